@@ -1,0 +1,116 @@
+/* Expands the table into loops for one dtype (REAL, SUFFIX) and the ISA of the including file. */
+
+static inline REAL V(abs)(REAL x) { return LIBM(fabs)(x); }
+static inline REAL V(sign)(REAL x) { return x > 0 ? (REAL)1 : x < 0 ? (REAL)-1 : x; }
+static inline REAL V(square)(REAL x) { return x * x; }
+static inline REAL V(sqrt)(REAL x) { return LIBM(sqrt)(x); }
+static inline REAL V(floor)(REAL x) { return LIBM(floor)(x); }
+static inline REAL V(ceil)(REAL x) { return LIBM(ceil)(x); }
+static inline REAL V(round)(REAL x) { return LIBM(rint)(x); }               /* ties to even */
+static inline REAL V(trunc)(REAL x) { return LIBM(trunc)(x); }
+static inline REAL V(chain)(REAL g, REAL d) { return g == 0 ? (REAL)0 : g * d; }
+
+/* the sign of the divisor, as Python's % */
+static inline REAL V(remainder)(REAL a, REAL b)
+{
+    REAL r = LIBM(fmod)(a, b);
+    return r != 0 && (r < 0) != (b < 0) ? r + b : r;
+}
+
+/* log(e^a + e^b); a == b first, so that equal infinities do not meet as inf - inf */
+static inline REAL V(logaddexp)(REAL a, REAL b)
+{
+    REAL larger = a > b ? a : a == a ? b : a;
+    REAL sum = larger + V(softplus)(-V(abs)(a - b));
+    return a == b ? a + K(0.6931471805599453) : sum;
+}
+
+/* log(x / (1 - x)) through the smaller of x and 1 - x: keeps its digits near the root at 1/2 */
+static inline REAL V(logit)(REAL x)
+{
+    REAL t = x < K(0.5) ? x : K(1) - x;
+    REAL l = V(log1p)((K(1) - K(2) * t) / t);
+    return x < K(0.5) ? -l : l;
+}
+
+#define IN(k) const REAL *restrict p##k = (const REAL *)p[k];
+#define OUT(k) REAL *restrict p##k = (REAL *)p[k];
+#define LOOP for (ptrdiff_t i = 0; i < n; i++)
+#define LOOPS(name, loop) static void V(name##_##loop)(ptrdiff_t n, char *const *p)
+
+#define FORWARD1(name, f) \
+    LOOPS(name, forward) { IN(0) OUT(1) LOOP { REAL x = p0[i]; p1[i] = (f); } }
+#define FORWARD1_D(name, f, d) \
+    LOOPS(name, forward_d) { IN(0) OUT(1) OUT(2) LOOP { REAL x = p0[i], y = (f); p1[i] = y; p2[i] = (d); } }
+#define VJP1(name, d) \
+    LOOPS(name, vjp0) { IN(0) IN(1) IN(2) OUT(3) LOOP { \
+        REAL x = p1[i], y = p2[i]; (void)x; (void)y; p3[i] = V(chain)(p0[i], d); } }
+#define FORWARD2(name, f) \
+    LOOPS(name, forward) { IN(0) IN(1) OUT(2) LOOP { REAL a = p0[i], b = p1[i]; p2[i] = (f); } }
+#define VJP2(name, k, d) \
+    LOOPS(name, vjp##k) { IN(0) IN(1) IN(2) IN(3) OUT(4) LOOP { \
+        REAL a = p1[i], b = p2[i], y = p3[i]; (void)a; (void)b; (void)y; \
+        p4[i] = V(chain)(p0[i], d); } }
+#define FORWARD3(name, f) \
+    LOOPS(name, forward) { IN(0) IN(1) IN(2) OUT(3) LOOP { REAL a = p0[i], b = p1[i], c = p2[i]; p3[i] = (f); } }
+#define VJP3(name, k, d) \
+    LOOPS(name, vjp##k) { IN(0) IN(1) IN(2) IN(3) OUT(5) LOOP { \
+        REAL a = p1[i], b = p2[i], c = p3[i]; (void)a; (void)b; (void)c; \
+        p5[i] = V(chain)(p0[i], d); } }
+
+/* arguments too large for the argument reduction: rare, so looked for by block and redone by libm */
+static inline int V(any_beyond)(ptrdiff_t n, const REAL *x)
+{
+    int beyond = 0;
+    LOOP beyond |= LIBM(fabs)(x[i]) > TRIG_MAX;
+    return beyond;
+}
+#define BLOCK 256
+#define HUGE1(name, f, d) \
+    static void V(name##_huge)(ptrdiff_t n, const REAL *p0, REAL *p1, REAL *p2) { \
+        LOOP { REAL x = p0[i]; if (LIBM(fabs)(x) > TRIG_MAX) { \
+            REAL y = V(name##_libm)(x); p1[i] = y; if (p2) p2[i] = V(name##_libm_d)(x); } } } \
+    LOOPS(name, forward) { IN(0) OUT(1) \
+        for (ptrdiff_t s = 0; s < n; s += BLOCK) { \
+            ptrdiff_t m = n - s < BLOCK ? n - s : BLOCK; \
+            for (ptrdiff_t i = s; i < s + m; i++) { REAL x = p0[i]; p1[i] = (f); } \
+            if (V(any_beyond)(m, p0 + s)) V(name##_huge)(m, p0 + s, p1 + s, 0); } } \
+    LOOPS(name, forward_d) { IN(0) OUT(1) OUT(2) \
+        for (ptrdiff_t s = 0; s < n; s += BLOCK) { \
+            ptrdiff_t m = n - s < BLOCK ? n - s : BLOCK; \
+            for (ptrdiff_t i = s; i < s + m; i++) { REAL x = p0[i], y = (f); p1[i] = y; p2[i] = (d); } \
+            if (V(any_beyond)(m, p0 + s)) V(name##_huge)(m, p0 + s, p1 + s, p2 + s); } }
+static REAL V(sin_libm)(REAL x) { return LIBM(sin)(x); }
+static REAL V(sin_libm_d)(REAL x) { return LIBM(cos)(x); }
+static REAL V(cos_libm)(REAL x) { return LIBM(cos)(x); }
+static REAL V(cos_libm_d)(REAL x) { return -LIBM(sin)(x); }
+static REAL V(tan_libm)(REAL x) { return LIBM(tan)(x); }
+static REAL V(tan_libm_d)(REAL x) { return K(1) / V(square)(LIBM(cos)(x)); }
+
+#define U(name, f, d, lo, hi, ulp, dulp) FORWARD1(name, f) VJP1(name, d)
+#define D(name, f, d, lo, hi, ulp, dulp) FORWARD1(name, f) FORWARD1_D(name, f, d)
+#define H(name, f, d, lo, hi, ulp, dulp) HUGE1(name, f, d)
+#define B(name, f, da, db, lo, hi, ulp, dulp) FORWARD2(name, f) VJP2(name, 0, da) VJP2(name, 1, db)
+#define T(name, f, da, db, dc, lo, hi, ulp, dulp) \
+    FORWARD3(name, f) VJP3(name, 0, da) VJP3(name, 1, db) VJP3(name, 2, dc)
+#define C(name, f, lo, hi) FORWARD2(name, (f) ? K(1) : K(0))
+#include "ops.def"
+#undef U
+#undef D
+#undef H
+#undef B
+#undef T
+#undef C
+#undef IN
+#undef OUT
+#undef LOOP
+#undef LOOPS
+#undef FORWARD1
+#undef FORWARD1_D
+#undef VJP1
+#undef FORWARD2
+#undef VJP2
+#undef FORWARD3
+#undef VJP3
+#undef HUGE1
+#undef BLOCK

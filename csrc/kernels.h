@@ -1,0 +1,90 @@
+/* The C contract: everything that the Cython core may call.
+   Kernels never allocate and never fail; those that take indices return the first bad position. Sizes come
+   first, outputs last. Strides are in bytes. No kernel knows Python, graphs or gradients. */
+#ifndef MGX_KERNELS_H
+#define MGX_KERNELS_H
+#include <stddef.h>
+#include <stdint.h>
+
+enum { MGX_F32, MGX_F64, MGX_I64, MGX_BOOL };        /* dtypes; loops exist for the first two */
+enum { MGX_MAXDIM = 8, MGX_MAXARGS = 6 };
+
+/* one opcode per row of the table */
+enum {
+#define ROW(name) MGX_##name,
+#define U(name, f, d, lo, hi, ulp, dulp) ROW(name)
+#define D(name, f, d, lo, hi, ulp, dulp) ROW(name)
+#define H(name, f, d, lo, hi, ulp, dulp) ROW(name)
+#define B(name, f, da, db, lo, hi, ulp, dulp) ROW(name)
+#define T(name, f, da, db, dc, lo, hi, ulp, dulp) ROW(name)
+#define C(name, f, lo, hi) ROW(name)
+#include "ops.def"
+#undef ROW
+#undef U
+#undef D
+#undef H
+#undef B
+#undef T
+#undef C
+    MGX_NROWS
+};
+
+/* the table as data: what Python reads */
+typedef struct {
+    const char *name, *kind, *forward, *derivative[3];
+    int arity;
+    double lo, hi, ulp, dulp;
+} mgx_row;
+extern const mgx_row mgx_table[MGX_NROWS];
+
+/* one contiguous loop over n elements. p holds the operands in the order of the row, outputs last:
+   forward  a [b [c]] y      forward_d  x y d      vjp[i]  g a [b [c]] y dx   (what the text does not name: any n readable elements) */
+typedef void (*mgx_loop)(ptrdiff_t n, char *const *p);
+typedef struct { mgx_loop forward, forward_d, vjp[3]; } mgx_loops;
+
+/* the scalar rule of a row: y, and d[i] for each bit of `needs` */
+typedef void (*mgx_rule)(const double *v, int needs, double *y, double *d);
+
+/* what one instruction set offers; every array is indexed by dtype */
+typedef struct {
+    const char *isa;
+    mgx_loops rows[2][MGX_NROWS];
+    mgx_rule rules[MGX_NROWS];
+    /* x (outer, n, inner) with byte strides -> y (outer, inner), contiguous; y = scale * sum */
+    void (*sum[2])(ptrdiff_t outer, ptrdiff_t n, ptrdiff_t inner, const ptrdiff_t *strides,
+                   double scale, const char *x, char *y);
+    void (*max[2])(ptrdiff_t outer, ptrdiff_t n, ptrdiff_t inner, const ptrdiff_t *strides,
+                   double sign, const char *x, char *y);
+    /* x (m, n) rows -> y (m, n); y = softmax or its logarithm */
+    void (*softmax[2])(ptrdiff_t m, ptrdiff_t n, int logarithm, const char *x, char *y);
+    /* logits (m, n), label (m,) -> loss (1,) = scale * sum of losses, p (m, n) = softmax */
+    ptrdiff_t (*cross_entropy[2])(ptrdiff_t m, ptrdiff_t n, double scale, const char *x, const int64_t *label,
+                                  char *loss, char *p);
+    /* dx (m, n) = scale * g * (p - onehot(label)), g (1,) */
+    void (*cross_entropy_vjp[2])(ptrdiff_t m, ptrdiff_t n, double scale, const char *g, const char *p,
+                                 const int64_t *label, char *dx);
+    /* one optimizer update of n elements, in place */
+    void (*sgd[2])(ptrdiff_t n, double lr, double momentum, double decay, const char *g, char *v, char *w);
+    void (*adam[2])(ptrdiff_t n, double lr, double beta1, double beta2, double eps, double decay,
+                    double correct1, double correct2, const char *g, char *m, char *v, char *w);
+} mgx_kernels;
+
+/* the best set for this processor, or the one that the environment variable MICROGRADX_ISA names;
+   NULL if that names none that runs here. Read once. */
+const mgx_kernels *mgx_dispatch(void);
+
+/* a launch: one loop over strided, broadcast operands of any dtype, inputs first.
+   An input whose data is NULL is one that the loop does not name. */
+typedef struct {
+    char *data;
+    int dtype;
+    ptrdiff_t strides[MGX_MAXDIM];
+} mgx_operand;
+typedef struct {
+    mgx_loop loop;
+    int dtype, nin, nout, ndim;
+    ptrdiff_t shape[MGX_MAXDIM];
+    mgx_operand operand[MGX_MAXARGS];
+} mgx_launch;
+void mgx_run(mgx_launch *launch);
+#endif

@@ -1,0 +1,80 @@
+/* Reductions of x (outer, n, inner) over its middle axis, for one dtype and ISA.
+   A sum is a fixed tree: WIDTH running sums, flushed every 64 additions into the next of four levels, so the
+   error grows with log n and the bits do not depend on threads. One routine serves both directions: a long
+   contiguous axis is read as rows of WIDTH elements. */
+#define WIDTH 32
+
+/* total[w] += sum over r of x[r][w]; w < width <= WIDTH, rows `stride` bytes apart, elements contiguous */
+static void V(sum_rows)(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t stride, const char *x, REAL *total)
+{
+    REAL level[4][WIDTH] = {{0}};
+    for (ptrdiff_t r = 0; r < rows; x += stride) {
+        const REAL *restrict v = (const REAL *)x;
+        if (width == WIDTH)
+            for (int w = 0; w < WIDTH; w++)
+                level[0][w] += v[w];
+        else
+            for (ptrdiff_t w = 0; w < width; w++)
+                level[0][w] += v[w];
+        r++;
+        for (int k = 0; k < 3 && r % ((ptrdiff_t)64 << 6 * k) == 0; k++)
+            for (int w = 0; w < WIDTH; w++) {
+                level[k + 1][w] += level[k][w];
+                level[k][w] = 0;
+            }
+    }
+    for (ptrdiff_t w = 0; w < width; w++)
+        total[w] = (level[0][w] + level[1][w]) + (level[2][w] + level[3][w]);
+}
+
+/* the sum of n contiguous elements */
+static REAL V(sum_contiguous)(ptrdiff_t n, const char *x)
+{
+    REAL lane[WIDTH] = {0}, tail[WIDTH] = {0};
+    V(sum_rows)(n / WIDTH, WIDTH, WIDTH * sizeof(REAL), x, lane);
+    V(sum_rows)(n % WIDTH != 0, n % WIDTH, 0, x + n / WIDTH * WIDTH * sizeof(REAL), tail);
+    for (int w = 0; w < WIDTH; w++)
+        lane[w] += tail[w];
+    for (int half = WIDTH / 2; half; half /= 2)
+        for (int w = 0; w < half; w++)
+            lane[w] += lane[w + half];
+    return lane[0];
+}
+
+static void V(sum)(ptrdiff_t outer, ptrdiff_t n, ptrdiff_t inner, const ptrdiff_t *strides, double scale,
+                   const char *x, char *y)
+{
+    REAL *out = (REAL *)y;
+    for (ptrdiff_t o = 0; o < outer; o++, x += strides[0], out += inner) {
+        if (inner == 1 && strides[1] == sizeof(REAL)) {
+            out[0] = V(sum_contiguous)(n, x) * (REAL)scale;
+            continue;
+        }
+        for (ptrdiff_t i = 0; i < inner; i += WIDTH) {
+            REAL total[WIDTH] = {0};
+            ptrdiff_t width = inner - i < WIDTH ? inner - i : WIDTH;
+            V(sum_rows)(n, width, strides[1], x + i * strides[2], total);
+            for (ptrdiff_t w = 0; w < width; w++)
+                out[i + w] = total[w] * (REAL)scale;
+        }
+    }
+}
+
+/* y = sign * max(sign * x): the maximum for sign 1, the minimum for -1; a nan wins */
+static void V(max)(ptrdiff_t outer, ptrdiff_t n, ptrdiff_t inner, const ptrdiff_t *strides, double sign,
+                   const char *x, char *y)
+{
+    const REAL s = (REAL)sign;
+    REAL *out = (REAL *)y;
+    for (ptrdiff_t o = 0; o < outer; o++, x += strides[0], out += inner)
+        for (ptrdiff_t i = 0; i < inner; i++) {
+            const char *column = x + i * strides[2];
+            REAL best = s * *(const REAL *)column;
+            for (ptrdiff_t r = 1; r < n; r++) {
+                REAL v = s * *(const REAL *)(column + r * strides[1]);
+                best = v > best || v != v ? v : best;
+            }
+            out[i] = s * best;
+        }
+}
+#undef WIDTH

@@ -1,0 +1,65 @@
+/* Softmax over the rows of x (m, n) and the cross-entropy built on it, for one dtype and ISA. */
+
+static REAL V(row_max)(ptrdiff_t n, const REAL *x)
+{
+    REAL best = x[0];
+    for (ptrdiff_t i = 1; i < n; i++)
+        best = x[i] > best || x[i] != x[i] ? x[i] : best;
+    return best;
+}
+
+/* y = exp(x - max x); returns max x, and the sum of y in *sum */
+static REAL V(exp_row)(ptrdiff_t n, const REAL *restrict x, REAL *restrict y, REAL *sum)
+{
+    REAL top = V(row_max)(n, x);
+    for (ptrdiff_t i = 0; i < n; i++)
+        y[i] = V(exp)(x[i] - top);
+    *sum = V(sum_contiguous)(n, (const char *)y);
+    return top;
+}
+
+static void V(softmax)(ptrdiff_t m, ptrdiff_t n, int logarithm, const char *x_, char *y_)
+{
+    const REAL *x = (const REAL *)x_;
+    REAL *y = (REAL *)y_;
+    for (ptrdiff_t r = 0; r < m; r++, x += n, y += n) {
+        REAL sum, top = V(exp_row)(n, x, y, &sum);
+        if (logarithm) {
+            REAL shift = V(log)(sum);
+            for (ptrdiff_t i = 0; i < n; i++)
+                y[i] = x[i] - top - shift;
+        } else
+            for (ptrdiff_t i = 0; i < n; i++)
+                y[i] /= sum;
+    }
+}
+
+static ptrdiff_t V(cross_entropy)(ptrdiff_t m, ptrdiff_t n, double scale, const char *x_, const int64_t *label,
+                                  char *loss, char *p_)
+{
+    const REAL *x = (const REAL *)x_;
+    REAL *p = (REAL *)p_;
+    double total = 0;
+    for (ptrdiff_t r = 0; r < m; r++, x += n, p += n) {
+        if (label[r] < 0 || label[r] >= n)
+            return r;
+        REAL sum, top = V(exp_row)(n, x, p, &sum);
+        for (ptrdiff_t i = 0; i < n; i++)
+            p[i] /= sum;
+        total += (double)V(log)(sum) - ((double)x[label[r]] - (double)top);
+    }
+    *(REAL *)loss = (REAL)(total * scale);
+    return -1;
+}
+
+static void V(cross_entropy_vjp)(ptrdiff_t m, ptrdiff_t n, double scale, const char *g, const char *p_,
+                                 const int64_t *label, char *dx_)
+{
+    const REAL *restrict p = (const REAL *)p_;
+    REAL *restrict dx = (REAL *)dx_;
+    const REAL weight = *(const REAL *)g * (REAL)scale;
+    for (ptrdiff_t i = 0; i < m * n; i++)
+        dx[i] = weight * p[i];
+    for (ptrdiff_t r = 0; r < m; r++)
+        dx[r * n + label[r]] = weight * (p[r * n + label[r]] - 1);
+}

@@ -1,0 +1,437 @@
+/* vmath_f32.h - float32 functions and their derivatives, written so that plain loops over them vectorise.
+ *
+ * Intent: microgradx watches gradients vanish, so a derivative must keep its digits in the tails, at its roots
+ * and down to the last subnormal number. Everything here is straight-line code: no branches, tables or libm.
+ *
+ * The including file defines FMAF(a,b,c): a fused a*b + c where the machine has one, else (a)*(b) + (c). Nothing
+ * is fused unless FMAF says so, hence every vector width gives the same bits. Build with
+ * -O3 -fno-math-errno -fno-trapping-math -ffp-contract=off, never -ffast-math.
+ *
+ * Conventions: t is |x|, E is exp(-something) in (0, 1], d* is a derivative. Where a product with E may end below
+ * the normal range the code carries E_big = E * 2^64 and multiplies by TWO_M64 last, so that only one rounding
+ * happens there. Each function says: largest error found (ulp of the true value), range, method.
+ * Polynomials: minimax (Lawson's reweighted least squares), coefficients rounded to float one after another. */
+#include <stdint.h>
+
+/* sin, cos and tan are accurate up to this |x|; the caller gives larger ones to libm. */
+#undef TRIG_MAX_F32
+#ifdef __FMA__
+#define TRIG_MAX_F32 1048576.0f
+#else
+#define TRIG_MAX_F32 12000.0f
+#endif
+
+#ifndef VMATH_F32_CONSTANTS
+#define VMATH_F32_CONSTANTS
+#define INF_F32 __builtin_inff()
+#define NAN_F32 __builtin_nanf("")
+#define TWO_M64 5.42101086e-20f         /* 2^-64 */
+#define ROUND_MAGIC 12582912.0f         /* 1.5 * 2^23: x + this - this rounds to an integer, kept in the low bits */
+#define E_ARG_MAX 120.0f                /* exp(-120) * 120 is 0 in float32, and so is everything beyond */
+#define GAUSS_ARG_MAX 10.4f             /* the same for exp(-t^2) */
+#define NORMAL_ARG_MAX 14.7f            /* and for exp(-t^2/2) */
+#define GELU_TANH_ARG_MAX 11.0f         /* and for exp(-2u(t)) */
+#endif
+
+/* ---- bits ---- */
+
+static inline uint32_t bits_of_f32(float x) { uint32_t i; __builtin_memcpy(&i, &x, 4); return i; }
+static inline float f32_of_bits(uint32_t i) { float x; __builtin_memcpy(&x, &i, 4); return x; }
+
+/* 2^k for -126 <= k <= 127 (modulo 2^32). k may carry the bits of ROUND_MAGIC, which the shift drops. */
+static inline float power_of_two_f32(uint32_t k) { return f32_of_bits((k + 127u) << 23); }
+
+/* Comparisons with NaN are false, so these two let NaN through. */
+static inline float at_most_f32(float x, float top) { return x > top ? top : x; }
+static inline float at_least_f32(float x, float bottom) { return x < bottom ? bottom : x; }
+
+/* a*b - product, where product is a*b rounded. Exact; without fused multiply-add by Dekker's splitting. */
+static inline float product_tail_f32(float a, float b, float product) {
+#ifdef __FMA__
+    return FMAF(a, b, -product);
+#else
+    float a_hi = f32_of_bits(bits_of_f32(a) & 0xfffff000u), a_lo = a - a_hi;
+    float b_hi = f32_of_bits(bits_of_f32(b) & 0xfffff000u), b_lo = b - b_hi;
+    return ((a_hi * b_hi - product) + a_hi * b_lo + a_lo * b_hi) + a_lo * b_lo;
+#endif
+}
+
+/* Polynomials a + b x + c x^2 + ... by Horner; the long ones by even and odd powers (x2 = x*x), half the latency. */
+static inline float poly3_f32(float x, float a, float b, float c) { return FMAF(x, FMAF(x, c, b), a); }
+static inline float poly4_f32(float x, float a, float b, float c, float d) { return FMAF(x, poly3_f32(x, b, c, d), a); }
+static inline float poly5_f32(float x, float a, float b, float c, float d, float e) {
+    return FMAF(x, poly4_f32(x, b, c, d, e), a);
+}
+static inline float poly6_f32(float x, float a, float b, float c, float d, float e, float f) {
+    return FMAF(x, poly5_f32(x, b, c, d, e, f), a);
+}
+static inline float poly7_f32(float x, float x2, float a, float b, float c, float d, float e, float f, float g) {
+    return FMAF(x, poly3_f32(x2, b, d, f), poly4_f32(x2, a, c, e, g));
+}
+static inline float poly8_f32(float x, float x2, float a, float b, float c, float d, float e, float f, float g, float h) {
+    return FMAF(x, poly4_f32(x2, b, d, f, h), poly4_f32(x2, a, c, e, g));
+}
+
+/* ---- the core of exp ---- */
+
+/* exp(y + tail) = (1 + q) * 2^k with |log(1+q)| <= ln(2)/2; Cody and Waite's reduction. k carries ROUND_MAGIC. */
+typedef struct { float q; uint32_t k; } exp_parts_f32;
+static inline exp_parts_f32 exp_split_f32(float y, float tail) {
+    float z = FMAF(y, 1.44269504f, ROUND_MAGIC);
+    float n = z - ROUND_MAGIC;
+    float r = FMAF(n, -0.693359375f, y);
+    r = FMAF(n, 2.12194440e-4f, r) + tail;
+    float p = poly5_f32(r, 0.499999821f, 0.166665167f, 4.16707136e-2f, 8.36913288e-3f, 1.36998156e-3f);
+    exp_parts_f32 e = { FMAF(r * r, p, r), bits_of_f32(z) };
+    return e;
+}
+
+/* Steps of two half-sized powers: results below the normal range are rounded once, large ones overflow in time. */
+static inline float exp_scale_f32(float mantissa, uint32_t k) {
+    uint32_t half = (uint32_t)((int32_t)k >> 1);
+    return mantissa * power_of_two_f32(half) * power_of_two_f32(k - half);
+}
+
+/* exp(y + tail) for y in [-128, 0], as E and as E_big = E * 2^64, with expm1 = E - 1. */
+typedef struct { float E, E_big, expm1; } decay_f32;
+static inline decay_f32 decay_of_f32(float y, float tail) {
+    exp_parts_f32 e = exp_split_f32(y, tail);
+    float scale_big = power_of_two_f32(e.k + 64u), scale = scale_big * TWO_M64;
+    float E_big = FMAF(scale_big, e.q, scale_big);
+    decay_f32 d = { E_big * TWO_M64, E_big, FMAF(scale, e.q, scale - 1.0f) };
+    return d;
+}
+
+/* exp(-|x|), and exp(-factor*x^2) from the square's high and low part, or up to 500 ulp would be lost. */
+static inline decay_f32 decay_abs_f32(float x) {
+    return decay_of_f32(-at_most_f32(__builtin_fabsf(x), E_ARG_MAX), -0.0f);
+}
+static inline decay_f32 decay_square_f32(float x, float arg_max, float factor) {
+    float t = at_most_f32(__builtin_fabsf(x), arg_max), h = t * t;
+    return decay_of_f32(-factor * h, -factor * product_tail_f32(t, t, h));
+}
+
+/* ---- exponentials ---- */
+
+/* ERR exp; all x; Cody-Waite reduction, degree 6. */
+static inline float exp_f32(float x) {
+    exp_parts_f32 e = exp_split_f32(at_most_f32(at_least_f32(x, -105.0f), 89.0f), -0.0f);
+    return exp_scale_f32(1.0f + e.q, e.k);
+}
+
+/* ERR exp2; all x; x minus its nearest integer is exact, degree 6. */
+static inline float exp2_f32(float x) {
+    float y = at_most_f32(at_least_f32(x, -152.0f), 130.0f);
+    float z = y + ROUND_MAGIC, r = y - (z - ROUND_MAGIC);
+    float p = poly6_f32(r, 0.693147182f, 0.240226507f, 5.55035770e-2f, 9.61807556e-3f, 1.33918587e-3f, 1.54572248e-4f);
+    return exp_scale_f32(FMAF(r, p, 1.0f), bits_of_f32(z));
+}
+
+/* ERR expm1; all x; 2*(s*q + s - 1/2) with exp(x) = 2*s*(1 + q). */
+static inline float expm1_f32(float x) {
+    exp_parts_f32 e = exp_split_f32(at_most_f32(at_least_f32(x, -105.0f), 89.0f), -0.0f);
+    float s = exp_scale_f32(0.5f, e.k);
+    float y = 2.0f * FMAF(s, e.q, s - 0.5f);
+    return __builtin_fabsf(x) < 1e-30f ? x : y;
+}
+
+/* exp(t)/2 for t >= 0. */
+static inline float half_exp_f32(float t) {
+    exp_parts_f32 e = exp_split_f32(at_most_f32(t, 90.0f), -0.0f);
+    return exp_scale_f32(FMAF(0.5f, e.q, 0.5f), e.k);
+}
+
+/* ERR sinh; all x; t + t^3 P(t^2) below 1, else e^t/2 - 1/(4 e^t/2). */
+static inline float sinh_f32(float x) {
+    float t = __builtin_fabsf(x), z = t * t;
+    float p = poly4_f32(z, 0.166666672f, 8.33331048e-3f, 1.98428956e-4f, 2.78221319e-6f);
+    float h = half_exp_f32(t);
+    return __builtin_copysignf(t < 1.0f ? FMAF(t * z, p, t) : h - 0.25f / h, x);
+}
+
+/* ERR cosh; all x; e^t/2 + 1/(4 e^t/2). */
+static inline float cosh_f32(float x) {
+    float h = half_exp_f32(__builtin_fabsf(x));
+    return h + 0.25f / h;
+}
+
+/* ---- logarithms ---- */
+
+/* log(u + c) = k ln 2 + (f + R) for u > 0 and a correction c far below u; f + R = log(1 + f), sqrt(1/2) <= 1+f < sqrt(2).
+ * f is exact when c = 0, and equals c exactly when u = 1: nothing is lost near the root. */
+typedef struct { float f, R, k; } log_parts_f32;
+static inline log_parts_f32 log_split_f32(float u, float c, float k_offset) {
+    int32_t k = (int32_t)(bits_of_f32(u) - 0x3f3504f3u) >> 23;      /* 0x3f3504f3: sqrt(1/2) */
+    uint32_t k_shifted = (uint32_t)k << 23;
+    float m = f32_of_bits(bits_of_f32(u) - k_shifted);
+    float twice_inverse = f32_of_bits(0x40000000u - k_shifted);     /* 2^(1-k); k = 128 gives 0 */
+    float f = FMAF(c * twice_inverse, 0.5f, m - 1.0f);
+    float z = f * f;
+    float p = poly8_f32(f, z, 0.333333313f, -0.250008225f, 0.200012505f, -0.166233227f,
+                        0.142013043f, -0.131601140f, 0.127643421f, -0.0763781667f);
+    log_parts_f32 l = { f, z * FMAF(f, p, -0.5f), (float)k + k_offset };
+    return l;
+}
+
+static inline float log_of_parts_f32(log_parts_f32 l) {
+    return FMAF(l.k, 0.693359375f, l.f + FMAF(l.k, -2.12194440e-4f, l.R));
+}
+
+/* The value at 0, below 0, at infinity and at NaN; y elsewhere. */
+static inline float log_special_f32(float u, float y) {
+    float outside = u == 0.0f ? -INF_F32 : NAN_F32;
+    return u > 0.0f ? (u < INF_F32 ? y : u) : outside;
+}
+
+static inline log_parts_f32 log_split_any_f32(float x) {
+    int small = x < 1.17549435e-38f;                                /* subnormal: times 2^23 first */
+    return log_split_f32(small ? x * 8388608.0f : x, 0.0f, small ? -23.0f : 0.0f);
+}
+
+/* ERR log; all x; f - f^2/2 + f^3 P(f), degree 10. */
+static inline float log_f32(float x) { return log_special_f32(x, log_of_parts_f32(log_split_any_f32(x))); }
+
+/* ERR log2; all x; log divided by ln 2. */
+static inline float log2_f32(float x) {
+    log_parts_f32 l = log_split_any_f32(x);
+    return log_special_f32(x, FMAF(l.f + l.R, 1.44269504f, l.k));
+}
+
+/* ERR log10; all x; log divided by ln 10, log10(2) in two parts. */
+static inline float log10_f32(float x) {
+    log_parts_f32 l = log_split_any_f32(x);
+    return log_special_f32(x, FMAF(l.k, 0.301025391f, FMAF(l.f + l.R, 0.434294482f, l.k * 4.60503907e-6f)));
+}
+
+/* ERR log1p; all x; log of u = fl(1 + x) with what the rounding lost handed on. */
+static inline float log1p_f32(float x) {
+    float u = 1.0f + x;
+    float y = log_special_f32(u, log_of_parts_f32(log_split_f32(u, x - (u - 1.0f), 0.0f)));
+    return x == 0.0f ? x : y;
+}
+
+/* ---- the logistic family: everything from E = exp(-|x|) ---- */
+
+static inline float square_of_1_plus_f32(float E) { return FMAF(E, 2.0f + E, 1.0f); }
+
+/* ERR sigmoid; all x; 1/(1+E) or E/(1+E). */
+static inline float sigmoid_f32(float x) {
+    float E = decay_abs_f32(x).E, r = 1.0f / (1.0f + E);
+    return (x < 0.0f ? E : 1.0f) * r;
+}
+
+/* ERR dsigmoid; all x; E/(1+E)^2: no digit lost on either side. */
+static inline float dsigmoid_f32(float x) {
+    float E = decay_abs_f32(x).E, r = 1.0f / (1.0f + E);
+    return E * r * r;
+}
+
+/* ERR tanh; all x; -expm1(-2t)/(2 + expm1(-2t)), sign of x. */
+static inline float tanh_f32(float x) {
+    float m = decay_abs_f32(2.0f * x).expm1;
+    return __builtin_copysignf(m / (2.0f + m), x);
+}
+
+/* ERR sech2; all x; tanh' = 4E/(1+E)^2 with E = exp(-2t). */
+static inline float sech2_f32(float x) {
+    decay_f32 d = decay_abs_f32(2.0f * x);
+    return d.E_big * 4.0f / square_of_1_plus_f32(d.E) * TWO_M64;
+}
+
+/* ERR softplus; all x; max(x,0) + log(1+E), the logarithm as 2 atanh(s/2), s = E/(1 + E/2). */
+static inline float softplus_f32(float x) {
+    float E = decay_abs_f32(x).E;
+    float s = E / FMAF(0.5f, E, 1.0f), z = s * s;
+    float p = poly4_f32(z, 8.33330154e-2f, 1.25067923e-2f, 2.18739570e-3f, 5.47389849e-4f);
+    return (x > 0.0f ? x : 0.0f) + FMAF(s * z, p, s);
+}
+
+/* ERR silu; all x; x sigma(x). */
+static inline float silu_f32(float x) {
+    decay_f32 d = decay_abs_f32(x);
+    float y = at_least_f32(x, -E_ARG_MAX) / (1.0f + d.E);
+    return x < 0.0f ? y * d.E_big * TWO_M64 : y;
+}
+
+/* dsilu, dmish and dgelu_tanh have a root at some x = -t0. With g = t0 - t (t0 in two parts) the factor w that vanishes
+ * there is g P(g) for |g| < 1/4, so that its relative error stays small, and the plain formula elsewhere. */
+
+/* ERR dsilu; all x; E (1+E-t)/(1+E)^2 for x < 0, (1+E+tE)/(1+E)^2 else. */
+static inline float dsilu_f32(float x) {
+    decay_f32 d = decay_abs_f32(x);
+    float t = at_most_f32(__builtin_fabsf(x), E_ARG_MAX);
+    float g = (1.27846456f - t) - 1.29792827e-8f;
+    float p = poly5_f32(g, 1.27846456f, 0.139231890f, 4.64101397e-2f, 1.16311880e-2f, 2.33032880e-3f);
+    float w = __builtin_fabsf(g) < 0.25f ? g * p : (1.0f - t) + d.E;
+    float y = (x < 0.0f ? d.E_big * w : FMAF(d.E, t, 1.0f + d.E)) / square_of_1_plus_f32(d.E);
+    return x < 0.0f ? y * TWO_M64 : y;
+}
+
+/* ERR mish; all x; x tanh(softplus x) = x (1 - (E+E^2)/(2+2E+E^2)) E for x < 0, x (1 - 2E^2/(1+2E+2E^2)) else. */
+static inline float mish_f32(float x) {
+    decay_f32 d = decay_abs_f32(x);
+    float E = d.E, square = E * E, a = E + square;
+    float lost = (x < 0.0f ? a : 2.0f * square) / (x < 0.0f ? FMAF(E, 2.0f + E, 2.0f) : FMAF(2.0f, a, 1.0f));
+    float y = at_least_f32(x, -E_ARG_MAX) * (1.0f - lost);
+    return x < 0.0f ? y * d.E_big * TWO_M64 : y;
+}
+
+/* ERR dmish; all x; E (4(1-t) + (6-4t)E + 4E^2 + E^3)/(2+2E+E^2)^2, x >= 0: 1 + E^2 (4t-2 + (4t-4)E - 4E^2)/(1+2E+2E^2)^2. */
+static inline float dmish_f32(float x) {
+    decay_f32 d = decay_abs_f32(x);
+    float E = d.E, t = at_most_f32(__builtin_fabsf(x), E_ARG_MAX);
+    float g = (1.19243121f - t) + 3.04393759e-9f;
+    float p = poly6_f32(g, 6.40796423f, 2.26320744f, 1.28613269f, 0.557806194f, 0.210703462f, 7.23096281e-2f);
+    float direct = FMAF(E, FMAF(E, 4.0f + E, FMAF(-4.0f, t, 6.0f)), 4.0f * (1.0f - t));
+    float w = __builtin_fabsf(g) < 0.25f ? g * p : direct;
+    float v = FMAF(E, FMAF(E, -4.0f, FMAF(4.0f, t, -4.0f)), FMAF(4.0f, t, -2.0f));
+    float c = x < 0.0f ? FMAF(E, 2.0f + E, 2.0f) : FMAF(2.0f, E + E * E, 1.0f);
+    float ratio = (x < 0.0f ? d.E_big * w : E * E * v) / (c * c);
+    return x < 0.0f ? ratio * TWO_M64 : 1.0f + ratio;
+}
+
+/* ---- the normal family ---- */
+
+/* ERR gauss; all x; exp(-x^2). */
+static inline float gauss_f32(float x) { return decay_square_f32(x, GAUSS_ARG_MAX, 1.0f).E; }
+
+/* ERR normpdf; all x; exp(-x^2/2)/sqrt(2 pi). */
+static inline float normpdf_f32(float x) { return decay_square_f32(x, NORMAL_ARG_MAX, 0.5f).E_big * 0.398942280f * TWO_M64; }
+
+/* The half line t >= 0 seen through w = top/(t + K), q = 1 - 2K/(t + K) = (t - K)/(t + K) (after Shepherd and Laframboise,
+ * 1981). True is w (1 + error): the rounding errors of t + K and of the division would grow, so q is corrected at once. */
+typedef struct { float w, q, error; } half_line_f32;
+static inline half_line_f32 half_line_of_f32(float t, float K, float top) {
+    float sum = t + K, sum_tail = t - (sum - K), w = top / sum;
+    float error = FMAF(-w, sum_tail, -product_tail_f32(w, sum, top)) * (1.0f / top), c = -2.0f * K / top;
+    float q = FMAF(c * w, error, FMAF(c, w, 1.0f));
+    half_line_f32 l = { w, q, error };
+    return l;
+}
+
+/* top * erfcx(s), erfcx(s) = exp(s^2) erfc(s) = P(q)/(s + K), K = 3/sqrt(2), 0 <= s <= 10.4; P's last sum in two parts. */
+static inline float erfcx_f32(half_line_f32 l) {
+    float q = l.q;
+    float p = poly8_f32(q, q * q, -6.68398961e-2f, -1.47964219e-2f, 9.85815376e-3f, 1.45034073e-3f,
+                        -1.46487518e-3f, -3.49026552e-4f, 1.89295082e-4f, 7.97312605e-5f);
+    p = FMAF(q, FMAF(q, p, 0.325294167f), -0.720304191f);
+    float P = FMAF(q, p, 1.03108001f), P_tail = FMAF(q, p, 1.03108001f - P) + 3.51385385e-8f;
+    return FMAF(l.w, P, l.w * FMAF(P, l.error, P_tail));
+}
+
+/* ERR erf; all x; x + x P(x^2) below 1, else 1 - exp(-t^2) P(t). */
+static inline float erf_f32(float x) {
+    float t = at_most_f32(__builtin_fabsf(x), GAUSS_ARG_MAX), z = t * t;
+    float p = poly6_f32(z, 0.128379121f, -0.376123220f, 0.112801515f, -2.67105773e-2f, 4.91675548e-3f, -5.62834262e-4f);
+    float c = poly8_f32(t, z, 0.986623883f, -1.05042410f, 0.796740890f, -0.435907304f,
+                        0.166666493f, -4.18892540e-2f, 6.17550826e-3f, -4.02538921e-4f) * decay_square_f32(x, GAUSS_ARG_MAX, 1.0f).E_big;
+    float y = t < 1.0f ? FMAF(t, p, t) : FMAF(c, -TWO_M64, 1.0f);
+    return __builtin_copysignf(y, x);
+}
+
+/* ERR erfc; all x; exp(-t^2) erfcx(t), for x < 0 two minus that. */
+static inline float erfc_f32(float x) {
+    half_line_f32 l = half_line_of_f32(at_most_f32(__builtin_fabsf(x), GAUSS_ARG_MAX), 2.12132034f, 1.0f);
+    float y = decay_square_f32(x, GAUSS_ARG_MAX, 1.0f).E_big * erfcx_f32(l) * TWO_M64;
+    return x < 0.0f ? 2.0f - y : y;
+}
+
+/* ERR gelu; all x; x Phi(x), Phi(-t) = exp(-t^2/2) erfcx(t/sqrt 2)/2. */
+static inline float gelu_f32(float x) {
+    decay_f32 d = decay_square_f32(x, NORMAL_ARG_MAX, 0.5f);
+    float t = at_most_f32(__builtin_fabsf(x), NORMAL_ARG_MAX);
+    half_line_f32 l = half_line_of_f32(t, 3.0f, 0.707106781f);
+    return FMAF(t * erfcx_f32(l) * d.E_big, -TWO_M64, x < 0.0f ? 0.0f : x);
+}
+
+/* ERR dgelu; all x; E D(t) for x < 0, 1 - E D(t) else, D(t) = erfcx(t/sqrt 2)/2 - t/sqrt(2 pi) = (root - t) P(q). */
+static inline float dgelu_f32(float x) {
+    decay_f32 d = decay_square_f32(x, NORMAL_ARG_MAX, 0.5f);
+    float t = at_most_f32(__builtin_fabsf(x), NORMAL_ARG_MAX), q = half_line_of_f32(t, 3.0f, 0.707106781f).q;
+    float p = poly7_f32(q, q * q, 5.35964258e-2f, -1.40744224e-2f, 1.99824077e-4f, 1.09139842e-3f,
+                        -7.89028709e-5f, -1.15280382e-4f, -1.07633150e-5f);
+    p = FMAF(q, FMAF(q, p, -0.119975440f), 0.478297681f);
+    float y = ((0.751791537f - t) - 1.21144495e-8f) * p * d.E_big;
+    return x < 0.0f ? y * TWO_M64 : FMAF(y, -TWO_M64, 1.0f);
+}
+
+/* exp(-v), v = 2u = t (A + B t^2), A = 2 sqrt(2/pi), B = 0.044715 A, v as high and low part. 1.59375 is the top of A:
+ * with so few bits the sum's rounding error is found exactly. */
+static inline decay_f32 decay_gelu_tanh_f32(float x) {
+    float t = at_most_f32(__builtin_fabsf(x), GELU_TANH_ARG_MAX), h = t * t, l = product_tail_f32(t, t, h);
+    float bh = 0.0713548139f * h, b_tail = product_tail_f32(0.0713548139f, h, bh);
+    float s = 1.59375f + bh, s_tail = ((1.59375f - s) + bh) + b_tail;
+    s_tail = s_tail + FMAF(2.39883240e-9f, h, FMAF(0.0713548139f, l, 2.01912161e-3f));
+    float v = t * s;
+    return decay_of_f32(-v, -FMAF(t, s_tail, product_tail_f32(t, s, v)));
+}
+
+/* ERR gelu_tanh; all x; x sigma(2u). */
+static inline float gelu_tanh_f32(float x) {
+    decay_f32 d = decay_gelu_tanh_f32(x);
+    float y = at_least_f32(x, -GELU_TANH_ARG_MAX) / (1.0f + d.E);
+    return x < 0.0f ? y * d.E_big * TWO_M64 : y;
+}
+
+/* ERR dgelu_tanh; all x; as dsilu with t v'(t) in place of t. */
+static inline float dgelu_tanh_f32(float x) {
+    decay_f32 d = decay_gelu_tanh_f32(x);
+    float t = at_most_f32(__builtin_fabsf(x), GELU_TANH_ARG_MAX), t2 = t * t;
+    float slope = FMAF(0.214064449f, t2, 1.59576912f);
+    float g = (0.752461433f - t) - 1.13396283e-8f;
+    float p = poly6_f32(g, 2.46065688f, -9.99115258e-2f, 0.400426447f, 7.59576634e-2f, 3.10555808e-2f, 1.13847656e-2f);
+    float w = __builtin_fabsf(g) < 0.25f ? g * p : FMAF(-0.214064449f * t, t2, FMAF(-1.59576912f, t, 1.0f) + d.E);
+    float y = (x < 0.0f ? d.E_big * w : FMAF(d.E * t, slope, 1.0f + d.E)) / square_of_1_plus_f32(d.E);
+    return x < 0.0f ? y * TWO_M64 : y;
+}
+
+/* ---- circular functions ---- */
+
+/* x - n pi, pi in four parts (11, 11, 24 and 24 bits): the first two steps are exact. For n + 1/2 as well. */
+static inline float minus_n_pi_f32(float x, float n) {
+    float r = FMAF(n, -3.140625f, x);
+    r = FMAF(n, -9.67502594e-4f, r);
+    r = FMAF(n, -1.50995788e-07f, r);
+    return FMAF(n, -1.07806059e-14f, r);
+}
+
+/* sin r for |r| <= 1.66, its sign changed when n (in the low bit) is odd. */
+static inline float sin_poly_f32(float r, uint32_t n) {
+    float z = r * r;
+    float p = poly4_f32(z, -0.166666552f, 8.33295472e-3f, -1.98014430e-4f, 2.58788236e-6f);
+    p = FMAF(r * z, p, r);
+    return f32_of_bits(bits_of_f32(p) ^ (n << 31));
+}
+
+/* ERR sin; |x| <= TRIG_MAX_F32; Cody-Waite reduction by pi, odd polynomial of degree 9. */
+static inline float sin_f32(float x) {
+    float z = FMAF(x, 0.318309886f, ROUND_MAGIC);
+    float y = sin_poly_f32(minus_n_pi_f32(x, z - ROUND_MAGIC), bits_of_f32(z));
+    return x == 0.0f ? x : y;
+}
+
+/* ERR cos; |x| <= TRIG_MAX_F32; cos(x) = -(-1)^n sin(x - (n + 1/2) pi). */
+static inline float cos_f32(float x) {
+    float z = FMAF(x, 0.318309886f, -0.5f) + ROUND_MAGIC;
+    return sin_poly_f32(minus_n_pi_f32(x, (z - ROUND_MAGIC) + 0.5f), bits_of_f32(z) + 1u);
+}
+
+/* ERR tan; |x| <= TRIG_MAX_F32; reduction by pi/2, t or -1/t. */
+static inline float tan_f32(float x) {
+    float n = FMAF(x, 0.636619772f, ROUND_MAGIC);
+    int odd = (int)(bits_of_f32(n) & 1u);
+    float r = minus_n_pi_f32(x, 0.5f * (n - ROUND_MAGIC)), z = r * r;
+    float p = poly7_f32(z, z * z, 0.333333671f, 0.133320719f, 5.41261248e-2f, 2.09450237e-2f,
+                        1.16964867e-2f, -9.83642531e-4f, 4.89643728e-3f);
+    float t = FMAF(r * z, p, r);
+    return (odd ? -1.0f : t) / (odd ? t : 1.0f);
+}
+
+/* ERR atan; all x; odd polynomial of t or -1/t, then plus pi/2. */
+static inline float atan_f32(float x) {
+    float t = __builtin_fabsf(x), a = t > 1.0f ? -1.0f / t : t, z = a * a;
+    float p = poly8_f32(z, z * z, -0.333331525f, 0.199937671f, -0.142110035f, 0.106657855f,
+                        -7.55172372e-2f, 4.32058573e-2f, -1.63641330e-2f, 2.91972281e-3f);
+    float y = FMAF(a * z, p, a);
+    return __builtin_copysignf(t > 1.0f ? 1.57079637f + (y - 4.37113883e-8f) : y, x);
+}

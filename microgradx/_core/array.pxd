@@ -1,0 +1,72 @@
+# Arrays: storage, geometry, and the node that an array has in a graph.
+from cpython.object cimport PyObject
+from libc.stdint cimport uint32_t
+
+from microgradx._core.graph cimport Vertex
+from microgradx._core.kernels cimport MGX_MAXDIM
+from microgradx._core.ops cimport Differentiable
+
+# Bytes, counted. Aligned to 64; `owner` keeps bytes alive that are not ours. Every write raises `version`.
+cdef struct Storage:
+    char *data
+    Py_ssize_t refs, nbytes
+    uint32_t version
+    int size_class              # -1: the bytes are the owner's
+    uint32_t views, graph_views # live views; those that have a graph
+    PyObject *owner
+    Storage *next               # in the list of free blocks
+
+ctypedef object (*Vjp)(Node node, Array g, int i)
+
+cdef enum:                      # `Node.v.op` beside the opcodes of the table
+    OP_LEAF = -1, OP_STRUCTURED = -2, OP_FREED = -3
+
+cdef class Node:
+    cdef Vertex v
+    cdef PyObject *saved[4]     # arrays: operands 0 to 2 and the result (or the stored derivative)
+    cdef uint32_t version[4]    # of their storages when they were saved
+    cdef double scalar[3]       # operands that are numbers
+    cdef Vjp vjp                # of a structured operation: the gradient for operand i, or None
+    cdef const char *name       # of a structured operation
+    cdef object args            # what else its vjp reads
+    cdef object hooks           # called with the gradient of this node's result
+    cdef object grad            # leaf, or retained: the accumulated gradient
+    cdef bint retains
+    cdef int save(self, int k, Array a) except -1
+    cdef Array load(self, int k)
+    cdef void free(self) noexcept
+
+cdef class Array(Differentiable):
+    cdef Storage *storage
+    cdef char *data
+    cdef Node node
+    cdef int kind               # dtype
+    cdef readonly int ndim
+    cdef bint contiguous
+    cdef bint wants             # a gradient
+    cdef bint view, graph_view  # a view; one that has a graph. Its storage counts them
+    cdef readonly Py_ssize_t size
+    cdef Py_ssize_t dims[MGX_MAXDIM]    # shape
+    cdef Py_ssize_t steps[MGX_MAXDIM]   # strides, in bytes
+
+cdef const Py_ssize_t *itemsize                     # by dtype
+
+cdef Array empty(int dtype, int ndim, const Py_ssize_t *shape)
+cdef Array empty_like(Array a)
+cdef Array alias(Array base, char *data, int dtype, int ndim, const Py_ssize_t *shape, const Py_ssize_t *strides)
+cdef Array view_of(Array base, char *data, int ndim, const Py_ssize_t *shape, const Py_ssize_t *strides)
+cdef Array detached(Array a)
+cdef Node record_structured(Array out, const char *name, Vjp vjp, object args, Array a, Array b=*, Array c=*)
+cdef Array from_object(object data, object dtype, bint copy)
+cdef object window(Array a)                         # a writable ndarray over the same bytes
+cdef void drop_storage(Array a) noexcept
+cdef int touch(Array a) except -1                   # a write has happened
+cdef int check_write(Array a, str op) except -1     # may it?
+cdef int check_shared(Array a, str op) except -1    # may a value with a graph be written into it?
+cdef tuple shape_of(Array a)
+cdef Node leaf_of(Array a)
+cdef PyObject *leaf_pointer(Array a) except? NULL
+cdef int dtype_code(object dtype) except -1
+cdef object dtype_of(int code)
+cdef bint same_shape(Array a, Array b) noexcept
+cdef int set_array_type(type tensor) except -1

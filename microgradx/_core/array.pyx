@@ -1,0 +1,458 @@
+"""Arrays: counted bytes, the geometry over them, and the node an array has in a graph.
+
+``Array`` is the body of ``Tensor``; it knows no operation. NumPy is asked for what it does best: reading what
+users hand in, and the stride arithmetic of indexing.
+"""
+cimport cython
+from cpython.object cimport PyObject, PyTypeObject
+from cpython.ref cimport Py_CLEAR, Py_DECREF, Py_INCREF, Py_XDECREF
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_ND, PyBUF_WRITABLE, PyBUF_SIMPLE
+from libc.stdint cimport uint32_t
+from libc.string cimport memcpy, memset
+
+from microgradx._core.graph cimport Vertex, drop_parents, grad_enabled, release, set_parents
+from microgradx._core.kernels cimport *
+
+import numpy as np
+
+from microgradx.errors import DTypeError, GraphError, ShapeError
+
+cdef extern from "Python.h":
+    void PyObject_GC_UnTrack(void *)
+    void PyObject_GC_Track(void *)
+    bint PyObject_GC_IsTracked(object)
+    Py_ssize_t PY_SSIZE_T_MAX
+
+cdef extern from *:
+    """
+    #include <stdlib.h>
+    #if defined(_MSC_VER)
+    #include <malloc.h>
+    #define mgx_aligned_alloc(bytes) _aligned_malloc(bytes, 64)
+    #define mgx_aligned_free _aligned_free
+    #else
+    static void *mgx_aligned_alloc(size_t bytes) { void *p; return posix_memalign(&p, 64, bytes) ? 0 : p; }
+    #define mgx_aligned_free free
+    #endif
+    """
+    void *mgx_aligned_alloc(size_t) nogil
+    void mgx_aligned_free(void *) nogil
+
+cdef Py_ssize_t[4] ITEMSIZE = [4, 8, 8, 1]
+cdef list DTYPES = [np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64), np.dtype(np.bool_)]
+cdef list FORMATS = [b"f", b"d", b"q", b"?"]
+itemsize = ITEMSIZE
+
+
+# ----- storage -----------------------------------------------------------------------------------------------
+# Blocks come in classes, four to each doubling, and are kept for reuse: a training step asks for the same
+# sizes again and again, and fresh pages cost more than the arithmetic done on them.
+
+cdef enum: HEADER = 64, CLASSES = 240, SMALL = 4096, KEPT_SMALL = 256, KEPT_LARGE = 4
+cdef Py_ssize_t KEPT_BYTES = 512 << 20             # of free large blocks, together
+cdef Storage *free_blocks[CLASSES]
+cdef int free_count[CLASSES]
+cdef Py_ssize_t free_bytes = 0
+
+
+cdef inline int class_of(Py_ssize_t nbytes, Py_ssize_t *capacity) noexcept nogil:
+    """The class of a block and the bytes it holds: multiples of 64 up to 512, then four steps per doubling."""
+    cdef Py_ssize_t step = 64
+    cdef int k = 0
+    while nbytes > 8 * step:
+        step *= 2
+        k += 4
+    cdef Py_ssize_t steps = (nbytes + step - 1) // step
+    capacity[0] = steps * step
+    return k + <int> steps
+
+
+cdef Storage *allocate(Py_ssize_t nbytes) except NULL:
+    global free_bytes
+    cdef Py_ssize_t capacity
+    cdef int k = class_of(nbytes, &capacity)
+    cdef Storage *s = free_blocks[k]
+    if s != NULL:
+        free_blocks[k] = s.next
+        free_count[k] -= 1
+        if capacity > SMALL:
+            free_bytes -= capacity
+    else:
+        s = <Storage *> mgx_aligned_alloc(HEADER + capacity)
+        if s == NULL:
+            raise MemoryError(f"no memory for an array of {nbytes} bytes")
+        s.data = <char *> s + HEADER
+        s.nbytes = capacity
+        s.size_class = k
+        s.owner = NULL
+    s.refs, s.version, s.views, s.graph_views = 1, 0, 0, 0
+    return s
+
+
+cdef Storage *borrow(object owner, char *data, Py_ssize_t nbytes) except NULL:
+    """Bytes that ``owner`` keeps alive."""
+    cdef Storage *s = <Storage *> mgx_aligned_alloc(HEADER)
+    if s == NULL:
+        raise MemoryError("no memory for an array")
+    s.data, s.nbytes, s.refs, s.version, s.size_class = data, nbytes, 1, 0, -1
+    s.views, s.graph_views = 0, 0
+    Py_INCREF(owner)
+    s.owner = <PyObject *> owner
+    return s
+
+
+cdef void drop_storage(Array a) noexcept:
+    a.storage.views -= a.view
+    a.storage.graph_views -= a.graph_view
+    a.view = a.graph_view = False
+    unref(a.storage)
+    a.storage = NULL
+
+
+cdef void unref(Storage *s) noexcept:
+    global free_bytes
+    s.refs -= 1
+    if s.refs:
+        return
+    cdef int k = s.size_class
+    cdef bint large = s.nbytes > SMALL
+    if k < 0:
+        Py_DECREF(<object> s.owner)
+        mgx_aligned_free(s)
+    elif free_count[k] < (KEPT_LARGE if large else KEPT_SMALL) and (not large or free_bytes + s.nbytes <= KEPT_BYTES):
+        s.next = free_blocks[k]
+        free_blocks[k] = s
+        free_count[k] += 1
+        if large:
+            free_bytes += s.nbytes
+    else:
+        mgx_aligned_free(s)
+
+
+# ----- nodes -------------------------------------------------------------------------------------------------
+
+@cython.final
+@cython.freelist(256)
+cdef class Node:
+    """How an array was made: operands, what the backward pass needs, hooks.
+
+    Outside the garbage collector until it has hooks: without them no cycle can form.
+    """
+
+    def __cinit__(self):
+        PyObject_GC_UnTrack(<void *> self)
+
+    def __dealloc__(self):
+        self.free()
+
+    cdef int save(self, int k, Array a) except -1:
+        Py_INCREF(a)
+        self.saved[k] = <PyObject *> a
+        self.version[k] = a.storage.version
+        return 0
+
+    cdef Array load(self, int k):
+        """A saved array, unless it was written to since."""
+        cdef Array a = <Array> self.saved[k]
+        if a.storage.version != self.version[k]:
+            raise GraphError(f"backward: {node_name(self)} needs operand {k} of shape {shape_of(a)} as it was when "
+                             f"it ran, but it was written to since (version {a.storage.version}, saved "
+                             f"{self.version[k]}); write to a clone() instead")
+        return a
+
+    cdef void free(self) noexcept:
+        """Let go of operands and parents; a leaf keeps its gradient."""
+        cdef int k
+        cdef PyObject *a
+        for k in range(4):
+            a = self.saved[k]
+            if a != NULL:
+                self.saved[k] = NULL
+                release(a)
+        self.args = None
+        if self.v.op != OP_LEAF:
+            self.v.op = OP_FREED
+        drop_parents(&self.v)
+
+
+cdef str node_name(Node node):
+    return node.name.decode() if node.name != NULL else rows[node.v.op].name.decode() if node.v.op >= 0 else "leaf"
+
+
+cdef Node record_structured(Array out, const char *name, Vjp vjp, object args, Array a, Array b=None, Array c=None):
+    """Make ``out`` the result of a structured operation on up to three arrays; None if no gradient is wanted."""
+    cdef PyObject *parent[3]
+    cdef Node node
+    cdef Array x
+    cdef int k, count = 0
+    cdef bint wants = False
+    if not grad_enabled():
+        return None
+    for k in range(3):
+        x = a if k == 0 else b if k == 1 else c
+        parent[k] = NULL
+        if x is not None:
+            count = k + 1
+            if x.wants:
+                parent[k] = leaf_pointer(x)
+                wants = True
+    if not wants:
+        return None
+    node = Node.__new__(Node)
+    node.v.op, node.name, node.vjp, node.args = OP_STRUCTURED, name, vjp, args
+    set_parents(&node.v, count, parent)
+    out.node, out.wants = node, True
+    if out.view:
+        out.graph_view = True
+        out.storage.graph_views += 1
+    return node
+
+
+cdef PyObject *leaf_pointer(Array a) except? NULL:
+    """The node that a gradient for ``a`` goes to, borrowed; NULL where none is wanted."""
+    if a is None or not a.wants:
+        return NULL
+    if a.node is None:
+        leaf_of(a)
+    return <PyObject *> a.node
+
+
+cdef Node leaf_of(Array a):
+    """The node of an array that wants a gradient."""
+    if a.node is None:
+        a.node = Node.__new__(Node)
+        a.node.v.op = OP_LEAF
+    return a.node
+
+
+# ----- arrays ------------------------------------------------------------------------------------------------
+
+cdef type array_type = None
+ctypedef object (*New)(type, object, void *)
+cdef New array_new = NULL
+
+
+cdef int set_array_type(type tensor) except -1:
+    """Results are Tensors: the class above tells its name once."""
+    global array_type, array_new
+    array_type, array_new = tensor, <New> (<PyTypeObject *> tensor).tp_new
+    return 0
+
+
+cdef tuple EMPTY = ()
+
+
+cdef inline Array blank():
+    cdef Array a = <Array> array_new(array_type, EMPTY, NULL)
+    PyObject_GC_UnTrack(<void *> a)                 # until it has hooks, no cycle can form
+    return a
+
+
+cdef class Array(Differentiable):
+    """Storage, geometry and node; the body of ``Tensor``."""
+
+    def __cinit__(self):
+        self.storage = NULL
+
+    def __dealloc__(self):
+        if self.storage != NULL:
+            drop_storage(self)
+
+    def __getbuffer__(self, Py_buffer *buffer, int flags):
+        """A read-only view: a write that the version counter cannot see must not happen by accident."""
+        if flags & PyBUF_WRITABLE:
+            raise BufferError("Tensor: the buffer is read-only; write through the tensor's own methods")
+        fill_buffer(self, self, buffer, 1)
+
+
+@cython.final
+cdef class Window:
+    """The same bytes, writable: for launches that NumPy carries out."""
+    cdef Array array
+
+    def __getbuffer__(self, Py_buffer *buffer, int flags):
+        fill_buffer(self, self.array, buffer, 0)
+
+
+cdef int fill_buffer(object exporter, Array a, Py_buffer *buffer, bint readonly) except -1:
+    buffer.obj = exporter
+    buffer.buf = a.data
+    buffer.itemsize = ITEMSIZE[a.kind]
+    buffer.len = a.size * buffer.itemsize
+    buffer.readonly = readonly
+    buffer.ndim = a.ndim
+    buffer.format = <char *> FORMATS[a.kind]
+    buffer.shape = a.dims
+    buffer.strides = a.steps
+    buffer.suboffsets = NULL
+    buffer.internal = NULL
+    return 0
+
+
+cdef object window(Array a):
+    cdef Window w = Window.__new__(Window)
+    w.array = a
+    return np.asarray(w)
+
+
+cdef Array empty(int dtype, int ndim, const Py_ssize_t *shape):
+    """A new contiguous array with undefined contents."""
+    cdef Py_ssize_t size = 1, stride = ITEMSIZE[dtype]
+    cdef int d
+    cdef Array a
+    if ndim > MGX_MAXDIM:
+        raise ShapeError(f"an array has at most {MGX_MAXDIM} axes, not {ndim}")
+    for d in range(ndim):
+        if shape[d] < 0:
+            raise ShapeError(f"a shape has no negative lengths: {tuple([shape[i] for i in range(ndim)])}")
+        if shape[d] and size > PY_SSIZE_T_MAX // 16 // shape[d]:
+            raise MemoryError(f"an array of shape {tuple([shape[i] for i in range(ndim)])} is too large")
+        size *= shape[d]
+    a = blank()
+    a.storage = allocate(size * stride)
+    a.data = a.storage.data
+    a.kind, a.ndim, a.size, a.contiguous = dtype, ndim, size, True
+    for d in range(ndim - 1, -1, -1):
+        a.dims[d] = shape[d]
+        a.steps[d] = stride
+        stride *= shape[d]
+    return a
+
+
+cdef Array empty_like(Array a):
+    return empty(a.kind, a.ndim, a.dims)
+
+
+cdef Array alias(Array base, char *data, int dtype, int ndim, const Py_ssize_t *shape, const Py_ssize_t *strides):
+    """Another geometry over the storage of ``base``, without a graph."""
+    cdef Array a = blank()
+    cdef Py_ssize_t expected = ITEMSIZE[dtype]
+    cdef int d
+    if ndim > MGX_MAXDIM:
+        raise ShapeError(f"an array has at most {MGX_MAXDIM} axes, not {ndim}")
+    a.storage = base.storage
+    base.storage.refs += 1
+    a.data, a.kind, a.ndim, a.size, a.contiguous = data, dtype, ndim, 1, True
+    for d in range(ndim - 1, -1, -1):
+        a.dims[d], a.steps[d] = shape[d], strides[d]
+        a.size *= shape[d]
+        if shape[d] != 1:
+            a.contiguous = a.contiguous and strides[d] == expected
+            expected *= shape[d]
+    if a.size == 0:
+        a.contiguous = True
+    return a
+
+
+cdef Array view_of(Array base, char *data, int ndim, const Py_ssize_t *shape, const Py_ssize_t *strides):
+    """As alias, counted as a view: writes must take care of it."""
+    cdef Array a = alias(base, data, base.kind, ndim, shape, strides)
+    a.view = True
+    a.storage.views += 1
+    return a
+
+
+cdef Array detached(Array a):
+    """The same bytes and version, no graph."""
+    return alias(a, a.data, a.kind, a.ndim, a.dims, a.steps)
+
+
+cdef tuple shape_of(Array a):
+    return tuple([a.dims[d] for d in range(a.ndim)])
+
+
+cdef bint same_shape(Array a, Array b) noexcept:
+    cdef int d
+    if a.ndim != b.ndim:
+        return False
+    for d in range(a.ndim):
+        if a.dims[d] != b.dims[d]:
+            return False
+    return True
+
+
+# ----- writes ------------------------------------------------------------------------------------------------
+
+cdef int check_write(Array a, str op) except -1:
+    """Refuse a write that would make a recorded graph wrong."""
+    if not grad_enabled():
+        return 0
+    if a.wants and (a.node is None or a.node.v.op == OP_LEAF):
+        raise GraphError(f"{op}: a leaf that requires a gradient is written to only under no_grad()")
+    if a.graph_view:
+        raise GraphError(f"{op}: this is a view that has a graph; write to a clone() instead")
+    if a.storage.graph_views:
+        raise GraphError(f"{op}: views of this tensor have a graph; write to a clone() instead")
+    return 0
+
+
+cdef int check_shared(Array a, str op) except -1:
+    """Refuse to write a value that has a graph where other tensors would not learn of it."""
+    if a.view or a.storage.views:
+        raise GraphError(f"{op}: a value with a graph is not written into a tensor that shares its storage with "
+                         "views; write to a clone() instead")
+    return 0
+
+
+cdef int touch(Array a) except -1:
+    a.storage.version += 1
+    return 0
+
+
+# ----- from and to Python ------------------------------------------------------------------------------------
+
+cdef object dtype_of(int code):
+    return DTYPES[code]
+
+
+cdef int dtype_code(object dtype) except -1:
+    """float32, float64, int64 or bool, by any name that NumPy knows."""
+    try:
+        return DTYPES.index(np.dtype(dtype))
+    except (TypeError, ValueError):
+        raise DTypeError(f"Tensor: dtype is float32, float64, int64 or bool, not {dtype!r}") from None
+
+
+cdef Array from_object(object data, object dtype, bint copy):
+    """An array of what NumPy makes of ``data``; Python floats become float32."""
+    cdef Array a
+    cdef Py_buffer *view
+    cdef bint foreign = isinstance(data, (np.ndarray, np.generic)) or hasattr(data, "__array_interface__")
+    cdef Py_ssize_t shape[32]
+    cdef Py_ssize_t strides[32]
+    cdef int d
+    cdef size_t address
+    try:
+        array = np.asarray(data)
+    except ValueError as error:
+        raise ShapeError(f"Tensor: the data do not form an array: {error}") from None
+    if dtype is not None:
+        wanted = DTYPES[dtype_code(dtype)]
+    elif array.dtype.kind == "f":
+        wanted = DTYPES[MGX_F64] if array.dtype.itemsize == 8 and foreign else DTYPES[MGX_F32]
+    elif array.dtype.kind in "iu":
+        wanted = DTYPES[MGX_I64]
+    elif array.dtype.kind == "b":
+        wanted = DTYPES[MGX_BOOL]
+    else:
+        wanted = None
+    if wanted is None or array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
+        raise DTypeError(f"Tensor: data of dtype {array.dtype} are not real numbers of at most 64 bits")
+    if array.dtype.kind == "u" and array.dtype.itemsize == 8 and array.size and array.max() > 2**63 - 1:
+        raise DTypeError("Tensor: unsigned integers beyond int64")
+    if not copy and array.dtype == wanted and array.flags.aligned:
+        if array.ndim > MGX_MAXDIM:
+            raise ShapeError(f"Tensor: an array has at most {MGX_MAXDIM} axes, not {array.ndim}")
+        a = blank()
+        address = array.__array_interface__["data"][0]
+        a.storage = borrow(array, <char *> address, array.nbytes)
+        for d in range(array.ndim):
+            shape[d], strides[d] = array.shape[d], array.strides[d]
+        return alias(a, <char *> address, DTYPES.index(wanted), array.ndim, shape, strides)
+    if array.ndim > MGX_MAXDIM:
+        raise ShapeError(f"Tensor: an array has at most {MGX_MAXDIM} axes, not {array.ndim}")
+    for d in range(array.ndim):
+        shape[d] = array.shape[d]
+    a = empty(DTYPES.index(wanted), array.ndim, shape)
+    window(a)[...] = array
+    return a

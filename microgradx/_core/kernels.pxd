@@ -1,0 +1,77 @@
+# The only `cdef extern` door to csrc. Everything else reaches C through what this module exports.
+from libc.stdint cimport int64_t
+
+cdef extern from "kernels.h" nogil:
+    enum: MGX_F32, MGX_F64, MGX_I64, MGX_BOOL
+    enum: MGX_MAXDIM, MGX_MAXARGS, MGX_NROWS
+    enum:                   # in the order of ops.def
+        MGX_clone, MGX_neg, MGX_abs, MGX_sign, MGX_square, MGX_sqrt, MGX_rsqrt, MGX_reciprocal, MGX_floor,
+        MGX_ceil, MGX_round, MGX_trunc, MGX_exp, MGX_exp2, MGX_expm1, MGX_log, MGX_log2, MGX_log10, MGX_log1p,
+        MGX_sin, MGX_cos, MGX_tan, MGX_asin, MGX_acos, MGX_atan, MGX_sinh, MGX_cosh, MGX_tanh, MGX_asinh,
+        MGX_acosh, MGX_atanh, MGX_erf, MGX_erfc, MGX_sigmoid, MGX_logsigmoid, MGX_logit, MGX_softplus,
+        MGX_relu, MGX_relu6, MGX_leaky_relu, MGX_prelu, MGX_elu, MGX_selu, MGX_celu, MGX_gelu, MGX_gelu_tanh,
+        MGX_silu, MGX_mish, MGX_softsign, MGX_hardtanh, MGX_hardsigmoid, MGX_hardswish, MGX_hardshrink,
+        MGX_softshrink, MGX_tanhshrink, MGX_threshold, MGX_add, MGX_sub, MGX_mul, MGX_div, MGX_pow,
+        MGX_maximum, MGX_minimum, MGX_fmod, MGX_remainder, MGX_atan2, MGX_hypot, MGX_logaddexp, MGX_xlogy,
+        MGX_lerp, MGX_where, MGX_clip, MGX_gt, MGX_ge, MGX_lt, MGX_le, MGX_eq, MGX_ne, MGX_chain, MGX_dsigmoid,
+        MGX_sech2, MGX_gauss, MGX_normpdf, MGX_dsilu, MGX_dgelu, MGX_dgelu_tanh, MGX_dmish
+
+    ctypedef struct mgx_row:
+        const char *name
+        const char *kind
+        const char *forward
+        const char *derivative[3]
+        int arity
+        double lo, hi, ulp, dulp
+    const mgx_row mgx_table[]
+
+    ctypedef void (*mgx_loop)(Py_ssize_t n, char **p) noexcept
+    ctypedef struct mgx_loops:
+        mgx_loop forward
+        mgx_loop forward_d
+        mgx_loop vjp[3]
+    ctypedef void (*mgx_rule)(const double *v, int needs, double *y, double *d) noexcept
+    ctypedef struct mgx_kernels:
+        const char *isa
+        mgx_loops rows[2][1]
+        mgx_rule rules[1]
+        void (*sum[2])(Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner, const Py_ssize_t *strides,
+                       double scale, const char *x, char *y) noexcept
+        void (*max[2])(Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner, const Py_ssize_t *strides,
+                       double sign, const char *x, char *y) noexcept
+        void (*softmax[2])(Py_ssize_t m, Py_ssize_t n, int logarithm, const char *x, char *y) noexcept
+        Py_ssize_t (*cross_entropy[2])(Py_ssize_t m, Py_ssize_t n, double scale, const char *x,
+                                       const int64_t *label, char *loss, char *p) noexcept
+        void (*cross_entropy_vjp[2])(Py_ssize_t m, Py_ssize_t n, double scale, const char *g, const char *p,
+                                     const int64_t *label, char *dx) noexcept
+        void (*sgd[2])(Py_ssize_t n, double lr, double momentum, double decay,
+                       const char *g, char *v, char *w) noexcept
+        void (*adam[2])(Py_ssize_t n, double lr, double beta1, double beta2, double eps, double decay,
+                        double correct1, double correct2, const char *g, char *m, char *v, char *w) noexcept
+    const mgx_kernels *mgx_dispatch()
+
+    ctypedef struct mgx_operand:
+        char *data
+        int dtype
+        Py_ssize_t strides[8]
+    ctypedef struct mgx_launch:
+        mgx_loop loop
+        int dtype, nin, nout, ndim
+        Py_ssize_t shape[8]
+        mgx_operand operand[6]
+    void mgx_run(mgx_launch *launch)
+
+
+# What the texts of a row say, read once at import.
+cdef struct Facts:
+    int arity
+    bint stores                 # the local derivative is stored by the forward pass (D and H rows)
+    bint compares               # the result is a mask
+    int names[3]                # operands named by derivative i: bit k for operand k, bit 3 for y
+    bint identity[3]            # derivative i is K(1)
+
+cdef const mgx_kernels *kernels
+cdef const mgx_row *rows
+cdef Facts *facts
+cdef void (*run)(mgx_launch *launch) noexcept nogil
+cpdef int opcode(str name) except -1

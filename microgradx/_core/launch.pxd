@@ -1,0 +1,27 @@
+# The one door: every kernel runs, and every array is written, through these functions.
+from cpython.object cimport PyObject
+
+from microgradx._core.array cimport Array
+from microgradx._core.kernels cimport MGX_MAXARGS, MGX_MAXDIM, mgx_loop
+
+# An operand of an elementwise launch: an array, a number (array == NULL), or nothing that the loop reads.
+cdef struct Operand:
+    PyObject *array
+    double number
+    bint absent
+
+cdef int elementwise(mgx_loop loop, int dtype, int nin, int nout, Operand *operand,
+                     int ndim, const Py_ssize_t *shape) except -1
+cdef int copy(Array source, Array out) except -1
+cdef int fill(Array out, double number) except -1
+cdef int reduce_sum(Array x, Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner, const Py_ssize_t *strides,
+                    double scale, Array out) except -1
+cdef int reduce_max(Array x, Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner, const Py_ssize_t *strides,
+                    double sign, Array out) except -1
+cdef int softmax(Array x, Py_ssize_t m, Py_ssize_t n, bint logarithm, Array out) except -1
+cdef Py_ssize_t cross_entropy(Array x, Array label, double scale, Array loss, Array p) except? -2
+cdef int cross_entropy_vjp(Array g, Array p, Array label, double scale, Array dx) except -1
+cdef int gemm(bint ta, bint tb, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, double alpha,
+              Array a, char *a_data, Py_ssize_t lda, Array b, char *b_data, Py_ssize_t ldb,
+              double beta, Array c, char *c_data, Py_ssize_t ldc) except -1
+cdef int host(object function, tuple outs, tuple ins) except -1

@@ -1,0 +1,12 @@
+from microgradx._core.array cimport Array
+
+cdef Array sum_axes(Array x, unsigned int axes, bint keepdims, double scale)
+cdef Array expand(Array x, int ndim, const Py_ssize_t *shape)
+cdef Array sum_to(Array x, int ndim, const Py_ssize_t *shape)
+cdef Array amax(Array x, unsigned int axes, bint keepdims, double sign)
+cdef Array cumsum(Array x, int axis)
+cdef Array matmul(Array a, Array b)
+cdef Array linear(Array x, Array w, Array b)
+cdef Array softmax_axis(Array x, int axis, bint logarithm)
+cdef Array cross_entropy_mean(Array x, Array label, bint mean)
+cdef unsigned int axes_of(str op, object axis, int ndim) except? 0xFFFFFFFF

@@ -1,0 +1,508 @@
+"""Structured operations that compute: sums, maxima, matrix products, softmax, cross-entropy.
+
+Each is one block: shapes, forward, vjp. A vjp is written in operations, with recording off unless the caller
+of backward wants a graph: so it costs nothing extra, and every order of derivative follows.
+"""
+from libc.string cimport memcpy
+
+from microgradx._core.array cimport *
+from microgradx._core.elementwise cimport apply
+from microgradx._core.graph cimport grad_enabled, set_grad_enabled
+from microgradx._core.kernels cimport *
+from microgradx._core.launch cimport copy, cross_entropy, cross_entropy_vjp, fill, gemm, host, reduce_max, reduce_sum, softmax
+from microgradx._core.views cimport *
+
+import numpy as np
+
+from microgradx.errors import DTypeError, IndexError_, ShapeError
+
+
+cdef unsigned int axes_of(str op, object axis, int ndim) except? 0xFFFFFFFF:
+    """None, an axis or a tuple of axes as a set of bits."""
+    cdef unsigned int axes = 0, bit
+    if axis is None:
+        return (1 << ndim) - 1
+    for a in axis if isinstance(axis, (tuple, list)) else (axis,):
+        bit = 1 << axis_of(op, a, ndim)
+        if axes & bit:
+            raise ShapeError(f"{op}: axis {a} is named twice in {axis!r}")
+        axes |= bit
+    return axes
+
+
+cdef Array floating(str op, Array x):
+    """Integers and masks take part as float32."""
+    return x if x.kind <= MGX_F64 else convert(x, MGX_F32)
+
+
+# ----- reductions: how any set of axes becomes (outer, n, inner) ------------------------------------------------
+
+cdef struct Layout:
+    Py_ssize_t outer, n, inner
+    Py_ssize_t strides[3]
+
+
+cdef Array lay_out(Array x, unsigned int axes, Layout *to):
+    """``x``, or a copy with the reduced axes last, and the three strides by which it is walked."""
+    cdef int d, group = 0, kept = 0, order[MGX_MAXDIM]
+    cdef Py_ssize_t length[3]
+    cdef Py_ssize_t stride[3]
+    cdef bint reduced, one_walk = True
+    for d in range(3):
+        length[d], stride[d] = 1, 0
+    for d in range(x.ndim):                     # group 0: kept, 1: reduced, 2: kept again
+        if x.dims[d] == 1:
+            continue
+        reduced = axes >> d & 1
+        if reduced != (group == 1):
+            group += 1
+            if group > 2:
+                one_walk = False
+                break
+        if length[group] > 1 and stride[group] != x.steps[d] * x.dims[d]:
+            one_walk = False
+            break
+        length[group] *= x.dims[d]
+        stride[group] = x.steps[d]
+    if one_walk and (length[2] == 1 or stride[2] == itemsize[x.kind]):
+        to.outer, to.n, to.inner = length[0], length[1], length[2]
+        for d in range(3):
+            to.strides[d] = stride[d]
+        return x
+    for d in range(x.ndim):
+        if not axes >> d & 1:
+            order[kept] = d
+            kept += 1
+    to.n = 1
+    for d in range(x.ndim):
+        if axes >> d & 1:
+            order[kept] = d
+            kept += 1
+            to.n *= x.dims[d]
+    x = permute(x, order)
+    x = x if x.contiguous else apply(MGX_clone, x, None, None)
+    to.outer, to.inner = x.size // to.n if to.n else 1, 1
+    to.strides[0], to.strides[1], to.strides[2] = to.n * itemsize[x.kind], itemsize[x.kind], 0
+    return x
+
+
+cdef Array reduced(Array x, unsigned int axes):
+    """An array for the result, with the reduced axes kept as 1."""
+    cdef Py_ssize_t shape[MGX_MAXDIM]
+    cdef int d
+    for d in range(x.ndim):
+        shape[d] = 1 if axes >> d & 1 else x.dims[d]
+    return empty(x.kind, x.ndim, shape)
+
+
+cdef Array squeezed(Array x, unsigned int axes):
+    """Without the axes of length 1 that are named."""
+    cdef Py_ssize_t shape[MGX_MAXDIM]
+    cdef int d, ndim = 0
+    if axes == 0:
+        return x
+    for d in range(x.ndim):
+        if not axes >> d & 1:
+            shape[ndim] = x.dims[d]
+            ndim += 1
+    return reshape(x, ndim, shape)
+
+
+# ----- sum and expand: transposes of each other -----------------------------------------------------------------
+
+cdef Array sum_kept(Array x, unsigned int axes, double scale):
+    """scale * the sum over ``axes``, which stay as 1."""
+    cdef Array out = reduced(x, axes), source
+    cdef Layout by
+    cdef bint mode = set_grad_enabled(False)
+    source = lay_out(x, axes, &by)
+    set_grad_enabled(mode)
+    if out.size:
+        if x.size:
+            reduce_sum(source, by.outer, by.n, by.inner, by.strides, scale, out)
+        else:
+            fill(out, 0 if scale == scale and scale * 0 == 0 else float("nan"))
+    record_structured(out, b"sum", sum_vjp, (shape_of(x), scale) if x.wants else None, x)
+    return out
+
+cdef object sum_vjp(Node node, Array g, int i):
+    cdef Py_ssize_t shape[MGX_MAXDIM]
+    cdef int d
+    wanted, scale = node.args
+    for d in range(len(wanted)):
+        shape[d] = wanted[d]
+    if scale != 1.0:
+        g = apply(MGX_mul, g, scale, None)
+    return expand(g, len(wanted), shape)
+
+
+cdef Array sum_axes(Array x, unsigned int axes, bint keepdims, double scale):
+    cdef Array out = sum_kept(floating("sum", x), axes, scale)
+    return out if keepdims else squeezed(out, axes)
+
+
+cdef Array expand(Array x, int ndim, const Py_ssize_t *shape):
+    """A view of ``x`` broadcast to ``shape``."""
+    cdef Py_ssize_t strides[MGX_MAXDIM]
+    cdef int d, skip = ndim - x.ndim
+    cdef Array out
+    for d in range(ndim):
+        strides[d] = 0
+        if d >= skip and x.dims[d - skip] == shape[d]:
+            strides[d] = x.steps[d - skip]
+        elif d >= skip and x.dims[d - skip] != 1 or skip < 0:
+            raise ShapeError(f"expand: shape {shape_of(x)} does not broadcast to "
+                             f"{tuple([shape[i] for i in range(ndim)])} ({x.dims[d - skip]} != {shape[d]})")
+    out = view_of(x, x.data, ndim, shape, strides)
+    record_structured(out, b"expand", expand_vjp, shape_of(x) if x.wants else None, x)
+    return out
+
+cdef object expand_vjp(Node node, Array g, int i):
+    return sum_to_shape(g, node.args)
+
+
+cdef Array sum_to(Array x, int ndim, const Py_ssize_t *shape):
+    """The sum over what was broadcast from ``shape``."""
+    cdef unsigned int axes = 0
+    cdef int d, skip = x.ndim - ndim
+    cdef Array out = x
+    for d in range(x.ndim):
+        if d < skip or (shape[d - skip] == 1 and x.dims[d] != 1):
+            axes |= 1 << d
+    if axes:
+        out = sum_kept(x, axes, 1.0)
+    return reshape(out, ndim, shape) if skip else out
+
+
+cdef Array sum_to_shape(Array x, tuple shape_):
+    cdef Py_ssize_t shape[MGX_MAXDIM]
+    cdef int d
+    for d in range(len(shape_)):
+        shape[d] = shape_[d]
+    return sum_to(x, len(shape_), shape)
+
+
+# ----- amax, amin: the gradient is split evenly among ties --------------------------------------------------------
+
+cdef Array amax(Array x, unsigned int axes, bint keepdims, double sign):
+    """The maximum over ``axes`` (sign 1) or the minimum (sign -1); a nan wins."""
+    cdef Array out, source
+    cdef Layout by
+    cdef bint mode
+    cdef Node node
+    cdef str name = "amax" if sign > 0 else "amin"
+    if x.kind > MGX_F64:
+        out = from_object((np.max if sign > 0 else np.min)(
+            np.asarray(x), axis=tuple([d for d in range(x.ndim) if axes >> d & 1]), keepdims=True), None, True)
+        return out if keepdims else squeezed(out, axes)
+    for d in range(x.ndim):
+        if axes >> d & 1 and x.dims[d] == 0:
+            raise ShapeError(f"{name}: of no elements, shape {shape_of(x)} along axis {d}")
+    out = reduced(x, axes)
+    mode = set_grad_enabled(False)
+    source = lay_out(x, axes, &by)
+    set_grad_enabled(mode)
+    if out.size:
+        reduce_max(source, by.outer, by.n, by.inner, by.strides, sign, out)
+    node = record_structured(out, b"amax", amax_vjp, axes, x)
+    if node is not None:
+        node.save(0, x)
+        node.save(3, detached(out))
+    return out if keepdims else squeezed(out, axes)
+
+cdef object amax_vjp(Node node, Array g, int i):
+    cdef Array x = node.load(0), ties
+    ties = convert(apply(MGX_eq, x, detached(node.load(3)), None), g.kind)
+    ties = apply(MGX_div, ties, sum_kept(ties, node.args, 1.0), None)
+    return apply(MGX_mul, ties, g, None)
+
+
+# ----- cumsum ---------------------------------------------------------------------------------------------------
+
+def _cumsum(out, x, axis):
+    np.cumsum(x, axis=axis, out=out)
+
+
+cdef Array cumsum(Array x, int axis):
+    cdef Array out
+    x = floating("cumsum", x)
+    out = empty_like(x)
+    host(_cumsum, (out,), (x, axis))
+    record_structured(out, b"cumsum", cumsum_vjp, axis, x)
+    return out
+
+cdef object cumsum_vjp(Node node, Array g, int i):
+    cdef tuple reverse = (slice(None),) * node.args + (slice(None, None, -1),)
+    return index(cumsum(index(g, reverse), node.args), reverse)
+
+
+# ----- matmul: (..., m, k) @ (..., k, n) -> (..., m, n) -----------------------------------------------------------
+
+cdef struct Matrix:             # how BLAS reads the last two axes
+    Py_ssize_t lead
+    bint transposed
+
+
+cdef bint readable(Array x, Matrix *to) noexcept:
+    """Rows or columns contiguous: then BLAS reads it in place."""
+    cdef Py_ssize_t size = itemsize[x.kind]
+    cdef Py_ssize_t m = x.dims[x.ndim - 2], n = x.dims[x.ndim - 1]
+    cdef Py_ssize_t down = x.steps[x.ndim - 2], across = x.steps[x.ndim - 1]
+    if (across == size or n == 1) and (down >= n * size and down % size == 0 or m == 1):
+        to.transposed, to.lead = False, max(n, 1) if m == 1 else down // size
+        return True
+    if (down == size or m == 1) and (across >= m * size and across % size == 0 or n == 1):
+        to.transposed, to.lead = True, max(m, 1) if n == 1 else across // size
+        return True
+    return False
+
+
+cdef Array product(Array a, Array b, bint ta, bint tb):
+    """op(a) @ op(b) over the last two axes, leading axes broadcast; op transposes where the flag says so."""
+    cdef Py_ssize_t shape[MGX_MAXDIM]
+    cdef Py_ssize_t m, n, k, kb, batch = 1, r
+    cdef Py_ssize_t index_[MGX_MAXDIM]
+    cdef int d, da, db, lead
+    cdef char *pa
+    cdef char *pb
+    cdef Matrix A, B
+    cdef Array out
+    cdef Node node
+    m, k = a.dims[a.ndim - 2 + ta], a.dims[a.ndim - 1 - ta]
+    kb, n = b.dims[b.ndim - 2 + tb], b.dims[b.ndim - 1 - tb]
+    lead = max(a.ndim, b.ndim) - 2
+    for d in range(lead):
+        da, db = d - lead + a.ndim - 2, d - lead + b.ndim - 2
+        shape[d] = 1 if da < 0 else a.dims[da]
+        if db >= 0 and b.dims[db] != 1:
+            if shape[d] != 1 and shape[d] != b.dims[db]:
+                raise ShapeError(f"matmul: leading axes of {shape_of(a)} and {shape_of(b)} do not broadcast "
+                                 f"({shape[d]} != {b.dims[db]})")
+            shape[d] = b.dims[db]
+        batch *= shape[d]
+        index_[d] = 0
+    shape[lead], shape[lead + 1] = m, n
+    out = empty(a.kind, lead + 2, shape)
+    node = record_structured(out, b"matmul", product_vjp, (ta, tb) if ta or tb else None, a, b)
+    if node is not None:
+        node.save(0, a)                         # each is read by the other's vjp; both tell their shapes
+        node.save(1, b)
+    if out.size == 0:
+        return out
+    if k == 0:
+        fill(out, 0)
+        return out
+    if not readable(a, &A):
+        a = plain_copy(a)
+        readable(a, &A)
+    if not readable(b, &B):
+        b = plain_copy(b)
+        readable(b, &B)
+    for r in range(batch):
+        pa, pb = a.data, b.data
+        for d in range(lead):
+            da, db = d - lead + a.ndim - 2, d - lead + b.ndim - 2
+            if da >= 0 and a.dims[da] != 1:
+                pa += index_[d] * a.steps[da]
+            if db >= 0 and b.dims[db] != 1:
+                pb += index_[d] * b.steps[db]
+        gemm(ta != A.transposed, tb != B.transposed, m, n, k, 1.0, a, pa, A.lead, b, pb, B.lead,
+             0.0, out, out.data + r * m * n * itemsize[out.kind], n)
+        for d in range(lead - 1, -1, -1):
+            index_[d] += 1
+            if index_[d] < shape[d]:
+                break
+            index_[d] = 0
+    return out
+
+cdef object product_vjp(Node node, Array g, int i):
+    cdef Array a = <Array> node.saved[0], b = <Array> node.saved[1], dx
+    cdef bint ta = False, tb = False
+    if node.args is not None:
+        ta, tb = node.args
+    if i == 0:                                  # op(a) (m, k) gets g (m, n) @ op(b)^T (n, k)
+        b = node.load(1)
+        dx = product(b, g, tb, True) if ta else product(g, b, False, not tb)
+        return dx if same_shape(dx, a) else sum_to(dx, a.ndim, a.dims)
+    a = node.load(0)                            # op(b) (k, n) gets op(a)^T (k, m) @ g (m, n)
+    dx = product(g, a, True, ta) if tb else product(a, g, not ta, False)
+    return dx if same_shape(dx, b) else sum_to(dx, b.ndim, b.dims)
+
+
+cdef Array plain_copy(Array x):
+    cdef Array out = empty_like(x)
+    copy(x, out)
+    return out
+
+
+cdef Array matmul(Array a, Array b):
+    """As NumPy: 1-D operands are rows and columns that vanish from the result."""
+    cdef Py_ssize_t shape[MGX_MAXDIM]
+    cdef bint row = a.ndim == 1, column = b.ndim == 1
+    cdef Array out
+    cdef int d
+    if a.ndim == 0 or b.ndim == 0:
+        raise ShapeError(f"matmul: shapes {shape_of(a)} and {shape_of(b)}: a number has no rows; use *")
+    if a.kind != b.kind or a.kind > MGX_F64:
+        raise DTypeError(f"matmul: dtypes {dtype_of(a.kind)} and {dtype_of(b.kind)} do not mix; both are float32 "
+                         "or both float64 (astype converts)")
+    if a.dims[a.ndim - 1] != b.dims[0 if column else b.ndim - 2]:
+        raise ShapeError(f"matmul: shapes {shape_of(a)} and {shape_of(b)} do not align "
+                         f"({a.dims[a.ndim - 1]} != {b.dims[0 if column else b.ndim - 2]})")
+    if row:
+        shape[0], shape[1] = 1, a.dims[0]
+        a = reshape(a, 2, shape)
+    if column:
+        shape[0], shape[1] = b.dims[0], 1
+        b = reshape(b, 2, shape)
+    if b.ndim == 2 and a.ndim > 2:              # one large product instead of many small ones
+        shape[0], shape[1] = a.size // a.dims[a.ndim - 1] if a.size else 0, a.dims[a.ndim - 1]
+        for d in range(a.ndim - 2):
+            if a.size == 0:
+                shape[0] = (shape[0] if d else 1) * a.dims[d]
+        if a.size == 0:
+            shape[0] *= a.dims[a.ndim - 2]
+        out = product(reshape(a, 2, shape), b, False, False)
+        memcpy(shape, a.dims, sizeof(shape))
+        shape[a.ndim - 1] = b.dims[1]
+        out = reshape(out, a.ndim, shape)
+    else:
+        out = product(a, b, False, False)
+    if row:
+        out = squeezed(out, 1 << (out.ndim - 2))
+    return squeezed(out, 1 << (out.ndim - 1)) if column else out
+
+
+# ----- linear: x (..., in) @ w (out, in)^T + b (out,) ------------------------------------------------------------
+
+cdef Array linear(Array x, Array w, Array b):
+    cdef Py_ssize_t shape[MGX_MAXDIM]
+    cdef Py_ssize_t m, n, k
+    cdef Matrix A, B
+    cdef Array out, a
+    cdef Node node
+    if w.ndim != 2 or x.ndim == 0 or x.dims[x.ndim - 1] != w.dims[1]:
+        raise ShapeError(f"linear: shapes {shape_of(x)} and {shape_of(w)} do not align"
+                         + (f" ({x.dims[x.ndim - 1]} != {w.dims[1]})" if w.ndim == 2 and x.ndim else ""))
+    if x.kind != w.kind or x.kind > MGX_F64 or (b is not None and b.kind != x.kind):
+        raise DTypeError(f"linear: dtypes {dtype_of(x.kind)}, {dtype_of(w.kind)}"
+                         + (f", {dtype_of(b.kind)}" if b is not None else "") + " do not mix (astype converts)")
+    if b is not None and (b.ndim != 1 or b.dims[0] != w.dims[0]):
+        raise ShapeError(f"linear: weight {shape_of(w)} and bias {shape_of(b)} do not fit ({w.dims[0]} outputs)")
+    if x.ndim != 2:
+        m = 1
+        for d in range(x.ndim - 1):
+            m *= x.dims[d]
+        shape[0], shape[1] = m, x.dims[x.ndim - 1]
+        out = linear(reshape(x, 2, shape), w, b)
+        memcpy(shape, x.dims, sizeof(shape))
+        shape[x.ndim - 1] = w.dims[0]
+        return reshape(out, x.ndim, shape)
+    m, n, k = x.dims[0], w.dims[0], w.dims[1]
+    shape[0], shape[1] = m, n
+    out = empty(x.kind, 2, shape)
+    node = record_structured(out, b"linear", linear_vjp, None, x, w, b)
+    if node is not None:
+        node.save(0, x)
+        node.save(1, w)
+    if b is not None:
+        copy(b, out)
+    elif k == 0:
+        fill(out, 0)
+    if m == 0 or n == 0 or k == 0:
+        return out
+    a = x
+    if not readable(a, &A):
+        a = plain_copy(a)
+        readable(a, &A)
+    if not readable(w, &B):
+        w = plain_copy(w)
+        readable(w, &B)
+    gemm(A.transposed, not B.transposed, m, n, k, 1.0, a, a.data, A.lead, w, w.data, B.lead,
+         1.0 if b is not None else 0.0, out, out.data, n)
+    return out
+
+cdef object linear_vjp(Node node, Array g, int i):
+    if i == 0:                                  # (m, out) @ (out, in)
+        return product(g, node.load(1), False, False)
+    if i == 1:                                  # (m, out)^T @ (m, in)
+        return product(g, node.load(0), True, False)
+    return squeezed(sum_kept(g, 1, 1.0), 1)
+
+
+# ----- softmax and log_softmax along one axis ----------------------------------------------------------------------
+
+cdef Array softmax_axis(Array x, int axis, bint logarithm):
+    cdef int last, d, order[MGX_MAXDIM]
+    cdef Array out
+    cdef Node node
+    x = floating("softmax", x)
+    last = x.ndim - 1
+    if axis != last:                            # bring the axis to the end and back
+        for d in range(x.ndim):
+            order[d] = d
+        order[axis], order[last] = last, axis
+        return permute(softmax_axis(permute(x, order), last, logarithm), order)
+    x = contiguous(x)
+    out = empty_like(x)
+    if x.size:
+        softmax(x, x.size // x.dims[last], x.dims[last], logarithm, out)
+    node = record_structured(out, b"log_softmax" if logarithm else b"softmax", softmax_vjp, logarithm, x)
+    if node is not None:
+        node.save(3, detached(out))
+    return out
+
+cdef object softmax_vjp(Node node, Array g, int i):
+    cdef Array y = node.load(3)
+    cdef unsigned int last = 1 << (y.ndim - 1)
+    if grad_enabled():                          # y as a function of x
+        y = detached(y)
+        y.node, y.wants = node, True
+    if node.args:                               # log: g - softmax * sum(g)
+        return apply(MGX_sub, g, apply(MGX_mul, apply_named("exp", y), sum_kept(g, last, 1.0), None), None)
+    return apply(MGX_mul, y, apply(MGX_sub, g, sum_kept(apply(MGX_mul, g, y, None), last, 1.0), None), None)
+
+
+cdef Array apply_named(str name, Array x):
+    return apply(opcode(name), x, None, None)
+
+
+# ----- cross-entropy: logits (m, n), label (m,) int64 -> the mean or sum of log(sum(exp(x))) - x[label] -----------
+
+cdef Array cross_entropy_mean(Array x, Array label, bint mean):
+    cdef Array loss, p
+    cdef Py_ssize_t bad
+    cdef Node node
+    cdef double scale
+    if x.ndim != 2 or label.ndim != 1 or x.dims[0] != label.dims[0]:
+        raise ShapeError(f"cross_entropy: logits {shape_of(x)} and labels {shape_of(label)} do not align; "
+                         "(m, n) and (m,) do")
+    if label.kind != MGX_I64 or x.kind > MGX_F64:
+        raise DTypeError(f"cross_entropy: logits are floats and labels int64, not {dtype_of(x.kind)} and "
+                         f"{dtype_of(label.kind)}")
+    x, label = contiguous(x), contiguous(label)
+    scale = (1.0 / x.dims[0] if x.dims[0] else float("nan")) if mean else 1.0
+    loss, p = empty(x.kind, 0, NULL), empty_like(x)
+    bad = cross_entropy(x, label, scale, loss, p)
+    if bad >= 0:
+        raise IndexError_(f"cross_entropy: label {np.asarray(label)[bad]} of row {bad} is not one of the "
+                          f"{x.dims[1]} classes")
+    node = record_structured(loss, b"cross_entropy", cross_entropy_mean_vjp, scale, x)
+    if node is not None:
+        node.save(0, x)
+        node.save(1, label)
+        node.save(2, p)
+    return loss
+
+cdef object cross_entropy_mean_vjp(Node node, Array g, int i):
+    cdef Array x, dx, label = node.load(1)
+    cdef double scale = node.args
+    if grad_enabled():                          # (softmax(x) - onehot) * g * scale, recorded
+        x = node.load(0)
+        onehot = np.zeros(shape_of(x), dtype_of(x.kind))
+        onehot[np.arange(len(onehot)), np.asarray(label)] = 1
+        dx = apply(MGX_sub, softmax_axis(x, 1, False), from_object(onehot, None, False), None)
+        return apply(MGX_mul, dx, apply(MGX_mul, g, scale, None), None)
+    dx = empty_like(<Array> node.saved[2])
+    cross_entropy_vjp(g, node.load(2), label, scale, dx)
+    return dx

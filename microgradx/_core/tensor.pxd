@@ -1,0 +1,4 @@
+from microgradx._core.array cimport Array
+
+cdef class Tensor(Array):
+    pass

@@ -1,0 +1,334 @@
+"""The scalar node.
+
+A ``Value`` is outside Python's garbage collector: its parents are fixed when it is made, so no cycle can
+form, and a node is freed the moment nobody holds it. It stores its local derivatives when it is made; the
+backward pass multiplies and adds.
+"""
+cimport cython
+from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check, PyFloat_AsDouble
+from cpython.long cimport PyLong_Check, PyLong_AsDouble
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF, Py_XDECREF
+from cpython.exc cimport PyErr_CheckSignals
+from libc.stdlib cimport free, malloc
+from libc.stdint cimport int32_t, uint32_t
+
+from microgradx._core.graph cimport (Order, Vertex, drop_parents, grad_enabled, parents, set_parents,
+                                     topological)
+from microgradx._core.kernels cimport *
+from microgradx._core.ops cimport Differentiable
+
+from microgradx.errors import DTypeError, GraphError, OptionError
+
+cdef enum: LEAF = -1, MADE = -2, DOT = -3, SUM = -4, MEAN = -5       # `v.op` beside the opcodes of the table
+
+cdef dict SYMBOLS = {DOT: "dot", SUM: "sum", MEAN: "mean", LEAF: "", MADE: "",
+                     MGX_add: "+", MGX_sub: "-", MGX_mul: "*", MGX_div: "/", MGX_relu: "ReLU"}
+
+cdef dict OPERATIONS = {}       # what a node made by hand called its operation; most nodes have no entry
+
+
+cdef inline double number(object o, int op) except? -1.5:
+    """A real number as a double; anything else is refused by name."""
+    if PyFloat_Check(o):
+        return PyFloat_AS_DOUBLE(o)
+    if PyLong_Check(o):
+        return PyLong_AsDouble(o)
+    if hasattr(o, "dtype") and getattr(o, "ndim", 1) == 0 and o.dtype.kind in "fiub":
+        return PyFloat_AsDouble(o)
+    where = rows[op].name.decode() if op >= 0 else "Value"
+    raise DTypeError(f"{where}: a Value goes with Values and real numbers, not with {type(o).__name__}"
+                     + (f" {o!r}" if isinstance(o, str) else ""))
+
+
+cdef inline double *slopes(Value self) noexcept:
+    """The local derivatives, one per parent."""
+    return &self.d[0] if self.v.count <= 2 else <double *> self.v.parent[1]
+
+
+cdef Value fresh(double data, int op):
+    cdef Value self = Value.__new__(Value)
+    self.data = data
+    self.v.op = op
+    return self
+
+
+cdef int link(Value self, uint32_t count, PyObject **parent, const double *d) except -1:
+    """Make ``self`` a result of ``count`` operands with the local derivatives ``d``."""
+    cdef double *place = self.d
+    cdef uint32_t i
+    if count > 2:
+        place = <double *> malloc(count * sizeof(double))
+        if place == NULL:
+            raise MemoryError(f"no memory for {count} operands")
+    for i in range(count):
+        place[i] = d[i]
+    set_parents(&self.v, count, parent)
+    if count > 2:
+        self.v.parent[1] = <PyObject *> place
+    return 0
+
+
+@cython.final
+cdef class Value(Differentiable):
+    """A number that remembers how it was made: a node of a scalar graph, in double precision.
+
+    ``Value(data, children=(), op='', label='')`` takes micrograd's arguments; a third argument that is a
+    sequence of numbers holds the local derivatives for the children, as in microgpt.
+
+    ``data`` and ``grad`` may be read and assigned; ``grad`` starts at 0. Arithmetic is IEEE's, not Python's:
+    ``0.0 ** -1`` is inf and the logarithm of -1 is nan. Assigning ``data`` later changes no derivative that
+    was already recorded. A number operand makes no node.
+
+    >>> from microgradx import Value
+    >>> a, b = Value(2.0), Value(-3.0)
+    >>> y = (a * b + 1).tanh()
+    >>> y.backward()
+    >>> round(b.grad, 9)
+    0.000181583
+    """
+
+    def __cinit__(self):
+        self.v.op = LEAF
+
+    def __init__(self, data, _children=(), _op="", label="", *, children=None, local_grads=None):
+        cdef PyObject *parent[64]
+        cdef double d[64]
+        cdef Py_ssize_t i
+        if isinstance(data, Value):
+            data = (<Value> data).data
+        self.data = number(data, -1)
+        children = tuple(_children if children is None else children)
+        slope = local_grads if local_grads is not None else () if isinstance(_op, str) else tuple(_op)
+        if children:
+            _construct(self, children, slope)
+        if isinstance(_op, str) and _op:
+            OPERATIONS[<size_t> <PyObject *> self] = _op
+            self.v.op = MADE
+        if label:
+            self.label = label
+
+    def __dealloc__(self):
+        if self.v.count > 2:
+            free(<void *> self.v.parent[1])
+        drop_parents(&self.v)
+        Py_XDECREF(self.name)
+        if self.v.op == MADE:
+            OPERATIONS.pop(<size_t> <PyObject *> self, None)
+
+    cdef object apply(self, int op, object a, object b, object c):
+        cdef PyObject *parent[3]
+        cdef double x[3]
+        cdef double d[3]
+        cdef double y
+        cdef int arity = facts[op].arity, needs = 0, k
+        cdef Value out
+        cdef object o
+        for k in range(arity):
+            o = a if k == 0 else b if k == 1 else c
+            if type(o) is Value:
+                x[k] = (<Value> o).data
+                parent[k] = <PyObject *> o
+                needs |= 1 << k
+            else:
+                x[k] = number(o, op)
+                parent[k] = NULL
+                d[k] = x[k]
+        if not grad_enabled():
+            needs = 0
+        kernels.rules[op](x, needs, &y, d)
+        out = fresh(y, op)
+        if needs:
+            link(out, arity, parent, d)
+        return out
+
+    # ----- the graph -----------------------------------------------------------------------------------------
+
+    def backward(self):
+        """Add d self / d leaf to the ``grad`` of every leaf; set ``grad`` of what lies between.
+
+        The chain rule from here to the leaves, in one pass without recursion: O(nodes). ``self.grad`` becomes
+        1. Calling it twice doubles what the leaves hold, never more.
+
+        >>> from microgradx import Value
+        >>> x = Value(3.0)
+        >>> y = x * x * x
+        >>> y.backward(); y.backward()
+        >>> x.grad
+        54.0
+        """
+        cdef Order order
+        cdef Value node
+        cdef PyObject **parent
+        cdef double *d
+        cdef double g
+        cdef Py_ssize_t i
+        cdef uint32_t k
+        topological(<PyObject *> self, <char *> &self.v - <char *> <PyObject *> self, &order)
+        try:
+            for i in range(order.count):
+                if (<Value> order.item[i]).v.count:
+                    (<Value> order.item[i]).grad = 0
+            self.grad = 1
+            for i in range(order.count - 1, -1, -1):
+                if i & 0xFFFFF == 0xFFFFF:
+                    PyErr_CheckSignals()
+                node = <Value> order.item[i]
+                g = node.grad
+                if g == 0 or node.v.count == 0:                     # the row `chain`: nothing in, nothing out
+                    continue
+                parent, d = parents(&node.v), slopes(node)
+                for k in range(node.v.count):
+                    if parent[k] != NULL:
+                        (<Value> parent[k]).grad += d[k] * g
+        finally:
+            free(order.item)
+
+    @property
+    def _prev(self):
+        """The operands of this node, in order; an operand that was a number becomes a ``Value``."""
+        cdef PyObject **parent = parents(&self.v)
+        cdef uint32_t k
+        return tuple(<object> parent[k] if parent[k] != NULL else fresh(slopes(self)[k], LEAF)
+                     for k in range(self.v.count))
+
+    @property
+    def _op(self):
+        """What made this node: ``'+'``, ``'*'``, ``'**2.0'``, ``'ReLU'``, the name of an operation; ``''`` for a leaf."""
+        if self.v.op == MADE:
+            return OPERATIONS.get(<size_t> <PyObject *> self, "")
+        if self.v.op == MGX_pow and self.v.count == 2 and self.v.parent[1] == NULL:
+            return f"**{self.d[1]:g}"
+        return SYMBOLS[self.v.op] if self.v.op in SYMBOLS else rows[self.v.op].name.decode()
+
+    @property
+    def label(self):
+        """A name for drawings; a str."""
+        return <object> self.name if self.name != NULL else ""
+
+    @label.setter
+    def label(self, text):
+        if not isinstance(text, str):
+            raise DTypeError(f"Value: label is a str, not {type(text).__name__}")
+        Py_XDECREF(self.name)
+        Py_INCREF(text)
+        self.name = <PyObject *> text
+
+    @property
+    def _backward(self):
+        raise GraphError("Value: _backward is not a closure here; derivatives are stored when a node is made. "
+                         "To define one, give the local derivatives: Value(data, children, local_grads)")
+
+    @_backward.setter
+    def _backward(self, function):
+        raise GraphError("Value: _backward cannot be assigned; give the local derivatives when the node is "
+                         "made: Value(data, children, local_grads)")
+
+    def item(self):
+        """The number itself."""
+        return self.data
+
+    def __float__(self):
+        return self.data
+
+    def __repr__(self):
+        return f"Value(data={self.data}, grad={self.grad})"
+
+    def __reduce__(self):
+        if self.v.count:
+            raise DTypeError("Value: a node of a graph cannot be pickled or copied; only leaves can")
+        return _restored, (self.data, self.grad, self.label)
+
+
+def _restored(data, grad, label):
+    result = Value(data, label=label)
+    result.grad = grad
+    return result
+
+
+cdef int _construct(Value self, tuple children, object slope) except -1:
+    """Links for ``Value(data, children, local_grads)``; without local_grads the children get no gradient."""
+    cdef Py_ssize_t n = len(children), i
+    cdef PyObject **parent = <PyObject **> malloc(n * sizeof(PyObject *))
+    cdef double *d = <double *> malloc(n * sizeof(double))
+    try:
+        if parent == NULL or d == NULL:
+            raise MemoryError(f"Value: no memory for {n} children")
+        if slope and len(slope) != n:
+            raise OptionError(f"Value: {n} children and {len(slope)} local derivatives ({n} != {len(slope)})")
+        for i in range(n):
+            if not isinstance(children[i], Value):
+                raise DTypeError(f"Value: a child is a Value, not {type(children[i]).__name__}")
+            parent[i] = <PyObject *> children[i]
+            d[i] = number(slope[i], -1) if slope else 0
+        self.v.op = MADE
+        link(self, <uint32_t> n, parent, d)
+    finally:
+        free(parent)
+        free(d)
+    return 0
+
+
+# ----- nodes with many operands --------------------------------------------------------------------------------
+
+cdef Value weighted(int op, object values, object weight):
+    """sum_i weight_i * value_i as one node; weight is a number or a sequence of Values and numbers."""
+    cdef list xs = list(values), ws
+    cdef bint products = not isinstance(weight, float)
+    cdef Py_ssize_t n = len(xs), i, m = 0
+    cdef double total = 0, x, w
+    cdef PyObject **parent
+    cdef double *d
+    cdef Value out
+    cdef str name = SYMBOLS[op]
+    ws = list(weight) if products else None
+    if products and len(ws) != n:
+        raise OptionError(f"{name}: {len(ws)} weights and {n} values ({len(ws)} != {n})")
+    parent = <PyObject **> malloc((2 * n + 1) * sizeof(PyObject *))
+    d = <double *> malloc((2 * n + 1) * sizeof(double))
+    try:
+        if parent == NULL or d == NULL:
+            raise MemoryError(f"{name}: no memory for {n} operands")
+        for i in range(n):
+            x = (<Value> xs[i]).data if type(xs[i]) is Value else number(xs[i], -1)
+            w = weight if not products else (<Value> ws[i]).data if type(ws[i]) is Value else number(ws[i], -1)
+            total += w * x
+            if type(xs[i]) is Value:
+                parent[m], d[m] = <PyObject *> xs[i], w
+                m += 1
+            if products and type(ws[i]) is Value:
+                parent[m], d[m] = <PyObject *> ws[i], x
+                m += 1
+        out = fresh(total, op)
+        if m and grad_enabled():
+            link(out, <uint32_t> m, parent, d)
+        return out
+    finally:
+        free(parent)
+        free(d)
+
+
+def dot(weights, values):
+    """The sum of products of two equally long sequences of Values and numbers, as one node.
+
+    >>> from microgradx import Value, dot
+    >>> w, x = [Value(1.0), Value(2.0)], [Value(3.0), 4.0]
+    >>> y = dot(w, x)
+    >>> y.backward()
+    >>> y.data, w[1].grad, x[0].grad
+    (11.0, 4.0, 1.0)
+    """
+    return weighted(DOT, values, list(weights))
+
+
+def scalar_sum(values):
+    """The sum of a sequence of Values and numbers, as one node."""
+    return weighted(SUM, values, 1.0)
+
+
+def scalar_mean(values):
+    """The mean of a sequence of Values and numbers, as one node."""
+    values = list(values)
+    if not values:
+        raise OptionError("mean: of no values")
+    return weighted(MEAN, values, 1.0 / len(values))

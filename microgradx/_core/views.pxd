@@ -1,0 +1,15 @@
+from microgradx._core.array cimport Array
+
+cdef Array reshape(Array x, int ndim, const Py_ssize_t *shape)
+cdef Array permute(Array x, const int *axes)
+cdef Array swap_last(Array x)
+cdef Array contiguous(Array x)
+cdef Array index(Array x, object key)
+cdef Array concat(list xs, int axis)
+cdef Array pad(Array x, object widths, double value)
+cdef Array gather(Array x, int axis, Array at)
+cdef Array scatter_add(Array x, int axis, Array at, Array source)
+cdef Array convert(Array x, int dtype)
+cdef int assign(Array x, object key, Array v) except -1
+cdef object plain(object key)
+cdef int axis_of(str op, object axis, int ndim) except -1

@@ -1,0 +1,360 @@
+"""Structured operations that move numbers without changing them: views, indexing, joining, conversion.
+
+Each is one block: what it does to shapes, the forward, the vjp. A vjp is written in operations, so every order
+of derivative follows. Indices go to NumPy: it knows the rules, and a host launch carries them out.
+"""
+from libc.stdint cimport uint32_t
+from cpython.object cimport PyObject
+from libc.stdlib cimport free, malloc
+
+from microgradx._core.array cimport *
+from microgradx._core.graph cimport grad_enabled, set_parents
+from microgradx._core.elementwise cimport apply
+from microgradx._core.kernels cimport *
+from microgradx._core.launch cimport copy, fill, host
+
+import numpy as np
+
+from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
+
+
+cdef int axis_of(str op, object axis, int ndim) except -1:
+    """An axis as a number from 0 to ndim - 1."""
+    cdef int d
+    try:
+        d = axis.__index__()
+    except AttributeError:
+        raise DTypeError(f"{op}: an axis is an integer, not {axis!r}") from None
+    if not -ndim <= d < ndim:
+        raise ShapeError(f"{op}: axis {d} of an array with {ndim} axes")
+    return d + ndim if d < 0 else d
+
+
+# ----- contiguous, astype: same shape -------------------------------------------------------------------------
+
+cdef Array contiguous(Array x):
+    return x if x.contiguous else apply(MGX_clone, x, None, None)
+
+
+cdef Array convert(Array x, int dtype):
+    """Another dtype. The gradient is converted back."""
+    cdef Array out = empty(dtype, x.ndim, x.dims)
+    copy(x, out)
+    if dtype <= MGX_F64:
+        record_structured(out, b"astype", convert_vjp, x.kind, x)
+    return out
+
+cdef object convert_vjp(Node node, Array g, int i):
+    return convert(g, node.args)
+
+
+# ----- reshape: any shape of the same size --------------------------------------------------------------------
+
+cdef Array reshape(Array x, int ndim, const Py_ssize_t *shape):
+    """A view where the layout allows one, else of a copy."""
+    cdef Py_ssize_t strides[MGX_MAXDIM]
+    cdef Py_ssize_t stride
+    cdef int d
+    cdef Array out
+    if not x.contiguous:
+        x = contiguous(x)
+    stride = itemsize[x.kind]
+    for d in range(ndim - 1, -1, -1):
+        strides[d] = stride
+        stride *= shape[d]
+    out = view_of(x, x.data, ndim, shape, strides)
+    record_structured(out, b"reshape", reshape_vjp, shape_of(x) if x.wants else None, x)
+    return out
+
+cdef object reshape_vjp(Node node, Array g, int i):
+    cdef Py_ssize_t shape[MGX_MAXDIM]
+    cdef int d
+    for d in range(len(node.args)):
+        shape[d] = node.args[d]
+    return reshape(g, len(node.args), shape)
+
+
+# ----- permute: out.dims[d] = x.dims[axes[d]] ---------------------------------------------------------------
+
+cdef Array permute(Array x, const int *axes):
+    cdef Py_ssize_t shape[MGX_MAXDIM]
+    cdef Py_ssize_t strides[MGX_MAXDIM]
+    cdef int d
+    cdef Array out
+    for d in range(x.ndim):
+        shape[d], strides[d] = x.dims[axes[d]], x.steps[axes[d]]
+    out = view_of(x, x.data, x.ndim, shape, strides)
+    if x.wants:
+        record_structured(out, b"permute", permute_vjp, tuple([axes[d] for d in range(x.ndim)]), x)
+    return out
+
+cdef object permute_vjp(Node node, Array g, int i):
+    cdef int inverse[MGX_MAXDIM]
+    cdef int d
+    for d in range(g.ndim):
+        inverse[node.args[d]] = d
+    return permute(g, inverse)
+
+
+cdef Array swap_last(Array x):
+    """The last two axes exchanged."""
+    cdef int axes[MGX_MAXDIM]
+    cdef int d
+    for d in range(x.ndim):
+        axes[d] = d
+    axes[x.ndim - 1], axes[x.ndim - 2] = x.ndim - 2, x.ndim - 1
+    return permute(x, axes)
+
+
+# ----- index: x[key]; a view for basic keys, a copy where an array is among them ------------------------------
+
+cdef object plain(object key):
+    """A key in NumPy's terms."""
+    if isinstance(key, Array):
+        return np.asarray(key)
+    if isinstance(key, tuple):
+        return tuple([plain(k) for k in key])
+    if isinstance(key, list):
+        return np.asarray([plain(k) for k in key]) if key else np.zeros(0, np.int64)
+    return key
+
+
+cdef Array index(Array x, object key):
+    cdef Py_ssize_t shape[MGX_MAXDIM]
+    cdef Py_ssize_t strides[MGX_MAXDIM]
+    cdef Array out
+    cdef int d
+    cdef size_t address
+    key = plain(key)
+    base = np.asarray(x)
+    try:
+        result = base[key]
+    except IndexError as error:
+        raise IndexError_(f"index: shape {shape_of(x)}: {error}") from None
+    if result.ndim > MGX_MAXDIM:
+        raise ShapeError(f"index: an array has at most {MGX_MAXDIM} axes, not {result.ndim}")
+    if not isinstance(result, np.ndarray):                          # every axis indexed by an integer
+        result = base[(key if isinstance(key, tuple) else (key,)) + (...,)]
+    if result.base is not None and np.may_share_memory(result, base):
+        address = result.__array_interface__["data"][0]
+        for d in range(result.ndim):
+            shape[d], strides[d] = result.shape[d], result.strides[d]
+        out = view_of(x, <char *> address if result.size else x.data, result.ndim, shape, strides)
+    else:
+        out = from_object(result, result.dtype, False)
+    record_structured(out, b"index", index_vjp, (key, shape_of(x)), x)
+    return out
+
+cdef object index_vjp(Node node, Array g, int i):
+    key, shape = node.args
+    return index_add(g, key, shape)
+
+
+# ----- index_add: zeros of `shape` with x added at key; the transpose of index --------------------------------
+
+cdef bint repeats(object key):
+    """May a key name an element twice? Only where integer arrays are among it."""
+    if isinstance(key, tuple):
+        return any([repeats(k) for k in key])
+    return isinstance(key, np.ndarray) and key.dtype != np.bool_
+
+
+def _put(out, x, key):
+    out[key] = x
+
+
+def _add_at(out, x, key):
+    np.add.at(out, key, x)
+
+
+cdef Array index_add(Array x, object key, tuple shape_):
+    cdef Py_ssize_t shape[MGX_MAXDIM]
+    cdef int d
+    cdef Array out
+    for d in range(len(shape_)):
+        shape[d] = shape_[d]
+    out = empty(x.kind, len(shape_), shape)
+    fill(out, 0)
+    host(_add_at if repeats(key) else _put, (out,), (x, key))
+    record_structured(out, b"index_add", index_add_vjp, key, x)
+    return out
+
+cdef object index_add_vjp(Node node, Array g, int i):
+    return index(g, node.args)
+
+
+# ----- assign: x[key] = value, in place -----------------------------------------------------------------------
+
+cdef int assign(Array x, object key, Array v) except -1:
+    """Recorded as a new node of x: the gradient is cut where x was overwritten, and gathered for v, which has
+    the shape of x[key]."""
+    cdef Array before
+    cdef bint wants
+    key = plain(key)
+    check_write(x, "setitem")
+    wants = grad_enabled() and (x.wants or v.wants)
+    if wants and v.wants:
+        check_shared(x, "setitem")
+    if v.kind <= MGX_F64 and x.kind > MGX_F64:
+        raise DTypeError(f"setitem: values of dtype {dtype_of(v.kind)} cannot be stored as {dtype_of(x.kind)}")
+    if x.storage == v.storage:
+        v = apply(MGX_clone, v, None, None)
+    before = detached(x)
+    before.node, before.wants = x.node, x.wants
+    try:
+        host(_put, (x,), (v, key))
+    except IndexError as error:
+        raise IndexError_(f"setitem: shape {shape_of(x)}: {error}") from None
+    except ValueError as error:
+        raise ShapeError(f"setitem: {error}") from None
+    if wants:
+        record_structured(x, b"setitem", assign_vjp, (key, v.kind), before, v)
+    return 0
+
+cdef object assign_vjp(Node node, Array g, int i):
+    cdef Array part
+    key, dtype = node.args
+    if i == 0:
+        part = index(g, key)
+        return apply(MGX_sub, g, index_add(part, key, shape_of(g)), None)
+    part = index(g, key)
+    return part if part.kind == dtype else convert(part, dtype)
+
+
+# ----- concat: along `axis` -----------------------------------------------------------------------------------
+
+cdef Array concat(list xs, int axis):
+    cdef Array first = <Array> xs[0], x, out
+    cdef Py_ssize_t shape[MGX_MAXDIM]
+    cdef Py_ssize_t start = 0
+    cdef Py_ssize_t count = len(xs), k
+    cdef int d, dtype = first.kind
+    cdef bint wants = False
+    cdef PyObject **parent
+    cdef Node node
+    cdef list starts = []
+    for d in range(first.ndim):
+        shape[d] = first.dims[d]
+    shape[axis] = 0
+    for x in xs:
+        for d in range(first.ndim):
+            if x.ndim != first.ndim or (d != axis and x.dims[d] != first.dims[d]):
+                raise ShapeError(f"concat: shapes {shape_of(first)} and {shape_of(x)} differ beside axis {axis}")
+        dtype = x.kind if x.kind <= MGX_F64 and (dtype > MGX_F64 or x.kind > dtype) else dtype
+        shape[axis] += x.dims[axis]
+        wants = wants or x.wants
+    out = empty(dtype, first.ndim, shape)
+    for x in xs:
+        for d in range(first.ndim):
+            shape[d] = x.dims[d]
+        copy(x, alias(out, out.data + start * out.steps[axis], dtype, out.ndim, shape, out.steps))
+        starts.append((start, start + x.dims[axis], x.kind))
+        start += x.dims[axis]
+    if wants and grad_enabled():
+        node = Node.__new__(Node)
+        node.v.op, node.name, node.vjp, node.args = OP_STRUCTURED, b"concat", concat_vjp, (axis, starts)
+        parent = <PyObject **> malloc(count * sizeof(PyObject *))
+        if parent == NULL:
+            raise MemoryError(f"concat: no memory for {count} operands")
+        for k in range(count):
+            x = <Array> xs[k]
+            parent[k] = leaf_pointer(x)
+        try:
+            set_parents(&node.v, <uint32_t> count, parent)
+        finally:
+            free(parent)
+        out.node, out.wants = node, True
+    return out
+
+cdef object concat_vjp(Node node, Array g, int i):
+    cdef Array part
+    axis, starts = node.args
+    start, stop, dtype = starts[i]
+    part = index(g, (slice(None),) * axis + (slice(start, stop),))
+    return part if part.kind == dtype else convert(part, dtype)
+
+
+# ----- pad: widths [(before, after)] per axis -----------------------------------------------------------------
+
+cdef Array pad(Array x, object widths, double value):
+    cdef Py_ssize_t shape[MGX_MAXDIM]
+    cdef int d
+    cdef Array out
+    for d in range(x.ndim):
+        if widths[d][0] < 0 or widths[d][1] < 0:
+            raise ShapeError(f"pad: widths are not negative: {widths!r}")
+        shape[d] = widths[d][0] + x.dims[d] + widths[d][1]
+    out = empty(x.kind, x.ndim, shape)
+    fill(out, value)
+    key = tuple([slice(widths[d][0], widths[d][0] + x.dims[d]) for d in range(x.ndim)])
+    host(_put, (out,), (x, key))
+    record_structured(out, b"pad", index_add_vjp, key, x)
+    return out
+
+
+# ----- gather: out[..., j, ...] = x[..., at[..., j, ...], ...] along `axis`; scatter_add is its transpose -------
+
+cdef int check_along(str op, Array x, int axis, Array at) except -1:
+    cdef int d
+    if at.kind != MGX_I64:
+        raise DTypeError(f"{op}: an index is an int64 tensor, not {dtype_of(at.kind)}")
+    if at.ndim != x.ndim:
+        raise ShapeError(f"{op}: an index of {at.ndim} axes for an array of {x.ndim} ({at.ndim} != {x.ndim})")
+    for d in range(x.ndim):
+        if d != axis and at.dims[d] > x.dims[d]:
+            raise ShapeError(f"{op}: index of shape {shape_of(at)} exceeds shape {shape_of(x)} at axis {d}")
+    if at.size:
+        low, high = np.asarray(at).min(), np.asarray(at).max()
+        if low < -x.dims[axis] or high >= x.dims[axis]:
+            raise IndexError_(f"{op}: index {high if high >= x.dims[axis] else low} is out of range for axis {axis} "
+                              f"of length {x.dims[axis]}")
+    return 0
+
+
+cdef tuple along(object at, int axis):
+    """Index arrays that name the elements of `at` along `axis`, one per axis."""
+    grid = np.meshgrid(*[np.arange(n) for n in at.dims], indexing="ij", sparse=True)
+    grid[axis] = at
+    return tuple(grid)
+
+
+cdef Array gather(Array x, int axis, Array at):
+    check_along("gather", x, axis, at)
+    cdef Array out = from_object(np.asarray(x)[along(np.asarray(at), axis)], dtype_of(x.kind), False)
+    record_structured(out, b"gather", gather_vjp, (axis, at, shape_of(x)), x)
+    return out
+
+cdef object gather_vjp(Node node, Array g, int i):
+    cdef Py_ssize_t shape[MGX_MAXDIM]
+    cdef int d
+    cdef Array zeros
+    axis, at, shape_ = node.args
+    for d in range(len(shape_)):
+        shape[d] = shape_[d]
+    zeros = empty(g.kind, len(shape_), shape)
+    fill(zeros, 0)
+    return scatter_add(zeros, axis, at, g)
+
+
+def _scatter(out, x, key, source):
+    out[...] = x
+    np.add.at(out, key, source)
+
+
+cdef Array scatter_add(Array x, int axis, Array at, Array source):
+    """A copy of x with source[..., j, ...] added at at[..., j, ...]."""
+    check_along("scatter_add", x, axis, at)
+    cdef Array out = empty_like(x)
+    cdef int d
+    for d in range(at.ndim):
+        if source.ndim != at.ndim or at.dims[d] > source.dims[d]:
+            raise ShapeError(f"scatter_add: index of shape {shape_of(at)} exceeds the source's {shape_of(source)}")
+    if not same_shape(source, at):
+        source = index(source, tuple([slice(0, at.dims[d]) for d in range(at.ndim)]))
+    host(_scatter, (out,), (x, along(np.asarray(at), axis), source))
+    record_structured(out, b"scatter_add", scatter_add_vjp, (axis, at), x, source)
+    return out
+
+cdef object scatter_add_vjp(Node node, Array g, int i):
+    axis, at = node.args
+    return g if i == 0 else gather(g, axis, at)

@@ -1,0 +1,38 @@
+"""The errors that microgradx raises on its own account. Each is also the built-in error a user would expect.
+
+    Error
+    ├── ShapeError(ValueError)      shapes, axes and sizes that do not fit
+    ├── DTypeError(TypeError)       dtypes that do not mix, data that is not numbers
+    ├── IndexError_(IndexError)     an index or label out of range
+    ├── OptionError(ValueError)     an argument that is none of those allowed
+    └── GraphError(RuntimeError)    a graph that is freed, missing, or would be broken
+
+A message names the operation first, then the values, then the relation that failed:
+``matmul: shapes (2, 3) and (4, 5) do not align (3 != 4)``.
+"""
+
+__all__ = ["DTypeError", "Error", "GraphError", "IndexError_", "OptionError", "ShapeError"]
+
+
+class Error(Exception):
+    """Any error of microgradx."""
+
+
+class ShapeError(Error, ValueError):
+    """Shapes, axes or sizes do not fit."""
+
+
+class DTypeError(Error, TypeError):
+    """Dtypes do not mix, or data are not numbers."""
+
+
+class IndexError_(Error, IndexError):
+    """An index or a label is out of range."""
+
+
+class OptionError(Error, ValueError):
+    """An argument is none of those allowed."""
+
+
+class GraphError(Error, RuntimeError):
+    """A graph is freed, missing, or would be broken by a write."""
