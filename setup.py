@@ -16,7 +16,7 @@ def extension(name):
     kernels = name == "kernels"
     return Extension(f"microgradx._core.{name}",
                      [str(CORE / f"{name}.pyx")] + ([str(c) for c in sorted(Path("csrc").glob("*.c"))] if kernels else []),
-                     include_dirs=["csrc"], depends=[str(p) for p in Path("csrc").iterdir()],
+                     include_dirs=["csrc"], depends=[str(p) for p in Path("csrc").glob("*" if kernels else "kernels.h")],
                      extra_compile_args=KERNEL_FLAGS if kernels else [])
 
 

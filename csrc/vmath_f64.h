@@ -13,13 +13,17 @@
 #include <stdint.h>
 #include <string.h>
 
+#define INLINE_F64 static inline __attribute__((always_inline))      /* a call left standing in a loop would keep it scalar */
+
 /* ---- bits, limits, polynomials ---- */
-static inline uint64_t bits_f64(double x) { uint64_t u; memcpy(&u, &x, 8); return u; }
-static inline double from_bits_f64(uint64_t u) { double x; memcpy(&x, &u, 8); return x; }
-static inline double at_most_f64(double x, double top) { return x > top ? top : x; }    /* NaN stays NaN in both */
-static inline double at_least_f64(double x, double low) { return x < low ? low : x; }
+INLINE_F64 uint64_t bits_f64(double x) { uint64_t u; memcpy(&u, &x, 8); return u; }
+INLINE_F64 double from_bits_f64(uint64_t u) { double x; memcpy(&x, &u, 8); return x; }
+INLINE_F64 double at_most_f64(double x, double top) { return top < x ? top : x; }    /* NaN stays NaN in both */
+INLINE_F64 double at_least_f64(double x, double low) { return x < low ? low : x; }
 /* x < 0 said differently: two selects on the same comparison around a division would make gcc divide once for each side */
-static inline int left_f64(double x) { return __builtin_copysign(1.0, x) < 0.0; }
+INLINE_F64 int left_f64(double x) { return __builtin_copysign(1.0, x) < 0.0; }
+INLINE_F64 double clamp_f64(double x, double top) { return __builtin_copysign(at_most_f64(__builtin_fabs(x), top), x); }
+INLINE_F64 double short_f64(double x) { return from_bits_f64(bits_f64(x) & ~UINT64_C(0x7ffffff)); }     /* 26 bits: exact products */
 #define INF_F64 __builtin_inf()
 #define NAN_F64 __builtin_nan("")
 
@@ -40,114 +44,117 @@ static inline int left_f64(double x) { return __builtin_copysign(1.0, x) < 0.0; 
 #define ROUND_F64 (0x1.8p52 + 2046)
 typedef struct { double r, kd; } reduced_f64;
 typedef struct { double q, kd; } exp_f64_parts;
-static inline reduced_f64 exp_reduce_f64(double x, double lo)              /* x + lo = k ln 2 + r, |r| <= ln(2)/2 */
+INLINE_F64 reduced_f64 exp_reduce_f64(double x, double lo)              /* x + lo = k ln 2 + r, |r| <= ln(2)/2 */
 {
     double kd = FMA(x, 0x1.71547652b82fep0, ROUND_F64), k = kd - ROUND_F64;
     double r = FMA(-k, 0x1.ef35793c7673p-45, FMA(-k, 0x1.62e42fefa38p-1, x) + lo);
     return (reduced_f64){r, kd};
 }
-static inline exp_f64_parts exp_core_f64(double x, double lo)
+INLINE_F64 exp_f64_parts exp_core_f64(double x, double lo)
 {
     reduced_f64 c = exp_reduce_f64(x, lo);
     double r = c.r, r2 = r * r;
-    double p = FMA(r, H4(r2, 0x1.5555555555558p-3, 0x1.111111110f8dp-7, 0x1.a01a01afbea9ap-13, 0x1.71ddf76e6f9b6p-19,
-        0x1.af61f4091c0cep-26), H4(r2, 0x1.0000000000001p-1, 0x1.5555555553cc4p-5, 0x1.6c16c178b540dp-10, 0x1.a019b88e95a6dp-16,
-        0x1.28920541dd794p-22));
+    double p = FMA(r,
+        H4(r2, 0x1.5555555555558p-3, 0x1.111111110f8dp-7, 0x1.a01a01afbea9ap-13, 0x1.71ddf76e6f9b6p-19, 0x1.af61f4091c0cep-26),
+        H4(r2, 0x1.0000000000001p-1, 0x1.5555555553cc4p-5, 0x1.6c16c178b540dp-10, 0x1.a019b88e95a6dp-16, 0x1.28920541dd794p-22));
     return (exp_f64_parts){FMA(r2, p, r), c.kd};
 }
-static inline double pow2_f64(double kd, int shift)                       /* 2^(k + shift), if that is a normal number */
+INLINE_F64 double pow2_f64(double kd, int shift)                       /* 2^(k + shift), if that is a normal number */
 { return from_bits_f64((bits_f64(kd) + (uint64_t)(int64_t)(shift - 1023)) << 52); }
-static inline double pow2_low_f64(double kd) { return from_bits_f64((bits_f64(kd) >> 1) << 52); }      /* 2^floor(k/2) */
-static inline double pow2_high_f64(double kd) { return from_bits_f64((bits_f64(kd) - (bits_f64(kd) >> 1)) << 52); }   /* 2^ceil(k/2) */
+INLINE_F64 double pow2_low_f64(double kd) { return from_bits_f64((bits_f64(kd) >> 1) << 52); }      /* 2^floor(k/2) */
+INLINE_F64 double pow2_high_f64(double kd) { return from_bits_f64((bits_f64(kd) - (bits_f64(kd) >> 1)) << 52); }   /* 2^ceil(k/2) */
 
 /* exp(-t - lo) for 0 <= t < 900: value is half * scale; half never underflows, and takes the factors that belong to the result */
 typedef struct { double half, scale, value, q, kd; } decay_f64;
-static inline decay_f64 decay_of_f64(double t, double lo)
+INLINE_F64 decay_f64 decay_of_f64(double t, double lo)
 {
     exp_f64_parts c = exp_core_f64(-t, -lo);
     double s = pow2_low_f64(c.kd), half = FMA(s, c.q, s), scale = pow2_high_f64(c.kd);
     return (decay_f64){half, scale, half * scale, c.q, c.kd};
 }
-static inline decay_f64 decay_abs_f64(double x) { return decay_of_f64(at_most_f64(__builtin_fabs(x), 760.0), 0.0); }     /* exp(-|x|) */
-static inline decay_f64 decay_square_f64(double a) { double h = a * a; return decay_of_f64(h, FMA(a, a, -h)); }     /* exp(-a^2),
-        a <= 28 */
-static inline decay_f64 decay_half_square_f64(double a)                                                         /* exp(-a^2/2),
-        a <= 39.5 */
-{ double b = 0.5 * a, h = b * a; return decay_of_f64(h, FMA(b, a, -h)); }
-
-static inline double square_1p_f64(double e) { return FMA(e, e + 2.0, 1.0); }      /* (1 + e)^2, better than the product */
+INLINE_F64 double half_times_1p_f64(decay_f64 e, double h)                /* e.half * (1 + h), rounded once */
+{ double s = pow2_low_f64(e.kd); return FMA(s, FMA(h, e.q, h) + e.q, s); }
+INLINE_F64 decay_f64 decay_abs_f64(double x) { return decay_of_f64(at_most_f64(__builtin_fabs(x), 760.0), 0.0); }     /* exp(-|x|) */
+/* squares as s * s + (a - s)(a + s), s the upper half of a: one rounding of a^2 would cost exp(-a^2) up to 500 ulp */
+INLINE_F64 double rest_of_square_f64(double a, double s) { return (a - s) * (a + s); }
+INLINE_F64 decay_f64 decay_square_f64(double a)                        /* exp(-a^2), 0 <= a <= 28 */
+{ double s = short_f64(a); return decay_of_f64(s * s, rest_of_square_f64(a, s)); }
+INLINE_F64 decay_f64 decay_half_square_f64(double a)                   /* exp(-a^2 / 2), 0 <= a <= 39.5 */
+{ double s = short_f64(a); return decay_of_f64(0.5 * (s * s), 0.5 * rest_of_square_f64(a, s)); }
+INLINE_F64 double square_1p_f64(double e) { return FMA(e, e + 2.0, 1.0); }      /* (1 + e)^2, better than the product */
 
 /* ---- log core: x = 2^k (1 + f), f in [-0.3, 0.42]; ln(1 + f) = 2 atanh(f / (2 + f)) ---- */
 #define SQRT_HALF_BITS UINT64_C(0x3fe6a09e00000000)
 #define EXP_BITS UINT64_C(0xfff0000000000000)
-static inline uint64_t log_split_f64(double x) { return bits_f64(x) + (UINT64_C(0x3ff0000000000000) - SQRT_HALF_BITS); }
-static inline double log_k_f64(uint64_t u) { return from_bits_f64((u >> 52) | UINT64_C(0x4330000000000000)) - (0x1p52 + 1023); }
-static inline double log_1p_core_f64(double f)
+INLINE_F64 uint64_t log_split_f64(double x) { return bits_f64(x) + (UINT64_C(0x3ff0000000000000) - SQRT_HALF_BITS); }
+INLINE_F64 double log_k_f64(uint64_t u) { return from_bits_f64((u >> 52) | UINT64_C(0x4330000000000000)) - (0x1p52 + 1023); }
+INLINE_F64 double log_1p_core_f64(double f)
 {
     double s = f / (2.0 + f), z = s * s, z2 = z * z;
-    return FMA(s * z, FMA(z, H2(z2, 0x1.99999999952b9p-2, 0x1.c71c62d649d8cp-3, 0x1.39fdcbbceb4c6p-3), H3(z2, 0x1.5555555555558p-1,
-        0x1.2492492dfb9b8p-2, 0x1.7462b925fa03ep-3, 0x1.2b5f5b2f9f871p-3)), s + s);
+    return FMA(s * z, FMA(z,
+        H2(z2, 0x1.99999999952b9p-2, 0x1.c71c62d649d8cp-3, 0x1.39fdcbbceb4c6p-3),
+        H3(z2, 0x1.5555555555558p-1, 0x1.2492492dfb9b8p-2, 0x1.7462b925fa03ep-3, 0x1.2b5f5b2f9f871p-3)), s + s);
 }
 typedef struct { double k, ln; } log_f64_parts;
-static inline log_f64_parts log_core_f64(double x)
+INLINE_F64 log_f64_parts log_core_f64(double x)
 {
     double small = x < 0x1p-1022 ? 52.0 : 0.0, y = x < 0x1p-1022 ? x * 0x1p52 : x;
     uint64_t u = log_split_f64(y);
     double m = from_bits_f64((u & ~EXP_BITS) + SQRT_HALF_BITS);
     return (log_f64_parts){log_k_f64(u) - small, log_1p_core_f64(m - 1.0)};
 }
-static inline double log_special_f64(double x, double y)     /* y = log(x) for ordinary x: put in 0, negative, inf, NaN */
+INLINE_F64 double log_special_f64(double x, double y)     /* y = log(x) for ordinary x: put in 0, negative, inf, NaN */
 {
     double finite = x == INF_F64 ? x : y, other = x == 0.0 ? -INF_F64 : NAN_F64;
     return x > 0.0 ? finite : other;
 }
 
 /* ---- exponential and logarithm ---- */
-/* @@exp */
-static inline double exp_f64(double x)
+/* 1.08 ulp: all x; k ln 2 + r, degree 11 (Cody-Waite; minimax by Sollya), scale in two steps */
+INLINE_F64 double exp_f64(double x)
 {
-    exp_f64_parts c = exp_core_f64(at_least_f64(at_most_f64(x, 710.0), -746.0), 0.0);
+    exp_f64_parts c = exp_core_f64(clamp_f64(x, 760.0), -0.0);
     double s = pow2_low_f64(c.kd);
     return FMA(s, c.q, s) * pow2_high_f64(c.kd);
 }
-/* @@exp2 */
-static inline double exp2_f64(double x)
+/* 0.96 ulp: all x; as exp, exact reduction */
+INLINE_F64 double exp2_f64(double x)
 {
-    double y = at_least_f64(at_most_f64(x, 1024.0), -1080.0), kd = y + ROUND_F64, r = y - (kd - ROUND_F64), r2 = r * r;
-    double p = FMA(r, H4(r2, 0x1.c6b08d704a0c3p-5, 0x1.5d87fe78a489fp-10, 0x1.ffcbfc6b99f13p-17, 0x1.b524ee9836323p-24,
-        0x1.e9ea11ebac74bp-32), H4(r2, 0x1.ebfbdff82c59p-3, 0x1.3b2ab6fba39c4p-7, 0x1.4309130329661p-13, 0x1.62bfe52fa973bp-20,
-        0x1.e5e88cb769192p-28));
+    double y = clamp_f64(x, 1080.0), kd = y + ROUND_F64, r = y - (kd - ROUND_F64), r2 = r * r;
+    double p = FMA(r,
+        H4(r2, 0x1.c6b08d704a0c3p-5, 0x1.5d87fe78a489fp-10, 0x1.ffcbfc6b99f13p-17, 0x1.b524ee9836323p-24, 0x1.e9ea11ebac74bp-32),
+        H4(r2, 0x1.ebfbdff82c59p-3, 0x1.3b2ab6fba39c4p-7, 0x1.4309130329661p-13, 0x1.62bfe52fa973bp-20, 0x1.e5e88cb769192p-28));
     double q = FMA(r, 0x1.62e42fefa39efp-1, FMA(r2, p, r * 0x1.abc9e3b39803fp-56)), s = pow2_low_f64(kd);
     return FMA(s, q, s) * pow2_high_f64(kd);
 }
-/* @@expm1 */
-static inline double expm1_f64(double x)
+/* 2.28 ulp: all x; 2^k q + (2^k - 1), exact near 0 */
+INLINE_F64 double expm1_f64(double x)
 {
-    exp_f64_parts c = exp_core_f64(at_least_f64(at_most_f64(x, 710.0), -60.0), 0.0);
+    exp_f64_parts c = exp_core_f64(at_least_f64(at_most_f64(x, 710.0), -60.0), -0.0);
     double s = pow2_f64(c.kd, -1), y = 2.0 * FMA(s, c.q, s - 0.5);
     return __builtin_fabs(x) < 0x1p-54 ? x : y;
 }
-/* @@log */
-static inline double log_f64(double x)
+/* 1.97 ulp: all x; 2 atanh(f / (2 + f)) + k ln 2, as fdlibm's e_log */
+INLINE_F64 double log_f64(double x)
 {
     log_f64_parts c = log_core_f64(x);
     return log_special_f64(x, FMA(c.k, 0x1.62e42fefa38p-1, FMA(c.k, 0x1.ef35793c7673p-45, c.ln)));
 }
-/* @@log2 */
-static inline double log2_f64(double x)
+/* 2.79 ulp: all x; exact at powers of 2 */
+INLINE_F64 double log2_f64(double x)
 {
     log_f64_parts c = log_core_f64(x);
     return log_special_f64(x, FMA(c.ln, 0x1.71547652b82fep0, FMA(c.ln, 0x1.777d0ffda0d24p-56, c.k)));
 }
-/* @@log10 */
-static inline double log10_f64(double x)
+/* 2.99 ulp: all x */
+INLINE_F64 double log10_f64(double x)
 {
     log_f64_parts c = log_core_f64(x);
     return log_special_f64(x, FMA(c.k, 0x1.34413509f7p-2, FMA(c.ln, 0x1.bcb7b1526e50ep-2, FMA(c.ln, 0x1.95355baaafad3p-57,
-        c.k * 0x1.3fde623e2566bp-43))));
+            c.k * 0x1.3fde623e2566bp-43))));
 }
-/* @@log1p */
-static inline double log1p_f64(double x)
+/* 2.53 ulp: all x; f = 2^-k x + (2^-k - 1) is rounded once, so no correction term */
+INLINE_F64 double log1p_f64(double x)
 {
     uint64_t u = log_split_f64(1.0 + x);
     double s = from_bits_f64((UINT64_C(2048) << 52) - (u & EXP_BITS)), k = log_k_f64(u);      /* s = 4 * 2^-k */
@@ -158,70 +165,67 @@ static inline double log1p_f64(double x)
 }
 
 /* ---- sigmoid and its integral ---- */
-/* @@sigmoid */
-static inline double sigmoid_f64(double x)
+/* 2.32 ulp: all x; e = exp(-|x|): 1 / (1 + e), or e / (1 + e) on the left */
+INLINE_F64 double sigmoid_f64(double x)
 {
-    decay_f64 e = decay_abs_f64(x);
-    double r = 1.0 / (1.0 + e.value);
-    return x < 0.0 ? e.value * r : r;
+    double e = decay_abs_f64(x).value;
+    return (x < 0.0 ? e : 1.0) / (1.0 + e);
 }
-/* @@dsigmoid */
-static inline double dsigmoid_f64(double x)
+/* 2.30 ulp: sigmoid'(x) = sigmoid(x) sigmoid(-x), all x */
+INLINE_F64 double dsigmoid_f64(double x)
 {
-    decay_f64 e = decay_abs_f64(x);
-    double r = 1.0 / (1.0 + e.value);
-    return e.value * r * r;
+    double e = decay_abs_f64(x).value;
+    return e / square_1p_f64(e);
 }
-/* @@softplus */
-static inline double softplus_f64(double x)
+/* 2.53 ulp: log(1 + exp(x)), all x; max(x, 0) + log1p(e) with log1p(e) = 2 atanh(e / (2 + e)) over all of 0 <= e <= 1 */
+INLINE_F64 double softplus_f64(double x)
 {
     double e = decay_abs_f64(x).value, t = (e + e) / (2.0 + e), z = t * t, z2 = z * z;
-    double y = FMA(t * z, FMA(z, H4(z2, 0x1.9999999999b13p-7, 0x1.c71c71ce0878bp-12, 0x1.3b13a629cdd54p-16, 0x1.e1306e2e0a9d1p-21,
-        0x1.42997f53605fap-25), H5(z2, 0x1.5555555555555p-4, 0x1.2492492483f3cp-9, 0x1.745d16afaaaf4p-14, 0x1.1114a5f2e0d03p-18,
-        0x1.b846f74a5d182p-23, 0x1.32ac7a1e0270bp-26)), t);
+    double y = FMA(t * z, FMA(z,
+        H4(z2, 0x1.9999999999b13p-7, 0x1.c71c71ce0878bp-12, 0x1.3b13a629cdd54p-16, 0x1.e1306e2e0a9d1p-21, 0x1.42997f53605fap-25),
+        H5(z2, 0x1.5555555555555p-4, 0x1.2492492483f3cp-9, 0x1.745d16afaaaf4p-14, 0x1.1114a5f2e0d03p-18, 0x1.b846f74a5d182p-23,
+            0x1.32ac7a1e0270bp-26)), t);
     return x > 0.0 ? x + y : y;
 }
 
 /* ---- hyperbolic ---- */
-typedef struct { decay_f64 e; double m; } tanh_f64_parts;
-static inline tanh_f64_parts tanh_core_f64(double x)      /* e = exp(-2|x|), m = e - 1 */
+INLINE_F64 decay_f64 decay_double_f64(double x) { double a = at_most_f64(__builtin_fabs(x), 380.0); return decay_of_f64(a + a, 0.0); }
+/* 2.61 ulp: all x; -m / (2 + m), m = expm1(-2|x|) */
+INLINE_F64 double tanh_f64(double x)
 {
-    double a = at_most_f64(__builtin_fabs(x), 380.0);
-    decay_f64 e = decay_of_f64(a + a, 0.0);
-    double s = pow2_f64(e.kd, 0), m = a > 20.0 ? -1.0 : FMA(s, e.q, s - 1.0);
-    return (tanh_f64_parts){e, m};
+    decay_f64 e = decay_double_f64(x);
+    double s = pow2_f64(e.kd, 0), m = __builtin_fabs(x) > 20.0 ? -1.0 : FMA(s, e.q, s - 1.0);
+    return __builtin_copysign(m / (2.0 + m), x);
 }
-/* @@tanh */
-static inline double tanh_f64(double x) { tanh_f64_parts c = tanh_core_f64(x); return __builtin_copysign(c.m / (2.0 + c.m), x); }
-/* @@sech2 */
-static inline double sech2_f64(double x)
+/* 2.30 ulp: tanh'(x), all x; 4e / (1 + e)^2, e = exp(-2|x|) */
+INLINE_F64 double sech2_f64(double x)
 {
-    decay_f64 e = tanh_core_f64(x).e;
+    decay_f64 e = decay_double_f64(x);
     return 4.0 * e.half / square_1p_f64(e.value) * e.scale;
 }
 /* |x| = k ln 2 + r: sinh and cosh of k ln 2 (halved, against overflow) and of r, joined by the addition theorem */
 typedef struct { double sk, ck, sr, cr; } hyper_f64_parts;
-static inline hyper_f64_parts hyper_core_f64(double x)
+INLINE_F64 hyper_f64_parts hyper_core_f64(double x)
 {
-    reduced_f64 c = exp_reduce_f64(at_most_f64(__builtin_fabs(x), 710.6), 0.0);
+    reduced_f64 c = exp_reduce_f64(at_most_f64(__builtin_fabs(x), 710.6), -0.0);
     double up = pow2_f64(c.kd, -2);
     double down = c.kd > ROUND_F64 + 100 ? 0.0 : from_bits_f64((UINT64_C(3067) - bits_f64(c.kd)) << 52);
     double r = c.r, z = r * r;
     double sr = FMA(r * z, H4(z, 0x1.5555555555556p-3, 0x1.1111111110704p-7, 0x1.a01a01a908b6bp-13, 0x1.71de0a21eeadep-19,
-        0x1.af3f48761aac4p-26), r);
+            0x1.af3f48761aac4p-26), r);
     double cr = FMA(z * z, H4(z, 0x1.5555555555555p-5, 0x1.6c16c16c16d9ap-10, 0x1.a01a01a1d01a8p-16, 0x1.27e4e9538130fp-22,
-        0x1.1f594b6f198cep-29), 0.5 * z);      /* cosh(r) - 1 */
+            0x1.1f594b6f198cep-29), 0.5 * z);      /* cosh(r) - 1 */
     return (hyper_f64_parts){up - down, up + down, sr, cr};
 }
-/* @@sinh */
-static inline double sinh_f64(double x)
+/* 2.55 ulp: all x; no division, no cancellation, no early overflow */
+INLINE_F64 double sinh_f64(double x)
 {
     hyper_f64_parts c = hyper_core_f64(x);
     double y = __builtin_copysign(2.0 * FMA(c.ck, c.sr, FMA(c.sk, c.cr, c.sk)), x);
     return __builtin_fabs(x) < 0x1p-28 ? x : y;
 }
-/* @@cosh */
-static inline double cosh_f64(double x)
+/* 2.15 ulp: all x */
+INLINE_F64 double cosh_f64(double x)
 {
     hyper_f64_parts c = hyper_core_f64(x);
     return 2.0 * FMA(c.sk, c.sr, FMA(c.ck, c.cr, c.ck));
@@ -229,142 +233,152 @@ static inline double cosh_f64(double x)
 
 /* ---- error function and the normal distribution ---- */
 /* (1 + 1.75 t) erfcx(t) - 1 for p = t / (t + 3.5), 0 <= t <= 28: p times a polynomial in 2p - 1; it stays within +-0.2 */
-static inline double erfcx_core_f64(double p)
+INLINE_F64 double erfcx_core_f64(double p)
 {
     double q = FMA(2.0, p, -1.0), q2 = q * q;
-    return p * FMA(q, H10(q2, -0x1.0f7f254571b8ep-1, -0x1.c24ebb2a52d93p-2, -0x1.e8d37512ec59fp-4, -0x1.7af45af7c332ep-8,
-        0x1.188d5fa808227p-10, -0x1.b53da8007882dp-14, 0x1.397174643c924p-17, -0x1.fea226950ef65p-21, 0x1.2a95c88f792c7p-23,
-        -0x1.f0f099d9a8c45p-26, 0x1.4cb1e76a849c6p-28), H11(q2, 0x1.b4170d354795cp-3, 0x1.23e12a2ce7217p-1, 0x1.0c3d918b5fe47p-2,
-        0x1.387d3d5e69fe5p-5, -0x1.904eb37a7ef17p-10, -0x1.cb91be469dacap-14, 0x1.1267776fac8c4p-15, -0x1.7a644c494641ep-18,
-        0x1.e5ba012b725e4p-21, -0x1.288a7e346be66p-23, 0x1.04bee1bd11271p-26, -0x1.79cb29c932c71p-35));
+    return p * FMA(q,
+        H10(q2, -0x1.0f7f254571b8ep-1, -0x1.c24ebb2a52d93p-2, -0x1.e8d37512ec59fp-4, -0x1.7af45af7c332ep-8, 0x1.188d5fa808227p-10,
+            -0x1.b53da8007882dp-14, 0x1.397174643c924p-17, -0x1.fea226950ef65p-21, 0x1.2a95c88f792c7p-23, -0x1.f0f099d9a8c45p-26,
+            0x1.4cb1e76a849c6p-28),
+        H11(q2, 0x1.b4170d354795cp-3, 0x1.23e12a2ce7217p-1, 0x1.0c3d918b5fe47p-2, 0x1.387d3d5e69fe5p-5, -0x1.904eb37a7ef17p-10,
+            -0x1.cb91be469dacap-14, 0x1.1267776fac8c4p-15, -0x1.7a644c494641ep-18, 0x1.e5ba012b725e4p-21, -0x1.288a7e346be66p-23,
+            0x1.04bee1bd11271p-26, -0x1.79cb29c932c71p-35));
 }
-/* @@erf */
-static inline double erf_f64(double x)
+/* 1.59 ulp: all x; odd polynomial for |x| < 1 (degree 23), else 1 - exp(-x^2) erfcx(|x|) */
+INLINE_F64 double erf_f64(double x)
 {
-    double z = x * x, z2 = z * z, near = FMA(x, FMA(z, H5(z2, -0x1.812746b0379c1p-2, -0x1.b82ce31203772p-6, -0x1.c02db0665e53dp-11,
-        -0x1.f4ca838adb73bp-17, -0x1.5c131500d3f88p-23, -0x1.ac9585a44fe29p-31), H5(z2, 0x1.06eba8214db68p-3, 0x1.ce2f21a040f66p-4,
-        0x1.565bccfa44156p-8, 0x1.f9a2be4f731a1p-14, 0x1.b981d78881a5dp-20, 0x1.d76af6ca49787p-27)), x);
+    double z = x * x, z2 = z * z;
+    double near = FMA(x, FMA(z,
+        H5(z2, -0x1.812746b0379c1p-2, -0x1.b82ce31203772p-6, -0x1.c02db0665e53dp-11, -0x1.f4ca838adb73bp-17, -0x1.5c131500d3f88p-23,
+            -0x1.ac9585a44fe29p-31),
+        H5(z2, 0x1.06eba8214db68p-3, 0x1.ce2f21a040f66p-4, 0x1.565bccfa44156p-8, 0x1.f9a2be4f731a1p-14, 0x1.b981d78881a5dp-20,
+            0x1.d76af6ca49787p-27)), x);
     double a = at_most_f64(__builtin_fabs(x), 28.0), y = 1.0 / (a + 4.0), q = FMA(-8.0, y, 1.0), q2 = q * q;
-    double w = y * FMA(q, H4(q2, -0x1.f3fe312b43b28p-1, -0x1.14ea76fd75a62p-1, -0x1.644d03491dad7p-3, -0x1.afed15ef04652p-6,
-        -0x1.60b220219255ap-11), H5(q2, 0x1.18932bf378302p0, 0x1.8be20d7bab90ap-1, 0x1.52cdee47f82eap-2, 0x1.39184a53d6a3ap-4,
-        0x1.84e990f430f6p-8, -0x1.bf03e3314021p-11));      /* erfcx(a), as well as 1 - erfc(a), a >= 1, needs it */
+    double w = y * FMA(q,
+        H4(q2, -0x1.f3fe312b43b28p-1, -0x1.14ea76fd75a62p-1, -0x1.644d03491dad7p-3, -0x1.afed15ef04652p-6, -0x1.60b220219255ap-11),
+        H5(q2, 0x1.18932bf378302p0, 0x1.8be20d7bab90ap-1, 0x1.52cdee47f82eap-2, 0x1.39184a53d6a3ap-4, 0x1.84e990f430f6p-8,
+            -0x1.bf03e3314021p-11));      /* erfcx(a) for a >= 1, to the absolute accuracy needed here */
     double far = FMA(-decay_square_f64(a).value, w, 1.0);
     return a < 1.0 ? near : __builtin_copysign(far, x);
 }
-/* @@erfc */
-static inline double erfc_f64(double x)
+/* 2.90 ulp: all x; exp(-x^2) erfcx(|x|) (the idea of M. Shepherd and J. Laframboise 1981), 2 - that on the left */
+INLINE_F64 double erfc_f64(double x)
 {
     double t = at_most_f64(__builtin_fabs(x), 28.0);
     decay_f64 e = decay_square_f64(t);
-    double y = FMA(erfcx_core_f64(t / (t + 3.5)), e.half, e.half) / FMA(1.75, t, 1.0) * e.scale;
+    double y = half_times_1p_f64(e, erfcx_core_f64(t / (t + 3.5))) / FMA(1.75, t, 1.0) * e.scale;
     return x < 0.0 ? 2.0 - y : y;
 }
-/* @@gauss */
-static inline double gauss_f64(double x) { return decay_square_f64(at_most_f64(__builtin_fabs(x), 28.0)).value; }
-/* @@normpdf */
-static inline double normpdf_f64(double x)
+/* 1.21 ulp: exp(-x^2), all x */
+INLINE_F64 double gauss_f64(double x) { return decay_square_f64(at_most_f64(__builtin_fabs(x), 28.0)).value; }
+/* 2.29 ulp: exp(-x^2 / 2) / sqrt(2 pi), all x */
+INLINE_F64 double normpdf_f64(double x)
 {
     decay_f64 e = decay_half_square_f64(at_most_f64(__builtin_fabs(x), 39.5));
     return e.half * 0x1.9884533d43651p-2 * e.scale;
 }
 
 /* ---- gated units ---- */
-/* @@silu */
-static inline double silu_f64(double x)
+/* 2.96 ulp: x sigmoid(x), all x */
+INLINE_F64 double silu_f64(double x)
 {
     decay_f64 e = decay_abs_f64(x);
-    double y = at_least_f64(x, -760.0) * (1.0 / (1.0 + e.value));
-    return x < 0.0 ? y * e.half * e.scale : y;
+    double y = (left_f64(x) ? at_least_f64(x, -760.0) * e.half : x) / (1.0 + e.value);
+    return x < 0.0 ? y * e.scale : y;
 }
-/* @@dsilu */
-static inline double dsilu_f64(double x)
+/* 4.15 ulp: silu'(x), all x; left of 0: e (1 + x + exp(x)) / (1 + e)^2, its root at -1.278 divided out for |x + 1.278| < 1/64 */
+INLINE_F64 double dsilu_f64(double x)
 {
     decay_f64 e = decay_abs_f64(x);
-    double c = __builtin_copysign(at_most_f64(__builtin_fabs(x), 760.0), x);
-    double s = e.scale * pow2_low_f64(e.kd), far = FMA(s, e.q, (c + 1.0) + s);      /* 1 + x + exp(x) */
-    double d = c - -0x1.474973c84120bp0, near = (d - -0x1.f8d74bc9ac154p-54) * H5(d, 0x1.474973c84120cp0, 0x1.1d25cf210482ep-3,
-        0x1.7c3269811a2bep-5, 0x1.7c3269813ac29p-7, 0x1.302902358ed17p-9, 0x1.958bc902af8dep-12);
+    double c = clamp_f64(x, 760.0), s = e.scale * pow2_low_f64(e.kd), far = FMA(s, e.q, (c + 1.0) + s);      /* 1 + x + exp(x) */
+    double d = c + 0x1.474973c84120bp0;
+    double near = (d + 0x1.f8d74bc9ac154p-54) * H5(d, 0x1.474973c84120cp0, 0x1.1d25cf210482ep-3, 0x1.7c3269811a2bep-5,
+            0x1.7c3269813ac29p-7, 0x1.302902358ed17p-9, 0x1.958bc902af8dep-12);
     double n = __builtin_fabs(d) < 0x1p-6 ? near : far, right = FMA(c, e.value, 1.0 + e.value);
     double y = (left_f64(x) ? n * e.half : right) / square_1p_f64(e.value);
     return x < 0.0 ? y * e.scale : y;
 }
 /* Phi(-a) = exp(-a^2 / 2) erfcx(a / sqrt 2) / 2, a = |x|, p as for erfcx */
 typedef struct { decay_f64 e; double a, p; } gelu_f64_parts;
-static inline gelu_f64_parts gelu_core_f64(double x)
+INLINE_F64 gelu_f64_parts gelu_core_f64(double x)
 {
     double a = at_most_f64(__builtin_fabs(x), 39.5);
     return (gelu_f64_parts){decay_half_square_f64(a), a, a / (a + 0x1.3cc8a99af5453p2)};
 }
-/* @@gelu */
-static inline double gelu_f64(double x)
+/* 3.54 ulp: x Phi(x), all x; max(x, 0) - y, y = a Phi(-a) */
+INLINE_F64 double gelu_f64(double x)
 {
     gelu_f64_parts c = gelu_core_f64(x);
-    double y = FMA(erfcx_core_f64(c.p), c.e.half, c.e.half) * c.a / FMA(0x1.3cc8a99af5453p1, c.a, 2.0) * c.e.scale;      /* a Phi(-a) */
+    double y = half_times_1p_f64(c.e, erfcx_core_f64(c.p)) * c.a / FMA(0x1.3cc8a99af5453p1, c.a, 2.0) * c.e.scale;
     return x < 0.0 ? -y : x - y;
 }
-/* @@dgelu */
-static inline double dgelu_f64(double x)
+/* 4.01 ulp: gelu'(x), all x; Phi(-a) - a phi(a) = exp(-a^2 / 2) (0.7518 - a) times a polynomial, or 1 - that on the right */
+INLINE_F64 double dgelu_f64(double x)
 {
     gelu_f64_parts c = gelu_core_f64(x);
     double q = FMA(2.0, c.p, -1.0), q2 = q * q, root = (0x1.80ead197f00b4p-1 - c.a) + -0x1.13e74c58cada8p-56;
-    double y = FMA(q, H9(q2, -0x1.724faa5e22eddp-4, -0x1.2103469a49eabp-5, -0x1.cdb9413b8caf4p-8, -0x1.86730dca01f11p-12,
-        0x1.507d8b1eb91b2p-15, -0x1.4dc21432b8101p-19, 0x1.e1dfa504e3dep-24, -0x1.a4b32cf5c995ap-30, -0x1.150ddcb30469cp-33,
-        -0x1.4f25ccdf6433bp-34), H10(q2, 0x1.cebc66f8b8c3cp-2, 0x1.f02ee82ddfed9p-5, 0x1.1df2b8d3a35fdp-6, 0x1.17d5f4d98bb6fp-9,
-        -0x1.0753867fb61b4p-15, -0x1.e5b9470f2c12ap-18, 0x1.4a5d42eb609e8p-20, -0x1.6148a1c6625e6p-23, 0x1.797025fea2fe3p-26,
-        -0x1.70643cf3160a8p-29, 0x1.81ee0b8a00f08p-33)) * root * c.e.half * c.e.scale;
+    double p = FMA(q, FMA(q,
+        H9(q2, 0x1.f02ee82ddfed9p-5, 0x1.1df2b8d3a35fdp-6, 0x1.17d5f4d98bb6fp-9, -0x1.0753867fb61b4p-15, -0x1.e5b9470f2c12ap-18,
+            0x1.4a5d42eb609e8p-20, -0x1.6148a1c6625e6p-23, 0x1.797025fea2fe3p-26, -0x1.70643cf3160a8p-29, 0x1.81ee0b8a00f08p-33),
+        H9(q2, -0x1.724faa5e22eddp-4, -0x1.2103469a49eabp-5, -0x1.cdb9413b8caf4p-8, -0x1.86730dca01f11p-12, 0x1.507d8b1eb91b2p-15,
+            -0x1.4dc21432b8101p-19, 0x1.e1dfa504e3dep-24, -0x1.a4b32cf5c995ap-30, -0x1.150ddcb30469cp-33, -0x1.4f25ccdf6433bp-34)),
+            0x1.cebc66f8b8c3cp-2);
+    double y = p * root * c.e.half * c.e.scale;
     return x > 0.0 ? 1.0 - y : y;
 }
-/* e = exp(-2u), u = sqrt(2/pi) (a + 0.044715 a^3), a = |x|; slope = d(2u)/da */
+/* e = exp(-2u), u = sqrt(2/pi) (a + 0.044715 a^3), a = |x|; slope = d(2u)/da
+ * exact products of short numbers: a^2 = z + zl, 2u/a = w + wl */
 typedef struct { decay_f64 e; double a, slope; } gelu_tanh_f64_parts;
-static inline gelu_tanh_f64_parts gelu_tanh_core_f64(double x)
+INLINE_F64 gelu_tanh_f64_parts gelu_tanh_core_f64(double x)
 {
-    double a = at_most_f64(__builtin_fabs(x), 22.0), z = a * a, zl = FMA(a, a, -z);
-    double w = from_bits_f64(bits_f64(FMA(0x1.2444f2a4d8b4bp-4, z,
-        0x1.9884533d43651p0)) & ~UINT64_C(0x7ffffff));      /* 2u / a = w + wl, w short */
-    double wl = FMA(0x1.2444f2a4d8b4bp-4, z, 0x1.988453p0 - w) + FMA(-0x1.6c843a29d1c7p-61, z, FMA(0x1.2444f2a4d8b4bp-4, zl,
-        0x1.ea1b284687e5ap-27));
-    double v = a * w, vl = FMA(a, wl, FMA(a, w, -v));
-    return (gelu_tanh_f64_parts){decay_of_f64(v, vl), a, FMA(0x1.b6676bf7450fp-3, z, 0x1.9884533d43651p0)};
+    double a = at_most_f64(__builtin_fabs(x), 22.0), s = short_f64(a), z = short_f64(a * a);
+    double zl = (s * s - z) + rest_of_square_f64(a, s), w = short_f64(FMA(0x1.2444f28p-4, z, 0x1.988453p0));
+    double wl = FMA(0x1.2444f28p-4, z, 0x1.988453p0 - w) + FMA(0x1.26c5a57a4def1p-31, z, FMA(0x1.2444f2a4d8b4bp-4, zl,
+            0x1.ea1b284687e5ap-27));
+    double v = s * w, vl = FMA(a, wl, (a - s) * w);
+    return (gelu_tanh_f64_parts){decay_of_f64(v, vl), a, FMA(0x1.b6676bf7450fp-3, a * a, 0x1.9884533d43651p0)};
 }
-/* @@gelu_tanh */
-static inline double gelu_tanh_f64(double x)
+/* 2.95 ulp: x sigmoid(2u), all x */
+INLINE_F64 double gelu_tanh_f64(double x)
 {
     gelu_tanh_f64_parts c = gelu_tanh_core_f64(x);
-    double y = at_least_f64(x, -22.0) * (1.0 / (1.0 + c.e.value));
-    return x < 0.0 ? y * c.e.half * c.e.scale : y;
+    double y = (left_f64(x) ? at_least_f64(x, -22.0) * c.e.half : x) / (1.0 + c.e.value);
+    return x < 0.0 ? y * c.e.scale : y;
 }
-/* @@dgelu_tanh */
-static inline double dgelu_tanh_f64(double x)
+/* 5.09 ulp: gelu_tanh'(x), all x; left of 0: e (1 + e - a d(2u)/da) / (1 + e)^2, its root at -0.7525 divided out around it */
+INLINE_F64 double dgelu_tanh_f64(double x)
 {
     gelu_tanh_f64_parts c = gelu_tanh_core_f64(x);
     double e = c.e.value;
-    double d = c.a - 0x1.81429f9e97e4dp-1, near = (d - -0x1.4f523ed77dbdcp-55) * H11(d, -0x1.3af6cd05624f6p1, -0x1.993cd34bf4f0ep-4,
-        -0x1.9a0ef5cdf3597p-2, 0x1.3720c65c9204cp-4, -0x1.f37b831c188d4p-6, 0x1.721f46ce3a847p-7, -0x1.e3b48b01c1a39p-9,
-        0x1.2e3c255e1cbf9p-10, -0x1.75cd45e49d656p-12, 0x1.b04565a37b331p-14, -0x1.dd848ce3252bp-16, 0x1.028d1de994835p-17);
-    double n = __builtin_fabs(d) < 0.25 ? near : FMA(-c.a, c.slope, 1.0) + e, right = FMA(c.a * c.slope, e, 1.0 + e);
+    double d = c.a - 0x1.81429f9e97e4dp-1;
+    double near = (d - -0x1.4f523ed77dbdcp-55) * H11(d, -0x1.3af6cd05624f6p1, -0x1.993cd34bf4f0ep-4, -0x1.9a0ef5cdf3597p-2,
+            0x1.3720c65c9204cp-4, -0x1.f37b831c188d4p-6, 0x1.721f46ce3a847p-7, -0x1.e3b48b01c1a39p-9, 0x1.2e3c255e1cbf9p-10,
+            -0x1.75cd45e49d656p-12, 0x1.b04565a37b331p-14, -0x1.dd848ce3252bp-16, 0x1.028d1de994835p-17);
+    double n = __builtin_fabs(d) < 0.25 ? near : FMA(-c.a, c.slope, 1.0 + e), right = FMA(c.a * c.slope, e, 1.0 + e);
     double y = (left_f64(x) ? n * c.e.half : right) / square_1p_f64(e);
     return x < 0.0 ? y * c.e.scale : y;
 }
 /* tanh(softplus(x)) = n / (n + 2), n = exp(x) (exp(x) + 2); for x >= 0 both multiplied by exp(-2x) */
-static inline double mish_den_f64(double x, double e) { return left_f64(x) ? FMA(e, e + 2.0, 2.0) : FMA(e + e, e + 1.0, 1.0); }
-/* @@mish */
-static inline double mish_f64(double x)
+INLINE_F64 double mish_den_f64(double x, double e) { return left_f64(x) ? FMA(e, e + 2.0, 2.0) : FMA(e + e, e + 1.0, 1.0); }
+/* 3.29 ulp: x tanh(softplus(x)), all x */
+INLINE_F64 double mish_f64(double x)
 {
     decay_f64 e = decay_abs_f64(x);
-    double r = 1.0 / mish_den_f64(x, e.value);
-    double left = at_least_f64(x, -760.0) * (e.value + 2.0) * r * e.half * e.scale;
-    return x < 0.0 ? left : x * (FMA(2.0, e.value, 1.0) * r);
+    double c = at_least_f64(x, -760.0), left = FMA(c, e.value, c + c) * e.half;
+    double y = (left_f64(x) ? left : x * FMA(2.0, e.value, 1.0)) / mish_den_f64(x, e.value);
+    return x < 0.0 ? y * e.scale : y;
 }
-/* @@dmish */
-static inline double dmish_f64(double x)
+/* 5.10 ulp: mish'(x), all x; rational in exp(-|x|) and x, its root at -1.1924 divided out around it */
+INLINE_F64 double dmish_f64(double x)
 {
     decay_f64 e = decay_abs_f64(x);
-    double c = __builtin_copysign(at_most_f64(__builtin_fabs(x), 760.0), x), v = e.value, den = mish_den_f64(x, v);
+    double c = clamp_f64(x, 760.0), v = e.value, den = mish_den_f64(x, v);
     double far = FMA(v, FMA(v, 4.0 + v, FMA(4.0, c, 6.0)), 4.0 * (c + 1.0));
-    double d = c - -0x1.31432c0d12d84p0, near = (d - -0x1.bf319154da21p-55) * H9(d, 0x1.9a1c155f7b7d2p2, 0x1.21b0c7fb83ba1p1,
-        0x1.49433e20bbc26p0, 0x1.1d9a628eea3acp-1, 0x1.ab14504dfc071p-3, 0x1.259c961b1d4fbp-4, 0x1.7cd98389cae78p-6,
-        0x1.d3c37c980173bp-8, 0x1.0faa65b35a04fp-9, 0x1.2779f60f1256p-11);
-    double n = __builtin_fabs(d) < 0.125 ? near : far;
+    double d = c + 0x1.31432c0d12d84p0;
+    double near = (d + 0x1.bf319154da21p-55) * H11(d, 0x1.9a1c155f7b7d1p2, 0x1.21b0c7fb83ba1p1, 0x1.49433e20bcf66p0,
+            0x1.1d9a628eeac97p-1, 0x1.ab14503da0571p-3, 0x1.259c961367d6dp-4, 0x1.7cd9d962aab18p-6, 0x1.d3c3ce1b64629p-8,
+            0x1.0eeaecfd470f2p-9, 0x1.26c3a070f020cp-11, 0x1.2f85bade2db1p-13, 0x1.215c87b1c3a46p-15);
+    double n = __builtin_fabs(d) < 0.25 ? near : far;
     double right = FMA(v, FMA(v, FMA(v, FMA(4.0, c, 4.0), FMA(4.0, c, 6.0)), 4.0), 1.0);
     double y = (left_f64(x) ? n * e.half : right) / (den * den);
     return x < 0.0 ? y * e.scale : y;
@@ -372,51 +386,70 @@ static inline double dmish_f64(double x)
 
 /* ---- trigonometric: for |x| <= TRIG_MAX_F64; pi in four parts, the first three short enough for exact products ---- */
 #define TRIG_MAX_F64 0x1p26
-static inline double minus_k_pi_f64(double x, double k)
+INLINE_F64 double minus_k_pi_f64(double x, double k)
 { return FMA(-k, 0x1.45c06e0e68948p-85, FMA(-k, 0x1.a62633p-57, FMA(-k, 0x1.10b461p-29, FMA(-k, 0x1.921fb54p1, x)))); }
-static inline double sin_core_f64(double r)      /* |r| <= pi/2 */
+INLINE_F64 double sin_core_f64(double r)      /* |r| <= pi/2 */
 {
     double z = r * r, z2 = z * z;
-    return FMA(r * z, FMA(z, H3(z2, 0x1.11111111110bap-7, 0x1.71de3a51d43eap-19, 0x1.6123add93d9f3p-33, 0x1.873a4710fbd2ap-49), H3(z2,
-        -0x1.5555555555555p-3, -0x1.a01a01a0136ffp-13, -0x1.ae6454656f6ddp-26, -0x1.ae3ac4e334b69p-41)), r);
+    return FMA(r * z, FMA(z, FMA(z,
+        H2(z2, -0x1.a01a01a0136ffp-13, -0x1.ae6454656f6ddp-26, -0x1.ae3ac4e334b69p-41),
+        H3(z2, 0x1.11111111110bap-7, 0x1.71de3a51d43eap-19, 0x1.6123add93d9f3p-33, 0x1.873a4710fbd2ap-49)), -0x1.5555555555555p-3), r);
 }
-/* @@sin */
-static inline double sin_f64(double x)
+/* 2.12 ulp: |x| <= TRIG_MAX_F64; x = k pi + r (Cody-Waite), degree 17 */
+INLINE_F64 double sin_f64(double x)
 {
     double kd = FMA(x, 0x1.45f306dc9c883p-2, 0x1.8p52), r = minus_k_pi_f64(x, kd - 0x1.8p52);
     double y = sin_core_f64(from_bits_f64(bits_f64(r) ^ (bits_f64(kd) << 63)));
     return x == 0.0 ? x : y;
 }
-/* @@cos */
-static inline double cos_f64(double x)
+/* 2.31 ulp: |x| <= TRIG_MAX_F64; x = (k + 1/2) pi + r */
+INLINE_F64 double cos_f64(double x)
 {
     double kd = FMA(x, 0x1.45f306dc9c883p-2, -0.5) + (0x1.8p52 + 1.0), r = minus_k_pi_f64(x, (kd - (0x1.8p52 + 1.0)) + 0.5);
     return sin_core_f64(from_bits_f64(bits_f64(r) ^ (bits_f64(kd) << 63)));
 }
-/* @@tan */
-static inline double tan_f64(double x)
+/* 2.91 ulp: |x| <= TRIG_MAX_F64; x = k pi/2 + r + lo, sin/cos or cos/-sin */
+INLINE_F64 double tan_f64(double x)
 {
     double kd = FMA(x, 0x1.45f306dc9c883p-1, 0x1.8p52), k = kd - 0x1.8p52;
-    double r = FMA(-k, 0x1.45c06e0e68948p-86, FMA(-k, 0x1.a62633p-58, FMA(-k, 0x1.10b461p-30, FMA(-k, 0x1.921fb54p0, x))));
+    double x2 = FMA(-k, 0x1.10b461p-30, FMA(-k, 0x1.921fb54p0, x)), r = FMA(-k, 0x1.a62633p-58, x2);
+    double lo = FMA(-k, 0x1.45c06e0e68948p-86, FMA(-k, 0x1.a62633p-58, x2 - r));      /* x = k pi/2 + r + lo */
     double z = r * r, z2 = z * z;
-    double s = FMA(r * z, FMA(z, H2(z2, 0x1.1111111110c6fp-7, 0x1.71de37aa04037p-19, 0x1.5e0e7c8494439p-33), H2(z2,
-        -0x1.5555555555555p-3, -0x1.a01a019e9b904p-13, -0x1.ae6018a4d9a37p-26)), r), c = 1.0 - FMA(-z2, FMA(z, H2(z2,
-        -0x1.6c16c16c168c3p-10, -0x1.27e4f9fff04eep-22, -0x1.907113c409e73p-37), H2(z2, 0x1.5555555555555p-5, 0x1.a01a019f3628bp-16,
-        0x1.1eeb549081fd2p-29)), 0.5 * z);
+    double s = FMA(r * z, FMA(z,
+        H2(z2, 0x1.1111111110c6fp-7, 0x1.71de37aa04037p-19, 0x1.5e0e7c8494439p-33),
+        H2(z2, -0x1.5555555555555p-3, -0x1.a01a019e9b904p-13, -0x1.ae6018a4d9a37p-26)), lo) + r;
+    double c = 1.0 - FMA(r, lo, FMA(-z2, FMA(z,
+        H2(z2, -0x1.6c16c16c168c3p-10, -0x1.27e4f9fff04eep-22, -0x1.907113c409e73p-37),
+        H2(z2, 0x1.5555555555555p-5, 0x1.a01a019f3628bp-16, 0x1.1eeb549081fd2p-29)), 0.5 * z));
     uint64_t odd = bits_f64(kd) << 63;
-    double y = (odd ? c : s) / (odd ? s : c);
+    double side = from_bits_f64(bits_f64(1.0) | odd), y = (side < 0.0 ? c : s) / (side < 0.0 ? s : c);
     return x == 0.0 ? x : from_bits_f64(bits_f64(y) ^ odd);
 }
-/* @@atan */
-static inline double atan_f64(double x)
+/* 2.60 ulp: all x; odd polynomial of degree 41 in min(|x|, 1/|x|) */
+INLINE_F64 double atan_f64(double x)
 {
     double a = __builtin_fabs(x), w = (a > 1.0 ? 1.0 : a) / (a > 1.0 ? a : 1.0), z = w * w, z2 = z * z;
-    double y = w * z * FMA(z, H9(z2, 0x1.9999999999717p-3, 0x1.c71c71bd6d439p-4, 0x1.3b139d554f918p-4, 0x1.e1d2171a5c83ep-5,
-        0x1.8444921e83daap-5, 0x1.342771c2a300bp-5, 0x1.88d42ed6165fdp-6, 0x1.193ce762e0caap-7, 0x1.1e928ab96fc3bp-10,
-        0x1.4085098610d74p-16), H9(z2, -0x1.5555555555555p-2, -0x1.249249247bfe2p-3, -0x1.745d1629d2cfap-4, -0x1.111022acfa697p-4,
-        -0x1.aec5c05a22e3ap-5, -0x1.5d73a7a8bd63ap-5, -0x1.01f239f60306ep-5, -0x1.0329a043c2acbp-6, -0x1.d9860aa6d8c2p-9,
-        -0x1.b82dce8e13a52p-13));
+    double y = w * z * FMA(z, FMA(z,
+        H8(z2, -0x1.249249247bfe2p-3, -0x1.745d1629d2cfap-4, -0x1.111022acfa697p-4, -0x1.aec5c05a22e3ap-5, -0x1.5d73a7a8bd63ap-5,
+            -0x1.01f239f60306ep-5, -0x1.0329a043c2acbp-6, -0x1.d9860aa6d8c2p-9, -0x1.b82dce8e13a52p-13),
+        H9(z2, 0x1.9999999999717p-3, 0x1.c71c71bd6d439p-4, 0x1.3b139d554f918p-4, 0x1.e1d2171a5c83ep-5, 0x1.8444921e83daap-5,
+            0x1.342771c2a300bp-5, 0x1.88d42ed6165fdp-6, 0x1.193ce762e0caap-7, 0x1.1e928ab96fc3bp-10, 0x1.4085098610d74p-16)),
+            -0x1.5555555555555p-2);
     double t = a > 1.0 ? 0x1.921fb54442d18p0 - (w + (y - 0x1.1a62633145c07p-54)) : w + y;
     return __builtin_copysign(t, x);
 }
+#undef INLINE_F64
+#undef H1
+#undef H2
+#undef H3
+#undef H4
+#undef H5
+#undef H6
+#undef H7
+#undef H8
+#undef H9
+#undef H10
+#undef H11
+#undef SQRT_HALF_BITS
+#undef EXP_BITS
 #endif

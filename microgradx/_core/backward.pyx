@@ -17,7 +17,7 @@ from microgradx._core.launch cimport Operand, copy, elementwise, fill
 from microgradx._core.structured cimport sum_to
 from microgradx._core.views cimport convert
 
-from microgradx.errors import DTypeError, GraphError, ShapeError
+from microgradx.errors import GraphError, ShapeError
 
 
 cdef inline bint owned(Array g) noexcept:
@@ -113,7 +113,7 @@ def backward(Array root, object gradient, bint retain_graph, bint create_graph):
         if not same_shape(g, root):
             raise ShapeError(f"backward: gradient of shape {shape_of(g)} for a tensor of shape {shape_of(root)}")
         if g.kind != root.kind:
-            raise DTypeError(f"backward: gradient of dtype {dtype_of(g.kind)} for a tensor of {dtype_of(root.kind)}")
+            g = convert(g, root.kind)
     node = root.node
     offset = <char *> &node.v - <char *> <PyObject *> node
     topological(<PyObject *> node, offset, &order)

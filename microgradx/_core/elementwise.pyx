@@ -1,5 +1,5 @@
 """The rows of the table over arrays: dtypes, broadcasting, recording, derivatives of every order."""
-from cpython.float cimport PyFloat_AsDouble, PyFloat_Check
+from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_AsDouble, PyFloat_Check
 from cpython.long cimport PyLong_Check
 from cpython.object cimport PyObject
 
@@ -46,28 +46,22 @@ cdef int broadcast(int op, Array a, int *ndim, Py_ssize_t *shape) except -1:
     return 0
 
 
-cdef int read_operand(int op, object o, Operand *to, list keep) except -1:
-    """A tensor, a number, or what NumPy makes an array of."""
-    cdef Array a
+cdef object read_operand(int op, object o, Operand *to):
+    """A tensor, a number, or what NumPy makes an array of; the caller keeps what is returned."""
     to.absent = False
     to.array = NULL
     if isinstance(o, Array):
         to.array = <PyObject *> o
-        return 0
+        return o
     if PyFloat_Check(o) or PyLong_Check(o) or (isinstance(o, np.generic) and o.dtype.kind in "fiub"):
         to.number = PyFloat_AsDouble(o)
-        return 0
+        return o
     if isinstance(o, (np.ndarray, list, tuple)):
-        a = from_object(o, None, False)
-        keep.append(a)
-        to.array = <PyObject *> a
-        return 0
+        o = from_object(o, None, False)
+        to.array = <PyObject *> o
+        return o
     raise DTypeError(f"{name_of(op)}: a Tensor goes with Tensors, arrays and real numbers, not with {type(o).__name__}"
                      + (f" {o!r}" if isinstance(o, (str, complex)) else ""))
-
-
-cdef inline object operand_object(Operand *operand, object original):
-    return <object> operand.array if operand.array != NULL else original
 
 
 cdef Array apply(int op, object a, object b, object c):
@@ -75,23 +69,29 @@ cdef Array apply(int op, object a, object b, object c):
     cdef Operand operand[5]
     cdef Py_ssize_t shape[MGX_MAXDIM]
     cdef int arity = facts[op].arity, ndim = 0, dtype = -1, k, d
-    cdef bint wants = False, stores, integers = False, numbers_are_integers = True
+    cdef bint wants = False, stores, integers = False, fractions = False
     cdef Array x, y, slope
-    cdef list keep = None
     cdef object o
     for k in range(arity):
         o = a if k == 0 else b if k == 1 else c
         if isinstance(o, Array):
             operand[k].array, operand[k].absent = <PyObject *> o, False
-            x = <Array> o
+        elif PyFloat_Check(o):
+            operand[k].array, operand[k].absent, operand[k].number = NULL, False, PyFloat_AS_DOUBLE(o)
+            fractions = True
+            continue
         else:
-            if keep is None:
-                keep = []
-            read_operand(op, o, &operand[k], keep)
+            o = read_operand(op, o, &operand[k])
             if operand[k].array == NULL:
-                numbers_are_integers = numbers_are_integers and not isinstance(o, (float, np.floating))
+                fractions = fractions or isinstance(o, np.floating)
                 continue
-            x = <Array> operand[k].array
+            if k == 0:
+                a = o
+            elif k == 1:
+                b = o
+            else:
+                c = o
+        x = <Array> operand[k].array
         wants = wants or x.wants
         if ndim == 0 and k == 0:
             ndim = x.ndim
@@ -106,9 +106,8 @@ cdef Array apply(int op, object a, object b, object c):
         elif dtype < x.kind:
             dtype = x.kind
     if dtype < 0:
-        if integers and numbers_are_integers and name_of(op) in INTEGER:
-            return integer(op, [operand_object(&operand[k], a if k == 0 else b if k == 1 else c)
-                                for k in range(arity)])
+        if integers and not fractions and name_of(op) in INTEGER:
+            return integer(op, [a, b, c][:arity])
         dtype = MGX_F32
     y = empty(MGX_BOOL if facts[op].compares else dtype, ndim, shape)
     wants = wants and not facts[op].compares and grad_enabled()
@@ -168,13 +167,12 @@ cdef int apply_into(int op, Array out, object b) except -1:
     """out = op(out, b) in place, recorded where a gradient is wanted."""
     cdef Operand operand[3]
     cdef Array x, before = None
-    cdef list keep = []
     cdef Py_ssize_t shape[MGX_MAXDIM]
     cdef int d, ndim = out.ndim
     cdef bint wants
     cdef str name = name_of(op) + "_"
     check_write(out, name)
-    read_operand(op, b, &operand[1], keep)
+    b = read_operand(op, b, &operand[1])
     x = <Array> operand[1].array if operand[1].array != NULL else None
     for d in range(ndim):
         shape[d] = out.dims[d]
@@ -186,7 +184,7 @@ cdef int apply_into(int op, Array out, object b) except -1:
             raise DTypeError(f"{name}: a result of dtype {dtype_of(x.kind)} cannot be stored as {dtype_of(out.kind)}")
     if out.kind > MGX_F64:
         return host(lambda o, v: np.copyto(o, INTEGER[name_of(op)](o, v), casting="same_kind"), (out,),
-                    (operand_object(&operand[1], b),))
+                    (b,))
     if x is not None and x.storage == out.storage and not (x.data == out.data and same_shape(x, out)
                                                            and x.contiguous and out.contiguous):
         x = apply(MGX_clone, x, None, None)                     # the two overlap

@@ -12,6 +12,8 @@ from microgradx._core.launch cimport copy, fill
 from microgradx._core.structured cimport (amax, axes_of, cross_entropy_mean, cumsum, expand, linear, matmul,
                                           softmax_axis, sum_axes)
 
+from typing import NamedTuple
+
 import numpy as np
 
 from microgradx.errors import DTypeError, GraphError, OptionError, ShapeError
@@ -240,13 +242,26 @@ cdef class Tensor(Array):
         return self
 
     def copy_(self, source):
-        """Write ``source``, broadcast, into this tensor."""
-        self[...] = source
+        """Write ``source``, broadcast and converted, into this tensor."""
+        cdef Array x = tensor(source)
+        if x.kind != self.kind:
+            x = v.convert(x, self.kind)
+        if not same_shape(x, self):
+            x = expand(x, self.ndim, self.dims)
+        if grad_enabled() and (self.wants or x.wants) or x.storage == self.storage:
+            v.assign(self, ..., x)
+        else:
+            check_write(self, "copy_")
+            copy(x, self)
         return self
 
     def fill_(self, number):
         """Write ``number`` into every element."""
-        self[...] = float(number)
+        if grad_enabled() and self.wants:
+            self[...] = number
+        else:
+            check_write(self, "fill_")
+            fill(self, number)
         return self
 
     def zero_(self):
@@ -335,26 +350,120 @@ cdef class Tensor(Array):
     # ----- reductions ------------------------------------------------------------------------------------------
 
     def sum(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
-        """The sum over ``axis`` (an int, a tuple, or None for all)."""
-        return sum_axes(self, axes_of("sum", either("sum", axis, dim), self.ndim), keepdims or keepdim, 1.0)
+        """The sum over ``axis`` (an int, a tuple, or None for all). Integers and masks give int64.
+
+        Floats are summed as a fixed tree of running sums: the error grows with the logarithm of the count.
+        """
+        cdef bint kept = keepdims or keepdim
+        cdef unsigned int axes = axes_of("sum", either("sum", axis, dim), self.ndim)
+        if self.kind > MGX_F64:
+            return from_object(np.sum(np.asarray(<Array> self), axis=named(axes, self.ndim), keepdims=kept), None, True)
+        return sum_axes(self, axes, kept, 1.0)
 
     def mean(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
-        """The mean over ``axis``; nan for no elements."""
+        """The mean over ``axis``; nan for no elements. Integers and masks count as float32."""
         cdef unsigned int axes = axes_of("mean", either("mean", axis, dim), self.ndim)
-        cdef Py_ssize_t n = 1
-        for d in range(self.ndim):
-            if axes >> d & 1:
-                n *= self.dims[d]
+        cdef Py_ssize_t n = count(self, axes)
         return sum_axes(self, axes, keepdims or keepdim, 1.0 / n if n else float("nan"))
 
+    def var(self, axis=None, ddof=0, keepdims=False, *, dim=None, keepdim=False):
+        """The mean squared deviation from the mean; the sum is divided by n - ``ddof`` (0 as NumPy; torch's
+        default is 1)."""
+        cdef unsigned int axes = axes_of("var", either("var", axis, dim), self.ndim)
+        cdef Py_ssize_t n = count(self, axes)
+        cdef Array off = apply(MGX_sub, self, sum_axes(self, axes, True, 1.0 / n if n else float("nan")), None)
+        return sum_axes(apply(MGX_square, off, None, None), axes, keepdims or keepdim,
+                        1.0 / (n - ddof) if n > ddof else float("nan"))
+
+    def std(self, axis=None, ddof=0, keepdims=False, *, dim=None, keepdim=False):
+        """The square root of ``var``. Its gradient is 0 where nothing deviates."""
+        return root(self.var(either("std", axis, dim), ddof, keepdims or keepdim))
+
+    def norm(self, ord=2, axis=None, keepdims=False, *, dim=None, keepdim=False):
+        """The vector norm (sum |x|^ord)^(1/ord) over ``axis``; ``ord`` may be inf, -inf or 0 (how many are not 0).
+        Its gradient is 0 where the norm is 0."""
+        cdef bint kept = keepdims or keepdim
+        ord = float(ord)
+        axis = either("norm", axis, dim)
+        if ord == 2:
+            return root(apply(MGX_square, self, None, None).sum(axis, kept))
+        if ord == 0:
+            return apply(MGX_where, apply(MGX_ne, self, 0.0, None), ones_like(self), 0.0).sum(axis, kept)
+        size = apply(MGX_abs, self, None, None)
+        if ord == 1:
+            return size.sum(axis, kept)
+        if ord in (float("inf"), float("-inf")):
+            return size.amax(axis, kept) if ord > 0 else size.amin(axis, kept)
+        total = apply(MGX_pow, size, ord, None).sum(axis, kept)
+        return apply(MGX_where, apply(MGX_eq, total, 0.0, None), 0.0, apply(MGX_pow, total, 1.0 / ord, None))
+
+    def prod(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
+        """The product over ``axis``, by halves: exact gradients where elements are 0."""
+        cdef unsigned int axes = axes_of("prod", either("prod", axis, dim), self.ndim)
+        cdef Array x = self if self.kind <= MGX_F64 else v.convert(self, MGX_F32), rest
+        cdef Py_ssize_t n
+        cdef int d
+        for d in range(self.ndim):
+            while axes >> d & 1 and x.dims[d] != 1:
+                n, before = x.dims[d], (slice(None),) * d
+                if n == 0:
+                    x = v.pad(x, [(0, k == d) for k in range(x.ndim)], 1.0)
+                    continue
+                rest = v.index(x, before + (slice(n // 2 * 2, n),))
+                x = apply(MGX_mul, v.index(x, before + (slice(0, n // 2),)),
+                          v.index(x, before + (slice(n // 2, n // 2 * 2),)), None)
+                if n % 2:
+                    x = v.concat([x, rest], d)
+        return x if keepdims or keepdim else x.squeeze(named(axes, self.ndim))
+
     def amax(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
-        """The largest element over ``axis``; its gradient is split evenly among ties."""
+        """The largest element over ``axis``; a nan wins. The gradient is split evenly among ties."""
         return amax(self, axes_of("amax", either("amax", axis, dim), self.ndim), keepdims or keepdim, 1.0)
 
+    def amin(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
+        """The smallest element over ``axis``; a nan wins. The gradient is split evenly among ties."""
+        return amax(self, axes_of("amin", either("amin", axis, dim), self.ndim), keepdims or keepdim, -1.0)
+
+    def max(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
+        """Without an axis the largest element, as ``amax``. With one, as torch: (values, indices) along it, of the
+        first largest element, which gets the whole gradient."""
+        return extremum(self, "max", either("max", axis, dim), keepdims or keepdim, 1.0)
+
+    def min(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
+        """Without an axis the smallest element, as ``amin``; with one (values, indices), as ``max``."""
+        return extremum(self, "min", either("min", axis, dim), keepdims or keepdim, -1.0)
+
     def argmax(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
-        """The position of the first largest element, int64."""
-        return from_object(np.argmax(np.asarray(<Array> self), axis=either("argmax", axis, dim),
-                                     keepdims=keepdims or keepdim), None, True)
+        """The position of the first largest element along ``axis``, or in the flattened tensor; int64."""
+        return position(self, np.argmax, "argmax", either("argmax", axis, dim), keepdims or keepdim)
+
+    def argmin(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
+        """The position of the first smallest element along ``axis``, or in the flattened tensor; int64."""
+        return position(self, np.argmin, "argmin", either("argmin", axis, dim), keepdims or keepdim)
+
+    def logsumexp(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
+        """log(sum(exp(x))) over ``axis``, shifted by the maximum so that nothing overflows."""
+        cdef Array x = self if self.kind <= MGX_F64 else v.convert(self, MGX_F32), top
+        cdef unsigned int axes = axes_of("logsumexp", either("logsumexp", axis, dim), self.ndim)
+        if count(self, axes) == 0:
+            return apply(opcode("log"), sum_axes(x, axes, keepdims or keepdim, 1.0), None, None)
+        top = detached(amax(x, axes, True, 1.0))
+        top = apply(MGX_where, apply(MGX_lt, apply(MGX_abs, top, None, None), float("inf"), None), top, 0.0)
+        x = sum_axes(apply(opcode("exp"), apply(MGX_sub, x, top, None), None, None), axes, True, 1.0)
+        x = apply(MGX_add, apply(opcode("log"), x, None, None), top, None)
+        return x if keepdims or keepdim else x.squeeze(named(axes, self.ndim))
+
+    def softmax(self, axis=-1, *, dim=None):
+        """exp(x) / sum(exp(x)) along ``axis``."""
+        return softmax_axis(self, v.axis_of("softmax", axis if dim is None else dim, self.ndim), False)
+
+    def log_softmax(self, axis=-1, *, dim=None):
+        """x - log(sum(exp(x))) along ``axis``."""
+        return softmax_axis(self, v.axis_of("log_softmax", axis if dim is None else dim, self.ndim), True)
+
+    def cumsum(self, axis, *, dim=None):
+        """Running sums along ``axis``."""
+        return cumsum(self, v.axis_of("cumsum", axis if dim is None else dim, self.ndim))
 
     # ----- products --------------------------------------------------------------------------------------------
 
@@ -362,8 +471,19 @@ cdef class Tensor(Array):
         return matmul(tensor(a), tensor(b))
 
     def matmul(self, other):
-        """The matrix product, as ``@``: 1-D, 2-D, and batches with broadcasting."""
+        """The matrix product, as ``@``: (..., m, k) @ (..., k, n) -> (..., m, n); 1-D operands are a row or a
+        column that vanishes from the result, leading axes broadcast. The dtypes must agree.
+
+        Raises ``ShapeError``: ``matmul: shapes (2, 3) and (4, 5) do not align (3 != 4)``.
+        """
         return matmul(self, tensor(other))
+
+    def outer(self, other):
+        """All products of two 1-D tensors: (m,), (n,) -> (m, n)."""
+        cdef Array b = tensor(other)
+        if self.ndim != 1 or b.ndim != 1:
+            raise ShapeError(f"outer: shapes {shape_of(self)} and {shape_of(b)}: both have one axis")
+        return apply(MGX_mul, v.index(self, (slice(None), None)), b, None)
 
     # ----- shapes ----------------------------------------------------------------------------------------------
 
@@ -386,13 +506,111 @@ cdef class Tensor(Array):
             raise ShapeError(f"reshape: shape {shape_of(self)} does not fit {shape} ({self.size} != {size})")
         return v.reshape(self, ndim, lengths)
 
+    def flatten(self, start_axis=0, end_axis=-1, *, start_dim=None, end_dim=None):
+        """The axes from ``start_axis`` to ``end_axis`` as one."""
+        if self.ndim == 0:
+            return self.reshape(1)
+        first = v.axis_of("flatten", start_axis if start_dim is None else start_dim, self.ndim)
+        last = v.axis_of("flatten", end_axis if end_dim is None else end_dim, self.ndim)
+        if first > last:
+            raise ShapeError(f"flatten: axis {first} is behind axis {last}")
+        shape = shape_of(self)
+        length = 1
+        for n in shape[first:last + 1]:
+            length *= n
+        return self.reshape(shape[:first] + (length,) + shape[last + 1:])
+
+    def squeeze(self, axis=None, *, dim=None):
+        """Without axes of length 1: all of them, or those that are named (a longer one stays)."""
+        cdef unsigned int axes = axes_of("squeeze", either("squeeze", axis, dim), self.ndim)
+        return self.reshape(tuple([self.dims[d] for d in range(self.ndim) if not (axes >> d & 1 and self.dims[d] == 1)]))
+
+    def unsqueeze(self, axis=None, *, dim=None):
+        """With an axis of length 1 put in at ``axis``."""
+        cdef int d = v.axis_of("unsqueeze", either("unsqueeze", axis, dim), self.ndim + 1)
+        return self.reshape(shape_of(self)[:d] + (1,) + shape_of(self)[d:])
+
+    def permute(self, *axes):
+        """The axes in another order: ``out.shape[d] == x.shape[axes[d]]``. A view."""
+        cdef int order[MGX_MAXDIM]
+        if len(axes) == 1 and isinstance(axes[0], (tuple, list)):
+            axes = tuple(axes[0])
+        if len(axes) != self.ndim or axes_of("permute", axes, self.ndim) != (1 << self.ndim) - 1:
+            raise ShapeError(f"permute: {axes} does not name each of the {self.ndim} axes once")
+        for d in range(self.ndim):
+            order[d] = v.axis_of("permute", axes[d], self.ndim)
+        return v.permute(self, order)
+
+    def transpose(self, axis0=None, axis1=None):
+        """Two axes exchanged, as torch; without arguments all axes reversed, as NumPy. A view."""
+        if axis0 is None and axis1 is None:
+            return self.permute(tuple(range(self.ndim - 1, -1, -1)))
+        order = list(range(self.ndim))
+        i, k = v.axis_of("transpose", axis0, self.ndim), v.axis_of("transpose", axis1, self.ndim)
+        order[i], order[k] = k, i
+        return self.permute(tuple(order))
+
     @property
     def T(self):
         """All axes reversed."""
-        cdef int axes[MGX_MAXDIM]
-        for d in range(self.ndim):
-            axes[d] = self.ndim - 1 - d
-        return v.permute(self, axes)
+        return self.transpose()
+
+    @property
+    def mT(self):
+        """The last two axes exchanged."""
+        return self.transpose(-1, -2)
+
+    def expand(self, *shape):
+        """A view broadcast to ``shape``; -1 keeps a length."""
+        cdef Py_ssize_t lengths[MGX_MAXDIM]
+        cdef int ndim = read_shape("expand", shape, lengths), d
+        for d in range(ndim):
+            if lengths[d] == -1 and d >= ndim - self.ndim:
+                lengths[d] = self.dims[d - ndim + self.ndim]
+            elif lengths[d] < 0:
+                raise ShapeError(f"expand: a shape has no negative lengths: {shape}")
+        return expand(self, ndim, lengths)
+
+    def contiguous(self):
+        """Itself if its elements lie in order, else a copy in which they do."""
+        return v.contiguous(self)
+
+    def astype(self, dtype):
+        """Another dtype; itself if it has that dtype. The gradient is converted back."""
+        cdef int kind = dtype_code(dtype)
+        return self if kind == self.kind else v.convert(self, kind)
+
+    def split(self, sizes, axis=0, *, dim=None):
+        """Views of pieces along ``axis``: of length ``sizes``, the last may be shorter, or of the lengths listed."""
+        cdef int d = v.axis_of("split", axis if dim is None else dim, self.ndim)
+        cdef Py_ssize_t start = 0, length = self.dims[d]
+        if not isinstance(sizes, (tuple, list)):
+            if sizes <= 0:
+                raise ShapeError(f"split: pieces of length {sizes}")
+            sizes = [min(sizes, length - k) for k in range(0, length, sizes)] or [0]
+        if sum(sizes) != length or min(sizes, default=0) < 0:
+            raise ShapeError(f"split: pieces {tuple(sizes)} do not add up to axis {d} of length {length}")
+        result = []
+        for n in sizes:
+            result.append(v.index(self, (slice(None),) * d + (slice(start, start + n),)))
+            start += n
+        return tuple(result)
+
+    def gather(self, axis, index):
+        """``out[i, j] = x[index[i, j], j]`` for axis 0, and so on: NumPy's take_along_axis."""
+        return v.gather(self, v.axis_of("gather", axis, self.ndim), tensor(index))
+
+    def scatter_add(self, axis, index, source):
+        """A copy with ``source[i, j]`` added at ``[index[i, j], j]`` for axis 0, and so on."""
+        return v.scatter_add(self, v.axis_of("scatter_add", axis, self.ndim), tensor(index), tensor(source))
+
+    def triu(self, k=0):
+        """The upper triangle of the last two axes, from diagonal ``k`` on; 0 below it."""
+        return triangle(self, "triu", np.triu, k)
+
+    def tril(self, k=0):
+        """The lower triangle of the last two axes, up to diagonal ``k``; 0 above it."""
+        return triangle(self, "tril", np.tril, k)
 
     def __getitem__(self, key):
         return v.index(self, key)
@@ -435,7 +653,115 @@ cdef int take(Array to, Array source) except -1:
 set_array_type(Tensor)
 
 
-# ----- functions of several tensors ----------------------------------------------------------------------------
+# ----- helpers of the methods ------------------------------------------------------------------------------------
+
+cdef tuple named(unsigned int axes, int ndim):
+    """A set of axes as a tuple."""
+    return tuple([d for d in range(ndim) if axes >> d & 1])
+
+
+cdef Py_ssize_t count(Array x, unsigned int axes):
+    """How many elements are reduced to one."""
+    cdef Py_ssize_t n = 1
+    cdef int d
+    for d in range(x.ndim):
+        if axes >> d & 1:
+            n *= x.dims[d]
+    return n
+
+
+cdef Array root(Array x):
+    """The square root, with gradient 0 at 0."""
+    return apply(MGX_where, apply(MGX_eq, x, 0.0, None), 0.0, apply(MGX_sqrt, x, None, None))
+
+
+cdef Array ones_like(Array x):
+    cdef Array out = empty(x.kind if x.kind <= MGX_F64 else MGX_F32, x.ndim, x.dims)
+    fill(out, 1)
+    return out
+
+
+class Extremum(NamedTuple):
+    """What ``max`` and ``min`` give along an axis."""
+    values: object
+    indices: object
+
+
+cdef object extremum(Array x, str op, object axis, bint kept, double sign):
+    cdef Array at, values
+    if axis is None:
+        return amax(x, axes_of(op, None, x.ndim), kept, sign)
+    if x.ndim == 0:
+        v.axis_of(op, axis, 1)
+        return Extremum(v.index(x, ...), from_object(0, None, True))
+    d = v.axis_of(op, axis, x.ndim)
+    at = position(x, np.argmax if sign > 0 else np.argmin, op, d, True)
+    values = v.gather(x, d, at)
+    return Extremum(values, at) if kept else Extremum(values.squeeze(d), at.squeeze(d))
+
+
+cdef Array position(Array x, object find, str op, object axis, bint kept):
+    if axis is not None and x.ndim:
+        axis = v.axis_of(op, axis, x.ndim)
+    if x.size == 0 and (axis is None or x.dims[<int> axis] == 0):
+        raise ShapeError(f"{op}: of no elements, shape {shape_of(x)}")
+    return from_object(find(np.asarray(x), axis=axis if x.ndim else None, keepdims=kept), None, True)
+
+
+cdef Array triangle(Array x, str op, object cut, int k):
+    if x.ndim < 2:
+        raise ShapeError(f"{op}: of shape {shape_of(x)}, which has no rows and columns")
+    mask = cut(np.ones((x.dims[x.ndim - 2], x.dims[x.ndim - 1]), bool), k)
+    return apply(MGX_where, from_object(mask, None, False), x, 0.0)
+
+
+# ----- functions of several tensors ------------------------------------------------------------------------------
+
+def concat(tensors, axis=0, *, dim=None):
+    """Join tensors along ``axis``; the other axes agree.
+
+    >>> import microgradx as mgx
+    >>> mgx.concat([mgx.Tensor([1.0]), mgx.Tensor([2.0, 3.0])])
+    Tensor([1., 2., 3.])
+    """
+    xs = [tensor(x) for x in tensors]
+    if not xs:
+        raise ShapeError("concat: of no tensors")
+    return v.concat(xs, v.axis_of("concat", axis if dim is None else dim, (<Array> xs[0]).ndim))
+
+
+def stack(tensors, axis=0, *, dim=None):
+    """Join tensors of one shape along a new axis.
+
+    >>> import microgradx as mgx
+    >>> mgx.stack([mgx.Tensor(1.0), mgx.Tensor(2.0)])
+    Tensor([1., 2.])
+    """
+    xs = [tensor(x) for x in tensors]
+    if not xs:
+        raise ShapeError("stack: of no tensors")
+    for x in xs:
+        if not same_shape(<Array> x, <Array> xs[0]):
+            raise ShapeError(f"stack: shapes {shape_of(<Array> xs[0])} and {shape_of(<Array> x)} differ")
+    d = v.axis_of("stack", axis if dim is None else dim, (<Array> xs[0]).ndim + 1)
+    return v.concat([(<Tensor> x).unsqueeze(d) for x in xs], d)
+
+
+def pad(x, pad_width, value=0.0):
+    """``value`` before and after: ``pad_width`` is (before, after) for every axis, or one such pair per axis.
+
+    >>> import microgradx as mgx
+    >>> mgx.pad(mgx.Tensor([1.0]), (1, 2))
+    Tensor([0., 1., 0., 0.])
+    """
+    cdef Array a = tensor(x)
+    widths = [tuple(w) if isinstance(w, (tuple, list)) else w for w in pad_width]
+    if len(widths) == 2 and not isinstance(widths[0], tuple):
+        widths = [tuple(widths)] * a.ndim
+    if len(widths) != a.ndim or any(not isinstance(w, tuple) or len(w) != 2 for w in widths):
+        raise ShapeError(f"pad: {pad_width!r} is not a pair for each of the {a.ndim} axes")
+    return v.pad(a, widths, value)
+
 
 def linear_(x, weight, bias=None):
     return linear(tensor(x), tensor(weight), None if bias is None else tensor(bias))

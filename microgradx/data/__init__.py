@@ -1,0 +1,76 @@
+"""Data: the digits that are shipped, splitting and batches."""
+from importlib.resources import files
+
+import numpy as np
+
+from microgradx.errors import OptionError, ShapeError
+from microgradx.random import generator
+
+__all__ = ["batches", "digits", "split"]
+
+
+def digits(split=False, seed=0):
+    """1797 real handwritten digits: images float32 (1797, 64) from 0 to 1, labels int64 (1797,), NumPy arrays.
+
+    Rows of ``x.reshape(-1, 8, 8)`` are images; 1 is ink. With ``split``, four arrays: images and labels to train on
+    (1437) and to test on (360), drawn by ``seed``. UCI, Alpaydin and Kaynak (1998), CC BY 4.0: see DIGITS.md.
+
+    >>> from microgradx import data
+    >>> x, y = data.digits()
+    >>> x.shape, x.dtype.name, float(x.max()), y[:5].tolist()
+    ((1797, 64), 'float32', 1.0, [0, 1, 2, 3, 4])
+    """
+    with (files(__name__) / "digits.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        x, y = arrays["pixels"].astype(np.float32) / 16, arrays["labels"].astype(np.int64)
+    return _split(x, y, 0.2, seed) if split else (x, y)
+
+
+def split(x, y, share=0.2, rng=None):
+    """Rows in random order, cut in two: (x, y) -> x_train, y_train, x_test, y_test.
+
+    ``share`` of the rows, rounded up, are the test rows. ``rng``: a Generator, a seed or None.
+
+    >>> import numpy as np
+    >>> from microgradx import data
+    >>> parts = data.split(np.arange(10), np.arange(10), 0.3, rng=0)
+    >>> [len(p) for p in parts]
+    [7, 7, 3, 3]
+    """
+    n = _rows("split", x, y)
+    if not 0 <= share <= 1:
+        raise OptionError(f"split: share={share} is not between 0 and 1")
+    order = generator(rng).permutation(n)
+    test = int(np.ceil(n * share))
+    return x[order[test:]], y[order[test:]], x[order[:test]], y[order[:test]]
+
+
+_split = split
+
+
+def batches(x, y, size, shuffle=True, rng=None, drop_last=False):
+    """Pairs of ``size`` rows of ``x`` and ``y``, each row once; the last pair may be smaller, or is dropped.
+
+    Arrays give arrays, Tensors give Tensors. ``rng``: a Generator (whose next pass then differs), a seed or None.
+
+    >>> import numpy as np
+    >>> from microgradx import data
+    >>> [xb.tolist() for xb, yb in data.batches(np.arange(5), np.arange(5), 2, shuffle=False)]
+    [[0, 1], [2, 3], [4]]
+    """
+    n = _rows("batches", x, y)
+    if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
+        raise OptionError(f"batches: size is an integer >= 1, not {size!r}")
+    order = generator(rng).permutation(n) if shuffle else None
+    return _batches(x, y, size, order, n - n % size if drop_last else n)
+
+
+def _batches(x, y, size, order, end):
+    for start in range(0, end, size):
+        rows = slice(start, min(start + size, end)) if order is None else order[start:start + size]
+        yield x[rows], y[rows]
+
+
+def _rows(op, x, y):
+    if len(x) != len(y):
+        raise ShapeError(f"{op}: {len(x)} rows of x and {len(y)} of y ({len(x)} != {len(y)})")
+    return len(x)

@@ -1,0 +1,9 @@
+"""Modules, losses and initialisation: torch's names over ``microgradx.Tensor``."""
+from microgradx.nn import functional, init
+from microgradx.nn.layers import *
+from microgradx.nn.layers import __all__ as _layers
+from microgradx.nn.losses import *
+from microgradx.nn.losses import __all__ as _losses
+from microgradx.nn.module import Module, Parameter
+
+__all__ = ["Module", "Parameter", "functional", "init", *_layers, *_losses]

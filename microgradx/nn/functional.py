@@ -1,0 +1,175 @@
+"""Functions of tensors that nets are made of: activations, the linear map, costs.
+
+Costs reduce to one number: ``reduction='mean'`` or ``'sum'`` over all terms, ``'none'`` keeps them.
+"""
+import inspect
+
+import numpy as np
+
+from microgradx._core.tensor import Tensor, cross_entropy_, linear_
+from microgradx.errors import IndexError_, OptionError, ShapeError
+
+# Activation: the defaults of its parameters, in the order in which the row of the table takes them.
+ACTIVATIONS = {
+    "sigmoid": {}, "tanh": {}, "relu": {}, "relu6": {}, "leaky_relu": {"negative_slope": 0.01}, "elu": {"alpha": 1.0},
+    "selu": {}, "celu": {"alpha": 1.0}, "gelu": {"approximate": "none"}, "silu": {}, "mish": {}, "softplus": {},
+    "softsign": {}, "logsigmoid": {}, "hardtanh": {"min_val": -1.0, "max_val": 1.0}, "hardsigmoid": {},
+    "hardswish": {}, "hardshrink": {"lambd": 0.5}, "softshrink": {"lambd": 0.5}, "tanhshrink": {},
+    "threshold": {"threshold": 0.0, "value": 0.0}, "softmax": {"axis": -1}, "log_softmax": {"axis": -1}}
+
+__all__ = [*ACTIVATIONS, "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "linear",
+           "mse_loss", "one_hot", "prelu", "quadratic_cost"]
+
+
+def _activation(name, defaults):
+    """The function ``name(x, *parameters)`` for the method of that name."""
+    values = tuple(defaults.values())
+
+    def function(x, *args, **kwargs):
+        if kwargs or len(args) > len(values):
+            given = signature.bind(x, *args, **kwargs)
+            given.apply_defaults()
+            args = given.args[1:]
+        return getattr(x, name)(*args, *values[len(args):])
+
+    parameter = inspect.Parameter
+    signature = inspect.Signature([parameter("x", parameter.POSITIONAL_ONLY)] + [
+        parameter(p, parameter.POSITIONAL_OR_KEYWORD, default=value) for p, value in defaults.items()])
+    function.__name__ = function.__qualname__ = name
+    function.__signature__ = signature
+    function.__doc__ = f"``x.{name}({', '.join(defaults)})``, elementwise." if "softmax" not in name else \
+        f"``x.{name}(axis)``: along ``axis``."
+    return function
+
+
+globals().update({name: _activation(name, defaults) for name, defaults in ACTIVATIONS.items()})
+
+
+def prelu(x, weight):
+    """x where x > 0, else weight * x. ``weight`` holds one number, or one per index of axis 1 of ``x``."""
+    if weight.size > 1 and x.ndim > 2:
+        weight = weight.reshape(weight.size, *[1] * (x.ndim - 2))
+    return x.prelu(weight)
+
+
+def linear(x, weight, bias=None):
+    """x @ weight^T + bias: (..., in), (out, in), (out,) -> (..., out).
+
+    >>> import microgradx as mgx
+    >>> from microgradx.nn import functional as F
+    >>> F.linear(mgx.Tensor([[1.0, 2.0]]), mgx.Tensor([[3.0, 4.0]]), mgx.Tensor([0.5]))
+    Tensor([[11.5]])
+    """
+    return linear_(x, weight, bias)
+
+
+def one_hot(labels, classes, dtype="float32"):
+    """Rows of 0 with a 1 at the label: int (m,) -> (m, classes).
+
+    >>> from microgradx.nn import functional as F
+    >>> F.one_hot([2, 0], 3)
+    Tensor([[0., 0., 1.],
+            [1., 0., 0.]])
+    """
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or labels.size and labels.dtype.kind not in "iu":
+        raise ShapeError(f"one_hot: labels are integers of shape (m,), not {labels.dtype} of shape {labels.shape}")
+    out = np.zeros((len(labels), classes), dtype)
+    if labels.size and not 0 <= labels.min() <= labels.max() < classes:
+        raise IndexError_(f"one_hot: a label is not one of the {classes} classes ({labels.min()}..{labels.max()})")
+    out[np.arange(len(labels)), labels.astype(np.int64)] = 1
+    return Tensor(out)
+
+
+# ----- costs -----------------------------------------------------------------------------------------------------
+
+def _reduced(op, terms, reduction):
+    if reduction == "mean":
+        return terms.mean()
+    if reduction == "sum":
+        return terms.sum()
+    if reduction == "none":
+        return terms
+    raise OptionError(f"{op}: reduction is 'mean', 'sum' or 'none', not {reduction!r}")
+
+
+def _alike(op, p, t):
+    """``t`` as a tensor of the shape of ``p``: broadcasting (n,) against (n, 1) hides mistakes."""
+    if not isinstance(t, Tensor):
+        t = Tensor(t, dtype=p.dtype)
+    if p.shape != t.shape:
+        raise ShapeError(f"{op}: prediction {p.shape} and target {t.shape} differ ({p.shape} != {t.shape})")
+    return t
+
+
+def mse_loss(p, t, reduction="mean"):
+    """(p - t)^2, its mean over all elements. Shapes of ``p`` and ``t`` are equal.
+
+    >>> import microgradx as mgx
+    >>> from microgradx.nn import functional as F
+    >>> F.mse_loss(mgx.Tensor([1.0, 2.0]), mgx.Tensor([0.0, 0.0])).item()
+    2.5
+    """
+    return _reduced("mse_loss", (p - _alike("mse_loss", p, t)).square(), reduction)
+
+
+def quadratic_cost(p, t):
+    """1/2 * sum over outputs of (p - t)^2, mean over rows: (m, n), (m, n) -> (). Nielsen, Neural Networks and Deep
+    Learning (2015), eq. 6.
+
+    >>> import microgradx as mgx
+    >>> from microgradx.nn import functional as F
+    >>> F.quadratic_cost(mgx.Tensor([[1.0, 2.0]]), mgx.Tensor([[0.0, 0.0]])).item()
+    2.5
+    """
+    rows = p.shape[0] if p.ndim > 1 else 1
+    return (p - _alike("quadratic_cost", p, t)).square().sum() * (0.5 / rows if rows else float("nan"))
+
+
+def cross_entropy(logits, labels, reduction="mean"):
+    """log(sum(exp(logits))) - logits[label] per row: (m, n), int64 (m,) -> (); stable for any logits.
+
+    Raises ``IndexError_`` for a label that is none of the n classes, ``DTypeError`` for labels that are not int64.
+
+    >>> import microgradx as mgx
+    >>> from microgradx.nn import functional as F
+    >>> F.cross_entropy(mgx.Tensor([[1000.0, 0.0]]), [1]).item()
+    1000.0
+    """
+    if reduction == "none":
+        cross_entropy_(logits, labels, True)                    # the checks of shapes and labels are there
+        return -logits.log_softmax(1)[np.arange(logits.shape[0]), np.asarray(labels)]
+    if reduction not in ("mean", "sum"):
+        raise OptionError(f"cross_entropy: reduction is 'mean', 'sum' or 'none', not {reduction!r}")
+    return cross_entropy_(logits, labels, reduction == "mean")
+
+
+def binary_cross_entropy(p, t, reduction="mean"):
+    """-(t log p + (1-t) log(1-p)) for probabilities p and targets t in 0..1; 0 log 0 is 0.
+
+    Infinite where p is exactly 0 or 1 and wrong; from logits, ``binary_cross_entropy_with_logits`` stays finite.
+
+    >>> import microgradx as mgx
+    >>> from microgradx.nn import functional as F
+    >>> round(F.binary_cross_entropy(mgx.Tensor([0.5, 1.0]), mgx.Tensor([0.0, 1.0])).item(), 6)
+    0.346574
+    """
+    t = _alike("binary_cross_entropy", p, t)
+    return _reduced("binary_cross_entropy", -(t.xlogy(p) + (1 - t).xlogy(1 - p)), reduction)
+
+
+def binary_cross_entropy_with_logits(z, t, reduction="mean"):
+    """``binary_cross_entropy(sigmoid(z), t)``, as t softplus(-z) + (1-t) softplus(z).
+
+    Nothing cancels, neither here nor in the derivative: a unit that is right and far saturated keeps its gradient
+    -t sigmoid(-z) + (1-t) sigmoid(z), where sigmoid(z) - t is 0.
+
+    >>> import microgradx as mgx
+    >>> from microgradx.nn import functional as F
+    >>> z = mgx.Tensor([60.0], requires_grad=True)
+    >>> F.binary_cross_entropy_with_logits(z, mgx.Tensor([1.0])).backward()
+    >>> z.grad
+    Tensor([-8.756511e-27])
+    """
+    t = _alike("binary_cross_entropy_with_logits", z, t)
+    return _reduced("binary_cross_entropy_with_logits", t * (-z).softplus() + (1 - t) * z.softplus(), reduction)
