@@ -147,8 +147,9 @@ def run(seed=0, epochs=30, out="demo.png", console=None):
             task = progress.add_task(recipe.name, total=epochs, loss=float("nan"))
             outcomes.append(train(recipe, digits, seed, epochs,
                                   lambda loss, task=task: progress.update(task, advance=1, loss=loss)))
+    console.print()
     for outcome in outcomes:
-        console.print(f"\n{outcome.recipe.words}: [bold]{outcome.accuracy:.1%}[/] of test digits right")
+        console.print(f"{outcome.recipe.words}: [bold]{outcome.accuracy:.1%}[/] of test digits right")
         console.print(table(outcome))
     for sentence in sentences(*outcomes, digits[3]):
         console.print(sentence + "\n")
@@ -189,10 +190,12 @@ def sentences(sick, cured, labels):
            f"{sick.predicted:.3f}), the ReLU net's by [bold]{cured.factor(cured_errors):.2f}[/] "
            f"({cured.predicted:.2f}). Layer 1 gets {two_digits(sick_errors[0] / sick_errors[last])} and "
            f"{two_digits(cured_errors[0] / cured_errors[last])} of what layer {DEPTH} gets.")
+    fallen = (", and its errors end small in all layers because its cost does"
+              if np.all(cured.end[0] < cured_errors / 3) else "")
     verdict = "does not learn" if sick.accuracy < 2 * commonest else "learns"
     yield (f"With that the sigmoid net {verdict}: {sick.accuracy:.1%} right after training, where always naming the "
-           f"commonest digit gives {commonest:.1%}. The cured net: {cured.accuracy:.1%}; its errors get small because "
-           f"its cost does, and at the end the factor per layer is {cured.factor(cured.end[0]):.2f}.")
+           f"commonest digit gives {commonest:.1%}. The cured net: {cured.accuracy:.1%}; its factor per layer ends at "
+           f"{cured.factor(cured.end[0]):.2f}" + fallen + ".")
     if end_weights[0] / end_weights[last] > 10 * end_errors[0] / end_errors[last]:
         yield (f"The weight gradients alone would mislead: after training, the sigmoid net's differ by a factor of "
                f"{two_digits(end_weights[0] / end_weights[last])} from layer {DEPTH} to layer 1, its errors by "

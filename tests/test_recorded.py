@@ -30,7 +30,7 @@ def run(case, xs):
         kwargs["ord"] = float(kwargs["ord"])
     if case["kind"] == "expression":
         words = {name: getattr(mgx, name) for name in ("where", "sqrt", "log", "exp", "reciprocal", "matmul")}
-        names = ("a", "b") if len(xs) == 2 else ("x",)
+        names = ("a", "b") if op == "matmul" else ("x",)
         result = eval(kwargs["expression"], words | dict(zip(names, xs)))
     elif op == "getitem":
         result = xs[0][key_of(kwargs["index"])]

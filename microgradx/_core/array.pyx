@@ -422,6 +422,8 @@ cdef Array from_object(object data, object dtype, bint copy):
     cdef Py_ssize_t strides[32]
     cdef int d
     cdef size_t address
+    if isinstance(data, (list, tuple)) and any([isinstance(o, Array) and (<Array> o).wants for o in data]):
+        raise GraphError("Tensor: a list of tensors that require a gradient would lose it; stack() keeps it")
     try:
         array = np.asarray(data)
     except ValueError as error:

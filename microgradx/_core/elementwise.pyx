@@ -22,6 +22,9 @@ cdef dict INTEGER = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "neg
                      "le": np.less_equal, "eq": np.equal, "ne": np.not_equal}
 
 
+cdef int unnamed = MGX_F32      # the dtype of a result that is made of numbers, masks and integers only
+
+
 cdef str name_of(int op):
     return rows[op].name.decode()
 
@@ -108,7 +111,7 @@ cdef Array apply(int op, object a, object b, object c):
     if dtype < 0:
         if integers and not fractions and name_of(op) in INTEGER:
             return integer(op, [a, b, c][:arity])
-        dtype = MGX_F32
+        dtype = unnamed
     y = empty(MGX_BOOL if facts[op].compares else dtype, ndim, shape)
     wants = wants and not facts[op].compares and grad_enabled()
     stores = wants and facts[op].stores
@@ -267,6 +270,7 @@ def _word(int op):
 
 cdef Array symbolic_vjp(Node node, Array g, int i):
     """As row_vjp, recorded: the text of the derivative is read by Python over tensors."""
+    global unnamed
     cdef int op = node.v.op, k
     cdef list values = []
     cdef Array y = None
@@ -286,7 +290,11 @@ cdef Array symbolic_vjp(Node node, Array g, int i):
     if facts[op].names[i] & 8:
         y = detached(node.load(3))
         y.node, y.wants = node, True
-    d = text(values[0], values[1], values[2], y, values[0])
+    unnamed = g.kind
+    try:
+        d = text(values[0], values[1], values[2], y, values[0])
+    finally:
+        unnamed = MGX_F32
     if isinstance(d, Array):
         return apply(MGX_chain, g, d, None)
     return g if d == 1 else apply(MGX_chain, g, <double> d, None)

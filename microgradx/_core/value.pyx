@@ -18,6 +18,8 @@ from microgradx._core.graph cimport (Order, Vertex, drop_parents, grad_enabled, 
 from microgradx._core.kernels cimport *
 from microgradx._core.ops cimport Differentiable
 
+from numpy import generic
+
 from microgradx.errors import DTypeError, GraphError, OptionError
 
 cdef enum: LEAF = -1, MADE = -2, DOT = -3, SUM = -4, MEAN = -5       # `v.op` beside the opcodes of the table
@@ -34,7 +36,7 @@ cdef inline double number(object o, int op) except? -1.5:
         return PyFloat_AS_DOUBLE(o)
     if PyLong_Check(o):
         return PyLong_AsDouble(o)
-    if hasattr(o, "dtype") and getattr(o, "ndim", 1) == 0 and o.dtype.kind in "fiub":
+    if isinstance(o, generic) and o.dtype.kind in "fiub":
         return PyFloat_AsDouble(o)
     where = rows[op].name.decode() if op >= 0 else "Value"
     raise DTypeError(f"{where}: a Value goes with Values and real numbers, not with {type(o).__name__}"
@@ -85,7 +87,7 @@ cdef class Value(Differentiable):
     >>> y = (a * b + 1).tanh()
     >>> y.backward()
     >>> round(b.grad, 9)
-    0.000181583
+    0.000363166
     """
 
     def __cinit__(self):
@@ -95,6 +97,8 @@ cdef class Value(Differentiable):
         cdef PyObject *parent[64]
         cdef double d[64]
         cdef Py_ssize_t i
+        if self.v.count:
+            raise GraphError("Value: already made")
         if isinstance(data, Value):
             data = (<Value> data).data
         self.data = number(data, -1)
@@ -194,7 +198,7 @@ cdef class Value(Differentiable):
 
     @property
     def _op(self):
-        """What made this node: ``'+'``, ``'*'``, ``'**2.0'``, ``'ReLU'``, the name of an operation; ``''`` for a leaf."""
+        """What made this node: ``'+'``, ``'*'``, ``'**2'``, ``'ReLU'``, the name of an operation; ``''`` for a leaf."""
         if self.v.op == MADE:
             return OPERATIONS.get(<size_t> <PyObject *> self, "")
         if self.v.op == MGX_pow and self.v.count == 2 and self.v.parent[1] == NULL:

@@ -313,7 +313,7 @@ cdef int check_along(str op, Array x, int axis, Array at) except -1:
 
 cdef tuple along(object at, int axis):
     """Index arrays that name the elements of `at` along `axis`, one per axis."""
-    grid = np.meshgrid(*[np.arange(n) for n in at.shape], indexing="ij", sparse=True)
+    grid = list(np.meshgrid(*[np.arange(n) for n in at.shape], indexing="ij", sparse=True))
     grid[axis] = at
     return tuple(grid)
 

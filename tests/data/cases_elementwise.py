@@ -15,6 +15,12 @@ def gelu_tanh(x):
     return F.gelu(x, approximate="tanh")
 
 
+
+def hardsigmoid(x):
+    """torch's own multiplies the gradient by 1/6 rounded to float32."""
+    return torch.where(x.abs() >= 3, (x > 0).to(x.dtype), x / 6 + 0.5)
+
+
 ZERO_SLOPE = {"floor", "ceil", "round", "trunc", "sign"}
 UNARY = {                                    # op: (torch function, lo, hi, kinks)
     "neg": (torch.neg, -3, 3, ()), "abs": (torch.abs, -3, 3, (0,)), "sign": (torch.sign, -3, 3, (0,)),
@@ -35,7 +41,7 @@ UNARY = {                                    # op: (torch function, lo, hi, kink
     "leaky_relu": (F.leaky_relu, -3, 3, (0,)), "elu": (F.elu, -3, 3, (0,)), "selu": (F.selu, -3, 3, (0,)),
     "celu": (F.celu, -3, 3, (0,)), "gelu": (F.gelu, -3, 3, ()), "gelu_tanh": (gelu_tanh, -3, 3, ()),
     "silu": (F.silu, -4, 4, ()), "mish": (F.mish, -4, 4, ()), "softsign": (F.softsign, -3, 3, ()),
-    "hardtanh": (F.hardtanh, -2, 2, (-1, 1)), "hardsigmoid": (F.hardsigmoid, -4, 4, (-3, 3)),
+    "hardtanh": (F.hardtanh, -2, 2, (-1, 1)), "hardsigmoid": (hardsigmoid, -4, 4, (-3, 3)),
     "hardswish": (F.hardswish, -4, 4, (-3, 3)), "hardshrink": (F.hardshrink, -2, 2, (-0.5, 0.5)),
     "softshrink": (F.softshrink, -2, 2, (-0.5, 0.5)), "tanhshrink": (F.tanhshrink, -2, 2, ()),
 }

@@ -1,0 +1,235 @@
+"""Operands to draw, and truths in mpmath to compare with, for every row of the table.
+
+`TRUTH[name]` is the row as mathematics, over exact mpmath numbers; constants that the engine keeps as doubles
+are exact here. Nothing in it is taken from `csrc/ops.def` but the names.
+"""
+import mpmath
+import numpy as np
+from mpmath import mp, mpf
+
+import microgradx as mgx
+from microgradx._core import kernels
+
+mp.dps = 40
+ROWS = {row["name"]: row for row in kernels.table()}
+SMOOTH = [name for name, row in ROWS.items() if row["kind"] != "C"]         # what has a derivative
+UNARY = [name for name in SMOOTH if ROWS[name]["arity"] == 1]
+DTYPES = (np.float32, np.float64)
+FMA = kernels.isa() != "baseline"       # the bounds of the table hold with fused multiply-add
+SLACK = 1 if FMA else 2                 # without it they may be exceeded by this factor
+
+# the ranges of the operands after the first; (lo, hi) is that of the row where nothing is said
+OTHERS = {"leaky_relu": [(0.01, 0.5)], "prelu": [(0.01, 0.5)], "elu": [(0.5, 2)], "celu": [(0.5, 2)],
+          "hardtanh": [(-2, -0.5), (0.5, 2)], "hardshrink": [(0.2, 1.5)], "softshrink": [(0.2, 1.5)],
+          "threshold": [(-1, 1), (-3, 3)], "clip": [(-2, -0.5), (0.5, 2)], "pow": [(-3, 3)], "div": [(0.1, 10)],
+          "fmod": [(0.5, 4)], "remainder": [(0.5, 4)], "xlogy": [(0.1, 5)], "where": [(-3, 3), (-3, 3)],
+          "lerp": [(-10, 10), (0, 1)]}
+
+# where f or f' jumps: samples of the first operand keep away from these (functions of the other operands)
+KINKS = {"abs": [0], "sign": [0], "relu": [0], "relu6": [0, 6], "leaky_relu": [0], "prelu": [0], "elu": [0],
+         "selu": [0], "celu": [0], "hardsigmoid": [-3, 3], "hardswish": [-3, 3], "softsign": [0]}
+
+
+def ranges(name):
+    """(lo, hi) of each operand."""
+    row = ROWS[name]
+    first = (row["lo"], row["hi"])
+    return [first, *OTHERS.get(name, [first] * (row["arity"] - 1))]
+
+
+def operands(name, n, dtype=np.float64, seed=0):
+    """Arrays of n numbers of `dtype`, one per operand, from the ranges of the row."""
+    rng = np.random.default_rng([seed, *name.encode()])
+    xs = [rng.uniform(lo, hi, n).astype(dtype) for lo, hi in ranges(name)]
+    if name == "where":
+        xs[0] = np.rint(xs[0])
+    return xs
+
+
+DOMAIN = {"sqrt": (0, np.inf), "rsqrt": (0, np.inf), "log": (0, np.inf), "log2": (0, np.inf), "log10": (0, np.inf),
+          "log1p": (-1, np.inf), "asin": (-1, 1), "acos": (-1, 1), "atanh": (-1, 1), "acosh": (1, np.inf),
+          "logit": (0, 1)}
+
+
+def everywhere(name, n, dtype=np.float64, seed=0):
+    """About n numbers of every size in the domain of a unary row: subnormals, tails, ends of the domain, the huge."""
+    rng = np.random.default_rng([seed, *name.encode()])
+    info = np.finfo(dtype)
+    lo, hi = DOMAIN.get(name, (-np.inf, np.inf))
+    part = n // 4
+    sign = rng.choice([-1, 1], (2, part))
+    with np.errstate(under="ignore"):
+        x = np.concatenate([sign[0] * 10 ** rng.uniform(np.log10(float(info.smallest_subnormal)), np.log10(float(info.max)), part),
+                            sign[1] * 10 ** rng.uniform(-3, 3, part),
+                            rng.uniform(-40, 40, part) if np.isinf(hi) else sign[0] * (1 - 10 ** rng.uniform(-16, -1, part)),
+                            rng.uniform(-1.05, 1.05, part) * np.log(float(info.max))]).astype(dtype)
+    return x[(x > lo) & (x < hi) & np.isfinite(x)]
+
+
+def away_from_kinks(name, xs, gap):
+    """Which of the points lie further than `gap` from every place where the row or its derivative jumps."""
+    a, rest = xs[0], xs[1:]
+    places = [np.full_like(a, k) for k in KINKS.get(name, [])]
+    if name in ("floor", "ceil", "trunc", "round"):
+        places = [np.rint(a + shift) - shift for shift in ((0.5,) if name == "round" else (0,))]
+    if name in ("hardtanh", "clip", "maximum", "minimum"):
+        places = list(rest)
+    if name == "threshold":
+        places = [rest[0]]
+    if name in ("hardshrink", "softshrink"):
+        places = [rest[0], -rest[0]]
+    if name in ("fmod", "remainder"):
+        places = [np.rint(a / rest[0]) * rest[0]]
+        gap = 4 * gap * np.maximum(1, np.abs(a))
+    return np.all([np.abs(a - p) > gap for p in places], axis=0) if places else np.ones(a.shape, bool)
+
+
+def call(name, *xs):
+    """The public method of the row."""
+    return getattr(xs[0], name)(*xs[1:])
+
+
+def gradients(name, xs, cotangent=1.0):
+    """Result and first derivatives of the row at arrays `xs`, by the shipped loops."""
+    ts = [mgx.Tensor(x, requires_grad=True) for x in xs]
+    y = call(name, *ts)
+    y.backward(mgx.Tensor(np.full(y.shape, cotangent, y.dtype)))
+    return y.detach().numpy(), [np.zeros_like(t) if t.grad is None else t.grad.numpy() for t in ts]
+
+
+def recorded_gradients(name, xs):
+    """The same derivatives by the other path: the text of the row, read by Python over tensors."""
+    ts = [mgx.Tensor(x, requires_grad=True) for x in xs]
+    y = call(name, *ts)
+    y.backward(mgx.Tensor(np.ones(y.shape, y.dtype)), create_graph=True)
+    return [np.zeros_like(x) if t.grad is None else t.grad.detach().numpy() for t, x in zip(ts, xs)]
+
+
+# ----- truth ---------------------------------------------------------------------------------------------------
+
+def split(truths):
+    """mpmath numbers as (hi, lo) of tests/data: the truth is hi + lo * spacing(hi)."""
+    hi = np.array([float(t) for t in truths])
+    lo = [0.0 if not np.isfinite(h) else float((t - mpf(h)) / mpf(float(np.spacing(abs(h))))) for t, h in zip(truths, hi)]
+    return hi, np.array(lo)
+
+
+def ulps(got, hi, lo=0.0):
+    """Distance of `got` from the truth in units of its own last place. An infinity counts as the largest number,
+    so overflowing one rounding early or late costs one ulp, and nan is infinitely wrong."""
+    top = np.finfo(got.dtype).max
+    with np.errstate(over="ignore"):
+        grid = np.spacing(np.minimum(np.abs(hi), top / 2).astype(got.dtype)).astype(np.float64)
+        small = np.abs(hi) < float(top)
+        off = np.clip(got, -top, top).astype(np.float64) - np.clip(hi, -float(top), float(top))
+        off = off - np.where(small, lo * np.spacing(np.where(small, np.abs(hi), 0)), 0)
+    return np.where(np.isnan(got), np.inf, np.abs(off) / grid)
+
+
+def _sigmoid(x):
+    e = mp.exp(-abs(x))
+    return (1 if x >= 0 else e) / (1 + e)
+
+
+def _softplus(x):
+    return max(x, mpf(0)) + mp.log1p(mp.exp(-abs(x)))
+
+
+def _dsigmoid(x):
+    return _sigmoid(x) * _sigmoid(-x)
+
+
+def _tanh(x):
+    return mp.sign(x) * -mp.expm1(-2 * abs(x)) / (1 + mp.exp(-2 * abs(x)))
+
+
+def _erfc(x):
+    return mp.erfc(x) if abs(x) < 1e4 else mpf(0 if x > 0 else 2)       # mpmath gives up there
+
+
+def _erf(x):
+    return mp.erf(x) if abs(x) < 1e4 else mp.sign(x)
+
+
+def _normpdf(x):
+    return mp.exp(-x * x / 2) / mp.sqrt(2 * mp.pi)
+
+
+def _normcdf(x):
+    return _erfc(-x / mp.sqrt(2)) / 2
+
+
+def _gelu_tanh_u(x):
+    return mp.sqrt(8 / mp.pi) * (x + mpf("0.044715") * x**3), mp.sqrt(8 / mp.pi) * (1 + 3 * mpf("0.044715") * x**2)
+
+
+def _dgelu_tanh(x):
+    u, du = _gelu_tanh_u(x)
+    return _sigmoid(u) + x * _dsigmoid(u) * du
+
+
+def _dmish(x):
+    t = _tanh(_softplus(x))
+    return t + x * 4 * _dsigmoid(2 * _softplus(x)) * _sigmoid(x)
+
+
+def _fmod(a, b):
+    return a - b * int(a / b)
+
+
+def _clip(x, lo, hi):
+    return min(max(x, lo), hi)
+
+
+_S, _A = mpf("1.0507009873554804934193349852946"), mpf("1.6732632423543772848170429916717")
+TRUTH = {
+    "clone": lambda x: x, "neg": lambda x: -x, "abs": abs, "sign": mp.sign, "square": lambda x: x * x, "sqrt": mp.sqrt,
+    "rsqrt": lambda x: 1 / mp.sqrt(x), "reciprocal": lambda x: 1 / x, "floor": mp.floor, "ceil": mp.ceil,
+    "round": mp.nint, "trunc": lambda x: mp.sign(x) * mp.floor(abs(x)),
+    "exp": mp.exp, "exp2": lambda x: mpf(2) ** x, "expm1": mp.expm1, "log": mp.log, "log2": lambda x: mp.log(x) / mp.ln(2),
+    "log10": lambda x: mp.log(x) / mp.ln(10), "log1p": mp.log1p,
+    "sin": mp.sin, "cos": mp.cos, "tan": mp.tan, "asin": mp.asin, "acos": mp.acos, "atan": mp.atan,
+    "sinh": mp.sinh, "cosh": mp.cosh, "tanh": _tanh,
+    "asinh": lambda x: mp.sign(x) * mp.asinh(abs(x)), "acosh": mp.acosh, "atanh": mp.atanh, "erf": _erf, "erfc": _erfc,
+    "sigmoid": _sigmoid, "logsigmoid": lambda x: -_softplus(-x), "logit": lambda x: mp.log(x / (1 - x)),
+    "softplus": _softplus, "relu": lambda x: max(x, mpf(0)), "relu6": lambda x: _clip(x, mpf(0), mpf(6)),
+    "leaky_relu": lambda x, s: x if x > 0 else s * x, "prelu": lambda x, w: x if x > 0 else w * x,
+    "elu": lambda x, a: x if x > 0 else a * mp.expm1(x), "selu": lambda x: _S * x if x > 0 else _S * _A * mp.expm1(x),
+    "celu": lambda x, a: x if x > 0 else a * mp.expm1(x / a),
+    "gelu": lambda x: x * _normcdf(x), "gelu_tanh": lambda x: x * _sigmoid(_gelu_tanh_u(x)[0]),
+    "silu": lambda x: x * _sigmoid(x), "mish": lambda x: x * _tanh(_softplus(x)), "softsign": lambda x: x / (1 + abs(x)),
+    "hardtanh": _clip, "hardsigmoid": lambda x: _clip(x / 6 + mpf(1) / 2, mpf(0), mpf(1)),
+    "hardswish": lambda x: x * _clip(x / 6 + mpf(1) / 2, mpf(0), mpf(1)),
+    "hardshrink": lambda x, l: x if abs(x) > l else mpf(0),
+    "softshrink": lambda x, l: x - mp.sign(x) * l if abs(x) > l else mpf(0), "tanhshrink": lambda x: x - _tanh(x),
+    "threshold": lambda x, t, v: x if x > t else v,
+    "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "div": lambda a, b: a / b,
+    "pow": lambda a, b: a**b, "maximum": max, "minimum": min, "fmod": _fmod, "remainder": lambda a, b: a - b * mp.floor(a / b),
+    "atan2": mp.atan2, "hypot": mp.hypot,
+    "logaddexp": lambda a, b: max(a, b) + mp.log1p(mp.exp(-abs(a - b))), "xlogy": lambda a, b: a * mp.log(b),
+    "lerp": lambda a, b, c: a + c * (b - a), "where": lambda c, a, b: a if c != 0 else b, "clip": _clip,
+    "chain": lambda a, b: a * b, "dsigmoid": _dsigmoid, "sech2": lambda x: 4 * _dsigmoid(2 * x),
+    "gauss": lambda x: mp.exp(-x * x), "normpdf": _normpdf,
+    "dsilu": lambda x: _sigmoid(x) * (1 + x * _sigmoid(-x)), "dgelu": lambda x: _normcdf(x) + x * _normpdf(x),
+    "dgelu_tanh": _dgelu_tanh, "dmish": _dmish,
+}
+
+
+def truth(name, xs):
+    """True values of the row at arrays `xs`, as (hi, lo)."""
+    return split([TRUTH[name](*map(mpf, map(float, point))) for point in zip(*xs)])
+
+
+def true_derivative(name, xs, k, order=1):
+    """True derivatives with respect to operand k as (hi, lo): central differences in 450 digits."""
+    found = []
+    with mp.workdps(450):
+        for point in zip(*xs):
+            point = [mpf(float(v)) for v in point]
+            h = (abs(point[k]) or mpf(1)) * mpf(10) ** -60
+            total = mpf(0)
+            for j in range(order + 1):
+                moved = point[:k] + [point[k] + (order - 2 * j) * h] + point[k + 1:]
+                total += (-1) ** j * mp.binomial(order, j) * TRUTH[name](*moved)
+            found.append(total / (2 * h) ** order)
+        return split(found)

@@ -1,0 +1,483 @@
+"""Modules, losses, initialisation and optimizers, against closed forms and plain NumPy."""
+import copy
+import inspect
+import math
+import pickle
+
+import numpy as np
+import pytest
+
+import microgradx as mgx
+from microgradx import nn, optim
+from microgradx._core.kernels import table
+from microgradx.errors import DTypeError, GraphError, IndexError_, OptionError, ShapeError
+from microgradx.nn import functional as F
+from microgradx.nn import layers
+from microgradx.random import generator, manual_seed
+
+
+def leaf(data, dtype="float64"):
+    return mgx.Tensor(np.asarray(data, dtype), requires_grad=True)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        self.first = nn.Linear(3, 4, rng=1)
+        self.gain = nn.Parameter(2.0)
+        self.register_buffer("shift", mgx.Tensor([1.0, 2.0, 3.0, 4.0]))
+        self.rest = nn.Sequential(nn.Tanh(), nn.Linear(4, 2, rng=2))
+        self.note = "not a tensor"
+
+    def forward(self, x):
+        return self.rest((self.first(x) + self.shift) * self.gain)
+
+
+NAMES = ["gain", "first.weight", "first.bias", "rest.1.weight", "rest.1.bias"]
+
+
+# ----- modules -----------------------------------------------------------------------------------------------------
+
+def test_what_is_registered():
+    net = Net()
+    assert [name for name, _ in net.named_parameters()] == NAMES
+    assert [name for name, _ in net.named_buffers()] == ["shift"]
+    assert [name for name, _ in net.named_modules()] == ["", "first", "rest", "rest.0", "rest.1"]
+    assert list(net.children()) == [net.first, net.rest]
+    assert net.gain is list(net.parameters())[0]
+
+
+def test_forward_is_the_formula():
+    net, x = Net(), np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
+    w, b, v, c = (p.numpy() for p in [net.first.weight, net.first.bias, net.rest[1].weight, net.rest[1].bias])
+    expected = np.tanh((x @ w.T + b + [1, 2, 3, 4]) * 2) @ v.T + c
+    np.testing.assert_allclose(net(mgx.Tensor(x)).numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_attributes_change_kind():
+    net = Net()
+    del net.gain
+    net.first.bias = None
+    assert [n for n, _ in net.named_parameters()] == ["first.weight", "rest.1.weight", "rest.1.bias"]
+    assert not hasattr(net, "gain")
+    net.first = nn.Identity()
+    assert [n for n, _ in net.named_parameters()] == ["rest.1.weight", "rest.1.bias"]
+    with pytest.raises(DTypeError, match="rest|weight is a parameter"):
+        net.rest[1].weight = 3.0
+    with pytest.raises(DTypeError, match="with a graph"):
+        net.rest[1].weight = net.rest[1].weight * 2
+    with pytest.raises(DTypeError, match="requires one"):
+        net.register_buffer("b", nn.Parameter(1.0))
+
+
+def test_frozen_parameters_stay_parameters():
+    net = Net().requires_grad_(False)
+    assert [n for n, _ in net.named_parameters()] == NAMES and "gain" in net.state_dict()
+    assert not net(mgx.Tensor([[1.0, 2.0, 3.0]])).requires_grad
+
+
+def test_shared_modules_count_once_and_are_saved_under_both_names():
+    layer = nn.Linear(2, 2)
+    net = nn.Sequential(layer, layer)
+    assert len(list(net.parameters())) == 2 and len(list(net.modules())) == 2
+    tied = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    tied[1].weight = tied[0].weight
+    assert len(list(tied.parameters())) == 3 and "1.weight" in tied.state_dict()
+    twin = copy.deepcopy(tied)
+    assert twin[0].weight is twin[1].weight is not tied[0].weight
+
+
+def test_modes_and_gradients():
+    net = Net()
+    net.eval()
+    assert not any(m.training for m in net.modules())
+    assert net.train() is net and net.rest[0].training
+    net(mgx.Tensor([[1.0, 2.0, 3.0]])).sum().backward()
+    assert all(p.grad is not None for p in net.parameters())
+    net.zero_grad(set_to_none=False)
+    assert all((p.grad.numpy() == 0).all() for p in net.parameters())
+    net.zero_grad()
+    assert all(p.grad is None for p in net.parameters())
+
+
+def test_forward_hooks():
+    layer, seen = nn.Linear(3, 2), []
+    with layer.register_forward_hook(lambda m, args, out: seen.append((m, args[0].shape, out.shape))):
+        layer(mgx.Tensor(np.ones((4, 3), np.float32)))
+    layer(mgx.Tensor(np.ones((4, 3), np.float32)))
+    assert seen == [(layer, (4, 3), (4, 2))]
+    handle = layer.register_forward_hook(lambda m, args, out: out * 0)
+    assert layer(mgx.Tensor([[1.0, 1.0, 1.0]])).numpy().tolist() == [[0, 0]]
+    handle.remove()
+
+
+def test_state_dict_is_a_copy_and_loads():
+    net, other = Net(), Net()
+    nn.init.constant_(other.gain, 7.0)
+    other.shift.fill_(5.0)
+    state = other.state_dict()
+    nn.init.zeros_(other.gain)
+    assert list(state) == [*NAMES, "shift"] and state["gain"].item() == 7
+    assert net.load_state_dict(state) == ([], [])
+    assert net.gain.item() == 7 and net.shift.numpy().tolist() == [5] * 4 and net.gain.requires_grad
+    net.load_state_dict({name: t.numpy() for name, t in state.items()})          # arrays do as well
+
+
+@pytest.mark.parametrize("spoil, error, words", [
+    (lambda s: s.pop("gain"), OptionError, r"missing \['gain'\]"),
+    (lambda s: s.update(more=mgx.Tensor(1.0)), OptionError, r"unexpected \['more'\]"),
+    (lambda s: s.update({"rest.1.bias": mgx.Tensor([1.0])}), ShapeError, r"\(2,\) != \(1,\)"),
+    (lambda s: s.update({"rest.1.bias": np.zeros(2)}), DTypeError, "float64"),
+    (lambda s: s.update({"rest.1.bias": [[1], [2, 3]]}), DTypeError, "rest.1.bias"),
+])
+def test_a_state_that_does_not_fit_changes_nothing(spoil, error, words):
+    net = Net()
+    before, state = net.state_dict(), {name: t * 0 + 9 for name, t in net.state_dict().items()}
+    spoil(state)
+    with pytest.raises(error, match=words):
+        net.load_state_dict(state)
+    assert all((before[name].numpy() == t.numpy()).all() for name, t in net.state_dict().items())
+
+
+def test_loose_loading_tells_what_differs():
+    net = Net()
+    assert net.load_state_dict({"gain": mgx.Tensor(3.0), "x": 1}, strict=False) == (NAMES[1:] + ["shift"], ["x"])
+    assert net.gain.item() == 3
+
+
+def test_modules_copy_and_pickle():
+    net, x = Net(), mgx.Tensor([[1.0, 2.0, 3.0]])
+    for twin in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        assert [n for n, _ in twin.named_parameters()] == NAMES
+        assert (twin(x).numpy() == net(x).numpy()).all()
+        nn.init.zeros_(twin.gain)
+        assert net.gain.item() == 2
+
+
+def test_repr():
+    assert repr(nn.Sequential(nn.Linear(3, 2, bias=False), nn.Sequential(nn.ELU(0.5)))) == (
+        "Sequential(\n  (0): Linear(3, 2, bias=False)\n  (1): Sequential(\n    (0): ELU(alpha=0.5)\n  )\n)")
+
+
+# ----- layers ------------------------------------------------------------------------------------------------------
+
+def test_linear_starts_as_torch_and_from_its_seed():
+    layer = nn.Linear(400, 300, rng=3)
+    assert layer.weight.shape == (300, 400) and layer.bias.shape == (300,) and layer.weight.dtype == np.float32
+    w = layer.weight.numpy()
+    assert np.abs(w).max() <= 0.05 and abs(w.std() * math.sqrt(1200) - 1) < 0.01
+    assert (nn.Linear(400, 300, rng=3).weight.numpy() == w).all()
+    double = nn.Linear(400, 300, rng=3, dtype="float64").weight.numpy()
+    assert (double.astype(np.float32) == w).all() and (double != w).any()
+    manual_seed(5)
+    first = nn.Linear(2, 2).weight.numpy()
+    manual_seed(5)
+    assert (nn.Linear(2, 2).weight.numpy() == first).all()
+
+
+@pytest.mark.parametrize("sizes", [(-1, 2), (2.0, 3), (True, 2), ("3", 2)])
+def test_linear_refuses_sizes(sizes):
+    with pytest.raises(OptionError, match="Linear"):
+        nn.Linear(*sizes)
+
+
+def test_sequential():
+    net = nn.Sequential({"a": nn.Linear(2, 3), "b": nn.ReLU()})
+    assert net.a is net[0] and len(net[1:]) == 1 and net[-1] is net.b and [*net] == [net.a, net.b]
+    assert isinstance(net.append(nn.Tanh())[2], nn.Tanh)
+    with pytest.raises(DTypeError, match="make an instance"):
+        nn.Sequential(nn.ReLU)
+    with pytest.raises(IndexError):
+        net[3]
+
+
+def test_every_activation_row_is_a_function_and_a_module():
+    rows = [row["name"] for row in table()]
+    activations = set(rows[rows.index("sigmoid"):rows.index("add")]) - {"logit", "prelu", "gelu_tanh"}
+    assert activations | {"tanh"} == set(F.ACTIVATIONS) - {"softmax", "log_softmax"}
+    assert set(layers.MODULES.values()) == set(F.ACTIVATIONS)
+
+
+@pytest.mark.parametrize("name", layers.MODULES)
+def test_activations_are_their_methods(name):
+    x, method = mgx.Tensor(np.linspace(-4, 4, 9)[None]), layers.MODULES[name]
+    defaults = tuple(F.ACTIVATIONS[method].values())
+    expected = getattr(x, method)(*defaults).numpy()
+    assert (getattr(nn, name)()(x).numpy() == expected).all()
+    assert (getattr(F, method)(x).numpy() == expected).all()
+    assert list(inspect.signature(getattr(F, method)).parameters) == ["x", *F.ACTIVATIONS[method]]
+    assert name in repr(getattr(nn, name)())
+    with pytest.raises(OptionError):
+        getattr(nn, name)(1, 2, 3)
+    with pytest.raises(OptionError):
+        getattr(nn, name)(nonsense=1)
+
+
+def test_activation_parameters():
+    x = mgx.Tensor([-2.0, 2.0])
+    assert nn.LeakyReLU(0.5)(x).tolist() == F.leaky_relu(x, negative_slope=0.5).tolist() == [-1, 2]
+    assert nn.Hardtanh(max_val=0.25)(x).tolist() == F.hardtanh(x, -1.0, 0.25).tolist() == [-1, 0.25]
+    assert nn.Threshold(0, 9)(x).tolist() == [9, 2]
+    np.testing.assert_allclose(nn.GELU("tanh")(x).numpy(), [-0.0454023, 1.9545977], rtol=1e-5)
+
+
+def test_prelu_learns_one_slope_or_one_per_channel():
+    layer = nn.PReLU()
+    layer(mgx.Tensor([-2.0, 3.0, -4.0])).sum().backward()
+    assert layer.weight.grad.tolist() == [-6]
+    layer = nn.PReLU(2, start=0.5)
+    y = layer(mgx.Tensor(-np.ones((3, 2, 4), np.float32)))
+    y.sum().backward()
+    assert (y.numpy() == -0.5).all() and layer.weight.grad.tolist() == [-12, -12]
+
+
+def test_flatten_and_identity():
+    x = mgx.Tensor(np.zeros((2, 3, 4)))
+    assert nn.Flatten()(x).shape == (2, 12) and nn.Identity()(x) is x
+
+
+# ----- costs -------------------------------------------------------------------------------------------------------
+
+P, T = np.array([[0.9, 0.2, 0.4], [0.1, 0.7, 0.5]]), np.array([[1.0, 0.0, 0.25], [0.0, 1.0, 1.0]])
+
+
+@pytest.mark.parametrize("cost, value, gradient", [
+    (F.mse_loss, ((P - T) ** 2).mean(), 2 * (P - T) / 6),
+    (F.quadratic_cost, ((P - T) ** 2).sum() / 4, (P - T) / 2),
+    (F.binary_cross_entropy, -(T * np.log(P) + (1 - T) * np.log(1 - P)).mean(), (P - T) / (P * (1 - P)) / 6),
+    (F.binary_cross_entropy_with_logits, (np.log1p(np.exp(P)) - T * P).mean(), (1 / (1 + np.exp(-P)) - T) / 6),
+])
+def test_costs_and_their_gradients(cost, value, gradient):
+    p = leaf(P)
+    result = cost(p, mgx.Tensor(T))
+    result.backward()
+    assert math.isclose(result.item(), value, rel_tol=1e-14)
+    np.testing.assert_allclose(p.grad.numpy(), gradient, rtol=1e-13)
+    assert cost(p, T).item() == result.item()
+    with pytest.raises(ShapeError, match=r"\(2, 3\) != \(3,\)"):
+        cost(p, mgx.Tensor(T[0]))
+
+
+@pytest.mark.parametrize("cost", [F.mse_loss, F.binary_cross_entropy, F.binary_cross_entropy_with_logits])
+def test_reductions(cost):
+    terms = cost(mgx.Tensor(P), T, "none").numpy()
+    assert terms.shape == P.shape
+    assert math.isclose(cost(mgx.Tensor(P), T, "sum").item(), terms.sum(), rel_tol=1e-14)
+    with pytest.raises(OptionError, match="reduction"):
+        cost(mgx.Tensor(P), T, "average")
+
+
+def test_cross_entropy():
+    z, labels = leaf(P * 10), np.array([2, 0])
+    shifted = np.exp(z.numpy())
+    share = shifted / shifted.sum(axis=1, keepdims=True)
+    terms = -np.log(share[[0, 1], labels])
+    loss = F.cross_entropy(z, labels)
+    loss.backward()
+    assert math.isclose(loss.item(), terms.mean(), rel_tol=1e-13)
+    np.testing.assert_allclose(z.grad.numpy(), (share - np.eye(3)[labels]) / 2, rtol=1e-12)
+    np.testing.assert_allclose(F.cross_entropy(z, labels, "none").numpy(), terms, rtol=1e-12)
+    assert math.isclose(F.cross_entropy(z, labels, "sum").item(), terms.sum(), rel_tol=1e-13)
+    with pytest.raises(IndexError_, match="label 3"):
+        F.cross_entropy(z, [0, 3], "none")
+
+
+def test_logits_far_out_stay_finite_and_keep_their_gradient():
+    z = leaf([800.0, -800.0, 60.0, -60.0])
+    loss = F.binary_cross_entropy_with_logits(z, mgx.Tensor(np.array([0.0, 1.0, 1.0, 0.0])), "none")
+    loss.sum().backward()
+    np.testing.assert_allclose(loss.numpy(), [800, 800, math.exp(-60), math.exp(-60)], rtol=1e-14)
+    np.testing.assert_allclose(z.grad.numpy(), [1, -1, -math.exp(-60), math.exp(-60)], rtol=1e-14)
+
+
+def test_probabilities_at_the_ends():
+    p = leaf([0.0, 1.0, 0.0])
+    loss = F.binary_cross_entropy(p, np.array([0.0, 1.0, 1.0]), "none")
+    assert loss.tolist() == [0, 0, math.inf]
+
+
+def test_loss_modules():
+    p = mgx.Tensor(P)
+    assert nn.MSELoss()(p, T).item() == F.mse_loss(p, T).item()
+    assert nn.BCELoss("sum")(p, T).item() == F.binary_cross_entropy(p, T, "sum").item()
+    assert nn.BCEWithLogitsLoss()(p, T).item() == F.binary_cross_entropy_with_logits(p, T).item()
+    assert nn.CrossEntropyLoss()(p, [0, 1]).item() == F.cross_entropy(p, [0, 1]).item()
+    assert nn.QuadraticCost()(p, T).item() == F.quadratic_cost(p, T).item()
+    with pytest.raises(OptionError):
+        nn.MSELoss("average")
+
+
+def test_one_hot():
+    assert F.one_hot(np.array([1, 0]), 2).tolist() == [[0, 1], [1, 0]] and F.one_hot([], 3).shape == (0, 3)
+    for labels, error in (([2], IndexError_), ([-1], IndexError_), ([0.5], ShapeError), ([[0]], ShapeError)):
+        with pytest.raises(error):
+            F.one_hot(labels, 2)
+
+
+# ----- initialisation ----------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("fill, variance", [
+    ("xavier", 2 / (300 + 200)), ("he", 2 / 300), ("lecun", 1 / 300)])
+@pytest.mark.parametrize("shape", ["normal", "uniform"])
+def test_variances(fill, variance, shape):
+    w = mgx.Tensor(np.zeros((200, 300)), requires_grad=True)
+    assert getattr(nn.init, f"{fill}_{shape}_")(w, rng=0) is w
+    x = w.numpy() / math.sqrt(variance)
+    assert abs(x.mean()) < 0.02 and abs(x.var() - 1) < 0.02
+    fourth = 3 if shape == "normal" else 1.8                     # the kurtosis tells the two apart
+    assert abs((x**4).mean() - fourth) < 0.1
+    assert w.is_leaf and w.requires_grad
+
+
+def test_other_fills():
+    w = mgx.Tensor(np.zeros((200, 300)), requires_grad=True)
+    assert (nn.init.constant_(w, 2.5).numpy() == 2.5).all() and (nn.init.ones_(w).numpy() == 1).all()
+    assert (nn.init.zeros_(w).numpy() == 0).all()
+    assert abs(nn.init.he_normal_(w, slope=1.0, rng=0).numpy().var() * 300 - 1) < 0.02
+    assert abs(nn.init.xavier_normal_(w, gain=3.0, rng=0).numpy().var() * 250 - 9) < 0.2
+    assert nn.init.fans(mgx.Tensor(np.zeros((8, 3, 5, 5)))) == (75, 200)
+    for bad, error in ((lambda: nn.init.fans(mgx.Tensor([1.0])), ShapeError),
+                       (lambda: nn.init.normal_(w, std=-1.0), OptionError),
+                       (lambda: nn.init.uniform_(w, 1.0, 0.0), OptionError),
+                       (lambda: nn.init.zeros_(np.zeros(3)), DTypeError),
+                       (lambda: nn.init.zeros_(mgx.Tensor([1])), DTypeError)):
+        with pytest.raises(error):
+            bad()
+
+
+def test_generators():
+    shared = manual_seed(1)
+    assert generator() is shared and generator(shared) is shared
+    assert generator(3).random() == generator(np.int64(3)).random() != generator(4).random()
+    for bad, error in ((-1, OptionError), ("1", DTypeError), (1.0, DTypeError), (True, DTypeError)):
+        with pytest.raises(error):
+            generator(bad)
+    with pytest.raises(DTypeError):
+        manual_seed(None)
+
+
+# ----- optimizers --------------------------------------------------------------------------------------------------
+
+def descend(make, update, steps=6):
+    """Minimise sum(w^4 / 4) with the optimizer and with plain NumPy; both end at the same place."""
+    start = np.array([1.0, -2.0, 0.5])
+    w, reference, state = leaf(start), start.copy(), {}
+    step = make([w])
+    for t in range(1, steps + 1):
+        step.zero_grad()
+        (w**4 * 0.25).sum().backward()
+        step.step()
+        reference = update(reference, reference**3, state, t)
+    np.testing.assert_allclose(w.numpy(), reference, rtol=1e-12)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_sgd(momentum, decay):
+    def update(w, g, state, t):
+        state["v"] = momentum * state.get("v", 0) + g + decay * w
+        return w - 0.05 * state["v"]
+    descend(lambda ps: optim.SGD(ps, lr=0.05, momentum=momentum, weight_decay=decay), update)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_adam(decay):
+    def update(w, g, state, t):
+        g = g + decay * w
+        m = state["m"] = 0.8 * state.get("m", 0) + 0.2 * g
+        v = state["v"] = 0.95 * state.get("v", 0) + 0.05 * g * g
+        return w - 0.05 * (m / (1 - 0.8**t)) / (np.sqrt(v / (1 - 0.95**t)) + 1e-3)
+    descend(lambda ps: optim.Adam(ps, lr=0.05, betas=(0.8, 0.95), eps=1e-3, weight_decay=decay), update)
+
+
+def test_groups_and_rates():
+    a, b, c = leaf([1.0]), leaf([1.0]), leaf([1.0])
+    step = optim.SGD([{"params": [a]}, {"params": b, "lr": 0.5}], lr=0.25)
+    (a + b + c).sum().backward()
+    step.step()
+    assert (a.item(), b.item()) == (0.75, 0.5)
+    step.param_groups[0]["lr"] = 1.0
+    step.add_param_group({"params": [c], "momentum": 0.5})
+    step.step()
+    assert (a.item(), b.item(), c.item()) == (-0.25, 0.0, 0.75)
+    step.param_groups[0]["momentum"] = 0.5                       # its buffer is made at the next step
+    step.step()
+    assert a.item() == -1.25
+
+
+def test_a_parameter_without_gradient_stays():
+    a, b = leaf([1.0]), leaf([2.0])
+    (a * 3).sum().backward()
+    for make in (lambda ps: optim.SGD(ps, lr=1.0, weight_decay=1.0), optim.Adam):
+        make([a, b]).step()
+    assert b.item() == 2 and a.item() != 1
+
+
+def test_gradients_that_are_views():
+    w = leaf(np.ones((2, 3)))
+    w.grad = mgx.Tensor(np.arange(6.0).reshape(3, 2)).T
+    optim.SGD([w], lr=1.0).step()
+    assert w.tolist() == [[1, -1, -3], [0, -2, -4]]
+    w.grad = mgx.Tensor(np.ones((1, 1))).expand(2, 3)
+    optim.SGD([w], lr=1.0, momentum=0.5).step()
+    assert w.tolist() == [[0, -2, -4], [-1, -3, -5]]
+
+
+@pytest.mark.parametrize("make", [lambda ps: optim.SGD(ps, lr=0.1, momentum=0.9), lambda ps: optim.Adam(ps, lr=0.1)])
+def test_a_loaded_optimizer_goes_on_alike(make):
+    def run(w, step, n):
+        for _ in range(n):
+            step.zero_grad()
+            w.square().sum().backward()
+            step.step()
+    w = leaf([1.0, 2.0])
+    step = make([w])
+    run(w, step, 3)
+    saved, at = pickle.loads(pickle.dumps(step.state_dict())), w.numpy()
+    run(w, step, 3)
+    other = leaf(at)
+    resumed = make([other])
+    resumed.load_state_dict(saved)
+    run(other, resumed, 3)
+    assert (other.numpy() == w.numpy()).all()
+    with pytest.raises(OptionError, match=r"\[2\] != \[1\]"):
+        make([leaf([1.0]), leaf([1.0])]).load_state_dict(saved)
+    with pytest.raises(ShapeError):
+        make([leaf([1.0])]).load_state_dict(saved)
+    with pytest.raises(DTypeError):
+        resumed.load_state_dict({})
+
+
+@pytest.mark.parametrize("make, error, words", [
+    (lambda: optim.SGD([], lr=0.1), OptionError, "no parameters"),
+    (lambda: optim.SGD(iter(()), lr=0.1), OptionError, "no parameters"),
+    (lambda: optim.SGD(leaf([1.0]), lr=0.1), DTypeError, "put it in a list"),
+    (lambda: optim.SGD([leaf([1.0]) * 2], lr=0.1), GraphError, "only leaves"),
+    (lambda: optim.SGD([np.ones(2)], lr=0.1), DTypeError, "ndarray"),
+    (lambda: optim.SGD([mgx.Tensor([1])], lr=0.1), DTypeError, "int64"),
+    (lambda: optim.SGD([leaf([1.0])], lr=-0.1), OptionError, "lr=-0.1"),
+    (lambda: optim.SGD([leaf([1.0])], lr=math.nan), OptionError, "lr=nan"),
+    (lambda: optim.SGD([leaf([1.0])], lr="fast"), OptionError, "lr='fast'"),
+    (lambda: optim.SGD([leaf([1.0])], lr=0.1, momentum=-1), OptionError, "momentum"),
+    (lambda: optim.Adam([leaf([1.0])], betas=(0.9, 1.0)), OptionError, "betas"),
+    (lambda: optim.Adam([leaf([1.0])], betas=0.9), OptionError, "betas"),
+    (lambda: optim.Adam([{"params": [leaf([1.0])], "rate": 1}]), OptionError, "'rate'"),
+    (lambda: optim.SGD([mgx.from_numpy(np.ones((2, 3)).T).requires_grad_()], lr=1.0), ShapeError, "in order"),
+])
+def test_optimizers_refuse(make, error, words):
+    with pytest.raises(error, match=words):
+        make()
+    twice = leaf([1.0])
+    with pytest.raises(OptionError, match="twice"):
+        optim.Adam([twice, twice])
+
+
+def test_a_net_learns_xor():
+    x, t = mgx.Tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), mgx.Tensor([[0.0], [1.0], [1.0], [0.0]])
+    net = nn.Sequential(nn.Linear(2, 8, rng=0), nn.Tanh(), nn.Linear(8, 1, rng=1))
+    step, cost = optim.Adam(net.parameters(), lr=0.05), nn.BCEWithLogitsLoss()
+    for _ in range(200):
+        step.zero_grad()
+        loss = cost(net(x), t)
+        loss.backward()
+        step.step()
+    assert loss.item() < 0.01 and ((net(x).numpy() > 0) == t.numpy()).all()
