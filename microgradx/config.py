@@ -1,8 +1,6 @@
 """What this installation runs on."""
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from microgradx._core.kernels import isa
 
@@ -10,6 +8,7 @@ __all__ = ["config", "show_config"]
 
 
 def _version(package):
+    from importlib.metadata import PackageNotFoundError, version  # imported late: it takes 20 ms
     try:
         return version(package)
     except PackageNotFoundError:
@@ -23,10 +22,10 @@ def config():
     >>> config()["instruction set"].split()[0] in ("baseline", "avx2", "avx512")
     True
     """
-    import scipy.linalg.cython_blas         # noqa: F401  loads the BLAS whose threads are asked for below
+    import scipy.linalg.cython_blas  # noqa: F401  loads the BLAS whose threads are asked for below
     from threadpoolctl import threadpool_info
     pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
-    pools = [pool for pool in pools if Path(pool["filepath"]).parent.name.startswith("scipy")] or pools
+    ours = [pool for pool in pools if os.path.basename(os.path.dirname(pool["filepath"])).startswith("scipy")]
     forced = os.environ.get("MICROGRADX_ISA")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
@@ -35,7 +34,7 @@ def config():
         "numpy, scipy": f"{_version('numpy')}, {_version('scipy')}",
         "instruction set": isa() + (f" (MICROGRADX_ISA={forced})" if forced else " (MICROGRADX_ISA overrides)"),
         "blas": "; ".join(f"{pool['internal_api']} {pool['version']}, {pool['num_threads']} threads"
-                          for pool in pools) or "unknown",
+                          for pool in ours or pools) or "unknown",
         "cores": str(cores)}
 
 

@@ -7,9 +7,9 @@ Measured per layer l, over all training images b, with z_l the pre-activations (
 """
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable
 
 import numpy as np
 
@@ -153,8 +153,8 @@ def run(seed=0, epochs=30, out="demo.png", console=None):
         console.print(table(outcome))
     for sentence in sentences(*outcomes, digits[3]):
         console.print(sentence + "\n")
-    picture(outcomes, f"UCI digits, net {sizes}, SGD rate {RATE}, batch {BATCH}, {epochs} epochs, seed {seed}, float32, "
-            "one run.", out)
+    picture(outcomes, f"UCI digits, net {sizes}, SGD rate {RATE}, batch {BATCH}, {epochs} epochs, seed {seed}, "
+            "float32, one run.", out)
     console.print(f"The picture is in [bold]{out}[/].")
     return outcomes
 

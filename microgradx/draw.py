@@ -1,8 +1,4 @@
 """Drawings of scalar graphs, for Graphviz."""
-import shutil
-import subprocess
-from pathlib import Path
-
 from microgradx._core.value import Value
 from microgradx.errors import DTypeError, OptionError
 
@@ -40,14 +36,15 @@ def draw(root, format=None, path=None):
     if not isinstance(root, Value):
         raise DTypeError(f"draw: a Value, not {type(root).__name__}")
     if format is None:
-        format = "svg" if path is not None and Path(path).suffix.lower() == ".svg" else "dot"
+        format = "svg" if path is not None and str(path).lower().endswith(".svg") else "dot"
     if format not in ("dot", "svg"):
         raise OptionError(f"draw: format is 'dot' or 'svg', not {format!r}")
     text = _graphviz(root)
     if format == "svg":
         text = _svg(text)
     if path is not None:
-        Path(path).write_text(text, encoding="utf-8")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
     return text
 
 
@@ -88,6 +85,8 @@ def _escaped(text):
 
 
 def _svg(text):
+    import shutil
+    import subprocess
     program = shutil.which("dot")
     if program is None:
         raise OptionError("draw: format 'svg' needs the program dot of Graphviz, which is not installed; format "

@@ -50,9 +50,7 @@ class Optimizer:
             if not p.is_leaf:
                 raise GraphError(f"{name}: a parameter of shape {p.shape} is the result of an operation; only leaves "
                                  "are optimized")
-            if p.contiguous() is not p:
-                raise ShapeError(f"{name}: a parameter of shape {p.shape} does not lie in order in memory; "
-                                 "Tensor(p) gives a copy that does")
+            _ordered(p)
             if p in seen:
                 raise OptionError(f"{name}: a parameter of shape {p.shape} was given twice")
             seen.add(p)
@@ -137,6 +135,13 @@ class Optimizer:
         return f"{type(self).__name__}({'; '.join(lines)})"
 
 
+def _ordered(p):
+    """The updates run over memory in order."""
+    if p.contiguous() is not p:
+        raise ShapeError(f"optim: a parameter of shape {p.shape} does not lie in order in memory; Tensor(p) gives a "
+                         "copy that does")
+
+
 def _zeros(p):
     return Tensor(np.zeros(p.shape, p.dtype))
 
@@ -168,19 +173,18 @@ class SGD(Optimizer):
         """Update every parameter that has a gradient."""
         for group in self.param_groups:
             lr, momentum, decay = group["lr"], group["momentum"], group["weight_decay"]
-            if momentum:
-                for p in group["params"]:
-                    g = p.grad
-                    if g is not None:
-                        state = self.state[p]
-                        if not state:                                   # momentum was switched on later
-                            state["momentum_buffer"] = _zeros(p)
-                        sgd(p, g.contiguous(), state["momentum_buffer"], lr, momentum, decay)
-            else:
-                for p in group["params"]:
-                    g = p.grad
-                    if g is not None:
-                        sgd(p, g.contiguous(), None, lr, 0.0, decay)
+            for p in group["params"]:
+                g, v = p.grad, None
+                if g is None:
+                    continue
+                if p.contiguous() is not p:
+                    _ordered(p)
+                if momentum:
+                    state = self.state[p]
+                    if not state:                                       # momentum was switched on later
+                        state["momentum_buffer"] = _zeros(p)
+                    v = state["momentum_buffer"]
+                sgd(p, g.contiguous(), v, lr, momentum, decay)
 
 
 class Adam(Optimizer):
@@ -211,8 +215,11 @@ class Adam(Optimizer):
             beta1, beta2 = group["betas"]
             for p in group["params"]:
                 g = p.grad
-                if g is not None:
-                    state = self.state[p]
-                    t = state["step"] = state["step"] + 1
-                    adam(p, g.contiguous(), state["exp_avg"], state["exp_avg_sq"], lr, beta1, beta2, eps, decay,
-                         1 - beta1**t, 1 - beta2**t)
+                if g is None:
+                    continue
+                if p.contiguous() is not p:
+                    _ordered(p)
+                state = self.state[p]
+                t = state["step"] = state["step"] + 1
+                adam(p, g.contiguous(), state["exp_avg"], state["exp_avg_sq"], lr, beta1, beta2, eps, decay,
+                     1 - beta1**t, 1 - beta2**t)

@@ -9,7 +9,7 @@ from microgradx.errors import DTypeError, OptionError
 
 __all__ = ["generator", "manual_seed"]
 
-_shared = np.random.default_rng()
+_shared = None                      # made at its first use: numpy.random takes 20 ms to import
 
 
 def manual_seed(seed):
@@ -34,7 +34,10 @@ def generator(rng=None):
     >>> int(generator(0).integers(100))
     85
     """
+    global _shared
     if rng is None:
+        if _shared is None:
+            _shared = np.random.default_rng()
         return _shared
     return rng if isinstance(rng, np.random.Generator) else np.random.default_rng(_seed(rng))
 

@@ -38,7 +38,11 @@ class Neuron(Module):
         self.nonlin = nonlin
 
     def __call__(self, x):
-        out = dot([self.b, *self.w], [1.0, *x])             # b first: the order in which micrograd adds
+        return self.fire([1.0, *x])
+
+    def fire(self, x):
+        """The output for inputs that begin with 1, which b is the weight of: so b comes first, as micrograd adds."""
+        out = dot([self.b, *self.w], x)
         return out.relu() if self.nonlin else out
 
     def parameters(self):
@@ -55,7 +59,8 @@ class Layer(Module):
         self.neurons = [Neuron(nin, **kwargs) for _ in range(nout)]
 
     def __call__(self, x):
-        out = [neuron(x) for neuron in self.neurons]
+        x = [1.0, *x]
+        out = [neuron.fire(x) for neuron in self.neurons]
         return out[0] if len(out) == 1 else out
 
     def parameters(self):

@@ -21,7 +21,8 @@ def test_nodes_operations_and_order():
     assert text.startswith("digraph {") and text.endswith("}")
     assert sorted(line.split('label=')[1] for line in lines(text, "circle")) == ['"*"];', '"-"];', '"tanh"];']
     assert len(lines(text, "record")) == 5                       # a stands once although it is used twice
-    box = {line.split("{ ")[1].split(" |")[0]: line.split()[0] for line in lines(text, "| data") if "{ data" not in line}
+    named = [line for line in lines(text, "| data") if "{ data" not in line]
+    box = {line.split("{ ")[1].split(" |")[0]: line.split()[0] for line in named}
     minus = lines(text, 'label="-"')[0].split()[0]
     assert lines(text, f"-> {minus};")[0] == f"{box['a']} -> {minus};"          # a - ..., not ... - a
     assert f"grad {a.grad:.6g}" in text and f"data {y.data:.6g}" in text

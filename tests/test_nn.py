@@ -422,6 +422,15 @@ def test_gradients_that_are_views():
     assert w.tolist() == [[0, -2, -4], [-1, -3, -5]]
 
 
+def test_a_parameter_that_became_a_view_is_refused_before_memory_is_written():
+    w, wide = leaf(np.ones((2, 3))), mgx.Tensor(np.zeros((2, 4)))
+    step = optim.SGD([w], lr=1.0)
+    w.grad, w.data = mgx.Tensor(np.ones((2, 3))), wide[:, :3]
+    with pytest.raises(ShapeError, match="in order"):
+        step.step()
+    assert (wide.numpy() == 0).all()
+
+
 @pytest.mark.parametrize("make", [lambda ps: optim.SGD(ps, lr=0.1, momentum=0.9), lambda ps: optim.Adam(ps, lr=0.1)])
 def test_a_loaded_optimizer_goes_on_alike(make):
     def run(w, step, n):

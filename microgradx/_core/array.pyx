@@ -10,7 +10,8 @@ from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_ND, PyBUF_WRITABL
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy, memset
 
-from microgradx._core.graph cimport Vertex, drop_parents, grad_enabled, release, set_parents
+from microgradx._core.graph cimport (PyObject_GC_Del, PyObject_Init, PyType_GenericAlloc, Spares, Type, Vertex,
+                                     drop_parents, grad_enabled, keep_spare, release, set_parents, take_spare)
 from microgradx._core.kernels cimport *
 
 import numpy as np
@@ -20,7 +21,6 @@ from microgradx.errors import DTypeError, GraphError, ShapeError
 cdef extern from "Python.h":
     void PyObject_GC_UnTrack(void *)
     void PyObject_GC_Track(void *)
-    bint PyObject_GC_IsTracked(object)
     Py_ssize_t PY_SSIZE_T_MAX
 
 cdef extern from *:
@@ -230,12 +230,29 @@ cdef Node leaf_of(Array a):
 cdef type array_type = None
 ctypedef object (*New)(type, object, void *)
 cdef New array_new = NULL
+cdef Spares spares
+cdef enum: MOST_SPARES = 1 << 12
+
+
+cdef PyObject *allocate_array(Type *t, Py_ssize_t n) noexcept:
+    cdef void *block = take_spare(&spares)
+    if block == NULL:
+        return PyType_GenericAlloc(t, n)
+    memset(block, 0, t.tp_basicsize)
+    return PyObject_Init(<PyObject *> block, t)         # untracked, as it was when it was freed
+
+
+cdef void free_array(void *block) noexcept:
+    if not keep_spare(&spares, block, MOST_SPARES):
+        PyObject_GC_Del(block)
 
 
 cdef int set_array_type(type tensor) except -1:
     """Results are Tensors: the class above tells its name once."""
     global array_type, array_new
     array_type, array_new = tensor, <New> (<PyTypeObject *> tensor).tp_new
+    (<Type *> tensor).tp_alloc = allocate_array
+    (<Type *> tensor).tp_free = free_array
     return 0
 
 
@@ -244,7 +261,7 @@ cdef tuple EMPTY = ()
 
 cdef inline Array blank():
     cdef Array a = <Array> array_new(array_type, EMPTY, NULL)
-    PyObject_GC_UnTrack(<void *> a)                 # until it has hooks, no cycle can form
+    PyObject_GC_UnTrack(<void *> a)                     # until it has hooks, no cycle can form
     return a
 
 

@@ -23,5 +23,35 @@ cdef int set_parents(Vertex *v, uint32_t count, PyObject **parent) except -1
 cdef void drop_parents(Vertex *v) noexcept
 cdef void release(PyObject *o) noexcept
 
+# A type's own store of freed objects: Cython's serves no subclass, and nodes come and go by the million.
+cdef extern from "Python.h":
+    ctypedef struct Type "PyTypeObject":
+        PyObject *(*tp_alloc)(Type *, Py_ssize_t) noexcept
+        void (*tp_free)(void *) noexcept
+        Py_ssize_t tp_basicsize
+    PyObject *PyObject_Init(PyObject *, Type *)
+    PyObject *PyType_GenericAlloc(Type *, Py_ssize_t)
+    void PyObject_Free(void *)
+    void PyObject_GC_Del(void *)
+
+cdef struct Spares:
+    void *first                 # each block begins with the address of the next
+    Py_ssize_t count
+
+cdef inline void *take_spare(Spares *spares) noexcept:
+    cdef void *block = spares.first
+    if block != NULL:
+        spares.first = (<void **> block)[0]
+        spares.count -= 1
+    return block
+
+cdef inline bint keep_spare(Spares *spares, void *block, Py_ssize_t most) noexcept:
+    if spares.count >= most:
+        return False
+    (<void **> block)[0] = spares.first
+    spares.first = block
+    spares.count += 1
+    return True
+
 cdef bint grad_enabled() noexcept nogil
 cdef bint set_grad_enabled(bint on) noexcept nogil

@@ -11,10 +11,11 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdlib cimport free, malloc
+from libc.string cimport memset
 from libc.stdint cimport int32_t, uint32_t
 
-from microgradx._core.graph cimport (Order, Vertex, drop_parents, grad_enabled, parents, set_parents,
-                                     topological)
+from microgradx._core.graph cimport (Order, PyObject_Free, PyObject_Init, PyType_GenericAlloc, Spares, Type, Vertex, drop_parents, grad_enabled, keep_spare, parents, set_parents,
+                                     take_spare, topological)
 from microgradx._core.kernels cimport *
 from microgradx._core.ops cimport Differentiable
 
@@ -48,7 +49,24 @@ cdef inline double *slopes(Value self) noexcept:
     return &self.d[0] if self.v.count <= 2 else <double *> self.v.parent[1]
 
 
-cdef Value fresh(double data, int op):
+cdef Spares spares
+cdef enum: MOST_SPARES = 1 << 17
+
+
+cdef PyObject *allocate(Type *t, Py_ssize_t n) noexcept:
+    cdef void *block = take_spare(&spares)
+    if block == NULL:
+        return PyType_GenericAlloc(t, n)
+    memset(block, 0, t.tp_basicsize)
+    return PyObject_Init(<PyObject *> block, t)
+
+
+cdef void deallocate(void *block) noexcept:
+    if not keep_spare(&spares, block, MOST_SPARES):
+        PyObject_Free(block)
+
+
+cdef inline Value fresh(double data, int op):
     cdef Value self = Value.__new__(Value)
     self.data = data
     self.v.op = op
@@ -121,29 +139,48 @@ cdef class Value(Differentiable):
             OPERATIONS.pop(<size_t> <PyObject *> self, None)
 
     cdef object apply(self, int op, object a, object b, object c):
-        cdef PyObject *parent[3]
         cdef double x[3]
         cdef double d[3]
+        cdef PyObject *parent[3]
         cdef double y
         cdef int arity = facts[op].arity, needs = 0, k
         cdef Value out
-        cdef object o
-        for k in range(arity):
-            o = a if k == 0 else b if k == 1 else c
-            if type(o) is Value:
-                x[k] = (<Value> o).data
-                parent[k] = <PyObject *> o
-                needs |= 1 << k
+        if type(a) is Value:
+            x[0], needs = (<Value> a).data, 1
+        else:
+            x[0] = d[0] = number(a, op)
+        if arity > 1:
+            if type(b) is Value:
+                x[1] = (<Value> b).data
+                needs |= 2
             else:
-                x[k] = number(o, op)
-                parent[k] = NULL
-                d[k] = x[k]
+                x[1] = d[1] = number(b, op)
+        if arity > 2:
+            if type(c) is Value:
+                x[2] = (<Value> c).data
+                needs |= 4
+            else:
+                x[2] = d[2] = number(c, op)
         if not grad_enabled():
             needs = 0
         kernels.rules[op](x, needs, &y, d)
         out = fresh(y, op)
-        if needs:
-            link(out, arity, parent, d)
+        if arity > 2 and needs:
+            parent[0] = <PyObject *> a if needs & 1 else NULL
+            parent[1] = <PyObject *> b if needs & 2 else NULL
+            parent[2] = <PyObject *> c if needs & 4 else NULL
+            link(out, 3, parent, d)
+        elif needs:                                     # as link, for the nodes that come by the million
+            out.v.count = arity
+            out.d[0] = d[0]
+            if needs & 1:
+                Py_INCREF(a)
+                out.v.parent[0] = <PyObject *> a
+            if arity == 2:
+                out.d[1] = d[1]
+                if needs & 2:
+                    Py_INCREF(b)
+                    out.v.parent[1] = <PyObject *> b
         return out
 
     # ----- the graph -----------------------------------------------------------------------------------------
@@ -242,6 +279,10 @@ cdef class Value(Differentiable):
         if self.v.count:
             raise DTypeError("Value: a node of a graph cannot be pickled or copied; only leaves can")
         return _restored, (self.data, self.grad, self.label)
+
+
+(<Type *> Value).tp_alloc = allocate
+(<Type *> Value).tp_free = deallocate
 
 
 def _restored(data, grad, label):

@@ -1,6 +1,4 @@
 """Data: the digits that are shipped, splitting and batches."""
-from importlib.resources import files
-
 import numpy as np
 
 from microgradx.errors import OptionError, ShapeError
@@ -20,6 +18,7 @@ def digits(split=False, seed=0):
     >>> x.shape, x.dtype.name, float(x.max()), y[:5].tolist()
     ((1797, 64), 'float32', 1.0, [0, 1, 2, 3, 4])
     """
+    from importlib.resources import files  # imported late: it takes 20 ms
     with (files(__name__) / "digits.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         x, y = arrays["pixels"].astype(np.float32) / 16, arrays["labels"].astype(np.int64)
     return _split(x, y, 0.2, seed) if split else (x, y)

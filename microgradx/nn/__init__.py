@@ -1,8 +1,8 @@
 """Modules, losses and initialisation: torch's names over ``microgradx.Tensor``."""
 from microgradx.nn import functional, init
-from microgradx.nn.layers import *
+from microgradx.nn.layers import *       # noqa: F403
 from microgradx.nn.layers import __all__ as _layers
-from microgradx.nn.losses import *
+from microgradx.nn.losses import *       # noqa: F403
 from microgradx.nn.losses import __all__ as _losses
 from microgradx.nn.module import Module, Parameter
 

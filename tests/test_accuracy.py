@@ -1,0 +1,298 @@
+"""Every row against mpmath, on the shipped loops, within the bounds that it states; the ends of the number line.
+
+The bounds of `csrc/ops.def` hold with fused multiply-add; on the baseline twice as much is allowed, and what
+samples.BASELINE lists. A bound of -1 means: in ulp of the largest term, see LARGEST.
+"""
+import json
+import math
+
+import numpy as np
+import pytest
+from mpmath import mpf
+from recorded import DATA
+from samples import (BASELINE, DTYPES, FMA, ROWS, SECOND, SLACK, SMOOTH, TRIG_MAX, UNARY, away_from_kinks, call, everywhere,
+                     gradients, operands, recorded_gradients, split, true_derivative, truth, ulps)
+
+import microgradx as mgx
+
+ARRAYS = np.load(DATA / "mpmath_cases.npz")
+RECORDED = {(key.split("/")[0], np.float64 if key.endswith("64") else np.float32): key
+            for key in json.loads(str(ARRAYS["index"]))}
+TRIGONOMETRIC = {"sin": (math.sin, math.cos), "cos": (math.cos, lambda x: -math.sin(x)),
+                 "tan": (math.tan, lambda x: 1 / math.cos(x) ** 2)}
+
+
+def bound(name, kind, dtype):
+    return ROWS[name][kind] * (SLACK if FMA else max(SLACK, BASELINE.get((name, kind, dtype), SLACK)))
+
+
+def within(got, true, limit, *xs):
+    """Assert that `got` lies within `limit` ulp of the truth (hi, lo), and show the worst point otherwise."""
+    off = ulps(got, *true)
+    worst = int(np.argmax(off)) if off.size else 0
+    assert not off.size or off[worst] <= limit, (
+        f"{off[worst]:.4g} ulp, {limit} allowed, at {[float(x[worst]) for x in xs]}: {got[worst]!r}, not {true[0][worst]!r}; "
+        f"{np.sum(off > limit)} of {off.size} points")
+
+
+# ----- the recorded points: 24 functions, all of the number line --------------------------------------------------
+
+def recorded(name, dtype):
+    """x, (f_hi, f_lo), (d_hi, d_lo), where both are finite and the C library is not called."""
+    key = RECORDED[name, dtype]
+    x, *columns = (ARRAYS[f"{key}/{column}"].astype(float) for column in ("x", "f_hi", "f_lo", "d_hi", "d_lo"))
+    keep = np.isfinite(columns[0]) & np.isfinite(columns[2])
+    if name in TRIGONOMETRIC:
+        keep &= np.abs(x) <= TRIG_MAX[dtype]
+    f_hi, f_lo, d_hi, d_lo = (column[keep] for column in columns)
+    return x[keep].astype(dtype), (f_hi, f_lo), (d_hi, d_lo)
+
+
+def with_parameters(name, x):
+    return [x, np.ones_like(x)] if name == "elu" else [x]
+
+
+@pytest.mark.parametrize("name, dtype", RECORDED)
+def test_recorded_values_and_derivatives(name, dtype):
+    x, f, d = recorded(name, dtype)
+    y, (dx, *_) = gradients(name, with_parameters(name, x))
+    within(y, f, bound(name, "ulp", dtype), x)
+    within(dx, d, bound(name, "dulp", dtype), x)
+
+
+@pytest.mark.parametrize("name, dtype", RECORDED)
+def test_recorded_derivatives_by_the_text(name, dtype):
+    """The graph of the derivative rounds like the loop: the same bound."""
+    x, _, d = recorded(name, dtype)
+    within(recorded_gradients(name, with_parameters(name, x))[0], d, bound(name, "dulp", dtype), x)
+
+
+@pytest.mark.parametrize("name", TRIGONOMETRIC)
+def test_huge_arguments_are_the_c_library_s(name):
+    x = ARRAYS[f"{name}/f64/x"]
+    x = x[np.abs(x) > TRIG_MAX[np.float64]]
+    y, (dx,) = gradients(name, [x])
+    f, d = TRIGONOMETRIC[name]
+    assert len(x) > 50
+    np.testing.assert_array_equal(y, [f(v) for v in x])
+    np.testing.assert_array_max_ulp(dx, np.array([d(v) for v in x]), 2)
+
+
+# ----- every row on samples of its range -----------------------------------------------------------------------------
+
+def tanh_form(t):
+    """exp(-u) (2 u' + t u'^2), u = sqrt(8/pi) (t + 0.044715 t^3), and exp(-u) is as sensitive as u is large."""
+    t = np.minimum(t, 30)
+    u, du = 1.6 * (t + 0.044715 * t**3), 1.6 * (1 + 3 * 0.044715 * t**2)
+    return np.exp(-u) * np.maximum(1, u) * (2 * du + t * du**2)
+
+
+# the largest term of what may cancel: (of the value, of the derivative with respect to each operand)
+LARGEST = {
+    "hardsigmoid": (lambda x: abs(x) / 6 + 0.5,),
+    "hardswish": (lambda x: abs(x) * (abs(x) + 3) / 6, lambda x: abs(x) / 3 + 0.5),
+    "softshrink": (lambda x, l: abs(x) + l,), "tanhshrink": (abs,),
+    "add": (lambda a, b: abs(a) + abs(b),), "sub": (lambda a, b: abs(a) + abs(b),),
+    "remainder": (lambda a, b: abs(b),),
+    "logaddexp": (lambda a, b: np.maximum(abs(a), abs(b)) + 1, lambda a, b: 1 + 0 * a, lambda a, b: 1 + 0 * a),
+    "lerp": (lambda a, b, c: abs(a) + abs(c) * (abs(a) + abs(b)), lambda a, b, c: 1 + abs(c), lambda a, b, c: abs(c),
+             lambda a, b, c: abs(a) + abs(b)),
+    # exp(a/b) is as sensitive as its argument is large; in d/db two terms cancel near a = 0
+    "celu": (None, lambda a, b: np.exp(np.minimum(a / b, 0)) * np.maximum(1, -a / b),
+             lambda a, b: np.where(a > 0, 0, -np.expm1(np.minimum(a / b, 0)) - a / b * np.exp(np.minimum(a / b, 0)))),
+    "dsilu": (None, lambda x: np.exp(-abs(x)) * (2 + abs(x))),
+    "dgelu": (None, lambda x: np.exp(-x * x / 2) * (2 + x * x)),
+    "dgelu_tanh": (None, lambda x: tanh_form(abs(x))),
+    "dmish": (None, lambda x: np.exp(-abs(x)) * (4 + 4 * abs(x))),
+}
+TERMS = 4               # ulp of the largest term that a bound of -1 allows
+GAP = 1e-6              # distance to the places where f or f' jumps
+
+
+def compare(name, kind, got, true, xs, k=0):
+    """Within the bound of the row: in ulp of the result, or of its largest term."""
+    limit = bound(name, kind, got.dtype.type)
+    if limit >= 0:
+        return within(got, true, limit, *xs)
+    with np.errstate(over="ignore"):
+        scale = np.minimum(LARGEST[name][k](*[x.astype(float) for x in xs]), float(np.finfo(got.dtype).max) / 2)
+    off = np.abs(got - true[0]) / np.spacing(scale.astype(got.dtype))
+    assert np.all(off <= TERMS * SLACK), (
+        f"{off.max():.4g} ulp of the largest term, {TERMS * SLACK} allowed, at {[float(x[off.argmax()]) for x in xs]}")
+
+
+@pytest.mark.short
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", SMOOTH)
+def test_samples_of_the_range(name, dtype):
+    xs = operands(name, 60, dtype)
+    keep = away_from_kinks(name, xs, GAP)
+    xs = [x[keep] for x in xs]
+    assert len(xs[0]) > 40
+    y, slopes = gradients(name, xs)
+    compare(name, "ulp", y, truth(name, xs), xs)
+    by_text = recorded_gradients(name, xs)
+    for k in range(len(xs)):
+        true = true_derivative(name, xs, k)
+        compare(name, "dulp", slopes[k], true, xs, k + 1)
+        compare(name, "dulp", by_text[k], true, xs, k + 1)
+
+
+# ----- every size of argument, for what the recorded points leave out ------------------------------------------------
+
+BELOW = {"gauss": lambda t: 2 * t, "normpdf": lambda t: t, "dsilu": lambda t: 2 + t, "dgelu": lambda t: 2 + t * t,
+         "dgelu_tanh": lambda t: 10 + t**5, "dmish": lambda t: 4 + 4 * t}
+WIDE = [name for name in UNARY if (name, np.float64) not in RECORDED]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", WIDE)
+def test_arguments_of_every_size(name, dtype):
+    x = everywhere(name, 160, dtype)
+    x = x[away_from_kinks(name, [x], GAP)]
+    y, (dx,) = gradients(name, [x])
+    compare(name, "ulp", y, truth(name, [x]), [x])
+    if name in SECOND:
+        true = split([SECOND[name](mpf(float(v))) for v in x])
+    else:
+        true = true_derivative(name, [x], 0)
+    if name in BELOW:       # a factor that was rounded below the normal range, times one that is large there
+        smallest = float(np.finfo(dtype).smallest_subnormal)
+        dx = np.where(np.abs(dx - true[0]) <= BELOW[name](np.minimum(np.abs(x.astype(float)), 1e3)) * smallest, true[0], dx).astype(dtype)
+    compare(name, "dulp", dx, true, [x], 1)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["mul", "div", "hypot", "atan2", "fmod", "add", "sub", "maximum", "minimum", "chain"])
+def test_pairs_of_every_size(name, dtype):
+    a, b = everywhere(name, 160, dtype, 1), everywhere(name, 160, dtype, 2)
+    if name == "fmod":                                              # quotients that the truth can hold
+        with np.errstate(over="ignore", under="ignore"):
+            keep = np.abs(a / b) < 1e30
+        a, b = a[keep], b[keep]
+    compare(name, "ulp", call(name, mgx.Tensor(a), mgx.Tensor(b)).numpy(), truth(name, [a, b]), [a, b])
+
+
+# ----- the ends of the number line -----------------------------------------------------------------------------------
+
+INF, NAN, PI, LN2 = np.inf, np.nan, np.pi, np.log(2)
+ENDS = {        # values at -inf, -0, +0, inf
+    "neg": (INF, 0.0, -0.0, -INF), "abs": (INF, 0.0, 0.0, INF), "sign": (-1, -0.0, 0.0, 1), "square": (INF, 0.0, 0.0, INF),
+    "sqrt": (NAN, -0.0, 0.0, INF), "rsqrt": (NAN, -INF, INF, 0.0), "reciprocal": (-0.0, -INF, INF, 0.0),
+    "floor": (-INF, -0.0, 0.0, INF), "ceil": (-INF, -0.0, 0.0, INF), "round": (-INF, -0.0, 0.0, INF),
+    "trunc": (-INF, -0.0, 0.0, INF), "clone": (-INF, -0.0, 0.0, INF),
+    "exp": (0.0, 1, 1, INF), "exp2": (0.0, 1, 1, INF), "expm1": (-1, -0.0, 0.0, INF), "log": (NAN, -INF, -INF, INF),
+    "log2": (NAN, -INF, -INF, INF), "log10": (NAN, -INF, -INF, INF), "log1p": (NAN, -0.0, 0.0, INF),
+    "sin": (NAN, -0.0, 0.0, NAN), "cos": (NAN, 1, 1, NAN), "tan": (NAN, -0.0, 0.0, NAN),
+    "asin": (NAN, -0.0, 0.0, NAN), "acos": (NAN, PI / 2, PI / 2, NAN), "atan": (-PI / 2, -0.0, 0.0, PI / 2),
+    "sinh": (-INF, -0.0, 0.0, INF), "cosh": (INF, 1, 1, INF), "tanh": (-1, -0.0, 0.0, 1),
+    "asinh": (-INF, -0.0, 0.0, INF), "acosh": (NAN, NAN, NAN, INF), "atanh": (NAN, -0.0, 0.0, NAN),
+    "erf": (-1, -0.0, 0.0, 1), "erfc": (2, 1, 1, 0.0),
+    "sigmoid": (0.0, 0.5, 0.5, 1), "logsigmoid": (-INF, -LN2, -LN2, -0.0), "logit": (NAN, -INF, -INF, NAN),
+    "softplus": (0.0, LN2, LN2, INF), "relu": (0.0, 0.0, 0.0, INF), "relu6": (0.0, 0.0, 0.0, 6),
+    "selu": (-1.7580993408473766, -0.0, 0.0, INF), "gelu": (-0.0, -0.0, 0.0, INF), "gelu_tanh": (-0.0, -0.0, 0.0, INF),
+    "silu": (-0.0, -0.0, 0.0, INF), "mish": (-0.0, -0.0, 0.0, INF), "softsign": (-1, -0.0, 0.0, 1),
+    "hardsigmoid": (0.0, 0.5, 0.5, 1), "hardswish": (0.0, -0.0, 0.0, INF), "tanhshrink": (-INF, 0.0, 0.0, INF),
+    "dsigmoid": (0.0, 0.25, 0.25, 0.0), "sech2": (0.0, 1, 1, 0.0), "gauss": (0.0, 1, 1, 0.0),
+    "normpdf": (0.0, 0.3989422804014327, 0.3989422804014327, 0.0), "dsilu": (-0.0, 0.5, 0.5, 1),
+    "dgelu": (-0.0, 0.5, 0.5, 1), "dgelu_tanh": (-0.0, 0.5, 0.5, 1), "dmish": (-0.0, 0.6, 0.6, 1),
+}
+SLOPES = {      # derivatives at -inf, 0, inf
+    "exp": (0, 1, INF), "exp2": (0, LN2, INF), "expm1": (0, 1, INF), "log": (None, INF, 0), "log1p": (None, 1, 0),
+    "sqrt": (None, INF, 0), "rsqrt": (None, -INF, 0), "reciprocal": (0, -INF, 0), "abs": (-1, 0, 1), "sign": (0, 0, 0),
+    "atan": (0, 1, 0), "sinh": (INF, 1, INF), "cosh": (-INF, 0, INF), "tanh": (0, 1, 0), "asinh": (0, 1, 0),
+    "acosh": (None, None, 0), "erf": (0, 2 / np.sqrt(PI), 0), "erfc": (0, -2 / np.sqrt(PI), 0), "sigmoid": (0, 0.25, 0),
+    "logsigmoid": (1, 0.5, 0), "softplus": (0, 0.5, 1), "relu": (0, 0, 1), "relu6": (0, 0, 0),
+    "selu": (0, 1.7580993408473766, 1.0507009873554805), "gelu": (0, 0.5, 1), "gelu_tanh": (0, 0.5, 1),
+    "silu": (0, 0.5, 1), "mish": (0, 0.6, 1), "softsign": (0, 1, 0), "hardsigmoid": (0, 1 / 6, 0),
+    "hardswish": (0, 0.5, 1), "tanhshrink": (1, 0, 1), "dsigmoid": (0, 0, 0), "sech2": (0, 0, 0), "gauss": (0, 0, 0),
+    "normpdf": (0, 0, 0), "dsilu": (0, 0.5, 0), "dgelu": (0, 2 / np.sqrt(2 * PI), 0),
+    "dgelu_tanh": (0, 2 / np.sqrt(2 * PI), 0), "dmish": (0, 0.64, 0),
+}
+
+
+@pytest.mark.short
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", UNARY)
+def test_ends_of_the_number_line(name, dtype):
+    got = call(name, mgx.Tensor(np.array([-INF, -0.0, 0.0, INF], dtype))).numpy()
+    want = np.array(ENDS[name], dtype)
+    np.testing.assert_allclose(got, want, rtol=1e-6)
+    signed = ~np.isnan(want) & (name not in ("gelu", "mish"))        # their zeros may lose the sign
+    np.testing.assert_array_equal(np.signbit(got)[signed], np.signbit(want)[signed])
+
+
+@pytest.mark.short
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", SLOPES)
+def test_derivatives_at_the_ends(name, dtype):
+    xs = [np.array([-INF, 0.0, INF], dtype)]
+    got, (by_text,) = gradients(name, xs)[1][0], recorded_gradients(name, xs)
+    for g, t, want in zip(got, by_text, SLOPES[name]):
+        if want is not None:
+            np.testing.assert_allclose([g, t], want, rtol=1e-6)
+
+
+CONSTANT = {"clone", "neg", "sign", "floor", "ceil", "round", "trunc", "relu", "relu6", "hardsigmoid"}     # in pieces
+
+
+@pytest.mark.short
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", UNARY)
+def test_nan_in_nan_out(name, dtype):
+    x = np.full(19, 1.5 if name == "acosh" else 0.5, dtype)
+    x[[0, 7, 18]] = NAN                                             # in a vector and in the tail
+    y, (dx,) = gradients(name, [x])
+    assert list(np.flatnonzero(np.isnan(y))) == [0, 7, 18]
+    if name not in CONSTANT:
+        assert list(np.flatnonzero(np.isnan(dx))) == [0, 7, 18]
+
+
+FILTERS = {"where": [0, 2], "threshold": [1, 2], "hardshrink": [1], "softshrink": [1], "leaky_relu": [1], "prelu": [1],
+           "elu": [1], "celu": [1], "hardtanh": [1, 2]}             # a bound or a slope that is not used is not seen
+
+
+@pytest.mark.short
+@pytest.mark.parametrize("name", [name for name in SMOOTH if ROWS[name]["arity"] > 1])
+def test_nan_in_any_operand_comes_out(name):
+    for k in range(ROWS[name]["arity"]):
+        xs = [np.array([0.7]) for _ in range(ROWS[name]["arity"])]
+        xs[k][0] = NAN
+        if k not in FILTERS.get(name, []):
+            assert np.isnan(call(name, *map(mgx.Tensor, xs)).item()), k
+
+
+SMALLEST = {np.float32: 2.0**-149, np.float64: 2.0**-1074}
+SUBNORMAL = {   # an argument whose result is a subnormal number, (float32, float64)
+    "exp": (-95, -730), "exp2": (-140, -1060), "sigmoid": (-95, -730), "softplus": (-95, -730), "silu": (-100, -735),
+    "logsigmoid": (95, 730), "mish": (-100, -735), "gelu": (-13.5, -38), "gelu_tanh": (-10.3, -21.5), "erfc": (9.8, 27),
+    "sech2": (48, 365), "dsigmoid": (95, 730), "gauss": (9.8, 27), "normpdf": (13.5, 38), "reciprocal": (3e38, 1.6e308),
+    "sin": (1e-40, 1e-310), "tanh": (1e-40, 1e-310), "erf": (1e-40, 1e-310), "log1p": (1e-40, 1e-310),
+    "expm1": (1e-40, 1e-310), "sinh": (1e-40, 1e-310), "atan": (1e-40, 1e-310), "tan": (1e-40, 1e-310),
+}
+
+
+@pytest.mark.short
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", SUBNORMAL)
+def test_results_below_the_normal_range(name, dtype):
+    x = np.array([SUBNORMAL[name][dtype is np.float64]], dtype)
+    y = call(name, mgx.Tensor(x)).numpy()
+    assert SMALLEST[dtype] <= abs(y[0]) < np.finfo(dtype).tiny
+    within(y, truth(name, [x]), bound(name, "ulp", dtype), x)
+
+
+LARGE = {"exp": (88.8, 709.9), "exp2": (128, 1024), "expm1": (88.8, 709.9), "sinh": (89.5, 710.5), "cosh": (-89.5, -710.5),
+         "square": (1.846e19, 1.342e154)}
+
+
+@pytest.mark.short
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", LARGE)
+def test_overflow_is_infinite_and_not_early(name, dtype):
+    x = np.array([LARGE[name][dtype is np.float64]], dtype)
+    assert call(name, mgx.Tensor(x)).item() == INF
+    below = (x * dtype(0.999)).astype(dtype)
+    y = call(name, mgx.Tensor(below)).numpy()
+    assert np.isfinite(y[0])
+    within(y, truth(name, [below]), bound(name, "ulp", dtype), below)

@@ -1,0 +1,561 @@
+"""The array node against NumPy: making, converting, indexing, reducing, multiplying, and its gradients."""
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import microgradx as mgx
+from microgradx import Tensor, Value
+
+F32, F64, I64, BOOL = map(np.dtype, ("float32", "float64", "int64", "bool"))
+RNG = np.random.default_rng(5)
+few = settings(deadline=None, max_examples=60, derandomize=True, database=None)
+
+
+def leaf(data, dtype=np.float64):
+    return Tensor(np.asarray(data, dtype), requires_grad=True)
+
+
+def same(x, truth, **kwargs):
+    """Shape, dtype and numbers."""
+    x = x.detach().numpy() if isinstance(x, Tensor) else x
+    assert x.shape == np.shape(truth) and x.dtype == np.asarray(truth).dtype, (x.shape, x.dtype)
+    np.testing.assert_array_equal(x, truth) if not kwargs else np.testing.assert_allclose(x, truth, **kwargs)
+
+
+def slope(f, arrays, directions, h=1e-5):
+    """The central difference of f along the directions, of fourth order."""
+    at = lambda t: f(*[a + t * d for a, d in zip(arrays, directions)])
+    return (8 * (at(h) - at(-h)) - (at(2 * h) - at(-2 * h))) / (12 * h)
+
+
+# ----- making --------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("data, dtype, shape", [
+    (2.0, F32, ()), (2, I64, ()), (True, BOOL, ()), ([1.0, 2.0], F32, (2,)), ([1, 2], I64, (2,)), ([1, 2.0], F32, (2,)),
+    ([[True], [False]], BOOL, (2, 1)), ([], F32, (0,)), ([[], []], F32, (2, 0)), (range(3), I64, (3,)),
+    ((1.0, 2.0), F32, (2,)), ([np.float64(1)], F32, (1,)), (np.ones(2), F64, (2,)), (np.ones(2, "f4"), F32, (2,)),
+    (np.ones(2, "f2"), F32, (2,)), (np.ones(2, "i4"), I64, (2,)), (np.ones(2, "u1"), I64, (2,)),
+    (np.ones(2, ">f8"), F64, (2,)), (np.ones(2, bool), BOOL, (2,)), (np.array(1.0), F64, ()), (np.float32(1), F32, ())])
+def test_dtypes_of_what_is_made(data, dtype, shape):
+    x = Tensor(data)
+    assert x.dtype == dtype and x.shape == shape and not x.requires_grad and x.grad is None
+    assert x.tolist() == np.asarray(data).tolist()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "bool", np.float64, F32, int, float, bool])
+def test_a_dtype_may_be_named(dtype):
+    assert Tensor([1, 0], dtype=dtype).dtype == np.dtype(dtype)
+    assert Tensor(Tensor([1.0]), dtype=dtype).dtype == Tensor([1.0]).astype(dtype).dtype == np.dtype(dtype)
+
+
+def test_who_shares_and_who_copies():
+    a = np.array([1.0, 2.0])
+    copied, shared = Tensor(a), mgx.from_numpy(a)
+    a[0] = 9.0
+    assert copied.tolist() == [1.0, 2.0] and shared.tolist() == [9.0, 2.0]
+    shared.fill_(4.0)
+    assert a.tolist() == [4.0, 4.0]
+    out, view = shared.numpy(), np.asarray(shared)
+    out[0] = 7.0
+    assert shared.tolist() == [4.0, 4.0] and np.shares_memory(view, a)
+    with pytest.raises(ValueError, match="read-only"):
+        view[0] = 1.0
+    with pytest.raises(ValueError):
+        view.flags.writeable = True
+    with pytest.raises((BufferError, TypeError)):
+        memoryview(shared)[0] = 1.0
+    assert Tensor(shared).fill_(1.0) is not shared and shared.tolist() == [4.0, 4.0]
+    assert np.array(shared, dtype="f4").dtype == F32 and not np.shares_memory(np.array(shared), a)
+
+
+def test_the_array_outlives_its_name():
+    x = mgx.from_numpy(np.arange(100_000.0))
+    view = np.asarray(x * 1.0)
+    assert x.sum().item() == view.sum() == 4999950000.0
+
+
+def test_detach_clone_data():
+    x = leaf([1.0, 2.0])
+    d, c = x.detach(), x.clone()
+    assert not d.requires_grad and d.is_leaf and c.requires_grad and not c.is_leaf and x.is_leaf
+    d.fill_(5.0)
+    assert x.tolist() == x.data.tolist() == [5.0, 5.0] and c.tolist() == [1.0, 2.0] and x.version == d.version == x.data.version
+    c.sum().backward()
+    assert x.grad.tolist() == [1.0, 1.0]
+    x.data = np.array([7.0, 8.0])
+    assert x.tolist() == [7.0, 8.0] and x.requires_grad and d.tolist() == [5.0, 5.0]
+
+
+def test_requires_grad_rules():
+    x = Tensor([1.0])
+    assert not (x * 2).requires_grad
+    x.requires_grad = True
+    y = x * 2
+    assert y.requires_grad and not (y > 1).requires_grad and not y.argmax().requires_grad
+    assert x.requires_grad_(False) is x and not (x * 2).requires_grad
+    with pytest.raises(RuntimeError, match="detach"):
+        y.requires_grad = False
+    for data in ([1, 2], [True]):
+        with pytest.raises(TypeError, match="float"):
+            Tensor(data, requires_grad=True)
+
+
+def test_no_grad_and_enable_grad():
+    x = leaf([1.0])
+    with mgx.no_grad():
+        assert not (x * 2).requires_grad and not mgx.is_grad_enabled()
+        with mgx.enable_grad():
+            assert (x * 2).requires_grad
+        assert not mgx.is_grad_enabled()
+    with pytest.raises(ZeroDivisionError), mgx.no_grad():
+        1 / 0
+    assert mgx.is_grad_enabled() and not mgx.no_grad()(lambda: x * 2)().requires_grad
+
+
+def test_grad_may_be_assigned():
+    x = leaf([1.0, 2.0])
+    x.grad = Tensor(np.array([1.0, 1.0]))
+    (x * 3).sum().backward()
+    assert x.grad.tolist() == [4.0, 4.0]
+    x.grad = None
+    assert x.grad is None
+
+
+def test_to_python():
+    x = Tensor([[1.0, 2.0], [3.0, 4.0]])
+    assert len(x) == 2 and x.size == 4 and x.ndim == 2 and x.tolist() == [[1.0, 2.0], [3.0, 4.0]]
+    assert [row.tolist() for row in x] == x.tolist() and [v.item() for v in x[0]] == [1.0, 2.0]
+    one = Tensor(2.5)
+    assert one.item() == float(one) == 2.5 and int(one) == 2 and bool(one) and not bool(Tensor([0]))
+    assert [10, 20, 30][Tensor(1)] == 20 and type(Tensor(3).item()) is int and type(Tensor(True).item()) is bool
+    assert len({x, one, x}) == 2 and x.T.strides == (4, 8) and (x == x).tolist() == [[True] * 2] * 2
+    with pytest.raises(TypeError):
+        [10, 20][one]
+
+
+def test_repr():
+    assert repr(Tensor([1.0])) == "Tensor([1.])" and repr(Tensor([1])) == "Tensor([1], dtype=int64)"
+    assert repr(leaf([1.0])) == "Tensor([1.], dtype=float64, requires_grad=True)"
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_of_a_leaf(again):
+    x = leaf([1.0, 2.0])
+    y = again(x)
+    same(y, x.numpy())
+    assert y.requires_grad and y.is_leaf
+    y.detach().fill_(0.0)
+    assert x.tolist() == [1.0, 2.0]
+    with pytest.raises(RuntimeError, match="leaves"):
+        again(x * 2)
+
+
+# ----- dtypes ----------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("a, b, sum_, quotient", [
+    (F32, F32, F32, F32), (F32, F64, F64, F64), (F64, F64, F64, F64), (F32, I64, F32, F32), (F64, I64, F64, F64),
+    (F32, BOOL, F32, F32), (F64, BOOL, F64, F64), (I64, I64, I64, F32), (I64, BOOL, I64, F32), (BOOL, BOOL, BOOL, F32)])
+def test_promotion(a, b, sum_, quotient):
+    x, y = Tensor(np.ones(2, a)), Tensor(np.ones(2, b))
+    assert (x + y).dtype == (y + x).dtype == sum_ and (x / y).dtype == (y / x).dtype == quotient
+    assert (x + y.numpy()).dtype == (x.numpy() + y).dtype == sum_ and (x > y).dtype == BOOL
+
+
+@pytest.mark.parametrize("number", [2, 2.0, True, np.float64(2), np.float32(2), np.int64(2)], ids=repr)
+@pytest.mark.parametrize("dtype", [F32, F64])
+def test_numbers_are_weak(dtype, number):
+    x = Tensor(np.ones(2, dtype))
+    for out in (x + number, number + x, x * number, number / x, x**number, number - x, mgx.maximum(x, number)):
+        assert type(out) is Tensor and out.dtype == dtype
+    assert (Tensor([1, 2]) + int(number)).dtype == I64 and (Tensor([1, 2]) * 0.5).dtype == F32
+
+
+def test_a_number_beside_float32_is_rounded_once():
+    assert (Tensor([1.0]) * 0.1).item() == np.float32(0.1)
+
+
+def test_gradients_have_the_dtype_of_their_leaf():
+    x, y, n = leaf([1.0, 2.0], F32), leaf([[3.0], [4.0]], F64), Tensor([1, 2])
+    z = x * y + n
+    assert z.dtype == F64
+    z.sum().backward()
+    same(x.grad, np.array([7, 7], F32))
+    same(y.grad, np.array([[3.0], [3.0]]))
+    x.grad = None
+    x.astype("float64").sum().backward()
+    assert x.grad.dtype == F32
+
+
+# ----- reductions --------------------------------------------------------------------------------------------------------
+
+REDUCTIONS = ["sum", "mean", "prod", "var", "std", "max", "min", "amax", "amin"]
+
+
+@pytest.mark.parametrize("name", REDUCTIONS)
+@pytest.mark.parametrize("axis", [None, 0, 1, -1, (0, 2), (1, 2), (-3, -1), (0, 1, 2)], ids=str)
+def test_reductions(name, axis):
+    a = RNG.standard_normal((3, 4, 5))
+    for x in (a, a.transpose(2, 0, 1), a[::-1, ::2], a[:, :1]):
+        for kept in False, True:
+            if name in ("max", "min") and axis is not None:
+                if isinstance(axis, tuple):
+                    continue
+                values, at = getattr(Tensor(x), name)(axis, keepdims=kept)
+                same(at, getattr(np, "arg" + name)(x, axis=axis, keepdims=kept))
+            else:
+                values = getattr(Tensor(x), name)(axis, keepdims=kept)
+            same(values, getattr(np, name)(x, axis=axis, keepdims=kept), rtol=1e-13)
+
+
+@pytest.mark.parametrize("name", ["sum", "mean", "prod", "var", "std", "max", "amax", "argmax", "logsumexp", "norm"])
+def test_axis_and_dim_are_one_argument(name):
+    x = Tensor(RNG.standard_normal((2, 3)))
+    first = lambda out: out[0] if isinstance(out, tuple) else out
+    same(first(getattr(x, name)(dim=1, keepdim=True)), first(getattr(x, name)(axis=1, keepdims=True)).numpy())
+    assert first(getattr(x, name)(dim=-2)).shape == (3,)
+    with pytest.raises(ValueError, match="two names"):
+        getattr(x, name)(axis=0, dim=1)
+
+
+def test_reductions_of_integers_and_masks():
+    n, m = Tensor([[1, 2], [3, 5]]), Tensor([True, True, False])
+    same(n.sum(), np.int64(11))
+    same(n.amax(0), np.array([3, 5]))
+    same(m.sum(), np.int64(2))
+    assert n.mean().dtype == F32 and n.mean().item() == 2.75 and n.prod().item() == 30.0
+
+
+def test_ties_and_nans():
+    x = leaf([1.0, 3.0, 3.0])
+    x.max().backward()
+    assert x.grad.tolist() == [0.0, 0.5, 0.5]
+    x.grad = None
+    x.max(0).values.backward()
+    assert x.grad.tolist() == [0.0, 1.0, 0.0]
+    bad = Tensor([1.0, np.nan, 2.0])
+    assert all(np.isnan(v.item()) for v in (bad.max(), bad.amin(), bad.sum(), bad.max(0).values, bad.logsumexp()))
+
+
+def test_long_sums_are_exact_to_the_last_bits():
+    x = np.full(10**6, 0.1, np.float32)
+    assert abs(Tensor(x).sum().item() - x.astype(np.float64).sum()) < 0.02
+
+
+# ----- indexing ----------------------------------------------------------------------------------------------------------
+
+A = RNG.standard_normal((4, 5, 3))
+MASK = A[..., 0] > 0
+KEYS = [0, -1, (1, 2), (1, 2, 0), slice(1, 3), slice(None, None, -1), slice(3, 0, -2), ..., None, (..., 0), (0, ..., None),
+        (None, 1, None, slice(None)), (slice(None), 2), (slice(1, 2), None, slice(None, None, 2)), (), slice(2, 2),
+        np.array([0, 3, 0]), [0, 3, 0], [[0, 1], [2, 3]], (np.array([0, 1]), np.array([4, 4])), (slice(None), [4, 0, 4]),
+        (np.array([[0], [1]]), np.array([1, 1, 2])), (0, slice(None), np.array([2, 0])), ([1, 1], slice(None), [0, 0]),
+        MASK, A > 0, MASK[:, 0], (slice(None), MASK[0]), (MASK[:, 0], 0), ([True, False, True, True],), [], True, False,
+        np.int64(2), np.array(2), (np.array(1), slice(1, 4)), (..., np.array([0, 0])), (None, np.array([1, 1]), ..., None)]
+
+
+@pytest.mark.parametrize("key", KEYS, ids=lambda k: str(k)[:40].replace("\n", ""))
+def test_indexing(key):
+    truth, x = A[tuple(key) if isinstance(key, tuple) else key], leaf(A)
+    y = x[key]
+    same(y, truth)
+    cotangent = RNG.standard_normal(y.shape)
+    dense = np.zeros_like(A)
+    np.add.at(dense, key, cotangent)
+    (y * cotangent).sum().backward()
+    same(x.grad, dense, rtol=1e-14)
+    strided = A.transpose(1, 0, 2)[::-1].transpose(1, 0, 2)
+    same(Tensor(strided.copy()).transpose(0, 1).transpose(0, 1)[key], strided[key])
+
+
+def test_indexing_by_tensors():
+    x = Tensor(A)
+    same(x[Tensor([1, 3])], A[[1, 3]])
+    same(x[Tensor(MASK)], A[MASK])
+    same(x[Tensor(2)], A[2])
+    same(x[x > 0], A[A > 0])
+
+
+def test_basic_indexing_is_a_view():
+    x = Tensor(A)
+    with mgx.no_grad():
+        x[1, ::2][..., 0].fill_(7.0)
+    truth = A.copy()
+    truth[1, ::2, 0] = 7.0
+    same(x, truth)
+
+
+@few
+@given(st.data())
+def test_random_indexing(data):
+    shape = data.draw(hnp.array_shapes(min_dims=1, max_dims=4, max_side=4))
+    key = data.draw(hnp.basic_indices(shape, allow_newaxis=True, allow_ellipsis=True, max_dims=6)
+                    | hnp.integer_array_indices(shape))
+    a = np.arange(np.prod(shape), dtype=np.float64).reshape(shape)
+    x, dense = leaf(a), np.zeros(shape)
+    y = x[key]
+    same(y, a[key])
+    np.add.at(dense, key, 2.0)
+    (y * 2.0).sum().backward()
+    same(x.grad, dense)
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_gather_and_scatter_add(axis):
+    n = A.shape[axis]
+    at = RNG.integers(-n, n, A.shape)
+    at = at[:, :4] if axis == 0 else at[:2]
+    x, source = leaf(A), leaf(RNG.standard_normal(at.shape))
+    part = tuple(slice(0, k) for k in at.shape)
+    picked = np.take_along_axis(A[tuple(slice(None) if d == axis % 3 else s for d, s in enumerate(part))], at, axis)
+    same(x.gather(axis, at), picked)
+    grid = list(np.indices(at.shape))
+    grid[axis] = at
+    truth = A.copy()
+    np.add.at(truth, tuple(grid), source.detach().numpy())
+    y = x.scatter_add(axis, at, source)
+    same(y, truth, rtol=1e-14)
+    weights = RNG.standard_normal(y.shape)
+    (y * weights).sum().backward()
+    same(x.grad, weights)
+    same(source.grad, weights[tuple(grid)])
+    x.grad = None
+    (x.gather(axis, at) * source.detach()).sum().backward()
+    same(x.grad, truth - A, rtol=1e-12, atol=1e-14)
+
+
+# ----- joining, shapes -----------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("axis", [0, 1, 2, -1])
+def test_concat_stack_split(axis):
+    parts = [RNG.standard_normal([n if d == axis % 3 else 2 for d in range(3)]) for n in (1, 3, 0, 2)]
+    xs = [leaf(p) for p in parts]
+    y = mgx.concat(xs, axis)
+    same(y, np.concatenate(parts, axis))
+    back = y.split([1, 3, 0, 2], axis)
+    for piece, part in zip(back, parts):
+        same(piece, part)
+    sum((piece * piece).sum() for piece in back).backward()
+    for x, part in zip(xs, parts):
+        same(x.grad, 2 * part, rtol=1e-15)
+    assert [p.shape[axis] for p in y.split(4, axis)] == [4, 2]
+    same(mgx.stack(xs[:1] * 3, axis), np.stack(parts[:1] * 3, axis))
+    assert mgx.concat([Tensor([1.0]), Tensor(np.ones(1)), Tensor([1])]).dtype == F64
+
+
+def test_pad():
+    x = leaf(A)
+    y = mgx.pad(x, [(1, 0), (0, 2), (3, 1)], 9.0)
+    same(y, np.pad(A, [(1, 0), (0, 2), (3, 1)], constant_values=9.0))
+    weights = RNG.standard_normal(y.shape)
+    (y * weights).sum().backward()
+    same(x.grad, weights[1:, :5, 3:6])
+
+
+@pytest.mark.parametrize("f, g", [
+    (lambda x: x.reshape(10, -1), lambda a: a.reshape(10, -1)), (lambda x: x.T, lambda a: a.T),
+    (lambda x: x.T.reshape(-1), lambda a: a.T.reshape(-1)), (lambda x: x.mT, lambda a: a.swapaxes(-1, -2)),
+    (lambda x: x.permute(2, 0, 1), lambda a: a.transpose(2, 0, 1)), (lambda x: x.transpose(0, 2), lambda a: a.swapaxes(0, 2)),
+    (lambda x: x.flatten(1), lambda a: a.reshape(4, 15)), (lambda x: x.flatten(0, 1), lambda a: a.reshape(20, 3)),
+    (lambda x: x.unsqueeze(1), lambda a: a[:, None]), (lambda x: x.unsqueeze(-1).squeeze(), lambda a: a),
+    (lambda x: x[:, :1].expand(2, -1, 5, -1), lambda a: np.broadcast_to(a[:, :1], (2, 4, 5, 3))),
+    (lambda x: x.permute(1, 2, 0)[::-1].reshape(5, 12), lambda a: a.transpose(1, 2, 0)[::-1].reshape(5, 12)),
+    (lambda x: x.triu(1), lambda a: np.triu(a, 1)), (lambda x: x.tril(-1), lambda a: np.tril(a, -1)),
+    (lambda x: x.cumsum(1), lambda a: a.cumsum(1)), (lambda x: x[0, 0].outer(x[0, 1]), lambda a: np.outer(a[0, 0], a[0, 1])),
+    (lambda x: x.contiguous(), lambda a: a)], ids=range(17))
+def test_shapes_and_their_gradients(f, g):
+    x = leaf(A)
+    y, truth = f(x), g(A)
+    same(y, truth, rtol=1e-14)
+    weights, direction = RNG.standard_normal(y.shape), RNG.standard_normal(A.shape)
+    (y * weights).sum().backward()
+    want = slope(lambda a: (g(a) * weights).sum(), [A], [direction], 1e-3)
+    assert (x.grad.numpy() * direction).sum() == pytest.approx(want, rel=1e-9, abs=1e-10)
+
+
+# ----- products --------------------------------------------------------------------------------------------------------
+
+@st.composite
+def matmul_operands(draw):
+    shapes = draw(hnp.mutually_broadcastable_shapes(signature="(m?,k),(k,n?)->(m?,n?)", max_dims=3, max_side=4, min_side=0))
+    arrays = []
+    for shape in shapes.input_shapes:
+        a = RNG.standard_normal(shape)
+        how = draw(st.sampled_from(["C", "F", "reversed", "strided"]))
+        arrays.append(np.asfortranarray(a) if how == "F" else a[::-1] if how == "reversed" else
+                      np.repeat(a, 2, -1)[..., ::2] if how == "strided" else a)
+    return arrays
+
+
+@few
+@given(matmul_operands(), st.sampled_from([F32, F64]))
+def test_matmul(arrays, dtype):
+    a, b = arrays
+    x, y = (mgx.from_numpy(v.astype(dtype, order="K")).requires_grad_() for v in arrays)
+    out, truth = x @ y, (a.astype(dtype) @ b.astype(dtype))
+    tolerance = dict(rtol=1e-5, atol=1e-5) if dtype == F32 else dict(rtol=1e-13, atol=1e-13)
+    same(out, truth, **tolerance)
+    g = RNG.standard_normal(truth.shape)
+    out.backward(Tensor(g.astype(dtype)))
+    for leaf_, of, one in ((x, a, np.ones_like(a)), (y, b, np.ones_like(b))):
+        direction = RNG.standard_normal(of.shape)
+        change = direction @ b if leaf_ is x else a @ direction
+        assert leaf_.grad.shape == of.shape and leaf_.grad.dtype == dtype
+        np.testing.assert_allclose((leaf_.grad.numpy() * direction).sum(), (change * g).sum(), rtol=2e-4 if dtype == F32 else 1e-11,
+                                   atol=2e-4 if dtype == F32 else 1e-11)
+
+
+def test_matmul_functions_and_arrays():
+    a, b = RNG.standard_normal((2, 3)), RNG.standard_normal((3, 4))
+    for out in (Tensor(a) @ b, a @ Tensor(b), Tensor(a).matmul(Tensor(b)), mgx.matmul(Tensor(a), Tensor(b)), mgx.matmul(a, b)):
+        same(out, a @ b, rtol=1e-14)
+
+
+def test_products_of_transposes_to_the_second_order():
+    a, b = RNG.standard_normal((3, 2)), RNG.standard_normal((4, 3))
+    x, y = leaf(a), leaf(b)
+    ((x.T @ y.T)**2).sum().backward(create_graph=True)
+    (x.grad**2).sum().backward()
+    first = lambda a, b: 2 * (b.T @ (a.T @ b.T).T)
+    for grad, k in ((x, 0), (y, 1)):
+        d = [np.zeros_like(a), np.zeros_like(b)]
+        d[k] = RNG.standard_normal(d[k].shape)
+        want = slope(lambda a, b: (first(a, b)**2).sum(), [a, b], d, 1e-3)
+        total = grad.grad.detach().numpy() - (first(a, b) if k == 0 else 2 * (a @ (a.T @ b.T)).T)
+        assert (total * d[k]).sum() == pytest.approx(want, rel=1e-7)
+
+
+@st.composite
+def einsum_cases(draw):
+    sizes = {c: draw(st.integers(1, 3)) for c in "abcd"}
+    inputs = draw(st.lists(st.text("abcd", min_size=0, max_size=3), min_size=1, max_size=3))
+    letters = sorted(set("".join(inputs)))
+    output = draw(st.permutations(letters).flatmap(lambda p: st.integers(0, len(p)).map(lambda n: "".join(p[:n]))))
+    equation = ",".join(inputs) + draw(st.sampled_from(["", "->" + output]))
+    return equation, [RNG.standard_normal([sizes[c] for c in term]) for term in inputs]
+
+
+@few
+@given(einsum_cases())
+def test_einsum(case):
+    equation, arrays = case
+    xs = [leaf(a) for a in arrays]
+    out, truth = mgx.einsum(equation, *xs), np.einsum(equation, *arrays)
+    same(out, truth, rtol=1e-12, atol=1e-12)
+    g = RNG.standard_normal(truth.shape)
+    out.backward(Tensor(g))
+    for k, x in enumerate(xs):
+        direction = RNG.standard_normal(x.shape)
+        change = np.einsum(equation, *[direction if i == k else a for i, a in enumerate(arrays)])
+        np.testing.assert_allclose((x.grad.numpy() * direction).sum(), (change * g).sum(), rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("equation, shapes", [
+    ("...ij,...jk->...ik", [(2, 1, 3, 4), (5, 4, 2)]), ("i...,i...->...", [(2, 3, 1), (2, 3, 4)]), ("...,...", [(2, 3), (3,)]),
+    ("ii->i", [(3, 3)]), ("...ii->...i", [(2, 3, 3)]), (" i j , j -> i ", [(2, 3), (3,)]), ("ij,ij", [(0, 3), (0, 3)])])
+def test_einsum_of_numpy(equation, shapes):
+    arrays = [RNG.standard_normal(s) for s in shapes]
+    same(mgx.einsum(equation, *map(Tensor, arrays)), np.einsum(equation, *arrays), rtol=1e-13)
+
+
+# ----- broadcasting --------------------------------------------------------------------------------------------------
+
+@few
+@given(hnp.mutually_broadcastable_shapes(num_shapes=3, max_dims=4, min_side=0, max_side=4), st.booleans())
+def test_broadcasting(shapes, reverse):
+    a, b, c = (RNG.standard_normal(s) for s in shapes.input_shapes)
+    if reverse:
+        a, b = a[..., ::-1] if a.ndim else a, b.T.copy().T
+    x, y, z = (mgx.from_numpy(v).requires_grad_() for v in (a, b, c))
+    out = x * y + z
+    same(out, a * b + c)
+    g = RNG.standard_normal(out.shape)
+    (out * g).sum().backward()
+    for t, factor in ((x, b), (y, a), (z, 1.0)):
+        full = np.broadcast_to(g * factor, out.shape)
+        axes = tuple(range(full.ndim - t.ndim)) + tuple(
+            d + full.ndim - t.ndim for d, n in enumerate(t.shape) if n == 1 and full.shape[d + full.ndim - t.ndim] != 1)
+        same(t.grad, full.sum(axis=axes).reshape(t.shape), rtol=1e-12, atol=1e-13)
+
+
+# ----- whole programs --------------------------------------------------------------------------------------------------
+
+def test_scalar_and_tensor_nets_agree():
+    sizes, batch = [3, 5, 4, 2], 6
+    weights = [RNG.standard_normal((n, m)) for m, n in zip(sizes, sizes[1:])]
+    biases, data = [RNG.standard_normal(n) for n in sizes[1:]], RNG.standard_normal((batch, 3))
+    ws, bs, x = [leaf(w) for w in weights], [leaf(b) for b in biases], Tensor(data)
+    for k, (w, b) in enumerate(zip(ws, bs)):
+        x = x @ w.T + b
+        x = x.tanh() if k < 2 else x.sigmoid()
+    loss = ((x - 0.25)**2).mean() + x.softmax(-1).log()[:, 0].sum()
+    loss.backward()
+    vs = [[[Value(v) for v in row] for row in w] for w in weights]
+    us = [[Value(v) for v in b] for b in biases]
+    total = []
+    for row in data:
+        row = list(map(float, row))
+        for k, (w, b) in enumerate(zip(vs, us)):
+            row = [mgx.dot(wi, row) + bi for wi, bi in zip(w, b)]
+            row = [v.tanh() if k < 2 else v.sigmoid() for v in row]
+        exps = [v.exp() for v in row]
+        total += [(v - 0.25)**2 / (2 * batch) for v in row] + [(exps[0] / mgx.sum(exps)).log()]
+    scalar = mgx.sum(total)
+    scalar.backward()
+    assert scalar.data == pytest.approx(loss.item(), rel=1e-12)
+    for w, v in zip(ws + bs, vs + us):
+        grads = [[p.grad for p in row] if isinstance(row, list) else row.grad for row in v]
+        np.testing.assert_allclose(w.grad.numpy(), grads, rtol=1e-12, atol=1e-13)
+
+
+def test_three_orders():
+    """Directional derivatives of a small net, each against the central difference of the one below it."""
+    data, direction = RNG.standard_normal((4, 3)), RNG.standard_normal((3, 2))
+    start = RNG.standard_normal((3, 2))
+
+    def derivative(order, w):
+        w = leaf(w)
+        h = Tensor(data) @ w
+        y = (h.tanh() * h.sigmoid() + h.softmax(-1).square() + h.logsumexp(-1, keepdims=True)).sum() + (w.T @ w).exp().mean()
+        for _ in range(order):
+            w.grad = None
+            y.backward(create_graph=True)
+            y = (w.grad * direction).sum()
+        w.grad = None
+        return y.item()
+    for order in (1, 2, 3):
+        want = slope(lambda w: derivative(order - 1, w), [start], [direction], 1e-3)
+        assert derivative(order, start) == pytest.approx(want, rel=1e-7)
+
+
+OPERATIONS = [
+    lambda a, b: a + b, lambda a, b: a * b, lambda a, b: a - b.T, lambda a, b: a @ b, lambda a, b: a.tanh(),
+    lambda a, b: a / (b * b + 1.0), lambda a, b: a.sigmoid() * b, lambda a, b: a.softmax(0), lambda a, b: a.sin() + b.cos(),
+    lambda a, b: a * b.sum(0), lambda a, b: a - b.mean(1, keepdims=True), lambda a, b: a[::-1] * b[:, [0, 0, 2]],
+    lambda a, b: mgx.concat([a[:1], b[1:]]), lambda a, b: (a * 0.3).exp(), lambda a, b: (a * a + 1.0).sqrt(),
+    lambda a, b: mgx.where(a.detach() > 0, a, b), lambda a, b: a.reshape(9)[2:5] + b, lambda a, b: a.cumsum(1) * 0.5,
+    lambda a, b: mgx.einsum("ij,kj->ki", a, b), lambda a, b: a.log_softmax(-1), lambda a, b: 2.0 - a, lambda a, b: a.atan()]
+
+
+@few
+@given(st.lists(st.tuples(st.integers(0, len(OPERATIONS) - 1), st.integers(0, 50), st.integers(0, 50)), min_size=1, max_size=8),
+       st.integers(0, 10**6))
+def test_random_programs(program, seed):
+    rng = np.random.default_rng(seed)
+    arrays, directions = ([rng.uniform(-1, 1, (3, 3)) for _ in range(2)] for _ in range(2))
+    weights = rng.uniform(-1, 1, (3, 3))
+
+    def forward(*leaves):
+        made = list(leaves)
+        for op, i, k in program:
+            made.append(OPERATIONS[op](made[i % len(made)], made[k % len(made)]) * 0.5)
+        return (made[-1] * weights).sum() + sum(m.mean() for m in made)
+    xs = [leaf(a) for a in arrays]
+    forward(*xs).backward()
+    got = sum((x.grad.numpy() * d).sum() for x, d in zip(xs, directions))
+    want = slope(lambda *a: forward(*map(Tensor, a)).item(), arrays, directions)
+    assert got == pytest.approx(want, rel=1e-6, abs=1e-7)
