@@ -78,39 +78,11 @@ static void advance(const mgx_launch *l, ptrdiff_t *index)
     }
 }
 
-/* The common case: every operand contiguous, or a number and the whole no longer than a tile. */
-static int run_flat(const mgx_launch *l)
-{
-    const ptrdiff_t n = l->shape[0], size = SIZE[l->dtype];
-    _Alignas(64) char tile[MGX_MAXARGS][TILE * sizeof(double)];
-    char *p[MGX_MAXARGS];
-    for (int k = 0; k < l->nin + l->nout; k++) {
-        const mgx_operand *o = &l->operand[k];
-        p[k] = o->data ? o->data : p[0];
-        if (!o->data || (o->dtype == l->dtype && (o->strides[0] == size)))
-            continue;
-        if (o->strides[0] != 0 || n > TILE || o->dtype > MGX_F64 || k >= l->nin)
-            return 0;
-        double v = o->dtype == MGX_F64 ? *(double *)o->data : *(float *)o->data;
-        p[k] = tile[k];
-        if (l->dtype == MGX_F32)
-            for (ptrdiff_t i = 0; i < n; i++)
-                ((float *)tile[k])[i] = (float)v;
-        else
-            for (ptrdiff_t i = 0; i < n; i++)
-                ((double *)tile[k])[i] = v;
-    }
-    l->loop(n, p);
-    return 1;
-}
-
 void mgx_run(mgx_launch *l)
 {
     for (int d = 0; d < l->ndim; d++)
         if (l->shape[d] == 0)
             return;
-    if (l->ndim == 1 && run_flat(l))
-        return;
     collapse(l);
 
     enum { DIRECT, CONSTANT, STAGED };

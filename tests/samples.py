@@ -120,12 +120,12 @@ def ulps(got, hi, lo=0.0):
     """Distance of `got` from the truth in units of its own last place. An infinity counts as the largest number,
     so overflowing one rounding early or late costs one ulp, and nan is infinitely wrong."""
     top = np.finfo(got.dtype).max
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", under="ignore"):
         grid = np.spacing(np.minimum(np.abs(hi), top / 2).astype(got.dtype)).astype(np.float64)
         small = np.abs(hi) < float(top)
         off = np.clip(got, -top, top).astype(np.float64) - np.clip(hi, -float(top), float(top))
         off = off - np.where(small, lo * np.spacing(np.where(small, np.abs(hi), 0)), 0)
-    return np.where(np.isnan(got), np.inf, np.abs(off) / grid)
+        return np.where(np.isnan(got), np.inf, np.abs(off) / grid)
 
 
 def _sigmoid(x):

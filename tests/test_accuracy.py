@@ -83,7 +83,8 @@ def test_huge_arguments_are_the_c_library_s(name):
 def tanh_form(t):
     """exp(-u) (2 u' + t u'^2), u = sqrt(8/pi) (t + 0.044715 t^3), and exp(-u) is as sensitive as u is large."""
     t = np.minimum(t, 30)
-    u, du = 1.6 * (t + 0.044715 * t**3), 1.6 * (1 + 3 * 0.044715 * t**2)
+    c = np.sqrt(8 / np.pi)
+    u, du = c * (t + 0.044715 * t**3), c * (1 + 3 * 0.044715 * t**2)
     return np.exp(-u) * np.maximum(1, u) * (2 * du + t * du**2)
 
 
@@ -101,7 +102,7 @@ LARGEST = {
     "celu": (None, lambda a, b: np.exp(np.minimum(a / b, 0)) * np.maximum(1, -a / b),
              lambda a, b: np.where(a > 0, 0, -np.expm1(np.minimum(a / b, 0)) - a / b * np.exp(np.minimum(a / b, 0)))),
     "dsilu": (None, lambda x: np.exp(-abs(x)) * (2 + abs(x))),
-    "dgelu": (None, lambda x: np.exp(-x * x / 2) * (2 + x * x)),
+    "dgelu": (None, lambda x: np.exp(-np.minimum(x * x, 1500) / 2) * (2 + np.minimum(x * x, 1500))),
     "dgelu_tanh": (None, lambda x: tanh_form(abs(x))),
     "dmish": (None, lambda x: np.exp(-abs(x)) * (4 + 4 * abs(x))),
 }

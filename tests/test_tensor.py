@@ -13,7 +13,7 @@ from microgradx import Tensor, Value
 
 F32, F64, I64, BOOL = map(np.dtype, ("float32", "float64", "int64", "bool"))
 RNG = np.random.default_rng(5)
-few = settings(deadline=None, max_examples=60, derandomize=True, database=None)
+few = settings(deadline=None, max_examples=200, derandomize=True, database=None)
 
 
 def leaf(data, dtype=np.float64):
@@ -241,9 +241,10 @@ def test_ties_and_nans():
     assert all(np.isnan(v.item()) for v in (bad.max(), bad.amin(), bad.sum(), bad.max(0).values, bad.logsumexp()))
 
 
-def test_long_sums_are_exact_to_the_last_bits():
+def test_the_error_of_a_long_sum_grows_with_the_logarithm():
+    """Of n terms of one sign at most log2(n) roundings; a running sum is wrong by 1 % here."""
     x = np.full(10**6, 0.1, np.float32)
-    assert abs(Tensor(x).sum().item() - x.astype(np.float64).sum()) < 0.02
+    assert Tensor(x).sum().item() == pytest.approx(x.astype(np.float64).sum(), rel=20 * 2.0**-24)
 
 
 # ----- indexing ----------------------------------------------------------------------------------------------------------
@@ -395,7 +396,7 @@ def matmul_operands(draw):
 @given(matmul_operands(), st.sampled_from([F32, F64]))
 def test_matmul(arrays, dtype):
     a, b = arrays
-    x, y = (mgx.from_numpy(v.astype(dtype, order="K")).requires_grad_() for v in arrays)
+    x, y = (mgx.from_numpy(v.astype(dtype, copy=False)).requires_grad_() for v in arrays)
     out, truth = x @ y, (a.astype(dtype) @ b.astype(dtype))
     tolerance = dict(rtol=1e-5, atol=1e-5) if dtype == F32 else dict(rtol=1e-13, atol=1e-13)
     same(out, truth, **tolerance)

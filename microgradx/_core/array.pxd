@@ -13,6 +13,7 @@ cdef struct Storage:
     uint32_t version
     int size_class              # -1: the bytes are the owner's
     uint32_t views, graph_views # live views; those that have a graph
+    bint readonly               # the owner's wish
     PyObject *owner
     Storage *next               # in the list of free blocks
 
@@ -61,6 +62,7 @@ cdef Array from_object(object data, object dtype, bint copy)
 cdef object window(Array a)                         # a writable ndarray over the same bytes
 cdef void drop_storage(Array a) noexcept
 cdef int touch(Array a) except -1                   # a write has happened
+cdef int check_writable(Array a, str op) except -1
 cdef int check_write(Array a, str op) except -1     # may it?
 cdef int check_shared(Array a, str op) except -1    # may a value with a graph be written into it?
 cdef tuple shape_of(Array a)

@@ -85,7 +85,7 @@ cdef Storage *allocate(Py_ssize_t nbytes) except NULL:
         s.nbytes = capacity
         s.size_class = k
         s.owner = NULL
-    s.refs, s.version, s.views, s.graph_views = 1, 0, 0, 0
+    s.refs, s.version, s.views, s.graph_views, s.readonly = 1, 0, 0, 0, False
     return s
 
 
@@ -95,7 +95,7 @@ cdef Storage *borrow(object owner, char *data, Py_ssize_t nbytes) except NULL:
     if s == NULL:
         raise MemoryError("no memory for an array")
     s.data, s.nbytes, s.refs, s.version, s.size_class = data, nbytes, 1, 0, -1
-    s.views, s.graph_views = 0, 0
+    s.views, s.graph_views, s.readonly = 0, 0, False
     Py_INCREF(owner)
     s.owner = <PyObject *> owner
     return s
@@ -390,8 +390,16 @@ cdef bint same_shape(Array a, Array b) noexcept:
 
 # ----- writes ------------------------------------------------------------------------------------------------
 
+cdef int check_writable(Array a, str op) except -1:
+    """Refuse to write to memory that its owner declared read-only."""
+    if a.storage.readonly:
+        raise GraphError(f"{op}: this tensor shares the memory of a read-only array; write to a clone() instead")
+    return 0
+
+
 cdef int check_write(Array a, str op) except -1:
-    """Refuse a write that would make a recorded graph wrong."""
+    """Refuse a write that would make a recorded graph wrong, or reach read-only memory."""
+    check_writable(a, op)
     if not grad_enabled():
         return 0
     if a.wants and (a.node is None or a.node.v.op == OP_LEAF):
@@ -465,6 +473,7 @@ cdef Array from_object(object data, object dtype, bint copy):
         a = blank()
         address = array.__array_interface__["data"][0]
         a.storage = borrow(array, <char *> address, array.nbytes)
+        a.storage.readonly = not array.flags.writeable
         for d in range(array.ndim):
             shape[d], strides[d] = array.shape[d], array.strides[d]
         return alias(a, <char *> address, DTYPES.index(wanted), array.ndim, shape, strides)

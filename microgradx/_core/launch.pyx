@@ -6,12 +6,13 @@ can be written down. What has no C kernel is a host launch: a Python function ov
 from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from libc.stdint cimport int64_t
-from libc.string cimport memset
 
-from microgradx._core.array cimport Array, itemsize, touch, window
+from microgradx._core.array cimport Array, check_writable, dtype_of, itemsize, same_shape, shape_of, touch, window
 from microgradx._core.kernels cimport *
 
 import numpy as np
+
+from microgradx.errors import ShapeError
 
 
 # ----- elementwise -------------------------------------------------------------------------------------------
@@ -19,44 +20,69 @@ import numpy as np
 cdef int elementwise(mgx_loop loop, int dtype, int nin, int nout, Operand *operand,
                      int ndim, const Py_ssize_t *shape) except -1:
     """Run ``loop`` over operands broadcast to ``shape``; inputs first, then outputs of exactly that shape."""
+    if not in_place(loop, dtype, nin + nout, operand, (<Array> operand[nin].array).size):
+        strided(loop, dtype, nin, nout, operand, ndim, shape)
+    (<Array> operand[nin].array).storage.version += 1
+    if nout == 2:
+        (<Array> operand[nin + 1].array).storage.version += 1
+    return 0
+
+
+cdef enum: FEW = 64             # a number beside so few elements is spread out at once
+
+cdef bint in_place(mgx_loop loop, int dtype, int count, Operand *operand, Py_ssize_t size) noexcept:
+    """The common case: arrays of one dtype and size that the loop reads as they lie. False if it is another."""
+    cdef char *p[MGX_MAXARGS]
+    cdef double spread[MGX_MAXARGS][FEW]
+    cdef Array a
+    cdef int k
+    cdef Py_ssize_t i
+    for k in range(count):
+        if operand[k].array != NULL:
+            a = <Array> operand[k].array
+            if a.size != size or a.kind != dtype or not a.contiguous:
+                return False
+            p[k] = a.data
+        elif operand[k].absent:
+            p[k] = p[0]
+        elif size > FEW:
+            return False
+        else:
+            p[k] = <char *> spread[k]
+            if dtype == MGX_F32:
+                for i in range(size):
+                    (<float *> p[k])[i] = <float> operand[k].number
+            else:
+                for i in range(size):
+                    (<double *> p[k])[i] = operand[k].number
+    loop(size, p)
+    return True
+
+
+cdef int strided(mgx_loop loop, int dtype, int nin, int nout, Operand *operand,
+                 int ndim, const Py_ssize_t *shape) except -1:
+    """Any layout, any dtype, any broadcast: through the tiles of csrc/launch.c."""
     cdef mgx_launch job
     cdef mgx_operand *to
     cdef Array a
-    cdef int k, d, skip, count = nin + nout
-    cdef bint flat = True
-    cdef Py_ssize_t size = 1
+    cdef int k, d, skip
+    job.loop, job.dtype, job.nin, job.nout, job.ndim = loop, dtype, nin, nout, ndim
     for d in range(ndim):
-        size *= shape[d]
-    job.loop, job.dtype, job.nin, job.nout = loop, dtype, nin, nout
-    for k in range(count):                              # one axis, if all arrays are walked alike
-        if operand[k].array != NULL:
-            a = <Array> operand[k].array
-            flat = flat and a.contiguous and (a.size == size or a.size == 1)
-    job.ndim = 1 if flat else ndim
-    if flat:
-        job.shape[0] = size
-    else:
-        for d in range(ndim):
-            job.shape[d] = shape[d]
-    for k in range(count):
+        job.shape[d] = shape[d]
+    for k in range(nin + nout):
         to = &job.operand[k]
         if operand[k].array == NULL:
             to.data = NULL if operand[k].absent else <char *> &operand[k].number
             to.dtype = MGX_F64
-            for d in range(job.ndim):
+            for d in range(ndim):
                 to.strides[d] = 0
             continue
         a = <Array> operand[k].array
         to.data, to.dtype = a.data, a.kind
-        if flat:
-            to.strides[0] = itemsize[a.kind] if a.size == size else 0
-            continue
         skip = ndim - a.ndim
         for d in range(ndim):
             to.strides[d] = 0 if d < skip or a.dims[d - skip] == 1 else a.steps[d - skip]
     run(&job)
-    for k in range(nin, count):
-        touch(<Array> operand[k].array)
     return 0
 
 
@@ -116,8 +142,19 @@ cdef int cross_entropy_vjp(Array g, Array p, Array label, double scale, Array dx
     return touch(dx)
 
 
+cdef int check_update(str op, Array w, Array other) except -1:
+    if not (w.contiguous and other.contiguous and w.kind == other.kind and w.kind <= MGX_F64 and same_shape(w, other)):
+        raise ShapeError(f"{op}: {dtype_of(other.kind)} of shape {shape_of(other)} beside a parameter of "
+                         f"{dtype_of(w.kind)} and shape {shape_of(w)}; all are contiguous floats of one shape")
+    return 0
+
+
 def sgd(Array w, Array g, Array v, double lr, double momentum, double decay):
     """v = momentum*v + g + decay*w; w -= lr*v. ``v`` may be None. All contiguous, of one dtype and shape."""
+    check_writable(w, "sgd")
+    check_update("sgd", w, g)
+    if v is not None:
+        check_update("sgd", w, v)
     kernels.sgd[w.kind](w.size, lr, momentum, decay, g.data, NULL if v is None else v.data, w.data)
     if v is not None:
         touch(v)
@@ -127,6 +164,9 @@ def sgd(Array w, Array g, Array v, double lr, double momentum, double decay):
 def adam(Array w, Array g, Array m, Array v, double lr, double beta1, double beta2, double eps, double decay,
          double correct1, double correct2):
     """One update of algorithm 1 of Kingma and Ba (2015). All contiguous, of one dtype and shape."""
+    check_writable(w, "adam")
+    for a in (g, m, v):
+        check_update("adam", w, a)
     kernels.adam[w.kind](w.size, lr, beta1, beta2, eps, decay, correct1, correct2, g.data, m.data, v.data, w.data)
     touch(m)
     touch(v)

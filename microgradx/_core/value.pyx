@@ -363,7 +363,7 @@ def dot(weights, values):
     >>> y.data, w[1].grad, x[0].grad
     (11.0, 4.0, 1.0)
     """
-    return weighted(DOT, values, list(weights))
+    return weighted(DOT, values, weights)
 
 
 def scalar_sum(values):
