@@ -4,12 +4,25 @@ from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError, ExecError, LinkError, PlatformError
 
 CORE = Path("microgradx/_core")
 DIRECTIVES = dict(language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False,
                   embedsignature=True)
 # Contraction is off so that a * b + c means the same everywhere; FMA() says where it is fused. -ffast-math never.
 KERNEL_FLAGS = [] if os.name == "nt" else ["-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
+
+
+class BuildExt(build_ext):
+    """Says in one sentence what a failed or missing compiler means."""
+
+    def run(self):
+        try:
+            super().run()
+        except (CompileError, ExecError, LinkError, PlatformError) as error:
+            raise SystemExit(f"microgradx needs a C compiler and Python's headers (Debian, Ubuntu: apt install gcc "
+                             f"libc6-dev python3-dev), and the build with them failed: {error}") from None
 
 
 def extension(name):
@@ -20,6 +33,7 @@ def extension(name):
                      extra_compile_args=KERNEL_FLAGS if kernels else [])
 
 
-setup(ext_modules=cythonize([extension(path.stem) for path in sorted(CORE.glob("*.pyx"))],
-                            compiler_directives=DIRECTIVES, nthreads=0),
-      options={"build_ext": {"parallel": os.cpu_count() or 1}})
+# the kernels take longest, so they come first
+names = sorted((path.stem for path in CORE.glob("*.pyx")), key=lambda name: (name != "kernels", name))
+setup(ext_modules=cythonize([extension(name) for name in names], compiler_directives=DIRECTIVES),
+      cmdclass={"build_ext": BuildExt}, options={"build_ext": {"parallel": os.cpu_count() or 1}})

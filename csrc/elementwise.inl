@@ -33,6 +33,8 @@ static inline REAL V(logit)(REAL x)
     return x < K(0.5) ? -l : l;
 }
 
+/* An operation in place passes one array as input and output. `restrict` holds all the same: element i is read
+   before it is written, and never again. */
 #define IN(k) const REAL *restrict p##k = (const REAL *)p[k];
 #define OUT(k) REAL *restrict p##k = (REAL *)p[k];
 #define LOOP for (ptrdiff_t i = 0; i < n; i++)

@@ -80,6 +80,8 @@ def away_from_kinks(name, xs, gap):
         places = [rest[0]]
     if name in ("hardshrink", "softshrink"):
         places = [rest[0], -rest[0]]
+    if name in ("atan2", "hypot"):                                  # the origin, and the cut of the angle
+        return (np.hypot(a, rest[0]) > 1000 * gap) & ((rest[0] > 0) | (np.abs(a) > gap))
     if name in ("fmod", "remainder"):
         places = [np.rint(a / rest[0]) * rest[0]]
         gap = 4 * gap * np.maximum(1, np.abs(a))

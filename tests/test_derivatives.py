@@ -36,7 +36,7 @@ def value(name, xs):
 def test_gradient_is_the_slope_of_the_row(name):
     """Central differences of the row itself, by each operand; error h^2 f'''/6 + ulp(f)/h."""
     @given(point(name))
-    @example([np.array([hi if k else lo]) for k, (lo, hi) in enumerate(ranges(name))])
+    @example([np.array([float(hi if k else lo)]) for k, (lo, hi) in enumerate(ranges(name))])
     def check(xs):
         if not away_from_kinks(name, xs, 1e-4).all():
             return                                              # the kinks have tests of their own
@@ -104,7 +104,7 @@ def test_higher_derivatives(name, order):
     xs = operands(name, 12, seed=order)
     keep = away_from_kinks(name, xs, 1e-3)
     xs = [x[keep] for x in xs]
-    for k in range(len(xs)):
+    for k in range(name == "where", len(xs)):                   # where() jumps at every number but 0 of its mask
         truth, _ = true_derivative(name, xs, k, order)
         size = np.abs(truth) + np.abs(true_derivative(name, xs, k, 1)[0])
         got = derivative(name, xs, [k] * order)
@@ -258,7 +258,7 @@ def test_shapes_that_do_not_broadcast_are_named():
     ("leaky_relu", [0.0, 0.25], [0.25, 0]), ("elu", [0.0, 0.5], [0.5, 0]), ("celu", [0.0, 0.5], [1, 0]),
     ("hardtanh", [1.0, -1.0, 1.0], [0, 0, 1]), ("clip", [1.0, -1.0, 1.0], [1, 0, 0]), ("clip", [2.0, -1.0, 1.0], [0, 0, 1]),
     ("clip", [0.0, 2.0, 1.0], [0, 0, 1]), ("hardshrink", [0.5, 0.5], [0, 0]), ("softshrink", [-0.5, 0.5], [0, 0]),
-    ("threshold", [0.5, 0.5, 9.0], [0, 0, 1]), ("hardsigmoid", [3.0], [0]), ("hardswish", [-3.0], [-0.5]),
+    ("threshold", [0.5, 0.5, 9.0], [0, 0, 1]), ("hardsigmoid", [3.0], [0]), ("hardswish", [-3.0], [0]), ("hardswish", [3.0], [1]),
     ("maximum", [2.0, 2.0], [0.5, 0.5]), ("minimum", [2.0, 2.0], [0.5, 0.5]), ("maximum", [1.0, 2.0], [0, 1]),
     ("pow", [0.0, 0.0], [0, 0]), ("pow", [0.0, 1.0], [1, 0]), ("pow", [0.0, 2.0], [0, 0]), ("pow", [0.0, 0.5], [INF, 0]),
     ("pow", [0.0, 3.0], [0, 0]), ("pow", [-2.0, 3.0], [12, NAN]), ("pow", [0.0, -1.0], [-INF, -INF]),

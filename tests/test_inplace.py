@@ -30,8 +30,11 @@ WRITES = {                                                  # name: (write, the 
     "broadcast": (lambda x, y: x.__setitem__(..., y[:, :1]), lambda x, y: y[:, :1] + 0.0 * x),
     "all": (lambda x, y: x.__setitem__(slice(None), y), lambda x, y: y + 0.0 * x),
     "row of": (lambda x, y: iadd(x, y[0]), lambda x, y: x + y[0]),
-    "itself": (lambda x, y: imul(x, x), lambda x, y: x * x), "number": (lambda x, y: imul(x, 3.0), lambda x, y: x * 3.0),
-    "fill": (lambda x, y: x.fill_(2.0), lambda x, y: 2.0 + 0.0 * x), "zero": (lambda x, y: x.zero_(), lambda x, y: 0.0 * x)}
+    "itself": (lambda x, y: imul(x, x), lambda x, y: x * x),
+    "its numbers": (lambda x, y: idiv(x, x.detach()), lambda x, y: x / x.detach()),
+    "number": (lambda x, y: imul(x, 3.0), lambda x, y: x * 3.0),
+    "fill": (lambda x, y: x.fill_(2.0), lambda x, y: 2.0 + 0.0 * x), "zero": (lambda x, y: x.zero_(),
+    lambda x, y: 0.0 * x)}
 
 
 @pytest.mark.parametrize("name", WRITES)
@@ -86,12 +89,13 @@ def test_augmented_item():
     np.testing.assert_array_equal(x.numpy(), truth)
 
 
-# ----- overlap ----------------------------------------------------------------------------------------------------------
+# ----- overlap -------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("write", [iadd, isub, imul, lambda x, y: x.copy_(y), lambda x, y: x.__setitem__(..., y)])
 @pytest.mark.parametrize("to, source", [
     (slice(1, None), slice(None, -1)), (slice(None, -1), slice(1, None)), (slice(None), slice(None, None, -1)),
-    (slice(0, 500), slice(250, 750)), (slice(0, 1000, 2), slice(1, 1001, 2)), (slice(0, 500), slice(0, 1000, 2))], ids=str)
+    (slice(0, 500), slice(250, 750)), (slice(0, 1000, 2), slice(1, 1001, 2)), (slice(0, 500), slice(0, 1000, 2))],
+    ids=str)
 def test_overlapping(write, to, source):
     a = RNG.standard_normal(1001)
     x, truth = Tensor(a), a.copy()
@@ -118,19 +122,22 @@ def test_overlapping_by_turning():
 def test_a_broadcast_view_is_not_written_to():
     """Three elements are one number in memory: neither result would be right."""
     x = Tensor([1.0])
-    for write in (lambda v: iadd(v, Tensor([1.0, 2.0, 3.0])), lambda v: v.copy_([1.0, 2.0, 3.0]), lambda v: v.fill_(2.0)):
+    for write in (lambda v: iadd(v, Tensor([1.0, 2.0, 3.0])), lambda v: v.copy_([1.0, 2.0, 3.0]),
+    lambda v: v.fill_(2.0)):
         with pytest.raises(RuntimeError, match="clone"):
             write(x.expand(3))
     assert x.tolist() == [1.0]
 
 
-# ----- dtypes and shapes --------------------------------------------------------------------------------------------------
+# ----- dtypes and shapes ---------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("make, write, error, words", [
     (lambda: Tensor(np.ones(3)), lambda x: iadd(x, Tensor(np.ones(4))), ValueError, r"add_.*\(4,\).*\(3,\)"),
     (lambda: Tensor(np.ones(3)), lambda x: imul(x, Tensor(np.ones((2, 3)))), ValueError, r"mul_.*\(2, 3\).*\(3,\)"),
     (lambda: Tensor(np.ones(3)), lambda x: x.copy_(np.ones(2)), ValueError, r"\(2,\).*\(3,\)"),
     (lambda: Tensor(np.ones(3)), lambda x: x.__setitem__(slice(2), np.ones(3)), ValueError, r"\(3,\).*\(2,\)"),
+    (lambda: Tensor(np.zeros(3)), lambda x: x.copy_(np.ones((2, 3))), ValueError, r"\(2, 3\).*\(3,\)"),
+    (lambda: Tensor(np.zeros((3, 3))), lambda x: x.__setitem__(0, np.ones((2, 3))), ValueError, r"\(2, 3\).*\(3,\)"),
     (lambda: Tensor(np.ones(3)), lambda x: x.__setitem__(5, 1.0), IndexError, "5"),
     (lambda: Tensor(np.ones(3, "f4")), lambda x: iadd(x, np.ones(3)), TypeError, "float64.*float32"),
     (lambda: Tensor(np.ones(3, "f4")), lambda x: x.__setitem__(0, Tensor(np.ones(1))), TypeError, "float64.*float32"),
@@ -162,7 +169,7 @@ def test_numbers_are_weak_in_place():
     assert y.dtype == np.float64
 
 
-# ----- saved, then written -----------------------------------------------------------------------------------------------
+# ----- saved, then written -------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("use, name", [
     (lambda x: x * x, "mul"), (lambda x: x.log(), "log"), (lambda x: x @ x.T, "matmul"), (lambda x: mgx.exp(x), "exp"),
@@ -204,9 +211,10 @@ def test_labels_may_not_change_before_the_backward_pass():
         loss.backward()
 
 
-# ----- refused while recording -------------------------------------------------------------------------------------------
+# ----- refused while recording ---------------------------------------------------------------------------------------
 
-ALL = [lambda x: iadd(x, 1.0), lambda x: idiv(x, 2.0), lambda x: x.copy_(B), lambda x: x.fill_(0.0), lambda x: x.zero_(),
+ALL = [lambda x: iadd(x, 1.0), lambda x: idiv(x, 2.0), lambda x: x.copy_(B), lambda x: x.fill_(0.0),
+       lambda x: x.zero_(),
        lambda x: x.__setitem__(0, 1.0), lambda x: x.__setitem__(A > 0, 1.0)]
 
 

@@ -56,6 +56,7 @@ cdef Array empty(int dtype, int ndim, const Py_ssize_t *shape)
 cdef Array empty_like(Array a)
 cdef Array alias(Array base, char *data, int dtype, int ndim, const Py_ssize_t *shape, const Py_ssize_t *strides)
 cdef Array view_of(Array base, char *data, int ndim, const Py_ssize_t *shape, const Py_ssize_t *strides)
+cdef Array settled(Array a)
 cdef Array detached(Array a)
 cdef Node record_structured(Array out, const char *name, Vjp vjp, object args, Array a, Array b=*, Array c=*)
 cdef Array from_object(object data, object dtype, bint copy)
@@ -66,8 +67,8 @@ cdef int check_writable(Array a, str op) except -1
 cdef int check_write(Array a, str op) except -1     # may it?
 cdef int check_shared(Array a, str op) except -1    # may a value with a graph be written into it?
 cdef tuple shape_of(Array a)
-cdef Node leaf_of(Array a)
-cdef PyObject *leaf_pointer(Array a) except? NULL
+cdef Node node_of(Array a)
+cdef PyObject *node_pointer(Array a) except? NULL
 cdef int dtype_code(object dtype) except -1
 cdef object dtype_of(int code)
 cdef bint same_shape(Array a, Array b) noexcept

@@ -101,12 +101,20 @@ cdef Storage *borrow(object owner, char *data, Py_ssize_t nbytes) except NULL:
     return s
 
 
+cdef Storage nothing            # what an array has before it is made
+cdef double nothing_there = 0
+nothing.refs = 1
+nothing.data = <char *> &nothing_there
+
+
 cdef void drop_storage(Array a) noexcept:
-    a.storage.views -= a.view
-    a.storage.graph_views -= a.graph_view
-    a.view = a.graph_view = False
-    unref(a.storage)
-    a.storage = NULL
+    cdef Storage *s = a.storage
+    a.storage = &nothing
+    if s != &nothing:
+        s.views -= a.view
+        s.graph_views -= a.graph_view
+        a.view = a.graph_view = False
+        unref(s)
 
 
 cdef void unref(Storage *s) noexcept:
@@ -117,7 +125,7 @@ cdef void unref(Storage *s) noexcept:
     cdef int k = s.size_class
     cdef bint large = s.nbytes > SMALL
     if k < 0:
-        Py_DECREF(<object> s.owner)
+        release(s.owner)
         mgx_aligned_free(s)
     elif free_count[k] < (KEPT_LARGE if large else KEPT_SMALL) and (not large or free_bytes + s.nbytes <= KEPT_BYTES):
         s.next = free_blocks[k]
@@ -143,7 +151,12 @@ cdef class Node:
         PyObject_GC_UnTrack(<void *> self)
 
     def __dealloc__(self):
+        cdef PyObject *grad = <PyObject *> self.grad
         self.free()
+        if self.grad is not None:                       # it may have a graph of its own
+            Py_INCREF(<object> grad)
+            self.grad = None
+            release(grad)
 
     cdef int save(self, int k, Array a) except -1:
         Py_INCREF(a)
@@ -194,7 +207,7 @@ cdef Node record_structured(Array out, const char *name, Vjp vjp, object args, A
         if x is not None:
             count = k + 1
             if x.wants:
-                parent[k] = leaf_pointer(x)
+                parent[k] = node_pointer(x)
                 wants = True
     if not wants:
         return None
@@ -208,16 +221,16 @@ cdef Node record_structured(Array out, const char *name, Vjp vjp, object args, A
     return node
 
 
-cdef PyObject *leaf_pointer(Array a) except? NULL:
+cdef PyObject *node_pointer(Array a) except? NULL:
     """The node that a gradient for ``a`` goes to, borrowed; NULL where none is wanted."""
     if a is None or not a.wants:
         return NULL
     if a.node is None:
-        leaf_of(a)
+        node_of(a)
     return <PyObject *> a.node
 
 
-cdef Node leaf_of(Array a):
+cdef Node node_of(Array a):
     """The node of an array that wants a gradient."""
     if a.node is None:
         a.node = Node.__new__(Node)
@@ -269,17 +282,20 @@ cdef class Array(Differentiable):
     """Storage, geometry and node; the body of ``Tensor``."""
 
     def __cinit__(self):
-        self.storage = NULL
+        self.storage = &nothing
+        self.data = <char *> &nothing_there
 
     def __dealloc__(self):
-        if self.storage != NULL:
-            drop_storage(self)
+        drop_storage(self)
 
     def __getbuffer__(self, Py_buffer *buffer, int flags):
         """A read-only view: a write that the version counter cannot see must not happen by accident."""
         if flags & PyBUF_WRITABLE:
             raise BufferError("Tensor: the buffer is read-only; write through the tensor's own methods")
-        fill_buffer(self, self, buffer, 1)
+        fill_buffer(self, self, buffer, flags, True)
+
+    def __releasebuffer__(self, Py_buffer *buffer):
+        unref(<Storage *> buffer.internal)
 
 
 @cython.final
@@ -288,21 +304,30 @@ cdef class Window:
     cdef Array array
 
     def __getbuffer__(self, Py_buffer *buffer, int flags):
-        fill_buffer(self, self.array, buffer, 0)
+        if self.array is None:
+            raise BufferError("Window: of no array")
+        fill_buffer(self, self.array, buffer, flags, False)
+
+    def __releasebuffer__(self, Py_buffer *buffer):
+        unref(<Storage *> buffer.internal)
 
 
-cdef int fill_buffer(object exporter, Array a, Py_buffer *buffer, bint readonly) except -1:
+cdef int fill_buffer(object exporter, Array a, Py_buffer *buffer, int flags, bint readonly) except -1:
+    """The export holds the storage, whatever becomes of the array."""
+    if not a.contiguous and flags & PyBUF_STRIDES != PyBUF_STRIDES:
+        raise BufferError("Tensor: not contiguous, and the buffer was asked for without strides")
     buffer.obj = exporter
     buffer.buf = a.data
     buffer.itemsize = ITEMSIZE[a.kind]
     buffer.len = a.size * buffer.itemsize
     buffer.readonly = readonly
     buffer.ndim = a.ndim
-    buffer.format = <char *> FORMATS[a.kind]
-    buffer.shape = a.dims
-    buffer.strides = a.steps
+    buffer.format = <char *> FORMATS[a.kind] if flags & PyBUF_FORMAT == PyBUF_FORMAT else NULL
+    buffer.shape = a.dims if flags & PyBUF_ND == PyBUF_ND else NULL
+    buffer.strides = a.steps if flags & PyBUF_STRIDES == PyBUF_STRIDES else NULL
     buffer.suboffsets = NULL
-    buffer.internal = NULL
+    buffer.internal = a.storage
+    a.storage.refs += 1
     return 0
 
 
@@ -352,6 +377,8 @@ cdef Array alias(Array base, char *data, int dtype, int ndim, const Py_ssize_t *
     a.data, a.kind, a.ndim, a.size, a.contiguous = data, dtype, ndim, 1, True
     for d in range(ndim - 1, -1, -1):
         a.dims[d], a.steps[d] = shape[d], strides[d]
+        if shape[d] and a.size > PY_SSIZE_T_MAX // 16 // shape[d]:
+            raise MemoryError(f"an array of shape {tuple([shape[i] for i in range(ndim)])} is too large")
         a.size *= shape[d]
         if shape[d] != 1:
             a.contiguous = a.contiguous and strides[d] == expected
@@ -366,6 +393,15 @@ cdef Array view_of(Array base, char *data, int ndim, const Py_ssize_t *shape, co
     cdef Array a = alias(base, data, base.kind, ndim, shape, strides)
     a.view = True
     a.storage.views += 1
+    return a
+
+
+cdef Array settled(Array a):
+    """A view of what only it holds is no view: nobody else can see it written to."""
+    if a.view:
+        a.storage.views -= 1
+        a.storage.graph_views -= a.graph_view
+        a.view = a.graph_view = False
     return a
 
 

@@ -50,7 +50,10 @@ cdef Array local(Node node, Array g, int i):
 cdef Array hooked(Node node, Array g):
     """Run the hooks of a node on its gradient; each may return another."""
     for hook in list(node.hooks.values()):
+        version = g.storage.version
         result = hook(g)
+        if g.storage.version != version:
+            raise GraphError("register_hook: a hook wrote into the gradient, which others hold too; return a new one")
         if result is not None:
             if not isinstance(result, Array) or not same_shape(<Array> result, g) or (<Array> result).kind != g.kind:
                 raise ShapeError(f"register_hook: a hook returns None or a gradient of shape {shape_of(g)} and dtype "
@@ -63,8 +66,10 @@ cdef int accumulate(Node leaf, Array g, bint keep_graph) except -1:
     """leaf.grad += g. The buffer of ``g`` is taken over only where the walk is its sole owner."""
     cdef Array total
     if leaf.grad is None:
-        if keep_graph or owned(g):
+        if owned(g):
             leaf.grad = g
+        elif keep_graph:
+            leaf.grad = apply(MGX_clone, g, None, None)
         else:
             total = empty_like(g)
             copy(g, total)
@@ -125,6 +130,8 @@ def backward(Array root, object gradient, bint retain_graph, bint create_graph):
         grads = <PyObject **> calloc(order.count, sizeof(PyObject *))
         edge = <uint32_t *> malloc((edges + 1) * sizeof(uint32_t))
         if grads == NULL or edge == NULL:
+            free(grads)
+            grads = NULL                                # nothing is held yet
             raise MemoryError(f"backward: no memory for a graph of {order.count} nodes")
         edges = 0
         for i in range(order.count - 1, -1, -1):

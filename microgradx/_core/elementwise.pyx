@@ -6,7 +6,7 @@ from cpython.object cimport PyObject
 from microgradx._core.array cimport *
 from microgradx._core.graph cimport grad_enabled, set_parents
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport Operand, copy, elementwise, host
+from microgradx._core.launch cimport Operand, copy, elementwise, fill, host
 from microgradx._core.ops cimport Differentiable
 
 import numpy as np
@@ -20,9 +20,6 @@ cdef dict INTEGER = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "neg
                      "trunc": np.copy, "clone": np.copy, "where": np.where, "clip": np.clip, "pow": np.power,
                      "relu": lambda x: np.maximum(x, 0), "gt": np.greater, "ge": np.greater_equal, "lt": np.less,
                      "le": np.less_equal, "eq": np.equal, "ne": np.not_equal}
-
-
-cdef int unnamed = MGX_F32      # the dtype of a result that is made of numbers, masks and integers only
 
 
 cdef str name_of(int op):
@@ -60,7 +57,7 @@ cdef object read_operand(int op, object o, Operand *to):
         to.number = PyFloat_AsDouble(o)
         return o
     if isinstance(o, (np.ndarray, list, tuple)):
-        o = from_object(o, None, False)
+        o = from_object(o, None, grad_enabled())                # a graph keeps numbers, not the user's buffer
         to.array = <PyObject *> o
         return o
     raise DTypeError(f"{name_of(op)}: a Tensor goes with Tensors, arrays and real numbers, not with {type(o).__name__}"
@@ -111,7 +108,7 @@ cdef Array apply(int op, object a, object b, object c):
     if dtype < 0:
         if integers and not fractions and name_of(op) in INTEGER:
             return integer(op, [a, b, c][:arity])
-        dtype = unnamed
+        dtype = MGX_F32
     y = empty(MGX_BOOL if facts[op].compares else dtype, ndim, shape)
     wants = wants and not facts[op].compares and grad_enabled()
     stores = wants and facts[op].stores
@@ -147,7 +144,7 @@ cdef int record(int op, int arity, Operand *operand, Array y, Array slope) excep
     node.v.op = op
     for k in range(arity):
         x = <Array> operand[k].array if operand[k].array != NULL else None
-        parent[k] = leaf_pointer(x)
+        parent[k] = node_pointer(x)
         if parent[k] != NULL:
             named |= facts[op].names[k]
             if not same_shape(x, y) or x.kind != y.kind:      # its gradient must find back to it
@@ -164,6 +161,10 @@ cdef int record(int op, int arity, Operand *operand, Array y, Array slope) excep
     set_parents(&node.v, arity, parent)
     y.node, y.wants = node, True
     return 0
+
+
+def integer_into(out, x, function):
+    np.copyto(out, function(out, x), casting="same_kind")
 
 
 cdef int apply_into(int op, Array out, object b) except -1:
@@ -186,13 +187,15 @@ cdef int apply_into(int op, Array out, object b) except -1:
         if x.kind < MGX_I64 and x.kind > out.kind and x.ndim:
             raise DTypeError(f"{name}: a result of dtype {dtype_of(x.kind)} cannot be stored as {dtype_of(out.kind)}")
     if out.kind > MGX_F64:
-        return host(lambda o, v: np.copyto(o, INTEGER[name_of(op)](o, v), casting="same_kind"), (out,),
-                    (b,))
-    if x is not None and x.storage == out.storage and not (x.data == out.data and same_shape(x, out)
-                                                           and x.contiguous and out.contiguous):
-        x = apply(MGX_clone, x, None, None)                     # the two overlap
-        operand[1].array = <PyObject *> x
+        if name_of(op) not in INTEGER or (x is None and isinstance(b, (float, np.floating))) \
+                or (x is not None and x.kind < out.kind):
+            raise DTypeError(f"{name}: the result is not stored as {dtype_of(out.kind)}")
+        return host(integer_into, (out,), (b, INTEGER[name_of(op)]))
     wants = grad_enabled() and (out.wants or (x is not None and x.wants))
+    if x is not None and x.storage == out.storage and (wants or not (
+            x.data == out.data and same_shape(x, out) and x.contiguous and out.contiguous)):
+        x = apply(MGX_clone, x, None, None)                     # what is about to be overwritten
+        operand[1].array = <PyObject *> x
     operand[0].array, operand[0].absent = <PyObject *> out, False
     operand[2].array = <PyObject *> out
     if wants:
@@ -249,52 +252,58 @@ cdef Array row_vjp(Node node, Array g, int i):
     return dx
 
 
-cdef dict words = {}
-cdef dict texts = {}
-
-
 def _word(int op):
-    """The row ``op`` as a word of a derivative's text: over tensors and numbers."""
-    def word(a, b=None, c=None):
-        cdef double x[3]
-        cdef double y
-        cdef int k
-        if isinstance(a, Array) or isinstance(b, Array) or isinstance(c, Array):
-            return apply(op, a, b, c)
-        for k in range(facts[op].arity):
-            x[k] = a if k == 0 else b if k == 1 else c
-        kernels.rules[op](x, 0, &y, NULL)
-        return y
-    return word
+    """The row ``op`` as a word of a derivative's text."""
+    return lambda a, b=None, c=None: apply(op, a, b, c)
+
+
+cdef Array constant(double number, int kind):
+    """A number as a tensor, so that a text made of numbers alone keeps the dtype and follows IEEE."""
+    cdef Array a = empty(kind, 0, NULL)
+    fill(a, number)
+    return a
+
+
+def _words(int kind):
+    """What a derivative's text may call, for one dtype."""
+    cdef int op
+    words = {rows[op].name.decode(): _word(op) for op in range(MGX_NROWS)}
+    known = {}
+
+    def K(c):
+        if c not in known:
+            known[c] = constant(c, kind)
+        return known[c]
+    return words | {"K": K}
+
+
+cdef list vocabulary = [None, None]
+cdef dict texts = {}
 
 
 cdef Array symbolic_vjp(Node node, Array g, int i):
     """As row_vjp, recorded: the text of the derivative is read by Python over tensors."""
-    global unnamed
     cdef int op = node.v.op, k
     cdef list values = []
     cdef Array y = None
-    cdef object text, d
-    if not words:
-        words.update({rows[k].name.decode(): _word(k) for k in range(MGX_NROWS)}, K=float)
-    text = texts.get((op, i))
+    cdef object text
+    if facts[op].identity[i]:
+        return g
+    text = texts.get((op, i, g.kind))
     if text is None:
+        if vocabulary[g.kind] is None:
+            vocabulary[g.kind] = _words(g.kind)
         source = rows[op].derivative[i].decode()
-        text = texts[op, i] = eval(compile(f"lambda x, b, c, y, a: {source}", f"<derivative of {name_of(op)}>", "eval"),
-                                   words)
+        text = texts[op, i, g.kind] = eval(
+            compile(f"lambda x, b, c, y, a: {source}", f"<derivative of {name_of(op)}>", "eval"), vocabulary[g.kind])
     for k in range(3):
-        if node.saved[k] != NULL:
-            values.append(node.load(k) if facts[op].names[i] & 1 << k else None)
+        if not facts[op].names[i] & 1 << k:
+            values.append(None)
+        elif node.saved[k] != NULL:
+            values.append(node.load(k))
         else:
-            values.append(node.scalar[k])
+            values.append(constant(node.scalar[k], g.kind))
     if facts[op].names[i] & 8:
         y = detached(node.load(3))
         y.node, y.wants = node, True
-    unnamed = g.kind
-    try:
-        d = text(values[0], values[1], values[2], y, values[0])
-    finally:
-        unnamed = MGX_F32
-    if isinstance(d, Array):
-        return apply(MGX_chain, g, d, None)
-    return g if d == 1 else apply(MGX_chain, g, <double> d, None)
+    return apply(MGX_chain, g, text(values[0], values[1], values[2], y, values[0]), None)

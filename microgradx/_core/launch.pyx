@@ -5,6 +5,7 @@ can be written down. What has no C kernel is a host launch: a Python function ov
 """
 from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
+from libc.limits cimport INT_MAX
 from libc.stdint cimport int64_t
 
 from microgradx._core.array cimport Array, check_writable, dtype_of, itemsize, same_shape, shape_of, touch, window
@@ -204,6 +205,8 @@ cdef int gemm(bint ta, bint tb, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, double
     cdef char *TA = b"T" if tb else b"N"
     cdef char *TB = b"T" if ta else b"N"
     cdef float alpha32 = <float> alpha, beta32 = <float> beta
+    if max(m, n, k, lda, ldb, ldc) > INT_MAX:
+        raise ShapeError(f"matmul: ({m}, {k}) @ ({k}, {n}) is beyond the sizes of BLAS (2^31 - 1)")
     if sgemm == NULL:
         import_blas()
     if c.kind == MGX_F32:

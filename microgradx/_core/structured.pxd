@@ -10,3 +10,4 @@ cdef Array linear(Array x, Array w, Array b)
 cdef Array softmax_axis(Array x, int axis, bint logarithm)
 cdef Array cross_entropy_mean(Array x, Array label, bint mean)
 cdef unsigned int axes_of(str op, object axis, int ndim) except? 0xFFFFFFFF
+cdef Array squeezed(Array x, unsigned int axes)

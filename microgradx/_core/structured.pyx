@@ -86,6 +86,15 @@ cdef Array lay_out(Array x, unsigned int axes, Layout *to):
     return x
 
 
+cdef Array laid_out(Array x, unsigned int axes, Layout *to):
+    """As lay_out, not recorded."""
+    cdef bint mode = set_grad_enabled(False)
+    try:
+        return lay_out(x, axes, to)
+    finally:
+        set_grad_enabled(mode)
+
+
 cdef Array reduced(Array x, unsigned int axes):
     """An array for the result, with the reduced axes kept as 1."""
     cdef Py_ssize_t shape[MGX_MAXDIM]
@@ -96,7 +105,7 @@ cdef Array reduced(Array x, unsigned int axes):
 
 
 cdef Array squeezed(Array x, unsigned int axes):
-    """Without the axes of length 1 that are named."""
+    """A fresh result without the axes of length 1 that are named."""
     cdef Py_ssize_t shape[MGX_MAXDIM]
     cdef int d, ndim = 0
     if axes == 0:
@@ -105,7 +114,7 @@ cdef Array squeezed(Array x, unsigned int axes):
         if not axes >> d & 1:
             shape[ndim] = x.dims[d]
             ndim += 1
-    return reshape(x, ndim, shape)
+    return settled(reshape(x, ndim, shape))
 
 
 # ----- sum and expand: transposes of each other -----------------------------------------------------------------
@@ -114,9 +123,7 @@ cdef Array sum_kept(Array x, unsigned int axes, double scale):
     """scale * the sum over ``axes``, which stay as 1."""
     cdef Array out = reduced(x, axes), source
     cdef Layout by
-    cdef bint mode = set_grad_enabled(False)
-    source = lay_out(x, axes, &by)
-    set_grad_enabled(mode)
+    source = laid_out(x, axes, &by)
     if out.size:
         if x.size:
             reduce_sum(source, by.outer, by.n, by.inner, by.strides, scale, out)
@@ -171,7 +178,7 @@ cdef Array sum_to(Array x, int ndim, const Py_ssize_t *shape):
             axes |= 1 << d
     if axes:
         out = sum_kept(x, axes, 1.0)
-    return reshape(out, ndim, shape) if skip else out
+    return settled(reshape(out, ndim, shape)) if skip and axes else reshape(out, ndim, shape) if skip else out
 
 
 cdef Array sum_to_shape(Array x, tuple shape_):
@@ -188,7 +195,6 @@ cdef Array amax(Array x, unsigned int axes, bint keepdims, double sign):
     """The maximum over ``axes`` (sign 1) or the minimum (sign -1); a nan wins."""
     cdef Array out, source
     cdef Layout by
-    cdef bint mode
     cdef Node node
     cdef str name = "amax" if sign > 0 else "amin"
     if x.kind > MGX_F64:
@@ -199,9 +205,7 @@ cdef Array amax(Array x, unsigned int axes, bint keepdims, double sign):
         if axes >> d & 1 and x.dims[d] == 0:
             raise ShapeError(f"{name}: of no elements, shape {shape_of(x)} along axis {d}")
     out = reduced(x, axes)
-    mode = set_grad_enabled(False)
-    source = lay_out(x, axes, &by)
-    set_grad_enabled(mode)
+    source = laid_out(x, axes, &by)
     if out.size:
         reduce_max(source, by.outer, by.n, by.inner, by.strides, sign, out)
     node = record_structured(out, b"amax", amax_vjp, axes, x)
@@ -365,7 +369,7 @@ cdef Array matmul(Array a, Array b):
         out = product(reshape(a, 2, shape), b, False, False)
         memcpy(shape, a.dims, sizeof(shape))
         shape[a.ndim - 1] = b.dims[1]
-        out = reshape(out, a.ndim, shape)
+        out = settled(reshape(out, a.ndim, shape))
     else:
         out = product(a, b, False, False)
     if row:
@@ -397,7 +401,7 @@ cdef Array linear(Array x, Array w, Array b):
         out = linear(reshape(x, 2, shape), w, b)
         memcpy(shape, x.dims, sizeof(shape))
         shape[x.ndim - 1] = w.dims[0]
-        return reshape(out, x.ndim, shape)
+        return settled(reshape(out, x.ndim, shape))
     m, n, k = x.dims[0], w.dims[0], w.dims[1]
     shape[0], shape[1] = m, n
     out = empty(x.kind, 2, shape)
@@ -480,7 +484,8 @@ cdef Array cross_entropy_mean(Array x, Array label, bint mean):
     if label.kind != MGX_I64 or x.kind > MGX_F64:
         raise DTypeError(f"cross_entropy: logits are floats and labels int64, not {dtype_of(x.kind)} and "
                          f"{dtype_of(label.kind)}")
-    x, label = contiguous(x), contiguous(label)
+    x = contiguous(x)
+    label = from_object(np.asarray(label), None, True)              # as it is now, whatever is written later
     scale = (1.0 / x.dims[0] if x.dims[0] else float("nan")) if mean else 1.0
     loss, p = empty(x.kind, 0, NULL), empty_like(x)
     bad = cross_entropy(x, label, scale, loss, p)

@@ -1,5 +1,6 @@
 """The public tensor: torch's objects with NumPy's names, over ``Array``."""
 cimport cython
+from libc.stdint cimport uint32_t
 from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT, Py_NE, PyObject
 
 from microgradx._core cimport views as v
@@ -10,7 +11,7 @@ from microgradx._core.graph cimport grad_enabled, set_grad_enabled
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport copy, fill
 from microgradx._core.structured cimport (amax, axes_of, cross_entropy_mean, cumsum, expand, linear, matmul,
-                                          softmax_axis, sum_axes)
+                                          softmax_axis, squeezed, sum_axes)
 
 from typing import NamedTuple
 
@@ -33,7 +34,8 @@ cdef object either(str op, object axis, object dim):
 
 
 cdef Array tensor(object data):
-    return <Array> data if isinstance(data, Array) else from_object(data, None, False)
+    """A tensor as it is; what NumPy makes an array of as a copy, for a graph may keep it."""
+    return <Array> data if isinstance(data, Array) else from_object(data, None, grad_enabled())
 
 
 cdef int read_shape(str op, object wanted, Py_ssize_t *shape) except -1:
@@ -57,7 +59,7 @@ class _Hook:
         self.hooks = hooks
 
     def remove(self):
-        self.hooks.pop(id(self), None)
+        self.hooks.pop(self, None)
 
 
 @cython.final
@@ -81,7 +83,7 @@ cdef class Tensor(Array):
 
     def __init__(self, data, requires_grad=False, dtype=None):
         cdef Array source
-        if self.storage != NULL:
+        if self.data != self.storage.data or self.storage.nbytes:
             raise GraphError("Tensor: already made")
         if isinstance(data, Array):
             source = <Array> data
@@ -126,7 +128,7 @@ cdef class Tensor(Array):
         if not on and self.node is not None and self.node.v.op != OP_LEAF:
             raise GraphError("Tensor: this tensor is the result of an operation; detach() gives one without a graph")
         if on:
-            leaf_of(self)
+            node_of(self)
         self.wants = on
 
     def requires_grad_(self, on=True):
@@ -152,7 +154,7 @@ cdef class Tensor(Array):
             if not same_shape(<Array> g, self) or (<Array> g).kind != self.kind:
                 raise ShapeError(f"grad: {dtype_of((<Array> g).kind)} of shape {shape_of(<Array> g)} for a tensor of "
                                  f"{dtype_of(self.kind)} and shape {shape_of(self)}")
-            leaf_of(self)
+            node_of(self)
         if self.node is not None:
             self.node.grad = g
 
@@ -168,13 +170,15 @@ cdef class Tensor(Array):
 
     @data.setter
     def data(self, value):
-        cdef Array other = tensor(value)
+        cdef Array other = <Array> value if isinstance(value, Array) else from_object(value, dtype_of(self.kind), True)
+        cdef uint32_t version = self.storage.version
         if self.node is not None and self.node.v.op != OP_LEAF:
             raise GraphError("data: only a leaf may be given other data")
         if not same_shape(other, self) or other.kind != self.kind:
             raise ShapeError(f"data: {dtype_of(other.kind)} of shape {shape_of(other)} for a tensor of "
                              f"{dtype_of(self.kind)} and shape {shape_of(self)}")
         take(self, detached(other))
+        self.storage.version = max(version, self.storage.version) + 1       # a graph that kept the old numbers sees it
 
     # ----- the graph -----------------------------------------------------------------------------------------
 
@@ -206,11 +210,11 @@ cdef class Tensor(Array):
         gradient's place. Returns a handle with ``remove()``."""
         if not self.wants:
             raise GraphError("register_hook: this tensor does not require a gradient")
-        cdef Node node = leaf_of(self)
+        cdef Node node = node_of(self)
         if node.hooks is None:
             node.hooks = {}
         handle = _Hook(node.hooks)
-        node.hooks[id(handle)] = hook
+        node.hooks[handle] = hook
         for o in (self, node):                      # from now on there may be cycles
             if not PyObject_GC_IsTracked(o):
                 PyObject_GC_Track(<void *> o)
@@ -414,7 +418,7 @@ cdef class Tensor(Array):
                           v.index(x, before + (slice(n // 2, n // 2 * 2),)), None)
                 if n % 2:
                     x = v.concat([x, rest], d)
-        return x if keepdims or keepdim else x.squeeze(named(axes, self.ndim))
+        return x if keepdims or keepdim else squeezed(x, axes)
 
     def amax(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """The largest element over ``axis``; a nan wins. The gradient is split evenly among ties."""
@@ -451,7 +455,7 @@ cdef class Tensor(Array):
         top = apply(MGX_where, apply(MGX_lt, apply(MGX_abs, top, None, None), float("inf"), None), top, 0.0)
         x = sum_axes(apply(opcode("exp"), apply(MGX_sub, x, top, None), None, None), axes, True, 1.0)
         x = apply(MGX_add, apply(opcode("log"), x, None, None), top, None)
-        return x if keepdims or keepdim else x.squeeze(named(axes, self.ndim))
+        return x if keepdims or keepdim else squeezed(x, axes)
 
     def softmax(self, axis=-1, *, dim=None):
         """exp(x) / sum(exp(x)) along ``axis``."""
@@ -488,7 +492,7 @@ cdef class Tensor(Array):
     # ----- shapes ----------------------------------------------------------------------------------------------
 
     def reshape(self, *shape):
-        """Another shape of the same size; one length may be -1. A view where the layout allows it."""
+        """Another shape of the same size; one length may be -1. A view of a contiguous tensor, else of a copy."""
         cdef Py_ssize_t lengths[MGX_MAXDIM]
         cdef int ndim = read_shape("reshape", shape, lengths), d, hole = -1
         cdef Py_ssize_t size = 1
@@ -497,6 +501,8 @@ cdef class Tensor(Array):
                 hole = d
             elif lengths[d] < 0:
                 raise ShapeError(f"reshape: a shape has no negative lengths, and -1 once: {shape}")
+            elif lengths[d] and size > self.size // lengths[d] + 1:
+                raise ShapeError(f"reshape: shape {shape_of(self)} does not fit {shape} ({self.size} elements)")
             else:
                 size *= lengths[d]
         if hole >= 0:
@@ -627,7 +633,8 @@ cdef class Tensor(Array):
         if isinstance(value, Array):
             source = <Array> value
         else:
-            source = from_object(value, None, False)
+            plain_number = self.kind <= MGX_F64 and not hasattr(value, "dtype")
+            source = from_object(value, dtype_of(self.kind) if plain_number else None, True)
         if source.kind == MGX_F64 and self.kind == MGX_F32 and isinstance(value, Array) and source.ndim:
             raise DTypeError("setitem: float64 values are not stored in a float32 tensor (astype converts)")
         while source.ndim > part.ndim and source.dims[0] == 1:
@@ -642,8 +649,7 @@ cdef int take(Array to, Array source) except -1:
     """Give ``to`` the storage and geometry of ``source``."""
     cdef int d
     source.storage.refs += 1
-    if to.storage != NULL:
-        drop_storage(to)
+    drop_storage(to)
     to.storage, to.data, to.kind, to.ndim = source.storage, source.data, source.kind, source.ndim
     to.size, to.contiguous = source.size, source.contiguous
     for d in range(source.ndim):
@@ -697,7 +703,7 @@ cdef object extremum(Array x, str op, object axis, bint kept, double sign):
     d = v.axis_of(op, axis, x.ndim)
     at = position(x, np.argmax if sign > 0 else np.argmin, op, d, True)
     values = v.gather(x, d, at)
-    return Extremum(values, at) if kept else Extremum(values.squeeze(d), at.squeeze(d))
+    return Extremum(values, at) if kept else Extremum(squeezed(values, 1 << <int> d), squeezed(at, 1 << <int> d))
 
 
 cdef Array position(Array x, object find, str op, object axis, bint kept):
@@ -772,7 +778,11 @@ def cross_entropy_(logits, labels, mean=True):
 
 
 def from_numpy(array):
-    """A tensor that shares the array's memory. A write through NumPy is not seen by the version counter."""
+    """A tensor that shares the array's memory: native, aligned float32, float64, int64 or bool; ``Tensor(array)``
+    copies any other. A write through NumPy is not seen by the version counter; of a read-only array the tensor is
+    read-only too."""
     if not isinstance(array, np.ndarray):
         raise DTypeError(f"from_numpy: a NumPy array, not {type(array).__name__}")
-    return from_object(array, array.dtype if array.dtype.kind == "f" else None, False)
+    if not array.dtype.isnative or not array.flags.aligned or dtype_of(dtype_code(array.dtype)) != array.dtype:
+        raise DTypeError(f"from_numpy: memory of dtype {array.dtype.str} cannot be shared as it lies; Tensor(array) copies")
+    return from_object(array, array.dtype, False)

@@ -23,9 +23,9 @@ from numpy import generic
 
 from microgradx.errors import DTypeError, GraphError, OptionError
 
-cdef enum: LEAF = -1, MADE = -2, DOT = -3, SUM = -4, MEAN = -5       # `v.op` beside the opcodes of the table
+cdef enum: BLANK = -6, LEAF = -1, MADE = -2, DOT = -3, SUM = -4, MEAN = -5       # `v.op` beside the opcodes of the table
 
-cdef dict SYMBOLS = {DOT: "dot", SUM: "sum", MEAN: "mean", LEAF: "", MADE: "",
+cdef dict SYMBOLS = {DOT: "dot", SUM: "sum", MEAN: "mean", LEAF: "", MADE: "", BLANK: "",
                      MGX_add: "+", MGX_sub: "-", MGX_mul: "*", MGX_div: "/", MGX_relu: "ReLU"}
 
 cdef dict OPERATIONS = {}       # what a node made by hand called its operation; most nodes have no entry
@@ -109,14 +109,12 @@ cdef class Value(Differentiable):
     """
 
     def __cinit__(self):
-        self.v.op = LEAF
+        self.v.op = BLANK
 
     def __init__(self, data, _children=(), _op="", label="", *, children=None, local_grads=None):
-        cdef PyObject *parent[64]
-        cdef double d[64]
-        cdef Py_ssize_t i
-        if self.v.count:
+        if self.v.op != BLANK:
             raise GraphError("Value: already made")
+        self.v.op = LEAF
         if isinstance(data, Value):
             data = (<Value> data).data
         self.data = number(data, -1)
@@ -251,9 +249,10 @@ cdef class Value(Differentiable):
     def label(self, text):
         if not isinstance(text, str):
             raise DTypeError(f"Value: label is a str, not {type(text).__name__}")
-        Py_XDECREF(self.name)
+        cdef PyObject *before = self.name
         Py_INCREF(text)
         self.name = <PyObject *> text
+        Py_XDECREF(before)
 
     @property
     def _backward(self):

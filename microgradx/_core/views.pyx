@@ -51,7 +51,7 @@ cdef object convert_vjp(Node node, Array g, int i):
 # ----- reshape: any shape of the same size --------------------------------------------------------------------
 
 cdef Array reshape(Array x, int ndim, const Py_ssize_t *shape):
-    """A view where the layout allows one, else of a copy."""
+    """A view of a contiguous array, else of a copy."""
     cdef Py_ssize_t strides[MGX_MAXDIM]
     cdef Py_ssize_t stride
     cdef int d
@@ -109,13 +109,20 @@ cdef Array swap_last(Array x):
 # ----- index: x[key]; a view for basic keys, a copy where an array is among them ------------------------------
 
 cdef object plain(object key):
-    """A key in NumPy's terms."""
-    if isinstance(key, Array):
-        return np.asarray(key)
+    """A key in NumPy's terms; arrays among it are copied, for a graph may keep them."""
     if isinstance(key, tuple):
-        return tuple([plain(k) for k in key])
-    if isinstance(key, list):
-        return np.asarray([plain(k) for k in key]) if key else np.zeros(0, np.int64)
+        return tuple([plain_part(k) for k in key])
+    return plain_part(key)
+
+
+cdef object plain_part(object key):
+    if isinstance(key, (Array, np.ndarray)):
+        return np.array(key)
+    if isinstance(key, (list, tuple)):
+        try:
+            return np.array(key) if key else np.zeros(0, np.int64)
+        except ValueError as error:
+            raise IndexError_(f"index: {error}") from None
     return key
 
 
@@ -129,7 +136,7 @@ cdef Array index(Array x, object key):
     base = np.asarray(x)
     try:
         result = base[key]
-    except IndexError as error:
+    except (IndexError, ValueError) as error:
         raise IndexError_(f"index: shape {shape_of(x)}: {error}") from None
     if result.ndim > MGX_MAXDIM:
         raise ShapeError(f"index: an array has at most {MGX_MAXDIM} axes, not {result.ndim}")
@@ -215,13 +222,45 @@ cdef object assign_vjp(Node node, Array g, int i):
     cdef Array part
     key, dtype = node.args
     if i == 0:
-        part = index(g, key)
-        return apply(MGX_sub, g, index_add(part, key, shape_of(g)), None)
+        return cut(g, key)
     part = index(g, key)
+    if repeats(key):                                                # of several values the last one stayed
+        part = apply(MGX_where, from_object(last_writes(key, shape_of(g)), None, False), part, 0.0)
     return part if part.kind == dtype else convert(part, dtype)
 
 
+cdef object last_writes(object key, tuple shape):
+    """Which of the values written at ``key`` were not overwritten by a later one."""
+    writer = np.full(shape, -1)
+    mine = np.arange(writer[key].size).reshape(writer[key].shape)
+    writer[key] = mine
+    return writer[key] == mine
+
+
+def _cut(out, x, key):
+    out[...] = x
+    out[key] = 0
+
+
+cdef Array cut(Array x, object key):
+    """A copy of x with zeros at key; its own transpose."""
+    cdef Array out = empty_like(x)
+    host(_cut, (out,), (x, key))
+    record_structured(out, b"cut", cut_vjp, key, x)
+    return out
+
+cdef object cut_vjp(Node node, Array g, int i):
+    return cut(g, node.args)
+
+
 # ----- concat: along `axis` -----------------------------------------------------------------------------------
+
+cdef int wider(int a, int b) noexcept:
+    """The dtype that holds both: bool, int64, float32, float64 in this order."""
+    if a > MGX_F64 and b > MGX_F64:
+        return min(a, b)
+    return max(a, b) if a <= MGX_F64 and b <= MGX_F64 else min(a, b)
+
 
 cdef Array concat(list xs, int axis):
     cdef Array first = <Array> xs[0], x, out
@@ -240,7 +279,7 @@ cdef Array concat(list xs, int axis):
         for d in range(first.ndim):
             if x.ndim != first.ndim or (d != axis and x.dims[d] != first.dims[d]):
                 raise ShapeError(f"concat: shapes {shape_of(first)} and {shape_of(x)} differ beside axis {axis}")
-        dtype = x.kind if x.kind <= MGX_F64 and (dtype > MGX_F64 or x.kind > dtype) else dtype
+        dtype = wider(dtype, x.kind)
         shape[axis] += x.dims[axis]
         wants = wants or x.wants
     out = empty(dtype, first.ndim, shape)
@@ -258,7 +297,7 @@ cdef Array concat(list xs, int axis):
             raise MemoryError(f"concat: no memory for {count} operands")
         for k in range(count):
             x = <Array> xs[k]
-            parent[k] = leaf_pointer(x)
+            parent[k] = node_pointer(x)
         try:
             set_parents(&node.v, <uint32_t> count, parent)
         finally:
@@ -318,10 +357,15 @@ cdef tuple along(object at, int axis):
     return tuple(grid)
 
 
+cdef Array frozen(Array at, Array x):
+    """An index as it is now, where a graph will keep it."""
+    return from_object(np.asarray(at), None, True) if x.wants and grad_enabled() else at
+
+
 cdef Array gather(Array x, int axis, Array at):
     check_along("gather", x, axis, at)
     cdef Array out = from_object(np.asarray(x)[along(np.asarray(at), axis)], dtype_of(x.kind), False)
-    record_structured(out, b"gather", gather_vjp, (axis, at, shape_of(x)), x)
+    record_structured(out, b"gather", gather_vjp, (axis, frozen(at, x), shape_of(x)), x)
     return out
 
 cdef object gather_vjp(Node node, Array g, int i):
@@ -351,8 +395,10 @@ cdef Array scatter_add(Array x, int axis, Array at, Array source):
             raise ShapeError(f"scatter_add: index of shape {shape_of(at)} exceeds the source's {shape_of(source)}")
     if not same_shape(source, at):
         source = index(source, tuple([slice(0, at.dims[d]) for d in range(at.ndim)]))
+    if source.kind != x.kind:
+        source = convert(source, x.kind)
     host(_scatter, (out,), (x, along(np.asarray(at), axis), source))
-    record_structured(out, b"scatter_add", scatter_add_vjp, (axis, at), x, source)
+    record_structured(out, b"scatter_add", scatter_add_vjp, (axis, frozen(at, source)), x, source)
     return out
 
 cdef object scatter_add_vjp(Node node, Array g, int i):
