@@ -85,7 +85,7 @@ void mgx_run(mgx_launch *l)
             return;
     collapse(l);
 
-    enum { DIRECT, CONSTANT, STAGED };
+    enum { DIRECT, PERIODIC, STAGED };  /* read as it lies; the same in every block; gathered for each block */
     const int last = l->ndim - 1, count = l->nin + l->nout;
     const ptrdiff_t n = l->shape[last], size = SIZE[l->dtype];
     ptrdiff_t rows = 1;
@@ -93,14 +93,17 @@ void mgx_run(mgx_launch *l)
         rows *= l->shape[d];
 
     /* how each operand is met; one block is `high` rows of `wide` elements */
-    int how[MGX_MAXARGS], staged = 0;
+    int how[MGX_MAXARGS], whole[MGX_MAXARGS], staged = 0;
     for (int k = 0; k < count; k++) {
         const mgx_operand *o = &l->operand[k];
-        int in_place = o->dtype == l->dtype && o->strides[last] == size && (last == 0 || n >= WIDE);
-        int constant = k < l->nin;
-        for (int d = 0; d <= last; d++)
-            constant = constant && o->strides[d] == 0;
-        how[k] = !o->data || in_place ? DIRECT : constant ? CONSTANT : STAGED;
+        int rows_lie = o->dtype == l->dtype && o->strides[last] == size;
+        int periodic = k < l->nin && (n <= TILE || o->strides[last] == 0);
+        whole[k] = rows_lie;
+        for (int d = 0; d < last; d++) {
+            whole[k] = whole[k] && o->strides[d] == o->strides[d + 1] * l->shape[d + 1];
+            periodic = periodic && o->strides[d] == 0;
+        }
+        how[k] = !o->data || whole[k] || (rows_lie && n >= WIDE) ? DIRECT : periodic ? PERIODIC : STAGED;
         staged |= how[k] != DIRECT;
     }
     const ptrdiff_t wide = staged && n > TILE ? TILE : n;
@@ -108,11 +111,12 @@ void mgx_run(mgx_launch *l)
 
     _Alignas(64) char tile[MGX_MAXARGS][TILE * sizeof(double)];
     char *p[MGX_MAXARGS];
-    for (int k = 0; k < count; k++)
-        if (how[k] == CONSTANT) {
-            ptrdiff_t fill = high * wide < rows * n ? high * wide : rows * n;
-            convert(fill, l->dtype, tile[k], size, l->operand[k].dtype, l->operand[k].data, 0);
-        }
+    for (int k = 0; k < count; k++) {
+        const mgx_operand *o = &l->operand[k];
+        if (how[k] == PERIODIC)
+            for (ptrdiff_t b = 0; b < high && b < rows; b++)
+                convert(wide, l->dtype, tile[k] + b * wide * size, size, o->dtype, o->data, o->strides[last]);
+    }
 
     ptrdiff_t index[MGX_MAXDIM] = {0}, back[MGX_MAXDIM];
     for (ptrdiff_t r = 0; r < rows; r += high) {
@@ -122,7 +126,8 @@ void mgx_run(mgx_launch *l)
             const ptrdiff_t m = n - s < wide ? n - s : wide;
             for (int k = 0; k < count; k++) {
                 const mgx_operand *o = &l->operand[k];
-                p[k] = !o->data ? p[0] : how[k] == DIRECT ? row(l, o, index) + s * size : tile[k];
+                p[k] = !o->data ? p[0] : how[k] != DIRECT ? tile[k]
+                     : (whole[k] ? o->data + r * n * size : row(l, o, index)) + s * size;
                 if (how[k] != STAGED || k >= l->nin)
                     continue;
                 memcpy(index, back, sizeof index);

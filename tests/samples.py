@@ -58,13 +58,14 @@ def everywhere(name, n, dtype=np.float64, seed=0):
     rng = np.random.default_rng([seed, *name.encode()])
     info = np.finfo(dtype)
     lo, hi = DOMAIN.get(name, (-np.inf, np.inf))
-    part = n // 4
+    part, largest, smallest = n // 4, float(info.max), float(info.smallest_subnormal)
     sign = rng.choice([-1, 1], (2, part))
     with np.errstate(under="ignore"):
-        x = np.concatenate([sign[0] * 10 ** rng.uniform(np.log10(float(info.smallest_subnormal)), np.log10(float(info.max)), part),
+        x = np.concatenate([sign[0] * 10 ** rng.uniform(np.log10(smallest), np.log10(largest), part),
                             sign[1] * 10 ** rng.uniform(-3, 3, part),
-                            rng.uniform(-40, 40, part) if np.isinf(hi) else sign[0] * (1 - 10 ** rng.uniform(-16, -1, part)),
-                            rng.uniform(-1.05, 1.05, part) * np.log(float(info.max))]).astype(dtype)
+                            rng.uniform(-40, 40, part) if np.isinf(hi) else
+                            sign[0] * (1 - 10 ** rng.uniform(-16, -1, part)),
+                            rng.uniform(-1.05, 1.05, part) * np.log(largest)]).astype(dtype)
     return x[(x > lo) & (x < hi) & np.isfinite(x)]
 
 
@@ -109,12 +110,12 @@ def recorded_gradients(name, xs):
     return [np.zeros_like(x) if t.grad is None else t.grad.detach().numpy() for t, x in zip(ts, xs)]
 
 
-# ----- truth ---------------------------------------------------------------------------------------------------
+# ----- truth -------------------------------------------------------------------------------------------------
 
 def split(truths):
     """mpmath numbers as (hi, lo) of tests/data: the truth is hi + lo * spacing(hi)."""
     hi = np.array([float(t) for t in truths])
-    lo = [0.0 if not np.isfinite(h) else float((t - mpf(h)) / mpf(float(np.spacing(abs(h))))) for t, h in zip(truths, hi)]
+    lo = [float((t - mpf(h)) / mpf(float(np.spacing(abs(h))))) if np.isfinite(h) else 0.0 for t, h in zip(truths, hi)]
     return hi, np.array(lo)
 
 
@@ -204,7 +205,8 @@ TRUTH = {
     "clone": lambda x: x, "neg": lambda x: -x, "abs": abs, "sign": mp.sign, "square": lambda x: x * x, "sqrt": mp.sqrt,
     "rsqrt": lambda x: 1 / mp.sqrt(x), "reciprocal": lambda x: 1 / x, "floor": mp.floor, "ceil": mp.ceil,
     "round": mp.nint, "trunc": lambda x: mp.sign(x) * mp.floor(abs(x)),
-    "exp": mp.exp, "exp2": lambda x: mpf(2) ** x, "expm1": mp.expm1, "log": mp.log, "log2": lambda x: mp.log(x) / mp.ln(2),
+    "exp": mp.exp, "exp2": lambda x: mpf(2) ** x, "expm1": mp.expm1, "log": mp.log,
+    "log2": lambda x: mp.log(x) / mp.ln(2),
     "log10": lambda x: mp.log(x) / mp.ln(10), "log1p": mp.log1p,
     "sin": mp.sin, "cos": mp.cos, "tan": mp.tan, "asin": mp.asin, "acos": mp.acos, "atan": mp.atan,
     "sinh": mp.sinh, "cosh": mp.cosh, "tanh": _tanh,
@@ -215,14 +217,16 @@ TRUTH = {
     "elu": lambda x, a: x if x > 0 else a * mp.expm1(x), "selu": lambda x: _S * x if x > 0 else _S * _A * mp.expm1(x),
     "celu": lambda x, a: x if x > 0 else a * mp.expm1(x / a),
     "gelu": lambda x: x * _normcdf(x), "gelu_tanh": lambda x: x * _sigmoid(_gelu_tanh_u(x)[0]),
-    "silu": lambda x: x * _sigmoid(x), "mish": lambda x: x * _tanh(_softplus(x)), "softsign": lambda x: x / (1 + abs(x)),
+    "silu": lambda x: x * _sigmoid(x), "mish": lambda x: x * _tanh(_softplus(x)),
+    "softsign": lambda x: x / (1 + abs(x)),
     "hardtanh": _clip, "hardsigmoid": lambda x: _clip(x / 6 + mpf(1) / 2, mpf(0), mpf(1)),
     "hardswish": lambda x: x * _clip(x / 6 + mpf(1) / 2, mpf(0), mpf(1)),
     "hardshrink": lambda x, l: x if abs(x) > l else mpf(0),
     "softshrink": lambda x, l: x - mp.sign(x) * l if abs(x) > l else mpf(0), "tanhshrink": lambda x: x - _tanh(x),
     "threshold": lambda x, t, v: x if x > t else v,
     "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "div": lambda a, b: a / b,
-    "pow": lambda a, b: a**b, "maximum": max, "minimum": min, "fmod": _fmod, "remainder": lambda a, b: a - b * mp.floor(a / b),
+    "pow": lambda a, b: a**b, "maximum": max, "minimum": min, "fmod": _fmod,
+    "remainder": lambda a, b: a - b * mp.floor(a / b),
     "atan2": mp.atan2, "hypot": mp.hypot,
     "logaddexp": lambda a, b: max(a, b) + mp.log1p(mp.exp(-abs(a - b))), "xlogy": lambda a, b: a * mp.log(b),
     "lerp": lambda a, b, c: a + c * (b - a), "where": lambda c, a, b: a if c != 0 else b, "clip": _clip,

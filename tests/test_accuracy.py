@@ -5,13 +5,14 @@ samples.BASELINE lists. A bound of -1 means: in ulp of the largest term, see LAR
 """
 import json
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from mpmath import mpf
 from recorded import DATA
-from samples import (BASELINE, DTYPES, FMA, ROWS, SECOND, SLACK, SMOOTH, TRIG_MAX, UNARY, away_from_kinks, call, everywhere,
-                     gradients, operands, recorded_gradients, split, true_derivative, truth, ulps)
+from samples import (BASELINE, DTYPES, FMA, ROWS, SECOND, SLACK, SMOOTH, TRIG_MAX, UNARY, away_from_kinks, call,
+                     everywhere, gradients, operands, recorded_gradients, split, true_derivative, truth, ulps)
 
 import microgradx as mgx
 
@@ -31,11 +32,12 @@ def within(got, true, limit, *xs):
     off = ulps(got, *true)
     worst = int(np.argmax(off)) if off.size else 0
     assert not off.size or off[worst] <= limit, (
-        f"{off[worst]:.4g} ulp, {limit} allowed, at {[float(x[worst]) for x in xs]}: {got[worst]!r}, not {true[0][worst]!r}; "
+        f"{off[worst]:.4g} ulp, {limit} allowed, at {[float(x[worst]) for x in xs]}: "
+        f"{got[worst]!r}, not {true[0][worst]!r}; "
         f"{np.sum(off > limit)} of {off.size} points")
 
 
-# ----- the recorded points: 24 functions, all of the number line --------------------------------------------------
+# ----- the recorded points: 24 functions, all of the number line ---------------------------------------------
 
 def recorded(name, dtype):
     """x, (f_hi, f_lo), (d_hi, d_lo), where both are finite and the C library is not called."""
@@ -78,7 +80,7 @@ def test_huge_arguments_are_the_c_library_s(name):
     np.testing.assert_array_max_ulp(dx, np.array([d(v) for v in x]), 2)
 
 
-# ----- every row on samples of its range -----------------------------------------------------------------------------
+# ----- every row on samples of its range ---------------------------------------------------------------------
 
 def tanh_form(t):
     """exp(-u) (2 u' + t u'^2), u = sqrt(8/pi) (t + 0.044715 t^3), and exp(-u) is as sensitive as u is large."""
@@ -139,7 +141,7 @@ def test_samples_of_the_range(name, dtype):
         compare(name, "dulp", by_text[k], true, xs, k + 1)
 
 
-# ----- every size of argument, for what the recorded points leave out ------------------------------------------------
+# ----- every size of argument, for what the recorded points leave out ----------------------------------------
 
 BELOW = {"gauss": lambda t: 2 * t, "normpdf": lambda t: t, "dsilu": lambda t: 2 + t, "dgelu": lambda t: 2 + t * t,
          "dgelu_tanh": lambda t: 10 + t**5, "dmish": lambda t: 4 + 4 * t}
@@ -159,7 +161,8 @@ def test_arguments_of_every_size(name, dtype):
         true = true_derivative(name, [x], 0)
     if name in BELOW:       # a factor that was rounded below the normal range, times one that is large there
         smallest = float(np.finfo(dtype).smallest_subnormal)
-        dx = np.where(np.abs(dx - true[0]) <= BELOW[name](np.minimum(np.abs(x.astype(float)), 1e3)) * smallest, true[0], dx).astype(dtype)
+        grains = BELOW[name](np.minimum(np.abs(x.astype(float)), 1e3))
+        dx = np.where(np.abs(dx - true[0]) <= grains * smallest, true[0], dx).astype(dtype)
     compare(name, "dulp", dx, true, [x], 1)
 
 
@@ -174,11 +177,24 @@ def test_pairs_of_every_size(name, dtype):
     compare(name, "ulp", call(name, mgx.Tensor(a), mgx.Tensor(b)).numpy(), truth(name, [a, b]), [a, b])
 
 
-# ----- the ends of the number line -----------------------------------------------------------------------------------
+@pytest.mark.short
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["fmod", "remainder"])
+def test_quotients_just_below_a_whole_number(name, dtype):
+    """a/b rounds up to the whole number that the exact quotient does not reach."""
+    rng = np.random.default_rng(1)
+    b = rng.uniform(0.1, 4, 500).astype(dtype)
+    a = np.nextafter(b * rng.integers(1, 50, 500).astype(dtype), dtype(0))
+    exact = [-(Fraction(p) // Fraction(q)) for p, q in zip(a.tolist(), b.tolist())]
+    np.testing.assert_array_equal(gradients(name, [a, b])[1][1], np.array(exact, float))
+
+
+# ----- the ends of the number line ---------------------------------------------------------------------------
 
 INF, NAN, PI, LN2 = np.inf, np.nan, np.pi, np.log(2)
 ENDS = {        # values at -inf, -0, +0, inf
-    "neg": (INF, 0.0, -0.0, -INF), "abs": (INF, 0.0, 0.0, INF), "sign": (-1, -0.0, 0.0, 1), "square": (INF, 0.0, 0.0, INF),
+    "neg": (INF, 0.0, -0.0, -INF), "abs": (INF, 0.0, 0.0, INF), "sign": (-1, -0.0, 0.0, 1),
+    "square": (INF, 0.0, 0.0, INF),
     "sqrt": (NAN, -0.0, 0.0, INF), "rsqrt": (NAN, -INF, INF, 0.0), "reciprocal": (-0.0, -INF, INF, 0.0),
     "floor": (-INF, -0.0, 0.0, INF), "ceil": (-INF, -0.0, 0.0, INF), "round": (-INF, -0.0, 0.0, INF),
     "trunc": (-INF, -0.0, 0.0, INF), "clone": (-INF, -0.0, 0.0, INF),
@@ -283,7 +299,8 @@ def test_results_below_the_normal_range(name, dtype):
     within(y, truth(name, [x]), bound(name, "ulp", dtype), x)
 
 
-LARGE = {"exp": (88.8, 709.9), "exp2": (128, 1024), "expm1": (88.8, 709.9), "sinh": (89.5, 710.5), "cosh": (-89.5, -710.5),
+LARGE = {"exp": (88.8, 709.9), "exp2": (128, 1024), "expm1": (88.8, 709.9), "sinh": (89.5, 710.5),
+         "cosh": (-89.5, -710.5),
          "square": (1.846e19, 1.342e154)}
 
 

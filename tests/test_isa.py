@@ -40,7 +40,8 @@ def slopes_of_views(name, xs, key):
         views.append(leaves[-1][1][key])
     y = call(name, *views)
     y.backward(mgx.Tensor(np.ones(y.shape, y.dtype)))
-    return y.detach().numpy(), [np.zeros_like(x) if t.grad is None else t.grad.numpy()[1][key] for t, x in zip(leaves, xs)]
+    slopes = [np.zeros_like(x) if t.grad is None else t.grad.numpy()[1][key] for t, x in zip(leaves, xs)]
+    return y.detach().numpy(), slopes
 
 
 @short
@@ -105,7 +106,7 @@ def test_derivative_loop_equals_the_derivative_s_text(name, dtype):
         np.testing.assert_allclose(text, loop, rtol=4 * np.finfo(dtype).eps, atol=0)
 
 
-# ----- other instruction sets, in processes of their own ----------------------------------------------------------------
+# ----- other instruction sets, in processes of their own -----------------------------------------------------
 
 RECORD = """
 import sys

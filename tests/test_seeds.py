@@ -16,7 +16,7 @@ def slope(z, dtype=np.float64):
     return x.grad.numpy()
 
 
-# ----- the sigmoid ---------------------------------------------------------------------------------------------------
+# ----- the sigmoid -------------------------------------------------------------------------------------------
 
 def test_largest_slope_is_a_quarter_at_zero():
     z = np.linspace(-8, 8, 1601)
@@ -45,7 +45,7 @@ def test_the_textbook_formula_dies_where_the_derivative_lives():
     assert slope(745.0)[0] == slope(-745.0)[0] == 5e-324
 
 
-# ----- compounding -----------------------------------------------------------------------------------------------------
+# ----- compounding -------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("k, peak, width", [(1, 0.25, 3.52549), (2, 0.0625, 2.42338), (5, 9.765625e-4, 1.50658),
                                             (10, 9.5367431640625e-7, 1.05920)])
@@ -109,7 +109,7 @@ def test_large_weights_make_gradients_grow():
     assert b1.grad == 0.25 * 25**3 == 3906.25
 
 
-# ----- a chain: one input, two hidden layers of one neuron, one output -------------------------------------------------
+# ----- a chain: one input, two hidden layers of one neuron, one output ---------------------------------------
 
 def test_chain_net():
     ws = [mgx.Value(1.0) for _ in range(3)]
@@ -123,7 +123,7 @@ def test_chain_net():
     assert [f"{w.grad:.7g}" for w in ws] == ["0.006388805", "0.02375538", "0.09999461"]
 
 
-# ----- quadratic cost against cross-entropy ----------------------------------------------------------------------------
+# ----- quadratic cost against cross-entropy ------------------------------------------------------------------
 
 def error(cost, z, y):
     """dC/dz of one sigmoid output."""

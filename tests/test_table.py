@@ -87,7 +87,8 @@ def libm_words():
     """Words that call the C library per element, found in the sources."""
     header = (CSRC / "words.h").read_text() + (CSRC / "elementwise.inl").read_text()
     calls = {name for name, body in re.findall(r"#define (\w+)\([^)]*\) (.*)", header) if "LIBM(" in body}
-    calls |= {name for name, body in re.findall(r"REAL V\((\w+)\)\([^)]*\)\s*\{(.*?)\}", header, re.S) if "LIBM(" in body}
+    functions = re.findall(r"REAL V\((\w+)\)\([^)]*\)\s*\{(.*?)\}", header, re.S)
+    calls |= {name for name, body in functions if "LIBM(" in body}
     return calls - {"abs", "sqrt", "floor", "ceil", "round", "trunc"} | {"LIBM"}    # one instruction
 
 

@@ -1,5 +1,6 @@
 """Arrays: counted bytes, the geometry over them, and the node an array has in a graph.
 
+The file is long because storage, geometry and node are one object's three sides, and few operations touch only one.
 ``Array`` is the body of ``Tensor``; it knows no operation. NumPy is asked for what it does best: reading what
 users hand in, and the stride arithmetic of indexing.
 """
@@ -427,9 +428,14 @@ cdef bint same_shape(Array a, Array b) noexcept:
 # ----- writes ------------------------------------------------------------------------------------------------
 
 cdef int check_writable(Array a, str op) except -1:
-    """Refuse to write to memory that its owner declared read-only."""
+    """Refuse to write to read-only memory, or to one element under several names."""
+    cdef int d
     if a.storage.readonly:
         raise GraphError(f"{op}: this tensor shares the memory of a read-only array; write to a clone() instead")
+    for d in range(a.ndim):
+        if a.steps[d] == 0 and a.dims[d] > 1:
+            raise GraphError(f"{op}: axis {d} of this view is broadcast, its elements share memory; write to a clone() "
+                             "instead")
     return 0
 
 
@@ -518,5 +524,6 @@ cdef Array from_object(object data, object dtype, bint copy):
     for d in range(array.ndim):
         shape[d] = array.shape[d]
     a = empty(DTYPES.index(wanted), array.ndim, shape)
-    window(a)[...] = array
+    with np.errstate(all="ignore"):
+        window(a)[...] = array
     return a

@@ -100,8 +100,9 @@ def backward(Array root, object gradient, bint retain_graph, bint create_graph):
     cdef Node node
     cdef PyObject **parent
     cdef PyObject *held
-    cdef Py_ssize_t i, slot, to, edges = 0
+    cdef Py_ssize_t i, to, edges = 0
     cdef uint32_t *edge = NULL
+    cdef Py_ssize_t *start = NULL
     cdef uint32_t k
     cdef bint before
     cdef Py_ssize_t offset
@@ -129,7 +130,8 @@ def backward(Array root, object gradient, bint retain_graph, bint create_graph):
             edges += (<Node> order.item[i]).v.count
         grads = <PyObject **> calloc(order.count, sizeof(PyObject *))
         edge = <uint32_t *> malloc((edges + 1) * sizeof(uint32_t))
-        if grads == NULL or edge == NULL:
+        start = <Py_ssize_t *> malloc(order.count * sizeof(Py_ssize_t))
+        if grads == NULL or edge == NULL or start == NULL:
             free(grads)
             grads = NULL                                # nothing is held yet
             raise MemoryError(f"backward: no memory for a graph of {order.count} nodes")
@@ -137,21 +139,19 @@ def backward(Array root, object gradient, bint retain_graph, bint create_graph):
         for i in range(order.count - 1, -1, -1):
             node = <Node> order.item[i]
             Py_INCREF(node)
+            start[i] = edges
             parent = parents(&node.v)
             for k in range(node.v.count):
                 edge[edges] = (<Node> parent[k]).v.slot if parent[k] != NULL else 0
                 edges += 1
-        edges = 0
         Py_INCREF(g)
         grads[order.count - 1] = <PyObject *> g
         for i in range(order.count - 1, -1, -1):
             if i & 0xFFFF == 0xFFFF:
                 PyErr_CheckSignals()
-            node = <Node> order.item[i]
-            slot = edges
-            edges += node.v.count
             if grads[i] == NULL:
                 continue
+            node = <Node> order.item[i]
             g = <Array> grads[i]
             Py_DECREF(g)
             grads[i] = NULL
@@ -173,7 +173,7 @@ def backward(Array root, object gradient, bint retain_graph, bint create_graph):
                 dx = local(node, g, k)
                 if dx is None:
                     continue
-                to = edge[slot + k]
+                to = edge[start[i] + k]
                 if grads[to] != NULL:
                     held = grads[to]
                     grads[to] = NULL
@@ -193,6 +193,7 @@ def backward(Array root, object gradient, bint retain_graph, bint create_graph):
                 release(order.item[i])
             free(grads)
         free(edge)
+        free(start)
         free(order.item)
 
 

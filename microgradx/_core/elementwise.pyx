@@ -26,7 +26,7 @@ cdef str name_of(int op):
     return rows[op].name.decode()
 
 
-cdef int broadcast(int op, Array a, int *ndim, Py_ssize_t *shape) except -1:
+cdef int broadcast(int op, Array a, int *ndim, Py_ssize_t *shape, str suffix="") except -1:
     """Widen ``shape`` to hold ``a`` as well."""
     cdef int d, skip, grow = a.ndim - ndim[0]
     if grow > 0:
@@ -40,7 +40,7 @@ cdef int broadcast(int op, Array a, int *ndim, Py_ssize_t *shape) except -1:
         if a.dims[d] == shape[d + skip] or a.dims[d] == 1:
             continue
         if shape[d + skip] != 1:
-            raise ShapeError(f"{name_of(op)}: shapes {tuple([shape[i] for i in range(ndim[0])])} and {shape_of(a)} "
+            raise ShapeError(f"{name_of(op)}{suffix}: shapes {tuple([shape[i] for i in range(ndim[0])])} and {shape_of(a)} "
                              f"do not broadcast ({shape[d + skip]} != {a.dims[d]} at axis {d - a.ndim})")
         shape[d + skip] = a.dims[d]
     return 0
@@ -129,8 +129,9 @@ cdef Array integer(int op, list operands):
     """An operation on integers and masks: NumPy's rules, as a host launch."""
     cdef object result
     try:
-        result = INTEGER[name_of(op)](*[np.asarray(o) if isinstance(o, Array) else o for o in operands])
-    except (TypeError, ValueError) as error:
+        with np.errstate(all="ignore"):
+            result = INTEGER[name_of(op)](*[np.asarray(o) if isinstance(o, Array) else o for o in operands])
+    except (TypeError, ValueError, OverflowError) as error:
         raise DTypeError(f"{name_of(op)}: {error}") from None
     return from_object(result, None, True)
 
@@ -181,7 +182,7 @@ cdef int apply_into(int op, Array out, object b) except -1:
     for d in range(ndim):
         shape[d] = out.dims[d]
     if x is not None:
-        broadcast(op, x, &ndim, shape)
+        broadcast(op, x, &ndim, shape, "_")
         if ndim != out.ndim or any([shape[d] != out.dims[d] for d in range(ndim)]):
             raise ShapeError(f"{name}: shape {shape_of(x)} does not broadcast to {shape_of(out)}")
         if x.kind < MGX_I64 and x.kind > out.kind and x.ndim:

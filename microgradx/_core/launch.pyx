@@ -222,8 +222,9 @@ cdef int gemm(bint ta, bint tb, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, double
 
 cdef int host(object function, tuple outs, tuple ins) except -1:
     """function(*outs, *ins) over NumPy arrays: outs writable, ins read-only; what is no array is passed as it is."""
-    function(*[window(<Array> o) for o in outs],
-             *[np.asarray(i) if isinstance(i, Array) else i for i in ins])
+    with np.errstate(all="ignore"):                             # nan and inf flow without a word, as in kernels
+        function(*[window(<Array> o) for o in outs],
+                 *[np.asarray(i) if isinstance(i, Array) else i for i in ins])
     for o in outs:
         touch(<Array> o)
     return 0

@@ -1,5 +1,7 @@
 """Structured operations that compute: sums, maxima, matrix products, softmax, cross-entropy.
 
+The file is long because each operation stands whole in one place: shapes, forward, vjp.
+
 Each is one block: shapes, forward, vjp. A vjp is written in operations, with recording off unless the caller
 of backward wants a graph: so it costs nothing extra, and every order of derivative follows.
 """
@@ -153,11 +155,14 @@ cdef Array expand(Array x, int ndim, const Py_ssize_t *shape):
     cdef Py_ssize_t strides[MGX_MAXDIM]
     cdef int d, skip = ndim - x.ndim
     cdef Array out
+    if skip < 0:
+        raise ShapeError(f"expand: shape {shape_of(x)} does not broadcast to "
+                         f"{tuple([shape[i] for i in range(ndim)])} ({x.ndim} axes > {ndim})")
     for d in range(ndim):
         strides[d] = 0
         if d >= skip and x.dims[d - skip] == shape[d]:
             strides[d] = x.steps[d - skip]
-        elif d >= skip and x.dims[d - skip] != 1 or skip < 0:
+        elif d >= skip and x.dims[d - skip] != 1:
             raise ShapeError(f"expand: shape {shape_of(x)} does not broadcast to "
                              f"{tuple([shape[i] for i in range(ndim)])} ({x.dims[d - skip]} != {shape[d]})")
     out = view_of(x, x.data, ndim, shape, strides)

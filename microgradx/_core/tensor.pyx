@@ -1,4 +1,7 @@
-"""The public tensor: torch's objects with NumPy's names, over ``Array``."""
+"""The public tensor: torch's objects with NumPy's names, over ``Array``.
+
+The file is long because it is the reference of the class: a cdef class stands in one piece.
+"""
 cimport cython
 from libc.stdint cimport uint32_t
 from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT, Py_NE, PyObject
@@ -186,7 +189,8 @@ cdef class Tensor(Array):
         """Add the gradient of this tensor to the ``grad`` of every leaf that it was made from.
 
         ``gradient`` is the gradient of this tensor, in its shape; 1 for a single number. The graph is freed
-        unless ``retain_graph``; ``create_graph`` records the pass itself, so that gradients have gradients.
+        unless ``retain_graph``; ``create_graph`` records the pass itself, so that gradients have gradients. Such a
+        ``grad`` and its graph refer to each other: set ``grad = None`` on the leaves to free both.
 
         Raises ``GraphError`` without a graph or for a freed one, ``ShapeError`` for a wrong ``gradient``.
 
@@ -310,12 +314,12 @@ cdef class Tensor(Array):
 
     def __len__(self):
         if self.ndim == 0:
-            raise ShapeError("len: of a tensor without axes")
+            raise DTypeError("len: of a tensor without axes")
         return self.dims[0]
 
     def __iter__(self):
         if self.ndim == 0:
-            raise ShapeError("iter: over a tensor without axes")
+            raise DTypeError("iter: over a tensor without axes")
         return (v.index(self, k) for k in range(self.dims[0]))
 
     def __repr__(self):
@@ -381,7 +385,9 @@ cdef class Tensor(Array):
 
     def std(self, axis=None, ddof=0, keepdims=False, *, dim=None, keepdim=False):
         """The square root of ``var``. Its gradient is 0 where nothing deviates."""
-        return root(self.var(either("std", axis, dim), ddof, keepdims or keepdim))
+        axis = either("std", axis, dim)
+        axes_of("std", axis, self.ndim)
+        return root(self.var(axis, ddof, keepdims or keepdim))
 
     def norm(self, ord=2, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """The vector norm (sum |x|^ord)^(1/ord) over ``axis``; ``ord`` may be inf, -inf or 0 (how many are not 0).
@@ -389,6 +395,7 @@ cdef class Tensor(Array):
         cdef bint kept = keepdims or keepdim
         ord = float(ord)
         axis = either("norm", axis, dim)
+        axes_of("norm", axis, self.ndim)
         if ord == 2:
             return root(apply(MGX_square, self, None, None).sum(axis, kept))
         if ord == 0:
