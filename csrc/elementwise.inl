@@ -25,12 +25,13 @@ static inline REAL V(logaddexp)(REAL a, REAL b)
     return a == b ? a + K(0.6931471805599453) : sum;
 }
 
-/* log(x / (1 - x)) through the smaller of x and 1 - x: keeps its digits near the root at 1/2 */
+/* log(x / (1 - x)) through the smaller of x and 1 - x; near the root at 1/2 in the form that keeps its digits */
 static inline REAL V(logit)(REAL x)
 {
     REAL t = x < K(0.5) ? x : K(1) - x;
-    REAL l = V(log1p)((K(1) - K(2) * t) / t);
-    return x < K(0.5) ? -l : l;
+    REAL near = -V(log1p)((K(1) - K(2) * t) / t), far = V(log)(t) - V(log1p)(-t);
+    REAL l = t < K(0.25) ? far : near;
+    return x < K(0.5) ? l : -l;
 }
 
 /* An operation in place passes one array as input and output. `restrict` holds all the same: element i is read

@@ -1,4 +1,7 @@
-"""Modules, losses, initialisation and optimizers, against closed forms and plain NumPy."""
+"""Modules, losses, initialisation and optimizers, against closed forms and plain NumPy.
+
+The file is long because it goes through every module, cost, initialisation and optimizer.
+"""
 import copy
 import inspect
 import math

@@ -362,7 +362,7 @@ cdef class Differentiable:
         return self.apply(MGX_hardsigmoid, self, None, None)
 
     def hardswish(self):
-        """y = x*hardsigmoid(x). Gradient: 0 below -3, x/3 + 1/2 up to 3, both ends included, 1 above."""
+        """y = x*hardsigmoid(x). Gradient: 0 up to -3, 1 from 3 on, x/3 + 1/2 between."""
         return self.apply(MGX_hardswish, self, None, None)
 
     def hardshrink(self, lambd=0.5):

@@ -142,7 +142,7 @@ cdef Array index(Array x, object key):
         raise ShapeError(f"index: an array has at most {MGX_MAXDIM} axes, not {result.ndim}")
     if not isinstance(result, np.ndarray):                          # every axis indexed by an integer
         result = base[(key if isinstance(key, tuple) else (key,)) + (...,)]
-    if result.base is not None and np.may_share_memory(result, base):
+    if result.base is not None and (result.size == 0 or np.may_share_memory(result, base)):
         address = result.__array_interface__["data"][0]
         for d in range(result.ndim):
             shape[d], strides[d] = result.shape[d], result.strides[d]
