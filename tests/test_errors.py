@@ -54,7 +54,7 @@ SHAPES = [                                              # (call, words): a Shape
     (lambda: ones(0).argmax(), "argmax: of no elements"), (lambda: ones(0, 2).max(0), "max: of no elements"),
     (lambda: CE(ones(2, 3), Tensor([0])), r"cross_entropy: logits \(2, 3\) and labels \(1,\)"),
     (lambda: CE(ones(3), Tensor([0])), "cross_entropy: "), (lambda: ones(2).item(), r"item: .*\(2,\)"),
-    (lambda: bool(ones(2)), r"bool: .*\(2,\)"), (lambda: bool(ones(0)), "bool: "), (lambda: iter(ones()), "iter: "),
+    (lambda: bool(ones(2)), r"bool: .*\(2,\)"), (lambda: bool(ones(0)), "bool: "),
     (lambda: leaf(2).backward(), r"backward: .*\(2,\).*gradient="),
     (lambda: (leaf(2) * 1).backward(ones(3)), r"backward: gradient of shape \(3,\) .*\(2,\)"),
     (lambda: setattr(leaf(2), "grad", ones(3)), r"grad: .*\(3,\).*\(2,\)"),
@@ -79,6 +79,7 @@ SHAPES += [(lambda: ones(2, 3).sum((0, -2)), "sum: axis -2 is named twice"),
            (lambda: ones().softmax(), "softmax: axis -1")]
 
 DTYPES = [                                              # a DTypeError that is a TypeError
+    (lambda: iter(ones()), "iter: "), (lambda: len(ones()), "len: "),
     (lambda: ones(2) @ ones(2, dtype="f4"), "matmul: dtypes float64 and float32 do not mix"),
     (lambda: Tensor([1]) @ Tensor([1]), "matmul: dtypes int64"),
     (lambda: F.linear(ones(2, 3), ones(4, 3, dtype="f4")), "linear: dtypes float64, float32"),
