@@ -11,7 +11,8 @@ CORE = Path("microgradx/_core")
 DIRECTIVES = dict(language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False,
                   embedsignature=True)
 # Contraction is off so that a * b + c means the same everywhere; FMA() says where it is fused. -ffast-math never.
-KERNEL_FLAGS = [] if os.name == "nt" else ["-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
+KERNEL_FLAGS = ["-g0", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
+CORE_FLAGS = ["-g0"]
 
 
 class BuildExt(build_ext):
@@ -30,7 +31,7 @@ def extension(name):
     return Extension(f"microgradx._core.{name}",
                      [str(CORE / f"{name}.pyx")] + ([str(c) for c in sorted(Path("csrc").glob("*.c"))] if kernels else []),
                      include_dirs=["csrc"], depends=[str(p) for p in Path("csrc").glob("*" if kernels else "kernels.h")],
-                     extra_compile_args=KERNEL_FLAGS if kernels else [])
+                     extra_compile_args=[] if os.name == "nt" else KERNEL_FLAGS if kernels else CORE_FLAGS)
 
 
 # the kernels take longest, so they come first

@@ -20,6 +20,7 @@
 #include "reduce.inl"
 #include "softmax.inl"
 #include "optim.inl"
+#include "gemm.inl"
 #undef REAL
 #undef SUFFIX
 #undef TRIG_MAX
@@ -31,6 +32,7 @@
 #include "reduce.inl"
 #include "softmax.inl"
 #include "optim.inl"
+#include "gemm.inl"
 
 /* the scalar rules: the same expressions, in double */
 #define RULE(name) static void name##_rule(const double *v, int needs, double *result, double *d)
@@ -113,4 +115,5 @@ const mgx_kernels PASTE(mgx_kernels, ISA) = {
     .cross_entropy_vjp = BOTH(cross_entropy_vjp),
     .sgd = BOTH(sgd),
     .adam = BOTH(adam),
+    .gemm = BOTH(gemm),
 };

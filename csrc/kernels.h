@@ -67,6 +67,10 @@ typedef struct {
     void (*sgd[2])(ptrdiff_t n, double lr, double momentum, double decay, const char *g, char *v, char *w);
     void (*adam[2])(ptrdiff_t n, double lr, double beta1, double beta2, double eps, double decay,
                     double correct1, double correct2, const char *g, char *m, char *v, char *w);
+    /* c (m, n), rows ldc apart, = alpha a (m, k) b (k, n) + beta c; strides in elements; beta 0 does not read c.
+       1 if it did that, 0 if the sizes are rather for BLAS or beta is neither 0 nor 1: then c is as it was */
+    int (*gemm[2])(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, double alpha, const char *a, ptrdiff_t a_row, ptrdiff_t a_col,
+                   const char *b, ptrdiff_t b_row, ptrdiff_t b_col, double beta, char *c, ptrdiff_t ldc);
 } mgx_kernels;
 
 /* the best set for this processor, or the one that the environment variable MICROGRADX_ISA names;

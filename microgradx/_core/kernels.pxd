@@ -48,6 +48,10 @@ cdef extern from "kernels.h" nogil:
                        const char *g, char *v, char *w) noexcept
         void (*adam[2])(Py_ssize_t n, double lr, double beta1, double beta2, double eps, double decay,
                         double correct1, double correct2, const char *g, char *m, char *v, char *w) noexcept
+        int (*gemm[2])(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, double alpha,
+                       const char *a, Py_ssize_t a_row, Py_ssize_t a_col,
+                       const char *b, Py_ssize_t b_row, Py_ssize_t b_col,
+                       double beta, char *c, Py_ssize_t ldc) noexcept
     const mgx_kernels *mgx_dispatch()
 
     ctypedef struct mgx_operand:

@@ -185,7 +185,7 @@ cdef Dgemm dgemm = NULL
 
 
 cdef int import_blas() except -1:
-    """SciPy's BLAS, imported at the first product: the import costs more than a small program runs."""
+    """SciPy's BLAS, imported at the first product that needs it: the import costs more than a small program runs."""
     global sgemm, dgemm
     from scipy.linalg import cython_blas
     cdef object s = cython_blas.__pyx_capi__["sgemm"], d = cython_blas.__pyx_capi__["dgemm"]
@@ -199,12 +199,16 @@ cdef int gemm(bint ta, bint tb, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, double
               double beta, Array c, char *c_data, Py_ssize_t ldc) except -1:
     """c (m, n) = alpha * op(a) op(b) + beta * c, row-major; op transposes where the flag says so.
 
+    csrc/gemm.inl does it, or says that the sizes are for BLAS.
     BLAS is column-major and so sees every matrix transposed: it is asked for c^T = op(b)^T op(a)^T.
     """
     cdef int M = <int> n, N = <int> m, K = <int> k, LDA = <int> ldb, LDB = <int> lda, LDC = <int> ldc
     cdef char *TA = b"T" if tb else b"N"
     cdef char *TB = b"T" if ta else b"N"
     cdef float alpha32 = <float> alpha, beta32 = <float> beta
+    if kernels.gemm[c.kind](m, n, k, alpha, a_data, 1 if ta else lda, lda if ta else 1,
+                            b_data, 1 if tb else ldb, ldb if tb else 1, beta, c_data, ldc):
+        return touch(c)
     if max(m, n, k, lda, ldb, ldc) > INT_MAX:
         raise ShapeError(f"matmul: ({m}, {k}) @ ({k}, {n}) is beyond the sizes of BLAS (2^31 - 1)")
     if sgemm == NULL:

@@ -1,0 +1,194 @@
+/* c (m, n) = alpha a (m, k) b (k, n) + beta c, for one dtype and ISA: the sizes where BLAS is weak - small, ragged,
+   one column. a and b have any strides, in elements; c has rows ldc apart.
+
+   A tile of c stays in vector registers while it walks down k, one row of b and one column of a at a time
+   (Goto and van de Geijn, 2008, without their packing of a: here it rests in the first cache). Rows of b are read
+   where they lie; columns are first turned into a panel, by squares of 16 bytes. Ragged n: the last vector of a
+   panel overlaps its neighbour, and a tile reads a row of c before it writes it, so nothing is added twice; an n
+   below one vector is computed on the side, with zeros. What it takes is decided by sizes and strides alone, so
+   that runs repeat to the last bit. */
+#ifndef WIDEST                                  /* once for both dtypes */
+#if defined(__AVX512F__)
+#define BYTES 64
+#define LANES_OF(f) CAT(CAT(f(0), f(1), 0, 1, 2, 3, 4, 5, 6, 7), CAT(f(2), f(3), 0, 1, 2, 3, 4, 5, 6, 7), \
+                        0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
+#define RIFFLE(x, y, a, b, c, d) CAT(x, y, a, b, c, d, a + 4, b + 4, c + 4, d + 4, \
+                                     a + 8, b + 8, c + 8, d + 8, a + 12, b + 12, c + 12, d + 12)
+#elif defined(__AVX2__)
+#define BYTES 32
+#define LANES_OF(f) CAT(f(0), f(1), 0, 1, 2, 3, 4, 5, 6, 7)
+#define RIFFLE(x, y, a, b, c, d) CAT(x, y, a, b, c, d, a + 4, b + 4, c + 4, d + 4)
+#else
+#define BYTES 16
+#define LANES_OF(f) f(0)
+#define RIFFLE(x, y, a, b, c, d) CAT(x, y, a, b, c, d)
+#endif
+#define CAT(...) __builtin_shufflevector(__VA_ARGS__)
+#define NEXT (BYTES / 4)                        /* the second operand of a shuffle starts here */
+#define W ((int)(BYTES / sizeof(REAL)))
+#define SQUARE ((int)(16 / sizeof(REAL)))
+#define VEC V(gemm_vec)
+#define WORDS V(gemm_words)
+#define SIXTEEN V(gemm_sixteen)
+#define INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 8")
+#define WIDEST 4                                /* vectors in a row of a panel */
+#define DEPTH 128                               /* rows of a panel: 16 kB of 32-byte vectors */
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define SHUFFLES
+#endif
+#endif
+#endif
+
+#ifdef SHUFFLES
+#pragma GCC push_options
+#pragma GCC optimize("fp-contract=fast")        /* the sums below may fuse where the processor can */
+typedef REAL VEC __attribute__((vector_size(BYTES), aligned(sizeof(REAL)), may_alias));
+typedef int WORDS __attribute__((vector_size(BYTES), aligned(sizeof(REAL)), may_alias));
+typedef int SIXTEEN __attribute__((vector_size(16), aligned(sizeof(REAL)), may_alias));
+
+/* Whether this is as fast as OpenBLAS, measured on Zen 3: not where most lanes idle, where packing or writing c is
+   all the work, or where a and b outgrow the caches. */
+static int V(gemm_takes)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, ptrdiff_t ai)
+{
+    double size = (double)m * n;
+    if (size > (k <= 8 ? 3e4 : 1.3e5) || size * k > (sizeof(REAL) == 4 ? 7e6 : 2e6))
+        return 0;
+    if (n >= W)
+        return k > 4 || n <= 96;
+    if (k < 4)
+        return m <= 64;
+    return n > W / 2 || (ai == 1 && m >= 16) ? m <= 128 || k >= 16 : m <= 128 && k <= 64;
+}
+
+/* c (mr, nv vectors) = alpha a (mr, k) b (k, nv vectors) [+ c]; a[i, r] at a[i * ai + r * ak], rows of b bk apart;
+   vector v of a row starts at v * W, the last one at b_last and c_last */
+INLINE void V(gemm_tile)(const int mr, const int nv, ptrdiff_t k, const REAL *a, ptrdiff_t ai, ptrdiff_t ak,
+                         const REAL *b, ptrdiff_t bk, ptrdiff_t b_last, REAL alpha, int add,
+                         REAL *c, ptrdiff_t ldc, ptrdiff_t c_last)
+{
+    VEC sum[8][WIDEST] = {0};
+    for (ptrdiff_t r = 0; r < k; r++, a += ak, b += bk)
+        if (nv > mr)                                /* the shorter side is kept, the longer passes by: 16 registers */
+            UNROLL for (int v = 0; v < nv; v++)
+                UNROLL for (int i = 0; i < mr; i++)
+                    sum[i][v] += a[i * ai] * *(const VEC *)(b + (v < nv - 1 ? v * W : b_last));
+        else
+            UNROLL for (int i = 0; i < mr; i++)
+                UNROLL for (int v = 0; v < nv; v++)
+                    sum[i][v] += a[i * ai] * *(const VEC *)(b + (v < nv - 1 ? v * W : b_last));
+    UNROLL for (int i = 0; i < mr; i++, c += ldc) {
+        UNROLL for (int v = 0; v < nv; v++) {
+            sum[i][v] *= alpha;
+            if (add)
+                sum[i][v] += *(VEC *)(c + (v < nv - 1 ? v * W : c_last));
+        }
+        UNROLL for (int v = 0; v < nv; v++)
+            *(VEC *)(c + (v < nv - 1 ? v * W : c_last)) = sum[i][v];
+    }
+}
+
+/* the register budget: 12 sums, whatever the width of the panel */
+static const int V(gemm_rows)[WIDEST + 1] = {0, 8, 6, 4, 3};
+
+__attribute__((noinline))
+static void V(gemm_any_tile)(int mr, int nv, ptrdiff_t k, const REAL *a, ptrdiff_t ai, ptrdiff_t ak, const REAL *b,
+                             ptrdiff_t bk, ptrdiff_t b_last, REAL alpha, int add, REAL *c, ptrdiff_t ldc, ptrdiff_t c_last)
+{
+#define CASE(MR, NV) \
+    case 8 * NV + MR - 1: V(gemm_tile)(MR, NV, k, a, ai, ak, b, bk, b_last, alpha, add, c, ldc, c_last); break;
+    switch (8 * nv + mr - 1) {
+        CASE(1, 1) CASE(2, 1) CASE(3, 1) CASE(4, 1) CASE(5, 1) CASE(6, 1) CASE(7, 1) CASE(8, 1)
+        CASE(1, 2) CASE(2, 2) CASE(3, 2) CASE(4, 2) CASE(5, 2) CASE(6, 2)
+        CASE(1, 3) CASE(2, 3) CASE(3, 3) CASE(4, 3)
+        CASE(1, 4) CASE(2, 4) CASE(3, 4)
+    }
+#undef CASE
+}
+
+/* to[r * step + j] = from[j * ld + r]; r < k, k >= SQUARE, j < W; the last squares overlap their neighbours */
+INLINE void V(gemm_turn)(ptrdiff_t k, const REAL *from, ptrdiff_t ld, REAL *to, ptrdiff_t step)
+{
+    for (ptrdiff_t r0 = 0; r0 < k; r0 += SQUARE) {
+        ptrdiff_t r = r0 < k - SQUARE ? r0 : k - SQUARE;
+        WORDS row[SQUARE], next[SQUARE];
+        UNROLL for (int i = 0; i < SQUARE; i++) {
+#define LANE(lane) (*(const SIXTEEN *)(from + (lane * SQUARE + i) * ld + r))
+            row[i] = LANES_OF(LANE);
+        }
+        UNROLL for (int half = SQUARE; half > 1; half /= 2) {       /* one riffle of the rows per bit of their number */
+            UNROLL for (int i = 0; i < SQUARE / 2; i++) {
+                WORDS x = row[i], y = row[i + SQUARE / 2];
+                next[2 * i] = SQUARE == 4 ? RIFFLE(x, y, 0, NEXT, 1, NEXT + 1) : RIFFLE(x, y, 0, 1, NEXT, NEXT + 1);
+                next[2 * i + 1] = SQUARE == 4 ? RIFFLE(x, y, 2, NEXT + 2, 3, NEXT + 3) : RIFFLE(x, y, 2, 3, NEXT + 2, NEXT + 3);
+            }
+            UNROLL for (int i = 0; i < SQUARE; i++)
+                row[i] = next[i];
+        }
+        UNROLL for (int i = 0; i < SQUARE; i++)
+            *(WORDS *)(to + (r + i) * step) = row[i];
+    }
+}
+
+/* panel (k, nv vectors) = b (k, n), zeros beyond n; vector v from column v * W on, the last from b_last on */
+static void V(gemm_pack)(ptrdiff_t k, int nv, ptrdiff_t n, ptrdiff_t b_last, const REAL *b, ptrdiff_t bk, ptrdiff_t bj,
+                         REAL *panel)
+{
+    for (int v = 0; v < nv; v++, panel += W) {
+        const REAL *from = b + (v < nv - 1 ? v * W : b_last) * bj;
+        if (bk == 1 && k >= SQUARE && n >= W)
+            V(gemm_turn)(k, from, bj, panel, nv * W);
+        else
+            for (ptrdiff_t r = 0; r < k; r++) {
+                int whole = bj == 1 && n >= W;
+                *(VEC *)(panel + r * nv * W) = whole ? *(const VEC *)(from + r * bk) : (VEC){0};
+                for (ptrdiff_t j = 0; !whole && j < W && j < n; j++)
+                    panel[r * nv * W + j] = from[r * bk + j * bj];
+            }
+    }
+}
+
+static int V(gemm)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, double alpha, const char *a_, ptrdiff_t ai, ptrdiff_t ak,
+                   const char *b_, ptrdiff_t bk, ptrdiff_t bj, double beta, char *c_, ptrdiff_t ldc)
+{
+    const REAL *a = (const REAL *)a_, *b = (const REAL *)b_;
+    REAL *c = (REAL *)c_, panel[DEPTH * WIDEST * W] __attribute__((aligned(64))), side[8 * W];
+    if (n == 1 && ldc == 1 && m > 1)                /* one column: as one row, c^T = b^T a^T */
+        return V(gemm)(1, m, k, alpha, b_, bj, bk, a_, ak, ai, beta, c_, m);
+    if ((beta != 0 && beta != 1) || !V(gemm_takes)(m, n, k, ai))
+        return 0;
+    for (ptrdiff_t j = 0, width; j < n; j += width) {
+        ptrdiff_t left = n - j;
+        width = left <= WIDEST * W ? left : left < (WIDEST + 1) * W ? (WIDEST - 1) * W : WIDEST * W;    /* W stay or none */
+        int nv = (width + W - 1) / W;
+        ptrdiff_t last = n < W ? 0 : width - W, tiles = (m + V(gemm_rows)[nv] - 1) / V(gemm_rows)[nv];
+        for (ptrdiff_t r = 0; r == 0 || r < k; r += DEPTH) {
+            ptrdiff_t depth = k - r < DEPTH ? k - r : DEPTH, lead = bk, b_last = last;
+            const REAL *rows = b + r * bk + j * bj;
+            if (bj != 1 || n < W || (tiles >= 8 && depth > DEPTH / 2)) {
+                V(gemm_pack)(depth, nv, n, last, rows, bk, bj, panel);
+                rows = panel, lead = nv * W, b_last = (nv - 1) * W;
+            }
+            for (ptrdiff_t t = 0, i = 0, mr; t < tiles; t++, i += mr) {
+                mr = m / tiles + (t < m % tiles);   /* rows shared out evenly: no thin last tile */
+                int add = beta != 0 || r, narrow = n < W;
+                REAL *to = c + i * ldc + j;
+                V(gemm_any_tile)(mr, nv, depth, a + i * ai + r * ak, ai, ak, rows, lead, b_last, alpha, add && !narrow,
+                                 narrow ? side : to, narrow ? W : ldc, last);
+                for (ptrdiff_t y = 0; narrow && y < n; y++)
+                    for (ptrdiff_t x = 0; x < mr; x++)
+                        to[x * ldc + y] = side[x * W + y] + (add ? to[x * ldc + y] : 0);
+            }
+        }
+    }
+    return 1;
+}
+#pragma GCC pop_options
+#else
+static int V(gemm)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, double alpha, const char *a, ptrdiff_t ai, ptrdiff_t ak,
+                   const char *b, ptrdiff_t bk, ptrdiff_t bj, double beta, char *c, ptrdiff_t ldc)
+{
+    return 0;
+}
+#endif
