@@ -75,13 +75,11 @@ def disagreement(results):
 
 def sample(function, inner, clock):
     """Seconds per call over `inner` calls."""
+    gc.collect()                                # what the contender before left behind is not this one's to sweep
     start = clock()
     for _ in range(inner):
         function()
-    seconds = (clock() - start) / inner
-    if gc.get_count()[0] > 50_000:              # closures of a peer may be cycles: sweep outside the clock
-        gc.collect()
-    return seconds
+    return (clock() - start) / inner
 
 
 def inner_calls(function, seconds, clock):

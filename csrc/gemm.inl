@@ -94,7 +94,8 @@ static const int V(gemm_rows)[WIDEST + 1] = {0, 8, 6, 4, 3};
 
 __attribute__((noinline))
 static void V(gemm_any_tile)(int mr, int nv, ptrdiff_t k, const REAL *a, ptrdiff_t ai, ptrdiff_t ak, const REAL *b,
-                             ptrdiff_t bk, ptrdiff_t b_last, REAL alpha, int add, REAL *c, ptrdiff_t ldc, ptrdiff_t c_last)
+                             ptrdiff_t bk, ptrdiff_t b_last, REAL alpha, int add, REAL *c, ptrdiff_t ldc,
+                             ptrdiff_t c_last)
 {
 #define CASE(MR, NV) \
     case 8 * NV + MR - 1: V(gemm_tile)(MR, NV, k, a, ai, ak, b, bk, b_last, alpha, add, c, ldc, c_last); break;
@@ -121,7 +122,8 @@ INLINE void V(gemm_turn)(ptrdiff_t k, const REAL *from, ptrdiff_t ld, REAL *to, 
             UNROLL for (int i = 0; i < SQUARE / 2; i++) {
                 WORDS x = row[i], y = row[i + SQUARE / 2];
                 next[2 * i] = SQUARE == 4 ? RIFFLE(x, y, 0, NEXT, 1, NEXT + 1) : RIFFLE(x, y, 0, 1, NEXT, NEXT + 1);
-                next[2 * i + 1] = SQUARE == 4 ? RIFFLE(x, y, 2, NEXT + 2, 3, NEXT + 3) : RIFFLE(x, y, 2, 3, NEXT + 2, NEXT + 3);
+                next[2 * i + 1] = SQUARE == 4 ? RIFFLE(x, y, 2, NEXT + 2, 3, NEXT + 3)
+                                              : RIFFLE(x, y, 2, 3, NEXT + 2, NEXT + 3);
             }
             UNROLL for (int i = 0; i < SQUARE; i++)
                 row[i] = next[i];
@@ -160,7 +162,7 @@ static int V(gemm)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, double alpha, const ch
         return 0;
     for (ptrdiff_t j = 0, width; j < n; j += width) {
         ptrdiff_t left = n - j;
-        width = left <= WIDEST * W ? left : left < (WIDEST + 1) * W ? (WIDEST - 1) * W : WIDEST * W;    /* W stay or none */
+        width = left <= WIDEST * W ? left : left < (WIDEST + 1) * W ? (WIDEST - 1) * W : WIDEST * W;  /* W stay */
         int nv = (width + W - 1) / W;
         ptrdiff_t last = n < W ? 0 : width - W, tiles = (m + V(gemm_rows)[nv] - 1) / V(gemm_rows)[nv];
         for (ptrdiff_t r = 0; r == 0 || r < k; r += DEPTH) {

@@ -11,7 +11,7 @@ from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_ND, PyBUF_WRITABL
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy, memset
 
-from microgradx._core.graph cimport (PyObject_GC_Del, PyObject_Init, PyType_GenericAlloc, Spares, Type, Vertex,
+from microgradx._core.graph cimport (PyObject_GC_Del, Spares, Type, Vertex,
                                      drop_parents, grad_enabled, keep_spare, release, set_parents, take_spare)
 from microgradx._core.kernels cimport *
 
@@ -245,15 +245,8 @@ cdef type array_type = None
 ctypedef object (*New)(type, object, void *)
 cdef New array_new = NULL
 cdef Spares spares
+cdef size_t head_size          # shape and strides behind it are written anyway
 cdef enum: MOST_SPARES = 1 << 12
-
-
-cdef PyObject *allocate_array(Type *t, Py_ssize_t n) noexcept:
-    cdef void *block = take_spare(&spares)
-    if block == NULL:
-        return PyType_GenericAlloc(t, n)
-    memset(block, 0, t.tp_basicsize)
-    return PyObject_Init(<PyObject *> block, t)         # untracked, as it was when it was freed
 
 
 cdef void free_array(void *block) noexcept:
@@ -263,9 +256,12 @@ cdef void free_array(void *block) noexcept:
 
 cdef int set_array_type(type tensor) except -1:
     """Results are Tensors: the class above tells its name once."""
-    global array_type, array_new
+    global array_type, array_new, head_size
     array_type, array_new = tensor, <New> (<PyTypeObject *> tensor).tp_new
-    (<Type *> tensor).tp_alloc = allocate_array
+    cdef Array a = blank()
+    head_size = <char *> &a.dims - <char *> <PyObject *> a
+    memcpy(spares.pristine, <void *> a, head_size)
+    (<PyObject *> spares.pristine).ob_refcnt = 1
     (<Type *> tensor).tp_free = free_array
     return 0
 
@@ -274,7 +270,14 @@ cdef tuple EMPTY = ()
 
 
 cdef inline Array blank():
-    cdef Array a = <Array> array_new(array_type, EMPTY, NULL)
+    cdef PyObject *block = take_spare(&spares, head_size)
+    cdef Array a
+    if block != NULL:
+        Py_INCREF(None)                                 # `node` of the copy
+        a = <Array> block
+        Py_DECREF(a)                                    # the variable holds the one reference
+        return a
+    a = <Array> array_new(array_type, EMPTY, NULL)
     PyObject_GC_UnTrack(<void *> a)                     # until it has hooks, no cycle can form
     return a
 

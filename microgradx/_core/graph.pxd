@@ -1,6 +1,7 @@
 # What every graph shares: links to parents, one order, one way to let go, and whether operations are recorded.
 from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, uint32_t
+from libc.string cimport memcpy
 
 # The links of a node. Up to two parents stand here; more in an array that parent[0] points to. A parent may be
 # NULL: an operand that is a number or wants no gradient.
@@ -23,27 +24,28 @@ cdef int set_parents(Vertex *v, uint32_t count, PyObject **parent) except -1
 cdef void drop_parents(Vertex *v) noexcept
 cdef void release(PyObject *o) noexcept
 
-# A type's own store of freed objects: Cython's serves no subclass, and nodes come and go by the million.
+# Nodes come and go by the million, so a type keeps its freed objects; a fresh one is a copy of a pristine one.
+# (Cython's own free list serves no subclass.)
 cdef extern from "Python.h":
     ctypedef struct Type "PyTypeObject":
-        PyObject *(*tp_alloc)(Type *, Py_ssize_t) noexcept
+        void (*tp_dealloc)(PyObject *) noexcept
         void (*tp_free)(void *) noexcept
         Py_ssize_t tp_basicsize
-    PyObject *PyObject_Init(PyObject *, Type *)
-    PyObject *PyType_GenericAlloc(Type *, Py_ssize_t)
     void PyObject_Free(void *)
     void PyObject_GC_Del(void *)
 
 cdef struct Spares:
     void *first                 # each block begins with the address of the next
     Py_ssize_t count
+    char pristine[512]          # an object as it is just after it was made, with one reference
 
-cdef inline void *take_spare(Spares *spares) noexcept:
+cdef inline PyObject *take_spare(Spares *spares, size_t size) noexcept:
     cdef void *block = spares.first
     if block != NULL:
         spares.first = (<void **> block)[0]
         spares.count -= 1
-    return block
+        memcpy(block, spares.pristine, size)
+    return <PyObject *> block
 
 cdef inline bint keep_spare(Spares *spares, void *block, Py_ssize_t most) noexcept:
     if spares.count >= most:

@@ -19,7 +19,7 @@ cdef double INF = float("inf")
 
 cdef object combine(int op, object a, object b):
     """A binary operator with a number, a Value or a Tensor on either side."""
-    if isinstance(a, Differentiable):
+    if type(a) is type(b) or isinstance(a, Differentiable):
         return (<Differentiable> a).apply(op, a, b, None)
     return (<Differentiable> b).apply(op, a, b, None)
 

@@ -8,13 +8,13 @@ cimport cython
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check, PyFloat_AsDouble
 from cpython.long cimport PyLong_Check, PyLong_AsDouble
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_INCREF, Py_XDECREF
+from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdlib cimport free, malloc
-from libc.string cimport memset
+from libc.string cimport memcpy
 from libc.stdint cimport int32_t, uint32_t
 
-from microgradx._core.graph cimport (Order, PyObject_Free, PyObject_Init, PyType_GenericAlloc, Spares, Type, Vertex, drop_parents, grad_enabled, keep_spare, parents, set_parents,
+from microgradx._core.graph cimport (Order, PyObject_Free, Spares, Type, Vertex, drop_parents, grad_enabled, keep_spare, parents, set_parents,
                                      take_spare, topological)
 from microgradx._core.kernels cimport *
 from microgradx._core.ops cimport Differentiable
@@ -51,23 +51,32 @@ cdef inline double *slopes(Value self) noexcept:
 
 cdef Spares spares
 cdef enum: MOST_SPARES = 1 << 17
+cdef size_t basicsize
 
 
-cdef PyObject *allocate(Type *t, Py_ssize_t n) noexcept:
-    cdef void *block = take_spare(&spares)
-    if block == NULL:
-        return PyType_GenericAlloc(t, n)
-    memset(block, 0, t.tp_basicsize)
-    return PyObject_Init(<PyObject *> block, t)
-
-
-cdef void deallocate(void *block) noexcept:
-    if not keep_spare(&spares, block, MOST_SPARES):
-        PyObject_Free(block)
+cdef void deallocate(PyObject *o) noexcept:
+    """The type's tp_dealloc."""
+    cdef Vertex *v = &(<Value> o).v
+    cdef PyObject *name = (<Value> o).name
+    if v.count > 2:
+        free(<void *> v.parent[1])
+    if v.op == MADE:
+        OPERATIONS.pop(<size_t> o, None)
+    drop_parents(v)
+    if name != NULL:
+        Py_XDECREF(name)
+    if not keep_spare(&spares, o, MOST_SPARES):
+        PyObject_Free(o)
 
 
 cdef inline Value fresh(double data, int op):
-    cdef Value self = Value.__new__(Value)
+    cdef PyObject *block = take_spare(&spares, basicsize)
+    cdef Value self
+    if block == NULL:
+        self = Value.__new__(Value)
+    else:
+        self = <Value> block
+        Py_DECREF(self)                                 # the variable holds the one reference
     self.data = data
     self.v.op = op
     return self
@@ -127,14 +136,6 @@ cdef class Value(Differentiable):
             self.v.op = MADE
         if label:
             self.label = label
-
-    def __dealloc__(self):
-        if self.v.count > 2:
-            free(<void *> self.v.parent[1])
-        drop_parents(&self.v)
-        Py_XDECREF(self.name)
-        if self.v.op == MADE:
-            OPERATIONS.pop(<size_t> <PyObject *> self, None)
 
     cdef object apply(self, int op, object a, object b, object c):
         cdef double x[3]
@@ -280,8 +281,11 @@ cdef class Value(Differentiable):
         return _restored, (self.data, self.grad, self.label)
 
 
-(<Type *> Value).tp_alloc = allocate
-(<Type *> Value).tp_free = deallocate
+(<Type *> Value).tp_dealloc = deallocate
+basicsize = (<Type *> Value).tp_basicsize
+cdef Value pristine = Value.__new__(Value)
+memcpy(spares.pristine, <void *> pristine, basicsize)
+(<PyObject *> spares.pristine).ob_refcnt = 1
 
 
 def _restored(data, grad, label):
