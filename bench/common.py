@@ -102,7 +102,8 @@ def time_row(functions, row, budget):
     """Seconds per call: label -> one number per round; every round runs each contender once."""
     (gc.enable if row.collector else gc.disable)()
     try:
-        inner = {label: inner_calls(f, budget.sample, budget.clock) for label, f in functions.items()}
+        least = 4 if row.collector else 1        # a collector needs some garbage to be at work
+        inner = {label: max(least, inner_calls(f, budget.sample, budget.clock)) for label, f in functions.items()}
         once = {label: inner[label] * sample(f, inner[label], budget.clock) for label, f in functions.items()}
         rounds = int(budget.contender * row.share * len(functions) / sum(once.values()))
         rounds = min(max(rounds, budget.least), budget.most)

@@ -122,7 +122,7 @@ def backward(Array root, object gradient, bint retain_graph, bint create_graph):
             g = convert(g, root.kind)
     node = root.node
     offset = <char *> &node.v - <char *> <PyObject *> node
-    topological(<PyObject *> node, offset, &order)
+    topological(<PyObject *> node, offset, &order, NULL)
     before = set_grad_enabled(create_graph)
     try:
         # a hook may start another walk over the same nodes, so the slots are read now

@@ -19,7 +19,7 @@ cdef struct Order:              # parents before children
     PyObject **item
     Py_ssize_t count
 
-cdef int topological(PyObject *root, Py_ssize_t offset, Order *order) except -1
+cdef int topological(PyObject *root, Py_ssize_t offset, Order *order, void (*visit)(PyObject *) noexcept) except -1
 cdef int set_parents(Vertex *v, uint32_t count, PyObject **parent) except -1
 cdef void drop_parents(Vertex *v) noexcept
 cdef void release(PyObject *o) noexcept

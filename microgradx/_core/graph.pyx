@@ -13,7 +13,7 @@ cdef extern from *:
     #if defined(_MSC_VER)
     static __declspec(thread) int mgx_recording = 1;
     #else
-    static __thread int mgx_recording = 1;
+    static __thread int mgx_recording __attribute__((tls_model("initial-exec"))) = 1;
     #endif
     """
     int mgx_recording
@@ -42,16 +42,21 @@ cdef inline Vertex *vertex(PyObject *node, Py_ssize_t offset) noexcept nogil:
     return <Vertex *> (<char *> node + offset)
 
 
-cdef int topological(PyObject *root, Py_ssize_t offset, Order *order) except -1:
+cdef int topological(PyObject *root, Py_ssize_t offset, Order *order, void (*visit)(PyObject *) noexcept) except -1:
     """All nodes that ``root`` was made from, parents first, ``root`` last.
 
-    Each visited node's ``slot`` is its place. ``order.item`` is the caller's to free.
+    Each visited node's ``slot`` is its place. ``visit``, if any, is called once for each that has
+    parents, while it is at hand.
+    ``order.item`` is the caller's to free.
     """
     global walks
     cdef Py_ssize_t depth = 0, deep = 0, room = 0
     cdef Frame *stack = NULL
     cdef Vertex *v
     cdef PyObject *parent
+    cdef PyObject *node
+    cdef PyObject **links
+    cdef uint32_t k
     walks += 1
     if walks == 0:              # a fresh node's mark is 0
         walks = 1
@@ -65,21 +70,32 @@ cdef int topological(PyObject *root, Py_ssize_t offset, Order *order) except -1:
                 vertex(parent, offset).mark = walks
                 stack[depth].node, stack[depth].next = parent, 0
                 depth += 1
-            v = vertex(stack[depth - 1].node, offset)
-            parent = NULL
-            while stack[depth - 1].next < v.count:
-                parent = parents(v)[stack[depth - 1].next]
-                stack[depth - 1].next += 1
+            node = stack[depth - 1].node
+            v = vertex(node, offset)
+            links, k, parent = parents(v), stack[depth - 1].next, NULL
+            while k < v.count:
+                parent = links[k]
+                k += 1
                 if parent != NULL and vertex(parent, offset).mark != walks:
-                    break
+                    if vertex(parent, offset).count:
+                        break
+                    if order.count == room:                         # a leaf: its turn at once
+                        order.item = <PyObject **> grown(order.item, &room, sizeof(PyObject *))
+                    vertex(parent, offset).mark = walks
+                    vertex(parent, offset).slot = <uint32_t> order.count
+                    order.item[order.count] = parent
+                    order.count += 1
                 parent = NULL
+            stack[depth - 1].next = k
             if parent != NULL:
                 continue
             if order.count == room:                                 # all parents done: its turn
                 order.item = <PyObject **> grown(order.item, &room, sizeof(PyObject *))
             depth -= 1
             v.slot = <uint32_t> order.count
-            order.item[order.count] = stack[depth].node
+            order.item[order.count] = node
+            if visit != NULL:
+                visit(node)
             order.count += 1
             if depth == 0:
                 return 0

@@ -51,7 +51,7 @@ cdef inline double *slopes(Value self) noexcept:
 
 cdef Spares spares
 cdef enum: MOST_SPARES = 1 << 17
-cdef size_t basicsize
+cdef enum: SIZE = 96                # of a Value, a constant so that its copy is six moves
 
 
 cdef void deallocate(PyObject *o) noexcept:
@@ -70,7 +70,7 @@ cdef void deallocate(PyObject *o) noexcept:
 
 
 cdef inline Value fresh(double data, int op):
-    cdef PyObject *block = take_spare(&spares, basicsize)
+    cdef PyObject *block = take_spare(&spares, SIZE)
     cdef Value self
     if block == NULL:
         self = Value.__new__(Value)
@@ -198,27 +198,24 @@ cdef class Value(Differentiable):
         54.0
         """
         cdef Order order
-        cdef Value node
+        cdef Vertex *v
         cdef PyObject **parent
         cdef double *d
         cdef double g
         cdef Py_ssize_t i
         cdef uint32_t k
-        topological(<PyObject *> self, <char *> &self.v - <char *> <PyObject *> self, &order)
+        topological(<PyObject *> self, <char *> &self.v - <char *> <PyObject *> self, &order, forget)
         try:
-            for i in range(order.count):
-                if (<Value> order.item[i]).v.count:
-                    (<Value> order.item[i]).grad = 0
             self.grad = 1
             for i in range(order.count - 1, -1, -1):
                 if i & 0xFFFFF == 0xFFFFF:
                     PyErr_CheckSignals()
-                node = <Value> order.item[i]
-                g = node.grad
-                if g == 0 or node.v.count == 0:                     # the row `chain`: nothing in, nothing out
+                v = &(<Value> order.item[i]).v
+                g = (<Value> order.item[i]).grad
+                if g == 0 or v.count == 0:                          # the row `chain`: nothing in, nothing out
                     continue
-                parent, d = parents(&node.v), slopes(node)
-                for k in range(node.v.count):
+                parent, d = parents(v), slopes(<Value> order.item[i])
+                for k in range(v.count):
                     if parent[k] != NULL:
                         (<Value> parent[k]).grad += d[k] * g
         finally:
@@ -282,10 +279,16 @@ cdef class Value(Differentiable):
 
 
 (<Type *> Value).tp_dealloc = deallocate
-basicsize = (<Type *> Value).tp_basicsize
+if (<Type *> Value).tp_basicsize != SIZE:
+    raise ImportError(f"a Value is {(<Type *> Value).tp_basicsize} bytes here, not {SIZE}")
 cdef Value pristine = Value.__new__(Value)
-memcpy(spares.pristine, <void *> pristine, basicsize)
+memcpy(spares.pristine, <void *> pristine, SIZE)
 (<PyObject *> spares.pristine).ob_refcnt = 1
+
+
+cdef void forget(PyObject *node) noexcept:
+    """What lies between root and leaves begins each pass at 0."""
+    (<Value> node).grad = 0
 
 
 def _restored(data, grad, label):
