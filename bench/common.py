@@ -76,6 +76,7 @@ def disagreement(results):
 def sample(function, inner, clock):
     """Seconds per call over `inner` calls."""
     gc.collect()                                # what the contender before left behind is not this one's to sweep
+    function()                                  # caches and collector as in a running loop, not as the other left them
     start = clock()
     for _ in range(inner):
         function()

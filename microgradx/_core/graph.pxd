@@ -31,6 +31,7 @@ cdef extern from "Python.h":
         void (*tp_dealloc)(PyObject *) noexcept
         void (*tp_free)(void *) noexcept
         Py_ssize_t tp_basicsize
+    void *PyObject_Malloc(size_t)
     void PyObject_Free(void *)
     void PyObject_GC_Del(void *)
 

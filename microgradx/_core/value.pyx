@@ -14,8 +14,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 from libc.stdint cimport int32_t, uint32_t
 
-from microgradx._core.graph cimport (Order, PyObject_Free, Spares, Type, Vertex, drop_parents, grad_enabled, keep_spare, parents, set_parents,
-                                     take_spare, topological)
+from microgradx._core.graph cimport (Order, PyObject_Free, PyObject_Malloc, Type, Vertex, drop_parents, grad_enabled, parents, set_parents, topological)
 from microgradx._core.kernels cimport *
 from microgradx._core.ops cimport Differentiable
 
@@ -49,9 +48,8 @@ cdef inline double *slopes(Value self) noexcept:
     return &self.d[0] if self.v.count <= 2 else <double *> self.v.parent[1]
 
 
-cdef Spares spares
-cdef enum: MOST_SPARES = 1 << 17
 cdef enum: SIZE = 96                # of a Value, a constant so that its copy is six moves
+cdef char pristine[SIZE]            # a Value as it is just after it was made, with one reference
 
 
 cdef void deallocate(PyObject *o) noexcept:
@@ -65,18 +63,19 @@ cdef void deallocate(PyObject *o) noexcept:
     drop_parents(v)
     if name != NULL:
         Py_XDECREF(name)
-    if not keep_spare(&spares, o, MOST_SPARES):
-        PyObject_Free(o)
+    PyObject_Free(o)
 
 
 cdef inline Value fresh(double data, int op):
-    cdef PyObject *block = take_spare(&spares, SIZE)
+    """A new Value: a copy of a pristine one. Python's own small-object pools keep what is made together together;
+    a free list of ours was faster at first and shuffled memory after a few steps."""
+    cdef PyObject *block = <PyObject *> PyObject_Malloc(SIZE)
     cdef Value self
     if block == NULL:
-        self = Value.__new__(Value)
-    else:
-        self = <Value> block
-        Py_DECREF(self)                                 # the variable holds the one reference
+        raise MemoryError("no memory for a Value")
+    memcpy(block, pristine, SIZE)
+    self = <Value> block
+    Py_DECREF(self)                                     # the variable holds the one reference
     self.data = data
     self.v.op = op
     return self
@@ -281,9 +280,9 @@ cdef class Value(Differentiable):
 (<Type *> Value).tp_dealloc = deallocate
 if (<Type *> Value).tp_basicsize != SIZE:
     raise ImportError(f"a Value is {(<Type *> Value).tp_basicsize} bytes here, not {SIZE}")
-cdef Value pristine = Value.__new__(Value)
-memcpy(spares.pristine, <void *> pristine, SIZE)
-(<PyObject *> spares.pristine).ob_refcnt = 1
+cdef Value first = Value.__new__(Value)
+memcpy(pristine, <void *> first, SIZE)
+(<PyObject *> pristine).ob_refcnt = 1
 
 
 cdef void forget(PyObject *node) noexcept:
