@@ -26,7 +26,7 @@ static inline REAL V(logaddexp)(REAL a, REAL b)
 }
 
 /* log(x / (1 - x)) through the smaller of x and 1 - x; near the root at 1/2 in the form that keeps its digits */
-static inline REAL V(logit)(REAL x)
+static inline __attribute__((always_inline)) REAL V(logit)(REAL x)
 {
     REAL t = x < K(0.5) ? x : K(1) - x;
     REAL near = -V(log1p)((K(1) - K(2) * t) / t), far = V(log)(t) - V(log1p)(-t);

@@ -38,7 +38,8 @@ typedef struct {
 extern const mgx_row mgx_table[MGX_NROWS];
 
 /* one contiguous loop over n elements. p holds the operands in the order of the row, outputs last:
-   forward  a [b [c]] y      forward_d  x y d      vjp[i]  g a [b [c]] y dx   (what the text does not name: any n readable elements) */
+   forward  a [b [c]] y      forward_d  x y d      vjp[i]  g a [b [c]] y dx
+   (in place of what the text of the derivative does not name: any n readable elements) */
 typedef void (*mgx_loop)(ptrdiff_t n, char *const *p);
 typedef struct { mgx_loop forward, forward_d, vjp[3]; } mgx_loops;
 

@@ -36,18 +36,19 @@
 
 /* ---- bits ---- */
 
+#define INLINE_F32 static inline __attribute__((always_inline))      /* a call left standing would keep a loop scalar */
 static inline uint32_t bits_of_f32(float x) { uint32_t i; __builtin_memcpy(&i, &x, 4); return i; }
-static inline float f32_of_bits(uint32_t i) { float x; __builtin_memcpy(&x, &i, 4); return x; }
+INLINE_F32 float f32_of_bits(uint32_t i) { float x; __builtin_memcpy(&x, &i, 4); return x; }
 
 /* 2^k for -126 <= k <= 127 (modulo 2^32). k may carry the bits of ROUND_MAGIC, which the shift drops. */
-static inline float power_of_two_f32(uint32_t k) { return f32_of_bits((k + 127u) << 23); }
+INLINE_F32 float power_of_two_f32(uint32_t k) { return f32_of_bits((k + 127u) << 23); }
 
 /* Comparisons with NaN are false, so these two let NaN through. */
-static inline float at_most_f32(float x, float top) { return x > top ? top : x; }
-static inline float at_least_f32(float x, float bottom) { return x < bottom ? bottom : x; }
+INLINE_F32 float at_most_f32(float x, float top) { return x > top ? top : x; }
+INLINE_F32 float at_least_f32(float x, float bottom) { return x < bottom ? bottom : x; }
 
 /* a*b - product, where product is a*b rounded. Exact; without fused multiply-add by Dekker's splitting. */
-static inline float product_tail_f32(float a, float b, float product) {
+INLINE_F32 float product_tail_f32(float a, float b, float product) {
 #ifdef __FMA__
     return FMAF(a, b, -product);
 #else
@@ -58,18 +59,18 @@ static inline float product_tail_f32(float a, float b, float product) {
 }
 
 /* Polynomials a + b x + c x^2 + ... by Horner; the long ones by even and odd powers (x2 = x*x), half the latency. */
-static inline float poly3_f32(float x, float a, float b, float c) { return FMAF(x, FMAF(x, c, b), a); }
-static inline float poly4_f32(float x, float a, float b, float c, float d) { return FMAF(x, poly3_f32(x, b, c, d), a); }
-static inline float poly5_f32(float x, float a, float b, float c, float d, float e) {
+INLINE_F32 float poly3_f32(float x, float a, float b, float c) { return FMAF(x, FMAF(x, c, b), a); }
+INLINE_F32 float poly4_f32(float x, float a, float b, float c, float d) { return FMAF(x, poly3_f32(x, b, c, d), a); }
+INLINE_F32 float poly5_f32(float x, float a, float b, float c, float d, float e) {
     return FMAF(x, poly4_f32(x, b, c, d, e), a);
 }
-static inline float poly6_f32(float x, float a, float b, float c, float d, float e, float f) {
+INLINE_F32 float poly6_f32(float x, float a, float b, float c, float d, float e, float f) {
     return FMAF(x, poly5_f32(x, b, c, d, e, f), a);
 }
-static inline float poly7_f32(float x, float x2, float a, float b, float c, float d, float e, float f, float g) {
+INLINE_F32 float poly7_f32(float x, float x2, float a, float b, float c, float d, float e, float f, float g) {
     return FMAF(x, poly3_f32(x2, b, d, f), poly4_f32(x2, a, c, e, g));
 }
-static inline float poly8_f32(float x, float x2, float a, float b, float c, float d, float e, float f, float g, float h) {
+INLINE_F32 float poly8_f32(float x, float x2, float a, float b, float c, float d, float e, float f, float g, float h) {
     return FMAF(x, poly4_f32(x2, b, d, f, h), poly4_f32(x2, a, c, e, g));
 }
 
@@ -88,7 +89,7 @@ static inline exp_parts_f32 exp_split_f32(float y, float tail) {
 }
 
 /* Steps of two half-sized powers: results below the normal range are rounded once, large ones overflow in time. */
-static inline float exp_scale_f32(float mantissa, uint32_t k) {
+INLINE_F32 float exp_scale_f32(float mantissa, uint32_t k) {
     uint32_t half = (uint32_t)((int32_t)k >> 1);
     return mantissa * power_of_two_f32(half) * power_of_two_f32(k - half);
 }
@@ -115,13 +116,13 @@ static inline decay_f32 decay_square_f32(float x, float arg_max, float factor) {
 /* ---- exponentials ---- */
 
 /* 1.01 ulp; all x; Cody-Waite reduction, degree 6. */
-static inline float exp_f32(float x) {
+INLINE_F32 float exp_f32(float x) {
     exp_parts_f32 e = exp_split_f32(at_most_f32(at_least_f32(x, -105.0f), 89.0f), -0.0f);
     return exp_scale_f32(1.0f + e.q, e.k);
 }
 
 /* 0.87 ulp; all x; x minus its nearest integer is exact, degree 6. */
-static inline float exp2_f32(float x) {
+INLINE_F32 float exp2_f32(float x) {
     float y = at_most_f32(at_least_f32(x, -152.0f), 130.0f);
     float z = y + ROUND_MAGIC, r = y - (z - ROUND_MAGIC);
     float p = poly6_f32(r, 0.693147182f, 0.240226507f, 5.55035770e-2f, 9.61807556e-3f, 1.33918587e-3f, 1.54572248e-4f);
@@ -129,7 +130,7 @@ static inline float exp2_f32(float x) {
 }
 
 /* 1.45 ulp; all x; 2*(s*q + s - 1/2) with exp(x) = 2*s*(1 + q). */
-static inline float expm1_f32(float x) {
+INLINE_F32 float expm1_f32(float x) {
     exp_parts_f32 e = exp_split_f32(at_most_f32(at_least_f32(x, -105.0f), 89.0f), -0.0f);
     float s = exp_scale_f32(0.5f, e.k);
     float y = 2.0f * FMAF(s, e.q, s - 0.5f);
@@ -137,13 +138,13 @@ static inline float expm1_f32(float x) {
 }
 
 /* exp(t)/2 for t >= 0. */
-static inline float half_exp_f32(float t) {
+INLINE_F32 float half_exp_f32(float t) {
     exp_parts_f32 e = exp_split_f32(at_most_f32(t, 90.0f), -0.0f);
     return exp_scale_f32(FMAF(0.5f, e.q, 0.5f), e.k);
 }
 
 /* 1.63 ulp; all x; t + t^3 P(t^2) below 1, else e^t/2 - 1/(4 e^t/2). */
-static inline float sinh_f32(float x) {
+INLINE_F32 float sinh_f32(float x) {
     float t = __builtin_fabsf(x), z = t * t;
     float p = poly4_f32(z, 0.166666672f, 8.33331048e-3f, 1.98428956e-4f, 2.78221319e-6f);
     float h = half_exp_f32(t);
@@ -151,7 +152,7 @@ static inline float sinh_f32(float x) {
 }
 
 /* 1.46 ulp; all x; e^t/2 + 1/(4 e^t/2). */
-static inline float cosh_f32(float x) {
+INLINE_F32 float cosh_f32(float x) {
     float h = half_exp_f32(__builtin_fabsf(x));
     return h + 0.25f / h;
 }
@@ -174,12 +175,12 @@ static inline log_parts_f32 log_split_f32(float u, float c, float k_offset) {
     return l;
 }
 
-static inline float log_of_parts_f32(log_parts_f32 l) {
+INLINE_F32 float log_of_parts_f32(log_parts_f32 l) {
     return FMAF(l.k, 0.693359375f, l.f + FMAF(l.k, -2.12194440e-4f, l.R));
 }
 
 /* The value at 0, below 0, at infinity and at NaN; y elsewhere. */
-static inline float log_special_f32(float u, float y) {
+INLINE_F32 float log_special_f32(float u, float y) {
     float outside = u == 0.0f ? -INF_F32 : NAN_F32;
     return u > 0.0f ? (u < INF_F32 ? y : u) : outside;
 }
@@ -190,22 +191,22 @@ static inline log_parts_f32 log_split_any_f32(float x) {
 }
 
 /* 0.90 ulp; all x; f - f^2/2 + f^3 P(f), degree 10. */
-static inline float log_f32(float x) { return log_special_f32(x, log_of_parts_f32(log_split_any_f32(x))); }
+INLINE_F32 float log_f32(float x) { return log_special_f32(x, log_of_parts_f32(log_split_any_f32(x))); }
 
 /* 1.83 ulp; all x; log divided by ln 2. */
-static inline float log2_f32(float x) {
+INLINE_F32 float log2_f32(float x) {
     log_parts_f32 l = log_split_any_f32(x);
     return log_special_f32(x, FMAF(l.f + l.R, 1.44269504f, l.k));
 }
 
 /* 1.94 ulp; all x; log divided by ln 10, log10(2) in two parts. */
-static inline float log10_f32(float x) {
+INLINE_F32 float log10_f32(float x) {
     log_parts_f32 l = log_split_any_f32(x);
     return log_special_f32(x, FMAF(l.k, 0.301025391f, FMAF(l.f + l.R, 0.434294482f, l.k * 4.60503907e-6f)));
 }
 
 /* 1.51 ulp; all x; log of u = fl(1 + x) with what the rounding lost handed on. */
-static inline float log1p_f32(float x) {
+INLINE_F32 float log1p_f32(float x) {
     float u = 1.0f + x;
     float y = log_special_f32(u, log_of_parts_f32(log_split_f32(u, x - (u - 1.0f), 0.0f)));
     return x == 0.0f ? x : y;
@@ -213,34 +214,34 @@ static inline float log1p_f32(float x) {
 
 /* ---- the logistic family: everything from E = exp(-|x|) ---- */
 
-static inline float square_of_1_plus_f32(float E) { return FMAF(E, 2.0f + E, 1.0f); }
+INLINE_F32 float square_of_1_plus_f32(float E) { return FMAF(E, 2.0f + E, 1.0f); }
 
 /* 2.36 ulp; all x; 1/(1+E) or E/(1+E). */
-static inline float sigmoid_f32(float x) {
+INLINE_F32 float sigmoid_f32(float x) {
     float E = decay_abs_f32(x).E;
     return (x < 0.0f ? E : 1.0f) / (1.0f + E);
 }
 
 /* 2.37 ulp; all x; E/(1+E)^2: no digit lost on either side. */
-static inline float dsigmoid_f32(float x) {
+INLINE_F32 float dsigmoid_f32(float x) {
     float E = decay_abs_f32(x).E;
     return E / square_of_1_plus_f32(E);
 }
 
 /* 2.50 ulp; all x; -expm1(-2t)/(2 + expm1(-2t)), sign of x. */
-static inline float tanh_f32(float x) {
+INLINE_F32 float tanh_f32(float x) {
     float m = decay_abs_f32(2.0f * x).expm1;
     return __builtin_copysignf(m / (2.0f + m), x);
 }
 
 /* 2.36 ulp; all x; tanh' = 4E/(1+E)^2 with E = exp(-2t). */
-static inline float sech2_f32(float x) {
+INLINE_F32 float sech2_f32(float x) {
     decay_f32 d = decay_abs_f32(2.0f * x);
     return d.E_big * 4.0f / square_of_1_plus_f32(d.E) * TWO_M64;
 }
 
 /* 2.89 ulp; all x; max(x,0) + log(1+E), the logarithm as 2 atanh(s/2), s = E/(1 + E/2). */
-static inline float softplus_f32(float x) {
+INLINE_F32 float softplus_f32(float x) {
     float E = decay_abs_f32(x).E;
     float s = E / FMAF(0.5f, E, 1.0f), z = s * s;
     float p = poly4_f32(z, 8.33330154e-2f, 1.25067923e-2f, 2.18739570e-3f, 5.47389849e-4f);
@@ -248,7 +249,7 @@ static inline float softplus_f32(float x) {
 }
 
 /* 3.07 ulp; all x; x sigma(x). */
-static inline float silu_f32(float x) {
+INLINE_F32 float silu_f32(float x) {
     decay_f32 d = decay_abs_f32(x);
     float y = at_least_f32(x, -E_ARG_MAX) / (1.0f + d.E);
     return x < 0.0f ? y * d.E_big * TWO_M64 : y;
@@ -258,7 +259,7 @@ static inline float silu_f32(float x) {
  * there is g P(g) for |g| < 1/4, so that its relative error stays small, and the plain formula elsewhere. */
 
 /* 3.93 ulp; all x; E (1+E-t)/(1+E)^2 for x < 0, (1+E+tE)/(1+E)^2 else. */
-static inline float dsilu_f32(float x) {
+INLINE_F32 float dsilu_f32(float x) {
     decay_f32 d = decay_abs_f32(x);
     float t = at_most_f32(__builtin_fabsf(x), E_ARG_MAX);
     float g = (1.27846456f - t) - 1.29792827e-8f;
@@ -269,7 +270,7 @@ static inline float dsilu_f32(float x) {
 }
 
 /* 2.99 ulp; all x; x tanh(softplus x) = x (1 - (E+E^2)/(2+2E+E^2)) E for x < 0, x (1 - 2E^2/(1+2E+2E^2)) else. */
-static inline float mish_f32(float x) {
+INLINE_F32 float mish_f32(float x) {
     decay_f32 d = decay_abs_f32(x);
     float E = d.E, square = E * E, a = E + square;
     float lost = (x < 0.0f ? a : 2.0f * square) / (x < 0.0f ? FMAF(E, 2.0f + E, 2.0f) : FMAF(2.0f, a, 1.0f));
@@ -279,7 +280,7 @@ static inline float mish_f32(float x) {
 
 /* 4.31 ulp; all x; x < 0: E (4(1-t) + (6-4t)E + 4E^2 + E^3)/(2+2E+E^2)^2,
  * else 1 + E^2 (4t-2 + (4t-4)E - 4E^2)/(1+2E+2E^2)^2. */
-static inline float dmish_f32(float x) {
+INLINE_F32 float dmish_f32(float x) {
     decay_f32 d = decay_abs_f32(x);
     float E = d.E, t = at_most_f32(__builtin_fabsf(x), E_ARG_MAX);
     float g = (1.19243121f - t) + 3.04393759e-9f;
@@ -295,10 +296,10 @@ static inline float dmish_f32(float x) {
 /* ---- the normal family ---- */
 
 /* 1.16 ulp; all x; exp(-x^2). */
-static inline float gauss_f32(float x) { return decay_square_f32(x, GAUSS_ARG_MAX, 1.0f).E; }
+INLINE_F32 float gauss_f32(float x) { return decay_square_f32(x, GAUSS_ARG_MAX, 1.0f).E; }
 
 /* 2.05 ulp; all x; exp(-x^2/2)/sqrt(2 pi). */
-static inline float normpdf_f32(float x) { return decay_square_f32(x, NORMAL_ARG_MAX, 0.5f).E_big * 0.398942280f * TWO_M64; }
+INLINE_F32 float normpdf_f32(float x) { return decay_square_f32(x, NORMAL_ARG_MAX, 0.5f).E_big * 0.398942280f * TWO_M64; }
 
 /* The half line t >= 0 as q = (t - K)/(t + K) = 1 - v in [-1, 1), v = 2K/(t + K) (after Shepherd and Laframboise, 1981).
  * The true v is v (1 + error): rounding t + K, 2K and the quotient would cost 3 ulp, so this is carried along.
@@ -313,7 +314,7 @@ static inline half_line_f32 half_line_of_f32(float t, float K, float K_tail) {
 }
 
 /* erfcx(s) = exp(s^2) erfc(s) = v P(q) for K = 3/sqrt(2), 0 <= s <= 10.4; the last sum of P in two parts. */
-static inline float erfcx_f32(half_line_f32 l) {
+INLINE_F32 float erfcx_f32(half_line_f32 l) {
     float q = l.q;
     float p = poly8_f32(q, q * q, -1.57541577e-2f, -3.48762516e-3f, 2.32266611e-3f, 3.41940555e-4f,
                         -3.43094376e-4f, -8.16970787e-5f, 4.27774394e-5f, 1.77673592e-5f);
@@ -323,7 +324,7 @@ static inline float erfcx_f32(half_line_f32 l) {
 }
 
 /* 2.11 ulp; all x; x + x P(x^2) below 1, else 1 - exp(-t^2) P(t). */
-static inline float erf_f32(float x) {
+INLINE_F32 float erf_f32(float x) {
     float t = at_most_f32(__builtin_fabsf(x), GAUSS_ARG_MAX), z = t * t;
     float p = poly6_f32(z, 0.128379121f, -0.376123220f, 0.112801515f, -2.67105773e-2f, 4.91675548e-3f, -5.62834262e-4f);
     float c = poly8_f32(t, z, 0.986623883f, -1.05042410f, 0.796740890f, -0.435907304f,
@@ -334,14 +335,14 @@ static inline float erf_f32(float x) {
 }
 
 /* 3.61 ulp; all x; exp(-t^2) erfcx(t), for x < 0 two minus that. */
-static inline float erfc_f32(float x) {
+INLINE_F32 float erfc_f32(float x) {
     half_line_f32 l = half_line_of_f32(at_most_f32(__builtin_fabsf(x), GAUSS_ARG_MAX), 2.12132025f, 9.59094961e-8f);
     float y = decay_square_f32(x, GAUSS_ARG_MAX, 1.0f).E_big * erfcx_f32(l) * TWO_M64;
     return x < 0.0f ? 2.0f - y : y;
 }
 
 /* 3.41 ulp; all x; x Phi(x), Phi(-t) = exp(-t^2/2) erfcx(t/sqrt 2)/2. */
-static inline float gelu_f32(float x) {
+INLINE_F32 float gelu_f32(float x) {
     decay_f32 d = decay_square_f32(x, NORMAL_ARG_MAX, 0.5f);
     float t = at_most_f32(__builtin_fabsf(x), NORMAL_ARG_MAX);
     float u = t * erfcx_f32(half_line_of_f32(t, 3.0f, -0.0f)) * d.E_big;
@@ -349,7 +350,7 @@ static inline float gelu_f32(float x) {
 }
 
 /* 3.93 ulp; all x; E D(t) for x < 0, 1 - E D(t) else, D(t) = erfcx(t/sqrt 2)/2 - t/sqrt(2 pi) = (t0 - t) P(q). */
-static inline float dgelu_f32(float x) {
+INLINE_F32 float dgelu_f32(float x) {
     decay_f32 d = decay_square_f32(x, NORMAL_ARG_MAX, 0.5f);
     float t = at_most_f32(__builtin_fabsf(x), NORMAL_ARG_MAX), q = half_line_of_f32(t, 3.0f, -0.0f).q;
     float p = poly7_f32(q, q * q, 5.35964258e-2f, -1.40744224e-2f, 1.99824077e-4f, 1.09139842e-3f,
@@ -371,14 +372,14 @@ static inline decay_f32 decay_gelu_tanh_f32(float x) {
 }
 
 /* 3.28 ulp; all x; x sigma(2u). */
-static inline float gelu_tanh_f32(float x) {
+INLINE_F32 float gelu_tanh_f32(float x) {
     decay_f32 d = decay_gelu_tanh_f32(x);
     float y = at_least_f32(x, -GELU_TANH_ARG_MAX) / (1.0f + d.E);
     return x < 0.0f ? y * d.E_big * TWO_M64 : y;
 }
 
 /* 5.09 ulp; all x; as dsilu with t v'(t) in place of t. */
-static inline float dgelu_tanh_f32(float x) {
+INLINE_F32 float dgelu_tanh_f32(float x) {
     decay_f32 d = decay_gelu_tanh_f32(x);
     float t = at_most_f32(__builtin_fabsf(x), GELU_TANH_ARG_MAX), t2 = t * t;
     float slope = FMAF(0.214064449f, t2, 1.59576912f);
@@ -392,7 +393,7 @@ static inline float dgelu_tanh_f32(float x) {
 /* ---- circular functions ---- */
 
 /* x - n pi, pi in four parts (11, 11, 24 and 24 bits): the first two steps are exact. For n + 1/2 as well. */
-static inline float minus_n_pi_f32(float x, float n) {
+INLINE_F32 float minus_n_pi_f32(float x, float n) {
     float r = FMAF(n, -3.140625f, x);
     r = FMAF(n, -9.67502594e-4f, r);
     r = FMAF(n, -1.50995788e-07f, r);
@@ -400,7 +401,7 @@ static inline float minus_n_pi_f32(float x, float n) {
 }
 
 /* sin r for |r| <= 1.66, its sign changed when n (in the low bit) is odd. */
-static inline float sin_poly_f32(float r, uint32_t n) {
+INLINE_F32 float sin_poly_f32(float r, uint32_t n) {
     float z = r * r;
     float p = poly4_f32(z, -0.166666552f, 8.33295472e-3f, -1.98014430e-4f, 2.58788236e-6f);
     p = FMAF(r * z, p, r);
@@ -408,20 +409,20 @@ static inline float sin_poly_f32(float r, uint32_t n) {
 }
 
 /* 1.85 ulp; |x| <= TRIG_MAX_F32; Cody-Waite reduction by pi, odd polynomial of degree 9. */
-static inline float sin_f32(float x) {
+INLINE_F32 float sin_f32(float x) {
     float z = FMAF(x, 0.318309886f, ROUND_MAGIC);
     float y = sin_poly_f32(minus_n_pi_f32(x, z - ROUND_MAGIC), bits_of_f32(z));
     return x == 0.0f ? x : y;
 }
 
 /* 1.86 ulp; |x| <= TRIG_MAX_F32; cos(x) = -(-1)^n sin(x - (n + 1/2) pi). */
-static inline float cos_f32(float x) {
+INLINE_F32 float cos_f32(float x) {
     float z = FMAF(x, 0.318309886f, -0.5f) + ROUND_MAGIC;
     return sin_poly_f32(minus_n_pi_f32(x, (z - ROUND_MAGIC) + 0.5f), bits_of_f32(z) + 1u);
 }
 
 /* 2.95 ulp; |x| <= TRIG_MAX_F32; reduction by pi/2, t or -1/t. */
-static inline float tan_f32(float x) {
+INLINE_F32 float tan_f32(float x) {
     float n = FMAF(x, 0.636619772f, ROUND_MAGIC);
     int odd = (int)(bits_of_f32(n) & 1u);
     float r = minus_n_pi_f32(x, 0.5f * (n - ROUND_MAGIC)), z = r * r;
@@ -432,7 +433,7 @@ static inline float tan_f32(float x) {
 }
 
 /* 2.04 ulp; all x; odd polynomial of t or -1/t, then plus pi/2. */
-static inline float atan_f32(float x) {
+INLINE_F32 float atan_f32(float x) {
     float t = __builtin_fabsf(x), a = t > 1.0f ? -1.0f / t : t, z = a * a;
     float p = poly8_f32(z, z * z, -0.333331525f, 0.199937671f, -0.142110035f, 0.106657855f,
                         -7.55172372e-2f, 4.32058573e-2f, -1.63641330e-2f, 2.91972281e-3f);

@@ -6,12 +6,11 @@ users hand in, and the stride arithmetic of indexing.
 """
 cimport cython
 from cpython.object cimport PyObject, PyTypeObject
-from cpython.ref cimport Py_CLEAR, Py_DECREF, Py_INCREF, Py_XDECREF
-from cpython.buffer cimport PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_ND, PyBUF_WRITABLE, PyBUF_SIMPLE
-from libc.stdint cimport uint32_t
-from libc.string cimport memcpy, memset
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE
+from libc.string cimport memcpy
 
-from microgradx._core.graph cimport (PyObject_GC_Del, Spares, Type, Vertex,
+from microgradx._core.graph cimport (PyObject_GC_Del, Spares, Type,
                                      drop_parents, grad_enabled, keep_spare, release, set_parents, take_spare)
 from microgradx._core.kernels cimport *
 

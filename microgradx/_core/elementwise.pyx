@@ -7,7 +7,6 @@ from microgradx._core.array cimport *
 from microgradx._core.graph cimport grad_enabled, set_parents
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport Operand, copy, elementwise, fill, host
-from microgradx._core.ops cimport Differentiable
 
 import numpy as np
 
@@ -40,8 +39,9 @@ cdef int broadcast(int op, Array a, int *ndim, Py_ssize_t *shape, str suffix="")
         if a.dims[d] == shape[d + skip] or a.dims[d] == 1:
             continue
         if shape[d + skip] != 1:
-            raise ShapeError(f"{name_of(op)}{suffix}: shapes {tuple([shape[i] for i in range(ndim[0])])} and {shape_of(a)} "
-                             f"do not broadcast ({shape[d + skip]} != {a.dims[d]} at axis {d - a.ndim})")
+            wide = tuple([shape[i] for i in range(ndim[0])])
+            raise ShapeError(f"{name_of(op)}{suffix}: shapes {wide} and {shape_of(a)} do not broadcast "
+                             f"({shape[d + skip]} != {a.dims[d]} at axis {d - a.ndim})")
         shape[d + skip] = a.dims[d]
     return 0
 

@@ -8,7 +8,7 @@ from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from libc.limits cimport INT_MAX
 from libc.stdint cimport int64_t
 
-from microgradx._core.array cimport Array, check_writable, dtype_of, itemsize, same_shape, shape_of, touch, window
+from microgradx._core.array cimport Array, check_writable, dtype_of, same_shape, shape_of, touch, window
 from microgradx._core.kernels cimport *
 
 import numpy as np

@@ -11,7 +11,8 @@ from microgradx._core.array cimport *
 from microgradx._core.elementwise cimport apply
 from microgradx._core.graph cimport grad_enabled, set_grad_enabled
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport copy, cross_entropy, cross_entropy_vjp, fill, gemm, host, reduce_max, reduce_sum, softmax
+from microgradx._core.launch cimport (copy, cross_entropy, cross_entropy_vjp, fill, gemm, host, reduce_max,
+                                      reduce_sum, softmax)
 from microgradx._core.views cimport *
 
 import numpy as np
@@ -46,7 +47,8 @@ cdef struct Layout:
 
 cdef Array lay_out(Array x, unsigned int axes, Layout *to):
     """``x``, or a copy with the reduced axes last, and the three strides by which it is walked."""
-    cdef int d, group = 0, kept = 0, order[MGX_MAXDIM]
+    cdef int d, group = 0, kept = 0
+    cdef int order[MGX_MAXDIM]
     cdef Py_ssize_t length[3]
     cdef Py_ssize_t stride[3]
     cdef bint reduced, one_walk = True
@@ -442,7 +444,8 @@ cdef object linear_vjp(Node node, Array g, int i):
 # ----- softmax and log_softmax along one axis ----------------------------------------------------------------------
 
 cdef Array softmax_axis(Array x, int axis, bint logarithm):
-    cdef int last, d, order[MGX_MAXDIM]
+    cdef int last, d
+    cdef int order[MGX_MAXDIM]
     cdef Array out
     cdef Node node
     x = floating("softmax", x)

@@ -536,7 +536,8 @@ cdef class Tensor(Array):
     def squeeze(self, axis=None, *, dim=None):
         """Without axes of length 1: all of them, or those that are named (a longer one stays)."""
         cdef unsigned int axes = axes_of("squeeze", either("squeeze", axis, dim), self.ndim)
-        return self.reshape(tuple([self.dims[d] for d in range(self.ndim) if not (axes >> d & 1 and self.dims[d] == 1)]))
+        return self.reshape(tuple([self.dims[d] for d in range(self.ndim)
+                                   if not (axes >> d & 1 and self.dims[d] == 1)]))
 
     def unsqueeze(self, axis=None, *, dim=None):
         """With an axis of length 1 put in at ``axis``."""
@@ -791,5 +792,6 @@ def from_numpy(array):
     if not isinstance(array, np.ndarray):
         raise DTypeError(f"from_numpy: a NumPy array, not {type(array).__name__}")
     if not array.dtype.isnative or not array.flags.aligned or dtype_of(dtype_code(array.dtype)) != array.dtype:
-        raise DTypeError(f"from_numpy: memory of dtype {array.dtype.str} cannot be shared as it lies; Tensor(array) copies")
+        raise DTypeError(f"from_numpy: memory of dtype {array.dtype.str} cannot be shared as it lies; "
+                         "Tensor(array) copies")
     return from_object(array, array.dtype, False)

@@ -12,9 +12,10 @@ from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
-from libc.stdint cimport int32_t, uint32_t
+from libc.stdint cimport uint32_t
 
-from microgradx._core.graph cimport (Order, PyObject_Free, PyObject_Malloc, Type, Vertex, drop_parents, grad_enabled, parents, set_parents, topological)
+from microgradx._core.graph cimport (Order, PyObject_Free, PyObject_Malloc, Type, Vertex, drop_parents,
+                                     grad_enabled, parents, set_parents, topological)
 from microgradx._core.kernels cimport *
 from microgradx._core.ops cimport Differentiable
 
@@ -22,7 +23,8 @@ from numpy import generic
 
 from microgradx.errors import DTypeError, GraphError, OptionError
 
-cdef enum: BLANK = -6, LEAF = -1, MADE = -2, DOT = -3, SUM = -4, MEAN = -5       # `v.op` beside the opcodes of the table
+# `v.op` beside the opcodes of the table
+cdef enum: BLANK = -6, LEAF = -1, MADE = -2, DOT = -3, SUM = -4, MEAN = -5
 
 cdef dict SYMBOLS = {DOT: "dot", SUM: "sum", MEAN: "mean", LEAF: "", MADE: "", BLANK: "",
                      MGX_add: "+", MGX_sub: "-", MGX_mul: "*", MGX_div: "/", MGX_relu: "ReLU"}

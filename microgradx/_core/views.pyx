@@ -15,7 +15,7 @@ from microgradx._core.launch cimport copy, fill, host
 
 import numpy as np
 
-from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
+from microgradx.errors import DTypeError, IndexError_, ShapeError
 
 
 cdef int axis_of(str op, object axis, int ndim) except -1:

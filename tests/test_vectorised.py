@@ -1,0 +1,48 @@
+"""Every loop that is ours runs in vector registers: read off the code that the compiler makes for AVX2."""
+import platform
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from microgradx._core import kernels
+
+CSRC = Path(__file__).parents[1] / "csrc"
+FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-fPIC", "-g0"]
+PACKED = re.compile(r"\bv\w+(ps|pd|dqa|dqu|xor|and|or)\b.*%ymm|\bvmov\w*.*%ymm")
+BY_LIBM = {"hypot", "pow", "remainder"}                 # words that call the C library per element
+
+
+@pytest.fixture(scope="module")
+def code(tmp_path_factory):
+    """Function name -> its instructions."""
+    if platform.machine() != "x86_64" or not shutil.which("gcc") or not shutil.which("objdump"):
+        pytest.skip("needs gcc and objdump on x86-64")
+    target = tmp_path_factory.mktemp("code") / "isa_avx2.o"
+    subprocess.run(["gcc", "-c", *FLAGS, str(CSRC / "isa_avx2.c"), "-o", str(target)], check=True)
+    text = subprocess.run(["objdump", "-d", "--no-show-raw-insn", str(target)], check=True, capture_output=True,
+                          text=True).stdout
+    parts = re.split(r"^[0-9a-f]+ <([\w.]+)>:$", text, flags=re.M)
+    return dict(zip(parts[1::2], parts[2::2]))
+
+
+def loops():
+    for row in kernels.table():
+        texts = {"forward": row["forward"]}
+        if row["kind"] in "DH":
+            texts["forward_d"] = row["forward"] + row["derivative"][0]
+        elif row["kind"] != "C":
+            texts |= {f"vjp{i}": text for i, text in enumerate(row["derivative"])}
+        for loop, text in texts.items():
+            if not row["libm"] or loop != "forward":
+                if not BY_LIBM & set(re.findall(r"\w+", text)) and "LIBM" not in text:
+                    yield f"{row['name']}_{loop}"
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_every_loop(code, dtype):
+    scalar = [name for name in loops() if not PACKED.search(code.get(f"{name}_{dtype}", ""))]
+    missing = [name for name in loops() if f"{name}_{dtype}" not in code]
+    assert not missing and not scalar
