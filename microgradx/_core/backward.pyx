@@ -13,7 +13,7 @@ from microgradx._core.array cimport *
 from microgradx._core.elementwise cimport apply, row_vjp
 from microgradx._core.graph cimport Order, parents, release, set_grad_enabled, topological
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport Operand, copy, elementwise, fill
+from microgradx._core.launch cimport Operand, copy, elementwise, fill, put_array
 from microgradx._core.structured cimport sum_to
 from microgradx._core.views cimport convert
 
@@ -33,13 +33,14 @@ cdef Array plus(Array total, Array g):
     return total
 
 
-cdef Array local(Node node, Array g, int i):
-    """The gradient for operand ``i`` of ``node``, in that operand's shape and dtype."""
+cdef Array local(Node node, Array g, int i, bint last):
+    """The gradient for operand ``i`` of ``node``, in that operand's shape and dtype; ``g`` is needed no more after
+    the last operand."""
     cdef Array dx, x
     if node.v.op == OP_STRUCTURED:
         return node.vjp(node, g, i)
-    dx = row_vjp(node, g, i)
-    if node.saved[i] == NULL:
+    dx = row_vjp(node, g, i, last and owned(g))
+    if node.saved[i] == NULL or node.place[i] != NULL:
         return dx
     x = <Array> node.saved[i]
     if not same_shape(x, dx):
@@ -87,8 +88,9 @@ cdef int accumulate(Node leaf, Array g, bint keep_graph) except -1:
 
 cdef int add_into(Array total, Array g) except -1:
     cdef Operand operand[3]
-    operand[0].array = operand[2].array = <PyObject *> total
-    operand[1].array = <PyObject *> g
+    put_array(&operand[0], total)
+    put_array(&operand[1], g)
+    put_array(&operand[2], total)
     return elementwise(kernels.rows[total.kind][MGX_add].forward, total.kind, 2, 1, operand, total.ndim, total.dims)
 
 
@@ -103,7 +105,7 @@ def backward(Array root, object gradient, bint retain_graph, bint create_graph):
     cdef Py_ssize_t i, to, edges = 0
     cdef uint32_t *edge = NULL
     cdef Py_ssize_t *start = NULL
-    cdef uint32_t k
+    cdef uint32_t k, last
     cdef bint before
     cdef Py_ssize_t offset
     if root.node is None or not root.wants:
@@ -137,11 +139,11 @@ def backward(Array root, object gradient, bint retain_graph, bint create_graph):
             raise MemoryError(f"backward: no memory for a graph of {order.count} nodes")
         edges = 0
         for i in range(order.count - 1, -1, -1):
-            node = <Node> order.item[i]
-            Py_INCREF(node)
+            held = order.item[i]
+            Py_INCREF(<object> held)
             start[i] = edges
-            parent = parents(&node.v)
-            for k in range(node.v.count):
+            parent = parents(&(<Node> held).v)
+            for k in range((<Node> held).v.count):
                 edge[edges] = (<Node> parent[k]).v.slot if parent[k] != NULL else 0
                 edges += 1
         Py_INCREF(g)
@@ -165,12 +167,13 @@ def backward(Array root, object gradient, bint retain_graph, bint create_graph):
                                  "backward(retain_graph=True)")
             if node.retains:
                 node.grad = g if create_graph else apply(MGX_clone, g, None, None)
-            parent = parents(&node.v)
-            for k in range(node.v.count):
-                held = parent[k]
-                if held == NULL:
+            parent, last = parents(&node.v), node.v.count - 1
+            while last > 0 and parent[last] == NULL:
+                last -= 1
+            for k in range(last + 1):
+                if parent[k] == NULL:
                     continue
-                dx = local(node, g, k)
+                dx = local(node, g, k, k == last)
                 if dx is None:
                     continue
                 to = edge[start[i] + k]

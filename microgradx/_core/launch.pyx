@@ -8,7 +8,7 @@ from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from libc.limits cimport INT_MAX
 from libc.stdint cimport int64_t
 
-from microgradx._core.array cimport Array, check_writable, dtype_of, same_shape, shape_of, touch, window
+from microgradx._core.array cimport Array, Storage, check_writable, dtype_of, itemsize, same_shape, shape_of, touch, window
 from microgradx._core.kernels cimport *
 
 import numpy as np
@@ -21,43 +21,53 @@ from microgradx.errors import ShapeError
 cdef int elementwise(mgx_loop loop, int dtype, int nin, int nout, Operand *operand,
                      int ndim, const Py_ssize_t *shape) except -1:
     """Run ``loop`` over operands broadcast to ``shape``; inputs first, then outputs of exactly that shape."""
-    if not in_place(loop, dtype, nin + nout, operand, (<Array> operand[nin].array).size):
+    cdef char *p[MGX_MAXARGS]
+    cdef PyObject *a = operand[nin].array
+    cdef Storage *written = (<Array> a).storage
+    cdef Py_ssize_t size = (<Array> a).size
+    cdef int k, numbers = 0
+    cdef bint lies = False
+    for k in range(nin + nout):                     # the common case: the loop reads all operands as they lie
+        if operand[k].form == ARRAY:
+            a = operand[k].array
+            if (<Array> a).size != size or (<Array> a).kind != dtype or not (<Array> a).contiguous:
+                break
+            p[k] = (<Array> a).data
+        elif operand[k].form == BYTES:
+            p[k] = operand[k].data
+        elif operand[k].form == ABSENT:
+            p[k] = p[0]
+        else:
+            numbers |= 1 << k
+    else:
+        lies = numbers == 0 or size <= FEW
+    if not lies:
         strided(loop, dtype, nin, nout, operand, ndim, shape)
-    (<Array> operand[nin].array).storage.version += 1
-    if nout == 2:
-        (<Array> operand[nin + 1].array).storage.version += 1
+    elif numbers:
+        with_numbers(loop, dtype, numbers, operand, size, p)
+    else:
+        loop(size, p)
+    written.version += 1
     return 0
 
 
 cdef enum: FEW = 64             # a number beside so few elements is spread out at once
 
-cdef bint in_place(mgx_loop loop, int dtype, int count, Operand *operand, Py_ssize_t size) noexcept:
-    """The common case: arrays of one dtype and size that the loop reads as they lie. False if it is another."""
-    cdef char *p[MGX_MAXARGS]
+cdef void with_numbers(mgx_loop loop, int dtype, int numbers, Operand *operand, Py_ssize_t size, char **p) noexcept:
     cdef double spread[MGX_MAXARGS][FEW]
-    cdef Array a
     cdef int k
     cdef Py_ssize_t i
-    for k in range(count):
-        if operand[k].array != NULL:
-            a = <Array> operand[k].array
-            if a.size != size or a.kind != dtype or not a.contiguous:
-                return False
-            p[k] = a.data
-        elif operand[k].absent:
-            p[k] = p[0]
-        elif size > FEW:
-            return False
+    for k in range(MGX_MAXARGS):
+        if not numbers & 1 << k:
+            continue
+        p[k] = <char *> spread[k]
+        if dtype == MGX_F32:
+            for i in range(size):
+                (<float *> p[k])[i] = <float> operand[k].number
         else:
-            p[k] = <char *> spread[k]
-            if dtype == MGX_F32:
-                for i in range(size):
-                    (<float *> p[k])[i] = <float> operand[k].number
-            else:
-                for i in range(size):
-                    (<double *> p[k])[i] = operand[k].number
+            for i in range(size):
+                (<double *> p[k])[i] = operand[k].number
     loop(size, p)
-    return True
 
 
 cdef int strided(mgx_loop loop, int dtype, int nin, int nout, Operand *operand,
@@ -66,23 +76,29 @@ cdef int strided(mgx_loop loop, int dtype, int nin, int nout, Operand *operand,
     cdef mgx_launch job
     cdef mgx_operand *to
     cdef Array a
+    cdef Py_ssize_t step
     cdef int k, d, skip
     job.loop, job.dtype, job.nin, job.nout, job.ndim = loop, dtype, nin, nout, ndim
     for d in range(ndim):
         job.shape[d] = shape[d]
     for k in range(nin + nout):
         to = &job.operand[k]
-        if operand[k].array == NULL:
-            to.data = NULL if operand[k].absent else <char *> &operand[k].number
+        if operand[k].form == ARRAY:
+            a = <Array> operand[k].array
+            to.data, to.dtype = a.data, a.kind
+            skip = ndim - a.ndim
+            for d in range(ndim):
+                to.strides[d] = 0 if d < skip or a.dims[d - skip] == 1 else a.steps[d - skip]
+        elif operand[k].form == BYTES:
+            to.data, to.dtype, step = operand[k].data, dtype, itemsize[dtype]
+            for d in range(ndim - 1, -1, -1):
+                to.strides[d] = step
+                step *= shape[d]
+        else:
+            to.data = <char *> &operand[k].number if operand[k].form == NUMBER else NULL
             to.dtype = MGX_F64
             for d in range(ndim):
                 to.strides[d] = 0
-            continue
-        a = <Array> operand[k].array
-        to.data, to.dtype = a.data, a.kind
-        skip = ndim - a.ndim
-        for d in range(ndim):
-            to.strides[d] = 0 if d < skip or a.dims[d - skip] == 1 else a.steps[d - skip]
     run(&job)
     return 0
 
@@ -96,7 +112,8 @@ cdef int copy(Array source, Array out) except -1:
     cdef Operand operand[2]
     if out.kind > MGX_F64:
         return host(_cast, (out,), (source,))
-    operand[0].array, operand[1].array = <PyObject *> source, <PyObject *> out
+    put_array(&operand[0], source)
+    put_array(&operand[1], out)
     return elementwise(kernels.rows[out.kind][MGX_clone].forward, out.kind, 1, 1, operand, out.ndim, out.dims)
 
 
@@ -105,8 +122,8 @@ cdef int fill(Array out, double number) except -1:
     cdef Operand operand[2]
     if out.kind > MGX_F64:
         return host(np.ndarray.fill, (out,), (int(number),))
-    operand[0].array, operand[0].number, operand[0].absent = NULL, number, False
-    operand[1].array = <PyObject *> out
+    put_number(&operand[0], number)
+    put_array(&operand[1], out)
     return elementwise(kernels.rows[out.kind][MGX_clone].forward, out.kind, 1, 1, operand, out.ndim, out.dims)
 
 

@@ -99,9 +99,6 @@ cdef class Tensor(Array):
         take(self, source)
         self.requires_grad = requires_grad
 
-    cdef object apply(self, int op, object a, object b, object c):
-        return apply(op, a, b, c)
-
     # ----- what it is ----------------------------------------------------------------------------------------
 
     @property

@@ -290,8 +290,8 @@ cdef Array concat(list xs, int axis):
         starts.append((start, start + x.dims[axis], x.kind))
         start += x.dims[axis]
     if wants and grad_enabled():
-        node = Node.__new__(Node)
-        node.v.op, node.name, node.vjp, node.args = OP_STRUCTURED, b"concat", concat_vjp, (axis, starts)
+        node = new_node(OP_STRUCTURED)
+        node.name, node.vjp, node.args = b"concat", concat_vjp, (axis, starts)
         parent = <PyObject **> malloc(count * sizeof(PyObject *))
         if parent == NULL:
             raise MemoryError(f"concat: no memory for {count} operands")
