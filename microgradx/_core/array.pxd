@@ -78,7 +78,16 @@ cdef Array restored(Node node, int k, Array g)
 cdef PyObject *node_pointer(Array a) except? NULL
 cdef int dtype_code(object dtype) except -1
 cdef object dtype_of(int code)
-cdef bint same_shape(Array a, Array b) noexcept
+
+cdef inline bint same_shape(Array a, Array b) noexcept:
+    cdef int d
+    if a.ndim != b.ndim:
+        return False
+    for d in range(a.ndim):
+        if a.dims[d] != b.dims[d]:
+            return False
+    return True
+
 cdef int set_array_type(type tensor) except -1
 cdef PyObject *array_type                           # the class of every array; it has no subclass
 

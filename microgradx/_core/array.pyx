@@ -207,7 +207,7 @@ cdef void delete_node(PyObject *o) noexcept:
 
 
 cdef Node first_node = Node.__new__(Node)
-if (<Type *> Node).tp_basicsize != NODE or <char *> &first_node.version - <char *> <void *> first_node != HEAD_OF_NODE:
+if (<Type *> Node).tp_basicsize != NODE or <char *> &first_node.version - <char *> <void *> first_node > HEAD_OF_NODE:
     raise ImportError(f"a Node is not {NODE} bytes here")
 PyObject_GC_UnTrack(<void *> first_node)
 memcpy(spare_nodes.pristine, <void *> first_node, NODE)
@@ -495,16 +495,6 @@ cdef Array detached(Array a):
 
 cdef tuple shape_of(Array a):
     return tuple([a.dims[d] for d in range(a.ndim)])
-
-
-cdef bint same_shape(Array a, Array b) noexcept:
-    cdef int d
-    if a.ndim != b.ndim:
-        return False
-    for d in range(a.ndim):
-        if a.dims[d] != b.dims[d]:
-            return False
-    return True
 
 
 # ----- writes ------------------------------------------------------------------------------------------------

@@ -143,31 +143,30 @@ cdef int record(int op, Operand *operand, Array y, Storage *slope, char *place) 
     cdef PyObject *parent[3]
     cdef PyObject *x
     cdef int k, named = 0
+    cdef bint lies, reads
     for k in range(row.arity):
+        if operand[k].form == ARRAY and (<Array> operand[k].array).wants:
+            named |= row.names[k]
+    for k in range(row.arity):
+        parent[k] = NULL
         if operand[k].form == NUMBER:
-            node.scalar[k], parent[k] = operand[k].number, NULL
+            node.scalar[k] = operand[k].number
             continue
         x = operand[k].array
         lies = (<Array> x).contiguous and (<Array> x).kind == y.kind and same_shape(<Array> x, y)
+        reads = named & 1 << k or slope != NULL
         if (<Array> x).wants:
             parent[k] = <PyObject *> (<Array> x).node if (<Array> x).node is not None else node_pointer(<Array> x)
-            named |= row.names[k]
-            if not lies:                                        # its gradient must find back to it
-                named |= 1 << k
-        else:
-            parent[k] = NULL
+            reads = reads or not lies                           # its gradient must find back to it
+        if not reads:
+            continue
+        node.version[k] = (<Array> x).storage.version
         if lies:
-            node.place[k] = (<Array> x).data
-    for k in range(row.arity):
-        if operand[k].form == ARRAY and (named & 1 << k or slope != NULL):
-            x = operand[k].array
-            node.version[k] = (<Array> x).storage.version
-            if node.place[k] != NULL:
-                node.saved[k] = (<Array> x).storage
-                (<Array> x).storage.refs += 1
-            else:
-                node.saved[k] = x
-                Py_INCREF(<object> x)
+            node.saved[k], node.place[k] = (<Array> x).storage, (<Array> x).data
+            (<Array> x).storage.refs += 1
+        else:
+            node.saved[k] = x
+            Py_INCREF(<object> x)
     if slope != NULL:
         node.saved[3], node.place[3], node.version[3] = slope, place, slope.version
     elif named & 8:
