@@ -14,7 +14,8 @@ pytestmark = pytest.mark.skipif(not CSRC.is_dir(), reason="the tests run without
 LAYERS = [["errors", "_core", "_core.kernels"], ["_core.graph", "_core.ops"], ["_core.value", "_core.array"],
           ["_core.launch"], ["_core.elementwise"], ["_core.views"], ["_core.structured"], ["_core.backward"],
           ["_core.tensor"],
-          ["config", "draw", "einsum", "functional", "random", "scalar"], ["nn", "optim", "data"], [""],
+          ["config", "draw", "einsum", "functional", "random", "scalar", "arrays", "creation",
+           "indexing", "linalg"], ["nn", "optim", "data"], [""],
           ["cli", "demo"], ["__main__"]]
 TOGETHER = [["nn"]]                                     # packages whose modules share their layer
 
