@@ -549,12 +549,18 @@ class HostOperation:
         cdef tuple xs = tuple([x for x in args if isinstance(x, Array)])
         cdef tuple outs = tuple([made(shape, dtype) for shape, dtype in self.results(*args)])
         cdef Node node
+        cdef Array out
         cdef int i, k
+        if not (1 <= len(xs) <= 2 and 1 <= len(outs) <= 2):
+            raise ShapeError(f"{self.name.decode()}: {len(xs)} tensors give {len(outs)} results; a host operation has "
+                             "one or two of each")
         host(self.forward, outs, args)
-        for k in range(len(self.vjps)):
-            if not self.vjps[k]:
+        for k, (out, row) in enumerate(zip(outs, self.vjps)):
+            if not row:
                 continue
-            node = record_structured(outs[k], <bytes> self.name, host_vjp, (self, len(outs), args[len(xs):], k),
+            if len(row) != len(xs):
+                raise ShapeError(f"{self.name.decode()}: {len(row)} gradients for {len(xs)} tensors")
+            node = record_structured(out, <bytes> self.name, host_vjp, (self, len(outs), args[len(xs):], k),
                                      xs[0], xs[1] if len(xs) == 2 else None)
             if node is not None:
                 for i in range(len(xs)):
