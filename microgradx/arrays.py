@@ -35,7 +35,7 @@ def of_tensor(function):
 
     @functools.wraps(function)
     def call(x, /, *args, **kwargs):
-        for theirs in TORCH.keys() & kwargs.keys():
+        for theirs in TORCH.keys() & kwargs.keys() if kwargs else ():
             ours = "axes" if "axes" in known else TORCH[theirs]
             if ours in known:
                 if ours in kwargs:

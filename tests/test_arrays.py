@@ -1,5 +1,6 @@
 """Arrays, indexing, creation, random tensors: recorded values, differences, edges, and that no name is forgotten."""
 import inspect
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -137,6 +138,13 @@ def test_names_of_torch():
 def test_what_is_given_may_be_a_list():
     assert mgx.roll([1, 2, 3], 1).tolist() == [3, 1, 2] and mgx.vstack([[1.0], [2.0]]).shape == (2, 1)
     assert mgx.flip(np.array([[1.0, 2.0]])).dtype == np.float64
+
+
+def test_movedim_finds_every_place():
+    x = mgx.zeros(2, 3, 4)
+    for source in permutations(range(3), 2):
+        for destination in permutations(range(-3, 0), 2):
+            assert x.movedim(source, destination).shape == np.moveaxis(x.numpy(), source, destination).shape
 
 
 def test_dot_of_tensors_and_of_values():
@@ -289,6 +297,7 @@ def test_made_as_a_leaf(make, dtype):
 def test_random_tensors_follow_the_shared_generator():
     first = [(random.manual_seed(3), mgx.rand(4).tolist(), mgx.randn(2).tolist())[1:] for _ in range(2)]
     assert first[0] == first[1] and mgx.randint(5, (100,), rng=0).numpy().max() == 4
+    assert mgx.randint(1, size=4).tolist() == [0] * 4
     u = mgx.rand(10000, rng=0).numpy()
     assert u.min() >= 0 and u.max() < 1 and abs(u.mean() - 0.5) < 0.02
 
