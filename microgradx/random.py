@@ -5,9 +5,11 @@ for the shared one, which ``manual_seed`` restarts. ``Value`` nets draw from Pyt
 """
 import numpy as np
 
+from microgradx._core.tensor import Tensor
+from microgradx.creation import lengths
 from microgradx.errors import DTypeError, OptionError
 
-__all__ = ["generator", "manual_seed"]
+__all__ = ["generator", "manual_seed", "rand", "randint", "randn", "randperm"]
 
 _shared = None                      # made at its first use: numpy.random takes 20 ms to import
 
@@ -48,3 +50,48 @@ def _seed(seed):
     if seed < 0:
         raise OptionError(f"rng: a seed is not negative ({seed} < 0)")
     return int(seed)
+
+
+def rand(*shape, rng=None, dtype="float32", requires_grad=False):
+    """Uniform numbers, 0 <= x < 1.
+
+    >>> import microgradx as mgx
+    >>> mgx.rand(2, rng=0)
+    Tensor([0.8506242 , 0.63696164])
+    """
+    return Tensor(generator(rng).random(lengths("rand", shape), np.dtype(dtype)), requires_grad, dtype)
+
+
+def randn(*shape, rng=None, dtype="float32", requires_grad=False):
+    """Normal numbers of mean 0 and variance 1, drawn in double precision and rounded.
+
+    >>> import microgradx as mgx
+    >>> mgx.randn(2, rng=0)
+    Tensor([ 0.12573022, -0.13210486])
+    """
+    return Tensor(generator(rng).standard_normal(lengths("randn", shape)), requires_grad, dtype)
+
+
+def randint(low, high=None, size=(), *, rng=None):
+    """Integers, low <= x < high, or 0 <= x < low where ``high`` is not given, of shape ``size``.
+
+    >>> import microgradx as mgx
+    >>> mgx.randint(10, size=3, rng=0)
+    Tensor([8, 6, 5], dtype=int64)
+    """
+    if isinstance(high, (tuple, list)):                         # torch: randint(high, size)
+        high, size = None, high
+    low, high = (0, low) if high is None else (low, high)
+    if low >= high:
+        raise OptionError(f"randint: no integer is {low} or more and less than {high} ({low} >= {high})")
+    return Tensor(generator(rng).integers(low, high, lengths("randint", (size,))))
+
+
+def randperm(n, *, rng=None):
+    """The numbers 0 to n - 1 in random order.
+
+    >>> import microgradx as mgx
+    >>> sorted(mgx.randperm(4).tolist())
+    [0, 1, 2, 3]
+    """
+    return Tensor(generator(rng).permutation(*lengths("randperm", (n,))))

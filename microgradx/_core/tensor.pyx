@@ -25,6 +25,9 @@ from microgradx.errors import DTypeError, GraphError, OptionError, ShapeError
 cdef extern from "Python.h":
     void PyObject_GC_Track(void *)
     bint PyObject_GC_IsTracked(object)
+    void PyType_Modified(type)
+    ctypedef struct Methods "PyTypeObject":
+        PyObject *tp_dict
 
 
 cdef object either(str op, object axis, object dim):
@@ -662,6 +665,12 @@ cdef int take(Array to, Array source) except -1:
     return 0
 
 set_array_type(Tensor)
+
+
+def attach(dict functions):
+    """Make functions methods of ``Tensor``: those that are written over it and stand above it."""
+    (<dict> (<Methods *> Tensor).tp_dict).update(functions)
+    PyType_Modified(Tensor)
 
 
 # ----- helpers of the methods ------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ import numpy as np
 from microgradx.errors import DTypeError, IndexError_, ShapeError
 
 
-cdef int axis_of(str op, object axis, int ndim) except -1:
+cpdef int axis_of(str op, object axis, int ndim) except -1:
     """An axis as a number from 0 to ndim - 1."""
     cdef int d
     try:
@@ -333,7 +333,7 @@ cdef Array pad(Array x, object widths, double value):
 
 # ----- gather: out[..., j, ...] = x[..., at[..., j, ...], ...] along `axis`; scatter_add is its transpose -------
 
-cdef int check_along(str op, Array x, int axis, Array at) except -1:
+cpdef int check_along(str op, Array x, int axis, Array at) except -1:
     cdef int d
     if at.kind != MGX_I64:
         raise DTypeError(f"{op}: an index is an int64 tensor, not {dtype_of(at.kind)}")
@@ -350,7 +350,7 @@ cdef int check_along(str op, Array x, int axis, Array at) except -1:
     return 0
 
 
-cdef tuple along(object at, int axis):
+cpdef tuple along(object at, int axis):
     """Index arrays that name the elements of `at` along `axis`, one per axis."""
     grid = list(np.meshgrid(*[np.arange(n) for n in at.shape], indexing="ij", sparse=True))
     grid[axis] = at
