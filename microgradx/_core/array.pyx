@@ -21,7 +21,6 @@ from microgradx.errors import DTypeError, GraphError, ShapeError
 cdef extern from "Python.h":
     void PyObject_GC_UnTrack(void *)
     void PyObject_GC_Track(void *)
-    Py_ssize_t PY_SSIZE_T_MAX
 
 cdef extern from *:
     """
@@ -166,7 +165,10 @@ cdef class Node:
 
     cdef Array load(self, int k):
         """A saved array, unless it was written to since."""
-        cdef Array a = <Array> self.saved[k]
+        cdef Array a
+        if self.saved[k] == NULL:
+            raise GraphError("backward: the graph was freed by another backward() while this one ran")
+        a = <Array> self.saved[k]
         if a.storage.version != self.version[k]:
             raise GraphError(f"backward: {node_name(self)} needs operand {k} of shape {shape_of(a)} as it was when "
                              f"it ran, but it was written to since (version {a.storage.version}, saved "
@@ -485,7 +487,6 @@ cdef int dtype_code(object dtype) except -1:
 cdef Array from_object(object data, object dtype, bint copy):
     """An array of what NumPy makes of ``data``; Python floats become float32."""
     cdef Array a
-    cdef Py_buffer *view
     cdef bint foreign = isinstance(data, (np.ndarray, np.generic)) or hasattr(data, "__array_interface__")
     cdef Py_ssize_t shape[32]
     cdef Py_ssize_t strides[32]

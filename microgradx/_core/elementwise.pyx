@@ -140,7 +140,7 @@ cdef int record(int op, int arity, Operand *operand, Array y, Array slope) excep
     """Give ``y`` a node that keeps what the backward pass of this row will read."""
     cdef Node node = Node.__new__(Node)
     cdef PyObject *parent[3]
-    cdef int i, k, named = 0
+    cdef int k, named = 0
     cdef Array x
     node.v.op = op
     for k in range(arity):
