@@ -6,6 +6,9 @@ from microgradx._core.graph cimport Vertex
 from microgradx._core.kernels cimport MGX_MAXDIM
 from microgradx._core.ops cimport Differentiable
 
+cdef extern from "Python.h":
+    Py_ssize_t PY_SSIZE_T_MAX
+
 # Bytes, counted. Aligned to 64; `owner` keeps bytes alive that are not ours. Every write raises `version`.
 cdef struct Storage:
     char *data

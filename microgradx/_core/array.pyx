@@ -22,7 +22,6 @@ from microgradx.errors import DTypeError, GraphError, ShapeError
 cdef extern from "Python.h":
     void PyObject_GC_UnTrack(void *)
     void PyObject_GC_Track(void *)
-    Py_ssize_t PY_SSIZE_T_MAX
 
 cdef Py_ssize_t[4] ITEMSIZE = [4, 8, 8, 1]
 cdef int[4] SHIFT = [2, 3, 3, 0]                   # its logarithm
@@ -150,7 +149,10 @@ cdef class Node:
         return <Array> self.saved[k]
 
     cdef int check(self, int k) except -1:
-        cdef Storage *s = <Storage *> self.saved[k] if self.place[k] != NULL else (<Array> self.saved[k]).storage
+        cdef Storage *s
+        if self.saved[k] == NULL:
+            raise GraphError("backward: the graph was freed by another backward() while this one ran")
+        s = <Storage *> self.saved[k] if self.place[k] != NULL else (<Array> self.saved[k]).storage
         if s.version != self.version[k]:
             raise GraphError(f"backward: {node_name(self)} needs its {'result' if k == 3 else f'operand {k}'} as it was "
                              f"when it ran, but that was written to since (version {s.version}, saved "
@@ -555,7 +557,6 @@ cdef int dtype_code(object dtype) except -1:
 cdef Array from_object(object data, object dtype, bint copy):
     """An array of what NumPy makes of ``data``; Python floats become float32."""
     cdef Array a
-    cdef Py_buffer *view
     cdef bint foreign = isinstance(data, (np.ndarray, np.generic)) or hasattr(data, "__array_interface__")
     cdef Py_ssize_t shape[32]
     cdef Py_ssize_t strides[32]

@@ -22,7 +22,8 @@ from microgradx.errors import GraphError, ShapeError
 
 cdef inline bint owned(Array g) noexcept:
     """Does nobody but the walk hold these bytes?"""
-    return (<PyObject *> g).ob_refcnt == 1 and g.storage.refs == 1 and g.node is None and g.contiguous
+    return ((<PyObject *> g).ob_refcnt == 1 and g.storage.refs == 1 and g.storage.owner == NULL and g.node is None
+            and g.contiguous)
 
 
 cdef Array plus(Array total, Array g):
@@ -39,10 +40,10 @@ cdef Array local(Node node, Array g, int i, bint last):
     cdef Array dx, x
     if node.v.op == OP_STRUCTURED:
         return node.vjp(node, g, i)
+    x = <Array> node.saved[i] if node.saved[i] != NULL and node.place[i] == NULL else None
     dx = row_vjp(node, g, i, last and owned(g))
-    if node.saved[i] == NULL or node.place[i] != NULL:
+    if x is None:
         return dx
-    x = <Array> node.saved[i]
     if not same_shape(x, dx):
         dx = sum_to(dx, x.ndim, x.dims)
     return dx if dx.kind == x.kind else convert(dx, x.kind)
@@ -79,7 +80,7 @@ cdef int accumulate(Node leaf, Array g, bint keep_graph) except -1:
         leaf.grad = apply(MGX_add, leaf.grad, g, None)
     else:
         total = <Array> leaf.grad
-        if total.wants or total.node is not None or not total.contiguous:
+        if total.wants or total.node is not None or not total.contiguous or total.storage.readonly:
             leaf.grad = apply(MGX_add, total, g, None)
         else:
             add_into(total, g)
@@ -94,7 +95,14 @@ cdef int add_into(Array total, Array g) except -1:
     return elementwise(kernels.rows[total.kind][MGX_add].forward, total.kind, 2, 1, operand, total.ndim, total.dims)
 
 
-def backward(Array root, object gradient, bint retain_graph, bint create_graph):
+cdef int check_freed(Node node) except -1:
+    if node.v.op == OP_FREED:
+        raise GraphError("backward: the graph was freed by an earlier backward(); keep it with "
+                         "backward(retain_graph=True)")
+    return 0
+
+
+def backward(Array root not None, object gradient, bint retain_graph, bint create_graph):
     """The chain rule from ``root`` to its leaves."""
     cdef Order order
     cdef PyObject **grads = NULL
@@ -162,16 +170,15 @@ def backward(Array root, object gradient, bint retain_graph, bint create_graph):
             if node.v.op == OP_LEAF:
                 accumulate(node, g, create_graph)
                 continue
-            if node.v.op == OP_FREED:
-                raise GraphError("backward: the graph was freed by an earlier backward(); keep it with "
-                                 "backward(retain_graph=True)")
+            check_freed(node)
             if node.retains:
                 node.grad = g if create_graph else apply(MGX_clone, g, None, None)
             parent, last = parents(&node.v), node.v.count - 1
             while last > 0 and parent[last] == NULL:
                 last -= 1
             for k in range(last + 1):
-                if parent[k] == NULL:
+                check_freed(node)                       # a finalizer or another thread may walk here meanwhile
+                if parents(&node.v)[k] == NULL:
                     continue
                 dx = local(node, g, k, k == last)
                 if dx is None:
@@ -205,4 +212,3 @@ cdef Array plus_held(PyObject *held, Array dx):
     cdef Array total = <Array> held
     Py_DECREF(total)
     return plus(total, dx)
-

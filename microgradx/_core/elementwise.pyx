@@ -12,7 +12,7 @@ from microgradx._core.launch cimport *
 
 import numpy as np
 
-from microgradx.errors import DTypeError, ShapeError
+from microgradx.errors import DTypeError, GraphError, ShapeError
 
 # what integers and masks do by themselves, carried out by NumPy; any other operation makes them float32
 cdef dict INTEGER = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "neg": np.negative, "abs": np.absolute,
@@ -252,6 +252,8 @@ cdef Array row_vjp(Node node, Array g, int i, bint over):
     dx = g if over else empty(g.kind, g.ndim, g.dims)
     put_array(&operand[0], g)
     if row.stores:
+        if node.saved[3] == NULL:
+            raise GraphError("backward: the graph was freed by another backward() while this one ran")
         put_bytes(&operand[1], <Storage *> node.saved[3], node.place[3])
         k, loop = 2, kernels.rows[g.kind][MGX_chain].forward
     else:

@@ -167,7 +167,7 @@ cdef int check_update(str op, Array w, Array other) except -1:
     return 0
 
 
-def sgd(Array w, Array g, Array v, double lr, double momentum, double decay):
+def sgd(Array w not None, Array g not None, Array v, double lr, double momentum, double decay):
     """v = momentum*v + g + decay*w; w -= lr*v. ``v`` may be None. All contiguous, of one dtype and shape."""
     check_writable(w, "sgd")
     check_update("sgd", w, g)
@@ -179,8 +179,8 @@ def sgd(Array w, Array g, Array v, double lr, double momentum, double decay):
     touch(w)
 
 
-def adam(Array w, Array g, Array m, Array v, double lr, double beta1, double beta2, double eps, double decay,
-         double correct1, double correct2):
+def adam(Array w not None, Array g not None, Array m not None, Array v not None, double lr, double beta1,
+         double beta2, double eps, double decay, double correct1, double correct2):
     """One update of algorithm 1 of Kingma and Ba (2015). All contiguous, of one dtype and shape."""
     check_writable(w, "adam")
     for a in (g, m, v):

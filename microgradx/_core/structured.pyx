@@ -271,7 +271,7 @@ cdef bint readable(Array x, Matrix *to) noexcept:
 cdef Array product(Array a, Array b, bint ta, bint tb):
     """op(a) @ op(b) over the last two axes, leading axes broadcast; op transposes where the flag says so."""
     cdef Py_ssize_t shape[MGX_MAXDIM]
-    cdef Py_ssize_t m, n, k, kb, batch = 1, r
+    cdef Py_ssize_t m, n, k, batch = 1, r
     cdef Py_ssize_t index_[MGX_MAXDIM]
     cdef int d, da, db, lead
     cdef char *pa
@@ -280,7 +280,7 @@ cdef Array product(Array a, Array b, bint ta, bint tb):
     cdef Array out
     cdef Node node
     m, k = a.dims[a.ndim - 2 + ta], a.dims[a.ndim - 1 - ta]
-    kb, n = b.dims[b.ndim - 2 + tb], b.dims[b.ndim - 1 - tb]
+    n = b.dims[b.ndim - 1 - tb]
     lead = max(a.ndim, b.ndim) - 2
     for d in range(lead):
         da, db = d - lead + a.ndim - 2, d - lead + b.ndim - 2
@@ -508,7 +508,7 @@ cdef Array cross_entropy_mean(Array x, Array label, bint mean):
     return loss
 
 cdef object cross_entropy_mean_vjp(Node node, Array g, int i):
-    cdef Array x, dx, label = node.load(1)
+    cdef Array x, dx, label = node.load(1), p = node.load(2)
     cdef double scale = node.args
     if grad_enabled():                          # (softmax(x) - onehot) * g * scale, recorded
         x = node.load(0)
@@ -516,8 +516,8 @@ cdef object cross_entropy_mean_vjp(Node node, Array g, int i):
         onehot[np.arange(len(onehot)), np.asarray(label)] = 1
         dx = apply(MGX_sub, softmax_axis(x, 1, False), from_object(onehot, None, False), None)
         return apply(MGX_mul, dx, apply(MGX_mul, g, scale, None), None)
-    dx = empty_like(<Array> node.saved[2])
-    cross_entropy_vjp(g, node.load(2), label, scale, dx)
+    dx = empty_like(p)
+    cross_entropy_vjp(g, p, label, scale, dx)
     return dx
 
 

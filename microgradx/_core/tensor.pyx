@@ -47,14 +47,11 @@ cdef Array tensor(object data):
 cdef int read_shape(str op, object wanted, Py_ssize_t *shape) except -1:
     cdef int d
     if len(wanted) == 1 and isinstance(wanted[0], (tuple, list)):
-        wanted = wanted[0]
+        wanted = tuple(wanted[0])
     if len(wanted) > MGX_MAXDIM:
         raise ShapeError(f"{op}: an array has at most {MGX_MAXDIM} axes, not {len(wanted)}")
     for d in range(len(wanted)):
-        try:
-            shape[d] = wanted[d].__index__()
-        except AttributeError:
-            raise DTypeError(f"{op}: a shape is made of integers, not {wanted[d]!r}") from None
+        shape[d] = v.integer(op, "a length", wanted[d])
     return len(wanted)
 
 
@@ -89,7 +86,7 @@ cdef class Tensor(Array):
 
     def __init__(self, data, requires_grad=False, dtype=None):
         cdef Array source
-        if self.data != self.storage.data or self.storage.nbytes:
+        if self.ndim or self.size or self.node is not None:
             raise GraphError("Tensor: already made")
         if isinstance(data, Array):
             source = <Array> data
@@ -549,10 +546,11 @@ cdef class Tensor(Array):
         cdef int order[MGX_MAXDIM]
         if len(axes) == 1 and isinstance(axes[0], (tuple, list)):
             axes = tuple(axes[0])
+        axes = tuple([v.axis_of("permute", d, self.ndim) for d in axes])
         if len(axes) != self.ndim or axes_of("permute", axes, self.ndim) != (1 << self.ndim) - 1:
             raise ShapeError(f"permute: {axes} does not name each of the {self.ndim} axes once")
         for d in range(self.ndim):
-            order[d] = v.axis_of("permute", axes[d], self.ndim)
+            order[d] = axes[d]
         return v.permute(self, order)
 
     def transpose(self, axis0=None, axis1=None):
@@ -630,7 +628,6 @@ cdef class Tensor(Array):
         return v.index(self, key)
 
     def __setitem__(self, key, value):
-        cdef Py_ssize_t shape[MGX_MAXDIM]
         cdef Array part, source
         key = v.plain(key)
         mode = set_grad_enabled(False)

@@ -143,7 +143,7 @@ cdef class Value(Differentiable):
             data = (<Value> data).data
         self.data = number(data, -1)
         children = tuple(_children if children is None else children)
-        slope = local_grads if local_grads is not None else () if isinstance(_op, str) else tuple(_op)
+        slope = tuple(local_grads) if local_grads is not None else () if isinstance(_op, str) else tuple(_op)
         if children:
             _construct(self, children, slope)
         if isinstance(_op, str) and _op:
