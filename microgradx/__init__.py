@@ -1,15 +1,18 @@
 """microgradx: a compiled autograd engine and an instrument for gradient flow."""
 import numpy as _np
 
-from microgradx import data, errors, nn, optim, scalar
+from microgradx import autograd, data, errors, nn, optim, scalar
 from microgradx._core.graph import enable_grad, is_grad_enabled, no_grad
 from microgradx._core.tensor import Tensor, concat, from_numpy, pad, stack
 from microgradx._core.value import Value, dot
+from microgradx._core.watch import detect_nan
+from microgradx.autograd import checkpoint, custom_vjp, gradcheck, gradgradcheck
 from microgradx.config import show_config
 from microgradx.draw import draw
 from microgradx.einsum import einsum
 from microgradx.functional import *
 from microgradx.random import manual_seed
+from microgradx.transforms import *
 
 __version__ = "0.1.0"
 

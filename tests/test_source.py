@@ -12,9 +12,9 @@ pytestmark = pytest.mark.skipif(not CSRC.is_dir(), reason="the tests run without
 
 # From the bottom up. A module imports from the layers below its own; within a layer only without a circle.
 LAYERS = [["errors", "_core", "_core.kernels"], ["_core.graph", "_core.ops"], ["_core.value", "_core.array"],
-          ["_core.launch"], ["_core.elementwise"], ["_core.views"], ["_core.structured"], ["_core.backward"],
-          ["_core.tensor"],
-          ["config", "draw", "einsum", "functional", "random", "scalar"], ["nn", "optim", "data"], [""],
+          ["_core.watch"], ["_core.launch"], ["_core.elementwise"], ["_core.views"], ["_core.structured"], ["_core.backward"],
+          ["_core.tensor", "_core.trace"],
+          ["autograd", "config", "draw", "einsum", "functional", "random", "scalar", "transforms", "trees"], ["nn", "optim", "data"], [""],
           ["cli", "demo"], ["__main__"]]
 TOGETHER = [["nn"]]                                     # packages whose modules share their layer
 

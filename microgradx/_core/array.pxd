@@ -33,6 +33,7 @@ cdef class Node:
     cdef object hooks           # called with the gradient of this node's result
     cdef object grad            # leaf, or retained: the accumulated gradient
     cdef bint retains
+    cdef object where           # it was written: see `here` of graph
     cdef int save(self, int k, Array a) except -1
     cdef Array load(self, int k)
     cdef void free(self) noexcept
@@ -68,6 +69,7 @@ cdef int check_write(Array a, str op) except -1     # may it?
 cdef int check_shared(Array a, str op) except -1    # may a value with a graph be written into it?
 cdef tuple shape_of(Array a)
 cdef Node node_of(Array a)
+cdef str node_name(Node node)
 cdef PyObject *node_pointer(Array a) except? NULL
 cdef int dtype_code(object dtype) except -1
 cdef object dtype_of(int code)

@@ -11,7 +11,8 @@ from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABL
 from libc.string cimport memcpy
 
 from microgradx._core.graph cimport (PyObject_GC_Del, Spares, Type,
-                                     drop_parents, grad_enabled, keep_spare, release, set_parents, take_spare)
+                                     drop_parents, grad_enabled, here, keep_spare, placing, release, set_parents,
+                                     take_spare)
 from microgradx._core.kernels cimport *
 
 import numpy as np
@@ -149,6 +150,8 @@ cdef class Node:
 
     def __cinit__(self):
         PyObject_GC_UnTrack(<void *> self)
+        if placing:
+            self.where = here()
 
     def __dealloc__(self):
         cdef PyObject *grad = <PyObject *> self.grad
