@@ -173,7 +173,7 @@ cdef class Node:
         if a.storage.version != self.version[k]:
             raise GraphError(f"backward: {node_name(self)} needs operand {k} of shape {shape_of(a)} as it was when "
                              f"it ran, but it was written to since (version {a.storage.version}, saved "
-                             f"{self.version[k]}); write to a clone() instead")
+                             f"{self.version[k]}); write to a clone() instead (y = y + 1 for y += 1), or after backward()")
         return a
 
     cdef void free(self) noexcept:
@@ -450,9 +450,11 @@ cdef int check_write(Array a, str op) except -1:
     if not grad_enabled():
         return 0
     if a.wants and (a.node is None or a.node.v.op == OP_LEAF):
-        raise GraphError(f"{op}: a leaf that requires a gradient is written to only under no_grad()")
+        raise GraphError(f"{op}: a leaf that requires a gradient is written to only under no_grad(), as optimizers "
+                         "do; for a result with a gradient write to a clone()")
     if a.graph_view:
-        raise GraphError(f"{op}: this is a view that has a graph; write to a clone() instead")
+        raise GraphError(f"{op}: this is a view that has a graph, or an argument of a function that is differentiated; "
+                         "write to a clone() instead")
     if a.storage.graph_views:
         raise GraphError(f"{op}: views of this tensor have a graph; write to a clone() instead")
     return 0

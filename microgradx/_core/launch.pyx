@@ -163,7 +163,10 @@ def sgd(Array w, Array g, Array v, double lr, double momentum, double decay):
     check_update("sgd", w, g)
     if v is not None:
         check_update("sgd", w, v)
-    cdef bint spoilt = watching and not sound(w)
+    # of finite parameters finite gradients make no nan, so then there is nothing to look for
+    cdef bint calm = watching == 1 and kernels.finite[w.kind](w.size, g.data) and (
+        v is None or kernels.finite[w.kind](w.size, v.data))
+    cdef bint spoilt = watching and (calm or not sound(w))
     kernels.sgd[w.kind](w.size, lr, momentum, decay, g.data, NULL if v is None else v.data, w.data)
     if v is not None:
         touch(v)

@@ -8,7 +8,7 @@ from libc.stdlib cimport free, malloc
 from microgradx._core.array cimport *
 from microgradx._core.backward cimport cotangent, refuse_no_graph, walk
 from microgradx._core.elementwise cimport apply
-from microgradx._core.graph cimport (Order, grad_enabled, parents, placing, set_grad_enabled, set_parents, set_place,
+from microgradx._core.graph cimport (Order, grad_enabled, placing, set_grad_enabled, set_parents, set_place,
                                      set_watching, topological)
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport fill
@@ -58,36 +58,21 @@ def traced(Array x, bint linked=True):
 
 
 def sources(list outputs, list inputs):
-    """The nodes that the outputs come from, other than the traced inputs and what lies behind them."""
+    """The nodes that the outputs come from in the end, other than the traced inputs."""
     cdef Node sink = link(None, b"outputs", outputs_vjp, None, outputs), node
     cdef Order order
     cdef Py_ssize_t i
     cdef list found = []
     cdef dict own = {(<Array> x).node: None for x in inputs}
-    cdef list reached
     topological(<PyObject *> sink, <char *> &sink.v - <char *> <PyObject *> sink, &order, NULL)
     try:
-        reached = [False] * order.count
-        reached[order.count - 1] = True
-        for i in range(order.count - 1, -1, -1):            # children first
+        for i in range(order.count):
             node = <Node> order.item[i]
-            if not reached[i] or node in own:
-                continue
-            if node.v.count == 0 and node.v.op != OP_FREED and node is not sink:
+            if node.v.count == 0 and node.v.op != OP_FREED and node is not sink and node not in own:
                 found.append(node)
-            mark_parents(node, reached)
     finally:
         free(order.item)
     return found
-
-
-cdef int mark_parents(Node node, list reached) except -1:
-    cdef PyObject **parent = parents(&node.v)
-    cdef uint32_t k
-    for k in range(node.v.count):
-        if parent[k] != NULL:
-            reached[(<Node> parent[k]).v.slot] = True
-    return 0
 
 
 # ----- gradients for given arrays or nodes ------------------------------------------------------------------------
