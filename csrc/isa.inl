@@ -14,6 +14,8 @@
 #include "words.h"
 
 #define REAL float
+#define BITS uint32_t
+#define MANTISSA 23
 #define SUFFIX f32
 #define TRIG_MAX TRIG_MAX_F32
 #include "elementwise.inl"
@@ -22,10 +24,14 @@
 #include "optim.inl"
 #include "gemm.inl"
 #undef REAL
+#undef BITS
+#undef MANTISSA
 #undef SUFFIX
 #undef TRIG_MAX
 
 #define REAL double
+#define BITS uint64_t
+#define MANTISSA 52
 #define SUFFIX f64
 #define TRIG_MAX TRIG_MAX_F64
 #include "elementwise.inl"
@@ -110,6 +116,7 @@ const mgx_kernels PASTE(mgx_kernels, ISA) = {
     },
     .sum = BOTH(sum),
     .max = BOTH(max),
+    .finite = BOTH(finite),
     .softmax = BOTH(softmax),
     .cross_entropy = BOTH(cross_entropy),
     .cross_entropy_vjp = BOTH(cross_entropy_vjp),

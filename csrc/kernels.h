@@ -56,6 +56,8 @@ typedef struct {
                    double scale, const char *x, char *y);
     void (*max[2])(ptrdiff_t outer, ptrdiff_t n, ptrdiff_t inner, const ptrdiff_t *strides,
                    double sign, const char *x, char *y);
+    /* 1 if none of n contiguous elements is inf or nan, else 0 */
+    int (*finite[2])(ptrdiff_t n, const char *x);
     /* x (m, n) rows -> y (m, n); y = softmax or its logarithm */
     void (*softmax[2])(ptrdiff_t m, ptrdiff_t n, int logarithm, const char *x, char *y);
     /* logits (m, n), label (m,) -> loss (1,) = scale * sum of losses, p (m, n) = softmax */

@@ -77,4 +77,17 @@ static void V(max)(ptrdiff_t outer, ptrdiff_t n, ptrdiff_t inner, const ptrdiff_
             out[i] = s * best;
         }
 }
+
+/* 1 if none of n contiguous elements is inf or nan. Those have all bits of the exponent set, so adding the lowest of
+   them carries into the sign. */
+static int V(finite)(ptrdiff_t n, const char *x)
+{
+    BITS carry = 0;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        BITS bits;
+        memcpy(&bits, x + i * sizeof(REAL), sizeof(REAL));
+        carry |= (bits & ~((BITS)1 << (8 * sizeof(REAL) - 1))) + ((BITS)1 << MANTISSA);
+    }
+    return !(carry >> (8 * sizeof(REAL) - 1));
+}
 #undef WIDTH

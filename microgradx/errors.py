@@ -5,13 +5,15 @@
     ├── DTypeError(TypeError)       dtypes that do not mix, data that is not numbers
     ├── IndexError_(IndexError)     an index or label out of range
     ├── OptionError(ValueError)     an argument that is none of those allowed
-    └── GraphError(RuntimeError)    a graph that is freed, missing, or would be broken
+    ├── GraphError(RuntimeError)    a graph that is freed, missing, or would be broken
+    ├── GradcheckError(RuntimeError)    a gradient is not what finite differences say
+    └── NonFiniteError(FloatingPointError)  a nan or inf that an operation made, under detect_nan
 
 A message names the operation first, then the values, then the relation that failed:
 ``matmul: shapes (2, 3) and (4, 5) do not align (3 != 4)``.
 """
 
-__all__ = ["DTypeError", "Error", "GraphError", "IndexError_", "OptionError", "ShapeError"]
+__all__ = ["DTypeError", "Error", "GradcheckError", "GraphError", "IndexError_", "NonFiniteError", "OptionError", "ShapeError"]
 
 
 class Error(Exception):
@@ -36,3 +38,11 @@ class OptionError(Error, ValueError):
 
 class GraphError(Error, RuntimeError):
     """A graph is freed, missing, or would be broken by a write."""
+
+
+class GradcheckError(Error, RuntimeError):
+    """A gradient disagrees with finite differences."""
+
+
+class NonFiniteError(Error, FloatingPointError):
+    """An operation made a nan or inf while ``detect_nan`` looked for it."""

@@ -34,6 +34,7 @@ cdef class Node:
     cdef object grad            # leaf, or retained: the accumulated gradient
     cdef const char *name       # of a structured operation
     cdef bint retains
+    cdef object where           # it was written: see `here` of graph
     # from here on nothing is read that was not written
     cdef uint32_t version[4]    # of the storages when they were saved
     cdef double scalar[3]       # operands that are numbers

@@ -10,8 +10,8 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE
 from libc.string cimport memcpy
 
-from microgradx._core.graph cimport (Spares, Type, drop_parents, grad_enabled, keep_spare, parents, release,
-                                     set_parents, take_spare)
+from microgradx._core.graph cimport (Spares, Type, drop_parents, grad_enabled, here, keep_spare, parents, placing,
+                                     release, set_parents, take_spare)
 from microgradx._core.kernels cimport *
 from microgradx._core.memory cimport aligned_alloc, aligned_free
 
@@ -154,9 +154,9 @@ cdef class Node:
             raise GraphError("backward: the graph was freed by another backward() while this one ran")
         s = <Storage *> self.saved[k] if self.place[k] != NULL else (<Array> self.saved[k]).storage
         if s.version != self.version[k]:
-            raise GraphError(f"backward: {node_name(self)} needs its {'result' if k == 3 else f'operand {k}'} as it was "
+            raise GraphError(f"backward: {node_name(self)} needs {'its result' if k == 3 else f'operand {k}'} as it was "
                              f"when it ran, but that was written to since (version {s.version}, saved "
-                             f"{self.version[k]}); write to a clone() instead")
+                             f"{self.version[k]}); write to a clone() instead (y = y + 1 for y += 1), or after backward()")
         return 0
 
     cdef void free(self) noexcept:
@@ -177,7 +177,7 @@ cdef class Node:
         drop_parents(&self.v)
 
 
-cdef enum: NODE = 208, HEAD_OF_NODE = 160       # bytes of a Node; of its fields that must begin as they are
+cdef enum: NODE = 216, HEAD_OF_NODE = 168       # bytes of a Node; of its fields that must begin as they are
 cdef Spares spare_nodes
 
 
@@ -185,7 +185,8 @@ cdef inline Node new_node(int op):
     cdef PyObject *block = take_spare(&spare_nodes, HEAD_OF_NODE)
     cdef Node node
     if block != NULL:
-        Py_INCREF(None)                                 # `args`, `hooks` and `grad` of the copy
+        Py_INCREF(None)                                 # `args`, `hooks`, `grad` and `where` of the copy
+        Py_INCREF(None)
         Py_INCREF(None)
         Py_INCREF(None)
         node = <Node> block
@@ -194,6 +195,8 @@ cdef inline Node new_node(int op):
         node = Node.__new__(Node)
         PyObject_GC_UnTrack(<void *> node)
     node.v.op = op
+    if placing:
+        node.where = here()
     return node
 
 
@@ -204,6 +207,7 @@ cdef void delete_node(PyObject *o) noexcept:
         (<Node> o).free()
     Py_DECREF((<Node> o).args)
     Py_DECREF((<Node> o).hooks)
+    Py_DECREF((<Node> o).where)
     release(<PyObject *> (<Node> o).grad)               # it may have a graph of its own
     keep_spare(&spare_nodes, o)
 
@@ -519,9 +523,11 @@ cdef int check_write(Array a, str op) except -1:
     if not grad_enabled():
         return 0
     if a.wants and (a.node is None or a.node.v.op == OP_LEAF):
-        raise GraphError(f"{op}: a leaf that requires a gradient is written to only under no_grad()")
+        raise GraphError(f"{op}: a leaf that requires a gradient is written to only under no_grad(), as optimizers "
+                         "do; for a result with a gradient write to a clone()")
     if a.graph_view:
-        raise GraphError(f"{op}: this is a view that has a graph; write to a clone() instead")
+        raise GraphError(f"{op}: this is a view that has a graph, or an argument of a function that is differentiated; "
+                         "write to a clone() instead")
     if a.storage.graph_views:
         raise GraphError(f"{op}: views of this tensor have a graph; write to a clone() instead")
     return 0

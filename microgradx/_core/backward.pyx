@@ -11,13 +11,18 @@ from libc.stdlib cimport calloc, free, malloc
 
 from microgradx._core.array cimport *
 from microgradx._core.elementwise cimport apply, row_vjp
-from microgradx._core.graph cimport Order, parents, release, set_grad_enabled, topological
+from microgradx._core.graph cimport (Order, parents, placing, release, set_grad_enabled, set_place, set_watching,
+                                     topological)
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport Operand, copy, elementwise, fill, put_array
+from microgradx._core.launch cimport Operand, copy, elementwise, fill, put_array, sound
 from microgradx._core.structured cimport sum_to
 from microgradx._core.views cimport convert
+from microgradx._core.watch cimport blame
 
 from microgradx.errors import GraphError, ShapeError
+
+FREED = ("backward: the graph was freed by an earlier backward(); give that one retain_graph=True, or compute the "
+         "result anew")
 
 
 cdef inline bint owned(Array g) noexcept:
@@ -47,6 +52,27 @@ cdef Array local(Node node, Array g, int i, bint last):
     if not same_shape(x, dx):
         dx = sum_to(dx, x.ndim, x.dims)
     return dx if dx.kind == x.kind else convert(dx, x.kind)
+
+
+cdef Array watched(Node node, Array g, int i):
+    """As local, under detect_nan: what is written on the way belongs to ``node``, and only the gradient is examined."""
+    cdef int mode = set_watching(0), k
+    cdef object place = set_place(node.where)
+    cdef Array dx
+    cdef list operands = [g]
+    try:
+        dx = local(node, g, i, False)
+    finally:
+        set_watching(mode)
+        set_place(place)
+    if not mode or dx is None or dx.storage == g.storage or sound(dx):
+        return dx
+    for k in range(4):
+        if node.saved[k] != NULL and not (k == 3 and node.v.op >= 0 and facts[node.v.op].stores):
+            operands.append(restored(node, k, g))
+    if all([sound(<Array> a) for a in operands]):
+        blame(f"backward of {node_name(node)}", dx, tuple(operands), node)
+    return dx
 
 
 cdef Array hooked(Node node, Array g):
@@ -97,40 +123,66 @@ cdef int add_into(Array total, Array g) except -1:
 
 cdef int check_freed(Node node) except -1:
     if node.v.op == OP_FREED:
-        raise GraphError("backward: the graph was freed by an earlier backward(); keep it with "
-                         "backward(retain_graph=True)")
+        raise GraphError(FREED)
     return 0
+
+
+cdef Array cotangent(str op, Array root, object gradient):
+    """The gradient of ``root``, as the caller gave it, in the shape and dtype of ``root``; 1 where none is given."""
+    cdef Array g
+    if gradient is None:
+        if root.size != 1:
+            raise ShapeError(f"{op}: of a tensor of shape {shape_of(root)} needs gradient=; only a single number "
+                             "needs none")
+        g = empty_like(root)
+        fill(g, 1)
+        return g
+    g = <Array> gradient if isinstance(gradient, Array) else from_object(gradient, dtype_of(root.kind), True)
+    if not same_shape(g, root):
+        raise ShapeError(f"{op}: gradient of shape {shape_of(g)} for a tensor of shape {shape_of(root)}")
+    return g if g.kind == root.kind else convert(g, root.kind)
+
+
+cdef int refuse_no_graph(str op, Array root) except -1:
+    """Say why there is nothing to differentiate, and what to do."""
+    if root.kind > MGX_F64:
+        raise GraphError(f"{op}: a tensor of {dtype_of(root.kind)} has no graph, only floats have gradients: start from "
+                         "a cost, not from a comparison or an index")
+    raise GraphError(f"{op}: this tensor does not require a gradient and has no graph: what it was made from requires "
+                     "none, or was detached, or it was made under no_grad(). Set requires_grad=True on the leaves "
+                     "before computing; a gradient has a graph only if create_graph=True made it")
 
 
 def backward(Array root not None, object gradient, bint retain_graph, bint create_graph):
     """The chain rule from ``root`` to its leaves."""
+    if root.node is None or not root.wants:
+        refuse_no_graph("backward", root)
+    walk(root.node, cotangent("backward", root, gradient), retain_graph, create_graph, None)
+
+
+cdef enum:                      # what a node is to a walk with wanted nodes
+    ARRIVES = 1, LEADS_ON = 2
+
+
+cdef int walk(Node root, Array g, bint retain_graph, bint create_graph, dict wanted) except -1:
+    """The chain rule from ``root``, whose gradient is ``g``, to its leaves.
+
+    With ``wanted`` = {node: does the walk end there?} only the paths to these nodes are gone, their gradients take the
+    places of the values, and no ``grad`` changes. Returns whether there is a freed node, behind which nothing is seen.
+    """
     cdef Order order
     cdef PyObject **grads = NULL
-    cdef Array g, dx
-    cdef Node node
+    cdef Array dx
+    cdef Node node = root
     cdef PyObject **parent
     cdef PyObject *held
     cdef Py_ssize_t i, to, edges = 0
     cdef uint32_t *edge = NULL
     cdef Py_ssize_t *start = NULL
+    cdef char *lead = NULL
     cdef uint32_t k, last
-    cdef bint before
+    cdef bint before, freed = False
     cdef Py_ssize_t offset
-    if root.node is None or not root.wants:
-        raise GraphError("backward: this tensor does not require a gradient and has no graph")
-    if gradient is None:
-        if root.size != 1:
-            raise ShapeError(f"backward: of a tensor of shape {shape_of(root)} needs gradient=; only a single number "
-                             "needs none")
-        g = empty_like(root)
-        fill(g, 1)
-    else:
-        g = <Array> gradient if isinstance(gradient, Array) else from_object(gradient, dtype_of(root.kind), True)
-        if not same_shape(g, root):
-            raise ShapeError(f"backward: gradient of shape {shape_of(g)} for a tensor of shape {shape_of(root)}")
-        if g.kind != root.kind:
-            g = convert(g, root.kind)
-    node = root.node
     offset = <char *> &node.v - <char *> <PyObject *> node
     topological(<PyObject *> node, offset, &order, NULL)
     before = set_grad_enabled(create_graph)
@@ -141,7 +193,8 @@ def backward(Array root not None, object gradient, bint retain_graph, bint creat
         grads = <PyObject **> calloc(order.count, sizeof(PyObject *))
         edge = <uint32_t *> malloc((edges + 1) * sizeof(uint32_t))
         start = <Py_ssize_t *> malloc(order.count * sizeof(Py_ssize_t))
-        if grads == NULL or edge == NULL or start == NULL:
+        lead = <char *> calloc(order.count, 1)
+        if grads == NULL or edge == NULL or start == NULL or lead == NULL:
             free(grads)
             grads = NULL                                # nothing is held yet
             raise MemoryError(f"backward: no memory for a graph of {order.count} nodes")
@@ -154,6 +207,18 @@ def backward(Array root not None, object gradient, bint retain_graph, bint creat
             for k in range((<Node> held).v.count):
                 edge[edges] = (<Node> parent[k]).v.slot if parent[k] != NULL else 0
                 edges += 1
+        if wanted is not None:
+            for i in range(order.count):
+                node = <Node> order.item[i]
+                freed = freed or node.v.op == OP_FREED
+                if node in wanted:
+                    lead[i] = ARRIVES
+                    if wanted[node]:
+                        continue
+                parent = parents(&node.v)
+                for k in range(node.v.count):
+                    if parent[k] != NULL and lead[edge[start[i] + k]]:
+                        lead[i] |= LEADS_ON
         Py_INCREF(g)
         grads[order.count - 1] = <PyObject *> g
         for i in range(order.count - 1, -1, -1):
@@ -167,23 +232,27 @@ def backward(Array root not None, object gradient, bint retain_graph, bint creat
             grads[i] = NULL
             if node.hooks is not None:
                 g = hooked(node, g)
+            if lead[i] & ARRIVES:
+                wanted[node] = g
+            if wanted is not None and not lead[i] & LEADS_ON:
+                continue
             if node.v.op == OP_LEAF:
                 accumulate(node, g, create_graph)
                 continue
             check_freed(node)
-            if node.retains:
+            if node.retains and wanted is None:
                 node.grad = g if create_graph else apply(MGX_clone, g, None, None)
             parent, last = parents(&node.v), node.v.count - 1
             while last > 0 and parent[last] == NULL:
                 last -= 1
             for k in range(last + 1):
                 check_freed(node)                       # a finalizer or another thread may walk here meanwhile
-                if parents(&node.v)[k] == NULL:
+                to = edge[start[i] + k]
+                if parents(&node.v)[k] == NULL or (wanted is not None and not lead[to]):
                     continue
-                dx = local(node, g, k, k == last)
+                dx = watched(node, g, k) if placing else local(node, g, k, k == last)
                 if dx is None:
                     continue
-                to = edge[start[i] + k]
                 if grads[to] != NULL:
                     held = grads[to]
                     grads[to] = NULL
@@ -202,9 +271,11 @@ def backward(Array root not None, object gradient, bint retain_graph, bint creat
             for i in range(order.count):
                 release(order.item[i])
             free(grads)
+        free(lead)
         free(edge)
         free(start)
         free(order.item)
+    return freed
 
 
 cdef Array plus_held(PyObject *held, Array dx):

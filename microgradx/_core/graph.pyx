@@ -7,6 +7,9 @@ of two walks never mix.
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdlib cimport free, malloc, realloc
 
+import os
+import sys
+
 cdef extern from *:
     """
     #if defined(_MSC_VER)
@@ -171,6 +174,43 @@ cdef void release(PyObject *o) noexcept:
         pending_room = pending_room * 2 + 64
     pending[pending_count] = o
     pending_count += 1
+
+
+# ----- where a node was written --------------------------------------------------------------------------------
+
+cdef object PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
+cdef object place = None        # of the operation whose derivative is being worked out
+
+
+cdef int set_watching(int mode) noexcept:
+    """What results are examined for; returns what it was."""
+    global watching
+    cdef int before = watching
+    watching = mode
+    return before
+
+
+cdef void set_placing(int mode) noexcept:
+    global placing
+    placing = mode
+
+
+cdef object set_place(object where):
+    """Nodes made from now on were written there; None is where the caller's code is. Returns what it was."""
+    global place
+    before = place
+    place = where
+    return before
+
+
+cdef object here():
+    """(code, offset of the instruction) of the innermost frame outside this package: a line costs more to find."""
+    if place is not None:
+        return place
+    frame = sys._getframe()
+    while frame.f_back is not None and (<str> frame.f_code.co_filename).startswith(PACKAGE):
+        frame = frame.f_back
+    return frame.f_code, frame.f_lasti
 
 
 # ----- grad mode ---------------------------------------------------------------------------------------------

@@ -39,6 +39,7 @@ cdef extern from "kernels.h" nogil:
                        double scale, const char *x, char *y) noexcept
         void (*max[2])(Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner, const Py_ssize_t *strides,
                        double sign, const char *x, char *y) noexcept
+        int (*finite[2])(Py_ssize_t n, const char *x) noexcept
         void (*softmax[2])(Py_ssize_t m, Py_ssize_t n, int logarithm, const char *x, char *y) noexcept
         Py_ssize_t (*cross_entropy[2])(Py_ssize_t m, Py_ssize_t n, double scale, const char *x,
                                        const int64_t *label, char *loss, char *p) noexcept

@@ -8,8 +8,11 @@ from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from libc.limits cimport INT_MAX
 from libc.stdint cimport int64_t
 
-from microgradx._core.array cimport Array, Storage, check_writable, dtype_of, itemsize, same_shape, shape_of, touch, window
+from microgradx._core.array cimport (Array, Storage, alias, check_writable, dtype_of, itemsize, same_shape, shape_of,
+                                     touch, window)
+from microgradx._core.graph cimport watching
 from microgradx._core.kernels cimport *
+from microgradx._core.watch cimport blame, looked_for
 
 import numpy as np
 
@@ -26,7 +29,7 @@ cdef int elementwise(mgx_loop loop, int dtype, int nin, int nout, Operand *opera
     cdef Storage *written = (<Array> a).storage
     cdef Py_ssize_t size = (<Array> a).size
     cdef int k, numbers = 0
-    cdef bint lies = False
+    cdef bint lies = False, spoilt = watching and overwrites_unsound(nin, operand)
     for k in range(nin + nout):                     # the common case: the loop reads all operands as they lie
         if operand[k].form == ARRAY:
             a = operand[k].array
@@ -48,6 +51,8 @@ cdef int elementwise(mgx_loop loop, int dtype, int nin, int nout, Operand *opera
     else:
         loop(size, p)
     written.version += 1
+    if watching and not spoilt:
+        examine(loop, dtype, nin, operand)
     return 0
 
 
@@ -132,32 +137,33 @@ cdef int fill(Array out, double number) except -1:
 cdef int reduce_sum(Array x, Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner, const Py_ssize_t *strides,
                     double scale, Array out) except -1:
     kernels.sum[x.kind](outer, n, inner, strides, scale, x.data, out.data)
-    return touch(out)
+    return wrote(out, "sum", x)
 
 
 cdef int reduce_max(Array x, Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner, const Py_ssize_t *strides,
                     double sign, Array out) except -1:
     kernels.max[x.kind](outer, n, inner, strides, sign, x.data, out.data)
-    return touch(out)
+    return wrote(out, "amax", x)
 
 
 cdef int softmax(Array x, Py_ssize_t m, Py_ssize_t n, bint logarithm, Array out) except -1:
     kernels.softmax[x.kind](m, n, logarithm, x.data, out.data)
-    return touch(out)
+    return wrote(out, "log_softmax" if logarithm else "softmax", x)
 
 
 cdef Py_ssize_t cross_entropy(Array x, Array label, double scale, Array loss, Array p) except? -2:
     """The first row whose label is out of range, or -1."""
     cdef Py_ssize_t bad = kernels.cross_entropy[x.kind](
         x.dims[0], x.dims[1], scale, x.data, <int64_t *> label.data, loss.data, p.data)
-    touch(loss)
     touch(p)
+    if bad < 0:
+        wrote(loss, "cross_entropy", x)
     return bad
 
 
 cdef int cross_entropy_vjp(Array g, Array p, Array label, double scale, Array dx) except -1:
     kernels.cross_entropy_vjp[p.kind](p.dims[0], p.dims[1], scale, g.data, p.data, <int64_t *> label.data, dx.data)
-    return touch(dx)
+    return wrote(dx, "cross_entropy", g, p)
 
 
 cdef int check_update(str op, Array w, Array other) except -1:
@@ -173,10 +179,14 @@ def sgd(Array w not None, Array g not None, Array v, double lr, double momentum,
     check_update("sgd", w, g)
     if v is not None:
         check_update("sgd", w, v)
+    # of finite parameters finite gradients make no nan, so then there is nothing to look for
+    cdef bint calm = watching == 1 and kernels.finite[w.kind](w.size, g.data) and (
+        v is None or kernels.finite[w.kind](w.size, v.data))
+    cdef bint spoilt = watching and (calm or not sound(w))
     kernels.sgd[w.kind](w.size, lr, momentum, decay, g.data, NULL if v is None else v.data, w.data)
     if v is not None:
         touch(v)
-    touch(w)
+    wrote(w, "sgd", g, v, spoilt)
 
 
 def adam(Array w not None, Array g not None, Array m not None, Array v not None, double lr, double beta1,
@@ -185,10 +195,11 @@ def adam(Array w not None, Array g not None, Array m not None, Array v not None,
     check_writable(w, "adam")
     for a in (g, m, v):
         check_update("adam", w, a)
+    cdef bint spoilt = watching and not sound(w)
     kernels.adam[w.kind](w.size, lr, beta1, beta2, eps, decay, correct1, correct2, g.data, m.data, v.data, w.data)
     touch(m)
     touch(v)
-    touch(w)
+    wrote(w, "adam", g, m, spoilt)
 
 
 # ----- matrix products ---------------------------------------------------------------------------------------
@@ -223,9 +234,17 @@ cdef int gemm(bint ta, bint tb, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, double
     cdef char *TA = b"T" if tb else b"N"
     cdef char *TB = b"T" if ta else b"N"
     cdef float alpha32 = <float> alpha, beta32 = <float> beta
+    cdef Py_ssize_t shape[2]
+    cdef Py_ssize_t strides[2]
+    cdef Array part = None
+    cdef bint spoilt = False
+    if watching:
+        shape[0], shape[1], strides[0], strides[1] = m, n, ldc * itemsize[c.kind], itemsize[c.kind]
+        part = alias(c, c_data, c.kind, 2, shape, strides)
+        spoilt = beta != 0 and not sound(part)
     if kernels.gemm[c.kind](m, n, k, alpha, a_data, 1 if ta else lda, lda if ta else 1,
                             b_data, 1 if tb else ldb, ldb if tb else 1, beta, c_data, ldc):
-        return touch(c)
+        return wrote(part, "linear" if beta else "matmul", a, b, spoilt) if watching else touch(c)
     if max(m, n, k, lda, ldb, ldc) > INT_MAX:
         raise ShapeError(f"matmul: ({m}, {k}) @ ({k}, {n}) is beyond the sizes of BLAS (2^31 - 1)")
     if sgemm == NULL:
@@ -236,16 +255,87 @@ cdef int gemm(bint ta, bint tb, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, double
     else:
         dgemm(TA, TB, &M, &N, &K, &alpha, <double *> b_data, &LDA, <double *> a_data, &LDB,
               &beta, <double *> c_data, &LDC)
-    return touch(c)
+    return wrote(part, "linear" if beta else "matmul", a, b, spoilt) if watching else touch(c)
 
 
 # ----- host --------------------------------------------------------------------------------------------------
 
 cdef int host(object function, tuple outs, tuple ins) except -1:
     """function(*outs, *ins) over NumPy arrays: outs writable, ins read-only; what is no array is passed as it is."""
+    cdef list spoilt = [(<Array> o).storage.version and not sound(<Array> o) for o in outs] if watching else []
     with np.errstate(all="ignore"):                             # nan and inf flow without a word, as in kernels
         function(*[window(<Array> o) for o in outs],
                  *[np.asarray(i) if isinstance(i, Array) else i for i in ins])
     for o in outs:
         touch(<Array> o)
+    if watching:
+        examine_host(function, outs, ins, spoilt)
+    return 0
+
+
+# ----- detect_nan: is what was written sound? -----------------------------------------------------------------
+
+cdef bint sound(Array a) except -1:
+    """Is there nothing in ``a`` that detect_nan looks for?"""
+    if a is None or a.kind > MGX_F64:
+        return True
+    if a.contiguous:
+        if kernels.finite[a.kind](a.size, a.data):
+            return True
+        if watching == 2:
+            return False
+    return not looked_for(np.asarray(a)).any()
+
+
+cdef int wrote(Array out, str op, Array a=None, Array b=None, bint spoilt=False) except -1:
+    """``out`` was written, from ``a`` and ``b``; ``spoilt``: it was unsound before, and is among what was read."""
+    touch(out)
+    if watching and not (spoilt or sound(out)) and sound(a) and sound(b):
+        blame(op, out, (a, b), None)
+    return 0
+
+
+cdef bint overwrites_unsound(int nin, Operand *operand) except -1:
+    """Does an elementwise launch write over an operand that is unsound already?"""
+    cdef int k
+    for k in range(nin):
+        if operand[k].form == ARRAY and \
+                (<Array> operand[k].array).storage == (<Array> operand[nin].array).storage:
+            return not sound(<Array> operand[k].array)
+    return False
+
+
+cdef int examine(mgx_loop loop, int dtype, int nin, Operand *operand) except -1:
+    """After an elementwise launch. A derivative that was stored beside the result is not examined before it is used."""
+    cdef Array out = <Array> operand[nin].array
+    cdef list operands = []
+    cdef int k, op
+    if sound(out):
+        return 0
+    for k in range(nin):
+        if operand[k].form == ARRAY:
+            operands.append(<Array> operand[k].array)
+            if (<Array> operand[k].array).storage != out.storage and not sound(<Array> operand[k].array):
+                return 0
+        elif operand[k].form == BYTES:
+            if not kernels.finite[dtype](out.size, operand[k].data):
+                return 0
+        elif operand[k].form == NUMBER:
+            operands.append(operand[k].number)
+            if looked_for(operand[k].number):
+                return 0
+    for op in range(MGX_NROWS):
+        if kernels.rows[dtype][op].forward == loop or kernels.rows[dtype][op].forward_d == loop:
+            return blame(rows[op].name.decode(), out, tuple(operands), None)
+    return 0
+
+
+cdef int examine_host(object function, tuple outs, tuple ins, list spoilt) except -1:
+    """After a host launch."""
+    for i in ins:
+        if isinstance(i, Array) and not sound(<Array> i) or isinstance(i, float) and looked_for(i):
+            return 0
+    for o, before in zip(outs, spoilt):
+        if not before and not sound(<Array> o):
+            blame(function.__name__.strip("_"), <Array> o, ins, None)
     return 0

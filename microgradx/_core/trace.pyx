@@ -1,0 +1,160 @@
+"""What transforms are made of: inputs of a function as nodes of their own, gradients for given nodes, derivatives in
+Python.
+"""
+from cpython.object cimport PyObject
+from libc.stdint cimport uint32_t
+from libc.stdlib cimport free, malloc
+
+from microgradx._core.array cimport *
+from microgradx._core.backward cimport cotangent, refuse_no_graph, walk
+from microgradx._core.elementwise cimport apply
+from microgradx._core.graph cimport (Order, grad_enabled, placing, set_grad_enabled, set_parents, set_place,
+                                     set_watching, topological)
+from microgradx._core.kernels cimport *
+from microgradx._core.launch cimport fill
+
+from microgradx.errors import DTypeError, GraphError
+
+
+cdef Node link(Array out, const char *name, Vjp vjp, object args, list operands):
+    """Make ``out`` the result of any number of operands: arrays, nodes, or None."""
+    cdef Py_ssize_t count = len(operands), k
+    cdef PyObject **parent = <PyObject **> malloc((count + 1) * sizeof(PyObject *))
+    cdef Node node = Node.__new__(Node)
+    if parent == NULL:
+        raise MemoryError(f"{name.decode()}: no memory for {count} operands")
+    try:
+        for k in range(count):
+            operand = operands[k]
+            parent[k] = <PyObject *> operand if isinstance(operand, Node) else node_pointer(operand)
+        set_parents(&node.v, <uint32_t> count, parent)
+    finally:
+        free(parent)
+    node.v.op, node.name, node.vjp, node.args = OP_STRUCTURED, name, vjp, args
+    if out is not None:
+        out.node, out.wants = node, True
+    return node
+
+
+# ----- the inputs of a function that is differentiated ------------------------------------------------------------
+
+cdef object input_vjp(Node node, Array g, int i):
+    return g
+
+
+def traced(Array x, bint linked=True):
+    """The numbers of ``x`` as a node of their own, to which gradients can be asked for; ``linked`` to that of x.
+
+    It counts as a view that has a graph: it is not written to, and neither is ``x`` while a graph is recorded.
+    """
+    cdef Array out
+    if x.kind > MGX_F64:
+        raise DTypeError(f"only floats have a gradient, not {dtype_of(x.kind)}")
+    out = view_of(x, x.data, x.ndim, x.dims, x.steps)
+    link(out, b"input", input_vjp, None, [x] if linked and x.wants else [])
+    out.graph_view = True
+    out.storage.graph_views += 1
+    return out
+
+
+def sources(list outputs, list inputs):
+    """The nodes that the outputs come from in the end, other than the traced inputs."""
+    cdef Node sink = link(None, b"outputs", outputs_vjp, None, outputs), node
+    cdef Order order
+    cdef Py_ssize_t i
+    cdef list found = []
+    cdef dict own = {(<Array> x).node: None for x in inputs}
+    topological(<PyObject *> sink, <char *> &sink.v - <char *> <PyObject *> sink, &order, NULL)
+    try:
+        for i in range(order.count):
+            node = <Node> order.item[i]
+            if node.v.count == 0 and node.v.op != OP_FREED and node is not sink and node not in own:
+                found.append(node)
+    finally:
+        free(order.item)
+    return found
+
+
+# ----- gradients for given arrays or nodes ------------------------------------------------------------------------
+
+cdef object outputs_vjp(Node node, Array g, int i):
+    return node.args[i]
+
+
+def gradients(str op, list outputs, list inputs, list given, bint retain_graph, bint create_graph):
+    """[d outputs / d input]: gradients ``given`` for the outputs (None: 1), carried to the inputs; no ``grad`` changes.
+
+    An input is an array that requires a gradient, or a node. The result is None for one that no output depends on.
+    """
+    cdef Node sink, node
+    cdef Array g, y
+    cdef dict wanted = {}
+    cdef list nodes = [], found = [], seeds = []
+    cdef bint freed
+    for y, seed in zip(outputs, given):
+        if not y.wants:
+            refuse_no_graph(op, y)
+        seeds.append(cotangent(op, y, seed))
+    for k, x in enumerate(inputs):
+        if isinstance(x, Array) and not (<Array> x).wants:
+            raise GraphError(f"{op}: input {k} does not require a gradient; set requires_grad=True before computing")
+        node = x if isinstance(x, Node) else node_of(x)
+        nodes.append(node)
+        wanted[node] = node.vjp == input_vjp
+    sink = link(None, b"outputs", outputs_vjp, seeds, outputs)
+    g = empty(MGX_F32, 0, NULL)                             # nobody reads the gradient of the node that joins the outputs,
+    fill(g, float("nan"))                                   # and nobody is to blame for one that was given
+    freed = walk(sink, g, retain_graph, create_graph, wanted)
+    for node in nodes:
+        g = wanted[node] if isinstance(wanted[node], Array) else None
+        if g is None and freed:
+            raise GraphError(f"{op}: an input was not reached, and part of the graph was freed by an earlier pass; "
+                             "give that one retain_graph=True, or compute the result anew")
+        if g is not None and (not g.contiguous or g.storage.refs > 1 or any([g is o for o in seeds + found])):
+            g = apply(MGX_clone, g, None, None)             # nobody else's numbers
+        found.append(g)
+    return found
+
+
+# ----- operations whose derivative is a Python function -----------------------------------------------------------
+
+cdef object custom_vjp(Node node, Array g, int i):
+    """All gradients are computed when the first is asked for, and kept until the last was."""
+    cdef list call = node.args                      # [name, function, last operand, gradient, results]
+    cdef object place
+    cdef int mode
+    if call[3] is not g:
+        place, mode = set_place(None), set_watching(placing)        # whatever it makes, it makes itself
+        try:
+            call[4] = call[1](g)
+        finally:
+            set_place(place)
+            set_watching(mode)
+        call[3] = g
+    dx = call[4][i]
+    if i == call[2]:
+        call[3] = call[4] = None
+    return dx
+
+
+def custom(str name, Array value, list operands, function):
+    """``value``, made by what the graph does not see from ``operands`` (arrays, nodes, others).
+
+    ``function(g)`` gives, for the gradient ``g`` of the value, the list of the operands' gradients, in their shapes and
+    dtypes, or None.
+    """
+    cdef Array out = detached(value) if value.storage.refs == 1 else plain(value)
+    cdef list parts = [o if isinstance(o, Node) or isinstance(o, Array) and (<Array> o).wants else None for o in operands]
+    cdef object last = max([k for k, o in enumerate(parts) if o is not None], default=None)
+    if grad_enabled() and last is not None and value.kind <= MGX_F64:
+        encoded = name.encode()
+        link(out, encoded, custom_vjp, [encoded, function, last, None, None], parts)
+    return out
+
+
+cdef Array plain(Array x):
+    cdef bint mode = set_grad_enabled(False)
+    try:
+        return apply(MGX_clone, x, None, None)
+    finally:
+        set_grad_enabled(mode)

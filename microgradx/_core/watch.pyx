@@ -1,0 +1,105 @@
+"""``detect_nan``: switching it on, and the message that names who made a nan.
+
+What is written is examined at the door (``launch``), what a derivative gives in the walk (``backward``); nodes note
+where they were written (``graph.here``).
+"""
+from functools import wraps
+from linecache import getline
+
+from microgradx._core.array cimport Array, Node, dtype_of, shape_of
+from microgradx._core.graph cimport here, placing, set_placing, set_watching
+from microgradx._core.kernels cimport *
+
+import numpy as np
+
+from microgradx.errors import NonFiniteError
+
+
+cdef object looked_for(object numbers):
+    """Where there is a nan, or, if that was asked for, an inf. Of what was broadcast one element is enough."""
+    if isinstance(numbers, np.ndarray):
+        numbers = numbers[tuple([slice(1) if step == 0 else slice(None) for step in numbers.strides])]
+    return ~np.isfinite(numbers) if placing == 2 else np.isnan(numbers)
+
+
+cdef str counted(object numbers):
+    """How many nan and inf."""
+    found = [f"{n} {kind}" for n, kind in ((np.isnan(numbers).sum(), "nan"), (np.isinf(numbers).sum(), "inf")) if n]
+    return " and ".join(found) or "no nan or inf"
+
+
+cdef str described(object operand):
+    if not isinstance(operand, (Array, np.ndarray)):
+        return f"the number {operand!r}" if isinstance(operand, float) else repr(operand)
+    numbers = np.asarray(operand)
+    finite = numbers[np.isfinite(numbers)]
+    text = f"shape {numbers.shape}, {numbers.dtype}"
+    if finite.size:
+        text += f", from {finite.min():.6g} to {finite.max():.6g}"
+    return f"{text}, {counted(numbers)}"
+
+
+cdef str spot(object place):
+    """'file:line, in function: text of the line'"""
+    code, offset = place
+    line = next((line for start, stop, line in code.co_lines() if start <= offset < stop), code.co_firstlineno)
+    return f"{code.co_filename}:{line}, in {code.co_qualname}: {getline(code.co_filename, line).strip()}"
+
+
+cdef int blame(str op, Array out, tuple operands, Node node) except -1:
+    """Raise: ``op`` made ``out`` from ``operands`` that were sound. ``node`` is that of a derivative's operation."""
+    numbers = np.asarray(out)
+    lines = [f"{op}: made {counted(numbers)} among the {numbers.size} numbers of shape {shape_of(out)}, "
+             f"{dtype_of(out.kind)}"]
+    if node is None:
+        lines.append(f"at {spot(here())}")
+    elif node.where is None:
+        lines.append("the operation ran before detect_nan was on, so where is not known")
+    else:
+        lines.append(f"the operation is at {spot(node.where)}")
+    for k, operand in enumerate([o for o in operands if o is not None]):
+        name = f"operand {k}" if node is None else f"saved {k - 1}" if k else "incoming gradient"
+        lines.append(f"{name}: {described(operand)}")
+    raise NonFiniteError("\n  ".join(lines))
+
+
+class detect_nan:
+    """Within it, or in a function that it decorates, the first operation of Tensors that makes a nan raises.
+
+    ``inf=True`` looks for inf, too. ``NonFiniteError`` names the operation, its shape, the ranges of its operands and the
+    line that it was written in; for a derivative, the line of its operation. An operation is not blamed if an operand
+    was nan already: it came from outside. So a nan that is masked later is found as well, as in ``where(x > 0,
+    sqrt(x), 0)``. It holds in all threads, and not for Values.
+
+    What is written by then stays so: a step that raised has perhaps updated some parameters and not others.
+
+    >>> import microgradx as mgx
+    >>> with mgx.detect_nan():
+    ...     y = mgx.log(mgx.Tensor([1.0, -1.0]))        # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    microgradx.errors.NonFiniteError: log: made 1 nan among the 2 numbers of shape (2,), float32
+      at ..., in <module>: ...
+      operand 0: shape (2,), float32, from -1 to 1, no nan or inf
+    """
+
+    def __init__(self, inf=False):
+        self.mode = 2 if inf else 1
+        self.before = []
+
+    def __enter__(self):
+        self.before.append(placing)
+        set_placing(self.mode)
+        set_watching(self.mode)
+        return self
+
+    def __exit__(self, *exc):
+        before = self.before.pop()
+        set_placing(before)
+        set_watching(before)
+
+    def __call__(self, function):
+        @wraps(function)
+        def wrapped(*args, **kwargs):
+            with self:
+                return function(*args, **kwargs)
+        return wrapped

@@ -1,0 +1,318 @@
+"""Gradients for given tensors, derivatives by hand, and their check by finite differences: torch's ``autograd``.
+
+``grad`` here is of results; ``mgx.grad`` makes a function of a function. ``custom_vjp`` and ``Function`` are two ways to
+write one's own derivative; ``checkpoint`` computes a part twice instead of keeping it.
+"""
+from functools import update_wrapper
+
+import numpy as np
+
+from microgradx._core.graph import enable_grad, is_grad_enabled, no_grad
+from microgradx._core.tensor import Tensor, concat
+from microgradx._core.trace import custom, gradients, sources, traced
+from microgradx.errors import DTypeError, GradcheckError, GraphError, OptionError, ShapeError
+from microgradx.random import generator
+from microgradx.transforms import floating, jacobian, vjp
+from microgradx.trees import flatten, unflatten
+
+__all__ = ["Function", "checkpoint", "custom_vjp", "grad", "gradcheck", "gradgradcheck"]
+
+
+def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=False, allow_unused=False):
+    """The gradients of ``outputs`` for ``inputs``, a tuple; no tensor's ``grad`` changes.
+
+    Both are a Tensor or a list of them; an input may be a leaf or a result on the way. ``grad_outputs`` are the gradients
+    of the outputs, where these are not single numbers. ``retain_graph`` is ``create_graph`` unless given. An input that
+    no output depends on raises ``GraphError``, or has None with ``allow_unused``.
+
+    >>> import microgradx as mgx
+    >>> x = mgx.Tensor([1.0, 2.0], requires_grad=True)
+    >>> mgx.autograd.grad((x ** 3).sum(), x)
+    (Tensor([ 3., 12.]),)
+    """
+    outputs, inputs = _several(outputs), _several(inputs)
+    given = [None] * len(outputs) if grad_outputs is None else _several(grad_outputs)
+    if len(given) != len(outputs):
+        raise ShapeError(f"grad: {len(given)} grad_outputs for {len(outputs)} outputs")
+    for x in outputs + inputs:
+        floating("grad", x, "an output or input")
+    found = gradients("grad", outputs, inputs, given, create_graph if retain_graph is None else retain_graph, create_graph)
+    if not allow_unused and None in [g if g is None else 0 for g in found]:
+        raise GraphError(f"grad: input {[g is None for g in found].index(True)} was not used for the outputs; pass "
+                         "allow_unused=True to have None for it")
+    return tuple(found)
+
+
+def _several(tensors):
+    return list(tensors) if isinstance(tensors, (list, tuple)) else [tensors]
+
+
+# ----- derivatives by hand -------------------------------------------------------------------------------------------
+
+def _tensors(args):
+    """The float Tensors among the arguments, which a derivative by hand is for."""
+    return [x for x in flatten(args) if isinstance(x, Tensor) and x.dtype.kind == "f"]
+
+
+def _attached(name, outputs, operands, backward):
+    """The Tensors ``outputs`` as made from ``operands``; ``backward(list of gradients)`` gives those of the operands.
+
+    Several are the parts of one flat tensor, so that ``backward`` has all their gradients at once.
+    """
+    if len(outputs) == 1:
+        return [custom(name, outputs[0], operands, lambda g: backward([g]))]
+    ends = np.cumsum([0] + [y.size for y in outputs])
+
+    def parts(flat):
+        return [flat[start:stop].reshape(y.shape).astype(y.dtype)
+                for y, start, stop in zip(outputs, ends, ends[1:], strict=False)]
+    with no_grad():
+        flat = concat([y.reshape(-1) for y in outputs]) if outputs else Tensor([])
+    return parts(custom(name, flat, operands, lambda g: backward(parts(g))))
+
+
+def _by_hand(name, args, value, backward):
+    """``value``, with ``backward(gradients nested as value)`` as its derivative: one result per argument, None for 0."""
+    operands = _tensors(args)
+
+    def carried(cotangents):
+        results = backward(unflatten(value, iter(cotangents)))
+        results = results if isinstance(results, (list, tuple)) else (results,)
+        if len(results) != len(args):
+            raise ShapeError(f"{name}: backward returned {len(results)} gradients for {len(args)} arguments")
+        pairs = [pair for arg, result in zip(args, results, strict=True)
+                 for pair in zip(flatten(arg), flatten(result) if result is not None else [None] * len(flatten(arg)),
+                                 strict=True)]
+        return [_fitting(name, x, g) for x, g in pairs if any(x is o for o in operands)]
+    outputs = [floating(name, y, "a result") for y in flatten(value)]
+    return unflatten(value, iter(_attached(name, outputs, operands, carried)))
+
+
+def _fitting(name, x, g):
+    if g is None:
+        return None
+    if not isinstance(g, Tensor) or g.shape != x.shape:
+        shown = f"shape {g.shape}" if isinstance(g, Tensor) else repr(g)
+        raise ShapeError(f"{name}: backward returned a gradient of {shown} for an argument of shape {x.shape}")
+    return g.astype(x.dtype)
+
+
+class custom_vjp:
+    """A function with a derivative by hand, as in JAX: a decorator.
+
+    ``f.defvjp(forward, backward)``: ``forward(*args)`` returns (value, residuals), ``backward(residuals, g)`` one
+    gradient per argument, None for 0. ``backward`` is written in Tensor operations; then second derivatives follow,
+    for residuals are differentiated through ``forward``.
+
+    >>> import microgradx as mgx
+    >>> @mgx.custom_vjp
+    ... def clip_gradient(x):
+    ...     return x.clone()
+    >>> clip_gradient.defvjp(lambda x: (x.clone(), None), lambda _, g: (g.clip(-1.0, 1.0),))
+    >>> mgx.grad(lambda x: 10.0 * clip_gradient(x))(2.0)
+    Tensor(1.)
+    """
+
+    def __init__(self, fn):
+        self.fn, self.forward, self.backward = fn, None, None
+        update_wrapper(self, fn)
+
+    def defvjp(self, forward, backward):
+        """Give the derivative."""
+        self.forward, self.backward = forward, backward
+
+    def __call__(self, *args):
+        name = getattr(self.fn, "__name__", "custom_vjp")
+        if self.backward is None:
+            raise OptionError(f"{name}: has no derivative yet; call {name}.defvjp(forward, backward)")
+        if not (is_grad_enabled() and any(x.requires_grad for x in _tensors(args))):
+            return self.fn(*args)
+        result = self.forward(*args)
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise DTypeError(f"{name}: forward returns (value, residuals), not {result!r}")
+        value, residuals = result
+        return _by_hand(name, args, value, lambda g: self.backward(residuals, g))
+
+
+class Context:
+    """What ``Function.forward`` leaves for ``backward``; any attribute may be set."""
+
+    saved = ()
+
+    def save_for_backward(self, *tensors):
+        """Keep tensors; that they are not written to until ``backward`` is checked."""
+        self.saved = [(x, x.version) for x in tensors]
+
+    @property
+    def saved_tensors(self):
+        """The tensors that were kept, a tuple."""
+        for k, (x, version) in enumerate(self.saved):
+            if x.version != version:
+                raise GraphError(f"backward: saved tensor {k} of shape {x.shape} was written to since (version "
+                                 f"{x.version}, saved {version}); write to a clone() instead")
+        return tuple(x for x, _ in self.saved)
+
+
+class Function:
+    """A function with a derivative by hand, as in torch: a class with two static methods, called by ``apply``.
+
+    ``forward(ctx, *args)`` returns a Tensor or a tuple of them; ``backward(ctx, *gradients)`` one gradient per argument,
+    None for 0. ``ctx.needs_input_grad`` says which are read. Unlike torch, what ``forward`` computes keeps its graph, so
+    second derivatives go through whatever it saved.
+
+    >>> import microgradx as mgx
+    >>> class Exp(mgx.autograd.Function):
+    ...     @staticmethod
+    ...     def forward(ctx, x):
+    ...         y = x.exp()
+    ...         ctx.save_for_backward(y)
+    ...         return y
+    ...     @staticmethod
+    ...     def backward(ctx, g):
+    ...         return g * ctx.saved_tensors[0]
+    >>> mgx.grad(mgx.grad(Exp.apply))(0.0)
+    Tensor(1.)
+    """
+
+    @staticmethod
+    def forward(ctx, *args):
+        raise NotImplementedError("Function: a subclass defines forward(ctx, *args)")
+
+    @staticmethod
+    def backward(ctx, *gradients):
+        raise NotImplementedError("Function: a subclass defines backward(ctx, *gradients)")
+
+    @classmethod
+    def apply(cls, *args):
+        """forward(ctx, *args), with ``backward`` as its derivative."""
+        ctx = Context()
+        ctx.needs_input_grad = tuple(any(x.requires_grad for x in _tensors(arg)) for arg in args)
+        value = cls.forward(ctx, *args)
+        several = isinstance(value, (list, tuple))
+        return _by_hand(cls.__name__, args, value, lambda g: cls.backward(ctx, *g) if several else cls.backward(ctx, g))
+
+
+# ----- computing twice instead of keeping ----------------------------------------------------------------------------
+
+def checkpoint(fn, *args, **kwargs):
+    """fn(*args, **kwargs), of which nothing between arguments and results is kept: ``backward`` runs it once more.
+
+    Less memory for more time (Chen et al., 2016, arXiv:1604.06174). The second run draws the same numbers from the shared
+    generator (``mgx.manual_seed``). Parameters that ``fn`` reads get their gradients; results with a graph of
+    their own are handed to it as arguments.
+
+    >>> import microgradx as mgx
+    >>> mgx.grad(lambda x: mgx.checkpoint(lambda x: x.square().relu(), x))(3.0)
+    Tensor(6.)
+    """
+    if not is_grad_enabled():
+        return fn(*args, **kwargs)
+    state, operands = generator().bit_generator.state, _tensors(args)
+
+    def run(linked):
+        """One run over inputs of their own: (inputs, what fn returns, the Tensors in it)."""
+        inputs = [traced(x, linked) for x in operands]
+        fresh = iter(inputs)
+        leaves = [next(fresh) if any(x is o for o in operands) else x for x in flatten(args)]
+        with enable_grad():
+            value = fn(*unflatten(args, iter(leaves)), **kwargs)
+        return inputs, value, [floating("checkpoint", y, "a result") for y in flatten(value)]
+
+    inputs, value, outputs = run(False)
+    closed_over = sources(outputs, inputs)
+
+    def backward(cotangents):
+        source = generator().bit_generator
+        now, source.state = source.state, state
+        try:
+            inputs, _, outputs = run(is_grad_enabled())
+        finally:
+            source.state = now
+        live = [(y, g) for y, g in zip(outputs, cotangents, strict=True) if y.requires_grad]
+        return gradients("checkpoint", [y for y, _ in live], inputs + closed_over, [g for _, g in live], True,
+                         is_grad_enabled())
+    return unflatten(value, iter(_attached("checkpoint", outputs, operands + closed_over, backward)))
+
+
+# ----- checks --------------------------------------------------------------------------------------------------------
+
+def gradcheck(fn, inputs, *, eps=1e-6, atol=1e-5, rtol=1e-3, raise_exception=True):
+    """Whether the gradients of ``fn`` agree with central differences: |a - n| <= atol + rtol |n| in every entry.
+
+    ``inputs`` is a Tensor or a tuple of arguments; those that are Tensors and require a gradient are checked, and are of
+    float64. ``fn`` returns a Tensor or several. Names, tolerances and meaning are torch's. Raises ``GradcheckError`` that
+    names output, input and entry, or returns False.
+
+    >>> import microgradx as mgx
+    >>> x = mgx.Tensor([0.5, 2.0], dtype="float64", requires_grad=True)
+    >>> mgx.gradcheck(lambda x: x.sin() * x, x)
+    True
+    """
+    inputs = tuple(_several(inputs))
+    checked = tuple(k for k, x in enumerate(inputs) if isinstance(x, Tensor) and x.requires_grad)
+    for k in checked:
+        if inputs[k].dtype != np.float64:
+            raise DTypeError(f"gradcheck: input {k} is of {inputs[k].dtype}; differences of {eps} need float64")
+    if not checked:
+        raise GraphError("gradcheck: no input requires a gradient")
+
+    def parts(*args):
+        return tuple(flatten(fn(*args)))
+    with no_grad():
+        claimed = jacobian(parts, checked)(*inputs)
+        for i, k in enumerate(checked):
+            measured = _differences(parts, inputs, k, eps)
+            for j, (row, truth) in enumerate(zip(claimed, measured, strict=True)):
+                found = row[i].numpy()
+                wrong = ~(np.abs(found - truth) <= atol + rtol * np.abs(truth))
+                if wrong.any() and raise_exception:
+                    at = tuple(map(int, np.argwhere(wrong)[0]))
+                    split = found.ndim - inputs[k].ndim
+                    raise GradcheckError(
+                        f"gradcheck: output {j} {at[:split]} for input {k} {at[split:]}: the gradient is "
+                        f"{found[at]:.10g}, central differences give {truth[at]:.10g} (|difference| "
+                        f"{abs(found[at] - truth[at]):.3g} > {atol + rtol * abs(truth[at]):.3g}; {wrong.sum()} of "
+                        f"{wrong.size} entries)")
+                if wrong.any():
+                    return False
+    return True
+
+
+def _differences(fn, inputs, k, eps):
+    """For each output of ``fn`` the central differences by every element of input ``k``: (*output, *input)."""
+    x = inputs[k].numpy()
+    ends = []
+    for at in np.ndindex(x.shape):
+        for step in eps, -eps:
+            moved = x.copy()
+            moved[at] += step
+            ends.append([y.numpy() for y in fn(*inputs[:k], Tensor(moved), *inputs[k + 1:])])
+    shapes = [y.shape for y in fn(*inputs)]
+    return [np.stack([(more[j] - less[j]) / (2 * eps) for more, less in zip(ends[::2], ends[1::2], strict=True)] or
+                     [np.zeros((*shape, 0))], -1).reshape(shape + x.shape) for j, shape in enumerate(shapes)]
+
+
+def gradgradcheck(fn, inputs, grad_outputs=None, *, eps=1e-6, atol=1e-5, rtol=1e-3, raise_exception=True):
+    """As ``gradcheck``, of the gradients of ``fn``: second derivatives, and the dependence on ``grad_outputs``.
+
+    ``grad_outputs`` are the gradients of the outputs, normal random numbers unless given.
+
+    >>> import microgradx as mgx
+    >>> x = mgx.Tensor([0.5, 2.0], dtype="float64", requires_grad=True)
+    >>> mgx.gradgradcheck(lambda x: x.sin() * x, x)
+    True
+    """
+    inputs = tuple(_several(inputs))
+    with no_grad():
+        outputs = flatten(fn(*inputs))
+    given = _several(grad_outputs) if grad_outputs is not None else [
+        Tensor(generator(k).standard_normal(y.shape).astype(y.dtype)) for k, y in enumerate(outputs)]
+    given = tuple(Tensor(g, requires_grad=True) for g in given)
+    wanted = [k for k, x in enumerate(inputs) if isinstance(x, Tensor) and x.requires_grad]
+
+    def pulled(*args):
+        def parts(*chosen):
+            replaced = dict(zip(wanted, chosen, strict=True))
+            return tuple(flatten(fn(*(replaced.get(k, x) for k, x in enumerate(args[:len(inputs)])))))
+        return vjp(parts, *(args[k] for k in wanted))[1](args[len(inputs):])
+    return gradcheck(pulled, inputs + given, eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception)

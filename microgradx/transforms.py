@@ -1,0 +1,270 @@
+"""Functions of functions: ``grad``, ``vjp``, ``jvp``, ``jacobian``, ``hessian``, ``hvp``, after JAX.
+
+They take a function of Tensors and give one. Arguments and results may be lists, tuples and dicts of Tensors, nested;
+gradients come in the nesting of the argument. They compose in any order, work inside ``no_grad``, and change nobody's
+``grad``. Where something else that the function reads requires a gradient, a parameter, say, the results have one too;
+otherwise they have no graph. Each argument stands for itself: what the function reads from outside is a constant to it,
+the same tensor included.
+
+>>> import microgradx as mgx
+>>> third = mgx.grad(mgx.grad(mgx.grad(lambda x: x ** 4)))
+>>> third(2.0)
+Tensor(48.)
+"""
+from functools import wraps
+
+import numpy as np
+
+from microgradx._core.graph import enable_grad, is_grad_enabled
+from microgradx._core.tensor import Tensor, stack
+from microgradx._core.trace import gradients, sources, traced
+from microgradx._core.value import Value
+from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.trees import flatten, unflatten
+
+__all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
+
+
+def floating(op, x, what):
+    """``x`` as a float Tensor; ``what`` it is, for the message."""
+    if isinstance(x, Value):
+        raise DTypeError(f"{op}: {what} is a Value, which has first derivatives only: call backward() on the result "
+                         "and read grad, or use Tensors")
+    if isinstance(x, (float, np.floating, np.ndarray)):
+        x = Tensor(x)
+    if not isinstance(x, Tensor) or x.dtype.kind != "f":
+        raise DTypeError(f"{op}: {what} is a float Tensor, not {x.dtype if isinstance(x, Tensor) else repr(x)}")
+    return x
+
+
+def _zeros(x):
+    return Tensor(np.zeros(x.shape, x.dtype))
+
+
+def _units(x):
+    """For each element of ``x`` a tensor of its shape that is 1 there and 0 elsewhere."""
+    for k in range(x.size):
+        unit = np.zeros(x.size, x.dtype)
+        unit[k] = 1
+        yield Tensor(unit.reshape(x.shape))
+
+
+class Pass:
+    """One run of ``fn`` with the arguments ``argnums`` traced, and the ways to go through its graph."""
+
+    def __init__(self, op, fn, args, kwargs, argnums, has_aux=False):
+        if not all(isinstance(k, int) and -len(args) <= k < len(args) for k in argnums):
+            raise OptionError(f"{op}: argnums {argnums} of a call with {len(args)} positional arguments")
+        self.op, args = op, list(args)
+        self.chosen = tuple(args[k] for k in argnums)
+        self.inputs = [traced(floating(op, x, "an argument")) for x in flatten(self.chosen)]
+        for k, part in zip(argnums, unflatten(self.chosen, iter(self.inputs)), strict=True):
+            args[k] = part
+        with enable_grad():
+            self.value = fn(*args, **kwargs)
+        self.aux = None
+        if has_aux:
+            if not isinstance(self.value, tuple) or len(self.value) != 2:
+                raise DTypeError(f"{op}: with has_aux the function returns (result, other things), not {self.value!r}")
+            self.value, self.aux = self.value
+        self.outputs = [floating(op, y, "what the function returns") for y in flatten(self.value)]
+        self.open = is_grad_enabled() and bool(sources(self.outputs, self.inputs))     # to derivatives from outside
+
+    def result(self):
+        """What ``fn`` returned, with a graph if it leads anywhere."""
+        return unflatten(self.value, map(self.released, self.outputs))
+
+    def others(self):
+        """The other things that ``fn`` returned."""
+        return unflatten(self.aux, map(self.released, flatten(self.aux)))
+
+    def released(self, y):
+        return y.detach() if isinstance(y, Tensor) and y.requires_grad and not self.open else y
+
+    def pull(self, cotangents, retain_graph=True):
+        """Gradients of the inputs from those of the outputs, of which None is 0."""
+        live = [(y, g) for y, g in zip(self.outputs, cotangents, strict=True) if y.requires_grad and g is not None]
+        record = is_grad_enabled() and (self.open or any(g.requires_grad for _, g in live))
+        found = gradients(self.op, [y for y, _ in live], self.inputs, [g for _, g in live], retain_graph, record)
+        return [_zeros(x) if g is None else g for g, x in zip(found, self.inputs, strict=True)]
+
+    def pusher(self):
+        """A function that carries tangents of the inputs to the outputs.
+
+        The pullback is linear in the cotangents, so its own pullback is the forward mode.
+        """
+        live = [y for y in self.outputs if y.requires_grad]
+        with enable_grad():
+            seeds = [traced(_zeros(y)) for y in live]
+            pulled = gradients(self.op, live, self.inputs, seeds, True, True)
+
+        def push(tangents):
+            pairs = [(g, t) for g, t in zip(pulled, tangents, strict=True) if g is not None and g.requires_grad
+                     and t is not None]
+            record = is_grad_enabled() and (self.open or any(t.requires_grad for _, t in pairs))
+            found = iter(gradients(self.op, [g for g, _ in pairs], seeds, [t for _, t in pairs], True, record))
+            found = [next(found) if y.requires_grad else None for y in self.outputs]
+            return [_zeros(y) if t is None else t for t, y in zip(found, self.outputs, strict=True)]
+        return push
+
+    def fitting(self, tree, like, tensors, what):
+        """The leaves of ``tree``, which is nested as ``like`` and holds the shapes of ``tensors``."""
+        leaves = flatten(tree)
+        if len(leaves) != len(tensors):
+            raise ShapeError(f"{self.op}: {len(leaves)} {what}s for {len(tensors)} tensors")
+        leaves = [floating(self.op, leaf, f"a {what}") for leaf in leaves]
+        for leaf, x in zip(leaves, tensors, strict=True):
+            if leaf.shape != x.shape:
+                raise ShapeError(f"{self.op}: a {what} of shape {leaf.shape} for a tensor of shape {x.shape}")
+        return [leaf.astype(x.dtype) for leaf, x in zip(leaves, tensors, strict=True)]
+
+
+def _numbers(op, argnums):
+    """``argnums`` as a tuple, and how its results are returned."""
+    if isinstance(argnums, (tuple, list)):
+        return tuple(argnums), tuple
+    if isinstance(argnums, bool) or not isinstance(argnums, int):
+        raise OptionError(f"{op}: argnums is an int or a tuple of them, not {argnums!r}")
+    return (argnums,), lambda parts: parts[0]
+
+
+def value_and_grad(fn, argnums=0, has_aux=False):
+    """A function that returns (value, gradient) of ``fn``, which returns a single number.
+
+    ``argnums`` names the positional argument, or a tuple of them, for a tuple of gradients. With ``has_aux`` ``fn``
+    returns (number, other things), and the result is ((value, other things), gradient).
+
+    >>> import microgradx as mgx
+    >>> mgx.value_and_grad(lambda w, x: (w * x).sum(), argnums=(0, 1))(mgx.Tensor([2.0]), mgx.Tensor([3.0]))
+    (Tensor(6.), (Tensor([3.]), Tensor([2.])))
+    """
+    numbers, packed = _numbers("grad", argnums)
+
+    @wraps(fn)
+    def both(*args, **kwargs):
+        run = Pass("grad", fn, args, kwargs, numbers, has_aux)
+        if not isinstance(run.value, Tensor) or run.value.size != 1:
+            shown = f"shape {run.value.shape}" if isinstance(run.value, Tensor) else type(run.value).__name__
+            raise ShapeError(f"grad: of a function that returns a single number, not {shown}; see vjp and jacobian")
+        value, aux = run.result(), run.others() if has_aux else None
+        found = run.pull([Tensor(np.ones(value.shape, value.dtype))], retain_graph=False)
+        slopes = packed(unflatten(run.chosen, iter(found)))
+        return ((value, aux), slopes) if has_aux else (value, slopes)
+    return both
+
+
+def grad(fn, argnums=0, has_aux=False):
+    """A function that returns the gradient of ``fn``, which returns a single number.
+
+    ``argnums`` and ``has_aux`` as in ``value_and_grad``; with ``has_aux`` the result is (gradient, other things).
+    Raises ``ShapeError`` if ``fn`` returns more than a number, ``DTypeError`` for arguments that are not floats.
+
+    >>> import microgradx as mgx
+    >>> mgx.grad(lambda net: (net["w"] * 3.0 + net["b"]).sum())({"w": mgx.Tensor([1.0, 2.0]), "b": mgx.Tensor(0.5)})
+    {'w': Tensor([3., 3.]), 'b': Tensor(2.)}
+    """
+    both = value_and_grad(fn, argnums, has_aux)
+
+    @wraps(fn)
+    def gradient(*args, **kwargs):
+        value, slopes = both(*args, **kwargs)
+        return (slopes, value[1]) if has_aux else slopes
+    return gradient
+
+
+def vjp(fn, *primals, has_aux=False):
+    """(value, pullback): ``pullback(v)`` gives v^T J, a tuple with one gradient per primal.
+
+    ``v`` has the nesting and the shapes of the value. The pullback may be called again and again. With ``has_aux``:
+    (value, pullback, other things).
+
+    >>> import microgradx as mgx
+    >>> value, pullback = mgx.vjp(lambda x: x * x, mgx.Tensor([1.0, 2.0]))
+    >>> pullback(mgx.Tensor([10.0, 1.0]))
+    (Tensor([20.,  4.]),)
+    """
+    run = Pass("vjp", fn, primals, {}, range(len(primals)), has_aux)
+
+    def pullback(cotangent):
+        found = run.pull(run.fitting(cotangent, run.value, run.outputs, "cotangent"))
+        return unflatten(run.chosen, iter(found))
+    return (run.result(), pullback, run.others()) if has_aux else (run.result(), pullback)
+
+
+def jvp(fn, primals, tangents):
+    """(value, J v): forward mode, the vjp of the vjp. ``tangents`` is nested as ``primals``, a tuple.
+
+    >>> import microgradx as mgx
+    >>> mgx.jvp(lambda x: x * x, (mgx.Tensor([1.0, 2.0]),), (mgx.Tensor([10.0, 1.0]),))
+    (Tensor([1., 4.]), Tensor([20.,  4.]))
+    """
+    run = Pass("jvp", fn, tuple(primals), {}, range(len(primals)))
+    pushed = run.pusher()(run.fitting(tuple(tangents), run.chosen, run.inputs, "tangent"))
+    return run.result(), unflatten(run.value, iter(pushed))
+
+
+def jacobian(fn, argnums=0, mode="reverse"):
+    """A function that returns the Jacobian of ``fn``: all derivatives, of shape (\\*value, \\*argument).
+
+    For nested values and arguments it is the nesting of the value, with that of the argument in each place.
+    ``mode="reverse"`` takes one pass per element of the value, ``"forward"`` one per element of the argument.
+
+    >>> import microgradx as mgx
+    >>> mgx.jacobian(lambda x: x.outer(x).sum(0))(mgx.Tensor([1.0, 2.0]))
+    Tensor([[4., 1.],
+            [2., 5.]])
+    """
+    numbers, packed = _numbers("jacobian", argnums)
+    if mode not in ("reverse", "forward"):
+        raise OptionError(f"jacobian: mode is 'reverse' or 'forward', not {mode!r}")
+
+    @wraps(fn)
+    def derivative(*args, **kwargs):
+        run = Pass("jacobian", fn, args, kwargs, numbers)
+        rows = (_by_rows if mode == "reverse" else _by_columns)(run)
+        return unflatten(run.value, (packed(unflatten(run.chosen, iter(row))) for row in rows))
+    return derivative
+
+
+def _joined(parts, axis, y, x):
+    """Rows or columns as the block of the Jacobian for ``y`` and ``x``."""
+    shape = y.shape + x.shape
+    return stack(parts, axis).reshape(shape) if parts else Tensor(np.zeros(shape, x.dtype))
+
+
+def _by_rows(run):
+    for k, y in enumerate(run.outputs):
+        rows = [run.pull([unit if k == other else None for other in range(len(run.outputs))]) for unit in _units(y)]
+        yield [_joined([row[i] for row in rows], 0, y, x) for i, x in enumerate(run.inputs)]
+
+
+def _by_columns(run):
+    push, blocks = run.pusher(), []
+    for i, x in enumerate(run.inputs):
+        columns = [push([unit if i == other else None for other in range(len(run.inputs))]) for unit in _units(x)]
+        blocks.append([_joined([column[k] for column in columns], -1, y, x) for k, y in enumerate(run.outputs)])
+    return zip(*blocks, strict=True)
+
+
+def hessian(fn, argnums=0):
+    """A function that returns all second derivatives of ``fn``, which returns a single number: the Jacobian of its
+    gradient.
+
+    >>> import microgradx as mgx
+    >>> mgx.hessian(lambda x: x[0] ** 2 * x[1])(mgx.Tensor([1.0, 2.0]))
+    Tensor([[4., 2.],
+            [2., 0.]])
+    """
+    return jacobian(grad(fn, argnums), argnums)
+
+
+def hvp(fn, primals, tangents):
+    """H v, a tuple with one part per primal, in about the time of two gradients; H is never made.
+
+    It is the pullback of the gradient, for H is symmetric (Pearlmutter, 1994, computes the same forwards).
+
+    >>> import microgradx as mgx
+    >>> mgx.hvp(lambda x: (x ** 3).sum(), (mgx.Tensor([1.0, 2.0]),), (mgx.Tensor([1.0, 0.5]),))
+    (Tensor([6., 6.]),)
+    """
+    return vjp(grad(fn, tuple(range(len(primals)))), *primals)[1](tuple(tangents))
