@@ -5,13 +5,14 @@
     ├── DTypeError(TypeError)       dtypes that do not mix, data that is not numbers
     ├── IndexError_(IndexError)     an index or label out of range
     ├── OptionError(ValueError)     an argument that is none of those allowed
-    └── GraphError(RuntimeError)    a graph that is freed, missing, or would be broken
+    ├── GraphError(RuntimeError)    a graph that is freed, missing, or would be broken
+    └── NonFiniteError(ArithmeticError)     inf or nan where only a number will do
 
 A message names the operation first, then the values, then the relation that failed:
 ``matmul: shapes (2, 3) and (4, 5) do not align (3 != 4)``.
 """
 
-__all__ = ["DTypeError", "Error", "GraphError", "IndexError_", "OptionError", "ShapeError"]
+__all__ = ["DTypeError", "Error", "GraphError", "IndexError_", "NonFiniteError", "OptionError", "ShapeError"]
 
 
 class Error(Exception):
@@ -36,3 +37,7 @@ class OptionError(Error, ValueError):
 
 class GraphError(Error, RuntimeError):
     """A graph is freed, missing, or would be broken by a write."""
+
+
+class NonFiniteError(Error, ArithmeticError):
+    """A result is inf or nan where only a number will do."""
