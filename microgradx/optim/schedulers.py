@@ -260,9 +260,9 @@ class SequentialLR(LRScheduler):
             raise OptionError(f"SequentialLR: {len(self.schedulers)} schedulers and {len(self.milestones)} milestones; "
                               "a milestone stands between each two")
         for s in self.schedulers:
-            if type(s)._set is not LRScheduler._set or s.optimizer is not optimizer:
-                raise OptionError(f"SequentialLR: {type(s).__name__} of another optimizer, or not one that sets nothing "
-                                  "but the rate from the number of steps")
+            if not isinstance(s, LRScheduler) or type(s)._set is not LRScheduler._set or s.optimizer is not optimizer:
+                raise OptionError(f"SequentialLR: a {type(s).__name__} of another optimizer, or that does not set the "
+                                  "rate, and nothing else, from the number of steps")
         super().__init__(optimizer)
 
     def rate(self, base, t, k):
