@@ -32,7 +32,8 @@ def test_everything_is_recorded():
     assert {case["op"] for case in SCHEDULES.values()} == set(KINDS)
     for rule in RULES:
         used = {option for case in COURSES.values() if case["op"] == rule for option in case["kwargs"]}
-        assert used == set(getattr(optim, rule).ranges) == set(inspect.signature(getattr(optim, rule)).parameters) - {"params"}
+        rule = getattr(optim, rule)
+        assert used == set(rule.ranges) == set(inspect.signature(rule).parameters) - {"params"}
 
 
 def make(case, params):
@@ -299,7 +300,8 @@ SGD = lambda: optim.SGD([leaf([1.0])], lr=0.1)
     (lambda: optim.AdamW([leaf([1.0])], weight_decay=[1, 2]), "weight_decay"),
     (lambda: optim.StepLR(SGD(), 0), "step_size=0"), (lambda: optim.StepLR(SGD(), 2, math.nan), "gamma=nan"),
     (lambda: optim.MultiStepLR(SGD(), [3, 2]), "milestones"), (lambda: optim.ExponentialLR(SGD(), -1.0), "gamma=-1.0"),
-    (lambda: optim.LinearLR(SGD(), 0.0), "start_factor=0.0"), (lambda: optim.LinearLR(SGD(), end_factor=2), "end_factor=2"),
+    (lambda: optim.LinearLR(SGD(), 0.0), "start_factor=0.0"),
+    (lambda: optim.LinearLR(SGD(), end_factor=2), "end_factor=2"),
     (lambda: optim.CosineAnnealingLR(SGD(), 1.5), "T_max=1.5"),
     (lambda: optim.LambdaLR(SGD(), [lambda t: 1, lambda t: 1]), "one for each of the 1 groups"),
     (lambda: optim.LambdaLR(SGD(), 0.5), "LambdaLR: a function"),

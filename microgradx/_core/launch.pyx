@@ -153,8 +153,8 @@ cdef tuple UPDATES = ("sgd", "rmsprop", "adagrad", "adam", "adamw")             
 cdef int check_update(str op, Array w, Array other) except -1:
     if not (w.contiguous and other.contiguous and w.kind == other.kind and w.kind <= MGX_F64 and same_shape(w, other)):
         raise ShapeError(f"{op}: {dtype_of(other.kind)} of shape {shape_of(other)} beside a parameter of "
-                         f"{dtype_of(w.kind)} and shape {shape_of(w)}; all lie in order in memory and are floats of one "
-                         "shape")
+                         f"{dtype_of(w.kind)} and shape {shape_of(w)}; all are floats of one shape, in order in "
+                         "memory")
     return 0
 
 

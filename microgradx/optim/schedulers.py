@@ -63,13 +63,15 @@ class LRScheduler:
 
     def state_dict(self):
         """Numbers and lists by name: all but the optimizer and functions."""
-        return {name: value for name, value in vars(self).items() if name not in ("optimizer", "functions", "schedulers")}
+        return {name: value for name, value in vars(self).items()
+                if name not in ("optimizer", "functions", "schedulers")}
 
     def load_state_dict(self, state):
         """Take over what ``state_dict`` gave; the optimizer's own state holds the rates."""
-        if not isinstance(state, dict) or set(state) != set(self.state_dict()):
-            raise OptionError(f"{type(self).__name__}: load_state_dict takes what state_dict gave: "
-                              f"{sorted(self.state_dict())}, not {sorted(state) if isinstance(state, dict) else state!r}")
+        own = sorted(self.state_dict())
+        if not isinstance(state, dict) or sorted(state) != own:
+            raise OptionError(f"{type(self).__name__}: load_state_dict takes what state_dict gave: {own}, not "
+                              f"{list(state) if isinstance(state, dict) else state!r}")
         vars(self).update(state)
 
 

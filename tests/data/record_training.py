@@ -77,10 +77,12 @@ def costs():
     for smoothing in (0.0, 0.1, 1.0):
         for target, note in ((labels, ""), (some, "ignored"), (shares, "shares")):
             cost("cross_entropy", logits, target, label_smoothing=smoothing, note=note)
-            cost("cross_entropy", logits, target, weight, names=["weight"], label_smoothing=smoothing, note=note + "weight")
+            cost("cross_entropy", logits, target, weight, names=["weight"], label_smoothing=smoothing,
+                 note=note + "weight")
     cost("cross_entropy", logits, labels, ignore_index=2, note="ignore")
     cost("cross_entropy", normal(2, 3, 2, 2), rng.integers(0, 3, (2, 2, 2)), note="deep")
-    cost("cross_entropy", normal(2, 3, 2), rows(2, 2, 3).transpose(0, 2, 1), weight, names=["weight"], note="deep-shares")
+    cost("cross_entropy", normal(2, 3, 2), rows(2, 2, 3).transpose(0, 2, 1), weight, names=["weight"],
+         note="deep-shares")
     cost("cross_entropy", np.array([[1000.0, 0, -1000], [0, 800, 0]]), np.array([0, 0]), weight, names=["weight"],
          note="large", order=1)
     logp = np.log(rows(5, 3))
@@ -101,7 +103,8 @@ OPTIMIZERS = [("SGD", {"lr": 0.1}), ("SGD", {"lr": 0.1, "weight_decay": 0.2}), (
               ("SGD", {"lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 0.1})]
 OPTIMIZERS += [("RMSprop", {"lr": 0.02, "alpha": 0.9, "eps": 1e-3, **more}) for more in (
     {}, {"centered": True}, {"momentum": 0.9}, {"centered": True, "momentum": 0.5, "weight_decay": 0.1})]
-OPTIMIZERS += [("RMSprop", {}), ("Adagrad", {}), ("Adagrad", {"lr": 0.1, "lr_decay": 0.1, "weight_decay": 0.1, "eps": 1e-3}),
+OPTIMIZERS += [("RMSprop", {}), ("Adagrad", {}),
+               ("Adagrad", {"lr": 0.1, "lr_decay": 0.1, "weight_decay": 0.1, "eps": 1e-3}),
                ("Adagrad", {"lr": 0.1, "initial_accumulator_value": 0.5})]
 OPTIMIZERS += [(name, kwargs) for name in ("Adam", "AdamW") for kwargs in (
     {}, {"lr": 0.1, "betas": [0.8, 0.95], "eps": 1e-3}, {"lr": 0.05, "weight_decay": 0.3},
@@ -122,7 +125,8 @@ def optimizers():
                     places.append(p)
                 opt.step()
                 course = [places[:-1] + [p.detach().clone()] for p, places in zip(params, course)]
-            case = {"id": f"{name}/{number:02d}/{dtype}", "op": name, "kind": "optimizer", "kwargs": kwargs, "dtype": dtype}
+            case = {"id": f"{name}/{number:02d}/{dtype}", "op": name, "kind": "optimizer", "kwargs": kwargs,
+                    "dtype": dtype}
             out.add(case, inputs=[np.asarray(a, dtype) for a in starts] + gradients,
                     outputs=[torch.stack(places) for places in course])
 
@@ -171,7 +175,8 @@ def schedules():
                 follow.step(*[measure] * (name == "ReduceLROnPlateau"))
                 rates.append([g["lr"] for g in opt.param_groups])
                 momenta.append(momentum())
-            case = {"id": f"{name}/{number:02d}/{kind}", "op": name, "kind": "schedule", "kwargs": kwargs, "optimizer": kind}
+            case = {"id": f"{name}/{number:02d}/{kind}", "op": name, "kind": "schedule", "kwargs": kwargs,
+                    "optimizer": kind}
             out.add(case, inputs=[measures], outputs=[np.array(rates), np.array(momenta)])
 
 
