@@ -7,13 +7,14 @@
     ├── OptionError(ValueError)     an argument that is none of those allowed
     ├── GraphError(RuntimeError)    a graph that is freed, missing, or would be broken
     ├── GradcheckError(RuntimeError)    a gradient is not what finite differences say
-    └── NonFiniteError(FloatingPointError)  a nan or inf that an operation made, under detect_nan
+    └── NonFiniteError(FloatingPointError)  inf or nan where only a number will do
 
 A message names the operation first, then the values, then the relation that failed:
 ``matmul: shapes (2, 3) and (4, 5) do not align (3 != 4)``.
 """
 
-__all__ = ["DTypeError", "Error", "GradcheckError", "GraphError", "IndexError_", "NonFiniteError", "OptionError", "ShapeError"]
+__all__ = ["DTypeError", "Error", "GradcheckError", "GraphError", "IndexError_", "NonFiniteError", "OptionError",
+           "ShapeError"]
 
 
 class Error(Exception):
@@ -45,4 +46,4 @@ class GradcheckError(Error, RuntimeError):
 
 
 class NonFiniteError(Error, FloatingPointError):
-    """An operation made a nan or inf while ``detect_nan`` looked for it."""
+    """A result is inf or nan where only a number will do, or while ``detect_nan`` looked for it."""

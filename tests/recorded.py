@@ -9,7 +9,7 @@ DATA = Path(__file__).parent / "data"
 
 
 def cases(file="torch_cases.npz"):
-    """Every recorded operator case, with arrays in place of references."""
+    """Every recorded case of a file, with arrays in place of references."""
     data = np.load(DATA / file)
     pools = {name: data[name] for name in data.files if name != "index"}
 

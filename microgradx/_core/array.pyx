@@ -511,7 +511,7 @@ cdef int check_writable(Array a, str op) except -1:
     if a.storage.readonly:
         raise GraphError(f"{op}: this tensor shares the memory of a read-only array; write to a clone() instead")
     for d in range(a.ndim):
-        if a.steps[d] == 0 and a.dims[d] > 1:
+        if a.steps[d] == 0 and a.dims[d] > 1 and a.size:
             raise GraphError(f"{op}: axis {d} of this view is broadcast, its elements share memory; write to a clone() "
                              "instead")
     return 0

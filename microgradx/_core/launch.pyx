@@ -7,9 +7,10 @@ from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from libc.limits cimport INT_MAX
 from libc.stdint cimport int64_t
+from libc.stdlib cimport free, malloc
 
-from microgradx._core.array cimport (Array, Storage, alias, check_writable, dtype_of, itemsize, same_shape, shape_of,
-                                     touch, window)
+from microgradx._core.array cimport (Array, Storage, alias, check_writable, dtype_of, empty_like, itemsize, same_shape,
+                                     shape_of, touch, window)
 from microgradx._core.graph cimport watching
 from microgradx._core.kernels cimport *
 from microgradx._core.watch cimport blame, looked_for
@@ -166,40 +167,92 @@ cdef int cross_entropy_vjp(Array g, Array p, Array label, double scale, Array dx
     return wrote(dx, "cross_entropy", g, p)
 
 
+# ----- optimizers --------------------------------------------------------------------------------------------
+
+cdef tuple UPDATES = ("sgd", "rmsprop", "adagrad", "adam", "adamw")             # in the order of csrc/kernels.h
+
+
 cdef int check_update(str op, Array w, Array other) except -1:
     if not (w.contiguous and other.contiguous and w.kind == other.kind and w.kind <= MGX_F64 and same_shape(w, other)):
         raise ShapeError(f"{op}: {dtype_of(other.kind)} of shape {shape_of(other)} beside a parameter of "
-                         f"{dtype_of(w.kind)} and shape {shape_of(w)}; all are contiguous floats of one shape")
+                         f"{dtype_of(w.kind)} and shape {shape_of(w)}; all are floats of one shape, in order in "
+                         "memory")
     return 0
 
 
-def sgd(Array w not None, Array g not None, Array v, double lr, double momentum, double decay):
-    """v = momentum*v + g + decay*w; w -= lr*v. ``v`` may be None. All contiguous, of one dtype and shape."""
-    check_writable(w, "sgd")
-    check_update("sgd", w, g)
-    if v is not None:
-        check_update("sgd", w, v)
-    # of finite parameters finite gradients make no nan, so then there is nothing to look for
-    cdef bint calm = watching == 1 and kernels.finite[w.kind](w.size, g.data) and (
-        v is None or kernels.finite[w.kind](w.size, v.data))
-    cdef bint spoilt = watching and (calm or not sound(w))
-    kernels.sgd[w.kind](w.size, lr, momentum, decay, g.data, NULL if v is None else v.data, w.data)
-    if v is not None:
-        touch(v)
-    wrote(w, "sgd", g, v, spoilt)
+def update(str op, list groups):
+    """One step of the optimizer ``op``, all parameters of a group in one launch.
+
+    ``groups`` holds (cell, rows): the options as float64 numbers, and for each parameter (w, step, *state), None for
+    what the options do not need. A parameter without gradient is passed over. All is checked before anything is
+    written.
+    """
+    cdef int code = UPDATES.index(op), k
+    cdef Py_ssize_t i, start = 0, count = 0, room = 0
+    cdef tuple row
+    cdef list rows, live = [], gradients = [], cells = []
+    cdef Array w, g, a, cell
+    cdef mgx_part *part
+    cdef mgx_part *p = NULL
+    for _, rows in groups:
+        room += len(rows)
+    part = <mgx_part *> malloc((room + 1) * sizeof(mgx_part))
+    if part == NULL:
+        raise MemoryError(f"{op}: no memory for {room} parameters")
+    try:
+        for cell, rows in groups:
+            for row in rows:
+                w = row[0]
+                if w.node is None or w.node.grad is None:
+                    continue
+                g = w.node.grad
+                if not g.contiguous:
+                    a = empty_like(g)
+                    copy(g, a)
+                    g = a
+                check_writable(w, op)
+                check_update(op, w, g)
+                p = &part[count]
+                p.n, p.g, p.w, p.step = w.size, g.data, w.data, NULL
+                if row[1] is not None:
+                    p.step = <double *> (<Array> row[1]).data
+                for k in range(3):
+                    p.state[k] = NULL
+                    if k + 2 < len(row) and row[k + 2] is not None:
+                        a = row[k + 2]
+                        check_update(op, w, a)
+                        p.state[k] = a.data
+                live.append(row)
+                gradients.append(g)
+                cells.append(cell)
+                count += 1
+        doubtful = may_spoil(live, gradients) if watching else ()
+        for i in range(count):                  # a launch runs as far as cell and dtype stay the same
+            w = (<tuple> live[i])[0]
+            if i + 1 == count or cells[i + 1] is not cells[i] or (<Array> (<tuple> live[i + 1])[0]).kind != w.kind:
+                kernels.update[code][w.kind](i + 1 - start, part + start, <double *> (<Array> cells[i]).data)
+                start = i + 1
+        for row in live:
+            for a in row:
+                if a is not None:
+                    touch(a)
+        for i in doubtful:
+            w, g = (<tuple> live[i])[0], gradients[i]
+            if not sound(w) and sound(g):
+                blame(op, w, (g,), None)
+    finally:
+        free(part)
 
 
-def adam(Array w not None, Array g not None, Array m not None, Array v not None, double lr, double beta1,
-         double beta2, double eps, double decay, double correct1, double correct2):
-    """One update of algorithm 1 of Kingma and Ba (2015). All contiguous, of one dtype and shape."""
-    check_writable(w, "adam")
-    for a in (g, m, v):
-        check_update("adam", w, a)
-    cdef bint spoilt = watching and not sound(w)
-    kernels.adam[w.kind](w.size, lr, beta1, beta2, eps, decay, correct1, correct2, g.data, m.data, v.data, w.data)
-    touch(m)
-    touch(v)
-    wrote(w, "adam", g, m, spoilt)
+cdef list may_spoil(list live, list gradients):
+    """Which updates detect_nan has to look at afterwards: of finite parameters finite gradients and state make no nan."""
+    cdef list found = []
+    cdef Py_ssize_t i
+    for i in range(len(live)):
+        calm = watching == 1 and sound(gradients[i]) and all([sound(a) for a in (<tuple> live[i])[2:]])
+        if not calm and sound((<tuple> live[i])[0]):
+            found.append(i)
+    return found
 
 
 # ----- matrix products ---------------------------------------------------------------------------------------
