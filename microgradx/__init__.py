@@ -3,12 +3,13 @@ import numpy as _np
 
 from microgradx import data, errors, nn, optim, scalar
 from microgradx._core.graph import enable_grad, is_grad_enabled, no_grad
-from microgradx._core.tensor import Tensor, concat, from_numpy, pad, stack
+from microgradx._core.tensor import Tensor, concat, from_dlpack, from_numpy, pad, stack
 from microgradx._core.value import Value, dot
 from microgradx.config import show_config
 from microgradx.draw import draw
 from microgradx.einsum import einsum
 from microgradx.functional import *
+from microgradx.io import load, save
 from microgradx.random import manual_seed
 
 __version__ = "0.1.0"

@@ -63,7 +63,6 @@ cdef class Differentiable:
     Tensor([0., 0., 1.])
     """
 
-    __array_ufunc__ = None              # a NumPy operand leaves the operator to us
     __array_priority__ = 1000
 
     cdef object apply(self, int op, object a, object b, object c):

@@ -1,10 +1,12 @@
-"""Data: the digits that are shipped, splitting and batches."""
+"""Data: the digits that are shipped, points in classes, readers of files, splitting and batches."""
 import numpy as np
 
+from microgradx.data.files import idx, npz
+from microgradx.data.points import circles, moons, spirals
 from microgradx.errors import OptionError, ShapeError
 from microgradx.random import generator
 
-__all__ = ["batches", "digits", "split"]
+__all__ = ["batches", "circles", "digits", "idx", "moons", "npz", "spirals", "split"]
 
 
 def digits(split=False, seed=0):
