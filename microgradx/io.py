@@ -28,7 +28,8 @@ def save(obj: object, path: str | os.PathLike[str], metadata: Mapping[str, str] 
     The file of that name, if any, is replaced in one step when the new one is complete and on the disk; after an
     error it is what it was.
 
-    Raises ``DTypeError`` for what cannot be stored, ``OptionError`` for two tensors of one dotted name.
+    Raises ``DTypeError`` for what cannot be stored, ``OptionError`` for two tensors of one dotted name or an object
+    that contains itself.
 
     >>> import os, tempfile
     >>> import microgradx as mgx
@@ -54,11 +55,14 @@ def save(obj: object, path: str | os.PathLike[str], metadata: Mapping[str, str] 
         if key == STRUCTURE:
             raise OptionError(f"save: the entry {key!r} of the metadata is taken")
     tensors: dict[str, np.ndarray] = {}
-    structure = _pack(obj, "", tensors)
+    try:
+        structure = _pack(obj, "", tensors)
+    except RecursionError:
+        raise OptionError("save: the object contains itself, or is nested too deep") from None
     if structure != {"dict": [[name, {"tensor": name}] for name in tensors]}:
         texts[STRUCTURE] = json.dumps(structure)
     from safetensors.numpy import save as encode  # imported late: few programs save
-    _write(os.path.realpath(path), encode(tensors, texts or None))
+    _write(os.path.realpath(os.fsdecode(path)), encode(tensors, texts or None))
 
 
 def load(path: str | os.PathLike[str], metadata: bool = False) -> Any:
@@ -69,21 +73,22 @@ def load(path: str | os.PathLike[str], metadata: bool = False) -> Any:
     Tensor does; ``OSError`` where there is no file to read.
     """
     from safetensors import SafetensorError, safe_open
+    path = os.fsdecode(path)
     try:
         with open(path, "rb"), safe_open(path, framework="numpy") as file:      # open() says best what is missing
             texts = file.metadata() or {}
             tensors = {name: Tensor(file.get_tensor(name)) for name in file.keys()}
     except (SafetensorError, Error, AttributeError, TypeError, ValueError) as error:
-        raise FormatError(f"load: {os.fspath(path)!r}: {error}") from None
+        raise FormatError(f"load: {path!r}: {error}") from None
     structure = texts.pop(STRUCTURE, None)
     result: Any = tensors
     if structure is not None:
         try:
             result = _unpack(json.loads(structure), tensors)
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise FormatError(f"load: {os.fspath(path)!r}: the structure is damaged: {error!r}") from None
+            raise FormatError(f"load: {path!r}: the structure is damaged: {error!r}") from None
         if tensors:
-            raise FormatError(f"load: {os.fspath(path)!r}: the structure has no place for {sorted(tensors)}")
+            raise FormatError(f"load: {path!r}: the structure has no place for {sorted(tensors)}")
     return (result, texts) if metadata else result
 
 

@@ -300,7 +300,8 @@ cdef class Tensor(Array):
 
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
         """For NumPy: ``np.exp(t)``, ``array + t``, ``array @ t`` are operations on Tensors. ``DTypeError`` for a ufunc
-        that is none of them; never an array of objects."""
+        that is none of them; never an array of objects. Masked arrays do not ask: ``masked + t`` is a masked array,
+        ``t + masked`` a Tensor."""
         if any([takes_turns(x) for x in inputs if not isinstance(x, Array)]):
             return NotImplemented
         name = counterpart(ufunc, method, options)

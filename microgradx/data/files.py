@@ -84,21 +84,16 @@ def npz(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
     {'pixels': (1797, 64), 'labels': (1797,)}
     """
     where = f"npz: {os.fspath(path)!r}"
-    try:
-        with open(path, "rb") as file:
-            if not zipfile.is_zipfile(file):
-                raise FormatError(f"{where}: is no npz file")
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as arrays:
-                return {name: _array(arrays[name]) for name in arrays.files}
-    except FormatError:
-        raise
-    except (ValueError, TypeError, EOFError, KeyError, NotImplementedError, RuntimeError, MemoryError, zlib.error,
-            zipfile.BadZipFile, SyntaxError) as error:
-        raise FormatError(f"{where}: {error}") from None
-
-
-def _array(member):
-    if not isinstance(member, np.ndarray):
-        raise ValueError("holds a file that is no array")
-    return member
+    with open(path, "rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise FormatError(f"{where}: is no npz file")
+        file.seek(0)
+        try:
+            with np.load(file, allow_pickle=False) as members:
+                arrays = {name: members[name] for name in members.files}
+        except Exception as error:          # half a dozen parsers, each with errors of its own
+            raise FormatError(f"{where}: {error}") from None
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):
+            raise FormatError(f"{where}: {name!r} is no array")
+    return arrays
