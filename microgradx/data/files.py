@@ -1,9 +1,6 @@
 """Files of arrays as they are published: idx (MNIST) and npz. A damaged file raises ``FormatError``."""
-import gzip
 import math
 import os
-import zipfile
-import zlib
 from typing import Any
 
 import numpy as np
@@ -34,6 +31,8 @@ def idx(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
     ...     data.idx(path)
     array([7, 2, 1], dtype=uint8)
     """
+    import gzip  # imported late, as zipfile below: few programs read such files
+    import zlib
     where = f"idx: {os.fspath(path)!r}"
     try:
         with open(path, "rb") as plain:
@@ -45,7 +44,7 @@ def idx(path: str | os.PathLike[str]) -> npt.NDArray[Any]:
         raise FormatError(f"{where}: damaged gzip: {error}") from None
 
 
-def _idx(file, where):
+def _idx(file: Any, where: str) -> npt.NDArray[Any]:
     magic = _bytes(file, 4, f"{where}: the beginning")
     zeros, kind, ndim = magic[:2], magic[2], magic[3]
     if zeros != b"\0\0" or kind not in IDX_TYPES:
@@ -62,7 +61,7 @@ def _idx(file, where):
         raise FormatError(f"{where}: shape {tuple(shape)}: {error}") from None
 
 
-def _bytes(file, count, what):
+def _bytes(file: Any, count: int, what: str) -> bytes:
     """Exactly ``count`` bytes."""
     pieces, left = [], count
     while left and (piece := file.read(min(left, PIECE))):
@@ -83,6 +82,7 @@ def npz(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
     >>> {name: a.shape for name, a in data.npz(files("microgradx.data") / "digits.npz").items()}
     {'pixels': (1797, 64), 'labels': (1797,)}
     """
+    import zipfile
     where = f"npz: {os.fspath(path)!r}"
     with open(path, "rb") as file:
         if not zipfile.is_zipfile(file):

@@ -4,7 +4,8 @@ Each gives x float32 (n, 2) and y int64 (n,), class by class (``batches`` and ``
 as n allows. ``noise`` is the standard deviation of what is added to both coordinates; ``rng`` a Generator, a seed or
 None.
 """
-from typing import TypeAlias
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -66,7 +67,7 @@ def spirals(n: int, classes: int = 3, noise: float = 0.05, rng: Generator = None
     return _points("spirals", n, classes, noise, rng, arm)
 
 
-def _points(op, n, classes, noise, rng, curve):
+def _points(op: str, n: int, classes: int, noise: float, rng: Generator, curve: Callable[..., Any]) -> Points:
     """``curve(k, t)`` for t from 0 to 1 in each class k, with noise."""
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 0:
         raise OptionError(f"{op}: n is an integer >= 0, not {n!r}")
