@@ -115,8 +115,8 @@ def _pack(obj, name, tensors):
         obj = obj.item()
     if obj is None or isinstance(obj, (bool, int, float, str)):
         return obj
-    raise DTypeError(f"save: {name or 'the object'!r} is a {type(obj).__name__}; tensors, numbers, texts, None and dicts, "
-                     "lists and tuples of them are stored")
+    raise DTypeError(f"save: {name or 'the object'!r} is a {type(obj).__name__}; tensors, numbers, texts, None and "
+                     "dicts, lists and tuples of them are stored")
 
 
 def _join(name, key):

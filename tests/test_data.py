@@ -156,10 +156,12 @@ ZIPPED = gzip.compress(WHOLE)
 @pytest.mark.parametrize("content, words", [
     (b"", r"the beginning: needs 4 bytes, there are 0 \(0 < 4\)"), (b"\0\0\x08", "the beginning"),
     (b"\1" + WHOLE[1:], "begins with 01 00 08 02"), (b"PK\3\4" + bytes(40), "begins with 50 4b"),
-    (bytes([0, 0, 7, 1]) + bytes(8), "begins with 00 00 07 01"), (WHOLE[:9], "lengths of 2 axes: needs 8 bytes, there are 5"),
+    (bytes([0, 0, 7, 1]) + bytes(8), "begins with 00 00 07 01"), 
+    (WHOLE[:9], "lengths of 2 axes: needs 8 bytes, there are 5"),
     (WHOLE[:-1], r"shape \(2, 3\) of uint8: needs 6 bytes, there are 5 \(5 < 6\)"), (WHOLE + b"\0", "the file goes on"),
-    (bytes([0, 0, 14, 3]) + b"\xff" * 12 + bytes(100), r"shape \(4294967295, 4294967295, 4294967295\) of float64: needs"),
-    (bytes([0, 0, 8, 255]) + b"\xff" * 1020, "needs"), (bytes([0, 0, 8, 100]) + b"\0\0\0\1" * 100 + b"\7", "shape"),
+    (bytes([0, 0, 14, 3]) + b"\xff" * 12 + bytes(100), r"shape \(4294967295, .* 4294967295\) of float64: needs"),
+    (bytes([0, 0, 8, 255]) + b"\xff" * 1020, "needs"),
+    (bytes([0, 0, 8, 100]) + b"\0\0\0\1" * 100 + b"\7", "shape"),
     (ZIPPED[:-5], "damaged gzip"), (ZIPPED[:12], "damaged gzip"), (ZIPPED[:2], "damaged gzip"),
     (ZIPPED[:15] + bytes([ZIPPED[15] ^ 255]) + ZIPPED[16:], "damaged gzip|begins|needs|goes on"),
     (gzip.compress(WHOLE[:-1]), "needs 6 bytes"), (gzip.compress(WHOLE + bytes(1 << 24)), "the file goes on")])
@@ -209,8 +211,10 @@ def npy(header, content=bytes(8)):
     return b"\x93NUMPY\1\0" + struct.pack("<H", len(text)) + text + content
 
 
-HOSTILE = {"empty": b"", "noise": bytes(range(100)), "pickle": pickle.dumps(Runs()), "zip without an end": b"PK\3\4" + bytes(90),
-           "objects": archive(a=np.array([Runs()], object)), "no array": member("a.npy", b"text"), "a text": member("a.txt", b"t"),
+HOSTILE = {"empty": b"", "noise": bytes(range(100)), "pickle": pickle.dumps(Runs()),
+           "zip without an end": b"PK\3\4" + bytes(90),
+           "objects": archive(a=np.array([Runs()], object)), "no array": member("a.npy", b"text"),
+           "a text": member("a.txt", b"t"),
            "cut header": member("a.npy", b"\x93NUMPY\1\0\xff\xff"), "empty array": member("a.npy", b""),
            "no dict": member("a.npy", npy("[]")), "code": member("a.npy", npy("__import__('os').getcwd()")),
            "shape": member("a.npy", npy("{'descr': '<f8', 'fortran_order': False, 'shape': (2,)}")),
@@ -218,7 +222,8 @@ HOSTILE = {"empty": b"", "noise": bytes(range(100)), "pickle": pickle.dumps(Runs
            "overflow": member("a.npy", npy("{'descr': '<f8', 'fortran_order': False, 'shape': (%d, 8)}" % 2**62)),
            "negative": member("a.npy", npy("{'descr': '<f8', 'fortran_order': False, 'shape': (-1,)}")),
            "dtype": member("a.npy", npy("{'descr': 'wrong', 'fortran_order': False, 'shape': (1,)}")),
-           "nested": member("a.npy", npy("(" * 5000)), "an array": npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1,)}")}
+           "nested": member("a.npy", npy("(" * 5000)),
+           "an array": npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1,)}")}
 
 
 @pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)

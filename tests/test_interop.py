@@ -46,7 +46,8 @@ OPERATORS = {"+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b:
 
 
 @pytest.mark.parametrize("operator", OPERATORS.values(), ids=OPERATORS)
-@pytest.mark.parametrize("left", [np.array([3.0, 2.0]), np.array([3.0, 2.0])[::-1], np.array([3.0, 2.0]).view(np.recarray)],
+@pytest.mark.parametrize("left", [np.array([3.0, 2.0]), np.array([3.0, 2.0])[::-1],
+                                  np.array([3.0, 2.0]).view(np.recarray)],
                          ids=["array", "reversed", "recarray"])
 def test_an_array_on_the_left_leaves_the_operator_to_us(operator, left):
     x = leaf([0.5, 4.0])
@@ -82,15 +83,19 @@ def add_in_place(array, other):
 
 
 @pytest.mark.parametrize("call, words", [
-    (lambda x: np.isnan(x), r"^np.isnan: no operation .*np.asarray\(t\)"), (lambda x: np.floor_divide(x, 2), "floor_divide"),
+    (lambda x: np.isnan(x), r"^np.isnan: no operation .*np.asarray\(t\)"),
+    (lambda x: np.floor_divide(x, 2), "floor_divide"),
     (lambda x: np.ones(3) // x, "np.floor_divide"), (lambda x: divmod(np.ones(3), x), "np.divmod"),
     (lambda x: np.logical_and(x, x), "np.logical_and"), (lambda x: np.modf(x), "np.modf"),
     (lambda x: np.frompyfunc(lambda a: a, 1, 1)(x), "lambda.*no operation"),
-    (lambda x: np.add.reduce(x), r"^np.add.reduce: .*np.asarray\(t\)"), (lambda x: np.add.at(np.ones(3), [0], x), "np.add.at"),
+    (lambda x: np.add.reduce(x), r"^np.add.reduce: .*np.asarray\(t\)"),
+    (lambda x: np.add.at(np.ones(3), [0], x), "np.add.at"),
     (lambda x: np.multiply.outer(np.ones(2), x), "np.multiply.outer"),
     (lambda x: np.multiply.accumulate(x), "np.multiply.accumulate"),
-    (lambda x: np.add(x, 1.0, out=np.ones(3)), "^np.add: out "), (lambda x: np.add(np.ones(3), 1.0, out=x), "^np.add: out "),
-    (lambda x: add_in_place(np.ones(3), x), "^np.add: out "), (lambda x: np.exp(x, where=np.ones(3, bool)), "np.exp: where"),
+    (lambda x: np.add(x, 1.0, out=np.ones(3)), "^np.add: out "),
+    (lambda x: np.add(np.ones(3), 1.0, out=x), "^np.add: out "),
+    (lambda x: add_in_place(np.ones(3), x), "^np.add: out "),
+    (lambda x: np.exp(x, where=np.ones(3, bool)), "np.exp: where"),
     (lambda x: np.exp(x, dtype="f4"), "np.exp: dtype"),
     (lambda x: np.add(np.array([None] * 3), x), "object"), (lambda x: np.array([1j] * 3) * x, "complex"),
     (lambda x: np.add(x, "a"), "add: .*str"), (lambda x: np.add(x, mgx.Value(1.0)), "Value"),
@@ -270,7 +275,8 @@ def test_dlpack_with_torch(dtype):
 
 
 @pytest.mark.parametrize("make, words", [
-    (lambda torch: torch.ones(2, requires_grad=True), "detach"), (lambda torch: torch.ones(2, dtype=torch.int32), "int32"),
+    (lambda torch: torch.ones(2, requires_grad=True), "detach"),
+    (lambda torch: torch.ones(2, dtype=torch.int32), "int32"),
     (lambda torch: torch.ones(2, dtype=torch.bfloat16), "dtype"), (lambda torch: torch.ones(2, device="meta"), "meta")])
 def test_torch_tensors_that_are_not_taken(make, words):
     torch = pytest.importorskip("torch")

@@ -42,7 +42,8 @@ TENSORS = [Tensor(np.array(data, dtype)) for dtype in ("f4", "f8", "i8", "?")
            for data in (1, [1, 0, 2], [[1, 0], [0, 3]], np.zeros(0), np.zeros((0, 3)), np.zeros((2, 1, 0)))]
 TENSORS += [Tensor([np.nan, -np.nan, np.inf, -np.inf, -0.0, 1e-45]), Tensor(np.arange(6.0).reshape(2, 3)).T,
             Tensor(np.arange(6.0))[::-2], Tensor([1.0]).expand(3, 2), Tensor([2**63 - 1, -2**63])]
-OBJECTS = [{}, [], (), 3, True, None, 0.1, float("nan"), float("-inf"), 2**70, ["text \0 \U0001f600 \ud800"], {"a": {"b": {}}},
+OBJECTS = [{}, [], (), 3, True, None, 0.1, float("nan"), float("-inf"), 2**70, ["text \0 \U0001f600 \ud800"],
+           {"a": {"b": {}}},
            {0: Tensor(1.0), "0": {1: 2}}, {"a.b": Tensor(1.0), "a": {"c": Tensor(2.0)}}, {"": Tensor(1.0)},
            [Tensor(1.0), (Tensor(2.0), [3, {"x": Tensor(4.0)}])], {"z": Tensor(1.0), "a": Tensor(2.0), "m": 1},
            {"tensor": "a", "dict": [], "list": {}}, {"microgradx": Tensor(1.0), "metadata": "x"}]
@@ -77,8 +78,8 @@ def test_names_are_dotted(path):
 
 
 def test_arrays_come_back_as_tensors(path):
-    mgx.save({"a": np.arange(3, dtype="u1"), "b": np.asfortranarray(np.eye(3))[::-1], "c": np.float32(2.5), "d": np.int8(3),
-              "e": np.arange(2, dtype=">f8")}, path)
+    mgx.save({"a": np.arange(3, dtype="u1"), "b": np.asfortranarray(np.eye(3))[::-1],
+              "c": np.float32(2.5), "d": np.int8(3), "e": np.arange(2, dtype=">f8")}, path)
     state = mgx.load(path)
     assert state["a"].tolist() == [0, 1, 2] and state["b"].tolist() == np.eye(3)[::-1].tolist()
     assert state["c"] == 2.5 and state["d"] == 3 and state["e"].tolist() == [0, 1]
@@ -141,8 +142,10 @@ def itself():
 
 
 @pytest.mark.parametrize("obj, kind, words", [
-    (1j, DTypeError, "save: 'the object' is a complex"), ({"a": {"b": object()}}, DTypeError, "save: 'a.b' is a object"),
-    (mgx.Value(1.0), DTypeError, "Value"), (b"x", DTypeError, "object comes first"), ("name", DTypeError, "object comes first"),
+    (1j, DTypeError, "save: 'the object' is a complex"),
+    ({"a": {"b": object()}}, DTypeError, "save: 'a.b' is a object"),
+    (mgx.Value(1.0), DTypeError, "Value"), (b"x", DTypeError, "object comes first"),
+    ("name", DTypeError, "object comes first"),
     (Path("name"), DTypeError, "object comes first"), ({1.5: 1}, DTypeError, "key of 'the dict' is 1.5"),
     ({"a": {None: 1}}, DTypeError, "key of 'a' is None"), ({"a": np.array([None])}, DTypeError, "object"),
     ({"a": np.ones(1, complex)}, DTypeError, "complex"), ({"a": {1, 2}}, DTypeError, "'a' is a set"),
@@ -180,17 +183,20 @@ def structured(text):
 HOSTILE = {
     "empty": b"", "short": b"1234567", "noise": bytes(range(100, 200)), "zip": b"PK\3\4" + bytes(50),
     "pickle": b"\x80\x04cposix\nsystem\n(S'exit'\ntR.", "header beyond the file": raw(b"{}", length=100),
-    "header of 2^63": raw(b"{}", length=2**63), "no UTF-8": raw(b"\xff\xfe"), "no JSON": raw(b"{"), "no dict": raw(b"[]"),
+    "header of 2^63": raw(b"{}", length=2**63), 
+    "no UTF-8": raw(b"\xff\xfe"), "no JSON": raw(b"{"), "no dict": raw(b"[]"),
     "nested": raw(b'{"a":' * 100000), "cut": raw({"a": entry()}, bytes(7)), "longer": raw({"a": entry()}, bytes(9)),
     "overlap": raw({"a": entry(), "b": entry(data_offsets=[4, 12])}, bytes(12)),
-    "hole": raw({"a": entry(data_offsets=[4, 12])}, bytes(12)), "backwards": raw({"a": entry(data_offsets=[8, 0])}, bytes(8)),
+    "hole": raw({"a": entry(data_offsets=[4, 12])}, bytes(12)),
+    "backwards": raw({"a": entry(data_offsets=[8, 0])}, bytes(8)),
     "shape": raw({"a": entry(shape=[3])}, bytes(8)), "negative": raw({"a": entry(shape=[-2])}, bytes(8)),
     "overflow": raw({"a": entry(shape=[2**63, 4])}, bytes(8)), "dtype": raw({"a": entry(dtype="X9")}, bytes(8)),
     "bfloat16": raw({"a": entry(dtype="BF16", shape=[4])}, bytes(8)),
     "float8": raw({"a": entry(dtype="F8_E4M3", shape=[8])}, bytes(8)),
     "complex": raw({"a": entry(dtype="C64", shape=[1])}, bytes(8)),
     "beyond int64": raw({"a": entry(dtype="U64", shape=[1])}, b"\xff" * 8),
-    "9 axes": raw({"a": entry(shape=[1] * 8 + [2])}, bytes(8)), "70 axes": raw({"a": entry(shape=[1] * 69 + [2])}, bytes(8)),
+    "9 axes": raw({"a": entry(shape=[1] * 8 + [2])}, bytes(8)),
+    "70 axes": raw({"a": entry(shape=[1] * 69 + [2])}, bytes(8)),
     "metadata of numbers": raw({"__metadata__": {"a": 1}}),
     "structure: no JSON": structured("{"), "structure: nested": structured("[" * 100000),
     "structure: deep": structured('{"list":[' * 900 + "1" + "]}" * 900 + "x"),

@@ -11,8 +11,9 @@ PACKAGE, CORE, CSRC = ROOT / "microgradx", ROOT / "microgradx/_core", ROOT / "cs
 pytestmark = pytest.mark.skipif(not CSRC.is_dir(), reason="the tests run without the source")
 
 # From the bottom up. A module imports from the layers below its own; within a layer only without a circle.
-LAYERS = [["errors", "_core", "_core.kernels"], ["_core.graph", "_core.ops", "_core.ufuncs"], ["_core.value", "_core.array"],
-          ["_core.launch"], ["_core.elementwise"], ["_core.views"], ["_core.structured"], ["_core.backward"],
+LAYERS = [["errors", "_core", "_core.kernels"], ["_core.graph", "_core.ops", "_core.ufuncs"],
+          ["_core.value", "_core.array"], ["_core.launch"], ["_core.elementwise"], ["_core.views"],
+          ["_core.structured"], ["_core.backward"],
           ["_core.tensor"],
           ["config", "draw", "einsum", "functional", "io", "random", "scalar"], ["nn", "optim", "data"], [""],
           ["cli", "demo"], ["__main__"]]

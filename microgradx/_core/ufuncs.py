@@ -5,7 +5,8 @@ from microgradx._core.kernels import table
 from microgradx.errors import DTypeError
 
 # by object, not by name: anybody may make a ufunc called "gauss"
-ROWS = {getattr(np, row["name"]): row["name"] for row in table() if isinstance(getattr(np, row["name"], None), np.ufunc)}
+NAMES = [row["name"] for row in table()]
+ROWS = {getattr(np, name): name for name in NAMES if isinstance(getattr(np, name, None), np.ufunc)}
 ROWS |= {np.subtract: "sub", np.multiply: "mul", np.divide: "div", np.negative: "neg", np.positive: "clone",
          np.fabs: "abs", np.rint: "round", np.greater: "gt", np.greater_equal: "ge", np.less: "lt",
          np.less_equal: "le", np.equal: "eq", np.not_equal: "ne", np.matmul: "matmul"}
