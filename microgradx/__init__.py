@@ -3,7 +3,7 @@ import numpy as _np
 
 from microgradx import autograd, data, errors, linalg, nn, optim, scalar
 from microgradx._core.graph import enable_grad, is_grad_enabled, no_grad
-from microgradx._core.tensor import Tensor, concat, from_numpy, pad, stack
+from microgradx._core.tensor import Tensor, concat, from_dlpack, from_numpy, pad, stack
 from microgradx._core.value import Value
 from microgradx._core.watch import detect_nan
 from microgradx.arrays import *
@@ -14,6 +14,7 @@ from microgradx.draw import draw
 from microgradx.einsum import einsum
 from microgradx.functional import *
 from microgradx.indexing import *
+from microgradx.io import load, save
 from microgradx.random import manual_seed, rand, randint, randn, randperm
 from microgradx.transforms import *
 

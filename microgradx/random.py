@@ -3,6 +3,8 @@
 Everything here that draws takes ``rng``: a ``numpy.random.Generator``, an int (the seed of a new one), or None
 for the shared one, which ``manual_seed`` restarts. ``Value`` nets draw from Python's ``random``, as micrograd does.
 """
+from __future__ import annotations
+
 import numpy as np
 
 from microgradx._core.tensor import Tensor
@@ -14,7 +16,7 @@ __all__ = ["generator", "manual_seed", "rand", "randint", "randn", "randperm"]
 _shared = None                      # made at its first use: numpy.random takes 20 ms to import
 
 
-def manual_seed(seed):
+def manual_seed(seed: int) -> np.random.Generator:
     """Restart the shared generator from ``seed``, an int >= 0; returns it.
 
     >>> import microgradx.random as random
@@ -27,7 +29,7 @@ def manual_seed(seed):
     return _shared
 
 
-def generator(rng=None):
+def generator(rng: np.random.Generator | int | None = None) -> np.random.Generator:
     """The generator that ``rng`` stands for: a Generator is itself, an int seeds a new one, None is the shared one.
 
     Raises ``DTypeError`` for anything else, ``OptionError`` for a negative seed.

@@ -349,6 +349,27 @@ cdef class Array(Differentiable):
     def __releasebuffer__(self, Py_buffer *buffer):
         unref(<Storage *> buffer.internal)
 
+    def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
+        """The memory itself, shared with who asks (``torch.from_dlpack(t)``, ``np.from_dlpack(t)``) and kept alive as
+        long as it is used there. Writable, unless it was handed in read-only.
+
+        A write from outside does not raise ``version``: a graph that needs the old numbers will not notice. Write
+        through the tensor, or give away a ``clone()``, while a graph is alive.
+
+        Raises ``BufferError``, as the protocol wants it, for a tensor that requires a gradient (``detach()``), for
+        another device, for negative strides, and for read-only memory where ``max_version`` is too old to say so.
+        """
+        if self.wants:
+            raise BufferError("dlpack: this tensor requires a gradient, which would not come back; share t.detach()")
+        if not copy and min([self.steps[d] for d in range(self.ndim)], default=0) < 0:
+            raise BufferError("dlpack: negative strides, which not everybody takes; share t.contiguous()")
+        shared = np.asarray(self) if self.storage.readonly or copy else window(self)
+        return shared.__dlpack__(stream=stream, max_version=max_version, dl_device=dl_device, copy=copy)
+
+    def __dlpack_device__(self):
+        """(1, 0): the memory of the processor."""
+        return 1, 0
+
 
 @cython.final
 cdef class Window:

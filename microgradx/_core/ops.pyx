@@ -67,7 +67,6 @@ cdef class Differentiable:
     Tensor([0., 0., 1.])
     """
 
-    __array_ufunc__ = None              # a NumPy operand leaves the operator to us
     __array_priority__ = 1000
 
     # ----- operators -------------------------------------------------------------------------------------------

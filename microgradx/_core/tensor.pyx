@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from microgradx._core.ufuncs import counterpart, takes_turns
 from microgradx.errors import DTypeError, GraphError, OptionError, ShapeError
 
 cdef extern from "Python.h":
@@ -290,8 +291,20 @@ cdef class Tensor(Array):
         return np.asarray(<Array> self).tolist()
 
     def __array__(self, dtype=None, copy=None):
+        """For NumPy: a read-only view, or a copy where ``dtype`` or ``copy`` needs one; ``copy=False`` raises then."""
         array = np.asarray(memoryview(self))
         return np.array(array, dtype=dtype, copy=copy) if dtype is not None or copy else array
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **options):
+        """For NumPy: ``np.exp(t)``, ``array + t``, ``array @ t`` are operations on Tensors. ``DTypeError`` for a ufunc
+        that is none of them; never an array of objects. Masked arrays do not ask: ``masked + t`` is a masked array,
+        ``t + masked`` a Tensor."""
+        if any([takes_turns(x) for x in inputs if not isinstance(x, Array)]):
+            return NotImplemented
+        name = counterpart(ufunc, method, options)
+        if name == "matmul":
+            return matmul(tensor(inputs[0]), tensor(inputs[1]))
+        return apply(opcode(name), inputs[0], inputs[1] if len(inputs) > 1 else None, None)
 
     def __float__(self):
         return float(self.item())
@@ -333,7 +346,10 @@ cdef class Tensor(Array):
     def __deepcopy__(self, memo):
         if not self.is_leaf:
             raise GraphError("copy: only leaves are copied; use clone() or detach()")
-        return Tensor(self, self.wants)
+        out = Tensor(self, self.wants)
+        if self.grad is not None:
+            out.grad = self.grad.__deepcopy__(memo)
+        return out
 
     def __reduce__(self):
         if not self.is_leaf:
@@ -794,7 +810,35 @@ def from_numpy(array):
     read-only too."""
     if not isinstance(array, np.ndarray):
         raise DTypeError(f"from_numpy: a NumPy array, not {type(array).__name__}")
+    return shared("from_numpy", array)
+
+
+def from_dlpack(x):
+    """A tensor that shares the memory of ``x``, of any library that speaks DLPack: torch, JAX, NumPy, CuPy's host
+    arrays. What holds for ``from_numpy`` holds here.
+
+    Raises ``DTypeError`` for what has no ``__dlpack__``, is not in the processor's memory, requires a gradient, or is
+    none of float32, float64, int64 and bool.
+
+    >>> import numpy as np
+    >>> import microgradx as mgx
+    >>> array = np.zeros(2)
+    >>> t = mgx.from_dlpack(array)
+    >>> t += 1
+    >>> array
+    array([1., 1.])
+    """
+    if not hasattr(x, "__dlpack__"):
+        raise DTypeError(f"from_dlpack: an object with __dlpack__, not {type(x).__name__}")
+    try:
+        array = np.from_dlpack(x)
+    except (BufferError, RuntimeError) as error:
+        raise DTypeError(f"from_dlpack: {type(x).__name__} does not share its memory: {error}") from None
+    return shared("from_dlpack", array)
+
+
+cdef Array shared(str op, object array):
+    """The memory of a NumPy array as it lies."""
     if not array.dtype.isnative or not array.flags.aligned or dtype_of(dtype_code(array.dtype)) != array.dtype:
-        raise DTypeError(f"from_numpy: memory of dtype {array.dtype.str} cannot be shared as it lies; "
-                         "Tensor(array) copies")
+        raise DTypeError(f"{op}: memory of dtype {array.dtype.str} cannot be shared as it lies; Tensor(array) copies")
     return from_object(array, array.dtype, False)

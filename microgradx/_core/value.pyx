@@ -132,6 +132,8 @@ cdef class Value(Differentiable):
     0.000363166
     """
 
+    __array_ufunc__ = None              # beside a NumPy array: TypeError, never an array of objects
+
     def __cinit__(self):
         self.v.op = BLANK
 
