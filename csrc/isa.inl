@@ -21,6 +21,8 @@
 #include "softmax.inl"
 #include "optim.inl"
 #include "gemm.inl"
+#include "conv.inl"
+#include "norm.inl"
 #undef REAL
 #undef SUFFIX
 #undef TRIG_MAX
@@ -33,6 +35,8 @@
 #include "softmax.inl"
 #include "optim.inl"
 #include "gemm.inl"
+#include "conv.inl"
+#include "norm.inl"
 
 /* the scalar rules: the same expressions, in double */
 #define RULE(name) static void name##_rule(const double *v, int needs, double *result, double *d)
@@ -116,4 +120,12 @@ const mgx_kernels PASTE(mgx_kernels, ISA) = {
     .sgd = BOTH(sgd),
     .adam = BOTH(adam),
     .gemm = BOTH(gemm),
+    .columns = BOTH(columns),
+    .uncolumns = BOTH(uncolumns),
+    .pool_sum = BOTH(pool_sum),
+    .pool_max = BOTH(pool_max),
+    .unpool = BOTH(unpool),
+    .norm = BOTH(norm),
+    .norm_vjp = BOTH(norm_vjp),
+    .norm_weight_vjp = BOTH(norm_weight_vjp),
 };

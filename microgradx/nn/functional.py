@@ -8,6 +8,9 @@ import numpy as np
 
 from microgradx._core.tensor import Tensor, cross_entropy_, linear_
 from microgradx.errors import IndexError_, OptionError, ShapeError
+from microgradx.nn import convolution, normalization
+from microgradx.nn.convolution import avg_pool2d, conv1d, conv2d, max_pool2d
+from microgradx.nn.normalization import batch_norm, group_norm, layer_norm, rms_norm
 
 # Activation: the defaults of its parameters, in the order in which the row of the table takes them.
 ACTIVATIONS = {
@@ -18,7 +21,7 @@ ACTIVATIONS = {
     "threshold": {"threshold": 0.0, "value": 0.0}, "softmax": {"axis": -1}, "log_softmax": {"axis": -1}}
 
 __all__ = [*ACTIVATIONS, "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "linear",
-           "mse_loss", "one_hot", "prelu", "quadratic_cost"]
+           "mse_loss", "one_hot", "prelu", "quadratic_cost", *convolution.FUNCTIONS, *normalization.FUNCTIONS]
 
 
 def _activation(name, defaults):
