@@ -2,22 +2,30 @@
    variance is the mean square (Zhang and Sennrich, 2019). stats (3, m) keeps mean, variance and 1 / sqrt(variance +
    eps) of every row. */
 
-/* total = the sum of `term` over i < n as a fixed tree: 32 running sums of at most 64 terms each, these in double */
+/* total = the sum of TERM over i < n as a fixed tree: 32 running sums of at most 64 terms each, these in double.
+   The running sums are vectors, for GCC leaves an array of them in memory; TERM(AT) reads p[i] as AT(p). */
 #define LANES 32
-#define ROW_SUM(total, term) \
+#define BUNDLE V(norm_bundle)
+typedef REAL BUNDLE __attribute__((vector_size(BYTES), aligned(sizeof(REAL)), may_alias));
+#define MANY(p) (*(const BUNDLE *)((p) + i))
+#define ONE(p) ((p)[i])
+#define ROW_SUM(total, TERM) \
     double total = 0; \
-    for (ptrdiff_t start = 0, end, at; start < n; start = end) { \
-        REAL lane[LANES] = {0}; \
+    for (ptrdiff_t start = 0, end, i; start < n; start = end) { \
+        union { BUNDLE many[LANES / W]; REAL one[LANES]; } sum = {0}; \
+        BUNDLE running[LANES / W] = {0}; \
         end = n - start < 64 * LANES ? n : start + 64 * LANES; \
-        for (at = start; at + LANES <= end; at += LANES) \
-            for (ptrdiff_t i = at; i < at + LANES; i++) \
-                lane[i - at] += (term); \
-        for (ptrdiff_t i = at; i < end; i++) \
-            lane[i - at] += (term); \
-        for (int half = LANES / 2; half; half /= 2) \
+        for (i = start; i + LANES <= end;) \
+            UNROLL for (int k = 0; k < LANES / W; k++, i += W) \
+                running[k] += TERM(MANY); \
+        UNROLL for (int k = 0; k < LANES / W; k++) \
+            sum.many[k] = running[k]; \
+        for (int k = 0; i < end; i++, k++) \
+            sum.one[k] += TERM(ONE); \
+        UNROLL for (int half = LANES / 2; half; half /= 2) \
             for (int k = 0; k < half; k++) \
-                lane[k] += lane[k + half]; \
-        total += lane[0]; \
+                sum.one[k] += sum.one[k + half]; \
+        total += sum.one[0]; \
     }
 
 /* y (m, n) = (x - mean) / sqrt(variance + eps) * w + b; w (n), b (n) may be NULL */
@@ -26,13 +34,15 @@ static void V(norm)(ptrdiff_t m, ptrdiff_t n, int centred, double eps, const cha
 {
     const REAL *restrict x = (const REAL *)x_, *restrict w = (const REAL *)w_, *restrict b = (const REAL *)b_;
     REAL *restrict y = (REAL *)y_, *stats = (REAL *)stats_;
+#define ELEMENT(AT) AT(x)
+#define OFF(AT) ((AT(x) - mean) * (AT(x) - mean))
     for (ptrdiff_t r = 0; r < m; r++, x += n, y += n) {
         REAL mean = 0;
         if (centred) {
-            ROW_SUM(sum, x[i])
-            mean = (REAL)(sum / n);
+            ROW_SUM(whole, ELEMENT)
+            mean = (REAL)(whole / n);
         }
-        ROW_SUM(squares, (x[i] - mean) * (x[i] - mean))
+        ROW_SUM(squares, OFF)
         const REAL variance = (REAL)(squares / n), scale = 1 / V(sqrt)(variance + (REAL)eps);
         for (ptrdiff_t i = 0; i < n; i++) {
             REAL unit = (x[i] - mean) * scale;
@@ -43,26 +53,30 @@ static void V(norm)(ptrdiff_t m, ptrdiff_t n, int centred, double eps, const cha
         stats[m + r] = variance;
         stats[2 * m + r] = scale;
     }
+#undef ELEMENT
+#undef OFF
 }
 
 /* dx (m, n) for g (m, n): with u = the unit row and a = g w, dx = scale * (a - mean(a) - u mean(a u)) */
 INLINE void V(norm_any_vjp)(ptrdiff_t m, ptrdiff_t n, int centred, const REAL *restrict g, const REAL *restrict x,
                             const REAL *restrict w, const REAL *stats, REAL *restrict dx, const int weighted)
 {
-#define A (weighted ? g[i] * w[i] : g[i])
+#define A(AT) (weighted ? AT(g) * AT(w) : AT(g) * K(1))
+#define MOMENT(AT) (A(AT) * ((AT(x) - mean) * scale))
     for (ptrdiff_t r = 0; r < m; r++, g += n, x += n, dx += n) {
         const REAL mean = stats[r], scale = stats[2 * m + r];
         REAL level = 0;
         if (centred) {
-            ROW_SUM(sum, A)
-            level = (REAL)(sum / n);
+            ROW_SUM(whole, A)
+            level = (REAL)(whole / n);
         }
-        ROW_SUM(moment, A * ((x[i] - mean) * scale))
+        ROW_SUM(moment, MOMENT)
         const REAL tilt = (REAL)(moment / n);
         for (ptrdiff_t i = 0; i < n; i++)
-            dx[i] = scale * (A - level - (x[i] - mean) * scale * tilt);
+            dx[i] = scale * (A(ONE) - level - (x[i] - mean) * scale * tilt);
     }
 #undef A
+#undef MOMENT
 }
 
 static void V(norm_vjp)(ptrdiff_t m, ptrdiff_t n, int centred, const char *g, const char *x, const char *w,
@@ -75,8 +89,9 @@ static void V(norm_vjp)(ptrdiff_t m, ptrdiff_t n, int centred, const char *g, co
         V(norm_any_vjp)(m, n, centred, (const REAL *)g, (const REAL *)x, 0, (const REAL *)stats, (REAL *)dx, 0);
 }
 
-/* part (ceil(m / 64), n) = g (m, n) times the unit rows, summed over 64 rows each: the caller sums the parts */
-static void V(norm_weight_vjp)(ptrdiff_t m, ptrdiff_t n, const char *g_, const char *x_, const char *stats_, char *part_)
+/* part (ceil(m / 64), n) = g (m, n) times the unit rows, summed over 64 rows each; the caller sums the rest */
+static void V(norm_weight_vjp)(ptrdiff_t m, ptrdiff_t n, const char *g_, const char *x_, const char *stats_,
+                               char *part_)
 {
     const REAL *restrict g = (const REAL *)g_, *restrict x = (const REAL *)x_, *restrict stats = (const REAL *)stats_;
     for (ptrdiff_t r = 0; r < m; r++, g += n, x += n) {
@@ -89,4 +104,7 @@ static void V(norm_weight_vjp)(ptrdiff_t m, ptrdiff_t n, const char *g_, const c
     }
 }
 #undef LANES
+#undef BUNDLE
+#undef MANY
+#undef ONE
 #undef ROW_SUM

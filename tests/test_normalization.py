@@ -43,8 +43,8 @@ def units(x, axes, eps, centred=True):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape, last", [((3, 1), 1), ((7, 33), 1), ((2, 3, 5), 2), ((65, 4), 1), ((1, 1000), 1), ((130, 7), 1),
-                                         ((9,), 1)])
+@pytest.mark.parametrize("shape, last", [((3, 1), 1), ((7, 33), 1), ((2, 3, 5), 2), ((65, 4), 1), ((1, 5000), 1),
+                                         ((130, 7), 1), ((9,), 1)])
 def test_rows(shape, last, dtype):
     x, axes = RNG.standard_normal(shape).astype(dtype), tuple(range(-last, 0))
     w, b = (RNG.standard_normal(shape[-last:]).astype(dtype) for _ in range(2))
@@ -243,7 +243,8 @@ def zeros(*shape, dtype="float32"):
     (lambda: F.layer_norm(zeros(2, 4), 4, None, zeros(2, 4)), ShapeError, r"bias has shape \(2, 4\), not \(4,\)"),
     (lambda: F.layer_norm(zeros(2, 4), 4.0), OptionError, "normalized_shape is an integer >= 0 or several, not 4.0"),
     (lambda: F.layer_norm(zeros(2, 4), ()), OptionError, "normalized_shape"),
-    (lambda: F.layer_norm(zeros(2, 4), 4, zeros(4, dtype="float64")), DTypeError, "float32 and, of weight, float64 do not mix"),
+    (lambda: F.layer_norm(zeros(2, 4), 4, zeros(4, dtype="float64")), DTypeError,
+     "float32 and, of weight, float64 do not mix"),
     (lambda: F.layer_norm(zeros(2, 4, dtype="int64"), 4), DTypeError, "int64"),
     (lambda: F.rms_norm(zeros(2, 4, dtype="bool"), 4), DTypeError, "rms_norm: .*bool"),
     (lambda: F.rms_norm(zeros(2, 4), 3), ShapeError, "rms_norm"),

@@ -12,13 +12,14 @@ pytestmark = pytest.mark.skipif(not CSRC.is_dir(), reason="the tests run without
 
 # From the bottom up. A module imports from the layers below its own; within a layer only without a circle.
 LAYERS = [["errors", "_core", "_core.kernels"], ["_core.graph", "_core.ops"], ["_core.value", "_core.array"],
-          ["_core.launch"], ["_core.elementwise"], ["_core.views"], ["_core.structured"], ["_core.backward"],
+          ["_core.launch"], ["_core.elementwise"], ["_core.views"], ["_core.structured"], ["_core.nets"],
+          ["_core.backward"],
           ["_core.tensor"],
           ["config", "draw", "einsum", "functional", "random", "scalar"], ["nn", "optim", "data"], [""],
           ["cli", "demo"], ["__main__"]]
 TOGETHER = [["nn"]]                                     # packages whose modules share their layer
 
-BUDGET = 5200                                           # lines of code: csrc, _core and the engine's Python
+BUDGET = 5700                                           # lines of code: csrc, _core and the engine's Python
 LIMIT = 450                                             # lines of one file
 REASON = "long because"                                 # what a longer one says at its top
 

@@ -54,14 +54,14 @@ cdef Windows windows(str op, Array x, tuple kernel, tuple stride, tuple padding,
             raise ShapeError(f"{op}: windows of {kernel} hold nothing")
         room, reach = at.of.size[d] + at.of.before[d] + padding[d][1], at.of.dilation[d] * (at.of.kernel[d] - 1) + 1
         if reach > room:
-            raise ShapeError(f"{op}: windows of {kernel} that reach over {reach} elements do not fit shape {shape_of(x)} "
-                             f"padded by {padding[d]} ({reach} > {room} along axis {d - 2})")
+            raise ShapeError(f"{op}: windows of {kernel} that reach over {reach} elements do not fit shape "
+                             f"{shape_of(x)} padded by {padding[d]} ({reach} > {room} along axis {d - 2})")
         at.of.count[d] = (room - reach) // at.of.stride[d] + 1
     at.taps, at.outputs = at.of.kernel[0] * at.of.kernel[1], at.of.count[0] * at.of.count[1]
     return at
 
 
-# ----- convolution: y (n, o, oh, ow) = the sum over taps of w (o, c / groups, kh, kw) times x (n, c, h, w) + b (o) -----
+# ----- convolution: y (n, o, oh, ow) = the sum over taps of w (o, c / groups, kh, kw) times x (n, c, h, w) + b (o) ---
 # The sum over all of y g is linear in each of x, w and y. So the gradient for any one of the three is the product of
 # the other two, by the same routine, and every order of derivative follows from one vjp.
 
@@ -139,8 +139,8 @@ def convolution(str op, Array x, Array w, Array b, tuple stride, tuple padding, 
     cdef Array other
     for other in (w, b):
         if other is not None and (other.kind != x.kind or x.kind > MGX_F64):
-            raise DTypeError(f"{op}: dtypes {dtype_of(x.kind)} and {dtype_of(other.kind)} do not mix; all are float32 or "
-                             "all float64 (astype converts)")
+            raise DTypeError(f"{op}: dtypes {dtype_of(x.kind)} and {dtype_of(other.kind)} do not mix; all are "
+                             "float32 or all float64 (astype converts)")
     if w.dims[1] * groups != x.dims[1] or w.dims[0] % groups:
         raise ShapeError(f"{op}: {x.dims[1]} channels and weight {shape_of(w)} in {groups} groups do not fit "
                          + (f"({w.dims[1]} * {groups} != {x.dims[1]})" if w.dims[1] * groups != x.dims[1] else
@@ -184,8 +184,8 @@ cdef Array window_max(Windows at, Array x):
     x = contiguous(x)
     bad = pool_max(&at.of, x.dims[0] * at.channels, x, out, place)
     if bad >= 0:
-        raise ShapeError(f"max_pool: shape {shape_of(x)}: window ({bad // at.of.count[1]}, {bad % at.of.count[1]}) holds "
-                         "nothing but padding")
+        raise ShapeError(f"max_pool: shape {shape_of(x)}: window ({bad // at.of.count[1]}, {bad % at.of.count[1]}) "
+                         "holds nothing but padding")
     node = record_structured(out, b"max_pool", window_max_vjp, at, x)
     if node is not None:
         node.save(1, place)

@@ -27,11 +27,13 @@ CONVOLUTIONS = {
         ((2, 2, 6, 6), (2, 2, 3, 3), {"padding": "same", "dilation": 2})]}
 
 POOLS = [
-    ("max_pool2d", (2, 3, 6, 6), {"kernel_size": 2}), ("max_pool2d", (2, 3, 7, 5), {"kernel_size": [3, 2], "stride": 1}),
+    ("max_pool2d", (2, 3, 6, 6), {"kernel_size": 2}),
+    ("max_pool2d", (2, 3, 7, 5), {"kernel_size": [3, 2], "stride": 1}),
     ("max_pool2d", (1, 2, 5, 6), {"kernel_size": 3, "stride": 2, "padding": 1}),
     ("max_pool2d", (2, 7, 8), {"kernel_size": 2, "stride": 3, "dilation": 2, "padding": 1}),
     ("max_pool2d", (1, 1, 4, 4), {"kernel_size": 1, "stride": 3}), ("max_pool2d", (1, 2, 3, 9), {"kernel_size": 3}),
-    ("avg_pool2d", (2, 3, 6, 6), {"kernel_size": 2}), ("avg_pool2d", (2, 3, 7, 5), {"kernel_size": [3, 2], "stride": 1}),
+    ("avg_pool2d", (2, 3, 6, 6), {"kernel_size": 2}),
+    ("avg_pool2d", (2, 3, 7, 5), {"kernel_size": [3, 2], "stride": 1}),
     ("avg_pool2d", (1, 2, 5, 6), {"kernel_size": 3, "stride": 2, "padding": 1}),
     ("avg_pool2d", (2, 5, 6), {"kernel_size": [3, 4], "stride": [2, 3], "padding": [1, 2], "count_include_pad": False}),
     ("avg_pool2d", (1, 1, 4, 4), {"kernel_size": 1, "stride": 3})]
