@@ -23,6 +23,8 @@
 #include "softmax.inl"
 #include "optim.inl"
 #include "gemm.inl"
+#include "conv.inl"
+#include "norm.inl"
 #undef REAL
 #undef BITS
 #undef MANTISSA
@@ -39,6 +41,8 @@
 #include "softmax.inl"
 #include "optim.inl"
 #include "gemm.inl"
+#include "conv.inl"
+#include "norm.inl"
 
 /* the scalar rules: the same expressions, in double */
 #define RULE(name) static void name##_rule(const double *v, int needs, double *result, double *d)
@@ -123,4 +127,12 @@ const mgx_kernels PASTE(mgx_kernels, ISA) = {
     .update = {[MGX_SGD] = BOTH(sgd), [MGX_RMSPROP] = BOTH(rmsprop), [MGX_ADAGRAD] = BOTH(adagrad),
                [MGX_ADAM] = BOTH(adam), [MGX_ADAMW] = BOTH(adamw)},
     .gemm = BOTH(gemm),
+    .columns = BOTH(columns),
+    .uncolumns = BOTH(uncolumns),
+    .pool_sum = BOTH(pool_sum),
+    .pool_max = BOTH(pool_max),
+    .unpool = BOTH(unpool),
+    .norm = BOTH(norm),
+    .norm_vjp = BOTH(norm_vjp),
+    .norm_weight_vjp = BOTH(norm_weight_vjp),
 };

@@ -38,6 +38,13 @@ cdef extern from "kernels.h" nogil:
         char *state[3]
         double *step
     ctypedef void (*mgx_update)(Py_ssize_t count, const mgx_part *part, const double *cell) noexcept
+    ctypedef struct mgx_windows:
+        Py_ssize_t size[2]
+        Py_ssize_t kernel[2]
+        Py_ssize_t stride[2]
+        Py_ssize_t dilation[2]
+        Py_ssize_t before[2]
+        Py_ssize_t count[2]
     ctypedef struct mgx_kernels:
         const char *isa
         mgx_loops rows[2][1]
@@ -57,6 +64,20 @@ cdef extern from "kernels.h" nogil:
                        const char *a, Py_ssize_t a_row, Py_ssize_t a_col,
                        const char *b, Py_ssize_t b_row, Py_ssize_t b_col,
                        double beta, char *c, Py_ssize_t ldc) noexcept
+        void (*columns[2])(const mgx_windows *v, Py_ssize_t planes, const char *x, char *cols) noexcept
+        void (*uncolumns[2])(const mgx_windows *v, Py_ssize_t planes, Py_ssize_t spread,
+                             const char *cols, char *x) noexcept
+        void (*pool_sum[2])(const mgx_windows *v, Py_ssize_t planes, const char *x, char *y) noexcept
+        Py_ssize_t (*pool_max[2])(const mgx_windows *v, Py_ssize_t planes,
+                                  const char *x, char *y, int64_t *at) noexcept
+        void (*unpool[2])(Py_ssize_t planes, Py_ssize_t plane, Py_ssize_t n,
+                          const char *g, const int64_t *at, char *x) noexcept
+        void (*norm[2])(Py_ssize_t m, Py_ssize_t n, int centred, double eps,
+                        const char *x, const char *w, const char *b, char *y, char *stats) noexcept
+        void (*norm_vjp[2])(Py_ssize_t m, Py_ssize_t n, int centred, const char *g, const char *x, const char *w,
+                            const char *stats, char *dx) noexcept
+        void (*norm_weight_vjp[2])(Py_ssize_t m, Py_ssize_t n, const char *g, const char *x, const char *stats,
+                                   char *part) noexcept
     const mgx_kernels *mgx_dispatch()
 
     ctypedef struct mgx_operand:

@@ -2,7 +2,7 @@
 from cpython.object cimport PyObject
 
 from microgradx._core.array cimport Array, Storage
-from microgradx._core.kernels cimport MGX_MAXARGS, MGX_MAXDIM, mgx_loop
+from microgradx._core.kernels cimport MGX_MAXARGS, MGX_MAXDIM, mgx_loop, mgx_windows
 
 # An operand of an elementwise launch: an array, bytes in the launch's own shape and dtype, a number, or nothing that
 # the loop reads.
@@ -39,5 +39,15 @@ cdef int cross_entropy_vjp(Array g, Array p, Array label, double scale, Array dx
 cdef int gemm(bint ta, bint tb, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, double alpha,
               Array a, char *a_data, Py_ssize_t lda, Array b, char *b_data, Py_ssize_t ldb,
               double beta, Array c, char *c_data, Py_ssize_t ldc) except -1
+cdef int columns(const mgx_windows *v, Py_ssize_t planes, Array x, char *x_data, Array cols) except -1
+cdef int uncolumns(const mgx_windows *v, Py_ssize_t planes, Py_ssize_t spread, Array cols,
+                   Array x, char *x_data) except -1
+cdef int pool_sum(const mgx_windows *v, Py_ssize_t planes, Array x, Array out) except -1
+cdef Py_ssize_t pool_max(const mgx_windows *v, Py_ssize_t planes, Array x, Array out, Array at) except? -2
+cdef int unpool(Py_ssize_t planes, Py_ssize_t plane, Py_ssize_t n, Array g, Array at, Array x) except -1
+cdef int norm(Py_ssize_t m, Py_ssize_t n, bint centred, double eps, Array x, Array w, Array b,
+              Array out, Array stats) except -1
+cdef int norm_vjp(Py_ssize_t m, Py_ssize_t n, bint centred, Array g, Array x, Array w, Array stats, Array dx) except -1
+cdef int norm_weight_vjp(Py_ssize_t m, Py_ssize_t n, Array g, Array x, Array stats, Array part) except -1
 cdef int host(object function, tuple outs, tuple ins) except -1
 cdef bint sound(Array a) except -1                  # nothing in it that detect_nan looks for

@@ -311,6 +311,55 @@ cdef int gemm(bint ta, bint tb, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, double
     return wrote(part, "linear" if beta else "matmul", a, b, spoilt) if watching else touch(c)
 
 
+# ----- windows and rows --------------------------------------------------------------------------------------
+
+cdef int columns(const mgx_windows *v, Py_ssize_t planes, Array x, char *x_data, Array cols) except -1:
+    kernels.columns[x.kind](v, planes, x_data, cols.data)
+    return touch(cols)
+
+
+cdef int uncolumns(const mgx_windows *v, Py_ssize_t planes, Py_ssize_t spread, Array cols,
+                   Array x, char *x_data) except -1:
+    kernels.uncolumns[x.kind](v, planes, spread, cols.data, x_data)
+    return touch(x)
+
+
+cdef int pool_sum(const mgx_windows *v, Py_ssize_t planes, Array x, Array out) except -1:
+    kernels.pool_sum[x.kind](v, planes, x.data, out.data)
+    return touch(out)
+
+
+cdef Py_ssize_t pool_max(const mgx_windows *v, Py_ssize_t planes, Array x, Array out, Array at) except? -2:
+    """The first window that holds nothing but padding, or -1."""
+    cdef Py_ssize_t bad = kernels.pool_max[x.kind](v, planes, x.data, out.data, <int64_t *> at.data)
+    touch(at)
+    touch(out)
+    return bad
+
+
+cdef int unpool(Py_ssize_t planes, Py_ssize_t plane, Py_ssize_t n, Array g, Array at, Array x) except -1:
+    kernels.unpool[x.kind](planes, plane, n, g.data, <int64_t *> at.data, x.data)
+    return touch(x)
+
+
+cdef int norm(Py_ssize_t m, Py_ssize_t n, bint centred, double eps, Array x, Array w, Array b,
+              Array out, Array stats) except -1:
+    kernels.norm[x.kind](m, n, centred, eps, x.data, NULL if w is None else w.data, NULL if b is None else b.data,
+                         out.data, stats.data)
+    touch(stats)
+    return touch(out)
+
+
+cdef int norm_vjp(Py_ssize_t m, Py_ssize_t n, bint centred, Array g, Array x, Array w, Array stats, Array dx) except -1:
+    kernels.norm_vjp[x.kind](m, n, centred, g.data, x.data, NULL if w is None else w.data, stats.data, dx.data)
+    return touch(dx)
+
+
+cdef int norm_weight_vjp(Py_ssize_t m, Py_ssize_t n, Array g, Array x, Array stats, Array part) except -1:
+    kernels.norm_weight_vjp[x.kind](m, n, g.data, x.data, stats.data, part.data)
+    return touch(part)
+
+
 # ----- host --------------------------------------------------------------------------------------------------
 
 cdef int host(object function, tuple outs, tuple ins) except -1:

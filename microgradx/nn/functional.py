@@ -5,8 +5,11 @@ import numpy as np
 
 from microgradx._core.tensor import Tensor, linear_
 from microgradx.errors import IndexError_, ShapeError
+from microgradx.nn import convolution, normalization
+from microgradx.nn.convolution import avg_pool2d, conv1d, conv2d, max_pool2d
 from microgradx.nn.costs import *       # noqa: F403
 from microgradx.nn.costs import __all__ as _costs
+from microgradx.nn.normalization import batch_norm, group_norm, layer_norm, rms_norm
 
 # Activation: the defaults of its parameters, in the order in which the row of the table takes them.
 ACTIVATIONS = {
@@ -16,7 +19,7 @@ ACTIVATIONS = {
     "hardswish": {}, "hardshrink": {"lambd": 0.5}, "softshrink": {"lambd": 0.5}, "tanhshrink": {},
     "threshold": {"threshold": 0.0, "value": 0.0}, "softmax": {"axis": -1}, "log_softmax": {"axis": -1}}
 
-__all__ = [*ACTIVATIONS, *_costs, "linear", "one_hot", "prelu"]
+__all__ = [*ACTIVATIONS, *_costs, "linear", "one_hot", "prelu", *convolution.FUNCTIONS, *normalization.FUNCTIONS]
 
 
 def _activation(name, defaults):
