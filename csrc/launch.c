@@ -20,6 +20,13 @@ static void convert(ptrdiff_t n, int tt, char *to, ptrdiff_t ts, int ft, const c
         memcpy(to, from, n * ts);
         return;
     }
+    if (tt == ft && tt <= MGX_F64 && ts == SIZE[tt] && fs == 0) {       /* one number, spread out */
+        for (ptrdiff_t i = 0; i < n && tt == MGX_F32; i++)
+            ((float *)to)[i] = *(const float *)from;
+        for (ptrdiff_t i = 0; i < n && tt == MGX_F64; i++)
+            ((double *)to)[i] = *(const double *)from;
+        return;
+    }
     switch (tt * 4 + ft) {
     case MGX_F32 * 4 + MGX_F32: CONVERT(float, float, v);
     case MGX_F32 * 4 + MGX_F64: CONVERT(float, double, v);

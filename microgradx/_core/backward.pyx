@@ -15,7 +15,7 @@ from microgradx._core.graph cimport Order, parents, release, set_grad_enabled, t
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport Operand, copy, elementwise, fill
 from microgradx._core.structured cimport sum_to
-from microgradx._core.views cimport convert
+from microgradx._core.views cimport convert, index_add_into
 
 from microgradx.errors import GraphError, ShapeError
 
@@ -170,10 +170,12 @@ def backward(Array root, object gradient, bint retain_graph, bint create_graph):
                 held = parent[k]
                 if held == NULL:
                     continue
+                to = edge[start[i] + k]
+                if not create_graph and grads[to] != NULL and put_into(grads[to], node, g):
+                    continue
                 dx = local(node, g, k)
                 if dx is None:
                     continue
-                to = edge[start[i] + k]
                 if grads[to] != NULL:
                     held = grads[to]
                     grads[to] = NULL
@@ -195,6 +197,11 @@ def backward(Array root, object gradient, bint retain_graph, bint create_graph):
         free(edge)
         free(start)
         free(order.item)
+
+
+cdef bint put_into(PyObject *held, Node node, Array g) except -1:
+    """Add a gradient to the part of ``held`` that an index names: a part of n is then n additions, not all."""
+    return owned(<Array> held) and index_add_into(<Array> held, node, g)
 
 
 cdef Array plus_held(PyObject *held, Array dx):
