@@ -8,7 +8,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from microgradx._core.graph import no_grad
+from microgradx._core.graph import is_grad_enabled, no_grad
 from microgradx._core.tensor import Tensor, concat
 from microgradx.errors import DTypeError, Error, OptionError, ShapeError
 from microgradx.nn.summary import summary
@@ -70,6 +70,7 @@ class Module:
         for hook in before:
             other = hook(self, args)
             args = args if other is None else other if isinstance(other, tuple) else (other,)
+        backward = backward if is_grad_enabled() else []
         if backward:
             args, watch = _watched(self, backward, args)
         result = self.forward(*args, **kwargs)
