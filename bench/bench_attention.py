@@ -105,5 +105,5 @@ def rows(quick):
     yield row(f"module, causal, {BATCH} x {TIME} x {WIDTH}, {HEADS} heads", attention_layer)
     yield row(f"function, {BATCH} x {TIME} x {WIDTH}, {HEADS} heads", attention_function, False)
     yield row(f"function, causal, {BATCH} x {TIME} x {WIDTH}, {HEADS} heads", attention_function, True)
-    for batch in (1, 4, 16, 32):
+    for batch in (1, 8, 16, 32):
         yield row(f"transformer, 226k parameters, training step, batch {batch}", transformer, batch)

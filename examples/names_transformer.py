@@ -1,7 +1,7 @@
 """A causal transformer that learns to make up names: python names_transformer.py [names.txt] [--steps 1000]
 
-Two blocks of attention and a feed-forward net, 225,600 parameters, one letter at a time. Without a file of names, one
-to a line, it learns from names that it makes of syllables.
+Two blocks of attention and a feed-forward net, about 229,000 parameters, one letter at a time. Without a file of
+names, one to a line, it learns from names that it makes of syllables.
 """
 import argparse
 import random
@@ -74,7 +74,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="?", help="a text file, one name to a line")
     parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     names = [name.strip().lower()[:LENGTH - 1] for name in open(args.names)] if args.names else made_up()
@@ -94,7 +94,8 @@ def main():
         step.step()
         costs.append(cost.item())
         if k % 100 == 0:
-            print(f"step {k:5d}  cost {np.mean(costs[-100:]):.4f}  {(time.perf_counter() - start) / k * 1e3:.1f} ms a step")
+            spent = (time.perf_counter() - start) / k
+            print(f"step {k:5d}  cost {np.mean(costs[-100:]):.4f}  {spent * 1e3:.1f} ms a step")
     print(", ".join(sample(model, letters, rng) for _ in range(20)))
 
 

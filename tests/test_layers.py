@@ -30,7 +30,8 @@ CASES = {                               # case: (our module, how it is called)
     "softmax": (lambda t: nn.Softmax(),), "log_softmax": (lambda t: nn.LogSoftmax(1),),
     "rnn": (lambda t: nn.RNN(3, 4, dtype=t),), "rnn_single": (lambda t: nn.RNN(3, 4, bias=False, dtype=t),),
     "rnn_relu": (lambda t: nn.RNN(3, 4, 2, nonlinearity="relu", batch_first=True, dtype=t),),
-    "gru": (lambda t: nn.GRU(3, 4, 2, dtype=t),), "gru_batch_first": (lambda t: nn.GRU(3, 4, batch_first=True, dtype=t),),
+    "gru": (lambda t: nn.GRU(3, 4, 2, dtype=t),),
+    "gru_batch_first": (lambda t: nn.GRU(3, 4, batch_first=True, dtype=t),),
     "lstm": (lambda t: nn.LSTM(3, 4, 2, dtype=t), lambda m, x, h, c: m(x, (h, c))),
     "lstm_batch_first": (lambda t: nn.LSTM(3, 4, batch_first=True, dtype=t),),
     "attention": (lambda t: nn.MultiheadAttention(6, 2, dtype=t), attend()),
@@ -127,7 +128,7 @@ def test_every_module_saves_loads_copies_and_prints(name):
     other.load_state_dict(one.state_dict())
     for twin in (other, copy.deepcopy(one), pickle.loads(pickle.dumps(one))):
         assert list(twin.state_dict()) == list(one.state_dict())
-        assert all((a.numpy() == b.numpy()).all() for a, b in zip(one.state_dict().values(), twin.state_dict().values()))
+        assert all((twin.state_dict()[k].numpy() == p.numpy()).all() for k, p in one.state_dict().items())
         assert repr(twin) == repr(one) and repr(one).startswith(name + "(")
     if list(one.parameters()):
         assert name in ("Linear", "PReLU", *ARGUMENTS), "a module with parameters has no arguments here"
@@ -155,8 +156,8 @@ def test_dropout():
 def test_embedding_refuses_ids():
     layer = nn.Embedding(3, 2)
     assert layer(np.zeros((0, 4), int)).shape == (0, 4, 2) and layer(mgx.Tensor([2])).shape == (1, 2)
-    for ids, error, words in (([3], IndexError_, "3 rows"), ([-1], IndexError_, r"-1\.\.-1"), ([0.5], DTypeError, "int"),
-                              ([True], DTypeError, "bool")):
+    for ids, error, words in (([3], IndexError_, "3 rows"), ([-1], IndexError_, r"-1\.\.-1"),
+                              ([0.5], DTypeError, "int"), ([True], DTypeError, "bool")):
         with pytest.raises(error, match=words):
             layer(ids)
 
@@ -233,7 +234,8 @@ def test_normalize():
     (lambda: nn.MultiheadAttention(6, 2)(mgx.Tensor(np.zeros((2, 5)))), ShapeError, r"\(2, 5\)"),
     (lambda: F.scaled_dot_product_attention(*[mgx.Tensor(np.zeros((2, 2)))] * 3, np.ones((2, 2), int)), DTypeError,
      "int64"),
-    (lambda: F.scaled_dot_product_attention(mgx.Tensor([1.0]), *[mgx.Tensor(np.zeros((2, 1)))] * 2), ShapeError, "queries"),
+    (lambda: F.scaled_dot_product_attention(mgx.Tensor([1.0]), *[mgx.Tensor(np.zeros((2, 1)))] * 2), ShapeError,
+     "queries"),
     (lambda: nn.Residual(nn.ReLU), DTypeError, "Residual"), (lambda: nn.ModuleList([3]), DTypeError, "position 0"),
 ])
 def test_bad_input(make, error, words):
@@ -389,7 +391,8 @@ def test_every_activation_has_both_gains(name):
 
 
 @pytest.mark.parametrize("make", [
-    lambda: init.calculate_gain("softmax"), lambda: init.calculate_gain("swoosh"), lambda: init.calculate_gain("relu", "up"),
+    lambda: init.calculate_gain("softmax"), lambda: init.calculate_gain("swoosh"),
+    lambda: init.calculate_gain("relu", "up"),
     lambda: init.calculate_gain(lambda z: z * 0), lambda: init.calculate_gain(lambda z: z.sum()),
     lambda: init.calculate_gain(lambda z: 1.0), lambda: init.calculate_gain(lambda z: z.log()),
     lambda: init.calculate_gain(lambda z: z.square().exp()),

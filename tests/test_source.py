@@ -18,7 +18,7 @@ LAYERS = [["errors", "_core", "_core.kernels"], ["_core.graph", "_core.ops"], ["
           ["cli", "demo"], ["__main__"]]
 TOGETHER = [["nn"]]                                     # packages whose modules share their layer
 
-BUDGET = 5200                                           # lines of code: csrc, _core and the engine's Python
+BUDGET = 5300                                           # lines of code: csrc, _core and the engine's Python
 LIMIT = 450                                             # lines of one file
 REASON = "long because"                                 # what a longer one says at its top
 

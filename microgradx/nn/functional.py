@@ -98,7 +98,8 @@ def embedding(ids, weight, padding_idx=None):
     """
     ids = np.asarray(ids)
     if ids.size and ids.dtype.kind not in "iu" or weight.ndim != 2:
-        raise DTypeError(f"embedding: ids are integers and weight is (count, width), not {ids.dtype} and {weight.shape}")
+        raise DTypeError(f"embedding: ids are integers and weight is (count, width), not {ids.dtype} and "
+                         f"{weight.shape}")
     if ids.size and not 0 <= ids.min() <= ids.max() < len(weight):
         raise IndexError_(f"embedding: an id is not one of the {len(weight)} rows ({ids.min()}..{ids.max()})")
     rows = weight[ids.astype(np.int64)]

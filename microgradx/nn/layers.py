@@ -82,7 +82,7 @@ class Embedding(Module):
         self.padding_idx = padding_idx if padding_idx is None else padding_idx % count
         self.weight = init.normal_(parameter((count, width), dtype), rng=rng)
         if padding_idx is not None:
-            self.weight.data[self.padding_idx] = 0.0
+            self.weight.data[self.padding_idx].zero_()
 
     def forward(self, ids):
         return F.embedding(ids, self.weight, self.padding_idx)

@@ -381,7 +381,8 @@ def _tied(tensors):
         copies = [x.reshape(x.shape) for x in tensors]
         return (copies or [None])[0], copies
     line = concat([x.reshape(-1) for x in tensors])
-    return line, [part.astype(x.dtype).reshape(x.shape) for x, part in zip(tensors, line.split([x.size for x in tensors]))]
+    parts = zip(tensors, line.split([x.size for x in tensors]))
+    return line, [part.astype(x.dtype).reshape(x.shape) for x, part in parts]
 
 
 def _untied(g, tensors):

@@ -53,7 +53,8 @@ class _Recurrent(Module):
         state = self._start(name, state, shape, x.dtype)
         last = []
         for k in range(self.num_layers):
-            w, u, b, c = (getattr(self, f"{part}_l{k}", None) for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+            w, u, b, c = (getattr(self, f"{part}_l{k}", None)
+                          for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
             now = [s[k] for s in state]
             for t, step in enumerate(steps):
                 now = self.cell(linear_(step, w, b), linear_(now[0], u, c), *now)

@@ -31,10 +31,10 @@ class Summary(list):
 
     def __repr__(self):
         head = ("module", "kind", "output", "parameters")
-        cells = [head, *[(row.name or "-", row.kind, "-" if row.shape is None else str(row.shape), f"{row.parameters:,}")
-                         for row in self]]
+        cells = [head] + [(name or "-", kind, "-" if shape is None else str(shape), f"{n:,}")
+                          for name, kind, shape, n in self]
         wide = [max(map(len, column)) for column in zip(*cells)]
-        lines = ["  ".join([*(cell.ljust(n) for cell, n in zip(row[:-1], wide)), row[-1].rjust(wide[-1])]) for row in cells]
+        lines = ["  ".join([*map(str.ljust, row[:-1], wide), row[-1].rjust(wide[-1])]) for row in cells]
         lines.insert(1, "-" * len(lines[0]))
         return "\n".join([*lines, lines[1], f"{self.total:,} parameters, {self.trainable:,} of them trained"])
 

@@ -75,7 +75,8 @@ def main():
             sum((y * torch.tensor(c.astype(dtype))).sum() for y, c in zip(ys, cotangents)).backward()
             groups = {"input": enumerate(xs), "output": enumerate(ys), "state": module.state_dict().items(),
                       "cotangent": enumerate(torch.tensor(c.astype(dtype)) for c in cotangents),
-                      "grad": [(k, x.grad) for k, x in [*enumerate(xs), *module.named_parameters()] if x.grad is not None]}
+                      "grad": [(k, x.grad) for k, x in [*enumerate(xs), *module.named_parameters()]
+                               if x.grad is not None]}
             for kind, named in groups.items():
                 arrays |= {f"{case}/{np.dtype(dtype).name}/{kind}/{k}": t.detach().numpy() for k, t in named}
     np.savez_compressed(Path(__file__).parent / "nn_cases.npz", **arrays)
