@@ -122,6 +122,8 @@ const mgx_kernels PASTE(mgx_kernels, ISA) = {
     .max = BOTH(max),
     .finite = BOTH(finite),
     .softmax = BOTH(softmax),
+    .softmax_vjp = BOTH(softmax_vjp),
+    .add_rows = BOTH(add_rows),
     .cross_entropy = BOTH(cross_entropy),
     .cross_entropy_vjp = BOTH(cross_entropy_vjp),
     .update = {[MGX_SGD] = BOTH(sgd), [MGX_RMSPROP] = BOTH(rmsprop), [MGX_ADAGRAD] = BOTH(adagrad),

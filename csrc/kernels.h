@@ -74,6 +74,10 @@ typedef struct {
     int (*finite[2])(ptrdiff_t n, const char *x);
     /* x (m, n) rows -> y (m, n); y = softmax or its logarithm */
     void (*softmax[2])(ptrdiff_t m, ptrdiff_t n, int logarithm, const char *x, char *y);
+    /* its vjp: g, y (m, n) -> dx (m, n) */
+    void (*softmax_vjp[2])(ptrdiff_t m, ptrdiff_t n, int logarithm, const char *g, const char *y, char *dx);
+    /* y (rows, n) += x (m, n), row i of it at row at[i], which counts from the end where negative */
+    ptrdiff_t (*add_rows[2])(ptrdiff_t m, ptrdiff_t n, ptrdiff_t rows, const int64_t *at, const char *x, char *y);
     /* logits (m, n), label (m,) -> loss (1,) = scale * sum of losses, p (m, n) = softmax */
     ptrdiff_t (*cross_entropy[2])(ptrdiff_t m, ptrdiff_t n, double scale, const char *x, const int64_t *label,
                                   char *loss, char *p);

@@ -16,7 +16,7 @@ from microgradx._core.graph cimport (Order, parents, placing, release, set_grad_
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport Operand, copy, elementwise, fill, put_array, sound
 from microgradx._core.structured cimport sum_to
-from microgradx._core.views cimport convert
+from microgradx._core.views cimport convert, index_add_into
 from microgradx._core.watch cimport blame
 
 from microgradx.errors import GraphError, ShapeError
@@ -250,6 +250,8 @@ cdef int walk(Node root, Array g, bint retain_graph, bint create_graph, dict wan
                 to = edge[start[i] + k]
                 if parents(&node.v)[k] == NULL or (wanted is not None and not lead[to]):
                     continue
+                if not (create_graph or placing) and grads[to] != NULL and put_into(grads[to], node, g):
+                    continue
                 dx = watched(node, g, k) if placing else local(node, g, k, k == last)
                 if dx is None:
                     continue
@@ -276,6 +278,11 @@ cdef int walk(Node root, Array g, bint retain_graph, bint create_graph, dict wan
         free(start)
         free(order.item)
     return freed
+
+
+cdef bint put_into(PyObject *held, Node node, Array g) except -1:
+    """Add a gradient to the part of ``held`` that an index names: a part of n is then n additions, not all."""
+    return owned(<Array> held) and index_add_into(<Array> held, node, g)
 
 
 cdef Array plus_held(PyObject *held, Array dx):

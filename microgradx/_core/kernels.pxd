@@ -55,6 +55,10 @@ cdef extern from "kernels.h" nogil:
                        double sign, const char *x, char *y) noexcept
         int (*finite[2])(Py_ssize_t n, const char *x) noexcept
         void (*softmax[2])(Py_ssize_t m, Py_ssize_t n, int logarithm, const char *x, char *y) noexcept
+        void (*softmax_vjp[2])(Py_ssize_t m, Py_ssize_t n, int logarithm, const char *g, const char *y,
+                               char *dx) noexcept
+        Py_ssize_t (*add_rows[2])(Py_ssize_t m, Py_ssize_t n, Py_ssize_t rows, const int64_t *at, const char *x,
+                                  char *y) noexcept
         Py_ssize_t (*cross_entropy[2])(Py_ssize_t m, Py_ssize_t n, double scale, const char *x,
                                        const int64_t *label, char *loss, char *p) noexcept
         void (*cross_entropy_vjp[2])(Py_ssize_t m, Py_ssize_t n, double scale, const char *g, const char *p,

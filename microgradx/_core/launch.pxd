@@ -34,6 +34,8 @@ cdef int reduce_sum(Array x, Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner, c
 cdef int reduce_max(Array x, Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner, const Py_ssize_t *strides,
                     double sign, Array out) except -1
 cdef int softmax(Array x, Py_ssize_t m, Py_ssize_t n, bint logarithm, Array out) except -1
+cdef int softmax_vjp(Array g, Array y, bint logarithm, Array dx) except -1
+cdef Py_ssize_t add_rows(Array x, Array at, Array out) except? -2
 cdef Py_ssize_t cross_entropy(Array x, Array label, double scale, Array loss, Array p) except? -2
 cdef int cross_entropy_vjp(Array g, Array p, Array label, double scale, Array dx) except -1
 cdef int gemm(bint ta, bint tb, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, double alpha,

@@ -152,6 +152,20 @@ cdef int softmax(Array x, Py_ssize_t m, Py_ssize_t n, bint logarithm, Array out)
     return wrote(out, "log_softmax" if logarithm else "softmax", x)
 
 
+cdef int softmax_vjp(Array g, Array y, bint logarithm, Array dx) except -1:
+    cdef Py_ssize_t n = y.dims[y.ndim - 1]
+    kernels.softmax_vjp[y.kind](y.size // n, n, logarithm, g.data, y.data, dx.data)
+    return touch(dx)
+
+
+cdef Py_ssize_t add_rows(Array x, Array at, Array out) except? -2:
+    """The first bad position of ``at``, or -1."""
+    cdef Py_ssize_t bad = kernels.add_rows[x.kind](at.size, out.size // out.dims[0], out.dims[0],
+                                                   <int64_t *> at.data, x.data, out.data)
+    touch(out)
+    return bad
+
+
 cdef Py_ssize_t cross_entropy(Array x, Array label, double scale, Array loss, Array p) except? -2:
     """The first row whose label is out of range, or -1."""
     cdef Py_ssize_t bad = kernels.cross_entropy[x.kind](

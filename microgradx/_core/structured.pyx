@@ -12,7 +12,7 @@ from microgradx._core.elementwise cimport apply
 from microgradx._core.graph cimport grad_enabled, set_grad_enabled
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport (copy, cross_entropy, cross_entropy_vjp, fill, gemm, host, reduce_max,
-                                      reduce_sum, softmax)
+                                      reduce_sum, softmax, softmax_vjp as softmax_vjp_into)
 from microgradx._core.views cimport *
 
 import numpy as np
@@ -304,10 +304,10 @@ cdef Array product(Array a, Array b, bint ta, bint tb):
         fill(out, 0)
         return out
     if not readable(a, &A):
-        a = plain_copy(a)
+        a = in_order(a)
         readable(a, &A)
     if not readable(b, &B):
-        b = plain_copy(b)
+        b = in_order(b)
         readable(b, &B)
     for r in range(batch):
         pa, pb = a.data, b.data
@@ -338,12 +338,6 @@ cdef object product_vjp(Node node, Array g, int i):
     a = node.load(0)                            # op(b) (k, n) gets op(a)^T (k, m) @ g (m, n)
     dx = product(g, a, True, ta) if tb else product(a, g, not ta, False)
     return dx if same_shape(dx, b) else sum_to(dx, b.ndim, b.dims)
-
-
-cdef Array plain_copy(Array x):
-    cdef Array out = empty_like(x)
-    copy(x, out)
-    return out
 
 
 cdef Array matmul(Array a, Array b):
@@ -424,10 +418,10 @@ cdef Array linear(Array x, Array w, Array b):
         return out
     a = x
     if not readable(a, &A):
-        a = plain_copy(a)
+        a = in_order(a)
         readable(a, &A)
     if not readable(w, &B):
-        w = plain_copy(w)
+        w = in_order(w)
         readable(w, &B)
     gemm(A.transposed, not B.transposed, m, n, k, 1.0, a, a.data, A.lead, w, w.data, B.lead,
          1.0 if b is not None else 0.0, out, out.data, n)
@@ -465,11 +459,15 @@ cdef Array softmax_axis(Array x, int axis, bint logarithm):
     return out
 
 cdef object softmax_vjp(Node node, Array g, int i):
-    cdef Array y = node.load(3)
+    cdef Array y = node.load(3), dx
     cdef unsigned int last = 1 << (y.ndim - 1)
-    if grad_enabled():                          # y as a function of x
-        y = detached(y)
-        y.node, y.wants = node, True
+    if not grad_enabled():
+        dx = empty_like(y)
+        if y.size:
+            softmax_vjp_into(contiguous(g), y, node.args, dx)
+        return dx
+    y = detached(y)                             # y as a function of x
+    y.node, y.wants = node, True
     if node.args:                               # log: g - softmax * sum(g)
         return apply(MGX_sub, g, apply(MGX_mul, apply_named("exp", y), sum_kept(g, last, 1.0), None), None)
     return apply(MGX_mul, y, apply(MGX_sub, g, sum_kept(apply(MGX_mul, g, y, None), last, 1.0), None), None)

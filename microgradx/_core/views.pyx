@@ -12,7 +12,7 @@ from microgradx._core.array cimport *
 from microgradx._core.graph cimport grad_enabled, set_parents
 from microgradx._core.elementwise cimport apply
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport copy, fill, host
+from microgradx._core.launch cimport Operand, add_rows, copy, elementwise, fill, host
 
 import numpy as np
 
@@ -53,6 +53,16 @@ cdef Array convert(Array x, int dtype):
 
 cdef object convert_vjp(Node node, Array g, int i):
     return convert(g, node.args)
+
+
+cdef Array in_order(Array x):
+    """The numbers of ``x`` lying in order, without a graph."""
+    cdef Array out
+    if x.contiguous:
+        return x
+    out = empty_like(x)
+    copy(x, out)
+    return out
 
 
 # ----- reshape: any shape of the same size --------------------------------------------------------------------
@@ -173,6 +183,11 @@ cdef bint repeats(object key):
     return isinstance(key, np.ndarray) and key.dtype != np.bool_
 
 
+cdef bint by_rows(object key, Array x):
+    """Does a key name whole rows, of which ``x`` are some numbers?"""
+    return isinstance(key, np.ndarray) and key.dtype.kind == "i" and x.kind <= MGX_F64 and x.size
+
+
 def _put(out, x, key):
     out[key] = x
 
@@ -189,9 +204,32 @@ cdef Array index_add(Array x, object key, tuple shape_):
         shape[d] = shape_[d]
     out = empty(x.kind, len(shape_), shape)
     fill(out, 0)
-    host(_add_at if repeats(key) else _put, (out,), (x, key))
+    if by_rows(key, x):
+        add_rows(in_order(x), from_object(key, np.int64, True), out)        # the bounds were checked by index
+    else:
+        host(_add_at if repeats(key) else _put, (out,), (x, key))
     record_structured(out, b"index_add", index_add_vjp, key, x)
     return out
+
+cdef bint index_add_into(Array total, Node node, Array g) except -1:
+    """What the vjp of ``node``, if it is an index, would pass on: added in place. False where it is for the vjp."""
+    cdef Operand operand[3]
+    cdef Array part
+    if node.v.op != OP_STRUCTURED or node.vjp != index_vjp:
+        return False
+    key = node.args[0]
+    if by_rows(key, g):
+        add_rows(in_order(g), from_object(key, np.int64, True), total)
+        return True
+    if repeats(key):
+        return False
+    part = index(total, key)
+    if part.storage != total.storage:               # a mask: the numbers are a copy
+        return False
+    operand[0].array = operand[2].array = <PyObject *> part
+    operand[1].array = <PyObject *> g
+    elementwise(kernels.rows[part.kind][MGX_add].forward, part.kind, 2, 1, operand, part.ndim, part.dims)
+    return True
 
 cdef object index_add_vjp(Node node, Array g, int i):
     return index(g, node.args)
