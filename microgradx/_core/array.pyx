@@ -86,7 +86,7 @@ cdef Storage *allocate(Py_ssize_t nbytes) except NULL:
         s.nbytes = capacity
         s.size_class = k
         s.owner = NULL
-    s.refs, s.version, s.views, s.graph_views, s.readonly = 1, 0, 0, 0, False
+    s.refs, s.version, s.views, s.graph_views, s.readonly, s.sound = 1, 0, 0, 0, False, 0
     return s
 
 
@@ -96,7 +96,7 @@ cdef Storage *borrow(object owner, char *data, Py_ssize_t nbytes) except NULL:
     if s == NULL:
         raise MemoryError("no memory for an array")
     s.data, s.nbytes, s.refs, s.version, s.size_class = data, nbytes, 1, 0, -1
-    s.views, s.graph_views, s.readonly = 0, 0, False
+    s.views, s.graph_views, s.readonly, s.sound = 0, 0, False, 0
     Py_INCREF(owner)
     s.owner = <PyObject *> owner
     return s
@@ -173,7 +173,8 @@ cdef class Node:
         if a.storage.version != self.version[k]:
             raise GraphError(f"backward: {node_name(self)} needs operand {k} of shape {shape_of(a)} as it was when "
                              f"it ran, but it was written to since (version {a.storage.version}, saved "
-                             f"{self.version[k]}); write to a clone() instead (y = y + 1 for y += 1), or after backward()")
+                             f"{self.version[k]}); write to a clone() instead (y = y + 1 for y += 1), or after "
+                             "backward()")
         return a
 
     cdef void free(self) noexcept:

@@ -8,8 +8,8 @@ from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from libc.limits cimport INT_MAX
 from libc.stdint cimport int64_t
 
-from microgradx._core.array cimport (Array, alias, check_writable, dtype_of, itemsize, same_shape, shape_of, touch,
-                                     window)
+from microgradx._core.array cimport (Array, Storage, alias, check_writable, dtype_of, itemsize, same_shape, shape_of,
+                                     touch, window)
 from microgradx._core.graph cimport watching
 from microgradx._core.kernels cimport *
 from microgradx._core.watch cimport blame, looked_for
@@ -164,8 +164,7 @@ def sgd(Array w, Array g, Array v, double lr, double momentum, double decay):
     if v is not None:
         check_update("sgd", w, v)
     # of finite parameters finite gradients make no nan, so then there is nothing to look for
-    cdef bint calm = watching == 1 and kernels.finite[w.kind](w.size, g.data) and (
-        v is None or kernels.finite[w.kind](w.size, v.data))
+    cdef bint calm = watching == 1 and finite(g) and (v is None or finite(v))
     cdef bint spoilt = watching and (calm or not sound(w))
     kernels.sgd[w.kind](w.size, lr, momentum, decay, g.data, NULL if v is None else v.data, w.data)
     if v is not None:
@@ -259,12 +258,24 @@ cdef int host(object function, tuple outs, tuple ins) except -1:
 
 # ----- detect_nan: is what was written sound? -----------------------------------------------------------------
 
+cdef bint finite(Array a) noexcept:
+    """Is nothing in a contiguous float array inf or nan? What only it holds is read once for each version."""
+    cdef Storage *s = a.storage
+    if s.sound == s.version + 1:
+        return True
+    if not kernels.finite[a.kind](a.size, a.data):
+        return False
+    if s.refs == 1 and s.size_class >= 0:               # whoever sees these bytes later sees them through `a`
+        s.sound = s.version + 1
+    return True
+
+
 cdef bint sound(Array a) except -1:
     """Is there nothing in ``a`` that detect_nan looks for?"""
     if a is None or a.kind > MGX_F64:
         return True
     if a.contiguous:
-        if kernels.finite[a.kind](a.size, a.data):
+        if finite(a):
             return True
         if watching == 2:
             return False
