@@ -12,7 +12,7 @@ DIRECTIVES = dict(language_level=3, boundscheck=False, wraparound=False, cdivisi
                   embedsignature=True)
 # Contraction is off so that a * b + c means the same everywhere; FMA() says where it is fused. -ffast-math never.
 KERNEL_FLAGS = ["-g0", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
-CORE_FLAGS = ["-g0"]
+CORE_FLAGS = ["-g0", "-O2"]                         # no loops to vectorise: -O3 only makes it longer
 
 
 class BuildExt(build_ext):

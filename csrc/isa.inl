@@ -120,7 +120,7 @@ const mgx_kernels PASTE(mgx_kernels, ISA) = {
     .softmax = BOTH(softmax),
     .cross_entropy = BOTH(cross_entropy),
     .cross_entropy_vjp = BOTH(cross_entropy_vjp),
-    .sgd = BOTH(sgd),
-    .adam = BOTH(adam),
+    .update = {[MGX_SGD] = BOTH(sgd), [MGX_RMSPROP] = BOTH(rmsprop), [MGX_ADAGRAD] = BOTH(adagrad),
+               [MGX_ADAM] = BOTH(adam), [MGX_ADAMW] = BOTH(adamw)},
     .gemm = BOTH(gemm),
 };

@@ -46,6 +46,17 @@ typedef struct { mgx_loop forward, forward_d, vjp[3]; } mgx_loops;
 /* the scalar rule of a row: y, and d[i] for each bit of `needs` */
 typedef void (*mgx_rule)(const double *v, int needs, double *y, double *d);
 
+/* optimizers. A part is a parameter w beside its gradient g, n elements each; what its optimizer remembers of it, as
+   large; and the number of its steps so far. An update runs over all parts of a group, in place, and counts the step */
+typedef struct {
+    ptrdiff_t n;
+    const char *g;
+    char *w, *state[3];
+    double *step;
+} mgx_part;
+enum { MGX_SGD, MGX_RMSPROP, MGX_ADAGRAD, MGX_ADAM, MGX_ADAMW, MGX_NUPDATES };
+typedef void (*mgx_update)(ptrdiff_t count, const mgx_part *part, const double *cell);
+
 /* what one instruction set offers; every array is indexed by dtype */
 typedef struct {
     const char *isa;
@@ -66,10 +77,7 @@ typedef struct {
     /* dx (m, n) = scale * g * (p - onehot(label)), g (1,) */
     void (*cross_entropy_vjp[2])(ptrdiff_t m, ptrdiff_t n, double scale, const char *g, const char *p,
                                  const int64_t *label, char *dx);
-    /* one optimizer update of n elements, in place */
-    void (*sgd[2])(ptrdiff_t n, double lr, double momentum, double decay, const char *g, char *v, char *w);
-    void (*adam[2])(ptrdiff_t n, double lr, double beta1, double beta2, double eps, double decay,
-                    double correct1, double correct2, const char *g, char *m, char *v, char *w);
+    mgx_update update[MGX_NUPDATES][2];
     /* c (m, n), rows ldc apart, = alpha a (m, k) b (k, n) + beta c; strides in elements; beta 0 does not read c.
        1 if it did that, 0 if the sizes are rather for BLAS or beta is neither 0 nor 1: then c is as it was */
     int (*gemm[2])(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, double alpha, const char *a, ptrdiff_t a_row, ptrdiff_t a_col,

@@ -1,17 +1,21 @@
 """microgradx: a compiled autograd engine and an instrument for gradient flow."""
 import numpy as _np
 
-from microgradx import autograd, data, errors, nn, optim, scalar
+from microgradx import autograd, data, errors, linalg, nn, optim, scalar
 from microgradx._core.graph import enable_grad, is_grad_enabled, no_grad
-from microgradx._core.tensor import Tensor, concat, from_numpy, pad, stack
-from microgradx._core.value import Value, dot
+from microgradx._core.tensor import Tensor, concat, from_dlpack, from_numpy, pad, stack
+from microgradx._core.value import Value
 from microgradx._core.watch import detect_nan
+from microgradx.arrays import *
 from microgradx.autograd import checkpoint, custom_vjp, gradcheck, gradgradcheck
 from microgradx.config import show_config
+from microgradx.creation import *
 from microgradx.draw import draw
 from microgradx.einsum import einsum
 from microgradx.functional import *
-from microgradx.random import manual_seed
+from microgradx.indexing import *
+from microgradx.io import load, save
+from microgradx.random import manual_seed, rand, randint, randn, randperm
 from microgradx.transforms import *
 
 __version__ = "0.1.0"

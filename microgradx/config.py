@@ -15,7 +15,7 @@ def _version(package):
         return "not installed"
 
 
-def config():
+def config() -> dict[str, str]:
     """A dict of str: versions, the instruction set whose kernels were chosen, the BLAS and its threads, the cores.
 
     >>> from microgradx.config import config
@@ -38,7 +38,7 @@ def config():
         "cores": str(cores)}
 
 
-def show_config():
+def show_config() -> None:
     """Print ``config()``."""
     for name, value in config().items():
         print(f"{name:<16} {value}")

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import math
 from string import ascii_letters
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,8 +12,11 @@ from microgradx.errors import OptionError, ShapeError
 
 __all__ = ["einsum"]
 
+if TYPE_CHECKING:
+    from microgradx._core.tensor import Data
 
-def einsum(equation: str, *operands) -> Tensor:
+
+def einsum(equation: str, *operands: Data) -> Tensor:
     """Sums of products by subscripts, as ``np.einsum``: ``"ij,jk->ik"`` is the matrix product.
 
     A subscript repeated within one operand takes its diagonal; one that the output lacks is summed over; without

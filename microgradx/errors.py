@@ -5,15 +5,17 @@
     ├── DTypeError(TypeError)       dtypes that do not mix, data that is not numbers
     ├── IndexError_(IndexError)     an index or label out of range
     ├── OptionError(ValueError)     an argument that is none of those allowed
+    ├── FormatError(ValueError)     a file that is not what its name or its header says
     ├── GraphError(RuntimeError)    a graph that is freed, missing, or would be broken
     ├── GradcheckError(RuntimeError)    a gradient is not what finite differences say
-    └── NonFiniteError(FloatingPointError)  a nan or inf that an operation made, under detect_nan
+    └── NonFiniteError(FloatingPointError)  inf or nan where only a number will do
 
 A message names the operation first, then the values, then the relation that failed:
 ``matmul: shapes (2, 3) and (4, 5) do not align (3 != 4)``.
 """
 
-__all__ = ["DTypeError", "Error", "GradcheckError", "GraphError", "IndexError_", "NonFiniteError", "OptionError", "ShapeError"]
+__all__ = ["DTypeError", "Error", "FormatError", "GradcheckError", "GraphError", "IndexError_", "NonFiniteError",
+           "OptionError", "ShapeError"]
 
 
 class Error(Exception):
@@ -36,6 +38,10 @@ class OptionError(Error, ValueError):
     """An argument is none of those allowed."""
 
 
+class FormatError(Error, ValueError):
+    """A file is damaged, cut short, or of another kind."""
+
+
 class GraphError(Error, RuntimeError):
     """A graph is freed, missing, or would be broken by a write."""
 
@@ -45,4 +51,4 @@ class GradcheckError(Error, RuntimeError):
 
 
 class NonFiniteError(Error, FloatingPointError):
-    """An operation made a nan or inf while ``detect_nan`` looked for it."""
+    """A result is inf or nan where only a number will do, or while ``detect_nan`` looked for it."""

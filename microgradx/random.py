@@ -3,16 +3,20 @@
 Everything here that draws takes ``rng``: a ``numpy.random.Generator``, an int (the seed of a new one), or None
 for the shared one, which ``manual_seed`` restarts. ``Value`` nets draw from Python's ``random``, as micrograd does.
 """
+from __future__ import annotations
+
 import numpy as np
 
+from microgradx._core.tensor import Tensor
+from microgradx.creation import lengths
 from microgradx.errors import DTypeError, OptionError
 
-__all__ = ["generator", "manual_seed"]
+__all__ = ["generator", "manual_seed", "rand", "randint", "randn", "randperm"]
 
 _shared = None                      # made at its first use: numpy.random takes 20 ms to import
 
 
-def manual_seed(seed):
+def manual_seed(seed: int) -> np.random.Generator:
     """Restart the shared generator from ``seed``, an int >= 0; returns it.
 
     >>> import microgradx.random as random
@@ -25,7 +29,7 @@ def manual_seed(seed):
     return _shared
 
 
-def generator(rng=None):
+def generator(rng: np.random.Generator | int | None = None) -> np.random.Generator:
     """The generator that ``rng`` stands for: a Generator is itself, an int seeds a new one, None is the shared one.
 
     Raises ``DTypeError`` for anything else, ``OptionError`` for a negative seed.
@@ -48,3 +52,48 @@ def _seed(seed):
     if seed < 0:
         raise OptionError(f"rng: a seed is not negative ({seed} < 0)")
     return int(seed)
+
+
+def rand(*shape, rng=None, dtype="float32", requires_grad=False):
+    """Uniform numbers, 0 <= x < 1.
+
+    >>> import microgradx as mgx
+    >>> mgx.rand(2, rng=0)
+    Tensor([0.8506242 , 0.63696164])
+    """
+    return Tensor(generator(rng).random(lengths("rand", shape), np.dtype(dtype)), requires_grad, dtype)
+
+
+def randn(*shape, rng=None, dtype="float32", requires_grad=False):
+    """Normal numbers of mean 0 and variance 1, drawn in double precision and rounded.
+
+    >>> import microgradx as mgx
+    >>> mgx.randn(2, rng=0)
+    Tensor([ 0.12573022, -0.13210486])
+    """
+    return Tensor(generator(rng).standard_normal(lengths("randn", shape)), requires_grad, dtype)
+
+
+def randint(low, high=None, size=(), *, rng=None):
+    """Integers, low <= x < high, or 0 <= x < low where ``high`` is not given, of shape ``size``.
+
+    >>> import microgradx as mgx
+    >>> mgx.randint(10, size=3, rng=0)
+    Tensor([8, 6, 5], dtype=int64)
+    """
+    if isinstance(high, (tuple, list)):                         # torch: randint(high, size)
+        high, size = None, high
+    low, high = (0, low) if high is None else (low, high)
+    if low >= high:
+        raise OptionError(f"randint: no integer is {low} or more and less than {high} ({low} >= {high})")
+    return Tensor(generator(rng).integers(low, high, lengths("randint", (size,))))
+
+
+def randperm(n, *, rng=None):
+    """The numbers 0 to n - 1 in random order.
+
+    >>> import microgradx as mgx
+    >>> sorted(mgx.randperm(4).tolist())
+    [0, 1, 2, 3]
+    """
+    return Tensor(generator(rng).permutation(*lengths("randperm", (n,))))

@@ -8,9 +8,9 @@ import numpy as np
 DATA = Path(__file__).parent / "data"
 
 
-def cases():
-    """Every recorded operator case, with arrays in place of references."""
-    data = np.load(DATA / "torch_cases.npz")
+def cases(file="torch_cases.npz"):
+    """Every recorded case of a file, with arrays in place of references."""
+    data = np.load(DATA / file)
     pools = {name: data[name] for name in data.files if name != "index"}
 
     def fetch(ref):

@@ -11,14 +11,14 @@ PACKAGE, CORE, CSRC = ROOT / "microgradx", ROOT / "microgradx/_core", ROOT / "cs
 pytestmark = pytest.mark.skipif(not CSRC.is_dir(), reason="the tests run without the source")
 
 # From the bottom up. A module imports from the layers below its own; within a layer only without a circle.
-LAYERS = [["errors", "_core", "_core.kernels"], ["_core.graph", "_core.ops"], ["_core.value", "_core.array"],
-          ["_core.watch"], ["_core.launch"], ["_core.elementwise"], ["_core.views"], ["_core.structured"], ["_core.backward"],
-          ["_core.tensor", "_core.trace"],
-          ["autograd", "config", "draw", "einsum", "functional", "random", "scalar", "transforms", "trees"], ["nn", "optim", "data"], [""],
-          ["cli", "demo"], ["__main__"]]
+LAYERS = [["errors", "_core", "_core.kernels", "_core.memory"], ["_core.graph", "_core.ops", "_core.ufuncs"],
+          ["_core.value", "_core.array"], ["_core.watch"], ["_core.launch"], ["_core.elementwise"], ["_core.views"],
+          ["_core.structured"], ["_core.nets"], ["_core.backward"], ["_core.tensor", "_core.trace"],
+          ["arrays", "autograd", "config", "creation", "draw", "einsum", "functional", "indexing", "io", "linalg",
+           "random", "scalar", "transforms", "trees"], ["nn", "optim", "data"], [""], ["cli", "demo"], ["__main__"]]
 TOGETHER = [["nn"]]                                     # packages whose modules share their layer
 
-BUDGET = 5900                                           # lines of code: csrc, _core and the engine's Python
+BUDGET = 8000                                           # lines of code: csrc, _core and the engine's Python
 LIMIT = 450                                             # lines of one file
 REASON = "long because"                                 # what a longer one says at its top
 
@@ -38,7 +38,7 @@ MODULES = modules()
 
 def layer(name):
     for rank, names in enumerate(LAYERS):
-        if name in names or any(name.startswith(n + ".") for n in ("nn", "data") if n in names):
+        if name in names or any(name.startswith(n + ".") for n in ("nn", "optim", "data") if n in names):
             return rank
     pytest.fail(f"microgradx.{name} stands in no layer: add it to LAYERS")
 
@@ -177,7 +177,7 @@ def code_lines(path):
 
 
 def test_an_evening_is_a_budget():
-    nets = ("cli.py", "demo.py", "optim.py", "__main__.py")
+    nets = ("cli.py", "demo.py", "__main__.py")
     engine = [p for p in PACKAGE.glob("*.py") if p.name not in nets]
     files = [*(p for p in CSRC.iterdir() if p.is_file()), *CYTHON, *engine]
     assert sum(map(code_lines, files)) <= BUDGET

@@ -6,6 +6,9 @@ from microgradx._core.graph cimport Vertex
 from microgradx._core.kernels cimport MGX_MAXDIM
 from microgradx._core.ops cimport Differentiable
 
+cdef extern from "Python.h":
+    Py_ssize_t PY_SSIZE_T_MAX
+
 # Bytes, counted. Aligned to 64; `owner` keeps bytes alive that are not ours. Every write raises `version`.
 cdef struct Storage:
     char *data
@@ -25,18 +28,21 @@ cdef enum:                      # `Node.v.op` beside the opcodes of the table
 
 cdef class Node:
     cdef Vertex v
-    cdef PyObject *saved[4]     # arrays: operands 0 to 2 and the result (or the stored derivative)
-    cdef uint32_t version[4]    # of their storages when they were saved
-    cdef double scalar[3]       # operands that are numbers
-    cdef Vjp vjp                # of a structured operation: the gradient for operand i, or None
-    cdef const char *name       # of a structured operation
-    cdef object args            # what else its vjp reads
+    cdef void *saved[4]         # operands 0 to 2 and the result (or the derivative that a row stored): an array; or,
+    cdef char *place[4]         # where it lies in the result's own shape and dtype, its Storage and first byte
+    cdef object args            # what else the vjp of a structured operation reads
     cdef object hooks           # called with the gradient of this node's result
     cdef object grad            # leaf, or retained: the accumulated gradient
+    cdef const char *name       # of a structured operation
     cdef bint retains
     cdef object where           # it was written: see `here` of graph
+    # from here on nothing is read that was not written
+    cdef uint32_t version[4]    # of the storages when they were saved
+    cdef double scalar[3]       # operands that are numbers
+    cdef Vjp vjp                # of a structured operation: the gradient for operand i, or None
     cdef int save(self, int k, Array a) except -1
     cdef Array load(self, int k)
+    cdef int check(self, int k) except -1
     cdef void free(self) noexcept
 
 cdef class Array(Differentiable):
@@ -55,6 +61,7 @@ cdef class Array(Differentiable):
 cdef const Py_ssize_t *itemsize                     # by dtype
 
 cdef Array empty(int dtype, int ndim, const Py_ssize_t *shape)
+cdef Array empty_with_slope(int dtype, int ndim, const Py_ssize_t *shape, Storage **slope, char **place)
 cdef Array empty_like(Array a)
 cdef Array alias(Array base, char *data, int dtype, int ndim, const Py_ssize_t *shape, const Py_ssize_t *strides)
 cdef Array view_of(Array base, char *data, int ndim, const Py_ssize_t *shape, const Py_ssize_t *strides)
@@ -70,9 +77,24 @@ cdef int check_write(Array a, str op) except -1     # may it?
 cdef int check_shared(Array a, str op) except -1    # may a value with a graph be written into it?
 cdef tuple shape_of(Array a)
 cdef Node node_of(Array a)
+cdef Node new_node(int op)
 cdef str node_name(Node node)
+cdef Array restored(Node node, int k, Array g)
 cdef PyObject *node_pointer(Array a) except? NULL
 cdef int dtype_code(object dtype) except -1
 cdef object dtype_of(int code)
-cdef bint same_shape(Array a, Array b) noexcept
+
+cdef inline bint same_shape(Array a, Array b) noexcept:
+    cdef int d
+    if a.ndim != b.ndim:
+        return False
+    for d in range(a.ndim):
+        if a.dims[d] != b.dims[d]:
+            return False
+    return True
+
 cdef int set_array_type(type tensor) except -1
+cdef PyObject *array_type                           # the class of every array; it has no subclass
+
+cdef inline bint is_array(PyObject *o) noexcept:
+    return <PyObject *> o.ob_type == array_type

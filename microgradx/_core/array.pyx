@@ -10,10 +10,10 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE
 from libc.string cimport memcpy
 
-from microgradx._core.graph cimport (PyObject_GC_Del, Spares, Type,
-                                     drop_parents, grad_enabled, here, keep_spare, placing, release, set_parents,
-                                     take_spare)
+from microgradx._core.graph cimport (Spares, Type, drop_parents, grad_enabled, here, keep_spare, parents, placing,
+                                     release, set_parents, take_spare)
 from microgradx._core.kernels cimport *
+from microgradx._core.memory cimport aligned_alloc, aligned_free
 
 import numpy as np
 
@@ -22,24 +22,9 @@ from microgradx.errors import DTypeError, GraphError, ShapeError
 cdef extern from "Python.h":
     void PyObject_GC_UnTrack(void *)
     void PyObject_GC_Track(void *)
-    Py_ssize_t PY_SSIZE_T_MAX
-
-cdef extern from *:
-    """
-    #include <stdlib.h>
-    #if defined(_MSC_VER)
-    #include <malloc.h>
-    #define mgx_aligned_alloc(bytes) _aligned_malloc(bytes, 64)
-    #define mgx_aligned_free _aligned_free
-    #else
-    static void *mgx_aligned_alloc(size_t bytes) { void *p; return posix_memalign(&p, 64, bytes) ? 0 : p; }
-    #define mgx_aligned_free free
-    #endif
-    """
-    void *mgx_aligned_alloc(size_t) nogil
-    void mgx_aligned_free(void *) nogil
 
 cdef Py_ssize_t[4] ITEMSIZE = [4, 8, 8, 1]
+cdef int[4] SHIFT = [2, 3, 3, 0]                   # its logarithm
 cdef list DTYPES = [np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64), np.dtype(np.bool_)]
 cdef list FORMATS = [b"f", b"d", b"q", b"?"]
 itemsize = ITEMSIZE
@@ -58,13 +43,13 @@ cdef Py_ssize_t free_bytes = 0
 
 cdef inline int class_of(Py_ssize_t nbytes, Py_ssize_t *capacity) noexcept nogil:
     """The class of a block and the bytes it holds: multiples of 64 up to 512, then four steps per doubling."""
-    cdef Py_ssize_t step = 64
-    cdef int k = 0
-    while nbytes > 8 * step:
-        step *= 2
+    cdef Py_ssize_t steps
+    cdef int k = 0, shift = 6
+    while nbytes > <Py_ssize_t> 8 << shift:
+        shift += 1
         k += 4
-    cdef Py_ssize_t steps = (nbytes + step - 1) // step
-    capacity[0] = steps * step
+    steps = (nbytes + (<Py_ssize_t> 1 << shift) - 1) >> shift
+    capacity[0] = steps << shift
     return k + <int> steps
 
 
@@ -73,26 +58,31 @@ cdef Storage *allocate(Py_ssize_t nbytes) except NULL:
     cdef Py_ssize_t capacity
     cdef int k = class_of(nbytes, &capacity)
     cdef Storage *s = free_blocks[k]
-    if s != NULL:
-        free_blocks[k] = s.next
-        free_count[k] -= 1
-        if capacity > SMALL:
-            free_bytes -= capacity
-    else:
-        s = <Storage *> mgx_aligned_alloc(HEADER + capacity)
-        if s == NULL:
-            raise MemoryError(f"no memory for an array of {nbytes} bytes")
-        s.data = <char *> s + HEADER
-        s.nbytes = capacity
-        s.size_class = k
-        s.owner = NULL
-    s.refs, s.version, s.views, s.graph_views, s.readonly, s.sound = 1, 0, 0, 0, False, 0
+    if s == NULL:
+        return new_block(k, capacity)
+    free_blocks[k] = s.next
+    free_count[k] -= 1
+    if capacity > SMALL:
+        free_bytes -= capacity
+    s.refs = 1
+    s.version = s.views = s.graph_views = s.readonly = s.sound = 0
+    return s
+
+
+cdef Storage *new_block(int k, Py_ssize_t capacity) except NULL:
+    cdef Storage *s = <Storage *> aligned_alloc(HEADER + capacity, HEADER)
+    if s == NULL:
+        raise MemoryError(f"no memory for an array of {capacity} bytes")
+    s.data = <char *> s + HEADER
+    s.nbytes, s.size_class, s.owner = capacity, k, NULL
+    s.refs = 1
+    s.version = s.views = s.graph_views = s.readonly = s.sound = 0
     return s
 
 
 cdef Storage *borrow(object owner, char *data, Py_ssize_t nbytes) except NULL:
     """Bytes that ``owner`` keeps alive."""
-    cdef Storage *s = <Storage *> mgx_aligned_alloc(HEADER)
+    cdef Storage *s = <Storage *> aligned_alloc(HEADER, HEADER)
     if s == NULL:
         raise MemoryError("no memory for an array")
     s.data, s.nbytes, s.refs, s.version, s.size_class = data, nbytes, 1, 0, -1
@@ -127,7 +117,7 @@ cdef void unref(Storage *s) noexcept:
     cdef bint large = s.nbytes > SMALL
     if k < 0:
         release(s.owner)
-        mgx_aligned_free(s)
+        aligned_free(s)
     elif free_count[k] < (KEPT_LARGE if large else KEPT_SMALL) and (not large or free_bytes + s.nbytes <= KEPT_BYTES):
         s.next = free_blocks[k]
         free_blocks[k] = s
@@ -135,65 +125,121 @@ cdef void unref(Storage *s) noexcept:
         if large:
             free_bytes += s.nbytes
     else:
-        mgx_aligned_free(s)
+        aligned_free(s)
 
 
 # ----- nodes -------------------------------------------------------------------------------------------------
 
 @cython.final
-@cython.freelist(256)
 cdef class Node:
     """How an array was made: operands, what the backward pass needs, hooks.
 
     Outside the garbage collector until it has hooks: without them no cycle can form.
     """
 
-    def __cinit__(self):
-        PyObject_GC_UnTrack(<void *> self)
-        if placing:
-            self.where = here()
-
-    def __dealloc__(self):
-        cdef PyObject *grad = <PyObject *> self.grad
-        self.free()
-        if self.grad is not None:                       # it may have a graph of its own
-            Py_INCREF(<object> grad)
-            self.grad = None
-            release(grad)
-
     cdef int save(self, int k, Array a) except -1:
         Py_INCREF(a)
-        self.saved[k] = <PyObject *> a
+        self.saved[k] = <void *> a
         self.version[k] = a.storage.version
         return 0
 
     cdef Array load(self, int k):
         """A saved array, unless it was written to since."""
-        cdef Array a = <Array> self.saved[k]
-        if a.storage.version != self.version[k]:
-            raise GraphError(f"backward: {node_name(self)} needs operand {k} of shape {shape_of(a)} as it was when "
-                             f"it ran, but it was written to since (version {a.storage.version}, saved "
-                             f"{self.version[k]}); write to a clone() instead (y = y + 1 for y += 1), or after "
-                             "backward()")
-        return a
+        self.check(k)
+        return <Array> self.saved[k]
+
+    cdef int check(self, int k) except -1:
+        cdef Storage *s
+        if self.saved[k] == NULL:
+            raise GraphError("backward: the graph was freed by another backward() while this one ran")
+        s = <Storage *> self.saved[k] if self.place[k] != NULL else (<Array> self.saved[k]).storage
+        if s.version != self.version[k]:
+            raise GraphError(f"backward: {node_name(self)} needs {'its result' if k == 3 else f'operand {k}'} as it was "
+                             f"when it ran, but that was written to since (version {s.version}, saved "
+                             f"{self.version[k]}); write to a clone() instead (y = y + 1 for y += 1), or after backward()")
+        return 0
 
     cdef void free(self) noexcept:
         """Let go of operands and parents; a leaf keeps its gradient."""
         cdef int k
-        cdef PyObject *a
+        cdef void *held
         for k in range(4):
-            a = self.saved[k]
-            if a != NULL:
+            held = self.saved[k]
+            if held != NULL:
                 self.saved[k] = NULL
-                release(a)
+                if self.place[k] != NULL:
+                    unref(<Storage *> held)
+                else:
+                    release(<PyObject *> held)
         self.args = None
         if self.v.op != OP_LEAF:
             self.v.op = OP_FREED
         drop_parents(&self.v)
 
 
+cdef enum: NODE = 216, HEAD_OF_NODE = 168       # bytes of a Node; of its fields that must begin as they are
+cdef Spares spare_nodes
+
+
+cdef inline Node new_node(int op):
+    cdef PyObject *block = take_spare(&spare_nodes, HEAD_OF_NODE)
+    cdef Node node
+    if block != NULL:
+        Py_INCREF(None)                                 # `args`, `hooks`, `grad` and `where` of the copy
+        Py_INCREF(None)
+        Py_INCREF(None)
+        Py_INCREF(None)
+        node = <Node> block
+        Py_DECREF(node)                                 # the variable holds the one reference
+    else:
+        node = Node.__new__(Node)
+        PyObject_GC_UnTrack(<void *> node)
+    node.v.op = op
+    if placing:
+        node.where = here()
+    return node
+
+
+cdef void delete_node(PyObject *o) noexcept:
+    """The type's tp_dealloc."""
+    PyObject_GC_UnTrack(o)
+    if (<Node> o).v.op != OP_FREED:
+        (<Node> o).free()
+    Py_DECREF((<Node> o).args)
+    Py_DECREF((<Node> o).hooks)
+    Py_DECREF((<Node> o).where)
+    release(<PyObject *> (<Node> o).grad)               # it may have a graph of its own
+    keep_spare(&spare_nodes, o)
+
+
+cdef Node first_node = Node.__new__(Node)
+if (<Type *> Node).tp_basicsize != NODE or <char *> &first_node.version - <char *> <void *> first_node > HEAD_OF_NODE:
+    raise ImportError(f"a Node is not {NODE} bytes here")
+PyObject_GC_UnTrack(<void *> first_node)
+memcpy(spare_nodes.pristine, <void *> first_node, NODE)
+(<PyObject *> spare_nodes.pristine).ob_refcnt = 1
+(<Type *> Node).tp_dealloc = delete_node
+
+
 cdef str node_name(Node node):
     return node.name.decode() if node.name != NULL else rows[node.v.op].name.decode() if node.v.op >= 0 else "leaf"
+
+
+cdef Array restored(Node node, int k, Array g):
+    """What was saved of operand ``k`` or of the result, as the array it was: part of the graph, if it had one."""
+    cdef Array a
+    cdef Storage *s = <Storage *> node.saved[k]
+    if node.place[k] == NULL:
+        return node.load(k)
+    node.check(k)
+    a = in_order(g.kind, g.ndim, g.dims)
+    a.storage, a.data = s, node.place[k]
+    s.refs += 1
+    if k == 3:
+        a.node, a.wants = node, True
+    elif parents(&node.v)[k] != NULL:
+        a.node, a.wants = <Node> parents(&node.v)[k], True
+    return a
 
 
 cdef Node record_structured(Array out, const char *name, Vjp vjp, object args, Array a, Array b=None, Array c=None):
@@ -215,8 +261,8 @@ cdef Node record_structured(Array out, const char *name, Vjp vjp, object args, A
                 wants = True
     if not wants:
         return None
-    node = Node.__new__(Node)
-    node.v.op, node.name, node.vjp, node.args = OP_STRUCTURED, name, vjp, args
+    node = new_node(OP_STRUCTURED)
+    node.name, node.vjp, node.args = name, vjp, args
     set_parents(&node.v, count, parent)
     out.node, out.wants = node, True
     if out.view:
@@ -237,50 +283,52 @@ cdef PyObject *node_pointer(Array a) except? NULL:
 cdef Node node_of(Array a):
     """The node of an array that wants a gradient."""
     if a.node is None:
-        a.node = Node.__new__(Node)
-        a.node.v.op = OP_LEAF
+        a.node = new_node(OP_LEAF)
     return a.node
 
 
 # ----- arrays ------------------------------------------------------------------------------------------------
 
-cdef type array_type = None
 ctypedef object (*New)(type, object, void *)
 cdef New array_new = NULL
 cdef Spares spares
-cdef size_t head_size          # shape and strides behind it are written anyway
-cdef enum: MOST_SPARES = 1 << 12
+cdef tuple EMPTY = ()
+cdef enum: HEAD = 72            # bytes of an Array before shape and strides, which are written anyway
 
 
-cdef void free_array(void *block) noexcept:
-    if not keep_spare(&spares, block, MOST_SPARES):
-        PyObject_GC_Del(block)
+cdef void delete_array(PyObject *o) noexcept:
+    """The type's tp_dealloc."""
+    PyObject_GC_UnTrack(o)
+    drop_storage(<Array> o)
+    if (<Array> o).node is None:
+        Py_DECREF(None)
+    else:
+        release(<PyObject *> (<Array> o).node)
+    keep_spare(&spares, o)
 
 
 cdef int set_array_type(type tensor) except -1:
     """Results are Tensors: the class above tells its name once."""
-    global array_type, array_new, head_size
-    array_type, array_new = tensor, <New> (<PyTypeObject *> tensor).tp_new
+    global array_type, array_new
+    array_type, array_new = <PyObject *> tensor, <New> (<PyTypeObject *> tensor).tp_new
     cdef Array a = blank()
-    head_size = <char *> &a.dims - <char *> <PyObject *> a
-    memcpy(spares.pristine, <void *> a, head_size)
+    if <char *> &a.dims - <char *> <PyObject *> a != HEAD:
+        raise ImportError(f"the head of an Array is not {HEAD} bytes here")
+    memcpy(spares.pristine, <void *> a, HEAD)
     (<PyObject *> spares.pristine).ob_refcnt = 1
-    (<Type *> tensor).tp_free = free_array
+    (<Type *> tensor).tp_dealloc = delete_array
     return 0
 
 
-cdef tuple EMPTY = ()
-
-
 cdef inline Array blank():
-    cdef PyObject *block = take_spare(&spares, head_size)
+    cdef PyObject *block = take_spare(&spares, HEAD)
     cdef Array a
     if block != NULL:
         Py_INCREF(None)                                 # `node` of the copy
         a = <Array> block
         Py_DECREF(a)                                    # the variable holds the one reference
         return a
-    a = <Array> array_new(array_type, EMPTY, NULL)
+    a = <Array> array_new(<type> array_type, EMPTY, NULL)
     PyObject_GC_UnTrack(<void *> a)                     # until it has hooks, no cycle can form
     return a
 
@@ -292,9 +340,6 @@ cdef class Array(Differentiable):
         self.storage = &nothing
         self.data = <char *> &nothing_there
 
-    def __dealloc__(self):
-        drop_storage(self)
-
     def __getbuffer__(self, Py_buffer *buffer, int flags):
         """A read-only view: a write that the version counter cannot see must not happen by accident."""
         if flags & PyBUF_WRITABLE:
@@ -303,6 +348,27 @@ cdef class Array(Differentiable):
 
     def __releasebuffer__(self, Py_buffer *buffer):
         unref(<Storage *> buffer.internal)
+
+    def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
+        """The memory itself, shared with who asks (``torch.from_dlpack(t)``, ``np.from_dlpack(t)``) and kept alive as
+        long as it is used there. Writable, unless it was handed in read-only.
+
+        A write from outside does not raise ``version``: a graph that needs the old numbers will not notice. Write
+        through the tensor, or give away a ``clone()``, while a graph is alive.
+
+        Raises ``BufferError``, as the protocol wants it, for a tensor that requires a gradient (``detach()``), for
+        another device, for negative strides, and for read-only memory where ``max_version`` is too old to say so.
+        """
+        if self.wants:
+            raise BufferError("dlpack: this tensor requires a gradient, which would not come back; share t.detach()")
+        if not copy and min([self.steps[d] for d in range(self.ndim)], default=0) < 0:
+            raise BufferError("dlpack: negative strides, which not everybody takes; share t.contiguous()")
+        shared = np.asarray(self) if self.storage.readonly or copy else window(self)
+        return shared.__dlpack__(stream=stream, max_version=max_version, dl_device=dl_device, copy=copy)
+
+    def __dlpack_device__(self):
+        """(1, 0): the memory of the processor."""
+        return 1, 0
 
 
 @cython.final
@@ -344,11 +410,10 @@ cdef object window(Array a):
     return np.asarray(w)
 
 
-cdef Array empty(int dtype, int ndim, const Py_ssize_t *shape):
-    """A new contiguous array with undefined contents."""
-    cdef Py_ssize_t size = 1, stride = ITEMSIZE[dtype]
+cdef int check_shape(int ndim, const Py_ssize_t *shape) except -1:
+    """Refuse what has too many axes, a negative length, or more elements than can be addressed."""
+    cdef Py_ssize_t size = 1
     cdef int d
-    cdef Array a
     if ndim > MGX_MAXDIM:
         raise ShapeError(f"an array has at most {MGX_MAXDIM} axes, not {ndim}")
     for d in range(ndim):
@@ -357,15 +422,55 @@ cdef Array empty(int dtype, int ndim, const Py_ssize_t *shape):
         if shape[d] and size > PY_SSIZE_T_MAX // 16 // shape[d]:
             raise MemoryError(f"an array of shape {tuple([shape[i] for i in range(ndim)])} is too large")
         size *= shape[d]
+    return 0
+
+
+cdef inline Py_ssize_t doubtful(int ndim, const Py_ssize_t *shape) noexcept:
+    """Not 0 for a shape that `check_shape` has to look at: many axes, or a length that is large or negative."""
+    cdef Py_ssize_t bits = 0
+    cdef int d
+    for d in range(ndim):
+        bits |= shape[d]
+    return bits >> 18 or ndim > 3
+
+
+cdef inline Array in_order(int dtype, int ndim, const Py_ssize_t *shape):
+    """A new contiguous array that has no storage yet."""
+    cdef Py_ssize_t stride = ITEMSIZE[dtype]
+    cdef int d
+    cdef Array a
+    if doubtful(ndim, shape):
+        check_shape(ndim, shape)
     a = blank()
-    a.storage = allocate(size * stride)
-    a.data = a.storage.data
-    a.kind, a.ndim, a.size, a.contiguous = dtype, ndim, size, True
     for d in range(ndim - 1, -1, -1):
         a.dims[d] = shape[d]
         a.steps[d] = stride
         stride *= shape[d]
+    a.kind, a.ndim, a.size, a.contiguous = dtype, ndim, stride >> SHIFT[dtype], True
     return a
+
+
+cdef Array empty(int dtype, int ndim, const Py_ssize_t *shape):
+    """A new contiguous array with undefined contents."""
+    cdef Array a = in_order(dtype, ndim, shape)
+    a.storage = allocate(a.size << SHIFT[dtype])
+    a.data = a.storage.data
+    return a
+
+
+cdef Array empty_with_slope(int dtype, int ndim, const Py_ssize_t *shape, Storage **slope, char **place):
+    """A new array, and bytes for its derivative: in the same block where that is small."""
+    cdef Array y = in_order(dtype, ndim, shape)
+    cdef Py_ssize_t nbytes = y.size << SHIFT[dtype]
+    if nbytes <= SMALL:
+        slope[0] = y.storage = allocate(2 * nbytes)
+        slope[0].refs = 2
+        place[0] = slope[0].data + nbytes
+    else:
+        y.storage, slope[0] = allocate(nbytes), allocate(nbytes)
+        place[0] = slope[0].data
+    y.data = y.storage.data
+    return y
 
 
 cdef Array empty_like(Array a):
@@ -374,24 +479,22 @@ cdef Array empty_like(Array a):
 
 cdef Array alias(Array base, char *data, int dtype, int ndim, const Py_ssize_t *shape, const Py_ssize_t *strides):
     """Another geometry over the storage of ``base``, without a graph."""
-    cdef Array a = blank()
-    cdef Py_ssize_t expected = ITEMSIZE[dtype]
+    cdef Py_ssize_t size = 1, expected = ITEMSIZE[dtype]
+    cdef bint contiguous = True
     cdef int d
-    if ndim > MGX_MAXDIM:
-        raise ShapeError(f"an array has at most {MGX_MAXDIM} axes, not {ndim}")
-    a.storage = base.storage
-    base.storage.refs += 1
-    a.data, a.kind, a.ndim, a.size, a.contiguous = data, dtype, ndim, 1, True
+    cdef Array a
+    if doubtful(ndim, shape):
+        check_shape(ndim, shape)
+    a = blank()
     for d in range(ndim - 1, -1, -1):
         a.dims[d], a.steps[d] = shape[d], strides[d]
-        if shape[d] and a.size > PY_SSIZE_T_MAX // 16 // shape[d]:
-            raise MemoryError(f"an array of shape {tuple([shape[i] for i in range(ndim)])} is too large")
-        a.size *= shape[d]
+        size *= shape[d]
         if shape[d] != 1:
-            a.contiguous = a.contiguous and strides[d] == expected
+            contiguous = contiguous and strides[d] == expected
             expected *= shape[d]
-    if a.size == 0:
-        a.contiguous = True
+    a.storage = base.storage
+    base.storage.refs += 1
+    a.data, a.kind, a.ndim, a.size, a.contiguous = data, dtype, ndim, size, contiguous or size == 0
     return a
 
 
@@ -421,16 +524,6 @@ cdef tuple shape_of(Array a):
     return tuple([a.dims[d] for d in range(a.ndim)])
 
 
-cdef bint same_shape(Array a, Array b) noexcept:
-    cdef int d
-    if a.ndim != b.ndim:
-        return False
-    for d in range(a.ndim):
-        if a.dims[d] != b.dims[d]:
-            return False
-    return True
-
-
 # ----- writes ------------------------------------------------------------------------------------------------
 
 cdef int check_writable(Array a, str op) except -1:
@@ -439,7 +532,7 @@ cdef int check_writable(Array a, str op) except -1:
     if a.storage.readonly:
         raise GraphError(f"{op}: this tensor shares the memory of a read-only array; write to a clone() instead")
     for d in range(a.ndim):
-        if a.steps[d] == 0 and a.dims[d] > 1:
+        if a.steps[d] == 0 and a.dims[d] > 1 and a.size:
             raise GraphError(f"{op}: axis {d} of this view is broadcast, its elements share memory; write to a clone() "
                              "instead")
     return 0
@@ -491,7 +584,6 @@ cdef int dtype_code(object dtype) except -1:
 cdef Array from_object(object data, object dtype, bint copy):
     """An array of what NumPy makes of ``data``; Python floats become float32."""
     cdef Array a
-    cdef Py_buffer *view
     cdef bint foreign = isinstance(data, (np.ndarray, np.generic)) or hasattr(data, "__array_interface__")
     cdef Py_ssize_t shape[32]
     cdef Py_ssize_t strides[32]

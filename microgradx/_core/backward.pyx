@@ -14,7 +14,7 @@ from microgradx._core.elementwise cimport apply, row_vjp
 from microgradx._core.graph cimport (Order, parents, placing, release, set_grad_enabled, set_place, set_watching,
                                      topological)
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport Operand, copy, elementwise, fill, sound
+from microgradx._core.launch cimport Operand, copy, elementwise, fill, put_array, sound
 from microgradx._core.structured cimport sum_to
 from microgradx._core.views cimport convert
 from microgradx._core.watch cimport blame
@@ -27,7 +27,8 @@ FREED = ("backward: the graph was freed by an earlier backward(); give that one 
 
 cdef inline bint owned(Array g) noexcept:
     """Does nobody but the walk hold these bytes?"""
-    return (<PyObject *> g).ob_refcnt == 1 and g.storage.refs == 1 and g.node is None and g.contiguous
+    return ((<PyObject *> g).ob_refcnt == 1 and g.storage.refs == 1 and g.storage.owner == NULL and g.node is None
+            and g.contiguous)
 
 
 cdef Array plus(Array total, Array g):
@@ -38,15 +39,16 @@ cdef Array plus(Array total, Array g):
     return total
 
 
-cdef Array local(Node node, Array g, int i):
-    """The gradient for operand ``i`` of ``node``, in that operand's shape and dtype."""
+cdef Array local(Node node, Array g, int i, bint last):
+    """The gradient for operand ``i`` of ``node``, in that operand's shape and dtype; ``g`` is needed no more after
+    the last operand."""
     cdef Array dx, x
     if node.v.op == OP_STRUCTURED:
         return node.vjp(node, g, i)
-    dx = row_vjp(node, g, i)
-    if node.saved[i] == NULL:
+    x = <Array> node.saved[i] if node.saved[i] != NULL and node.place[i] == NULL else None
+    dx = row_vjp(node, g, i, last and owned(g))
+    if x is None:
         return dx
-    x = <Array> node.saved[i]
     if not same_shape(x, dx):
         dx = sum_to(dx, x.ndim, x.dims)
     return dx if dx.kind == x.kind else convert(dx, x.kind)
@@ -59,7 +61,7 @@ cdef Array watched(Node node, Array g, int i):
     cdef Array dx
     cdef list operands = [g]
     try:
-        dx = local(node, g, i)
+        dx = local(node, g, i, False)
     finally:
         set_watching(mode)
         set_place(place)
@@ -67,7 +69,7 @@ cdef Array watched(Node node, Array g, int i):
         return dx
     for k in range(4):
         if node.saved[k] != NULL and not (k == 3 and node.v.op >= 0 and facts[node.v.op].stores):
-            operands.append(<Array> node.saved[k])
+            operands.append(restored(node, k, g))
     if all([sound(<Array> a) for a in operands]):
         blame(f"backward of {node_name(node)}", dx, tuple(operands), node)
     return dx
@@ -104,7 +106,7 @@ cdef int accumulate(Node leaf, Array g, bint keep_graph) except -1:
         leaf.grad = apply(MGX_add, leaf.grad, g, None)
     else:
         total = <Array> leaf.grad
-        if total.wants or total.node is not None or not total.contiguous:
+        if total.wants or total.node is not None or not total.contiguous or total.storage.readonly:
             leaf.grad = apply(MGX_add, total, g, None)
         else:
             add_into(total, g)
@@ -113,9 +115,16 @@ cdef int accumulate(Node leaf, Array g, bint keep_graph) except -1:
 
 cdef int add_into(Array total, Array g) except -1:
     cdef Operand operand[3]
-    operand[0].array = operand[2].array = <PyObject *> total
-    operand[1].array = <PyObject *> g
+    put_array(&operand[0], total)
+    put_array(&operand[1], g)
+    put_array(&operand[2], total)
     return elementwise(kernels.rows[total.kind][MGX_add].forward, total.kind, 2, 1, operand, total.ndim, total.dims)
+
+
+cdef int check_freed(Node node) except -1:
+    if node.v.op == OP_FREED:
+        raise GraphError(FREED)
+    return 0
 
 
 cdef Array cotangent(str op, Array root, object gradient):
@@ -144,7 +153,7 @@ cdef int refuse_no_graph(str op, Array root) except -1:
                      "before computing; a gradient has a graph only if create_graph=True made it")
 
 
-def backward(Array root, object gradient, bint retain_graph, bint create_graph):
+def backward(Array root not None, object gradient, bint retain_graph, bint create_graph):
     """The chain rule from ``root`` to its leaves."""
     if root.node is None or not root.wants:
         refuse_no_graph("backward", root)
@@ -171,7 +180,7 @@ cdef int walk(Node root, Array g, bint retain_graph, bint create_graph, dict wan
     cdef uint32_t *edge = NULL
     cdef Py_ssize_t *start = NULL
     cdef char *lead = NULL
-    cdef uint32_t k
+    cdef uint32_t k, last
     cdef bint before, freed = False
     cdef Py_ssize_t offset
     offset = <char *> &node.v - <char *> <PyObject *> node
@@ -191,11 +200,11 @@ cdef int walk(Node root, Array g, bint retain_graph, bint create_graph, dict wan
             raise MemoryError(f"backward: no memory for a graph of {order.count} nodes")
         edges = 0
         for i in range(order.count - 1, -1, -1):
-            node = <Node> order.item[i]
-            Py_INCREF(node)
+            held = order.item[i]
+            Py_INCREF(<object> held)
             start[i] = edges
-            parent = parents(&node.v)
-            for k in range(node.v.count):
+            parent = parents(&(<Node> held).v)
+            for k in range((<Node> held).v.count):
                 edge[edges] = (<Node> parent[k]).v.slot if parent[k] != NULL else 0
                 edges += 1
         if wanted is not None:
@@ -230,17 +239,18 @@ cdef int walk(Node root, Array g, bint retain_graph, bint create_graph, dict wan
             if node.v.op == OP_LEAF:
                 accumulate(node, g, create_graph)
                 continue
-            if node.v.op == OP_FREED:
-                raise GraphError(FREED)
+            check_freed(node)
             if node.retains and wanted is None:
                 node.grad = g if create_graph else apply(MGX_clone, g, None, None)
-            parent = parents(&node.v)
-            for k in range(node.v.count):
-                held = parent[k]
+            parent, last = parents(&node.v), node.v.count - 1
+            while last > 0 and parent[last] == NULL:
+                last -= 1
+            for k in range(last + 1):
+                check_freed(node)                       # a finalizer or another thread may walk here meanwhile
                 to = edge[start[i] + k]
-                if held == NULL or (wanted is not None and not lead[to]):
+                if parents(&node.v)[k] == NULL or (wanted is not None and not lead[to]):
                     continue
-                dx = watched(node, g, k) if placing else local(node, g, k)
+                dx = watched(node, g, k) if placing else local(node, g, k, k == last)
                 if dx is None:
                     continue
                 if grads[to] != NULL:
@@ -273,4 +283,3 @@ cdef Array plus_held(PyObject *held, Array dx):
     cdef Array total = <Array> held
     Py_DECREF(total)
     return plus(total, dx)
-

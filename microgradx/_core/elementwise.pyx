@@ -2,15 +2,17 @@
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_AsDouble, PyFloat_Check
 from cpython.long cimport PyLong_Check
 from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF
 
+from microgradx._core cimport ops
 from microgradx._core.array cimport *
 from microgradx._core.graph cimport grad_enabled, set_parents
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport Operand, copy, elementwise, fill, host
+from microgradx._core.launch cimport *
 
 import numpy as np
 
-from microgradx.errors import DTypeError, ShapeError
+from microgradx.errors import DTypeError, GraphError, ShapeError
 
 # what integers and masks do by themselves, carried out by NumPy; any other operation makes them float32
 cdef dict INTEGER = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "neg": np.negative, "abs": np.absolute,
@@ -48,81 +50,79 @@ cdef int broadcast(int op, Array a, int *ndim, Py_ssize_t *shape, str suffix="")
 
 cdef object read_operand(int op, object o, Operand *to):
     """A tensor, a number, or what NumPy makes an array of; the caller keeps what is returned."""
-    to.absent = False
-    to.array = NULL
-    if isinstance(o, Array):
-        to.array = <PyObject *> o
-        return o
-    if PyFloat_Check(o) or PyLong_Check(o) or (isinstance(o, np.generic) and o.dtype.kind in "fiub"):
-        to.number = PyFloat_AsDouble(o)
-        return o
-    if isinstance(o, (np.ndarray, list, tuple)):
+    if is_array(<PyObject *> o):
+        put_array(to, <Array> o)
+    elif PyFloat_Check(o) or PyLong_Check(o) or (isinstance(o, np.generic) and o.dtype.kind in "fiub"):
+        put_number(to, PyFloat_AsDouble(o))
+    elif isinstance(o, (np.ndarray, list, tuple)):
         o = from_object(o, None, grad_enabled())                # a graph keeps numbers, not the user's buffer
-        to.array = <PyObject *> o
-        return o
-    raise DTypeError(f"{name_of(op)}: a Tensor goes with Tensors, arrays and real numbers, not with {type(o).__name__}"
-                     + (f" {o!r}" if isinstance(o, (str, complex)) else ""))
+        put_array(to, <Array> o)
+    else:
+        raise DTypeError(f"{name_of(op)}: a Tensor goes with Tensors, arrays and real numbers, not with "
+                         f"{type(o).__name__}" + (f" {o!r}" if isinstance(o, (str, complex)) else ""))
+    return o
 
 
 cdef Array apply(int op, object a, object b, object c):
     """The row ``op`` over tensors and numbers, recorded where a gradient is wanted."""
+    cdef Facts *row = &facts[op]
     cdef Operand operand[5]
     cdef Py_ssize_t shape[MGX_MAXDIM]
-    cdef int arity = facts[op].arity, ndim = 0, dtype = -1, k, d
-    cdef bint wants = False, stores, integers = False, fractions = False
-    cdef Array x, y, slope
-    cdef object o
-    for k in range(arity):
-        o = a if k == 0 else b if k == 1 else c
-        if isinstance(o, Array):
-            operand[k].array, operand[k].absent = <PyObject *> o, False
-        elif PyFloat_Check(o):
-            operand[k].array, operand[k].absent, operand[k].number = NULL, False, PyFloat_AS_DOUBLE(o)
+    cdef int ndim = -1, dtype = -1, k, d
+    cdef bint wants = False, integers = False, fractions = False
+    cdef PyObject *o
+    cdef PyObject *x
+    cdef Array y
+    cdef Storage *slope = NULL
+    cdef char *place = NULL
+    cdef object held = None                                     # what was made of lists and arrays
+    for k in range(row.arity):
+        o = <PyObject *> a if k == 0 else <PyObject *> b if k == 1 else <PyObject *> c
+        if is_array(o):
+            put_array(&operand[k], <Array> o)
+        elif PyFloat_Check(<object> o):
+            put_number(&operand[k], PyFloat_AS_DOUBLE(<object> o))
             fractions = True
             continue
         else:
-            o = read_operand(op, o, &operand[k])
-            if operand[k].array == NULL:
-                fractions = fractions or isinstance(o, np.floating)
+            held = (held, read_operand(op, <object> o, &operand[k]))
+            if operand[k].form == NUMBER:
+                fractions = fractions or isinstance(<object> o, np.floating)
                 continue
-            if k == 0:
-                a = o
-            elif k == 1:
-                b = o
-            else:
-                c = o
-        x = <Array> operand[k].array
-        wants = wants or x.wants
-        if ndim == 0 and k == 0:
-            ndim = x.ndim
+        x = operand[k].array
+        wants |= (<Array> x).wants
+        if ndim < 0:
+            ndim = (<Array> x).ndim
             for d in range(ndim):
-                shape[d] = x.dims[d]
+                shape[d] = (<Array> x).dims[d]
         else:
-            broadcast(op, x, &ndim, shape)
+            broadcast(op, <Array> x, &ndim, shape)
         if op == MGX_where and k == 0:                          # the mask has no say in the dtype
             continue
-        if x.kind > MGX_F64:
+        if (<Array> x).kind > MGX_F64:
             integers = True
-        elif dtype < x.kind:
-            dtype = x.kind
+        elif dtype < (<Array> x).kind:
+            dtype = (<Array> x).kind
     if dtype < 0:
         if integers and not fractions and name_of(op) in INTEGER:
-            return integer(op, [a, b, c][:arity])
+            return integer(op, [a, b, c][:row.arity])
         dtype = MGX_F32
-    y = empty(MGX_BOOL if facts[op].compares else dtype, ndim, shape)
-    wants = wants and not facts[op].compares and grad_enabled()
-    stores = wants and facts[op].stores
-    operand[arity].array = <PyObject *> y
-    if stores:
-        slope = empty(dtype, ndim, shape)
-        operand[arity + 1].array = <PyObject *> slope
-        elementwise(kernels.rows[dtype][op].forward_d, dtype, arity, 2, operand, ndim, shape)
+    wants = wants and not row.compares and grad_enabled()
+    if wants and row.stores:
+        y = empty_with_slope(dtype, ndim, shape, &slope, &place)
+        put_bytes(&operand[2], slope, place)               # such a row has one operand
+        put_array(&operand[1], y)
+        elementwise(kernels.rows[dtype][op].forward_d, dtype, 1, 2, operand, ndim, shape)
     else:
-        slope = None
-        elementwise(kernels.rows[dtype][op].forward, dtype, arity, 1, operand, ndim, shape)
+        y = empty(MGX_BOOL if row.compares else dtype, ndim, shape)
+        put_array(&operand[row.arity], y)
+        elementwise(kernels.rows[dtype][op].forward, dtype, row.arity, 1, operand, ndim, shape)
     if wants:
-        record(op, arity, operand, y, slope)
+        record(op, operand, y, slope, place)
     return y
+
+
+ops.on_tensors = <ops.Apply> apply
 
 
 cdef Array integer(int op, list operands):
@@ -136,30 +136,43 @@ cdef Array integer(int op, list operands):
     return from_object(result, None, True)
 
 
-cdef int record(int op, int arity, Operand *operand, Array y, Array slope) except -1:
-    """Give ``y`` a node that keeps what the backward pass of this row will read."""
-    cdef Node node = Node.__new__(Node)
+cdef int record(int op, Operand *operand, Array y, Storage *slope, char *place) except -1:
+    """Give ``y`` a node that keeps what the backward pass of this row will read. ``slope`` becomes the node's."""
+    cdef Facts *row = &facts[op]
+    cdef Node node = new_node(op)
     cdef PyObject *parent[3]
-    cdef int i, k, named = 0
-    cdef Array x
-    node.v.op = op
-    for k in range(arity):
-        x = <Array> operand[k].array if operand[k].array != NULL else None
-        parent[k] = node_pointer(x)
-        if parent[k] != NULL:
-            named |= facts[op].names[k]
-            if not same_shape(x, y) or x.kind != y.kind:      # its gradient must find back to it
-                named |= 1 << k
-    for k in range(arity):
-        if operand[k].array == NULL:
+    cdef PyObject *x
+    cdef int k, named = 0
+    cdef bint lies, reads
+    for k in range(row.arity):
+        if operand[k].form == ARRAY and (<Array> operand[k].array).wants:
+            named |= row.names[k]
+    for k in range(row.arity):
+        parent[k] = NULL
+        if operand[k].form == NUMBER:
             node.scalar[k] = operand[k].number
-        elif named & 1 << k or slope is not None:
-            node.save(k, <Array> operand[k].array)
-    if slope is not None:
-        node.save(3, slope)
+            continue
+        x = operand[k].array
+        lies = (<Array> x).contiguous and (<Array> x).kind == y.kind and same_shape(<Array> x, y)
+        reads = named & 1 << k or slope != NULL
+        if (<Array> x).wants:
+            parent[k] = <PyObject *> (<Array> x).node if (<Array> x).node is not None else node_pointer(<Array> x)
+            reads = reads or not lies                           # its gradient must find back to it
+        if not reads:
+            continue
+        node.version[k] = (<Array> x).storage.version
+        if lies:
+            node.saved[k], node.place[k] = (<Array> x).storage, (<Array> x).data
+            (<Array> x).storage.refs += 1
+        else:
+            node.saved[k] = x
+            Py_INCREF(<object> x)
+    if slope != NULL:
+        node.saved[3], node.place[3], node.version[3] = slope, place, slope.version
     elif named & 8:
-        node.save(3, detached(y))
-    set_parents(&node.v, arity, parent)
+        node.saved[3], node.place[3], node.version[3] = y.storage, y.data, y.storage.version
+        y.storage.refs += 1
+    set_parents(&node.v, row.arity, parent)
     y.node, y.wants = node, True
     return 0
 
@@ -178,7 +191,7 @@ cdef int apply_into(int op, Array out, object b) except -1:
     cdef str name = name_of(op) + "_"
     check_write(out, name)
     b = read_operand(op, b, &operand[1])
-    x = <Array> operand[1].array if operand[1].array != NULL else None
+    x = <Array> operand[1].array if operand[1].form == ARRAY else None
     for d in range(ndim):
         shape[d] = out.dims[d]
     if x is not None:
@@ -196,9 +209,9 @@ cdef int apply_into(int op, Array out, object b) except -1:
     if x is not None and x.storage == out.storage and (wants or not (
             x.data == out.data and same_shape(x, out) and x.contiguous and out.contiguous)):
         x = apply(MGX_clone, x, None, None)                     # what is about to be overwritten
-        operand[1].array = <PyObject *> x
-    operand[0].array, operand[0].absent = <PyObject *> out, False
-    operand[2].array = <PyObject *> out
+        put_array(&operand[1], x)
+    put_array(&operand[0], out)
+    put_array(&operand[2], out)
     if wants:
         if x is not None and x.wants:
             check_shared(out, name)
@@ -209,47 +222,56 @@ cdef int apply_into(int op, Array out, object b) except -1:
         before.node, before.wants = out.node, out.wants
     elementwise(kernels.rows[out.kind][op].forward, out.kind, 2, 1, operand, ndim, shape)
     if wants:
-        operand[0].array = <PyObject *> before
-        record(op, 2, operand, out, None)
+        put_array(&operand[0], before)
+        record(op, operand, out, NULL, NULL)
     return 0
 
 
 # ----- derivatives -------------------------------------------------------------------------------------------
 
-cdef Array row_vjp(Node node, Array g, int i):
-    """chain(g, derivative i), in the shape of ``g``."""
-    cdef int op = node.v.op, arity = facts[op].arity, k
-    cdef Operand operand[6]
-    cdef Array dx, kept
-    if grad_enabled():
-        dx = symbolic_vjp(node, g, i)
-    elif facts[op].identity[i]:
-        dx = g
-    elif facts[op].stores:
-        dx = empty_like(g)
-        operand[0].array = <PyObject *> g
-        kept = node.load(3)
-        operand[1].array = <PyObject *> kept
-        operand[2].array = <PyObject *> dx
-        elementwise(kernels.rows[g.kind][MGX_chain].forward, g.kind, 2, 1, operand, g.ndim, g.dims)
+cdef int put_saved(Operand *o, Node node, int k) except -1:
+    node.check(k)
+    if node.place[k] != NULL:
+        put_bytes(o, <Storage *> node.saved[k], node.place[k])
     else:
-        dx = empty_like(g)
-        operand[0].array = <PyObject *> g
-        for k in range(arity):
-            operand[k + 1].array = NULL
-            operand[k + 1].absent = not facts[op].names[i] & 1 << k
-            operand[k + 1].number = node.scalar[k]
-            if node.saved[k] != NULL and not operand[k + 1].absent:
-                kept = node.load(k)                             # `node` keeps it alive
-                operand[k + 1].array = <PyObject *> kept
-        k = arity + 1
-        operand[k].array = NULL
-        operand[k].absent = not facts[op].names[i] & 8
-        if not operand[k].absent:
-            kept = node.load(3)
-            operand[k].array = <PyObject *> kept
-        operand[k + 1].array = <PyObject *> dx
-        elementwise(kernels.rows[g.kind][op].vjp[i], g.kind, k + 1, 1, operand, g.ndim, g.dims)
+        put_array(o, <Array> node.saved[k])
+    return 0
+
+
+cdef Array row_vjp(Node node, Array g, int i, bint over):
+    """chain(g, derivative i), in the shape of ``g``; written over ``g`` if the caller needs it no more."""
+    cdef int op = node.v.op, k, reads
+    cdef Facts *row = &facts[op]
+    cdef Operand operand[6]
+    cdef Array dx
+    cdef mgx_loop loop
+    if grad_enabled():
+        return symbolic_vjp(node, g, i)
+    if row.identity[i]:
+        return g
+    dx = g if over else empty(g.kind, g.ndim, g.dims)
+    put_array(&operand[0], g)
+    if row.stores:
+        if node.saved[3] == NULL:
+            raise GraphError("backward: the graph was freed by another backward() while this one ran")
+        put_bytes(&operand[1], <Storage *> node.saved[3], node.place[3])
+        k, loop = 2, kernels.rows[g.kind][MGX_chain].forward
+    else:
+        reads, loop = row.names[i], kernels.rows[g.kind][op].vjp[i]
+        for k in range(row.arity):
+            if not reads & 1 << k:
+                operand[k + 1].form = ABSENT
+            elif node.saved[k] != NULL:
+                put_saved(&operand[k + 1], node, k)
+            else:
+                put_number(&operand[k + 1], node.scalar[k])
+        k = row.arity + 1
+        operand[k].form = ABSENT
+        if reads & 8:
+            put_saved(&operand[k], node, 3)
+        k += 1
+    put_array(&operand[k], dx)
+    elementwise(loop, g.kind, k, 1, operand, g.ndim, g.dims)
     return dx
 
 
@@ -301,10 +323,9 @@ cdef Array symbolic_vjp(Node node, Array g, int i):
         if not facts[op].names[i] & 1 << k:
             values.append(None)
         elif node.saved[k] != NULL:
-            values.append(node.load(k))
+            values.append(restored(node, k, g))
         else:
             values.append(constant(node.scalar[k], g.kind))
     if facts[op].names[i] & 8:
-        y = detached(node.load(3))
-        y.node, y.wants = node, True
+        y = restored(node, 3, g)
     return apply(MGX_chain, g, text(values[0], values[1], values[2], y, values[0]), None)

@@ -1,6 +1,7 @@
 # What every graph shares: links to parents, one order, one way to let go, and whether operations are recorded.
 from cpython.object cimport PyObject
-from libc.stdint cimport int32_t, uint32_t
+from cpython.ref cimport Py_INCREF
+from libc.stdint cimport int16_t, uint16_t, uint32_t
 from libc.string cimport memcpy
 
 # The links of a node. Up to two parents stand here; more in an array that parent[0] points to. A parent may be
@@ -10,7 +11,8 @@ cdef struct Vertex:
     uint32_t count
     uint32_t mark               # the last walk that came by
     uint32_t slot               # where that walk put it
-    int32_t op
+    int16_t op
+    uint16_t noted                 # there is more about this node in a table beside
 
 cdef inline PyObject **parents(Vertex *v) noexcept nogil:
     return &v.parent[0] if v.count <= 2 else <PyObject **> v.parent[0]
@@ -20,20 +22,35 @@ cdef struct Order:              # parents before children
     Py_ssize_t count
 
 cdef int topological(PyObject *root, Py_ssize_t offset, Order *order, void (*visit)(PyObject *) noexcept) except -1
-cdef int set_parents(Vertex *v, uint32_t count, PyObject **parent) except -1
+cdef int set_many(Vertex *v, uint32_t count, PyObject **parent) except -1
 cdef void drop_parents(Vertex *v) noexcept
 cdef void release(PyObject *o) noexcept
 
-# Nodes come and go by the million, so a type keeps its freed objects; a fresh one is a copy of a pristine one.
-# (Cython's own free list serves no subclass.)
+cdef inline int set_parents(Vertex *v, uint32_t count, PyObject **parent) except -1:
+    """Link ``v`` to its parents, which it owns from now on."""
+    cdef uint32_t i
+    if count > 2:
+        return set_many(v, count, parent)
+    for i in range(count):
+        v.parent[i] = parent[i]
+        if parent[i] != NULL:
+            Py_INCREF(<object> parent[i])
+    v.count = count
+    return 0
+
+# Tensors and their nodes come and go by the million, so a type keeps its freed objects; a fresh one is a copy of a
+# pristine one. (Cython's own free list serves no subclass, and zeroes more.)
 cdef extern from "Python.h":
     ctypedef struct Type "PyTypeObject":
+        PyObject *(*tp_alloc)(Type *, Py_ssize_t) noexcept
         void (*tp_dealloc)(PyObject *) noexcept
         void (*tp_free)(void *) noexcept
         Py_ssize_t tp_basicsize
-    void *PyObject_Malloc(size_t)
-    void PyObject_Free(void *)
+    PyObject *PyObject_Init(PyObject *, Type *)
+    PyObject *PyErr_NoMemory()
     void PyObject_GC_Del(void *)
+
+cdef enum: MOST_SPARES = 1 << 12
 
 cdef struct Spares:
     void *first                 # each block begins with the address of the next
@@ -48,13 +65,13 @@ cdef inline PyObject *take_spare(Spares *spares, size_t size) noexcept:
         memcpy(block, spares.pristine, size)
     return <PyObject *> block
 
-cdef inline bint keep_spare(Spares *spares, void *block, Py_ssize_t most) noexcept:
-    if spares.count >= most:
-        return False
+cdef inline void keep_spare(Spares *spares, void *block) noexcept:
+    if spares.count >= MOST_SPARES:
+        PyObject_GC_Del(block)
+        return
     (<void **> block)[0] = spares.first
     spares.first = block
     spares.count += 1
-    return True
 
 # What `detect_nan` has switched on, in all threads. Both are 0, or 1 for nan, 2 for nan and inf.
 cdef int watching               # what results are examined for; 0 while a derivative is worked out

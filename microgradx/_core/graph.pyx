@@ -6,7 +6,6 @@ of two walks never mix.
 """
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memcpy
 
 import os
 import sys
@@ -53,58 +52,60 @@ cdef int topological(PyObject *root, Py_ssize_t offset, Order *order, void (*vis
     ``order.item`` is the caller's to free.
     """
     global walks
-    cdef Py_ssize_t depth = 0, deep = 0, room = 0
+    cdef Py_ssize_t depth = 0, deep = 0, room = 0, count = 0
     cdef Frame *stack = NULL
-    cdef Vertex *v
+    cdef PyObject **item = NULL
+    cdef PyObject *node = root
     cdef PyObject *parent
-    cdef PyObject *node
     cdef PyObject **links
-    cdef uint32_t k
+    cdef Vertex *v = vertex(root, offset)
+    cdef Vertex *up
+    cdef uint32_t k = 0
     walks += 1
     if walks == 0:              # a fresh node's mark is 0
         walks = 1
     order.item, order.count = NULL, 0
+    v.mark = walks
     try:
-        parent = root
         while True:
-            if parent != NULL:                                      # go down
-                if depth == deep:
-                    stack = <Frame *> grown(stack, &deep, sizeof(Frame))
-                vertex(parent, offset).mark = walks
-                stack[depth].node, stack[depth].next = parent, 0
-                depth += 1
-            node = stack[depth - 1].node
-            v = vertex(node, offset)
-            links, k, parent = parents(v), stack[depth - 1].next, NULL
+            links = parents(v)
             while k < v.count:
                 parent = links[k]
                 k += 1
-                if parent != NULL and vertex(parent, offset).mark != walks:
-                    if vertex(parent, offset).count:
-                        break
-                    if order.count == room:                         # a leaf: its turn at once
-                        order.item = <PyObject **> grown(order.item, &room, sizeof(PyObject *))
-                    vertex(parent, offset).mark = walks
-                    vertex(parent, offset).slot = <uint32_t> order.count
-                    order.item[order.count] = parent
-                    order.count += 1
-                parent = NULL
-            stack[depth - 1].next = k
-            if parent != NULL:
-                continue
-            if order.count == room:                                 # all parents done: its turn
-                order.item = <PyObject **> grown(order.item, &room, sizeof(PyObject *))
-            depth -= 1
-            v.slot = <uint32_t> order.count
-            order.item[order.count] = node
+                if parent == NULL:
+                    continue
+                up = vertex(parent, offset)
+                if up.mark == walks:
+                    continue
+                up.mark = walks
+                if up.count:                                        # go down
+                    if depth == deep:
+                        stack = <Frame *> grown(stack, &deep, sizeof(Frame))
+                    stack[depth].node, stack[depth].next = node, k
+                    depth += 1
+                    node, v, k = parent, up, 0
+                    links = parents(v)
+                    continue
+                if count == room:                                   # a leaf: its turn at once
+                    item = <PyObject **> grown(item, &room, sizeof(PyObject *))
+                up.slot = <uint32_t> count
+                item[count] = parent
+                count += 1
+            if count == room:                                       # all parents done: its turn
+                item = <PyObject **> grown(item, &room, sizeof(PyObject *))
+            v.slot = <uint32_t> count
+            item[count] = node
+            count += 1
             if visit != NULL:
                 visit(node)
-            order.count += 1
             if depth == 0:
+                order.item, order.count = item, count
                 return 0
+            depth -= 1
+            node, k = stack[depth].node, stack[depth].next
+            v = vertex(node, offset)
     except:
-        free(order.item)
-        order.item = NULL
+        free(item)
         raise
     finally:
         free(stack)
@@ -112,39 +113,36 @@ cdef int topological(PyObject *root, Py_ssize_t offset, Order *order, void (*vis
 
 # ----- links -------------------------------------------------------------------------------------------------
 
-cdef int set_parents(Vertex *v, uint32_t count, PyObject **parent) except -1:
-    """Link ``v`` to its parents, which it owns from now on."""
-    cdef PyObject **place = v.parent
+cdef int set_many(Vertex *v, uint32_t count, PyObject **parent) except -1:
+    """As set_parents, for more than two."""
+    cdef PyObject **place = <PyObject **> malloc(count * sizeof(PyObject *))
     cdef uint32_t i
-    if count > 2:
-        place = <PyObject **> malloc(count * sizeof(PyObject *))
-        if place == NULL:
-            raise MemoryError(f"no memory for {count} operands")
-        v.parent[0] = <PyObject *> place
+    if place == NULL:
+        raise MemoryError(f"no memory for {count} operands")
     for i in range(count):
         place[i] = parent[i]
         if parent[i] != NULL:
             Py_INCREF(<object> parent[i])
-    v.count = count
+    v.parent[0], v.count = <PyObject *> place, count
     return 0
 
 
 cdef void drop_parents(Vertex *v) noexcept:
     """Unlink ``v``; what nobody else holds is dropped, however long the chain behind it."""
-    cdef PyObject **place = parents(v)
     cdef uint32_t count = v.count, i
-    cdef PyObject *here[2]
-    if count == 0:
-        return
-    v.count = 0
-    if count <= 2:                                                  # v may be gone before the loop ends
-        memcpy(here, place, count * sizeof(PyObject *))
-        place = here
-    for i in range(count):
-        if place[i] != NULL:
-            release(place[i])
+    cdef PyObject *first = v.parent[0]
+    cdef PyObject *second = v.parent[1]
+    v.count = 0                                                     # v may be gone after the first release
     if count > 2:
-        free(place)
+        for i in range(count):
+            if (<PyObject **> first)[i] != NULL:
+                release((<PyObject **> first)[i])
+        free(first)
+        return
+    if count > 0 and first != NULL:
+        release(first)
+    if count > 1 and second != NULL:
+        release(second)
 
 
 cdef PyObject **pending = NULL
@@ -153,12 +151,20 @@ cdef bint draining = False
 
 
 cdef void release(PyObject *o) noexcept:
-    """Give up a reference without recursion: the last one is put on a list that the outermost call empties."""
+    """Give up a reference without recursion: while one object is dropped, the last references to others are put on
+    a list that the outermost call empties."""
     global pending, pending_count, pending_room, draining
-    cdef PyObject *last
     cdef void *larger
     if o.ob_refcnt > 1:
         Py_DECREF(<object> o)
+        return
+    if not draining:
+        draining = True
+        Py_DECREF(<object> o)
+        while pending_count:
+            pending_count -= 1
+            Py_DECREF(<object> pending[pending_count])
+        draining = False
         return
     if pending_count == pending_room:
         larger = realloc(pending, (pending_room * 2 + 64) * sizeof(PyObject *))
@@ -168,14 +174,6 @@ cdef void release(PyObject *o) noexcept:
         pending_room = pending_room * 2 + 64
     pending[pending_count] = o
     pending_count += 1
-    if draining:
-        return
-    draining = True
-    while pending_count:
-        pending_count -= 1
-        last = pending[pending_count]
-        Py_DECREF(<object> last)
-    draining = False
 
 
 # ----- where a node was written --------------------------------------------------------------------------------

@@ -31,6 +31,13 @@ cdef extern from "kernels.h" nogil:
         mgx_loop forward_d
         mgx_loop vjp[3]
     ctypedef void (*mgx_rule)(const double *v, int needs, double *y, double *d) noexcept
+    ctypedef struct mgx_part:
+        Py_ssize_t n
+        const char *g
+        char *w
+        char *state[3]
+        double *step
+    ctypedef void (*mgx_update)(Py_ssize_t count, const mgx_part *part, const double *cell) noexcept
     ctypedef struct mgx_kernels:
         const char *isa
         mgx_loops rows[2][1]
@@ -45,10 +52,7 @@ cdef extern from "kernels.h" nogil:
                                        const int64_t *label, char *loss, char *p) noexcept
         void (*cross_entropy_vjp[2])(Py_ssize_t m, Py_ssize_t n, double scale, const char *g, const char *p,
                                      const int64_t *label, char *dx) noexcept
-        void (*sgd[2])(Py_ssize_t n, double lr, double momentum, double decay,
-                       const char *g, char *v, char *w) noexcept
-        void (*adam[2])(Py_ssize_t n, double lr, double beta1, double beta2, double eps, double decay,
-                        double correct1, double correct2, const char *g, char *m, char *v, char *w) noexcept
+        mgx_update update[5][2]
         int (*gemm[2])(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, double alpha,
                        const char *a, Py_ssize_t a_row, Py_ssize_t a_col,
                        const char *b, Py_ssize_t b_row, Py_ssize_t b_col,

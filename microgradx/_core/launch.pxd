@@ -1,14 +1,29 @@
 # The one door: every kernel runs, and every array is written, through these functions.
 from cpython.object cimport PyObject
 
-from microgradx._core.array cimport Array
+from microgradx._core.array cimport Array, Storage
 from microgradx._core.kernels cimport MGX_MAXARGS, MGX_MAXDIM, mgx_loop
 
-# An operand of an elementwise launch: an array, a number (array == NULL), or nothing that the loop reads.
+# An operand of an elementwise launch: an array, bytes in the launch's own shape and dtype, a number, or nothing that
+# the loop reads.
+cdef enum Form:
+    ARRAY, BYTES, NUMBER, ABSENT
+
 cdef struct Operand:
+    Form form
     PyObject *array
+    Storage *storage
+    char *data
     double number
-    bint absent
+
+cdef inline void put_array(Operand *o, Array a) noexcept:
+    o.form, o.array = ARRAY, <PyObject *> a
+
+cdef inline void put_bytes(Operand *o, Storage *storage, char *data) noexcept:
+    o.form, o.storage, o.data = BYTES, storage, data
+
+cdef inline void put_number(Operand *o, double number) noexcept:
+    o.form, o.number = NUMBER, number
 
 cdef int elementwise(mgx_loop loop, int dtype, int nin, int nout, Operand *operand,
                      int ndim, const Py_ssize_t *shape) except -1

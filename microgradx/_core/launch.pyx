@@ -7,9 +7,10 @@ from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from libc.limits cimport INT_MAX
 from libc.stdint cimport int64_t
+from libc.stdlib cimport free, malloc
 
-from microgradx._core.array cimport (Array, Storage, alias, check_writable, dtype_of, itemsize, same_shape, shape_of,
-                                     touch, window)
+from microgradx._core.array cimport (Array, Storage, alias, check_writable, dtype_of, empty_like, itemsize, same_shape,
+                                     shape_of, touch, window)
 from microgradx._core.graph cimport watching
 from microgradx._core.kernels cimport *
 from microgradx._core.watch cimport blame, looked_for
@@ -24,12 +25,33 @@ from microgradx.errors import ShapeError
 cdef int elementwise(mgx_loop loop, int dtype, int nin, int nout, Operand *operand,
                      int ndim, const Py_ssize_t *shape) except -1:
     """Run ``loop`` over operands broadcast to ``shape``; inputs first, then outputs of exactly that shape."""
-    cdef bint spoilt = watching and overwrites_unsound(nin, operand)
-    if not in_place(loop, dtype, nin + nout, operand, (<Array> operand[nin].array).size):
+    cdef char *p[MGX_MAXARGS]
+    cdef PyObject *a = operand[nin].array
+    cdef Storage *written = (<Array> a).storage
+    cdef Py_ssize_t size = (<Array> a).size
+    cdef int k, numbers = 0
+    cdef bint lies = False, spoilt = watching and overwrites_unsound(nin, operand)
+    for k in range(nin + nout):                     # the common case: the loop reads all operands as they lie
+        if operand[k].form == ARRAY:
+            a = operand[k].array
+            if (<Array> a).size != size or (<Array> a).kind != dtype or not (<Array> a).contiguous:
+                break
+            p[k] = (<Array> a).data
+        elif operand[k].form == BYTES:
+            p[k] = operand[k].data
+        elif operand[k].form == ABSENT:
+            p[k] = p[0]
+        else:
+            numbers |= 1 << k
+    else:
+        lies = numbers == 0 or size <= FEW
+    if not lies:
         strided(loop, dtype, nin, nout, operand, ndim, shape)
-    (<Array> operand[nin].array).storage.version += 1
-    if nout == 2:
-        (<Array> operand[nin + 1].array).storage.version += 1
+    elif numbers:
+        with_numbers(loop, dtype, numbers, operand, size, p)
+    else:
+        loop(size, p)
+    written.version += 1
     if watching and not spoilt:
         examine(loop, dtype, nin, operand)
     return 0
@@ -37,33 +59,21 @@ cdef int elementwise(mgx_loop loop, int dtype, int nin, int nout, Operand *opera
 
 cdef enum: FEW = 64             # a number beside so few elements is spread out at once
 
-cdef bint in_place(mgx_loop loop, int dtype, int count, Operand *operand, Py_ssize_t size) noexcept:
-    """The common case: arrays of one dtype and size that the loop reads as they lie. False if it is another."""
-    cdef char *p[MGX_MAXARGS]
+cdef void with_numbers(mgx_loop loop, int dtype, int numbers, Operand *operand, Py_ssize_t size, char **p) noexcept:
     cdef double spread[MGX_MAXARGS][FEW]
-    cdef Array a
     cdef int k
     cdef Py_ssize_t i
-    for k in range(count):
-        if operand[k].array != NULL:
-            a = <Array> operand[k].array
-            if a.size != size or a.kind != dtype or not a.contiguous:
-                return False
-            p[k] = a.data
-        elif operand[k].absent:
-            p[k] = p[0]
-        elif size > FEW:
-            return False
+    for k in range(MGX_MAXARGS):
+        if not numbers & 1 << k:
+            continue
+        p[k] = <char *> spread[k]
+        if dtype == MGX_F32:
+            for i in range(size):
+                (<float *> p[k])[i] = <float> operand[k].number
         else:
-            p[k] = <char *> spread[k]
-            if dtype == MGX_F32:
-                for i in range(size):
-                    (<float *> p[k])[i] = <float> operand[k].number
-            else:
-                for i in range(size):
-                    (<double *> p[k])[i] = operand[k].number
+            for i in range(size):
+                (<double *> p[k])[i] = operand[k].number
     loop(size, p)
-    return True
 
 
 cdef int strided(mgx_loop loop, int dtype, int nin, int nout, Operand *operand,
@@ -72,23 +82,29 @@ cdef int strided(mgx_loop loop, int dtype, int nin, int nout, Operand *operand,
     cdef mgx_launch job
     cdef mgx_operand *to
     cdef Array a
+    cdef Py_ssize_t step
     cdef int k, d, skip
     job.loop, job.dtype, job.nin, job.nout, job.ndim = loop, dtype, nin, nout, ndim
     for d in range(ndim):
         job.shape[d] = shape[d]
     for k in range(nin + nout):
         to = &job.operand[k]
-        if operand[k].array == NULL:
-            to.data = NULL if operand[k].absent else <char *> &operand[k].number
+        if operand[k].form == ARRAY:
+            a = <Array> operand[k].array
+            to.data, to.dtype = a.data, a.kind
+            skip = ndim - a.ndim
+            for d in range(ndim):
+                to.strides[d] = 0 if d < skip or a.dims[d - skip] == 1 else a.steps[d - skip]
+        elif operand[k].form == BYTES:
+            to.data, to.dtype, step = operand[k].data, dtype, itemsize[dtype]
+            for d in range(ndim - 1, -1, -1):
+                to.strides[d] = step
+                step *= shape[d]
+        else:
+            to.data = <char *> &operand[k].number if operand[k].form == NUMBER else NULL
             to.dtype = MGX_F64
             for d in range(ndim):
                 to.strides[d] = 0
-            continue
-        a = <Array> operand[k].array
-        to.data, to.dtype = a.data, a.kind
-        skip = ndim - a.ndim
-        for d in range(ndim):
-            to.strides[d] = 0 if d < skip or a.dims[d - skip] == 1 else a.steps[d - skip]
     run(&job)
     return 0
 
@@ -102,7 +118,8 @@ cdef int copy(Array source, Array out) except -1:
     cdef Operand operand[2]
     if out.kind > MGX_F64:
         return host(_cast, (out,), (source,))
-    operand[0].array, operand[1].array = <PyObject *> source, <PyObject *> out
+    put_array(&operand[0], source)
+    put_array(&operand[1], out)
     return elementwise(kernels.rows[out.kind][MGX_clone].forward, out.kind, 1, 1, operand, out.ndim, out.dims)
 
 
@@ -111,8 +128,8 @@ cdef int fill(Array out, double number) except -1:
     cdef Operand operand[2]
     if out.kind > MGX_F64:
         return host(np.ndarray.fill, (out,), (int(number),))
-    operand[0].array, operand[0].number, operand[0].absent = NULL, number, False
-    operand[1].array = <PyObject *> out
+    put_number(&operand[0], number)
+    put_array(&operand[1], out)
     return elementwise(kernels.rows[out.kind][MGX_clone].forward, out.kind, 1, 1, operand, out.ndim, out.dims)
 
 
@@ -150,39 +167,92 @@ cdef int cross_entropy_vjp(Array g, Array p, Array label, double scale, Array dx
     return wrote(dx, "cross_entropy", g, p)
 
 
+# ----- optimizers --------------------------------------------------------------------------------------------
+
+cdef tuple UPDATES = ("sgd", "rmsprop", "adagrad", "adam", "adamw")             # in the order of csrc/kernels.h
+
+
 cdef int check_update(str op, Array w, Array other) except -1:
     if not (w.contiguous and other.contiguous and w.kind == other.kind and w.kind <= MGX_F64 and same_shape(w, other)):
         raise ShapeError(f"{op}: {dtype_of(other.kind)} of shape {shape_of(other)} beside a parameter of "
-                         f"{dtype_of(w.kind)} and shape {shape_of(w)}; all are contiguous floats of one shape")
+                         f"{dtype_of(w.kind)} and shape {shape_of(w)}; all are floats of one shape, in order in "
+                         "memory")
     return 0
 
 
-def sgd(Array w, Array g, Array v, double lr, double momentum, double decay):
-    """v = momentum*v + g + decay*w; w -= lr*v. ``v`` may be None. All contiguous, of one dtype and shape."""
-    check_writable(w, "sgd")
-    check_update("sgd", w, g)
-    if v is not None:
-        check_update("sgd", w, v)
-    # of finite parameters finite gradients make no nan, so then there is nothing to look for
-    cdef bint calm = watching == 1 and finite(g) and (v is None or finite(v))
-    cdef bint spoilt = watching and (calm or not sound(w))
-    kernels.sgd[w.kind](w.size, lr, momentum, decay, g.data, NULL if v is None else v.data, w.data)
-    if v is not None:
-        touch(v)
-    wrote(w, "sgd", g, v, spoilt)
+def update(str op, list groups):
+    """One step of the optimizer ``op``, all parameters of a group in one launch.
+
+    ``groups`` holds (cell, rows): the options as float64 numbers, and for each parameter (w, step, *state), None for
+    what the options do not need. A parameter without gradient is passed over. All is checked before anything is
+    written.
+    """
+    cdef int code = UPDATES.index(op), k
+    cdef Py_ssize_t i, start = 0, count = 0, room = 0
+    cdef tuple row
+    cdef list rows, live = [], gradients = [], cells = []
+    cdef Array w, g, a, cell
+    cdef mgx_part *part
+    cdef mgx_part *p = NULL
+    for _, rows in groups:
+        room += len(rows)
+    part = <mgx_part *> malloc((room + 1) * sizeof(mgx_part))
+    if part == NULL:
+        raise MemoryError(f"{op}: no memory for {room} parameters")
+    try:
+        for cell, rows in groups:
+            for row in rows:
+                w = row[0]
+                if w.node is None or w.node.grad is None:
+                    continue
+                g = w.node.grad
+                if not g.contiguous:
+                    a = empty_like(g)
+                    copy(g, a)
+                    g = a
+                check_writable(w, op)
+                check_update(op, w, g)
+                p = &part[count]
+                p.n, p.g, p.w, p.step = w.size, g.data, w.data, NULL
+                if row[1] is not None:
+                    p.step = <double *> (<Array> row[1]).data
+                for k in range(3):
+                    p.state[k] = NULL
+                    if k + 2 < len(row) and row[k + 2] is not None:
+                        a = row[k + 2]
+                        check_update(op, w, a)
+                        p.state[k] = a.data
+                live.append(row)
+                gradients.append(g)
+                cells.append(cell)
+                count += 1
+        doubtful = may_spoil(live, gradients) if watching else ()
+        for i in range(count):                  # a launch runs as far as cell and dtype stay the same
+            w = (<tuple> live[i])[0]
+            if i + 1 == count or cells[i + 1] is not cells[i] or (<Array> (<tuple> live[i + 1])[0]).kind != w.kind:
+                kernels.update[code][w.kind](i + 1 - start, part + start, <double *> (<Array> cells[i]).data)
+                start = i + 1
+        for row in live:
+            for a in row:
+                if a is not None:
+                    touch(a)
+        for i in doubtful:
+            w, g = (<tuple> live[i])[0], gradients[i]
+            if not sound(w) and sound(g):
+                blame(op, w, (g,), None)
+    finally:
+        free(part)
 
 
-def adam(Array w, Array g, Array m, Array v, double lr, double beta1, double beta2, double eps, double decay,
-         double correct1, double correct2):
-    """One update of algorithm 1 of Kingma and Ba (2015). All contiguous, of one dtype and shape."""
-    check_writable(w, "adam")
-    for a in (g, m, v):
-        check_update("adam", w, a)
-    cdef bint spoilt = watching and not sound(w)
-    kernels.adam[w.kind](w.size, lr, beta1, beta2, eps, decay, correct1, correct2, g.data, m.data, v.data, w.data)
-    touch(m)
-    touch(v)
-    wrote(w, "adam", g, m, spoilt)
+cdef list may_spoil(list live, list gradients):
+    """Which updates detect_nan has to look at afterwards: of finite parameters finite gradients and state make no nan."""
+    cdef list found = []
+    cdef Py_ssize_t i
+    for i in range(len(live)):
+        calm = watching == 1 and finite(gradients[i]) and all([finite(a) for a in (<tuple> live[i])[2:]])
+        if not calm and sound((<tuple> live[i])[0]):
+            found.append(i)
+    return found
 
 
 # ----- matrix products ---------------------------------------------------------------------------------------
@@ -260,6 +330,8 @@ cdef int host(object function, tuple outs, tuple ins) except -1:
 
 cdef bint finite(Array a) noexcept:
     """Is nothing in a contiguous float array inf or nan? What only it holds is read once for each version."""
+    if a is None:
+        return True
     cdef Storage *s = a.storage
     if s.sound == s.version + 1:
         return True
@@ -294,7 +366,7 @@ cdef bint overwrites_unsound(int nin, Operand *operand) except -1:
     """Does an elementwise launch write over an operand that is unsound already?"""
     cdef int k
     for k in range(nin):
-        if operand[k].array != NULL and \
+        if operand[k].form == ARRAY and \
                 (<Array> operand[k].array).storage == (<Array> operand[nin].array).storage:
             return not sound(<Array> operand[k].array)
     return False
@@ -308,11 +380,14 @@ cdef int examine(mgx_loop loop, int dtype, int nin, Operand *operand) except -1:
     if sound(out):
         return 0
     for k in range(nin):
-        if operand[k].array != NULL:
+        if operand[k].form == ARRAY:
             operands.append(<Array> operand[k].array)
             if (<Array> operand[k].array).storage != out.storage and not sound(<Array> operand[k].array):
                 return 0
-        elif not operand[k].absent:
+        elif operand[k].form == BYTES:
+            if not kernels.finite[dtype](out.size, operand[k].data):
+                return 0
+        elif operand[k].form == NUMBER:
             operands.append(operand[k].number)
             if looked_for(operand[k].number):
                 return 0

@@ -8,7 +8,6 @@ Operand: TypeAlias = Differentiable | ArrayLike
 class Differentiable:
     """What ``Value`` and ``Tensor`` have in common: operators and elementwise operations."""
 
-    __array_ufunc__: None
     __array_priority__: int
 
     # operators

@@ -271,7 +271,7 @@ cdef bint readable(Array x, Matrix *to) noexcept:
 cdef Array product(Array a, Array b, bint ta, bint tb):
     """op(a) @ op(b) over the last two axes, leading axes broadcast; op transposes where the flag says so."""
     cdef Py_ssize_t shape[MGX_MAXDIM]
-    cdef Py_ssize_t m, n, k, kb, batch = 1, r
+    cdef Py_ssize_t m, n, k, batch = 1, r
     cdef Py_ssize_t index_[MGX_MAXDIM]
     cdef int d, da, db, lead
     cdef char *pa
@@ -280,7 +280,7 @@ cdef Array product(Array a, Array b, bint ta, bint tb):
     cdef Array out
     cdef Node node
     m, k = a.dims[a.ndim - 2 + ta], a.dims[a.ndim - 1 - ta]
-    kb, n = b.dims[b.ndim - 2 + tb], b.dims[b.ndim - 1 - tb]
+    n = b.dims[b.ndim - 1 - tb]
     lead = max(a.ndim, b.ndim) - 2
     for d in range(lead):
         da, db = d - lead + a.ndim - 2, d - lead + b.ndim - 2
@@ -508,7 +508,7 @@ cdef Array cross_entropy_mean(Array x, Array label, bint mean):
     return loss
 
 cdef object cross_entropy_mean_vjp(Node node, Array g, int i):
-    cdef Array x, dx, label = node.load(1)
+    cdef Array x, dx, label = node.load(1), p = node.load(2)
     cdef double scale = node.args
     if grad_enabled():                          # (softmax(x) - onehot) * g * scale, recorded
         x = node.load(0)
@@ -516,6 +516,75 @@ cdef object cross_entropy_mean_vjp(Node node, Array g, int i):
         onehot[np.arange(len(onehot)), np.asarray(label)] = 1
         dx = apply(MGX_sub, softmax_axis(x, 1, False), from_object(onehot, None, False), None)
         return apply(MGX_mul, dx, apply(MGX_mul, g, scale, None), None)
-    dx = empty_like(<Array> node.saved[2])
-    cross_entropy_vjp(g, node.load(2), label, scale, dx)
+    dx = empty_like(p)
+    cross_entropy_vjp(g, p, label, scale, dx)
     return dx
+
+
+# ----- host operations: NumPy computes, the gradient is written in operations ---------------------------------------
+
+class HostOperation:
+    """An operation that NumPy carries out, called as ``operation(*tensors, *options)`` with one or two tensors.
+
+    ``results(*tensors, *options)`` gives (shape, dtype) of each of its one or two results and raises where operands
+    do not fit. ``forward(*results, *arrays, *options)`` writes the results. ``vjps[k][i](g, *results, *tensors,
+    *options)`` is the gradient for tensor i, where ``g`` is that of result k; a result without such a row has none.
+    With ``create_graph`` a vjp sees the results computed once more, as functions of the tensors.
+
+    >>> import numpy as np
+    >>> import microgradx as mgx
+    >>> from microgradx._core.structured import HostOperation
+    >>> sinc = HostOperation("sinc", lambda x: [(x.shape, x.dtype)], lambda out, x: np.copyto(out, np.sinc(x)),
+    ...                      [[lambda g, y, x: g * ((np.pi * x).cos() - y) / x]])
+    >>> x = mgx.Tensor(0.5, requires_grad=True)
+    >>> sinc(x).backward()
+    >>> round(x.grad.item(), 6)
+    -1.27324
+    """
+
+    def __init__(self, str name, results, forward, vjps=()):
+        self.name, self.results, self.forward, self.vjps = name.encode(), results, forward, vjps
+
+    def __call__(self, *args):
+        cdef tuple xs = tuple([x for x in args if isinstance(x, Array)])
+        cdef tuple outs = tuple([made(shape, dtype) for shape, dtype in self.results(*args)])
+        cdef Node node
+        cdef Array out
+        cdef int i, k
+        if not (1 <= len(xs) <= 2 and 1 <= len(outs) <= 2):
+            raise ShapeError(f"{self.name.decode()}: {len(xs)} tensors give {len(outs)} results; a host operation has "
+                             "one or two of each")
+        host(self.forward, outs, args)
+        for k, (out, row) in enumerate(zip(outs, self.vjps)):
+            if not row:
+                continue
+            if len(row) != len(xs):
+                raise ShapeError(f"{self.name.decode()}: {len(row)} gradients for {len(xs)} tensors")
+            node = record_structured(out, <bytes> self.name, host_vjp, (self, len(outs), args[len(xs):], k),
+                                     xs[0], xs[1] if len(xs) == 2 else None)
+            if node is not None:
+                for i in range(len(xs)):
+                    node.save(i, xs[i])
+                for i in range(len(outs)):
+                    node.save(2 + i, detached(outs[i]))
+        return outs[0] if len(outs) == 1 else outs
+
+
+cdef Array made(tuple shape_, object dtype):
+    cdef Py_ssize_t shape[MGX_MAXDIM]
+    cdef int d
+    for d in range(len(shape_)):
+        shape[d] = shape_[d]
+    return empty(dtype_code(dtype), len(shape_), shape)
+
+
+cdef object host_vjp(Node node, Array g, int i):
+    cdef int j
+    operation, count, options, k = node.args
+    xs = [node.load(j) for j in range(<int> node.v.count)]
+    if grad_enabled():
+        ys = operation(*xs, *options)
+        ys = ys if count == 2 else (ys,)
+    else:
+        ys = [node.load(2 + j) for j in range(<int> count)]
+    return operation.vjps[k][i](g, *ys, *xs, *options)

@@ -20,11 +20,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from microgradx._core.ufuncs import counterpart, takes_turns
 from microgradx.errors import DTypeError, GraphError, OptionError, ShapeError
 
 cdef extern from "Python.h":
     void PyObject_GC_Track(void *)
     bint PyObject_GC_IsTracked(object)
+    void PyType_Modified(type)
+    ctypedef struct Methods "PyTypeObject":
+        PyObject *tp_dict
 
 
 cdef object either(str op, object axis, object dim):
@@ -44,14 +48,11 @@ cdef Array tensor(object data):
 cdef int read_shape(str op, object wanted, Py_ssize_t *shape) except -1:
     cdef int d
     if len(wanted) == 1 and isinstance(wanted[0], (tuple, list)):
-        wanted = wanted[0]
+        wanted = tuple(wanted[0])
     if len(wanted) > MGX_MAXDIM:
         raise ShapeError(f"{op}: an array has at most {MGX_MAXDIM} axes, not {len(wanted)}")
     for d in range(len(wanted)):
-        try:
-            shape[d] = wanted[d].__index__()
-        except AttributeError:
-            raise DTypeError(f"{op}: a shape is made of integers, not {wanted[d]!r}") from None
+        shape[d] = v.integer(op, "a length", wanted[d])
     return len(wanted)
 
 
@@ -86,7 +87,7 @@ cdef class Tensor(Array):
 
     def __init__(self, data, requires_grad=False, dtype=None):
         cdef Array source
-        if self.data != self.storage.data or self.storage.nbytes:
+        if self.ndim or self.size or self.node is not None:
             raise GraphError("Tensor: already made")
         if isinstance(data, Array):
             source = <Array> data
@@ -98,9 +99,6 @@ cdef class Tensor(Array):
             source = from_object(data, dtype, True)
         take(self, source)
         self.requires_grad = requires_grad
-
-    cdef object apply(self, int op, object a, object b, object c):
-        return apply(op, a, b, c)
 
     # ----- what it is ----------------------------------------------------------------------------------------
 
@@ -293,8 +291,20 @@ cdef class Tensor(Array):
         return np.asarray(<Array> self).tolist()
 
     def __array__(self, dtype=None, copy=None):
+        """For NumPy: a read-only view, or a copy where ``dtype`` or ``copy`` needs one; ``copy=False`` raises then."""
         array = np.asarray(memoryview(self))
         return np.array(array, dtype=dtype, copy=copy) if dtype is not None or copy else array
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **options):
+        """For NumPy: ``np.exp(t)``, ``array + t``, ``array @ t`` are operations on Tensors. ``DTypeError`` for a ufunc
+        that is none of them; never an array of objects. Masked arrays do not ask: ``masked + t`` is a masked array,
+        ``t + masked`` a Tensor."""
+        if any([takes_turns(x) for x in inputs if not isinstance(x, Array)]):
+            return NotImplemented
+        name = counterpart(ufunc, method, options)
+        if name == "matmul":
+            return matmul(tensor(inputs[0]), tensor(inputs[1]))
+        return apply(opcode(name), inputs[0], inputs[1] if len(inputs) > 1 else None, None)
 
     def __float__(self):
         return float(self.item())
@@ -336,7 +346,10 @@ cdef class Tensor(Array):
     def __deepcopy__(self, memo):
         if not self.is_leaf:
             raise GraphError("copy: only leaves are copied; use clone() or detach()")
-        return Tensor(self, self.wants)
+        out = Tensor(self, self.wants)
+        if self.grad is not None:
+            out.grad = self.grad.__deepcopy__(memo)
+        return out
 
     def __reduce__(self):
         if not self.is_leaf:
@@ -549,10 +562,11 @@ cdef class Tensor(Array):
         cdef int order[MGX_MAXDIM]
         if len(axes) == 1 and isinstance(axes[0], (tuple, list)):
             axes = tuple(axes[0])
+        axes = tuple([v.axis_of("permute", d, self.ndim) for d in axes])
         if len(axes) != self.ndim or axes_of("permute", axes, self.ndim) != (1 << self.ndim) - 1:
             raise ShapeError(f"permute: {axes} does not name each of the {self.ndim} axes once")
         for d in range(self.ndim):
-            order[d] = v.axis_of("permute", axes[d], self.ndim)
+            order[d] = axes[d]
         return v.permute(self, order)
 
     def transpose(self, axis0=None, axis1=None):
@@ -630,7 +644,6 @@ cdef class Tensor(Array):
         return v.index(self, key)
 
     def __setitem__(self, key, value):
-        cdef Py_ssize_t shape[MGX_MAXDIM]
         cdef Array part, source
         key = v.plain(key)
         mode = set_grad_enabled(False)
@@ -665,6 +678,12 @@ cdef int take(Array to, Array source) except -1:
     return 0
 
 set_array_type(Tensor)
+
+
+def attach(dict functions):
+    """Make functions methods of ``Tensor``: those that are written over it and stand above it."""
+    (<dict> (<Methods *> Tensor).tp_dict).update(functions)
+    PyType_Modified(Tensor)
 
 
 # ----- helpers of the methods ------------------------------------------------------------------------------------
@@ -791,7 +810,35 @@ def from_numpy(array):
     read-only too."""
     if not isinstance(array, np.ndarray):
         raise DTypeError(f"from_numpy: a NumPy array, not {type(array).__name__}")
+    return shared("from_numpy", array)
+
+
+def from_dlpack(x):
+    """A tensor that shares the memory of ``x``, of any library that speaks DLPack: torch, JAX, NumPy, CuPy's host
+    arrays. What holds for ``from_numpy`` holds here.
+
+    Raises ``DTypeError`` for what has no ``__dlpack__``, is not in the processor's memory, requires a gradient, or is
+    none of float32, float64, int64 and bool.
+
+    >>> import numpy as np
+    >>> import microgradx as mgx
+    >>> array = np.zeros(2)
+    >>> t = mgx.from_dlpack(array)
+    >>> t += 1
+    >>> array
+    array([1., 1.])
+    """
+    if not hasattr(x, "__dlpack__"):
+        raise DTypeError(f"from_dlpack: an object with __dlpack__, not {type(x).__name__}")
+    try:
+        array = np.from_dlpack(x)
+    except (BufferError, RuntimeError) as error:
+        raise DTypeError(f"from_dlpack: {type(x).__name__} does not share its memory: {error}") from None
+    return shared("from_dlpack", array)
+
+
+cdef Array shared(str op, object array):
+    """The memory of a NumPy array as it lies."""
     if not array.dtype.isnative or not array.flags.aligned or dtype_of(dtype_code(array.dtype)) != array.dtype:
-        raise DTypeError(f"from_numpy: memory of dtype {array.dtype.str} cannot be shared as it lies; "
-                         "Tensor(array) copies")
+        raise DTypeError(f"{op}: memory of dtype {array.dtype.str} cannot be shared as it lies; Tensor(array) copies")
     return from_object(array, array.dtype, False)

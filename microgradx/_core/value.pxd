@@ -1,9 +1,7 @@
 from microgradx._core.graph cimport Vertex
 from microgradx._core.ops cimport Differentiable
-from cpython.object cimport PyObject
 
 cdef class Value(Differentiable):
     cdef public double data, grad
     cdef Vertex v
     cdef double d[2]            # local derivatives; of an operand that is a number: the number. See `slopes`
-    cdef PyObject *name         # label

@@ -8,15 +8,17 @@ cimport cython
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check, PyFloat_AsDouble
 from cpython.long cimport PyLong_Check, PyLong_AsDouble
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF, Py_INCREF, Py_XDECREF
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 from libc.stdint cimport uint32_t
 
-from microgradx._core.graph cimport (Order, PyObject_Free, PyObject_Malloc, Type, Vertex, drop_parents,
+from microgradx._core.graph cimport (Order, PyErr_NoMemory, PyObject_Init, Type, Vertex, drop_parents,
                                      grad_enabled, parents, set_parents, topological)
 from microgradx._core.kernels cimport *
+from microgradx._core.memory cimport Pool, give, take
+from microgradx._core cimport ops
 from microgradx._core.ops cimport Differentiable
 
 from numpy import generic
@@ -29,7 +31,7 @@ cdef enum: BLANK = -6, LEAF = -1, MADE = -2, DOT = -3, SUM = -4, MEAN = -5
 cdef dict SYMBOLS = {DOT: "dot", SUM: "sum", MEAN: "mean", LEAF: "", MADE: "", BLANK: "",
                      MGX_add: "+", MGX_sub: "-", MGX_mul: "*", MGX_div: "/", MGX_relu: "ReLU"}
 
-cdef dict OPERATIONS = {}       # what a node made by hand called its operation; most nodes have no entry
+cdef dict NOTES = {}            # by address, of the few nodes with `v.noted`: [name of the operation, label]
 
 
 cdef inline double number(object o, int op) except? -1.5:
@@ -50,28 +52,40 @@ cdef inline double *slopes(Value self) noexcept:
     return &self.d[0] if self.v.count <= 2 else <double *> self.v.parent[1]
 
 
-cdef enum: SIZE = 96                # of a Value, a constant so that its copy is six moves
+cdef list notes(Value self):
+    self.v.noted = True
+    return NOTES.setdefault(<size_t> <PyObject *> self, ["", ""])
+
+
+cdef enum: SIZE = 80                # of a Value, a constant so that its copy is five moves
 cdef char pristine[SIZE]            # a Value as it is just after it was made, with one reference
+cdef Pool pool
+pool.size = SIZE
+
+
+cdef PyObject *allocate(Type *type, Py_ssize_t items) noexcept:
+    """The type's tp_alloc."""
+    cdef void *block = take(&pool)
+    if block == NULL:
+        return PyErr_NoMemory()
+    memset(block, 0, SIZE)
+    return PyObject_Init(<PyObject *> block, type)
 
 
 cdef void deallocate(PyObject *o) noexcept:
     """The type's tp_dealloc."""
     cdef Vertex *v = &(<Value> o).v
-    cdef PyObject *name = (<Value> o).name
     if v.count > 2:
         free(<void *> v.parent[1])
-    if v.op == MADE:
-        OPERATIONS.pop(<size_t> o, None)
+    if v.noted:
+        del NOTES[<size_t> o]
     drop_parents(v)
-    if name != NULL:
-        Py_XDECREF(name)
-    PyObject_Free(o)
+    give(&pool, o)
 
 
 cdef inline Value fresh(double data, int op):
-    """A new Value: a copy of a pristine one. Python's own small-object pools keep what is made together together;
-    a free list of ours was faster at first and shuffled memory after a few steps."""
-    cdef PyObject *block = <PyObject *> PyObject_Malloc(SIZE)
+    """A new Value: a copy of a pristine one."""
+    cdef PyObject *block = <PyObject *> take(&pool)
     cdef Value self
     if block == NULL:
         raise MemoryError("no memory for a Value")
@@ -118,6 +132,8 @@ cdef class Value(Differentiable):
     0.000363166
     """
 
+    __array_ufunc__ = None              # beside a NumPy array: TypeError, never an array of objects
+
     def __cinit__(self):
         self.v.op = BLANK
 
@@ -129,59 +145,14 @@ cdef class Value(Differentiable):
             data = (<Value> data).data
         self.data = number(data, -1)
         children = tuple(_children if children is None else children)
-        slope = local_grads if local_grads is not None else () if isinstance(_op, str) else tuple(_op)
+        slope = tuple(local_grads) if local_grads is not None else () if isinstance(_op, str) else tuple(_op)
         if children:
             _construct(self, children, slope)
         if isinstance(_op, str) and _op:
-            OPERATIONS[<size_t> <PyObject *> self] = _op
+            notes(self)[0] = _op
             self.v.op = MADE
         if label:
             self.label = label
-
-    cdef object apply(self, int op, object a, object b, object c):
-        cdef double x[3]
-        cdef double d[3]
-        cdef PyObject *parent[3]
-        cdef double y
-        cdef int arity = facts[op].arity, needs = 0, k
-        cdef Value out
-        if type(a) is Value:
-            x[0], needs = (<Value> a).data, 1
-        else:
-            x[0] = d[0] = number(a, op)
-        if arity > 1:
-            if type(b) is Value:
-                x[1] = (<Value> b).data
-                needs |= 2
-            else:
-                x[1] = d[1] = number(b, op)
-        if arity > 2:
-            if type(c) is Value:
-                x[2] = (<Value> c).data
-                needs |= 4
-            else:
-                x[2] = d[2] = number(c, op)
-        if not grad_enabled():
-            needs = 0
-        kernels.rules[op](x, needs, &y, d)
-        out = fresh(y, op)
-        if arity > 2 and needs:
-            parent[0] = <PyObject *> a if needs & 1 else NULL
-            parent[1] = <PyObject *> b if needs & 2 else NULL
-            parent[2] = <PyObject *> c if needs & 4 else NULL
-            link(out, 3, parent, d)
-        elif needs:                                     # as link, for the nodes that come by the million
-            out.v.count = arity
-            out.d[0] = d[0]
-            if needs & 1:
-                Py_INCREF(a)
-                out.v.parent[0] = <PyObject *> a
-            if arity == 2:
-                out.d[1] = d[1]
-                if needs & 2:
-                    Py_INCREF(b)
-                    out.v.parent[1] = <PyObject *> b
-        return out
 
     # ----- the graph -----------------------------------------------------------------------------------------
 
@@ -234,7 +205,7 @@ cdef class Value(Differentiable):
     def _op(self):
         """What made this node: ``'+'``, ``'*'``, ``'**2'``, ``'ReLU'``, the name of an operation; ``''`` for a leaf."""
         if self.v.op == MADE:
-            return OPERATIONS.get(<size_t> <PyObject *> self, "")
+            return notes(self)[0] if self.v.noted else ""
         if self.v.op == MGX_pow and self.v.count == 2 and self.v.parent[1] == NULL:
             return f"**{self.d[1]:g}"
         return SYMBOLS[self.v.op] if self.v.op in SYMBOLS else rows[self.v.op].name.decode()
@@ -242,16 +213,14 @@ cdef class Value(Differentiable):
     @property
     def label(self):
         """A name for drawings; a str."""
-        return <object> self.name if self.name != NULL else ""
+        return notes(self)[1] if self.v.noted else ""
 
     @label.setter
     def label(self, text):
         if not isinstance(text, str):
             raise DTypeError(f"Value: label is a str, not {type(text).__name__}")
-        cdef PyObject *before = self.name
-        Py_INCREF(text)
-        self.name = <PyObject *> text
-        Py_XDECREF(before)
+        if text or self.v.noted:
+            notes(self)[1] = text
 
     @property
     def _backward(self):
@@ -279,12 +248,60 @@ cdef class Value(Differentiable):
         return _restored, (self.data, self.grad, self.label)
 
 
-(<Type *> Value).tp_dealloc = deallocate
 if (<Type *> Value).tp_basicsize != SIZE:
     raise ImportError(f"a Value is {(<Type *> Value).tp_basicsize} bytes here, not {SIZE}")
+(<Type *> Value).tp_alloc, (<Type *> Value).tp_dealloc = allocate, deallocate
+ops.value_type, ops.on_values = Value, apply
 cdef Value first = Value.__new__(Value)
 memcpy(pristine, <void *> first, SIZE)
 (<PyObject *> pristine).ob_refcnt = 1
+
+
+cdef object apply(int op, object a, object b, object c):
+    """The row ``op`` over Values and numbers."""
+    cdef double x[3]
+    cdef double d[3]
+    cdef PyObject *parent[3]
+    cdef double y
+    cdef int arity = facts[op].arity, needs = 0, k
+    cdef Value out
+    if type(a) is Value:
+        x[0], needs = (<Value> a).data, 1
+    else:
+        x[0] = d[0] = number(a, op)
+    if arity > 1:
+        if type(b) is Value:
+            x[1] = (<Value> b).data
+            needs |= 2
+        else:
+            x[1] = d[1] = number(b, op)
+    if arity > 2:
+        if type(c) is Value:
+            x[2] = (<Value> c).data
+            needs |= 4
+        else:
+            x[2] = d[2] = number(c, op)
+    if not grad_enabled():
+        needs = 0
+    kernels.rules[op](x, needs, &y, d)
+    out = fresh(y, op)
+    if arity > 2 and needs:
+        parent[0] = <PyObject *> a if needs & 1 else NULL
+        parent[1] = <PyObject *> b if needs & 2 else NULL
+        parent[2] = <PyObject *> c if needs & 4 else NULL
+        link(out, 3, parent, d)
+    elif needs:                                     # as link, for the nodes that come by the million
+        out.v.count = arity
+        out.d[0] = d[0]
+        if needs & 1:
+            Py_INCREF(a)
+            out.v.parent[0] = <PyObject *> a
+        if arity == 2:
+            out.d[1] = d[1]
+            if needs & 2:
+                Py_INCREF(b)
+                out.v.parent[1] = <PyObject *> b
+    return out
 
 
 cdef void forget(PyObject *node) noexcept:

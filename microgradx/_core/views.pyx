@@ -4,6 +4,7 @@ Each is one block: what it does to shapes, the forward, the vjp. A vjp is writte
 of derivative follows. Indices go to NumPy: it knows the rules, and a host launch carries them out.
 """
 from libc.stdint cimport uint32_t
+from cpython.number cimport PyNumber_AsSsize_t
 from cpython.object cimport PyObject
 from libc.stdlib cimport free, malloc
 
@@ -18,13 +19,19 @@ import numpy as np
 from microgradx.errors import DTypeError, IndexError_, ShapeError
 
 
-cdef int axis_of(str op, object axis, int ndim) except -1:
-    """An axis as a number from 0 to ndim - 1."""
-    cdef int d
+cdef Py_ssize_t integer(str op, str what, object number) except? -1:
+    """``number``, which is ``what``, as an integer."""
     try:
-        d = axis.__index__()
-    except AttributeError:
-        raise DTypeError(f"{op}: an axis is an integer, not {axis!r}") from None
+        return PyNumber_AsSsize_t(number, OverflowError)
+    except OverflowError:
+        raise ShapeError(f"{op}: {number} is beyond the integers of this machine") from None
+    except TypeError:
+        raise DTypeError(f"{op}: {what} is an integer, not {number!r}") from None
+
+
+cpdef int axis_of(str op, object axis, int ndim) except -1:
+    """An axis as a number from 0 to ndim - 1."""
+    cdef Py_ssize_t d = integer(op, "an axis", axis)
     if not -ndim <= d < ndim:
         raise ShapeError(f"{op}: axis {d} of an array with {ndim} axes")
     return d + ndim if d < 0 else d
@@ -129,11 +136,11 @@ cdef object plain_part(object key):
 cdef Array index(Array x, object key):
     cdef Py_ssize_t shape[MGX_MAXDIM]
     cdef Py_ssize_t strides[MGX_MAXDIM]
-    cdef Array out
+    cdef Array out, held = detached(x)          # an index that is an object of the user's may give x other data
     cdef int d
     cdef size_t address
     key = plain(key)
-    base = np.asarray(x)
+    base = np.asarray(held)
     try:
         result = base[key]
     except (IndexError, ValueError) as error:
@@ -146,7 +153,7 @@ cdef Array index(Array x, object key):
         address = result.__array_interface__["data"][0]
         for d in range(result.ndim):
             shape[d], strides[d] = result.shape[d], result.strides[d]
-        out = view_of(x, <char *> address if result.size else x.data, result.ndim, shape, strides)
+        out = view_of(held, <char *> address if result.size else held.data, result.ndim, shape, strides)
     else:
         out = from_object(result, result.dtype, False)
     record_structured(out, b"index", index_vjp, (key, shape_of(x)), x)
@@ -280,6 +287,8 @@ cdef Array concat(list xs, int axis):
             if x.ndim != first.ndim or (d != axis and x.dims[d] != first.dims[d]):
                 raise ShapeError(f"concat: shapes {shape_of(first)} and {shape_of(x)} differ beside axis {axis}")
         dtype = wider(dtype, x.kind)
+        if x.dims[axis] > PY_SSIZE_T_MAX - shape[axis]:
+            raise MemoryError(f"concat: axis {axis} of the result is too long")
         shape[axis] += x.dims[axis]
         wants = wants or x.wants
     out = empty(dtype, first.ndim, shape)
@@ -290,8 +299,8 @@ cdef Array concat(list xs, int axis):
         starts.append((start, start + x.dims[axis], x.kind))
         start += x.dims[axis]
     if wants and grad_enabled():
-        node = Node.__new__(Node)
-        node.v.op, node.name, node.vjp, node.args = OP_STRUCTURED, b"concat", concat_vjp, (axis, starts)
+        node = new_node(OP_STRUCTURED)
+        node.name, node.vjp, node.args = b"concat", concat_vjp, (axis, starts)
         parent = <PyObject **> malloc(count * sizeof(PyObject *))
         if parent == NULL:
             raise MemoryError(f"concat: no memory for {count} operands")
@@ -333,7 +342,7 @@ cdef Array pad(Array x, object widths, double value):
 
 # ----- gather: out[..., j, ...] = x[..., at[..., j, ...], ...] along `axis`; scatter_add is its transpose -------
 
-cdef int check_along(str op, Array x, int axis, Array at) except -1:
+cpdef int check_along(str op, Array x, int axis, Array at) except -1:
     cdef int d
     if at.kind != MGX_I64:
         raise DTypeError(f"{op}: an index is an int64 tensor, not {dtype_of(at.kind)}")
@@ -350,7 +359,7 @@ cdef int check_along(str op, Array x, int axis, Array at) except -1:
     return 0
 
 
-cdef tuple along(object at, int axis):
+cpdef tuple along(object at, int axis):
     """Index arrays that name the elements of `at` along `axis`, one per axis."""
     grid = list(np.meshgrid(*[np.arange(n) for n in at.shape], indexing="ij", sparse=True))
     grid[axis] = at

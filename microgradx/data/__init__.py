@@ -1,13 +1,18 @@
-"""Data: the digits that are shipped, splitting and batches."""
+"""Data: the digits that are shipped, points in classes, readers of files, splitting and batches."""
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 
+from microgradx.data.files import idx, npz
+from microgradx.data.points import Generator, circles, moons, spirals
 from microgradx.errors import OptionError, ShapeError
 from microgradx.random import generator
 
-__all__ = ["batches", "digits", "split"]
+__all__ = ["batches", "circles", "digits", "idx", "moons", "npz", "spirals", "split"]
 
 
-def digits(split=False, seed=0):
+def digits(split: bool = False, seed: int = 0) -> tuple[Any, ...]:
     """1797 real handwritten digits: images float32 (1797, 64) from 0 to 1, labels int64 (1797,), NumPy arrays.
 
     Rows of ``x.reshape(-1, 8, 8)`` are images; 1 is ink. With ``split``, four arrays: images and labels to train on
@@ -24,7 +29,7 @@ def digits(split=False, seed=0):
     return _split(x, y, 0.2, seed) if split else (x, y)
 
 
-def split(x, y, share=0.2, rng=None):
+def split(x: Any, y: Any, share: float = 0.2, rng: Generator = None) -> tuple[Any, Any, Any, Any]:
     """Rows in random order, cut in two: (x, y) -> x_train, y_train, x_test, y_test.
 
     ``share`` of the rows, rounded up, are the test rows. ``rng``: a Generator, a seed or None.
@@ -46,7 +51,8 @@ def split(x, y, share=0.2, rng=None):
 _split = split
 
 
-def batches(x, y, size, shuffle=True, rng=None, drop_last=False):
+def batches(x: Any, y: Any, size: int, shuffle: bool = True, rng: Generator = None,
+            drop_last: bool = False) -> Iterator[tuple[Any, Any]]:
     """Pairs of ``size`` rows of ``x`` and ``y``, each row once; the last pair may be smaller, or is dropped.
 
     Arrays give arrays, Tensors give Tensors. ``rng``: a Generator (whose next pass then differs), a seed or None.
@@ -63,7 +69,7 @@ def batches(x, y, size, shuffle=True, rng=None, drop_last=False):
     return _batches(x, y, size, order, n - n % size if drop_last else n)
 
 
-def _batches(x, y, size, order, end):
+def _batches(x: Any, y: Any, size: int, order: Any, end: int) -> Iterator[tuple[Any, Any]]:
     for start in range(0, end, size):
         rows = slice(start, min(start + size, end)) if order is None else order[start:start + size]
         yield x[rows], y[rows]

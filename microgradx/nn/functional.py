@@ -1,13 +1,12 @@
-"""Functions of tensors that nets are made of: activations, the linear map, costs.
-
-Costs reduce to one number: ``reduction='mean'`` or ``'sum'`` over all terms, ``'none'`` keeps them.
-"""
+"""Functions of tensors that nets are made of: activations, the linear map; the costs come from ``nn.costs``."""
 import inspect
 
 import numpy as np
 
-from microgradx._core.tensor import Tensor, cross_entropy_, linear_
-from microgradx.errors import IndexError_, OptionError, ShapeError
+from microgradx._core.tensor import Tensor, linear_
+from microgradx.errors import IndexError_, ShapeError
+from microgradx.nn.costs import *       # noqa: F403
+from microgradx.nn.costs import __all__ as _costs
 
 # Activation: the defaults of its parameters, in the order in which the row of the table takes them.
 ACTIVATIONS = {
@@ -17,8 +16,7 @@ ACTIVATIONS = {
     "hardswish": {}, "hardshrink": {"lambd": 0.5}, "softshrink": {"lambd": 0.5}, "tanhshrink": {},
     "threshold": {"threshold": 0.0, "value": 0.0}, "softmax": {"axis": -1}, "log_softmax": {"axis": -1}}
 
-__all__ = [*ACTIVATIONS, "binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "linear",
-           "mse_loss", "one_hot", "prelu", "quadratic_cost"]
+__all__ = [*ACTIVATIONS, *_costs, "linear", "one_hot", "prelu"]
 
 
 def _activation(name, defaults):
@@ -79,97 +77,3 @@ def one_hot(labels, classes, dtype="float32"):
         raise IndexError_(f"one_hot: a label is not one of the {classes} classes ({labels.min()}..{labels.max()})")
     out[np.arange(len(labels)), labels.astype(np.int64)] = 1
     return Tensor(out)
-
-
-# ----- costs -----------------------------------------------------------------------------------------------------
-
-def _reduced(op, terms, reduction):
-    if reduction == "mean":
-        return terms.mean()
-    if reduction == "sum":
-        return terms.sum()
-    if reduction == "none":
-        return terms
-    raise OptionError(f"{op}: reduction is 'mean', 'sum' or 'none', not {reduction!r}")
-
-
-def _alike(op, p, t):
-    """``t`` as a tensor of the shape of ``p``: broadcasting (n,) against (n, 1) hides mistakes."""
-    if not isinstance(t, Tensor):
-        t = Tensor(t, dtype=p.dtype)
-    if p.shape != t.shape:
-        raise ShapeError(f"{op}: prediction {p.shape} and target {t.shape} differ ({p.shape} != {t.shape})")
-    return t
-
-
-def mse_loss(p, t, reduction="mean"):
-    """(p - t)^2, its mean over all elements. Shapes of ``p`` and ``t`` are equal.
-
-    >>> import microgradx as mgx
-    >>> from microgradx.nn import functional as F
-    >>> F.mse_loss(mgx.Tensor([1.0, 2.0]), mgx.Tensor([0.0, 0.0])).item()
-    2.5
-    """
-    return _reduced("mse_loss", (p - _alike("mse_loss", p, t)).square(), reduction)
-
-
-def quadratic_cost(p, t):
-    """1/2 * sum over outputs of (p - t)^2, mean over rows: (m, n), (m, n) -> (). Nielsen, Neural Networks and Deep
-    Learning (2015), eq. 6.
-
-    >>> import microgradx as mgx
-    >>> from microgradx.nn import functional as F
-    >>> F.quadratic_cost(mgx.Tensor([[1.0, 2.0]]), mgx.Tensor([[0.0, 0.0]])).item()
-    2.5
-    """
-    rows = p.shape[0] if p.ndim > 1 else 1
-    return (p - _alike("quadratic_cost", p, t)).square().sum() * (0.5 / rows if rows else float("nan"))
-
-
-def cross_entropy(logits, labels, reduction="mean"):
-    """log(sum(exp(logits))) - logits[label] per row: (m, n), int64 (m,) -> (); stable for any logits.
-
-    Raises ``IndexError_`` for a label that is none of the n classes, ``DTypeError`` for labels that are not int64.
-
-    >>> import microgradx as mgx
-    >>> from microgradx.nn import functional as F
-    >>> F.cross_entropy(mgx.Tensor([[1000.0, 0.0]]), [1]).item()
-    1000.0
-    """
-    if reduction == "none":
-        cross_entropy_(logits, labels, True)                    # the checks of shapes and labels are there
-        return -logits.log_softmax(1)[np.arange(logits.shape[0]), np.asarray(labels)]
-    if reduction not in ("mean", "sum"):
-        raise OptionError(f"cross_entropy: reduction is 'mean', 'sum' or 'none', not {reduction!r}")
-    return cross_entropy_(logits, labels, reduction == "mean")
-
-
-def binary_cross_entropy(p, t, reduction="mean"):
-    """-(t log p + (1-t) log(1-p)) for probabilities p and targets t in 0..1; 0 log 0 is 0.
-
-    Infinite where p is exactly 0 or 1 and wrong; from logits, ``binary_cross_entropy_with_logits`` stays finite.
-
-    >>> import microgradx as mgx
-    >>> from microgradx.nn import functional as F
-    >>> round(F.binary_cross_entropy(mgx.Tensor([0.5, 1.0]), mgx.Tensor([0.0, 1.0])).item(), 6)
-    0.346574
-    """
-    t = _alike("binary_cross_entropy", p, t)
-    return _reduced("binary_cross_entropy", -(t.xlogy(p) + (1 - t).xlogy(1 - p)), reduction)
-
-
-def binary_cross_entropy_with_logits(z, t, reduction="mean"):
-    """``binary_cross_entropy(sigmoid(z), t)``, as t softplus(-z) + (1-t) softplus(z).
-
-    Nothing cancels, neither here nor in the derivative: a unit that is right and far saturated keeps its gradient
-    -t sigmoid(-z) + (1-t) sigmoid(z), where sigmoid(z) - t is 0.
-
-    >>> import microgradx as mgx
-    >>> from microgradx.nn import functional as F
-    >>> z = mgx.Tensor([60.0], requires_grad=True)
-    >>> F.binary_cross_entropy_with_logits(z, mgx.Tensor([1.0])).backward()
-    >>> z.grad
-    Tensor([-8.756511e-27])
-    """
-    t = _alike("binary_cross_entropy_with_logits", z, t)
-    return _reduced("binary_cross_entropy_with_logits", t * (-z).softplus() + (1 - t) * z.softplus(), reduction)

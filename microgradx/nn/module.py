@@ -57,6 +57,10 @@ class Module:
         self.__dict__.update({kind: {} for kind in KINDS}, _forward_hooks=None, training=True)
         return self
 
+    def __setstate__(self, state):
+        """A copy, ``copy.copy`` too, has registers of its own."""
+        self.__dict__.update(state | {kind: dict(state[kind]) for kind in KINDS})
+
     def forward(self, *args, **kwargs):
         raise NotImplementedError(f"{type(self).__name__} defines no forward()")
 

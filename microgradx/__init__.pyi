@@ -1,0 +1,20 @@
+import numpy as np
+
+from microgradx import data as data, errors as errors, nn as nn, optim as optim, scalar as scalar
+from microgradx._core.graph import enable_grad as enable_grad, is_grad_enabled as is_grad_enabled, no_grad as no_grad
+from microgradx._core.tensor import (Tensor as Tensor, concat as concat, from_dlpack as from_dlpack,
+                                     from_numpy as from_numpy, pad as pad, stack as stack)
+from microgradx._core.value import Value as Value, dot as dot
+from microgradx.config import show_config as show_config
+from microgradx.draw import draw as draw
+from microgradx.einsum import einsum as einsum
+from microgradx.functional import *
+from microgradx.io import load as load, save as save
+from microgradx.random import manual_seed as manual_seed
+
+__version__: str
+
+float32: np.dtype[np.float32]
+float64: np.dtype[np.float64]
+int64: np.dtype[np.int64]
+bool_: np.dtype[np.bool_]

@@ -1,0 +1,20 @@
+from typing_extensions import CapsuleType
+
+from microgradx._core.ops import Differentiable
+
+class Node:
+    """How an array was made: operands, what the backward pass needs, hooks."""
+
+class Window:
+    """The same bytes, writable: for launches that NumPy carries out."""
+
+class Array(Differentiable):
+    """Storage, geometry and node; the body of ``Tensor``."""
+
+    @property
+    def ndim(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    def __dlpack__(self, *, stream: int | None = None, max_version: tuple[int, int] | None = None,
+                   dl_device: tuple[int, int] | None = None, copy: bool | None = None) -> CapsuleType: ...
+    def __dlpack_device__(self) -> tuple[int, int]: ...

@@ -1,0 +1,3 @@
+from microgradx._core.array import Array
+
+def backward(root: Array, gradient: object, retain_graph: bool, create_graph: bool) -> None: ...

@@ -1,0 +1,49 @@
+# Memory: aligned bytes, and blocks of one size for objects that come and go by the million.
+
+cdef void *aligned_alloc(size_t nbytes, size_t alignment) noexcept
+cdef void aligned_free(void *block) noexcept
+
+cdef enum: SLAB = 1 << 20       # bytes
+
+cdef struct Slab:               # lies at a multiple of SLAB, so that a block finds its slab
+    Slab *before                # neighbours in the list of slabs with room
+    Slab *after
+    void *free                  # blocks that were given back; each begins with the address of the next
+    char *fresh                 # the first block that was never taken
+    size_t used                 # blocks in use
+
+cdef struct Pool:
+    size_t size                 # of a block, in bytes
+    size_t capacity             # of a slab, in blocks
+    Slab *roomy                 # slabs with room; blocks come from the first
+    Slab *empty                 # slabs without a block in use, kept for the next graph
+    size_t kept                 # how many
+
+cdef Slab *new_slab(Pool *pool) noexcept
+cdef void full(Pool *pool, Slab *slab) noexcept
+cdef void turned(Pool *pool, Slab *slab) noexcept
+
+cdef inline void *take(Pool *pool) noexcept:
+    """A block with undefined contents; NULL if there is no memory."""
+    cdef Slab *slab = pool.roomy if pool.roomy != NULL else new_slab(pool)
+    cdef void *block
+    if slab == NULL:
+        return NULL
+    block = slab.free
+    if block != NULL:
+        slab.free = (<void **> block)[0]
+    else:
+        block = slab.fresh
+        slab.fresh += pool.size
+    slab.used += 1
+    if slab.used == pool.capacity:
+        full(pool, slab)
+    return block
+
+cdef inline void give(Pool *pool, void *block) noexcept:
+    cdef Slab *slab = <Slab *> (<size_t> block & ~(<size_t> SLAB - 1))
+    (<void **> block)[0] = slab.free
+    slab.free = block
+    slab.used -= 1
+    if slab.used == 0 or slab.used + 1 == pool.capacity:
+        turned(pool, slab)

@@ -1,0 +1,32 @@
+"""NumPy's ufuncs of Tensors: which operation of the table each of them is."""
+import numpy as np
+
+from microgradx._core.kernels import table
+from microgradx.errors import DTypeError
+
+# by object, not by name: anybody may make a ufunc called "gauss"
+NAMES = [row["name"] for row in table()]
+ROWS = {getattr(np, name): name for name in NAMES if isinstance(getattr(np, name, None), np.ufunc)}
+ROWS |= {np.subtract: "sub", np.multiply: "mul", np.divide: "div", np.negative: "neg", np.positive: "clone",
+         np.fabs: "abs", np.rint: "round", np.greater: "gt", np.greater_equal: "ge", np.less: "lt",
+         np.less_equal: "le", np.equal: "eq", np.not_equal: "ne", np.matmul: "matmul"}
+
+
+def counterpart(ufunc, method, options):
+    """The name of the operation that ``ufunc`` is. Raises ``DTypeError`` where there is none."""
+    name = f"np.{ufunc.__name__}" if ufunc is getattr(np, ufunc.__name__, None) else ufunc.__name__
+    if method != "__call__":
+        raise DTypeError(f"{name}.{method}: of NumPy arrays, not of a Tensor; np.asarray(t) is one, without a graph")
+    if options:
+        raise DTypeError(f"{name}: {', '.join(options)} cannot be given beside a Tensor; np.asarray(t) is an array, "
+                         "without a graph")
+    if ufunc not in ROWS:
+        raise DTypeError(f"{name}: no operation on Tensors corresponds to it; np.asarray(t) is an array, without a "
+                         "graph")
+    return ROWS[ufunc]
+
+
+def takes_turns(operand):
+    """Whether ``operand`` is of another library that answers ufuncs itself."""
+    answer = getattr(type(operand), "__array_ufunc__", None)
+    return answer is not None and answer is not np.ndarray.__array_ufunc__

@@ -1,0 +1,29 @@
+from collections.abc import Iterable, Sequence
+from typing import final
+
+from microgradx._core.ops import Differentiable
+
+Number = Value | float
+
+@final
+class Value(Differentiable):
+    """A number that remembers how it was made: a node of a scalar graph, in double precision."""
+
+    __array_ufunc__: None
+    data: float
+    grad: float
+    label: str
+
+    def __init__(self, data: Number, _children: Iterable[Value] = (), _op: str | Sequence[float] = "", label: str = "",
+                 *, children: Iterable[Value] | None = None, local_grads: Sequence[float] | None = None) -> None: ...
+    def backward(self) -> None: ...
+    def item(self) -> float: ...
+    def __float__(self) -> float: ...
+    @property
+    def _prev(self) -> tuple[Value, ...]: ...
+    @property
+    def _op(self) -> str: ...
+
+def dot(weights: Iterable[Number], values: Iterable[Number]) -> Value: ...
+def scalar_sum(values: Iterable[Number]) -> Value: ...
+def scalar_mean(values: Iterable[Number]) -> Value: ...

@@ -1,0 +1,409 @@
+"""Axes, repetition, tests and products: a few lines each over the methods of ``Tensor``.
+
+So gradients of every order follow. What stands in ``METHODS`` is also a method of ``Tensor``, the same object; torch's
+``dim``, ``dims`` and ``keepdim`` are accepted for ``axis`` and ``keepdims``. What is given first may be a list or an
+array. Axes are counted from the end where they are negative; one that does not exist raises.
+"""
+import functools
+import inspect
+import math
+
+import numpy as np
+
+from microgradx._core.tensor import Tensor, attach, concat, pad
+from microgradx._core.value import dot as dot_of_values
+from microgradx._core.views import axis_of
+from microgradx.creation import integers, lengths
+from microgradx.errors import DTypeError, OptionError, ShapeError
+
+METHODS = """addmm all allclose any bmm broadcast_to cumprod diag diagonal dot flip isclose isfinite isinf isnan mm
+             moveaxis movedim mv ravel repeat repeat_interleave roll swapaxes tile trace""".split()
+
+__all__ = [*METHODS, "cat", "concatenate", "cosine_similarity", "glu", "hstack", "normalize", "tensordot", "vstack"]
+
+TORCH = {"dim": "axis", "dims": "axis", "keepdim": "keepdims", "dim0": "axis0", "dim1": "axis1", "dim2": "axis2"}
+
+
+def tensor(x):
+    """A tensor as it is, else what ``Tensor`` makes of ``x``."""
+    return x if isinstance(x, Tensor) else Tensor(x)
+
+
+def of_tensor(function):
+    """``function`` of a Tensor, for all that makes one, and with torch's names of its arguments."""
+    name, known = function.__name__, inspect.signature(function).parameters
+
+    @functools.wraps(function)
+    def call(x, /, *args, **kwargs):
+        for theirs in TORCH.keys() & kwargs.keys() if kwargs else ():
+            ours = "axes" if "axes" in known else TORCH[theirs]
+            if ours in known:
+                if ours in kwargs:
+                    raise OptionError(f"{name}: {ours}={kwargs[ours]} and {theirs}={kwargs[theirs]} are two names of "
+                                      "one argument")
+                kwargs[ours] = kwargs.pop(theirs)
+        return function(tensor(x), *args, **kwargs)
+
+    return call
+
+
+# ----- what the functions below have in common -------------------------------------------------------------------
+
+def axes_of(op, axis, ndim):
+    """None (all), an axis or several as a tuple of numbers from 0 on, each once."""
+    named = range(ndim) if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)
+    axes = tuple(axis_of(op, d, ndim) for d in named)
+    if len(set(axes)) < len(axes):
+        raise ShapeError(f"{op}: an axis is named twice in {axis!r}")
+    return axes
+
+
+def at(x, axis, key):
+    """x[key] along ``axis``."""
+    return x[(slice(None),) * axis + (key,)]
+
+
+def broadcast(op, *xs, skip=()):
+    """Tensors expanded to their common shape, but for the axes in ``skip``."""
+    shapes = [tuple(1 if d in skip else n for d, n in enumerate(x.shape)) for x in xs]
+    try:
+        common = np.broadcast_shapes(*shapes)
+    except ValueError:
+        raise ShapeError(f"{op}: shapes {' and '.join(str(x.shape) for x in xs)} do not broadcast") from None
+    return [x.expand(tuple(x.shape[d] if d in skip else n for d, n in enumerate(common))) for x in xs]
+
+
+# ----- axes ------------------------------------------------------------------------------------------------------
+
+@of_tensor
+def broadcast_to(x, *shape):
+    """A view broadcast to ``shape``, as ``expand``."""
+    return x.expand(*shape)
+
+
+@of_tensor
+def ravel(x):
+    """All axes as one."""
+    return x.reshape(-1)
+
+
+@of_tensor
+def swapaxes(x, axis0, axis1):
+    """Two axes exchanged. A view."""
+    return x.transpose(axis0, axis1)
+
+
+@of_tensor
+def movedim(x, source, destination):
+    """The axes ``source`` at the places ``destination``, the others in their order. A view.
+
+    >>> import microgradx as mgx
+    >>> mgx.movedim(mgx.ones(2, 3, 4), 0, -1).shape
+    (3, 4, 2)
+    """
+    source, destination = axes_of("movedim", source, x.ndim), axes_of("movedim", destination, x.ndim)
+    if len(source) != len(destination):
+        raise ShapeError(f"movedim: {len(source)} axes for {len(destination)} places")
+    order = [d for d in range(x.ndim) if d not in source]
+    for place, d in sorted(zip(destination, source, strict=True)):
+        order.insert(place, d)
+    return x.permute(tuple(order))
+
+
+@of_tensor
+def diagonal(x, offset=0, axis1=0, axis2=1):
+    """The diagonal of the axes ``axis1`` and ``axis2``, as the last axis; ``offset`` > 0 is above it, < 0 below.
+
+    >>> import microgradx as mgx
+    >>> mgx.diagonal(mgx.Tensor([[1.0, 2.0], [3.0, 4.0]]), 1)
+    Tensor([2.])
+    """
+    i, k = axes_of("diagonal", (axis1, axis2), x.ndim)
+    down, across = max(-offset, 0), max(offset, 0)
+    along = np.arange(max(min(x.shape[i] - down, x.shape[k] - across), 0))
+    rest = tuple(d for d in range(x.ndim) if d not in (i, k))
+    return x.permute(rest + (i, k))[..., along + down, along + across]
+
+
+@of_tensor
+def diag(x, k=0):
+    """Of a matrix its diagonal ``k``; of (n,) the matrix with that diagonal and 0 elsewhere.
+
+    >>> import microgradx as mgx
+    >>> mgx.diag([1.0, 2.0])
+    Tensor([[1., 0.],
+            [0., 2.]])
+    """
+    if x.ndim == 2:
+        return diagonal(x, k)
+    if x.ndim != 1:
+        raise ShapeError(f"diag: of one or two axes, not of shape {x.shape}")
+    down, across = max(-k, 0), max(k, 0)
+    square = Tensor(np.eye(x.size, dtype=bool)).where(x, Tensor(0, dtype=x.dtype))
+    return pad(square, ((down, across), (across, down)))
+
+
+@of_tensor
+def trace(x, offset=0, axis1=0, axis2=1):
+    """The sum of ``diagonal(x, offset, axis1, axis2)``."""
+    return diagonal(x, offset, axis1, axis2).sum(-1)
+
+
+# ----- repetition and rotation -----------------------------------------------------------------------------------
+
+def several(x, axis, times, place):
+    """``times`` copies along ``axis``: side by side (place = axis) or element by element (place = axis + 1)."""
+    wide = x.shape[:place] + (times,) + x.shape[place:]
+    return x.unsqueeze(place).expand(wide).reshape(x.shape[:axis] + (times * x.shape[axis],) + x.shape[axis + 1:])
+
+
+@of_tensor
+def tile(x, *reps):
+    """The whole of ``x``, ``reps`` times along each axis; what torch calls ``repeat``.
+
+    >>> import microgradx as mgx
+    >>> mgx.tile(mgx.Tensor([1.0, 2.0]), 2, 2)
+    Tensor([[1., 2., 1., 2.],
+            [1., 2., 1., 2.]])
+    """
+    reps = lengths("tile", reps, "repetitions")
+    ndim = max(x.ndim, len(reps))
+    x = x.reshape((1,) * (ndim - x.ndim) + x.shape)
+    for d, times in enumerate((1,) * (ndim - len(reps)) + reps):
+        x = x if times == 1 else several(x, d, times, d)
+    return x
+
+
+@of_tensor
+def repeat(x, repeats, *, axis=None):
+    """Each element ``repeats`` times, an int or one per index of ``axis``; without an axis, of the flattened tensor.
+
+    NumPy's ``repeat`` and torch's ``repeat_interleave``; torch's ``x.repeat(2, 1)`` is ``x.tile(2, 1)``. So that the
+    two are not confused, ``axis`` is given by name.
+
+    >>> import microgradx as mgx
+    >>> mgx.repeat(mgx.Tensor([1.0, 2.0]), 2)
+    Tensor([1., 1., 2., 2.])
+    """
+    if axis is None:
+        x = x.reshape(-1)
+    axis = axis_of("repeat", 0 if axis is None else axis, x.ndim)
+    counts = np.asarray(repeats)
+    if counts.dtype.kind not in "iu":
+        raise DTypeError(f"repeat: counts are integers, not {repeats!r}")
+    if counts.size and counts.min() < 0:
+        raise ShapeError(f"repeat: counts are not negative ({counts.min()} < 0)")
+    if counts.ndim == 0:
+        return several(x, axis, int(counts), axis + 1)
+    if counts.shape not in ((1,), (x.shape[axis],)):
+        raise ShapeError(f"repeat: counts of shape {counts.shape} for axis {axis} of length {x.shape[axis]}")
+    return at(x, axis, np.repeat(np.arange(x.shape[axis]), counts))
+
+
+@of_tensor
+def flip(x, axis=None):
+    """The order along ``axis`` reversed: an int, a tuple, or None for all. A view."""
+    axes = axes_of("flip", axis, x.ndim)
+    return x[tuple(slice(None, None, -1 if d in axes else None) for d in range(x.ndim))]
+
+
+@of_tensor
+def roll(x, shifts, axis=None):
+    """Moved on by ``shifts`` along ``axis``, what falls off comes in again; without an axis through the whole.
+
+    >>> import microgradx as mgx
+    >>> mgx.roll(mgx.Tensor([1.0, 2.0, 3.0]), 1)
+    Tensor([3., 1., 2.])
+    """
+    if axis is None:
+        return roll(x.reshape(-1), shifts, 0).reshape(x.shape)
+    shifts, axes = integers("roll", "shifts", (shifts,)), axis if isinstance(axis, (tuple, list)) else (axis,)
+    if len(shifts) != len(axes):
+        raise ShapeError(f"roll: {len(shifts)} shifts for {len(axes)} axes")
+    for shift, d in zip(shifts, (axis_of("roll", d, x.ndim) for d in axes), strict=True):
+        first = -shift % max(x.shape[d], 1)
+        x = concat([at(x, d, slice(first, None)), at(x, d, slice(first))], d)
+    return x
+
+
+def rows(op, tensors, ndim):
+    """Tensors with at least ``ndim`` axes."""
+    xs = [tensor(x) for x in tensors]
+    if not xs:
+        raise ShapeError(f"{op}: of no tensors")
+    return [x if x.ndim >= ndim else x.reshape((1,) * (ndim - x.ndim) + x.shape) for x in xs]
+
+
+def hstack(tensors):
+    """Join along the second axis, or along the only one."""
+    xs = rows("hstack", tensors, 1)
+    return concat(xs, min(xs[0].ndim - 1, 1))
+
+
+def vstack(tensors):
+    """Join along the first axis, where (n,) counts as (1, n)."""
+    return concat(rows("vstack", tensors, 2), 0)
+
+
+# ----- tests of elements -----------------------------------------------------------------------------------------
+
+@of_tensor
+def isnan(x):
+    """Where x is nan."""
+    return x != x
+
+
+@of_tensor
+def isinf(x):
+    """Where x is inf or -inf."""
+    return x.detach().abs() == np.inf
+
+
+@of_tensor
+def isfinite(x):
+    """Where x is a number and neither inf nor -inf."""
+    return x.detach().abs() < np.inf
+
+
+@of_tensor
+def isclose(x, other, rtol=1e-5, atol=1e-8, equal_nan=False):
+    """Where |x - other| <= atol + rtol |other|."""
+    with np.errstate(all="ignore"):
+        return Tensor(np.isclose(x, tensor(other), rtol, atol, equal_nan))
+
+
+@of_tensor
+def allclose(x, other, rtol=1e-5, atol=1e-8, equal_nan=False):
+    """Whether ``isclose`` holds everywhere: True or False."""
+    return bool(isclose(x, other, rtol, atol, equal_nan).all())
+
+
+@of_tensor
+def any(x, axis=None, keepdims=False):
+    """Whether an element along ``axis`` is not 0; a bool tensor."""
+    return (x != 0).sum(axis, keepdims) > 0
+
+
+@of_tensor
+def all(x, axis=None, keepdims=False):
+    """Whether no element along ``axis`` is 0; a bool tensor."""
+    return (x == 0).sum(axis, keepdims) == 0
+
+
+# ----- products --------------------------------------------------------------------------------------------------
+
+def product(op, *ndims):
+    """The matrix product of operands with so many axes."""
+    def call(a, b):
+        b = tensor(b)
+        if (a.ndim, b.ndim) != ndims:
+            raise ShapeError(f"{op}: shapes {a.shape} and {b.shape} have {a.ndim} and {b.ndim} axes, not "
+                             f"{ndims[0]} and {ndims[1]}")
+        if ndims == (3, 3) and a.shape[0] != b.shape[0]:
+            raise ShapeError(f"{op}: shapes {a.shape} and {b.shape} do not align ({a.shape[0]} != {b.shape[0]})")
+        return a @ b
+
+    call.__name__ = call.__qualname__ = op
+    call.__doc__ = f"The matrix product of operands with {ndims[0]} and {ndims[1]} axes."
+    return of_tensor(call)
+
+
+mm, mv, bmm, dot_of_tensors = product("mm", 2, 2), product("mv", 2, 1), product("bmm", 3, 3), product("dot", 1, 1)
+
+
+def dot(a, b):
+    """The sum of products of two 1-D tensors; of two equally long sequences with Values among them, as one node.
+
+    >>> import microgradx as mgx
+    >>> mgx.dot(mgx.Tensor([1.0, 2.0]), mgx.Tensor([3.0, 4.0]))
+    Tensor(11.)
+    >>> mgx.dot([mgx.Value(1.0), 2.0], [3.0, 4.0]).data
+    11.0
+    """
+    return (dot_of_tensors if isinstance(a, Tensor) or isinstance(b, Tensor) else dot_of_values)(a, b)
+
+
+@of_tensor
+def addmm(x, a, b, *, beta=1, alpha=1):
+    """beta x + alpha a @ b for matrices a and b; with ``beta`` 0 whatever is in x is not read."""
+    scaled = mm(a, b) if alpha == 1 else mm(a, b) * alpha
+    return scaled if beta == 0 else scaled + (x if beta == 1 else x * beta)
+
+
+@of_tensor
+def tensordot(a, b, axes=2):
+    """The sum of products over ``axes``: so many last axes of a and first of b, or a pair of lists of axes.
+
+    >>> import microgradx as mgx
+    >>> mgx.tensordot(mgx.ones(2, 3, 4), mgx.ones(4, 3), ([1, 2], [1, 0])).tolist()
+    [12.0, 12.0]
+    """
+    b = tensor(b)
+    if isinstance(axes, (tuple, list)):
+        i, k = axes_of("tensordot", axes[0], a.ndim), axes_of("tensordot", axes[1], b.ndim)
+    elif not 0 <= axes <= min(a.ndim, b.ndim):
+        raise ShapeError(f"tensordot: {axes} axes of shapes {a.shape} and {b.shape}")
+    else:
+        i, k = tuple(range(a.ndim - axes, a.ndim)), tuple(range(axes))
+    summed, also = tuple(a.shape[d] for d in i), tuple(b.shape[d] for d in k)
+    if summed != also:
+        raise ShapeError(f"tensordot: shapes {a.shape} and {b.shape} do not align over axes {i} and {k} "
+                         f"({summed} != {also})")
+    rows, columns = (tuple(d for d in range(x.ndim) if d not in used) for x, used in ((a, i), (b, k)))
+    shape = tuple(a.shape[d] for d in rows) + tuple(b.shape[d] for d in columns)
+    m, n, c = (math.prod(x.shape[d] for d in axes) for x, axes in ((a, rows), (b, columns), (a, i)))
+    return (a.permute(rows + i).reshape(m, c) @ b.permute(k + columns).reshape(c, n)).reshape(shape)
+
+
+@of_tensor
+def cumprod(x, axis):
+    """Running products along ``axis``, by doubling: exact gradients where elements are 0."""
+    d, reach = axis_of("cumprod", axis, x.ndim), 1
+    x = x.astype(np.int64) if x.dtype == np.bool_ else x.clone()
+    while reach < x.shape[d]:                   # each holds the product of the last `reach` elements up to it
+        head, tail = at(x, d, slice(reach)), at(x, d, slice(reach, None))
+        x = concat([head, tail * at(x, d, slice(-reach))], d)
+        reach *= 2
+    return x
+
+
+@of_tensor
+def normalize(x, p=2, axis=1, eps=1e-12):
+    """x / max(norm of x, eps), the norm of order ``p`` along ``axis``.
+
+    >>> import microgradx as mgx
+    >>> mgx.normalize(mgx.Tensor([[3.0, 4.0]]))
+    Tensor([[0.6, 0.8]])
+    """
+    axis_of("normalize", axis, x.ndim)
+    return x / x.norm(p, axis, keepdims=True).clip(eps, None)
+
+
+@of_tensor
+def cosine_similarity(a, b, axis=1, eps=1e-8):
+    """The cosine of the angle between a and b, which broadcast, along ``axis``; norms below ``eps`` count as eps."""
+    a, b = broadcast("cosine_similarity", a, tensor(b))
+    axis_of("cosine_similarity", axis, a.ndim)
+    return (normalize(a, 2, axis, eps) * normalize(b, 2, axis, eps)).sum(axis)
+
+
+@of_tensor
+def glu(x, axis=-1):
+    """a sigmoid(b), where a and b are the halves of x along ``axis``. Dauphin et al. (2017), eq. 1.
+
+    >>> import microgradx as mgx
+    >>> mgx.glu(mgx.Tensor([4.0, 0.0]))
+    Tensor([2.])
+    """
+    d = axis_of("glu", axis, x.ndim)
+    half, odd = divmod(x.shape[d], 2)
+    if odd:
+        raise ShapeError(f"glu: axis {d} of shape {x.shape} has no halves ({x.shape[d]} is odd)")
+    return at(x, d, slice(half)) * at(x, d, slice(half, None)).sigmoid()
+
+
+# ----- second names, and methods ---------------------------------------------------------------------------------
+
+moveaxis, repeat_interleave = movedim, repeat
+cat = concatenate = concat
+attach({name: globals()[name] for name in METHODS})

@@ -1,0 +1,110 @@
+"""Tensors from nothing but a shape: ``mgx.zeros(2, 3)`` or, as NumPy, ``mgx.zeros((2, 3))``.
+
+``dtype`` is float32 where nothing is said, as in torch; ``requires_grad=True`` makes a leaf. What is drawn at random
+stands in ``microgradx.random``.
+"""
+import numpy as np
+
+from microgradx._core.tensor import Tensor
+from microgradx.errors import DTypeError, ShapeError
+
+__all__ = ["arange", "eye", "full", "full_like", "linspace", "ones", "ones_like", "zeros", "zeros_like"]
+
+
+def integers(op, what, numbers):
+    """Integers that a call gave as ``(2, 3)``, as ``2, 3`` or as one int."""
+    if len(numbers) == 1 and isinstance(numbers[0], (tuple, list)):
+        (numbers,) = numbers
+    try:
+        return tuple(n.__index__() for n in numbers)
+    except (AttributeError, TypeError):
+        raise DTypeError(f"{op}: {what} are integers, not {numbers!r}") from None
+
+
+def lengths(op, shape, what="lengths"):
+    """A shape: integers, none negative."""
+    shape = integers(op, what, shape)
+    if min(shape, default=0) < 0:
+        raise ShapeError(f"{op}: {what} are not negative: {shape} ({min(shape)} < 0)")
+    return shape
+
+
+def full(shape, value, *, dtype=None, requires_grad=False):
+    """``value`` everywhere; its dtype is the value's unless ``dtype`` says otherwise.
+
+    >>> import microgradx as mgx
+    >>> mgx.full((2, 2), 7)
+    Tensor([[7, 7],
+            [7, 7]], dtype=int64)
+    """
+    return Tensor(value, dtype=dtype).expand(lengths("full", (shape,))).clone().detach().requires_grad_(requires_grad)
+
+
+def zeros(*shape, dtype="float32", requires_grad=False):
+    """0 everywhere.
+
+    >>> import microgradx as mgx
+    >>> mgx.zeros(3)
+    Tensor([0., 0., 0.])
+    """
+    return full(lengths("zeros", shape), 0, dtype=dtype, requires_grad=requires_grad)
+
+
+def ones(*shape, dtype="float32", requires_grad=False):
+    """1 everywhere."""
+    return full(lengths("ones", shape), 1, dtype=dtype, requires_grad=requires_grad)
+
+
+def full_like(x, value, *, dtype=None, requires_grad=False):
+    """``value`` everywhere, of the shape and, where nothing is said, the dtype of ``x``."""
+    x = x if isinstance(x, Tensor) else Tensor(x)
+    return full(x.shape, value, dtype=dtype or x.dtype, requires_grad=requires_grad)
+
+
+def zeros_like(x, *, dtype=None, requires_grad=False):
+    """0 everywhere, of the shape and, where nothing is said, the dtype of ``x``.
+
+    >>> import microgradx as mgx
+    >>> mgx.zeros_like(mgx.Tensor([3, 4]))
+    Tensor([0, 0], dtype=int64)
+    """
+    return full_like(x, 0, dtype=dtype, requires_grad=requires_grad)
+
+
+def ones_like(x, *, dtype=None, requires_grad=False):
+    """1 everywhere, of the shape and, where nothing is said, the dtype of ``x``."""
+    return full_like(x, 1, dtype=dtype, requires_grad=requires_grad)
+
+
+def eye(n, m=None, k=0, *, dtype="float32", requires_grad=False):
+    """(n, m) with 1 on diagonal ``k`` and 0 elsewhere; ``m`` is n where nothing is said.
+
+    >>> import microgradx as mgx
+    >>> mgx.eye(2)
+    Tensor([[1., 0.],
+            [0., 1.]])
+    """
+    return Tensor(np.eye(*lengths("eye", (n, n if m is None else m)), k), requires_grad, dtype)
+
+
+def arange(start, stop=None, step=1, *, dtype=None, requires_grad=False):
+    """start, start + step, ... before ``stop``; ``arange(n)`` counts from 0. Integers give int64, else float32.
+
+    >>> import microgradx as mgx
+    >>> mgx.arange(3), mgx.arange(0, 1, 0.5)
+    (Tensor([0, 1, 2], dtype=int64), Tensor([0. , 0.5]))
+    """
+    if step == 0:
+        raise ShapeError("arange: steps of 0 never arrive")
+    numbers = np.arange(start, step=step) if stop is None else np.arange(start, stop, step)
+    return Tensor(numbers, requires_grad, dtype or ("float32" if numbers.dtype.kind == "f" else None))
+
+
+def linspace(start, stop, num=50, *, dtype="float32", requires_grad=False):
+    """``num`` numbers at equal steps from ``start`` to ``stop``, both included.
+
+    >>> import microgradx as mgx
+    >>> mgx.linspace(0, 1, 5)
+    Tensor([0.  , 0.25, 0.5 , 0.75, 1.  ])
+    """
+    return Tensor(np.linspace(float(start), float(stop), *lengths("linspace", (num,))), requires_grad, dtype)

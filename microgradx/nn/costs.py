@@ -1,0 +1,351 @@
+"""Costs: functions of an output and a target, torch's in name and meaning.
+
+``reduction``: ``"mean"`` or ``"sum"`` over all terms, ``"none"`` keeps them. Output and target have one shape; what
+broadcasts elsewhere is refused here, for (n,) against (n, 1) hides mistakes. Options beyond it are keywords.
+"""
+import math
+
+import numpy as np
+
+from microgradx._core.tensor import Tensor, cross_entropy_
+from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
+
+__all__ = ["binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "gaussian_nll_loss",
+           "hinge_loss", "huber_loss", "kl_div", "l1_loss", "mse_loss", "multi_margin_loss", "nll_loss",
+           "quadratic_cost", "smooth_l1_loss"]
+
+
+REDUCTIONS = ("mean", "sum", "none")
+KL_REDUCTIONS = ("batchmean", *REDUCTIONS)
+
+
+def check_reduction(op, reduction, allowed=REDUCTIONS):
+    """Raise ``OptionError`` for a reduction that is not allowed."""
+    if reduction not in allowed:
+        raise OptionError(f"{op}: reduction is {', '.join(map(repr, allowed[:-1]))} or {allowed[-1]!r}, not "
+                          f"{reduction!r}")
+
+
+def _reduced(op, terms, reduction):
+    check_reduction(op, reduction)
+    return terms if reduction == "none" else terms.mean() if reduction == "mean" else terms.sum()
+
+
+def _weighted(op, terms, weight):
+    """``terms * weight``, where a weight is given; it broadcasts to the terms."""
+    if weight is None:
+        return terms
+    product = terms * (weight if isinstance(weight, Tensor) else Tensor(weight, dtype=terms.dtype))
+    if product.shape != terms.shape:
+        raise ShapeError(f"{op}: a weight for terms {terms.shape} makes them {product.shape} "
+                         f"({terms.shape} != {product.shape})")
+    return product
+
+
+def _alike(op, p, t):
+    """``t`` as a tensor of the shape of ``p``."""
+    if not isinstance(t, Tensor):
+        t = Tensor(t, dtype=p.dtype)
+    if p.shape != t.shape:
+        raise ShapeError(f"{op}: prediction {p.shape} and target {t.shape} differ ({p.shape} != {t.shape})")
+    return t
+
+
+def _positive(op, name, value):
+    if not (isinstance(value, (int, float)) and 0 < value < math.inf):
+        raise OptionError(f"{op}: {name}={value!r} is not a finite number > 0")
+
+
+# ----- regression ------------------------------------------------------------------------------------------------
+
+def mse_loss(p, t, reduction="mean"):
+    """(p - t)^2, its mean over all elements. Shapes of ``p`` and ``t`` are equal.
+
+    >>> import microgradx as mgx
+    >>> from microgradx.nn import functional as F
+    >>> F.mse_loss(mgx.Tensor([1.0, 2.0]), mgx.Tensor([0.0, 0.0])).item()
+    2.5
+    """
+    return _reduced("mse_loss", (p - _alike("mse_loss", p, t)).square(), reduction)
+
+
+def quadratic_cost(p, t, reduction="mean"):
+    """1/2 * sum over outputs of (p - t)^2, mean over rows: (m, n), (m, n) -> (). Nielsen, Neural Networks and Deep
+    Learning (2015), eq. 6. The terms are the rows'; a vector is one row.
+
+    >>> import microgradx as mgx
+    >>> from microgradx.nn import functional as F
+    >>> F.quadratic_cost(mgx.Tensor([[1.0, 2.0]]), mgx.Tensor([[0.0, 0.0]])).item()
+    2.5
+    """
+    squares = (p - _alike("quadratic_cost", p, t)).square()
+    return _reduced("quadratic_cost", squares.sum(tuple(range(p.ndim > 1, p.ndim))) * 0.5, reduction)
+
+
+def l1_loss(p, t, reduction="mean"):
+    """|p - t|.
+
+    >>> import microgradx as mgx
+    >>> from microgradx.nn import functional as F
+    >>> F.l1_loss(mgx.Tensor([1.0, -2.0]), mgx.Tensor([0.0, 0.0]), "none")
+    Tensor([1., 2.])
+    """
+    return _reduced("l1_loss", (p - _alike("l1_loss", p, t)).abs(), reduction)
+
+
+def huber_loss(p, t, reduction="mean", *, delta=1.0):
+    """(p - t)^2 / 2 where |p - t| <= delta, else delta (|p - t| - delta / 2). Huber (1964).
+
+    >>> import microgradx as mgx
+    >>> from microgradx.nn import functional as F
+    >>> F.huber_loss(mgx.Tensor([1.0, -3.0]), mgx.Tensor([0.0, 0.0]), "none", delta=2.0)
+    Tensor([0.5, 4. ])
+    """
+    _positive("huber_loss", "delta", delta)
+    return _reduced("huber_loss", _huber(p - _alike("huber_loss", p, t), delta), reduction)
+
+
+def _huber(off, delta):
+    near = off.clip(-delta, delta)
+    return near * (off - near * 0.5)
+
+
+def smooth_l1_loss(p, t, reduction="mean", *, beta=1.0):
+    """(p - t)^2 / (2 beta) where |p - t| <= beta, else |p - t| - beta / 2; for beta = 0 the L1 loss. Girshick (2015).
+
+    >>> import microgradx as mgx
+    >>> from microgradx.nn import functional as F
+    >>> F.smooth_l1_loss(mgx.Tensor([1.0, -3.0]), mgx.Tensor([0.0, 0.0]), "none", beta=2.0)
+    Tensor([0.25, 2.  ])
+    """
+    if beta == 0:
+        return l1_loss(p, t, reduction)
+    _positive("smooth_l1_loss", "beta", beta)
+    return _reduced("smooth_l1_loss", _huber(p - _alike("smooth_l1_loss", p, t), beta) * (1 / beta), reduction)
+
+
+def gaussian_nll_loss(p, t, var, reduction="mean", *, full=False, eps=1e-6):
+    """(log(var) + (p - t)^2 / var) / 2: the negative logarithm of the density of t under a normal distribution.
+
+    ``var`` has the shape of ``p``, lacks its last axis or has length 1 there. A variance below ``eps`` counts as
+    ``eps``, and its gradient is as there, so it can grow again. ``full`` adds log(2 pi) / 2. Nix and Weigend (1994).
+
+    >>> import microgradx as mgx
+    >>> from microgradx.nn import functional as F
+    >>> F.gaussian_nll_loss(mgx.Tensor([2.0]), mgx.Tensor([0.0]), mgx.Tensor([1.0])).item()
+    2.0
+    """
+    _positive("gaussian_nll_loss", "eps", eps)
+    t = _alike("gaussian_nll_loss", p, t)
+    var = var if isinstance(var, Tensor) else Tensor(np.asarray(var, p.dtype))
+    if p.ndim and var.shape == p.shape[:-1]:
+        var = var.unsqueeze(-1)
+    elif var.shape not in (p.shape, p.shape[:-1] + (1,)):
+        raise ShapeError(f"gaussian_nll_loss: prediction {p.shape} and variance {var.shape} do not fit "
+                         f"({p.shape} or {p.shape[:-1]} != {var.shape})")
+    var = var.detach().clip(eps) + (var - var.detach())         # the second term is 0 and carries the gradient
+    terms = (var.log() + (p - t).square() / var) * 0.5
+    return _reduced("gaussian_nll_loss", terms + 0.5 * math.log(2 * math.pi) if full else terms, reduction)
+
+
+# ----- two classes -----------------------------------------------------------------------------------------------
+
+def binary_cross_entropy(p, t, reduction="mean", *, weight=None):
+    """-(t log p + (1-t) log(1-p)) for probabilities p and targets t in 0..1; 0 log 0 is 0.
+
+    Infinite where p is exactly 0 or 1 and wrong; from logits, ``binary_cross_entropy_with_logits`` stays finite.
+    ``weight`` multiplies the terms.
+
+    >>> import microgradx as mgx
+    >>> from microgradx.nn import functional as F
+    >>> round(F.binary_cross_entropy(mgx.Tensor([0.5, 1.0]), mgx.Tensor([0.0, 1.0])).item(), 6)
+    0.346574
+    """
+    t = _alike("binary_cross_entropy", p, t)
+    terms = -(t.xlogy(p) + (1 - t).xlogy(1 - p))
+    return _reduced("binary_cross_entropy", _weighted("binary_cross_entropy", terms, weight), reduction)
+
+
+def binary_cross_entropy_with_logits(z, t, reduction="mean", *, weight=None, pos_weight=None):
+    """``binary_cross_entropy(sigmoid(z), t)``, as t softplus(-z) + (1-t) softplus(z).
+
+    Nothing cancels, neither here nor in the derivative: a unit that is right and far saturated keeps its gradient
+    -t sigmoid(-z) + (1-t) sigmoid(z), where sigmoid(z) - t is 0. ``weight`` multiplies the terms, ``pos_weight`` their
+    part with t.
+
+    >>> import microgradx as mgx
+    >>> from microgradx.nn import functional as F
+    >>> z = mgx.Tensor([60.0], requires_grad=True)
+    >>> F.binary_cross_entropy_with_logits(z, mgx.Tensor([1.0])).backward()
+    >>> z.grad
+    Tensor([-8.756511e-27])
+    """
+    op = "binary_cross_entropy_with_logits"
+    t = _alike(op, z, t)
+    terms = _weighted(op, t, pos_weight) * (-z).softplus() + (1 - t) * z.softplus()
+    return _reduced(op, _weighted(op, terms, weight), reduction)
+
+
+def hinge_loss(p, t, reduction="mean", *, margin=1.0):
+    """max(0, margin - t p) for targets t of -1 and 1: the cost of a support vector machine.
+
+    >>> import microgradx as mgx
+    >>> from microgradx.nn import functional as F
+    >>> F.hinge_loss(mgx.Tensor([0.5, 3.0]), mgx.Tensor([1.0, -1.0]), "none")
+    Tensor([0.5, 4. ])
+    """
+    return _reduced("hinge_loss", (margin - _alike("hinge_loss", p, t) * p).relu(), reduction)
+
+
+# ----- many classes: axis 1 of (m, n) or (m, n, ...) holds them ----------------------------------------------------
+
+def _rows(op, x):
+    """``x`` as rows of n classes, and the shape that one number per row has."""
+    if x.ndim < 2 or x.dtype.kind != "f":
+        raise ShapeError(f"{op}: {x.dtype} of shape {x.shape}; floats (m, n) or (m, n, ...) have n classes on axis 1")
+    shape = x.shape[:1] + x.shape[2:]
+    return x if x.ndim == 2 else x.permute(0, *range(2, x.ndim), 1).reshape(math.prod(shape), x.shape[1]), shape
+
+
+def _class_weights(op, weight, rows):
+    weight = (weight if isinstance(weight, Tensor) else Tensor(weight)).astype(rows.dtype)
+    if weight.shape != rows.shape[1:]:
+        raise ShapeError(f"{op}: class weights {weight.shape} for {rows.shape[1]} classes "
+                         f"({weight.shape} != {rows.shape[1:]})")
+    return weight
+
+
+def _labelled(op, x, target, weight=None, ignore_index=None):
+    """``x`` as rows; their labels, 0 where ignored; what each row counts, 0 where ignored; the shape of the labels."""
+    rows, shape = _rows(op, x)
+    label = np.asarray(target)
+    if label.shape != shape:
+        raise ShapeError(f"{op}: logits {x.shape} and labels {label.shape} do not align ({shape} != {label.shape})")
+    if label.dtype.kind not in "iu":
+        raise DTypeError(f"{op}: labels are int64, not {label.dtype}")
+    label, n = label.ravel(), x.shape[1]
+    counts = label != ignore_index
+    bad = np.flatnonzero(counts & ((label < 0) | (label >= n)))
+    if bad.size:
+        raise IndexError_(f"{op}: label {label[bad[0]]} of row {bad[0]} is not one of the {n} classes")
+    label, counts = np.where(counts, label, 0), Tensor(counts.astype(rows.dtype))
+    if weight is not None:
+        counts = counts * _class_weights(op, weight, rows)[label]
+    return rows, label, counts, shape
+
+
+def _row_terms(terms, counts, shape, reduction):
+    """Row by row, their sum, or their sum over what the rows count."""
+    if reduction == "none":
+        return terms.reshape(shape)
+    return terms.sum() if reduction == "sum" else terms.sum() / counts.sum()
+
+
+def cross_entropy(logits, target, reduction="mean", *, weight=None, ignore_index=-100, label_smoothing=0.0):
+    """log(sum(exp(logits))) - logits[label] per row, stable for any logits.
+
+    ``logits`` is (m, n) or (m, n, ...), n classes; ``target`` int64 (m,) or (m, ...), the labels, or floats as large
+    as the logits, probabilities. ``weight`` (n,) weighs the classes; the mean of labels is the weighted one. Rows whose
+    label is ``ignore_index`` do not count. ``label_smoothing`` mixes that share of the uniform distribution into the
+    target (Szegedy et al. 2016).
+
+    Raises ``IndexError_`` for a label that is none of the n classes, ``DTypeError`` for labels that are not int64,
+    ``ShapeError`` for what does not align, ``OptionError`` for a smoothing outside 0..1.
+
+    >>> import microgradx as mgx
+    >>> from microgradx.nn import functional as F
+    >>> F.cross_entropy(mgx.Tensor([[1000.0, 0.0]]), [1]).item()
+    1000.0
+    >>> F.cross_entropy(mgx.Tensor([[1000.0, 0.0]]), mgx.Tensor([[0.5, 0.5]])).item()
+    500.0
+    """
+    check_reduction("cross_entropy", reduction)
+    target = target if isinstance(target, Tensor) else Tensor(target)
+    plain = weight is None and not label_smoothing and target.dtype.kind != "f"
+    if plain and ignore_index < 0 and logits.ndim == 2 and reduction != "none":         # one launch
+        try:
+            return cross_entropy_(logits, target, reduction == "mean")
+        except IndexError_:
+            if not (np.asarray(target) == ignore_index).any():
+                raise
+    if not (isinstance(label_smoothing, (int, float)) and 0 <= label_smoothing <= 1):
+        raise OptionError(f"cross_entropy: label_smoothing={label_smoothing!r} is not a number in [0, 1]")
+    if target.dtype.kind == "f":
+        return _cross_entropy_of_shares(logits, target, reduction, weight, label_smoothing)
+    rows, label, counts, shape = _labelled("cross_entropy", logits, target, weight, ignore_index)
+    logp = rows.log_softmax(1)
+    terms = counts.chain(-logp[np.arange(len(label)), label])
+    if label_smoothing:
+        every = -(logp if weight is None else logp * _class_weights("cross_entropy", weight, logp)).mean(1)
+        kept = Tensor((np.asarray(target).ravel() != ignore_index).astype(logp.dtype))
+        terms = terms * (1 - label_smoothing) + kept.chain(every) * label_smoothing
+    return _row_terms(terms, counts, shape, reduction)
+
+
+def _cross_entropy_of_shares(logits, target, reduction, weight, smoothing):
+    """The cross-entropy for probabilities. Its mean is over the rows, whatever they weigh."""
+    if target.ndim != logits.ndim:
+        raise DTypeError(f"cross_entropy: labels are int64, probabilities as many as logits {logits.shape}, not "
+                         f"{target.dtype} of shape {target.shape}")
+    target = _alike("cross_entropy", logits, target)
+    (rows, shape), (share, _) = _rows("cross_entropy", logits), _rows("cross_entropy", target)
+    if smoothing:
+        share = share * (1 - smoothing) + smoothing / rows.shape[1]
+    if weight is not None:
+        share = share * _class_weights("cross_entropy", weight, rows)
+    terms = -share.chain(rows.log_softmax(1)).sum(1)
+    return _reduced("cross_entropy", terms.reshape(shape), reduction)
+
+
+def nll_loss(logp, target, reduction="mean", *, weight=None, ignore_index=-100):
+    """-logp[label] per row, for logarithms of probabilities (m, n) or (m, n, ...) and labels (m,) or (m, ...).
+
+    ``weight`` and ``ignore_index`` as in ``cross_entropy``, which is this after ``log_softmax(1)``.
+
+    >>> import microgradx as mgx
+    >>> from microgradx.nn import functional as F
+    >>> F.nll_loss(mgx.Tensor([[-1.0, -3.0], [-2.0, -4.0]]), [0, 1], weight=mgx.Tensor([3.0, 1.0])).item()
+    1.75
+    """
+    check_reduction("nll_loss", reduction)
+    rows, label, counts, shape = _labelled("nll_loss", logp, target, weight, ignore_index)
+    return _row_terms(counts.chain(-rows[np.arange(len(label)), label]), counts, shape, reduction)
+
+
+def multi_margin_loss(x, target, reduction="mean", *, p=1, margin=1.0, weight=None):
+    """1/n * sum over i != label of max(0, margin - x[label] + x[i])^p: (m, n) and labels (m,), mean over rows.
+
+    ``p`` is 1 or 2; ``weight`` (n,) multiplies each row by its label's. Crammer and Singer (2001).
+
+    >>> import microgradx as mgx
+    >>> from microgradx.nn import functional as F
+    >>> F.multi_margin_loss(mgx.Tensor([[1.0, 2.0, -3.0, -3.0]]), [0]).item()
+    0.5
+    """
+    if p not in (1, 2):
+        raise OptionError(f"multi_margin_loss: p={p!r} is not 1 or 2")
+    rows, label, counts, shape = _labelled("multi_margin_loss", x, target, weight)
+    each, others = np.arange(len(label)), np.ones(rows.shape, rows.dtype)
+    others[each, label] = 0
+    over = (rows - rows[each, label].unsqueeze(1) + margin).relu() * Tensor(others)
+    terms = (over if p == 1 else over.square()).mean(1) * counts
+    return _reduced("multi_margin_loss", terms.reshape(shape), reduction)
+
+
+def kl_div(logp, t, reduction="mean", *, log_target=False):
+    """t (log t - logp): the divergence of exp(logp) from the distribution t; with ``log_target`` t is given as log t.
+
+    ``"mean"`` is over all elements; the divergence is a sum over each distribution, and its mean over rows is
+    ``reduction="batchmean"``. 0 log 0 is 0. Kullback and Leibler (1951).
+
+    >>> import microgradx as mgx
+    >>> from microgradx.nn import functional as F
+    >>> round(F.kl_div(mgx.Tensor([[0.5, 0.5]]).log(), mgx.Tensor([[1.0, 0.0]]), "batchmean").item(), 6)
+    0.693147
+    """
+    check_reduction("kl_div", reduction, KL_REDUCTIONS)
+    t = _alike("kl_div", logp, t)
+    terms = t.exp().chain(t - logp) if log_target else t.xlogy(t) - t.chain(logp)
+    if reduction == "batchmean":
+        return terms.sum() * (1 / logp.shape[0] if logp.ndim and logp.shape[0] else math.nan)
+    return _reduced("kl_div", terms, reduction)

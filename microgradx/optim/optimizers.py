@@ -1,0 +1,360 @@
+"""Optimizers: torch's semantics; one launch updates all parameters of a group.
+
+An optimizer here is a table of options and of what it remembers; its rule is a kernel of its name in
+``csrc/optim.inl``. State is made when a parameter is added, so steps allocate nothing, and the kernels read options
+and count steps through pointers, so a step is the same launch whatever their values.
+"""
+from collections.abc import Mapping, MutableMapping
+from types import MappingProxyType
+
+import numpy as np
+
+from microgradx._core.graph import no_grad
+from microgradx._core.launch import update
+from microgradx._core.tensor import Tensor
+from microgradx.errors import DTypeError, GraphError, OptionError, ShapeError
+
+__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop"]
+
+
+class Group(MutableMapping):
+    """Some parameters and their options, as a dict: ``group["lr"] = 0.1``.
+
+    ``cell`` holds the options as numbers, in the order of the optimizer's ``ranges``: what is assigned is checked
+    and written there, where the kernel reads it. ``rows`` holds (parameter, *state).
+    """
+
+    def __init__(self, rule, params, options):
+        rule.check(options)
+        self.rule, self.params, self.options = rule, tuple(params), dict(options)
+        self.cell = Tensor(rule.numbers(options))
+        self.rows = [(p, *[None] * len(rule.slots(options))) for p in self.params]
+        self._settle()
+
+    def _settle(self):
+        """Let the cell and the state follow the options: what they need is made, what they do not need dropped."""
+        self.cell.copy_(self.rule.numbers(self.options))
+        for k, (name, start) in enumerate(self.rule.slots(self.options).items(), 1):
+            if self.rows and (start is None) != (self.rows[0][k] is None):
+                self.rows[:] = [(*row[:k], None if start is None else _filled(name, row[0], start), *row[k + 1:])
+                                for row in self.rows]
+
+    def __getitem__(self, option):
+        return self.params if option == "params" else self.options[option]
+
+    def __setitem__(self, option, value):
+        if option == "params":
+            raise OptionError(f"{self.rule.__name__}: the parameters of a group are fixed; add_param_group adds more")
+        changed = self.options | {option: value}
+        self.rule.check(changed)
+        self.options = changed
+        self._settle()
+
+    def __delitem__(self, option):
+        raise OptionError(f"{self.rule.__name__}: {option!r} cannot be taken out of a group")
+
+    def __iter__(self):
+        yield "params"
+        yield from self.options
+
+    def __len__(self):
+        return 1 + len(self.options)
+
+    def __repr__(self):
+        return repr(dict(self))
+
+
+def _filled(name, p, start):
+    """State of ``p`` at its start: the number of steps is a float64 number, all else as large as ``p``."""
+    return Tensor(np.full(() if name == "step" else p.shape, start, "float64" if name == "step" else p.dtype))
+
+
+NOT_NEGATIVE = (lambda x: 0 <= x < float("inf"), "a finite number >= 0")
+FRACTION = (lambda x: 0 <= x < 1, "a number in [0, 1)")
+FLAG = (lambda x: x in (True, False), "True or False")
+SHARED = {"initial_lr": NOT_NEGATIVE}           # options that no kernel reads; a scheduler notes its start there
+
+
+class Optimizer:
+    """What optimizers share: groups of parameters with their options, state, saving and loading.
+
+    ``params``: an iterable of leaf float Tensors, or of dicts ``{"params": [...], option: value}``. Groups stand in
+    ``param_groups`` (set ``group["lr"]`` to change a rate), state in ``state[parameter]``: by name, to read or to
+    write in place.
+
+    Raises ``OptionError`` for no parameters, one given twice or an option out of range; ``DTypeError`` for what is
+    no float Tensor; ``GraphError`` for the result of an operation; ``ShapeError`` for a parameter that does not lie in
+    order in memory.
+    """
+    kernel = ""                 # in csrc/optim.inl
+    ranges = {}                 # option: (is it allowed?, what is), in the order in which the kernel reads them
+
+    @staticmethod
+    def slots(options):
+        """{name: what a parameter's state starts from, None if these options need none}, the number of steps first."""
+        raise NotImplementedError
+
+    def __init__(self, params, **defaults):
+        if isinstance(params, Tensor) or not hasattr(params, "__iter__"):
+            raise DTypeError(f"{type(self).__name__}: params is an iterable of Tensors, not one "
+                             f"{type(params).__name__}; put it in a list")
+        self.defaults, self.param_groups, self._launches = defaults, [], []
+        groups = list(params)
+        if not groups:
+            raise OptionError(f"{type(self).__name__}: no parameters were given")
+        for group in groups if isinstance(groups[0], Mapping) else [{"params": groups}]:
+            self.add_param_group(group)
+
+    def add_param_group(self, group):
+        """Optimize more parameters: ``{"params": [...], option: value}``; options not named take the defaults."""
+        name = type(self).__name__
+        if not isinstance(group, Mapping) or "params" not in group:
+            raise DTypeError(f"{name}: a group is a dict with 'params', not {group!r:.60}")
+        params = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
+        seen = {p for other in self.param_groups for p in other.params}
+        for p in params:
+            if not isinstance(p, Tensor) or p.dtype.kind != "f":
+                raise DTypeError(f"{name}: a parameter is a float Tensor, not "
+                                 f"{p.dtype if isinstance(p, Tensor) else type(p).__name__}")
+            if not p.is_leaf:
+                raise GraphError(f"{name}: a parameter of shape {p.shape} is the result of an operation; only leaves "
+                                 "are optimized")
+            if p.contiguous() is not p:
+                raise ShapeError(f"{name}: a parameter of shape {p.shape} does not lie in order in memory; Tensor(p) "
+                                 "gives a copy that does")
+            if p in seen:
+                raise OptionError(f"{name}: a parameter of shape {p.shape} was given twice")
+            seen.add(p)
+        group = Group(type(self), params, self.defaults | {k: v for k, v in group.items() if k != "params"})
+        self.param_groups.append(group)
+        self._launches.append((group.cell, group.rows))
+
+    @classmethod
+    def check(cls, options):
+        """Raise ``OptionError`` unless every option is known and in its range."""
+        for option, value in options.items():
+            allowed, words = (cls.ranges | SHARED).get(option, (None, None))
+            if allowed is None:
+                raise OptionError(f"{cls.__name__}: no option is called {option!r}; there are "
+                                  f"{', '.join(cls.ranges)}")
+            try:
+                fits = allowed(value)
+            except (TypeError, ValueError):
+                fits = False
+            if not fits:
+                raise OptionError(f"{cls.__name__}: {option}={value!r} is not {words}")
+
+    @classmethod
+    def numbers(cls, options):
+        """The options as the kernel reads them; a pair takes two places."""
+        return np.hstack([np.asarray(options[option], "float64") for option in cls.ranges])
+
+    def step(self):
+        """Update every parameter that has a gradient. All fits or nothing changes."""
+        update(self.kernel, self._launches)
+
+    def zero_grad(self, set_to_none=True):
+        """Forget all gradients, or fill them with 0."""
+        for group in self.param_groups:
+            for p in group.params:
+                if set_to_none or p.grad is None:
+                    p.grad = None
+                else:
+                    p.grad.data.zero_()
+
+    @property
+    def state(self):
+        """{parameter: {name: tensor}}: what is remembered of each. Write into the tensors; they cannot be exchanged."""
+        return {row[0]: MappingProxyType({name: s for name, s in zip(self.slots(group), row[1:]) if s is not None})
+                for group in self.param_groups for row in group.rows}
+
+    def state_dict(self):
+        """{"state": {number: {...}}, "param_groups": [...]}: copies, with parameters by their number."""
+        state = self.state
+        numbers = {p: k for k, p in enumerate(state)}
+        return {"state": {numbers[p]: {name: Tensor(s) for name, s in own.items()} for p, own in state.items()},
+                "param_groups": [dict(group) | {"params": [numbers[p] for p in group.params]}
+                                 for group in self.param_groups]}
+
+    def load_state_dict(self, state):
+        """Take over what ``state_dict`` of an optimizer for the same parameters gave. All fits or nothing changes."""
+        name = type(self).__name__
+        try:
+            groups = [{k: v for k, v in group.items() if k != "params"} for group in state["param_groups"]]
+            sizes, states = [len(group["params"]) for group in state["param_groups"]], state["state"]
+        except (AttributeError, KeyError, TypeError):
+            raise DTypeError(f"{name}: load_state_dict takes what state_dict gave") from None
+        own = [len(group.params) for group in self.param_groups]
+        if sizes != own:
+            raise OptionError(f"{name}: groups of {own} parameters, the state has {sizes} ({own} != {sizes})")
+        arrays, k = [], 0                       # one dict per parameter
+        for group, options in zip(self.param_groups, groups):
+            self.check(options)
+            if set(options) - set(SHARED) != set(self.ranges):
+                raise OptionError(f"{name}: options {sorted(self.ranges)}, the state has {sorted(options)}")
+            needed = {slot for slot, start in self.slots(options).items() if start is not None}
+            for p in group.params:
+                theirs = states.get(k, {})
+                if set(theirs) != needed:
+                    raise OptionError(f"{name}: parameter {k} needs {sorted(needed)}, the state has {sorted(theirs)}")
+                arrays.append({slot: np.asarray(value) for slot, value in theirs.items()})
+                for slot, array in arrays[-1].items():
+                    shape = () if slot == "step" else p.shape
+                    if array.shape != shape or array.dtype.kind not in "fiu":
+                        raise ShapeError(f"{name}: {slot} of parameter {k} is of shape {shape}, the state's "
+                                         f"{array.dtype} of shape {array.shape} ({shape} != {array.shape})")
+                k += 1
+        for group, options in zip(self.param_groups, groups):
+            group.options = options
+            group._settle()
+        with no_grad():
+            for mine, theirs in zip(self.state.values(), arrays):
+                for slot, array in theirs.items():
+                    mine[slot].copy_(array)
+
+    def __repr__(self):
+        lines = [", ".join(f"{k}={v}" for k, v in group.options.items()) + f", {len(group.params)} parameters"
+                 for group in self.param_groups]
+        return f"{type(self).__name__}({'; '.join(lines)})"
+
+
+class SGD(Optimizer):
+    """Gradient descent: w = w - lr g, where ``weight_decay`` w is added to the gradient g.
+
+    With ``momentum``: v = momentum v + (1 - dampening) g, at the first step v = g, and w = w - lr v; with
+    ``nesterov`` w = w - lr (g + momentum v), Sutskever et al. (2013) as torch rewrites it.
+
+    >>> import microgradx as mgx
+    >>> from microgradx import optim
+    >>> w = mgx.Tensor([1.0, -2.0], requires_grad=True)
+    >>> step = optim.SGD([w], lr=0.25)
+    >>> w.square().sum().backward()
+    >>> step.step()
+    >>> w
+    Tensor([ 0.5, -1. ], requires_grad=True)
+    """
+    kernel = "sgd"
+    ranges = dict(lr=NOT_NEGATIVE, momentum=NOT_NEGATIVE, dampening=NOT_NEGATIVE, weight_decay=NOT_NEGATIVE,
+                  nesterov=FLAG)
+
+    def __init__(self, params, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False):
+        super().__init__(params, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay,
+                         nesterov=nesterov)
+
+    @staticmethod
+    def slots(options):
+        start = 0.0 if options["momentum"] else None
+        return {"step": start, "momentum_buffer": start}
+
+    @classmethod
+    def check(cls, options):
+        super().check(options)
+        if options["nesterov"] and (options["momentum"] == 0 or options["dampening"] != 0):
+            raise OptionError(f"SGD: nesterov needs momentum > 0 and dampening 0, not {options['momentum']} and "
+                              f"{options['dampening']}")
+
+
+class RMSprop(Optimizer):
+    """The gradient over the root of its mean square: s = alpha s + (1 - alpha) g^2, w = w - lr g / (sqrt(s) + eps).
+
+    ``centered`` subtracts the square of the mean gradient from s: the variance (Graves 2013); with ``momentum`` the
+    quotient feeds v = momentum v + quotient, and w = w - lr v. ``weight_decay`` w is added to g. Tieleman and Hinton
+    (2012), lecture 6.5.
+
+    >>> import microgradx as mgx
+    >>> from microgradx import optim
+    >>> w = mgx.Tensor([1.0, -2.0], requires_grad=True)
+    >>> step = optim.RMSprop([w], lr=0.05, alpha=0.99)
+    >>> w.square().sum().backward()
+    >>> step.step()
+    >>> w                                   # the first step is lr / sqrt(1 - alpha)
+    Tensor([ 0.5, -1.5], requires_grad=True)
+    """
+    kernel = "rmsprop"
+    ranges = dict(lr=NOT_NEGATIVE, alpha=NOT_NEGATIVE, eps=NOT_NEGATIVE, weight_decay=NOT_NEGATIVE,
+                  momentum=NOT_NEGATIVE, centered=FLAG)
+
+    def __init__(self, params, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0, centered=False):
+        super().__init__(params, lr=lr, alpha=alpha, eps=eps, weight_decay=weight_decay, momentum=momentum,
+                         centered=centered)
+
+    @staticmethod
+    def slots(options):
+        return {"step": None, "square_avg": 0.0, "grad_avg": 0.0 if options["centered"] else None,
+                "momentum_buffer": 0.0 if options["momentum"] else None}
+
+
+class Adagrad(Optimizer):
+    """The gradient over the root of the sum of all its squares: s = s + g^2, w = w - lr_t g / (sqrt(s) + eps).
+
+    s starts at ``initial_accumulator_value``; lr_t = lr / (1 + (t - 1) lr_decay) at step t; ``weight_decay`` w is
+    added to g. Duchi, Hazan and Singer (2011).
+
+    >>> import microgradx as mgx
+    >>> from microgradx import optim
+    >>> w = mgx.Tensor([1.0, -2.0], requires_grad=True)
+    >>> step = optim.Adagrad([w], lr=0.5)
+    >>> w.square().sum().backward()
+    >>> step.step()
+    >>> w                                   # the first step is lr, whatever the gradient
+    Tensor([ 0.5, -1.5], requires_grad=True)
+    """
+    kernel = "adagrad"
+    ranges = dict(lr=NOT_NEGATIVE, lr_decay=NOT_NEGATIVE, weight_decay=NOT_NEGATIVE,
+                  initial_accumulator_value=NOT_NEGATIVE, eps=NOT_NEGATIVE)
+
+    def __init__(self, params, lr=1e-2, lr_decay=0.0, weight_decay=0.0, initial_accumulator_value=0.0, eps=1e-10):
+        super().__init__(params, lr=lr, lr_decay=lr_decay, weight_decay=weight_decay,
+                         initial_accumulator_value=initial_accumulator_value, eps=eps)
+
+    @staticmethod
+    def slots(options):
+        return {"step": 0.0, "sum": options["initial_accumulator_value"]}
+
+
+class Adam(Optimizer):
+    """Adaptive moments: Kingma and Ba (2015), algorithm 1; ``weight_decay`` w is added to the gradient.
+
+    m and v are running means of the gradient and of its square, with the rates ``betas``; divided by 1 - beta^t, which
+    frees them of their start at 0, they give w = w - lr m / (sqrt(v) + eps).
+
+    >>> import microgradx as mgx
+    >>> from microgradx import optim
+    >>> w = mgx.Tensor([1.0, -2.0], requires_grad=True)
+    >>> step = optim.Adam([w], lr=0.5)
+    >>> w.square().sum().backward()
+    >>> step.step()
+    >>> w                                   # the first step is lr, whatever the gradient
+    Tensor([ 0.5, -1.5], requires_grad=True)
+    """
+    kernel = "adam"
+    ranges = dict(lr=NOT_NEGATIVE,
+                  betas=(lambda b: len(b) == 2 and all(FRACTION[0](x) for x in b), "two numbers in [0, 1)"),
+                  eps=NOT_NEGATIVE, weight_decay=NOT_NEGATIVE)
+
+    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+    @staticmethod
+    def slots(options):
+        return {"step": 0.0, "exp_avg": 0.0, "exp_avg_sq": 0.0}
+
+
+class AdamW(Adam):
+    """Adam whose decay does not pass through the moments: w shrinks by lr ``weight_decay`` w by itself.
+
+    Loshchilov and Hutter (2019), with the shrinking scaled by lr, as in torch.
+
+    >>> import microgradx as mgx
+    >>> from microgradx import optim
+    >>> w = mgx.Tensor([1.0, -2.0], requires_grad=True)
+    >>> step = optim.AdamW([w], lr=0.5, weight_decay=0.5)
+    >>> (w * 0.0).sum().backward()
+    >>> step.step()
+    >>> w
+    Tensor([ 0.75, -1.5 ], requires_grad=True)
+    """
+    kernel = "adamw"
+
+    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2):
+        super().__init__(params, lr, betas, eps, weight_decay)

@@ -1,0 +1,306 @@
+"""Arrays, indexing, creation, random tensors: recorded values, differences, edges, and that no name is forgotten."""
+import inspect
+from itertools import permutations
+
+import numpy as np
+import pytest
+from recorded import cases
+from test_recorded import compare
+
+import microgradx as mgx
+from microgradx import Tensor, arrays, creation, errors, indexing, linalg, random
+
+CASES = {case["id"]: case for case in cases("arrays_cases.npz")}
+METHODS = arrays.METHODS + indexing.METHODS
+MADE = creation.__all__ + ["rand", "randint", "randn", "randperm"]
+
+
+def run(case, xs):
+    """The operation as a function; a list of outputs."""
+    kwargs = {k: tuple(v) if isinstance(v, list) else float(v) if v in ("inf", "-inf") else v
+              for k, v in case["kwargs"].items()}
+    op, kind = case["op"], case["kind"]
+    if kind == "sequence":
+        result = getattr(mgx, op)(xs)
+    elif op in ("broadcast_to", "tile"):
+        result = getattr(mgx, op)(xs[0], *kwargs.values())
+    elif op in ("index_select", "index_add", "scatter"):
+        result = getattr(mgx, op)(xs[0], kwargs.pop("axis"), *xs[1:], **kwargs)
+    else:
+        result = getattr(linalg if kind == "linalg" else mgx, op)(*xs, **kwargs)
+    result = getattr(result, "solution", result) if op == "lstsq" else result
+    result = Tensor(result) if isinstance(result, bool) else result
+    if op == "eigh":
+        result = result.eigenvalues, result.eigenvectors.square()           # the sign is nobody's
+    return list(result) if isinstance(result, tuple) else [result]
+
+
+def expected(case):
+    return dict(case, outputs=[case["outputs"][0], case["outputs"][1] ** 2]) if case["op"] == "eigh" else case
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_recorded(name):
+    compare(expected(CASES[name]), run)
+
+
+@pytest.mark.parametrize("name", sorted({*arrays.__all__, *indexing.__all__, *linalg.__all__} - {"LinAlgError"}))
+def test_every_function_has_a_recorded_case(name):
+    where = linalg if name in linalg.__all__ else mgx
+    assert name in {case["op"] for case in CASES.values()} and getattr(where, name).__doc__
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_method_is_the_function(name):
+    assert getattr(Tensor, name) is getattr(mgx, name)
+
+
+# ----- derivatives by differences ------------------------------------------------------------------------------------
+
+SMOOTH = [name for name, case in CASES.items() if case["dtype"] == "float64" and case.get("grads") is not None
+          and any(x.size for x in case["inputs"]) and "ties" not in name]
+
+
+def differentiable(case):
+    """The floats among the inputs, and sum(weight * output) of them as a function, with weights as recorded."""
+    places = [k for k, g in enumerate(case["grad"]) if g]
+
+    def total(*floats):
+        xs = [mgx.from_numpy(x) for x in case["inputs"]]
+        for k, x in zip(places, floats):
+            xs[k] = x
+        ys = [y for y in run(case, xs) if y.dtype.kind == "f" and y.requires_grad]
+        return sum((y * Tensor(c)).sum() + (y.square() * Tensor(c)).sum() for y, c in zip(ys, case["cotangents"]))
+
+    return [case["inputs"][k] for k in places], total
+
+
+def gradients(total, arrays, create_graph=False):
+    xs = [Tensor(a, requires_grad=True) for a in arrays]
+    total(*xs).backward(create_graph=create_graph)
+    grads = [x.grad for x in xs]
+    for x in xs:
+        x.grad = None
+    return xs, grads
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_two_orders_by_differences(name):
+    """Along one random direction: d total = <gradient, direction>, and d gradient = Hessian @ direction."""
+    arrays, total = differentiable(CASES[name])
+    rng = np.random.default_rng(len(name))
+    directions, h = [rng.standard_normal(a.shape) for a in arrays], 1e-5
+    moved = [gradients(total, [a + t * d for a, d in zip(arrays, directions)])[1] for t in (h, -h)]
+    values = [total(*[Tensor(a + t * d, requires_grad=True) for a, d in zip(arrays, directions)]).item()
+              for t in (h, -h)]
+    xs, grads = gradients(total, arrays, create_graph=True)
+    slope = sum((g.detach().numpy() * d).sum() for g, d in zip(grads, directions))
+    np.testing.assert_allclose(slope, (values[0] - values[1]) / (2 * h), rtol=2e-6, atol=2e-7)
+    along = sum((g * Tensor(d)).sum() for g, d in zip(grads, directions))
+    if along.requires_grad:
+        along.backward()
+    for x, up, down in zip(xs, *moved):
+        difference = (up.numpy() - down.numpy()) / (2 * h)
+        np.testing.assert_allclose(0 if x.grad is None else x.grad.numpy(), difference, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+def test_layout_does_not_matter(name):
+    """Operands that lie backwards and in the other order give the same numbers and gradients."""
+    arrays, total = differentiable(CASES[name])
+    back = [(slice(None, None, -1),) * a.ndim for a in arrays]
+    xs = [Tensor(a, requires_grad=True) for a in arrays]
+    ys = [Tensor(a[k].T, requires_grad=True) for a, k in zip(arrays, back)]
+    views = [y.T[k] for y, k in zip(ys, back)]
+    assert [v.tolist() for v in views] == [x.tolist() for x in xs]
+    straight, round_about = total(*xs), total(*views)
+    straight.backward()
+    round_about.backward()
+    np.testing.assert_allclose(round_about.item(), straight.item(), rtol=1e-9, atol=1e-11)
+    for x, y, k in zip(xs, ys, back):
+        np.testing.assert_allclose(y.grad.numpy().T[k], x.grad.numpy(), rtol=1e-9, atol=1e-11)
+
+
+# ----- what torch has no record of -----------------------------------------------------------------------------------
+
+def test_names_of_torch():
+    x = mgx.arange(6.0).reshape(2, 3)
+    assert mgx.flip(x, dims=0).tolist() == x.flip(0).tolist() and x.sort(dim=0).indices.shape == (2, 3)
+    assert x.median(dim=1, keepdim=True).values.shape == (2, 1) and x.any(dim=1).shape == (2,)
+    assert x.diagonal(dim1=1, dim2=0).tolist() == [0.0, 4.0] and x.swapaxes(dim0=0, dim1=1).shape == (3, 2)
+    assert mgx.tensordot(x, x.T, dims=1).shape == (2, 2)
+    assert list(inspect.signature(mgx.flip).parameters) == ["x", "axis"]
+    for call in (lambda: x.flip(axis=0, dims=0), lambda: mgx.tensordot(x, x.T, axes=1, dims=1)):
+        with pytest.raises(errors.OptionError, match="two names of one argument"):
+            call()
+
+
+def test_what_is_given_may_be_a_list():
+    assert mgx.roll([1, 2, 3], 1).tolist() == [3, 1, 2] and mgx.vstack([[1.0], [2.0]]).shape == (2, 1)
+    assert mgx.flip(np.array([[1.0, 2.0]])).dtype == np.float64
+
+
+def test_movedim_finds_every_place():
+    x = mgx.zeros(2, 3, 4)
+    for source in permutations(range(3), 2):
+        for destination in permutations(range(-3, 0), 2):
+            assert x.movedim(source, destination).shape == np.moveaxis(x.numpy(), source, destination).shape
+
+
+def test_dot_of_tensors_and_of_values():
+    assert mgx.dot(mgx.ones(3), mgx.ones(3)).item() == mgx.ones(3).dot([1.0, 1.0, 1.0]).item() == 3
+    v = mgx.Value(2.0)
+    y = mgx.dot([v, 1.0], np.array([3.0, 4.0]))
+    y.backward()
+    assert (y.data, v.grad) == (10.0, 3.0)
+
+
+def test_integers_and_masks_keep_their_dtype():
+    x = Tensor([[3, 1], [2, 2]])
+    for y, truth in ((x.sort().values, [[1, 3], [2, 2]]), (x.cumprod(0), [[3, 1], [6, 2]]), (x.median(), 2),
+                     (x.roll(1), [[2, 3], [1, 2]]), (x.topk(1).values, [[3], [2]]),
+                     (x.masked_fill([[True, False]], 9), [[9, 1], [9, 2]]),
+                     (Tensor([True, False]).cumprod(0), [1, 0]), (mgx.diag([1, 2]), [[1, 0], [0, 2]]),
+                     (x.scatter(0, [[0, 1]], 7), [[7, 1], [2, 7]])):
+        assert y.dtype == np.int64 and y.tolist() == truth
+    mask = Tensor([True, False, True])
+    assert mask.sort().values.tolist() == [False, True, True] and mask.flip().dtype == np.bool_
+    assert mask.repeat(2).tolist() == [True] * 2 + [False] * 2 + [True] * 2 and not mask.all() and mask.any()
+
+
+def test_equal_elements_keep_their_order_in_both_directions():
+    x = Tensor([1.0, 0.0, 1.0, 0.0])
+    assert x.argsort().tolist() == [1, 3, 0, 2] and x.argsort(descending=True).tolist() == [0, 2, 1, 3]
+
+
+def test_scatter_keeps_the_last_and_its_gradient():
+    x, s = mgx.zeros(2, requires_grad=True), mgx.ones(3, 4, requires_grad=True)
+    y = mgx.scatter(x, 0, [1, 1], s[0] * 2)                     # a source longer than the index
+    y.sum().backward()
+    assert y.tolist() == [0, 2] and x.grad.tolist() == [1, 0] and s.grad[0].tolist() == [0, 2, 0, 0]
+
+
+def test_more_axes_than_a_copy_has_room_for():
+    x = mgx.ones(*(1,) * 7)
+    assert x.tile(2, 2).shape == (1,) * 5 + (2, 2) and mgx.ones(*(1,) * 8).flip().ndim == 8
+
+
+def test_views_share():
+    x = mgx.zeros(2, 3)
+    for y in (x.flip(), x.movedim(0, 1), x.swapaxes(0, 1), x.broadcast_to(2, 2, 3), x.ravel()):
+        assert np.shares_memory(np.asarray(y), np.asarray(x))
+    assert not np.shares_memory(np.asarray(x.roll(0, 0)), np.asarray(x))
+
+
+# ----- refusals ------------------------------------------------------------------------------------------------------
+
+x23, x3 = mgx.ones(2, 3), mgx.ones(3)
+REFUSED = [
+    (lambda: x23.flip(2), errors.ShapeError, "flip: axis 2 of an array with 2 axes"),
+    (lambda: x23.flip((0, -2)), errors.ShapeError, r"flip: an axis is named twice in \(0, -2\)"),
+    (lambda: x23.roll((1, 2), 0), errors.ShapeError, "roll: 2 shifts for 1 axes"),
+    (lambda: x23.roll(1, 2), errors.ShapeError, "roll: axis 2"),
+    (lambda: x23.roll(1.5, 0), errors.DTypeError, "roll: shifts are integers"),
+    (lambda: x23.tile(-1), errors.ShapeError, r"tile: repetitions are not negative: \(-1,\) \(-1 < 0\)"),
+    (lambda: x23.tile(1.0), errors.DTypeError, "tile: repetitions are integers"),
+    (lambda: x23.repeat(-1, axis=0), errors.ShapeError, r"repeat: counts are not negative \(-1 < 0\)"),
+    (lambda: x23.repeat([1, 2], axis=1), errors.ShapeError, r"repeat: counts of shape \(2,\) for axis 1 of length 3"),
+    (lambda: x23.repeat(1.5), errors.DTypeError, "repeat: counts are integers, not 1.5"),
+    (lambda: x23.repeat(2, 1), TypeError, "positional"),
+    (lambda: x23.movedim((0, 1), 0), errors.ShapeError, "movedim: 2 axes for 1 places"),
+    (lambda: x23.diagonal(0, 1, 1), errors.ShapeError, "diagonal: an axis is named twice"),
+    (lambda: x3.diagonal(), errors.ShapeError, "diagonal: axis 1 of an array with 1 axes"),
+    (lambda: mgx.ones(1, 1, 1).diag(), errors.ShapeError, r"diag: of one or two axes, not of shape \(1, 1, 1\)"),
+    (lambda: mgx.hstack([]), errors.ShapeError, "hstack: of no tensors"),
+    (lambda: mgx.vstack([x23, mgx.ones(2)]), errors.ShapeError, "concat: shapes"),
+    (lambda: x23.sort(2), errors.ShapeError, "sort: axis 2"),
+    (lambda: x23.topk(4), errors.OptionError, r"topk: 4 of axis 1 of length 3 \(4 is not within 0..3\)"),
+    (lambda: mgx.ones(0).median(), errors.ShapeError, r"median: of no elements, shape \(0,\)"),
+    (lambda: mgx.ones(2, 0).median(1), errors.ShapeError, "median: of no elements"),
+    (lambda: x3.index_select(0, [3]), errors.IndexError_,
+     "index_select: index 3 is out of range for axis 0 of length 3"),
+    (lambda: x3.index_select(0, [0.5]), errors.DTypeError, "index_select: an index is an int64 tensor, not float32"),
+    (lambda: x3.index_select(0, [[0]]), errors.ShapeError, r"index_select: an index has one axis, not shape \(1, 1\)"),
+    (lambda: x3.index_add(0, [-4], mgx.ones(1)), errors.IndexError_, "index_add: index -4"),
+    (lambda: x3.index_add(0, [0], x3), errors.ShapeError, r"index_add: .*\(\(3,\) != \(1,\)\)"),
+    (lambda: x3.scatter(0, [3], 1.0), errors.IndexError_, "scatter: index 3 is out of range"),
+    (lambda: x3.scatter(0, [0, 1], mgx.ones(1)), errors.ShapeError, "scatter: index of shape .*exceeds the source"),
+    (lambda: x23.take_along_dim([0], 1), errors.ShapeError, r"take_along_dim: .*\(1 != 2\)"),
+    (lambda: x23.take_along_dim([[0], [0], [0]], 1), errors.ShapeError, "take_along_dim: shapes .*do not broadcast"),
+    (lambda: x3.masked_fill([1, 0, 1], 0.0), errors.DTypeError, "masked_fill: a mask is bool, not int64"),
+    (lambda: x3.masked_select([True, False]), errors.ShapeError, "masked_select: shapes .*do not broadcast"),
+    (lambda: x23.mm(x3), errors.ShapeError, r"mm: shapes \(2, 3\) and \(3,\) have 2 and 1 axes, not 2 and 2"),
+    (lambda: mgx.ones(1, 2, 3).bmm(mgx.ones(2, 3, 2)), errors.ShapeError, r"bmm: .*\(1 != 2\)"),
+    (lambda: x3.dot(mgx.ones(4)), errors.ShapeError, r"matmul: .*\(3 != 4\)"),
+    (lambda: mgx.tensordot(x23, x23, 1), errors.ShapeError, r"tensordot: .*\(\(3,\) != \(2,\)\)"),
+    (lambda: mgx.tensordot(x23, x3, 2), errors.ShapeError, "tensordot: 2 axes of shapes"),
+    (lambda: mgx.glu(x3), errors.ShapeError, r"glu: axis 0 of shape \(3,\) has no halves \(3 is odd\)"),
+    (lambda: mgx.normalize(x3), errors.ShapeError, "normalize: axis 1"),
+    (lambda: mgx.cosine_similarity(x23, mgx.ones(2, 2)), errors.ShapeError, "cosine_similarity: shapes"),
+    (lambda: mgx.roll(mgx.Value(1.0), 1), errors.DTypeError, "Tensor: "),
+    (lambda: mgx.zeros(-1), errors.ShapeError, r"zeros: lengths are not negative: \(-1,\) \(-1 < 0\)"),
+    (lambda: mgx.ones(2.0), errors.DTypeError, "ones: lengths are integers"),
+    (lambda: mgx.full((1,) * 9, 1), errors.ShapeError, "at most 8 axes"),
+    (lambda: mgx.zeros(2, dtype="int64", requires_grad=True), errors.DTypeError, "only floats"),
+    (lambda: mgx.arange(0, 1, 0), errors.ShapeError, "arange: steps of 0"),
+    (lambda: mgx.linspace(0, 1, -1), errors.ShapeError, "linspace: lengths are not negative"),
+    (lambda: mgx.randint(3, 3), errors.OptionError, r"randint: .*\(3 >= 3\)"),
+    (lambda: mgx.rand(2, rng="a"), errors.DTypeError, "rng: ")]
+
+
+@pytest.mark.parametrize("k", range(len(REFUSED)))
+def test_refused(k):
+    call, kind, words = REFUSED[k]
+    with pytest.raises(kind, match=words):
+        call()
+
+
+# ----- making --------------------------------------------------------------------------------------------------------
+
+LIKE = Tensor([[1.0, 2.0]], dtype="float64")
+TRUTHS = {
+    "zeros": (lambda: mgx.zeros(2, 3), np.zeros((2, 3), "f4")),
+    "ones": (lambda: mgx.ones((2, 0)), np.ones((2, 0), "f4")),
+    "full": (lambda: mgx.full(2, True), np.full(2, True)), "eye": (lambda: mgx.eye(2, 3, 1), np.eye(2, 3, 1, "f4")),
+    "arange": (lambda: mgx.arange(5, 0, -2), np.arange(5, 0, -2)),
+    "linspace": (lambda: mgx.linspace(0, 1, 4, dtype="float64"), np.linspace(0, 1, 4)),
+    "zeros_like": (lambda: mgx.zeros_like(LIKE), np.zeros((1, 2))),
+    "ones_like": (lambda: mgx.ones_like([1, 2]), np.ones(2, int)),
+    "full_like": (lambda: mgx.full_like(LIKE, 3, dtype="int64"), np.full((1, 2), 3)),
+    "rand": (lambda: mgx.rand(3, rng=1, dtype="float64"), np.random.default_rng(1).random(3)),
+    "randn": (lambda: mgx.randn((2, 2), rng=1), np.random.default_rng(1).standard_normal((2, 2)).astype("f4")),
+    "randint": (lambda: mgx.randint(2, 9, (4,), rng=1), np.random.default_rng(1).integers(2, 9, 4)),
+    "randperm": (lambda: mgx.randperm(5, rng=1), np.random.default_rng(1).permutation(5))}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_made(name):
+    make, truth = TRUTHS[name]
+    x = make()
+    assert x.dtype == truth.dtype and x.shape == truth.shape and x.is_leaf and not x.requires_grad
+    np.testing.assert_array_equal(x.numpy(), truth)
+
+
+@pytest.mark.parametrize("make", [lambda **k: mgx.zeros(2, **k), lambda **k: mgx.full(2, 1.0, **k),
+                                  lambda **k: mgx.eye(2, **k), lambda **k: mgx.arange(2.0, **k),
+                                  lambda **k: mgx.linspace(0, 1, 2, **k), lambda **k: mgx.rand(2, **k),
+                                  lambda **k: mgx.randn(2, **k), lambda **k: mgx.ones_like(x3, **k)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_made_as_a_leaf(make, dtype):
+    x = make(dtype=dtype, requires_grad=True)
+    x.sum().backward()
+    assert x.dtype == dtype and x.is_leaf and (x.grad.numpy() == 1).all() and make().dtype == np.float32
+    x.data.fill_(3.0)                                           # its memory is its own
+    assert (x.numpy() == 3).all()
+
+
+def test_random_tensors_follow_the_shared_generator():
+    first = [(random.manual_seed(3), mgx.rand(4).tolist(), mgx.randn(2).tolist())[1:] for _ in range(2)]
+    assert first[0] == first[1] and mgx.randint(5, (100,), rng=0).numpy().max() == 4
+    assert mgx.randint(1, size=4).tolist() == [0] * 4
+    u = mgx.rand(10000, rng=0).numpy()
+    assert u.min() >= 0 and u.max() < 1 and abs(u.mean() - 0.5) < 0.02
+
+
+def test_every_name_is_public():
+    assert all(callable(getattr(mgx, name)) for name in [*arrays.__all__, *indexing.__all__, *MADE])

@@ -1,0 +1,161 @@
+"""Linear algebra: what decompositions promise, gradients where they are delicate, refusals. Recorded values and
+differences of two orders are in test_arrays.py, over the same list."""
+import numpy as np
+import pytest
+
+import microgradx as mgx
+from microgradx import Tensor, errors, linalg
+from microgradx._core.structured import HostOperation
+
+RNG = np.random.default_rng(11)
+TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
+
+
+def matrix(*shape, dtype="float64"):
+    return Tensor(RNG.standard_normal(shape), dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("lead", [(), (2,), (2, 1)])
+def test_what_they_promise(dtype, lead):
+    near = lambda x, y: np.testing.assert_allclose(x, y, atol=10 * TOLERANCE[dtype])
+    a = matrix(*lead, 4, 4, dtype=dtype)
+    positive, symmetric, one = a @ a.mT + mgx.eye(4, dtype=dtype), a + a.mT, np.broadcast_to(np.eye(4), a.shape)
+    lower = linalg.cholesky(positive)
+    near(lower @ lower.mT, positive)
+    assert (lower.triu(1).numpy() == 0).all()
+    w, v = linalg.eigh(symmetric)
+    near((v * w[..., None, :]) @ v.mT, symmetric)
+    near(v.mT @ v, one)
+    near(positive @ linalg.inv(positive), one)
+    near(linalg.svdvals(a), np.linalg.svd(a.numpy())[1])
+    sign, size = linalg.slogdet(a)
+    np.testing.assert_allclose(sign * size.exp(), np.linalg.det(a.numpy()), rtol=100 * TOLERANCE[dtype])
+    assert {x.dtype for x in (lower, w, v, sign, size, linalg.det(a))} == {np.dtype(dtype)}
+
+
+def test_views_are_read_as_they_lie():
+    a = matrix(3, 3)
+    view = Tensor(np.asarray(a.T)[::-1].copy()).T[:, ::-1]
+    assert view.strides != a.strides and view.tolist() == a.tolist()
+    np.testing.assert_allclose(linalg.inv(view), np.linalg.inv(view.numpy()))
+    np.testing.assert_allclose(linalg.det(a.T), linalg.det(a))
+
+
+@pytest.mark.parametrize("a", [np.diag([1.0, 0.0]), np.zeros((2, 2)), np.zeros((3, 3)), [[1.0, 2.0], [2.0, 4.0]],
+                               np.outer([1.0, 2, 3], [1.0, 0, -1]), np.diag([2.0, 3.0, 0.0])])
+def test_gradient_of_det_at_a_singular_matrix_is_its_cofactors(a):
+    a = np.array(a)
+    x = Tensor(a, requires_grad=True)
+    linalg.det(x).backward()
+    n = len(a)
+    minor = lambda i, k: np.linalg.det(np.delete(np.delete(a, i, 0), k, 1))
+    truth = [[(-1) ** (i + k) * minor(i, k) for k in range(n)] for i in range(n)]
+    np.testing.assert_allclose(x.grad.numpy(), truth, atol=1e-13)
+
+
+def test_gradient_of_eigenvalues_that_are_equal():
+    x = Tensor(np.eye(3), requires_grad=True)
+    (linalg.eigvalsh(x) ** 2).sum().backward(create_graph=True)             # the square of the norm
+    g, x.grad = x.grad, None
+    np.testing.assert_allclose(g.detach().numpy(), 2 * np.eye(3))
+    (g * g).sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), 8 * np.eye(3), atol=1e-14)
+
+
+def test_lstsq_of_any_rank():
+    """Gradients of the shortest solution by differences that keep the rank."""
+    for m, n, r in [(4, 3, 3), (3, 4, 3), (4, 3, 2), (3, 3, 1)]:
+        left, right, b = matrix(m, r), matrix(r, n), matrix(m, 2)
+        f = lambda left, right, b: linalg.lstsq(left @ right, b).solution.sin().sum()
+        xs = [Tensor(t, requires_grad=True) for t in (left, right, b)]
+        f(*xs).backward()
+        directions = [matrix(*t.shape) for t in xs]
+        at = lambda h: f(*[x.detach() + d * h for x, d in zip(xs, directions)]).item()
+        slope = sum((x.grad * d).sum().item() for x, d in zip(xs, directions))
+        np.testing.assert_allclose(slope, (at(1e-5) - at(-1e-5)) / 2e-5, rtol=1e-6)
+        found, truth = linalg.lstsq(left @ right, b), np.linalg.lstsq((left @ right).numpy(), b.numpy())
+        assert found.rank == r == truth[2]
+        np.testing.assert_allclose(found.singular_values.numpy(), truth[3], atol=1e-12)
+        np.testing.assert_allclose(found.residuals.numpy(), (((left @ right) @ found.solution - b) ** 2).sum(0).numpy())
+    assert linalg.lstsq(matrix(3, 2), matrix(3)).solution.shape == (2,)
+
+
+def test_norms_against_numpy():
+    a = matrix(2, 3, 4)
+    for ord in ("fro", "nuc", 1, -1, 2, -2, np.inf, -np.inf):
+        for axis, keep in [((-2, -1), False), ((2, 0), True)]:
+            truth = np.linalg.norm(a.numpy(), ord, axis, keep)
+            np.testing.assert_allclose(linalg.matrix_norm(a, ord, axis, keep), truth, rtol=1e-12)
+    np.testing.assert_allclose(linalg.vector_norm(a, 3, 1), np.linalg.norm(a.numpy(), 3, 1))
+
+
+def test_a_result_that_was_overwritten_is_noticed():
+    x = Tensor(np.eye(2), requires_grad=True)
+    y = linalg.inv(x)
+    with mgx.no_grad():
+        y.fill_(0.0)
+    with pytest.raises(errors.GraphError, match="inv"):
+        y.sum().backward()
+
+
+def test_nothing_is_recorded_without_need():
+    with mgx.no_grad():
+        assert not linalg.inv(Tensor(np.eye(2), requires_grad=True)).requires_grad
+    assert not linalg.slogdet(Tensor(np.eye(2), requires_grad=True)).sign.requires_grad
+    a, b = Tensor(np.eye(2)), Tensor(np.ones(2), requires_grad=True)
+    linalg.solve(a, b).sum().backward()
+    assert a.grad is None and b.grad.tolist() == [1, 1]
+
+
+def test_third_order():
+    """1/x by its matrix: the third derivative of inv at 1x1 is -6 / x^4."""
+    x = Tensor([[2.0]], dtype="float64", requires_grad=True)
+    y = linalg.inv(x)
+    for _ in range(3):
+        y.sum().backward(create_graph=True)
+        y, x.grad = x.grad, None
+    np.testing.assert_allclose(y.item(), -6 / 16)
+
+
+def test_a_host_operation_of_ones_own():
+    double = HostOperation("double", lambda x, k: [(x.shape, x.dtype)], lambda out, x, k: np.multiply(x, k, out=out),
+                           [[lambda g, y, x, k: g * k]])
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    double(x, 3.0).sum().backward()
+    assert x.grad.tolist() == [3.0, 3.0]
+    one = lambda *xs: [((2,), "float32")]
+    with pytest.raises(ZeroDivisionError):
+        HostOperation("fails", one, lambda out, x: 1 / 0)(x)
+    for xs, vjps, words in [((), [], "0 tensors"), ((x, x, x), [], "3 tensors"), ((x, x), [[None]], "1 gradients for 2")]:
+        with pytest.raises(errors.ShapeError, match=f"odd: {words}"):
+            HostOperation("odd", one, lambda *arrays: None, vjps)(*xs)
+
+
+square, flat = mgx.ones(2, 2), mgx.ones(3)
+REFUSED = [
+    *((lambda f=f: f(mgx.ones(2, 3)), errors.ShapeError,
+       rf"{f.__name__.replace('eigvalsh', 'eigh')}: of shape \(2, 3\), which is not square \(2 != 3\)")
+      for f in (linalg.cholesky, linalg.inv, linalg.det, linalg.slogdet, linalg.eigh, linalg.eigvalsh)),
+    *((lambda f=f: f(flat), errors.ShapeError, "no rows and columns")
+      for f in (linalg.cholesky, linalg.inv, linalg.det, linalg.svdvals, linalg.pinv, linalg.matrix_norm)),
+    *((lambda f=f: f(Tensor([[1]])), errors.DTypeError, "not int64") for f in (linalg.inv, linalg.det, linalg.svdvals)),
+    (lambda: linalg.inv(mgx.zeros(2, 2)), linalg.LinAlgError, r"inv: shape \(2, 2\): Singular matrix"),
+    (lambda: linalg.solve(mgx.zeros(2, 2), mgx.ones(2)), linalg.LinAlgError, "solve: .*Singular"),
+    (lambda: linalg.cholesky(-square), np.linalg.LinAlgError, "cholesky: .*not positive definite"),
+    (lambda: linalg.solve(square, flat), errors.ShapeError,
+     r"solve: shapes \(2, 2\) and \(3,\) do not align \(2 != 3\)"),
+    (lambda: linalg.solve(square, mgx.ones()), errors.ShapeError, "solve: "),
+    (lambda: linalg.solve(square.expand(2, 2, 2), mgx.ones(3, 2, 1)), errors.ShapeError, "solve: leading axes"),
+    (lambda: linalg.solve(square, mgx.ones(2, dtype="float64")), errors.DTypeError, "solve: .*float32, float64"),
+    (lambda: linalg.lstsq(square, flat), errors.ShapeError, "lstsq: shapes"),
+    (lambda: linalg.matrix_norm(square, 3), errors.OptionError, "matrix_norm: ord is .*not 3"),
+    (lambda: linalg.matrix_norm(square, axis=(0, 2)), errors.ShapeError, "matrix_norm: axis 2"),
+    (lambda: linalg.matrix_norm(square, axis=(0, -2)), errors.ShapeError, "matrix_norm: axis 0 is named twice")]
+
+
+@pytest.mark.parametrize("k", range(len(REFUSED)))
+def test_refused(k):
+    call, kind, words = REFUSED[k]
+    with pytest.raises(kind, match=words):
+        call()

@@ -1,0 +1,158 @@
+"""The stubs say what is there: every public name, its parameters and defaults; and mypy finds no fault with them."""
+import ast
+import importlib
+import inspect
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import microgradx as mgx
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = Path(mgx.__file__).parent
+CORE = sorted(path.name.split(".")[0] for path in (PACKAGE / "_core").glob("*.p*") if path.suffix in (".pyi", ".pyx"))
+MODULES = sorted({f"_core.{name}" for name in CORE}) + ["functional"]
+
+# what every compiled class has, or what says nothing to a type checker
+IMPLIED = {"__new__", "__repr__", "__reduce__", "__setstate__", "__delitem__", "__doc__", "__module__", "__dict__",
+           "__weakref__", "__buffer__", "__release_buffer__"}
+
+
+def path_of(name):
+    return PACKAGE.joinpath(*name.split(".")).with_suffix(".pyi")
+
+
+def stub(name):
+    """{name: its definitions} of a stub; those of a class are a dict again."""
+    return definitions(ast.parse(path_of(name).read_text()).body)
+
+
+def definitions(body):
+    found = {}
+    for node in body:
+        if isinstance(node, ast.ClassDef):
+            found[node.name] = definitions(node.body)
+        elif isinstance(node, ast.FunctionDef):
+            found.setdefault(node.name, []).append(node)
+        elif isinstance(node, ast.AnnAssign) and ast.unparse(node.annotation) != "TypeAlias":
+            found[node.target.id] = [node]
+    return found
+
+
+def public(names):
+    return {name for name in names if not name.startswith("_")}
+
+
+def own(module):
+    return [name for name, thing in vars(module).items() if getattr(thing, "__module__", None) == module.__name__]
+
+
+def parameters(function):
+    """(name, kind, default) of each parameter in a stub."""
+    a, kind = function.args, inspect.Parameter
+    listed = [*a.posonlyargs, *a.args]
+    missing = [kind.empty] * (len(listed) - len(a.defaults))
+    defaults = missing + [ast.literal_eval(d) for d in a.defaults]
+    found = [(p.arg, kind.POSITIONAL_ONLY if p in a.posonlyargs else kind.POSITIONAL_OR_KEYWORD, d)
+             for p, d in zip(listed, defaults)]
+    found += [(a.vararg.arg, kind.VAR_POSITIONAL, kind.empty)] if a.vararg else []
+    found += [(p.arg, kind.KEYWORD_ONLY, kind.empty if d is None else ast.literal_eval(d))
+              for p, d in zip(a.kwonlyargs, a.kw_defaults)]
+    return found + ([(a.kwarg.arg, kind.VAR_KEYWORD, kind.empty)] if a.kwarg else [])
+
+
+def is_property(node):
+    return isinstance(node, ast.AnnAssign) or any(ast.unparse(d) == "property" for d in node.decorator_list)
+
+
+def same_parameters(where, real, nodes, method=False):
+    truth = [(p.name, p.kind, p.default) for p in inspect.signature(real).parameters.values()]
+    stubbed = [parameters(node)[method:] for node in nodes]
+    assert truth in stubbed, f"{where}{inspect.signature(real)}: the stub has other parameters"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_public_name_has_a_stub(name):
+    module = importlib.import_module(f"microgradx.{name}")
+    real = set(module.__all__) if name == "functional" else public(own(module))
+    assert public(stub(name)) == real
+
+
+STUBBED = [name for name in MODULES if path_of(name).is_file()]
+CLASSES = [(name, cls) for name in STUBBED for cls in stub(name)
+           if inspect.isclass(getattr(importlib.import_module(f"microgradx.{name}"), cls, None))]
+
+
+@pytest.mark.parametrize("name, cls", CLASSES)
+def test_every_attribute_of_a_class_has_a_stub(name, cls):
+    real, stubbed = getattr(importlib.import_module(f"microgradx.{name}"), cls), stub(name)[cls]
+    assert public(vars(real)) == public(stubbed)
+    special = {n for n in vars(real) if n.startswith("__") and n.endswith("__") and not re.search("_pyx|_cython", n)}
+    if not issubclass(real, tuple):
+        assert special - IMPLIED <= set(stubbed)
+    for n in stubbed:
+        assert hasattr(real, n) and getattr(real, n) is not getattr(object, n, ...), f"{cls}.{n} is not there"
+        if n in public(stubbed):
+            assert callable(getattr(real, n)) != is_property(stubbed[n][0]), f"{cls}.{n}: a method or an attribute?"
+
+
+FUNCTIONS = [(name, function) for name in STUBBED for function in sorted(public(stub(name)))
+             if (name, function) not in CLASSES]
+METHODS = [(name, cls, method) for name, cls in CLASSES for method, nodes in stub(name)[cls].items()
+           if isinstance(nodes[0], ast.FunctionDef) and not is_property(nodes[0])
+           and type(getattr(getattr(importlib.import_module(f"microgradx.{name}"), cls), method)).__name__
+           == "cython_function_or_method"]
+
+
+@pytest.mark.parametrize("name, function", FUNCTIONS)
+def test_parameters_of_functions(name, function):
+    nodes, method = stub(name)[function], False
+    if isinstance(nodes[0], ast.AnnAssign):             # a protocol, which many functions share
+        nodes, method = stub(name)[nodes[0].annotation.id]["__call__"], True
+    real = getattr(importlib.import_module(f"microgradx.{name}"), function)
+    same_parameters(function, real, nodes, method)
+
+
+@pytest.mark.parametrize("name, cls, method", METHODS)
+def test_parameters_of_methods(name, cls, method):
+    real = getattr(getattr(importlib.import_module(f"microgradx.{name}"), cls), method)
+    same_parameters(f"{cls}.{method}", real, stub(name)[cls][method])
+
+
+def test_the_tests_see_something():
+    assert len(CLASSES) >= 8 and len(FUNCTIONS) > 110 and len(METHODS) > 140
+    assert ("_core.tensor", "Tensor", "sum") in METHODS and ("_core.ops", "Differentiable", "where") in METHODS
+
+
+def test_the_package_exports_what_it_imports():
+    def imported(suffix):
+        tree = ast.parse((PACKAGE / "__init__.py").with_suffix(suffix).read_text())
+        return {alias.asname or alias.name for node in tree.body if isinstance(node, ast.ImportFrom)
+                for alias in node.names}
+    assert imported(".pyi") == imported(".py")
+    for name in public(stub("__init__")) | imported(".pyi") - {"*"}:
+        assert hasattr(mgx, name), name
+
+
+def test_the_package_says_that_it_is_typed():
+    assert (PACKAGE / "py.typed").is_file()
+
+
+def test_the_program_runs(tmp_path):
+    program = runpy.run_path(str(Path(__file__).parent / "typing" / "program.py"))
+    assert program["tensors"](np.eye(3)) > 0 and program["values"]() > 0
+    assert program["training"](str(tmp_path / "file")) > 0.7
+
+
+@pytest.mark.skipif(not (ROOT / "setup.py").is_file(), reason="the settings are the source's")
+def test_mypy(tmp_path):
+    """The package, a program that a user might write, and mistakes that must be found; settings in pyproject.toml."""
+    pytest.importorskip("mypy")
+    done = subprocess.run([sys.executable, "-m", "mypy", "--cache-dir", str(tmp_path)], cwd=ROOT, capture_output=True,
+                          text=True)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,19 @@
+"""What must not pass: every line that mypy does not complain about makes it say that its ``ignore`` is unused."""
+import microgradx as mgx
+from microgradx import Tensor, Value, data
+
+x = Tensor([1.0])
+x.shape = (1,)                          # type: ignore[misc]
+x.reshape(2.0)                          # type: ignore[arg-type]
+x.no_such_operation()                   # type: ignore[attr-defined]
+x.sum(axs=0)                            # type: ignore[call-arg]
+x.grad.item()                           # type: ignore[union-attr]
+x + {}                                  # type: ignore[operator]
+mgx.exp()                               # type: ignore[call-overload]
+mgx.exp(object())                       # type: ignore[call-overload]
+mgx.no_such_function(x)                 # type: ignore[attr-defined]
+mgx.save(x, 3)                          # type: ignore[arg-type]
+mgx.manual_seed("0")                    # type: ignore[arg-type]
+Value("a")                              # type: ignore[arg-type]
+Value(1.0).label = 3                    # type: ignore[assignment]
+data.moons("100")                       # type: ignore[arg-type]

@@ -1,0 +1,71 @@
+"""What a user writes, run, and checked strictly: every ``assert_type`` is what mypy must find in the stubs."""
+from typing import Any, assert_type
+
+import numpy as np
+import numpy.typing as npt
+
+import microgradx as mgx
+from microgradx import Tensor, Value, data, nn, optim
+from microgradx.errors import FormatError, ShapeError
+
+
+def tensors(array: npt.NDArray[np.float64]) -> float:
+    x = Tensor(array, requires_grad=True, dtype=mgx.float32)
+    y = (2 * x + array.astype("float32")).tanh() @ x.T - x.sum(axis=0, keepdims=True) / 3
+    y[0] = 1.0
+    assert_type(y, Tensor)
+    assert_type(x > 0, Tensor)
+    assert_type(mgx.where(x > 0, x, 0.0), Tensor)
+    assert_type(mgx.exp(x), Tensor)
+    assert_type(mgx.exp([0.0, 1.0]), Tensor)
+    assert_type(mgx.maximum(x, 0.0).reshape(-1).expand(2, -1), Tensor)
+    assert_type(mgx.concat([x, y], axis=1), Tensor)
+    assert_type(mgx.einsum("ij,jk->ik", x, x), Tensor)
+    assert_type(x.grad, Tensor | None)
+    assert_type(x.shape, tuple[int, ...])
+    assert_type(x.split(2), tuple[Tensor, ...])
+    assert_type(np.asarray(x), npt.NDArray[Any])
+    assert_type(mgx.from_dlpack(np.from_dlpack(x.detach())), Tensor)
+    try:
+        y.sum().backward(retain_graph=True)
+    except ShapeError:
+        return 0.0
+    with mgx.no_grad():
+        x += 1.0
+        x.copy_(mgx.from_numpy(array).astype("float32"))
+    return float(y.mean())
+
+
+def values() -> float:
+    a, b = Value(1.0), Value(2.0, label="b")
+    y = (a * b + 3).relu() ** 2 - mgx.exp(a) / 2
+    assert_type(y, Value)
+    assert_type(mgx.maximum(0.0, y), Value)
+    assert_type(mgx.dot([a, b], [1.0, y]), Value)
+    assert_type(mgx.sum(v for v in (a, b)), Value)
+    y.backward()
+    assert_type(a.grad, float)
+    return y.data
+
+
+@mgx.no_grad()
+def accuracy(logits: Tensor, labels: Tensor) -> float:
+    return float((logits.argmax(axis=1) == labels).mean())
+
+
+def training(path: str) -> float:
+    rng = mgx.manual_seed(0)
+    x, y = data.moons(100, noise=0.1, rng=rng)
+    assert_type(x, npt.NDArray[np.float32])
+    net = nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 2))
+    step = optim.SGD(net.parameters(), lr=0.1)
+    for xb, yb in data.batches(x, y, 10, rng=rng):
+        step.zero_grad()
+        nn.functional.cross_entropy(net(Tensor(xb)), Tensor(yb)).backward()
+        step.step()
+    mgx.save({"net": net, "step": step}, path, metadata={"note": "trained"})
+    try:
+        net.load_state_dict(mgx.load(path)["net"])
+    except FormatError:
+        pass
+    return accuracy(net(Tensor(x)), Tensor(y))
