@@ -17,6 +17,7 @@ cdef struct Storage:
     int size_class              # -1: the bytes are the owner's
     uint32_t views, graph_views # live views; those that have a graph
     bint readonly               # the owner's wish
+    uint32_t sound              # version + 1 of when its numbers were found finite (by `launch`)
     PyObject *owner
     Storage *next               # in the list of free blocks
 

@@ -65,7 +65,7 @@ cdef Storage *allocate(Py_ssize_t nbytes) except NULL:
     if capacity > SMALL:
         free_bytes -= capacity
     s.refs = 1
-    s.version = s.views = s.graph_views = s.readonly = 0
+    s.version = s.views = s.graph_views = s.readonly = s.sound = 0
     return s
 
 
@@ -76,7 +76,7 @@ cdef Storage *new_block(int k, Py_ssize_t capacity) except NULL:
     s.data = <char *> s + HEADER
     s.nbytes, s.size_class, s.owner = capacity, k, NULL
     s.refs = 1
-    s.version = s.views = s.graph_views = s.readonly = 0
+    s.version = s.views = s.graph_views = s.readonly = s.sound = 0
     return s
 
 
@@ -86,7 +86,7 @@ cdef Storage *borrow(object owner, char *data, Py_ssize_t nbytes) except NULL:
     if s == NULL:
         raise MemoryError("no memory for an array")
     s.data, s.nbytes, s.refs, s.version, s.size_class = data, nbytes, 1, 0, -1
-    s.views, s.graph_views, s.readonly = 0, 0, False
+    s.views, s.graph_views, s.readonly, s.sound = 0, 0, False, 0
     Py_INCREF(owner)
     s.owner = <PyObject *> owner
     return s

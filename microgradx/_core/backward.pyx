@@ -146,8 +146,8 @@ cdef Array cotangent(str op, Array root, object gradient):
 cdef int refuse_no_graph(str op, Array root) except -1:
     """Say why there is nothing to differentiate, and what to do."""
     if root.kind > MGX_F64:
-        raise GraphError(f"{op}: a tensor of {dtype_of(root.kind)} has no graph, only floats have gradients: start from "
-                         "a cost, not from a comparison or an index")
+        raise GraphError(f"{op}: a tensor of {dtype_of(root.kind)} has no graph, only floats have gradients: start "
+                         "from a cost, not from a comparison or an index")
     raise GraphError(f"{op}: this tensor does not require a gradient and has no graph: what it was made from requires "
                      "none, or was detached, or it was made under no_grad(). Set requires_grad=True on the leaves "
                      "before computing; a gradient has a graph only if create_graph=True made it")

@@ -263,7 +263,7 @@ cdef list may_spoil(list live, list gradients):
     cdef list found = []
     cdef Py_ssize_t i
     for i in range(len(live)):
-        calm = watching == 1 and sound(gradients[i]) and all([sound(a) for a in (<tuple> live[i])[2:]])
+        calm = watching == 1 and finite(gradients[i]) and all([finite(a) for a in (<tuple> live[i])[2:]])
         if not calm and sound((<tuple> live[i])[0]):
             found.append(i)
     return found
@@ -391,12 +391,26 @@ cdef int host(object function, tuple outs, tuple ins) except -1:
 
 # ----- detect_nan: is what was written sound? -----------------------------------------------------------------
 
+cdef bint finite(Array a) noexcept:
+    """Is nothing in a contiguous float array inf or nan? What only it holds is read once for each version."""
+    if a is None:
+        return True
+    cdef Storage *s = a.storage
+    if s.sound == s.version + 1:
+        return True
+    if not kernels.finite[a.kind](a.size, a.data):
+        return False
+    if s.refs == 1 and s.size_class >= 0:               # whoever sees these bytes later sees them through `a`
+        s.sound = s.version + 1
+    return True
+
+
 cdef bint sound(Array a) except -1:
     """Is there nothing in ``a`` that detect_nan looks for?"""
     if a is None or a.kind > MGX_F64:
         return True
     if a.contiguous:
-        if kernels.finite[a.kind](a.size, a.data):
+        if finite(a):
             return True
         if watching == 2:
             return False

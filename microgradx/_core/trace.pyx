@@ -102,8 +102,8 @@ def gradients(str op, list outputs, list inputs, list given, bint retain_graph, 
         nodes.append(node)
         wanted[node] = node.vjp == input_vjp
     sink = link(None, b"outputs", outputs_vjp, seeds, outputs)
-    g = empty(MGX_F32, 0, NULL)                             # nobody reads the gradient of the node that joins the outputs,
-    fill(g, float("nan"))                                   # and nobody is to blame for one that was given
+    g = empty(MGX_F32, 0, NULL)                             # that of the node which joins the outputs: nobody reads
+    fill(g, float("nan"))                                   # it, and nobody is to blame for what was given
     freed = walk(sink, g, retain_graph, create_graph, wanted)
     for node in nodes:
         g = wanted[node] if isinstance(wanted[node], Array) else None
@@ -144,7 +144,8 @@ def custom(str name, Array value, list operands, function):
     dtypes, or None.
     """
     cdef Array out = detached(value) if value.storage.refs == 1 else plain(value)
-    cdef list parts = [o if isinstance(o, Node) or isinstance(o, Array) and (<Array> o).wants else None for o in operands]
+    cdef list parts = [o if isinstance(o, Node) or isinstance(o, Array) and (<Array> o).wants else None
+                       for o in operands]
     cdef object last = max([k for k, o in enumerate(parts) if o is not None], default=None)
     if grad_enabled() and last is not None and value.kind <= MGX_F64:
         encoded = name.encode()
