@@ -106,4 +106,4 @@ def rows(quick):
     yield row(f"function, {BATCH} x {TIME} x {WIDTH}, {HEADS} heads", attention_function, False)
     yield row(f"function, causal, {BATCH} x {TIME} x {WIDTH}, {HEADS} heads", attention_function, True)
     for batch in (1, 8, 16, 32):
-        yield row(f"transformer, 226k parameters, training step, batch {batch}", transformer, batch)
+        yield row(f"transformer, 229k parameters, training step, batch {batch}", transformer, batch)

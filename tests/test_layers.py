@@ -26,7 +26,8 @@ def attend(**options):
 SHUT = np.array([[False, True, False, False, True, False]] * 5)
 CASES = {                               # case: (our module, how it is called)
     "linear": (lambda t: nn.Linear(3, 4, dtype=t),), "prelu": (lambda t: nn.PReLU(3, dtype=t),),
-    "embedding": (lambda t: nn.Embedding(7, 3, dtype=t),), "embedding_padding": (lambda t: nn.Embedding(7, 3, padding_idx=2, dtype=t),),
+    "embedding": (lambda t: nn.Embedding(7, 3, dtype=t),),
+    "embedding_padding": (lambda t: nn.Embedding(7, 3, padding_idx=2, dtype=t),),
     "softmax": (lambda t: nn.Softmax(),), "log_softmax": (lambda t: nn.LogSoftmax(1),),
     "rnn": (lambda t: nn.RNN(3, 4, dtype=t),), "rnn_single": (lambda t: nn.RNN(3, 4, bias=False, dtype=t),),
     "rnn_relu": (lambda t: nn.RNN(3, 4, 2, nonlinearity="relu", batch_first=True, dtype=t),),
