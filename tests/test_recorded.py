@@ -15,7 +15,8 @@ FUNCTIONS = {"matmul": lambda a, b: a @ b, "transpose": lambda a, i, j: a.transp
 def key_of(items):
     """A recorded index as a Python one."""
     plain = {"...": ..., "newaxis": None}
-    kinds = {"slice": lambda v: slice(*v), "ints": lambda v: np.array(v, np.int64), "bools": lambda v: np.array(v, bool)}
+    kinds = {"slice": lambda v: slice(*v), "ints": lambda v: np.array(v, np.int64),
+             "bools": lambda v: np.array(v, bool)}
     return tuple(plain[i] if isinstance(i, str) else kinds[next(iter(i))](*i.values()) if isinstance(i, dict) else i
                  for i in items)
 
@@ -60,7 +61,8 @@ def test_case(name):
     case = CASES[name]
     dtype = case["dtype"]
     wants = case.get("grads") is not None
-    xs = [mgx.Tensor(x, requires_grad=wants and g and x.dtype.kind == "f") for x, g in zip(case["inputs"], case["grad"])]
+    xs = [mgx.Tensor(x, requires_grad=wants and g and x.dtype.kind == "f")
+          for x, g in zip(case["inputs"], case["grad"])]
     ys = run(case, xs)
     assert len(ys) == len(case["outputs"])
     for y, truth in zip(ys, case["outputs"]):
