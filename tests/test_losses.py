@@ -5,8 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
-from recorded import cases
-from test_recorded import SECOND, TOLERANCE, zero_if_none
+from recorded import SECOND, TOLERANCE, cases, zero_if_none
 
 import microgradx as mgx
 from microgradx import nn

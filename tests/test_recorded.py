@@ -13,7 +13,8 @@ FUNCTIONS = {"matmul": lambda a, b: a @ b, "transpose": lambda a, i, j: a.transp
 def key_of(items):
     """A recorded index as a Python one."""
     plain = {"...": ..., "newaxis": None}
-    kinds = {"slice": lambda v: slice(*v), "ints": lambda v: np.array(v, np.int64), "bools": lambda v: np.array(v, bool)}
+    kinds = {"slice": lambda v: slice(*v), "ints": lambda v: np.array(v, np.int64),
+             "bools": lambda v: np.array(v, bool)}
     return tuple(plain[i] if isinstance(i, str) else kinds[next(iter(i))](*i.values()) if isinstance(i, dict) else i
                  for i in items)
 

@@ -15,7 +15,7 @@ cdef struct Storage:
     Py_ssize_t refs, nbytes
     uint32_t version
     int size_class              # -1: the bytes are the owner's
-    uint32_t views, graph_views # live views; those that have a graph
+    uint32_t views, graph_views  # live views; those that have a graph
     bint readonly               # the owner's wish
     uint32_t sound              # version + 1 of when its numbers were found finite (by `launch`)
     PyObject *owner

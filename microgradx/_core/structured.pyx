@@ -204,13 +204,13 @@ cdef Array amax(Array x, unsigned int axes, bint keepdims, double sign):
     cdef Layout by
     cdef Node node
     cdef str name = "amax" if sign > 0 else "amin"
+    for d in range(x.ndim):
+        if axes >> d & 1 and x.dims[d] == 0:
+            raise ShapeError(f"{name}: of no elements, shape {shape_of(x)} along axis {d}")
     if x.kind > MGX_F64:
         out = from_object((np.max if sign > 0 else np.min)(
             np.asarray(x), axis=tuple([d for d in range(x.ndim) if axes >> d & 1]), keepdims=True), None, True)
         return out if keepdims else squeezed(out, axes)
-    for d in range(x.ndim):
-        if axes >> d & 1 and x.dims[d] == 0:
-            raise ShapeError(f"{name}: of no elements, shape {shape_of(x)} along axis {d}")
     out = reduced(x, axes)
     source = laid_out(x, axes, &by)
     if out.size:

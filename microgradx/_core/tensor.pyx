@@ -266,6 +266,9 @@ cdef class Tensor(Array):
         if grad_enabled() and self.wants:
             self[...] = number
         else:
+            number = v.real("fill_", "what is written", number)
+            if self.kind > MGX_F64 and number - number != 0:
+                raise DTypeError(f"fill_: {number} cannot be stored as {dtype_of(self.kind)}")
             check_write(self, "fill_")
             fill(self, number)
         return self
@@ -290,7 +293,7 @@ cdef class Tensor(Array):
         """Nested lists of Python numbers."""
         return np.asarray(<Array> self).tolist()
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype=None, copy=None):      # no-cython-lint
         """For NumPy: a read-only view, or a copy where ``dtype`` or ``copy`` needs one; ``copy=False`` raises then."""
         array = np.asarray(memoryview(self))
         return np.array(array, dtype=dtype, copy=copy) if dtype is not None or copy else array
@@ -406,7 +409,7 @@ cdef class Tensor(Array):
         """The vector norm (sum |x|^ord)^(1/ord) over ``axis``; ``ord`` may be inf, -inf or 0 (how many are not 0).
         Its gradient is 0 where the norm is 0."""
         cdef bint kept = keepdims or keepdim
-        ord = float(ord)
+        ord = v.real("norm", "ord", ord)
         axis = either("norm", axis, dim)
         axes_of("norm", axis, self.ndim)
         if ord == 2:
@@ -612,7 +615,10 @@ cdef class Tensor(Array):
         """Views of pieces along ``axis``: of length ``sizes``, the last may be shorter, or of the lengths listed."""
         cdef int d = v.axis_of("split", axis if dim is None else dim, self.ndim)
         cdef Py_ssize_t start = 0, length = self.dims[d]
-        if not isinstance(sizes, (tuple, list)):
+        if isinstance(sizes, (tuple, list)):
+            sizes = [v.integer("split", "a length", n) for n in sizes]
+        else:
+            sizes = v.integer("split", "a length", sizes)
             if sizes <= 0:
                 raise ShapeError(f"split: pieces of length {sizes}")
             sizes = [min(sizes, length - k) for k in range(0, length, sizes)] or [0]
@@ -741,10 +747,10 @@ cdef Array position(Array x, object find, str op, object axis, bint kept):
     return from_object(find(np.asarray(x), axis=axis if x.ndim else None, keepdims=kept), None, True)
 
 
-cdef Array triangle(Array x, str op, object cut, int k):
+cdef Array triangle(Array x, str op, object cut, object k):
     if x.ndim < 2:
         raise ShapeError(f"{op}: of shape {shape_of(x)}, which has no rows and columns")
-    mask = cut(np.ones((x.dims[x.ndim - 2], x.dims[x.ndim - 1]), bool), k)
+    mask = cut(np.ones((x.dims[x.ndim - 2], x.dims[x.ndim - 1]), bool), v.integer(op, "a diagonal", k))
     return apply(MGX_where, from_object(mask, None, False), x, 0.0)
 
 

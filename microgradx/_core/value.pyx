@@ -263,7 +263,7 @@ cdef object apply(int op, object a, object b, object c):
     cdef double d[3]
     cdef PyObject *parent[3]
     cdef double y
-    cdef int arity = facts[op].arity, needs = 0, k
+    cdef int arity = facts[op].arity, needs = 0
     cdef Value out
     if type(a) is Value:
         x[0], needs = (<Value> a).data, 1

@@ -15,4 +15,5 @@ cdef Array convert(Array x, int dtype)
 cdef int assign(Array x, object key, Array v) except -1
 cdef object plain(object key)
 cdef Py_ssize_t integer(str op, str what, object number) except? -1
+cdef double real(str op, str what, object number) except? -1
 cpdef int axis_of(str op, object axis, int ndim) except -1

@@ -29,6 +29,14 @@ cdef Py_ssize_t integer(str op, str what, object number) except? -1:
         raise DTypeError(f"{op}: {what} is an integer, not {number!r}") from None
 
 
+cdef double real(str op, str what, object number) except? -1:
+    """``number``, which is ``what``, as a double."""
+    try:
+        return float(number)
+    except (TypeError, ValueError):
+        raise DTypeError(f"{op}: {what} is a real number, not {number!r}") from None
+
+
 cpdef int axis_of(str op, object axis, int ndim) except -1:
     """An axis as a number from 0 to ndim - 1."""
     cdef Py_ssize_t d = integer(op, "an axis", axis)
