@@ -14,7 +14,8 @@ pytestmark = pytest.mark.skipif(not CSRC.is_dir(), reason="the tests run without
 LAYERS = [["errors", "_core", "_core.kernels"], ["_core.graph", "_core.ops"], ["_core.value", "_core.array"],
           ["_core.launch"], ["_core.elementwise"], ["_core.views"], ["_core.structured"], ["_core.backward"],
           ["_core.tensor"],
-          ["config", "draw", "einsum", "functional", "random", "scalar"], ["nn", "optim", "data"], [""],
+          ["config", "draw", "einsum", "functional", "random", "scalar"], ["nn", "optim", "data"],
+          ["flow"], [""],
           ["cli", "demo"], ["__main__"]]
 TOGETHER = [["nn"]]                                     # packages whose modules share their layer
 
@@ -38,7 +39,7 @@ MODULES = modules()
 
 def layer(name):
     for rank, names in enumerate(LAYERS):
-        if name in names or any(name.startswith(n + ".") for n in ("nn", "data") if n in names):
+        if name in names or any(name.startswith(n + ".") for n in ("nn", "data", "flow") if n in names):
             return rank
     pytest.fail(f"microgradx.{name} stands in no layer: add it to LAYERS")
 

@@ -1,0 +1,4 @@
+"""The instrument for the vanishing-gradient problem: what is measured, and what theory expects."""
+from microgradx.flow import metrics
+
+__all__ = ["metrics"]
