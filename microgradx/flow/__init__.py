@@ -1,4 +1,4 @@
 """The instrument for the vanishing-gradient problem: what is measured, and what theory expects."""
-from microgradx.flow import metrics
+from microgradx.flow import metrics, quadrature, theory
 
-__all__ = ["metrics"]
+__all__ = ["metrics", "quadrature", "theory"]
