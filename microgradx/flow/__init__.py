@@ -1,4 +1,5 @@
 """The instrument for the vanishing-gradient problem: what is measured, and what theory expects."""
 from microgradx.flow import metrics, quadrature, theory
+from microgradx.flow.explain import explain
 
-__all__ = ["metrics", "quadrature", "theory"]
+__all__ = ["explain", "metrics", "quadrature", "theory"]
