@@ -24,7 +24,7 @@ def _rows(op, x):
     x = _numbers(x)
     if x.ndim < 2 or not x.size:
         raise ShapeError(f"{op}: an array of shape (samples, units), neither 0, not {x.shape}")
-    return x.reshape(len(x), -1)
+    return x if x.ndim == 2 else x.reshape(len(x), -1)
 
 
 def _profile(op, profile):
@@ -154,7 +154,8 @@ def mean_square(z):
     >>> mean_square([[1.0, -3.0]])
     5.0
     """
-    return float(np.square(_rows("mean_square", z)).mean())
+    z = _rows("mean_square", z)
+    return float(np.vdot(z, z)) / z.size
 
 
 def mean(a):
@@ -174,7 +175,13 @@ def signal(a):
     >>> signal([[0.0, 7.0], [2.0, 7.0]])
     0.5
     """
-    return float(_rows("signal", a).var(axis=0).mean())
+    a = _rows("signal", a)
+    mean = np.ones(len(a)) @ a / len(a)
+    square = float(np.vdot(a, a)) / len(a)
+    spread = square - float(np.vdot(mean, mean))
+    if not spread > 1e-6 * square:                          # little beside the mean: the difference has lost its digits
+        spread = float(np.square(a - mean).sum()) / len(a)
+    return spread / len(mean)
 
 
 def cosine(z, most=64):

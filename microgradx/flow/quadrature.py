@@ -16,6 +16,7 @@ from microgradx._core.tensor import Tensor
 from microgradx.errors import DTypeError, OptionError
 from microgradx.nn import Module
 from microgradx.nn import functional as F
+from microgradx.nn.layers import MODULES
 
 __all__ = ["Activation", "activation", "nodes", "product"]
 
@@ -51,6 +52,7 @@ class Activation:
 
     def __init__(self, function):
         self.name = function if isinstance(function, str) else getattr(function, "__name__", type(function).__name__)
+        self.name = MODULES.get(self.name, self.name)
         if isinstance(function, str):
             name = ALIASES.get(function, function)
             if not hasattr(Differentiable, name) and name not in F.ACTIVATIONS:
@@ -104,6 +106,11 @@ class Activation:
         g = np.zeros(shape) if x.grad is None else np.asarray(x.grad).reshape(shape)
         y = np.asarray(y.detach(), np.float64)
         return y.reshape(shape) if y.shape == z.shape else y, g
+
+    @functools.cached_property
+    def largest(self):
+        """The largest |phi'| on [-16, 16], to about 1e-5."""
+        return float(np.abs(self.slope(np.linspace(-16, 16, 6401))).max())
 
     # ----- where it is smooth ------------------------------------------------------------------------------------
 
