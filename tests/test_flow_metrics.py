@@ -339,6 +339,12 @@ def test_further_axes_count_as_units():
     assert m.signal(x.reshape(6, 3, 4)) == m.signal(x) and m.error_norm(x.reshape(6, 2, 6)) == m.error_norm(x)
 
 
+def test_small_signals_keep_their_digits():
+    noise = inputs(20, 5)
+    for size in (1.0, 1e-3, 1e-6, 1e-12):
+        np.testing.assert_allclose(m.signal(0.5 + size * noise), size**2 * noise.var(axis=0).mean(), rtol=1e-3)
+
+
 def test_norms_do_not_underflow():
     for size in (1e-310, 1e-200, 1e200):
         np.testing.assert_allclose(m.error_norm(np.full((2, 2), size)), size, rtol=1e-12)

@@ -1,4 +1,4 @@
-"""What a watch sees of nets: against the same numbers computed by hand, for every way in which layers are put together."""
+"""What a watch sees of nets: against the same numbers by hand, for every way in which layers are put together."""
 import gc
 import math
 import weakref
@@ -171,7 +171,8 @@ def test_images_and_normalisation():
     assert [(layer.kind, layer.activation.name) for layer in record.layers] == [
         ("Conv2d", "linear"), ("BatchNorm2d", "relu"), ("Linear", "linear")]
     np.testing.assert_allclose(record.first["q"][0], np.square(net[0](mgx.Tensor(x)).numpy()).mean(), rtol=1e-12)
-    np.testing.assert_allclose(record.first["signal"][1], net[:3](mgx.Tensor(x)).numpy().var((0, 2, 3)).mean(), rtol=1e-9)
+    after = net[:3](mgx.Tensor(x)).numpy()
+    np.testing.assert_allclose(record.first["signal"][1], after.var((0, 2, 3)).mean(), rtol=1e-9)
     assert record.layers[0].scale.n_in == 2 and record.layers[1].scale is None and record.expected() is None
     assert np.isfinite(record.first["error"]).all() and np.isfinite(record.first["grad"][[0, 2]]).all()
 
@@ -230,6 +231,14 @@ def test_passes_leave_no_garbage():
             assert gc.collect() < 50                    # a cycle per layer and pass would be a thousand objects
         finally:
             gc.enable()
+
+
+def test_arrays_are_let_go_in_the_backward_pass():
+    net = build()
+    watching = flow.watch(net)
+    with watching:
+        one_pass(net)
+        assert not watching.made and not any(trace.seen or trace.arrays for trace in watching.traces)
 
 
 def test_forward_without_backward_and_frozen_layers():

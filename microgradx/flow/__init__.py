@@ -3,7 +3,8 @@
 >>> import microgradx as mgx
 >>> from microgradx import flow, nn
 >>> x, y = mgx.data.digits()
->>> net = nn.Sequential(nn.Linear(64, 400, rng=0), nn.ReLU(), nn.Linear(400, 400, rng=1), nn.ReLU(), nn.Linear(400, 10, rng=2))
+>>> net = nn.Sequential(nn.Linear(64, 400, rng=0), nn.ReLU(), nn.Linear(400, 400, rng=1), nn.ReLU(),
+...                     nn.Linear(400, 10, rng=2))
 >>> with flow.watch(net) as record:
 ...     nn.functional.cross_entropy(net(mgx.Tensor(x[:256])), y[:256]).backward()
 >>> gain = record.attribution().gain[0]                 # by what the error's norm is multiplied on its way to layer 1

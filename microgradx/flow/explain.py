@@ -15,7 +15,7 @@ FAR = 1e9                               # the logarithm of what has none: 0, inf
 
 @dataclass(frozen=True, eq=False)
 class Path:
-    """One way from the loss to w: ``nodes``, the loss first and w last, and ``factors[k]`` = d nodes[k] / d nodes[k+1]."""
+    """One way from the loss to w: ``nodes``, the loss first, w last; ``factors[k]`` = d nodes[k] / d nodes[k+1]."""
     nodes: tuple
     factors: tuple
 
@@ -35,8 +35,8 @@ class Path:
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """What ``explain`` found: ``gradient`` = d loss / d w, the sum over all ``count`` paths, of which ``paths`` are those
-    with the largest products; ``rest`` is what the others sum to. ``str`` writes it out."""
+    """What ``explain`` found: ``gradient`` = d loss / d w, the sum over all ``count`` paths, of which ``paths`` are
+    those with the largest products; ``rest`` is what the others sum to. ``str`` writes it out."""
     loss: Value
     w: Value
     gradient: float
@@ -156,7 +156,7 @@ def _path(trail):
     return Path(tuple(reversed(nodes)), tuple(reversed(factors))[1:])
 
 
-# ----- as text ---------------------------------------------------------------------------------------------------------
+# ----- as text -------------------------------------------------------------------------------------------------------
 
 class _Names:
     """What nodes are called: their label, L and w, or v1, v2 ... in the order in which they are met."""

@@ -124,8 +124,8 @@ def gain_per_layer(profile):
 
 
 def gradient_norm(grad):
-    """M3, ||G||_F / sqrt(size): of a weight's gradient, O(size). It hides the disease: in deep tanh nets it is flat over
-    the layers while delta vanishes (Glorot and Bengio 2010, eq. 14); never read it alone.
+    """M3, ||G||_F / sqrt(size): of a weight's gradient, O(size). It hides the disease: in deep tanh nets it is flat
+    over the layers while delta vanishes (Glorot and Bengio 2010, eq. 14); never read it alone.
 
     >>> from microgradx.flow.metrics import gradient_norm
     >>> gradient_norm([[3.0, 4.0], [0.0, 0.0]])
@@ -218,8 +218,8 @@ def chi(weight, slope, fan="in"):
 
 
 def depth_scale(chi):
-    """M6, xi = -1 / ln chi: the layers in which the variance of delta falls to 1/e; negative where it grows by e, inf at
-    chi = 1. Nets train up to about 6 xi layers. Schoenholz et al. (2017).
+    """M6, xi = -1 / ln chi: the layers in which the variance of delta falls to 1/e; negative where it grows by e, inf
+    at chi = 1. Nets train up to about 6 xi layers. Schoenholz et al. (2017).
 
     >>> from microgradx.flow.metrics import depth_scale
     >>> round(depth_scale(1.5 / 2), 3)
@@ -351,7 +351,7 @@ def inflation(path):
 
 
 def offset(a):
-    """M12, r = mean_k mu_k^2 / mean_k s_k^2, means and variances of the inputs over the samples: (B, n) -> float, O(Bn).
+    """M12, r = mean_k mu_k^2 / mean_k s_k^2, means and variances of inputs over the samples: (B, n) -> float, O(Bn).
 
     E[a a^T] of alike, uncorrelated inputs has the eigenvalues n mu^2 + s^2 and s^2, so its condition is 1 + n r: the
     price of inputs that are not centred. LeCun et al. (1998).
@@ -381,7 +381,8 @@ def top_eigenvalue(a, products=10, rng=0):
 # ----- M13 and M14: the Jacobian and depth ---------------------------------------------------------------------------
 
 def singular_values(jacobian):
-    """M13, of J = dz_L/dz_1, largest first: (m, n) -> (min(m, n),), O(n^3). Saxe et al. (2013), Pennington et al. (2017).
+    """M13, of J = dz_L/dz_1, largest first: (m, n) -> (min(m, n),), O(n^3). Saxe et al. (2013), Pennington et al.
+    (2017).
 
     >>> from microgradx.flow.metrics import singular_values
     >>> singular_values([[0.0, 2.0], [1.0, 0.0]])
@@ -487,7 +488,8 @@ def floor(x):
     if x.dtype.kind != "f" or not x.size:
         raise ShapeError(f"floor: floats, not {x.dtype} of shape {x.shape}")
     tiny, largest, zeros = float(np.finfo(x.dtype).tiny), float(x.max()), float((x == 0).mean())
-    return Floor(zeros, float((x < tiny).mean()) - zeros, math.log2(largest) - math.log2(tiny) if largest else -math.inf)
+    bits = math.log2(largest) - math.log2(tiny) if largest else -math.inf
+    return Floor(zeros, float((x < tiny).mean()) - zeros, bits)
 
 
 def deviation(x, twin):

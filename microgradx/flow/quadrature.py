@@ -177,7 +177,7 @@ def activation(function):
     return function if isinstance(function, Activation) else Activation(function)
 
 
-# ----- expectations ----------------------------------------------------------------------------------------------------
+# ----- expectations --------------------------------------------------------------------------------------------------
 
 def nodes(phi, q):
     """Points z (N,) and weights (N,) with E f(z) = weights @ f(z) for z ~ N(0, q) and f made of phi and its slope.

@@ -59,7 +59,9 @@ class Trace:
                 found = self.activation.slope(self["z"]) if name == "slope" else np.float64(self.activation.largest)
             else:
                 return None
-            self.arrays[name] = found = found if found is None or found.dtype == np.float64 else found.astype(np.float64)
+            if found is not None and found.dtype != np.float64:
+                found = found.astype(np.float64)
+            self.arrays[name] = found
         return found
 
     def measure(self, columns):

@@ -77,7 +77,7 @@ def chi(phi, q=1.0, var_w=1.0):
     >>> from microgradx.flow import theory
     >>> q = theory.fixed_variance("sigmoid", var_w=1.0, var_b=1.0)               # Nielsen's initialisation
     >>> x = theory.chi("sigmoid", q)
-    >>> round(x, 7), round(x**-0.5, 4)                                           # adjacent layers learn 4.88 times apart
+    >>> round(x, 7), round(x**-0.5, 4)                                          # adjacent layers learn 4.88 times apart
     (0.0419597, 4.8818)
     """
     return var_w * moments(phi, q).slope_square

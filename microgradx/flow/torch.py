@@ -2,7 +2,6 @@
 import numpy as np
 
 from microgradx.errors import DTypeError
-from microgradx.flow.quadrature import Activation
 from microgradx.flow.records import CHEAP
 from microgradx.flow.watch import Watch, elementwise
 from microgradx.nn import functional as F

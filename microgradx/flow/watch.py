@@ -37,7 +37,7 @@ def watch(model, metrics=CHEAP, every=16, full_every=None, reduction="mean", kee
     A pass is one forward and backward; passes without gradients are not seen. Activations that are no modules are
     recognised by their numbers. Modules that the first pass did not run are not layers of the record.
 
-    Raises ``DTypeError`` for what is no Module, ``OptionError`` for an argument out of range or a model without weights.
+    Raises ``DTypeError`` for what is no Module, ``OptionError`` for arguments out of range and models without weights.
 
     >>> import numpy as np
     >>> from microgradx import Tensor, flow, nn
@@ -53,7 +53,7 @@ def watch(model, metrics=CHEAP, every=16, full_every=None, reduction="mean", kee
 
 
 class Watch:
-    """The context of ``watch``. A subclass for another library overrides ``tensor``, ``kept``, ``array``, ``activation``."""
+    """The context of ``watch``. Per library ``tensor``, ``kept``, ``array`` and ``activation`` are overridden."""
 
     def __init__(self, model, metrics=CHEAP, every=16, full_every=None, reduction="mean", keep=1024):
         if isinstance(metrics, str) or any(name not in COLUMNS for name in metrics):
@@ -131,7 +131,9 @@ class Watch:
             self.record.add(self.step, {name: np.array([row.get(name, math.nan) for row in rows])
                                         for stage in self.columns for name in stage}, self.full)
         for trace in self.traces:
-            self._release(trace)
+            trace.clear()
+            for handle in trace.handles:                                        # else a cycle, until a collection
+                handle.remove()
         self.step += self.ran or not self.measured and self.ended
         self._begin()
 
@@ -148,13 +150,6 @@ class Watch:
 
     def _read_channels_first(self, name, form):
         return self._read(name, form) if name == "weight" else as_rows(self.array(form), True)
-
-    def _release(self, trace):
-        """Let go of arrays and hooks: the cycles of a pass would keep its memory until a collection."""
-        trace.clear()
-        for handle in trace.handles:
-            handle.remove()
-        trace.handles = ()
 
     # ----- forward: what belongs together ------------------------------------------------------------------------
 
@@ -215,7 +210,8 @@ class Watch:
         self.made[id(a)] = trace, a
         if "a" not in trace.seen and a.shape == args[0].shape and not type(module).__name__.startswith(PASSING):
             if id(module) not in self.known:
-                self.known[id(module)] = self._prelu(module) if weight_of(module) is not None else self.activation(module)
+                find = self.activation if weight_of(module) is None else self._prelu
+                self.known[id(module)] = find(module)
             self._bind(trace, a, self.known[id(module)])
 
     def _prelu(self, module):
@@ -263,7 +259,8 @@ class Watch:
         for name in ERRORS:
             if name in numbers:
                 numbers[name] *= trace.samples
-        self._release(trace)
+        trace.clear()
+        self.made.clear()
 
     def _at_gradient(self, module, g):
         if not self.measured:
