@@ -54,6 +54,8 @@ cdef struct Tape:
 cdef Tape *set_tape(Tape *tape) noexcept
 cdef Tape *current_tape() noexcept
 cdef int note_grad(Node node) except -1
+cdef str written_at()
+cdef int refuse_rebinding() except -1
 
 cdef int elementwise(mgx_loop loop, int dtype, int nin, int nout, Operand *operand,
                      int ndim, const Py_ssize_t *shape) except -1

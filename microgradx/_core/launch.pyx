@@ -12,15 +12,16 @@ from libc.limits cimport INT_MAX
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc, realloc
 
+from microgradx._core cimport array
 from microgradx._core.array cimport (Array, Node, Storage, alias, check_writable, dtype_of, empty, empty_like, itemsize,
                                      same_shape, shape_of, touch, window)
-from microgradx._core.graph cimport watching
+from microgradx._core.graph cimport here, watching
 from microgradx._core.kernels cimport *
 from microgradx._core.watch cimport blame, looked_for
 
 import numpy as np
 
-from microgradx.errors import ShapeError
+from microgradx.errors import CaptureError, ShapeError
 
 
 cdef extern from *:
@@ -96,6 +97,31 @@ cdef int write_down(Tape *tape, const Step *s) except -1:
     tape.step[tape.count] = own
     tape.count += 1
     return 0
+
+
+cdef int refuse() except -1:
+    if mgx_tape != NULL:
+        raise CaptureError("compile: the function reads numbers of a tensor (item, bool, float, numpy, an index made of "
+                           f"numbers){written_at()}; a captured program would freeze them. Keep the decision in tensors "
+                           "(where, maximum), or read the result after the call")
+    return 0
+
+
+array.refuse_reading = refuse
+
+
+cdef int refuse_rebinding() except -1:
+    if mgx_tape != NULL:
+        raise CaptureError(f"compile: the function assigns .data{written_at()}; a captured program keeps the storages "
+                           "that it met. Write into the tensor: w.copy_(value)")
+    return 0
+
+
+cdef str written_at():
+    """The line of the caller's code, for messages."""
+    code, last = here()
+    line = next((n for start, stop, n in code.co_lines() if start <= last < stop), code.co_firstlineno)
+    return f" at {code.co_filename}:{line}"
 
 
 cdef int note_grad(Node node) except -1:
