@@ -11,6 +11,7 @@ from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from libc.limits cimport INT_MAX
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memmove
 
 from microgradx._core cimport array
 from microgradx._core.array cimport (Array, Node, Storage, alias, check_writable, dtype_of, empty, empty_like, itemsize,
@@ -296,6 +297,11 @@ cdef int lay_out(mgx_launch *job, mgx_loop loop, int dtype, int nin, int nout, O
     return 0
 
 
+cdef Py_ssize_t run_move(Step *s) noexcept nogil:
+    memmove(s.p[1], s.p[0], s.n[0])
+    return -1
+
+
 def _cast(out, x):
     np.copyto(out, x, casting="unsafe")
 
@@ -303,6 +309,14 @@ def _cast(out, x):
 cdef int copy(Array source, Array out) except -1:
     """out = source, broadcast and converted."""
     cdef Operand operand[2]
+    cdef Step s
+    if source.kind == out.kind > MGX_F64 and source.contiguous and out.contiguous and source.size == out.size:
+        begin(&s, run_move, b"copy", out.kind)
+        s.n[0] = out.size * itemsize[out.kind]
+        reads(&s, source)
+        writes(&s, out)
+        launch(&s)
+        return 0
     if out.kind > MGX_F64:
         return host(_cast, (out,), (source,))
     put_array(&operand[0], source)
