@@ -671,4 +671,6 @@ cdef Array from_object(object data, object dtype, bint copy):
     a = empty(DTYPES.index(wanted), array.ndim, shape)
     with np.errstate(all="ignore"):
         window(a)[...] = array
+    if capture:
+        freeze(a)
     return a

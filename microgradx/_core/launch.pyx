@@ -14,8 +14,8 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memmove
 
 from microgradx._core cimport array
-from microgradx._core.array cimport (Array, Node, Storage, alias, check_writable, dtype_of, empty, empty_like, itemsize,
-                                     same_shape, shape_of, touch, window)
+from microgradx._core.array cimport (Array, Node, Storage, alias, check_writable, dtype_code, dtype_of, empty,
+                                     empty_like, itemsize, same_shape, shape_of, touch, window)
 from microgradx._core.graph cimport here, watching
 from microgradx._core.kernels cimport *
 from microgradx._core.watch cimport blame, looked_for
@@ -783,6 +783,42 @@ cdef int host(object function, tuple outs, tuple ins) except -1:
     if watching:
         examine_host(function, outs, ins, spoilt)
     return 0
+
+
+def filled(function, tuple shape, object dtype):
+    """A tensor whose numbers ``function(out)`` writes into an array: drawn anew at every replay of a program."""
+    cdef Py_ssize_t lengths[MGX_MAXDIM]
+    cdef int d
+    cdef Array out
+    if len(shape) > MGX_MAXDIM:
+        raise ShapeError(f"an array has at most {MGX_MAXDIM} axes, not {len(shape)}")
+    for d in range(len(shape)):
+        lengths[d] = shape[d]
+    out = empty(dtype_code(dtype), len(shape), lengths)
+    host(function, (out,), ())
+    return out
+
+
+cdef int frozen(Array a) except -1:
+    """``a`` was just made of numbers that no launch wrote: a program writes them anew from a copy."""
+    cdef Step s
+    cdef Array constant
+    if mgx_tape == NULL:
+        return 0
+    constant = empty(a.kind, a.ndim, a.dims)
+    begin(&s, run_move, b"constant", a.kind)
+    s.n[0] = a.size * itemsize[a.kind]
+    reads(&s, a)
+    writes(&s, constant)
+    s.run(&s)                                       # the copy, now
+    s.slots = s.written = 0
+    reads(&s, constant)
+    writes(&s, a)
+    (<list> (<Tape *> mgx_tape).constants).append(constant)
+    return write_down(<Tape *> mgx_tape, &s)
+
+
+array.freeze = frozen
 
 
 cdef int write_host(Tape *tape, object function, tuple outs, tuple ins) except -1:

@@ -4,6 +4,7 @@ import inspect
 
 import numpy as np
 
+from microgradx._core.launch import filled
 from microgradx._core.tensor import Tensor, linear_
 from microgradx.arrays import cosine_similarity, glu, normalize
 from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
@@ -129,8 +130,9 @@ def dropout(x, p=0.5, training=True, rng=None):
     """
     if not training or probability("dropout", p) == 0:
         return x
-    kept = generator(rng).random(x.shape, np.float32) >= p
-    return x * Tensor(kept.astype(x.dtype) * (1 / (1 - p) if p < 1 else 0))
+    def mask(out):
+        np.multiply(generator(rng).random(out.shape, np.float32) >= p, 1 / (1 - p) if p < 1 else 0, out=out)
+    return x * filled(mask, x.shape, x.dtype)
 
 
 # ----- attention -------------------------------------------------------------------------------------------------
