@@ -7,6 +7,7 @@
     ├── OptionError(ValueError)     an argument that is none of those allowed
     ├── FormatError(ValueError)     a file that is not what its name or its header says
     ├── GraphError(RuntimeError)    a graph that is freed, missing, or would be broken
+    ├── CaptureError(RuntimeError)  a function that cannot be captured as a program
     ├── GradcheckError(RuntimeError)    a gradient is not what finite differences say
     └── NonFiniteError(FloatingPointError)  inf or nan where only a number will do
 
@@ -14,7 +15,7 @@ A message names the operation first, then the values, then the relation that fai
 ``matmul: shapes (2, 3) and (4, 5) do not align (3 != 4)``.
 """
 
-__all__ = ["DTypeError", "Error", "FormatError", "GradcheckError", "GraphError", "IndexError_", "NonFiniteError",
+__all__ = ["CaptureError", "DTypeError", "Error", "FormatError", "GradcheckError", "GraphError", "IndexError_", "NonFiniteError",
            "OptionError", "ShapeError"]
 
 
@@ -44,6 +45,10 @@ class FormatError(Error, ValueError):
 
 class GraphError(Error, RuntimeError):
     """A graph is freed, missing, or would be broken by a write."""
+
+
+class CaptureError(Error, RuntimeError):
+    """A function does what a captured program could not repeat."""
 
 
 class GradcheckError(Error, RuntimeError):

@@ -13,9 +13,10 @@ pytestmark = pytest.mark.skipif(not CSRC.is_dir(), reason="the tests run without
 # From the bottom up. A module imports from the layers below its own; within a layer only without a circle.
 LAYERS = [["errors", "_core", "_core.kernels", "_core.memory"], ["_core.graph", "_core.ops", "_core.ufuncs"],
           ["_core.value", "_core.array"], ["_core.watch"], ["_core.launch"], ["_core.elementwise"], ["_core.views"],
-          ["_core.structured"], ["_core.nets"], ["_core.backward"], ["_core.tensor", "_core.trace"],
-          ["arrays", "autograd", "config", "creation", "draw", "einsum", "functional", "indexing", "io", "linalg",
-           "random", "scalar", "transforms", "trees"], ["nn", "optim", "data"], [""], ["cli", "demo"], ["__main__"]]
+          ["_core.structured"], ["_core.nets"], ["_core.backward"], ["_core.tensor", "_core.trace"], ["_core.program"],
+          ["arrays", "autograd", "compile", "config", "creation", "draw", "einsum", "functional", "indexing", "io",
+           "linalg", "random", "scalar", "transforms", "trees"], ["nn", "optim", "data"], ["flow"], [""], ["lab"],
+          ["cli", "demo"], ["__main__"]]
 TOGETHER = [["nn"]]                                     # packages whose modules share their layer
 
 BUDGET = 8000                                           # lines of code: csrc, _core and the engine's Python
@@ -38,7 +39,7 @@ MODULES = modules()
 
 def layer(name):
     for rank, names in enumerate(LAYERS):
-        if name in names or any(name.startswith(n + ".") for n in ("nn", "optim", "data") if n in names):
+        if name in names or any(name.startswith(n + ".") for n in ("nn", "optim", "data", "flow", "lab") if n in names):
             return rank
     pytest.fail(f"microgradx.{name} stands in no layer: add it to LAYERS")
 

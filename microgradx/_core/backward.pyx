@@ -14,7 +14,7 @@ from microgradx._core.elementwise cimport apply, row_vjp
 from microgradx._core.graph cimport (Order, parents, placing, release, set_grad_enabled, set_place, set_watching,
                                      topological)
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport Operand, copy, elementwise, fill, put_array, sound
+from microgradx._core.launch cimport Operand, copy, elementwise, fill, note_grad, put_array, sound
 from microgradx._core.structured cimport sum_to
 from microgradx._core.views cimport convert, index_add_into
 from microgradx._core.watch cimport blame
@@ -93,6 +93,7 @@ cdef Array hooked(Node node, Array g):
 cdef int accumulate(Node leaf, Array g, bint keep_graph) except -1:
     """leaf.grad += g. The buffer of ``g`` is taken over only where the walk is its sole owner."""
     cdef Array total
+    note_grad(leaf)
     if leaf.grad is None:
         if owned(g):
             leaf.grad = g

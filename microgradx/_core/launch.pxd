@@ -1,8 +1,8 @@
 # The one door: every kernel runs, and every array is written, through these functions.
 from cpython.object cimport PyObject
 
-from microgradx._core.array cimport Array, Storage
-from microgradx._core.kernels cimport MGX_MAXARGS, MGX_MAXDIM, mgx_loop, mgx_windows
+from microgradx._core.array cimport Array, Node, Storage
+from microgradx._core.kernels cimport MGX_MAXARGS, MGX_MAXDIM, mgx_launch, mgx_loop, mgx_windows
 
 # An operand of an elementwise launch: an array, bytes in the launch's own shape and dtype, a number, or nothing that
 # the loop reads.
@@ -24,6 +24,38 @@ cdef inline void put_bytes(Operand *o, Storage *storage, char *data) noexcept:
 
 cdef inline void put_number(Operand *o, double number) noexcept:
     o.form, o.number = NUMBER, number
+
+# A step is one launch with all that it needs to run again. A program is a tape of steps.
+ctypedef Py_ssize_t (*Runner)(Step *s) noexcept nogil    # -1, or the first bad position
+
+cdef enum: SLOTS = 8
+
+cdef struct Step:
+    Runner run                  # NULL: a host launch
+    const char *name
+    int dtype, slots
+    unsigned int written        # a bit for each slot that is written
+    Storage *storage[SLOTS]     # of each operand; NULL: none, or a number of `x`
+    char *p[SLOTS]              # its first byte
+    Py_ssize_t n[8]
+    double x[6]
+    mgx_windows windows
+    mgx_loop loop               # elementwise
+    mgx_launch *job             # the same through tiles
+    PyObject *host              # (function, outs, ins)
+
+cdef struct Tape:
+    Step **step
+    Py_ssize_t count, room
+    PyObject *hosts             # lists that keep alive what the steps name
+    PyObject *constants
+    PyObject *leaves            # {node: its gradient when the program began}
+
+cdef Tape *set_tape(Tape *tape) noexcept
+cdef Tape *current_tape() noexcept
+cdef int note_grad(Node node) except -1
+cdef str written_at()
+cdef int refuse_rebinding() except -1
 
 cdef int elementwise(mgx_loop loop, int dtype, int nin, int nout, Operand *operand,
                      int ndim, const Py_ssize_t *shape) except -1

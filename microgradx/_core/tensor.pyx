@@ -12,7 +12,7 @@ from microgradx._core.backward import backward
 from microgradx._core.elementwise cimport apply, apply_into
 from microgradx._core.graph cimport grad_enabled, set_grad_enabled
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport copy, fill
+from microgradx._core.launch cimport copy, fill, note_grad, refuse_rebinding
 from microgradx._core.structured cimport (amax, axes_of, cross_entropy_mean, cumsum, expand, linear, matmul,
                                           softmax_axis, squeezed, sum_axes)
 
@@ -157,6 +157,7 @@ cdef class Tensor(Array):
                                  f"{dtype_of(self.kind)} and shape {shape_of(self)}")
             node_of(self)
         if self.node is not None:
+            note_grad(self.node)
             self.node.grad = g
 
     @property
@@ -171,6 +172,7 @@ cdef class Tensor(Array):
 
     @data.setter
     def data(self, value):
+        refuse_rebinding()
         cdef Array other = <Array> value if isinstance(value, Array) else from_object(value, dtype_of(self.kind), True)
         cdef uint32_t version = self.storage.version
         if self.node is not None and self.node.v.op != OP_LEAF:

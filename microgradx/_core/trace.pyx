@@ -20,7 +20,7 @@ cdef Node link(Array out, const char *name, Vjp vjp, object args, list operands)
     """Make ``out`` the result of any number of operands: arrays, nodes, or None."""
     cdef Py_ssize_t count = len(operands), k
     cdef PyObject **parent = <PyObject **> malloc((count + 1) * sizeof(PyObject *))
-    cdef Node node = Node.__new__(Node)
+    cdef Node node = new_node(OP_STRUCTURED)
     if parent == NULL:
         raise MemoryError(f"{name.decode()}: no memory for {count} operands")
     try:
@@ -30,7 +30,7 @@ cdef Node link(Array out, const char *name, Vjp vjp, object args, list operands)
         set_parents(&node.v, <uint32_t> count, parent)
     finally:
         free(parent)
-    node.v.op, node.name, node.vjp, node.args = OP_STRUCTURED, name, vjp, args
+    node.name, node.vjp, node.args = name, vjp, args
     if out is not None:
         out.node, out.wants = node, True
     return node
