@@ -13,7 +13,7 @@ from microgradx._core.array cimport *
 from microgradx._core.elementwise cimport apply, row_vjp
 from microgradx._core.graph cimport Order, parents, release, set_grad_enabled, topological
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport Operand, copy, elementwise, fill
+from microgradx._core.launch cimport Operand, elementwise, fill
 from microgradx._core.structured cimport sum_to
 from microgradx._core.views cimport convert
 
@@ -67,14 +67,7 @@ cdef int accumulate(Node leaf, Array g, bint keep_graph) except -1:
     """leaf.grad += g. The buffer of ``g`` is taken over only where the walk is its sole owner."""
     cdef Array total
     if leaf.grad is None:
-        if owned(g):
-            leaf.grad = g
-        elif keep_graph:
-            leaf.grad = apply(MGX_clone, g, None, None)
-        else:
-            total = empty_like(g)
-            copy(g, total)
-            leaf.grad = total
+        leaf.grad = g if owned(g) else apply(MGX_clone, g, None, None)
     elif keep_graph:
         leaf.grad = apply(MGX_add, leaf.grad, g, None)
     else:

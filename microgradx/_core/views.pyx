@@ -20,11 +20,9 @@ from microgradx.errors import DTypeError, IndexError_, ShapeError
 
 
 cdef Py_ssize_t integer(str op, str what, object number) except? -1:
-    """``number``, which is ``what``, as an integer."""
+    """``number``, which is ``what``, as an integer; the last that the machine has in place of those beyond."""
     try:
-        return PyNumber_AsSsize_t(number, OverflowError)
-    except OverflowError:
-        raise ShapeError(f"{op}: {number} is beyond the integers of this machine") from None
+        return PyNumber_AsSsize_t(number, <object> NULL)
     except TypeError:
         raise DTypeError(f"{op}: {what} is an integer, not {number!r}") from None
 
