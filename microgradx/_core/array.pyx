@@ -362,7 +362,7 @@ cdef Array empty(int dtype, int ndim, const Py_ssize_t *shape):
     for d in range(ndim - 1, -1, -1):
         a.dims[d] = shape[d]
         a.steps[d] = stride
-        stride *= shape[d]
+        stride *= shape[d] if size else 1           # beside a 0 the others may be of any length
     return a
 
 

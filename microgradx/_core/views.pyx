@@ -74,7 +74,7 @@ cdef Array reshape(Array x, int ndim, const Py_ssize_t *shape):
     stride = itemsize[x.kind]
     for d in range(ndim - 1, -1, -1):
         strides[d] = stride
-        stride *= shape[d]
+        stride *= shape[d] if x.size else 1
     out = view_of(x, x.data, ndim, shape, strides)
     record_structured(out, b"reshape", reshape_vjp, shape_of(x) if x.wants else None, x)
     return out
