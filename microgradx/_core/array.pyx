@@ -492,6 +492,9 @@ cdef inline Array in_order(int dtype, int ndim, const Py_ssize_t *shape):
         a.steps[d] = stride
         stride *= shape[d]
     a.kind, a.ndim, a.size, a.contiguous = dtype, ndim, stride >> SHIFT[dtype], True
+    if stride == 0:                                     # beside a 0 the others may be of any length
+        for d in range(ndim):
+            a.steps[d] = ITEMSIZE[dtype]
     return a
 
 
