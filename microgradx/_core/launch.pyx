@@ -2,6 +2,8 @@
 
 Eager execution runs a launch at once. Nothing writes an array beside these functions, so whatever can be run
 can be written down. What has no C kernel is a host launch: a Python function over NumPy arrays.
+
+The file is long because there is one door.
 """
 from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
@@ -155,14 +157,15 @@ cdef int softmax(Array x, Py_ssize_t m, Py_ssize_t n, bint logarithm, Array out)
 cdef int softmax_vjp(Array g, Array y, bint logarithm, Array dx) except -1:
     cdef Py_ssize_t n = y.dims[y.ndim - 1]
     kernels.softmax_vjp[y.kind](y.size // n, n, logarithm, g.data, y.data, dx.data)
-    return touch(dx)
+    return wrote(dx, "softmax", g, y)
 
 
 cdef Py_ssize_t add_rows(Array x, Array at, Array out) except? -2:
     """The first bad position of ``at``, or -1."""
+    cdef bint spoilt = watching and not sound(out)
     cdef Py_ssize_t bad = kernels.add_rows[x.kind](at.size, out.size // out.dims[0], out.dims[0],
                                                    <int64_t *> at.data, x.data, out.data)
-    touch(out)
+    wrote(out, "index_add", x, None, spoilt)
     return bad
 
 
@@ -340,20 +343,20 @@ cdef int uncolumns(const mgx_windows *v, Py_ssize_t planes, Py_ssize_t spread, A
 
 cdef int pool_sum(const mgx_windows *v, Py_ssize_t planes, Array x, Array out) except -1:
     kernels.pool_sum[x.kind](v, planes, x.data, out.data)
-    return touch(out)
+    return wrote(out, "avg_pool", x)
 
 
 cdef Py_ssize_t pool_max(const mgx_windows *v, Py_ssize_t planes, Array x, Array out, Array at) except? -2:
     """The first window that holds nothing but padding, or -1."""
     cdef Py_ssize_t bad = kernels.pool_max[x.kind](v, planes, x.data, out.data, <int64_t *> at.data)
     touch(at)
-    touch(out)
+    wrote(out, "max_pool", x)
     return bad
 
 
 cdef int unpool(Py_ssize_t planes, Py_ssize_t plane, Py_ssize_t n, Array g, Array at, Array x) except -1:
     kernels.unpool[x.kind](planes, plane, n, g.data, <int64_t *> at.data, x.data)
-    return touch(x)
+    return wrote(x, "unpool", g)
 
 
 cdef int norm(Py_ssize_t m, Py_ssize_t n, bint centred, double eps, Array x, Array w, Array b,
@@ -361,17 +364,17 @@ cdef int norm(Py_ssize_t m, Py_ssize_t n, bint centred, double eps, Array x, Arr
     kernels.norm[x.kind](m, n, centred, eps, x.data, NULL if w is None else w.data, NULL if b is None else b.data,
                          out.data, stats.data)
     touch(stats)
-    return touch(out)
+    return wrote(out, "norm", x, w, watching and not sound(b))
 
 
 cdef int norm_vjp(Py_ssize_t m, Py_ssize_t n, bint centred, Array g, Array x, Array w, Array stats, Array dx) except -1:
     kernels.norm_vjp[x.kind](m, n, centred, g.data, x.data, NULL if w is None else w.data, stats.data, dx.data)
-    return touch(dx)
+    return wrote(dx, "norm", g, x)
 
 
 cdef int norm_weight_vjp(Py_ssize_t m, Py_ssize_t n, Array g, Array x, Array stats, Array part) except -1:
     kernels.norm_weight_vjp[x.kind](m, n, g.data, x.data, stats.data, part.data)
-    return touch(part)
+    return wrote(part, "norm", g, x)
 
 
 # ----- host --------------------------------------------------------------------------------------------------
