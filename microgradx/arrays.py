@@ -2,7 +2,8 @@
 
 So gradients of every order follow. What stands in ``METHODS`` is also a method of ``Tensor``, the same object; torch's
 ``dim``, ``dims`` and ``keepdim`` are accepted for ``axis`` and ``keepdims``. What is given first may be a list or an
-array. Axes are counted from the end where they are negative; one that does not exist raises.
+array. Axes are counted from the end where they are negative; one that does not exist raises. The file is long because
+it is a list: there is little to any of them.
 """
 import functools
 import inspect
@@ -16,8 +17,8 @@ from microgradx._core.views import axis_of
 from microgradx.creation import integers, lengths
 from microgradx.errors import DTypeError, OptionError, ShapeError
 
-METHODS = """addmm all allclose any bmm broadcast_to chunk clamp cumprod diag diagonal dot flip isclose isfinite isinf isnan mm
-             moveaxis movedim mv ravel repeat repeat_interleave roll swapaxes tile trace unbind""".split()
+METHODS = """addmm all allclose any bmm broadcast_to chunk clamp cumprod diag diagonal dot flip isclose isfinite isinf
+             isnan mm moveaxis movedim mv ravel repeat repeat_interleave roll swapaxes tile trace unbind""".split()
 
 __all__ = [*METHODS, "cat", "concatenate", "cosine_similarity", "glu", "hstack", "normalize", "tensordot", "vstack"]
 
@@ -433,7 +434,9 @@ def clamp(x, min=None, max=None):
 
 def to(x, dtype):
     """``x.astype(dtype)``, or in the dtype of a tensor; ``to("cpu")`` is x itself."""
-    return x if dtype == "cpu" else x.astype(dtype.dtype if isinstance(dtype, Tensor) else dtype)
+    if isinstance(dtype, Tensor):
+        return x.astype(dtype.dtype)
+    return x if isinstance(dtype, str) and dtype == "cpu" else x.astype(dtype)
 
 
 def double(x):

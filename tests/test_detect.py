@@ -287,8 +287,8 @@ def test_whoever_writes_is_examined():
     """Each function of the door that runs a kernel on arrays tells detect_nan."""
     text = (CORE / "launch.pyx").read_text()
     functions = re.findall(r"^(?:cdef [\w ]+?|def) (\w+)\((.*?)(?=^cdef|^def|\Z)", text, re.M | re.S)
-    runs = re.compile(r"\bkernels\.(?!rows|finite)\w+\[|\bfunction\(\*|\bin_place\(loop, dtype, nin")
+    runs = re.compile(r"\bkernels\.(?!rows|finite)\w+\[|\bfunction\(\*|\bloop\(size, p\)")
     writers = {name: body for name, body in functions if runs.search(body)}
     assert {"elementwise", "host", "reduce_sum", "gemm", "update", "cross_entropy", "norm"} <= writers.keys()
-    parts = {"columns", "uncolumns"}                        # of a convolution, which is examined as a whole
+    parts = {"columns", "uncolumns", "with_numbers"}        # of what is examined as a whole
     assert parts == {name for name, body in writers.items() if not re.search(r"\bwrote\(|examine|\bblame\(", body)}

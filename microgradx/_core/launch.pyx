@@ -243,7 +243,7 @@ def update(str op, list groups):
                 gradients.append(g)
                 cells.append(cell)
                 count += 1
-        doubtful = may_spoil(live, gradients) if watching else ()
+        doubtful = [i for i in range(count) if sound((<tuple> live[i])[0])] if watching else ()
         for i in range(count):                  # a launch runs as far as cell and dtype stay the same
             w = (<tuple> live[i])[0]
             if i + 1 == count or cells[i + 1] is not cells[i] or (<Array> (<tuple> live[i + 1])[0]).kind != w.kind:
@@ -259,17 +259,6 @@ def update(str op, list groups):
                 blame(op, w, (g,), None)
     finally:
         free(part)
-
-
-cdef list may_spoil(list live, list gradients):
-    """Which updates detect_nan has to look at afterwards: of finite parameters finite gradients and state make no nan."""
-    cdef list found = []
-    cdef Py_ssize_t i
-    for i in range(len(live)):
-        calm = watching == 1 and finite(gradients[i]) and all([finite(a) for a in (<tuple> live[i])[2:]])
-        if not calm and sound((<tuple> live[i])[0]):
-            found.append(i)
-    return found
 
 
 # ----- matrix products ---------------------------------------------------------------------------------------

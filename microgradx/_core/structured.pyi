@@ -4,11 +4,6 @@ from typing import Any
 class HostOperation:
     """An operation that NumPy carries out, called as ``operation(*tensors, *options)`` with one or two tensors."""
 
-    name: bytes
-    results: Callable[..., Any]
-    forward: Callable[..., Any]
-    vjps: Sequence[Any]
-
     def __init__(self, name: str, results: Callable[..., Any], forward: Callable[..., Any],
                  vjps: Sequence[Any] = ()) -> None: ...
     def __call__(self, *args: Any) -> Any: ...

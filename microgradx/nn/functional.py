@@ -1,4 +1,4 @@
-"""Functions of tensors that nets are made of: the linear map, embedding, dropout, attention; and those of its neighbours."""
+"""Functions of tensors that nets are made of: the linear map, embedding, dropout, attention, and its neighbours'."""
 import functools
 
 import numpy as np
@@ -9,10 +9,10 @@ from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
 from microgradx.nn import convolution, normalization
 from microgradx.nn.activations import *  # noqa: F403
 from microgradx.nn.activations import ACTIVATIONS
-from microgradx.nn.convolution import avg_pool2d, conv1d, conv2d, max_pool2d
-from microgradx.nn.costs import *       # noqa: F403
+from microgradx.nn.convolution import avg_pool2d, conv1d, conv2d, max_pool2d  # noqa: F401
+from microgradx.nn.costs import *  # noqa: F403
 from microgradx.nn.costs import __all__ as _costs
-from microgradx.nn.normalization import batch_norm, group_norm, layer_norm, rms_norm
+from microgradx.nn.normalization import batch_norm, group_norm, layer_norm, rms_norm  # noqa: F401
 from microgradx.random import generator
 
 __all__ = [*ACTIVATIONS, *_costs, "cosine_similarity", "dropout", "embedding", "glu", "linear", "normalize", "one_hot",

@@ -91,7 +91,7 @@ def uniform_(tensor, low=0.0, high=1.0, rng=None):
 
 def trunc_normal_(tensor, mean=0.0, std=1.0, low=-2.0, high=2.0, rng=None):
     """Gaussian, given that it lies in [low, high] (numbers, not multiples of ``std``)."""
-    from scipy.special import ndtr, ndtri                       # 50 ms to import
+    from scipy.special import ndtr, ndtri  # 50 ms to import
     if not (std > 0 and low < high):
         raise OptionError(f"trunc_normal_: std={std} is positive and low={low} below high={high}")
     shape, side = _tensor("trunc_normal_", tensor).shape, 1 if low + high <= 2 * mean else -1
