@@ -395,7 +395,7 @@ cdef int softmax_vjp(Array g, Array y, bint logarithm, Array dx) except -1:
     reads(&s, y)
     writes(&s, dx)
     launch(&s)
-    return check_sound(dx, "softmax_vjp", g, y)
+    return check_sound(dx, "softmax", g, y)
 
 
 cdef Py_ssize_t run_add_rows(Step *s) noexcept nogil:
@@ -404,12 +404,16 @@ cdef Py_ssize_t run_add_rows(Step *s) noexcept nogil:
 cdef Py_ssize_t add_rows(Array x, Array at, Array out) except? -2:
     """The first bad position of ``at``, or -1."""
     cdef Step s
+    cdef Py_ssize_t bad
+    cdef bint spoilt = watching and not sound(out)
     begin(&s, run_add_rows, b"add_rows", x.kind)
     s.n[0], s.n[1], s.n[2] = at.size, out.size // out.dims[0], out.dims[0]
     reads(&s, at)
     reads(&s, x)
     writes(&s, out)
-    return launch(&s)
+    bad = launch(&s)
+    check_sound(out, "index_add", x, None, spoilt)
+    return bad
 
 
 cdef Py_ssize_t run_cross_entropy(Step *s) noexcept nogil:
@@ -668,7 +672,7 @@ cdef int uncolumns(const mgx_windows *v, Py_ssize_t planes, Py_ssize_t spread, A
     writes(&s, x)
     s.p[1] = x_data
     launch(&s)
-    return check_sound(x, "uncolumns", cols)
+    return 0
 
 
 cdef Py_ssize_t run_pool_sum(Step *s) noexcept nogil:
@@ -682,21 +686,24 @@ cdef int pool_sum(const mgx_windows *v, Py_ssize_t planes, Array x, Array out) e
     reads(&s, x)
     writes(&s, out)
     launch(&s)
-    return check_sound(out, "pool_sum", x)
+    return check_sound(out, "avg_pool", x)
 
 
 cdef Py_ssize_t run_pool_max(Step *s) noexcept nogil:
     return kernels.pool_max[s.dtype](&s.windows, s.n[0], s.p[0], s.p[1], <int64_t *> s.p[2])
 
-cdef Py_ssize_t pool_max(const mgx_windows *v, Py_ssize_t planes, Array x, Array out, Array at) except ? -2:
+cdef Py_ssize_t pool_max(const mgx_windows *v, Py_ssize_t planes, Array x, Array out, Array at) except? -2:
     """The first window that holds nothing but padding, or -1."""
     cdef Step s
+    cdef Py_ssize_t bad
     begin(&s, run_pool_max, b"pool_max", x.kind)
     s.windows, s.n[0] = v[0], planes
     reads(&s, x)
     writes(&s, out)
     writes(&s, at)
-    return launch(&s)
+    bad = launch(&s)
+    check_sound(out, "max_pool", x)
+    return bad
 
 
 cdef Py_ssize_t run_unpool(Step *s) noexcept nogil:
@@ -729,7 +736,7 @@ cdef int norm(Py_ssize_t m, Py_ssize_t n, bint centred, double eps, Array x, Arr
     writes(&s, out)
     writes(&s, stats)
     launch(&s)
-    return check_sound(out, "norm", x, w)
+    return check_sound(out, "norm", x, w, watching and not sound(b))
 
 
 cdef Py_ssize_t run_norm_vjp(Step *s) noexcept nogil:
@@ -746,7 +753,7 @@ cdef int norm_vjp(Py_ssize_t m, Py_ssize_t n, bint centred, Array g, Array x, Ar
     reads(&s, stats)
     writes(&s, dx)
     launch(&s)
-    return check_sound(dx, "norm_vjp", g, x)
+    return check_sound(dx, "norm", g, x)
 
 
 cdef Py_ssize_t run_norm_weight_vjp(Step *s) noexcept nogil:
@@ -762,7 +769,7 @@ cdef int norm_weight_vjp(Py_ssize_t m, Py_ssize_t n, Array g, Array x, Array sta
     reads(&s, stats)
     writes(&s, part)
     launch(&s)
-    return check_sound(part, "norm_weight_vjp", g, x)
+    return check_sound(part, "norm", g, x)
 
 
 # ----- host --------------------------------------------------------------------------------------------------

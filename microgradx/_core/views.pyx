@@ -1,7 +1,8 @@
 """Structured operations that move numbers without changing them: views, indexing, joining, conversion.
 
 Each is one block: what it does to shapes, the forward, the vjp. A vjp is written in operations, so every order
-of derivative follows. Indices go to NumPy: it knows the rules, and a host launch carries them out.
+of derivative follows. Indices go to NumPy: it knows the rules, and a host launch carries them out. The file is
+long because an operation and its transpose stand side by side.
 """
 from libc.stdint cimport uint32_t
 from cpython.number cimport PyNumber_AsSsize_t
