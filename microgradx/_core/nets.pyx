@@ -8,8 +8,8 @@ from microgradx._core.array cimport *
 from microgradx._core.elementwise cimport apply
 from microgradx._core.graph cimport grad_enabled, set_watching, watching
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport (columns, copy, fill, gemm, norm, norm_vjp, norm_weight_vjp, pool_max, pool_sum,
-                                      sound, uncolumns, unpool, wrote)
+from microgradx._core.launch cimport (check_sound, columns, copy, fill, gemm, norm, norm_vjp, norm_weight_vjp, pool_max,
+                                      pool_sum, sound, uncolumns, unpool)
 from microgradx._core.structured cimport sum_axes
 from microgradx._core.views cimport contiguous, gather, reshape
 
@@ -156,7 +156,7 @@ def convolution(str op, Array x, Array w, Array b, tuple stride, tuple padding, 
     finally:
         set_watching(mode)
     if watching:
-        wrote(out, op, x, w, not sound(b))
+        check_sound(out, op, x, w, not sound(b))
     return out
 
 
