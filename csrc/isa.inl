@@ -39,6 +39,7 @@
 #include "softmax.inl"
 #include "optim.inl"
 #include "gemm.inl"
+#include "replay.inl"
 
 /* the scalar rules: the same expressions, in double */
 #define RULE(name) static void name##_rule(const double *v, int needs, double *result, double *d)
@@ -123,4 +124,8 @@ const mgx_kernels PASTE(mgx_kernels, ISA) = {
     .update = {[MGX_SGD] = BOTH(sgd), [MGX_RMSPROP] = BOTH(rmsprop), [MGX_ADAGRAD] = BOTH(adagrad),
                [MGX_ADAM] = BOTH(adam), [MGX_ADAMW] = BOTH(adamw)},
     .gemm = BOTH(gemm),
+    .replay = replay,
+    .replay_vjp = replay_vjp,
+    .replay_rows = replay_rows,
+    .replay_rows_vjp = replay_rows_vjp,
 };

@@ -8,14 +8,15 @@
     ├── FormatError(ValueError)     a file that is not what its name or its header says
     ├── GraphError(RuntimeError)    a graph that is freed, missing, or would be broken
     ├── GradcheckError(RuntimeError)    a gradient is not what finite differences say
-    └── NonFiniteError(FloatingPointError)  inf or nan where only a number will do
+    ├── NonFiniteError(FloatingPointError)  inf or nan where only a number will do
+    └── CaptureError(RuntimeError)  a function that cannot be traced once and replayed
 
 A message names the operation first, then the values, then the relation that failed:
 ``matmul: shapes (2, 3) and (4, 5) do not align (3 != 4)``.
 """
 
-__all__ = ["DTypeError", "Error", "FormatError", "GradcheckError", "GraphError", "IndexError_", "NonFiniteError",
-           "OptionError", "ShapeError"]
+__all__ = ["CaptureError", "DTypeError", "Error", "FormatError", "GradcheckError", "GraphError", "IndexError_",
+           "NonFiniteError", "OptionError", "ShapeError"]
 
 
 class Error(Exception):
@@ -52,3 +53,7 @@ class GradcheckError(Error, RuntimeError):
 
 class NonFiniteError(Error, FloatingPointError):
     """A result is inf or nan where only a number will do, or while ``detect_nan`` looked for it."""
+
+
+class CaptureError(Error, RuntimeError):
+    """A function cannot be traced once and replayed: it depends on numbers that are not known yet."""

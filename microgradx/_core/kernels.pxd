@@ -1,5 +1,5 @@
 # The only `cdef extern` door to csrc. Everything else reaches C through what this module exports.
-from libc.stdint cimport int64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
 
 cdef extern from "kernels.h" nogil:
     enum: MGX_F32, MGX_F64, MGX_I64, MGX_BOOL
@@ -38,6 +38,19 @@ cdef extern from "kernels.h" nogil:
         char *state[3]
         double *step
     ctypedef void (*mgx_update)(Py_ssize_t count, const mgx_part *part, const double *cell) noexcept
+    enum: MGX_TERMS, MGX_LANES, MGX_PARTS
+    enum: MGX_NOTHING, MGX_SETS, MGX_ADDS
+    ctypedef struct mgx_step:
+        int32_t op, y, first, count
+    ctypedef struct mgx_tape:
+        const int32_t *place
+        const uint8_t *mode
+        double *scalar
+        double *dscalar
+        double *row
+        double *drow
+        double *parts
+        double *spare
     ctypedef struct mgx_kernels:
         const char *isa
         mgx_loops rows[2][1]
@@ -57,6 +70,11 @@ cdef extern from "kernels.h" nogil:
                        const char *a, Py_ssize_t a_row, Py_ssize_t a_col,
                        const char *b, Py_ssize_t b_row, Py_ssize_t b_col,
                        double beta, char *c, Py_ssize_t ldc) noexcept
+        void (*replay)(const mgx_tape *tape, Py_ssize_t count, const mgx_step *step) noexcept nogil
+        void (*replay_vjp)(const mgx_tape *tape, Py_ssize_t count, const mgx_step *step) noexcept nogil
+        void (*replay_rows)(const mgx_tape *tape, Py_ssize_t count, const mgx_step *step, Py_ssize_t lanes) noexcept nogil
+        void (*replay_rows_vjp)(const mgx_tape *tape, Py_ssize_t count, const mgx_step *step,
+                                Py_ssize_t lanes) noexcept nogil
     const mgx_kernels *mgx_dispatch()
 
     ctypedef struct mgx_operand:
