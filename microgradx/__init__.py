@@ -18,6 +18,7 @@ from microgradx.indexing import *
 from microgradx.io import load, save
 from microgradx.random import manual_seed, rand, randint, randn, randperm
 from microgradx.transforms import *
+from microgradx.vectorize import vectorize
 
 __version__ = "0.1.0"
 
