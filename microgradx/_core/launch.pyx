@@ -28,26 +28,26 @@ from microgradx.errors import CaptureError, ShapeError
 cdef extern from *:
     """
     #if defined(_MSC_VER)
-    static __declspec(thread) void *mgx_tape = 0;
+    static __declspec(thread) void *mgx_writing = 0;
     #else
-    static __thread void *mgx_tape __attribute__((tls_model("initial-exec"))) = 0;
+    static __thread void *mgx_writing __attribute__((tls_model("initial-exec"))) = 0;
     #endif
     """
-    void *mgx_tape
+    void *mgx_writing
 
 
 # ----- steps: what is run, and written down while a program is captured -------------------------------------------
 
 cdef Tape *set_tape(Tape *tape) noexcept:
     """Steps of this thread are written down there from now on; NULL: nowhere. Returns what it was."""
-    global mgx_tape
-    cdef Tape *before = <Tape *> mgx_tape
-    mgx_tape = tape
+    global mgx_writing
+    cdef Tape *before = <Tape *> mgx_writing
+    mgx_writing = tape
     return before
 
 
 cdef Tape *current_tape() noexcept:
-    return <Tape *> mgx_tape
+    return <Tape *> mgx_writing
 
 
 cdef void begin(Step *s, Runner run, const char *name, int dtype) noexcept:
@@ -78,8 +78,8 @@ cdef Py_ssize_t launch(Step *s) except? -2:
     for k in range(s.slots):
         if s.written >> k & 1:
             s.storage[k].version += 1
-    if mgx_tape != NULL and bad < 0:
-        write_down(<Tape *> mgx_tape, s)
+    if mgx_writing != NULL and bad < 0:
+        write_down(<Tape *> mgx_writing, s)
     return bad
 
 
@@ -101,7 +101,7 @@ cdef int write_down(Tape *tape, const Step *s) except -1:
 
 
 cdef int refuse() except -1:
-    if mgx_tape != NULL:
+    if mgx_writing != NULL:
         raise CaptureError("compile: the function reads numbers of a tensor (item, bool, float, numpy, an index made of "
                            f"numbers){written_at()}; a captured program would freeze them. Keep the decision in tensors "
                            "(where, maximum), or read the result after the call")
@@ -112,7 +112,7 @@ array.refuse_reading = refuse
 
 
 cdef int refuse_rebinding() except -1:
-    if mgx_tape != NULL:
+    if mgx_writing != NULL:
         raise CaptureError(f"compile: the function assigns .data{written_at()}; a captured program keeps the storages "
                            "that it met. Write into the tensor: w.copy_(value)")
     return 0
@@ -127,8 +127,8 @@ cdef str written_at():
 
 cdef int note_grad(Node node) except -1:
     """A leaf's gradient is about to change: a captured program remembers what it was."""
-    if mgx_tape != NULL:
-        (<dict> (<Tape *> mgx_tape).leaves).setdefault(node, node.grad)
+    if mgx_writing != NULL:
+        (<dict> (<Tape *> mgx_writing).leaves).setdefault(node, node.grad)
     return 0
 
 
@@ -164,7 +164,7 @@ cdef int elementwise(mgx_loop loop, int dtype, int nin, int nout, Operand *opera
     else:
         loop(size, p)
     written.version += 1
-    if mgx_tape != NULL:
+    if mgx_writing != NULL:
         write_elementwise(loop, dtype, nin, nout, operand, ndim, shape, lies)
     if watching and not spoilt:
         examine(loop, dtype, nin, operand)
@@ -191,7 +191,7 @@ cdef int write_elementwise(mgx_loop loop, int dtype, int nin, int nout, Operand 
     """As a step. A number beside few elements is spread out once and for all."""
     cdef Step s
     cdef Array out = <Array> operand[nin].array, numbers
-    cdef Tape *tape = <Tape *> mgx_tape
+    cdef Tape *tape = <Tape *> mgx_writing
     cdef int k
     begin(&s, run_loop if lies else run_tiles, loop_name(loop, dtype), dtype)
     s.loop, s.n[0] = loop, out.size
@@ -518,7 +518,7 @@ def update(str op, list groups):
             if i + 1 == count or cells[i + 1] is not cells[i] or (<Array> (<tuple> live[i + 1])[0]).kind != w.kind:
                 kernels.update[code][w.kind](i + 1 - start, part + start, <double *> (<Array> cells[i]).data)
                 start = i + 1
-            if mgx_tape != NULL:
+            if mgx_writing != NULL:
                 write_update(code, live[i], gradients[i], cells[i])
         for row in live:
             for a in row:
@@ -557,7 +557,7 @@ cdef int write_update(int code, tuple row, Array g, Array cell) except -1:
             reads(&s, None)
         else:
             writes(&s, a)
-    return write_down(<Tape *> mgx_tape, &s)
+    return write_down(<Tape *> mgx_writing, &s)
 
 
 cdef list may_spoil(str op, list live, list gradients):
@@ -811,7 +811,7 @@ cdef int frozen(Array a) except -1:
     """``a`` was just made of numbers that no launch wrote: a program writes them anew from a copy."""
     cdef Step s
     cdef Array constant
-    if mgx_tape == NULL:
+    if mgx_writing == NULL:
         return 0
     constant = empty(a.kind, a.ndim, a.dims)
     begin(&s, run_move, b"constant", a.kind)
@@ -822,8 +822,8 @@ cdef int frozen(Array a) except -1:
     s.slots = s.written = 0
     reads(&s, constant)
     writes(&s, a)
-    (<list> (<Tape *> mgx_tape).constants).append(constant)
-    return write_down(<Tape *> mgx_tape, &s)
+    (<list> (<Tape *> mgx_writing).constants).append(constant)
+    return write_down(<Tape *> mgx_writing, &s)
 
 
 array.freeze = frozen
