@@ -291,7 +291,7 @@ def isfinite(x):
 def isclose(x, other, rtol=1e-5, atol=1e-8, equal_nan=False):
     """Where |x - other| <= atol + rtol |other|."""
     with np.errstate(all="ignore"):
-        return Tensor(np.isclose(x, tensor(other), rtol, atol, equal_nan))
+        return Tensor(np.isclose(*broadcast("isclose", x, tensor(other)), rtol, atol, equal_nan))
 
 
 @of_tensor

@@ -174,7 +174,7 @@ def clear(error, name, arguments):
     """Does the error come from us with a word on what failed, or from the operands, or from the call itself?"""
     if isinstance(error, SystemError):
         return False
-    if isinstance(error, (Error, Own, MemoryError, BufferError, RecursionError)):
+    if isinstance(error, (Error, Own, MemoryError, BufferError, RecursionError, OSError)):
         return True
     if ".nn" in name or "Evil" in repr(arguments):      # nets say what NumPy says; who lies is told anything
         return True
@@ -184,7 +184,7 @@ def clear(error, name, arguments):
     words = ("truth value of a", "too large to convert to float", "to Python scalars")
     if isinstance(error, (TypeError, AttributeError, NotImplementedError)):
         words += ("argument", "must be real number", "len()", "not iterable", "not support", "unsupported operand",
-                  "no attribute", "not writable", "not callable", "delet", "signature", "__del__")
+                  "no attribute", "not writable", "not callable", "delet", "signature", "__del__", "os.PathLike")
     return any(word in text for word in words)
 
 

@@ -3,6 +3,8 @@
 `TRUTH[name]` is the row as mathematics, over exact mpmath numbers; constants that the engine keeps as doubles
 are exact here. Nothing in it is taken from `csrc/ops.def` but the names.
 """
+import math
+
 import numpy as np
 from mpmath import mp, mpf
 
@@ -110,6 +112,26 @@ def recorded_gradients(name, xs):
 
 
 # ----- truth -------------------------------------------------------------------------------------------------
+
+def orders_by_differences(function, start, directions, orders=(1, 2, 3)):
+    """Each derivative of sum(sin(function)) along ``directions`` is the difference quotient of the one before."""
+    def derivative(order, arrays):
+        xs = [mgx.Tensor(a, requires_grad=True) for a in arrays]
+        y = function(*xs).sin().sum()
+        for _ in range(order):
+            for x in xs:
+                x.grad = None
+            y.backward(create_graph=True)
+            y = sum((x.grad * d).sum() for x, d in zip(xs, directions))
+        value = y.item()
+        for x in xs:
+            x.grad = None
+        return value
+    h = 1e-4
+    for order in orders:
+        up, down = (derivative(order - 1, [a + s * h * d for a, d in zip(start, directions)]) for s in (1, -1))
+        assert math.isclose(derivative(order, start), (up - down) / (2 * h), rel_tol=1e-5, abs_tol=1e-5)
+
 
 def split(truths):
     """mpmath numbers as (hi, lo) of tests/data: the truth is hi + lo * spacing(hi)."""

@@ -86,8 +86,10 @@ x = mgx.Tensor(np.zeros(0), requires_grad=True)
 with raises(RuntimeError): x.__init__(np.ones(1000))""",
     "None for an array": """
 from microgradx._core import backward, launch
-with raises(TypeError): launch.sgd(None, None, None, 0.1, 0, 0)
-with raises(TypeError): launch.adam(None, None, None, None, 0.1, 0, 0, 0, 0, 0, 0)
+cell, w = mgx.Tensor([0.1] * 9), mgx.Tensor([1.0], requires_grad=True)
+w.sum().backward()
+for group in [(None, [(w, None)]), (cell, [(None, None)]), (cell, None), (cell, [None])]:
+    with raises(TypeError): launch.update("sgd", [group])
 with raises(TypeError): backward.backward(None, None, False, False)""",
     "derivatives that vanish from their list": """
 class Slope:

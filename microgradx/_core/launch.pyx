@@ -481,6 +481,8 @@ def update(str op, list groups):
     cdef mgx_part *part
     cdef mgx_part *p = NULL
     for _, rows in groups:
+        if rows is None:
+            raise TypeError(f"{op}: None in place of parameters")
         room += len(rows)
     part = <mgx_part *> malloc((room + 1) * sizeof(mgx_part))
     if part == NULL:
@@ -488,7 +490,9 @@ def update(str op, list groups):
     try:
         for cell, rows in groups:
             for row in rows:
-                w = row[0]
+                w = None if row is None else row[0]
+                if w is None or cell is None:
+                    raise TypeError(f"{op}: None in place of an array")
                 if w.node is None or w.node.grad is None:
                     continue
                 g = w.node.grad
