@@ -61,7 +61,7 @@ class Course:
 
     def __init__(self, origin, steps, seed, cuts=None, before=None):
         self.origin, self.steps, self.seed = origin, steps, seed
-        self.cuts = before.cuts if before else CUTS | (cuts or {})
+        self.cuts = before.cuts if before else CUTS | _known(cuts)
         self.run, self.losses, self.accuracy, self.learned = origin.copy(), [], [], math.nan
         run = self.run
         self.weights = {name or type(run.model).__name__: weight_of(m) for name, m in run.model.named_modules()}
@@ -127,7 +127,7 @@ class Course:
 
     def finding(self):
         """The verdict."""
-        if self.trains:
+        if self.trains and not _cut(self):
             learned = f"{self.learned:.0%} of the cost is gone after {self.steps} steps"
             if self.elsewhere <= 0:
                 return Finding(ELSEWHERE, None, f"it learns these rows by heart ({learned}), and nothing that holds for "
@@ -154,6 +154,13 @@ class Course:
                 "update": first["update"][k] if len(self.losses) > 1 else math.nan,
                 "error_after_training": latest["error"][k] if ended else math.nan,
                 "dead_after_training": latest["dead"][k] if ended else math.nan}
+
+
+def _known(cuts):
+    for name in cuts or {}:
+        if name not in CUTS:
+            raise OptionError(f"diagnose: {name!r} is none of {', '.join(CUTS)}")
+    return cuts or {}
 
 
 def _lost(profile):
@@ -215,16 +222,21 @@ def _symmetric(course):
     return None
 
 
+def _missed(course):
+    """Layers that ran and which no error reached: (L,)."""
+    return np.isnan(course.record.first["zeros"])
+
+
 def _overflow(course):
     for k, q in enumerate(course.record.first["q"]):
-        if not math.isfinite(q):
+        if not (math.isfinite(q) or _missed(course)[k]):
             return Finding(EXPLODING, k, f"the pre-activations of {course.record.layers[k].name} overflow",
                            (("mean z^2", q, None, _expected(course, "q", k)),))
     return None
 
 
 def _cut(course):
-    missed = np.isnan(course.record.first["error"])
+    missed = _missed(course)
     if not missed[0] or missed.all():
         return None
     k = int(np.flatnonzero(~missed)[0])
@@ -278,14 +290,13 @@ def _vanishing(course):
     record, parts = course.record, course.record.attribution()
     q = _lost(np.sqrt(record.first["q"][:-1]))
     verdict = FORWARD if back < course.cuts["decades"] or q >= back / 2 else BACKWARD
-    k = int(np.nanargmin(_fair(record, parts.gain)))
+    k = int(np.nanargmin(_fair(record, parts.gain)))                # between this layer's z and the one above
     weights, slopes = (_typical(part[:-1]) for part in (parts.weights, parts.slope))
-    slopes_shrink = slopes < weights
-    expected = course.expected
+    place, expected = k + (parts.weights[k] < parts.slope[k]), course.expected       # whose weights, or whose slope
     cause = (f"the error shrinks to 10^-{back:.1f} on its way to {record.layers[0].name}, the signal to 10^-{forward:.1f} "
              f"on its way to the output: per layer the weights multiply the error by {weights:.2g}, the activation's "
-             f"slope by {slopes:.2g}; " + ("the slope does it" if slopes_shrink else "the weights are too small"))
-    return Finding(verdict, k, cause, (
+             f"slope by {slopes:.2g}; " + ("the slope does it" if slopes < weights else "the weights are too small"))
+    return Finding(verdict, int(place), cause, (
         ("decades of error lost", back, course.cuts["decades"], -math.log10(expected.error[0]) if expected else None),
         ("decades of signal lost", forward, course.cuts["decades"], _lost(np.sqrt(expected.signal[:-1])) if expected else None),
         ("decades of z lost", q, None, _lost(np.sqrt(expected.q[:-1])) if expected else None),
@@ -351,6 +362,9 @@ def _wrong(course):
 
 
 def _elsewhere(course):
+    if not course.record.first["signal"][0] > 0:
+        return Finding(ELSEWHERE, None, "the first layer makes the same of all rows: look at the inputs",
+                       (("signal of the first layer", course.record.first["signal"][0], None, None),))
     return Finding(ELSEWHERE, None, "errors and signals keep their size and the weights move, yet the cost stays at "
                    f"{course.end:.3g} (a constant output has {course.constant:.3g}): look at labels, data and "
                    "capacity, and for how long it trained", ())
@@ -358,8 +372,8 @@ def _elsewhere(course):
 
 # Asked in this order of a net that has not learned; those of the first group are what the first pass alone can tell.
 AT_START = (_overflow, _symmetric, _cut, _dying, _saturated, _vanishing, _exploding)
-RULES = (*AT_START, _fast, lambda course: _dying(course, course.record.latest),
-         lambda course: _saturated(course, course.record.latest), _slow, _wrong, _elsewhere)
+RULES = (*AT_START, _wrong, _fast, lambda course: _dying(course, course.record.latest),
+         lambda course: _saturated(course, course.record.latest), _slow, _elsewhere)
 VERDICTS = (HEALTHY, CUT, SYMMETRIC, DYING, SATURATED, BACKWARD, FORWARD, EXPLODING, FAST, SLOW, WRONG, ELSEWHERE)
 
 
@@ -477,7 +491,7 @@ def _notes(run, course):
             yield f"{name} never ran"
         elif weight not in trained:
             yield f"{name} is not trained: the optimizer does not hold its weight"
-    missed = np.isnan(course.record.first["error"])
+    missed = _missed(course)
     for layer, nothing in zip(course.record.layers, missed):
         if nothing and not missed[0]:
             yield f"{layer.name} ran, but the cost does not depend on it"
@@ -515,8 +529,7 @@ def diagnose(model, loss_fn, batch, optimizer=None, steps=100, seed=0, most=4, c
         raise OptionError(f"diagnose: most is an integer >= 0, not {most!r}")
     run = _run_of(model, loss_fn, batch, optimizer)
     with _untouched(model, loss_fn, seed):
-        course = Course(run, steps, seed, cuts)
-        _complain(model, course)
+        course = _watched(run, steps, seed, cuts)
         finding = course.finding()
         rows = [p for p in PRESCRIPTIONS if finding.verdict in p.against and p.when(run, course.record)]
         tried = [_tried(row, run, course, steps, seed) for row in rows[:most]]
@@ -527,18 +540,29 @@ def diagnose(model, loss_fn, batch, optimizer=None, steps=100, seed=0, most=4, c
     return Diagnosis.of(finding, layers, _numbers(course), tried, settings, list(_notes(run, course)))
 
 
-def _complain(model, course):
-    """Raise for what makes a diagnosis meaningless."""
+def _watched(run, steps, seed, cuts):
+    """The course of a run; raises for what makes a diagnosis meaningless."""
+    course, model = Course(run, steps, seed, cuts), run.model
     if course.record.first is None:
         raise GraphError("diagnose: no error arrives at any layer: the cost does not depend on the model's output")
     q = course.record.first["q"]
-    if not math.isfinite(course.losses[0]) and np.isfinite(q).all():
+    if not math.isfinite(course.losses[0]) and (np.isfinite(q) | _missed(course)).all():
         raise NonFiniteError(f"diagnose: the first cost is {course.losses[0]}, although all pre-activations are finite: "
                              "the cost itself makes it (a logarithm of 0, say) or the targets hold it")
     for name, p in model.named_parameters():
         if p.grad is not None:
             raise GraphError(f"diagnose: the cost uses the model itself ({name!r} was given a gradient); write it as a "
                              "function of output and target")
+    return course
+
+
+def course(model, loss_fn, batch, optimizer=None, steps=100, seed=0, cuts=None):
+    """The ``Course`` on which ``diagnose`` rests, without trials, and with all that its verdict asks for."""
+    run = _run_of(model, loss_fn, batch, optimizer)
+    with _untouched(model, loss_fn, seed):
+        course = _watched(run, steps, seed, cuts)
+        course.decrease, course.elsewhere       # noqa: B018
+    return course
 
 
 def _numbers(course):
@@ -579,8 +603,7 @@ def assert_gradient_flow(model, loss_fn, batch, decades=None, dead=None, saturat
              if value is not None}
     run = _run_of(model, loss_fn, batch, None)
     with _untouched(model, loss_fn, 0):
-        course = Course(run, 0, 0, given)
-        _complain(model, course)
+        course = _watched(run, 0, 0, given)
         found = next((found for found in (rule(course) for rule in AT_START) if found), None)
     if found:
         name = course.record.layers[found.place].name

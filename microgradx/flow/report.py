@@ -126,10 +126,13 @@ class Diagnosis:
         for line in (*rest, *(f"  {e}" for e in self._evidence())):
             console.print(Text(line))
         for head, rows in (self._table(), self._trials()):
-            table = Table(*head, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+            said = [k for k in range(len(head)) if any(row[k] not in ("0", "-", "") for row in rows)]
+            table = Table(*(head[k] for k in said), box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+            for column in table.columns:
+                column.no_wrap = True
             for row in rows:
                 marked = row[0].startswith("✓") or row[0].split(" ")[0] == self.layer
-                table.add_row(*map(Text, row), style="bold" if marked else "")
+                table.add_row(*(Text(row[k]) for k in said), style="bold" if marked else "")
             console.print(table)
         for note in (LEGEND, *self._changes(), *(f"note: {note}" for note in self.notes)):
             console.print(Text(note, style="dim"))
@@ -232,7 +235,7 @@ def _result(n):
     right = "" if n["accuracy_after"] is None else f"{_short(n['accuracy'])} -> {_short(n['accuracy_after'])}"
     return [f"{_short(n['cost'])} -> {_short(n['cost_after'])}", _spark(n["losses"]),
             "-" if n["learned"] is None else f"{float(n['learned']):.0%}", right,
-            "-" if n["decades_back"] is None else f"10^{float(n['decades_back']):.1f}"]
+            "-" if n["decades_back"] is None else f"10^{-float(n['decades_back']):.1f}"]
 
 
 def _aligned(head, rows):
