@@ -1,0 +1,393 @@
+"""Diagnoses of nets whose disease was planted: the verdict, the layer, a cure that works, and nothing of the caller's
+changed."""
+import gc
+import json
+import math
+import random
+import sys
+import warnings
+
+import numpy as np
+import pytest
+
+import microgradx as mgx
+from microgradx import flow, nn, optim
+from microgradx.errors import DTypeError, Error, FormatError, GraphError, NonFiniteError, OptionError, ShapeError
+from microgradx.flow import diagnosis, prescriptions
+from microgradx.flow.report import Diagnosis
+from microgradx.nn import functional as F
+
+IMAGES, LABELS = (a[:256] for a in mgx.data.digits())
+HOT = np.eye(10, dtype="float32")[LABELS]
+SHUFFLED = np.random.default_rng(0).permutation(LABELS)
+
+
+def mlp(activation, depth, width=32, var_w=1.0, var_b=0.0, seed=0, dtype="float32"):
+    """64 - depth x width - 10, weights of variance ``var_w`` / n_in."""
+    rng, layers, sizes = np.random.default_rng(seed), [], [64, *[width] * depth, 10]
+    for n_in, n_out in zip(sizes, sizes[1:]):
+        linear = nn.Linear(n_in, n_out, rng=rng, dtype=dtype)
+        nn.init.normal_(linear.weight, 0.0, math.sqrt(var_w / n_in), rng)
+        nn.init.normal_(linear.bias, 0.0, math.sqrt(var_b), rng)
+        layers += [linear, activation()]
+    return nn.Sequential(*layers[:-1])
+
+
+def with_(net, change):
+    change(net)
+    return net
+
+
+def fill(place, value):
+    return lambda net: net[place].bias.data.fill_(value)
+
+
+def shrink(place):
+    return lambda net: net[place].weight.data.__imul__(1e-4)
+
+
+def sgd(rate):
+    return lambda net: optim.SGD(net.parameters(), lr=rate)
+
+
+# net, cost, targets, optimizer, what is found, at which layer, the first prescription
+PLANTED = {
+    "deep sigmoid, Nielsen's initialisation": (
+        lambda: mlp(nn.Sigmoid, 8, 64, 1.0, 1.0), F.cross_entropy, LABELS, None, "vanishing backward", None,
+        "centre the sigmoids"),
+    "tanh, old initialisation": (
+        lambda: mlp(nn.Tanh, 16, 32, 1 / 3), F.cross_entropy, LABELS, None, "vanishing forward", None,
+        "critical initialisation"),
+    "weights too small": (
+        lambda: mlp(nn.ReLU, 8, 64, 0.1), F.cross_entropy, LABELS, None, "vanishing forward", None,
+        "critical initialisation"),
+    "one layer too small": (
+        lambda: with_(mlp(nn.Tanh, 5), shrink(6)), F.cross_entropy, LABELS, None, "vanishing forward", "6",
+        "critical initialisation"),
+    "weights too large": (
+        lambda: mlp(nn.ReLU, 8, 64, 20.0), F.cross_entropy, LABELS, None, "exploding", None,
+        "critical initialisation"),
+    "weights zero": (
+        lambda: mlp(nn.Tanh, 3, 32, 0.0), F.cross_entropy, LABELS, None, "symmetric weights", "0",
+        "critical initialisation"),
+    "dead ReLUs": (
+        lambda: with_(mlp(nn.ReLU, 4, 32, 2.0), fill(2, -1000.0)), F.cross_entropy, LABELS, None, "dying units", "2",
+        "critical initialisation"),
+    "saturated tanh": (
+        lambda: mlp(nn.Tanh, 5, 64, 400.0), F.cross_entropy, LABELS, None, "saturation", None,
+        "critical initialisation"),
+    "saturated sigmoid and quadratic cost": (
+        lambda: nn.Sequential(*with_(mlp(nn.Tanh, 1), fill(2, -12.0)), nn.Sigmoid()), F.quadratic_cost, HOT, sgd(0.5),
+        "saturation", "2", "cross-entropy on logits"),
+    "rate too large": (
+        lambda: mlp(nn.ReLU, 3, 64, 2.0), F.cross_entropy, LABELS, sgd(4.0), "rate too large", None,
+        "lower the rate tenfold"),
+    "rate too small": (
+        lambda: mlp(nn.ReLU, 3, 64, 2.0), F.cross_entropy, LABELS, sgd(5e-4), "rate too small", None,
+        "raise the rate tenfold"),
+    "healthy": (
+        lambda: mlp(nn.ReLU, 3, 64, 2.0), F.cross_entropy, LABELS, None, "healthy", None, None),
+    "healthy, Adam, float64": (
+        lambda: mlp(nn.Tanh, 3, dtype="float64"), F.cross_entropy, LABELS,
+        lambda net: optim.Adam(net.parameters(), lr=1e-2), "healthy", None, None),
+    "labels that say nothing": (
+        lambda: mlp(nn.ReLU, 3, 64, 2.0), F.cross_entropy, SHUFFLED, None, "not a gradient-flow problem", None, None)}
+
+
+def diagnosed(name, **options):
+    build, cost, targets, optimizer, *_ = PLANTED[name]
+    net = build()
+    return flow.diagnose(net, cost, (IMAGES, targets), optimizer and optimizer(net), **options)
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_planted_causes_are_found_and_the_first_prescription_cures(name):
+    *_, verdict, layer, first = PLANTED[name]
+    found = diagnosed(name, most=1)
+    assert found.verdict == verdict, str(found)
+    assert layer is None or found.layer == layer
+    assert [p["name"] for p in found.prescriptions] == [first] * (first is not None)
+    if first:
+        assert found.cure and found.before["learned"] is None or found.before["learned"] < 0.1, str(found)
+        assert found.cure and found.cure["after"]["learned"] >= 0.1, str(found)
+        assert len(found.cure["after"]["losses"]) == 101
+    assert found.healthy == (verdict == "healthy") and found.cause in str(found)
+
+
+def test_evidence_stands_beside_theory():
+    found = diagnosed("deep sigmoid, Nielsen's initialisation", most=0)
+    lost = found.evidence[0]
+    assert lost["name"] == "decades of error lost" and abs(lost["measured"] - lost["expected"]) < 0.4
+    for row in found.layers[:-1]:
+        assert row["gain"] == pytest.approx(row["by_weights"] * row["by_slope"], rel=1e-9)
+    slopes = [row["by_slope"] for row in found.layers[1:-1]]
+    assert np.exp(np.log(slopes).mean()) == pytest.approx(math.sqrt(0.0419597), rel=0.05)       # var_w = 1: all of chi
+    assert not found.prescriptions and found.cure is None
+
+
+@pytest.mark.parametrize("row", prescriptions.PRESCRIPTIONS, ids=lambda row: row.name)
+def test_every_prescription_is_for_a_verdict_and_changes_a_copy_only(row):
+    assert set(row.against) <= set(diagnosis.VERDICTS)
+    net = nn.Sequential(*mlp(nn.Sigmoid, 3), nn.Sigmoid()) if "sigmoid" in row.name or "logits" in row.name else (
+        mlp(nn.ReLU, 3))
+    if row.name == "scale the branches":
+        net = nn.Sequential(net[:2], *(nn.Residual(nn.Sequential(net[k], nn.ReLU())) for k in (2, 4)), net[-1])
+    x = IMAGES * 100 if "standardise" in row.name else IMAGES
+    course = diagnosis.course(net, F.quadratic_cost, (x, HOT), steps=1)
+    run = course.origin
+    before = repr(net), [p.numpy() for p in net.parameters()], run.x[0].numpy(), run.groups[0]["lr"]
+    assert row.when(run, course.record)
+    twin = run.copy()
+    assert row.change(twin, course.record)
+    weights = [p.numpy() for p in twin.model.parameters()]
+    changed = (repr(twin.model) != before[0] or any(not np.array_equal(a, b) for a, b in zip(weights, before[1]))
+               or twin.clip < math.inf or twin.groups[0]["lr"] != before[3] or twin.x is not run.x)
+    assert changed
+    assert repr(net) == before[0] and run.groups[0]["lr"] == before[3]
+    np.testing.assert_array_equal(run.x[0].numpy(), before[2])
+    for p, q in zip(net.parameters(), before[1]):
+        np.testing.assert_array_equal(p.numpy(), q)
+    twin.optimizer()                                                    # whatever parameters there are now
+    assert np.isfinite(twin.judge(twin.model(*twin.x), twin.y).item())
+
+
+def test_centred_sigmoids_are_a_tanh_net():
+    """tanh(z) = 2 sigmoid(2z) - 1: with W = 4V, b = -sum(W)/2 every z is twice that of a tanh net with V."""
+    net = mlp(nn.Sigmoid, 4, dtype="float64")
+    course = diagnosis.course(net, F.cross_entropy, (IMAGES, LABELS), steps=1)
+    twin = course.origin.copy()
+    prescriptions._centre(twin, course.record)
+    other = mlp(nn.Tanh, 4, dtype="float64")
+    for k, (a, b) in enumerate(zip(list(twin.model)[::2], list(other)[::2])):
+        b.weight.data.copy_(a.weight / (2.0 if k in (0, 4) else 4.0))
+        b.bias.data.zero_()
+    x = mgx.Tensor(IMAGES.astype("float64"))
+    np.testing.assert_allclose(twin.model(x).detach().numpy(), other(x).detach().numpy(), rtol=1e-9, atol=1e-12)
+
+
+# ----- nothing of the caller's changes -------------------------------------------------------------------------------
+
+def everything(net):
+    return ([p.numpy() for p in net.parameters()], [b.numpy() for b in net.buffers()],
+            [module.training for module in net.modules()], random.getstate(), str(np.random.get_state()),
+            str(mgx.random.generator().bit_generator.state))
+
+
+def noisy():
+    """A net with buffers, dropout and hooks that take note."""
+    net = nn.Sequential(nn.Linear(64, 20, rng=0), nn.BatchNorm1d(20), nn.ReLU(), nn.Dropout(0.3), nn.Linear(20, 10, rng=1))
+    seen = []
+    net[0].register_forward_hook(lambda module, args, out: seen.append(out))
+    net[0].weight.register_hook(seen.append)
+    return net.eval(), seen
+
+
+@pytest.mark.parametrize("cost", [F.cross_entropy, lambda out, y: 1 / 0, lambda out, y: None], ids=["works", "raises",
+                                                                                                   "None"])
+def test_the_caller_finds_all_as_it_was(cost):
+    mgx.random.manual_seed(3)
+    net, seen = noisy()
+    F.cross_entropy(net(mgx.Tensor(IMAGES)), LABELS).backward()
+    seen.clear()
+    before, grads = everything(net), [(p.grad, p.grad.numpy()) for p in net.parameters()]
+    optimizer = optim.Adam(net.parameters(), lr=0.01)
+    try:
+        flow.diagnose(net, cost, (IMAGES, LABELS), optimizer, steps=3)
+    except (Error, ZeroDivisionError):
+        pass
+    for a, b in zip(before, everything(net)):
+        assert repr(a) == repr(b)
+    assert all(np.array_equal(a, b) for k in (0, 1) for a, b in zip(before[k], everything(net)[k]))
+    assert all(p.grad is g and np.array_equal(g.numpy(), n) for p, (g, n) in zip(net.parameters(), grads))
+    assert not seen and len(net[0]._hooks["after"]) == 1
+    assert all(slot["step"].item() == 0 for slot in optimizer.state.values())
+
+
+def test_diagnoses_repeat():
+    first, second = (diagnosed("weights too small", most=1) for _ in range(2))
+    assert first == second
+    net, _ = noisy()
+    one, two = (flow.diagnose(net, F.cross_entropy, (IMAGES, LABELS), steps=5) for _ in range(2))
+    assert one == two and one.before["losses"] != flow.diagnose(
+        net, F.cross_entropy, (IMAGES, LABELS), steps=5, seed=1).before["losses"]
+
+
+def test_the_optimizer_is_copied_with_its_groups():
+    net = mlp(nn.Tanh, 2)
+    groups = [{"params": net[0].parameters(), "lr": 0.0}, {"params": net[2].parameters(), "lr": 0.5}]
+    course = diagnosis.course(net, F.cross_entropy, (IMAGES, LABELS), optim.SGD(groups, lr=0.1), steps=2)
+    trained = [not np.array_equal(a.numpy(), b.numpy())
+               for a, b in zip(course.run.model.parameters(), net.parameters())]
+    assert trained == [False, False, True, True, False, False]
+
+
+# ----- bad input -----------------------------------------------------------------------------------------------------
+
+X = np.random.default_rng(0).standard_normal((64, 6)).astype("float32")
+Y = (X[:, 0] > 0).astype(int) + (X[:, 1] > 0)
+
+
+class Odd(nn.Module):
+    """Three layers and what is done between the second and the third."""
+
+    def __init__(self, forward):
+        self.a, self.b, self.c = nn.Linear(6, 16, rng=0), nn.Linear(16, 16, rng=1), nn.Linear(16, 3, rng=2)
+        self.function = forward
+
+    def forward(self, x):
+        return self.function(self, x)
+
+
+def small():
+    return nn.Sequential(nn.Linear(6, 16, rng=0), nn.Tanh(), nn.Linear(16, 3, rng=1))
+
+
+def frozen(net, *places):
+    for place in places:
+        net[place].requires_grad_(False)
+    return net
+
+
+def overflowing():
+    net = nn.Sequential(nn.Linear(6, 16, rng=0), nn.ReLU(), nn.Linear(16, 16, rng=1), nn.ReLU(), nn.Linear(16, 3, rng=2))
+    for layer in net[::2]:
+        layer.weight.data.__imul__(1e30)
+    return net
+
+
+SELF = small()
+REFUSED = {
+    "no parameters": (lambda: flow.diagnose(nn.Tanh(), F.cross_entropy, (X, Y)), OptionError, "Tanh has no parameters"),
+    "no module": (lambda: flow.diagnose(3, F.cross_entropy, (X, Y)), DTypeError, "a Module, not int"),
+    "no function": (lambda: flow.diagnose(small(), 3, (X, Y)), DTypeError, "loss_fn is a function"),
+    "no pair": (lambda: flow.diagnose(small(), F.cross_entropy, X), ShapeError, "a pair .*, not ndarray"),
+    "all frozen": (lambda: flow.diagnose(frozen(small(), 0, 2), F.cross_entropy, (X, Y)), OptionError,
+                   "all 4 parameters of Sequential are frozen"),
+    "one row": (lambda: flow.diagnose(small(), F.cross_entropy, (X[:1], Y[:1])), ShapeError, "two rows or more"),
+    "no rows": (lambda: flow.diagnose(small(), F.cross_entropy, (X[:0], Y[:0])), ShapeError, "two rows or more"),
+    "nan among weights": (lambda: flow.diagnose(with_(small(), fill(0, math.nan)), F.cross_entropy, (X, Y)),
+                          NonFiniteError, "16 of the 16 numbers of '0.bias'"),
+    "nan among inputs": (lambda: flow.diagnose(small(), F.cross_entropy, (X * math.inf, Y)), NonFiniteError, "inputs"),
+    "nan among targets": (lambda: flow.diagnose(small(), F.mse_loss, (X, np.full((64, 3), math.nan, "float32"))),
+                          NonFiniteError, "the first cost is nan"),
+    "a cost that is nan": (lambda: flow.diagnose(small(), lambda out, y: (out.sum() * 0 - 1).log(), (X, Y)),
+                           NonFiniteError, "the first cost is nan"),
+    "a cost that is None": (lambda: flow.diagnose(small(), lambda out, y: None, (X, Y)), ShapeError, "not NoneType"),
+    "a cost per row": (lambda: flow.diagnose(small(), lambda out, y: out, (X, Y)), ShapeError, r"shape \(64, 3\)"),
+    "a constant cost": (lambda: flow.diagnose(small(), lambda out, y: mgx.Tensor(1.0), (X, Y)), GraphError,
+                        "does not depend on any parameter"),
+    "a cost of something else": (lambda: flow.diagnose(small(), lambda out, y: nn.Parameter(1.0).square(), (X, Y)),
+                                 GraphError, "no error arrives at any layer"),
+    "a cost of the model": (lambda: flow.diagnose(SELF, lambda out, y: F.cross_entropy(out, y)
+                                                  + SELF[0].weight.square().sum(), (X, Y)), GraphError,
+                            "the cost uses the model itself"),
+    "a wrong shape": (lambda: flow.diagnose(small(), F.cross_entropy, (X[:, :5], Y)), ShapeError, "linear"),
+    "another's optimizer": (lambda: flow.diagnose(small(), F.cross_entropy, (X, Y), sgd(0.1)(small())), OptionError,
+                            "holds no parameter of Sequential"),
+    "a rate": (lambda: flow.diagnose(small(), F.cross_entropy, (X, Y), 0.1), DTypeError, "an Optimizer or None"),
+    "no steps": (lambda: flow.diagnose(small(), F.cross_entropy, (X, Y), steps=0), OptionError, "steps is an integer"),
+    "half a prescription": (lambda: flow.diagnose(small(), F.cross_entropy, (X, Y), most=0.5), OptionError, "most"),
+    "a negative seed": (lambda: flow.diagnose(small(), F.cross_entropy, (X, Y), seed=-1), OptionError, "seed"),
+    "a cut that is none": (lambda: flow.diagnose(small(), F.cross_entropy, (X, Y), cuts={"speed": 1}), OptionError,
+                           "'speed'")}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_bad_input_is_refused_in_a_sentence(name):
+    call, error, words = REFUSED[name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(error, match=words):
+            call()
+    assert SELF[0].weight.grad is None
+
+
+ODD = {
+    "a cut graph": (lambda: Odd(lambda m, x: m.c(m.b(m.a(x).tanh()).tanh().detach())), "cut graph", "b", None),
+    "an overflow": (overflowing, "exploding", "2", None),
+    "a layer that never runs": (lambda: Odd(lambda m, x: m.c(m.a(x).tanh())), "healthy", None, "b never ran"),
+    "an unused branch": (lambda: Odd(lambda m, x: (m.b(h := m.a(x).tanh()), m.c(h))[1]), "healthy", None,
+                         "b ran, but the cost does not depend on it"),
+    "a shared module": (lambda: Odd(lambda m, x: m.c(m.b(m.b(m.a(x).tanh()).tanh()).tanh())), "healthy", None,
+                        "b runs more than once in a pass"),
+    "a frozen layer": (lambda: frozen(small(), 0), "healthy", None, "0 is frozen"),
+    "one layer": (lambda: nn.Linear(6, 3, rng=0), "healthy", None, None),
+    "inputs that do not matter": (lambda: Odd(lambda m, x: m.c(m.b(m.a(x * 0).tanh()).tanh())),
+                                  "not a gradient-flow problem", None, None)}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_nets_get_a_verdict(name):
+    build, verdict, layer, note = ODD[name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = flow.diagnose(build(), F.cross_entropy, (X, Y), most=0)
+    assert (found.verdict, found.layer) == (verdict, layer), str(found)
+    assert note is None or note in found.notes
+    assert Diagnosis.from_json(found.to_json()) == found
+
+
+def test_a_wrong_derivative_is_found():
+    class Wrong(nn.Module):
+        def forward(self, x):                                       # tanh, whose gradient arrives with the other sign
+            y = x.tanh()
+            return y.detach() * 2 - y
+    net = nn.Sequential(nn.Linear(6, 16, rng=0), Wrong(), nn.Linear(16, 3, rng=1))
+    net[2].requires_grad_(False)
+    found = flow.diagnose(net, F.cross_entropy, (X, Y), most=0)
+    assert found.verdict == "wrong gradient" and found.evidence[0]["measured"] == pytest.approx(-1, abs=0.1)
+
+
+# ----- the rest ------------------------------------------------------------------------------------------------------
+
+def test_assert_gradient_flow():
+    flow.assert_gradient_flow(mlp(nn.ReLU, 3, 64, 2.0), F.cross_entropy, (IMAGES, LABELS))
+    sick = mlp(nn.Sigmoid, 6)
+    with pytest.raises(AssertionError, match=r"vanishing backward at \d+: decades of error lost is \d\.\d+, the bound 2"):
+        flow.assert_gradient_flow(sick, F.cross_entropy, (IMAGES, LABELS))
+    flow.assert_gradient_flow(sick, F.cross_entropy, (IMAGES, LABELS), decades=9)
+    with pytest.raises(AssertionError, match="dying units at 2: dead share is 1, the bound 0.9"):
+        flow.assert_gradient_flow(PLANTED["dead ReLUs"][0](), F.cross_entropy, (IMAGES, LABELS))
+    with pytest.raises(OptionError, match="has no parameters"):
+        flow.assert_gradient_flow(nn.Tanh(), F.cross_entropy, (IMAGES, LABELS))
+
+
+@pytest.mark.parametrize("name", ["deep sigmoid, Nielsen's initialisation", "weights too large", "healthy"])
+def test_one_diagnosis_in_every_form(name, capsys, monkeypatch):
+    pytest.importorskip("matplotlib")
+    found = diagnosed(name, steps=20)
+    assert json.loads(found.to_json())["verdict"] == found.verdict
+    assert Diagnosis.from_json(found.to_json(indent=1)) == found
+    found.show()
+    rich = capsys.readouterr().out
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    found.show()
+    plain = capsys.readouterr().out
+    assert plain == str(found) + "\n" and all(p["name"] in text for p in found.prescriptions for text in (plain, rich))
+    assert all(row["layer"] in plain for row in found.layers) and found.verdict in rich
+    page = found._repr_html_()
+    assert page.count("<tr>") == len(found.layers) + len(found.prescriptions) + 3 and "<script" not in page
+    left, right = found.figure().axes
+    assert left.get_yscale() == "log" and len(right.lines) == 2 + sum(p["after"] is not None for p in found.prescriptions)
+    assert repr(found).startswith(f"<Diagnosis: {found.verdict}")
+
+
+def test_what_is_no_diagnosis_is_refused():
+    for text in ("", "[]", '{"verdict": "healthy"}'):
+        with pytest.raises(FormatError, match="from_json"):
+            Diagnosis.from_json(text)
+
+
+def test_names_in_a_page_are_escaped():
+    net = nn.Sequential({"<b>": nn.Linear(6, 8, rng=0), "t": nn.Tanh(), "o": nn.Linear(8, 3, rng=1)})
+    assert "<b>" not in flow.diagnose(net, F.cross_entropy, (X, Y), steps=5, most=0)._repr_html_()
+
+
+def test_copies_are_let_go():
+    net = small()
+    flow.diagnose(net, F.cross_entropy, (X, Y), steps=2)
+    gc.collect()
+    before = sum(isinstance(o, nn.Linear) for o in gc.get_objects())
+    flow.diagnose(net, F.cross_entropy, (X, Y), steps=2)
+    gc.collect()
+    assert sum(isinstance(o, nn.Linear) for o in gc.get_objects()) <= before
