@@ -12,7 +12,7 @@ from microgradx._core.array cimport *
 from microgradx._core.graph cimport grad_enabled, set_parents
 from microgradx._core.elementwise cimport apply
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport Operand, add_rows, copy, elementwise, fill, host
+from microgradx._core.launch cimport Operand, add_rows, copy, elementwise, fill, host, put_array
 
 import numpy as np
 
@@ -234,8 +234,9 @@ cdef bint index_add_into(Array total, Node node, Array g) except -1:
     part = index(total, key)
     if part.storage != total.storage:               # a mask: the numbers are a copy
         return False
-    operand[0].array = operand[2].array = <PyObject *> part
-    operand[1].array = <PyObject *> g
+    put_array(&operand[0], part)
+    put_array(&operand[1], g)
+    put_array(&operand[2], part)
     elementwise(kernels.rows[part.kind][MGX_add].forward, part.kind, 2, 1, operand, part.ndim, part.dims)
     return True
 
