@@ -10,7 +10,7 @@ import numpy as np
 from microgradx import Tensor, data, flow, nn, optim
 from microgradx.flow import metrics, theory
 from microgradx.lab.cards import IMPRECISE, RIGHT, Claim, between, near
-from microgradx.lab.nets import cross_entropy, linears, mlp, sample, train
+from microgradx.lab.nets import cross_entropy, linears, mlp, sample, standardised, train
 
 DTYPE = "float64; training in float32"
 DEPTHS = (5, 10, 20, 30)
@@ -40,7 +40,7 @@ CLAIMS = [
           "they learn very slowly or not at all.", "‖δ₁‖ over ‖δ_L‖ before training for 5 to 30 hidden layers.", IMPRECISE,
           "Tiny but never zero before float32 ends: the factor is 0.236 per layer, weights included."),
     Claim("C7", "Weights stop updating. Learning slows or completely halts. The model fails to converge.",
-          "SGD, 30 epochs, 1, 3 and 5 hidden layers: accuracy on test digits.", IMPRECISE,
+          "SGD, 30 epochs, standardised digits, 1, 3 and 5 hidden layers: accuracy on test digits.", IMPRECISE,
           "From five layers on plain SGD ends at chance. With three it only slows, and no gradient was ever 0."),
     Claim("D9", "The maximum gradient is .25. Since this value is less than 1, the error signal is attenuated and can result "
           "in vanishing gradients after many layers of backpropagation.", "The slopes' own part of the factor per layer.",
@@ -142,7 +142,7 @@ def measure(seed, quick):
         wide.append((record.first["saturated"][1:-1].max(), record.first["q"][5],
                      metrics.gain_per_layer(record.first["error"][1:-1])))
     sgd, adam = first_step(optim.SGD, seed), first_step(optim.Adam, seed)
-    digits, accuracy = data.digits(split=True, seed=0), {}
+    digits, accuracy = standardised(), {}
     for depth in (0, 1, 3, 5):
         accuracy[depth] = np.array([train(mlp([64, *[64] * depth, 10], nn.Sigmoid, rng=s, dtype="float32"), digits, 0.1,
                                           30 if depth or not quick else 10, s) for s in seeds])

@@ -9,7 +9,7 @@ from microgradx._core.tensor import Tensor
 from microgradx.nn import functional as F
 
 __all__ = ["accuracy", "cross_entropy", "errors", "forward", "gaussian", "linears", "mlp", "quadratic", "sample",
-           "slope", "train"]
+           "slope", "standardised", "train"]
 
 
 def slope(phi, z, dtype=np.float64):
@@ -79,8 +79,14 @@ def sample(count, seed, dtype="float64"):
     return x[rows].astype(dtype), y[rows]
 
 
+def standardised(seed=0):
+    """``data.digits(split=True)`` with the pixels' mean taken off and divided by their deviation, float32."""
+    x, y, x_test, y_test = data.digits(split=True, seed=seed)
+    return (x - x.mean()) / x.std(), y, (x_test - x.mean()) / x.std(), y_test
+
+
 def train(net, digits, lr, epochs, seed, batch=32, optimizer=optim.SGD, cost=cross_entropy, tick=lambda epoch: None):
-    """Plain training on ``data.digits(split=True)``; returns the share of test digits that are right."""
+    """Plain training on ``digits``, four arrays; returns the share of test digits that are right."""
     x, y, x_test, y_test = digits
     optimizer, rng = optimizer(net.parameters(), lr=lr), np.random.default_rng(seed)
     net.train()
