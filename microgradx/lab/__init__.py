@@ -1,0 +1,67 @@
+"""The seeds made runnable: every claim of the documents this project grew from, and of the literature behind them.
+
+An experiment is a module with
+
+    its docstring           the question, in one line
+    DTYPE                   what it computes in
+    CLAIMS                  list of ``Claim``: sentence, test, verdict
+    measure(seed, quick)    runs it; gives its ``Found``, a dataclass
+    numbers(found)          {claim id: list of ``Number``}, measured beside predicted
+    FIGURES                 (caption, draw(found, axes, colours)) of each
+
+>>> from microgradx import lab
+>>> outcome = lab.run("underflow")
+>>> [(card.claim.id, card.claim.verdict, card.holds) for card in outcome.cards]
+[('B8', 'imprecise', True)]
+"""
+import time
+from dataclasses import dataclass
+from types import ModuleType
+
+from microgradx.errors import OptionError
+from microgradx.lab import (blocks, chain, costs, depth, dying, gains, nielsen, remedies, saturation, signs, slope,
+                            underflow, zigzag)
+from microgradx.lab.cards import Card, Claim, Number
+
+__all__ = ["CLAIMS", "EXPERIMENTS", "Card", "Claim", "Number", "Outcome", "run"]
+
+EXPERIMENTS = {module.__name__.rpartition(".")[2]: module for module in (
+    slope, chain, underflow, costs, signs, zigzag, depth, gains, blocks, remedies, saturation, dying, nielsen)}
+
+# {claim id: (name of its experiment, Claim)}
+CLAIMS = {claim.id: (name, claim) for name, module in EXPERIMENTS.items() for claim in module.CLAIMS}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One run of an experiment: what it found, its cards, how it was run and how long it took."""
+    name: str
+    module: ModuleType
+    found: object
+    cards: list[Card]
+    seed: int
+    quick: bool
+    seconds: float
+
+    @property
+    def command(self):
+        """What reproduces it."""
+        return f"microgradx lab run {self.name} --seed {self.seed}" + (" --quick" if self.quick else "")
+
+    @property
+    def title(self):
+        return self.module.__doc__.partition("\n")[0]
+
+
+def run(name, seed=0, quick=False):
+    """Run the experiment ``name``, one of ``EXPERIMENTS``; ``quick``: in its smaller size. Gives its ``Outcome``.
+
+    Raises ``OptionError`` for a name that is none.
+    """
+    if name not in EXPERIMENTS:
+        raise OptionError(f"lab: {name!r} is none of {', '.join(EXPERIMENTS)}")
+    module, began = EXPERIMENTS[name], time.perf_counter()
+    found = module.measure(seed, quick)
+    numbers = module.numbers(found)
+    cards = [Card(claim, tuple(numbers[claim.id])) for claim in module.CLAIMS]
+    return Outcome(name, module, found, cards, seed, quick, time.perf_counter() - began)

@@ -1,0 +1,190 @@
+"""The lab: every claim has its card, every number stands where it was predicted, the page shows all of it."""
+import dataclasses
+import re
+import shutil
+import subprocess
+from html import escape
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from microgradx import lab
+from microgradx.cli import main
+from microgradx.errors import OptionError
+from microgradx.lab import cards, page
+
+SEEDS = [f"{letter}{k}" for letter, count in (("A", 17), ("B", 9), ("C", 11), ("D", 10)) for k in range(1, count + 1)]
+LITERATURE = ["BN", "C10", "DR", "GB", "HE", "N3", "N5", "RS", "SN", "SW", "T1", "T2"]
+WRONG = {"B3", "C5", "C9", "D6"}
+
+
+@pytest.fixture(scope="module")
+def outcomes():
+    """Every experiment in its quick size."""
+    return {name: lab.run(name, seed=0, quick=True) for name in lab.EXPERIMENTS}
+
+
+@pytest.fixture(scope="module")
+def text(outcomes):
+    return page.html(outcomes.values())
+
+
+@pytest.mark.parametrize("claim", SEEDS + LITERATURE)
+def test_every_claim_has_a_card(claim):
+    assert claim in lab.CLAIMS
+    name, found = lab.CLAIMS[claim]
+    assert found in lab.EXPERIMENTS[name].CLAIMS
+    assert found.sentence and found.test and found.words and found.verdict in page.MARKS
+
+
+def test_no_claim_twice():
+    ids = [claim.id for module in lab.EXPERIMENTS.values() for claim in module.CLAIMS]
+    assert len(ids) == len(set(ids)) and set(SEEDS) <= set(ids)
+
+
+def test_verdicts_are_those_of_the_reference():
+    assert {c for c in SEEDS if lab.CLAIMS[c][1].verdict == cards.WRONG} == WRONG
+    right = {"A2", "A9", "A10", "A11", "A12", "A13", "A15", "B4", "B5", "C2", "C3", "D1", "D2", "D3", "D4", "D10"}
+    assert all(lab.CLAIMS[c][1].verdict == cards.RIGHT for c in right)
+    imprecise = {"A3", "A4", "A5", "A8", "A14", "A16", "B1", "B6", "B7", "B8", "C6", "C7"}
+    assert all(lab.CLAIMS[c][1].verdict == cards.IMPRECISE for c in imprecise)
+
+
+@pytest.mark.parametrize("name", lab.EXPERIMENTS)
+def test_experiment(outcomes, name):
+    """It runs; its result is a dataclass; each claim has numbers, and each number stands where it was predicted."""
+    outcome = outcomes[name]
+    module = lab.EXPERIMENTS[name]
+    assert dataclasses.is_dataclass(outcome.found) and module.DTYPE and outcome.title.endswith(".")
+    assert set(module.numbers(outcome.found)) == {claim.id for claim in module.CLAIMS}
+    for card in outcome.cards:
+        assert card.numbers, card.claim.id
+        for number in card.numbers:
+            assert np.isfinite(number.measured), (card.claim.id, number)
+            assert number.low > -np.inf or number.high < np.inf, (card.claim.id, number)
+            assert number.agrees, (card.claim.id, number)
+
+
+# Numbers of the reference, as it prints them: (claim, part of what is measured, value, tolerance).
+PRINTED = [("A2", "0.1 of it", 3.636893, 1e-6), ("A4", "width of power 10", 1.05920, 1e-5),
+           ("A4", "ten sigmoids in a row", 3.875220e-7, 1e-12), ("A5", "widest window", 0.447743, 1e-6),
+           ("A5", "∂C/∂b₁", 3906.25, 0), ("A9", "z = −5", -0.00660356, 1e-8), ("A10", "z = −10, y", -0.9999546, 1e-7),
+           ("A10", "ratio of the gradients, z = -5", 150.4199, 1e-4), ("A11", "largest gradient", 0.148148, 1e-5),
+           ("B1", "share of the maximum at 3", 0.1807, 1e-4), ("B7", "%", 2.659223, 1e-6), ("B8", "0.2⁵", 3.2e-4, 1e-12),
+           ("B8", "first n with 0.25ⁿ = 0, float32", 75, 0), ("B8", "first n with 0.2ⁿ = 0, float64", 463, 0),
+           ("B8", "100 000", -3.2, 1e-6), ("C3", "∂L/∂w1", 0.006388805, 1e-9), ("D4", "patterns reached", 4, 0),
+           ("D5", "tanh inputs", 8, 0), ("D5", "batches of 2", 16, 0), ("D7", "cosine", 0.70710678, 1e-8),
+           ("A3", "factor on the error", 0.23605, 0.007), ("B3", "3/n", 1.2247, 0.03), ("N3", "over that of", 7.03, 0.01),
+           ("N3", "quadratic (2, 2): below", 232, 0), ("N5", "200 wide", 4.8818, 0.1), ("N5", "theory", 4.8818, 1e-4),
+           ("RS", "α = 1/√30, forward", 2.6743, 0.08), ("BN", "ReLU, batch 256", 1.4669, 0.03),
+           ("DR", "one input, N = 2", 0.9437, 0.025), ("SN", "Jacobian", 0.7876734, 1e-6)]
+
+
+@pytest.mark.parametrize("claim, what, value, tolerance", PRINTED)
+def test_numbers_of_the_reference(outcomes, claim, what, value, tolerance):
+    name, _ = lab.CLAIMS[claim]
+    card = next(card for card in outcomes[name].cards if card.claim.id == claim)
+    number = next(number for number in card.numbers if what in number.what)
+    assert abs(number.measured - value) <= tolerance + 1e-12 * abs(value)
+
+
+def test_trained_results_have_five_runs(outcomes):
+    for claim, part in (("A8", "top layer"), ("C7", "hidden"), ("A15", "accuracy"), ("T2", "accuracy"), ("GB", "top")):
+        card = next(c for c in outcomes[lab.CLAIMS[claim][0]].cards if c.claim.id == claim)
+        assert all(n.runs >= 5 and n.spread[0] <= n.measured <= n.spread[1] for n in card.numbers if part in n.what)
+
+
+def test_a_number_can_disagree():
+    wrong = cards.near("x", 1.1, 1.0, rel=0.05)
+    card = cards.Card(lab.CLAIMS["A2"][1], (wrong,))
+    assert not wrong.agrees and not card.holds and not cards.Card(card.claim, ()).holds
+    assert "disagrees" in page._card(card) and "do not bear the verdict out" in page._card(card)
+    assert not cards.near("x", np.nan, 1.0, rel=1).agrees
+
+
+def test_runs_repeat():
+    first, second = (lab.run("zigzag", seed=3, quick=True).found for _ in range(2))
+    assert first.steps == second.steps and first.condition == second.condition
+
+
+def test_unknown_name():
+    with pytest.raises(OptionError, match="none of slope"):
+        lab.run("slopes")
+
+
+# ----- the page ------------------------------------------------------------------------------------------------------
+
+def test_the_page_has_every_card_and_figure(text, outcomes):
+    assert text.count("<article") == sum(len(o.cards) for o in outcomes.values()) == len(lab.CLAIMS)
+    for claim, (_, found) in lab.CLAIMS.items():
+        assert f'id="{claim}"' in text and escape(found.sentence) in text
+    assert text.count("<figure>") == sum(len(m.FIGURES) for m in lab.EXPERIMENTS.values())
+    assert text.count("data:image/png;base64,") == text.count("<img ") == text.count("<figure>")
+    for outcome in outcomes.values():
+        assert escape(outcome.command) in text
+
+
+def test_the_page_needs_nothing_else(text):
+    without = re.sub(r"data:image/png;base64,[^\"]*", "", text)
+    assert "http" not in without and "//" not in without and "<script" not in without and "url(" not in without
+    assert set(re.findall(r'href="(.)', without)) == {"#"}
+    targets = set(re.findall(r'href="#([^"]*)"', without))
+    assert targets <= set(re.findall(r'id="([^"]*)"', without))
+
+
+def test_text_is_escaped():
+    number = cards.near("<b>", 1.0, 1.0, by="<i>")
+    card = cards.Card(cards.Claim("<x>", "<script>", "a & b", cards.RIGHT, "<"), (number,))
+    shown = page._card(card)
+    assert "<script>" not in shown and "<b>" not in shown and "<i>" not in shown and "a &amp; b" in shown
+
+
+CHROME = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.mark.skipif(CHROME is None, reason="no browser is installed")
+def test_a_browser_shows_it_at_400_pixels(text, tmp_path):
+    """Nothing is wider than the window."""
+    probe = ("<script>document.title = [...document.querySelectorAll('*')].filter(e => e.getBoundingClientRect().right > "
+             "innerWidth + 1).map(e => e.tagName).join() || 'fits'</script>")
+    frame = tmp_path / "frame.html"
+    (tmp_path / "index.html").write_text(text.replace("</body>", probe + "</body>"), encoding="utf-8")
+    frame.write_text('<iframe src="index.html" width="400" height="900" onload="document.title = '
+                     'this.contentDocument.title; document.body.append(document.title)"></iframe>', encoding="utf-8")
+    dom = subprocess.run([CHROME, "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files",
+                          f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000", "--dump-dom",
+                          frame.as_uri()], capture_output=True, text=True, timeout=120).stdout
+    assert "<title>fits</title>" in dom, dom[-500:]
+
+
+# ----- the command line ----------------------------------------------------------------------------------------------
+
+def test_list():
+    result = CliRunner(env={"COLUMNS": "160"}).invoke(main, ["lab", "list"])
+    assert result.exit_code == 0 and all(name in result.output for name in lab.EXPERIMENTS)
+
+
+def test_run_writes_the_page(tmp_path):
+    out = tmp_path / "new" / "page"
+    result = CliRunner(env={"COLUMNS": "100"}).invoke(main, ["lab", "run", "slope", "chain", "--quick", "--seed", "7",
+                                                             "--out", str(out)])
+    assert result.exit_code == 0, result.output
+    assert "A2" in result.output and "imprecise" in result.output and "2/2" in result.output
+    written = (out / "index.html").read_text(encoding="utf-8")
+    assert "microgradx lab run slope --seed 7 --quick" in written and written.count("<section") == 2
+
+
+@pytest.mark.parametrize("arguments, words", [
+    (["run"], "--all"), (["run", "slope", "--all"], "--all"), (["run", "nothing"], "none of slope"),
+    (["run", "slope", "--out", "/dev/null/x"], "x:")])
+def test_bad_arguments(arguments, words):
+    result = CliRunner().invoke(main, ["lab", *arguments])
+    assert result.exit_code == 2 and words in result.output
+
+
+def test_a_verdict_that_does_not_hold_is_an_exit_code(tmp_path, monkeypatch):
+    module = lab.EXPERIMENTS["underflow"]
+    monkeypatch.setattr(module, "numbers", lambda found: {"B8": [cards.near("two", 2.0, 3.0)]})
+    result = CliRunner().invoke(main, ["lab", "run", "underflow", "--out", str(tmp_path)])
+    assert result.exit_code == 1 and "0 of 1 verdicts hold" in result.output
