@@ -3,7 +3,7 @@ PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 SOURCES := setup.py pyproject.toml $(wildcard csrc/* microgradx/_core/*.pyx microgradx/_core/*.pxd)
 
-.PHONY: demo test test-short bench clean
+.PHONY: demo test test-short bench lint sanitize clean
 
 demo: .venv/built
 	.venv/bin/microgradx demo
@@ -16,6 +16,18 @@ test-short: .venv/built
 
 bench: .venv/built
 	.venv/bin/python -m bench
+
+lint: .venv/bin/ruff
+	.venv/bin/ruff check
+	PATH=.venv/bin:$$PATH cython-lint microgradx/_core
+
+sanitize: .venv/built
+	tools/sanitize
+
+.venv/bin/ruff:
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	$(PIP) install ruff cython-lint
+	touch $@
 
 .venv/built: $(SOURCES)
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv

@@ -28,9 +28,10 @@ class BuildExt(build_ext):
 
 def extension(name):
     kernels = name == "kernels"
-    return Extension(f"microgradx._core.{name}",
-                     [str(CORE / f"{name}.pyx")] + ([str(c) for c in sorted(Path("csrc").glob("*.c"))] if kernels else []),
-                     include_dirs=["csrc"], depends=[str(p) for p in Path("csrc").glob("*" if kernels else "kernels.h")],
+    loops = sorted(Path("csrc").glob("*.c")) if kernels else []
+    return Extension(f"microgradx._core.{name}", [str(path) for path in [CORE / f"{name}.pyx", *loops]],
+                     include_dirs=["csrc"],
+                     depends=[str(path) for path in Path("csrc").glob("*" if kernels else "kernels.h")],
                      extra_compile_args=[] if os.name == "nt" else KERNEL_FLAGS if kernels else CORE_FLAGS)
 
 

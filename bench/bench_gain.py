@@ -10,7 +10,6 @@ import numpy as np
 
 from bench.common import Row
 
-
 # ----- sigmoid, forward and backward with cotangent 1 -----
 
 def sigmoid_input(n):

@@ -23,6 +23,8 @@
 #include "softmax.inl"
 #include "optim.inl"
 #include "gemm.inl"
+#include "conv.inl"
+#include "norm.inl"
 #undef REAL
 #undef BITS
 #undef MANTISSA
@@ -39,6 +41,8 @@
 #include "softmax.inl"
 #include "optim.inl"
 #include "gemm.inl"
+#include "conv.inl"
+#include "norm.inl"
 #include "replay.inl"
 
 /* the scalar rules: the same expressions, in double */
@@ -119,11 +123,21 @@ const mgx_kernels PASTE(mgx_kernels, ISA) = {
     .max = BOTH(max),
     .finite = BOTH(finite),
     .softmax = BOTH(softmax),
+    .softmax_vjp = BOTH(softmax_vjp),
+    .add_rows = BOTH(add_rows),
     .cross_entropy = BOTH(cross_entropy),
     .cross_entropy_vjp = BOTH(cross_entropy_vjp),
     .update = {[MGX_SGD] = BOTH(sgd), [MGX_RMSPROP] = BOTH(rmsprop), [MGX_ADAGRAD] = BOTH(adagrad),
                [MGX_ADAM] = BOTH(adam), [MGX_ADAMW] = BOTH(adamw)},
     .gemm = BOTH(gemm),
+    .columns = BOTH(columns),
+    .uncolumns = BOTH(uncolumns),
+    .pool_sum = BOTH(pool_sum),
+    .pool_max = BOTH(pool_max),
+    .unpool = BOTH(unpool),
+    .norm = BOTH(norm),
+    .norm_vjp = BOTH(norm_vjp),
+    .norm_weight_vjp = BOTH(norm_weight_vjp),
     .replay = replay,
     .replay_vjp = replay_vjp,
     .replay_rows = replay_rows,

@@ -57,6 +57,8 @@ typedef struct {
 enum { MGX_SGD, MGX_RMSPROP, MGX_ADAGRAD, MGX_ADAM, MGX_ADAMW, MGX_NUPDATES };
 typedef void (*mgx_update)(ptrdiff_t count, const mgx_part *part, const double *cell);
 
+/* windows over planes of `size`, by axis; `before` is the padding ahead of the first element, `count` the outputs */
+typedef struct { ptrdiff_t size[2], kernel[2], stride[2], dilation[2], before[2], count[2]; } mgx_windows;
 /* A program of scalar operations, for many samples at once. An operand is a place: place p >= 0 is scalar[p], a number
    that all samples share; place p < 0 is row ~p, MGX_LANES doubles, one for each sample of a tile. A step computes
    place y from operands place[first] on, and is either
@@ -91,6 +93,10 @@ typedef struct {
     int (*finite[2])(ptrdiff_t n, const char *x);
     /* x (m, n) rows -> y (m, n); y = softmax or its logarithm */
     void (*softmax[2])(ptrdiff_t m, ptrdiff_t n, int logarithm, const char *x, char *y);
+    /* its vjp: g, y (m, n) -> dx (m, n) */
+    void (*softmax_vjp[2])(ptrdiff_t m, ptrdiff_t n, int logarithm, const char *g, const char *y, char *dx);
+    /* y (rows, n) += x (m, n), row i of it at row at[i], which counts from the end where negative */
+    ptrdiff_t (*add_rows[2])(ptrdiff_t m, ptrdiff_t n, ptrdiff_t rows, const int64_t *at, const char *x, char *y);
     /* logits (m, n), label (m,) -> loss (1,) = scale * sum of losses, p (m, n) = softmax */
     ptrdiff_t (*cross_entropy[2])(ptrdiff_t m, ptrdiff_t n, double scale, const char *x, const int64_t *label,
                                   char *loss, char *p);
@@ -102,6 +108,19 @@ typedef struct {
        1 if it did that, 0 if the sizes are rather for BLAS or beta is neither 0 nor 1: then c is as it was */
     int (*gemm[2])(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, double alpha, const char *a, ptrdiff_t a_row, ptrdiff_t a_col,
                    const char *b, ptrdiff_t b_row, ptrdiff_t b_col, double beta, char *c, ptrdiff_t ldc);
+    /* x (planes, h, w) -> cols (planes, kh, kw, oh, ow); its transpose, whose columns lie `spread` elements apart */
+    void (*columns[2])(const mgx_windows *v, ptrdiff_t planes, const char *x, char *cols);
+    void (*uncolumns[2])(const mgx_windows *v, ptrdiff_t planes, ptrdiff_t spread, const char *cols, char *x);
+    /* x (planes, h, w) -> y (planes, oh, ow); at = the place in its plane of each maximum; g (planes, n) -> x */
+    void (*pool_sum[2])(const mgx_windows *v, ptrdiff_t planes, const char *x, char *y);
+    ptrdiff_t (*pool_max[2])(const mgx_windows *v, ptrdiff_t planes, const char *x, char *y, int64_t *at);
+    void (*unpool[2])(ptrdiff_t planes, ptrdiff_t plane, ptrdiff_t n, const char *g, const int64_t *at, char *x);
+    /* x (m, n) rows -> y (m, n), stats (3, m) = mean, variance, 1 / sqrt(variance + eps); dx; parts of dw */
+    void (*norm[2])(ptrdiff_t m, ptrdiff_t n, int centred, double eps, const char *x, const char *w, const char *b,
+                    char *y, char *stats);
+    void (*norm_vjp[2])(ptrdiff_t m, ptrdiff_t n, int centred, const char *g, const char *x, const char *w,
+                        const char *stats, char *dx);
+    void (*norm_weight_vjp[2])(ptrdiff_t m, ptrdiff_t n, const char *g, const char *x, const char *stats, char *part);
     /* steps between numbers, once: adds to dscalar */
     void (*replay)(const mgx_tape *tape, ptrdiff_t count, const mgx_step *step);
     void (*replay_vjp)(const mgx_tape *tape, ptrdiff_t count, const mgx_step *step);

@@ -20,6 +20,12 @@ static void convert(ptrdiff_t n, int tt, char *to, ptrdiff_t ts, int ft, const c
         memcpy(to, from, n * ts);
         return;
     }
+    if (fs == 0 && ts == SIZE[tt] && n > 1) {   /* one element for all: copies that double */
+        convert(1, tt, to, ts, ft, from, SIZE[ft]);
+        for (ptrdiff_t done = ts, all = n * ts; done < all; done *= 2)
+            memcpy(to + done, to, done < all - done ? done : all - done);
+        return;
+    }
     switch (tt * 4 + ft) {
     case MGX_F32 * 4 + MGX_F32: CONVERT(float, float, v);
     case MGX_F32 * 4 + MGX_F64: CONVERT(float, double, v);

@@ -30,11 +30,18 @@ static void V(sum_rows)(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t stride, const
 /* the sum of n contiguous elements */
 static REAL V(sum_contiguous)(ptrdiff_t n, const char *x)
 {
-    REAL lane[WIDTH] = {0}, tail[WIDTH] = {0};
-    V(sum_rows)(n / WIDTH, WIDTH, WIDTH * sizeof(REAL), x, lane);
-    V(sum_rows)(n % WIDTH != 0, n % WIDTH, 0, x + n / WIDTH * WIDTH * sizeof(REAL), tail);
-    for (int w = 0; w < WIDTH; w++)
-        lane[w] += tail[w];
+    const REAL *restrict v = (const REAL *)x;
+    REAL lane[WIDTH] = {0};
+    if (n < 64 * WIDTH)                             /* too short for a flush: the same sums without the levels */
+        for (; n >= WIDTH; n -= WIDTH, v += WIDTH)
+            for (int w = 0; w < WIDTH; w++)
+                lane[w] += v[w];
+    else {
+        V(sum_rows)(n / WIDTH, WIDTH, WIDTH * sizeof(REAL), x, lane);
+        v += n / WIDTH * WIDTH, n %= WIDTH;
+    }
+    for (ptrdiff_t w = 0; w < n; w++)
+        lane[w] += v[w];
     for (int half = WIDTH / 2; half; half /= 2)
         for (int w = 0; w < half; w++)
             lane[w] += lane[w + half];
@@ -89,5 +96,20 @@ static int V(finite)(ptrdiff_t n, const char *x)
         carry |= (bits & ~((BITS)1 << (8 * sizeof(REAL) - 1))) + ((BITS)1 << MANTISSA);
     }
     return !(carry >> (8 * sizeof(REAL) - 1));
+}
+
+/* y[at[i]] += x[i] for m rows of n; at counts from the end where negative. The first that is none of the `rows`
+   rows of y, or -1 */
+static ptrdiff_t V(add_rows)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t rows, const int64_t *at, const char *x_, char *y_)
+{
+    const REAL *restrict x = (const REAL *)x_;
+    for (ptrdiff_t i = 0; i < m; i++, x += n) {
+        if (at[i] < -rows || at[i] >= rows)
+            return i;
+        REAL *restrict y = (REAL *)y_ + (at[i] < 0 ? at[i] + rows : at[i]) * n;
+        for (ptrdiff_t k = 0; k < n; k++)
+            y[k] += x[k];
+    }
+    return -1;
 }
 #undef WIDTH

@@ -1,10 +1,21 @@
 /* Softmax over the rows of x (m, n) and the cross-entropy built on it, for one dtype and ISA. */
 
+/* max x; the nans are left to the sum, which they spoil anyway */
 static REAL V(row_max)(ptrdiff_t n, const REAL *x)
 {
-    REAL best = x[0];
+    enum { LANES = 16 };
+    REAL lane[LANES], best = x[0];
+    if (n >= LANES) {
+        memcpy(lane, x, sizeof lane);
+        for (ptrdiff_t i = LANES; i < n; i += LANES) {
+            const REAL *v = x + (i < n - LANES ? i : n - LANES);    /* the last ones overlap their neighbours */
+            for (int w = 0; w < LANES; w++)
+                lane[w] = v[w] > lane[w] ? v[w] : lane[w];
+        }
+        x = lane, n = LANES;
+    }
     for (ptrdiff_t i = 1; i < n; i++)
-        best = x[i] > best || x[i] != x[i] ? x[i] : best;
+        best = x[i] > best ? x[i] : best;
     return best;
 }
 
@@ -31,6 +42,20 @@ static void V(softmax)(ptrdiff_t m, ptrdiff_t n, int logarithm, const char *x_, 
         } else
             for (ptrdiff_t i = 0; i < n; i++)
                 y[i] /= sum;
+    }
+}
+
+/* dx = y (g - sum(g y)) for a softmax y, g - exp(y) sum(g) for its logarithm */
+static void V(softmax_vjp)(ptrdiff_t m, ptrdiff_t n, int logarithm, const char *g_, const char *y_, char *dx_)
+{
+    const REAL *restrict g = (const REAL *)g_, *restrict y = (const REAL *)y_;
+    REAL *restrict dx = (REAL *)dx_;
+    for (ptrdiff_t r = 0; r < m; r++, g += n, y += n, dx += n) {
+        for (ptrdiff_t i = 0; i < n; i++)
+            dx[i] = logarithm ? V(exp)(y[i]) : g[i] * y[i];
+        REAL sum = V(sum_contiguous)(n, (const char *)(logarithm ? g : dx));
+        for (ptrdiff_t i = 0; i < n; i++)
+            dx[i] = logarithm ? g[i] - dx[i] * sum : y[i] * (g[i] - sum);
     }
 }
 

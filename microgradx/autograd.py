@@ -1,7 +1,7 @@
 """Gradients for given tensors, derivatives by hand, and their check by finite differences: torch's ``autograd``.
 
-``grad`` here is of results; ``mgx.grad`` makes a function of a function. ``custom_vjp`` and ``Function`` are two ways to
-write one's own derivative; ``checkpoint`` computes a part twice instead of keeping it.
+``grad`` here is of results; ``mgx.grad`` makes a function of a function. ``custom_vjp`` and ``Function`` are two ways
+to write one's own derivative; ``checkpoint`` computes a part twice instead of keeping it.
 """
 from functools import update_wrapper
 
@@ -21,9 +21,9 @@ __all__ = ["Function", "checkpoint", "custom_vjp", "grad", "gradcheck", "gradgra
 def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=False, allow_unused=False):
     """The gradients of ``outputs`` for ``inputs``, a tuple; no tensor's ``grad`` changes.
 
-    Both are a Tensor or a list of them; an input may be a leaf or a result on the way. ``grad_outputs`` are the gradients
-    of the outputs, where these are not single numbers. ``retain_graph`` is ``create_graph`` unless given. An input that
-    no output depends on raises ``GraphError``, or has None with ``allow_unused``.
+    Both are a Tensor or a list of them; an input may be a leaf or a result on the way. ``grad_outputs`` are the
+    gradients of the outputs, where these are not single numbers. ``retain_graph`` is ``create_graph`` unless given. An
+    input that no output depends on raises ``GraphError``, or has None with ``allow_unused``.
 
     >>> import microgradx as mgx
     >>> x = mgx.Tensor([1.0, 2.0], requires_grad=True)
@@ -36,10 +36,12 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=Fal
         raise ShapeError(f"grad: {len(given)} grad_outputs for {len(outputs)} outputs")
     for x in outputs + inputs:
         floating("grad", x, "an output or input")
-    found = gradients("grad", outputs, inputs, given, create_graph if retain_graph is None else retain_graph, create_graph)
-    if not allow_unused and None in [g if g is None else 0 for g in found]:
-        raise GraphError(f"grad: input {[g is None for g in found].index(True)} was not used for the outputs; pass "
-                         "allow_unused=True to have None for it")
+    retain_graph = create_graph if retain_graph is None else retain_graph
+    found = gradients("grad", outputs, inputs, given, retain_graph, create_graph)
+    unused = [k for k, g in enumerate(found) if g is None]
+    if unused and not allow_unused:
+        raise GraphError(f"grad: input {unused[0]} was not used for the outputs; pass allow_unused=True to have None "
+                         "for it")
     return tuple(found)
 
 
@@ -72,7 +74,7 @@ def _attached(name, outputs, operands, backward):
 
 
 def _by_hand(name, args, value, backward):
-    """``value``, with ``backward(gradients nested as value)`` as its derivative: one result per argument, None for 0."""
+    """``value``, with the derivative ``backward(gradients nested as value)``: one result per argument, None for 0."""
     operands = _tensors(args)
 
     def carried(cotangents):
@@ -156,9 +158,9 @@ class Context:
 class Function:
     """A function with a derivative by hand, as in torch: a class with two static methods, called by ``apply``.
 
-    ``forward(ctx, *args)`` returns a Tensor or a tuple of them; ``backward(ctx, *gradients)`` one gradient per argument,
-    None for 0. ``ctx.needs_input_grad`` says which are read. Unlike torch, what ``forward`` computes keeps its graph, so
-    second derivatives go through whatever it saved.
+    ``forward(ctx, *args)`` returns a Tensor or a tuple of them; ``backward(ctx, *gradients)`` one gradient per
+    argument, None for 0. ``ctx.needs_input_grad`` says which are read. Unlike in torch, what ``forward`` computes keeps
+    its graph, so second derivatives go through whatever it saved.
 
     >>> import microgradx as mgx
     >>> class Exp(mgx.autograd.Function):
@@ -197,8 +199,8 @@ class Function:
 def checkpoint(fn, *args, **kwargs):
     """fn(*args, **kwargs), of which nothing between arguments and results is kept: ``backward`` runs it once more.
 
-    Less memory for more time (Chen et al., 2016, arXiv:1604.06174). The second run draws the same numbers from the shared
-    generator (``mgx.manual_seed``). Parameters that ``fn`` reads get their gradients; results with a graph of
+    Less memory for more time (Chen et al., 2016, arXiv:1604.06174). The second run draws the same numbers from the
+    shared generator (``mgx.manual_seed``). Parameters that ``fn`` reads get their gradients; results with a graph of
     their own are handed to it as arguments.
 
     >>> import microgradx as mgx
@@ -239,9 +241,9 @@ def checkpoint(fn, *args, **kwargs):
 def gradcheck(fn, inputs, *, eps=1e-6, atol=1e-5, rtol=1e-3, raise_exception=True):
     """Whether the gradients of ``fn`` agree with central differences: |a - n| <= atol + rtol |n| in every entry.
 
-    ``inputs`` is a Tensor or a tuple of arguments; those that are Tensors and require a gradient are checked, and are of
-    float64. ``fn`` returns a Tensor or several. Names, tolerances and meaning are torch's. Raises ``GradcheckError`` that
-    names output, input and entry, or returns False.
+    ``inputs`` is a Tensor or a tuple of arguments; those that are Tensors and require a gradient are checked, and are
+    of float64. ``fn`` returns a Tensor or several. Names, tolerances and meaning are torch's. Raises
+    ``GradcheckError``, which names output, input and entry, or returns False.
 
     >>> import microgradx as mgx
     >>> x = mgx.Tensor([0.5, 2.0], dtype="float64", requires_grad=True)

@@ -7,9 +7,9 @@
     ├── OptionError(ValueError)     an argument that is none of those allowed
     ├── FormatError(ValueError)     a file that is not what its name or its header says
     ├── GraphError(RuntimeError)    a graph that is freed, missing, or would be broken
+    ├── CaptureError(RuntimeError)  a function that cannot be captured as a program
     ├── GradcheckError(RuntimeError)    a gradient is not what finite differences say
-    ├── NonFiniteError(FloatingPointError)  inf or nan where only a number will do
-    └── CaptureError(RuntimeError)  a function that cannot be traced once and replayed
+    └── NonFiniteError(FloatingPointError)  inf or nan where only a number will do
 
 A message names the operation first, then the values, then the relation that failed:
 ``matmul: shapes (2, 3) and (4, 5) do not align (3 != 4)``.
@@ -47,13 +47,13 @@ class GraphError(Error, RuntimeError):
     """A graph is freed, missing, or would be broken by a write."""
 
 
+class CaptureError(Error, RuntimeError):
+    """A function does what a captured program could not repeat."""
+
+
 class GradcheckError(Error, RuntimeError):
     """A gradient disagrees with finite differences."""
 
 
 class NonFiniteError(Error, FloatingPointError):
     """A result is inf or nan where only a number will do, or while ``detect_nan`` looked for it."""
-
-
-class CaptureError(Error, RuntimeError):
-    """A function cannot be traced once and replayed: it depends on numbers that are not known yet."""

@@ -3,7 +3,6 @@
 `TRUTH[name]` is the row as mathematics, over exact mpmath numbers; constants that the engine keeps as doubles
 are exact here. Nothing in it is taken from `csrc/ops.def` but the names.
 """
-import mpmath
 import numpy as np
 from mpmath import mp, mpf
 

@@ -4,8 +4,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from recorded import cases
-from test_recorded import compare
+from recorded import cases, check
 
 import microgradx as mgx
 from microgradx import Tensor, arrays, creation, errors, indexing, linalg, random
@@ -41,7 +40,7 @@ def expected(case):
 
 @pytest.mark.parametrize("name", CASES)
 def test_recorded(name):
-    compare(expected(CASES[name]), run)
+    check(expected(CASES[name]), run)
 
 
 @pytest.mark.parametrize("name", sorted({*arrays.__all__, *indexing.__all__, *linalg.__all__} - {"LinAlgError"}))
@@ -133,6 +132,15 @@ def test_names_of_torch():
     for call in (lambda: x.flip(axis=0, dims=0), lambda: mgx.tensordot(x, x.T, axes=1, dims=1)):
         with pytest.raises(errors.OptionError, match="two names of one argument"):
             call()
+
+
+def test_conversions_and_second_names():
+    x = mgx.arange(6.0).reshape(2, 3)
+    assert x.double().dtype == x.to(mgx.float64).dtype == x.to(x.double()).dtype == np.float64
+    assert x.float() is x and x.to("cpu") is x and x.to("int64").dtype == np.int64
+    assert x.numel() == 6 and x.view(3, -1).shape == (3, 2) and x.view((6,)).tolist() == list(range(6))
+    with pytest.raises(errors.ShapeError, match="into 0 pieces"):
+        x.chunk(0)
 
 
 def test_what_is_given_may_be_a_list():

@@ -1,7 +1,6 @@
 """The walk: deep, wide and tangled graphs, letting go, hooks, threads, interrupts, fork."""
 import gc
 import os
-import signal
 import subprocess
 import sys
 import threading

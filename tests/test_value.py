@@ -106,7 +106,7 @@ def moons(cls, steps=6):
                 x = [out.relu() for out in x] if layer is not layers[-1] else x
             scores.append(x[0])
         hinge = [(1 + -y * score).relu() for (_, y), score in zip(points, scores)]
-        loss = sum(hinge) * (1.0 / len(hinge)) + 1e-4 * sum((p * p for p in parameters))
+        loss = sum(hinge) * (1.0 / len(hinge)) + 1e-4 * sum(p * p for p in parameters)
         for p in parameters:
             p.grad = 0
         loss.backward()

@@ -1,6 +1,6 @@
 # Arrays: storage, geometry, and the node that an array has in a graph.
 from cpython.object cimport PyObject
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int16_t, uint16_t, uint32_t
 
 from microgradx._core.graph cimport Vertex
 from microgradx._core.kernels cimport MGX_MAXDIM
@@ -14,9 +14,11 @@ cdef struct Storage:
     char *data
     Py_ssize_t refs, nbytes
     uint32_t version
-    int size_class              # -1: the bytes are the owner's
-    uint32_t views, graph_views # live views; those that have a graph
+    int16_t size_class          # -1: the bytes are the owner's
+    uint16_t born               # the capture during which it was made, or 0
+    uint32_t views, graph_views  # live views; those that have a graph
     bint readonly               # the owner's wish
+    uint32_t sound              # version + 1 of when its numbers were found finite (by `launch`)
     PyObject *owner
     Storage *next               # in the list of free blocks
 
@@ -70,6 +72,15 @@ cdef Node record_structured(Array out, const char *name, Vjp vjp, object args, A
 cdef Array from_object(object data, object dtype, bint copy)
 cdef object window(Array a)                         # a writable ndarray over the same bytes
 cdef void drop_storage(Array a) noexcept
+cdef void unref(Storage *s) noexcept
+cdef void forget_block(Storage *s) noexcept
+
+# While a program is captured, blocks that are let go are kept: so an address means one lifetime.
+cdef uint16_t capture                               # the number of the capture under way, or 0
+cdef int (*refuse_reading)() except -1              # raises if this thread is capturing: told by `launch`
+cdef int (*freeze)(Array a) except -1               # a was made of numbers without a launch: told by `launch`
+cdef void keep_blocks() noexcept
+cdef Storage **kept_blocks(Py_ssize_t *count) noexcept
 cdef int touch(Array a) except -1                   # a write has happened
 cdef int check_writable(Array a, str op) except -1
 cdef int check_write(Array a, str op) except -1     # may it?

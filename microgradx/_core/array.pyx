@@ -8,6 +8,7 @@ cimport cython
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE
+from libc.stdlib cimport realloc
 from libc.string cimport memcpy
 
 from microgradx._core.graph cimport (Spares, Type, drop_parents, grad_enabled, here, keep_spare, parents, placing,
@@ -64,8 +65,8 @@ cdef Storage *allocate(Py_ssize_t nbytes) except NULL:
     free_count[k] -= 1
     if capacity > SMALL:
         free_bytes -= capacity
-    s.refs = 1
-    s.version = s.views = s.graph_views = s.readonly = 0
+    s.refs, s.born = 1, capture
+    s.version = s.views = s.graph_views = s.readonly = s.sound = 0
     return s
 
 
@@ -74,9 +75,9 @@ cdef Storage *new_block(int k, Py_ssize_t capacity) except NULL:
     if s == NULL:
         raise MemoryError(f"no memory for an array of {capacity} bytes")
     s.data = <char *> s + HEADER
-    s.nbytes, s.size_class, s.owner = capacity, k, NULL
-    s.refs = 1
-    s.version = s.views = s.graph_views = s.readonly = 0
+    s.nbytes, s.size_class, s.owner = capacity, <int16_t> k, NULL
+    s.refs, s.born = 1, capture
+    s.version = s.views = s.graph_views = s.readonly = s.sound = 0
     return s
 
 
@@ -86,7 +87,7 @@ cdef Storage *borrow(object owner, char *data, Py_ssize_t nbytes) except NULL:
     if s == NULL:
         raise MemoryError("no memory for an array")
     s.data, s.nbytes, s.refs, s.version, s.size_class = data, nbytes, 1, 0, -1
-    s.views, s.graph_views, s.readonly = 0, 0, False
+    s.views, s.graph_views, s.readonly, s.sound = 0, 0, False, 0
     Py_INCREF(owner)
     s.owner = <PyObject *> owner
     return s
@@ -109,10 +110,18 @@ cdef void drop_storage(Array a) noexcept:
 
 
 cdef void unref(Storage *s) noexcept:
-    global free_bytes
     s.refs -= 1
     if s.refs:
         return
+    if capture:
+        keep(s)
+    else:
+        forget_block(s)
+
+
+cdef void forget_block(Storage *s) noexcept:
+    """A block that nobody refers to: kept for reuse, or given back."""
+    global free_bytes
     cdef int k = s.size_class
     cdef bint large = s.nbytes > SMALL
     if k < 0:
@@ -126,6 +135,40 @@ cdef void unref(Storage *s) noexcept:
             free_bytes += s.nbytes
     else:
         aligned_free(s)
+
+
+cdef Storage **kept = NULL
+cdef Py_ssize_t kept_count = 0, kept_room = 0
+cdef uint16_t captures = 0
+
+
+cdef void keep(Storage *s) noexcept:
+    """Remember a block until the capture ends. Without memory for that it leaks."""
+    global kept, kept_count, kept_room
+    cdef void *larger
+    if kept_count == kept_room:
+        larger = realloc(kept, (2 * kept_room + 64) * sizeof(Storage *))
+        if larger == NULL:
+            return
+        kept, kept_room = <Storage **> larger, 2 * kept_room + 64
+    kept[kept_count] = s
+    kept_count += 1
+
+
+cdef void keep_blocks() noexcept:
+    """A capture begins."""
+    global capture, captures
+    captures = captures + 1 if captures < 0xFFFF else 1
+    capture = captures
+
+
+cdef Storage **kept_blocks(Py_ssize_t *count) noexcept:
+    """The capture ends: the blocks that were let go, the caller's to `forget_block` or to use; the list is freed."""
+    global capture, kept, kept_count, kept_room
+    cdef Storage **found = kept
+    count[0] = kept_count
+    kept, kept_count, kept_room, capture = NULL, 0, 0, 0
+    return found
 
 
 # ----- nodes -------------------------------------------------------------------------------------------------
@@ -154,9 +197,10 @@ cdef class Node:
             raise GraphError("backward: the graph was freed by another backward() while this one ran")
         s = <Storage *> self.saved[k] if self.place[k] != NULL else (<Array> self.saved[k]).storage
         if s.version != self.version[k]:
-            raise GraphError(f"backward: {node_name(self)} needs {'its result' if k == 3 else f'operand {k}'} as it was "
-                             f"when it ran, but that was written to since (version {s.version}, saved "
-                             f"{self.version[k]}); write to a clone() instead (y = y + 1 for y += 1), or after backward()")
+            raise GraphError(f"backward: {node_name(self)} needs {'its result' if k == 3 else f'operand {k}'} as it "
+                             f"was when it ran, but that was written to since (version {s.version}, saved "
+                             f"{self.version[k]}); write to a clone() instead (y = y + 1 for y += 1), or after "
+                             "backward()")
         return 0
 
     cdef void free(self) noexcept:
@@ -181,7 +225,7 @@ cdef enum: NODE = 216, HEAD_OF_NODE = 168       # bytes of a Node; of its fields
 cdef Spares spare_nodes
 
 
-cdef inline Node new_node(int op):
+cdef Node new_node(int op):
     cdef PyObject *block = take_spare(&spare_nodes, HEAD_OF_NODE)
     cdef Node node
     if block != NULL:
@@ -344,6 +388,8 @@ cdef class Array(Differentiable):
         """A read-only view: a write that the version counter cannot see must not happen by accident."""
         if flags & PyBUF_WRITABLE:
             raise BufferError("Tensor: the buffer is read-only; write through the tensor's own methods")
+        if capture:
+            refuse_reading()
         fill_buffer(self, self, buffer, flags, True)
 
     def __releasebuffer__(self, Py_buffer *buffer):
@@ -447,6 +493,9 @@ cdef inline Array in_order(int dtype, int ndim, const Py_ssize_t *shape):
         a.steps[d] = stride
         stride *= shape[d]
     a.kind, a.ndim, a.size, a.contiguous = dtype, ndim, stride >> SHIFT[dtype], True
+    if stride == 0:                                     # beside a 0 the others may be of any length
+        for d in range(ndim):
+            a.steps[d] = ITEMSIZE[dtype]
     return a
 
 
@@ -626,4 +675,6 @@ cdef Array from_object(object data, object dtype, bint copy):
     a = empty(DTYPES.index(wanted), array.ndim, shape)
     with np.errstate(all="ignore"):
         window(a)[...] = array
+    if capture:
+        freeze(a)
     return a

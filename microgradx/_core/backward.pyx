@@ -14,9 +14,9 @@ from microgradx._core.elementwise cimport apply, row_vjp
 from microgradx._core.graph cimport (Order, parents, placing, release, set_grad_enabled, set_place, set_watching,
                                      topological)
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport Operand, copy, elementwise, fill, put_array, sound
+from microgradx._core.launch cimport Operand, elementwise, fill, note_grad, put_array, sound
 from microgradx._core.structured cimport sum_to
-from microgradx._core.views cimport convert
+from microgradx._core.views cimport convert, index_add_into
 from microgradx._core.watch cimport blame
 
 from microgradx.errors import GraphError, ShapeError
@@ -93,15 +93,9 @@ cdef Array hooked(Node node, Array g):
 cdef int accumulate(Node leaf, Array g, bint keep_graph) except -1:
     """leaf.grad += g. The buffer of ``g`` is taken over only where the walk is its sole owner."""
     cdef Array total
+    note_grad(leaf)
     if leaf.grad is None:
-        if owned(g):
-            leaf.grad = g
-        elif keep_graph:
-            leaf.grad = apply(MGX_clone, g, None, None)
-        else:
-            total = empty_like(g)
-            copy(g, total)
-            leaf.grad = total
+        leaf.grad = g if owned(g) else apply(MGX_clone, g, None, None)
     elif keep_graph:
         leaf.grad = apply(MGX_add, leaf.grad, g, None)
     else:
@@ -146,8 +140,8 @@ cdef Array cotangent(str op, Array root, object gradient):
 cdef int refuse_no_graph(str op, Array root) except -1:
     """Say why there is nothing to differentiate, and what to do."""
     if root.kind > MGX_F64:
-        raise GraphError(f"{op}: a tensor of {dtype_of(root.kind)} has no graph, only floats have gradients: start from "
-                         "a cost, not from a comparison or an index")
+        raise GraphError(f"{op}: a tensor of {dtype_of(root.kind)} has no graph, only floats have gradients: start "
+                         "from a cost, not from a comparison or an index")
     raise GraphError(f"{op}: this tensor does not require a gradient and has no graph: what it was made from requires "
                      "none, or was detached, or it was made under no_grad(). Set requires_grad=True on the leaves "
                      "before computing; a gradient has a graph only if create_graph=True made it")
@@ -250,6 +244,8 @@ cdef int walk(Node root, Array g, bint retain_graph, bint create_graph, dict wan
                 to = edge[start[i] + k]
                 if parents(&node.v)[k] == NULL or (wanted is not None and not lead[to]):
                     continue
+                if not (create_graph or placing) and grads[to] != NULL and put_into(grads[to], node, g):
+                    continue
                 dx = watched(node, g, k) if placing else local(node, g, k, k == last)
                 if dx is None:
                     continue
@@ -276,6 +272,11 @@ cdef int walk(Node root, Array g, bint retain_graph, bint create_graph, dict wan
         free(start)
         free(order.item)
     return freed
+
+
+cdef bint put_into(PyObject *held, Node node, Array g) except -1:
+    """Add a gradient to the part of ``held`` that an index names: a part of n is then n additions, not all."""
+    return owned(<Array> held) and index_add_into(<Array> held, node, g)
 
 
 cdef Array plus_held(PyObject *held, Array dx):

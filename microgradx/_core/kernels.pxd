@@ -25,19 +25,26 @@ cdef extern from "kernels.h" nogil:
         double lo, hi, ulp, dulp
     const mgx_row mgx_table[]
 
-    ctypedef void (*mgx_loop)(Py_ssize_t n, char **p) noexcept
+    ctypedef void (*mgx_loop)(Py_ssize_t n, char **p) noexcept nogil
     ctypedef struct mgx_loops:
         mgx_loop forward
         mgx_loop forward_d
         mgx_loop vjp[3]
-    ctypedef void (*mgx_rule)(const double *v, int needs, double *y, double *d) noexcept
+    ctypedef void (*mgx_rule)(const double *v, int needs, double *y, double *d) noexcept nogil
     ctypedef struct mgx_part:
         Py_ssize_t n
         const char *g
         char *w
         char *state[3]
         double *step
-    ctypedef void (*mgx_update)(Py_ssize_t count, const mgx_part *part, const double *cell) noexcept
+    ctypedef void (*mgx_update)(Py_ssize_t count, const mgx_part *part, const double *cell) noexcept nogil
+    ctypedef struct mgx_windows:
+        Py_ssize_t size[2]
+        Py_ssize_t kernel[2]
+        Py_ssize_t stride[2]
+        Py_ssize_t dilation[2]
+        Py_ssize_t before[2]
+        Py_ssize_t count[2]
     enum: MGX_TERMS, MGX_LANES, MGX_PARTS
     enum: MGX_NOTHING, MGX_SETS, MGX_ADDS
     ctypedef struct mgx_step:
@@ -56,20 +63,38 @@ cdef extern from "kernels.h" nogil:
         mgx_loops rows[2][1]
         mgx_rule rules[1]
         void (*sum[2])(Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner, const Py_ssize_t *strides,
-                       double scale, const char *x, char *y) noexcept
+                       double scale, const char *x, char *y) noexcept nogil
         void (*max[2])(Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner, const Py_ssize_t *strides,
-                       double sign, const char *x, char *y) noexcept
-        int (*finite[2])(Py_ssize_t n, const char *x) noexcept
-        void (*softmax[2])(Py_ssize_t m, Py_ssize_t n, int logarithm, const char *x, char *y) noexcept
+                       double sign, const char *x, char *y) noexcept nogil
+        int (*finite[2])(Py_ssize_t n, const char *x) noexcept nogil
+        void (*softmax[2])(Py_ssize_t m, Py_ssize_t n, int logarithm, const char *x, char *y) noexcept nogil
+        void (*softmax_vjp[2])(Py_ssize_t m, Py_ssize_t n, int logarithm, const char *g, const char *y,
+                               char *dx) noexcept nogil
+        Py_ssize_t (*add_rows[2])(Py_ssize_t m, Py_ssize_t n, Py_ssize_t rows, const int64_t *at, const char *x,
+                                  char *y) noexcept nogil
         Py_ssize_t (*cross_entropy[2])(Py_ssize_t m, Py_ssize_t n, double scale, const char *x,
-                                       const int64_t *label, char *loss, char *p) noexcept
+                                       const int64_t *label, char *loss, char *p) noexcept nogil
         void (*cross_entropy_vjp[2])(Py_ssize_t m, Py_ssize_t n, double scale, const char *g, const char *p,
-                                     const int64_t *label, char *dx) noexcept
+                                     const int64_t *label, char *dx) noexcept nogil
         mgx_update update[5][2]
         int (*gemm[2])(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, double alpha,
                        const char *a, Py_ssize_t a_row, Py_ssize_t a_col,
                        const char *b, Py_ssize_t b_row, Py_ssize_t b_col,
-                       double beta, char *c, Py_ssize_t ldc) noexcept
+                       double beta, char *c, Py_ssize_t ldc) noexcept nogil
+        void (*columns[2])(const mgx_windows *v, Py_ssize_t planes, const char *x, char *cols) noexcept nogil
+        void (*uncolumns[2])(const mgx_windows *v, Py_ssize_t planes, Py_ssize_t spread,
+                             const char *cols, char *x) noexcept nogil
+        void (*pool_sum[2])(const mgx_windows *v, Py_ssize_t planes, const char *x, char *y) noexcept nogil
+        Py_ssize_t (*pool_max[2])(const mgx_windows *v, Py_ssize_t planes,
+                                  const char *x, char *y, int64_t *at) noexcept nogil
+        void (*unpool[2])(Py_ssize_t planes, Py_ssize_t plane, Py_ssize_t n,
+                          const char *g, const int64_t *at, char *x) noexcept nogil
+        void (*norm[2])(Py_ssize_t m, Py_ssize_t n, int centred, double eps,
+                        const char *x, const char *w, const char *b, char *y, char *stats) noexcept nogil
+        void (*norm_vjp[2])(Py_ssize_t m, Py_ssize_t n, int centred, const char *g, const char *x, const char *w,
+                            const char *stats, char *dx) noexcept nogil
+        void (*norm_weight_vjp[2])(Py_ssize_t m, Py_ssize_t n, const char *g, const char *x, const char *stats,
+                                   char *part) noexcept nogil
         void (*replay)(const mgx_tape *tape, Py_ssize_t count, const mgx_step *step) noexcept nogil
         void (*replay_vjp)(const mgx_tape *tape, Py_ssize_t count, const mgx_step *step) noexcept nogil
         void (*replay_rows)(const mgx_tape *tape, Py_ssize_t count, const mgx_step *step, Py_ssize_t lanes) noexcept nogil

@@ -12,7 +12,7 @@ from microgradx._core.elementwise cimport apply
 from microgradx._core.graph cimport grad_enabled, set_grad_enabled
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport (copy, cross_entropy, cross_entropy_vjp, fill, gemm, host, reduce_max,
-                                      reduce_sum, softmax)
+                                      reduce_sum, softmax, softmax_vjp as softmax_vjp_into)
 from microgradx._core.views cimport *
 
 import numpy as np
@@ -204,13 +204,13 @@ cdef Array amax(Array x, unsigned int axes, bint keepdims, double sign):
     cdef Layout by
     cdef Node node
     cdef str name = "amax" if sign > 0 else "amin"
+    for d in range(x.ndim):
+        if axes >> d & 1 and x.dims[d] == 0:
+            raise ShapeError(f"{name}: of no elements, shape {shape_of(x)} along axis {d}")
     if x.kind > MGX_F64:
         out = from_object((np.max if sign > 0 else np.min)(
             np.asarray(x), axis=tuple([d for d in range(x.ndim) if axes >> d & 1]), keepdims=True), None, True)
         return out if keepdims else squeezed(out, axes)
-    for d in range(x.ndim):
-        if axes >> d & 1 and x.dims[d] == 0:
-            raise ShapeError(f"{name}: of no elements, shape {shape_of(x)} along axis {d}")
     out = reduced(x, axes)
     source = laid_out(x, axes, &by)
     if out.size:
@@ -304,10 +304,10 @@ cdef Array product(Array a, Array b, bint ta, bint tb):
         fill(out, 0)
         return out
     if not readable(a, &A):
-        a = plain_copy(a)
+        a = in_order(a)
         readable(a, &A)
     if not readable(b, &B):
-        b = plain_copy(b)
+        b = in_order(b)
         readable(b, &B)
     for r in range(batch):
         pa, pb = a.data, b.data
@@ -338,12 +338,6 @@ cdef object product_vjp(Node node, Array g, int i):
     a = node.load(0)                            # op(b) (k, n) gets op(a)^T (k, m) @ g (m, n)
     dx = product(g, a, True, ta) if tb else product(a, g, not ta, False)
     return dx if same_shape(dx, b) else sum_to(dx, b.ndim, b.dims)
-
-
-cdef Array plain_copy(Array x):
-    cdef Array out = empty_like(x)
-    copy(x, out)
-    return out
 
 
 cdef Array matmul(Array a, Array b):
@@ -424,10 +418,10 @@ cdef Array linear(Array x, Array w, Array b):
         return out
     a = x
     if not readable(a, &A):
-        a = plain_copy(a)
+        a = in_order(a)
         readable(a, &A)
     if not readable(w, &B):
-        w = plain_copy(w)
+        w = in_order(w)
         readable(w, &B)
     gemm(A.transposed, not B.transposed, m, n, k, 1.0, a, a.data, A.lead, w, w.data, B.lead,
          1.0 if b is not None else 0.0, out, out.data, n)
@@ -465,11 +459,15 @@ cdef Array softmax_axis(Array x, int axis, bint logarithm):
     return out
 
 cdef object softmax_vjp(Node node, Array g, int i):
-    cdef Array y = node.load(3)
+    cdef Array y = node.load(3), dx
     cdef unsigned int last = 1 << (y.ndim - 1)
-    if grad_enabled():                          # y as a function of x
-        y = detached(y)
-        y.node, y.wants = node, True
+    if not grad_enabled():
+        dx = empty_like(y)
+        if y.size:
+            softmax_vjp_into(contiguous(g), y, node.args, dx)
+        return dx
+    y = detached(y)                             # y as a function of x
+    y.node, y.wants = node, True
     if node.args:                               # log: g - softmax * sum(g)
         return apply(MGX_sub, g, apply(MGX_mul, apply_named("exp", y), sum_kept(g, last, 1.0), None), None)
     return apply(MGX_mul, y, apply(MGX_sub, g, sum_kept(apply(MGX_mul, g, y, None), last, 1.0), None), None)
@@ -482,7 +480,7 @@ cdef Array apply_named(str name, Array x):
 # ----- cross-entropy: logits (m, n), label (m,) int64 -> the mean or sum of log(sum(exp(x))) - x[label] -----------
 
 cdef Array cross_entropy_mean(Array x, Array label, bint mean):
-    cdef Array loss, p
+    cdef Array loss, p, held
     cdef Py_ssize_t bad
     cdef Node node
     cdef double scale
@@ -493,7 +491,9 @@ cdef Array cross_entropy_mean(Array x, Array label, bint mean):
         raise DTypeError(f"cross_entropy: logits are floats and labels int64, not {dtype_of(x.kind)} and "
                          f"{dtype_of(label.kind)}")
     x = contiguous(x)
-    label = from_object(np.asarray(label), None, True)              # as it is now, whatever is written later
+    held = empty_like(label)
+    copy(label, held)                                               # as it is now, whatever is written later
+    label = held
     scale = (1.0 / x.dims[0] if x.dims[0] else float("nan")) if mean else 1.0
     loss, p = empty(x.kind, 0, NULL), empty_like(x)
     bad = cross_entropy(x, label, scale, loss, p)

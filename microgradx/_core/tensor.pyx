@@ -12,7 +12,7 @@ from microgradx._core.backward import backward
 from microgradx._core.elementwise cimport apply, apply_into
 from microgradx._core.graph cimport grad_enabled, set_grad_enabled
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport copy, fill
+from microgradx._core.launch cimport copy, fill, note_grad, refuse_rebinding
 from microgradx._core.structured cimport (amax, axes_of, cross_entropy_mean, cumsum, expand, linear, matmul,
                                           softmax_axis, squeezed, sum_axes)
 
@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from microgradx._core.structured import HostOperation
 from microgradx._core.ufuncs import counterpart, takes_turns
 from microgradx.errors import DTypeError, GraphError, OptionError, ShapeError
 
@@ -157,6 +158,7 @@ cdef class Tensor(Array):
                                  f"{dtype_of(self.kind)} and shape {shape_of(self)}")
             node_of(self)
         if self.node is not None:
+            note_grad(self.node)
             self.node.grad = g
 
     @property
@@ -171,6 +173,7 @@ cdef class Tensor(Array):
 
     @data.setter
     def data(self, value):
+        refuse_rebinding()
         cdef Array other = <Array> value if isinstance(value, Array) else from_object(value, dtype_of(self.kind), True)
         cdef uint32_t version = self.storage.version
         if self.node is not None and self.node.v.op != OP_LEAF:
@@ -266,6 +269,9 @@ cdef class Tensor(Array):
         if grad_enabled() and self.wants:
             self[...] = number
         else:
+            number = v.real("fill_", "what is written", number)
+            if self.kind > MGX_F64 and number - number != 0:
+                raise DTypeError(f"fill_: {number} cannot be stored as {dtype_of(self.kind)}")
             check_write(self, "fill_")
             fill(self, number)
         return self
@@ -290,7 +296,7 @@ cdef class Tensor(Array):
         """Nested lists of Python numbers."""
         return np.asarray(<Array> self).tolist()
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype=None, copy=None):      # no-cython-lint
         """For NumPy: a read-only view, or a copy where ``dtype`` or ``copy`` needs one; ``copy=False`` raises then."""
         array = np.asarray(memoryview(self))
         return np.array(array, dtype=dtype, copy=copy) if dtype is not None or copy else array
@@ -304,6 +310,8 @@ cdef class Tensor(Array):
         name = counterpart(ufunc, method, options)
         if name == "matmul":
             return matmul(tensor(inputs[0]), tensor(inputs[1]))
+        if name in BITWISE:
+            return BITWISE[name](*[tensor(x) for x in inputs])
         return apply(opcode(name), inputs[0], inputs[1] if len(inputs) > 1 else None, None)
 
     def __float__(self):
@@ -368,6 +376,20 @@ cdef class Tensor(Array):
     def __hash__(self):
         return <Py_hash_t> (<size_t> <PyObject *> self >> 4)
 
+    # ----- masks and integers ----------------------------------------------------------------------------------
+
+    def __invert__(self):
+        return BITWISE["invert"](self)
+
+    def __and__(a, b):
+        return BITWISE["and"](tensor(a), tensor(b))
+
+    def __or__(a, b):
+        return BITWISE["or"](tensor(a), tensor(b))
+
+    def __xor__(a, b):
+        return BITWISE["xor"](tensor(a), tensor(b))
+
     # ----- reductions ------------------------------------------------------------------------------------------
 
     def sum(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
@@ -406,7 +428,7 @@ cdef class Tensor(Array):
         """The vector norm (sum |x|^ord)^(1/ord) over ``axis``; ``ord`` may be inf, -inf or 0 (how many are not 0).
         Its gradient is 0 where the norm is 0."""
         cdef bint kept = keepdims or keepdim
-        ord = float(ord)
+        ord = v.real("norm", "ord", ord)
         axis = either("norm", axis, dim)
         axes_of("norm", axis, self.ndim)
         if ord == 2:
@@ -612,7 +634,10 @@ cdef class Tensor(Array):
         """Views of pieces along ``axis``: of length ``sizes``, the last may be shorter, or of the lengths listed."""
         cdef int d = v.axis_of("split", axis if dim is None else dim, self.ndim)
         cdef Py_ssize_t start = 0, length = self.dims[d]
-        if not isinstance(sizes, (tuple, list)):
+        if isinstance(sizes, (tuple, list)):
+            sizes = [v.integer("split", "a length", n) for n in sizes]
+        else:
+            sizes = v.integer("split", "a length", sizes)
             if sizes <= 0:
                 raise ShapeError(f"split: pieces of length {sizes}")
             sizes = [min(sizes, length - k) for k in range(0, length, sizes)] or [0]
@@ -686,6 +711,26 @@ def attach(dict functions):
     PyType_Modified(Tensor)
 
 
+# ----- ~ & | ^ of masks and integers -----------------------------------------------------------------------------
+
+def _bitwise(str op, function):
+    def results(*xs):
+        for x in xs:
+            if x.dtype.kind not in "bi":
+                raise DTypeError(f"{op}: of masks and integers, not of {x.dtype}; compare first: (x > 0) & (y > 0)")
+        try:
+            shape = np.broadcast_shapes(*[x.shape for x in xs])
+        except ValueError:
+            raise ShapeError(f"{op}: shapes {xs[0].shape} and {xs[1].shape} do not broadcast") from None
+        return [(shape, np.result_type(*[x.dtype for x in xs]))]
+
+    return HostOperation(op, results, lambda out, *arrays: function(*arrays, out=out))
+
+
+cdef dict BITWISE = {"and": _bitwise("and", np.bitwise_and), "or": _bitwise("or", np.bitwise_or),
+                     "xor": _bitwise("xor", np.bitwise_xor), "invert": _bitwise("invert", np.invert)}
+
+
 # ----- helpers of the methods ------------------------------------------------------------------------------------
 
 cdef tuple named(unsigned int axes, int ndim):
@@ -741,10 +786,10 @@ cdef Array position(Array x, object find, str op, object axis, bint kept):
     return from_object(find(np.asarray(x), axis=axis if x.ndim else None, keepdims=kept), None, True)
 
 
-cdef Array triangle(Array x, str op, object cut, int k):
+cdef Array triangle(Array x, str op, object cut, object k):
     if x.ndim < 2:
         raise ShapeError(f"{op}: of shape {shape_of(x)}, which has no rows and columns")
-    mask = cut(np.ones((x.dims[x.ndim - 2], x.dims[x.ndim - 1]), bool), k)
+    mask = cut(np.ones((x.dims[x.ndim - 2], x.dims[x.ndim - 1]), bool), v.integer(op, "a diagonal", k))
     return apply(MGX_where, from_object(mask, None, False), x, 0.0)
 
 

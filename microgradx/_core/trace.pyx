@@ -20,7 +20,7 @@ cdef Node link(Array out, const char *name, Vjp vjp, object args, list operands)
     """Make ``out`` the result of any number of operands: arrays, nodes, or None."""
     cdef Py_ssize_t count = len(operands), k
     cdef PyObject **parent = <PyObject **> malloc((count + 1) * sizeof(PyObject *))
-    cdef Node node = Node.__new__(Node)
+    cdef Node node = new_node(OP_STRUCTURED)
     if parent == NULL:
         raise MemoryError(f"{name.decode()}: no memory for {count} operands")
     try:
@@ -30,7 +30,7 @@ cdef Node link(Array out, const char *name, Vjp vjp, object args, list operands)
         set_parents(&node.v, <uint32_t> count, parent)
     finally:
         free(parent)
-    node.v.op, node.name, node.vjp, node.args = OP_STRUCTURED, name, vjp, args
+    node.name, node.vjp, node.args = name, vjp, args
     if out is not None:
         out.node, out.wants = node, True
     return node
@@ -102,8 +102,8 @@ def gradients(str op, list outputs, list inputs, list given, bint retain_graph, 
         nodes.append(node)
         wanted[node] = node.vjp == input_vjp
     sink = link(None, b"outputs", outputs_vjp, seeds, outputs)
-    g = empty(MGX_F32, 0, NULL)                             # nobody reads the gradient of the node that joins the outputs,
-    fill(g, float("nan"))                                   # and nobody is to blame for one that was given
+    g = empty(MGX_F32, 0, NULL)                             # that of the node which joins the outputs: nobody reads
+    fill(g, float("nan"))                                   # it, and nobody is to blame for what was given
     freed = walk(sink, g, retain_graph, create_graph, wanted)
     for node in nodes:
         g = wanted[node] if isinstance(wanted[node], Array) else None
@@ -144,7 +144,8 @@ def custom(str name, Array value, list operands, function):
     dtypes, or None.
     """
     cdef Array out = detached(value) if value.storage.refs == 1 else plain(value)
-    cdef list parts = [o if isinstance(o, Node) or isinstance(o, Array) and (<Array> o).wants else None for o in operands]
+    cdef list parts = [o if isinstance(o, Node) or isinstance(o, Array) and (<Array> o).wants else None
+                       for o in operands]
     cdef object last = max([k for k, o in enumerate(parts) if o is not None], default=None)
     if grad_enabled() and last is not None and value.kind <= MGX_F64:
         encoded = name.encode()

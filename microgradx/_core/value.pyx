@@ -254,6 +254,13 @@ cdef class Value(Differentiable):
                      for k in range(self.v.count))
 
     @property
+    def _local_grads(self):
+        """d self / d operand for each operand of ``_prev``; None for one that was a number."""
+        cdef PyObject **parent = parents(&self.v)
+        cdef uint32_t k
+        return tuple([slopes(self)[k] if parent[k] != NULL else None for k in range(self.v.count)])
+
+    @property
     def _op(self):
         """What made this node: ``'+'``, ``'*'``, ``'**2'``, ``'ReLU'``, the name of an operation; ``''`` for a leaf."""
         if self.v.op == MADE:
@@ -328,7 +335,7 @@ cdef object apply(int op, object a, object b, object c):
     cdef double d[3]
     cdef PyObject *parent[3]
     cdef double y
-    cdef int arity = facts[op].arity, needs = 0, k
+    cdef int arity = facts[op].arity, needs = 0
     cdef Value out
     if type(a) is Value:
         x[0], needs = (<Value> a).y, 1

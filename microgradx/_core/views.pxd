@@ -1,10 +1,12 @@
-from microgradx._core.array cimport Array
+from microgradx._core.array cimport Array, Node
 
 cdef Array reshape(Array x, int ndim, const Py_ssize_t *shape)
 cdef Array permute(Array x, const int *axes)
 cdef Array swap_last(Array x)
 cdef Array contiguous(Array x)
+cdef Array in_order(Array x)
 cdef Array index(Array x, object key)
+cdef bint index_add_into(Array total, Node node, Array g) except -1
 cdef Array concat(list xs, int axis)
 cdef Array pad(Array x, object widths, double value)
 cdef Array gather(Array x, int axis, Array at)
@@ -13,4 +15,5 @@ cdef Array convert(Array x, int dtype)
 cdef int assign(Array x, object key, Array v) except -1
 cdef object plain(object key)
 cdef Py_ssize_t integer(str op, str what, object number) except? -1
+cdef double real(str op, str what, object number) except? -1
 cpdef int axis_of(str op, object axis, int ndim) except -1

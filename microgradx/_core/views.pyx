@@ -1,7 +1,8 @@
 """Structured operations that move numbers without changing them: views, indexing, joining, conversion.
 
 Each is one block: what it does to shapes, the forward, the vjp. A vjp is written in operations, so every order
-of derivative follows. Indices go to NumPy: it knows the rules, and a host launch carries them out.
+of derivative follows. Indices go to NumPy: it knows the rules, and a host launch carries them out. The file is
+long because an operation and its transpose stand side by side.
 """
 from libc.stdint cimport uint32_t
 from cpython.number cimport PyNumber_AsSsize_t
@@ -12,7 +13,7 @@ from microgradx._core.array cimport *
 from microgradx._core.graph cimport grad_enabled, set_parents
 from microgradx._core.elementwise cimport apply
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport copy, fill, host
+from microgradx._core.launch cimport Operand, add_rows, copy, elementwise, fill, host, put_array
 
 import numpy as np
 
@@ -20,13 +21,19 @@ from microgradx.errors import DTypeError, IndexError_, ShapeError
 
 
 cdef Py_ssize_t integer(str op, str what, object number) except? -1:
-    """``number``, which is ``what``, as an integer."""
+    """``number``, which is ``what``, as an integer; the last that the machine has in place of those beyond."""
     try:
-        return PyNumber_AsSsize_t(number, OverflowError)
-    except OverflowError:
-        raise ShapeError(f"{op}: {number} is beyond the integers of this machine") from None
+        return PyNumber_AsSsize_t(number, <object> NULL)
     except TypeError:
         raise DTypeError(f"{op}: {what} is an integer, not {number!r}") from None
+
+
+cdef double real(str op, str what, object number) except? -1:
+    """``number``, which is ``what``, as a double."""
+    try:
+        return float(number)
+    except (TypeError, ValueError):
+        raise DTypeError(f"{op}: {what} is a real number, not {number!r}") from None
 
 
 cpdef int axis_of(str op, object axis, int ndim) except -1:
@@ -55,6 +62,16 @@ cdef object convert_vjp(Node node, Array g, int i):
     return convert(g, node.args)
 
 
+cdef Array in_order(Array x):
+    """The numbers of ``x`` lying in order, without a graph."""
+    cdef Array out
+    if x.contiguous:
+        return x
+    out = empty_like(x)
+    copy(x, out)
+    return out
+
+
 # ----- reshape: any shape of the same size --------------------------------------------------------------------
 
 cdef Array reshape(Array x, int ndim, const Py_ssize_t *shape):
@@ -68,7 +85,7 @@ cdef Array reshape(Array x, int ndim, const Py_ssize_t *shape):
     stride = itemsize[x.kind]
     for d in range(ndim - 1, -1, -1):
         strides[d] = stride
-        stride *= shape[d]
+        stride *= shape[d] if x.size else 1
     out = view_of(x, x.data, ndim, shape, strides)
     record_structured(out, b"reshape", reshape_vjp, shape_of(x) if x.wants else None, x)
     return out
@@ -173,6 +190,11 @@ cdef bint repeats(object key):
     return isinstance(key, np.ndarray) and key.dtype != np.bool_
 
 
+cdef bint by_rows(object key, Array x):
+    """Does a key name whole rows, of which ``x`` are some numbers?"""
+    return isinstance(key, np.ndarray) and key.dtype.kind == "i" and x.kind <= MGX_F64 and x.size
+
+
 def _put(out, x, key):
     out[key] = x
 
@@ -189,9 +211,33 @@ cdef Array index_add(Array x, object key, tuple shape_):
         shape[d] = shape_[d]
     out = empty(x.kind, len(shape_), shape)
     fill(out, 0)
-    host(_add_at if repeats(key) else _put, (out,), (x, key))
+    if by_rows(key, x):
+        add_rows(in_order(x), from_object(key, np.int64, True), out)        # the bounds were checked by index
+    else:
+        host(_add_at if repeats(key) else _put, (out,), (x, key))
     record_structured(out, b"index_add", index_add_vjp, key, x)
     return out
+
+cdef bint index_add_into(Array total, Node node, Array g) except -1:
+    """What the vjp of ``node``, if it is an index, would pass on: added in place. False where it is for the vjp."""
+    cdef Operand operand[3]
+    cdef Array part
+    if node.v.op != OP_STRUCTURED or node.vjp != index_vjp:
+        return False
+    key = node.args[0]
+    if by_rows(key, g):
+        add_rows(in_order(g), from_object(key, np.int64, True), total)
+        return True
+    if repeats(key):
+        return False
+    part = index(total, key)
+    if part.storage != total.storage:               # a mask: the numbers are a copy
+        return False
+    put_array(&operand[0], part)
+    put_array(&operand[1], g)
+    put_array(&operand[2], part)
+    elementwise(kernels.rows[part.kind][MGX_add].forward, part.kind, 2, 1, operand, part.ndim, part.dims)
+    return True
 
 cdef object index_add_vjp(Node node, Array g, int i):
     return index(g, node.args)

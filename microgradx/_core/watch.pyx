@@ -66,10 +66,10 @@ cdef int blame(str op, Array out, tuple operands, Node node) except -1:
 class detect_nan:
     """Within it, or in a function that it decorates, the first operation of Tensors that makes a nan raises.
 
-    ``inf=True`` looks for inf, too. ``NonFiniteError`` names the operation, its shape, the ranges of its operands and the
-    line that it was written in; for a derivative, the line of its operation. An operation is not blamed if an operand
-    was nan already: it came from outside. So a nan that is masked later is found as well, as in ``where(x > 0,
-    sqrt(x), 0)``. It holds in all threads, and not for Values.
+    ``inf=True`` looks for inf, too. ``NonFiniteError`` names the operation, its shape, the ranges of its operands and
+    the line that it was written in; for a derivative, the line of its operation. An operation is not blamed if an
+    operand was nan already: that came from outside. A nan that is masked later is found as well: ``where(x > 0,
+    sqrt(x), 0)`` makes one. It holds in all threads, and not for Values.
 
     What is written by then stays so: a step that raised has perhaps updated some parameters and not others.
 

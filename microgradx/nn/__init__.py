@@ -2,13 +2,21 @@
 from typing import TYPE_CHECKING, Any
 
 from microgradx.nn import functional, init
+from microgradx.nn.attention import MultiheadAttention
+from microgradx.nn.convolution import *  # noqa: F403
+from microgradx.nn.convolution import __all__ as _convolution
 from microgradx.nn.layers import *       # noqa: F403
 from microgradx.nn.layers import __all__ as _layers
 from microgradx.nn.losses import *       # noqa: F403
 from microgradx.nn.losses import __all__ as _losses
 from microgradx.nn.module import Module, Parameter
+from microgradx.nn.normalization import *  # noqa: F403
+from microgradx.nn.normalization import __all__ as _normalization
+from microgradx.nn.recurrent import GRU, LSTM, RNN
+from microgradx.nn.summary import summary
 
-__all__ = ["Module", "Parameter", "functional", "init", *_layers, *_losses]
+__all__ = ["GRU", "LSTM", "Module", "MultiheadAttention", "Parameter", "RNN", "functional", "init", "summary",
+           *_convolution, *_layers, *_losses, *_normalization]
 
 if TYPE_CHECKING:                           # the activations are made from a list that no type checker reads
     def __getattr__(name: str) -> Any: ...

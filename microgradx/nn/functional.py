@@ -1,46 +1,23 @@
-"""Functions of tensors that nets are made of: activations, the linear map; the costs come from ``nn.costs``."""
-import inspect
+"""Functions of tensors that nets are made of: the linear map, embedding, dropout, attention, and its neighbours'."""
+import functools
 
 import numpy as np
 
+from microgradx._core.launch import filled
 from microgradx._core.tensor import Tensor, linear_
-from microgradx.errors import IndexError_, ShapeError
-from microgradx.nn.costs import *       # noqa: F403
+from microgradx.arrays import cosine_similarity, glu, normalize
+from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
+from microgradx.nn import convolution, normalization
+from microgradx.nn.activations import *  # noqa: F403
+from microgradx.nn.activations import ACTIVATIONS
+from microgradx.nn.convolution import avg_pool2d, conv1d, conv2d, max_pool2d  # noqa: F401
+from microgradx.nn.costs import *  # noqa: F403
 from microgradx.nn.costs import __all__ as _costs
+from microgradx.nn.normalization import batch_norm, group_norm, layer_norm, rms_norm  # noqa: F401
+from microgradx.random import generator
 
-# Activation: the defaults of its parameters, in the order in which the row of the table takes them.
-ACTIVATIONS = {
-    "sigmoid": {}, "tanh": {}, "relu": {}, "relu6": {}, "leaky_relu": {"negative_slope": 0.01}, "elu": {"alpha": 1.0},
-    "selu": {}, "celu": {"alpha": 1.0}, "gelu": {"approximate": "none"}, "silu": {}, "mish": {}, "softplus": {},
-    "softsign": {}, "logsigmoid": {}, "hardtanh": {"min_val": -1.0, "max_val": 1.0}, "hardsigmoid": {},
-    "hardswish": {}, "hardshrink": {"lambd": 0.5}, "softshrink": {"lambd": 0.5}, "tanhshrink": {},
-    "threshold": {"threshold": 0.0, "value": 0.0}, "softmax": {"axis": -1}, "log_softmax": {"axis": -1}}
-
-__all__ = [*ACTIVATIONS, *_costs, "linear", "one_hot", "prelu"]
-
-
-def _activation(name, defaults):
-    """The function ``name(x, *parameters)`` for the method of that name."""
-    values = tuple(defaults.values())
-
-    def function(x, *args, **kwargs):
-        if kwargs or len(args) > len(values):
-            given = signature.bind(x, *args, **kwargs)
-            given.apply_defaults()
-            args = given.args[1:]
-        return getattr(x, name)(*args, *values[len(args):])
-
-    parameter = inspect.Parameter
-    signature = inspect.Signature([parameter("x", parameter.POSITIONAL_ONLY)] + [
-        parameter(p, parameter.POSITIONAL_OR_KEYWORD, default=value) for p, value in defaults.items()])
-    function.__name__ = function.__qualname__ = name
-    function.__signature__ = signature
-    function.__doc__ = f"``x.{name}({', '.join(defaults)})``, elementwise." if "softmax" not in name else \
-        f"``x.{name}(axis)``: along ``axis``."
-    return function
-
-
-globals().update({name: _activation(name, defaults) for name, defaults in ACTIVATIONS.items()})
+__all__ = [*ACTIVATIONS, *_costs, "cosine_similarity", "dropout", "embedding", "glu", "linear", "normalize", "one_hot",
+           "prelu", "scaled_dot_product_attention", *convolution.FUNCTIONS, *normalization.FUNCTIONS]
 
 
 def prelu(x, weight):
@@ -77,3 +54,101 @@ def one_hot(labels, classes, dtype="float32"):
         raise IndexError_(f"one_hot: a label is not one of the {classes} classes ({labels.min()}..{labels.max()})")
     out[np.arange(len(labels)), labels.astype(np.int64)] = 1
     return Tensor(out)
+
+
+def embedding(ids, weight, padding_idx=None):
+    """Row ``id`` of ``weight`` (count, width) for every id: integers (...) -> (..., width).
+
+    The gradient of a row is the sum over its uses; the row ``padding_idx`` gets none. Raises ``DTypeError`` for ids
+    that are no integers, ``IndexError_`` for one that is not in 0..count-1.
+
+    >>> import microgradx as mgx
+    >>> from microgradx.nn import functional as F
+    >>> F.embedding([2, 0], mgx.Tensor([[1.0], [2.0], [3.0]]))
+    Tensor([[3.],
+            [1.]])
+    """
+    ids = np.asarray(ids)
+    if ids.size and ids.dtype.kind not in "iu" or weight.ndim != 2:
+        raise DTypeError(f"embedding: ids are integers and weight is (count, width), not {ids.dtype} and "
+                         f"{weight.shape}")
+    if ids.size and not 0 <= ids.min() <= ids.max() < len(weight):
+        raise IndexError_(f"embedding: an id is not one of the {len(weight)} rows ({ids.min()}..{ids.max()})")
+    rows = weight[ids.astype(np.int64)]
+    if padding_idx is None:
+        return rows
+    return Tensor((ids != padding_idx)[..., None]).where(rows, rows.detach())
+
+
+def probability(op, p):
+    """``p``, which is a number from 0 to 1."""
+    if isinstance(p, (int, float, np.number)) and 0 <= p <= 1:
+        return p
+    raise OptionError(f"{op}: p={p!r} is not a probability, 0 <= p <= 1")
+
+
+def dropout(x, p=0.5, training=True, rng=None):
+    """Each element 0 with probability ``p``, else divided by 1 - p; x itself if not ``training``.
+
+    ``rng``: a NumPy Generator, a seed, or None for the shared one. One seed drops the same elements in both dtypes.
+
+    >>> import microgradx as mgx
+    >>> from microgradx.nn import functional as F
+    >>> F.dropout(mgx.Tensor([1.0, 1.0, 1.0, 1.0]), 0.5, rng=0)
+    Tensor([2., 2., 2., 0.])
+    """
+    if not training or probability("dropout", p) == 0:
+        return x
+    def mask(out):
+        np.multiply(generator(rng).random(out.shape, np.float32) >= p, 1 / (1 - p) if p < 1 else 0, out=out)
+    return x * filled(mask, x.shape, x.dtype)
+
+
+# ----- attention -------------------------------------------------------------------------------------------------
+
+def scaled_dot_product_attention(q, k, v, attn_mask=None, is_causal=False, scale=None):
+    """softmax(scale * q k^T) v: (..., T, n), (..., S, n), (..., S, m) -> (..., T, m). Vaswani et al. (2017), eq. 1.
+
+    ``scale`` is 1/sqrt(n) unless given. ``attn_mask`` broadcasts to (..., T, S): True *allows* a key to be read (as
+    torch's function, not its module), floats are added to the scores. ``is_causal``: query t reads keys 0..t. A
+    query that may read no key gives nan.
+
+    >>> import microgradx as mgx
+    >>> from microgradx.nn import functional as F
+    >>> q = mgx.Tensor([[0.0], [0.0]])
+    >>> F.scaled_dot_product_attention(q, q, mgx.Tensor([[2.0], [4.0]]), is_causal=True)
+    Tensor([[2.],
+            [3.]])
+    """
+    return attention_weights(q, k, attn_mask, is_causal, scale) @ v
+
+
+def attention_weights(q, k, attn_mask=None, is_causal=False, scale=None):
+    """softmax(scale * q k^T + masks): (..., T, S)."""
+    if min(q.ndim, k.ndim) < 2 or q.shape[-1] != k.shape[-1]:
+        raise ShapeError(f"attention: queries (..., T, n) and keys (..., S, n), not {q.shape} and {k.shape}")
+    scores = (q * (q.shape[-1]**-0.5 if scale is None else scale)) @ k.mT
+    if is_causal:
+        scores = scores + _later(*scores.shape[-2:], scores.dtype)
+    if attn_mask is not None:
+        mask = attn_mask if isinstance(attn_mask, Tensor) else Tensor(attn_mask)
+        if mask.dtype.kind not in "bf":
+            raise DTypeError(f"attention: a mask is bool or float, not {mask.dtype}")
+        scores = scores + (mask if mask.dtype.kind == "f" else _closed(~np.asarray(mask), scores.dtype))
+    return scores.softmax(-1)
+
+
+def forbidden(mask):
+    """A mask in which True forbids as one in which True allows; floats as they are."""
+    return Tensor(~np.asarray(mask)) if mask is not None and np.asarray(mask).dtype.kind == "b" else mask
+
+
+def _closed(shut, dtype):
+    """What to add to scores: -inf where ``shut``."""
+    return Tensor(np.where(shut, -np.inf, 0.0).astype(dtype))
+
+
+@functools.lru_cache(16)
+def _later(t, s, dtype):
+    """-inf for the keys behind the query."""
+    return _closed(np.triu(np.ones((t, s), bool), 1), dtype)

@@ -5,20 +5,33 @@ n_out connections into and out of a unit, per weight:
 
     xavier   gain^2 * 2 / (n_in + n_out)     Glorot and Bengio (2010): tanh, both directions at once
     he       2 / ((1 + slope^2) * n_in)      He et al. (2015): ReLU; slope of its negative side
+    kaiming  gain^2 / n_in, gain^2 / n_out   the same for any activation, forward or backward
     lecun    1 / n_in                        LeCun et al. (1998): sigmoid, tanh, SELU
+
+``calculate_gain`` computes what an activation needs. torch's function of that name returns a table of conventions
+(5/3 for tanh, where 1.5925 keeps the signal); it stands here as ``TORCH_GAINS`` and nothing uses it.
 
 ``rng`` is a NumPy Generator, a seed, or None (``microgradx.random``). Numbers are drawn in double precision and
 rounded, so a float32 and a float64 net of one seed start alike.
 """
+import functools
 import math
 
-from microgradx._core.graph import no_grad
+import numpy as np
+
+from microgradx._core.graph import enable_grad, no_grad
 from microgradx._core.tensor import Tensor
 from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.nn import activations
+from microgradx.nn.summary import observed
 from microgradx.random import generator
 
-__all__ = ["constant_", "fans", "he_normal_", "he_uniform_", "lecun_normal_", "lecun_uniform_", "normal_", "ones_",
-           "uniform_", "xavier_normal_", "xavier_uniform_", "zeros_"]
+__all__ = ["TORCH_GAINS", "calculate_gain", "constant_", "eye_", "fans", "he_normal_", "he_uniform_",
+           "kaiming_normal_", "kaiming_uniform_", "lecun_normal_", "lecun_uniform_", "lsuv_", "normal_", "ones_",
+           "orthogonal_", "trunc_normal_", "uniform_", "xavier_normal_", "xavier_uniform_", "zeros_"]
+
+TORCH_GAINS = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2), "leaky_relu": math.sqrt(2 / 1.0001),
+               "selu": 0.75}
 
 
 def fans(tensor):
@@ -76,6 +89,44 @@ def uniform_(tensor, low=0.0, high=1.0, rng=None):
     return _write("uniform_", tensor, generator(rng).random(_tensor("uniform_", tensor).shape) * (high - low) + low)
 
 
+def trunc_normal_(tensor, mean=0.0, std=1.0, low=-2.0, high=2.0, rng=None):
+    """Gaussian, given that it lies in [low, high] (numbers, not multiples of ``std``)."""
+    from scipy.special import ndtr, ndtri  # 50 ms to import
+    if not (std > 0 and low < high):
+        raise OptionError(f"trunc_normal_: std={std} is positive and low={low} below high={high}")
+    shape, side = _tensor("trunc_normal_", tensor).shape, 1 if low + high <= 2 * mean else -1
+    ends = sorted((side * (low - mean) / std, side * (high - mean) / std))      # the side where ndtr keeps its digits
+    below, above = ndtr(ends)
+    z = side * ndtri(below + (above - below) * generator(rng).random(shape))
+    return _write("trunc_normal_", tensor, (z * std + mean).clip(low, high))
+
+
+def eye_(tensor):
+    """The identity, 1 on the diagonal and 0 beside it: a matrix (out, in)."""
+    if _tensor("eye_", tensor).ndim != 2:
+        raise ShapeError(f"eye_: a matrix has 2 axes, not shape {tensor.shape}")
+    return _write("eye_", tensor, np.eye(*tensor.shape))
+
+
+def orthogonal_(tensor, gain=1.0, rng=None):
+    """gain * a random matrix with orthonormal rows or columns, whichever are fewer: Saxe et al. (2014).
+
+    Axes behind the first count as one.
+
+    >>> import numpy as np
+    >>> from microgradx import nn
+    >>> w = nn.init.orthogonal_(nn.Linear(5, 3, dtype="float64").weight, rng=0)
+    >>> bool(np.allclose((w @ w.T).numpy(), np.eye(3)))
+    True
+    """
+    fans(tensor)
+    rows, shape = tensor.shape[0], tensor.shape
+    wide = generator(rng).standard_normal((rows, math.prod(shape[1:])))
+    q, r = np.linalg.qr(wide.T if rows < wide.shape[1] else wide)
+    q = q * np.where(np.diagonal(r) < 0, -1.0, 1.0)             # else QR's signs would favour some matrices
+    return _write("orthogonal_", tensor, gain * (q.T if rows < wide.shape[1] else q).reshape(shape))
+
+
 def _normal(tensor, variance, rng):
     return normal_(tensor, 0.0, math.sqrt(variance), rng)
 
@@ -115,6 +166,28 @@ def he_uniform_(tensor, slope=0.0, rng=None):
     return _uniform(tensor, 2 / (1 + slope**2) * _per(fans(tensor)[0]), rng)
 
 
+def kaiming_normal_(tensor, nonlinearity="relu", mode="fan_in", rng=None, **parameters):
+    """N(0, gain^2 / n_in), or n_out with ``mode='fan_out'``; the gain is ``calculate_gain``'s, forward or backward.
+
+    ``nonlinearity`` and ``parameters`` as for ``calculate_gain``: ``kaiming_normal_(w, "leaky_relu",
+    negative_slope=0.2)``.
+    """
+    return _normal(tensor, _kaiming(tensor, nonlinearity, mode, parameters), rng)
+
+
+def kaiming_uniform_(tensor, nonlinearity="relu", mode="fan_in", rng=None, **parameters):
+    """U(-a, a) with the variance of ``kaiming_normal_``."""
+    return _uniform(tensor, _kaiming(tensor, nonlinearity, mode, parameters), rng)
+
+
+def _kaiming(tensor, nonlinearity, mode, parameters):
+    if mode not in ("fan_in", "fan_out"):
+        raise OptionError(f"kaiming: mode is 'fan_in' or 'fan_out', not {mode!r}")
+    backward = mode == "fan_out"
+    gain = calculate_gain(nonlinearity, "backward" if backward else "forward", **parameters)
+    return gain**2 * _per(fans(tensor)[backward])
+
+
 def lecun_normal_(tensor, rng=None):
     """N(0, 1 / n_in)."""
     return _normal(tensor, _per(fans(tensor)[0]), rng)
@@ -123,3 +196,133 @@ def lecun_normal_(tensor, rng=None):
 def lecun_uniform_(tensor, rng=None):
     """U(-a, a) with the variance of ``lecun_normal_``."""
     return _uniform(tensor, _per(fans(tensor)[0]), rng)
+
+
+# ----- the gain of an activation ---------------------------------------------------------------------------------
+
+def calculate_gain(activation, direction="forward", **parameters):
+    """By what to multiply 1/sqrt(n) so that an activation phi keeps its scale at standard normal input z.
+
+    ``forward``: 1/sqrt(E[phi(z)^2]) keeps the signal, ``backward``: 1/sqrt(E[phi'(z)^2]) the error. ``activation``
+    is "linear", a name in ``nn.functional`` with its ``parameters``, or an elementwise function of Tensors. The
+    expectation is computed to about 1e-12, kinks and jumps included.
+
+    Raises ``OptionError`` for a name that is none, a function that is not elementwise, or an E that is 0 or infinite.
+
+    >>> from microgradx import nn
+    >>> round(nn.init.calculate_gain("relu")**2, 12), round(nn.init.calculate_gain("tanh"), 6)
+    (2.0, 1.592537)
+    >>> round(nn.init.calculate_gain(lambda z: z.sigmoid() - 0.5, "backward"), 4)
+    4.7226
+    """
+    if direction not in ("forward", "backward"):
+        raise OptionError(f"calculate_gain: direction is 'forward' or 'backward', not {direction!r}")
+    if callable(activation):
+        return _gain(functools.partial(activation, **parameters) if parameters else activation, direction)
+    known = [name for name in activations.ACTIVATIONS if "softmax" not in name]
+    if activation not in ("linear", "identity", *known):
+        raise OptionError(f"calculate_gain: {activation!r} is not 'linear' or one of {', '.join(known)}")
+    return _known_gain(activation, direction, tuple(parameters.items()))
+
+
+@functools.lru_cache(256)
+def _known_gain(name, direction, parameters):
+    if name in ("linear", "identity"):
+        return 1.0
+    return _gain(functools.partial(getattr(activations, name), **dict(parameters)), direction)
+
+
+def _gain(phi, direction):
+    moment = _expect(functools.partial(_squares, phi, direction))
+    if not 0 < moment < math.inf:
+        raise OptionError(f"calculate_gain: E[phi^2], {direction}, is {moment}; no gain keeps it")
+    return 1 / math.sqrt(moment)
+
+
+def _squares(phi, direction, z):
+    """phi(z)^2 or phi'(z)^2 for an array z."""
+    x = Tensor(z, requires_grad=direction == "backward")
+    with enable_grad():
+        y = phi(x)
+        if not isinstance(y, Tensor) or y.shape != x.shape:
+            raise OptionError("calculate_gain: an activation is a function of Tensors that keeps their shape")
+        if direction == "forward":
+            return np.square(y.numpy())
+        if not y.requires_grad:                         # a constant
+            return np.zeros(z.shape)
+        y.backward(np.ones(z.shape))
+    return np.square(x.grad.numpy())
+
+
+def _expect(f):
+    """E[f(z)] for standard normal z: Gauss and Legendre's rule on panels, halved where their halves disagree.
+
+    A kink or a jump is so closed in by panels too short to matter.
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(16)
+
+    def integrals(low, high):
+        half = (high - low) / 2
+        z = (low + high)[:, None] / 2 + half[:, None] * nodes
+        with np.errstate(all="ignore"):
+            return half * ((f(z) * np.exp(-z * z / 2)) @ weights) / math.sqrt(2 * math.pi)
+
+    edges, total = np.linspace(-16.0, 16.0, 65), 0.0
+    low, high = edges[:-1], edges[1:]
+    coarse = integrals(low, high)
+    scale = coarse.sum()
+    if not coarse[0] + coarse[-1] <= 1e-15 * scale < math.inf:  # still growing at 16, or not a number
+        return math.inf if scale else 0.0
+    while len(low):
+        middle = (low + high) / 2
+        left, right = integrals(low, middle), integrals(middle, high)
+        settled = (abs(left + right - coarse) <= 1e-14 * scale * (high - low) + 1e-13 * coarse) | (high - low < 1e-12)
+        total += float((left + right)[settled].sum())
+        low, middle, high, left, right = (a[~settled] for a in (low, middle, high, left, right))
+        low, high = np.concatenate([low, middle]), np.concatenate([middle, high])
+        coarse = np.concatenate([left, right])
+    return total
+
+
+# ----- from data -------------------------------------------------------------------------------------------------
+
+def lsuv_(model, *inputs, tolerance=0.01, steps=10, rng=None):
+    """Layer-sequential unit variance: Mishkin and Matas (2016), algorithm 1. Returns the model.
+
+    The weight (2 axes or more) of every module is made orthogonal; then, in the order in which the modules run on
+    ``inputs``, it is divided by the standard deviation of the module's output until that is 1 to ``tolerance``, at
+    most ``steps`` times. Runs in evaluation mode, without a graph. Biases stay as they are.
+
+    Raises ``OptionError`` where an output is constant or not finite.
+
+    >>> import numpy as np, microgradx as mgx
+    >>> from microgradx import nn
+    >>> net = nn.Sequential(nn.Linear(9, 50, rng=0), nn.Tanh(), nn.Linear(50, 20, rng=1))
+    >>> x = mgx.Tensor(np.random.default_rng(0).standard_normal((200, 9)))
+    >>> net = nn.init.lsuv_(net, x.astype("float32"), rng=0)
+    >>> round(float(net(x.astype("float32")).numpy().std()), 1)
+    1.0
+    """
+    names, spread, rng = {module: name for name, module in model.named_modules()}, {}, generator(rng)
+
+    def note(module, args, result):                             # in the order in which they run
+        if isinstance(getattr(module, "weight", None), Tensor) and module.weight.ndim > 1:
+            spread[module] = float(np.std(result.numpy()))
+
+    with observed(model, note):
+        model(*inputs)
+        before = {module: Tensor(module.weight) for module in spread}
+        for module in spread:
+            orthogonal_(module.weight, rng=rng)
+        for module in before:
+            for _ in range(steps):
+                model(*inputs)
+                s = spread[module]
+                if not 0 < s < math.inf:
+                    for changed, weight in before.items():
+                        changed.weight.copy_(weight)
+                    raise OptionError(f"lsuv_: the output of {names[module]!r} has the standard deviation {s}")
+                if abs(s * s - 1) < tolerance:
+                    break
+                module.weight.copy_(module.weight / s)
+    return model

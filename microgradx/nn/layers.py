@@ -1,10 +1,10 @@
-"""Layers: Linear, Sequential, and every activation as a module."""
+"""Layers: Linear, Embedding, Dropout, containers, and every activation as a module."""
 import math
 
 import numpy as np
 
 from microgradx._core.tensor import linear_
-from microgradx.errors import DTypeError, OptionError
+from microgradx.errors import DTypeError, OptionError, ShapeError
 from microgradx.nn import functional as F
 from microgradx.nn import init
 from microgradx.nn.module import Module, Parameter
@@ -18,7 +18,20 @@ MODULES = {
     "Hardsigmoid": "hardsigmoid", "Hardswish": "hardswish", "Hardshrink": "hardshrink", "Softshrink": "softshrink",
     "Tanhshrink": "tanhshrink", "Threshold": "threshold", "Softmax": "softmax", "LogSoftmax": "log_softmax"}
 
-__all__ = ["Flatten", "Identity", "Linear", "PReLU", "Sequential", *MODULES]
+__all__ = ["Dropout", "Embedding", "Flatten", "Identity", "Linear", "ModuleList", "PReLU", "Residual", "Sequential",
+           *MODULES]
+
+
+def sizes_of(op, *sizes, least=0):
+    """Check that sizes are integers, none below ``least``."""
+    for n in sizes:
+        if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < least:
+            raise OptionError(f"{op}: sizes are integers >= {least}, not {sizes}")
+
+
+def parameter(shape, dtype=None):
+    """A parameter that is yet to be filled; float32 unless told."""
+    return Parameter(np.empty(shape, dtype or "float32"))
 
 
 class Linear(Module):
@@ -37,14 +50,11 @@ class Linear(Module):
     """
 
     def __init__(self, n_in, n_out, bias=True, dtype=None, rng=None):
-        for n in (n_in, n_out):
-            if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 0:
-                raise OptionError(f"Linear: sizes are integers >= 0, not ({n_in!r}, {n_out!r})")
+        sizes_of("Linear", n_in, n_out)
         self.n_in, self.n_out = n_in, n_out
         rng, limit = generator(rng), 1 / math.sqrt(n_in) if n_in else 0.0
-        dtype = np.dtype(dtype or "float32")
-        self.weight = init.uniform_(Parameter(np.empty((n_out, n_in), dtype)), -limit, limit, rng)
-        self.bias = init.uniform_(Parameter(np.empty(n_out, dtype)), -limit, limit, rng) if bias else None
+        self.weight = init.uniform_(parameter((n_out, n_in), dtype), -limit, limit, rng)
+        self.bias = init.uniform_(parameter(n_out, dtype), -limit, limit, rng) if bias else None
 
     def forward(self, x):
         return linear_(x, self.weight, self.bias)
@@ -53,7 +63,99 @@ class Linear(Module):
         return f"{self.n_in}, {self.n_out}" + ("" if self.bias is not None else ", bias=False")
 
 
-class Sequential(Module):
+class Embedding(Module):
+    """Row ``id`` of ``weight`` for every id: integers (...) -> (..., width).
+
+    ``weight`` (count, width) starts as N(0, 1). The row ``padding_idx`` starts as 0 and gets no gradient.
+
+    >>> from microgradx import nn
+    >>> layer = nn.Embedding(27, 4)
+    >>> layer([[0, 26], [3, 3]]).shape
+    (2, 2, 4)
+    """
+
+    def __init__(self, count, width, padding_idx=None, dtype=None, rng=None):
+        sizes_of("Embedding", count, width)
+        if padding_idx is not None and not -count <= padding_idx < count:
+            raise OptionError(f"Embedding: padding_idx={padding_idx} is not one of the {count} rows")
+        self.count, self.width = count, width
+        self.padding_idx = padding_idx if padding_idx is None else padding_idx % count
+        self.weight = init.normal_(parameter((count, width), dtype), rng=rng)
+        if padding_idx is not None:
+            self.weight.data[self.padding_idx].zero_()
+
+    def forward(self, ids):
+        return F.embedding(ids, self.weight, self.padding_idx)
+
+    def extra_repr(self):
+        return f"{self.count}, {self.width}" + (f", padding_idx={self.padding_idx}" if self.padding_idx is not None
+                                                else "")
+
+
+class Dropout(Module):
+    """In training, each element is 0 with probability ``p``, else divided by 1 - p; in evaluation x -> x.
+
+    Srivastava et al. (2014). ``rng``: a NumPy Generator, a seed, or None for the shared generator.
+
+    >>> from microgradx import nn
+    >>> nn.Dropout(0.5, rng=0)(nn.Parameter([1.0, 1.0, 1.0, 1.0])).tolist()
+    [2.0, 2.0, 2.0, 0.0]
+    """
+
+    def __init__(self, p=0.5, rng=None):
+        self.p, self.rng = F.probability("Dropout", p), rng if rng is None else generator(rng)
+
+    def forward(self, x):
+        return F.dropout(x, self.p, self.training, self.rng)
+
+    def extra_repr(self):
+        return f"p={self.p}"
+
+
+class ModuleList(Module):
+    """Modules by number, called by whoever holds them: their parameters are found, which those in a list are not.
+
+    >>> from microgradx import nn
+    >>> blocks = nn.ModuleList(nn.Linear(3, 3) for _ in range(2))
+    >>> [name for name, _ in blocks.append(nn.Tanh()).named_parameters()]
+    ['0.weight', '0.bias', '1.weight', '1.bias']
+    """
+
+    def __init__(self, modules=()):
+        self.extend(modules)
+
+    def __len__(self):
+        return len(self._modules)
+
+    def __iter__(self):
+        return self.children()
+
+    def __getitem__(self, at):
+        modules = list(self.children())
+        return ModuleList(modules[at]) if isinstance(at, slice) else modules[at]
+
+    def __setitem__(self, at, module):
+        setattr(self, list(self._modules)[at], self._module(at, module))
+
+    def append(self, module):
+        """Add a module at the end; returns the container."""
+        setattr(self, str(len(self)), self._module(len(self), module))
+        return self
+
+    def extend(self, modules):
+        """Add modules at the end; returns the container."""
+        for module in modules:
+            self.append(module)
+        return self
+
+    def _module(self, at, module):
+        if not isinstance(module, Module):
+            raise DTypeError(f"{type(self).__name__}: position {at} is a Module, not {type(module).__name__}"
+                             + (" (make an instance: Name())" if isinstance(module, type) else ""))
+        return module
+
+
+class Sequential(ModuleList):
     """Modules applied one after the other.
 
     ``net[i]`` is a module, ``net[i:j]`` a Sequential of the same modules. A dict names them.
@@ -67,10 +169,7 @@ class Sequential(Module):
     def __init__(self, *modules):
         named = modules[0] if len(modules) == 1 and isinstance(modules[0], dict) else dict(enumerate(modules))
         for name, module in named.items():
-            if not isinstance(module, Module):
-                raise DTypeError(f"Sequential: position {name} is a Module, not {type(module).__name__}"
-                                 + (" (make an instance: Name())" if isinstance(module, type) else ""))
-            setattr(self, str(name), module)
+            setattr(self, str(name), self._module(name, module))
 
     def forward(self, x):
         attributes = self.__dict__
@@ -78,22 +177,34 @@ class Sequential(Module):
             x = attributes[name](x)
         return x
 
-    def __len__(self):
-        return len(self._modules)
-
-    def __iter__(self):
-        return self.children()
-
     def __getitem__(self, at):
-        modules = list(self.children())
-        return Sequential(*modules[at]) if isinstance(at, slice) else modules[at]
+        return Sequential(*super().__getitem__(at)) if isinstance(at, slice) else super().__getitem__(at)
 
-    def append(self, module):
-        """Add a module at the end; returns the Sequential."""
+
+class Residual(Module):
+    """x + scale * module(x): the way past a module along which signals and gradients keep their size.
+
+    He et al. (2016). ``scale`` below 1, 1/sqrt(depth) say, keeps the sum of many from growing. Raises
+    ``ShapeError`` if the module changes the shape.
+
+    >>> from microgradx import nn
+    >>> nn.Residual(nn.Tanh(), scale=0.5)(nn.Parameter([0.0, 100.0])).tolist()
+    [0.0, 100.5]
+    """
+
+    def __init__(self, module, scale=1.0):
         if not isinstance(module, Module):
-            raise DTypeError(f"Sequential: append takes a Module, not {type(module).__name__}")
-        setattr(self, str(len(self)), module)
-        return self
+            raise DTypeError(f"Residual: around a Module, not {type(module).__name__}")
+        self.module, self.scale = module, scale
+
+    def forward(self, x):
+        y = self.module(x)
+        if y.shape != x.shape:
+            raise ShapeError(f"Residual: the module makes {y.shape} of {x.shape} ({y.shape} != {x.shape})")
+        return x + (y if self.scale == 1 else y * self.scale)
+
+    def extra_repr(self):
+        return "" if self.scale == 1 else f"scale={self.scale}"
 
 
 class Identity(Module):

@@ -8,13 +8,16 @@ from collections import namedtuple
 
 import numpy as np
 
-from microgradx._core.graph import no_grad
-from microgradx._core.tensor import Tensor
+from microgradx._core.program import note_call
+from microgradx._core.graph import is_grad_enabled, no_grad
+from microgradx._core.tensor import Tensor, concat
 from microgradx.errors import DTypeError, Error, OptionError, ShapeError
+from microgradx.nn.summary import summary
 
 __all__ = ["Module", "Parameter"]
 
 KINDS = ("_parameters", "_buffers", "_modules")
+HOOKS = ("before", "after", "backward")
 Mismatch = namedtuple("Mismatch", "missing_keys unexpected_keys")
 
 
@@ -54,7 +57,7 @@ class Module:
 
     def __new__(cls, *args, **kwargs):
         self = super().__new__(cls)
-        self.__dict__.update({kind: {} for kind in KINDS}, _forward_hooks=None, training=True)
+        self.__dict__.update({kind: {} for kind in KINDS}, _hooks=None, training=True)
         return self
 
     def __setstate__(self, state):
@@ -65,12 +68,32 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} defines no forward()")
 
     def __call__(self, *args, **kwargs):
+        note_call(self)
+        return self.forward(*args, **kwargs) if self._hooks is None else self._hooked(args, kwargs)
+
+    def _hooked(self, args, kwargs):
+        before, after, backward = ([*self._hooks[kind].values()] for kind in HOOKS)
+        for hook in before:
+            other = hook(self, args)
+            args = args if other is None else other if isinstance(other, tuple) else (other,)
+        backward = backward if is_grad_enabled() else []
+        if backward:
+            args, watch = _watched(self, backward, args)
         result = self.forward(*args, **kwargs)
-        if self._forward_hooks is not None:
-            for hook in list(self._forward_hooks.values()):
-                other = hook(self, args, result)
-                result = result if other is None else other
-        return result
+        for hook in after:
+            other = hook(self, args, result)
+            result = result if other is None else other
+        return watch(result) if backward else result
+
+    def _hook(self, kind, hook):
+        if self._hooks is None:
+            self.__dict__["_hooks"] = {kind: {} for kind in HOOKS}
+        return _Handle(self._hooks[kind], hook)
+
+    def register_forward_pre_hook(self, hook):
+        """Call ``hook(module, args)`` before every ``forward``; a result that is not None takes the place of the
+        arguments (a tuple, or the only one). Returns a handle with ``remove()``."""
+        return self._hook("before", hook)
 
     def register_forward_hook(self, hook):
         """Call ``hook(module, args, output)`` after every ``forward``; a result that is not None takes the output's
@@ -82,9 +105,22 @@ class Module:
         ...     y = layer(nn.Parameter([[1.0, 2.0, 3.0]]))
         (1, 2)
         """
-        if self._forward_hooks is None:
-            self.__dict__["_forward_hooks"] = {}
-        return _Handle(self._forward_hooks, hook)
+        return self._hook("after", hook)
+
+    def register_full_backward_hook(self, hook):
+        """Call ``hook(module, grad_input, grad_output)`` in every backward pass through the module.
+
+        Both are tuples: the gradients of the arguments (None for one that wants none) and of the output or outputs.
+        A result that is not None (a tuple, or the only gradient) takes the place of ``grad_input``. Returns a handle
+        with ``remove()``.
+
+        >>> from microgradx import nn
+        >>> layer, x = nn.Tanh(), nn.Parameter([0.0])
+        >>> with layer.register_full_backward_hook(lambda module, g_in, g_out: print(g_in[0], g_out[0])):
+        ...     (layer(x) * 3).backward()
+        Tensor([3.]) Tensor([3.])
+        """
+        return self._hook("backward", hook)
 
     # ----- attributes ------------------------------------------------------------------------------------------
 
@@ -171,6 +207,20 @@ class Module:
                     seen.add(id(tensor))
                     yield _join(path, name), tensor
 
+    def apply(self, function):
+        """Call ``function(module)`` for all modules inside, then for this one; returns the module.
+
+        >>> from microgradx import nn
+        >>> net = nn.Sequential(nn.Linear(2, 2), nn.Tanh()).apply(lambda m: print(type(m).__name__))
+        Linear
+        Tanh
+        Sequential
+        """
+        for child in self.children():
+            child.apply(function)
+        function(self)
+        return self
+
     # ----- modes and gradients -----------------------------------------------------------------------------------
 
     def train(self, mode=True):
@@ -241,6 +291,10 @@ class Module:
         """What stands between the parentheses of ``repr`` beside the modules inside."""
         return ""
 
+    def summary(self, *inputs):
+        """``nn.summary(self, *inputs)``: a table of this module and those inside."""
+        return summary(self, *inputs)
+
     def __repr__(self):
         lines = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.named_children()]
         if not lines:
@@ -283,3 +337,62 @@ class _Handle:
 
     def __exit__(self, *exc):
         self.remove()
+
+
+# ----- backward hooks ------------------------------------------------------------------------------------------------
+
+def _watched(module, hooks, args):
+    """(the arguments, a function of the output): between the two, gradients pass the hooks."""
+    wanted = [k for k, x in enumerate(args) if isinstance(x, Tensor) and x.requires_grad]
+    entry, inner = _tied([args[k] for k in wanted])
+    args, grad_output = list(args), []
+    for k, x in zip(wanted, inner):
+        args[k] = x
+
+    def call(g):
+        gradients = dict(zip(wanted, _untied(g, inner)))
+        for hook in hooks:
+            other = hook(module, tuple(gradients.get(k) for k in range(len(args))), tuple(grad_output))
+            if other is not None and wanted:
+                other = other if isinstance(other, tuple) else (other,)
+                gradients = {k: other[k] for k in wanted}
+        parts = [gradients[k] for k in wanted]
+        return None if not parts else parts[0] if len(parts) == 1 else concat([x.reshape(-1) for x in parts])
+
+    def watch(result):
+        outputs = list(result) if isinstance(result, (tuple, list)) else [result]
+        at = [k for k, y in enumerate(outputs) if isinstance(y, Tensor) and y.requires_grad]
+        exit_, outer = _tied([outputs[k] for k in at])
+
+        def arrived(g):
+            found = dict(zip(at, _untied(g, outer)))
+            grad_output[:] = [found.get(k) for k in range(len(outputs))]
+            if entry is None:                           # nothing goes further than this module
+                call(None)
+
+        if at:
+            exit_.register_hook(arrived)
+            for k, y in zip(at, outer):
+                outputs[k] = y
+        return type(result)(outputs) if isinstance(result, (tuple, list)) else outputs[0]
+
+    if wanted:
+        entry.register_hook(call)
+    return tuple(args), watch
+
+
+def _tied(tensors):
+    """(a tensor, the given ones made from it): its gradient is known when those of all of them are."""
+    if len(tensors) < 2:
+        copies = [x.reshape(x.shape) for x in tensors]
+        return (copies or [None])[0], copies
+    line = concat([x.reshape(-1) for x in tensors])
+    parts = zip(tensors, line.split([x.size for x in tensors]))
+    return line, [part.astype(x.dtype).reshape(x.shape) for x, part in parts]
+
+
+def _untied(g, tensors):
+    """The parts of a gradient that belong to ``tensors``."""
+    if len(tensors) < 2:
+        return [g] * len(tensors)
+    return [part.reshape(x.shape) for x, part in zip(tensors, g.split([x.size for x in tensors]))]

@@ -213,7 +213,6 @@ INDICES = {                                  # shape: what stands between the br
 
 
 def shape_cases():
-    s = slice
     for shape, to in [((2, 3), (3, 2)), ((2, 3), (6,)), ((2, 3), (-1,)), ((4,), (2, -1)), ((2, 3), (1, 2, 3)),
                       ((), (1,)), ((1,), ()), ((0, 3), (3, 0))]:
         method("reshape", lambda t: t.reshape(to), normal(*shape), kwargs={"shape": list(to)})

@@ -1,0 +1,251 @@
+"""Convolution and pooling over (m, channels, ...): functions, and modules of the same arguments.
+
+A window of ``kernel_size`` moves by ``stride`` over the input, which ``padding`` widens on both sides; its taps lie
+``dilation`` apart. Along an axis of n elements it finds (n + 2 padding - dilation (kernel_size - 1) - 1) // stride + 1
+places. Each is an integer, or one per axis.
+"""
+import math
+
+import numpy as np
+
+from microgradx._core.nets import convolution, pooling
+from microgradx._core.tensor import Tensor
+from microgradx.errors import OptionError, ShapeError
+from microgradx.nn import init
+from microgradx.nn.module import Module, Parameter
+from microgradx.random import generator
+
+FUNCTIONS = ["avg_pool2d", "conv1d", "conv2d", "max_pool2d"]
+__all__ = ["AvgPool2d", "Conv1d", "Conv2d", "MaxPool2d"]
+
+LARGEST = 2**31 - 1
+
+
+def _integers(op, name, value, axes, least):
+    """``value`` as a tuple of ``axes`` integers, none below ``least``."""
+    numbers = tuple(value) if isinstance(value, (tuple, list)) else (value,) * axes
+    if len(numbers) != axes or any(isinstance(n, bool) or not isinstance(n, (int, np.integer))
+                                   or not least <= n <= LARGEST for n in numbers):
+        raise OptionError(f"{op}: {name} is an integer >= {least}" + f" or {axes} of them" * (axes > 1)
+                          + f", not {value!r}")
+    return tuple(map(int, numbers))
+
+
+def _batch(op, x, axes):
+    """``x`` as (m, channels, ...) and whether m was missing."""
+    x = x if isinstance(x, Tensor) else Tensor(x)
+    if x.ndim not in (axes + 1, axes + 2):
+        raise ShapeError(f"{op}: an input of {axes + 2} axes, or {axes + 1} without the batch, not of shape {x.shape}")
+    return (x, False) if x.ndim == axes + 2 else (x.unsqueeze(0), True)
+
+
+# ----- convolution -----------------------------------------------------------------------------------------------
+
+def _both_sides(op, padding, kernel, stride, dilation):
+    """((before, after), ...) of a number, 'valid' or 'same'."""
+    if padding == "same":
+        if any(s != 1 for s in stride):
+            raise OptionError(f"{op}: padding='same' goes with stride 1, not {stride}")
+        totals = [d * (k - 1) for k, d in zip(kernel, dilation)]
+        return tuple((total // 2, total - total // 2) for total in totals)
+    if isinstance(padding, str) and padding != "valid":
+        raise OptionError(f"{op}: padding is 'same', 'valid', an integer or one per axis, not {padding!r}")
+    return tuple((n, n) for n in _integers(op, "padding", 0 if padding == "valid" else padding, len(kernel), 0))
+
+
+def _convolve(axes, x, weight, bias, stride, padding, dilation, groups):
+    op = f"conv{axes}d"
+    x, alone = _batch(op, x, axes)
+    weight, bias = (t if t is None or isinstance(t, Tensor) else Tensor(t) for t in (weight, bias))
+    if weight.ndim != axes + 2:
+        raise ShapeError(f"{op}: a weight of {axes + 2} axes, (out, in / groups, ...), not of shape {weight.shape}")
+    stride, dilation = _integers(op, "stride", stride, axes, 1), _integers(op, "dilation", dilation, axes, 1)
+    groups, = _integers(op, "groups", groups, 1, 1)
+    padding = _both_sides(op, padding, weight.shape[2:], stride, dilation)
+    if axes == 1:                               # one row
+        x, weight, stride, dilation = x.unsqueeze(2), weight.unsqueeze(2), (1, *stride), (1, *dilation)
+        padding = ((0, 0), *padding)
+    y = convolution(op, x, weight, bias, stride, padding, dilation, groups)
+    y = y.squeeze(2) if axes == 1 else y
+    return y.squeeze(0) if alone else y
+
+
+def conv1d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    """Cross-correlation along one axis: (m, in, n), (out, in / groups, k), (out,) -> (m, out, places).
+
+    As ``conv2d``; ``padding`` may be 'same' or 'valid'.
+
+    >>> import microgradx as mgx
+    >>> from microgradx.nn import functional as F
+    >>> F.conv1d(mgx.Tensor([[[1.0, 2.0, 4.0, 7.0]]]), mgx.Tensor([[[-1.0, 1.0]]]))
+    Tensor([[[1., 2., 3.]]])
+    """
+    return _convolve(1, x, weight, bias, stride, padding, dilation, groups)
+
+
+def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    """y[o, r, c] = sum over i, j, k of weight[o, i, j, k] x[i, r + j, c + k] + bias[o], for every image.
+
+    (m, in, h, w), (out, in / groups, kh, kw), (out,) -> (m, out, rows, columns); m may be missing. ``padding`` with
+    zeros may also be 'valid' (none) or 'same' (as many places as elements, for stride 1). With ``groups`` the
+    channels are split, and each part of the outputs reads its part of the inputs.
+
+    Raises ``ShapeError`` for channels that do not fit and for windows larger than the padded input.
+
+    >>> import microgradx as mgx
+    >>> from microgradx.nn import functional as F
+    >>> x = mgx.Tensor([[[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]]])
+    >>> F.conv2d(x, mgx.Tensor([[[[1.0, 0.0], [0.0, 1.0]]]]))
+    Tensor([[[[6., 8.]]]])
+    """
+    return _convolve(2, x, weight, bias, stride, padding, dilation, groups)
+
+
+class _Conv(Module):
+    axes = 0
+
+    def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1, bias=True,
+                 dtype=None, rng=None):
+        op = type(self).__name__
+        self.in_channels, self.out_channels, self.groups = (
+            _integers(op, name, n, 1, 1)[0] for name, n in (
+                ("in_channels", in_channels), ("out_channels", out_channels), ("groups", groups)))
+        for name, n in (("in_channels", in_channels), ("out_channels", out_channels)):
+            if n % groups:
+                raise OptionError(f"{op}: {name}={n} is no multiple of groups={groups}")
+        self.kernel_size = _integers(op, "kernel_size", kernel_size, self.axes, 1)
+        self.stride = _integers(op, "stride", stride, self.axes, 1)
+        self.dilation = _integers(op, "dilation", dilation, self.axes, 1)
+        _both_sides(op, padding, self.kernel_size, self.stride, self.dilation)
+        self.padding = padding if isinstance(padding, str) else _integers(op, "padding", padding, self.axes, 0)
+        rng, dtype = generator(rng), np.dtype(dtype or "float32")
+        shape = (out_channels, in_channels // groups, *self.kernel_size)
+        limit = 1 / math.sqrt(math.prod(shape[1:]))
+        self.weight = init.uniform_(Parameter(np.empty(shape, dtype)), -limit, limit, rng)
+        self.bias = init.uniform_(Parameter(np.empty(out_channels, dtype)), -limit, limit, rng) if bias else None
+
+    def forward(self, x):
+        return _convolve(self.axes, x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+    def extra_repr(self):
+        usual = {"padding": (0,) * self.axes, "dilation": (1,) * self.axes, "groups": 1}
+        return (f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+                + "".join(f", {name}={getattr(self, name)}" for name in usual if getattr(self, name) != usual[name])
+                + ", bias=False" * (self.bias is None))
+
+
+class Conv1d(_Conv):
+    """``conv1d`` with a trained ``weight`` (out, in / groups, k) and ``bias`` (out,): (m, in, n) -> (m, out, places).
+
+    Both start as U(-l, l) with l = 1 / sqrt(in / groups * k), torch's default.
+
+    >>> from microgradx import nn
+    >>> nn.Conv1d(4, 6, 3, padding="same", bias=False)
+    Conv1d(4, 6, kernel_size=(3,), stride=(1,), padding=same, bias=False)
+    """
+    axes = 1
+
+
+class Conv2d(_Conv):
+    """``conv2d`` with a trained ``weight`` (out, in / groups, kh, kw) and ``bias`` (out,).
+
+    (m, in, h, w) -> (m, out, rows, columns). Both start as U(-l, l) with l = 1 / sqrt(in / groups * kh * kw), torch's
+    default. ``rng``: a NumPy Generator, a seed, or None for the shared generator; ``dtype``: float32 unless told.
+
+    >>> import microgradx as mgx
+    >>> from microgradx import nn
+    >>> layer = nn.Conv2d(3, 16, 3, stride=2, padding=1, rng=0)
+    >>> layer
+    Conv2d(3, 16, kernel_size=(3, 3), stride=(2, 2), padding=(1, 1))
+    >>> layer(mgx.Tensor([[[[0.0] * 32] * 32] * 3])).shape
+    (1, 16, 16, 16)
+    """
+    axes = 2
+
+
+# ----- pooling ---------------------------------------------------------------------------------------------------
+
+def _pool(op, x, kernel_size, stride, padding, dilation):
+    """What ``pooling`` makes of (m, channels, h, w), and the arguments as pairs."""
+    kernel = _integers(op, "kernel_size", kernel_size, 2, 1)
+    stride = kernel if stride is None else _integers(op, "stride", stride, 2, 1)
+    padding, dilation = _integers(op, "padding", padding, 2, 0), _integers(op, "dilation", dilation, 2, 1)
+    for k, p, d in zip(kernel, padding, dilation):
+        if p > (d * (k - 1) + 1) // 2:
+            raise OptionError(f"{op}: padding {padding} is more than half of the window, kernel_size {kernel}"
+                              + f" with dilation {dilation}" * (dilation != (1, 1)))
+    return pooling(op, x, kernel, stride, tuple((p, p) for p in padding), dilation), kernel, stride, padding
+
+
+def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1):
+    """The largest element of each window: (m, channels, h, w) -> (m, channels, rows, columns); m may be missing.
+
+    ``stride`` is ``kernel_size`` unless told, so that windows do not overlap. Padding never wins; a nan does. The
+    gradient goes to the first of equal elements.
+
+    >>> import microgradx as mgx
+    >>> from microgradx.nn import functional as F
+    >>> F.max_pool2d(mgx.Tensor([[[1.0, 2.0, 5.0, 0.0], [3.0, 4.0, 6.0, 7.0]]]), 2)
+    Tensor([[[4., 7.]]])
+    """
+    x, alone = _batch("max_pool2d", x, 2)
+    y = _pool("max_pool2d", x, kernel_size, stride, padding, dilation)[0]
+    return y.squeeze(0) if alone else y
+
+
+def avg_pool2d(x, kernel_size, stride=None, padding=0, *, count_include_pad=True):
+    """The mean of each window: (m, channels, h, w) -> (m, channels, rows, columns); m may be missing.
+
+    ``stride`` is ``kernel_size`` unless told. Padding counts as zeros, or not at all without ``count_include_pad``.
+
+    >>> import microgradx as mgx
+    >>> from microgradx.nn import functional as F
+    >>> F.avg_pool2d(mgx.Tensor([[[1.0, 2.0, 5.0, 0.0], [3.0, 4.0, 6.0, 7.0]]]), 2)
+    Tensor([[[2.5, 4.5]]])
+    """
+    x, alone = _batch("avg_pool2d", x, 2)
+    y, kernel, stride, padding = _pool("avg_pool2d", x, kernel_size, stride, padding, 1)
+    if count_include_pad or padding == (0, 0):
+        y = y * (1 / math.prod(kernel))
+    else:
+        y = y / _pool("avg_pool2d", Tensor(np.ones((1, 1, *x.shape[2:]), y.dtype)), kernel, stride, padding, 1)[0]
+    return y.squeeze(0) if alone else y
+
+
+class MaxPool2d(Module):
+    """``max_pool2d`` as a module.
+
+    >>> from microgradx import nn
+    >>> nn.MaxPool2d(2)
+    MaxPool2d(kernel_size=2, stride=2, padding=0, dilation=1)
+    """
+
+    def __init__(self, kernel_size, stride=None, padding=0, dilation=1):
+        self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
+        self.padding, self.dilation = padding, dilation
+
+    def forward(self, x):
+        return max_pool2d(x, self.kernel_size, self.stride, self.padding, self.dilation)
+
+    def extra_repr(self):
+        return (f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
+                f"dilation={self.dilation}")
+
+
+class AvgPool2d(Module):
+    """``avg_pool2d`` as a module.
+
+    >>> from microgradx import nn
+    >>> nn.AvgPool2d((2, 3), stride=1)
+    AvgPool2d(kernel_size=(2, 3), stride=1, padding=0)
+    """
+
+    def __init__(self, kernel_size, stride=None, padding=0, *, count_include_pad=True):
+        self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
+        self.padding, self.count_include_pad = padding, count_include_pad
+
+    def forward(self, x):
+        return avg_pool2d(x, self.kernel_size, self.stride, self.padding, count_include_pad=self.count_include_pad)
+
+    def extra_repr(self):
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"

@@ -1,0 +1,242 @@
+"""Calls everything public with whatever: `python tests/fuzz.py SEED COUNT [FIRST]`.
+
+Operands are good and bad: every dtype, layout and shape, numbers beyond every limit, objects whose `__index__`,
+`__float__`, `__array__` ... write to the operands, walk their graphs or raise. Each call is seeded by its number alone,
+which is printed before it, so that a crash can be called again. At the end come the errors that do not name the
+operation, one line each: none is wanted.
+"""
+import contextlib
+import faulthandler
+import gc
+import os
+import sys
+import threading
+import warnings
+
+import numpy as np
+
+import microgradx as mgx
+from microgradx import Tensor, Value, data, nn, optim
+from microgradx.errors import Error
+
+SHAPES = [(), (0,), (1,), (3,), (2, 3), (3, 2), (3, 3), (1, 1), (2, 0, 3), (2, 3, 3), (1,) * 8]
+DTYPES = ["f4", "f8", "f8", "i8", "?"]
+ODD = [">f8", "f2", "i4", "u8", "O", "U3", "c16", "M8[s]", "i4,f8"]
+NAN, INF = float("nan"), float("inf")
+NUMBERS = [0, 1, -1, 2, 7, 2**62, 2**63, 2**70, -2**63, 10**400, 0.5, -0.0, NAN, INF, -INF, 1e308, True, 1j,
+           np.float32(1), np.float64(2), np.int64(1), np.bool_(True), np.float16(1)]
+THINGS = [None, None, "a", "", "mean", "tanh", "ij->i", "ij,jk", b"x", ..., slice(None), slice(1, None, -2),
+slice("a"), (), [],
+          (0,), (0, 1), (1, 0), (-1,), [1, 2], (2, -1), (3, 2), [[1], [2, 3]],
+          [0.5, 1], {}, {"a": 1}, set(), int, object(), len,
+          np.float32, "float32", range(3), (1, 2), ((1, 1), (0, 2)), (2**62, 2**62)]
+
+
+class Own(Exception):
+    """Raised by the operands themselves."""
+
+
+class Evil:
+    """Answers with anything, after it did anything to the tensors around."""
+
+    def __init__(self, rng, around):
+        self.rng, self.around = rng, around
+
+    def act(self):
+        rng, x = self.rng, self.around[self.rng.integers(len(self.around))] if self.around else Tensor(1.0)
+        with contextlib.suppress(Exception):
+            [lambda: setattr(x, "data", Tensor(np.full(x.shape, 3, x.dtype))), lambda: x.zero_(),
+            lambda: x.sum().backward(),
+             lambda: x.backward(retain_graph=True), gc.collect, lambda: x.__init__([1.0, 2.0]), lambda: x.fill_(self),
+             lambda: x.__setitem__(..., 1), lambda: setattr(x, "grad", x.detach()), lambda: setattr(x, "grad", None),
+             self.around.clear, lambda: x.requires_grad_(), lambda: 1, lambda: 1, lambda: 1][rng.integers(15)]()
+        if rng.random() < 0.2:
+            raise Own("on purpose")
+
+    def __index__(self):
+        self.act()
+        return int(self.rng.integers(-2, 3))
+
+    def __float__(self):
+        self.act()
+        return float(self.rng.normal())
+
+    def __array__(self, dtype=None, copy=None):
+        self.act()
+        return np.ones(SHAPES[self.rng.integers(len(SHAPES))])
+
+    def __len__(self):
+        self.act()
+        return int(self.rng.integers(0, 4))
+
+    def __bool__(self):
+        self.act()
+        return bool(self.rng.integers(2))
+
+    def __getitem__(self, k):
+        self.act()
+        if self.rng.random() < 0.4:
+            raise IndexError
+        return self
+
+    def __del__(self):
+        with contextlib.suppress(Exception):
+            self.act()
+
+
+def array(rng):
+    a = rng.integers(-2, 4, SHAPES[rng.integers(len(SHAPES))])
+    a = a.astype((DTYPES + ODD)[rng.integers(len(DTYPES) + len(ODD))])
+    how = rng.integers(6)
+    if how == 0:
+        a = a.T
+    elif how == 1 and a.ndim:
+        a = a[::-1]
+    elif how == 2 and a.dtype.kind in "fi":
+        a = np.frombuffer(b"x" + a.tobytes(), np.uint8)[1:].view(a.dtype).reshape(a.shape)
+    elif how == 3:
+        a.flags.writeable = False
+    return a
+
+
+def tensor(rng, around):
+    a = rng.normal(0, 2, SHAPES[rng.integers(len(SHAPES))]).astype(DTYPES[rng.integers(len(DTYPES))])
+    x = Tensor(a) if rng.random() < 0.8 else mgx.from_numpy(np.asarray(a))
+    if x.dtype.kind == "f" and rng.random() < 0.7:
+        x.requires_grad = True
+        if rng.random() < 0.3:
+            x = x * 2
+        if rng.random() < 0.2:
+            def hook(g):
+                Evil(rng, around).act()
+                return [None, g * 2, g.zero_(), g[0], 3][rng.integers(5)]
+            x.register_hook(hook)
+    how = rng.integers(8)
+    if how == 0:
+        x = x.T
+    elif how < 3 and x.ndim < 8:
+        x = x[..., None] if how == 1 else x.expand(2, *x.shape)
+    around.append(x)
+    return x
+
+
+def operand(rng, around, depth=0):
+    kind = rng.random()
+    if kind < 0.4:
+        return tensor(rng, around)
+    if kind < 0.5:
+        return NUMBERS[rng.integers(len(NUMBERS))]
+    if kind < 0.7:
+        return THINGS[rng.integers(len(THINGS))]
+    if kind < 0.8:
+        return array(rng)
+    if kind < 0.86:
+        return Value(rng.normal()) * 2
+    if kind < 0.94 or depth > 1:
+        return Evil(rng, around)
+    several = [operand(rng, around, depth + 1) for _ in range(rng.integers(1, 4))]
+    return several if rng.random() < 0.5 else tuple(several)
+
+
+METHODS = {name for name in dir(Tensor) if not name.startswith("_")} | set(
+    "__add__ __radd__ __sub__ __rsub__ __mul__ __rmul__ __truediv__ __rtruediv__ __pow__ __rpow__ __mod__ __matmul__ "
+    "__rmatmul__ __iadd__ __imul__ __isub__ __itruediv__ __getitem__ __setitem__ __lt__ __eq__ __ne__ __ge__ __round__ "
+    "__neg__ __len__ __iter__ __bool__ __float__ __int__ __index__ __repr__ __hash__ __copy__ __reduce__ "
+    "__init__".split())
+OF_VALUES = {name for name in dir(Value) if not name.startswith("_")} | {"__add__", "__pow__", "__lt__", "__init__",
+"_prev", "_op"}
+FUNCTIONS = {f"{part.__name__}.{name}": getattr(part, name)
+             for part in (mgx, mgx.functional, nn, nn.functional, nn.init, optim, data, mgx.random)
+             for name in getattr(part, "__all__", dir(part))
+             if not name.startswith("_") and callable(getattr(part, name)) and name != "show_config"}
+
+
+def target(rng, around):
+    """(name, function)"""
+    kind = rng.random()
+    if kind < 0.55:
+        name = sorted(METHODS)[rng.integers(len(METHODS))]
+        x = tensor(rng, around)
+        if not callable(getattr(Tensor, name)):
+            return f"Tensor.{name}", lambda *a: [getattr(x, name), setattr(x, name, a[0]) if a else delattr(x, name)]
+        return f"Tensor.{name}", lambda *a, **k: getattr(x, name)(*a, **k)
+    if kind < 0.65:
+        name = sorted(OF_VALUES)[rng.integers(len(OF_VALUES))]
+        v = Value(rng.normal()) if name != "__init__" else Value.__new__(Value)
+        if not callable(getattr(Value, name)):
+            return f"Value.{name}", lambda *a: [getattr(v, name), setattr(v, name, a[0]) if a else delattr(v, name)]
+        return f"Value.{name}", lambda *a, **k: getattr(v, name)(*a, **k)
+    name = sorted(FUNCTIONS)[rng.integers(len(FUNCTIONS))]
+    return name, FUNCTIONS[name]
+
+
+def clear(error, name, arguments):
+    """Does the error come from us with a word on what failed, or from the operands, or from the call itself?"""
+    if isinstance(error, SystemError):
+        return False
+    if isinstance(error, (Error, Own, MemoryError, BufferError, RecursionError)):
+        return True
+    if ".nn" in name or "Evil" in repr(arguments):      # nets say what NumPy says; who lies is told anything
+        return True
+    text, (part, *_, last) = str(error), name.split(".")
+    if last.strip("_") in text or part == "Value" and part in text:
+        return True
+    words = ("truth value of a", "too large to convert to float", "to Python scalars")
+    if isinstance(error, (TypeError, AttributeError, NotImplementedError)):
+        words += ("argument", "must be real number", "len()", "not iterable", "not support", "unsupported operand",
+                  "no attribute", "not writable", "not callable", "delet", "signature", "__del__")
+    return any(word in text for word in words)
+
+
+def use(result):
+    """What can be done with any result."""
+    for y in result if isinstance(result, (tuple, list)) else (result,):
+        if isinstance(y, Tensor):
+            repr(y)
+            if y.requires_grad and y.size:
+                y.sum().backward(retain_graph=True)
+        elif isinstance(y, Value):
+            y.backward()
+
+
+def once(seed, number):
+    """One call; what was unclear about its error, or None."""
+    rng, around = np.random.default_rng([seed, number]), []
+    name, function = target(rng, around)
+    arguments = [operand(rng, around) for _ in range(rng.choice(4, p=[0.2, 0.45, 0.25, 0.1]))]
+    named = {}
+    if rng.random() < 0.1:
+        named[["axis", "dim", "keepdims", "lo", "weight"][rng.integers(5)]] = operand(rng, around)
+    try:
+        use(function(*arguments, **named))
+    except Exception as error:
+        if not clear(error, name, arguments):
+            return f"{name}: {type(error).__name__}: {error}"[:150].replace("\n", " ")
+    finally:
+        for part in (around, arguments):
+            part.clear()
+    assert mgx.is_grad_enabled()
+
+
+def main(seed, count, first=0):
+    faulthandler.enable()
+    warnings.simplefilter("ignore")
+    unclear = {}
+    for number in range(first, first + count):
+        os.write(1, b"%d\n" % number)
+        said = once(seed, number)
+        if said:
+            unclear.setdefault(said.split(" ")[0] + said.split(":")[1], f"{number} {said}")
+
+    def again(thread):
+        for number in range(count // 8):
+            once(seed + 1, 10**6 * thread + number)
+
+    threads = [threading.Thread(target=again, args=(k,)) for k in range(4)]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+    print("unclear:", *unclear.values(), sep="\n    ")
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

@@ -1,0 +1,79 @@
+"""The records of PyTorch nets are those of the same nets here."""
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import microgradx as mgx
+from microgradx import flow, nn, optim
+from microgradx.errors import DTypeError
+from microgradx.flow import records
+from microgradx.nn import functional as F
+
+X = np.random.default_rng(0).standard_normal((32, 6)).astype("float32")
+Y = np.random.default_rng(1).integers(0, 3, 32)
+
+
+def pair(torch, name, **options):
+    """The same net twice, ours first."""
+    ours, theirs = [], []
+    for k, (n_in, n_out) in enumerate(((6, 9), (9, 9), (9, 3))):
+        ours += [nn.Linear(n_in, n_out, rng=k), getattr(nn, name)()]
+        theirs += [torch.nn.Linear(n_in, n_out), getattr(torch.nn, name)(**options)]
+        with torch.no_grad():
+            theirs[-2].weight.copy_(torch.from_numpy(ours[-2].weight.numpy()))
+            theirs[-2].bias.copy_(torch.from_numpy(ours[-2].bias.numpy()))
+    return nn.Sequential(*ours[:-1]), torch.nn.Sequential(*theirs[:-1])
+
+
+@pytest.mark.parametrize("name, options", [("Sigmoid", {}), ("Tanh", {}), ("ReLU", {"inplace": True}), ("GELU", {}),
+                                           ("LeakyReLU", {}), ("PReLU", {}), ("Softplus", {})])
+def test_numbers_agree(name, options):
+    torch = pytest.importorskip("torch")
+    ours, theirs = pair(torch, name, **options)
+    first, second = optim.SGD(ours.parameters(), lr=0.1), torch.optim.SGD(theirs.parameters(), lr=0.1)
+    with flow.watch(ours, every=1) as a, flow.torch.watch(theirs, every=1) as b:
+        for _ in range(3):
+            first.zero_grad()
+            F.cross_entropy(ours(mgx.Tensor(X)), Y).backward()
+            first.step()
+            second.zero_grad()
+            torch.nn.functional.cross_entropy(theirs(torch.from_numpy(X)), torch.from_numpy(Y)).backward()
+            second.step()
+    assert a.steps == b.steps == [0, 1, 2] and [str(x) for x in a.layers] == [str(x) for x in b.layers]
+    for column in records.COLUMNS:
+        np.testing.assert_allclose(a.first[column], b.first[column], rtol=1e-3, atol=1e-6, err_msg=column)
+    for column in records.CHEAP:
+        np.testing.assert_allclose(a[column], b[column], rtol=1e-4, err_msg=column)
+    np.testing.assert_allclose(a.expected().gain, b.expected().gain, rtol=1e-6)
+
+
+def test_convolutions_normalisation_and_own_activations():
+    torch = pytest.importorskip("torch")
+
+    class Own(torch.nn.Module):
+        def forward(self, x):
+            return x * torch.sigmoid(x)
+
+    net = torch.nn.Sequential(torch.nn.Conv2d(2, 5, 3), torch.nn.BatchNorm2d(5), torch.nn.ReLU(), torch.nn.MaxPool2d(2),
+                              torch.nn.Flatten(), torch.nn.Linear(20, 7), Own(), torch.nn.Dropout(0.1),
+                              torch.nn.Linear(7, 3))
+    x = torch.from_numpy(np.random.default_rng(0).standard_normal((8, 2, 6, 6)).astype("float32"))
+    with flow.torch.watch(net) as record:
+        torch.nn.functional.cross_entropy(net(x), torch.from_numpy(Y[:8])).backward()
+    assert [(layer.kind, layer.activation.name) for layer in record.layers] == [
+        ("Conv2d", "linear"), ("BatchNorm2d", "relu"), ("Linear", "Own"), ("Linear", "linear")]
+    assert record.layers[0].scale.n_in == 18 and (record.first["error"] > 0).all()
+    assert np.isfinite(record.first["slope_square"]).all() and np.isfinite(record.first["error_after"]).all()
+
+
+def test_what_is_no_torch_module_is_refused():
+    pytest.importorskip("torch")
+    with pytest.raises(DTypeError, match="a torch.nn.Module, not Tanh"):
+        flow.torch.watch(nn.Tanh())
+
+
+def test_importing_flow_imports_no_torch():
+    code = "import sys, microgradx.flow.torch; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,0 +1,135 @@
+"""Bad input gets an error that names the operation; nothing ends the interpreter. Each part runs in one of its own."""
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import microgradx as mgx
+
+PACKAGE = str(Path(mgx.__file__).resolve().parents[1])
+FUZZ = str(Path(__file__).with_name("fuzz.py"))
+
+
+def run(*args):
+    done = subprocess.run([sys.executable, "-X", "faulthandler", *args], capture_output=True, text=True, timeout=300,
+                          env=os.environ | {"PYTHONPATH": PACKAGE})
+    assert done.returncode == 0, (done.stdout.splitlines()[-1:], done.stderr[-2000:])
+    return done.stdout
+
+
+def test_calls_with_whatever():
+    assert run(FUZZ, "0", "1500").endswith("unclear:\n")
+
+
+START = """import sys
+from contextlib import contextmanager, suppress
+import numpy as np
+import microgradx as mgx
+@contextmanager
+def raises(kind):
+    try: yield
+    except kind: return
+    raise AssertionError(f"no {kind}")
+"""
+
+# What once read or wrote where it should not.
+REENTRANT = {
+    "a join longer than an integer": """
+with raises(MemoryError): mgx.concat([mgx.Tensor([1.0]).expand(2**58)] * 64)""",
+    "a gradient in read-only memory": """
+a = np.memmap(__file__, np.uint8, 'r')[:24].view('f8')
+x = mgx.Tensor(np.ones(3), requires_grad=True)
+x.grad = mgx.from_numpy(a)
+(x * 2).sum().backward()
+assert not np.may_share_memory(np.asarray(x.grad), a)""",
+    "a hook's result in the user's memory": """
+for order in (lambda a, b: a + b, lambda a, b: b + a):
+    a = np.zeros(3)
+    x = mgx.Tensor(np.ones(3), requires_grad=True)
+    y = x + 1
+    y.register_hook(lambda g: mgx.from_numpy(a))
+    order(y.sum(), (x + 1).sum()).backward()
+    assert not a.any() and x.grad.tolist() == [1, 1, 1]""",
+    "an axis that changes": """
+class Axis:
+    asked = 0
+    def __index__(self):
+        Axis.asked += 1
+        return min(Axis.asked, 2) - 1
+assert mgx.Tensor(np.ones((1, 3))).permute(Axis(), 1).tolist() == [[1, 1, 1]]""",
+    "a shape that shrinks": """
+class Length:
+    def __index__(self):
+        shape.clear()
+        return 1
+shape = [Length() for _ in range(8)]
+assert mgx.Tensor([1.0]).reshape(shape).shape == (1,) * 8""",
+    "an index that changes the data": """
+class Index:
+    def __index__(self):
+        x.data = np.zeros(4096)
+        return 1
+x = mgx.Tensor(np.ones(4096))
+y = x[Index():]
+others = [mgx.Tensor(np.full(4096, 7.0)) for _ in range(10)]
+assert y.tolist() == [1] * 4095""",
+    "numbers beyond the machine's": """
+x = mgx.Tensor(np.ones((2, 2)))
+for call in (x.sum, x.reshape, x.expand, x.permute, x.unsqueeze):
+    for number in (2**70, -2**70):
+        with raises((ValueError, MemoryError)): call(number)
+assert x.triu(2**70).tolist() == [[0, 0], [0, 0]] and x.tril(2**70).tolist() == [[1, 1], [1, 1]]""",
+    "made twice": """
+x = mgx.Tensor(np.zeros(0), requires_grad=True)
+with raises(RuntimeError): x.__init__(np.ones(1000))""",
+    "None for an array": """
+from microgradx._core import backward, launch
+with raises(TypeError): launch.sgd(None, None, None, 0.1, 0, 0)
+with raises(TypeError): launch.adam(None, None, None, None, 0.1, 0, 0, 0, 0, 0, 0)
+with raises(TypeError): backward.backward(None, None, False, False)""",
+    "derivatives that vanish from their list": """
+class Slope:
+    __class__ = np.float64
+    class dtype: kind = 'f'
+    def __float__(self):
+        slopes.clear()
+        return 1.0
+slopes = [Slope() for _ in range(50)]
+mgx.Value(1.0, [mgx.Value(1.0)] * 50, local_grads=slopes)""",
+    "a finalizer that walks the same graph": """
+import gc
+gc.set_threshold(1)
+x = mgx.Tensor(np.ones((3, 3)), requires_grad=True)
+for _ in range(60):
+    z = mgx.nn.functional.cross_entropy((x @ x).exp(), [0, 1, 2])
+    class Walker:
+        def __del__(self):
+            with suppress(RuntimeError): z.backward()
+    for _ in range(10):
+        walker = Walker()
+        walker.me = walker
+        del walker
+        with suppress(RuntimeError): z.backward()""",
+    "threads that walk the same graph": """
+import threading
+sys.setswitchinterval(1e-6)
+x = mgx.Tensor(np.ones((3, 3)), requires_grad=True)
+def walk():
+    with suppress(RuntimeError): z.backward()
+for _ in range(20):
+    y = x * 1.0
+    for k in range(20):
+        y = mgx.concat([y[[0, 1, 2]], y.cumsum(0), y.gather(0, np.zeros((3, 3), int))])[[0, 1, 2]]
+    z = y.sum()
+    threads = [threading.Thread(target=walk) for _ in range(4)]
+    [t.start() for t in threads]
+    [t.join() for t in threads]"""}
+
+
+@pytest.mark.parametrize("name", REENTRANT)
+def test_what_once_crashed(name, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(START + REENTRANT[name] + "\n")
+    run(str(script))
