@@ -28,7 +28,7 @@ ALWAYS void terms(const mgx_tape *t, const mgx_step *s, ptrdiff_t i, const int c
 {
     const int32_t *p = t->place + s->first;
     wide sum[BLOCK / WIDE];
-    EACH(v, count) sum[v] = (wide){0} - 0.0;                        /* -0.0 + x is x, whatever the sign of x */
+    EACH(v, count) sum[v] = -(wide){0};                             /* -0.0 + x is x, whatever the sign of x */
     for (int32_t k = 0; k < s->count; k++, p += 2) {
         if (p[0] >= 0) {
             double product = t->scalar[p[0]] * t->scalar[p[1]];

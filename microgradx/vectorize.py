@@ -10,6 +10,8 @@ from microgradx.errors import DTypeError, OptionError, ShapeError
 
 __all__ = ["Gradients", "vectorize"]
 
+FLOAT64 = np.dtype(np.float64)
+
 
 class Gradients:
     """What ``value_and_grad`` found: ``parameters``, an array in the order of ``f.parameters``, and ``inputs``, one
@@ -62,11 +64,11 @@ class vectorize:
         self._tape = self._widths = None
 
     def __call__(self, *arrays):
-        return self._run(arrays)
+        return self._sweep(*self._prepare(arrays))
 
     def backward(self, *arrays):
         """The outputs; the gradient is added to the ``grad`` of the parameters."""
-        return self._run(arrays, True, self.reduction == "mean")
+        return self._sweep(*self._prepare(arrays), True, self.reduction == "mean")
 
     def value_and_grad(self, *arrays):
         """The outputs and the ``Gradients`` of parameters and inputs, as arrays; no ``grad`` is touched.
@@ -77,9 +79,9 @@ class vectorize:
         (array([ 5., 25.]), Gradients(parameters=[], inputs=[array([[2., 4.],
                [6., 8.]])]))
         """
-        given = self._prepare(arrays)
-        found = Gradients(np.zeros(len(self.parameters)), [np.zeros(a.shape) for a in given])
-        return self._run(given, True, self.reduction == "mean", found.parameters, found.inputs), found
+        given, rows = self._prepare(arrays)
+        found = Gradients(np.empty(len(self._tape.parameters)), [np.empty(a.shape) for a in given])
+        return self._sweep(given, rows, True, self.reduction == "mean", found.parameters, found.inputs), found
 
     @property
     def parameters(self):
@@ -88,20 +90,24 @@ class vectorize:
             raise OptionError("vectorize: parameters are known from the first call on")
         return list(self._tape.parameters)
 
-    def _run(self, arrays, *options):
-        given = self._prepare(arrays)
-        outs = [np.empty(_rows(given)) for _ in self._tape.outputs]
-        self._tape.sweep(given, _rows(given), outs, *options)
+    def _sweep(self, given, rows, *options):
+        outs = [np.empty(rows) for _ in self._tape.outputs]
+        self._tape.sweep(given, rows, outs, *options)
         return tuple(outs) if self._tape.many else outs[0]
 
     def _prepare(self, arrays):
-        """The arguments as arrays of float64 that fit each other and the trace, which is made if there is none."""
-        given = [_array(k, a) for k, a in enumerate(arrays)]
+        """The arguments as arrays of float64 that fit each other and the trace, which is made if there is none; and
+        the number of rows."""
+        given = [a if type(a) is np.ndarray and a.dtype is FLOAT64 and a.ndim <= 2 else _array(k, a)
+                 for k, a in enumerate(arrays)]
         widths = [a.shape[1:] if a.ndim else None for a in given]
-        rows = _rows(given)
-        for k, a in enumerate(given):
-            if a.ndim and len(a) != rows:
-                raise ShapeError(f"vectorize: arguments of {rows} and {len(a)} rows ({rows} != {len(a)})")
+        lengths = [len(a) for a in given if a.ndim]
+        if not lengths:
+            raise ShapeError("vectorize: no argument has rows; for single samples call the function itself, or "
+                             "mgx.compile it")
+        for length in lengths:
+            if length != lengths[0]:
+                raise ShapeError(f"vectorize: arguments of {lengths[0]} and {length} rows ({lengths[0]} != {length})")
         if self._tape is None:
             sample = [[None] * width[0] if width else None for width in widths]
             by_row = [width is not None for width in widths for _ in range(width[0] if width else 1)]
@@ -109,7 +115,7 @@ class vectorize:
         if widths != self._widths:
             raise ShapeError(f"vectorize: a sample is {_described(widths)}, and was {_described(self._widths)} at the "
                              "first call; vectorize the function anew for other samples")
-        return given
+        return given, lengths[0]
 
 
 def _array(k, a):
@@ -122,13 +128,6 @@ def _array(k, a):
     if array.ndim > 2:
         raise ShapeError(f"vectorize: argument {k} has shape {array.shape}, not (rows,) or (rows, columns)")
     return np.asarray(array, np.float64)
-
-
-def _rows(given):
-    rows = next((len(a) for a in given if a.ndim), None)
-    if rows is None:
-        raise ShapeError("vectorize: no argument has rows; for single samples call the function itself or mgx.compile it")
-    return rows
 
 
 def _described(widths):

@@ -349,8 +349,8 @@ cdef class Tape:
             self.close(&t)
         return tuple(outs) if self.many else outs[0]
 
-    def sweep(self, list given, Py_ssize_t n, list outs, bint backward=False, bint mean=False, dparameters=None,
-              list dgiven=None):
+    def sweep(self, list given, Py_ssize_t n, list outs, bint backward=False, bint mean=False,
+              double[::1] dparameters=None, list dgiven=None):
         """Run n samples: arrays of float64 in, an array (n,) for each output out.
 
         ``backward`` adds the gradient of the first output's sum, or mean, over the samples to the ``grad`` of the
@@ -412,11 +412,10 @@ cdef class Tape:
                     for k in range(inputs if to_inputs else 0):
                         if input[k] >= 0:
                             at(&dx.column[k], 0)[0] = t.dscalar[input[k]]
-            if backward and dparameters is None:
-                for k in range(len(self.parameters)):
+            for k in range(len(self.parameters) if backward else 0):
+                if dparameters is None:
                     (<Value> self.parameters[k]).g += t.dscalar[place[k]]
-            elif backward:
-                for k in range(len(self.parameters)):
+                else:
                     dparameters[k] = t.dscalar[place[k]]
         finally:
             self.close(&t)

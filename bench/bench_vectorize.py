@@ -1,0 +1,146 @@
+"""Programs of Values, traced once: micrograd's moons step over rows (vectorize) and as a flat list (compile)."""
+import importlib.util
+
+import numpy as np
+
+from bench.bench_value import moons, moons_micrograd, moons_scalar, moons_step, moons_swapped
+from bench.common import Row
+
+NODES = 65_800                          # operations in the graph of micrograd's moons step
+
+
+def net_of(kind):
+    """A net 2-16-16-1 with the numbers of `moons_step`: micrograd's own code over our Value, or microgradx.scalar."""
+    import microgradx as mgx
+    from microgradx import scalar
+    module = scalar
+    if kind == "micrograd":
+        spec = importlib.util.find_spec("micrograd.nn")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        module.Value = mgx.Value
+    net = module.MLP(2, [16, 16, 1])
+    moons_step(net, mgx.Value)          # sets the parameters
+    return net
+
+
+def sample_loss(net):
+    """The loss of one point; its mean over the points is the loss of `moons_step`."""
+    import microgradx as mgx
+    params = net.parameters()
+    return lambda x, y: (1 + -y * net(x)).relu() + 1e-4 * mgx.dot(params, params)
+
+
+def whole_loss(net):
+    """The loss of all points as one scalar graph."""
+    import microgradx as mgx
+    x, labels = moons()
+    params = net.parameters()
+
+    def loss():
+        margins = [(1 + -y * net(row)).relu() for y, row in zip(labels, x)]
+        return sum(margins) * (1.0 / len(margins)) + 1e-4 * sum(p * p for p in params)
+    return loss
+
+
+def vectorized_step(kind, rate=1e-6):
+    """Loss, gradient and update."""
+    import microgradx as mgx
+    net = net_of(kind)
+    params = net.parameters()
+    x, y = map(np.array, moons())
+    f = mgx.vectorize(sample_loss(net), reduction="mean")
+
+    def step():
+        net.zero_grad()
+        loss = f.backward(x, y).mean()
+        for p in params:
+            p.data -= rate * p.grad
+        return float(loss)
+    return step
+
+
+def vectorized_gradient(kind):
+    """Loss and gradient of the margins alone, without the 2 * 337 writes of Python's update."""
+    import microgradx as mgx
+    net = net_of(kind)
+    x, y = map(np.array, moons())
+    f = mgx.vectorize(lambda x, y: (1 + -y * net(x)).relu())
+    return lambda: f.value_and_grad(x, y)[1].parameters
+
+
+def eager_gradient(library):
+    """The same by a scalar graph."""
+    net, Value = net_of("micrograd"), None
+    if library == "micrograd":
+        from micrograd import nn
+        from micrograd.engine import Value
+        net = nn.MLP(2, [16, 16, 1])
+        moons_step(net, Value)
+    else:
+        from microgradx import Value
+    x, labels = moons()
+
+    def gradient():
+        net.zero_grad()
+        sum((1 + -y * net([Value(v) for v in row])).relu() for y, row in zip(labels, x)).backward()
+        return [p.grad for p in net.parameters()]
+    return gradient
+
+
+def replayed(kind):
+    """Forward and backward of the whole graph, replayed."""
+    from microgradx._core.tape import compile_values
+    f = compile_values(whole_loss(net_of(kind)))
+    return lambda: f().data
+
+
+def traced(what, kind):
+    """What the first call costs."""
+    import microgradx as mgx
+    from microgradx._core.tape import compile_values
+    net = net_of(kind)
+    x, y = (a[:1] for a in map(np.array, moons()))
+    if what == "vectorize":
+        return lambda: float(mgx.vectorize(sample_loss(net))(x, y)[0])
+    return lambda: compile_values(whole_loss(net))().data
+
+
+def chain(pairs=500, replay=True):
+    """y = y * a + b, forward and backward."""
+    from microgradx import Value
+    from microgradx._core.tape import compile_values
+
+    def loss(y, a, b):
+        for _ in range(pairs):
+            y = y * a + b
+        return y
+    f = compile_values(loss) if replay else loss
+    y, a, b = Value(0.5), Value(1.01), Value(0.5)
+
+    def step():
+        a.grad = 0
+        f(y, a, b).backward()
+        return a.grad
+    return step
+
+
+def rows(quick):
+    yield Row("moons gradient, 100 rows", {
+        "microgradx vectorize": lambda: vectorized_gradient("micrograd"),
+        "microgradx vectorize scalar": lambda: vectorized_gradient("scalar"),
+        "microgradx eager": lambda: eager_gradient("microgradx"),
+        "micrograd": lambda: eager_gradient("micrograd")}, rtol=1e-9)
+    yield Row("moons step with L2 and update, 100 rows", {
+        "microgradx vectorize": lambda: vectorized_step("micrograd"),
+        "microgradx scalar, eager": moons_scalar, "microgradx swapped, eager": moons_swapped,
+        "micrograd": moons_micrograd}, rtol=1e-9)
+    yield Row("moons graph replayed flat, forward + backward, per node", {
+        "microgradx": lambda: replayed("micrograd"), "microgradx scalar": lambda: replayed("scalar")},
+        per=NODES, rtol=1e-9)
+    yield Row("chain y*a+b of Values, per op", {
+        "microgradx replayed": chain, "microgradx eager": lambda: chain(replay=False)}, per=1000, rtol=1e-12)
+    for what in ("vectorize", "compile"):
+        yield Row(f"moons, the first call of {what}", {
+            "microgradx": lambda: traced(what, "micrograd"), "microgradx scalar": lambda: traced(what, "scalar")},
+            rtol=1e-9)
