@@ -390,12 +390,17 @@ cdef Py_ssize_t run_add_rows(Step *s) noexcept nogil:
 cdef Py_ssize_t add_rows(Array x, Array at, Array out) except? -2:
     """The first bad position of ``at``, or -1."""
     cdef Step s
+    cdef bint spoilt = watching and not sound(out)
+    cdef Py_ssize_t bad
     begin(&s, run_add_rows, b"add_rows", x.kind)
     s.n[0], s.n[1], s.n[2] = at.size, out.size // out.dims[0], out.dims[0]
     reads(&s, at)
     reads(&s, x)
     writes(&s, out)
-    return launch(&s)
+    bad = launch(&s)
+    if bad < 0:
+        check_sound(out, "index_add", x, None, spoilt)
+    return bad
 
 
 cdef Py_ssize_t run_cross_entropy(Step *s) noexcept nogil:
