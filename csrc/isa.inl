@@ -43,6 +43,7 @@
 #include "gemm.inl"
 #include "conv.inl"
 #include "norm.inl"
+#include "replay.inl"
 
 /* the scalar rules: the same expressions, in double */
 #define RULE(name) static void name##_rule(const double *v, int needs, double *result, double *d)
@@ -137,4 +138,8 @@ const mgx_kernels PASTE(mgx_kernels, ISA) = {
     .norm = BOTH(norm),
     .norm_vjp = BOTH(norm_vjp),
     .norm_weight_vjp = BOTH(norm_weight_vjp),
+    .replay = replay,
+    .replay_vjp = replay_vjp,
+    .replay_rows = replay_rows,
+    .replay_rows_vjp = replay_rows_vjp,
 };

@@ -8,6 +8,7 @@ from microgradx._core.value import Value
 from microgradx._core.watch import detect_nan
 from microgradx.arrays import *
 from microgradx.autograd import checkpoint, custom_vjp, gradcheck, gradgradcheck
+from microgradx.compile import compile
 from microgradx.config import show_config
 from microgradx.creation import *
 from microgradx.draw import draw
@@ -17,6 +18,7 @@ from microgradx.indexing import *
 from microgradx.io import load, save
 from microgradx.random import manual_seed, rand, randint, randn, randperm
 from microgradx.transforms import *
+from microgradx.vectorize import vectorize
 
 __version__ = "0.1.0"
 

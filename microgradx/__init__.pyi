@@ -1,16 +1,25 @@
 import numpy as np
 
-from microgradx import data as data, errors as errors, nn as nn, optim as optim, scalar as scalar
+from microgradx import (autograd as autograd, data as data, errors as errors, linalg as linalg, nn as nn,
+                        optim as optim, scalar as scalar)
 from microgradx._core.graph import enable_grad as enable_grad, is_grad_enabled as is_grad_enabled, no_grad as no_grad
 from microgradx._core.tensor import (Tensor as Tensor, concat as concat, from_dlpack as from_dlpack,
                                      from_numpy as from_numpy, pad as pad, stack as stack)
-from microgradx._core.value import Value as Value, dot as dot
+from microgradx._core.value import Value as Value
+from microgradx._core.watch import detect_nan as detect_nan
+from microgradx.arrays import *
+from microgradx.autograd import (checkpoint as checkpoint, custom_vjp as custom_vjp, gradcheck as gradcheck,
+                                 gradgradcheck as gradgradcheck)
 from microgradx.config import show_config as show_config
+from microgradx.creation import *
 from microgradx.draw import draw as draw
 from microgradx.einsum import einsum as einsum
 from microgradx.functional import *
+from microgradx.indexing import *
 from microgradx.io import load as load, save as save
-from microgradx.random import manual_seed as manual_seed
+from microgradx.random import (manual_seed as manual_seed, rand as rand, randint as randint, randn as randn,
+                               randperm as randperm)
+from microgradx.transforms import *
 
 __version__: str
 

@@ -2,7 +2,8 @@
 
 So gradients of every order follow. What stands in ``METHODS`` is also a method of ``Tensor``, the same object; torch's
 ``dim``, ``dims`` and ``keepdim`` are accepted for ``axis`` and ``keepdims``. What is given first may be a list or an
-array. Axes are counted from the end where they are negative; one that does not exist raises.
+array. Axes are counted from the end where they are negative; one that does not exist raises. The file is long because
+it is a list: there is little to any of them.
 """
 import functools
 import inspect
@@ -16,8 +17,8 @@ from microgradx._core.views import axis_of
 from microgradx.creation import integers, lengths
 from microgradx.errors import DTypeError, OptionError, ShapeError
 
-METHODS = """addmm all allclose any bmm broadcast_to cumprod diag diagonal dot flip isclose isfinite isinf isnan mm
-             moveaxis movedim mv ravel repeat repeat_interleave roll swapaxes tile trace""".split()
+METHODS = """addmm all allclose any bmm broadcast_to chunk clamp cumprod diag diagonal dot flip isclose isfinite isinf
+             isnan mm moveaxis movedim mv ravel repeat repeat_interleave roll swapaxes tile trace unbind""".split()
 
 __all__ = [*METHODS, "cat", "concatenate", "cosine_similarity", "glu", "hstack", "normalize", "tensordot", "vstack"]
 
@@ -245,6 +246,27 @@ def vstack(tensors):
     return concat(rows("vstack", tensors, 2), 0)
 
 
+@of_tensor
+def chunk(x, chunks, axis=0):
+    """At most ``chunks`` views along ``axis``, of one length but for the last; torch's rule.
+
+    >>> import microgradx as mgx
+    >>> [part.tolist() for part in mgx.chunk(mgx.arange(5), 2)]
+    [[0, 1, 2], [3, 4]]
+    """
+    d, (count,) = axis_of("chunk", axis, x.ndim), integers("chunk", "the number of chunks", (chunks,))
+    if count < 1:
+        raise ShapeError(f"chunk: into {count} pieces")
+    return x.split(-(-x.shape[d] // count), d) if x.shape[d] else x.split([0] * count, d)
+
+
+@of_tensor
+def unbind(x, axis=0):
+    """The views ``x[0], x[1], ...`` along ``axis``."""
+    d = axis_of("unbind", axis, x.ndim)
+    return tuple(at(x, d, k) for k in range(x.shape[d]))
+
+
 # ----- tests of elements -----------------------------------------------------------------------------------------
 
 @of_tensor
@@ -402,8 +424,44 @@ def glu(x, axis=-1):
     return at(x, d, slice(half)) * at(x, d, slice(half, None)).sigmoid()
 
 
+# ----- torch's names -------------------------------------------------------------------------------------------
+
+@of_tensor
+def clamp(x, min=None, max=None):
+    """``x.clip(min, max)``."""
+    return x.clip(min, max)
+
+
+def to(x, dtype):
+    """``x.astype(dtype)``, or in the dtype of a tensor; ``to("cpu")`` is x itself."""
+    if isinstance(dtype, Tensor):
+        return x.astype(dtype.dtype)
+    return x if isinstance(dtype, str) and dtype == "cpu" else x.astype(dtype)
+
+
+def double(x):
+    """``x.astype("float64")``."""
+    return x.astype(np.float64)
+
+
+def single(x):
+    """``x.astype("float32")``."""
+    return x.astype(np.float32)
+
+
+def numel(x):
+    """``x.size``, how many elements."""
+    return x.size
+
+
+def view(x, *shape):
+    """``x.reshape(*shape)``."""
+    return x.reshape(*shape)
+
+
 # ----- second names, and methods ---------------------------------------------------------------------------------
 
 moveaxis, repeat_interleave = movedim, repeat
 cat = concatenate = concat
 attach({name: globals()[name] for name in METHODS})
+attach({"double": double, "float": single, "numel": numel, "to": to, "view": view})

@@ -80,10 +80,10 @@ def _spread(g):
     return g[..., None, None]
 
 
-def _cholesky_vjp(g, l, a):
+def _cholesky_vjp(g, low, a):
     n = a.shape[-1]
     half = Tensor(np.tril(np.ones((n, n))) - np.eye(n) / 2, dtype=a.dtype)
-    return solve(l.mT, solve(l.mT, ((l.mT @ g) * half).mT).mT)
+    return solve(low.mT, solve(low.mT, ((low.mT @ g) * half).mT).mT)
 
 
 def _eigenvectors_vjp(g, w, v, a):

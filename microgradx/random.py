@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from microgradx._core.tensor import Tensor
+from microgradx._core.launch import filled
 from microgradx.creation import lengths
 from microgradx.errors import DTypeError, OptionError
 
@@ -54,6 +54,15 @@ def _seed(seed):
     return int(seed)
 
 
+def _drawn(draw, shape, dtype, requires_grad=False):
+    """A tensor of random numbers: a program draws new ones at every replay."""
+    def random(out):
+        out[...] = draw()
+    drawn = filled(random, tuple(shape), dtype)
+    drawn.requires_grad = requires_grad
+    return drawn
+
+
 def rand(*shape, rng=None, dtype="float32", requires_grad=False):
     """Uniform numbers, 0 <= x < 1.
 
@@ -61,7 +70,8 @@ def rand(*shape, rng=None, dtype="float32", requires_grad=False):
     >>> mgx.rand(2, rng=0)
     Tensor([0.8506242 , 0.63696164])
     """
-    return Tensor(generator(rng).random(lengths("rand", shape), np.dtype(dtype)), requires_grad, dtype)
+    shape, dtype = lengths("rand", shape), np.dtype(dtype)
+    return _drawn(lambda: generator(rng).random(shape, dtype), shape, dtype, requires_grad)
 
 
 def randn(*shape, rng=None, dtype="float32", requires_grad=False):
@@ -71,7 +81,8 @@ def randn(*shape, rng=None, dtype="float32", requires_grad=False):
     >>> mgx.randn(2, rng=0)
     Tensor([ 0.12573022, -0.13210486])
     """
-    return Tensor(generator(rng).standard_normal(lengths("randn", shape)), requires_grad, dtype)
+    shape = lengths("randn", shape)
+    return _drawn(lambda: generator(rng).standard_normal(shape), shape, dtype, requires_grad)
 
 
 def randint(low, high=None, size=(), *, rng=None):
@@ -86,7 +97,8 @@ def randint(low, high=None, size=(), *, rng=None):
     low, high = (0, low) if high is None else (low, high)
     if low >= high:
         raise OptionError(f"randint: no integer is {low} or more and less than {high} ({low} >= {high})")
-    return Tensor(generator(rng).integers(low, high, lengths("randint", (size,))))
+    size = lengths("randint", (size,))
+    return _drawn(lambda: generator(rng).integers(low, high, size), size, "int64")
 
 
 def randperm(n, *, rng=None):
@@ -96,4 +108,5 @@ def randperm(n, *, rng=None):
     >>> sorted(mgx.randperm(4).tolist())
     [0, 1, 2, 3]
     """
-    return Tensor(generator(rng).permutation(*lengths("randperm", (n,))))
+    n, = lengths("randperm", (n,))
+    return _drawn(lambda: generator(rng).permutation(n), (n,), "int64")

@@ -42,7 +42,8 @@ def check(case, run):
     """Values, gradients and second-order gradients of ``run(case, tensors)``, a list, are the recorded ones."""
     dtype = case["dtype"]
     wants = case.get("grads") is not None
-    xs = [mgx.Tensor(x, requires_grad=wants and g and x.dtype.kind == "f") for x, g in zip(case["inputs"], case["grad"])]
+    xs = [mgx.Tensor(x, requires_grad=wants and g and x.dtype.kind == "f")
+          for x, g in zip(case["inputs"], case["grad"])]
     ys = run(case, xs)
     assert len(ys) == len(case["outputs"])
     for y, truth in zip(ys, case["outputs"]):

@@ -134,6 +134,15 @@ def test_names_of_torch():
             call()
 
 
+def test_conversions_and_second_names():
+    x = mgx.arange(6.0).reshape(2, 3)
+    assert x.double().dtype == x.to(mgx.float64).dtype == x.to(x.double()).dtype == np.float64
+    assert x.float() is x and x.to("cpu") is x and x.to("int64").dtype == np.int64
+    assert x.numel() == 6 and x.view(3, -1).shape == (3, 2) and x.view((6,)).tolist() == list(range(6))
+    with pytest.raises(errors.ShapeError, match="into 0 pieces"):
+        x.chunk(0)
+
+
 def test_what_is_given_may_be_a_list():
     assert mgx.roll([1, 2, 3], 1).tolist() == [3, 1, 2] and mgx.vstack([[1.0], [2.0]]).shape == (2, 1)
     assert mgx.flip(np.array([[1.0, 2.0]])).dtype == np.float64

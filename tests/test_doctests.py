@@ -3,11 +3,14 @@ import doctest
 import importlib
 import inspect
 import pkgutil
+import re
+from pathlib import Path
 
 import pytest
 
 import microgradx
 
+README = Path(__file__).resolve().parents[1] / "README.md"
 NAMES = ["microgradx"] + [m.name for m in pkgutil.walk_packages(microgradx.__path__, "microgradx.")
                           if not m.name.endswith("__main__")]
 PARSER = doctest.DocTestParser()
@@ -45,3 +48,18 @@ def test_examples_are_found_everywhere():
                   "microgradx.einsum.einsum", "microgradx.functional"):
         assert where in CASES
     assert len(CASES) > 30
+
+
+PROGRAMS = re.findall(r"```python\n(.*?)```", README.read_text(), re.S) if README.is_file() else []
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda text: text.split("\n")[0])
+def test_readme(program, capsys, monkeypatch, tmp_path):
+    """The programs of the first page print what stands behind their prints; another instruction set may round away
+    a digit of an image that was a near thing."""
+    monkeypatch.chdir(tmp_path)
+    exec(compile(program, "README.md", "exec"), {})
+    promised = re.findall(r"^print.*#\s+(.*)$", program, re.M)
+    found, said = ([float(word) for line in lines for word in line.split()]
+                   for lines in (capsys.readouterr().out.splitlines(), promised))
+    assert said and found == pytest.approx(said, rel=0.02)

@@ -20,7 +20,7 @@ def run(*args):
 
 
 def test_calls_with_whatever():
-    assert run(FUZZ, "0", "1500").partition("unclear:")[2].split("\n    ")[1:] == ["\n"]
+    assert run(FUZZ, "0", "1500").endswith("unclear:\n")
 
 
 START = """import sys
@@ -75,6 +75,12 @@ x = mgx.Tensor(np.ones(4096))
 y = x[Index():]
 others = [mgx.Tensor(np.full(4096, 7.0)) for _ in range(10)]
 assert y.tolist() == [1] * 4095""",
+    "numbers beyond the machine's": """
+x = mgx.Tensor(np.ones((2, 2)))
+for call in (x.sum, x.reshape, x.expand, x.permute, x.unsqueeze):
+    for number in (2**70, -2**70):
+        with raises((ValueError, MemoryError)): call(number)
+assert x.triu(2**70).tolist() == [[0, 0], [0, 0]] and x.tril(2**70).tolist() == [[1, 1], [1, 1]]""",
     "made twice": """
 x = mgx.Tensor(np.zeros(0), requires_grad=True)
 with raises(RuntimeError): x.__init__(np.ones(1000))""",

@@ -43,6 +43,8 @@ MADE = {name: cls for name, cls in vars(nn).items() if inspect.isclass(cls) and 
         and cls is not nn.Module}
 ARGUMENTS = {"Linear": (3, 4), "Embedding": (7, 3), "PReLU": (3,), "RNN": (3, 4, 2), "GRU": (3, 4, 2),
              "LSTM": (3, 4, 2), "MultiheadAttention": (6, 2), "Residual": (nn.Linear(3, 3),),
+             "AvgPool2d": (2,), "MaxPool2d": (2,), "Conv1d": (2, 3, 2), "Conv2d": (2, 3, 2), "BatchNorm1d": (3,),
+             "BatchNorm2d": (3,), "GroupNorm": (2, 4), "LayerNorm": (3,), "RMSNorm": (3,),
              "ModuleList": ([nn.Linear(3, 3), nn.PReLU()],), "Sequential": (nn.Linear(3, 3), nn.PReLU())}
 
 

@@ -127,7 +127,8 @@ def test_a_host_operation_of_ones_own():
     one = lambda *xs: [((2,), "float32")]
     with pytest.raises(ZeroDivisionError):
         HostOperation("fails", one, lambda out, x: 1 / 0)(x)
-    for xs, vjps, words in [((), [], "0 tensors"), ((x, x, x), [], "3 tensors"), ((x, x), [[None]], "1 gradients for 2")]:
+    for xs, vjps, words in [((), [], "0 tensors"), ((x, x, x), [], "3 tensors"),
+                            ((x, x), [[None]], "1 gradients for 2")]:
         with pytest.raises(errors.ShapeError, match=f"odd: {words}"):
             HostOperation("odd", one, lambda *arrays: None, vjps)(*xs)
 

@@ -11,15 +11,16 @@ PACKAGE, CORE, CSRC = ROOT / "microgradx", ROOT / "microgradx/_core", ROOT / "cs
 pytestmark = pytest.mark.skipif(not CSRC.is_dir(), reason="the tests run without the source")
 
 # From the bottom up. A module imports from the layers below its own; within a layer only without a circle.
-LAYERS = [["errors", "_core", "_core.kernels", "_core.memory"], ["_core.graph", "_core.ops", "_core.ufuncs"],
-          ["_core.value", "_core.array"], ["_core.watch"], ["_core.launch"], ["_core.elementwise"], ["_core.views"],
-          ["_core.structured"], ["_core.nets"], ["_core.backward"], ["_core.tensor", "_core.trace"], ["_core.program"],
+LAYERS = [["errors", "_core", "_core.kernels", "_core.memory", "trees"], ["_core.graph", "_core.ops", "_core.ufuncs"],
+          ["_core.value", "_core.array"], ["_core.tape", "_core.watch"], ["_core.launch"], ["_core.elementwise"],
+          ["_core.views"], ["_core.structured"], ["_core.nets"], ["_core.backward"], ["_core.tensor", "_core.trace"],
+          ["_core.program"],
           ["arrays", "autograd", "compile", "config", "creation", "draw", "einsum", "functional", "indexing", "io",
-           "linalg", "random", "scalar", "transforms", "trees"], ["nn", "optim", "data"], ["flow"], [""], ["lab"],
+           "linalg", "random", "scalar", "transforms", "vectorize"], ["nn", "optim", "data"], ["flow"], [""],
           ["cli", "demo"], ["__main__"]]
 TOGETHER = [["nn"]]                                     # packages whose modules share their layer
 
-BUDGET = 8000                                           # lines of code: csrc, _core and the engine's Python
+BUDGET = {"core": 6400, "engine": 1400, "nets": 2000}   # lines of code; the design page says what they are
 LIMIT = 450                                             # lines of one file
 REASON = "long because"                                 # what a longer one says at its top
 
@@ -134,7 +135,7 @@ def test_kernels_know_no_python():
 
 
 @pytest.mark.parametrize("write, doors", [
-    (r"\bkernels\.(?!rules|isa)[\w.\[\]]*\(", {"launch.pyx"}),          # calls of kernels on arrays
+    (r"\bkernels\.(?!rules|isa|replay)[\w.\[\]]*\(", {"launch.pyx"}),          # calls of kernels on arrays
     (r"\b(run\(&|[sd]gemm\()", {"launch.pyx"}),
     (r"\bmem(cpy|set|move)\([^,]*\bdata\b", set()),
     (r"\bdata\[[^\]]*\] *[-+*/]?= ", set()),
@@ -178,10 +179,12 @@ def code_lines(path):
 
 
 def test_an_evening_is_a_budget():
-    nets = ("cli.py", "demo.py", "__main__.py")
-    engine = [p for p in PACKAGE.glob("*.py") if p.name not in nets]
-    files = [*(p for p in CSRC.iterdir() if p.is_file()), *CYTHON, *engine]
-    assert sum(map(code_lines, files)) <= BUDGET
+    above = ("cli.py", "demo.py", "__main__.py")
+    parts = {"core": [*(p for p in CSRC.iterdir() if p.is_file()), *CYTHON, *CORE.glob("*.py")],
+             "engine": [p for p in PACKAGE.glob("*.py") if p.name not in above],
+             "nets": [p for name in ("nn", "optim", "data") for p in (PACKAGE / name).rglob("*.py")]}
+    found = {name: sum(map(code_lines, paths)) for name, paths in parts.items()}
+    assert all(BUDGET[name] - 250 < count <= BUDGET[name] for name, count in found.items()), found
 
 
 def test_words():

@@ -78,6 +78,7 @@ cdef void forget_block(Storage *s) noexcept
 # While a program is captured, blocks that are let go are kept: so an address means one lifetime.
 cdef uint16_t capture                               # the number of the capture under way, or 0
 cdef int (*refuse_reading)() except -1              # raises if this thread is capturing: told by `launch`
+cdef int (*freeze)(Array a) except -1               # a was made of numbers without a launch: told by `launch`
 cdef void keep_blocks() noexcept
 cdef Storage **kept_blocks(Py_ssize_t *count) noexcept
 cdef int touch(Array a) except -1                   # a write has happened

@@ -197,9 +197,10 @@ cdef class Node:
             raise GraphError("backward: the graph was freed by another backward() while this one ran")
         s = <Storage *> self.saved[k] if self.place[k] != NULL else (<Array> self.saved[k]).storage
         if s.version != self.version[k]:
-            raise GraphError(f"backward: {node_name(self)} needs {'its result' if k == 3 else f'operand {k}'} as it was "
-                             f"when it ran, but that was written to since (version {s.version}, saved "
-                             f"{self.version[k]}); write to a clone() instead (y = y + 1 for y += 1), or after backward()")
+            raise GraphError(f"backward: {node_name(self)} needs {'its result' if k == 3 else f'operand {k}'} as it "
+                             f"was when it ran, but that was written to since (version {s.version}, saved "
+                             f"{self.version[k]}); write to a clone() instead (y = y + 1 for y += 1), or after "
+                             "backward()")
         return 0
 
     cdef void free(self) noexcept:
@@ -224,7 +225,7 @@ cdef enum: NODE = 216, HEAD_OF_NODE = 168       # bytes of a Node; of its fields
 cdef Spares spare_nodes
 
 
-cdef inline Node new_node(int op):
+cdef Node new_node(int op):
     cdef PyObject *block = take_spare(&spare_nodes, HEAD_OF_NODE)
     cdef Node node
     if block != NULL:
@@ -492,6 +493,9 @@ cdef inline Array in_order(int dtype, int ndim, const Py_ssize_t *shape):
         a.steps[d] = stride
         stride *= shape[d]
     a.kind, a.ndim, a.size, a.contiguous = dtype, ndim, stride >> SHIFT[dtype], True
+    if stride == 0:                                     # beside a 0 the others may be of any length
+        for d in range(ndim):
+            a.steps[d] = ITEMSIZE[dtype]
     return a
 
 
@@ -671,4 +675,6 @@ cdef Array from_object(object data, object dtype, bint copy):
     a = empty(DTYPES.index(wanted), array.ndim, shape)
     with np.errstate(all="ignore"):
         window(a)[...] = array
+    if capture:
+        freeze(a)
     return a

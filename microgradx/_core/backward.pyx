@@ -14,7 +14,7 @@ from microgradx._core.elementwise cimport apply, row_vjp
 from microgradx._core.graph cimport (Order, parents, placing, release, set_grad_enabled, set_place, set_watching,
                                      topological)
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport Operand, copy, elementwise, fill, note_grad, put_array, sound
+from microgradx._core.launch cimport Operand, elementwise, fill, note_grad, put_array, sound
 from microgradx._core.structured cimport sum_to
 from microgradx._core.views cimport convert, index_add_into
 from microgradx._core.watch cimport blame
@@ -95,14 +95,7 @@ cdef int accumulate(Node leaf, Array g, bint keep_graph) except -1:
     cdef Array total
     note_grad(leaf)
     if leaf.grad is None:
-        if owned(g):
-            leaf.grad = g
-        elif keep_graph:
-            leaf.grad = apply(MGX_clone, g, None, None)
-        else:
-            total = empty_like(g)
-            copy(g, total)
-            leaf.grad = total
+        leaf.grad = g if owned(g) else apply(MGX_clone, g, None, None)
     elif keep_graph:
         leaf.grad = apply(MGX_add, leaf.grad, g, None)
     else:

@@ -1,5 +1,5 @@
 # The only `cdef extern` door to csrc. Everything else reaches C through what this module exports.
-from libc.stdint cimport int64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
 
 cdef extern from "kernels.h" nogil:
     enum: MGX_F32, MGX_F64, MGX_I64, MGX_BOOL
@@ -45,6 +45,19 @@ cdef extern from "kernels.h" nogil:
         Py_ssize_t dilation[2]
         Py_ssize_t before[2]
         Py_ssize_t count[2]
+    enum: MGX_TERMS, MGX_LANES, MGX_PARTS
+    enum: MGX_NOTHING, MGX_SETS, MGX_ADDS
+    ctypedef struct mgx_step:
+        int32_t op, y, first, count
+    ctypedef struct mgx_tape:
+        const int32_t *place
+        const uint8_t *mode
+        double *scalar
+        double *dscalar
+        double *row
+        double *drow
+        double *parts
+        double *spare
     ctypedef struct mgx_kernels:
         const char *isa
         mgx_loops rows[2][1]
@@ -82,6 +95,11 @@ cdef extern from "kernels.h" nogil:
                             const char *stats, char *dx) noexcept nogil
         void (*norm_weight_vjp[2])(Py_ssize_t m, Py_ssize_t n, const char *g, const char *x, const char *stats,
                                    char *part) noexcept nogil
+        void (*replay)(const mgx_tape *tape, Py_ssize_t count, const mgx_step *step) noexcept nogil
+        void (*replay_vjp)(const mgx_tape *tape, Py_ssize_t count, const mgx_step *step) noexcept nogil
+        void (*replay_rows)(const mgx_tape *tape, Py_ssize_t count, const mgx_step *step, Py_ssize_t lanes) noexcept nogil
+        void (*replay_rows_vjp)(const mgx_tape *tape, Py_ssize_t count, const mgx_step *step,
+                                Py_ssize_t lanes) noexcept nogil
     const mgx_kernels *mgx_dispatch()
 
     ctypedef struct mgx_operand:

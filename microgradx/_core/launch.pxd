@@ -84,4 +84,5 @@ cdef int norm(Py_ssize_t m, Py_ssize_t n, bint centred, double eps, Array x, Arr
 cdef int norm_vjp(Py_ssize_t m, Py_ssize_t n, bint centred, Array g, Array x, Array w, Array stats, Array dx) except -1
 cdef int norm_weight_vjp(Py_ssize_t m, Py_ssize_t n, Array g, Array x, Array stats, Array part) except -1
 cdef int host(object function, tuple outs, tuple ins) except -1
+cdef int check_sound(Array out, str op, Array a=*, Array b=*, bint spoilt=*) except -1
 cdef bint sound(Array a) except -1                  # nothing in it that detect_nan looks for

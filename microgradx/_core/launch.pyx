@@ -11,10 +11,11 @@ from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from libc.limits cimport INT_MAX
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memmove
 
 from microgradx._core cimport array
-from microgradx._core.array cimport (Array, Node, Storage, alias, check_writable, dtype_of, empty, empty_like, itemsize,
-                                     same_shape, shape_of, touch, window)
+from microgradx._core.array cimport (Array, Node, Storage, alias, check_writable, dtype_code, dtype_of, empty,
+                                     empty_like, itemsize, same_shape, shape_of, touch, window)
 from microgradx._core.graph cimport here, watching
 from microgradx._core.kernels cimport *
 from microgradx._core.watch cimport blame, looked_for
@@ -296,6 +297,11 @@ cdef int lay_out(mgx_launch *job, mgx_loop loop, int dtype, int nin, int nout, O
     return 0
 
 
+cdef Py_ssize_t run_move(Step *s) noexcept nogil:
+    memmove(s.p[1], s.p[0], s.n[0])
+    return -1
+
+
 def _cast(out, x):
     np.copyto(out, x, casting="unsafe")
 
@@ -303,6 +309,14 @@ def _cast(out, x):
 cdef int copy(Array source, Array out) except -1:
     """out = source, broadcast and converted."""
     cdef Operand operand[2]
+    cdef Step s
+    if source.kind == out.kind > MGX_F64 and source.contiguous and out.contiguous and source.size == out.size:
+        begin(&s, run_move, b"copy", out.kind)
+        s.n[0] = out.size * itemsize[out.kind]
+        reads(&s, source)
+        writes(&s, out)
+        launch(&s)
+        return 0
     if out.kind > MGX_F64:
         return host(_cast, (out,), (source,))
     put_array(&operand[0], source)
@@ -381,7 +395,7 @@ cdef int softmax_vjp(Array g, Array y, bint logarithm, Array dx) except -1:
     reads(&s, y)
     writes(&s, dx)
     launch(&s)
-    return check_sound(dx, "softmax_vjp", g, y)
+    return check_sound(dx, "softmax", g, y)
 
 
 cdef Py_ssize_t run_add_rows(Step *s) noexcept nogil:
@@ -390,16 +404,15 @@ cdef Py_ssize_t run_add_rows(Step *s) noexcept nogil:
 cdef Py_ssize_t add_rows(Array x, Array at, Array out) except? -2:
     """The first bad position of ``at``, or -1."""
     cdef Step s
-    cdef bint spoilt = watching and not sound(out)
     cdef Py_ssize_t bad
+    cdef bint spoilt = watching and not sound(out)
     begin(&s, run_add_rows, b"add_rows", x.kind)
     s.n[0], s.n[1], s.n[2] = at.size, out.size // out.dims[0], out.dims[0]
     reads(&s, at)
     reads(&s, x)
     writes(&s, out)
     bad = launch(&s)
-    if bad < 0:
-        check_sound(out, "index_add", x, None, spoilt)
+    check_sound(out, "index_add", x, None, spoilt)
     return bad
 
 
@@ -659,7 +672,7 @@ cdef int uncolumns(const mgx_windows *v, Py_ssize_t planes, Py_ssize_t spread, A
     writes(&s, x)
     s.p[1] = x_data
     launch(&s)
-    return check_sound(x, "uncolumns", cols)
+    return 0
 
 
 cdef Py_ssize_t run_pool_sum(Step *s) noexcept nogil:
@@ -673,21 +686,24 @@ cdef int pool_sum(const mgx_windows *v, Py_ssize_t planes, Array x, Array out) e
     reads(&s, x)
     writes(&s, out)
     launch(&s)
-    return check_sound(out, "pool_sum", x)
+    return check_sound(out, "avg_pool", x)
 
 
 cdef Py_ssize_t run_pool_max(Step *s) noexcept nogil:
     return kernels.pool_max[s.dtype](&s.windows, s.n[0], s.p[0], s.p[1], <int64_t *> s.p[2])
 
-cdef Py_ssize_t pool_max(const mgx_windows *v, Py_ssize_t planes, Array x, Array out, Array at) except ? -2:
+cdef Py_ssize_t pool_max(const mgx_windows *v, Py_ssize_t planes, Array x, Array out, Array at) except? -2:
     """The first window that holds nothing but padding, or -1."""
     cdef Step s
+    cdef Py_ssize_t bad
     begin(&s, run_pool_max, b"pool_max", x.kind)
     s.windows, s.n[0] = v[0], planes
     reads(&s, x)
     writes(&s, out)
     writes(&s, at)
-    return launch(&s)
+    bad = launch(&s)
+    check_sound(out, "max_pool", x)
+    return bad
 
 
 cdef Py_ssize_t run_unpool(Step *s) noexcept nogil:
@@ -720,7 +736,7 @@ cdef int norm(Py_ssize_t m, Py_ssize_t n, bint centred, double eps, Array x, Arr
     writes(&s, out)
     writes(&s, stats)
     launch(&s)
-    return check_sound(out, "norm", x, w)
+    return check_sound(out, "norm", x, w, watching and not sound(b))
 
 
 cdef Py_ssize_t run_norm_vjp(Step *s) noexcept nogil:
@@ -737,7 +753,7 @@ cdef int norm_vjp(Py_ssize_t m, Py_ssize_t n, bint centred, Array g, Array x, Ar
     reads(&s, stats)
     writes(&s, dx)
     launch(&s)
-    return check_sound(dx, "norm_vjp", g, x)
+    return check_sound(dx, "norm", g, x)
 
 
 cdef Py_ssize_t run_norm_weight_vjp(Step *s) noexcept nogil:
@@ -753,7 +769,7 @@ cdef int norm_weight_vjp(Py_ssize_t m, Py_ssize_t n, Array g, Array x, Array sta
     reads(&s, stats)
     writes(&s, part)
     launch(&s)
-    return check_sound(part, "norm_weight_vjp", g, x)
+    return check_sound(part, "norm", g, x)
 
 
 # ----- host --------------------------------------------------------------------------------------------------
@@ -775,6 +791,42 @@ cdef int host(object function, tuple outs, tuple ins) except -1:
     if watching:
         examine_host(function, outs, ins, spoilt)
     return 0
+
+
+def filled(function, tuple shape, object dtype):
+    """A tensor whose numbers ``function(out)`` writes into an array: drawn anew at every replay of a program."""
+    cdef Py_ssize_t lengths[MGX_MAXDIM]
+    cdef int d
+    cdef Array out
+    if len(shape) > MGX_MAXDIM:
+        raise ShapeError(f"an array has at most {MGX_MAXDIM} axes, not {len(shape)}")
+    for d in range(len(shape)):
+        lengths[d] = shape[d]
+    out = empty(dtype_code(dtype), len(shape), lengths)
+    host(function, (out,), ())
+    return out
+
+
+cdef int frozen(Array a) except -1:
+    """``a`` was just made of numbers that no launch wrote: a program writes them anew from a copy."""
+    cdef Step s
+    cdef Array constant
+    if mgx_tape == NULL:
+        return 0
+    constant = empty(a.kind, a.ndim, a.dims)
+    begin(&s, run_move, b"constant", a.kind)
+    s.n[0] = a.size * itemsize[a.kind]
+    reads(&s, a)
+    writes(&s, constant)
+    s.run(&s)                                       # the copy, now
+    s.slots = s.written = 0
+    reads(&s, constant)
+    writes(&s, a)
+    (<list> (<Tape *> mgx_tape).constants).append(constant)
+    return write_down(<Tape *> mgx_tape, &s)
+
+
+array.freeze = frozen
 
 
 cdef int write_host(Tape *tape, object function, tuple outs, tuple ins) except -1:

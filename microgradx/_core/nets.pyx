@@ -6,10 +6,10 @@ width).
 """
 from microgradx._core.array cimport *
 from microgradx._core.elementwise cimport apply
-from microgradx._core.graph cimport grad_enabled
+from microgradx._core.graph cimport grad_enabled, set_watching, watching
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport (columns, copy, fill, gemm, norm, norm_vjp, norm_weight_vjp, pool_max, pool_sum,
-                                      uncolumns, unpool)
+from microgradx._core.launch cimport (check_sound, columns, copy, fill, gemm, norm, norm_vjp, norm_weight_vjp, pool_max,
+                                      pool_sum, sound, uncolumns, unpool)
 from microgradx._core.structured cimport sum_axes
 from microgradx._core.views cimport contiguous, gather, reshape
 
@@ -136,7 +136,8 @@ cdef object third_vjp(Node node, Array g, int i):
 
 def convolution(str op, Array x, Array w, Array b, tuple stride, tuple padding, tuple dilation, Py_ssize_t groups):
     cdef Windows at
-    cdef Array other
+    cdef Array other, out
+    cdef int mode
     for other in (w, b):
         if other is not None and (other.kind != x.kind or x.kind > MGX_F64):
             raise DTypeError(f"{op}: dtypes {dtype_of(x.kind)} and {dtype_of(other.kind)} do not mix; all are "
@@ -149,7 +150,14 @@ def convolution(str op, Array x, Array w, Array b, tuple stride, tuple padding, 
         raise ShapeError(f"{op}: weight {shape_of(w)} and bias {shape_of(b)} do not fit ({w.dims[0]} filters)")
     at = windows(op, x, (w.dims[2], w.dims[3]), stride, padding, dilation)
     at.filters, at.groups = w.dims[0], groups
-    return third(at, Y, x, w, b)
+    mode = set_watching(0)                      # not its products are to blame
+    try:
+        out = third(at, Y, x, w, b)
+    finally:
+        set_watching(mode)
+    if watching:
+        check_sound(out, op, x, w, not sound(b))
+    return out
 
 
 # ----- pooling: the sum, and the largest, of each window (n, c, h, w) -> (n, c, oh, ow) -----------------------------

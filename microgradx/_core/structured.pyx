@@ -480,7 +480,7 @@ cdef Array apply_named(str name, Array x):
 # ----- cross-entropy: logits (m, n), label (m,) int64 -> the mean or sum of log(sum(exp(x))) - x[label] -----------
 
 cdef Array cross_entropy_mean(Array x, Array label, bint mean):
-    cdef Array loss, p
+    cdef Array loss, p, held
     cdef Py_ssize_t bad
     cdef Node node
     cdef double scale
@@ -491,7 +491,9 @@ cdef Array cross_entropy_mean(Array x, Array label, bint mean):
         raise DTypeError(f"cross_entropy: logits are floats and labels int64, not {dtype_of(x.kind)} and "
                          f"{dtype_of(label.kind)}")
     x = contiguous(x)
-    label = from_object(np.asarray(label), None, True)              # as it is now, whatever is written later
+    held = empty_like(label)
+    copy(label, held)                                               # as it is now, whatever is written later
+    label = held
     scale = (1.0 / x.dims[0] if x.dims[0] else float("nan")) if mean else 1.0
     loss, p = empty(x.kind, 0, NULL), empty_like(x)
     bad = cross_entropy(x, label, scale, loss, p)

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from microgradx._core.structured import HostOperation
 from microgradx._core.ufuncs import counterpart, takes_turns
 from microgradx.errors import DTypeError, GraphError, OptionError, ShapeError
 
@@ -309,6 +310,8 @@ cdef class Tensor(Array):
         name = counterpart(ufunc, method, options)
         if name == "matmul":
             return matmul(tensor(inputs[0]), tensor(inputs[1]))
+        if name in BITWISE:
+            return BITWISE[name](*[tensor(x) for x in inputs])
         return apply(opcode(name), inputs[0], inputs[1] if len(inputs) > 1 else None, None)
 
     def __float__(self):
@@ -372,6 +375,20 @@ cdef class Tensor(Array):
 
     def __hash__(self):
         return <Py_hash_t> (<size_t> <PyObject *> self >> 4)
+
+    # ----- masks and integers ----------------------------------------------------------------------------------
+
+    def __invert__(self):
+        return BITWISE["invert"](self)
+
+    def __and__(a, b):
+        return BITWISE["and"](tensor(a), tensor(b))
+
+    def __or__(a, b):
+        return BITWISE["or"](tensor(a), tensor(b))
+
+    def __xor__(a, b):
+        return BITWISE["xor"](tensor(a), tensor(b))
 
     # ----- reductions ------------------------------------------------------------------------------------------
 
@@ -692,6 +709,26 @@ def attach(dict functions):
     """Make functions methods of ``Tensor``: those that are written over it and stand above it."""
     (<dict> (<Methods *> Tensor).tp_dict).update(functions)
     PyType_Modified(Tensor)
+
+
+# ----- ~ & | ^ of masks and integers -----------------------------------------------------------------------------
+
+def _bitwise(str op, function):
+    def results(*xs):
+        for x in xs:
+            if x.dtype.kind not in "bi":
+                raise DTypeError(f"{op}: of masks and integers, not of {x.dtype}; compare first: (x > 0) & (y > 0)")
+        try:
+            shape = np.broadcast_shapes(*[x.shape for x in xs])
+        except ValueError:
+            raise ShapeError(f"{op}: shapes {xs[0].shape} and {xs[1].shape} do not broadcast") from None
+        return [(shape, np.result_type(*[x.dtype for x in xs]))]
+
+    return HostOperation(op, results, lambda out, *arrays: function(*arrays, out=out))
+
+
+cdef dict BITWISE = {"and": _bitwise("and", np.bitwise_and), "or": _bitwise("or", np.bitwise_or),
+                     "xor": _bitwise("xor", np.bitwise_xor), "invert": _bitwise("invert", np.invert)}
 
 
 # ----- helpers of the methods ------------------------------------------------------------------------------------

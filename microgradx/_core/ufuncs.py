@@ -9,7 +9,8 @@ NAMES = [row["name"] for row in table()]
 ROWS = {getattr(np, name): name for name in NAMES if isinstance(getattr(np, name, None), np.ufunc)}
 ROWS |= {np.subtract: "sub", np.multiply: "mul", np.divide: "div", np.negative: "neg", np.positive: "clone",
          np.fabs: "abs", np.rint: "round", np.greater: "gt", np.greater_equal: "ge", np.less: "lt",
-         np.less_equal: "le", np.equal: "eq", np.not_equal: "ne", np.matmul: "matmul"}
+         np.less_equal: "le", np.equal: "eq", np.not_equal: "ne", np.matmul: "matmul",
+         np.bitwise_and: "and", np.bitwise_or: "or", np.bitwise_xor: "xor", np.invert: "invert"}
 
 
 def counterpart(ufunc, method, options):

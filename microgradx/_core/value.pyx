@@ -7,7 +7,8 @@ backward pass multiplies and adds.
 cimport cython
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check, PyFloat_AsDouble
 from cpython.long cimport PyLong_Check, PyLong_AsDouble
-from cpython.object cimport PyObject
+from cpython.object cimport PyObject, Py_EQ, Py_NE
+from cpython.pythread cimport PyThread_get_thread_ident
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdlib cimport free, malloc
@@ -23,10 +24,7 @@ from microgradx._core.ops cimport Differentiable
 
 from numpy import generic
 
-from microgradx.errors import DTypeError, GraphError, OptionError
-
-# `v.op` beside the opcodes of the table
-cdef enum: BLANK = -6, LEAF = -1, MADE = -2, DOT = -3, SUM = -4, MEAN = -5
+from microgradx.errors import CaptureError, DTypeError, GraphError, OptionError
 
 cdef dict SYMBOLS = {DOT: "dot", SUM: "sum", MEAN: "mean", LEAF: "", MADE: "", BLANK: "",
                      MGX_add: "+", MGX_sub: "-", MGX_mul: "*", MGX_div: "/", MGX_relu: "ReLU"}
@@ -34,7 +32,7 @@ cdef dict SYMBOLS = {DOT: "dot", SUM: "sum", MEAN: "mean", LEAF: "", MADE: "", B
 cdef dict NOTES = {}            # by address, of the few nodes with `v.noted`: [name of the operation, label]
 
 
-cdef inline double number(object o, int op) except? -1.5:
+cdef double number(object o, int op) except? -1.5:
     """A real number as a double; anything else is refused by name."""
     if PyFloat_Check(o):
         return PyFloat_AS_DOUBLE(o)
@@ -47,14 +45,33 @@ cdef inline double number(object o, int op) except? -1.5:
                      + (f" {o!r}" if isinstance(o, str) else ""))
 
 
-cdef inline double *slopes(Value self) noexcept:
-    """The local derivatives, one per parent."""
-    return &self.d[0] if self.v.count <= 2 else <double *> self.v.parent[1]
-
-
 cdef list notes(Value self):
     self.v.noted = True
     return NOTES.setdefault(<size_t> <PyObject *> self, ["", ""])
+
+
+# While a thread traces a function, a Value stands for numbers that are not known yet.
+cdef unsigned long tracer = 0
+cdef str purpose = None
+
+
+cdef bint tracing() noexcept:
+    """Whether this thread traces a function."""
+    return tracer != 0 and tracer == <unsigned long> PyThread_get_thread_ident()
+
+
+cdef void set_tracing(str operation) noexcept:
+    """From now on, what would freeze a number raises in this thread, in the name of ``operation``; None ends it."""
+    global tracer, purpose
+    tracer, purpose = 0 if operation is None else <unsigned long> PyThread_get_thread_ident(), operation
+
+
+cdef inline int watch(str what) except -1:
+    if tracer and tracing():
+        raise CaptureError(f"{purpose}: {what} of a Value was asked for while the function is traced, where it stands "
+                           "for numbers to come; compute with operations (x.relu(), mgx.where(x.gt(0), a, b)), and "
+                           "read numbers before or after")
+    return 0
 
 
 cdef enum: SIZE = 80                # of a Value, a constant so that its copy is five moves
@@ -92,7 +109,7 @@ cdef inline Value fresh(double data, int op):
     memcpy(block, pristine, SIZE)
     self = <Value> block
     Py_DECREF(self)                                     # the variable holds the one reference
-    self.data = data
+    self.y = data
     self.v.op = op
     return self
 
@@ -111,6 +128,18 @@ cdef int link(Value self, uint32_t count, PyObject **parent, const double *d) ex
     if count > 2:
         self.v.parent[1] = <PyObject *> place
     return 0
+
+
+cdef Value leaf(double data):
+    return fresh(data, LEAF)
+
+
+cdef Value result(double data, uint32_t count, PyObject **parent, const double *d, str name):
+    """A result of ``count`` leaves with the derivatives ``d``."""
+    cdef Value out = fresh(data, MADE)
+    notes(out)[0] = name
+    link(out, count, parent, d)
+    return out
 
 
 @cython.final
@@ -142,8 +171,8 @@ cdef class Value(Differentiable):
             raise GraphError("Value: already made")
         self.v.op = LEAF
         if isinstance(data, Value):
-            data = (<Value> data).data
-        self.data = number(data, -1)
+            data = data.data
+        self.y = number(data, -1)
         children = tuple(_children if children is None else children)
         slope = tuple(local_grads) if local_grads is not None else () if isinstance(_op, str) else tuple(_op)
         if children:
@@ -153,6 +182,28 @@ cdef class Value(Differentiable):
             self.v.op = MADE
         if label:
             self.label = label
+
+    @property
+    def data(self):
+        """The number."""
+        watch("data")
+        return self.y
+
+    @data.setter
+    def data(self, number):
+        watch("a new data")
+        self.y = number
+
+    @property
+    def grad(self):
+        """The derivative of what ``backward`` was called on with respect to this; 0 at first."""
+        watch("grad")
+        return self.g
+
+    @grad.setter
+    def grad(self, number):
+        watch("a new grad")
+        self.g = number
 
     # ----- the graph -----------------------------------------------------------------------------------------
 
@@ -176,20 +227,21 @@ cdef class Value(Differentiable):
         cdef double g
         cdef Py_ssize_t i
         cdef uint32_t k
+        watch("backward")
         topological(<PyObject *> self, <char *> &self.v - <char *> <PyObject *> self, &order, forget)
         try:
-            self.grad = 1
+            self.g = 1
             for i in range(order.count - 1, -1, -1):
                 if i & 0xFFFFF == 0xFFFFF:
                     PyErr_CheckSignals()
                 v = &(<Value> order.item[i]).v
-                g = (<Value> order.item[i]).grad
+                g = (<Value> order.item[i]).g
                 if g == 0 or v.count == 0:                          # the row `chain`: nothing in, nothing out
                     continue
                 parent, d = parents(v), slopes(<Value> order.item[i])
                 for k in range(v.count):
                     if parent[k] != NULL:
-                        (<Value> parent[k]).grad += d[k] * g
+                        (<Value> parent[k]).g += d[k] * g
         finally:
             free(order.item)
 
@@ -198,7 +250,7 @@ cdef class Value(Differentiable):
         """The operands of this node, in order; an operand that was a number becomes a ``Value``."""
         cdef PyObject **parent = parents(&self.v)
         cdef uint32_t k
-        return tuple(<object> parent[k] if parent[k] != NULL else fresh(slopes(self)[k], LEAF)
+        return tuple(<object> parent[k] if parent[k] != NULL else leaf(slopes(self)[k])
                      for k in range(self.v.count))
 
     @property
@@ -244,10 +296,23 @@ cdef class Value(Differentiable):
         return self.data
 
     def __float__(self):
-        return self.data
+        watch("float()")
+        return self.y
+
+    def __bool__(self):
+        watch("bool()")
+        return True
+
+    def __richcmp__(self, other, int how):
+        if how != Py_EQ and how != Py_NE:
+            watch("a comparison")
+        return NotImplemented
+
+    def __hash__(self):
+        return <Py_hash_t> (<size_t> <PyObject *> self >> 4)
 
     def __repr__(self):
-        return f"Value(data={self.data}, grad={self.grad})"
+        return "Value(traced)" if tracing() else f"Value(data={self.y}, grad={self.g})"
 
     def __reduce__(self):
         if self.v.count:
@@ -273,22 +338,23 @@ cdef object apply(int op, object a, object b, object c):
     cdef int arity = facts[op].arity, needs = 0
     cdef Value out
     if type(a) is Value:
-        x[0], needs = (<Value> a).data, 1
+        x[0], needs = (<Value> a).y, 1
     else:
         x[0] = d[0] = number(a, op)
     if arity > 1:
         if type(b) is Value:
-            x[1] = (<Value> b).data
+            x[1] = (<Value> b).y
             needs |= 2
         else:
             x[1] = d[1] = number(b, op)
     if arity > 2:
         if type(c) is Value:
-            x[2] = (<Value> c).data
+            x[2] = (<Value> c).y
             needs |= 4
         else:
             x[2] = d[2] = number(c, op)
     if not grad_enabled():
+        watch("a result without its graph (no_grad)")
         needs = 0
     kernels.rules[op](x, needs, &y, d)
     out = fresh(y, op)
@@ -313,7 +379,7 @@ cdef object apply(int op, object a, object b, object c):
 
 cdef void forget(PyObject *node) noexcept:
     """What lies between root and leaves begins each pass at 0."""
-    (<Value> node).grad = 0
+    (<Value> node).g = 0
 
 
 def _restored(data, grad, label):
@@ -347,15 +413,22 @@ cdef int _construct(Value self, tuple children, object slope) except -1:
 
 # ----- nodes with many operands --------------------------------------------------------------------------------
 
+cdef inline double weighed(object o, PyObject **parent) except? -1.5:
+    """The number of an operand; ``parent`` becomes the Value that it is, or NULL."""
+    parent[0] = <PyObject *> o if type(o) is Value else NULL
+    return (<Value> o).y if type(o) is Value else number(o, -1)
+
+
 cdef Value weighted(int op, object values, object weight):
     """sum_i weight_i * value_i as one node; weight is a number or a sequence of Values and numbers."""
     cdef list xs = list(values), ws
     cdef bint products = not isinstance(weight, float)
     cdef Py_ssize_t n = len(xs), i, m = 0
-    cdef double total = 0, x, w
+    cdef double total = -0.0 if n else 0.0, x, w                    # -0.0 + x is x, whatever the sign of x
     cdef PyObject **parent
     cdef double *d
     cdef Value out
+    cdef bint linked = False
     cdef str name = SYMBOLS[op]
     ws = list(weight) if products else None
     if products and len(ws) != n:
@@ -366,18 +439,22 @@ cdef Value weighted(int op, object values, object weight):
         if parent == NULL or d == NULL:
             raise MemoryError(f"{name}: no memory for {n} operands")
         for i in range(n):
-            x = (<Value> xs[i]).data if type(xs[i]) is Value else number(xs[i], -1)
-            w = weight if not products else (<Value> ws[i]).data if type(ws[i]) is Value else number(ws[i], -1)
+            x = weighed(xs[i], &parent[m])
+            if products:
+                w = weighed(ws[i], &parent[m + 1])
+                d[m + 1] = x if parent[m + 1] != NULL else w
+            else:
+                w = weight
             total += w * x
-            if type(xs[i]) is Value:
-                parent[m], d[m] = <PyObject *> xs[i], w
-                m += 1
-            if products and type(ws[i]) is Value:
-                parent[m], d[m] = <PyObject *> ws[i], x
-                m += 1
+            d[m] = w if parent[m] != NULL else x
+            linked |= parent[m] != NULL or products and parent[m + 1] != NULL
+            m += 2 if products else 1
         out = fresh(total, op)
-        if m and grad_enabled():
-            link(out, <uint32_t> m, parent, d)
+        if grad_enabled():
+            if linked:
+                link(out, <uint32_t> m, parent, d)
+        else:
+            watch("a result without its graph (no_grad)")
         return out
     finally:
         free(parent)

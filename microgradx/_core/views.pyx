@@ -1,7 +1,8 @@
 """Structured operations that move numbers without changing them: views, indexing, joining, conversion.
 
 Each is one block: what it does to shapes, the forward, the vjp. A vjp is written in operations, so every order
-of derivative follows. Indices go to NumPy: it knows the rules, and a host launch carries them out.
+of derivative follows. Indices go to NumPy: it knows the rules, and a host launch carries them out. The file is
+long because an operation and its transpose stand side by side.
 """
 from libc.stdint cimport uint32_t
 from cpython.number cimport PyNumber_AsSsize_t
@@ -20,11 +21,9 @@ from microgradx.errors import DTypeError, IndexError_, ShapeError
 
 
 cdef Py_ssize_t integer(str op, str what, object number) except? -1:
-    """``number``, which is ``what``, as an integer."""
+    """``number``, which is ``what``, as an integer; the last that the machine has in place of those beyond."""
     try:
-        return PyNumber_AsSsize_t(number, OverflowError)
-    except OverflowError:
-        raise ShapeError(f"{op}: {number} is beyond the integers of this machine") from None
+        return PyNumber_AsSsize_t(number, <object> NULL)
     except TypeError:
         raise DTypeError(f"{op}: {what} is an integer, not {number!r}") from None
 
@@ -86,7 +85,7 @@ cdef Array reshape(Array x, int ndim, const Py_ssize_t *shape):
     stride = itemsize[x.kind]
     for d in range(ndim - 1, -1, -1):
         strides[d] = stride
-        stride *= shape[d]
+        stride *= shape[d] if x.size else 1
     out = view_of(x, x.data, ndim, shape, strides)
     record_structured(out, b"reshape", reshape_vjp, shape_of(x) if x.wants else None, x)
     return out

@@ -1,53 +1,23 @@
-"""Functions of tensors that nets are made of: activations, the linear map, attention; the costs come from ``nn.costs``."""
+"""Functions of tensors that nets are made of: the linear map, embedding, dropout, attention, and its neighbours'."""
 import functools
-import inspect
 
 import numpy as np
 
+from microgradx._core.launch import filled
 from microgradx._core.tensor import Tensor, linear_
 from microgradx.arrays import cosine_similarity, glu, normalize
 from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
 from microgradx.nn import convolution, normalization
-from microgradx.nn.convolution import avg_pool2d, conv1d, conv2d, max_pool2d
-from microgradx.nn.costs import *       # noqa: F403
+from microgradx.nn.activations import *  # noqa: F403
+from microgradx.nn.activations import ACTIVATIONS
+from microgradx.nn.convolution import avg_pool2d, conv1d, conv2d, max_pool2d  # noqa: F401
+from microgradx.nn.costs import *  # noqa: F403
 from microgradx.nn.costs import __all__ as _costs
-from microgradx.nn.normalization import batch_norm, group_norm, layer_norm, rms_norm
+from microgradx.nn.normalization import batch_norm, group_norm, layer_norm, rms_norm  # noqa: F401
 from microgradx.random import generator
-
-# Activation: the defaults of its parameters, in the order in which the row of the table takes them.
-ACTIVATIONS = {
-    "sigmoid": {}, "tanh": {}, "relu": {}, "relu6": {}, "leaky_relu": {"negative_slope": 0.01}, "elu": {"alpha": 1.0},
-    "selu": {}, "celu": {"alpha": 1.0}, "gelu": {"approximate": "none"}, "silu": {}, "mish": {}, "softplus": {},
-    "softsign": {}, "logsigmoid": {}, "hardtanh": {"min_val": -1.0, "max_val": 1.0}, "hardsigmoid": {},
-    "hardswish": {}, "hardshrink": {"lambd": 0.5}, "softshrink": {"lambd": 0.5}, "tanhshrink": {},
-    "threshold": {"threshold": 0.0, "value": 0.0}, "softmax": {"axis": -1}, "log_softmax": {"axis": -1}}
 
 __all__ = [*ACTIVATIONS, *_costs, "cosine_similarity", "dropout", "embedding", "glu", "linear", "normalize", "one_hot",
            "prelu", "scaled_dot_product_attention", *convolution.FUNCTIONS, *normalization.FUNCTIONS]
-
-
-def _activation(name, defaults):
-    """The function ``name(x, *parameters)`` for the method of that name."""
-    values = tuple(defaults.values())
-
-    def function(x, *args, **kwargs):
-        if kwargs or len(args) > len(values):
-            given = signature.bind(x, *args, **kwargs)
-            given.apply_defaults()
-            args = given.args[1:]
-        return getattr(x, name)(*args, *values[len(args):])
-
-    parameter = inspect.Parameter
-    signature = inspect.Signature([parameter("x", parameter.POSITIONAL_ONLY)] + [
-        parameter(p, parameter.POSITIONAL_OR_KEYWORD, default=value) for p, value in defaults.items()])
-    function.__name__ = function.__qualname__ = name
-    function.__signature__ = signature
-    function.__doc__ = f"``x.{name}({', '.join(defaults)})``, elementwise." if "softmax" not in name else \
-        f"``x.{name}(axis)``: along ``axis``."
-    return function
-
-
-globals().update({name: _activation(name, defaults) for name, defaults in ACTIVATIONS.items()})
 
 
 def prelu(x, weight):
@@ -129,8 +99,9 @@ def dropout(x, p=0.5, training=True, rng=None):
     """
     if not training or probability("dropout", p) == 0:
         return x
-    kept = generator(rng).random(x.shape, np.float32) >= p
-    return x * Tensor(kept.astype(x.dtype) * (1 / (1 - p) if p < 1 else 0))
+    def mask(out):
+        np.multiply(generator(rng).random(out.shape, np.float32) >= p, 1 / (1 - p) if p < 1 else 0, out=out)
+    return x * filled(mask, x.shape, x.dtype)
 
 
 # ----- attention -------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ import numpy as np
 from microgradx._core.graph import enable_grad, no_grad
 from microgradx._core.tensor import Tensor
 from microgradx.errors import DTypeError, OptionError, ShapeError
-from microgradx.nn import functional as F
+from microgradx.nn import activations
 from microgradx.nn.summary import observed
 from microgradx.random import generator
 
@@ -91,7 +91,7 @@ def uniform_(tensor, low=0.0, high=1.0, rng=None):
 
 def trunc_normal_(tensor, mean=0.0, std=1.0, low=-2.0, high=2.0, rng=None):
     """Gaussian, given that it lies in [low, high] (numbers, not multiples of ``std``)."""
-    from scipy.special import ndtr, ndtri                       # 50 ms to import
+    from scipy.special import ndtr, ndtri  # 50 ms to import
     if not (std > 0 and low < high):
         raise OptionError(f"trunc_normal_: std={std} is positive and low={low} below high={high}")
     shape, side = _tensor("trunc_normal_", tensor).shape, 1 if low + high <= 2 * mean else -1
@@ -219,9 +219,9 @@ def calculate_gain(activation, direction="forward", **parameters):
         raise OptionError(f"calculate_gain: direction is 'forward' or 'backward', not {direction!r}")
     if callable(activation):
         return _gain(functools.partial(activation, **parameters) if parameters else activation, direction)
-    if activation not in ("linear", "identity") and (activation not in F.ACTIVATIONS or "softmax" in activation):
-        raise OptionError(f"calculate_gain: {activation!r} is not 'linear' or one of "
-                          f"{', '.join(name for name in F.ACTIVATIONS if 'softmax' not in name)}")
+    known = [name for name in activations.ACTIVATIONS if "softmax" not in name]
+    if activation not in ("linear", "identity", *known):
+        raise OptionError(f"calculate_gain: {activation!r} is not 'linear' or one of {', '.join(known)}")
     return _known_gain(activation, direction, tuple(parameters.items()))
 
 
@@ -229,7 +229,7 @@ def calculate_gain(activation, direction="forward", **parameters):
 def _known_gain(name, direction, parameters):
     if name in ("linear", "identity"):
         return 1.0
-    return _gain(functools.partial(getattr(F, name), **dict(parameters)), direction)
+    return _gain(functools.partial(getattr(activations, name), **dict(parameters)), direction)
 
 
 def _gain(phi, direction):

@@ -42,7 +42,7 @@ class _Loss(Module):
     def extra_repr(self):
         values = {option: getattr(self, option) for option in self.defaults}
         return ", ".join([f"reduction={self.reduction!r}"] + [
-            f"{k}={v!r}" for k, v in values.items() if v is not self.defaults[k]])
+            f"{k}={v!r}" for k, v in values.items() if isinstance(v, Tensor) or v != self.defaults[k]])
 
 
 for _name, _function in LOSSES.items():

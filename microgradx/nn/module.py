@@ -8,6 +8,7 @@ from collections import namedtuple
 
 import numpy as np
 
+from microgradx._core.program import note_call
 from microgradx._core.graph import is_grad_enabled, no_grad
 from microgradx._core.tensor import Tensor, concat
 from microgradx.errors import DTypeError, Error, OptionError, ShapeError
@@ -67,6 +68,7 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} defines no forward()")
 
     def __call__(self, *args, **kwargs):
+        note_call(self)
         return self.forward(*args, **kwargs) if self._hooks is None else self._hooked(args, kwargs)
 
     def _hooked(self, args, kwargs):

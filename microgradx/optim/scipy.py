@@ -31,8 +31,11 @@ def scipy_minimize(model_or_params, loss_fn, method="L-BFGS-B", options=None, hv
     >>> result.success, [round(x, 6) for x in w.tolist()]
     (True, [1.0, 1.0])
     """
-    from scipy.optimize import minimize                     # late: the import takes as long as a small training
+    from scipy.optimize import minimize  # late: the import takes as long as a small training
 
+    if not callable(loss_fn):
+        raise DTypeError(f"scipy_minimize: loss_fn is a function without arguments, not {type(loss_fn).__name__}; the "
+                         "parameters come first")
     params = list(model_or_params.parameters() if hasattr(model_or_params, "parameters") else model_or_params)
     for p in params:
         if not isinstance(p, Tensor) or p.dtype.kind != "f" or not p.is_leaf:
@@ -41,8 +44,6 @@ def scipy_minimize(model_or_params, loss_fn, method="L-BFGS-B", options=None, hv
     params = [p for p in params if p.requires_grad]
     if not params:
         raise OptionError("scipy_minimize: no parameters that require a gradient")
-    if not callable(loss_fn):
-        raise DTypeError(f"scipy_minimize: loss_fn is a function without arguments, not {type(loss_fn).__name__}")
     name = method.lower() if isinstance(method, str) else ""
     before = [(p.numpy(), p.grad) for p in params]
 

@@ -63,6 +63,12 @@ def repetition_cases():
         case("hstack", lambda *ts: torch.hstack(ts), *[normal(*s) for s in shapes], kind="sequence")
     for shapes in [((3,), (3,)), ((2, 3), (3,)), ((), ())]:
         case("vstack", lambda *ts: torch.vstack(ts), *[normal(*s) for s in shapes], kind="sequence")
+    for shape, count, axis in [((5,), 2, 0), ((2, 7), 3, 1), ((2, 3), 5, -1), ((0, 2), 2, 0)]:
+        case("chunk", torch.chunk, normal(*shape), kwargs={"chunks": count, "axis": axis})
+    for shape, axis in [((2, 3), 0), ((2, 3), -1), ((3,), 0)]:
+        case("unbind", torch.unbind, normal(*shape), kwargs={"axis": axis})
+    for lo, hi in [(-0.5, 0.7), (None, 0.2), (0.1, None)]:
+        case("clamp", torch.clamp, away((2, 3), -2, 2, (-0.5, 0.7, 0.2, 0.1)), kwargs={"min": lo, "max": hi})
     for op in ("cat", "concatenate"):
         case(op, lambda *ts: torch.cat(ts), normal(2, 3), normal(1, 3), kind="sequence")
 

@@ -1,0 +1,28 @@
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from microgradx._core.value import Number, Value
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+class Tape:
+    """A traced function. ``parameters`` are the Values that it uses beside its arguments."""
+
+    parameters: list[Value]
+    many: bool
+    outputs: Sequence[int]
+
+    def __init__(self, purpose: str, fn: Callable[..., Any], tree: Any, by_row: Sequence[bool]) -> None: ...
+    def replay(self, given: list[Number]) -> Value | tuple[Value, ...]: ...
+    def sweep(self, given: list[Array], n: int, outs: list[Array], backward: bool = False, mean: bool = False,
+              dparameters: Array | None = None, dgiven: list[Array] | None = None) -> None: ...
+
+class Columns: ...
+
+class compile_values:
+    """A function of Values and numbers, traced at its first call and replayed at every later one."""
+
+    def __init__(self, fn: Callable[..., Any]) -> None: ...
+    def __call__(self, *args: Any) -> Any: ...

@@ -1,0 +1,506 @@
+"""A function of Values as a list of steps: traced once, then replayed without building a graph.
+
+The graph that the function makes is the list. Lowering walks it once: what depends on a sample becomes a row of
+lanes, everything else stays one number. Sums of products become one step each, ``b + w0*x0 + w1*x1`` as much as
+``dot``, with products and additions in the order of the program, so that replayed numbers are the eager ones to the
+last bit. ``csrc/kernels.h`` says what a step is; ``csrc/replay.inl`` runs them.
+"""
+from cpython cimport array
+from cpython.buffer cimport PyBUF_FULL, PyBUF_FULL_RO, PyBuffer_Release, PyObject_GetBuffer
+from cpython.object cimport PyObject
+from libc.stdint cimport int32_t, uint8_t, uint32_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
+
+from microgradx._core.graph cimport Order, Vertex, grad_enabled, parents, set_grad_enabled, topological
+from microgradx._core.kernels cimport *
+from microgradx._core.memory cimport aligned_alloc, aligned_free
+from microgradx._core.value cimport (DOT, MADE, MEAN, SUM, Value, leaf, number, result, set_tracing, slopes, tracing)
+
+import threading
+
+from microgradx._core.value import scalar_sum
+from microgradx.errors import CaptureError, DTypeError
+from microgradx.trees import flatten, unflatten
+
+cdef object one_trace_at_a_time = threading.Lock()
+cdef enum: ONE = 0, MINUS_ONE = 1                   # the places of these numbers
+
+
+cdef inline int operands(const mgx_step *s) noexcept nogil:
+    return 2 * s.count if s.op == MGX_TERMS else facts[s.op].arity
+
+
+cdef class Steps:
+    """A program while it grows, node by node, parents first."""
+
+    cdef list numbers                               # what stands at each place >= 0 before anything has run
+    cdef array.array flat, wide, operand            # steps between numbers; steps that write rows; their operands
+    cdef int rows
+    cdef list place, pending                        # by node; pending: the factors of a sum that is not a step yet
+    cdef bytearray is_row, shared                   # by node; shared: used more than once
+
+    def __cinit__(self, Py_ssize_t nodes):
+        self.numbers = [1.0, -1.0]
+        self.flat, self.wide, self.operand = array.array("i"), array.array("i"), array.array("i")
+        self.place, self.pending = [None] * nodes, [None] * nodes
+        self.is_row, self.shared = bytearray(nodes), bytearray(nodes)
+
+    cdef int constant(self, double x):
+        if x == 1 or x == -1:
+            return ONE if x == 1 else MINUS_ONE
+        self.numbers.append(x)
+        return len(self.numbers) - 1
+
+    cdef int emit(self, bint wide, int op, list operands, int count, int room):
+        """A new step whose result, and what follows it, takes ``room`` places; returns the place."""
+        cdef int y = len(self.numbers)
+        if wide:
+            y = ~self.rows
+            self.rows += room
+        else:
+            self.numbers.extend([0.0] * room)
+        (self.wide if wide else self.flat).extend((op, y, len(self.operand), count))
+        self.operand.extend(operands)
+        return y
+
+    cdef int place_of(self, int node):
+        if self.pending[node] is not None:
+            factors, self.pending[node] = self.pending[node], None
+            self.place[node] = self.emit(self.is_row[node], MGX_TERMS, factors, len(factors) // 2, 1)
+        return self.place[node]
+
+    cdef int operand_of(self, PyObject *parent, double d):
+        return self.constant(d) if parent == NULL else self.place_of((<Value> parent).v.slot)
+
+    cdef list added(self, list factors, PyObject *parent, double d, int coefficient, bint is_row):
+        """``factors`` and one more term: the terms of a sum that is used only here and may be added term by term."""
+        cdef int place
+        if parent != NULL and coefficient == ONE:
+            node = (<Value> parent).v.slot
+            inner = self.pending[node]
+            if inner is not None and not self.shared[node] and self.is_row[node] == is_row and (
+                    not factors or len(inner) == 2):
+                self.pending[node] = None
+                if not factors:
+                    return inner
+                factors += inner
+                return factors
+        factors += [self.operand_of(parent, d), coefficient]
+        return factors
+
+    cdef int add(self, int node, Value value) except -1:
+        """Lower one node."""
+        cdef Vertex *v = &value.v
+        cdef PyObject **parent = parents(v)
+        cdef double *d = slopes(value)
+        cdef int op = v.op, coefficient = ONE, a, b
+        cdef bint is_row = False
+        cdef uint32_t k
+        cdef list factors = []
+        for k in range(v.count):
+            is_row |= parent[k] != NULL and self.is_row[(<Value> parent[k]).v.slot]
+        self.is_row[node] = is_row
+        if op == DOT or op == MGX_mul:
+            for k in range(0, v.count, 2):
+                a, b = self.operand_of(parent[k], d[k]), self.operand_of(parent[k + 1], d[k + 1])
+                factors += [a, b] if a < 0 else [b, a]
+            self.pending[node] = factors
+        elif op in (MGX_add, MGX_sub, MGX_neg, MGX_clone, SUM, MEAN):
+            if op == MEAN:
+                coefficient = self.constant(1.0 / v.count)
+            for k in range(v.count):
+                if op == MGX_neg or op == MGX_sub and k == 1:
+                    coefficient = MINUS_ONE
+                factors = self.added(factors, parent[k], d[k], coefficient, is_row)
+            self.pending[node] = factors
+        else:
+            factors = [self.operand_of(parent[k], d[k]) for k in range(v.count)]
+            self.place[node] = self.emit(is_row, op, factors, 0, 1 + (facts[op].stores if is_row else v.count))
+        return 0
+
+
+cdef class Tape:
+    """A traced function. ``parameters`` are the Values that it uses beside its arguments."""
+
+    cdef readonly list parameters
+    cdef readonly object many                       # whether the function returned a tuple or a list
+    cdef readonly array.array outputs               # their places
+    cdef str purpose
+    cdef array.array flat, wide, operand, inputs, places, numbers
+    cdef list mode                                  # of operands: for gradients of parameters, and of inputs too
+    cdef list written                               # the same, by place: whether a gradient gets there
+    cdef int rows
+    cdef double *room                               # memory for one run; NULL while a run has it
+
+    def __init__(self, str purpose, fn, tree, by_row):
+        """Trace ``fn`` with Values in place of the leaves of ``tree``; ``by_row`` says of each whether it varies
+        from sample to sample."""
+        cdef list leaves, kept = []
+        cdef Value value
+        cdef Py_ssize_t k
+        if tracing():
+            raise CaptureError(f"{purpose}: called while another function is traced; call the plain function there")
+        self.purpose = purpose
+        self.parameters, leaves = [], self.trace(fn, tree, by_row)
+        for k in range(len(leaves)):
+            value = leaves[k]
+            if (<PyObject *> value).ob_refcnt > 2:          # more than ours: else nobody can change it, a constant
+                self.parameters.append(value)
+                kept.append(self.places[k])
+        self.places = array.array("i", kept)
+        self.analyse()
+
+    def __dealloc__(self):
+        aligned_free(self.room)
+
+    # ----- from a function to steps ----------------------------------------------------------------------------
+
+    cdef list trace(self, fn, tree, by_row):
+        """The leaves of the graph that are not inputs; their places go to ``places``."""
+        cdef bint recorded
+        values = [leaf(float("nan")) for _ in by_row]
+        with one_trace_at_a_time:
+            recorded = set_grad_enabled(True)
+            set_tracing(self.purpose)
+            try:
+                out = fn(*unflatten(tree, iter(values)))
+            finally:
+                set_tracing(None)
+                set_grad_enabled(recorded)
+        self.many = isinstance(out, (tuple, list))
+        outs = list(out) if self.many else [out]
+        for k, o in enumerate(outs):
+            if not isinstance(o, Value):
+                if isinstance(o, bool) or not isinstance(o, (int, float)):
+                    raise DTypeError(f"{self.purpose}: the function returns Values, not {type(o).__name__}")
+                outs[k] = leaf(o)
+        if not outs:
+            raise DTypeError(f"{self.purpose}: the function returned no Value")
+        recorded = set_grad_enabled(True)
+        try:
+            return self.lower(scalar_sum(outs), values, by_row)             # one root for all outputs
+        finally:
+            set_grad_enabled(recorded)
+
+    cdef list lower(self, Value root, list values, by_row):
+        cdef Order order
+        cdef Vertex *v
+        cdef PyObject **parent
+        cdef Py_ssize_t i
+        cdef uint32_t k
+        cdef Steps steps
+        cdef Value value
+        cdef list leaves = [], places = []
+        topological(<PyObject *> root, <char *> &root.v - <char *> <PyObject *> root, &order, NULL)
+        try:
+            steps = Steps(order.count)
+            seen = bytearray(order.count)
+            for i in range(order.count):
+                v = &(<Value> order.item[i]).v
+                parent = parents(v)
+                for k in range(v.count):
+                    if parent[k] != NULL:
+                        node = (<Value> parent[k]).v.slot
+                        steps.shared[node], seen[node] = seen[node], True
+            given = {}
+            for x, varies in zip(values, by_row):
+                if varies:
+                    given[x] = ~steps.rows
+                    steps.rows += 1
+                else:
+                    given[x] = len(steps.numbers)
+                    steps.numbers.append(0.0)
+            for i in range(order.count - 1):
+                value = <Value> order.item[i]
+                if value.v.op == MADE and value.v.count:
+                    raise CaptureError(f"{self.purpose}: a Value made with explicit local derivatives cannot be "
+                                       "replayed, for what it computes is not known; write it with operations")
+                if value.v.count:
+                    steps.add(i, value)
+                elif value in given:
+                    steps.place[i], steps.is_row[i] = given[value], given[value] < 0
+                else:
+                    steps.place[i] = len(steps.numbers)
+                    steps.numbers.append(value.y)
+                    leaves.append(value)
+                    places.append(steps.place[i])
+            parent = parents(&root.v)
+            self.outputs = array.array("i", [steps.place_of((<Value> parent[k]).v.slot) for k in range(root.v.count)])
+        finally:
+            free(order.item)
+        self.flat, self.wide, self.operand, self.rows = steps.flat, steps.wide, steps.operand, steps.rows
+        self.inputs = array.array("i", [given[x] for x in values])
+        self.places, self.numbers = array.array("i", places), array.array("d", steps.numbers)
+        return leaves
+
+    cdef int analyse(self) except -1:
+        """Which operands want a gradient, and whether it is the first to be written where it goes."""
+        cdef mgx_step *flat = <mgx_step *> self.flat.data.as_ints
+        cdef mgx_step *wide = <mgx_step *> self.wide.data.as_ints
+        cdef int *operand = self.operand.data.as_ints
+        cdef Py_ssize_t flats = len(self.flat) // 4, wides = len(self.wide) // 4, i
+        cdef mgx_step *s
+        cdef array.array actives, writtens, modes
+        cdef uint8_t *active
+        cdef uint8_t *written
+        cdef uint8_t *mode
+        cdef int variant, k, place
+        self.mode, self.written = [], []
+        for variant in range(2):
+            actives = array.array("B", bytes(self.rows + len(self.numbers)))
+            writtens = array.array("B", bytes(self.rows + len(self.numbers)))
+            modes = array.array("B", bytes(len(self.operand)))
+            self.mode.append(modes)
+            self.written.append(writtens)
+            active, mode = actives.data.as_uchars + self.rows, modes.data.as_uchars
+            written = writtens.data.as_uchars + self.rows                           # so that a place is its index
+            for place in self.places:
+                active[place] = True
+            if variant:
+                for place in self.inputs:
+                    active[place] = True
+            for i in range(flats + wides):
+                s = &flat[i] if i < flats else &wide[i - flats]
+                if s.op >= 0:
+                    s.count = 0
+                for k in range(operands(s)):
+                    if active[operand[s.first + k]] and not (s.op >= 0 and facts[s.op].compares):
+                        active[s.y] = True
+                        if s.op >= 0:
+                            s.count |= 1 << k
+            written[self.outputs[0]] = True
+            for i in range(wides - 1, -1, -1):
+                s = &wide[i]
+                for k in range(operands(s)):
+                    place = operand[s.first + k]
+                    if written[s.y] and active[place] and not (s.op >= 0 and facts[s.op].compares):
+                        mode[s.first + k] = MGX_ADDS if place >= 0 or written[place] else MGX_SETS
+                        written[place] = True
+        return 0
+
+    # ----- running ---------------------------------------------------------------------------------------------
+
+    cdef int open(self, mgx_tape *t) except -1:
+        """Memory for one run, with constants and parameters in place."""
+        cdef Py_ssize_t numbers = (len(self.numbers) + 7) & ~7, lanes = self.rows * MGX_LANES, k
+        if tracing():
+            raise CaptureError(f"{self.purpose}: called while another function is traced; call the plain function there")
+        t.scalar, self.room = self.room, NULL
+        if t.scalar == NULL:
+            t.scalar = <double *> aligned_alloc(((2 + MGX_PARTS) * numbers + 2 * lanes + 4 * MGX_LANES) * sizeof(double), 64)
+            if t.scalar == NULL:
+                raise MemoryError(f"{self.purpose}: no memory for {self.rows} rows and {len(self.numbers)} numbers")
+            memcpy(t.scalar, self.numbers.data.as_doubles, len(self.numbers) * sizeof(double))
+        t.dscalar = t.scalar + numbers
+        t.parts = t.dscalar + numbers
+        t.row = t.parts + MGX_PARTS * numbers
+        t.drow = t.row + lanes
+        t.spare = t.drow + lanes
+        t.place, t.mode = <int32_t *> self.operand.data.as_ints, NULL
+        for k in range(len(self.places)):
+            t.scalar[self.places.data.as_ints[k]] = (<Value> self.parameters[k]).y
+        return 0
+
+    cdef void close(self, mgx_tape *t) noexcept:
+        t.scalar, self.room = self.room, t.scalar
+        aligned_free(t.scalar)                      # that of a run that overlapped this one
+
+    def replay(self, list given):
+        """The outputs for Values and numbers in place of the inputs, each as one node above its parameters and them."""
+        cdef mgx_tape t
+        cdef Py_ssize_t steps = len(self.flat) // 4, parameters = len(self.parameters), count, k
+        cdef mgx_step *flat = <mgx_step *> self.flat.data.as_ints
+        cdef int *place = self.places.data.as_ints
+        cdef int *input = self.inputs.data.as_ints
+        cdef list outs = []
+        cdef PyObject **parent
+        cdef double *d
+        cdef int out
+        self.open(&t)
+        parent = <PyObject **> malloc((parameters + len(given) + 1) * sizeof(PyObject *))
+        d = <double *> malloc((parameters + len(given) + 1) * sizeof(double))
+        try:
+            if parent == NULL or d == NULL:
+                raise MemoryError(f"{self.purpose}: no memory for {parameters + len(given)} operands")
+            for k in range(len(given)):
+                t.scalar[input[k]] = (<Value> given[k]).y if type(given[k]) is Value else number(given[k], -1)
+            with nogil:
+                kernels.replay(&t, steps, flat)
+            for out in self.outputs:
+                count = 0
+                if grad_enabled():
+                    memset(t.dscalar, 0, len(self.numbers) * sizeof(double))
+                    t.dscalar[out] = 1
+                    with nogil:
+                        kernels.replay_vjp(&t, steps, flat)
+                    for k in range(parameters):
+                        parent[count], d[count] = <PyObject *> self.parameters[k], t.dscalar[place[k]]
+                        count += 1
+                    for k in range(len(given)):
+                        if type(given[k]) is Value:
+                            parent[count], d[count] = <PyObject *> given[k], t.dscalar[input[k]]
+                            count += 1
+                outs.append(result(t.scalar[out], <uint32_t> count, parent, d, self.purpose) if count
+                            else leaf(t.scalar[out]))
+        finally:
+            free(parent)
+            free(d)
+            self.close(&t)
+        return tuple(outs) if self.many else outs[0]
+
+    def sweep(self, list given, Py_ssize_t n, list outs, bint backward=False, bint mean=False, dparameters=None,
+              list dgiven=None):
+        """Run n samples: arrays of float64 in, an array (n,) for each output out.
+
+        ``backward`` adds the gradient of the first output's sum, or mean, over the samples to the ``grad`` of the
+        parameters; or writes it to ``dparameters``, an array, and to the arrays ``dgiven``, shaped as ``given``.
+        """
+        cdef mgx_tape t
+        cdef mgx_step *flat = <mgx_step *> self.flat.data.as_ints
+        cdef mgx_step *wide = <mgx_step *> self.wide.data.as_ints
+        cdef Py_ssize_t flats = len(self.flat) // 4, wides = len(self.wide) // 4, numbers = len(self.numbers)
+        cdef Py_ssize_t first = 0, m, lanes, i, k
+        cdef Py_ssize_t inputs = len(self.inputs), outputs = len(self.outputs)
+        cdef int *input = self.inputs.data.as_ints
+        cdef int *output = self.outputs.data.as_ints
+        cdef int *place = self.places.data.as_ints
+        cdef bint to_inputs = dgiven is not None
+        cdef uint8_t *written = (<array.array> self.written[to_inputs]).data.as_uchars + self.rows
+        cdef double *row
+        cdef double weight = 1.0 / n if mean and n else 1.0
+        cdef Columns x = Columns(given, False), y = Columns(outs, True), dx = Columns(dgiven or [], True)
+        self.open(&t)
+        try:
+            t.mode = (<array.array> self.mode[to_inputs]).data.as_uchars
+            with nogil:
+                for k in range(inputs):
+                    if input[k] >= 0:
+                        t.scalar[input[k]] = at(&x.column[k], 0)[0]
+                kernels.replay(&t, flats, flat)
+                if backward:
+                    memset(t.dscalar, 0, (t.row - t.dscalar) * sizeof(double))          # and the parts
+                while first < n:
+                    m = min(n - first, <Py_ssize_t> MGX_LANES)
+                    lanes = (m + MGX_PARTS - 1) // MGX_PARTS * MGX_PARTS
+                    for k in range(inputs):
+                        row = t.row + <Py_ssize_t> ~input[k] * MGX_LANES
+                        for i in range(lanes if input[k] < 0 else 0):                   # no sample: the last again
+                            row[i] = at(&x.column[k], first + min(i, m - 1))[0]
+                    kernels.replay_rows(&t, wides, wide, lanes)
+                    for k in range(outputs):
+                        row = t.row + <Py_ssize_t> ~output[k] * MGX_LANES
+                        for i in range(m):
+                            at(&y.column[k], first + i)[0] = row[i] if output[k] < 0 else t.scalar[output[k]]
+                    if backward:
+                        row = t.drow + <Py_ssize_t> ~output[0] * MGX_LANES
+                        for i in range(lanes if output[0] < 0 else 0):
+                            row[i] = weight if i < m else 0
+                        kernels.replay_rows_vjp(&t, wides, wide, lanes)
+                        for k in range(inputs if to_inputs else 0):
+                            row = t.drow + <Py_ssize_t> ~input[k] * MGX_LANES
+                            for i in range(m if input[k] < 0 else 0):
+                                at(&dx.column[k], first + i)[0] = row[i] if written[input[k]] else 0
+                    first += m
+                if backward:
+                    for k in range(numbers):
+                        row = t.parts + MGX_PARTS * k
+                        t.dscalar[k] = ((row[0] + row[1]) + (row[2] + row[3])) + ((row[4] + row[5]) + (row[6] + row[7]))
+                    if output[0] >= 0:
+                        t.dscalar[output[0]] += 1 if mean and n else n
+                    kernels.replay_vjp(&t, flats, flat)
+                    for k in range(inputs if to_inputs else 0):
+                        if input[k] >= 0:
+                            at(&dx.column[k], 0)[0] = t.dscalar[input[k]]
+            if backward and dparameters is None:
+                for k in range(len(self.parameters)):
+                    (<Value> self.parameters[k]).g += t.dscalar[place[k]]
+            elif backward:
+                for k in range(len(self.parameters)):
+                    dparameters[k] = t.dscalar[place[k]]
+        finally:
+            self.close(&t)
+
+
+cdef struct Column:
+    char *start
+    Py_ssize_t step                                 # bytes from one sample to the next
+
+
+cdef inline double *at(Column *column, Py_ssize_t i) noexcept nogil:
+    return <double *> (column.start + i * column.step)
+
+
+cdef class Columns:
+    """Where the numbers of arrays of float64 are: a column for a number, for (n,), for each column of (n, k)."""
+
+    cdef Column *column
+    cdef Py_buffer *held
+    cdef Py_ssize_t count
+
+    def __cinit__(self, list arrays, bint writable):
+        cdef Py_ssize_t columns = 0, wide, j
+        cdef Py_buffer *held
+        self.held = <Py_buffer *> malloc((len(arrays) + 1) * sizeof(Py_buffer))
+        for a in arrays:
+            columns += a.shape[1] if a.ndim == 2 else 1
+        self.column = <Column *> malloc((columns + 1) * sizeof(Column))
+        if self.held == NULL or self.column == NULL:
+            raise MemoryError(f"no memory for {columns} columns")
+        columns = 0
+        for a in arrays:
+            held = &self.held[self.count]
+            PyObject_GetBuffer(a, held, PyBUF_FULL if writable else PyBUF_FULL_RO)
+            self.count += 1
+            for j in range(held.shape[1] if held.ndim == 2 else 1):
+                self.column[columns].start = <char *> held.buf + (j * held.strides[1] if held.ndim == 2 else 0)
+                self.column[columns].step = held.strides[0] if held.ndim else 0
+                columns += 1
+
+    def __dealloc__(self):
+        cdef Py_ssize_t k
+        for k in range(self.count):
+            PyBuffer_Release(&self.held[k])
+        free(self.held)
+        free(self.column)
+
+
+class compile_values:
+    """A function of Values and numbers, traced at its first call and replayed at every later one.
+
+    ``fn`` takes Values and numbers, alone or in lists, tuples and dicts, and returns a Value, or a tuple or list of
+    them. A replay reads the numbers of the arguments and of every Value that ``fn`` uses beside them, and returns
+    one node per output, whose parents are these Values: ``backward`` from it, or from what is computed with it,
+    works as ever. Numbers among the arguments may change from call to call, too; arguments that are nested in
+    another way are traced anew. What else ``fn`` depends on is frozen by the trace.
+
+    Raises ``CaptureError`` where ``fn`` reads a number (``data``, ``float``, a comparison), writes one, calls
+    ``backward``, or uses a Value that was made with explicit local derivatives; ``DTypeError`` for arguments and
+    results that are neither Values nor numbers.
+
+    >>> from microgradx import Value
+    >>> from microgradx._core.tape import compile_values
+    >>> w = Value(3.0)
+    >>> f = compile_values(lambda x: (w * x + 1.0).relu())
+    >>> y = f(2.0)
+    >>> y.backward()
+    >>> y.data, w.grad
+    (7.0, 2.0)
+    """
+
+    def __init__(self, fn):
+        self.fn, self.tapes = fn, {}
+
+    def __call__(self, *args):
+        cdef Tape tape
+        if tracing():                               # within another function that is traced: part of it
+            return self.fn(*args)
+        given = flatten(args)
+        for x in given:
+            if type(x) is not Value:
+                number(x, -1)
+        nesting = repr(unflatten(args, iter([0] * len(given))))
+        tape = self.tapes.get(nesting)
+        if tape is None:
+            tape = self.tapes[nesting] = Tape("compile", self.fn, args, [False] * len(given))
+        return tape.replay(given)

@@ -1,0 +1,47 @@
+"""Capture: a function's launches, written down at one call and replayed in C at every later one."""
+import functools
+
+from microgradx._core.program import PASSES, Compiled
+from microgradx.errors import DTypeError, OptionError
+
+__all__ = ["compile"]
+
+
+def compile(function=None, *, passes=PASSES):
+    """``function``, faster: its launches are written down once and then run again without Python.
+
+    For a function of tensors, arrays, numbers and nested containers of them: a net's forward pass, forward and
+    backward, or a whole training step with the optimizer's update. The first call with arguments of some shapes and
+    dtypes runs as it is, the second is captured, later ones are replays, equal to the last bit. Parameters, gradients,
+    buffers and optimizer state are shared with other code; the result is new at every call and has no graph.
+
+    Numbers, strings and flags among the arguments are part of what is captured: another value is captured anew. A
+    rate that changes belongs in its optimizer: ``group["lr"] = v``.
+
+    Raises ``CaptureError``, naming the line, for a function that reads numbers of a tensor (``item``, ``if``), or
+    replaces a tensor that it read.
+
+    >>> import microgradx as mgx
+    >>> from microgradx import nn, optim
+    >>> net = nn.Sequential(nn.Linear(2, 3, rng=0), nn.Tanh(), nn.Linear(3, 1, rng=1))
+    >>> sgd = optim.SGD(net.parameters(), lr=0.1)
+    >>> @mgx.compile
+    ... def step(x, y):
+    ...     sgd.zero_grad()
+    ...     loss = nn.functional.mse_loss(net(x), y)
+    ...     loss.backward()
+    ...     sgd.step()
+    ...     return loss
+    >>> x, y = mgx.Tensor([[0.0, 1.0], [1.0, 0.0]]), mgx.Tensor([[1.0], [-1.0]])
+    >>> losses = [step(x, y).item() for _ in range(50)]
+    >>> losses[-1] < 0.1 * losses[0]
+    True
+    """
+    if function is None:
+        return functools.partial(compile, passes=passes)
+    if not callable(function):
+        raise DTypeError(f"compile: a function, not {type(function).__name__}")
+    unknown = set(passes) - set(PASSES)
+    if unknown:
+        raise OptionError(f"compile: no pass is called {sorted(unknown)}; there are {sorted(PASSES)}")
+    return functools.update_wrapper(Compiled(function, set(passes)), function)

@@ -1,0 +1,136 @@
+"""A program of Values, written for one sample, over all samples at once.
+
+Tracing and replay are in ``_core.tape``; here are arrays in and out.
+"""
+import numpy as np
+
+from microgradx._core.tape import Tape
+from microgradx._core.value import Value
+from microgradx.errors import DTypeError, OptionError, ShapeError
+
+__all__ = ["Gradients", "vectorize"]
+
+
+class Gradients:
+    """What ``value_and_grad`` found: ``parameters``, an array in the order of ``f.parameters``, and ``inputs``, one
+    array per argument and shaped like it."""
+
+    def __init__(self, parameters, inputs):
+        self.parameters, self.inputs = parameters, inputs
+
+    def __repr__(self):
+        return f"Gradients(parameters={self.parameters}, inputs={self.inputs})"
+
+
+class vectorize:
+    """``fn``, plain code over Values for one sample, as a function of arrays with a row per sample.
+
+    ``fn`` takes what one sample consists of: for an argument of shape (rows, k) a list of k Values, for one of shape
+    (rows,) a Value, for a number a Value that all samples share. It returns a Value, or a tuple or list of them, and
+    may use any other Values, its parameters. It is called once, at the first call; from then on its operations run
+    over 64 samples at a time, in double precision. Parameters' ``data`` is read anew at every call.
+
+    ``f(X, y)``                 the outputs, each an array (rows,)
+    ``f.backward(X, y)``        the same, and adds to every parameter's ``grad`` the gradient of the first output's
+                                sum over the rows, or with ``reduction="mean"`` of its mean
+    ``f.value_and_grad(X, y)``  the outputs and ``Gradients``: as arrays, of parameters and of inputs
+    ``f.parameters``            the Values that ``fn`` uses beside its arguments, known from the first call on
+
+    What ``fn`` depends on beside Values is frozen at the first call: numbers, lengths of lists, random draws, which
+    branch was taken. ``CaptureError`` where it would freeze a number of a sample or of a parameter (``x.data``,
+    ``float(x)``, ``x > 0``, ``if x``), where it writes one or calls ``backward``, and for Values made with explicit
+    local derivatives, which say nothing of how they were computed. ``ShapeError`` for arrays of different lengths,
+    or of other widths than at the first call; ``DTypeError`` for what is not real numbers.
+
+    Outputs are those of ``fn`` on each row, to the last bit; gradients are summed over rows in a fixed order.
+
+    >>> import microgradx as mgx
+    >>> w, b = mgx.Value(2.0), mgx.Value(0.5)
+    >>> loss = mgx.vectorize(lambda x, y: (w * x + b - y) ** 2, reduction="mean")
+    >>> loss.backward([1.0, 2.0], [3.0, 4.0])
+    array([0.25, 0.25])
+    >>> w.grad, b.grad
+    (0.5, 0.0)
+    """
+
+    def __init__(self, fn, reduction="sum"):
+        if not callable(fn):
+            raise DTypeError(f"vectorize: a function, not {type(fn).__name__}")
+        if reduction not in ("sum", "mean"):
+            raise OptionError(f"vectorize: reduction is 'sum' or 'mean', not {reduction!r}")
+        self.fn, self.reduction = fn, reduction
+        self._tape = self._widths = None
+
+    def __call__(self, *arrays):
+        return self._run(arrays)
+
+    def backward(self, *arrays):
+        """The outputs; the gradient is added to the ``grad`` of the parameters."""
+        return self._run(arrays, True, self.reduction == "mean")
+
+    def value_and_grad(self, *arrays):
+        """The outputs and the ``Gradients`` of parameters and inputs, as arrays; no ``grad`` is touched.
+
+        >>> import microgradx as mgx
+        >>> f = mgx.vectorize(lambda x: mgx.sum(v * v for v in x))
+        >>> f.value_and_grad([[1.0, 2.0], [3.0, 4.0]])
+        (array([ 5., 25.]), Gradients(parameters=[], inputs=[array([[2., 4.],
+               [6., 8.]])]))
+        """
+        given = self._prepare(arrays)
+        found = Gradients(np.zeros(len(self.parameters)), [np.zeros(a.shape) for a in given])
+        return self._run(given, True, self.reduction == "mean", found.parameters, found.inputs), found
+
+    @property
+    def parameters(self):
+        """The Values that ``fn`` uses beside its arguments."""
+        if self._tape is None:
+            raise OptionError("vectorize: parameters are known from the first call on")
+        return list(self._tape.parameters)
+
+    def _run(self, arrays, *options):
+        given = self._prepare(arrays)
+        outs = [np.empty(_rows(given)) for _ in self._tape.outputs]
+        self._tape.sweep(given, _rows(given), outs, *options)
+        return tuple(outs) if self._tape.many else outs[0]
+
+    def _prepare(self, arrays):
+        """The arguments as arrays of float64 that fit each other and the trace, which is made if there is none."""
+        given = [_array(k, a) for k, a in enumerate(arrays)]
+        widths = [a.shape[1:] if a.ndim else None for a in given]
+        rows = _rows(given)
+        for k, a in enumerate(given):
+            if a.ndim and len(a) != rows:
+                raise ShapeError(f"vectorize: arguments of {rows} and {len(a)} rows ({rows} != {len(a)})")
+        if self._tape is None:
+            sample = [[None] * width[0] if width else None for width in widths]
+            by_row = [width is not None for width in widths for _ in range(width[0] if width else 1)]
+            self._tape, self._widths = Tape("vectorize", self.fn, sample, by_row), widths
+        if widths != self._widths:
+            raise ShapeError(f"vectorize: a sample is {_described(widths)}, and was {_described(self._widths)} at the "
+                             "first call; vectorize the function anew for other samples")
+        return given
+
+
+def _array(k, a):
+    try:
+        array = np.asarray(a)
+    except ValueError:
+        raise ShapeError(f"vectorize: argument {k} has rows of different lengths") from None
+    if array.dtype.kind not in "fiub":
+        raise DTypeError(f"vectorize: argument {k} is an array of real numbers, not of {array.dtype}")
+    if array.ndim > 2:
+        raise ShapeError(f"vectorize: argument {k} has shape {array.shape}, not (rows,) or (rows, columns)")
+    return np.asarray(array, np.float64)
+
+
+def _rows(given):
+    rows = next((len(a) for a in given if a.ndim), None)
+    if rows is None:
+        raise ShapeError("vectorize: no argument has rows; for single samples call the function itself or mgx.compile it")
+    return rows
+
+
+def _described(widths):
+    """What one sample consists of, in words."""
+    return ", ".join("shared" if width is None else f"{width[0]} columns" if width else "a number" for width in widths)
