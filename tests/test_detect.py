@@ -122,6 +122,14 @@ def test_sums_of_gradients():
     assert caught(lambda: z.sum().backward(), inf=True).startswith("add: made 1 inf")
 
 
+def test_rows_added():
+    x = Tensor([[1.0], [1.0]], requires_grad=True)
+    assert caught(lambda: x[[0, 0]].sum().backward(Tensor(BIG)), inf=True).startswith("backward of index: made 1 inf")
+    h = x * 1.0
+    y = (h[0] * 1.0).sum() + h[[0, 1, 0]].sum()
+    assert caught(lambda: y.backward(Tensor(BIG)), inf=True).split(":")[0] in ("index_add", "add", "backward of index")
+
+
 def test_by_hand():
     @mgx.custom_vjp
     def f(x):
@@ -284,7 +292,7 @@ def test_every_place_is_seen(dtype):
 
 
 def test_whoever_writes_is_examined():
-    """Each function of the door that runs a kernel on arrays tells detect_nan."""
+    """Each function of the door that runs a kernel on arrays tells detect_nan, but those that only move numbers."""
     text = (CORE / "launch.pyx").read_text()
     functions = re.findall(r"^(?:cdef [\w ]+?|def) (\w+)\((.*?)(?=^cdef|^def|\Z)", text, re.M | re.S)
     runs = re.compile(r"\blaunch\(&s\)|\bkernels\.update\[code|\bfunction\(\*|\bloop\(size, p\)")
