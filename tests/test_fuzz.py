@@ -20,7 +20,7 @@ def run(*args):
 
 
 def test_calls_with_whatever():
-    assert run(FUZZ, "0", "1500").partition("unclear:")[2].split("\n    ")[1:] == ["\n"]
+    assert run(FUZZ, "0", "1500").endswith("unclear:\n")
 
 
 START = """import sys
