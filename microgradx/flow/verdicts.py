@@ -130,8 +130,9 @@ def _vanishing(course):
     weights, slopes = (_typical(part[:-1]) for part in (parts.weights, parts.slope))
     place, expected = k + (parts.weights[k] < parts.slope[k]), course.expected       # whose weights, or whose slope
     cause = (f"the error shrinks to 10^-{back:.1f} on its way to {record.layers[0].name}, the signal to "
-             f"10^-{forward:.1f} on its way to the output: per layer the weights multiply the error by {weights:.2g}, the "
-             f"activation's slope by {slopes:.2g}; " + ("the slope does it" if slopes < weights else "the weights are too small"))
+             f"10^-{forward:.1f} on its way to the output: per layer the weights multiply the error by {weights:.2g}, "
+             f"the activation's slope by {slopes:.2g}; "
+             + ("the slope does it" if slopes < weights else "the weights are too small"))
     return Finding(verdict, int(place), cause, (
         ("decades of error lost", back, course.cuts["decades"], -math.log10(expected.error[0]) if expected else None),
         ("decades of signal lost", forward, course.cuts["decades"],
