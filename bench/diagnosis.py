@@ -16,8 +16,8 @@ from collections import Counter
 import numpy as np
 
 import microgradx as mgx
-from microgradx import data, flow, nn, optim
-from microgradx.flow import diagnosis
+from microgradx import data, nn, optim
+from microgradx.flow import diagnosis, verdicts
 from microgradx.nn import functional as F
 
 STEPS, BATCH, ROWS, SEEDS, NEEDED, SHARE = 200, 64, 256, 5, 3, 0.8
@@ -27,8 +27,8 @@ SPACE = {"activation": ("Sigmoid", "Tanh", "ReLU", "GELU", "SELU"),
          "skip": (False, False, False, True), "optimizer": ("SGD", "momentum", "Adam"), "rate": (0, 1, 2, 3)}
 RATES = {"SGD": (0.01, 0.05, 0.2, 1.0), "momentum": (0.001, 0.01, 0.05, 0.2), "Adam": (1e-4, 1e-3, 5e-3, 2e-2)}
 VARIANCE = {"lecun": 1.0, "he": 2.0, "nielsen": 1.0, "tenth": 0.1, "tenfold": 10.0}
-SICK = {flow.diagnosis.CUT, flow.diagnosis.WRONG, flow.diagnosis.SYMMETRIC, flow.diagnosis.DYING,
-        flow.diagnosis.SATURATED, flow.diagnosis.BACKWARD, flow.diagnosis.FORWARD, flow.diagnosis.EXPLODING}
+SICK = {verdicts.CUT, verdicts.WRONG, verdicts.SYMMETRIC, verdicts.DYING,
+        verdicts.SATURATED, verdicts.BACKWARD, verdicts.FORWARD, verdicts.EXPLODING}
 GRID = {"learned": (0.1, 0.02, 0.05, 0.2), "decades": (2.0, 1.0, 1.5, 2.5, 3.0), "dead": (0.9, 0.6),
         "saturated": (0.5, 0.7, 0.9)}
 
@@ -124,11 +124,11 @@ def balanced(alarms, sick):
 
 def ours(courses, cuts):
     """Alarms with such cuts."""
-    verdicts = []
+    alarms = []
     for course in courses:
-        course.cuts = diagnosis.CUTS | cuts
-        verdicts.append(course.finding().verdict)
-    return [verdict in SICK for verdict in verdicts]
+        course.cuts = verdicts.CUTS | cuts
+        alarms.append(verdicts.finding(course).verdict)
+    return [verdict in SICK for verdict in alarms]
 
 
 def wilson(hits, n, z=1.96):
@@ -142,8 +142,8 @@ def wilson(hits, n, z=1.96):
 
 def judged(alarms, sick):
     hits = sum(a and s for a, s in zip(alarms, sick))
-    return {"recall": wilson(hits, sum(sick)), "precision": wilson(hits, sum(alarms)), "balanced": balanced(alarms, sick),
-            "alarms": int(sum(alarms)), "sick": int(sum(sick)), "nets": len(sick)}
+    return {"recall": wilson(hits, sum(sick)), "precision": wilson(hits, sum(alarms)),
+            "balanced": balanced(alarms, sick), "alarms": int(sum(alarms)), "sick": int(sum(sick)), "nets": len(sick)}
 
 
 def cell(share):
@@ -161,8 +161,8 @@ def main():
     if args.truth:
         with open(args.truth) as file:
             known = json.load(file)
-        if (known["seed"], known["nets_drawn"]) != (args.seed, args.nets):
-            parser.error(f"{args.truth} is of {known['nets_drawn']} nets of seed {known['seed']}")
+        if (known["seed"], len(known["nets"])) != (args.seed, args.nets):
+            parser.error(f"{args.truth} is of {len(known["nets"])} nets of seed {known['seed']}")
     began, rng, digits = time.process_time(), np.random.default_rng(args.seed), data.digits(split=True)
     reference = {"activation": "ReLU", "init": "he", "depth": 2, "width": 64, "norm": "none", "skip": False,
                  "optimizer": "Adam"}
@@ -192,14 +192,14 @@ def main():
         cut = max(sorted(set(scores[:half])), key=lambda c: balanced(scores[:half] >= c, sick[:half]))
         rules[name] = judged(list(scores[half:] >= cut), sick[half:]) | {"cut": float(cut)}
     for k, (net, course) in enumerate(zip(nets, courses)):
-        finding = course.finding()
+        finding = verdicts.finding(course)
         net |= {"verdict": finding.verdict, "cause": finding.cause, "learned": course.learned}
-    about = {"date": time.strftime("%Y-%m-%d"), "seed": args.seed, "nets_drawn": args.nets, "steps": STEPS, "batch": BATCH,
+    about = {"date": time.strftime("%Y-%m-%d"), "seed": args.seed, "steps": STEPS, "batch": BATCH,
              "best accuracy": best, "target": SHARE * best, "cpu seconds": time.process_time() - began,
              "version": mgx.__version__}
 
-    print(f"\n{args.nets} nets, seed {args.seed}: {sum(sick)} do not train (below {SHARE * best:.3f} on the test digits); "
-          f"thresholds from the first {half}, what follows is the other {args.nets - half}")
+    print(f"\n{args.nets} nets, seed {args.seed}: {sum(sick)} do not train (below {SHARE * best:.3f} on the test "
+          f"digits); thresholds from the first {half}, what follows is the other {args.nets - half}")
     print(f"{'rule':<56} {'recall':<18} {'precision':<18} balanced  threshold")
     for name, r in rules.items():
         print(f"{name:<56} {cell(r['recall'])} {cell(r['precision'])} {r['balanced']:.2f}      "
@@ -207,7 +207,8 @@ def main():
     print("\nverdicts on the second half:")
     for good in (False, True):
         count = Counter(n["verdict"] for n in nets[half:] if n["trains"] == good)
-        print(f"  {'trains' if good else 'does not train':<14} " + ", ".join(f"{v}: {c}" for v, c in count.most_common()))
+        print(f"  {'trains' if good else 'does not train':<14} "
+              + ", ".join(f"{verdict}: {n}" for verdict, n in count.most_common()))
     print("\nwhere flow.diagnose was wrong:")
     for k, net in list(enumerate(nets))[half:]:
         if net["trains"] == (net["verdict"] in SICK):

@@ -13,7 +13,7 @@ import pytest
 import microgradx as mgx
 from microgradx import flow, nn, optim
 from microgradx.errors import DTypeError, Error, FormatError, GraphError, NonFiniteError, OptionError, ShapeError
-from microgradx.flow import diagnosis, prescriptions
+from microgradx.flow import diagnosis, prescriptions, verdicts
 from microgradx.flow.report import Diagnosis
 from microgradx.nn import functional as F
 
@@ -127,7 +127,7 @@ def test_evidence_stands_beside_theory():
 
 @pytest.mark.parametrize("row", prescriptions.PRESCRIPTIONS, ids=lambda row: row.name)
 def test_every_prescription_is_for_a_verdict_and_changes_a_copy_only(row):
-    assert set(row.against) <= set(diagnosis.VERDICTS)
+    assert set(row.against) <= set(verdicts.VERDICTS)
     net = nn.Sequential(*mlp(nn.Sigmoid, 3), nn.Sigmoid()) if "sigmoid" in row.name or "logits" in row.name else (
         mlp(nn.ReLU, 3))
     if row.name == "scale the branches":
@@ -175,7 +175,8 @@ def everything(net):
 
 def noisy():
     """A net with buffers, dropout and hooks that take note."""
-    net = nn.Sequential(nn.Linear(64, 20, rng=0), nn.BatchNorm1d(20), nn.ReLU(), nn.Dropout(0.3), nn.Linear(20, 10, rng=1))
+    net = nn.Sequential(nn.Linear(64, 20, rng=0), nn.BatchNorm1d(20), nn.ReLU(), nn.Dropout(0.3),
+                        nn.Linear(20, 10, rng=1))
     seen = []
     net[0].register_forward_hook(lambda module, args, out: seen.append(out))
     net[0].weight.register_hook(seen.append)
@@ -249,7 +250,8 @@ def frozen(net, *places):
 
 
 def overflowing():
-    net = nn.Sequential(nn.Linear(6, 16, rng=0), nn.ReLU(), nn.Linear(16, 16, rng=1), nn.ReLU(), nn.Linear(16, 3, rng=2))
+    net = nn.Sequential(nn.Linear(6, 16, rng=0), nn.ReLU(), nn.Linear(16, 16, rng=1), nn.ReLU(),
+                        nn.Linear(16, 3, rng=2))
     for layer in net[::2]:
         layer.weight.data.__imul__(1e30)
     return net
@@ -343,7 +345,7 @@ def test_a_wrong_derivative_is_found():
 def test_assert_gradient_flow():
     flow.assert_gradient_flow(mlp(nn.ReLU, 3, 64, 2.0), F.cross_entropy, (IMAGES, LABELS))
     sick = mlp(nn.Sigmoid, 6)
-    with pytest.raises(AssertionError, match=r"vanishing backward at \d+: decades of error lost is \d\.\d+, the bound 2"):
+    with pytest.raises(AssertionError, match=r"vanishing backward at \d+: decades of error lost is \d\.\d+, the bound"):
         flow.assert_gradient_flow(sick, F.cross_entropy, (IMAGES, LABELS))
     flow.assert_gradient_flow(sick, F.cross_entropy, (IMAGES, LABELS), decades=9)
     with pytest.raises(AssertionError, match="dying units at 2: dead share is 1, the bound 0.9"):
@@ -368,7 +370,8 @@ def test_one_diagnosis_in_every_form(name, capsys, monkeypatch):
     page = found._repr_html_()
     assert page.count("<tr>") == len(found.layers) + len(found.prescriptions) + 3 and "<script" not in page
     left, right = found.figure().axes
-    assert left.get_yscale() == "log" and len(right.lines) == 2 + sum(p["after"] is not None for p in found.prescriptions)
+    assert left.get_yscale() == "log" and (
+        len(right.lines) == 2 + sum(p["after"] is not None for p in found.prescriptions))
     assert repr(found).startswith(f"<Diagnosis: {found.verdict}")
 
 

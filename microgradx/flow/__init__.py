@@ -16,4 +16,5 @@ from microgradx.flow.diagnosis import assert_gradient_flow, diagnose
 from microgradx.flow.explain import explain
 from microgradx.flow.watch import watch
 
-__all__ = ["assert_gradient_flow", "diagnose", "explain", "metrics", "quadrature", "records", "theory", "torch", "watch"]
+__all__ = ["assert_gradient_flow", "diagnose", "explain", "metrics", "quadrature", "records", "theory", "torch",
+           "watch"]

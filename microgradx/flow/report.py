@@ -103,8 +103,8 @@ class Diagnosis:
 
     def __str__(self):
         head = [*self._head(), *(f"  {line}" for line in self._evidence())]
-        parts = ["\n".join(head), _aligned(*self._table()), LEGEND, _aligned(*self._trials()), "\n".join(self._changes()),
-                 "\n".join(f"note: {note}" for note in self.notes)]
+        parts = ["\n".join(head), _aligned(*self._table()), LEGEND, _aligned(*self._trials()),
+                 "\n".join(self._changes()), "\n".join(f"note: {note}" for note in self.notes)]
         return "\n\n".join(part for part in parts if part)
 
     def __repr__(self):
@@ -144,8 +144,8 @@ class Diagnosis:
             return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
         verdict, *rest = (html.escape(line) for line in self._head())
         return (f"<div><strong>{verdict}</strong>" + "".join(f"<p>{line}</p>" for line in rest)
-                + "<ul>" + "".join(f"<li>{html.escape(e)}</li>" for e in [*self._evidence(), *self._changes(), *self.notes])
-                + "</ul>"
+                + "<ul>" + "".join(f"<li>{html.escape(line)}</li>" for line in (
+                    *self._evidence(), *self._changes(), *self.notes)) + "</ul>"
                 + table(*self._table()) + f"<p><small>{html.escape(LEGEND)}</small></p>" + table(*self._trials())
                 + "</div>")
 

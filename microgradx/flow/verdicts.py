@@ -1,0 +1,232 @@
+"""Rules: what the numbers of a training say about why it does not learn.
+
+A rule takes a ``Course`` and gives a ``Finding`` or None. ``RULES`` are asked in their order of a net that has not
+learned; the first that fires is the verdict.
+"""
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from microgradx.errors import OptionError
+from microgradx.flow import metrics
+from microgradx.flow.prescriptions import (BACKWARD, DYING, EXPLODING, FAST, FORWARD, SATURATED, SLOW, SYMMETRIC)
+
+__all__ = ["AT_START", "CUTS", "RULES", "VERDICTS", "Finding", "finding", "missed"]
+
+HEALTHY, CUT, WRONG, ELSEWHERE = ("healthy", "cut graph", "wrong gradient", "not a gradient-flow problem")
+
+# What a number has to pass to count. ``bench/diagnosis.py`` is where they come from.
+CUTS = {
+    "learned": 0.1,             # the least share of the cost to have removed, for a net that trains
+    "decades": 2.0,             # powers of ten by which error or signal changes through the net
+    "dead": 0.9,                # share of a layer's units whose slope is 0 on all samples
+    "saturated": 0.5,           # share of a layer's slopes below a tenth of the activation's largest
+    "update": 1e-4,             # relative change of a weight in the first step below which a rate is small
+    "rise": 1.5}                # by which the cost may rise above where it began, or above a constant output's
+
+
+class Finding(NamedTuple):
+    """What a rule found: place of the layer or None, cause, and evidence (name, measured, bound, expected)."""
+    verdict: str
+    place: int | None
+    cause: str
+    evidence: tuple
+
+
+def known(cuts):
+    for name in cuts or {}:
+        if name not in CUTS:
+            raise OptionError(f"diagnose: {name!r} is none of {', '.join(CUTS)}")
+    return cuts or {}
+
+
+def lost(profile):
+    """log10 of the first over the last that are numbers."""
+    profile = profile[np.isfinite(profile)]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(np.log10(profile[0]) - np.log10(profile[-1])) if len(profile) > 1 else 0.0
+
+
+def _symmetric(course):
+    for k, layer in enumerate(course.record.layers):
+        weight = course.weights.get(layer.name)
+        if weight is not None and weight.ndim > 1 and len(weight) > 1 and not np.ptp(weight, axis=0).any():
+            what = "zero" if not weight.any() else "the same in every unit"
+            return Finding(SYMMETRIC, k, f"the weights of {layer.name} are {what}: all its units compute and learn the "
+                           "same", (("spread of the weights over units", 0.0, 0.0, None),))
+    return None
+
+
+def missed(course):
+    """Layers that ran and which no error reached: (L,)."""
+    return np.isnan(course.record.first["zeros"])
+
+
+def _overflow(course):
+    for k, q in enumerate(course.record.first["q"]):
+        if not (math.isfinite(q) or missed(course)[k]):
+            return Finding(EXPLODING, k, f"the pre-activations of {course.record.layers[k].name} overflow",
+                           (("mean z^2", q, None, _expected(course, "q", k)),))
+    return None
+
+
+def _cut(course):
+    unreached = missed(course)
+    if not unreached[0] or unreached.all():
+        return None
+    k = int(np.flatnonzero(~unreached)[0])
+    names = [layer.name for layer in course.record.layers]
+    return Finding(CUT, k - 1, f"no error arrives at {names[k - 1]} and below, while {names[k]} gets one: the graph is "
+                   "cut between them (detach, no_grad, a result made by NumPy)",
+                   (("error norm", 0.0, None, None), (f"error norm of {names[k]}",
+                                                      course.record.first["error"][k], None, None)))
+
+
+def _dying(course, values=None):
+    values = values or course.record.first
+    share = np.nan_to_num(values["dead"][:-1])
+    k = int(share.argmax()) if len(share) else 0
+    if not len(share) or share[k] < course.cuts["dead"]:
+        return None
+    when = "" if values is course.record.first else "after training, "
+    return Finding(DYING, k, f"{when}{share[k]:.0%} of the units of {course.record.layers[k].name} have slope 0 on "
+                   "every sample: no error passes them",
+                   (("dead share", share[k], course.cuts["dead"], None),
+                    ("false alarm of one unit active on 5 %", metrics.false_alarm(0.05, len(course.run.x[0])), None,
+                     None)))
+
+
+def _saturates(phi):
+    """Does an activation flatten on both sides?"""
+    return phi is not None and bool((np.abs(phi.slope(np.array([-20.0, 20.0]))) < 0.1 * phi.largest).all())
+
+
+def _saturated(course, values=None):
+    values = values or course.record.first
+    share = [s if _saturates(layer.activation) else 0.0
+             for s, layer in zip(np.nan_to_num(values["saturated"]), course.record.layers)]
+    k = int(np.argmax(share))
+    if share[k] < course.cuts["saturated"]:
+        return None
+    layer, slope = course.record.layers[k], course.record.attribution(values).slope[k]
+    why = ("its error is multiplied by the slope there, however wrong the output is"
+           if k == len(share) - 1 else "its inputs or weights are too large")
+    return Finding(SATURATED, k, f"{share[k]:.0%} of the slopes of {layer.name}'s {layer.activation.name} are below a "
+                   f"tenth of the largest: {why}",
+                   (("saturated share", share[k], course.cuts["saturated"], None),
+                    ("mean z^2", values["q"][k], None, _expected(course, "q", k)),
+                    ("error passed by the slope", slope, None, None)))
+
+
+def _vanishing(course):
+    back, forward = course.decades()
+    if not max(back, forward) >= course.cuts["decades"]:
+        return None
+    record, parts = course.record, course.record.attribution()
+    q = lost(np.sqrt(record.first["q"][:-1]))
+    verdict = FORWARD if back < course.cuts["decades"] or q >= back / 2 else BACKWARD
+    k = int(np.nanargmin(_fair(record, parts.gain)))                # between this layer's z and the one above
+    weights, slopes = (_typical(part[:-1]) for part in (parts.weights, parts.slope))
+    place, expected = k + (parts.weights[k] < parts.slope[k]), course.expected       # whose weights, or whose slope
+    cause = (f"the error shrinks to 10^-{back:.1f} on its way to {record.layers[0].name}, the signal to "
+             f"10^-{forward:.1f} on its way to the output: per layer the weights multiply the error by {weights:.2g}, "
+             f"the activation's slope by {slopes:.2g}; "
+             + ("the slope does it" if slopes < weights else "the weights are too small"))
+    return Finding(verdict, int(place), cause, (
+        ("decades of error lost", back, course.cuts["decades"], -math.log10(expected.error[0]) if expected else None),
+        ("decades of signal lost", forward, course.cuts["decades"],
+         lost(np.sqrt(expected.signal[:-1])) if expected else None),
+        ("decades of z lost", q, None, lost(np.sqrt(expected.q[:-1])) if expected else None),
+        ("least gain of a layer", parts.gain[k], None, _expected(course, "gain", k))))
+
+
+def _fair(record, gain):
+    """The gains as they would be if the layer above each had as many outputs as inputs; 1 where there is none."""
+    above = [layer.scale.n_in / layer.scale.n_out if layer.scale else 1.0 for layer in record.layers[1:]]
+    return np.nan_to_num(gain * np.sqrt([*above, 1.0]), nan=1.0, posinf=1.0)
+
+
+def _typical(part):
+    """The geometric mean of what is positive."""
+    part = part[np.isfinite(part) & (part > 0)]
+    return float(np.exp(np.log(part).mean())) if len(part) else 0.0
+
+
+def _exploding(course):
+    record, (back, _) = course.record, course.decades()
+    grown = -lost(np.sqrt(record.first["q"]))
+    if max(-back, grown) < course.cuts["decades"]:
+        return None
+    gain = record.attribution().gain
+    k = int(np.nanargmax(_fair(record, gain)))
+    expected = course.expected
+    return Finding(EXPLODING, k, f"the error grows to 10^{-back:.1f} on its way to {record.layers[0].name}, z to "
+                   f"10^{grown:.1f} on its way to the output", (
+                       ("decades of error gained", -back, course.cuts["decades"],
+                        math.log10(expected.error[0]) if expected else None),
+                       ("decades of z gained", grown, course.cuts["decades"],
+                        -lost(np.sqrt(expected.q)) if expected else None),
+                       ("largest gain of a layer", gain[k], None, _expected(course, "gain", k))))
+
+
+def _fast(course):
+    losses, bound = np.array(course.losses), course.cuts["rise"] * max(abs(course.constant), abs(course.losses[0]))
+    over = np.flatnonzero(~(losses <= bound))
+    if not len(over):
+        return None
+    step, update = int(over[0]), float(np.nanmax(course.record.first["update"]))
+    return Finding(FAST, None, f"the cost rises from {losses[0]:.3g} to {losses[step]:.3g} at step {step}, although "
+                   "errors arrive in all layers: the steps are too long",
+                   (("cost", losses[step], bound, None), ("largest first update of a weight", update, None, None)))
+
+
+def _slow(course):
+    update = course.record.first["update"]
+    largest = float(np.nanmax(update)) if np.isfinite(update).any() else 0.0
+    if largest >= course.cuts["update"]:
+        return None
+    return Finding(SLOW, None, f"no weight changes by more than {largest:.1g} of its size in the first step, although "
+                   "errors arrive in all layers",
+                   (("largest first update of a weight", largest, course.cuts["update"], None),))
+
+
+def _wrong(course):
+    ratio = course.decrease
+    if ratio is None or 0.5 < ratio < 1.5:
+        return None
+    return Finding(WRONG, None, f"a short step along the gradient lowers the cost by {ratio:.2g} times what the "
+                   "gradient says: a derivative is wrong (microgradx.gradcheck finds which)",
+                   (("decrease over prediction", ratio, 0.5, 1.0),))
+
+
+def _elsewhere(course):
+    if not course.record.first["signal"][0] > 0:
+        return Finding(ELSEWHERE, None, "the first layer makes the same of all rows: look at the inputs",
+                       (("signal of the first layer", course.record.first["signal"][0], None, None),))
+    return Finding(ELSEWHERE, None, "errors and signals keep their size and the weights move, yet the cost stays at "
+                   f"{course.end:.3g} (a constant output has {course.constant:.3g}): look at labels, data and "
+                   "capacity, and for how long it trained", ())
+
+
+# Asked in this order of a net that has not learned; those of the first group are what the first pass alone can tell.
+AT_START = (_overflow, _symmetric, _cut, _dying, _saturated, _vanishing, _exploding)
+RULES = (*AT_START, _wrong, _fast, lambda course: _dying(course, course.record.latest),
+         lambda course: _saturated(course, course.record.latest), _slow, _elsewhere)
+VERDICTS = (HEALTHY, CUT, SYMMETRIC, DYING, SATURATED, BACKWARD, FORWARD, EXPLODING, FAST, SLOW, WRONG, ELSEWHERE)
+
+
+def _expected(course, name, k):
+    return float(getattr(course.expected, name)[k]) if course.expected else None
+
+
+def finding(course):
+    """The verdict on a course, and why."""
+    if course.trains and not _cut(course):
+        learned = f"{course.learned:.0%} of the cost is gone after {course.steps} steps"
+        if course.elsewhere <= 0:
+            return Finding(ELSEWHERE, None, f"it learns these rows by heart ({learned}), and nothing that holds for "
+                           "others: look at the labels, and for how many rows there are",
+                           (("learned of rows it did not see", course.elsewhere, 0.0, None),))
+        return Finding(HEALTHY, None, f"it learns: {learned}", ())
+    return next(found for found in (rule(course) for rule in RULES) if found)
