@@ -108,7 +108,7 @@ def draw(found, axes, c):
         depth = np.linspace(1, max(DEPTHS), 100)
         axes.plot(depth, chance(n, depth), color=colour, linewidth=1)
         axes.plot(DEPTHS, [found.one[n, d] for d in DEPTHS], mark, color=colour, label=f"{n} units wide")
-    axes.set(xlabel="layers", ylabel="share born dead (one input)", ylim=(-0.02, 1.02))
+    axes.set(xlabel="layers", ylabel="share born dead (one input)", ylim=(-0.02, 1.02), xticks=DEPTHS)
     axes.legend(fontsize=8)
 
 

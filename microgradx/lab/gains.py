@@ -185,7 +185,7 @@ def _profiles(var_w):
             axes.plot(layers, found.profiles[phi, var_w], mark + "-", color=colour, markersize=3, linewidth=1,
                       label=f"{WORDS.get(phi, phi)}: {np.median(found.deep[phi, var_w][0]):.3f} "
                       f"({found.deep[phi, var_w][1]:.3f})")
-        axes.set(yscale="log", xlabel="hidden layer", ylabel="error norm over the last's", ylim=(1e-9, 30))
+        axes.set(yscale="log", xlabel="hidden layer", ylabel="error norm over the last's", ylim=(1e-9, 300))
         axes.legend(fontsize=8, title="factor per layer (theory)", title_fontsize=8)
     return draw
 
@@ -195,8 +195,9 @@ def draw_layer(found, axes, c):
     axes.plot([0.15, 1.15], [0.15, 1.15], ":", color=c.black)
     for k, (phi, p) in enumerate(zip(TABLE, predicted)):
         axes.plot(p, np.median(found.layer[phi]), "o", color=c.blue, markersize=4)
-        left = phi in ("erf", "softsign", "elu", "selu", "relu")
-        axes.annotate(WORDS.get(phi, phi), (p, np.median(found.layer[phi])), (-6, 5) if left else (6, -8),
+        left = phi in ("erf", "softsign", "elu", "selu", "relu", "gelu")
+        axes.annotate(WORDS.get(phi, phi), (p, np.median(found.layer[phi])),
+                      (-7, -3 if phi == "gelu" else 5) if left else (6, -7),
                       textcoords="offset points", fontsize=8, ha="right" if left else "left")
     axes.set(xlabel="√χ by theory", ylabel="√χ of a layer of 400", aspect="equal")
 

@@ -2,10 +2,11 @@
 import base64
 import platform
 from html import escape
+from textwrap import shorten
 
 import numpy as np
 
-from microgradx.lab.cards import IMPRECISE, RIGHT, WRONG
+from microgradx.lab.cards import IMPRECISE, RIGHT, SOURCES, WRONG
 from microgradx.lab.drawing import figures, png
 
 __all__ = ["html", "shown"]
@@ -118,9 +119,15 @@ def _section(outcome):
 def _index(outcome):
     for card in outcome.cards:
         kind, mark = MARKS[card.claim.verdict]
-        text = card.claim.sentence if len(card.claim.sentence) < 64 else card.claim.sentence[:60].rstrip() + " …"
+        text = shorten(card.claim.sentence, 64, placeholder=" …")
         yield (card.claim.id, f'<li class="{kind}"><a href="#{escape(card.claim.id)}">{escape(card.claim.id)}</a> '
                f'<span class="verdict">{mark}</span> {escape(text)}</li>')
+
+
+def _order(item):
+    """The seeds' claims by letter and number, then the literature's."""
+    claim = item[0]
+    return (claim[0] not in SOURCES or not claim[1:].isdigit(), claim[0], claim[1:].zfill(2))
 
 
 def html(outcomes):
@@ -134,8 +141,6 @@ def html(outcomes):
     size = "quick" if any(outcome.quick for outcome in outcomes) else "full"
     run = (f"Seed {', '.join(map(str, seeds))}, {size} size, {sum(o.seconds for o in outcomes):.0f} s on "
            f"{platform.machine()}, Python {platform.python_version()}, NumPy {np.__version__}.")
-    items = sorted((item for outcome in outcomes for item in _index(outcome)),
-                   key=lambda item: (not item[0][1:].isdigit(), item[0][0], int("0" + item[0][1:])
-                                     if item[0][1:].isdigit() else 0, item[0]))
+    items = sorted((item for outcome in outcomes for item in _index(outcome)), key=_order)
     return PAGE.format(style=STYLE, summary=escape(summary), run=escape(run), index="".join(text for _, text in items),
                        sections="".join(map(_section, outcomes)))

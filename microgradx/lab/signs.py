@@ -17,6 +17,7 @@ from microgradx.lab.cards import IMPRECISE, RIGHT, WRONG, Claim, between, near
 DTYPE = "float64"
 PATTERNS = list(itertools.product((1, -1), repeat=4))           # signs of w1, w2 (neuron 1), w3, w4 (neuron 2)
 WIDTHS = (2, 4, 10, 30, 100)
+WORDS = {"sigmoid": "sigmoid", "relu": "ReLU", "silu": "swish", "tanh": "tanh"}
 
 CLAIMS = [
     Claim("A7", "Outputs not zero-centered → always positive, which biases gradient descent updates.",
@@ -111,7 +112,7 @@ def measure(seed, quick):
     return Found(float(outer), float(np.mean(rows)), float(np.mean(differ)), float(np.mean(mixed)),
                  {("sigmoid", 1): patterns("sigmoid", 1, 400, rng), ("tanh", 1): patterns("tanh", 1, 400, rng),
                   ("sigmoid", 2): patterns("sigmoid", 2, 4000, rng)},
-                 {(phi, n): probability(correlation(phi), n) for phi in ("sigmoid", "relu", "silu", "tanh")
+                 {(phi, n): probability(correlation(phi), n) for phi in WORDS
                   for n in WIDTHS},
                  {("sigmoid", batch): shares("sigmoid", 10, batch, draws, neurons, rng) for batch in (2, 8, 128)},
                  {phi: shares(phi, 30, 128, draws, neurons, rng) for phi in ("sigmoid", "tanh")})
@@ -133,7 +134,7 @@ def numbers(found):
                near("patterns, sigmoid inputs, batches of 2", len(found.reached["sigmoid", 2]), 16),
                near("correlation of the components, sigmoid", correlation("sigmoid"), 0.8521, tol=1e-4),
                near("ReLU", correlation("relu"), 1 / math.pi, rel=1e-9),
-               *(near(f"P(all {n} the same way), {phi}", found.same[phi, n], value, tol=6e-4 if value > 0.1 else 6e-4)
+               *(near(f"P(all {n} the same way), {WORDS[phi]}", found.same[phi, n], value, tol=6e-4)
                  for phi, values in table.items() for n, value in zip(WIDTHS, values)),
                near("n = 2, closed form ½ + asin(ρ)/π", found.same["sigmoid", 2],
                     0.5 + math.asin(correlation("sigmoid")) / math.pi, rel=1e-9),
@@ -160,8 +161,8 @@ def draw_puzzle(found, axes, c):
 
 
 def draw_same(found, axes, c):
-    for phi, colour, mark in zip(("sigmoid", "relu", "silu", "tanh"), c.ordered(4), "os^D"):
-        axes.plot(WIDTHS, [found.same[phi, n] for n in WIDTHS], mark + "-", color=colour, label=phi)
+    for (phi, word), colour, mark in zip(WORDS.items(), c.ordered(4), "os^D"):
+        axes.plot(WIDTHS, [found.same[phi, n] for n in WIDTHS], mark + "-", color=colour, label=word)
     axes.plot(10, found.measured["sigmoid", 128].mean(), "x", color=c.black, markersize=9, label="measured, sigmoid, 128")
     axes.set(xscale="log", yscale="log", ylim=(1e-4, 1.2), xlabel="weights into a neuron, n",
              ylabel="P(all move the same way)")

@@ -162,8 +162,8 @@ def draw_powers(found, axes, c):
     for k, colour in zip(DEPTHS, c.ordered(len(DEPTHS))):
         axes.plot(found.z, found.slope**k, color=colour, label=f"{k} layer{'s' * (k > 1)} below: peak {0.25**k:.2g}")
     axes.plot(0, found.chain[9], "x", color=c.black, label=f"ten σ in a row: {found.chain[9]:.2g}")
-    axes.set(xlabel="z, the same in every layer", ylabel="σ′(z)ᵏ", yscale="log", ylim=(1e-16, 1))
-    axes.legend(fontsize=8)
+    axes.set(xlabel="z, the same in every layer", ylabel="σ′(z)ᵏ", yscale="log", ylim=(1e-16, 1e7))
+    axes.legend(fontsize=8, loc="upper center", ncols=2)
 
 
 FIGURES = [("The sigmoid and its slope; dots: a tenth and a hundredth of the largest slope.", draw_sigmoid),

@@ -67,10 +67,12 @@ def numbers(found):
 
 def draw(found, axes, c):
     for (dtype, powers), colour in zip(found.ladder.items(), c.ordered(3)):
-        axes.plot(np.arange(1, len(powers) + 1), powers, color=colour)
-        axes.annotate(f"{dtype}: 0 from n = {len(powers) + 1}", (len(powers), powers[-1]), (6, 0),
-                      textcoords="offset points", fontsize=8, color=colour, va="center")
-    axes.set(xscale="log", yscale="log", xlabel="n, layers", ylabel="0.25ⁿ", xlim=(1, 2e4))
+        n, end = len(powers), np.log10(powers[-1])
+        axes.plot([1, n], [end, end], ":", color=colour)
+        axes.plot(n, end, "o", color=colour)
+        axes.annotate(f"{dtype}: 0 from n = {n + 1}", (n, end), (8, 4), textcoords="offset points", fontsize=8, color=colour)
+    axes.plot(np.arange(1, n + 1), np.log10(powers), color=c.black, zorder=0)
+    axes.set(xscale="log", xlabel="n, layers", ylabel="log₁₀ 0.25ⁿ", xlim=(1, 1e4))
 
 
 FIGURES = [("Where floats die: the largest possible product of n slopes, weights of 1.", draw)]

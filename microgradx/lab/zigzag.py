@@ -66,13 +66,17 @@ def descend(gram, most=5000):
 
 
 def online(kind, n, rng, most=20000):
-    """One sample at a time, each with the step that is exact for it (Kaczmarz): steps, inflation, reversals."""
+    """One sample at a time, each with the step that is exact for it (Kaczmarz): positions (T+1, n)."""
     w, path = np.zeros(n), [np.zeros(n)]
     for a in draws(kind, n, most, rng):
         w = w - a * (a @ (w - target(n))) / (a @ a)
         path.append(w)
         if np.linalg.norm(w - target(n)) <= 1e-3 * math.sqrt(n):
             break
+    return np.array(path)
+
+
+def told(path):
     return len(path) - 1, metrics.inflation(path), metrics.reversals(path)
 
 
@@ -94,9 +98,10 @@ def measure(seed, quick):
                  {key: float(np.linalg.cond(gram)) for key, gram in grams.items()},
                  {kind: len(path) - 1 for kind, path in paths.items()},
                  {kind: metrics.inflation(path) for kind, path in paths.items()},
-                 {kind: np.array([online(kind, 30, np.random.default_rng([seed, k])) for k in range(5)]).T
+                 {kind: np.array([told(online(kind, 30, np.random.default_rng([seed, k]))) for k in range(5)]).T
                   for kind in ("sigmoid", "centred")},
-                 {kind: descend(grams[kind, 2]) for kind in INPUTS}, grams["sigmoid", 2])
+                 {kind: descend(grams[kind, 2]) for kind in INPUTS}
+                 | {"one sample\nat a time": online("sigmoid", 2, rng)}, grams["sigmoid", 2])
 
 
 def numbers(found):
@@ -131,14 +136,14 @@ def draw_paths(found, axes, c):
     axes.contour(x, y, cost, levels=np.geomspace(1e-3, 1, 8), colors="0.8", linewidths=0.8)
     axes.fill_between([0, 1.5], 0, 0.6, color=c.blue, alpha=0.12, linewidth=0)
     axes.fill_between([-0.4, 0], -1.5, 0, color=c.blue, alpha=0.12, linewidth=0)
-    axes.text(0.75, 0.3, "reachable by one sample", fontsize=8, color=c.blue, ha="center")
-    for kind, colour, mark in zip(INPUTS, (c.orange, c.green, c.black), "osD"):
-        path = found.paths[kind]
+    axes.text(0.75, 0.3, "one sample may\nmove here", fontsize=8, color=c.blue, ha="center")
+    marks = zip(found.paths.items(), (c.orange, c.green, c.black, c.pink), "osDv")
+    for (kind, path), colour, mark in reversed(list(marks)):
         axes.plot(*path.T, mark + "-", color=colour, markersize=3, linewidth=1,
                   label=f"{kind}: {len(path) - 1} steps")
     axes.plot(1, -1, "*", color=c.black, markersize=12)
     axes.set(xlabel="w₁", ylabel="w₂", aspect="equal")
-    axes.legend(fontsize=8, loc="lower left")
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def draw_steps(found, axes, c):
@@ -151,6 +156,7 @@ def draw_steps(found, axes, c):
     axes.tick_params(axis="x", labelsize=7)
 
 
-FIGURES = [("Full-batch gradient descent with two weights, at the best rate, towards (1, −1). Shaded: where a single "
+FIGURES = [("Gradient descent with two weights towards (1, −1), full batches at the best rate, and sigmoid inputs one "
+            "sample at a time. Shaded: where a single "
             "sample with positive inputs may move from the start.", draw_paths),
            ("Steps with 30 weights. Conditioning costs a factor of 150; the signs are not the reason.", draw_steps)]
