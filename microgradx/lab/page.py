@@ -23,7 +23,8 @@ body { margin: 0 auto; padding: 1rem; max-width: 72rem; color: var(--ink); backg
        font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
 h1 { font-size: 1.6rem; line-height: 1.2; margin: .5rem 0; } h2 { font-size: 1.25rem; margin: 2.5rem 0 .25rem; }
 a { color: inherit; } code { font-size: .85em; background: var(--card); padding: .1em .3em; }
-.soft { color: var(--soft); font-size: .9rem; } .index { columns: 22rem; padding: 0; list-style: none; font-size: .9rem; }
+.soft { color: var(--soft); font-size: .9rem; }
+.index { columns: 22rem; padding: 0; list-style: none; font-size: .9rem; }
 .index li { break-inside: avoid; padding: .1rem 0; }
 article { border: 1px solid var(--line); border-left: 4px solid var(--line); background: var(--card);
           padding: .75rem 1rem; margin: 1rem 0; }
@@ -35,9 +36,11 @@ article p { margin: .4rem 0; } .verdict { font-weight: 600; }
 .wrong .verdict { color: var(--wrong); } .fails { color: var(--wrong); font-weight: 600; }
 table { border-collapse: collapse; width: 100%; font-size: .85rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; vertical-align: top; padding: .2rem .5rem .2rem 0; border-top: 1px solid var(--line); }
-th { color: var(--soft); font-weight: 400; border: 0; } summary { cursor: pointer; color: var(--soft); font-size: .9rem; }
+th { color: var(--soft); font-weight: 400; border: 0; }
+summary { cursor: pointer; color: var(--soft); font-size: .9rem; }
 .figures { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 26rem), 1fr)); }
-figure { margin: 0; } img { width: 100%; height: auto; background: #fff; } figcaption { color: var(--soft); font-size: .9rem; }
+figure { margin: 0; } img { width: 100%; height: auto; background: #fff; }
+figcaption { color: var(--soft); font-size: .9rem; }
 @media (max-width: 30rem) { article { padding: .6rem; } .by { display: none; } }
 """
 

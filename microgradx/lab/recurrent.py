@@ -12,17 +12,18 @@ DTYPE = "float64"
 STEPS, WIDTH, RUNS = 100, 64, 5
 
 CLAIMS = [
-    Claim("RN", "Errors vanish through time if the largest singular value of the recurrent matrix is below 1/γ, with γ = 1 "
-          "for tanh and 1/4 for the sigmoid.", "h ← φ(W h), W = ρ times an orthogonal matrix, 100 steps; an LSTM cell's path "
-          "with given forget gates.", RIGHT, "Sufficient, not necessary: at ρ = 1/γ tanh's and the sigmoid's errors shrink as well. The "
-          "LSTM's cell carries the error by the product of its forget gates, exactly."),
+    Claim("RN", "Errors vanish through time if the largest singular value of the recurrent matrix is below 1/γ, with "
+          "γ = 1 for tanh and 1/4 for the sigmoid.",
+          "h ← φ(W h), W = ρ times an orthogonal matrix, 100 steps; an LSTM cell's path with given forget gates.",
+          RIGHT, "Sufficient, not necessary: at ρ = 1/γ tanh's and the sigmoid's errors shrink as well. The LSTM's "
+          "cell carries the error by the product of its forget gates, exactly."),
 ]
 
 
 @dataclass(frozen=True)
 class Found:
-    """``norms``: {(phi, rho): ||dC/dh_t|| over ||dC/dh_T||, t = 0..T, (runs, T+1)}; ``cell``: dc_T/dc_0 over the product
-    of forget gates."""
+    """``norms``: {(phi, rho): ||dC/dh_t|| over ||dC/dh_T||, t = 0..T, (runs, T+1)}; ``cell``: dc_T/dc_0 over the
+    product of forget gates."""
     norms: dict
     cell: np.ndarray
 
@@ -59,7 +60,8 @@ CASES = [("linear", 0.9), ("linear", 1.1), ("tanh", 1.0), ("sigmoid", 1.0), ("si
 
 
 def measure(seed, quick):
-    return Found({case: np.array([through_time(*case, s) for s in range(seed, seed + RUNS)]) for case in CASES}, cell(seed))
+    return Found({case: np.array([through_time(*case, s) for s in range(seed, seed + RUNS)])
+                  for case in CASES}, cell(seed))
 
 
 def per_step(norms):

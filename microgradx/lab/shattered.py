@@ -15,17 +15,19 @@ RUNS, WIDTH = 5, 200
 EXACT = {1: 0.5, 5: 0.1046, 10: 0.03365, 20: 0.008235, 50: 9.12e-4}
 
 CLAIMS = [
-    Claim("SG", "In plain ReLU nets the correlation of the gradients of two inputs falls as 1/2ᴸ with depth; with shortcuts "
-          "as 1/√L.", "The exact recursion for He's weights; gradients of a 1-d input in nets of 1 to 50 layers, with and "
-          "without shortcuts.", IMPRECISE, "They do shatter with depth, but as a power of L, not as 2⁻ᴸ: 9.1e-4 at 50 layers, "
-          "not 8.9e-16, since the inputs themselves become alike. Shortcuts keep them together."),
+    Claim("SG", "In plain ReLU nets the correlation of the gradients of two inputs falls as 1/2ᴸ with depth; with "
+          "shortcuts as 1/√L.",
+          "The exact recursion for He's weights; gradients of a 1-d input in nets of 1 to 50 layers, with and "
+          "without shortcuts.",
+          IMPRECISE, "They do shatter with depth, but as a power of L, not as 2⁻ᴸ: 9.1e-4 at 50 layers, not "
+          "8.9e-16, since the inputs themselves become alike. Shortcuts keep them together."),
 ]
 
 
 @dataclass(frozen=True)
 class Found:
-    """``exact``: {L: correlation from orthogonal inputs}; ``nets``: {L: measured (runs,)}; ``lag``: {net: correlation of
-    neighbours on a line (runs,)}; ``lines``: {net: gradient along the line (256,)}."""
+    """``exact``: {L: correlation from orthogonal inputs}; ``nets``: {L: measured (runs,)}; ``lag``: {net: correlation
+    of neighbours on a line (runs,)}; ``lines``: {net: gradient along the line (256,)}."""
     exact: dict
     nets: dict
     lag: dict
@@ -63,7 +65,7 @@ def line(kind, seed, depth=50, points=256):
     layers = [first]
     for _ in range(depth):
         block = nn.Sequential(nn.ReLU(), linear(WIDTH, WIDTH, 2.0))
-        layers.append(block if kind == "plain" else nn.Residual(block, scale=0.1 if kind == "shortcuts, β = 0.1" else 1.0))
+        layers.append(block if kind == "plain" else nn.Residual(block, 0.1 if "0.1" in kind else 1.0))
     x = Tensor(np.linspace(-2, 2, points)[:, None], requires_grad=True)
     nn.Sequential(*layers, linear(WIDTH, 1, 1.0))(x).sum().backward()
     return x.grad.numpy()[:, 0]
@@ -78,7 +80,8 @@ def measure(seed, quick):
     centred = lambda g: (g - g.mean())[:, None]
     return Found({depth: recursion(depth) for depth in EXACT},
                  {depth: np.array([two_inputs(depth, s) for s in seeds]) for depth in (1, 5, 10)},
-                 {kind: np.array([metrics.gradient_correlation(centred(g)) for g in rows]) for kind, rows in lines.items()},
+                 {kind: np.array([metrics.gradient_correlation(centred(g)) for g in rows])
+                  for kind, rows in lines.items()},
                  {kind: rows[0] for kind, rows in lines.items()})
 
 

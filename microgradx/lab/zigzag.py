@@ -16,14 +16,15 @@ DTYPE = "float64"
 INPUTS = ("sigmoid", "centred", "tanh")
 
 CLAIMS = [
-    Claim("D7", "A consequence of these weight updates sharing the same sign is a sub-optimal zigzag gradient descent path.",
-          "The shortest path that moves only in the all-plus and all-minus orthants, for 10 000 random targets.", IMPRECISE,
-          "It is sub-optimal by at most √2: the rule of signs alone costs 41 % of path at worst."),
+    Claim("D7", "A consequence of these weight updates sharing the same sign is a sub-optimal zigzag gradient "
+          "descent path.",
+          "The shortest path that moves only in the all-plus and all-minus orthants, for 10 000 random targets.",
+          IMPRECISE, "It is sub-optimal by at most √2: the rule of signs alone costs 41 % of path at worst."),
     Claim("D8", "Is this the limitation of sigmoid that the Stanford lecture is referring to?",
           "The condition of E[aaᵀ]; steps of gradient descent at the best rate until w is within 1e-3 of w*, for "
-          "sigmoid inputs, the same centred, and tanh; the same one sample at a time.", IMPRECISE,
-          "What costs is the conditioning 1 + n μ²/s² of inputs with an offset: 600 steps against 4 for n = 30, on a "
-          "path that is at most 5 % longer than straight. With full batches there is no zig-zag at all."),
+          "sigmoid inputs, the same centred, and tanh; the same one sample at a time.",
+          IMPRECISE, "What costs is the conditioning 1 + n μ²/s² of inputs with an offset: 600 steps against 4 for "
+          "n = 30, on a path that is at most 5 % longer than straight. With full batches there is no zig-zag at all."),
 ]
 
 
@@ -120,8 +121,8 @@ def numbers(found):
                near("tanh", found.steps["tanh"], 3, tol=1, by="an earlier run"),
                near("path over distance, sigmoid", found.inflation["sigmoid"], 1.05, tol=0.05, by="an earlier run"),
                between("one sample at a time: steps, sigmoid", found.online["sigmoid"][0], 1000, 2000),
-               near("over those of centred inputs", found.online["sigmoid"][0] / found.online["centred"][0], 4.97, rel=0.3,
-                    by="an earlier run"),
+               near("over those of centred inputs", found.online["sigmoid"][0] / found.online["centred"][0], 4.97,
+                    rel=0.3, by="an earlier run"),
                near("path over distance, sigmoid", found.online["sigmoid"][1], 17.8, rel=0.3, by="an earlier run"),
                near("centred", found.online["centred"][1], 7.2, rel=0.3, by="an earlier run"),
                near("share of reversals, sigmoid", found.online["sigmoid"][2], 0.65, tol=0.06, by="an earlier run"),
@@ -149,7 +150,8 @@ def draw_paths(found, axes, c):
 def draw_steps(found, axes, c):
     names = ["full batch,\nsigmoid", "full batch,\ncentred", "full batch,\ntanh", "one sample,\nsigmoid",
              "one sample,\ncentred"]
-    heights = [*(found.steps[kind] for kind in INPUTS), *(np.median(found.online[k][0]) for k in ("sigmoid", "centred"))]
+    heights = [*(found.steps[kind] for kind in INPUTS),
+               *(np.median(found.online[kind][0]) for kind in ("sigmoid", "centred"))]
     bars = axes.bar(names, heights, color=[c.orange, c.green, c.black, c.orange, c.green])
     axes.bar_label(bars, [f"{h:.0f}" for h in heights], fontsize=8)
     axes.set(yscale="log", ylabel="steps to within 10⁻³", ylim=(1, 5000))
