@@ -130,8 +130,8 @@ def _first(card):
 
 @main.command()
 @click.argument("target", metavar="FILE.py:MODEL")
-@click.option("--data", "file", type=click.Path(exists=True, dir_okay=False), help="An .npz with arrays x and y; digits "
-              "unless told.")
+@click.option("--data", "file", type=click.Path(exists=True, dir_okay=False),
+              help="An .npz with arrays x and y; digits unless told.")
 @click.option("--samples", default=256, show_default=True, type=click.IntRange(2), help="Rows that are looked at.")
 def doctor(target, file, samples):
     """Say why the net MODEL of FILE.py does not learn: a Module, or a function that makes one."""

@@ -15,7 +15,7 @@ from microgradx.errors import OptionError
 from microgradx.lab import cards, page
 
 SEEDS = [f"{letter}{k}" for letter, count in (("A", 17), ("B", 9), ("C", 11), ("D", 10)) for k in range(1, count + 1)]
-LITERATURE = ["BN", "C10", "DR", "GB", "HE", "N3", "N5", "RS", "SN", "SW", "T1", "T2"]
+LITERATURE = ["BN", "DI", "DR", "GB", "HE", "MF", "N3", "N5", "RN", "RS", "SG", "SN", "SW", "T1", "T2", "XI"]
 WRONG = {"B3", "C5", "C9", "D6"}
 
 
@@ -71,14 +71,20 @@ PRINTED = [("A2", "0.1 of it", 3.636893, 1e-6), ("A4", "width of power 10", 1.05
            ("A4", "ten sigmoids in a row", 3.875220e-7, 1e-12), ("A5", "widest window", 0.447743, 1e-6),
            ("A5", "∂C/∂b₁", 3906.25, 0), ("A9", "z = −5", -0.00660356, 1e-8), ("A10", "z = −10, y", -0.9999546, 1e-7),
            ("A10", "ratio of the gradients, z = -5", 150.4199, 1e-4), ("A11", "largest gradient", 0.148148, 1e-5),
-           ("B1", "share of the maximum at 3", 0.1807, 1e-4), ("B7", "%", 2.659223, 1e-6), ("B8", "0.2⁵", 3.2e-4, 1e-12),
+           ("B1", "share of the maximum at 3", 0.1807, 1e-4), ("B7", "%", 2.659223, 1e-6),
+           ("B8", "0.2⁵", 3.2e-4, 1e-12),
            ("B8", "first n with 0.25ⁿ = 0, float32", 75, 0), ("B8", "first n with 0.2ⁿ = 0, float64", 463, 0),
            ("B8", "100 000", -3.2, 1e-6), ("C3", "∂L/∂w1", 0.006388805, 1e-9), ("D4", "patterns reached", 4, 0),
            ("D5", "tanh inputs", 8, 0), ("D5", "batches of 2", 16, 0), ("D7", "cosine", 0.70710678, 1e-8),
-           ("A3", "factor on the error", 0.23605, 0.007), ("B3", "3/n", 1.2247, 0.03), ("N3", "over that of", 7.03, 0.01),
+           ("A3", "factor on the error", 0.23605, 0.007), ("B3", "3/n", 1.2247, 0.03),
+           ("N3", "over that of", 7.03, 0.01),
            ("N3", "quadratic (2, 2): below", 232, 0), ("N5", "200 wide", 4.8818, 0.1), ("N5", "theory", 4.8818, 1e-4),
            ("RS", "α = 1/√30, forward", 2.6743, 0.08), ("BN", "ReLU, batch 256", 1.4669, 0.03),
-           ("DR", "one input, N = 2", 0.9437, 0.025), ("SN", "Jacobian", 0.7876734, 1e-6)]
+           ("DR", "one input, N = 2", 0.9437, 0.025), ("SN", "Jacobian", 0.7876734, 1e-6),
+           ("MF", "edge, σ_b² = 0.05", 1.76095, 5.1e-6), ("MF", "σ_w² = 1.4: ξ", 10.73, 5e-3),
+           ("SG", "50 layers", 9.12e-4, 1e-6),
+           ("RN", "ρ = 0.9", 2.66e-5, 1e-7), ("RN", "sigmoid, ρ = 1", 0.2367, 0.007),
+           ("N5", "‖mean δ_3‖, 3", 0.2953, 0.04)]
 
 
 @pytest.mark.parametrize("claim, what, value, tolerance", PRINTED)
@@ -90,7 +96,8 @@ def test_numbers_of_the_reference(outcomes, claim, what, value, tolerance):
 
 
 def test_trained_results_have_five_runs(outcomes):
-    for claim, part in (("A8", "top layer"), ("C7", "hidden"), ("A15", "accuracy"), ("T2", "accuracy"), ("GB", "top")):
+    for claim, part in (("A8", "top layer"), ("C7", "hidden"), ("A15", "accuracy"), ("T2", "accuracy"), ("GB", "top"),
+                        ("XI", "accuracy"), ("C10", "accuracy")):
         card = next(c for c in outcomes[lab.CLAIMS[claim][0]].cards if c.claim.id == claim)
         assert all(n.runs >= 5 and n.spread[0] <= n.measured <= n.spread[1] for n in card.numbers if part in n.what)
 
@@ -146,8 +153,8 @@ CHROME = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "g
 @pytest.mark.skipif(CHROME is None, reason="no browser is installed")
 def test_a_browser_shows_it_at_400_pixels(text, tmp_path):
     """Nothing is wider than the window."""
-    probe = ("<script>document.title = [...document.querySelectorAll('*')].filter(e => e.getBoundingClientRect().right > "
-             "innerWidth + 1).map(e => e.tagName).join() || 'fits'</script>")
+    probe = ("<script>document.title = [...document.querySelectorAll('*')].filter(e => "
+             "e.getBoundingClientRect().right > innerWidth + 1).map(e => e.tagName).join() || 'fits'</script>")
     frame = tmp_path / "frame.html"
     (tmp_path / "index.html").write_text(text.replace("</body>", probe + "</body>"), encoding="utf-8")
     frame.write_text('<iframe src="index.html" width="400" height="900" onload="document.title = '

@@ -18,14 +18,16 @@ NORMED = {("ReLU", 256): 1.4669, ("ReLU", 64): 1.49, ("ReLU", 16): 1.59, ("GELU"
 
 CLAIMS = [
     Claim("A14", "That’s why deep networks still need fixes like ReLU, batch norm, or residual connections.",
-          "The factor on the error's variance: batch norm per layer, residual blocks over 30 blocks.", IMPRECISE,
-          "None is a fix without a number. A plain ReLU net with batch norm explodes by 1.47 per layer, 30 residual "
-          "blocks by 10⁹; scaled by 1/√30 they keep it at 2.7."),
-    Claim("RS", "Identity shortcuts carry signal and gradient through any depth.", "h + α W₂ relu(W₁ h), 30 blocks: the "
-          "factor on both variances for α = 1, 1/√30 and 0.", RIGHT, "With (1 + α²) per block: 2³⁰, 2.67 and exactly 1."),
+          "The factor on the error's variance: batch norm per layer, residual blocks over 30 blocks.",
+          IMPRECISE, "None is a fix without a number. A plain ReLU net with batch norm explodes by 1.47 per layer, "
+          "30 residual blocks by 10⁹; scaled by 1/√30 they keep it at 2.7."),
+    Claim("RS", "Identity shortcuts carry signal and gradient through any depth.",
+          "h + α W₂ relu(W₁ h), 30 blocks: the factor on both variances for α = 1, 1/√30 and 0.",
+          RIGHT, "With (1 + α²) per block: 2³⁰, 2.67 and exactly 1."),
     Claim("BN", "Batch norm makes gradients explode in plain nets, the less the nearer the net is to linear.",
-          "The error's variance per layer in 24 layers of Linear, BatchNorm and activation; the three identities of its "
-          "backward pass.", RIGHT, "1.47 for ReLU (π/(π − 1) in theory), more for small batches, less for tanh."),
+          "The error's variance per layer in 24 layers of Linear, BatchNorm and activation; the three identities of "
+          "its backward pass.",
+          RIGHT, "1.47 for ReLU (π/(π − 1) in theory), more for small batches, less for tanh."),
 ]
 
 
@@ -45,8 +47,8 @@ def residual(alpha, seed, width=300, samples=32):
     rng, blocks = np.random.default_rng(seed), []
     for _ in range(BLOCKS):
         first, second = nn.Linear(width, width, dtype="float64"), nn.Linear(width, width, dtype="float64")
-        blocks.append(nn.Residual(nn.Sequential(gaussian(first, 1.0, 0.0, rng), nn.ReLU(), gaussian(second, 2.0, 0.0, rng)),
-                                  scale=alpha))
+        branch = nn.Sequential(gaussian(first, 1.0, 0.0, rng), nn.ReLU(), gaussian(second, 2.0, 0.0, rng))
+        blocks.append(nn.Residual(branch, scale=alpha))
     x = Tensor(rng.standard_normal((samples, width)), requires_grad=True)
     seen, h = [x], x
     for block in blocks:
@@ -91,7 +93,8 @@ def measure(seed, quick):
     return Found({alpha: np.array([(forward, squares[0] / squares[-1]) for squares, forward in rows])
                   for alpha, rows in runs.items()},
                  {key: np.array([normed(*key, s, width) for s in (seeds[:2] if quick else seeds)]) for key in cases},
-                 {alpha: np.median([squares / squares[-1] for squares, _ in rows], axis=0) for alpha, rows in runs.items()},
+                 {alpha: np.median([squares / squares[-1] for squares, _ in rows], axis=0)
+                  for alpha, rows in runs.items()},
                  identities(seed))
 
 

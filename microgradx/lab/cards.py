@@ -10,6 +10,7 @@ RIGHT, IMPRECISE, WRONG = "right", "imprecise", "wrong as said"
 
 SOURCES = {"A": "an investigation of the vanishing gradient", "B": "lecture slides on sigmoid saturation",
            "C": "notes on the vanishing gradient", "D": "a question on zig-zag descent, and its answers"}
+LITERATURE = "the literature"
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Claim:
     @property
     def source(self):
         """Where the sentence stands: one of the four documents, or the literature."""
-        return SOURCES.get(self.id[0], "") if self.id[1:].isdigit() else "the literature"
+        return SOURCES.get(self.id[0], LITERATURE) if self.id[1:].isdigit() else LITERATURE
 
 
 @dataclass(frozen=True)

@@ -16,20 +16,26 @@ DTYPE = "float64"
 
 CLAIMS = [
     Claim("A5", "Since σ′(z) ≤ 0.25, multiplying repeatedly makes the effective gradient near 0 for earlier layers.",
-          "Nielsen's counterexample, weights of 100 and every z at 0; the weights and inputs for which a layer's factor "
-          "w σ′(wa + b) exceeds 1; the factor that is typical of random weights.", IMPRECISE,
-          "The factor is w σ′, not σ′. It exceeds 1 only for |w| > 4 in a narrow window of inputs, so the conclusion "
-          "is usual, but the bound 0.25 per layer is none, and the typical factor is √χ = 0.212, not 0.25."),
-    Claim("C2", "w_new = w_old − η · ∂L/∂w_old", "One step of SGD on the three weights of the chain.", RIGHT, "As said."),
+          "Nielsen's counterexample, weights of 100 and every z at 0; the weights and inputs for which a layer's "
+          "factor w σ′(wa + b) exceeds 1; the factor that is typical of random weights.",
+          IMPRECISE, "The factor is w σ′, not σ′. It exceeds 1 only for |w| > 4 in a narrow window of inputs, so "
+          "the conclusion is usual, but the bound 0.25 per layer is none, and the typical factor is √χ = 0.212, not "
+          "0.25."),
+    Claim("C2", "w_new = w_old − η · ∂L/∂w_old",
+          "One step of SGD on the three weights of the chain.",
+          RIGHT, "As said."),
     Claim("C3", "∂L/∂w₁ = ∂L/∂O₃ · ∂O₃/∂O₂ · ∂O₂/∂O₁ · ∂O₁/∂w₁",
-          "The product of the four factors beside the gradient by backward.", RIGHT,
-          "∂O_{k+1}/∂O_k = σ′(z) w: the weight is in the factor."),
-    Claim("C5", "Each derivative term contributes a factor < 1", "The factor ∂O_{k+1}/∂O_k at z = 0 for weights 1 to 100.",
+          "The product of the four factors beside the gradient by backward.",
+          RIGHT, "∂O_{k+1}/∂O_k = σ′(z) w: the weight is in the factor."),
+    Claim("C5", "Each derivative term contributes a factor < 1",
+          "The factor ∂O_{k+1}/∂O_k at z = 0 for weights 1 to 100.",
           WRONG, "True of σ′, not of the term, which is w σ′: at w = 100 it is 25."),
-    Claim("C6", "0.25 × 0.25 × 0.25 × … = tiny number", "The product of three layers' factors for weights 1 and 8, all z "
-          "at 0, beside 0.25³.", IMPRECISE, "The bound for |w| = 1 only: with w = 8 the same three layers multiply by 8."),
-    Claim("C11", "![image.png](../../images/vanish.png)", "The missing picture, drawn from measured factors.", RIGHT,
-          "The factors in the picture multiply to the gradient that backward gives."),
+    Claim("C6", "0.25 × 0.25 × 0.25 × … = tiny number",
+          "The product of three layers' factors for weights 1 and 8, all z at 0, beside 0.25³.",
+          IMPRECISE, "The bound for |w| = 1 only: with w = 8 the same three layers multiply by 8."),
+    Claim("C11", "![image.png](../../images/vanish.png)",
+          "The missing picture, drawn from measured factors.",
+          RIGHT, "The factors in the picture multiply to the gradient that backward gives."),
 ]
 
 
@@ -60,7 +66,7 @@ def run(weights, biases=(0.0, 0.0, 0.0)):
     return weights, outputs, 0.5 * (o - 0.0)**2
 
 
-def window(w):
+def opening(w):
     """How wide the inputs a are for which w sigma'(w a + b) >= 1: 2 z / w, where sigma'(z) = 1 / w."""
     return 2 * math.acosh(w / 2 - 1) / w                            # sigma'(z) = 1 / (2 + 2 cosh z)
 
@@ -82,14 +88,14 @@ def measure(seed, quick):
     for _ in range(3):
         a = (a * 100.0 - 50.0).sigmoid()
     a.backward()
-    best = minimize_scalar(lambda w: -window(w), bounds=(4.001, 30), method="bounded", options={"xatol": 1e-10})
+    best = minimize_scalar(lambda w: -opening(w), bounds=(4.001, 30), method="bounded", options={"xatol": 1e-10})
     grid = np.linspace(4, 40, 400)
     large, _, cost = run([8.0] * 3, (-8.0, -4.0, -4.0))             # every z is 0
     cost.backward()
     return Found(np.array(o[1:]), np.array([w.grad for w in weights]),
                  np.array([o[3], slopes[2], slopes[1], slopes[0]]), np.array([t.item() for t in tensors]), b1.grad,
                  {w: w * float(slope("sigmoid", 0.0)) for w in (1, 4, 8, 100)}, -best.fun, best.x,
-                 np.stack([grid, [window(w) for w in grid]]), abs(large[0].grad) / (0.25**3 * abs(large[2].grad)))
+                 np.stack([grid, [opening(w) for w in grid]]), abs(large[0].grad) / (0.25**3 * abs(large[2].grad)))
 
 
 def numbers(found):
@@ -101,7 +107,8 @@ def numbers(found):
                near("its weight", found.widest, 6.894151, tol=1e-5),
                near("typical factor √E σ′², q = 1", typical, 0.2117, tol=1e-4),
                between("‖∂W₁‖ over its supposed bound 0.25ᴸ ‖∂W_L‖, w = 8", found.bound, low=1.0)],
-        "C2": [near(f"−Δw{k} / η", 2 * (1 - found.stepped[k - 1]), found.gradients[k - 1], rel=1e-12) for k in (1, 2, 3)],
+        "C2": [near(f"−Δw{k} / η", 2 * (1 - found.stepped[k - 1]), found.gradients[k - 1], rel=1e-12)
+               for k in (1, 2, 3)],
         "C3": [*(near(f"O{k}", found.outputs[k - 1], value, tol=1e-7) for k, value in
                  ((1, 0.7310586), (2, 0.6750375), (3, 0.6626302))),
                *(near(f"∂L/∂w{k}", found.gradients[k - 1], value, rel=2e-7) for k, value in

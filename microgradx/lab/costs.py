@@ -13,42 +13,50 @@ from microgradx.nn import functional as F
 DTYPE = "float64"
 
 CLAIMS = [
-    Claim("A9", "If the sigmoid output a ≈ 0 or 1, then σ′(z) ≈ 0. Result: gradient ≈ 0 → learning is very slow even if "
-          "the prediction is badly wrong", "∂C/∂z of the quadratic cost by the engine, beside (a − y) σ′(z).", RIGHT,
-          "At z = −5 with y = 1 the output is wrong by 0.993 and the gradient is 0.0066."),
-    Claim("A10", "The σ′(z) has disappeared!", "∂C/∂z of cross-entropy by the engine, beside a − y; the ratio of both "
-          "costs' gradients; z = ±1000.", RIGHT, "The ratio is 1/σ′(z): 4 at 0, 150 at −5, 22 028 at −10."),
-    Claim("A11", "If the prediction is very wrong, the gradient is large → network corrects quickly. If the prediction is "
-          "close to right (a≈y), the gradient is small", "Does |∂C/∂z| rise with |a − y| over the whole range?", RIGHT,
-          "Of cross-entropy. The quadratic cost's gradient is largest at a = 1/3 (y = 1), where it is 4/27."),
-    Claim("A12", "Cross entropy cost function solves the slow down problem partially.", "One net of four layers under "
-          "both costs, one sample, one output: the ratio of the errors in every layer.", RIGHT,
-          "And the part is known: the errors of all layers are larger by the same 1/σ′(z_L); their profile over the "
-          "layers is unchanged to the last digits."),
-    Claim("A16", "Output layer: Binary classification → Sigmoid. Multi-class classification → Softmax. Regression → often "
-          "no activation", "∂C/∂z of each pair of output and cost, beside a − y.", IMPRECISE,
-          "The three pairs are the matching ones: in each the gradient is a − y. That sigmoids have no place elsewhere "
-          "is too much: gates of LSTM and GLU are sigmoids."),
+    Claim("A9", "If the sigmoid output a ≈ 0 or 1, then σ′(z) ≈ 0. Result: gradient ≈ 0 → learning is very slow even "
+          "if the prediction is badly wrong",
+          "∂C/∂z of the quadratic cost by the engine, beside (a − y) σ′(z).",
+          RIGHT, "At z = −5 with y = 1 the output is wrong by 0.993 and the gradient is 0.0066."),
+    Claim("A10", "The σ′(z) has disappeared!",
+          "∂C/∂z of cross-entropy by the engine, beside a − y; the ratio of both costs' gradients; z = ±1000.",
+          RIGHT, "The ratio is 1/σ′(z): 4 at 0, 150 at −5, 22 028 at −10."),
+    Claim("A11", "If the prediction is very wrong, the gradient is large → network corrects quickly. If the "
+          "prediction is close to right (a≈y), the gradient is small",
+          "Does |∂C/∂z| rise with |a − y| over the whole range?",
+          RIGHT, "Of cross-entropy. The quadratic cost's gradient is largest at a = 1/3 (y = 1), where it is 4/27."),
+    Claim("A12", "Cross entropy cost function solves the slow down problem partially.",
+          "One net of four layers under both costs, one sample, one output: the ratio of the errors in every layer.",
+          RIGHT, "And the part is known: the errors of all layers are larger by the same 1/σ′(z_L); their profile "
+          "over the layers is unchanged to the last digits."),
+    Claim("A16", "Output layer: Binary classification → Sigmoid. Multi-class classification → Softmax. Regression → "
+          "often no activation",
+          "∂C/∂z of each pair of output and cost, beside a − y.",
+          IMPRECISE, "The three pairs are the matching ones: in each the gradient is a − y. That sigmoids have no "
+          "place elsewhere is too much: gates of LSTM and GLU are sigmoids."),
     Claim("A17", "For output neurons: if prediction is very close to 0 or 1 (but wrong), gradients vanish → slow "
-          "correction.", "The gradient at z = −10, y = 1 under both costs.", IMPRECISE,
-          "True of the quadratic cost only."),
+          "correction.",
+          "The gradient at z = −10, y = 1 under both costs.",
+          IMPRECISE, "True of the quadratic cost only."),
     Claim("B6", "Sigmoid at extremes: Like pushing a ball on a flat plateau. No matter how hard you push, it barely "
-          "moves.", "One neuron, x = 1, y = 0: the slope of the cost surface at w = 5 under both costs.", IMPRECISE,
-          "The ball rolls on the cost, not on the activation: under cross-entropy the same saturated sigmoid lies on a "
-          "slope of 0.993, not on a plateau."),
+          "moves.",
+          "One neuron, x = 1, y = 0: the slope of the cost surface at w = 5 under both costs.",
+          IMPRECISE, "The ball rolls on the cost, not on the activation: under cross-entropy the same saturated "
+          "sigmoid lies on a slope of 0.993, not on a plateau."),
     Claim("C8", "The final output is compared with the target label using a loss function (e.g., squared loss), and "
-          "backpropagation is used to update weights.", "½(O − y)² by the engine, beside central differences.", RIGHT,
-          "And the squared loss carries σ′ of the output: see A9."),
-    Claim("D10", "A logistic sigmoid at the end of the network (in combination with binary cross-entropy) is not that "
-          "much of a problem.", "The gradient on the logit at the worst outputs, |z| = 5, 20, 1000.", RIGHT,
-          "The gradient is the error itself, and finite if cross-entropy is computed from the logit."),
+          "backpropagation is used to update weights.",
+          "½(O − y)² by the engine, beside central differences.",
+          RIGHT, "And the squared loss carries σ′ of the output: see A9."),
+    Claim("D10", "A logistic sigmoid at the end of the network (in combination with binary cross-entropy) is not "
+          "that much of a problem.",
+          "The gradient on the logit at the worst outputs, |z| = 5, 20, 1000.",
+          RIGHT, "The gradient is the error itself, and finite if cross-entropy is computed from the logit."),
 ]
 
 
 @dataclass(frozen=True)
 class Found:
-    """z (1601,); ``quadratic``, ``entropy``: dC/dz there for y = 1; ``layers``: the ratio of the errors of both costs in
-    each layer of one net, and 1/sigma' of its output; ``matching``: {pair: largest |dC/dz - (a - y)|}."""
+    """z (1601,); ``quadratic``, ``entropy``: dC/dz there for y = 1; ``layers``: the ratio of the errors of both costs
+    in each layer of one net, and 1/sigma' of its output; ``matching``: {pair: largest |dC/dz - (a - y)|}."""
     z: np.ndarray
     quadratic: np.ndarray
     entropy: np.ndarray
@@ -116,7 +124,8 @@ def numbers(found):
                 near("at the output a", a[q.argmax()], 1 / 3, tol=2e-3)],
         "A12": [near(f"errors, cross-entropy over quadratic, layer {k + 1}", ratio, found.inverse, rel=1e-12)
                 for k, ratio in enumerate(found.layers)],
-        "A16": [near(f"{pair}: largest |∂C/∂z − (a − y)|", off, 0.0, tol=1e-12) for pair, off in found.matching.items()],
+        "A16": [near(f"{pair}: largest |∂C/∂z − (a − y)|", off, 0.0, tol=1e-12)
+                for pair, off in found.matching.items()],
         "A17": [near("quadratic", abs(quadratic(-10.0)), 4.53937e-5, rel=2e-6),
                 near("cross-entropy", abs(entropy(-10.0)), 0.9999546, rel=1e-7)],
         "B6": [near("slope of the quadratic cost at w = 5", quadratic(5.0, 0.0), 0.0066036, tol=1e-7),

@@ -18,45 +18,53 @@ DEEP = math.sqrt(theory.chi("sigmoid", theory.fixed_variance("sigmoid")))       
 RUNS = 5
 
 CLAIMS = [
-    Claim("A1", "They’re not talking about the external Learning Rate hyperparameter (η), but about the effective speed at "
-          "which weights update inside the network.", "One step in a net of five hidden layers: ‖ΔW‖ beside η‖g‖ and "
-          "‖W‖, layer by layer, under SGD and under Adam.", IMPRECISE,
-          "Of SGD it is true: at one η the first hidden layer's step is hundreds of times smaller. Adam's first step is η "
-          "for every weight, however small its gradient."),
-    Claim("A3", "That flattening is why gradients vanish, and learning becomes slow when sigmoid outputs are near 0 or 1.",
-          "A net of ten layers, 500 wide: the share of saturated units, and the factor on the error per layer.", IMPRECISE,
-          "One of two mechanisms. Here not one unit in a million is saturated, and the error still shrinks 4.24 times "
-          "per layer, because a slope of 1/4 at best meets weights that do not make up for it."),
-    Claim("A6", "Later layers may update fine, but the front of the network “freezes.”", "64-30-30-30-10 with Nielsen's "
-          "initialisation: error norms and update ratios of every layer over 300 steps of SGD.", RIGHT,
-          "At the start, by 4.88 per layer. The ratio changes in training, and the front learns slowly rather than not."),
+    Claim("A1", "They’re not talking about the external Learning Rate hyperparameter (η), but about the effective "
+          "speed at which weights update inside the network.",
+          "One step in a net of five hidden layers: ‖ΔW‖ beside η‖g‖ and ‖W‖, layer by layer, under SGD and under "
+          "Adam.",
+          IMPRECISE, "Of SGD it is true: at one η the first hidden layer's step is hundreds of times smaller. "
+          "Adam's first step is η for every weight, however small its gradient."),
+    Claim("A3", "That flattening is why gradients vanish, and learning becomes slow when sigmoid outputs are near 0 "
+          "or 1.",
+          "A net of ten layers, 500 wide: the share of saturated units, and the factor on the error per layer.",
+          IMPRECISE, "One of two mechanisms. Here not one unit in a million is saturated, and the error still "
+          "shrinks 4.24 times per layer, because a slope of 1/4 at best meets weights that do not make up for it."),
+    Claim("A6", "Later layers may update fine, but the front of the network “freezes.”",
+          "64-30-30-30-10 with Nielsen's initialisation: error norms and update ratios of every layer over 300 steps "
+          "of SGD.",
+          RIGHT, "At the start, by 4.88 per layer. The ratio changes in training, and the front learns slowly "
+          "rather than not."),
     Claim("A13", "As the gradient travels backward, hidden layers still multiply by σ′, which vanishes near 0 or 1.",
-          "Cross-entropy, ten hidden layers: the error's factor per layer, split into weights and slopes.", RIGHT,
-          "And by the weights: here these multiply by 1.0, the slopes by 0.236."),
-    Claim("A15", "Shallow networks or logistic regression → fine if the model is small, gradients don’t have time to vanish.",
-          "Logistic regression, and one hidden layer of 64 sigmoids, trained on digits.", RIGHT,
-          "Logistic regression with cross-entropy is convex besides: both starts end at one loss."),
-    Claim("B2", "In deep networks, multiplying many small gradients results in effectively zero gradient for early layers - "
-          "they learn very slowly or not at all.", "‖δ₁‖ over ‖δ_L‖ before training for 5 to 30 hidden layers.", IMPRECISE,
-          "Tiny but never zero before float32 ends: the factor is 0.236 per layer, weights included."),
+          "Cross-entropy, ten hidden layers: the error's factor per layer, split into weights and slopes.",
+          RIGHT, "And by the weights: here these multiply by 1.0, the slopes by 0.236."),
+    Claim("A15", "Shallow networks or logistic regression → fine if the model is small, gradients don’t have time to "
+          "vanish.",
+          "Logistic regression, and one hidden layer of 64 sigmoids, trained on digits.",
+          RIGHT, "Logistic regression with cross-entropy is convex besides: both starts end at one loss."),
+    Claim("B2", "In deep networks, multiplying many small gradients results in effectively zero gradient for early "
+          "layers - they learn very slowly or not at all.",
+          "‖δ₁‖ over ‖δ_L‖ before training for 5 to 30 hidden layers.",
+          IMPRECISE, "Tiny but never zero before float32 ends: the factor is 0.236 per layer, weights included."),
     Claim("C7", "Weights stop updating. Learning slows or completely halts. The model fails to converge.",
-          "SGD, 30 epochs, standardised digits, 1, 3 and 5 hidden layers: accuracy on test digits.", IMPRECISE,
-          "From five layers on plain SGD ends at chance. With three it only slows, and no gradient was ever 0."),
-    Claim("D9", "The maximum gradient is .25. Since this value is less than 1, the error signal is attenuated and can result "
-          "in vanishing gradients after many layers of backpropagation.", "The slopes' own part of the factor per layer.",
-          IMPRECISE, "The slopes attenuate by 0.236, close to their bound; whether the product vanishes is up to the "
-          "weights too: scaled by four they undo it (C10)."),
+          "SGD, 30 epochs, standardised digits, 1, 3 and 5 hidden layers: accuracy on test digits.",
+          IMPRECISE, "From five layers on plain SGD ends at chance. With three it only slows, and no gradient was "
+          "ever 0."),
+    Claim("D9", "The maximum gradient is .25. Since this value is less than 1, the error signal is attenuated and "
+          "can result in vanishing gradients after many layers of backpropagation.",
+          "The slopes' own part of the factor per layer.",
+          IMPRECISE, "The slopes attenuate by 0.236, close to their bound; whether the product vanishes is up to "
+          "the weights too: scaled by four they undo it (C10)."),
 ]
 
 
 @dataclass(frozen=True)
 class Found:
-    """``profiles``: {hidden layers: error norms (seeds, hidden)}; ``least``: smallest nonzero share of the gradients at
-    layer 1 that are 0; ``parts``: (weights, slope) of the factor per layer, (seeds, 2); ``saturated``, ``q``, ``wide``:
-    of the 500-wide net, shares, variances, factors per layer (seeds,); ``steps``: {optimizer: (largest | |dW| / eta|g|
-    - 1 |, first over last ||dW||)}, ``adam``: largest |dw| / eta; ``record``: errors, weight gradients and update ratios
-    over training (steps, 4); ``start``: adjacent error ratios at the start (seeds, 2); ``accuracy``: {hidden: (seeds,)};
-    ``convex``: final losses of logistic regression from two starts."""
+    """``profiles``: {hidden layers: error norms (seeds, hidden)}; ``least``: smallest nonzero share of the gradients
+    at layer 1 that are 0; ``parts``: (weights, slope) of the factor per layer, (seeds, 2); ``saturated``, ``q``,
+    ``wide``: of the 500-wide net, shares, variances, factors per layer (seeds,); ``steps``: {optimizer: (largest |
+    |dW| / eta|g| - 1 |, first over last ||dW||)}, ``adam``: largest |dw| / eta; ``record``: errors, weight gradients
+    and update ratios over training (steps, 4); ``start``: adjacent error ratios at the start (seeds, 2); ``accuracy``:
+    {hidden: (seeds,)}; ``convex``: final losses of logistic regression from two starts."""
     profiles: dict
     zeros: float
     parts: np.ndarray
@@ -89,7 +97,8 @@ def first_step(optimizer, seed):
     gradients = [np.linalg.norm(w.grad.numpy()) for w in weights]
     optimizer.step()
     moved = [w.detach().numpy() - b for w, b in zip(weights, before)]
-    return eta * np.array(gradients), np.array([np.linalg.norm(m) for m in moved]), max(abs(m).max() for m in moved) / eta
+    norms = np.array([np.linalg.norm(m) for m in moved])
+    return eta * np.array(gradients), norms, max(abs(m).max() for m in moved) / eta
 
 
 def trained(seed, steps):
@@ -168,8 +177,8 @@ def numbers(found):
                near("factor on the error per layer", found.wide, DEEP, rel=0.03, by=by)],
         "A6": [near("layer 3 over layer 2, at the start", found.start[:, 1], 4.88, tol=1.2, by=by),
                near("layer 2 over layer 1", found.start[:, 0], 4.88, tol=1.2, by=by),
-               between("error of layer 3 over layer 1, first 50 steps, median", np.median(errors[:50, 2] / errors[:50, 0]),
-                       10, 40),
+               between("error of layer 3 over layer 1, first 50 steps, median",
+                       np.median(errors[:50, 2] / errors[:50, 0]), 10, 40),
                between("update ratio of the output over layer 1, first 50 steps", np.median(updates[:50, 3]
                                                                                          / updates[:50, 0]), low=10)],
         "A13": [near("weights' part of the factor", found.parts[:, 0], 1.0, tol=0.06, by=by),
@@ -192,7 +201,8 @@ def numbers(found):
 def draw_profiles(found, axes, c):
     for depth, colour, mark in zip(DEPTHS, c.ordered(4), "os^D"):
         rows, layers = found.profiles[depth] / found.profiles[depth][:, -1:], np.arange(1, depth + 1)
-        axes.plot(layers, np.median(rows, axis=0), mark + "-", color=colour, markersize=3, label=f"{depth} hidden layers")
+        axes.plot(layers, np.median(rows, axis=0), mark + "-", color=colour, markersize=3,
+                  label=f"{depth} hidden layers")
         axes.plot(layers, DEEP**(depth - layers), ":", color=c.black, linewidth=1)
     axes.plot([], [], ":", color=c.black, label=f"mean-field theory: {DEEP:.4f} per layer")
     axes.set(yscale="log", xlabel="hidden layer", ylabel="error norm over the last's")

@@ -5,7 +5,7 @@ __all__ = ["COLOURS", "figures", "png"]
 
 # Okabe and Ito (2008).
 PALETTE = {"blue": "#0072B2", "orange": "#D55E00", "green": "#009E73", "yellow": "#E69F00", "pink": "#CC79A7",
-           "sky": "#56B4E9", "black": "#222222"}
+           "sky": "#56B4E9", "pale": "#BFDBEC", "black": "#222222"}
 
 
 def _ordered(count):
@@ -28,7 +28,8 @@ def figures(outcome):
     from matplotlib.figure import Figure
 
     for caption, draw in outcome.module.FIGURES:
-        with rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False}):
+        with rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False,
+                         "legend.frameon": False}):
             figure = Figure(figsize=(5.4, 3.9), layout="constrained")
             FigureCanvasAgg(figure)
             axes = figure.subplots()

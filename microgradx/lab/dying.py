@@ -13,12 +13,13 @@ WIDTHS, DEPTHS = (2, 3, 5, 10), (1, 2, 4, 6, 8, 10, 14, 20)
 
 CLAIMS = [
     Claim("B4", "However, ReLU has its own issue: neurons can “die” if z is always negative (gradient = 0).",
-          "A unit with a bias of −1000: its row of gradients and the column above it; a dead unit in a second layer while "
-          "the first one learns.", RIGHT, "Exactly 0, both. For ever only if its inputs are fixed: in deeper layers a unit "
-          "can come back, as the one in the test does."),
+          "A unit with a bias of −1000: its row of gradients and the column above it; a dead unit in a second layer "
+          "while the first one learns.",
+          RIGHT, "Exactly 0, both. For ever only if its inputs are fixed: in deeper layers a unit can come back, as "
+          "the one in the test does."),
     Claim("DR", "Narrow deep ReLU nets are born dead with a probability that tends to 1 with depth.",
-          "Random nets with zero biases, symmetric weights and one input: the share that is 0 everywhere.", RIGHT,
-          "For one input the probability is 1 − (1 − 2⁻ᴺ)ᴸ exactly: 94 % at N = 2, L = 10."),
+          "Random nets with zero biases, symmetric weights and one input: the share that is 0 everywhere.",
+          RIGHT, "For one input the probability is 1 − (1 − 2⁻ᴺ)ᴸ exactly: 94 % at N = 2, L = 10."),
 ]
 
 
@@ -108,7 +109,7 @@ def draw(found, axes, c):
         depth = np.linspace(1, max(DEPTHS), 100)
         axes.plot(depth, chance(n, depth), color=colour, linewidth=1)
         axes.plot(DEPTHS, [found.one[n, d] for d in DEPTHS], mark, color=colour, label=f"{n} units wide")
-    axes.set(xlabel="layers", ylabel="share born dead (one input)", ylim=(-0.02, 1.02))
+    axes.set(xlabel="layers", ylabel="share born dead (one input)", ylim=(-0.02, 1.02), xticks=DEPTHS)
     axes.legend(fontsize=8)
 
 

@@ -21,7 +21,8 @@ TABLE = {"sigmoid": (0.5, 0.293379, 0.044836, 0.002286), "tanh": (0, 0.394294, 0
          "elu": (0.160521, 0.644945, 0.668102, 0.594411), "selu": (0, 1, 1.071575, 1.511353),
          "gelu": (0.282095, 0.425221, 0.455851, 0.433956), "silu": (0.206621, 0.355776, 0.379482, 0.286581),
          "softplus": (0.806059, 0.921246, 0.293379, 0.131594)}
-LISTED = ("tanh", "relu", "leaky_relu", "silu", "elu", "gelu", "selu")          # those the notes recommend
+MODULES = {"tanh": nn.Tanh, "relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "silu": nn.SiLU, "elu": nn.ELU,
+           "gelu": nn.GELU, "selu": nn.SELU}                                    # those the notes recommend
 WORDS = {"silu": "swish", "leaky_relu": "leaky ReLU", "relu": "ReLU", "lecun_tanh": "1.7159 tanh(2z/3)"}
 
 
@@ -32,34 +33,37 @@ def lecun_tanh(x):
 FUNCTIONS = {"lecun_tanh": lecun_tanh}
 
 CLAIMS = [
-    Claim("B3", "ReLU solves this by having a constant gradient of 1 for positive inputs.", "30 hidden layers of 200 ReLUs, "
-          "weights of variance 1/n, 2/n, 3/n: ‖δ₁‖ over ‖δ₃₀‖.", WRONG,
-          "One unit's slope is 1; the layer's factor is √(σ_w²/2). With LeCun's weights 30 ReLU layers lose 23 000 times; "
-          "with He's nothing; with 3/n the error explodes."),
+    Claim("B3", "ReLU solves this by having a constant gradient of 1 for positive inputs.",
+          "30 hidden layers of 200 ReLUs, weights of variance 1/n, 2/n, 3/n: ‖δ₁‖ over ‖δ₃₀‖.",
+          WRONG, "One unit's slope is 1; the layer's factor is √(σ_w²/2). With LeCun's weights 30 ReLU layers lose "
+          "23 000 times; with He's nothing; with 3/n the error explodes."),
     Claim("C9", "These functions avoid the shrinking-gradient effect and support deeper architectures.",
-          "Tanh, ReLU, leaky ReLU, swish, ELU, GELU, SELU: the error's factor per layer in 30 layers, weights 1/n and 2/n.",
-          WRONG, "Not without an initialisation. With 1/n, ReLU shrinks by 0.71 per layer, swish and GELU towards 0.5; tanh "
-          "never avoids it, it only slows. With 2/n ReLU holds 1.00, swish and GELU still shrink."),
-    Claim("T1", "The moments of φ over N(0, 1) decide what a layer does to signals and errors.", "Quadrature for eleven "
-          "activations; the factor √χ in a real layer 400 wide.", RIGHT,
-          "Theory and layer agree to about a per cent, without a fit."),
-    Claim("SN", "SELU: activations converge towards zero mean and unit variance.", "Moments at (0, 1); the Jacobian's "
-          "norm of the moment map; χ.", RIGHT, "The fixed point attracts, 0.788 per layer. Errors grow slightly: χ = 1.07."),
-    Claim("SW", "Swish and GELU are smooth ReLUs.", "Least value, largest slope.", RIGHT,
-          "With slopes above 1 and below 0, and of ½ at 0."),
+          "Tanh, ReLU, leaky ReLU, swish, ELU, GELU, SELU: the error's factor per layer in 30 layers, weights 1/n "
+          "and 2/n.",
+          WRONG, "Not without an initialisation. With 1/n, ReLU shrinks by 0.71 per layer, swish and GELU towards "
+          "0.5; tanh never avoids it, it only slows. With 2/n ReLU holds 1.00, swish and GELU still shrink."),
+    Claim("T1", "The moments of φ over N(0, 1) decide what a layer does to signals and errors.",
+          "Quadrature for eleven activations; the factor √χ in a real layer 400 wide.",
+          RIGHT, "Theory and layer agree to about a per cent, without a fit."),
+    Claim("SN", "SELU: activations converge towards zero mean and unit variance.",
+          "Moments at (0, 1); the Jacobian's norm of the moment map; χ.",
+          RIGHT, "The fixed point attracts, 0.788 per layer. Errors grow slightly: χ = 1.07."),
+    Claim("SW", "Swish and GELU are smooth ReLUs.",
+          "Least value, largest slope.",
+          RIGHT, "With slopes above 1 and below 0, and of ½ at 0."),
     Claim("HE", "With ReLU, weights of variance 2/n keep the error's size through 30 layers; Xavier's 1/n does not.",
-          "30 layers of 200 units: the factor per layer, forward and back.", RIGHT,
-          "1.00 with He, 0.707 with 1/n, 0.408 with the old uniform."),
+          "30 layers of 200 units: the factor per layer, forward and back.",
+          RIGHT, "1.00 with He, 0.707 with 1/n, 0.408 with the old uniform."),
 ]
 
 
 @dataclass(frozen=True)
 class Found:
-    """``moments``: {activation: (E phi, E phi^2, E phi'^2, E phi'^4)}; ``layer``: {activation: sqrt chi measured, (runs,)};
-    ``ratios``: {var_w: ||delta_1|| / ||delta_30|| of ReLU (runs,)}; ``deep``: {(activation, var_w): (factor per layer
-    measured (runs,), expected)}; ``profiles``: {(activation, var_w): median error norms over the last's (30,)}; ``selu``:
-    (mean, variance, norm, chi); ``shapes``: {activation: (least value, its z, largest slope, its z)}; ``he``:
-    {var_w: (backward, forward) factor per layer (runs,)}."""
+    """``moments``: {activation: (E phi, E phi^2, E phi'^2, E phi'^4)}; ``layer``: {activation: sqrt chi measured,
+    (runs,)}; ``ratios``: {var_w: ||delta_1|| / ||delta_30|| of ReLU (runs,)}; ``deep``: {(activation, var_w): (factor
+    per layer measured (runs,), expected)}; ``profiles``: {(activation, var_w): median error norms over the last's
+    (30,)}; ``selu``: (mean, variance, norm, chi); ``shapes``: {activation: (least value, its z, largest slope, its
+    z)}; ``he``: {var_w: (backward, forward) factor per layer (runs,)}."""
     moments: dict
     layer: dict
     ratios: dict
@@ -84,9 +88,7 @@ def one_layer(phi, seed, width=400, samples=256):
 def deep(phi, var_w, seed, width=200, samples=24):
     """Error norms and mean squares of z of the 30 hidden layers, random inputs, a random error at the output."""
     rng = np.random.default_rng([seed, 1])
-    modules = {"tanh": nn.Tanh, "relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "silu": nn.SiLU, "elu": nn.ELU, "gelu": nn.GELU,
-               "selu": nn.SELU}
-    net = mlp([width] * (DEPTH + 2), modules[phi], var_w, rng=seed)
+    net = mlp([width] * (DEPTH + 2), MODULES[phi], var_w, rng=seed)
     x, g = rng.standard_normal((samples, width)), Tensor(rng.standard_normal((samples, width)))
     squares, handles = [], [layer.register_forward_hook(lambda m, a, z: squares.append(metrics.mean_square(z.detach())))
                             for layer in linears(net)]
@@ -120,7 +122,7 @@ def measure(seed, quick):
     seeds = range(seed, seed + (3 if quick else RUNS))
     moments = {phi: tuple(theory.moments(FUNCTIONS.get(phi, phi)))[:4] for phi in TABLE}
     layer = {phi: np.array([one_layer(phi, s) for s in (seeds[:2] if quick else seeds)]) for phi in TABLE}
-    profiles = {(phi, var_w): [deep(phi, var_w, s) for s in seeds] for phi in LISTED for var_w in (1.0, 2.0)}
+    profiles = {(phi, var_w): [deep(phi, var_w, s) for s in seeds] for phi in MODULES for var_w in (1.0, 2.0)}
     profiles["relu", 3.0] = [deep("relu", 3.0, s) for s in seeds]
     he = {"He": profiles["relu", 2.0], "LeCun": profiles["relu", 1.0], "old": [deep("relu", 1 / 3, s) for s in seeds]}
     h = 1e-4
@@ -129,7 +131,8 @@ def measure(seed, quick):
     return Found(
         moments, layer,
         {var_w: np.array([error[0] / error[-1] for error, _ in profiles["relu", var_w]]) for var_w in (1.0, 2.0, 3.0)},
-        {(phi, v): (np.array([per_layer(e) for e, _ in rows]), expected(phi, v)) for (phi, v), rows in profiles.items()},
+        {(phi, v): (np.array([per_layer(e) for e, _ in rows]), expected(phi, v))
+         for (phi, v), rows in profiles.items()},
         {key: np.median([e / e[-1] for e, _ in rows], axis=0) for key, rows in profiles.items()},
         (found.mean, found.square, float(np.linalg.norm(column)), found.slope_square),
         {phi: shape(phi) for phi in ("silu", "gelu")},
@@ -181,11 +184,11 @@ def numbers(found):
 def _profiles(var_w):
     def draw(found, axes, c):
         layers = np.arange(1, DEPTH + 1)
-        for phi, colour, mark in zip(LISTED, c.ordered(len(LISTED)), "os^Dv<>"):
+        for phi, colour, mark in zip(MODULES, c.ordered(len(MODULES)), "os^Dv<>"):
             axes.plot(layers, found.profiles[phi, var_w], mark + "-", color=colour, markersize=3, linewidth=1,
                       label=f"{WORDS.get(phi, phi)}: {np.median(found.deep[phi, var_w][0]):.3f} "
                       f"({found.deep[phi, var_w][1]:.3f})")
-        axes.set(yscale="log", xlabel="hidden layer", ylabel="error norm over the last's", ylim=(1e-9, 30))
+        axes.set(yscale="log", xlabel="hidden layer", ylabel="error norm over the last's", ylim=(1e-9, 300))
         axes.legend(fontsize=8, title="factor per layer (theory)", title_fontsize=8)
     return draw
 
@@ -195,8 +198,9 @@ def draw_layer(found, axes, c):
     axes.plot([0.15, 1.15], [0.15, 1.15], ":", color=c.black)
     for k, (phi, p) in enumerate(zip(TABLE, predicted)):
         axes.plot(p, np.median(found.layer[phi]), "o", color=c.blue, markersize=4)
-        left = phi in ("erf", "softsign", "elu", "selu", "relu")
-        axes.annotate(WORDS.get(phi, phi), (p, np.median(found.layer[phi])), (-6, 5) if left else (6, -8),
+        left = phi in ("erf", "softsign", "elu", "selu", "relu", "gelu")
+        axes.annotate(WORDS.get(phi, phi), (p, np.median(found.layer[phi])),
+                      (-7, -3 if phi == "gelu" else 5) if left else (6, -7),
                       textcoords="offset points", fontsize=8, ha="right" if left else "left")
     axes.set(xlabel="√χ by theory", ylabel="√χ of a layer of 400", aspect="equal")
 

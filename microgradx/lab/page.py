@@ -2,10 +2,11 @@
 import base64
 import platform
 from html import escape
+from textwrap import shorten
 
 import numpy as np
 
-from microgradx.lab.cards import IMPRECISE, RIGHT, WRONG
+from microgradx.lab.cards import IMPRECISE, RIGHT, SOURCES, WRONG
 from microgradx.lab.drawing import figures, png
 
 __all__ = ["html", "shown"]
@@ -22,7 +23,8 @@ body { margin: 0 auto; padding: 1rem; max-width: 72rem; color: var(--ink); backg
        font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
 h1 { font-size: 1.6rem; line-height: 1.2; margin: .5rem 0; } h2 { font-size: 1.25rem; margin: 2.5rem 0 .25rem; }
 a { color: inherit; } code { font-size: .85em; background: var(--card); padding: .1em .3em; }
-.soft { color: var(--soft); font-size: .9rem; } .index { columns: 22rem; padding: 0; list-style: none; font-size: .9rem; }
+.soft { color: var(--soft); font-size: .9rem; }
+.index { columns: 22rem; padding: 0; list-style: none; font-size: .9rem; }
 .index li { break-inside: avoid; padding: .1rem 0; }
 article { border: 1px solid var(--line); border-left: 4px solid var(--line); background: var(--card);
           padding: .75rem 1rem; margin: 1rem 0; }
@@ -34,9 +36,11 @@ article p { margin: .4rem 0; } .verdict { font-weight: 600; }
 .wrong .verdict { color: var(--wrong); } .fails { color: var(--wrong); font-weight: 600; }
 table { border-collapse: collapse; width: 100%; font-size: .85rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; vertical-align: top; padding: .2rem .5rem .2rem 0; border-top: 1px solid var(--line); }
-th { color: var(--soft); font-weight: 400; border: 0; } summary { cursor: pointer; color: var(--soft); font-size: .9rem; }
+th { color: var(--soft); font-weight: 400; border: 0; }
+summary { cursor: pointer; color: var(--soft); font-size: .9rem; }
 .figures { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 26rem), 1fr)); }
-figure { margin: 0; } img { width: 100%; height: auto; background: #fff; } figcaption { color: var(--soft); font-size: .9rem; }
+figure { margin: 0; } img { width: 100%; height: auto; background: #fff; }
+figcaption { color: var(--soft); font-size: .9rem; }
 @media (max-width: 30rem) { article { padding: .6rem; } .by { display: none; } }
 """
 
@@ -118,9 +122,15 @@ def _section(outcome):
 def _index(outcome):
     for card in outcome.cards:
         kind, mark = MARKS[card.claim.verdict]
-        text = card.claim.sentence if len(card.claim.sentence) < 64 else card.claim.sentence[:60].rstrip() + " …"
+        text = shorten(card.claim.sentence, 64, placeholder=" …")
         yield (card.claim.id, f'<li class="{kind}"><a href="#{escape(card.claim.id)}">{escape(card.claim.id)}</a> '
                f'<span class="verdict">{mark}</span> {escape(text)}</li>')
+
+
+def _order(item):
+    """The seeds' claims by letter and number, then the literature's."""
+    claim = item[0]
+    return (claim[0] not in SOURCES or not claim[1:].isdigit(), claim[0], claim[1:].zfill(2))
 
 
 def html(outcomes):
@@ -134,8 +144,6 @@ def html(outcomes):
     size = "quick" if any(outcome.quick for outcome in outcomes) else "full"
     run = (f"Seed {', '.join(map(str, seeds))}, {size} size, {sum(o.seconds for o in outcomes):.0f} s on "
            f"{platform.machine()}, Python {platform.python_version()}, NumPy {np.__version__}.")
-    items = sorted((item for outcome in outcomes for item in _index(outcome)),
-                   key=lambda item: (not item[0][1:].isdigit(), item[0][0], int("0" + item[0][1:])
-                                     if item[0][1:].isdigit() else 0, item[0]))
+    items = sorted((item for outcome in outcomes for item in _index(outcome)), key=_order)
     return PAGE.format(style=STYLE, summary=escape(summary), run=escape(run), index="".join(text for _, text in items),
                        sections="".join(map(_section, outcomes)))

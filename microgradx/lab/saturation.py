@@ -16,13 +16,14 @@ DTYPE = "float32"
 RUNS = 5
 
 CLAIMS = [
-    Claim("A8", "Saturation → once neurons are stuck near 0/1, they hardly recover.", "The mean output of each hidden layer "
-          "over training, for 3 and 4 hidden layers; does the top layer leave the floor?", IMPRECISE,
-          "The top layer falls to the floor and hardly moves for many epochs; then it leaves by itself, with 3 layers "
-          "after about ten epochs, with 4 after about a hundred, with 5 not at all while one watches."),
+    Claim("A8", "Saturation → once neurons are stuck near 0/1, they hardly recover.",
+          "The mean output of each hidden layer over training, for 3 and 4 hidden layers; does the top layer leave "
+          "the floor?",
+          IMPRECISE, "The top layer falls to the floor and hardly moves for many epochs; then it leaves by itself, "
+          "with 3 layers after about ten epochs, with 4 after about a hundred, with 5 not at all while one watches."),
     Claim("GB", "With sigmoids the top hidden layer saturates at 0 very quickly, and the lower layers are above it.",
-          "The same runs: the top layer's least mean output, and that of the layer below at that time.", RIGHT,
-          "As in figure 2 of the paper, on other data: the biases above pull the top layer down first."),
+          "The same runs: the top layer's least mean output, and that of the layer below at that time.",
+          RIGHT, "As in figure 2 of the paper, on other data: the biases above pull the top layer down first."),
 ]
 
 
@@ -83,7 +84,8 @@ def numbers(found):
     return {
         "A8": [between("3 hidden: top layer, least mean", top[3].min(axis=1), 0.0, 0.35),
                between("3 hidden: top layer at the end over its least", top[3][:, -1] / top[3].min(axis=1), low=1.2),
-               between("4 hidden: top layer's mean after 12 epochs", top[4][:, 12], 0.05, 0.29, by="an earlier run: 0.11 to 0.29"),
+               between("4 hidden: top layer's mean after 12 epochs", top[4][:, 12], 0.05, 0.29,
+                       by="an earlier run: 0.11 to 0.29"),
                *(between("4 hidden: at the end over its least", top[4][:, -1] / top[4].min(axis=1), low=1.5)
                  for _ in range(len(top[4][0]) > 100))],
         "GB": [between("top layer at the start", top[4][:, 0], 0.45, 0.55),
@@ -97,8 +99,8 @@ def _draw(hidden):
         means, spread = found.means[hidden], found.spread[hidden]
         epochs = np.arange(means.shape[1])
         for k, colour in enumerate(c.ordered(hidden)):
-            axes.fill_between(epochs, means[0, :, k] - spread[:, k], means[0, :, k] + spread[:, k], color=colour, alpha=0.15,
-                              linewidth=0)
+            mean, deviation = means[0, :, k], spread[:, k]
+            axes.fill_between(epochs, mean - deviation, mean + deviation, color=colour, alpha=0.15, linewidth=0)
             for run in means:
                 axes.plot(epochs, run[:, k], color=colour, linewidth=0.6, alpha=0.6)
             axes.plot(epochs, np.median(means[:, :, k], axis=0), color=colour, linewidth=2, label=f"layer {k + 1}")
@@ -107,5 +109,6 @@ def _draw(hidden):
     return draw
 
 
-FIGURES = [("Three hidden layers: the top one leaves the floor. Thin: single seeds; band: the deviation in one.", _draw(3)),
+FIGURES = [("Three hidden layers: the top one leaves the floor. Thin: single seeds; band: the deviation in one.",
+            _draw(3)),
            ("Four hidden layers: it stays there about a hundred epochs.", _draw(4))]

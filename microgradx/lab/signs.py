@@ -17,30 +17,37 @@ from microgradx.lab.cards import IMPRECISE, RIGHT, WRONG, Claim, between, near
 DTYPE = "float64"
 PATTERNS = list(itertools.product((1, -1), repeat=4))           # signs of w1, w2 (neuron 1), w3, w4 (neuron 2)
 WIDTHS = (2, 4, 10, 30, 100)
+WORDS = {"sigmoid": "sigmoid", "relu": "ReLU", "silu": "swish", "tanh": "tanh"}
 
 CLAIMS = [
     Claim("A7", "Outputs not zero-centered → always positive, which biases gradient descent updates.",
           "How often all 30 weights into a neuron move the same way in a batch of 128: sigmoid against tanh inputs.",
           IMPRECISE, "It does: 0.40 against 2⁻²⁹. But the price is not the signs; it is the conditioning, see D8."),
-    Claim("D1", "∂C/∂w_kj = δ_k a_j", "The gradient of a layer's weights for one sample beside the outer product.", RIGHT,
-          "As said."),
-    Claim("D2", "If all a_j are positive (this happens with sigmoid), then the updates of all the weights that connect to "
-          "a neuron k will have the same sign", "500 single samples through a layer with sigmoid inputs.", RIGHT,
-          "Exact for one sample."),
-    Claim("D3", "In the same layer we could have different signs of updates.", "The same samples: how often the rows of two "
-          "neurons differ in sign.", RIGHT, "Half of the time, if their errors are independent."),
+    Claim("D1", "∂C/∂w_kj = δ_k a_j",
+          "The gradient of a layer's weights for one sample beside the outer product.",
+          RIGHT, "As said."),
+    Claim("D2", "If all a_j are positive (this happens with sigmoid), then the updates of all the weights that "
+          "connect to a neuron k will have the same sign",
+          "500 single samples through a layer with sigmoid inputs.",
+          RIGHT, "Exact for one sample."),
+    Claim("D3", "In the same layer we could have different signs of updates.",
+          "The same samples: how often the rows of two neurons differ in sign.",
+          RIGHT, "Half of the time, if their errors are independent."),
     Claim("D4", "It wouldn't be possible for w1 and w3 to be positive, and w2 and w4 to be negative.",
-          "The puzzle of four weights: every sign pattern that single samples with positive inputs reach.", RIGHT,
-          "4 of 16 patterns are reached, and (+, −, +, −) is one of the 12 that are not. In general 2ᵐ of 2ᵐⁿ."),
-    Claim("D5", "All the weights connecting to a single neuron will be updated increasing its value or decreasing it (and "
-          "not both at the same time)", "The puzzle again with tanh inputs and with batches of 2; the probability that "
-          "all n weights of a neuron move the same way, in theory and in batches of 128.", IMPRECISE,
-          "A batch of two reaches all 16 patterns. But coherence does not go away with the batch: the components keep the "
-          "correlation μ²/(μ² + s²), 0.85 for sigmoid inputs, whatever its size."),
-    Claim("D6", "I'm having trouble understanding how using sigmoid results in this zigzag descent path, except for in the "
-          "case where the upstream gradients are all of the same sign", "Only the samples in which the two neurons' errors "
-          "differ in sign: does every neuron's row still have one sign?", WRONG,
-          "The constraint is per neuron: it binds in every single sample, whatever the other neurons do."),
+          "The puzzle of four weights: every sign pattern that single samples with positive inputs reach.",
+          RIGHT, "4 of 16 patterns are reached, and (+, −, +, −) is one of the 12 that are not. In general 2ᵐ of "
+          "2ᵐⁿ."),
+    Claim("D5", "All the weights connecting to a single neuron will be updated increasing its value or decreasing it "
+          "(and not both at the same time)",
+          "The puzzle again with tanh inputs and with batches of 2; the probability that all n weights of a neuron "
+          "move the same way, in theory and in batches of 128.",
+          IMPRECISE, "A batch of two reaches all 16 patterns. But coherence does not go away with the batch: the "
+          "components keep the correlation μ²/(μ² + s²), 0.85 for sigmoid inputs, whatever its size."),
+    Claim("D6", "I'm having trouble understanding how using sigmoid results in this zigzag descent path, except for "
+          "in the case where the upstream gradients are all of the same sign",
+          "Only the samples in which the two neurons' errors differ in sign: does every neuron's row still have one "
+          "sign?",
+          WRONG, "The constraint is per neuron: it binds in every single sample, whatever the other neurons do."),
 ]
 
 
@@ -111,7 +118,7 @@ def measure(seed, quick):
     return Found(float(outer), float(np.mean(rows)), float(np.mean(differ)), float(np.mean(mixed)),
                  {("sigmoid", 1): patterns("sigmoid", 1, 400, rng), ("tanh", 1): patterns("tanh", 1, 400, rng),
                   ("sigmoid", 2): patterns("sigmoid", 2, 4000, rng)},
-                 {(phi, n): probability(correlation(phi), n) for phi in ("sigmoid", "relu", "silu", "tanh")
+                 {(phi, n): probability(correlation(phi), n) for phi in WORDS
                   for n in WIDTHS},
                  {("sigmoid", batch): shares("sigmoid", 10, batch, draws, neurons, rng) for batch in (2, 8, 128)},
                  {phi: shares(phi, 30, 128, draws, neurons, rng) for phi in ("sigmoid", "tanh")})
@@ -133,7 +140,7 @@ def numbers(found):
                near("patterns, sigmoid inputs, batches of 2", len(found.reached["sigmoid", 2]), 16),
                near("correlation of the components, sigmoid", correlation("sigmoid"), 0.8521, tol=1e-4),
                near("ReLU", correlation("relu"), 1 / math.pi, rel=1e-9),
-               *(near(f"P(all {n} the same way), {phi}", found.same[phi, n], value, tol=6e-4 if value > 0.1 else 6e-4)
+               *(near(f"P(all {n} the same way), {WORDS[phi]}", found.same[phi, n], value, tol=6e-4)
                  for phi, values in table.items() for n, value in zip(WIDTHS, values)),
                near("n = 2, closed form ½ + asin(ρ)/π", found.same["sigmoid", 2],
                     0.5 + math.asin(correlation("sigmoid")) / math.pi, rel=1e-9),
@@ -149,8 +156,8 @@ def draw_puzzle(found, axes, c):
         reached = pattern in found.reached["sigmoid", 1]
         left, top = k % 4, 3 - k // 4
         asked = pattern == (1, -1, 1, -1)
-        axes.add_patch(c.box((left + 0.05, top + 0.05), 0.9, 0.9, facecolor=c.blue if reached else "white", alpha=0.25 if
-                             reached else 1, edgecolor=c.orange if asked else c.black, linewidth=2.5 if asked else 0.7))
+        edge = {"edgecolor": c.orange, "linewidth": 2.5} if asked else {"edgecolor": c.black, "linewidth": 0.7}
+        axes.add_patch(c.box((left + 0.05, top + 0.05), 0.9, 0.9, facecolor=c.pale if reached else "white", **edge))
         signs = ["+" if s > 0 else "−" for s in pattern]
         axes.text(left + 0.5, top + 0.6, f"({', '.join(signs)})", ha="center", va="center", fontsize=9)
         axes.text(left + 0.5, top + 0.3, "reached" if reached else "never" + (", asked" if asked else ""), ha="center",
@@ -160,9 +167,10 @@ def draw_puzzle(found, axes, c):
 
 
 def draw_same(found, axes, c):
-    for phi, colour, mark in zip(("sigmoid", "relu", "silu", "tanh"), c.ordered(4), "os^D"):
-        axes.plot(WIDTHS, [found.same[phi, n] for n in WIDTHS], mark + "-", color=colour, label=phi)
-    axes.plot(10, found.measured["sigmoid", 128].mean(), "x", color=c.black, markersize=9, label="measured, sigmoid, 128")
+    for (phi, word), colour, mark in zip(WORDS.items(), c.ordered(4), "os^D"):
+        axes.plot(WIDTHS, [found.same[phi, n] for n in WIDTHS], mark + "-", color=colour, label=word)
+    axes.plot(10, found.measured["sigmoid", 128].mean(), "x", color=c.black, markersize=9,
+              label="measured, sigmoid, 128")
     axes.set(xscale="log", yscale="log", ylim=(1e-4, 1.2), xlabel="weights into a neuron, n",
              ylabel="P(all move the same way)")
     axes.legend(fontsize=8)
@@ -170,4 +178,5 @@ def draw_same(found, axes, c):
 
 FIGURES = [("The puzzle of four weights (w1, w2 into neuron 1; w3, w4 into neuron 2): sign patterns that 400 single "
             "samples with positive inputs reached.", draw_puzzle),
-           ("How likely all n weights of a neuron move the same way, in large batches, by what its inputs are.", draw_same)]
+           ("How likely all n weights of a neuron move the same way, in large batches, by what its inputs are.",
+            draw_same)]

@@ -20,24 +20,30 @@ CLAIMS = [
           RIGHT, "The maximum is 1/4 at 0; a tenth of it is left at |z| = 3.64, a hundredth at 5.99."),
     Claim("A4", "Layer 10 (output) only carries 1 factor of σ′(z). Layer 1 (input) carries ~10 multiplications.",
           "Powers of the slope; the factors on the path of a chain of ten sigmoids; the same chain differentiated.",
-          IMPRECISE, "As a picture right: layer 1 has exactly ten slopes. But it has nine weights as well, and no two "
-          "layers share one z: the true chain of weights 1 shrinks by 0.2247 per layer, not by 0.25."),
+          IMPRECISE, "As a picture right: layer 1 has exactly ten slopes. But it has nine weights as well, and no "
+          "two layers share one z: the true chain of weights 1 shrinks by 0.2247 per layer, not by 0.25."),
     Claim("B1", "When z is very large (e.g., z ≥ 3) or very small (z ≤ −3), the sigmoid output is nearly 1 or 0, and "
-          "barely changes regardless of input changes.", "The slope at 3 and at 6, as a share of its maximum.",
+          "barely changes regardless of input changes.",
+          "The slope at 3 and at 6, as a share of its maximum.",
           IMPRECISE, "At 3 a full 18 % of the largest slope is left; below 1 % it falls from |z| = 6 on."),
     Claim("B5", "max(σ′(z)) = σ(0)(1 − σ(0)) = 0.5 × 0.5 = 0.25;  ReLU′(z) = 1 for z > 0, 0 for z ≤ 0.",
-          "The engine's slopes at 0, at −0.0, on both sides.", RIGHT, "At 0 itself ReLU's 0 is a convention."),
-    Claim("B7", "At z = 5, the gradient is only 2.7% of maximum.", "Practice problem 1, without rounding on the way.",
+          "The engine's slopes at 0, at −0.0, on both sides.",
+          RIGHT, "At 0 itself ReLU's 0 is a convention."),
+    Claim("B7", "At z = 5, the gradient is only 2.7% of maximum.",
+          "Practice problem 1, without rounding on the way.",
           IMPRECISE, "2.66 %. The solution rounds σ(5) and its slope first, which costs 1.5 % of the answer."),
     Claim("B9", "Maximum sigmoid gradient is only 0.25. ReLU has constant gradient = 1 for positive inputs.",
-          "The two numbers of the key takeaways, over a grid of 1601 points.", RIGHT,
-          "As statements about one unit. What a net of such units does is another question: see B3."),
-    Claim("C1", "Output lies in the range (0, 1).", "σ over a grid, and where float64 rounds it to 1.", RIGHT,
-          "In exact arithmetic the ends are never reached; in float64 the output is exactly 1 from z = 36.8 on."),
+          "The two numbers of the key takeaways, over a grid of 1601 points.",
+          RIGHT, "As statements about one unit. What a net of such units does is another question: see B3."),
+    Claim("C1", "Output lies in the range (0, 1).",
+          "σ over a grid, and where float64 rounds it to 1.",
+          RIGHT, "In exact arithmetic the ends are never reached; in float64 the output is exactly 1 from z = 36.8 "
+          "on."),
     Claim("C4", "This always lies in the range: 0 ≤ σ′(z) ≤ 0.25",
-          "The last z at which the slope is not 0, by the engine and by the textbook's a(1 − a).", RIGHT,
-          "It is 0 only where floats end: |z| = 745 in float64, 104 in float32. But a(1 − a) gives up at 36.7 and "
-          "16.6 already, on one side only: computed so, a saturated unit is frozen by arithmetic, not by mathematics."),
+          "The last z at which the slope is not 0, by the engine and by the textbook's a(1 − a).",
+          RIGHT, "It is 0 only where floats end: |z| = 745 in float64, 104 in float32. But a(1 − a) gives up at "
+          "36.7 and 16.6 already, on one side only: computed so, a saturated unit is frozen by arithmetic, not by "
+          "mathematics."),
 ]
 
 
@@ -162,8 +168,8 @@ def draw_powers(found, axes, c):
     for k, colour in zip(DEPTHS, c.ordered(len(DEPTHS))):
         axes.plot(found.z, found.slope**k, color=colour, label=f"{k} layer{'s' * (k > 1)} below: peak {0.25**k:.2g}")
     axes.plot(0, found.chain[9], "x", color=c.black, label=f"ten σ in a row: {found.chain[9]:.2g}")
-    axes.set(xlabel="z, the same in every layer", ylabel="σ′(z)ᵏ", yscale="log", ylim=(1e-16, 1))
-    axes.legend(fontsize=8)
+    axes.set(xlabel="z, the same in every layer", ylabel="σ′(z)ᵏ", yscale="log", ylim=(1e-16, 1e7))
+    axes.legend(fontsize=8, loc="upper center", ncols=2)
 
 
 FIGURES = [("The sigmoid and its slope; dots: a tenth and a hundredth of the largest slope.", draw_sigmoid),

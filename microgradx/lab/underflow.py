@@ -12,10 +12,11 @@ TYPES = {"float16": (11, 13), "float32": (65, 75), "float64": (463, 538)}      #
 
 CLAIMS = [
     Claim("B8", "The first layer receives a gradient of only 0.00032 - practically zero! … The first layer cannot "
-          "learn effectively.", "Practice problem 2: the product through the engine, one step of SGD at rate 0.1, a "
-          "hundred thousand such steps, and the depth at which the product really is zero.", IMPRECISE,
-          "The product is right; the step is −0.000032, with a minus; and small is not zero: after 100 000 such steps "
-          "the weight has moved by 3.2. Zero comes at 65 factors of 0.2 in float32."),
+          "learn effectively.",
+          "Practice problem 2: the product through the engine, one step of SGD at rate 0.1, a hundred thousand such "
+          "steps, and the depth at which the product really is zero.",
+          IMPRECISE, "The product is right; the step is −0.000032, with a minus; and small is not zero: after 100 "
+          "000 such steps the weight has moved by 3.2. Zero comes at 65 factors of 0.2 in float32."),
 ]
 
 
@@ -67,10 +68,13 @@ def numbers(found):
 
 def draw(found, axes, c):
     for (dtype, powers), colour in zip(found.ladder.items(), c.ordered(3)):
-        axes.plot(np.arange(1, len(powers) + 1), powers, color=colour)
-        axes.annotate(f"{dtype}: 0 from n = {len(powers) + 1}", (len(powers), powers[-1]), (6, 0),
-                      textcoords="offset points", fontsize=8, color=colour, va="center")
-    axes.set(xscale="log", yscale="log", xlabel="n, layers", ylabel="0.25ⁿ", xlim=(1, 2e4))
+        n, end = len(powers), np.log10(powers[-1])
+        axes.plot([1, n], [end, end], ":", color=colour)
+        axes.plot(n, end, "o", color=colour)
+        axes.annotate(f"{dtype}: 0 from n = {n + 1}", (n, end), (8, 4), textcoords="offset points", fontsize=8,
+                      color=colour)
+    axes.plot(np.arange(1, n + 1), np.log10(powers), color=c.black, zorder=0)
+    axes.set(xscale="log", xlabel="n, layers", ylabel="log₁₀ 0.25ⁿ", xlim=(1, 1e4))
 
 
 FIGURES = [("Where floats die: the largest possible product of n slopes, weights of 1.", draw)]
