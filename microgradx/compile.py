@@ -16,7 +16,9 @@ def compile(function=None, *, passes=PASSES):
     buffers and optimizer state are shared with other code; the result is new at every call and has no graph.
 
     Numbers, strings and flags among the arguments are part of what is captured: another value is captured anew. A
-    rate that changes belongs in its optimizer: ``group["lr"] = v``.
+    rate that changes belongs in its optimizer, ``group["lr"] = v``, or in a tensor of no axes. Gradients left in
+    ``.grad`` are memory that the next replay writes to: ``clone()`` what is kept. ``explain()`` of the result tells
+    what was captured.
 
     Raises ``CaptureError``, naming the line, for a function that reads numbers of a tensor (``item``, ``if``), or
     replaces a tensor that it read.

@@ -3,6 +3,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from microgradx._core.launch import capturing
 from microgradx._core.structured import HostOperation
 from microgradx._core.tensor import Tensor, attach
 from microgradx._core.views import along, axis_of, check_along
@@ -115,6 +116,8 @@ def positions(op, index, axis, length):
         raise DTypeError(f"{op}: an index is an int64 tensor, not {index.dtype}")
     if index.ndim > 1:
         raise ShapeError(f"{op}: an index has one axis, not shape {index.shape}")
+    if capturing():                                                         # checked when it is used
+        return index.reshape(-1)
     index = np.array(index, np.int64).reshape(-1)
     bad = index[(index < -length) | (index >= length)]
     if bad.size:
@@ -148,7 +151,7 @@ def index_add(x, axis, index, source, *, alpha=1):
     if source.shape != expected:
         raise ShapeError(f"index_add: a source of shape {source.shape} for {index.size} positions along axis {d} of "
                          f"shape {x.shape} ({source.shape} != {expected})")
-    grid = Tensor(index).reshape((-1,) + (1,) * (x.ndim - d - 1)).expand(expected)
+    grid = tensor(index).reshape((-1,) + (1,) * (x.ndim - d - 1)).expand(expected)
     return x.scatter_add(d, grid, source if alpha == 1 else source * alpha)
 
 
@@ -168,7 +171,7 @@ def scatter(x, axis, index, source):
         if source.ndim != index.ndim or max(m - n for m, n in zip(index.shape, source.shape, strict=True)) > 0:
             raise ShapeError(f"scatter: index of shape {index.shape} exceeds the source's {source.shape}")
         source = source[tuple(map(slice, index.shape))]
-    out[along(np.asarray(index), d)] = source
+    out[along(index, d)] = source
     return out
 
 

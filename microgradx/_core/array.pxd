@@ -17,7 +17,8 @@ cdef struct Storage:
     int16_t size_class          # -1: the bytes are the owner's
     uint16_t born               # the capture during which it was made, or 0
     uint32_t views, graph_views  # live views; those that have a graph
-    bint readonly               # the owner's wish
+    uint16_t readonly           # the owner's wish
+    uint16_t held               # a program names it
     uint32_t sound              # version + 1 of when its numbers were found finite (by `launch`)
     PyObject *owner
     Storage *next               # in the list of free blocks

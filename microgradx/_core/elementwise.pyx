@@ -127,13 +127,10 @@ ops.on_tensors = <ops.Apply> apply
 
 cdef Array integer(int op, list operands):
     """An operation on integers and masks: NumPy's rules, as a host launch."""
-    cdef object result
     try:
-        with np.errstate(all="ignore"):
-            result = INTEGER[name_of(op)](*[np.asarray(o) if isinstance(o, Array) else o for o in operands])
+        return computed(INTEGER[name_of(op)], tuple(operands))
     except (TypeError, ValueError, OverflowError) as error:
         raise DTypeError(f"{name_of(op)}: {error}") from None
-    return from_object(result, None, True)
 
 
 cdef int record(int op, Operand *operand, Array y, Storage *slope, char *place) except -1:

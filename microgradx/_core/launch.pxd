@@ -51,11 +51,14 @@ cdef struct Tape:
     PyObject *constants
     PyObject *leaves            # {node: its gradient when the program began}
 
+cdef const char *CONSTANT                           # the name of a step that writes numbers which were brought in
 cdef Tape *set_tape(Tape *tape) noexcept
 cdef Tape *current_tape() noexcept
 cdef int note_grad(Node node) except -1
 cdef str written_at()
 cdef int refuse_rebinding() except -1
+cdef Py_ssize_t rebindings                          # how often something that a program named was exchanged
+cdef int note_rebinding(Array a) noexcept
 
 cdef int elementwise(mgx_loop loop, int dtype, int nin, int nout, Operand *operand,
                      int ndim, const Py_ssize_t *shape) except -1
@@ -85,4 +88,5 @@ cdef int norm_vjp(Py_ssize_t m, Py_ssize_t n, bint centred, Array g, Array x, Ar
 cdef int norm_weight_vjp(Py_ssize_t m, Py_ssize_t n, Array g, Array x, Array stats, Array part) except -1
 cdef int host(object function, tuple outs, tuple ins) except -1
 cdef int check_sound(Array out, str op, Array a=*, Array b=*, bint spoilt=*) except -1
+cdef Array computed(object function, tuple ins)
 cdef bint sound(Array a) except -1                  # nothing in it that detect_nan looks for

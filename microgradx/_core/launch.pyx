@@ -15,7 +15,7 @@ from libc.string cimport memmove
 
 from microgradx._core cimport array
 from microgradx._core.array cimport (Array, Node, Storage, alias, check_writable, dtype_code, dtype_of, empty,
-                                     empty_like, itemsize, same_shape, shape_of, touch, window)
+                                     empty_like, from_object, itemsize, same_shape, shape_of, touch, window)
 from microgradx._core.graph cimport here, watching
 from microgradx._core.kernels cimport *
 from microgradx._core.watch cimport blame, looked_for
@@ -50,9 +50,12 @@ cdef Tape *current_tape() noexcept:
     return <Tape *> mgx_writing
 
 
+cdef const char *CONSTANT = b"constant"
+
+
 cdef void begin(Step *s, Runner run, const char *name, int dtype) noexcept:
     s.run, s.name, s.dtype = run, name, dtype
-    s.slots, s.written, s.job, s.host = 0, 0, NULL, NULL
+    s.slots, s.written, s.job, s.host, s.loop = 0, 0, NULL, NULL, NULL
 
 
 cdef void reads_at(Step *s, Array a, char *data) noexcept:
@@ -116,6 +119,26 @@ cdef int refuse_rebinding() except -1:
         raise CaptureError(f"compile: the function assigns .data{written_at()}; a captured program keeps the storages "
                            "that it met. Write into the tensor: w.copy_(value)")
     return 0
+
+
+cdef Py_ssize_t rebindings = 0
+
+
+cdef int note_rebinding(Array a) noexcept:
+    """``a`` gets another storage, or its part in graphs changes: programs that name it are captured anew."""
+    global rebindings
+    rebindings += a.storage.held
+
+
+def exchanged(Array a=None):
+    """Something that a program may have met is exchanged; it matters only if ``a``, if told, is among its tensors."""
+    global rebindings
+    rebindings += 1 if a is None else a.storage.held
+
+
+def capturing():
+    """Is this thread writing down its launches? Then nothing may be decided by numbers."""
+    return mgx_writing != NULL
 
 
 cdef str written_at():
@@ -610,6 +633,8 @@ cdef Py_ssize_t run_gemm(Step *s) noexcept nogil:
     if kernels.gemm[s.dtype](m, n, k, s.x[0], s.p[0], 1 if ta else lda, lda if ta else 1,
                              s.p[1], 1 if tb else ldb, ldb if tb else 1, s.x[1], s.p[2], ldc):
         return -1
+    if sgemm == NULL:
+        return 0                                    # not imported yet
     if s.dtype == MGX_F32:
         sgemm(TA, TB, &M, &N, &K, &alpha, <float *> s.p[1], &LDA, <float *> s.p[0], &LDB,
               &beta, <float *> s.p[2], &LDC)
@@ -630,8 +655,6 @@ cdef int gemm(bint ta, bint tb, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, double
     cdef bint spoilt = False
     if max(m, n, k, lda, ldb, ldc) > INT_MAX:
         raise ShapeError(f"matmul: ({m}, {k}) @ ({k}, {n}) is beyond the sizes of BLAS (2^31 - 1)")
-    if sgemm == NULL:
-        import_blas()
     if watching:
         shape[0], shape[1], strides[0], strides[1] = m, n, ldc * itemsize[c.kind], itemsize[c.kind]
         part = alias(c, c_data, c.kind, 2, shape, strides)
@@ -643,7 +666,9 @@ cdef int gemm(bint ta, bint tb, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, double
     reads_at(&s, b, b_data)
     writes(&s, c)
     s.p[2] = c_data
-    launch(&s)
+    if launch(&s) >= 0:
+        import_blas()
+        launch(&s)
     return check_sound(part, "linear" if beta else "matmul", a, b, spoilt) if watching else 0
 
 
@@ -797,6 +822,28 @@ cdef int host(object function, tuple outs, tuple ins) except -1:
     return 0
 
 
+cdef Array computed(object function, tuple ins):
+    """The array ``function(*ins)`` over NumPy arrays, as a host launch; shape and dtype follow from those of ``ins``."""
+    cdef Tape *tape = set_tape(NULL)
+    cdef Array out
+    try:
+        with np.errstate(all="ignore"):
+            out = from_object(function(*[np.asarray(i) if isinstance(i, Array) else i for i in ins]), None, True)
+    finally:
+        set_tape(tape)
+    if tape != NULL:
+        def compute(out, *ins):
+            out[...] = function(*ins)
+        compute.__name__ = getattr(function, "__name__", "compute")
+        write_host(tape, compute, (out,), ins)
+    return out
+
+
+def compute(function, *ins):
+    """``computed``, for Python."""
+    return computed(function, ins)
+
+
 def filled(function, tuple shape, object dtype):
     """A tensor whose numbers ``function(out)`` writes into an array: drawn anew at every replay of a program."""
     cdef Py_ssize_t lengths[MGX_MAXDIM]
@@ -818,7 +865,7 @@ cdef int frozen(Array a) except -1:
     if mgx_writing == NULL:
         return 0
     constant = empty(a.kind, a.ndim, a.dims)
-    begin(&s, run_move, b"constant", a.kind)
+    begin(&s, run_move, CONSTANT, a.kind)
     s.n[0] = a.size * itemsize[a.kind]
     reads(&s, a)
     writes(&s, constant)
@@ -826,7 +873,7 @@ cdef int frozen(Array a) except -1:
     s.slots = s.written = 0
     reads(&s, constant)
     writes(&s, a)
-    (<list> (<Tape *> mgx_writing).constants).append(constant)
+    (<list> (<Tape *> mgx_writing).constants).append((constant, written_at()))
     return write_down(<Tape *> mgx_writing, &s)
 
 

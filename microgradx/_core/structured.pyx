@@ -5,13 +5,14 @@ The file is long because each operation stands whole in one place: shapes, forwa
 Each is one block: shapes, forward, vjp. A vjp is written in operations, with recording off unless the caller
 of backward wants a graph: so it costs nothing extra, and every order of derivative follows.
 """
+from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from microgradx._core.array cimport *
 from microgradx._core.elementwise cimport apply
 from microgradx._core.graph cimport grad_enabled, set_grad_enabled
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport (copy, cross_entropy, cross_entropy_vjp, fill, gemm, host, reduce_max,
+from microgradx._core.launch cimport (computed, copy, cross_entropy, cross_entropy_vjp, fill, gemm, host, reduce_max,
                                       reduce_sum, softmax, softmax_vjp as softmax_vjp_into)
 from microgradx._core.views cimport *
 
@@ -198,6 +199,14 @@ cdef Array sum_to_shape(Array x, tuple shape_):
 
 # ----- amax, amin: the gradient is split evenly among ties --------------------------------------------------------
 
+def _largest(x, axes):
+    return np.max(x, axes, keepdims=True)
+
+
+def _smallest(x, axes):
+    return np.min(x, axes, keepdims=True)
+
+
 cdef Array amax(Array x, unsigned int axes, bint keepdims, double sign):
     """The maximum over ``axes`` (sign 1) or the minimum (sign -1); a nan wins."""
     cdef Array out, source
@@ -208,8 +217,7 @@ cdef Array amax(Array x, unsigned int axes, bint keepdims, double sign):
         if axes >> d & 1 and x.dims[d] == 0:
             raise ShapeError(f"{name}: of no elements, shape {shape_of(x)} along axis {d}")
     if x.kind > MGX_F64:
-        out = from_object((np.max if sign > 0 else np.min)(
-            np.asarray(x), axis=tuple([d for d in range(x.ndim) if axes >> d & 1]), keepdims=True), None, True)
+        out = computed(_largest if sign > 0 else _smallest, (x, tuple([d for d in range(x.ndim) if axes >> d & 1])))
         return out if keepdims else squeezed(out, axes)
     out = reduced(x, axes)
     source = laid_out(x, axes, &by)
@@ -498,7 +506,7 @@ cdef Array cross_entropy_mean(Array x, Array label, bint mean):
     loss, p = empty(x.kind, 0, NULL), empty_like(x)
     bad = cross_entropy(x, label, scale, loss, p)
     if bad >= 0:
-        raise IndexError_(f"cross_entropy: label {np.asarray(label)[bad]} of row {bad} is not one of the "
+        raise IndexError_(f"cross_entropy: label {(<int64_t *> label.data)[bad]} of row {bad} is not one of the "
                           f"{x.dims[1]} classes")
     node = record_structured(loss, b"cross_entropy", cross_entropy_mean_vjp, scale, x)
     if node is not None:
@@ -507,14 +515,17 @@ cdef Array cross_entropy_mean(Array x, Array label, bint mean):
         node.save(2, p)
     return loss
 
+def _onehot(label, n, dtype):
+    return (label[:, None] == np.arange(n)).astype(dtype)
+
+
 cdef object cross_entropy_mean_vjp(Node node, Array g, int i):
     cdef Array x, dx, label = node.load(1), p = node.load(2)
     cdef double scale = node.args
     if grad_enabled():                          # (softmax(x) - onehot) * g * scale, recorded
         x = node.load(0)
-        onehot = np.zeros(shape_of(x), dtype_of(x.kind))
-        onehot[np.arange(len(onehot)), np.asarray(label)] = 1
-        dx = apply(MGX_sub, softmax_axis(x, 1, False), from_object(onehot, None, False), None)
+        onehot = computed(_onehot, (label, x.dims[1], dtype_of(x.kind)))
+        dx = apply(MGX_sub, softmax_axis(x, 1, False), onehot, None)
         return apply(MGX_mul, dx, apply(MGX_mul, g, scale, None), None)
     dx = empty_like(p)
     cross_entropy_vjp(g, p, label, scale, dx)

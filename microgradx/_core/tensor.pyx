@@ -12,7 +12,7 @@ from microgradx._core.backward import backward
 from microgradx._core.elementwise cimport apply, apply_into
 from microgradx._core.graph cimport grad_enabled, set_grad_enabled
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport copy, fill, note_grad, refuse_rebinding
+from microgradx._core.launch cimport computed, copy, fill, note_grad, note_rebinding, refuse_rebinding
 from microgradx._core.structured cimport (amax, axes_of, cross_entropy_mean, cumsum, expand, linear, matmul,
                                           softmax_axis, squeezed, sum_axes)
 
@@ -131,6 +131,8 @@ cdef class Tensor(Array):
             raise GraphError("Tensor: this tensor is the result of an operation; detach() gives one without a graph")
         if on:
             node_of(self)
+        if on != self.wants:
+            note_rebinding(self)
         self.wants = on
 
     def requires_grad_(self, on=True):
@@ -181,6 +183,7 @@ cdef class Tensor(Array):
         if not same_shape(other, self) or other.kind != self.kind:
             raise ShapeError(f"data: {dtype_of(other.kind)} of shape {shape_of(other)} for a tensor of "
                              f"{dtype_of(self.kind)} and shape {shape_of(self)}")
+        note_rebinding(self)
         take(self, detached(other))
         self.storage.version = max(version, self.storage.version) + 1       # a graph that kept the old numbers sees it
 
@@ -218,6 +221,7 @@ cdef class Tensor(Array):
         cdef Node node = node_of(self)
         if node.hooks is None:
             node.hooks = {}
+        note_rebinding(self)
         handle = _Hook(node.hooks)
         node.hooks[handle] = hook
         for o in (self, node):                      # from now on there may be cycles
@@ -400,7 +404,7 @@ cdef class Tensor(Array):
         cdef bint kept = keepdims or keepdim
         cdef unsigned int axes = axes_of("sum", either("sum", axis, dim), self.ndim)
         if self.kind > MGX_F64:
-            return from_object(np.sum(np.asarray(<Array> self), axis=named(axes, self.ndim), keepdims=kept), None, True)
+            return computed(np.sum, (self, named(axes, self.ndim), None, None, kept))
         return sum_axes(self, axes, kept, 1.0)
 
     def mean(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
@@ -778,12 +782,16 @@ cdef object extremum(Array x, str op, object axis, bint kept, double sign):
     return Extremum(values, at) if kept else Extremum(squeezed(values, 1 << <int> d), squeezed(at, 1 << <int> d))
 
 
+def _position(x, find, axis, kept):
+    return find(x, axis=axis, keepdims=kept)
+
+
 cdef Array position(Array x, object find, str op, object axis, bint kept):
     if axis is not None and x.ndim:
         axis = v.axis_of(op, axis, x.ndim)
     if x.size == 0 and (axis is None or x.dims[<int> axis] == 0):
         raise ShapeError(f"{op}: of no elements, shape {shape_of(x)}")
-    return from_object(find(np.asarray(x), axis=axis if x.ndim else None, keepdims=kept), None, True)
+    return computed(_position, (x, find, axis if x.ndim else None, kept))
 
 
 cdef Array triangle(Array x, str op, object cut, object k):

@@ -13,11 +13,12 @@ from microgradx._core.array cimport *
 from microgradx._core.graph cimport grad_enabled, set_parents
 from microgradx._core.elementwise cimport apply
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport Operand, add_rows, copy, elementwise, fill, host, put_array
+from microgradx._core.launch cimport (Operand, Tape, add_rows, computed, copy, current_tape, elementwise, fill, host,
+                                      put_array, set_tape, written_at)
 
 import numpy as np
 
-from microgradx.errors import DTypeError, IndexError_, ShapeError
+from microgradx.errors import CaptureError, DTypeError, IndexError_, ShapeError
 
 
 cdef Py_ssize_t integer(str op, str what, object number) except? -1:
@@ -132,14 +133,18 @@ cdef Array swap_last(Array x):
 
 # ----- index: x[key]; a view for basic keys, a copy where an array is among them ------------------------------
 
-cdef object plain(object key):
-    """A key in NumPy's terms; arrays among it are copied, for a graph may keep them."""
-    if isinstance(key, tuple):
-        return tuple([plain_part(k) for k in key])
-    return plain_part(key)
+cdef tuple plain(object key):
+    """A key as a tuple in NumPy's terms; arrays among it are copied, for a graph may keep them. While a program is
+    captured a tensor stays a tensor, a copy: its numbers are those of each replay."""
+    return tuple([plain_part(k) for k in key]) if isinstance(key, tuple) else (plain_part(key),)
 
 
 cdef object plain_part(object key):
+    if isinstance(key, Array) and current_tape() != NULL:
+        if (<Array> key).kind == MGX_BOOL:
+            raise CaptureError(f"compile: a mask{written_at()} picks a number of elements that a captured program "
+                               "cannot know; use where, masked_fill, or a product with the mask")
+        return kept_now(<Array> key)
     if isinstance(key, (Array, np.ndarray)):
         return np.array(key)
     if isinstance(key, (list, tuple)):
@@ -150,6 +155,18 @@ cdef object plain_part(object key):
     return key
 
 
+def _take(x, *key):
+    return x[key]
+
+
+cdef bint dynamic(tuple key):
+    """Is a tensor among the key, whose numbers are known when it is used?"""
+    for k in key:
+        if isinstance(k, Array):
+            return True
+    return False
+
+
 cdef Array index(Array x, object key):
     cdef Py_ssize_t shape[MGX_MAXDIM]
     cdef Py_ssize_t strides[MGX_MAXDIM]
@@ -157,22 +174,28 @@ cdef Array index(Array x, object key):
     cdef int d
     cdef size_t address
     key = plain(key)
-    base = np.asarray(held)
+    cdef Tape *tape = set_tape(NULL)
     try:
-        result = base[key]
+        base = np.asarray(held)
+        if dynamic(key):
+            result = base[tuple([np.asarray(k) if isinstance(k, Array) else k for k in key])]
+        else:
+            result = base[key]
     except (IndexError, ValueError) as error:
         raise IndexError_(f"index: shape {shape_of(x)}: {error}") from None
+    finally:
+        set_tape(tape)
     if result.ndim > MGX_MAXDIM:
         raise ShapeError(f"index: an array has at most {MGX_MAXDIM} axes, not {result.ndim}")
     if not isinstance(result, np.ndarray):                          # every axis indexed by an integer
-        result = base[(key if isinstance(key, tuple) else (key,)) + (...,)]
-    if result.base is not None and (result.size == 0 or np.may_share_memory(result, base)):
+        result = base[key + (...,)]
+    if not dynamic(key) and result.base is not None and (result.size == 0 or np.may_share_memory(result, base)):
         address = result.__array_interface__["data"][0]
         for d in range(result.ndim):
             shape[d], strides[d] = result.shape[d], result.strides[d]
         out = view_of(held, <char *> address if result.size else held.data, result.ndim, shape, strides)
     else:
-        out = from_object(result, result.dtype, False)
+        out = from_object(result, result.dtype, False) if tape == NULL else computed(_take, (held, *key))
     record_structured(out, b"index", index_vjp, (key, shape_of(x)), x)
     return out
 
@@ -183,50 +206,53 @@ cdef object index_vjp(Node node, Array g, int i):
 
 # ----- index_add: zeros of `shape` with x added at key; the transpose of index --------------------------------
 
-cdef bint repeats(object key):
+cdef bint repeats(tuple key):
     """May a key name an element twice? Only where integer arrays are among it."""
-    if isinstance(key, tuple):
-        return any([repeats(k) for k in key])
-    return isinstance(key, np.ndarray) and key.dtype != np.bool_
+    return any([isinstance(k, (Array, np.ndarray)) and k.dtype != np.bool_ for k in key])
 
 
-cdef bint by_rows(object key, Array x):
-    """Does a key name whole rows, of which ``x`` are some numbers?"""
-    return isinstance(key, np.ndarray) and key.dtype.kind == "i" and x.kind <= MGX_F64 and x.size
+cdef Array rows_of(tuple key, Array x):
+    """The numbers of whole rows, if that is what a key names and ``x`` are some numbers; else None."""
+    if len(key) != 1 or x.kind > MGX_F64 or not x.size or not isinstance(key[0], (Array, np.ndarray)) \
+            or key[0].dtype.kind != "i":
+        return None
+    return <Array> key[0] if isinstance(key[0], Array) else from_object(key[0], np.int64, True)
 
 
-def _put(out, x, key):
+def _put(out, x, *key):
     out[key] = x
 
 
-def _add_at(out, x, key):
+def _add_at(out, x, *key):
     np.add.at(out, key, x)
 
 
-cdef Array index_add(Array x, object key, tuple shape_):
+cdef Array index_add(Array x, tuple key, tuple shape_):
     cdef Py_ssize_t shape[MGX_MAXDIM]
     cdef int d
-    cdef Array out
+    cdef Array out, rows
     for d in range(len(shape_)):
         shape[d] = shape_[d]
     out = empty(x.kind, len(shape_), shape)
     fill(out, 0)
-    if by_rows(key, x):
-        add_rows(in_order(x), from_object(key, np.int64, True), out)        # the bounds were checked by index
+    rows = rows_of(key, x)
+    if rows is not None:
+        add_rows(in_order(x), rows, out)                                    # the bounds were checked by index
     else:
-        host(_add_at if repeats(key) else _put, (out,), (x, key))
+        host(_add_at if repeats(key) else _put, (out,), (x, *key))
     record_structured(out, b"index_add", index_add_vjp, key, x)
     return out
 
 cdef bint index_add_into(Array total, Node node, Array g) except -1:
     """What the vjp of ``node``, if it is an index, would pass on: added in place. False where it is for the vjp."""
     cdef Operand operand[3]
-    cdef Array part
+    cdef Array part, rows
     if node.v.op != OP_STRUCTURED or node.vjp != index_vjp:
         return False
     key = node.args[0]
-    if by_rows(key, g):
-        add_rows(in_order(g), from_object(key, np.int64, True), total)
+    rows = rows_of(key, g)
+    if rows is not None:
+        add_rows(in_order(g), rows, total)
         return True
     if repeats(key):
         return False
@@ -262,7 +288,7 @@ cdef int assign(Array x, object key, Array v) except -1:
     before = detached(x)
     before.node, before.wants = x.node, x.wants
     try:
-        host(_put, (x,), (v, key))
+        host(_put, (x,), (v, *key))
     except IndexError as error:
         raise IndexError_(f"setitem: shape {shape_of(x)}: {error}") from None
     except ValueError as error:
@@ -278,11 +304,11 @@ cdef object assign_vjp(Node node, Array g, int i):
         return cut(g, key)
     part = index(g, key)
     if repeats(key):                                                # of several values the last one stayed
-        part = apply(MGX_where, from_object(last_writes(key, shape_of(g)), None, False), part, 0.0)
+        part = apply(MGX_where, computed(last_writes, (shape_of(g), *key)), part, 0.0)
     return part if part.kind == dtype else convert(part, dtype)
 
 
-cdef object last_writes(object key, tuple shape):
+def last_writes(shape, *key):
     """Which of the values written at ``key`` were not overwritten by a later one."""
     writer = np.full(shape, -1)
     mine = np.arange(writer[key].size).reshape(writer[key].shape)
@@ -290,15 +316,15 @@ cdef object last_writes(object key, tuple shape):
     return writer[key] == mine
 
 
-def _cut(out, x, key):
+def _cut(out, x, *key):
     out[...] = x
     out[key] = 0
 
 
-cdef Array cut(Array x, object key):
+cdef Array cut(Array x, tuple key):
     """A copy of x with zeros at key; its own transpose."""
     cdef Array out = empty_like(x)
-    host(_cut, (out,), (x, key))
+    host(_cut, (out,), (x, *key))
     record_structured(out, b"cut", cut_vjp, key, x)
     return out
 
@@ -381,7 +407,7 @@ cdef Array pad(Array x, object widths, double value):
     out = empty(x.kind, x.ndim, shape)
     fill(out, value)
     key = tuple([slice(widths[d][0], widths[d][0] + x.dims[d]) for d in range(x.ndim)])
-    host(_put, (out,), (x, key))
+    host(_put, (out,), (x, *key))
     record_structured(out, b"pad", index_add_vjp, key, x)
     return out
 
@@ -397,7 +423,7 @@ cpdef int check_along(str op, Array x, int axis, Array at) except -1:
     for d in range(x.ndim):
         if d != axis and at.dims[d] > x.dims[d]:
             raise ShapeError(f"{op}: index of shape {shape_of(at)} exceeds shape {shape_of(x)} at axis {d}")
-    if at.size:
+    if at.size and current_tape() == NULL:                          # else NumPy checks, at every replay
         low, high = np.asarray(at).min(), np.asarray(at).max()
         if low < -x.dims[axis] or high >= x.dims[axis]:
             raise IndexError_(f"{op}: index {high if high >= x.dims[axis] else low} is out of range for axis {axis} "
@@ -412,14 +438,25 @@ cpdef tuple along(object at, int axis):
     return tuple(grid)
 
 
+cdef Array kept_now(Array at):
+    """An index as it is now."""
+    cdef Array out = empty_like(at)
+    copy(at, out)
+    return out
+
+
 cdef Array frozen(Array at, Array x):
     """An index as it is now, where a graph will keep it."""
-    return from_object(np.asarray(at), None, True) if x.wants and grad_enabled() else at
+    return kept_now(at) if x.wants and grad_enabled() else at
+
+
+def _gather(x, at, axis):
+    return x[along(at, axis)]
 
 
 cdef Array gather(Array x, int axis, Array at):
     check_along("gather", x, axis, at)
-    cdef Array out = from_object(np.asarray(x)[along(np.asarray(at), axis)], dtype_of(x.kind), False)
+    cdef Array out = computed(_gather, (x, at, axis))
     record_structured(out, b"gather", gather_vjp, (axis, frozen(at, x), shape_of(x)), x)
     return out
 
@@ -435,9 +472,9 @@ cdef object gather_vjp(Node node, Array g, int i):
     return scatter_add(zeros, axis, at, g)
 
 
-def _scatter(out, x, key, source):
+def _scatter(out, x, at, axis, source):
     out[...] = x
-    np.add.at(out, key, source)
+    np.add.at(out, along(at, axis), source)
 
 
 cdef Array scatter_add(Array x, int axis, Array at, Array source):
@@ -452,7 +489,7 @@ cdef Array scatter_add(Array x, int axis, Array at, Array source):
         source = index(source, tuple([slice(0, at.dims[d]) for d in range(at.ndim)]))
     if source.kind != x.kind:
         source = convert(source, x.kind)
-    host(_scatter, (out,), (x, along(np.asarray(at), axis), source))
+    host(_scatter, (out,), (x, at, axis, source))
     record_structured(out, b"scatter_add", scatter_add_vjp, (axis, frozen(at, source)), x, source)
     return out
 

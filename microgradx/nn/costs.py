@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+from microgradx._core.launch import capturing, compute
 from microgradx._core.tensor import Tensor, cross_entropy_
 from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
 
@@ -218,20 +219,25 @@ def _class_weights(op, weight, rows):
 def _labelled(op, x, target, weight=None, ignore_index=None):
     """``x`` as rows; their labels, 0 where ignored; what each row counts, 0 where ignored; the shape of the labels."""
     rows, shape = _rows(op, x)
-    label = np.asarray(target)
+    label = target if isinstance(target, Tensor) else Tensor(target)
     if label.shape != shape:
         raise ShapeError(f"{op}: logits {x.shape} and labels {label.shape} do not align ({shape} != {label.shape})")
-    if label.dtype.kind not in "iu":
+    if label.dtype.kind != "i":
         raise DTypeError(f"{op}: labels are int64, not {label.dtype}")
-    label, n = label.ravel(), x.shape[1]
-    counts = label != ignore_index
-    bad = np.flatnonzero(counts & ((label < 0) | (label >= n)))
-    if bad.size:
-        raise IndexError_(f"{op}: label {label[bad[0]]} of row {bad[0]} is not one of the {n} classes")
-    label, counts = np.where(counts, label, 0), Tensor(counts.astype(rows.dtype))
+    label = label.reshape(-1)
+    counts = (label != ignore_index).astype(rows.dtype)
+    label = compute(_classes, op, label, x.shape[1], ignore_index)
     if weight is not None:
         counts = counts * _class_weights(op, weight, rows)[label]
     return rows, label, counts, shape
+
+
+def _classes(op, label, n, ignored):
+    """The labels, 0 for the ignored one."""
+    bad = np.flatnonzero((label != ignored) & ((label < 0) | (label >= n)))
+    if bad.size:
+        raise IndexError_(f"{op}: label {label[bad[0]]} of row {bad[0]} is not one of the {n} classes")
+    return np.where(label == ignored, 0, label)
 
 
 def _row_terms(terms, counts, shape, reduction):
@@ -266,7 +272,7 @@ def cross_entropy(logits, target, reduction="mean", *, weight=None, ignore_index
         try:
             return cross_entropy_(logits, target, reduction == "mean")
         except IndexError_:
-            if not (np.asarray(target) == ignore_index).any():
+            if capturing() or not (np.asarray(target) == ignore_index).any():
                 raise
     if not (isinstance(label_smoothing, (int, float)) and 0 <= label_smoothing <= 1):
         raise OptionError(f"cross_entropy: label_smoothing={label_smoothing!r} is not a number in [0, 1]")
@@ -277,7 +283,7 @@ def cross_entropy(logits, target, reduction="mean", *, weight=None, ignore_index
     terms = counts.chain(-logp[np.arange(len(label)), label])
     if label_smoothing:
         every = -(logp if weight is None else logp * _class_weights("cross_entropy", weight, logp)).mean(1)
-        kept = Tensor((np.asarray(target).ravel() != ignore_index).astype(logp.dtype))
+        kept = (target.reshape(-1) != ignore_index).astype(logp.dtype)
         terms = terms * (1 - label_smoothing) + kept.chain(every) * label_smoothing
     return _row_terms(terms, counts, shape, reduction)
 

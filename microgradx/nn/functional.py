@@ -3,7 +3,7 @@ import functools
 
 import numpy as np
 
-from microgradx._core.launch import filled
+from microgradx._core.launch import compute, filled
 from microgradx._core.tensor import Tensor, linear_
 from microgradx.arrays import cosine_similarity, glu, normalize
 from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
@@ -46,14 +46,26 @@ def one_hot(labels, classes, dtype="float32"):
     Tensor([[0., 0., 1.],
             [1., 0., 0.]])
     """
-    labels = np.asarray(labels)
-    if labels.ndim != 1 or labels.size and labels.dtype.kind not in "iu":
+    labels = labels if isinstance(labels, Tensor) else Tensor(labels)
+    if labels.ndim != 1 or labels.size and labels.dtype.kind != "i":
         raise ShapeError(f"one_hot: labels are integers of shape (m,), not {labels.dtype} of shape {labels.shape}")
-    out = np.zeros((len(labels), classes), dtype)
-    if labels.size and not 0 <= labels.min() <= labels.max() < classes:
-        raise IndexError_(f"one_hot: a label is not one of the {classes} classes ({labels.min()}..{labels.max()})")
-    out[np.arange(len(labels)), labels.astype(np.int64)] = 1
-    return Tensor(out)
+    return compute(_one_hot, labels, classes, np.dtype(dtype))
+
+
+def _one_hot(labels, classes, dtype):
+    _within("one_hot", "a label is not one of the {} classes", labels, classes)
+    return (labels[:, None] == np.arange(classes)).astype(dtype)
+
+
+def _within(op, what, numbers, n):
+    """The integers ``numbers``, which are all in 0..n-1."""
+    if numbers.size and not 0 <= numbers.min() <= numbers.max() < n:
+        raise IndexError_(f"{op}: {what.format(n)} ({numbers.min()}..{numbers.max()})")
+    return numbers
+
+
+def _row_numbers(ids, n):
+    return _within("embedding", "an id is not one of the {} rows", ids, n)
 
 
 def embedding(ids, weight, padding_idx=None):
@@ -68,16 +80,15 @@ def embedding(ids, weight, padding_idx=None):
     Tensor([[3.],
             [1.]])
     """
-    ids = np.asarray(ids)
-    if ids.size and ids.dtype.kind not in "iu" or weight.ndim != 2:
+    ids = ids if isinstance(ids, Tensor) else Tensor(ids)
+    if ids.size and ids.dtype.kind != "i" or weight.ndim != 2:
         raise DTypeError(f"embedding: ids are integers and weight is (count, width), not {ids.dtype} and "
                          f"{weight.shape}")
-    if ids.size and not 0 <= ids.min() <= ids.max() < len(weight):
-        raise IndexError_(f"embedding: an id is not one of the {len(weight)} rows ({ids.min()}..{ids.max()})")
-    rows = weight[ids.astype(np.int64)]
+    ids = compute(_row_numbers, ids.astype("int64"), len(weight))
+    rows = weight[ids]
     if padding_idx is None:
         return rows
-    return Tensor((ids != padding_idx)[..., None]).where(rows, rows.detach())
+    return (ids != padding_idx).unsqueeze(-1).where(rows, rows.detach())
 
 
 def probability(op, p):
@@ -134,13 +145,14 @@ def attention_weights(q, k, attn_mask=None, is_causal=False, scale=None):
         mask = attn_mask if isinstance(attn_mask, Tensor) else Tensor(attn_mask)
         if mask.dtype.kind not in "bf":
             raise DTypeError(f"attention: a mask is bool or float, not {mask.dtype}")
-        scores = scores + (mask if mask.dtype.kind == "f" else _closed(~np.asarray(mask), scores.dtype))
+        scores = scores + (mask if mask.dtype.kind == "f" else mask.where(Tensor(0.0, dtype=scores.dtype), -np.inf))
     return scores.softmax(-1)
 
 
 def forbidden(mask):
     """A mask in which True forbids as one in which True allows; floats as they are."""
-    return Tensor(~np.asarray(mask)) if mask is not None and np.asarray(mask).dtype.kind == "b" else mask
+    mask = mask if mask is None or isinstance(mask, Tensor) else Tensor(mask)
+    return mask if mask is None or mask.dtype.kind != "b" else mask == 0
 
 
 def _closed(shut, dtype):

@@ -8,7 +8,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from microgradx._core.program import note_call
+from microgradx._core.program import note_call, note_change
 from microgradx._core.graph import is_grad_enabled, no_grad
 from microgradx._core.tensor import Tensor, concat
 from microgradx.errors import DTypeError, Error, OptionError, ShapeError
@@ -86,6 +86,7 @@ class Module:
         return watch(result) if backward else result
 
     def _hook(self, kind, hook):
+        note_change(self, "_hooks")
         if self._hooks is None:
             self.__dict__["_hooks"] = {kind: {} for kind in HOOKS}
         return _Handle(self._hooks[kind], hook)
@@ -136,9 +137,11 @@ class Module:
         else:
             self._file(name, "_parameters" if _is_parameter(value) else None)
         self.__dict__[name] = value
+        note_change(self, name)
 
     def __delattr__(self, name):
         super().__delattr__(name)
+        note_change(self, name)
         self._file(name, None)
 
     def _file(self, name, kind):

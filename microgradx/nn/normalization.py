@@ -251,12 +251,12 @@ class _BatchNorm(Module):
         if x.ndim not in self.axes:
             raise ShapeError(f"{op}: an input of {' or '.join(map(str, self.axes))} axes, not of shape {x.shape}")
         momentum, learns = self.momentum, self.training and self.track_running_stats
-        count = self.num_batches_tracked.item() + 1 if learns else 0
+        count = self.num_batches_tracked + 1 if learns else 0
         y = batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias,
                        self.training or not self.track_running_stats,
-                       1 / count if learns and momentum is None else momentum, self.eps)
+                       1 / count.astype("float64") if learns and momentum is None else momentum, self.eps)
         if learns:
-            self.num_batches_tracked.fill_(count)
+            self.num_batches_tracked.copy_(count)
         return y
 
     def extra_repr(self):

@@ -10,7 +10,7 @@ from types import MappingProxyType
 import numpy as np
 
 from microgradx._core.graph import no_grad
-from microgradx._core.launch import update
+from microgradx._core.launch import exchanged, update
 from microgradx._core.tensor import Tensor
 from microgradx.errors import DTypeError, GraphError, OptionError, ShapeError
 
@@ -36,6 +36,7 @@ class Group(MutableMapping):
         self.cell.copy_(self.rule.numbers(self.options))
         for k, (name, start) in enumerate(self.rule.slots(self.options).items(), 1):
             if self.rows and (start is None) != (self.rows[0][k] is None):
+                exchanged(self.cell)
                 self.rows[:] = [(*row[:k], None if start is None else _filled(name, row[0], start), *row[k + 1:])
                                 for row in self.rows]
 
@@ -126,6 +127,8 @@ class Optimizer:
                 raise OptionError(f"{name}: a parameter of shape {p.shape} was given twice")
             seen.add(p)
         group = Group(type(self), params, self.defaults | {k: v for k, v in group.items() if k != "params"})
+        if self.param_groups:
+            exchanged(self.param_groups[0].cell)
         self.param_groups.append(group)
         self._launches.append((group.cell, group.rows))
 

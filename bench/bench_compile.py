@@ -1,0 +1,66 @@
+"""What ``mgx.compile`` buys: the five training steps of ``bench_train``, replayed, against their floor in C and peers.
+
+Besides the steps: a capture against eager steps (how many of them it costs), and one replay of one small addition
+called from Python.
+"""
+import functools
+
+import numpy as np
+
+from bench.bench_train import CONTENDERS, NETS, checked, eager
+from bench.common import Row
+
+
+def by_replay(net):
+    """Ours, compiled: STEPS steps of ``checked`` capture it and compare it with the oracle."""
+    import microgradx as mgx
+    step, params = eager(net, mgx, mgx.nn.functional, mgx.Tensor)
+    return mgx.compile(step), params
+
+
+def by_capture(net):
+    """Ours, captured anew at every call."""
+    import microgradx as mgx
+    from microgradx._core.launch import exchanged
+    step, params = by_replay(net)
+
+    def anew():
+        exchanged()
+        return step()
+    return anew, params
+
+
+def addition(compiled):
+    """a + b of four elements."""
+    import microgradx as mgx
+    a, b = mgx.ones(4), mgx.ones(4)
+    add = mgx.compile(lambda a, b: a + b) if compiled else lambda a, b: a + b
+    return lambda: add(a, b)
+
+
+def addition_by_torch():
+    import torch
+    a, b = torch.ones(4), torch.ones(4)
+    return lambda: a + b
+
+
+def addition_by_jax():
+    import jax
+    a, b = np.ones(4, np.float32), np.ones(4, np.float32)
+    a, b, add = jax.numpy.asarray(a), jax.numpy.asarray(b), jax.jit(lambda a, b: a + b)
+    return lambda: add(a, b).block_until_ready()
+
+
+def rows(quick):
+    for net in NETS:
+        build = {"microgradx replayed": by_replay, "microgradx eager": CONTENDERS["microgradx"],
+                 **{name: CONTENDERS[name] for name in ("c", "torch", "jax")}}
+        yield Row(net.name, {name: functools.partial(checked, net, make) for name, make in build.items()})
+    for net in NETS:
+        build = {"microgradx eager": CONTENDERS["microgradx"], "microgradx captured": by_capture}
+        yield Row(f"capture of {net.name}", {name: functools.partial(checked, net, make)
+                                             for name, make in build.items()})
+    yield Row("a + b of 4 elements from Python", {
+        "microgradx replayed": functools.partial(addition, True),
+        "microgradx eager": functools.partial(addition, False),
+        "torch": addition_by_torch, "jax": addition_by_jax})
