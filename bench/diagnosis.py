@@ -162,7 +162,7 @@ def main():
         with open(args.truth) as file:
             known = json.load(file)
         if (known["seed"], len(known["nets"])) != (args.seed, args.nets):
-            parser.error(f"{args.truth} is of {len(known["nets"])} nets of seed {known['seed']}")
+            parser.error(f"{args.truth} is of {len(known['nets'])} nets of seed {known['seed']}")
     began, rng, digits = time.process_time(), np.random.default_rng(args.seed), data.digits(split=True)
     reference = {"activation": "ReLU", "init": "he", "depth": 2, "width": 64, "norm": "none", "skip": False,
                  "optimizer": "Adam"}

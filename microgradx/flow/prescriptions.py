@@ -13,9 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from microgradx import nn, optim
+from microgradx import nn
 from microgradx._core.graph import no_grad
-from microgradx._core.tensor import Tensor
 from microgradx.flow import theory
 from microgradx.nn import functional as F
 

@@ -16,10 +16,10 @@ __all__ = ["AT_START", "CUTS", "RULES", "VERDICTS", "Finding", "finding", "misse
 
 HEALTHY, CUT, WRONG, ELSEWHERE = ("healthy", "cut graph", "wrong gradient", "not a gradient-flow problem")
 
-# What a number has to pass to count. ``bench/diagnosis.py`` is where they come from.
+# What a number has to pass to count. ``bench/diagnosis.py`` chose the first four on one half of its nets.
 CUTS = {
     "learned": 0.1,             # the least share of the cost to have removed, for a net that trains
-    "decades": 2.0,             # powers of ten by which error or signal changes through the net
+    "decades": 1.5,             # powers of ten by which error or signal changes through the net
     "dead": 0.9,                # share of a layer's units whose slope is 0 on all samples
     "saturated": 0.5,           # share of a layer's slopes below a tenth of the activation's largest
     "update": 1e-4,             # relative change of a weight in the first step below which a rate is small
