@@ -138,7 +138,7 @@ def draw_chain(found, axes, c):
     axes.set_axis_off()
 
 
-def draw_window(found, axes, c):
+def draw_range(found, axes, c):
     axes.plot(*found.windows, color=c.blue)
     axes.plot(found.widest, found.window, "o", color=c.orange,
               label=f"widest: {found.window:.4f} at w = {found.widest:.3f}")
@@ -148,4 +148,4 @@ def draw_window(found, axes, c):
 
 FIGURES = [("The chain: forward in blue, the factors of the chain rule in orange.", draw_chain),
            ("For a factor w σ′(wa + b) ≥ 1 the input a must lie in a window this wide; below w = 4 there is none.",
-            draw_window)]
+            draw_range)]
