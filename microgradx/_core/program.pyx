@@ -154,8 +154,8 @@ cdef class Program:
         try:
             args, kwargs = unflatten(nesting, iter(passed))
             result = function(*args, **kwargs)
-            self.tree = result
             self.describe(flatten(result))
+            self.tree = unflatten(result, iter(range(len(self.outputs))))   # its graph is let go while blocks are kept
             self.settle_gradients()
             failed = False
         finally:
@@ -169,7 +169,6 @@ cdef class Program:
                     forget_block(dropped[i])
                 free(dropped)
         self.captured, self.before = self.tape.count, self.launches()
-        self.tree = unflatten(self.tree, iter(range(len(self.outputs))))
         self.settle(dropped, count, passes)
         self.found = [(node, grad is not None,
                        grad if grad is not None and self.holds((<Array> grad).storage) else None)
