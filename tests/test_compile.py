@@ -1,4 +1,7 @@
-"""mgx.compile: eager is the oracle, and a replay equals it to the last bit."""
+"""mgx.compile: eager is the oracle, and a replay equals it to the last bit.
+
+The file is long because every way in which such systems have gone wrong has its test.
+"""
 import copy
 import gc
 import itertools

@@ -56,6 +56,7 @@ cdef Tape *set_tape(Tape *tape) noexcept
 cdef Tape *current_tape() noexcept
 cdef int note_grad(Node node) except -1
 cdef str written_at()
+cdef int put_back(Storage *s, bytes numbers) except -1
 cdef int refuse_rebinding() except -1
 cdef Py_ssize_t rebindings                          # how often something that a program named was exchanged
 cdef int note_rebinding(Array a) noexcept

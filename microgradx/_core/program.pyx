@@ -10,13 +10,12 @@ cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport uint16_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy
 
 from microgradx._core.array cimport *
 from microgradx._core.graph cimport grad_enabled, watching
 from microgradx._core.kernels cimport *
 from microgradx._core cimport launch
-from microgradx._core.launch cimport Step, Tape, copy, current_tape, host, rebindings, set_tape
+from microgradx._core.launch cimport Step, Tape, copy, current_tape, host, rebindings, set_tape, put_back
 
 import time
 import weakref
@@ -633,7 +632,7 @@ cdef class Program:
                 s.run(s)
                 least[i] = min(<object> least[i], clock() - start)
             for i in range(self.changed_count):
-                memcpy(self.changed[i].data, <char *> (<bytes> saved[i]), self.changed[i].nbytes)
+                put_back(self.changed[i], saved[i])
         return least
 
 
