@@ -20,6 +20,7 @@ from microgradx.io import load as load, save as save
 from microgradx.random import (manual_seed as manual_seed, rand as rand, randint as randint, randn as randn,
                                randperm as randperm)
 from microgradx.transforms import *
+from microgradx.vectorize import vectorize as vectorize
 
 __version__: str
 
