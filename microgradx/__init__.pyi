@@ -10,6 +10,7 @@ from microgradx._core.watch import detect_nan as detect_nan
 from microgradx.arrays import *
 from microgradx.autograd import (checkpoint as checkpoint, custom_vjp as custom_vjp, gradcheck as gradcheck,
                                  gradgradcheck as gradgradcheck)
+from microgradx.compile import compile as compile
 from microgradx.config import show_config as show_config
 from microgradx.creation import *
 from microgradx.draw import draw as draw
@@ -20,6 +21,7 @@ from microgradx.io import load as load, save as save
 from microgradx.random import (manual_seed as manual_seed, rand as rand, randint as randint, randn as randn,
                                randperm as randperm)
 from microgradx.transforms import *
+from microgradx.vectorize import vectorize as vectorize
 
 __version__: str
 

@@ -31,8 +31,8 @@ def test_nodes_operations_and_order():
 def test_numbers_and_many_operands():
     x = [mgx.Value(float(k)) for k in range(5)]
     text = draw(mgx.dot([1.0, 2.0, 3.0, 4.0, 5.0], x) + 7)
-    assert len(lines(text, "style=dotted")) == 1 and '"{ 7 }"' in text
-    assert len(lines(text, "-> o1;")) == 5 and 'label="dot"' in text
+    assert len(lines(text, "style=dotted")) == 6 and '"{ 7 }"' in text          # and the five weights
+    assert len(lines(text, "-> o1;")) == 10 and 'label="dot"' in text
     twice = draw(x[1] * x[1])
     assert len(lines(twice, "n1 -> o0;")) == 2
     assert len(lines(draw(mgx.Value(1.0) + 1 + 1), "style=dotted")) == 2        # equal numbers are not one box

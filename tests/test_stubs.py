@@ -114,6 +114,8 @@ METHODS = [(name, cls, method) for name, cls in CLASSES for method, nodes in stu
 @pytest.mark.parametrize("name, function", FUNCTIONS)
 def test_parameters_of_functions(name, function):
     nodes, method = stub(name)[function], False
+    if isinstance(nodes[0], ast.AnnAssign) and not isinstance(nodes[0].annotation, ast.Name):     # a constant
+        return
     if isinstance(nodes[0], ast.AnnAssign):             # a protocol, which many functions share
         nodes, method = stub(name)[nodes[0].annotation.id]["__call__"], True
     real = getattr(importlib.import_module(f"microgradx.{name}"), function)

@@ -4,7 +4,7 @@ A ``Value`` is outside Python's garbage collector: its parents are fixed when it
 form, and a node is freed the moment nobody holds it. It stores its local derivatives when it is made; the
 backward pass multiplies and adds.
 
-The file is long because the class stands in one piece, and its nodes of many operands beside it.
+The file is long because memory, links, constructors and methods of a node share one layout in C.
 """
 cimport cython
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check, PyFloat_AsDouble
