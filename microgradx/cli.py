@@ -134,14 +134,18 @@ def _first(card):
               help="An .npz with arrays x and y; digits unless told.")
 @click.option("--samples", default=256, show_default=True, type=click.IntRange(2), help="Rows that are looked at.")
 def doctor(target, file, samples):
-    """Say why the net MODEL of FILE.py does not learn: a Module, or a function that makes one."""
+    """Say why the net MODEL of FILE.py does not learn: a Module, or a function that makes one.
+
+    The cost is cross-entropy if y are integers, else the mean squared error.
+    """
+    from microgradx.nn import functional as F
     try:
         diagnose = importlib.import_module("microgradx.flow").diagnose
     except AttributeError:
         sys.exit("microgradx doctor: this version of microgradx.flow has no diagnose")
     try:
         x, y = _data(file, samples)
-        print(diagnose(_model(target), x, y))
+        print(diagnose(_model(target), F.cross_entropy if y.dtype.kind in "iu" else F.mse_loss, (x, y)))
     except Error as error:
         sys.exit(f"microgradx doctor: {error}")
 

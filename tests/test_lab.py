@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from microgradx import lab
+from microgradx import flow, lab
 from microgradx.cli import main
 from microgradx.errors import OptionError
 from microgradx.lab import cards, page
@@ -195,3 +195,42 @@ def test_a_verdict_that_does_not_hold_is_an_exit_code(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "numbers", lambda found: {"B8": [cards.near("two", 2.0, 3.0)]})
     result = CliRunner().invoke(main, ["lab", "run", "underflow", "--out", str(tmp_path)])
     assert result.exit_code == 1 and "0 of 1 verdicts hold" in result.output
+
+
+# ----- the doctor ----------------------------------------------------------------------------------------------------
+
+NET = """from microgradx import nn
+net = nn.Sequential(nn.Linear(64, 5, rng=0), nn.Sigmoid(), nn.Linear(5, 10, rng=1))
+make = lambda: net
+number = 3
+"""
+
+
+@pytest.fixture
+def doctor(tmp_path, monkeypatch):
+    """Runs ``microgradx doctor FILE:name ...`` with a stand-in for ``flow.diagnose``."""
+    path = tmp_path / "net.py"
+    path.write_text(NET)
+    monkeypatch.setattr(flow, "diagnose", lambda model, loss, batch: " ".join(
+        [type(model).__name__, loss.__name__, *(str(part.shape) for part in batch)]), raising=False)
+    return lambda name, *arguments: CliRunner().invoke(main, ["doctor", f"{path}:{name}", *map(str, arguments)])
+
+
+def test_doctor_hands_over_the_net_and_the_data(doctor, tmp_path):
+    assert doctor("net").output == doctor("make").output == "Sequential cross_entropy (256, 64) (256,)\n"
+    np.savez(tmp_path / "own.npz", x=np.zeros((9, 64)), y=np.zeros(9))
+    np.savez(tmp_path / "half.npz", x=np.zeros((9, 64)))
+    assert doctor("net", "--data", tmp_path / "own.npz", "--samples", 4).output == "Sequential mse_loss (4, 64) (4,)\n"
+    assert "not x and y" in doctor("net", "--data", tmp_path / "half.npz").output
+
+
+@pytest.mark.parametrize("name, words", [("number", "is a int, neither"), ("nothing", "has no nothing")])
+def test_doctor_says_what_is_wrong_with_the_target(doctor, name, words):
+    result = doctor(name)
+    assert result.exit_code == 2 and words in " ".join(result.output.split())
+
+
+def test_doctor_without_a_diagnosis(doctor, monkeypatch):
+    monkeypatch.delattr(flow, "diagnose")
+    result = doctor("net")
+    assert result.exit_code == 1 and "no diagnose" in result.output

@@ -6,7 +6,7 @@ import numpy as np
 
 from microgradx import Tensor
 from microgradx.lab.cards import IMPRECISE, RIGHT, Claim, between, near
-from microgradx.lab.nets import forward, linears, mlp, slope
+from microgradx.lab.nets import forward, mlp, slope
 from microgradx.nn import Sigmoid
 from microgradx.nn import functional as F
 
