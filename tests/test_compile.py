@@ -1,4 +1,7 @@
-"""mgx.compile: eager is the oracle, and a replay equals it to the last bit."""
+"""mgx.compile: eager is the oracle, and a replay equals it to the last bit.
+
+The file is long because everything that could be frozen, shared or lost by a replay has a test of its own.
+"""
 import copy
 import gc
 import itertools

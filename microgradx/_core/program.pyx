@@ -615,6 +615,7 @@ cdef class Program:
         cdef Py_ssize_t i, j, at = 0
         cdef Array x
         cdef list saved, least
+        cdef char *to
         cdef Step *s
         if self.hosts:
             return None
@@ -633,7 +634,8 @@ cdef class Program:
                 s.run(s)
                 least[i] = min(<object> least[i], clock() - start)
             for i in range(self.changed_count):
-                memcpy(self.changed[i].data, <char *> (<bytes> saved[i]), self.changed[i].nbytes)
+                to = self.changed[i].data                           # no write: what was written is taken back
+                memcpy(to, <char *> (<bytes> saved[i]), self.changed[i].nbytes)
         return least
 
 
