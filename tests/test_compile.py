@@ -1,6 +1,6 @@
 """mgx.compile: eager is the oracle, and a replay equals it to the last bit.
 
-The file is long because every way in which such systems have gone wrong has its test.
+The file is long because everything that could be frozen, shared or lost by a replay has a test of its own.
 """
 import copy
 import gc

@@ -614,6 +614,7 @@ cdef class Program:
         cdef Py_ssize_t i, j, at = 0
         cdef Array x
         cdef list saved, least
+        cdef char *to
         cdef Step *s
         if self.hosts:
             return None

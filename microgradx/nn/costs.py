@@ -219,13 +219,13 @@ def _class_weights(op, weight, rows):
 def _labelled(op, x, target, weight=None, ignore_index=None):
     """``x`` as rows; their labels, 0 where ignored; what each row counts, 0 where ignored; the shape of the labels."""
     rows, shape = _rows(op, x)
-    label = target if isinstance(target, Tensor) else Tensor(target)
+    label = target if isinstance(target, Tensor) else Tensor(np.asarray(target))
     if label.shape != shape:
         raise ShapeError(f"{op}: logits {x.shape} and labels {label.shape} do not align ({shape} != {label.shape})")
     if label.dtype.kind != "i":
         raise DTypeError(f"{op}: labels are int64, not {label.dtype}")
     label = label.reshape(-1)
-    counts = (label != ignore_index).astype(rows.dtype)
+    counts = (label == label if ignore_index is None else label != ignore_index).astype(rows.dtype)
     label = compute(_classes, op, label, x.shape[1], ignore_index)
     if weight is not None:
         counts = counts * _class_weights(op, weight, rows)[label]
