@@ -836,6 +836,8 @@ cdef Array computed(object function, tuple ins):
             out[...] = function(*ins)
         compute.__name__ = getattr(function, "__name__", "compute")
         write_host(tape, compute, (out,), ins)
+    if watching:
+        examine_host(function, (out,), ins, [False])
     return out
 
 
