@@ -34,8 +34,9 @@ def eager(fn, arrays, parameters, mean=False):
         if isinstance(out[0], Value):
             (out[0] * (1 / rows if mean else 1.0)).backward()       # a leaf too
     found = [p.grad for p in parameters]
-    grad = [np.array([[v.grad for v in x] if isinstance(x, list) else x.grad for x in (column if a.ndim else column[:1])])
-            .reshape(a.shape) if rows else np.zeros(a.shape) for a, column in zip(arrays, columns)]
+    grad = [np.zeros(a.shape) if not rows else np.array(
+                [[v.grad for v in x] if isinstance(x, list) else x.grad for x in column[:len(a) if a.ndim else 1]]
+            ).reshape(a.shape) for a, column in zip(arrays, columns)]
     return (np.array(outs).T if rows else None), np.array(found), grad
 
 
@@ -43,7 +44,8 @@ def same(a, b):
     """To the last bit; the sign and payload of a nan are nobody's business."""
     a, b = np.asarray(a, float), np.asarray(b, float)
     assert a.shape == b.shape
-    np.testing.assert_array_equal(np.where(np.isnan(a), 0, a).view(np.int64), np.where(np.isnan(b), 0, b).view(np.int64))
+    bits = [np.where(np.isnan(x), 0, x).view(np.int64) for x in (a, b)]
+    np.testing.assert_array_equal(*bits)
     np.testing.assert_array_equal(np.isnan(a), np.isnan(b))
 
 
@@ -94,7 +96,7 @@ def net_of_micrograd(sizes, seed=0):
     return net, [p for layer in layers for w, b in layer for p in (*w, b)]
 
 
-# ----- against eager code, row by row ------------------------------------------------------------------------------
+# ----- against eager code, row by row --------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("rows", LENGTHS)
 @pytest.mark.parametrize("kind", ["micrograd", "scalar"])
@@ -287,7 +289,8 @@ def test_arrays_of_any_kind():
     f = mgx.vectorize(lambda x, y: mgx.dot([w, w], x) * y)
     x = np.arange(12.0).reshape(6, 2)
     expected = x.sum(1) * 0.5 * np.arange(6)
-    for a, b in ((x, np.arange(6)), (np.asfortranarray(x), np.arange(6.0)), (np.repeat(x, 2, 1)[:, ::2], np.arange(12)[::2] / 2),
+    for a, b in ((x, np.arange(6)), (np.asfortranarray(x), np.arange(6.0)),
+                 (np.repeat(x, 2, 1)[:, ::2], np.arange(12)[::2] / 2),
                  (x.tolist(), range(6)), (x.astype("f4"), np.arange(6, dtype="u1")), (x.astype(">f8"), np.arange(6)),
                  (x[::-1][::-1], np.arange(6)), (mgx.Tensor(x), mgx.Tensor(np.arange(6.0)))):
         np.testing.assert_array_equal(f(a, b), expected)
@@ -317,7 +320,7 @@ def test_threads_share_a_program():
     assert len(wrong) == 80 and not any(wrong)
 
 
-# ----- replay as a list -----------------------------------------------------------------------------------------------
+# ----- replay as a list ----------------------------------------------------------------------------------------------
 
 def test_replayed_values_are_values():
     w = Value(3.0)
@@ -351,7 +354,7 @@ def test_a_long_chain():
     assert one.data == two.data and a.grad == b.grad
 
 
-# ----- refusals ---------------------------------------------------------------------------------------------------------
+# ----- refusals ------------------------------------------------------------------------------------------------------
 
 w = Value(1.0)
 VIOLATIONS = {
@@ -361,7 +364,8 @@ VIOLATIONS = {
     "grad": lambda x: x * w.grad, "new data": lambda x: setattr(w, "data", 2.0) or x,
     "zero_grad": lambda x: setattr(w, "grad", 0.0) or x, "backward": lambda x: (x * w).backward() or x,
     "no_grad": mgx.no_grad()(lambda x: x * w), "no_grad dot": mgx.no_grad()(lambda x: mgx.dot([x], [w])),
-    "local derivatives": lambda x: Value(1.0, (x,), (2.0,)), "another": lambda x: mgx.vectorize(lambda y: y)([1.0])[0] * x}
+    "local derivatives": lambda x: Value(1.0, (x,), (2.0,)),
+    "another": lambda x: mgx.vectorize(lambda y: y)([1.0])[0] * x}
 
 
 @pytest.mark.parametrize("name", VIOLATIONS)

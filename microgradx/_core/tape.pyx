@@ -29,6 +29,12 @@ cdef object one_trace_at_a_time = threading.Lock()
 cdef enum: ONE = 0, MINUS_ONE = 1                   # the places of these numbers
 
 
+cdef int refuse_in_trace(str purpose) except -1:
+    if tracing():
+        raise CaptureError(f"{purpose}: called while another function is traced; call the plain function there")
+    return 0
+
+
 cdef inline int operands(const mgx_step *s) noexcept nogil:
     return 2 * s.count if s.op == MGX_TERMS else facts[s.op].arity
 
@@ -141,8 +147,7 @@ cdef class Tape:
         cdef list leaves, kept = []
         cdef Value value
         cdef Py_ssize_t k
-        if tracing():
-            raise CaptureError(f"{purpose}: called while another function is traced; call the plain function there")
+        refuse_in_trace(purpose)
         self.purpose = purpose
         self.parameters, leaves = [], self.trace(fn, tree, by_row)
         for k in range(len(leaves)):
@@ -286,11 +291,11 @@ cdef class Tape:
     cdef int open(self, mgx_tape *t) except -1:
         """Memory for one run, with constants and parameters in place."""
         cdef Py_ssize_t numbers = (len(self.numbers) + 7) & ~7, lanes = self.rows * MGX_LANES, k
-        if tracing():
-            raise CaptureError(f"{self.purpose}: called while another function is traced; call the plain function there")
+        refuse_in_trace(self.purpose)
         t.scalar, self.room = self.room, NULL
         if t.scalar == NULL:
-            t.scalar = <double *> aligned_alloc(((2 + MGX_PARTS) * numbers + 2 * lanes + 4 * MGX_LANES) * sizeof(double), 64)
+            k = (2 + MGX_PARTS) * numbers + 2 * lanes + 4 * MGX_LANES
+            t.scalar = <double *> aligned_alloc(k * sizeof(double), 64)
             if t.scalar == NULL:
                 raise MemoryError(f"{self.purpose}: no memory for {self.rows} rows and {len(self.numbers)} numbers")
             memcpy(t.scalar, self.numbers.data.as_doubles, len(self.numbers) * sizeof(double))
