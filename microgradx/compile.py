@@ -20,6 +20,8 @@ def compile(function=None, *, passes=PASSES):
     ``.grad`` are memory that the next replay writes to: ``clone()`` what is kept. ``explain()`` of the result tells
     what was captured.
 
+    A function of Values is replayed as a flat list of operations: its result is one node over what it was made from.
+
     Raises ``CaptureError``, naming the line, for a function that reads numbers of a tensor (``item``, ``if``), or
     replaces a tensor that it read.
 

@@ -62,7 +62,7 @@ PLANTED = {
         lambda: mlp(nn.ReLU, 8, 64, 0.1), F.cross_entropy, LABELS, None, "vanishing forward", None,
         "critical initialisation"),
     "one layer too small": (
-        lambda: with_(mlp(nn.Tanh, 5), shrink(6)), F.cross_entropy, LABELS, None, "vanishing forward", "6",
+        lambda: with_(mlp(nn.Tanh, 5), shrink(6)), F.cross_entropy, LABELS, sgd(0.01), "vanishing forward", "6",
         "critical initialisation"),
     "weights too large": (
         lambda: mlp(nn.ReLU, 8, 64, 20.0), F.cross_entropy, LABELS, None, "exploding", None,

@@ -24,6 +24,8 @@ import numpy as np
 
 from microgradx._core.explain import table
 from microgradx._core.launch import exchanged
+from microgradx._core.tape import compile_values
+from microgradx._core.value import Value
 from microgradx.errors import CaptureError, Error, IndexError_
 from microgradx.trees import flatten, unflatten
 
@@ -756,6 +758,7 @@ cdef class Compiled:
     cdef readonly object function
     cdef dict seen              # {key: [] after the first call, then programs}
     cdef set passes
+    cdef object values          # the same function as a program of Values
     cdef Program last           # that ran
     cdef dict __dict__
 
@@ -770,6 +773,10 @@ cdef class Compiled:
             return program.replay(args)
         nesting = (args, kwargs)
         leaves = tuple([leaf_of(leaf) for leaf in flatten(nesting)])
+        if any([type(leaf) is Value for leaf in leaves]):           # a scalar program: a flat list of the table's rows
+            if self.values is None:
+                self.values = compile_values(self.function)
+            return self.values(*args, **kwargs)
         if watching or capture:                     # within a capture its launches are written; of another thread: wait
             return self.plainly(nesting, leaves)
         key = (grad_enabled(), shape_of_tree(nesting), *[key_of(leaf) for leaf in leaves], shared_by(leaves))
