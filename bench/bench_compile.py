@@ -20,7 +20,6 @@ def by_replay(net):
 
 def by_capture(net):
     """Ours, captured anew at every call."""
-    import microgradx as mgx
     from microgradx._core.launch import exchanged
     step, params = by_replay(net)
 

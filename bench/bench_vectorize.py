@@ -33,7 +33,6 @@ def sample_loss(net):
 
 def whole_loss(net):
     """The loss of all points as one scalar graph."""
-    import microgradx as mgx
     x, labels = moons()
     params = net.parameters()
 
@@ -147,5 +146,6 @@ def rows(quick):
         "microgradx replayed": chain, "microgradx eager": lambda: chain(replay=False)}, per=1000, rtol=1e-12)
     for what in ("vectorize", "compile"):
         yield Row(f"moons, the first call of {what}", {
-            "microgradx": lambda: traced(what, "micrograd"), "microgradx scalar": lambda: traced(what, "scalar")},
+            "microgradx": lambda what=what: traced(what, "micrograd"),
+            "microgradx scalar": lambda what=what: traced(what, "scalar")},
             rtol=1e-9)

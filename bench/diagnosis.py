@@ -191,7 +191,7 @@ def main():
         scores = np.array([score(course) for course in courses])
         cut = max(sorted(set(scores[:half])), key=lambda c: balanced(scores[:half] >= c, sick[:half]))
         rules[name] = judged(list(scores[half:] >= cut), sick[half:]) | {"cut": float(cut)}
-    for k, (net, course) in enumerate(zip(nets, courses)):
+    for net, course in zip(nets, courses):
         finding = verdicts.finding(course)
         net |= {"verdict": finding.verdict, "cause": finding.cause, "learned": course.learned}
     about = {"date": time.strftime("%Y-%m-%d"), "seed": args.seed, "steps": STEPS, "batch": BATCH,

@@ -59,7 +59,7 @@ def main():
         random.seed(1337)
         net = scalar.MLP(2, [16, 16, 1])
         f = mgx.vectorize(sample_loss(net), reduction="mean")
-        runs[name] = train(net, f.backward if name == "vectorised" else lambda *xy: eager(net, *xy), x, y)
+        runs[name] = train(net, f.backward if name == "vectorised" else lambda *xy, net=net: eager(net, *xy), x, y)
     (a, _, slow), (b, _, fast) = runs.values()
     print("step  Value by Value      vectorised")
     for step in [*range(0, STEPS, 10), STEPS - 1]:

@@ -5,7 +5,6 @@ Tracing and replay are in ``_core.tape``; here are arrays in and out.
 import numpy as np
 
 from microgradx._core.tape import Tape
-from microgradx._core.value import Value
 from microgradx.errors import DTypeError, OptionError, ShapeError
 
 __all__ = ["Gradients", "vectorize"]

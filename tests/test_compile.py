@@ -603,7 +603,7 @@ def test_two_threads_replay_two_programs():
 
 
 def test_one_program_in_two_threads_is_refused():
-    busy, errors = threading.Barrier(2, timeout=20), []
+    busy = threading.Barrier(2, timeout=20)
     waiting = []
     def wait(out):
         if waiting:

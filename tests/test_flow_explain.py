@@ -24,7 +24,8 @@ def chain_net(labels=True):
 def test_local_derivatives_stand_beside_the_operands():
     a, b = Value(2.0), Value(-3.0)
     for y, expected in ((a * b, (-3.0, 2.0)), (a + 5, (1.0, None)), (2 / a, (None, -0.5)), (a.relu(), (1.0,)), (a, ()),
-                        (mgx.dot([a, b], [b, 4.0]), (2.0, -3.0, None, 4.0)), (Value(1.0, (a, b), (7.0, 8.0)), (7.0, 8.0))):
+                        (mgx.dot([a, b], [b, 4.0]), (2.0, -3.0, None, 4.0)),
+                        (Value(1.0, (a, b), (7.0, 8.0)), (7.0, 8.0))):
         assert y._local_grads == expected and len(y._prev) == len(expected)
 
 

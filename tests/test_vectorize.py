@@ -155,8 +155,8 @@ def programs(draw):
 def interpreter(steps, outputs, p, q):
     def fn(x, shared):
         v = [*x, shared, p, q, 0.5]
-        for name, operands in steps:
-            a = [v[k] for k in operands]
+        for name, places in steps:
+            a = [v[k] for k in places]
             half = len(a) // 2
             if not any(isinstance(i, Value) for i in a):
                 v.append(0.25)

@@ -105,9 +105,9 @@ cdef int write_down(Tape *tape, const Step *s) except -1:
 
 cdef int refuse() except -1:
     if mgx_writing != NULL:
-        raise CaptureError("compile: the function reads numbers of a tensor (item, bool, float, numpy, an index made of "
-                           f"numbers){written_at()}; a captured program would freeze them. Keep the decision in tensors "
-                           "(where, maximum), or read the result after the call")
+        raise CaptureError("compile: the function reads numbers of a tensor (item, bool, float, numpy, an index made "
+                           f"of numbers){written_at()}; a captured program would freeze them. Keep the decision in "
+                           "tensors (where, maximum), or read the result after the call")
     return 0
 
 
@@ -823,7 +823,7 @@ cdef int host(object function, tuple outs, tuple ins) except -1:
 
 
 cdef Array computed(object function, tuple ins):
-    """The array ``function(*ins)`` over NumPy arrays, as a host launch; shape and dtype follow from those of ``ins``."""
+    """The array ``function(*ins)`` over NumPy arrays, as a host launch; shape and dtype follow from the operands'."""
     cdef Tape *tape = set_tape(NULL)
     cdef Array out
     try:

@@ -616,7 +616,6 @@ cdef class Program:
         cdef Py_ssize_t i, j, at = 0
         cdef Array x
         cdef list saved, least
-        cdef char *to
         cdef Step *s
         if self.hosts:
             return None

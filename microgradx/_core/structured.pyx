@@ -515,6 +515,7 @@ cdef Array cross_entropy_mean(Array x, Array label, bint mean):
         node.save(2, p)
     return loss
 
+
 def _onehot(label, n, dtype):
     return (label[:, None] == np.arange(n)).astype(dtype)
 

@@ -127,7 +127,7 @@ def fixed_correlation(phi, q, var_w=1.0, var_b=0.0):
 
 
 def _root(f, low, high):
-    from scipy.optimize import brentq                                           # imported late: it takes 0.2 s
+    from scipy.optimize import brentq  # imported late: it takes 0.2 s
     return float(brentq(f, low, high, xtol=1e-15 * high, rtol=1e-13))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from microgradx.errors import OptionError
 from microgradx.flow import metrics
-from microgradx.flow.prescriptions import (BACKWARD, DYING, EXPLODING, FAST, FORWARD, SATURATED, SLOW, SYMMETRIC)
+from microgradx.flow.prescriptions import BACKWARD, DYING, EXPLODING, FAST, FORWARD, SATURATED, SLOW, SYMMETRIC
 
 __all__ = ["AT_START", "CUTS", "RULES", "VERDICTS", "Finding", "finding", "missed"]
 

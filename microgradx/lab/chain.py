@@ -72,7 +72,7 @@ def opening(w):
 
 
 def measure(seed, quick):
-    from scipy.optimize import minimize_scalar                                  # imported late: it takes 0.2 s
+    from scipy.optimize import minimize_scalar  # imported late: it takes 0.2 s
     weights, outputs, cost = run([1.0] * 3)
     cost.backward()
     o = [1.0, *(node.data for node in outputs)]

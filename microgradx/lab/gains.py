@@ -142,7 +142,7 @@ def measure(seed, quick):
 
 def shape(phi):
     """(least value, its z, largest slope, its z) of an activation."""
-    from scipy.optimize import minimize_scalar                                  # imported late: it takes 0.2 s
+    from scipy.optimize import minimize_scalar  # imported late: it takes 0.2 s
     f = theory.activation(phi)
     least = minimize_scalar(lambda z: float(f(np.array(z))), bounds=(-3, 0), method="bounded", options={"xatol": 1e-10})
     steep = minimize_scalar(lambda z: -float(f.slope(np.array(z))), bounds=(0.5, 4), method="bounded",
@@ -196,7 +196,7 @@ def _profiles(var_w):
 def draw_layer(found, axes, c):
     predicted = [math.sqrt(TABLE[phi][2]) for phi in TABLE]
     axes.plot([0.15, 1.15], [0.15, 1.15], ":", color=c.black)
-    for k, (phi, p) in enumerate(zip(TABLE, predicted)):
+    for phi, p in zip(TABLE, predicted):
         axes.plot(p, np.median(found.layer[phi]), "o", color=c.blue, markersize=4)
         left = phi in ("erf", "softsign", "elu", "selu", "relu", "gelu")
         axes.annotate(WORDS.get(phi, phi), (p, np.median(found.layer[phi])),

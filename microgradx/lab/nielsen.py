@@ -44,7 +44,7 @@ def neuron(start, cost, rate, epochs=300):
     """The output before every epoch and after the last, and the first dC/dw."""
     w, b = start
     outputs, first = [], None
-    for epoch in range(epochs + 1):
+    for _ in range(epochs + 1):
         weight, bias = Value(w), Value(b)
         z = weight * 1.0 + bias
         a = z.sigmoid()

@@ -92,7 +92,7 @@ def correlation(phi):
 
 def probability(rho, n):
     """That n equicorrelated Gaussians have one sign: 2 E Phi(u sqrt(rho / (1 - rho)))^n."""
-    from scipy.special import ndtr                                              # imported late: it takes 0.1 s
+    from scipy.special import ndtr  # imported late: it takes 0.1 s
     u, weights = nodes("linear", 1.0)
     return float(2 * weights @ ndtr(u * math.sqrt(rho / (1 - rho)))**n)
 

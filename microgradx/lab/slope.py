@@ -64,7 +64,7 @@ class Found:
 
 
 def _root(f, low, high):
-    from scipy.optimize import brentq                                           # imported late: it takes 0.2 s
+    from scipy.optimize import brentq  # imported late: it takes 0.2 s
     return brentq(f, low, high, xtol=1e-13)
 
 
@@ -103,8 +103,9 @@ def measure(seed, quick):
     for _ in range(9):
         x = (Value(1.0) * x).sigmoid()
     return Found(z, np.asarray(Tensor(z).sigmoid()), slope("sigmoid", z),
-                 {share: _root(lambda v: _sigmoid_slope(v) - share / 4, 0, 20) for share in (0.5, 0.1, 0.01, 0.001)},
-                 {k: 2 * _root(lambda v: _sigmoid_slope(v)**k - 0.25**k / 2, 0, 5) for k in DEPTHS},
+                 {share: _root(lambda v, share=share: _sigmoid_slope(v) - share / 4, 0, 20)
+                  for share in (0.5, 0.1, 0.01, 0.001)},
+                 {k: 2 * _root(lambda v, k=k: _sigmoid_slope(v)**k - 0.25**k / 2, 0, 5) for k in DEPTHS},
                  np.array([chain(k) for k in range(1, 61)]),
                  {op: count for op, (count, _) in explain(x, z1).paths[0].by_operation().items()},
                  {dtype: _alive(dtype) for dtype in ("float32", "float64")},

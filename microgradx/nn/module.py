@@ -8,8 +8,8 @@ from collections import namedtuple
 
 import numpy as np
 
-from microgradx._core.program import note_call, note_change
 from microgradx._core.graph import is_grad_enabled, no_grad
+from microgradx._core.program import note_call, note_change
 from microgradx._core.tensor import Tensor, concat
 from microgradx.errors import DTypeError, Error, OptionError, ShapeError
 from microgradx.nn.summary import summary
