@@ -33,7 +33,7 @@ def find_peers(wanted):
         try:
             if name == "c":
                 from bench import floor
-                floor.library()
+                floor.compiled()
             elif name in LIBRARIES:
                 importlib.import_module(name)
             present.append(name)

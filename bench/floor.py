@@ -19,7 +19,7 @@ COSTS = {"mse": 0, "cross_entropy": 1}
 
 
 @functools.cache
-def library():
+def compiled():
     """The compiled floor.c as a ctypes library. Raises RuntimeError when there is no C compiler."""
     compiler = os.environ.get("CC") or shutil.which("cc")
     if not compiler:
@@ -76,7 +76,7 @@ class Floor:
             "work": aligned(np.zeros(batch * (sum(sizes[1:]) + 2 * max(sizes[1:])), np.float32))}
         self.mlp = Mlp(sgemm=sgemm_pointer(), layers=len(sizes) - 1, batch=batch, cost=COSTS[cost], lr=lr,
                        **{name: array.ctypes.data for name, array in self.arrays.items()})
-        self.step = functools.partial(library().mlp_step, ctypes.byref(self.mlp))
+        self.step = functools.partial(compiled().mlp_step, ctypes.byref(self.mlp))
         self.step.keeps = self      # the arrays live as long as the function that writes to them
 
     def params(self):

@@ -64,6 +64,8 @@ PLANTED = {
     "one layer too small": (
         lambda: with_(mlp(nn.Tanh, 5), shrink(6)), F.cross_entropy, LABELS, sgd(0.01), "vanishing forward", "6",
         "critical initialisation"),
+    "one layer too small, healed by its first steps": (
+        lambda: with_(mlp(nn.Tanh, 5), shrink(6)), F.cross_entropy, LABELS, None, "healthy", None, None),
     "weights too large": (
         lambda: mlp(nn.ReLU, 8, 64, 20.0), F.cross_entropy, LABELS, None, "exploding", None,
         "critical initialisation"),

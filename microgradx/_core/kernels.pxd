@@ -97,7 +97,8 @@ cdef extern from "kernels.h" nogil:
                                    char *part) noexcept nogil
         void (*replay)(const mgx_tape *tape, Py_ssize_t count, const mgx_step *step) noexcept nogil
         void (*replay_vjp)(const mgx_tape *tape, Py_ssize_t count, const mgx_step *step) noexcept nogil
-        void (*replay_rows)(const mgx_tape *tape, Py_ssize_t count, const mgx_step *step, Py_ssize_t lanes) noexcept nogil
+        void (*replay_rows)(const mgx_tape *tape, Py_ssize_t count, const mgx_step *step,
+                            Py_ssize_t lanes) noexcept nogil
         void (*replay_rows_vjp)(const mgx_tape *tape, Py_ssize_t count, const mgx_step *step,
                                 Py_ssize_t lanes) noexcept nogil
     const mgx_kernels *mgx_dispatch()

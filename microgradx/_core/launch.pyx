@@ -363,32 +363,30 @@ cdef Py_ssize_t run_sum(Step *s) noexcept nogil:
     kernels.sum[s.dtype](s.n[0], s.n[1], s.n[2], &s.n[3], s.x[0], s.p[0], s.p[1])
     return -1
 
-cdef int reduce_sum(Array x, Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner, const Py_ssize_t *strides,
-                    double scale, Array out) except -1:
-    cdef Step s
-    begin(&s, run_sum, b"sum", x.kind)
-    s.n[0], s.n[1], s.n[2], s.n[3], s.n[4], s.n[5] = outer, n, inner, strides[0], strides[1], strides[2]
-    s.x[0] = scale
-    reads(&s, x)
-    writes(&s, out)
-    launch(&s)
-    return check_sound(out, "sum", x)
-
-
 cdef Py_ssize_t run_max(Step *s) noexcept nogil:
     kernels.max[s.dtype](s.n[0], s.n[1], s.n[2], &s.n[3], s.x[0], s.p[0], s.p[1])
     return -1
 
-cdef int reduce_max(Array x, Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner, const Py_ssize_t *strides,
-                    double sign, Array out) except -1:
+cdef int reduce(Runner run, const char *name, Array x, Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner,
+                const Py_ssize_t *strides, double factor, Array out) except -1:
     cdef Step s
-    begin(&s, run_max, b"amax", x.kind)
+    begin(&s, run, name, x.kind)
     s.n[0], s.n[1], s.n[2], s.n[3], s.n[4], s.n[5] = outer, n, inner, strides[0], strides[1], strides[2]
-    s.x[0] = sign
+    s.x[0] = factor
     reads(&s, x)
     writes(&s, out)
     launch(&s)
-    return check_sound(out, "amax", x)
+    return check_sound(out, name.decode(), x) if watching else 0
+
+
+cdef int reduce_sum(Array x, Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner, const Py_ssize_t *strides,
+                    double scale, Array out) except -1:
+    return reduce(run_sum, b"sum", x, outer, n, inner, strides, scale, out)
+
+
+cdef int reduce_max(Array x, Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner, const Py_ssize_t *strides,
+                    double sign, Array out) except -1:
+    return reduce(run_max, b"amax", x, outer, n, inner, strides, sign, out)
 
 
 cdef Py_ssize_t run_softmax(Step *s) noexcept nogil:

@@ -83,7 +83,6 @@ cdef class Steps:
 
     cdef list added(self, list factors, PyObject *parent, double d, int coefficient, bint is_row):
         """``factors`` and one more term: the terms of a sum that is used only here and may be added term by term."""
-        cdef int place
         if parent != NULL and coefficient == ONE:
             node = (<Value> parent).v.slot
             inner = self.pending[node]
@@ -445,7 +444,7 @@ cdef class Columns:
     cdef Py_ssize_t count
 
     def __cinit__(self, list arrays, bint writable):
-        cdef Py_ssize_t columns = 0, wide, j
+        cdef Py_ssize_t columns = 0, j
         cdef Py_buffer *held
         self.held = <Py_buffer *> malloc((len(arrays) + 1) * sizeof(Py_buffer))
         for a in arrays:

@@ -2,7 +2,6 @@ from microgradx._core.array cimport Array, Node
 
 cdef Array reshape(Array x, int ndim, const Py_ssize_t *shape)
 cdef Array permute(Array x, const int *axes)
-cdef Array swap_last(Array x)
 cdef Array contiguous(Array x)
 cdef Array in_order(Array x)
 cdef Array index(Array x, object key)

@@ -123,16 +123,6 @@ cdef object permute_vjp(Node node, Array g, int i):
     return permute(g, inverse)
 
 
-cdef Array swap_last(Array x):
-    """The last two axes exchanged."""
-    cdef int axes[MGX_MAXDIM]
-    cdef int d
-    for d in range(x.ndim):
-        axes[d] = d
-    axes[x.ndim - 1], axes[x.ndim - 2] = x.ndim - 2, x.ndim - 1
-    return permute(x, axes)
-
-
 # ----- index: x[key]; a view for basic keys, a copy where an array is among them ------------------------------
 
 cdef tuple plain(object key):
