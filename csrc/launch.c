@@ -10,6 +10,13 @@ enum { TILE = 512,           /* elements; six operands of double fit the 32 KB o
 
 static const ptrdiff_t SIZE[] = {4, 8, 8, 1};
 
+/* The first `one` bytes again and again, up to `all`: by copies that double. */
+static void repeat(char *to, ptrdiff_t one, ptrdiff_t all)
+{
+    for (ptrdiff_t done = one; done < all; done *= 2)
+        memcpy(to + done, to, done < all - done ? done : all - done);
+}
+
 /* to[i] = from[i]: n elements, strides in bytes */
 #define CONVERT(TO, FROM, value) \
     for (ptrdiff_t i = 0; i < n; i++, to += ts, from += fs) { FROM v = *(const FROM *)from; *(TO *)to = (TO)(value); } \
@@ -20,10 +27,9 @@ static void convert(ptrdiff_t n, int tt, char *to, ptrdiff_t ts, int ft, const c
         memcpy(to, from, n * ts);
         return;
     }
-    if (fs == 0 && ts == SIZE[tt] && n > 1) {   /* one element for all: copies that double */
+    if (fs == 0 && ts == SIZE[tt] && n > 1) {   /* one element for all */
         convert(1, tt, to, ts, ft, from, SIZE[ft]);
-        for (ptrdiff_t done = ts, all = n * ts; done < all; done *= 2)
-            memcpy(to + done, to, done < all - done ? done : all - done);
+        repeat(to, ts, n * ts);
         return;
     }
     switch (tt * 4 + ft) {
@@ -99,7 +105,7 @@ void mgx_run(mgx_launch *l)
         rows *= l->shape[d];
 
     /* how each operand is met; one block is `high` rows of `wide` elements */
-    int how[MGX_MAXARGS], whole[MGX_MAXARGS], staged = 0;
+    int how[MGX_MAXARGS], whole[MGX_MAXARGS], staged = 0, walks = 0;
     for (int k = 0; k < count; k++) {
         const mgx_operand *o = &l->operand[k];
         int rows_lie = o->dtype == l->dtype && o->strides[last] == size;
@@ -111,6 +117,7 @@ void mgx_run(mgx_launch *l)
         }
         how[k] = !o->data || whole[k] || (rows_lie && n >= WIDE) ? DIRECT : periodic ? PERIODIC : STAGED;
         staged |= how[k] != DIRECT;
+        walks |= how[k] == STAGED || (how[k] == DIRECT && o->data && !whole[k]);
     }
     const ptrdiff_t wide = staged && n > TILE ? TILE : n;
     const ptrdiff_t high = last == 0 || n >= WIDE ? 1 : TILE / n;
@@ -119,9 +126,10 @@ void mgx_run(mgx_launch *l)
     char *p[MGX_MAXARGS];
     for (int k = 0; k < count; k++) {
         const mgx_operand *o = &l->operand[k];
-        if (how[k] == PERIODIC)
-            for (ptrdiff_t b = 0; b < high && b < rows; b++)
-                convert(wide, l->dtype, tile[k] + b * wide * size, size, o->dtype, o->data, o->strides[last]);
+        if (how[k] == PERIODIC) {
+            convert(wide, l->dtype, tile[k], size, o->dtype, o->data, o->strides[last]);
+            repeat(tile[k], wide * size, (high < rows ? high : rows) * wide * size);
+        }
     }
 
     ptrdiff_t index[MGX_MAXDIM] = {0}, back[MGX_MAXDIM];
@@ -154,7 +162,7 @@ void mgx_run(mgx_launch *l)
                 memcpy(index, back, sizeof index);
             }
         }
-        for (ptrdiff_t b = 0; b < block; b++)
+        for (ptrdiff_t b = 0; walks && b < block; b++)
             advance(l, index);
     }
 }
