@@ -79,11 +79,40 @@ typedef struct {
     double *spare;                      /* four rows */
 } mgx_tape;
 
+/* A launch: loops, one after the other, over strided, broadcast operands of any dtype, inputs first.
+   An operation takes its arguments from places: the operands of the launch, and after them tiles that hold what one
+   operation writes for others alone. `streak` tells how many operations from this one on are light and each work on
+   the result of the one before, so that it stays in registers: `code` is what they do to it with place `with`, and
+   `keep` says that the result is written too. */
+enum { MGX_LIGHT_NONE, MGX_LIGHT_ADD, MGX_LIGHT_SUB, MGX_LIGHT_SUB_FROM, MGX_LIGHT_MUL, MGX_LIGHT_DIV,
+       MGX_LIGHT_DIV_INTO, MGX_LIGHT_CHAIN, MGX_LIGHT_CHAIN_INTO, MGX_LIGHT_NEG, MGX_LIGHT_SQUARE, MGX_LIGHT_RELU };
+enum { MGX_MAXOPERANDS = 16, MGX_MAXPLACES = 24, MGX_MAXOPS = 32 };
+typedef struct {
+    mgx_loop loop;
+    const char *name;
+    uint8_t arg[MGX_MAXARGS], result, streak, code, from, with, keep;
+} mgx_op;
+typedef ptrdiff_t (*mgx_streak)(ptrdiff_t n, const mgx_op *op, char *const *place);     /* how many elements it did */
+typedef struct {
+    int dtype, absent;                  /* absent: what no loop names */
+    ptrdiff_t strides[MGX_MAXDIM];
+    double number;                      /* room for the operand that is one */
+    int how, whole;
+} mgx_operand;
+typedef struct {
+    int dtype, nin, nout, ndim, count, places, walks;
+    ptrdiff_t shape[MGX_MAXDIM], rows, wide, high;
+    mgx_streak streak;
+    mgx_op op[MGX_MAXOPS];
+    mgx_operand operand[MGX_MAXOPERANDS];
+} mgx_launch;
+
 /* what one instruction set offers; every array is indexed by dtype */
 typedef struct {
     const char *isa;
     mgx_loops rows[2][MGX_NROWS];
     mgx_rule rules[MGX_NROWS];
+    mgx_streak streak[2];
     /* x (outer, n, inner) with byte strides -> y (outer, inner), contiguous; y = scale * sum */
     void (*sum[2])(ptrdiff_t outer, ptrdiff_t n, ptrdiff_t inner, const ptrdiff_t *strides,
                    double scale, const char *x, char *y);
@@ -133,18 +162,6 @@ typedef struct {
    NULL if that names none that runs here. Read once. */
 const mgx_kernels *mgx_dispatch(void);
 
-/* a launch: one loop over strided, broadcast operands of any dtype, inputs first.
-   An input whose data is NULL is one that the loop does not name. */
-typedef struct {
-    char *data;
-    int dtype;
-    ptrdiff_t strides[MGX_MAXDIM];
-} mgx_operand;
-typedef struct {
-    mgx_loop loop;
-    int dtype, nin, nout, ndim;
-    ptrdiff_t shape[MGX_MAXDIM];
-    mgx_operand operand[MGX_MAXARGS];
-} mgx_launch;
-void mgx_run(mgx_launch *launch);
+void mgx_prepare(mgx_launch *launch);                                   /* once, before it is executed */
+void mgx_execute(const mgx_launch *launch, char *const *data);          /* data: the first byte of every operand */
 #endif

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import microgradx as mgx
 from microgradx import nn, optim
-from microgradx._core.program import PASSES
+from microgradx._core.passes import PASSES
 from microgradx.errors import CaptureError, GraphError, IndexError_, OptionError
 from microgradx.nn import functional as F
 from microgradx.trees import flatten

@@ -4,7 +4,6 @@ A storage has one lifetime while a program is captured, so an address in a step 
 when the function has returned is the program's own: its memory is planned anew. Everything else (parameters,
 optimizer state, gradients) is shared with eager code, by storage.
 
-The file is long because capture, the passes over the steps and the call stand on one structure.
 """
 cimport cython
 from cpython.object cimport PyObject
@@ -12,10 +11,11 @@ from libc.stdint cimport uint16_t
 from libc.stdlib cimport free, malloc
 
 from microgradx._core.array cimport *
-from microgradx._core.graph cimport grad_enabled, watching
+from microgradx._core.graph cimport grad_enabled
 from microgradx._core.kernels cimport *
-from microgradx._core cimport launch
+from microgradx._core.fuse cimport fuse
 from microgradx._core.launch cimport Step, Tape, copy, current_tape, host, rebindings, set_tape, put_back
+from microgradx._core.passes cimport Life, Lives, drop_constants, drop_dead, plan
 
 import time
 import weakref
@@ -24,13 +24,10 @@ import numpy as np
 
 from microgradx._core.explain import table
 from microgradx._core.launch import exchanged
-from microgradx._core.tape import compile_values
-from microgradx._core.value import Value
 from microgradx.errors import CaptureError, Error, IndexError_
 from microgradx.trees import flatten, unflatten
 
 ALIASED = "compile: an argument shares memory with a tensor that the function writes to; pass a clone()"
-PASSES = frozenset({"constants", "dead", "reuse"})
 
 
 cdef list flags = None          # (module, its training flag) of the capture under way
@@ -54,18 +51,6 @@ def note_change(module, str name):
         exchanged()
 
 
-cdef struct Place:              # an operand that lies in an input: rebound at every call
-    char **p
-    Py_ssize_t offset
-
-
-cdef struct Life:               # of a storage in the steps
-    Storage *storage
-    Py_ssize_t first, last, writes
-    bint fresh                  # made in this program, written before it is read
-    char *data                  # where the plan puts it
-
-
 cdef enum Kind:                 # what a replay returns for a leaf of the result
     CONSTANT, FRESH, GIVEN, AGAIN
 
@@ -73,30 +58,6 @@ cdef enum Kind:                 # what a replay returns for a leaf of the result
 @cython.final
 cdef class Program:
     """The steps of one capture, and what a replay has to read, write and hand out."""
-    cdef Tape tape
-    cdef list hosts, constants, effects, flags
-    cdef tuple inputs           # a private copy of each tensor among the arguments
-    cdef tuple leaf             # which argument each input is
-    cdef tuple outputs          # (Kind, what)
-    cdef tuple expected         # arguments without nesting, by which a call is known at once; None if there is nesting
-    cdef dict leaves
-    cdef list found             # (leaf, was there a gradient when the call began, that gradient if the steps read it)
-    cdef object tree            # the result, with its nesting
-    cdef object bound           # arguments that are meant by identity
-    cdef bint recording, shared, mutates
-    cdef Storage **changed      # storages that the steps write, each once
-    cdef Py_ssize_t changed_count
-    cdef Storage **held         # storages that the steps name, one reference each
-    cdef Py_ssize_t held_count
-    cdef Storage *arena         # the program's own memory
-    cdef Py_ssize_t *places     # of each input: the number of its places, or -1 where its numbers are copied
-    cdef char *written          # of each input: do the steps write to it?
-    cdef Place *place
-    cdef bint busy, light
-    cdef Py_ssize_t rebindings, switched
-    cdef readonly Py_ssize_t captured, own_bytes, planned_bytes
-    cdef readonly list before   # the launches as they were captured
-    cdef uint16_t number
 
     def __cinit__(self):
         self.hosts, self.constants, self.leaves, self.effects, self.flags = [], [], {}, [], []
@@ -116,12 +77,10 @@ cdef class Program:
         free(self.place)
         free(self.places)
         free(self.written)
-        if self.arena != NULL:
-            unref(self.arena)
 
     # ----- capture -----------------------------------------------------------------------------------------------
 
-    def capture(self, function, tuple arguments, object nesting, set passes):
+    cdef object capture(self, function, tuple arguments, object nesting, set passes):
         """Call ``function`` on copies of the ``arguments`` and write down what it launches; returns its result."""
         cdef Array a, x
         cdef Py_ssize_t i, k, count = 0
@@ -243,11 +202,11 @@ cdef class Program:
 
     cdef int settle(self, Storage **dropped, Py_ssize_t count, set passes) except -1:
         """After the capture: which storages are whose; the passes; the plan."""
-        cdef Py_ssize_t i, n = 0, lives = 0
+        cdef Py_ssize_t i, n = 0
         cdef int k
         cdef Step *s
-        cdef Life *life = NULL
-        cdef dict index = {}
+        cdef Life *one
+        cdef Lives lives
         cdef size_t address
         cdef set gone = {<size_t> dropped[i] for i in range(count)}
         cdef Array a
@@ -256,146 +215,54 @@ cdef class Program:
                 n += self.tape.step[i].slots
             for _, outs, ins in self.hosts:
                 n += len(outs) + len(ins)
-            life = <Life *> malloc((n + 1) * sizeof(Life))
+            lives = Lives(n)
+            lives.tape = &self.tape
             self.held = <Storage **> malloc((n + 1) * sizeof(Storage *))
-            if life == NULL or self.held == NULL:
+            if self.held == NULL:
                 raise MemoryError("compile: no memory for the plan")
             for i in range(self.tape.count):
                 s = self.tape.step[i]
                 if s.host != NULL:
                     for o in (<tuple> s.host)[1] + (<tuple> s.host)[2]:
                         if isinstance(o, Array):
-                            meet(life, index, (<Array> o).storage, i, False, self.number, &lives)
+                            lives.meet((<Array> o).storage, i, False, self.number)
                 for k in range(s.slots):
                     if s.storage[k] != NULL:
-                        meet(life, index, s.storage[k], i, s.written >> k & 1, self.number, &lives)
-            for i in range(lives):
-                life[i].fresh = life[i].fresh and <size_t> life[i].storage in gone
+                        lives.meet(s.storage[k], i, s.written >> k & 1, self.number)
+            for i in range(lives.count):
+                one = &lives.life[i]
+                one.fresh = one.fresh and <size_t> one.storage in gone
             for a in [*self.inputs, *[x for kind, x in self.outputs if kind == FRESH]]:
-                if <size_t> a.storage in index:
-                    life[<Py_ssize_t> index[<size_t> a.storage]].fresh = False
-            for i in range(lives):                                  # what was let go and made before: its old numbers
-                if <size_t> life[i].storage in gone and life[i].storage.born != self.number:
+                if <size_t> a.storage in lives.index:
+                    lives.of(a.storage).fresh = False
+            for i in range(lives.count):                            # what was let go and made before: its old numbers
+                if <size_t> lives.life[i].storage in gone and lives.life[i].storage.born != self.number:
                     raise CaptureError("compile: the function replaces a tensor that it read (a gradient added to with "
                                        "create_graph=True, or an attribute set anew); write into it instead")
             if "constants" in passes:
-                self.drop_constants(life, lives, index)
+                drop_constants(lives)
             if "dead" in passes:
-                self.drop_dead(life, lives, index)
+                drop_dead(lives)
+            if "fuse" in passes:
+                fuse(lives)
             if "reuse" in passes:
-                self.plan(life, lives, index)
-            for i in range(lives):
-                if life[i].data == NULL and not (life[i].fresh and life[i].first < 0):      # the program holds it
-                    if <size_t> life[i].storage in gone:
-                        gone.discard(<size_t> life[i].storage)
-                    life[i].storage.refs += 1
-                    life[i].storage.held = True
-                    self.held[self.held_count] = life[i].storage
+                self.memory, self.own_bytes, self.planned_bytes = plan(lives)
+            for i in range(self.tape.count):
+                if self.tape.step[i].job != NULL:
+                    prepare(self.tape.step[i].job)
+            for i in range(lives.count):
+                one = &lives.life[i]
+                if one.data == NULL and not (one.fresh and one.first < 0):                  # the program holds it
+                    gone.discard(<size_t> one.storage)
+                    one.storage.refs += 1
+                    one.storage.held = True
+                    self.held[self.held_count] = one.storage
                     self.held_count += 1
             self.bind_inputs()
         finally:
-            free(life)
             for address in gone:
                 forget_block(<Storage *> address)
             free(dropped)
-        return 0
-
-    cdef int drop_constants(self, Life *life, Py_ssize_t lives, dict index) except -1:
-        """Numbers that only this program holds and nothing overwrites need not be written anew."""
-        cdef Py_ssize_t i
-        cdef Step *s
-        cdef Life *one
-        for i in range(self.tape.count):
-            s = self.tape.step[i]
-            if s.name == launch.CONSTANT:
-                one = &life[<Py_ssize_t> index[<size_t> s.storage[1]]]
-                if one.fresh and one.writes == 1:
-                    one.fresh = False
-                    drop(&self.tape.step[i])
-        return self.close_ranks(life, lives, index)
-
-    cdef int drop_dead(self, Life *life, Py_ssize_t lives, dict index) except -1:
-        """Drop the steps whose results nobody reads."""
-        cdef Py_ssize_t i
-        cdef int k
-        cdef Step *s
-        cdef bint needed
-        cdef set live = {i for i in range(lives) if not life[i].fresh}
-        for i in range(self.tape.count - 1, -1, -1):
-            s = self.tape.step[i]
-            needed = s.host != NULL
-            for k in range(s.slots):
-                needed = needed or (s.written >> k & 1 and index[<size_t> s.storage[k]] in live)
-            for k in range(s.slots):
-                if needed and s.storage[k] != NULL:
-                    live.add(index[<size_t> s.storage[k]])
-            if not needed:
-                drop(&self.tape.step[i])
-        return self.close_ranks(life, lives, index)
-
-    cdef int close_ranks(self, Life *life, Py_ssize_t lives, dict index) except -1:
-        """After steps were dropped: the others move up, and lives are told anew."""
-        cdef Py_ssize_t i, kept = 0
-        cdef int k
-        cdef Step *s
-        cdef Life *one
-        for i in range(lives):
-            life[i].first = -1
-        for i in range(self.tape.count):
-            s = self.tape.step[i]
-            if s == NULL:
-                continue
-            self.tape.step[kept] = s
-            for k in range(s.slots):
-                if s.storage[k] != NULL:
-                    one = &life[<Py_ssize_t> index[<size_t> s.storage[k]]]
-                    one.last = kept
-                    if one.first < 0:
-                        one.first = kept
-            kept += 1
-        self.tape.count = kept
-        return 0
-
-    cdef int plan(self, Life *life, Py_ssize_t lives, dict index) except -1:
-        """One block for all that is the program's own: each storage at the lowest place that is free in its life."""
-        cdef Py_ssize_t i, j, at, top = 0
-        cdef int k
-        cdef Step *s
-        cdef Life *one
-        cdef Array block
-        cdef list order, taken = []
-        order = sorted([i for i in range(lives) if life[i].fresh and life[i].first >= 0],
-                       key=lambda i: -life[<Py_ssize_t> i].storage.nbytes)
-        offsets = {}
-        for i in order:
-            at = 0
-            for start, stop, j in sorted(taken):
-                if life[j].last < life[i].first or life[j].first > life[i].last:
-                    continue
-                if start - at >= life[i].storage.nbytes:
-                    break
-                at = max(at, stop)
-            offsets[i] = at
-            taken.append((at, at + life[i].storage.nbytes, i))
-            top = max(top, at + life[i].storage.nbytes)
-            self.own_bytes += life[i].storage.nbytes
-        self.planned_bytes = top
-        if not order:
-            return 0
-        at = (top + 3) // 4
-        block = empty(MGX_F32, 1, &at)
-        self.arena = block.storage
-        self.arena.refs += 1
-        for i in order:
-            life[i].data = self.arena.data + <Py_ssize_t> offsets[i]
-        for i in range(self.tape.count):
-            s = self.tape.step[i]
-            for k in range(s.slots):
-                if s.storage[k] != NULL:
-                    one = &life[<Py_ssize_t> index[<size_t> s.storage[k]]]
-                    if one.data != NULL:
-                        s.p[k] = one.data + (s.p[k] - one.storage.data)
-                        s.storage[k] = self.arena
         return 0
 
     cdef int bind_inputs(self) except -1:
@@ -423,7 +290,7 @@ cdef class Program:
         for i in range(self.tape.count):
             s = self.tape.step[i]
             for k in range(s.slots):
-                if s.written >> k & 1 and s.storage[k] != self.arena and <size_t> s.storage[k] not in written:
+                if s.written >> k & 1 and (self.memory is None or s.storage[k] != self.memory.storage) and <size_t> s.storage[k] not in written:
                     written.add(<size_t> s.storage[k])
                     self.changed[self.changed_count] = s.storage[k]
                     self.changed_count += 1
@@ -638,12 +505,6 @@ cdef class Program:
         return least
 
 
-cdef inline void drop(Step **s) noexcept:
-    free(s[0].job)
-    free(s[0])
-    s[0] = NULL
-
-
 cdef Py_ssize_t run_steps(Tape *tape, Py_ssize_t i, Py_ssize_t *bad) noexcept nogil:
     """From step ``i`` on to the first that is a host launch or meets a bad position, or to the end."""
     cdef Step *s
@@ -674,6 +535,9 @@ cdef tuple described(Step *s):
         if s.storage[k] != NULL:
             total += s.storage[k].nbytes
             operands += 1
+    if s.job != NULL and s.job.count > 1:
+        name = "+".join([s.job.op[k].name.decode() for k in range(s.job.count)])
+        return name, f"{s.n[0]}", operands * s.n[0] * size, s.job.count * s.n[0]
     if s.loop != NULL:
         return name, f"{s.n[0]}", operands * s.n[0] * size, s.n[0]
     if name == "gemm":
@@ -686,22 +550,6 @@ cdef tuple described(Step *s):
     if name in ("sgd", "rmsprop", "adagrad", "adam", "adamw"):
         return name, f"{s.n[1]}", (operands - 1) * s.n[1] * size, None
     return name, "", total, None
-
-
-cdef int meet(Life *life, dict index, Storage *s, Py_ssize_t i, bint written, uint16_t number,
-              Py_ssize_t *lives) except -1:
-    """A step names a storage."""
-    cdef size_t address = <size_t> s
-    cdef Py_ssize_t at
-    if address not in index:
-        at = index[address] = lives[0]
-        lives[0] += 1
-        life[at].storage, life[at].first, life[at].data, life[at].writes = s, i, NULL, 0
-        life[at].fresh = written and s.born == number
-    at = index[address]
-    life[at].last = i
-    life[at].writes += written
-    return 0
 
 
 cdef bint bound_leaf(Array a) noexcept:
@@ -745,116 +593,3 @@ cdef Array plain_copy(Array a):
         out = alias(out, out.data, a.kind, a.ndim, a.dims, strides)
     copy(a, out)
     return out
-
-
-# ----- the callable ----------------------------------------------------------------------------------------------
-
-cdef enum: MOST_PROGRAMS = 16
-
-
-cdef class Compiled:
-    """What ``mgx.compile`` returns."""
-    cdef readonly object function
-    cdef dict seen              # {key: [] after the first call, then programs}
-    cdef set passes
-    cdef object values          # the same function as a program of Values
-    cdef Program last           # that ran
-    cdef dict __dict__
-
-    def __init__(self, function, passes):
-        self.function, self.passes, self.seen = function, passes, {}
-
-    def __call__(self, *args, **kwargs):
-        cdef Program program = self.last
-        cdef tuple leaves
-        if program is not None and not kwargs and not watching and current_tape() == NULL and program.meant(args) \
-                and program.fits():
-            return program.replay(args)
-        nesting = (args, kwargs)
-        leaves = tuple([leaf_of(leaf) for leaf in flatten(nesting)])
-        if any([type(leaf) is Value for leaf in leaves]):           # a scalar program: a flat list of the table's rows
-            if self.values is None:
-                self.values = compile_values(self.function)
-            return self.values(*args, **kwargs)
-        if watching or capture:                     # within a capture its launches are written; of another thread: wait
-            return self.plainly(nesting, leaves)
-        key = (grad_enabled(), shape_of_tree(nesting), *[key_of(leaf) for leaf in leaves], shared_by(leaves))
-        if key not in self.seen:                                    # once as it is: what is made lazily comes to be
-            if len(self.seen) >= MOST_PROGRAMS:
-                self.seen.pop(next(iter(self.seen)))
-            self.seen[key] = []
-            return self.plainly(nesting, leaves)
-        self.seen[key] = known = [program for program in self.seen[key] if program.rebindings == rebindings]
-        for program in known:
-            if program.fits():
-                self.last = program
-                return program.replay(leaves)
-        self.last = None
-        program = Program()
-        result = program.capture(self.function, leaves, nesting, self.passes)
-        self.seen[key] = [program, *known[:3]]
-        self.last = program
-        return result
-
-    cdef object plainly(self, tuple nesting, tuple leaves):
-        args, kwargs = unflatten(nesting, iter(leaves))
-        result = self.function(*args, **kwargs)
-        return unflatten(result, iter([loose(leaf) for leaf in flatten(result)]))
-
-    def explain(self):
-        """What was captured, as text: a table of launches for every program."""
-        return "\n\n".join([program.explain() for program in self.programs]) or "not captured yet: the second call is"
-
-    @property
-    def programs(self):
-        """The programs captured so far."""
-        return [program for known in self.seen.values() for program in known]
-
-
-cdef object leaf_of(object leaf):
-    """Arrays become tensors; a tensor that requires a gradient stays the one it is."""
-    if isinstance(leaf, np.ndarray):
-        return from_object(leaf, None, False)
-    if isinstance(leaf, Array) and (<Array> leaf).wants and not bound_leaf(<Array> leaf):
-        if grad_enabled():
-            raise CaptureError("compile: an argument has a graph, and gradients do not flow out of a program; pass "
-                               "x.detach(), or compile a function that computes it too")
-        return detached(<Array> leaf)
-    return leaf
-
-
-cdef object key_of(object leaf):
-    if isinstance(leaf, Array):
-        return ((<Array> leaf).kind, shape_of(leaf), order_of(<Array> leaf),
-                id(leaf) if bound_leaf(<Array> leaf) else None)
-    if isinstance(leaf, (float, complex, np.generic)):              # -0.0 == 0.0, but they are not the same
-        return type(leaf), repr(leaf)
-    try:
-        hash(leaf)
-    except TypeError:
-        return type(leaf), id(leaf)
-    return type(leaf), leaf
-
-
-cdef tuple shared_by(tuple leaves):
-    """Which of the tensors are one object, or share memory; None if each has its own."""
-    cdef list arrays = [leaf for leaf in leaves if isinstance(leaf, Array)]
-    cdef list objects = [id(a) for a in arrays], storages = [<size_t> (<Array> a).storage for a in arrays]
-    if len(set(storages)) == len(storages):
-        return None
-    return tuple([objects.index(o) for o in objects]), tuple([storages.index(s) for s in storages])
-
-
-cdef object shape_of_tree(object tree):
-    if isinstance(tree, dict):
-        return tuple([(key, shape_of_tree(part)) for key, part in tree.items()])
-    if isinstance(tree, (list, tuple)):
-        return (type(tree), *[shape_of_tree(part) for part in tree])
-    return None
-
-
-cdef object loose(object leaf):
-    """A result without its graph: only a program's own backward pass has gradients."""
-    if isinstance(leaf, Array) and (<Array> leaf).wants and not bound_leaf(<Array> leaf):
-        return detached(leaf)
-    return leaf

@@ -1,0 +1,4 @@
+PASSES: frozenset[str]
+
+class Lives:
+    def __init__(self, room: int) -> None: ...
