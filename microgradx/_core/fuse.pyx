@@ -12,6 +12,8 @@ from microgradx._core.launch cimport Step, begin, run_tiles
 from microgradx._core.passes cimport Life, Lives, drop
 
 
+cdef enum: FEW = 64             # elements that are not worth the setting up
+
 cdef struct Light:              # a loop that vectors in registers can do as well
     mgx_loop loop
     int a, b                    # the arguments that count; b < 0: one only
@@ -93,7 +95,7 @@ cdef Py_ssize_t alike(Lives lives, Py_ssize_t first) except -1:
     cdef set written = set()
     for i in range(first, min(lives.tape.count, first + MGX_MAXOPS)):
         s = lives.tape.step[i]
-        if s.loop == NULL or s.dtype != head.dtype or s.n[0] != head.n[0]:
+        if s.loop == NULL or s.dtype != head.dtype or s.n[0] != head.n[0] or s.n[0] <= FEW:
             return i
         if s.job != NULL:
             if shape == NULL:
@@ -214,7 +216,7 @@ cdef int mark_streak(Lives lives, Py_ssize_t first, mgx_launch *job, int i) exce
     """How many operations from number ``i`` on each work on the result of the one before, and are light."""
     cdef int run = 0, held = -1, code
     cdef mgx_op *op
-    cdef const Light *l
+    cdef Light *l
     cdef Step *s
     while i + run < job.count:
         op, s = &job.op[i + run], lives.tape.step[first + i + run]
@@ -240,7 +242,7 @@ cdef int mark_streak(Lives lives, Py_ssize_t first, mgx_launch *job, int i) exce
     return run
 
 
-cdef const Light *light_of(int dtype, mgx_loop loop) noexcept:
+cdef Light *light_of(int dtype, mgx_loop loop) noexcept:
     cdef int i = 0
     while light[dtype][i].loop != NULL:
         if light[dtype][i].loop == loop:

@@ -4,7 +4,7 @@ from libc.stdint cimport uint16_t
 from microgradx._core.array cimport Array, Storage
 from microgradx._core.launch cimport Tape
 
-cdef struct Place:              # an operand that lies in an input: rebound at every call
+cdef struct Spot:               # an operand that lies in an input or a result: rebound at every call
     char **p
     Py_ssize_t offset
 
@@ -25,9 +25,10 @@ cdef class Program:
     cdef Storage **held         # storages that the steps name, one reference each
     cdef Py_ssize_t held_count
     cdef Array memory           # the program's own, or None
-    cdef Py_ssize_t *places     # of each input: the number of its places, or -1 where its numbers are copied
+    cdef tuple bound_outputs    # results that the steps write where they are handed out
+    cdef Py_ssize_t *spots      # of each input and bound output: how many; -1 where numbers are copied
     cdef char *written          # of each input: do the steps write to it?
-    cdef Place *place
+    cdef Spot *spot
     cdef bint busy, light
     cdef Py_ssize_t rebindings, switched
     cdef readonly Py_ssize_t captured, own_bytes, planned_bytes
@@ -39,14 +40,17 @@ cdef class Program:
     cdef int settle_gradients(self) except -1
     cdef bint names(self, Storage *storage) noexcept
     cdef int settle(self, Storage **dropped, Py_ssize_t count, set passes) except -1
-    cdef int bind_inputs(self) except -1
+    cdef int bind(self) except -1
+    cdef Py_ssize_t find(self, Array x, Py_ssize_t at) except -1
+    cdef bint made(self, Array x) except -1
+    cdef Py_ssize_t aim(self, Py_ssize_t at, Py_ssize_t count, Array a) noexcept
     cdef bint meant(self, tuple args) except -1             # of shapes and dtypes as captured, without nesting?
     cdef bint fits(self) except -1                          # is all else as the captured call found it?
     cdef bint holds(self, Storage *s) noexcept
     cdef bint changes(self, Storage *s) noexcept
     cdef object replay(self, tuple arguments)
     cdef int run(self) except -1
-    cdef object hand_out(self, tuple arguments)
+    cdef object hand_out(self, tuple arguments, list results)
 
 cdef bint bound_leaf(Array a) noexcept                      # is a tensor meant by identity: a parameter?
 cdef tuple order_of(Array a)

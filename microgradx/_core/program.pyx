@@ -52,7 +52,7 @@ def note_change(module, str name):
 
 
 cdef enum Kind:                 # what a replay returns for a leaf of the result
-    CONSTANT, FRESH, GIVEN, AGAIN
+    CONSTANT, BOUND, FRESH, GIVEN, AGAIN
 
 
 @cython.final
@@ -74,8 +74,8 @@ cdef class Program:
             unref(self.held[i])
         free(self.held)
         free(self.changed)
-        free(self.place)
-        free(self.places)
+        free(self.spot)
+        free(self.spots)
         free(self.written)
 
     # ----- capture -----------------------------------------------------------------------------------------------
@@ -151,7 +151,7 @@ cdef class Program:
             for i, k in enumerate(self.leaf):
                 expected[k] = self.inputs[i]
             self.expected = tuple(expected)
-        return self.hand_out(arguments)
+        return self.hand_out(arguments, [plain_copy(<Array> o) for o in self.bound_outputs])
 
     cdef int describe(self, list leaves) except -1:
         """What a replay returns for each leaf of the result."""
@@ -258,60 +258,100 @@ cdef class Program:
                     one.storage.held = True
                     self.held[self.held_count] = one.storage
                     self.held_count += 1
-            self.bind_inputs()
+            self.bind()
         finally:
             for address in gone:
                 forget_block(<Storage *> address)
             free(dropped)
         return 0
 
-    cdef int bind_inputs(self) except -1:
-        """Where the steps read each input in place: nobody writes it, no host launch reads it, no result is it."""
-        cdef Py_ssize_t i, j, n = 0, room = 0, count, total = 0
-        cdef int k
+    cdef int bind(self) except -1:
+        """Where the steps read each input, and write each result, in place. An input that somebody writes, that a host
+        launch reads or that is a result is copied instead; so is a result that is more than one array."""
+        cdef Py_ssize_t i, room = 0, total = 0, at = 0
+        cdef int k, kind
         cdef Step *s
         cdef Array x
-        cdef set copied = {<size_t> (<Array> o).storage for _, outs, ins in self.hosts for o in outs + ins
-                           if isinstance(o, Array)}
+        cdef set fixed = {<size_t> (<Array> o).storage for _, outs, ins in self.hosts for o in outs + ins
+                          if isinstance(o, Array)}
         cdef set written = set()
-        copied.update([<size_t> (<Array> o).storage for kind, o in self.outputs if kind == FRESH])
+        cdef list results = [o for kind, o in self.outputs if kind == FRESH], bound = []
         for i in range(self.tape.count):
-            s = self.tape.step[i]
-            room += s.slots
-            for k in range(s.slots):
-                if s.written >> k & 1:
-                    copied.add(<size_t> s.storage[k])
-        self.place = <Place *> malloc((room + 1) * sizeof(Place))
+            room += self.tape.step[i].slots
+        self.spot = <Spot *> malloc((room + 1) * sizeof(Spot))
         self.changed = <Storage **> malloc((room + len(self.hosts) * 8 + 1) * sizeof(Storage *))
-        self.places = <Py_ssize_t *> malloc((len(self.inputs) + 1) * sizeof(Py_ssize_t))
+        self.spots = <Py_ssize_t *> malloc((len(self.inputs) + len(results) + 1) * sizeof(Py_ssize_t))
         self.written = <char *> malloc(len(self.inputs) + 1)
-        if self.place == NULL or self.changed == NULL or self.places == NULL or self.written == NULL:
+        if self.spot == NULL or self.changed == NULL or self.spots == NULL or self.written == NULL:
             raise MemoryError("compile: no memory for the plan")
         for i in range(self.tape.count):
             s = self.tape.step[i]
             for k in range(s.slots):
-                if s.written >> k & 1 and (self.memory is None or s.storage[k] != self.memory.storage) and <size_t> s.storage[k] not in written:
+                if s.written >> k & 1 and <size_t> s.storage[k] not in written:
                     written.add(<size_t> s.storage[k])
-                    self.changed[self.changed_count] = s.storage[k]
-                    self.changed_count += 1
+                    if self.memory is None or s.storage[k] != self.memory.storage:
+                        self.changed[self.changed_count] = s.storage[k]
+                        self.changed_count += 1
         for i, x in enumerate(self.inputs):
             self.written[i] = x.storage.version > 1
             self.mutates = self.mutates or self.written[i]
-            self.places[i] = -1
-            if <size_t> x.storage in copied:
-                continue
-            count = n
-            for j in range(self.tape.count):
-                s = self.tape.step[j]
-                for k in range(s.slots):
-                    if s.storage[k] == x.storage:
-                        self.place[n].p, self.place[n].offset = &s.p[k], s.p[k] - x.data
-                        n += 1
-            self.places[i] = n - count
+            self.spots[i] = -1
+            if <size_t> x.storage not in fixed and <size_t> x.storage not in written \
+                    and not any([(<Array> o).storage == x.storage for o in results]):
+                self.spots[i] = self.find(x, at)
+                at += self.spots[i]
+        for i in range(len(self.outputs)):
+            kind, o = self.outputs[i]
+            if kind == FRESH and <size_t> (<Array> o).storage not in fixed and self.made(<Array> o):
+                self.spots[len(self.inputs) + len(bound)] = self.find(<Array> o, at)
+                at += self.spots[len(self.inputs) + len(bound)]
+                self.outputs = (*self.outputs[:i], (BOUND, len(bound)), *self.outputs[i + 1:])
+                bound.append(o)
+        self.bound_outputs = tuple(bound)
         for i in range(self.held_count):
             total += self.held[i].nbytes
         self.light = self.tape.count <= 16 and total + self.planned_bytes <= 1 << 14 and not self.hosts
         return 0
+
+    cdef Py_ssize_t find(self, Array x, Py_ssize_t at) except -1:
+        """Write down, from spot ``at`` on, where the steps name the storage of ``x``; how often that is."""
+        cdef Py_ssize_t i, n = at
+        cdef int k
+        cdef Step *s
+        for i in range(self.tape.count):
+            s = self.tape.step[i]
+            for k in range(s.slots):
+                if s.storage[k] == x.storage:
+                    self.spot[n].p, self.spot[n].offset = &s.p[k], s.p[k] - x.data
+                    n += 1
+        return n - at
+
+    cdef bint made(self, Array x) except -1:
+        """Is a result made by the steps, whole, in memory that nobody else has or sees?"""
+        cdef Py_ssize_t i
+        cdef int k
+        cdef Step *s
+        cdef bint met = False
+        if x.storage.born != self.number or x.storage.refs != 2 or not x.contiguous:    # ours, and the program's hold
+            return False
+        for i in range(self.tape.count):
+            s = self.tape.step[i]
+            for k in range(s.slots):
+                if s.storage[k] == x.storage:
+                    if not met and not s.written >> k & 1:
+                        return False
+                    if not x.data <= s.p[k] < x.data + x.size * itemsize[x.kind]:
+                        return False
+            for k in range(s.slots):
+                met = met or s.storage[k] == x.storage
+        return met
+
+    cdef Py_ssize_t aim(self, Py_ssize_t at, Py_ssize_t count, Array a) noexcept:
+        """Let the spots from ``at`` on lie in ``a``; the spot after them."""
+        cdef Py_ssize_t i
+        for i in range(at, at + count):
+            self.spot[i].p[0] = a.data + self.spot[i].offset
+        return at + max(count, 0)
 
     # ----- replay ------------------------------------------------------------------------------------------------
 
@@ -376,8 +416,9 @@ cdef class Program:
 
     cdef object replay(self, tuple arguments):
         """Run the steps on other arguments of the same shapes and dtypes."""
-        cdef Py_ssize_t i, j, at = 0, count
+        cdef Py_ssize_t i, at = 0
         cdef Array a, x
+        cdef list results = []
         cdef tuple entry
         if self.busy:
             raise CaptureError("compile: this program is running already, in another thread; give each thread its own")
@@ -391,16 +432,14 @@ cdef class Program:
         try:
             for i in range(len(self.inputs)):
                 a, x = <Array> arguments[<Py_ssize_t> self.leaf[i]], <Array> self.inputs[i]
-                count = self.places[i]
-                if count < 0:
-                    copy(a, x)
-                    continue
-                if not same_steps(a, x):
+                if self.spots[i] < 0 or not same_steps(a, x):
                     copy(a, x)
                     a = x
-                for j in range(at, at + count):
-                    self.place[j].p[0] = a.data + self.place[j].offset
-                at += count
+                at = self.aim(at, self.spots[i], a)
+            for i in range(len(self.bound_outputs)):
+                a = empty_like(<Array> self.bound_outputs[i])
+                at = self.aim(at, self.spots[len(self.inputs) + i], a)
+                results.append(a)
             for entry in self.found:
                 if entry[2] is not None and (<Node> entry[0]).grad is not entry[2]:
                     copy(<Array> (<Node> entry[0]).grad, <Array> entry[2])
@@ -413,7 +452,7 @@ cdef class Program:
                         copy(<Array> self.inputs[i], <Array> arguments[<Py_ssize_t> self.leaf[i]])
         finally:
             self.busy = False
-        return self.hand_out(arguments)
+        return self.hand_out(arguments, results)
 
     cdef int run(self) except -1:
         """All steps. What they write counts as written even if one of them fails."""
@@ -446,18 +485,18 @@ cdef class Program:
                 self.changed[i].version += 1
         return 0
 
-    cdef object hand_out(self, tuple arguments):
+    cdef object hand_out(self, tuple arguments, list results):
         """The result, in arrays of its own."""
-        cdef list leaves
+        cdef list leaves = []
         cdef tuple entry
         cdef int kind
-        if len(self.outputs) == 1 and self.tree == 0 and (<tuple> self.outputs[0])[0] == FRESH:
-            return plain_copy(<Array> (<tuple> self.outputs[0])[1])
-        leaves = []
+        if self.tree == 0 and len(results) == 1:
+            return results[0]
         for entry in self.outputs:
             kind = entry[0]
-            leaves.append(plain_copy(<Array> entry[1]) if kind == FRESH else arguments[entry[1]] if kind == GIVEN
-                          else leaves[entry[1]] if kind == AGAIN else entry[1])
+            leaves.append(results[entry[1]] if kind == BOUND else plain_copy(<Array> entry[1]) if kind == FRESH
+                          else arguments[entry[1]] if kind == GIVEN else leaves[entry[1]] if kind == AGAIN
+                          else entry[1])
         return unflatten(self.tree, iter(leaves))
 
     # ----- what it is --------------------------------------------------------------------------------------------
@@ -480,17 +519,14 @@ cdef class Program:
     def seconds(self, Py_ssize_t rounds=20):
         """The least time of every launch over some runs whose writes are taken back; None with host launches, which
         may do what cannot be taken back."""
-        cdef Py_ssize_t i, j, at = 0
+        cdef Py_ssize_t i, at = 0
         cdef Array x
         cdef list saved, least
         cdef Step *s
         if self.hosts:
             return None
-        for i in range(len(self.inputs)):
-            x = self.inputs[i]
-            for j in range(at, at + max(0, self.places[i])):
-                self.place[j].p[0] = x.data + self.place[j].offset
-            at += max(0, self.places[i])
+        for i, x in enumerate(self.inputs + self.bound_outputs):
+            at = self.aim(at, self.spots[i], x)
         saved = [(<char *> self.changed[i].data)[:self.changed[i].nbytes] for i in range(self.changed_count)]
         least = [float("inf")] * self.tape.count
         clock = time.perf_counter
