@@ -83,14 +83,14 @@ typedef struct {
    An operation takes its arguments from places: the operands of the launch, and after them tiles that hold what one
    operation writes for others alone. `streak` tells how many operations from this one on are light and each work on
    the result of the one before, so that it stays in registers: `code` is what they do to it with place `with`, and
-   `keep` says that the result is written too. */
+   `keep` says that the result is written too, `streams` that it is too large to stay in a cache. */
 enum { MGX_LIGHT_NONE, MGX_LIGHT_ADD, MGX_LIGHT_SUB, MGX_LIGHT_SUB_FROM, MGX_LIGHT_MUL, MGX_LIGHT_DIV,
        MGX_LIGHT_DIV_INTO, MGX_LIGHT_CHAIN, MGX_LIGHT_CHAIN_INTO, MGX_LIGHT_NEG, MGX_LIGHT_SQUARE, MGX_LIGHT_RELU };
 enum { MGX_MAXOPERANDS = 16, MGX_MAXPLACES = 24, MGX_MAXOPS = 32 };
 typedef struct {
     mgx_loop loop;
     const char *name;
-    uint8_t arg[MGX_MAXARGS], result, streak, code, from, with, keep;
+    uint8_t arg[MGX_MAXARGS], result, streak, code, from, with, keep, streams;
 } mgx_op;
 typedef ptrdiff_t (*mgx_streak)(ptrdiff_t n, const mgx_op *op, char *const *place);     /* how many elements it did */
 typedef struct {

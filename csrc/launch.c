@@ -7,6 +7,7 @@
 
 enum { TILE = 4096,          /* bytes; six fit the 32 KB of an L1 cache */
        APART = TILE + 320,   /* from one tile to the next: equal low bits of their addresses would stall loads */
+       LARGE = 1 << 24,      /* bytes of a result that nobody will find in a cache */
        WIDE = 64 };          /* rows at least this long are read in place, shorter ones are gathered together */
 enum { DIRECT, PERIODIC, STAGED };  /* read as it lies; the same in every block; gathered for each block */
 
@@ -114,6 +115,10 @@ void mgx_prepare(mgx_launch *l)
         staged |= o->how != DIRECT;
         walks |= o->how == DIRECT && !o->whole && !o->absent;
         l->walks |= walks || o->how == STAGED;
+    }
+    for (int i = 0; i < l->count; i++) {
+        int k = l->op[i].result;
+        l->op[i].streams = k >= l->nin && k < l->nin + l->nout && l->operand[k].whole && l->rows * n * size >= LARGE;
     }
     l->wide = (staged || l->count > 1) && n > tile ? tile : n;
     l->high = last == 0 || walks || n > tile ? 1 : tile / n;

@@ -294,7 +294,7 @@ cdef int lay_out(mgx_launch *job, char **data, mgx_loop loop, int dtype, int nin
     cdef Py_ssize_t step
     cdef int k, d, skip
     job.dtype, job.nin, job.nout, job.ndim, job.count, job.places = dtype, nin, nout, ndim, 1, nin + nout
-    job.op[0].loop, job.op[0].streak = loop, 0
+    job.op[0].loop, job.op[0].streak, job.op[0].result = loop, 0, 0
     for d in range(ndim):
         job.shape[d] = shape[d]
     for k in range(MGX_MAXARGS):

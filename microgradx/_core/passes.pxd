@@ -10,7 +10,6 @@ cdef struct Life:               # of a storage in the steps
     char *data                  # where the plan puts it
 
 cdef class Lives:
-    """From which step to which each storage lives that the steps name."""
     cdef Tape *tape
     cdef Life *life
     cdef Py_ssize_t count

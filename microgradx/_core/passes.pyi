@@ -1,4 +1,4 @@
 PASSES: frozenset[str]
 
 class Lives:
-    def __init__(self, room: int) -> None: ...
+    """From which step to which each storage lives that the steps name."""

@@ -17,6 +17,7 @@ PASSES = frozenset({"constants", "dead", "fuse", "reuse"})
 
 @cython.final
 cdef class Lives:
+    """From which step to which each storage lives that the steps name."""
     def __cinit__(self, Py_ssize_t room):
         self.index = {}
         self.life = <Life *> malloc((room + 1) * sizeof(Life))
