@@ -121,7 +121,7 @@ void mgx_prepare(mgx_launch *l)
         l->op[i].streams = k >= l->nin && k < l->nin + l->nout && l->operand[k].whole && l->rows * n * size >= LARGE;
     }
     l->wide = (staged || l->count > 1) && n > tile ? tile : n;
-    l->high = last == 0 || walks || n > tile ? 1 : tile / n;
+    l->high = last == 0 || walks || n == 0 || n > tile ? 1 : tile / n;
 }
 
 /* The operations of one block of m elements. Runs of light ones go through registers as far as those are full. */
