@@ -65,7 +65,7 @@ typedef struct { ptrdiff_t size[2], kernel[2], stride[2], dilation[2], before[2]
      op MGX_TERMS   y = place[0]*place[1] + place[2]*place[3] + ..., `count` products in this order; of a row and a
                     number the row comes first
      op -n          one of a run of n such steps, a layer: rows y and operands follow one another, of every product
-                    the first factor is the same in all of them and the second a number
+                    the first factor is a row, the same in all of them, and the second a number
      a row          of the table; bit k of `count` says that operand k wants a gradient. Local derivatives follow y:
                     the scalar rule puts one per operand there, a D or H row one row
    In the backward pass mode[i] says what the gradient of operand i does to what is there. */

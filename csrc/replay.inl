@@ -35,46 +35,28 @@ ALWAYS double total(const wide *x, const int count)
     return ((part[0] + part[4]) + (part[2] + part[6])) + ((part[1] + part[5]) + (part[3] + part[7]));
 }
 
-/* the row at a place, or spare row k full of the number there */
-static double *as_row(const mgx_tape *t, int32_t place, int k)
-{
-    double *row = place < 0 ? AT(row, place) : t->spare + k * t->lanes;
-    for (ptrdiff_t i = 0; place >= 0 && i < t->lanes; i++)
-        row[i] = t->scalar[place];
-    return row;
-}
-
 /* ----- sums of products ----- */
 
 /* `count` registers from lane i on of y of each of `sums` steps of a run */
 ALWAYS void terms(const mgx_tape *t, const mgx_step *s, ptrdiff_t i, const int sums, const int count)
 {
     const int32_t *p = t->place + s->first;
-    const double *number = t->number + s->first;
-    const ptrdiff_t next = 2 * s->count;
+    const double *number = t->number + s->first + 1;
+    const ptrdiff_t next = 2 * s->count, lanes = t->lanes;
     wide sum[BLOCK > SUMS ? BLOCK : SUMS];
     EACH(v, sums * count) sum[v] = -(wide){0};                      /* -0.0 + x is x, whatever the sign of x */
-    for (int32_t k = 0; k < s->count; k++, p += 2, number += 2) {
-        if (p[0] >= 0) {
-            EACH(j, sums) {
-                double product = number[0] * number[j * next + 1];
-                EACH(v, count) sum[j * count + v] += product;
-            }
-            continue;
-        }
-        const wide *a = (const wide *)(AT(row, p[0]) + i);
-        if (sums == 1 && p[1] < 0) {
-            const wide *b = (const wide *)(AT(row, p[1]) + i);
+    for (ptrdiff_t k = 0; k < next; k += 2) {
+        const wide *a = (const wide *)(AT(row, p[k]) + i);
+        if (sums == 1 && p[k] >= 0)
+            EACH(v, count) sum[v] += number[k - 1] * number[k];
+        else if (sums == 1 && p[k + 1] < 0) {
+            const wide *b = (const wide *)(AT(row, p[k + 1]) + i);
             EACH(v, count) sum[v] += a[v] * b[v];
-            continue;
-        }
-        EACH(j, sums) {
-            double b = number[j * next + 1];
-            EACH(v, count) sum[j * count + v] += a[v] * b;
-        }
+        } else
+            EACH(j, sums) EACH(v, count) sum[j * count + v] += a[v] * number[j * next + k];
     }
-    wide *y = (wide *)(AT(row, s->y) + i);
-    EACH(j, sums) EACH(v, count) y[j * t->lanes / WIDE + v] = sum[j * count + v];
+    double *y = AT(row, s->y) + i;
+    EACH(j, sums) EACH(v, count) ((wide *)(y + j * lanes))[v] = sum[j * count + v];
 }
 
 /* da = or += product, by mode */
@@ -115,23 +97,18 @@ ALWAYS void terms_vjp(const mgx_tape *t, const mgx_step *s, ptrdiff_t i, const i
 
 /* ----- the gradient of a run, where no factor is inf or nan ----- */
 
-/* how the gradient of operand k of a run is written: as that of the last step that has one */
-ALWAYS int mode_in(const uint8_t *mode, int32_t k, ptrdiff_t next, int run)
-{
-    int found = MGX_NOTHING;
-    for (int j = run; j-- > 0 && found == MGX_NOTHING;)
-        found = mode[j * next + k];
-    return found;
-}
-
-/* Up to WIDE operands, every other one from *k on, that have a gradient, the first again in place of missing ones;
-   returns how many. */
-ALWAYS int chosen(const uint8_t *mode, ptrdiff_t next, int run, int32_t *k, int32_t *at)
+/* Up to WIDE shared factors, from operand *k on, that have a gradient, the first again in place of missing ones, and
+   how each is written: as by the last step that does so. Returns how many. */
+ALWAYS int chosen(const uint8_t *mode, ptrdiff_t next, int run, int32_t *k, int32_t *at, int32_t *how)
 {
     int n = 0;
-    for (; *k < next && n < WIDE; *k += 2)
-        if (mode_in(mode, *k, next, run) != MGX_NOTHING)
-            at[n++] = *k;
+    for (; *k < next && n < WIDE; *k += 2) {
+        how[n] = MGX_NOTHING;
+        for (int j = run; j-- > 0 && how[n] == MGX_NOTHING;)
+            how[n] = mode[j * next + *k];
+        at[n] = *k;
+        n += how[n] != MGX_NOTHING;
+    }
     for (int m = n; m < WIDE; m++)
         at[m] = at[0];
     return n;
@@ -144,8 +121,8 @@ static void run_vjp_shared(const mgx_tape *t, const mgx_step *s, int run)
     const double *number = t->number + s->first + 1, *dy = AT(drow, s->y);
     const uint8_t *mode = t->mode + s->first;
     const ptrdiff_t next = 2 * s->count;
-    int32_t k = 0, at[WIDE];
-    for (int n; (n = chosen(mode, next, run, &k, at));)
+    int32_t k = 0, at[WIDE], how[WIDE];
+    for (int n; (n = chosen(mode, next, run, &k, at, how));)
         for (ptrdiff_t i = 0; i < t->lanes; i += MGX_PARTS) {
             wide sum[SUMS];
             EACH(v, SUMS) sum[v] = (wide){0};
@@ -157,11 +134,8 @@ static void run_vjp_shared(const mgx_tape *t, const mgx_step *s, int run)
                 }
             }
             EACH(m, WIDE) {
-                int32_t place = p[at[m]];
-                if (m < n && place >= 0)
-                    t->dscalar[place] += total(sum + m * PAIR, PAIR);
-                else if (m < n)
-                    to_row((wide *)(AT(drow, place) + i), sum + m * PAIR, mode_in(mode, at[m], next, run), PAIR);
+                if (m < n)
+                    to_row((wide *)(AT(drow, p[at[m]]) + i), sum + m * PAIR, how[m], PAIR);
             }
         }
 }
@@ -174,7 +148,7 @@ static void run_vjp_numbers(const mgx_tape *t, const mgx_step *s, int run)
     const double *dy = AT(drow, s->y), *x[WIDE / 2];
     const ptrdiff_t next = 2 * s->count;
     for (ptrdiff_t k = 0; k < next; k += WIDE) {
-        EACH(m, WIDE / 2) x[m] = k + 2 * m < next ? as_row(t, p[k + 2 * m], m) : x[0];
+        EACH(m, WIDE / 2) x[m] = k + 2 * m < next ? AT(row, p[k + 2 * m]) : x[0];
         for (int j = 0; j < run; j += 2) {
             const double *g0 = dy + j * t->lanes, *g1 = j + 1 < run ? g0 + t->lanes : g0;
             wide sum[SUMS];
@@ -199,12 +173,17 @@ static void run_vjp_numbers(const mgx_tape *t, const mgx_step *s, int run)
 
 /* ----- rows of the table ----- */
 
-/* The operands of s as rows; returns how many. */
+/* The operands of s as rows, a number in a spare one; returns how many. */
 static int operands(const mgx_tape *t, const mgx_step *s, char **x)
 {
     int arity = mgx_table[s->op].arity;
-    for (int k = 0; k < arity; k++)
-        x[k] = (char *)as_row(t, t->place[s->first + k], k);
+    for (int k = 0; k < arity; k++) {
+        int32_t place = t->place[s->first + k];
+        double *row = place < 0 ? AT(row, place) : t->spare + k * t->lanes;
+        for (ptrdiff_t i = 0; place >= 0 && i < t->lanes; i++)
+            row[i] = t->scalar[place];
+        x[k] = (char *)row;
+    }
     return arity;
 }
 

@@ -28,6 +28,9 @@ from microgradx._core.value import scalar_sum
 from microgradx.errors import CaptureError, DTypeError
 from microgradx.trees import flatten, unflatten
 
+cdef Value sample = leaf(0)                         # where its numbers are: read and written without a reference to it
+cdef Py_ssize_t Y = <char *> &sample.y - <char *> <PyObject *> sample
+cdef Py_ssize_t G = <char *> &sample.g - <char *> <PyObject *> sample
 cdef object one_trace_at_a_time = threading.Lock()
 cdef enum: ONE = 0, MINUS_ONE = 1                   # the places of these numbers
 
@@ -47,6 +50,7 @@ cdef class Steps:
 
     cdef list numbers                               # what stands at each place >= 0 before anything has run
     cdef array.array flat, wide, operand            # steps between numbers; steps that write rows; their operands
+    cdef int rows
     cdef Py_ssize_t numbered                        # how many operands come before these
     cdef list level                                 # by row: how many steps deep it lies
     cdef list waiting                               # steps that write rows: (level, op, what runs share, count, y, ...)
@@ -79,20 +83,34 @@ cdef class Steps:
         self.level.extend([level] * room)
         return y
 
-    cdef list arrange(self, Py_ssize_t inputs):
+    cdef int write(self, int op, int room, list operands, int count):
+        """A step, at last, that writes rows; returns the first of them."""
+        cdef int row = self.rows
+        self.wide.extend((op, ~row, len(self.operand), count))
+        self.operand.extend(operands)
+        self.rows += room
+        return row
+
+    cdef list arrange(self, int inputs):
         """Write the steps that write rows, level by level, so that those of a layer form a run; where each row went,
         after the first ones, those of the inputs."""
-        cdef int rows = inputs
-        cdef list to = list(range(inputs)) + [0] * (len(self.level) - inputs)
-        self.numbered = len(self.operand)
+        cdef list to = list(range(len(self.level)))
+        cdef dict filled = {}                       # numbers as rows, for runs
+        cdef int row
+        self.rows, self.numbered = inputs, len(self.operand)
         self.waiting.sort(key=itemgetter(0, 1, 2))
         for (_, op, shared), run in groupby(self.waiting, itemgetter(0, 1, 2)):
             run = list(run)
+            layer = shared and len(run) > 1
+            for place in shared if layer else ():
+                if place >= 0 and place not in filled:
+                    filled[place] = ~self.write(MGX_clone, 1, [place], 0)
             for _, _, _, y, operands, count, room in run:
-                self.wide.extend((-len(run) if shared else op, ~rows, len(self.operand), count))
-                self.operand.extend([place if place >= 0 else ~to[~place] for place in operands])
-                to[~y:~y + room] = range(rows, rows + room)
-                rows += room
+                operands = [place if place >= 0 else ~to[~place] for place in operands]
+                if layer:
+                    operands[::2] = [filled.get(place, place) for place in operands[::2]]
+                row = self.write(-len(run) if layer else op, room, operands, count)
+                to[~y:~y + room] = range(row, row + room)
         return to
 
     cdef int place_of(self, int node):
@@ -263,7 +281,7 @@ cdef class Tape:
             self.outputs = array.array("i", [place if place >= 0 else ~to[~place] for place in outputs])
         finally:
             free(order.item)
-        self.flat, self.wide, self.operand, self.rows = steps.flat, steps.wide, steps.operand, len(to)
+        self.flat, self.wide, self.operand, self.rows = steps.flat, steps.wide, steps.operand, steps.rows
         self.inputs, self.numbered = array.array("i", [given[x] for x in values]), steps.numbered
         self.places, self.numbers = array.array("i", places), array.array("d", steps.numbers)
         return leaves
@@ -318,7 +336,8 @@ cdef class Tape:
     cdef int open(self, mgx_tape *t, Py_ssize_t lanes) except -1:
         """Memory for one run with rows of so many lanes, constants and parameters in place."""
         cdef Py_ssize_t numbers = (len(self.numbers) + 7) & ~7, operands = (len(self.operand) + 7) & ~7, k
-        cdef PyObject **parameter = PySequence_Fast_ITEMS(self.parameters)
+        cdef int *place = self.places.data.as_ints
+        cdef char **parameter = <char **> PySequence_Fast_ITEMS(self.parameters)
         refuse_in_trace(self.purpose)
         t.scalar, self.room = self.room, NULL
         if t.scalar != NULL and self.lanes != lanes:
@@ -339,7 +358,7 @@ cdef class Tape:
         t.spare = t.drow + self.rows * lanes
         t.place, t.mode = <int32_t *> self.operand.data.as_ints, NULL
         for k in range(len(self.places)):
-            t.scalar[self.places.data.as_ints[k]] = (<Value> parameter[k]).y
+            t.scalar[place[k]] = (<double *> (parameter[k] + Y))[0]
         return 0
 
     cdef void close(self, mgx_tape *t) noexcept:
@@ -407,7 +426,7 @@ cdef class Tape:
         cdef int *input = self.inputs.data.as_ints
         cdef int *output = self.outputs.data.as_ints
         cdef int *place = self.places.data.as_ints
-        cdef PyObject **parameter = PySequence_Fast_ITEMS(self.parameters)
+        cdef char **parameter = <char **> PySequence_Fast_ITEMS(self.parameters)
         cdef bint to_inputs = dgiven is not None, finite
         cdef uint8_t *written = (<array.array> self.written[to_inputs]).data.as_uchars + self.rows
         cdef double *row
@@ -422,8 +441,7 @@ cdef class Tape:
                         t.scalar[input[k]] = at(&x.column[k], 0)[0]
                 kernels.replay(&t, flats, flat)
                 for k in range(self.numbered, operands):
-                    if t.place[k] >= 0:
-                        t.number[k] = t.scalar[t.place[k]]
+                    t.number[k] = t.scalar[max(t.place[k], 0)]
                 while True:                                                 # once more with care, if need be
                     finite = True
                     memset(t.dscalar, 0, numbers * sizeof(double))
@@ -432,8 +450,10 @@ cdef class Tape:
                         m = min(lanes, n - first)
                         for k in range(inputs):
                             row = t.row + <Py_ssize_t> ~input[k] * t.lanes
-                            for i in range(t.lanes if input[k] < 0 else 0):             # no sample: the last again
-                                row[i] = at(&x.column[k], first + min(i, m - 1))[0]
+                            for i in range(m if input[k] < 0 else 0):
+                                row[i] = at(&x.column[k], first + i)[0]
+                            for i in range(m, t.lanes if input[k] < 0 else 0):          # no sample: the last again
+                                row[i] = row[m - 1]
                         kernels.replay_rows(&t, wides, wide)
                         for k in range(outputs):
                             row = t.row + <Py_ssize_t> ~output[k] * t.lanes
@@ -451,7 +471,7 @@ cdef class Tape:
                                 finite &= kernels.finite[MGX_F64](m, <char *> row)
                             for i in range(m if input[k] < 0 else 0):
                                 at(&dx.column[k], first + i)[0] = row[i] if written[input[k]] else 0
-                    if t.careful or finite and kernels.finite[MGX_F64](numbers, <char *> t.dscalar):
+                    if not backward or t.careful or finite and kernels.finite[MGX_F64](numbers, <char *> t.dscalar):
                         break
                     t.careful = True
                 if backward:
@@ -461,11 +481,10 @@ cdef class Tape:
                     for k in range(inputs if to_inputs else 0):
                         if input[k] >= 0:
                             at(&dx.column[k], 0)[0] = t.dscalar[input[k]]
-            for k in range(parameters if backward else 0):
-                if dparameters is None:
-                    (<Value> parameter[k]).g += t.dscalar[place[k]]
-                else:
-                    dparameters[k] = t.dscalar[place[k]]
+                    for k in range(0 if to_inputs else parameters):
+                        (<double *> (parameter[k] + G))[0] += t.dscalar[place[k]]
+                    for k in range(parameters if to_inputs else 0):
+                        dparameters[k] = t.dscalar[place[k]]
         finally:
             self.close(&t)
 
