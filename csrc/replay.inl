@@ -17,6 +17,11 @@ extern const mgx_kernels PASTE(mgx_kernels, ISA);
 #define BLOCK (32 / WIDE)               /* registers of one sum */
 #define PAIR (MGX_PARTS / WIDE)         /* registers of one of WIDE sums */
 #define SUMS (WIDE * PAIR)
+#ifdef __x86_64__
+#define HOLD(x) __asm__("" : "+x"(x))   /* in a register: GCC would load it again for every use */
+#else
+#define HOLD(x)
+#endif
 #define ALWAYS static inline __attribute__((always_inline))
 #define EACH(v, count) _Pragma("GCC unroll 16") for (int v = 0; v < count; v++)
 typedef double wide __attribute__((vector_size(WIDE * sizeof(double)), may_alias));
@@ -156,8 +161,11 @@ static void run_vjp_numbers(const mgx_tape *t, const mgx_step *s, int run)
             for (ptrdiff_t i = 0; i < t->lanes; i += MGX_PARTS)
                 EACH(v, PAIR) {
                     wide a = ((const wide *)(g0 + i))[v], b = ((const wide *)(g1 + i))[v];
+                    HOLD(a);
+                    HOLD(b);
                     EACH(m, WIDE / 2) {
                         wide factor = ((const wide *)(x[m] + i))[v];
+                        HOLD(factor);
                         sum[2 * m * PAIR + v] += a * factor;
                         sum[(2 * m + 1) * PAIR + v] += b * factor;
                     }
@@ -187,17 +195,34 @@ static int operands(const mgx_tape *t, const mgx_step *s, char **x)
     return arity;
 }
 
-static void operation(const mgx_tape *t, const mgx_step *s)
+/* How many steps, s and those after it, or before it if way is -1, do the same to rows that follow one another, none
+   to what another of them has made: so many can be one. */
+static int alike(const mgx_tape *t, const mgx_step *s, ptrdiff_t most, int way)
+{
+    int n = 1;
+    for (; n < most && s[way * n].op == s->op && s[way * n].y == s->y - way * n; n++) {
+        const mgx_step *first = way > 0 ? s : s - n;
+        for (int k = 0; k < mgx_table[s->op].arity; k++) {
+            int32_t low = t->place[first->first + k], high = t->place[first[n].first + k];
+            int mode = t->mode[first->first + k];
+            if (low >= 0 || high != low - n || high <= first->y || mode == MGX_ADDS || mode != t->mode[first[n].first + k])
+                return n;
+        }
+    }
+    return n;
+}
+
+static void operation(const mgx_tape *t, const mgx_step *s, int n)
 {
     const mgx_loops *loops = &TABLE.rows[MGX_F64][s->op];
     double *y = AT(row, s->y);
     char *x[5];
     int arity = operands(t, s, x);
     x[arity] = (char *)y, x[arity + 1] = (char *)(y + t->lanes);
-    (loops->forward_d && s->count ? loops->forward_d : loops->forward)(t->lanes, x);
+    (loops->forward_d && s->count ? loops->forward_d : loops->forward)(n * t->lanes, x);
 }
 
-static void operation_vjp(const mgx_tape *t, const mgx_step *s)
+static void operation_vjp(const mgx_tape *t, const mgx_step *s, int n)
 {
     const mgx_loops *loops = &TABLE.rows[MGX_F64][s->op];
     double *y = AT(row, s->y), *spare = t->spare + 3 * t->lanes;
@@ -210,10 +235,10 @@ static void operation_vjp(const mgx_tape *t, const mgx_step *s)
             continue;
         double *dx = place < 0 ? AT(drow, place) : NULL, *to = mode == MGX_SETS ? dx : spare;
         if (loops->forward_d)
-            TABLE.rows[MGX_F64][MGX_chain].forward(t->lanes, (char *[]){x[0], (char *)(y + t->lanes), (char *)to});
+            TABLE.rows[MGX_F64][MGX_chain].forward(n * t->lanes, (char *[]){x[0], (char *)(y + t->lanes), (char *)to});
         else {
             x[arity + 1] = (char *)y, x[arity + 2] = (char *)to;
-            loops->vjp[k](t->lanes, x);
+            loops->vjp[k](n * t->lanes, x);
         }
         for (ptrdiff_t i = 0; to == spare && i < t->lanes; i += MGX_PARTS)
             if (place < 0)
@@ -229,7 +254,9 @@ static void replay_rows(const mgx_tape *t, ptrdiff_t count, const mgx_step *s)
 {
     for (const mgx_step *end = s + count; s < end;) {
         if (s->op >= 0) {
-            operation(t, s++);
+            int n = alike(t, s, end - s, 1);
+            operation(t, s, n);
+            s += n;
             continue;
         }
         const mgx_step *last = s - s->op;
@@ -249,9 +276,11 @@ static void replay_rows(const mgx_tape *t, ptrdiff_t count, const mgx_step *s)
 static void replay_rows_vjp(const mgx_tape *t, ptrdiff_t count, const mgx_step *step)
 {
     for (const mgx_step *s = step + count; s-- > step;) {
-        if (s->op >= 0)
-            operation_vjp(t, s);
-        else if (s->op == MGX_TERMS || t->careful) {
+        if (s->op >= 0) {
+            int n = alike(t, s, s - step + 1, -1);
+            s -= n - 1;
+            operation_vjp(t, s, n);
+        } else if (s->op == MGX_TERMS || t->careful) {
             ptrdiff_t i = 0;
             for (; i + BLOCK * WIDE <= t->lanes; i += BLOCK * WIDE)
                 terms_vjp(t, s, i, BLOCK);
@@ -311,5 +340,6 @@ static void replay_vjp(const mgx_tape *t, ptrdiff_t count, const mgx_step *step)
 #undef PAIR
 #undef SUMS
 #undef AT
+#undef HOLD
 #undef ALWAYS
 #undef EACH

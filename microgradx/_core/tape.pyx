@@ -408,7 +408,7 @@ cdef class Tape:
             self.close(&t)
         return tuple(outs) if self.many else outs[0]
 
-    def sweep(self, list given, Py_ssize_t n, list outs, bint backward=False, bint mean=False,
+    def sweep(self, given, Py_ssize_t n, list outs, bint backward=False, bint mean=False,
               double[::1] dparameters=None, list dgiven=None):
         """Run n samples: arrays of float64 in, an array (n,) for each output out.
 
@@ -431,7 +431,7 @@ cdef class Tape:
         cdef uint8_t *written = (<array.array> self.written[to_inputs]).data.as_uchars + self.rows
         cdef double *row
         cdef double weight = 1.0 / n if mean and n else 1.0
-        cdef Columns x = Columns(given, False), y = Columns(outs, True), dx = Columns(dgiven or [], True)
+        cdef Columns x = Columns(given, False), y = Columns(outs, True), dx = Columns(dgiven or (), True)
         self.open(&t, (lanes + MGX_PARTS - 1) // MGX_PARTS * MGX_PARTS)
         try:
             t.mode = (<array.array> self.mode[to_inputs]).data.as_uchars
@@ -505,20 +505,23 @@ cdef class Columns:
     cdef Py_buffer *held
     cdef Py_ssize_t count
 
-    def __cinit__(self, list arrays, bint writable):
-        cdef Py_ssize_t columns = 0, j
+    def __cinit__(self, arrays, bint writable):
+        cdef Py_ssize_t columns = 0, i, j
         cdef Py_buffer *held
         self.held = <Py_buffer *> malloc((len(arrays) + 1) * sizeof(Py_buffer))
-        for a in arrays:
-            columns += a.shape[1] if a.ndim == 2 else 1
-        self.column = <Column *> malloc((columns + 1) * sizeof(Column))
-        if self.held == NULL or self.column == NULL:
-            raise MemoryError(f"no memory for {columns} columns")
-        columns = 0
+        if self.held == NULL:
+            raise MemoryError(f"no memory for {len(arrays)} arrays")
         for a in arrays:
             held = &self.held[self.count]
             PyObject_GetBuffer(a, held, PyBUF_FULL if writable else PyBUF_FULL_RO)
             self.count += 1
+            columns += held.shape[1] if held.ndim == 2 else 1
+        self.column = <Column *> malloc((columns + 1) * sizeof(Column))
+        if self.column == NULL:
+            raise MemoryError(f"no memory for {columns} columns")
+        columns = 0
+        for i in range(self.count):
+            held = &self.held[i]
             for j in range(held.shape[1] if held.ndim == 2 else 1):
                 self.column[columns].start = <char *> held.buf + (j * held.strides[1] if held.ndim == 2 else 0)
                 self.column[columns].step = held.strides[0] if held.ndim else 0
