@@ -36,8 +36,8 @@ def test_moons_in_three_styles(monkeypatch):
     values, tensors = (runpy.run_path(str(EXAMPLES / f"moons_{kind}.py")) for kind in ("values", "tensors"))
     x, y = values["half_circles"](np.random.default_rng(0))
     one, other = (values["train"](vectorised, x, y, steps=6)[0] for vectorised in (False, True))
-    eager, compiled = (tensors["run"](wrap(tensors["training"](x, y)[1]), steps=6)[0]
-                       for wrap in (lambda step: step, mgx.compile))
+    eager, compiled = (tensors["run"](wrap(step), group, steps=6)[0] for wrap in (lambda step: step, mgx.compile)
+                       for _, group, step in [tensors["training"](x, y)])
     assert one[-1] < 0.5 * one[0] and eager == compiled
     np.testing.assert_allclose(other, one, rtol=1e-12)
     np.testing.assert_allclose(eager, one, rtol=1e-12)

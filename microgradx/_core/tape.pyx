@@ -134,8 +134,7 @@ cdef class Steps:
                     return inner
                 factors += inner
                 return factors
-        place = self.operand_of(parent, d)
-        factors += [place, coefficient] if place < 0 else [coefficient, place]
+        factors += sorted((self.operand_of(parent, d), coefficient))
         return factors
 
     cdef int add(self, int node, Value value) except -1:
@@ -153,7 +152,7 @@ cdef class Steps:
         if op == DOT or op == MGX_mul:
             for k in range(0, v.count, 2):
                 a, b = self.operand_of(parent[k], d[k]), self.operand_of(parent[k + 1], d[k + 1])
-                factors += [a, b] if a < 0 else [b, a]
+                factors += sorted((a, b))           # rows first, then 1, which biases are multiplied by
             self.pending[node] = factors
         elif op in (MGX_add, MGX_sub, MGX_neg, MGX_clone, SUM, MEAN):
             if op == MEAN:
