@@ -80,7 +80,7 @@ typedef struct {
     double *scalar, *dscalar;           /* numbers and their gradients */
     double *row, *drow;                 /* the same by rows */
     double *spare;                      /* four rows */
-    int careful;                        /* where no gradient arrives none leaves, even if a factor is inf or nan */
+    int careful;                        /* no gradient in, none out, even if a factor is inf or nan; else that shows */
 } mgx_tape;
 
 /* what one instruction set offers; every array is indexed by dtype */

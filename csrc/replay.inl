@@ -138,10 +138,9 @@ static void run_vjp_shared(const mgx_tape *t, const mgx_step *s, int run)
                     EACH(v, PAIR) sum[m * PAIR + v] += g[v] * b;
                 }
             }
-            EACH(m, WIDE) {
+            EACH(m, WIDE)
                 if (m < n)
                     to_row((wide *)(AT(drow, p[at[m]]) + i), sum + m * PAIR, how[m], PAIR);
-            }
         }
 }
 
@@ -205,7 +204,9 @@ static int alike(const mgx_tape *t, const mgx_step *s, ptrdiff_t most, int way)
         for (int k = 0; k < mgx_table[s->op].arity; k++) {
             int32_t low = t->place[first->first + k], high = t->place[first[n].first + k];
             int mode = t->mode[first->first + k];
-            if (low >= 0 || high != low - n || high <= first->y || mode == MGX_ADDS || mode != t->mode[first[n].first + k])
+            if (low >= 0 || high != low - n || high <= first->y)
+                return n;
+            if (mode == MGX_ADDS || mode != t->mode[first[n].first + k])
                 return n;
         }
     }

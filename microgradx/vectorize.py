@@ -29,7 +29,8 @@ class vectorize:
     ``fn`` takes what one sample consists of: for an argument of shape (rows, k) a list of k Values, for one of shape
     (rows,) a Value, for a number a Value that all samples share. It returns a Value, or a tuple or list of them, and
     may use any other Values, its parameters. It is called once, at the first call; from then on its operations run
-    over 64 samples at a time, in double precision. Parameters' ``data`` is read anew at every call.
+    over up to 128 samples at a time, in double precision: neurons with the same inputs as one layer, operations side by
+    side as one. Parameters' ``data`` is read anew at every call.
 
     ``f(X, y)``                 the outputs, each an array (rows,)
     ``f.backward(X, y)``        the same, and adds to every parameter's ``grad`` the gradient of the first output's
@@ -43,7 +44,9 @@ class vectorize:
     local derivatives, which say nothing of how they were computed. ``ShapeError`` for arrays of different lengths,
     or of other widths than at the first call; ``DTypeError`` for what is not real numbers.
 
-    Outputs are those of ``fn`` on each row, to the last bit; gradients are summed over rows in a fixed order.
+    Outputs are those of ``fn`` on each row, to the last bit; gradients are summed over rows, and over the uses of a
+    row, in a fixed order. Gradients that are not all finite are computed a second time, more slowly, so that where no
+    gradient arrives none leaves, even if a factor is inf or nan.
 
     >>> import microgradx as mgx
     >>> w, b = mgx.Value(2.0), mgx.Value(0.5)

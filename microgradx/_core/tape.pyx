@@ -3,7 +3,8 @@
 The graph that the function makes is the list. Lowering walks it once: what depends on a sample becomes a row of
 lanes, everything else stays one number. Sums of products become one step each, ``b + w0*x0 + w1*x1`` as much as
 ``dot``, with products and additions in the order of the program, so that replayed numbers are the eager ones to the
-last bit. ``csrc/kernels.h`` says what a step is; ``csrc/replay.inl`` runs them.
+last bit. Steps over rows are sorted by depth, which brings together the sums of a layer. ``csrc/kernels.h`` says what
+a step is; ``csrc/replay.inl`` runs them.
 
 The file is long because places, steps and modes are written by its first half and read by its second.
 """
