@@ -1,4 +1,7 @@
-"""Programs of Values over rows, and replayed: the oracle is the same program, eager, one row at a time."""
+"""Programs of Values over rows, and replayed: the oracle is the same program, eager, one row at a time.
+
+The file is long because that oracle serves all of it: programs, layers, what may vary, and what is refused.
+"""
 import math
 import random
 import threading
