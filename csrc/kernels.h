@@ -60,23 +60,27 @@ typedef void (*mgx_update)(ptrdiff_t count, const mgx_part *part, const double *
 /* windows over planes of `size`, by axis; `before` is the padding ahead of the first element, `count` the outputs */
 typedef struct { ptrdiff_t size[2], kernel[2], stride[2], dilation[2], before[2], count[2]; } mgx_windows;
 /* A program of scalar operations, for many samples at once. An operand is a place: place p >= 0 is scalar[p], a number
-   that all samples share; place p < 0 is row ~p, MGX_LANES doubles, one for each sample of a tile. A step computes
+   that all samples share; place p < 0 is row ~p, `lanes` doubles, one for each sample of a tile. A step computes
    place y from operands place[first] on, and is either
      op MGX_TERMS   y = place[0]*place[1] + place[2]*place[3] + ..., `count` products in this order; of a row and a
                     number the row comes first
+     op -n          one of a run of n such steps, a layer: rows y and operands follow one another, of every product
+                    the first factor is a row, the same in all of them, and the second a number
      a row          of the table; bit k of `count` says that operand k wants a gradient. Local derivatives follow y:
                     the scalar rule puts one per operand there, a D or H row one row
    In the backward pass mode[i] says what the gradient of operand i does to what is there. */
-enum { MGX_TERMS = -1, MGX_LANES = 64, MGX_PARTS = 8 };
+enum { MGX_TERMS = -1, MGX_LANES = 128, MGX_PARTS = 8 };
 enum { MGX_NOTHING, MGX_SETS, MGX_ADDS };
 typedef struct { int32_t op, y, first, count; } mgx_step;
 typedef struct {
+    ptrdiff_t lanes;                    /* up to MGX_LANES, a multiple of MGX_PARTS */
     const int32_t *place;
     const uint8_t *mode;
+    double *number;                     /* for each place >= 0 the number there, while rows are written */
     double *scalar, *dscalar;           /* numbers and their gradients */
     double *row, *drow;                 /* the same by rows */
-    double *parts;                      /* MGX_PARTS sums over lanes for each number: its gradient from rows */
     double *spare;                      /* four rows */
+    int careful;                        /* no gradient in, none out, even if a factor is inf or nan; else that shows */
 } mgx_tape;
 
 /* A launch: loops, one after the other, over strided, broadcast operands of any dtype, inputs first.
@@ -153,9 +157,9 @@ typedef struct {
     /* steps between numbers, once: adds to dscalar */
     void (*replay)(const mgx_tape *tape, ptrdiff_t count, const mgx_step *step);
     void (*replay_vjp)(const mgx_tape *tape, ptrdiff_t count, const mgx_step *step);
-    /* steps that write rows, for `lanes` samples, a multiple of MGX_PARTS: writes drow, adds to parts */
-    void (*replay_rows)(const mgx_tape *tape, ptrdiff_t count, const mgx_step *step, ptrdiff_t lanes);
-    void (*replay_rows_vjp)(const mgx_tape *tape, ptrdiff_t count, const mgx_step *step, ptrdiff_t lanes);
+    /* steps that write rows: writes drow, adds to dscalar */
+    void (*replay_rows)(const mgx_tape *tape, ptrdiff_t count, const mgx_step *step);
+    void (*replay_rows_vjp)(const mgx_tape *tape, ptrdiff_t count, const mgx_step *step);
 } mgx_kernels;
 
 /* the best set for this processor, or the one that the environment variable MICROGRADX_ISA names;

@@ -21,7 +21,7 @@ LAYERS = [["errors", "trees", "_core", "_core.explain", "_core.kernels", "_core.
           ["cli", "demo"], ["__main__"]]
 TOGETHER = [["nn"]]                                     # packages whose modules share their layer
 
-BUDGET = {"core": 8900, "engine": 1500, "nets": 2000}   # lines of code; the design page says what they are
+BUDGET = {"core": 9100, "engine": 1500, "nets": 2000}   # lines of code; the design page says what they are
 LIMIT = 450                                             # lines of one file
 REASON = "long because"                                 # what a longer one says at its top
 
@@ -136,7 +136,7 @@ def test_kernels_know_no_python():
 
 
 @pytest.mark.parametrize("write, doors", [
-    (r"\bkernels\.(?!rules|isa|replay)[\w.\[\]]*\(", {"launch.pyx"}),          # calls of kernels on arrays
+    (r"\bkernels\.(?!rules|isa|replay|finite)[\w.\[\]]*\(", {"launch.pyx"}),          # calls of kernels on arrays
     (r"\b(run\(&|[sd]gemm\()", {"launch.pyx"}),
     (r"\bmem(cpy|set|move)\([^,]*\bdata\b", set()),
     (r"\bdata\[[^\]]*\] *[-+*/]?= ", set()),

@@ -70,14 +70,16 @@ cdef extern from "kernels.h" nogil:
         mgx_op op[32]
         mgx_operand operand[16]
     ctypedef struct mgx_tape:
+        Py_ssize_t lanes
         const int32_t *place
         const uint8_t *mode
+        double *number
         double *scalar
         double *dscalar
         double *row
         double *drow
-        double *parts
         double *spare
+        int careful
     ctypedef struct mgx_kernels:
         const char *isa
         mgx_loops rows[2][1]
@@ -118,10 +120,8 @@ cdef extern from "kernels.h" nogil:
                                    char *part) noexcept nogil
         void (*replay)(const mgx_tape *tape, Py_ssize_t count, const mgx_step *step) noexcept nogil
         void (*replay_vjp)(const mgx_tape *tape, Py_ssize_t count, const mgx_step *step) noexcept nogil
-        void (*replay_rows)(const mgx_tape *tape, Py_ssize_t count, const mgx_step *step,
-                            Py_ssize_t lanes) noexcept nogil
-        void (*replay_rows_vjp)(const mgx_tape *tape, Py_ssize_t count, const mgx_step *step,
-                                Py_ssize_t lanes) noexcept nogil
+        void (*replay_rows)(const mgx_tape *tape, Py_ssize_t count, const mgx_step *step) noexcept nogil
+        void (*replay_rows_vjp)(const mgx_tape *tape, Py_ssize_t count, const mgx_step *step) noexcept nogil
     const mgx_kernels *mgx_dispatch()
     void mgx_prepare(mgx_launch *launch)
     void mgx_execute(const mgx_launch *launch, char *const *data)
