@@ -195,8 +195,45 @@ static void execute(const mgx_launch *l, char *const *data, ptrdiff_t first, ptr
     }
 }
 
+typedef struct { const mgx_launch *launch; char *const *data; ptrdiff_t units, each; } Whole;
+
+static void part(void *what, ptrdiff_t i)
+{
+    const Whole *w = what;
+    ptrdiff_t first = i * w->each, stop = first + w->each < w->units ? first + w->each : w->units;
+    execute(w->launch, w->data, first, stop);
+}
+
 void mgx_execute(const mgx_launch *l, char *const *data)
 {
-    if (l->rows && l->shape[l->ndim - 1])
-        execute(l, data, 0, l->rows > 1 ? l->rows : l->shape[0]);
+    const ptrdiff_t n = l->shape[l->ndim - 1];
+    if (l->rows == 0 || n == 0)
+        return;
+    Whole w = {l, data, l->rows > 1 ? l->rows : n, 0};
+    w.each = l->rows > 1 ? (1 + MGX_PIECE / (l->high * n)) * l->high : MGX_PIECE;      /* whole blocks */
+    if (l->rows * n * l->count < MGX_MUCH)
+        w.each = w.units;
+    mgx_parallel((w.units + w.each - 1) / w.each, part, &w);
+}
+
+typedef struct { mgx_loop loop; ptrdiff_t n, size; int count; char *const *p; } Stretch;
+
+static void stretch(void *what, ptrdiff_t i)
+{
+    const Stretch *w = what;
+    const ptrdiff_t first = i * MGX_PIECE, m = w->n - first < MGX_PIECE ? w->n - first : MGX_PIECE;
+    char *p[MGX_MAXARGS];
+    for (int k = 0; k < w->count; k++)
+        p[k] = w->p[k] + first * w->size;
+    w->loop(m, p);
+}
+
+void mgx_loop_over(mgx_loop loop, ptrdiff_t n, int dtype, int count, char *const *p)
+{
+    if (n < MGX_MUCH) {
+        loop(n, p);
+        return;
+    }
+    Stretch w = {loop, n, SIZE[dtype], count, p};
+    mgx_parallel((n + MGX_PIECE - 1) / MGX_PIECE, stretch, &w);
 }

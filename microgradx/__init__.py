@@ -9,7 +9,7 @@ from microgradx._core.watch import detect_nan
 from microgradx.arrays import *
 from microgradx.autograd import checkpoint, custom_vjp, gradcheck, gradgradcheck
 from microgradx.compile import compile
-from microgradx.config import show_config
+from microgradx.config import get_num_threads, set_num_threads, show_config
 from microgradx.creation import *
 from microgradx.draw import draw
 from microgradx.einsum import einsum

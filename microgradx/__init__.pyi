@@ -11,6 +11,8 @@ from microgradx.arrays import *
 from microgradx.autograd import (checkpoint as checkpoint, custom_vjp as custom_vjp, gradcheck as gradcheck,
                                  gradgradcheck as gradgradcheck)
 from microgradx.compile import compile as compile
+from microgradx.config import get_num_threads as get_num_threads
+from microgradx.config import set_num_threads as set_num_threads
 from microgradx.config import show_config as show_config
 from microgradx.creation import *
 from microgradx.draw import draw as draw

@@ -2,9 +2,10 @@
 import os
 import platform
 
-from microgradx._core.kernels import isa
+from microgradx._core.kernels import isa, threads
+from microgradx.errors import OptionError
 
-__all__ = ["config", "show_config"]
+__all__ = ["config", "get_num_threads", "set_num_threads", "show_config"]
 
 
 def _version(package):
@@ -13,6 +14,52 @@ def _version(package):
         return version(package)
     except PackageNotFoundError:
         return "not installed"
+
+
+def _cores() -> int:
+    """Of those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def get_num_threads() -> int:
+    """How many threads a large launch may use."""
+    return threads()
+
+
+def set_num_threads(count: int) -> None:
+    """Let large launches, and the BLAS, use ``count`` threads from now on.
+
+    At first it is as many as there are cores for this process, or as the environment variables MICROGRADX_NUM_THREADS
+    or OMP_NUM_THREADS say. Small launches always run in the thread that calls, so a small net takes one core. Results
+    of our kernels do not depend on the number, to the last bit; sums inside the BLAS may.
+
+    Raises ``OptionError`` for a count below 1.
+
+    >>> import microgradx as mgx
+    >>> before = mgx.get_num_threads()
+    >>> mgx.set_num_threads(1)
+    >>> mgx.get_num_threads()
+    1
+    >>> mgx.set_num_threads(before)
+    """
+    import scipy.linalg.cython_blas  # noqa: F401  the BLAS must be there to be told
+    from threadpoolctl import threadpool_limits
+    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= 1024:
+        raise OptionError(f"set_num_threads: a number of threads from 1 to 1024, not {count!r}")
+    threads(count)
+    threadpool_limits(count, user_api="blas")
+
+
+def _begin() -> None:
+    for name in ("MICROGRADX_NUM_THREADS", "OMP_NUM_THREADS"):
+        said = os.environ.get(name, "").partition(",")[0]
+        if said.isdecimal() and int(said):
+            threads(int(said))
+            return
+    threads(_cores())
+
+
+_begin()
 
 
 def config() -> dict[str, str]:
@@ -27,7 +74,6 @@ def config() -> dict[str, str]:
     pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
     ours = [pool for pool in pools if os.path.basename(os.path.dirname(pool["filepath"])).startswith("scipy")]
     forced = os.environ.get("MICROGRADX_ISA")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "microgradx": _version("microgradx"),
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
@@ -35,7 +81,8 @@ def config() -> dict[str, str]:
         "instruction set": isa() + (f" (MICROGRADX_ISA={forced})" if forced else " (MICROGRADX_ISA overrides)"),
         "blas": "; ".join(f"{pool['internal_api']} {pool['version']}, {pool['num_threads']} threads"
                           for pool in ours or pools) or "unknown",
-        "cores": str(cores)}
+        "threads": f"{get_num_threads()} for large launches",
+        "cores": str(_cores())}
 
 
 def show_config() -> None:

@@ -125,6 +125,8 @@ cdef extern from "kernels.h" nogil:
     const mgx_kernels *mgx_dispatch()
     void mgx_prepare(mgx_launch *launch)
     void mgx_execute(const mgx_launch *launch, char *const *data)
+    void mgx_loop_over(mgx_loop loop, Py_ssize_t n, int dtype, int count, char *const *p)
+    int mgx_threads(int count)
 
 
 # What the texts of a row say, read once at import.
@@ -140,4 +142,5 @@ cdef const mgx_row *rows
 cdef Facts *facts
 cdef void (*prepare)(mgx_launch *launch) noexcept nogil
 cdef void (*execute)(const mgx_launch *launch, char *const *data) noexcept nogil
+cdef void (*loop_over)(mgx_loop loop, Py_ssize_t n, int dtype, int count, char *const *p) noexcept nogil
 cpdef int opcode(str name) except -1

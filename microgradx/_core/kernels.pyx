@@ -11,6 +11,7 @@ rows = mgx_table
 facts = _facts
 prepare = mgx_prepare
 execute = mgx_execute
+loop_over = mgx_loop_over
 kernels = mgx_dispatch()
 if kernels == NULL:
     raise OptionError(f"MICROGRADX_ISA={os.environ.get('MICROGRADX_ISA')!r} names no instruction set that this "
@@ -69,3 +70,8 @@ def table():
 def isa():
     """The instruction set whose kernels run: ``"baseline"``, ``"avx2"`` or ``"avx512"``."""
     return kernels.isa.decode()
+
+
+def threads(int count=0):
+    """How many threads the kernels use; a ``count`` above 0 is what they use from now on, and what was is returned."""
+    return mgx_threads(count)

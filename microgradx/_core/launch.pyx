@@ -185,7 +185,7 @@ cdef int elementwise(mgx_loop loop, int dtype, int nin, int nout, Operand *opera
     elif numbers:
         with_numbers(loop, dtype, numbers, operand, size, p)
     else:
-        loop(size, p)
+        loop_over(loop, size, dtype, nin + nout, p)
     written.version += 1
     if mgx_writing != NULL:
         write_elementwise(loop, dtype, nin, nout, operand, ndim, shape, lies)
@@ -195,7 +195,7 @@ cdef int elementwise(mgx_loop loop, int dtype, int nin, int nout, Operand *opera
 
 
 cdef Py_ssize_t run_loop(Step *s) noexcept nogil:
-    s.loop(s.n[0], s.p)
+    loop_over(s.loop, s.n[0], s.dtype, s.slots, s.p)
     return -1
 
 
