@@ -1,7 +1,7 @@
 """Why a net does not train: a verdict, the layer, what was measured beside what theory expects, and a tried cure.
 
 A copy of the net is trained for some steps on one batch, watched in full in the first pass and in the last. If it
-learns, it is healthy. If not, the ``RULES`` say why, and every row of ``PRESCRIPTIONS`` that is meant for the verdict
+learns, it is healthy. If not, the rules of ``verdicts`` say why, and every row of ``PRESCRIPTIONS`` that is meant for the verdict
 is tried on a copy of its own: same seed, same data, as many steps.
 """
 import contextlib
@@ -198,7 +198,8 @@ def _tried(row, run, before, steps, seed):
         course = Course(twin, steps, seed, before=before)
     except (Error, ValueError, TypeError) as error:
         return result | {"change": f"could not be applied: {error}"}
-    return result | {"trains": bool(course.trains), "after": _numbers(course)}
+    begins = before.learned < before.cuts["learned"] <= course.learned
+    return result | {"trains": bool(begins or course.trains), "after": _numbers(course)}
 
 
 def assert_gradient_flow(model, loss_fn, batch, decades=None, dead=None, saturated=None):

@@ -18,7 +18,7 @@ from microgradx._core.graph import no_grad
 from microgradx.flow import theory
 from microgradx.nn import functional as F
 
-__all__ = ["PRESCRIPTIONS", "Prescription", "Run", "critical_variance", "layers_of"]
+__all__ = ["CRITICAL", "PRESCRIPTIONS", "Prescription", "Run", "critical_variance", "layers_of", "rate"]
 
 
 @dataclass
@@ -229,7 +229,8 @@ def _unscaled(run, record):
             and not (abs(x.mean()) < 2 * x.std() and 0.05 < x.std() < 3))
 
 
-def _rate(factor):
+def rate(factor):
+    """The change of the rate by a factor."""
     def change(run, record):
         before = run.groups[0]["lr"]
         for group in run.groups:
@@ -273,6 +274,8 @@ BACKWARD, FORWARD, EXPLODING, DYING, SATURATED, SYMMETRIC, FAST, SLOW = VERDICTS
     "vanishing backward", "vanishing forward", "exploding", "dying units", "saturation", "symmetric weights",
     "rate too large", "rate too small")
 GAINS = (BACKWARD, FORWARD, EXPLODING)
+CRITICAL = Prescription("critical initialisation", (*GAINS, SATURATED, SYMMETRIC, DYING), _critical, _initialise,
+                        "He et al. (2015), Schoenholz et al. (2017)")
 
 # In the order in which they are tried.
 PRESCRIPTIONS = (
@@ -282,12 +285,11 @@ PRESCRIPTIONS = (
     Prescription("scale the branches", (EXPLODING, FAST), _has("Residual"), _scale_branches, "He et al. (2016)"),
     Prescription("centre the sigmoids", (BACKWARD, FORWARD, SATURATED, SYMMETRIC), _sigmoid_inside, _centre,
                  "tanh(z) = 2 sigmoid(2z) - 1"),
-    Prescription("critical initialisation", (*GAINS, SATURATED, SYMMETRIC, DYING), _critical, _initialise,
-                 "He et al. (2015), Schoenholz et al. (2017)"),
-    Prescription("lower the rate tenfold", (FAST, DYING, EXPLODING), _always, _rate(0.1), ""),
-    Prescription("lower the rate a hundredfold", (FAST,), _always, _rate(0.01), ""),
-    Prescription("raise the rate tenfold", (SLOW,), _always, _rate(10.0), ""),
-    Prescription("raise the rate a thousandfold", (SLOW,), _always, _rate(1000.0), ""),
+    CRITICAL,
+    Prescription("lower the rate tenfold", (FAST, DYING, EXPLODING), _always, rate(0.1), ""),
+    Prescription("lower the rate a hundredfold", (FAST,), _always, rate(0.01), ""),
+    Prescription("raise the rate tenfold", (SLOW,), _always, rate(10.0), ""),
+    Prescription("raise the rate a thousandfold", (SLOW,), _always, rate(1000.0), ""),
     Prescription("LSUV", (*GAINS, SYMMETRIC), _critical, _lsuv, "Mishkin and Matas (2016)"),
     Prescription("batch normalisation", (BACKWARD, FORWARD, SATURATED, DYING), _plain, _normalise,
                  "Ioffe and Szegedy (2015)"),

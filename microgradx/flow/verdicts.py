@@ -1,7 +1,8 @@
 """Rules: what the numbers of a training say about why it does not learn.
 
-A rule takes a ``Course`` and gives a ``Finding`` or None. ``RULES`` are asked in their order of a net that has not
-learned; the first that fires is the verdict.
+A rule takes a ``Course`` and gives a ``Finding`` or None. Of a net that has not learned those of ``AT_START`` are asked
+in their order, and the first that fires is the verdict if it is clear. If not, the net is trained at other rates; only
+if it learns at none of them that first finding stands, or what the rules of ``LATER`` say.
 """
 import math
 from typing import NamedTuple
@@ -10,16 +11,21 @@ import numpy as np
 
 from microgradx.errors import OptionError
 from microgradx.flow import metrics
-from microgradx.flow.prescriptions import BACKWARD, DYING, EXPLODING, FAST, FORWARD, SATURATED, SLOW, SYMMETRIC
+from microgradx.flow.prescriptions import (BACKWARD, CRITICAL, DYING, EXPLODING, FAST, FORWARD, SATURATED, SLOW,
+                                           SYMMETRIC, rate)
 
-__all__ = ["AT_START", "CUTS", "RULES", "VERDICTS", "Finding", "finding", "missed"]
+__all__ = ["AT_START", "CUTS", "LATER", "VERDICTS", "Finding", "finding", "missed"]
 
+RATES = (10.0, 0.1, 100.0, 0.01)                        # times the rate, tried before gradients are blamed
+UNSEEN = "learned of rows it did not see"
 HEALTHY, CUT, WRONG, ELSEWHERE = ("healthy", "cut graph", "wrong gradient", "not a gradient-flow problem")
 
 # What a number has to pass to count. ``bench/diagnosis.py`` chose the first four on one half of its nets.
 CUTS = {
     "learned": 0.1,             # the least share of the cost to have removed, for a net that trains
-    "decades": 1.5,             # powers of ten by which error or signal changes through the net
+    "elsewhere": 0.2,          # the same on rows that it has not seen, trained on the other half
+    "decades": 1.3,             # powers of ten by which error or signal changes through the net
+    "certain": 2.0,             # the same, beyond which other rates are not asked first
     "dead": 0.9,                # share of a layer's units whose slope is 0 on all samples
     "saturated": 0.5,           # share of a layer's slopes below a tenth of the activation's largest
     "update": 1e-4,             # relative change of a weight in the first step below which a rate is small
@@ -209,10 +215,48 @@ def _elsewhere(course):
                    "capacity, and for how long it trained", ())
 
 
+def _rate(course):
+    """Is it only the rate?"""
+    rising = not max(course.losses[1:]) <= 2 * course.losses[0]
+    for factor in sorted(RATES, key=lambda f: (abs(math.log10(f)), (f > 1) == rising)):
+        other, lr = course.after(factor, rate(factor)), course.run.groups[0]["lr"]
+        if not other.trains:
+            continue
+        words = f"with a rate of {lr * factor:.3g} instead of {lr:.3g} "
+        if other.by_heart:
+            return _learned_by_heart(other, words)
+        return Finding(SLOW if factor > 1 else FAST, None, f"{words}it learns: {other.learned:.0%} of the cost is gone "
+                       f"after {course.steps} steps",
+                       (("share of the cost removed", course.learned, course.cuts["learned"], None),
+                        (f"at {lr * factor:.3g}", other.learned, course.cuts["learned"], None)))
+    return None
+
+
+def _learned_by_heart(course, words=""):
+    return Finding(ELSEWHERE, None, f"{words}it learns these rows by heart ({course.learned:.0%} of the cost is gone after "
+                   f"{course.steps} steps), and nothing that holds for others: look at the labels, and for how many rows "
+                   "there are", ((UNSEEN, course.elsewhere, 0.0, None),))
+
+
+def _initialised(course):
+    """Is it its weights, though no number says so?"""
+    if not CRITICAL.when(course.origin, course.record):
+        return None
+    other = course.after(CRITICAL.name, CRITICAL.change)
+    if not other.trains:
+        return None
+    back, forward = course.decades()
+    verdict = EXPLODING if back + forward < 0 else FORWARD if forward > back else BACKWARD
+    return Finding(verdict, None, f"no number is far off, but with weights drawn at the critical variance it learns "
+                   f"({other.learned:.0%} of the cost is gone after {course.steps} steps), and at no other rate",
+                   (("decades of error lost", back, course.cuts["decades"], None),
+                    ("decades of signal lost", forward, course.cuts["decades"], None)))
+
+
 # Asked in this order of a net that has not learned; those of the first group are what the first pass alone can tell.
 AT_START = (_overflow, _symmetric, _cut, _dying, _saturated, _vanishing, _exploding)
-RULES = (*AT_START, _wrong, _fast, lambda course: _dying(course, course.record.latest),
-         lambda course: _saturated(course, course.record.latest), _slow, _elsewhere)
+LATER = (lambda course: _dying(course, course.record.latest), lambda course: _saturated(course, course.record.latest),
+         _initialised, _fast, _slow, _elsewhere)
 VERDICTS = (HEALTHY, CUT, SYMMETRIC, DYING, SATURATED, BACKWARD, FORWARD, EXPLODING, FAST, SLOW, WRONG, ELSEWHERE)
 
 
@@ -220,13 +264,19 @@ def _expected(course, name, k):
     return float(getattr(course.expected, name)[k]) if course.expected else None
 
 
+def _first(rules, course):
+    return next((found for found in (rule(course) for rule in rules) if found), None)
+
+
 def finding(course):
     """The verdict on a course, and why."""
     if course.trains and not _cut(course):
-        learned = f"{course.learned:.0%} of the cost is gone after {course.steps} steps"
-        if course.elsewhere <= 0:
-            return Finding(ELSEWHERE, None, f"it learns these rows by heart ({learned}), and nothing that holds for "
-                           "others: look at the labels, and for how many rows there are",
-                           (("learned of rows it did not see", course.elsewhere, 0.0, None),))
-        return Finding(HEALTHY, None, f"it learns: {learned}", ())
-    return next(found for found in (rule(course) for rule in RULES) if found)
+        if course.by_heart:
+            return _learned_by_heart(course)
+        return Finding(HEALTHY, None, f"it learns: {course.learned:.0%} of the cost is gone after {course.steps} steps",
+                       ())
+    found = _first(AT_START, course)
+    certain = found and (found.verdict in (CUT, SYMMETRIC) or max(map(abs, course.decades())) >= course.cuts["certain"])
+    if certain:
+        return found
+    return _first((_rate,) if found else (_wrong, _rate), course) or found or _first(LATER, course)

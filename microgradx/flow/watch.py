@@ -128,8 +128,9 @@ class Watch:
             for place, (module, before) in self.before.items():
                 self._take(place, Trace(self._read, before=before, weight=module), self.columns[2])
             rows = [self.values.get(place, {}) for place in range(len(self.record.layers))]
-            self.record.add(self.step, {name: np.array([row.get(name, math.nan) for row in rows])
-                                        for stage in self.columns for name in stage}, self.full)
+            names = [name for stage in self.columns for name in stage]
+            self.record.add(self.step, dict(zip(names, np.array([[row.get(name, math.nan) for row in rows]
+                                                                 for name in names]))), self.full)
         for trace in self.traces:
             trace.clear()
             for handle in trace.handles:                                        # else a cycle, until a collection
