@@ -118,6 +118,15 @@ class Course:
             return math.nan
         return (self.constant - end) / max(abs(self.constant), 1e-12)
 
+    def matters(self, name):
+        """Does the cost change with the weights of a layer?"""
+        random.manual_seed(self.seed)
+        twin = self.origin.copy()
+        weight = weight_of(dict(twin.model.named_modules())[name.partition("[")[0]])
+        with no_grad():
+            weight.copy_(weight * 1.5 + 0.1)
+            return twin.cost(twin.model(*twin.x), twin.y).item() != self.losses[0]
+
     def decades(self):
         """Powers of ten by which the error shrinks from the last layer to the first, and the signal the other way."""
         return lost(self.record.first["error"][::-1]), lost(np.sqrt(self.record.first["signal"][:-1]))
@@ -193,7 +202,8 @@ def _least(function, start, steps=100):
 
 
 def _decrease(run, seed):
-    """M19 of a copy: by how much a step that should lower the cost by 1/1000 lowers it, over that; None if unclear."""
+    """M19 of a copy: by how much a step that should lower the cost by 1/1000 lowers it, over that; if that is far from 1,
+    of a step a hundred times shorter, as the gradient may turn within the first; None if unclear."""
     def cost(step=0.0, grads=()):
         random.manual_seed(seed)
         twin = run.copy()
@@ -210,5 +220,9 @@ def _decrease(run, seed):
     square = sum(metrics.norm(g.numpy()) ** 2 for g in grads if g is not None)
     if not square or not start or not math.isfinite(square):
         return None
-    lr = 1e-3 * abs(start) / square
-    return metrics.decrease_ratio(start, cost(lr, grads)[0], lr, [g.numpy() for g in grads if g is not None])
+    for share in (1e-3, 1e-5):
+        lr = share * abs(start) / square
+        ratio = metrics.decrease_ratio(start, cost(lr, grads)[0], lr, [g.numpy() for g in grads if g is not None])
+        if 0.5 < ratio < 1.5:
+            break
+    return ratio

@@ -14,9 +14,9 @@ from microgradx import nn, optim, random
 from microgradx._core.tensor import Tensor
 from microgradx.errors import DTypeError, Error, GraphError, NonFiniteError, OptionError, ShapeError
 from microgradx.flow.course import Course
-from microgradx.flow.prescriptions import PRESCRIPTIONS, Run
+from microgradx.flow.prescriptions import FAST, PRESCRIPTIONS, SLOW, Run, rate
 from microgradx.flow.report import Diagnosis
-from microgradx.flow.verdicts import AT_START, finding, missed
+from microgradx.flow.verdicts import AT_START, RATES, finding, missed
 from microgradx.flow.watch import weight_of
 
 __all__ = ["assert_gradient_flow", "course", "diagnose"]
@@ -94,8 +94,11 @@ def _optimizer(optimizer, model):
     return type(optimizer), groups
 
 
-def _notes(run, course):
+def _notes(run, course, tried):
     """What is odd and no verdict."""
+    if any(p["trains"] for p in tried) and all(p["after"]["elsewhere"] <= 0 for p in tried if p["trains"]):
+        yield ("what it learns with these prescriptions does not hold for rows that it has not seen: look at the labels, "
+               "and for how many rows there are")
     seen = {layer.name.split("[")[0] for layer in course.record.layers}
     trained = {p for group in run.groups for p in group["params"]}
     for name, module in run.model.named_modules():
@@ -108,9 +111,8 @@ def _notes(run, course):
             yield f"{name} never ran"
         elif weight not in trained:
             yield f"{name} is not trained: the optimizer does not hold its weight"
-    unreached = missed(course)
-    for layer, nothing in zip(course.record.layers, unreached):
-        if nothing and not unreached[0]:
+    for layer, nothing in zip(course.record.layers, missed(course)):
+        if nothing and not course.matters(layer.name):
             yield f"{layer.name} ran, but the cost does not depend on it"
     for layer in course.record.layers:
         if "[" in layer.name:
@@ -149,12 +151,15 @@ def diagnose(model, loss_fn, batch, optimizer=None, steps=100, seed=0, most=4, c
         course = _watched(run, steps, seed, cuts)
         found = finding(course)
         rows = [p for p in PRESCRIPTIONS if found.verdict in p.against and p.when(run, course.record)]
-        tried = [_tried(row, run, course, steps, seed) for row in rows[:most]]
+        tried = []
+        for row in rows[:most]:
+            tried.append(_tried(row, course, RATES if not any(p["trains"] for p in tried) else ()))
+        notes = list(dict.fromkeys(_notes(run, course, tried)))
     settings = {"model": type(model).__name__, "parameters": sum(p.size for p in model.parameters()),
                 "optimizer": run.kind.__name__, "rate": run.groups[0]["lr"], "steps": steps, "seed": seed,
                 "rows": len(run.x[0]), "dtype": str(next(model.parameters()).dtype)}
     layers = [course.row(k) for k in range(len(course.record.layers))]
-    return Diagnosis.of(found, layers, _numbers(course), tried, settings, list(_notes(run, course)))
+    return Diagnosis.of(found, layers, _numbers(course), tried, settings, notes)
 
 
 def _watched(run, steps, seed, cuts):
@@ -189,17 +194,24 @@ def _numbers(course):
             "decades_back": back, "decades_forward": forward, "losses": course.losses}
 
 
-def _tried(row, run, before, steps, seed):
-    """A prescription on a copy: what was changed, and the numbers after."""
+def _tried(row, before, factors):
+    """A prescription on a copy: what was changed, and the numbers after. Where it does not help at the rate as it is,
+    the first of ``factors`` times the rate at which it does is part of it."""
     result = {"name": row.name, "source": row.source, "change": "", "trains": False, "after": None}
-    twin = run.copy()
-    try:
-        result["change"] = row.change(twin, before.record)
-        course = Course(twin, steps, seed, before=before)
-    except (Error, ValueError, TypeError) as error:
-        return result | {"change": f"could not be applied: {error}"}
-    begins = before.learned < before.cuts["learned"] <= course.learned
-    return result | {"trains": bool(begins or course.trains), "after": _numbers(course)}
+    for factor in (1.0, *(factors if row.against not in ((FAST,), (SLOW,)) else ())):
+        twin = before.origin.copy()
+        try:
+            words = row.change(twin, before.record) + ("" if factor == 1 else f", {rate(factor)(twin, before.record)}")
+            course = Course(twin, before.steps, before.seed, before=before)
+        except (Error, ValueError, TypeError) as error:
+            return result | {"change": result["change"] or f"could not be applied: {error}"}
+        trains = bool(course.trains or before.learned < before.cuts["learned"] <= course.learned)
+        if trains or factor == 1:
+            result |= {"change": words, "trains": trains, "after": _numbers(course) | {
+                "elsewhere": course.elsewhere if trains else math.nan}}
+        if trains:
+            break
+    return result
 
 
 def assert_gradient_flow(model, loss_fn, batch, decades=None, dead=None, saturated=None):
