@@ -236,21 +236,30 @@ def _data(course):
     return None
 
 
-def _rate(course):
-    """Is it only the rate?"""
+def _rates(course):
+    """(factor, words, the course) of other rates at which the net learns, the nearest first; downwards if costs rise."""
     rising, lr = not max(course.losses[1:]) <= 2 * course.losses[0], course.run.groups[0]["lr"]
-    update, by_heart = course.record.first["update"], None
-    update = float(np.nanmax(update, initial=0.0))
+    update = float(np.nanmax(course.record.first["update"], initial=0.0))
     factors = sorted(RATES, key=lambda f: (abs(math.log10(f)), (f > 1) == rising))
     for factor in [*factors, *([1e-2 / update] if 0 < update < course.cuts["update"] else [])]:
-        other, words = course.after(factor, rate(factor)), f"with a rate of {lr * factor:.3g} instead of {lr:.3g} "
-        if other.trains and not other.by_heart:
+        other = course.after(factor, rate(factor))
+        if other.trains:
+            yield factor, f"with a rate of {lr * factor:.3g} instead of {lr:.3g} ", other
+
+
+def _rate(course):
+    """Is it only the rate?"""
+    for factor, words, other in _rates(course):
+        if not other.by_heart:
             return Finding(SLOW if factor > 1 else FAST, None, f"{words}it learns: {other.learned:.0%} of the cost is "
                            f"gone after {course.steps} steps",
                            (("share of the cost removed", course.learned, course.cuts["learned"], None),
-                            (f"at {lr * factor:.3g}", other.learned, course.cuts["learned"], None)))
-        by_heart = by_heart or other.trains and _learned_by_heart(other, words)
-    return by_heart or None
+                            (words.strip(), other.learned, course.cuts["learned"], None)))
+    return None
+
+
+def _by_heart(course):
+    return next((_learned_by_heart(other, words) for _, words, other in _rates(course)), None)
 
 
 def _learned_by_heart(course, words=""):
@@ -276,8 +285,8 @@ def _initialised(course):
 
 # Asked in this order of a net that has not learned; those of the first group are what the first pass alone can tell.
 AT_START = (_overflow, _symmetric, _cut, _dying, _saturated, _vanishing, _exploding)
-LATER = (lambda course: _dying(course, course.record.latest), lambda course: _saturated(course, course.record.latest),
-         _initialised, _fast, _slow, _elsewhere)
+LATER = (_by_heart, lambda course: _dying(course, course.record.latest),
+         lambda course: _saturated(course, course.record.latest), _initialised, _fast, _slow, _elsewhere)
 VERDICTS = (HEALTHY, CUT, SYMMETRIC, DYING, SATURATED, BACKWARD, FORWARD, EXPLODING, SCALE, FAST, SLOW, WRONG, ELSEWHERE)
 
 
