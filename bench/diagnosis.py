@@ -211,9 +211,10 @@ def cured(net, digits, cuts):
 
 
 def report(about, rules, judge, shares):
-    print(f"\n{about['choosing']} nets of the seeds {', '.join(map(str, CHOOSE))} chose the thresholds; what follows is "
-          f"{len(judge)} nets of seed {about['seed']}, {sum(not n['trains'] for n in judge)} of which do not train (below "
-          f"{about['target']:.3f} on the test digits)")
+    sick = sum(not net["trains"] for net in judge)
+    print(f"\n{about['choosing']} nets of the seeds {', '.join(map(str, CHOOSE))} chose the thresholds; what follows "
+          f"is {len(judge)} nets of seed {about['seed']}, {sick} of which do not train (below {about['target']:.3f} on "
+          "the test digits)")
     print(f"{'rule':<56} {'recall':<18} {'precision':<18} balanced  threshold")
     for name, r in rules.items():
         print(f"{name:<56} {cell(r['recall'])} {cell(r['precision'])} {r['balanced']:.2f}      "
@@ -234,8 +235,9 @@ def report(about, rules, judge, shares):
             words += ([f"planted: {', '.join(net['planted'])}"] * (net["planted"] != [] and not net["named"])
                       + [f"first prescription: {net['tried'][0][0] if net['tried'] else 'none'}"] * (not net["first"]))
         if words:
-            print(f"  {net['seed']}.{net['net']:<4} {'trains' if net['trains'] else 'does not train'}, {net['verdict']} "
-                  f"(learned {net['learned']:.2f}): {' '.join(map(str, net['spec'].values()))}; {'; '.join(words)}")
+            print(f"  {net['seed']}.{net['net']:<4} {'trains' if net['trains'] else 'does not train'}, "
+                  f"{net['verdict']} (learned {net['learned']:.2f}): {' '.join(map(str, net['spec'].values()))}; "
+                  f"{'; '.join(words)}")
 
 
 def main():

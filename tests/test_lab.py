@@ -15,7 +15,8 @@ from microgradx.errors import OptionError
 from microgradx.lab import cards, page
 
 SEEDS = [f"{letter}{k}" for letter, count in (("A", 17), ("B", 9), ("C", 11), ("D", 10)) for k in range(1, count + 1)]
-LITERATURE = ["BN", "DI", "DR", "GB", "HE", "MF", "N3", "N5", "RN", "RS", "SG", "SN", "SW", "T1", "T2", "XI"]
+LITERATURE = ["BN", "DI", "DR", "GB", "HE", "LC", "LS", "MF", "N3", "N5", "RN", "RS", "SG", "SN", "SW", "T1", "T2",
+              "VE", "XI"]
 WRONG = {"B3", "C5", "C9", "D6"}
 
 
@@ -83,6 +84,7 @@ PRINTED = [("A2", "0.1 of it", 3.636893, 1e-6), ("A4", "width of power 10", 1.05
            ("DR", "one input, N = 2", 0.9437, 0.025), ("SN", "Jacobian", 0.7876734, 1e-6),
            ("MF", "edge, σ_b² = 0.05", 1.76095, 5.1e-6), ("MF", "σ_w² = 1.4: ξ", 10.73, 5e-3),
            ("SG", "50 layers", 9.12e-4, 1e-6),
+           ("LC", "f(1)", 0.9999973, 1e-7), ("LC", "E f²", 0.7504, 1e-4), ("VE", "α = 1", 15, 1.5),
            ("RN", "ρ = 0.9", 2.66e-5, 1e-7), ("RN", "sigmoid, ρ = 1", 0.2367, 0.007),
            ("N5", "‖mean δ_3‖, 3", 0.2953, 0.04)]
 
@@ -97,7 +99,7 @@ def test_numbers_of_the_reference(outcomes, claim, what, value, tolerance):
 
 def test_trained_results_have_five_runs(outcomes):
     for claim, part in (("A8", "top layer"), ("C7", "hidden"), ("A15", "accuracy"), ("T2", "accuracy"), ("GB", "top"),
-                        ("XI", "accuracy"), ("C10", "accuracy")):
+                        ("XI", "accuracy"), ("C10", "accuracy"), ("LS", "share of the cost"), ("LS", "LSUV")):
         card = next(c for c in outcomes[lab.CLAIMS[claim][0]].cards if c.claim.id == claim)
         assert all(n.runs >= 5 and n.spread[0] <= n.measured <= n.spread[1] for n in card.numbers if part in n.what)
 

@@ -181,7 +181,8 @@ def _constant_cost(run, output):
     costs = [first]
     for point in (start, np.zeros_like(start)):
         with contextlib.suppress(Error, ValueError, TypeError):
-            costs.append(_least(lambda c: run.judge(getattr(c, form)(*axis).astype(output.dtype) + zeros, run.y), point))
+            costs.append(_least(
+                lambda c: run.judge(getattr(c, form)(*axis).astype(output.dtype) + zeros, run.y), point))
     return min((cost for cost in costs if math.isfinite(cost)), default=first)
 
 
@@ -202,8 +203,10 @@ def _least(function, start, steps=100):
 
 
 def _decrease(run, seed):
-    """M19 of a copy: by how much a step that should lower the cost by 1/1000 lowers it, over that; if that is far from 1,
-    of a step a hundred times shorter, as the gradient may turn within the first; None if unclear."""
+    """M19 of a copy: by how much a step that should lower the cost by 1/1000 lowers it, over that; None if unclear.
+
+    If that is far from 1, of a step a hundred times shorter: the gradient may turn within the first.
+    """
     def cost(step=0.0, grads=()):
         random.manual_seed(seed)
         twin = run.copy()

@@ -1,8 +1,8 @@
 """Why a net does not train: a verdict, the layer, what was measured beside what theory expects, and a tried cure.
 
 A copy of the net is trained for some steps on one batch, watched in full in the first pass and in the last. If it
-learns, it is healthy. If not, the rules of ``verdicts`` say why, and every row of ``PRESCRIPTIONS`` that is meant for the verdict
-is tried on a copy of its own: same seed, same data, as many steps.
+learns, it is healthy. If not, the rules of ``verdicts`` say why, and every row of ``PRESCRIPTIONS`` that is meant for
+the verdict is tried on a copy of its own: same seed, same data, as many steps.
 """
 import contextlib
 import math
@@ -97,8 +97,8 @@ def _optimizer(optimizer, model):
 def _notes(run, course, tried):
     """What is odd and no verdict."""
     if any(p["trains"] for p in tried) and all(p["after"]["elsewhere"] <= 0 for p in tried if p["trains"]):
-        yield ("what it learns with these prescriptions does not hold for rows that it has not seen: look at the labels, "
-               "and for how many rows there are")
+        yield ("what it learns with these prescriptions does not hold for rows that it has not seen: look at the "
+               "labels, and for how many rows there are")
     seen = {layer.name.split("[")[0] for layer in course.record.layers}
     trained = {p for group in run.groups for p in group["params"]}
     for name, module in run.model.named_modules():

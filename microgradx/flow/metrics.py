@@ -1,6 +1,7 @@
-"""What is measured: plain functions of arrays, in float64 over NumPy. Tensors are taken as arrays are. The squares that
-are summed in every pass (``norm``, ``mean_square``, ``signal``) are those of the array's own dtype, and in float64 where
-that would cost digits.
+"""What is measured: plain functions of arrays, in float64 over NumPy. Tensors are taken as arrays are.
+
+What is summed in every pass (``norm``, ``mean_square``, ``signal``) is summed in the array's own dtype, and in float64
+where float32 would lose digits.
 
 One layer at a time: z (B, n) pre-activations of B samples, a = phi(z) activations, ``slope`` = phi'(z), delta = dC/dz
 of each sample's cost, all (B, n); W (n_out, n_in), G = dC/dW. Further axes count as units. With a cost that is a mean

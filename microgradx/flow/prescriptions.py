@@ -19,7 +19,8 @@ from microgradx._core.tensor import Tensor
 from microgradx.flow import theory
 from microgradx.nn import functional as F
 
-__all__ = ["CRITICAL", "INPUTS", "PRESCRIPTIONS", "TARGETS", "Prescription", "Run", "critical_variance", "layers_of", "rate"]
+__all__ = ["CRITICAL", "INPUTS", "PRESCRIPTIONS", "TARGETS", "Prescription", "Run", "critical_variance", "layers_of",
+           "rate"]
 
 
 @dataclass
@@ -295,7 +296,8 @@ BACKWARD, FORWARD, EXPLODING, DYING, SATURATED, SYMMETRIC, SCALE, FAST, SLOW = V
 GAINS = (BACKWARD, FORWARD, EXPLODING)
 INPUTS = Prescription("standardise the inputs", (SATURATED, SCALE, FAST, EXPLODING, DYING), _unscaled, _standardise,
                       "LeCun et al. (1998)")
-TARGETS = Prescription("standardise the targets", (SATURATED, SCALE, FAST, EXPLODING, DYING), _far, _standardise_targets, "")
+TARGETS = Prescription("standardise the targets", (SATURATED, SCALE, FAST, EXPLODING, DYING), _far,
+                       _standardise_targets, "")
 CRITICAL = Prescription("critical initialisation", (*GAINS, SATURATED, SYMMETRIC, DYING), _critical, _initialise,
                         "He et al. (2015), Schoenholz et al. (2017)")
 

@@ -48,7 +48,7 @@ class Trace:
         self.read, self.activation, self.seen, self.arrays = read, activation, seen, {}
 
     def __getitem__(self, name):
-        """The array, in float64, or None; ``largest``: of the activation's slope; ``raw_z``: z as it came, and so on."""
+        """The array, in float64, or None; ``largest``: of the activation's slope; ``raw_z``: z as it came ..."""
         found = self.arrays.get(name)
         if found is None:
             if name in RAW:

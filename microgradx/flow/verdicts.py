@@ -141,8 +141,8 @@ def _vanishing(course):
     cause = (f"the error shrinks to {_power(-back)} on its way to {record.layers[0].name}, the signal to "
              f"{_power(-forward)} on its way to the output")
     if weights and slopes:
-        cause += (f": per layer the weights multiply the error by {weights:.2g}, the activation's slope by {slopes:.2g}; "
-                  + ("the slope does it" if slopes < weights else "the weights are too small"))
+        cause += (f": per layer the weights multiply the error by {weights:.2g}, the activation's slope by "
+                  f"{slopes:.2g}; " + ("the slope does it" if slopes < weights else "the weights are too small"))
     return Finding(verdict, int(place), cause, (
         ("decades of error lost", back, course.cuts["decades"], -math.log10(expected.error[0]) if expected else None),
         ("decades of signal lost", forward, course.cuts["decades"],
@@ -229,15 +229,16 @@ def _data(course):
     for row in (INPUTS, TARGETS):
         if row.when(course.origin, course.record) and (other := course.after(row.name, row.change)).trains:
             x = np.asarray(course.origin.x[0].detach() if row is INPUTS else course.origin.y)
-            return Finding(SCALE, None, f"{'inputs' if row is INPUTS else 'targets'} of mean {x.mean():.3g} and deviation "
-                           f"{x.std():.3g}: standardised, it learns ({other.learned:.0%} of the cost is gone after "
-                           f"{course.steps} steps)", (("share of the cost removed", course.learned, None, None),
-                                                      ("with standardised data", other.learned, None, None)))
+            what = "inputs" if row is INPUTS else "targets"
+            return Finding(SCALE, None, f"{what} of mean {x.mean():.3g} and deviation {x.std():.3g}: standardised, it "
+                           f"learns ({other.learned:.0%} of the cost is gone after {course.steps} steps)",
+                           (("share of the cost removed", course.learned, None, None),
+                            ("with standardised data", other.learned, None, None)))
     return None
 
 
 def _rates(course):
-    """(factor, words, the course) of other rates at which the net learns, the nearest first; downwards if costs rise."""
+    """(factor, words, the course) of other rates at which the net learns, the nearest first."""
     rising, lr = not max(course.losses[1:]) <= 2 * course.losses[0], course.run.groups[0]["lr"]
     update = float(np.nanmax(course.record.first["update"], initial=0.0))
     factors = sorted(RATES, key=lambda f: (abs(math.log10(f)), (f > 1) == rising))
@@ -263,9 +264,9 @@ def _by_heart(course):
 
 
 def _learned_by_heart(course, words=""):
-    return Finding(ELSEWHERE, None, f"{words}it learns these rows by heart ({course.learned:.0%} of the cost is gone after "
-                   f"{course.steps} steps), and nothing that holds for others: look at the labels, and for how many rows "
-                   "there are", ((UNSEEN, course.elsewhere, 0.0, None),))
+    return Finding(ELSEWHERE, None, f"{words}it learns these rows by heart ({course.learned:.0%} of the cost is gone "
+                   f"after {course.steps} steps), and nothing that holds for others: look at the labels, and for how "
+                   "many rows there are", ((UNSEEN, course.elsewhere, 0.0, None),))
 
 
 def _initialised(course):
@@ -287,7 +288,8 @@ def _initialised(course):
 AT_START = (_overflow, _symmetric, _cut, _dying, _saturated, _vanishing, _exploding)
 LATER = (_by_heart, lambda course: _dying(course, course.record.latest),
          lambda course: _saturated(course, course.record.latest), _initialised, _fast, _slow, _elsewhere)
-VERDICTS = (HEALTHY, CUT, SYMMETRIC, DYING, SATURATED, BACKWARD, FORWARD, EXPLODING, SCALE, FAST, SLOW, WRONG, ELSEWHERE)
+VERDICTS = (HEALTHY, CUT, SYMMETRIC, DYING, SATURATED, BACKWARD, FORWARD, EXPLODING, SCALE, FAST, SLOW, WRONG,
+            ELSEWHERE)
 
 
 def _expected(course, name, k):
