@@ -1,9 +1,10 @@
 """The lab: every claim has its card, every number stands where it was predicted, the page shows all of it."""
 import dataclasses
+import json
 import re
 import shutil
 import subprocess
-from html import escape
+from html import escape, unescape
 
 import numpy as np
 import pytest
@@ -152,19 +153,43 @@ def test_text_is_escaped():
 CHROME = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
+PROBE = """<script>document.title = JSON.stringify([
+    [...document.querySelectorAll('*')].filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.tagName),
+    document.querySelectorAll('article').length,
+    [...document.querySelectorAll('figure > img')].filter(i => i.complete && i.naturalWidth > 600).length,
+    Math.min(...[...document.querySelectorAll('p, td, blockquote')].map(e => parseFloat(getComputedStyle(e).fontSize)))])
+    </script>"""
+
+
+def browse(page, tmp_path, *options):
+    """(the DOM as the browser has it, what it wrote to the console)."""
+    done = subprocess.run([CHROME, "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files",
+                           "--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}",
+                           "--virtual-time-budget=5000", *options, "--dump-dom", page.as_uri()],
+                          capture_output=True, text=True, timeout=120)
+    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
 @pytest.mark.skipif(CHROME is None, reason="no browser is installed")
-def test_a_browser_shows_it_at_400_pixels(text, tmp_path):
-    """Nothing is wider than the window."""
-    probe = ("<script>document.title = [...document.querySelectorAll('*')].filter(e => "
-             "e.getBoundingClientRect().right > innerWidth + 1).map(e => e.tagName).join() || 'fits'</script>")
-    frame = tmp_path / "frame.html"
-    (tmp_path / "index.html").write_text(text.replace("</body>", probe + "</body>"), encoding="utf-8")
-    frame.write_text('<iframe src="index.html" width="400" height="900" onload="document.title = '
-                     'this.contentDocument.title; document.body.append(document.title)"></iframe>', encoding="utf-8")
-    dom = subprocess.run([CHROME, "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files",
-                          f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000", "--dump-dom",
-                          frame.as_uri()], capture_output=True, text=True, timeout=120).stdout
-    assert "<title>fits</title>" in dom, dom[-500:]
+@pytest.mark.parametrize("width", [400, 1200])
+def test_a_browser_shows_all_of_it(text, outcomes, tmp_path, width):
+    """Every card and figure, none wider than the window, letters of a readable size, nothing in the console."""
+    frame, page = tmp_path / "frame.html", tmp_path / "index.html"
+    page.write_text(text.replace("</body>", PROBE + "</body>"), encoding="utf-8")
+    frame.write_text(f'<iframe src="index.html" width="{width}" height="900" onload="document.title = '
+                     'this.contentDocument.title"></iframe>', encoding="utf-8")
+    dom, console = browse(frame, tmp_path)
+    wide, cards, images, letters = json.loads(unescape(re.search("<title>(.*)</title>", dom).group(1)))
+    assert not wide and not console
+    assert cards == len(lab.CLAIMS) and images == sum(len(m.FIGURES) for m in lab.EXPERIMENTS.values())
+    assert letters >= 13
+
+
+@pytest.mark.skipif(CHROME is None, reason="no browser is installed")
+def test_the_browser_would_say_so(tmp_path):
+    page = tmp_path / "wrong.html"
+    page.write_text("<script>throw new Error('seen')</script>", encoding="utf-8")
+    assert any("seen" in line for line in browse(page, tmp_path)[1])
 
 
 # ----- the command line ----------------------------------------------------------------------------------------------

@@ -47,8 +47,8 @@ def _untouched(model, loss_fn, seed):
 def _run_of(model, loss_fn, batch, optimizer):
     """The caller's arguments as a ``Run``, after a look at each of them."""
     if not isinstance(model, nn.Module):
-        raise DTypeError(f"diagnose: a Module, not {type(model).__name__}; nets of torch are watched by "
-                         "microgradx.flow.torch.watch")
+        raise DTypeError(f"diagnose: a Module, not {type(model).__name__}; of a torch.nn.Sequential "
+                         "microgradx.flow.torch.same makes one, others are measured by microgradx.flow.torch.watch")
     if not callable(loss_fn):
         raise DTypeError(f"diagnose: loss_fn is a function of output and target, not {type(loss_fn).__name__}")
     params = list(model.named_parameters())
@@ -96,9 +96,10 @@ def _optimizer(optimizer, model):
 
 def _notes(run, course, tried):
     """What is odd and no verdict."""
-    if any(p["trains"] for p in tried) and all(p["after"]["elsewhere"] <= 0 for p in tried if p["trains"]):
-        yield ("what it learns with these prescriptions does not hold for rows that it has not seen: look at the "
-               "labels, and for how many rows there are")
+    cure = next((p for p in tried if p["trains"]), None)
+    if cure and cure["after"]["elsewhere"] <= 0:
+        yield (f"what it learns with {cure['name']} does not hold for rows that it has not seen: look at the labels, and "
+               "for how many rows there are")
     seen = {layer.name.split("[")[0] for layer in course.record.layers}
     trained = {p for group in run.groups for p in group["params"]}
     for name, module in run.model.named_modules():
@@ -205,10 +206,10 @@ def _tried(row, before, factors):
             course = Course(twin, before.steps, before.seed, before=before)
         except (Error, ValueError, TypeError) as error:
             return result | {"change": result["change"] or f"could not be applied: {error}"}
-        trains = bool(course.trains or before.learned < before.cuts["learned"] <= course.learned)
+        trains = bool(before.learned < before.cuts["learned"] <= course.learned or course.trains)
         if trains or factor == 1:
             result |= {"change": words, "trains": trains, "after": _numbers(course) | {
-                "elsewhere": course.elsewhere if trains else math.nan}}
+                "elsewhere": course.elsewhere if trains and factors else math.nan}}
         if trains:
             break
     return result
