@@ -6,6 +6,7 @@ import math
 import random
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -370,7 +371,7 @@ def test_odd_nets_get_a_verdict(name):
     build, verdict, layer, note = ODD[name]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = flow.diagnose(build(), F.cross_entropy, (X, Y), most=0)
+        found = flow.diagnose(build(), F.cross_entropy, (X, Y), steps=200, most=0)
     assert (found.verdict, found.layer) == (verdict, layer), str(found)
     assert note is None or note in found.notes
     assert Diagnosis.from_json(found.to_json()) == found
@@ -426,6 +427,22 @@ def test_what_is_no_diagnosis_is_refused():
     for text in ("", "[]", '{"verdict": "healthy"}'):
         with pytest.raises(FormatError, match="from_json"):
             Diagnosis.from_json(text)
+
+
+RESULTS = Path(__file__).resolve().parents[1] / "bench/results/diagnosis.json"
+
+
+@pytest.mark.skipif(not RESULTS.is_file(), reason="the tests run without the source")
+def test_cuts_are_those_that_the_benchmark_chose():
+    found = json.loads(RESULTS.read_text())
+    ours = found["rules"]["flow.diagnose"]
+    assert {name: verdicts.CUTS[name] for name in ours["cut"]} == ours["cut"]
+    assert ours["recall"][0] >= 0.95 and not any(
+        rule["recall"][0] >= ours["recall"][0] and rule["precision"][0] >= ours["precision"][0]
+        for name, rule in found["rules"].items() if name != "flow.diagnose")
+    shares = found["sick nets"]
+    assert shares["a planted cause is named by the verdict"][2][0] >= 0.8
+    assert shares["the first prescription makes it learn"][2][0] >= 0.8
 
 
 def test_names_in_a_page_are_escaped():

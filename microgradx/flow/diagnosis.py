@@ -126,8 +126,8 @@ def diagnose(model, loss_fn, batch, optimizer=None, steps=100, seed=0, most=4, c
     ``loss_fn(output, target)`` is the cost of a batch, a mean over its rows; ``batch`` a pair (inputs, targets), of two
     rows or more, inputs a tuple where the model takes several. ``optimizer``: whose kind and options are taken, SGD of
     rate 0.1 if None. Copies of the model, in training mode and without hooks, make ``steps`` steps on the whole batch,
-    and as many with each of at most ``most`` prescriptions, at other rates too until one of them helps. The model, its gradients and all random state stay as they
-    are. A net of 20 layers of 64 units takes about 2 seconds with 256 rows.
+    and as many with each of at most ``most`` prescriptions, at other rates too until one of them helps. The model, its
+    gradients and all random state stay as they are. A net of 20 layers of 64 units takes about 2 seconds with 256 rows.
 
     Raises ``OptionError`` for a model without parameters, all frozen, or none held by the optimizer; ``NonFiniteError``
     for parameters, inputs or a first cost that are not finite; ``ShapeError``, ``DTypeError`` for other arguments.
