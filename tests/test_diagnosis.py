@@ -1,5 +1,6 @@
 """Diagnoses of nets whose disease was planted: the verdict, the layer, a cure that works, and nothing of the caller's
-changed."""
+changed. The file is long because every disease, every odd net and every refusal is a row in it.
+"""
 import gc
 import json
 import math
