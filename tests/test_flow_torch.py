@@ -72,8 +72,8 @@ def test_the_same_net_here():
     torch = pytest.importorskip("torch")
     net = torch.nn.Sequential(torch.nn.Conv2d(2, 5, 3, padding=1, bias=False), torch.nn.BatchNorm2d(5), torch.nn.ReLU(),
                               torch.nn.MaxPool2d(2), torch.nn.Flatten(), torch.nn.Sequential(
-                                  torch.nn.Linear(45, 7), torch.nn.LayerNorm(7), torch.nn.LeakyReLU(0.2), torch.nn.ELU(0.5),
-                                  torch.nn.Dropout(0.5), torch.nn.Linear(7, 3)),
+                                  torch.nn.Linear(45, 7), torch.nn.LayerNorm(7), torch.nn.LeakyReLU(0.2),
+                                  torch.nn.ELU(0.5), torch.nn.Dropout(0.5), torch.nn.Linear(7, 3)),
                               torch.nn.LogSoftmax(dim=1))
     net[5][0].weight.requires_grad_(False)
     with torch.no_grad():

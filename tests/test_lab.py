@@ -154,10 +154,12 @@ CHROME = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "g
 
 
 PROBE = """<script>document.title = JSON.stringify([
-    [...document.querySelectorAll('*')].filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.tagName),
+    [...document.querySelectorAll('*')].filter(e => e.getBoundingClientRect().right > innerWidth + 1)
+        .map(e => e.tagName),
     document.querySelectorAll('article').length,
     [...document.querySelectorAll('figure > img')].filter(i => i.complete && i.naturalWidth > 600).length,
-    Math.min(...[...document.querySelectorAll('p, td, blockquote')].map(e => parseFloat(getComputedStyle(e).fontSize)))])
+    Math.min(...[...document.querySelectorAll('p, td, blockquote')]
+        .map(e => parseFloat(getComputedStyle(e).fontSize)))])
     </script>"""
 
 

@@ -98,8 +98,8 @@ def _notes(run, course, tried):
     """What is odd and no verdict."""
     cure = next((p for p in tried if p["trains"]), None)
     if cure and cure["after"]["elsewhere"] <= 0:
-        yield (f"what it learns with {cure['name']} does not hold for rows that it has not seen: look at the labels, and "
-               "for how many rows there are")
+        yield (f"what it learns with {cure['name']} does not hold for rows that it has not seen: look at the labels, "
+               "and for how many rows there are")
     seen = {layer.name.split("[")[0] for layer in course.record.layers}
     trained = {p for group in run.groups for p in group["params"]}
     for name, module in run.model.named_modules():

@@ -11,8 +11,21 @@ import numpy as np
 
 from microgradx.errors import OptionError
 from microgradx.flow import metrics
-from microgradx.flow.prescriptions import (BACKWARD, CRITICAL, DYING, EXPLODING, FAST, FORWARD, INPUTS, SATURATED,
-                                           SCALE, SLOW, SYMMETRIC, TARGETS, rate)
+from microgradx.flow.prescriptions import (
+    BACKWARD,
+    CRITICAL,
+    DYING,
+    EXPLODING,
+    FAST,
+    FORWARD,
+    INPUTS,
+    SATURATED,
+    SCALE,
+    SLOW,
+    SYMMETRIC,
+    TARGETS,
+    rate,
+)
 
 __all__ = ["AT_START", "CUTS", "LATER", "RATES", "VERDICTS", "Finding", "finding", "missed"]
 
