@@ -1,10 +1,19 @@
-"""python -m bench.diagnosis [--nets N] [--seed S] [--json FILE]: how often is a diagnosis right?
+"""python -m bench.diagnosis [--nets N] [--judge SEED] [--json FILE]: how often is a diagnosis right?
 
 Nets are drawn by a seeded sampler. What "trains" means is fixed before any of them is diagnosed: at the best of four
 rates, 3 of 5 seeds reach 80 % of the accuracy that a reference net reaches on the same digits in as many steps. The
-first half of the nets chooses the thresholds, of ours and of the rules that other tools use; on the second half each
-rule is asked once. Recall: the share of nets that do not train which it finds; precision: the share of its alarms that
-are right; both with Wilson's 95 % interval.
+nets of the seeds ``CHOOSE`` choose the thresholds, of ours and of the rules that other tools use; on the nets of
+``JUDGE`` each rule is asked once. Recall: the share of nets that do not train which it finds; precision: the share of
+its alarms that are right; all shares with Wilson's 95 % interval.
+
+The planted cause is defined by the sampler's choices and by training alone, without anything that is measured here.
+A choice is a defect as ``DEFECTS`` says: weights smaller or larger than the activation's own, biases of variance 1,
+sigmoids, a norm, unscaled shortcuts; depth and width multiply a defect and are none. The planted causes of a sick net
+are the defects whose replacement by the healthy choice, all else as it is, makes it train as defined above; where no
+single one does, all its defects. A diagnosis names the cause if its verdict is one of those of the table. It counts
+as cured if the first prescription, as ``flow.diagnose`` itself tries it, makes it learn.
+
+Seed 0 was drawn with a second half on which an earlier version of the rules was judged, twice; it is not used any more.
 """
 import argparse
 import itertools
@@ -16,10 +25,11 @@ from collections import Counter
 import numpy as np
 
 import microgradx as mgx
-from microgradx import data, nn, optim
+from microgradx import data, flow, nn, optim
 from microgradx.flow import diagnosis, verdicts
 from microgradx.nn import functional as F
 
+CHOOSE, JUDGE = (0, 1, 2), 3
 STEPS, BATCH, ROWS, SEEDS, NEEDED, SHARE = 200, 64, 256, 5, 3, 0.8
 SPACE = {"activation": ("Sigmoid", "Tanh", "ReLU", "GELU", "SELU"),
          "init": ("default", "lecun", "he", "xavier", "nielsen", "orthogonal", "tenth", "tenfold"),
@@ -27,10 +37,10 @@ SPACE = {"activation": ("Sigmoid", "Tanh", "ReLU", "GELU", "SELU"),
          "skip": (False, False, False, True), "optimizer": ("SGD", "momentum", "Adam"), "rate": (0, 1, 2, 3)}
 RATES = {"SGD": (0.01, 0.05, 0.2, 1.0), "momentum": (0.001, 0.01, 0.05, 0.2), "Adam": (1e-4, 1e-3, 5e-3, 2e-2)}
 VARIANCE = {"lecun": 1.0, "he": 2.0, "nielsen": 1.0, "tenth": 0.1, "tenfold": 10.0}
-SICK = {verdicts.CUT, verdicts.WRONG, verdicts.SYMMETRIC, verdicts.DYING,
-        verdicts.SATURATED, verdicts.BACKWARD, verdicts.FORWARD, verdicts.EXPLODING}
-GRID = {"learned": (0.1, 0.02, 0.05, 0.2), "decades": (2.0, 1.0, 1.5, 2.5, 3.0), "dead": (0.9, 0.6),
-        "saturated": (0.5, 0.7, 0.9)}
+VARIANCES = VARIANCE | {"default": 1 / 3, "xavier": 1.0, "orthogonal": 1.0}      # n_in Var(W) of square layers
+OWN = {"Sigmoid": "lecun", "Tanh": "lecun", "ReLU": "he", "GELU": "he", "SELU": "lecun"}
+GRID = {"learned": (0.1, 0.3), "elsewhere": (0.2, 0.1, 0.15, 0.25), "decades": (1.3, 1.0, 1.5, 2.0),
+        "certain": (2.0, 3.0), "saturated": (0.5, 0.7, 0.9)}
 
 
 def build(spec, seed):
@@ -91,6 +101,35 @@ def trains(spec, digits, target):
     return False, found
 
 
+# ----- the planted cause ---------------------------------------------------------------------------------------------
+
+def _size(spec):
+    return VARIANCES[spec["init"]] / VARIANCES[OWN[spec["activation"]]]
+
+
+def _own(spec):
+    return {"init": OWN[spec["activation"]]}
+
+
+VANISHES, GROWS = {verdicts.BACKWARD, verdicts.FORWARD}, {verdicts.EXPLODING, verdicts.SATURATED}
+
+# defect: (is it there, the healthy choice, the verdicts that name it)
+DEFECTS = {
+    "weights too small": (lambda spec: _size(spec) < 1 / 1.5, _own, VANISHES),
+    "weights too large": (lambda spec: _size(spec) > 1.5, _own, GROWS),
+    "biases of variance 1": (lambda spec: spec["init"] == "nielsen", _own, VANISHES),
+    "sigmoids": (lambda spec: spec["activation"] == "Sigmoid", lambda spec: {"activation": "Tanh"}, VANISHES),
+    "a norm": (lambda spec: spec["norm"] != "none", lambda spec: {"norm": "none"}, {verdicts.EXPLODING}),
+    "unscaled shortcuts": (lambda spec: spec["skip"], lambda spec: {"skip": False}, {verdicts.EXPLODING})}
+
+
+def planted(spec, digits, target):
+    """(the planted causes of a net that does not train, is any of them sufficient)."""
+    present = [name for name, (there, _, _) in DEFECTS.items() if there(spec)]
+    healed = [name for name in present if trains(spec | DEFECTS[name][1](spec), digits, target)[0]]
+    return healed or present, bool(healed)
+
+
 # ----- the rules -----------------------------------------------------------------------------------------------------
 
 def _log(x):
@@ -122,13 +161,12 @@ def balanced(alarms, sick):
     return float(np.mean(shares))
 
 
-def ours(courses, cuts):
-    """Alarms with such cuts."""
-    alarms = []
-    for course in courses:
-        course.cuts = verdicts.CUTS | cuts
-        alarms.append(verdicts.finding(course).verdict)
-    return [verdict in SICK for verdict in alarms]
+def alarm(course, cuts):
+    """(does the diagnosis say that the net trains at no rate, its verdict)."""
+    course.cuts = verdicts.CUTS | cuts
+    found = verdicts.finding(course)
+    by_heart = found.evidence and found.evidence[0][0] == verdicts.UNSEEN
+    return not by_heart and found.verdict not in (verdicts.HEALTHY, verdicts.FAST, verdicts.SLOW), found.verdict
 
 
 def wilson(hits, n, z=1.96):
@@ -150,74 +188,106 @@ def cell(share):
     return "    -             " if share[0] is None else f"{share[0]:4.0%} [{share[1]:4.0%} {share[2]:4.0%}]"
 
 
-def main():
-    parser = argparse.ArgumentParser(prog="python -m bench.diagnosis", description="How often is a diagnosis right?")
-    parser.add_argument("--nets", type=int, default=150)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", help="write every number to this file")
-    parser.add_argument("--truth", help="such a file of the same nets: which of them train is taken from it")
-    args = parser.parse_args()
-    known = None
-    if args.truth:
-        with open(args.truth) as file:
-            known = json.load(file)
-        if (known["seed"], len(known["nets"])) != (args.seed, args.nets):
-            parser.error(f"{args.truth} is of {len(known['nets'])} nets of seed {known['seed']}")
-    began, rng, digits = time.process_time(), np.random.default_rng(args.seed), data.digits(split=True)
-    reference = {"activation": "ReLU", "init": "he", "depth": 2, "width": 64, "norm": "none", "skip": False,
-                 "optimizer": "Adam"}
-    best = known["best accuracy"] if known else max(accuracy(reference, digits, rate, 0) for rate in RATES["Adam"])
-    x, y = digits[0][:ROWS], digits[1][:ROWS]
-    nets, courses = [], []
-    for k in range(args.nets):
+def drawn(seed, count, digits, target):
+    """``count`` nets of a seed: (what is known of each, its ``Course``)."""
+    rng, x, y = np.random.default_rng(seed), digits[0][:ROWS], digits[1][:ROWS]
+    for k in range(count):
         spec = {name: values[rng.integers(len(values))] for name, values in SPACE.items()}
         spec["rate"] = RATES[spec["optimizer"]][spec["rate"]]
-        if known:
-            good, accuracies = (known["nets"][k][name] for name in ("trains", "accuracies"))
-        else:
-            good, accuracies = trains(spec, digits, SHARE * best)
-        net = build(spec, 1000 + k)
-        start = time.process_time()
-        courses.append(diagnosis.course(net, F.cross_entropy, (x, y), optimizer(spec, net, spec["rate"])))
-        nets.append({"spec": spec, "trains": good, "accuracies": accuracies, "seconds": time.process_time() - start})
-        print(f"{k + 1:4d} {'trains' if good else 'does not train':<14} "
+        good, accuracies = trains(spec, digits, target)
+        net = build(spec, 1000 * (seed + 1) + k)
+        course = diagnosis.course(net, F.cross_entropy, (x, y), optimizer(spec, net, spec["rate"]))
+        print(f"{seed}.{k:<4} {'trains' if good else 'does not train':<14} "
               f"{max(max(a) for a in accuracies.values()):.3f}  {' '.join(map(str, spec.values()))}", flush=True)
-    half, sick = args.nets // 2, [not net["trains"] for net in nets]
+        yield {"seed": seed, "net": k, "spec": spec, "trains": good, "accuracies": accuracies}, course
 
-    cuts = max((dict(zip(GRID, values)) for values in itertools.product(*GRID.values())),
-               key=lambda cuts: balanced(ours(courses[:half], cuts), sick[:half]))
-    rules = {"flow.diagnose": judged(ours(courses[half:], cuts), sick[half:]) | {"cut": cuts}}
-    for name, score in SCORES.items():
-        scores = np.array([score(course) for course in courses])
-        cut = max(sorted(set(scores[:half])), key=lambda c: balanced(scores[:half] >= c, sick[:half]))
-        rules[name] = judged(list(scores[half:] >= cut), sick[half:]) | {"cut": float(cut)}
-    for net, course in zip(nets, courses):
-        finding = verdicts.finding(course)
-        net |= {"verdict": finding.verdict, "cause": finding.cause, "learned": course.learned}
-    about = {"date": time.strftime("%Y-%m-%d"), "seed": args.seed, "steps": STEPS, "batch": BATCH,
-             "best accuracy": best, "target": SHARE * best, "cpu seconds": time.process_time() - began,
-             "version": mgx.__version__}
 
-    print(f"\n{args.nets} nets, seed {args.seed}: {sum(sick)} do not train (below {SHARE * best:.3f} on the test "
-          f"digits); thresholds from the first {half}, what follows is the other {args.nets - half}")
+def cured(net, digits, cuts):
+    """Of a sick net: the prescriptions that ``flow.diagnose`` tried, and whether they made it learn."""
+    model = build(net["spec"], 1000 * (net["seed"] + 1) + net["net"])
+    found = flow.diagnose(model, F.cross_entropy, (digits[0][:ROWS], digits[1][:ROWS]),
+                          optimizer(net["spec"], model, net["spec"]["rate"]), cuts=cuts)
+    return [(p["name"], p["trains"], p["after"] and p["after"]["learned"]) for p in found.prescriptions]
+
+
+def report(about, rules, judge, shares):
+    sick = sum(not net["trains"] for net in judge)
+    print(f"\n{about['choosing']} nets of the seeds {', '.join(map(str, CHOOSE))} chose the thresholds; what follows "
+          f"is {len(judge)} nets of seed {about['seed']}, {sick} of which do not train (below {about['target']:.3f} on "
+          "the test digits)")
     print(f"{'rule':<56} {'recall':<18} {'precision':<18} balanced  threshold")
     for name, r in rules.items():
         print(f"{name:<56} {cell(r['recall'])} {cell(r['precision'])} {r['balanced']:.2f}      "
               + (f"{r['cut']:.3g}" if isinstance(r["cut"], float) else str(r["cut"])))
-    print("\nverdicts on the second half:")
+    print("\nof the nets that do not train:")
+    for name, (hits, n, share) in shares.items():
+        print(f"  {name:<69} {hits:3d} of {n:3d} {cell(share)}")
+    print("\nverdicts:")
     for good in (False, True):
-        count = Counter(n["verdict"] for n in nets[half:] if n["trains"] == good)
+        count = Counter(n["verdict"] for n in judge if n["trains"] == good)
         print(f"  {'trains' if good else 'does not train':<14} "
               + ", ".join(f"{verdict}: {n}" for verdict, n in count.most_common()))
     print("\nwhere flow.diagnose was wrong:")
-    for k, net in list(enumerate(nets))[half:]:
-        if net["trains"] == (net["verdict"] in SICK):
-            print(f"  net {k + 1} {'trains' if net['trains'] else 'does not train'}, called {net['verdict']} (learned "
-                  f"{net['learned']:.2f}): {' '.join(map(str, net['spec'].values()))}")
+    for net in judge:
+        words = [f"called {net['verdict']}, which is {'an' if net['alarm'] else 'no'} alarm"
+                 ] * (net["trains"] == net["alarm"])
+        if not net["trains"]:
+            words += ([f"planted: {', '.join(net['planted'])}"] * (net["planted"] != [] and not net["named"])
+                      + [f"first prescription: {net['tried'][0][0] if net['tried'] else 'none'}"] * (not net["first"]))
+        if words:
+            print(f"  {net['seed']}.{net['net']:<4} {'trains' if net['trains'] else 'does not train'}, "
+                  f"{net['verdict']} (learned {net['learned']:.2f}): {' '.join(map(str, net['spec'].values()))}; "
+                  f"{'; '.join(words)}")
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m bench.diagnosis", description="How often is a diagnosis right?")
+    parser.add_argument("--nets", type=int, default=75, help="of each choosing seed; twice as many are judged")
+    parser.add_argument("--judge", type=int, default=JUDGE, help="the seed of the nets that are judged")
+    parser.add_argument("--json", help="write every number to this file")
+    args = parser.parse_args()
+    began, digits = time.process_time(), data.digits(split=True)
+    reference = {"activation": "ReLU", "init": "he", "depth": 2, "width": 64, "norm": "none", "skip": False,
+                 "optimizer": "Adam"}
+    best = max(accuracy(reference, digits, rate, 0) for rate in RATES["Adam"])
+    choose = [pair for seed in CHOOSE for pair in drawn(seed, args.nets, digits, SHARE * best)]
+    sick = [not net["trains"] for net, _ in choose]
+    cuts = max((dict(zip(GRID, values)) for values in itertools.product(*GRID.values())),
+               key=lambda cuts: balanced([alarm(course, cuts)[0] for _, course in choose], sick))
+    judge = list(drawn(args.judge, 2 * args.nets, digits, SHARE * best))
+    truth = [not net["trains"] for net, _ in judge]
+    for net, course in judge:
+        net["alarm"], net["verdict"] = alarm(course, cuts)
+        net |= {"learned": course.learned, "elsewhere": course.elsewhere, "decades": course.decades()}
+        if not net["trains"]:
+            net["planted"], net["sufficient"] = planted(net["spec"], digits, SHARE * best)
+            net["named"] = any(net["verdict"] in DEFECTS[name][2] for name in net["planted"])
+            net["tried"] = cured(net, digits, cuts)
+            net["first"] = bool(net["tried"] and net["tried"][0][1])
+    rules = {"flow.diagnose": judged([net["alarm"] for net, _ in judge], truth) | {"cut": cuts}}
+    for name, score in SCORES.items():
+        known, asked = (np.array([score(course) for _, course in pairs]) for pairs in (choose, judge))
+        cut = max(sorted(set(known)), key=lambda c: balanced(known >= c, sick))
+        rules[name] = judged(list(asked >= cut), truth) | {"cut": float(cut)}
+    judge = [net for net, _ in judge]
+    ill = [net for net in judge if not net["trains"]]
+    single, alarmed = [n for n in ill if n["sufficient"]], [n for n in ill if n["alarm"]]
+    shares = {name: (hits := sum(map(bool, good)), len(good), wilson(hits, len(good))) for name, good in {
+        "a planted cause is named by the verdict": [n["named"] for n in ill if n["planted"]],
+        "the same, of nets that one healthy choice heals": [n["named"] for n in single],
+        "the first prescription makes it learn": [n["first"] for n in ill],
+        "the same, of those that were called sick": [n["first"] for n in alarmed],
+        "one of the first four does": [any(t[1] for t in n["tried"]) for n in ill]}.items()}
+    about = {"date": time.strftime("%Y-%m-%d"), "seed": args.judge, "choosing": len(choose), "steps": STEPS,
+             "batch": BATCH, "best accuracy": best, "target": SHARE * best,
+             "cpu seconds": time.process_time() - began, "version": mgx.__version__}
+    report(about, rules, judge, shares)
     if args.json:
         with open(args.json, "w") as file:
-            json.dump(about | {"rules": rules, "nets": nets}, file, indent=1, default=float)
+            json.dump(about | {"rules": rules, "sick nets": shares, "nets": [n for n, _ in choose] + judge}, file,
+                      indent=1, default=float)
 
 
 if __name__ == "__main__":
-    main()
+    with np.errstate(all="ignore"):
+        main()

@@ -23,3 +23,10 @@ from microgradx.vectorize import vectorize
 __version__ = "0.1.0"
 
 float32, float64, int64, bool_ = map(_np.dtype, ("float32", "float64", "int64", "bool"))
+
+
+def __getattr__(name):                          # imported when it is asked for: the engine does not need it
+    if name != "flow":
+        raise AttributeError(f"module 'microgradx' has no attribute {name!r}")
+    from importlib import import_module
+    return import_module("microgradx.flow")

@@ -134,7 +134,7 @@ def _first(card):
               help="An .npz with arrays x and y; digits unless told.")
 @click.option("--samples", default=256, show_default=True, type=click.IntRange(2), help="Rows that are looked at.")
 def doctor(target, file, samples):
-    """Say why the net MODEL of FILE.py does not learn: a Module, or a function that makes one.
+    """Say why the net MODEL of FILE.py does not learn: a Module, a torch.nn.Sequential, or a function that makes one.
 
     The cost is cross-entropy if y are integers, else the mean squared error.
     """
@@ -159,8 +159,12 @@ def _model(target):
     if name not in names:
         raise click.BadParameter(f"{path} has no {name}; it has "
                                  f"{', '.join(n for n in names if not n.startswith('_')) or 'no names'}")
-    model = names[name]
-    model = model if isinstance(model, Module) or not callable(model) else model()
+    model, torch = names[name], sys.modules.get("torch")
+    kinds = (Module, torch.nn.Module) if torch else Module
+    model = model if isinstance(model, kinds) or not callable(model) else model()
+    if torch and isinstance(model, torch.nn.Module):
+        from microgradx.flow.torch import same
+        model = same(model)
     if not isinstance(model, Module):
         raise click.BadParameter(f"{name} is a {type(model).__name__}, neither a Module nor a function that makes one")
     return model

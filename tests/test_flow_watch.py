@@ -1,6 +1,8 @@
 """What a watch sees of nets: against the same numbers by hand, for every way in which layers are put together."""
 import gc
 import math
+import subprocess
+import sys
 import weakref
 
 import numpy as np
@@ -175,6 +177,15 @@ def test_images_and_normalisation():
     np.testing.assert_allclose(record.first["signal"][1], after.var((0, 2, 3)).mean(), rtol=1e-9)
     assert record.layers[0].scale.n_in == 2 and record.layers[1].scale is None and record.expected() is None
     assert np.isfinite(record.first["error"]).all() and np.isfinite(record.first["grad"][[0, 2]]).all()
+
+
+def test_flow_is_there_when_it_is_asked_for():
+    code = ("import sys, microgradx as mgx; early = 'microgradx.flow' in sys.modules; mgx.flow.watch; "
+            "sys.exit(early or 'microgradx.flow' not in sys.modules or 'scipy.optimize' in sys.modules "
+            "or 'matplotlib' in sys.modules or 'rich' in sys.modules)")
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    with pytest.raises(AttributeError, match="has no attribute 'flows'"):
+        mgx.flows
 
 
 # ----- over the steps ------------------------------------------------------------------------------------------------

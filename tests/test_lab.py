@@ -1,9 +1,10 @@
 """The lab: every claim has its card, every number stands where it was predicted, the page shows all of it."""
 import dataclasses
+import json
 import re
 import shutil
 import subprocess
-from html import escape
+from html import escape, unescape
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from microgradx.errors import OptionError
 from microgradx.lab import cards, page
 
 SEEDS = [f"{letter}{k}" for letter, count in (("A", 17), ("B", 9), ("C", 11), ("D", 10)) for k in range(1, count + 1)]
-LITERATURE = ["BN", "DI", "DR", "GB", "HE", "MF", "N3", "N5", "RN", "RS", "SG", "SN", "SW", "T1", "T2", "XI"]
+LITERATURE = ["BN", "DI", "DR", "GB", "HE", "LC", "LS", "MF", "N3", "N5", "RN", "RS", "SG", "SN", "SW", "T1", "T2",
+              "VE", "XI"]
 WRONG = {"B3", "C5", "C9", "D6"}
 
 
@@ -83,6 +85,7 @@ PRINTED = [("A2", "0.1 of it", 3.636893, 1e-6), ("A4", "width of power 10", 1.05
            ("DR", "one input, N = 2", 0.9437, 0.025), ("SN", "Jacobian", 0.7876734, 1e-6),
            ("MF", "edge, σ_b² = 0.05", 1.76095, 5.1e-6), ("MF", "σ_w² = 1.4: ξ", 10.73, 5e-3),
            ("SG", "50 layers", 9.12e-4, 1e-6),
+           ("LC", "f(1)", 0.9999973, 1e-7), ("LC", "E f²", 0.7504, 1e-4), ("VE", "α = 1", 15, 1.5),
            ("RN", "ρ = 0.9", 2.66e-5, 1e-7), ("RN", "sigmoid, ρ = 1", 0.2367, 0.007),
            ("N5", "‖mean δ_3‖, 3", 0.2953, 0.04)]
 
@@ -97,7 +100,7 @@ def test_numbers_of_the_reference(outcomes, claim, what, value, tolerance):
 
 def test_trained_results_have_five_runs(outcomes):
     for claim, part in (("A8", "top layer"), ("C7", "hidden"), ("A15", "accuracy"), ("T2", "accuracy"), ("GB", "top"),
-                        ("XI", "accuracy"), ("C10", "accuracy")):
+                        ("XI", "accuracy"), ("C10", "accuracy"), ("LS", "share of the cost"), ("LS", "LSUV")):
         card = next(c for c in outcomes[lab.CLAIMS[claim][0]].cards if c.claim.id == claim)
         assert all(n.runs >= 5 and n.spread[0] <= n.measured <= n.spread[1] for n in card.numbers if part in n.what)
 
@@ -150,19 +153,45 @@ def test_text_is_escaped():
 CHROME = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
+PROBE = """<script>document.title = JSON.stringify([
+    [...document.querySelectorAll('*')].filter(e => e.getBoundingClientRect().right > innerWidth + 1)
+        .map(e => e.tagName),
+    document.querySelectorAll('article').length,
+    [...document.querySelectorAll('figure > img')].filter(i => i.complete && i.naturalWidth > 600).length,
+    Math.min(...[...document.querySelectorAll('p, td, blockquote')]
+        .map(e => parseFloat(getComputedStyle(e).fontSize)))])
+    </script>"""
+
+
+def browse(page, tmp_path, *options):
+    """(the DOM as the browser has it, what it wrote to the console)."""
+    done = subprocess.run([CHROME, "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files",
+                           "--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}",
+                           "--virtual-time-budget=5000", *options, "--dump-dom", page.as_uri()],
+                          capture_output=True, text=True, timeout=120)
+    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
 @pytest.mark.skipif(CHROME is None, reason="no browser is installed")
-def test_a_browser_shows_it_at_400_pixels(text, tmp_path):
-    """Nothing is wider than the window."""
-    probe = ("<script>document.title = [...document.querySelectorAll('*')].filter(e => "
-             "e.getBoundingClientRect().right > innerWidth + 1).map(e => e.tagName).join() || 'fits'</script>")
-    frame = tmp_path / "frame.html"
-    (tmp_path / "index.html").write_text(text.replace("</body>", probe + "</body>"), encoding="utf-8")
-    frame.write_text('<iframe src="index.html" width="400" height="900" onload="document.title = '
-                     'this.contentDocument.title; document.body.append(document.title)"></iframe>', encoding="utf-8")
-    dom = subprocess.run([CHROME, "--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files",
-                          f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000", "--dump-dom",
-                          frame.as_uri()], capture_output=True, text=True, timeout=120).stdout
-    assert "<title>fits</title>" in dom, dom[-500:]
+@pytest.mark.parametrize("width", [400, 1200])
+def test_a_browser_shows_all_of_it(text, outcomes, tmp_path, width):
+    """Every card and figure, none wider than the window, letters of a readable size, nothing in the console."""
+    frame, page = tmp_path / "frame.html", tmp_path / "index.html"
+    page.write_text(text.replace("</body>", PROBE + "</body>"), encoding="utf-8")
+    frame.write_text(f'<iframe src="index.html" width="{width}" height="900" onload="document.title = '
+                     'this.contentDocument.title"></iframe>', encoding="utf-8")
+    dom, console = browse(frame, tmp_path)
+    wide, cards, images, letters = json.loads(unescape(re.search("<title>(.*)</title>", dom).group(1)))
+    assert not wide and not console
+    assert cards == len(lab.CLAIMS) and images == sum(len(m.FIGURES) for m in lab.EXPERIMENTS.values())
+    assert letters >= 13
+
+
+@pytest.mark.skipif(CHROME is None, reason="no browser is installed")
+def test_the_browser_would_say_so(tmp_path):
+    page = tmp_path / "wrong.html"
+    page.write_text("<script>throw new Error('seen')</script>", encoding="utf-8")
+    assert any("seen" in line for line in browse(page, tmp_path)[1])
 
 
 # ----- the command line ----------------------------------------------------------------------------------------------

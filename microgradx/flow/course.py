@@ -21,6 +21,7 @@ from microgradx.flow.watch import Watch, weight_of
 __all__ = ["Course"]
 
 ROWS = 64                       # fewer do not say whether anything holds for others
+HEART = 0.9                     # the share of the cost to have removed, of a net that has learned all of its rows
 
 
 class Course:
@@ -34,34 +35,39 @@ class Course:
         self.origin, self.steps, self.seed = origin, steps, seed
         self.cuts = before.cuts if before else CUTS | known(cuts)
         self.run, self.losses, self.accuracy, self.learned = origin.copy(), [], [], math.nan
+        self.others = {}
         run = self.run
         self.weights = {name or type(run.model).__name__: weight_of(m) for name, m in run.model.named_modules()}
         self.weights = {name: weight.numpy() for name, weight in self.weights.items() if weight is not None}
         random.manual_seed(seed)
-        optimizer, judged = run.optimizer(), []
+        optimizer, judged, parameters = run.optimizer(), [], list(run.model.parameters())
         watching = Watch(run.model, every=steps + 1, full_every=None if before else steps or None)
         if before:
             watching.all = watching.columns = watching.chosen
-        with enable_grad(), watching as self.record:
-            for step in range(steps + 1):
-                run.model.zero_grad()
+        self.record = watching.record
+        for step in range(steps + 1):
+            first, last = step == 0, step == steps
+            watching.step = step
+            with enable_grad(), watching if first or (last and not before) else contextlib.nullcontext():
+                for p in parameters:
+                    p.grad = None
                 output = run.model(*run.x)
                 loss = _scalar(run.cost(output, run.y))
                 self.losses.append(loss.item())
-                if step in (0, steps):
+                if first or last:
                     with no_grad():
                         judged.append(run.judge(output.detach(), run.y).item())
                     self.accuracy.append(_accuracy(output, run.y))
-                if step == 0:
+                if first:
                     self.constant = before.constant if before else _constant_cost(run, output)
                 if step and not math.isfinite(self.losses[-1]):
                     break
                 if not loss.requires_grad:
                     raise GraphError("diagnose: the cost does not depend on any parameter that requires a gradient")
                 loss.backward()
-                if step < steps:
+                if not last:
                     if run.clip < math.inf:
-                        optim.clip_grad_norm_(run.model.parameters(), run.clip)
+                        optim.clip_grad_norm_(parameters, run.clip)
                     optimizer.step()
         self.start, self.end = judged[0], judged[1] if len(judged) > 1 else math.nan
         if math.isfinite(self.end):
@@ -69,7 +75,23 @@ class Course:
 
     @property
     def trains(self):
-        return self.learned >= self.cuts["learned"]
+        """Does it learn all of these rows, or some of them and what holds for others, too?"""
+        return self.learned >= HEART or self.learned >= self.cuts["learned"] and not (
+            self.elsewhere < self.cuts["elsewhere"])
+
+    @property
+    def by_heart(self):
+        """Does it learn these rows, and nothing that holds for others?"""
+        return self.learned >= HEART and self.elsewhere <= 0
+
+    def after(self, name, change):
+        """The course of a copy that ``change(run, record)`` has changed, made once for a name."""
+        if name not in self.others:
+            run = self.origin.copy()
+            change(run, self.record)
+            self.others[name] = Course(run, self.steps, self.seed, before=self)
+        self.others[name].cuts = self.cuts
+        return self.others[name]
 
     @functools.cached_property
     def expected(self):
@@ -95,6 +117,15 @@ class Course:
         except (Error, ValueError, TypeError, IndexError):
             return math.nan
         return (self.constant - end) / max(abs(self.constant), 1e-12)
+
+    def matters(self, name):
+        """Does the cost change with the weights of a layer?"""
+        random.manual_seed(self.seed)
+        twin = self.origin.copy()
+        weight = weight_of(dict(twin.model.named_modules())[name.partition("[")[0]])
+        with no_grad():
+            weight.copy_(weight * 1.5 + 0.1)
+            return twin.cost(twin.model(*twin.x), twin.y).item() != self.losses[0]
 
     def decades(self):
         """Powers of ten by which the error shrinks from the last layer to the first, and the signal the other way."""
@@ -149,15 +180,33 @@ def _constant_cost(run, output):
     axis = (-1,) if "softmax" in form else ()
     costs = [first]
     for point in (start, np.zeros_like(start)):
-        c = nn.Parameter(point, dtype="float64")
         with contextlib.suppress(Error, ValueError, TypeError):
-            costs.append(float(optim.scipy_minimize([c], lambda c=c: run.judge(
-                getattr(c, form)(*axis).astype(output.dtype) + zeros, run.y), options={"maxiter": 50}).fun))
+            costs.append(_least(
+                lambda c: run.judge(getattr(c, form)(*axis).astype(output.dtype) + zeros, run.y), point))
     return min((cost for cost in costs if math.isfinite(cost)), default=first)
 
 
+def _least(function, start, steps=100):
+    """The least of a function of an array near ``start``, by signs of the gradient (Riedmiller and Braun 1993)."""
+    c, width, before, least = np.array(start, np.float64), 0.1, np.zeros_like(start), math.inf
+    for _ in range(steps):
+        point = nn.Parameter(c, dtype="float64")
+        cost = function(point)
+        cost.backward()
+        least = min(least, cost.item())
+        if point.grad is None:
+            break
+        slope = np.sign(np.nan_to_num(point.grad.numpy()))
+        width = width * np.choose((slope * before + 1).astype(int), (0.5, 1.0, 1.2))
+        c, before = c - slope * width, slope
+    return least
+
+
 def _decrease(run, seed):
-    """M19 of a copy: by how much a step that should lower the cost by 1/1000 lowers it, over that; None if unclear."""
+    """M19 of a copy: by how much a step that should lower the cost by 1/1000 lowers it, over that; None if unclear.
+
+    If that is far from 1, of a step a hundred times shorter: the gradient may turn within the first.
+    """
     def cost(step=0.0, grads=()):
         random.manual_seed(seed)
         twin = run.copy()
@@ -174,5 +223,9 @@ def _decrease(run, seed):
     square = sum(metrics.norm(g.numpy()) ** 2 for g in grads if g is not None)
     if not square or not start or not math.isfinite(square):
         return None
-    lr = 1e-3 * abs(start) / square
-    return metrics.decrease_ratio(start, cost(lr, grads)[0], lr, [g.numpy() for g in grads if g is not None])
+    for share in (1e-3, 1e-5):
+        lr = share * abs(start) / square
+        ratio = metrics.decrease_ratio(start, cost(lr, grads)[0], lr, [g.numpy() for g in grads if g is not None])
+        if 0.5 < ratio < 1.5:
+            break
+    return ratio

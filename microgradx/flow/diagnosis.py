@@ -1,8 +1,8 @@
 """Why a net does not train: a verdict, the layer, what was measured beside what theory expects, and a tried cure.
 
 A copy of the net is trained for some steps on one batch, watched in full in the first pass and in the last. If it
-learns, it is healthy. If not, the ``RULES`` say why, and every row of ``PRESCRIPTIONS`` that is meant for the verdict
-is tried on a copy of its own: same seed, same data, as many steps.
+learns, it is healthy. If not, the rules of ``verdicts`` say why, and every row of ``PRESCRIPTIONS`` that is meant for
+the verdict is tried on a copy of its own: same seed, same data, as many steps.
 """
 import contextlib
 import math
@@ -14,9 +14,9 @@ from microgradx import nn, optim, random
 from microgradx._core.tensor import Tensor
 from microgradx.errors import DTypeError, Error, GraphError, NonFiniteError, OptionError, ShapeError
 from microgradx.flow.course import Course
-from microgradx.flow.prescriptions import PRESCRIPTIONS, Run
+from microgradx.flow.prescriptions import FAST, PRESCRIPTIONS, SLOW, Run, rate
 from microgradx.flow.report import Diagnosis
-from microgradx.flow.verdicts import AT_START, finding, missed
+from microgradx.flow.verdicts import AT_START, RATES, finding, missed
 from microgradx.flow.watch import weight_of
 
 __all__ = ["assert_gradient_flow", "course", "diagnose"]
@@ -47,8 +47,8 @@ def _untouched(model, loss_fn, seed):
 def _run_of(model, loss_fn, batch, optimizer):
     """The caller's arguments as a ``Run``, after a look at each of them."""
     if not isinstance(model, nn.Module):
-        raise DTypeError(f"diagnose: a Module, not {type(model).__name__}; nets of torch are watched by "
-                         "microgradx.flow.torch.watch")
+        raise DTypeError(f"diagnose: a Module, not {type(model).__name__}; of a torch.nn.Sequential "
+                         "microgradx.flow.torch.same makes one, others are measured by microgradx.flow.torch.watch")
     if not callable(loss_fn):
         raise DTypeError(f"diagnose: loss_fn is a function of output and target, not {type(loss_fn).__name__}")
     params = list(model.named_parameters())
@@ -94,8 +94,12 @@ def _optimizer(optimizer, model):
     return type(optimizer), groups
 
 
-def _notes(run, course):
+def _notes(run, course, tried):
     """What is odd and no verdict."""
+    cure = next((p for p in tried if p["trains"]), None)
+    if cure and cure["after"]["elsewhere"] <= 0:
+        yield (f"what it learns with {cure['name']} does not hold for rows that it has not seen: look at the labels, "
+               "and for how many rows there are")
     seen = {layer.name.split("[")[0] for layer in course.record.layers}
     trained = {p for group in run.groups for p in group["params"]}
     for name, module in run.model.named_modules():
@@ -108,9 +112,8 @@ def _notes(run, course):
             yield f"{name} never ran"
         elif weight not in trained:
             yield f"{name} is not trained: the optimizer does not hold its weight"
-    unreached = missed(course)
-    for layer, nothing in zip(course.record.layers, unreached):
-        if nothing and not unreached[0]:
+    for layer, nothing in zip(course.record.layers, missed(course)):
+        if nothing and not course.matters(layer.name):
             yield f"{layer.name} ran, but the cost does not depend on it"
     for layer in course.record.layers:
         if "[" in layer.name:
@@ -123,8 +126,8 @@ def diagnose(model, loss_fn, batch, optimizer=None, steps=100, seed=0, most=4, c
     ``loss_fn(output, target)`` is the cost of a batch, a mean over its rows; ``batch`` a pair (inputs, targets), of two
     rows or more, inputs a tuple where the model takes several. ``optimizer``: whose kind and options are taken, SGD of
     rate 0.1 if None. Copies of the model, in training mode and without hooks, make ``steps`` steps on the whole batch,
-    and as many with each of at most ``most`` prescriptions. The model, its gradients and all random state stay as they
-    are. A net of 20 layers of 64 units takes about 2 seconds with 256 rows.
+    and as many with each of at most ``most`` prescriptions, at other rates too until one of them helps. The model, its
+    gradients and all random state stay as they are. A net of 20 layers of 64 units takes about 2 seconds with 256 rows.
 
     Raises ``OptionError`` for a model without parameters, all frozen, or none held by the optimizer; ``NonFiniteError``
     for parameters, inputs or a first cost that are not finite; ``ShapeError``, ``DTypeError`` for other arguments.
@@ -149,12 +152,15 @@ def diagnose(model, loss_fn, batch, optimizer=None, steps=100, seed=0, most=4, c
         course = _watched(run, steps, seed, cuts)
         found = finding(course)
         rows = [p for p in PRESCRIPTIONS if found.verdict in p.against and p.when(run, course.record)]
-        tried = [_tried(row, run, course, steps, seed) for row in rows[:most]]
+        tried = []
+        for row in rows[:most]:
+            tried.append(_tried(row, course, RATES if not any(p["trains"] for p in tried) else ()))
+        notes = list(dict.fromkeys(_notes(run, course, tried)))
     settings = {"model": type(model).__name__, "parameters": sum(p.size for p in model.parameters()),
                 "optimizer": run.kind.__name__, "rate": run.groups[0]["lr"], "steps": steps, "seed": seed,
                 "rows": len(run.x[0]), "dtype": str(next(model.parameters()).dtype)}
     layers = [course.row(k) for k in range(len(course.record.layers))]
-    return Diagnosis.of(found, layers, _numbers(course), tried, settings, list(_notes(run, course)))
+    return Diagnosis.of(found, layers, _numbers(course), tried, settings, notes)
 
 
 def _watched(run, steps, seed, cuts):
@@ -189,16 +195,24 @@ def _numbers(course):
             "decades_back": back, "decades_forward": forward, "losses": course.losses}
 
 
-def _tried(row, run, before, steps, seed):
-    """A prescription on a copy: what was changed, and the numbers after."""
+def _tried(row, before, factors):
+    """A prescription on a copy: what was changed, and the numbers after. Where it does not help at the rate as it is,
+    the first of ``factors`` times the rate at which it does is part of it."""
     result = {"name": row.name, "source": row.source, "change": "", "trains": False, "after": None}
-    twin = run.copy()
-    try:
-        result["change"] = row.change(twin, before.record)
-        course = Course(twin, steps, seed, before=before)
-    except (Error, ValueError, TypeError) as error:
-        return result | {"change": f"could not be applied: {error}"}
-    return result | {"trains": bool(course.trains), "after": _numbers(course)}
+    for factor in (1.0, *(factors if row.against not in ((FAST,), (SLOW,)) else ())):
+        twin = before.origin.copy()
+        try:
+            words = row.change(twin, before.record) + ("" if factor == 1 else f", {rate(factor)(twin, before.record)}")
+            course = Course(twin, before.steps, before.seed, before=before)
+        except (Error, ValueError, TypeError) as error:
+            return result | {"change": result["change"] or f"could not be applied: {error}"}
+        trains = bool(before.learned < before.cuts["learned"] <= course.learned or course.trains)
+        if trains or factor == 1:
+            result |= {"change": words, "trains": trains, "after": _numbers(course) | {
+                "elsewhere": course.elsewhere if trains and factors else math.nan}}
+        if trains:
+            break
+    return result
 
 
 def assert_gradient_flow(model, loss_fn, batch, decades=None, dead=None, saturated=None):

@@ -1,5 +1,8 @@
 """What is measured: plain functions of arrays, in float64 over NumPy. Tensors are taken as arrays are.
 
+What is summed in every pass (``norm``, ``mean_square``, ``signal``) is summed in the array's own dtype, and in float64
+where float32 would lose digits.
+
 One layer at a time: z (B, n) pre-activations of B samples, a = phi(z) activations, ``slope`` = phi'(z), delta = dC/dz
 of each sample's cost, all (B, n); W (n_out, n_in), G = dC/dW. Further axes count as units. With a cost that is a mean
 over samples delta is B times the gradient that arrives at z; ratios do not care. ``METRICS`` has the whole list.
@@ -19,9 +22,15 @@ def _numbers(x):
     return np.asarray(x, np.float64)
 
 
-def _rows(op, x):
+def _floats(x):
+    """float32 and float64 as they are, all else in float64."""
+    x = np.asarray(x)
+    return x if x.dtype.char in "fd" else x.astype(np.float64)
+
+
+def _rows(op, x, numbers=_numbers):
     """``x`` as (samples, units), neither of them none."""
-    x = _numbers(x)
+    x = numbers(x)
     if x.ndim < 2 or not x.size:
         raise ShapeError(f"{op}: an array of shape (samples, units), neither 0, not {x.shape}")
     return x if x.ndim == 2 else x.reshape(len(x), -1)
@@ -46,6 +55,15 @@ def _ratio(a, b):
         return np.divide(a, b)
 
 
+def _squared(x):
+    """(x, the sum of its squares), both in float64 where float32 would under- or overflow."""
+    total = float(np.vdot(x, x))
+    if 1e-30 < total < 1e30 or x.dtype.char == "d":
+        return x, total
+    x = _numbers(x)
+    return x, float(np.vdot(x, x))
+
+
 def norm(x):
     """The Euclidean norm of all elements, where their squares under- or overflow, too: O(size).
 
@@ -53,10 +71,10 @@ def norm(x):
     >>> norm([3e-200, 4e-200])
     5e-200
     """
-    x = _numbers(x).ravel()
-    total = np.vdot(x, x)
+    x, total = _squared(_floats(x))
     if 1e-200 < total < 1e200:
         return math.sqrt(total)
+    x = x.ravel()
     largest = float(np.abs(x).max(initial=0.0))
     if largest == 0 or not math.isfinite(largest):
         return largest
@@ -73,7 +91,7 @@ def error_norm(delta):
     >>> error_norm([[3.0, 4.0], [0.0, 0.0]])
     2.5
     """
-    delta = _rows("error_norm", delta)
+    delta = _rows("error_norm", delta, _floats)
     return norm(delta) / math.sqrt(delta.size)
 
 
@@ -154,8 +172,8 @@ def mean_square(z):
     >>> mean_square([[1.0, -3.0]])
     5.0
     """
-    z = _rows("mean_square", z)
-    return float(np.vdot(z, z)) / z.size
+    z, square = _squared(_rows("mean_square", z, _floats))
+    return square / z.size
 
 
 def mean(a):
@@ -175,13 +193,12 @@ def signal(a):
     >>> signal([[0.0, 7.0], [2.0, 7.0]])
     0.5
     """
-    a = _rows("signal", a)
-    mean = np.ones(len(a)) @ a / len(a)
-    square = float(np.vdot(a, a)) / len(a)
-    spread = square - float(np.vdot(mean, mean))
-    if not spread > 1e-6 * square:                          # little beside the mean: the difference has lost its digits
-        spread = float(np.square(a - mean).sum()) / len(a)
-    return spread / len(mean)
+    a, square = _squared(_rows("signal", a, _floats))
+    sums = np.ones(len(a), a.dtype).dot(a)
+    spread = square - float(np.vdot(sums, sums)) / len(a)
+    if not spread > (1e-6 if a.dtype.char == "d" else 1e-2) * square:       # the difference has lost its digits
+        spread = float(np.square(a - _numbers(a).mean(axis=0)).sum())
+    return spread / a.size
 
 
 def cosine(z, most=64):

@@ -15,10 +15,12 @@ import numpy as np
 
 from microgradx import nn
 from microgradx._core.graph import no_grad
+from microgradx._core.tensor import Tensor
 from microgradx.flow import theory
 from microgradx.nn import functional as F
 
-__all__ = ["PRESCRIPTIONS", "Prescription", "Run", "critical_variance", "layers_of"]
+__all__ = ["CRITICAL", "INPUTS", "PRESCRIPTIONS", "TARGETS", "Prescription", "Run", "critical_variance", "layers_of",
+           "rate"]
 
 
 @dataclass
@@ -229,7 +231,26 @@ def _unscaled(run, record):
             and not (abs(x.mean()) < 2 * x.std() and 0.05 < x.std() < 3))
 
 
-def _rate(factor):
+def _targets(y):
+    return np.asarray(y.detach() if isinstance(y, Tensor) else y)
+
+
+def _far(run, record):
+    y = _targets(run.y)
+    return (y.dtype.kind == "f" and y.ndim > 0 and y.std() > 0
+            and not (abs(y.mean()) < 10 * y.std() and 0.02 < y.std() < 20))
+
+
+def _standardise_targets(run, record):
+    y, judge, cost = _targets(run.y), run.judge, run.cost
+    mean, deviation = float(y.mean()), float(y.std())
+    run.cost = lambda out, target: cost(out, Tensor(((_targets(target) - mean) / deviation).astype(out.dtype)))
+    run.judge = lambda out, target: judge(out * deviation + mean, target)
+    return f"targets less {mean:.3g}, over {deviation:.3g}; judged by the output times {deviation:.3g} plus {mean:.3g}"
+
+
+def rate(factor):
+    """The change of the rate by a factor."""
     def change(run, record):
         before = run.groups[0]["lr"]
         for group in run.groups:
@@ -269,26 +290,32 @@ def _critical(run, record):
     return bool(below) and all(critical_variance(phi) for phi in below)
 
 
-BACKWARD, FORWARD, EXPLODING, DYING, SATURATED, SYMMETRIC, FAST, SLOW = VERDICTS = (
+BACKWARD, FORWARD, EXPLODING, DYING, SATURATED, SYMMETRIC, SCALE, FAST, SLOW = VERDICTS = (
     "vanishing backward", "vanishing forward", "exploding", "dying units", "saturation", "symmetric weights",
-    "rate too large", "rate too small")
+    "data out of scale", "rate too large", "rate too small")
 GAINS = (BACKWARD, FORWARD, EXPLODING)
+INPUTS = Prescription("standardise the inputs", (SATURATED, SCALE, FAST, EXPLODING, DYING), _unscaled, _standardise,
+                      "LeCun et al. (1998)")
+TARGETS = Prescription("standardise the targets", (SATURATED, SCALE, FAST, EXPLODING, DYING), _far,
+                       _standardise_targets, "")
+CRITICAL = Prescription("critical initialisation", (*GAINS, SATURATED, SYMMETRIC, DYING), _critical, _initialise,
+                        "He et al. (2015), Schoenholz et al. (2017)")
 
-# In the order in which they are tried.
+# In the order in which they are tried: what answers to one cause alone first, then what cured more of the nets by
+# which ``bench/diagnosis.py`` chooses.
 PRESCRIPTIONS = (
     Prescription("cross-entropy on logits", (SATURATED,), _ends_in_sigmoid, _logits, "Nielsen (2015), chapter 3"),
-    Prescription("standardise the inputs", (SATURATED, FAST, EXPLODING, DYING), _unscaled, _standardise,
-                 "LeCun et al. (1998)"),
+    INPUTS,
+    TARGETS,
     Prescription("scale the branches", (EXPLODING, FAST), _has("Residual"), _scale_branches, "He et al. (2016)"),
     Prescription("centre the sigmoids", (BACKWARD, FORWARD, SATURATED, SYMMETRIC), _sigmoid_inside, _centre,
                  "tanh(z) = 2 sigmoid(2z) - 1"),
-    Prescription("critical initialisation", (*GAINS, SATURATED, SYMMETRIC, DYING), _critical, _initialise,
-                 "He et al. (2015), Schoenholz et al. (2017)"),
-    Prescription("lower the rate tenfold", (FAST, DYING, EXPLODING), _always, _rate(0.1), ""),
-    Prescription("lower the rate a hundredfold", (FAST,), _always, _rate(0.01), ""),
-    Prescription("raise the rate tenfold", (SLOW,), _always, _rate(10.0), ""),
-    Prescription("raise the rate a thousandfold", (SLOW,), _always, _rate(1000.0), ""),
     Prescription("LSUV", (*GAINS, SYMMETRIC), _critical, _lsuv, "Mishkin and Matas (2016)"),
+    CRITICAL,
+    Prescription("lower the rate tenfold", (FAST, DYING, EXPLODING), _always, rate(0.1), ""),
+    Prescription("lower the rate a hundredfold", (FAST,), _always, rate(0.01), ""),
+    Prescription("raise the rate tenfold", (SLOW,), _always, rate(10.0), ""),
+    Prescription("raise the rate a thousandfold", (SLOW,), _always, rate(1000.0), ""),
     Prescription("batch normalisation", (BACKWARD, FORWARD, SATURATED, DYING), _plain, _normalise,
                  "Ioffe and Szegedy (2015)"),
     Prescription("residual connections", (BACKWARD, FORWARD),

@@ -48,18 +48,19 @@ class Trace:
         self.read, self.activation, self.seen, self.arrays = read, activation, seen, {}
 
     def __getitem__(self, name):
-        """The array, in float64, or None; ``largest``: of the activation's slope; ``raw_delta``: delta as it came."""
+        """The array, in float64, or None; ``largest``: of the activation's slope; ``raw_z``: z as it came ..."""
         found = self.arrays.get(name)
         if found is None:
-            if name in self.seen:
+            if name in RAW:
+                form = self.seen.get(RAW[name])
+                found = None if form is None else self.read(RAW[name], form)
+            elif name in self.seen:
                 found = self.read(name, self.seen[name])
-            elif name == "raw_delta" and "delta" in self.seen:
-                return self.read("delta", self.seen["delta"])
             elif name in ("slope", "largest") and self.activation is not None and "z" in self.seen:
                 found = self.activation.slope(self["z"]) if name == "slope" else np.float64(self.activation.largest)
-            else:
+            if found is None:
                 return None
-            if found is not None and found.dtype != np.float64:
+            if name not in RAW and found.dtype != np.float64:
                 found = found.astype(np.float64)
             self.arrays[name] = found
         return found
@@ -70,13 +71,17 @@ class Trace:
         for name in columns:
             function, needs = COLUMNS[name]
             given = [self[need] for need in needs]
-            found[name] = math.nan if any(array is None for array in given) else function(*given)
+            missing = given[0] is None or len(given) > 1 and any(array is None for array in given)
+            found[name] = math.nan if missing else function(*given)
         return found
 
     def clear(self):
         """Let go of all arrays."""
         self.seen.clear()
         self.arrays.clear()
+
+
+RAW = {f"raw_{name}": name for name in ("z", "a", "g", "delta")}         # in the dtype of the net
 
 
 def _column(function):
@@ -89,14 +94,14 @@ def _dense(delta, x):
 
 # The numbers of a layer in one pass: functions of the arrays of a Trace, by name.
 COLUMNS = {name: _column(function) for name, function in {
-    "error": lambda delta: metrics.error_norm(delta),                               # M1
-    "error_after": lambda g: metrics.error_norm(g),                                 # M1, at the activation
+    "error": lambda raw_delta: metrics.error_norm(raw_delta),                       # M1
+    "error_after": lambda raw_g: metrics.error_norm(raw_g),                         # M1, at the activation
     "mean_error": lambda delta: metrics.mean_error_norm(delta),                     # M1
     "grad": lambda grad: metrics.gradient_norm(grad),                               # M3
     "euler": lambda weight, grad: metrics.euler(weight, grad),                      # M3
-    "q": lambda z: metrics.mean_square(z),                                          # M4
+    "q": lambda raw_z: metrics.mean_square(raw_z),                                  # M4
     "mean": lambda a: metrics.mean(a),                                              # M4
-    "signal": lambda a: metrics.signal(a),                                          # M4
+    "signal": lambda raw_a: metrics.signal(raw_a),                                  # M4
     "cosine": lambda z: metrics.cosine(z),                                          # M4
     "weight_square": lambda weight: metrics.mean_square(weight),                    # M5
     "slope_square": lambda slope: metrics.mean_square(slope),                       # M5

@@ -173,6 +173,9 @@ class Diagnosis:
             left.plot(places, np.where(values > 0, values, np.nan), style, color=colour, label=label, markersize=4)
         left.set(title=f"{self.verdict}" + (f" at {self.layer}" if self.layer else ""), xlabel="layer",
                  ylabel="norm per unit", yscale="log")
+        names = [row["layer"] for row in self.layers]
+        if len(names) <= 24:
+            left.set_xticks(places, names, rotation=0 if max(map(len, names)) <= 3 else 60)
         right.plot([_number(c) for c in self.before["losses"]], color="black", label="as it is")
         for k, p in enumerate(p for p in self.prescriptions if p["after"]):
             right.plot([_number(c) for c in p["after"]["losses"]], color=PALETTE[k % len(PALETTE)], label=p["name"])

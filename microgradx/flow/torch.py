@@ -1,13 +1,25 @@
-"""Watching nets of PyTorch: the same records, filled from torch's modules and tensors. torch is imported when used."""
+"""Nets of PyTorch: the same records, filled from torch's modules and tensors; the same net here, where it is a
+``Sequential`` of torch's own layers. torch is imported when used.
+"""
 import numpy as np
 
+from microgradx import nn
+from microgradx._core.graph import no_grad
 from microgradx.errors import DTypeError
 from microgradx.flow.records import CHEAP
 from microgradx.flow.watch import Watch, elementwise
 from microgradx.nn import functional as F
 from microgradx.nn.layers import MODULES
 
-__all__ = ["watch"]
+__all__ = ["same", "watch"]
+
+# What a layer is made of: torch's attributes in the order of our arguments.
+CONVOLUTION = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")
+LAYERS = {"Linear": ("in_features", "out_features"), "Conv1d": CONVOLUTION, "Conv2d": CONVOLUTION,
+          "BatchNorm1d": ("num_features", "eps", "momentum"), "BatchNorm2d": ("num_features", "eps", "momentum"),
+          "LayerNorm": ("normalized_shape", "eps"), "Dropout": ("p",), "Flatten": ("start_dim", "end_dim"),
+          "MaxPool2d": ("kernel_size", "stride", "padding"), "AvgPool2d": ("kernel_size", "stride", "padding"),
+          "Identity": (), "Softmax": ("dim",), "LogSoftmax": ("dim",)}
 
 
 def watch(module, metrics=CHEAP, every=16, full_every=None, reduction="mean", keep=1024):
@@ -25,6 +37,34 @@ def watch(module, metrics=CHEAP, every=16, full_every=None, reduction="mean", ke
     if not isinstance(module, torch.nn.Module):
         raise DTypeError(f"watch: a torch.nn.Module, not {type(module).__name__}")
     return _TorchWatch(module, metrics, every, full_every, reduction, keep)
+
+
+def same(module):
+    """The net of this library that computes what a ``torch.nn.Sequential`` does, with a copy of its numbers: what
+    ``flow.diagnose`` and ``microgradx doctor`` take in its place.
+
+    Inside stand further Sequentials, activations and the layers of ``LAYERS``. Raises ``DTypeError`` for others: what a
+    ``forward`` of yours does cannot be read off a module; ``watch`` measures such a net.
+    """
+    kind = type(module).__name__
+    if not type(module).__module__.startswith("torch.nn."):
+        raise DTypeError(f"same: {kind} is not one of torch's own layers; flow.torch.watch measures such a net")
+    if kind == "Sequential":
+        return nn.Sequential({name: same(child) for name, child in module.named_children()}).train(module.training)
+    if kind not in LAYERS and kind not in MODULES:
+        raise DTypeError(f"same: {kind} of torch is not known here; flow.torch.watch measures such a net")
+    options = LAYERS.get(kind, tuple(F.ACTIVATIONS.get(MODULES.get(kind), ())))
+    own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+    extra = {"bias": False} if getattr(module, "bias", True) is None else {}
+    if "weight" in dict(own):
+        extra["dtype"] = str(module.weight.dtype).removeprefix("torch.")
+    made = getattr(nn, kind)(*(getattr(module, name) for name in options), **extra)
+    with no_grad():
+        for name, numbers in own:
+            if name != "num_batches_tracked":
+                getattr(made, name).copy_(numbers.detach().cpu().numpy())
+                getattr(made, name).requires_grad = numbers.requires_grad
+    return made.train(module.training)
 
 
 class _TorchWatch(Watch):

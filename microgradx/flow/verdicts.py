@@ -1,7 +1,8 @@
 """Rules: what the numbers of a training say about why it does not learn.
 
-A rule takes a ``Course`` and gives a ``Finding`` or None. ``RULES`` are asked in their order of a net that has not
-learned; the first that fires is the verdict.
+A rule takes a ``Course`` and gives a ``Finding`` or None. Of a net that has not learned those of ``AT_START`` are asked
+in their order, and the first that fires is the verdict if it is clear. If not, the net is trained at other rates; only
+if it learns at none of them that first finding stands, or what the rules of ``LATER`` say.
 """
 import math
 from typing import NamedTuple
@@ -10,16 +11,35 @@ import numpy as np
 
 from microgradx.errors import OptionError
 from microgradx.flow import metrics
-from microgradx.flow.prescriptions import BACKWARD, DYING, EXPLODING, FAST, FORWARD, SATURATED, SLOW, SYMMETRIC
+from microgradx.flow.prescriptions import (
+    BACKWARD,
+    CRITICAL,
+    DYING,
+    EXPLODING,
+    FAST,
+    FORWARD,
+    INPUTS,
+    SATURATED,
+    SCALE,
+    SLOW,
+    SYMMETRIC,
+    TARGETS,
+    rate,
+)
 
-__all__ = ["AT_START", "CUTS", "RULES", "VERDICTS", "Finding", "finding", "missed"]
+__all__ = ["AT_START", "CUTS", "LATER", "RATES", "VERDICTS", "Finding", "finding", "missed"]
 
+RATES = (10.0, 0.1, 100.0, 0.01)                        # times the rate, tried before gradients are blamed
+UNSEEN = "learned of rows it did not see"
 HEALTHY, CUT, WRONG, ELSEWHERE = ("healthy", "cut graph", "wrong gradient", "not a gradient-flow problem")
 
-# What a number has to pass to count. ``bench/diagnosis.py`` chose the first four on one half of its nets.
+# What a number has to pass to count. ``bench/diagnosis.py`` chose the first four and "saturated", by other nets than
+# those on which it judges.
 CUTS = {
     "learned": 0.1,             # the least share of the cost to have removed, for a net that trains
-    "decades": 1.5,             # powers of ten by which error or signal changes through the net
+    "elsewhere": 0.25,          # the same on rows that it has not seen, trained on the other half
+    "decades": 1.3,             # powers of ten by which error or signal changes through the net
+    "certain": 2.0,             # the same, beyond which other rates are not asked first
     "dead": 0.9,                # share of a layer's units whose slope is 0 on all samples
     "saturated": 0.5,           # share of a layer's slopes below a tenth of the activation's largest
     "update": 1e-4,             # relative change of a weight in the first step below which a rate is small
@@ -77,15 +97,23 @@ def _cut(course):
         return None
     k = int(np.flatnonzero(~unreached)[0])
     names = [layer.name for layer in course.record.layers]
+    if not course.matters(names[k - 1]):
+        return None
     return Finding(CUT, k - 1, f"no error arrives at {names[k - 1]} and below, while {names[k]} gets one: the graph is "
                    "cut between them (detach, no_grad, a result made by NumPy)",
                    (("error norm", 0.0, None, None), (f"error norm of {names[k]}",
                                                       course.record.first["error"][k], None, None)))
 
 
+def _saturates(phi):
+    """Does an activation flatten on both sides?"""
+    return phi is not None and bool((np.abs(phi.slope(np.array([-20.0, 20.0]))) < 0.1 * phi.largest).all())
+
+
 def _dying(course, values=None):
     values = values or course.record.first
-    share = np.nan_to_num(values["dead"][:-1])
+    share = np.array([0.0 if _saturates(layer.activation) else dead for dead, layer in
+                      zip(np.nan_to_num(values["dead"][:-1]), course.record.layers)])
     k = int(share.argmax()) if len(share) else 0
     if not len(share) or share[k] < course.cuts["dead"]:
         return None
@@ -95,11 +123,6 @@ def _dying(course, values=None):
                    (("dead share", share[k], course.cuts["dead"], None),
                     ("false alarm of one unit active on 5 %", metrics.false_alarm(0.05, len(course.run.x[0])), None,
                      None)))
-
-
-def _saturates(phi):
-    """Does an activation flatten on both sides?"""
-    return phi is not None and bool((np.abs(phi.slope(np.array([-20.0, 20.0]))) < 0.1 * phi.largest).all())
 
 
 def _saturated(course, values=None):
@@ -129,16 +152,21 @@ def _vanishing(course):
     k = int(np.nanargmin(_fair(record, parts.gain)))                # between this layer's z and the one above
     weights, slopes = (_typical(part[:-1]) for part in (parts.weights, parts.slope))
     place, expected = k + (parts.weights[k] < parts.slope[k]), course.expected       # whose weights, or whose slope
-    cause = (f"the error shrinks to 10^-{back:.1f} on its way to {record.layers[0].name}, the signal to "
-             f"10^-{forward:.1f} on its way to the output: per layer the weights multiply the error by {weights:.2g}, "
-             f"the activation's slope by {slopes:.2g}; "
-             + ("the slope does it" if slopes < weights else "the weights are too small"))
+    cause = (f"the error shrinks to {_power(-back)} on its way to {record.layers[0].name}, the signal to "
+             f"{_power(-forward)} on its way to the output")
+    if weights and slopes:
+        cause += (f": per layer the weights multiply the error by {weights:.2g}, the activation's slope by "
+                  f"{slopes:.2g}; " + ("the slope does it" if slopes < weights else "the weights are too small"))
     return Finding(verdict, int(place), cause, (
         ("decades of error lost", back, course.cuts["decades"], -math.log10(expected.error[0]) if expected else None),
         ("decades of signal lost", forward, course.cuts["decades"],
          lost(np.sqrt(expected.signal[:-1])) if expected else None),
         ("decades of z lost", q, None, lost(np.sqrt(expected.q[:-1])) if expected else None),
         ("least gain of a layer", parts.gain[k], None, _expected(course, "gain", k))))
+
+
+def _power(decades):
+    return f"10^{decades:.1f}" if math.isfinite(decades) else "nothing" if decades < 0 else "inf"
 
 
 def _fair(record, gain):
@@ -161,8 +189,8 @@ def _exploding(course):
     gain = record.attribution().gain
     k = int(np.nanargmax(_fair(record, gain)))
     expected = course.expected
-    return Finding(EXPLODING, k, f"the error grows to 10^{-back:.1f} on its way to {record.layers[0].name}, z to "
-                   f"10^{grown:.1f} on its way to the output", (
+    return Finding(EXPLODING, k, f"the error grows to {_power(-back)} on its way to {record.layers[0].name}, z to "
+                   f"{_power(grown)} on its way to the output", (
                        ("decades of error gained", -back, course.cuts["decades"],
                         math.log10(expected.error[0]) if expected else None),
                        ("decades of z gained", grown, course.cuts["decades"],
@@ -201,32 +229,100 @@ def _wrong(course):
 
 
 def _elsewhere(course):
-    if not course.record.first["signal"][0] > 0:
+    signal = course.record.first["signal"][~missed(course)][0]
+    if not signal > 0:
         return Finding(ELSEWHERE, None, "the first layer makes the same of all rows: look at the inputs",
-                       (("signal of the first layer", course.record.first["signal"][0], None, None),))
+                       (("signal of the first layer", signal, None, None),))
     return Finding(ELSEWHERE, None, "errors and signals keep their size and the weights move, yet the cost stays at "
                    f"{course.end:.3g} (a constant output has {course.constant:.3g}): look at labels, data and "
                    "capacity, and for how long it trained", ())
 
 
+def _data(course):
+    """Is it the scale of inputs or targets?"""
+    for row in (INPUTS, TARGETS):
+        if row.when(course.origin, course.record) and (other := course.after(row.name, row.change)).trains:
+            x = np.asarray(course.origin.x[0].detach() if row is INPUTS else course.origin.y)
+            what = "inputs" if row is INPUTS else "targets"
+            return Finding(SCALE, None, f"{what} of mean {x.mean():.3g} and deviation {x.std():.3g}: standardised, it "
+                           f"learns ({other.learned:.0%} of the cost is gone after {course.steps} steps)",
+                           (("share of the cost removed", course.learned, None, None),
+                            ("with standardised data", other.learned, None, None)))
+    return None
+
+
+def _rates(course):
+    """(factor, words, the course) of other rates at which the net learns, the nearest first."""
+    rising, lr = not max(course.losses[1:]) <= 2 * course.losses[0], course.run.groups[0]["lr"]
+    update = float(np.nanmax(course.record.first["update"], initial=0.0))
+    factors = sorted(RATES, key=lambda f: (abs(math.log10(f)), (f > 1) == rising))
+    for factor in [*factors, *([1e-2 / update] if 0 < update < course.cuts["update"] else [])]:
+        other = course.after(factor, rate(factor))
+        if other.trains:
+            yield factor, f"with a rate of {lr * factor:.3g} instead of {lr:.3g} ", other
+
+
+def _rate(course):
+    """Is it only the rate?"""
+    for factor, words, other in _rates(course):
+        if not other.by_heart:
+            return Finding(SLOW if factor > 1 else FAST, None, f"{words}it learns: {other.learned:.0%} of the cost is "
+                           f"gone after {course.steps} steps",
+                           (("share of the cost removed", course.learned, course.cuts["learned"], None),
+                            (words.strip(), other.learned, course.cuts["learned"], None)))
+    return None
+
+
+def _by_heart(course):
+    return next((_learned_by_heart(other, words) for _, words, other in _rates(course)), None)
+
+
+def _learned_by_heart(course, words=""):
+    return Finding(ELSEWHERE, None, f"{words}it learns these rows by heart ({course.learned:.0%} of the cost is gone "
+                   f"after {course.steps} steps), and nothing that holds for others: look at the labels, and for how "
+                   "many rows there are", ((UNSEEN, course.elsewhere, 0.0, None),))
+
+
+def _initialised(course):
+    """Is it its weights, though no number says so?"""
+    if not CRITICAL.when(course.origin, course.record):
+        return None
+    other = course.after(CRITICAL.name, CRITICAL.change)
+    if not other.trains:
+        return None
+    back, forward = course.decades()
+    verdict = EXPLODING if back + forward < 0 else FORWARD if forward > back else BACKWARD
+    return Finding(verdict, None, f"no number is far off, but with weights drawn at the critical variance it learns "
+                   f"({other.learned:.0%} of the cost is gone after {course.steps} steps), and at no other rate",
+                   (("decades of error lost", back, course.cuts["decades"], None),
+                    ("decades of signal lost", forward, course.cuts["decades"], None)))
+
+
 # Asked in this order of a net that has not learned; those of the first group are what the first pass alone can tell.
 AT_START = (_overflow, _symmetric, _cut, _dying, _saturated, _vanishing, _exploding)
-RULES = (*AT_START, _wrong, _fast, lambda course: _dying(course, course.record.latest),
-         lambda course: _saturated(course, course.record.latest), _slow, _elsewhere)
-VERDICTS = (HEALTHY, CUT, SYMMETRIC, DYING, SATURATED, BACKWARD, FORWARD, EXPLODING, FAST, SLOW, WRONG, ELSEWHERE)
+LATER = (_by_heart, lambda course: _dying(course, course.record.latest),
+         lambda course: _saturated(course, course.record.latest), _initialised, _fast, _slow, _elsewhere)
+VERDICTS = (HEALTHY, CUT, SYMMETRIC, DYING, SATURATED, BACKWARD, FORWARD, EXPLODING, SCALE, FAST, SLOW, WRONG,
+            ELSEWHERE)
 
 
 def _expected(course, name, k):
     return float(getattr(course.expected, name)[k]) if course.expected else None
 
 
+def _first(rules, course):
+    return next((found for found in (rule(course) for rule in rules) if found), None)
+
+
 def finding(course):
     """The verdict on a course, and why."""
     if course.trains and not _cut(course):
-        learned = f"{course.learned:.0%} of the cost is gone after {course.steps} steps"
-        if course.elsewhere <= 0:
-            return Finding(ELSEWHERE, None, f"it learns these rows by heart ({learned}), and nothing that holds for "
-                           "others: look at the labels, and for how many rows there are",
-                           (("learned of rows it did not see", course.elsewhere, 0.0, None),))
-        return Finding(HEALTHY, None, f"it learns: {learned}", ())
-    return next(found for found in (rule(course) for rule in RULES) if found)
+        if course.by_heart:
+            return _learned_by_heart(course)
+        return Finding(HEALTHY, None, f"it learns: {course.learned:.0%} of the cost is gone after {course.steps} steps",
+                       ())
+    found = _first(AT_START, course)
+    certain = found and (found.verdict in (CUT, SYMMETRIC) or max(map(abs, course.decades())) >= course.cuts["certain"])
+    if certain:
+        return found
+    return _first((_data, _rate) if found else (_wrong, _data, _rate), course) or found or _first(LATER, course)

@@ -19,15 +19,15 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from microgradx.errors import OptionError
-from microgradx.lab import (blocks, chain, chaos, costs, depth, dying, gains, isometry, nielsen, recurrent, remedies,
-                            saturation, shattered, signs, slope, underflow, zigzag)
+from microgradx.lab import (blocks, chain, chaos, costs, depth, doctor, dying, gains, isometry, nielsen, recurrent,
+                            remedies, saturation, shattered, signs, slope, underflow, zigzag)
 from microgradx.lab.cards import Card, Claim, Number
 
 __all__ = ["CLAIMS", "EXPERIMENTS", "Card", "Claim", "Number", "Outcome", "run"]
 
 EXPERIMENTS = {module.__name__.rpartition(".")[2]: module for module in (
     slope, chain, underflow, costs, signs, zigzag, depth, gains, blocks, remedies, saturation, dying, nielsen, chaos,
-    isometry, shattered, recurrent)}
+    isometry, shattered, recurrent, doctor)}
 
 # {claim id: (name of its experiment, Claim)}
 CLAIMS = {claim.id: (name, claim) for name, module in EXPERIMENTS.items() for claim in module.CLAIMS}

@@ -28,6 +28,10 @@ CLAIMS = [
           "The error's variance per layer in 24 layers of Linear, BatchNorm and activation; the three identities of "
           "its backward pass.",
           RIGHT, "1.47 for ReLU (π/(π − 1) in theory), more for small batches, less for tanh."),
+    Claim("VE", "In a residual net the gradient comes through short paths (Veit et al. 2016).",
+          "30 blocks whose branches pass t times their error back: half the slope of ln ‖δ₁‖² over ln t at t = 1 is "
+          "the mean number of branches on the error's paths.",
+          IMPRECISE, "That is up to α: through half of the branches at α = 1, through about one of 30 at α = 1/√30."),
 ]
 
 
@@ -35,19 +39,24 @@ CLAIMS = [
 class Found:
     """``residual``: {alpha: (forward, backward) factor on the variance over 30 blocks, (runs, 2)}; ``normed``:
     {(activation, batch): factor per layer (runs,)}; ``paths``: {alpha: mean square error per block}, ``identities``:
-    largest |sum dz|, |sum dz z^| and the change of the output under W -> 3 W."""
+    largest |sum dz|, |sum dz z^| and the change of the output under W -> 3 W; ``lengths``: {alpha: branches on the
+    error's mean path (runs,)}."""
     residual: dict
     normed: dict
     paths: dict
     identities: tuple
+    lengths: dict
 
 
-def residual(alpha, seed, width=300, samples=32):
-    """Mean square errors at the input of every block and at the end (31,), and the forward factor."""
+def residual(alpha, seed, width=300, samples=32, back=1.0):
+    """Mean square errors at the input of every block and at the end (31,), and the forward factor; branches pass
+    ``back`` times their error."""
     rng, blocks = np.random.default_rng(seed), []
     for _ in range(BLOCKS):
         first, second = nn.Linear(width, width, dtype="float64"), nn.Linear(width, width, dtype="float64")
         branch = nn.Sequential(gaussian(first, 1.0, 0.0, rng), nn.ReLU(), gaussian(second, 2.0, 0.0, rng))
+        if back != 1:
+            branch.register_forward_hook(lambda m, x, out: out * back - out.detach() * (back - 1))
         blocks.append(nn.Residual(branch, scale=alpha))
     x = Tensor(rng.standard_normal((samples, width)), requires_grad=True)
     seen, h = [x], x
@@ -58,6 +67,12 @@ def residual(alpha, seed, width=300, samples=32):
     h.backward(Tensor(rng.standard_normal((samples, width))))
     squares = np.array([metrics.mean_square(t.grad.numpy()) for t in seen])
     return squares, metrics.mean_square(h.detach()) / metrics.mean_square(x.detach())
+
+
+def path_length(alpha, seed, step=0.02):
+    """Branches on the error's mean path: half of d ln |delta_1|^2 / d ln t."""
+    up, down = (residual(alpha, seed, 150, 16, t)[0][0] for t in (1 + step, 1 - step))
+    return math.log(up / down) / math.log((1 + step) / (1 - step)) / 2
 
 
 def normed(activation, batch, seed, width, layers=24):
@@ -95,7 +110,8 @@ def measure(seed, quick):
                  {key: np.array([normed(*key, s, width) for s in (seeds[:2] if quick else seeds)]) for key in cases},
                  {alpha: np.median([squares / squares[-1] for squares, _ in rows], axis=0)
                   for alpha, rows in runs.items()},
-                 identities(seed))
+                 identities(seed),
+                 {alpha: np.array([path_length(alpha, s) for s in seeds]) for alpha in (1.0, 1 / math.sqrt(BLOCKS))})
 
 
 def numbers(found):
@@ -110,6 +126,11 @@ def numbers(found):
     return {
         "A14": [relu, shortcut[1], shortcut[3]],
         "RS": shortcut,
+        "VE": [near(f"branches on the mean path of 30, {name}", found.lengths[alpha],
+                    BLOCKS * alpha**2 / (1 + alpha**2), rel=0.1, by="theory: 30 α² / (1 + α²)")
+               for name, alpha in (("α = 1", 1.0), ("α = 1/√30", scaled))] + [
+              near("theory's mean, by the shares of paths", float(np.arange(BLOCKS + 1) @ metrics.path_lengths(
+                  np.ones(BLOCKS))), BLOCKS / 2, tol=1e-9)],
         "BN": [relu, *(near(f"{name}, batch {batch}", found.normed[name, batch], NORMED[name, batch], rel=0.04,
                             by="an earlier run") for name, batch in found.normed if (name, batch) != ("ReLU", 256)),
                *(between(what, off, high=1e-12, by="exact: 0") for what, off in

@@ -210,7 +210,7 @@ def draw_profiles(found, axes, c):
 
 
 def _map(values, axes, c, label):
-    image = axes.imshow(np.log10(values.T), aspect="auto", origin="lower", cmap="cividis",
+    image = axes.imshow(np.log10(values.T), aspect="auto", origin="lower", cmap="cividis", interpolation="nearest",
                         extent=(0, len(values), 0.5, values.shape[1] + 0.5))
     axes.set(xlabel="step", ylabel="layer", yticks=range(1, values.shape[1] + 1))
     axes.figure.colorbar(image, ax=axes, label=label)

@@ -9,7 +9,7 @@ import numpy as np
 
 from microgradx import Tensor, nn
 from microgradx.flow import metrics, theory
-from microgradx.lab.cards import RIGHT, WRONG, Claim, between, near
+from microgradx.lab.cards import IMPRECISE, RIGHT, WRONG, Claim, between, near
 from microgradx.lab.nets import errors, linears, mlp
 
 DTYPE = "float64"
@@ -54,6 +54,11 @@ CLAIMS = [
     Claim("HE", "With ReLU, weights of variance 2/n keep the error's size through 30 layers; Xavier's 1/n does not.",
           "30 layers of 200 units: the factor per layer, forward and back.",
           RIGHT, "1.00 with He, 0.707 with 1/n, 0.408 with the old uniform."),
+    Claim("LC", "f(x) = 1.7159 tanh(2x/3): f(±1) = ±1, the second derivative is largest at x = 1, and a variance of 1 "
+          "stays near 1.",
+          "Values, slopes and second derivatives by the engine; E f² over N(0, 1) by quadrature.",
+          IMPRECISE, "f(1) = 0.9999973; the second derivative is largest at 0.98772; and one layer makes 0.75 of a "
+          "variance of 1."),
 ]
 
 
@@ -63,7 +68,8 @@ class Found:
     (runs,)}; ``ratios``: {var_w: ||delta_1|| / ||delta_30|| of ReLU (runs,)}; ``deep``: {(activation, var_w): (factor
     per layer measured (runs,), expected)}; ``profiles``: {(activation, var_w): median error norms over the last's
     (30,)}; ``selu``: (mean, variance, norm, chi); ``shapes``: {activation: (least value, its z, largest slope, its
-    z)}; ``he``: {var_w: (backward, forward) factor per layer (runs,)}."""
+    z)}; ``he``: {var_w: (backward, forward) factor per layer (runs,)}; ``lecun``: f(1), f'(0), f'(1) and where |f''| is
+    largest, of ``lecun_tanh``."""
     moments: dict
     layer: dict
     ratios: dict
@@ -72,6 +78,7 @@ class Found:
     selu: tuple
     shapes: dict
     he: dict
+    lecun: tuple
 
 
 def one_layer(phi, seed, width=400, samples=256):
@@ -137,7 +144,19 @@ def measure(seed, quick):
         (found.mean, found.square, float(np.linalg.norm(column)), found.slope_square),
         {phi: shape(phi) for phi in ("silu", "gelu")},
         {name: (np.array([per_layer(e) for e, _ in rows]), np.array([math.sqrt(1 / per_layer(q)) for _, q in rows]))
-         for name, rows in he.items()})
+         for name, rows in he.items()},
+        lecun_numbers())
+
+
+def lecun_numbers():
+    z = Tensor(np.linspace(0, 2, 200_001), requires_grad=True)
+    f = lecun_tanh(z)
+    f.sum().backward(create_graph=True)
+    slope = z.grad
+    z.grad = None
+    slope.sum().backward()
+    at = int(np.abs(z.grad.numpy()).argmax())
+    return tuple(float(x) for x in (f[100_000].item(), slope[0].item(), slope[100_000].item(), z[at].item()))
 
 
 def shape(phi):
@@ -175,6 +194,10 @@ def numbers(found):
             ("silu", "swish", (-0.27846454, -1.27846454, 1.09983932, 2.39935728)),
             ("gelu", "GELU", (-0.16997121, -0.75179152, 1.12890415, math.sqrt(2))))
                for k, (what, value) in enumerate(zip(("least value", "at z", "largest slope", "at z"), values))],
+        "LC": [near(what, value, wanted, tol=tol) for what, value, wanted, tol in zip(
+            ("f(1)", "f′(0)", "f′(1)", "largest |f″| at"), found.lecun, (0.9999973, 1.1439333, 0.75541, 0.98772),
+            (1e-7, 1e-7, 1e-5, 1.1e-5))] + [
+            near("E f² over N(0, 1)", found.moments["lecun_tanh"][1], 0.750430, tol=1e-6)],
         "HE": [near(f"{name}, {way}", found.he[name][k], math.sqrt(var_w / 2), tol=0.025, by="theory: √(σ_w²/2)")
                for name, var_w in (("He", 2.0), ("LeCun", 1.0), ("old", 1 / 3))
                for k, way in enumerate(("back", "forward"))],
