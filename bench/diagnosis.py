@@ -240,6 +240,12 @@ def report(about, rules, judge, shares):
                   f"{'; '.join(words)}")
 
 
+def as_text(findings, nets):
+    """JSON with a line for every net."""
+    head, lines = json.dumps(findings, indent=1, default=float), [json.dumps(net, default=float) for net in nets]
+    return head[:-2] + ',\n "nets": [\n  ' + ",\n  ".join(lines) + "\n ]\n}\n"
+
+
 def main():
     parser = argparse.ArgumentParser(prog="python -m bench.diagnosis", description="How often is a diagnosis right?")
     parser.add_argument("--nets", type=int, default=75, help="of each choosing seed; twice as many are judged")
@@ -284,8 +290,7 @@ def main():
     report(about, rules, judge, shares)
     if args.json:
         with open(args.json, "w") as file:
-            json.dump(about | {"rules": rules, "sick nets": shares, "nets": [n for n, _ in choose] + judge}, file,
-                      indent=1, default=float)
+            file.write(as_text(about | {"rules": rules, "sick nets": shares}, [n for n, _ in choose] + judge))
 
 
 if __name__ == "__main__":
