@@ -15,6 +15,7 @@ microgradx.errors.DTypeError: np.diff: no operation on Tensors corresponds to it
 import functools
 import inspect
 import operator
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from microgradx.errors import DTypeError
 from microgradx.trees import flatten, unflatten
 
 # where a name is not enough
-RENAMED = {
+RENAMED: dict[str, Any] = {
     "dot": lambda a, b: arrays.tensordot(a, b, ([-1], [-min(np.ndim(b), 2)])),
     "einsum": einsum,
     "expand_dims": lambda x, axis: x.unsqueeze(axis),
@@ -79,7 +80,7 @@ def _called(function, name, args, kwargs):
     return ours(*first, **named)
 
 
-def __array_function__(self, function, types, args, kwargs):
+def __array_function__(self: Tensor, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
     """For NumPy: ``np.concatenate([t, u])``, ``np.where(mask, t, u)`` are operations on Tensors. A function that is
     none of them gets arrays; ``DTypeError`` where an argument requires a gradient."""
     if not all(issubclass(t, (Tensor, np.ndarray)) for t in types):

@@ -9,6 +9,9 @@ from microgradx._core.array import Array
 from microgradx._core.hooks import Handle
 from microgradx._core.ops import Operand
 
+DType: TypeAlias = npt.DTypeLike | None
+Function: TypeAlias = Callable[..., Any]
+Seed: TypeAlias = np.random.Generator | int | None
 Data: TypeAlias = Tensor | npt.ArrayLike
 Axis: TypeAlias = int | None
 Axes: TypeAlias = int | tuple[int, ...] | list[int] | None

@@ -57,6 +57,9 @@ def training(path: str) -> float:
     rng = mgx.manual_seed(0)
     x, y = data.moons(100, noise=0.1, rng=rng)
     assert_type(x, npt.NDArray[np.float32])
+    assert_type(nn.Linear(2, 3).weight, Tensor)
+    assert_type(nn.functional.cross_entropy(mgx.zeros(2, 3), [0, 1]), Tensor)
+    assert_type(mgx.linalg.slogdet(mgx.eye(2)).sign, Tensor)
     net = nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 2))
     step = optim.SGD(net.parameters(), lr=0.1)
     for xb, yb in data.batches(x, y, 10, rng=rng):
