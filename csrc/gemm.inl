@@ -31,7 +31,6 @@
 #define WORDS V(gemm_words)
 #define SIXTEEN V(gemm_sixteen)
 #define INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 8")
 #define WIDEST 4                                /* vectors in a row of a panel */
 #define DEPTH 128                               /* rows of a panel: 16 kB of 32-byte vectors */
 #if defined(__has_builtin)
