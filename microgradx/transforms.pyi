@@ -1,10 +1,10 @@
 from typing import Any
 
-from microgradx._core.tensor import Data, Function, Tensor
+from microgradx._core.tensor import Function, Tensor
 
 __all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
 
-def floating(op: str, x: Data, what: str) -> Any: ...
+def floating(op: str, x: Any, what: str) -> Any: ...
 
 class Pass:
     def __init__(self, op: str, fn: Function, args: Any, kwargs: Any, argnums: Any, has_aux: bool = False) -> None: ...

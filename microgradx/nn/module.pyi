@@ -8,8 +8,8 @@ from microgradx.nn.summary import Summary
 __all__ = ["Module", "Parameter"]
 
 class Mismatch(NamedTuple):
-    missing_keys: Tensor
-    unexpected_keys: Tensor
+    missing_keys: list[str]
+    unexpected_keys: list[str]
 
 def Parameter(data: Any, dtype: DType = None) -> Tensor: ...
 

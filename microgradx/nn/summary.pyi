@@ -1,7 +1,7 @@
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
-from microgradx._core.tensor import Function, Tensor
+from microgradx._core.tensor import Function
 from microgradx.nn.module import Module
 
 __all__ = ["observed", "summary"]
@@ -9,10 +9,10 @@ __all__ = ["observed", "summary"]
 def observed(model: Module, note: Function) -> AbstractContextManager[None]: ...
 
 class Row(NamedTuple):
-    name: Tensor
-    kind: Tensor
-    shape: Tensor
-    parameters: Tensor
+    name: str
+    kind: str
+    shape: Any
+    parameters: int
 
 class Summary(list[Any]):
     total: Any
