@@ -22,10 +22,9 @@ static REAL V(row_max)(ptrdiff_t n, const REAL *x)
     return best;
 }
 
-/* y = exp(x - top), top = max x and the sum of y, for each of at most BLOCK rows: together, for short ones */
-#undef BLOCK
-#define BLOCK 64
-#define ROWS_AT(r) (n >= 1024 ? 1 : m - (r) < BLOCK ? m - (r) : BLOCK)
+/* y = exp(x - top), top = max x and the sum of y, for each of at most AT_ONCE rows: together, for short ones */
+#define AT_ONCE 64
+#define ROWS_AT(r) (n >= 1024 ? 1 : m - (r) < AT_ONCE ? m - (r) : AT_ONCE)
 static void V(exp_rows)(ptrdiff_t rows, ptrdiff_t n, const REAL *restrict x, REAL *restrict y, REAL *top, REAL *sum)
 {
     for (ptrdiff_t r = 0; r < rows; r++) {
@@ -41,7 +40,7 @@ static void V(exp_rows)(ptrdiff_t rows, ptrdiff_t n, const REAL *restrict x, REA
 
 static void V(softmax)(ptrdiff_t m, ptrdiff_t n, int logarithm, const char *x_, char *y_)
 {
-    REAL sum[BLOCK], top[BLOCK];
+    REAL sum[AT_ONCE], top[AT_ONCE];
     for (ptrdiff_t r = 0, rows; r < m; r += rows) {
         const REAL *x = (const REAL *)x_ + r * n;
         REAL *y = (REAL *)y_ + r * n;
@@ -71,7 +70,7 @@ static void V(softmax_vjp)(ptrdiff_t m, ptrdiff_t n, int logarithm, const char *
 static ptrdiff_t V(cross_entropy)(ptrdiff_t m, ptrdiff_t n, double scale, const char *x_, const int64_t *label,
                                   char *loss, char *p_)
 {
-    REAL sum[BLOCK], top[BLOCK];
+    REAL sum[AT_ONCE], top[AT_ONCE];
     double total = 0;
     for (ptrdiff_t r = 0, rows; r < m; r += rows) {
         const REAL *x = (const REAL *)x_ + r * n;
