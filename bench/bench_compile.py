@@ -1,7 +1,7 @@
 """What ``mgx.compile`` buys: the five training steps of ``bench_train``, replayed, against their floor in C and peers.
 
-Besides the steps: a capture against eager steps (how many of them it costs), and one replay of one small addition
-called from Python.
+Besides the steps: a capture against eager steps (how many of them it costs), one replay of one small addition
+called from Python, and ten elementwise operations in one pass beside a copy.
 """
 import functools
 
@@ -50,6 +50,54 @@ def addition_by_jax():
     return lambda: add(a, b).block_until_ready()
 
 
+def ten(x):
+    """Ten operations of + and *."""
+    for _ in range(5):
+        x = x * 1.01 + 0.5
+    return x
+
+
+def numbers(size=10_000_000):
+    return np.random.default_rng(0).random(size, np.float32)
+
+
+def ten_by_replay(fused):
+    import microgradx as mgx
+    passes = {"constants", "dead", "reuse"} | ({"fuse"} if fused else set())
+    run, x = mgx.compile(ten, passes=passes), mgx.from_numpy(numbers())
+    return lambda: run(x)
+
+
+def ten_by_numpy():
+    x = numbers()
+    out = np.empty_like(x)
+
+    def run():
+        np.multiply(x, np.float32(1.01), out=out)
+        np.add(out, np.float32(0.5), out=out)
+        for _ in range(4):
+            np.multiply(out, np.float32(1.01), out=out)
+            np.add(out, np.float32(0.5), out=out)
+        return out
+    return run
+
+
+def a_copy():
+    x = numbers()
+    out = np.empty_like(x)
+
+    def run():
+        np.copyto(out, x)
+        return out
+    return run
+
+
+def ten_by_jax():
+    import jax
+    run, x = jax.jit(ten), jax.numpy.asarray(numbers())
+    return lambda: run(x).block_until_ready()
+
+
 def rows(quick):
     for net in NETS:
         build = {"microgradx replayed": by_replay, "microgradx eager": CONTENDERS["microgradx"],
@@ -63,3 +111,7 @@ def rows(quick):
         "microgradx replayed": functools.partial(addition, True),
         "microgradx eager": functools.partial(addition, False),
         "torch": addition_by_torch, "jax": addition_by_jax})
+    yield Row("10 operations of + and * over 10^7", {
+        "microgradx replayed": functools.partial(ten_by_replay, True), "numpy copy": a_copy,
+        "numpy out=": ten_by_numpy, "microgradx unfused": functools.partial(ten_by_replay, False), "jax": ten_by_jax},
+              rtol=None)                        # a copy computes nothing

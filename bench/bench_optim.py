@@ -33,6 +33,13 @@ def stepping(name, optimizer, options, count, size):
     return step
 
 
+def by_c(count, size):
+    """Adam by hand: one pass."""
+    from bench.floor import adam
+    rng = np.random.default_rng(0)
+    return adam(*(rng.standard_normal(count * size).astype(np.float32) for _ in "wg"))
+
+
 def clipping(name, count, size):
     lib, params = parameters(name, count, size)
     clip = lib.optim.clip_grad_norm_ if name == "microgradx" else lib.nn.utils.clip_grad_norm_
@@ -40,6 +47,10 @@ def clipping(name, count, size):
 
 
 def rows(quick):
+    yield Row("Adam, 1 parameter of 668 k", {"microgradx": functools.partial(stepping, "microgradx", "Adam", {}, 1, 668_000),
+                                             "c": functools.partial(by_c, 1, 668_000),
+                                             "torch fused": functools.partial(stepping, "torch", "Adam", TORCH["torch fused"],
+                                                                              1, 668_000)})
     for size_name, size in SIZES.items():
         for optimizer in OPTIMIZERS:
             contenders = {"microgradx": functools.partial(stepping, "microgradx", optimizer, {}, *size)}

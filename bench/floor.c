@@ -194,3 +194,15 @@ float mlp_step(const struct mlp *net)
     }
     return loss;
 }
+
+/* One step of Adam on n parameters in place, the moments corrected for their start. */
+void adam_step(size_t n, float *restrict w, const float *restrict g, float *restrict m, float *restrict v, int step)
+{
+    const float first = 0.9f, second = 0.999f, rate = 1e-3f / (1.0f - powf(first, step));
+    const float root = 1.0f / sqrtf(1.0f - powf(second, step));
+    for (size_t i = 0; i < n; i++) {
+        m[i] = first * m[i] + (1.0f - first) * g[i];
+        v[i] = second * v[i] + (1.0f - second) * g[i] * g[i];
+        w[i] -= rate * m[i] / (sqrtf(v[i]) * root + 1e-8f);
+    }
+}

@@ -82,3 +82,15 @@ class Floor:
     def params(self):
         cuts = np.cumsum([int(np.prod(s)) for s in self.shapes])[:-1]
         return [part.reshape(shape) for part, shape in zip(np.split(self.arrays["params"], cuts), self.shapes)]
+
+
+def adam(w, g):
+    """A step of Adam in place on a copy of ``w`` with the gradient ``g``."""
+    arrays = [aligned(a) for a in (w, g, np.zeros_like(w), np.zeros_like(w))]
+    places = [ctypes.c_void_p(a.ctypes.data) for a in arrays]
+    count = iter(range(1, 1 << 30))
+
+    def step():
+        compiled().adam_step(ctypes.c_size_t(w.size), *places, next(count))
+        return arrays[:1]
+    return step

@@ -30,8 +30,10 @@
 #define VEC V(gemm_vec)
 #define WORDS V(gemm_words)
 #define SIXTEEN V(gemm_sixteen)
+#define FEW V(gemm_few)
 #define INLINE static inline __attribute__((always_inline))
 #define WIDEST 4                                /* vectors in a row of a panel */
+#define FLAT 16                                 /* so few rows do not pay for turning columns into a panel */
 #define DEPTH 128                               /* rows of a panel: 16 kB of 32-byte vectors */
 #if defined(__has_builtin)
 #if __has_builtin(__builtin_shufflevector)
@@ -44,6 +46,7 @@
 #pragma GCC push_options
 #pragma GCC optimize("fp-contract=fast")        /* the sums below may fuse where the processor can */
 typedef REAL VEC __attribute__((vector_size(BYTES), aligned(sizeof(REAL)), may_alias));
+typedef REAL FEW __attribute__((vector_size(16), aligned(sizeof(REAL)), may_alias));
 typedef int WORDS __attribute__((vector_size(BYTES), aligned(sizeof(REAL)), may_alias));
 typedef int SIXTEEN __attribute__((vector_size(16), aligned(sizeof(REAL)), may_alias));
 
@@ -150,6 +153,43 @@ static void V(gemm_pack)(ptrdiff_t k, int nv, ptrdiff_t n, ptrdiff_t b_last, con
     }
 }
 
+/* c (mr, nr) = alpha a (mr, k) b (k, nr) [+ c] where rows of a and columns of b lie along k: so do the vectors, and
+   nothing is turned */
+INLINE void V(gemm_dots)(const int mr, const int nr, ptrdiff_t k, const REAL *a, ptrdiff_t ai, const REAL *b,
+                         ptrdiff_t bj, REAL alpha, int add, REAL *c, ptrdiff_t ldc)
+{
+    VEC sum[4][3] = {0};
+    ptrdiff_t whole = k - k % W;
+    for (ptrdiff_t r = 0; r < whole; r += W)
+        UNROLL for (int i = 0; i < mr; i++)
+            UNROLL for (int j = 0; j < nr; j++)
+                sum[i][j] += *(const VEC *)(a + i * ai + r) * *(const VEC *)(b + j * bj + r);
+    UNROLL for (int i = 0; i < mr; i++)
+        UNROLL for (int j = 0; j < nr; j++) {
+            FEW few = {0};
+            UNROLL for (int part = 0; part < W / SQUARE; part++)
+                few += ((FEW *)&sum[i][j])[part];
+            REAL dot = SQUARE == 4 ? (few[0] + few[1 % SQUARE]) + (few[2 % SQUARE] + few[3 % SQUARE]) : few[0] + few[1];
+            for (ptrdiff_t r = whole; r < k; r++)
+                dot += a[i * ai + r] * b[j * bj + r];
+            dot *= alpha;
+            c[i * ldc + j] = add ? c[i * ldc + j] + dot : dot;
+        }
+}
+
+__attribute__((noinline))
+static void V(gemm_any_dots)(int mr, int nr, ptrdiff_t k, const REAL *a, ptrdiff_t ai, const REAL *b, ptrdiff_t bj,
+                             REAL alpha, int add, REAL *c, ptrdiff_t ldc)
+{
+#define CASE(MR, NR) case 4 * NR + MR - 1: V(gemm_dots)(MR, NR, k, a, ai, b, bj, alpha, add, c, ldc); break;
+    switch (4 * nr + mr - 1) {
+        CASE(1, 1) CASE(2, 1) CASE(3, 1) CASE(4, 1)
+        CASE(1, 2) CASE(2, 2) CASE(3, 2) CASE(4, 2)
+        CASE(1, 3) CASE(2, 3) CASE(3, 3) CASE(4, 3)
+    }
+#undef CASE
+}
+
 static int V(gemm)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, double alpha, const char *a_, ptrdiff_t ai, ptrdiff_t ak,
                    const char *b_, ptrdiff_t bk, ptrdiff_t bj, double beta, char *c_, ptrdiff_t ldc)
 {
@@ -159,6 +199,13 @@ static int V(gemm)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, double alpha, const ch
         return V(gemm)(1, m, k, alpha, b_, bj, bk, a_, ak, ai, beta, c_, m);
     if ((beta != 0 && beta != 1) || !V(gemm_takes)(m, n, k, ai))
         return 0;
+    if (ak == 1 && bk == 1 && k >= 8 * W && m <= FLAT) {
+        for (ptrdiff_t j = 0; j < n; j += 3)
+            for (ptrdiff_t i = 0; i < m; i += 4)
+                V(gemm_any_dots)(m - i < 4 ? m - i : 4, n - j < 3 ? n - j : 3, k, a + i * ai, ai, b + j * bj, bj,
+                                 alpha, beta != 0, c + i * ldc + j, ldc);
+        return 1;
+    }
     for (ptrdiff_t j = 0, width; j < n; j += width) {
         ptrdiff_t left = n - j;
         width = left <= WIDEST * W ? left : left < (WIDEST + 1) * W ? (WIDEST - 1) * W : WIDEST * W;  /* W stay */

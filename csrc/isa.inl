@@ -23,6 +23,7 @@
 #include "softmax.inl"
 #include "optim.inl"
 #include "gemm.inl"
+#include "streak.inl"
 #include "conv.inl"
 #include "norm.inl"
 #undef REAL
@@ -41,6 +42,7 @@
 #include "softmax.inl"
 #include "optim.inl"
 #include "gemm.inl"
+#include "streak.inl"
 #include "conv.inl"
 #include "norm.inl"
 #include "replay.inl"
@@ -119,6 +121,7 @@ const mgx_kernels PASTE(mgx_kernels, ISA) = {
 #define C U
 #include "ops.def"
     },
+    .streak = BOTH(streak),
     .sum = BOTH(sum),
     .max = BOTH(max),
     .finite = BOTH(finite),

@@ -60,30 +60,63 @@ typedef void (*mgx_update)(ptrdiff_t count, const mgx_part *part, const double *
 /* windows over planes of `size`, by axis; `before` is the padding ahead of the first element, `count` the outputs */
 typedef struct { ptrdiff_t size[2], kernel[2], stride[2], dilation[2], before[2], count[2]; } mgx_windows;
 /* A program of scalar operations, for many samples at once. An operand is a place: place p >= 0 is scalar[p], a number
-   that all samples share; place p < 0 is row ~p, MGX_LANES doubles, one for each sample of a tile. A step computes
+   that all samples share; place p < 0 is row ~p, `lanes` doubles, one for each sample of a tile. A step computes
    place y from operands place[first] on, and is either
      op MGX_TERMS   y = place[0]*place[1] + place[2]*place[3] + ..., `count` products in this order; of a row and a
                     number the row comes first
+     op -n          one of a run of n such steps, a layer: rows y and operands follow one another, of every product
+                    the first factor is a row, the same in all of them, and the second a number
      a row          of the table; bit k of `count` says that operand k wants a gradient. Local derivatives follow y:
                     the scalar rule puts one per operand there, a D or H row one row
    In the backward pass mode[i] says what the gradient of operand i does to what is there. */
-enum { MGX_TERMS = -1, MGX_LANES = 64, MGX_PARTS = 8 };
+enum { MGX_TERMS = -1, MGX_LANES = 128, MGX_PARTS = 8 };
 enum { MGX_NOTHING, MGX_SETS, MGX_ADDS };
 typedef struct { int32_t op, y, first, count; } mgx_step;
 typedef struct {
+    ptrdiff_t lanes;                    /* up to MGX_LANES, a multiple of MGX_PARTS */
     const int32_t *place;
     const uint8_t *mode;
+    double *number;                     /* for each place >= 0 the number there, while rows are written */
     double *scalar, *dscalar;           /* numbers and their gradients */
     double *row, *drow;                 /* the same by rows */
-    double *parts;                      /* MGX_PARTS sums over lanes for each number: its gradient from rows */
     double *spare;                      /* four rows */
+    int careful;                        /* no gradient in, none out, even if a factor is inf or nan; else that shows */
 } mgx_tape;
+
+/* A launch: loops, one after the other, over strided, broadcast operands of any dtype, inputs first.
+   An operation takes its arguments from places: the operands of the launch, and after them tiles that hold what one
+   operation writes for others alone. `streak` tells how many operations from this one on are light and each work on
+   the result of the one before, so that it stays in registers: `code` is what they do to it with place `with`, and
+   `keep` says that the result is written too, `streams` that it is too large to stay in a cache. */
+enum { MGX_LIGHT_NONE, MGX_LIGHT_ADD, MGX_LIGHT_SUB, MGX_LIGHT_SUB_FROM, MGX_LIGHT_MUL, MGX_LIGHT_DIV,
+       MGX_LIGHT_DIV_INTO, MGX_LIGHT_CHAIN, MGX_LIGHT_CHAIN_INTO, MGX_LIGHT_NEG, MGX_LIGHT_SQUARE, MGX_LIGHT_RELU };
+enum { MGX_MAXOPERANDS = 16, MGX_MAXPLACES = 24, MGX_MAXOPS = 32 };
+typedef struct {
+    mgx_loop loop;
+    const char *name;
+    uint8_t arg[MGX_MAXARGS], result, streak, code, from, with, keep, streams;
+} mgx_op;
+typedef ptrdiff_t (*mgx_streak)(ptrdiff_t n, const mgx_op *op, char *const *place);     /* how many elements it did */
+typedef struct {
+    int dtype, absent;                  /* absent: what no loop names */
+    ptrdiff_t strides[MGX_MAXDIM];
+    double number;                      /* room for the operand that is one */
+    int how, whole;
+} mgx_operand;
+typedef struct {
+    int dtype, nin, nout, ndim, count, places, walks;
+    ptrdiff_t shape[MGX_MAXDIM], rows, wide, high;
+    mgx_streak streak;
+    mgx_op op[MGX_MAXOPS];
+    mgx_operand operand[MGX_MAXOPERANDS];
+} mgx_launch;
 
 /* what one instruction set offers; every array is indexed by dtype */
 typedef struct {
     const char *isa;
     mgx_loops rows[2][MGX_NROWS];
     mgx_rule rules[MGX_NROWS];
+    mgx_streak streak[2];
     /* x (outer, n, inner) with byte strides -> y (outer, inner), contiguous; y = scale * sum */
     void (*sum[2])(ptrdiff_t outer, ptrdiff_t n, ptrdiff_t inner, const ptrdiff_t *strides,
                    double scale, const char *x, char *y);
@@ -124,27 +157,15 @@ typedef struct {
     /* steps between numbers, once: adds to dscalar */
     void (*replay)(const mgx_tape *tape, ptrdiff_t count, const mgx_step *step);
     void (*replay_vjp)(const mgx_tape *tape, ptrdiff_t count, const mgx_step *step);
-    /* steps that write rows, for `lanes` samples, a multiple of MGX_PARTS: writes drow, adds to parts */
-    void (*replay_rows)(const mgx_tape *tape, ptrdiff_t count, const mgx_step *step, ptrdiff_t lanes);
-    void (*replay_rows_vjp)(const mgx_tape *tape, ptrdiff_t count, const mgx_step *step, ptrdiff_t lanes);
+    /* steps that write rows: writes drow, adds to dscalar */
+    void (*replay_rows)(const mgx_tape *tape, ptrdiff_t count, const mgx_step *step);
+    void (*replay_rows_vjp)(const mgx_tape *tape, ptrdiff_t count, const mgx_step *step);
 } mgx_kernels;
 
 /* the best set for this processor, or the one that the environment variable MICROGRADX_ISA names;
    NULL if that names none that runs here. Read once. */
 const mgx_kernels *mgx_dispatch(void);
 
-/* a launch: one loop over strided, broadcast operands of any dtype, inputs first.
-   An input whose data is NULL is one that the loop does not name. */
-typedef struct {
-    char *data;
-    int dtype;
-    ptrdiff_t strides[MGX_MAXDIM];
-} mgx_operand;
-typedef struct {
-    mgx_loop loop;
-    int dtype, nin, nout, ndim;
-    ptrdiff_t shape[MGX_MAXDIM];
-    mgx_operand operand[MGX_MAXARGS];
-} mgx_launch;
-void mgx_run(mgx_launch *launch);
+void mgx_prepare(mgx_launch *launch);                                   /* once, before it is executed */
+void mgx_execute(const mgx_launch *launch, char *const *data);          /* data: the first byte of every operand */
 #endif

@@ -1,14 +1,24 @@
-/* Runs one contiguous loop over strided, broadcast operands of any dtype.
-   What the loop cannot read in place is gathered, converted and scattered through tiles that stay in the L1
+/* Runs contiguous loops, one after the other, over strided, broadcast operands of any dtype.
+   What a loop cannot read in place is gathered, converted and scattered through tiles that stay in the L1
    cache; so a row needs one loop, strided and contiguous results agree to the bit, and a scalar is a tile that
-   is filled once. */
+   is filled once. What one loop of a launch writes for another alone never leaves its tile. */
 #include "kernels.h"
 #include <string.h>
 
-enum { TILE = 512,           /* elements; six operands of double fit the 32 KB of an L1 cache */
+enum { TILE = 4096,          /* bytes; six fit the 32 KB of an L1 cache */
+       APART = TILE + 320,   /* from one tile to the next: equal low bits of their addresses would stall loads */
+       LARGE = 1 << 24,      /* bytes of a result that nobody will find in a cache */
        WIDE = 64 };          /* rows at least this long are read in place, shorter ones are gathered together */
+enum { DIRECT, PERIODIC, STAGED };  /* read as it lies; the same in every block; gathered for each block */
 
 static const ptrdiff_t SIZE[] = {4, 8, 8, 1};
+
+/* The first `one` bytes again and again, up to `all`: by copies that double. */
+static void repeat(char *to, ptrdiff_t one, ptrdiff_t all)
+{
+    for (ptrdiff_t done = one; done < all; done *= 2)
+        memcpy(to + done, to, done < all - done ? done : all - done);
+}
 
 /* to[i] = from[i]: n elements, strides in bytes */
 #define CONVERT(TO, FROM, value) \
@@ -20,10 +30,9 @@ static void convert(ptrdiff_t n, int tt, char *to, ptrdiff_t ts, int ft, const c
         memcpy(to, from, n * ts);
         return;
     }
-    if (fs == 0 && ts == SIZE[tt] && n > 1) {   /* one element for all: copies that double */
+    if (fs == 0 && ts == SIZE[tt] && n > 1) {   /* one element for all */
         convert(1, tt, to, ts, ft, from, SIZE[ft]);
-        for (ptrdiff_t done = ts, all = n * ts; done < all; done *= 2)
-            memcpy(to + done, to, done < all - done ? done : all - done);
+        repeat(to, ts, n * ts);
         return;
     }
     switch (tt * 4 + ft) {
@@ -67,9 +76,8 @@ static void collapse(mgx_launch *l)
     l->ndim = nd;
 }
 
-static char *row(const mgx_launch *l, const mgx_operand *o, const ptrdiff_t *index)
+static char *row(const mgx_launch *l, const mgx_operand *o, char *p, const ptrdiff_t *index)
 {
-    char *p = o->data;
     for (int d = 0; d < l->ndim - 1; d++)
         p += index[d] * o->strides[d];
     return p;
@@ -84,77 +92,111 @@ static void advance(const mgx_launch *l, ptrdiff_t *index)
     }
 }
 
-void mgx_run(mgx_launch *l)
+/* How each operand is met: one block is `high` rows of `wide` elements. */
+void mgx_prepare(mgx_launch *l)
 {
-    for (int d = 0; d < l->ndim; d++)
-        if (l->shape[d] == 0)
-            return;
     collapse(l);
-
-    enum { DIRECT, PERIODIC, STAGED };  /* read as it lies; the same in every block; gathered for each block */
-    const int last = l->ndim - 1, count = l->nin + l->nout;
-    const ptrdiff_t n = l->shape[last], size = SIZE[l->dtype];
-    ptrdiff_t rows = 1;
+    const int last = l->ndim - 1;
+    const ptrdiff_t n = l->shape[last], size = SIZE[l->dtype], tile = TILE / size;
+    int staged = 0, walks = 0;
+    l->rows = 1, l->walks = 0;
     for (int d = 0; d < last; d++)
-        rows *= l->shape[d];
-
-    /* how each operand is met; one block is `high` rows of `wide` elements */
-    int how[MGX_MAXARGS], whole[MGX_MAXARGS], staged = 0;
-    for (int k = 0; k < count; k++) {
-        const mgx_operand *o = &l->operand[k];
+        l->rows *= l->shape[d];
+    for (int k = 0; k < l->nin + l->nout; k++) {
+        mgx_operand *o = &l->operand[k];
         int rows_lie = o->dtype == l->dtype && o->strides[last] == size;
-        int periodic = k < l->nin && (n <= TILE || o->strides[last] == 0);
-        whole[k] = rows_lie;
+        int periodic = k < l->nin && (n <= tile || o->strides[last] == 0);
+        o->whole = rows_lie;
         for (int d = 0; d < last; d++) {
-            whole[k] = whole[k] && o->strides[d] == o->strides[d + 1] * l->shape[d + 1];
+            o->whole = o->whole && o->strides[d] == o->strides[d + 1] * l->shape[d + 1];
             periodic = periodic && o->strides[d] == 0;
         }
-        how[k] = !o->data || whole[k] || (rows_lie && n >= WIDE) ? DIRECT : periodic ? PERIODIC : STAGED;
-        staged |= how[k] != DIRECT;
+        o->how = o->absent || o->whole || (rows_lie && n >= WIDE) ? DIRECT : periodic ? PERIODIC : STAGED;
+        staged |= o->how != DIRECT;
+        walks |= o->how == DIRECT && !o->whole && !o->absent;
+        l->walks |= walks || o->how == STAGED;
     }
-    const ptrdiff_t wide = staged && n > TILE ? TILE : n;
-    const ptrdiff_t high = last == 0 || n >= WIDE ? 1 : TILE / n;
+    for (int i = 0; i < l->count; i++) {
+        int k = l->op[i].result;
+        l->op[i].streams = k >= l->nin && k < l->nin + l->nout && l->operand[k].whole && l->rows * n * size >= LARGE;
+    }
+    l->wide = (staged || l->count > 1) && n > tile ? tile : n;
+    l->high = last == 0 || walks || n == 0 || n > tile ? 1 : tile / n;
+}
 
-    _Alignas(64) char tile[MGX_MAXARGS][TILE * sizeof(double)];
-    char *p[MGX_MAXARGS];
+/* The operations of one block of m elements. Runs of light ones go through registers as far as those are full. */
+static void work(const mgx_launch *l, ptrdiff_t m, char *const *p)
+{
+    const ptrdiff_t size = SIZE[l->dtype];
+    for (int i = 0, run; i < l->count; i += run) {
+        ptrdiff_t done = l->op[i].streak > 1 ? l->streak(m, &l->op[i], p) : 0;
+        run = l->op[i].streak > 1 ? l->op[i].streak : 1;
+        for (int j = i; done < m && j < i + run; j++) {
+            char *q[MGX_MAXARGS];
+            for (int k = 0; k < MGX_MAXARGS; k++)
+                q[k] = p[l->op[j].arg[k]] + done * size;
+            l->op[j].loop(m - done, q);
+        }
+    }
+}
+
+/* Rows from `first` to `stop`, or of a single row the elements. `data` tells the first byte of every operand. */
+static void execute(const mgx_launch *l, char *const *data, ptrdiff_t first, ptrdiff_t stop)
+{
+    const int last = l->ndim - 1, count = l->nin + l->nout;
+    const ptrdiff_t n = l->shape[last], size = SIZE[l->dtype], wide = l->wide, high = l->high;
+    const ptrdiff_t r1 = l->rows > 1 ? stop : 1, s0 = l->rows > 1 ? 0 : first, s1 = l->rows > 1 ? n : stop;
+    _Alignas(64) char tiles[MGX_MAXPLACES][APART];
+    char *p[MGX_MAXPLACES];
+    for (int k = 0; k < l->places; k++)
+        p[k] = tiles[k];
     for (int k = 0; k < count; k++) {
         const mgx_operand *o = &l->operand[k];
-        if (how[k] == PERIODIC)
-            for (ptrdiff_t b = 0; b < high && b < rows; b++)
-                convert(wide, l->dtype, tile[k] + b * wide * size, size, o->dtype, o->data, o->strides[last]);
+        if (o->how == PERIODIC) {
+            convert(wide, l->dtype, p[k], size, o->dtype, data[k], o->strides[last]);
+            repeat(p[k], wide * size, (high < l->rows ? high : l->rows) * wide * size);
+        }
     }
-
     ptrdiff_t index[MGX_MAXDIM] = {0}, back[MGX_MAXDIM];
-    for (ptrdiff_t r = 0; r < rows; r += high) {
-        const ptrdiff_t block = rows - r < high ? rows - r : high;
+    ptrdiff_t r = l->rows > 1 ? first : 0;
+    for (ptrdiff_t d = last - 1, rest = r; d >= 0; rest /= l->shape[d--])
+        index[d] = rest % l->shape[d];
+    for (; r < r1; r += high) {
+        const ptrdiff_t block = r1 - r < high ? r1 - r : high;
         memcpy(back, index, sizeof back);
-        for (ptrdiff_t s = 0; s < n; s += wide) {
-            const ptrdiff_t m = n - s < wide ? n - s : wide;
+        for (ptrdiff_t s = s0; s < s1; s += wide) {
+            const ptrdiff_t m = s1 - s < wide ? s1 - s : wide;
             for (int k = 0; k < count; k++) {
                 const mgx_operand *o = &l->operand[k];
-                p[k] = !o->data ? p[0] : how[k] != DIRECT ? tile[k]
-                     : (whole[k] ? o->data + r * n * size : row(l, o, index)) + s * size;
-                if (how[k] != STAGED || k >= l->nin)
+                if (o->how == DIRECT)
+                    p[k] = o->absent ? p[0] : (o->whole ? data[k] + r * n * size : row(l, o, data[k], index)) + s * size;
+                if (o->how != STAGED || k >= l->nin)
                     continue;
                 memcpy(index, back, sizeof index);
                 for (ptrdiff_t b = 0; b < block; b++, advance(l, index))
-                    convert(m, l->dtype, tile[k] + b * m * size, size, o->dtype,
-                            row(l, o, index) + s * o->strides[last], o->strides[last]);
+                    convert(m, l->dtype, p[k] + b * m * size, size, o->dtype,
+                            row(l, o, data[k], index) + s * o->strides[last], o->strides[last]);
                 memcpy(index, back, sizeof index);
             }
-            l->loop(block * m, p);
+            work(l, block * m, p);
             for (int k = l->nin; k < count; k++) {
                 const mgx_operand *o = &l->operand[k];
-                if (how[k] != STAGED)
+                if (o->how != STAGED)
                     continue;
                 memcpy(index, back, sizeof index);
                 for (ptrdiff_t b = 0; b < block; b++, advance(l, index))
-                    convert(m, o->dtype, row(l, o, index) + s * o->strides[last], o->strides[last],
-                            l->dtype, tile[k] + b * m * size, size);
+                    convert(m, o->dtype, row(l, o, data[k], index) + s * o->strides[last], o->strides[last],
+                            l->dtype, p[k] + b * m * size, size);
                 memcpy(index, back, sizeof index);
             }
         }
-        for (ptrdiff_t b = 0; b < block; b++)
+        for (ptrdiff_t b = 0; l->walks && b < block; b++)
             advance(l, index);
     }
+}
+
+void mgx_execute(const mgx_launch *l, char *const *data)
+{
+    if (l->rows && l->shape[l->ndim - 1])
+        execute(l, data, 0, l->rows > 1 ? l->rows : l->shape[0]);
 }

@@ -4,20 +4,31 @@
    contiguous axis is read as rows of WIDTH elements. */
 #define WIDTH 32
 
-/* total[w] += sum over r of x[r][w]; w < width <= WIDTH, rows `stride` bytes apart, elements contiguous */
+/* sum[w] = sum over r of x[r][w]; w < width <= WIDTH, rows `stride` bytes apart, elements contiguous */
+static inline __attribute__((always_inline))
+void V(sum_run)(ptrdiff_t rows, const ptrdiff_t width, ptrdiff_t stride, const char *x, REAL *restrict sum)
+{
+    REAL lane[WIDTH] = {0};
+    for (ptrdiff_t r = 0; r < rows; r++, x += stride)
+        for (ptrdiff_t w = 0; w < width; w++)
+            lane[w] += ((const REAL *)x)[w];
+    for (ptrdiff_t w = 0; w < width; w++)
+        sum[w] = lane[w];
+}
+
+/* total[w] += the same, as a tree */
 static void V(sum_rows)(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t stride, const char *x, REAL *total)
 {
     REAL level[4][WIDTH] = {{0}};
-    for (ptrdiff_t r = 0; r < rows; x += stride) {
-        const REAL *restrict v = (const REAL *)x;
-        if (width == WIDTH)
-            for (int w = 0; w < WIDTH; w++)
-                level[0][w] += v[w];
-        else
-            for (ptrdiff_t w = 0; w < width; w++)
-                level[0][w] += v[w];
-        r++;
-        for (int k = 0; k < 3 && r % ((ptrdiff_t)64 << 6 * k) == 0; k++)
+    for (ptrdiff_t r = 0; r < rows; r += 64, x += 64 * stride) {
+        const ptrdiff_t run = rows - r < 64 ? rows - r : 64;
+        switch (width) {                            /* widths that lie in registers */
+        case WIDTH: V(sum_run)(run, WIDTH, stride, x, level[0]); break;
+        case WIDTH / 2: V(sum_run)(run, WIDTH / 2, stride, x, level[0]); break;
+        case WIDTH / 4: V(sum_run)(run, WIDTH / 4, stride, x, level[0]); break;
+        default: V(sum_run)(run, width, stride, x, level[0]);
+        }
+        for (int k = 0; k < 3 && run == 64 && (r + 64) % ((ptrdiff_t)64 << 6 * k) == 0; k++)
             for (int w = 0; w < WIDTH; w++) {
                 level[k + 1][w] += level[k][w];
                 level[k][w] = 0;
@@ -57,9 +68,12 @@ static void V(sum)(ptrdiff_t outer, ptrdiff_t n, ptrdiff_t inner, const ptrdiff_
             out[0] = V(sum_contiguous)(n, x) * (REAL)scale;
             continue;
         }
-        for (ptrdiff_t i = 0; i < inner; i += WIDTH) {
+        for (ptrdiff_t i = 0, width; i < inner; i += width) {
             REAL total[WIDTH] = {0};
-            ptrdiff_t width = inner - i < WIDTH ? inner - i : WIDTH;
+            for (width = WIDTH / 4; width < inner - i && 2 * width <= inner && width < WIDTH; width *= 2)
+                ;
+            width = width < inner ? width : inner;
+            i = i < inner - width ? i : inner - width;      /* the last columns overlap their neighbours */
             V(sum_rows)(n, width, strides[1], x + i * strides[2], total);
             for (ptrdiff_t w = 0; w < width; w++)
                 out[i + w] = total[w] * (REAL)scale;

@@ -1,10 +1,12 @@
 """Two moons with micrograd's net, twice: Value by Value, and the same code vectorised. python examples/moons_values.py
 
 A net 2-16-16-1 with ReLU learns to tell two interleaved half circles apart: max-margin loss, L2, plain gradient
-descent with a falling rate, as in micrograd's demo. Both runs begin with the same numbers and print the same losses.
+descent with a falling rate, as in micrograd's demo. Both runs begin with the same numbers and print the same losses;
+moons_tensors.py has them once more, with tensors.
 """
 import random
 import time
+from functools import partial
 
 import numpy as np
 
@@ -20,6 +22,10 @@ def half_circles(rng, noise=0.1):
     outer = np.stack([np.cos(angle), np.sin(angle)], 1)
     inner = np.stack([1 - np.cos(angle), 0.5 - np.sin(angle)], 1)
     return np.concatenate([outer, inner]) + rng.normal(0, noise, (POINTS, 2)), np.repeat([-1.0, 1.0], POINTS // 2)
+
+
+def rate(step):
+    return 1.0 - 0.9 * step / STEPS
 
 
 def sample_loss(net):
@@ -40,26 +46,24 @@ def eager(net, x, y):
     return np.array([[one.data, score.data] for one, score in out]).T
 
 
-def train(net, gradient, x, y):
-    """The losses of STEPS steps, the last accuracy, and the seconds that it took."""
+def train(vectorised, x, y, steps=STEPS):
+    """The losses, the last accuracy, and the seconds that it took."""
+    random.seed(1337)
+    net = scalar.MLP(2, [16, 16, 1])
+    gradient = mgx.vectorize(sample_loss(net), reduction="mean").backward if vectorised else partial(eager, net)
     start, losses = time.perf_counter(), []
-    for step in range(STEPS):
+    for step in range(steps):
         net.zero_grad()
         loss, score = gradient(x, y)
         losses.append(loss.mean())
         for p in net.parameters():
-            p.data -= (1.0 - 0.9 * step / STEPS) * p.grad
+            p.data -= rate(step) * p.grad
     return losses, np.mean((score > 0) == (y > 0)), time.perf_counter() - start
 
 
 def main():
     x, y = half_circles(np.random.default_rng(0))
-    runs = {}
-    for name in ("Value by Value", "vectorised"):
-        random.seed(1337)
-        net = scalar.MLP(2, [16, 16, 1])
-        f = mgx.vectorize(sample_loss(net), reduction="mean")
-        runs[name] = train(net, f.backward if name == "vectorised" else lambda *xy, net=net: eager(net, *xy), x, y)
+    runs = {"Value by Value": train(False, x, y), "vectorised": train(True, x, y)}
     (a, _, slow), (b, _, fast) = runs.values()
     print("step  Value by Value      vectorised")
     for step in [*range(0, STEPS, 10), STEPS - 1]:

@@ -1,7 +1,8 @@
 """Capture: a function's launches, written down at one call and replayed in C at every later one."""
 import functools
 
-from microgradx._core.program import PASSES, Compiled
+from microgradx._core.compiled import Compiled
+from microgradx._core.passes import PASSES
 from microgradx.errors import DTypeError, OptionError
 
 __all__ = ["compile"]

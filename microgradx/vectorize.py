@@ -29,7 +29,8 @@ class vectorize:
     ``fn`` takes what one sample consists of: for an argument of shape (rows, k) a list of k Values, for one of shape
     (rows,) a Value, for a number a Value that all samples share. It returns a Value, or a tuple or list of them, and
     may use any other Values, its parameters. It is called once, at the first call; from then on its operations run
-    over 64 samples at a time, in double precision. Parameters' ``data`` is read anew at every call.
+    over up to 128 samples at a time, in double precision: neurons with the same inputs as one layer, operations side by
+    side as one. Parameters' ``data`` is read anew at every call.
 
     ``f(X, y)``                 the outputs, each an array (rows,)
     ``f.backward(X, y)``        the same, and adds to every parameter's ``grad`` the gradient of the first output's
@@ -43,7 +44,9 @@ class vectorize:
     local derivatives, which say nothing of how they were computed. ``ShapeError`` for arrays of different lengths,
     or of other widths than at the first call; ``DTypeError`` for what is not real numbers.
 
-    Outputs are those of ``fn`` on each row, to the last bit; gradients are summed over rows in a fixed order.
+    Outputs are those of ``fn`` on each row, to the last bit; gradients are summed over rows, and over the uses of a
+    row, in a fixed order. Gradients that are not all finite are computed a second time, more slowly, so that where no
+    gradient arrives none leaves, even if a factor is inf or nan.
 
     >>> import microgradx as mgx
     >>> w, b = mgx.Value(2.0), mgx.Value(0.5)
@@ -61,13 +64,14 @@ class vectorize:
             raise OptionError(f"vectorize: reduction is 'sum' or 'mean', not {reduction!r}")
         self.fn, self.reduction = fn, reduction
         self._tape = self._widths = None
+        self._last = None, 0                                # shapes of the last arguments, and their rows
 
     def __call__(self, *arrays):
         return self._sweep(*self._prepare(arrays))
 
     def backward(self, *arrays):
         """The outputs; the gradient is added to the ``grad`` of the parameters."""
-        return self._sweep(*self._prepare(arrays), True, self.reduction == "mean")
+        return self._sweep(*self._prepare(arrays), True)
 
     def value_and_grad(self, *arrays):
         """The outputs and the ``Gradients`` of parameters and inputs, as arrays; no ``grad`` is touched.
@@ -80,7 +84,7 @@ class vectorize:
         """
         given, rows = self._prepare(arrays)
         found = Gradients(np.empty(len(self._tape.parameters)), [np.empty(a.shape) for a in given])
-        return self._sweep(given, rows, True, self.reduction == "mean", found.parameters, found.inputs), found
+        return self._sweep(given, rows, True, found.parameters, found.inputs), found
 
     @property
     def parameters(self):
@@ -89,14 +93,19 @@ class vectorize:
             raise OptionError("vectorize: parameters are known from the first call on")
         return list(self._tape.parameters)
 
-    def _sweep(self, given, rows, *options):
-        outs = [np.empty(rows) for _ in self._tape.outputs]
-        self._tape.sweep(given, rows, outs, *options)
-        return tuple(outs) if self._tape.many else outs[0]
+    def _sweep(self, given, rows, backward=False, parameters=None, inputs=None):
+        tape = self._tape
+        outs = [np.empty(rows) for _ in tape.outputs]
+        tape.sweep(given, rows, outs, backward, self.reduction == "mean", parameters, inputs)
+        return tuple(outs) if tape.many else outs[0]
 
     def _prepare(self, arrays):
         """The arguments as arrays of float64 that fit each other and the trace, which is made if there is none; and
         the number of rows."""
+        last, rows = self._last
+        shapes = [a.shape if type(a) is np.ndarray and a.dtype is FLOAT64 else None for a in arrays]
+        if shapes == last:
+            return arrays, rows
         given = [a if type(a) is np.ndarray and a.dtype is FLOAT64 and a.ndim <= 2 else _array(k, a)
                  for k, a in enumerate(arrays)]
         widths = [a.shape[1:] if a.ndim else None for a in given]
@@ -114,6 +123,7 @@ class vectorize:
         if widths != self._widths:
             raise ShapeError(f"vectorize: a sample is {_described(widths)}, and was {_described(self._widths)} at the "
                              "first call; vectorize the function anew for other samples")
+        self._last = [a.shape for a in given], lengths[0]
         return given, lengths[0]
 
 

@@ -28,3 +28,16 @@ def test_names_transformer():
     program = runpy.run_path(str(EXAMPLES / "names_transformer.py"))
     net = program["Transformer"](5)
     assert isinstance(net, nn.Module) and net(mgx.Tensor([[0, 1, 2]])).shape == (1, 3, 5)
+
+
+def test_moons_in_three_styles(monkeypatch):
+    """Value by Value, vectorised, and tensors, eager and compiled: one curve."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    values, tensors = (runpy.run_path(str(EXAMPLES / f"moons_{kind}.py")) for kind in ("values", "tensors"))
+    x, y = values["half_circles"](np.random.default_rng(0))
+    one, other = (values["train"](vectorised, x, y, steps=6)[0] for vectorised in (False, True))
+    eager, compiled = (tensors["run"](wrap(step), group, steps=6)[0] for wrap in (lambda step: step, mgx.compile)
+                       for _, group, step in [tensors["training"](x, y)])
+    assert one[-1] < 0.5 * one[0] and eager == compiled
+    np.testing.assert_allclose(other, one, rtol=1e-12)
+    np.testing.assert_allclose(eager, one, rtol=1e-12)

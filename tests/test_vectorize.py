@@ -1,4 +1,7 @@
-"""Programs of Values over rows, and replayed: the oracle is the same program, eager, one row at a time."""
+"""Programs of Values over rows, and replayed: the oracle is the same program, eager, one row at a time.
+
+The file is long because that oracle serves all of it: programs, layers, what may vary, and what is refused.
+"""
 import math
 import random
 import threading
@@ -14,7 +17,7 @@ from microgradx._core.tape import Tape, compile_values
 from microgradx.errors import CaptureError, DTypeError, OptionError, ShapeError
 from samples import ROWS, call, operands
 
-LENGTHS = (0, 1, 7, 63, 64, 65, 1000)
+LENGTHS = (0, 1, 7, 8, 65, 128, 129, 1000)
 INF, NAN = math.inf, math.nan
 
 
@@ -212,6 +215,71 @@ def test_any_program_flat(program, seed):
                 grads.append([v.grad for v in leaves])
             if np.isfinite(grads[0]).all():
                 np.testing.assert_allclose(grads[1], grads[0], rtol=1e-12, atol=1e-9)
+
+
+# ----- layers, which run as blocks -----------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("count", range(1, 12))
+def test_layers_of_every_width(count):
+    rng = np.random.default_rng(count)
+    x, ys = rng.normal(size=(21, 3)), range(1, 12)
+    for neurons in ys:
+        weight = [[Value(w) for w in row] for row in rng.normal(size=(neurons, count))]
+        params = [w for row in weight for w in row]
+
+        def fn(x):
+            inputs = [x[k % 3] * (k + 1.0) for k in range(count)]
+            return sum(mgx.dot(row, inputs).relu() for row in weight)
+        check(fn, [x], params)
+
+
+def test_layers_of_odd_factors():
+    """Weights that are shared, fixed or computed, inputs that come twice, numbers among them, outputs that nobody
+    uses or that come after the first."""
+    w = [Value(v) for v in (0.5, -1.5, 2.0, 0.25, -0.75, 1.25, 3.0)]
+    x = np.random.default_rng(0).normal(size=(30, 2))
+
+    def layer(rows, inputs):
+        return [mgx.dot(row, inputs) for row in rows]
+    shared = lambda x: sum(layer([w[:3], w[1:4], w[:3], [w[6], 2.0, w[6]], [1.0, -2.0, 3.0]], [*x, x[0]]))
+    numbers = lambda x: sum(y.square() for y in layer([w[k:k + 4] for k in range(4)], [1.0, *x, w[5]]))
+    computed = lambda x: sum(y.tanh() for y in layer([[a * a, a + 1, a] for a in w], [*x, x[0] * x[1]]))
+    fixed = lambda x: sum(layer([[1.0, 2.0], [3.0, 4.0], [w[0], w[1]]], layer([[2.0, 1.0], [0.5, 3.0]], x)))
+    many = lambda x: tuple(layer([w[k:k + 2] for k in range(5)], x))
+    deep = lambda x: (layer([w[:2], w[2:4], w[4:6]], layer([w[:2], w[2:4]], x))[1], x[0] * w[6])
+    for fn in (shared, numbers, computed, fixed, many, deep):
+        f = check(fn, [x], w)
+        f.value_and_grad(x)                                         # leaves gradients of inputs where the next one runs
+        for p in w:
+            p.grad = 0
+        f.backward(x)
+        close([p.grad for p in w], eager(fn, [x], w)[1])
+
+
+def test_nothing_in_nothing_out_of_a_layer():
+    """As for a single sum: where no gradient arrives, factors may be anything."""
+    w = [Value(v) for v in (INF, 2.0, NAN, 1.0, -1.0, INF)]
+    x = np.array([[1.0, -1.0], [INF, 2.0], [3.0, NAN], [-2.0, 0.5]] * 3)
+
+    def fn(x):
+        sums = [mgx.dot([w[k], w[k + 1]], x) for k in range(5)]
+        return mgx.where(x[0].gt(-2), x[1] * w[1], 0.0) + sum(mgx.where(x[0].gt(5), y, 0.0) for y in sums)
+    f = mgx.vectorize(fn)
+    got, found = f.value_and_grad(x)
+    outs, dp, dx = eager(fn, [x], w)
+    same_outputs(got, outs)
+    same(found.inputs[0], dx[0])
+    place = {id(p): k for k, p in enumerate(f.parameters)}
+    same([found.parameters[place[id(p)]] for p in w], dp)
+
+
+def test_operations_on_rows_that_follow_one_another():
+    """Side by side they run as one; in a chain each waits for the one before."""
+    x = np.linspace(-1.5, 1.5, 40)
+    check(lambda v: v.square().square().square().sin().sin().abs().abs().sqrt().sqrt(), [x])
+    check(lambda v: sum((v + float(k)).square() for k in range(9)), [x])
+    check(lambda v: sum((v + float(k)).maximum(v * float(k)) for k in range(9)), [x])
+    check(lambda v: sum((v + float(k)).relu() * (v + float(k)).relu().square() for k in range(9)), [x])
 
 
 # ----- what may vary ------------------------------------------------------------------------------------------------

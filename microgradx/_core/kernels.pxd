@@ -49,19 +49,42 @@ cdef extern from "kernels.h" nogil:
     enum: MGX_NOTHING, MGX_SETS, MGX_ADDS
     ctypedef struct mgx_step:
         int32_t op, y, first, count
+    enum: MGX_MAXOPERANDS, MGX_MAXPLACES, MGX_MAXOPS
+    enum:
+        MGX_LIGHT_NONE, MGX_LIGHT_ADD, MGX_LIGHT_SUB, MGX_LIGHT_SUB_FROM, MGX_LIGHT_MUL, MGX_LIGHT_DIV,
+        MGX_LIGHT_DIV_INTO, MGX_LIGHT_CHAIN, MGX_LIGHT_CHAIN_INTO, MGX_LIGHT_NEG, MGX_LIGHT_SQUARE, MGX_LIGHT_RELU
+    ctypedef struct mgx_op:
+        mgx_loop loop
+        const char *name
+        uint8_t arg[6]
+        uint8_t result, streak, code, with_ "with", keep, from_ "from"
+    ctypedef Py_ssize_t (*mgx_streak)(Py_ssize_t n, const mgx_op *op, char *const *place) noexcept nogil
+    ctypedef struct mgx_operand:
+        int dtype, absent
+        Py_ssize_t strides[8]
+        double number
+    ctypedef struct mgx_launch:
+        int dtype, nin, nout, ndim, count, places
+        Py_ssize_t shape[8]
+        mgx_streak streak
+        mgx_op op[32]
+        mgx_operand operand[16]
     ctypedef struct mgx_tape:
+        Py_ssize_t lanes
         const int32_t *place
         const uint8_t *mode
+        double *number
         double *scalar
         double *dscalar
         double *row
         double *drow
-        double *parts
         double *spare
+        int careful
     ctypedef struct mgx_kernels:
         const char *isa
         mgx_loops rows[2][1]
         mgx_rule rules[1]
+        mgx_streak streak[2]
         void (*sum[2])(Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner, const Py_ssize_t *strides,
                        double scale, const char *x, char *y) noexcept nogil
         void (*max[2])(Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner, const Py_ssize_t *strides,
@@ -97,22 +120,11 @@ cdef extern from "kernels.h" nogil:
                                    char *part) noexcept nogil
         void (*replay)(const mgx_tape *tape, Py_ssize_t count, const mgx_step *step) noexcept nogil
         void (*replay_vjp)(const mgx_tape *tape, Py_ssize_t count, const mgx_step *step) noexcept nogil
-        void (*replay_rows)(const mgx_tape *tape, Py_ssize_t count, const mgx_step *step,
-                            Py_ssize_t lanes) noexcept nogil
-        void (*replay_rows_vjp)(const mgx_tape *tape, Py_ssize_t count, const mgx_step *step,
-                                Py_ssize_t lanes) noexcept nogil
+        void (*replay_rows)(const mgx_tape *tape, Py_ssize_t count, const mgx_step *step) noexcept nogil
+        void (*replay_rows_vjp)(const mgx_tape *tape, Py_ssize_t count, const mgx_step *step) noexcept nogil
     const mgx_kernels *mgx_dispatch()
-
-    ctypedef struct mgx_operand:
-        char *data
-        int dtype
-        Py_ssize_t strides[8]
-    ctypedef struct mgx_launch:
-        mgx_loop loop
-        int dtype, nin, nout, ndim
-        Py_ssize_t shape[8]
-        mgx_operand operand[6]
-    void mgx_run(mgx_launch *launch)
+    void mgx_prepare(mgx_launch *launch)
+    void mgx_execute(const mgx_launch *launch, char *const *data)
 
 
 # What the texts of a row say, read once at import.
@@ -126,5 +138,6 @@ cdef struct Facts:
 cdef const mgx_kernels *kernels
 cdef const mgx_row *rows
 cdef Facts *facts
-cdef void (*run)(mgx_launch *launch) noexcept nogil
+cdef void (*prepare)(mgx_launch *launch) noexcept nogil
+cdef void (*execute)(const mgx_launch *launch, char *const *data) noexcept nogil
 cpdef int opcode(str name) except -1

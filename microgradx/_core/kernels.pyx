@@ -9,7 +9,8 @@ cdef dict _opcodes = {}
 
 rows = mgx_table
 facts = _facts
-run = mgx_run
+prepare = mgx_prepare
+execute = mgx_execute
 kernels = mgx_dispatch()
 if kernels == NULL:
     raise OptionError(f"MICROGRADX_ISA={os.environ.get('MICROGRADX_ISA')!r} names no instruction set that this "

@@ -28,7 +28,7 @@ cdef inline void put_number(Operand *o, double number) noexcept:
 # A step is one launch with all that it needs to run again. A program is a tape of steps.
 ctypedef Py_ssize_t (*Runner)(Step *s) noexcept nogil    # -1, or the first bad position
 
-cdef enum: SLOTS = 8
+cdef enum: SLOTS = 16          # as many as a fused launch has operands
 
 cdef struct Step:
     Runner run                  # NULL: a host launch
@@ -41,7 +41,7 @@ cdef struct Step:
     double x[6]
     mgx_windows windows
     mgx_loop loop               # elementwise
-    mgx_launch *job             # the same through tiles
+    mgx_launch *job             # the same through tiles, or several loops at once
     PyObject *host              # (function, outs, ins)
 
 cdef struct Tape:
@@ -52,6 +52,8 @@ cdef struct Tape:
     PyObject *leaves            # {node: its gradient when the program began}
 
 cdef const char *CONSTANT                           # the name of a step that writes numbers which were brought in
+cdef void begin(Step *s, Runner run, const char *name, int dtype) noexcept
+cdef Py_ssize_t run_tiles(Step *s) noexcept nogil
 cdef Tape *set_tape(Tape *tape) noexcept
 cdef Tape *current_tape() noexcept
 cdef int note_grad(Node node) except -1

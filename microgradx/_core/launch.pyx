@@ -200,18 +200,14 @@ cdef Py_ssize_t run_loop(Step *s) noexcept nogil:
 
 
 cdef Py_ssize_t run_tiles(Step *s) noexcept nogil:
-    cdef mgx_launch job = s.job[0]                  # running it changes it
-    cdef int k
-    for k in range(s.slots):
-        if s.job.operand[k].data != NULL:
-            job.operand[k].data = s.p[k] if s.storage[k] != NULL else <char *> &s.x[k]
-    run(&job)
+    execute(s.job, s.p)
     return -1
 
 
 cdef int write_elementwise(mgx_loop loop, int dtype, int nin, int nout, Operand *operand,
                            int ndim, const Py_ssize_t *shape, bint lies) except -1:
-    """As a step. A number beside few elements is spread out once and for all."""
+    """As a step. A number beside few elements is spread out once and for all. A launch is laid out only, so that it
+    may be fused with others before it is prepared."""
     cdef Step s
     cdef Array out = <Array> operand[nin].array, numbers
     cdef Tape *tape = <Tape *> mgx_writing
@@ -235,8 +231,6 @@ cdef int write_elementwise(mgx_loop loop, int dtype, int nin, int nout, Operand 
                 set_tape(tape)
             (<list> tape.constants).append(numbers)
             s.storage[k], s.p[k] = numbers.storage, numbers.data
-        elif operand[k].form == NUMBER:
-            s.x[k] = operand[k].number
         elif lies:                                  # what the loop does not read
             s.storage[k], s.p[k] = s.storage[0], s.p[0]
     s.slots = nin + nout
@@ -244,7 +238,7 @@ cdef int write_elementwise(mgx_loop loop, int dtype, int nin, int nout, Operand 
         s.job = <mgx_launch *> malloc(sizeof(mgx_launch))
         if s.job == NULL:
             raise MemoryError("compile: no memory for another launch")
-        lay_out(s.job, loop, dtype, nin, nout, operand, ndim, shape)
+        lay_out(s.job, s.p, loop, dtype, nin, nout, operand, ndim, shape)
     return write_down(tape, &s)
 
 
@@ -285,36 +279,43 @@ cdef int strided(mgx_loop loop, int dtype, int nin, int nout, Operand *operand,
                  int ndim, const Py_ssize_t *shape) except -1:
     """Any layout, any dtype, any broadcast: through the tiles of csrc/launch.c."""
     cdef mgx_launch job
-    lay_out(&job, loop, dtype, nin, nout, operand, ndim, shape)
-    run(&job)
+    cdef char *data[MGX_MAXARGS]
+    lay_out(&job, data, loop, dtype, nin, nout, operand, ndim, shape)
+    prepare(&job)
+    execute(&job, data)
     return 0
 
 
-cdef int lay_out(mgx_launch *job, mgx_loop loop, int dtype, int nin, int nout, Operand *operand,
+cdef int lay_out(mgx_launch *job, char **data, mgx_loop loop, int dtype, int nin, int nout, Operand *operand,
                  int ndim, const Py_ssize_t *shape) except -1:
+    """A launch of one loop. A number lies in the launch itself."""
     cdef mgx_operand *to
     cdef Array a
     cdef Py_ssize_t step
     cdef int k, d, skip
-    job.loop, job.dtype, job.nin, job.nout, job.ndim = loop, dtype, nin, nout, ndim
+    job.dtype, job.nin, job.nout, job.ndim, job.count, job.places = dtype, nin, nout, ndim, 1, nin + nout
+    job.op[0].loop, job.op[0].streak, job.op[0].result = loop, 0, 0
     for d in range(ndim):
         job.shape[d] = shape[d]
+    for k in range(MGX_MAXARGS):
+        job.op[0].arg[k] = k if k < nin + nout else 0
     for k in range(nin + nout):
         to = &job.operand[k]
+        to.absent = operand[k].form == ABSENT
         if operand[k].form == ARRAY:
             a = <Array> operand[k].array
-            to.data, to.dtype = a.data, a.kind
+            data[k], to.dtype = a.data, a.kind
             skip = ndim - a.ndim
             for d in range(ndim):
                 to.strides[d] = 0 if d < skip or a.dims[d - skip] == 1 else a.steps[d - skip]
         elif operand[k].form == BYTES:
-            to.data, to.dtype, step = operand[k].data, dtype, itemsize[dtype]
+            data[k], to.dtype, step = operand[k].data, dtype, itemsize[dtype]
             for d in range(ndim - 1, -1, -1):
                 to.strides[d] = step
                 step *= shape[d]
         else:
-            to.data = <char *> &operand[k].number if operand[k].form == NUMBER else NULL
-            to.dtype = MGX_F64
+            to.number = operand[k].number
+            data[k], to.dtype = <char *> &to.number, MGX_F64
             for d in range(ndim):
                 to.strides[d] = 0
     return 0

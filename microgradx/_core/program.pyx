@@ -4,7 +4,7 @@ A storage has one lifetime while a program is captured, so an address in a step 
 when the function has returned is the program's own: its memory is planned anew. Everything else (parameters,
 optimizer state, gradients) is shared with eager code, by storage.
 
-The file is long because capture, the passes over the steps and the call stand on one structure.
+The file is long because capture, binding and replay read one structure.
 """
 cimport cython
 from cpython.object cimport PyObject
@@ -12,10 +12,11 @@ from libc.stdint cimport uint16_t
 from libc.stdlib cimport free, malloc
 
 from microgradx._core.array cimport *
-from microgradx._core.graph cimport grad_enabled, watching
+from microgradx._core.graph cimport grad_enabled
 from microgradx._core.kernels cimport *
-from microgradx._core cimport launch
+from microgradx._core.fuse cimport fuse
 from microgradx._core.launch cimport Step, Tape, copy, current_tape, host, rebindings, set_tape, put_back
+from microgradx._core.passes cimport Life, Lives, drop_constants, drop_dead, plan
 
 import time
 import weakref
@@ -24,13 +25,10 @@ import numpy as np
 
 from microgradx._core.explain import table
 from microgradx._core.launch import exchanged
-from microgradx._core.tape import compile_values
-from microgradx._core.value import Value
 from microgradx.errors import CaptureError, Error, IndexError_
 from microgradx.trees import flatten, unflatten
 
 ALIASED = "compile: an argument shares memory with a tensor that the function writes to; pass a clone()"
-PASSES = frozenset({"constants", "dead", "reuse"})
 
 
 cdef list flags = None          # (module, its training flag) of the capture under way
@@ -54,49 +52,13 @@ def note_change(module, str name):
         exchanged()
 
 
-cdef struct Place:              # an operand that lies in an input: rebound at every call
-    char **p
-    Py_ssize_t offset
-
-
-cdef struct Life:               # of a storage in the steps
-    Storage *storage
-    Py_ssize_t first, last, writes
-    bint fresh                  # made in this program, written before it is read
-    char *data                  # where the plan puts it
-
-
 cdef enum Kind:                 # what a replay returns for a leaf of the result
-    CONSTANT, FRESH, GIVEN, AGAIN
+    CONSTANT, BOUND, FRESH, GIVEN, AGAIN
 
 
 @cython.final
 cdef class Program:
     """The steps of one capture, and what a replay has to read, write and hand out."""
-    cdef Tape tape
-    cdef list hosts, constants, effects, flags
-    cdef tuple inputs           # a private copy of each tensor among the arguments
-    cdef tuple leaf             # which argument each input is
-    cdef tuple outputs          # (Kind, what)
-    cdef tuple expected         # arguments without nesting, by which a call is known at once; None if there is nesting
-    cdef dict leaves
-    cdef list found             # (leaf, was there a gradient when the call began, that gradient if the steps read it)
-    cdef object tree            # the result, with its nesting
-    cdef object bound           # arguments that are meant by identity
-    cdef bint recording, shared, mutates
-    cdef Storage **changed      # storages that the steps write, each once
-    cdef Py_ssize_t changed_count
-    cdef Storage **held         # storages that the steps name, one reference each
-    cdef Py_ssize_t held_count
-    cdef Storage *arena         # the program's own memory
-    cdef Py_ssize_t *places     # of each input: the number of its places, or -1 where its numbers are copied
-    cdef char *written          # of each input: do the steps write to it?
-    cdef Place *place
-    cdef bint busy, light
-    cdef Py_ssize_t rebindings, switched
-    cdef readonly Py_ssize_t captured, own_bytes, planned_bytes
-    cdef readonly list before   # the launches as they were captured
-    cdef uint16_t number
 
     def __cinit__(self):
         self.hosts, self.constants, self.leaves, self.effects, self.flags = [], [], {}, [], []
@@ -113,15 +75,13 @@ cdef class Program:
             unref(self.held[i])
         free(self.held)
         free(self.changed)
-        free(self.place)
-        free(self.places)
+        free(self.spot)
+        free(self.spots)
         free(self.written)
-        if self.arena != NULL:
-            unref(self.arena)
 
     # ----- capture -----------------------------------------------------------------------------------------------
 
-    def capture(self, function, tuple arguments, object nesting, set passes):
+    cdef object capture(self, function, tuple arguments, object nesting, set passes):
         """Call ``function`` on copies of the ``arguments`` and write down what it launches; returns its result."""
         cdef Array a, x
         cdef Py_ssize_t i, k, count = 0
@@ -192,7 +152,7 @@ cdef class Program:
             for i, k in enumerate(self.leaf):
                 expected[k] = self.inputs[i]
             self.expected = tuple(expected)
-        return self.hand_out(arguments)
+        return self.hand_out(arguments, [plain_copy(<Array> o) for o in self.bound_outputs])
 
     cdef int describe(self, list leaves) except -1:
         """What a replay returns for each leaf of the result."""
@@ -243,11 +203,11 @@ cdef class Program:
 
     cdef int settle(self, Storage **dropped, Py_ssize_t count, set passes) except -1:
         """After the capture: which storages are whose; the passes; the plan."""
-        cdef Py_ssize_t i, n = 0, lives = 0
+        cdef Py_ssize_t i, n = 0
         cdef int k
         cdef Step *s
-        cdef Life *life = NULL
-        cdef dict index = {}
+        cdef Life *one
+        cdef Lives lives
         cdef size_t address
         cdef set gone = {<size_t> dropped[i] for i in range(count)}
         cdef Array a
@@ -256,195 +216,143 @@ cdef class Program:
                 n += self.tape.step[i].slots
             for _, outs, ins in self.hosts:
                 n += len(outs) + len(ins)
-            life = <Life *> malloc((n + 1) * sizeof(Life))
+            lives = Lives(n)
+            lives.tape = &self.tape
             self.held = <Storage **> malloc((n + 1) * sizeof(Storage *))
-            if life == NULL or self.held == NULL:
+            if self.held == NULL:
                 raise MemoryError("compile: no memory for the plan")
             for i in range(self.tape.count):
                 s = self.tape.step[i]
                 if s.host != NULL:
                     for o in (<tuple> s.host)[1] + (<tuple> s.host)[2]:
                         if isinstance(o, Array):
-                            meet(life, index, (<Array> o).storage, i, False, self.number, &lives)
+                            lives.meet((<Array> o).storage, i, False, self.number)
                 for k in range(s.slots):
                     if s.storage[k] != NULL:
-                        meet(life, index, s.storage[k], i, s.written >> k & 1, self.number, &lives)
-            for i in range(lives):
-                life[i].fresh = life[i].fresh and <size_t> life[i].storage in gone
+                        lives.meet(s.storage[k], i, s.written >> k & 1, self.number)
+            for i in range(lives.count):
+                one = &lives.life[i]
+                one.fresh = one.fresh and <size_t> one.storage in gone
             for a in [*self.inputs, *[x for kind, x in self.outputs if kind == FRESH]]:
-                if <size_t> a.storage in index:
-                    life[<Py_ssize_t> index[<size_t> a.storage]].fresh = False
-            for i in range(lives):                                  # what was let go and made before: its old numbers
-                if <size_t> life[i].storage in gone and life[i].storage.born != self.number:
+                if <size_t> a.storage in lives.index:
+                    lives.of(a.storage).fresh = False
+            for i in range(lives.count):                            # what was let go and made before: its old numbers
+                if <size_t> lives.life[i].storage in gone and lives.life[i].storage.born != self.number:
                     raise CaptureError("compile: the function replaces a tensor that it read (a gradient added to with "
                                        "create_graph=True, or an attribute set anew); write into it instead")
             if "constants" in passes:
-                self.drop_constants(life, lives, index)
+                drop_constants(lives)
             if "dead" in passes:
-                self.drop_dead(life, lives, index)
+                drop_dead(lives)
+            if "fuse" in passes:
+                fuse(lives)
             if "reuse" in passes:
-                self.plan(life, lives, index)
-            for i in range(lives):
-                if life[i].data == NULL and not (life[i].fresh and life[i].first < 0):      # the program holds it
-                    if <size_t> life[i].storage in gone:
-                        gone.discard(<size_t> life[i].storage)
-                    life[i].storage.refs += 1
-                    life[i].storage.held = True
-                    self.held[self.held_count] = life[i].storage
+                self.memory, self.own_bytes, self.planned_bytes = plan(lives)
+            for i in range(self.tape.count):
+                if self.tape.step[i].job != NULL:
+                    prepare(self.tape.step[i].job)
+            for i in range(lives.count):
+                one = &lives.life[i]
+                if one.data == NULL and not (one.fresh and one.first < 0):                  # the program holds it
+                    gone.discard(<size_t> one.storage)
+                    one.storage.refs += 1
+                    one.storage.held = True
+                    self.held[self.held_count] = one.storage
                     self.held_count += 1
-            self.bind_inputs()
+            self.bind()
         finally:
-            free(life)
             for address in gone:
                 forget_block(<Storage *> address)
             free(dropped)
         return 0
 
-    cdef int drop_constants(self, Life *life, Py_ssize_t lives, dict index) except -1:
-        """Numbers that only this program holds and nothing overwrites need not be written anew."""
-        cdef Py_ssize_t i
-        cdef Step *s
-        cdef Life *one
-        for i in range(self.tape.count):
-            s = self.tape.step[i]
-            if s.name == launch.CONSTANT:
-                one = &life[<Py_ssize_t> index[<size_t> s.storage[1]]]
-                if one.fresh and one.writes == 1:
-                    one.fresh = False
-                    drop(&self.tape.step[i])
-        return self.close_ranks(life, lives, index)
-
-    cdef int drop_dead(self, Life *life, Py_ssize_t lives, dict index) except -1:
-        """Drop the steps whose results nobody reads."""
-        cdef Py_ssize_t i
-        cdef int k
-        cdef Step *s
-        cdef bint needed
-        cdef set live = {i for i in range(lives) if not life[i].fresh}
-        for i in range(self.tape.count - 1, -1, -1):
-            s = self.tape.step[i]
-            needed = s.host != NULL
-            for k in range(s.slots):
-                needed = needed or (s.written >> k & 1 and index[<size_t> s.storage[k]] in live)
-            for k in range(s.slots):
-                if needed and s.storage[k] != NULL:
-                    live.add(index[<size_t> s.storage[k]])
-            if not needed:
-                drop(&self.tape.step[i])
-        return self.close_ranks(life, lives, index)
-
-    cdef int close_ranks(self, Life *life, Py_ssize_t lives, dict index) except -1:
-        """After steps were dropped: the others move up, and lives are told anew."""
-        cdef Py_ssize_t i, kept = 0
-        cdef int k
-        cdef Step *s
-        cdef Life *one
-        for i in range(lives):
-            life[i].first = -1
-        for i in range(self.tape.count):
-            s = self.tape.step[i]
-            if s == NULL:
-                continue
-            self.tape.step[kept] = s
-            for k in range(s.slots):
-                if s.storage[k] != NULL:
-                    one = &life[<Py_ssize_t> index[<size_t> s.storage[k]]]
-                    one.last = kept
-                    if one.first < 0:
-                        one.first = kept
-            kept += 1
-        self.tape.count = kept
-        return 0
-
-    cdef int plan(self, Life *life, Py_ssize_t lives, dict index) except -1:
-        """One block for all that is the program's own: each storage at the lowest place that is free in its life."""
-        cdef Py_ssize_t i, j, at, top = 0
-        cdef int k
-        cdef Step *s
-        cdef Life *one
-        cdef Array block
-        cdef list order, taken = []
-        order = sorted([i for i in range(lives) if life[i].fresh and life[i].first >= 0],
-                       key=lambda i: -life[<Py_ssize_t> i].storage.nbytes)
-        offsets = {}
-        for i in order:
-            at = 0
-            for start, stop, j in sorted(taken):
-                if life[j].last < life[i].first or life[j].first > life[i].last:
-                    continue
-                if start - at >= life[i].storage.nbytes:
-                    break
-                at = max(at, stop)
-            offsets[i] = at
-            taken.append((at, at + life[i].storage.nbytes, i))
-            top = max(top, at + life[i].storage.nbytes)
-            self.own_bytes += life[i].storage.nbytes
-        self.planned_bytes = top
-        if not order:
-            return 0
-        at = (top + 3) // 4
-        block = empty(MGX_F32, 1, &at)
-        self.arena = block.storage
-        self.arena.refs += 1
-        for i in order:
-            life[i].data = self.arena.data + <Py_ssize_t> offsets[i]
-        for i in range(self.tape.count):
-            s = self.tape.step[i]
-            for k in range(s.slots):
-                if s.storage[k] != NULL:
-                    one = &life[<Py_ssize_t> index[<size_t> s.storage[k]]]
-                    if one.data != NULL:
-                        s.p[k] = one.data + (s.p[k] - one.storage.data)
-                        s.storage[k] = self.arena
-        return 0
-
-    cdef int bind_inputs(self) except -1:
-        """Where the steps read each input in place: nobody writes it, no host launch reads it, no result is it."""
-        cdef Py_ssize_t i, j, n = 0, room = 0, count, total = 0
-        cdef int k
+    cdef int bind(self) except -1:
+        """Where the steps read each input, and write each result, in place. An input that somebody writes, that a host
+        launch reads or that is a result is copied instead; so is a result that is more than one array."""
+        cdef Py_ssize_t i, room = 0, total = 0, at = 0
+        cdef int k, kind
         cdef Step *s
         cdef Array x
-        cdef set copied = {<size_t> (<Array> o).storage for _, outs, ins in self.hosts for o in outs + ins
-                           if isinstance(o, Array)}
+        cdef set fixed = {<size_t> (<Array> o).storage for _, outs, ins in self.hosts for o in outs + ins
+                          if isinstance(o, Array)}
         cdef set written = set()
-        copied.update([<size_t> (<Array> o).storage for kind, o in self.outputs if kind == FRESH])
+        cdef list results = [o for kind, o in self.outputs if kind == FRESH], bound = []
         for i in range(self.tape.count):
-            s = self.tape.step[i]
-            room += s.slots
-            for k in range(s.slots):
-                if s.written >> k & 1:
-                    copied.add(<size_t> s.storage[k])
-        self.place = <Place *> malloc((room + 1) * sizeof(Place))
+            room += self.tape.step[i].slots
+        self.spot = <Spot *> malloc((room + 1) * sizeof(Spot))
         self.changed = <Storage **> malloc((room + len(self.hosts) * 8 + 1) * sizeof(Storage *))
-        self.places = <Py_ssize_t *> malloc((len(self.inputs) + 1) * sizeof(Py_ssize_t))
+        self.spots = <Py_ssize_t *> malloc((len(self.inputs) + len(results) + 1) * sizeof(Py_ssize_t))
         self.written = <char *> malloc(len(self.inputs) + 1)
-        if self.place == NULL or self.changed == NULL or self.places == NULL or self.written == NULL:
+        if self.spot == NULL or self.changed == NULL or self.spots == NULL or self.written == NULL:
             raise MemoryError("compile: no memory for the plan")
         for i in range(self.tape.count):
             s = self.tape.step[i]
             for k in range(s.slots):
-                if s.written >> k & 1 and s.storage[k] != self.arena and <size_t> s.storage[k] not in written:
+                if s.written >> k & 1 and <size_t> s.storage[k] not in written:
                     written.add(<size_t> s.storage[k])
-                    self.changed[self.changed_count] = s.storage[k]
-                    self.changed_count += 1
+                    if self.memory is None or s.storage[k] != self.memory.storage:
+                        self.changed[self.changed_count] = s.storage[k]
+                        self.changed_count += 1
         for i, x in enumerate(self.inputs):
             self.written[i] = x.storage.version > 1
             self.mutates = self.mutates or self.written[i]
-            self.places[i] = -1
-            if <size_t> x.storage in copied:
-                continue
-            count = n
-            for j in range(self.tape.count):
-                s = self.tape.step[j]
-                for k in range(s.slots):
-                    if s.storage[k] == x.storage:
-                        self.place[n].p, self.place[n].offset = &s.p[k], s.p[k] - x.data
-                        n += 1
-            self.places[i] = n - count
+            self.spots[i] = -1
+            if <size_t> x.storage not in fixed and <size_t> x.storage not in written \
+                    and not any([(<Array> o).storage == x.storage for o in results]):
+                self.spots[i] = self.find(x, at)
+                at += self.spots[i]
+        for i in range(len(self.outputs)):
+            kind, o = self.outputs[i]
+            if kind == FRESH and <size_t> (<Array> o).storage not in fixed and self.made(<Array> o):
+                self.spots[len(self.inputs) + len(bound)] = self.find(<Array> o, at)
+                at += self.spots[len(self.inputs) + len(bound)]
+                self.outputs = (*self.outputs[:i], (BOUND, len(bound)), *self.outputs[i + 1:])
+                bound.append(o)
+        self.bound_outputs = tuple(bound)
         for i in range(self.held_count):
             total += self.held[i].nbytes
         self.light = self.tape.count <= 16 and total + self.planned_bytes <= 1 << 14 and not self.hosts
         return 0
+
+    cdef Py_ssize_t find(self, Array x, Py_ssize_t at) except -1:
+        """Write down, from spot ``at`` on, where the steps name the storage of ``x``; how often that is."""
+        cdef Py_ssize_t i, n = at
+        cdef int k
+        cdef Step *s
+        for i in range(self.tape.count):
+            s = self.tape.step[i]
+            for k in range(s.slots):
+                if s.storage[k] == x.storage:
+                    self.spot[n].p, self.spot[n].offset = &s.p[k], s.p[k] - x.data
+                    n += 1
+        return n - at
+
+    cdef bint made(self, Array x) except -1:
+        """Is a result made by the steps, whole, in memory that nobody else has or sees?"""
+        cdef Py_ssize_t i
+        cdef int k
+        cdef Step *s
+        cdef bint met = False
+        if x.storage.born != self.number or x.storage.refs != 2 or not x.contiguous:    # ours, and the program's hold
+            return False
+        for i in range(self.tape.count):
+            s = self.tape.step[i]
+            for k in range(s.slots):
+                if s.storage[k] == x.storage:
+                    if not met and not s.written >> k & 1:
+                        return False
+                    if not x.data <= s.p[k] < x.data + x.size * itemsize[x.kind]:
+                        return False
+            for k in range(s.slots):
+                met = met or s.storage[k] == x.storage
+        return met
+
+    cdef Py_ssize_t aim(self, Py_ssize_t at, Py_ssize_t count, Array a) noexcept:
+        """Let the spots from ``at`` on lie in ``a``; the spot after them."""
+        cdef Py_ssize_t i
+        for i in range(at, at + count):
+            self.spot[i].p[0] = a.data + self.spot[i].offset
+        return at + max(count, 0)
 
     # ----- replay ------------------------------------------------------------------------------------------------
 
@@ -509,8 +417,9 @@ cdef class Program:
 
     cdef object replay(self, tuple arguments):
         """Run the steps on other arguments of the same shapes and dtypes."""
-        cdef Py_ssize_t i, j, at = 0, count
+        cdef Py_ssize_t i, at = 0
         cdef Array a, x
+        cdef list results = []
         cdef tuple entry
         if self.busy:
             raise CaptureError("compile: this program is running already, in another thread; give each thread its own")
@@ -524,16 +433,14 @@ cdef class Program:
         try:
             for i in range(len(self.inputs)):
                 a, x = <Array> arguments[<Py_ssize_t> self.leaf[i]], <Array> self.inputs[i]
-                count = self.places[i]
-                if count < 0:
-                    copy(a, x)
-                    continue
-                if not same_steps(a, x):
+                if self.spots[i] < 0 or not same_steps(a, x):
                     copy(a, x)
                     a = x
-                for j in range(at, at + count):
-                    self.place[j].p[0] = a.data + self.place[j].offset
-                at += count
+                at = self.aim(at, self.spots[i], a)
+            for i in range(len(self.bound_outputs)):
+                a = empty_like(<Array> self.bound_outputs[i])
+                at = self.aim(at, self.spots[len(self.inputs) + i], a)
+                results.append(a)
             for entry in self.found:
                 if entry[2] is not None and (<Node> entry[0]).grad is not entry[2]:
                     copy(<Array> (<Node> entry[0]).grad, <Array> entry[2])
@@ -546,7 +453,7 @@ cdef class Program:
                         copy(<Array> self.inputs[i], <Array> arguments[<Py_ssize_t> self.leaf[i]])
         finally:
             self.busy = False
-        return self.hand_out(arguments)
+        return self.hand_out(arguments, results)
 
     cdef int run(self) except -1:
         """All steps. What they write counts as written even if one of them fails."""
@@ -579,18 +486,18 @@ cdef class Program:
                 self.changed[i].version += 1
         return 0
 
-    cdef object hand_out(self, tuple arguments):
+    cdef object hand_out(self, tuple arguments, list results):
         """The result, in arrays of its own."""
-        cdef list leaves
+        cdef list leaves = []
         cdef tuple entry
         cdef int kind
-        if len(self.outputs) == 1 and self.tree == 0 and (<tuple> self.outputs[0])[0] == FRESH:
-            return plain_copy(<Array> (<tuple> self.outputs[0])[1])
-        leaves = []
+        if self.tree == 0 and len(results) == 1:
+            return results[0]
         for entry in self.outputs:
             kind = entry[0]
-            leaves.append(plain_copy(<Array> entry[1]) if kind == FRESH else arguments[entry[1]] if kind == GIVEN
-                          else leaves[entry[1]] if kind == AGAIN else entry[1])
+            leaves.append(results[entry[1]] if kind == BOUND else plain_copy(<Array> entry[1]) if kind == FRESH
+                          else arguments[entry[1]] if kind == GIVEN else leaves[entry[1]] if kind == AGAIN
+                          else entry[1])
         return unflatten(self.tree, iter(leaves))
 
     # ----- what it is --------------------------------------------------------------------------------------------
@@ -613,17 +520,14 @@ cdef class Program:
     def seconds(self, Py_ssize_t rounds=20):
         """The least time of every launch over some runs whose writes are taken back; None with host launches, which
         may do what cannot be taken back."""
-        cdef Py_ssize_t i, j, at = 0
+        cdef Py_ssize_t i, at = 0
         cdef Array x
         cdef list saved, least
         cdef Step *s
         if self.hosts:
             return None
-        for i in range(len(self.inputs)):
-            x = self.inputs[i]
-            for j in range(at, at + max(0, self.places[i])):
-                self.place[j].p[0] = x.data + self.place[j].offset
-            at += max(0, self.places[i])
+        for i, x in enumerate(self.inputs + self.bound_outputs):
+            at = self.aim(at, self.spots[i], x)
         saved = [(<char *> self.changed[i].data)[:self.changed[i].nbytes] for i in range(self.changed_count)]
         least = [float("inf")] * self.tape.count
         clock = time.perf_counter
@@ -636,12 +540,6 @@ cdef class Program:
             for i in range(self.changed_count):
                 put_back(self.changed[i], saved[i])
         return least
-
-
-cdef inline void drop(Step **s) noexcept:
-    free(s[0].job)
-    free(s[0])
-    s[0] = NULL
 
 
 cdef Py_ssize_t run_steps(Tape *tape, Py_ssize_t i, Py_ssize_t *bad) noexcept nogil:
@@ -674,6 +572,9 @@ cdef tuple described(Step *s):
         if s.storage[k] != NULL:
             total += s.storage[k].nbytes
             operands += 1
+    if s.job != NULL and s.job.count > 1:
+        name = "+".join([s.job.op[k].name.decode() for k in range(s.job.count)])
+        return name, f"{s.n[0]}", operands * s.n[0] * size, s.job.count * s.n[0]
     if s.loop != NULL:
         return name, f"{s.n[0]}", operands * s.n[0] * size, s.n[0]
     if name == "gemm":
@@ -686,22 +587,6 @@ cdef tuple described(Step *s):
     if name in ("sgd", "rmsprop", "adagrad", "adam", "adamw"):
         return name, f"{s.n[1]}", (operands - 1) * s.n[1] * size, None
     return name, "", total, None
-
-
-cdef int meet(Life *life, dict index, Storage *s, Py_ssize_t i, bint written, uint16_t number,
-              Py_ssize_t *lives) except -1:
-    """A step names a storage."""
-    cdef size_t address = <size_t> s
-    cdef Py_ssize_t at
-    if address not in index:
-        at = index[address] = lives[0]
-        lives[0] += 1
-        life[at].storage, life[at].first, life[at].data, life[at].writes = s, i, NULL, 0
-        life[at].fresh = written and s.born == number
-    at = index[address]
-    life[at].last = i
-    life[at].writes += written
-    return 0
 
 
 cdef bint bound_leaf(Array a) noexcept:
@@ -745,116 +630,3 @@ cdef Array plain_copy(Array a):
         out = alias(out, out.data, a.kind, a.ndim, a.dims, strides)
     copy(a, out)
     return out
-
-
-# ----- the callable ----------------------------------------------------------------------------------------------
-
-cdef enum: MOST_PROGRAMS = 16
-
-
-cdef class Compiled:
-    """What ``mgx.compile`` returns."""
-    cdef readonly object function
-    cdef dict seen              # {key: [] after the first call, then programs}
-    cdef set passes
-    cdef object values          # the same function as a program of Values
-    cdef Program last           # that ran
-    cdef dict __dict__
-
-    def __init__(self, function, passes):
-        self.function, self.passes, self.seen = function, passes, {}
-
-    def __call__(self, *args, **kwargs):
-        cdef Program program = self.last
-        cdef tuple leaves
-        if program is not None and not kwargs and not watching and current_tape() == NULL and program.meant(args) \
-                and program.fits():
-            return program.replay(args)
-        nesting = (args, kwargs)
-        leaves = tuple([leaf_of(leaf) for leaf in flatten(nesting)])
-        if any([type(leaf) is Value for leaf in leaves]):           # a scalar program: a flat list of the table's rows
-            if self.values is None:
-                self.values = compile_values(self.function)
-            return self.values(*args, **kwargs)
-        if watching or capture:                     # within a capture its launches are written; of another thread: wait
-            return self.plainly(nesting, leaves)
-        key = (grad_enabled(), shape_of_tree(nesting), *[key_of(leaf) for leaf in leaves], shared_by(leaves))
-        if key not in self.seen:                                    # once as it is: what is made lazily comes to be
-            if len(self.seen) >= MOST_PROGRAMS:
-                self.seen.pop(next(iter(self.seen)))
-            self.seen[key] = []
-            return self.plainly(nesting, leaves)
-        self.seen[key] = known = [program for program in self.seen[key] if program.rebindings == rebindings]
-        for program in known:
-            if program.fits():
-                self.last = program
-                return program.replay(leaves)
-        self.last = None
-        program = Program()
-        result = program.capture(self.function, leaves, nesting, self.passes)
-        self.seen[key] = [program, *known[:3]]
-        self.last = program
-        return result
-
-    cdef object plainly(self, tuple nesting, tuple leaves):
-        args, kwargs = unflatten(nesting, iter(leaves))
-        result = self.function(*args, **kwargs)
-        return unflatten(result, iter([loose(leaf) for leaf in flatten(result)]))
-
-    def explain(self):
-        """What was captured, as text: a table of launches for every program."""
-        return "\n\n".join([program.explain() for program in self.programs]) or "not captured yet: the second call is"
-
-    @property
-    def programs(self):
-        """The programs captured so far."""
-        return [program for known in self.seen.values() for program in known]
-
-
-cdef object leaf_of(object leaf):
-    """Arrays become tensors; a tensor that requires a gradient stays the one it is."""
-    if isinstance(leaf, np.ndarray):
-        return from_object(leaf, None, False)
-    if isinstance(leaf, Array) and (<Array> leaf).wants and not bound_leaf(<Array> leaf):
-        if grad_enabled():
-            raise CaptureError("compile: an argument has a graph, and gradients do not flow out of a program; pass "
-                               "x.detach(), or compile a function that computes it too")
-        return detached(<Array> leaf)
-    return leaf
-
-
-cdef object key_of(object leaf):
-    if isinstance(leaf, Array):
-        return ((<Array> leaf).kind, shape_of(leaf), order_of(<Array> leaf),
-                id(leaf) if bound_leaf(<Array> leaf) else None)
-    if isinstance(leaf, (float, complex, np.generic)):              # -0.0 == 0.0, but they are not the same
-        return type(leaf), repr(leaf)
-    try:
-        hash(leaf)
-    except TypeError:
-        return type(leaf), id(leaf)
-    return type(leaf), leaf
-
-
-cdef tuple shared_by(tuple leaves):
-    """Which of the tensors are one object, or share memory; None if each has its own."""
-    cdef list arrays = [leaf for leaf in leaves if isinstance(leaf, Array)]
-    cdef list objects = [id(a) for a in arrays], storages = [<size_t> (<Array> a).storage for a in arrays]
-    if len(set(storages)) == len(storages):
-        return None
-    return tuple([objects.index(o) for o in objects]), tuple([storages.index(s) for s in storages])
-
-
-cdef object shape_of_tree(object tree):
-    if isinstance(tree, dict):
-        return tuple([(key, shape_of_tree(part)) for key, part in tree.items()])
-    if isinstance(tree, (list, tuple)):
-        return (type(tree), *[shape_of_tree(part) for part in tree])
-    return None
-
-
-cdef object loose(object leaf):
-    """A result without its graph: only a program's own backward pass has gradients."""
-    if isinstance(leaf, Array) and (<Array> leaf).wants and not bound_leaf(<Array> leaf):
-        return detached(leaf)
-    return leaf

@@ -3,13 +3,15 @@
 The graph that the function makes is the list. Lowering walks it once: what depends on a sample becomes a row of
 lanes, everything else stays one number. Sums of products become one step each, ``b + w0*x0 + w1*x1`` as much as
 ``dot``, with products and additions in the order of the program, so that replayed numbers are the eager ones to the
-last bit. ``csrc/kernels.h`` says what a step is; ``csrc/replay.inl`` runs them.
+last bit. Steps over rows are sorted by depth, which brings together the sums of a layer. ``csrc/kernels.h`` says what
+a step is; ``csrc/replay.inl`` runs them.
 
 The file is long because places, steps and modes are written by its first half and read by its second.
 """
 from cpython cimport array
 from cpython.buffer cimport PyBUF_FULL, PyBUF_FULL_RO, PyBuffer_Release, PyObject_GetBuffer
 from cpython.object cimport PyObject
+from cpython.sequence cimport PySequence_Fast_ITEMS
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
@@ -20,11 +22,16 @@ from microgradx._core.memory cimport aligned_alloc, aligned_free
 from microgradx._core.value cimport (DOT, MADE, MEAN, SUM, Value, leaf, number, result, set_tracing, slopes, tracing)
 
 import threading
+from itertools import groupby
+from operator import itemgetter
 
 from microgradx._core.value import scalar_sum
 from microgradx.errors import CaptureError, DTypeError
 from microgradx.trees import flatten, unflatten
 
+cdef Value sample = leaf(0)                         # where its numbers are: read and written without a reference to it
+cdef Py_ssize_t Y = <char *> &sample.y - <char *> <PyObject *> sample
+cdef Py_ssize_t G = <char *> &sample.g - <char *> <PyObject *> sample
 cdef object one_trace_at_a_time = threading.Lock()
 cdef enum: ONE = 0, MINUS_ONE = 1                   # the places of these numbers
 
@@ -36,7 +43,7 @@ cdef int refuse_in_trace(str purpose) except -1:
 
 
 cdef inline int operands(const mgx_step *s) noexcept nogil:
-    return 2 * s.count if s.op == MGX_TERMS else facts[s.op].arity
+    return 2 * s.count if s.op < 0 else facts[s.op].arity
 
 
 cdef class Steps:
@@ -45,12 +52,16 @@ cdef class Steps:
     cdef list numbers                               # what stands at each place >= 0 before anything has run
     cdef array.array flat, wide, operand            # steps between numbers; steps that write rows; their operands
     cdef int rows
+    cdef Py_ssize_t numbered                        # how many operands come before these
+    cdef list level                                 # by row: how many steps deep it lies
+    cdef list waiting                               # steps that write rows: (level, op, what runs share, count, y, ...)
     cdef list place, pending                        # by node; pending: the factors of a sum that is not a step yet
     cdef bytearray is_row, shared                   # by node; shared: used more than once
 
     def __cinit__(self, Py_ssize_t nodes):
         self.numbers = [1.0, -1.0]
         self.flat, self.wide, self.operand = array.array("i"), array.array("i"), array.array("i")
+        self.level, self.waiting = [], []
         self.place, self.pending = [None] * nodes, [None] * nodes
         self.is_row, self.shared = bytearray(nodes), bytearray(nodes)
 
@@ -62,15 +73,46 @@ cdef class Steps:
 
     cdef int emit(self, bint wide, int op, list operands, int count, int room):
         """A new step whose result, and what follows it, takes ``room`` places; returns the place."""
-        cdef int y = len(self.numbers)
-        if wide:
-            y = ~self.rows
-            self.rows += room
-        else:
+        if not wide:
             self.numbers.extend([0.0] * room)
-        (self.wide if wide else self.flat).extend((op, y, len(self.operand), count))
-        self.operand.extend(operands)
+            self.flat.extend((op, len(self.numbers) - room, len(self.operand), count))
+            self.operand.extend(operands)
+            return len(self.numbers) - room
+        y, level = ~len(self.level), 1 + max([self.level[~place] for place in operands if place < 0])
+        shared = operands[::2] if op == MGX_TERMS and min(operands[1::2]) >= 0 else []
+        self.waiting.append((level, op, shared, y, operands, count, room))
+        self.level.extend([level] * room)
         return y
+
+    cdef int write(self, int op, int room, list operands, int count):
+        """A step, at last, that writes rows; returns the first of them."""
+        cdef int row = self.rows
+        self.wide.extend((op, ~row, len(self.operand), count))
+        self.operand.extend(operands)
+        self.rows += room
+        return row
+
+    cdef list arrange(self, int inputs):
+        """Write the steps that write rows, level by level, so that those of a layer form a run; where each row went,
+        after the first ones, those of the inputs."""
+        cdef list to = list(range(len(self.level)))
+        cdef dict filled = {}                       # numbers as rows, for runs
+        cdef int row
+        self.rows, self.numbered = inputs, len(self.operand)
+        self.waiting.sort(key=itemgetter(0, 1, 2))
+        for (_, op, shared), run in groupby(self.waiting, itemgetter(0, 1, 2)):
+            run = list(run)
+            layer = shared and len(run) > 1
+            for place in shared if layer else ():
+                if place >= 0 and place not in filled:
+                    filled[place] = ~self.write(MGX_clone, 1, [place], 0)
+            for _, _, _, y, operands, count, room in run:
+                operands = [place if place >= 0 else ~to[~place] for place in operands]
+                if layer:
+                    operands[::2] = [filled.get(place, place) for place in operands[::2]]
+                row = self.write(-len(run) if layer else op, room, operands, count)
+                to[~y:~y + room] = range(row, row + room)
+        return to
 
     cdef int place_of(self, int node):
         if self.pending[node] is not None:
@@ -93,7 +135,7 @@ cdef class Steps:
                     return inner
                 factors += inner
                 return factors
-        factors += [self.operand_of(parent, d), coefficient]
+        factors += sorted((self.operand_of(parent, d), coefficient))
         return factors
 
     cdef int add(self, int node, Value value) except -1:
@@ -111,7 +153,7 @@ cdef class Steps:
         if op == DOT or op == MGX_mul:
             for k in range(0, v.count, 2):
                 a, b = self.operand_of(parent[k], d[k]), self.operand_of(parent[k + 1], d[k + 1])
-                factors += [a, b] if a < 0 else [b, a]
+                factors += sorted((a, b))           # rows first, then 1, which biases are multiplied by
             self.pending[node] = factors
         elif op in (MGX_add, MGX_sub, MGX_neg, MGX_clone, SUM, MEAN):
             if op == MEAN:
@@ -138,7 +180,9 @@ cdef class Tape:
     cdef list mode                                  # of operands: for gradients of parameters, and of inputs too
     cdef list written                               # the same, by place: whether a gradient gets there
     cdef int rows
+    cdef Py_ssize_t numbered                        # operands before those of steps that write rows
     cdef double *room                               # memory for one run; NULL while a run has it
+    cdef Py_ssize_t lanes                           # of its rows
 
     def __init__(self, str purpose, fn, tree, by_row):
         """Trace ``fn`` with Values in place of the leaves of ``tree``; ``by_row`` says of each whether it varies
@@ -212,8 +256,8 @@ cdef class Tape:
             given = {}
             for x, varies in zip(values, by_row):
                 if varies:
-                    given[x] = ~steps.rows
-                    steps.rows += 1
+                    given[x] = ~len(steps.level)
+                    steps.level.append(0)
                 else:
                     given[x] = len(steps.numbers)
                     steps.numbers.append(0.0)
@@ -232,11 +276,13 @@ cdef class Tape:
                     leaves.append(value)
                     places.append(steps.place[i])
             parent = parents(&root.v)
-            self.outputs = array.array("i", [steps.place_of((<Value> parent[k]).v.slot) for k in range(root.v.count)])
+            outputs = [steps.place_of((<Value> parent[k]).v.slot) for k in range(root.v.count)]
+            to = steps.arrange(sum(by_row))
+            self.outputs = array.array("i", [place if place >= 0 else ~to[~place] for place in outputs])
         finally:
             free(order.item)
         self.flat, self.wide, self.operand, self.rows = steps.flat, steps.wide, steps.operand, steps.rows
-        self.inputs = array.array("i", [given[x] for x in values])
+        self.inputs, self.numbered = array.array("i", [given[x] for x in values]), steps.numbered
         self.places, self.numbers = array.array("i", places), array.array("d", steps.numbers)
         return leaves
 
@@ -287,29 +333,36 @@ cdef class Tape:
 
     # ----- running ---------------------------------------------------------------------------------------------
 
-    cdef int open(self, mgx_tape *t) except -1:
-        """Memory for one run, with constants and parameters in place."""
-        cdef Py_ssize_t numbers = (len(self.numbers) + 7) & ~7, lanes = self.rows * MGX_LANES, k
+    cdef int open(self, mgx_tape *t, Py_ssize_t lanes) except -1:
+        """Memory for one run with rows of so many lanes, constants and parameters in place."""
+        cdef Py_ssize_t numbers = (len(self.numbers) + 7) & ~7, operands = (len(self.operand) + 7) & ~7, k
+        cdef int *place = self.places.data.as_ints
+        cdef char **parameter = <char **> PySequence_Fast_ITEMS(self.parameters)
         refuse_in_trace(self.purpose)
         t.scalar, self.room = self.room, NULL
+        if t.scalar != NULL and self.lanes != lanes:
+            aligned_free(t.scalar)
+            t.scalar = NULL
         if t.scalar == NULL:
-            k = (2 + MGX_PARTS) * numbers + 2 * lanes + 4 * MGX_LANES
+            k = 2 * numbers + operands + (2 * self.rows + 4) * lanes
             t.scalar = <double *> aligned_alloc(k * sizeof(double), 64)
             if t.scalar == NULL:
                 raise MemoryError(f"{self.purpose}: no memory for {self.rows} rows and {len(self.numbers)} numbers")
+            memset(t.scalar, 0, k * sizeof(double))     # steps of a run read each other's gradients, written or not
             memcpy(t.scalar, self.numbers.data.as_doubles, len(self.numbers) * sizeof(double))
+        t.lanes, t.careful = lanes, False
         t.dscalar = t.scalar + numbers
-        t.parts = t.dscalar + numbers
-        t.row = t.parts + MGX_PARTS * numbers
-        t.drow = t.row + lanes
-        t.spare = t.drow + lanes
+        t.number = t.dscalar + numbers
+        t.row = t.number + operands
+        t.drow = t.row + self.rows * lanes
+        t.spare = t.drow + self.rows * lanes
         t.place, t.mode = <int32_t *> self.operand.data.as_ints, NULL
         for k in range(len(self.places)):
-            t.scalar[self.places.data.as_ints[k]] = (<Value> self.parameters[k]).y
+            t.scalar[place[k]] = (<double *> (parameter[k] + Y))[0]
         return 0
 
     cdef void close(self, mgx_tape *t) noexcept:
-        t.scalar, self.room = self.room, t.scalar
+        t.scalar, self.room, self.lanes = self.room, t.scalar, t.lanes
         aligned_free(t.scalar)                      # that of a run that overlapped this one
 
     def replay(self, list given):
@@ -323,7 +376,7 @@ cdef class Tape:
         cdef PyObject **parent
         cdef double *d
         cdef int out
-        self.open(&t)
+        self.open(&t, MGX_PARTS)
         parent = <PyObject **> malloc((parameters + len(given) + 1) * sizeof(PyObject *))
         d = <double *> malloc((parameters + len(given) + 1) * sizeof(double))
         try:
@@ -355,7 +408,7 @@ cdef class Tape:
             self.close(&t)
         return tuple(outs) if self.many else outs[0]
 
-    def sweep(self, list given, Py_ssize_t n, list outs, bint backward=False, bint mean=False,
+    def sweep(self, given, Py_ssize_t n, list outs, bint backward=False, bint mean=False,
               double[::1] dparameters=None, list dgiven=None):
         """Run n samples: arrays of float64 in, an array (n,) for each output out.
 
@@ -366,17 +419,20 @@ cdef class Tape:
         cdef mgx_step *flat = <mgx_step *> self.flat.data.as_ints
         cdef mgx_step *wide = <mgx_step *> self.wide.data.as_ints
         cdef Py_ssize_t flats = len(self.flat) // 4, wides = len(self.wide) // 4, numbers = len(self.numbers)
-        cdef Py_ssize_t first = 0, m, lanes, i, k
-        cdef Py_ssize_t inputs = len(self.inputs), outputs = len(self.outputs)
+        cdef Py_ssize_t operands = len(self.operand)
+        cdef Py_ssize_t tiles = (n + MGX_LANES - 1) // MGX_LANES, lanes = (n + tiles - 1) // tiles if n else 0
+        cdef Py_ssize_t tile, first, m, i, k
+        cdef Py_ssize_t inputs = len(self.inputs), outputs = len(self.outputs), parameters = len(self.parameters)
         cdef int *input = self.inputs.data.as_ints
         cdef int *output = self.outputs.data.as_ints
         cdef int *place = self.places.data.as_ints
-        cdef bint to_inputs = dgiven is not None
+        cdef char **parameter = <char **> PySequence_Fast_ITEMS(self.parameters)
+        cdef bint to_inputs = dgiven is not None, finite
         cdef uint8_t *written = (<array.array> self.written[to_inputs]).data.as_uchars + self.rows
         cdef double *row
         cdef double weight = 1.0 / n if mean and n else 1.0
-        cdef Columns x = Columns(given, False), y = Columns(outs, True), dx = Columns(dgiven or [], True)
-        self.open(&t)
+        cdef Columns x = Columns(given, False), y = Columns(outs, True), dx = Columns(dgiven or (), True)
+        self.open(&t, (lanes + MGX_PARTS - 1) // MGX_PARTS * MGX_PARTS)
         try:
             t.mode = (<array.array> self.mode[to_inputs]).data.as_uchars
             with nogil:
@@ -384,45 +440,51 @@ cdef class Tape:
                     if input[k] >= 0:
                         t.scalar[input[k]] = at(&x.column[k], 0)[0]
                 kernels.replay(&t, flats, flat)
-                if backward:
-                    memset(t.dscalar, 0, (t.row - t.dscalar) * sizeof(double))          # and the parts
-                while first < n:
-                    m = min(n - first, <Py_ssize_t> MGX_LANES)
-                    lanes = (m + MGX_PARTS - 1) // MGX_PARTS * MGX_PARTS
-                    for k in range(inputs):
-                        row = t.row + <Py_ssize_t> ~input[k] * MGX_LANES
-                        for i in range(lanes if input[k] < 0 else 0):                   # no sample: the last again
-                            row[i] = at(&x.column[k], first + min(i, m - 1))[0]
-                    kernels.replay_rows(&t, wides, wide, lanes)
-                    for k in range(outputs):
-                        row = t.row + <Py_ssize_t> ~output[k] * MGX_LANES
-                        for i in range(m):
-                            at(&y.column[k], first + i)[0] = row[i] if output[k] < 0 else t.scalar[output[k]]
-                    if backward:
-                        row = t.drow + <Py_ssize_t> ~output[0] * MGX_LANES
-                        for i in range(lanes if output[0] < 0 else 0):
+                for k in range(self.numbered, operands):
+                    t.number[k] = t.scalar[max(t.place[k], 0)]
+                while True:                                                 # once more with care, if need be
+                    finite = True
+                    memset(t.dscalar, 0, numbers * sizeof(double))
+                    for tile in range(tiles):
+                        first = tile * lanes
+                        m = min(lanes, n - first)
+                        for k in range(inputs):
+                            row = t.row + <Py_ssize_t> ~input[k] * t.lanes
+                            for i in range(m if input[k] < 0 else 0):
+                                row[i] = at(&x.column[k], first + i)[0]
+                            for i in range(m, t.lanes if input[k] < 0 else 0):          # no sample: the last again
+                                row[i] = row[m - 1]
+                        kernels.replay_rows(&t, wides, wide)
+                        for k in range(outputs):
+                            row = t.row + <Py_ssize_t> ~output[k] * t.lanes
+                            for i in range(m):
+                                at(&y.column[k], first + i)[0] = row[i] if output[k] < 0 else t.scalar[output[k]]
+                        if not backward:
+                            continue
+                        row = t.drow + <Py_ssize_t> ~output[0] * t.lanes
+                        for i in range(t.lanes if output[0] < 0 else 0):
                             row[i] = weight if i < m else 0
-                        kernels.replay_rows_vjp(&t, wides, wide, lanes)
+                        kernels.replay_rows_vjp(&t, wides, wide)
                         for k in range(inputs if to_inputs else 0):
-                            row = t.drow + <Py_ssize_t> ~input[k] * MGX_LANES
+                            row = t.drow + <Py_ssize_t> ~input[k] * t.lanes
+                            if input[k] < 0 and written[input[k]]:
+                                finite &= kernels.finite[MGX_F64](m, <char *> row)
                             for i in range(m if input[k] < 0 else 0):
                                 at(&dx.column[k], first + i)[0] = row[i] if written[input[k]] else 0
-                    first += m
+                    if not backward or t.careful or finite and kernels.finite[MGX_F64](numbers, <char *> t.dscalar):
+                        break
+                    t.careful = True
                 if backward:
-                    for k in range(numbers):
-                        row = t.parts + MGX_PARTS * k
-                        t.dscalar[k] = ((row[0] + row[1]) + (row[2] + row[3])) + ((row[4] + row[5]) + (row[6] + row[7]))
                     if output[0] >= 0:
                         t.dscalar[output[0]] += 1 if mean and n else n
                     kernels.replay_vjp(&t, flats, flat)
                     for k in range(inputs if to_inputs else 0):
                         if input[k] >= 0:
                             at(&dx.column[k], 0)[0] = t.dscalar[input[k]]
-            for k in range(len(self.parameters) if backward else 0):
-                if dparameters is None:
-                    (<Value> self.parameters[k]).g += t.dscalar[place[k]]
-                else:
-                    dparameters[k] = t.dscalar[place[k]]
+                    for k in range(0 if to_inputs else parameters):
+                        (<double *> (parameter[k] + G))[0] += t.dscalar[place[k]]
+                    for k in range(parameters if to_inputs else 0):
+                        dparameters[k] = t.dscalar[place[k]]
         finally:
             self.close(&t)
 
@@ -443,20 +505,23 @@ cdef class Columns:
     cdef Py_buffer *held
     cdef Py_ssize_t count
 
-    def __cinit__(self, list arrays, bint writable):
-        cdef Py_ssize_t columns = 0, j
+    def __cinit__(self, arrays, bint writable):
+        cdef Py_ssize_t columns = 0, i, j
         cdef Py_buffer *held
         self.held = <Py_buffer *> malloc((len(arrays) + 1) * sizeof(Py_buffer))
-        for a in arrays:
-            columns += a.shape[1] if a.ndim == 2 else 1
-        self.column = <Column *> malloc((columns + 1) * sizeof(Column))
-        if self.held == NULL or self.column == NULL:
-            raise MemoryError(f"no memory for {columns} columns")
-        columns = 0
+        if self.held == NULL:
+            raise MemoryError(f"no memory for {len(arrays)} arrays")
         for a in arrays:
             held = &self.held[self.count]
             PyObject_GetBuffer(a, held, PyBUF_FULL if writable else PyBUF_FULL_RO)
             self.count += 1
+            columns += held.shape[1] if held.ndim == 2 else 1
+        self.column = <Column *> malloc((columns + 1) * sizeof(Column))
+        if self.column == NULL:
+            raise MemoryError(f"no memory for {columns} columns")
+        columns = 0
+        for i in range(self.count):
+            held = &self.held[i]
             for j in range(held.shape[1] if held.ndim == 2 else 1):
                 self.column[columns].start = <char *> held.buf + (j * held.strides[1] if held.ndim == 2 else 0)
                 self.column[columns].step = held.strides[0] if held.ndim else 0

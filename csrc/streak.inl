@@ -1,0 +1,85 @@
+/* A streak: light operations, each on the result of the one before, for one dtype and ISA. Eight vectors stay in
+   registers from the first operation to the last; whoever else reads a result on the way finds it in its place.
+   The same expressions as the rows of the table, on vectors: results agree to the bit. */
+#ifndef STREAM                                  /* a store past the caches, of whole vectors at their own alignment */
+typedef float FLOATS __attribute__((vector_size(BYTES)));
+#if defined(__clang__)
+#define STREAM(to, x) __builtin_nontemporal_store(x, to)
+#elif defined(__AVX512F__)
+#define STREAM(to, x) __builtin_ia32_movntps512((float *)(to), (FLOATS)(x))
+#elif defined(__AVX2__)
+#define STREAM(to, x) __builtin_ia32_movntps256((float *)(to), (FLOATS)(x))
+#else
+#define STREAM(to, x) (*(to) = (x))
+#endif
+#endif
+#ifdef SHUFFLES                                 /* as in gemm.inl: its vectors, and compilers that have them */
+#define EIGHT UNROLL for (int v = 0; v < 8; v++)
+#define MASKED(mask, x) ((VEC)((MASK)(x) & (mask)))
+#define MASK V(streak_mask)
+typedef __typeof__((VEC){0} == (VEC){0}) MASK;
+
+/* How many of the n elements were done: all whole blocks. From one operation to the next by computed jumps: a switch
+   took as long as the operation. */
+static ptrdiff_t V(streak)(ptrdiff_t n, const mgx_op *op, char *const *place)
+{
+    static const void *const label[] = {
+        [MGX_LIGHT_NONE] = &&none, [MGX_LIGHT_ADD] = &&add, [MGX_LIGHT_SUB] = &&sub, [MGX_LIGHT_SUB_FROM] = &&sub_from,
+        [MGX_LIGHT_MUL] = &&mul, [MGX_LIGHT_DIV] = &&div, [MGX_LIGHT_DIV_INTO] = &&div_into,
+        [MGX_LIGHT_CHAIN] = &&chain, [MGX_LIGHT_CHAIN_INTO] = &&chain_into, [MGX_LIGHT_NEG] = &&neg,
+        [MGX_LIGHT_SQUARE] = &&square, [MGX_LIGHT_RELU] = &&relu};
+    struct { const void *label; char *place; } code[2 * MGX_MAXOPS + 1], *end = code;
+    for (const mgx_op *o = op; o < op + op->streak; o++) {
+        end->label = label[o->code], (end++)->place = place[o->with];
+        if (o->keep)
+            end->label = o->streams ? &&stream : &&keep, (end++)->place = place[o->result];
+    }
+    end->label = &&done;
+    ptrdiff_t i = 0;
+    for (; i + 8 * W <= n; i += 8 * W) {
+        VEC x[8];
+        const VEC *from = (const VEC *)((const REAL *)place[op->from] + i);
+        EIGHT x[v] = from[v];
+        const __typeof__(code[0]) *c = code;
+#define ONWARD goto *c->label
+#define WITH ((const VEC *)((REAL *)(c++)->place + i))
+#define STEP(what, expression) what: { const VEC *with = WITH; (void)with; EIGHT x[v] = expression; } ONWARD
+        ONWARD;
+        STEP(add, x[v] + with[v]);
+        STEP(sub, x[v] - with[v]);
+        STEP(sub_from, with[v] - x[v]);
+        STEP(mul, x[v] * with[v]);
+        STEP(div, x[v] / with[v]);
+        STEP(div_into, with[v] / x[v]);
+        STEP(chain, MASKED(x[v] != 0, x[v] * with[v]));
+        STEP(chain_into, MASKED(with[v] != 0, with[v] * x[v]));
+        STEP(neg, -x[v]);
+        STEP(square, x[v] * x[v]);
+        STEP(relu, MASKED(~(x[v] <= 0), x[v]));
+    none:
+        c++;
+        ONWARD;
+    stream:
+        if ((uintptr_t)((REAL *)c->place + i) % BYTES == 0) {
+            VEC *to = (VEC *)WITH;
+            EIGHT STREAM(to + v, x[v]);
+            ONWARD;
+        }
+    keep: {
+            VEC *to = (VEC *)WITH;
+            EIGHT to[v] = x[v];
+        }
+        ONWARD;
+    done:;
+    }
+    return i;
+}
+#undef ONWARD
+#undef WITH
+#undef STEP
+#undef EIGHT
+#undef MASKED
+#undef MASK
+#else
+static ptrdiff_t V(streak)(ptrdiff_t n, const mgx_op *op, char *const *place) { return 0; }
+#endif

@@ -1,0 +1,122 @@
+"""What ``mgx.compile`` returns: a function that knows which of its programs a call is for."""
+from microgradx._core.array cimport Array, capture, detached, from_object, shape_of
+from microgradx._core.graph cimport grad_enabled, watching
+from microgradx._core.launch cimport current_tape, rebindings
+from microgradx._core.program cimport Program, bound_leaf, order_of
+
+import numpy as np
+
+from microgradx._core.tape import compile_values
+from microgradx._core.value import Value
+from microgradx.errors import CaptureError
+from microgradx.trees import flatten, unflatten
+
+cdef enum: MOST_PROGRAMS = 16
+
+
+cdef class Compiled:
+    """What ``mgx.compile`` returns."""
+    cdef readonly object function
+    cdef dict seen              # {key: [] after the first call, then programs}
+    cdef set passes
+    cdef object values          # the same function as a program of Values
+    cdef Program last           # that ran
+    cdef dict __dict__
+
+    def __init__(self, function, passes):
+        self.function, self.passes, self.seen = function, passes, {}
+
+    def __call__(self, *args, **kwargs):
+        cdef Program program = self.last
+        cdef tuple leaves
+        if program is not None and not kwargs and not watching and current_tape() == NULL and program.meant(args) \
+                and program.fits():
+            return program.replay(args)
+        nesting = (args, kwargs)
+        leaves = tuple([leaf_of(leaf) for leaf in flatten(nesting)])
+        if any([type(leaf) is Value for leaf in leaves]):           # a scalar program: a flat list of the table's rows
+            if self.values is None:
+                self.values = compile_values(self.function)
+            return self.values(*args, **kwargs)
+        if watching or capture:                     # within a capture its launches are written; of another thread: wait
+            return self.plainly(nesting, leaves)
+        key = (grad_enabled(), shape_of_tree(nesting), *[key_of(leaf) for leaf in leaves], shared_by(leaves))
+        if key not in self.seen:                                    # once as it is: what is made lazily comes to be
+            if len(self.seen) >= MOST_PROGRAMS:
+                self.seen.pop(next(iter(self.seen)))
+            self.seen[key] = []
+            return self.plainly(nesting, leaves)
+        self.seen[key] = known = [program for program in self.seen[key] if program.rebindings == rebindings]
+        for program in known:
+            if program.fits():
+                self.last = program
+                return program.replay(leaves)
+        self.last = None
+        program = Program()
+        result = program.capture(self.function, leaves, nesting, self.passes)
+        self.seen[key] = [program, *known[:3]]
+        self.last = program
+        return result
+
+    cdef object plainly(self, tuple nesting, tuple leaves):
+        args, kwargs = unflatten(nesting, iter(leaves))
+        result = self.function(*args, **kwargs)
+        return unflatten(result, iter([loose(leaf) for leaf in flatten(result)]))
+
+    def explain(self):
+        """What was captured, as text: a table of launches for every program."""
+        return "\n\n".join([program.explain() for program in self.programs]) or "not captured yet: the second call is"
+
+    @property
+    def programs(self):
+        """The programs captured so far."""
+        return [program for known in self.seen.values() for program in known]
+
+
+cdef object leaf_of(object leaf):
+    """Arrays become tensors; a tensor that requires a gradient stays the one it is."""
+    if isinstance(leaf, np.ndarray):
+        return from_object(leaf, None, False)
+    if isinstance(leaf, Array) and (<Array> leaf).wants and not bound_leaf(<Array> leaf):
+        if grad_enabled():
+            raise CaptureError("compile: an argument has a graph, and gradients do not flow out of a program; pass "
+                               "x.detach(), or compile a function that computes it too")
+        return detached(<Array> leaf)
+    return leaf
+
+
+cdef object key_of(object leaf):
+    if isinstance(leaf, Array):
+        return ((<Array> leaf).kind, shape_of(leaf), order_of(<Array> leaf),
+                id(leaf) if bound_leaf(<Array> leaf) else None)
+    if isinstance(leaf, (float, complex, np.generic)):              # -0.0 == 0.0, but they are not the same
+        return type(leaf), repr(leaf)
+    try:
+        hash(leaf)
+    except TypeError:
+        return type(leaf), id(leaf)
+    return type(leaf), leaf
+
+
+cdef tuple shared_by(tuple leaves):
+    """Which of the tensors are one object, or share memory; None if each has its own."""
+    cdef list arrays = [leaf for leaf in leaves if isinstance(leaf, Array)]
+    cdef list objects = [id(a) for a in arrays], storages = [<size_t> (<Array> a).storage for a in arrays]
+    if len(set(storages)) == len(storages):
+        return None
+    return tuple([objects.index(o) for o in objects]), tuple([storages.index(s) for s in storages])
+
+
+cdef object shape_of_tree(object tree):
+    if isinstance(tree, dict):
+        return tuple([(key, shape_of_tree(part)) for key, part in tree.items()])
+    if isinstance(tree, (list, tuple)):
+        return (type(tree), *[shape_of_tree(part) for part in tree])
+    return None
+
+
+cdef object loose(object leaf):
+    """A result without its graph: only a program's own backward pass has gradients."""
+    if isinstance(leaf, Array) and (<Array> leaf).wants and not bound_leaf(<Array> leaf):
+        return detached(leaf)
+    return leaf

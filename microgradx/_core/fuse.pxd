@@ -1,0 +1,3 @@
+from microgradx._core.passes cimport Lives
+
+cdef int fuse(Lives lives) except -1

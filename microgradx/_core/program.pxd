@@ -1,0 +1,56 @@
+from cpython.object cimport PyObject
+from libc.stdint cimport uint16_t
+
+from microgradx._core.array cimport Array, Storage
+from microgradx._core.launch cimport Tape
+
+cdef struct Spot:               # an operand that lies in an input or a result: rebound at every call
+    char **p
+    Py_ssize_t offset
+
+cdef class Program:
+    cdef Tape tape
+    cdef list hosts, constants, effects, flags
+    cdef tuple inputs           # a private copy of each tensor among the arguments
+    cdef tuple leaf             # which argument each input is
+    cdef tuple outputs          # (Kind, what)
+    cdef tuple expected         # arguments without nesting, by which a call is known at once; None if there is nesting
+    cdef dict leaves
+    cdef list found             # (leaf, was there a gradient when the call began, that gradient if the steps read it)
+    cdef object tree            # the result, with its nesting
+    cdef object bound           # arguments that are meant by identity
+    cdef bint recording, shared, mutates
+    cdef Storage **changed      # storages that the steps write, each once
+    cdef Py_ssize_t changed_count
+    cdef Storage **held         # storages that the steps name, one reference each
+    cdef Py_ssize_t held_count
+    cdef Array memory           # the program's own, or None
+    cdef tuple bound_outputs    # results that the steps write where they are handed out
+    cdef Py_ssize_t *spots      # of each input and bound output: how many; -1 where numbers are copied
+    cdef char *written          # of each input: do the steps write to it?
+    cdef Spot *spot
+    cdef bint busy, light
+    cdef Py_ssize_t rebindings, switched
+    cdef readonly Py_ssize_t captured, own_bytes, planned_bytes
+    cdef readonly list before   # the launches as they were captured
+    cdef uint16_t number
+
+    cdef object capture(self, function, tuple arguments, object nesting, set passes)
+    cdef int describe(self, list leaves) except -1
+    cdef int settle_gradients(self) except -1
+    cdef bint names(self, Storage *storage) noexcept
+    cdef int settle(self, Storage **dropped, Py_ssize_t count, set passes) except -1
+    cdef int bind(self) except -1
+    cdef Py_ssize_t find(self, Array x, Py_ssize_t at) except -1
+    cdef bint made(self, Array x) except -1
+    cdef Py_ssize_t aim(self, Py_ssize_t at, Py_ssize_t count, Array a) noexcept
+    cdef bint meant(self, tuple args) except -1             # of shapes and dtypes as captured, without nesting?
+    cdef bint fits(self) except -1                          # is all else as the captured call found it?
+    cdef bint holds(self, Storage *s) noexcept
+    cdef bint changes(self, Storage *s) noexcept
+    cdef object replay(self, tuple arguments)
+    cdef int run(self) except -1
+    cdef object hand_out(self, tuple arguments, list results)
+
+cdef bint bound_leaf(Array a) noexcept                      # is a tensor meant by identity: a parameter?
+cdef tuple order_of(Array a)
