@@ -28,13 +28,9 @@ from microgradx.trees import flatten, unflatten
 # where a name is not enough
 RENAMED: dict[str, Any] = {
     "dot": lambda a, b: arrays.tensordot(a, b, ([-1], [-min(np.ndim(b), 2)])),
-    "einsum": einsum,
-    "expand_dims": lambda x, axis: x.unsqueeze(axis),
+    "einsum": einsum, "expand_dims": lambda x, axis: x.unsqueeze(axis),
     "linalg.norm": lambda x, axis=None, keepdims=False: functional.norm(x, 2, axis, keepdims),
-    "max": functional.amax,
-    "min": functional.amin,
-    "pad": pad,
-    "stack": stack,
+    "max": functional.amax, "min": functional.amin, "pad": pad, "stack": stack,
     "transpose": lambda x, axes=None: x.transpose() if axes is None else x.permute(axes),
     "where": lambda mask, *of: functional.where(mask, *of) if of else np.nonzero(mask)}
 ARGUMENTS = {"a_min": "lo", "a_max": "hi", "min": "lo", "max": "hi", "constant_values": "value"}
