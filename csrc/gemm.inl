@@ -32,7 +32,6 @@
 #define SIXTEEN V(gemm_sixteen)
 #define FEW V(gemm_few)
 #define INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 8")
 #define WIDEST 4                                /* vectors in a row of a panel */
 #define FLAT 16                                 /* so few rows do not pay for turning columns into a panel */
 #define DEPTH 128                               /* rows of a panel: 16 kB of 32-byte vectors */

@@ -53,7 +53,7 @@ static REAL V(sum_contiguous)(ptrdiff_t n, const char *x)
     }
     for (ptrdiff_t w = 0; w < n; w++)
         lane[w] += v[w];
-    for (int half = WIDTH / 2; half; half /= 2)
+    UNROLL for (int half = WIDTH / 2; half; half /= 2)
         for (int w = 0; w < half; w++)
             lane[w] += lane[w + half];
     return lane[0];

@@ -12,36 +12,44 @@ static REAL V(row_max)(ptrdiff_t n, const REAL *x)
             for (int w = 0; w < LANES; w++)
                 lane[w] = v[w] > lane[w] ? v[w] : lane[w];
         }
-        x = lane, n = LANES;
+        UNROLL for (int half = LANES / 2; half; half /= 2)
+            for (int w = 0; w < half; w++)
+                lane[w] = lane[w + half] > lane[w] ? lane[w + half] : lane[w];
+        return lane[0];
     }
     for (ptrdiff_t i = 1; i < n; i++)
         best = x[i] > best ? x[i] : best;
     return best;
 }
 
-/* y = exp(x - max x); returns max x, and the sum of y in *sum */
-static REAL V(exp_row)(ptrdiff_t n, const REAL *restrict x, REAL *restrict y, REAL *sum)
+/* y = exp(x - top), top = max x and the sum of y, for each of at most AT_ONCE rows: together, for short ones */
+#define AT_ONCE 64
+#define ROWS_AT(r) (n >= 1024 ? 1 : m - (r) < AT_ONCE ? m - (r) : AT_ONCE)
+static void V(exp_rows)(ptrdiff_t rows, ptrdiff_t n, const REAL *restrict x, REAL *restrict y, REAL *top, REAL *sum)
 {
-    REAL top = V(row_max)(n, x);
-    for (ptrdiff_t i = 0; i < n; i++)
-        y[i] = V(exp)(x[i] - top);
-    *sum = V(sum_contiguous)(n, (const char *)y);
-    return top;
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        const REAL most = top[r] = V(row_max)(n, x + r * n);
+        for (ptrdiff_t i = r * n; i < r * n + n; i++)
+            y[i] = x[i] - most;
+    }
+    for (ptrdiff_t i = 0; i < rows * n; i++)
+        y[i] = V(exp)(y[i]);
+    for (ptrdiff_t r = 0; r < rows; r++)
+        sum[r] = V(sum_contiguous)(n, (const char *)(y + r * n));
 }
 
 static void V(softmax)(ptrdiff_t m, ptrdiff_t n, int logarithm, const char *x_, char *y_)
 {
-    const REAL *x = (const REAL *)x_;
-    REAL *y = (REAL *)y_;
-    for (ptrdiff_t r = 0; r < m; r++, x += n, y += n) {
-        REAL sum, top = V(exp_row)(n, x, y, &sum);
-        if (logarithm) {
-            REAL shift = V(log)(sum);
+    REAL sum[AT_ONCE], top[AT_ONCE];
+    for (ptrdiff_t r = 0, rows; r < m; r += rows) {
+        const REAL *x = (const REAL *)x_ + r * n;
+        REAL *y = (REAL *)y_ + r * n;
+        V(exp_rows)(rows = ROWS_AT(r), n, x, y, top, sum);
+        for (ptrdiff_t k = 0; k < rows; k++, x += n, y += n) {
+            const REAL shift = logarithm ? V(log)(sum[k]) : 0;
             for (ptrdiff_t i = 0; i < n; i++)
-                y[i] = x[i] - top - shift;
-        } else
-            for (ptrdiff_t i = 0; i < n; i++)
-                y[i] /= sum;
+                y[i] = logarithm ? x[i] - top[k] - shift : y[i] / sum[k];
+        }
     }
 }
 
@@ -62,16 +70,19 @@ static void V(softmax_vjp)(ptrdiff_t m, ptrdiff_t n, int logarithm, const char *
 static ptrdiff_t V(cross_entropy)(ptrdiff_t m, ptrdiff_t n, double scale, const char *x_, const int64_t *label,
                                   char *loss, char *p_)
 {
-    const REAL *x = (const REAL *)x_;
-    REAL *p = (REAL *)p_;
+    REAL sum[AT_ONCE], top[AT_ONCE];
     double total = 0;
-    for (ptrdiff_t r = 0; r < m; r++, x += n, p += n) {
-        if (label[r] < 0 || label[r] >= n)
-            return r;
-        REAL sum, top = V(exp_row)(n, x, p, &sum);
-        for (ptrdiff_t i = 0; i < n; i++)
-            p[i] /= sum;
-        total += (double)V(log)(sum) - ((double)x[label[r]] - (double)top);
+    for (ptrdiff_t r = 0, rows; r < m; r += rows) {
+        const REAL *x = (const REAL *)x_ + r * n;
+        REAL *p = (REAL *)p_ + r * n;
+        V(exp_rows)(rows = ROWS_AT(r), n, x, p, top, sum);
+        for (ptrdiff_t k = 0; k < rows; k++, x += n, p += n) {
+            if (label[r + k] < 0 || label[r + k] >= n)
+                return r + k;
+            for (ptrdiff_t i = 0; i < n; i++)
+                p[i] /= sum[k];
+            total += (double)V(log)(sum[k]) - ((double)x[label[r + k]] - (double)top[k]);
+        }
     }
     *(REAL *)loss = (REAL)(total * scale);
     return -1;

@@ -3,6 +3,7 @@
 #define PASTE2(a, b) a##_##b
 #define PASTE(a, b) PASTE2(a, b)
 #define V(word) PASTE(word, SUFFIX)
+#define UNROLL _Pragma("GCC unroll 8")
 
 #define K(c) ((REAL)(c))
 #define where(c, a, b) ((c) ? (a) : (b))

@@ -17,17 +17,15 @@ LENGTH, WIDTH, HEADS, BLOCKS = 16, 96, 4, 2
 END = 0                                             # before the first letter and after the last; letters are 1..
 
 
-class RMSNorm(nn.Module):
+def norm():
     """x / root mean square of x: Zhang and Sennrich (2019), without their weight."""
-
-    def forward(self, x):
-        return x * (x.square().mean(-1, keepdims=True) + 1e-6).rsqrt()
+    return nn.RMSNorm(WIDTH, eps=1e-6, elementwise_affine=False)
 
 
 def block():
     attend = nn.MultiheadAttention(WIDTH, HEADS, bias=False, causal=True)
     think = nn.Sequential(nn.Linear(WIDTH, 4 * WIDTH), nn.ReLU(), nn.Linear(4 * WIDTH, WIDTH))
-    return [nn.Residual(nn.Sequential(RMSNorm(), part)) for part in (attend, think)]
+    return [nn.Residual(nn.Sequential(norm(), part)) for part in (attend, think)]
 
 
 class Transformer(nn.Module):
@@ -36,7 +34,7 @@ class Transformer(nn.Module):
     def __init__(self, letters):
         self.letter, self.place = nn.Embedding(letters, WIDTH), nn.Embedding(LENGTH, WIDTH)
         self.blocks = nn.Sequential(*[part for _ in range(BLOCKS) for part in block()])
-        self.norm, self.head = RMSNorm(), nn.Linear(WIDTH, letters, bias=False)
+        self.norm, self.head = norm(), nn.Linear(WIDTH, letters, bias=False)
         for embedding in (self.letter, self.place):
             nn.init.normal_(embedding.weight, std=0.1)
 

@@ -1,7 +1,7 @@
 """microgradx: a compiled autograd engine and an instrument for gradient flow."""
 import numpy as _np
 
-from microgradx import autograd, data, errors, linalg, nn, optim, scalar
+from microgradx import autograd, data, errors, interop, linalg, nn, optim, scalar
 from microgradx._core.graph import enable_grad, is_grad_enabled, no_grad
 from microgradx._core.tensor import Tensor, concat, from_dlpack, from_numpy, pad, stack
 from microgradx._core.value import Value

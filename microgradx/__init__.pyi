@@ -1,7 +1,7 @@
 import numpy as np
 
-from microgradx import (autograd as autograd, data as data, errors as errors, linalg as linalg, nn as nn,
-                        optim as optim, scalar as scalar)
+from microgradx import (autograd as autograd, data as data, errors as errors, interop as interop, linalg as linalg,
+                        nn as nn, optim as optim, scalar as scalar)
 from microgradx._core.graph import enable_grad as enable_grad, is_grad_enabled as is_grad_enabled, no_grad as no_grad
 from microgradx._core.tensor import (Tensor as Tensor, concat as concat, from_dlpack as from_dlpack,
                                      from_numpy as from_numpy, pad as pad, stack as stack)

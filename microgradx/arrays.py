@@ -8,6 +8,7 @@ it is a list: there is little to any of them.
 import functools
 import inspect
 import math
+import operator
 
 import numpy as np
 
@@ -189,7 +190,10 @@ def repeat(x, repeats, *, axis=None):
     if axis is None:
         x = x.reshape(-1)
     axis = axis_of("repeat", 0 if axis is None else axis, x.ndim)
-    counts = np.asarray(repeats)
+    try:
+        counts = np.asarray(repeats)
+    except ValueError:                          # a ragged list
+        counts = np.array(None)
     if counts.dtype.kind not in "iu":
         raise DTypeError(f"repeat: counts are integers, not {repeats!r}")
     if counts.size and counts.min() < 0:
@@ -291,7 +295,8 @@ def isfinite(x):
 def isclose(x, other, rtol=1e-5, atol=1e-8, equal_nan=False):
     """Where |x - other| <= atol + rtol |other|."""
     with np.errstate(all="ignore"):
-        return Tensor(np.isclose(*broadcast("isclose", x, tensor(other)), rtol, atol, equal_nan))
+        x, other = map(np.asarray, broadcast("isclose", x, tensor(other)))
+        return Tensor(np.isclose(x, other, rtol, atol, equal_nan))
 
 
 @of_tensor
@@ -424,6 +429,46 @@ def glu(x, axis=-1):
     return at(x, d, slice(half)) * at(x, d, slice(half, None)).sigmoid()
 
 
+# ----- in place, as methods ------------------------------------------------------------------------------------
+
+def add_(x, other, *, alpha=1):
+    """x += alpha other."""
+    return operator.iadd(x, other if alpha == 1 else tensor(other) * alpha)
+
+
+def sub_(x, other, *, alpha=1):
+    """x -= alpha other."""
+    return operator.isub(x, other if alpha == 1 else tensor(other) * alpha)
+
+
+def mul_(x, other):
+    """x *= other."""
+    return operator.imul(x, other)
+
+
+def div_(x, other):
+    """x /= other."""
+    return operator.itruediv(x, other)
+
+
+def addcmul_(x, a, b, *, value=1):
+    """x += value a b."""
+    return add_(x, tensor(a) * b, alpha=value)
+
+
+def addcdiv_(x, a, b, *, value=1):
+    """x += value a / b."""
+    return add_(x, tensor(a) / b, alpha=value)
+
+
+def clamp_(x, min=None, max=None):
+    """``x.clip(min, max)``, written into x."""
+    y = x.clone().clip(min, max)
+    if y.dtype != x.dtype:
+        raise DTypeError(f"clamp_: a result of dtype {y.dtype} cannot be stored as {x.dtype}")
+    return x.copy_(y)
+
+
 # ----- torch's names -------------------------------------------------------------------------------------------
 
 @of_tensor
@@ -464,4 +509,5 @@ def view(x, *shape):
 moveaxis, repeat_interleave = movedim, repeat
 cat = concatenate = concat
 attach({name: globals()[name] for name in METHODS})
-attach({"double": double, "float": single, "numel": numel, "to": to, "view": view})
+attach({"double": double, "float": single, "numel": numel, "to": to, "view": view, "clip_": clamp_})
+attach({f.__name__: f for f in (add_, sub_, mul_, div_, addcmul_, addcdiv_, clamp_)})

@@ -25,7 +25,10 @@ def leaf(a):
 
 @pytest.mark.parametrize("name", CASES)
 def test_recorded(name):
-    check(CASES[name], lambda case, xs: [getattr(F, case["op"])(*xs, **case["kwargs"])])
+    def run(case, xs):
+        y = getattr(F, case["op"])(*xs, **case["kwargs"])
+        return list(y) if isinstance(y, tuple) else [y]
+    check(CASES[name], run)
 
 
 def test_every_function_is_recorded():
@@ -104,6 +107,14 @@ def test_pools(kernel, stride, padding, dilation, dtype):
             np.testing.assert_allclose(y[(..., *place)], np.nanmean(taps, -1), **CLOSE[dtype])
 
 
+def test_max_pool_tells_where():
+    x = RNG.standard_normal((2, 3, 7, 6))
+    y, at = nn.MaxPool2d(3, 2, return_indices=True, ceil_mode=True)(mgx.Tensor(x))
+    assert y.shape == at.shape == (2, 3, 3, 3) and at.dtype == np.int64
+    np.testing.assert_array_equal(np.take_along_axis(x.reshape(2, 3, -1), at.numpy().reshape(2, 3, -1), 2),
+                                  y.numpy().reshape(2, 3, -1))
+
+
 def test_max_pool_of_ties_nan_and_infinity():
     x = leaf([[[2.0, 2.0, math.nan, 1.0, -math.inf, -math.inf], [2.0, 2.0, 3.0, 4.0, -math.inf, -math.inf]]])
     y = F.max_pool2d(x, 2)
@@ -167,7 +178,11 @@ def test_nothing_in_nothing_out(shape, weight):
      "Conv2d(4, 6, kernel_size=(3, 3), stride=(1, 1), padding=same, groups=2, bias=False)"),
     (lambda: nn.Conv2d(4, 6, (3, 5), stride=2, padding=1, dilation=2),
      "Conv2d(4, 6, kernel_size=(3, 5), stride=(2, 2), padding=(1, 1), dilation=(2, 2))"),
-    (lambda: nn.MaxPool2d((2, 3), 1, padding=1), "MaxPool2d(kernel_size=(2, 3), stride=1, padding=1, dilation=1)"),
+    (lambda: nn.MaxPool2d((2, 3), 1, padding=1),
+     "MaxPool2d(kernel_size=(2, 3), stride=1, padding=1, dilation=1, ceil_mode=False)"),
+    (lambda: nn.MaxPool2d(2, ceil_mode=True),
+     "MaxPool2d(kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=True)"),
+    (lambda: nn.AvgPool2d(2, ceil_mode=True), "AvgPool2d(kernel_size=2, stride=2, padding=0)"),
     (lambda: nn.AvgPool2d(2, count_include_pad=False), "AvgPool2d(kernel_size=2, stride=2, padding=0)")])
 def test_modules_call_their_functions(make, text):
     module = make()
@@ -175,7 +190,8 @@ def test_modules_call_their_functions(make, text):
     x = mgx.Tensor(RNG.standard_normal((2, 4, 9, 9) if "1d" not in text else (2, 4, 9)).astype(np.float32))
     name = {"Conv1d": "conv1d", "Conv2d": "conv2d", "MaxPool2d": "max_pool2d", "AvgPool2d": "avg_pool2d"}[
         type(module).__name__]
-    words = ("stride", "padding", "dilation", "groups", "count_include_pad", "kernel_size", "weight", "bias")
+    words = ("stride", "padding", "dilation", "groups", "count_include_pad", "ceil_mode", "kernel_size", "weight",
+             "bias")
     options = {word: getattr(module, word) for word in words if hasattr(module, word)}
     if "Conv" in text:
         del options["kernel_size"]

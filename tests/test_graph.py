@@ -292,6 +292,33 @@ def test_a_removed_hook_is_let_go():
     assert caught(lambda s, x, y: x.register_hook(hook(s, y)).remove())
 
 
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("owner", [lambda: leaf([1.0]), lambda: leaf([1.0]) * 2, lambda: mgx.nn.Linear(1, 1)],
+                         ids=["leaf", "result", "module"])
+def test_a_hook_goes_with_its_owner(owner, keep):
+    """At once: a handle is no part of a cycle and keeps nothing alive."""
+    gc.disable()
+    try:
+        x, sentinel = owner(), Sentinel()
+        ref = weakref.ref(sentinel)
+        handles = [(getattr(x, "register_hook", None) or x.register_forward_hook)(hook(sentinel))][:keep]
+        del x, sentinel
+        assert ref() is None
+        [handle.remove() for handle in handles]
+    finally:
+        gc.enable()
+
+
+def test_hooks_whose_handles_are_thrown_away_stay():
+    x, seen = leaf([1.0]), []
+    for k in range(3):
+        x.register_hook(lambda g, k=k: seen.append(k))
+    with x.register_hook(lambda g: seen.append("within")):
+        x.sum().backward()
+    x.sum().backward()
+    assert seen == [0, 1, 2, "within", 0, 1, 2]
+
+
 def test_storage_is_let_go():
     """With the graph, and with ``grad = None`` after create_graph, whose gradient holds the graph that holds it."""
     for create in False, True:

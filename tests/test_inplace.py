@@ -33,6 +33,14 @@ WRITES = {                                                  # name: (write, the 
     "itself": (lambda x, y: imul(x, x), lambda x, y: x * x),
     "its numbers": (lambda x, y: idiv(x, x.detach()), lambda x, y: x / x.detach()),
     "number": (lambda x, y: imul(x, 3.0), lambda x, y: x * 3.0),
+    "add_": (lambda x, y: x.add_(y, alpha=3), lambda x, y: x + 3 * y),
+    "sub_": (lambda x, y: x.sub_(y), lambda x, y: x - y),
+    "sub_ of a row": (lambda x, y: x.sub_(y[0], alpha=0.5), lambda x, y: x - 0.5 * y[0]),
+    "mul_": (lambda x, y: x.mul_(y), lambda x, y: x * y), "div_": (lambda x, y: x.div_(y), lambda x, y: x / y),
+    "addcmul_": (lambda x, y: x.addcmul_(y, y, value=2), lambda x, y: x + 2 * y * y),
+    "addcdiv_": (lambda x, y: x.addcdiv_(y, y * y + 1, value=-1), lambda x, y: x - y / (y * y + 1)),
+    "clamp_": (lambda x, y: x.clamp_(-0.5, 0.5), lambda x, y: x.clip(-0.5, 0.5)),
+    "clip_": (lambda x, y: x.clip_(max=y[0]), lambda x, y: x.clip(None, y[0])),
     "fill": (lambda x, y: x.fill_(2.0), lambda x, y: 2.0 + 0.0 * x), "zero": (lambda x, y: x.zero_(),
     lambda x, y: 0.0 * x)}
 
@@ -66,6 +74,18 @@ def test_a_write_counts_and_returns_nothing_new(name):
 def test_methods_return_the_tensor():
     x = Tensor(A)
     assert x.fill_(1.0) is x and x.zero_() is x and x.copy_(B) is x and x.requires_grad_() is x
+    x = x.detach()
+    assert x.add_(B) is x and x.sub_(B) is x and x.mul_(B) is x and x.div_(2) is x and x.addcmul_(B, B) is x
+    assert x.addcdiv_(B, B) is x and x.clamp_(0, 1) is x and x.clip_(max=0.5) is x and x.amax().item() == 0.5
+
+
+@pytest.mark.parametrize("call", [lambda x: x.clamp_(0.5), lambda x: x.add_(0.5), lambda x: x.mul_(Tensor([0.5])),
+                                  lambda x: x.div_(2)])
+def test_integers_stay_integers(call):
+    x = Tensor([1, 2, 3])
+    with pytest.raises(TypeError, match="stored as int64"):
+        call(x)
+    assert x.tolist() == [1, 2, 3] and x.version == 0 and x.clamp_(2, None).tolist() == [2, 2, 3]
 
 
 def test_views_share_the_version():

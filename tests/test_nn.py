@@ -104,6 +104,11 @@ def test_forward_hooks():
     handle = layer.register_forward_hook(lambda m, args, out: out * 0)
     assert layer(mgx.Tensor([[1.0, 1.0, 1.0]])).numpy().tolist() == [[0, 0]]
     handle.remove()
+    seen.clear()
+    for k in range(3):                                                  # nobody keeps the handles
+        layer.register_forward_hook(lambda m, args, out, k=k: seen.append(k))
+    layer(mgx.Tensor([[1.0, 1.0, 1.0]]))
+    assert seen == [0, 1, 2]
 
 
 def test_state_dict_is_a_copy_and_loads():

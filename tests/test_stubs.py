@@ -7,6 +7,7 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ import microgradx as mgx
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = Path(mgx.__file__).parent
 CORE = sorted(path.name.split(".")[0] for path in (PACKAGE / "_core").glob("*.p*") if path.suffix in (".pyi", ".pyx"))
-LISTED = ["arrays", "functional", "indexing"]          # which have an __all__
+LISTED = sorted(".".join(path.relative_to(PACKAGE).with_suffix("").parts)         # in Python: they have an __all__
+                for path in PACKAGE.rglob("*.pyi") if path.parent.name != "_core" and path.stem != "__init__")
 MODULES = sorted({f"_core.{name}" for name in CORE}) + LISTED
 
 # what every compiled class has, or what says nothing to a type checker
@@ -53,16 +55,21 @@ def own(module):
     return [name for name, thing in vars(module).items() if getattr(thing, "__module__", None) == module.__name__]
 
 
+def value(default):
+    found = ast.literal_eval(default)
+    return ANY if found is ... else found
+
+
 def parameters(function):
-    """(name, kind, default) of each parameter in a stub."""
+    """(name, kind, default) of each parameter in a stub; ``...`` is a default that is no literal."""
     a, kind = function.args, inspect.Parameter
     listed = [*a.posonlyargs, *a.args]
     missing = [kind.empty] * (len(listed) - len(a.defaults))
-    defaults = missing + [ast.literal_eval(d) for d in a.defaults]
+    defaults = missing + [value(d) for d in a.defaults]
     found = [(p.arg, kind.POSITIONAL_ONLY if p in a.posonlyargs else kind.POSITIONAL_OR_KEYWORD, d)
              for p, d in zip(listed, defaults)]
     found += [(a.vararg.arg, kind.VAR_POSITIONAL, kind.empty)] if a.vararg else []
-    found += [(p.arg, kind.KEYWORD_ONLY, kind.empty if d is None else ast.literal_eval(d))
+    found += [(p.arg, kind.KEYWORD_ONLY, kind.empty if d is None else value(d))
               for p, d in zip(a.kwonlyargs, a.kw_defaults)]
     return found + ([(a.kwarg.arg, kind.VAR_KEYWORD, kind.empty)] if a.kwarg else [])
 
@@ -79,15 +86,23 @@ def same_parameters(where, real, nodes, method=False):
 
 @pytest.mark.parametrize("name", MODULES)
 def test_every_public_name_has_a_stub(name):
-    module = importlib.import_module(f"microgradx.{name}")
-    real = set(module.__all__) if name in LISTED else public(own(module))
+    module, stubbed = importlib.import_module(f"microgradx.{name}"), public(stub(name))
+    if name in LISTED:
+        elsewhere = {word for word in module.__all__
+                     if getattr(getattr(module, word), "__module__", module.__name__) != module.__name__}
+        assert set(module.__all__) - elsewhere <= stubbed and stubbed <= set(dir(module))
+        assert elsewhere <= stubbed or "import" in path_of(name).read_text()
+        return
+    real = public(own(module))
     real |= {word for word in stub(name) if isinstance(getattr(module, word, None), (frozenset, tuple))}     # constants
-    assert public(stub(name)) == real
+    assert stubbed == real
 
 
 STUBBED = [name for name in MODULES if path_of(name).is_file()]
-CLASSES = [(name, cls) for name in STUBBED for cls in stub(name)
-           if inspect.isclass(getattr(importlib.import_module(f"microgradx.{name}"), cls, None))]
+EVERY = [(name, cls) for name in STUBBED for cls in stub(name)
+         if inspect.isclass(getattr(importlib.import_module(f"microgradx.{name}"), cls, None))]
+CLASSES = [(name, cls) for name, cls in EVERY if name not in LISTED]
+IN_PYTHON = [(name, cls) for name, cls in EVERY if name in LISTED]
 
 
 @pytest.mark.parametrize("name, cls", CLASSES)
@@ -104,7 +119,7 @@ def test_every_attribute_of_a_class_has_a_stub(name, cls):
 
 
 FUNCTIONS = [(name, function) for name in STUBBED for function in sorted(public(stub(name)))
-             if (name, function) not in CLASSES]
+             if (name, function) not in EVERY]
 METHODS = [(name, cls, method) for name, cls in CLASSES for method, nodes in stub(name)[cls].items()
            if isinstance(nodes[0], ast.FunctionDef) and not is_property(nodes[0])
            and type(getattr(getattr(importlib.import_module(f"microgradx.{name}"), cls), method)).__name__
@@ -128,7 +143,31 @@ def test_parameters_of_methods(name, cls, method):
     same_parameters(f"{cls}.{method}", real, stub(name)[cls][method])
 
 
+@pytest.mark.parametrize("name, cls", IN_PYTHON)
+def test_methods_of_classes_in_python(name, cls):
+    """All that a class writes is in the stub; what is in the stub has these parameters, if it is not from a table."""
+    real, stubbed = getattr(importlib.import_module(f"microgradx.{name}"), cls), stub(name)[cls]
+    written = {n for n, thing in vars(real).items() if getattr(thing, "__qualname__", None) == f"{cls}.{n}"
+               or isinstance(thing, (property, classmethod, staticmethod))}
+    assert public(written) <= set(stubbed)
+    table = {"_Activation", "_Loss"} & {base.__name__ for base in real.__mro__}
+    for n, nodes in stubbed.items():
+        if isinstance(nodes[0], ast.FunctionDef) and not is_property(nodes[0]) and not table:
+            bound = isinstance(inspect.getattr_static(real, n), classmethod)
+            same_parameters(f"{cls}.{n}", getattr(real, n), nodes, bound)
+
+
+def test_tables_are_in_the_stubs():
+    """Classes made from tables take what their stubs say, with the same defaults."""
+    for name, cls in IN_PYTHON:
+        real = getattr(importlib.import_module(f"microgradx.{name}"), cls)
+        if {"_Activation", "_Loss"} & {base.__name__ for base in real.__mro__[1:]}:
+            taken = [p[0::2] for nodes in stub(name)[cls].values() for p in parameters(nodes[0])[1:]]
+            assert [p for p in taken if p[0] != "reduction"] == [*real.defaults.items()], cls
+
+
 def test_the_tests_see_something():
+    assert len(IN_PYTHON) > 80
     assert len(CLASSES) >= 8 and len(FUNCTIONS) > 110 and len(METHODS) > 140
     assert ("_core.tensor", "Tensor", "sum") in METHODS and ("_core.ops", "Differentiable", "where") in METHODS
 

@@ -59,7 +59,7 @@ cdef Array watched(Node node, Array g, int i):
     cdef int mode = set_watching(0), k
     cdef object place = set_place(node.where)
     cdef Array dx
-    cdef list operands = [g]
+    cdef list operands
     try:
         dx = local(node, g, i, False)
     finally:
@@ -67,6 +67,7 @@ cdef Array watched(Node node, Array g, int i):
         set_place(place)
     if not mode or dx is None or dx.storage == g.storage or sound(dx):
         return dx
+    operands = [g]
     for k in range(4):
         if node.saved[k] != NULL and not (k == 3 and node.v.op >= 0 and facts[node.v.op].stores):
             operands.append(restored(node, k, g))

@@ -6,9 +6,21 @@ of two walks never mix.
 """
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcmp
 
 import os
-import sys
+
+cdef extern from "Python.h":
+    ctypedef struct PyFrameObject
+    ctypedef struct PyCodeObject:
+        PyObject *co_filename
+    PyFrameObject *PyEval_GetFrame()
+    PyFrameObject *PyFrame_GetBack(PyFrameObject *)
+    PyCodeObject *PyFrame_GetCode(PyFrameObject *)
+    int PyFrame_GetLasti(PyFrameObject *)
+    Py_ssize_t PyUnicode_GET_LENGTH(PyObject *)
+    int PyUnicode_KIND(PyObject *)
+    void *PyUnicode_DATA(PyObject *)
 
 cdef extern from *:
     """
@@ -178,7 +190,7 @@ cdef void release(PyObject *o) noexcept:
 
 # ----- where a node was written --------------------------------------------------------------------------------
 
-cdef object PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
+cdef str PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 cdef object place = None        # of the operation whose derivative is being worked out
 
 
@@ -203,14 +215,38 @@ cdef object set_place(object where):
     return before
 
 
+cdef bint ours(PyObject *filename) noexcept:
+    """Is that a file of this package?"""
+    cdef PyObject *folder = <PyObject *> PACKAGE
+    cdef Py_ssize_t n = PyUnicode_GET_LENGTH(folder)
+    cdef int kind = PyUnicode_KIND(folder)
+    return (PyUnicode_GET_LENGTH(filename) >= n and PyUnicode_KIND(filename) == kind
+            and memcmp(PyUnicode_DATA(filename), PyUnicode_DATA(folder), n * kind) == 0)
+
+
 cdef object here():
     """(code, offset of the instruction) of the innermost frame outside this package: a line costs more to find."""
+    cdef PyFrameObject *frame
+    cdef PyFrameObject *outer
+    cdef PyCodeObject *code
     if place is not None:
         return place
-    frame = sys._getframe()
-    while frame.f_back is not None and (<str> frame.f_code.co_filename).startswith(PACKAGE):
-        frame = frame.f_back
-    return frame.f_code, frame.f_lasti
+    frame = PyEval_GetFrame()
+    if frame == NULL:
+        raise RuntimeError("detect_nan: no Python code is running")
+    Py_INCREF(<object> frame)
+    code = PyFrame_GetCode(frame)
+    while ours(code.co_filename):
+        outer = PyFrame_GetBack(frame)
+        if outer == NULL:
+            break
+        Py_DECREF(<object> frame)
+        Py_DECREF(<object> code)
+        frame, code = outer, PyFrame_GetCode(outer)
+    found = <object> code, PyFrame_GetLasti(frame)
+    Py_DECREF(<object> frame)
+    Py_DECREF(<object> code)
+    return found
 
 
 # ----- grad mode ---------------------------------------------------------------------------------------------

@@ -377,7 +377,9 @@ cdef int reduce(Runner run, const char *name, Array x, Py_ssize_t outer, Py_ssiz
     reads(&s, x)
     writes(&s, out)
     launch(&s)
-    return check_sound(out, name.decode(), x) if watching else 0
+    if watching and not sound(out) and sound(x):
+        blame(name.decode(), out, (x,), None)
+    return 0
 
 
 cdef int reduce_sum(Array x, Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner, const Py_ssize_t *strides,
@@ -502,13 +504,15 @@ def update(str op, list groups):
     cdef Array w, g, a, cell
     cdef mgx_part *part
     cdef mgx_part *p = NULL
+    cdef char *doubtful
     for _, rows in groups:
         if rows is None:
             raise TypeError(f"{op}: None in place of parameters")
         room += len(rows)
-    part = <mgx_part *> malloc((room + 1) * sizeof(mgx_part))
+    part = <mgx_part *> malloc((room + 1) * (sizeof(mgx_part) + 1))
     if part == NULL:
         raise MemoryError(f"{op}: no memory for {room} parameters")
+    doubtful = <char *> (part + room + 1)
     try:
         for cell, rows in groups:
             for row in rows:
@@ -537,8 +541,8 @@ def update(str op, list groups):
                 live.append(row)
                 gradients.append(g)
                 cells.append(cell)
+                doubtful[count] = watching and may_spoil(op, row, g)
                 count += 1
-        doubtful = may_spoil(op, live, gradients) if watching else ()
         for i in range(count):                  # a launch runs as far as cell and dtype stay the same
             w = (<tuple> live[i])[0]
             if i + 1 == count or cells[i + 1] is not cells[i] or (<Array> (<tuple> live[i + 1])[0]).kind != w.kind:
@@ -550,10 +554,11 @@ def update(str op, list groups):
             for a in row:
                 if a is not None:
                     touch(a)
-        for i in doubtful:
-            w, g = (<tuple> live[i])[0], gradients[i]
-            if not sound(w) and sound(g):
-                blame(op, w, (g,), None)
+        for i in range(count):
+            if doubtful[i]:
+                w, g = (<tuple> live[i])[0], gradients[i]
+                if not sound(w) and sound(g):
+                    blame(op, w, (g,), None)
     finally:
         free(part)
 
@@ -586,16 +591,13 @@ cdef int write_update(int code, tuple row, Array g, Array cell) except -1:
     return write_down(<Tape *> mgx_writing, &s)
 
 
-cdef list may_spoil(str op, list live, list gradients):
-    """Which updates detect_nan looks at afterwards: of finite numbers sgd, which does not divide, makes no nan."""
-    cdef list found = []
-    cdef Py_ssize_t i
-    for i in range(len(live)):
-        calm = op == "sgd" and watching == 1 and finite(gradients[i]) and all(
-            [finite(a) for a in (<tuple> live[i])[2:]])
-        if not calm and sound((<tuple> live[i])[0]):
-            found.append(i)
-    return found
+cdef bint may_spoil(str op, tuple row, Array g) except -1:
+    """Is detect_nan to look at an update afterwards? Of finite numbers sgd, which does not divide, makes no nan."""
+    cdef bint calm = watching == 1 and op == "sgd" and finite(g)
+    cdef Py_ssize_t k
+    for k in range(2, len(row)):
+        calm = calm and finite(<Array> row[k])
+    return not calm and sound(<Array> row[0])
 
 
 # ----- matrix products ---------------------------------------------------------------------------------------
@@ -651,13 +653,11 @@ cdef int gemm(bint ta, bint tb, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, double
     cdef Py_ssize_t shape[2]
     cdef Py_ssize_t strides[2]
     cdef Array part = None
-    cdef bint spoilt = False
     if max(m, n, k, lda, ldb, ldc) > INT_MAX:
         raise ShapeError(f"matmul: ({m}, {k}) @ ({k}, {n}) is beyond the sizes of BLAS (2^31 - 1)")
     if watching:
         shape[0], shape[1], strides[0], strides[1] = m, n, ldc * itemsize[c.kind], itemsize[c.kind]
-        part = alias(c, c_data, c.kind, 2, shape, strides)
-        spoilt = beta != 0 and not sound(part)
+        part = c if m * n == c.size else alias(c, c_data, c.kind, 2, shape, strides)
     begin(&s, run_gemm, b"gemm", c.kind)
     s.n[0], s.n[1], s.n[2], s.n[3], s.n[4], s.n[5], s.n[6], s.n[7] = ta, tb, m, n, k, lda, ldb, ldc
     s.x[0], s.x[1] = alpha, beta
@@ -668,7 +668,7 @@ cdef int gemm(bint ta, bint tb, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, double
     if launch(&s) >= 0:
         import_blas()
         launch(&s)
-    return check_sound(part, "linear" if beta else "matmul", a, b, spoilt) if watching else 0
+    return check_sound(part, "matmul", a, b) if watching else 0
 
 
 # ----- windows and rows --------------------------------------------------------------------------------------
@@ -900,28 +900,37 @@ cdef int write_host(Tape *tape, object function, tuple outs, tuple ins) except -
 # ----- detect_nan: is what was written sound? -----------------------------------------------------------------
 
 cdef bint finite(Array a) noexcept:
-    """Is nothing in a contiguous float array inf or nan? What only it holds is read once for each version."""
-    if a is None:
+    """Is nothing in a float array inf or nan? What only it holds is read once for each version, and what was broadcast
+    once; False for other layouts."""
+    cdef Storage *s
+    cdef Py_ssize_t n = 1
+    cdef int d
+    if a is None or a.size == 0:
         return True
-    cdef Storage *s = a.storage
+    s = a.storage
     if s.sound == s.version + 1:
         return True
-    if not kernels.finite[a.kind](a.size, a.data):
+    if a.contiguous:
+        n = a.size
+    else:
+        for d in range(a.ndim - 1, -1, -1):
+            if a.steps[d] and a.dims[d] > 1:
+                if a.steps[d] != n * itemsize[a.kind]:
+                    return False
+                n *= a.dims[d]
+    if not kernels.finite[a.kind](n, a.data):
         return False
-    if s.refs == 1 and s.size_class >= 0:               # whoever sees these bytes later sees them through `a`
+    if a.contiguous and s.refs == 1 and s.size_class >= 0:      # whoever sees these bytes later sees them through `a`
         s.sound = s.version + 1
     return True
 
 
 cdef bint sound(Array a) except -1:
     """Is there nothing in ``a`` that detect_nan looks for?"""
-    if a is None or a.kind > MGX_F64:
+    if a is None or a.kind > MGX_F64 or finite(a):
         return True
-    if a.contiguous:
-        if finite(a):
-            return True
-        if watching == 2:
-            return False
+    if watching == 2 and a.contiguous:
+        return False
     return not looked_for(np.asarray(a)).any()
 
 
@@ -945,10 +954,11 @@ cdef bint overwrites_unsound(int nin, Operand *operand) except -1:
 cdef int examine(mgx_loop loop, int dtype, int nin, Operand *operand) except -1:
     """After an elementwise launch. A derivative that was stored beside the result is not examined before it is used."""
     cdef Array out = <Array> operand[nin].array
-    cdef list operands = []
+    cdef list operands
     cdef int k, op
     if sound(out):
         return 0
+    operands = []
     for k in range(nin):
         if operand[k].form == ARRAY:
             operands.append(<Array> operand[k].array)

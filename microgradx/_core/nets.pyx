@@ -185,8 +185,8 @@ cdef object window_spread_vjp(Node node, Array g, int i):
     return window_sum(node.args, g)
 
 
-cdef Array window_max(Windows at, Array x):
-    cdef Array out = at.results(x.kind, x.dims[0], at.channels), place = at.results(MGX_I64, x.dims[0], at.channels)
+cdef Array window_max(Windows at, Array x, Array place):
+    cdef Array out = at.results(x.kind, x.dims[0], at.channels)
     cdef Py_ssize_t bad
     cdef Node node
     x = contiguous(x)
@@ -224,11 +224,14 @@ cdef object window_unpool_vjp(Node node, Array g, int i):
 
 
 def pooling(str op, Array x, tuple kernel, tuple stride, tuple padding, tuple dilation):
-    """The sums (``avg_pool``) or the maxima (``max_pool``) of the windows."""
+    """The sums (``avg_pool``) of the windows; or the maxima (``max_pool``) and where each lies in its plane."""
     if x.kind > MGX_F64:
         raise DTypeError(f"{op}: of float32 or float64, not {dtype_of(x.kind)}")
     cdef Windows at = windows(op, x, kernel, stride, padding, dilation)
-    return window_sum(at, x) if op.startswith("avg") else window_max(at, x)
+    if op.startswith("avg"):
+        return window_sum(at, x)
+    place = at.results(MGX_I64, x.dims[0], at.channels)
+    return window_max(at, x, place), place
 
 
 # ----- normalisation: every row of x (m, n) becomes (x - mean) / sqrt(variance + eps) * w (n) + b (n) ---------------

@@ -10,10 +10,10 @@ from libc.string cimport memcpy
 
 from microgradx._core.array cimport *
 from microgradx._core.elementwise cimport apply
-from microgradx._core.graph cimport grad_enabled, set_grad_enabled
+from microgradx._core.graph cimport grad_enabled, set_grad_enabled, set_watching
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport (computed, copy, cross_entropy, cross_entropy_vjp, fill, gemm, host, reduce_max,
-                                      reduce_sum, softmax, softmax_vjp as softmax_vjp_into)
+from microgradx._core.launch cimport (check_sound, computed, copy, cross_entropy, cross_entropy_vjp, fill, gemm, host,
+                                      reduce_max, reduce_sum, softmax, softmax_vjp as softmax_vjp_into, sound)
 from microgradx._core.views cimport *
 
 import numpy as np
@@ -394,6 +394,7 @@ cdef Array linear(Array x, Array w, Array b):
     cdef Matrix A, B
     cdef Array out, a
     cdef Node node
+    cdef int mode
     if w.ndim != 2 or x.ndim == 0 or x.dims[x.ndim - 1] != w.dims[1]:
         raise ShapeError(f"linear: shapes {shape_of(x)} and {shape_of(w)} do not align"
                          + (f" ({x.dims[x.ndim - 1]} != {w.dims[1]})" if w.ndim == 2 and x.ndim else ""))
@@ -418,21 +419,27 @@ cdef Array linear(Array x, Array w, Array b):
     if node is not None:
         node.save(0, x)
         node.save(1, w)
-    if b is not None:
-        copy(b, out)
-    elif k == 0:
-        fill(out, 0)
-    if m == 0 or n == 0 or k == 0:
-        return out
-    a = x
-    if not readable(a, &A):
-        a = in_order(a)
-        readable(a, &A)
-    if not readable(w, &B):
-        w = in_order(w)
-        readable(w, &B)
-    gemm(A.transposed, not B.transposed, m, n, k, 1.0, a, a.data, A.lead, w, w.data, B.lead,
-         1.0 if b is not None else 0.0, out, out.data, n)
+    mode = set_watching(0)                      # the whole is examined
+    try:
+        if b is not None:
+            copy(b, out)
+        elif k == 0:
+            fill(out, 0)
+        if m == 0 or n == 0 or k == 0:
+            return out
+        a = x
+        if not readable(a, &A):
+            a = in_order(a)
+            readable(a, &A)
+        if not readable(w, &B):
+            w = in_order(w)
+            readable(w, &B)
+        gemm(A.transposed, not B.transposed, m, n, k, 1.0, a, a.data, A.lead, w, w.data, B.lead,
+             1.0 if b is not None else 0.0, out, out.data, n)
+    finally:
+        set_watching(mode)
+    if mode:
+        check_sound(out, "linear", x, w, not sound(b))
     return out
 
 cdef object linear_vjp(Node node, Array g, int i):

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from microgradx._core.hooks import Handle, Hooks
 from microgradx._core.structured import HostOperation
 from microgradx._core.ufuncs import counterpart, takes_turns
 from microgradx.errors import DTypeError, GraphError, OptionError, ShapeError
@@ -55,16 +56,6 @@ cdef int read_shape(str op, object wanted, Py_ssize_t *shape) except -1:
     for d in range(len(wanted)):
         shape[d] = v.integer(op, "a length", wanted[d])
     return len(wanted)
-
-
-class _Hook:
-    """What ``register_hook`` returns; ``remove()`` takes the hook out."""
-
-    def __init__(self, hooks):
-        self.hooks = hooks
-
-    def remove(self):
-        self.hooks.pop(self, None)
 
 
 @cython.final
@@ -220,14 +211,12 @@ cdef class Tensor(Array):
             raise GraphError("register_hook: this tensor does not require a gradient")
         cdef Node node = node_of(self)
         if node.hooks is None:
-            node.hooks = {}
+            node.hooks = Hooks()
         note_rebinding(self)
-        handle = _Hook(node.hooks)
-        node.hooks[handle] = hook
         for o in (self, node):                      # from now on there may be cycles
             if not PyObject_GC_IsTracked(o):
                 PyObject_GC_Track(<void *> o)
-        return handle
+        return Handle(node.hooks, hook)
 
     def retain_grad(self):
         """Keep the gradient of this result in ``grad``, as for a leaf."""

@@ -1,6 +1,4 @@
 """Modules, losses and initialisation: torch's names over ``microgradx.Tensor``."""
-from typing import TYPE_CHECKING, Any
-
 from microgradx.nn import functional, init
 from microgradx.nn.attention import MultiheadAttention
 from microgradx.nn.convolution import *  # noqa: F403
@@ -17,6 +15,3 @@ from microgradx.nn.summary import summary
 
 __all__ = ["GRU", "LSTM", "Module", "MultiheadAttention", "Parameter", "RNN", "functional", "init", "summary",
            *_convolution, *_layers, *_losses, *_normalization]
-
-if TYPE_CHECKING:                           # the activations are made from a list that no type checker reads
-    def __getattr__(name: str) -> Any: ...

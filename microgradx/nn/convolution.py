@@ -165,23 +165,31 @@ class Conv2d(_Conv):
 
 # ----- pooling ---------------------------------------------------------------------------------------------------
 
-def _pool(op, x, kernel_size, stride, padding, dilation):
-    """What ``pooling`` makes of (m, channels, h, w), and the arguments as pairs."""
+def _pool(op, x, kernel_size, stride, padding, dilation, ceil_mode):
+    """What ``pooling`` makes of (m, channels, h, w), the kernel, and the padding on both sides.
+
+    With ``ceil_mode`` there is more padding behind where a window would begin within the input but reach beyond.
+    """
     kernel = _integers(op, "kernel_size", kernel_size, 2, 1)
     stride = kernel if stride is None else _integers(op, "stride", stride, 2, 1)
-    padding, dilation = _integers(op, "padding", padding, 2, 0), _integers(op, "dilation", dilation, 2, 1)
-    for k, p, d in zip(kernel, padding, dilation):
-        if p > (d * (k - 1) + 1) // 2:
-            raise OptionError(f"{op}: padding {padding} is more than half of the window, kernel_size {kernel}"
+    ahead, dilation = _integers(op, "padding", padding, 2, 0), _integers(op, "dilation", dilation, 2, 1)
+    padding = []
+    for n, k, s, p, d in zip(x.shape[2:], kernel, stride, ahead, dilation):
+        reach = d * (k - 1) + 1
+        if p > reach // 2:
+            raise OptionError(f"{op}: padding {ahead} is more than half of the window, kernel_size {kernel}"
                               + f" with dilation {dilation}" * (dilation != (1, 1)))
-    return pooling(op, x, kernel, stride, tuple((p, p) for p in padding), dilation), kernel, stride, padding
+        last = -(-(n + 2 * p - reach) // s) * s                        # where the last window begins
+        padding.append((p, last + reach - n - p if ceil_mode and last < n + p else p))
+    return pooling(op, x, kernel, stride, tuple(padding), dilation), kernel, stride, padding
 
 
-def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1):
+def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
     """The largest element of each window: (m, channels, h, w) -> (m, channels, rows, columns); m may be missing.
 
     ``stride`` is ``kernel_size`` unless told, so that windows do not overlap. Padding never wins; a nan does. The
-    gradient goes to the first of equal elements.
+    gradient goes to the first of equal elements. With ``ceil_mode`` windows may reach beyond the padded input, if they
+    begin within it or ahead of it; ``return_indices`` gives also where each maximum lies in its flattened (h, w).
 
     >>> import microgradx as mgx
     >>> from microgradx.nn import functional as F
@@ -189,14 +197,16 @@ def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1):
     Tensor([[[4., 7.]]])
     """
     x, alone = _batch("max_pool2d", x, 2)
-    y = _pool("max_pool2d", x, kernel_size, stride, padding, dilation)[0]
-    return y.squeeze(0) if alone else y
+    both = _pool("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)[0]
+    both = tuple(y.squeeze(0) for y in both) if alone else both
+    return both if return_indices else both[0]
 
 
-def avg_pool2d(x, kernel_size, stride=None, padding=0, *, count_include_pad=True):
+def avg_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
     """The mean of each window: (m, channels, h, w) -> (m, channels, rows, columns); m may be missing.
 
-    ``stride`` is ``kernel_size`` unless told. Padding counts as zeros, or not at all without ``count_include_pad``.
+    ``stride`` is ``kernel_size`` unless told. Padding counts as zeros, or not at all without ``count_include_pad``;
+    what windows with ``ceil_mode`` (see ``max_pool2d``) find beyond it never counts.
 
     >>> import microgradx as mgx
     >>> from microgradx.nn import functional as F
@@ -204,32 +214,36 @@ def avg_pool2d(x, kernel_size, stride=None, padding=0, *, count_include_pad=True
     Tensor([[[2.5, 4.5]]])
     """
     x, alone = _batch("avg_pool2d", x, 2)
-    y, kernel, stride, padding = _pool("avg_pool2d", x, kernel_size, stride, padding, 1)
-    if count_include_pad or padding == (0, 0):
+    y, kernel, stride, padding = _pool("avg_pool2d", x, kernel_size, stride, padding, 1, ceil_mode)
+    counted = [p if count_include_pad else 0 for p, _ in padding]
+    if all(after == p == c for (p, after), c in zip(padding, counted)):
         y = y * (1 / math.prod(kernel))
     else:
-        y = y / _pool("avg_pool2d", Tensor(np.ones((1, 1, *x.shape[2:]), y.dtype)), kernel, stride, padding, 1)[0]
+        ones = Tensor(np.ones((1, 1, *(n + 2 * c for n, c in zip(x.shape[2:], counted))), y.dtype))
+        beyond = tuple((p - c, after - c) for (p, after), c in zip(padding, counted))
+        y = y / pooling("avg_pool2d", ones, kernel, stride, beyond, (1, 1))
     return y.squeeze(0) if alone else y
 
 
 class MaxPool2d(Module):
-    """``max_pool2d`` as a module.
+    """``max_pool2d`` as a module; the last two arguments stand in torch's order.
 
     >>> from microgradx import nn
     >>> nn.MaxPool2d(2)
-    MaxPool2d(kernel_size=2, stride=2, padding=0, dilation=1)
+    MaxPool2d(kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=False)
     """
 
-    def __init__(self, kernel_size, stride=None, padding=0, dilation=1):
+    def __init__(self, kernel_size, stride=None, padding=0, dilation=1, return_indices=False, ceil_mode=False):
         self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
-        self.padding, self.dilation = padding, dilation
+        self.padding, self.dilation, self.return_indices, self.ceil_mode = padding, dilation, return_indices, ceil_mode
 
     def forward(self, x):
-        return max_pool2d(x, self.kernel_size, self.stride, self.padding, self.dilation)
+        return max_pool2d(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode,
+                          self.return_indices)
 
     def extra_repr(self):
         return (f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
-                f"dilation={self.dilation}")
+                f"dilation={self.dilation}, ceil_mode={self.ceil_mode}")
 
 
 class AvgPool2d(Module):
@@ -240,12 +254,12 @@ class AvgPool2d(Module):
     AvgPool2d(kernel_size=(2, 3), stride=1, padding=0)
     """
 
-    def __init__(self, kernel_size, stride=None, padding=0, *, count_include_pad=True):
+    def __init__(self, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
         self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
-        self.padding, self.count_include_pad = padding, count_include_pad
+        self.padding, self.ceil_mode, self.count_include_pad = padding, ceil_mode, count_include_pad
 
     def forward(self, x):
-        return avg_pool2d(x, self.kernel_size, self.stride, self.padding, count_include_pad=self.count_include_pad)
+        return avg_pool2d(x, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
 
     def extra_repr(self):
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"

@@ -9,6 +9,7 @@ from collections import namedtuple
 import numpy as np
 
 from microgradx._core.graph import is_grad_enabled, no_grad
+from microgradx._core.hooks import Handle, Hooks
 from microgradx._core.program import note_call, note_change
 from microgradx._core.tensor import Tensor, concat
 from microgradx.errors import DTypeError, Error, OptionError, ShapeError
@@ -88,8 +89,8 @@ class Module:
     def _hook(self, kind, hook):
         note_change(self, "_hooks")
         if self._hooks is None:
-            self.__dict__["_hooks"] = {kind: {} for kind in HOOKS}
-        return _Handle(self._hooks[kind], hook)
+            self.__dict__["_hooks"] = {kind: Hooks() for kind in HOOKS}
+        return Handle(self._hooks[kind], hook)
 
     def register_forward_pre_hook(self, hook):
         """Call ``hook(module, args)`` before every ``forward``; a result that is not None takes the place of the
@@ -323,23 +324,6 @@ def _entry(name, tensor, value):
         raise DTypeError(f"load_state_dict: {name!r} is {tensor.dtype}, the state's {array.dtype}; convert the state "
                          "with astype")
     return array
-
-
-class _Handle:
-    """A registered hook; ``remove()`` or the end of a ``with`` takes it out."""
-
-    def __init__(self, hooks, hook):
-        self.hooks = hooks
-        hooks[id(self)] = hook
-
-    def remove(self):
-        self.hooks.pop(id(self), None)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        self.remove()
 
 
 # ----- backward hooks ------------------------------------------------------------------------------------------------

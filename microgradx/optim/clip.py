@@ -38,13 +38,16 @@ def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=Fals
     with no_grad():
         if not gradients:
             return Tensor(0.0)
-        widest = max(g.dtype for g in gradients)
-        total = stack([g.norm(norm_type).astype(widest) for g in gradients]).norm(norm_type)
+        kinds = {g.dtype for g in gradients}
+        parts = [g.square().sum() if norm_type == 2 else g.norm(norm_type) for g in gradients]
+        parts = stack(parts if len(kinds) == 1 else [part.astype(max(kinds)) for part in parts])
+        total = parts.sum().sqrt() if norm_type == 2 else parts.norm(norm_type)
         if error_if_nonfinite and not math.isfinite(total.item()):
             raise NonFiniteError(f"clip_grad_norm_: the norm of the gradients is {total.item()}")
         scale = (max_norm / (total + 1e-6)).clip(hi=1.0)
+        scales = {kind: scale.astype(kind) for kind in kinds}
         for g in gradients:
-            g *= scale.astype(g.dtype)
+            g *= scales[g.dtype]
     return total
 
 

@@ -36,7 +36,18 @@ POOLS = [
     ("avg_pool2d", (2, 3, 7, 5), {"kernel_size": [3, 2], "stride": 1}),
     ("avg_pool2d", (1, 2, 5, 6), {"kernel_size": 3, "stride": 2, "padding": 1}),
     ("avg_pool2d", (2, 5, 6), {"kernel_size": [3, 4], "stride": [2, 3], "padding": [1, 2], "count_include_pad": False}),
-    ("avg_pool2d", (1, 1, 4, 4), {"kernel_size": 1, "stride": 3})]
+    ("avg_pool2d", (1, 1, 4, 4), {"kernel_size": 1, "stride": 3}),
+    ("max_pool2d", (2, 3, 7, 8), {"kernel_size": 3, "stride": 2, "ceil_mode": True}),
+    ("max_pool2d", (1, 2, 6, 5), {"kernel_size": [3, 2], "stride": 3, "padding": 1, "ceil_mode": True}),
+    ("max_pool2d", (2, 2, 4), {"kernel_size": 3, "stride": [2, 4], "ceil_mode": True}),
+    ("max_pool2d", (1, 2, 8, 7), {"kernel_size": 2, "stride": 3, "dilation": 2, "padding": 1, "ceil_mode": True}),
+    ("max_pool2d", (2, 3, 5, 6), {"kernel_size": 2, "return_indices": True}),
+    ("max_pool2d", (3, 5, 7), {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True, "return_indices": True}),
+    *(("avg_pool2d", shape, {**options, "ceil_mode": True, "count_include_pad": include}) for include in (True, False)
+      for shape, options in (((2, 3, 7, 8), {"kernel_size": 3, "stride": 2}),
+                             ((2, 2, 4), {"kernel_size": 3, "stride": 2}),
+                             ((1, 2, 6, 5), {"kernel_size": [3, 2], "stride": 3, "padding": 1}),
+                             ((2, 2, 8, 6), {"kernel_size": 4, "stride": [5, 3], "padding": 2})))]
 
 # input, how many of weight and bias, what else
 NORMS = {

@@ -53,12 +53,36 @@ def accuracy(logits: Tensor, labels: Tensor) -> float:
     return float((logits.argmax(axis=1) == labels).mean())
 
 
+class Scale(nn.Module):
+    def __init__(self, factor: float) -> None:
+        self.factor = nn.Parameter(factor)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factor
+
+
+class Cube(mgx.autograd.Function):
+    @staticmethod
+    def forward(ctx: mgx.autograd.Context, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x ** 3
+
+    @staticmethod
+    def backward(ctx: mgx.autograd.Context, g: Tensor) -> Tensor:
+        return 3 * ctx.saved_tensors[0] ** 2 * g
+
+
 def training(path: str) -> float:
     rng = mgx.manual_seed(0)
     x, y = data.moons(100, noise=0.1, rng=rng)
     assert_type(x, npt.NDArray[np.float32])
-    net = nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 2))
+    assert_type(nn.Linear(2, 3).weight, Tensor)
+    assert_type(nn.functional.cross_entropy(mgx.zeros(2, 3), [0, 1]), Tensor)
+    assert_type(mgx.linalg.slogdet(mgx.eye(2)).sign, Tensor)
+    net = nn.Sequential(nn.Linear(2, 16), nn.Tanh(), Scale(1.0), nn.Linear(16, 2))
     step = optim.SGD(net.parameters(), lr=0.1)
+    gradient = mgx.grad(lambda t: Cube.apply(t).sum())(mgx.ones(2))
+    assert gradient.tolist() == [3, 3] and optim.lr_scheduler.StepLR(step, 9).get_last_lr() == [0.1]
     for xb, yb in data.batches(x, y, 10, rng=rng):
         step.zero_grad()
         nn.functional.cross_entropy(net(Tensor(xb)), Tensor(yb)).backward()
