@@ -21,7 +21,7 @@ LAYERS = [["errors", "trees", "_core", "_core.explain", "_core.hooks", "_core.ke
           [""], ["lab"], ["cli", "demo"], ["__main__"]]
 TOGETHER = [["nn"]]                                     # packages whose modules share their layer
 
-BUDGET = {"core": 9300, "engine": 1500, "nets": 2000}   # lines of code; the design page says what they are
+BUDGET = {"core": 9300, "engine": 1550, "nets": 2000}   # lines of code; the design page says what they are
 LIMIT = 450                                             # lines of one file
 REASON = "long because"                                 # what a longer one says at its top
 
