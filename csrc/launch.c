@@ -21,6 +21,7 @@ static void repeat(char *to, ptrdiff_t one, ptrdiff_t all)
 }
 
 /* to[i] = from[i]: n elements, strides in bytes */
+#define FILL(TO) do { const TO v = *(TO *)to; for (ptrdiff_t i = 1; i < n; i++) ((TO *)to)[i] = v; return; } while (0)
 #define CONVERT(TO, FROM, value) \
     for (ptrdiff_t i = 0; i < n; i++, to += ts, from += fs) { FROM v = *(const FROM *)from; *(TO *)to = (TO)(value); } \
     return
@@ -30,10 +31,11 @@ static void convert(ptrdiff_t n, int tt, char *to, ptrdiff_t ts, int ft, const c
         memcpy(to, from, n * ts);
         return;
     }
-    if (fs == 0 && ts == SIZE[tt] && n > 1) {   /* one element for all */
+    if (fs == 0 && ts == SIZE[tt] && tt <= MGX_F64 && n > 1) {      /* one element for all */
         convert(1, tt, to, ts, ft, from, SIZE[ft]);
-        repeat(to, ts, n * ts);
-        return;
+        if (tt == MGX_F32)
+            FILL(float);
+        FILL(double);
     }
     switch (tt * 4 + ft) {
     case MGX_F32 * 4 + MGX_F32: CONVERT(float, float, v);
