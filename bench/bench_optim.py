@@ -47,10 +47,10 @@ def clipping(name, count, size):
 
 
 def rows(quick):
-    yield Row("Adam, 1 parameter of 668 k", {"microgradx": functools.partial(stepping, "microgradx", "Adam", {}, 1, 668_000),
-                                             "c": functools.partial(by_c, 1, 668_000),
-                                             "torch fused": functools.partial(stepping, "torch", "Adam", TORCH["torch fused"],
-                                                                              1, 668_000)})
+    one = 1, 668_000
+    yield Row("Adam, 1 parameter of 668 k", {
+        "microgradx": functools.partial(stepping, "microgradx", "Adam", {}, *one), "c": functools.partial(by_c, *one),
+        "torch fused": functools.partial(stepping, "torch", "Adam", TORCH["torch fused"], *one)})
     for size_name, size in SIZES.items():
         for optimizer in OPTIMIZERS:
             contenders = {"microgradx": functools.partial(stepping, "microgradx", optimizer, {}, *size)}

@@ -231,7 +231,8 @@ def into(a, b):
 
 @settings(max_examples=150, deadline=None, derandomize=True, database=None)
 @given(st.lists(st.tuples(st.integers(0, len(UNARY) + len(BINARY)), st.integers(0, 9), st.integers(0, 9)), min_size=1,
-                max_size=9), st.sampled_from(sorted(OPTIMIZERS)), st.sampled_from(SUBSETS), st.booleans(), st.sampled_from([3, 9, 37]))
+                max_size=9),
+       st.sampled_from(sorted(OPTIMIZERS)), st.sampled_from(SUBSETS), st.booleans(), st.sampled_from([3, 9, 37]))
 def test_random_programs(recipe, optimizer, passes, transposed, n):
     def make():
         w = nn.Parameter(np.arange(n * n, dtype="float32").reshape(n, n) / n ** 2)

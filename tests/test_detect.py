@@ -295,7 +295,7 @@ def test_whoever_writes_is_examined():
     """Each function of the door that runs a kernel on arrays tells detect_nan, but those that only move numbers."""
     text = (CORE / "launch.pyx").read_text()
     functions = re.findall(r"^(?:cdef [\w ]+?|def) (\w+)\((.*?)(?=^cdef|^def|\Z)", text, re.M | re.S)
-    runs = re.compile(r"\blaunch\(&s\)|\bkernels\.update\[code|\bfunction\(\*|\bloop\(size, p\)|\bloop_over\(loop, size")
+    runs = re.compile(r"\blaunch\(&s\)|\bkernels\.update\[code|\bfunction\(\*|\bloop(_over)?\((loop, )?size, ")
     writers = {name: body for name, body in functions if runs.search(body)}
     assert {"elementwise", "host", "reduce", "gemm", "update", "cross_entropy", "norm"} <= writers.keys()
     parts = {"columns", "uncolumns", "with_numbers", "copy"}    # of what is examined as a whole; integers

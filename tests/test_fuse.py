@@ -49,8 +49,8 @@ LIGHT = [lambda x, y: x + y, lambda x, y: y + x, lambda x, y: x - y, lambda x, y
          lambda x, y: y * x, lambda x, y: x / y, lambda x, y: y / x, lambda x, y: -x, lambda x, y: x.square(),
          lambda x, y: x.relu(), lambda x, y: x * 1.5 + 0.25, lambda x, y: 3 - x, lambda x, y: x * x,
          lambda x, y: call("chain", x, y), lambda x, y: call("chain", y, x), lambda x, y: x.clone()]
-HEAVY = [lambda x, y: x.tanh(), lambda x, y: x.maximum(y), lambda x, y: (x > y).where(x, y), lambda x, y: x.abs().sqrt(),
-         lambda x, y: x.sigmoid() * y]
+HEAVY = [lambda x, y: x.tanh(), lambda x, y: x.maximum(y), lambda x, y: (x > y).where(x, y),
+         lambda x, y: x.abs().sqrt(), lambda x, y: x.sigmoid() * y]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -63,8 +63,9 @@ def test_every_light_operation_after_and_before_another(op, n, dtype):
 
 
 @settings(max_examples=300, deadline=None, derandomize=True, database=None)
-@given(st.lists(st.tuples(st.integers(0, len(LIGHT) + len(HEAVY) - 1), st.integers(0, 5), st.integers(0, 5)), min_size=2,
-                max_size=40), st.sampled_from(SIZES), st.sampled_from(["float32", "float64"]), st.integers(1, 4))
+@given(st.lists(st.tuples(st.integers(0, len(LIGHT) + len(HEAVY) - 1), st.integers(0, 5), st.integers(0, 5)),
+                min_size=2, max_size=40),
+       st.sampled_from(SIZES), st.sampled_from(["float32", "float64"]), st.integers(1, 4))
 def test_any_program(recipe, n, dtype, kept):
     def function(x, y):
         values = [x, y]
@@ -75,7 +76,8 @@ def test_any_program(recipe, n, dtype, kept):
 
 
 LAYOUTS = {"as it is": lambda a: a, "transposed": lambda a: a.T.contiguous().T, "a row": lambda a: a[0],
-           "a column": lambda a: a[:, :1], "a number": lambda a: a[0, 0], "every other": lambda a: mgx.concat([a, a])[::2],
+           "a column": lambda a: a[:, :1], "a number": lambda a: a[0, 0],
+           "every other": lambda a: mgx.concat([a, a])[::2],
            "backwards": lambda a: a[:, ::-1], "another dtype": lambda a: a.astype("float64"), "a mask": lambda a: a > 0}
 
 

@@ -169,7 +169,7 @@ cdef Step *written_out(Lives lives, Py_ssize_t first, list operations, list ins,
     cdef Step *s
     cdef Step *whole = <Step *> malloc(sizeof(Step))
     cdef mgx_launch *job = <mgx_launch *> malloc(sizeof(mgx_launch))
-    cdef const mgx_launch *shape = NULL
+    cdef mgx_launch *shape = NULL
     cdef mgx_op *op
     cdef Py_ssize_t i, step
     cdef int k, slot, d
@@ -214,23 +214,22 @@ cdef Step *written_out(Lives lives, Py_ssize_t first, list operations, list ins,
 
 cdef int mark_streak(Lives lives, Py_ssize_t first, mgx_launch *job, int i) except -1:
     """How many operations from number ``i`` on each work on the result of the one before, and are light."""
-    cdef int run = 0, held = -1, code
+    cdef int run = 0, held = -1
     cdef mgx_op *op
-    cdef Light *l
-    cdef Step *s
+    cdef Light *known
     while i + run < job.count:
-        op, s = &job.op[i + run], lives.tape.step[first + i + run]
-        l = light_of(job.dtype, op.loop)
-        if l == NULL:
+        op = &job.op[i + run]
+        known = light_of(job.dtype, op.loop)
+        if known == NULL:
             break
         if run == 0:
-            held = op.from_ = op.arg[l.a]
-        if l.b >= 0 and op.arg[l.a] == op.arg[l.b]:
+            held = op.from_ = op.arg[known.a]
+        if known.b >= 0 and op.arg[known.a] == op.arg[known.b]:
             break
-        if op.arg[l.a] == held:
-            op.code, op.with_ = l.on_a, op.arg[l.b] if l.b >= 0 else held
-        elif l.b >= 0 and op.arg[l.b] == held:
-            op.code, op.with_ = l.on_b, op.arg[l.a]
+        if op.arg[known.a] == held:
+            op.code, op.with_ = known.on_a, op.arg[known.b] if known.b >= 0 else held
+        elif known.b >= 0 and op.arg[known.b] == held:
+            op.code, op.with_ = known.on_b, op.arg[known.a]
         else:
             break
         held, op.keep = op.result, True

@@ -8,7 +8,6 @@ The file is long because capture, binding and replay read one structure.
 """
 cimport cython
 from cpython.object cimport PyObject
-from libc.stdint cimport uint16_t
 from libc.stdlib cimport free, malloc
 
 from microgradx._core.array cimport *
@@ -20,8 +19,6 @@ from microgradx._core.passes cimport Life, Lives, drop_constants, drop_dead, pla
 
 import time
 import weakref
-
-import numpy as np
 
 from microgradx._core.explain import table
 from microgradx._core.launch import exchanged
