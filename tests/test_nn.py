@@ -295,3 +295,27 @@ def test_a_net_learns_xor():
         loss.backward()
         step.step()
     assert loss.item() < 0.01 and ((net(x).numpy() > 0) == t.numpy()).all()
+
+
+def test_a_net_of_another_dtype():
+    net = nn.Sequential(nn.Linear(3, 4, rng=0), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 3, rng=1))
+    net[0].bias.requires_grad = False
+    tied = nn.ModuleList([net[0], net[0]])
+    x, before = mgx.randn(5, 3, rng=2), net.eval()(mgx.randn(5, 3, rng=2)).numpy()
+    assert net.double() is net and tied[0].weight is net[0].weight
+    assert {p.dtype.name for p in net.parameters()} == {"float64"} and not net[0].bias.requires_grad
+    assert [b.dtype.name for b in net.buffers()] == ["float64", "float64", "int64"]
+    y = net(x.astype("float64"))
+    assert y.dtype == np.float64 and np.allclose(y.numpy(), before, rtol=1e-5, atol=1e-6)
+    y.sum().backward()
+    assert net[0].weight.grad.dtype == np.float64
+    assert np.array_equal(net.float()(x).numpy(), before) and net[0].weight.grad is None
+    with pytest.raises(DTypeError, match="to: parameters are float32 or float64, not int64"):
+        net.to("int64")
+
+
+def test_shared_parameters_stay_shared_in_another_dtype():
+    a, b = nn.Linear(3, 3, rng=0), nn.Linear(3, 3, rng=1)
+    b.weight = a.weight
+    net = nn.Sequential(a, b).double()
+    assert a.weight is b.weight and len(list(net.parameters())) == 3

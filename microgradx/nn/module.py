@@ -243,6 +243,36 @@ class Module:
             p.requires_grad = on
         return self
 
+    def to(self, dtype):
+        """Bring all numbers, except whole ones, to ``"float32"`` or ``"float64"``; returns the module.
+
+        Parameters and buffers become other tensors, without gradients, so make the optimizer after this.
+        Raises ``DTypeError`` for any other dtype.
+
+        >>> from microgradx import nn
+        >>> nn.Linear(3, 2).to("float64").weight.dtype
+        dtype('float64')
+        """
+        if np.dtype(dtype) not in (np.float32, np.float64):
+            raise DTypeError(f"to: parameters are float32 or float64, not {np.dtype(dtype)}")
+        others = {}                                     # what several modules share stays shared
+        for module in self.modules():
+            for name in (*module._parameters, *module._buffers):
+                old = module.__dict__[name]
+                if old is not None and old.dtype.kind == "f":
+                    new = others.setdefault(id(old), Tensor(old.detach(), dtype=dtype))
+                    new.requires_grad = old.requires_grad
+                    setattr(module, name, new)
+        return self
+
+    def double(self):
+        """``to("float64")``."""
+        return self.to("float64")
+
+    def float(self):
+        """``to("float32")``."""
+        return self.to("float32")
+
     def zero_grad(self, set_to_none=True):
         """Forget all gradients, or fill them with 0."""
         for p in self.parameters():
