@@ -3,6 +3,7 @@ from libc.stdint cimport uint16_t
 
 from microgradx._core.array cimport Array, Storage
 from microgradx._core.launch cimport Tape
+from microgradx._core.passes cimport Lives
 
 cdef struct Spot:               # an operand that lies in an input or a result: rebound at every call
     char **p
@@ -32,7 +33,7 @@ cdef class Program:
     cdef bint busy, light
     cdef Py_ssize_t rebindings, switched
     cdef readonly Py_ssize_t captured, own_bytes, planned_bytes
-    cdef readonly list before   # the launches as they were captured
+    cdef readonly list dropped  # the names of launches that passes have dropped
     cdef uint16_t number
 
     cdef object capture(self, function, tuple arguments, object nesting, set passes)
@@ -40,7 +41,7 @@ cdef class Program:
     cdef int settle_gradients(self) except -1
     cdef bint names(self, Storage *storage) noexcept
     cdef int settle(self, Storage **dropped, Py_ssize_t count, set passes) except -1
-    cdef int bind(self) except -1
+    cdef int bind(self, Lives lives) except -1
     cdef Py_ssize_t find(self, Array x, Py_ssize_t at) except -1
     cdef bint made(self, Array x) except -1
     cdef Py_ssize_t aim(self, Py_ssize_t at, Py_ssize_t count, Array a) noexcept

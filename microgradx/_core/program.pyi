@@ -3,7 +3,7 @@ from typing import Any
 class Program:
     """The steps of one capture, and what a replay has to read, write and hand out."""
 
-    before: Any
+    dropped: list[str]
     captured: int
     frozen: Any
     own_bytes: int

@@ -68,8 +68,9 @@ cdef class Program:
     def __dealloc__(self):
         cdef Py_ssize_t i
         for i in range(self.tape.count):
-            free(self.tape.step[i].job)
-            free(self.tape.step[i])
+            if self.tape.step[i] != NULL:
+                free(self.tape.step[i].job)
+                free(self.tape.step[i])
         free(self.tape.step)
         for i in range(self.held_count):
             unref(self.held[i])
@@ -129,7 +130,7 @@ cdef class Program:
                 for i in range(count):
                     forget_block(dropped[i])
                 free(dropped)
-        self.captured, self.before = self.tape.count, self.launches()
+        self.captured = self.tape.count
         self.settle(dropped, count, passes)
         self.found = [(node, grad is not None,
                        grad if grad is not None and self.holds((<Array> grad).storage) else None)
@@ -208,8 +209,6 @@ cdef class Program:
         cdef Step *s
         cdef Life *one
         cdef Lives lives
-        cdef size_t address
-        cdef set gone = {<size_t> dropped[i] for i in range(count)}
         cdef Array a
         try:
             for i in range(self.tape.count):
@@ -230,16 +229,17 @@ cdef class Program:
                 for k in range(s.slots):
                     if s.storage[k] != NULL:
                         lives.meet(s.storage[k], i, s.written >> k & 1, self.number)
-            for i in range(lives.count):
-                one = &lives.life[i]
-                one.fresh = one.fresh and <size_t> one.storage in gone
-            for a in [*self.inputs, *[x for kind, x in self.outputs if kind == FRESH]]:
-                if <size_t> a.storage in lives.index:
-                    lives.of(a.storage).fresh = False
-            for i in range(lives.count):                            # what was let go and made before: its old numbers
-                if <size_t> lives.life[i].storage in gone and lives.life[i].storage.born != self.number:
+            for i in range(count):
+                one = lives.of(dropped[i])
+                if one == NULL:
+                    continue
+                if dropped[i].born != self.number:                  # made before: its old numbers
                     raise CaptureError("compile: the function replaces a tensor that it read (a gradient added to with "
                                        "create_graph=True, or an attribute set anew); write into it instead")
+                one.gone = True
+            for i in range(lives.count):
+                one = &lives.life[i]
+                one.fresh = one.fresh and one.gone
             if "constants" in passes:
                 drop_constants(lives)
             if "dead" in passes:
@@ -254,50 +254,48 @@ cdef class Program:
             for i in range(lives.count):
                 one = &lives.life[i]
                 if one.data == NULL and not (one.fresh and one.first < 0):                  # the program holds it
-                    gone.discard(<size_t> one.storage)
                     one.storage.refs += 1
                     one.storage.held = True
                     self.held[self.held_count] = one.storage
                     self.held_count += 1
-            self.bind()
+            self.dropped = lives.dropped
+            self.bind(lives)
         finally:
-            for address in gone:
-                forget_block(<Storage *> address)
+            for i in range(count):
+                if dropped[i].refs == 0:
+                    forget_block(dropped[i])
             free(dropped)
         return 0
 
-    cdef int bind(self) except -1:
+    cdef int bind(self, Lives lives) except -1:
         """Where the steps read each input, and write each result, in place. An input that somebody writes, that a host
         launch reads or that is a result is copied instead; so is a result that is more than one array."""
         cdef Py_ssize_t i, room = 0, total = 0, at = 0
-        cdef int k, kind
-        cdef Step *s
+        cdef int kind
+        cdef Life *one
         cdef Array x
         cdef set fixed = {<size_t> (<Array> o).storage for _, outs, ins in self.hosts for o in outs + ins
                           if isinstance(o, Array)}
-        cdef set written = set()
         cdef list results = [o for kind, o in self.outputs if kind == FRESH], bound = []
         for i in range(self.tape.count):
             room += self.tape.step[i].slots
         self.spot = <Spot *> malloc((room + 1) * sizeof(Spot))
-        self.changed = <Storage **> malloc((room + len(self.hosts) * 8 + 1) * sizeof(Storage *))
+        self.changed = <Storage **> malloc((lives.count + 1) * sizeof(Storage *))
         self.spots = <Py_ssize_t *> malloc((len(self.inputs) + len(results) + 1) * sizeof(Py_ssize_t))
         self.written = <char *> malloc(len(self.inputs) + 1)
         if self.spot == NULL or self.changed == NULL or self.spots == NULL or self.written == NULL:
             raise MemoryError("compile: no memory for the plan")
-        for i in range(self.tape.count):
-            s = self.tape.step[i]
-            for k in range(s.slots):
-                if s.written >> k & 1 and <size_t> s.storage[k] not in written:
-                    written.add(<size_t> s.storage[k])
-                    if self.memory is None or s.storage[k] != self.memory.storage:
-                        self.changed[self.changed_count] = s.storage[k]
-                        self.changed_count += 1
+        for i in range(lives.count):
+            one = &lives.life[i]
+            if one.writes and one.data == NULL:
+                self.changed[self.changed_count] = one.storage
+                self.changed_count += 1
         for i, x in enumerate(self.inputs):
             self.written[i] = x.storage.version > 1
             self.mutates = self.mutates or self.written[i]
             self.spots[i] = -1
-            if <size_t> x.storage not in fixed and <size_t> x.storage not in written \
+            one = lives.of(x.storage)
+            if <size_t> x.storage not in fixed and not (one != NULL and one.writes) \
                     and not any([(<Array> o).storage == x.storage for o in results]):
                 self.spots[i] = self.find(x, at)
                 at += self.spots[i]
