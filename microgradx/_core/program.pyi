@@ -4,6 +4,7 @@ class Program:
     """The steps of one capture, and what a replay has to read, write and hand out."""
 
     dropped: list[str]
+    read: set[int]
     captured: int
     frozen: Any
     own_bytes: int

@@ -1,0 +1,6 @@
+from typing import Any
+
+class Moving:
+    def __float__(self) -> float: ...
+
+class Number(Moving): ...

@@ -1,0 +1,130 @@
+"""Numbers that move: what a captured function gets for each float among its arguments.
+
+A Number is a float to all who ask, and weak as one: beside tensors it has no say in the dtype. Beside a tensor, and in
+sums, differences and products of numbers, it is an operand that each replay writes anew. Whatever else is done to it (a
+comparison, the C library, its digits) is answered with the number, and the program holds for that number only.
+"""
+from cpython.float cimport PyFloat_AsDouble, PyFloat_CheckExact
+from cpython.long cimport PyLong_Check
+from cpython.object cimport PyObject
+
+from microgradx._core cimport ops
+from microgradx._core.array cimport Array, empty, is_array
+from microgradx._core.kernels cimport *
+from microgradx._core.launch cimport Operand, current_tape, elementwise, fill, put_array, put_number
+
+import operator
+
+import numpy as np
+
+cdef set read = None            # the arguments that were, in the capture under way
+cdef dict OPERATORS = {MGX_add: operator.add, MGX_sub: operator.sub, MGX_mul: operator.mul, MGX_div: operator.truediv}
+cdef tuple ANSWERS = (
+    "abs", "bool", "ceil", "divmod", "eq", "float", "floor", "floordiv", "format", "ge", "gt", "hash", "int", "le",
+    "lt", "mod", "ne", "pos", "pow", "rdivmod", "reduce", "reduce_ex", "repr", "rfloordiv", "rmod", "round", "rpow",
+    "str", "trunc")
+
+
+cdef void begin_reading(set into) noexcept:
+    global read
+    read = into
+
+
+cdef object plain(object o):
+    if not isinstance(o, Moving):
+        return o
+    if read is not None:
+        read.update((<Moving> o).sources)
+    return (<Moving> o).given if (<Moving> o).given is not None else (<double *> (<Moving> o).array.data)[0]
+
+
+cdef Moving moving(object given, Py_ssize_t leaf):
+    """The Number for argument ``leaf``."""
+    cdef Moving n = Number()
+    n.array, n.given, n.sources = empty(MGX_F64, 0, NULL), given, frozenset((leaf,))
+    fill(n.array, given)
+    return n
+
+
+cdef bint put(object o, Operand *to) except -1:
+    """Is ``o`` a number that is known to be a float, or an integer? NumPy's have rules of their own."""
+    if isinstance(o, Moving):
+        put_array(to, (<Moving> o).array)
+        return (<Moving> o).given is None or PyFloat_CheckExact((<Moving> o).given)
+    if PyFloat_CheckExact(o) or PyLong_Check(o):
+        put_number(to, PyFloat_AsDouble(o))
+        return True
+    return False
+
+
+cdef object combined(int op, object a, object b):
+    cdef Operand operand[3]
+    cdef Moving n
+    if is_array(<PyObject *> a) or is_array(<PyObject *> b):
+        return ops.on_tensors(op, a, b, None)
+    if current_tape() == NULL or not (put(a, &operand[0]) and put(b, &operand[1])) \
+            or op == MGX_div and (isinstance(b, Moving) or not b):           # which may become 0: an error
+        return OPERATORS[op](plain(a), plain(b))
+    n = Number()
+    n.array = empty(MGX_F64, 0, NULL)
+    n.sources = ((<Moving> a).sources if isinstance(a, Moving) else frozenset()) | (
+        (<Moving> b).sources if isinstance(b, Moving) else frozenset())
+    put_array(&operand[2], n.array)
+    elementwise(kernels.rows[MGX_F64][op].forward, MGX_F64, 2, 1, operand, 0, NULL)
+    return n
+
+
+cdef class Moving:
+    """What a Number is made of, and the arithmetic that is written down."""
+    __array_priority__ = 1000
+
+    def __add__(self, other):
+        return combined(MGX_add, self, other)
+
+    def __radd__(self, other):
+        return combined(MGX_add, other, self)
+
+    def __sub__(self, other):
+        return combined(MGX_sub, self, other)
+
+    def __rsub__(self, other):
+        return combined(MGX_sub, other, self)
+
+    def __mul__(self, other):
+        return combined(MGX_mul, self, other)
+
+    def __rmul__(self, other):
+        return combined(MGX_mul, other, self)
+
+    def __truediv__(self, other):
+        return combined(MGX_div, self, other)
+
+    def __rtruediv__(self, other):
+        return combined(MGX_div, other, self)
+
+    def __neg__(self):
+        return combined(MGX_mul, self, -1.0)
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(plain(self), dtype)
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        return getattr(ufunc, method)(*[plain(o) for o in inputs], **kwargs)
+
+    def __getattr__(self, str name):
+        return getattr(plain(self), name)
+
+
+class Number(Moving):
+    """A float that moves."""
+    __class__ = property(lambda self: float)
+
+
+def _answer(str name):
+    def method(self, *others):
+        return getattr(plain(self), name)(*[plain(o) for o in others])
+    return method
+
+
+for name in ANSWERS:
+    setattr(Number, f"__{name}__", _answer(f"__{name}__"))
