@@ -23,10 +23,10 @@ def compile(function=None, *, passes=PASSES, check=False):
     left in ``.grad`` are memory that the next replay writes to: ``clone()`` what is kept. ``explain()`` of the result
     tells what was captured.
 
-    With ``check=True`` every call is made twice, as a replay and as it is, from the same parameters, gradients,
-    buffers, optimizer state and generators of random numbers; what is left is that of the second. ``CaptureError``
-    names the result, argument, gradient or state that differs in a bit. Not seen is what only the call as it is
-    writes: it is in no program.
+    With ``check=True`` every replay is followed by the call as it is, from the same arguments, parameters, gradients,
+    buffers, optimizer state and generators of random numbers; what the second leaves behind stays. ``CaptureError``
+    names the result, argument, gradient or state that differs in a bit, and by how much. Not seen is what the call
+    writes and the program does not.
 
     A function of Values is replayed as a flat list of operations: its result is one node over what it was made from.
 

@@ -1,15 +1,18 @@
 """Floats among the arguments of a compiled function, and ``check=True``: eager is the oracle, to the last bit."""
+import copy
 import math
+import pickle
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_compile import OPTIMIZERS, SUBSETS, agree, array, batches, bits, training
 
 import microgradx as mgx
 from microgradx import nn, optim
 from microgradx.errors import CaptureError
 from microgradx.nn import functional as F
-
-from tests.test_compile import OPTIMIZERS, agree, array, batches, bits, training
 
 RATES = [0.1, 0.3, -0.0, 1e-3, 7.0, math.pi, 1e10, 1e-40]
 DTYPES = ["float32", "float64"]
@@ -83,6 +86,28 @@ def test_derivatives_of_higher_order_keep_the_dtype(dtype):
     assert len(compiled.programs) == 1
 
 
+BINARY = [lambda a, b: a + b, lambda a, b: a - b, lambda a, b: a * b, lambda a, b: a / (abs(b) + 1)]
+
+
+@settings(max_examples=150, deadline=None, derandomize=True, database=None)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=9),
+       st.sampled_from(DTYPES), st.sampled_from(SUBSETS), st.sampled_from([3, 9]))
+def test_random_programs_of_numbers_and_tensors(recipe, dtype, passes, n):
+    def make():
+        w = nn.Parameter(np.arange(n * n, dtype=dtype).reshape(n, n) / n ** 2)
+        def function(x, numbers):
+            values = [x, numbers["r"], w, numbers["s"][0], 0.3, 2]
+            for op, i, k in recipe:
+                values.append(BINARY[op](values[-1 - i % len(values)], values[-1 - k % len(values)]))
+            w.grad = None
+            loss = sum(((v * w).sum() for v in values[4:]), start=w.sum())
+            loss.backward()
+            return loss, values
+        return function, lambda: [w, w.grad]
+    agree(make, [(array(n, n, seed=k, dtype=dtype), {"r": r, "s": [1 - r * r]})
+                 for k, r in enumerate((0.7, 0.7, 0.7, -1.3, 0.7, 1e-3))], passes)
+
+
 READ = {
     "if": lambda x, r: x * r if r > 0.2 else x - r,
     "sqrt": lambda x, r: x * math.sqrt(abs(r)),
@@ -97,13 +122,29 @@ READ = {
     "list": lambda x, r: x * sum([r, r]) * [0.5, 2.0][r > 0.15],
     "dropout": lambda x, r: F.dropout(x, r, rng=0),
     "returned": lambda x, r: (x, r, r * 2),
+    "filled": lambda x, r: mgx.full((9,), r) + x.clone().fill_(r) + x.masked_fill(x > 0, r) + mgx.linspace(0, r, 9),
+    "assigned": lambda x, r: assigned(x, r),
+    "copies": lambda x, r: x * copy.deepcopy(r) * pickle.loads(pickle.dumps(r)),
+    "rounded": lambda x, r: (x * math.ceil(r) * round(r, 1), x * divmod(r, 0.07)[1] * (r // 0.07)),
+    "digits": lambda x, r: (x, f"{r:.3e} {r!r}", "%.2f" % r, x * {r: 2.0}[r] * sorted([r, 0.15])[0]),
+    "values": lambda x, r: x * float((mgx.Value(2.0) * r + r * mgx.Value(3.0)).data),
+    "into a ufunc": lambda x, r: np.multiply(np.ones(9, "float32"), r) * r + x + np.add(x, r),
+    "kind": lambda x, r: x * isinstance(r, np.floating) + x * isinstance(r, float) * r,
 }
 
 
+def assigned(x, r):
+    y = x.clone()
+    y[0] = r
+    y[1:3] = r * 2
+    return y
+
+
+@pytest.mark.parametrize("kind", [float, np.float64, np.float32])
 @pytest.mark.parametrize("name", READ)
-def test_a_number_that_decides_is_part_of_what_is_captured(name):
+def test_a_number_that_decides_is_part_of_what_is_captured(name, kind):
     rates = [0.1, 0.1, 0.1, 0.2, 0.2, 0.3, 0.1, 0.3, 0.3, 0.2]
-    compiled = agree(lambda: (READ[name], list), [(array(9, seed=k), r) for k, r in enumerate(rates)])
+    compiled = agree(lambda: (READ[name], list), [(array(9, seed=k), kind(r)) for k, r in enumerate(rates)])
     assert len(compiled.programs) <= 3
 
 

@@ -1,8 +1,9 @@
 """Numbers that move: what a captured function gets for each float among its arguments.
 
-A Number is a float to all who ask, and weak as one: beside tensors it has no say in the dtype. Beside a tensor, and in
-sums, differences and products of numbers, it is an operand that each replay writes anew. Whatever else is done to it (a
-comparison, the C library, its digits) is answered with the number, and the program holds for that number only.
+Such a number is a float to all who ask, and as weak as one: beside tensors it has no say in the dtype. There, and in
+sums, differences and products with other numbers, it is an operand that each replay writes anew. Whatever else is done
+to it (a comparison, a function of the C library, its digits) is answered with the number that it is now, and the program
+holds for that one only.
 """
 from cpython.float cimport PyFloat_AsDouble, PyFloat_CheckExact
 from cpython.long cimport PyLong_Check
@@ -13,6 +14,7 @@ from microgradx._core.array cimport Array, empty, is_array
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport Operand, current_tape, elementwise, fill, put_array, put_number
 
+import math
 import operator
 
 import numpy as np
@@ -39,8 +41,8 @@ cdef object plain(object o):
 
 
 cdef Moving moving(object given, Py_ssize_t leaf):
-    """The Number for argument ``leaf``."""
-    cdef Moving n = Number()
+    """The number for argument ``leaf``."""
+    cdef Moving n = _Number()
     n.array, n.given, n.sources = empty(MGX_F64, 0, NULL), given, frozenset((leaf,))
     fill(n.array, given)
     return n
@@ -65,7 +67,7 @@ cdef object combined(int op, object a, object b):
     if current_tape() == NULL or not (put(a, &operand[0]) and put(b, &operand[1])) \
             or op == MGX_div and (isinstance(b, Moving) or not b):           # which may become 0: an error
         return OPERATORS[op](plain(a), plain(b))
-    n = Number()
+    n = _Number()
     n.array = empty(MGX_F64, 0, NULL)
     n.sources = ((<Moving> a).sources if isinstance(a, Moving) else frozenset()) | (
         (<Moving> b).sources if isinstance(b, Moving) else frozenset())
@@ -75,9 +77,7 @@ cdef object combined(int op, object a, object b):
 
 
 cdef class Moving:
-    """What a Number is made of, and the arithmetic that is written down."""
-    __array_priority__ = 1000
-
+    """A number that moves: the arithmetic that is written down."""
     def __add__(self, other):
         return combined(MGX_add, self, other)
 
@@ -111,20 +111,27 @@ cdef class Moving:
     def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
         return getattr(ufunc, method)(*[plain(o) for o in inputs], **kwargs)
 
-    def __getattr__(self, str name):
+
+class _Number(Moving):
+    """The same, and all else that a float does."""
+    __class__ = property(lambda self: kind_of(self))
+
+    def __getattr__(self, name):
         return getattr(plain(self), name)
 
 
-class Number(Moving):
-    """A float that moves."""
-    __class__ = property(lambda self: float)
+cdef object kind_of(Moving n):
+    return float if n.given is None else type(n.given)
 
 
 def _answer(str name):
+    cdef object function = getattr(math, name) if name in ("ceil", "floor", "trunc") else None
     def method(self, *others):
-        return getattr(plain(self), name)(*[plain(o) for o in others])
+        if function is not None:
+            return function(plain(self))
+        return getattr(plain(self), f"__{name}__")(*[plain(o) for o in others])
     return method
 
 
 for name in ANSWERS:
-    setattr(Number, f"__{name}__", _answer(f"__{name}__"))
+    setattr(_Number, f"__{name}__", _answer(name))
