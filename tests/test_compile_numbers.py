@@ -119,7 +119,7 @@ READ = {
     "order": lambda x, r: x * min(r, 0.25) * (r or 1.0),
     "quotient": lambda x, r: x * (1 / (1 + r)),
     "isinstance": lambda x, r: x * r if isinstance(r, float) else None,
-    "list": lambda x, r: x * sum([r, r]) * [0.5, 2.0][r > 0.15],
+    "list": lambda x, r: x * sum([r, r]) * [0.5, 2.0][bool(r > 0.15)],
     "dropout": lambda x, r: F.dropout(x, r, rng=0),
     "returned": lambda x, r: (x, r, r * 2),
     "filled": lambda x, r: mgx.full((9,), r) + x.clone().fill_(r) + x.masked_fill(x > 0, r) + mgx.linspace(0, r, 9),
@@ -156,6 +156,13 @@ def test_a_rate_that_an_optimizer_is_given_inside():
             return step(x, y)
         return function, rest
     agree(make, [(*pair, rate) for pair, rate in zip(batches(9), [0.1, 0.1, 0.1, 0.2, 0.2, 0.2, 0.1, 0.1, 0.3])])
+
+
+def test_explain_tells_which_numbers_a_program_is_for():
+    step = mgx.compile(lambda x, r, s: x * r if s > 0 else x)
+    for _ in range(3):
+        step(array(3), 0.5, 0.25)
+    assert "for one number only: argument 2" in step.explain()
 
 
 def test_an_error_of_a_number_is_that_of_the_call():

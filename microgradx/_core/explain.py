@@ -38,5 +38,6 @@ def table(program):
     if program.dropped:
         counted = sorted(Counter(program.dropped).items())
         lines.append("dropped by the passes: " + ", ".join(f"{n} {name}" for name, n in counted))
+    lines += [f"for one number only: argument {k}" for k in sorted(program.read)]
     lines += [f"frozen: {dtype} of shape {shape}{where}" for shape, dtype, where in program.frozen]
     return "\n".join(lines)
