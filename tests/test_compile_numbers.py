@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from test_compile import OPTIMIZERS, SUBSETS, agree, array, batches, bits, training
 
 import microgradx as mgx
-from microgradx import nn, optim
+from microgradx import nn
 from microgradx.errors import CaptureError
 from microgradx.nn import functional as F
 
@@ -126,7 +126,7 @@ READ = {
     "assigned": lambda x, r: assigned(x, r),
     "copies": lambda x, r: x * copy.deepcopy(r) * pickle.loads(pickle.dumps(r)),
     "rounded": lambda x, r: (x * math.ceil(r) * round(r, 1), x * divmod(r, 0.07)[1] * (r // 0.07)),
-    "digits": lambda x, r: (x, f"{r:.3e} {r!r}", "%.2f" % r, x * {r: 2.0}[r] * sorted([r, 0.15])[0]),
+    "digits": lambda x, r: (x, f"{r:.3e} {r!r}", format(r, ".2f"), x * {r: 2.0}[r] * sorted([r, 0.15])[0]),
     "values": lambda x, r: x * float((mgx.Value(2.0) * r + r * mgx.Value(3.0)).data),
     "into a ufunc": lambda x, r: np.multiply(np.ones(9, "float32"), r) * r + x + np.add(x, r),
     "kind": lambda x, r: x * isinstance(r, np.floating) + x * isinstance(r, float) * r,
@@ -153,9 +153,14 @@ def test_a_rate_that_an_optimizer_is_given_inside():
         step, rest = training("adam")()
         def function(x, y, rate):
             step.optimizer.param_groups[0]["lr"] = rate
+            step.optimizer.param_groups[0]["betas"] = (0.9, 0.99 - rate)
+            function.group = step.optimizer.param_groups[0]
             return step(x, y)
+        made.append(function)
         return function, rest
+    made = []
     agree(make, [(*pair, rate) for pair, rate in zip(batches(9), [0.1, 0.1, 0.1, 0.2, 0.2, 0.2, 0.1, 0.1, 0.3])])
+    assert all(type(made[1].group["lr"]) is float is type(b) for b in made[1].group["betas"])
 
 
 def test_explain_tells_which_numbers_a_program_is_for():

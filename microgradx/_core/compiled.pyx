@@ -23,7 +23,7 @@ cdef class Compiled:
     cdef set fixed              # arguments whose numbers have decided something: another one is another program
     cdef object shared          # if calls are checked: gives the generator of random numbers that all share
     cdef object values          # the same function as a program of Values
-    cdef Program last           # that ran
+    cdef Program last           # that ran, if calls are not checked
     cdef dict __dict__
 
     def __init__(self, function, passes, shared=None):
@@ -32,7 +32,7 @@ cdef class Compiled:
     def __call__(self, *args, **kwargs):
         cdef Program program = self.last
         cdef tuple leaves
-        if program is not None and self.shared is None and not kwargs and not watching and current_tape() == NULL and program.meant(args) \
+        if program is not None and not kwargs and not watching and current_tape() == NULL and program.meant(args) \
                 and program.fits():
             return program.replay(args)
         nesting = (args, kwargs)
@@ -50,9 +50,9 @@ cdef class Compiled:
         self.seen[key] = known = [program for program in self.seen[key] if program.rebindings == rebindings]
         for program in known:
             if program.fits():
-                self.last = program
                 if self.shared is not None:
                     return checked(program, leaves, lambda: self.plainly(nesting, leaves), self.shared())
+                self.last = program
                 return program.replay(leaves)
         self.last = None
         program = Program()
@@ -62,7 +62,7 @@ cdef class Compiled:
             self.keep(self.key(nesting, leaves), [program])
         else:
             self.keep(key, [program, *known[:3]])
-            self.last = program
+            self.last = program if self.shared is None else None
         return result
 
     cdef int keep(self, object key, list programs) except -1:

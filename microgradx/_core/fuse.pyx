@@ -165,7 +165,7 @@ cdef Py_ssize_t alike(Lives lives, Py_ssize_t first) noexcept:
 
 
 cdef int meet(Whole *whole, bint written, Lives lives, Py_ssize_t i, int k) noexcept:
-    """The number of the operand in slot ``k`` of step ``i`` among those that the whole reads, or writes; -1: no room."""
+    """The number of an operand, slot ``k`` of step ``i``, among those that the whole reads or writes; -1: no room."""
     cdef Step *s = lives.tape.step[i]
     cdef Step *t
     cdef Met *met = whole.met[written]

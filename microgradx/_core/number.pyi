@@ -1,5 +1,7 @@
 from typing import Any
 
+def settled(o: Any) -> Any: ...
+
 class Moving:
     """A number that moves: the arithmetic that is written down."""
 

@@ -2,8 +2,8 @@
 
 Such a number is a float to all who ask, and as weak as one: beside tensors it has no say in the dtype. There, and in
 sums, differences and products with other numbers, it is an operand that each replay writes anew. Whatever else is done
-to it (a comparison, a function of the C library, its digits) is answered with the number that it is now, and the program
-holds for that one only.
+to it (a comparison, a function of the C library, its digits) is answered with the number that it is now, and the
+program holds for that one only.
 """
 from cpython.float cimport PyFloat_AsDouble, PyFloat_CheckExact
 from cpython.long cimport PyLong_Check
@@ -38,6 +38,11 @@ cdef object plain(object o):
     if read is not None:
         read.update((<Moving> o).sources)
     return (<Moving> o).given if (<Moving> o).given is not None else (<double *> (<Moving> o).array.data)[0]
+
+
+def settled(o):
+    """``o``, or a tuple, with the numbers that are now for those that move: to be kept."""
+    return tuple([settled(part) for part in o]) if type(o) is tuple else plain(o)
 
 
 cdef Moving moving(object given, Py_ssize_t leaf):
