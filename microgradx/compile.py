@@ -4,11 +4,12 @@ import functools
 from microgradx._core.compiled import Compiled
 from microgradx._core.passes import PASSES
 from microgradx.errors import DTypeError, OptionError
+from microgradx.random import generator
 
 __all__ = ["compile"]
 
 
-def compile(function=None, *, passes=PASSES):
+def compile(function=None, *, passes=PASSES, check=False):
     """``function``, faster: its launches are written down once and then run again without Python.
 
     For a function of tensors, arrays, numbers and nested containers of them: a net's forward pass, forward and
@@ -16,10 +17,16 @@ def compile(function=None, *, passes=PASSES):
     dtypes runs as it is, the second is captured, later ones are replays, equal to the last bit. Parameters, gradients,
     buffers and optimizer state are shared with other code; the result is new at every call and has no graph.
 
-    Numbers, strings and flags among the arguments are part of what is captured: another value is captured anew. A
-    rate that changes belongs in its optimizer, ``group["lr"] = v``, or in a tensor of no axes. Gradients left in
-    ``.grad`` are memory that the next replay writes to: ``clone()`` what is kept. ``explain()`` of the result tells
-    what was captured.
+    Floats among the arguments may change from call to call, and are as weak beside tensors as ever. Where one decides
+    something that no launch can (``if rate > 0``, ``math.sqrt(rate)``, ``group["lr"] = rate``), and for integers,
+    strings and flags, another value is captured anew; an optimizer's rate is better set between the calls. Gradients
+    left in ``.grad`` are memory that the next replay writes to: ``clone()`` what is kept. ``explain()`` of the result
+    tells what was captured.
+
+    With ``check=True`` every replay is followed by the call as it is, from the same arguments, parameters, gradients,
+    buffers, optimizer state and generators of random numbers; what the second leaves behind stays. ``CaptureError``
+    names the result, argument, gradient or state that differs in a bit, and by how much. Not seen is what the call
+    writes and the program does not.
 
     A function of Values is replayed as a flat list of operations: its result is one node over what it was made from.
 
@@ -43,10 +50,10 @@ def compile(function=None, *, passes=PASSES):
     True
     """
     if function is None:
-        return functools.partial(compile, passes=passes)
+        return functools.partial(compile, passes=passes, check=check)
     if not callable(function):
         raise DTypeError(f"compile: a function, not {type(function).__name__}")
     unknown = set(passes) - set(PASSES)
     if unknown:
         raise OptionError(f"compile: no pass is called {sorted(unknown)}; there are {sorted(PASSES)}")
-    return functools.update_wrapper(Compiled(function, set(passes)), function)
+    return functools.update_wrapper(Compiled(function, set(passes), generator if check else None), function)

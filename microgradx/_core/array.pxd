@@ -21,7 +21,7 @@ cdef struct Storage:
     uint16_t held               # a program names it
     uint32_t sound              # version + 1 of when its numbers were found finite (by `launch`)
     PyObject *owner
-    Storage *next               # in the list of free blocks
+    Storage *next               # in the list of free blocks; else free for a pass over a program to number it
 
 ctypedef object (*Vjp)(Node node, Array g, int i)
 

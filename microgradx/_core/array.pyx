@@ -76,7 +76,7 @@ cdef Storage *new_block(int k, Py_ssize_t capacity) except NULL:
     if s == NULL:
         raise MemoryError(f"no memory for an array of {capacity} bytes")
     s.data = <char *> s + HEADER
-    s.nbytes, s.size_class, s.owner = capacity, <int16_t> k, NULL
+    s.nbytes, s.size_class, s.owner, s.next = capacity, <int16_t> k, NULL, NULL
     s.refs, s.born = 1, capture
     s.version = s.views = s.graph_views = s.sound = 0
     s.readonly = s.held = 0
@@ -91,6 +91,7 @@ cdef Storage *borrow(object owner, char *data, Py_ssize_t nbytes) except NULL:
     s.data, s.nbytes, s.refs, s.version, s.size_class = data, nbytes, 1, 0, -1
     s.views = s.graph_views = s.sound = 0
     s.readonly = s.held = s.born = 0
+    s.next = NULL
     Py_INCREF(owner)
     s.owner = <PyObject *> owner
     return s

@@ -1,8 +1,9 @@
 """What ``mgx.compile`` returns: a function that knows which of its programs a call is for."""
 from microgradx._core.array cimport Array, capture, detached, from_object, shape_of
+from microgradx._core.check cimport checked
 from microgradx._core.graph cimport grad_enabled, watching
 from microgradx._core.launch cimport current_tape, rebindings
-from microgradx._core.program cimport Program, bound_leaf, order_of
+from microgradx._core.program cimport Program, bound_leaf, may_move, order_of
 
 import numpy as np
 
@@ -19,12 +20,14 @@ cdef class Compiled:
     cdef readonly object function
     cdef dict seen              # {key: [] after the first call, then programs}
     cdef set passes
+    cdef set fixed              # arguments whose numbers have decided something: another one is another program
+    cdef object shared          # if calls are checked: gives the generator of random numbers that all share
     cdef object values          # the same function as a program of Values
-    cdef Program last           # that ran
+    cdef Program last           # that ran, if calls are not checked
     cdef dict __dict__
 
-    def __init__(self, function, passes):
-        self.function, self.passes, self.seen = function, passes, {}
+    def __init__(self, function, passes, shared=None):
+        self.function, self.passes, self.seen, self.fixed, self.shared = function, passes, {}, set(), shared
 
     def __call__(self, *args, **kwargs):
         cdef Program program = self.last
@@ -40,23 +43,39 @@ cdef class Compiled:
             return self.values(*args, **kwargs)
         if watching or capture:                     # within a capture its launches are written; of another thread: wait
             return self.plainly(nesting, leaves)
-        key = (grad_enabled(), shape_of_tree(nesting), *[key_of(leaf) for leaf in leaves], shared_by(leaves))
+        key = self.key(nesting, leaves)
         if key not in self.seen:                                    # once as it is: what is made lazily comes to be
-            if len(self.seen) >= MOST_PROGRAMS:
-                self.seen.pop(next(iter(self.seen)))
-            self.seen[key] = []
+            self.keep(key, [])
             return self.plainly(nesting, leaves)
         self.seen[key] = known = [program for program in self.seen[key] if program.rebindings == rebindings]
         for program in known:
             if program.fits():
+                if self.shared is not None:
+                    return checked(program, leaves, lambda: self.plainly(nesting, leaves), self.shared())
                 self.last = program
                 return program.replay(leaves)
         self.last = None
         program = Program()
-        result = program.capture(self.function, leaves, nesting, self.passes)
-        self.seen[key] = [program, *known[:3]]
-        self.last = program
+        result = program.capture(self.function, leaves, nesting, self.passes, self.fixed)
+        if program.read:                                            # it is for these numbers only
+            self.fixed |= program.read
+            self.keep(self.key(nesting, leaves), [program])
+        else:
+            self.keep(key, [program, *known[:3]])
+            self.last = program if self.shared is None else None
         return result
+
+    cdef int keep(self, object key, list programs) except -1:
+        if key not in self.seen and len(self.seen) >= MOST_PROGRAMS:
+            self.seen.pop(next(iter(self.seen)))
+        self.seen[key] = programs
+        return 0
+
+    cdef object key(self, tuple nesting, tuple leaves):
+        """What programs for such arguments have in common."""
+        return (grad_enabled(), shape_of_tree(nesting), shared_by(leaves),
+                *[type(leaf) if may_move(leaf) and i not in self.fixed else key_of(leaf)
+                  for i, leaf in enumerate(leaves)])
 
     cdef object plainly(self, tuple nesting, tuple leaves):
         args, kwargs = unflatten(nesting, iter(leaves))

@@ -9,6 +9,7 @@ from microgradx._core.array cimport *
 from microgradx._core.graph cimport grad_enabled, set_parents
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport *
+from microgradx._core.number cimport Moving
 
 import numpy as np
 
@@ -54,6 +55,8 @@ cdef object read_operand(int op, object o, Operand *to):
         put_array(to, <Array> o)
     elif PyFloat_Check(o) or PyLong_Check(o) or (isinstance(o, np.generic) and o.dtype.kind in "fiub"):
         put_number(to, PyFloat_AsDouble(o))
+    elif isinstance(o, Moving):
+        put_array(to, (<Moving> o).array)
     elif isinstance(o, (np.ndarray, list, tuple)):
         o = from_object(o, None, grad_enabled())                # a graph keeps numbers, not the user's buffer
         put_array(to, <Array> o)
@@ -88,6 +91,9 @@ cdef Array apply(int op, object a, object b, object c):
             held = (held, read_operand(op, <object> o, &operand[k]))
             if operand[k].form == NUMBER:
                 fractions = fractions or isinstance(<object> o, np.floating)
+                continue
+            if isinstance(<object> o, Moving):                  # as weak as the number that it is
+                fractions = True
                 continue
         x = operand[k].array
         wants |= (<Array> x).wants
@@ -305,7 +311,7 @@ cdef Array symbolic_vjp(Node node, Array g, int i):
     """As row_vjp, recorded: the text of the derivative is read by Python over tensors."""
     cdef int op = node.v.op, k
     cdef list values = []
-    cdef Array y = None
+    cdef Array x, y = None
     cdef object text
     if facts[op].identity[i]:
         return g
@@ -320,7 +326,11 @@ cdef Array symbolic_vjp(Node node, Array g, int i):
         if not facts[op].names[i] & 1 << k:
             values.append(None)
         elif node.saved[k] != NULL:
-            values.append(restored(node, k, g))
+            x = restored(node, k, g)
+            if x.ndim == 0 and x.kind != g.kind and not x.wants:        # a number that moves
+                x = empty(g.kind, 0, NULL)
+                copy(restored(node, k, g), x)
+            values.append(x)
         else:
             values.append(constant(node.scalar[k], g.kind))
     if facts[op].names[i] & 8:

@@ -35,8 +35,9 @@ def table(program):
         lines.append(f"{sum(seconds) * 1e6:.2f} us, the sum of the least times; its writes were taken back")
     else:
         lines.append("times are not measured: a host launch may do what cannot be taken back")
-    dropped = Counter(name for name, *_ in program.before) - Counter(name for name, *_ in launches)
-    if dropped:
-        lines.append("dropped by the passes: " + ", ".join(f"{n} {name}" for name, n in sorted(dropped.items())))
+    if program.dropped:
+        counted = sorted(Counter(program.dropped).items())
+        lines.append("dropped by the passes: " + ", ".join(f"{n} {name}" for name, n in counted))
+    lines += [f"for one number only: argument {k}" for k in sorted(program.read)]
     lines += [f"frozen: {dtype} of shape {shape}{where}" for shape, dtype, where in program.frozen]
     return "\n".join(lines)

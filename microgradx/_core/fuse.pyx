@@ -5,11 +5,12 @@ one light operation to the next in registers (csrc/launch.c, csrc/streak.inl). E
 loops as before, so no bit changes.
 """
 from libc.stdlib cimport free, malloc
+from libc.string cimport memcmp
 
 from microgradx._core.array cimport Storage, itemsize
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport Step, begin, run_tiles
-from microgradx._core.passes cimport Life, Lives, drop
+from microgradx._core.passes cimport Life, Lives
 
 
 cdef enum: FEW = 64             # elements that are not worth the setting up
@@ -45,54 +46,110 @@ tell_all(MGX_F32)
 tell_all(MGX_F64)
 
 
+cdef struct Met:                 # where an operand of the whole is met first
+    Py_ssize_t step
+    int slot
+
+cdef enum: NOWHERE = -1, OUT = 64, TILE = 128       # places, while it is not known how many operands there will be
+
+cdef struct Whole:              # what is joined
+    int count[2]                # of operands that are read, and written
+    Met met[2][MGX_MAXOPERANDS]
+    int tiles
+    int place[MGX_MAXOPS][MGX_MAXARGS]
+
+
 cdef int fuse(Lives lives) except -1:
     """Join what can be joined, from the first step on."""
-    cdef Py_ssize_t i = 0, j, stop
-    cdef Step *whole
+    cdef Py_ssize_t i = 0, j, stop, went
+    cdef Step *one
+    cdef Whole whole
     while i < lives.tape.count:
         stop = alike(lives, i)
         while stop - i > 1:
-            found = joined(lives, i, stop)
-            if len(found) > 1:
-                operations, ins, outs, places = found
-                whole = written_out(lives, i, operations, ins, outs, places)
+            went = join(lives, i, stop, &whole)
+            if went == stop:
+                one = written_out(lives, i, stop, &whole)
                 for j in range(i, stop):
-                    drop(&lives.tape.step[j])
-                lives.tape.step[i] = whole
+                    lives.drop(j)
+                lives.tape.step[i] = one
                 break
-            stop = found[0]                         # too much for one launch: as far as it went
+            stop = went                             # too much for one launch: as far as it went
         i = max(stop, i + 1)
-    return lives.close_ranks()
+    lives.close_ranks()
+    return 0
 
 
-cdef tuple mapping(Step *s, int k):
-    """Where the elements of an operand lie, in the order in which a step takes them; None where they lie in order."""
+cdef bint in_order(Step *s, int k) noexcept:
+    """Does a step read or write this operand as it lies, in its own dtype?"""
     cdef Py_ssize_t step
     cdef int d
-    cdef bint lies
     cdef const mgx_operand *o
     if s.job == NULL:
-        return None
+        return True
     o = &s.job.operand[k]
-    step, lies = itemsize[s.dtype], o.dtype == s.dtype
+    if o.dtype != s.dtype:
+        return False
+    step = itemsize[s.dtype]
     for d in range(s.job.ndim - 1, -1, -1):
-        lies = lies and (s.job.shape[d] == 1 or o.strides[d] == step)
+        if s.job.shape[d] != 1 and o.strides[d] != step:
+            return False
         step *= s.job.shape[d]
+    return True
+
+
+cdef bint same_elements(Step *s, int k, Step *t, int j) noexcept:
+    """Do two operands, of steps over one shape, lie in the same place, their elements taken in the same order?"""
+    cdef int d
+    cdef bint lies = in_order(s, k)
+    cdef const mgx_operand *o
+    cdef const mgx_operand *q
+    if s.storage[k] != t.storage[j] or s.p[k] != t.p[j] or lies != in_order(t, j):
+        return False
     if lies:
-        return None
-    return o.dtype, *[o.strides[d] for d in range(s.job.ndim) if s.job.shape[d] != 1]
+        return True
+    o, q = &s.job.operand[k], &t.job.operand[j]
+    if o.dtype != q.dtype:
+        return False
+    for d in range(s.job.ndim):
+        if s.job.shape[d] != 1 and o.strides[d] != q.strides[d]:
+            return False
+    return True
 
 
-cdef Py_ssize_t alike(Lives lives, Py_ssize_t first) except -1:
+cdef bint same_shape(const mgx_launch *a, const mgx_launch *b) noexcept:
+    cdef int d
+    if a.ndim != b.ndim:
+        return False
+    for d in range(a.ndim):
+        if a.shape[d] != b.shape[d]:
+            return False
+    return True
+
+
+cdef bint goes_with(Lives lives, Py_ssize_t first, Py_ssize_t i) noexcept:
+    """Does step ``i`` see what the steps from ``first`` on write element by element, and they what it writes?"""
+    cdef Py_ssize_t before
+    cdef int k, j
+    cdef Step *s = lives.tape.step[i]
+    cdef Step *t
+    for before in range(first, i + 1):
+        t = lives.tape.step[before]
+        for k in range(s.slots):
+            for j in range(t.slots):
+                if s.storage[k] != NULL and s.storage[k] == t.storage[j] and (s.written >> k | t.written >> j) & 1 \
+                        and not same_elements(s, k, t, j):
+                    return False
+    return True
+
+
+cdef Py_ssize_t alike(Lives lives, Py_ssize_t first) noexcept:
     """The end of the steps from ``first`` on that can run element by element: what one of them writes, they all see in
     the same order."""
     cdef Py_ssize_t i
-    cdef int k, d
     cdef Step *s
     cdef Step *head = lives.tape.step[first]
     cdef const mgx_launch *shape = NULL
-    cdef dict seen = {}
-    cdef set written = set()
     for i in range(first, min(lives.tape.count, first + MGX_MAXOPS)):
         s = lives.tape.step[i]
         if s.loop == NULL or s.dtype != head.dtype or s.n[0] != head.n[0] or s.n[0] <= FEW:
@@ -100,63 +157,72 @@ cdef Py_ssize_t alike(Lives lives, Py_ssize_t first) except -1:
         if s.job != NULL:
             if shape == NULL:
                 shape = s.job
-            if shape.ndim != s.job.ndim:
+            if not same_shape(shape, s.job):
                 return i
-            for d in range(shape.ndim):
-                if shape.shape[d] != s.job.shape[d]:
-                    return i
-        for k in range(s.slots):
-            if s.storage[k] != NULL:
-                where = (<size_t> s.p[k], mapping(s, k))
-                if seen.setdefault(<size_t> s.storage[k], where) != where:
-                    if s.written >> k & 1 or <size_t> s.storage[k] in written:
-                        return i
-                    seen[<size_t> s.storage[k]] = ()        # read in several ways: nobody may write it
-                if s.written >> k & 1:
-                    written.add(<size_t> s.storage[k])
+        if not goes_with(lives, first, i):
+            return i
     return min(lives.tape.count, first + MGX_MAXOPS)
 
 
-cdef tuple joined(Lives lives, Py_ssize_t first, Py_ssize_t stop):
-    """Of the launch that does what the steps from ``first`` to ``stop`` do: (the places of each operation, operands
-    that are read, and written, the number of places); or (how far one launch can go,). An operand is told by the
-    (step, slot) where it is met first."""
+cdef int meet(Whole *whole, bint written, Lives lives, Py_ssize_t i, int k) noexcept:
+    """The number of an operand, slot ``k`` of step ``i``, among those that the whole reads or writes; -1: no room."""
+    cdef Step *s = lives.tape.step[i]
+    cdef Step *t
+    cdef Met *met = whole.met[written]
+    cdef int n
+    for n in range(whole.count[written]):
+        t = lives.tape.step[met[n].step]
+        if s.storage[k] == NULL and t.storage[met[n].slot] == NULL:
+            if memcmp(&s.job.operand[k].number, &t.job.operand[met[n].slot].number, sizeof(double)) == 0:
+                return n
+        elif same_elements(s, k, t, met[n].slot):
+            return n
+    n = whole.count[written]
+    if whole.count[0] + whole.count[1] == MGX_MAXOPERANDS:
+        return -1
+    met[n].step, met[n].slot = i, k
+    whole.count[written] += 1
+    return n
+
+
+cdef Py_ssize_t join(Lives lives, Py_ssize_t first, Py_ssize_t stop, Whole *whole) noexcept:
+    """The places of all operands of the steps from ``first`` to ``stop`` in one launch; how far one launch can go."""
     cdef Py_ssize_t i
-    cdef int k, tiles = 0
+    cdef int k, place, spares = 0
+    cdef int spare[MGX_MAXPLACES]                   # tiles that hold nothing that is read again
     cdef Step *s
     cdef Life *life
-    cdef dict ins = {}, outs = {}                   # {what: (place, step, slot)}
-    cdef dict current = {}                          # {storage: the place of its last value}
-    cdef list operations = [], spare = []
+    whole.count[0] = whole.count[1] = whole.tiles = 0
+    for i in range(first, stop):
+        for k in range(lives.tape.step[i].slots):
+            if lives.tape.step[i].storage[k] != NULL:
+                lives.of(lives.tape.step[i].storage[k]).at = NOWHERE
     for i in range(first, stop):
         s = lives.tape.step[i]
-        places = []
         for k in range(s.slots):
-            what = <size_t> s.p[k], mapping(s, k)
-            if s.storage[k] == NULL:
-                what = "number", repr(s.job.operand[k].number)
-                place = places[0] if s.job.operand[k].absent else \
-                    ins.setdefault(what, (("in", len(ins)), i, k))[0]
-            elif not s.written >> k & 1:
-                place = current.get(<size_t> s.storage[k]) or ins.setdefault(what, (("in", len(ins)), i, k))[0]
-            elif own(lives.of(s.storage[k]), first, stop):
-                place = current.get(<size_t> s.storage[k]) or (spare.pop() if spare else ("tile", tiles))
-                tiles = max(tiles, place[1] + 1)
-                current[<size_t> s.storage[k]] = place
+            life = NULL if s.storage[k] == NULL else lives.of(s.storage[k])
+            if life == NULL:
+                place = whole.place[i - first][0] if s.job.operand[k].absent else meet(whole, False, lives, i, k)
+            elif s.written >> k & 1 and not own(life, first, stop):
+                place = meet(whole, True, lives, i, k)
+                life.at = place = place if place < 0 else OUT + place
+            elif life.at != NOWHERE:
+                place = <int> life.at
+            elif s.written >> k & 1:
+                if spares == 0:
+                    spare[0], whole.tiles, spares = TILE + whole.tiles, whole.tiles + 1, 1
+                spares -= 1
+                life.at = place = spare[spares]
             else:
-                place = current[<size_t> s.storage[k]] = outs.setdefault(what, (("out", len(outs)), i, k))[0]
-            places.append(place)
+                place = meet(whole, False, lives, i, k)
+            if place < 0 or whole.count[0] + whole.count[1] + whole.tiles > MGX_MAXPLACES:
+                return i
+            whole.place[i - first][k] = place
         for k in range(s.slots):                    # what is not read again leaves its tile to others
-            if s.storage[k] != NULL and <size_t> s.storage[k] in current:
-                life = lives.of(s.storage[k])
-                if own(life, first, stop) and life.last == i:
-                    spare.append(current.pop(<size_t> s.storage[k]))
-        if len(ins) + len(outs) > MGX_MAXOPERANDS or len(ins) + len(outs) + tiles > MGX_MAXPLACES:
-            return (i,)
-        operations.append(places)
-    base = {"in": 0, "out": len(ins), "tile": len(ins) + len(outs)}
-    operations = [[base[kind] + n for kind, n in places] for places in operations]
-    return operations, list(ins.values()), list(outs.values()), base["tile"] + tiles
+            life = NULL if s.storage[k] == NULL else lives.of(s.storage[k])
+            if life != NULL and life.at != NOWHERE and life.last == i and own(life, first, stop):
+                spare[spares], life.at, spares = <int> life.at, NOWHERE, spares + 1
+    return stop
 
 
 cdef bint own(const Life *life, Py_ssize_t first, Py_ssize_t stop) noexcept:
@@ -164,34 +230,37 @@ cdef bint own(const Life *life, Py_ssize_t first, Py_ssize_t stop) noexcept:
     return life.fresh and life.first >= first and life.last < stop
 
 
-cdef Step *written_out(Lives lives, Py_ssize_t first, list operations, list ins, list outs, int places) except NULL:
+cdef Step *written_out(Lives lives, Py_ssize_t first, Py_ssize_t stop, const Whole *whole) except NULL:
     """The step of all those operations."""
     cdef Step *s
-    cdef Step *whole = <Step *> malloc(sizeof(Step))
+    cdef Step *one = <Step *> malloc(sizeof(Step))
     cdef mgx_launch *job = <mgx_launch *> malloc(sizeof(mgx_launch))
     cdef mgx_launch *shape = NULL
     cdef mgx_op *op
     cdef Py_ssize_t i, step
-    cdef int k, slot, d
-    if whole == NULL or job == NULL:
-        free(whole)
+    cdef int k, slot, d, nin = whole.count[0], operands = whole.count[0] + whole.count[1]
+    if one == NULL or job == NULL:
+        free(one)
         free(job)
         raise MemoryError("compile: no memory for another launch")
-    for i in range(first, first + len(operations)):
+    for i in range(first, stop):
         if lives.tape.step[i].job != NULL:
             shape = lives.tape.step[i].job
     s = lives.tape.step[first]
-    begin(whole, run_tiles, b"fused", s.dtype)
-    whole.job, whole.n[0], whole.slots = job, s.n[0], len(ins) + len(outs)
-    job.dtype, job.nin, job.nout, job.count, job.places = s.dtype, len(ins), len(outs), len(operations), places
+    begin(one, run_tiles, b"fused", s.dtype)
+    one.job, one.n[0], one.slots = job, s.n[0], operands
+    job.dtype, job.nin, job.nout = s.dtype, nin, whole.count[1]
+    job.count, job.places = <int> (stop - first), operands + whole.tiles
     job.streak = kernels.streak[s.dtype]
     job.ndim, job.shape[0] = 1, s.n[0]
     if shape != NULL:
         job.ndim, job.shape = shape.ndim, shape.shape
-    for k, (_, i, slot) in enumerate(ins + outs):
+    for k in range(operands):
+        i = whole.met[k >= nin][k - nin * (k >= nin)].step
+        slot = whole.met[k >= nin][k - nin * (k >= nin)].slot
         s = lives.tape.step[i]
-        whole.storage[k], whole.p[k] = s.storage[slot], s.p[slot]
-        whole.written |= (k >= job.nin) << k
+        one.storage[k], one.p[k] = s.storage[slot], s.p[slot]
+        one.written |= (k >= nin) << k
         if s.job != NULL:
             job.operand[k] = s.job.operand[slot]
         else:
@@ -200,16 +269,20 @@ cdef Step *written_out(Lives lives, Py_ssize_t first, list operations, list ins,
                 job.operand[k].strides[d] = step
                 step *= job.shape[d]
         if s.storage[slot] == NULL:
-            whole.p[k] = <char *> &job.operand[k].number
-    for i, arguments in enumerate(operations):
-        s, op = lives.tape.step[first + i], &job.op[i]
-        op.loop, op.name, op.streak, op.result = s.loop, s.name, 0, arguments[len(arguments) - 1]
-        for k in range(MGX_MAXARGS):
-            op.arg[k] = arguments[k] if k < len(arguments) else 0
+            one.p[k] = <char *> &job.operand[k].number
+    for i in range(first, stop):
+        s, op = lives.tape.step[i], &job.op[i - first]
+        op.loop, op.name, op.streak = s.loop, s.name, 0
+        for k in range(s.slots):
+            slot = whole.place[i - first][k]
+            op.result = slot if slot < OUT else nin + slot - OUT if slot < TILE else operands + slot - TILE
+            op.arg[k] = op.result
+        for k in range(s.slots, MGX_MAXARGS):
+            op.arg[k] = 0
     i = 0
     while i < job.count:
         i += max(1, mark_streak(lives, first, job, i))
-    return whole
+    return one
 
 
 cdef int mark_streak(Lives lives, Py_ssize_t first, mgx_launch *job, int i) except -1:

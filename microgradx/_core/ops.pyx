@@ -7,7 +7,6 @@ The file is long because it is the reference: one method per row of the table.
 """
 cimport cython
 from cpython.buffer cimport PyObject_CheckBuffer
-from cpython.float cimport PyFloat_Check
 from cpython.long cimport PyLong_Check
 
 from microgradx._core.kernels cimport *
@@ -15,6 +14,7 @@ from microgradx._core.kernels cimport *
 from microgradx.errors import OptionError
 
 cdef double INF = float("inf")
+cdef object FLOAT = float       # what calls itself one is one, too
 
 
 cdef object apply(int op, object a, object b, object c):
@@ -35,7 +35,7 @@ cdef bint integral(object x):
 
 cdef object power(object a, object b):
     """a**b. The square of a Tensor takes the row square: the same numbers without the C library's pow."""
-    if PyObject_CheckBuffer(a) and (PyLong_Check(b) or PyFloat_Check(b) and not integral(a)) and b == 2:
+    if PyObject_CheckBuffer(a) and (PyLong_Check(b) or isinstance(b, FLOAT) and not integral(a)) and b == 2:
         return on_tensors(MGX_square, a, None, None)
     return combine(MGX_pow, a, b)
 

@@ -6,20 +6,23 @@ from microgradx._core.launch cimport Step, Tape
 cdef struct Life:               # of a storage in the steps
     Storage *storage
     Py_ssize_t first, last, writes
+    bint gone                   # nobody refers to it
     bint fresh                  # made in this program, written before it is read, and held by nobody outside
+    bint needed                 # what it holds is read, or stays
+    Py_ssize_t at               # its place in the plan
     char *data                  # where the plan puts it
 
 cdef class Lives:
     cdef Tape *tape
     cdef Life *life
     cdef Py_ssize_t count
-    cdef dict index
+    cdef list dropped           # the names of steps that passes have dropped
 
-    cdef Life *of(self, Storage *s)
-    cdef int meet(self, Storage *s, Py_ssize_t i, bint written, uint16_t number) except -1
-    cdef int close_ranks(self) except -1
+    cdef Life *of(self, Storage *s) noexcept                # NULL: no step names it
+    cdef void meet(self, Storage *s, Py_ssize_t i, bint written, uint16_t number) noexcept
+    cdef int drop(self, Py_ssize_t i) except -1
+    cdef void close_ranks(self) noexcept
 
-cdef void drop(Step **s) noexcept
 cdef int drop_constants(Lives lives) except -1
 cdef int drop_dead(Lives lives) except -1
 cdef tuple plan(Lives lives)    # (an array whose memory is the program's own or None, bytes without reuse, with it)

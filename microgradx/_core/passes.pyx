@@ -5,7 +5,7 @@
 """
 cimport cython
 from libc.stdint cimport uint16_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free, malloc, qsort
 
 from microgradx._core cimport launch
 from microgradx._core.array cimport Array, Storage, empty
@@ -17,9 +17,13 @@ PASSES = frozenset({"constants", "dead", "fuse", "reuse"})
 
 @cython.final
 cdef class Lives:
-    """From which step to which each storage lives that the steps name."""
+    """From which step to which each storage lives that the steps name.
+
+    ``Storage.next``, of no use to a block that is not free, is its number here; any other has a number whose life is
+    not its own.
+    """
     def __cinit__(self, Py_ssize_t room):
-        self.index = {}
+        self.dropped = []
         self.life = <Life *> malloc((room + 1) * sizeof(Life))
         if self.life == NULL:
             raise MemoryError("compile: no memory for the plan")
@@ -27,32 +31,39 @@ cdef class Lives:
     def __dealloc__(self):
         free(self.life)
 
-    cdef Life *of(self, Storage *s):
-        return &self.life[<Py_ssize_t> self.index[<size_t> s]]
+    cdef Life *of(self, Storage *s) noexcept:
+        cdef size_t k = <size_t> s.next
+        return &self.life[k] if k < <size_t> self.count and self.life[k].storage == s else NULL
 
-    cdef int meet(self, Storage *s, Py_ssize_t i, bint written, uint16_t number) except -1:
+    cdef void meet(self, Storage *s, Py_ssize_t i, bint written, uint16_t number) noexcept:
         """Step ``i`` of the capture with this ``number`` names a storage."""
-        cdef size_t address = <size_t> s
-        cdef Life *one
-        if address not in self.index:
+        cdef Life *one = self.of(s)
+        if one == NULL:
             one = &self.life[self.count]
-            self.index[address] = self.count
+            s.next = <Storage *> self.count
             self.count += 1
-            one.storage, one.first, one.data, one.writes = s, i, NULL, 0
+            one.storage, one.first, one.data, one.writes, one.gone = s, i, NULL, 0, False
             one.fresh = written and s.born == number
-        one = self.of(s)
         one.last = i
         one.writes += written
+
+    cdef int drop(self, Py_ssize_t i) except -1:
+        """Step ``i`` is not run; `close_ranks` is due."""
+        cdef Step *s = self.tape.step[i]
+        self.dropped.append(s.name.decode())
+        free(s.job)
+        free(s)
+        self.tape.step[i] = NULL
         return 0
 
-    cdef int close_ranks(self) except -1:
+    cdef void close_ranks(self) noexcept:
         """After steps were dropped: the others move up, and lives are told anew."""
         cdef Py_ssize_t i, kept = 0
         cdef int k
         cdef Step *s
         cdef Life *one
         for i in range(self.count):
-            self.life[i].first = -1
+            self.life[i].first, self.life[i].writes = -1, 0
         for i in range(self.tape.count):
             s = self.tape.step[i]
             if s == NULL:
@@ -62,17 +73,11 @@ cdef class Lives:
                 if s.storage[k] != NULL:
                     one = self.of(s.storage[k])
                     one.last = kept
+                    one.writes += s.written >> k & 1
                     if one.first < 0:
                         one.first = kept
             kept += 1
         self.tape.count = kept
-        return 0
-
-
-cdef void drop(Step **s) noexcept:
-    free(s[0].job)
-    free(s[0])
-    s[0] = NULL
 
 
 cdef int drop_constants(Lives lives) except -1:
@@ -86,8 +91,9 @@ cdef int drop_constants(Lives lives) except -1:
             one = lives.of(s.storage[1])
             if one.fresh and one.writes == 1:
                 one.fresh = False
-                drop(&lives.tape.step[i])
-    return lives.close_ranks()
+                lives.drop(i)
+    lives.close_ranks()
+    return 0
 
 
 cdef int drop_dead(Lives lives) except -1:
@@ -96,56 +102,78 @@ cdef int drop_dead(Lives lives) except -1:
     cdef int k
     cdef Step *s
     cdef bint needed
-    cdef set live = {<size_t> lives.life[i].storage for i in range(lives.count) if not lives.life[i].fresh}
+    for i in range(lives.count):
+        lives.life[i].needed = not lives.life[i].fresh
     for i in range(lives.tape.count - 1, -1, -1):
         s = lives.tape.step[i]
         needed = s.host != NULL
         for k in range(s.slots):
-            needed = needed or (s.written >> k & 1 and <size_t> s.storage[k] in live)
+            needed = needed or (s.written >> k & 1 and lives.of(s.storage[k]).needed)
         for k in range(s.slots):
             if needed and s.storage[k] != NULL:
-                live.add(<size_t> s.storage[k])
+                lives.of(s.storage[k]).needed = True
         if not needed:
-            drop(&lives.tape.step[i])
-    return lives.close_ranks()
+            lives.drop(i)
+    lives.close_ranks()
+    return 0
+
+
+cdef int larger_first(const void *a, const void *b) noexcept nogil:
+    cdef const Life *one = (<const Life **> a)[0]
+    cdef const Life *other = (<const Life **> b)[0]
+    if one.storage.nbytes != other.storage.nbytes:
+        return 1 if one.storage.nbytes < other.storage.nbytes else -1
+    return 1 if one > other else -1
 
 
 cdef tuple plan(Lives lives):
     """One block for all that is the program's own: each storage at the lowest place that is free in its life."""
-    cdef Py_ssize_t i, j, at, top = 0, own = 0
+    cdef Py_ssize_t i, j, count = 0, top = 0, own = 0
     cdef int k
     cdef Step *s
     cdef Life *one
+    cdef Life *other
     cdef Array block
-    cdef Life *life = lives.life
-    cdef list order, taken = []
-    order = sorted([i for i in range(lives.count) if life[i].fresh and life[i].first >= 0],
-                   key=lambda i: -life[<Py_ssize_t> i].storage.nbytes)
-    offsets = {}
-    for i in order:
-        at = 0
-        for start, stop, j in sorted(taken):
-            if life[j].last < life[i].first or life[j].first > life[i].last:
+    cdef Life **order = <Life **> malloc((lives.count + 1) * sizeof(Life *))
+    if order == NULL:
+        raise MemoryError("compile: no memory for the plan")
+    for i in range(lives.count):
+        if lives.life[i].fresh and lives.life[i].first >= 0:
+            order[count] = &lives.life[i]
+            count += 1
+    qsort(order, count, sizeof(Life *), larger_first)
+    for i in range(count):                          # those before it have their place, and are in that order
+        one = order[i]
+        one.at = 0
+        for j in range(i):
+            other = order[j]
+            if other.last < one.first or other.first > one.last:
                 continue
-            if start - at >= life[i].storage.nbytes:
+            if other.at - one.at >= one.storage.nbytes:
                 break
-            at = max(at, stop)
-        offsets[i] = at
-        taken.append((at, at + life[i].storage.nbytes, i))
-        top = max(top, at + life[i].storage.nbytes)
-        own += life[i].storage.nbytes
-    if not order:
+            one.at = max(one.at, other.at + other.storage.nbytes)
+        j = i
+        while j and order[j - 1].at > one.at:
+            order[j] = order[j - 1]
+            j -= 1
+        order[j] = one
+        top = max(top, one.at + one.storage.nbytes)
+        own += one.storage.nbytes
+    free(order)
+    if not count:
         return None, 0, 0
-    at = (top + 3) // 4
-    block = empty(MGX_F32, 1, &at)
-    for i in order:
-        life[i].data = block.storage.data + <Py_ssize_t> offsets[i]
+    j = (top + 3) // 4
+    block = empty(MGX_F32, 1, &j)
+    for i in range(lives.count):
+        one = &lives.life[i]
+        if one.fresh and one.first >= 0:
+            one.data = block.storage.data + one.at
     for i in range(lives.tape.count):
         s = lives.tape.step[i]
         for k in range(s.slots):
             if s.storage[k] != NULL:
                 one = lives.of(s.storage[k])
-                if one.data != NULL:
+                if one != NULL and one.data != NULL:
                     s.p[k] = one.data + (s.p[k] - one.storage.data)
                     s.storage[k] = block.storage
     return block, own, top

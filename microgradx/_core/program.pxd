@@ -3,16 +3,21 @@ from libc.stdint cimport uint16_t
 
 from microgradx._core.array cimport Array, Storage
 from microgradx._core.launch cimport Tape
+from microgradx._core.passes cimport Lives
 
 cdef struct Spot:               # an operand that lies in an input or a result: rebound at every call
     char **p
     Py_ssize_t offset
 
+cdef enum: COPIED = -1, MOVES = -2      # a tensor that is copied, a number that is written, at every call
+
 cdef class Program:
     cdef Tape tape
     cdef list hosts, constants, effects, flags
     cdef tuple inputs           # a private copy of each tensor among the arguments
-    cdef tuple leaf             # which argument each input is
+    cdef Py_ssize_t *leaf       # which argument each input is
+    cdef tuple types            # of each argument that moves; None for others
+    cdef readonly set read      # arguments of those whose number decided something
     cdef tuple outputs          # (Kind, what)
     cdef tuple expected         # arguments without nesting, by which a call is known at once; None if there is nesting
     cdef dict leaves
@@ -26,21 +31,22 @@ cdef class Program:
     cdef Py_ssize_t held_count
     cdef Array memory           # the program's own, or None
     cdef tuple bound_outputs    # results that the steps write where they are handed out
-    cdef Py_ssize_t *spots      # of each input and bound output: how many; -1 where numbers are copied
+    cdef Py_ssize_t *spots      # of each input and bound output: how many; or one of these:
     cdef char *written          # of each input: do the steps write to it?
     cdef Spot *spot
     cdef bint busy, light
+    cdef bint alone             # one array that the steps write is the result
     cdef Py_ssize_t rebindings, switched
     cdef readonly Py_ssize_t captured, own_bytes, planned_bytes
-    cdef readonly list before   # the launches as they were captured
+    cdef readonly list dropped  # the names of launches that passes have dropped
     cdef uint16_t number
 
-    cdef object capture(self, function, tuple arguments, object nesting, set passes)
+    cdef object capture(self, function, tuple arguments, object nesting, set passes, set fixed)
     cdef int describe(self, list leaves) except -1
     cdef int settle_gradients(self) except -1
     cdef bint names(self, Storage *storage) noexcept
     cdef int settle(self, Storage **dropped, Py_ssize_t count, set passes) except -1
-    cdef int bind(self) except -1
+    cdef int bind(self, Lives lives) except -1
     cdef Py_ssize_t find(self, Array x, Py_ssize_t at) except -1
     cdef bint made(self, Array x) except -1
     cdef Py_ssize_t aim(self, Py_ssize_t at, Py_ssize_t count, Array a) noexcept
@@ -52,5 +58,7 @@ cdef class Program:
     cdef int run(self) except -1
     cdef object hand_out(self, tuple arguments, list results)
 
+cdef bint may_move(object o)
 cdef bint bound_leaf(Array a) noexcept                      # is a tensor meant by identity: a parameter?
 cdef tuple order_of(Array a)
+cdef Array plain_copy(Array a)

@@ -3,7 +3,8 @@ from typing import Any
 class Program:
     """The steps of one capture, and what a replay has to read, write and hand out."""
 
-    before: Any
+    dropped: list[str]
+    read: set[int]
     captured: int
     frozen: Any
     own_bytes: int

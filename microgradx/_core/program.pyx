@@ -7,6 +7,7 @@ optimizer state, gradients) is shared with eager code, by storage.
 The file is long because capture, binding and replay read one structure.
 """
 cimport cython
+from cpython.float cimport PyFloat_CheckExact
 from cpython.object cimport PyObject
 from libc.stdlib cimport free, malloc
 
@@ -14,11 +15,14 @@ from microgradx._core.array cimport *
 from microgradx._core.graph cimport grad_enabled
 from microgradx._core.kernels cimport *
 from microgradx._core.fuse cimport fuse
-from microgradx._core.launch cimport Step, Tape, copy, current_tape, host, rebindings, set_tape, put_back
+from microgradx._core.launch cimport Step, Tape, copy, current_tape, fill, host, rebindings, set_tape, put_back
+from microgradx._core.number cimport Moving, begin_reading, moving, plain
 from microgradx._core.passes cimport Life, Lives, drop_constants, drop_dead, plan
 
 import time
 import weakref
+
+import numpy as np
 
 from microgradx._core.explain import table
 from microgradx._core.launch import exchanged
@@ -49,6 +53,11 @@ def note_change(module, str name):
         exchanged()
 
 
+cdef bint may_move(object o):
+    """Is an argument a number that a replay may be given anew?"""
+    return PyFloat_CheckExact(o) or type(o) is np.float64 or type(o) is np.float32
+
+
 cdef enum Kind:                 # what a replay returns for a leaf of the result
     CONSTANT, BOUND, FRESH, GIVEN, AGAIN
 
@@ -65,8 +74,9 @@ cdef class Program:
     def __dealloc__(self):
         cdef Py_ssize_t i
         for i in range(self.tape.count):
-            free(self.tape.step[i].job)
-            free(self.tape.step[i])
+            if self.tape.step[i] != NULL:
+                free(self.tape.step[i].job)
+                free(self.tape.step[i])
         free(self.tape.step)
         for i in range(self.held_count):
             unref(self.held[i])
@@ -74,22 +84,30 @@ cdef class Program:
         free(self.changed)
         free(self.spot)
         free(self.spots)
+        free(self.leaf)
         free(self.written)
 
     # ----- capture -----------------------------------------------------------------------------------------------
 
-    cdef object capture(self, function, tuple arguments, object nesting, set passes):
-        """Call ``function`` on copies of the ``arguments`` and write down what it launches; returns its result."""
+    cdef object capture(self, function, tuple arguments, object nesting, set passes, set fixed):
+        """Call ``function`` on copies of the ``arguments`` and write down what it launches; returns its result. A float
+        may move, unless its place is among the ``fixed``."""
         cdef Array a, x
         cdef Py_ssize_t i, k, count = 0
         cdef Storage **dropped
         cdef Tape *before
         cdef dict copies = {}
         cdef list leaf = [], inputs = []
+        cdef set read = set()
+        cdef Moving number
         cdef set storages = set()
         global flags
         passed = list(arguments)
         for i, o in enumerate(arguments):
+            if may_move(o) and i not in fixed:
+                passed[i] = number = moving(o, i)
+                leaf.append(i)
+                inputs.append(number.array)
             if not isinstance(o, Array) or bound_leaf(<Array> o):
                 continue
             if id(o) not in copies:
@@ -101,11 +119,17 @@ cdef class Program:
             else:
                 self.shared = True
             passed[i] = copies[id(o)]
-        self.inputs, self.leaf, self.bound = tuple(inputs), tuple(leaf), \
-            [o for o in arguments if not isinstance(o, Array) or bound_leaf(<Array> o)]
+        self.inputs, self.bound = tuple(inputs), [o for o in arguments if not isinstance(o, Array) or bound_leaf(o)]
+        self.types = tuple([type(o) if may_move(o) and i not in fixed else None for i, o in enumerate(arguments)])
+        self.leaf = <Py_ssize_t *> malloc((len(leaf) + 1) * sizeof(Py_ssize_t))
+        if self.leaf == NULL:
+            raise MemoryError("compile: no memory for the plan")
+        for i, k in enumerate(leaf):
+            self.leaf[i] = k
         keep_blocks()
         self.number, self.recording = capture, grad_enabled()
         before = set_tape(&self.tape)
+        begin_reading(read)
         flags = self.flags
         result = None
         failed = True
@@ -118,23 +142,27 @@ cdef class Program:
             failed = False
         finally:
             set_tape(before)
+            begin_reading(None)
             flags = None
-            result = inputs = passed = args = kwargs = x = a = copies = o = None
+            result = inputs = passed = args = kwargs = x = a = copies = o = number = None
             dropped = kept_blocks(&count)
             if failed:
                 self.outputs = self.tree = None
                 for i in range(count):
                     forget_block(dropped[i])
                 free(dropped)
-        self.captured, self.before = self.tape.count, self.launches()
+        self.captured, self.read = self.tape.count, read
         self.settle(dropped, count, passes)
         self.found = [(node, grad is not None,
                        grad if grad is not None and self.holds((<Array> grad).storage) else None)
                       for node, grad in self.leaves.items()]
         self.leaves.clear()
         self.rebindings, self.switched = rebindings, switched
-        for i, k in enumerate(self.leaf):
-            a, x = arguments[k], self.inputs[i]
+        self.types = tuple([None if i in read else kind for i, kind in enumerate(self.types)])
+        for i in range(len(self.inputs)):
+            if self.spots[i] == MOVES:
+                continue
+            a, x = arguments[self.leaf[i]], self.inputs[i]
             if self.changes(a.storage):
                 raise CaptureError(ALIASED)
             if self.written[i]:
@@ -146,8 +174,9 @@ cdef class Program:
                 copy(x, a)
         if not nesting[1] and not any([isinstance(part, (list, tuple, dict)) for part in nesting[0]]):
             expected = list(arguments)
-            for i, k in enumerate(self.leaf):
-                expected[k] = self.inputs[i]
+            for i in range(len(self.inputs)):
+                if self.spots[i] != MOVES:
+                    expected[self.leaf[i]] = self.inputs[i]
             self.expected = tuple(expected)
         return self.hand_out(arguments, [plain_copy(<Array> o) for o in self.bound_outputs])
 
@@ -157,8 +186,11 @@ cdef class Program:
         cdef dict seen = {}
         cdef Array a, x
         for o in leaves:
+            if isinstance(o, Moving) and (<Moving> o).given is not None:
+                outputs.append((GIVEN, min((<Moving> o).sources)))
+                continue
             if not isinstance(o, Array):
-                outputs.append((CONSTANT, o))
+                outputs.append((CONSTANT, plain(o)))
                 continue
             if id(o) in seen:
                 outputs.append((AGAIN, seen[id(o)]))
@@ -205,9 +237,6 @@ cdef class Program:
         cdef Step *s
         cdef Life *one
         cdef Lives lives
-        cdef size_t address
-        cdef set gone = {<size_t> dropped[i] for i in range(count)}
-        cdef Array a
         try:
             for i in range(self.tape.count):
                 n += self.tape.step[i].slots
@@ -227,16 +256,17 @@ cdef class Program:
                 for k in range(s.slots):
                     if s.storage[k] != NULL:
                         lives.meet(s.storage[k], i, s.written >> k & 1, self.number)
-            for i in range(lives.count):
-                one = &lives.life[i]
-                one.fresh = one.fresh and <size_t> one.storage in gone
-            for a in [*self.inputs, *[x for kind, x in self.outputs if kind == FRESH]]:
-                if <size_t> a.storage in lives.index:
-                    lives.of(a.storage).fresh = False
-            for i in range(lives.count):                            # what was let go and made before: its old numbers
-                if <size_t> lives.life[i].storage in gone and lives.life[i].storage.born != self.number:
+            for i in range(count):
+                one = lives.of(dropped[i])
+                if one == NULL:
+                    continue
+                if dropped[i].born != self.number:                  # made before: its old numbers
                     raise CaptureError("compile: the function replaces a tensor that it read (a gradient added to with "
                                        "create_graph=True, or an attribute set anew); write into it instead")
+                one.gone = True
+            for i in range(lives.count):
+                one = &lives.life[i]
+                one.fresh = one.fresh and one.gone
             if "constants" in passes:
                 drop_constants(lives)
             if "dead" in passes:
@@ -251,50 +281,48 @@ cdef class Program:
             for i in range(lives.count):
                 one = &lives.life[i]
                 if one.data == NULL and not (one.fresh and one.first < 0):                  # the program holds it
-                    gone.discard(<size_t> one.storage)
                     one.storage.refs += 1
                     one.storage.held = True
                     self.held[self.held_count] = one.storage
                     self.held_count += 1
-            self.bind()
+            self.dropped = lives.dropped
+            self.bind(lives)
         finally:
-            for address in gone:
-                forget_block(<Storage *> address)
+            for i in range(count):
+                if dropped[i].refs == 0:
+                    forget_block(dropped[i])
             free(dropped)
         return 0
 
-    cdef int bind(self) except -1:
+    cdef int bind(self, Lives lives) except -1:
         """Where the steps read each input, and write each result, in place. An input that somebody writes, that a host
         launch reads or that is a result is copied instead; so is a result that is more than one array."""
         cdef Py_ssize_t i, room = 0, total = 0, at = 0
-        cdef int k, kind
-        cdef Step *s
+        cdef int kind
+        cdef Life *one
         cdef Array x
         cdef set fixed = {<size_t> (<Array> o).storage for _, outs, ins in self.hosts for o in outs + ins
                           if isinstance(o, Array)}
-        cdef set written = set()
         cdef list results = [o for kind, o in self.outputs if kind == FRESH], bound = []
         for i in range(self.tape.count):
             room += self.tape.step[i].slots
         self.spot = <Spot *> malloc((room + 1) * sizeof(Spot))
-        self.changed = <Storage **> malloc((room + len(self.hosts) * 8 + 1) * sizeof(Storage *))
+        self.changed = <Storage **> malloc((lives.count + 1) * sizeof(Storage *))
         self.spots = <Py_ssize_t *> malloc((len(self.inputs) + len(results) + 1) * sizeof(Py_ssize_t))
         self.written = <char *> malloc(len(self.inputs) + 1)
         if self.spot == NULL or self.changed == NULL or self.spots == NULL or self.written == NULL:
             raise MemoryError("compile: no memory for the plan")
-        for i in range(self.tape.count):
-            s = self.tape.step[i]
-            for k in range(s.slots):
-                if s.written >> k & 1 and <size_t> s.storage[k] not in written:
-                    written.add(<size_t> s.storage[k])
-                    if self.memory is None or s.storage[k] != self.memory.storage:
-                        self.changed[self.changed_count] = s.storage[k]
-                        self.changed_count += 1
+        for i in range(lives.count):
+            one = &lives.life[i]
+            if one.writes and one.data == NULL:
+                self.changed[self.changed_count] = one.storage
+                self.changed_count += 1
         for i, x in enumerate(self.inputs):
             self.written[i] = x.storage.version > 1
             self.mutates = self.mutates or self.written[i]
-            self.spots[i] = -1
-            if <size_t> x.storage not in fixed and <size_t> x.storage not in written \
+            self.spots[i] = MOVES if self.types[self.leaf[i]] is not None else COPIED
+            one = lives.of(x.storage)
+            if self.spots[i] == COPIED and <size_t> x.storage not in fixed and not (one != NULL and one.writes) \
                     and not any([(<Array> o).storage == x.storage for o in results]):
                 self.spots[i] = self.find(x, at)
                 at += self.spots[i]
@@ -306,6 +334,7 @@ cdef class Program:
                 self.outputs = (*self.outputs[:i], (BOUND, len(bound)), *self.outputs[i + 1:])
                 bound.append(o)
         self.bound_outputs = tuple(bound)
+        self.alone = self.tree == 0 and len(bound) == 1
         for i in range(self.held_count):
             total += self.held[i].nbytes
         self.light = self.tape.count <= 16 and total + self.planned_bytes <= 1 << 14 and not self.hosts
@@ -363,6 +392,8 @@ cdef class Program:
             return False
         for i in range(len(args)):
             o = <PyObject *> args[i]
+            if <PyObject *> o.ob_type == <PyObject *> self.types[i]:
+                continue
             if o == <PyObject *> self.expected[i]:
                 if is_array(o) and not bound_leaf(<Array> o):
                     return False                                    # a private copy came out
@@ -415,13 +446,15 @@ cdef class Program:
     cdef object replay(self, tuple arguments):
         """Run the steps on other arguments of the same shapes and dtypes."""
         cdef Py_ssize_t i, at = 0
-        cdef Array a, x
-        cdef list results = []
+        cdef Array a = None, x
+        cdef list results = None if self.alone else []
         cdef tuple entry
         if self.busy:
             raise CaptureError("compile: this program is running already, in another thread; give each thread its own")
         for i in range(len(self.inputs)):
-            a = <Array> arguments[<Py_ssize_t> self.leaf[i]]
+            if self.spots[i] == MOVES:
+                continue
+            a = <Array> arguments[self.leaf[i]]
             if a.storage.held and self.changes(a.storage):
                 raise CaptureError(ALIASED)
             if self.written[i]:
@@ -429,15 +462,19 @@ cdef class Program:
         self.busy = True
         try:
             for i in range(len(self.inputs)):
-                a, x = <Array> arguments[<Py_ssize_t> self.leaf[i]], <Array> self.inputs[i]
-                if self.spots[i] < 0 or not same_steps(a, x):
+                if self.spots[i] == MOVES:
+                    fill(<Array> self.inputs[i], arguments[self.leaf[i]])
+                    continue
+                a, x = <Array> arguments[self.leaf[i]], <Array> self.inputs[i]
+                if self.spots[i] == COPIED or not same_steps(a, x):
                     copy(a, x)
                     a = x
                 at = self.aim(at, self.spots[i], a)
             for i in range(len(self.bound_outputs)):
                 a = empty_like(<Array> self.bound_outputs[i])
                 at = self.aim(at, self.spots[len(self.inputs) + i], a)
-                results.append(a)
+                if results is not None:
+                    results.append(a)
             for entry in self.found:
                 if entry[2] is not None and (<Node> entry[0]).grad is not entry[2]:
                     copy(<Array> (<Node> entry[0]).grad, <Array> entry[2])
@@ -447,10 +484,10 @@ cdef class Program:
             if self.mutates:
                 for i in range(len(self.inputs)):
                     if self.written[i]:
-                        copy(<Array> self.inputs[i], <Array> arguments[<Py_ssize_t> self.leaf[i]])
+                        copy(<Array> self.inputs[i], <Array> arguments[self.leaf[i]])
         finally:
             self.busy = False
-        return self.hand_out(arguments, results)
+        return a if results is None else self.hand_out(arguments, results)
 
     cdef int run(self) except -1:
         """All steps. What they write counts as written even if one of them fails."""
@@ -488,8 +525,6 @@ cdef class Program:
         cdef list leaves = []
         cdef tuple entry
         cdef int kind
-        if self.tree == 0 and len(results) == 1:
-            return results[0]
         for entry in self.outputs:
             kind = entry[0]
             leaves.append(results[entry[1]] if kind == BOUND else plain_copy(<Array> entry[1]) if kind == FRESH

@@ -31,6 +31,7 @@ from microgradx.errors import CaptureError, DTypeError, GraphError, OptionError
 cdef dict SYMBOLS = {DOT: "dot", SUM: "sum", MEAN: "mean", LEAF: "", MADE: "", BLANK: "",
                      MGX_add: "+", MGX_sub: "-", MGX_mul: "*", MGX_div: "/", MGX_relu: "ReLU"}
 
+cdef object FLOAT = float       # what calls itself one is one, too
 cdef dict NOTES = {}            # by address, of the few nodes with `v.noted`: [name of the operation, label]
 
 
@@ -40,7 +41,7 @@ cdef double number(object o, int op) except? -1.5:
         return PyFloat_AS_DOUBLE(o)
     if PyLong_Check(o):
         return PyLong_AsDouble(o)
-    if isinstance(o, generic) and o.dtype.kind in "fiub":
+    if isinstance(o, generic) and o.dtype.kind in "fiub" or isinstance(o, FLOAT):
         return PyFloat_AsDouble(o)
     where = rows[op].name.decode() if op >= 0 else "Value"
     raise DTypeError(f"{where}: a Value goes with Values and real numbers, not with {type(o).__name__}"

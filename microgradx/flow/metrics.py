@@ -57,7 +57,7 @@ def _ratio(a, b):
 
 def _squared(x):
     """(x, the sum of its squares), both in float64 where float32 would under- or overflow."""
-    if x.dtype.char == "d" or not x.size or abs(x.flat[x.size // 2]) > 1e-17:   # subnormal squares take 100 times as long
+    if x.dtype.char == "d" or not x.size or abs(x.flat[x.size // 2]) > 1e-17:   # subnormal squares take long
         total = float(np.vdot(x, x))
         if 1e-30 < total < 1e30 or x.dtype.char == "d":
             return x, total

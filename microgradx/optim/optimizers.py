@@ -11,6 +11,7 @@ import numpy as np
 
 from microgradx._core.graph import no_grad
 from microgradx._core.launch import exchanged, update
+from microgradx._core.number import settled
 from microgradx._core.tensor import Tensor
 from microgradx.errors import DTypeError, GraphError, OptionError, ShapeError
 
@@ -46,7 +47,7 @@ class Group(MutableMapping):
     def __setitem__(self, option, value):
         if option == "params":
             raise OptionError(f"{self.rule.__name__}: the parameters of a group are fixed; add_param_group adds more")
-        changed = self.options | {option: value}
+        changed = self.options | {option: settled(value)}
         self.rule.check(changed)
         self.options = changed
         self._settle()

@@ -1,0 +1,150 @@
+"""Does a replay do what the function does? Both run from the same state, and are compared to the last bit."""
+from microgradx._core.array cimport Array, Node, Storage, dtype_of
+from microgradx._core.launch cimport Step, copy, put_back
+from microgradx._core.program cimport Program, bound_leaf, plain_copy
+
+import numpy as np
+
+from microgradx.errors import CaptureError
+
+
+cdef object checked(Program program, tuple arguments, object plainly, object shared):
+    """The result of ``plainly()``, the call as it is, if a replay of ``program`` gives it and leaves the same behind.
+    ``shared``: a generator of random numbers besides those that the program draws from."""
+    cdef list given = [None if not isinstance(o, Array) or bound_leaf(o) else plain_copy(o) for o in arguments]
+    cdef list gradients = [(node, (<Node> node).grad) for node, _ in program.effects]
+    cdef list drawn = [(g, g.bit_generator.state) for g in {id(g): g for g in [shared, *generators(program)]}.values()]
+    cdef dict found = storages(program)
+    cdef list before = [(address, bytes_of(<Storage *> <size_t> address)) for address in found]
+    cdef size_t address
+    result = program.replay(arguments)
+    replayed = [*leaves("the result", result), *left(program, arguments, found)]
+    for address, numbers in before:
+        put_back(<Storage *> address, numbers)
+        (<Storage *> address).version += 1
+    for node, grad in gradients:
+        (<Node> node).grad = grad
+    for o, kept in zip(arguments, given):
+        if kept is not None and not same(numbers_of(o), numbers_of(kept)):
+            copy(kept, o)
+    for g, state in drawn:
+        g.bit_generator.state = state
+    result = plainly()
+    expected = [*leaves("the result", result), *left(program, arguments, found)]
+    if [name for name, _ in replayed] != [name for name, _ in expected]:
+        raise CaptureError("compile: a replay returns a result of another structure than the call as it is; " + ADVICE)
+    for (name, theirs), (_, ours) in zip(replayed, expected):
+        if not same(theirs, ours):
+            raise CaptureError(f"compile: {name} is not the same in a replay and in the call as it is"
+                               f"{difference(theirs, ours)}; " + ADVICE)
+    return result
+
+
+cdef str ADVICE = ("the function depends on what no argument, parameter or flag tells: a counter, a list, a clock, "
+                   "an attribute. Pass it as an argument")
+
+
+cdef dict storages(Program program):
+    """{address: (name, dtype)} of what the program writes that was there before it."""
+    cdef Py_ssize_t i
+    cdef int k
+    cdef Step *s
+    cdef Array a
+    cdef dict found = {}, known = {}
+    cdef set own = {<size_t> (<Array> x).storage for x in [program.memory, *program.inputs] if x is not None}
+    for module, _ in program.flags:
+        for name, p in [*module.named_parameters(), *module.named_buffers()]:
+            known.setdefault(<size_t> (<Array> p).storage, name)
+    for i in range(program.tape.count):
+        s = program.tape.step[i]
+        if s.host != NULL:
+            for o in (<tuple> s.host)[1]:
+                a = o
+                found[<size_t> a.storage] = known.get(<size_t> a.storage, f"what launch {i} writes"), dtype_of(a.kind)
+        for k in range(s.slots):
+            if s.written >> k & 1:
+                found[<size_t> s.storage[k]] = \
+                    known.get(<size_t> s.storage[k], f"what launch {i}, {s.name.decode()}, writes"), dtype_of(s.dtype)
+    return {address: what for address, what in found.items() if address not in own}
+
+
+cdef list left(Program program, tuple arguments, dict found):
+    """[(name, numbers)] of arguments, gradients and all else that a program leaves behind in what was there before."""
+    cdef list named = [(f"argument {k}", numbers_of(o)) for k, o in enumerate(arguments) if isinstance(o, Array)]
+    cdef set own = set()
+    cdef Storage *s
+    cdef dict names = {}
+    for module, _ in program.flags:
+        for name, p in module.named_parameters():
+            names.setdefault((<Array> p).node, name)
+    for node, grad in [*program.effects, *[(node, grad) for node, _, grad in program.found]]:
+        for a in (grad, (<Node> node).grad):
+            if a is not None:
+                own.add(<size_t> (<Array> a).storage)
+    for node, _ in program.effects:
+        grad = (<Node> node).grad
+        named.append((f"the gradient of {names.get(node, 'a leaf')}", None if grad is None else numbers_of(grad)))
+    for address, (name, dtype) in found.items():
+        s = <Storage *> <size_t> address
+        if s.born != program.number and address not in own:
+            named.append((name, np.frombuffer(bytes_of(s), dtype)))
+    return named
+
+
+cdef list leaves(str name, object tree):
+    """[(name, numbers)] of a result."""
+    if isinstance(tree, dict):
+        return [leaf for key, part in tree.items() for leaf in leaves(f"{name}[{key!r}]", part)]
+    if isinstance(tree, (list, tuple)):
+        return [leaf for k, part in enumerate(tree) for leaf in leaves(f"{name}[{k}]", part)]
+    return [(name, numbers_of(tree) if isinstance(tree, Array) else tree)]
+
+
+cdef bytes bytes_of(Storage *s):
+    return (<char *> s.data)[:s.nbytes]
+
+
+cdef object numbers_of(Array a):
+    return np.array(plain_copy(a))
+
+
+cdef bint same(object a, object b) except -1:
+    """Equal to the last bit; one nan is as good as another."""
+    if not isinstance(a, np.ndarray) or not isinstance(b, np.ndarray):
+        return a is b or type(a) is type(b) and repr(a) == repr(b)
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return False
+    return a.tobytes() == b.tobytes() or not different(a, b).any()
+
+
+cdef object different(object a, object b):
+    equal = a.view(f"u{a.itemsize}") == b.view(f"u{b.itemsize}")
+    return ~(equal | (a != a) & (b != b))
+
+
+cdef str difference(object a, object b):
+    """By how much, in words."""
+    if not isinstance(a, np.ndarray) or not isinstance(b, np.ndarray):
+        return f": {a!r:.60} and {b!r:.60}"
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return f": {a.dtype} of shape {a.shape} and {b.dtype} of shape {b.shape}"
+    with np.errstate(all="ignore"):
+        most = np.abs(a.astype("float64") - b.astype("float64")).max()
+    return f": {different(a, b).sum()} of {a.size} numbers differ, by at most {most:.3g}"
+
+
+cdef list generators(Program program):
+    """NumPy's generators that the functions of host launches hold."""
+    cdef list found = [], stack = [function for function, *_ in program.hosts]
+    cdef set met = set()
+    while stack:
+        o = stack.pop()
+        if id(o) in met:
+            continue
+        met.add(id(o))
+        if isinstance(o, np.random.Generator):
+            found.append(o)
+        stack += [cell.cell_contents for cell in getattr(o, "__closure__", None) or ()]
+        stack += getattr(o, "__defaults__", None) or ()
+        stack.append(getattr(o, "__self__", None))
+    return found

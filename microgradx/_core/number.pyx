@@ -1,0 +1,143 @@
+"""Numbers that move: what a captured function gets for each float among its arguments.
+
+Such a number is a float to all who ask, and as weak as one: beside tensors it has no say in the dtype. There, and in
+sums, differences and products with other numbers, it is an operand that each replay writes anew. Whatever else is done
+to it (a comparison, a function of the C library, its digits) is answered with the number that it is now, and the
+program holds for that one only.
+"""
+from cpython.float cimport PyFloat_AsDouble, PyFloat_CheckExact
+from cpython.long cimport PyLong_Check
+from cpython.object cimport PyObject
+
+from microgradx._core cimport ops
+from microgradx._core.array cimport empty, is_array
+from microgradx._core.kernels cimport *
+from microgradx._core.launch cimport Operand, current_tape, elementwise, fill, put_array, put_number
+
+import math
+import operator
+
+import numpy as np
+
+cdef set read = None            # the arguments that were, in the capture under way
+cdef dict OPERATORS = {MGX_add: operator.add, MGX_sub: operator.sub, MGX_mul: operator.mul, MGX_div: operator.truediv}
+cdef tuple ANSWERS = (
+    "abs", "bool", "ceil", "divmod", "eq", "float", "floor", "floordiv", "format", "ge", "gt", "hash", "int", "le",
+    "lt", "mod", "ne", "pos", "pow", "rdivmod", "reduce", "reduce_ex", "repr", "rfloordiv", "rmod", "round", "rpow",
+    "str", "trunc")
+
+
+cdef void begin_reading(set into) noexcept:
+    global read
+    read = into
+
+
+cdef object plain(object o):
+    if not isinstance(o, Moving):
+        return o
+    if read is not None:
+        read.update((<Moving> o).sources)
+    return (<Moving> o).given if (<Moving> o).given is not None else (<double *> (<Moving> o).array.data)[0]
+
+
+def settled(o):
+    """``o``, or a tuple, with the numbers that are now for those that move: to be kept."""
+    return tuple([settled(part) for part in o]) if type(o) is tuple else plain(o)
+
+
+cdef Moving moving(object given, Py_ssize_t leaf):
+    """The number for argument ``leaf``."""
+    cdef Moving n = _Number()
+    n.array, n.given, n.sources = empty(MGX_F64, 0, NULL), given, frozenset((leaf,))
+    fill(n.array, given)
+    return n
+
+
+cdef bint put(object o, Operand *to) except -1:
+    """Is ``o`` a number that is known to be a float, or an integer? NumPy's have rules of their own."""
+    if isinstance(o, Moving):
+        put_array(to, (<Moving> o).array)
+        return (<Moving> o).given is None or PyFloat_CheckExact((<Moving> o).given)
+    if PyFloat_CheckExact(o) or PyLong_Check(o):
+        put_number(to, PyFloat_AsDouble(o))
+        return True
+    return False
+
+
+cdef object combined(int op, object a, object b):
+    cdef Operand operand[3]
+    cdef Moving n
+    if is_array(<PyObject *> a) or is_array(<PyObject *> b):
+        return ops.on_tensors(op, a, b, None)
+    if current_tape() == NULL or not (put(a, &operand[0]) and put(b, &operand[1])) \
+            or op == MGX_div and (isinstance(b, Moving) or not b):           # which may become 0: an error
+        return OPERATORS[op](plain(a), plain(b))
+    n = _Number()
+    n.array = empty(MGX_F64, 0, NULL)
+    n.sources = ((<Moving> a).sources if isinstance(a, Moving) else frozenset()) | (
+        (<Moving> b).sources if isinstance(b, Moving) else frozenset())
+    put_array(&operand[2], n.array)
+    elementwise(kernels.rows[MGX_F64][op].forward, MGX_F64, 2, 1, operand, 0, NULL)
+    return n
+
+
+cdef class Moving:
+    """A number that moves: the arithmetic that is written down."""
+    def __add__(self, other):
+        return combined(MGX_add, self, other)
+
+    def __radd__(self, other):
+        return combined(MGX_add, other, self)
+
+    def __sub__(self, other):
+        return combined(MGX_sub, self, other)
+
+    def __rsub__(self, other):
+        return combined(MGX_sub, other, self)
+
+    def __mul__(self, other):
+        return combined(MGX_mul, self, other)
+
+    def __rmul__(self, other):
+        return combined(MGX_mul, other, self)
+
+    def __truediv__(self, other):
+        return combined(MGX_div, self, other)
+
+    def __rtruediv__(self, other):
+        return combined(MGX_div, other, self)
+
+    def __neg__(self):
+        return combined(MGX_mul, self, -1.0)
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(plain(self), dtype)
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        return getattr(ufunc, method)(*[plain(o) for o in inputs], **kwargs)
+
+
+class _Number(Moving):
+    """The same, and all else that a float does."""
+    __class__ = property(lambda self: kind_of(self))
+
+    def __getattr__(self, name):
+        return getattr(plain(self), name)
+
+
+cdef object kind_of(Moving n):
+    return float if n.given is None else type(n.given)
+
+
+def _answer(str name):
+    cdef object function = getattr(math, name) if name in ("ceil", "floor", "trunc") else None
+
+    def method(self, *others):
+        if function is not None:
+            return function(plain(self))
+        return getattr(plain(self), f"__{name}__")(*[plain(o) for o in others])
+    return method
+
+
+for name in ANSWERS:
+    setattr(_Number, f"__{name}__", _answer(name))
