@@ -237,7 +237,7 @@ def _spark(values, width=16):
 def _result(n):
     right = "" if n["accuracy_after"] is None else f"{_short(n['accuracy'])} -> {_short(n['accuracy_after'])}"
     return [f"{_short(n['cost'])} -> {_short(n['cost_after'])}", _spark(n["losses"]),
-            "-" if n["learned"] is None else f"{float(n['learned']):.0%}", right,
+            "-" if n["learned"] is None else f"{round(float(n['learned']), 2) + 0.0:.0%}", right,
             "-" if n["decades_back"] is None else f"10^{-float(n['decades_back']):.1f}"]
 
 
