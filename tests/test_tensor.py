@@ -360,6 +360,8 @@ def test_pad():
     weights = RNG.standard_normal(y.shape)
     (y * weights).sum().backward()
     same(x.grad, weights[1:, :5, 3:6])
+    for widths in (1, (2, 1), ((1,), (0,), (2,)), np.array([1, 2])):
+        same(mgx.pad(x, widths), np.pad(A, widths))
 
 
 @pytest.mark.parametrize("f, g", [

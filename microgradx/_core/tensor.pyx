@@ -823,19 +823,21 @@ def stack(tensors, axis=0, *, dim=None):
 
 
 def pad(x, pad_width, value=0.0):
-    """``value`` before and after: ``pad_width`` is (before, after) for every axis, or one such pair per axis.
+    """``value`` before and after: ``pad_width`` is (before, after) for every axis, one such pair per axis, or one number
+    for both ends of all.
 
     >>> import microgradx as mgx
     >>> mgx.pad(mgx.Tensor([1.0]), (1, 2))
     Tensor([0., 1., 0., 0.])
     """
     cdef Array a = tensor(x)
-    widths = [tuple(w) if isinstance(w, (tuple, list)) else w for w in pad_width]
-    if len(widths) == 2 and not isinstance(widths[0], tuple):
-        widths = [tuple(widths)] * a.ndim
-    if len(widths) != a.ndim or any(not isinstance(w, tuple) or len(w) != 2 for w in widths):
-        raise ShapeError(f"pad: {pad_width!r} is not a pair for each of the {a.ndim} axes")
-    return v.pad(a, widths, value)
+    try:
+        widths = np.broadcast_to(pad_width, (a.ndim, 2))
+    except ValueError:
+        raise ShapeError(f"pad: {pad_width!r} is not a pair for each of the {a.ndim} axes") from None
+    if widths.dtype.kind not in "iu":
+        raise DTypeError(f"pad: widths are integers, not {pad_width!r}")
+    return v.pad(a, [tuple(pair) for pair in widths.tolist()], value)
 
 
 def linear_(x, weight, bias=None):
