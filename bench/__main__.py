@@ -19,7 +19,8 @@ import time  # noqa: E402
 
 from bench import common  # noqa: E402
 
-THEMES = ("value", "vectorize", "tensor", "matmul", "attention", "train", "compile", "optim", "nn", "gain", "ops")
+THEMES = ("value", "vectorize", "tensor", "matmul", "attention", "train", "compile", "watch", "optim", "nn", "gain",
+          "ops")
 LIBRARIES = (common.OURS, "torch", "jax", "micrograd", "numpy")
 BUILT_IN = ("python", "c")          # pure Python and the hand-written C step
 
