@@ -2,8 +2,7 @@
    pooling. Tap (i, j) of the window of output (y, x) lies at row y * stride - before + i * dilation, and its column
    likewise; what lies outside the plane is padding. Every kernel walks down taps and output rows, so that the
    innermost loop runs along a row. */
-#ifndef WINDOWS                                 /* once for both dtypes */
-#define WINDOWS
+#ifndef EACH_TAP                                /* once for both dtypes */
 /* the outputs [first, last) whose tap lies inside the plane along one axis; output o reads o * stride + offset */
 typedef struct { ptrdiff_t offset, first, last; } reach;
 
@@ -18,24 +17,25 @@ static reach inside(const mgx_windows *v, int axis, ptrdiff_t tap)
 
 /* for every plane of x and out, every tap and every row of outputs that it reaches */
 #define EACH_TAP(v) \
-    for (ptrdiff_t p = 0; p < planes; p++) \
+    for (ptrdiff_t p = first; p < last; p++) \
         for (ptrdiff_t i = 0; i < (v)->kernel[0]; i++) \
             for (ptrdiff_t j = 0; j < (v)->kernel[1]; j++)
 #define EACH_ROW(rows) for (ptrdiff_t r = (rows).first; r < (rows).last; r++)
 #endif
 
 /* cols (planes, kh, kw, oh, ow) = what lies under each tap of x (planes, h, w); 0 outside */
-static void V(columns)(const mgx_windows *v, ptrdiff_t planes, const char *x_, char *cols_)
+static ptrdiff_t V(columns)(ptrdiff_t first, ptrdiff_t last, const REAL *x, REAL *cols, const mgx_windows *v,
+                            ptrdiff_t planes)
 {
     const ptrdiff_t w = v->size[1], plane = v->size[0] * w, high = v->count[0], wide = v->count[1];
     const ptrdiff_t step = v->stride[1];
-    REAL *restrict to = (REAL *)cols_;
+    REAL *restrict to = cols + first * v->kernel[0] * v->kernel[1] * high * wide;
     EACH_TAP(v) {
         const reach rows = inside(v, 0, i), across = inside(v, 1, j);
         memset(to, 0, rows.first * wide * sizeof(REAL));
         memset(to + rows.last * wide, 0, (high - rows.last) * wide * sizeof(REAL));
         EACH_ROW(rows) {
-            const REAL *from = (const REAL *)x_ + p * plane + (r * v->stride[0] + rows.offset) * w + across.offset;
+            const REAL *from = x + p * plane + (r * v->stride[0] + rows.offset) * w + across.offset;
             REAL *restrict row = to + r * wide;
             for (ptrdiff_t c = 0; c < across.first; c++)
                 row[c] = 0;
@@ -49,21 +49,23 @@ static void V(columns)(const mgx_windows *v, ptrdiff_t planes, const char *x_, c
         }
         to += high * wide;
     }
+    return MGX_DONE;
 }
 
 /* the transpose: x (planes, h, w) = the sum of what every tap of cols says of an element. A column is `spread`
    elements behind the one before, 0 where one serves all taps */
-static void V(uncolumns)(const mgx_windows *v, ptrdiff_t planes, ptrdiff_t spread, const char *cols_, char *x_)
+static ptrdiff_t V(uncolumns)(ptrdiff_t first, ptrdiff_t last, const REAL *cols, REAL *x, const mgx_windows *v,
+                              ptrdiff_t planes, ptrdiff_t spread)
 {
     const ptrdiff_t w = v->size[1], plane = v->size[0] * w, wide = v->count[1], step = v->stride[1];
     const ptrdiff_t taps = v->kernel[0] * v->kernel[1], each = spread ? taps * spread : v->count[0] * wide;
-    memset(x_, 0, planes * plane * sizeof(REAL));
+    memset(x + first * plane, 0, (last - first) * plane * sizeof(REAL));
     EACH_TAP(v) {
         const reach rows = inside(v, 0, i), across = inside(v, 1, j);
-        const REAL *from = (const REAL *)cols_ + p * each + (i * v->kernel[1] + j) * spread;
+        const REAL *from = cols + p * each + (i * v->kernel[1] + j) * spread;
         EACH_ROW(rows) {
             const REAL *restrict row = from + r * wide;
-            REAL *restrict to = (REAL *)x_ + p * plane + (r * v->stride[0] + rows.offset) * w + across.offset;
+            REAL *restrict to = x + p * plane + (r * v->stride[0] + rows.offset) * w + across.offset;
             if (step == 1)
                 for (ptrdiff_t c = across.first; c < across.last; c++)
                     to[c] += row[c];
@@ -72,39 +74,42 @@ static void V(uncolumns)(const mgx_windows *v, ptrdiff_t planes, ptrdiff_t sprea
                     to[c * step] += row[c];
         }
     }
+    return MGX_DONE;
 }
 
 /* y (planes, oh, ow) = the sum over each window of x (planes, h, w) */
-static void V(pool_sum)(const mgx_windows *v, ptrdiff_t planes, const char *x_, char *y_)
+static ptrdiff_t V(pool_sum)(ptrdiff_t first, ptrdiff_t last, const REAL *x, REAL *y, const mgx_windows *v,
+                             ptrdiff_t planes)
 {
     const ptrdiff_t w = v->size[1], plane = v->size[0] * w, wide = v->count[1], step = v->stride[1];
-    memset(y_, 0, planes * v->count[0] * wide * sizeof(REAL));
+    memset(y + first * v->count[0] * wide, 0, (last - first) * v->count[0] * wide * sizeof(REAL));
     EACH_TAP(v) {
         const reach rows = inside(v, 0, i), across = inside(v, 1, j);
         EACH_ROW(rows) {
-            const REAL *restrict from = (const REAL *)x_ + p * plane + (r * v->stride[0] + rows.offset) * w
-                                        + across.offset;
-            REAL *restrict row = (REAL *)y_ + (p * v->count[0] + r) * wide;
+            const REAL *restrict from = x + p * plane + (r * v->stride[0] + rows.offset) * w + across.offset;
+            REAL *restrict row = y + (p * v->count[0] + r) * wide;
             for (ptrdiff_t c = across.first; c < across.last; c++)
                 row[c] += from[c * step];
         }
     }
+    return MGX_DONE;
 }
 
 /* y (planes, oh, ow) = the largest of each window, at = its place in the plane: the first of equals; a nan wins.
    Returns the first window that holds nothing but padding, or -1 */
-static ptrdiff_t V(pool_max)(const mgx_windows *v, ptrdiff_t planes, const char *x_, char *y_, int64_t *at)
+static ptrdiff_t V(pool_max)(ptrdiff_t first, ptrdiff_t last, const REAL *x, REAL *y, int64_t *at, const mgx_windows *v,
+                             ptrdiff_t planes)
 {
     const ptrdiff_t w = v->size[1], plane = v->size[0] * w, wide = v->count[1], each = v->count[0] * wide;
     const ptrdiff_t step = v->stride[1];
-    for (ptrdiff_t k = 0; k < planes * each; k++)
+    for (ptrdiff_t k = first * each; k < last * each; k++)
         at[k] = -1;
     EACH_TAP(v) {
         const reach rows = inside(v, 0, i), across = inside(v, 1, j);
         EACH_ROW(rows) {
             const ptrdiff_t start = (r * v->stride[0] + rows.offset) * w + across.offset;
-            const REAL *restrict from = (const REAL *)x_ + p * plane + start;
-            REAL *restrict best = (REAL *)y_ + p * each + r * wide;
+            const REAL *restrict from = x + p * plane + start;
+            REAL *restrict best = y + p * each + r * wide;
             int64_t *restrict place = at + p * each + r * wide;
             for (ptrdiff_t c = across.first; c < across.last; c++) {
                 REAL here = from[c * step];
@@ -114,19 +119,20 @@ static ptrdiff_t V(pool_max)(const mgx_windows *v, ptrdiff_t planes, const char 
             }
         }
     }
-    for (ptrdiff_t k = 0; planes && k < each; k++)     /* all planes are alike */
-        if (at[k] < 0)
+    for (ptrdiff_t k = 0; first < last && k < each; k++)    /* all planes are alike */
+        if (at[first * each + k] < 0)
             return k;
-    return -1;
+    return MGX_DONE;
 }
 
 /* x (planes, h, w) = g (planes, n) added at the places that pool_max found */
-static void V(unpool)(ptrdiff_t planes, ptrdiff_t plane, ptrdiff_t n, const char *g_, const int64_t *at, char *x_)
+static ptrdiff_t V(unpool)(ptrdiff_t first, ptrdiff_t last, const REAL *g, const int64_t *at, REAL *x, ptrdiff_t planes,
+                           ptrdiff_t plane, ptrdiff_t n)
 {
-    const REAL *g = (const REAL *)g_;
-    REAL *x = (REAL *)x_;
-    memset(x, 0, planes * plane * sizeof(REAL));
-    for (ptrdiff_t p = 0; p < planes; p++, g += n, at += n, x += plane)
+    g += first * n, at += first * n, x += first * plane;
+    memset(x, 0, (last - first) * plane * sizeof(REAL));
+    for (ptrdiff_t p = first; p < last; p++, g += n, at += n, x += plane)
         for (ptrdiff_t k = 0; k < n; k++)
             x[at[k]] += g[k];
+    return MGX_DONE;
 }

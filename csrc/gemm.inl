@@ -31,7 +31,6 @@
 #define WORDS V(gemm_words)
 #define SIXTEEN V(gemm_sixteen)
 #define FEW V(gemm_few)
-#define INLINE static inline __attribute__((always_inline))
 #define WIDEST 4                                /* vectors in a row of a panel */
 #define FLAT 16                                 /* so few rows do not pay for turning columns into a panel */
 #define DEPTH 128                               /* rows of a panel: 16 kB of 32-byte vectors */
@@ -190,13 +189,13 @@ static void V(gemm_any_dots)(int mr, int nr, ptrdiff_t k, const REAL *a, ptrdiff
 #undef CASE
 }
 
-static int V(gemm)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, double alpha, const char *a_, ptrdiff_t ai, ptrdiff_t ak,
+static int V(gemm_small)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, double alpha, const char *a_, ptrdiff_t ai, ptrdiff_t ak,
                    const char *b_, ptrdiff_t bk, ptrdiff_t bj, double beta, char *c_, ptrdiff_t ldc)
 {
     const REAL *a = (const REAL *)a_, *b = (const REAL *)b_;
     REAL *c = (REAL *)c_, panel[DEPTH * WIDEST * W] __attribute__((aligned(64))), side[8 * W];
     if (n == 1 && ldc == 1 && m > 1)                /* one column: as one row, c^T = b^T a^T */
-        return V(gemm)(1, m, k, alpha, b_, bj, bk, a_, ak, ai, beta, c_, m);
+        return V(gemm_small)(1, m, k, alpha, b_, bj, bk, a_, ak, ai, beta, c_, m);
     if ((beta != 0 && beta != 1) || !V(gemm_takes)(m, n, k, ai))
         return 0;
     if (ak == 1 && bk == 1 && k >= 8 * W && m <= FLAT) {
@@ -234,9 +233,18 @@ static int V(gemm)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, double alpha, const ch
 }
 #pragma GCC pop_options
 #else
-static int V(gemm)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, double alpha, const char *a, ptrdiff_t ai, ptrdiff_t ak,
+static int V(gemm_small)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, double alpha, const char *a, ptrdiff_t ai, ptrdiff_t ak,
                    const char *b, ptrdiff_t bk, ptrdiff_t bj, double beta, char *c, ptrdiff_t ldc)
 {
     return 0;
 }
 #endif
+
+static ptrdiff_t V(gemm)(const REAL *a, const REAL *b, REAL *c, int ta, int tb, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k,
+                         ptrdiff_t lda, ptrdiff_t ldb, ptrdiff_t ldc, double alpha, double beta)
+{
+    if (V(gemm_small)(m, n, k, alpha, (const char *)a, ta ? 1 : lda, ta ? lda : 1, (const char *)b, tb ? 1 : ldb,
+                      tb ? ldb : 1, beta, (char *)c, ldc))
+        return MGX_DONE;
+    return V(mgx_blas)(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+}

@@ -12,6 +12,8 @@
 #include "vmath_f32.h"
 #include "vmath_f64.h"
 #include "words.h"
+#include "rows.h"
+#define INLINE static inline __attribute__((always_inline))
 
 #define REAL float
 #define BITS uint32_t
@@ -26,6 +28,7 @@
 #include "streak.inl"
 #include "conv.inl"
 #include "norm.inl"
+#include "shims.inl"
 #undef REAL
 #undef BITS
 #undef MANTISSA
@@ -45,6 +48,7 @@
 #include "streak.inl"
 #include "conv.inl"
 #include "norm.inl"
+#include "shims.inl"
 #include "replay.inl"
 
 /* the scalar rules: the same expressions, in double */
@@ -82,15 +86,15 @@
 #undef C
 
 #define BOTH(kernel) {kernel##_f32, kernel##_f64}
-#define U(name, f, d, lo, hi, ulp, dulp) [MGX_##name] = {PASTE(name##_forward, SUFFIX), 0, {PASTE(name##_vjp0, SUFFIX)}},
-#define D(name, f, d, lo, hi, ulp, dulp) [MGX_##name] = {PASTE(name##_forward, SUFFIX), PASTE(name##_forward_d, SUFFIX), {0}},
+#define U(name, f, d, lo, hi, ulp, dulp) [MGX_##name] = {{PASTE(name##_forward, SUFFIX), 0, PASTE(name##_vjp0, SUFFIX)}},
+#define D(name, f, d, lo, hi, ulp, dulp) [MGX_##name] = {{PASTE(name##_forward, SUFFIX), PASTE(name##_forward_d, SUFFIX)}},
 #define H D
 #define B(name, f, da, db, lo, hi, ulp, dulp) \
-    [MGX_##name] = {PASTE(name##_forward, SUFFIX), 0, {PASTE(name##_vjp0, SUFFIX), PASTE(name##_vjp1, SUFFIX)}},
+    [MGX_##name] = {{PASTE(name##_forward, SUFFIX), 0, PASTE(name##_vjp0, SUFFIX), PASTE(name##_vjp1, SUFFIX)}},
 #define T(name, f, da, db, dc, lo, hi, ulp, dulp) \
-    [MGX_##name] = {PASTE(name##_forward, SUFFIX), 0, \
-                    {PASTE(name##_vjp0, SUFFIX), PASTE(name##_vjp1, SUFFIX), PASTE(name##_vjp2, SUFFIX)}},
-#define C(name, f, lo, hi) [MGX_##name] = {PASTE(name##_forward, SUFFIX), 0, {0}},
+    [MGX_##name] = {{PASTE(name##_forward, SUFFIX), 0, PASTE(name##_vjp0, SUFFIX), PASTE(name##_vjp1, SUFFIX), \
+                     PASTE(name##_vjp2, SUFFIX)}},
+#define C(name, f, lo, hi) [MGX_##name] = {{PASTE(name##_forward, SUFFIX)}},
 
 const mgx_kernels PASTE(mgx_kernels, ISA) = {
     .isa = ISA_NAME,
@@ -122,25 +126,12 @@ const mgx_kernels PASTE(mgx_kernels, ISA) = {
 #include "ops.def"
     },
     .streak = BOTH(streak),
-    .sum = BOTH(sum),
-    .max = BOTH(max),
     .finite = BOTH(finite),
-    .softmax = BOTH(softmax),
-    .softmax_vjp = BOTH(softmax_vjp),
-    .add_rows = BOTH(add_rows),
-    .cross_entropy = BOTH(cross_entropy),
-    .cross_entropy_vjp = BOTH(cross_entropy_vjp),
-    .update = {[MGX_SGD] = BOTH(sgd), [MGX_RMSPROP] = BOTH(rmsprop), [MGX_ADAGRAD] = BOTH(adagrad),
-               [MGX_ADAM] = BOTH(adam), [MGX_ADAMW] = BOTH(adamw)},
-    .gemm = BOTH(gemm),
-    .columns = BOTH(columns),
-    .uncolumns = BOTH(uncolumns),
-    .pool_sum = BOTH(pool_sum),
-    .pool_max = BOTH(pool_max),
-    .unpool = BOTH(unpool),
-    .norm = BOTH(norm),
-    .norm_vjp = BOTH(norm_vjp),
-    .norm_weight_vjp = BOTH(norm_weight_vjp),
+    .kernel = {
+#define KERNEL(name, ...) [MGX_KERNEL_##name] = {run_##name##_f32, run_##name##_f64},
+#include "kernels.def"
+#undef KERNEL
+    },
     .replay = replay,
     .replay_vjp = replay_vjp,
     .replay_rows = replay_rows,

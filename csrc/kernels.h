@@ -41,24 +41,48 @@ extern const mgx_row mgx_table[MGX_NROWS];
    forward  a [b [c]] y      forward_d  x y d      vjp[i]  g a [b [c]] y dx
    (in place of what the text of the derivative does not name: any n readable elements) */
 typedef void (*mgx_loop)(ptrdiff_t n, char *const *p);
-typedef struct { mgx_loop forward, forward_d, vjp[3]; } mgx_loops;
+enum { MGX_FORWARD, MGX_FORWARD_D, MGX_VJP0, MGX_VJP1, MGX_VJP2, MGX_NPARTS };
+typedef struct { mgx_loop part[MGX_NPARTS]; } mgx_loops;
 
 /* the scalar rule of a row: y, and d[i] for each bit of `needs` */
 typedef void (*mgx_rule)(const double *v, int needs, double *y, double *d);
 
-/* optimizers. A part is a parameter w beside its gradient g, n elements each; what its optimizer remembers of it, as
-   large; and the number of its steps so far. An update runs over all parts of a group, in place, and counts the step */
-typedef struct {
-    ptrdiff_t n;
-    const char *g;
-    char *w, *state[3];
-    double *step;
-} mgx_part;
-enum { MGX_SGD, MGX_RMSPROP, MGX_ADAGRAD, MGX_ADAM, MGX_ADAMW, MGX_NUPDATES };
-typedef void (*mgx_update)(ptrdiff_t count, const mgx_part *part, const double *cell);
-
 /* windows over planes of `size`, by axis; `before` is the padding ahead of the first element, `count` the outputs */
 typedef struct { ptrdiff_t size[2], kernel[2], stride[2], dilation[2], before[2], count[2]; } mgx_windows;
+
+/* Structured kernels: what a row of kernels.def is called with. The operands, integers and numbers stand in the order of
+   the row's lists. A kernel runs the pieces first..last - 1 of the axis that its row splits, with scratch memory where
+   the row asks for some; it returns MGX_DONE, the first bad index (>= 0), or MGX_DECLINED: rather for BLAS, which nobody
+   has set. */
+enum { MGX_OPERANDS = 16, MGX_INTEGERS = 16, MGX_NUMBERS = 6 };
+enum { MGX_DONE = -1, MGX_DECLINED = -2, MGX_NO_MEMORY = -3, MGX_INTERRUPTED = -4 };
+typedef struct { char *p[MGX_OPERANDS]; ptrdiff_t n[MGX_INTEGERS]; double x[MGX_NUMBERS]; } mgx_args;
+typedef ptrdiff_t (*mgx_kernel)(const mgx_args *args, char *scratch, ptrdiff_t first, ptrdiff_t last);
+
+enum {
+#define KERNEL(name, ...) MGX_KERNEL_##name,
+#include "kernels.def"
+#undef KERNEL
+    MGX_NKERNELS
+};
+
+/* a launch in numbers: the elements of each operand and the dtype of each (or that of the launch) */
+enum { MGX_OF_LAUNCH = 8, MGX_OF_LAUNCH_STRIDED };
+typedef struct {
+    ptrdiff_t elements[MGX_OPERANDS], scratch;
+    int type[MGX_OPERANDS];
+    double flops;
+} mgx_measure;
+
+/* the table as data: what Python reads, and what the door needs to cut a launch into pieces */
+typedef struct {
+    const char *name, *operation, *doc, *reads, *updates, *writes, *integers, *numbers, *split;
+    int keeps_finite;
+    ptrdiff_t (*cut)(const mgx_args *args, ptrdiff_t *work, ptrdiff_t *scratch);      /* the length of the axis */
+    void (*measure)(const mgx_args *args, mgx_measure *to);
+} mgx_kernel_row;
+extern const mgx_kernel_row mgx_kernel_table[MGX_NKERNELS];
+
 /* A program of scalar operations, for many samples at once. An operand is a place: place p >= 0 is scalar[p], a number
    that all samples share; place p < 0 is row ~p, `lanes` doubles, one for each sample of a tile. A step computes
    place y from operands place[first] on, and is either
@@ -83,7 +107,7 @@ typedef struct {
     int careful;                        /* no gradient in, none out, even if a factor is inf or nan; else that shows */
 } mgx_tape;
 
-/* A launch: loops, one after the other, over strided, broadcast operands of any dtype, inputs first.
+/* Loops, one after the other, tile by tile over strided, broadcast operands of any dtype, inputs first.
    An operation takes its arguments from places: the operands of the launch, and after them tiles that hold what one
    operation writes for others alone. `streak` tells how many operations from this one on are light and each work on
    the result of the one before, so that it stays in registers: `code` is what they do to it with place `with`, and
@@ -109,7 +133,7 @@ typedef struct {
     mgx_streak streak;
     mgx_op op[MGX_MAXOPS];
     mgx_operand operand[MGX_MAXOPERANDS];
-} mgx_launch;
+} mgx_tiles;
 
 /* what one instruction set offers; every array is indexed by dtype */
 typedef struct {
@@ -117,43 +141,9 @@ typedef struct {
     mgx_loops rows[2][MGX_NROWS];
     mgx_rule rules[MGX_NROWS];
     mgx_streak streak[2];
-    /* x (outer, n, inner) with byte strides -> y (outer, inner), contiguous; y = scale * sum */
-    void (*sum[2])(ptrdiff_t outer, ptrdiff_t n, ptrdiff_t inner, const ptrdiff_t *strides,
-                   double scale, const char *x, char *y);
-    void (*max[2])(ptrdiff_t outer, ptrdiff_t n, ptrdiff_t inner, const ptrdiff_t *strides,
-                   double sign, const char *x, char *y);
+    mgx_kernel kernel[MGX_NKERNELS][2];
     /* 1 if none of n contiguous elements is inf or nan, else 0 */
     int (*finite[2])(ptrdiff_t n, const char *x);
-    /* x (m, n) rows -> y (m, n); y = softmax or its logarithm */
-    void (*softmax[2])(ptrdiff_t m, ptrdiff_t n, int logarithm, const char *x, char *y);
-    /* its vjp: g, y (m, n) -> dx (m, n) */
-    void (*softmax_vjp[2])(ptrdiff_t m, ptrdiff_t n, int logarithm, const char *g, const char *y, char *dx);
-    /* y (rows, n) += x (m, n), row i of it at row at[i], which counts from the end where negative */
-    ptrdiff_t (*add_rows[2])(ptrdiff_t m, ptrdiff_t n, ptrdiff_t rows, const int64_t *at, const char *x, char *y);
-    /* logits (m, n), label (m,) -> loss (1,) = scale * sum of losses, p (m, n) = softmax */
-    ptrdiff_t (*cross_entropy[2])(ptrdiff_t m, ptrdiff_t n, double scale, const char *x, const int64_t *label,
-                                  char *loss, char *p);
-    /* dx (m, n) = scale * g * (p - onehot(label)), g (1,) */
-    void (*cross_entropy_vjp[2])(ptrdiff_t m, ptrdiff_t n, double scale, const char *g, const char *p,
-                                 const int64_t *label, char *dx);
-    mgx_update update[MGX_NUPDATES][2];
-    /* c (m, n), rows ldc apart, = alpha a (m, k) b (k, n) + beta c; strides in elements; beta 0 does not read c.
-       1 if it did that, 0 if the sizes are rather for BLAS or beta is neither 0 nor 1: then c is as it was */
-    int (*gemm[2])(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, double alpha, const char *a, ptrdiff_t a_row, ptrdiff_t a_col,
-                   const char *b, ptrdiff_t b_row, ptrdiff_t b_col, double beta, char *c, ptrdiff_t ldc);
-    /* x (planes, h, w) -> cols (planes, kh, kw, oh, ow); its transpose, whose columns lie `spread` elements apart */
-    void (*columns[2])(const mgx_windows *v, ptrdiff_t planes, const char *x, char *cols);
-    void (*uncolumns[2])(const mgx_windows *v, ptrdiff_t planes, ptrdiff_t spread, const char *cols, char *x);
-    /* x (planes, h, w) -> y (planes, oh, ow); at = the place in its plane of each maximum; g (planes, n) -> x */
-    void (*pool_sum[2])(const mgx_windows *v, ptrdiff_t planes, const char *x, char *y);
-    ptrdiff_t (*pool_max[2])(const mgx_windows *v, ptrdiff_t planes, const char *x, char *y, int64_t *at);
-    void (*unpool[2])(ptrdiff_t planes, ptrdiff_t plane, ptrdiff_t n, const char *g, const int64_t *at, char *x);
-    /* x (m, n) rows -> y (m, n), stats (3, m) = mean, variance, 1 / sqrt(variance + eps); dx; parts of dw */
-    void (*norm[2])(ptrdiff_t m, ptrdiff_t n, int centred, double eps, const char *x, const char *w, const char *b,
-                    char *y, char *stats);
-    void (*norm_vjp[2])(ptrdiff_t m, ptrdiff_t n, int centred, const char *g, const char *x, const char *w,
-                        const char *stats, char *dx);
-    void (*norm_weight_vjp[2])(ptrdiff_t m, ptrdiff_t n, const char *g, const char *x, const char *stats, char *part);
     /* steps between numbers, once: adds to dscalar */
     void (*replay)(const mgx_tape *tape, ptrdiff_t count, const mgx_step *step);
     void (*replay_vjp)(const mgx_tape *tape, ptrdiff_t count, const mgx_step *step);
@@ -166,17 +156,37 @@ typedef struct {
    NULL if that names none that runs here. Read once. */
 const mgx_kernels *mgx_dispatch(void);
 
-/* threads: pieces 0 to `pieces` - 1 of some work, each once, in any order, here and in others of `mgx_threads` threads;
-   a number above 0 sets how many, and what it was is returned */
+/* Threads: pieces 0 to `pieces` - 1 of some work, each once, in any order, here and in others of `mgx_threads`
+   threads; a number above 0 sets how many, and what it was is returned. */
 typedef void (*mgx_piece)(void *what, ptrdiff_t i);
 int mgx_threads(int count);
 void mgx_parallel(ptrdiff_t pieces, mgx_piece piece, void *what);
-enum { MGX_PIECE = 1 << 16,             /* elements of one piece */
-       MGX_MUCH = 1 << 20 };            /* results of loops; fewer are not worth waking a thread: measured on Zen 3, where
-                                           relu breaks even there and tanh gains 1.7 with two */
 
-/* one loop over `count` operands of n elements that lie in order, by pieces */
-void mgx_loop_over(mgx_loop loop, ptrdiff_t n, int dtype, int count, char *const *p);
-void mgx_prepare(mgx_launch *launch);                                   /* once, before it is executed */
-void mgx_execute(const mgx_launch *launch, char *const *data);          /* data: the first byte of every operand */
+/* The same, but between batches of pieces `poll` is called, which stops the work by returning something else than 0: so a
+   long launch can be interrupted. MGX_DONE or MGX_INTERRUPTED. */
+typedef int (*mgx_poll)(void);
+void mgx_set_poll(mgx_poll poll);
+ptrdiff_t mgx_run_pieces(ptrdiff_t pieces, mgx_piece piece, void *what);
+void mgx_note_first(ptrdiff_t *first, ptrdiff_t bad);       /* the lowest of the bad indices that pieces meet */
+enum { MGX_PIECE = 1 << 16,             /* elements of one piece */
+       MGX_BATCH = 64,                  /* pieces between two polls */
+       MGX_MUCH = 1 << 20 };            /* elements; fewer are not worth waking a thread: measured on Zen 3, where relu
+                                           breaks even there and tanh gains 1.7 with two */
+
+/* what runs launches; each returns MGX_DONE, a bad index or another of the codes above */
+ptrdiff_t mgx_run_kernel(const mgx_kernel_row *row, mgx_kernel kernel, const mgx_args *args);
+ptrdiff_t mgx_run_loop(mgx_loop loop, ptrdiff_t n, int dtype, int count, char *const *p);  /* n elements, in order */
+void mgx_prepare(mgx_tiles *tiles);                                     /* once, before it is run */
+ptrdiff_t mgx_run_tiles(const mgx_tiles *tiles, char *const *data);     /* data: the first byte of every operand */
+
+/* BLAS, column-major, for the products that gemm.inl declines; set once */
+typedef void (*mgx_sgemm)(char *, char *, int *, int *, int *, float *, float *, int *, float *, int *, float *, float *,
+                          int *);
+typedef void (*mgx_dgemm)(char *, char *, int *, int *, int *, double *, double *, int *, double *, int *, double *,
+                          double *, int *);
+void mgx_set_blas(mgx_sgemm s, mgx_dgemm d);
+ptrdiff_t mgx_blas_f32(int ta, int tb, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, double alpha, const float *a, ptrdiff_t lda,
+                       const float *b, ptrdiff_t ldb, double beta, float *c, ptrdiff_t ldc);
+ptrdiff_t mgx_blas_f64(int ta, int tb, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, double alpha, const double *a, ptrdiff_t lda,
+                       const double *b, ptrdiff_t ldb, double beta, double *c, ptrdiff_t ldc);
 #endif

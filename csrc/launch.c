@@ -3,6 +3,7 @@
    cache; so a row needs one loop, strided and contiguous results agree to the bit, and a scalar is a tile that
    is filled once. What one loop of a launch writes for another alone never leaves its tile. */
 #include "kernels.h"
+#include <stdlib.h>
 #include <string.h>
 
 enum { TILE = 4096,          /* bytes; six fit the 32 KB of an L1 cache */
@@ -54,7 +55,7 @@ static void convert(ptrdiff_t n, int tt, char *to, ptrdiff_t ts, int ft, const c
 }
 
 /* Drop axes of length 1 and join neighbours that every operand walks as one. */
-static void collapse(mgx_launch *l)
+static void collapse(mgx_tiles *l)
 {
     int nd = 0, count = l->nin + l->nout;
     for (int d = 0; d < l->ndim; d++) {
@@ -78,14 +79,14 @@ static void collapse(mgx_launch *l)
     l->ndim = nd;
 }
 
-static char *row(const mgx_launch *l, const mgx_operand *o, char *p, const ptrdiff_t *index)
+static char *row(const mgx_tiles *l, const mgx_operand *o, char *p, const ptrdiff_t *index)
 {
     for (int d = 0; d < l->ndim - 1; d++)
         p += index[d] * o->strides[d];
     return p;
 }
 
-static void advance(const mgx_launch *l, ptrdiff_t *index)
+static void advance(const mgx_tiles *l, ptrdiff_t *index)
 {
     for (int d = l->ndim - 2; d >= 0; d--) {
         if (++index[d] < l->shape[d])
@@ -95,7 +96,7 @@ static void advance(const mgx_launch *l, ptrdiff_t *index)
 }
 
 /* How each operand is met: one block is `high` rows of `wide` elements. */
-void mgx_prepare(mgx_launch *l)
+void mgx_prepare(mgx_tiles *l)
 {
     collapse(l);
     const int last = l->ndim - 1;
@@ -127,7 +128,7 @@ void mgx_prepare(mgx_launch *l)
 }
 
 /* The operations of one block of m elements. Runs of light ones go through registers as far as those are full. */
-static void work(const mgx_launch *l, ptrdiff_t m, char *const *p)
+static void work(const mgx_tiles *l, ptrdiff_t m, char *const *p)
 {
     const ptrdiff_t size = SIZE[l->dtype];
     for (int i = 0, run; i < l->count; i += run) {
@@ -143,7 +144,7 @@ static void work(const mgx_launch *l, ptrdiff_t m, char *const *p)
 }
 
 /* Rows from `first` to `stop`, or of a single row the elements. `data` tells the first byte of every operand. */
-static void execute(const mgx_launch *l, char *const *data, ptrdiff_t first, ptrdiff_t stop)
+static void execute(const mgx_tiles *l, char *const *data, ptrdiff_t first, ptrdiff_t stop)
 {
     const int last = l->ndim - 1, count = l->nin + l->nout;
     const ptrdiff_t n = l->shape[last], size = SIZE[l->dtype], wide = l->wide, high = l->high;
@@ -197,25 +198,27 @@ static void execute(const mgx_launch *l, char *const *data, ptrdiff_t first, ptr
     }
 }
 
-typedef struct { const mgx_launch *launch; char *const *data; ptrdiff_t units, each; } Whole;
+typedef struct { const mgx_tiles *tiles; char *const *data; ptrdiff_t units, each; } Whole;
 
 static void part(void *what, ptrdiff_t i)
 {
     const Whole *w = what;
     ptrdiff_t first = i * w->each, stop = first + w->each < w->units ? first + w->each : w->units;
-    execute(w->launch, w->data, first, stop);
+    execute(w->tiles, w->data, first, stop);
 }
 
-void mgx_execute(const mgx_launch *l, char *const *data)
+ptrdiff_t mgx_run_tiles(const mgx_tiles *l, char *const *data)
 {
     const ptrdiff_t n = l->shape[l->ndim - 1];
     if (l->rows == 0 || n == 0)
-        return;
+        return MGX_DONE;
     Whole w = {l, data, l->rows > 1 ? l->rows : n, 0};
+    if (l->rows * n * l->count < MGX_MUCH) {
+        execute(l, data, 0, w.units);
+        return MGX_DONE;
+    }
     w.each = l->rows > 1 ? (1 + MGX_PIECE / (l->high * n)) * l->high : MGX_PIECE;      /* whole blocks */
-    if (l->rows * n * l->count < MGX_MUCH)
-        w.each = w.units;
-    mgx_parallel((w.units + w.each - 1) / w.each, part, &w);
+    return mgx_run_pieces((w.units + w.each - 1) / w.each, part, &w);
 }
 
 typedef struct { mgx_loop loop; ptrdiff_t n, size; int count; char *const *p; } Stretch;
@@ -230,12 +233,39 @@ static void stretch(void *what, ptrdiff_t i)
     w->loop(m, p);
 }
 
-void mgx_loop_over(mgx_loop loop, ptrdiff_t n, int dtype, int count, char *const *p)
+ptrdiff_t mgx_run_loop(mgx_loop loop, ptrdiff_t n, int dtype, int count, char *const *p)
 {
     if (n < MGX_MUCH) {
         loop(n, p);
-        return;
+        return MGX_DONE;
     }
     Stretch w = {loop, n, SIZE[dtype], count, p};
-    mgx_parallel((n + MGX_PIECE - 1) / MGX_PIECE, stretch, &w);
+    return mgx_run_pieces((n + MGX_PIECE - 1) / MGX_PIECE, stretch, &w);
+}
+
+/* ----- structured kernels: the pieces of the axis that the row splits */
+typedef struct { mgx_kernel kernel; const mgx_args *args; ptrdiff_t axis, grain, scratch, bad; } Cut;
+
+static void kernel_piece(void *what, ptrdiff_t i)
+{
+    Cut *w = what;
+    const ptrdiff_t first = i * w->grain, last = first + w->grain < w->axis ? first + w->grain : w->axis;
+    char *block = w->scratch ? malloc(w->scratch + 64) : NULL;
+    ptrdiff_t bad = MGX_NO_MEMORY;
+    if (block || !w->scratch)
+        bad = w->kernel(w->args, block ? block + (-(uintptr_t)block & 63) : NULL, first, last);
+    free(block);
+    if (bad != MGX_DONE)
+        mgx_note_first(&w->bad, bad);
+}
+
+ptrdiff_t mgx_run_kernel(const mgx_kernel_row *row, mgx_kernel kernel, const mgx_args *args)
+{
+    ptrdiff_t work, scratch, axis = row->cut(args, &work, &scratch);
+    if (axis * work < MGX_MUCH && !scratch)
+        return kernel(args, NULL, 0, axis);
+    Cut w = {kernel, args, axis, work ? 1 + MGX_PIECE / work : axis, scratch, MGX_DONE};
+    if (mgx_run_pieces((axis + w.grain - 1) / w.grain, kernel_piece, &w) != MGX_DONE)
+        return MGX_INTERRUPTED;
+    return w.bad;
 }

@@ -29,14 +29,14 @@ typedef REAL BUNDLE __attribute__((vector_size(BYTES), aligned(sizeof(REAL)), ma
     }
 
 /* y (m, n) = (x - mean) / sqrt(variance + eps) * w + b; w (n), b (n) may be NULL */
-static void V(norm)(ptrdiff_t m, ptrdiff_t n, int centred, double eps, const char *x_, const char *w_, const char *b_,
-                    char *y_, char *stats_)
+static ptrdiff_t V(norm)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict x, const REAL *restrict w,
+                         const REAL *restrict b, REAL *restrict y, REAL *stats, ptrdiff_t m, ptrdiff_t n, int centred,
+                         double eps)
 {
-    const REAL *restrict x = (const REAL *)x_, *restrict w = (const REAL *)w_, *restrict b = (const REAL *)b_;
-    REAL *restrict y = (REAL *)y_, *stats = (REAL *)stats_;
+    x += first * n, y += first * n;
 #define ELEMENT(AT) AT(x)
 #define OFF(AT) ((AT(x) - mean) * (AT(x) - mean))
-    for (ptrdiff_t r = 0; r < m; r++, x += n, y += n) {
+    for (ptrdiff_t r = first; r < last; r++, x += n, y += n) {
         REAL mean = 0;
         if (centred) {
             ROW_SUM(whole, ELEMENT)
@@ -55,15 +55,18 @@ static void V(norm)(ptrdiff_t m, ptrdiff_t n, int centred, double eps, const cha
     }
 #undef ELEMENT
 #undef OFF
+    return MGX_DONE;
 }
 
 /* dx (m, n) for g (m, n): with u = the unit row and a = g w, dx = scale * (a - mean(a) - u mean(a u)) */
-INLINE void V(norm_any_vjp)(ptrdiff_t m, ptrdiff_t n, int centred, const REAL *restrict g, const REAL *restrict x,
-                            const REAL *restrict w, const REAL *stats, REAL *restrict dx, const int weighted)
+INLINE void V(norm_any_vjp)(ptrdiff_t first, ptrdiff_t last, ptrdiff_t m, ptrdiff_t n, int centred,
+                            const REAL *restrict g, const REAL *restrict x, const REAL *restrict w, const REAL *stats,
+                            REAL *restrict dx, const int weighted)
 {
+    g += first * n, x += first * n, dx += first * n;
 #define A(AT) (weighted ? AT(g) * AT(w) : AT(g) * K(1))
 #define MOMENT(AT) (A(AT) * ((AT(x) - mean) * scale))
-    for (ptrdiff_t r = 0; r < m; r++, g += n, x += n, dx += n) {
+    for (ptrdiff_t r = first; r < last; r++, g += n, x += n, dx += n) {
         const REAL mean = stats[r], scale = stats[2 * m + r];
         REAL level = 0;
         if (centred) {
@@ -79,29 +82,30 @@ INLINE void V(norm_any_vjp)(ptrdiff_t m, ptrdiff_t n, int centred, const REAL *r
 #undef MOMENT
 }
 
-static void V(norm_vjp)(ptrdiff_t m, ptrdiff_t n, int centred, const char *g, const char *x, const char *w,
-                        const char *stats, char *dx)
+static ptrdiff_t V(norm_vjp)(ptrdiff_t first, ptrdiff_t last, const REAL *g, const REAL *x, const REAL *w,
+                             const REAL *stats, REAL *dx, ptrdiff_t m, ptrdiff_t n, int centred)
 {
     if (w)
-        V(norm_any_vjp)(m, n, centred, (const REAL *)g, (const REAL *)x, (const REAL *)w, (const REAL *)stats,
-                        (REAL *)dx, 1);
+        V(norm_any_vjp)(first, last, m, n, centred, g, x, w, stats, dx, 1);
     else
-        V(norm_any_vjp)(m, n, centred, (const REAL *)g, (const REAL *)x, 0, (const REAL *)stats, (REAL *)dx, 0);
+        V(norm_any_vjp)(first, last, m, n, centred, g, x, 0, stats, dx, 0);
+    return MGX_DONE;
 }
 
 /* part (ceil(m / 64), n) = g (m, n) times the unit rows, summed over 64 rows each; the caller sums the rest */
-static void V(norm_weight_vjp)(ptrdiff_t m, ptrdiff_t n, const char *g_, const char *x_, const char *stats_,
-                               char *part_)
+static ptrdiff_t V(norm_weight_vjp)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict g, const REAL *restrict x,
+                                    const REAL *restrict stats, REAL *parts, ptrdiff_t m, ptrdiff_t n)
 {
-    const REAL *restrict g = (const REAL *)g_, *restrict x = (const REAL *)x_, *restrict stats = (const REAL *)stats_;
-    for (ptrdiff_t r = 0; r < m; r++, g += n, x += n) {
+    g += first * 64 * n, x += first * 64 * n;
+    for (ptrdiff_t r = first * 64; r < last * 64 && r < m; r++, g += n, x += n) {
         const REAL mean = stats[r], scale = stats[2 * m + r];
-        REAL *restrict part = (REAL *)part_ + r / 64 * n;
+        REAL *restrict part = parts + r / 64 * n;
         if (r % 64 == 0)
             memset(part, 0, n * sizeof(REAL));
         for (ptrdiff_t i = 0; i < n; i++)
             part[i] += g[i] * ((x[i] - mean) * scale);
     }
+    return MGX_DONE;
 }
 #undef LANES
 #undef BUNDLE

@@ -59,11 +59,11 @@ static REAL V(sum_contiguous)(ptrdiff_t n, const char *x)
     return lane[0];
 }
 
-static void V(sum)(ptrdiff_t outer, ptrdiff_t n, ptrdiff_t inner, const ptrdiff_t *strides, double scale,
-                   const char *x, char *y)
+static ptrdiff_t V(sum)(ptrdiff_t first, ptrdiff_t last, const char *x, REAL *out, ptrdiff_t outer, ptrdiff_t n,
+                        ptrdiff_t inner, const ptrdiff_t *strides, double scale)
 {
-    REAL *out = (REAL *)y;
-    for (ptrdiff_t o = 0; o < outer; o++, x += strides[0], out += inner) {
+    x += first * strides[0], out += first * inner;
+    for (ptrdiff_t o = first; o < last; o++, x += strides[0], out += inner) {
         if (inner == 1 && strides[1] == sizeof(REAL)) {
             out[0] = V(sum_contiguous)(n, x) * (REAL)scale;
             continue;
@@ -79,15 +79,16 @@ static void V(sum)(ptrdiff_t outer, ptrdiff_t n, ptrdiff_t inner, const ptrdiff_
                 out[i + w] = total[w] * (REAL)scale;
         }
     }
+    return MGX_DONE;
 }
 
 /* y = sign * max(sign * x): the maximum for sign 1, the minimum for -1; a nan wins */
-static void V(max)(ptrdiff_t outer, ptrdiff_t n, ptrdiff_t inner, const ptrdiff_t *strides, double sign,
-                   const char *x, char *y)
+static ptrdiff_t V(amax)(ptrdiff_t first, ptrdiff_t last, const char *x, REAL *out, ptrdiff_t outer, ptrdiff_t n,
+                         ptrdiff_t inner, const ptrdiff_t *strides, double sign)
 {
     const REAL s = (REAL)sign;
-    REAL *out = (REAL *)y;
-    for (ptrdiff_t o = 0; o < outer; o++, x += strides[0], out += inner)
+    x += first * strides[0], out += first * inner;
+    for (ptrdiff_t o = first; o < last; o++, x += strides[0], out += inner)
         for (ptrdiff_t i = 0; i < inner; i++) {
             const char *column = x + i * strides[2];
             REAL best = s * *(const REAL *)column;
@@ -97,6 +98,7 @@ static void V(max)(ptrdiff_t outer, ptrdiff_t n, ptrdiff_t inner, const ptrdiff_
             }
             out[i] = s * best;
         }
+    return MGX_DONE;
 }
 
 /* 1 if none of n contiguous elements is inf or nan. Those have all bits of the exponent set, so adding the lowest of
@@ -114,16 +116,15 @@ static int V(finite)(ptrdiff_t n, const char *x)
 
 /* y[at[i]] += x[i] for m rows of n; at counts from the end where negative. The first that is none of the `rows`
    rows of y, or -1 */
-static ptrdiff_t V(add_rows)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t rows, const int64_t *at, const char *x_, char *y_)
+static ptrdiff_t V(add_rows)(const int64_t *at, const REAL *restrict x, REAL *y_, ptrdiff_t m, ptrdiff_t n, ptrdiff_t rows)
 {
-    const REAL *restrict x = (const REAL *)x_;
     for (ptrdiff_t i = 0; i < m; i++, x += n) {
         if (at[i] < -rows || at[i] >= rows)
             return i;
-        REAL *restrict y = (REAL *)y_ + (at[i] < 0 ? at[i] + rows : at[i]) * n;
+        REAL *restrict y = y_ + (at[i] < 0 ? at[i] + rows : at[i]) * n;
         for (ptrdiff_t k = 0; k < n; k++)
             y[k] += x[k];
     }
-    return -1;
+    return MGX_DONE;
 }
 #undef WIDTH

@@ -220,7 +220,7 @@ static void operation(const mgx_tape *t, const mgx_step *s, int n)
     char *x[5];
     int arity = operands(t, s, x);
     x[arity] = (char *)y, x[arity + 1] = (char *)(y + t->lanes);
-    (loops->forward_d && s->count ? loops->forward_d : loops->forward)(n * t->lanes, x);
+    (loops->part[MGX_FORWARD_D] && s->count ? loops->part[MGX_FORWARD_D] : loops->part[MGX_FORWARD])(n * t->lanes, x);
 }
 
 static void operation_vjp(const mgx_tape *t, const mgx_step *s, int n)
@@ -235,11 +235,11 @@ static void operation_vjp(const mgx_tape *t, const mgx_step *s, int n)
         if (mode == MGX_NOTHING)
             continue;
         double *dx = place < 0 ? AT(drow, place) : NULL, *to = mode == MGX_SETS ? dx : spare;
-        if (loops->forward_d)
-            TABLE.rows[MGX_F64][MGX_chain].forward(n * t->lanes, (char *[]){x[0], (char *)(y + t->lanes), (char *)to});
+        if (loops->part[MGX_FORWARD_D])
+            TABLE.rows[MGX_F64][MGX_chain].part[MGX_FORWARD](n * t->lanes, (char *[]){x[0], (char *)(y + t->lanes), (char *)to});
         else {
             x[arity + 1] = (char *)y, x[arity + 2] = (char *)to;
-            loops->vjp[k](n * t->lanes, x);
+            loops->part[MGX_VJP0 + k](n * t->lanes, x);
         }
         for (ptrdiff_t i = 0; to == spare && i < t->lanes; i += MGX_PARTS)
             if (place < 0)

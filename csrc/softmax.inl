@@ -24,7 +24,7 @@ static REAL V(row_max)(ptrdiff_t n, const REAL *x)
 
 /* y = exp(x - top), top = max x and the sum of y, for each of at most AT_ONCE rows: together, for short ones */
 #define AT_ONCE 64
-#define ROWS_AT(r) (n >= 1024 ? 1 : m - (r) < AT_ONCE ? m - (r) : AT_ONCE)
+#define ROWS_AT(left) (n >= 1024 ? 1 : (left) < AT_ONCE ? (left) : AT_ONCE)
 static void V(exp_rows)(ptrdiff_t rows, ptrdiff_t n, const REAL *restrict x, REAL *restrict y, REAL *top, REAL *sum)
 {
     for (ptrdiff_t r = 0; r < rows; r++) {
@@ -38,13 +38,12 @@ static void V(exp_rows)(ptrdiff_t rows, ptrdiff_t n, const REAL *restrict x, REA
         sum[r] = V(sum_contiguous)(n, (const char *)(y + r * n));
 }
 
-static void V(softmax)(ptrdiff_t m, ptrdiff_t n, int logarithm, const char *x_, char *y_)
+INLINE void V(softmax_rows)(ptrdiff_t first, ptrdiff_t last, const REAL *x, REAL *y, ptrdiff_t n, const int logarithm)
 {
     REAL sum[AT_ONCE], top[AT_ONCE];
-    for (ptrdiff_t r = 0, rows; r < m; r += rows) {
-        const REAL *x = (const REAL *)x_ + r * n;
-        REAL *y = (REAL *)y_ + r * n;
-        V(exp_rows)(rows = ROWS_AT(r), n, x, y, top, sum);
+    x += first * n, y += first * n;
+    for (ptrdiff_t r = first, rows; r < last; r += rows) {
+        V(exp_rows)(rows = ROWS_AT(last - r), n, x, y, top, sum);
         for (ptrdiff_t k = 0; k < rows; k++, x += n, y += n) {
             const REAL shift = logarithm ? V(log)(sum[k]) : 0;
             for (ptrdiff_t i = 0; i < n; i++)
@@ -53,12 +52,24 @@ static void V(softmax)(ptrdiff_t m, ptrdiff_t n, int logarithm, const char *x_, 
     }
 }
 
-/* dx = y (g - sum(g y)) for a softmax y, g - exp(y) sum(g) for its logarithm */
-static void V(softmax_vjp)(ptrdiff_t m, ptrdiff_t n, int logarithm, const char *g_, const char *y_, char *dx_)
+static ptrdiff_t V(softmax)(ptrdiff_t first, ptrdiff_t last, const REAL *x, REAL *y, ptrdiff_t m, ptrdiff_t n)
 {
-    const REAL *restrict g = (const REAL *)g_, *restrict y = (const REAL *)y_;
-    REAL *restrict dx = (REAL *)dx_;
-    for (ptrdiff_t r = 0; r < m; r++, g += n, y += n, dx += n) {
+    V(softmax_rows)(first, last, x, y, n, 0);
+    return MGX_DONE;
+}
+
+static ptrdiff_t V(log_softmax)(ptrdiff_t first, ptrdiff_t last, const REAL *x, REAL *y, ptrdiff_t m, ptrdiff_t n)
+{
+    V(softmax_rows)(first, last, x, y, n, 1);
+    return MGX_DONE;
+}
+
+/* dx = y (g - sum(g y)) for a softmax y, g - exp(y) sum(g) for its logarithm */
+INLINE void V(softmax_rows_vjp)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict g, const REAL *restrict y,
+                                REAL *restrict dx, ptrdiff_t n, const int logarithm)
+{
+    g += first * n, y += first * n, dx += first * n;
+    for (ptrdiff_t r = first; r < last; r++, g += n, y += n, dx += n) {
         for (ptrdiff_t i = 0; i < n; i++)
             dx[i] = logarithm ? V(exp)(y[i]) : g[i] * y[i];
         REAL sum = V(sum_contiguous)(n, (const char *)(logarithm ? g : dx));
@@ -67,15 +78,27 @@ static void V(softmax_vjp)(ptrdiff_t m, ptrdiff_t n, int logarithm, const char *
     }
 }
 
-static ptrdiff_t V(cross_entropy)(ptrdiff_t m, ptrdiff_t n, double scale, const char *x_, const int64_t *label,
-                                  char *loss, char *p_)
+static ptrdiff_t V(softmax_vjp)(ptrdiff_t first, ptrdiff_t last, const REAL *g, const REAL *y, REAL *dx, ptrdiff_t m,
+                                ptrdiff_t n)
+{
+    V(softmax_rows_vjp)(first, last, g, y, dx, n, 0);
+    return MGX_DONE;
+}
+
+static ptrdiff_t V(log_softmax_vjp)(ptrdiff_t first, ptrdiff_t last, const REAL *g, const REAL *y, REAL *dx, ptrdiff_t m,
+                                    ptrdiff_t n)
+{
+    V(softmax_rows_vjp)(first, last, g, y, dx, n, 1);
+    return MGX_DONE;
+}
+
+static ptrdiff_t V(cross_entropy)(const REAL *x, const int64_t *label, REAL *loss, REAL *p, ptrdiff_t m, ptrdiff_t n,
+                                  double scale)
 {
     REAL sum[AT_ONCE], top[AT_ONCE];
     double total = 0;
     for (ptrdiff_t r = 0, rows; r < m; r += rows) {
-        const REAL *x = (const REAL *)x_ + r * n;
-        REAL *p = (REAL *)p_ + r * n;
-        V(exp_rows)(rows = ROWS_AT(r), n, x, p, top, sum);
+        V(exp_rows)(rows = ROWS_AT(m - r), n, x, p, top, sum);
         for (ptrdiff_t k = 0; k < rows; k++, x += n, p += n) {
             if (label[r + k] < 0 || label[r + k] >= n)
                 return r + k;
@@ -84,18 +107,17 @@ static ptrdiff_t V(cross_entropy)(ptrdiff_t m, ptrdiff_t n, double scale, const 
             total += (double)V(log)(sum[k]) - ((double)x[label[r + k]] - (double)top[k]);
         }
     }
-    *(REAL *)loss = (REAL)(total * scale);
-    return -1;
+    *loss = (REAL)(total * scale);
+    return MGX_DONE;
 }
 
-static void V(cross_entropy_vjp)(ptrdiff_t m, ptrdiff_t n, double scale, const char *g, const char *p_,
-                                 const int64_t *label, char *dx_)
+static ptrdiff_t V(cross_entropy_vjp)(ptrdiff_t first, ptrdiff_t last, const REAL *g, const REAL *restrict p,
+                                      const int64_t *label, REAL *restrict dx, ptrdiff_t m, ptrdiff_t n, double scale)
 {
-    const REAL *restrict p = (const REAL *)p_;
-    REAL *restrict dx = (REAL *)dx_;
-    const REAL weight = *(const REAL *)g * (REAL)scale;
-    for (ptrdiff_t i = 0; i < m * n; i++)
+    const REAL weight = *g * (REAL)scale;
+    for (ptrdiff_t i = first * n; i < last * n; i++)
         dx[i] = weight * p[i];
-    for (ptrdiff_t r = 0; r < m; r++)
+    for (ptrdiff_t r = first; r < last; r++)
         dx[r * n + label[r]] = weight * (p[r * n + label[r]] - 1);
+    return MGX_DONE;
 }

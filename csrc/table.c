@@ -10,3 +10,34 @@ const mgx_row mgx_table[MGX_NROWS] = {
 #define C(name, f, lo, hi) {#name, "C", #f, {"K(0)", "K(0)", 0}, 2, lo, hi, 0, 0},
 #include "ops.def"
 };
+
+/* The structured kernels: for each row how its launch is cut and measured, and its text. */
+#include "rows.h"
+#define KERNEL(name, operation, doc, reads, updates, writes, integers, numbers, split, memory, count, result) \
+    static ptrdiff_t cut_##name(const mgx_args *args, ptrdiff_t *work, ptrdiff_t *scratch) \
+    { \
+        int integer = 0; \
+        FOR_EACH(TAKE, UNPACKED integers) (void)integer; \
+        *work = WORK_##split, *scratch = BYTES_##memory; \
+        return AXIS_##split; \
+    } \
+    static void measure_##name(const mgx_args *args, mgx_measure *to) \
+    { \
+        int index = 0; \
+        TAKE_ALL(reads, updates, writes, integers, numbers) \
+        FOR_EACH(MEASURE, UNPACKED reads) FOR_EACH(MEASURE, UNPACKED updates) FOR_EACH(MEASURE, UNPACKED writes) \
+        for (int i = 0; i < index; i++) \
+            if (!args->p[i]) \
+                to->elements[i] = 0; \
+        to->scratch = BYTES_##memory, to->flops = (count); \
+    }
+#pragma GCC diagnostic ignored "-Wunused-variable"
+#include "kernels.def"
+#undef KERNEL
+
+enum { RESULT_ANY_RESULT, RESULT_KEEPS_FINITE };
+const mgx_kernel_row mgx_kernel_table[MGX_NKERNELS] = {
+#define KERNEL(name, operation, doc, reads, updates, writes, integers, numbers, split, memory, count, result) \
+    {#name, #operation, doc, #reads, #updates, #writes, #integers, #numbers, #split, RESULT_##result, cut_##name, measure_##name},
+#include "kernels.def"
+};

@@ -103,3 +103,42 @@ void mgx_parallel(ptrdiff_t pieces, mgx_piece piece, void *what)
         piece(what, i);
 }
 #endif
+
+/* ----- pieces with polls, and what is noted of them */
+static mgx_poll poll_caller;
+
+void mgx_set_poll(mgx_poll poll)
+{
+    poll_caller = poll;
+}
+
+typedef struct { mgx_piece piece; void *what; ptrdiff_t first; } Batch;
+
+static void batch_piece(void *batch, ptrdiff_t i)
+{
+    const Batch *b = batch;
+    b->piece(b->what, b->first + i);
+}
+
+ptrdiff_t mgx_run_pieces(ptrdiff_t pieces, mgx_piece piece, void *what)
+{
+    for (Batch b = {piece, what, 0}; b.first < pieces; b.first += MGX_BATCH) {
+        if (b.first && poll_caller && poll_caller())
+            return MGX_INTERRUPTED;
+        mgx_parallel(pieces - b.first < MGX_BATCH ? pieces - b.first : MGX_BATCH, batch_piece, &b);
+    }
+    return MGX_DONE;
+}
+
+void mgx_note_first(ptrdiff_t *first, ptrdiff_t bad)
+{
+#if defined(_WIN32)
+    if (*first == MGX_DONE || bad < *first)
+        *first = bad;
+#else
+    pthread_mutex_lock(&table);
+    if (*first == MGX_DONE || bad < *first)
+        *first = bad;
+    pthread_mutex_unlock(&table);
+#endif
+}

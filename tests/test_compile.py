@@ -677,7 +677,7 @@ def test_explain_is_a_table():
     before = bits([*step.net.parameters()])
     text = compiled.explain()
     assert bits([*step.net.parameters()]) == before                 # measured, and taken back
-    assert "6 x 5 x 3" in text and "180" in text                    # the first product, 2mnk
+    assert "m 6, n 5, k 3" in text and "180" in text                   # the first product, 2mnk
     for word in ("gemm", "adam", "cross_entropy", "launches", "bytes", "us"):
         assert word in text
     eager, _ = training("adam")()

@@ -85,11 +85,11 @@ assert x.triu(2**70).tolist() == [[0, 0], [0, 0]] and x.tril(2**70).tolist() == 
 x = mgx.Tensor(np.zeros(0), requires_grad=True)
 with raises(RuntimeError): x.__init__(np.ones(1000))""",
     "None for an array": """
-from microgradx._core import backward, launch
+from microgradx._core import backward, update
 cell, w = mgx.Tensor([0.1] * 9), mgx.Tensor([1.0], requires_grad=True)
 w.sum().backward()
-for group in [(None, [(w, None)]), (cell, [(None, None)]), (cell, None), (cell, [None])]:
-    with raises(TypeError): launch.update("sgd", [group])
+for group in [(None, None, [(w, None)]), (cell, None, [(None, None)]), (cell, None, None), (cell, None, [None])]:
+    with raises(TypeError): update.update("sgd", [group])
 with raises(TypeError): backward.backward(None, None, False, False)""",
     "derivatives that vanish from their list": """
 class Slope:

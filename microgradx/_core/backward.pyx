@@ -14,10 +14,10 @@ from microgradx._core.elementwise cimport apply, row_vjp
 from microgradx._core.graph cimport (Order, parents, placing, release, set_grad_enabled, set_place, set_watching,
                                      topological)
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport Operand, elementwise, fill, note_grad, put_array, sound
+from microgradx._core.launch cimport Operand, elementwise, fill, note_grad, put_array
 from microgradx._core.structured cimport sum_to
 from microgradx._core.views cimport convert, index_add_into
-from microgradx._core.watch cimport blame
+from microgradx._core.watch cimport blame, sound
 
 from microgradx.errors import GraphError, ShapeError
 
@@ -113,7 +113,7 @@ cdef int add_into(Array total, Array g) except -1:
     put_array(&operand[0], total)
     put_array(&operand[1], g)
     put_array(&operand[2], total)
-    return elementwise(kernels.rows[total.kind][MGX_add].forward, total.kind, 2, 1, operand, total.ndim, total.dims)
+    return elementwise(MGX_add, MGX_FORWARD, total.kind, 2, 1, operand, total.ndim, total.dims)
 
 
 cdef int check_freed(Node node) except -1:

@@ -1,6 +1,6 @@
 """Does a replay do what the function does? Both run from the same state, and are compared to the last bit."""
 from microgradx._core.array cimport Array, Node, Storage, dtype_of
-from microgradx._core.launch cimport Step, copy, put_back
+from microgradx._core.launch cimport HOST, Launch, copy, launch_name, put_back
 from microgradx._core.program cimport Program, bound_leaf, plain_copy
 
 import numpy as np
@@ -48,23 +48,23 @@ cdef dict storages(Program program):
     """{address: (name, dtype)} of what the program writes that was there before it."""
     cdef Py_ssize_t i
     cdef int k
-    cdef Step *s
+    cdef Launch *s
     cdef Array a
     cdef dict found = {}, known = {}
     cdef set own = {<size_t> (<Array> x).storage for x in [program.memory, *program.inputs] if x is not None}
     for module, _ in program.flags:
         for name, p in [*module.named_parameters(), *module.named_buffers()]:
             known.setdefault(<size_t> (<Array> p).storage, name)
-    for i in range(program.tape.count):
-        s = program.tape.step[i]
-        if s.host != NULL:
+    for i in range(program.sequence.count):
+        s = program.sequence.launch[i]
+        if s.table == HOST:
             for o in (<tuple> s.host)[1]:
                 a = o
                 found[<size_t> a.storage] = known.get(<size_t> a.storage, f"what launch {i} writes"), dtype_of(a.kind)
-        for k in range(s.slots):
-            if s.written >> k & 1:
+        for k in range(s.count):
+            if s.writes >> k & 1:
                 found[<size_t> s.storage[k]] = \
-                    known.get(<size_t> s.storage[k], f"what launch {i}, {s.name.decode()}, writes"), dtype_of(s.dtype)
+                    known.get(<size_t> s.storage[k], f"what launch {i}, {launch_name(s)}, writes"), dtype_of(s.dtype)
     return {address: what for address, what in found.items() if address not in own}
 
 
@@ -135,7 +135,7 @@ cdef str difference(object a, object b):
 
 cdef list generators(Program program):
     """NumPy's generators that the functions of host launches hold."""
-    cdef list found = [], stack = [function for function, *_ in program.hosts]
+    cdef list found = [], stack = [function for function, *_ in program.sequence.hosts]
     cdef set met = set()
     while stack:
         o = stack.pop()

@@ -2,7 +2,7 @@
 from microgradx._core.array cimport Array, capture, detached, from_object, shape_of
 from microgradx._core.check cimport checked
 from microgradx._core.graph cimport grad_enabled, watching
-from microgradx._core.launch cimport current_tape, rebindings
+from microgradx._core.launch cimport is_capturing, rebindings
 from microgradx._core.program cimport Program, bound_leaf, may_move, order_of
 
 import numpy as np
@@ -32,7 +32,7 @@ cdef class Compiled:
     def __call__(self, *args, **kwargs):
         cdef Program program = self.last
         cdef tuple leaves
-        if program is not None and not kwargs and not watching and current_tape() == NULL and program.meant(args) \
+        if program is not None and not kwargs and not watching and not is_capturing() and program.meant(args) \
                 and program.fits():
             return program.replay(args)
         nesting = (args, kwargs)

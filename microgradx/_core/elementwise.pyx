@@ -118,11 +118,11 @@ cdef Array apply(int op, object a, object b, object c):
         y = empty_with_slope(dtype, ndim, shape, &slope, &place)
         put_bytes(&operand[2], slope, place)               # such a row has one operand
         put_array(&operand[1], y)
-        elementwise(kernels.rows[dtype][op].forward_d, dtype, 1, 2, operand, ndim, shape)
+        elementwise(op, MGX_FORWARD_D, dtype, 1, 2, operand, ndim, shape)
     else:
         y = empty(MGX_BOOL if row.compares else dtype, ndim, shape)
         put_array(&operand[row.arity], y)
-        elementwise(kernels.rows[dtype][op].forward, dtype, row.arity, 1, operand, ndim, shape)
+        elementwise(op, MGX_FORWARD, dtype, row.arity, 1, operand, ndim, shape)
     if wants:
         record(op, operand, y, slope, place)
     return y
@@ -223,7 +223,7 @@ cdef int apply_into(int op, Array out, object b) except -1:
             before = empty_like(out)
             copy(out, before)
         before.node, before.wants = out.node, out.wants
-    elementwise(kernels.rows[out.kind][op].forward, out.kind, 2, 1, operand, ndim, shape)
+    elementwise(op, MGX_FORWARD, out.kind, 2, 1, operand, ndim, shape)
     if wants:
         put_array(&operand[0], before)
         record(op, operand, out, NULL, NULL)
@@ -243,11 +243,10 @@ cdef int put_saved(Operand *o, Node node, int k) except -1:
 
 cdef Array row_vjp(Node node, Array g, int i, bint over):
     """chain(g, derivative i), in the shape of ``g``; written over ``g`` if the caller needs it no more."""
-    cdef int op = node.v.op, k, reads
+    cdef int op = node.v.op, which = op, part = MGX_VJP0 + i, k, reads
     cdef Facts *row = &facts[op]
     cdef Operand operand[6]
     cdef Array dx
-    cdef mgx_loop loop
     if grad_enabled():
         return symbolic_vjp(node, g, i)
     if row.identity[i]:
@@ -258,9 +257,9 @@ cdef Array row_vjp(Node node, Array g, int i, bint over):
         if node.saved[3] == NULL:
             raise GraphError("backward: the graph was freed by another backward() while this one ran")
         put_bytes(&operand[1], <Storage *> node.saved[3], node.place[3])
-        k, loop = 2, kernels.rows[g.kind][MGX_chain].forward
+        k, which, part = 2, MGX_chain, MGX_FORWARD
     else:
-        reads, loop = row.names[i], kernels.rows[g.kind][op].vjp[i]
+        reads = row.names[i]
         for k in range(row.arity):
             if not reads & 1 << k:
                 operand[k + 1].form = ABSENT
@@ -274,7 +273,7 @@ cdef Array row_vjp(Node node, Array g, int i, bint over):
             put_saved(&operand[k], node, 3)
         k += 1
     put_array(&operand[k], dx)
-    elementwise(loop, g.kind, k, 1, operand, g.ndim, g.dims)
+    elementwise(which, part, g.kind, k, 1, operand, g.ndim, g.dims)
     return dx
 
 

@@ -26,18 +26,10 @@ cdef extern from "kernels.h" nogil:
     const mgx_row mgx_table[]
 
     ctypedef void (*mgx_loop)(Py_ssize_t n, char **p) noexcept nogil
+    enum: MGX_FORWARD, MGX_FORWARD_D, MGX_VJP0
     ctypedef struct mgx_loops:
-        mgx_loop forward
-        mgx_loop forward_d
-        mgx_loop vjp[3]
+        mgx_loop part[5]
     ctypedef void (*mgx_rule)(const double *v, int needs, double *y, double *d) noexcept nogil
-    ctypedef struct mgx_part:
-        Py_ssize_t n
-        const char *g
-        char *w
-        char *state[3]
-        double *step
-    ctypedef void (*mgx_update)(Py_ssize_t count, const mgx_part *part, const double *cell) noexcept nogil
     ctypedef struct mgx_windows:
         Py_ssize_t size[2]
         Py_ssize_t kernel[2]
@@ -45,6 +37,33 @@ cdef extern from "kernels.h" nogil:
         Py_ssize_t dilation[2]
         Py_ssize_t before[2]
         Py_ssize_t count[2]
+    enum: MGX_OPERANDS, MGX_NKERNELS
+    enum: MGX_DONE, MGX_DECLINED, MGX_NO_MEMORY, MGX_INTERRUPTED
+    ctypedef struct mgx_args:
+        char *p[16]
+        Py_ssize_t n[16]
+        double x[6]
+    ctypedef Py_ssize_t (*mgx_kernel)(const mgx_args *args, char *scratch, Py_ssize_t first,
+                                      Py_ssize_t last) noexcept nogil
+    enum: MGX_OF_LAUNCH, MGX_OF_LAUNCH_STRIDED
+    ctypedef struct mgx_measure:
+        Py_ssize_t elements[16]
+        Py_ssize_t scratch
+        int type[16]
+        double flops
+    ctypedef struct mgx_kernel_row:
+        const char *name
+        const char *operation
+        const char *doc
+        const char *reads
+        const char *updates
+        const char *writes
+        const char *integers
+        const char *numbers
+        const char *split
+        int keeps_finite
+        void (*measure)(const mgx_args *args, mgx_measure *to) noexcept nogil
+    const mgx_kernel_row mgx_kernel_table[]
     enum: MGX_TERMS, MGX_LANES, MGX_PARTS
     enum: MGX_NOTHING, MGX_SETS, MGX_ADDS
     ctypedef struct mgx_step:
@@ -63,7 +82,7 @@ cdef extern from "kernels.h" nogil:
         int dtype, absent
         Py_ssize_t strides[8]
         double number
-    ctypedef struct mgx_launch:
+    ctypedef struct mgx_tiles:
         int dtype, nin, nout, ndim, count, places
         Py_ssize_t shape[8]
         mgx_streak streak
@@ -85,47 +104,22 @@ cdef extern from "kernels.h" nogil:
         mgx_loops rows[2][1]
         mgx_rule rules[1]
         mgx_streak streak[2]
-        void (*sum[2])(Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner, const Py_ssize_t *strides,
-                       double scale, const char *x, char *y) noexcept nogil
-        void (*max[2])(Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner, const Py_ssize_t *strides,
-                       double sign, const char *x, char *y) noexcept nogil
+        mgx_kernel kernel[1][2]
         int (*finite[2])(Py_ssize_t n, const char *x) noexcept nogil
-        void (*softmax[2])(Py_ssize_t m, Py_ssize_t n, int logarithm, const char *x, char *y) noexcept nogil
-        void (*softmax_vjp[2])(Py_ssize_t m, Py_ssize_t n, int logarithm, const char *g, const char *y,
-                               char *dx) noexcept nogil
-        Py_ssize_t (*add_rows[2])(Py_ssize_t m, Py_ssize_t n, Py_ssize_t rows, const int64_t *at, const char *x,
-                                  char *y) noexcept nogil
-        Py_ssize_t (*cross_entropy[2])(Py_ssize_t m, Py_ssize_t n, double scale, const char *x,
-                                       const int64_t *label, char *loss, char *p) noexcept nogil
-        void (*cross_entropy_vjp[2])(Py_ssize_t m, Py_ssize_t n, double scale, const char *g, const char *p,
-                                     const int64_t *label, char *dx) noexcept nogil
-        mgx_update update[5][2]
-        int (*gemm[2])(Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, double alpha,
-                       const char *a, Py_ssize_t a_row, Py_ssize_t a_col,
-                       const char *b, Py_ssize_t b_row, Py_ssize_t b_col,
-                       double beta, char *c, Py_ssize_t ldc) noexcept nogil
-        void (*columns[2])(const mgx_windows *v, Py_ssize_t planes, const char *x, char *cols) noexcept nogil
-        void (*uncolumns[2])(const mgx_windows *v, Py_ssize_t planes, Py_ssize_t spread,
-                             const char *cols, char *x) noexcept nogil
-        void (*pool_sum[2])(const mgx_windows *v, Py_ssize_t planes, const char *x, char *y) noexcept nogil
-        Py_ssize_t (*pool_max[2])(const mgx_windows *v, Py_ssize_t planes,
-                                  const char *x, char *y, int64_t *at) noexcept nogil
-        void (*unpool[2])(Py_ssize_t planes, Py_ssize_t plane, Py_ssize_t n,
-                          const char *g, const int64_t *at, char *x) noexcept nogil
-        void (*norm[2])(Py_ssize_t m, Py_ssize_t n, int centred, double eps,
-                        const char *x, const char *w, const char *b, char *y, char *stats) noexcept nogil
-        void (*norm_vjp[2])(Py_ssize_t m, Py_ssize_t n, int centred, const char *g, const char *x, const char *w,
-                            const char *stats, char *dx) noexcept nogil
-        void (*norm_weight_vjp[2])(Py_ssize_t m, Py_ssize_t n, const char *g, const char *x, const char *stats,
-                                   char *part) noexcept nogil
         void (*replay)(const mgx_tape *tape, Py_ssize_t count, const mgx_step *step) noexcept nogil
         void (*replay_vjp)(const mgx_tape *tape, Py_ssize_t count, const mgx_step *step) noexcept nogil
         void (*replay_rows)(const mgx_tape *tape, Py_ssize_t count, const mgx_step *step) noexcept nogil
         void (*replay_rows_vjp)(const mgx_tape *tape, Py_ssize_t count, const mgx_step *step) noexcept nogil
     const mgx_kernels *mgx_dispatch()
-    void mgx_prepare(mgx_launch *launch)
-    void mgx_execute(const mgx_launch *launch, char *const *data)
-    void mgx_loop_over(mgx_loop loop, Py_ssize_t n, int dtype, int count, char *const *p)
+    ctypedef void (*mgx_sgemm)()
+    ctypedef void (*mgx_dgemm)()
+    Py_ssize_t mgx_run_kernel(const mgx_kernel_row *row, mgx_kernel kernel, const mgx_args *args)
+    Py_ssize_t mgx_run_loop(mgx_loop loop, Py_ssize_t n, int dtype, int count, char *const *p)
+    void mgx_prepare(mgx_tiles *tiles)
+    Py_ssize_t mgx_run_tiles(const mgx_tiles *tiles, char *const *data)
+    void mgx_set_blas(mgx_sgemm s, mgx_dgemm d)
+    ctypedef int (*mgx_poll)() noexcept nogil
+    void mgx_set_poll(mgx_poll poll)
     int mgx_threads(int count)
 
 
@@ -140,7 +134,20 @@ cdef struct Facts:
 cdef const mgx_kernels *kernels
 cdef const mgx_row *rows
 cdef Facts *facts
-cdef void (*prepare)(mgx_launch *launch) noexcept nogil
-cdef void (*execute)(const mgx_launch *launch, char *const *data) noexcept nogil
-cdef void (*loop_over)(mgx_loop loop, Py_ssize_t n, int dtype, int count, char *const *p) noexcept nogil
+
+# What the lists of a row of kernels.def say, read once at import.
+cdef struct KernelFacts:
+    int count, first_update, first_write        # operands: those read, those updated, those written
+    int integers, numbers
+    unsigned int optional, of_launch            # a bit per operand: may be absent; has the dtype of the launch
+
+cdef const mgx_kernel_row *kernel_rows
+cdef KernelFacts *kernel_facts
+cdef void (*prepare)(mgx_tiles *tiles) noexcept nogil
+cdef Py_ssize_t (*run_tiles)(const mgx_tiles *tiles, char *const *data) noexcept nogil
+cdef Py_ssize_t (*run_loop)(mgx_loop loop, Py_ssize_t n, int dtype, int count, char *const *p) noexcept nogil
+cdef Py_ssize_t (*run_kernel)(const mgx_kernel_row *row, mgx_kernel kernel, const mgx_args *args) noexcept nogil
+cdef void (*set_blas)(mgx_sgemm s, mgx_dgemm d) noexcept nogil
+cdef void (*set_poll)(mgx_poll poll) noexcept nogil
 cpdef int opcode(str name) except -1
+cpdef int kernel_row(str name) except -1

@@ -5,13 +5,20 @@ import re
 from microgradx.errors import OptionError
 
 cdef Facts _facts[MGX_NROWS]
+cdef KernelFacts _kernel_facts[MGX_NKERNELS]
 cdef dict _opcodes = {}
+cdef dict _kernel_rows = {}
 
 rows = mgx_table
 facts = _facts
 prepare = mgx_prepare
-execute = mgx_execute
-loop_over = mgx_loop_over
+kernel_rows = mgx_kernel_table
+kernel_facts = _kernel_facts
+run_tiles = mgx_run_tiles
+run_loop = mgx_run_loop
+run_kernel = mgx_run_kernel
+set_blas = mgx_set_blas
+set_poll = mgx_set_poll
 kernels = mgx_dispatch()
 if kernels == NULL:
     raise OptionError(f"MICROGRADX_ISA={os.environ.get('MICROGRADX_ISA')!r} names no instruction set that this "
@@ -35,6 +42,77 @@ def _read():
                                       if words & set(names))
 
 _read()
+
+
+def _listed(text):
+    """[(type, name, elements)] of a list in kernels.def, which stands in brackets."""
+    found = []
+    for item in re.split(r",\s*(?=[A-Z0-9]+\()", text.strip().removeprefix("(").removesuffix(")")):
+        if item:
+            kind, inside = item.split("(", 1)
+            name, _, elements = inside.removesuffix(")").partition(",")
+            found.append((kind, name.strip(), elements.strip()))
+    return found
+
+
+def _read_kernels():
+    """Fill the facts from the lists of the rows of structured kernels."""
+    cdef int row, k
+    cdef KernelFacts *facts
+    for row in range(MGX_NKERNELS):
+        facts = &_kernel_facts[row]
+        reads, updates, writes = (_listed(text.decode()) for text in (
+            kernel_rows[row].reads, kernel_rows[row].updates, kernel_rows[row].writes))
+        _kernel_rows[kernel_rows[row].name.decode()] = row
+        facts.first_update, facts.first_write = len(reads), len(reads) + len(updates)
+        facts.count = len(reads) + len(updates) + len(writes)
+        facts.integers = sum(_PLACES[kind] for kind, *_ in _listed(kernel_rows[row].integers.decode()))
+        facts.numbers = len(_listed(kernel_rows[row].numbers.decode()))
+        facts.optional = facts.of_launch = 0
+        for k, (kind, _, _) in enumerate(reads + updates + writes):
+            facts.optional |= (kind in ("OPTIONAL", "MAYBE64")) << k
+            facts.of_launch |= (kind in ("REALS", "OPTIONAL", "STRIDED")) << k
+
+
+_PLACES = {"INTEGER": 1, "FLAG": 1, "STRIDES": 3, "WINDOWS": 12}
+_read_kernels()
+
+
+cpdef int kernel_row(str name) except -1:
+    """The number of the row of ``csrc/kernels.def`` called ``name``."""
+    try:
+        return _kernel_rows[name]
+    except KeyError:
+        raise OptionError(f"no kernel is called {name!r}; there are {', '.join(_kernel_rows)}") from None
+
+
+def kernel_integers(int row):
+    """[(type, name, how many places it takes)] of the integers of a row."""
+    return [(kind, name, _PLACES[kind]) for kind, name, _ in _listed(kernel_rows[row].integers.decode())]
+
+
+def kernel_table():
+    """The rows of the table of structured kernels, in order.
+
+    Each is a dict: ``name``; ``operation``, the name that users know; ``doc``; ``reads``, ``updates``, ``writes``,
+    ``integers`` and ``numbers``, lists of (type, name, elements); ``split``, the axis that is cut into pieces and the
+    work of one index, or None.
+
+    >>> from microgradx._core import kernels
+    >>> next(row["writes"] for row in kernels.kernel_table() if row["name"] == "softmax")
+    [('REALS', 'y', 'm*n')]
+    """
+    result = []
+    for row in range(MGX_NKERNELS):
+        r = &kernel_rows[row]
+        split = r.split.decode()
+        result.append(dict(
+            name=r.name.decode(), operation=r.operation.decode(), doc=r.doc.decode(), reads=_listed(r.reads.decode()),
+            updates=_listed(r.updates.decode()), writes=_listed(r.writes.decode()),
+            integers=[(kind, name) for kind, name, _ in _listed(r.integers.decode())],
+            numbers=[name for _, name, _ in _listed(r.numbers.decode())],
+            split=None if split == "WHOLE" else tuple(part.strip() for part in split.removeprefix("SPLIT(").removesuffix(")").rsplit(",", 1))))
+    return result
 
 
 cpdef int opcode(str name) except -1:

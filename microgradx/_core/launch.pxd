@@ -1,8 +1,9 @@
 # The one door: every kernel runs, and every array is written, through these functions.
 from cpython.object cimport PyObject
+from libc.stdint cimport uint32_t
 
 from microgradx._core.array cimport Array, Node, Storage
-from microgradx._core.kernels cimport MGX_MAXARGS, MGX_MAXDIM, mgx_launch, mgx_loop, mgx_windows
+from microgradx._core.kernels cimport mgx_args, mgx_kernel, mgx_loop, mgx_tiles
 
 # An operand of an elementwise launch: an array, bytes in the launch's own shape and dtype, a number, or nothing that
 # the loop reads.
@@ -25,71 +26,90 @@ cdef inline void put_bytes(Operand *o, Storage *storage, char *data) noexcept:
 cdef inline void put_number(Operand *o, double number) noexcept:
     o.form, o.number = NUMBER, number
 
-# A step is one launch with all that it needs to run again. A program is a tape of steps.
-ctypedef Py_ssize_t (*Runner)(Step *s) noexcept nogil    # -1, or the first bad position
+# A structured launch under way. The caller fills it in place: the operands by `put` in the order of the row's lists,
+# the integers and numbers in `args.n` and `args.x`; then `launch` runs the row.
+cdef enum: OPERANDS = 16        # MGX_OPERANDS
 
-cdef enum: SLOTS = 16          # as many as a fused launch has operands
+cdef struct Call:
+    mgx_args args
+    PyObject *array[OPERANDS]   # NULL: absent
+    int count
 
-cdef struct Step:
-    Runner run                  # NULL: a host launch
-    const char *name
-    int dtype, slots
-    unsigned int written        # a bit for each slot that is written
-    Storage *storage[SLOTS]     # of each operand; NULL: none, or a number of `x`
-    char *p[SLOTS]              # its first byte
-    Py_ssize_t n[8]
-    double x[6]
-    mgx_windows windows
-    mgx_loop loop               # elementwise
-    mgx_launch *job             # the same through tiles, or several loops at once
+cdef inline void put_at(Call *call, Array a, char *data) noexcept:
+    """The next operand: ``a``, from its byte ``data`` on."""
+    call.array[call.count], call.args.p[call.count] = <PyObject *> a, data
+    call.count += 1
+
+cdef inline void put(Call *call, Array a) noexcept:
+    """The next operand: ``a``, or nothing if it is None."""
+    if a is None:
+        call.array[call.count], call.args.p[call.count] = NULL, NULL
+        call.count += 1
+    else:
+        put_at(call, a, a.data)
+
+# A launch as data: what a program, a profile and the passes read. It is made only while something records.
+cdef enum Table:
+    ROWS, KERNELS, FUSED, HOST  # a row of ops.def, a row of kernels.def, several rows of ops.def, a Python function
+
+cdef struct Launch:
+    mgx_args args               # an elementwise launch has its number of elements in n[0]
+    mgx_kernel kernel           # what (table, row, part, dtype) name, so that a replay need not look it up:
+    mgx_loop loop               # a structured kernel, or the loop of an elementwise one
+    short table, row, part      # part: MGX_FORWARD, MGX_FORWARD_D, MGX_VJP0 ...
+    int dtype, count            # of operands
+    unsigned int writes         # a bit for each operand that is updated or written
+    uint32_t site               # where it was called, in the recording's list of call sites
+    Storage *storage[OPERANDS]  # of each operand; NULL: absent, or a number of the tiles
+    mgx_tiles *tiles            # elementwise, by tiles: strided, broadcast or mixed operands, or several rows fused
     PyObject *host              # (function, outs, ins)
 
-cdef struct Tape:
-    Step **step
-    Py_ssize_t count, room
-    PyObject *hosts             # lists that keep alive what the steps name
-    PyObject *constants
-    PyObject *leaves            # {node: its gradient when the program began}
+cdef struct Event:              # a launch that was timed
+    short table, row, part
+    int dtype
+    uint32_t site
+    double start, seconds, bytes, flops
+    PyObject *name              # of a host function
 
-cdef const char *CONSTANT                           # the name of a step that writes numbers which were brought in
-cdef void begin(Step *s, Runner run, const char *name, int dtype) noexcept
-cdef Py_ssize_t run_tiles(Step *s) noexcept nogil
-cdef Tape *set_tape(Tape *tape) noexcept
-cdef Tape *current_tape() noexcept
+cdef class LaunchList:
+    """Launches of one thread, written down as they run: all of them by a capture, their times by a profile."""
+    cdef Launch **launch
+    cdef Py_ssize_t count, room
+    cdef bint timed             # a profile: events, not launches
+    cdef Event *event
+    cdef Py_ssize_t events, event_room
+    cdef list hosts             # (function, outs, ins) of host launches, which keeps alive what they name
+    cdef list constants         # arrays of numbers that were brought in: alone, or with the call site
+    cdef dict leaves            # {node: its gradient when the recording began}
+    cdef list sites             # (code, offset of the instruction)
+    cdef dict site_numbers
+    cdef list names             # of the timed host functions
+    cdef Launch *add(self) except NULL
+    cdef uint32_t site(self, object place) except? 0
+
+cdef LaunchList set_recording(LaunchList recording)   # of this thread; returns what it was
+cdef bint is_capturing() noexcept
+cdef LaunchList profiling()                         # the timed recording of this thread, or None
+cdef mgx_loop loop_of(int row, int part, int dtype) noexcept
+cdef Py_ssize_t run_launch(const Launch *l) noexcept nogil  # MGX_DONE, the first bad index or another code
+cdef int check_run(Py_ssize_t code) except -1       # raises for codes that are no index
+cdef str launch_name(const Launch *l)
+cdef str host_name(object function)
+cdef int measure_launch(const Launch *l, double *bytes, double *flops) noexcept
+cdef int note_time(LaunchList recording, const Launch *l, double start, double seconds, object place) except -1
+cdef double now() noexcept nogil
+
 cdef int note_grad(Node node) except -1
-cdef str written_at()
+cdef str call_site()
 cdef int put_back(Storage *s, bytes numbers) except -1
 cdef int refuse_rebinding() except -1
 cdef Py_ssize_t rebindings                          # how often something that a program named was exchanged
 cdef int note_rebinding(Array a) noexcept
 
-cdef int elementwise(mgx_loop loop, int dtype, int nin, int nout, Operand *operand,
+cdef int elementwise(int row, int part, int dtype, int nin, int nout, Operand *operand,
                      int ndim, const Py_ssize_t *shape) except -1
+cdef Py_ssize_t launch(Call *call, int row, int dtype) except? -9     # MGX_DONE or the first bad index
 cdef int copy(Array source, Array out) except -1
 cdef int fill(Array out, double number) except -1
-cdef int reduce_sum(Array x, Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner, const Py_ssize_t *strides,
-                    double scale, Array out) except -1
-cdef int reduce_max(Array x, Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner, const Py_ssize_t *strides,
-                    double sign, Array out) except -1
-cdef int softmax(Array x, Py_ssize_t m, Py_ssize_t n, bint logarithm, Array out) except -1
-cdef int softmax_vjp(Array g, Array y, bint logarithm, Array dx) except -1
-cdef Py_ssize_t add_rows(Array x, Array at, Array out) except? -2
-cdef Py_ssize_t cross_entropy(Array x, Array label, double scale, Array loss, Array p) except? -2
-cdef int cross_entropy_vjp(Array g, Array p, Array label, double scale, Array dx) except -1
-cdef int gemm(bint ta, bint tb, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, double alpha,
-              Array a, char *a_data, Py_ssize_t lda, Array b, char *b_data, Py_ssize_t ldb,
-              double beta, Array c, char *c_data, Py_ssize_t ldc) except -1
-cdef int columns(const mgx_windows *v, Py_ssize_t planes, Array x, char *x_data, Array cols) except -1
-cdef int uncolumns(const mgx_windows *v, Py_ssize_t planes, Py_ssize_t spread, Array cols,
-                   Array x, char *x_data) except -1
-cdef int pool_sum(const mgx_windows *v, Py_ssize_t planes, Array x, Array out) except -1
-cdef Py_ssize_t pool_max(const mgx_windows *v, Py_ssize_t planes, Array x, Array out, Array at) except? -2
-cdef int unpool(Py_ssize_t planes, Py_ssize_t plane, Py_ssize_t n, Array g, Array at, Array x) except -1
-cdef int norm(Py_ssize_t m, Py_ssize_t n, bint centred, double eps, Array x, Array w, Array b,
-              Array out, Array stats) except -1
-cdef int norm_vjp(Py_ssize_t m, Py_ssize_t n, bint centred, Array g, Array x, Array w, Array stats, Array dx) except -1
-cdef int norm_weight_vjp(Py_ssize_t m, Py_ssize_t n, Array g, Array x, Array stats, Array part) except -1
 cdef int host(object function, tuple outs, tuple ins) except -1
-cdef int check_sound(Array out, str op, Array a=*, Array b=*, bint spoilt=*) except -1
 cdef Array computed(object function, tuple ins)
-cdef bint sound(Array a) except -1                  # nothing in it that detect_nan looks for

@@ -1,24 +1,24 @@
 """The one door through which every kernel runs.
 
-Eager execution runs a launch at once. Nothing writes an array beside these functions, so whatever can be run
-can be written down. What has no C kernel is a host launch: a Python function over NumPy arrays.
-
-The file is long because every kernel stands here once as a runner, which reads a step, and once as a door, which
-makes the step of arrays.
+A launch is data: a row of a table (csrc/ops.def for elementwise operations, csrc/kernels.def for structured ones), the
+part of it that runs, a dtype, and operands, integers and numbers in the order of the row. An eager call runs it at once;
+while this thread records, a ``Launch`` is written down as well, from which it can be run again, printed, compared and
+timed. Nothing writes an array without passing here. An operation that has no C kernel is a host launch: a Python
+function over NumPy arrays.
 """
+from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
-from libc.limits cimport INT_MAX
-from libc.stdint cimport int64_t
+from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memmove
 
 from microgradx._core cimport array
-from microgradx._core.array cimport (Array, Node, Storage, alias, check_writable, dtype_code, dtype_of, empty,
-                                     empty_like, from_object, itemsize, same_shape, shape_of, touch, window)
+from microgradx._core.array cimport (Array, Node, Storage, check_writable, dtype_code, dtype_of, empty, empty_like,
+                                     from_object, itemsize, same_shape, shape_of, touch, window)
 from microgradx._core.graph cimport here, watching
 from microgradx._core.kernels cimport *
-from microgradx._core.watch cimport blame, looked_for
+from microgradx._core.watch cimport blame, finite, looked_for, sound
 
 import numpy as np
 
@@ -28,95 +28,121 @@ from microgradx.errors import CaptureError, ShapeError
 cdef extern from *:
     """
     #if defined(_MSC_VER)
-    static __declspec(thread) void *mgx_writing = 0;
+    static __declspec(thread) PyObject *mgx_recording_list = 0;
     #else
-    static __thread void *mgx_writing __attribute__((tls_model("initial-exec"))) = 0;
+    static __thread PyObject *mgx_recording_list __attribute__((tls_model("initial-exec"))) = 0;
     #endif
+    #include <time.h>
+    static double mgx_now(void) { struct timespec t; timespec_get(&t, TIME_UTC); return t.tv_sec + 1e-9 * t.tv_nsec; }
+    static int mgx_raise_pending(void) { return -1; }
     """
-    void *mgx_writing
+    PyObject *mgx_recording_list
+    double mgx_now() noexcept nogil
+    int mgx_raise_pending() except -1
 
 
-# ----- steps: what is run, and written down while a program is captured -------------------------------------------
+# ----- recordings: the launches of a thread, written down ----------------------------------------------------------
 
-cdef Tape *set_tape(Tape *tape) noexcept:
-    """Steps of this thread are written down there from now on; NULL: nowhere. Returns what it was."""
-    global mgx_writing
-    cdef Tape *before = <Tape *> mgx_writing
-    mgx_writing = tape
-    return before
+cdef class LaunchList:
+    def __cinit__(self):
+        self.hosts, self.constants, self.leaves, self.sites, self.names = [], [], {}, [None], []
+        self.site_numbers = {}
 
+    def __dealloc__(self):
+        cdef Py_ssize_t i
+        for i in range(self.count):
+            if self.launch[i] != NULL:
+                free(self.launch[i].tiles)
+                free(self.launch[i])
+        free(self.launch)
+        free(self.event)
 
-cdef Tape *current_tape() noexcept:
-    return <Tape *> mgx_writing
-
-
-cdef const char *CONSTANT = b"constant"
-
-
-cdef void begin(Step *s, Runner run, const char *name, int dtype) noexcept:
-    s.run, s.name, s.dtype = run, name, dtype
-    s.slots, s.written, s.job, s.host, s.loop = 0, 0, NULL, NULL, NULL
-
-
-cdef void reads_at(Step *s, Array a, char *data) noexcept:
-    s.storage[s.slots], s.p[s.slots] = NULL, NULL
-    if a is not None:
-        s.storage[s.slots], s.p[s.slots] = a.storage, data
-    s.slots += 1
-
-
-cdef void reads(Step *s, Array a) noexcept:
-    reads_at(s, a, NULL if a is None else a.data)
-
-
-cdef void writes(Step *s, Array a) noexcept:
-    s.written |= 1 << s.slots
-    reads_at(s, a, a.data)
-
-
-cdef Py_ssize_t launch(Step *s) except? -2:
-    """Run it, count the writes, write it down. The first bad position that the kernel met, or -1."""
-    cdef Py_ssize_t bad = s.run(s)
-    cdef int k
-    for k in range(s.slots):
-        if s.written >> k & 1:
-            s.storage[k].version += 1
-    if mgx_writing != NULL and bad < 0:
-        write_down(<Tape *> mgx_writing, s)
-    return bad
-
-
-cdef int write_down(Tape *tape, const Step *s) except -1:
-    cdef void *larger
-    cdef Step *own
-    if tape.count == tape.room:
-        larger = realloc(tape.step, (2 * tape.room + 64) * sizeof(Step *))
-        if larger == NULL:
+    cdef Launch *add(self) except NULL:
+        """A new launch at the end."""
+        cdef void *larger
+        cdef Launch *one
+        if self.count == self.room:
+            larger = realloc(self.launch, (2 * self.room + 64) * sizeof(Launch *))
+            if larger == NULL:
+                raise MemoryError("compile: no memory for another launch")
+            self.launch, self.room = <Launch **> larger, 2 * self.room + 64
+        one = <Launch *> malloc(sizeof(Launch))
+        if one == NULL:
             raise MemoryError("compile: no memory for another launch")
-        tape.step, tape.room = <Step **> larger, 2 * tape.room + 64
-    own = <Step *> malloc(sizeof(Step))
-    if own == NULL:
-        raise MemoryError("compile: no memory for another launch")
-    own[0] = s[0]
-    tape.step[tape.count] = own
-    tape.count += 1
-    return 0
+        one.kernel, one.loop, one.tiles, one.host, one.writes = NULL, NULL, NULL, NULL, 0
+        self.launch[self.count] = one
+        self.count += 1
+        one.site = self.site(None)
+        return one
+
+    cdef uint32_t site(self, object place) except? 0:
+        """The number of a line, (code, offset); None: of the line of the caller's code that runs now."""
+        if place is None:
+            place = here()
+        cdef object number = self.site_numbers.get(place)
+        if number is None:
+            number = self.site_numbers[place] = len(self.sites)
+            self.sites.append(place)
+        return number
 
 
-cdef int refuse() except -1:
-    if mgx_writing != NULL:
+cdef LaunchList set_recording(LaunchList recording):
+    """Launches of this thread are written down there from now on; None: nowhere. Returns what it was."""
+    global mgx_recording_list
+    cdef PyObject *before = mgx_recording_list
+    if recording is not None:
+        Py_INCREF(recording)
+        mgx_recording_list = <PyObject *> recording
+    else:
+        mgx_recording_list = NULL
+    if before == NULL:
+        return None
+    result = <LaunchList> before
+    Py_XDECREF(before)
+    return result
+
+
+cdef bint is_capturing() noexcept:
+    """Does this thread write launches down, to run them again?"""
+    return mgx_recording_list != NULL and not (<LaunchList> mgx_recording_list).timed
+
+
+cdef LaunchList profiling():
+    if mgx_recording_list == NULL or not (<LaunchList> mgx_recording_list).timed:
+        return None
+    return <LaunchList> mgx_recording_list
+
+
+def capturing():
+    """Is this thread writing down its launches? Then nothing may be decided by numbers."""
+    return is_capturing()
+
+
+cdef double now() noexcept nogil:
+    return mgx_now()
+
+
+cdef str call_site():
+    """The line of the caller's code, for messages."""
+    code, last = here()
+    line = next((n for start, stop, n in code.co_lines() if start <= last < stop), code.co_firstlineno)
+    return f" at {code.co_filename}:{line}"
+
+
+cdef int refuse_reading() except -1:
+    if is_capturing():
         raise CaptureError("compile: the function reads numbers of a tensor (item, bool, float, numpy, an index made "
-                           f"of numbers){written_at()}; a captured program would freeze them. Keep the decision in "
+                           f"of numbers){call_site()}; a captured program would freeze them. Keep the decision in "
                            "tensors (where, maximum), or read the result after the call")
     return 0
 
 
-array.refuse_reading = refuse
+array.refuse_reading = refuse_reading
 
 
 cdef int refuse_rebinding() except -1:
-    if mgx_writing != NULL:
-        raise CaptureError(f"compile: the function assigns .data{written_at()}; a captured program keeps the storages "
+    if is_capturing():
+        raise CaptureError(f"compile: the function assigns .data{call_site()}; a captured program keeps the storages "
                            "that it met. Write into the tensor: w.copy_(value)")
     return 0
 
@@ -136,36 +162,272 @@ def exchanged(Array a=None):
     rebindings += 1 if a is None else a.storage.held
 
 
-def capturing():
-    """Is this thread writing down its launches? Then nothing may be decided by numbers."""
-    return mgx_writing != NULL
-
-
-cdef str written_at():
-    """The line of the caller's code, for messages."""
-    code, last = here()
-    line = next((n for start, stop, n in code.co_lines() if start <= last < stop), code.co_firstlineno)
-    return f" at {code.co_filename}:{line}"
-
-
 cdef int note_grad(Node node) except -1:
     """A leaf's gradient is about to change: a captured program remembers what it was."""
-    if mgx_writing != NULL:
-        (<dict> (<Tape *> mgx_writing).leaves).setdefault(node, node.grad)
+    if is_capturing():
+        (<LaunchList> mgx_recording_list).leaves.setdefault(node, node.grad)
     return 0
+
+
+# ----- a launch as data --------------------------------------------------------------------------------------------
+
+cdef mgx_loop loop_of(int row, int part, int dtype) noexcept:
+    return kernels.rows[dtype][row].part[part]
+
+
+cdef Py_ssize_t run_launch(const Launch *l) noexcept nogil:
+    """Run it again: MGX_DONE, the first bad index or another code. Host launches are not for this."""
+    if l.tiles != NULL:
+        return run_tiles(l.tiles, l.args.p)
+    if l.loop != NULL:
+        return run_loop(l.loop, l.args.n[0], l.dtype, l.count, l.args.p)
+    return run_kernel(&kernel_rows[l.row], l.kernel, &l.args)
+
+
+cdef int poll_signals() noexcept with gil:
+    """Called between the pieces of a long launch: an exception that a signal raises stops it."""
+    return PyErr_CheckSignals() < 0
+
+
+set_poll(poll_signals)
+
+
+cdef int check_run(Py_ssize_t code) except -1:
+    """Raise what a code that is neither MGX_DONE nor an index stands for."""
+    if code >= MGX_DONE:
+        return 0
+    if code == MGX_INTERRUPTED:
+        return mgx_raise_pending()
+    if code == MGX_NO_MEMORY:
+        raise MemoryError("no memory for the scratch space of a kernel")
+    raise RuntimeError("a kernel declined, and BLAS has not been imported")
+
+
+cdef str host_name(object function):
+    return getattr(function, "__name__", type(function).__name__).strip("_")
+
+
+cdef str launch_name(const Launch *l):
+    """What a person reads: the row's name, of a vjp with its number; all rows of what is fused."""
+    cdef int k
+    if l.table == HOST:
+        return f"host {host_name((<tuple> l.host)[0])}"
+    if l.table == FUSED:
+        return "+".join([l.tiles.op[k].name.decode() for k in range(l.tiles.count)])
+    return row_name(l.table, l.row, l.part)
+
+
+cdef str row_name(int table, int row, int part):
+    if table == KERNELS:
+        return kernel_rows[row].name.decode()
+    return rows[row].name.decode() + (f".vjp{part - MGX_VJP0}" if part >= MGX_VJP0 else "")
+
+
+cdef int measure_launch(const Launch *l, double *bytes, double *flops) noexcept:
+    """The bytes that it reads and writes, each operand once, and its floating-point operations; -1: not known."""
+    cdef mgx_measure to
+    cdef Py_ssize_t size = itemsize[l.dtype], d, elements
+    cdef int k, type
+    bytes[0], flops[0] = 0, -1
+    if l.table == HOST:
+        return 0
+    if l.table == KERNELS:
+        kernel_rows[l.row].measure(&l.args, &to)
+        for k in range(l.count):
+            type = to.type[k] if to.type[k] < MGX_OF_LAUNCH else l.dtype
+            bytes[0] += <double> to.elements[k] * itemsize[type]
+        flops[0] = to.flops
+        return 0
+    flops[0] = <double> l.args.n[0] * (l.tiles.count if l.table == FUSED else 1)
+    for k in range(l.count):
+        if l.storage[k] == NULL:
+            continue
+        elements = l.args.n[0]
+        if l.tiles != NULL:
+            size = itemsize[l.tiles.operand[k].dtype]
+            elements = 1
+            for d in range(l.tiles.ndim):
+                elements *= l.tiles.shape[d] if l.tiles.operand[k].strides[d] else 1
+        bytes[0] += <double> elements * size
+    return 0
+
+
+cdef int note_time(LaunchList recording, const Launch *l, double start, double seconds, object place) except -1:
+    """A timed launch is an event of a profile."""
+    cdef Event *e
+    cdef void *larger
+    if recording.events == recording.event_room:
+        larger = realloc(recording.event, (2 * recording.event_room + 64) * sizeof(Event))
+        if larger == NULL:
+            raise MemoryError("profile: no memory for another event")
+        recording.event, recording.event_room = <Event *> larger, 2 * recording.event_room + 64
+    e = &recording.event[recording.events]
+    recording.events += 1
+    e.table, e.row, e.part, e.dtype, e.start, e.seconds, e.name = l.table, l.row, l.part, l.dtype, start, seconds, NULL
+    if l.table == HOST or l.table == FUSED:
+        name = launch_name(l)
+        recording.names.append(name)
+        e.name = <PyObject *> name
+    measure_launch(l, &e.bytes, &e.flops)
+    e.site = recording.site(place)
+    return 0
+
+
+# ----- structured kernels: rows of csrc/kernels.def -----------------------------------------------------------------
+
+cdef Py_ssize_t launch(Call *call, int row, int dtype) except? -9:
+    """Run a row over the operands of ``call``, count the writes, write it down, look for nan: MGX_DONE, or the first bad
+    index that the kernel met."""
+    cdef KernelFacts *facts = &kernel_facts[row]
+    cdef mgx_kernel kernel = kernels.kernel[row][dtype]
+    cdef PyObject *recording = mgx_recording_list
+    cdef bint examined = watching and can_blame(call, row)
+    cdef double start = mgx_now() if recording != NULL else 0
+    cdef Py_ssize_t bad
+    cdef int k
+    check_call(call, row, dtype)
+    bad = run_kernel(&kernel_rows[row], kernel, &call.args)
+    if bad < MGX_DONE:
+        if bad == MGX_DECLINED:
+            import_blas()
+            bad = run_kernel(&kernel_rows[row], kernel, &call.args)
+    for k in range(facts.first_update, facts.count):
+        if call.array[k] != NULL:
+            (<Array> call.array[k]).storage.version += 1
+    if bad < MGX_DONE:
+        check_run(bad)
+    if recording != NULL and bad == MGX_DONE:
+        record_call(<LaunchList> recording, call, row, dtype, kernel, start)
+    if examined and bad == MGX_DONE:
+        examine_call(call, row)
+    return bad
+
+
+cdef int record_call(LaunchList recording, Call *call, int row, int dtype, mgx_kernel kernel, double start) except -1:
+    cdef double seconds = mgx_now() - start
+    cdef Launch here_
+    cdef Launch *l = &here_ if recording.timed else recording.add()
+    cdef int k
+    l.args, l.kernel, l.loop, l.tiles, l.host = call.args, kernel, NULL, NULL, NULL
+    l.table, l.row, l.part, l.dtype, l.count = KERNELS, row, MGX_FORWARD, dtype, call.count
+    l.writes = 0
+    for k in range(call.count):
+        l.storage[k] = NULL if call.array[k] == NULL else (<Array> call.array[k]).storage
+        if k >= kernel_facts[row].first_update and call.array[k] != NULL:
+            l.writes |= 1 << k
+    if recording.timed:
+        note_time(recording, l, start, seconds, None)
+    return 0
+
+
+cdef extern from *:
+    """
+    #ifdef MGX_CHECKED
+    #define mgx_checked 1
+    #else
+    #define mgx_checked 0
+    #endif
+    """
+    bint mgx_checked
+
+
+cdef int check_call(Call *call, int row, int dtype) except -1:
+    """In a checked build: is every operand there, of its dtype and long enough, and does nothing overlap that is
+    written?"""
+    cdef mgx_measure to
+    cdef KernelFacts *facts = &kernel_facts[row]
+    cdef Array a
+    cdef int k, j, type
+    cdef Py_ssize_t size
+    if not mgx_checked:
+        return 0
+    name = kernel_rows[row].name.decode()
+    if call.count != facts.count:
+        raise AssertionError(f"{name}: {call.count} operands, the row names {facts.count}")
+    kernel_rows[row].measure(&call.args, &to)
+    for k in range(call.count):
+        if call.array[k] == NULL:
+            if not facts.optional >> k & 1:
+                raise AssertionError(f"{name}: operand {k} is absent")
+            continue
+        a = <Array> call.array[k]
+        type = to.type[k] if to.type[k] < MGX_OF_LAUNCH else dtype
+        if to.type[k] != MGX_BOOL and a.kind != type:
+            raise AssertionError(f"{name}: operand {k} is {dtype_of(a.kind)}, the row says {dtype_of(type)}")
+        size = to.elements[k] * itemsize[type]
+        if to.elements[k] < 0 or to.type[k] != MGX_OF_LAUNCH_STRIDED and not (
+                a.storage.data <= call.args.p[k]
+                and call.args.p[k] + size <= a.storage.data + a.storage.nbytes):
+            raise AssertionError(f"{name}: operand {k} has not the {to.elements[k]} elements that the row says")
+        for j in range(facts.first_update, call.count):
+            if j != k and to.type[k] != MGX_OF_LAUNCH_STRIDED and to.type[j] != MGX_OF_LAUNCH_STRIDED \
+                    and call.args.p[j] != NULL and call.args.p[j] < call.args.p[k] + size and call.args.p[k] < \
+                    call.args.p[j] + to.elements[j] * itemsize[to.type[j] if to.type[j] < MGX_OF_LAUNCH else dtype]:
+                raise AssertionError(f"{name}: operands {k} and {j} overlap")
+    return 0
+
+
+cdef int import_blas() except -1:
+    """SciPy's BLAS, imported at the first product that needs it: the import costs more than a small program runs."""
+    from scipy.linalg import cython_blas
+    cdef object s = cython_blas.__pyx_capi__["sgemm"], d = cython_blas.__pyx_capi__["dgemm"]
+    set_blas(<mgx_sgemm> PyCapsule_GetPointer(s, PyCapsule_GetName(s)),
+             <mgx_dgemm> PyCapsule_GetPointer(d, PyCapsule_GetName(d)))
+    return 0
+
+
+def run(str kernel, *operands, integers=(), numbers=()):
+    """Run the row ``kernel`` of ``csrc/kernels.def`` on Tensors, in the order of its lists; None is an absent operand.
+
+    Integers take their places one after the other (an ``mgx_windows`` has twelve). Returns None, or the first bad index.
+    Sizes are taken as they are given: a wrong one reads or writes foreign memory.
+
+    >>> import microgradx as mgx
+    >>> from microgradx._core.launch import run
+    >>> y = mgx.zeros(2)
+    >>> run("softmax", mgx.Tensor([0.0, 0.0]), y, integers=(1, 2))
+    >>> y.tolist()
+    [0.5, 0.5]
+    """
+    cdef Call call
+    cdef int row = kernel_row(kernel), k, dtype = -1
+    cdef KernelFacts *facts = &kernel_facts[row]
+    cdef Py_ssize_t bad
+    if len(operands) != facts.count or len(integers) != facts.integers or len(numbers) != facts.numbers:
+        raise ShapeError(f"{kernel}: {len(operands)} operands, {len(integers)} integers and {len(numbers)} numbers; the "
+                         f"row takes {facts.count}, {facts.integers} and {facts.numbers}")
+    call.count = 0
+    for k, a in enumerate(operands):
+        if a is None and not facts.optional >> k & 1:
+            raise ShapeError(f"{kernel}: operand {k} is not optional")
+        put(&call, <Array?> a if a is not None else None)
+        if dtype < 0 and a is not None and facts.of_launch >> k & 1:
+            dtype = (<Array> a).kind
+        if a is not None and k >= facts.first_update:
+            check_writable(<Array> a, kernel)
+    for k, n in enumerate(integers):
+        call.args.n[k] = n
+    for k, x in enumerate(numbers):
+        call.args.x[k] = x
+    bad = launch(&call, row, MGX_F64 if dtype < 0 else dtype)
+    return None if bad == MGX_DONE else bad
 
 
 # ----- elementwise -------------------------------------------------------------------------------------------
 
-cdef int elementwise(mgx_loop loop, int dtype, int nin, int nout, Operand *operand,
+cdef int elementwise(int row, int part, int dtype, int nin, int nout, Operand *operand,
                      int ndim, const Py_ssize_t *shape) except -1:
-    """Run ``loop`` over operands broadcast to ``shape``; inputs first, then outputs of exactly that shape."""
+    """Run one loop of a row of ops.def over operands broadcast to ``shape``; inputs first, then outputs of exactly that
+    shape."""
+    cdef mgx_loop loop = kernels.rows[dtype][row].part[part]
     cdef char *p[MGX_MAXARGS]
     cdef PyObject *a = operand[nin].array
+    cdef PyObject *recording = mgx_recording_list
     cdef Storage *written = (<Array> a).storage
-    cdef Py_ssize_t size = (<Array> a).size
+    cdef Py_ssize_t size = (<Array> a).size, code = MGX_DONE
     cdef int k, numbers = 0
-    cdef bint lies = False, spoilt = watching and overwrites_unsound(nin, operand)
+    cdef double start = mgx_now() if recording != NULL else 0
+    cdef bint direct = False, spoilt = watching and overwrites_unsound(nin, operand)
     for k in range(nin + nout):                     # the common case: the loop reads all operands as they lie
         if operand[k].form == ARRAY:
             a = operand[k].array
@@ -179,81 +441,67 @@ cdef int elementwise(mgx_loop loop, int dtype, int nin, int nout, Operand *opera
         else:
             numbers |= 1 << k
     else:
-        lies = numbers == 0 or size <= FEW
-    if not lies:
-        strided(loop, dtype, nin, nout, operand, ndim, shape)
+        direct = numbers == 0 or size <= FEW
+    if not direct:
+        code = strided(loop, dtype, nin, nout, operand, ndim, shape)
     elif numbers:
         with_numbers(loop, dtype, numbers, operand, size, p)
     else:
-        loop_over(loop, size, dtype, nin + nout, p)
+        code = run_loop(loop, size, dtype, nin + nout, p)
     written.version += 1
-    if mgx_writing != NULL:
-        write_elementwise(loop, dtype, nin, nout, operand, ndim, shape, lies)
+    if code != MGX_DONE:
+        check_run(code)
+    if recording != NULL:
+        record_elementwise(<LaunchList> recording, row, part, dtype, nin, nout, operand, ndim, shape, direct, start)
     if watching and not spoilt:
-        examine(loop, dtype, nin, operand)
+        examine(row, part, dtype, nin, operand)
     return 0
 
 
-cdef Py_ssize_t run_loop(Step *s) noexcept nogil:
-    loop_over(s.loop, s.n[0], s.dtype, s.slots, s.p)
-    return -1
-
-
-cdef Py_ssize_t run_tiles(Step *s) noexcept nogil:
-    execute(s.job, s.p)
-    return -1
-
-
-cdef int write_elementwise(mgx_loop loop, int dtype, int nin, int nout, Operand *operand,
-                           int ndim, const Py_ssize_t *shape, bint lies) except -1:
-    """As a step. A number beside few elements is spread out once and for all. A launch is laid out only, so that it
-    may be fused with others before it is prepared."""
-    cdef Step s
+cdef int record_elementwise(LaunchList recording, int row, int part, int dtype, int nin, int nout, Operand *operand,
+                            int ndim, const Py_ssize_t *shape, bint direct, double start) except -1:
+    """A number that goes with few elements is spread out once and for all. Tiles are only laid out, so that the launch
+    may be fused with others before they are prepared."""
+    cdef double seconds = mgx_now() - start
+    cdef Launch here_
+    cdef mgx_tiles tiles
+    cdef Launch *l = &here_ if recording.timed else recording.add()
     cdef Array out = <Array> operand[nin].array, numbers
-    cdef Tape *tape = <Tape *> mgx_writing
     cdef int k
-    begin(&s, run_loop if lies else run_tiles, loop_name(loop, dtype), dtype)
-    s.loop, s.n[0] = loop, out.size
+    l.kernel, l.loop, l.tiles, l.host = NULL, kernels.rows[dtype][row].part[part], NULL, NULL
+    l.table, l.row, l.part, l.dtype, l.count = ROWS, row, part, dtype, nin + nout
+    l.args.n[0] = out.size
+    l.writes = ((1 << nout) - 1) << nin
+    if recording.timed:
+        for k in range(nin + nout):
+            l.storage[k] = out.storage if operand[k].form in (ARRAY, BYTES) else NULL       # an operand in memory
+        if not direct:
+            lay_out(&tiles, l.args.p, l.loop, dtype, nin, nout, operand, ndim, shape)
+            l.tiles = &tiles
+        return note_time(recording, l, start, seconds, None)
     for k in range(nin + nout):
-        if k >= nin:
-            s.written |= 1 << k
-        s.storage[k], s.p[k] = NULL, NULL
+        l.storage[k], l.args.p[k] = NULL, NULL
         if operand[k].form == ARRAY:
-            s.storage[k], s.p[k] = (<Array> operand[k].array).storage, (<Array> operand[k].array).data
+            l.storage[k], l.args.p[k] = (<Array> operand[k].array).storage, (<Array> operand[k].array).data
         elif operand[k].form == BYTES:
-            s.storage[k], s.p[k] = operand[k].storage, operand[k].data
-        elif operand[k].form == NUMBER and lies:
-            set_tape(NULL)
+            l.storage[k], l.args.p[k] = operand[k].storage, operand[k].data
+        elif operand[k].form == NUMBER and direct:
+            set_recording(None)
             try:
-                numbers = empty(dtype, 1, &s.n[0])
+                numbers = empty(dtype, 1, &out.size)
                 fill(numbers, operand[k].number)
             finally:
-                set_tape(tape)
-            (<list> tape.constants).append(numbers)
-            s.storage[k], s.p[k] = numbers.storage, numbers.data
-        elif lies:                                  # what the loop does not read
-            s.storage[k], s.p[k] = s.storage[0], s.p[0]
-    s.slots = nin + nout
-    if not lies:
-        s.job = <mgx_launch *> malloc(sizeof(mgx_launch))
-        if s.job == NULL:
+                set_recording(recording)
+            recording.constants.append(numbers)
+            l.storage[k], l.args.p[k] = numbers.storage, numbers.data
+        elif direct:                                # what the loop does not read
+            l.storage[k], l.args.p[k] = l.storage[0], l.args.p[0]
+    if not direct:
+        l.tiles = <mgx_tiles *> malloc(sizeof(mgx_tiles))
+        if l.tiles == NULL:
             raise MemoryError("compile: no memory for another launch")
-        lay_out(s.job, s.p, loop, dtype, nin, nout, operand, ndim, shape)
-    return write_down(tape, &s)
-
-
-cdef const char *loop_name(mgx_loop loop, int dtype) noexcept:
-    """The name of the row that a loop belongs to."""
-    cdef int op, i
-    cdef const mgx_loops *row
-    for op in range(MGX_NROWS):
-        row = &kernels.rows[dtype][op]
-        if row.forward == loop or row.forward_d == loop:
-            return rows[op].name
-        for i in range(facts[op].arity):
-            if row.vjp[i] == loop:
-                return rows[op].name
-    return b"elementwise"
+        lay_out(l.tiles, l.args.p, l.loop, dtype, nin, nout, operand, ndim, shape)
+    return 0
 
 
 cdef enum: FEW = 64             # a number beside so few elements is spread out at once
@@ -275,32 +523,31 @@ cdef void with_numbers(mgx_loop loop, int dtype, int numbers, Operand *operand, 
     loop(size, p)
 
 
-cdef int strided(mgx_loop loop, int dtype, int nin, int nout, Operand *operand,
-                 int ndim, const Py_ssize_t *shape) except -1:
+cdef Py_ssize_t strided(mgx_loop loop, int dtype, int nin, int nout, Operand *operand,
+                        int ndim, const Py_ssize_t *shape) except? -9:
     """Any layout, any dtype, any broadcast: through the tiles of csrc/launch.c."""
-    cdef mgx_launch job
+    cdef mgx_tiles tiles
     cdef char *data[MGX_MAXARGS]
-    lay_out(&job, data, loop, dtype, nin, nout, operand, ndim, shape)
-    prepare(&job)
-    execute(&job, data)
-    return 0
+    lay_out(&tiles, data, loop, dtype, nin, nout, operand, ndim, shape)
+    prepare(&tiles)
+    return run_tiles(&tiles, data)
 
 
-cdef int lay_out(mgx_launch *job, char **data, mgx_loop loop, int dtype, int nin, int nout, Operand *operand,
+cdef int lay_out(mgx_tiles *tiles, char **data, mgx_loop loop, int dtype, int nin, int nout, Operand *operand,
                  int ndim, const Py_ssize_t *shape) except -1:
-    """A launch of one loop. A number lies in the launch itself."""
+    """Tiles of one loop. A number is stored in the tiles themselves."""
     cdef mgx_operand *to
     cdef Array a
     cdef Py_ssize_t step
     cdef int k, d, skip
-    job.dtype, job.nin, job.nout, job.ndim, job.count, job.places = dtype, nin, nout, ndim, 1, nin + nout
-    job.op[0].loop, job.op[0].streak, job.op[0].result = loop, 0, 0
+    tiles.dtype, tiles.nin, tiles.nout, tiles.ndim, tiles.count, tiles.places = dtype, nin, nout, ndim, 1, nin + nout
+    tiles.op[0].loop, tiles.op[0].streak, tiles.op[0].result = loop, 0, 0
     for d in range(ndim):
-        job.shape[d] = shape[d]
+        tiles.shape[d] = shape[d]
     for k in range(MGX_MAXARGS):
-        job.op[0].arg[k] = k if k < nin + nout else 0
+        tiles.op[0].arg[k] = k if k < nin + nout else 0
     for k in range(nin + nout):
-        to = &job.operand[k]
+        to = &tiles.operand[k]
         to.absent = operand[k].form == ABSENT
         if operand[k].form == ARRAY:
             a = <Array> operand[k].array
@@ -321,9 +568,7 @@ cdef int lay_out(mgx_launch *job, char **data, mgx_loop loop, int dtype, int nin
     return 0
 
 
-cdef Py_ssize_t run_move(Step *s) noexcept nogil:
-    memmove(s.p[1], s.p[0], s.n[0])
-    return -1
+cdef int COPY = kernel_row("copy"), CONSTANT = kernel_row("constant")
 
 
 def _cast(out, x):
@@ -333,19 +578,19 @@ def _cast(out, x):
 cdef int copy(Array source, Array out) except -1:
     """out = source, broadcast and converted."""
     cdef Operand operand[2]
-    cdef Step s
+    cdef Call call
     if source.kind == out.kind > MGX_F64 and source.contiguous and out.contiguous and source.size == out.size:
-        begin(&s, run_move, b"copy", out.kind)
-        s.n[0] = out.size * itemsize[out.kind]
-        reads(&s, source)
-        writes(&s, out)
-        launch(&s)
+        call.count = 0
+        put(&call, source)
+        put(&call, out)
+        call.args.n[0] = out.size * itemsize[out.kind]
+        launch(&call, COPY, MGX_F64)
         return 0
     if out.kind > MGX_F64:
         return host(_cast, (out,), (source,))
     put_array(&operand[0], source)
     put_array(&operand[1], out)
-    return elementwise(kernels.rows[out.kind][MGX_clone].forward, out.kind, 1, 1, operand, out.ndim, out.dims)
+    return elementwise(MGX_clone, MGX_FORWARD, out.kind, 1, 1, operand, out.ndim, out.dims)
 
 
 cdef int fill(Array out, double number) except -1:
@@ -355,467 +600,53 @@ cdef int fill(Array out, double number) except -1:
         return host(np.ndarray.fill, (out,), (int(number),))
     put_number(&operand[0], number)
     put_array(&operand[1], out)
-    return elementwise(kernels.rows[out.kind][MGX_clone].forward, out.kind, 1, 1, operand, out.ndim, out.dims)
+    return elementwise(MGX_clone, MGX_FORWARD, out.kind, 1, 1, operand, out.ndim, out.dims)
 
 
-# ----- structured: a runner reads its operands from the step, so that it can run again ------------------------------
-
-cdef Py_ssize_t run_sum(Step *s) noexcept nogil:
-    kernels.sum[s.dtype](s.n[0], s.n[1], s.n[2], &s.n[3], s.x[0], s.p[0], s.p[1])
-    return -1
-
-cdef Py_ssize_t run_max(Step *s) noexcept nogil:
-    kernels.max[s.dtype](s.n[0], s.n[1], s.n[2], &s.n[3], s.x[0], s.p[0], s.p[1])
-    return -1
-
-cdef int reduce(Runner run, const char *name, Array x, Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner,
-                const Py_ssize_t *strides, double factor, Array out) except -1:
-    cdef Step s
-    begin(&s, run, name, x.kind)
-    s.n[0], s.n[1], s.n[2], s.n[3], s.n[4], s.n[5] = outer, n, inner, strides[0], strides[1], strides[2]
-    s.x[0] = factor
-    reads(&s, x)
-    writes(&s, out)
-    launch(&s)
-    if watching and not sound(out) and sound(x):
-        blame(name.decode(), out, (x,), None)
-    return 0
-
-
-cdef int reduce_sum(Array x, Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner, const Py_ssize_t *strides,
-                    double scale, Array out) except -1:
-    return reduce(run_sum, b"sum", x, outer, n, inner, strides, scale, out)
-
-
-cdef int reduce_max(Array x, Py_ssize_t outer, Py_ssize_t n, Py_ssize_t inner, const Py_ssize_t *strides,
-                    double sign, Array out) except -1:
-    return reduce(run_max, b"amax", x, outer, n, inner, strides, sign, out)
-
-
-cdef Py_ssize_t run_softmax(Step *s) noexcept nogil:
-    kernels.softmax[s.dtype](s.n[0], s.n[1], <int> s.n[2], s.p[0], s.p[1])
-    return -1
-
-cdef int softmax(Array x, Py_ssize_t m, Py_ssize_t n, bint logarithm, Array out) except -1:
-    cdef Step s
-    begin(&s, run_softmax, b"log_softmax" if logarithm else b"softmax", x.kind)
-    s.n[0], s.n[1], s.n[2] = m, n, logarithm
-    reads(&s, x)
-    writes(&s, out)
-    launch(&s)
-    return check_sound(out, "log_softmax" if logarithm else "softmax", x)
-
-
-cdef Py_ssize_t run_softmax_vjp(Step *s) noexcept nogil:
-    kernels.softmax_vjp[s.dtype](s.n[0], s.n[1], <int> s.n[2], s.p[0], s.p[1], s.p[2])
-    return -1
-
-cdef int softmax_vjp(Array g, Array y, bint logarithm, Array dx) except -1:
-    cdef Step s
-    cdef Py_ssize_t n = y.dims[y.ndim - 1]
-    begin(&s, run_softmax_vjp, b"softmax_vjp", y.kind)
-    s.n[0], s.n[1], s.n[2] = y.size // n, n, logarithm
-    reads(&s, g)
-    reads(&s, y)
-    writes(&s, dx)
-    launch(&s)
-    return check_sound(dx, "softmax", g, y)
-
-
-cdef Py_ssize_t run_add_rows(Step *s) noexcept nogil:
-    return kernels.add_rows[s.dtype](s.n[0], s.n[1], s.n[2], <int64_t *> s.p[0], s.p[1], s.p[2])
-
-cdef Py_ssize_t add_rows(Array x, Array at, Array out) except? -2:
-    """The first bad position of ``at``, or -1."""
-    cdef Step s
-    cdef Py_ssize_t bad
-    cdef bint spoilt = watching and not sound(out)
-    begin(&s, run_add_rows, b"add_rows", x.kind)
-    s.n[0], s.n[1], s.n[2] = at.size, out.size // out.dims[0], out.dims[0]
-    reads(&s, at)
-    reads(&s, x)
-    writes(&s, out)
-    bad = launch(&s)
-    check_sound(out, "index_add", x, None, spoilt)
-    return bad
-
-
-cdef Py_ssize_t run_cross_entropy(Step *s) noexcept nogil:
-    return kernels.cross_entropy[s.dtype](s.n[0], s.n[1], s.x[0], s.p[0], <int64_t *> s.p[1], s.p[2], s.p[3])
-
-cdef Py_ssize_t cross_entropy(Array x, Array label, double scale, Array loss, Array p) except? -2:
-    """The first row whose label is out of range, or -1."""
-    cdef Step s
-    cdef Py_ssize_t bad
-    begin(&s, run_cross_entropy, b"cross_entropy", x.kind)
-    s.n[0], s.n[1], s.x[0] = x.dims[0], x.dims[1], scale
-    reads(&s, x)
-    reads(&s, label)
-    writes(&s, loss)
-    writes(&s, p)
-    bad = launch(&s)
-    if bad < 0:
-        check_sound(loss, "cross_entropy", x)
-    return bad
-
-
-cdef Py_ssize_t run_cross_entropy_vjp(Step *s) noexcept nogil:
-    kernels.cross_entropy_vjp[s.dtype](s.n[0], s.n[1], s.x[0], s.p[0], s.p[1], <int64_t *> s.p[2], s.p[3])
-    return -1
-
-cdef int cross_entropy_vjp(Array g, Array p, Array label, double scale, Array dx) except -1:
-    cdef Step s
-    begin(&s, run_cross_entropy_vjp, b"cross_entropy_vjp", p.kind)
-    s.n[0], s.n[1], s.x[0] = p.dims[0], p.dims[1], scale
-    reads(&s, g)
-    reads(&s, p)
-    reads(&s, label)
-    writes(&s, dx)
-    launch(&s)
-    return check_sound(dx, "cross_entropy", g, p)
-
-
-# ----- optimizers --------------------------------------------------------------------------------------------
-
-cdef const char *NAMES[5]
-NAMES[0], NAMES[1], NAMES[2], NAMES[3], NAMES[4] = b"sgd", b"rmsprop", b"adagrad", b"adam", b"adamw"
-cdef tuple UPDATES = ("sgd", "rmsprop", "adagrad", "adam", "adamw")             # in the order of csrc/kernels.h
-
-
-cdef int check_update(str op, Array w, Array other) except -1:
-    if not (w.contiguous and other.contiguous and w.kind == other.kind and w.kind <= MGX_F64 and same_shape(w, other)):
-        raise ShapeError(f"{op}: {dtype_of(other.kind)} of shape {shape_of(other)} beside a parameter of "
-                         f"{dtype_of(w.kind)} and shape {shape_of(w)}; all are floats of one shape, in order in "
-                         "memory")
-    return 0
-
-
-def update(str op, list groups):
-    """One step of the optimizer ``op``, all parameters of a group in one launch.
-
-    ``groups`` holds (cell, rows): the options as float64 numbers, and for each parameter (w, step, *state), None for
-    what the options do not need. A parameter without gradient is passed over. All is checked before anything is
-    written.
-    """
-    cdef int code = UPDATES.index(op), k
-    cdef Py_ssize_t i, start = 0, count = 0, room = 0
-    cdef tuple row
-    cdef list rows, live = [], gradients = [], cells = []
-    cdef Array w, g, a, cell
-    cdef mgx_part *part
-    cdef mgx_part *p = NULL
-    cdef char *doubtful
-    for _, rows in groups:
-        if rows is None:
-            raise TypeError(f"{op}: None in place of parameters")
-        room += len(rows)
-    part = <mgx_part *> malloc((room + 1) * (sizeof(mgx_part) + 1))
-    if part == NULL:
-        raise MemoryError(f"{op}: no memory for {room} parameters")
-    doubtful = <char *> (part + room + 1)
+cdef int freeze(Array a) except -1:
+    """``a`` was just made of numbers that no launch wrote: a program writes them anew from a copy."""
+    cdef Call call
+    cdef Array constant
+    cdef LaunchList recording
+    if not is_capturing():
+        return 0
+    recording = set_recording(None)
     try:
-        for cell, rows in groups:
-            for row in rows:
-                w = None if row is None else row[0]
-                if w is None or cell is None:
-                    raise TypeError(f"{op}: None in place of an array")
-                if w.node is None or w.node.grad is None:
-                    continue
-                g = w.node.grad
-                if not g.contiguous:
-                    a = empty_like(g)
-                    copy(g, a)
-                    g = a
-                check_writable(w, op)
-                check_update(op, w, g)
-                p = &part[count]
-                p.n, p.g, p.w, p.step = w.size, g.data, w.data, NULL
-                if row[1] is not None:
-                    p.step = <double *> (<Array> row[1]).data
-                for k in range(3):
-                    p.state[k] = NULL
-                    if k + 2 < len(row) and row[k + 2] is not None:
-                        a = row[k + 2]
-                        check_update(op, w, a)
-                        p.state[k] = a.data
-                live.append(row)
-                gradients.append(g)
-                cells.append(cell)
-                doubtful[count] = watching and may_spoil(op, row, g)
-                count += 1
-        for i in range(count):                  # a launch runs as far as cell and dtype stay the same
-            w = (<tuple> live[i])[0]
-            if i + 1 == count or cells[i + 1] is not cells[i] or (<Array> (<tuple> live[i + 1])[0]).kind != w.kind:
-                kernels.update[code][w.kind](i + 1 - start, part + start, <double *> (<Array> cells[i]).data)
-                start = i + 1
-            if mgx_writing != NULL:
-                write_update(code, live[i], gradients[i], cells[i])
-        for row in live:
-            for a in row:
-                if a is not None:
-                    touch(a)
-        for i in range(count):
-            if doubtful[i]:
-                w, g = (<tuple> live[i])[0], gradients[i]
-                if not sound(w) and sound(g):
-                    blame(op, w, (g,), None)
+        constant = empty(a.kind, a.ndim, a.dims)
+        call.count = 0
+        put(&call, a)
+        put(&call, constant)
+        call.args.n[0] = a.size * itemsize[a.kind]
+        launch(&call, CONSTANT, MGX_F64)            # the copy, now
     finally:
-        free(part)
+        set_recording(recording)
+    recording.constants.append((constant, call_site()))
+    call.count = 0
+    put(&call, constant)
+    put(&call, a)
+    return record_call(recording, &call, CONSTANT, MGX_F64, kernels.kernel[CONSTANT][MGX_F64], 0)
 
 
-cdef Py_ssize_t run_update(Step *s) noexcept nogil:
-    cdef mgx_part part
-    cdef int k
-    part.n, part.g, part.w, part.step = s.n[1], s.p[0], s.p[2], <double *> s.p[3]
-    for k in range(3):
-        part.state[k] = s.p[4 + k]
-    kernels.update[s.n[0]][s.dtype](1, &part, <double *> s.p[1])
-    return -1
-
-
-cdef int write_update(int code, tuple row, Array g, Array cell) except -1:
-    """One parameter as a step: gradient, options; parameter, number of steps, state."""
-    cdef Step s
-    cdef Array w = row[0], a
-    cdef int k
-    begin(&s, run_update, NAMES[code], w.kind)
-    s.n[0], s.n[1] = code, w.size
-    reads(&s, g)
-    reads(&s, cell)
-    for k in range(5):
-        a = row[k] if k < len(row) else None
-        if a is None:
-            reads(&s, None)
-        else:
-            writes(&s, a)
-    return write_down(<Tape *> mgx_writing, &s)
-
-
-cdef bint may_spoil(str op, tuple row, Array g) except -1:
-    """Is detect_nan to look at an update afterwards? Of finite numbers sgd, which does not divide, makes no nan."""
-    cdef bint calm = watching == 1 and op == "sgd" and finite(g)
-    cdef Py_ssize_t k
-    for k in range(2, len(row)):
-        calm = calm and finite(<Array> row[k])
-    return not calm and sound(<Array> row[0])
-
-
-# ----- matrix products ---------------------------------------------------------------------------------------
-
-ctypedef void (*Sgemm)(char *, char *, int *, int *, int *, float *, float *, int *, float *, int *,
-                       float *, float *, int *) noexcept nogil
-ctypedef void (*Dgemm)(char *, char *, int *, int *, int *, double *, double *, int *, double *, int *,
-                       double *, double *, int *) noexcept nogil
-cdef Sgemm sgemm = NULL
-cdef Dgemm dgemm = NULL
-
-
-cdef int import_blas() except -1:
-    """SciPy's BLAS, imported at the first product that needs it: the import costs more than a small program runs."""
-    global sgemm, dgemm
-    from scipy.linalg import cython_blas
-    cdef object s = cython_blas.__pyx_capi__["sgemm"], d = cython_blas.__pyx_capi__["dgemm"]
-    sgemm = <Sgemm> PyCapsule_GetPointer(s, PyCapsule_GetName(s))
-    dgemm = <Dgemm> PyCapsule_GetPointer(d, PyCapsule_GetName(d))
-    return 0
-
-
-cdef Py_ssize_t run_gemm(Step *s) noexcept nogil:
-    """csrc/gemm.inl does it, or says that the sizes are for BLAS.
-
-    BLAS is column-major and so sees every matrix transposed: it is asked for c^T = op(b)^T op(a)^T.
-    """
-    cdef bint ta = s.n[0] != 0, tb = s.n[1] != 0
-    cdef Py_ssize_t m = s.n[2], n = s.n[3], k = s.n[4], lda = s.n[5], ldb = s.n[6], ldc = s.n[7]
-    cdef int M = <int> n, N = <int> m, K = <int> k, LDA = <int> ldb, LDB = <int> lda, LDC = <int> ldc
-    cdef char *TA = b"T" if tb else b"N"
-    cdef char *TB = b"T" if ta else b"N"
-    cdef float alpha = <float> s.x[0], beta = <float> s.x[1]
-    if kernels.gemm[s.dtype](m, n, k, s.x[0], s.p[0], 1 if ta else lda, lda if ta else 1,
-                             s.p[1], 1 if tb else ldb, ldb if tb else 1, s.x[1], s.p[2], ldc):
-        return -1
-    if sgemm == NULL:
-        return 0                                    # not imported yet
-    if s.dtype == MGX_F32:
-        sgemm(TA, TB, &M, &N, &K, &alpha, <float *> s.p[1], &LDA, <float *> s.p[0], &LDB,
-              &beta, <float *> s.p[2], &LDC)
-    else:
-        dgemm(TA, TB, &M, &N, &K, &s.x[0], <double *> s.p[1], &LDA, <double *> s.p[0], &LDB,
-              &s.x[1], <double *> s.p[2], &LDC)
-    return -1
-
-
-cdef int gemm(bint ta, bint tb, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, double alpha,
-              Array a, char *a_data, Py_ssize_t lda, Array b, char *b_data, Py_ssize_t ldb,
-              double beta, Array c, char *c_data, Py_ssize_t ldc) except -1:
-    """c (m, n) = alpha * op(a) op(b) + beta * c, row-major; op transposes where the flag says so."""
-    cdef Step s
-    cdef Py_ssize_t shape[2]
-    cdef Py_ssize_t strides[2]
-    cdef Array part = None
-    if max(m, n, k, lda, ldb, ldc) > INT_MAX:
-        raise ShapeError(f"matmul: ({m}, {k}) @ ({k}, {n}) is beyond the sizes of BLAS (2^31 - 1)")
-    if watching:
-        shape[0], shape[1], strides[0], strides[1] = m, n, ldc * itemsize[c.kind], itemsize[c.kind]
-        part = c if m * n == c.size else alias(c, c_data, c.kind, 2, shape, strides)
-    begin(&s, run_gemm, b"gemm", c.kind)
-    s.n[0], s.n[1], s.n[2], s.n[3], s.n[4], s.n[5], s.n[6], s.n[7] = ta, tb, m, n, k, lda, ldb, ldc
-    s.x[0], s.x[1] = alpha, beta
-    reads_at(&s, a, a_data)
-    reads_at(&s, b, b_data)
-    writes(&s, c)
-    s.p[2] = c_data
-    if launch(&s) >= 0:
-        import_blas()
-        launch(&s)
-    return check_sound(part, "matmul", a, b) if watching else 0
-
-
-# ----- windows and rows --------------------------------------------------------------------------------------
-
-cdef Py_ssize_t run_columns(Step *s) noexcept nogil:
-    kernels.columns[s.dtype](&s.windows, s.n[0], s.p[0], s.p[1])
-    return -1
-
-cdef int columns(const mgx_windows *v, Py_ssize_t planes, Array x, char *x_data, Array cols) except -1:
-    cdef Step s
-    begin(&s, run_columns, b"columns", x.kind)
-    s.windows, s.n[0] = v[0], planes
-    reads_at(&s, x, x_data)
-    writes(&s, cols)
-    launch(&s)
-    return 0
-
-
-cdef Py_ssize_t run_uncolumns(Step *s) noexcept nogil:
-    kernels.uncolumns[s.dtype](&s.windows, s.n[0], s.n[1], s.p[0], s.p[1])
-    return -1
-
-cdef int uncolumns(const mgx_windows *v, Py_ssize_t planes, Py_ssize_t spread, Array cols,
-                   Array x, char *x_data) except -1:
-    cdef Step s
-    begin(&s, run_uncolumns, b"uncolumns", x.kind)
-    s.windows, s.n[0], s.n[1] = v[0], planes, spread
-    reads(&s, cols)
-    writes(&s, x)
-    s.p[1] = x_data
-    launch(&s)
-    return 0
-
-
-cdef Py_ssize_t run_pool_sum(Step *s) noexcept nogil:
-    kernels.pool_sum[s.dtype](&s.windows, s.n[0], s.p[0], s.p[1])
-    return -1
-
-cdef int pool_sum(const mgx_windows *v, Py_ssize_t planes, Array x, Array out) except -1:
-    cdef Step s
-    begin(&s, run_pool_sum, b"pool_sum", x.kind)
-    s.windows, s.n[0] = v[0], planes
-    reads(&s, x)
-    writes(&s, out)
-    launch(&s)
-    return check_sound(out, "avg_pool", x)
-
-
-cdef Py_ssize_t run_pool_max(Step *s) noexcept nogil:
-    return kernels.pool_max[s.dtype](&s.windows, s.n[0], s.p[0], s.p[1], <int64_t *> s.p[2])
-
-cdef Py_ssize_t pool_max(const mgx_windows *v, Py_ssize_t planes, Array x, Array out, Array at) except? -2:
-    """The first window that holds nothing but padding, or -1."""
-    cdef Step s
-    cdef Py_ssize_t bad
-    begin(&s, run_pool_max, b"pool_max", x.kind)
-    s.windows, s.n[0] = v[0], planes
-    reads(&s, x)
-    writes(&s, out)
-    writes(&s, at)
-    bad = launch(&s)
-    check_sound(out, "max_pool", x)
-    return bad
-
-
-cdef Py_ssize_t run_unpool(Step *s) noexcept nogil:
-    kernels.unpool[s.dtype](s.n[0], s.n[1], s.n[2], s.p[0], <int64_t *> s.p[1], s.p[2])
-    return -1
-
-cdef int unpool(Py_ssize_t planes, Py_ssize_t plane, Py_ssize_t n, Array g, Array at, Array x) except -1:
-    cdef Step s
-    begin(&s, run_unpool, b"unpool", x.kind)
-    s.n[0], s.n[1], s.n[2] = planes, plane, n
-    reads(&s, g)
-    reads(&s, at)
-    writes(&s, x)
-    launch(&s)
-    return check_sound(x, "unpool", g)
-
-
-cdef Py_ssize_t run_norm(Step *s) noexcept nogil:
-    kernels.norm[s.dtype](s.n[0], s.n[1], <int> s.n[2], s.x[0], s.p[0], s.p[1], s.p[2], s.p[3], s.p[4])
-    return -1
-
-cdef int norm(Py_ssize_t m, Py_ssize_t n, bint centred, double eps, Array x, Array w, Array b,
-              Array out, Array stats) except -1:
-    cdef Step s
-    begin(&s, run_norm, b"norm", x.kind)
-    s.n[0], s.n[1], s.n[2], s.x[0] = m, n, centred, eps
-    reads(&s, x)
-    reads(&s, w)
-    reads(&s, b)
-    writes(&s, out)
-    writes(&s, stats)
-    launch(&s)
-    return check_sound(out, "norm", x, w, watching and not sound(b))
-
-
-cdef Py_ssize_t run_norm_vjp(Step *s) noexcept nogil:
-    kernels.norm_vjp[s.dtype](s.n[0], s.n[1], <int> s.n[2], s.p[0], s.p[1], s.p[2], s.p[3], s.p[4])
-    return -1
-
-cdef int norm_vjp(Py_ssize_t m, Py_ssize_t n, bint centred, Array g, Array x, Array w, Array stats, Array dx) except -1:
-    cdef Step s
-    begin(&s, run_norm_vjp, b"norm_vjp", x.kind)
-    s.n[0], s.n[1], s.n[2] = m, n, centred
-    reads(&s, g)
-    reads(&s, x)
-    reads(&s, w)
-    reads(&s, stats)
-    writes(&s, dx)
-    launch(&s)
-    return check_sound(dx, "norm", g, x)
-
-
-cdef Py_ssize_t run_norm_weight_vjp(Step *s) noexcept nogil:
-    kernels.norm_weight_vjp[s.dtype](s.n[0], s.n[1], s.p[0], s.p[1], s.p[2], s.p[3])
-    return -1
-
-cdef int norm_weight_vjp(Py_ssize_t m, Py_ssize_t n, Array g, Array x, Array stats, Array part) except -1:
-    cdef Step s
-    begin(&s, run_norm_weight_vjp, b"norm_weight_vjp", x.kind)
-    s.n[0], s.n[1] = m, n
-    reads(&s, g)
-    reads(&s, x)
-    reads(&s, stats)
-    writes(&s, part)
-    launch(&s)
-    return check_sound(part, "norm", g, x)
+array.freeze = freeze
 
 
 # ----- host --------------------------------------------------------------------------------------------------
 
 cdef int host(object function, tuple outs, tuple ins) except -1:
     """function(*outs, *ins) over NumPy arrays: outs writable, ins read-only; what is no array is passed as it is."""
-    cdef Tape *tape = set_tape(NULL)                            # reading the operands is no leak of values
+    cdef LaunchList recording = set_recording(None)             # reading the operands is no leak of values
+    cdef double start = mgx_now()
     cdef list spoilt = [(<Array> o).storage.version and not sound(<Array> o) for o in outs] if watching else []
     try:
         with np.errstate(all="ignore"):                         # nan and inf flow without a word, as in kernels
             function(*[window(<Array> o) for o in outs],
                      *[np.asarray(i) if isinstance(i, Array) else i for i in ins])
     finally:
-        set_tape(tape)
+        set_recording(recording)
     for o in outs:
         touch(<Array> o)
-    if tape != NULL:
-        write_host(tape, function, outs, ins)
+    if recording is not None:
+        record_host(recording, function, outs, ins, start)
     if watching:
         examine_host(function, outs, ins, spoilt)
     return 0
@@ -823,18 +654,19 @@ cdef int host(object function, tuple outs, tuple ins) except -1:
 
 cdef Array computed(object function, tuple ins):
     """The array ``function(*ins)`` over NumPy arrays, as a host launch; shape and dtype follow from the operands'."""
-    cdef Tape *tape = set_tape(NULL)
+    cdef LaunchList recording = set_recording(None)
+    cdef double start = mgx_now()
     cdef Array out
     try:
         with np.errstate(all="ignore"):
             out = from_object(function(*[np.asarray(i) if isinstance(i, Array) else i for i in ins]), None, True)
     finally:
-        set_tape(tape)
-    if tape != NULL:
+        set_recording(recording)
+    if recording is not None:
         def compute(out, *ins):
             out[...] = function(*ins)
         compute.__name__ = getattr(function, "__name__", "compute")
-        write_host(tape, compute, (out,), ins)
+        record_host(recording, compute, (out,), ins, start)
     if watching:
         examine_host(function, (out,), ins, [False])
     return out
@@ -866,79 +698,52 @@ def filled(function, tuple shape, object dtype):
     return out
 
 
-cdef int frozen(Array a) except -1:
-    """``a`` was just made of numbers that no launch wrote: a program writes them anew from a copy."""
-    cdef Step s
-    cdef Array constant
-    if mgx_writing == NULL:
-        return 0
-    constant = empty(a.kind, a.ndim, a.dims)
-    begin(&s, run_move, CONSTANT, a.kind)
-    s.n[0] = a.size * itemsize[a.kind]
-    reads(&s, a)
-    writes(&s, constant)
-    s.run(&s)                                       # the copy, now
-    s.slots = s.written = 0
-    reads(&s, constant)
-    writes(&s, a)
-    (<list> (<Tape *> mgx_writing).constants).append((constant, written_at()))
-    return write_down(<Tape *> mgx_writing, &s)
-
-
-array.freeze = frozen
-
-
-cdef int write_host(Tape *tape, object function, tuple outs, tuple ins) except -1:
-    cdef Step s
+cdef int record_host(LaunchList recording, object function, tuple outs, tuple ins, double start) except -1:
+    cdef double seconds = mgx_now() - start
+    cdef Launch here_
+    cdef Launch *l = &here_ if recording.timed else recording.add()
     cdef tuple call = (function, outs, ins)
-    begin(&s, NULL, b"host", 0)
-    (<list> tape.hosts).append(call)
-    s.host = <PyObject *> call
-    return write_down(tape, &s)
+    l.kernel, l.loop, l.tiles, l.host = NULL, NULL, NULL, <PyObject *> call
+    l.table, l.row, l.part, l.dtype, l.count, l.writes = HOST, 0, 0, 0, 0, 0
+    if recording.timed:
+        return note_time(recording, l, start, seconds, None)
+    recording.hosts.append(call)
+    return 0
 
 
-# ----- detect_nan: is what was written sound? -----------------------------------------------------------------
+# ----- detect_nan: does what was written contain nan, and who is to blame? --------------------------------------------
 
-cdef bint finite(Array a) noexcept:
-    """Is nothing in a float array inf or nan? What only it holds is read once for each version, and what was broadcast
-    once; False for other layouts."""
-    cdef Storage *s
-    cdef Py_ssize_t n = 1
-    cdef int d
-    if a is None or a.size == 0:
-        return True
-    s = a.storage
-    if s.sound == s.version + 1:
-        return True
-    if a.contiguous:
-        n = a.size
-    else:
-        for d in range(a.ndim - 1, -1, -1):
-            if a.steps[d] and a.dims[d] > 1:
-                if a.steps[d] != n * itemsize[a.kind]:
-                    return False
-                n *= a.dims[d]
-    if not kernels.finite[a.kind](n, a.data):
+cdef bint can_blame(Call *call, int row) except -1:
+    """Before a structured launch: could it be to blame for a nan? Not if what it updates has one already, nor if it makes
+    none of finite numbers and all are finite."""
+    cdef KernelFacts *facts = &kernel_facts[row]
+    cdef bint calm = kernel_rows[row].keeps_finite and watching == 1
+    cdef int k
+    for k in range(facts.first_write):
+        if call.array[k] != NULL and facts.of_launch >> k & 1 and k != facts.first_update:
+            calm = calm and finite(<Array> call.array[k])
+    if calm:
         return False
-    if a.contiguous and s.refs == 1 and s.size_class >= 0:      # whoever sees these bytes later sees them through `a`
-        s.sound = s.version + 1
+    for k in range(facts.first_update, facts.first_write):
+        if call.array[k] != NULL and facts.of_launch >> k & 1 and not sound(<Array> call.array[k]):
+            return False
     return True
 
 
-cdef bint sound(Array a) except -1:
-    """Is there nothing in ``a`` that detect_nan looks for?"""
-    if a is None or a.kind > MGX_F64 or finite(a):
-        return True
-    if watching == 2 and a.contiguous:
-        return False
-    return not looked_for(np.asarray(a)).any()
-
-
-cdef int check_sound(Array out, str op, Array a=None, Array b=None, bint spoilt=False) except -1:
-    """``out`` was written, from ``a`` and ``b``; ``spoilt``: it was unsound before, and is among what was read."""
-    if watching and not (spoilt or sound(out)) and sound(a) and sound(b):
-        blame(op, out, (a, b), None)
-    return 0
+cdef int examine_call(Call *call, int row) except -1:
+    """After a structured launch: its first result is looked at, and if there is a nan, all that it read."""
+    cdef KernelFacts *facts = &kernel_facts[row]
+    cdef Array out = <Array> call.array[facts.first_update]
+    cdef list operands = []
+    cdef int k
+    if not facts.of_launch >> facts.first_update & 1 or sound(out):
+        return 0
+    for k in range(facts.first_update):
+        if call.array[k] != NULL and facts.of_launch >> k & 1:
+            operands.append(<Array> call.array[k])
+            if not sound(<Array> call.array[k]):
+                return 0
+    return blame(kernel_rows[row].operation.decode(), out, tuple(operands), None)
 
 
 cdef bint overwrites_unsound(int nin, Operand *operand) except -1:
@@ -951,11 +756,11 @@ cdef bint overwrites_unsound(int nin, Operand *operand) except -1:
     return False
 
 
-cdef int examine(mgx_loop loop, int dtype, int nin, Operand *operand) except -1:
-    """After an elementwise launch. A derivative that was stored beside the result is not examined before it is used."""
+cdef int examine(int row, int part, int dtype, int nin, Operand *operand) except -1:
+    """After an elementwise launch. A derivative that was stored with the result is not examined before it is used."""
     cdef Array out = <Array> operand[nin].array
     cdef list operands
-    cdef int k, op
+    cdef int k
     if sound(out):
         return 0
     operands = []
@@ -971,10 +776,7 @@ cdef int examine(mgx_loop loop, int dtype, int nin, Operand *operand) except -1:
             operands.append(operand[k].number)
             if looked_for(operand[k].number):
                 return 0
-    for op in range(MGX_NROWS):
-        if kernels.rows[dtype][op].forward == loop or kernels.rows[dtype][op].forward_d == loop:
-            return blame(rows[op].name.decode(), out, tuple(operands), None)
-    return 0
+    return blame(rows[row].name.decode(), out, tuple(operands), None) if part < MGX_VJP0 else 0
 
 
 cdef int examine_host(object function, tuple outs, tuple ins, list spoilt) except -1:

@@ -4,14 +4,16 @@ Each is one block, as in ``structured``. What users call, with its arguments rea
 ``nn/convolution.py`` and ``nn/normalization.py``: here images are contiguous (n, c, h, w), and pairs are (height,
 width).
 """
+from libc.string cimport memcpy
+
 from microgradx._core.array cimport *
 from microgradx._core.elementwise cimport apply
 from microgradx._core.graph cimport grad_enabled, set_watching, watching
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport (check_sound, columns, copy, fill, gemm, norm, norm_vjp, norm_weight_vjp, pool_max,
-                                      pool_sum, sound, uncolumns, unpool)
-from microgradx._core.structured cimport sum_axes
+from microgradx._core.launch cimport Call, copy, fill, launch, put, put_at
+from microgradx._core.structured cimport gemm, sum_axes
 from microgradx._core.views cimport contiguous, gather, reshape
+from microgradx._core.watch cimport check_sound, sound
 
 from microgradx.errors import DTypeError, ShapeError
 
@@ -61,6 +63,17 @@ cdef Windows windows(str op, Array x, tuple kernel, tuple stride, tuple padding,
     return at
 
 
+cdef int COLUMNS = kernel_row("columns"), UNCOLUMNS = kernel_row("uncolumns"), UNPOOL = kernel_row("unpool")
+cdef int POOL_SUM = kernel_row("pool_sum"), POOL_MAX = kernel_row("pool_max")
+
+
+cdef int over_windows(Call *call, const mgx_windows *of, Py_ssize_t planes) noexcept:
+    """The integers of a launch over windows; the place of the next one."""
+    memcpy(call.args.n, of, sizeof(mgx_windows))
+    call.args.n[12] = planes
+    return 13
+
+
 # ----- convolution: y (n, o, oh, ow) = the sum over taps of w (o, c / groups, kh, kw) times x (n, c, h, w) + b (o) ---
 # The sum over all of y g is linear in each of x, w and y. So the gradient for any one of the three is the product of
 # the other two, by the same routine, and every order of derivative follows from one vjp.
@@ -73,6 +86,7 @@ cdef Array third(Windows at, int wanted, Array x, Array w, Array y):
     cdef Array out, cols, bias = None
     cdef Node node
     cdef bint idle = at.idle()
+    cdef Call call
     cdef char *image
     cdef char *col
     cdef char *weight
@@ -109,7 +123,11 @@ cdef Array third(Windows at, int wanted, Array x, Array w, Array y):
     for n in range(images):
         image = x.data + n * at.channels * at.of.size[0] * at.of.size[1] * size
         if wanted != X and not idle:
-            columns(&at.of, at.channels, x, image, cols)
+            call.count = 0
+            put_at(&call, x, image)
+            put(&call, cols)
+            over_windows(&call, &at.of, at.channels)
+            launch(&call, COLUMNS, x.kind)
         for r in range(at.groups):
             col = (image if idle else cols.data) + r * k * p * size
             weight = w.data + r * m * k * size
@@ -121,7 +139,11 @@ cdef Array third(Windows at, int wanted, Array x, Array w, Array y):
             else:
                 gemm(True, False, k, p, m, 1.0, w, weight, k, y, result, p, 0.0, cols, col, p)
         if wanted == X and not idle:
-            uncolumns(&at.of, at.channels, p, cols, x, image)
+            call.count = 0
+            put(&call, cols)
+            put_at(&call, x, image)
+            call.args.n[over_windows(&call, &at.of, at.channels)] = p
+            launch(&call, UNCOLUMNS, x.kind)
     return out
 
 cdef object third_vjp(Node node, Array g, int i):
@@ -164,8 +186,13 @@ def convolution(str op, Array x, Array w, Array b, tuple stride, tuple padding, 
 
 cdef Array window_sum(Windows at, Array x):
     cdef Array out = at.results(x.kind, x.dims[0], at.channels)
+    cdef Call call
     x = contiguous(x)
-    pool_sum(&at.of, x.dims[0] * at.channels, x, out)
+    call.count = 0
+    put(&call, x)
+    put(&call, out)
+    over_windows(&call, &at.of, x.dims[0] * at.channels)
+    launch(&call, POOL_SUM, x.kind)
     record_structured(out, b"avg_pool", window_sum_vjp, at, x)
     return out
 
@@ -176,8 +203,13 @@ cdef object window_sum_vjp(Node node, Array g, int i):
 cdef Array window_spread(Windows at, Array g):
     """The transpose of window_sum."""
     cdef Array out = at.images(g.kind, g.dims[0])
+    cdef Call call
     g = contiguous(g)
-    uncolumns(&at.of, g.dims[0] * at.channels, 0, g, out, out.data)
+    call.count = 0
+    put(&call, g)
+    put(&call, out)
+    call.args.n[over_windows(&call, &at.of, g.dims[0] * at.channels)] = 0
+    launch(&call, UNCOLUMNS, g.kind)
     record_structured(out, b"avg_pool", window_spread_vjp, at, g)
     return out
 
@@ -189,8 +221,14 @@ cdef Array window_max(Windows at, Array x, Array place):
     cdef Array out = at.results(x.kind, x.dims[0], at.channels)
     cdef Py_ssize_t bad
     cdef Node node
+    cdef Call call
     x = contiguous(x)
-    bad = pool_max(&at.of, x.dims[0] * at.channels, x, out, place)
+    call.count = 0
+    put(&call, x)
+    put(&call, out)
+    put(&call, place)
+    over_windows(&call, &at.of, x.dims[0] * at.channels)
+    bad = launch(&call, POOL_MAX, x.kind)
     if bad >= 0:
         raise ShapeError(f"max_pool: shape {shape_of(x)}: window ({bad // at.of.count[1]}, {bad % at.of.count[1]}) "
                          "holds nothing but padding")
@@ -207,8 +245,15 @@ cdef Array window_unpool(Windows at, Array g, Array place):
     """g at the places of the maxima: the transpose of taking what stands there."""
     cdef Array out = at.images(g.kind, g.dims[0])
     cdef Node node
+    cdef Call call
     g = contiguous(g)
-    unpool(g.dims[0] * at.channels, at.of.size[0] * at.of.size[1], at.outputs, g, place, out)
+    call.count = 0
+    put(&call, g)
+    put(&call, place)
+    put(&call, out)
+    call.args.n[0], call.args.n[1] = g.dims[0] * at.channels, at.of.size[0] * at.of.size[1]
+    call.args.n[2] = at.outputs
+    launch(&call, UNPOOL, g.kind)
     node = record_structured(out, b"unpool", window_unpool_vjp, at, g)
     if node is not None:
         node.save(1, place)
@@ -236,14 +281,25 @@ def pooling(str op, Array x, tuple kernel, tuple stride, tuple padding, tuple di
 
 # ----- normalisation: every row of x (m, n) becomes (x - mean) / sqrt(variance + eps) * w (n) + b (n) ---------------
 
+cdef int NORM = kernel_row("norm"), NORM_VJP = kernel_row("norm_vjp"), NORM_WEIGHT_VJP = kernel_row("norm_weight_vjp")
+
+
 cdef Array normalize(Array x, Array w, Array b, bint centred, double eps, Array stats):
     """``stats`` (3, m) is filled: mean, variance, 1 / sqrt(variance + eps)."""
     cdef Array out
     cdef Node node
+    cdef Call call
     x, w, b = contiguous(x), None if w is None else contiguous(w), None if b is None else contiguous(b)
     out = empty_like(x)
     if x.size:
-        norm(x.dims[0], x.dims[1], centred, eps, x, w, b, out, stats)
+        call.count = 0
+        put(&call, x)
+        put(&call, w)
+        put(&call, b)
+        put(&call, out)
+        put(&call, stats)
+        call.args.n[0], call.args.n[1], call.args.n[2], call.args.x[0] = x.dims[0], x.dims[1], centred, eps
+        launch(&call, NORM, x.kind)
     node = record_structured(out, b"norm", normalize_vjp, (centred, eps), x, w, b)
     if node is not None:
         node.save(0, x)
@@ -255,18 +311,28 @@ cdef Array normalize(Array x, Array w, Array b, bint centred, double eps, Array 
 cdef object normalize_vjp(Node node, Array g, int i):
     cdef Array x = node.load(0), w = None if node.saved[1] == NULL else node.load(1), stats = node.load(3), out
     cdef bint centred
+    cdef Call call
     if i == 2:
         return column_sum(g)
     g = contiguous(g)
     centred, eps = node.args
     if grad_enabled():
         return recorded_vjp(x, w, g, i, centred, eps)
+    call.count = 0
+    put(&call, g)
+    put(&call, x)
+    call.args.n[0], call.args.n[1], call.args.n[2] = x.dims[0], x.dims[1], centred
     if i == 0:
         out = empty_like(x)
-        norm_vjp(x.dims[0], x.dims[1], centred, g, x, w, stats, out)
+        put(&call, w)
+        put(&call, stats)
+        put(&call, out)
+        launch(&call, NORM_VJP, x.kind)
         return out
     out = empty(x.kind, 2, [(x.dims[0] + 63) // 64, x.dims[1]])
-    norm_weight_vjp(x.dims[0], x.dims[1], g, x, stats, out)
+    put(&call, stats)
+    put(&call, out)
+    launch(&call, NORM_WEIGHT_VJP, x.kind)
     return column_sum(out)
 
 

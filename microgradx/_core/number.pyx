@@ -12,7 +12,7 @@ from cpython.object cimport PyObject
 from microgradx._core cimport ops
 from microgradx._core.array cimport empty, is_array
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport Operand, current_tape, elementwise, fill, put_array, put_number
+from microgradx._core.launch cimport Operand, elementwise, fill, is_capturing, put_array, put_number
 
 import math
 import operator
@@ -69,7 +69,7 @@ cdef object combined(int op, object a, object b):
     cdef Moving n
     if is_array(<PyObject *> a) or is_array(<PyObject *> b):
         return ops.on_tensors(op, a, b, None)
-    if current_tape() == NULL or not (put(a, &operand[0]) and put(b, &operand[1])) \
+    if not is_capturing() or not (put(a, &operand[0]) and put(b, &operand[1])) \
             or op == MGX_div and (isinstance(b, Moving) or not b):           # which may become 0: an error
         return OPERATORS[op](plain(a), plain(b))
     n = _Number()
@@ -77,7 +77,7 @@ cdef object combined(int op, object a, object b):
     n.sources = ((<Moving> a).sources if isinstance(a, Moving) else frozenset()) | (
         (<Moving> b).sources if isinstance(b, Moving) else frozenset())
     put_array(&operand[2], n.array)
-    elementwise(kernels.rows[MGX_F64][op].forward, MGX_F64, 2, 1, operand, 0, NULL)
+    elementwise(op, MGX_FORWARD, MGX_F64, 2, 1, operand, 0, NULL)
     return n
 
 

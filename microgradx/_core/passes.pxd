@@ -1,9 +1,9 @@
 from libc.stdint cimport uint16_t
 
 from microgradx._core.array cimport Storage
-from microgradx._core.launch cimport Step, Tape
+from microgradx._core.launch cimport LaunchList
 
-cdef struct Life:               # of a storage in the steps
+cdef struct Life:               # of a storage in the launches
     Storage *storage
     Py_ssize_t first, last, writes
     bint gone                   # nobody refers to it
@@ -13,10 +13,10 @@ cdef struct Life:               # of a storage in the steps
     char *data                  # where the plan puts it
 
 cdef class Lives:
-    cdef Tape *tape
+    cdef LaunchList sequence
     cdef Life *life
     cdef Py_ssize_t count
-    cdef list dropped           # the names of steps that passes have dropped
+    cdef list dropped           # the names of launches that passes have dropped
 
     cdef Life *of(self, Storage *s) noexcept                # NULL: no step names it
     cdef void meet(self, Storage *s, Py_ssize_t i, bint written, uint16_t number) noexcept

@@ -7,10 +7,9 @@ cimport cython
 from libc.stdint cimport uint16_t
 from libc.stdlib cimport free, malloc, qsort
 
-from microgradx._core cimport launch
 from microgradx._core.array cimport Array, Storage, empty
-from microgradx._core.kernels cimport MGX_F32
-from microgradx._core.launch cimport Step
+from microgradx._core.kernels cimport MGX_F32, kernel_row
+from microgradx._core.launch cimport HOST, KERNELS, Launch, launch_name
 
 PASSES = frozenset({"constants", "dead", "fuse", "reuse"})
 
@@ -49,45 +48,48 @@ cdef class Lives:
 
     cdef int drop(self, Py_ssize_t i) except -1:
         """Step ``i`` is not run; `close_ranks` is due."""
-        cdef Step *s = self.tape.step[i]
-        self.dropped.append(s.name.decode())
-        free(s.job)
+        cdef Launch *s = self.sequence.launch[i]
+        self.dropped.append(launch_name(s))
+        free(s.tiles)
         free(s)
-        self.tape.step[i] = NULL
+        self.sequence.launch[i] = NULL
         return 0
 
     cdef void close_ranks(self) noexcept:
         """After steps were dropped: the others move up, and lives are told anew."""
         cdef Py_ssize_t i, kept = 0
         cdef int k
-        cdef Step *s
+        cdef Launch *s
         cdef Life *one
         for i in range(self.count):
             self.life[i].first, self.life[i].writes = -1, 0
-        for i in range(self.tape.count):
-            s = self.tape.step[i]
+        for i in range(self.sequence.count):
+            s = self.sequence.launch[i]
             if s == NULL:
                 continue
-            self.tape.step[kept] = s
-            for k in range(s.slots):
+            self.sequence.launch[kept] = s
+            for k in range(s.count):
                 if s.storage[k] != NULL:
                     one = self.of(s.storage[k])
                     one.last = kept
-                    one.writes += s.written >> k & 1
+                    one.writes += s.writes >> k & 1
                     if one.first < 0:
                         one.first = kept
             kept += 1
-        self.tape.count = kept
+        self.sequence.count = kept
+
+
+cdef int CONSTANT = kernel_row("constant")
 
 
 cdef int drop_constants(Lives lives) except -1:
     """Numbers that only this program holds and nothing overwrites need not be written anew."""
     cdef Py_ssize_t i
-    cdef Step *s
+    cdef Launch *s
     cdef Life *one
-    for i in range(lives.tape.count):
-        s = lives.tape.step[i]
-        if s.name == launch.CONSTANT:
+    for i in range(lives.sequence.count):
+        s = lives.sequence.launch[i]
+        if s.table == KERNELS and s.row == CONSTANT:
             one = lives.of(s.storage[1])
             if one.fresh and one.writes == 1:
                 one.fresh = False
@@ -100,16 +102,16 @@ cdef int drop_dead(Lives lives) except -1:
     """Drop the steps whose results nobody reads."""
     cdef Py_ssize_t i
     cdef int k
-    cdef Step *s
+    cdef Launch *s
     cdef bint needed
     for i in range(lives.count):
         lives.life[i].needed = not lives.life[i].fresh
-    for i in range(lives.tape.count - 1, -1, -1):
-        s = lives.tape.step[i]
-        needed = s.host != NULL
-        for k in range(s.slots):
-            needed = needed or (s.written >> k & 1 and lives.of(s.storage[k]).needed)
-        for k in range(s.slots):
+    for i in range(lives.sequence.count - 1, -1, -1):
+        s = lives.sequence.launch[i]
+        needed = s.table == HOST
+        for k in range(s.count):
+            needed = needed or (s.writes >> k & 1 and lives.of(s.storage[k]).needed)
+        for k in range(s.count):
             if needed and s.storage[k] != NULL:
                 lives.of(s.storage[k]).needed = True
         if not needed:
@@ -130,7 +132,7 @@ cdef tuple plan(Lives lives):
     """One block for all that is the program's own: each storage at the lowest place that is free in its life."""
     cdef Py_ssize_t i, j, count = 0, top = 0, own = 0
     cdef int k
-    cdef Step *s
+    cdef Launch *s
     cdef Life *one
     cdef Life *other
     cdef Array block
@@ -168,12 +170,12 @@ cdef tuple plan(Lives lives):
         one = &lives.life[i]
         if one.fresh and one.first >= 0:
             one.data = block.storage.data + one.at
-    for i in range(lives.tape.count):
-        s = lives.tape.step[i]
-        for k in range(s.slots):
+    for i in range(lives.sequence.count):
+        s = lives.sequence.launch[i]
+        for k in range(s.count):
             if s.storage[k] != NULL:
                 one = lives.of(s.storage[k])
                 if one != NULL and one.data != NULL:
-                    s.p[k] = one.data + (s.p[k] - one.storage.data)
+                    s.args.p[k] = one.data + (s.args.p[k] - one.storage.data)
                     s.storage[k] = block.storage
     return block, own, top

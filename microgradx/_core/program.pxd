@@ -2,7 +2,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport uint16_t
 
 from microgradx._core.array cimport Array, Storage
-from microgradx._core.launch cimport Tape
+from microgradx._core.launch cimport LaunchList
 from microgradx._core.passes cimport Lives
 
 cdef struct Spot:               # an operand that lies in an input or a result: rebound at every call
@@ -12,15 +12,14 @@ cdef struct Spot:               # an operand that lies in an input or a result: 
 cdef enum: COPIED = -1, MOVES = -2      # a tensor that is copied, a number that is written, at every call
 
 cdef class Program:
-    cdef Tape tape
-    cdef list hosts, constants, effects, flags
+    cdef LaunchList sequence    # the launches, in order
+    cdef list effects, flags
     cdef tuple inputs           # a private copy of each tensor among the arguments
     cdef Py_ssize_t *leaf       # which argument each input is
     cdef tuple types            # of each argument that moves; None for others
     cdef readonly set read      # arguments of those whose number decided something
     cdef tuple outputs          # (Kind, what)
     cdef tuple expected         # arguments without nesting, by which a call is known at once; None if there is nesting
-    cdef dict leaves
     cdef list found             # (leaf, was there a gradient when the call began, that gradient if the steps read it)
     cdef object tree            # the result, with its nesting
     cdef object bound           # arguments that are meant by identity
@@ -56,6 +55,7 @@ cdef class Program:
     cdef bint changes(self, Storage *s) noexcept
     cdef object replay(self, tuple arguments)
     cdef int run(self) except -1
+    cdef object site_of(self, Py_ssize_t i)
     cdef object hand_out(self, tuple arguments, list results)
 
 cdef bint may_move(object o)

@@ -15,7 +15,9 @@ from microgradx._core.array cimport *
 from microgradx._core.graph cimport grad_enabled
 from microgradx._core.kernels cimport *
 from microgradx._core.fuse cimport fuse
-from microgradx._core.launch cimport Step, Tape, copy, current_tape, fill, host, rebindings, set_tape, put_back
+from microgradx._core.launch cimport (HOST, KERNELS, Launch, LaunchList, check_run, copy, fill, host, host_name, is_capturing, launch_name,
+                                      measure_launch, note_time, now, put_back, rebindings, profiling, run_launch,
+                                      set_recording)
 from microgradx._core.number cimport Moving, begin_reading, moving, plain
 from microgradx._core.passes cimport Life, Lives, drop_constants, drop_dead, plan
 
@@ -25,6 +27,7 @@ import weakref
 import numpy as np
 
 from microgradx._core.explain import table
+from microgradx._core.kernels import kernel_integers
 from microgradx._core.launch import exchanged
 from microgradx.errors import CaptureError, Error, IndexError_
 from microgradx.trees import flatten, unflatten
@@ -39,7 +42,7 @@ cdef Py_ssize_t switched = 0    # how often a training flag was assigned
 
 def note_call(module):
     """A module is called: a program holds for its training flag only."""
-    if flags is not None and current_tape() != NULL:
+    if flags is not None and is_capturing():
         flags.append((module, module.training))
         met.add(module)
 
@@ -67,17 +70,10 @@ cdef class Program:
     """The steps of one capture, and what a replay has to read, write and hand out."""
 
     def __cinit__(self):
-        self.hosts, self.constants, self.leaves, self.effects, self.flags = [], [], {}, [], []
-        self.tape.hosts, self.tape.constants = <PyObject *> self.hosts, <PyObject *> self.constants
-        self.tape.leaves = <PyObject *> self.leaves
+        self.sequence, self.effects, self.flags = LaunchList(), [], []
 
     def __dealloc__(self):
         cdef Py_ssize_t i
-        for i in range(self.tape.count):
-            if self.tape.step[i] != NULL:
-                free(self.tape.step[i].job)
-                free(self.tape.step[i])
-        free(self.tape.step)
         for i in range(self.held_count):
             unref(self.held[i])
         free(self.held)
@@ -95,7 +91,7 @@ cdef class Program:
         cdef Array a, x
         cdef Py_ssize_t i, k, count = 0
         cdef Storage **dropped
-        cdef Tape *before
+        cdef LaunchList before
         cdef dict copies = {}
         cdef list leaf = [], inputs = []
         cdef set read = set()
@@ -128,7 +124,7 @@ cdef class Program:
             self.leaf[i] = k
         keep_blocks()
         self.number, self.recording = capture, grad_enabled()
-        before = set_tape(&self.tape)
+        before = set_recording(self.sequence)
         begin_reading(read)
         flags = self.flags
         result = None
@@ -141,7 +137,7 @@ cdef class Program:
             self.settle_gradients()
             failed = False
         finally:
-            set_tape(before)
+            set_recording(before)
             begin_reading(None)
             flags = None
             result = inputs = passed = args = kwargs = x = a = copies = o = number = None
@@ -151,12 +147,12 @@ cdef class Program:
                 for i in range(count):
                     forget_block(dropped[i])
                 free(dropped)
-        self.captured, self.read = self.tape.count, read
+        self.captured, self.read = self.sequence.count, read
         self.settle(dropped, count, passes)
         self.found = [(node, grad is not None,
                        grad if grad is not None and self.holds((<Array> grad).storage) else None)
-                      for node, grad in self.leaves.items()]
-        self.leaves.clear()
+                      for node, grad in self.sequence.leaves.items()]
+        self.sequence.leaves.clear()
         self.rebindings, self.switched = rebindings, switched
         self.types = tuple([None if i in read else kind for i, kind in enumerate(self.types)])
         for i in range(len(self.inputs)):
@@ -213,7 +209,7 @@ cdef class Program:
         """What the call did to gradients. One that it read and then replaced is written to instead: so the next call
         finds it where it was."""
         cdef Array old, new
-        for node, old in list(self.leaves.items()):
+        for node, old in list(self.sequence.leaves.items()):
             new = (<Node> node).grad
             if old is not None and new is not None and new is not old and not new.wants and self.names(old.storage):
                 copy(new, old)
@@ -224,9 +220,9 @@ cdef class Program:
     cdef bint names(self, Storage *storage) noexcept:
         cdef Py_ssize_t i
         cdef int k
-        for i in range(self.tape.count):
-            for k in range(self.tape.step[i].slots):
-                if self.tape.step[i].storage[k] == storage:
+        for i in range(self.sequence.count):
+            for k in range(self.sequence.launch[i].count):
+                if self.sequence.launch[i].storage[k] == storage:
                     return True
         return False
 
@@ -234,28 +230,28 @@ cdef class Program:
         """After the capture: which storages are whose; the passes; the plan."""
         cdef Py_ssize_t i, n = 0
         cdef int k
-        cdef Step *s
+        cdef Launch *s
         cdef Life *one
         cdef Lives lives
         try:
-            for i in range(self.tape.count):
-                n += self.tape.step[i].slots
-            for _, outs, ins in self.hosts:
+            for i in range(self.sequence.count):
+                n += self.sequence.launch[i].count
+            for _, outs, ins in self.sequence.hosts:
                 n += len(outs) + len(ins)
             lives = Lives(n)
-            lives.tape = &self.tape
+            lives.sequence = self.sequence
             self.held = <Storage **> malloc((n + 1) * sizeof(Storage *))
             if self.held == NULL:
                 raise MemoryError("compile: no memory for the plan")
-            for i in range(self.tape.count):
-                s = self.tape.step[i]
+            for i in range(self.sequence.count):
+                s = self.sequence.launch[i]
                 if s.host != NULL:
                     for o in (<tuple> s.host)[1] + (<tuple> s.host)[2]:
                         if isinstance(o, Array):
                             lives.meet((<Array> o).storage, i, False, self.number)
-                for k in range(s.slots):
+                for k in range(s.count):
                     if s.storage[k] != NULL:
-                        lives.meet(s.storage[k], i, s.written >> k & 1, self.number)
+                        lives.meet(s.storage[k], i, s.writes >> k & 1, self.number)
             for i in range(count):
                 one = lives.of(dropped[i])
                 if one == NULL:
@@ -275,9 +271,9 @@ cdef class Program:
                 fuse(lives)
             if "reuse" in passes:
                 self.memory, self.own_bytes, self.planned_bytes = plan(lives)
-            for i in range(self.tape.count):
-                if self.tape.step[i].job != NULL:
-                    prepare(self.tape.step[i].job)
+            for i in range(self.sequence.count):
+                if self.sequence.launch[i].tiles != NULL:
+                    prepare(self.sequence.launch[i].tiles)
             for i in range(lives.count):
                 one = &lives.life[i]
                 if one.data == NULL and not (one.fresh and one.first < 0):                  # the program holds it
@@ -301,11 +297,11 @@ cdef class Program:
         cdef int kind
         cdef Life *one
         cdef Array x
-        cdef set fixed = {<size_t> (<Array> o).storage for _, outs, ins in self.hosts for o in outs + ins
+        cdef set fixed = {<size_t> (<Array> o).storage for _, outs, ins in self.sequence.hosts for o in outs + ins
                           if isinstance(o, Array)}
         cdef list results = [o for kind, o in self.outputs if kind == FRESH], bound = []
-        for i in range(self.tape.count):
-            room += self.tape.step[i].slots
+        for i in range(self.sequence.count):
+            room += self.sequence.launch[i].count
         self.spot = <Spot *> malloc((room + 1) * sizeof(Spot))
         self.changed = <Storage **> malloc((lives.count + 1) * sizeof(Storage *))
         self.spots = <Py_ssize_t *> malloc((len(self.inputs) + len(results) + 1) * sizeof(Py_ssize_t))
@@ -337,19 +333,19 @@ cdef class Program:
         self.alone = self.tree == 0 and len(bound) == 1
         for i in range(self.held_count):
             total += self.held[i].nbytes
-        self.light = self.tape.count <= 16 and total + self.planned_bytes <= 1 << 14 and not self.hosts
+        self.light = self.sequence.count <= 16 and total + self.planned_bytes <= 1 << 14 and not self.sequence.hosts
         return 0
 
     cdef Py_ssize_t find(self, Array x, Py_ssize_t at) except -1:
         """Write down, from spot ``at`` on, where the steps name the storage of ``x``; how often that is."""
         cdef Py_ssize_t i, n = at
         cdef int k
-        cdef Step *s
-        for i in range(self.tape.count):
-            s = self.tape.step[i]
-            for k in range(s.slots):
+        cdef Launch *s
+        for i in range(self.sequence.count):
+            s = self.sequence.launch[i]
+            for k in range(s.count):
                 if s.storage[k] == x.storage:
-                    self.spot[n].p, self.spot[n].offset = &s.p[k], s.p[k] - x.data
+                    self.spot[n].p, self.spot[n].offset = &s.args.p[k], s.args.p[k] - x.data
                     n += 1
         return n - at
 
@@ -357,19 +353,19 @@ cdef class Program:
         """Is a result made by the steps, whole, in memory that nobody else has or sees?"""
         cdef Py_ssize_t i
         cdef int k
-        cdef Step *s
+        cdef Launch *s
         cdef bint met = False
         if x.storage.born != self.number or x.storage.refs != 2 or not x.contiguous:    # ours, and the program's hold
             return False
-        for i in range(self.tape.count):
-            s = self.tape.step[i]
-            for k in range(s.slots):
+        for i in range(self.sequence.count):
+            s = self.sequence.launch[i]
+            for k in range(s.count):
                 if s.storage[k] == x.storage:
-                    if not met and not s.written >> k & 1:
+                    if not met and not s.writes >> k & 1:
                         return False
-                    if not x.data <= s.p[k] < x.data + x.size * itemsize[x.kind]:
+                    if not x.data <= s.args.p[k] < x.data + x.size * itemsize[x.kind]:
                         return False
-            for k in range(s.slots):
+            for k in range(s.count):
                 met = met or s.storage[k] == x.storage
         return met
 
@@ -437,7 +433,7 @@ cdef class Program:
             for i in range(self.changed_count):
                 if self.changed[i] == s:
                     return True
-            for _, outs, _ in self.hosts:
+            for _, outs, _ in self.sequence.hosts:
                 for o in outs:
                     if (<Array> o).storage == s:
                         return True
@@ -491,26 +487,37 @@ cdef class Program:
 
     cdef int run(self) except -1:
         """All steps. What they write counts as written even if one of them fails."""
-        cdef Py_ssize_t i = 0, bad = -1, count = self.tape.count
-        cdef Step *s
+        cdef Py_ssize_t i = 0, bad = -1, count = self.sequence.count
+        cdef Launch *s
+        cdef LaunchList profile = profiling()
+        cdef double start
         try:
             while i < count:
-                if self.light:
-                    i = run_steps(&self.tape, i, &bad)
+                if profile is not None and self.sequence.launch[i].table != HOST:       # one after the other, timed
+                    start = now()
+                    bad = run_launch(self.sequence.launch[i])
+                    note_time(profile, self.sequence.launch[i], start, now() - start, self.site_of(i))
+                    if bad == MGX_DONE:
+                        i += 1
+                        continue
+                elif self.light:
+                    i = run_launches(self.sequence.launch, count, i, &bad)
                 else:
                     with nogil:
-                        i = run_steps(&self.tape, i, &bad)
+                        i = run_launches(self.sequence.launch, count, i, &bad)
                 if i == count:
                     break
-                s = self.tape.step[i]
+                s = self.sequence.launch[i]
+                if bad < MGX_DONE:
+                    check_run(bad)
                 if bad >= 0:
-                    raise IndexError_(f"compile: launch {i} of {count}, {s.name.decode()}: the label or index at "
+                    raise IndexError_(f"compile: launch {i} of {count}, {launch_name(s)}: the label or index at "
                                       f"position {bad} is out of range; the {i} launches before it have written")
                 function, outs, ins = <tuple> s.host
                 try:
                     host(function, outs, ins)
                 except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-                    text = f"compile: launch {i} of {count}, {name_of(function)}: {error}; the {i} launches before " \
+                    text = f"compile: launch {i} of {count}, {host_name(function)}: {error}; the {i} launches before " \
                            "it have written"
                     raise (type(error) if isinstance(error, Error) else
                            IndexError_ if isinstance(error, IndexError) else CaptureError)(text) from error
@@ -537,7 +544,18 @@ cdef class Program:
     def launches(self):
         """(name, sizes, bytes, floating-point operations) of every launch; None where that is not known."""
         cdef Py_ssize_t i
-        return [described(self.tape.step[i]) for i in range(self.tape.count)]
+        return [described(self.sequence.launch[i]) for i in range(self.sequence.count)]
+
+    cdef object site_of(self, Py_ssize_t i):
+        """(code, offset) of the line that launch ``i`` was written in; None: not known."""
+        return self.sequence.sites[self.sequence.launch[i].site]
+
+    def __str__(self):
+        """The launches, one in a line: what runs, its sizes and numbers, what it reads -> what it writes. ``s0``, ``s1`` are
+        storages, numbered in the order in which they are named, so that two programs can be compared as text."""
+        cdef Py_ssize_t i
+        cdef dict numbers = {}
+        return "\n".join([launch_text(self.sequence.launch[i], numbers) for i in range(self.sequence.count)])
 
     def explain(self):
         """The program as text: a table of its launches."""
@@ -547,7 +565,7 @@ cdef class Program:
     def frozen(self):
         """(shape, dtype, where) of the numbers that the function brought in."""
         return [(shape_of(a), dtype_of((<Array> a).kind), where) for a, where in
-                [entry for entry in self.constants if isinstance(entry, tuple)]]
+                [entry for entry in self.sequence.constants if isinstance(entry, tuple)]]
 
     def seconds(self, Py_ssize_t rounds=20):
         """The least time of every launch over some runs whose writes are taken back; None with host launches, which
@@ -555,70 +573,90 @@ cdef class Program:
         cdef Py_ssize_t i, at = 0
         cdef Array x
         cdef list saved, least
-        cdef Step *s
-        if self.hosts:
+        cdef Launch *s
+        if self.sequence.hosts:
             return None
         for i, x in enumerate(self.inputs + self.bound_outputs):
             at = self.aim(at, self.spots[i], x)
         saved = [(<char *> self.changed[i].data)[:self.changed[i].nbytes] for i in range(self.changed_count)]
-        least = [float("inf")] * self.tape.count
+        least = [float("inf")] * self.sequence.count
         clock = time.perf_counter
         for _ in range(rounds):
-            for i in range(self.tape.count):
-                s = self.tape.step[i]
+            for i in range(self.sequence.count):
+                s = self.sequence.launch[i]
                 start = clock()
-                s.run(s)
+                run_launch(s)
                 least[i] = min(<object> least[i], clock() - start)
             for i in range(self.changed_count):
                 put_back(self.changed[i], saved[i])
         return least
 
 
-cdef Py_ssize_t run_steps(Tape *tape, Py_ssize_t i, Py_ssize_t *bad) noexcept nogil:
-    """From step ``i`` on to the first that is a host launch or meets a bad position, or to the end."""
-    cdef Step *s
-    while i < tape.count:
-        s = tape.step[i]
-        if s.run == NULL:
-            break
-        bad[0] = s.run(s)
-        if bad[0] >= 0:
+cdef Py_ssize_t run_launches(Launch **launch, Py_ssize_t count, Py_ssize_t i, Py_ssize_t *bad) noexcept nogil:
+    """From launch ``i`` on to the first that is a host launch or fails, or to the end."""
+    while i < count and launch[i].table != HOST:
+        bad[0] = run_launch(launch[i])
+        if bad[0] != MGX_DONE:
             break
         i += 1
     return i
 
 
-cdef str name_of(object function):
-    return getattr(function, "__name__", type(function).__name__).strip("_")
+cdef str operand_text(const Launch *l, int k, dict numbers):
+    """An operand as text: which storage, numbered in the order in which the launches name them, and the byte in it."""
+    if l.storage[k] == NULL:
+        return "-" if l.tiles == NULL or l.table == KERNELS else f"{l.tiles.operand[k].number!r}"
+    cdef size_t address = <size_t> l.storage[k]
+    cdef Py_ssize_t offset = l.args.p[k] - l.storage[k].data
+    return f"s{numbers.setdefault(address, len(numbers))}" + (f"+{offset}" if offset else "")
 
 
-cdef tuple described(Step *s):
-    cdef str name = "" if s.name == NULL else s.name.decode()
-    cdef Py_ssize_t size = itemsize[s.dtype], total = 0
-    cdef int k, operands = 0
-    if s.host != NULL:
-        function, outs, ins = <tuple> s.host
-        return (f"host {name_of(function)}", " ".join([str(shape_of(o)) for o in outs]),
+cdef str launch_text(const Launch *l, dict numbers):
+    """One launch in a line: what runs, its integers and numbers, what it reads, and what it writes."""
+    cdef int k, d
+    cdef KernelFacts *facts
+    cdef str head = launch_name(l), sizes
+    if l.table == HOST:
+        _, outs, ins = <tuple> l.host
+        named = [[f"s{numbers.setdefault(<size_t> (<Array> o).storage, len(numbers))}" if isinstance(o, Array) else repr(o)
+                  for o in part] for part in (ins, outs)]
+        return f"{head}: {', '.join(named[0])} -> {', '.join(named[1])}"
+    if l.table == KERNELS:
+        facts = &kernel_facts[l.row]
+        sizes = ", ".join([str(l.args.n[k]) for k in range(facts.integers)]
+                          + [repr(l.args.x[k]) for k in range(facts.numbers)])
+    elif l.tiles != NULL:
+        sizes = " x ".join([str(l.tiles.shape[d]) for d in range(l.tiles.ndim)])
+    else:
+        sizes = str(l.args.n[0])
+    read = [operand_text(l, k, numbers) for k in range(l.count) if not l.writes >> k & 1]
+    written = [operand_text(l, k, numbers) for k in range(l.count) if l.writes >> k & 1]
+    return f"{head} {dtype_of(l.dtype)} ({sizes}): {', '.join(read)} -> {', '.join(written)}"
+
+
+cdef tuple described(const Launch *l):
+    """(name, sizes, bytes, floating-point operations) for a person to read."""
+    cdef double bytes = 0, flops = 0
+    cdef int k
+    if l.table == HOST:
+        function, outs, ins = <tuple> l.host
+        return (launch_name(l), " ".join([str(shape_of(o)) for o in outs]),
                 sum([(<Array> o).size * itemsize[(<Array> o).kind] for o in outs + ins if isinstance(o, Array)]), None)
-    for k in range(s.slots):
-        if s.storage[k] != NULL:
-            total += s.storage[k].nbytes
-            operands += 1
-    if s.job != NULL and s.job.count > 1:
-        name = "+".join([s.job.op[k].name.decode() for k in range(s.job.count)])
-        return name, f"{s.n[0]}", operands * s.n[0] * size, s.job.count * s.n[0]
-    if s.loop != NULL:
-        return name, f"{s.n[0]}", operands * s.n[0] * size, s.n[0]
-    if name == "gemm":
-        return (name, f"{s.n[2]} x {s.n[3]} x {s.n[4]}", (s.n[2] * s.n[4] + s.n[4] * s.n[3] + s.n[2] * s.n[3]) * size,
-                2 * s.n[2] * s.n[3] * s.n[4])
-    if name in ("sum", "amax"):
-        return name, f"{s.n[0]} x {s.n[1]} x {s.n[2]}", (s.n[1] + 1) * s.n[0] * s.n[2] * size, s.n[0] * s.n[1] * s.n[2]
-    if name in ("copy", "constant"):
-        return name, f"{s.n[0]} bytes", 2 * s.n[0], 0
-    if name in ("sgd", "rmsprop", "adagrad", "adam", "adamw"):
-        return name, f"{s.n[1]}", (operands - 1) * s.n[1] * size, None
-    return name, "", total, None
+    measure_launch(l, &bytes, &flops)
+    if l.table == KERNELS:
+        return launch_name(l), integers_text(l), int(bytes), int(flops)
+    return launch_name(l), f"{l.args.n[0]}", int(bytes), int(flops)
+
+
+cdef str integers_text(const Launch *l):
+    """The sizes of a structured launch by their names: ``m 2, n 3``."""
+    cdef int at = 0
+    cdef list found = []
+    for kind, name, places in kernel_integers(l.row):
+        if kind == "INTEGER" or kind == "FLAG" and l.args.n[at]:
+            found.append(f"{name} {l.args.n[at]}" if kind == "INTEGER" else name)
+        at += places
+    return ", ".join(found)
 
 
 cdef bint bound_leaf(Array a) noexcept:

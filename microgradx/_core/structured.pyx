@@ -5,6 +5,7 @@ The file is long because each operation stands whole in one place: shapes, forwa
 Each is one block: shapes, forward, vjp. A vjp is written in operations, with recording off unless the caller
 of backward wants a graph: so it costs nothing extra, and every order of derivative follows.
 """
+from libc.limits cimport INT_MAX
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
@@ -12,9 +13,9 @@ from microgradx._core.array cimport *
 from microgradx._core.elementwise cimport apply
 from microgradx._core.graph cimport grad_enabled, set_grad_enabled, set_watching
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport (check_sound, computed, copy, cross_entropy, cross_entropy_vjp, fill, gemm, host,
-                                      reduce_max, reduce_sum, softmax, softmax_vjp as softmax_vjp_into, sound)
+from microgradx._core.launch cimport Call, computed, copy, fill, host, launch, put, put_at
 from microgradx._core.views cimport *
+from microgradx._core.watch cimport check_sound, sound
 
 import numpy as np
 
@@ -122,6 +123,21 @@ cdef Array squeezed(Array x, unsigned int axes):
     return settled(reshape(x, ndim, shape))
 
 
+cdef int SUM = kernel_row("sum"), AMAX = kernel_row("amax")
+
+
+cdef int reduce(int row, Array source, const Layout *by, double factor, Array out) except -1:
+    cdef Call call
+    call.count = 0
+    put(&call, source)
+    put(&call, out)
+    call.args.n[0], call.args.n[1], call.args.n[2] = by.outer, by.n, by.inner
+    call.args.n[3], call.args.n[4], call.args.n[5] = by.strides[0], by.strides[1], by.strides[2]
+    call.args.x[0] = factor
+    launch(&call, row, source.kind)
+    return 0
+
+
 # ----- sum and expand: transposes of each other -----------------------------------------------------------------
 
 cdef Array sum_kept(Array x, unsigned int axes, double scale):
@@ -131,7 +147,7 @@ cdef Array sum_kept(Array x, unsigned int axes, double scale):
     source = laid_out(x, axes, &by)
     if out.size:
         if x.size:
-            reduce_sum(source, by.outer, by.n, by.inner, by.strides, scale, out)
+            reduce(SUM, source, &by, scale, out)
         else:
             fill(out, 0 if scale == scale and scale * 0 == 0 else float("nan"))
     record_structured(out, b"sum", sum_vjp, (shape_of(x), scale) if x.wants else None, x)
@@ -222,7 +238,7 @@ cdef Array amax(Array x, unsigned int axes, bint keepdims, double sign):
     out = reduced(x, axes)
     source = laid_out(x, axes, &by)
     if out.size:
-        reduce_max(source, by.outer, by.n, by.inner, by.strides, sign, out)
+        reduce(AMAX, source, &by, sign, out)
     node = record_structured(out, b"amax", amax_vjp, axes, x)
     if node is not None:
         node.save(0, x)
@@ -276,12 +292,34 @@ cdef bint readable(Array x, Matrix *to) noexcept:
     return False
 
 
+cdef int GEMM = kernel_row("gemm")
+
+
+cdef int gemm(bint ta, bint tb, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, double alpha,
+              Array a, char *a_data, Py_ssize_t lda, Array b, char *b_data, Py_ssize_t ldb,
+              double beta, Array c, char *c_data, Py_ssize_t ldc) except -1:
+    """c (m, n) = alpha * op(a) op(b) + beta * c, row-major; op transposes where the flag says so. detect_nan looks at the
+    whole operation that its products belong to."""
+    cdef Call call
+    if max(m, n, k, lda, ldb, ldc) > INT_MAX:
+        raise ShapeError(f"matmul: ({m}, {k}) @ ({k}, {n}) is beyond the sizes of BLAS (2^31 - 1)")
+    call.count = 0
+    put_at(&call, a, a_data)
+    put_at(&call, b, b_data)
+    put_at(&call, c, c_data)
+    call.args.n[0], call.args.n[1], call.args.n[2], call.args.n[3], call.args.n[4] = ta, tb, m, n, k
+    call.args.n[5], call.args.n[6], call.args.n[7] = lda, ldb, ldc
+    call.args.x[0], call.args.x[1] = alpha, beta
+    launch(&call, GEMM, c.kind)
+    return 0
+
+
 cdef Array product(Array a, Array b, bint ta, bint tb):
     """op(a) @ op(b) over the last two axes, leading axes broadcast; op transposes where the flag says so."""
     cdef Py_ssize_t shape[MGX_MAXDIM]
     cdef Py_ssize_t m, n, k, batch = 1, r
     cdef Py_ssize_t index_[MGX_MAXDIM]
-    cdef int d, da, db, lead
+    cdef int d, da, db, lead, mode
     cdef char *pa
     cdef char *pb
     cdef Matrix A, B
@@ -317,21 +355,27 @@ cdef Array product(Array a, Array b, bint ta, bint tb):
     if not readable(b, &B):
         b = in_order(b)
         readable(b, &B)
-    for r in range(batch):
-        pa, pb = a.data, b.data
-        for d in range(lead):
-            da, db = d - lead + a.ndim - 2, d - lead + b.ndim - 2
-            if da >= 0 and a.dims[da] != 1:
-                pa += index_[d] * a.steps[da]
-            if db >= 0 and b.dims[db] != 1:
-                pb += index_[d] * b.steps[db]
-        gemm(ta != A.transposed, tb != B.transposed, m, n, k, 1.0, a, pa, A.lead, b, pb, B.lead,
-             0.0, out, out.data + r * m * n * itemsize[out.kind], n)
-        for d in range(lead - 1, -1, -1):
-            index_[d] += 1
-            if index_[d] < shape[d]:
-                break
-            index_[d] = 0
+    mode = set_watching(0)                      # the whole is examined
+    try:
+        for r in range(batch):
+            pa, pb = a.data, b.data
+            for d in range(lead):
+                da, db = d - lead + a.ndim - 2, d - lead + b.ndim - 2
+                if da >= 0 and a.dims[da] != 1:
+                    pa += index_[d] * a.steps[da]
+                if db >= 0 and b.dims[db] != 1:
+                    pb += index_[d] * b.steps[db]
+            gemm(ta != A.transposed, tb != B.transposed, m, n, k, 1.0, a, pa, A.lead, b, pb, B.lead,
+                 0.0, out, out.data + r * m * n * itemsize[out.kind], n)
+            for d in range(lead - 1, -1, -1):
+                index_[d] += 1
+                if index_[d] < shape[d]:
+                    break
+                index_[d] = 0
+    finally:
+        set_watching(mode)
+    if mode:
+        check_sound(out, "matmul", a, b)
     return out
 
 cdef object product_vjp(Node node, Array g, int i):
@@ -452,6 +496,24 @@ cdef object linear_vjp(Node node, Array g, int i):
 
 # ----- softmax and log_softmax along one axis ----------------------------------------------------------------------
 
+cdef int SOFTMAX = kernel_row("softmax"), LOG_SOFTMAX = kernel_row("log_softmax")
+cdef int SOFTMAX_VJP = kernel_row("softmax_vjp"), LOG_SOFTMAX_VJP = kernel_row("log_softmax_vjp")
+
+
+cdef int softmax_rows(int row, Array a, Array b, Array out) except -1:
+    """One of the four over the last axis; ``b``: the second operand of a vjp."""
+    cdef Call call
+    cdef Py_ssize_t n = out.dims[out.ndim - 1]
+    call.count = 0
+    put(&call, a)
+    if b is not None:
+        put(&call, b)
+    put(&call, out)
+    call.args.n[0], call.args.n[1] = out.size // n, n
+    launch(&call, row, out.kind)
+    return 0
+
+
 cdef Array softmax_axis(Array x, int axis, bint logarithm):
     cdef int last, d
     cdef int order[MGX_MAXDIM]
@@ -467,7 +529,7 @@ cdef Array softmax_axis(Array x, int axis, bint logarithm):
     x = contiguous(x)
     out = empty_like(x)
     if x.size:
-        softmax(x, x.size // x.dims[last], x.dims[last], logarithm, out)
+        softmax_rows(LOG_SOFTMAX if logarithm else SOFTMAX, x, None, out)
     node = record_structured(out, b"log_softmax" if logarithm else b"softmax", softmax_vjp, logarithm, x)
     if node is not None:
         node.save(3, detached(out))
@@ -479,7 +541,7 @@ cdef object softmax_vjp(Node node, Array g, int i):
     if not grad_enabled():
         dx = empty_like(y)
         if y.size:
-            softmax_vjp_into(contiguous(g), y, node.args, dx)
+            softmax_rows(LOG_SOFTMAX_VJP if node.args else SOFTMAX_VJP, contiguous(g), y, dx)
         return dx
     y = detached(y)                             # y as a function of x
     y.node, y.wants = node, True
@@ -494,7 +556,11 @@ cdef Array apply_named(str name, Array x):
 
 # ----- cross-entropy: logits (m, n), label (m,) int64 -> the mean or sum of log(sum(exp(x))) - x[label] -----------
 
+cdef int CROSS_ENTROPY = kernel_row("cross_entropy"), CROSS_ENTROPY_VJP = kernel_row("cross_entropy_vjp")
+
+
 cdef Array cross_entropy_mean(Array x, Array label, bint mean):
+    cdef Call call
     cdef Array loss, p, held
     cdef Py_ssize_t bad
     cdef Node node
@@ -511,7 +577,13 @@ cdef Array cross_entropy_mean(Array x, Array label, bint mean):
     label = held
     scale = (1.0 / x.dims[0] if x.dims[0] else float("nan")) if mean else 1.0
     loss, p = empty(x.kind, 0, NULL), empty_like(x)
-    bad = cross_entropy(x, label, scale, loss, p)
+    call.count = 0
+    put(&call, x)
+    put(&call, label)
+    put(&call, loss)
+    put(&call, p)
+    call.args.n[0], call.args.n[1], call.args.x[0] = x.dims[0], x.dims[1], scale
+    bad = launch(&call, CROSS_ENTROPY, x.kind)
     if bad >= 0:
         raise IndexError_(f"cross_entropy: label {(<int64_t *> label.data)[bad]} of row {bad} is not one of the "
                           f"{x.dims[1]} classes")
@@ -529,6 +601,7 @@ def _onehot(label, n, dtype):
 
 cdef object cross_entropy_mean_vjp(Node node, Array g, int i):
     cdef Array x, dx, label = node.load(1), p = node.load(2)
+    cdef Call call
     cdef double scale = node.args
     if grad_enabled():                          # (softmax(x) - onehot) * g * scale, recorded
         x = node.load(0)
@@ -536,7 +609,13 @@ cdef object cross_entropy_mean_vjp(Node node, Array g, int i):
         dx = apply(MGX_sub, softmax_axis(x, 1, False), onehot, None)
         return apply(MGX_mul, dx, apply(MGX_mul, g, scale, None), None)
     dx = empty_like(p)
-    cross_entropy_vjp(g, p, label, scale, dx)
+    call.count = 0
+    put(&call, g)
+    put(&call, p)
+    put(&call, label)
+    put(&call, dx)
+    call.args.n[0], call.args.n[1], call.args.x[0] = p.dims[0], p.dims[1], scale
+    launch(&call, CROSS_ENTROPY_VJP, p.kind)
     return dx
 
 

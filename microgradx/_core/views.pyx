@@ -15,8 +15,8 @@ from microgradx._core.array cimport *
 from microgradx._core.graph cimport grad_enabled, set_parents
 from microgradx._core.elementwise cimport apply
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport (Operand, Tape, add_rows, computed, copy, current_tape, elementwise, fill, host,
-                                      put_array, set_tape, written_at)
+from microgradx._core.launch cimport (Call, LaunchList, Operand, call_site, computed, copy, elementwise, fill, host,
+                                      is_capturing, launch, put, put_array, set_recording)
 
 import numpy as np
 
@@ -132,9 +132,9 @@ cdef tuple plain(object key):
 
 
 cdef object plain_part(object key):
-    if isinstance(key, Array) and current_tape() != NULL:
+    if isinstance(key, Array) and is_capturing():
         if (<Array> key).kind == MGX_BOOL:
-            raise CaptureError(f"compile: a mask{written_at()} picks a number of elements that a captured program "
+            raise CaptureError(f"compile: a mask{call_site()} picks a number of elements that a captured program "
                                "cannot know; use where, masked_fill, or a product with the mask")
         return kept_now(<Array> key)
     if isinstance(key, (Array, np.ndarray)):
@@ -159,6 +159,22 @@ cdef bint dynamic(tuple key):
     return False
 
 
+cdef int ADD_ROWS = kernel_row("add_rows")
+
+
+cdef int add_rows(Array x, Array at, Array out) except -1:
+    """out[at] += x along the first axis; the indices were checked before."""
+    cdef Call call
+    call.count = 0
+    put(&call, at)
+    put(&call, x)
+    put(&call, out)
+    call.args.n[0], call.args.n[2] = at.size, out.dims[0]
+    call.args.n[1] = out.size // out.dims[0] if out.dims[0] else 0
+    launch(&call, ADD_ROWS, out.kind)
+    return 0
+
+
 cdef Array index(Array x, object key):
     cdef Py_ssize_t shape[MGX_MAXDIM]
     cdef Py_ssize_t strides[MGX_MAXDIM]
@@ -166,7 +182,7 @@ cdef Array index(Array x, object key):
     cdef int d
     cdef size_t address
     key = plain(key)
-    cdef Tape *tape = set_tape(NULL)
+    cdef LaunchList recording = set_recording(None)
     try:
         base = np.asarray(held)
         if dynamic(key):
@@ -176,7 +192,7 @@ cdef Array index(Array x, object key):
     except (IndexError, ValueError) as error:
         raise IndexError_(f"index: shape {shape_of(x)}: {error}") from None
     finally:
-        set_tape(tape)
+        set_recording(recording)
     if result.ndim > MGX_MAXDIM:
         raise ShapeError(f"index: an array has at most {MGX_MAXDIM} axes, not {result.ndim}")
     if not isinstance(result, np.ndarray):                          # every axis indexed by an integer
@@ -187,7 +203,7 @@ cdef Array index(Array x, object key):
             shape[d], strides[d] = result.shape[d], result.strides[d]
         out = view_of(held, <char *> address if result.size else held.data, result.ndim, shape, strides)
     else:
-        out = from_object(result, result.dtype, False) if tape == NULL else computed(_take, (held, *key))
+        out = from_object(result, result.dtype, False) if not is_capturing() else computed(_take, (held, *key))
     record_structured(out, b"index", index_vjp, (key, shape_of(x)), x)
     return out
 
@@ -254,7 +270,7 @@ cdef bint index_add_into(Array total, Node node, Array g) except -1:
     put_array(&operand[0], part)
     put_array(&operand[1], g)
     put_array(&operand[2], part)
-    elementwise(kernels.rows[part.kind][MGX_add].forward, part.kind, 2, 1, operand, part.ndim, part.dims)
+    elementwise(MGX_add, MGX_FORWARD, part.kind, 2, 1, operand, part.ndim, part.dims)
     return True
 
 cdef object index_add_vjp(Node node, Array g, int i):
@@ -415,7 +431,7 @@ cpdef int check_along(str op, Array x, int axis, Array at) except -1:
     for d in range(x.ndim):
         if d != axis and at.dims[d] > x.dims[d]:
             raise ShapeError(f"{op}: index of shape {shape_of(at)} exceeds shape {shape_of(x)} at axis {d}")
-    if at.size and current_tape() == NULL:                          # else NumPy checks, at every replay
+    if at.size and not is_capturing():                          # else NumPy checks, at every replay
         low, high = np.asarray(at).min(), np.asarray(at).max()
         if low < -x.dims[axis] or high >= x.dims[axis]:
             raise IndexError_(f"{op}: index {high if high >= x.dims[axis] else low} is out of range for axis {axis} "

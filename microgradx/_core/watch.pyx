@@ -6,8 +6,8 @@ where they were written (``graph.here``).
 from functools import wraps
 from linecache import getline
 
-from microgradx._core.array cimport Array, Node, dtype_of, shape_of
-from microgradx._core.graph cimport here, placing, set_placing, set_watching
+from microgradx._core.array cimport Array, Node, Storage, dtype_of, itemsize, shape_of
+from microgradx._core.graph cimport here, placing, set_placing, set_watching, watching
 from microgradx._core.kernels cimport *
 
 import numpy as np
@@ -61,6 +61,48 @@ cdef int blame(str op, Array out, tuple operands, Node node) except -1:
         name = f"operand {k}" if node is None else f"saved {k - 1}" if k else "incoming gradient"
         lines.append(f"{name}: {described(operand)}")
     raise NonFiniteError("\n  ".join(lines))
+
+
+cdef bint finite(Array a) noexcept:
+    """Is nothing in a float array inf or nan? What only it holds is read once for each version, and what was broadcast
+    once; False for other layouts."""
+    cdef Storage *s
+    cdef Py_ssize_t n = 1
+    cdef int d
+    if a is None or a.size == 0:
+        return True
+    s = a.storage
+    if s.sound == s.version + 1:
+        return True
+    if a.contiguous:
+        n = a.size
+    else:
+        for d in range(a.ndim - 1, -1, -1):
+            if a.steps[d] and a.dims[d] > 1:
+                if a.steps[d] != n * itemsize[a.kind]:
+                    return False
+                n *= a.dims[d]
+    if not kernels.finite[a.kind](n, a.data):
+        return False
+    if a.contiguous and s.refs == 1 and s.size_class >= 0:      # whoever sees these bytes later sees them through `a`
+        s.sound = s.version + 1
+    return True
+
+
+cdef bint sound(Array a) except -1:
+    """Is there nothing in ``a`` that detect_nan looks for?"""
+    if a is None or a.kind > MGX_F64 or finite(a):
+        return True
+    if watching == 2 and a.contiguous:
+        return False
+    return not looked_for(np.asarray(a)).any()
+
+
+cdef int check_sound(Array out, str op, Array a=None, Array b=None, bint spoilt=False) except -1:
+    """``out`` was written, from ``a`` and ``b``; ``spoilt``: it was unsound before, and is among what was read."""
+    if watching and not (spoilt or sound(out)) and sound(a) and sound(b):
+        blame(op, out, (a, b), None)
+    return 0
 
 
 class detect_nan:

@@ -1,8 +1,7 @@
 """Optimizers: torch's semantics; one launch updates all parameters of a group.
 
-An optimizer here is a table of options and of what it remembers; its rule is a kernel of its name in
-``csrc/optim.inl``. State is made when a parameter is added, so steps allocate nothing, and the kernels read options
-and count steps through pointers, so a step is the same launch whatever their values.
+An optimizer here is a table of options and of what it remembers; its rule is a row of ``csrc/kernels.def``. State is made when a parameter is added, so steps allocate nothing, and the kernels read options
+and steps through pointers, so a step is the same launch whatever their values.
 """
 from collections.abc import Mapping, MutableMapping
 from types import MappingProxyType
@@ -10,9 +9,10 @@ from types import MappingProxyType
 import numpy as np
 
 from microgradx._core.graph import no_grad
-from microgradx._core.launch import exchanged, update
+from microgradx._core.launch import exchanged
 from microgradx._core.number import settled
 from microgradx._core.tensor import Tensor
+from microgradx._core.update import update
 from microgradx.errors import DTypeError, GraphError, OptionError, ShapeError
 
 __all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop"]
@@ -22,23 +22,30 @@ class Group(MutableMapping):
     """Some parameters and their options, as a dict: ``group["lr"] = 0.1``.
 
     ``cell`` holds the options as numbers, in the order of the optimizer's ``ranges``: what is assigned is checked
-    and written there, where the kernel reads it. ``rows`` holds (parameter, *state).
+    and written there, where the kernel reads it. ``rows`` holds (parameter, *state), and ``steps`` how many steps each
+    parameter has made, if the rule counts them.
     """
 
     def __init__(self, rule, params, options):
         rule.check(options)
         self.rule, self.params, self.options = rule, tuple(params), dict(options)
         self.cell = Tensor(rule.numbers(options))
-        self.rows = [(p, *[None] * len(rule.slots(options))) for p in self.params]
+        self.steps, self.step_of = None, [None] * len(self.params)
+        self.rows = [(p, *[None] * (len(rule.slots(options)) - 1)) for p in self.params]
         self._settle()
 
     def _settle(self):
         """Let the cell and the state follow the options: what they need is made, what they do not need dropped."""
         self.cell.copy_(self.rule.numbers(self.options))
-        for k, (name, start) in enumerate(self.rule.slots(self.options).items(), 1):
+        slots = self.rule.slots(self.options)
+        if (slots.pop("step") is None) != (self.steps is None):
+            exchanged(self.cell)
+            self.steps = Tensor(np.zeros(len(self.params))) if self.steps is None else None
+            self.step_of = [None] * len(self.params) if self.steps is None else list(self.steps)    # one view each
+        for k, (name, start) in enumerate(slots.items(), 1):
             if self.rows and (start is None) != (self.rows[0][k] is None):
                 exchanged(self.cell)
-                self.rows[:] = [(*row[:k], None if start is None else _filled(name, row[0], start), *row[k + 1:])
+                self.rows[:] = [(*row[:k], None if start is None else _filled(row[0], start), *row[k + 1:])
                                 for row in self.rows]
 
     def __getitem__(self, option):
@@ -66,9 +73,9 @@ class Group(MutableMapping):
         return repr(dict(self))
 
 
-def _filled(name, p, start):
-    """State of ``p`` at its start: the number of steps is a float64 number, all else as large as ``p``."""
-    return Tensor(np.full(() if name == "step" else p.shape, start, "float64" if name == "step" else p.dtype))
+def _filled(p, start):
+    """State of ``p`` at its start."""
+    return Tensor(np.full(p.shape, start, p.dtype))
 
 
 NOT_NEGATIVE = (lambda x: 0 <= x < float("inf"), "a finite number >= 0")
@@ -88,7 +95,7 @@ class Optimizer:
     no float Tensor; ``GraphError`` for the result of an operation; ``ShapeError`` for a parameter that does not lie in
     order in memory.
     """
-    kernel = ""                 # in csrc/optim.inl
+    kernel = ""                 # its row in csrc/kernels.def
     ranges = {}                 # option: (is it allowed?, what is), in the order in which the kernel reads them
 
     @staticmethod
@@ -100,7 +107,7 @@ class Optimizer:
         if isinstance(params, Tensor) or not hasattr(params, "__iter__"):
             raise DTypeError(f"{type(self).__name__}: params is an iterable of Tensors, not one "
                              f"{type(params).__name__}; put it in a list")
-        self.defaults, self.param_groups, self._launches = defaults, [], []
+        self.defaults, self.param_groups = defaults, []
         groups = list(params)
         if not groups:
             raise OptionError(f"{type(self).__name__}: no parameters were given")
@@ -131,7 +138,6 @@ class Optimizer:
         if self.param_groups:
             exchanged(self.param_groups[0].cell)
         self.param_groups.append(group)
-        self._launches.append((group.cell, group.rows))
 
     @classmethod
     def check(cls, options):
@@ -155,7 +161,7 @@ class Optimizer:
 
     def step(self):
         """Update every parameter that has a gradient. All fits or nothing changes."""
-        update(self.kernel, self._launches)
+        update(self.kernel, [(group.cell, group.steps, group.rows) for group in self.param_groups])
 
     def zero_grad(self, set_to_none=True):
         """Forget all gradients, or fill them with 0."""
@@ -169,8 +175,10 @@ class Optimizer:
     @property
     def state(self):
         """{parameter: {name: tensor}}: what is remembered of each. Write into the tensors; they cannot be exchanged."""
-        return {row[0]: MappingProxyType({name: s for name, s in zip(self.slots(group), row[1:]) if s is not None})
-                for group in self.param_groups for row in group.rows}
+        return {row[0]: MappingProxyType({name: s for name, s in zip(self.slots(group), (steps, *row[1:]))
+                                          if s is not None})
+                for group in self.param_groups
+                for row, steps in zip(group.rows, group.step_of)}
 
     def state_dict(self):
         """{"state": {number: {...}}, "param_groups": [...]}: copies, with parameters by their number."""

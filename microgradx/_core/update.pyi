@@ -1,0 +1,3 @@
+from typing import Any
+
+def update(op: str, groups: list[Any]) -> None: ...
