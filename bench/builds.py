@@ -39,7 +39,12 @@ def serve(themes, only):
             number, inner = map(int, line.split())
             if number not in ready:
                 ready.clear()
-                ready[number] = rows[number][1]()
+                try:
+                    ready[number] = rows[number][1]()
+                except ImportError as error:    # a peer that is not installed
+                    print(json.dumps(None), file=sys.stdout, flush=True)
+                    print(f"{rows[number][0]}: {error}", file=sys.stderr)
+                    continue
             (gc.enable if rows[number][2] else gc.disable)()
             budget = dataclasses.replace(common.QUICK, clock=common.CLOCKS["cpu"])
             answer = (common.sample(ready[number], inner, budget.clock) if inner
@@ -84,7 +89,8 @@ def main():
             continue
         j = others.index(name)
         inner = ours.ask(f"{k} 0")
-        theirs.ask(f"{j} {inner}")
+        if inner is None or theirs.ask(f"{j} {inner}") is None:
+            continue
         ratios = []
         for turn in range(args.rounds):
             if turn % 2:

@@ -95,7 +95,8 @@ def kernel_table():
     """The rows of the table of structured kernels, in order.
 
     Each is a dict: ``name``; ``operation``, the name that users know; ``doc``; ``reads``, ``updates``, ``writes``,
-    ``integers`` and ``numbers``, lists of (type, name, elements); ``split``, the axis that is cut into pieces and the
+    ``integers`` and ``numbers``, lists of (type, name, elements); ``keeps_finite``, whether it makes no nan of finite
+    numbers; ``split``, the axis that is cut into pieces and the
     work of one index, or None.
 
     >>> from microgradx._core import kernels
@@ -111,6 +112,7 @@ def kernel_table():
             updates=_listed(r.updates.decode()), writes=_listed(r.writes.decode()),
             integers=[(kind, name) for kind, name, _ in _listed(r.integers.decode())],
             numbers=[name for _, name, _ in _listed(r.numbers.decode())],
+            keeps_finite=bool(r.keeps_finite),
             split=None if split == "WHOLE" else tuple(part.strip() for part in split.removeprefix("SPLIT(").removesuffix(")").rsplit(",", 1))))
     return result
 

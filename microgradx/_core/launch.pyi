@@ -1,13 +1,18 @@
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from microgradx._core.array import Array
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 def run(kernel: str, *operands: Array | None, integers: Sequence[int] = (), numbers: Sequence[float] = ()) -> int | None: ...
 def filled(function: Callable[..., Any], shape: tuple[int, ...], dtype: Any) -> Any: ...
 def compute(function: Callable[..., Any], *ins: Any) -> Any: ...
 def capturing() -> Any: ...
 def exchanged(a: Array | None = None) -> None: ...
+def composite(row: str) -> Callable[[F], F]: ...
+
+composites: dict[str, Callable[..., Any]]
 
 class LaunchList:
     """Launches of one thread, written down as they run."""

@@ -22,7 +22,7 @@ from microgradx._core.watch cimport blame, finite, looked_for, sound
 
 import numpy as np
 
-from microgradx.errors import CaptureError, ShapeError
+from microgradx.errors import CaptureError, DTypeError, ShapeError
 
 
 cdef extern from *:
@@ -285,7 +285,8 @@ cdef Py_ssize_t launch(Call *call, int row, int dtype) except? -9:
     cdef double start = mgx_now() if recording != NULL else 0
     cdef Py_ssize_t bad
     cdef int k
-    check_call(call, row, dtype)
+    if mgx_checked:
+        check_call(call, row, dtype)
     bad = run_kernel(&kernel_rows[row], kernel, &call.args)
     if bad < MGX_DONE:
         if bad == MGX_DECLINED:
@@ -332,38 +333,37 @@ cdef extern from *:
 
 
 cdef int check_call(Call *call, int row, int dtype) except -1:
-    """In a checked build: is every operand there, of its dtype and long enough, and does nothing overlap that is
-    written?"""
+    """Is every operand there, of its dtype and long enough, and does nothing overlap that is written? For every launch of a
+    checked build."""
     cdef mgx_measure to
     cdef KernelFacts *facts = &kernel_facts[row]
     cdef Array a
     cdef int k, j, type
     cdef Py_ssize_t size
-    if not mgx_checked:
-        return 0
     name = kernel_rows[row].name.decode()
     if call.count != facts.count:
-        raise AssertionError(f"{name}: {call.count} operands, the row names {facts.count}")
+        raise ShapeError(f"{name}: {call.count} operands, the row names {facts.count}")
     kernel_rows[row].measure(&call.args, &to)
     for k in range(call.count):
         if call.array[k] == NULL:
             if not facts.optional >> k & 1:
-                raise AssertionError(f"{name}: operand {k} is absent")
+                raise ShapeError(f"{name}: operand {k} is not optional")
             continue
         a = <Array> call.array[k]
         type = to.type[k] if to.type[k] < MGX_OF_LAUNCH else dtype
         if to.type[k] != MGX_BOOL and a.kind != type:
-            raise AssertionError(f"{name}: operand {k} is {dtype_of(a.kind)}, the row says {dtype_of(type)}")
+            raise DTypeError(f"{name}: operand {k} is {dtype_of(a.kind)}, the row says {dtype_of(type)}")
         size = to.elements[k] * itemsize[type]
         if to.elements[k] < 0 or to.type[k] != MGX_OF_LAUNCH_STRIDED and not (
                 a.storage.data <= call.args.p[k]
                 and call.args.p[k] + size <= a.storage.data + a.storage.nbytes):
-            raise AssertionError(f"{name}: operand {k} has not the {to.elements[k]} elements that the row says")
+            raise ShapeError(f"{name}: operand {k} of shape {shape_of(a)} has not the {to.elements[k]} elements that the row "
+                             "says")
         for j in range(facts.first_update, call.count):
             if j != k and to.type[k] != MGX_OF_LAUNCH_STRIDED and to.type[j] != MGX_OF_LAUNCH_STRIDED \
                     and call.args.p[j] != NULL and call.args.p[j] < call.args.p[k] + size and call.args.p[k] < \
                     call.args.p[j] + to.elements[j] * itemsize[to.type[j] if to.type[j] < MGX_OF_LAUNCH else dtype]:
-                raise AssertionError(f"{name}: operands {k} and {j} overlap")
+                raise ShapeError(f"{name}: operands {k} and {j} overlap")
     return 0
 
 
@@ -376,11 +376,44 @@ cdef int import_blas() except -1:
     return 0
 
 
+# ----- composites: what a row computes, written in operations --------------------------------------------------------
+
+composites = {}                 # {row: function}
+
+
+def composite(str row):
+    """Decorator for the function that computes in operations of Tensors what the row ``row`` of ``csrc/kernels.def``
+    computes in C.
+
+    It takes the operands that the row reads and updates, in the shapes that the row's doc gives, then its flags and
+    numbers by name, and returns what the row updates and writes, in order. It is the oracle that tests compare the kernel
+    with; and for a node that is called like its row, its derivative is the vjp under ``create_graph``, so that no kernel
+    needs a second derivative of its own.
+    """
+    kernel_row(row)
+
+    def register(function):
+        composites[row] = function
+        return function
+    return register
+
+
+@composite("copy")
+def copy_composite(x, **sizes):
+    return x.clone()
+
+
+@composite("constant")
+def constant_composite(x, **sizes):
+    return x.clone()
+
+
 def run(str kernel, *operands, integers=(), numbers=()):
     """Run the row ``kernel`` of ``csrc/kernels.def`` on Tensors, in the order of its lists; None is an absent operand.
 
     Integers take their places one after the other (an ``mgx_windows`` has twelve). Returns None, or the first bad index.
-    Sizes are taken as they are given: a wrong one reads or writes foreign memory.
+    Operands are contiguous, of the dtypes that the row names, and at least as long as the integers say, which is checked;
+    but for those that are STRIDED, whose strides you answer for.
 
     >>> import microgradx as mgx
     >>> from microgradx._core.launch import run
@@ -398,8 +431,6 @@ def run(str kernel, *operands, integers=(), numbers=()):
                          f"row takes {facts.count}, {facts.integers} and {facts.numbers}")
     call.count = 0
     for k, a in enumerate(operands):
-        if a is None and not facts.optional >> k & 1:
-            raise ShapeError(f"{kernel}: operand {k} is not optional")
         put(&call, <Array?> a if a is not None else None)
         if dtype < 0 and a is not None and facts.of_launch >> k & 1:
             dtype = (<Array> a).kind
@@ -409,7 +440,9 @@ def run(str kernel, *operands, integers=(), numbers=()):
         call.args.n[k] = n
     for k, x in enumerate(numbers):
         call.args.x[k] = x
-    bad = launch(&call, row, MGX_F64 if dtype < 0 else dtype)
+    dtype = MGX_F64 if dtype < 0 else dtype
+    check_call(&call, row, dtype)
+    bad = launch(&call, row, dtype)
     return None if bad == MGX_DONE else bad
 
 

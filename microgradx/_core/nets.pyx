@@ -15,6 +15,9 @@ from microgradx._core.structured cimport gemm, sum_axes
 from microgradx._core.views cimport contiguous, gather, reshape
 from microgradx._core.watch cimport check_sound, sound
 
+import numpy as np
+
+from microgradx._core.launch import composite
 from microgradx.errors import DTypeError, ShapeError
 
 
@@ -72,6 +75,58 @@ cdef int over_windows(Call *call, const mgx_windows *of, Py_ssize_t planes) noex
     memcpy(call.args.n, of, sizeof(mgx_windows))
     call.args.n[12] = planes
     return 13
+
+
+def tap_matrix(v):
+    """0 and 1: which element (h, w) of a plane is under each tap (kh, kw) of each output (oh, ow). ``v``: the twelve
+    integers of an mgx_windows."""
+    size, kernel, stride, dilation, before, count = [tuple(v[k:k + 2]) for k in range(0, 12, 2)]
+    found = np.zeros((*kernel, *count, *size))
+    for i, j, y, x in np.ndindex(*kernel, *count):
+        h, w = y * stride[0] - before[0] + i * dilation[0], x * stride[1] - before[1] + j * dilation[1]
+        if 0 <= h < size[0] and 0 <= w < size[1]:
+            found[i, j, y, x, h, w] = 1
+    return found
+
+
+@composite("columns")
+def columns_composite(x, *, v, planes, **sizes):
+    m = tap_matrix(v).astype(x.dtype)
+    rows = m.reshape(np.prod(m.shape[:4]), -1).T.copy()
+    return (x.reshape(planes, rows.shape[0]) @ type(x)(rows)).reshape(planes, *m.shape[:4])
+
+
+@composite("uncolumns")
+def uncolumns_composite(cols, *, v, planes, spread, **sizes):
+    m = tap_matrix(v).astype(cols.dtype)
+    if not spread:                              # one column for all taps
+        m = m.sum((0, 1), keepdims=True)
+    rows = m.reshape(np.prod(m.shape[:4]), -1)
+    return (cols.reshape(planes, rows.shape[0]) @ type(cols)(rows)).reshape(planes, *m.shape[4:])
+
+
+@composite("pool_sum")
+def pool_sum_composite(x, *, v, planes, **sizes):
+    return columns_composite(x, v=v, planes=planes).sum((1, 2))
+
+
+@composite("pool_max")
+def pool_max_composite(x, *, v, planes, **sizes):
+    m = tap_matrix(v)
+    places = m.reshape(m.shape[0] * m.shape[1], m.shape[2] * m.shape[3], -1)
+    at = np.where(places.any(-1), places.argmax(-1), -1)                # (taps, outputs): the element, or none
+    flat = x.reshape(planes, places.shape[2])
+    numbers = np.where(at >= 0, np.asarray(flat.detach())[:, at], -np.inf)
+    first = np.where(np.isnan(numbers), np.inf, numbers).argmax(1)      # (planes, outputs)
+    index = np.take_along_axis(np.broadcast_to(at, numbers.shape), first[:, None], 1)[:, 0]
+    return (flat.gather(1, type(x)(index)).reshape(planes, *m.shape[2:4]),
+            type(x)(index.reshape(planes, *m.shape[2:4])))
+
+
+@composite("unpool")
+def unpool_composite(g, at, *, plane, **sizes):
+    onehot = (np.asarray(at)[:, :, None] == np.arange(plane)).astype(g.dtype)
+    return (g.unsqueeze(2) * onehot).sum(1)
 
 
 # ----- convolution: y (n, o, oh, ow) = the sum over taps of w (o, c / groups, kh, kw) times x (n, c, h, w) + b (o) ---
@@ -316,8 +371,9 @@ cdef object normalize_vjp(Node node, Array g, int i):
         return column_sum(g)
     g = contiguous(g)
     centred, eps = node.args
-    if grad_enabled():
-        return recorded_vjp(x, w, g, i, centred, eps)
+    if grad_enabled():                          # the stats as functions of x
+        _, columns = norm_composite(x, None, None, centred=centred, eps=eps)
+        return norm_vjp_composite(g, x, w, columns, centred=centred) if i == 0 else column_sum(g * unit_rows(x, columns))
     call.count = 0
     put(&call, g)
     put(&call, x)
@@ -336,20 +392,31 @@ cdef object normalize_vjp(Node node, Array g, int i):
     return column_sum(out)
 
 
-cdef Array recorded_vjp(Array x, Array w, Array g, int i, bint centred, double eps):
-    """With u the unit rows: for w the sum of g u; for x, with a = g w, (a - mean(a) - u mean(a u)) / deviation."""
-    cdef Array off = apply(MGX_sub, x, row_mean(x), None) if centred else x, scale, unit, a, dx
-    scale = apply(MGX_rsqrt, apply(MGX_add, row_mean(apply(MGX_square, off, None, None)), eps, None), None, None)
-    unit = apply(MGX_mul, off, scale, None)
-    if i == 1:
-        return column_sum(apply(MGX_mul, g, unit, None))
-    a = g if w is None else apply(MGX_mul, g, w, None)
-    dx = apply(MGX_sub, a, apply(MGX_mul, unit, row_mean(apply(MGX_mul, a, unit, None)), None), None)
-    return apply(MGX_mul, scale, apply(MGX_sub, dx, row_mean(a), None) if centred else dx, None)
+@composite("norm")
+def norm_composite(x, w, b, *, centred, eps, **sizes):
+    mean = x.sum(1, keepdims=True) / x.shape[1] if centred else 0 * x.sum(1, keepdims=True)
+    variance = (x - mean).square().sum(1, keepdims=True) / x.shape[1]
+    stats = [mean, variance, (variance + eps).rsqrt()]
+    y = unit_rows(x, stats)
+    y = y if w is None else y * w
+    return y if b is None else y + b, stats
 
 
-cdef Array row_mean(Array x):
-    return sum_axes(x, 1 << 1, True, 1.0 / x.dims[1] if x.dims[1] else float("nan"))
+def unit_rows(x, stats):
+    return (x - stats[0].reshape(-1, 1)) * stats[2].reshape(-1, 1)
+
+
+@composite("norm_vjp")
+def norm_vjp_composite(g, x, w, stats, *, centred, **sizes):
+    a, u = g if w is None else g * w, unit_rows(x, stats)
+    dx = a - u * ((a * u).sum(1, keepdims=True) / x.shape[1])
+    return stats[2].reshape(-1, 1) * (dx - a.sum(1, keepdims=True) / x.shape[1] if centred else dx)
+
+
+@composite("norm_weight_vjp")
+def norm_weight_vjp_composite(g, x, stats, **sizes):
+    gu = g * unit_rows(x, stats)
+    return [gu[k:k + 64].sum(0) for k in range(0, x.shape[0], 64)]
 
 
 cdef Array column_sum(Array x):

@@ -19,6 +19,7 @@ from microgradx._core.watch cimport check_sound, sound
 
 import numpy as np
 
+from microgradx._core.launch import composite
 from microgradx.errors import DTypeError, IndexError_, ShapeError
 
 
@@ -136,6 +137,19 @@ cdef int reduce(int row, Array source, const Layout *by, double factor, Array ou
     call.args.x[0] = factor
     launch(&call, row, source.kind)
     return 0
+
+
+@composite("sum")
+def sum_composite(x, *, scale, **sizes):
+    return scale * (x.transpose(1, 2) @ type(x)(np.ones(x.shape[1], x.dtype)))
+
+
+@composite("amax")
+def amax_composite(x, *, sign, **sizes):
+    best = sign * x[:, 0]
+    for r in range(1, x.shape[1]):
+        best = best.maximum(sign * x[:, r])
+    return sign * best
 
 
 # ----- sum and expand: transposes of each other -----------------------------------------------------------------
@@ -312,6 +326,13 @@ cdef int gemm(bint ta, bint tb, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, double
     call.args.x[0], call.args.x[1] = alpha, beta
     launch(&call, GEMM, c.kind)
     return 0
+
+
+@composite("gemm")
+def gemm_composite(a, b, c, *, ta, tb, alpha, beta, **sizes):
+    a, b = a.transpose(0, 1) if ta else a, b.transpose(0, 1) if tb else b
+    ab = alpha * (a.unsqueeze(2) * b.unsqueeze(0)).sum(1)
+    return ab + beta * c if beta else ab
 
 
 cdef Array product(Array a, Array b, bint ta, bint tb):
@@ -514,6 +535,28 @@ cdef int softmax_rows(int row, Array a, Array b, Array out) except -1:
     return 0
 
 
+@composite("softmax")
+def softmax_composite(x, **sizes):
+    e = (x - x.amax(-1, keepdims=True)).exp()
+    return e / e.sum(-1, keepdims=True)
+
+
+@composite("log_softmax")
+def log_softmax_composite(x, **sizes):
+    x = x - x.amax(-1, keepdims=True)
+    return x - x.exp().sum(-1, keepdims=True).log()
+
+
+@composite("softmax_vjp")
+def softmax_vjp_composite(g, y, **sizes):
+    return y * (g - (g * y).sum(-1, keepdims=True))
+
+
+@composite("log_softmax_vjp")
+def log_softmax_vjp_composite(g, y, **sizes):
+    return g - y.exp() * g.sum(-1, keepdims=True)
+
+
 cdef Array softmax_axis(Array x, int axis, bint logarithm):
     cdef int last, d
     cdef int order[MGX_MAXDIM]
@@ -537,7 +580,6 @@ cdef Array softmax_axis(Array x, int axis, bint logarithm):
 
 cdef object softmax_vjp(Node node, Array g, int i):
     cdef Array y = node.load(3), dx
-    cdef unsigned int last = 1 << (y.ndim - 1)
     if not grad_enabled():
         dx = empty_like(y)
         if y.size:
@@ -545,18 +587,27 @@ cdef object softmax_vjp(Node node, Array g, int i):
         return dx
     y = detached(y)                             # y as a function of x
     y.node, y.wants = node, True
-    if node.args:                               # log: g - softmax * sum(g)
-        return apply(MGX_sub, g, apply(MGX_mul, apply_named("exp", y), sum_kept(g, last, 1.0), None), None)
-    return apply(MGX_mul, y, apply(MGX_sub, g, sum_kept(apply(MGX_mul, g, y, None), last, 1.0), None), None)
-
-
-cdef Array apply_named(str name, Array x):
-    return apply(opcode(name), x, None, None)
+    return (log_softmax_vjp_composite if node.args else softmax_vjp_composite)(g, y)
 
 
 # ----- cross-entropy: logits (m, n), label (m,) int64 -> the mean or sum of log(sum(exp(x))) - x[label] -----------
 
 cdef int CROSS_ENTROPY = kernel_row("cross_entropy"), CROSS_ENTROPY_VJP = kernel_row("cross_entropy_vjp")
+
+
+def _onehot(label, n, dtype):
+    return (label[:, None] == np.arange(n)).astype(dtype)
+
+
+@composite("cross_entropy")
+def cross_entropy_composite(x, label, *, scale, **sizes):
+    onehot = computed(_onehot, (label, x.shape[1], x.dtype))
+    return -scale * (log_softmax_composite(x) * onehot).sum(), softmax_composite(x)
+
+
+@composite("cross_entropy_vjp")
+def cross_entropy_vjp_composite(g, p, label, *, scale, **sizes):
+    return (p - computed(_onehot, (label, p.shape[1], p.dtype))) * (g * scale)
 
 
 cdef Array cross_entropy_mean(Array x, Array label, bint mean):
@@ -595,19 +646,12 @@ cdef Array cross_entropy_mean(Array x, Array label, bint mean):
     return loss
 
 
-def _onehot(label, n, dtype):
-    return (label[:, None] == np.arange(n)).astype(dtype)
-
-
 cdef object cross_entropy_mean_vjp(Node node, Array g, int i):
-    cdef Array x, dx, label = node.load(1), p = node.load(2)
+    cdef Array dx, label = node.load(1), p = node.load(2)
     cdef Call call
     cdef double scale = node.args
-    if grad_enabled():                          # (softmax(x) - onehot) * g * scale, recorded
-        x = node.load(0)
-        onehot = computed(_onehot, (label, x.dims[1], dtype_of(x.kind)))
-        dx = apply(MGX_sub, softmax_axis(x, 1, False), onehot, None)
-        return apply(MGX_mul, dx, apply(MGX_mul, g, scale, None), None)
+    if grad_enabled():
+        return cross_entropy_vjp_composite(g, softmax_axis(node.load(0), 1, False), label, scale=scale)
     dx = empty_like(p)
     call.count = 0
     put(&call, g)

@@ -7,9 +7,15 @@ from microgradx._core.array cimport Array, check_writable, dtype_of, empty_like,
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport Call, copy, launch, put, put_at
 
+from microgradx._core.launch import composite
 from microgradx.errors import ShapeError
 
 cdef int COUNT_STEPS = kernel_row("count_steps")
+
+
+@composite("count_steps")
+def count_steps_composite(step, **sizes):
+    return step + 1
 
 
 cdef int check_update(str op, Array w, Array other) except -1:

@@ -20,6 +20,7 @@ from microgradx._core.launch cimport (Call, LaunchList, Operand, call_site, comp
 
 import numpy as np
 
+from microgradx._core.launch import composite
 from microgradx.errors import CaptureError, DTypeError, IndexError_, ShapeError
 
 
@@ -173,6 +174,12 @@ cdef int add_rows(Array x, Array at, Array out) except -1:
     call.args.n[1] = out.size // out.dims[0] if out.dims[0] else 0
     launch(&call, ADD_ROWS, out.kind)
     return 0
+
+
+@composite("add_rows")
+def add_rows_composite(at, x, y, *, rows, **sizes):
+    at = np.where(np.asarray(at) < 0, np.asarray(at) + rows, np.asarray(at))
+    return y + type(x)((np.arange(rows)[:, None] == at).astype(x.dtype)) @ x
 
 
 cdef Array index(Array x, object key):

@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 
 from microgradx._core.graph import no_grad
-from microgradx._core.launch import exchanged
+from microgradx._core.launch import composite, exchanged
 from microgradx._core.number import settled
 from microgradx._core.tensor import Tensor
 from microgradx._core.update import update
@@ -230,6 +230,16 @@ class Optimizer:
         return f"{type(self).__name__}({'; '.join(lines)})"
 
 
+@composite("sgd")
+def sgd_in_operations(g, cell, step, w, v, **sizes):
+    lr, momentum, dampening, decay, nesterov = cell.tolist()
+    slope = g + decay * w
+    if v is None:
+        return w - lr * slope, None
+    v = momentum * v + (1 - dampening if step.item() > 1 else 1) * slope
+    return w - lr * (slope + momentum * v if nesterov else v), v
+
+
 class SGD(Optimizer):
     """Gradient descent: w = w - lr g, where ``weight_decay`` w is added to the gradient g.
 
@@ -266,6 +276,17 @@ class SGD(Optimizer):
                               f"{options['dampening']}")
 
 
+@composite("rmsprop")
+def rmsprop_in_operations(g, cell, w, s, m, v, **sizes):
+    lr, alpha, eps, decay, momentum, _ = cell.tolist()
+    slope = g + decay * w
+    s = alpha * s + (1 - alpha) * slope.square()
+    m = None if m is None else m + (1 - alpha) * (slope - m)
+    move = slope / ((s if m is None else (s - m.square()).relu()).sqrt() + eps)
+    v = None if v is None else momentum * v + move
+    return w - lr * (move if v is None else v), s, m, v
+
+
 class RMSprop(Optimizer):
     """The gradient over the root of its mean square: s = alpha s + (1 - alpha) g^2, w = w - lr g / (sqrt(s) + eps).
 
@@ -296,6 +317,14 @@ class RMSprop(Optimizer):
                 "momentum_buffer": 0.0 if options["momentum"] else None}
 
 
+@composite("adagrad")
+def adagrad_in_operations(g, cell, step, w, s, **sizes):
+    lr, lr_decay, decay, _, eps = cell.tolist()
+    slope = g + decay * w
+    s = s + slope.square()
+    return w - lr / (1 + (step.item() - 1) * lr_decay) * slope / (s.sqrt() + eps), s
+
+
 class Adagrad(Optimizer):
     """The gradient over the root of the sum of all its squares: s = s + g^2, w = w - lr_t g / (sqrt(s) + eps).
 
@@ -324,6 +353,16 @@ class Adagrad(Optimizer):
         return {"step": 0.0, "sum": options["initial_accumulator_value"]}
 
 
+@composite("adam")
+def adam_in_operations(g, cell, step, w, m, v, decoupled=False, **sizes):
+    lr, beta1, beta2, eps, decay = cell.tolist()
+    slope = g if decoupled else g + decay * w
+    m, v = beta1 * m + (1 - beta1) * slope, beta2 * v + (1 - beta2) * slope.square()
+    w = (1 - lr * decay) * w if decoupled else w
+    corrected = m / (1 - beta1 ** step.item()), v / (1 - beta2 ** step.item())
+    return w - lr * corrected[0] / (corrected[1].sqrt() + eps), m, v
+
+
 class Adam(Optimizer):
     """Adaptive moments: Kingma and Ba (2015), algorithm 1; ``weight_decay`` w is added to the gradient.
 
@@ -350,6 +389,11 @@ class Adam(Optimizer):
     @staticmethod
     def slots(options):
         return {"step": 0.0, "exp_avg": 0.0, "exp_avg_sq": 0.0}
+
+
+@composite("adamw")
+def adamw_in_operations(*operands, **sizes):
+    return adam_in_operations(*operands, decoupled=True, **sizes)
 
 
 class AdamW(Adam):

@@ -1,0 +1,235 @@
+"""Every row of csrc/kernels.def: its composite, its kernel against it, its pieces, and what detect_nan may take for granted."""
+import re
+
+import numpy as np
+import pytest
+
+import microgradx as mgx
+from microgradx import Tensor, errors
+from microgradx._core import kernels
+from microgradx._core.launch import composites, run
+
+TABLE = {row["name"]: row for row in kernels.kernel_table()}
+
+#        size   kernel stride dilation before count
+IMAGE = (5, 6,  3, 2,  2, 1,  1, 2,    1, 0,  3, 4)
+DENSE = (4, 4,  2, 2,  2, 2,  1, 1,    0, 0,  2, 2)
+
+# for each row: integers and numbers by name, of one or more launches; shapes of operands that their extents do not tell
+SAMPLES = {
+    "copy": [dict(n=48)], "constant": [dict(n=0), dict(n=40)],
+    "sum": [dict(outer=3, n=5, inner=4, scale=0.5), dict(outer=1, n=2500, inner=1, scale=1.0),
+            dict(outer=2, n=70, inner=33, scale=-1.0)],
+    "amax": [dict(outer=3, n=5, inner=4, sign=1.0), dict(outer=2, n=7, inner=1, sign=-1.0)],
+    "softmax": [dict(m=3, n=7), dict(m=70, n=1), dict(m=2, n=1030)],
+    "log_softmax": [dict(m=3, n=7), dict(m=1, n=40)],
+    "softmax_vjp": [dict(m=3, n=7), dict(m=1, n=65)], "log_softmax_vjp": [dict(m=3, n=7)],
+    "cross_entropy": [dict(m=5, n=3, scale=0.2), dict(m=67, n=10, scale=1.0)],
+    "cross_entropy_vjp": [dict(m=5, n=3, scale=0.2)],
+    "norm": [dict(m=3, n=33, centred=1, eps=1e-5), dict(m=2, n=5, centred=0, eps=1e-3)],
+    "norm_vjp": [dict(m=3, n=33, centred=1), dict(m=2, n=5, centred=0)],
+    "norm_weight_vjp": [dict(m=130, n=5), dict(m=64, n=1)],
+    "gemm": [dict(ta=ta, tb=tb, m=m, n=n, k=k, alpha=0.5, beta=beta, lda=m if ta else k, ldb=k if tb else n, ldc=n)
+             for ta in (0, 1) for tb in (0, 1) for beta in (0.0, 1.0, 0.5) for m, n, k in ((3, 4, 5), (70, 1, 33))],
+    "columns": [dict(v=IMAGE, planes=3), dict(v=DENSE, planes=1)],
+    "uncolumns": [dict(v=IMAGE, planes=3, spread=12), dict(v=DENSE, planes=2, spread=0)],
+    "pool_sum": [dict(v=IMAGE, planes=3)], "pool_max": [dict(v=DENSE, planes=3), dict(v=IMAGE, planes=2)],
+    "unpool": [dict(planes=2, plane=12, n=5)], "add_rows": [dict(m=6, n=3, rows=4), dict(m=1, n=1, rows=1)],
+    "count_steps": [dict(n=3)], "sgd": [dict(n=33)], "rmsprop": [dict(n=33)], "adagrad": [dict(n=33)],
+    "adam": [dict(n=33)], "adamw": [dict(n=33)]}
+CELLS = {"sgd": [0.1, 0.9, 0.2, 0.01, 0.0], "rmsprop": [0.1, 0.9, 1e-8, 0.01, 0.5, 1.0], "adagrad": [0.1, 0.01, 0.02, 0.0, 1e-8],
+         "adam": [0.1, 0.9, 0.99, 1e-8, 0.01], "adamw": [0.1, 0.9, 0.99, 1e-8, 0.01]}
+CASES = [(name, k) for name, cases in SAMPLES.items() for k in range(len(cases))]
+
+
+def lengths(elements, sample):
+    """The shape that the text of an extent stands for: its factors."""
+    v = sample.get("v", (0,) * 12)
+    text = elements.replace("PLANE(v)", f"{v[0]}*{v[1]}").replace("TAPS(v)", f"{v[2]}*{v[3]}")
+    text = text.replace("OUTPUTS(v)", f"{v[10]}*{v[11]}").replace("(m + 63)/64", "parts")
+    if "spread" in text:
+        text = f"planes*{v[2]}*{v[3]}*{v[10]}*{v[11]}" if sample["spread"] else f"planes*{v[10]}*{v[11]}"
+    known = sample | {"parts": (sample.get("m", 0) + 63) // 64}
+    return tuple(int(part) if part.isdigit() else known[part] for part in text.split("*"))
+
+
+def operand(kind, name, elements, sample, row, dtype, rng):
+    shape = lengths(elements, sample)
+    if row["name"] == "gemm":
+        shape = {"a": ("k", "m") if sample["ta"] else ("m", "k"), "b": ("n", "k") if sample["tb"] else ("k", "n"),
+                 "c": ("m", "n")}[name]
+        shape = tuple(sample[d] for d in shape)
+    if name == "cell":
+        return Tensor(np.array(CELLS[row["name"]]))
+    if name == "step":
+        return Tensor(np.full(shape, 4.0))
+    if name == "label" or name == "at" and row["name"] != "pool_max":
+        most = {"cross_entropy": "n", "cross_entropy_vjp": "n", "unpool": "plane", "add_rows": "rows"}[row["name"]]
+        low = -sample[most] if row["name"] == "add_rows" else 0
+        return Tensor(rng.integers(low, sample[most], shape))
+    if name == "stats":
+        mean, variance = rng.normal(size=shape[1]), rng.uniform(0.5, 2, shape[1])
+        return Tensor(np.stack([mean, variance, variance ** -0.5]).astype(dtype))
+    numbers = rng.normal(size=shape).astype({"INT64": "i8", "FLOAT64": "f8", "MAYBE64": "f8"}.get(kind, dtype))
+    if name in ("s", "v") and row["name"] in CELLS and row["name"] != "sgd" or name == "p":
+        numbers = np.abs(numbers) + 9 * (row["name"] == "rmsprop")     # a mean square above the mean's square
+    if kind == "RAW":
+        numbers = rng.normal(size=sample["n"] // 4).astype("f4")
+    return Tensor(numbers if shape != (1,) or kind != "REALS" else numbers[0])
+
+
+def places(row, sample):
+    """Integers and numbers in the places that the row gives them."""
+    integers = []
+    for kind, name in row["integers"]:
+        if kind == "STRIDES":
+            integers += [sample["n"] * sample["inner"] * sample["size"], sample["inner"] * sample["size"], sample["size"]]
+        else:
+            integers += list(sample[name]) if kind == "WINDOWS" else [sample[name]]
+    return integers, [sample[name] for name in row["numbers"]]
+
+
+def prepared(name, k, dtype, absent=()):
+    """(row, sample, operands that are read, updated, written)."""
+    rng, row = np.random.default_rng([k, *name.encode()]), TABLE[name]
+    sample = SAMPLES[name][k] | {"size": np.dtype(dtype).itemsize}
+    parts = [[None if n in absent else operand(kind, n, elements, sample, row, dtype, rng)
+              for kind, n, elements in row[part]] for part in ("reads", "updates", "writes")]
+    return row, sample, *parts
+
+
+def expected(row, sample, operands):
+    """What the composite says, as float64 arrays."""
+    wide = [o if o is None or o.dtype.kind != "f" or o.dtype == "f8" else o.double() for o in operands]
+    if row["name"] in ("copy", "constant"):
+        wide = operands
+    found = composites[row["name"]](*wide, **{n: v for n, v in sample.items() if n != "size"})
+    return [None if f is None else np.concatenate([np.asarray(part, "f8").ravel() for part in
+                                                   (f if isinstance(f, list) else [f])])
+            for f in (found if isinstance(found, tuple) else (found,))]
+
+
+def launched(row, sample, reads, updates, writes):
+    integers, numbers = places(row, sample)
+    assert run(row["name"], *reads, *updates, *writes, integers=integers, numbers=numbers) is None
+    return [None if o is None else np.asarray(o, "f8").ravel() for o in (*updates, *writes)]
+
+
+def test_every_row_has_a_composite_and_a_sample():
+    for name in TABLE:
+        assert name in composites, (f"row {name!r} of csrc/kernels.def has no composite: write the function that computes it "
+                                    f"in operations beside its kernel's block, under @composite({name!r})")
+        assert name in SAMPLES, f"row {name!r} of csrc/kernels.def has no sample: add its sizes to SAMPLES in {__file__}"
+    assert SAMPLES.keys() <= TABLE.keys() and composites.keys() <= TABLE.keys()
+
+
+@pytest.mark.parametrize("row", TABLE.values(), ids=TABLE)
+def test_the_lists_of_a_row_are_whole(row):
+    """Extents, splits and docs name only what the row has."""
+    names = {name for _, name in row["integers"]} | set(row["numbers"])
+    operands = [*row["reads"], *row["updates"], *row["writes"]]
+    assert row["updates"] or row["writes"], "a kernel writes something"
+    assert len({n for _, n, _ in operands}) == len(operands), "two operands of one name"
+    for _, name, elements in operands:
+        used = set(re.findall(r"\b[a-z]\w*\b", elements))
+        assert used <= names, f"the extent of {name}, {elements}, names {used - names}, which are no integers of the row"
+    if row["split"]:
+        assert set(re.findall(r"\b[a-z]\w*\b", " ".join(row["split"]))) <= names
+    assert len(row["doc"]) > 5 and len(operands) <= 16
+
+
+@pytest.mark.short
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("name, k", CASES)
+def test_kernel_against_composite(name, k, dtype):
+    row, sample, reads, updates, writes = prepared(name, k, dtype)
+    wanted = expected(row, sample, reads + updates)
+    got = launched(row, sample, reads, updates, writes)
+    tolerance = 2e-5 if dtype == "f4" else 1e-12
+    for one, other in zip(got, wanted, strict=True):
+        np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance)
+
+
+OPTIONAL = [(name, n) for name, row in TABLE.items() for part in ("reads", "updates", "writes")
+            for kind, n, _ in row[part] if kind in ("OPTIONAL", "MAYBE64")]
+
+
+@pytest.mark.parametrize("name, absent", OPTIONAL)
+def test_what_is_optional(name, absent):
+    absent = {absent} | ({"step", "v"} if name == "sgd" else set())
+    row, sample, reads, updates, writes = prepared(name, 0, "f8", absent)
+    wanted = expected(row, sample, reads + updates)
+    got = launched(row, sample, reads, updates, writes)
+    for one, other in zip(got, wanted, strict=True):
+        assert (one is None) == (other is None)
+        if one is not None:
+            np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
+
+
+def test_what_must_be_there():
+    for name, row in TABLE.items():
+        _, sample, reads, updates, writes = prepared(name, 0, "f4")
+        integers, numbers = places(row, sample)
+        operands = [*row["reads"], *row["updates"], *row["writes"]]
+        for k, (kind, _, _) in enumerate(operands):
+            if kind not in ("OPTIONAL", "MAYBE64"):
+                there = [*reads, *updates, *writes]
+                there[k] = None
+                with pytest.raises(errors.ShapeError, match=f"{name}: operand {k} is not optional"):
+                    run(name, *there, integers=integers, numbers=numbers)
+            if kind in ("REALS", "INT64", "FLOAT64"):
+                there[k] = Tensor(np.zeros(1, bool))
+                with pytest.raises(errors.DTypeError, match=f"{name}: operand .*bool"):
+                    run(name, *there, integers=integers, numbers=numbers)
+        with pytest.raises(errors.ShapeError, match=f"{name}: {len(operands) + 1} operands"):
+            run(name, *reads, *updates, *writes, None, integers=integers, numbers=numbers)
+    with pytest.raises(errors.ShapeError, match="softmax: operand 1 of shape \\(5,\\) has not the 6 elements"):
+        run("softmax", mgx.ones(2, 3), mgx.ones(5), integers=(2, 3))
+    x = mgx.ones(2, 3)
+    with pytest.raises(errors.ShapeError, match="softmax: operands 0 and 1 overlap"):
+        run("softmax", x, x, integers=(2, 3))
+    with pytest.raises(errors.OptionError, match="no kernel is called 'softmix'; there are copy"):
+        run("softmix")
+
+
+LARGE = {"sum": dict(outer=300, n=70, inner=60, scale=1.0), "amax": dict(outer=300, n=70, inner=60, sign=1.0),
+         "softmax": dict(m=3001, n=400), "log_softmax": dict(m=3001, n=400), "softmax_vjp": dict(m=3001, n=400),
+         "log_softmax_vjp": dict(m=3001, n=400), "cross_entropy_vjp": dict(m=3001, n=400, scale=0.1),
+         "norm": dict(m=3001, n=400, centred=1, eps=1e-5), "norm_vjp": dict(m=3001, n=400, centred=1),
+         "norm_weight_vjp": dict(m=3001, n=400), "columns": dict(v=IMAGE, planes=20001),
+         "uncolumns": dict(v=IMAGE, planes=20001, spread=12), "pool_sum": dict(v=IMAGE, planes=20001),
+         "pool_max": dict(v=DENSE, planes=80001), "unpool": dict(planes=90001, plane=12, n=5),
+         **{name: dict(n=1200001) for name in CELLS}}
+
+
+@pytest.mark.parametrize("name", [name for name, row in TABLE.items() if row["split"]])
+def test_pieces_do_not_change_bits(name, monkeypatch):
+    """A row that says SPLIT gives the same bits in one thread, in three, and as a launch too small to be cut."""
+    assert name in LARGE, f"row {name!r} is cut into pieces: add sizes above 2^20 elements to LARGE"
+    monkeypatch.setitem(SAMPLES, name, [LARGE[name]])
+    results, before = [], mgx.get_num_threads()
+    try:
+        for threads in (1, 3):
+            mgx.set_num_threads(threads)
+            results.append(launched(*prepared(name, 0, "f4")))
+    finally:
+        mgx.set_num_threads(before)
+    for one, other in zip(*results, strict=True):
+        assert one is other is None or one.tobytes() == other.tobytes()
+    row, sample, reads, updates, writes = prepared(name, 0, "f4")
+    wanted = expected(row, sample, reads + updates)
+    for one, other in zip(results[0], wanted, strict=True):
+        if one is not None:
+            np.testing.assert_allclose(one, other, rtol=2e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("name", [name for name, row in TABLE.items() if row["keeps_finite"]])
+def test_what_keeps_finite_makes_no_nan(name):
+    """detect_nan does not look at these if all that they read is finite: so their largest numbers make no nan either."""
+    for k in range(len(SAMPLES[name])):
+        row, sample, reads, updates, writes = prepared(name, k, "f4")
+        for sign in (1, -1):
+            for kind, o in zip([kind for part in ("reads", "updates") for kind, *_ in row[part]], reads + updates):
+                if kind in ("REALS", "STRIDED", "OPTIONAL"):
+                    o.copy_(np.where(np.arange(o.size).reshape(o.shape) % 3, sign, -sign).astype("f4") * np.finfo("f4").max)
+            assert not any(np.isnan(o).any() for o in launched(row, sample, reads, updates, writes))
