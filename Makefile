@@ -1,39 +1,47 @@
-# Each target sets up all that it needs: a virtual environment in .venv, the package built into it, its extras.
+# Each target sets up all that it needs: a virtual environment in .venv, the package built in place, its extras.
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
-SOURCES := setup.py pyproject.toml $(wildcard csrc/* microgradx/_core/*.pyx microgradx/_core/*.pxd)
 
-.PHONY: demo test test-short bench lint sanitize clean
+.PHONY: build demo test test-short bench lint sanitize clean
 
-demo: .venv/built
+demo: .venv/lab
 	.venv/bin/microgradx demo
 
-test: .venv/built
+test: .venv/test
 	.venv/bin/python -m pytest
 
-test-short: .venv/built
+test-short: .venv/test
 	.venv/bin/python -m pytest -m short
 
-bench: .venv/built
+bench: .venv/lab
 	.venv/bin/python -m bench
 
 lint: .venv/bin/ruff
 	.venv/bin/ruff check
 	PATH=.venv/bin:$$PATH cython-lint microgradx/_core
 
-sanitize: .venv/built
+sanitize: .venv/test
 	tools/sanitize
+
+# setup.py knows what has changed, so it is always asked
+build: .venv/tools
+	@.venv/bin/python setup.py --quiet build_ext --inplace
+
+.venv/tools: pyproject.toml
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	$(PIP) install "setuptools>=77" "cython>=3.1" "numpy>=2"
+	touch $@
+
+# an editable install takes the objects that the build has made
+.venv/lab .venv/test: .venv/%: pyproject.toml | build
+	$(PIP) install --no-build-isolation --editable ".[$*]"
+	touch $@
 
 .venv/bin/ruff:
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	$(PIP) install ruff cython-lint
 	touch $@
 
-.venv/built: $(SOURCES)
-	test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	$(PIP) install "setuptools>=77" "cython>=3.1" "numpy>=2"
-	$(PIP) install --no-build-isolation --editable ".[lab,test]"
-	touch $@
-
 clean:
-	rm -rf .venv build *.egg-info microgradx/_core/*.so microgradx/_core/*.c
+	rm -rf .venv build *.egg-info
+	find microgradx/_core \( -name '*.so' -o -name '*.c' -o -name '*.c.dep' \) -delete

@@ -1,41 +1,124 @@
-"""The extensions. Everything else about the package stands in pyproject.toml."""
+"""The extensions: one for each .pyx, and in that of kernels.pyx the C of csrc. All else stands in pyproject.toml.
+
+Each file is compiled by itself, several at a time, and only if it or a file that it includes has changed: Cython and
+the compiler write down which those are. Objects stand in build/objects-*."""
+import itertools
 import os
+import subprocess
+import sys
+import sysconfig
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError, ExecError, LinkError, PlatformError
 
-CORE = Path("microgradx/_core")
+CORE, CSRC, PACKAGE = Path("microgradx", "_core"), Path("csrc"), "microgradx._core."
+KERNELS = PACKAGE + "kernels"
+OBJECTS = Path("build", f"objects-{sysconfig.get_platform()}-{sys.implementation.cache_tag}")
 DIRECTIVES = dict(language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False,
                   embedsignature=True)
+# What runs at every operation; the rest runs seldom and is compiled in half the time.
+HOT = {"array", "graph", "launch", "elementwise", "backward", "value", "tensor", "structured", "views", "program"}
+SETS = {"baseline": [], "avx2": [("MGX_AVX2", None)], "avx512": [("MGX_AVX512", None)]}     # instruction sets
 # Contraction is off so that a * b + c means the same everywhere; FMA() says where it is fused. -ffast-math never.
-KERNEL_FLAGS = ["-g0", "-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
-CORE_FLAGS = ["-g0", "-O2"]                         # no loops to vectorise: -O3 only makes it longer
+LOOPS = ["-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
 
 
 class BuildExt(build_ext):
-    """Says in one sentence what a failed or missing compiler means."""
-
-    def run(self):
+    def build_extensions(self):
+        self.unix = self.compiler.compiler_type == "unix"
         try:
-            super().run()
+            self.gcc = self.unix and b"Free Software Foundation" in subprocess.run(
+                [self.compiler.compiler_so[0], "--version"], capture_output=True).stdout
+        except OSError:
+            self.gcc = False
+        try:
+            self.build_all()
         except (CompileError, ExecError, LinkError, PlatformError) as error:
             raise SystemExit(f"microgradx needs a C compiler and Python's headers (Debian, Ubuntu: apt install gcc "
                              f"libc6-dev python3-dev), and the build with them failed: {error}") from None
 
+    def build_all(self):
+        units = []                                  # source, folder of the object, macros, flags, extension
+        for extension in self.extensions:
+            module = Path(extension.sources[0])
+            flags = ["-O2" if module.stem in HOT else "-O1"]
+            units.append((module, OBJECTS, [], flags, extension.name))
+        units.sort(key=lambda unit: -unit[0].stat().st_size)
+        units[:0] = [(path, OBJECTS / name, macros, loop_flags(path, self.gcc), KERNELS)
+                     for path in sorted(CSRC.glob("isa/*.c")) for name, macros in SETS.items()]
+        units += [(path, OBJECTS, [], loop_flags(path, self.gcc), KERNELS) for path in sorted(CSRC.glob("*.c"))]
 
-def extension(name):
-    kernels = name == "kernels"
-    loops = sorted(Path("csrc").glob("*.c")) if kernels else []
-    return Extension(f"microgradx._core.{name}", [str(path) for path in [CORE / f"{name}.pyx", *loops]],
-                     include_dirs=["csrc"],
-                     depends=[str(path) for path in Path("csrc").glob("*" if kernels else "kernels.h")],
-                     extra_compile_args=[] if os.name == "nt" else KERNEL_FLAGS if kernels else CORE_FLAGS)
+        objects, old = {extension.name: [] for extension in self.extensions}, []
+        for unit in units:
+            source, folder, *_, name = unit
+            if name in objects:
+                target = folder / source.with_suffix(self.compiler.obj_extension)
+                objects[name].append(target)
+                if stale(target) or source.suffix == ".pyx" and stale(source.with_suffix(".c")):
+                    old.append((target, *unit))
+        self.numbers, self.all = itertools.count(1), len(old)
+        with ThreadPoolExecutor(self.parallel or os.cpu_count() or 1) as pool:
+            try:
+                futures = []
+                for target, source, folder, macros, flags, _ in old:
+                    if source.suffix == ".pyx":     # Cython here, in turn, while the pool compiles
+                        source = translate(source)
+                    futures.append(pool.submit(self.compile, target, source, folder, macros, flags))
+                for future in futures:
+                    future.result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+        for extension in self.extensions:
+            self.link(extension, objects[extension.name])
+
+    def compile(self, target, source, folder, macros, flags):
+        start = time.perf_counter()
+        record = ["-MMD", "-MP", "-MF", f"{target}.d", "-g0"]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self.compiler.compile([str(source)], output_dir=str(folder), macros=macros, include_dirs=[str(CSRC)],
+                              extra_postargs=[*record, *flags] if self.unix else [])
+        print(f"[{next(self.numbers):2}/{self.all}] {target.relative_to(OBJECTS).with_suffix('')}"
+              f"  {time.perf_counter() - start:.1f} s\n", end="", flush=True)
+
+    def link(self, extension, objects):
+        path = Path(self.get_ext_fullpath(extension.name))
+        if not path.exists() or any(newer(target, path) for target in objects):
+            self.compiler.link_shared_object([str(target) for target in objects], str(path), target_lang="c",
+                                             export_symbols=self.get_export_symbols(extension))
 
 
-# the kernels take longest, so they come first
-names = sorted((path.stem for path in CORE.glob("*.pyx")), key=lambda name: (name != "kernels", name))
-setup(ext_modules=cythonize([extension(name) for name in names], compiler_directives=DIRECTIVES),
-      cmdclass={"build_ext": BuildExt}, options={"build_ext": {"parallel": os.cpu_count() or 1}})
+def loop_flags(path, gcc):
+    """-O3; straight loops over rows of the table are as good, and sooner made, with its vectorizer alone."""
+    straight = gcc and path.stem.startswith("elementwise")
+    return [*(["-O1", "-ftree-vectorize", "-fvect-cost-model=dynamic"] if straight else ["-O3"]), *LOOPS]
+
+
+def newer(path, than):
+    return path.stat().st_mtime_ns > than.stat().st_mtime_ns
+
+
+def stale(target):
+    """Whether a file is missing, or older than one that it was made from or than this one."""
+    record = Path(f"{target}.{'dep' if target.suffix == '.c' else 'd'}")
+    try:
+        made_from = record.read_text().replace("\\\n", " ").split("\n")[0].split(": ", 1)[1].split()
+        return any(newer(Path(path), target) for path in ["setup.py", *made_from])
+    except (OSError, IndexError):
+        return True
+
+
+def translate(module):
+    from Cython.Build import cythonize
+    name = ".".join(module.with_suffix("").parts)
+    if stale(module.with_suffix(".c")):
+        cythonize([Extension(name, [str(module)])], compiler_directives=DIRECTIVES, depfile=True, force=True, quiet=True)
+    return module.with_suffix(".c")
+
+
+if __name__ == "__main__":
+    names = {".".join(path.with_suffix("").parts): path for path in sorted(CORE.rglob("*.pyx"))}
+    setup(ext_modules=[Extension(name, [str(path)]) for name, path in names.items()], cmdclass={"build_ext": BuildExt})

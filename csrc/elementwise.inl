@@ -1,39 +1,5 @@
 /* Expands the table into loops for one dtype (REAL, SUFFIX) and the ISA of the including file. */
 
-static inline REAL V(abs)(REAL x) { return LIBM(fabs)(x); }
-static inline REAL V(sign)(REAL x) { return x > 0 ? (REAL)1 : x < 0 ? (REAL)-1 : x; }
-static inline REAL V(square)(REAL x) { return x * x; }
-static inline REAL V(sqrt)(REAL x) { return LIBM(sqrt)(x); }
-static inline REAL V(floor)(REAL x) { return LIBM(floor)(x); }
-static inline REAL V(ceil)(REAL x) { return LIBM(ceil)(x); }
-static inline REAL V(round)(REAL x) { return LIBM(rint)(x); }               /* ties to even */
-static inline REAL V(trunc)(REAL x) { return LIBM(trunc)(x); }
-static inline REAL V(chain)(REAL g, REAL d) { return g == 0 ? (REAL)0 : g * d; }
-
-/* the sign of the divisor, as Python's % */
-static inline REAL V(remainder)(REAL a, REAL b)
-{
-    REAL r = LIBM(fmod)(a, b);
-    return r != 0 && (r < 0) != (b < 0) ? r + b : r;
-}
-
-/* log(e^a + e^b); a == b first, so that equal infinities do not meet as inf - inf */
-static inline REAL V(logaddexp)(REAL a, REAL b)
-{
-    REAL larger = a > b ? a : a == a ? b : a;
-    REAL sum = larger + V(softplus)(-V(abs)(a - b));
-    return a == b ? a + K(0.6931471805599453) : sum;
-}
-
-/* log(x / (1 - x)) through the smaller of x and 1 - x; near the root at 1/2 in the form that keeps its digits */
-static inline __attribute__((always_inline)) REAL V(logit)(REAL x)
-{
-    REAL t = x < K(0.5) ? x : K(1) - x;
-    REAL near = -V(log1p)((K(1) - K(2) * t) / t), far = V(log)(t) - V(log1p)(-t);
-    REAL l = t < K(0.25) ? far : near;
-    return x < K(0.5) ? l : -l;
-}
-
 /* An operation in place passes one array as input and output. `restrict` holds all the same: element i is read
    before it is written, and never again. */
 #define IN(k) const REAL *restrict p##k = (const REAL *)p[k];
@@ -83,13 +49,6 @@ static inline int V(any_beyond)(ptrdiff_t n, const REAL *x)
             ptrdiff_t m = n - s < BLOCK ? n - s : BLOCK; \
             for (ptrdiff_t i = s; i < s + m; i++) { REAL x = p0[i], y = (f); p1[i] = y; p2[i] = (d); } \
             if (V(any_beyond)(m, p0 + s)) V(name##_huge)(m, p0 + s, p1 + s, p2 + s); } }
-static REAL V(sin_libm)(REAL x) { return LIBM(sin)(x); }
-static REAL V(sin_libm_d)(REAL x) { return LIBM(cos)(x); }
-static REAL V(cos_libm)(REAL x) { return LIBM(cos)(x); }
-static REAL V(cos_libm_d)(REAL x) { return -LIBM(sin)(x); }
-static REAL V(tan_libm)(REAL x) { return LIBM(tan)(x); }
-static REAL V(tan_libm_d)(REAL x) { return K(1) / V(square)(LIBM(cos)(x)); }
-
 #define U(name, f, d, lo, hi, ulp, dulp) FORWARD1(name, f) VJP1(name, d)
 #define D(name, f, d, lo, hi, ulp, dulp) FORWARD1(name, f) FORWARD1_D(name, f, d)
 #define H(name, f, d, lo, hi, ulp, dulp) HUGE1(name, f, d)
@@ -117,3 +76,20 @@ static REAL V(tan_libm_d)(REAL x) { return K(1) / V(square)(LIBM(cos)(x)); }
 #undef VJP3
 #undef HUGE1
 #undef BLOCK
+
+#define U(name, f, d, lo, hi, ulp, dulp) [MGX_##name] = {{V(name##_forward), 0, V(name##_vjp0)}},
+#define D(name, f, d, lo, hi, ulp, dulp) [MGX_##name] = {{V(name##_forward), V(name##_forward_d)}},
+#define H D
+#define B(name, f, da, db, lo, hi, ulp, dulp) [MGX_##name] = {{V(name##_forward), 0, V(name##_vjp0), V(name##_vjp1)}},
+#define T(name, f, da, db, dc, lo, hi, ulp, dulp) \
+    [MGX_##name] = {{V(name##_forward), 0, V(name##_vjp0), V(name##_vjp1), V(name##_vjp2)}},
+#define C(name, f, lo, hi) [MGX_##name] = {{V(name##_forward)}},
+static const mgx_loops V(rows)[MGX_NROWS] = {
+#include "ops.def"
+};
+#undef U
+#undef D
+#undef H
+#undef B
+#undef T
+#undef C

@@ -1,6 +1,7 @@
 /* Rows brought to mean 0 and variance 1, for one dtype and ISA. Without centring the mean counts as 0: then the
    variance is the mean square (Zhang and Sennrich, 2019). stats (3, m) keeps mean, variance and 1 / sqrt(variance +
    eps) of every row. */
+#include "vectors.h"
 
 /* total = the sum of TERM over i < n as a fixed tree: 32 running sums of at most 64 terms each, these in double.
    The running sums are vectors, for GCC leaves an array of them in memory; TERM(AT) reads p[i] as AT(p). */

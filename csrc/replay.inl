@@ -4,8 +4,8 @@
    while terms pass by: 32 lanes of one sum, or eight registers of several in a run, which share every row and number
    that is loaded. Everything else runs through the rows of the table. The gradient of a number is a sum over lanes, in
    an order that does not depend on the width of a register. */
-extern const mgx_kernels PASTE(mgx_kernels, ISA);
-#define TABLE PASTE(mgx_kernels, ISA)
+static const mgx_kernels *table;          /* of the chosen set: for the rows of the table */
+#define TABLE (*table)
 
 #if defined(__AVX512F__)
 #define WIDE 8
@@ -335,12 +335,3 @@ static void replay_vjp(const mgx_tape *t, ptrdiff_t count, const mgx_step *step)
                     d[p[k]] += v[s->y + 1 + k] * g;
     }
 }
-#undef TABLE
-#undef WIDE
-#undef BLOCK
-#undef PAIR
-#undef SUMS
-#undef AT
-#undef HOLD
-#undef ALWAYS
-#undef EACH

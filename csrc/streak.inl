@@ -1,6 +1,7 @@
 /* A streak: light operations, each on the result of the one before, for one dtype and ISA. Eight vectors stay in
    registers from the first operation to the last; whoever else reads a result on the way finds it in its place.
    The same expressions as the rows of the table, on vectors: results agree to the bit. */
+#include "vectors.h"
 #ifndef STREAM                                  /* a store past the caches, of whole vectors at their own alignment */
 typedef float FLOATS __attribute__((vector_size(BYTES)));
 #if defined(__clang__)

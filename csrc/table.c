@@ -13,7 +13,7 @@ const mgx_row mgx_table[MGX_NROWS] = {
 
 /* The structured kernels: for each row how its launch is cut and measured, and its text. */
 #include "rows.h"
-#define KERNEL(name, operation, doc, reads, updates, writes, integers, numbers, split, memory, count, result) \
+#define KERNEL(name, file, operation, doc, reads, updates, writes, integers, numbers, split, memory, count, result) \
     static ptrdiff_t cut_##name(const mgx_args *args, ptrdiff_t *work, ptrdiff_t *scratch) \
     { \
         int integer = 0; \
@@ -37,7 +37,7 @@ const mgx_row mgx_table[MGX_NROWS] = {
 
 enum { RESULT_ANY_RESULT, RESULT_KEEPS_FINITE };
 const mgx_kernel_row mgx_kernel_table[MGX_NKERNELS] = {
-#define KERNEL(name, operation, doc, reads, updates, writes, integers, numbers, split, memory, count, result) \
+#define KERNEL(name, file, operation, doc, reads, updates, writes, integers, numbers, split, memory, count, result) \
     {#name, #operation, doc, #reads, #updates, #writes, #integers, #numbers, #split, RESULT_##result, cut_##name, measure_##name},
 #include "kernels.def"
 };

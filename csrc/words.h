@@ -1,5 +1,5 @@
 /* The words that the rows of ops.def are written in. A word is resolved for the dtype at hand: exp(x) is
-   exp_f32 or exp_f64. Included by isa.inl, before the per-dtype files. */
+   exp_f32 or exp_f64. Included by isa.h. */
 #define PASTE2(a, b) a##_##b
 #define PASTE(a, b) PASTE2(a, b)
 #define V(word) PASTE(word, SUFFIX)

@@ -36,8 +36,8 @@ def test_a_new_operation(tmp_path):
     page = (ROOT / "docs" / "design.md").read_text()
     row, method = example(page, "U(squareplus"), example(page, "def squareplus")
     for name in ("csrc", "microgradx"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.so", "*.c~", "__pycache__"))
-    for path in (tmp_path / "microgradx" / "_core").glob("*.c"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.so", "*.c.dep", "__pycache__"))
+    for path in (tmp_path / "microgradx" / "_core").rglob("*.c"):
         path.unlink()
     shutil.copy(ROOT / "setup.py", tmp_path)
 

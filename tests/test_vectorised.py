@@ -1,6 +1,7 @@
 """Every loop that is ours runs in vector registers: read off the code that the compiler makes for AVX2."""
 import platform
 import re
+import runpy
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,8 +10,7 @@ import pytest
 
 from microgradx._core import kernels
 
-CSRC = Path(__file__).parents[1] / "csrc"
-FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", "-fPIC", "-g0"]
+ROOT = Path(__file__).parents[1]
 PACKED = re.compile(r"\bv\w+(ps|pd|dqa|dqu|xor|and|or)\b.*%ymm|\bvmov\w*.*%ymm")
 UPDATES = ["sgd", "rmsprop", "adagrad", "adam", "adamw"]
 BY_LIBM = {"hypot", "pow", "remainder"}                 # words that call the C library per element
@@ -21,12 +21,16 @@ def code(tmp_path_factory):
     """Function name -> its instructions."""
     if platform.machine() != "x86_64" or not shutil.which("gcc") or not shutil.which("objdump"):
         pytest.skip("needs gcc and objdump on x86-64")
-    target = tmp_path_factory.mktemp("code") / "isa_avx2.o"
-    subprocess.run(["gcc", "-c", *FLAGS, str(CSRC / "isa_avx2.c"), "-o", str(target)], check=True)
-    text = subprocess.run(["objdump", "-d", "--no-show-raw-insn", str(target)], check=True, capture_output=True,
-                          text=True).stdout
-    parts = re.split(r"^[0-9a-f]+ <([\w.]+)>:$", text, flags=re.M)
-    return dict(zip(parts[1::2], parts[2::2]))
+    flags, code = runpy.run_path(str(ROOT / "setup.py"))["loop_flags"], {}
+    for source in (ROOT / "csrc" / "isa").glob("*.c"):
+        target = tmp_path_factory.mktemp("code") / "avx2.o"
+        subprocess.run(["gcc", "-c", "-fPIC", "-g0", *flags(source, True), "-DMGX_AVX2", f"-I{ROOT / 'csrc'}",
+                        str(source), "-o", str(target)], check=True)
+        text = subprocess.run(["objdump", "-d", "--no-show-raw-insn", str(target)], check=True, capture_output=True,
+                              text=True).stdout
+        parts = re.split(r"^[0-9a-f]+ <([\w.]+)>:$", text, flags=re.M)
+        code |= zip(parts[1::2], parts[2::2])
+    return code
 
 
 def loops():

@@ -1,0 +1,37 @@
+/* What every file of csrc/isa begins with. The build compiles each of them once for every instruction set and says
+   which by a macro; where a set is not to be had, ISA stays undefined and the file is empty. */
+#if !defined(MGX_AVX2) && !defined(MGX_AVX512)      /* what every processor of the target runs (on x86-64: SSE2) */
+#define ISA baseline
+#elif defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#ifdef MGX_AVX2                                     /* Haswell (2013), Zen (2017) and later */
+#pragma GCC target("avx2,fma")
+#define ISA avx2
+#else                                               /* Skylake-X (2017), Zen 4 (2022) and later */
+#pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,prefer-vector-width=512")
+#define ISA avx512
+#endif
+#endif
+#include "kernels.h"
+#include <string.h>
+
+#ifdef __FMA__
+#define FMA(a, b, c) __builtin_fma(a, b, c)
+#define FMAF(a, b, c) __builtin_fmaf(a, b, c)
+#else
+#define FMA(a, b, c) ((a) * (b) + (c))
+#define FMAF(a, b, c) ((a) * (b) + (c))
+#endif
+#include "vmath_f32.h"
+#include "vmath_f64.h"
+#include "words.h"
+#include "rows.h"
+
+#define INLINE static inline __attribute__((always_inline))
+
+/* the function of a file that enters its kernels into the table; dispatch.c calls those of the chosen set */
+#define ENTER(topic) void PASTE(mgx_enter_##topic, ISA)(mgx_kernels *k)
+#define BOTH(kernel) (k->kernel[MGX_F32] = kernel##_f32, k->kernel[MGX_F64] = kernel##_f64)
+/* enters the rows of kernels.def that the file has, after shims.inl was included for both dtypes */
+#define ENTER_KERNEL(name, file, ...) \
+    OWN_##file(k->kernel[MGX_KERNEL_##name][MGX_F32] = run_##name##_f32, \
+               k->kernel[MGX_KERNEL_##name][MGX_F64] = run_##name##_f64;)

@@ -1,0 +1,21 @@
+/* Matrix products and streaks. */
+#include "isa.h"
+#ifdef ISA
+#define OWN_gemm(...) __VA_ARGS__
+#define OWN_structured(...)
+#include "f32.h"
+#include "gemm.inl"
+#include "streak.inl"
+#include "shims.inl"
+#include "f64.h"
+#include "gemm.inl"
+#include "streak.inl"
+#include "shims.inl"
+
+ENTER(gemm)
+{
+    BOTH(streak);
+#define KERNEL ENTER_KERNEL
+#include "kernels.def"
+}
+#endif

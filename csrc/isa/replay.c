@@ -1,0 +1,15 @@
+/* Programs of scalar operations. */
+#include "isa.h"
+#ifdef ISA
+#include "f64.h"
+#include "replay.inl"
+
+ENTER(replay)
+{
+    table = k;
+    k->replay = replay;
+    k->replay_vjp = replay_vjp;
+    k->replay_rows = replay_rows;
+    k->replay_rows_vjp = replay_rows_vjp;
+}
+#endif

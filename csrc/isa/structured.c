@@ -1,0 +1,29 @@
+/* Copies, reductions, softmax, optimizers, windows and normalization. */
+#include "isa.h"
+#ifdef ISA
+#define OWN_structured(...) __VA_ARGS__
+#define OWN_gemm(...)
+#include "f32.h"
+#include "memory.inl"
+#include "reduce.inl"
+#include "softmax.inl"
+#include "optim.inl"
+#include "conv.inl"
+#include "norm.inl"
+#include "shims.inl"
+#include "f64.h"
+#include "memory.inl"
+#include "reduce.inl"
+#include "softmax.inl"
+#include "optim.inl"
+#include "conv.inl"
+#include "norm.inl"
+#include "shims.inl"
+
+ENTER(structured)
+{
+    BOTH(finite);
+#define KERNEL ENTER_KERNEL
+#include "kernels.def"
+}
+#endif
