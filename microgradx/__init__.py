@@ -16,6 +16,7 @@ from microgradx.einsum import einsum
 from microgradx.functional import *
 from microgradx.indexing import *
 from microgradx.io import load, save
+from microgradx.profiling import profile
 from microgradx.random import manual_seed, rand, randint, randn, randperm
 from microgradx.transforms import *
 from microgradx.vectorize import vectorize

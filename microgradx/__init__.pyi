@@ -20,6 +20,7 @@ from microgradx.einsum import einsum as einsum
 from microgradx.functional import *
 from microgradx.indexing import *
 from microgradx.io import load as load, save as save
+from microgradx.profiling import profile as profile
 from microgradx.random import (manual_seed as manual_seed, rand as rand, randint as randint, randn as randn,
                                randperm as randperm)
 from microgradx.transforms import *

@@ -13,11 +13,11 @@ pytestmark = pytest.mark.skipif(not CSRC.is_dir(), reason="the tests run without
 # From the bottom up. A module imports from the layers below its own; within a layer only without a circle.
 LAYERS = [["errors", "trees", "_core", "_core.explain", "_core.hooks", "_core.kernels", "_core.memory"],
           ["_core.graph", "_core.ops", "_core.ufuncs"], ["_core.value", "_core.array"], ["_core.tape", "_core.watch"],
-          ["_core.launch"], ["_core.number", "_core.update"], ["_core.elementwise"], ["_core.views"], ["_core.structured"],
+          ["_core.launch"], ["_core.number", "_core.profile", "_core.update"], ["_core.elementwise"], ["_core.views"], ["_core.structured"],
           ["_core.nets"], ["_core.backward"], ["_core.tensor", "_core.trace"], ["_core.passes"], ["_core.fuse"],
           ["_core.program"], ["_core.check"], ["_core.compiled"],
           ["arrays", "autograd", "compile", "config", "creation", "draw", "einsum", "functional", "indexing",
-           "interop", "io", "linalg", "random", "scalar", "transforms", "vectorize"], ["nn", "optim", "data"], ["flow"],
+           "interop", "io", "linalg", "profiling", "random", "scalar", "transforms", "vectorize"], ["nn", "optim", "data"], ["flow"],
           [""], ["lab"], ["cli", "demo"], ["__main__"]]
 TOGETHER = [["nn"]]                                     # packages whose modules share their layer
 

@@ -76,6 +76,7 @@ cdef class LaunchList:
     cdef Launch **launch
     cdef Py_ssize_t count, room
     cdef bint timed             # a profile: events, not launches
+    cdef LaunchList profile     # of a capture within a profile: where its times go
     cdef Event *event
     cdef Py_ssize_t events, event_room
     cdef list hosts             # (function, outs, ins) of host launches, which keeps alive what they name
@@ -94,6 +95,7 @@ cdef mgx_loop loop_of(int row, int part, int dtype) noexcept
 cdef Py_ssize_t run_launch(const Launch *l) noexcept nogil  # MGX_DONE, the first bad index or another code
 cdef int check_run(Py_ssize_t code) except -1       # raises for codes that are no index
 cdef str launch_name(const Launch *l)
+cdef str row_name(int table, int row, int part)
 cdef str host_name(object function)
 cdef int measure_launch(const Launch *l, double *bytes, double *flops) noexcept
 cdef int note_time(LaunchList recording, const Launch *l, double start, double seconds, object place) except -1

@@ -316,8 +316,8 @@ cdef int record_call(LaunchList recording, Call *call, int row, int dtype, mgx_k
         l.storage[k] = NULL if call.array[k] == NULL else (<Array> call.array[k]).storage
         if k >= kernel_facts[row].first_update and call.array[k] != NULL:
             l.writes |= 1 << k
-    if recording.timed:
-        note_time(recording, l, start, seconds, None)
+    if recording.timed or recording.profile is not None:
+        note_time(recording if recording.timed else recording.profile, l, start, seconds, None)
     return 0
 
 
@@ -534,6 +534,8 @@ cdef int record_elementwise(LaunchList recording, int row, int part, int dtype, 
         if l.tiles == NULL:
             raise MemoryError("compile: no memory for another launch")
         lay_out(l.tiles, l.args.p, l.loop, dtype, nin, nout, operand, ndim, shape)
+    if recording.profile is not None:
+        note_time(recording.profile, l, start, seconds, None)
     return 0
 
 
@@ -741,6 +743,8 @@ cdef int record_host(LaunchList recording, object function, tuple outs, tuple in
     if recording.timed:
         return note_time(recording, l, start, seconds, None)
     recording.hosts.append(call)
+    if recording.profile is not None:
+        note_time(recording.profile, l, start, seconds, None)
     return 0
 
 

@@ -124,6 +124,7 @@ cdef class Program:
             self.leaf[i] = k
         keep_blocks()
         self.number, self.recording = capture, grad_enabled()
+        self.sequence.profile = profiling()
         before = set_recording(self.sequence)
         begin_reading(read)
         flags = self.flags
@@ -138,6 +139,7 @@ cdef class Program:
             failed = False
         finally:
             set_recording(before)
+            self.sequence.profile = None
             begin_reading(None)
             flags = None
             result = inputs = passed = args = kwargs = x = a = copies = o = number = None

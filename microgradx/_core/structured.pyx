@@ -19,7 +19,7 @@ from microgradx._core.watch cimport check_sound, sound
 
 import numpy as np
 
-from microgradx._core.launch import composite
+from microgradx._core.launch import composite, run
 from microgradx.errors import DTypeError, IndexError_, ShapeError
 
 
@@ -663,15 +663,51 @@ cdef object cross_entropy_mean_vjp(Node node, Array g, int i):
     return dx
 
 
-# ----- host operations: NumPy computes, the gradient is written in operations ---------------------------------------
+# ----- operations written in Python: a kernel or NumPy computes, the gradient is written in operations -----------------
 
-class HostOperation:
-    """An operation that NumPy carries out, called as ``operation(*tensors, *options)`` with one or two tensors.
+class Operation:
+    """What `KernelOperation` and `HostOperation` share: results by their shapes, a node, and gradients in operations.
 
-    ``results(*tensors, *options)`` gives (shape, dtype) of each of its one or two results and raises where operands
-    do not fit. ``forward(*results, *arrays, *options)`` writes the results. ``vjps[k][i](g, *results, *tensors,
-    *options)`` is the gradient for tensor i, where ``g`` is that of result k; a result without such a row has none.
-    With ``create_graph`` a vjp sees the results computed once more, as functions of the tensors.
+    Called as ``operation(*tensors, *options)`` with one or two tensors. ``results(*tensors, *options)`` gives (shape, dtype)
+    of each of its one or two results and raises where operands do not fit. ``vjps[k][i](g, *results, *tensors, *options)``
+    is the gradient for tensor i, where ``g`` is that of result k; a result without such a row has none. With
+    ``create_graph`` a vjp sees the results computed once more, as functions of the tensors.
+    """
+
+    def __init__(self, str name, results, vjps=()):
+        self.name, self.results, self.vjps = name.encode(), results, vjps
+
+    def compute(self, tuple outs, tuple xs, tuple options):
+        """Write the results."""
+        raise NotImplementedError
+
+    def __call__(self, *args):
+        cdef tuple xs = tuple([x for x in args if isinstance(x, Array)]), options = args[len(xs):]
+        cdef tuple outs = tuple([made(shape, dtype) for shape, dtype in self.results(*args)])
+        cdef Node node
+        cdef Array out
+        cdef int i, k
+        if not (1 <= len(xs) <= 2 and 1 <= len(outs) <= 2):
+            raise ShapeError(f"{self.name.decode()}: {len(xs)} tensors give {len(outs)} results; such an operation has "
+                             "one or two of each")
+        self.compute(outs, xs, options)
+        for k, (out, row) in enumerate(zip(outs, self.vjps)):
+            if not row:
+                continue
+            if len(row) != len(xs):
+                raise ShapeError(f"{self.name.decode()}: {len(row)} gradients for {len(xs)} tensors")
+            node = record_structured(out, <bytes> self.name, operation_vjp, (self, len(outs), options, k),
+                                     xs[0], xs[1] if len(xs) == 2 else None)
+            if node is not None:
+                for i in range(len(xs)):
+                    node.save(i, xs[i])
+                for i in range(len(outs)):
+                    node.save(2 + i, detached(outs[i]))
+        return outs[0] if len(outs) == 1 else outs
+
+
+class HostOperation(Operation):
+    """An operation that NumPy carries out: ``forward(*results, *arrays, *options)`` writes the results.
 
     >>> import numpy as np
     >>> import microgradx as mgx
@@ -685,31 +721,38 @@ class HostOperation:
     """
 
     def __init__(self, str name, results, forward, vjps=()):
-        self.name, self.results, self.forward, self.vjps = name.encode(), results, forward, vjps
+        super().__init__(name, results, vjps)
+        self.forward = forward
 
-    def __call__(self, *args):
-        cdef tuple xs = tuple([x for x in args if isinstance(x, Array)])
-        cdef tuple outs = tuple([made(shape, dtype) for shape, dtype in self.results(*args)])
-        cdef Node node
-        cdef Array out
-        cdef int i, k
-        if not (1 <= len(xs) <= 2 and 1 <= len(outs) <= 2):
-            raise ShapeError(f"{self.name.decode()}: {len(xs)} tensors give {len(outs)} results; a host operation has "
-                             "one or two of each")
-        host(self.forward, outs, args)
-        for k, (out, row) in enumerate(zip(outs, self.vjps)):
-            if not row:
-                continue
-            if len(row) != len(xs):
-                raise ShapeError(f"{self.name.decode()}: {len(row)} gradients for {len(xs)} tensors")
-            node = record_structured(out, <bytes> self.name, host_vjp, (self, len(outs), args[len(xs):], k),
-                                     xs[0], xs[1] if len(xs) == 2 else None)
-            if node is not None:
-                for i in range(len(xs)):
-                    node.save(i, xs[i])
-                for i in range(len(outs)):
-                    node.save(2 + i, detached(outs[i]))
-        return outs[0] if len(outs) == 1 else outs
+    def compute(self, tuple outs, tuple xs, tuple options):
+        host(self.forward, outs, xs + options)
+
+
+class KernelOperation(Operation):
+    """An operation that a row of ``csrc/kernels.def`` of the same name carries out.
+
+    ``sizes(*tensors, *options)`` gives (integers, numbers) in the order of the row; its operands are the tensors, made
+    contiguous, and then the results.
+
+    >>> import microgradx as mgx
+    >>> from microgradx._core.structured import KernelOperation
+    >>> softmax = KernelOperation("softmax", lambda x: [(x.shape, x.dtype)], lambda x: (x.shape, ()),
+    ...                           [[lambda g, y, x: y * (g - (g * y).sum(-1, keepdims=True))]])
+    >>> x = mgx.zeros(1, 2, requires_grad=True)
+    >>> softmax(x)[0, 0].backward()
+    >>> x.grad
+    Tensor([[ 0.25, -0.25]])
+    """
+
+    def __init__(self, str name, results, sizes, vjps=()):
+        super().__init__(name, results, vjps)
+        self.row, self.sizes = name, sizes
+        kernel_row(name)
+
+    def compute(self, tuple outs, tuple xs, tuple options):
+        integers, numbers = self.sizes(*xs, *options)
+        run(self.row, *[x if (<Array> x).contiguous else contiguous(<Array> x) for x in xs], *outs, integers=integers,
+            numbers=numbers)
 
 
 cdef Array made(tuple shape_, object dtype):
@@ -720,7 +763,7 @@ cdef Array made(tuple shape_, object dtype):
     return empty(dtype_code(dtype), len(shape_), shape)
 
 
-cdef object host_vjp(Node node, Array g, int i):
+cdef object operation_vjp(Node node, Array g, int i):
     cdef int j
     operation, count, options, k = node.args
     xs = [node.load(j) for j in range(<int> node.v.count)]

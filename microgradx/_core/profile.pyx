@@ -1,0 +1,53 @@
+"""What a profile reads: the launches of a thread with their times, from the recording that the door kept."""
+from linecache import getline
+
+from microgradx._core.array cimport dtype_of
+from microgradx._core.kernels cimport *
+from microgradx._core.launch cimport HOST, KERNELS, Event, LaunchList, is_capturing, row_name, set_recording
+
+from microgradx.errors import CaptureError
+
+
+def start():
+    """Time the launches of this thread from now on; what is returned is for `stop`."""
+    cdef LaunchList timed
+    if is_capturing():
+        raise CaptureError("profile: a profile does not begin while a program is captured; let it go around the call of "
+                           "the compiled function")
+    timed = LaunchList()
+    timed.timed = True
+    return timed, set_recording(timed)
+
+
+def stop(started):
+    """End it."""
+    set_recording(<LaunchList?> started[1] if started[1] is not None else None)
+
+
+cdef str line_of(object place):
+    if place is None:
+        return ""
+    code, offset = place
+    line = next((n for first, last, n in code.co_lines() if first <= offset < last), code.co_firstlineno)
+    return f"{code.co_filename}:{line}"
+
+
+def events(started):
+    """[(launch, operation, dtype, line, start, seconds, bytes, flops)]; None for flops that are not known."""
+    cdef LaunchList timed = started[0]
+    cdef Py_ssize_t i
+    cdef Event *e
+    cdef list found = [], lines = [line_of(place) for place in timed.sites]
+    for i in range(timed.events):
+        e = &timed.event[i]
+        name = <str> <object> e.name if e.name != NULL else row_name(e.table, e.row, e.part)
+        operation = kernel_rows[e.row].operation.decode() if e.table == KERNELS else name.partition(".")[0]
+        found.append((name, operation, "" if e.table == HOST else dtype_of(e.dtype).name, lines[e.site], e.start, e.seconds,
+                      None if e.table == HOST else e.bytes, e.flops if e.flops >= 0 else None))
+    return found
+
+
+def source(str line):
+    """The text of 'file:line'."""
+    file, _, number = line.rpartition(":")
+    return getline(file, int(number)).strip() if number else ""
