@@ -10,10 +10,11 @@ from microgradx._core.graph cimport grad_enabled, set_parents
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport *
 from microgradx._core.number cimport Moving
+from microgradx._core.views cimport convert
 
 import numpy as np
 
-from microgradx.errors import DTypeError, GraphError, ShapeError
+from microgradx.errors import DTypeError, ShapeError
 
 # what integers and masks do by themselves, carried out by NumPy; any other operation makes them float32
 cdef dict INTEGER = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "neg": np.negative, "abs": np.absolute,
@@ -76,6 +77,7 @@ cdef Array apply(int op, object a, object b, object c):
     cdef PyObject *o
     cdef PyObject *x
     cdef Array y
+    cdef Node node = None
     cdef Storage *slope = NULL
     cdef char *place = NULL
     cdef object held = None                                     # what was made of lists and arrays
@@ -114,6 +116,8 @@ cdef Array apply(int op, object a, object b, object c):
             return integer(op, [a, b, c][:row.arity])
         dtype = MGX_F32
     wants = wants and not row.compares and grad_enabled()
+    if wants:
+        node = prepared(op, operand)
     if wants and row.stores:
         y = empty_with_slope(dtype, ndim, shape, &slope, &place)
         put_bytes(&operand[2], slope, place)               # such a row has one operand
@@ -124,7 +128,7 @@ cdef Array apply(int op, object a, object b, object c):
         put_array(&operand[row.arity], y)
         elementwise(kernels.rows[dtype][op].forward, dtype, row.arity, 1, operand, ndim, shape)
     if wants:
-        record(op, operand, y, slope, place)
+        record(node, op, operand, y, slope, place)
     return y
 
 
@@ -139,10 +143,20 @@ cdef Array integer(int op, list operands):
         raise DTypeError(f"{name_of(op)}: {error}") from None
 
 
-cdef int record(int op, Operand *operand, Array y, Storage *slope, char *place) except -1:
-    """Give ``y`` a node that keeps what the backward pass of this row will read. ``slope`` becomes the node's."""
+cdef Node prepared(int op, Operand *operand):
+    """What `record` will want, made before anything is read: between a launch and its record nothing is allocated."""
+    cdef Node node = new_node(op, None)
+    cdef int k
+    for k in range(facts[op].arity):
+        if operand[k].form == ARRAY and (<Array> operand[k].array).wants:
+            node_of(<Array> operand[k].array)
+    return node
+
+
+cdef int record(Node node, int op, Operand *operand, Array y, Storage *slope, char *place) except -1:
+    """Give ``y`` the ``node``, which keeps what the backward pass of this row will read. ``slope`` becomes the node's.
+    No Python code runs meanwhile."""
     cdef Facts *row = &facts[op]
-    cdef Node node = new_node(op)
     cdef PyObject *parent[3]
     cdef PyObject *x
     cdef int k, named = 0
@@ -158,8 +172,8 @@ cdef int record(int op, Operand *operand, Array y, Storage *slope, char *place) 
         x = operand[k].array
         lies = (<Array> x).contiguous and (<Array> x).kind == y.kind and same_shape(<Array> x, y)
         reads = named & 1 << k or slope != NULL
-        if (<Array> x).wants:
-            parent[k] = <PyObject *> (<Array> x).node if (<Array> x).node is not None else node_pointer(<Array> x)
+        if (<Array> x).wants and (<Array> x).node is not None:
+            parent[k] = <PyObject *> (<Array> x).node
             reads = reads or not lies                           # its gradient must find back to it
         if not reads:
             continue
@@ -176,6 +190,7 @@ cdef int record(int op, Operand *operand, Array y, Storage *slope, char *place) 
         node.saved[3], node.place[3], node.version[3] = y.storage, y.data, y.storage.version
         y.storage.refs += 1
     set_parents(&node.v, row.arity, parent)
+    node.kind, node.size = y.kind, y.size
     y.node, y.wants = node, True
     return 0
 
@@ -188,11 +203,11 @@ cdef int apply_into(int op, Array out, object b) except -1:
     """out = op(out, b) in place, recorded where a gradient is wanted."""
     cdef Operand operand[3]
     cdef Array x, before = None
+    cdef Node node = None
     cdef Py_ssize_t shape[MGX_MAXDIM]
     cdef int d, ndim = out.ndim
-    cdef bint wants
+    cdef bint wants, kept
     cdef str name = name_of(op) + "_"
-    check_write(out, name)
     b = read_operand(op, b, &operand[1])
     x = <Array> operand[1].array if operand[1].form == ARRAY else None
     for d in range(ndim):
@@ -203,6 +218,7 @@ cdef int apply_into(int op, Array out, object b) except -1:
             raise ShapeError(f"{name}: shape {shape_of(x)} does not broadcast to {shape_of(out)}")
         if x.kind < MGX_I64 and x.kind > out.kind and x.ndim:
             raise DTypeError(f"{name}: a result of dtype {dtype_of(x.kind)} cannot be stored as {dtype_of(out.kind)}")
+    check_write(out, name)
     if out.kind > MGX_F64:
         if name_of(op) not in INTEGER or (x is None and isinstance(b, (float, np.floating))) \
                 or (x is not None and x.kind < out.kind):
@@ -218,15 +234,16 @@ cdef int apply_into(int op, Array out, object b) except -1:
     if wants:
         if x is not None and x.wants:
             check_shared(out, name)
-        before = detached(out)
-        if (facts[op].names[0] | facts[op].names[1]) & 1:       # a derivative names what is overwritten
-            before = empty_like(out)
+        kept = (facts[op].names[0] | facts[op].names[1]) & 1    # does a derivative name what is overwritten?
+        before = empty_like(out) if kept else detached(out)
+        node = prepared(op, operand)
+        if kept:
             copy(out, before)
         before.node, before.wants = out.node, out.wants
     elementwise(kernels.rows[out.kind][op].forward, out.kind, 2, 1, operand, ndim, shape)
     if wants:
         put_array(&operand[0], before)
-        record(op, operand, out, NULL, NULL)
+        record(node, op, operand, out, NULL, NULL)
     return 0
 
 
@@ -253,10 +270,9 @@ cdef Array row_vjp(Node node, Array g, int i, bint over):
     if row.identity[i]:
         return g
     dx = g if over else empty(g.kind, g.ndim, g.dims)
+    check_freed(node)                           # from here to the launch nobody else runs
     put_array(&operand[0], g)
     if row.stores:
-        if node.saved[3] == NULL:
-            raise GraphError("backward: the graph was freed by another backward() while this one ran")
         put_bytes(&operand[1], <Storage *> node.saved[3], node.place[3])
         k, loop = 2, kernels.rows[g.kind][MGX_chain].forward
     else:
@@ -327,12 +343,12 @@ cdef Array symbolic_vjp(Node node, Array g, int i):
             values.append(None)
         elif node.saved[k] != NULL:
             x = restored(node, k, g)
-            if x.ndim == 0 and x.kind != g.kind and not x.wants:        # a number that moves
-                x = empty(g.kind, 0, NULL)
-                copy(restored(node, k, g), x)
-            values.append(x)
+            # a number that moves, or one that was written into a result of another dtype
+            values.append(convert(x, g.kind) if x.ndim == 0 and x.kind != g.kind else x)
         else:
+            check_freed(node)
             values.append(constant(node.scalar[k], g.kind))
+    check_freed(node)
     if facts[op].names[i] & 8:
         y = restored(node, 3, g)
     return apply(MGX_chain, g, text(values[0], values[1], values[2], y, values[0]), None)

@@ -14,9 +14,9 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memmove
 
 from microgradx._core cimport array
-from microgradx._core.array cimport (Array, Node, Storage, alias, check_writable, dtype_code, dtype_of, empty,
-                                     empty_like, from_object, itemsize, same_shape, shape_of, touch, window)
-from microgradx._core.graph cimport here, watching
+from microgradx._core.array cimport (Array, Node, Storage, alias, check_writable, detached, dtype_code, dtype_of, empty,
+                                     empty_like, from_object, itemsize, same_shape, shape_of, touch, unref, window)
+from microgradx._core.graph cimport free_collector, here, hold_collector, watching
 from microgradx._core.kernels cimport *
 from microgradx._core.watch cimport blame, looked_for
 
@@ -490,7 +490,10 @@ cdef int check_update(str op, Array w, Array other) except -1:
     return 0
 
 
-def update(str op, list groups):
+cdef enum: OPTIONS = 5           # numbers in a cell
+
+
+def update(str op, list groups not None):
     """One step of the optimizer ``op``, all parameters of a group in one launch.
 
     ``groups`` holds (cell, rows): the options as float64 numbers, and for each parameter (w, step, *state), None for
@@ -498,62 +501,71 @@ def update(str op, list groups):
     written.
     """
     cdef int code = UPDATES.index(op), k
-    cdef Py_ssize_t i, start = 0, count = 0, room = 0
+    cdef Py_ssize_t i, start = 0, count = 0
     cdef tuple row
     cdef list rows, live = [], gradients = [], cells = []
     cdef Array w, g, a, cell
     cdef mgx_part *part
     cdef mgx_part *p = NULL
     cdef char *doubtful
-    for _, rows in groups:
+    for cell, rows in groups:
         if rows is None:
             raise TypeError(f"{op}: None in place of parameters")
-        room += len(rows)
-    part = <mgx_part *> malloc((room + 1) * (sizeof(mgx_part) + 1))
+        for row in rows:
+            w = None if row is None else row[0]
+            if w is None or cell is None or len(row) < 2:
+                raise TypeError(f"{op}: None in place of an array")
+            if w.node is None or w.node.grad is None:
+                continue
+            g = w.node.grad
+            if not g.contiguous:
+                a = empty_like(g)
+                copy(g, a)
+                g = a
+            if cell.kind != MGX_F64 or not cell.contiguous or cell.size < OPTIONS:
+                raise TypeError(f"{op}: the options are {OPTIONS} float64 numbers, not {cell.size} of "
+                                f"{dtype_of(cell.kind)}")
+            live.append(row)
+            gradients.append(g)
+            cells.append(cell)
+    count = len(live)
+    part = <mgx_part *> malloc((count + 1) * (sizeof(mgx_part) + 1))
     if part == NULL:
-        raise MemoryError(f"{op}: no memory for {room} parameters")
-    doubtful = <char *> (part + room + 1)
+        raise MemoryError(f"{op}: no memory for {count} parameters")
+    doubtful = <char *> (part + count + 1)
     try:
-        for cell, rows in groups:
-            for row in rows:
-                w = None if row is None else row[0]
-                if w is None or cell is None:
-                    raise TypeError(f"{op}: None in place of an array")
-                if w.node is None or w.node.grad is None:
-                    continue
-                g = w.node.grad
-                if not g.contiguous:
-                    a = empty_like(g)
-                    copy(g, a)
-                    g = a
-                check_writable(w, op)
-                check_update(op, w, g)
-                p = &part[count]
-                p.n, p.g, p.w, p.step = w.size, g.data, w.data, NULL
-                if row[1] is not None:
-                    p.step = <double *> (<Array> row[1]).data
-                for k in range(3):
-                    p.state[k] = NULL
-                    if k + 2 < len(row) and row[k + 2] is not None:
-                        a = row[k + 2]
-                        check_update(op, w, a)
-                        p.state[k] = a.data
-                live.append(row)
-                gradients.append(g)
-                cells.append(cell)
-                doubtful[count] = watching and may_spoil(op, row, g)
-                count += 1
+        for i in range(count):                  # from here to the launches no Python code runs
+            row, g = live[i], gradients[i]
+            w = row[0]
+            check_writable(w, op)
+            check_update(op, w, g)
+            p = &part[i]
+            p.n, p.g, p.w, p.step = w.size, g.data, w.data, NULL
+            a = row[1]
+            if a is not None:
+                if a.kind != MGX_F64 or a.size != 1:
+                    raise TypeError(f"{op}: the number of steps is a float64 number")
+                check_writable(a, op)
+                p.step = <double *> a.data
+            for k in range(3):
+                p.state[k] = NULL
+                a = row[k + 2] if k + 2 < len(row) else None
+                if a is not None:
+                    check_writable(a, op)
+                    check_update(op, w, a)
+                    p.state[k] = a.data
+            doubtful[i] = watching and may_spoil(op, row, g)
         for i in range(count):                  # a launch runs as far as cell and dtype stay the same
             w = (<tuple> live[i])[0]
             if i + 1 == count or cells[i + 1] is not cells[i] or (<Array> (<tuple> live[i + 1])[0]).kind != w.kind:
                 kernels.update[code][w.kind](i + 1 - start, part + start, <double *> (<Array> cells[i]).data)
                 start = i + 1
-            if mgx_writing != NULL:
-                write_update(code, live[i], gradients[i], cells[i])
         for row in live:
             for a in row:
                 if a is not None:
                     touch(a)
+        for i in range(count if mgx_writing != NULL else 0):
+            write_update(code, live[i], gradients[i], cells[i])
         for i in range(count):
             if doubtful[i]:
                 w, g = (<tuple> live[i])[0], gradients[i]
@@ -653,6 +665,7 @@ cdef int gemm(bint ta, bint tb, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, double
     cdef Py_ssize_t shape[2]
     cdef Py_ssize_t strides[2]
     cdef Array part = None
+    cdef int d
     if max(m, n, k, lda, ldb, ldc) > INT_MAX:
         raise ShapeError(f"matmul: ({m}, {k}) @ ({k}, {n}) is beyond the sizes of BLAS (2^31 - 1)")
     if watching:
@@ -666,8 +679,14 @@ cdef int gemm(bint ta, bint tb, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, double
     writes(&s, c)
     s.p[2] = c_data
     if launch(&s) >= 0:
-        import_blas()
-        launch(&s)
+        for d in range(3):                      # an import runs Python code, which may give the operands other data
+            s.storage[d].refs += 1
+        try:
+            import_blas()
+            launch(&s)
+        finally:
+            for d in range(3):
+                unref(s.storage[d])
     return check_sound(part, "matmul", a, b) if watching else 0
 
 
@@ -805,14 +824,15 @@ cdef int norm_weight_vjp(Py_ssize_t m, Py_ssize_t n, Array g, Array x, Array sta
 cdef int host(object function, tuple outs, tuple ins) except -1:
     """function(*outs, *ins) over NumPy arrays: outs writable, ins read-only; what is no array is passed as it is."""
     cdef Tape *tape = set_tape(NULL)                            # reading the operands is no leak of values
-    cdef list spoilt = [(<Array> o).storage.version and not sound(<Array> o) for o in outs] if watching else []
+    cdef list written = [detached(<Array> o) for o in outs]     # whatever the function gives them for data
+    cdef list spoilt = [(<Array> o).storage.version and not sound(<Array> o) for o in written] if watching else []
     try:
         with np.errstate(all="ignore"):                         # nan and inf flow without a word, as in kernels
-            function(*[window(<Array> o) for o in outs],
+            function(*[window(<Array> o) for o in written],
                      *[np.asarray(i) if isinstance(i, Array) else i for i in ins])
     finally:
         set_tape(tape)
-    for o in outs:
+    for o in written:
         touch(<Array> o)
     if tape != NULL:
         write_host(tape, function, outs, ins)
@@ -926,12 +946,33 @@ cdef bint finite(Array a) noexcept:
 
 
 cdef bint sound(Array a) except -1:
-    """Is there nothing in ``a`` that detect_nan looks for?"""
+    """Is there nothing in ``a`` that detect_nan looks for? No Python code runs meanwhile."""
+    cdef Py_ssize_t place[MGX_MAXDIM]
+    cdef char *p
+    cdef int d
+    cdef double x
     if a is None or a.kind > MGX_F64 or finite(a):
         return True
     if watching == 2 and a.contiguous:
         return False
-    return not looked_for(np.asarray(a)).any()
+    for d in range(a.ndim):
+        place[d] = 0
+    p = a.data
+    while True:                                                 # element by element
+        x = (<float *> p)[0] if a.kind == MGX_F32 else (<double *> p)[0]
+        if x != x or watching == 2 and x - x != 0:
+            return False
+        d = a.ndim - 1
+        while d >= 0:
+            place[d] += 1
+            p += a.steps[d]
+            if place[d] < a.dims[d] and a.steps[d]:             # of what was broadcast one is enough
+                break
+            p -= place[d] * a.steps[d]
+            place[d] = 0
+            d -= 1
+        if d < 0:
+            return True
 
 
 cdef int check_sound(Array out, str op, Array a=None, Array b=None, bint spoilt=False) except -1:
@@ -956,21 +997,25 @@ cdef int examine(mgx_loop loop, int dtype, int nin, Operand *operand) except -1:
     cdef Array out = <Array> operand[nin].array
     cdef list operands
     cdef int k, op
+    cdef bint on
     if sound(out):
         return 0
-    operands = []
     for k in range(nin):
         if operand[k].form == ARRAY:
-            operands.append(<Array> operand[k].array)
             if (<Array> operand[k].array).storage != out.storage and not sound(<Array> operand[k].array):
                 return 0
         elif operand[k].form == BYTES:
             if not kernels.finite[dtype](out.size, operand[k].data):
                 return 0
         elif operand[k].form == NUMBER:
-            operands.append(operand[k].number)
-            if looked_for(operand[k].number):
+            if operand[k].number != operand[k].number or watching == 2 and operand[k].number - operand[k].number != 0:
                 return 0
+    on = hold_collector()                           # until the operands are held
+    try:
+        operands = [<Array> operand[k].array if operand[k].form == ARRAY else operand[k].number for k in range(nin)
+                    if operand[k].form == ARRAY or operand[k].form == NUMBER]
+    finally:
+        free_collector(on)
     for op in range(MGX_NROWS):
         if kernels.rows[dtype][op].forward == loop or kernels.rows[dtype][op].forward_d == loop:
             return blame(rows[op].name.decode(), out, tuple(operands), None)

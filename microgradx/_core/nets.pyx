@@ -73,6 +73,7 @@ cdef Array third(Windows at, int wanted, Array x, Array w, Array y):
     cdef Array out, cols, bias = None
     cdef Node node
     cdef bint idle = at.idle()
+    cdef tuple args = (at, wanted)              # made before anything is read
     cdef char *image
     cdef char *col
     cdef char *weight
@@ -86,7 +87,7 @@ cdef Array third(Windows at, int wanted, Array x, Array w, Array y):
         y = contiguous(y)
         images = y.dims[0]
         out = at.images(y.kind, images) if wanted == X else at.weights(y.kind)
-    node = record_structured(out, b"convolution", third_vjp, (at, wanted), x, w, bias if wanted == Y else y)
+    node = record_structured(out, b"convolution", third_vjp, args, x, w, bias if wanted == Y else y)
     if node is not None:
         if wanted != X:
             node.save(X, x)
@@ -98,6 +99,7 @@ cdef Array third(Windows at, int wanted, Array x, Array w, Array y):
         x = out
     elif wanted == W:
         w = out
+    x, w, y = detached(x), detached(w), detached(y)             # several launches: to all the same memory
     if bias is not None:
         copy(alias(bias, bias.data, bias.kind, 4, [1, bias.size, 1, 1], [0, bias.steps[0], 0, 0]), out)
     elif x.size == 0 or w.size == 0 or y.size == 0:
@@ -134,7 +136,7 @@ cdef object third_vjp(Node node, Array g, int i):
     return third(at, i, operand[X], operand[W], operand[Y])
 
 
-def convolution(str op, Array x, Array w, Array b, tuple stride, tuple padding, tuple dilation, Py_ssize_t groups):
+def convolution(str op, Array x not None, Array w not None, Array b, tuple stride, tuple padding, tuple dilation, Py_ssize_t groups):
     cdef Windows at
     cdef Array other, out
     cdef int mode
@@ -223,7 +225,7 @@ cdef object window_unpool_vjp(Node node, Array g, int i):
     return reshape(taken, 4, place.dims)
 
 
-def pooling(str op, Array x, tuple kernel, tuple stride, tuple padding, tuple dilation):
+def pooling(str op, Array x not None, tuple kernel, tuple stride, tuple padding, tuple dilation):
     """The sums (``avg_pool``) of the windows; or the maxima (``max_pool``) and where each lies in its plane."""
     if x.kind > MGX_F64:
         raise DTypeError(f"{op}: of float32 or float64, not {dtype_of(x.kind)}")
@@ -290,7 +292,7 @@ cdef Array column_sum(Array x):
     return sum_axes(x, 1 << 0, False, 1.0)
 
 
-def normalization(Array x, Array w, Array b, Py_ssize_t n, bint centred, double eps):
+def normalization(Array x not None, Array w, Array b, Py_ssize_t n, bint centred, double eps):
     """(y, stats) for the rows of ``n`` elements that ``x`` consists of; w and b have ``n`` elements of its dtype."""
     cdef Py_ssize_t m = x.size // n if n else 0
     cdef Array stats = empty(x.kind, 2, [3, m]), out

@@ -311,6 +311,8 @@ cdef Array product(Array a, Array b, bint ta, bint tb):
     if k == 0:
         fill(out, 0)
         return out
+    if batch > 1:                               # several launches: to all the same memory
+        a, b = detached(a), detached(b)
     if not readable(a, &A):
         a = in_order(a)
         readable(a, &A)
@@ -474,16 +476,17 @@ cdef Array softmax_axis(Array x, int axis, bint logarithm):
     return out
 
 cdef object softmax_vjp(Node node, Array g, int i):
+    cdef bint logarithm = node.args
     cdef Array y = node.load(3), dx
     cdef unsigned int last = 1 << (y.ndim - 1)
     if not grad_enabled():
         dx = empty_like(y)
         if y.size:
-            softmax_vjp_into(contiguous(g), y, node.args, dx)
+            softmax_vjp_into(contiguous(g), y, logarithm, dx)
         return dx
     y = detached(y)                             # y as a function of x
     y.node, y.wants = node, True
-    if node.args:                               # log: g - softmax * sum(g)
+    if logarithm:                               # log: g - softmax * sum(g)
         return apply(MGX_sub, g, apply(MGX_mul, apply_named("exp", y), sum_kept(g, last, 1.0), None), None)
     return apply(MGX_mul, y, apply(MGX_sub, g, sum_kept(apply(MGX_mul, g, y, None), last, 1.0), None), None)
 
@@ -505,10 +508,10 @@ cdef Array cross_entropy_mean(Array x, Array label, bint mean):
     if label.kind != MGX_I64 or x.kind > MGX_F64:
         raise DTypeError(f"cross_entropy: logits are floats and labels int64, not {dtype_of(x.kind)} and "
                          f"{dtype_of(label.kind)}")
-    x = contiguous(x)
     held = empty_like(label)
     copy(label, held)                                               # as it is now, whatever is written later
     label = held
+    x = contiguous(x)
     scale = (1.0 / x.dims[0] if x.dims[0] else float("nan")) if mean else 1.0
     loss, p = empty(x.kind, 0, NULL), empty_like(x)
     bad = cross_entropy(x, label, scale, loss, p)
@@ -566,7 +569,8 @@ class HostOperation:
 
     def __call__(self, *args):
         cdef tuple xs = tuple([x for x in args if isinstance(x, Array)])
-        cdef tuple outs = tuple([made(shape, dtype) for shape, dtype in self.results(*args)])
+        cdef tuple outs = tuple([made(tuple(shape), dtype) for shape, dtype in self.results(*args)])
+        cdef bytes name = self.name
         cdef Node node
         cdef Array out
         cdef int i, k
@@ -579,7 +583,7 @@ class HostOperation:
                 continue
             if len(row) != len(xs):
                 raise ShapeError(f"{self.name.decode()}: {len(row)} gradients for {len(xs)} tensors")
-            node = record_structured(out, <bytes> self.name, host_vjp, (self, len(outs), args[len(xs):], k),
+            node = record_structured(out, name, host_vjp, (self, tuple(row), len(outs), args[len(xs):], name),
                                      xs[0], xs[1] if len(xs) == 2 else None)
             if node is not None:
                 for i in range(len(xs)):
@@ -592,6 +596,8 @@ class HostOperation:
 cdef Array made(tuple shape_, object dtype):
     cdef Py_ssize_t shape[MGX_MAXDIM]
     cdef int d
+    if len(shape_) > MGX_MAXDIM:
+        raise ShapeError(f"an array has at most {MGX_MAXDIM} axes, not {len(shape_)}")
     for d in range(len(shape_)):
         shape[d] = shape_[d]
     return empty(dtype_code(dtype), len(shape_), shape)
@@ -599,11 +605,11 @@ cdef Array made(tuple shape_, object dtype):
 
 cdef object host_vjp(Node node, Array g, int i):
     cdef int j
-    operation, count, options, k = node.args
-    xs = [node.load(j) for j in range(<int> node.v.count)]
+    operation, row, count, options, _ = node.args
+    xs = [node.load(j) for j in range(node.v.count)]
     if grad_enabled():
         ys = operation(*xs, *options)
         ys = ys if count == 2 else (ys,)
     else:
         ys = [node.load(2 + j) for j in range(<int> count)]
-    return operation.vjps[k][i](g, *ys, *xs, *options)
+    return (<tuple> row)[i](g, *ys, *xs, *options)
