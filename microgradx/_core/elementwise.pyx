@@ -10,7 +10,6 @@ from microgradx._core.graph cimport grad_enabled, set_parents
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport *
 from microgradx._core.number cimport Moving
-from microgradx._core.views cimport convert
 
 import numpy as np
 
@@ -343,8 +342,11 @@ cdef Array symbolic_vjp(Node node, Array g, int i):
             values.append(None)
         elif node.saved[k] != NULL:
             x = restored(node, k, g)
-            # a number that moves, or one that was written into a result of another dtype
-            values.append(convert(x, g.kind) if x.ndim == 0 and x.kind != g.kind else x)
+            if x.ndim == 0 and x.kind != g.kind and not x.wants:        # a number that moves
+                y = empty(g.kind, 0, NULL)
+                copy(x, y)
+                x, y = y, None
+            values.append(x)
         else:
             check_freed(node)
             values.append(constant(node.scalar[k], g.kind))
