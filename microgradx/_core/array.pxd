@@ -37,10 +37,12 @@ cdef class Node:
     cdef object grad            # leaf, or retained: the accumulated gradient
     cdef const char *name       # of a structured operation
     cdef bint retains
+    cdef int kind               # dtype of the result
     cdef object where           # it was written: see `here` of graph
     # from here on nothing is read that was not written
     cdef uint32_t version[4]    # of the storages when they were saved
     cdef double scalar[3]       # operands that are numbers
+    cdef Py_ssize_t size        # of the result; a gradient that arrives has this size, and `kind`
     cdef Vjp vjp                # of a structured operation: the gradient for operand i, or None
     cdef int save(self, int k, Array a) except -1
     cdef Array load(self, int k)
@@ -73,6 +75,7 @@ cdef Node record_structured(Array out, const char *name, Vjp vjp, object args, A
 cdef Array from_object(object data, object dtype, bint copy)
 cdef object window(Array a)                         # a writable ndarray over the same bytes
 cdef void drop_storage(Array a) noexcept
+cdef void take(Array to, Array source) noexcept
 cdef void unref(Storage *s) noexcept
 cdef void forget_block(Storage *s) noexcept
 
@@ -88,10 +91,11 @@ cdef int check_write(Array a, str op) except -1     # may it?
 cdef int check_shared(Array a, str op) except -1    # may a value with a graph be written into it?
 cdef tuple shape_of(Array a)
 cdef Node node_of(Array a)
-cdef Node new_node(int op)
+cdef Node new_node(int op, Array result)
+cdef PyObject *node_pointer(Array a) except? NULL
+cdef int check_freed(Node node) except -1
 cdef str node_name(Node node)
 cdef Array restored(Node node, int k, Array g)
-cdef PyObject *node_pointer(Array a) except? NULL
 cdef int dtype_code(object dtype) except -1
 cdef object dtype_of(int code)
 

@@ -7,12 +7,13 @@ users hand in, and the stride arithmetic of indexing.
 cimport cython
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBUF_STRIDES, PyBUF_WRITABLE
-from libc.stdlib cimport realloc
+from cpython.buffer cimport (PyBUF_ANY_CONTIGUOUS, PyBUF_C_CONTIGUOUS, PyBUF_F_CONTIGUOUS, PyBUF_FORMAT, PyBUF_ND,
+                             PyBUF_STRIDES, PyBUF_WRITABLE)
+from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy
 
-from microgradx._core.graph cimport (Spares, Type, drop_parents, grad_enabled, here, keep_spare, parents, placing,
-                                     release, set_parents, take_spare)
+from microgradx._core.graph cimport (Spares, Type, drop_parents, grad_enabled, here, keep_spare, make_object, parents,
+                                     placing, release, set_parents, take_spare)
 from microgradx._core.kernels cimport *
 from microgradx._core.memory cimport aligned_alloc, aligned_free
 
@@ -22,7 +23,7 @@ from microgradx.errors import DTypeError, GraphError, ShapeError
 
 cdef extern from "Python.h":
     void PyObject_GC_UnTrack(void *)
-    void PyObject_GC_Track(void *)
+    PyObject *PyErr_NoMemory() except NULL
 
 cdef Py_ssize_t[4] ITEMSIZE = [4, 8, 8, 1]
 cdef int[4] SHIFT = [2, 3, 3, 0]                   # its logarithm
@@ -113,6 +114,22 @@ cdef void drop_storage(Array a) noexcept:
         unref(s)
 
 
+cdef void take(Array to, Array source) noexcept:
+    """Give ``to`` the storage and geometry of ``source``. The old bytes go last: their owner may run Python code."""
+    cdef Storage *before = to.storage
+    cdef int d
+    source.storage.refs += 1
+    before.views -= to.view
+    before.graph_views -= to.graph_view
+    to.view = to.graph_view = False
+    to.storage, to.data, to.kind, to.ndim = source.storage, source.data, source.kind, source.ndim
+    to.size, to.contiguous = source.size, source.contiguous
+    for d in range(source.ndim):
+        to.dims[d], to.steps[d] = source.dims[d], source.steps[d]
+    if before != &nothing:
+        unref(before)
+
+
 cdef void unref(Storage *s) noexcept:
     s.refs -= 1
     if s.refs:
@@ -184,6 +201,10 @@ cdef class Node:
     Outside the garbage collector until it has hooks: without them no cycle can form.
     """
 
+    def __cinit__(self):
+        if first_node is not None:
+            raise GraphError("Node: made by operations, not by hand")
+
     cdef int save(self, int k, Array a) except -1:
         Py_INCREF(a)
         self.saved[k] = <void *> a
@@ -208,9 +229,12 @@ cdef class Node:
         return 0
 
     cdef void free(self) noexcept:
-        """Let go of operands and parents; a leaf keeps its gradient."""
+        """Let go of operands and parents; a leaf keeps its gradient. What goes may run Python code, to which the node
+        is freed already."""
         cdef int k
         cdef void *held
+        if self.v.op != OP_LEAF:
+            self.v.op, self.name = OP_FREED, NULL           # the name may be that of `args`
         for k in range(4):
             held = self.saved[k]
             if held != NULL:
@@ -220,29 +244,34 @@ cdef class Node:
                 else:
                     release(<PyObject *> held)
         self.args = None
-        if self.v.op != OP_LEAF:
-            self.v.op = OP_FREED
         drop_parents(&self.v)
 
 
-cdef enum: NODE = 216, HEAD_OF_NODE = 168       # bytes of a Node; of its fields that must begin as they are
+cdef enum: NODE = 224, HEAD_OF_NODE = 168       # bytes of a Node; of its fields that must begin as they are
 cdef Spares spare_nodes
 
 
-cdef Node new_node(int op):
+cdef Node new_node(int op, Array result):
+    """The node of ``result``, which may be None. No Python code runs meanwhile."""
     cdef PyObject *block = take_spare(&spare_nodes, HEAD_OF_NODE)
     cdef Node node
-    if block != NULL:
-        Py_INCREF(None)                                 # `args`, `hooks`, `grad` and `where` of the copy
-        Py_INCREF(None)
-        Py_INCREF(None)
-        Py_INCREF(None)
-        node = <Node> block
-        Py_DECREF(node)                                 # the variable holds the one reference
-    else:
-        node = Node.__new__(Node)
-        PyObject_GC_UnTrack(<void *> node)
+    if block == NULL:
+        block = make_object(<Type *> Node)
+        if block == NULL:
+            PyErr_NoMemory()
+        memcpy(<char *> block + sizeof(PyObject), spare_nodes.pristine + sizeof(PyObject),
+               HEAD_OF_NODE - sizeof(PyObject))
+    Py_INCREF(None)                                     # `args`, `hooks`, `grad` and `where` of the copy
+    Py_INCREF(None)
+    Py_INCREF(None)
+    Py_INCREF(None)
+    node = <Node> block
+    Py_DECREF(node)                                     # the variable holds the one reference
     node.v.op = op
+    if result is None:
+        node.kind, node.size = -1, 0
+    else:
+        node.kind, node.size = result.kind, result.size
     if placing:
         node.where = here()
     return node
@@ -260,7 +289,8 @@ cdef void delete_node(PyObject *o) noexcept:
     keep_spare(&spare_nodes, o)
 
 
-cdef Node first_node = Node.__new__(Node)
+cdef Node first_node = None
+first_node = Node.__new__(Node)
 if (<Type *> Node).tp_basicsize != NODE or <char *> &first_node.version - <char *> <void *> first_node > HEAD_OF_NODE:
     raise ImportError(f"a Node is not {NODE} bytes here")
 PyObject_GC_UnTrack(<void *> first_node)
@@ -274,15 +304,17 @@ cdef str node_name(Node node):
 
 
 cdef Array restored(Node node, int k, Array g):
-    """What was saved of operand ``k`` or of the result, as the array it was: part of the graph, if it had one."""
+    """What was saved of operand ``k`` or of the result, as the array it was: part of the graph, if it had one. ``g`` is a
+    gradient of the result, which tells the shape."""
     cdef Array a
-    cdef Storage *s = <Storage *> node.saved[k]
     if node.place[k] == NULL:
         return node.load(k)
+    a = in_order(node.kind, g.ndim, g.dims)
+    if a.size != node.size:
+        raise ShapeError(f"backward: a gradient of shape {shape_of(g)} for a result of {node.size} elements")
     node.check(k)
-    a = in_order(g.kind, g.ndim, g.dims)
-    a.storage, a.data = s, node.place[k]
-    s.refs += 1
+    a.storage, a.data = <Storage *> node.saved[k], node.place[k]
+    a.storage.refs += 1
     if k == 3:
         a.node, a.wants = node, True
     elif parents(&node.v)[k] != NULL:
@@ -309,7 +341,7 @@ cdef Node record_structured(Array out, const char *name, Vjp vjp, object args, A
                 wants = True
     if not wants:
         return None
-    node = new_node(OP_STRUCTURED)
+    node = new_node(OP_STRUCTURED, out)
     node.name, node.vjp, node.args = name, vjp, args
     set_parents(&node.v, count, parent)
     out.node, out.wants = node, True
@@ -320,7 +352,7 @@ cdef Node record_structured(Array out, const char *name, Vjp vjp, object args, A
 
 
 cdef PyObject *node_pointer(Array a) except? NULL:
-    """The node that a gradient for ``a`` goes to, borrowed; NULL where none is wanted."""
+    """The node that a gradient for ``a`` goes to, which ``a`` holds; NULL where none is wanted."""
     if a is None or not a.wants:
         return NULL
     if a.node is None:
@@ -329,18 +361,22 @@ cdef PyObject *node_pointer(Array a) except? NULL:
 
 
 cdef Node node_of(Array a):
-    """The node of an array that wants a gradient."""
+    """The node of an array that wants a gradient. No Python code runs meanwhile."""
     if a.node is None:
-        a.node = new_node(OP_LEAF)
+        a.node = new_node(OP_LEAF, a)
     return a.node
+
+
+cdef int check_freed(Node node) except -1:
+    if node.v.op == OP_FREED:
+        raise GraphError("backward: the graph was freed by an earlier backward(); give that one retain_graph=True, or "
+                         "compute the result anew")
+    return 0
 
 
 # ----- arrays ------------------------------------------------------------------------------------------------
 
-ctypedef object (*New)(type, object, void *)
-cdef New array_new = NULL
 cdef Spares spares
-cdef tuple EMPTY = ()
 cdef enum: HEAD = 72            # bytes of an Array before shape and strides, which are written anyway
 
 
@@ -357,27 +393,30 @@ cdef void delete_array(PyObject *o) noexcept:
 
 cdef int set_array_type(type tensor) except -1:
     """Results are Tensors: the class above tells its name once."""
-    global array_type, array_new
-    array_type, array_new = <PyObject *> tensor, <New> (<PyTypeObject *> tensor).tp_new
-    cdef Array a = blank()
-    if <char *> &a.dims - <char *> <PyObject *> a != HEAD:
+    global array_type
+    cdef Array a = Array.__new__(Array)
+    if <char *> &a.dims - <char *> <PyObject *> a != HEAD or (<Type *> Array).tp_basicsize != (
+            <Type *> tensor).tp_basicsize:
         raise ImportError(f"the head of an Array is not {HEAD} bytes here")
+    array_type = <PyObject *> tensor
     memcpy(spares.pristine, <void *> a, HEAD)
-    (<PyObject *> spares.pristine).ob_refcnt = 1
+    (<PyObject *> spares.pristine).ob_refcnt, (<PyObject *> spares.pristine).ob_type = 1, <PyTypeObject *> tensor
     (<Type *> tensor).tp_dealloc = delete_array
     return 0
 
 
 cdef inline Array blank():
+    """A new array without storage. No Python code runs meanwhile."""
     cdef PyObject *block = take_spare(&spares, HEAD)
     cdef Array a
-    if block != NULL:
-        Py_INCREF(None)                                 # `node` of the copy
-        a = <Array> block
-        Py_DECREF(a)                                    # the variable holds the one reference
-        return a
-    a = <Array> array_new(<type> array_type, EMPTY, NULL)
-    PyObject_GC_UnTrack(<void *> a)                     # until it has hooks, no cycle can form
+    if block == NULL:
+        block = make_object(<Type *> array_type)
+        if block == NULL:
+            PyErr_NoMemory()
+        memcpy(<char *> block + sizeof(PyObject), spares.pristine + sizeof(PyObject), HEAD - sizeof(PyObject))
+    Py_INCREF(None)                                     # `node` of the copy
+    a = <Array> block
+    Py_DECREF(a)                                        # the variable holds the one reference
     return a
 
 
@@ -385,6 +424,9 @@ cdef class Array(Differentiable):
     """Storage, geometry and node; the body of ``Tensor``."""
 
     def __cinit__(self):
+        if array_type != NULL and type(self) is Array:
+            raise GraphError("Array: the body of Tensor, of which alone there are objects")
+        PyObject_GC_UnTrack(<void *> self)              # without hooks no cycle can form
         self.storage = &nothing
         self.data = <char *> &nothing_there
 
@@ -397,7 +439,7 @@ cdef class Array(Differentiable):
         fill_buffer(self, self, buffer, flags, True)
 
     def __releasebuffer__(self, Py_buffer *buffer):
-        unref(<Storage *> buffer.internal)
+        end_export(<Export *> buffer.internal)
 
     def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
         """The memory itself, shared with who asks (``torch.from_dlpack(t)``, ``np.from_dlpack(t)``) and kept alive as
@@ -432,25 +474,70 @@ cdef class Window:
         fill_buffer(self, self.array, buffer, flags, False)
 
     def __releasebuffer__(self, Py_buffer *buffer):
-        unref(<Storage *> buffer.internal)
+        end_export(<Export *> buffer.internal)
+
+
+cdef struct Export:                                     # what a buffer that was given away lives on
+    Storage *storage
+    Py_ssize_t shape[MGX_MAXDIM]
+    Py_ssize_t strides[MGX_MAXDIM]
+
+
+cdef void end_export(Export *export) noexcept:
+    cdef Storage *s = export.storage
+    free(export)
+    unref(s)
+
+
+cdef bint in_columns(Array a) noexcept:
+    """Does the first axis run fastest, without gaps?"""
+    cdef Py_ssize_t expected = ITEMSIZE[a.kind]
+    cdef int d
+    for d in range(a.ndim if a.size else 0):
+        if a.dims[d] != 1 and a.steps[d] != expected:
+            return False
+        expected *= a.dims[d]
+    return True
 
 
 cdef int fill_buffer(object exporter, Array a, Py_buffer *buffer, int flags, bint readonly) except -1:
-    """The export holds the storage, whatever becomes of the array."""
+    """The export holds the storage and its own geometry, whatever becomes of the array. What is granted, and how, is
+    what NumPy does: an axis of length 1 has the stride that it would have if the memory were read in order."""
+    cdef bint columns = in_columns(a), by_columns
+    cdef Export *export
+    cdef Py_ssize_t stride = ITEMSIZE[a.kind]
+    cdef int d, k
+    if not readonly and a.storage.readonly:
+        raise BufferError("Tensor: its memory is that of a read-only array")
+    if flags & PyBUF_C_CONTIGUOUS == PyBUF_C_CONTIGUOUS and not a.contiguous:
+        raise BufferError("Tensor: not C-contiguous, and the buffer was asked for so")
+    if flags & PyBUF_F_CONTIGUOUS == PyBUF_F_CONTIGUOUS and not columns:
+        raise BufferError("Tensor: not Fortran-contiguous, and the buffer was asked for so")
+    if flags & PyBUF_ANY_CONTIGUOUS == PyBUF_ANY_CONTIGUOUS and not (a.contiguous or columns):
+        raise BufferError("Tensor: not contiguous, and the buffer was asked for so")
     if not a.contiguous and flags & PyBUF_STRIDES != PyBUF_STRIDES:
-        raise BufferError("Tensor: not contiguous, and the buffer was asked for without strides")
+        raise BufferError("Tensor: not C-contiguous, and the buffer was asked for without strides")
+    export = <Export *> malloc(sizeof(Export))
+    if export == NULL:
+        raise MemoryError("no memory for a buffer")
+    by_columns = columns and (not a.contiguous or flags & PyBUF_F_CONTIGUOUS == PyBUF_F_CONTIGUOUS)
+    for k in range(a.ndim):
+        d = k if by_columns else a.ndim - 1 - k
+        export.shape[d], export.strides[d] = a.dims[d], stride if a.contiguous or columns else a.steps[d]
+        stride *= a.dims[d]
+    export.storage = a.storage
+    a.storage.refs += 1
     buffer.obj = exporter
     buffer.buf = a.data
     buffer.itemsize = ITEMSIZE[a.kind]
     buffer.len = a.size * buffer.itemsize
     buffer.readonly = readonly
-    buffer.ndim = a.ndim
+    buffer.ndim = a.ndim if flags & PyBUF_ND == PyBUF_ND else 0
     buffer.format = <char *> FORMATS[a.kind] if flags & PyBUF_FORMAT == PyBUF_FORMAT else NULL
-    buffer.shape = a.dims if flags & PyBUF_ND == PyBUF_ND else NULL
-    buffer.strides = a.steps if flags & PyBUF_STRIDES == PyBUF_STRIDES else NULL
+    buffer.shape = export.shape if a.ndim and flags & PyBUF_ND == PyBUF_ND else NULL
+    buffer.strides = export.strides if a.ndim and flags & PyBUF_STRIDES == PyBUF_STRIDES else NULL
     buffer.suboffsets = NULL
-    buffer.internal = a.storage
-    a.storage.refs += 1
+    buffer.internal = export
     return 0
 
 
@@ -531,7 +618,8 @@ cdef Array empty_like(Array a):
 
 
 cdef Array alias(Array base, char *data, int dtype, int ndim, const Py_ssize_t *shape, const Py_ssize_t *strides):
-    """Another geometry over the storage of ``base``, without a graph."""
+    """Another geometry over the storage of ``base``, without a graph. No Python code runs meanwhile, so that ``data``
+    and ``strides``, read from ``base`` for this call, are those of its storage."""
     cdef Py_ssize_t size = 1, expected = ITEMSIZE[dtype]
     cdef bint contiguous = True
     cdef int d
@@ -638,8 +726,8 @@ cdef Array from_object(object data, object dtype, bint copy):
     """An array of what NumPy makes of ``data``; Python floats become float32."""
     cdef Array a
     cdef bint foreign = isinstance(data, (np.ndarray, np.generic)) or hasattr(data, "__array_interface__")
-    cdef Py_ssize_t shape[32]
-    cdef Py_ssize_t strides[32]
+    cdef Py_ssize_t shape[MGX_MAXDIM]
+    cdef Py_ssize_t strides[MGX_MAXDIM]
     cdef int d
     cdef size_t address
     if isinstance(data, (list, tuple)) and any([isinstance(o, Array) and (<Array> o).wants for o in data]):
@@ -662,20 +750,19 @@ cdef Array from_object(object data, object dtype, bint copy):
         raise DTypeError(f"Tensor: data of dtype {array.dtype} are not real numbers of at most 64 bits")
     if array.dtype.kind == "u" and array.dtype.itemsize == 8 and array.size and array.max() > 2**63 - 1:
         raise DTypeError("Tensor: unsigned integers beyond int64")
-    if not copy and array.dtype == wanted and array.flags.aligned:
-        if array.ndim > MGX_MAXDIM:
-            raise ShapeError(f"Tensor: an array has at most {MGX_MAXDIM} axes, not {array.ndim}")
+    shared = not copy and array.dtype == wanted and array.flags.aligned
+    if shared:
+        array = array.view()                            # nobody else gives it another shape meanwhile
+    if array.ndim > MGX_MAXDIM:
+        raise ShapeError(f"Tensor: an array has at most {MGX_MAXDIM} axes, not {array.ndim}")
+    for d in range(array.ndim):
+        shape[d], strides[d] = array.shape[d], array.strides[d]
+    if shared:
         a = blank()
         address = array.__array_interface__["data"][0]
         a.storage = borrow(array, <char *> address, array.nbytes)
         a.storage.readonly = not array.flags.writeable
-        for d in range(array.ndim):
-            shape[d], strides[d] = array.shape[d], array.strides[d]
         return alias(a, <char *> address, DTYPES.index(wanted), array.ndim, shape, strides)
-    if array.ndim > MGX_MAXDIM:
-        raise ShapeError(f"Tensor: an array has at most {MGX_MAXDIM} axes, not {array.ndim}")
-    for d in range(array.ndim):
-        shape[d] = array.shape[d]
     a = empty(DTYPES.index(wanted), array.ndim, shape)
     with np.errstate(all="ignore"):
         window(a)[...] = array

@@ -6,7 +6,7 @@ into ``grad``; all other gradients belong to this one pass.
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_DECREF, Py_XDECREF
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int32_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc
 
 from microgradx._core.array cimport *
@@ -20,10 +20,6 @@ from microgradx._core.views cimport convert, index_add_into
 from microgradx._core.watch cimport blame, sound
 
 from microgradx.errors import GraphError, ShapeError
-
-FREED = ("backward: the graph was freed by an earlier backward(); give that one retain_graph=True, or compute the "
-         "result anew")
-
 
 cdef inline bint owned(Array g) noexcept:
     """Does nobody but the walk hold these bytes?"""
@@ -40,18 +36,23 @@ cdef Array plus(Array total, Array g):
 
 
 cdef Array local(Node node, Array g, int i, bint last):
-    """The gradient for operand ``i`` of ``node``, in that operand's shape and dtype; ``g`` is needed no more after
-    the last operand."""
+    """The gradient for operand ``i`` of ``node``, in that operand's shape; ``g`` is needed no more after the last
+    operand."""
     cdef Array dx, x
     if node.v.op == OP_STRUCTURED:
         return node.vjp(node, g, i)
+    check_freed(node)
     x = <Array> node.saved[i] if node.saved[i] != NULL and node.place[i] == NULL else None
     dx = row_vjp(node, g, i, last and owned(g))
-    if x is None:
-        return dx
-    if not same_shape(x, dx):
-        dx = sum_to(dx, x.ndim, x.dims)
-    return dx if dx.kind == x.kind else convert(dx, x.kind)
+    return dx if x is None or same_shape(x, dx) else sum_to(dx, x.ndim, x.dims)
+
+
+cdef Array fitting(Node node, Array dx, Node to):
+    """``dx``, which ``node`` passes on, in the dtype of the result of ``to``, which it is a gradient of."""
+    if dx.size != to.size:
+        raise ShapeError(f"backward: {node_name(node)} gave a gradient of shape {shape_of(dx)} for an operand of "
+                         f"{to.size} elements ({dx.size} != {to.size})")
+    return convert(dx, to.kind)
 
 
 cdef Array watched(Node node, Array g, int i):
@@ -101,7 +102,8 @@ cdef int accumulate(Node leaf, Array g, bint keep_graph) except -1:
         leaf.grad = apply(MGX_add, leaf.grad, g, None)
     else:
         total = <Array> leaf.grad
-        if total.wants or total.node is not None or not total.contiguous or total.storage.readonly:
+        if total.wants or total.node is not None or not total.contiguous or total.storage.readonly \
+                or not same_shape(total, g):
             leaf.grad = apply(MGX_add, total, g, None)
         else:
             add_into(total, g)
@@ -114,12 +116,6 @@ cdef int add_into(Array total, Array g) except -1:
     put_array(&operand[1], g)
     put_array(&operand[2], total)
     return elementwise(MGX_add, MGX_FORWARD, total.kind, 2, 1, operand, total.ndim, total.dims)
-
-
-cdef int check_freed(Node node) except -1:
-    if node.v.op == OP_FREED:
-        raise GraphError(FREED)
-    return 0
 
 
 cdef Array cotangent(str op, Array root, object gradient):
@@ -175,7 +171,8 @@ cdef int walk(Node root, Array g, bint retain_graph, bint create_graph, dict wan
     cdef uint32_t *edge = NULL
     cdef Py_ssize_t *start = NULL
     cdef char *lead = NULL
-    cdef uint32_t k, last
+    cdef int32_t k, last
+    cdef Node child
     cdef bint before, freed = False
     cdef Py_ssize_t offset
     offset = <char *> &node.v - <char *> <PyObject *> node
@@ -237,6 +234,8 @@ cdef int walk(Node root, Array g, bint retain_graph, bint create_graph, dict wan
             check_freed(node)
             if node.retains and wanted is None:
                 node.grad = g if create_graph else apply(MGX_clone, g, None, None)
+            if node.v.count == 0:                       # an input of a transform: a constant to whoever is outside,
+                continue                                # and many graphs may begin at it, so it is not freed with one
             parent, last = parents(&node.v), node.v.count - 1
             while last > 0 and parent[last] == NULL:
                 last -= 1
@@ -250,10 +249,15 @@ cdef int walk(Node root, Array g, bint retain_graph, bint create_graph, dict wan
                 dx = watched(node, g, k) if placing else local(node, g, k, k == last)
                 if dx is None:
                     continue
+                child = <Node> order.item[to]
+                if dx.kind != child.kind or dx.size != child.size:
+                    dx = fitting(node, dx, child)
                 if grads[to] != NULL:
                     held = grads[to]
                     grads[to] = NULL
                     dx = plus_held(held, dx)
+                    if dx.size != child.size:           # one of them had another shape
+                        dx = fitting(node, dx, child)
                 Py_INCREF(dx)
                 grads[to] = <PyObject *> dx
                 dx = None

@@ -13,7 +13,7 @@ from microgradx._core.number cimport Moving
 
 import numpy as np
 
-from microgradx.errors import DTypeError, GraphError, ShapeError
+from microgradx.errors import DTypeError, ShapeError
 
 # what integers and masks do by themselves, carried out by NumPy; any other operation makes them float32
 cdef dict INTEGER = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "neg": np.negative, "abs": np.absolute,
@@ -140,9 +140,10 @@ cdef Array integer(int op, list operands):
 
 
 cdef int record(int op, Operand *operand, Array y, Storage *slope, char *place) except -1:
-    """Give ``y`` a node that keeps what the backward pass of this row will read. ``slope`` becomes the node's."""
+    """Give ``y`` a node that keeps what the backward pass of this row will read. ``slope`` becomes the node's. No Python
+    code runs meanwhile: making a node holds the collector."""
     cdef Facts *row = &facts[op]
-    cdef Node node = new_node(op)
+    cdef Node node = new_node(op, y)
     cdef PyObject *parent[3]
     cdef PyObject *x
     cdef int k, named = 0
@@ -190,9 +191,8 @@ cdef int apply_into(int op, Array out, object b) except -1:
     cdef Array x, before = None
     cdef Py_ssize_t shape[MGX_MAXDIM]
     cdef int d, ndim = out.ndim
-    cdef bint wants
+    cdef bint wants, kept
     cdef str name = name_of(op) + "_"
-    check_write(out, name)
     b = read_operand(op, b, &operand[1])
     x = <Array> operand[1].array if operand[1].form == ARRAY else None
     for d in range(ndim):
@@ -203,6 +203,7 @@ cdef int apply_into(int op, Array out, object b) except -1:
             raise ShapeError(f"{name}: shape {shape_of(x)} does not broadcast to {shape_of(out)}")
         if x.kind < MGX_I64 and x.kind > out.kind and x.ndim:
             raise DTypeError(f"{name}: a result of dtype {dtype_of(x.kind)} cannot be stored as {dtype_of(out.kind)}")
+    check_write(out, name)
     if out.kind > MGX_F64:
         if name_of(op) not in INTEGER or (x is None and isinstance(b, (float, np.floating))) \
                 or (x is not None and x.kind < out.kind):
@@ -218,9 +219,9 @@ cdef int apply_into(int op, Array out, object b) except -1:
     if wants:
         if x is not None and x.wants:
             check_shared(out, name)
-        before = detached(out)
-        if (facts[op].names[0] | facts[op].names[1]) & 1:       # a derivative names what is overwritten
-            before = empty_like(out)
+        kept = (facts[op].names[0] | facts[op].names[1]) & 1    # does a derivative name what is overwritten?
+        before = empty_like(out) if kept else detached(out)
+        if kept:
             copy(out, before)
         before.node, before.wants = out.node, out.wants
     elementwise(op, MGX_FORWARD, out.kind, 2, 1, operand, ndim, shape)
@@ -252,10 +253,9 @@ cdef Array row_vjp(Node node, Array g, int i, bint over):
     if row.identity[i]:
         return g
     dx = g if over else empty(g.kind, g.ndim, g.dims)
+    check_freed(node)                           # from here to the launch nobody else runs
     put_array(&operand[0], g)
     if row.stores:
-        if node.saved[3] == NULL:
-            raise GraphError("backward: the graph was freed by another backward() while this one ran")
         put_bytes(&operand[1], <Storage *> node.saved[3], node.place[3])
         k, which, part = 2, MGX_chain, MGX_FORWARD
     else:
@@ -327,11 +327,14 @@ cdef Array symbolic_vjp(Node node, Array g, int i):
         elif node.saved[k] != NULL:
             x = restored(node, k, g)
             if x.ndim == 0 and x.kind != g.kind and not x.wants:        # a number that moves
-                x = empty(g.kind, 0, NULL)
-                copy(restored(node, k, g), x)
+                y = empty(g.kind, 0, NULL)
+                copy(x, y)
+                x, y = y, None
             values.append(x)
         else:
+            check_freed(node)
             values.append(constant(node.scalar[k], g.kind))
+    check_freed(node)
     if facts[op].names[i] & 8:
         y = restored(node, 3, g)
     return apply(MGX_chain, g, text(values[0], values[1], values[2], y, values[0]), None)

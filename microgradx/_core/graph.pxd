@@ -1,18 +1,18 @@
 # What every graph shares: links to parents, one order, one way to let go, and whether operations are recorded.
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
-from libc.stdint cimport int16_t, uint16_t, uint32_t
+from libc.stdint cimport int16_t, int32_t, uint16_t, uint32_t
 from libc.string cimport memcpy
 
 # The links of a node. Up to two parents stand here; more in an array that parent[0] points to. A parent may be
 # NULL: an operand that is a number or wants no gradient.
 cdef struct Vertex:
     PyObject *parent[2]
-    uint32_t count
+    int32_t count               # of the parents. Signed: what is before the last of none is -1
     uint32_t mark               # the last walk that came by
     uint32_t slot               # where that walk put it
     int16_t op
-    uint16_t noted                 # there is more about this node in a table beside
+    uint16_t noted              # there is more about this node in a table beside
 
 cdef inline PyObject **parents(Vertex *v) noexcept nogil:
     return &v.parent[0] if v.count <= 2 else <PyObject **> v.parent[0]
@@ -22,20 +22,20 @@ cdef struct Order:              # parents before children
     Py_ssize_t count
 
 cdef int topological(PyObject *root, Py_ssize_t offset, Order *order, void (*visit)(PyObject *) noexcept) except -1
-cdef int set_many(Vertex *v, uint32_t count, PyObject **parent) except -1
+cdef int set_many(Vertex *v, Py_ssize_t count, PyObject **parent) except -1
 cdef void drop_parents(Vertex *v) noexcept
 cdef void release(PyObject *o) noexcept
 
-cdef inline int set_parents(Vertex *v, uint32_t count, PyObject **parent) except -1:
+cdef inline int set_parents(Vertex *v, Py_ssize_t count, PyObject **parent) except -1:
     """Link ``v`` to its parents, which it owns from now on."""
-    cdef uint32_t i
+    cdef Py_ssize_t i
     if count > 2:
         return set_many(v, count, parent)
     for i in range(count):
         v.parent[i] = parent[i]
         if parent[i] != NULL:
             Py_INCREF(<object> parent[i])
-    v.count = count
+    v.count = <int32_t> count
     return 0
 
 # Tensors and their nodes come and go by the million, so a type keeps its freed objects; a fresh one is a copy of a
@@ -45,10 +45,14 @@ cdef extern from "Python.h":
         PyObject *(*tp_alloc)(Type *, Py_ssize_t) noexcept
         void (*tp_dealloc)(PyObject *) noexcept
         void (*tp_free)(void *) noexcept
+        int (*tp_init)(PyObject *, PyObject *, PyObject *) except -1
         Py_ssize_t tp_basicsize
     PyObject *PyObject_Init(PyObject *, Type *)
     PyObject *PyErr_NoMemory()
     void PyObject_GC_Del(void *)
+    void PyObject_GC_UnTrack(void *)
+    int PyGC_Disable() noexcept
+    int PyGC_Enable() noexcept
 
 cdef enum: MOST_SPARES = 1 << 12
 
@@ -56,6 +60,26 @@ cdef struct Spares:
     void *first                 # each block begins with the address of the next
     Py_ssize_t count
     char pristine[512]          # an object as it is just after it was made, with one reference
+
+# Until CPython 3.12 the cyclic collector runs inside an allocation, and with it finalizers: any Python code at all. What
+# raw pointers are read between is allocated with the collector held back; it catches up at the next allocation.
+cdef inline bint hold_collector() noexcept:
+    """Returns what `free_collector` wants: whether it was on."""
+    return PyGC_Disable()
+
+cdef inline void free_collector(bint on) noexcept:
+    if on:
+        PyGC_Enable()
+
+cdef inline PyObject *make_object(Type *type) noexcept:
+    """A new object, all zeros behind its head, that the collector does not know: without hooks no cycle can form. No
+    Python code runs meanwhile. NULL without memory."""
+    cdef bint on = hold_collector()
+    cdef PyObject *o = type.tp_alloc(type, 0)
+    free_collector(on)
+    if o != NULL:
+        PyObject_GC_UnTrack(o)
+    return o
 
 cdef inline PyObject *take_spare(Spares *spares, size_t size) noexcept:
     cdef void *block = spares.first

@@ -6,6 +6,7 @@ of two walks never mix.
 """
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdlib cimport free, malloc, realloc
+from libc.stdint cimport INT32_MAX
 from libc.string cimport memcmp
 
 import os
@@ -39,7 +40,7 @@ cdef uint32_t walks = 0
 
 cdef struct Frame:              # a node on the way down, and which of its parents comes next
     PyObject *node
-    uint32_t next
+    int32_t next
 
 
 cdef void *grown(void *block, Py_ssize_t *room, size_t size) except NULL:
@@ -72,7 +73,7 @@ cdef int topological(PyObject *root, Py_ssize_t offset, Order *order, void (*vis
     cdef PyObject **links
     cdef Vertex *v = vertex(root, offset)
     cdef Vertex *up
-    cdef uint32_t k = 0
+    cdef int32_t k = 0
     walks += 1
     if walks == 0:              # a fresh node's mark is 0
         walks = 1
@@ -125,23 +126,25 @@ cdef int topological(PyObject *root, Py_ssize_t offset, Order *order, void (*vis
 
 # ----- links -------------------------------------------------------------------------------------------------
 
-cdef int set_many(Vertex *v, uint32_t count, PyObject **parent) except -1:
+cdef int set_many(Vertex *v, Py_ssize_t count, PyObject **parent) except -1:
     """As set_parents, for more than two."""
-    cdef PyObject **place = <PyObject **> malloc(count * sizeof(PyObject *))
-    cdef uint32_t i
+    cdef PyObject **place = NULL
+    cdef Py_ssize_t i
+    if count <= INT32_MAX:
+        place = <PyObject **> malloc(count * sizeof(PyObject *))
     if place == NULL:
         raise MemoryError(f"no memory for {count} operands")
     for i in range(count):
         place[i] = parent[i]
         if parent[i] != NULL:
             Py_INCREF(<object> parent[i])
-    v.parent[0], v.count = <PyObject *> place, count
+    v.parent[0], v.count = <PyObject *> place, <int32_t> count
     return 0
 
 
 cdef void drop_parents(Vertex *v) noexcept:
     """Unlink ``v``; what nobody else holds is dropped, however long the chain behind it."""
-    cdef uint32_t count = v.count, i
+    cdef int32_t count = v.count, i
     cdef PyObject *first = v.parent[0]
     cdef PyObject *second = v.parent[1]
     v.count = 0                                                     # v may be gone after the first release
@@ -225,12 +228,22 @@ cdef bint ours(PyObject *filename) noexcept:
 
 
 cdef object here():
-    """(code, offset of the instruction) of the innermost frame outside this package: a line costs more to find."""
+    """(code, offset of the instruction) of the innermost frame outside this package: a line costs more to find. No
+    Python code runs meanwhile."""
+    cdef bint on
+    if place is not None:
+        return place
+    on = hold_collector()
+    try:
+        return found_here()
+    finally:
+        free_collector(on)
+
+
+cdef object found_here():
     cdef PyFrameObject *frame
     cdef PyFrameObject *outer
     cdef PyCodeObject *code
-    if place is not None:
-        return place
     frame = PyEval_GetFrame()
     if frame == NULL:
         raise RuntimeError("detect_nan: no Python code is running")

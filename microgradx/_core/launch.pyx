@@ -14,9 +14,9 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memmove
 
 from microgradx._core cimport array
-from microgradx._core.array cimport (Array, Node, Storage, check_writable, dtype_code, dtype_of, empty, empty_like,
-                                     from_object, itemsize, same_shape, shape_of, touch, window)
-from microgradx._core.graph cimport here, watching
+from microgradx._core.array cimport (Array, Node, Storage, check_writable, detached, dtype_code, dtype_of, empty,
+                                     empty_like, from_object, itemsize, same_shape, shape_of, touch, unref, window)
+from microgradx._core.graph cimport free_collector, here, hold_collector, watching
 from microgradx._core.kernels cimport *
 from microgradx._core.watch cimport blame, finite, looked_for, sound
 
@@ -288,10 +288,8 @@ cdef Py_ssize_t launch(Call *call, int row, int dtype) except? -9:
     if mgx_checked:
         check_call(call, row, dtype)
     bad = run_kernel(&kernel_rows[row], kernel, &call.args)
-    if bad < MGX_DONE:
-        if bad == MGX_DECLINED:
-            import_blas()
-            bad = run_kernel(&kernel_rows[row], kernel, &call.args)
+    if bad == MGX_DECLINED:
+        bad = run_with_blas(call, row, kernel)
     for k in range(facts.first_update, facts.count):
         if call.array[k] != NULL:
             (<Array> call.array[k]).storage.version += 1
@@ -302,6 +300,23 @@ cdef Py_ssize_t launch(Call *call, int row, int dtype) except? -9:
     if examined and bad == MGX_DONE:
         examine_call(call, row)
     return bad
+
+
+cdef Py_ssize_t run_with_blas(Call *call, int row, mgx_kernel kernel) except? -9:
+    """Once more, after an import: that runs Python code, which may give the operands other data, so theirs is held."""
+    cdef Storage *held[OPERANDS]
+    cdef int k
+    for k in range(call.count):
+        held[k] = NULL if call.array[k] == NULL else (<Array> call.array[k]).storage
+        if held[k] != NULL:
+            held[k].refs += 1
+    try:
+        import_blas()
+        return run_kernel(&kernel_rows[row], kernel, &call.args)
+    finally:
+        for k in range(call.count):
+            if held[k] != NULL:
+                unref(held[k])
 
 
 cdef int record_call(LaunchList recording, Call *call, int row, int dtype, mgx_kernel kernel, double start) except -1:
@@ -399,12 +414,12 @@ def composite(str row):
 
 
 @composite("copy")
-def copy_composite(x, **sizes):
+def _copy_composite(x, **sizes):
     return x.clone()
 
 
 @composite("constant")
-def constant_composite(x, **sizes):
+def _constant_composite(x, **sizes):
     return x.clone()
 
 
@@ -671,14 +686,15 @@ cdef int host(object function, tuple outs, tuple ins) except -1:
     """function(*outs, *ins) over NumPy arrays: outs writable, ins read-only; what is no array is passed as it is."""
     cdef LaunchList recording = set_recording(None)             # reading the operands is no leak of values
     cdef double start = mgx_now()
-    cdef list spoilt = [(<Array> o).storage.version and not sound(<Array> o) for o in outs] if watching else []
+    cdef list written = [detached(<Array> o) for o in outs]     # whatever the function gives them for data
+    cdef list spoilt = [(<Array> o).storage.version and not sound(<Array> o) for o in written] if watching else []
     try:
         with np.errstate(all="ignore"):                         # nan and inf flow without a word, as in kernels
-            function(*[window(<Array> o) for o in outs],
+            function(*[window(<Array> o) for o in written],
                      *[np.asarray(i) if isinstance(i, Array) else i for i in ins])
     finally:
         set_recording(recording)
-    for o in outs:
+    for o in written:
         touch(<Array> o)
     if recording is not None:
         record_host(recording, function, outs, ins, start)
@@ -798,22 +814,28 @@ cdef int examine(int row, int part, int dtype, int nin, Operand *operand) except
     cdef Array out = <Array> operand[nin].array
     cdef list operands
     cdef int k
+    cdef bint on
     if sound(out):
         return 0
-    operands = []
     for k in range(nin):
         if operand[k].form == ARRAY:
-            operands.append(<Array> operand[k].array)
             if (<Array> operand[k].array).storage != out.storage and not sound(<Array> operand[k].array):
                 return 0
         elif operand[k].form == BYTES:
             if not kernels.finite[dtype](out.size, operand[k].data):
                 return 0
         elif operand[k].form == NUMBER:
-            operands.append(operand[k].number)
-            if looked_for(operand[k].number):
+            if operand[k].number != operand[k].number or watching == 2 and operand[k].number - operand[k].number != 0:
                 return 0
-    return blame(rows[row].name.decode(), out, tuple(operands), None) if part < MGX_VJP0 else 0
+    if part >= MGX_VJP0:
+        return 0
+    on = hold_collector()                           # until the operands are held
+    try:
+        operands = [<Array> operand[k].array if operand[k].form == ARRAY else operand[k].number for k in range(nin)
+                    if operand[k].form == ARRAY or operand[k].form == NUMBER]
+    finally:
+        free_collector(on)
+    return blame(rows[row].name.decode(), out, tuple(operands), None)
 
 
 cdef int examine_host(object function, tuple outs, tuple ins, list spoilt) except -1:

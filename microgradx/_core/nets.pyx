@@ -77,7 +77,7 @@ cdef int over_windows(Call *call, const mgx_windows *of, Py_ssize_t planes) noex
     return 13
 
 
-def tap_matrix(v):
+def _tap_matrix(v):
     """0 and 1: which element (h, w) of a plane is under each tap (kh, kw) of each output (oh, ow). ``v``: the twelve
     integers of an mgx_windows."""
     size, kernel, stride, dilation, before, count = [tuple(v[k:k + 2]) for k in range(0, 12, 2)]
@@ -90,15 +90,15 @@ def tap_matrix(v):
 
 
 @composite("columns")
-def columns_composite(x, *, v, planes, **sizes):
-    m = tap_matrix(v).astype(x.dtype)
+def _columns_composite(x, *, v, planes, **sizes):
+    m = _tap_matrix(v).astype(x.dtype)
     rows = m.reshape(np.prod(m.shape[:4]), -1).T.copy()
     return (x.reshape(planes, rows.shape[0]) @ type(x)(rows)).reshape(planes, *m.shape[:4])
 
 
 @composite("uncolumns")
-def uncolumns_composite(cols, *, v, planes, spread, **sizes):
-    m = tap_matrix(v).astype(cols.dtype)
+def _uncolumns_composite(cols, *, v, planes, spread, **sizes):
+    m = _tap_matrix(v).astype(cols.dtype)
     if not spread:                              # one column for all taps
         m = m.sum((0, 1), keepdims=True)
     rows = m.reshape(np.prod(m.shape[:4]), -1)
@@ -106,13 +106,13 @@ def uncolumns_composite(cols, *, v, planes, spread, **sizes):
 
 
 @composite("pool_sum")
-def pool_sum_composite(x, *, v, planes, **sizes):
-    return columns_composite(x, v=v, planes=planes).sum((1, 2))
+def _pool_sum_composite(x, *, v, planes, **sizes):
+    return _columns_composite(x, v=v, planes=planes).sum((1, 2))
 
 
 @composite("pool_max")
-def pool_max_composite(x, *, v, planes, **sizes):
-    m = tap_matrix(v)
+def _pool_max_composite(x, *, v, planes, **sizes):
+    m = _tap_matrix(v)
     places = m.reshape(m.shape[0] * m.shape[1], m.shape[2] * m.shape[3], -1)
     at = np.where(places.any(-1), places.argmax(-1), -1)                # (taps, outputs): the element, or none
     flat = x.reshape(planes, places.shape[2])
@@ -124,7 +124,7 @@ def pool_max_composite(x, *, v, planes, **sizes):
 
 
 @composite("unpool")
-def unpool_composite(g, at, *, plane, **sizes):
+def _unpool_composite(g, at, *, plane, **sizes):
     onehot = (np.asarray(at)[:, :, None] == np.arange(plane)).astype(g.dtype)
     return (g.unsqueeze(2) * onehot).sum(1)
 
@@ -142,6 +142,7 @@ cdef Array third(Windows at, int wanted, Array x, Array w, Array y):
     cdef Node node
     cdef bint idle = at.idle()
     cdef Call call
+    cdef tuple args = (at, wanted)              # made before anything is read
     cdef char *image
     cdef char *col
     cdef char *weight
@@ -155,7 +156,7 @@ cdef Array third(Windows at, int wanted, Array x, Array w, Array y):
         y = contiguous(y)
         images = y.dims[0]
         out = at.images(y.kind, images) if wanted == X else at.weights(y.kind)
-    node = record_structured(out, b"convolution", third_vjp, (at, wanted), x, w, bias if wanted == Y else y)
+    node = record_structured(out, b"convolution", third_vjp, args, x, w, bias if wanted == Y else y)
     if node is not None:
         if wanted != X:
             node.save(X, x)
@@ -167,6 +168,7 @@ cdef Array third(Windows at, int wanted, Array x, Array w, Array y):
         x = out
     elif wanted == W:
         w = out
+    x, w, y = detached(x), detached(w), detached(y)             # several launches: to all the same memory
     if bias is not None:
         copy(alias(bias, bias.data, bias.kind, 4, [1, bias.size, 1, 1], [0, bias.steps[0], 0, 0]), out)
     elif x.size == 0 or w.size == 0 or y.size == 0:
@@ -211,7 +213,7 @@ cdef object third_vjp(Node node, Array g, int i):
     return third(at, i, operand[X], operand[W], operand[Y])
 
 
-def convolution(str op, Array x, Array w, Array b, tuple stride, tuple padding, tuple dilation, Py_ssize_t groups):
+def convolution(str op, Array x not None, Array w not None, Array b, tuple stride, tuple padding, tuple dilation, Py_ssize_t groups):
     cdef Windows at
     cdef Array other, out
     cdef int mode
@@ -323,7 +325,7 @@ cdef object window_unpool_vjp(Node node, Array g, int i):
     return reshape(taken, 4, place.dims)
 
 
-def pooling(str op, Array x, tuple kernel, tuple stride, tuple padding, tuple dilation):
+def pooling(str op, Array x not None, tuple kernel, tuple stride, tuple padding, tuple dilation):
     """The sums (``avg_pool``) of the windows; or the maxima (``max_pool``) and where each lies in its plane."""
     if x.kind > MGX_F64:
         raise DTypeError(f"{op}: of float32 or float64, not {dtype_of(x.kind)}")
@@ -372,8 +374,8 @@ cdef object normalize_vjp(Node node, Array g, int i):
     g = contiguous(g)
     centred, eps = node.args
     if grad_enabled():                          # the stats as functions of x
-        _, columns = norm_composite(x, None, None, centred=centred, eps=eps)
-        return norm_vjp_composite(g, x, w, columns, centred=centred) if i == 0 else column_sum(g * unit_rows(x, columns))
+        _, columns = _norm_composite(x, None, None, centred=centred, eps=eps)
+        return _norm_vjp_composite(g, x, w, columns, centred=centred) if i == 0 else column_sum(g * _unit_rows(x, columns))
     call.count = 0
     put(&call, g)
     put(&call, x)
@@ -393,29 +395,29 @@ cdef object normalize_vjp(Node node, Array g, int i):
 
 
 @composite("norm")
-def norm_composite(x, w, b, *, centred, eps, **sizes):
+def _norm_composite(x, w, b, *, centred, eps, **sizes):
     mean = x.sum(1, keepdims=True) / x.shape[1] if centred else 0 * x.sum(1, keepdims=True)
     variance = (x - mean).square().sum(1, keepdims=True) / x.shape[1]
     stats = [mean, variance, (variance + eps).rsqrt()]
-    y = unit_rows(x, stats)
+    y = _unit_rows(x, stats)
     y = y if w is None else y * w
     return y if b is None else y + b, stats
 
 
-def unit_rows(x, stats):
+def _unit_rows(x, stats):
     return (x - stats[0].reshape(-1, 1)) * stats[2].reshape(-1, 1)
 
 
 @composite("norm_vjp")
-def norm_vjp_composite(g, x, w, stats, *, centred, **sizes):
-    a, u = g if w is None else g * w, unit_rows(x, stats)
+def _norm_vjp_composite(g, x, w, stats, *, centred, **sizes):
+    a, u = g if w is None else g * w, _unit_rows(x, stats)
     dx = a - u * ((a * u).sum(1, keepdims=True) / x.shape[1])
     return stats[2].reshape(-1, 1) * (dx - a.sum(1, keepdims=True) / x.shape[1] if centred else dx)
 
 
 @composite("norm_weight_vjp")
-def norm_weight_vjp_composite(g, x, stats, **sizes):
-    gu = g * unit_rows(x, stats)
+def _norm_weight_vjp_composite(g, x, stats, **sizes):
+    gu = g * _unit_rows(x, stats)
     return [gu[k:k + 64].sum(0) for k in range(0, x.shape[0], 64)]
 
 
@@ -423,7 +425,7 @@ cdef Array column_sum(Array x):
     return sum_axes(x, 1 << 0, False, 1.0)
 
 
-def normalization(Array x, Array w, Array b, Py_ssize_t n, bint centred, double eps):
+def normalization(Array x not None, Array w, Array b, Py_ssize_t n, bint centred, double eps):
     """(y, stats) for the rows of ``n`` elements that ``x`` consists of; w and b have ``n`` elements of its dtype."""
     cdef Py_ssize_t m = x.size // n if n else 0
     cdef Array stats = empty(x.kind, 2, [3, m]), out

@@ -48,7 +48,7 @@ def settled(o):
 cdef Moving moving(object given, Py_ssize_t leaf):
     """The number for argument ``leaf``."""
     cdef Moving n = _Number()
-    n.array, n.given, n.sources = empty(MGX_F64, 0, NULL), given, frozenset((leaf,))
+    n.given, n.sources = given, frozenset((leaf,))
     fill(n.array, given)
     return n
 
@@ -73,7 +73,6 @@ cdef object combined(int op, object a, object b):
             or op == MGX_div and (isinstance(b, Moving) or not b):           # which may become 0: an error
         return OPERATORS[op](plain(a), plain(b))
     n = _Number()
-    n.array = empty(MGX_F64, 0, NULL)
     n.sources = ((<Moving> a).sources if isinstance(a, Moving) else frozenset()) | (
         (<Moving> b).sources if isinstance(b, Moving) else frozenset())
     put_array(&operand[2], n.array)
@@ -83,6 +82,11 @@ cdef object combined(int op, object a, object b):
 
 cdef class Moving:
     """A number that moves: the arithmetic that is written down."""
+
+    def __cinit__(self):
+        self.array, self.sources = empty(MGX_F64, 0, NULL), frozenset()
+        (<double *> self.array.data)[0] = 0
+
     def __add__(self, other):
         return combined(MGX_add, self, other)
 

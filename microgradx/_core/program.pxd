@@ -31,6 +31,7 @@ cdef class Program:
     cdef Array memory           # the program's own, or None
     cdef tuple bound_outputs    # results that the steps write where they are handed out
     cdef Py_ssize_t *spots      # of each input and bound output: how many; or one of these:
+    cdef Storage **used         # of each input: the argument's storage, while the steps run
     cdef char *written          # of each input: do the steps write to it?
     cdef Spot *spot
     cdef bint busy, light

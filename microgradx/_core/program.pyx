@@ -81,6 +81,7 @@ cdef class Program:
         free(self.spot)
         free(self.spots)
         free(self.leaf)
+        free(self.used)
         free(self.written)
 
     # ----- capture -----------------------------------------------------------------------------------------------
@@ -308,7 +309,8 @@ cdef class Program:
         self.changed = <Storage **> malloc((lives.count + 1) * sizeof(Storage *))
         self.spots = <Py_ssize_t *> malloc((len(self.inputs) + len(results) + 1) * sizeof(Py_ssize_t))
         self.written = <char *> malloc(len(self.inputs) + 1)
-        if self.spot == NULL or self.changed == NULL or self.spots == NULL or self.written == NULL:
+        self.used = <Storage **> malloc((len(self.inputs) + 1) * sizeof(Storage *))
+        if self.spot == NULL or self.changed == NULL or self.spots == NULL or self.written == NULL or self.used == NULL:
             raise MemoryError("compile: no memory for the plan")
         for i in range(lives.count):
             one = &lives.life[i]
@@ -443,7 +445,7 @@ cdef class Program:
 
     cdef object replay(self, tuple arguments):
         """Run the steps on other arguments of the same shapes and dtypes."""
-        cdef Py_ssize_t i, at = 0
+        cdef Py_ssize_t i, at = 0, used = 0
         cdef Array a = None, x
         cdef list results = None if self.alone else []
         cdef tuple entry
@@ -464,6 +466,9 @@ cdef class Program:
                     fill(<Array> self.inputs[i], arguments[self.leaf[i]])
                     continue
                 a, x = <Array> arguments[self.leaf[i]], <Array> self.inputs[i]
+                self.used[used] = a.storage             # held: a finalizer or another thread may give it other data
+                a.storage.refs += 1
+                used += 1
                 if self.spots[i] == COPIED or not same_steps(a, x):
                     copy(a, x)
                     a = x
@@ -482,8 +487,13 @@ cdef class Program:
             if self.mutates:
                 for i in range(len(self.inputs)):
                     if self.written[i]:
-                        copy(<Array> self.inputs[i], <Array> arguments[self.leaf[i]])
+                        x = <Array> arguments[self.leaf[i]]
+                        check_writable(x, "compile")
+                        copy(<Array> self.inputs[i], x)
         finally:
+            while used:
+                used -= 1
+                unref(self.used[used])
             self.busy = False
         return a if results is None else self.hand_out(arguments, results)
 

@@ -1,9 +1,23 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-class HostOperation:
-    """An operation that NumPy carries out, called as ``operation(*tensors, *options)`` with one or two tensors."""
+class Operation:
+    """Results by their shapes, a node, and gradients in operations; called as ``operation(*tensors, *options)``."""
+
+    def __init__(self, name: str, results: Callable[..., Any], vjps: Sequence[Any] = ()) -> None: ...
+    def compute(self, outs: tuple[Any, ...], xs: tuple[Any, ...], options: tuple[Any, ...]) -> None: ...
+    def __call__(self, *args: Any) -> Any: ...
+
+class HostOperation(Operation):
+    """An operation that NumPy carries out."""
 
     def __init__(self, name: str, results: Callable[..., Any], forward: Callable[..., Any],
                  vjps: Sequence[Any] = ()) -> None: ...
-    def __call__(self, *args: Any) -> Any: ...
+    def compute(self, outs: tuple[Any, ...], xs: tuple[Any, ...], options: tuple[Any, ...]) -> None: ...
+
+class KernelOperation(Operation):
+    """An operation that a row of ``csrc/kernels.def`` of the same name carries out."""
+
+    def __init__(self, name: str, results: Callable[..., Any], sizes: Callable[..., Any],
+                 vjps: Sequence[Any] = ()) -> None: ...
+    def compute(self, outs: tuple[Any, ...], xs: tuple[Any, ...], options: tuple[Any, ...]) -> None: ...

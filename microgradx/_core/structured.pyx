@@ -140,12 +140,12 @@ cdef int reduce(int row, Array source, const Layout *by, double factor, Array ou
 
 
 @composite("sum")
-def sum_composite(x, *, scale, **sizes):
+def _sum_composite(x, *, scale, **sizes):
     return scale * (x.transpose(1, 2) @ type(x)(np.ones(x.shape[1], x.dtype)))
 
 
 @composite("amax")
-def amax_composite(x, *, sign, **sizes):
+def _amax_composite(x, *, sign, **sizes):
     best = sign * x[:, 0]
     for r in range(1, x.shape[1]):
         best = best.maximum(sign * x[:, r])
@@ -329,7 +329,7 @@ cdef int gemm(bint ta, bint tb, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, double
 
 
 @composite("gemm")
-def gemm_composite(a, b, c, *, ta, tb, alpha, beta, **sizes):
+def _gemm_composite(a, b, c, *, ta, tb, alpha, beta, **sizes):
     a, b = a.transpose(0, 1) if ta else a, b.transpose(0, 1) if tb else b
     ab = alpha * (a.unsqueeze(2) * b.unsqueeze(0)).sum(1)
     return ab + beta * c if beta else ab
@@ -370,6 +370,8 @@ cdef Array product(Array a, Array b, bint ta, bint tb):
     if k == 0:
         fill(out, 0)
         return out
+    if batch > 1:                               # several launches: to all the same memory
+        a, b = detached(a), detached(b)
     if not readable(a, &A):
         a = in_order(a)
         readable(a, &A)
@@ -536,24 +538,24 @@ cdef int softmax_rows(int row, Array a, Array b, Array out) except -1:
 
 
 @composite("softmax")
-def softmax_composite(x, **sizes):
+def _softmax_composite(x, **sizes):
     e = (x - x.amax(-1, keepdims=True)).exp()
     return e / e.sum(-1, keepdims=True)
 
 
 @composite("log_softmax")
-def log_softmax_composite(x, **sizes):
+def _log_softmax_composite(x, **sizes):
     x = x - x.amax(-1, keepdims=True)
     return x - x.exp().sum(-1, keepdims=True).log()
 
 
 @composite("softmax_vjp")
-def softmax_vjp_composite(g, y, **sizes):
+def _softmax_vjp_composite(g, y, **sizes):
     return y * (g - (g * y).sum(-1, keepdims=True))
 
 
 @composite("log_softmax_vjp")
-def log_softmax_vjp_composite(g, y, **sizes):
+def _log_softmax_vjp_composite(g, y, **sizes):
     return g - y.exp() * g.sum(-1, keepdims=True)
 
 
@@ -579,15 +581,16 @@ cdef Array softmax_axis(Array x, int axis, bint logarithm):
     return out
 
 cdef object softmax_vjp(Node node, Array g, int i):
+    cdef bint logarithm = node.args
     cdef Array y = node.load(3), dx
     if not grad_enabled():
         dx = empty_like(y)
         if y.size:
-            softmax_rows(LOG_SOFTMAX_VJP if node.args else SOFTMAX_VJP, contiguous(g), y, dx)
+            softmax_rows(LOG_SOFTMAX_VJP if logarithm else SOFTMAX_VJP, contiguous(g), y, dx)
         return dx
     y = detached(y)                             # y as a function of x
     y.node, y.wants = node, True
-    return (log_softmax_vjp_composite if node.args else softmax_vjp_composite)(g, y)
+    return (_log_softmax_vjp_composite if logarithm else _softmax_vjp_composite)(g, y)
 
 
 # ----- cross-entropy: logits (m, n), label (m,) int64 -> the mean or sum of log(sum(exp(x))) - x[label] -----------
@@ -600,13 +603,13 @@ def _onehot(label, n, dtype):
 
 
 @composite("cross_entropy")
-def cross_entropy_composite(x, label, *, scale, **sizes):
+def _cross_entropy_composite(x, label, *, scale, **sizes):
     onehot = computed(_onehot, (label, x.shape[1], x.dtype))
-    return -scale * (log_softmax_composite(x) * onehot).sum(), softmax_composite(x)
+    return -scale * (_log_softmax_composite(x) * onehot).sum(), _softmax_composite(x)
 
 
 @composite("cross_entropy_vjp")
-def cross_entropy_vjp_composite(g, p, label, *, scale, **sizes):
+def _cross_entropy_vjp_composite(g, p, label, *, scale, **sizes):
     return (p - computed(_onehot, (label, p.shape[1], p.dtype))) * (g * scale)
 
 
@@ -622,10 +625,10 @@ cdef Array cross_entropy_mean(Array x, Array label, bint mean):
     if label.kind != MGX_I64 or x.kind > MGX_F64:
         raise DTypeError(f"cross_entropy: logits are floats and labels int64, not {dtype_of(x.kind)} and "
                          f"{dtype_of(label.kind)}")
-    x = contiguous(x)
     held = empty_like(label)
     copy(label, held)                                               # as it is now, whatever is written later
     label = held
+    x = contiguous(x)
     scale = (1.0 / x.dims[0] if x.dims[0] else float("nan")) if mean else 1.0
     loss, p = empty(x.kind, 0, NULL), empty_like(x)
     call.count = 0
@@ -651,7 +654,7 @@ cdef object cross_entropy_mean_vjp(Node node, Array g, int i):
     cdef Call call
     cdef double scale = node.args
     if grad_enabled():
-        return cross_entropy_vjp_composite(g, softmax_axis(node.load(0), 1, False), label, scale=scale)
+        return _cross_entropy_vjp_composite(g, softmax_axis(node.load(0), 1, False), label, scale=scale)
     dx = empty_like(p)
     call.count = 0
     put(&call, g)
@@ -683,7 +686,8 @@ class Operation:
 
     def __call__(self, *args):
         cdef tuple xs = tuple([x for x in args if isinstance(x, Array)]), options = args[len(xs):]
-        cdef tuple outs = tuple([made(shape, dtype) for shape, dtype in self.results(*args)])
+        cdef tuple outs = tuple([made(tuple(shape), dtype) for shape, dtype in self.results(*args)])
+        cdef bytes name = self.name
         cdef Node node
         cdef Array out
         cdef int i, k
@@ -696,7 +700,7 @@ class Operation:
                 continue
             if len(row) != len(xs):
                 raise ShapeError(f"{self.name.decode()}: {len(row)} gradients for {len(xs)} tensors")
-            node = record_structured(out, <bytes> self.name, operation_vjp, (self, len(outs), options, k),
+            node = record_structured(out, name, operation_vjp, (self, tuple(row), len(outs), options, name),
                                      xs[0], xs[1] if len(xs) == 2 else None)
             if node is not None:
                 for i in range(len(xs)):
@@ -758,6 +762,8 @@ class KernelOperation(Operation):
 cdef Array made(tuple shape_, object dtype):
     cdef Py_ssize_t shape[MGX_MAXDIM]
     cdef int d
+    if len(shape_) > MGX_MAXDIM:
+        raise ShapeError(f"an array has at most {MGX_MAXDIM} axes, not {len(shape_)}")
     for d in range(len(shape_)):
         shape[d] = shape_[d]
     return empty(dtype_code(dtype), len(shape_), shape)
@@ -765,11 +771,11 @@ cdef Array made(tuple shape_, object dtype):
 
 cdef object operation_vjp(Node node, Array g, int i):
     cdef int j
-    operation, count, options, k = node.args
-    xs = [node.load(j) for j in range(<int> node.v.count)]
+    operation, row, count, options, _ = node.args
+    xs = [node.load(j) for j in range(node.v.count)]
     if grad_enabled():
         ys = operation(*xs, *options)
         ys = ys if count == 2 else (ys,)
     else:
         ys = [node.load(2 + j) for j in range(<int> count)]
-    return operation.vjps[k][i](g, *ys, *xs, *options)
+    return (<tuple> row)[i](g, *ys, *xs, *options)

@@ -10,12 +10,12 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 class Tape:
     """A traced function. ``parameters`` are the Values that it uses beside its arguments."""
 
-    parameters: list[Value]
+    parameters: tuple[Value, ...]
     many: bool
-    outputs: Sequence[int]
+    outputs: tuple[int, ...]
 
-    def __init__(self, purpose: str, fn: Callable[..., Any], tree: Any, by_row: Sequence[bool]) -> None: ...
-    def replay(self, given: list[Number]) -> Value | tuple[Value, ...]: ...
+    def __new__(cls, purpose: str, fn: Callable[..., Any], tree: Any, by_row: Sequence[bool]) -> "Tape": ...
+    def replay(self, values: Sequence[Number]) -> Value | tuple[Value, ...]: ...
     def sweep(self, given: Sequence[Array], n: int, outs: list[Array], backward: bool = False, mean: bool = False,
               dparameters: Array | None = None, dgiven: list[Array] | None = None) -> None: ...
 

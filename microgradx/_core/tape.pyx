@@ -12,9 +12,9 @@ from cpython cimport array
 from cpython.buffer cimport PyBUF_FULL, PyBUF_FULL_RO, PyBuffer_Release, PyObject_GetBuffer
 from cpython.object cimport PyObject
 from cpython.sequence cimport PySequence_Fast_ITEMS
-from libc.stdint cimport int32_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, uint8_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy, memset, strcmp
 
 from microgradx._core.graph cimport Order, Vertex, grad_enabled, parents, set_grad_enabled, topological
 from microgradx._core.kernels cimport *
@@ -120,13 +120,12 @@ cdef class Steps:
             self.place[node] = self.emit(self.is_row[node], MGX_TERMS, factors, len(factors) // 2, 1)
         return self.place[node]
 
-    cdef int operand_of(self, PyObject *parent, double d):
-        return self.constant(d) if parent == NULL else self.place_of((<Value> parent).v.slot)
+    cdef int operand_of(self, int node, double d):
+        return self.constant(d) if node < 0 else self.place_of(node)
 
-    cdef list added(self, list factors, PyObject *parent, double d, int coefficient, bint is_row):
+    cdef list added(self, list factors, int node, double d, int coefficient, bint is_row):
         """``factors`` and one more term: the terms of a sum that is used only here and may be added term by term."""
-        if parent != NULL and coefficient == ONE:
-            node = (<Value> parent).v.slot
+        if node >= 0 and coefficient == ONE:
             inner = self.pending[node]
             if inner is not None and not self.shared[node] and self.is_row[node] == is_row and (
                     not factors or len(inner) == 2):
@@ -135,20 +134,19 @@ cdef class Steps:
                     return inner
                 factors += inner
                 return factors
-        factors += sorted((self.operand_of(parent, d), coefficient))
+        factors += sorted((self.operand_of(node, d), coefficient))
         return factors
 
-    cdef int add(self, int node, Value value) except -1:
-        """Lower one node."""
+    cdef int add(self, int node, Value value, const int32_t *parent) except -1:
+        """Lower one node, whose parents have these numbers."""
         cdef Vertex *v = &value.v
-        cdef PyObject **parent = parents(v)
         cdef double *d = slopes(value)
         cdef int op = v.op, coefficient = ONE, a, b
         cdef bint is_row = False
-        cdef uint32_t k
+        cdef int32_t k
         cdef list factors = []
         for k in range(v.count):
-            is_row |= parent[k] != NULL and self.is_row[(<Value> parent[k]).v.slot]
+            is_row |= parent[k] >= 0 and self.is_row[parent[k]]
         self.is_row[node] = is_row
         if op == DOT or op == MGX_mul:
             for k in range(0, v.count, 2):
@@ -170,11 +168,12 @@ cdef class Steps:
 
 
 cdef class Tape:
-    """A traced function. ``parameters`` are the Values that it uses beside its arguments."""
+    """A traced function. ``parameters`` are the Values that it uses beside its arguments, ``outputs`` the places of its
+    results."""
 
-    cdef readonly list parameters
+    cdef readonly tuple parameters                  # immutable, as their numbers are read through pointers
     cdef readonly object many                       # whether the function returned a tuple or a list
-    cdef readonly array.array outputs               # their places
+    cdef readonly tuple outputs
     cdef str purpose
     cdef array.array flat, wide, operand, inputs, places, numbers
     cdef list mode                                  # of operands: for gradients of parameters, and of inputs too
@@ -184,21 +183,23 @@ cdef class Tape:
     cdef double *room                               # memory for one run; NULL while a run has it
     cdef Py_ssize_t lanes                           # of its rows
 
-    def __init__(self, str purpose, fn, tree, by_row):
+    def __cinit__(self, str purpose not None, fn, tree, by_row):
         """Trace ``fn`` with Values in place of the leaves of ``tree``; ``by_row`` says of each whether it varies
         from sample to sample."""
-        cdef list leaves, kept = []
+        cdef list leaves, kept = [], parameters = []
         cdef Value value
         cdef Py_ssize_t k
         refuse_in_trace(purpose)
-        self.purpose = purpose
-        self.parameters, leaves = [], self.trace(fn, tree, by_row)
+        self.purpose, self.parameters, self.outputs, self.mode, self.written = purpose, (), (), [], []
+        self.flat = self.wide = self.operand = self.inputs = self.places = array.array("i")
+        self.numbers = array.array("d")
+        leaves = self.trace(fn, tree, by_row)
         for k in range(len(leaves)):
             value = leaves[k]
             if (<PyObject *> value).ob_refcnt > 2:          # more than ours: else nobody can change it, a constant
-                self.parameters.append(value)
+                parameters.append(value)
                 kept.append(self.places[k])
-        self.places = array.array("i", kept)
+        self.places, self.parameters = array.array("i", kept), tuple(parameters)
         self.analyse()
 
     def __dealloc__(self):
@@ -237,22 +238,33 @@ cdef class Tape:
         cdef Order order
         cdef Vertex *v
         cdef PyObject **parent
-        cdef Py_ssize_t i
-        cdef uint32_t k
+        cdef Py_ssize_t i, edges = 0
+        cdef int32_t k
+        cdef int32_t *edge = NULL                   # the numbers of all parents, node by node; -1: no node
         cdef Steps steps
         cdef Value value
         cdef list leaves = [], places = []
         topological(<PyObject *> root, <char *> &root.v - <char *> <PyObject *> root, &order, NULL)
         try:
-            steps = Steps(order.count)
-            seen = bytearray(order.count)
+            # an allocation may start another walk over the same nodes, so the slots are read now
+            for i in range(order.count):
+                edges += (<Value> order.item[i]).v.count
+            edge = <int32_t *> malloc((edges + 1) * sizeof(int32_t))
+            if edge == NULL:
+                raise MemoryError(f"{self.purpose}: no memory for a graph of {order.count} nodes")
+            edges = 0
             for i in range(order.count):
                 v = &(<Value> order.item[i]).v
                 parent = parents(v)
                 for k in range(v.count):
-                    if parent[k] != NULL:
-                        node = (<Value> parent[k]).v.slot
-                        steps.shared[node], seen[node] = seen[node], True
+                    edge[edges] = <int32_t> (<Value> parent[k]).v.slot if parent[k] != NULL else -1
+                    edges += 1
+            steps = Steps(order.count)
+            seen = bytearray(order.count)
+            for i in range(edges):
+                node = edge[i]
+                if node >= 0:
+                    steps.shared[node], seen[node] = seen[node], True
             given = {}
             for x, varies in zip(values, by_row):
                 if varies:
@@ -261,13 +273,15 @@ cdef class Tape:
                 else:
                     given[x] = len(steps.numbers)
                     steps.numbers.append(0.0)
+            edges = 0
             for i in range(order.count - 1):
                 value = <Value> order.item[i]
                 if value.v.op == MADE and value.v.count:
                     raise CaptureError(f"{self.purpose}: a Value made with explicit local derivatives cannot be "
                                        "replayed, for what it computes is not known; write it with operations")
                 if value.v.count:
-                    steps.add(i, value)
+                    steps.add(i, value, edge + edges)
+                    edges += value.v.count
                 elif value in given:
                     steps.place[i], steps.is_row[i] = given[value], given[value] < 0
                 else:
@@ -275,12 +289,12 @@ cdef class Tape:
                     steps.numbers.append(value.y)
                     leaves.append(value)
                     places.append(steps.place[i])
-            parent = parents(&root.v)
-            outputs = [steps.place_of((<Value> parent[k]).v.slot) for k in range(root.v.count)]
+            outputs = [steps.place_of(edge[edges + k]) for k in range(root.v.count)]
             to = steps.arrange(sum(by_row))
-            self.outputs = array.array("i", [place if place >= 0 else ~to[~place] for place in outputs])
+            self.outputs = tuple([place if place >= 0 else ~to[~place] for place in outputs])
         finally:
             free(order.item)
+            free(edge)
         self.flat, self.wide, self.operand, self.rows = steps.flat, steps.wide, steps.operand, steps.rows
         self.inputs, self.numbered = array.array("i", [given[x] for x in values]), steps.numbered
         self.places, self.numbers = array.array("i", places), array.array("d", steps.numbers)
@@ -339,6 +353,8 @@ cdef class Tape:
         cdef int *place = self.places.data.as_ints
         cdef char **parameter = <char **> PySequence_Fast_ITEMS(self.parameters)
         refuse_in_trace(self.purpose)
+        if not self.outputs:
+            raise CaptureError(f"{self.purpose}: this function is not traced yet")
         t.scalar, self.room = self.room, NULL
         if t.scalar != NULL and self.lanes != lanes:
             aligned_free(t.scalar)
@@ -365,17 +381,20 @@ cdef class Tape:
         t.scalar, self.room, self.lanes = self.room, t.scalar, t.lanes
         aligned_free(t.scalar)                      # that of a run that overlapped this one
 
-    def replay(self, list given):
+    def replay(self, values):
         """The outputs for Values and numbers in place of the inputs, each as one node above its parameters and them."""
         cdef mgx_tape t
         cdef Py_ssize_t steps = len(self.flat) // 4, parameters = len(self.parameters), count, k
         cdef mgx_step *flat = <mgx_step *> self.flat.data.as_ints
         cdef int *place = self.places.data.as_ints
         cdef int *input = self.inputs.data.as_ints
+        cdef tuple given = tuple(values)
         cdef list outs = []
         cdef PyObject **parent
         cdef double *d
         cdef int out
+        if self.rows or len(given) != len(self.inputs):
+            raise DTypeError(f"{self.purpose}: {len(given)} values for {len(self.inputs)} arguments")
         self.open(&t, MGX_PARTS)
         parent = <PyObject **> malloc((parameters + len(given) + 1) * sizeof(PyObject *))
         d = <double *> malloc((parameters + len(given) + 1) * sizeof(double))
@@ -400,13 +419,22 @@ cdef class Tape:
                         if type(given[k]) is Value:
                             parent[count], d[count] = <PyObject *> given[k], t.dscalar[input[k]]
                             count += 1
-                outs.append(result(t.scalar[out], <uint32_t> count, parent, d, self.purpose) if count
+                outs.append(result(t.scalar[out], count, parent, d, self.purpose) if count
                             else leaf(t.scalar[out]))
         finally:
             free(parent)
             free(d)
             self.close(&t)
         return tuple(outs) if self.many else outs[0]
+
+    cdef int check_columns(self, str what, Columns given, Py_ssize_t n, Py_ssize_t columns) except -1:
+        cdef Py_ssize_t k
+        if given.columns != columns:
+            raise DTypeError(f"{self.purpose}: {what} for each of {columns}, not {given.columns}")
+        for k in range(columns):
+            if n < 0 or given.column[k].rows < (n if given.column[k].step else 1):
+                raise DTypeError(f"{self.purpose}: {what} of {given.column[k].rows} rows for {n} samples")
+        return 0
 
     def sweep(self, given, Py_ssize_t n, list outs, bint backward=False, bint mean=False,
               double[::1] dparameters=None, list dgiven=None):
@@ -420,21 +448,29 @@ cdef class Tape:
         cdef mgx_step *wide = <mgx_step *> self.wide.data.as_ints
         cdef Py_ssize_t flats = len(self.flat) // 4, wides = len(self.wide) // 4, numbers = len(self.numbers)
         cdef Py_ssize_t operands = len(self.operand)
-        cdef Py_ssize_t tiles = (n + MGX_LANES - 1) // MGX_LANES, lanes = (n + tiles - 1) // tiles if n else 0
+        cdef Py_ssize_t tiles = (n + MGX_LANES - 1) // MGX_LANES, lanes = (n + tiles - 1) // tiles if n > 0 else 0
         cdef Py_ssize_t tile, first, m, i, k
         cdef Py_ssize_t inputs = len(self.inputs), outputs = len(self.outputs), parameters = len(self.parameters)
         cdef int *input = self.inputs.data.as_ints
-        cdef int *output = self.outputs.data.as_ints
+        cdef array.array places_out = array.array("i", self.outputs)
+        cdef int *output = places_out.data.as_ints
         cdef int *place = self.places.data.as_ints
         cdef char **parameter = <char **> PySequence_Fast_ITEMS(self.parameters)
         cdef bint to_inputs = dgiven is not None, finite
-        cdef uint8_t *written = (<array.array> self.written[to_inputs]).data.as_uchars + self.rows
+        cdef uint8_t *written
         cdef double *row
         cdef double weight = 1.0 / n if mean and n else 1.0
         cdef Columns x = Columns(given, False), y = Columns(outs, True), dx = Columns(dgiven or (), True)
+        self.check_columns("an argument", x, n, inputs)
+        self.check_columns("a result", y, n, outputs)
+        if to_inputs:
+            self.check_columns("a gradient", dx, n, inputs)
+            if dparameters is None or dparameters.shape[0] != parameters:
+                raise DTypeError(f"{self.purpose}: the gradients of {parameters} parameters need so many numbers")
         self.open(&t, (lanes + MGX_PARTS - 1) // MGX_PARTS * MGX_PARTS)
         try:
             t.mode = (<array.array> self.mode[to_inputs]).data.as_uchars
+            written = (<array.array> self.written[to_inputs]).data.as_uchars + self.rows
             with nogil:
                 for k in range(inputs):
                     if input[k] >= 0:
@@ -492,6 +528,7 @@ cdef class Tape:
 cdef struct Column:
     char *start
     Py_ssize_t step                                 # bytes from one sample to the next
+    Py_ssize_t rows
 
 
 cdef inline double *at(Column *column, Py_ssize_t i) noexcept nogil:
@@ -503,11 +540,12 @@ cdef class Columns:
 
     cdef Column *column
     cdef Py_buffer *held
-    cdef Py_ssize_t count
+    cdef Py_ssize_t count, columns
 
-    def __cinit__(self, arrays, bint writable):
+    def __cinit__(self, several, bint writable):
         cdef Py_ssize_t columns = 0, i, j
         cdef Py_buffer *held
+        cdef tuple arrays = tuple(several)
         self.held = <Py_buffer *> malloc((len(arrays) + 1) * sizeof(Py_buffer))
         if self.held == NULL:
             raise MemoryError(f"no memory for {len(arrays)} arrays")
@@ -515,6 +553,9 @@ cdef class Columns:
             held = &self.held[self.count]
             PyObject_GetBuffer(a, held, PyBUF_FULL if writable else PyBUF_FULL_RO)
             self.count += 1
+            if held.ndim > 2 or held.suboffsets != NULL or held.format == NULL or held.format[0] == 0 or strcmp(
+                    held.format + (held.format[0] in b"@=^"), b"d") != 0:
+                raise DTypeError("arrays of float64 with at most two axes are wanted")
             columns += held.shape[1] if held.ndim == 2 else 1
         self.column = <Column *> malloc((columns + 1) * sizeof(Column))
         if self.column == NULL:
@@ -525,7 +566,9 @@ cdef class Columns:
             for j in range(held.shape[1] if held.ndim == 2 else 1):
                 self.column[columns].start = <char *> held.buf + (j * held.strides[1] if held.ndim == 2 else 0)
                 self.column[columns].step = held.strides[0] if held.ndim else 0
+                self.column[columns].rows = held.shape[0] if held.ndim else 1
                 columns += 1
+        self.columns = columns
 
     def __dealloc__(self):
         cdef Py_ssize_t k

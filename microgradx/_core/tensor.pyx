@@ -10,7 +10,7 @@ from microgradx._core cimport views as v
 from microgradx._core.array cimport *
 from microgradx._core.backward import backward
 from microgradx._core.elementwise cimport apply, apply_into
-from microgradx._core.graph cimport grad_enabled, set_grad_enabled
+from microgradx._core.graph cimport Type, grad_enabled, set_grad_enabled
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport computed, copy, fill, note_grad, note_rebinding, refuse_rebinding
 from microgradx._core.structured cimport (amax, axes_of, cross_entropy_mean, cumsum, expand, linear, matmul,
@@ -77,10 +77,8 @@ cdef class Tensor(Array):
             [6., 8.]])
     """
 
-    def __init__(self, data, requires_grad=False, dtype=None):
+    def __cinit__(self, data, requires_grad=False, dtype=None):
         cdef Array source
-        if self.ndim or self.size or self.node is not None:
-            raise GraphError("Tensor: already made")
         if isinstance(data, Array):
             source = <Array> data
             if dtype is not None and dtype_code(dtype) != source.kind:
@@ -91,6 +89,10 @@ cdef class Tensor(Array):
             source = from_object(data, dtype, True)
         take(self, source)
         self.requires_grad = requires_grad
+
+    def __init__(self, data, requires_grad=False, dtype=None):
+        # Nobody sees a Tensor before it has its shape, which it keeps. So this is for explicit calls: see below.
+        raise GraphError("Tensor: already made")
 
     # ----- what it is ----------------------------------------------------------------------------------------
 
@@ -684,17 +686,7 @@ cdef class Tensor(Array):
         v.assign(self, key, source)
 
 
-cdef int take(Array to, Array source) except -1:
-    """Give ``to`` the storage and geometry of ``source``."""
-    cdef int d
-    source.storage.refs += 1
-    drop_storage(to)
-    to.storage, to.data, to.kind, to.ndim = source.storage, source.data, source.kind, source.ndim
-    to.size, to.contiguous = source.size, source.contiguous
-    for d in range(source.ndim):
-        to.dims[d], to.steps[d] = source.dims[d], source.steps[d]
-    return 0
-
+(<Type *> Tensor).tp_init = NULL            # what a call of the class would run after __cinit__
 set_array_type(Tensor)
 
 

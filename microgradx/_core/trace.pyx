@@ -2,7 +2,6 @@
 Python.
 """
 from cpython.object cimport PyObject
-from libc.stdint cimport uint32_t
 from libc.stdlib cimport free, malloc
 
 from microgradx._core.array cimport *
@@ -13,21 +12,21 @@ from microgradx._core.graph cimport (Order, grad_enabled, placing, set_grad_enab
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport fill
 
-from microgradx.errors import DTypeError, GraphError
+from microgradx.errors import DTypeError, GraphError, ShapeError
 
 
 cdef Node link(Array out, const char *name, Vjp vjp, object args, list operands):
     """Make ``out`` the result of any number of operands: arrays, nodes, or None."""
     cdef Py_ssize_t count = len(operands), k
     cdef PyObject **parent = <PyObject **> malloc((count + 1) * sizeof(PyObject *))
-    cdef Node node = new_node(OP_STRUCTURED)
+    cdef Node node = new_node(OP_STRUCTURED, out)
     if parent == NULL:
         raise MemoryError(f"{name.decode()}: no memory for {count} operands")
     try:
         for k in range(count):
             operand = operands[k]
             parent[k] = <PyObject *> operand if isinstance(operand, Node) else node_pointer(operand)
-        set_parents(&node.v, <uint32_t> count, parent)
+        set_parents(&node.v, count, parent)
     finally:
         free(parent)
     node.name, node.vjp, node.args = name, vjp, args
@@ -42,7 +41,7 @@ cdef object input_vjp(Node node, Array g, int i):
     return g
 
 
-def traced(Array x, bint linked=True):
+def traced(Array x not None, bint linked=True):
     """The numbers of ``x`` as a node of their own, to which gradients can be asked for; ``linked`` to that of x.
 
     It counts as a view that has a graph: it is not written to, and neither is ``x`` while a graph is recorded.
@@ -126,10 +125,12 @@ cdef object custom_vjp(Node node, Array g, int i):
     if call[3] is not g:
         place, mode = set_place(None), set_watching(placing)        # whatever it makes, it makes itself
         try:
-            call[4] = call[1](g)
+            call[4] = tuple(call[1](g))
         finally:
             set_place(place)
             set_watching(mode)
+        if len(call[4]) != node.v.count:
+            raise ShapeError(f"{call[0].decode()}: {len(call[4])} gradients for {node.v.count} operands")
         call[3] = g
     dx = call[4][i]
     if i == call[2]:
@@ -137,7 +138,7 @@ cdef object custom_vjp(Node node, Array g, int i):
     return dx
 
 
-def custom(str name, Array value, list operands, function):
+def custom(str name not None, Array value not None, list operands, function):
     """``value``, made by what the graph does not see from ``operands`` (arrays, nodes, others).
 
     ``function(g)`` gives, for the gradient ``g`` of the value, the list of the operands' gradients, in their shapes and

@@ -14,7 +14,7 @@ cdef int COUNT_STEPS = kernel_row("count_steps")
 
 
 @composite("count_steps")
-def count_steps_composite(step, **sizes):
+def _count_steps_composite(step, **sizes):
     return step + 1
 
 
@@ -26,7 +26,7 @@ cdef int check_update(str op, Array w, Array other) except -1:
     return 0
 
 
-def update(str op, list groups):
+def update(str op, list groups not None):
     """One step of the optimizer whose row is called ``op``.
 
     ``groups`` holds (cell, steps, rows): the options as float64 numbers; the steps so far of each parameter, or None if
@@ -56,17 +56,26 @@ def update(str op, list groups):
                 a = empty_like(g)
                 copy(g, a)
                 g = a
-            check_writable(w, op)
-            check_update(op, w, g)
-            for k in range(1, len(parts)):
-                if parts[k] is not None:
-                    check_update(op, w, <Array> parts[k])
             live.append((i, g, cell, steps, parts))
+    for i, g, cell, steps, parts in live:           # from here to the last launch no Python code runs
+        w = parts[0]
+        if cell.kind != MGX_F64 or not cell.contiguous or cell.size < options_of(row):
+            raise TypeError(f"{op}: the options are {options_of(row)} float64 numbers, not {cell.size} of "
+                            f"{dtype_of(cell.kind)}")
+        if steps is not None and (steps.kind != MGX_F64 or not steps.contiguous or steps.size <= i):
+            raise TypeError(f"{op}: the steps are a float64 number for each parameter")
+        check_writable(w, op)
+        check_update(op, w, g)
+        for k in range(1, len(parts)):
+            a = parts[k]
+            if a is not None:
+                check_writable(a, op)
+                check_update(op, w, a)
     i = 0
     while i < len(live):                            # a run of neighbours counts its step in one launch
         first, _, _, steps, _ = live[i]
         k = 1
-        while i + k < len(live) and live[i + k][0] == first + k and live[i + k][3] is steps:
+        while i + k < len(live) and (<tuple> live[i + k])[0] == first + k and (<tuple> live[i + k])[3] is steps:
             k += 1
         if steps is not None:
             call.count = 0
@@ -88,3 +97,13 @@ def update(str op, list groups):
             put(&call, <Array> parts[k] if k < len(parts) else None)
         call.args.n[0] = w.size
         launch(&call, row, w.kind)
+
+
+cdef Py_ssize_t options_of(int row) noexcept:
+    """How many numbers the row reads from the cell, its second operand."""
+    cdef mgx_measure to
+    cdef mgx_args args
+    args.n[0] = 0
+    args.p[1] = <char *> &args
+    kernel_rows[row].measure(&args, &to)
+    return to.elements[1]

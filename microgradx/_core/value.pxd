@@ -1,11 +1,9 @@
 from cpython.object cimport PyObject
-from libc.stdint cimport uint32_t
-
 from microgradx._core.graph cimport Vertex
 from microgradx._core.ops cimport Differentiable
 
 # `v.op` beside the opcodes of the table
-cdef enum: BLANK = -6, LEAF = -1, MADE = -2, DOT = -3, SUM = -4, MEAN = -5
+cdef enum: LEAF = -1, MADE = -2, DOT = -3, SUM = -4, MEAN = -5
 
 cdef class Value(Differentiable):
     cdef double y, g            # data and grad
@@ -18,6 +16,6 @@ cdef inline double *slopes(Value self) noexcept:
 
 cdef double number(object o, int op) except? -1.5
 cdef Value leaf(double data)
-cdef Value result(double data, uint32_t count, PyObject **parent, const double *d, str name)
+cdef Value result(double data, Py_ssize_t count, PyObject **parent, const double *d, str name)
 cdef bint tracing() noexcept
 cdef void set_tracing(str operation) noexcept

@@ -15,7 +15,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int32_t
 
 from microgradx._core.graph cimport (Order, PyErr_NoMemory, PyObject_Init, Type, Vertex, drop_parents,
                                      grad_enabled, parents, set_parents, topological)
@@ -28,7 +28,7 @@ from numpy import generic
 
 from microgradx.errors import CaptureError, DTypeError, GraphError, OptionError
 
-cdef dict SYMBOLS = {DOT: "dot", SUM: "sum", MEAN: "mean", LEAF: "", MADE: "", BLANK: "",
+cdef dict SYMBOLS = {DOT: "dot", SUM: "sum", MEAN: "mean", LEAF: "", MADE: "",
                      MGX_add: "+", MGX_sub: "-", MGX_mul: "*", MGX_div: "/", MGX_relu: "ReLU"}
 
 cdef object FLOAT = float       # what calls itself one is one, too
@@ -117,17 +117,22 @@ cdef inline Value fresh(double data, int op):
     return self
 
 
-cdef int link(Value self, uint32_t count, PyObject **parent, const double *d) except -1:
+cdef int link(Value self, Py_ssize_t count, PyObject **parent, const double *d) except -1:
     """Make ``self`` a result of ``count`` operands with the local derivatives ``d``."""
     cdef double *place = self.d
-    cdef uint32_t i
+    cdef Py_ssize_t i
     if count > 2:
         place = <double *> malloc(count * sizeof(double))
         if place == NULL:
             raise MemoryError(f"no memory for {count} operands")
     for i in range(count):
         place[i] = d[i]
-    set_parents(&self.v, count, parent)
+    try:
+        set_parents(&self.v, count, parent)
+    except:
+        if count > 2:
+            free(place)
+        raise
     if count > 2:
         self.v.parent[1] = <PyObject *> place
     return 0
@@ -137,11 +142,11 @@ cdef Value leaf(double data):
     return fresh(data, LEAF)
 
 
-cdef Value result(double data, uint32_t count, PyObject **parent, const double *d, str name):
+cdef Value result(double data, Py_ssize_t count, PyObject **parent, const double *d, str name):
     """A result of ``count`` leaves with the derivatives ``d``."""
     cdef Value out = fresh(data, MADE)
-    notes(out)[0] = name
     link(out, count, parent, d)
+    notes(out)[0] = name
     return out
 
 
@@ -166,12 +171,7 @@ cdef class Value(Differentiable):
 
     __array_ufunc__ = None              # beside a NumPy array: TypeError, never an array of objects
 
-    def __cinit__(self):
-        self.v.op = BLANK
-
-    def __init__(self, data, _children=(), _op="", label="", *, children=None, local_grads=None):
-        if self.v.op != BLANK:
-            raise GraphError("Value: already made")
+    def __cinit__(self, data, _children=(), _op="", label="", *, children=None, local_grads=None):
         self.v.op = LEAF
         if isinstance(data, Value):
             data = data.data
@@ -185,6 +185,10 @@ cdef class Value(Differentiable):
             self.v.op = MADE
         if label:
             self.label = label
+
+    def __init__(self, data, _children=(), _op="", label="", *, children=None, local_grads=None):
+        # Nobody sees a Value before it has its links, which it keeps. So this is for explicit calls: see below.
+        raise GraphError("Value: already made")
 
     @property
     def data(self):
@@ -229,7 +233,7 @@ cdef class Value(Differentiable):
         cdef double *d
         cdef double g
         cdef Py_ssize_t i
-        cdef uint32_t k
+        cdef int32_t k
         watch("backward")
         topological(<PyObject *> self, <char *> &self.v - <char *> <PyObject *> self, &order, forget)
         try:
@@ -252,15 +256,15 @@ cdef class Value(Differentiable):
     def _prev(self):
         """The operands of this node, in order; an operand that was a number becomes a ``Value``."""
         cdef PyObject **parent = parents(&self.v)
-        cdef uint32_t k
-        return tuple(<object> parent[k] if parent[k] != NULL else leaf(slopes(self)[k])
-                     for k in range(self.v.count))
+        cdef int32_t k
+        return tuple([<object> parent[k] if parent[k] != NULL else leaf(slopes(self)[k])
+                      for k in range(self.v.count)])
 
     @property
     def _local_grads(self):
         """d self / d operand for each operand of ``_prev``; None for one that was a number."""
         cdef PyObject **parent = parents(&self.v)
-        cdef uint32_t k
+        cdef int32_t k
         return tuple([slopes(self)[k] if parent[k] != NULL else None for k in range(self.v.count)])
 
     @property
@@ -326,8 +330,9 @@ cdef class Value(Differentiable):
 if (<Type *> Value).tp_basicsize != SIZE:
     raise ImportError(f"a Value is {(<Type *> Value).tp_basicsize} bytes here, not {SIZE}")
 (<Type *> Value).tp_alloc, (<Type *> Value).tp_dealloc = allocate, deallocate
+(<Type *> Value).tp_init = NULL             # what a call of the class would run after __cinit__
 ops.value_type, ops.on_values = Value, apply
-cdef Value first = Value.__new__(Value)
+cdef Value first = Value.__new__(Value, 0.0)
 memcpy(pristine, <void *> first, SIZE)
 (<PyObject *> pristine).ob_refcnt = 1
 
@@ -407,7 +412,7 @@ cdef int _construct(Value self, tuple children, object slope) except -1:
             parent[i] = <PyObject *> children[i]
             d[i] = number(slope[i], -1) if slope else 0
         self.v.op = MADE
-        link(self, <uint32_t> n, parent, d)
+        link(self, n, parent, d)
     finally:
         free(parent)
         free(d)
@@ -424,7 +429,7 @@ cdef inline double weighed(object o, PyObject **parent) except? -1.5:
 
 cdef Value weighted(int op, object values, object weight):
     """sum_i weight_i * value_i as one node; weight is a number or a sequence of Values and numbers."""
-    cdef list xs = list(values), ws
+    cdef tuple xs = tuple(values), ws
     cdef bint products = not isinstance(weight, float)
     cdef Py_ssize_t n = len(xs), i, m = 0
     cdef double total = -0.0 if n else 0.0, x, w                    # -0.0 + x is x, whatever the sign of x
@@ -433,7 +438,7 @@ cdef Value weighted(int op, object values, object weight):
     cdef Value out
     cdef bint linked = False
     cdef str name = SYMBOLS[op]
-    ws = list(weight) if products else None
+    ws = tuple(weight) if products else None
     if products and len(ws) != n:
         raise OptionError(f"{name}: {len(ws)} weights and {n} values ({len(ws)} != {n})")
     parent = <PyObject **> malloc((2 * n + 1) * sizeof(PyObject *))
@@ -455,7 +460,7 @@ cdef Value weighted(int op, object values, object weight):
         out = fresh(total, op)
         if grad_enabled():
             if linked:
-                link(out, <uint32_t> m, parent, d)
+                link(out, m, parent, d)
         else:
             watch("a result without its graph (no_grad)")
         return out

@@ -6,7 +6,6 @@ Each is one block: what it does to shapes, the forward, the vjp. A vjp is writte
 of derivative follows. Indices go to NumPy: it knows the rules, and a host launch carries them out. The file is
 long because an operation and its transpose stand side by side.
 """
-from libc.stdint cimport uint32_t
 from cpython.number cimport PyNumber_AsSsize_t
 from cpython.object cimport PyObject
 from libc.stdlib cimport free, malloc
@@ -177,7 +176,7 @@ cdef int add_rows(Array x, Array at, Array out) except -1:
 
 
 @composite("add_rows")
-def add_rows_composite(at, x, y, *, rows, **sizes):
+def _add_rows_composite(at, x, y, *, rows, **sizes):
     at = np.where(np.asarray(at) < 0, np.asarray(at) + rows, np.asarray(at))
     return y + type(x)((np.arange(rows)[:, None] == at).astype(x.dtype)) @ x
 
@@ -356,7 +355,8 @@ cdef int wider(int a, int b) noexcept:
     return max(a, b) if a <= MGX_F64 and b <= MGX_F64 else min(a, b)
 
 
-cdef Array concat(list xs, int axis):
+cdef Array concat(list joined, int axis):
+    cdef tuple xs = tuple(joined)
     cdef Array first = <Array> xs[0], x, out
     cdef Py_ssize_t shape[MGX_MAXDIM]
     cdef Py_ssize_t start = 0
@@ -386,7 +386,7 @@ cdef Array concat(list xs, int axis):
         starts.append((start, start + x.dims[axis], x.kind))
         start += x.dims[axis]
     if wants and grad_enabled():
-        node = new_node(OP_STRUCTURED)
+        node = new_node(OP_STRUCTURED, out)
         node.name, node.vjp, node.args = b"concat", concat_vjp, (axis, starts)
         parent = <PyObject **> malloc(count * sizeof(PyObject *))
         if parent == NULL:
@@ -395,7 +395,7 @@ cdef Array concat(list xs, int axis):
             x = <Array> xs[k]
             parent[k] = node_pointer(x)
         try:
-            set_parents(&node.v, <uint32_t> count, parent)
+            set_parents(&node.v, count, parent)
         finally:
             free(parent)
         out.node, out.wants = node, True
