@@ -370,8 +370,8 @@ cdef int check_call(Call *call, int row, int dtype) except -1:
             raise DTypeError(f"{name}: operand {k} is {dtype_of(a.kind)}, the row says {dtype_of(type)}")
         size = to.elements[k] * itemsize[type]
         if to.elements[k] < 0 or to.type[k] != MGX_OF_LAUNCH_STRIDED and not (
-                a.storage.data <= call.args.p[k]
-                and call.args.p[k] + size <= a.storage.data + a.storage.nbytes):
+                a.contiguous and a.data <= call.args.p[k]
+                and call.args.p[k] + size <= a.data + a.size * itemsize[a.kind]):
             raise ShapeError(f"{name}: operand {k} of shape {shape_of(a)} has not the {to.elements[k]} elements that the row "
                              "says")
         for j in range(facts.first_update, call.count):
@@ -456,6 +456,8 @@ def run(str kernel, *operands, integers=(), numbers=()):
     for k, x in enumerate(numbers):
         call.args.x[k] = x
     dtype = MGX_F64 if dtype < 0 else dtype
+    if dtype > MGX_F64:
+        raise DTypeError(f"{kernel}: operands of the launch's dtype are float32 or float64, not {dtype_of(dtype)}")
     check_call(&call, row, dtype)
     bad = launch(&call, row, dtype)
     return None if bad == MGX_DONE else bad

@@ -564,9 +564,15 @@ cdef class Program:
 
     def __str__(self):
         """The launches, one in a line: what runs, its sizes and numbers, what it reads -> what it writes. ``s0``, ``s1`` are
-        storages, numbered in the order in which they are named, so that two programs can be compared as text."""
-        cdef Py_ssize_t i
+        the program's other storages, numbered in the order in which they are named, so that two programs can be compared as
+        text."""
+        cdef Py_ssize_t i, j, at = 0
         cdef dict numbers = {}
+        for i in range(len(self.inputs) + len(self.bound_outputs)):
+            name = f"argument {self.leaf[i]}" if i < len(self.inputs) else f"result {i - len(self.inputs)}"
+            for j in range(at, at + max(self.spots[i], 0)):
+                numbers[-<Py_ssize_t> self.spot[j].p] = name + (f"+{self.spot[j].offset}" if self.spot[j].offset else "")
+            at += max(self.spots[i], 0)
         return "\n".join([launch_text(self.sequence.launch[i], numbers) for i in range(self.sequence.count)])
 
     def explain(self):
@@ -614,13 +620,24 @@ cdef Py_ssize_t run_launches(Launch **launch, Py_ssize_t count, Py_ssize_t i, Py
     return i
 
 
+cdef object number_of(dict numbers, object address):
+    """The number of a storage: how many were named before it."""
+    if address not in numbers:
+        numbers[address] = sum([key > 0 for key in numbers])
+    return numbers[address]
+
+
 cdef str operand_text(const Launch *l, int k, dict numbers):
-    """An operand as text: which storage, numbered in the order in which the launches name them, and the byte in it."""
+    """An operand as text: which argument, result or storage, and from which byte on. ``numbers`` tells those that are bound
+    by the address of their pointer, and numbers storages in the order in which they are named."""
+    cdef object bound = numbers.get(-<Py_ssize_t> &l.args.p[k])
+    if bound is not None:
+        return bound
     if l.storage[k] == NULL:
         return "-" if l.tiles == NULL or l.table == KERNELS else f"{l.tiles.operand[k].number!r}"
     cdef size_t address = <size_t> l.storage[k]
     cdef Py_ssize_t offset = l.args.p[k] - l.storage[k].data
-    return f"s{numbers.setdefault(address, len(numbers))}" + (f"+{offset}" if offset else "")
+    return f"s{number_of(numbers, address)}" + (f"+{offset}" if offset else "")
 
 
 cdef str launch_text(const Launch *l, dict numbers):
@@ -630,7 +647,7 @@ cdef str launch_text(const Launch *l, dict numbers):
     cdef str head = launch_name(l), sizes
     if l.table == HOST:
         _, outs, ins = <tuple> l.host
-        named = [[f"s{numbers.setdefault(<size_t> (<Array> o).storage, len(numbers))}" if isinstance(o, Array) else repr(o)
+        named = [[f"s{number_of(numbers, <size_t> (<Array> o).storage)}" if isinstance(o, Array) else repr(o)
                   for o in part] for part in (ins, outs)]
         return f"{head}: {', '.join(named[0])} -> {', '.join(named[1])}"
     if l.table == KERNELS:
