@@ -16,6 +16,15 @@ static reach inside(const mgx_windows *v, int axis, ptrdiff_t tap)
     return (reach){offset, first < last ? first : last, last};
 }
 
+static inline int sound(const mgx_windows *v, ptrdiff_t planes)
+{
+    int good = planes >= 0;
+    for (int i = 0; i < 2; i++)
+        good = good && v->size[i] >= 0 && v->kernel[i] >= 0 && v->count[i] >= 0 && v->stride[i] > 0
+            && v->dilation[i] > 0;
+    return good;
+}
+
 /* for every plane of x and out, every tap and every row of outputs that it reaches */
 #define EACH_TAP(v) \
     for (ptrdiff_t p = 0; p < planes; p++) \
@@ -29,6 +38,9 @@ static void V(columns)(const mgx_windows *v, ptrdiff_t planes, const char *x_, c
 {
     const ptrdiff_t w = v->size[1], plane = v->size[0] * w, high = v->count[0], wide = v->count[1];
     const ptrdiff_t step = v->stride[1];
+    MGX_ASSERT(sound(v, planes) && MGX_ALIGNED(x_, REAL) && MGX_ALIGNED(cols_, REAL));
+    MGX_ASSERT(MGX_APART(x_, planes * plane * sizeof(REAL), cols_,
+                         planes * v->kernel[0] * v->kernel[1] * high * wide * sizeof(REAL)));
     REAL *restrict to = (REAL *)cols_;
     EACH_TAP(v) {
         const reach rows = inside(v, 0, i), across = inside(v, 1, j);
@@ -57,6 +69,8 @@ static void V(uncolumns)(const mgx_windows *v, ptrdiff_t planes, ptrdiff_t sprea
 {
     const ptrdiff_t w = v->size[1], plane = v->size[0] * w, wide = v->count[1], step = v->stride[1];
     const ptrdiff_t taps = v->kernel[0] * v->kernel[1], each = spread ? taps * spread : v->count[0] * wide;
+    MGX_ASSERT(sound(v, planes) && spread >= 0 && MGX_ALIGNED(x_, REAL) && MGX_ALIGNED(cols_, REAL));
+    MGX_ASSERT(MGX_APART(x_, planes * plane * sizeof(REAL), cols_, planes * each * sizeof(REAL)));
     memset(x_, 0, planes * plane * sizeof(REAL));
     EACH_TAP(v) {
         const reach rows = inside(v, 0, i), across = inside(v, 1, j);
@@ -78,6 +92,8 @@ static void V(uncolumns)(const mgx_windows *v, ptrdiff_t planes, ptrdiff_t sprea
 static void V(pool_sum)(const mgx_windows *v, ptrdiff_t planes, const char *x_, char *y_)
 {
     const ptrdiff_t w = v->size[1], plane = v->size[0] * w, wide = v->count[1], step = v->stride[1];
+    MGX_ASSERT(sound(v, planes) && MGX_ALIGNED(x_, REAL) && MGX_ALIGNED(y_, REAL));
+    MGX_ASSERT(MGX_APART(x_, planes * plane * sizeof(REAL), y_, planes * v->count[0] * wide * sizeof(REAL)));
     memset(y_, 0, planes * v->count[0] * wide * sizeof(REAL));
     EACH_TAP(v) {
         const reach rows = inside(v, 0, i), across = inside(v, 1, j);
@@ -97,6 +113,8 @@ static ptrdiff_t V(pool_max)(const mgx_windows *v, ptrdiff_t planes, const char 
 {
     const ptrdiff_t w = v->size[1], plane = v->size[0] * w, wide = v->count[1], each = v->count[0] * wide;
     const ptrdiff_t step = v->stride[1];
+    MGX_ASSERT(sound(v, planes) && MGX_ALIGNED(x_, REAL) && MGX_ALIGNED(y_, REAL) && MGX_ALIGNED(at, int64_t));
+    MGX_ASSERT(MGX_APART(x_, planes * plane * sizeof(REAL), y_, planes * each * sizeof(REAL)));
     for (ptrdiff_t k = 0; k < planes * each; k++)
         at[k] = -1;
     EACH_TAP(v) {
@@ -125,8 +143,11 @@ static void V(unpool)(ptrdiff_t planes, ptrdiff_t plane, ptrdiff_t n, const char
 {
     const REAL *g = (const REAL *)g_;
     REAL *x = (REAL *)x_;
+    MGX_ASSERT(planes >= 0 && plane >= 0 && n >= 0 && MGX_ALIGNED(g_, REAL) && MGX_ALIGNED(x_, REAL));
     memset(x, 0, planes * plane * sizeof(REAL));
     for (ptrdiff_t p = 0; p < planes; p++, g += n, at += n, x += plane)
-        for (ptrdiff_t k = 0; k < n; k++)
+        for (ptrdiff_t k = 0; k < n; k++) {
+            MGX_ASSERT(at[k] >= 0 && at[k] < plane);
             x[at[k]] += g[k];
+        }
 }

@@ -5,6 +5,7 @@
 #define MGX_KERNELS_H
 #include <stddef.h>
 #include <stdint.h>
+#include "check.h"
 
 enum { MGX_F32, MGX_F64, MGX_I64, MGX_BOOL };        /* dtypes; loops exist for the first two */
 enum { MGX_MAXDIM = 8, MGX_MAXARGS = 6 };

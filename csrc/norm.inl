@@ -35,6 +35,10 @@ static void V(norm)(ptrdiff_t m, ptrdiff_t n, int centred, double eps, const cha
 {
     const REAL *restrict x = (const REAL *)x_, *restrict w = (const REAL *)w_, *restrict b = (const REAL *)b_;
     REAL *restrict y = (REAL *)y_, *stats = (REAL *)stats_;
+    MGX_ASSERT(m >= 0 && n >= 0 && MGX_ALIGNED(x, REAL) && MGX_ALIGNED(y, REAL) && MGX_ALIGNED(stats, REAL));
+    MGX_ASSERT(MGX_APART(x, m * n * sizeof(REAL), y, m * n * sizeof(REAL)));
+    MGX_ASSERT(MGX_APART(w, w ? n * sizeof(REAL) : 0, y, m * n * sizeof(REAL)));
+    MGX_ASSERT(MGX_APART(b, b ? n * sizeof(REAL) : 0, y, m * n * sizeof(REAL)));
 #define ELEMENT(AT) AT(x)
 #define OFF(AT) ((AT(x) - mean) * (AT(x) - mean))
     for (ptrdiff_t r = 0; r < m; r++, x += n, y += n) {
@@ -62,6 +66,9 @@ static void V(norm)(ptrdiff_t m, ptrdiff_t n, int centred, double eps, const cha
 INLINE void V(norm_any_vjp)(ptrdiff_t m, ptrdiff_t n, int centred, const REAL *restrict g, const REAL *restrict x,
                             const REAL *restrict w, const REAL *stats, REAL *restrict dx, const int weighted)
 {
+    MGX_ASSERT(m >= 0 && n >= 0 && MGX_ALIGNED(g, REAL) && MGX_ALIGNED(x, REAL) && MGX_ALIGNED(dx, REAL));
+    MGX_ASSERT(MGX_APART(g, m * n * sizeof(REAL), dx, m * n * sizeof(REAL)));
+    MGX_ASSERT(MGX_APART(x, m * n * sizeof(REAL), dx, m * n * sizeof(REAL)));
 #define A(AT) (weighted ? AT(g) * AT(w) : AT(g) * K(1))
 #define MOMENT(AT) (A(AT) * ((AT(x) - mean) * scale))
     for (ptrdiff_t r = 0; r < m; r++, g += n, x += n, dx += n) {
@@ -95,6 +102,7 @@ static void V(norm_weight_vjp)(ptrdiff_t m, ptrdiff_t n, const char *g_, const c
                                char *part_)
 {
     const REAL *restrict g = (const REAL *)g_, *restrict x = (const REAL *)x_, *restrict stats = (const REAL *)stats_;
+    MGX_ASSERT(m >= 0 && n >= 0 && MGX_ALIGNED(part_, REAL));
     for (ptrdiff_t r = 0; r < m; r++, g += n, x += n) {
         const REAL mean = stats[r], scale = stats[2 * m + r];
         REAL *restrict part = (REAL *)part_ + r / 64 * n;

@@ -1,12 +1,23 @@
 /* Optimizer updates of many parameters in place, for one dtype and ISA. `cell` holds the options in the order of the
    optimizer's `ranges` (optim/optimizers.py); a part's state is NULL where the options need none. */
 
+static inline int V(part_is_sound)(const mgx_part *p)
+{
+    const ptrdiff_t bytes = p->n * sizeof(REAL);
+    int sound = p->n >= 0 && MGX_ALIGNED(p->g, REAL) && MGX_ALIGNED(p->w, REAL) && MGX_APART(p->g, bytes, p->w, bytes);
+    for (int i = 0; i < 3; i++)
+        sound = sound && (!p->state[i] || (MGX_APART(p->g, bytes, p->state[i], bytes) &&
+                                           MGX_APART(p->w, bytes, p->state[i], bytes)));
+    return sound;
+}
+
 /* v = momentum*v + (1 - dampening)*slope, at first v = slope;  w -= lr*v, or lr*(slope + momentum*v) with nesterov */
 static void V(sgd)(ptrdiff_t count, const mgx_part *part, const double *cell)
 {
     const REAL lr = (REAL)cell[0], momentum = (REAL)cell[1], decay = (REAL)cell[3];
     const int ahead = cell[4] != 0;
     for (const mgx_part *p = part; p < part + count; p++) {
+        MGX_ASSERT(V(part_is_sound)(p));
         const REAL *restrict g = (const REAL *)p->g;
         REAL *restrict w = (REAL *)p->w, *restrict v = (REAL *)p->state[0];
         if (!v) {
@@ -30,6 +41,7 @@ static void V(rmsprop)(ptrdiff_t count, const mgx_part *part, const double *cell
     const REAL lr = (REAL)cell[0], alpha = (REAL)cell[1], eps = (REAL)cell[2], decay = (REAL)cell[3];
     const REAL momentum = (REAL)cell[4], rest = (REAL)(1 - cell[1]);
     for (const mgx_part *p = part; p < part + count; p++) {
+        MGX_ASSERT(V(part_is_sound)(p));
         const REAL *restrict g = (const REAL *)p->g;
         REAL *restrict w = (REAL *)p->w, *restrict s = (REAL *)p->state[0];
         REAL *restrict m = (REAL *)p->state[1], *restrict v = (REAL *)p->state[2];
@@ -54,6 +66,7 @@ static void V(adagrad)(ptrdiff_t count, const mgx_part *part, const double *cell
 {
     const REAL decay = (REAL)cell[2], eps = (REAL)cell[4];
     for (const mgx_part *p = part; p < part + count; p++) {
+        MGX_ASSERT(V(part_is_sound)(p));
         const REAL *restrict g = (const REAL *)p->g;
         REAL *restrict w = (REAL *)p->w, *restrict s = (REAL *)p->state[0];
         const REAL lr = (REAL)(cell[0] / (1 + p->step[0]++ * cell[1]));
@@ -75,6 +88,7 @@ static inline void V(moments)(ptrdiff_t count, const mgx_part *part, const doubl
     double t = 0;
     REAL lr = 0, root = 0;
     for (const mgx_part *p = part; p < part + count; p++) {
+        MGX_ASSERT(V(part_is_sound)(p));
         const REAL *restrict g = (const REAL *)p->g;
         REAL *restrict w = (REAL *)p->w, *restrict m = (REAL *)p->state[0], *restrict v = (REAL *)p->state[1];
         if (t != ++p->step[0]) {                        /* two powers, mostly once for all parts */

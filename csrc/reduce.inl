@@ -62,6 +62,7 @@ static REAL V(sum_contiguous)(ptrdiff_t n, const char *x)
 static void V(sum)(ptrdiff_t outer, ptrdiff_t n, ptrdiff_t inner, const ptrdiff_t *strides, double scale,
                    const char *x, char *y)
 {
+    MGX_ASSERT(outer >= 0 && n >= 0 && inner >= 0 && MGX_ALIGNED(x, REAL) && MGX_ALIGNED(y, REAL));
     REAL *out = (REAL *)y;
     for (ptrdiff_t o = 0; o < outer; o++, x += strides[0], out += inner) {
         if (inner == 1 && strides[1] == sizeof(REAL)) {
@@ -85,6 +86,7 @@ static void V(sum)(ptrdiff_t outer, ptrdiff_t n, ptrdiff_t inner, const ptrdiff_
 static void V(max)(ptrdiff_t outer, ptrdiff_t n, ptrdiff_t inner, const ptrdiff_t *strides, double sign,
                    const char *x, char *y)
 {
+    MGX_ASSERT(outer >= 0 && n > 0 && inner >= 0 && MGX_ALIGNED(x, REAL) && MGX_ALIGNED(y, REAL));
     const REAL s = (REAL)sign;
     REAL *out = (REAL *)y;
     for (ptrdiff_t o = 0; o < outer; o++, x += strides[0], out += inner)
@@ -103,6 +105,7 @@ static void V(max)(ptrdiff_t outer, ptrdiff_t n, ptrdiff_t inner, const ptrdiff_
    them carries into the sign. */
 static int V(finite)(ptrdiff_t n, const char *x)
 {
+    MGX_ASSERT(n >= 0);
     BITS carry = 0;
     for (ptrdiff_t i = 0; i < n; i++) {
         BITS bits;
@@ -116,6 +119,8 @@ static int V(finite)(ptrdiff_t n, const char *x)
    rows of y, or -1 */
 static ptrdiff_t V(add_rows)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t rows, const int64_t *at, const char *x_, char *y_)
 {
+    MGX_ASSERT(m >= 0 && n >= 0 && rows >= 0 && MGX_APART(x_, m * n * sizeof(REAL), y_, rows * n * sizeof(REAL)));
+    MGX_ASSERT(MGX_ALIGNED(x_, REAL) && MGX_ALIGNED(y_, REAL) && MGX_ALIGNED(at, int64_t));
     const REAL *restrict x = (const REAL *)x_;
     for (ptrdiff_t i = 0; i < m; i++, x += n) {
         if (at[i] < -rows || at[i] >= rows)

@@ -3,6 +3,7 @@
 /* max x; the nans are left to the sum, which they spoil anyway */
 static REAL V(row_max)(ptrdiff_t n, const REAL *x)
 {
+    MGX_ASSERT(n > 0 && MGX_ALIGNED(x, REAL));
     enum { LANES = 16 };
     REAL lane[LANES], best = x[0];
     if (n >= LANES) {
@@ -27,6 +28,8 @@ static REAL V(row_max)(ptrdiff_t n, const REAL *x)
 #define ROWS_AT(r) (n >= 1024 ? 1 : m - (r) < AT_ONCE ? m - (r) : AT_ONCE)
 static void V(exp_rows)(ptrdiff_t rows, ptrdiff_t n, const REAL *restrict x, REAL *restrict y, REAL *top, REAL *sum)
 {
+    MGX_ASSERT(rows <= AT_ONCE && MGX_ALIGNED(y, REAL));
+    MGX_ASSERT(MGX_APART(x, rows * n * sizeof(REAL), y, rows * n * sizeof(REAL)));
     for (ptrdiff_t r = 0; r < rows; r++) {
         const REAL most = top[r] = V(row_max)(n, x + r * n);
         for (ptrdiff_t i = r * n; i < r * n + n; i++)
@@ -56,6 +59,8 @@ static void V(softmax)(ptrdiff_t m, ptrdiff_t n, int logarithm, const char *x_, 
 /* dx = y (g - sum(g y)) for a softmax y, g - exp(y) sum(g) for its logarithm */
 static void V(softmax_vjp)(ptrdiff_t m, ptrdiff_t n, int logarithm, const char *g_, const char *y_, char *dx_)
 {
+    MGX_ASSERT(m >= 0 && n >= 0 && MGX_APART(g_, m * n * sizeof(REAL), dx_, m * n * sizeof(REAL)));
+    MGX_ASSERT(MGX_APART(y_, m * n * sizeof(REAL), dx_, m * n * sizeof(REAL)));
     const REAL *restrict g = (const REAL *)g_, *restrict y = (const REAL *)y_;
     REAL *restrict dx = (REAL *)dx_;
     for (ptrdiff_t r = 0; r < m; r++, g += n, y += n, dx += n) {
@@ -93,9 +98,12 @@ static void V(cross_entropy_vjp)(ptrdiff_t m, ptrdiff_t n, double scale, const c
 {
     const REAL *restrict p = (const REAL *)p_;
     REAL *restrict dx = (REAL *)dx_;
+    MGX_ASSERT(m >= 0 && n >= 0 && MGX_APART(p_, m * n * sizeof(REAL), dx_, m * n * sizeof(REAL)));
     const REAL weight = *(const REAL *)g * (REAL)scale;
     for (ptrdiff_t i = 0; i < m * n; i++)
         dx[i] = weight * p[i];
-    for (ptrdiff_t r = 0; r < m; r++)
+    for (ptrdiff_t r = 0; r < m; r++) {
+        MGX_ASSERT(label[r] >= 0 && label[r] < n);
         dx[r * n + label[r]] = weight * (p[r * n + label[r]] - 1);
+    }
 }

@@ -2,9 +2,6 @@
 
 Eager execution runs a launch at once. Nothing writes an array beside these functions, so whatever can be run
 can be written down. What has no C kernel is a host launch: a Python function over NumPy arrays.
-
-The file is long because every kernel stands here once as a runner, which reads a step, and once as a door, which
-makes the step of arrays.
 """
 from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
