@@ -15,8 +15,17 @@ static reach inside(const mgx_windows *v, int axis, ptrdiff_t tap)
     return (reach){offset, first < last ? first : last, last};
 }
 
+static inline int are_windows(const mgx_windows *v)
+{
+    int good = 1;
+    for (int i = 0; i < 2; i++)
+        good = good && v->size[i] >= 0 && v->kernel[i] >= 0 && v->count[i] >= 0 && v->stride[i] > 0 && v->dilation[i] > 0;
+    return good;
+}
+
 /* for every plane of x and out, every tap and every row of outputs that it reaches */
 #define EACH_TAP(v) \
+    MGX_ASSERT(are_windows(v)); \
     for (ptrdiff_t p = first; p < last; p++) \
         for (ptrdiff_t i = 0; i < (v)->kernel[0]; i++) \
             for (ptrdiff_t j = 0; j < (v)->kernel[1]; j++)
@@ -132,7 +141,9 @@ static ptrdiff_t V(unpool)(ptrdiff_t first, ptrdiff_t last, const REAL *g, const
     g += first * n, at += first * n, x += first * plane;
     memset(x, 0, (last - first) * plane * sizeof(REAL));
     for (ptrdiff_t p = first; p < last; p++, g += n, at += n, x += plane)
-        for (ptrdiff_t k = 0; k < n; k++)
+        for (ptrdiff_t k = 0; k < n; k++) {
+            MGX_ASSERT(at[k] >= 0 && at[k] < plane);
             x[at[k]] += g[k];
+        }
     return MGX_DONE;
 }

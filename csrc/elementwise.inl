@@ -2,10 +2,19 @@
 
 /* An operation in place passes one array as input and output. `restrict` holds all the same: element i is read
    before it is written, and never again. */
-#define IN(k) const REAL *restrict p##k = (const REAL *)p[k];
-#define OUT(k) REAL *restrict p##k = (REAL *)p[k];
+static inline int V(in_place_or_apart)(ptrdiff_t n, char *const *p, int k)
+{
+    int good = 1;
+    for (int i = 0; i < k; i++)
+        good = good && (p[i] == p[k] || MGX_APART(p[i], n * sizeof(REAL), p[k], n * sizeof(REAL)));
+    return good;
+}
+#define IN(k) INPUT(k) const REAL *restrict p##k = (const REAL *)p[k];
+#define OUT(k) OUTPUT(k) REAL *restrict p##k = (REAL *)p[k];
 #define LOOP for (ptrdiff_t i = 0; i < n; i++)
 #define LOOPS(name, loop) static void V(name##_##loop)(ptrdiff_t n, char *const *p)
+#define INPUT(k) MGX_ASSERT(n >= 0 && MGX_ALIGNED(p[k], REAL));
+#define OUTPUT(k) MGX_ASSERT(MGX_ALIGNED(p[k], REAL) && V(in_place_or_apart)(n, p, k));
 
 #define FORWARD1(name, f) \
     LOOPS(name, forward) { IN(0) OUT(1) LOOP { REAL x = p0[i]; p1[i] = (f); } }
@@ -64,6 +73,8 @@ static inline int V(any_beyond)(ptrdiff_t n, const REAL *x)
 #undef T
 #undef C
 #undef IN
+#undef INPUT
+#undef OUTPUT
 #undef OUT
 #undef LOOP
 #undef LOOPS

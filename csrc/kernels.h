@@ -5,6 +5,7 @@
 #define MGX_KERNELS_H
 #include <stddef.h>
 #include <stdint.h>
+#include "check.h"
 
 enum { MGX_F32, MGX_F64, MGX_I64, MGX_BOOL };        /* dtypes; loops exist for the first two */
 enum { MGX_MAXDIM = 8, MGX_MAXARGS = 6 };
@@ -70,7 +71,7 @@ enum {
 enum { MGX_OF_LAUNCH = 8, MGX_OF_LAUNCH_STRIDED };
 typedef struct {
     ptrdiff_t elements[MGX_OPERANDS], scratch;
-    int type[MGX_OPERANDS];
+    int type[MGX_OPERANDS], operands, first_update;
     double flops;
 } mgx_measure;
 
@@ -82,6 +83,8 @@ typedef struct {
     void (*measure)(const mgx_args *args, mgx_measure *to);
 } mgx_kernel_row;
 extern const mgx_kernel_row mgx_kernel_table[MGX_NKERNELS];
+/* in a checked build: are sizes not negative, operands aligned, and what is written apart from all else? */
+void mgx_check_launch(const mgx_kernel_row *row, const mgx_args *args, int dtype);
 
 /* A program of scalar operations, for many samples at once. An operand is a place: place p >= 0 is scalar[p], a number
    that all samples share; place p < 0 is row ~p, `lanes` doubles, one for each sample of a tile. A step computes

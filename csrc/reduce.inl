@@ -87,6 +87,7 @@ static ptrdiff_t V(amax)(ptrdiff_t first, ptrdiff_t last, const char *x, REAL *o
                          ptrdiff_t inner, const ptrdiff_t *strides, double sign)
 {
     const REAL s = (REAL)sign;
+    MGX_ASSERT(n > 0);
     x += first * strides[0], out += first * inner;
     for (ptrdiff_t o = first; o < last; o++, x += strides[0], out += inner)
         for (ptrdiff_t i = 0; i < inner; i++) {

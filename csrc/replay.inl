@@ -27,6 +27,13 @@ static const mgx_kernels *table;          /* of the chosen set: for the rows of 
 typedef double wide __attribute__((vector_size(WIDE * sizeof(double)), may_alias));
 typedef int64_t wide_mask __attribute__((vector_size(WIDE * sizeof(double)), may_alias));
 
+/* the tape's rows are whole registers, and a place of a row is one */
+ALWAYS int sound(const mgx_tape *t)
+{
+    return t->lanes >= 0 && t->lanes <= MGX_LANES && t->lanes % MGX_PARTS == 0 && (uintptr_t)t->row % sizeof(wide) == 0
+        && (uintptr_t)t->drow % sizeof(wide) == 0 && (uintptr_t)t->spare % sizeof(wide) == 0;
+}
+
 #define AT(rows, place) (t->rows + (ptrdiff_t)~(place) * t->lanes)
 
 /* lane i to part i % MGX_PARTS in the order of i, and those together */
@@ -51,10 +58,13 @@ ALWAYS void terms(const mgx_tape *t, const mgx_step *s, ptrdiff_t i, const int s
     wide sum[BLOCK > SUMS ? BLOCK : SUMS];
     EACH(v, sums * count) sum[v] = -(wide){0};                      /* -0.0 + x is x, whatever the sign of x */
     for (ptrdiff_t k = 0; k < next; k += 2) {
-        const wide *a = (const wide *)(AT(row, p[k]) + i);
-        if (sums == 1 && p[k] >= 0)
+        if (sums == 1 && p[k] >= 0) {
             EACH(v, count) sum[v] += number[k - 1] * number[k];
-        else if (sums == 1 && p[k + 1] < 0) {
+            continue;
+        }
+        MGX_ASSERT(p[k] < 0);
+        const wide *a = (const wide *)(AT(row, p[k]) + i);
+        if (sums == 1 && p[k + 1] < 0) {
             const wide *b = (const wide *)(AT(row, p[k + 1]) + i);
             EACH(v, count) sum[v] += a[v] * b[v];
         } else
@@ -183,6 +193,7 @@ static void run_vjp_numbers(const mgx_tape *t, const mgx_step *s, int run)
 /* The operands of s as rows, a number in a spare one; returns how many. */
 static int operands(const mgx_tape *t, const mgx_step *s, char **x)
 {
+    MGX_ASSERT(s->op >= 0 && s->op < MGX_NROWS);
     int arity = mgx_table[s->op].arity;
     for (int k = 0; k < arity; k++) {
         int32_t place = t->place[s->first + k];
@@ -253,6 +264,7 @@ static void operation_vjp(const mgx_tape *t, const mgx_step *s, int n)
 
 static void replay_rows(const mgx_tape *t, ptrdiff_t count, const mgx_step *s)
 {
+    MGX_ASSERT(count >= 0 && sound(t));
     for (const mgx_step *end = s + count; s < end;) {
         if (s->op >= 0) {
             int n = alike(t, s, end - s, 1);
@@ -276,6 +288,7 @@ static void replay_rows(const mgx_tape *t, ptrdiff_t count, const mgx_step *s)
 
 static void replay_rows_vjp(const mgx_tape *t, ptrdiff_t count, const mgx_step *step)
 {
+    MGX_ASSERT(count >= 0 && sound(t));
     for (const mgx_step *s = step + count; s-- > step;) {
         if (s->op >= 0) {
             int n = alike(t, s, s - step + 1, -1);

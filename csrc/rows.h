@@ -66,3 +66,9 @@
     int operand = 0, integer = 0, number = 0; \
     FOR_EACH(TAKE, UNPACKED reads) FOR_EACH(TAKE, UNPACKED updates) FOR_EACH(TAKE, UNPACKED writes) \
     FOR_EACH(TAKE, UNPACKED integers) FOR_EACH(TAKE, UNPACKED numbers) (void)operand, (void)integer, (void)number;
+
+#ifdef MGX_CHECKED
+#define CHECK_LAUNCH(name) mgx_check_launch(&mgx_kernel_table[MGX_KERNEL_##name], args, DTYPE);
+#else
+#define CHECK_LAUNCH(name)
+#endif

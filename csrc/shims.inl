@@ -6,6 +6,7 @@
     { \
         TAKE_ALL(reads, updates, writes, integers, numbers) \
         (void)scratch, (void)first, (void)last; \
+        CHECK_LAUNCH(name) \
         return PASTE(name, SUFFIX)(DROP_COMMA(0 PASS_##split PASS_##memory FOR_EACH(PASS, UNPACKED reads) \
             FOR_EACH(PASS, UNPACKED updates) FOR_EACH(PASS, UNPACKED writes) FOR_EACH(PASS, UNPACKED integers) \
             FOR_EACH(PASS, UNPACKED numbers))); \

@@ -4,6 +4,7 @@
 static REAL V(row_max)(ptrdiff_t n, const REAL *x)
 {
     enum { LANES = 16 };
+    MGX_ASSERT(n > 0);
     REAL lane[LANES], best = x[0];
     if (n >= LANES) {
         memcpy(lane, x, sizeof lane);
@@ -117,7 +118,9 @@ static ptrdiff_t V(cross_entropy_vjp)(ptrdiff_t first, ptrdiff_t last, const REA
     const REAL weight = *g * (REAL)scale;
     for (ptrdiff_t i = first * n; i < last * n; i++)
         dx[i] = weight * p[i];
-    for (ptrdiff_t r = first; r < last; r++)
+    for (ptrdiff_t r = first; r < last; r++) {
+        MGX_ASSERT(label[r] >= 0 && label[r] < n);
         dx[r * n + label[r]] = weight * (p[r * n + label[r]] - 1);
+    }
     return MGX_DONE;
 }

@@ -30,7 +30,9 @@ static ptrdiff_t V(streak)(ptrdiff_t n, const mgx_op *op, char *const *place)
         [MGX_LIGHT_CHAIN] = &&chain, [MGX_LIGHT_CHAIN_INTO] = &&chain_into, [MGX_LIGHT_NEG] = &&neg,
         [MGX_LIGHT_SQUARE] = &&square, [MGX_LIGHT_RELU] = &&relu};
     struct { const void *label; char *place; } code[2 * MGX_MAXOPS + 1], *end = code;
+    MGX_ASSERT(n >= 0 && op->streak <= MGX_MAXOPS);
     for (const mgx_op *o = op; o < op + op->streak; o++) {
+        MGX_ASSERT(o->code <= MGX_LIGHT_RELU && o->with < MGX_MAXPLACES && o->result < MGX_MAXPLACES);
         end->label = label[o->code], (end++)->place = place[o->with];
         if (o->keep)
             end->label = o->streams ? &&stream : &&keep, (end++)->place = place[o->result];

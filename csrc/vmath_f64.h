@@ -6,7 +6,6 @@
  *
  * Derivatives are computed from x in forms that do not cancel, never from a rounded output: sigma'(40) is 4e-18, not 0. Results below
  * 2^-1022 come out right because a scale 2^k is applied last, in two halves. Real roots of derivatives are divided out, as hi + lo.
- * The file is long because it holds thirty functions, each with its coefficients.
  * Functions usually wanted together (tanh and sech2, gelu and dgelu, ...) call the same helper with the same argument: computed once.
  */
 #ifndef VMATH_F64_H

@@ -2,8 +2,7 @@
 
 So gradients of every order follow. What stands in ``METHODS`` is also a method of ``Tensor``, the same object; torch's
 ``dim``, ``dims`` and ``keepdim`` are accepted for ``axis`` and ``keepdims``. What is given first may be a list or an
-array. Axes are counted from the end where they are negative; one that does not exist raises. The file is long because
-it is a list: there is little to any of them.
+array. Axes are counted from the end where they are negative; one that does not exist raises.
 """
 import functools
 import inspect

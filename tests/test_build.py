@@ -54,3 +54,15 @@ def test_what_has_changed_is_built_again(copy):
     plain = copy / "microgradx" / "_core" / "deep" / "plain.pyx"
     plain.write_text("numbers = (1,)\n")
     assert build(copy)[0] == ["plain"]
+
+
+@pytest.mark.parametrize("checked", [True, False])
+def test_what_kernels_assume_is_tested_in_the_checked_build_alone(tmp_path, checked):
+    source, program = tmp_path / "assumes.c", tmp_path / "assumes"
+    source.write_text('#include "kernels.h"\nint main(int count, char **_) { MGX_ASSERT(count > 1); return 0; }\n')
+    subprocess.run(["gcc", f"-I{ROOT / 'csrc'}", *["-DMGX_CHECKED"] * checked, str(source), "-o", str(program)],
+                   check=True)
+    ran = subprocess.run([str(program)], capture_output=True, text=True)
+    assert (ran.returncode != 0) == checked
+    assert ran.stderr.endswith("assumes.c:2: not so: count > 1\n") == checked
+    assert subprocess.run([str(program), "argument"]).returncode == 0

@@ -1,7 +1,4 @@
-"""mgx.compile: eager is the oracle, and a replay equals it to the last bit.
-
-The file is long because everything that could be frozen, shared or lost by a replay has a test of its own.
-"""
+"""mgx.compile: eager is the oracle, and a replay equals it to the last bit."""
 import copy
 import gc
 import itertools

@@ -276,3 +276,5 @@ def test_refusals(call, error, words):
 def test_too_large_is_an_error_not_a_crash():
     with pytest.raises(MemoryError):
         F.conv2d(zeros(1, 1, 1, 1), zeros(1, 1, 1, 1), padding=2**31 - 1)
+    with pytest.raises(MemoryError, match="4294967295 by 4294967295 windows"):         # for no image either
+        F.conv2d(zeros(0, 1, 1, 1), zeros(1, 1, 1, 1), padding=2**31 - 1)

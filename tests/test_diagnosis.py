@@ -1,5 +1,5 @@
 """Diagnoses of nets whose disease was planted: the verdict, the layer, a cure that works, and nothing of the caller's
-changed. The file is long because every disease, every odd net and every refusal is a row in it.
+changed.
 """
 import gc
 import json

@@ -1,7 +1,4 @@
-"""Transforms of functions and derivatives by hand: closed forms, identities between them, what they refuse.
-
-The file is long because a transform is checked by what it has in common with the others.
-"""
+"""Transforms of functions and derivatives by hand: closed forms, identities between them, what they refuse."""
 import weakref
 
 import numpy as np

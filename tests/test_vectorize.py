@@ -1,7 +1,4 @@
-"""Programs of Values over rows, and replayed: the oracle is the same program, eager, one row at a time.
-
-The file is long because that oracle serves all of it: programs, layers, what may vary, and what is refused.
-"""
+"""Programs of Values over rows, and replayed: the oracle is the same program, eager, one row at a time."""
 import math
 import random
 import threading

@@ -3,7 +3,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int16_t, uint16_t, uint32_t
 
 from microgradx._core.graph cimport Vertex
-from microgradx._core.kernels cimport MGX_MAXDIM
+from microgradx._core.kernels cimport MGX_MAXDIM, MGX_RECYCLES
 from microgradx._core.ops cimport Differentiable
 
 cdef extern from "Python.h":

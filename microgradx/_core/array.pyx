@@ -1,6 +1,4 @@
 """Arrays: counted bytes, the geometry over them, and the node an array has in a graph.
-
-The file is long because storage, geometry and node are one object's three sides, and few operations touch only one.
 ``Array`` is the body of ``Tensor``; it knows no operation. NumPy is asked for what it does best: reading what
 users hand in, and the stride arithmetic of indexing.
 """
@@ -60,6 +58,8 @@ cdef Storage *allocate(Py_ssize_t nbytes) except NULL:
     cdef Py_ssize_t capacity
     cdef int k = class_of(nbytes, &capacity)
     cdef Storage *s = free_blocks[k]
+    if not MGX_RECYCLES:
+        return new_block(k, nbytes)
     if s == NULL:
         return new_block(k, capacity)
     free_blocks[k] = s.next
@@ -148,7 +148,8 @@ cdef void forget_block(Storage *s) noexcept:
     if k < 0:
         release(s.owner)
         aligned_free(s)
-    elif free_count[k] < (KEPT_LARGE if large else KEPT_SMALL) and (not large or free_bytes + s.nbytes <= KEPT_BYTES):
+    elif MGX_RECYCLES and free_count[k] < (KEPT_LARGE if large else KEPT_SMALL) and \
+            (not large or free_bytes + s.nbytes <= KEPT_BYTES):
         s.next = free_blocks[k]
         free_blocks[k] = s
         free_count[k] += 1
@@ -573,7 +574,7 @@ cdef inline Py_ssize_t doubtful(int ndim, const Py_ssize_t *shape) noexcept:
 
 cdef inline Array in_order(int dtype, int ndim, const Py_ssize_t *shape):
     """A new contiguous array that has no storage yet."""
-    cdef Py_ssize_t stride = ITEMSIZE[dtype]
+    cdef size_t stride = ITEMSIZE[dtype]                # unsigned: beside a 0 it may go round
     cdef int d
     cdef Array a
     if doubtful(ndim, shape):
@@ -582,7 +583,7 @@ cdef inline Array in_order(int dtype, int ndim, const Py_ssize_t *shape):
     for d in range(ndim - 1, -1, -1):
         a.dims[d] = shape[d]
         a.steps[d] = stride
-        stride *= shape[d]
+        stride *= <size_t> shape[d]
     a.kind, a.ndim, a.size, a.contiguous = dtype, ndim, stride >> SHIFT[dtype], True
     if stride == 0:                                     # beside a 0 the others may be of any length
         for d in range(ndim):
@@ -620,7 +621,7 @@ cdef Array empty_like(Array a):
 cdef Array alias(Array base, char *data, int dtype, int ndim, const Py_ssize_t *shape, const Py_ssize_t *strides):
     """Another geometry over the storage of ``base``, without a graph. No Python code runs meanwhile, so that ``data``
     and ``strides``, read from ``base`` for this call, are those of its storage."""
-    cdef Py_ssize_t size = 1, expected = ITEMSIZE[dtype]
+    cdef size_t size = 1, expected = ITEMSIZE[dtype]    # unsigned: beside a 0 they may go round
     cdef bint contiguous = True
     cdef int d
     cdef Array a
@@ -629,10 +630,10 @@ cdef Array alias(Array base, char *data, int dtype, int ndim, const Py_ssize_t *
     a = blank()
     for d in range(ndim - 1, -1, -1):
         a.dims[d], a.steps[d] = shape[d], strides[d]
-        size *= shape[d]
+        size *= <size_t> shape[d]
         if shape[d] != 1:
-            contiguous = contiguous and strides[d] == expected
-            expected *= shape[d]
+            contiguous = contiguous and strides[d] == <Py_ssize_t> expected
+            expected *= <size_t> shape[d]
     a.storage = base.storage
     base.storage.refs += 1
     a.data, a.kind, a.ndim, a.size, a.contiguous = data, dtype, ndim, size, contiguous or size == 0

@@ -3,6 +3,7 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int16_t, int32_t, uint16_t, uint32_t
 from libc.string cimport memcpy
+from microgradx._core.kernels cimport MGX_RECYCLES
 
 # The links of a node. Up to two parents stand here; more in an array that parent[0] points to. A parent may be
 # NULL: an operand that is a number or wants no gradient.
@@ -90,7 +91,7 @@ cdef inline PyObject *take_spare(Spares *spares, size_t size) noexcept:
     return <PyObject *> block
 
 cdef inline void keep_spare(Spares *spares, void *block) noexcept:
-    if spares.count >= MOST_SPARES:
+    if not MGX_RECYCLES or spares.count >= MOST_SPARES:
         PyObject_GC_Del(block)
         return
     (<void **> block)[0] = spares.first

@@ -4,6 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 cdef extern from "kernels.h" nogil:
     enum: MGX_F32, MGX_F64, MGX_I64, MGX_BOOL
     enum: MGX_MAXDIM, MGX_MAXARGS, MGX_NROWS
+    enum: MGX_RECYCLES      # freed memory is kept for reuse; not in the checked build
     enum:                   # in the order of ops.def
         MGX_clone, MGX_neg, MGX_abs, MGX_sign, MGX_square, MGX_sqrt, MGX_rsqrt, MGX_reciprocal, MGX_floor,
         MGX_ceil, MGX_round, MGX_trunc, MGX_exp, MGX_exp2, MGX_expm1, MGX_log, MGX_log2, MGX_log10, MGX_log1p,

@@ -1,5 +1,7 @@
 # Memory: aligned bytes, and blocks of one size for objects that come and go by the million.
 
+from microgradx._core.kernels cimport MGX_RECYCLES
+
 cdef void *aligned_alloc(size_t nbytes, size_t alignment) noexcept
 cdef void aligned_free(void *block) noexcept
 
@@ -25,6 +27,8 @@ cdef void turned(Pool *pool, Slab *slab) noexcept
 
 cdef inline void *take(Pool *pool) noexcept:
     """A block with undefined contents; NULL if there is no memory."""
+    if not MGX_RECYCLES:
+        return aligned_alloc(pool.size, 16)
     cdef Slab *slab = pool.roomy if pool.roomy != NULL else new_slab(pool)
     cdef void *block
     if slab == NULL:
@@ -41,6 +45,9 @@ cdef inline void *take(Pool *pool) noexcept:
     return block
 
 cdef inline void give(Pool *pool, void *block) noexcept:
+    if not MGX_RECYCLES:
+        aligned_free(block)
+        return
     cdef Slab *slab = <Slab *> (<size_t> block & ~(<size_t> SLAB - 1))
     (<void **> block)[0] = slab.free
     slab.free = block

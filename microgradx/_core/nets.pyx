@@ -62,6 +62,8 @@ cdef Windows windows(str op, Array x, tuple kernel, tuple stride, tuple padding,
             raise ShapeError(f"{op}: windows of {kernel} that reach over {reach} elements do not fit shape "
                              f"{shape_of(x)} padded by {padding[d]} ({reach} > {room} along axis {d - 2})")
         at.of.count[d] = (room - reach) // at.of.stride[d] + 1
+    if at.of.count[0] > PY_SSIZE_T_MAX // 16 // at.of.count[1]:
+        raise MemoryError(f"{op}: {at.of.count[0]} by {at.of.count[1]} windows of one plane are too many")
     at.taps, at.outputs = at.of.kernel[0] * at.of.kernel[1], at.of.count[0] * at.of.count[1]
     return at
 

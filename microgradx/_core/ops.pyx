@@ -2,8 +2,6 @@
 
 The order is that of the table, ``csrc/ops.def``, where each formula and its derivative stand; a method names
 its row and hands its operands to ``apply``.
-
-The file is long because it is the reference: one method per row of the table.
 """
 cimport cython
 from cpython.buffer cimport PyObject_CheckBuffer

@@ -3,8 +3,6 @@
 A storage has one lifetime while a program is captured, so an address in a step means one array. What nobody holds
 when the function has returned is the program's own: its memory is planned anew. Everything else (parameters,
 optimizer state, gradients) is shared with eager code, by storage.
-
-The file is long because capture, binding and replay read one structure.
 """
 cimport cython
 from cpython.float cimport PyFloat_CheckExact

@@ -1,7 +1,5 @@
 """Structured operations that compute: sums, maxima, matrix products, softmax, cross-entropy.
 
-The file is long because each operation stands whole in one place: shapes, forward, vjp.
-
 Each is one block: shapes, forward, vjp. A vjp is written in operations, with recording off unless the caller
 of backward wants a graph: so it costs nothing extra, and every order of derivative follows.
 """

@@ -5,8 +5,6 @@ lanes, everything else stays one number. Sums of products become one step each, 
 ``dot``, with products and additions in the order of the program, so that replayed numbers are the eager ones to the
 last bit. Steps over rows are sorted by depth, which brings together the sums of a layer. ``csrc/kernels.h`` says what
 a step is; ``csrc/replay.inl`` runs them.
-
-The file is long because places, steps and modes are written by its first half and read by its second.
 """
 from cpython cimport array
 from cpython.buffer cimport PyBUF_FULL, PyBUF_FULL_RO, PyBuffer_Release, PyObject_GetBuffer

@@ -1,7 +1,4 @@
-"""The public tensor: torch's objects with NumPy's names, over ``Array``.
-
-The file is long because it is the reference of the class: a cdef class stands in one piece.
-"""
+"""The public tensor: torch's objects with NumPy's names, over ``Array``."""
 cimport cython
 from libc.stdint cimport uint32_t
 from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT, Py_NE, PyObject

@@ -3,8 +3,6 @@
 A ``Value`` is outside Python's garbage collector: its parents are fixed when it is made, so no cycle can
 form, and a node is freed the moment nobody holds it. It stores its local derivatives when it is made; the
 backward pass multiplies and adds.
-
-The file is long because memory, links, constructors and methods of a node share one layout in C.
 """
 cimport cython
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check, PyFloat_AsDouble

@@ -1,10 +1,7 @@
 """Structured operations that move numbers without changing them: views, indexing, joining, conversion.
 
-The file is long because each operation stands whole in one place.
-
 Each is one block: what it does to shapes, the forward, the vjp. A vjp is written in operations, so every order
-of derivative follows. Indices go to NumPy: it knows the rules, and a host launch carries them out. The file is
-long because an operation and its transpose stand side by side.
+of derivative follows. Indices go to NumPy: it knows the rules, and a host launch carries them out.
 """
 from cpython.number cimport PyNumber_AsSsize_t
 from cpython.object cimport PyObject

@@ -6,8 +6,6 @@ where float32 would lose digits.
 One layer at a time: z (B, n) pre-activations of B samples, a = phi(z) activations, ``slope`` = phi'(z), delta = dC/dz
 of each sample's cost, all (B, n); W (n_out, n_in), G = dC/dW. Further axes count as units. With a cost that is a mean
 over samples delta is B times the gradient that arrives at z; ratios do not care. ``METRICS`` has the whole list.
-
-The file is long because every metric stands in it with its formula, its source and an example.
 """
 import math
 from typing import NamedTuple
