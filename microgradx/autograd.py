@@ -13,7 +13,7 @@ from microgradx._core.trace import custom, gradients, sources, traced
 from microgradx.errors import DTypeError, GradcheckError, GraphError, OptionError, ShapeError
 from microgradx.random import generator
 from microgradx.transforms import floating, jacobian, vjp
-from microgradx.trees import flatten, unflatten
+from microgradx.trees import flatten, leaves_of, unflatten
 
 __all__ = ["Function", "checkpoint", "custom_vjp", "grad", "gradcheck", "gradgradcheck"]
 
@@ -51,9 +51,9 @@ def _several(tensors):
 
 # ----- derivatives by hand -------------------------------------------------------------------------------------------
 
-def _tensors(args):
-    """The float Tensors among the arguments, which a derivative by hand is for."""
-    return [x for x in flatten(args) if isinstance(x, Tensor) and x.dtype.kind == "f"]
+def _tensors(leaves):
+    """The float Tensors among the leaves, which a derivative by hand is for."""
+    return [x for x in leaves if isinstance(x, Tensor) and x.dtype.kind == "f"]
 
 
 def _attached(name, outputs, operands, backward):
@@ -74,20 +74,26 @@ def _attached(name, outputs, operands, backward):
 
 
 def _by_hand(name, args, value, backward):
-    """``value``, with the derivative ``backward(gradients nested as value)``: one result per argument, None for 0."""
-    operands = _tensors(args)
+    """``value``, with the derivative ``backward(gradients nested as value)``: one result per argument, None for 0.
+    ``args`` holds the leaves of each argument as the forward call found them."""
+    leaves, structure = flatten(value)
 
     def carried(cotangents):
-        results = backward(unflatten(value, iter(cotangents)))
-        results = results if isinstance(results, (list, tuple)) else (results,)
+        results = backward(unflatten(structure, iter(cotangents)))
+        results = tuple(results) if isinstance(results, (list, tuple)) else (results,)
         if len(results) != len(args):
             raise ShapeError(f"{name}: backward returned {len(results)} gradients for {len(args)} arguments")
-        pairs = [pair for arg, result in zip(args, results, strict=True)
-                 for pair in zip(flatten(arg), flatten(result) if result is not None else [None] * len(flatten(arg)),
-                                 strict=True)]
-        return [_fitting(name, x, g) for x, g in pairs if any(x is o for o in operands)]
-    outputs = [floating(name, y, "a result") for y in flatten(value)]
-    return unflatten(value, iter(_attached(name, outputs, operands, carried)))
+        found = []
+        for k, (arg, result) in enumerate(zip(args, results, strict=True)):
+            parts = [None] * len(arg) if result is None else leaves_of(result)
+            if len(parts) != len(arg):
+                raise ShapeError(f"{name}: backward returned {len(parts)} gradients for argument {k}, in which there "
+                                 f"are {len(arg)} parts")
+            found += [_fitting(name, x, g) for x, g in zip(arg, parts, strict=True) if _tensors([x])]
+        return found
+    outputs = [floating(name, y, "a result") for y in leaves]
+    operands = _tensors([x for arg in args for x in arg])
+    return unflatten(structure, iter(_attached(name, outputs, operands, carried)))
 
 
 def _fitting(name, x, g):
@@ -127,13 +133,14 @@ class custom_vjp:
         name = getattr(self.fn, "__name__", "custom_vjp")
         if self.backward is None:
             raise OptionError(f"{name}: has no derivative yet; call {name}.defvjp(forward, backward)")
-        if not (is_grad_enabled() and any(x.requires_grad for x in _tensors(args))):
+        leaves = [leaves_of(arg) for arg in args]
+        if not (is_grad_enabled() and any(x.requires_grad for arg in leaves for x in _tensors(arg))):
             return self.fn(*args)
         result = self.forward(*args)
         if not isinstance(result, tuple) or len(result) != 2:
             raise DTypeError(f"{name}: forward returns (value, residuals), not {result!r}")
         value, residuals = result
-        return _by_hand(name, args, value, lambda g: self.backward(residuals, g))
+        return _by_hand(name, leaves, value, lambda g: self.backward(residuals, g))
 
 
 class Context:
@@ -187,11 +194,12 @@ class Function:
     @classmethod
     def apply(cls, *args):
         """forward(ctx, *args), with ``backward`` as its derivative."""
-        ctx = Context()
-        ctx.needs_input_grad = tuple(any(x.requires_grad for x in _tensors(arg)) for arg in args)
+        ctx, leaves = Context(), [leaves_of(arg) for arg in args]
+        ctx.needs_input_grad = tuple(any(x.requires_grad for x in _tensors(arg)) for arg in leaves)
         value = cls.forward(ctx, *args)
         several = isinstance(value, (list, tuple))
-        return _by_hand(cls.__name__, args, value, lambda g: cls.backward(ctx, *g) if several else cls.backward(ctx, g))
+        return _by_hand(cls.__name__, leaves, value,
+                        lambda g: cls.backward(ctx, *g) if several else cls.backward(ctx, g))
 
 
 # ----- computing twice instead of keeping ----------------------------------------------------------------------------
@@ -209,31 +217,34 @@ def checkpoint(fn, *args, **kwargs):
     """
     if not is_grad_enabled():
         return fn(*args, **kwargs)
-    state, operands = generator().bit_generator.state, _tensors(args)
+    state, (leaves, structure) = generator().bit_generator.state, flatten((args, kwargs))
+    operands = _tensors(leaves)
 
     def run(linked):
-        """One run over inputs of their own: (inputs, what fn returns, the Tensors in it)."""
+        """One run over inputs of their own: (inputs, the Tensors that fn returns, their nesting)."""
         inputs = [traced(x, linked) for x in operands]
         fresh = iter(inputs)
-        leaves = [next(fresh) if any(x is o for o in operands) else x for x in flatten(args)]
+        args, kwargs = unflatten(structure, (next(fresh) if _tensors([x]) else x for x in leaves))
         with enable_grad():
-            value = fn(*unflatten(args, iter(leaves)), **kwargs)
-        return inputs, value, [floating("checkpoint", y, "a result") for y in flatten(value)]
+            found, nesting = flatten(fn(*args, **kwargs))
+        return inputs, [floating("checkpoint", y, "a result") for y in found], nesting
 
-    inputs, value, outputs = run(False)
+    inputs, outputs, nesting = run(False)
     closed_over = sources(outputs, inputs)
 
     def backward(cotangents):
         source = generator().bit_generator
         now, source.state = source.state, state
         try:
-            inputs, _, outputs = run(is_grad_enabled())
+            inputs, outputs, _ = run(is_grad_enabled())
         finally:
             source.state = now
+        if len(outputs) != len(cotangents):
+            raise GraphError(f"checkpoint: the second run returned {len(outputs)} results, the first {len(cotangents)}")
         live = [(y, g) for y, g in zip(outputs, cotangents, strict=True) if y.requires_grad]
         return gradients("checkpoint", [y for y, _ in live], inputs + closed_over, [g for _, g in live], True,
                          is_grad_enabled())
-    return unflatten(value, iter(_attached("checkpoint", outputs, operands + closed_over, backward)))
+    return unflatten(nesting, iter(_attached("checkpoint", outputs, operands + closed_over, backward)))
 
 
 # ----- checks --------------------------------------------------------------------------------------------------------
@@ -259,7 +270,7 @@ def gradcheck(fn, inputs, *, eps=1e-6, atol=1e-5, rtol=1e-3, raise_exception=Tru
         raise GraphError("gradcheck: no input requires a gradient")
 
     def parts(*args):
-        return tuple(flatten(fn(*args)))
+        return tuple(leaves_of(fn(*args)))
     with no_grad():
         claimed = jacobian(parts, checked)(*inputs)
         for i, k in enumerate(checked):
@@ -306,7 +317,7 @@ def gradgradcheck(fn, inputs, grad_outputs=None, *, eps=1e-6, atol=1e-5, rtol=1e
     """
     inputs = tuple(_several(inputs))
     with no_grad():
-        outputs = flatten(fn(*inputs))
+        outputs = leaves_of(fn(*inputs))
     given = _several(grad_outputs) if grad_outputs is not None else [
         Tensor(generator(k).standard_normal(y.shape).astype(y.dtype)) for k, y in enumerate(outputs)]
     given = tuple(Tensor(g, requires_grad=True) for g in given)
@@ -315,6 +326,6 @@ def gradgradcheck(fn, inputs, grad_outputs=None, *, eps=1e-6, atol=1e-5, rtol=1e
     def pulled(*args):
         def parts(*chosen):
             replaced = dict(zip(wanted, chosen, strict=True))
-            return tuple(flatten(fn(*(replaced.get(k, x) for k, x in enumerate(args[:len(inputs)])))))
+            return tuple(leaves_of(fn(*(replaced.get(k, x) for k, x in enumerate(args[:len(inputs)])))))
         return vjp(parts, *(args[k] for k in wanted))[1](args[len(inputs):])
     return gradcheck(pulled, inputs + given, eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception)

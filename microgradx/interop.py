@@ -84,11 +84,11 @@ def __array_function__(self: Tensor, function: Any, types: Any, args: Any, kwarg
     name = f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1)
     if function in OURS:
         return _called(function, name, args, kwargs)
-    leaves = flatten((args, kwargs))
+    leaves, structure = flatten((args, kwargs))
     if function.__name__ not in PLAIN and any(isinstance(x, Tensor) and x.requires_grad for x in leaves):
         raise DTypeError(f"{name}: no operation on Tensors corresponds to it, and an array has no graph; where none is "
                          "wanted, give it t.detach().numpy()")
-    args, kwargs = unflatten((args, kwargs), (np.asarray(x) if isinstance(x, Tensor) else x for x in leaves))
+    args, kwargs = unflatten(structure, (np.asarray(x) if isinstance(x, Tensor) else x for x in leaves))
     return function(*args, **kwargs)
 
 

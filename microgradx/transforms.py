@@ -20,7 +20,7 @@ from microgradx._core.tensor import Tensor, stack
 from microgradx._core.trace import gradients, sources, traced
 from microgradx._core.value import Value
 from microgradx.errors import DTypeError, OptionError, ShapeError
-from microgradx.trees import flatten, unflatten
+from microgradx.trees import flatten, leaves_of, unflatten
 
 __all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
 
@@ -50,24 +50,26 @@ def _units(x):
 
 
 class Pass:
-    """One run of ``fn`` with the arguments ``argnums`` traced, and the ways to go through its graph."""
+    """One run of ``fn`` with the arguments ``argnums`` traced, and the ways to go through its graph. ``chosen`` and
+    ``value`` are the structures of these arguments and of what ``fn`` returned."""
 
     def __init__(self, op, fn, args, kwargs, argnums, has_aux=False):
         if not all(isinstance(k, int) and -len(args) <= k < len(args) for k in argnums):
             raise OptionError(f"{op}: argnums {argnums} of a call with {len(args)} positional arguments")
         self.op, args = op, list(args)
-        self.chosen = tuple(args[k] for k in argnums)
-        self.inputs = [traced(floating(op, x, "an argument")) for x in flatten(self.chosen)]
+        leaves, self.chosen = flatten(tuple(args[k] for k in argnums))
+        self.inputs = [traced(floating(op, x, "an argument")) for x in leaves]
         for k, part in zip(argnums, unflatten(self.chosen, iter(self.inputs)), strict=True):
             args[k] = part
         with enable_grad():
-            self.value = fn(*args, **kwargs)
-        self.aux = None
+            value = fn(*args, **kwargs)
+        aux = None
         if has_aux:
-            if not isinstance(self.value, tuple) or len(self.value) != 2:
-                raise DTypeError(f"{op}: with has_aux the function returns (result, other things), not {self.value!r}")
-            self.value, self.aux = self.value
-        self.outputs = [floating(op, y, "what the function returns") for y in flatten(self.value)]
+            if not isinstance(value, tuple) or len(value) != 2:
+                raise DTypeError(f"{op}: with has_aux the function returns (result, other things), not {value!r}")
+            value, aux = value
+        self.kind, (leaves, self.value), self.aux = type(value), flatten(value), flatten(aux)
+        self.outputs = [floating(op, y, "what the function returns") for y in leaves]
         self.open = is_grad_enabled() and bool(sources(self.outputs, self.inputs))     # to derivatives from outside
 
     def result(self):
@@ -76,7 +78,8 @@ class Pass:
 
     def others(self):
         """The other things that ``fn`` returned."""
-        return unflatten(self.aux, map(self.released, flatten(self.aux)))
+        leaves, structure = self.aux
+        return unflatten(structure, map(self.released, leaves))
 
     def released(self, y):
         return y.detach() if isinstance(y, Tensor) and y.requires_grad and not self.open else y
@@ -107,9 +110,9 @@ class Pass:
             return [_zeros(y) if t is None else t for t, y in zip(found, self.outputs, strict=True)]
         return push
 
-    def fitting(self, tree, like, tensors, what):
-        """The leaves of ``tree``, which is nested as ``like`` and holds the shapes of ``tensors``."""
-        leaves = flatten(tree)
+    def fitting(self, tree, tensors, what):
+        """The leaves of ``tree``, one in the shape of each of ``tensors``."""
+        leaves = leaves_of(tree)
         if len(leaves) != len(tensors):
             raise ShapeError(f"{self.op}: {len(leaves)} {what}s for {len(tensors)} tensors")
         leaves = [floating(self.op, leaf, f"a {what}") for leaf in leaves]
@@ -143,8 +146,8 @@ def value_and_grad(fn, argnums=0, has_aux=False):
     @wraps(fn)
     def both(*args, **kwargs):
         run = Pass("grad", fn, args, kwargs, numbers, has_aux)
-        if not isinstance(run.value, Tensor) or run.value.size != 1:
-            shown = f"shape {run.value.shape}" if isinstance(run.value, Tensor) else type(run.value).__name__
+        if run.kind is not Tensor or run.outputs[0].size != 1:
+            shown = f"shape {run.outputs[0].shape}" if run.kind is Tensor else run.kind.__name__
             raise ShapeError(f"grad: of a function that returns a single number, not {shown}; see vjp and jacobian")
         value, aux = run.result(), run.others() if has_aux else None
         found = run.pull([Tensor(np.ones(value.shape, value.dtype))], retain_graph=False)
@@ -186,7 +189,7 @@ def vjp(fn, *primals, has_aux=False):
     run = Pass("vjp", fn, primals, {}, range(len(primals)), has_aux)
 
     def pullback(cotangent):
-        found = run.pull(run.fitting(cotangent, run.value, run.outputs, "cotangent"))
+        found = run.pull(run.fitting(cotangent, run.outputs, "cotangent"))
         return unflatten(run.chosen, iter(found))
     return (run.result(), pullback, run.others()) if has_aux else (run.result(), pullback)
 
@@ -199,7 +202,7 @@ def jvp(fn, primals, tangents):
     (Tensor([1., 4.]), Tensor([20.,  4.]))
     """
     run = Pass("jvp", fn, tuple(primals), {}, range(len(primals)))
-    pushed = run.pusher()(run.fitting(tuple(tangents), run.chosen, run.inputs, "tangent"))
+    pushed = run.pusher()(run.fitting(tuple(tangents), run.inputs, "tangent"))
     return run.result(), unflatten(run.value, iter(pushed))
 
 

@@ -1,32 +1,53 @@
-"""Nested lists, tuples and dicts as the list of what is in them."""
+"""Nested lists, tuples and dicts as their leaves and their structure, both read in one pass: what is done to a list
+afterwards changes neither.
+"""
 
-__all__ = ["flatten", "unflatten"]
+__all__ = ["flatten", "leaves_of", "unflatten"]
 
 
 def flatten(tree):
-    """The leaves in order: whatever is no list, tuple or dict.
+    """(leaves, structure): whatever is no list, tuple or dict, in order; and the nesting around it.
+
+    A structure is hashable, and equal to another of the same types, lengths and keys.
 
     >>> from microgradx.trees import flatten, unflatten
-    >>> flatten({"a": [1, 2], "b": (3, None)})
+    >>> leaves, structure = flatten({"a": [1, 2], "b": (3, None)})
+    >>> leaves
     [1, 2, 3, None]
-    """
-    if isinstance(tree, dict):
-        tree = tree.values()
-    elif not isinstance(tree, (list, tuple)):
-        return [tree]
-    return [leaf for part in tree for leaf in flatten(part)]
-
-
-def unflatten(tree, leaves):
-    """The same nesting with other leaves: ``leaves`` is an iterator that has at least as many.
-
-    >>> from microgradx.trees import flatten, unflatten
-    >>> unflatten({"a": [1, 2], "b": (3, None)}, iter("wxyz"))
+    >>> unflatten(structure, iter("wxyz"))
     {'a': ['w', 'x'], 'b': ('y', 'z')}
     """
+    leaves = []
+    return leaves, _structure(tree, leaves)
+
+
+def _structure(tree, leaves):
+    """None for a leaf, else (type, keys of a dict with their types or None, structures of the parts)."""
     if isinstance(tree, dict):
-        return {key: unflatten(part, leaves) for key, part in tree.items()}
+        items = list(tree.items())
+        return dict, tuple((type(key), key) for key, _ in items), tuple(_structure(part, leaves) for _, part in items)
     if isinstance(tree, (list, tuple)):
-        parts = [unflatten(part, leaves) for part in tree]
-        return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
-    return next(leaves)
+        return type(tree), None, tuple([_structure(part, leaves) for part in tree])
+    leaves.append(tree)
+    return None
+
+
+def leaves_of(tree):
+    """The leaves alone.
+
+    >>> from microgradx.trees import leaves_of
+    >>> leaves_of([1, {"a": (2, 3)}])
+    [1, 2, 3]
+    """
+    return flatten(tree)[0]
+
+
+def unflatten(structure, leaves):
+    """What ``flatten`` took apart, with other leaves: ``leaves`` is an iterator over at least as many."""
+    if structure is None:
+        return next(leaves)
+    kind, keys, parts = structure
+    parts = [unflatten(part, leaves) for part in parts]
+    if keys is not None:
+        return {key: part for (_, key), part in zip(keys, parts, strict=True)}
+    return kind(*parts) if hasattr(kind, "_fields") else kind(parts)

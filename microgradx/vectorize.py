@@ -6,6 +6,7 @@ import numpy as np
 
 from microgradx._core.tape import Tape
 from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.trees import flatten
 
 __all__ = ["Gradients", "vectorize"]
 
@@ -117,9 +118,9 @@ class vectorize:
             if length != lengths[0]:
                 raise ShapeError(f"vectorize: arguments of {lengths[0]} and {length} rows ({lengths[0]} != {length})")
         if self._tape is None:
-            sample = [[None] * width[0] if width else None for width in widths]
+            sample = tuple([None] * width[0] if width else None for width in widths)
             by_row = [width is not None for width in widths for _ in range(width[0] if width else 1)]
-            self._tape, self._widths = Tape("vectorize", self.fn, sample, by_row), widths
+            self._tape, self._widths = Tape("vectorize", self.fn, flatten(sample)[1], by_row), widths
         if widths != self._widths:
             raise ShapeError(f"vectorize: a sample is {_described(widths)}, and was {_described(self._widths)} at the "
                              "first call; vectorize the function anew for other samples")

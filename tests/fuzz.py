@@ -1,9 +1,10 @@
-"""Calls everything public with whatever: `python tests/fuzz.py SEED COUNT [FIRST]`.
+"""Calls everything public with whatever: `python tests/fuzz.py SEED COUNT [FIRST [CASE]]`.
 
 Operands are good and bad: every dtype, layout and shape, numbers beyond every limit, objects whose `__index__`,
 `__float__`, `__array__` ... write to the operands, walk their graphs or raise. Each call is seeded by its number alone,
 which is printed before it, so that a crash can be called again. At the end come the errors that do not name the
-operation, one line each: none is wanted.
+operation, one line each: none is wanted. With CASE "views" the calls are of compiled functions that hand out views of
+their results, compared with the functions as they are.
 """
 import contextlib
 import faulthandler
@@ -17,7 +18,9 @@ import numpy as np
 
 import microgradx as mgx
 from microgradx import Tensor, Value, data, nn, optim
+from microgradx._core.passes import PASSES
 from microgradx.errors import Error
+from microgradx.trees import leaves_of
 
 SHAPES = [(), (0,), (1,), (3,), (2, 3), (3, 2), (3, 3), (1, 1), (2, 0, 3), (2, 3, 3), (1,) * 8]
 DTYPES = ["f4", "f8", "f8", "i8", "?"]
@@ -268,19 +271,77 @@ def once(seed, number):
     assert mgx.is_grad_enabled()
 
 
-def main(seed, count, first=0):
+MADE = [lambda x, w: x * 2, lambda x, w: (x * w).tanh(), lambda x, w: x @ (x.T * 0.5), lambda x, w: x.cumsum(0),
+        lambda x, w: mgx.concat([x, x * w]), lambda x, w: x.sum(1, keepdims=True) + x, lambda x, w: x.exp().amax(0),
+        lambda x, w: x.relu().sum(1), lambda x, w: mgx.zeros_like(x).copy_(x), lambda x, w: mgx.stack([x, x - 1]),
+        lambda x, w: (x * 3).add_(w), lambda x, w: x.softmax(-1), lambda x, w: (x > 0) * w, lambda x, w: x.sort(0)[0],
+        lambda x, w: mgx.ones(7, 3) * 2, lambda x, w: x.T.clone(), lambda x, w: x + x.sum()]
+
+
+def viewed(rng):
+    """A function of one array: a view of it, or several."""
+    k, part = int(rng.integers(0, 9)), float(rng.random())
+
+    def item(y):
+        return y[int(part * y.shape[0])] if y.ndim and y.shape[0] else y
+
+    def sliced(y):
+        return y[[slice(k, None), slice(None, None, -1), slice(None, k, 2), slice(-k, None)][k % 4]] if y.ndim else y
+    return [item, sliced, lambda y: y.reshape(-1)[:k + 1], lambda y: y.reshape(-1)[-k - 1:], lambda y: y.T,
+            lambda y: y.split(2)[-1] if y.ndim else y, lambda y: y.unbind(0)[-1] if y.ndim and y.shape[0] else y,
+            lambda y: y.detach(), lambda y: y[None].expand(2, *y.shape), lambda y: y[..., k % y.shape[-1]:]
+            if y.ndim and y.shape[-1] else y, lambda y: y.unsqueeze(-1), lambda y: y.flatten()][rng.integers(12)]
+
+
+def views(seed, number):
+    """A program that hands out views of its results, a few times, with allocations between; what was wrong, or None."""
+    rng = np.random.default_rng([seed, number])
+    made = [MADE[k] for k in rng.integers(0, len(MADE), rng.integers(1, 4))]
+    chains = [[rng.integers(len(made)), [viewed(rng) for _ in range(rng.integers(0, 4))]]
+              for _ in range(rng.integers(1, 4))]
+    w = Tensor(np.float32(rng.normal()), requires_grad=rng.random() < 0.5)
+
+    def function(x):
+        results, handed = [f(x, w) for f in made], []
+        for which, chain in chains:
+            y = results[which]
+            for view in chain:
+                y = view(y)
+            handed.append(y)
+        return handed if len(handed) > 1 else handed[0]
+    program = mgx.compile(function, check=rng.random() < 0.2, passes={p for p in sorted(PASSES) if rng.random() < 0.7})
+    x, kept = rng.normal(size=(rng.integers(1, 120), rng.integers(1, 40))).astype(DTYPES[rng.integers(3)]), []
+    for _ in range(5):
+        x = x + 1
+        kept.append((program(Tensor(x)), function(Tensor(x)), [mgx.full((n,), 7.0) for n in rng.integers(1, 5000, 6)]))
+        if rng.random() < 0.2:
+            program.explain()
+            kept[rng.integers(len(kept))] = kept[-1]
+    for one, other, around in kept:
+        for a, b in zip(leaves_of(one), leaves_of(other), strict=True):
+            if a.shape != b.shape or a.dtype != b.dtype or not np.array_equal(a.numpy(), b.detach().numpy()):
+                return f"views: wrong: {a.shape} {a.dtype}, {b.shape} {b.dtype}"
+        if any((a.numpy() != 7).any() for a in around):
+            return "views: written beside"
+    return None
+
+
+CASES = {"calls": once, "views": views}
+
+
+def main(seed, count, first=0, case="calls"):
     faulthandler.enable()
     warnings.simplefilter("ignore")
     unclear = {}
     for number in range(first, first + count):
         os.write(1, b"%d\n" % number)
-        said = once(seed, number)
+        said = CASES[case](seed, number)
         if said:
             unclear.setdefault(said.split(" ")[0] + said.split(":")[1], f"{number} {said}")
 
     def again(thread):
         for number in range(count // 8):
-            once(seed + 1, 10**6 * thread + number)
+            CASES[case](seed + 1, 10**6 * thread + number)
 
     threads = [threading.Thread(target=again, args=(k,)) for k in range(4)]
     [t.start() for t in threads]
@@ -289,4 +350,4 @@ def main(seed, count, first=0):
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(*map(int, sys.argv[1:4]), *sys.argv[4:])

@@ -14,7 +14,7 @@ from microgradx import nn, optim
 from microgradx._core.passes import PASSES
 from microgradx.errors import CaptureError, GraphError, IndexError_, OptionError
 from microgradx.nn import functional as F
-from microgradx.trees import flatten
+from microgradx.trees import leaves_of
 
 OPTIMIZERS = {
     "sgd": lambda p: optim.SGD(p, lr=0.1),
@@ -31,7 +31,7 @@ SUBSETS = [frozenset(s) for n in range(len(PASSES) + 1) for s in itertools.combi
 def bits(tree):
     """What a result consists of, so that == means equal to the last bit."""
     return [(leaf.dtype, leaf.shape, leaf.numpy().tobytes()) if isinstance(leaf, mgx.Tensor) else leaf
-            for leaf in flatten(tree)]
+            for leaf in leaves_of(tree)]
 
 
 def state(net, *optimizers):
@@ -342,7 +342,7 @@ def test_an_argument_that_is_a_parameter_in_disguise():
 def test_arrays_scalars_numbers_and_keywords():
     def function(x, scale, *, power=1, flag=True, rest=()):
         y = x * scale + power
-        for r in flatten(rest):
+        for r in leaves_of(rest):
             y = y + r
         return y if flag else -y
     step = mgx.compile(function)
@@ -422,7 +422,7 @@ def test_positions_are_those_of_the_replay(name):
         def function(x, t):
             w.grad = None
             result = POSITIONS[name](x * 2 @ w, t)
-            floats = [r for r in flatten(result) if r.requires_grad]
+            floats = [r for r in leaves_of(result) if r.requires_grad]
             if floats:
                 sum((r * r).sum() for r in floats).backward()
             return result

@@ -23,6 +23,10 @@ def test_calls_with_whatever():
     assert run(FUZZ, "0", "1500").endswith("unclear:\n")
 
 
+def test_views_of_what_programs_make():
+    assert run(FUZZ, "0", "250", "0", "views").endswith("unclear:\n")
+
+
 START = """import sys
 from contextlib import contextmanager, suppress
 import numpy as np

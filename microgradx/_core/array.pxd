@@ -67,6 +67,7 @@ cdef const Py_ssize_t *itemsize                     # by dtype
 cdef Array empty(int dtype, int ndim, const Py_ssize_t *shape)
 cdef Array empty_with_slope(int dtype, int ndim, const Py_ssize_t *shape, Storage **slope, char **place)
 cdef Array empty_like(Array a)
+cdef Array with_own_storage(Array a)
 cdef Array alias(Array base, char *data, int dtype, int ndim, const Py_ssize_t *shape, const Py_ssize_t *strides)
 cdef Array view_of(Array base, char *data, int ndim, const Py_ssize_t *shape, const Py_ssize_t *strides)
 cdef Array settled(Array a)

@@ -85,7 +85,7 @@ cdef Storage *new_block(int k, Py_ssize_t capacity) except NULL:
 
 
 cdef Storage *borrow(object owner, char *data, Py_ssize_t nbytes) except NULL:
-    """Bytes that ``owner`` keeps alive."""
+    """Bytes that ``owner`` keeps alive, an ndarray: its elements alone are ours, others may lie between them."""
     cdef Storage *s = <Storage *> aligned_alloc(HEADER, HEADER)
     if s == NULL:
         raise MemoryError("no memory for an array")
@@ -618,6 +618,18 @@ cdef Array empty_like(Array a):
     return empty(a.kind, a.ndim, a.dims)
 
 
+cdef Array with_own_storage(Array a):
+    """The geometry of ``a`` in a new block as large as its own, whatever part of that ``a`` is; undefined contents."""
+    cdef Array out = blank()
+    cdef int d
+    for d in range(a.ndim):
+        out.dims[d], out.steps[d] = a.dims[d], a.steps[d]
+    out.kind, out.ndim, out.size, out.contiguous = a.kind, a.ndim, a.size, a.contiguous
+    out.storage = allocate(a.storage.nbytes)
+    out.data = out.storage.data + (a.data - a.storage.data)
+    return out
+
+
 cdef Array alias(Array base, char *data, int dtype, int ndim, const Py_ssize_t *shape, const Py_ssize_t *strides):
     """Another geometry over the storage of ``base``, without a graph. No Python code runs meanwhile, so that ``data``
     and ``strides``, read from ``base`` for this call, are those of its storage."""
@@ -730,7 +742,7 @@ cdef Array from_object(object data, object dtype, bint copy):
     cdef Py_ssize_t shape[MGX_MAXDIM]
     cdef Py_ssize_t strides[MGX_MAXDIM]
     cdef int d
-    cdef size_t address
+    cdef size_t address, first, stop
     if isinstance(data, (list, tuple)) and any([isinstance(o, Array) and (<Array> o).wants for o in data]):
         raise GraphError("Tensor: a list of tensors that require a gradient would lose it; stack() keeps it")
     try:
@@ -760,8 +772,15 @@ cdef Array from_object(object data, object dtype, bint copy):
         shape[d], strides[d] = array.shape[d], array.strides[d]
     if shared:
         a = blank()
-        address = array.__array_interface__["data"][0]
-        a.storage = borrow(array, <char *> address, array.nbytes)
+        first = stop = address = array.__array_interface__["data"][0]
+        if array.size:
+            stop += <size_t> array.itemsize
+            for d in range(array.ndim):                 # from the lowest element to the highest
+                if strides[d] < 0:
+                    first -= <size_t> (-strides[d] * (shape[d] - 1))
+                else:
+                    stop += <size_t> (strides[d] * (shape[d] - 1))
+        a.storage = borrow(array, <char *> first, <Py_ssize_t> (stop - first))
         a.storage.readonly = not array.flags.writeable
         return alias(a, <char *> address, DTYPES.index(wanted), array.ndim, shape, strides)
     a = empty(DTYPES.index(wanted), array.ndim, shape)

@@ -1,6 +1,6 @@
 """Does a replay do what the function does? Both run from the same state, and are compared to the last bit."""
 from microgradx._core.array cimport Array, Node, Storage, dtype_of
-from microgradx._core.launch cimport HOST, Launch, copy, launch_name, put_back
+from microgradx._core.launch cimport HOST, Launch, copy, launch_name, put_back, snapshot
 from microgradx._core.program cimport Program, bound_leaf, plain_copy
 
 import numpy as np
@@ -15,7 +15,7 @@ cdef object checked(Program program, tuple arguments, object plainly, object sha
     cdef list gradients = [(node, (<Node> node).grad) for node, _ in program.effects]
     cdef list drawn = [(g, g.bit_generator.state) for g in {id(g): g for g in [shared, *generators(program)]}.values()]
     cdef dict found = storages(program)
-    cdef list before = [(address, bytes_of(<Storage *> <size_t> address)) for address in found]
+    cdef list before = [(address, snapshot(<Storage *> <size_t> address)) for address in found]
     cdef size_t address
     result = program.replay(arguments)
     replayed = [*leaves("the result", result), *left(program, arguments, found)]
@@ -87,7 +87,8 @@ cdef list left(Program program, tuple arguments, dict found):
     for address, (name, dtype) in found.items():
         s = <Storage *> <size_t> address
         if s.born != program.number and address not in own:
-            named.append((name, np.frombuffer(bytes_of(s), dtype)))
+            numbers = snapshot(s)
+            named.append((name, np.frombuffer(numbers, dtype) if isinstance(numbers, bytes) else numbers))
     return named
 
 
@@ -98,10 +99,6 @@ cdef list leaves(str name, object tree):
     if isinstance(tree, (list, tuple)):
         return [leaf for k, part in enumerate(tree) for leaf in leaves(f"{name}[{k}]", part)]
     return [(name, numbers_of(tree) if isinstance(tree, Array) else tree)]
-
-
-cdef bytes bytes_of(Storage *s):
-    return (<char *> s.data)[:s.nbytes]
 
 
 cdef object numbers_of(Array a):

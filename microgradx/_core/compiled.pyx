@@ -35,31 +35,31 @@ cdef class Compiled:
         if program is not None and not kwargs and not watching and not is_capturing() and program.meant(args) \
                 and program.fits():
             return program.replay(args)
-        nesting = (args, kwargs)
-        leaves = tuple([leaf_of(leaf) for leaf in flatten(nesting)])
+        found, structure = flatten((args, kwargs))
+        leaves = tuple([leaf_of(leaf) for leaf in found])
         if any([type(leaf) is Value for leaf in leaves]):           # a scalar program: a flat list of the table's rows
             if self.values is None:
                 self.values = compile_values(self.function)
             return self.values(*args, **kwargs)
         if watching or capture:                     # within a capture its launches are written; of another thread: wait
-            return self.plainly(nesting, leaves)
-        key = self.key(nesting, leaves)
+            return self.plainly(structure, leaves)
+        key = self.key(structure, leaves)
         if key not in self.seen:                                    # once as it is: what is made lazily comes to be
             self.keep(key, [])
-            return self.plainly(nesting, leaves)
+            return self.plainly(structure, leaves)
         self.seen[key] = known = [program for program in self.seen[key] if program.rebindings == rebindings]
         for program in known:
             if program.fits():
                 if self.shared is not None:
-                    return checked(program, leaves, lambda: self.plainly(nesting, leaves), self.shared())
+                    return checked(program, leaves, lambda: self.plainly(structure, leaves), self.shared())
                 self.last = program
                 return program.replay(leaves)
         self.last = None
         program = Program()
-        result = program.capture(self.function, leaves, nesting, self.passes, self.fixed)
+        result = program.capture(self.function, leaves, structure, self.passes, self.fixed)
         if program.read:                                            # it is for these numbers only
             self.fixed |= program.read
-            self.keep(self.key(nesting, leaves), [program])
+            self.keep(self.key(structure, leaves), [program])
         else:
             self.keep(key, [program, *known[:3]])
             self.last = program if self.shared is None else None
@@ -71,16 +71,16 @@ cdef class Compiled:
         self.seen[key] = programs
         return 0
 
-    cdef object key(self, tuple nesting, tuple leaves):
+    cdef object key(self, object structure, tuple leaves):
         """What programs for such arguments have in common."""
-        return (grad_enabled(), shape_of_tree(nesting), shared_by(leaves),
+        return (grad_enabled(), structure, shared_by(leaves),
                 *[type(leaf) if may_move(leaf) and i not in self.fixed else key_of(leaf)
                   for i, leaf in enumerate(leaves)])
 
-    cdef object plainly(self, tuple nesting, tuple leaves):
-        args, kwargs = unflatten(nesting, iter(leaves))
-        result = self.function(*args, **kwargs)
-        return unflatten(result, iter([loose(leaf) for leaf in flatten(result)]))
+    cdef object plainly(self, object structure, tuple leaves):
+        args, kwargs = unflatten(structure, iter(leaves))
+        found, tree = flatten(self.function(*args, **kwargs))
+        return unflatten(tree, iter([loose(leaf) for leaf in found]))
 
     def explain(self):
         """What was captured, as text: a table of launches for every program."""
@@ -124,14 +124,6 @@ cdef tuple shared_by(tuple leaves):
     if len(set(storages)) == len(storages):
         return None
     return tuple([objects.index(o) for o in objects]), tuple([storages.index(s) for s in storages])
-
-
-cdef object shape_of_tree(object tree):
-    if isinstance(tree, dict):
-        return tuple([(key, shape_of_tree(part)) for key, part in tree.items()])
-    if isinstance(tree, (list, tuple)):
-        return (type(tree), *[shape_of_tree(part) for part in tree])
-    return None
 
 
 cdef object loose(object leaf):

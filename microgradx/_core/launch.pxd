@@ -103,7 +103,8 @@ cdef double now() noexcept nogil
 
 cdef int note_grad(Node node) except -1
 cdef str call_site()
-cdef int put_back(Storage *s, bytes numbers) except -1
+cdef object snapshot(Storage *s)                    # what it holds, for `put_back`
+cdef int put_back(Storage *s, object numbers) except -1
 cdef int refuse_rebinding() except -1
 cdef Py_ssize_t rebindings                          # how often something that a program named was exchanged
 cdef int note_rebinding(Array a) noexcept

@@ -730,10 +730,20 @@ def compute(function, *ins):
     return computed(function, ins)
 
 
-cdef int put_back(Storage *s, bytes numbers) except -1:
-    """What a storage held before its program was timed."""
+cdef object snapshot(Storage *s):
+    """What a storage holds: its bytes, or of somebody else's memory an array of the elements that are ours."""
+    if s.owner != NULL:
+        return np.array(<object> s.owner)
+    return s.data[:s.nbytes]
+
+
+cdef int put_back(Storage *s, object numbers) except -1:
+    """Let a storage hold again what it did at its ``snapshot``."""
     cdef char *first = s.data
-    memmove(first, <char *> numbers, len(numbers))
+    if s.owner != NULL:
+        np.copyto(<object> s.owner, numbers)
+    else:
+        memmove(first, <char *> <bytes> numbers, s.nbytes)
     return 0
 
 

@@ -21,7 +21,7 @@ cdef class Program:
     cdef tuple outputs          # (Kind, what)
     cdef tuple expected         # arguments without nesting, by which a call is known at once; None if there is nesting
     cdef list found             # (leaf, was there a gradient when the call began, that gradient if the steps read it)
-    cdef object tree            # the result, with its nesting
+    cdef object tree            # the structure of the result
     cdef object bound           # arguments that are meant by identity
     cdef bint recording, shared, mutates
     cdef Storage **changed      # storages that the steps write, each once
@@ -41,8 +41,8 @@ cdef class Program:
     cdef readonly list dropped  # the names of launches that passes have dropped
     cdef uint16_t number
 
-    cdef object capture(self, function, tuple arguments, object nesting, set passes, set fixed)
-    cdef int describe(self, list leaves) except -1
+    cdef object capture(self, function, tuple arguments, object structure, set passes, set fixed)
+    cdef int describe(self, object result) except -1
     cdef int settle_gradients(self) except -1
     cdef bint names(self, Storage *storage) noexcept
     cdef int settle(self, Storage **dropped, Py_ssize_t count, set passes) except -1

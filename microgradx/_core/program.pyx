@@ -13,9 +13,9 @@ from microgradx._core.array cimport *
 from microgradx._core.graph cimport grad_enabled
 from microgradx._core.kernels cimport *
 from microgradx._core.fuse cimport fuse
-from microgradx._core.launch cimport (HOST, KERNELS, Launch, LaunchList, check_run, copy, fill, host, host_name, is_capturing, launch_name,
-                                      measure_launch, note_time, now, put_back, rebindings, profiling, run_launch,
-                                      set_recording)
+from microgradx._core.launch cimport (HOST, KERNELS, Launch, LaunchList, check_run, copy, fill, host, host_name,
+                                      is_capturing, launch_name, measure_launch, note_time, now, profiling, put_back,
+                                      rebindings, run_launch, set_recording, snapshot)
 from microgradx._core.number cimport Moving, begin_reading, moving, plain
 from microgradx._core.passes cimport Life, Lives, drop_constants, drop_dead, plan
 
@@ -31,6 +31,7 @@ from microgradx.errors import CaptureError, Error, IndexError_
 from microgradx.trees import flatten, unflatten
 
 ALIASED = "compile: an argument shares memory with a tensor that the function writes to; pass a clone()"
+BUSY = "compile: this program is running already, in another thread; give each thread its own"
 
 
 cdef list flags = None          # (module, its training flag) of the capture under way
@@ -84,9 +85,9 @@ cdef class Program:
 
     # ----- capture -----------------------------------------------------------------------------------------------
 
-    cdef object capture(self, function, tuple arguments, object nesting, set passes, set fixed):
-        """Call ``function`` on copies of the ``arguments`` and write down what it launches; returns its result. A float
-        may move, unless its place is among the ``fixed``."""
+    cdef object capture(self, function, tuple arguments, object structure, set passes, set fixed):
+        """Call ``function`` on copies of the ``arguments``, which are the leaves of a ``structure``, and write down
+        what it launches; returns its result. A float may move, unless its place is among the ``fixed``."""
         cdef Array a, x
         cdef Py_ssize_t i, k, count = 0
         cdef Storage **dropped
@@ -130,10 +131,9 @@ cdef class Program:
         result = None
         failed = True
         try:
-            args, kwargs = unflatten(nesting, iter(passed))
+            args, kwargs = unflatten(structure, iter(passed))
             result = function(*args, **kwargs)
-            self.describe(flatten(result))
-            self.tree = unflatten(result, iter(range(len(self.outputs))))   # its graph is let go while blocks are kept
+            self.describe(result)
             self.settle_gradients()
             failed = False
         finally:
@@ -141,7 +141,7 @@ cdef class Program:
             self.sequence.profile = None
             begin_reading(None)
             flags = None
-            result = inputs = passed = args = kwargs = x = a = copies = o = number = None
+            result = inputs = passed = args = kwargs = x = a = copies = o = number = None    # graphs go now as well
             dropped = kept_blocks(&count)
             if failed:
                 self.outputs = self.tree = None
@@ -169,7 +169,7 @@ cdef class Program:
                                        "pass a clone()")
                 check_write(a, "compile")
                 copy(x, a)
-        if not nesting[1] and not any([isinstance(part, (list, tuple, dict)) for part in nesting[0]]):
+        if structure == flatten(((None,) * len(arguments), {}))[1]:
             expected = list(arguments)
             for i in range(len(self.inputs)):
                 if self.spots[i] != MOVES:
@@ -177,11 +177,12 @@ cdef class Program:
             self.expected = tuple(expected)
         return self.hand_out(arguments, [plain_copy(<Array> o) for o in self.bound_outputs])
 
-    cdef int describe(self, list leaves) except -1:
+    cdef int describe(self, object result) except -1:
         """What a replay returns for each leaf of the result."""
         cdef list outputs = []
         cdef dict seen = {}
         cdef Array a, x
+        leaves, self.tree = flatten(result)
         for o in leaves:
             if isinstance(o, Moving) and (<Moving> o).given is not None:
                 outputs.append((GIVEN, min((<Moving> o).sources)))
@@ -332,7 +333,7 @@ cdef class Program:
                 self.outputs = (*self.outputs[:i], (BOUND, len(bound)), *self.outputs[i + 1:])
                 bound.append(o)
         self.bound_outputs = tuple(bound)
-        self.alone = self.tree == 0 and len(bound) == 1
+        self.alone = self.tree is None and len(bound) == 1
         for i in range(self.held_count):
             total += self.held[i].nbytes
         self.light = self.sequence.count <= 16 and total + self.planned_bytes <= 1 << 14 and not self.sequence.hosts
@@ -352,24 +353,25 @@ cdef class Program:
         return n - at
 
     cdef bint made(self, Array x) except -1:
-        """Is a result made by the steps, whole, in memory that nobody else has or sees?"""
+        """Is a result made by the steps, in memory that nobody else has or sees? A small part of its storage is not: what
+        is handed out would keep all of it."""
         cdef Py_ssize_t i
         cdef int k
         cdef Launch *s
         cdef bint met = False
-        if x.storage.born != self.number or x.storage.refs != 2 or not x.contiguous:    # ours, and the program's hold
+        if x.storage.born != self.number or x.storage.refs != 2 or not x.contiguous \
+                or x.storage.nbytes > 4 * max(64, x.size * itemsize[x.kind]):           # refs: ours, and the program's
             return False
         for i in range(self.sequence.count):
             s = self.sequence.launch[i]
             for k in range(s.count):
                 if s.storage[k] == x.storage:
-                    if not met and not s.writes >> k & 1:
+                    if not s.writes >> k & 1:
                         return False
-                    if not x.data <= s.args.p[k] < x.data + x.size * itemsize[x.kind]:
-                        return False
-            for k in range(s.count):
-                met = met or s.storage[k] == x.storage
-        return met
+                    met = True
+            if met:
+                return True
+        return False
 
     cdef Py_ssize_t aim(self, Py_ssize_t at, Py_ssize_t count, Array a) noexcept:
         """Let the spots from ``at`` on lie in ``a``; the spot after them."""
@@ -448,15 +450,7 @@ cdef class Program:
         cdef list results = None if self.alone else []
         cdef tuple entry
         if self.busy:
-            raise CaptureError("compile: this program is running already, in another thread; give each thread its own")
-        for i in range(len(self.inputs)):
-            if self.spots[i] == MOVES:
-                continue
-            a = <Array> arguments[self.leaf[i]]
-            if a.storage.held and self.changes(a.storage):
-                raise CaptureError(ALIASED)
-            if self.written[i]:
-                check_write(a, "compile")
+            raise CaptureError(BUSY)
         self.busy = True
         try:
             for i in range(len(self.inputs)):
@@ -464,6 +458,10 @@ cdef class Program:
                     fill(<Array> self.inputs[i], arguments[self.leaf[i]])
                     continue
                 a, x = <Array> arguments[self.leaf[i]], <Array> self.inputs[i]
+                if a.storage.held and self.changes(a.storage):
+                    raise CaptureError(ALIASED)
+                if self.written[i]:
+                    check_write(a, "compile")
                 self.used[used] = a.storage             # held: a finalizer or another thread may give it other data
                 a.storage.refs += 1
                 used += 1
@@ -472,13 +470,17 @@ cdef class Program:
                     a = x
                 at = self.aim(at, self.spots[i], a)
             for i in range(len(self.bound_outputs)):
-                a = empty_like(<Array> self.bound_outputs[i])
+                a = with_own_storage(<Array> self.bound_outputs[i])
                 at = self.aim(at, self.spots[len(self.inputs) + i], a)
                 if results is not None:
                     results.append(a)
             for entry in self.found:
                 if entry[2] is not None and (<Node> entry[0]).grad is not entry[2]:
-                    copy(<Array> (<Node> entry[0]).grad, <Array> entry[2])
+                    x = (<Node> entry[0]).grad
+                    if x is None:
+                        raise CaptureError("compile: a gradient that this program adds to was taken away while it began "
+                                           "to run")
+                    copy(x, <Array> entry[2])
             self.run()
             for entry in self.effects:
                 (<Node> entry[0]).grad = entry[1]
@@ -592,19 +594,27 @@ cdef class Program:
         cdef Launch *s
         if self.sequence.hosts:
             return None
-        for i, x in enumerate(self.inputs + self.bound_outputs):
-            at = self.aim(at, self.spots[i], x)
-        saved = [(<char *> self.changed[i].data)[:self.changed[i].nbytes] for i in range(self.changed_count)]
-        least = [float("inf")] * self.sequence.count
-        clock = time.perf_counter
-        for _ in range(rounds):
-            for i in range(self.sequence.count):
-                s = self.sequence.launch[i]
-                start = clock()
-                run_launch(s)
-                least[i] = min(<object> least[i], clock() - start)
-            for i in range(self.changed_count):
-                put_back(self.changed[i], saved[i])
+        if self.busy:
+            raise CaptureError(BUSY)
+        self.busy = True
+        try:
+            for i, x in enumerate(self.inputs + self.bound_outputs):
+                at = self.aim(at, self.spots[i], x)
+            saved = [snapshot(self.changed[i]) for i in range(self.changed_count)]
+            least = [float("inf")] * self.sequence.count
+            clock = time.perf_counter
+            for _ in range(rounds):
+                try:
+                    for i in range(self.sequence.count):
+                        s = self.sequence.launch[i]
+                        start = clock()
+                        run_launch(s)
+                        least[i] = min(<object> least[i], clock() - start)
+                finally:
+                    for i in range(self.changed_count):
+                        put_back(self.changed[i], saved[i])
+        finally:
+            self.busy = False
         return least
 
 

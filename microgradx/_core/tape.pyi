@@ -1,4 +1,4 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ class Tape:
     many: bool
     outputs: tuple[int, ...]
 
-    def __new__(cls, purpose: str, fn: Callable[..., Any], tree: Any, by_row: Sequence[bool]) -> "Tape": ...
+    def __new__(cls, purpose: str, fn: Callable[..., Any], structure: Hashable, by_row: Sequence[bool]) -> "Tape": ...
     def replay(self, values: Sequence[Number]) -> Value | tuple[Value, ...]: ...
     def sweep(self, given: Sequence[Array], n: int, outs: list[Array], backward: bool = False, mean: bool = False,
               dparameters: Array | None = None, dgiven: list[Array] | None = None) -> None: ...

@@ -181,9 +181,9 @@ cdef class Tape:
     cdef double *room                               # memory for one run; NULL while a run has it
     cdef Py_ssize_t lanes                           # of its rows
 
-    def __cinit__(self, str purpose not None, fn, tree, by_row):
-        """Trace ``fn`` with Values in place of the leaves of ``tree``; ``by_row`` says of each whether it varies
-        from sample to sample."""
+    def __cinit__(self, str purpose not None, fn, structure, by_row):
+        """Trace ``fn`` with Values as the leaves of its arguments, whose ``structure`` is that of a tuple; ``by_row``
+        says of each leaf whether it varies from sample to sample."""
         cdef list leaves, kept = [], parameters = []
         cdef Value value
         cdef Py_ssize_t k
@@ -191,7 +191,7 @@ cdef class Tape:
         self.purpose, self.parameters, self.outputs, self.mode, self.written = purpose, (), (), [], []
         self.flat = self.wide = self.operand = self.inputs = self.places = array.array("i")
         self.numbers = array.array("d")
-        leaves = self.trace(fn, tree, by_row)
+        leaves = self.trace(fn, structure, by_row)
         for k in range(len(leaves)):
             value = leaves[k]
             if (<PyObject *> value).ob_refcnt > 2:          # more than ours: else nobody can change it, a constant
@@ -205,7 +205,7 @@ cdef class Tape:
 
     # ----- from a function to steps ----------------------------------------------------------------------------
 
-    cdef list trace(self, fn, tree, by_row):
+    cdef list trace(self, fn, structure, by_row):
         """The leaves of the graph that are not inputs; their places go to ``places``."""
         cdef bint recorded
         values = [leaf(float("nan")) for _ in by_row]
@@ -213,7 +213,7 @@ cdef class Tape:
             recorded = set_grad_enabled(True)
             set_tracing(self.purpose)
             try:
-                out = fn(*unflatten(tree, iter(values)))
+                out = fn(*unflatten(structure, iter(values)))
             finally:
                 set_tracing(None)
                 set_grad_enabled(recorded)
@@ -606,12 +606,11 @@ class compile_values:
         cdef Tape tape
         if tracing():                               # within another function that is traced: part of it
             return self.fn(*args)
-        given = flatten(args)
+        given, structure = flatten(args)
         for x in given:
             if type(x) is not Value:
                 number(x, -1)
-        nesting = repr(unflatten(args, iter([0] * len(given))))
-        tape = self.tapes.get(nesting)
+        tape = self.tapes.get(structure)
         if tape is None:
-            tape = self.tapes[nesting] = Tape("compile", self.fn, args, [False] * len(given))
+            tape = self.tapes[structure] = Tape("compile", self.fn, structure, [False] * len(given))
         return tape.replay(given)

@@ -120,19 +120,22 @@ def gradients(str op, list outputs, list inputs, list given, bint retain_graph, 
 cdef object custom_vjp(Node node, Array g, int i):
     """All gradients are computed when the first is asked for, and kept until the last was."""
     cdef list call = node.args                      # [name, function, last operand, gradient, results]
+    cdef tuple results
     cdef object place
     cdef int mode
-    if call[3] is not g:
+    if call[3] is g:
+        results = call[4]
+    else:
         place, mode = set_place(None), set_watching(placing)        # whatever it makes, it makes itself
         try:
-            call[4] = tuple(call[1](g))
+            results = tuple(call[1](g))
         finally:
             set_place(place)
             set_watching(mode)
-        if len(call[4]) != node.v.count:
-            raise ShapeError(f"{call[0].decode()}: {len(call[4])} gradients for {node.v.count} operands")
-        call[3] = g
-    dx = call[4][i]
+        if len(results) != node.v.count:
+            raise ShapeError(f"{call[0].decode()}: {len(results)} gradients for {node.v.count} operands")
+        call[3], call[4] = g, results
+    dx = results[i]
     if i == call[2]:
         call[3] = call[4] = None
     return dx
