@@ -1,11 +1,13 @@
 """Nested lists, tuples and dicts as their leaves and their structure, both read in one pass: what is done to a list
 afterwards changes neither.
 """
+from collections.abc import Hashable, Iterator
+from typing import Any
 
 __all__ = ["flatten", "leaves_of", "unflatten"]
 
 
-def flatten(tree):
+def flatten(tree: Any) -> tuple[list[Any], Hashable]:
     """(leaves, structure): whatever is no list, tuple or dict, in order; and the nesting around it.
 
     A structure is hashable, and equal to another of the same types, lengths and keys.
@@ -17,11 +19,11 @@ def flatten(tree):
     >>> unflatten(structure, iter("wxyz"))
     {'a': ['w', 'x'], 'b': ('y', 'z')}
     """
-    leaves = []
+    leaves: list[Any] = []
     return leaves, _structure(tree, leaves)
 
 
-def _structure(tree, leaves):
+def _structure(tree: Any, leaves: list[Any]) -> Any:
     """None for a leaf, else (type, keys of a dict with their types or None, structures of the parts)."""
     if isinstance(tree, dict):
         items = list(tree.items())
@@ -32,7 +34,7 @@ def _structure(tree, leaves):
     return None
 
 
-def leaves_of(tree):
+def leaves_of(tree: Any) -> list[Any]:
     """The leaves alone.
 
     >>> from microgradx.trees import leaves_of
@@ -42,7 +44,7 @@ def leaves_of(tree):
     return flatten(tree)[0]
 
 
-def unflatten(structure, leaves):
+def unflatten(structure: Any, leaves: Iterator[Any]) -> Any:
     """What ``flatten`` took apart, with other leaves: ``leaves`` is an iterator over at least as many."""
     if structure is None:
         return next(leaves)
