@@ -25,6 +25,7 @@ HOT = {"array", "graph", "launch", "elementwise", "backward", "value", "tensor",
 SETS = {"baseline": [], "avx2": [("MGX_AVX2", None)], "avx512": [("MGX_AVX512", None)]}     # instruction sets
 # Contraction is off so that a * b + c means the same everywhere; FMA() says where it is fused. -ffast-math never.
 LOOPS = ["-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
+LAST = os.environ.get("MICROGRADX_CFLAGS", "").split()      # behind those of each file: -O0 builds soonest
 
 
 class BuildExt(build_ext):
@@ -80,7 +81,7 @@ class BuildExt(build_ext):
         record = ["-MMD", "-MP", "-MF", f"{target}.d", "-g0"]
         target.parent.mkdir(parents=True, exist_ok=True)
         self.compiler.compile([str(source)], output_dir=str(folder), macros=macros, include_dirs=[str(CSRC)],
-                              extra_postargs=[*record, *flags] if self.unix else [])
+                              extra_postargs=[*record, *flags, *LAST] if self.unix else [])
         print(f"[{next(self.numbers):2}/{self.all}] {target.relative_to(OBJECTS).with_suffix('')}"
               f"  {time.perf_counter() - start:.1f} s\n", end="", flush=True)
 
