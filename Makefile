@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: build demo test test-short bench lint sanitize clean
+.PHONY: build generate demo test test-short bench lint sanitize clean
 
 demo: .venv/lab
 	.venv/bin/microgradx demo
@@ -23,8 +23,12 @@ lint: .venv/bin/ruff
 sanitize: .venv/test
 	tools/sanitize
 
+# what the table of elementwise operations writes of the sources
+generate: .venv/tools
+	@.venv/bin/python tools/generate.py
+
 # setup.py knows what has changed, so it is always asked
-build: .venv/tools
+build: .venv/tools generate
 	@.venv/bin/python setup.py --quiet build_ext --inplace
 
 .venv/tools: pyproject.toml

@@ -58,13 +58,13 @@ static inline int V(any_beyond)(ptrdiff_t n, const REAL *x)
             ptrdiff_t m = n - s < BLOCK ? n - s : BLOCK; \
             for (ptrdiff_t i = s; i < s + m; i++) { REAL x = p0[i], y = (f); p1[i] = y; p2[i] = (d); } \
             if (V(any_beyond)(m, p0 + s)) V(name##_huge)(m, p0 + s, p1 + s, p2 + s); } }
-#define U(name, f, d, lo, hi, ulp, dulp) FORWARD1(name, f) VJP1(name, d)
-#define D(name, f, d, lo, hi, ulp, dulp) FORWARD1(name, f) FORWARD1_D(name, f, d)
-#define H(name, f, d, lo, hi, ulp, dulp) HUGE1(name, f, d)
-#define B(name, f, da, db, lo, hi, ulp, dulp) FORWARD2(name, f) VJP2(name, 0, da) VJP2(name, 1, db)
-#define T(name, f, da, db, dc, lo, hi, ulp, dulp) \
+#define U(name, f, d, ...) FORWARD1(name, f) VJP1(name, d)
+#define D(name, f, d, ...) FORWARD1(name, f) FORWARD1_D(name, f, d)
+#define H(name, f, d, ...) HUGE1(name, f, d)
+#define B(name, f, da, db, ...) FORWARD2(name, f) VJP2(name, 0, da) VJP2(name, 1, db)
+#define T(name, f, da, db, dc, ...) \
     FORWARD3(name, f) VJP3(name, 0, da) VJP3(name, 1, db) VJP3(name, 2, dc)
-#define C(name, f, lo, hi) FORWARD2(name, (f) ? K(1) : K(0))
+#define C(name, f, ...) FORWARD2(name, (f) ? K(1) : K(0))
 #include "ops.def"
 #undef U
 #undef D
@@ -88,13 +88,12 @@ static inline int V(any_beyond)(ptrdiff_t n, const REAL *x)
 #undef HUGE1
 #undef BLOCK
 
-#define U(name, f, d, lo, hi, ulp, dulp) [MGX_##name] = {{V(name##_forward), 0, V(name##_vjp0)}},
-#define D(name, f, d, lo, hi, ulp, dulp) [MGX_##name] = {{V(name##_forward), V(name##_forward_d)}},
+#define U(name, ...) [MGX_##name] = {{V(name##_forward), 0, V(name##_vjp0)}},
+#define D(name, ...) [MGX_##name] = {{V(name##_forward), V(name##_forward_d)}},
 #define H D
-#define B(name, f, da, db, lo, hi, ulp, dulp) [MGX_##name] = {{V(name##_forward), 0, V(name##_vjp0), V(name##_vjp1)}},
-#define T(name, f, da, db, dc, lo, hi, ulp, dulp) \
-    [MGX_##name] = {{V(name##_forward), 0, V(name##_vjp0), V(name##_vjp1), V(name##_vjp2)}},
-#define C(name, f, lo, hi) [MGX_##name] = {{V(name##_forward)}},
+#define B(name, ...) [MGX_##name] = {{V(name##_forward), 0, V(name##_vjp0), V(name##_vjp1)}},
+#define T(name, ...) [MGX_##name] = {{V(name##_forward), 0, V(name##_vjp0), V(name##_vjp1), V(name##_vjp2)}},
+#define C(name, ...) [MGX_##name] = {{V(name##_forward)}},
 static const mgx_loops V(rows)[MGX_NROWS] = {
 #include "ops.def"
 };

@@ -12,15 +12,13 @@ enum { MGX_MAXDIM = 8, MGX_MAXARGS = 6 };
 
 /* one opcode per row of the table */
 enum {
-#define ROW(name) MGX_##name,
-#define U(name, f, d, lo, hi, ulp, dulp) ROW(name)
-#define D(name, f, d, lo, hi, ulp, dulp) ROW(name)
-#define H(name, f, d, lo, hi, ulp, dulp) ROW(name)
-#define B(name, f, da, db, lo, hi, ulp, dulp) ROW(name)
-#define T(name, f, da, db, dc, lo, hi, ulp, dulp) ROW(name)
-#define C(name, f, lo, hi) ROW(name)
+#define U(name, ...) MGX_##name,
+#define D U
+#define H U
+#define B U
+#define T U
+#define C U
 #include "ops.def"
-#undef ROW
 #undef U
 #undef D
 #undef H
@@ -35,6 +33,7 @@ typedef struct {
     const char *name, *kind, *forward, *derivative[3];
     int arity;
     double lo, hi, ulp, dulp;
+    const char *doc;
 } mgx_row;
 extern const mgx_row mgx_table[MGX_NROWS];
 

@@ -1,7 +1,8 @@
 """Operands to draw, and truths in mpmath to compare with, for every row of the table.
 
 `TRUTH[name]` is the row as mathematics, over exact mpmath numbers; constants that the engine keeps as doubles
-are exact here. Nothing in it is taken from `csrc/ops.def` but the names.
+are exact here. `ENDS[name]` is what it is at the ends of the number line. Nothing in either is taken from
+`csrc/ops.def` but the names.
 """
 import math
 
@@ -255,6 +256,30 @@ TRUTH = {
     "gauss": lambda x: mp.exp(-x * x), "normpdf": _normpdf,
     "dsilu": lambda x: _sigmoid(x) * (1 + x * _sigmoid(-x)), "dgelu": lambda x: _normcdf(x) + x * _normpdf(x),
     "dgelu_tanh": _dgelu_tanh, "dmish": _dmish,
+}
+
+INF, NAN, PI, LN2 = np.inf, np.nan, np.pi, np.log(2)
+ENDS = {        # values of the unary rows at -inf, -0, +0, inf
+    "neg": (INF, 0.0, -0.0, -INF), "abs": (INF, 0.0, 0.0, INF), "sign": (-1, -0.0, 0.0, 1),
+    "square": (INF, 0.0, 0.0, INF),
+    "sqrt": (NAN, -0.0, 0.0, INF), "rsqrt": (NAN, -INF, INF, 0.0), "reciprocal": (-0.0, -INF, INF, 0.0),
+    "floor": (-INF, -0.0, 0.0, INF), "ceil": (-INF, -0.0, 0.0, INF), "round": (-INF, -0.0, 0.0, INF),
+    "trunc": (-INF, -0.0, 0.0, INF), "clone": (-INF, -0.0, 0.0, INF),
+    "exp": (0.0, 1, 1, INF), "exp2": (0.0, 1, 1, INF), "expm1": (-1, -0.0, 0.0, INF), "log": (NAN, -INF, -INF, INF),
+    "log2": (NAN, -INF, -INF, INF), "log10": (NAN, -INF, -INF, INF), "log1p": (NAN, -0.0, 0.0, INF),
+    "sin": (NAN, -0.0, 0.0, NAN), "cos": (NAN, 1, 1, NAN), "tan": (NAN, -0.0, 0.0, NAN),
+    "asin": (NAN, -0.0, 0.0, NAN), "acos": (NAN, PI / 2, PI / 2, NAN), "atan": (-PI / 2, -0.0, 0.0, PI / 2),
+    "sinh": (-INF, -0.0, 0.0, INF), "cosh": (INF, 1, 1, INF), "tanh": (-1, -0.0, 0.0, 1),
+    "asinh": (-INF, -0.0, 0.0, INF), "acosh": (NAN, NAN, NAN, INF), "atanh": (NAN, -0.0, 0.0, NAN),
+    "erf": (-1, -0.0, 0.0, 1), "erfc": (2, 1, 1, 0.0),
+    "sigmoid": (0.0, 0.5, 0.5, 1), "logsigmoid": (-INF, -LN2, -LN2, -0.0), "logit": (NAN, -INF, -INF, NAN),
+    "softplus": (0.0, LN2, LN2, INF), "relu": (0.0, 0.0, 0.0, INF), "relu6": (0.0, 0.0, 0.0, 6),
+    "selu": (-1.7580993408473766, -0.0, 0.0, INF), "gelu": (-0.0, -0.0, 0.0, INF), "gelu_tanh": (-0.0, -0.0, 0.0, INF),
+    "silu": (-0.0, -0.0, 0.0, INF), "mish": (-0.0, -0.0, 0.0, INF), "softsign": (-1, -0.0, 0.0, 1),
+    "hardsigmoid": (0.0, 0.5, 0.5, 1), "hardswish": (0.0, -0.0, 0.0, INF), "tanhshrink": (-INF, 0.0, 0.0, INF),
+    "dsigmoid": (0.0, 0.25, 0.25, 0.0), "sech2": (0.0, 1, 1, 0.0), "gauss": (0.0, 1, 1, 0.0),
+    "normpdf": (0.0, 0.3989422804014327, 0.3989422804014327, 0.0), "dsilu": (-0.0, 0.5, 0.5, 1),
+    "dgelu": (-0.0, 0.5, 0.5, 1), "dgelu_tanh": (-0.0, 0.5, 0.5, 1), "dmish": (-0.0, 0.6, 0.6, 1),
 }
 
 SECOND = {      # derivatives of the rows that are themselves derivatives, for the tails, where differences are slow

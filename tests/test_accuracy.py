@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from mpmath import mpf
 from recorded import DATA
-from samples import (BASELINE, DTYPES, FMA, ROWS, SECOND, SLACK, SMOOTH, TRIG_MAX, UNARY, away_from_kinks, call,
-                     everywhere, gradients, operands, recorded_gradients, split, true_derivative, truth, ulps)
+from samples import (BASELINE, DTYPES, ENDS, FMA, INF, LN2, NAN, PI, ROWS, SECOND, SLACK, SMOOTH, TRIG_MAX, UNARY,
+                     away_from_kinks, call, everywhere, gradients, operands, recorded_gradients, split, true_derivative,
+                     truth, ulps)
 
 import microgradx as mgx
 
@@ -191,29 +192,6 @@ def test_quotients_just_below_a_whole_number(name, dtype):
 
 # ----- the ends of the number line ---------------------------------------------------------------------------
 
-INF, NAN, PI, LN2 = np.inf, np.nan, np.pi, np.log(2)
-ENDS = {        # values at -inf, -0, +0, inf
-    "neg": (INF, 0.0, -0.0, -INF), "abs": (INF, 0.0, 0.0, INF), "sign": (-1, -0.0, 0.0, 1),
-    "square": (INF, 0.0, 0.0, INF),
-    "sqrt": (NAN, -0.0, 0.0, INF), "rsqrt": (NAN, -INF, INF, 0.0), "reciprocal": (-0.0, -INF, INF, 0.0),
-    "floor": (-INF, -0.0, 0.0, INF), "ceil": (-INF, -0.0, 0.0, INF), "round": (-INF, -0.0, 0.0, INF),
-    "trunc": (-INF, -0.0, 0.0, INF), "clone": (-INF, -0.0, 0.0, INF),
-    "exp": (0.0, 1, 1, INF), "exp2": (0.0, 1, 1, INF), "expm1": (-1, -0.0, 0.0, INF), "log": (NAN, -INF, -INF, INF),
-    "log2": (NAN, -INF, -INF, INF), "log10": (NAN, -INF, -INF, INF), "log1p": (NAN, -0.0, 0.0, INF),
-    "sin": (NAN, -0.0, 0.0, NAN), "cos": (NAN, 1, 1, NAN), "tan": (NAN, -0.0, 0.0, NAN),
-    "asin": (NAN, -0.0, 0.0, NAN), "acos": (NAN, PI / 2, PI / 2, NAN), "atan": (-PI / 2, -0.0, 0.0, PI / 2),
-    "sinh": (-INF, -0.0, 0.0, INF), "cosh": (INF, 1, 1, INF), "tanh": (-1, -0.0, 0.0, 1),
-    "asinh": (-INF, -0.0, 0.0, INF), "acosh": (NAN, NAN, NAN, INF), "atanh": (NAN, -0.0, 0.0, NAN),
-    "erf": (-1, -0.0, 0.0, 1), "erfc": (2, 1, 1, 0.0),
-    "sigmoid": (0.0, 0.5, 0.5, 1), "logsigmoid": (-INF, -LN2, -LN2, -0.0), "logit": (NAN, -INF, -INF, NAN),
-    "softplus": (0.0, LN2, LN2, INF), "relu": (0.0, 0.0, 0.0, INF), "relu6": (0.0, 0.0, 0.0, 6),
-    "selu": (-1.7580993408473766, -0.0, 0.0, INF), "gelu": (-0.0, -0.0, 0.0, INF), "gelu_tanh": (-0.0, -0.0, 0.0, INF),
-    "silu": (-0.0, -0.0, 0.0, INF), "mish": (-0.0, -0.0, 0.0, INF), "softsign": (-1, -0.0, 0.0, 1),
-    "hardsigmoid": (0.0, 0.5, 0.5, 1), "hardswish": (0.0, -0.0, 0.0, INF), "tanhshrink": (-INF, 0.0, 0.0, INF),
-    "dsigmoid": (0.0, 0.25, 0.25, 0.0), "sech2": (0.0, 1, 1, 0.0), "gauss": (0.0, 1, 1, 0.0),
-    "normpdf": (0.0, 0.3989422804014327, 0.3989422804014327, 0.0), "dsilu": (-0.0, 0.5, 0.5, 1),
-    "dgelu": (-0.0, 0.5, 0.5, 1), "dgelu_tanh": (-0.0, 0.5, 0.5, 1), "dmish": (-0.0, 0.6, 0.6, 1),
-}
 SLOPES = {      # derivatives at -inf, 0, inf
     "exp": (0, 1, INF), "exp2": (0, LN2, INF), "expm1": (0, 1, INF), "log": (None, INF, 0), "log1p": (None, 1, 0),
     "sqrt": (None, INF, 0), "rsqrt": (None, -INF, 0), "reciprocal": (0, -INF, 0), "abs": (-1, 0, 1), "sign": (0, 0, 0),

@@ -1,4 +1,4 @@
-"""Follows the worked example of docs/design.md in a copy of the sources: a new operation in four places."""
+"""Follows "How to add an operation" of docs/design.md in a copy of the sources, and counts the files edited by hand."""
 import os
 import re
 import shutil
@@ -6,7 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.skipif(not (ROOT / "tools").is_dir(), reason="the tests run without the source")
+COPIED = ["csrc", "microgradx", "tools", "tests", "bench", "setup.py", "pyproject.toml"]
 CHECK = """
 import numpy as np
 import microgradx as mgx
@@ -23,34 +27,66 @@ np.testing.assert_allclose(t.grad.numpy(), 2/(x*x + 4)**1.5, rtol=1e-13)
 v = mgx.Value(2.5)
 v.squareplus().backward()
 assert v.grad == slope[2].item()
+assert "a smooth relu" in mgx.Tensor.squareplus.__doc__
 """
+# what concerns the operation in the real suite, and what concerns the table as a whole
+TESTS = ["table", "generated", "derivatives", "isa", "accuracy", "vectorize", "leaks", "stubs"]
+CONCERNED = "squareplus or test_table or test_generated or every_public_name_has_a_stub[functional]"
 
 
-def example(page, start):
-    """The indented block of the page that begins with `start`, without its indentation."""
-    block = re.search(rf"^ {{7}}{re.escape(start)}.*\n(?: {{7,}}.*\n)*", page, re.M).group()
-    return "\n".join(line[7:] for line in block.splitlines()) + "\n"
+def how_to(title):
+    """The section of the page: its text, and the indented blocks in it."""
+    page = (ROOT / "docs" / "design.md").read_text()
+    section = re.search(rf"^## {re.escape(title)}\n([\s\S]*?)^## ", page, re.M).group(1)
+    blocks = re.findall(r"(?:^ {7}\S.*\n(?: {7,}.*\n)*)", section, re.M)
+    return section, ["".join(line[7:] for line in block.splitlines(keepends=True)) for block in blocks]
+
+
+def insert(path, text, before="", after=""):
+    """Put text into a file, before or after a line that stands there once."""
+    old, place = path.read_text(), before or after
+    assert old.count(place) == 1
+    path.write_text(old.replace(place, text + place if before else place + text))
+
+
+def changed(copy):
+    """The files of the copy that are not those of the sources."""
+    def read(root, path):
+        return (root / path).read_bytes() if (root / path).exists() else None
+    paths = {path.relative_to(copy) for path in copy.rglob("*.*") if path.is_file()}
+    return {str(path) for path in paths if read(copy, path) != read(ROOT, path)}
+
+
+def run(copy, *command, **variables):
+    clean = {k: v for k, v in os.environ.items() if k != "MICROGRADX_ISA"} | {"PYTHONPATH": str(copy)} | variables
+    done = subprocess.run([sys.executable, *command], cwd=copy, env=clean, capture_output=True, text=True)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    return done.stdout
 
 
 def test_a_new_operation(tmp_path):
-    page = (ROOT / "docs" / "design.md").read_text()
-    row, method = example(page, "U(squareplus"), example(page, "def squareplus")
-    for name in ("csrc", "microgradx"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.so", "*.c.dep", "__pycache__"))
+    section, (row, truth, ends, typed) = how_to("How to add an operation")
+    for name in COPIED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.so", "*.dep", "__pycache__"))
+        else:
+            shutil.copy(ROOT / name, tmp_path)
     for path in (tmp_path / "microgradx" / "_core").rglob("*.c"):
         path.unlink()
-    shutil.copy(ROOT / "setup.py", tmp_path)
+    assert changed(tmp_path) == set()
 
-    table = tmp_path / "csrc" / "ops.def"
-    table.write_text(table.read_text() + row)
-    opcodes = tmp_path / "microgradx" / "_core" / "kernels.pxd"
-    opcodes.write_text(opcodes.read_text().replace("MGX_dmish", "MGX_dmish, MGX_squareplus"))
-    methods = tmp_path / "microgradx" / "_core" / "ops.pyx"
-    methods.write_text(methods.read_text().rstrip() + "\n\n" + "".join(f"    {line}\n" for line in method.splitlines()))
+    insert(tmp_path / "csrc" / "ops.def", row, before="\n/* two and three operands */\n")
+    insert(tmp_path / "tests" / "samples.py", f"    {truth}", after="\nTRUTH = {\n")
+    insert(tmp_path / "tests" / "samples.py", f"    {ends}", before='    "neg": (INF, ')
+    with (tmp_path / "microgradx" / "functional.pyi").open("a") as stub:
+        stub.write(typed)
+    by_hand = changed(tmp_path)
+    assert by_hand == set(re.findall(r"^\d\. .*?`(\S+/\S+)`", section, re.M)) and len(by_hand) <= 3
 
-    clean = {k: v for k, v in os.environ.items() if k != "MICROGRADX_ISA"} | {"PYTHONPATH": str(tmp_path)}
-    built = subprocess.run([sys.executable, "setup.py", "build_ext", "--inplace"], cwd=tmp_path, env=clean,
-                           capture_output=True, text=True)
-    assert built.returncode == 0, built.stderr[-2000:]
-    ran = subprocess.run([sys.executable, "-c", CHECK], cwd=tmp_path, env=clean, capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr[-2000:]
+    run(tmp_path, "tools/generate.py")
+    assert changed(tmp_path) - by_hand == {f"microgradx/_core/{name}" for name in ("kernels.pxd", "ops.pyx", "ops.pyi")}
+    run(tmp_path, "setup.py", "build_ext", "--inplace", MICROGRADX_CFLAGS="-O0")
+    run(tmp_path, "-c", CHECK)
+    said = run(tmp_path, "-m", "pytest", *(f"tests/test_{name}.py" for name in TESTS), "-k", CONCERNED, "-vv")
+    for name in TESTS:
+        assert re.search(rf"^tests/test_{name}\.py::.* PASSED", said, re.M), f"test_{name} did not run"

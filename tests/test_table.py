@@ -3,75 +3,87 @@ import ast
 import inspect
 import math
 import re
+import runpy
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from samples import OTHERS, ROWS, SMOOTH, TRUTH
+from samples import ENDS, OTHERS, ROWS, SMOOTH, TRUTH, UNARY
 
 import microgradx as mgx
 from microgradx._core import ops
 
 pytestmark = pytest.mark.short
-CSRC = Path(__file__).parents[1] / "csrc"
+ROOT = Path(__file__).parents[1]
+CSRC = ROOT / "csrc"
 STUB = Path(ops.__file__).with_name("ops.pyi")
-TEXTS = [(name, k) for name in SMOOTH for k in range(ROWS[name]["arity"])]
-OPERANDS = {1: {"x", "y"}, 2: {"a", "b", "y"}, 3: {"a", "b", "c", "y"}}
+generate = SimpleNamespace(**runpy.run_path(str(ROOT / "tools" / "generate.py")))
+SOURCE = (CSRC / "ops.def").read_text()
+TABLE = generate.read_table(SOURCE)
+WORDS = generate.read_words()
 
 
-def check(node, names, comparison=False):
-    """A derivative is + - * /, unary minus, calls of rows, K(c), operands; a comparison as first of where()."""
-    match node:
-        case ast.BinOp(left, ast.Add() | ast.Sub() | ast.Mult() | ast.Div(), right):
-            check(left, names)
-            check(right, names)
-        case ast.UnaryOp(ast.USub(), operand):
-            check(operand, names)
-        case ast.Compare(left, [_], [right]) if comparison:
-            check(left, names)
-            check(right, names)
-        case ast.Call(ast.Name("K"), [ast.Constant(int() | float())] | [ast.UnaryOp(ast.USub(), ast.Constant())], []):
-            pass
-        case ast.Call(ast.Name("where"), [condition, a, b], []):
-            assert isinstance(condition, ast.Compare)
-            check(condition, names, comparison=True)
-            check(a, names)
-            check(b, names)
-        case ast.Call(ast.Name(word), arguments, []):
-            assert word in ROWS, f"{word} is no row"
-            assert len(arguments) == ROWS[word]["arity"]
-            for argument in arguments:
-                check(argument, names)
-        case ast.Name(word):
-            assert word in names, f"{word} is no operand"
-        case _:
-            raise AssertionError(f"{ast.unparse(node)} is not in the grammar")
+def faults(source=SOURCE):
+    return [*generate.find_faults(generate.read_table(source), WORDS)]
 
 
-@pytest.mark.parametrize("name, k", TEXTS)
-def test_derivative_keeps_to_the_grammar(name, k):
-    text = ROWS[name]["derivative"][k]
-    check(ast.parse(text.strip(), mode="eval").body, OPERANDS[ROWS[name]["arity"]])
+def test_the_generator_reads_what_the_preprocessor_reads():
+    for row, made in zip(TABLE, ROWS.values(), strict=True):
+        kind, name, forward, doc, (lo, hi, ulp, dulp) = row.kind, row.name, row.forward, row.doc, row.bounds
+        assert made | dict(kind=kind, name=name, forward=forward, doc=doc, lo=lo, hi=hi, ulp=ulp, dulp=dulp) == made
+        assert made["kind"] == "C" or made["derivative"] == row.derivative
 
 
-@pytest.mark.parametrize("text", ["x if y else K(1)", "2*x", "x**K(2)", "x < y", "K(x)", "fresh(x)", "exp(x, y)",
-                                  "where(x, y, x)", "where(K(0) < x < K(1), x, y)", "z", "x > K(0) and y", "x.y"])
-def test_the_grammar_refuses(text):
-    with pytest.raises(AssertionError):
-        check(ast.parse(text, mode="eval").body, {"x", "y"})
+def test_no_row_is_faulty():
+    assert faults() == []
 
 
-def test_three_operands_never_name_the_result():                # their loops and rules do not have it
-    for name, k in TEXTS:
-        if ROWS[name]["arity"] == 3:
-            assert not re.search(r"\by\b", ROWS[name]["derivative"][k]), name
+@pytest.mark.parametrize("text, said", [
+    ("x if y else K(1)", r"write it with \+ - \* /, rows"), ("2*x", r"write K\(2\)"), ("x**K(2)", "write it with"),
+    ("x < y", "write it with"), ("K(x)", "K takes one number"), ("fresh(x)", "no row; .* add a row fresh"),
+    ("exp(x, y)", "with 2 operands; the row exp has 1"), ("where(x, y, x)", "write one comparison"),
+    ("where(K(0) < x < K(1), x, y)", "write it with"), ("z", "names z, .* write it with x and y"),
+    ("x > K(0) and y", "write it with"), ("x.y", "write it with"), ("x +", "not Python"),
+    ("gt(x, y)", r"cannot call; .* define gt in csrc/words\.h")])
+def test_the_grammar_refuses(text, said):
+    arities = {name: row["arity"] for name, row in ROWS.items()}
+    with pytest.raises(generate.Fault, match=said):
+        generate.check_expression(text, "xy", arities, WORDS)
+
+
+@pytest.mark.parametrize("old, new, said", [
+    ("K(0.5)/y", "K(0.5)/b", r"sqrt: the derivative by x, K\(0\.5\)/b, names b, which this row does not have; "
+                             "write it with x and y, where y is the result$"),
+    ("K(1) - c, c, b - a,", "K(1) - c, c, y - a,", "lerp: the derivative by c, y - a, names y, .* with a and b and c$"),
+    ("U(exp2,", "U(exp,", r"exp: the row in line \d+ has this name too; give one of them another name, or take it out"),
+    ("K(2)*x,", "twice(x),", r"square: the derivative by x, twice\(x\), calls twice\(\), which is no row; write it"),
+    ("sign(x),              K(0)", "cmp(x), K(0)", r"sign: the value calls cmp\(\), which csrc/words\.h does not"),
+    ("a + b,", "a + x,", "add: the value names x, which a row B does not have; write it with a and b$"),
+    ("(end, weight)", "(end)", r"lerp: the parameters are \(end\); write one name"),
+    ("Gradient: 2*x.", "", "square: the doc lacks the formula or the gradient; write")])
+def test_a_faulty_row_is_told_in_a_sentence(old, new, said):
+    assert SOURCE.count(old) == 1
+    (sentence,) = faults(SOURCE.replace(old, new))
+    assert re.match(rf"csrc/ops\.def:\d+: {said}", sentence), sentence
+
+
+@pytest.mark.parametrize("old, new, said", [
+    ("K(2)*x, ", "K(2)*x", r"\d+: square: a row U has 8 columns, name, forward, dx, .*; this one has 7"),
+    ("U(neg,", "N(neg,", r"\d+: 'N' begins no row"),
+    ("K(2)*x, ", "K(2)*x), ", r"\d+: square: a row U has 8 columns"),
+    ('"y = x*x. Gradient: 2*x."', "y = x*x", r"\d+: square: lo, hi, ulp and dulp are numbers, doc is a string"),
+    ('"y = mish\'(x).', '("y = mish\'(x).', r"\d+: the parentheses of this row are not closed")])
+def test_what_is_no_row_is_told_in_a_sentence(old, new, said):
+    assert SOURCE.count(old) == 1
+    with pytest.raises(generate.Fault, match=rf"csrc/ops\.def:{said}"):
+        generate.read_table(SOURCE.replace(old, new))
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_row_is_a_documented_method_and_function(name):
     method = getattr(ops.Differentiable, name)
     documentation = inspect.getdoc(method)
-    assert documentation and "y =" in documentation
-    assert ROWS[name]["kind"] == "C" or "Gradient" in documentation
+    assert documentation == f"Differentiable.{name}{inspect.signature(method)}\n\n{ROWS[name]['doc']}"
     assert callable(getattr(mgx, name))
 
 
@@ -85,7 +97,7 @@ def test_bounds_are_stated(name):
 
 def libm_words():
     """Words that call the C library per element, found in the sources."""
-    header = (CSRC / "words.h").read_text() + (CSRC / "elementwise.inl").read_text()
+    header = (CSRC / "words.h").read_text() + (CSRC / "words.inl").read_text()
     calls = {name for name, body in re.findall(r"#define (\w+)\([^)]*\) (.*)", header) if "LIBM(" in body}
     functions = re.findall(r"REAL V\((\w+)\)\([^)]*\)\s*\{(.*?)\}", header, re.S)
     calls |= {name for name, body in functions if "LIBM(" in body}
@@ -100,9 +112,8 @@ def test_a_row_that_calls_libm_says_so(name):
 
 
 def test_names_are_unique_and_truths_complete():
-    source = re.findall(r"^[UDHBTC]\((\w+),", (CSRC / "ops.def").read_text(), re.M)
-    assert source == list(ROWS)
-    assert set(TRUTH) == set(SMOOTH)
+    assert [row.name for row in TABLE] == list(ROWS)
+    assert set(TRUTH) == set(SMOOTH) and set(ENDS) == set(UNARY)
     assert all(len(ranges) == ROWS[name]["arity"] - 1 for name, ranges in OTHERS.items())
 
 

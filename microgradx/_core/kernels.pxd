@@ -5,17 +5,19 @@ cdef extern from "kernels.h" nogil:
     enum: MGX_F32, MGX_F64, MGX_I64, MGX_BOOL
     enum: MGX_MAXDIM, MGX_MAXARGS, MGX_NROWS
     enum: MGX_RECYCLES      # freed memory is kept for reuse; not in the checked build
-    enum:                   # in the order of ops.def
-        MGX_clone, MGX_neg, MGX_abs, MGX_sign, MGX_square, MGX_sqrt, MGX_rsqrt, MGX_reciprocal, MGX_floor,
-        MGX_ceil, MGX_round, MGX_trunc, MGX_exp, MGX_exp2, MGX_expm1, MGX_log, MGX_log2, MGX_log10, MGX_log1p,
-        MGX_sin, MGX_cos, MGX_tan, MGX_asin, MGX_acos, MGX_atan, MGX_sinh, MGX_cosh, MGX_tanh, MGX_asinh,
-        MGX_acosh, MGX_atanh, MGX_erf, MGX_erfc, MGX_sigmoid, MGX_logsigmoid, MGX_logit, MGX_softplus,
-        MGX_relu, MGX_relu6, MGX_leaky_relu, MGX_prelu, MGX_elu, MGX_selu, MGX_celu, MGX_gelu, MGX_gelu_tanh,
-        MGX_silu, MGX_mish, MGX_softsign, MGX_hardtanh, MGX_hardsigmoid, MGX_hardswish, MGX_hardshrink,
-        MGX_softshrink, MGX_tanhshrink, MGX_threshold, MGX_add, MGX_sub, MGX_mul, MGX_div, MGX_pow,
-        MGX_maximum, MGX_minimum, MGX_fmod, MGX_remainder, MGX_atan2, MGX_hypot, MGX_logaddexp, MGX_xlogy,
-        MGX_lerp, MGX_where, MGX_clip, MGX_gt, MGX_ge, MGX_lt, MGX_le, MGX_eq, MGX_ne, MGX_chain, MGX_dsigmoid,
-        MGX_sech2, MGX_gauss, MGX_normpdf, MGX_dsilu, MGX_dgelu, MGX_dgelu_tanh, MGX_dmish
+    # Written by tools/generate.py from csrc/ops.def: edit that, then run `python tools/generate.py`.
+    enum:
+        MGX_clone, MGX_neg, MGX_abs, MGX_sign, MGX_square, MGX_sqrt, MGX_rsqrt, MGX_reciprocal, MGX_floor, MGX_ceil,
+        MGX_round, MGX_trunc, MGX_exp, MGX_exp2, MGX_expm1, MGX_log, MGX_log2, MGX_log10, MGX_log1p, MGX_sin,
+        MGX_cos, MGX_tan, MGX_asin, MGX_acos, MGX_atan, MGX_sinh, MGX_cosh, MGX_tanh, MGX_asinh, MGX_acosh,
+        MGX_atanh, MGX_erf, MGX_erfc, MGX_sigmoid, MGX_logsigmoid, MGX_logit, MGX_softplus, MGX_relu, MGX_relu6,
+        MGX_leaky_relu, MGX_prelu, MGX_elu, MGX_selu, MGX_celu, MGX_gelu, MGX_gelu_tanh, MGX_silu, MGX_mish,
+        MGX_softsign, MGX_hardtanh, MGX_hardsigmoid, MGX_hardswish, MGX_hardshrink, MGX_softshrink, MGX_tanhshrink,
+        MGX_threshold, MGX_add, MGX_sub, MGX_mul, MGX_div, MGX_pow, MGX_maximum, MGX_minimum, MGX_fmod,
+        MGX_remainder, MGX_atan2, MGX_hypot, MGX_logaddexp, MGX_xlogy, MGX_lerp, MGX_where, MGX_clip, MGX_gt,
+        MGX_ge, MGX_lt, MGX_le, MGX_eq, MGX_ne, MGX_chain, MGX_dsigmoid, MGX_sech2, MGX_gauss, MGX_normpdf,
+        MGX_dsilu, MGX_dgelu, MGX_dgelu_tanh, MGX_dmish
+    # The end of what tools/generate.py writes.
 
     ctypedef struct mgx_row:
         const char *name
@@ -24,6 +26,7 @@ cdef extern from "kernels.h" nogil:
         const char *derivative[3]
         int arity
         double lo, hi, ulp, dulp
+        const char *doc
     const mgx_row mgx_table[]
 
     ctypedef void (*mgx_loop)(Py_ssize_t n, char **p) noexcept nogil

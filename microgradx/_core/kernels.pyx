@@ -130,7 +130,8 @@ def table():
 
     Each is a dict: ``name``; ``kind`` (the letter of its macro in ``csrc/ops.def``); ``arity``; ``forward`` and
     ``derivative``, the texts; ``lo, hi``, the range that tests and benchmarks draw from; ``ulp, dulp``, the
-    largest error of the value and of the derivative; ``libm``, whether the C library is called per element.
+    largest error of the value and of the derivative; ``libm``, whether the C library is called per element; ``doc``,
+    what the docstring of the method says.
 
     >>> from microgradx._core import kernels
     >>> next(row["derivative"] for row in kernels.table() if row["name"] == "tanh")
@@ -143,7 +144,7 @@ def table():
             name=rows[op].name.decode(), kind=rows[op].kind.decode(), arity=rows[op].arity, forward=forward,
             derivative=[rows[op].derivative[i].decode() for i in range(rows[op].arity)],
             lo=rows[op].lo, hi=rows[op].hi, ulp=rows[op].ulp, dulp=rows[op].dulp,
-            libm="LIBM" in forward or forward.startswith("remainder")))
+            libm="LIBM" in forward or forward.startswith("remainder"), doc=rows[op].doc.decode()))
     return result
 
 

@@ -1,7 +1,7 @@
 """Every elementwise operation as a method, once, for ``Value`` and for ``Tensor``.
 
-The order is that of the table, ``csrc/ops.def``, where each formula and its derivative stand; a method names
-its row and hands its operands to ``apply``.
+The methods are written from the table, ``csrc/ops.def``, where each formula, its derivative and its docstring stand; a
+method names its row and hands its operands to ``apply``, or to the function below that does what is not the row's.
 """
 cimport cython
 from cpython.buffer cimport PyObject_CheckBuffer
@@ -36,6 +36,26 @@ cdef object power(object a, object b):
     if PyObject_CheckBuffer(a) and (PyLong_Check(b) or isinstance(b, FLOAT) and not integral(a)) and b == 2:
         return on_tensors(MGX_square, a, None, None)
     return combine(MGX_pow, a, b)
+
+
+cdef inline object apply_gelu(object x, object approximate):
+    """The row that ``approximate`` names."""
+    if approximate == "none":
+        return apply(MGX_gelu, x, None, None)
+    if approximate == "tanh":
+        return apply(MGX_gelu_tanh, x, None, None)
+    raise OptionError(f"gelu: approximate={approximate!r} is neither 'none' nor 'tanh'")
+
+
+cdef inline object apply_clip(object x, object lo, object hi):
+    """A side that is open is an infinity, which integers do not have."""
+    if lo is None and hi is None:
+        raise OptionError("clip: neither lo nor hi is given")
+    if lo is None:
+        return x.minimum(hi) if integral(x) else apply(MGX_clip, x, -INF, hi)
+    if hi is None:
+        return x.maximum(lo) if integral(x) else apply(MGX_clip, x, lo, INF)
+    return apply(MGX_clip, x, lo, hi)
 
 
 @cython.c_api_binop_methods(True)
@@ -101,7 +121,8 @@ cdef class Differentiable:
             return self.round()
         return (self * 10.0**ndigits).round() / 10.0**ndigits
 
-    # ----- arithmetic and rounding: of one operand -------------------------------------------------------------
+    # Written by tools/generate.py from csrc/ops.def: edit that, then run `python tools/generate.py`.
+    # ----- arithmetic and rounding -------------------------------------------------------------------------------
 
     def clone(self):
         """y = x, as a copy of its own. Gradient: 1."""
@@ -156,7 +177,7 @@ cdef class Differentiable:
         """y = x without its fraction. Gradient: 0."""
         return apply(MGX_trunc, self, None, None)
 
-    # ----- exponentials and logarithms -------------------------------------------------------------------------
+    # ----- exponentials and logarithms ---------------------------------------------------------------------------
 
     def exp(self):
         """y = e^x. Gradient: y."""
@@ -191,7 +212,7 @@ cdef class Differentiable:
         """y = ln(1 + x), exact near 0; -inf at -1. Gradient: 1/(1 + x); inf at -1."""
         return apply(MGX_log1p, self, None, None)
 
-    # ----- trigonometric and hyperbolic ------------------------------------------------------------------------
+    # ----- trigonometric and hyperbolic --------------------------------------------------------------------------
 
     def sin(self):
         """y = sin(x), x in radians; nan at the infinities. Gradient: cos(x)."""
@@ -258,7 +279,7 @@ cdef class Differentiable:
         """y = 1 - erf(x), without cancellation for large x. Gradient: -2/sqrt(pi)*e^(-x^2)."""
         return apply(MGX_erfc, self, None, None)
 
-    # ----- activations -----------------------------------------------------------------------------------------
+    # ----- activations -------------------------------------------------------------------------------------------
 
     def sigmoid(self):
         """y = 1/(1 + e^-x), between 0 and 1. Gradient: ``dsigmoid``, y(x)*y(-x); at most 1/4, never 0 by
@@ -328,11 +349,7 @@ cdef class Differentiable:
         >>> f"{Value(1.0).gelu().data:.6f} {Value(1.0).gelu('tanh').data:.6f}"
         '0.841345 0.841192'
         """
-        if approximate == "none":
-            return apply(MGX_gelu, self, None, None)
-        if approximate == "tanh":
-            return apply(MGX_gelu_tanh, self, None, None)
-        raise OptionError(f"gelu: approximate={approximate!r} is neither 'none' nor 'tanh'")
+        return apply_gelu(self, approximate)
 
     def gelu_tanh(self):
         """y = x*(1 + tanh(u))/2, u = sqrt(2/pi)*(x + 0.044715*x^3): gelu to 5e-4. Gradient: ``dgelu_tanh``."""
@@ -384,7 +401,7 @@ cdef class Differentiable:
         """
         return apply(MGX_threshold, self, threshold, value)
 
-    # ----- two and three operands ------------------------------------------------------------------------------
+    # ----- two and three operands --------------------------------------------------------------------------------
 
     def add(self, other):
         """y = x + other. Gradient: 1, 1."""
@@ -492,15 +509,9 @@ cdef class Differentiable:
         >>> Tensor([-2.0, 0.5, 3.0]).clip(lo=0.0)
         Tensor([0. , 0.5, 3. ])
         """
-        if lo is None and hi is None:
-            raise OptionError("clip: neither lo nor hi is given")
-        if lo is None:
-            return self.minimum(hi) if integral(self) else apply(MGX_clip, self, -INF, hi)
-        if hi is None:
-            return self.maximum(lo) if integral(self) else apply(MGX_clip, self, lo, INF)
-        return apply(MGX_clip, self, lo, hi)
+        return apply_clip(self, lo, hi)
 
-    # ----- comparisons: a mask of a Tensor, 1 or 0 of a Value; no gradient -------------------------------------
+    # ----- comparisons: a mask of a Tensor, 1 or 0 of a Value; no gradient ---------------------------------------
 
     def gt(self, other):
         """y = x > other."""
@@ -526,7 +537,7 @@ cdef class Differentiable:
         """y = x != other; nan differs from everything."""
         return apply(MGX_ne, self, other, None)
 
-    # ----- helpers: the rule of the backward pass, and the derivatives of the activations ----------------------
+    # ----- helpers: the rule of the backward pass, and the derivatives of the activations ------------------------
 
     def chain(self, d):
         """y = 0 where x is 0, else x*d: how the backward pass multiplies a gradient x by a derivative d.
@@ -569,3 +580,5 @@ cdef class Differentiable:
     def dmish(self):
         """y = mish'(x). Gradient: its derivative, of the form sech2(softplus(x))*(...) (see the row)."""
         return apply(MGX_dmish, self, None, None)
+
+    # The end of what tools/generate.py writes.
