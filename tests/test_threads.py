@@ -1,5 +1,6 @@
 """Threads: the same bits whatever their number, after a fork and from many callers at once."""
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -105,3 +106,38 @@ def test_the_environment(said, count):
                          capture_output=True, text=True, check=True, env=environment)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     assert int(run.stdout) == (count or cores)
+
+
+INTERRUPTED = """
+import signal
+import numpy as np
+import microgradx as mgx
+
+class Stop(Exception): pass
+
+def stop(*_): raise Stop
+
+signal.signal(signal.SIGALRM, stop)
+x = mgx.zeros(3 * 10**7)
+for threads in (1, 2):
+    mgx.set_num_threads(threads)
+    for attempt in range(60):
+        before = x[0].item(), x[-1].item()
+        signal.setitimer(signal.ITIMER_REAL, 0.002 + 0.001 * attempt)
+        try:
+            x.add_(1.0)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        except Stop:
+            if x[0].item() > before[0] and x[-1].item() == before[1]:
+                break                           # it began, and did not end
+    else:
+        raise SystemExit("no launch was interrupted")
+    x.zero_()
+print("stopped")
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no interval timers here")
+def test_a_long_launch_can_be_interrupted():
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True)
+    assert done.stdout.strip() == "stopped", done.stderr[-1000:]
