@@ -21,9 +21,9 @@ import numpy as np
 
 from microgradx import arrays, creation, functional, indexing, linalg
 from microgradx._core.tensor import Tensor, attach, pad, stack
+from microgradx._core.trees import flatten, unflatten
 from microgradx.einsum import einsum
 from microgradx.errors import DTypeError
-from microgradx.trees import flatten, unflatten
 
 # where a name is not enough
 RENAMED: dict[str, Any] = {

@@ -5,8 +5,8 @@ Tracing and replay are in ``_core.tape``; here are arrays in and out.
 import numpy as np
 
 from microgradx._core.tape import Tape
+from microgradx._core.trees import flatten
 from microgradx.errors import DTypeError, OptionError, ShapeError
-from microgradx.trees import flatten
 
 __all__ = ["Gradients", "vectorize"]
 

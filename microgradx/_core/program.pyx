@@ -26,8 +26,8 @@ import numpy as np
 
 from microgradx._core.explain import table
 from microgradx._core.launch import exchanged
+from microgradx._core.trees import flatten, unflatten
 from microgradx.errors import CaptureError, Error, IndexError_
-from microgradx.trees import flatten, unflatten
 
 ALIASED = "compile: an argument shares memory with a tensor that the function writes to; pass a clone()"
 BUSY = "compile: this program is running already, in another thread; give each thread its own"

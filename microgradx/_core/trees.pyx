@@ -2,6 +2,10 @@
 afterwards changes neither.
 """
 
+cdef extern from "Python.h":
+    int Py_EnterRecursiveCall(const char *where)        # not 0: it has raised
+    void Py_LeaveRecursiveCall()
+
 __all__ = ["flatten", "leaves_of", "unflatten"]
 
 
@@ -10,32 +14,45 @@ def flatten(tree):
 
     A structure is hashable, and equal to another of the same types, lengths and keys.
 
-    >>> from microgradx.trees import flatten, unflatten
+    >>> from microgradx._core.trees import flatten, unflatten
     >>> leaves, structure = flatten({"a": [1, 2], "b": (3, None)})
     >>> leaves
     [1, 2, 3, None]
     >>> unflatten(structure, iter("wxyz"))
     {'a': ['w', 'x'], 'b': ('y', 'z')}
     """
-    leaves = []
-    return leaves, _structure(tree, leaves)
+    cdef list leaves = []
+    return leaves, structure_of(tree, leaves)
 
 
-def _structure(tree, leaves):
+cdef int enter() except -1:
+    """One level deeper; a list may be a part of itself."""
+    return -1 if Py_EnterRecursiveCall(b" in a nested list, tuple or dict") else 0
+
+
+cdef object structure_of(object tree, list leaves):
     """None for a leaf, else (type, keys of a dict with their types or None, structures of the parts)."""
+    cdef object kind = type(tree), keys = None
+    cdef list parts
     if isinstance(tree, dict):
-        items = list(tree.items())
-        return dict, tuple((type(key), key) for key, _ in items), tuple(_structure(part, leaves) for _, part in items)
-    if isinstance(tree, (list, tuple)):
-        return type(tree), None, tuple([_structure(part, leaves) for part in tree])
-    leaves.append(tree)
-    return None
+        parts = list(tree.items())
+        kind, keys, parts = dict, tuple([(type(key), key) for key, _ in parts]), [part for _, part in parts]
+    elif isinstance(tree, (list, tuple)):
+        parts = list(tree)
+    else:
+        leaves.append(tree)
+        return None
+    enter()
+    try:
+        return kind, keys, tuple([structure_of(part, leaves) for part in parts])
+    finally:
+        Py_LeaveRecursiveCall()
 
 
 def leaves_of(tree):
     """The leaves alone.
 
-    >>> from microgradx.trees import leaves_of
+    >>> from microgradx._core.trees import leaves_of
     >>> leaves_of([1, {"a": (2, 3)}])
     [1, 2, 3]
     """
