@@ -22,8 +22,8 @@ PACKAGE = str(Path(mgx.__file__).resolve().parents[1])
 def run(script, tmp_path):
     path = tmp_path / "script.py"
     path.write_text(script)
-    done = subprocess.run([sys.executable, "-X", "faulthandler", str(path)], capture_output=True, text=True, timeout=300,
-                          env=os.environ | {"PYTHONPATH": PACKAGE})
+    done = subprocess.run([sys.executable, "-X", "faulthandler", str(path)], capture_output=True, text=True,
+                          timeout=300, env=os.environ | {"PYTHONPATH": PACKAGE})
     assert done.returncode == 0, (done.stdout[-500:], done.stderr[-2000:])
     return done.stdout
 

@@ -15,7 +15,8 @@ from microgradx._core.array cimport *
 from microgradx._core.graph cimport grad_enabled
 from microgradx._core.kernels cimport *
 from microgradx._core.fuse cimport fuse
-from microgradx._core.launch cimport Step, Tape, copy, current_tape, fill, host, rebindings, set_tape, put_back, snapshot
+from microgradx._core.launch cimport (Step, Tape, copy, current_tape, fill, host, put_back, rebindings, set_tape,
+                                      snapshot)
 from microgradx._core.number cimport Moving, begin_reading, moving, plain
 from microgradx._core.passes cimport Life, Lives, drop_constants, drop_dead, plan
 
@@ -357,8 +358,8 @@ cdef class Program:
         return n - at
 
     cdef bint made(self, Array x) except -1:
-        """Is a result made by the steps, in memory that nobody else has or sees? A small part of its storage is not: what
-        is handed out would keep all of it."""
+        """Is a result made by the steps, in memory that nobody else has or sees? A small part of its storage is not:
+        what is handed out would keep all of it."""
         cdef Py_ssize_t i
         cdef int k
         cdef Step *s
@@ -482,8 +483,8 @@ cdef class Program:
                 if entry[2] is not None and (<Node> entry[0]).grad is not entry[2]:
                     x = (<Node> entry[0]).grad
                     if x is None:
-                        raise CaptureError("compile: a gradient that this program adds to was taken away while it began "
-                                           "to run")
+                        raise CaptureError("compile: a gradient that this program adds to was taken away while it "
+                                           "began to run")
                     copy(x, <Array> entry[2])
             self.run()
             for entry in self.effects:
