@@ -15,10 +15,10 @@ import numpy.typing as npt
 from microgradx._core.graph import enable_grad, is_grad_enabled, no_grad
 from microgradx._core.tensor import Tensor, concat
 from microgradx._core.trace import custom, gradients, sources, traced
+from microgradx._core.trees import flatten, leaves_of, unflatten
 from microgradx.errors import DTypeError, GradcheckError, GraphError, OptionError, ShapeError
 from microgradx.random import generator
 from microgradx.transforms import floating, jacobian, vjp
-from microgradx.trees import flatten, leaves_of, unflatten
 
 __all__ = ["Function", "checkpoint", "custom_vjp", "grad", "gradcheck", "gradgradcheck"]
 

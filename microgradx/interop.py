@@ -24,9 +24,9 @@ import numpy as np
 
 from microgradx import arrays, creation, functional, indexing, linalg
 from microgradx._core.tensor import Tensor, attach, pad, stack
+from microgradx._core.trees import flatten, unflatten
 from microgradx.einsum import einsum
 from microgradx.errors import DTypeError
-from microgradx.trees import flatten, unflatten
 from microgradx.typing import Function
 
 # where a name is not enough

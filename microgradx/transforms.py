@@ -22,9 +22,9 @@ import numpy as np
 from microgradx._core.graph import enable_grad, is_grad_enabled
 from microgradx._core.tensor import Tensor, stack
 from microgradx._core.trace import gradients, sources, traced
+from microgradx._core.trees import flatten, leaves_of, unflatten
 from microgradx._core.value import Value
 from microgradx.errors import DTypeError, OptionError, ShapeError
-from microgradx.trees import flatten, leaves_of, unflatten
 from microgradx.typing import Function
 
 __all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]

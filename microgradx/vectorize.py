@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from microgradx._core.tape import Tape
+from microgradx._core.trees import flatten
 from microgradx._core.value import Value
 from microgradx.errors import DTypeError, OptionError, ShapeError
-from microgradx.trees import flatten
 from microgradx.typing import Function
 
 __all__ = ["Gradients", "vectorize"]

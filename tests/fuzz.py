@@ -19,8 +19,8 @@ import numpy as np
 import microgradx as mgx
 from microgradx import Tensor, Value, data, nn, optim
 from microgradx._core.passes import PASSES
+from microgradx._core.trees import leaves_of
 from microgradx.errors import Error
-from microgradx.trees import leaves_of
 
 SHAPES = [(), (0,), (1,), (3,), (2, 3), (3, 2), (3, 3), (1, 1), (2, 0, 3), (2, 3, 3), (1,) * 8]
 DTYPES = ["f4", "f8", "f8", "i8", "?"]

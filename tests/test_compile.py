@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 import microgradx as mgx
 from microgradx import nn, optim
 from microgradx._core.passes import PASSES
+from microgradx._core.trees import leaves_of
 from microgradx.errors import CaptureError, GraphError, IndexError_, OptionError
 from microgradx.nn import functional as F
-from microgradx.trees import leaves_of
 
 OPTIMIZERS = {
     "sgd": lambda p: optim.SGD(p, lr=0.1),

@@ -13,8 +13,8 @@ import pytest
 
 import microgradx as mgx
 from microgradx import Tensor, Value, autograd
+from microgradx._core.trees import flatten, unflatten
 from microgradx.errors import CaptureError, GraphError, ShapeError
-from microgradx.trees import flatten, unflatten
 
 PACKAGE = str(Path(mgx.__file__).resolve().parents[1])
 
@@ -22,8 +22,8 @@ PACKAGE = str(Path(mgx.__file__).resolve().parents[1])
 def run(script, tmp_path):
     path = tmp_path / "script.py"
     path.write_text(script)
-    done = subprocess.run([sys.executable, "-X", "faulthandler", str(path)], capture_output=True, text=True, timeout=300,
-                          env=os.environ | {"PYTHONPATH": PACKAGE})
+    done = subprocess.run([sys.executable, "-X", "faulthandler", str(path)], capture_output=True, text=True,
+                          timeout=300, env=os.environ | {"PYTHONPATH": PACKAGE})
     assert done.returncode == 0, (done.stdout[-500:], done.stderr[-2000:])
     return done.stdout
 
@@ -326,6 +326,17 @@ def test_flatten_and_unflatten(tree):
     again = unflatten(structure, iter(leaves))
     assert again == tree and type(again) is type(tree)
     assert hash(structure) == hash(flatten(again)[1]) and structure == flatten(again)[1]
+
+
+def test_a_list_that_is_part_of_itself_is_refused(tmp_path):
+    run("""
+from microgradx._core.trees import flatten
+for tree in [], {}:
+    tree.append(tree) if tree == [] else tree.setdefault(0, tree)
+    try: flatten(tree)
+    except RecursionError: continue
+    raise AssertionError
+""", tmp_path)
 
 
 def test_structures_tell_types_lengths_and_keys():

@@ -11,7 +11,7 @@ PACKAGE, CORE, CSRC = ROOT / "microgradx", ROOT / "microgradx/_core", ROOT / "cs
 pytestmark = pytest.mark.skipif(not CSRC.is_dir(), reason="the tests run without the source")
 
 # From the bottom up. A module imports from the layers below its own; within a layer only without a circle.
-LAYERS = [["errors", "trees", "_core", "_core.explain", "_core.hooks", "_core.kernels", "_core.memory"],
+LAYERS = [["errors", "_core", "_core.explain", "_core.hooks", "_core.kernels", "_core.memory", "_core.trees"],
           ["_core.graph", "_core.ops", "_core.ufuncs"], ["_core.value", "_core.array"], ["_core.tape", "_core.watch"],
           ["_core.launch"], ["_core.number", "_core.profile", "_core.update"], ["_core.elementwise"], ["_core.views"],
           ["_core.structured"], ["_core.nets"], ["_core.backward"], ["_core.tensor", "_core.trace"], ["_core.passes"],

@@ -8,9 +8,9 @@ from microgradx._core.program cimport Program, bound_leaf, may_move, order_of
 import numpy as np
 
 from microgradx._core.tape import compile_values
+from microgradx._core.trees import flatten, unflatten
 from microgradx._core.value import Value
 from microgradx.errors import CaptureError
-from microgradx.trees import flatten, unflatten
 
 cdef enum: MOST_PROGRAMS = 16
 

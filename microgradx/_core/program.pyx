@@ -27,8 +27,8 @@ import numpy as np
 from microgradx._core.explain import table
 from microgradx._core.kernels import kernel_integers
 from microgradx._core.launch import exchanged
+from microgradx._core.trees import flatten, unflatten
 from microgradx.errors import CaptureError, Error, IndexError_
-from microgradx.trees import flatten, unflatten
 
 ALIASED = "compile: an argument shares memory with a tensor that the function writes to; pass a clone()"
 BUSY = "compile: this program is running already, in another thread; give each thread its own"
@@ -353,8 +353,8 @@ cdef class Program:
         return n - at
 
     cdef bint made(self, Array x) except -1:
-        """Is a result made by the steps, in memory that nobody else has or sees? A small part of its storage is not: what
-        is handed out would keep all of it."""
+        """Is a result made by the steps, in memory that nobody else has or sees? A small part of its storage is not:
+        what is handed out would keep all of it."""
         cdef Py_ssize_t i
         cdef int k
         cdef Launch *s
@@ -478,8 +478,8 @@ cdef class Program:
                 if entry[2] is not None and (<Node> entry[0]).grad is not entry[2]:
                     x = (<Node> entry[0]).grad
                     if x is None:
-                        raise CaptureError("compile: a gradient that this program adds to was taken away while it began "
-                                           "to run")
+                        raise CaptureError("compile: a gradient that this program adds to was taken away while it "
+                                           "began to run")
                     copy(x, <Array> entry[2])
             self.run()
             for entry in self.effects:

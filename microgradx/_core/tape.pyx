@@ -23,9 +23,9 @@ import threading
 from itertools import groupby
 from operator import itemgetter
 
+from microgradx._core.trees import flatten, unflatten
 from microgradx._core.value import scalar_sum
 from microgradx.errors import CaptureError, DTypeError
-from microgradx.trees import flatten, unflatten
 
 cdef Value sample = leaf(0)                         # where its numbers are: read and written without a reference to it
 cdef Py_ssize_t Y = <char *> &sample.y - <char *> <PyObject *> sample

@@ -1,50 +1,65 @@
 """Nested lists, tuples and dicts as their leaves and their structure, both read in one pass: what is done to a list
 afterwards changes neither.
 """
-from collections.abc import Hashable, Iterator
-from typing import Any
+
+cdef extern from "Python.h":
+    int Py_EnterRecursiveCall(const char *where)        # not 0: it has raised
+    void Py_LeaveRecursiveCall()
 
 __all__ = ["flatten", "leaves_of", "unflatten"]
 
 
-def flatten(tree: Any) -> tuple[list[Any], Hashable]:
+def flatten(tree):
     """(leaves, structure): whatever is no list, tuple or dict, in order; and the nesting around it.
 
     A structure is hashable, and equal to another of the same types, lengths and keys.
 
-    >>> from microgradx.trees import flatten, unflatten
+    >>> from microgradx._core.trees import flatten, unflatten
     >>> leaves, structure = flatten({"a": [1, 2], "b": (3, None)})
     >>> leaves
     [1, 2, 3, None]
     >>> unflatten(structure, iter("wxyz"))
     {'a': ['w', 'x'], 'b': ('y', 'z')}
     """
-    leaves: list[Any] = []
-    return leaves, _structure(tree, leaves)
+    cdef list leaves = []
+    return leaves, structure_of(tree, leaves)
 
 
-def _structure(tree: Any, leaves: list[Any]) -> Any:
+cdef int enter() except -1:
+    """One level deeper; a list may be a part of itself."""
+    return -1 if Py_EnterRecursiveCall(b" in a nested list, tuple or dict") else 0
+
+
+cdef object structure_of(object tree, list leaves):
     """None for a leaf, else (type, keys of a dict with their types or None, structures of the parts)."""
+    cdef object kind = type(tree), keys = None
+    cdef list parts
     if isinstance(tree, dict):
-        items = list(tree.items())
-        return dict, tuple((type(key), key) for key, _ in items), tuple(_structure(part, leaves) for _, part in items)
-    if isinstance(tree, (list, tuple)):
-        return type(tree), None, tuple([_structure(part, leaves) for part in tree])
-    leaves.append(tree)
-    return None
+        parts = list(tree.items())
+        kind, keys, parts = dict, tuple([(type(key), key) for key, _ in parts]), [part for _, part in parts]
+    elif isinstance(tree, (list, tuple)):
+        parts = list(tree)
+    else:
+        leaves.append(tree)
+        return None
+    enter()
+    try:
+        return kind, keys, tuple([structure_of(part, leaves) for part in parts])
+    finally:
+        Py_LeaveRecursiveCall()
 
 
-def leaves_of(tree: Any) -> list[Any]:
+def leaves_of(tree):
     """The leaves alone.
 
-    >>> from microgradx.trees import leaves_of
+    >>> from microgradx._core.trees import leaves_of
     >>> leaves_of([1, {"a": (2, 3)}])
     [1, 2, 3]
     """
     return flatten(tree)[0]
 
 
-def unflatten(structure: Any, leaves: Iterator[Any]) -> Any:
+def unflatten(structure, leaves):
     """What ``flatten`` took apart, with other leaves: ``leaves`` is an iterator over at least as many."""
     if structure is None:
         return next(leaves)
