@@ -45,6 +45,7 @@ __all__ = ["clone", "neg", "abs", "sign", "square", "sqrt", "rsqrt", "reciprocal
            "amax", "amin", "argmax", "argmin", "logsumexp", "softmax", "log_softmax", "cumsum", "norm", "outer",
            "matmul", "reshape", "expand", "transpose", "permute", "squeeze", "unsqueeze", "flatten", "split", "gather",
            "scatter_add", "triu", "tril"]
+__all__ += sorted({*_ELEMENTWISE} - {*__all__})        # a new row is there before it is written above
 
 
 def _lift(x: Any, others: Iterable[Any]) -> Value | Tensor:
