@@ -97,7 +97,7 @@ class BuildExt(build_ext):
 def loop_flags(path, gcc):
     """Loops over rows of the table are as good, and made in half the time, with GCC's vectorizer and little else."""
     if gcc and path.stem.startswith("elementwise"):
-        return ["-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic", *LEAN, *LOOPS]
+        return ["-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic", "-fno-ipa-icf", *LEAN, *LOOPS]
     return ["-O3", *LOOPS]
 
 
