@@ -23,11 +23,11 @@ DIRECTIVES = dict(language_level=3, boundscheck=False, wraparound=False, cdivisi
 # What runs at every operation; the rest runs seldom and is compiled in half the time.
 HOT = {"array", "graph", "launch", "elementwise", "backward", "value", "tensor", "structured", "views", "program"}
 SETS = {"baseline": [], "avx2": [("MGX_AVX2", None)], "avx512": [("MGX_AVX512", None)]}     # instruction sets
+# What of GCC's -O2 takes time and gains nothing, neither in straight loops nor between calls of Python's C functions.
+LEAN = ["-fno-gcse", "-fno-tree-pre", "-fno-tree-vrp", "-fno-schedule-insns2", "-fno-expensive-optimizations",
+        "-fno-tree-slp-vectorize"]
 # Contraction is off so that a * b + c means the same everywhere; FMA() says where it is fused. -ffast-math never.
-STRAIGHT = ["-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic", "-fno-tree-slp-vectorize", "-fno-gcse",
-            "-fno-tree-pre", "-fno-tree-vrp", "-fno-schedule-insns2", "-fno-expensive-optimizations"]
 LOOPS = ["-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
-
 EXTRA = os.environ.get("MICROGRADX_CFLAGS", "").split()     # after all others: of the checked build
 
 
@@ -49,8 +49,7 @@ class BuildExt(build_ext):
         units = []                                  # source, folder of the object, macros, flags, extension
         for extension in self.extensions:
             module = Path(extension.sources[0])
-            flags = ["-O2" if module.stem in HOT else "-O1"]
-            units.append((module, OBJECTS, [], flags, extension.name))
+            units.append((module, OBJECTS, [], core_flags(module, self.gcc), extension.name))
         units.sort(key=lambda unit: -unit[0].stat().st_size)
         units[:0] = [(path, OBJECTS / name, macros, loop_flags(path, self.gcc), KERNELS)
                      for path in sorted(CSRC.glob("isa/*.c")) for name, macros in SETS.items()]
@@ -96,9 +95,16 @@ class BuildExt(build_ext):
 
 
 def loop_flags(path, gcc):
-    """-O3, but the straight loops over rows of the table are as good, and made in half the time, without most of it."""
-    straight = gcc and path.stem.startswith("elementwise")
-    return [*(STRAIGHT if straight else ["-O3"]), *LOOPS]
+    """Loops over rows of the table are as good, and made in half the time, with GCC's vectorizer and little else."""
+    if gcc and path.stem.startswith("elementwise"):
+        return ["-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic", "-fno-ipa-icf", *LEAN, *LOOPS]
+    return ["-O3", *LOOPS]
+
+
+def core_flags(path, gcc):
+    if path.stem not in HOT:
+        return ["-O1"]
+    return ["-O2", "-fno-tree-vectorize", *LEAN] if gcc else ["-O2"]
 
 
 def newer(path, than):

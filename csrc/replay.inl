@@ -289,7 +289,8 @@ static void replay_rows(const mgx_tape *t, ptrdiff_t count, const mgx_step *s)
 static void replay_rows_vjp(const mgx_tape *t, ptrdiff_t count, const mgx_step *step)
 {
     MGX_ASSERT(count >= 0 && sound(t));
-    for (const mgx_step *s = step + count; s-- > step;) {
+    for (const mgx_step *s = step + count; s > step;) {
+        s--;
         if (s->op >= 0) {
             int n = alike(t, s, s - step + 1, -1);
             s -= n - 1;
@@ -332,7 +333,8 @@ static void replay_vjp(const mgx_tape *t, ptrdiff_t count, const mgx_step *step)
 {
     const double *v = t->scalar;
     double *d = t->dscalar;
-    for (const mgx_step *s = step + count; s-- > step;) {
+    for (const mgx_step *s = step + count; s > step;) {
+        s--;
         const int32_t *p = t->place + s->first;
         double g = d[s->y];
         if (g == 0)

@@ -24,9 +24,9 @@ def copy(tmp_path):
     deep.mkdir(parents=True)
     (deep / "rows.pyx").write_text(MODULE)
     (deep / "plain.pyx").write_text("numbers = ()\n")
-    for name in ("kernels.h", "ops.def", "kernels.def"):
-        (tmp_path / "csrc").mkdir(exist_ok=True)
-        shutil.copy(ROOT / "csrc" / name, tmp_path / "csrc")
+    (tmp_path / "csrc").mkdir()
+    for path in [*(ROOT / "csrc").glob("*.h"), *(ROOT / "csrc").glob("*.def")]:
+        shutil.copy(path, tmp_path / "csrc")
     shutil.copy(ROOT / "setup.py", tmp_path)
     return tmp_path
 
