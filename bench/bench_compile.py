@@ -20,11 +20,11 @@ def by_replay(net):
 
 def by_capture(net):
     """Ours, captured anew at every call."""
-    from microgradx._core.launch import exchanged
+    from microgradx._core.launch import invalidate_programs
     step, params = by_replay(net)
 
     def anew():
-        exchanged()
+        invalidate_programs()
         return step()
     return anew, params
 

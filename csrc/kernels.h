@@ -97,7 +97,7 @@ void mgx_check_launch(const mgx_kernel_row *row, const mgx_args *args, int dtype
    In the backward pass mode[i] says what the gradient of operand i does to what is there. */
 enum { MGX_TERMS = -1, MGX_LANES = 128, MGX_PARTS = 8 };
 enum { MGX_NOTHING, MGX_SETS, MGX_ADDS };
-typedef struct { int32_t op, y, first, count; } mgx_step;
+typedef struct { int32_t op, y, first, count; } mgx_scalar_op;
 typedef struct {
     ptrdiff_t lanes;                    /* up to MGX_LANES, a multiple of MGX_PARTS */
     const int32_t *place;
@@ -107,7 +107,7 @@ typedef struct {
     double *row, *drow;                 /* the same by rows */
     double *spare;                      /* four rows */
     int careful;                        /* no gradient in, none out, even if a factor is inf or nan; else that shows */
-} mgx_tape;
+} mgx_scalar_program;
 
 /* Loops, one after the other, tile by tile over strided, broadcast operands of any dtype, inputs first.
    An operation takes its arguments from places: the operands of the launch, and after them tiles that hold what one
@@ -147,11 +147,11 @@ typedef struct {
     /* 1 if none of n contiguous elements is inf or nan, else 0 */
     int (*finite[2])(ptrdiff_t n, const char *x);
     /* steps between numbers, once: adds to dscalar */
-    void (*replay)(const mgx_tape *tape, ptrdiff_t count, const mgx_step *step);
-    void (*replay_vjp)(const mgx_tape *tape, ptrdiff_t count, const mgx_step *step);
+    void (*replay)(const mgx_scalar_program *tape, ptrdiff_t count, const mgx_scalar_op *step);
+    void (*replay_vjp)(const mgx_scalar_program *tape, ptrdiff_t count, const mgx_scalar_op *step);
     /* steps that write rows: writes drow, adds to dscalar */
-    void (*replay_rows)(const mgx_tape *tape, ptrdiff_t count, const mgx_step *step);
-    void (*replay_rows_vjp)(const mgx_tape *tape, ptrdiff_t count, const mgx_step *step);
+    void (*replay_rows)(const mgx_scalar_program *tape, ptrdiff_t count, const mgx_scalar_op *step);
+    void (*replay_rows_vjp)(const mgx_scalar_program *tape, ptrdiff_t count, const mgx_scalar_op *step);
 } mgx_kernels;
 
 /* the best set for this processor, or the one that the environment variable MICROGRADX_ISA names;

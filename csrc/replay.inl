@@ -28,7 +28,7 @@ typedef double wide __attribute__((vector_size(WIDE * sizeof(double)), may_alias
 typedef int64_t wide_mask __attribute__((vector_size(WIDE * sizeof(double)), may_alias));
 
 /* the tape's rows are whole registers, and a place of a row is one */
-ALWAYS int sound(const mgx_tape *t)
+ALWAYS int sound(const mgx_scalar_program *t)
 {
     return t->lanes >= 0 && t->lanes <= MGX_LANES && t->lanes % MGX_PARTS == 0 && (uintptr_t)t->row % sizeof(wide) == 0
         && (uintptr_t)t->drow % sizeof(wide) == 0 && (uintptr_t)t->spare % sizeof(wide) == 0;
@@ -50,7 +50,7 @@ ALWAYS double total(const wide *x, const int count)
 /* ----- sums of products ----- */
 
 /* `count` registers from lane i on of y of each of `sums` steps of a run */
-ALWAYS void terms(const mgx_tape *t, const mgx_step *s, ptrdiff_t i, const int sums, const int count)
+ALWAYS void terms(const mgx_scalar_program *t, const mgx_scalar_op *s, ptrdiff_t i, const int sums, const int count)
 {
     const int32_t *p = t->place + s->first;
     const double *number = t->number + s->first + 1;
@@ -84,7 +84,7 @@ ALWAYS void to_row(wide *da, const wide *product, int mode, const int count)
 }
 
 /* the row chain for each factor of each term: nothing in, nothing out */
-ALWAYS void terms_vjp(const mgx_tape *t, const mgx_step *s, ptrdiff_t i, const int count)
+ALWAYS void terms_vjp(const mgx_scalar_program *t, const mgx_scalar_op *s, ptrdiff_t i, const int count)
 {
     const int32_t *p = t->place + s->first;
     const uint8_t *mode = t->mode + s->first;
@@ -130,7 +130,7 @@ ALWAYS int chosen(const uint8_t *mode, ptrdiff_t next, int run, int32_t *k, int3
 }
 
 /* of the factors that the steps share, WIDE at a time */
-static void run_vjp_shared(const mgx_tape *t, const mgx_step *s, int run)
+static void run_vjp_shared(const mgx_scalar_program *t, const mgx_scalar_op *s, int run)
 {
     const int32_t *p = t->place + s->first;
     const double *number = t->number + s->first + 1, *dy = AT(drow, s->y);
@@ -155,7 +155,7 @@ static void run_vjp_shared(const mgx_tape *t, const mgx_step *s, int run)
 }
 
 /* of the numbers: those of WIDE / 2 terms of two steps at a time */
-static void run_vjp_numbers(const mgx_tape *t, const mgx_step *s, int run)
+static void run_vjp_numbers(const mgx_scalar_program *t, const mgx_scalar_op *s, int run)
 {
     const int32_t *p = t->place + s->first;
     const uint8_t *mode = t->mode + s->first;
@@ -191,7 +191,7 @@ static void run_vjp_numbers(const mgx_tape *t, const mgx_step *s, int run)
 /* ----- rows of the table ----- */
 
 /* The operands of s as rows, a number in a spare one; returns how many. */
-static int operands(const mgx_tape *t, const mgx_step *s, char **x)
+static int operands(const mgx_scalar_program *t, const mgx_scalar_op *s, char **x)
 {
     MGX_ASSERT(s->op >= 0 && s->op < MGX_NROWS);
     int arity = mgx_table[s->op].arity;
@@ -207,11 +207,11 @@ static int operands(const mgx_tape *t, const mgx_step *s, char **x)
 
 /* How many steps, s and those after it, or before it if way is -1, do the same to rows that follow one another, none
    to what another of them has made: so many can be one. */
-static int alike(const mgx_tape *t, const mgx_step *s, ptrdiff_t most, int way)
+static int alike(const mgx_scalar_program *t, const mgx_scalar_op *s, ptrdiff_t most, int way)
 {
     int n = 1;
     for (; n < most && s[way * n].op == s->op && s[way * n].y == s->y - way * n; n++) {
-        const mgx_step *first = way > 0 ? s : s - n;
+        const mgx_scalar_op *first = way > 0 ? s : s - n;
         for (int k = 0; k < mgx_table[s->op].arity; k++) {
             int32_t low = t->place[first->first + k], high = t->place[first[n].first + k];
             int mode = t->mode[first->first + k];
@@ -224,7 +224,7 @@ static int alike(const mgx_tape *t, const mgx_step *s, ptrdiff_t most, int way)
     return n;
 }
 
-static void operation(const mgx_tape *t, const mgx_step *s, int n)
+static void operation(const mgx_scalar_program *t, const mgx_scalar_op *s, int n)
 {
     const mgx_loops *loops = &TABLE.rows[MGX_F64][s->op];
     double *y = AT(row, s->y);
@@ -234,7 +234,7 @@ static void operation(const mgx_tape *t, const mgx_step *s, int n)
     (loops->part[MGX_FORWARD_D] && s->count ? loops->part[MGX_FORWARD_D] : loops->part[MGX_FORWARD])(n * t->lanes, x);
 }
 
-static void operation_vjp(const mgx_tape *t, const mgx_step *s, int n)
+static void operation_vjp(const mgx_scalar_program *t, const mgx_scalar_op *s, int n)
 {
     const mgx_loops *loops = &TABLE.rows[MGX_F64][s->op];
     double *y = AT(row, s->y), *spare = t->spare + 3 * t->lanes;
@@ -262,17 +262,17 @@ static void operation_vjp(const mgx_tape *t, const mgx_step *s, int n)
 
 /* ----- the four ways through a program ----- */
 
-static void replay_rows(const mgx_tape *t, ptrdiff_t count, const mgx_step *s)
+static void replay_rows(const mgx_scalar_program *t, ptrdiff_t count, const mgx_scalar_op *s)
 {
     MGX_ASSERT(count >= 0 && sound(t));
-    for (const mgx_step *end = s + count; s < end;) {
+    for (const mgx_scalar_op *end = s + count; s < end;) {
         if (s->op >= 0) {
             int n = alike(t, s, end - s, 1);
             operation(t, s, n);
             s += n;
             continue;
         }
-        const mgx_step *last = s - s->op;
+        const mgx_scalar_op *last = s - s->op;
         for (; s + WIDE <= last; s += WIDE)
             for (ptrdiff_t i = 0; i < t->lanes; i += MGX_PARTS)
                 terms(t, s, i, WIDE, PAIR);
@@ -286,10 +286,10 @@ static void replay_rows(const mgx_tape *t, ptrdiff_t count, const mgx_step *s)
     }
 }
 
-static void replay_rows_vjp(const mgx_tape *t, ptrdiff_t count, const mgx_step *step)
+static void replay_rows_vjp(const mgx_scalar_program *t, ptrdiff_t count, const mgx_scalar_op *step)
 {
     MGX_ASSERT(count >= 0 && sound(t));
-    for (const mgx_step *s = step + count; s > step;) {
+    for (const mgx_scalar_op *s = step + count; s > step;) {
         s--;
         if (s->op >= 0) {
             int n = alike(t, s, s - step + 1, -1);
@@ -310,10 +310,10 @@ static void replay_rows_vjp(const mgx_tape *t, ptrdiff_t count, const mgx_step *
     }
 }
 
-static void replay(const mgx_tape *t, ptrdiff_t count, const mgx_step *s)
+static void replay(const mgx_scalar_program *t, ptrdiff_t count, const mgx_scalar_op *s)
 {
     double *v = t->scalar;
-    for (const mgx_step *end = s + count; s < end; s++) {
+    for (const mgx_scalar_op *end = s + count; s < end; s++) {
         const int32_t *p = t->place + s->first;
         if (s->op == MGX_TERMS) {
             double sum = -0.0;
@@ -329,11 +329,11 @@ static void replay(const mgx_tape *t, ptrdiff_t count, const mgx_step *s)
     }
 }
 
-static void replay_vjp(const mgx_tape *t, ptrdiff_t count, const mgx_step *step)
+static void replay_vjp(const mgx_scalar_program *t, ptrdiff_t count, const mgx_scalar_op *step)
 {
     const double *v = t->scalar;
     double *d = t->dscalar;
-    for (const mgx_step *s = step + count; s > step;) {
+    for (const mgx_scalar_op *s = step + count; s > step;) {
         s--;
         const int32_t *p = t->place + s->first;
         double g = d[s->y];

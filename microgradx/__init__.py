@@ -9,7 +9,7 @@ from microgradx._core.graph import enable_grad as enable_grad, is_grad_enabled a
 from microgradx._core.tensor import (Tensor as Tensor, concat as concat, from_dlpack as from_dlpack,
                                      from_numpy as from_numpy, pad as pad, stack as stack)
 from microgradx._core.value import Value as Value
-from microgradx._core.watch import detect_nan as detect_nan
+from microgradx._core.debug.watch import detect_nan as detect_nan
 from microgradx.arrays import *
 from microgradx.autograd import (checkpoint as checkpoint, custom_vjp as custom_vjp, gradcheck as gradcheck,
                                  gradgradcheck as gradgradcheck)

@@ -5,8 +5,8 @@ import functools
 from collections.abc import Iterable
 from typing import Any
 
-from microgradx._core.compiled import Compiled
-from microgradx._core.passes import PASSES
+from microgradx._core.capture.compiled import Compiled
+from microgradx._core.capture.passes import PASSES
 from microgradx.errors import DTypeError, OptionError
 from microgradx.random import generator
 from microgradx.typing import Function

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from microgradx._core import profile as _profile
+from microgradx._core.debug import profile as _profile
 from microgradx._core.tensor import Tensor
 from microgradx.errors import OptionError
 

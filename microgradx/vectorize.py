@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from microgradx._core.tape import Tape
+from microgradx._core.scalar.tape import Tape
 from microgradx._core.trees import flatten
 from microgradx._core.value import Value
 from microgradx.errors import DTypeError, OptionError, ShapeError

@@ -18,7 +18,7 @@ import numpy as np
 
 import microgradx as mgx
 from microgradx import Tensor, Value, data, nn, optim
-from microgradx._core.passes import PASSES
+from microgradx._core.capture.passes import PASSES
 from microgradx._core.trees import leaves_of
 from microgradx.errors import Error
 

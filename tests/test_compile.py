@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import microgradx as mgx
 from microgradx import nn, optim
-from microgradx._core.passes import PASSES
+from microgradx._core.capture.passes import PASSES
 from microgradx._core.trees import leaves_of
 from microgradx.errors import CaptureError, GraphError, IndexError_, OptionError
 from microgradx.nn import functional as F

@@ -11,11 +11,11 @@ PACKAGE, CORE, CSRC = ROOT / "microgradx", ROOT / "microgradx/_core", ROOT / "cs
 pytestmark = pytest.mark.skipif(not CSRC.is_dir(), reason="the tests run without the source")
 
 # From the bottom up. A module imports from the layers below its own; within a layer only without a circle.
-LAYERS = [["errors", "_core", "_core.explain", "_core.hooks", "_core.kernels", "_core.memory", "_core.trees"],
-          ["_core.graph", "_core.ops", "_core.ufuncs"], ["_core.value", "_core.array"], ["_core.tape", "_core.watch"],
-          ["_core.launch"], ["_core.number", "_core.profile", "_core.update"], ["_core.elementwise"], ["_core.views"],
-          ["_core.structured"], ["_core.nets"], ["_core.backward"], ["_core.tensor", "_core.trace"], ["_core.passes"],
-          ["_core.fuse"], ["_core.program"], ["_core.check"], ["_core.compiled"], ["typing"],
+LAYERS = [["errors", "_core", "_core.capture", "_core.debug", "_core.scalar", "_core.capture.explain", "_core.hooks", "_core.kernels", "_core.memory", "_core.trees"],
+          ["_core.graph", "_core.ops", "_core.ufuncs"], ["_core.value", "_core.array"], ["_core.scalar.tape", "_core.debug.watch"],
+          ["_core.launch"], ["_core.capture.number", "_core.debug.profile", "_core.update"], ["_core.elementwise"], ["_core.views"],
+          ["_core.structured"], ["_core.nets"], ["_core.backward"], ["_core.tensor", "_core.trace"], ["_core.capture.passes"],
+          ["_core.capture.fuse"], ["_core.capture.program"], ["_core.debug.check"], ["_core.capture.compiled"], ["typing"],
           ["arrays", "autograd", "compile", "config", "creation", "draw", "einsum", "functional", "indexing",
            "interop", "io", "linalg", "profiling", "random", "scalar", "transforms", "vectorize"], ["nn", "optim", "data"], ["flow"],
           [""], ["lab"], ["cli", "demo"], ["__main__"]]

@@ -86,7 +86,7 @@ cdef int (*refuse_reading)() except -1              # raises if this thread is c
 cdef int (*freeze)(Array a) except -1               # a was made of numbers without a launch: told by `launch`
 cdef void keep_blocks() noexcept
 cdef Storage **kept_blocks(Py_ssize_t *count) noexcept
-cdef int touch(Array a) except -1                   # a write has happened
+cdef int bump_version(Array a) except -1                   # a write has happened
 cdef int check_writable(Array a, str op) except -1
 cdef int check_write(Array a, str op) except -1     # may it?
 cdef int check_shared(Array a, str op) except -1    # may a value with a graph be written into it?

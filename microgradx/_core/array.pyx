@@ -10,8 +10,8 @@ from cpython.buffer cimport (PyBUF_ANY_CONTIGUOUS, PyBUF_C_CONTIGUOUS, PyBUF_F_C
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy
 
-from microgradx._core.graph cimport (Spares, Type, drop_parents, grad_enabled, here, keep_spare, make_object, parents,
-                                     placing, release, set_parents, take_spare)
+from microgradx._core.graph cimport (FreeList, Type, drop_parents, grad_enabled, here, push_free, make_object, parents,
+                                     placing, release, set_parents, pop_free)
 from microgradx._core.kernels cimport *
 from microgradx._core.memory cimport aligned_alloc, aligned_free
 
@@ -249,18 +249,18 @@ cdef class Node:
 
 
 cdef enum: NODE = 224, HEAD_OF_NODE = 168       # bytes of a Node; of its fields that must begin as they are
-cdef Spares spare_nodes
+cdef FreeList free_nodes
 
 
 cdef Node new_node(int op, Array result):
     """The node of ``result``, which may be None. No Python code runs meanwhile."""
-    cdef PyObject *block = take_spare(&spare_nodes, HEAD_OF_NODE)
+    cdef PyObject *block = pop_free(&free_nodes, HEAD_OF_NODE)
     cdef Node node
     if block == NULL:
         block = make_object(<Type *> Node)
         if block == NULL:
             PyErr_NoMemory()
-        memcpy(<char *> block + sizeof(PyObject), spare_nodes.pristine + sizeof(PyObject),
+        memcpy(<char *> block + sizeof(PyObject), free_nodes.pristine + sizeof(PyObject),
                HEAD_OF_NODE - sizeof(PyObject))
     Py_INCREF(None)                                     # `args`, `hooks`, `grad` and `where` of the copy
     Py_INCREF(None)
@@ -287,7 +287,7 @@ cdef void delete_node(PyObject *o) noexcept:
     Py_DECREF((<Node> o).hooks)
     Py_DECREF((<Node> o).where)
     release(<PyObject *> (<Node> o).grad)               # it may have a graph of its own
-    keep_spare(&spare_nodes, o)
+    push_free(&free_nodes, o)
 
 
 cdef Node first_node = None
@@ -295,8 +295,8 @@ first_node = Node.__new__(Node)
 if (<Type *> Node).tp_basicsize != NODE or <char *> &first_node.version - <char *> <void *> first_node > HEAD_OF_NODE:
     raise ImportError(f"a Node is not {NODE} bytes here")
 PyObject_GC_UnTrack(<void *> first_node)
-memcpy(spare_nodes.pristine, <void *> first_node, NODE)
-(<PyObject *> spare_nodes.pristine).ob_refcnt = 1
+memcpy(free_nodes.pristine, <void *> first_node, NODE)
+(<PyObject *> free_nodes.pristine).ob_refcnt = 1
 (<Type *> Node).tp_dealloc = delete_node
 
 
@@ -377,7 +377,7 @@ cdef int check_freed(Node node) except -1:
 
 # ----- arrays ------------------------------------------------------------------------------------------------
 
-cdef Spares spares
+cdef FreeList spares
 cdef enum: HEAD = 72            # bytes of an Array before shape and strides, which are written anyway
 
 
@@ -389,7 +389,7 @@ cdef void delete_array(PyObject *o) noexcept:
         Py_DECREF(None)
     else:
         release(<PyObject *> (<Array> o).node)
-    keep_spare(&spares, o)
+    push_free(&spares, o)
 
 
 cdef int set_array_type(type tensor) except -1:
@@ -408,7 +408,7 @@ cdef int set_array_type(type tensor) except -1:
 
 cdef inline Array blank():
     """A new array without storage. No Python code runs meanwhile."""
-    cdef PyObject *block = take_spare(&spares, HEAD)
+    cdef PyObject *block = pop_free(&spares, HEAD)
     cdef Array a
     if block == NULL:
         block = make_object(<Type *> array_type)
@@ -716,7 +716,7 @@ cdef int check_shared(Array a, str op) except -1:
     return 0
 
 
-cdef int touch(Array a) except -1:
+cdef int bump_version(Array a) except -1:
     a.storage.version += 1
     return 0
 

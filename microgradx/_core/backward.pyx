@@ -17,7 +17,7 @@ from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport Operand, elementwise, fill, note_grad, put_array
 from microgradx._core.structured cimport sum_to
 from microgradx._core.views cimport convert, index_add_into
-from microgradx._core.watch cimport blame, sound
+from microgradx._core.debug.watch cimport raise_non_finite, is_clean
 
 from microgradx.errors import GraphError, ShapeError
 
@@ -66,14 +66,14 @@ cdef Array watched(Node node, Array g, int i):
     finally:
         set_watching(mode)
         set_place(place)
-    if not mode or dx is None or dx.storage == g.storage or sound(dx):
+    if not mode or dx is None or dx.storage == g.storage or is_clean(dx):
         return dx
     operands = [g]
     for k in range(4):
         if node.saved[k] != NULL and not (k == 3 and node.v.op >= 0 and facts[node.v.op].stores):
             operands.append(restored(node, k, g))
-    if all([sound(<Array> a) for a in operands]):
-        blame(f"backward of {node_name(node)}", dx, tuple(operands), node)
+    if all([is_clean(<Array> a) for a in operands]):
+        raise_non_finite(f"backward of {node_name(node)}", dx, tuple(operands), node)
     return dx
 
 

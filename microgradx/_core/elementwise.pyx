@@ -9,7 +9,7 @@ from microgradx._core.array cimport *
 from microgradx._core.graph cimport grad_enabled, set_parents
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport *
-from microgradx._core.number cimport Moving
+from microgradx._core.capture.number cimport SymbolicFloat
 
 import numpy as np
 
@@ -55,8 +55,8 @@ cdef object read_operand(int op, object o, Operand *to):
         put_array(to, <Array> o)
     elif PyFloat_Check(o) or PyLong_Check(o) or (isinstance(o, np.generic) and o.dtype.kind in "fiub"):
         put_number(to, PyFloat_AsDouble(o))
-    elif isinstance(o, Moving):
-        put_array(to, (<Moving> o).array)
+    elif isinstance(o, SymbolicFloat):
+        put_array(to, (<SymbolicFloat> o).array)
     elif isinstance(o, (np.ndarray, list, tuple)):
         o = from_object(o, None, grad_enabled())                # a graph keeps numbers, not the user's buffer
         put_array(to, <Array> o)
@@ -92,7 +92,7 @@ cdef Array apply(int op, object a, object b, object c):
             if operand[k].form == NUMBER:
                 fractions = fractions or isinstance(<object> o, np.floating)
                 continue
-            if isinstance(<object> o, Moving):                  # as weak as the number that it is
+            if isinstance(<object> o, SymbolicFloat):                  # as weak as the number that it is
                 fractions = True
                 continue
         x = operand[k].array
@@ -233,7 +233,7 @@ cdef int apply_into(int op, Array out, object b) except -1:
 
 # ----- derivatives -------------------------------------------------------------------------------------------
 
-cdef int put_saved(Operand *o, Node node, int k) except -1:
+cdef int put_saved_operand(Operand *o, Node node, int k) except -1:
     node.check(k)
     if node.place[k] != NULL:
         put_bytes(o, <Storage *> node.saved[k], node.place[k])
@@ -264,13 +264,13 @@ cdef Array row_vjp(Node node, Array g, int i, bint over):
             if not reads & 1 << k:
                 operand[k + 1].form = ABSENT
             elif node.saved[k] != NULL:
-                put_saved(&operand[k + 1], node, k)
+                put_saved_operand(&operand[k + 1], node, k)
             else:
                 put_number(&operand[k + 1], node.scalar[k])
         k = row.arity + 1
         operand[k].form = ABSENT
         if reads & 8:
-            put_saved(&operand[k], node, 3)
+            put_saved_operand(&operand[k], node, 3)
         k += 1
     put_array(&operand[k], dx)
     elementwise(which, part, g.kind, k, 1, operand, g.ndim, g.dims)

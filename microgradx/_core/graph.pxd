@@ -55,9 +55,9 @@ cdef extern from "Python.h":
     int PyGC_Disable() noexcept
     int PyGC_Enable() noexcept
 
-cdef enum: MOST_SPARES = 1 << 12
+cdef enum: MAX_FREE = 1 << 12
 
-cdef struct Spares:
+cdef struct FreeList:
     void *first                 # each block begins with the address of the next
     Py_ssize_t count
     char pristine[512]          # an object as it is just after it was made, with one reference
@@ -82,7 +82,7 @@ cdef inline PyObject *make_object(Type *type) noexcept:
         PyObject_GC_UnTrack(o)
     return o
 
-cdef inline PyObject *take_spare(Spares *spares, size_t size) noexcept:
+cdef inline PyObject *pop_free(FreeList *spares, size_t size) noexcept:
     cdef void *block = spares.first
     if block != NULL:
         spares.first = (<void **> block)[0]
@@ -90,8 +90,8 @@ cdef inline PyObject *take_spare(Spares *spares, size_t size) noexcept:
         memcpy(block, spares.pristine, size)
     return <PyObject *> block
 
-cdef inline void keep_spare(Spares *spares, void *block) noexcept:
-    if not MGX_RECYCLES or spares.count >= MOST_SPARES:
+cdef inline void push_free(FreeList *spares, void *block) noexcept:
+    if not MGX_RECYCLES or spares.count >= MAX_FREE:
         PyObject_GC_Del(block)
         return
     (<void **> block)[0] = spares.first

@@ -70,7 +70,7 @@ cdef extern from "kernels.h" nogil:
     const mgx_kernel_row mgx_kernel_table[]
     enum: MGX_TERMS, MGX_LANES, MGX_PARTS
     enum: MGX_NOTHING, MGX_SETS, MGX_ADDS
-    ctypedef struct mgx_step:
+    ctypedef struct mgx_scalar_op:
         int32_t op, y, first, count
     enum: MGX_MAXOPERANDS, MGX_MAXPLACES, MGX_MAXOPS
     enum:
@@ -92,7 +92,7 @@ cdef extern from "kernels.h" nogil:
         mgx_streak streak
         mgx_op op[32]
         mgx_operand operand[16]
-    ctypedef struct mgx_tape:
+    ctypedef struct mgx_scalar_program:
         Py_ssize_t lanes
         const int32_t *place
         const uint8_t *mode
@@ -110,10 +110,10 @@ cdef extern from "kernels.h" nogil:
         mgx_streak streak[2]
         mgx_kernel kernel[1][2]
         int (*finite[2])(Py_ssize_t n, const char *x) noexcept nogil
-        void (*replay)(const mgx_tape *tape, Py_ssize_t count, const mgx_step *step) noexcept nogil
-        void (*replay_vjp)(const mgx_tape *tape, Py_ssize_t count, const mgx_step *step) noexcept nogil
-        void (*replay_rows)(const mgx_tape *tape, Py_ssize_t count, const mgx_step *step) noexcept nogil
-        void (*replay_rows_vjp)(const mgx_tape *tape, Py_ssize_t count, const mgx_step *step) noexcept nogil
+        void (*replay)(const mgx_scalar_program *tape, Py_ssize_t count, const mgx_scalar_op *step) noexcept nogil
+        void (*replay_vjp)(const mgx_scalar_program *tape, Py_ssize_t count, const mgx_scalar_op *step) noexcept nogil
+        void (*replay_rows)(const mgx_scalar_program *tape, Py_ssize_t count, const mgx_scalar_op *step) noexcept nogil
+        void (*replay_rows_vjp)(const mgx_scalar_program *tape, Py_ssize_t count, const mgx_scalar_op *step) noexcept nogil
     const mgx_kernels *mgx_dispatch()
     ctypedef void (*mgx_sgemm)()
     ctypedef void (*mgx_dgemm)()

@@ -104,10 +104,10 @@ cdef double now() noexcept nogil
 cdef int note_grad(Node node) except -1
 cdef str call_site()
 cdef object snapshot(Storage *s)                    # what it holds, for `put_back`
-cdef int put_back(Storage *s, object numbers) except -1
+cdef int restore(Storage *s, object numbers) except -1
 cdef int refuse_rebinding() except -1
 cdef Py_ssize_t rebindings                          # how often something that a program named was exchanged
-cdef int note_rebinding(Array a) noexcept
+cdef int bump_rebindings(Array a) noexcept
 
 cdef int elementwise(int row, int part, int dtype, int nin, int nout, Operand *operand,
                      int ndim, const Py_ssize_t *shape) except -1

@@ -15,10 +15,10 @@ from libc.string cimport memmove
 
 from microgradx._core cimport array
 from microgradx._core.array cimport (Array, Node, Storage, check_writable, detached, dtype_code, dtype_of, empty,
-                                     empty_like, from_object, itemsize, same_shape, shape_of, touch, unref, window)
+                                     empty_like, from_object, itemsize, same_shape, shape_of, bump_version, unref, window)
 from microgradx._core.graph cimport free_collector, here, hold_collector, watching
 from microgradx._core.kernels cimport *
-from microgradx._core.watch cimport blame, finite, looked_for, sound
+from microgradx._core.debug.watch cimport raise_non_finite, finite, is_reported, is_clean
 
 import numpy as np
 
@@ -150,13 +150,13 @@ cdef int refuse_rebinding() except -1:
 cdef Py_ssize_t rebindings = 0
 
 
-cdef int note_rebinding(Array a) noexcept:
+cdef int bump_rebindings(Array a) noexcept:
     """``a`` gets another storage, or its part in graphs changes: programs that name it are captured anew."""
     global rebindings
     rebindings += a.storage.held
 
 
-def exchanged(Array a=None):
+def invalidate_programs(Array a=None):
     """Something that a program may have met is exchanged; it matters only if ``a``, if told, is among its tensors."""
     global rebindings
     rebindings += 1 if a is None else a.storage.held
@@ -477,7 +477,7 @@ cdef int elementwise(int row, int part, int dtype, int nin, int nout, Operand *o
     cdef Py_ssize_t size = (<Array> a).size, code = MGX_DONE
     cdef int k, numbers = 0
     cdef double start = mgx_now() if recording != NULL else 0
-    cdef bint direct = False, spoilt = watching and overwrites_unsound(nin, operand)
+    cdef bint direct = False, spoilt = watching and overwrites_non_finite(nin, operand)
     for k in range(nin + nout):                     # the common case: the loop reads all operands as they lie
         if operand[k].form == ARRAY:
             a = operand[k].array
@@ -689,7 +689,7 @@ cdef int host(object function, tuple outs, tuple ins) except -1:
     cdef LaunchList recording = set_recording(None)             # reading the operands is no leak of values
     cdef double start = mgx_now()
     cdef list written = [detached(<Array> o) for o in outs]     # whatever the function gives them for data
-    cdef list spoilt = [(<Array> o).storage.version and not sound(<Array> o) for o in written] if watching else []
+    cdef list spoilt = [(<Array> o).storage.version and not is_clean(<Array> o) for o in written] if watching else []
     try:
         with np.errstate(all="ignore"):                         # nan and inf flow without a word, as in kernels
             function(*[window(<Array> o) for o in written],
@@ -697,7 +697,7 @@ cdef int host(object function, tuple outs, tuple ins) except -1:
     finally:
         set_recording(recording)
     for o in written:
-        touch(<Array> o)
+        bump_version(<Array> o)
     if recording is not None:
         record_host(recording, function, outs, ins, start)
     if watching:
@@ -737,7 +737,7 @@ cdef object snapshot(Storage *s):
     return s.data[:s.nbytes]
 
 
-cdef int put_back(Storage *s, object numbers) except -1:
+cdef int restore(Storage *s, object numbers) except -1:
     """Let a storage hold again what it did at its ``snapshot``."""
     cdef char *first = s.data
     if s.owner != NULL:
@@ -790,7 +790,7 @@ cdef bint can_blame(Call *call, int row) except -1:
     if calm:
         return False
     for k in range(facts.first_update, facts.first_write):
-        if call.array[k] != NULL and facts.of_launch >> k & 1 and not sound(<Array> call.array[k]):
+        if call.array[k] != NULL and facts.of_launch >> k & 1 and not is_clean(<Array> call.array[k]):
             return False
     return True
 
@@ -801,23 +801,23 @@ cdef int examine_call(Call *call, int row) except -1:
     cdef Array out = <Array> call.array[facts.first_update]
     cdef list operands = []
     cdef int k
-    if not facts.of_launch >> facts.first_update & 1 or sound(out):
+    if not facts.of_launch >> facts.first_update & 1 or is_clean(out):
         return 0
     for k in range(facts.first_update):
         if call.array[k] != NULL and facts.of_launch >> k & 1:
             operands.append(<Array> call.array[k])
-            if not sound(<Array> call.array[k]):
+            if not is_clean(<Array> call.array[k]):
                 return 0
-    return blame(kernel_rows[row].operation.decode(), out, tuple(operands), None)
+    return raise_non_finite(kernel_rows[row].operation.decode(), out, tuple(operands), None)
 
 
-cdef bint overwrites_unsound(int nin, Operand *operand) except -1:
+cdef bint overwrites_non_finite(int nin, Operand *operand) except -1:
     """Does an elementwise launch write over an operand that is unsound already?"""
     cdef int k
     for k in range(nin):
         if operand[k].form == ARRAY and \
                 (<Array> operand[k].array).storage == (<Array> operand[nin].array).storage:
-            return not sound(<Array> operand[k].array)
+            return not is_clean(<Array> operand[k].array)
     return False
 
 
@@ -827,11 +827,11 @@ cdef int examine(int row, int part, int dtype, int nin, Operand *operand) except
     cdef list operands
     cdef int k
     cdef bint on
-    if sound(out):
+    if is_clean(out):
         return 0
     for k in range(nin):
         if operand[k].form == ARRAY:
-            if (<Array> operand[k].array).storage != out.storage and not sound(<Array> operand[k].array):
+            if (<Array> operand[k].array).storage != out.storage and not is_clean(<Array> operand[k].array):
                 return 0
         elif operand[k].form == BYTES:
             if not kernels.finite[dtype](out.size, operand[k].data):
@@ -847,15 +847,15 @@ cdef int examine(int row, int part, int dtype, int nin, Operand *operand) except
                     if operand[k].form == ARRAY or operand[k].form == NUMBER]
     finally:
         free_collector(on)
-    return blame(rows[row].name.decode(), out, tuple(operands), None)
+    return raise_non_finite(rows[row].name.decode(), out, tuple(operands), None)
 
 
 cdef int examine_host(object function, tuple outs, tuple ins, list spoilt) except -1:
     """After a host launch."""
     for i in ins:
-        if isinstance(i, Array) and not sound(<Array> i) or isinstance(i, float) and looked_for(i):
+        if isinstance(i, Array) and not is_clean(<Array> i) or isinstance(i, float) and is_reported(i):
             return 0
     for o, before in zip(outs, spoilt):
-        if not before and not sound(<Array> o):
-            blame(function.__name__.strip("_"), <Array> o, ins, None)
+        if not before and not is_clean(<Array> o):
+            raise_non_finite(function.__name__.strip("_"), <Array> o, ins, None)
     return 0

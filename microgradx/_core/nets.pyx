@@ -13,7 +13,7 @@ from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport Call, copy, fill, launch, put, put_at
 from microgradx._core.structured cimport gemm, sum_axes
 from microgradx._core.views cimport contiguous, gather, reshape
-from microgradx._core.watch cimport check_sound, sound
+from microgradx._core.debug.watch cimport check_clean, is_clean
 
 import numpy as np
 
@@ -237,7 +237,7 @@ def convolution(str op, Array x not None, Array w not None, Array b, tuple strid
     finally:
         set_watching(mode)
     if watching:
-        check_sound(out, op, x, w, not sound(b))
+        check_clean(out, op, x, w, not is_clean(b))
     return out
 
 

@@ -13,7 +13,7 @@ from microgradx._core.graph cimport grad_enabled, set_grad_enabled, set_watching
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport Call, computed, copy, fill, host, launch, put, put_at
 from microgradx._core.views cimport *
-from microgradx._core.watch cimport check_sound, sound
+from microgradx._core.debug.watch cimport check_clean, is_clean
 
 import numpy as np
 
@@ -91,7 +91,7 @@ cdef Array lay_out(Array x, unsigned int axes, Layout *to):
     return x
 
 
-cdef Array laid_out(Array x, unsigned int axes, Layout *to):
+cdef Array lay_out_unrecorded(Array x, unsigned int axes, Layout *to):
     """As lay_out, not recorded."""
     cdef bint mode = set_grad_enabled(False)
     try:
@@ -156,7 +156,7 @@ cdef Array sum_kept(Array x, unsigned int axes, double scale):
     """scale * the sum over ``axes``, which stay as 1."""
     cdef Array out = reduced(x, axes), source
     cdef Layout by
-    source = laid_out(x, axes, &by)
+    source = lay_out_unrecorded(x, axes, &by)
     if out.size:
         if x.size:
             reduce(SUM, source, &by, scale, out)
@@ -248,7 +248,7 @@ cdef Array amax(Array x, unsigned int axes, bint keepdims, double sign):
         out = computed(_largest if sign > 0 else _smallest, (x, tuple([d for d in range(x.ndim) if axes >> d & 1])))
         return out if keepdims else squeezed(out, axes)
     out = reduced(x, axes)
-    source = laid_out(x, axes, &by)
+    source = lay_out_unrecorded(x, axes, &by)
     if out.size:
         reduce(AMAX, source, &by, sign, out)
     node = record_structured(out, b"amax", amax_vjp, axes, x)
@@ -396,7 +396,7 @@ cdef Array product(Array a, Array b, bint ta, bint tb):
     finally:
         set_watching(mode)
     if mode:
-        check_sound(out, "matmul", a, b)
+        check_clean(out, "matmul", a, b)
     return out
 
 cdef object product_vjp(Node node, Array g, int i):
@@ -504,7 +504,7 @@ cdef Array linear(Array x, Array w, Array b):
     finally:
         set_watching(mode)
     if mode:
-        check_sound(out, "linear", x, w, not sound(b))
+        check_clean(out, "linear", x, w, not is_clean(b))
     return out
 
 cdef object linear_vjp(Node node, Array g, int i):

@@ -9,7 +9,7 @@ from microgradx._core.backward import backward
 from microgradx._core.elementwise cimport apply, apply_into
 from microgradx._core.graph cimport Type, grad_enabled, set_grad_enabled
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport computed, copy, fill, note_grad, note_rebinding, refuse_rebinding
+from microgradx._core.launch cimport computed, copy, fill, note_grad, bump_rebindings, refuse_rebinding
 from microgradx._core.structured cimport (amax, axes_of, cross_entropy_mean, cumsum, expand, linear, matmul,
                                           softmax_axis, squeezed, sum_axes)
 
@@ -122,7 +122,7 @@ cdef class Tensor(Array):
         if on:
             node_of(self)
         if on != self.wants:
-            note_rebinding(self)
+            bump_rebindings(self)
         self.wants = on
 
     def requires_grad_(self, on=True):
@@ -173,7 +173,7 @@ cdef class Tensor(Array):
         if not same_shape(other, self) or other.kind != self.kind:
             raise ShapeError(f"data: {dtype_of(other.kind)} of shape {shape_of(other)} for a tensor of "
                              f"{dtype_of(self.kind)} and shape {shape_of(self)}")
-        note_rebinding(self)
+        bump_rebindings(self)
         take(self, detached(other))
         self.storage.version = max(version, self.storage.version) + 1       # a graph that kept the old numbers sees it
 
@@ -211,7 +211,7 @@ cdef class Tensor(Array):
         cdef Node node = node_of(self)
         if node.hooks is None:
             node.hooks = Hooks()
-        note_rebinding(self)
+        bump_rebindings(self)
         for o in (self, node):                      # from now on there may be cycles
             if not PyObject_GC_IsTracked(o):
                 PyObject_GC_Track(<void *> o)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from microgradx._core.graph import is_grad_enabled, no_grad
 from microgradx._core.hooks import Handle, Hooks
-from microgradx._core.program import note_call, note_change
+from microgradx._core.capture.program import note_call, note_change
 from microgradx._core.tensor import Tensor, concat
 from microgradx.errors import DTypeError, Error, OptionError, ShapeError
 from microgradx.nn.summary import Row, Summary

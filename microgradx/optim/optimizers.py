@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from microgradx._core.graph import no_grad
-from microgradx._core.launch import composite, exchanged
-from microgradx._core.number import settled
+from microgradx._core.launch import composite, invalidate_programs
+from microgradx._core.capture.number import settled
 from microgradx._core.tensor import Tensor
 from microgradx._core.update import update
 from microgradx.errors import DTypeError, GraphError, OptionError, ShapeError
@@ -49,12 +49,12 @@ class Group(MutableMapping[str, Any]):
         self.cell.copy_(self.rule.numbers(self.options))
         slots = self.rule.slots(self.options)
         if (slots.pop("step") is None) != (self.steps is None):
-            exchanged(self.cell)
+            invalidate_programs(self.cell)
             self.steps = Tensor(np.zeros(len(self.params))) if self.steps is None else None
             self.step_of = [None] * len(self.params) if self.steps is None else list(self.steps)    # one view each
         for k, start in enumerate(slots.values(), 1):
             if self.rows and (start is None) != (self.rows[0][k] is None):
-                exchanged(self.cell)
+                invalidate_programs(self.cell)
                 self.rows[:] = [(*row[:k], None if start is None else _filled(row[0], start), *row[k + 1:])
                                 for row in self.rows]
 
@@ -147,7 +147,7 @@ class Optimizer:
             seen.add(p)
         group = Group(type(self), params, self.defaults | {k: v for k, v in group.items() if k != "params"})
         if self.param_groups:
-            exchanged(self.param_groups[0].cell)
+            invalidate_programs(self.param_groups[0].cell)
         self.param_groups.append(group)
 
     @classmethod

@@ -40,7 +40,7 @@ cdef int refuse_in_trace(str purpose) except -1:
     return 0
 
 
-cdef inline int operands(const mgx_step *s) noexcept nogil:
+cdef inline int operands(const mgx_scalar_op *s) noexcept nogil:
     return 2 * s.count if s.op < 0 else facts[s.op].arity
 
 
@@ -300,11 +300,11 @@ cdef class Tape:
 
     cdef int analyse(self) except -1:
         """Which operands want a gradient, and whether it is the first to be written where it goes."""
-        cdef mgx_step *flat = <mgx_step *> self.flat.data.as_ints
-        cdef mgx_step *wide = <mgx_step *> self.wide.data.as_ints
+        cdef mgx_scalar_op *flat = <mgx_scalar_op *> self.flat.data.as_ints
+        cdef mgx_scalar_op *wide = <mgx_scalar_op *> self.wide.data.as_ints
         cdef int *operand = self.operand.data.as_ints
         cdef Py_ssize_t flats = len(self.flat) // 4, wides = len(self.wide) // 4, i
-        cdef mgx_step *s
+        cdef mgx_scalar_op *s
         cdef array.array actives, writtens, modes
         cdef uint8_t *active
         cdef uint8_t *written
@@ -345,7 +345,7 @@ cdef class Tape:
 
     # ----- running ---------------------------------------------------------------------------------------------
 
-    cdef int open(self, mgx_tape *t, Py_ssize_t lanes) except -1:
+    cdef int open(self, mgx_scalar_program *t, Py_ssize_t lanes) except -1:
         """Memory for one run with rows of so many lanes, constants and parameters in place."""
         cdef Py_ssize_t numbers = (len(self.numbers) + 7) & ~7, operands = (len(self.operand) + 7) & ~7, k
         cdef int *place = self.places.data.as_ints
@@ -375,15 +375,15 @@ cdef class Tape:
             t.scalar[place[k]] = (<double *> (parameter[k] + Y))[0]
         return 0
 
-    cdef void close(self, mgx_tape *t) noexcept:
+    cdef void close(self, mgx_scalar_program *t) noexcept:
         t.scalar, self.room, self.lanes = self.room, t.scalar, t.lanes
         aligned_free(t.scalar)                      # that of a run that overlapped this one
 
     def replay(self, values):
         """The outputs for Values and numbers in place of the inputs, each as one node above its parameters and them."""
-        cdef mgx_tape t
+        cdef mgx_scalar_program t
         cdef Py_ssize_t steps = len(self.flat) // 4, parameters = len(self.parameters), count, k
-        cdef mgx_step *flat = <mgx_step *> self.flat.data.as_ints
+        cdef mgx_scalar_op *flat = <mgx_scalar_op *> self.flat.data.as_ints
         cdef int *place = self.places.data.as_ints
         cdef int *input = self.inputs.data.as_ints
         cdef tuple given = tuple(values)
@@ -441,9 +441,9 @@ cdef class Tape:
         ``backward`` adds the gradient of the first output's sum, or mean, over the samples to the ``grad`` of the
         parameters; or writes it to ``dparameters``, an array, and to the arrays ``dgiven``, shaped as ``given``.
         """
-        cdef mgx_tape t
-        cdef mgx_step *flat = <mgx_step *> self.flat.data.as_ints
-        cdef mgx_step *wide = <mgx_step *> self.wide.data.as_ints
+        cdef mgx_scalar_program t
+        cdef mgx_scalar_op *flat = <mgx_scalar_op *> self.flat.data.as_ints
+        cdef mgx_scalar_op *wide = <mgx_scalar_op *> self.wide.data.as_ints
         cdef Py_ssize_t flats = len(self.flat) // 4, wides = len(self.wide) // 4, numbers = len(self.numbers)
         cdef Py_ssize_t operands = len(self.operand)
         cdef Py_ssize_t tiles = (n + MGX_LANES - 1) // MGX_LANES, lanes = (n + tiles - 1) // tiles if n > 0 else 0
@@ -590,7 +590,7 @@ class compile_values:
     results that are neither Values nor numbers.
 
     >>> from microgradx import Value
-    >>> from microgradx._core.tape import compile_values
+    >>> from microgradx._core.scalar.tape import compile_values
     >>> w = Value(3.0)
     >>> f = compile_values(lambda x: (w * x + 1.0).relu())
     >>> y = f(2.0)

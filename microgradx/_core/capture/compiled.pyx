@@ -1,13 +1,13 @@
 """What ``mgx.compile`` returns: a function that knows which of its programs a call is for."""
 from microgradx._core.array cimport Array, capture, detached, from_object, shape_of
-from microgradx._core.check cimport checked
+from microgradx._core.debug.check cimport checked
 from microgradx._core.graph cimport grad_enabled, watching
 from microgradx._core.launch cimport is_capturing, rebindings
-from microgradx._core.program cimport Program, bound_leaf, may_move, order_of
+from microgradx._core.capture.program cimport Program, is_parameter, may_be_symbolic, order_of
 
 import numpy as np
 
-from microgradx._core.tape import compile_values
+from microgradx._core.scalar.tape import compile_values
 from microgradx._core.trees import flatten, unflatten
 from microgradx._core.value import Value
 from microgradx.errors import CaptureError
@@ -32,7 +32,7 @@ cdef class Compiled:
     def __call__(self, *args, **kwargs):
         cdef Program program = self.last
         cdef tuple leaves
-        if program is not None and not kwargs and not watching and not is_capturing() and program.meant(args) \
+        if program is not None and not kwargs and not watching and not is_capturing() and program.matches_expected(args) \
                 and program.fits():
             return program.replay(args)
         found, structure = flatten((args, kwargs))
@@ -42,16 +42,16 @@ cdef class Compiled:
                 self.values = compile_values(self.function)
             return self.values(*args, **kwargs)
         if watching or capture:                     # within a capture its launches are written; of another thread: wait
-            return self.plainly(structure, leaves)
+            return self.run_eagerly(structure, leaves)
         key = self.key(structure, leaves)
         if key not in self.seen:                                    # once as it is: what is made lazily comes to be
             self.keep(key, [])
-            return self.plainly(structure, leaves)
+            return self.run_eagerly(structure, leaves)
         self.seen[key] = known = [program for program in self.seen[key] if program.rebindings == rebindings]
         for program in known:
             if program.fits():
                 if self.shared is not None:
-                    return checked(program, leaves, lambda: self.plainly(structure, leaves), self.shared())
+                    return checked(program, leaves, lambda: self.run_eagerly(structure, leaves), self.shared())
                 self.last = program
                 return program.replay(leaves)
         self.last = None
@@ -74,10 +74,10 @@ cdef class Compiled:
     cdef object key(self, object structure, tuple leaves):
         """What programs for such arguments have in common."""
         return (grad_enabled(), structure, shared_by(leaves),
-                *[type(leaf) if may_move(leaf) and i not in self.fixed else key_of(leaf)
+                *[type(leaf) if may_be_symbolic(leaf) and i not in self.fixed else key_of(leaf)
                   for i, leaf in enumerate(leaves)])
 
-    cdef object plainly(self, object structure, tuple leaves):
+    cdef object run_eagerly(self, object structure, tuple leaves):
         args, kwargs = unflatten(structure, iter(leaves))
         found, tree = flatten(self.function(*args, **kwargs))
         return unflatten(tree, iter([loose(leaf) for leaf in found]))
@@ -96,7 +96,7 @@ cdef object leaf_of(object leaf):
     """Arrays become tensors; a tensor that requires a gradient stays the one it is."""
     if isinstance(leaf, np.ndarray):
         return from_object(leaf, None, False)
-    if isinstance(leaf, Array) and (<Array> leaf).wants and not bound_leaf(<Array> leaf):
+    if isinstance(leaf, Array) and (<Array> leaf).wants and not is_parameter(<Array> leaf):
         if grad_enabled():
             raise CaptureError("compile: an argument has a graph, and gradients do not flow out of a program; pass "
                                "x.detach(), or compile a function that computes it too")
@@ -107,7 +107,7 @@ cdef object leaf_of(object leaf):
 cdef object key_of(object leaf):
     if isinstance(leaf, Array):
         return ((<Array> leaf).kind, shape_of(leaf), order_of(<Array> leaf),
-                id(leaf) if bound_leaf(<Array> leaf) else None)
+                id(leaf) if is_parameter(<Array> leaf) else None)
     if isinstance(leaf, (float, complex, np.generic)):              # -0.0 == 0.0, but they are not the same
         return type(leaf), repr(leaf)
     try:
@@ -128,6 +128,6 @@ cdef tuple shared_by(tuple leaves):
 
 cdef object loose(object leaf):
     """A result without its graph: only a program's own backward pass has gradients."""
-    if isinstance(leaf, Array) and (<Array> leaf).wants and not bound_leaf(<Array> leaf):
+    if isinstance(leaf, Array) and (<Array> leaf).wants and not is_parameter(<Array> leaf):
         return detached(leaf)
     return leaf

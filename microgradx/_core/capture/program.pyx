@@ -12,21 +12,21 @@ from libc.stdlib cimport free, malloc
 from microgradx._core.array cimport *
 from microgradx._core.graph cimport grad_enabled
 from microgradx._core.kernels cimport *
-from microgradx._core.fuse cimport fuse
+from microgradx._core.capture.fuse cimport fuse
 from microgradx._core.launch cimport (HOST, KERNELS, Launch, LaunchList, check_run, copy, fill, host, host_name,
-                                      is_capturing, launch_name, measure_launch, note_time, now, profiling, put_back,
+                                      is_capturing, launch_name, measure_launch, note_time, now, profiling, restore,
                                       rebindings, run_launch, set_recording, snapshot)
-from microgradx._core.number cimport Moving, begin_reading, moving, plain
-from microgradx._core.passes cimport Life, Lives, drop_constants, drop_dead, plan
+from microgradx._core.capture.number cimport SymbolicFloat, note_reads_in, symbolic_float, plain
+from microgradx._core.capture.passes cimport LiveRange, LiveRanges, drop_constants, drop_dead, plan
 
 import time
 import weakref
 
 import numpy as np
 
-from microgradx._core.explain import table
+from microgradx._core.capture.explain import table
 from microgradx._core.kernels import kernel_integers
-from microgradx._core.launch import exchanged
+from microgradx._core.launch import invalidate_programs
 from microgradx._core.trees import flatten, unflatten
 from microgradx.errors import CaptureError, Error, IndexError_
 
@@ -52,10 +52,10 @@ def note_change(module, str name):
     if name == "training":
         switched += 1
     elif len(met) and module in met:
-        exchanged()
+        invalidate_programs()
 
 
-cdef bint may_move(object o):
+cdef bint may_be_symbolic(object o):
     """Is an argument a number that a replay may be given anew?"""
     return PyFloat_CheckExact(o) or type(o) is np.float64 or type(o) is np.float32
 
@@ -95,16 +95,16 @@ cdef class Program:
         cdef dict copies = {}
         cdef list leaf = [], inputs = []
         cdef set read = set()
-        cdef Moving number
+        cdef SymbolicFloat number
         cdef set storages = set()
         global flags
         passed = list(arguments)
         for i, o in enumerate(arguments):
-            if may_move(o) and i not in fixed:
-                passed[i] = number = moving(o, i)
+            if may_be_symbolic(o) and i not in fixed:
+                passed[i] = number = symbolic_float(o, i)
                 leaf.append(i)
                 inputs.append(number.array)
-            if not isinstance(o, Array) or bound_leaf(<Array> o):
+            if not isinstance(o, Array) or is_parameter(<Array> o):
                 continue
             if id(o) not in copies:
                 self.shared = self.shared or <size_t> (<Array> o).storage in storages
@@ -115,8 +115,8 @@ cdef class Program:
             else:
                 self.shared = True
             passed[i] = copies[id(o)]
-        self.inputs, self.bound = tuple(inputs), [o for o in arguments if not isinstance(o, Array) or bound_leaf(o)]
-        self.types = tuple([type(o) if may_move(o) and i not in fixed else None for i, o in enumerate(arguments)])
+        self.inputs, self.bound = tuple(inputs), [o for o in arguments if not isinstance(o, Array) or is_parameter(o)]
+        self.types = tuple([type(o) if may_be_symbolic(o) and i not in fixed else None for i, o in enumerate(arguments)])
         self.leaf = <Py_ssize_t *> malloc((len(leaf) + 1) * sizeof(Py_ssize_t))
         if self.leaf == NULL:
             raise MemoryError("compile: no memory for the plan")
@@ -126,7 +126,7 @@ cdef class Program:
         self.number, self.recording = capture, grad_enabled()
         self.sequence.profile = profiling()
         before = set_recording(self.sequence)
-        begin_reading(read)
+        note_reads_in(read)
         flags = self.flags
         result = None
         failed = True
@@ -134,12 +134,12 @@ cdef class Program:
             args, kwargs = unflatten(structure, iter(passed))
             result = function(*args, **kwargs)
             self.describe(result)
-            self.settle_gradients()
+            self.finalize_gradients()
             failed = False
         finally:
             set_recording(before)
             self.sequence.profile = None
-            begin_reading(None)
+            note_reads_in(None)
             flags = None
             result = inputs = passed = args = kwargs = x = a = copies = o = number = None    # graphs go now as well
             dropped = kept_blocks(&count)
@@ -149,7 +149,7 @@ cdef class Program:
                     forget_block(dropped[i])
                 free(dropped)
         self.captured, self.read = self.sequence.count, read
-        self.settle(dropped, count, passes)
+        self.finalize(dropped, count, passes)
         self.found = [(node, grad is not None,
                        grad if grad is not None and self.holds((<Array> grad).storage) else None)
                       for node, grad in self.sequence.leaves.items()]
@@ -175,7 +175,7 @@ cdef class Program:
                 if self.spots[i] != MOVES:
                     expected[self.leaf[i]] = self.inputs[i]
             self.expected = tuple(expected)
-        return self.hand_out(arguments, [plain_copy(<Array> o) for o in self.bound_outputs])
+        return self.make_outputs(arguments, [plain_copy(<Array> o) for o in self.bound_outputs])
 
     cdef int describe(self, object result) except -1:
         """What a replay returns for each leaf of the result."""
@@ -184,8 +184,8 @@ cdef class Program:
         cdef Array a, x
         leaves, self.tree = flatten(result)
         for o in leaves:
-            if isinstance(o, Moving) and (<Moving> o).given is not None:
-                outputs.append((GIVEN, min((<Moving> o).sources)))
+            if isinstance(o, SymbolicFloat) and (<SymbolicFloat> o).given is not None:
+                outputs.append((GIVEN, min((<SymbolicFloat> o).sources)))
                 continue
             if not isinstance(o, Array):
                 outputs.append((CONSTANT, plain(o)))
@@ -203,11 +203,11 @@ cdef class Program:
                 if a.storage.born == self.number or any([(<Array> x).storage == a.storage for x in self.inputs]):
                     outputs.append((FRESH, detached(a)))
                 else:
-                    outputs.append((CONSTANT, detached(a) if a.wants and not bound_leaf(a) else a))
+                    outputs.append((CONSTANT, detached(a) if a.wants and not is_parameter(a) else a))
         self.outputs = tuple(outputs)
         return 0
 
-    cdef int settle_gradients(self) except -1:
+    cdef int finalize_gradients(self) except -1:
         """What the call did to gradients. One that it read and then replaced is written to instead: so the next call
         finds it where it was."""
         cdef Array old, new
@@ -228,19 +228,19 @@ cdef class Program:
                     return True
         return False
 
-    cdef int settle(self, Storage **dropped, Py_ssize_t count, set passes) except -1:
+    cdef int finalize(self, Storage **dropped, Py_ssize_t count, set passes) except -1:
         """After the capture: which storages are whose; the passes; the plan."""
         cdef Py_ssize_t i, n = 0
         cdef int k
         cdef Launch *s
-        cdef Life *one
-        cdef Lives lives
+        cdef LiveRange *one
+        cdef LiveRanges lives
         try:
             for i in range(self.sequence.count):
                 n += self.sequence.launch[i].count
             for _, outs, ins in self.sequence.hosts:
                 n += len(outs) + len(ins)
-            lives = Lives(n)
+            lives = LiveRanges(n)
             lives.sequence = self.sequence
             self.held = <Storage **> malloc((n + 1) * sizeof(Storage *))
             if self.held == NULL:
@@ -292,12 +292,12 @@ cdef class Program:
             free(dropped)
         return 0
 
-    cdef int bind(self, Lives lives) except -1:
+    cdef int bind(self, LiveRanges lives) except -1:
         """Where the steps read each input, and write each result, in place. An input that somebody writes, that a host
         launch reads or that is a result is copied instead; so is a result that is more than one array."""
         cdef Py_ssize_t i, room = 0, total = 0, at = 0
         cdef int kind
-        cdef Life *one
+        cdef LiveRange *one
         cdef Array x
         cdef set fixed = {<size_t> (<Array> o).storage for _, outs, ins in self.sequence.hosts for o in outs + ins
                           if isinstance(o, Array)}
@@ -382,7 +382,7 @@ cdef class Program:
 
     # ----- replay ------------------------------------------------------------------------------------------------
 
-    cdef bint meant(self, tuple args) except -1:
+    cdef bint matches_expected(self, tuple args) except -1:
         """Are these, without any nesting, arguments of the shapes and dtypes that were captured?"""
         cdef Py_ssize_t i
         cdef PyObject *o
@@ -395,7 +395,7 @@ cdef class Program:
             if <PyObject *> o.ob_type == <PyObject *> self.types[i]:
                 continue
             if o == <PyObject *> self.expected[i]:
-                if is_array(o) and not bound_leaf(<Array> o):
+                if is_array(o) and not is_parameter(<Array> o):
                     return False                                    # a private copy came out
                 continue
             if not is_array(o) or not is_array(<PyObject *> self.expected[i]):
@@ -495,7 +495,7 @@ cdef class Program:
                 used -= 1
                 unref(self.used[used])
             self.busy = False
-        return a if results is None else self.hand_out(arguments, results)
+        return a if results is None else self.make_outputs(arguments, results)
 
     cdef int run(self) except -1:
         """All steps. What they write counts as written even if one of them fails."""
@@ -539,7 +539,7 @@ cdef class Program:
                 self.changed[i].version += 1
         return 0
 
-    cdef object hand_out(self, tuple arguments, list results):
+    cdef object make_outputs(self, tuple arguments, list results):
         """The result, in arrays of its own."""
         cdef list leaves = []
         cdef tuple entry
@@ -612,7 +612,7 @@ cdef class Program:
                         least[i] = min(<object> least[i], clock() - start)
                 finally:
                     for i in range(self.changed_count):
-                        put_back(self.changed[i], saved[i])
+                        restore(self.changed[i], saved[i])
         finally:
             self.busy = False
         return least
@@ -696,7 +696,7 @@ cdef str integers_text(const Launch *l):
     return ", ".join(found)
 
 
-cdef bint bound_leaf(Array a) noexcept:
+cdef bint is_parameter(Array a) noexcept:
     """Is a tensor meant by identity: a parameter?"""
     return a.wants and (a.node is None or a.node.v.op == OP_LEAF)
 

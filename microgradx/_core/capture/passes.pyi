@@ -1,4 +1,4 @@
 PASSES: frozenset[str]
 
-class Lives:
+class LiveRanges:
     """From which step to which each storage lives that the steps name."""

@@ -27,17 +27,17 @@ cdef tuple ANSWERS = (
     "str", "trunc")
 
 
-cdef void begin_reading(set into) noexcept:
+cdef void note_reads_in(set into) noexcept:
     global read
     read = into
 
 
 cdef object plain(object o):
-    if not isinstance(o, Moving):
+    if not isinstance(o, SymbolicFloat):
         return o
     if read is not None:
-        read.update((<Moving> o).sources)
-    return (<Moving> o).given if (<Moving> o).given is not None else (<double *> (<Moving> o).array.data)[0]
+        read.update((<SymbolicFloat> o).sources)
+    return (<SymbolicFloat> o).given if (<SymbolicFloat> o).given is not None else (<double *> (<SymbolicFloat> o).array.data)[0]
 
 
 def settled(o):
@@ -45,9 +45,9 @@ def settled(o):
     return tuple([settled(part) for part in o]) if type(o) is tuple else plain(o)
 
 
-cdef Moving moving(object given, Py_ssize_t leaf):
+cdef SymbolicFloat symbolic_float(object given, Py_ssize_t leaf):
     """The number for argument ``leaf``."""
-    cdef Moving n = _Number()
+    cdef SymbolicFloat n = _Number()
     n.given, n.sources = given, frozenset((leaf,))
     fill(n.array, given)
     return n
@@ -55,9 +55,9 @@ cdef Moving moving(object given, Py_ssize_t leaf):
 
 cdef bint put(object o, Operand *to) except -1:
     """Is ``o`` a number that is known to be a float, or an integer? NumPy's have rules of their own."""
-    if isinstance(o, Moving):
-        put_array(to, (<Moving> o).array)
-        return (<Moving> o).given is None or PyFloat_CheckExact((<Moving> o).given)
+    if isinstance(o, SymbolicFloat):
+        put_array(to, (<SymbolicFloat> o).array)
+        return (<SymbolicFloat> o).given is None or PyFloat_CheckExact((<SymbolicFloat> o).given)
     if PyFloat_CheckExact(o) or PyLong_Check(o):
         put_number(to, PyFloat_AsDouble(o))
         return True
@@ -66,21 +66,21 @@ cdef bint put(object o, Operand *to) except -1:
 
 cdef object combined(int op, object a, object b):
     cdef Operand operand[3]
-    cdef Moving n
+    cdef SymbolicFloat n
     if is_array(<PyObject *> a) or is_array(<PyObject *> b):
         return ops.on_tensors(op, a, b, None)
     if not is_capturing() or not (put(a, &operand[0]) and put(b, &operand[1])) \
-            or op == MGX_div and (isinstance(b, Moving) or not b):           # which may become 0: an error
+            or op == MGX_div and (isinstance(b, SymbolicFloat) or not b):           # which may become 0: an error
         return OPERATORS[op](plain(a), plain(b))
     n = _Number()
-    n.sources = ((<Moving> a).sources if isinstance(a, Moving) else frozenset()) | (
-        (<Moving> b).sources if isinstance(b, Moving) else frozenset())
+    n.sources = ((<SymbolicFloat> a).sources if isinstance(a, SymbolicFloat) else frozenset()) | (
+        (<SymbolicFloat> b).sources if isinstance(b, SymbolicFloat) else frozenset())
     put_array(&operand[2], n.array)
     elementwise(op, MGX_FORWARD, MGX_F64, 2, 1, operand, 0, NULL)
     return n
 
 
-cdef class Moving:
+cdef class SymbolicFloat:
     """A number that moves: the arithmetic that is written down."""
 
     def __cinit__(self):
@@ -121,7 +121,7 @@ cdef class Moving:
         return getattr(ufunc, method)(*[plain(o) for o in inputs], **kwargs)
 
 
-class _Number(Moving):
+class _Number(SymbolicFloat):
     """The same, and all else that a float does."""
     __class__ = property(lambda self: kind_of(self))
 
@@ -129,7 +129,7 @@ class _Number(Moving):
         return getattr(plain(self), name)
 
 
-cdef object kind_of(Moving n):
+cdef object kind_of(SymbolicFloat n):
     return float if n.given is None else type(n.given)
 
 

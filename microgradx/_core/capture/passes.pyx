@@ -15,7 +15,7 @@ PASSES = frozenset({"constants", "dead", "fuse", "reuse"})
 
 
 @cython.final
-cdef class Lives:
+cdef class LiveRanges:
     """From which step to which each storage lives that the steps name.
 
     ``Storage.next``, of no use to a block that is not free, is its number here; any other has a number whose life is
@@ -23,20 +23,20 @@ cdef class Lives:
     """
     def __cinit__(self, Py_ssize_t room):
         self.dropped = []
-        self.life = <Life *> malloc((room + 1) * sizeof(Life))
+        self.life = <LiveRange *> malloc((room + 1) * sizeof(LiveRange))
         if self.life == NULL:
             raise MemoryError("compile: no memory for the plan")
 
     def __dealloc__(self):
         free(self.life)
 
-    cdef Life *of(self, Storage *s) noexcept:
+    cdef LiveRange *of(self, Storage *s) noexcept:
         cdef size_t k = <size_t> s.next
         return &self.life[k] if k < <size_t> self.count and self.life[k].storage == s else NULL
 
     cdef void meet(self, Storage *s, Py_ssize_t i, bint written, uint16_t number) noexcept:
         """Step ``i`` of the capture with this ``number`` names a storage."""
-        cdef Life *one = self.of(s)
+        cdef LiveRange *one = self.of(s)
         if one == NULL:
             one = &self.life[self.count]
             s.next = <Storage *> self.count
@@ -55,12 +55,12 @@ cdef class Lives:
         self.sequence.launch[i] = NULL
         return 0
 
-    cdef void close_ranks(self) noexcept:
+    cdef void compact(self) noexcept:
         """After steps were dropped: the others move up, and lives are told anew."""
         cdef Py_ssize_t i, kept = 0
         cdef int k
         cdef Launch *s
-        cdef Life *one
+        cdef LiveRange *one
         for i in range(self.count):
             self.life[i].first, self.life[i].writes = -1, 0
         for i in range(self.sequence.count):
@@ -82,11 +82,11 @@ cdef class Lives:
 cdef int CONSTANT = kernel_row("constant")
 
 
-cdef int drop_constants(Lives lives) except -1:
+cdef int drop_constants(LiveRanges lives) except -1:
     """Numbers that only this program holds and nothing overwrites need not be written anew."""
     cdef Py_ssize_t i
     cdef Launch *s
-    cdef Life *one
+    cdef LiveRange *one
     for i in range(lives.sequence.count):
         s = lives.sequence.launch[i]
         if s.table == KERNELS and s.row == CONSTANT:
@@ -94,11 +94,11 @@ cdef int drop_constants(Lives lives) except -1:
             if one.fresh and one.writes == 1:
                 one.fresh = False
                 lives.drop(i)
-    lives.close_ranks()
+    lives.compact()
     return 0
 
 
-cdef int drop_dead(Lives lives) except -1:
+cdef int drop_dead(LiveRanges lives) except -1:
     """Drop the steps whose results nobody reads."""
     cdef Py_ssize_t i
     cdef int k
@@ -116,34 +116,34 @@ cdef int drop_dead(Lives lives) except -1:
                 lives.of(s.storage[k]).needed = True
         if not needed:
             lives.drop(i)
-    lives.close_ranks()
+    lives.compact()
     return 0
 
 
 cdef int larger_first(const void *a, const void *b) noexcept nogil:
-    cdef const Life *one = (<const Life **> a)[0]
-    cdef const Life *other = (<const Life **> b)[0]
+    cdef const LiveRange *one = (<const LiveRange **> a)[0]
+    cdef const LiveRange *other = (<const LiveRange **> b)[0]
     if one.storage.nbytes != other.storage.nbytes:
         return 1 if one.storage.nbytes < other.storage.nbytes else -1
     return 1 if one > other else -1
 
 
-cdef tuple plan(Lives lives):
+cdef tuple plan(LiveRanges lives):
     """One block for all that is the program's own: each storage at the lowest place that is free in its life."""
     cdef Py_ssize_t i, j, count = 0, top = 0, own = 0
     cdef int k
     cdef Launch *s
-    cdef Life *one
-    cdef Life *other
+    cdef LiveRange *one
+    cdef LiveRange *other
     cdef Array block
-    cdef Life **order = <Life **> malloc((lives.count + 1) * sizeof(Life *))
+    cdef LiveRange **order = <LiveRange **> malloc((lives.count + 1) * sizeof(LiveRange *))
     if order == NULL:
         raise MemoryError("compile: no memory for the plan")
     for i in range(lives.count):
         if lives.life[i].fresh and lives.life[i].first >= 0:
             order[count] = &lives.life[i]
             count += 1
-    qsort(order, count, sizeof(Life *), larger_first)
+    qsort(order, count, sizeof(LiveRange *), larger_first)
     for i in range(count):                          # those before it have their place, and are in that order
         one = order[i]
         one.at = 0

@@ -15,7 +15,7 @@ import numpy as np
 from microgradx.errors import NonFiniteError
 
 
-cdef object looked_for(object numbers):
+cdef object is_reported(object numbers):
     """Where there is a nan, or, if that was asked for, an inf. Of what was broadcast one element is enough."""
     if isinstance(numbers, np.ndarray):
         numbers = numbers[tuple([slice(1) if step == 0 else slice(None) for step in numbers.strides])]
@@ -46,7 +46,7 @@ cdef str spot(object place):
     return f"{code.co_filename}:{line}, in {code.co_qualname}: {getline(code.co_filename, line).strip()}"
 
 
-cdef int blame(str op, Array out, tuple operands, Node node) except -1:
+cdef int raise_non_finite(str op, Array out, tuple operands, Node node) except -1:
     """Raise: ``op`` made ``out`` from ``operands`` that were sound. ``node`` is that of a derivative's operation."""
     numbers = np.asarray(out)
     lines = [f"{op}: made {counted(numbers)} among the {numbers.size} numbers of shape {shape_of(out)}, "
@@ -89,7 +89,7 @@ cdef bint finite(Array a) noexcept:
     return True
 
 
-cdef bint sound(Array a) except -1:
+cdef bint is_clean(Array a) except -1:
     """Is there nothing in ``a`` that detect_nan looks for? No Python code runs meanwhile."""
     cdef Py_ssize_t place[MGX_MAXDIM]
     cdef char *p
@@ -119,10 +119,10 @@ cdef bint sound(Array a) except -1:
             return True
 
 
-cdef int check_sound(Array out, str op, Array a=None, Array b=None, bint spoilt=False) except -1:
+cdef int check_clean(Array out, str op, Array a=None, Array b=None, bint spoilt=False) except -1:
     """``out`` was written, from ``a`` and ``b``; ``spoilt``: it was unsound before, and is among what was read."""
-    if watching and not (spoilt or sound(out)) and sound(a) and sound(b):
-        blame(op, out, (a, b), None)
+    if watching and not (spoilt or is_clean(out)) and is_clean(a) and is_clean(b):
+        raise_non_finite(op, out, (a, b), None)
     return 0
 
 

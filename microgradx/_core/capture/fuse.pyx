@@ -10,7 +10,7 @@ from libc.string cimport memcmp
 from microgradx._core.array cimport Storage, itemsize
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport FUSED, Launch, loop_of
-from microgradx._core.passes cimport Life, Lives
+from microgradx._core.capture.passes cimport LiveRange, LiveRanges
 
 
 cdef enum: FEW = 64             # elements that are not worth the setting up
@@ -48,7 +48,7 @@ cdef struct Whole:              # what is joined
     int place[MGX_MAXOPS][MGX_MAXARGS]
 
 
-cdef int fuse(Lives lives) except -1:
+cdef int fuse(LiveRanges lives) except -1:
     """Join what can be joined, from the first step on."""
     cdef Py_ssize_t i = 0, j, stop, went
     cdef Launch *one
@@ -58,14 +58,14 @@ cdef int fuse(Lives lives) except -1:
         while stop - i > 1:
             went = join(lives, i, stop, &whole)
             if went == stop:
-                one = written_out(lives, i, stop, &whole)
+                one = fused_launch(lives, i, stop, &whole)
                 for j in range(i, stop):
                     lives.drop(j)
                 lives.sequence.launch[i] = one
                 break
             stop = went                             # too much for one launch: as far as it went
         i = max(stop, i + 1)
-    lives.close_ranks()
+    lives.compact()
     return 0
 
 
@@ -116,7 +116,7 @@ cdef bint same_shape(const mgx_tiles *a, const mgx_tiles *b) noexcept:
     return True
 
 
-cdef bint goes_with(Lives lives, Py_ssize_t first, Py_ssize_t i) noexcept:
+cdef bint fuses_with(LiveRanges lives, Py_ssize_t first, Py_ssize_t i) noexcept:
     """Does step ``i`` see what the steps from ``first`` on write element by element, and they what it writes?"""
     cdef Py_ssize_t before
     cdef int k, j
@@ -132,7 +132,7 @@ cdef bint goes_with(Lives lives, Py_ssize_t first, Py_ssize_t i) noexcept:
     return True
 
 
-cdef Py_ssize_t alike(Lives lives, Py_ssize_t first) noexcept:
+cdef Py_ssize_t alike(LiveRanges lives, Py_ssize_t first) noexcept:
     """The end of the steps from ``first`` on that can run element by element: what one of them writes, they all see in
     the same order."""
     cdef Py_ssize_t i
@@ -148,12 +148,12 @@ cdef Py_ssize_t alike(Lives lives, Py_ssize_t first) noexcept:
                 shape = s.tiles
             if not same_shape(shape, s.tiles):
                 return i
-        if not goes_with(lives, first, i):
+        if not fuses_with(lives, first, i):
             return i
     return min(lives.sequence.count, first + MGX_MAXOPS)
 
 
-cdef int meet(Whole *whole, bint written, Lives lives, Py_ssize_t i, int k) noexcept:
+cdef int meet(Whole *whole, bint written, LiveRanges lives, Py_ssize_t i, int k) noexcept:
     """The number of an operand, slot ``k`` of step ``i``, among those that the whole reads or writes; -1: no room."""
     cdef Launch *s = lives.sequence.launch[i]
     cdef Launch *t
@@ -174,13 +174,13 @@ cdef int meet(Whole *whole, bint written, Lives lives, Py_ssize_t i, int k) noex
     return n
 
 
-cdef Py_ssize_t join(Lives lives, Py_ssize_t first, Py_ssize_t stop, Whole *whole) noexcept:
+cdef Py_ssize_t join(LiveRanges lives, Py_ssize_t first, Py_ssize_t stop, Whole *whole) noexcept:
     """The places of all operands of the steps from ``first`` to ``stop`` in one launch; how far one launch can go."""
     cdef Py_ssize_t i
     cdef int k, place, spares = 0
     cdef int spare[MGX_MAXPLACES]                   # tiles that hold nothing that is read again
     cdef Launch *s
-    cdef Life *life
+    cdef LiveRange *life
     whole.count[0] = whole.count[1] = whole.tiles = 0
     for i in range(first, stop):
         for k in range(lives.sequence.launch[i].count):
@@ -214,12 +214,12 @@ cdef Py_ssize_t join(Lives lives, Py_ssize_t first, Py_ssize_t stop, Whole *whol
     return stop
 
 
-cdef bint own(const Life *life, Py_ssize_t first, Py_ssize_t stop) noexcept:
+cdef bint own(const LiveRange *life, Py_ssize_t first, Py_ssize_t stop) noexcept:
     """Does a storage live between two steps alone?"""
     return life.fresh and life.first >= first and life.last < stop
 
 
-cdef Launch *written_out(Lives lives, Py_ssize_t first, Py_ssize_t stop, const Whole *whole) except NULL:
+cdef Launch *fused_launch(LiveRanges lives, Py_ssize_t first, Py_ssize_t stop, const Whole *whole) except NULL:
     """The step of all those operations."""
     cdef Launch *s
     cdef Launch *one = <Launch *> malloc(sizeof(Launch))
@@ -271,11 +271,11 @@ cdef Launch *written_out(Lives lives, Py_ssize_t first, Py_ssize_t stop, const W
             op.arg[k] = 0
     i = 0
     while i < job.count:
-        i += max(1, mark_streak(lives, first, job, i))
+        i += max(1, mark_chain(lives, first, job, i))
     return one
 
 
-cdef int mark_streak(Lives lives, Py_ssize_t first, mgx_tiles *job, int i) except -1:
+cdef int mark_chain(LiveRanges lives, Py_ssize_t first, mgx_tiles *job, int i) except -1:
     """How many operations from number ``i`` on each work on the result of the one before, and are light."""
     cdef int run = 0, held = -1
     cdef mgx_op *op

@@ -2,7 +2,7 @@ from typing import Any
 
 def settled(o: Any) -> Any: ...
 
-class Moving:
+class SymbolicFloat:
     """A number that moves: the arithmetic that is written down."""
 
     def __add__(self, other: Any) -> Any: ...

@@ -3,7 +3,7 @@ from libc.stdint cimport uint16_t
 
 from microgradx._core.array cimport Array, Storage
 from microgradx._core.launch cimport LaunchList
-from microgradx._core.passes cimport Lives
+from microgradx._core.capture.passes cimport LiveRanges
 
 cdef struct Spot:               # an operand that lies in an input or a result: rebound at every call
     char **p
@@ -43,23 +43,23 @@ cdef class Program:
 
     cdef object capture(self, function, tuple arguments, object structure, set passes, set fixed)
     cdef int describe(self, object result) except -1
-    cdef int settle_gradients(self) except -1
+    cdef int finalize_gradients(self) except -1
     cdef bint names(self, Storage *storage) noexcept
-    cdef int settle(self, Storage **dropped, Py_ssize_t count, set passes) except -1
-    cdef int bind(self, Lives lives) except -1
+    cdef int finalize(self, Storage **dropped, Py_ssize_t count, set passes) except -1
+    cdef int bind(self, LiveRanges lives) except -1
     cdef Py_ssize_t find(self, Array x, Py_ssize_t at) except -1
     cdef bint made(self, Array x) except -1
     cdef Py_ssize_t aim(self, Py_ssize_t at, Py_ssize_t count, Array a) noexcept
-    cdef bint meant(self, tuple args) except -1             # of shapes and dtypes as captured, without nesting?
+    cdef bint matches_expected(self, tuple args) except -1             # of shapes and dtypes as captured, without nesting?
     cdef bint fits(self) except -1                          # is all else as the captured call found it?
     cdef bint holds(self, Storage *s) noexcept
     cdef bint changes(self, Storage *s) noexcept
     cdef object replay(self, tuple arguments)
     cdef int run(self) except -1
     cdef object site_of(self, Py_ssize_t i)
-    cdef object hand_out(self, tuple arguments, list results)
+    cdef object make_outputs(self, tuple arguments, list results)
 
-cdef bint may_move(object o)
-cdef bint bound_leaf(Array a) noexcept                      # is a tensor meant by identity: a parameter?
+cdef bint may_be_symbolic(object o)
+cdef bint is_parameter(Array a) noexcept                      # is a tensor meant by identity: a parameter?
 cdef tuple order_of(Array a)
 cdef Array plain_copy(Array a)

@@ -3,7 +3,7 @@ from libc.stdint cimport uint16_t
 from microgradx._core.array cimport Storage
 from microgradx._core.launch cimport LaunchList
 
-cdef struct Life:               # of a storage in the launches
+cdef struct LiveRange:               # of a storage in the launches
     Storage *storage
     Py_ssize_t first, last, writes
     bint gone                   # nobody refers to it
@@ -12,17 +12,17 @@ cdef struct Life:               # of a storage in the launches
     Py_ssize_t at               # its place in the plan
     char *data                  # where the plan puts it
 
-cdef class Lives:
+cdef class LiveRanges:
     cdef LaunchList sequence
-    cdef Life *life
+    cdef LiveRange *life
     cdef Py_ssize_t count
     cdef list dropped           # the names of launches that passes have dropped
 
-    cdef Life *of(self, Storage *s) noexcept                # NULL: no step names it
+    cdef LiveRange *of(self, Storage *s) noexcept                # NULL: no step names it
     cdef void meet(self, Storage *s, Py_ssize_t i, bint written, uint16_t number) noexcept
     cdef int drop(self, Py_ssize_t i) except -1
-    cdef void close_ranks(self) noexcept
+    cdef void compact(self) noexcept
 
-cdef int drop_constants(Lives lives) except -1
-cdef int drop_dead(Lives lives) except -1
-cdef tuple plan(Lives lives)    # (an array whose memory is the program's own or None, bytes without reuse, with it)
+cdef int drop_constants(LiveRanges lives) except -1
+cdef int drop_dead(LiveRanges lives) except -1
+cdef tuple plan(LiveRanges lives)    # (an array whose memory is the program's own or None, bytes without reuse, with it)

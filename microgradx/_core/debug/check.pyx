@@ -1,17 +1,17 @@
 """Does a replay do what the function does? Both run from the same state, and are compared to the last bit."""
 from microgradx._core.array cimport Array, Node, Storage, dtype_of
-from microgradx._core.launch cimport HOST, Launch, copy, launch_name, put_back, snapshot
-from microgradx._core.program cimport Program, bound_leaf, plain_copy
+from microgradx._core.launch cimport HOST, Launch, copy, launch_name, restore, snapshot
+from microgradx._core.capture.program cimport Program, is_parameter, plain_copy
 
 import numpy as np
 
 from microgradx.errors import CaptureError
 
 
-cdef object checked(Program program, tuple arguments, object plainly, object shared):
-    """The result of ``plainly()``, the call as it is, if a replay of ``program`` gives it and leaves the same behind.
+cdef object checked(Program program, tuple arguments, object run_eagerly, object shared):
+    """The result of ``run_eagerly()``, the call as it is, if a replay of ``program`` gives it and leaves the same behind.
     ``shared``: a generator of random numbers besides those that the program draws from."""
-    cdef list given = [None if not isinstance(o, Array) or bound_leaf(o) else plain_copy(o) for o in arguments]
+    cdef list given = [None if not isinstance(o, Array) or is_parameter(o) else plain_copy(o) for o in arguments]
     cdef list gradients = [(node, (<Node> node).grad) for node, _ in program.effects]
     cdef list drawn = [(g, g.bit_generator.state) for g in {id(g): g for g in [shared, *generators(program)]}.values()]
     cdef dict found = storages(program)
@@ -20,7 +20,7 @@ cdef object checked(Program program, tuple arguments, object plainly, object sha
     result = program.replay(arguments)
     replayed = [*leaves("the result", result), *left(program, arguments, found)]
     for address, numbers in before:
-        put_back(<Storage *> address, numbers)
+        restore(<Storage *> address, numbers)
         (<Storage *> address).version += 1
     for node, grad in gradients:
         (<Node> node).grad = grad
@@ -29,7 +29,7 @@ cdef object checked(Program program, tuple arguments, object plainly, object sha
             copy(kept, o)
     for g, state in drawn:
         g.bit_generator.state = state
-    result = plainly()
+    result = run_eagerly()
     expected = [*leaves("the result", result), *left(program, arguments, found)]
     if [name for name, _ in replayed] != [name for name, _ in expected]:
         raise CaptureError("compile: a replay returns a result of another structure than the call as it is; " + ADVICE)

@@ -1,7 +1,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from microgradx._core.program import Program
+from microgradx._core.capture.program import Program
 
 class Compiled:
     """What ``mgx.compile`` returns."""

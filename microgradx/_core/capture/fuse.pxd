@@ -1,0 +1,3 @@
+from microgradx._core.capture.passes cimport LiveRanges
+
+cdef int fuse(LiveRanges lives) except -1

@@ -1,3 +1,0 @@
-from microgradx._core.passes cimport Lives
-
-cdef int fuse(Lives lives) except -1
