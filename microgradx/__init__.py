@@ -1,33 +1,43 @@
 """microgradx: a compiled autograd engine and an instrument for gradient flow."""
+from typing import TYPE_CHECKING
+
 import numpy as _np
 
-from microgradx import autograd, data, errors, interop, linalg, nn, optim, scalar
-from microgradx._core.graph import enable_grad, is_grad_enabled, no_grad
-from microgradx._core.tensor import Tensor, concat, from_dlpack, from_numpy, pad, stack
-from microgradx._core.value import Value
-from microgradx._core.watch import detect_nan
+from microgradx import (autograd as autograd, data as data, errors as errors, interop as interop, linalg as linalg,
+                        nn as nn, optim as optim, scalar as scalar)
+from microgradx._core.graph import enable_grad as enable_grad, is_grad_enabled as is_grad_enabled, no_grad as no_grad
+from microgradx._core.tensor import (Tensor as Tensor, concat as concat, from_dlpack as from_dlpack,
+                                     from_numpy as from_numpy, pad as pad, stack as stack)
+from microgradx._core.value import Value as Value
+from microgradx._core.watch import detect_nan as detect_nan
 from microgradx.arrays import *
-from microgradx.autograd import checkpoint, custom_vjp, gradcheck, gradgradcheck
-from microgradx.compile import compile
-from microgradx.config import get_num_threads, set_num_threads, show_config
+from microgradx.autograd import (checkpoint as checkpoint, custom_vjp as custom_vjp, gradcheck as gradcheck,
+                                 gradgradcheck as gradgradcheck)
+from microgradx.compile import compile as compile
+from microgradx.config import (get_num_threads as get_num_threads, set_num_threads as set_num_threads,
+                               show_config as show_config)
 from microgradx.creation import *
-from microgradx.draw import draw
-from microgradx.einsum import einsum
+from microgradx.draw import draw as draw
+from microgradx.einsum import einsum as einsum
 from microgradx.functional import *
 from microgradx.indexing import *
-from microgradx.io import load, save
-from microgradx.profiling import profile
-from microgradx.random import manual_seed, rand, randint, randn, randperm
+from microgradx.io import load as load, save as save
+from microgradx.profiling import profile as profile
+from microgradx.random import (manual_seed as manual_seed, rand as rand, randint as randint, randn as randn,
+                               randperm as randperm)
 from microgradx.transforms import *
-from microgradx.vectorize import vectorize
+from microgradx.vectorize import vectorize as vectorize
 
 __version__ = "0.1.0"
 
-float32, float64, int64, bool_ = map(_np.dtype, ("float32", "float64", "int64", "bool"))
+float32, float64 = _np.dtype(_np.float32), _np.dtype(_np.float64)
+int64, bool_ = _np.dtype(_np.int64), _np.dtype(_np.bool_)
 
-
-def __getattr__(name):                          # imported when it is asked for: the engine does not need it
-    if name != "flow":
-        raise AttributeError(f"module 'microgradx' has no attribute {name!r}")
-    from importlib import import_module
-    return import_module("microgradx.flow")
+if TYPE_CHECKING:
+    from microgradx import flow as flow
+else:
+    def __getattr__(name):                      # imported when it is asked for: the engine does not need it
+        if name != "flow":
+            raise AttributeError(f"module 'microgradx' has no attribute {name!r}")
+        from importlib import import_module
+        return import_module("microgradx.flow")

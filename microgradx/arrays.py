@@ -4,38 +4,50 @@ So gradients of every order follow. What stands in ``METHODS`` is also a method 
 ``dim``, ``dims`` and ``keepdim`` are accepted for ``axis`` and ``keepdims``. What is given first may be a list or an
 array. Axes are counted from the end where they are negative; one that does not exist raises.
 """
+from __future__ import annotations
+
 import functools
 import inspect
 import math
-import operator
+from collections.abc import Callable, Container, Iterable
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from microgradx._core.tensor import Tensor, attach, concat, pad
+from microgradx._core.value import Value
 from microgradx._core.value import dot as dot_of_values
 from microgradx._core.views import axis_of
 from microgradx.creation import integers, lengths
 from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.typing import Axes, Axis, Data, Lengths, Number
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 METHODS = """addmm all allclose any bmm broadcast_to chunk clamp cumprod diag diagonal dot flip isclose isfinite isinf
              isnan mm moveaxis movedim mv ravel repeat repeat_interleave roll swapaxes tile trace unbind""".split()
 
-__all__ = [*METHODS, "cat", "concatenate", "cosine_similarity", "glu", "hstack", "normalize", "tensordot", "vstack"]
+__all__ = ["addmm", "all", "allclose", "any", "bmm", "broadcast_to", "cat", "chunk", "clamp", "concatenate",
+           "cosine_similarity", "cumprod", "diag", "diagonal", "dot", "flip", "glu", "hstack", "isclose", "isfinite",
+           "isinf", "isnan", "mm", "moveaxis", "movedim", "mv", "normalize", "ravel", "repeat", "repeat_interleave",
+           "roll", "swapaxes", "tensordot", "tile", "trace", "unbind", "vstack"]
 
 TORCH = {"dim": "axis", "dims": "axis", "keepdim": "keepdims", "dim0": "axis0", "dim1": "axis1", "dim2": "axis2"}
 
 
-def tensor(x):
+def tensor(x: Data) -> Tensor:
     """A tensor as it is, else what ``Tensor`` makes of ``x``."""
     return x if isinstance(x, Tensor) else Tensor(x)
 
 
-def of_tensor(function):
+def of_tensor(function: Callable[Concatenate[Tensor, P], R]) -> Callable[Concatenate[Data, P], R]:
     """``function`` of a Tensor, for all that makes one, and with torch's names of its arguments."""
     name, known = function.__name__, inspect.signature(function).parameters
 
     @functools.wraps(function)
-    def call(x, /, *args, **kwargs):
+    def call(x: Data, /, *args: P.args, **kwargs: P.kwargs) -> R:
         for theirs in TORCH.keys() & kwargs.keys() if kwargs else ():
             ours = "axes" if "axes" in known else TORCH[theirs]
             if ours in known:
@@ -50,7 +62,7 @@ def of_tensor(function):
 
 # ----- what the functions below have in common -------------------------------------------------------------------
 
-def axes_of(op, axis, ndim):
+def axes_of(op: str, axis: Axes, ndim: int) -> tuple[int, ...]:
     """None (all), an axis or several as a tuple of numbers from 0 on, each once."""
     named = range(ndim) if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)
     axes = tuple(axis_of(op, d, ndim) for d in named)
@@ -59,12 +71,12 @@ def axes_of(op, axis, ndim):
     return axes
 
 
-def at(x, axis, key):
+def at(x: Tensor, axis: int, key: Any) -> Tensor:
     """x[key] along ``axis``."""
     return x[(slice(None),) * axis + (key,)]
 
 
-def broadcast(op, *xs, skip=()):
+def broadcast(op: str, *xs: Tensor, skip: Container[int] = ()) -> list[Tensor]:
     """Tensors expanded to their common shape, but for the axes in ``skip``."""
     shapes = [tuple(1 if d in skip else n for d, n in enumerate(x.shape)) for x in xs]
     try:
@@ -77,25 +89,25 @@ def broadcast(op, *xs, skip=()):
 # ----- axes ------------------------------------------------------------------------------------------------------
 
 @of_tensor
-def broadcast_to(x, *shape):
+def broadcast_to(x: Tensor, *shape: Lengths) -> Tensor:
     """A view broadcast to ``shape``, as ``expand``."""
     return x.expand(*shape)
 
 
 @of_tensor
-def ravel(x):
+def ravel(x: Tensor) -> Tensor:
     """All axes as one."""
     return x.reshape(-1)
 
 
 @of_tensor
-def swapaxes(x, axis0, axis1):
+def swapaxes(x: Tensor, axis0: int, axis1: int) -> Tensor:
     """Two axes exchanged. A view."""
     return x.transpose(axis0, axis1)
 
 
 @of_tensor
-def movedim(x, source, destination):
+def movedim(x: Tensor, source: Axes, destination: Axes) -> Tensor:
     """The axes ``source`` at the places ``destination``, the others in their order. A view.
 
     >>> import microgradx as mgx
@@ -112,7 +124,7 @@ def movedim(x, source, destination):
 
 
 @of_tensor
-def diagonal(x, offset=0, axis1=0, axis2=1):
+def diagonal(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     """The diagonal of the axes ``axis1`` and ``axis2``, as the last axis; ``offset`` > 0 is above it, < 0 below.
 
     >>> import microgradx as mgx
@@ -127,7 +139,7 @@ def diagonal(x, offset=0, axis1=0, axis2=1):
 
 
 @of_tensor
-def diag(x, k=0):
+def diag(x: Tensor, k: int = 0) -> Tensor:
     """Of a matrix its diagonal ``k``; of (n,) the matrix with that diagonal and 0 elsewhere.
 
     >>> import microgradx as mgx
@@ -145,21 +157,21 @@ def diag(x, k=0):
 
 
 @of_tensor
-def trace(x, offset=0, axis1=0, axis2=1):
+def trace(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
     """The sum of ``diagonal(x, offset, axis1, axis2)``."""
     return diagonal(x, offset, axis1, axis2).sum(-1)
 
 
 # ----- repetition and rotation -----------------------------------------------------------------------------------
 
-def several(x, axis, times, place):
+def several(x: Tensor, axis: int, times: int, place: int) -> Tensor:
     """``times`` copies along ``axis``: side by side (place = axis) or element by element (place = axis + 1)."""
     wide = x.shape[:place] + (times,) + x.shape[place:]
     return x.unsqueeze(place).expand(wide).reshape(x.shape[:axis] + (times * x.shape[axis],) + x.shape[axis + 1:])
 
 
 @of_tensor
-def tile(x, *reps):
+def tile(x: Tensor, *reps: Lengths) -> Tensor:
     """The whole of ``x``, ``reps`` times along each axis; what torch calls ``repeat``.
 
     >>> import microgradx as mgx
@@ -176,7 +188,7 @@ def tile(x, *reps):
 
 
 @of_tensor
-def repeat(x, repeats, *, axis=None):
+def repeat(x: Tensor, repeats: Data, *, axis: Axis = None) -> Tensor:
     """Each element ``repeats`` times, an int or one per index of ``axis``; without an axis, of the flattened tensor.
 
     NumPy's ``repeat`` and torch's ``repeat_interleave``; torch's ``x.repeat(2, 1)`` is ``x.tile(2, 1)``. So that the
@@ -205,14 +217,14 @@ def repeat(x, repeats, *, axis=None):
 
 
 @of_tensor
-def flip(x, axis=None):
+def flip(x: Tensor, axis: Axes = None) -> Tensor:
     """The order along ``axis`` reversed: an int, a tuple, or None for all. A view."""
     axes = axes_of("flip", axis, x.ndim)
     return x[tuple(slice(None, None, -1 if d in axes else None) for d in range(x.ndim))]
 
 
 @of_tensor
-def roll(x, shifts, axis=None):
+def roll(x: Tensor, shifts: int | tuple[int, ...], axis: Axes = None) -> Tensor:
     """Moved on by ``shifts`` along ``axis``, what falls off comes in again; without an axis through the whole.
 
     >>> import microgradx as mgx
@@ -230,7 +242,7 @@ def roll(x, shifts, axis=None):
     return x
 
 
-def rows(op, tensors, ndim):
+def rows(op: str, tensors: Iterable[Data], ndim: int) -> list[Tensor]:
     """Tensors with at least ``ndim`` axes."""
     xs = [tensor(x) for x in tensors]
     if not xs:
@@ -238,19 +250,19 @@ def rows(op, tensors, ndim):
     return [x if x.ndim >= ndim else x.reshape((1,) * (ndim - x.ndim) + x.shape) for x in xs]
 
 
-def hstack(tensors):
+def hstack(tensors: Iterable[Data]) -> Tensor:
     """Join along the second axis, or along the only one."""
     xs = rows("hstack", tensors, 1)
     return concat(xs, min(xs[0].ndim - 1, 1))
 
 
-def vstack(tensors):
+def vstack(tensors: Iterable[Data]) -> Tensor:
     """Join along the first axis, where (n,) counts as (1, n)."""
     return concat(rows("vstack", tensors, 2), 0)
 
 
 @of_tensor
-def chunk(x, chunks, axis=0):
+def chunk(x: Tensor, chunks: int, axis: int = 0) -> tuple[Tensor, ...]:
     """At most ``chunks`` views along ``axis``, of one length but for the last; torch's rule.
 
     >>> import microgradx as mgx
@@ -264,7 +276,7 @@ def chunk(x, chunks, axis=0):
 
 
 @of_tensor
-def unbind(x, axis=0):
+def unbind(x: Tensor, axis: int = 0) -> tuple[Tensor, ...]:
     """The views ``x[0], x[1], ...`` along ``axis``."""
     d = axis_of("unbind", axis, x.ndim)
     return tuple(at(x, d, k) for k in range(x.shape[d]))
@@ -273,54 +285,54 @@ def unbind(x, axis=0):
 # ----- tests of elements -----------------------------------------------------------------------------------------
 
 @of_tensor
-def isnan(x):
+def isnan(x: Tensor) -> Tensor:
     """Where x is nan."""
     return x != x
 
 
 @of_tensor
-def isinf(x):
+def isinf(x: Tensor) -> Tensor:
     """Where x is inf or -inf."""
     return x.detach().abs() == np.inf
 
 
 @of_tensor
-def isfinite(x):
+def isfinite(x: Tensor) -> Tensor:
     """Where x is a number and neither inf nor -inf."""
     return x.detach().abs() < np.inf
 
 
 @of_tensor
-def isclose(x, other, rtol=1e-5, atol=1e-8, equal_nan=False):
+def isclose(x: Tensor, other: Data, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
     """Where |x - other| <= atol + rtol |other|."""
     with np.errstate(all="ignore"):
-        x, other = map(np.asarray, broadcast("isclose", x, tensor(other)))
-        return Tensor(np.isclose(x, other, rtol, atol, equal_nan))
+        a, b = map(np.asarray, broadcast("isclose", x, tensor(other)))
+        return Tensor(np.isclose(a, b, rtol, atol, equal_nan))
 
 
 @of_tensor
-def allclose(x, other, rtol=1e-5, atol=1e-8, equal_nan=False):
+def allclose(x: Tensor, other: Data, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
     """Whether ``isclose`` holds everywhere: True or False."""
     return bool(isclose(x, other, rtol, atol, equal_nan).all())
 
 
 @of_tensor
-def any(x, axis=None, keepdims=False):
+def any(x: Tensor, axis: Axes = None, keepdims: bool = False) -> Tensor:
     """Whether an element along ``axis`` is not 0; a bool tensor."""
     return (x != 0).sum(axis, keepdims) > 0
 
 
 @of_tensor
-def all(x, axis=None, keepdims=False):
+def all(x: Tensor, axis: Axes = None, keepdims: bool = False) -> Tensor:
     """Whether no element along ``axis`` is 0; a bool tensor."""
     return (x == 0).sum(axis, keepdims) == 0
 
 
 # ----- products --------------------------------------------------------------------------------------------------
 
-def product(op, *ndims):
+def product(op: str, *ndims: int) -> Callable[[Data, Data], Tensor]:
     """The matrix product of operands with so many axes."""
-    def call(a, b):
+    def call(a: Tensor, b: Data) -> Tensor:
         b = tensor(b)
         if (a.ndim, b.ndim) != ndims:
             raise ShapeError(f"{op}: shapes {a.shape} and {b.shape} have {a.ndim} and {b.ndim} axes, not "
@@ -337,7 +349,11 @@ def product(op, *ndims):
 mm, mv, bmm, dot_of_tensors = product("mm", 2, 2), product("mv", 2, 1), product("bmm", 3, 3), product("dot", 1, 1)
 
 
-def dot(a, b):
+@overload
+def dot(a: Tensor, b: Data) -> Tensor: ...
+@overload
+def dot(a: Iterable[Number], b: Iterable[Number]) -> Value: ...
+def dot(a: Any, b: Any) -> Any:
     """The sum of products of two 1-D tensors; of two equally long sequences with Values among them, as one node.
 
     >>> import microgradx as mgx
@@ -350,14 +366,14 @@ def dot(a, b):
 
 
 @of_tensor
-def addmm(x, a, b, *, beta=1, alpha=1):
+def addmm(x: Tensor, a: Data, b: Data, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha a @ b for matrices a and b; with ``beta`` 0 whatever is in x is not read."""
     scaled = mm(a, b) if alpha == 1 else mm(a, b) * alpha
     return scaled if beta == 0 else scaled + (x if beta == 1 else x * beta)
 
 
 @of_tensor
-def tensordot(a, b, axes=2):
+def tensordot(a: Tensor, b: Data, axes: Any = 2) -> Tensor:
     """The sum of products over ``axes``: so many last axes of a and first of b, or a pair of lists of axes.
 
     >>> import microgradx as mgx
@@ -382,7 +398,7 @@ def tensordot(a, b, axes=2):
 
 
 @of_tensor
-def cumprod(x, axis):
+def cumprod(x: Tensor, axis: int) -> Tensor:
     """Running products along ``axis``, by doubling: exact gradients where elements are 0."""
     d, reach = axis_of("cumprod", axis, x.ndim), 1
     x = x.astype(np.int64) if x.dtype == np.bool_ else x.clone()
@@ -394,7 +410,7 @@ def cumprod(x, axis):
 
 
 @of_tensor
-def normalize(x, p=2, axis=1, eps=1e-12):
+def normalize(x: Tensor, p: float = 2, axis: int = 1, eps: float = 1e-12) -> Tensor:
     """x / max(norm of x, eps), the norm of order ``p`` along ``axis``.
 
     >>> import microgradx as mgx
@@ -406,7 +422,7 @@ def normalize(x, p=2, axis=1, eps=1e-12):
 
 
 @of_tensor
-def cosine_similarity(a, b, axis=1, eps=1e-8):
+def cosine_similarity(a: Tensor, b: Data, axis: int = 1, eps: float = 1e-8) -> Tensor:
     """The cosine of the angle between a and b, which broadcast, along ``axis``; norms below ``eps`` count as eps."""
     a, b = broadcast("cosine_similarity", a, tensor(b))
     axis_of("cosine_similarity", axis, a.ndim)
@@ -414,7 +430,7 @@ def cosine_similarity(a, b, axis=1, eps=1e-8):
 
 
 @of_tensor
-def glu(x, axis=-1):
+def glu(x: Tensor, axis: int = -1) -> Tensor:
     """a sigmoid(b), where a and b are the halves of x along ``axis``. Dauphin et al. (2017), eq. 1.
 
     >>> import microgradx as mgx
@@ -430,37 +446,41 @@ def glu(x, axis=-1):
 
 # ----- in place, as methods ------------------------------------------------------------------------------------
 
-def add_(x, other, *, alpha=1):
+def add_(x: Tensor, other: Data, *, alpha: float = 1) -> Tensor:
     """x += alpha other."""
-    return operator.iadd(x, other if alpha == 1 else tensor(other) * alpha)
+    x += other if alpha == 1 else tensor(other) * alpha
+    return x
 
 
-def sub_(x, other, *, alpha=1):
+def sub_(x: Tensor, other: Data, *, alpha: float = 1) -> Tensor:
     """x -= alpha other."""
-    return operator.isub(x, other if alpha == 1 else tensor(other) * alpha)
+    x -= other if alpha == 1 else tensor(other) * alpha
+    return x
 
 
-def mul_(x, other):
+def mul_(x: Tensor, other: Data) -> Tensor:
     """x *= other."""
-    return operator.imul(x, other)
+    x *= other
+    return x
 
 
-def div_(x, other):
+def div_(x: Tensor, other: Data) -> Tensor:
     """x /= other."""
-    return operator.itruediv(x, other)
+    x /= other
+    return x
 
 
-def addcmul_(x, a, b, *, value=1):
+def addcmul_(x: Tensor, a: Data, b: Data, *, value: float = 1) -> Tensor:
     """x += value a b."""
     return add_(x, tensor(a) * b, alpha=value)
 
 
-def addcdiv_(x, a, b, *, value=1):
+def addcdiv_(x: Tensor, a: Data, b: Data, *, value: float = 1) -> Tensor:
     """x += value a / b."""
     return add_(x, tensor(a) / b, alpha=value)
 
 
-def clamp_(x, min=None, max=None):
+def clamp_(x: Tensor, min: Data | None = None, max: Data | None = None) -> Tensor:
     """``x.clip(min, max)``, written into x."""
     y = x.clone().clip(min, max)
     if y.dtype != x.dtype:
@@ -471,34 +491,34 @@ def clamp_(x, min=None, max=None):
 # ----- torch's names -------------------------------------------------------------------------------------------
 
 @of_tensor
-def clamp(x, min=None, max=None):
+def clamp(x: Tensor, min: Data | None = None, max: Data | None = None) -> Tensor:
     """``x.clip(min, max)``."""
     return x.clip(min, max)
 
 
-def to(x, dtype):
+def to(x: Tensor, dtype: npt.DTypeLike | Tensor) -> Tensor:
     """``x.astype(dtype)``, or in the dtype of a tensor; ``to("cpu")`` is x itself."""
     if isinstance(dtype, Tensor):
         return x.astype(dtype.dtype)
     return x if isinstance(dtype, str) and dtype == "cpu" else x.astype(dtype)
 
 
-def double(x):
+def double(x: Tensor) -> Tensor:
     """``x.astype("float64")``."""
     return x.astype(np.float64)
 
 
-def single(x):
+def single(x: Tensor) -> Tensor:
     """``x.astype("float32")``."""
     return x.astype(np.float32)
 
 
-def numel(x):
+def numel(x: Tensor) -> int:
     """``x.size``, how many elements."""
     return x.size
 
 
-def view(x, *shape):
+def view(x: Tensor, *shape: Lengths) -> Tensor:
     """``x.reshape(*shape)``."""
     return x.reshape(*shape)
 

@@ -3,9 +3,14 @@
 ``grad`` here is of results; ``mgx.grad`` makes a function of a function. ``custom_vjp`` and ``Function`` are two ways
 to write one's own derivative; ``checkpoint`` computes a part twice instead of keeping it.
 """
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 from functools import update_wrapper
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from microgradx._core.graph import enable_grad, is_grad_enabled, no_grad
 from microgradx._core.tensor import Tensor, concat
@@ -18,7 +23,8 @@ from microgradx.trees import flatten, unflatten
 __all__ = ["Function", "checkpoint", "custom_vjp", "grad", "gradcheck", "gradgradcheck"]
 
 
-def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=False, allow_unused=False):
+def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None,
+         create_graph: bool = False, allow_unused: bool = False) -> tuple[Tensor | None, ...]:
     """The gradients of ``outputs`` for ``inputs``, a tuple; no tensor's ``grad`` changes.
 
     Both are a Tensor or a list of them; an input may be a leaf or a result on the way. ``grad_outputs`` are the
@@ -45,18 +51,19 @@ def grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=Fal
     return tuple(found)
 
 
-def _several(tensors):
+def _several(tensors: Any) -> list[Any]:
     return list(tensors) if isinstance(tensors, (list, tuple)) else [tensors]
 
 
 # ----- derivatives by hand -------------------------------------------------------------------------------------------
 
-def _tensors(args):
+def _tensors(args: Any) -> list[Tensor]:
     """The float Tensors among the arguments, which a derivative by hand is for."""
     return [x for x in flatten(args) if isinstance(x, Tensor) and x.dtype.kind == "f"]
 
 
-def _attached(name, outputs, operands, backward):
+def _attached(name: str, outputs: list[Tensor], operands: list[Tensor],
+              backward: Callable[[list[Tensor]], list[Tensor | None]]) -> list[Tensor]:
     """The Tensors ``outputs`` as made from ``operands``; ``backward(list of gradients)`` gives those of the operands.
 
     Several are the parts of one flat tensor, so that ``backward`` has all their gradients at once.
@@ -65,7 +72,7 @@ def _attached(name, outputs, operands, backward):
         return [custom(name, outputs[0], operands, lambda g: backward([g]))]
     ends = np.cumsum([0] + [y.size for y in outputs])
 
-    def parts(flat):
+    def parts(flat: Tensor) -> list[Tensor]:
         return [flat[start:stop].reshape(y.shape).astype(y.dtype)
                 for y, start, stop in zip(outputs, ends, ends[1:], strict=False)]
     with no_grad():
@@ -73,11 +80,11 @@ def _attached(name, outputs, operands, backward):
     return parts(custom(name, flat, operands, lambda g: backward(parts(g))))
 
 
-def _by_hand(name, args, value, backward):
+def _by_hand(name: str, args: Sequence[Any], value: Any, backward: Callable[..., Any]) -> Any:
     """``value``, with the derivative ``backward(gradients nested as value)``: one result per argument, None for 0."""
     operands = _tensors(args)
 
-    def carried(cotangents):
+    def carried(cotangents: list[Tensor]) -> list[Tensor | None]:
         results = backward(unflatten(value, iter(cotangents)))
         results = results if isinstance(results, (list, tuple)) else (results,)
         if len(results) != len(args):
@@ -90,7 +97,7 @@ def _by_hand(name, args, value, backward):
     return unflatten(value, iter(_attached(name, outputs, operands, carried)))
 
 
-def _fitting(name, x, g):
+def _fitting(name: str, x: Tensor, g: Any) -> Tensor | None:
     if g is None:
         return None
     if not isinstance(g, Tensor) or g.shape != x.shape:
@@ -115,38 +122,42 @@ class custom_vjp:
     Tensor(1.)
     """
 
-    def __init__(self, fn):
-        self.fn, self.forward, self.backward = fn, None, None
+    def __init__(self, fn: Callable[..., Any]) -> None:
+        self.fn = fn
+        self.forward: Callable[..., Any] | None = None
+        self.backward: Callable[..., Any] | None = None
         update_wrapper(self, fn)
 
-    def defvjp(self, forward, backward):
+    def defvjp(self, forward: Callable[..., Any], backward: Callable[..., Any]) -> None:
         """Give the derivative."""
         self.forward, self.backward = forward, backward
 
-    def __call__(self, *args):
+    def __call__(self, *args: Any) -> Any:
         name = getattr(self.fn, "__name__", "custom_vjp")
-        if self.backward is None:
+        forward, backward = self.forward, self.backward
+        if forward is None or backward is None:
             raise OptionError(f"{name}: has no derivative yet; call {name}.defvjp(forward, backward)")
         if not (is_grad_enabled() and any(x.requires_grad for x in _tensors(args))):
             return self.fn(*args)
-        result = self.forward(*args)
+        result = forward(*args)
         if not isinstance(result, tuple) or len(result) != 2:
             raise DTypeError(f"{name}: forward returns (value, residuals), not {result!r}")
         value, residuals = result
-        return _by_hand(name, args, value, lambda g: self.backward(residuals, g))
+        return _by_hand(name, args, value, lambda g: backward(residuals, g))
 
 
 class Context:
     """What ``Function.forward`` leaves for ``backward``; any attribute may be set."""
 
-    saved = ()
+    saved: Sequence[tuple[Tensor, int]] = ()
+    needs_input_grad: tuple[bool, ...] = ()
 
-    def save_for_backward(self, *tensors):
+    def save_for_backward(self, *tensors: Any) -> None:
         """Keep tensors; that they are not written to until ``backward`` is checked."""
         self.saved = [(x, x.version) for x in tensors]
 
     @property
-    def saved_tensors(self):
+    def saved_tensors(self) -> tuple[Tensor, ...]:
         """The tensors that were kept, a tuple."""
         for k, (x, version) in enumerate(self.saved):
             if x.version != version:
@@ -177,15 +188,15 @@ class Function:
     """
 
     @staticmethod
-    def forward(ctx, *args):
+    def forward(ctx: Any, *args: Any) -> Any:
         raise NotImplementedError("Function: a subclass defines forward(ctx, *args)")
 
     @staticmethod
-    def backward(ctx, *gradients):
+    def backward(ctx: Any, *gradients: Any) -> Any:
         raise NotImplementedError("Function: a subclass defines backward(ctx, *gradients)")
 
     @classmethod
-    def apply(cls, *args):
+    def apply(cls, *args: Any) -> Any:
         """forward(ctx, *args), with ``backward`` as its derivative."""
         ctx = Context()
         ctx.needs_input_grad = tuple(any(x.requires_grad for x in _tensors(arg)) for arg in args)
@@ -196,7 +207,7 @@ class Function:
 
 # ----- computing twice instead of keeping ----------------------------------------------------------------------------
 
-def checkpoint(fn, *args, **kwargs):
+def checkpoint(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """fn(*args, **kwargs), of which nothing between arguments and results is kept: ``backward`` runs it once more.
 
     Less memory for more time (Chen et al., 2016, arXiv:1604.06174). The second run draws the same numbers from the
@@ -211,7 +222,7 @@ def checkpoint(fn, *args, **kwargs):
         return fn(*args, **kwargs)
     state, operands = generator().bit_generator.state, _tensors(args)
 
-    def run(linked):
+    def run(linked: bool) -> tuple[list[Tensor], Any, list[Tensor]]:
         """One run over inputs of their own: (inputs, what fn returns, the Tensors in it)."""
         inputs = [traced(x, linked) for x in operands]
         fresh = iter(inputs)
@@ -223,7 +234,7 @@ def checkpoint(fn, *args, **kwargs):
     inputs, value, outputs = run(False)
     closed_over = sources(outputs, inputs)
 
-    def backward(cotangents):
+    def backward(cotangents: list[Tensor]) -> list[Tensor | None]:
         source = generator().bit_generator
         now, source.state = source.state, state
         try:
@@ -238,7 +249,8 @@ def checkpoint(fn, *args, **kwargs):
 
 # ----- checks --------------------------------------------------------------------------------------------------------
 
-def gradcheck(fn, inputs, *, eps=1e-6, atol=1e-5, rtol=1e-3, raise_exception=True):
+def gradcheck(fn: Callable[..., Any], inputs: Any, *, eps: float = 1e-6, atol: float = 1e-5, rtol: float = 1e-3,
+              raise_exception: bool = True) -> bool:
     """Whether the gradients of ``fn`` agree with central differences: |a - n| <= atol + rtol |n| in every entry.
 
     ``inputs`` is a Tensor or a tuple of arguments; those that are Tensors and require a gradient are checked, and are
@@ -258,7 +270,7 @@ def gradcheck(fn, inputs, *, eps=1e-6, atol=1e-5, rtol=1e-3, raise_exception=Tru
     if not checked:
         raise GraphError("gradcheck: no input requires a gradient")
 
-    def parts(*args):
+    def parts(*args: Any) -> tuple[Any, ...]:
         return tuple(flatten(fn(*args)))
     with no_grad():
         claimed = jacobian(parts, checked)(*inputs)
@@ -280,7 +292,7 @@ def gradcheck(fn, inputs, *, eps=1e-6, atol=1e-5, rtol=1e-3, raise_exception=Tru
     return True
 
 
-def _differences(fn, inputs, k, eps):
+def _differences(fn: Callable[..., Any], inputs: Sequence[Any], k: int, eps: float) -> list[npt.NDArray[Any]]:
     """For each output of ``fn`` the central differences by every element of input ``k``: (*output, *input)."""
     x = inputs[k].numpy()
     ends = []
@@ -294,7 +306,8 @@ def _differences(fn, inputs, k, eps):
                      [np.zeros((*shape, 0))], -1).reshape(shape + x.shape) for j, shape in enumerate(shapes)]
 
 
-def gradgradcheck(fn, inputs, grad_outputs=None, *, eps=1e-6, atol=1e-5, rtol=1e-3, raise_exception=True):
+def gradgradcheck(fn: Callable[..., Any], inputs: Any, grad_outputs: Any = None, *, eps: float = 1e-6,
+                  atol: float = 1e-5, rtol: float = 1e-3, raise_exception: bool = True) -> bool:
     """As ``gradcheck``, of the gradients of ``fn``: second derivatives, and the dependence on ``grad_outputs``.
 
     ``grad_outputs`` are the gradients of the outputs, normal random numbers unless given.
@@ -309,12 +322,12 @@ def gradgradcheck(fn, inputs, grad_outputs=None, *, eps=1e-6, atol=1e-5, rtol=1e
         outputs = flatten(fn(*inputs))
     given = _several(grad_outputs) if grad_outputs is not None else [
         Tensor(generator(k).standard_normal(y.shape).astype(y.dtype)) for k, y in enumerate(outputs)]
-    given = tuple(Tensor(g, requires_grad=True) for g in given)
+    given = [Tensor(g, requires_grad=True) for g in given]
     wanted = [k for k, x in enumerate(inputs) if isinstance(x, Tensor) and x.requires_grad]
 
-    def pulled(*args):
-        def parts(*chosen):
+    def pulled(*args: Any) -> Any:
+        def parts(*chosen: Any) -> tuple[Any, ...]:
             replaced = dict(zip(wanted, chosen, strict=True))
             return tuple(flatten(fn(*(replaced.get(k, x) for k, x in enumerate(args[:len(inputs)])))))
         return vjp(parts, *(args[k] for k in wanted))[1](args[len(inputs):])
-    return gradcheck(pulled, inputs + given, eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception)
+    return gradcheck(pulled, (*inputs, *given), eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception)

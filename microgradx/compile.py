@@ -1,15 +1,20 @@
 """Capture: a function's launches, written down at one call and replayed in C at every later one."""
+from __future__ import annotations
+
 import functools
+from collections.abc import Iterable
+from typing import Any
 
 from microgradx._core.compiled import Compiled
 from microgradx._core.passes import PASSES
 from microgradx.errors import DTypeError, OptionError
 from microgradx.random import generator
+from microgradx.typing import Function
 
 __all__ = ["compile"]
 
 
-def compile(function=None, *, passes=PASSES, check=False):
+def compile(function: Function | None = None, *, passes: Iterable[str] = PASSES, check: bool = False) -> Any:
     """``function``, faster: its launches are written down once and then run again without Python.
 
     For a function of tensors, arrays, numbers and nested containers of them: a net's forward pass, forward and

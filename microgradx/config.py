@@ -8,7 +8,7 @@ from microgradx.errors import OptionError
 __all__ = ["config", "get_num_threads", "set_num_threads", "show_config"]
 
 
-def _version(package):
+def _version(package: str) -> str:
     from importlib.metadata import PackageNotFoundError, version  # imported late: it takes 20 ms
     try:
         return version(package)

@@ -3,15 +3,21 @@
 ``dtype`` is float32 where nothing is said, as in torch; ``requires_grad=True`` makes a leaf. What is drawn at random
 stands in ``microgradx.random``.
 """
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from microgradx._core.tensor import Tensor
 from microgradx.errors import DTypeError, ShapeError
+from microgradx.typing import Data, DType, Lengths
 
 __all__ = ["arange", "eye", "full", "full_like", "linspace", "ones", "ones_like", "zeros", "zeros_like"]
 
 
-def integers(op, what, numbers):
+def integers(op: str, what: str, numbers: Sequence[Any]) -> tuple[int, ...]:
     """Integers that a call gave as ``(2, 3)``, as ``2, 3`` or as one int."""
     if len(numbers) == 1 and isinstance(numbers[0], (tuple, list)):
         (numbers,) = numbers
@@ -21,7 +27,7 @@ def integers(op, what, numbers):
         raise DTypeError(f"{op}: {what} are integers, not {numbers!r}") from None
 
 
-def lengths(op, shape, what="lengths"):
+def lengths(op: str, shape: Sequence[Any], what: str = "lengths") -> tuple[int, ...]:
     """A shape: integers, none negative."""
     shape = integers(op, what, shape)
     if min(shape, default=0) < 0:
@@ -29,7 +35,7 @@ def lengths(op, shape, what="lengths"):
     return shape
 
 
-def full(shape, value, *, dtype=None, requires_grad=False):
+def full(shape: Lengths, value: Data, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """``value`` everywhere; its dtype is the value's unless ``dtype`` says otherwise.
 
     >>> import microgradx as mgx
@@ -40,7 +46,7 @@ def full(shape, value, *, dtype=None, requires_grad=False):
     return Tensor(value, dtype=dtype).expand(lengths("full", (shape,))).clone().detach().requires_grad_(requires_grad)
 
 
-def zeros(*shape, dtype="float32", requires_grad=False):
+def zeros(*shape: Lengths, dtype: DType = "float32", requires_grad: bool = False) -> Tensor:
     """0 everywhere.
 
     >>> import microgradx as mgx
@@ -50,18 +56,18 @@ def zeros(*shape, dtype="float32", requires_grad=False):
     return full(lengths("zeros", shape), 0, dtype=dtype, requires_grad=requires_grad)
 
 
-def ones(*shape, dtype="float32", requires_grad=False):
+def ones(*shape: Lengths, dtype: DType = "float32", requires_grad: bool = False) -> Tensor:
     """1 everywhere."""
     return full(lengths("ones", shape), 1, dtype=dtype, requires_grad=requires_grad)
 
 
-def full_like(x, value, *, dtype=None, requires_grad=False):
+def full_like(x: Data, value: Data, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """``value`` everywhere, of the shape and, where nothing is said, the dtype of ``x``."""
     x = x if isinstance(x, Tensor) else Tensor(x)
     return full(x.shape, value, dtype=dtype or x.dtype, requires_grad=requires_grad)
 
 
-def zeros_like(x, *, dtype=None, requires_grad=False):
+def zeros_like(x: Data, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """0 everywhere, of the shape and, where nothing is said, the dtype of ``x``.
 
     >>> import microgradx as mgx
@@ -71,12 +77,12 @@ def zeros_like(x, *, dtype=None, requires_grad=False):
     return full_like(x, 0, dtype=dtype, requires_grad=requires_grad)
 
 
-def ones_like(x, *, dtype=None, requires_grad=False):
+def ones_like(x: Data, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """1 everywhere, of the shape and, where nothing is said, the dtype of ``x``."""
     return full_like(x, 1, dtype=dtype, requires_grad=requires_grad)
 
 
-def eye(n, m=None, k=0, *, dtype="float32", requires_grad=False):
+def eye(n: int, m: int | None = None, k: int = 0, *, dtype: DType = "float32", requires_grad: bool = False) -> Tensor:
     """(n, m) with 1 on diagonal ``k`` and 0 elsewhere; ``m`` is n where nothing is said.
 
     >>> import microgradx as mgx
@@ -84,10 +90,12 @@ def eye(n, m=None, k=0, *, dtype="float32", requires_grad=False):
     Tensor([[1., 0.],
             [0., 1.]])
     """
-    return Tensor(np.eye(*lengths("eye", (n, n if m is None else m)), k), requires_grad, dtype)
+    rows, columns = lengths("eye", (n, n if m is None else m))
+    return Tensor(np.eye(rows, columns, k), requires_grad, dtype)
 
 
-def arange(start, stop=None, step=1, *, dtype=None, requires_grad=False):
+def arange(start: float, stop: float | None = None, step: float = 1, *, dtype: DType = None,
+           requires_grad: bool = False) -> Tensor:
     """start, start + step, ... before ``stop``; ``arange(n)`` counts from 0. Integers give int64, else float32.
 
     >>> import microgradx as mgx
@@ -100,11 +108,13 @@ def arange(start, stop=None, step=1, *, dtype=None, requires_grad=False):
     return Tensor(numbers, requires_grad, dtype or ("float32" if numbers.dtype.kind == "f" else None))
 
 
-def linspace(start, stop, num=50, *, dtype="float32", requires_grad=False):
+def linspace(start: float, stop: float, num: int = 50, *, dtype: DType = "float32",
+             requires_grad: bool = False) -> Tensor:
     """``num`` numbers at equal steps from ``start`` to ``stop``, both included.
 
     >>> import microgradx as mgx
     >>> mgx.linspace(0, 1, 5)
     Tensor([0.  , 0.25, 0.5 , 0.75, 1.  ])
     """
-    return Tensor(np.linspace(float(start), float(stop), *lengths("linspace", (num,))), requires_grad, dtype)
+    count, = lengths("linspace", (num,))
+    return Tensor(np.linspace(float(start), float(stop), count), requires_grad, dtype)

@@ -1,11 +1,14 @@
 """Drawings of scalar graphs, for Graphviz."""
+from os import PathLike
+
+from microgradx._core.tensor import Tensor
 from microgradx._core.value import Value
 from microgradx.errors import DTypeError, OptionError
 
 __all__ = ["draw"]
 
 
-def draw(root, format=None, path=None):
+def draw(root: Tensor | Value, format: str | None = None, path: str | PathLike[str] | None = None) -> str:
     """The graph that ``root`` was made from, inputs on the left: Graphviz text, or SVG.
 
     Every ``Value`` is a box with label, data and grad; what made it stands in a circle before it; a plain number
@@ -48,7 +51,7 @@ def draw(root, format=None, path=None):
     return text
 
 
-def _graphviz(root):
+def _graphviz(root: Value) -> str:
     lines = ["digraph {", "  rankdir=LR; ordering=in;", '  node [fontname="monospace", fontsize=10];', _box(0, root)]
     number, todo, kept = {id(root): 0}, [root], []
     total = 1
@@ -71,20 +74,20 @@ def _graphviz(root):
     return "\n".join([*lines, "}"])
 
 
-def _box(number, node, plain=False):
+def _box(number: int, node: Value, plain: bool = False) -> str:
     if plain:
         return f'  n{number} [shape=record, style=dotted, label="{{ {node.data:.6g} }}"];'
     fields = [_escaped(node.label)] * bool(node.label) + [f"data {node.data:.6g}", f"grad {node.grad:.6g}"]
     return f'  n{number} [shape=record, label="{{ {" | ".join(fields)} }}"];'
 
 
-def _escaped(text):
+def _escaped(text: str) -> str:
     for character in '\\"{}|<>':
         text = text.replace(character, "\\" + character)
     return text.replace("\n", "\\n")
 
 
-def _svg(text):
+def _svg(text: str) -> str:
     import shutil
     import subprocess
     program = shutil.which("dot")

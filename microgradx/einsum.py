@@ -3,17 +3,14 @@ from __future__ import annotations
 
 import math
 from string import ascii_letters
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from microgradx._core.tensor import Tensor
 from microgradx.errors import OptionError, ShapeError
+from microgradx.typing import Data
 
 __all__ = ["einsum"]
-
-if TYPE_CHECKING:
-    from microgradx._core.tensor import Data
 
 
 def einsum(equation: str, *operands: Data) -> Tensor:

@@ -12,7 +12,11 @@ Tensor([1.       , 2.7182817])
 >>> mgx.sum(mgx.Value(k) for k in range(4)).data
 6.0
 """
+from __future__ import annotations
+
 import inspect
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 import numpy as np
 
@@ -22,6 +26,7 @@ from microgradx._core.ops import Differentiable
 from microgradx._core.tensor import Tensor
 from microgradx._core.value import Value
 from microgradx.errors import DTypeError
+from microgradx.typing import Axes, Axis, Data, Function, Lengths, Number
 
 _ELEMENTWISE = [row["name"] for row in table()]
 _REDUCTIONS = ["sum", "mean"]               # which take a sequence of Values, too
@@ -29,10 +34,20 @@ _OF_TENSORS = ["prod", "var", "std", "max", "min", "amax", "amin", "argmax", "ar
                "log_softmax", "cumsum", "norm", "reshape", "transpose", "permute", "expand", "squeeze", "unsqueeze",
                "flatten", "split", "gather", "scatter_add", "triu", "tril", "outer", "matmul"]
 
-__all__ = _ELEMENTWISE + _REDUCTIONS + _OF_TENSORS
+__all__ = ["clone", "neg", "abs", "sign", "square", "sqrt", "rsqrt", "reciprocal", "floor", "ceil", "round", "trunc",
+           "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin", "acos", "atan", "sinh",
+           "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc", "sigmoid", "logsigmoid", "logit", "softplus",
+           "relu", "relu6", "leaky_relu", "prelu", "elu", "selu", "celu", "gelu", "gelu_tanh", "silu", "mish",
+           "softsign", "hardtanh", "hardsigmoid", "hardswish", "hardshrink", "softshrink", "tanhshrink", "threshold",
+           "add", "sub", "mul", "div", "pow", "maximum", "minimum", "fmod", "remainder", "atan2", "hypot", "logaddexp",
+           "xlogy", "lerp", "where", "clip", "gt", "ge", "lt", "le", "eq", "ne", "chain", "dsigmoid", "sech2", "gauss",
+           "normpdf", "dsilu", "dgelu", "dgelu_tanh", "dmish", "sum", "mean", "prod", "var", "std", "max", "min",
+           "amax", "amin", "argmax", "argmin", "logsumexp", "softmax", "log_softmax", "cumsum", "norm", "outer",
+           "matmul", "reshape", "expand", "transpose", "permute", "squeeze", "unsqueeze", "flatten", "split", "gather",
+           "scatter_add", "triu", "tril"]
 
 
-def _lift(x, others):
+def _lift(x: Any, others: Iterable[Any]) -> Value | Tensor:
     """``x``, a number or an array, as what goes with the ``others``."""
     dtype = None
     for other in others:
@@ -43,13 +58,13 @@ def _lift(x, others):
     return Tensor(x, dtype=dtype if isinstance(x, (int, float, np.generic)) else None)
 
 
-def _elementwise(name):
+def _elementwise(name: str) -> Function:
     method = getattr(Differentiable, name)
 
-    def unary(x):                           # half the time of a call with *args
+    def unary(x: Any) -> Any:                           # half the time of a call with *args
         return method(x if isinstance(x, Differentiable) else Tensor(x))
 
-    def function(x, *args, **kwargs):
+    def function(x: Any, *args: Any, **kwargs: Any) -> Any:
         if not isinstance(x, Differentiable):
             x = _lift(x, (*args, *kwargs.values()))
         return method(x, *args, **kwargs)
@@ -57,8 +72,8 @@ def _elementwise(name):
     return function if len(inspect.signature(method).parameters) > 1 else unary
 
 
-def _of_tensor(name):
-    def function(x, *args, **kwargs):
+def _of_tensor(name: str) -> Function:
+    def function(x: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(x, Value):
             raise DTypeError(f"{name}: of Tensors and arrays, not of a Value")
         if not isinstance(x, Tensor):
@@ -68,10 +83,10 @@ def _of_tensor(name):
     return function
 
 
-def _reduction(name):
+def _reduction(name: str) -> Function:
     of_tensor, of_values = _of_tensor(name), getattr(value, f"scalar_{name}")
 
-    def function(x, *args, **kwargs):
+    def function(x: Any, *args: Any, **kwargs: Any) -> Any:
         if hasattr(x, "__iter__") and not isinstance(x, (Tensor, np.ndarray)):
             x = list(x)
             if any(isinstance(item, Value) for item in x):
@@ -81,7 +96,7 @@ def _reduction(name):
     return function
 
 
-def _document(function, name, method):
+def _document(function: Any, name: str, method: Any) -> Any:
     """Give ``function`` the name, the docstring and the signature of ``method``."""
     function.__name__ = function.__qualname__ = name
     if method is not None:
@@ -93,18 +108,304 @@ def _document(function, name, method):
     return function
 
 
-_functions = {name: _document(make(name), name, getattr(of, name, None))
-              for make, of, names in ((_elementwise, Differentiable, _ELEMENTWISE),
-                                      (_reduction, Tensor, _REDUCTIONS), (_of_tensor, Tensor, _OF_TENSORS))
-              for name in names}
+# Some of the names are Python's own, ``sum`` and ``max``, say: the functions above do without these.
+globals().update({name: _document(make(name), name, getattr(of, name, None))
+                  for make, of, names in ((_elementwise, Differentiable, _ELEMENTWISE),
+                                          (_reduction, Tensor, _REDUCTIONS), (_of_tensor, Tensor, _OF_TENSORS))
+                  for name in names})
 
 
-def __getattr__(name):                      # not in globals(): some of the names are Python's own
-    try:
-        return _functions[name]
-    except KeyError:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+# ----- their types -----------------------------------------------------------------------------------------------
+
+if TYPE_CHECKING:
+    class _Unary(Protocol):
+        @overload
+        def __call__(self, x: Value, /) -> Value: ...
+        @overload
+        def __call__(self, x: Data, /) -> Tensor: ...
+
+    class _Binary(Protocol):
+        @overload
+        def __call__(self, x: Value, /, other: Number) -> Value: ...
+        @overload
+        def __call__(self, x: float, /, other: Value) -> Value: ...
+        @overload
+        def __call__(self, x: Data, /, other: Data) -> Tensor: ...
+
+    class _Reduction(Protocol):
+        def __call__(self, x: Data, /, axis: Axes = None, keepdims: bool = False, *, dim: Axes = None,
+                     keepdim: bool = False) -> Tensor: ...
+
+    class _Total(Protocol):
+        @overload
+        def __call__(self, x: Data, /, axis: Axes = None, keepdims: bool = False, *, dim: Axes = None,
+                     keepdim: bool = False) -> Tensor: ...
+        @overload
+        def __call__(self, x: Iterable[Number], /) -> Value: ...
+
+    class _Deviation(Protocol):
+        def __call__(self, x: Data, /, axis: Axes = None, ddof: int = 0, keepdims: bool = False, *, dim: Axes = None,
+                     keepdim: bool = False) -> Tensor: ...
+
+    class _Position(Protocol):
+        def __call__(self, x: Data, /, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None,
+                     keepdim: bool = False) -> Tensor: ...
+
+    class _Extreme(Protocol):
+        def __call__(self, x: Data, /, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None,
+                     keepdim: bool = False) -> Any: ...
+
+    class _Softmax(Protocol):
+        def __call__(self, x: Data, /, axis: int = -1, *, dim: Axis = None) -> Tensor: ...
+
+    class _Triangle(Protocol):
+        def __call__(self, x: Data, /, k: int = 0) -> Tensor: ...
+
+    class _Product(Protocol):
+        def __call__(self, x: Data, /, other: Data) -> Tensor: ...
+
+    class _Shape(Protocol):
+        def __call__(self, x: Data, /, *shape: Lengths) -> Tensor: ...
+
+    class _Alpha(Protocol):
+        @overload
+        def __call__(self, x: Value, /, alpha: Number = 1.0) -> Value: ...
+        @overload
+        def __call__(self, x: Data, /, alpha: Data = 1.0) -> Tensor: ...
+
+    class _Shrink(Protocol):
+        @overload
+        def __call__(self, x: Value, /, lambd: Number = 0.5) -> Value: ...
+        @overload
+        def __call__(self, x: Data, /, lambd: Data = 0.5) -> Tensor: ...
+
+    class _LeakyReLU(Protocol):
+        @overload
+        def __call__(self, x: Value, /, slope: Number = 0.01) -> Value: ...
+        @overload
+        def __call__(self, x: Data, /, slope: Data = 0.01) -> Tensor: ...
+
+    class _PReLU(Protocol):
+        @overload
+        def __call__(self, x: Value, /, weight: Number) -> Value: ...
+        @overload
+        def __call__(self, x: Data, /, weight: Data) -> Tensor: ...
+
+    class _GELU(Protocol):
+        @overload
+        def __call__(self, x: Value, /, approximate: Literal["none", "tanh"] = "none") -> Value: ...
+        @overload
+        def __call__(self, x: Data, /, approximate: Literal["none", "tanh"] = "none") -> Tensor: ...
+
+    class _HardTanh(Protocol):
+        @overload
+        def __call__(self, x: Value, /, lo: Number = -1.0, hi: Number = 1.0) -> Value: ...
+        @overload
+        def __call__(self, x: Data, /, lo: Data = -1.0, hi: Data = 1.0) -> Tensor: ...
+
+    class _Threshold(Protocol):
+        @overload
+        def __call__(self, x: Value, /, threshold: Number, value: Number) -> Value: ...
+        @overload
+        def __call__(self, x: Data, /, threshold: Data, value: Data) -> Tensor: ...
+
+    class _Pow(Protocol):
+        @overload
+        def __call__(self, x: Value, /, exponent: Number) -> Value: ...
+        @overload
+        def __call__(self, x: float, /, exponent: Value) -> Value: ...
+        @overload
+        def __call__(self, x: Data, /, exponent: Data) -> Tensor: ...
+
+    class _Lerp(Protocol):
+        @overload
+        def __call__(self, x: Value, /, end: Number, weight: Number) -> Value: ...
+        @overload
+        def __call__(self, x: Data, /, end: Data, weight: Data) -> Tensor: ...
+
+    class _Where(Protocol):
+        @overload
+        def __call__(self, condition: Value, /, a: Number, b: Number) -> Value: ...
+        @overload
+        def __call__(self, condition: Data, /, a: Data, b: Data) -> Tensor: ...
+
+    class _Clip(Protocol):
+        @overload
+        def __call__(self, x: Value, /, lo: Number | None = None, hi: Number | None = None) -> Value: ...
+        @overload
+        def __call__(self, x: Data, /, lo: Data | None = None, hi: Data | None = None) -> Tensor: ...
+
+    class _Chain(Protocol):
+        @overload
+        def __call__(self, x: Value, /, d: Number) -> Value: ...
+        @overload
+        def __call__(self, x: Data, /, d: Data) -> Tensor: ...
+
+    class _Cumsum(Protocol):
+        def __call__(self, x: Data, /, axis: int, *, dim: Axis = None) -> Tensor: ...
+
+    class _Norm(Protocol):
+        def __call__(self, x: Data, /, ord: float = 2, axis: Axes = None, keepdims: bool = False, *,
+                     dim: Axes = None, keepdim: bool = False) -> Tensor: ...
+
+    class _Transpose(Protocol):
+        def __call__(self, x: Data, /, axis0: Axis = None, axis1: Axis = None) -> Tensor: ...
+
+    class _Permute(Protocol):
+        def __call__(self, x: Data, /, *axes: Lengths) -> Tensor: ...
+
+    class _Squeeze(Protocol):
+        def __call__(self, x: Data, /, axis: Axes = None, *, dim: Axes = None) -> Tensor: ...
+
+    class _Unsqueeze(Protocol):
+        def __call__(self, x: Data, /, axis: Axis = None, *, dim: Axis = None) -> Tensor: ...
+
+    class _Flatten(Protocol):
+        def __call__(self, x: Data, /, start_axis: int = 0, end_axis: int = -1, *, start_dim: Axis = None,
+                     end_dim: Axis = None) -> Tensor: ...
+
+    class _Split(Protocol):
+        def __call__(self, x: Data, /, sizes: int | Sequence[int], axis: int = 0, *,
+                     dim: Axis = None) -> tuple[Tensor, ...]: ...
+
+    class _Gather(Protocol):
+        def __call__(self, x: Data, /, axis: int, index: Data) -> Tensor: ...
+
+    class _ScatterAdd(Protocol):
+        def __call__(self, x: Data, /, axis: int, index: Data, source: Data) -> Tensor: ...
 
 
-def __dir__():
-    return __all__
+# arithmetic and rounding
+clone: _Unary
+neg: _Unary
+abs: _Unary
+sign: _Unary
+square: _Unary
+sqrt: _Unary
+rsqrt: _Unary
+reciprocal: _Unary
+floor: _Unary
+ceil: _Unary
+round: _Unary
+trunc: _Unary
+
+# exponentials and logarithms
+exp: _Unary
+exp2: _Unary
+expm1: _Unary
+log: _Unary
+log2: _Unary
+log10: _Unary
+log1p: _Unary
+
+# trigonometric and hyperbolic
+sin: _Unary
+cos: _Unary
+tan: _Unary
+asin: _Unary
+acos: _Unary
+atan: _Unary
+sinh: _Unary
+cosh: _Unary
+tanh: _Unary
+asinh: _Unary
+acosh: _Unary
+atanh: _Unary
+erf: _Unary
+erfc: _Unary
+
+# activations
+sigmoid: _Unary
+logsigmoid: _Unary
+logit: _Unary
+softplus: _Unary
+relu: _Unary
+relu6: _Unary
+leaky_relu: _LeakyReLU
+prelu: _PReLU
+elu: _Alpha
+selu: _Unary
+celu: _Alpha
+gelu: _GELU
+gelu_tanh: _Unary
+silu: _Unary
+mish: _Unary
+softsign: _Unary
+hardtanh: _HardTanh
+hardsigmoid: _Unary
+hardswish: _Unary
+hardshrink: _Shrink
+softshrink: _Shrink
+tanhshrink: _Unary
+threshold: _Threshold
+
+# two and three operands
+add: _Binary
+sub: _Binary
+mul: _Binary
+div: _Binary
+pow: _Pow
+maximum: _Binary
+minimum: _Binary
+fmod: _Binary
+remainder: _Binary
+atan2: _Binary
+hypot: _Binary
+logaddexp: _Binary
+xlogy: _Binary
+lerp: _Lerp
+where: _Where
+clip: _Clip
+
+# comparisons
+gt: _Binary
+ge: _Binary
+lt: _Binary
+le: _Binary
+eq: _Binary
+ne: _Binary
+
+# helpers
+chain: _Chain
+dsigmoid: _Unary
+sech2: _Unary
+gauss: _Unary
+normpdf: _Unary
+dsilu: _Unary
+dgelu: _Unary
+dgelu_tanh: _Unary
+dmish: _Unary
+
+# reductions
+sum: _Total
+mean: _Total
+prod: _Reduction
+var: _Deviation
+std: _Deviation
+max: _Extreme
+min: _Extreme
+amax: _Reduction
+amin: _Reduction
+argmax: _Position
+argmin: _Position
+logsumexp: _Reduction
+softmax: _Softmax
+log_softmax: _Softmax
+cumsum: _Cumsum
+norm: _Norm
+
+# products and shapes
+outer: _Product
+matmul: _Product
+reshape: _Shape
+expand: _Shape
+transpose: _Transpose
+permute: _Permute
+squeeze: _Squeeze
+unsqueeze: _Unsqueeze
+flatten: _Flatten
+split: _Split
+gather: _Gather
+scatter_add: _ScatterAdd
+triu: _Triangle
+tril: _Triangle

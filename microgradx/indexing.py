@@ -1,7 +1,11 @@
 """Order, indices and masks: what is sorted, picked or written by position. As ``arrays``: functions and methods."""
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from microgradx._core.launch import capturing
 from microgradx._core.structured import HostOperation
@@ -9,11 +13,12 @@ from microgradx._core.tensor import Tensor, attach
 from microgradx._core.views import along, axis_of, check_along
 from microgradx.arrays import at, broadcast, of_tensor, tensor
 from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
+from microgradx.typing import Axis, Data
 
-METHODS = """argsort index_add index_select masked_fill masked_select median scatter sort take_along_axis
-             take_along_dim topk""".split()
+__all__ = ["argsort", "index_add", "index_select", "masked_fill", "masked_select", "median", "scatter", "sort",
+           "take_along_axis", "take_along_dim", "topk"]
 
-__all__ = METHODS
+METHODS = __all__
 
 
 # ----- order -----------------------------------------------------------------------------------------------------
@@ -24,18 +29,18 @@ class Sorted(NamedTuple):
     indices: Tensor
 
 
-def _argsort(out, x, axis, descending):
+def _sort_into(out: npt.NDArray[Any], x: npt.NDArray[Any], axis: int, descending: bool) -> None:
     if descending:                              # a stable sort of what is read backwards, itself read backwards
         out[...] = x.shape[axis] - 1 - np.flip(np.argsort(np.flip(x, axis), axis, kind="stable"), axis)
     else:
         out[...] = np.argsort(x, axis, kind="stable")
 
 
-_argsort = HostOperation("argsort", lambda x, *_: [(x.shape, np.int64)], _argsort)
+_argsort: Callable[..., Tensor] = HostOperation("argsort", lambda x, *_: [(x.shape, np.int64)], _sort_into)
 
 
 @of_tensor
-def argsort(x, axis=-1, descending=False):
+def argsort(x: Tensor, axis: int = -1, descending: bool = False) -> Tensor:
     """The positions that sort ``x`` along ``axis``; equal elements keep their order, nan counts as the largest."""
     if x.ndim == 0:
         return argsort(x.reshape(1), axis, descending).reshape(())
@@ -43,7 +48,7 @@ def argsort(x, axis=-1, descending=False):
 
 
 @of_tensor
-def sort(x, axis=-1, descending=False):
+def sort(x: Tensor, axis: int = -1, descending: bool = False) -> Sorted:
     """(values, indices), in order along ``axis``; equal elements keep theirs, nan counts as the largest.
 
     >>> import microgradx as mgx
@@ -58,7 +63,7 @@ def sort(x, axis=-1, descending=False):
 
 
 @of_tensor
-def topk(x, k, axis=-1, largest=True):
+def topk(x: Tensor, k: int, axis: int = -1, largest: bool = True) -> Sorted:
     """(values, indices) of the ``k`` largest, or smallest, elements along ``axis``, the first in order first.
 
     >>> import microgradx as mgx
@@ -72,18 +77,18 @@ def topk(x, k, axis=-1, largest=True):
     return Sorted(x.gather(d, order), order)
 
 
-def _argmedian(out, x, axis):
+def _median_into(out: npt.NDArray[Any], x: npt.NDArray[Any], axis: int) -> None:
     n, nans = x.shape[axis], np.isnan(x).sum(axis, keepdims=True)
     place = np.where(nans, n - nans, (n - 1) // 2)                      # nans stand at the end: the first of them
     out[...] = np.take_along_axis(np.argsort(x, axis, kind="stable"), place, axis)
 
 
-_argmedian = HostOperation("median", lambda x, axis: [(x.shape[:axis] + (1,) + x.shape[axis + 1:], np.int64)],
-                           _argmedian)
+_argmedian: Callable[..., Tensor] = HostOperation(
+    "median", lambda x, axis: [(x.shape[:axis] + (1,) + x.shape[axis + 1:], np.int64)], _median_into)
 
 
 @of_tensor
-def median(x, axis=None, keepdims=False):
+def median(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Any:
     """The middle element, of an even number the lower, as torch; nan if one is nan. Along ``axis`` (values, indices).
 
     Without an axis the gradient is split evenly among elements equal to the median.
@@ -109,7 +114,7 @@ def median(x, axis=None, keepdims=False):
 
 # ----- indices and masks -----------------------------------------------------------------------------------------
 
-def positions(op, index, axis, length):
+def positions(op: str, index: Data, axis: int, length: int) -> Tensor | npt.NDArray[np.int64]:
     """An index of one axis: int64, one-dimensional, within ``length``."""
     index = tensor(index)
     if index.dtype != np.int64 and index.size:
@@ -126,7 +131,7 @@ def positions(op, index, axis, length):
 
 
 @of_tensor
-def index_select(x, axis, index):
+def index_select(x: Tensor, axis: int, index: Data) -> Tensor:
     """What stands at the positions ``index`` along ``axis``.
 
     >>> import microgradx as mgx
@@ -138,7 +143,7 @@ def index_select(x, axis, index):
 
 
 @of_tensor
-def index_add(x, axis, index, source, *, alpha=1):
+def index_add(x: Tensor, axis: int, index: Data, source: Data, *, alpha: float = 1) -> Tensor:
     """A copy with ``alpha * source`` added at the positions ``index`` along ``axis``; a position may repeat.
 
     >>> import microgradx as mgx
@@ -156,7 +161,7 @@ def index_add(x, axis, index, source, *, alpha=1):
 
 
 @of_tensor
-def scatter(x, axis, index, source):
+def scatter(x: Tensor, axis: int, index: Data, source: Any) -> Tensor:
     """A copy with ``source[i, j]`` written at ``[index[i, j], j]`` for axis 0, and so on; the last of several stays.
 
     ``source`` may be a number.
@@ -176,7 +181,7 @@ def scatter(x, axis, index, source):
 
 
 @of_tensor
-def take_along_dim(x, index, axis=None):
+def take_along_dim(x: Tensor, index: Data, axis: Axis = None) -> Tensor:
     """``gather`` with the index as the second argument; the other axes broadcast. Without an axis of the flattened.
 
     >>> import microgradx as mgx
@@ -196,7 +201,7 @@ def take_along_dim(x, index, axis=None):
     return x.gather(d, index)
 
 
-def masked(op, x, mask):
+def masked(op: str, x: Tensor, mask: Data) -> list[Tensor]:
     """``x`` and ``mask``, which is bool, in their common shape."""
     mask = tensor(mask)
     if mask.dtype != np.bool_:
@@ -205,7 +210,7 @@ def masked(op, x, mask):
 
 
 @of_tensor
-def masked_fill(x, mask, value):
+def masked_fill(x: Tensor, mask: Data, value: Data) -> Tensor:
     """``value`` where ``mask``, which broadcasts, else ``x``.
 
     >>> import microgradx as mgx
@@ -218,7 +223,7 @@ def masked_fill(x, mask, value):
 
 
 @of_tensor
-def masked_select(x, mask):
+def masked_select(x: Tensor, mask: Data) -> Tensor:
     """The elements of ``x`` where ``mask``, in one row; both broadcast."""
     x, mask = masked("masked_select", x, mask)
     return x[mask]

@@ -12,9 +12,12 @@ Tensor([1., 0.], requires_grad=True)
 Traceback (most recent call last):
 microgradx.errors.DTypeError: np.diff: no operation on Tensors corresponds to it...
 """
+from __future__ import annotations
+
 import functools
 import inspect
 import operator
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +27,7 @@ from microgradx._core.tensor import Tensor, attach, pad, stack
 from microgradx.einsum import einsum
 from microgradx.errors import DTypeError
 from microgradx.trees import flatten, unflatten
+from microgradx.typing import Function
 
 # where a name is not enough
 RENAMED: dict[str, Any] = {
@@ -47,7 +51,7 @@ OURS |= {operator.attrgetter(name)(np): ours for name, ours in RENAMED.items()}
 
 
 @functools.cache
-def _signature(function):
+def _signature(function: Function) -> inspect.Signature | None:
     """NumPy's, or None for what takes its arguments in order."""
     try:
         return None if function in (np.einsum, np.where) else inspect.signature(function)
@@ -55,7 +59,7 @@ def _signature(function):
         return None
 
 
-def _called(function, name, args, kwargs):
+def _called(function: Function, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """Our function with NumPy's arguments: those without a default in their order, the others by name."""
     signature, ours = _signature(function), OURS[function]
     if signature is None:

@@ -92,7 +92,7 @@ def load(path: str | os.PathLike[str], metadata: bool = False) -> Any:
     return (result, texts) if metadata else result
 
 
-def _pack(obj, name, tensors):
+def _pack(obj: object, name: str, tensors: dict[str, Any]) -> Any:
     """``obj`` as JSON; its arrays go to ``tensors`` under names that begin with ``name``."""
     if hasattr(obj, "state_dict"):
         obj = obj.state_dict()
@@ -119,11 +119,11 @@ def _pack(obj, name, tensors):
                      "dicts, lists and tuples of them are stored")
 
 
-def _join(name, key):
+def _join(name: str, key: str | int) -> str:
     return f"{name}.{key}" if name else str(key)
 
 
-def _unpack(node, tensors):
+def _unpack(node: Any, tensors: dict[str, Any]) -> Any:
     """The inverse of ``_pack``: takes each tensor out of ``tensors``."""
     if isinstance(node, list):
         raise ValueError("a list without its kind")
@@ -137,7 +137,7 @@ def _unpack(node, tensors):
     return {"list": list, "tuple": tuple}[kind](_unpack(item, tensors) for item in inside)
 
 
-def _write(path, content):
+def _write(path: str, content: bytes) -> None:
     """All of it or nothing: under another name first, which then takes the place of the old file."""
     part = f"{path}.{os.urandom(4).hex()}.part"
     try:

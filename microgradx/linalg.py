@@ -5,15 +5,20 @@ written in operations. The formulas are those of Giles, An extended collection o
 forward and reverse mode algorithmic differentiation (2008), and for least squares Golub and Pereyra (1973). The rest
 is composed. Matrices are float32 or float64; leading axes are a batch, except in ``lstsq`` and ``pinv``.
 """
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from microgradx._core.structured import HostOperation
 from microgradx._core.tensor import Tensor, pad
 from microgradx._core.views import axis_of
 from microgradx.creation import eye
 from microgradx.errors import DTypeError, Error, OptionError, ShapeError
+from microgradx.typing import Data, Function
 
 __all__ = ["LinAlgError", "cholesky", "det", "eigh", "eigvalsh", "inv", "lstsq", "matrix_norm", "pinv", "slogdet",
            "solve", "svdvals", "vector_norm"]
@@ -43,24 +48,29 @@ class LeastSquares(NamedTuple):
     singular_values: Tensor
 
 
+Result: TypeAlias = tuple[tuple[int, ...], Any]             # shape and dtype
+One: TypeAlias = Callable[..., Tensor]                      # operations by what they give
+Two: TypeAlias = Callable[..., tuple[Tensor, Tensor]]
+
+
 # ----- what is asked of operands ---------------------------------------------------------------------------------
 
-def matrices(op, *xs, square=True):
+def matrices(op: str, *xs: Data, square: bool = True) -> list[Tensor]:
     """Tensors of one float dtype that hold matrices, the first of them square ones."""
-    xs = [x if isinstance(x, Tensor) else Tensor(x) for x in xs]
-    a = xs[0]
-    if a.dtype.kind != "f" or len({x.dtype for x in xs}) > 1:
-        raise DTypeError(f"{op}: all float32 or all float64, not {', '.join(str(x.dtype) for x in xs)}")
+    tensors = [x if isinstance(x, Tensor) else Tensor(x) for x in xs]
+    a = tensors[0]
+    if a.dtype.kind != "f" or len({x.dtype for x in tensors}) > 1:
+        raise DTypeError(f"{op}: all float32 or all float64, not {', '.join(str(x.dtype) for x in tensors)}")
     if a.ndim < 2:
         raise ShapeError(f"{op}: of shape {a.shape}, which has no rows and columns")
     if square and a.shape[-2] != a.shape[-1]:
         raise ShapeError(f"{op}: of shape {a.shape}, which is not square ({a.shape[-2]} != {a.shape[-1]})")
-    return xs if len(xs) > 1 else a
+    return tensors
 
 
-def by_numpy(name, results, compute, vjps):
+def by_numpy(name: str, results: Function, compute: Function, vjps: list[list[Function]]) -> HostOperation:
     """The host operation whose results ``compute`` gives; where LAPACK fails the error tells the operation."""
-    def forward(*arrays):
+    def forward(*arrays: npt.NDArray[Any]) -> None:
         outs, operands = arrays[:count], arrays[count:]
         try:
             found = compute(*operands)
@@ -75,66 +85,68 @@ def by_numpy(name, results, compute, vjps):
 
 # ----- the decompositions ----------------------------------------------------------------------------------------
 
-def _spread(g):
+def _spread(g: Tensor) -> Tensor:
     """A number per matrix, to be multiplied with it."""
     return g[..., None, None]
 
 
-def _cholesky_vjp(g, low, a):
+def _cholesky_vjp(g: Tensor, low: Tensor, a: Tensor) -> Tensor:
     n = a.shape[-1]
     half = Tensor(np.tril(np.ones((n, n))) - np.eye(n) / 2, dtype=a.dtype)
     return solve(low.mT, solve(low.mT, ((low.mT @ g) * half).mT).mT)
 
 
-def _eigenvectors_vjp(g, w, v, a):
+def _eigenvectors_vjp(g: Tensor, w: Tensor, v: Tensor, a: Tensor) -> Tensor:
     gap = w[..., None, :] - w[..., :, None]
     return v @ ((gap == 0).where(0.0, 1 / gap) * (v.mT @ g)) @ v.mT
 
 
-def _cofactors(a):
+def _cofactors(a: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The derivative of det, by singular values: exact for singular matrices, too."""
     u, s, vt = np.linalg.svd(a)
     others = np.where(np.eye(s.shape[-1], dtype=bool), 1, s[..., None, :]).prod(-1)
-    return (np.linalg.det(u) * np.linalg.det(vt))[..., None, None] * (u * others[..., None, :] @ vt)
+    signs = np.linalg.det(u) * np.linalg.det(vt)
+    cofactors: npt.NDArray[Any] = signs[..., None, None] * (u * others[..., None, :] @ vt)
+    return cofactors
 
 
-def _cofactors_vjp(g, c, a):
+def _cofactors_vjp(g: Tensor, c: Tensor, a: Tensor) -> Tensor:
     v = inv(a).mT
     return (g * v).sum((-2, -1), keepdims=True) * c - c @ g.mT @ v
 
 
-def _lstsq_vjp(g, x, s, a, b):
+def _lstsq_vjp(g: Tensor, x: Tensor, s: Tensor, a: Tensor, b: Tensor) -> Tensor:
     z = _lstsq(a.mT, g)[0]
     rest = g - _lstsq(a, a @ g)[0]
     return (b - a @ x) @ _lstsq(a, z)[0].mT - z @ x.mT + _lstsq(a.mT, x)[0] @ rest.mT
 
 
-def _like(a):
+def _like(a: Tensor) -> list[Result]:
     return [(a.shape, a.dtype)]
 
 
-def _numbers(a):
+def _numbers(a: Tensor) -> Result:
     return (a.shape[:-2], a.dtype)
 
 
-_cholesky = by_numpy("cholesky", _like, np.linalg.cholesky, [[_cholesky_vjp]])
-_solve = by_numpy("solve", lambda a, b: _like(b), np.linalg.solve,
-                  [[lambda g, x, a, b: -(_solve(a.mT, g) @ x.mT), lambda g, x, a, b: _solve(a.mT, g)]])
-_inv = by_numpy("inv", _like, np.linalg.inv, [[lambda g, y, a: -(y.mT @ g @ y.mT)]])
-_det = by_numpy("det", lambda a: [_numbers(a)], np.linalg.det, [[lambda g, y, a: _spread(g) * _cofactor(a)]])
-_cofactor = by_numpy("det", _like, _cofactors, [[_cofactors_vjp]])
-_slogdet = by_numpy("slogdet", lambda a: [_numbers(a)] * 2, np.linalg.slogdet,
-                    [[], [lambda g, sign, y, a: _spread(g) * inv(a).mT]])
-_eigh = by_numpy("eigh", lambda a: [(a.shape[:-1], a.dtype), (a.shape, a.dtype)], np.linalg.eigh,
-                 [[lambda g, w, v, a: (v * g[..., None, :]) @ v.mT], [_eigenvectors_vjp]])
-_lstsq = by_numpy("lstsq", lambda a, b: [((a.shape[1], b.shape[1]), a.dtype), ((min(a.shape),), a.dtype)],
-                  lambda a, b: np.linalg.lstsq(a, b)[::3],
-                  [[_lstsq_vjp, lambda g, x, s, a, b: _lstsq(a.mT, g)[0]], []])
+_cholesky: One = by_numpy("cholesky", _like, np.linalg.cholesky, [[_cholesky_vjp]])
+_solve: One = by_numpy("solve", lambda a, b: _like(b), np.linalg.solve,
+                       [[lambda g, x, a, b: -(_solve(a.mT, g) @ x.mT), lambda g, x, a, b: _solve(a.mT, g)]])
+_inv: One = by_numpy("inv", _like, np.linalg.inv, [[lambda g, y, a: -(y.mT @ g @ y.mT)]])
+_det: One = by_numpy("det", lambda a: [_numbers(a)], np.linalg.det, [[lambda g, y, a: _spread(g) * _cofactor(a)]])
+_cofactor: One = by_numpy("det", _like, _cofactors, [[_cofactors_vjp]])
+_slogdet: Two = by_numpy("slogdet", lambda a: [_numbers(a)] * 2, np.linalg.slogdet,
+                         [[], [lambda g, sign, y, a: _spread(g) * inv(a).mT]])
+_eigh: Two = by_numpy("eigh", lambda a: [(a.shape[:-1], a.dtype), (a.shape, a.dtype)], np.linalg.eigh,
+                      [[lambda g, w, v, a: (v * g[..., None, :]) @ v.mT], [_eigenvectors_vjp]])
+_lstsq: Two = by_numpy("lstsq", lambda a, b: [((a.shape[1], b.shape[1]), a.dtype), ((min(a.shape),), a.dtype)],
+                       lambda a, b: np.linalg.lstsq(a, b)[::3],
+                       [[_lstsq_vjp, lambda g, x, s, a, b: _lstsq(a.mT, g)[0]], []])
 
 
 # ----- functions -------------------------------------------------------------------------------------------------
 
-def cholesky(a):
+def cholesky(a: Data) -> Tensor:
     """The lower triangular L with L L^T = (a + a^T) / 2, of positive definite (..., n, n).
 
     Raises ``LinAlgError`` where a matrix is not positive definite.
@@ -144,11 +156,11 @@ def cholesky(a):
     Tensor([[2., 0.],
             [1., 2.]])
     """
-    a = matrices("cholesky", a)
+    a, = matrices("cholesky", a)
     return _cholesky((a + a.mT) / 2)
 
 
-def solve(a, b):
+def solve(a: Data, b: Data) -> Tensor:
     """x with a @ x = b: (..., n, n) and (n,) or (..., n, k), leading axes broadcast.
 
     Raises ``LinAlgError`` for a singular matrix.
@@ -170,7 +182,7 @@ def solve(a, b):
     return _solve(a.expand(lead + a.shape[-2:]), b.expand(lead + b.shape[-2:]))
 
 
-def inv(a):
+def inv(a: Data) -> Tensor:
     """The inverse of (..., n, n). Raises ``LinAlgError`` for a singular matrix.
 
     >>> import microgradx as mgx
@@ -178,25 +190,25 @@ def inv(a):
     Tensor([[0.5 , 0.  ],
             [0.  , 0.25]])
     """
-    return _inv(matrices("inv", a))
+    return _inv(*matrices("inv", a))
 
 
-def det(a):
+def det(a: Data) -> Tensor:
     """The determinant of (..., n, n). Its gradient is right at singular matrices; the second order needs an inverse.
 
     >>> import microgradx as mgx
     >>> mgx.linalg.det(mgx.Tensor([[2.0, 0.0], [0.0, 4.0]]))
     Tensor(8.)
     """
-    return _det(matrices("det", a))
+    return _det(*matrices("det", a))
 
 
-def slogdet(a):
+def slogdet(a: Data) -> SlogDet:
     """(sign, logabsdet) of (..., n, n): the determinant where it would overflow; (0, -inf) for a singular matrix."""
-    return SlogDet(*_slogdet(matrices("slogdet", a)))
+    return SlogDet(*_slogdet(*matrices("slogdet", a)))
 
 
-def eigh(a):
+def eigh(a: Data) -> Eigh:
     """(eigenvalues, eigenvectors) of (a + a^T) / 2, for (..., n, n): (..., n) ascending and (..., n, n), in columns.
 
     An eigenvector is known up to its sign, and gradients through eigenvectors of equal eigenvalues leave out what is
@@ -206,16 +218,16 @@ def eigh(a):
     >>> mgx.linalg.eigh(mgx.Tensor([[2.0, 0.0], [0.0, 1.0]])).eigenvalues
     Tensor([1., 2.])
     """
-    a = matrices("eigh", a)
+    a, = matrices("eigh", a)
     return Eigh(*_eigh((a + a.mT) / 2))
 
 
-def eigvalsh(a):
+def eigvalsh(a: Data) -> Tensor:
     """The eigenvalues that ``eigh`` gives."""
     return eigh(a).eigenvalues
 
 
-def svdvals(a):
+def svdvals(a: Data) -> Tensor:
     """The singular values of (..., m, n), the largest first: (..., min(m, n)).
 
     They are the largest eigenvalues of [[0, a], [a^T, 0]], Golub and Kahan (1965), which squares nothing.
@@ -224,13 +236,13 @@ def svdvals(a):
     >>> mgx.linalg.svdvals(mgx.Tensor([[3.0, 0.0], [0.0, 4.0]]))
     Tensor([4., 3.])
     """
-    a = matrices("svdvals", a, square=False)
+    a, = matrices("svdvals", a, square=False)
     m, n = a.shape[-2:]
     corner = pad(a, [(0, 0)] * (a.ndim - 2) + [(0, n), (m, 0)])
     return eigvalsh(2 * corner)[..., max(m, n):][..., ::-1].abs()
 
 
-def lstsq(a, b):
+def lstsq(a: Data, b: Data) -> LeastSquares:
     """x of the least |a x - b|, and of these the shortest: (m, n) and (m,) or (m, k), any rank.
 
     Gives (solution, residuals, rank, singular_values). Gradients hold where the rank does not change nearby.
@@ -248,18 +260,18 @@ def lstsq(a, b):
     return LeastSquares(x, (a @ x - b).square().sum(0), rank, s)
 
 
-def pinv(a):
+def pinv(a: Data) -> Tensor:
     """The pseudo-inverse of (m, n), by ``lstsq``."""
-    a = matrices("pinv", a, square=False)
+    a, = matrices("pinv", a, square=False)
     return lstsq(a, eye(a.shape[0], dtype=a.dtype)).solution
 
 
-def vector_norm(x, ord=2, axis=None, keepdims=False):
+def vector_norm(x: Data, ord: float = 2, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
     """(sum |x|^ord)^(1/ord) over ``axis``, as ``Tensor.norm``."""
     return (x if isinstance(x, Tensor) else Tensor(x)).norm(ord, axis, keepdims)
 
 
-def matrix_norm(a, ord="fro", axis=(-2, -1), keepdims=False):
+def matrix_norm(a: Data, ord: float | str = "fro", axis: tuple[int, int] = (-2, -1), keepdims: bool = False) -> Tensor:
     """The norm of the matrices in the two axes ``axis``.
 
     'fro': root of the sum of squares; 'nuc', 2, -2: sum, largest, smallest of the singular values; 1, -1: largest,
@@ -269,7 +281,7 @@ def matrix_norm(a, ord="fro", axis=(-2, -1), keepdims=False):
     >>> mgx.linalg.matrix_norm(mgx.Tensor([[3.0, 0.0], [0.0, 4.0]]), "nuc")
     Tensor(7.)
     """
-    a = matrices("matrix_norm", a, square=False)
+    a, = matrices("matrix_norm", a, square=False)
     down, across = (axis_of("matrix_norm", d, a.ndim) for d in axis)
     if down == across:
         raise ShapeError(f"matrix_norm: axis {across} is named twice in {axis}")

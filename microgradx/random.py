@@ -5,11 +5,17 @@ for the shared one, which ``manual_seed`` restarts. ``Value`` nets draw from Pyt
 """
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from microgradx._core.launch import filled
+from microgradx._core.tensor import Tensor
 from microgradx.creation import lengths
 from microgradx.errors import DTypeError, OptionError
+from microgradx.typing import DType, Lengths, Seed
 
 __all__ = ["generator", "manual_seed", "rand", "randint", "randn", "randperm"]
 
@@ -29,7 +35,7 @@ def manual_seed(seed: int) -> np.random.Generator:
     return _shared
 
 
-def generator(rng: np.random.Generator | int | None = None) -> np.random.Generator:
+def generator(rng: Seed = None) -> np.random.Generator:
     """The generator that ``rng`` stands for: a Generator is itself, an int seeds a new one, None is the shared one.
 
     Raises ``DTypeError`` for anything else, ``OptionError`` for a negative seed.
@@ -46,7 +52,7 @@ def generator(rng: np.random.Generator | int | None = None) -> np.random.Generat
     return rng if isinstance(rng, np.random.Generator) else np.random.default_rng(_seed(rng))
 
 
-def _seed(seed):
+def _seed(seed: int) -> int:
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
         raise DTypeError(f"rng: a numpy.random.Generator, an int or None, not {type(seed).__name__}")
     if seed < 0:
@@ -54,27 +60,29 @@ def _seed(seed):
     return int(seed)
 
 
-def _drawn(draw, shape, dtype, requires_grad=False):
+def _drawn(draw: Callable[[], Any], shape: Sequence[int], dtype: DType,
+           requires_grad: bool = False) -> Tensor:
     """A tensor of random numbers: a program draws new ones at every replay."""
-    def random(out):
+    def random(out: npt.NDArray[Any]) -> None:
         out[...] = draw()
     drawn = filled(random, tuple(shape), dtype)
     drawn.requires_grad = requires_grad
     return drawn
 
 
-def rand(*shape, rng=None, dtype="float32", requires_grad=False):
+def rand(*shape: Lengths, rng: Seed = None, dtype: DType = "float32", requires_grad: bool = False) -> Tensor:
     """Uniform numbers, 0 <= x < 1.
 
     >>> import microgradx as mgx
     >>> mgx.rand(2, rng=0)
     Tensor([0.8506242 , 0.63696164])
     """
-    shape, dtype = lengths("rand", shape), np.dtype(dtype)
-    return _drawn(lambda: generator(rng).random(shape, dtype), shape, dtype, requires_grad)
+    shape = lengths("rand", shape)
+    kind: Any = np.dtype(dtype)
+    return _drawn(lambda: generator(rng).random(shape, kind), shape, kind, requires_grad)
 
 
-def randn(*shape, rng=None, dtype="float32", requires_grad=False):
+def randn(*shape: Lengths, rng: Seed = None, dtype: DType = "float32", requires_grad: bool = False) -> Tensor:
     """Normal numbers of mean 0 and variance 1, drawn in double precision and rounded.
 
     >>> import microgradx as mgx
@@ -85,7 +93,7 @@ def randn(*shape, rng=None, dtype="float32", requires_grad=False):
     return _drawn(lambda: generator(rng).standard_normal(shape), shape, dtype, requires_grad)
 
 
-def randint(low, high=None, size=(), *, rng=None):
+def randint(low: int, high: Any = None, size: Any = (), *, rng: Seed = None) -> Tensor:
     """Integers, low <= x < high, or 0 <= x < low where ``high`` is not given, of shape ``size``.
 
     >>> import microgradx as mgx
@@ -101,7 +109,7 @@ def randint(low, high=None, size=(), *, rng=None):
     return _drawn(lambda: generator(rng).integers(low, high, size), size, "int64")
 
 
-def randperm(n, *, rng=None):
+def randperm(n: int, *, rng: Seed = None) -> Tensor:
     """The numbers 0 to n - 1 in random order.
 
     >>> import microgradx as mgx

@@ -4,6 +4,8 @@ The same constructors, attributes, order of parameters and draws from Python's `
 same ``random.seed`` gives the same net and the same numbers; only the graph has fewer nodes.
 """
 import random
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from microgradx._core.value import Value, dot
 
@@ -13,12 +15,12 @@ __all__ = ["Layer", "MLP", "Module", "Neuron"]
 class Module:
     """Something with parameters."""
 
-    def zero_grad(self):
+    def zero_grad(self) -> None:
         """Set the gradient of every parameter to 0."""
         for p in self.parameters():
             p.grad = 0
 
-    def parameters(self):
+    def parameters(self) -> list[Value]:
         """All parameters, a list."""
         return []
 
@@ -32,41 +34,41 @@ class Neuron(Module):
     (ReLUNeuron(2), 3)
     """
 
-    def __init__(self, nin, nonlin=True):
+    def __init__(self, nin: int, nonlin: bool = True) -> None:
         self.w = [Value(random.uniform(-1, 1)) for _ in range(nin)]
         self.b = Value(0)
         self.nonlin = nonlin
 
-    def __call__(self, x):
+    def __call__(self, x: Iterable[Value | float]) -> Value:
         return self.fire([1.0, *x])
 
-    def fire(self, x):
+    def fire(self, x: Iterable[Value | float]) -> Value:
         """The output for inputs that begin with 1, which b is the weight of: so b comes first, as micrograd adds."""
         out = dot([self.b, *self.w], x)
         return out.relu() if self.nonlin else out
 
-    def parameters(self):
+    def parameters(self) -> list[Value]:
         return [*self.w, self.b]
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"{'ReLU' if self.nonlin else 'Linear'}Neuron({len(self.w)})"
 
 
 class Layer(Module):
     """``nout`` neurons with the same inputs; a layer of one gives its output, not a list."""
 
-    def __init__(self, nin, nout, **kwargs):
+    def __init__(self, nin: int, nout: int, **kwargs: Any) -> None:
         self.neurons = [Neuron(nin, **kwargs) for _ in range(nout)]
 
-    def __call__(self, x):
+    def __call__(self, x: Iterable[Value | float]) -> Any:
         x = [1.0, *x]
         out = [neuron.fire(x) for neuron in self.neurons]
         return out[0] if len(out) == 1 else out
 
-    def parameters(self):
+    def parameters(self) -> list[Value]:
         return [p for neuron in self.neurons for p in neuron.parameters()]
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Layer of [{', '.join(map(str, self.neurons))}]"
 
 
@@ -81,17 +83,17 @@ class MLP(Module):
     (17, 1.0)
     """
 
-    def __init__(self, nin, nouts):
+    def __init__(self, nin: int, nouts: Sequence[int]) -> None:
         sizes = [nin, *nouts]
         self.layers = [Layer(sizes[i], sizes[i + 1], nonlin=i != len(nouts) - 1) for i in range(len(nouts))]
 
-    def __call__(self, x):
+    def __call__(self, x: Iterable[Value | float]) -> Any:
         for layer in self.layers:
             x = layer(x)
         return x
 
-    def parameters(self):
+    def parameters(self) -> list[Value]:
         return [p for layer in self.layers for p in layer.parameters()]
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"MLP of [{', '.join(map(str, self.layers))}]"

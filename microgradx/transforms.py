@@ -11,7 +11,11 @@ the same tensor included.
 >>> third(2.0)
 Tensor(48.)
 """
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
+from typing import Any
 
 import numpy as np
 
@@ -21,11 +25,12 @@ from microgradx._core.trace import gradients, sources, traced
 from microgradx._core.value import Value
 from microgradx.errors import DTypeError, OptionError, ShapeError
 from microgradx.trees import flatten, unflatten
+from microgradx.typing import Function
 
 __all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
 
 
-def floating(op, x, what):
+def floating(op: str, x: Any, what: str) -> Tensor:
     """``x`` as a float Tensor; ``what`` it is, for the message."""
     if isinstance(x, Value):
         raise DTypeError(f"{op}: {what} is a Value, which has first derivatives only: call backward() on the result "
@@ -37,11 +42,11 @@ def floating(op, x, what):
     return x
 
 
-def _zeros(x):
+def _zeros(x: Tensor) -> Tensor:
     return Tensor(np.zeros(x.shape, x.dtype))
 
 
-def _units(x):
+def _units(x: Tensor) -> Iterator[Tensor]:
     """For each element of ``x`` a tensor of its shape that is 1 there and 0 elsewhere."""
     for k in range(x.size):
         unit = np.zeros(x.size, x.dtype)
@@ -52,7 +57,8 @@ def _units(x):
 class Pass:
     """One run of ``fn`` with the arguments ``argnums`` traced, and the ways to go through its graph."""
 
-    def __init__(self, op, fn, args, kwargs, argnums, has_aux=False):
+    def __init__(self, op: str, fn: Function, args: Sequence[Any], kwargs: Mapping[str, Any], argnums: Sequence[int],
+                 has_aux: bool = False) -> None:
         if not all(isinstance(k, int) and -len(args) <= k < len(args) for k in argnums):
             raise OptionError(f"{op}: argnums {argnums} of a call with {len(args)} positional arguments")
         self.op, args = op, list(args)
@@ -70,25 +76,25 @@ class Pass:
         self.outputs = [floating(op, y, "what the function returns") for y in flatten(self.value)]
         self.open = is_grad_enabled() and bool(sources(self.outputs, self.inputs))     # to derivatives from outside
 
-    def result(self):
+    def result(self) -> Any:
         """What ``fn`` returned, with a graph if it leads anywhere."""
         return unflatten(self.value, map(self.released, self.outputs))
 
-    def others(self):
+    def others(self) -> Any:
         """The other things that ``fn`` returned."""
         return unflatten(self.aux, map(self.released, flatten(self.aux)))
 
-    def released(self, y):
+    def released(self, y: Any) -> Any:
         return y.detach() if isinstance(y, Tensor) and y.requires_grad and not self.open else y
 
-    def pull(self, cotangents, retain_graph=True):
+    def pull(self, cotangents: Iterable[Tensor | None], retain_graph: bool = True) -> list[Tensor]:
         """Gradients of the inputs from those of the outputs, of which None is 0."""
         live = [(y, g) for y, g in zip(self.outputs, cotangents, strict=True) if y.requires_grad and g is not None]
         record = is_grad_enabled() and (self.open or any(g.requires_grad for _, g in live))
         found = gradients(self.op, [y for y, _ in live], self.inputs, [g for _, g in live], retain_graph, record)
         return [_zeros(x) if g is None else g for g, x in zip(found, self.inputs, strict=True)]
 
-    def pusher(self):
+    def pusher(self) -> Callable[[Iterable[Tensor | None]], list[Tensor]]:
         """A function that carries tangents of the inputs to the outputs.
 
         The pullback is linear in the cotangents, so its own pullback is the forward mode.
@@ -98,16 +104,16 @@ class Pass:
             seeds = [traced(_zeros(y)) for y in live]
             pulled = gradients(self.op, live, self.inputs, seeds, True, True)
 
-        def push(tangents):
+        def push(tangents: Iterable[Tensor | None]) -> list[Tensor]:
             pairs = [(g, t) for g, t in zip(pulled, tangents, strict=True) if g is not None and g.requires_grad
                      and t is not None]
             record = is_grad_enabled() and (self.open or any(t.requires_grad for _, t in pairs))
             found = iter(gradients(self.op, [g for g, _ in pairs], seeds, [t for _, t in pairs], True, record))
-            found = [next(found) if y.requires_grad else None for y in self.outputs]
-            return [_zeros(y) if t is None else t for t, y in zip(found, self.outputs, strict=True)]
+            pushed = [next(found) if y.requires_grad else None for y in self.outputs]
+            return [_zeros(y) if t is None else t for t, y in zip(pushed, self.outputs, strict=True)]
         return push
 
-    def fitting(self, tree, like, tensors, what):
+    def fitting(self, tree: Any, like: Any, tensors: list[Tensor], what: str) -> list[Tensor]:
         """The leaves of ``tree``, which is nested as ``like`` and holds the shapes of ``tensors``."""
         leaves = flatten(tree)
         if len(leaves) != len(tensors):
@@ -119,7 +125,7 @@ class Pass:
         return [leaf.astype(x.dtype) for leaf, x in zip(leaves, tensors, strict=True)]
 
 
-def _numbers(op, argnums):
+def _numbers(op: str, argnums: int | tuple[int, ...]) -> tuple[tuple[int, ...], Function]:
     """``argnums`` as a tuple, and how its results are returned."""
     if isinstance(argnums, (tuple, list)):
         return tuple(argnums), tuple
@@ -128,7 +134,7 @@ def _numbers(op, argnums):
     return (argnums,), lambda parts: parts[0]
 
 
-def value_and_grad(fn, argnums=0, has_aux=False):
+def value_and_grad(fn: Function, argnums: int | tuple[int, ...] = 0, has_aux: bool = False) -> Function:
     """A function that returns (value, gradient) of ``fn``, which returns a single number.
 
     ``argnums`` names the positional argument, or a tuple of them, for a tuple of gradients. With ``has_aux`` ``fn``
@@ -141,7 +147,7 @@ def value_and_grad(fn, argnums=0, has_aux=False):
     numbers, packed = _numbers("grad", argnums)
 
     @wraps(fn)
-    def both(*args, **kwargs):
+    def both(*args: Any, **kwargs: Any) -> Any:
         run = Pass("grad", fn, args, kwargs, numbers, has_aux)
         if not isinstance(run.value, Tensor) or run.value.size != 1:
             shown = f"shape {run.value.shape}" if isinstance(run.value, Tensor) else type(run.value).__name__
@@ -153,7 +159,7 @@ def value_and_grad(fn, argnums=0, has_aux=False):
     return both
 
 
-def grad(fn, argnums=0, has_aux=False):
+def grad(fn: Function, argnums: int | tuple[int, ...] = 0, has_aux: bool = False) -> Function:
     """A function that returns the gradient of ``fn``, which returns a single number.
 
     ``argnums`` and ``has_aux`` as in ``value_and_grad``; with ``has_aux`` the result is (gradient, other things).
@@ -166,13 +172,13 @@ def grad(fn, argnums=0, has_aux=False):
     both = value_and_grad(fn, argnums, has_aux)
 
     @wraps(fn)
-    def gradient(*args, **kwargs):
+    def gradient(*args: Any, **kwargs: Any) -> Any:
         value, slopes = both(*args, **kwargs)
         return (slopes, value[1]) if has_aux else slopes
     return gradient
 
 
-def vjp(fn, *primals, has_aux=False):
+def vjp(fn: Function, *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
     """(value, pullback): ``pullback(v)`` gives v^T J, a tuple with one gradient per primal.
 
     ``v`` has the nesting and the shapes of the value. The pullback may be called again and again. With ``has_aux``:
@@ -185,13 +191,13 @@ def vjp(fn, *primals, has_aux=False):
     """
     run = Pass("vjp", fn, primals, {}, range(len(primals)), has_aux)
 
-    def pullback(cotangent):
+    def pullback(cotangent: Any) -> Any:
         found = run.pull(run.fitting(cotangent, run.value, run.outputs, "cotangent"))
         return unflatten(run.chosen, iter(found))
     return (run.result(), pullback, run.others()) if has_aux else (run.result(), pullback)
 
 
-def jvp(fn, primals, tangents):
+def jvp(fn: Function, primals: Any, tangents: Any) -> tuple[Any, ...]:
     """(value, J v): forward mode, the vjp of the vjp. ``tangents`` is nested as ``primals``, a tuple.
 
     >>> import microgradx as mgx
@@ -203,7 +209,7 @@ def jvp(fn, primals, tangents):
     return run.result(), unflatten(run.value, iter(pushed))
 
 
-def jacobian(fn, argnums=0, mode="reverse"):
+def jacobian(fn: Function, argnums: int | tuple[int, ...] = 0, mode: str = "reverse") -> Function:
     """A function that returns the Jacobian of ``fn``: all derivatives, of shape (\\*value, \\*argument).
 
     For nested values and arguments it is the nesting of the value, with that of the argument in each place.
@@ -219,26 +225,26 @@ def jacobian(fn, argnums=0, mode="reverse"):
         raise OptionError(f"jacobian: mode is 'reverse' or 'forward', not {mode!r}")
 
     @wraps(fn)
-    def derivative(*args, **kwargs):
+    def derivative(*args: Any, **kwargs: Any) -> Any:
         run = Pass("jacobian", fn, args, kwargs, numbers)
         rows = (_by_rows if mode == "reverse" else _by_columns)(run)
         return unflatten(run.value, (packed(unflatten(run.chosen, iter(row))) for row in rows))
     return derivative
 
 
-def _joined(parts, axis, y, x):
+def _joined(parts: list[Tensor], axis: int, y: Tensor, x: Tensor) -> Tensor:
     """Rows or columns as the block of the Jacobian for ``y`` and ``x``."""
     shape = y.shape + x.shape
     return stack(parts, axis).reshape(shape) if parts else Tensor(np.zeros(shape, x.dtype))
 
 
-def _by_rows(run):
+def _by_rows(run: Pass) -> Iterator[list[Tensor]]:
     for k, y in enumerate(run.outputs):
         rows = [run.pull([unit if k == other else None for other in range(len(run.outputs))]) for unit in _units(y)]
         yield [_joined([row[i] for row in rows], 0, y, x) for i, x in enumerate(run.inputs)]
 
 
-def _by_columns(run):
+def _by_columns(run: Pass) -> Iterator[tuple[Tensor, ...]]:
     push, blocks = run.pusher(), []
     for i, x in enumerate(run.inputs):
         columns = [push([unit if i == other else None for other in range(len(run.inputs))]) for unit in _units(x)]
@@ -246,7 +252,7 @@ def _by_columns(run):
     return zip(*blocks, strict=True)
 
 
-def hessian(fn, argnums=0):
+def hessian(fn: Function, argnums: int | tuple[int, ...] = 0) -> Function:
     """A function that returns all second derivatives of ``fn``, which returns a single number: the Jacobian of its
     gradient.
 
@@ -258,7 +264,7 @@ def hessian(fn, argnums=0):
     return jacobian(grad(fn, argnums), argnums)
 
 
-def hvp(fn, primals, tangents):
+def hvp(fn: Function, primals: Any, tangents: Any) -> Any:
     """H v, a tuple with one part per primal, in about the time of two gradients; H is never made.
 
     It is the pullback of the gradient, for H is symmetric (Pearlmutter, 1994, computes the same forwards).

@@ -1,9 +1,11 @@
 """Nested lists, tuples and dicts as the list of what is in them."""
+from collections.abc import Iterator
+from typing import Any
 
 __all__ = ["flatten", "unflatten"]
 
 
-def flatten(tree):
+def flatten(tree: Any) -> list[Any]:
     """The leaves in order: whatever is no list, tuple or dict.
 
     >>> from microgradx.trees import flatten, unflatten
@@ -17,7 +19,7 @@ def flatten(tree):
     return [leaf for part in tree for leaf in flatten(part)]
 
 
-def unflatten(tree, leaves):
+def unflatten(tree: Any, leaves: Iterator[Any]) -> Any:
     """The same nesting with other leaves: ``leaves`` is an iterator that has at least as many.
 
     >>> from microgradx.trees import flatten, unflatten

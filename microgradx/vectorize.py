@@ -2,12 +2,22 @@
 
 Tracing and replay are in ``_core.tape``; here are arrays in and out.
 """
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
+
 import numpy as np
+import numpy.typing as npt
 
 from microgradx._core.tape import Tape
+from microgradx._core.value import Value
 from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.typing import Function
 
 __all__ = ["Gradients", "vectorize"]
+
+Floats: TypeAlias = npt.NDArray[np.float64]
 
 FLOAT64 = np.dtype(np.float64)
 
@@ -16,10 +26,10 @@ class Gradients:
     """What ``value_and_grad`` found: ``parameters``, an array in the order of ``f.parameters``, and ``inputs``, one
     array per argument and shaped like it."""
 
-    def __init__(self, parameters, inputs):
+    def __init__(self, parameters: Floats, inputs: list[Floats]) -> None:
         self.parameters, self.inputs = parameters, inputs
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Gradients(parameters={self.parameters}, inputs={self.inputs})"
 
 
@@ -57,23 +67,25 @@ class vectorize:
     (0.5, 0.0)
     """
 
-    def __init__(self, fn, reduction="sum"):
+    def __init__(self, fn: Function, reduction: str = "sum") -> None:
         if not callable(fn):
             raise DTypeError(f"vectorize: a function, not {type(fn).__name__}")
         if reduction not in ("sum", "mean"):
             raise OptionError(f"vectorize: reduction is 'sum' or 'mean', not {reduction!r}")
         self.fn, self.reduction = fn, reduction
-        self._tape = self._widths = None
-        self._last = None, 0                                # shapes of the last arguments, and their rows
+        self._tape: Tape | None = None
+        self._widths: list[tuple[int, ...] | None] = []
+        # the trace, the shapes of the last arguments, their rows
+        self._last: tuple[Tape, list[tuple[int, ...] | None], int] | None = None
 
-    def __call__(self, *arrays):
+    def __call__(self, *arrays: Any) -> Any:
         return self._sweep(*self._prepare(arrays))
 
-    def backward(self, *arrays):
+    def backward(self, *arrays: Any) -> Any:
         """The outputs; the gradient is added to the ``grad`` of the parameters."""
         return self._sweep(*self._prepare(arrays), True)
 
-    def value_and_grad(self, *arrays):
+    def value_and_grad(self, *arrays: Any) -> Any:
         """The outputs and the ``Gradients`` of parameters and inputs, as arrays; no ``grad`` is touched.
 
         >>> import microgradx as mgx
@@ -82,33 +94,32 @@ class vectorize:
         (array([ 5., 25.]), Gradients(parameters=[], inputs=[array([[2., 4.],
                [6., 8.]])]))
         """
-        given, rows = self._prepare(arrays)
-        found = Gradients(np.empty(len(self._tape.parameters)), [np.empty(a.shape) for a in given])
-        return self._sweep(given, rows, True, found.parameters, found.inputs), found
+        tape, given, rows = self._prepare(arrays)
+        found = Gradients(np.empty(len(tape.parameters)), [np.empty(a.shape) for a in given])
+        return self._sweep(tape, given, rows, True, found.parameters, found.inputs), found
 
     @property
-    def parameters(self):
+    def parameters(self) -> list[Value]:
         """The Values that ``fn`` uses beside its arguments."""
         if self._tape is None:
             raise OptionError("vectorize: parameters are known from the first call on")
         return list(self._tape.parameters)
 
-    def _sweep(self, given, rows, backward=False, parameters=None, inputs=None):
-        tape = self._tape
+    def _sweep(self, tape: Tape, given: Sequence[Floats], rows: int, backward: bool = False,
+               parameters: Floats | None = None, inputs: list[Floats] | None = None) -> Any:
         outs = [np.empty(rows) for _ in tape.outputs]
         tape.sweep(given, rows, outs, backward, self.reduction == "mean", parameters, inputs)
         return tuple(outs) if tape.many else outs[0]
 
-    def _prepare(self, arrays):
-        """The arguments as arrays of float64 that fit each other and the trace, which is made if there is none; and
-        the number of rows."""
-        last, rows = self._last
+    def _prepare(self, arrays: tuple[Any, ...]) -> tuple[Tape, Sequence[Floats], int]:
+        """The trace, which is made if there is none; the arguments as arrays of float64 that fit it and each other;
+        and the number of rows."""
         shapes = [a.shape if type(a) is np.ndarray and a.dtype is FLOAT64 else None for a in arrays]
-        if shapes == last:
-            return arrays, rows
+        if self._last is not None and self._last[1] == shapes:
+            return self._last[0], arrays, self._last[2]
         given = [a if type(a) is np.ndarray and a.dtype is FLOAT64 and a.ndim <= 2 else _array(k, a)
                  for k, a in enumerate(arrays)]
-        widths = [a.shape[1:] if a.ndim else None for a in given]
+        widths: list[tuple[int, ...] | None] = [a.shape[1:] if a.ndim else None for a in given]
         lengths = [len(a) for a in given if a.ndim]
         if not lengths:
             raise ShapeError("vectorize: no argument has rows; for single samples call the function itself, or "
@@ -123,11 +134,11 @@ class vectorize:
         if widths != self._widths:
             raise ShapeError(f"vectorize: a sample is {_described(widths)}, and was {_described(self._widths)} at the "
                              "first call; vectorize the function anew for other samples")
-        self._last = [a.shape for a in given], lengths[0]
-        return given, lengths[0]
+        self._last = self._tape, [a.shape for a in given], lengths[0]
+        return self._tape, given, lengths[0]
 
 
-def _array(k, a):
+def _array(k: int, a: Any) -> Floats:
     try:
         array = np.asarray(a)
     except ValueError:
@@ -139,6 +150,6 @@ def _array(k, a):
     return np.asarray(array, np.float64)
 
 
-def _described(widths):
+def _described(widths: Iterable[tuple[int, ...] | None]) -> str:
     """What one sample consists of, in words."""
     return ", ".join("shared" if width is None else f"{width[0]} columns" if width else "a number" for width in widths)

@@ -1,10 +1,11 @@
 """A captured program as a table that a person can read."""
 from collections import Counter
+from typing import Any
 
 UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""))
 
 
-def _short(number):
+def _short(number: int) -> str:
     """1234567 as 1.23M; nothing where it is not known."""
     if number is None:
         return ""
@@ -12,7 +13,7 @@ def _short(number):
     return f"{number / size:.3g}{unit}" if number >= 1000 else str(number)
 
 
-def table(program):
+def table(program: Any) -> str:
     """A program as a table: its launches after the passes, what each reads and writes, computes and takes.
 
     >>> import microgradx as mgx

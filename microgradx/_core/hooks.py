@@ -11,7 +11,7 @@ class Hooks(dict[object, Callable[..., Any]]):
 class Handle:
     """A registered hook; ``remove()`` or the end of a ``with`` takes it out. It keeps nothing alive."""
 
-    def __init__(self, hooks: Hooks, hook: Callable[..., Any]):
+    def __init__(self, hooks: Hooks, hook: Callable[..., Any]) -> None:
         self.hooks, self.key = ref(hooks), object()
         hooks[self.key] = hook
 

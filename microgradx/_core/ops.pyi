@@ -1,9 +1,6 @@
-from typing import Literal, Self, TypeAlias
+from typing import Literal, Self
 
-from numpy.typing import ArrayLike
-
-# a number; a Value beside Values; a Tensor or an array beside Tensors
-Operand: TypeAlias = Differentiable | ArrayLike
+from microgradx.typing import Operand
 
 class Differentiable:
     """What ``Value`` and ``Tensor`` have in common: operators and elementwise operations."""

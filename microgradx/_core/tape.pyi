@@ -3,7 +3,8 @@ from typing import Any
 
 import numpy as np
 
-from microgradx._core.value import Number, Value
+from microgradx._core.value import Value
+from microgradx.typing import Number
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 

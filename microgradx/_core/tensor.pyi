@@ -1,21 +1,13 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from builtins import float as _float
-from typing import Any, NamedTuple, SupportsIndex, TypeAlias, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
 
 from microgradx._core.array import Array
 from microgradx._core.hooks import Handle
-from microgradx._core.ops import Operand
-
-DType: TypeAlias = npt.DTypeLike | None
-Function: TypeAlias = Callable[..., Any]
-Seed: TypeAlias = np.random.Generator | int | None
-Data: TypeAlias = Tensor | npt.ArrayLike
-Axis: TypeAlias = int | None
-Axes: TypeAlias = int | tuple[int, ...] | list[int] | None
-Lengths: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...] | list[SupportsIndex]
+from microgradx.typing import Axes, Axis, Data, DType, Lengths, Operand
 
 class Extremum(NamedTuple):
     """What ``max`` and ``min`` give along an axis."""
@@ -27,7 +19,7 @@ class Extremum(NamedTuple):
 class Tensor(Array):
     """An array of float32, float64, int64 or bool that remembers how it was made."""
 
-    def __init__(self, data: Data, requires_grad: bool = False, dtype: npt.DTypeLike | None = None) -> None: ...
+    def __init__(self, data: Data, requires_grad: bool = False, dtype: DType = None) -> None: ...
 
     # what it is
     @property

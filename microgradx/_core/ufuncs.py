@@ -1,4 +1,7 @@
 """NumPy's ufuncs of Tensors: which operation of the table each of them is."""
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from microgradx._core.kernels import table
@@ -6,14 +9,14 @@ from microgradx.errors import DTypeError
 
 # by object, not by name: anybody may make a ufunc called "gauss"
 NAMES = [row["name"] for row in table()]
-ROWS = {getattr(np, name): name for name in NAMES if isinstance(getattr(np, name, None), np.ufunc)}
+ROWS: dict[np.ufunc, str] = {getattr(np, name): name for name in NAMES if isinstance(getattr(np, name, None), np.ufunc)}
 ROWS |= {np.subtract: "sub", np.multiply: "mul", np.divide: "div", np.negative: "neg", np.positive: "clone",
          np.fabs: "abs", np.rint: "round", np.greater: "gt", np.greater_equal: "ge", np.less: "lt",
          np.less_equal: "le", np.equal: "eq", np.not_equal: "ne", np.matmul: "matmul",
          np.bitwise_and: "and", np.bitwise_or: "or", np.bitwise_xor: "xor", np.invert: "invert"}
 
 
-def counterpart(ufunc, method, options):
+def counterpart(ufunc: np.ufunc, method: str, options: Mapping[str, Any]) -> str:
     """The name of the operation that ``ufunc`` is. Raises ``DTypeError`` where there is none."""
     name = f"np.{ufunc.__name__}" if ufunc is getattr(np, ufunc.__name__, None) else ufunc.__name__
     if method != "__call__":
@@ -27,7 +30,7 @@ def counterpart(ufunc, method, options):
     return ROWS[ufunc]
 
 
-def takes_turns(operand):
+def takes_turns(operand: object) -> bool:
     """Whether ``operand`` is of another library that answers ufuncs itself."""
     answer = getattr(type(operand), "__array_ufunc__", None)
     return answer is not None and answer is not np.ndarray.__array_ufunc__

@@ -2,8 +2,7 @@ from collections.abc import Iterable, Sequence
 from typing import NoReturn, final
 
 from microgradx._core.ops import Differentiable
-
-Number = Value | float
+from microgradx.typing import Number
 
 @final
 class Value(Differentiable):

@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 
 from microgradx.data.files import idx, npz
-from microgradx.data.points import Generator, circles, moons, spirals
+from microgradx.data.points import circles, moons, spirals
 from microgradx.errors import OptionError, ShapeError
 from microgradx.random import generator
+from microgradx.typing import Seed
 
 __all__ = ["batches", "circles", "digits", "idx", "moons", "npz", "spirals", "split"]
 
@@ -29,7 +30,7 @@ def digits(split: bool = False, seed: int = 0) -> tuple[Any, ...]:
     return _split(x, y, 0.2, seed) if split else (x, y)
 
 
-def split(x: Any, y: Any, share: float = 0.2, rng: Generator = None) -> tuple[Any, Any, Any, Any]:
+def split(x: Any, y: Any, share: float = 0.2, rng: Seed = None) -> tuple[Any, Any, Any, Any]:
     """Rows in random order, cut in two: (x, y) -> x_train, y_train, x_test, y_test.
 
     ``share`` of the rows, rounded up, are the test rows. ``rng``: a Generator, a seed or None.
@@ -51,7 +52,7 @@ def split(x: Any, y: Any, share: float = 0.2, rng: Generator = None) -> tuple[An
 _split = split
 
 
-def batches(x: Any, y: Any, size: int, shuffle: bool = True, rng: Generator = None,
+def batches(x: Any, y: Any, size: int, shuffle: bool = True, rng: Seed = None,
             drop_last: bool = False) -> Iterator[tuple[Any, Any]]:
     """Pairs of ``size`` rows of ``x`` and ``y``, each row once; the last pair may be smaller, or is dropped.
 
@@ -75,7 +76,7 @@ def _batches(x: Any, y: Any, size: int, order: Any, end: int) -> Iterator[tuple[
         yield x[rows], y[rows]
 
 
-def _rows(op, x, y):
+def _rows(op: str, x: Any, y: Any) -> int:
     if len(x) != len(y):
         raise ShapeError(f"{op}: {len(x)} rows of x and {len(y)} of y ({len(x)} != {len(y)})")
     return len(x)

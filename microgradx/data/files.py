@@ -1,4 +1,6 @@
 """Files of arrays as they are published: idx (MNIST) and npz. A damaged file raises ``FormatError``."""
+from __future__ import annotations
+
 import math
 import os
 from typing import Any

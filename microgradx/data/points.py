@@ -4,6 +4,8 @@ Each gives x float32 (n, 2) and y int64 (n,), class by class (``batches`` and ``
 as n allows. ``noise`` is the standard deviation of what is added to both coordinates; ``rng`` a Generator, a seed or
 None.
 """
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -12,14 +14,14 @@ import numpy.typing as npt
 
 from microgradx.errors import OptionError
 from microgradx.random import generator
+from microgradx.typing import Seed
 
 __all__ = ["circles", "moons", "spirals"]
 
-Generator: TypeAlias = "np.random.Generator | int | None"
 Points: TypeAlias = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
 
 
-def moons(n: int, noise: float = 0.1, rng: Generator = None) -> Points:
+def moons(n: int, noise: float = 0.1, rng: Seed = None) -> Points:
     """Two half circles that reach into each other: (cos t, sin t) and (1 - cos t, 1/2 - sin t), t from 0 to pi.
 
     >>> from microgradx import data
@@ -27,13 +29,13 @@ def moons(n: int, noise: float = 0.1, rng: Generator = None) -> Points:
     >>> x.round(1).tolist()[:3], y.tolist()
     ([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]], [0, 0, 0, 1, 1, 1])
     """
-    def moon(k, t):
+    def moon(k: int, t: npt.NDArray[Any]) -> Any:
         x, y = np.cos(np.pi * t), np.sin(np.pi * t)
         return (1 - x, 0.5 - y) if k else (x, y)
     return _points("moons", n, 2, noise, rng, moon)
 
 
-def circles(n: int, noise: float = 0.1, factor: float = 0.5, rng: Generator = None) -> Points:
+def circles(n: int, noise: float = 0.1, factor: float = 0.5, rng: Seed = None) -> Points:
     """Two circles about 0: of radius 1 (class 0) and of radius ``factor``, between 0 and 1 (class 1).
 
     >>> from microgradx import data
@@ -44,13 +46,13 @@ def circles(n: int, noise: float = 0.1, factor: float = 0.5, rng: Generator = No
     if not 0 < factor < 1:
         raise OptionError(f"circles: factor={factor!r} is not between 0 and 1")
 
-    def circle(k, t):
+    def circle(k: int, t: npt.NDArray[Any]) -> Any:
         turn, radius = 2 * np.pi * t * (1 - 1 / max(len(t), 1)), factor if k else 1.0   # the last is not the first
         return radius * np.cos(turn), radius * np.sin(turn)
     return _points("circles", n, 2, noise, rng, circle)
 
 
-def spirals(n: int, classes: int = 3, noise: float = 0.05, rng: Generator = None) -> Points:
+def spirals(n: int, classes: int = 3, noise: float = 0.05, rng: Seed = None) -> Points:
     """``classes`` arms that wind out from 0 to radius 1 in two thirds of a turn, one turned against the next.
 
     >>> from microgradx import data
@@ -61,13 +63,13 @@ def spirals(n: int, classes: int = 3, noise: float = 0.05, rng: Generator = None
     if isinstance(classes, bool) or not isinstance(classes, (int, np.integer)) or classes < 1:
         raise OptionError(f"spirals: classes is an integer >= 1, not {classes!r}")
 
-    def arm(k, t):
+    def arm(k: int, t: npt.NDArray[Any]) -> Any:
         turn = 2 * np.pi * (k / classes + 2 / 3 * t)
         return t * np.sin(turn), t * np.cos(turn)
     return _points("spirals", n, classes, noise, rng, arm)
 
 
-def _points(op: str, n: int, classes: int, noise: float, rng: Generator, curve: Callable[..., Any]) -> Points:
+def _points(op: str, n: int, classes: int, noise: float, rng: Seed, curve: Callable[..., Any]) -> Points:
     """``curve(k, t)`` for t from 0 to 1 in each class k, with noise."""
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 0:
         raise OptionError(f"{op}: n is an integer >= 0, not {n!r}")

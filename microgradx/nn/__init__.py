@@ -1,17 +1,18 @@
 """Modules, losses and initialisation: torch's names over ``microgradx.Tensor``."""
 from microgradx.nn import functional, init
-from microgradx.nn.attention import MultiheadAttention
-from microgradx.nn.convolution import *  # noqa: F403
-from microgradx.nn.convolution import __all__ as _convolution
-from microgradx.nn.layers import *       # noqa: F403
-from microgradx.nn.layers import __all__ as _layers
-from microgradx.nn.losses import *       # noqa: F403
-from microgradx.nn.losses import __all__ as _losses
-from microgradx.nn.module import Module, Parameter
-from microgradx.nn.normalization import *  # noqa: F403
-from microgradx.nn.normalization import __all__ as _normalization
-from microgradx.nn.recurrent import GRU, LSTM, RNN
-from microgradx.nn.summary import summary
+from microgradx.nn.attention import *
+from microgradx.nn.convolution import *
+from microgradx.nn.layers import *
+from microgradx.nn.losses import *
+from microgradx.nn.module import Module, Parameter, summary
+from microgradx.nn.normalization import *
+from microgradx.nn.recurrent import *
 
-__all__ = ["GRU", "LSTM", "Module", "MultiheadAttention", "Parameter", "RNN", "functional", "init", "summary",
-           *_convolution, *_layers, *_losses, *_normalization]
+__all__ = ["AvgPool2d", "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "CELU", "Conv1d", "Conv2d",
+           "CrossEntropyLoss", "Dropout", "ELU", "Embedding", "Flatten", "GELU", "GRU", "GaussianNLLLoss", "GroupNorm",
+           "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh", "HingeLoss", "HuberLoss", "Identity", "KLDivLoss",
+           "L1Loss", "LSTM", "LayerNorm", "LeakyReLU", "Linear", "LogSigmoid", "LogSoftmax", "MSELoss", "MaxPool2d",
+           "Mish", "Module", "ModuleList", "MultiMarginLoss", "MultiheadAttention", "NLLLoss", "PReLU", "Parameter",
+           "QuadraticCost", "RMSNorm", "RNN", "ReLU", "ReLU6", "Residual", "SELU", "Sequential", "SiLU", "Sigmoid",
+           "SmoothL1Loss", "Softmax", "Softplus", "Softshrink", "Softsign", "Tanh", "Tanhshrink", "Threshold",
+           "functional", "init", "summary"]

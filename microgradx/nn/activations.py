@@ -1,36 +1,131 @@
-"""Activations as functions: one for each row of a table, after the method of its name."""
+"""Activations as functions: each calls the method of its name, with torch's names for its parameters."""
+from __future__ import annotations
+
 import inspect
+from typing import Literal
 
-# Activation: the defaults of its parameters, in the order in which the row of the table takes them.
-ACTIVATIONS = {
-    "sigmoid": {}, "tanh": {}, "relu": {}, "relu6": {}, "leaky_relu": {"negative_slope": 0.01}, "elu": {"alpha": 1.0},
-    "selu": {}, "celu": {"alpha": 1.0}, "gelu": {"approximate": "none"}, "silu": {}, "mish": {}, "softplus": {},
-    "softsign": {}, "logsigmoid": {}, "hardtanh": {"min_val": -1.0, "max_val": 1.0}, "hardsigmoid": {},
-    "hardswish": {}, "hardshrink": {"lambd": 0.5}, "softshrink": {"lambd": 0.5}, "tanhshrink": {},
-    "threshold": {"threshold": 0.0, "value": 0.0}, "softmax": {"axis": -1}, "log_softmax": {"axis": -1}}
+from microgradx._core.tensor import Tensor
 
-__all__ = list(ACTIVATIONS)
+__all__ = ["sigmoid", "tanh", "relu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "mish", "softplus",
+           "softsign", "logsigmoid", "hardtanh", "hardsigmoid", "hardswish", "hardshrink", "softshrink", "tanhshrink",
+           "threshold", "softmax", "log_softmax"]
 
 
-def _activation(name, defaults):
-    """The function ``name(x, *parameters)`` for the method of that name."""
-    values = tuple(defaults.values())
-
-    def function(x, *args, **kwargs):
-        if kwargs or len(args) > len(values):
-            given = signature.bind(x, *args, **kwargs)
-            given.apply_defaults()
-            args = given.args[1:]
-        return getattr(x, name)(*args, *values[len(args):])
-
-    parameter = inspect.Parameter
-    signature = inspect.Signature([parameter("x", parameter.POSITIONAL_ONLY)] + [
-        parameter(p, parameter.POSITIONAL_OR_KEYWORD, default=value) for p, value in defaults.items()])
-    function.__name__ = function.__qualname__ = name
-    function.__signature__ = signature
-    function.__doc__ = f"``x.{name}({', '.join(defaults)})``, elementwise." if "softmax" not in name else \
-        f"``x.{name}(axis)``: along ``axis``."
-    return function
+def sigmoid(x: Tensor, /) -> Tensor:
+    """``x.sigmoid()``, elementwise."""
+    return x.sigmoid()
 
 
-globals().update({name: _activation(name, defaults) for name, defaults in ACTIVATIONS.items()})
+def tanh(x: Tensor, /) -> Tensor:
+    """``x.tanh()``, elementwise."""
+    return x.tanh()
+
+
+def relu(x: Tensor, /) -> Tensor:
+    """``x.relu()``, elementwise."""
+    return x.relu()
+
+
+def relu6(x: Tensor, /) -> Tensor:
+    """``x.relu6()``, elementwise."""
+    return x.relu6()
+
+
+def leaky_relu(x: Tensor, /, negative_slope: float = 0.01) -> Tensor:
+    """``x.leaky_relu(negative_slope)``, elementwise."""
+    return x.leaky_relu(negative_slope)
+
+
+def elu(x: Tensor, /, alpha: float = 1.0) -> Tensor:
+    """``x.elu(alpha)``, elementwise."""
+    return x.elu(alpha)
+
+
+def selu(x: Tensor, /) -> Tensor:
+    """``x.selu()``, elementwise."""
+    return x.selu()
+
+
+def celu(x: Tensor, /, alpha: float = 1.0) -> Tensor:
+    """``x.celu(alpha)``, elementwise."""
+    return x.celu(alpha)
+
+
+def gelu(x: Tensor, /, approximate: Literal["none", "tanh"] = "none") -> Tensor:
+    """``x.gelu(approximate)``, elementwise."""
+    return x.gelu(approximate)
+
+
+def silu(x: Tensor, /) -> Tensor:
+    """``x.silu()``, elementwise."""
+    return x.silu()
+
+
+def mish(x: Tensor, /) -> Tensor:
+    """``x.mish()``, elementwise."""
+    return x.mish()
+
+
+def softplus(x: Tensor, /) -> Tensor:
+    """``x.softplus()``, elementwise."""
+    return x.softplus()
+
+
+def softsign(x: Tensor, /) -> Tensor:
+    """``x.softsign()``, elementwise."""
+    return x.softsign()
+
+
+def logsigmoid(x: Tensor, /) -> Tensor:
+    """``x.logsigmoid()``, elementwise."""
+    return x.logsigmoid()
+
+
+def hardtanh(x: Tensor, /, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+    """``x.hardtanh(min_val, max_val)``, elementwise."""
+    return x.hardtanh(min_val, max_val)
+
+
+def hardsigmoid(x: Tensor, /) -> Tensor:
+    """``x.hardsigmoid()``, elementwise."""
+    return x.hardsigmoid()
+
+
+def hardswish(x: Tensor, /) -> Tensor:
+    """``x.hardswish()``, elementwise."""
+    return x.hardswish()
+
+
+def hardshrink(x: Tensor, /, lambd: float = 0.5) -> Tensor:
+    """``x.hardshrink(lambd)``, elementwise."""
+    return x.hardshrink(lambd)
+
+
+def softshrink(x: Tensor, /, lambd: float = 0.5) -> Tensor:
+    """``x.softshrink(lambd)``, elementwise."""
+    return x.softshrink(lambd)
+
+
+def tanhshrink(x: Tensor, /) -> Tensor:
+    """``x.tanhshrink()``, elementwise."""
+    return x.tanhshrink()
+
+
+def threshold(x: Tensor, /, threshold: float = 0.0, value: float = 0.0) -> Tensor:
+    """``x.threshold(threshold, value)``, elementwise."""
+    return x.threshold(threshold, value)
+
+
+def softmax(x: Tensor, /, axis: int = -1) -> Tensor:
+    """``x.softmax(axis)``: along ``axis``."""
+    return x.softmax(axis)
+
+
+def log_softmax(x: Tensor, /, axis: int = -1) -> Tensor:
+    """``x.log_softmax(axis)``: along ``axis``."""
+    return x.log_softmax(axis)
+
+
+# Activation: the defaults of its parameters.
+ACTIVATIONS = {name: {p.name: p.default for p in inspect.signature(globals()[name]).parameters.values()
+                      if p.kind is p.POSITIONAL_OR_KEYWORD} for name in __all__}

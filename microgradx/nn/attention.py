@@ -1,11 +1,17 @@
 """Attention: every position reads a weighted mean of values, the weights by how queries and keys agree."""
-from microgradx._core.tensor import linear_
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from microgradx._core.tensor import Tensor, linear_
 from microgradx.errors import OptionError, ShapeError
 from microgradx.nn import functional as F
 from microgradx.nn import init
 from microgradx.nn.layers import Linear, parameter, sizes_of
 from microgradx.nn.module import Module
 from microgradx.random import generator
+from microgradx.typing import Data, DType, Seed
 
 __all__ = ["MultiheadAttention"]
 
@@ -30,7 +36,8 @@ class MultiheadAttention(Module):
     ((3, 5, 8), (3, 5, 5), [0.5, 0.5, 0.0, 0.0, 0.0])
     """
 
-    def __init__(self, embed_dim, num_heads, dropout=0.0, bias=True, causal=False, dtype=None, rng=None):
+    def __init__(self, embed_dim: int, num_heads: int, dropout: float = 0.0, bias: bool = True, causal: bool = False,
+                 dtype: DType = None, rng: Seed = None) -> None:
         sizes_of("MultiheadAttention", embed_dim, num_heads, least=1)
         if embed_dim % num_heads:
             raise OptionError(f"MultiheadAttention: {num_heads} heads do not divide embed_dim={embed_dim}")
@@ -40,10 +47,11 @@ class MultiheadAttention(Module):
         self.in_proj_weight = init.xavier_uniform_(parameter((3 * embed_dim, embed_dim), dtype), rng=self.rng)
         self.in_proj_bias = init.zeros_(parameter(3 * embed_dim, dtype)) if bias else None
         self.out_proj = Linear(embed_dim, embed_dim, bias, dtype, self.rng)
-        if bias:
+        if self.out_proj.bias is not None:
             init.zeros_(self.out_proj.bias)
 
-    def forward(self, query, key=None, value=None, attn_mask=None, need_weights=False):
+    def forward(self, query: Tensor, key: Tensor | None = None, value: Tensor | None = None,
+                attn_mask: Data | None = None, need_weights: bool = False) -> Any:
         key = query if key is None else key
         value = key if value is None else value
         for x in (query, key, value):
@@ -56,7 +64,7 @@ class MultiheadAttention(Module):
         y = self.out_proj(mixed.transpose(-2, -3).reshape(query.shape))
         return (y, weights.mean(-3)) if need_weights else y
 
-    def _project(self, query, key, value):
+    def _project(self, query: Tensor, key: Tensor, value: Tensor) -> Sequence[Tensor]:
         """q, k, v, each (..., heads, T, n)."""
         w, b, n, heads = self.in_proj_weight, self.in_proj_bias, self.embed_dim, self.num_heads
         if query is key is value:                       # one product in place of three
@@ -67,5 +75,5 @@ class MultiheadAttention(Module):
         xs = [linear_(x, w[at], b if b is None else b[at]) for x, at in zip((query, key, value), parts)]
         return [x.reshape(*x.shape[:-1], heads, n // heads).transpose(-2, -3) for x in xs]
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"{self.embed_dim}, {self.num_heads}" + ", causal=True" * self.causal

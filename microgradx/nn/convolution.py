@@ -4,24 +4,34 @@ A window of ``kernel_size`` moves by ``stride`` over the input, which ``padding`
 ``dilation`` apart. Along an axis of n elements it finds (n + 2 padding - dilation (kernel_size - 1) - 1) // stride + 1
 places. Each is an integer, or one per axis.
 """
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from microgradx._core.nets import convolution, pooling
 from microgradx._core.tensor import Tensor
+from microgradx.arrays import tensor
 from microgradx.errors import OptionError, ShapeError
 from microgradx.nn import init
 from microgradx.nn.module import Module, Parameter
 from microgradx.random import generator
+from microgradx.typing import Data, DType, Seed
 
 FUNCTIONS = ["avg_pool2d", "conv1d", "conv2d", "max_pool2d"]
 __all__ = ["AvgPool2d", "Conv1d", "Conv2d", "MaxPool2d"]
 
 LARGEST = 2**31 - 1
 
+Integers: TypeAlias = int | tuple[int, ...]              # one for all axes, or one per axis
+Padding: TypeAlias = int | tuple[int, ...] | str
+Sides: TypeAlias = tuple[tuple[int, int], ...]           # before and after, per axis
 
-def _integers(op, name, value, axes, least):
+
+def _integers(op: str, name: str, value: Any, axes: int, least: int) -> tuple[int, ...]:
     """``value`` as a tuple of ``axes`` integers, none below ``least``."""
     numbers = tuple(value) if isinstance(value, (tuple, list)) else (value,) * axes
     if len(numbers) != axes or any(isinstance(n, bool) or not isinstance(n, (int, np.integer))
@@ -31,9 +41,9 @@ def _integers(op, name, value, axes, least):
     return tuple(map(int, numbers))
 
 
-def _batch(op, x, axes):
+def _batch(op: str, x: Data, axes: int) -> tuple[Tensor, bool]:
     """``x`` as (m, channels, ...) and whether m was missing."""
-    x = x if isinstance(x, Tensor) else Tensor(x)
+    x = tensor(x)
     if x.ndim not in (axes + 1, axes + 2):
         raise ShapeError(f"{op}: an input of {axes + 2} axes, or {axes + 1} without the batch, not of shape {x.shape}")
     return (x, False) if x.ndim == axes + 2 else (x.unsqueeze(0), True)
@@ -41,7 +51,8 @@ def _batch(op, x, axes):
 
 # ----- convolution -----------------------------------------------------------------------------------------------
 
-def _both_sides(op, padding, kernel, stride, dilation):
+def _both_sides(op: str, padding: Padding, kernel: Sequence[int], stride: Sequence[int],
+                dilation: Sequence[int]) -> Sides:
     """((before, after), ...) of a number, 'valid' or 'same'."""
     if padding == "same":
         if any(s != 1 for s in stride):
@@ -53,24 +64,26 @@ def _both_sides(op, padding, kernel, stride, dilation):
     return tuple((n, n) for n in _integers(op, "padding", 0 if padding == "valid" else padding, len(kernel), 0))
 
 
-def _convolve(axes, x, weight, bias, stride, padding, dilation, groups):
+def _convolve(axes: int, x: Data, weight: Data, bias: Data | None, stride: Integers, padding: Padding,
+              dilation: Integers, groups: int) -> Tensor:
     op = f"conv{axes}d"
     x, alone = _batch(op, x, axes)
-    weight, bias = (t if t is None or isinstance(t, Tensor) else Tensor(t) for t in (weight, bias))
+    weight, bias = tensor(weight), None if bias is None else tensor(bias)
     if weight.ndim != axes + 2:
         raise ShapeError(f"{op}: a weight of {axes + 2} axes, (out, in / groups, ...), not of shape {weight.shape}")
-    stride, dilation = _integers(op, "stride", stride, axes, 1), _integers(op, "dilation", dilation, axes, 1)
+    steps, spacing = _integers(op, "stride", stride, axes, 1), _integers(op, "dilation", dilation, axes, 1)
     groups, = _integers(op, "groups", groups, 1, 1)
-    padding = _both_sides(op, padding, weight.shape[2:], stride, dilation)
+    sides = _both_sides(op, padding, weight.shape[2:], steps, spacing)
     if axes == 1:                               # one row
-        x, weight, stride, dilation = x.unsqueeze(2), weight.unsqueeze(2), (1, *stride), (1, *dilation)
-        padding = ((0, 0), *padding)
-    y = convolution(op, x, weight, bias, stride, padding, dilation, groups)
+        x, weight, steps, spacing = x.unsqueeze(2), weight.unsqueeze(2), (1, *steps), (1, *spacing)
+        sides = ((0, 0), *sides)
+    y = convolution(op, x, weight, bias, steps, sides, spacing, groups)
     y = y.squeeze(2) if axes == 1 else y
     return y.squeeze(0) if alone else y
 
 
-def conv1d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+def conv1d(x: Data, weight: Data, bias: Data | None = None, stride: Integers = 1, padding: Padding = 0,
+           dilation: Integers = 1, groups: int = 1) -> Tensor:
     """Cross-correlation along one axis: (m, in, n), (out, in / groups, k), (out,) -> (m, out, places).
 
     As ``conv2d``; ``padding`` may be 'same' or 'valid'.
@@ -83,7 +96,8 @@ def conv1d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     return _convolve(1, x, weight, bias, stride, padding, dilation, groups)
 
 
-def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+def conv2d(x: Data, weight: Data, bias: Data | None = None, stride: Integers = 1, padding: Padding = 0,
+           dilation: Integers = 1, groups: int = 1) -> Tensor:
     """y[o, r, c] = sum over i, j, k of weight[o, i, j, k] x[i, r + j, c + k] + bias[o], for every image.
 
     (m, in, h, w), (out, in / groups, kh, kw), (out,) -> (m, out, rows, columns); m may be missing. ``padding`` with
@@ -104,8 +118,9 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
 class _Conv(Module):
     axes = 0
 
-    def __init__(self, in_channels, out_channels, kernel_size, stride=1, padding=0, dilation=1, groups=1, bias=True,
-                 dtype=None, rng=None):
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: Integers, stride: Integers = 1,
+                 padding: Padding = 0, dilation: Integers = 1, groups: int = 1, bias: bool = True, dtype: DType = None,
+                 rng: Seed = None) -> None:
         op = type(self).__name__
         self.in_channels, self.out_channels, self.groups = (
             _integers(op, name, n, 1, 1)[0] for name, n in (
@@ -124,10 +139,10 @@ class _Conv(Module):
         self.weight = init.uniform_(Parameter(np.empty(shape, dtype)), -limit, limit, rng)
         self.bias = init.uniform_(Parameter(np.empty(out_channels, dtype)), -limit, limit, rng) if bias else None
 
-    def forward(self, x):
+    def forward(self, x: Data) -> Tensor:
         return _convolve(self.axes, x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         usual = {"padding": (0,) * self.axes, "dilation": (1,) * self.axes, "groups": 1}
         return (f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
                 + "".join(f", {name}={getattr(self, name)}" for name in usual if getattr(self, name) != usual[name])
@@ -165,26 +180,28 @@ class Conv2d(_Conv):
 
 # ----- pooling ---------------------------------------------------------------------------------------------------
 
-def _pool(op, x, kernel_size, stride, padding, dilation, ceil_mode):
+def _pool(op: str, x: Tensor, kernel_size: Integers, stride: Integers | None, padding: Integers, dilation: Integers,
+          ceil_mode: bool) -> tuple[Any, tuple[int, ...], tuple[int, ...], Sides]:
     """What ``pooling`` makes of (m, channels, h, w), the kernel, and the padding on both sides.
 
     With ``ceil_mode`` there is more padding behind where a window would begin within the input but reach beyond.
     """
     kernel = _integers(op, "kernel_size", kernel_size, 2, 1)
-    stride = kernel if stride is None else _integers(op, "stride", stride, 2, 1)
-    ahead, dilation = _integers(op, "padding", padding, 2, 0), _integers(op, "dilation", dilation, 2, 1)
-    padding = []
-    for n, k, s, p, d in zip(x.shape[2:], kernel, stride, ahead, dilation):
+    steps = kernel if stride is None else _integers(op, "stride", stride, 2, 1)
+    ahead, spacing = _integers(op, "padding", padding, 2, 0), _integers(op, "dilation", dilation, 2, 1)
+    sides: Sides = ()
+    for n, k, s, p, d in zip(x.shape[2:], kernel, steps, ahead, spacing):
         reach = d * (k - 1) + 1
         if p > reach // 2:
             raise OptionError(f"{op}: padding {ahead} is more than half of the window, kernel_size {kernel}"
-                              + f" with dilation {dilation}" * (dilation != (1, 1)))
+                              + f" with dilation {spacing}" * (spacing != (1, 1)))
         last = -(-(n + 2 * p - reach) // s) * s                        # where the last window begins
-        padding.append((p, last + reach - n - p if ceil_mode and last < n + p else p))
-    return pooling(op, x, kernel, stride, tuple(padding), dilation), kernel, stride, padding
+        sides += (p, last + reach - n - p if ceil_mode and last < n + p else p),
+    return pooling(op, x, kernel, steps, sides, spacing), kernel, steps, sides
 
 
-def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+def max_pool2d(x: Data, kernel_size: Integers, stride: Integers | None = None, padding: Integers = 0,
+               dilation: Integers = 1, ceil_mode: bool = False, return_indices: bool = False) -> Any:
     """The largest element of each window: (m, channels, h, w) -> (m, channels, rows, columns); m may be missing.
 
     ``stride`` is ``kernel_size`` unless told, so that windows do not overlap. Padding never wins; a nan does. The
@@ -198,11 +215,12 @@ def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=Fal
     """
     x, alone = _batch("max_pool2d", x, 2)
     both = _pool("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)[0]
-    both = tuple(y.squeeze(0) for y in both) if alone else both
-    return both if return_indices else both[0]
+    values, places = (y.squeeze(0) for y in both) if alone else both
+    return (values, places) if return_indices else values
 
 
-def avg_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
+def avg_pool2d(x: Data, kernel_size: Integers, stride: Integers | None = None, padding: Integers = 0,
+               ceil_mode: bool = False, count_include_pad: bool = True) -> Tensor:
     """The mean of each window: (m, channels, h, w) -> (m, channels, rows, columns); m may be missing.
 
     ``stride`` is ``kernel_size`` unless told. Padding counts as zeros, or not at all without ``count_include_pad``;
@@ -214,14 +232,15 @@ def avg_pool2d(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_in
     Tensor([[[2.5, 4.5]]])
     """
     x, alone = _batch("avg_pool2d", x, 2)
-    y, kernel, stride, padding = _pool("avg_pool2d", x, kernel_size, stride, padding, 1, ceil_mode)
-    counted = [p if count_include_pad else 0 for p, _ in padding]
-    if all(after == p == c for (p, after), c in zip(padding, counted)):
+    y: Tensor
+    y, kernel, steps, sides = _pool("avg_pool2d", x, kernel_size, stride, padding, 1, ceil_mode)
+    counted = [p if count_include_pad else 0 for p, _ in sides]
+    if all(after == p == c for (p, after), c in zip(sides, counted)):
         y = y * (1 / math.prod(kernel))
     else:
         ones = Tensor(np.ones((1, 1, *(n + 2 * c for n, c in zip(x.shape[2:], counted))), y.dtype))
-        beyond = tuple((p - c, after - c) for (p, after), c in zip(padding, counted))
-        y = y / pooling("avg_pool2d", ones, kernel, stride, beyond, (1, 1))
+        beyond = tuple((p - c, after - c) for (p, after), c in zip(sides, counted))
+        y = y / pooling("avg_pool2d", ones, kernel, steps, beyond, (1, 1))
     return y.squeeze(0) if alone else y
 
 
@@ -233,15 +252,16 @@ class MaxPool2d(Module):
     MaxPool2d(kernel_size=2, stride=2, padding=0, dilation=1, ceil_mode=False)
     """
 
-    def __init__(self, kernel_size, stride=None, padding=0, dilation=1, return_indices=False, ceil_mode=False):
+    def __init__(self, kernel_size: Integers, stride: Integers | None = None, padding: Integers = 0,
+                 dilation: Integers = 1, return_indices: bool = False, ceil_mode: bool = False) -> None:
         self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
         self.padding, self.dilation, self.return_indices, self.ceil_mode = padding, dilation, return_indices, ceil_mode
 
-    def forward(self, x):
+    def forward(self, x: Data) -> Any:
         return max_pool2d(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode,
                           self.return_indices)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return (f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
                 f"dilation={self.dilation}, ceil_mode={self.ceil_mode}")
 
@@ -254,12 +274,13 @@ class AvgPool2d(Module):
     AvgPool2d(kernel_size=(2, 3), stride=1, padding=0)
     """
 
-    def __init__(self, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True):
+    def __init__(self, kernel_size: Integers, stride: Integers | None = None, padding: Integers = 0,
+                 ceil_mode: bool = False, count_include_pad: bool = True) -> None:
         self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
         self.padding, self.ceil_mode, self.count_include_pad = padding, ceil_mode, count_include_pad
 
-    def forward(self, x):
+    def forward(self, x: Data) -> Tensor:
         return avg_pool2d(x, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"

@@ -3,13 +3,17 @@
 ``reduction``: ``"mean"`` or ``"sum"`` over all terms, ``"none"`` keeps them. Output and target have one shape; what
 broadcasts elsewhere is refused here, for (n,) against (n, 1) hides mistakes. Options beyond it are keywords.
 """
+from __future__ import annotations
+
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from microgradx._core.launch import capturing, compute
 from microgradx._core.tensor import Tensor, cross_entropy_
 from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
+from microgradx.typing import Data
 
 __all__ = ["binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "gaussian_nll_loss",
            "hinge_loss", "huber_loss", "kl_div", "l1_loss", "mse_loss", "multi_margin_loss", "nll_loss",
@@ -20,19 +24,19 @@ REDUCTIONS = ("mean", "sum", "none")
 KL_REDUCTIONS = ("batchmean", *REDUCTIONS)
 
 
-def check_reduction(op, reduction, allowed=REDUCTIONS):
+def check_reduction(op: str, reduction: str, allowed: tuple[str, ...] = REDUCTIONS) -> None:
     """Raise ``OptionError`` for a reduction that is not allowed."""
     if reduction not in allowed:
         raise OptionError(f"{op}: reduction is {', '.join(map(repr, allowed[:-1]))} or {allowed[-1]!r}, not "
                           f"{reduction!r}")
 
 
-def _reduced(op, terms, reduction):
+def _reduced(op: str, terms: Tensor, reduction: str) -> Tensor:
     check_reduction(op, reduction)
     return terms if reduction == "none" else terms.mean() if reduction == "mean" else terms.sum()
 
 
-def _weighted(op, terms, weight):
+def _weighted(op: str, terms: Tensor, weight: Data | None) -> Tensor:
     """``terms * weight``, where a weight is given; it broadcasts to the terms."""
     if weight is None:
         return terms
@@ -43,7 +47,7 @@ def _weighted(op, terms, weight):
     return product
 
 
-def _alike(op, p, t):
+def _alike(op: str, p: Tensor, t: Data) -> Tensor:
     """``t`` as a tensor of the shape of ``p``."""
     if not isinstance(t, Tensor):
         t = Tensor(t, dtype=p.dtype)
@@ -52,14 +56,14 @@ def _alike(op, p, t):
     return t
 
 
-def _positive(op, name, value):
+def _positive(op: str, name: str, value: float) -> None:
     if not (isinstance(value, (int, float)) and 0 < value < math.inf):
         raise OptionError(f"{op}: {name}={value!r} is not a finite number > 0")
 
 
 # ----- regression ------------------------------------------------------------------------------------------------
 
-def mse_loss(p, t, reduction="mean"):
+def mse_loss(p: Tensor, t: Data, reduction: str = "mean") -> Tensor:
     """(p - t)^2, its mean over all elements. Shapes of ``p`` and ``t`` are equal.
 
     >>> import microgradx as mgx
@@ -70,7 +74,7 @@ def mse_loss(p, t, reduction="mean"):
     return _reduced("mse_loss", (p - _alike("mse_loss", p, t)).square(), reduction)
 
 
-def quadratic_cost(p, t, reduction="mean"):
+def quadratic_cost(p: Tensor, t: Data, reduction: str = "mean") -> Tensor:
     """1/2 * sum over outputs of (p - t)^2, mean over rows: (m, n), (m, n) -> (). Nielsen, Neural Networks and Deep
     Learning (2015), eq. 6. The terms are the rows'; a vector is one row.
 
@@ -83,7 +87,7 @@ def quadratic_cost(p, t, reduction="mean"):
     return _reduced("quadratic_cost", squares.sum(tuple(range(p.ndim > 1, p.ndim))) * 0.5, reduction)
 
 
-def l1_loss(p, t, reduction="mean"):
+def l1_loss(p: Tensor, t: Data, reduction: str = "mean") -> Tensor:
     """|p - t|.
 
     >>> import microgradx as mgx
@@ -94,7 +98,7 @@ def l1_loss(p, t, reduction="mean"):
     return _reduced("l1_loss", (p - _alike("l1_loss", p, t)).abs(), reduction)
 
 
-def huber_loss(p, t, reduction="mean", *, delta=1.0):
+def huber_loss(p: Tensor, t: Data, reduction: str = "mean", *, delta: float = 1.0) -> Tensor:
     """(p - t)^2 / 2 where |p - t| <= delta, else delta (|p - t| - delta / 2). Huber (1964).
 
     >>> import microgradx as mgx
@@ -106,12 +110,12 @@ def huber_loss(p, t, reduction="mean", *, delta=1.0):
     return _reduced("huber_loss", _huber(p - _alike("huber_loss", p, t), delta), reduction)
 
 
-def _huber(off, delta):
+def _huber(off: Tensor, delta: float) -> Tensor:
     near = off.clip(-delta, delta)
     return near * (off - near * 0.5)
 
 
-def smooth_l1_loss(p, t, reduction="mean", *, beta=1.0):
+def smooth_l1_loss(p: Tensor, t: Data, reduction: str = "mean", *, beta: float = 1.0) -> Tensor:
     """(p - t)^2 / (2 beta) where |p - t| <= beta, else |p - t| - beta / 2; for beta = 0 the L1 loss. Girshick (2015).
 
     >>> import microgradx as mgx
@@ -125,7 +129,8 @@ def smooth_l1_loss(p, t, reduction="mean", *, beta=1.0):
     return _reduced("smooth_l1_loss", _huber(p - _alike("smooth_l1_loss", p, t), beta) * (1 / beta), reduction)
 
 
-def gaussian_nll_loss(p, t, var, reduction="mean", *, full=False, eps=1e-6):
+def gaussian_nll_loss(p: Tensor, t: Data, var: Data, reduction: str = "mean", *, full: bool = False,
+                      eps: float = 1e-6) -> Tensor:
     """(log(var) + (p - t)^2 / var) / 2: the negative logarithm of the density of t under a normal distribution.
 
     ``var`` has the shape of ``p``, lacks its last axis or has length 1 there. A variance below ``eps`` counts as
@@ -151,7 +156,7 @@ def gaussian_nll_loss(p, t, var, reduction="mean", *, full=False, eps=1e-6):
 
 # ----- two classes -----------------------------------------------------------------------------------------------
 
-def binary_cross_entropy(p, t, reduction="mean", *, weight=None):
+def binary_cross_entropy(p: Tensor, t: Data, reduction: str = "mean", *, weight: Data | None = None) -> Tensor:
     """-(t log p + (1-t) log(1-p)) for probabilities p and targets t in 0..1; 0 log 0 is 0.
 
     Infinite where p is exactly 0 or 1 and wrong; from logits, ``binary_cross_entropy_with_logits`` stays finite.
@@ -167,7 +172,8 @@ def binary_cross_entropy(p, t, reduction="mean", *, weight=None):
     return _reduced("binary_cross_entropy", _weighted("binary_cross_entropy", terms, weight), reduction)
 
 
-def binary_cross_entropy_with_logits(z, t, reduction="mean", *, weight=None, pos_weight=None):
+def binary_cross_entropy_with_logits(z: Tensor, t: Data, reduction: str = "mean", *, weight: Data | None = None,
+                                     pos_weight: Data | None = None) -> Tensor:
     """``binary_cross_entropy(sigmoid(z), t)``, as t softplus(-z) + (1-t) softplus(z).
 
     Nothing cancels, neither here nor in the derivative: a unit that is right and far saturated keeps its gradient
@@ -187,7 +193,7 @@ def binary_cross_entropy_with_logits(z, t, reduction="mean", *, weight=None, pos
     return _reduced(op, _weighted(op, terms, weight), reduction)
 
 
-def hinge_loss(p, t, reduction="mean", *, margin=1.0):
+def hinge_loss(p: Tensor, t: Data, reduction: str = "mean", *, margin: float = 1.0) -> Tensor:
     """max(0, margin - t p) for targets t of -1 and 1: the cost of a support vector machine.
 
     >>> import microgradx as mgx
@@ -200,7 +206,7 @@ def hinge_loss(p, t, reduction="mean", *, margin=1.0):
 
 # ----- many classes: axis 1 of (m, n) or (m, n, ...) holds them ----------------------------------------------------
 
-def _rows(op, x):
+def _rows(op: str, x: Tensor) -> tuple[Tensor, tuple[int, ...]]:
     """``x`` as rows of n classes, and the shape that one number per row has."""
     if x.ndim < 2 or x.dtype.kind != "f":
         raise ShapeError(f"{op}: {x.dtype} of shape {x.shape}; floats (m, n) or (m, n, ...) have n classes on axis 1")
@@ -208,7 +214,7 @@ def _rows(op, x):
     return x if x.ndim == 2 else x.permute(0, *range(2, x.ndim), 1).reshape(math.prod(shape), x.shape[1]), shape
 
 
-def _class_weights(op, weight, rows):
+def _class_weights(op: str, weight: Data, rows: Tensor) -> Tensor:
     weight = (weight if isinstance(weight, Tensor) else Tensor(weight)).astype(rows.dtype)
     if weight.shape != rows.shape[1:]:
         raise ShapeError(f"{op}: class weights {weight.shape} for {rows.shape[1]} classes "
@@ -216,7 +222,8 @@ def _class_weights(op, weight, rows):
     return weight
 
 
-def _labelled(op, x, target, weight=None, ignore_index=None):
+def _labelled(op: str, x: Tensor, target: Data, weight: Data | None = None,
+              ignore_index: int | None = None) -> tuple[Tensor, Tensor, Tensor, tuple[int, ...]]:
     """``x`` as rows; their labels, 0 where ignored; what each row counts, 0 where ignored; the shape of the labels."""
     rows, shape = _rows(op, x)
     label = target if isinstance(target, Tensor) else Tensor(np.asarray(target))
@@ -232,7 +239,7 @@ def _labelled(op, x, target, weight=None, ignore_index=None):
     return rows, label, counts, shape
 
 
-def _classes(op, label, n, ignored):
+def _classes(op: str, label: npt.NDArray[np.int64], n: int, ignored: int | None) -> npt.NDArray[np.int64]:
     """The labels, 0 for the ignored one."""
     bad = np.flatnonzero((label != ignored) & ((label < 0) | (label >= n)))
     if bad.size:
@@ -240,14 +247,15 @@ def _classes(op, label, n, ignored):
     return np.where(label == ignored, 0, label)
 
 
-def _row_terms(terms, counts, shape, reduction):
+def _row_terms(terms: Tensor, counts: Tensor, shape: tuple[int, ...], reduction: str) -> Tensor:
     """Row by row, their sum, or their sum over what the rows count."""
     if reduction == "none":
         return terms.reshape(shape)
     return terms.sum() if reduction == "sum" else terms.sum() / counts.sum()
 
 
-def cross_entropy(logits, target, reduction="mean", *, weight=None, ignore_index=-100, label_smoothing=0.0):
+def cross_entropy(logits: Tensor, target: Data, reduction: str = "mean", *, weight: Data | None = None,
+                  ignore_index: int = -100, label_smoothing: float = 0.0) -> Tensor:
     """log(sum(exp(logits))) - logits[label] per row, stable for any logits.
 
     ``logits`` is (m, n) or (m, n, ...), n classes; ``target`` int64 (m,) or (m, ...), the labels, or floats as large
@@ -288,7 +296,8 @@ def cross_entropy(logits, target, reduction="mean", *, weight=None, ignore_index
     return _row_terms(terms, counts, shape, reduction)
 
 
-def _cross_entropy_of_shares(logits, target, reduction, weight, smoothing):
+def _cross_entropy_of_shares(logits: Tensor, target: Tensor, reduction: str, weight: Data | None,
+                             smoothing: float) -> Tensor:
     """The cross-entropy for probabilities. Its mean is over the rows, whatever they weigh."""
     if target.ndim != logits.ndim:
         raise DTypeError(f"cross_entropy: labels are int64, probabilities as many as logits {logits.shape}, not "
@@ -303,7 +312,8 @@ def _cross_entropy_of_shares(logits, target, reduction, weight, smoothing):
     return _reduced("cross_entropy", terms.reshape(shape), reduction)
 
 
-def nll_loss(logp, target, reduction="mean", *, weight=None, ignore_index=-100):
+def nll_loss(logp: Tensor, target: Data, reduction: str = "mean", *, weight: Data | None = None,
+             ignore_index: int = -100) -> Tensor:
     """-logp[label] per row, for logarithms of probabilities (m, n) or (m, n, ...) and labels (m,) or (m, ...).
 
     ``weight`` and ``ignore_index`` as in ``cross_entropy``, which is this after ``log_softmax(1)``.
@@ -318,7 +328,8 @@ def nll_loss(logp, target, reduction="mean", *, weight=None, ignore_index=-100):
     return _row_terms(counts.chain(-rows[np.arange(len(label)), label]), counts, shape, reduction)
 
 
-def multi_margin_loss(x, target, reduction="mean", *, p=1, margin=1.0, weight=None):
+def multi_margin_loss(x: Tensor, target: Data, reduction: str = "mean", *, p: float = 1, margin: float = 1.0,
+                      weight: Data | None = None) -> Tensor:
     """1/n * sum over i != label of max(0, margin - x[label] + x[i])^p: (m, n) and labels (m,), mean over rows.
 
     ``p`` is 1 or 2; ``weight`` (n,) multiplies each row by its label's. Crammer and Singer (2001).
@@ -338,7 +349,7 @@ def multi_margin_loss(x, target, reduction="mean", *, p=1, margin=1.0, weight=No
     return _reduced("multi_margin_loss", terms.reshape(shape), reduction)
 
 
-def kl_div(logp, t, reduction="mean", *, log_target=False):
+def kl_div(logp: Tensor, t: Data, reduction: str = "mean", *, log_target: bool = False) -> Tensor:
     """t (log t - logp): the divergence of exp(logp) from the distribution t; with ``log_target`` t is given as log t.
 
     ``"mean"`` is over all elements; the divergence is a sum over each distribution, and its mean over rows is

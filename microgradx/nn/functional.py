@@ -1,33 +1,41 @@
 """Functions of tensors that nets are made of: the linear map, embedding, dropout, attention, and its neighbours'."""
+from __future__ import annotations
+
 import functools
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from microgradx._core.launch import compute, filled
 from microgradx._core.tensor import Tensor, linear_
 from microgradx.arrays import cosine_similarity, glu, normalize
 from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
-from microgradx.nn import convolution, normalization
-from microgradx.nn.activations import *  # noqa: F403
-from microgradx.nn.activations import ACTIVATIONS
-from microgradx.nn.convolution import avg_pool2d, conv1d, conv2d, max_pool2d  # noqa: F401
-from microgradx.nn.costs import *  # noqa: F403
-from microgradx.nn.costs import __all__ as _costs
-from microgradx.nn.normalization import batch_norm, group_norm, layer_norm, rms_norm  # noqa: F401
+from microgradx.nn.activations import *
+from microgradx.nn.activations import ACTIVATIONS as ACTIVATIONS
+from microgradx.nn.convolution import avg_pool2d, conv1d, conv2d, max_pool2d
+from microgradx.nn.costs import *
+from microgradx.nn.normalization import batch_norm, group_norm, layer_norm, rms_norm
 from microgradx.random import generator
+from microgradx.typing import Data, DType, Seed
 
-__all__ = [*ACTIVATIONS, *_costs, "cosine_similarity", "dropout", "embedding", "glu", "linear", "normalize", "one_hot",
-           "prelu", "scaled_dot_product_attention", *convolution.FUNCTIONS, *normalization.FUNCTIONS]
+__all__ = ["avg_pool2d", "batch_norm", "binary_cross_entropy", "binary_cross_entropy_with_logits", "celu", "conv1d",
+           "conv2d", "cosine_similarity", "cross_entropy", "dropout", "elu", "embedding", "gaussian_nll_loss", "gelu",
+           "glu", "group_norm", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "hinge_loss", "huber_loss",
+           "kl_div", "l1_loss", "layer_norm", "leaky_relu", "linear", "log_softmax", "logsigmoid", "max_pool2d", "mish",
+           "mse_loss", "multi_margin_loss", "nll_loss", "normalize", "one_hot", "prelu", "quadratic_cost", "relu",
+           "relu6", "rms_norm", "scaled_dot_product_attention", "selu", "sigmoid", "silu", "smooth_l1_loss", "softmax",
+           "softplus", "softshrink", "softsign", "tanh", "tanhshrink", "threshold"]
 
 
-def prelu(x, weight):
+def prelu(x: Tensor, weight: Tensor) -> Tensor:
     """x where x > 0, else weight * x. ``weight`` holds one number, or one per index of axis 1 of ``x``."""
     if weight.size > 1 and x.ndim > 2:
         weight = weight.reshape(weight.size, *[1] * (x.ndim - 2))
     return x.prelu(weight)
 
 
-def linear(x, weight, bias=None):
+def linear(x: Data, weight: Tensor, bias: Data | None = None) -> Tensor:
     """x @ weight^T + bias: (..., in), (out, in), (out,) -> (..., out).
 
     >>> import microgradx as mgx
@@ -38,7 +46,7 @@ def linear(x, weight, bias=None):
     return linear_(x, weight, bias)
 
 
-def one_hot(labels, classes, dtype="float32"):
+def one_hot(labels: Data, classes: int, dtype: DType = "float32") -> Tensor:
     """Rows of 0 with a 1 at the label: int (m,) -> (m, classes).
 
     >>> from microgradx.nn import functional as F
@@ -52,23 +60,23 @@ def one_hot(labels, classes, dtype="float32"):
     return compute(_one_hot, labels, classes, np.dtype(dtype))
 
 
-def _one_hot(labels, classes, dtype):
+def _one_hot(labels: npt.NDArray[np.int64], classes: int, dtype: DType) -> npt.NDArray[Any]:
     _within("one_hot", "a label is not one of the {} classes", labels, classes)
-    return (labels[:, None] == np.arange(classes)).astype(dtype)
+    return np.equal(labels[:, None], np.arange(classes)).astype(dtype)
 
 
-def _within(op, what, numbers, n):
+def _within(op: str, what: str, numbers: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.int64]:
     """The integers ``numbers``, which are all in 0..n-1."""
     if numbers.size and not 0 <= numbers.min() <= numbers.max() < n:
         raise IndexError_(f"{op}: {what.format(n)} ({numbers.min()}..{numbers.max()})")
     return numbers
 
 
-def _row_numbers(ids, n):
+def _row_numbers(ids: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.int64]:
     return _within("embedding", "an id is not one of the {} rows", ids, n)
 
 
-def embedding(ids, weight, padding_idx=None):
+def embedding(ids: Data, weight: Tensor, padding_idx: int | None = None) -> Tensor:
     """Row ``id`` of ``weight`` (count, width) for every id: integers (...) -> (..., width).
 
     The gradient of a row is the sum over its uses; the row ``padding_idx`` gets none. Raises ``DTypeError`` for ids
@@ -84,21 +92,21 @@ def embedding(ids, weight, padding_idx=None):
     if ids.size and ids.dtype.kind != "i" or weight.ndim != 2:
         raise DTypeError(f"embedding: ids are integers and weight is (count, width), not {ids.dtype} and "
                          f"{weight.shape}")
-    ids = compute(_row_numbers, ids.astype("int64"), len(weight))
-    rows = weight[ids]
+    numbers = compute(_row_numbers, ids.astype("int64"), len(weight))
+    rows = weight[numbers]
     if padding_idx is None:
         return rows
-    return (ids != padding_idx).unsqueeze(-1).where(rows, rows.detach())
+    return (numbers != padding_idx).unsqueeze(-1).where(rows, rows.detach())
 
 
-def probability(op, p):
+def probability(op: str, p: float) -> float:
     """``p``, which is a number from 0 to 1."""
     if isinstance(p, (int, float, np.number)) and 0 <= p <= 1:
         return p
     raise OptionError(f"{op}: p={p!r} is not a probability, 0 <= p <= 1")
 
 
-def dropout(x, p=0.5, training=True, rng=None):
+def dropout(x: Tensor, p: float = 0.5, training: bool = True, rng: Seed = None) -> Tensor:
     """Each element 0 with probability ``p``, else divided by 1 - p; x itself if not ``training``.
 
     ``rng``: a NumPy Generator, a seed, or None for the shared one. One seed drops the same elements in both dtypes.
@@ -110,14 +118,15 @@ def dropout(x, p=0.5, training=True, rng=None):
     """
     if not training or probability("dropout", p) == 0:
         return x
-    def mask(out):
+    def mask(out: npt.NDArray[Any]) -> None:
         np.multiply(generator(rng).random(out.shape, np.float32) >= p, 1 / (1 - p) if p < 1 else 0, out=out)
     return x * filled(mask, x.shape, x.dtype)
 
 
 # ----- attention -------------------------------------------------------------------------------------------------
 
-def scaled_dot_product_attention(q, k, v, attn_mask=None, is_causal=False, scale=None):
+def scaled_dot_product_attention(q: Tensor, k: Tensor, v: Tensor, attn_mask: Data | None = None,
+                                 is_causal: bool = False, scale: float | None = None) -> Tensor:
     """softmax(scale * q k^T) v: (..., T, n), (..., S, n), (..., S, m) -> (..., T, m). Vaswani et al. (2017), eq. 1.
 
     ``scale`` is 1/sqrt(n) unless given. ``attn_mask`` broadcasts to (..., T, S): True *allows* a key to be read (as
@@ -134,7 +143,8 @@ def scaled_dot_product_attention(q, k, v, attn_mask=None, is_causal=False, scale
     return attention_weights(q, k, attn_mask, is_causal, scale) @ v
 
 
-def attention_weights(q, k, attn_mask=None, is_causal=False, scale=None):
+def attention_weights(q: Tensor, k: Tensor, attn_mask: Data | None = None, is_causal: bool = False,
+                      scale: float | None = None) -> Tensor:
     """softmax(scale * q k^T + masks): (..., T, S)."""
     if min(q.ndim, k.ndim) < 2 or q.shape[-1] != k.shape[-1]:
         raise ShapeError(f"attention: queries (..., T, n) and keys (..., S, n), not {q.shape} and {k.shape}")
@@ -149,18 +159,18 @@ def attention_weights(q, k, attn_mask=None, is_causal=False, scale=None):
     return scores.softmax(-1)
 
 
-def forbidden(mask):
+def forbidden(mask: Data | None) -> Tensor | None:
     """A mask in which True forbids as one in which True allows; floats as they are."""
     mask = mask if mask is None or isinstance(mask, Tensor) else Tensor(mask)
     return mask if mask is None or mask.dtype.kind != "b" else mask == 0
 
 
-def _closed(shut, dtype):
+def _closed(shut: npt.NDArray[np.bool_], dtype: DType) -> Tensor:
     """What to add to scores: -inf where ``shut``."""
     return Tensor(np.where(shut, -np.inf, 0.0).astype(dtype))
 
 
 @functools.lru_cache(16)
-def _later(t, s, dtype):
+def _later(t: int, s: int, dtype: DType) -> Tensor:
     """-inf for the keys behind the query."""
     return _closed(np.triu(np.ones((t, s), bool), 1), dtype)

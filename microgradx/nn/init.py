@@ -14,17 +14,25 @@ n_out connections into and out of a unit, per weight:
 ``rng`` is a NumPy Generator, a seed, or None (``microgradx.random``). Numbers are drawn in double precision and
 rounded, so a float32 and a float64 net of one seed start alike.
 """
+from __future__ import annotations
+
 import functools
 import math
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from microgradx._core.graph import enable_grad, no_grad
 from microgradx._core.tensor import Tensor
 from microgradx.errors import DTypeError, OptionError, ShapeError
 from microgradx.nn import activations
-from microgradx.nn.summary import observed
+from microgradx.nn.module import Module, observed
 from microgradx.random import generator
+from microgradx.typing import Function, Seed
+
+M = TypeVar("M", bound=Module)
 
 __all__ = ["TORCH_GAINS", "calculate_gain", "constant_", "eye_", "fans", "he_normal_", "he_uniform_",
            "kaiming_normal_", "kaiming_uniform_", "lecun_normal_", "lecun_uniform_", "lsuv_", "normal_", "ones_",
@@ -34,7 +42,7 @@ TORCH_GAINS = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2
                "selu": 0.75}
 
 
-def fans(tensor):
+def fans(tensor: Tensor) -> tuple[int, int]:
     """(n_in, n_out) of a weight of shape (out, in, ...); further axes are a kernel's and multiply both.
 
     >>> from microgradx import nn
@@ -47,49 +55,50 @@ def fans(tensor):
     return shape[1] * math.prod(shape[2:]), shape[0] * math.prod(shape[2:])
 
 
-def _tensor(op, tensor):
+def _tensor(op: str, tensor: Tensor) -> Tensor:
     if not isinstance(tensor, Tensor) or tensor.dtype.kind != "f":
         raise DTypeError(f"{op}: fills a float Tensor, not "
                          f"{tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__}")
     return tensor
 
 
-def _write(op, tensor, array):
+def _write(op: str, tensor: Tensor, array: npt.NDArray[Any]) -> Tensor:
     with no_grad():
         return _tensor(op, tensor).copy_(array)
 
 
-def constant_(tensor, value):
+def constant_(tensor: Tensor, value: float) -> Tensor:
     """Every element is ``value``."""
     with no_grad():
         return _tensor("constant_", tensor).fill_(value)
 
 
-def zeros_(tensor):
+def zeros_(tensor: Tensor) -> Tensor:
     """Every element is 0."""
     return constant_(tensor, 0.0)
 
 
-def ones_(tensor):
+def ones_(tensor: Tensor) -> Tensor:
     """Every element is 1."""
     return constant_(tensor, 1.0)
 
 
-def normal_(tensor, mean=0.0, std=1.0, rng=None):
+def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, rng: Seed = None) -> Tensor:
     """Gaussian with the given mean and standard deviation."""
     if not std >= 0:
         raise OptionError(f"normal_: std={std} is negative")
     return _write("normal_", tensor, generator(rng).standard_normal(_tensor("normal_", tensor).shape) * std + mean)
 
 
-def uniform_(tensor, low=0.0, high=1.0, rng=None):
+def uniform_(tensor: Tensor, low: float = 0.0, high: float = 1.0, rng: Seed = None) -> Tensor:
     """Uniform on [low, high)."""
     if not low <= high:
         raise OptionError(f"uniform_: low={low} is above high={high}")
     return _write("uniform_", tensor, generator(rng).random(_tensor("uniform_", tensor).shape) * (high - low) + low)
 
 
-def trunc_normal_(tensor, mean=0.0, std=1.0, low=-2.0, high=2.0, rng=None):
+def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, low: float = -2.0, high: float = 2.0,
+                  rng: Seed = None) -> Tensor:
     """Gaussian, given that it lies in [low, high] (numbers, not multiples of ``std``)."""
     from scipy.special import ndtr, ndtri  # 50 ms to import
     if not (std > 0 and low < high):
@@ -101,14 +110,15 @@ def trunc_normal_(tensor, mean=0.0, std=1.0, low=-2.0, high=2.0, rng=None):
     return _write("trunc_normal_", tensor, (z * std + mean).clip(low, high))
 
 
-def eye_(tensor):
+def eye_(tensor: Tensor) -> Tensor:
     """The identity, 1 on the diagonal and 0 beside it: a matrix (out, in)."""
     if _tensor("eye_", tensor).ndim != 2:
         raise ShapeError(f"eye_: a matrix has 2 axes, not shape {tensor.shape}")
-    return _write("eye_", tensor, np.eye(*tensor.shape))
+    rows, columns = tensor.shape
+    return _write("eye_", tensor, np.eye(rows, columns))
 
 
-def orthogonal_(tensor, gain=1.0, rng=None):
+def orthogonal_(tensor: Tensor, gain: float = 1.0, rng: Seed = None) -> Tensor:
     """gain * a random matrix with orthonormal rows or columns, whichever are fewer: Saxe et al. (2014).
 
     Axes behind the first count as one.
@@ -127,20 +137,20 @@ def orthogonal_(tensor, gain=1.0, rng=None):
     return _write("orthogonal_", tensor, gain * (q.T if rows < wide.shape[1] else q).reshape(shape))
 
 
-def _normal(tensor, variance, rng):
+def _normal(tensor: Tensor, variance: float, rng: Seed) -> Tensor:
     return normal_(tensor, 0.0, math.sqrt(variance), rng)
 
 
-def _uniform(tensor, variance, rng):
+def _uniform(tensor: Tensor, variance: float, rng: Seed) -> Tensor:
     limit = math.sqrt(3 * variance)                     # U(-a, a) has variance a^2 / 3
     return uniform_(tensor, -limit, limit, rng)
 
 
-def _per(n):
+def _per(n: int) -> float:
     return 1 / n if n else 0.0                          # an empty weight has nothing to scale
 
 
-def xavier_normal_(tensor, gain=1.0, rng=None):
+def xavier_normal_(tensor: Tensor, gain: float = 1.0, rng: Seed = None) -> Tensor:
     """N(0, gain^2 * 2 / (n_in + n_out)).
 
     >>> from microgradx import nn
@@ -151,22 +161,23 @@ def xavier_normal_(tensor, gain=1.0, rng=None):
     return _normal(tensor, 2 * gain**2 * _per(sum(fans(tensor))), rng)
 
 
-def xavier_uniform_(tensor, gain=1.0, rng=None):
+def xavier_uniform_(tensor: Tensor, gain: float = 1.0, rng: Seed = None) -> Tensor:
     """U(-a, a) with the variance of ``xavier_normal_``."""
     return _uniform(tensor, 2 * gain**2 * _per(sum(fans(tensor))), rng)
 
 
-def he_normal_(tensor, slope=0.0, rng=None):
+def he_normal_(tensor: Tensor, slope: float = 0.0, rng: Seed = None) -> Tensor:
     """N(0, 2 / ((1 + slope^2) n_in)); ``slope`` is that of a leaky ReLU for negative x."""
     return _normal(tensor, 2 / (1 + slope**2) * _per(fans(tensor)[0]), rng)
 
 
-def he_uniform_(tensor, slope=0.0, rng=None):
+def he_uniform_(tensor: Tensor, slope: float = 0.0, rng: Seed = None) -> Tensor:
     """U(-a, a) with the variance of ``he_normal_``."""
     return _uniform(tensor, 2 / (1 + slope**2) * _per(fans(tensor)[0]), rng)
 
 
-def kaiming_normal_(tensor, nonlinearity="relu", mode="fan_in", rng=None, **parameters):
+def kaiming_normal_(tensor: Tensor, nonlinearity: str | Function = "relu", mode: str = "fan_in", rng: Seed = None,
+                    **parameters: Any) -> Tensor:
     """N(0, gain^2 / n_in), or n_out with ``mode='fan_out'``; the gain is ``calculate_gain``'s, forward or backward.
 
     ``nonlinearity`` and ``parameters`` as for ``calculate_gain``: ``kaiming_normal_(w, "leaky_relu",
@@ -175,12 +186,13 @@ def kaiming_normal_(tensor, nonlinearity="relu", mode="fan_in", rng=None, **para
     return _normal(tensor, _kaiming(tensor, nonlinearity, mode, parameters), rng)
 
 
-def kaiming_uniform_(tensor, nonlinearity="relu", mode="fan_in", rng=None, **parameters):
+def kaiming_uniform_(tensor: Tensor, nonlinearity: str | Function = "relu", mode: str = "fan_in", rng: Seed = None,
+                     **parameters: Any) -> Tensor:
     """U(-a, a) with the variance of ``kaiming_normal_``."""
     return _uniform(tensor, _kaiming(tensor, nonlinearity, mode, parameters), rng)
 
 
-def _kaiming(tensor, nonlinearity, mode, parameters):
+def _kaiming(tensor: Tensor, nonlinearity: str | Function, mode: str, parameters: dict[str, Any]) -> float:
     if mode not in ("fan_in", "fan_out"):
         raise OptionError(f"kaiming: mode is 'fan_in' or 'fan_out', not {mode!r}")
     backward = mode == "fan_out"
@@ -188,19 +200,19 @@ def _kaiming(tensor, nonlinearity, mode, parameters):
     return gain**2 * _per(fans(tensor)[backward])
 
 
-def lecun_normal_(tensor, rng=None):
+def lecun_normal_(tensor: Tensor, rng: Seed = None) -> Tensor:
     """N(0, 1 / n_in)."""
     return _normal(tensor, _per(fans(tensor)[0]), rng)
 
 
-def lecun_uniform_(tensor, rng=None):
+def lecun_uniform_(tensor: Tensor, rng: Seed = None) -> Tensor:
     """U(-a, a) with the variance of ``lecun_normal_``."""
     return _uniform(tensor, _per(fans(tensor)[0]), rng)
 
 
 # ----- the gain of an activation ---------------------------------------------------------------------------------
 
-def calculate_gain(activation, direction="forward", **parameters):
+def calculate_gain(activation: str | Function, direction: str = "forward", **parameters: Any) -> float:
     """By what to multiply 1/sqrt(n) so that an activation phi keeps its scale at standard normal input z.
 
     ``forward``: 1/sqrt(E[phi(z)^2]) keeps the signal, ``backward``: 1/sqrt(E[phi'(z)^2]) the error. ``activation``
@@ -226,20 +238,20 @@ def calculate_gain(activation, direction="forward", **parameters):
 
 
 @functools.lru_cache(256)
-def _known_gain(name, direction, parameters):
+def _known_gain(name: str, direction: str, parameters: tuple[tuple[str, Any], ...]) -> float:
     if name in ("linear", "identity"):
         return 1.0
     return _gain(functools.partial(getattr(activations, name), **dict(parameters)), direction)
 
 
-def _gain(phi, direction):
+def _gain(phi: Function, direction: str) -> float:
     moment = _expect(functools.partial(_squares, phi, direction))
     if not 0 < moment < math.inf:
         raise OptionError(f"calculate_gain: E[phi^2], {direction}, is {moment}; no gain keeps it")
     return 1 / math.sqrt(moment)
 
 
-def _squares(phi, direction, z):
+def _squares(phi: Function, direction: str, z: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """phi(z)^2 or phi'(z)^2 for an array z."""
     x = Tensor(z, requires_grad=direction == "backward")
     with enable_grad():
@@ -247,25 +259,28 @@ def _squares(phi, direction, z):
         if not isinstance(y, Tensor) or y.shape != x.shape:
             raise OptionError("calculate_gain: an activation is a function of Tensors that keeps their shape")
         if direction == "forward":
-            return np.square(y.numpy())
+            squares: npt.NDArray[Any] = np.square(y.numpy())
+            return squares
         if not y.requires_grad:                         # a constant
             return np.zeros(z.shape)
-        y.backward(np.ones(z.shape))
-    return np.square(x.grad.numpy())
+        y.backward(Tensor(np.ones(z.shape)))
+    slope = x.grad
+    return np.zeros(z.shape) if slope is None else slope.numpy() ** 2
 
 
-def _expect(f):
+def _expect(f: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> float:
     """E[f(z)] for standard normal z: Gauss and Legendre's rule on panels, halved where their halves disagree.
 
     A kink or a jump is so closed in by panels too short to matter.
     """
     nodes, weights = np.polynomial.legendre.leggauss(16)
 
-    def integrals(low, high):
+    def integrals(low: npt.NDArray[Any], high: npt.NDArray[Any]) -> npt.NDArray[Any]:
         half = (high - low) / 2
         z = (low + high)[:, None] / 2 + half[:, None] * nodes
         with np.errstate(all="ignore"):
-            return half * ((f(z) * np.exp(-z * z / 2)) @ weights) / math.sqrt(2 * math.pi)
+            panels: npt.NDArray[Any] = half * ((f(z) * np.exp(-z * z / 2)) @ weights) / math.sqrt(2 * math.pi)
+        return panels
 
     edges, total = np.linspace(-16.0, 16.0, 65), 0.0
     low, high = edges[:-1], edges[1:]
@@ -286,7 +301,7 @@ def _expect(f):
 
 # ----- from data -------------------------------------------------------------------------------------------------
 
-def lsuv_(model, *inputs, tolerance=0.01, steps=10, rng=None):
+def lsuv_(model: M, *inputs: Any, tolerance: float = 0.01, steps: int = 10, rng: Seed = None) -> M:
     """Layer-sequential unit variance: Mishkin and Matas (2016), algorithm 1. Returns the model.
 
     The weight (2 axes or more) of every module is made orthogonal; then, in the order in which the modules run on
@@ -303,26 +318,29 @@ def lsuv_(model, *inputs, tolerance=0.01, steps=10, rng=None):
     >>> round(float(net(x.astype("float32")).numpy().std()), 1)
     1.0
     """
-    names, spread, rng = {module: name for name, module in model.named_modules()}, {}, generator(rng)
+    names, rng = {module: name for name, module in model.named_modules()}, generator(rng)
+    weights: dict[Module, Tensor] = {}
+    spread: dict[Module, float] = {}
 
-    def note(module, args, result):                             # in the order in which they run
-        if isinstance(getattr(module, "weight", None), Tensor) and module.weight.ndim > 1:
-            spread[module] = float(np.std(result.numpy()))
+    def note(module: Module, args: Any, result: Any) -> None:           # in the order in which they run
+        weight = getattr(module, "weight", None)
+        if isinstance(weight, Tensor) and weight.ndim > 1:
+            weights[module], spread[module] = weight, float(np.std(result.numpy()))
 
     with observed(model, note):
         model(*inputs)
-        before = {module: Tensor(module.weight) for module in spread}
-        for module in spread:
-            orthogonal_(module.weight, rng=rng)
-        for module in before:
+        before = {module: Tensor(weight) for module, weight in weights.items()}
+        for weight in weights.values():
+            orthogonal_(weight, rng=rng)
+        for module, weight in list(weights.items()):
             for _ in range(steps):
                 model(*inputs)
                 s = spread[module]
                 if not 0 < s < math.inf:
-                    for changed, weight in before.items():
-                        changed.weight.copy_(weight)
+                    for changed, old in before.items():
+                        weights[changed].copy_(old)
                     raise OptionError(f"lsuv_: the output of {names[module]!r} has the standard deviation {s}")
                 if abs(s * s - 1) < tolerance:
                     break
-                module.weight.copy_(module.weight / s)
+                weight.copy_(weight / s)
     return model

@@ -1,35 +1,34 @@
 """Layers: Linear, Embedding, Dropout, containers, and every activation as a module."""
+from __future__ import annotations
+
 import math
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal, Self
 
 import numpy as np
 
-from microgradx._core.tensor import linear_
+from microgradx._core.tensor import Tensor, linear_
 from microgradx.errors import DTypeError, OptionError, ShapeError
 from microgradx.nn import functional as F
 from microgradx.nn import init
-from microgradx.nn.module import Module, Parameter
+from microgradx.nn.module import CheckedOptions, Module, Parameter
 from microgradx.random import generator
+from microgradx.typing import Data, DType, Seed
 
-# Activation as a module: the function it calls. Parameters and their defaults are the function's.
-MODULES = {
-    "Sigmoid": "sigmoid", "Tanh": "tanh", "ReLU": "relu", "ReLU6": "relu6", "LeakyReLU": "leaky_relu", "ELU": "elu",
-    "SELU": "selu", "CELU": "celu", "GELU": "gelu", "SiLU": "silu", "Mish": "mish",
-    "Softplus": "softplus", "Softsign": "softsign", "LogSigmoid": "logsigmoid", "Hardtanh": "hardtanh",
-    "Hardsigmoid": "hardsigmoid", "Hardswish": "hardswish", "Hardshrink": "hardshrink", "Softshrink": "softshrink",
-    "Tanhshrink": "tanhshrink", "Threshold": "threshold", "Softmax": "softmax", "LogSoftmax": "log_softmax"}
-
-__all__ = ["Dropout", "Embedding", "Flatten", "Identity", "Linear", "ModuleList", "PReLU", "Residual", "Sequential",
-           *MODULES]
+__all__ = ["CELU", "Dropout", "ELU", "Embedding", "Flatten", "GELU", "Hardshrink", "Hardsigmoid", "Hardswish",
+           "Hardtanh", "Identity", "LeakyReLU", "Linear", "LogSigmoid", "LogSoftmax", "Mish", "ModuleList", "PReLU",
+           "ReLU", "ReLU6", "Residual", "SELU", "Sequential", "SiLU", "Sigmoid", "Softmax", "Softplus", "Softshrink",
+           "Softsign", "Tanh", "Tanhshrink", "Threshold"]
 
 
-def sizes_of(op, *sizes, least=0):
+def sizes_of(op: str, *sizes: int, least: int = 0) -> None:
     """Check that sizes are integers, none below ``least``."""
     for n in sizes:
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < least:
             raise OptionError(f"{op}: sizes are integers >= {least}, not {sizes}")
 
 
-def parameter(shape, dtype=None):
+def parameter(shape: int | tuple[int, ...], dtype: DType = None) -> Tensor:
     """A parameter that is yet to be filled; float32 unless told."""
     return Parameter(np.empty(shape, dtype or "float32"))
 
@@ -49,17 +48,17 @@ class Linear(Module):
     (1, 2)
     """
 
-    def __init__(self, n_in, n_out, bias=True, dtype=None, rng=None):
+    def __init__(self, n_in: int, n_out: int, bias: bool = True, dtype: DType = None, rng: Seed = None) -> None:
         sizes_of("Linear", n_in, n_out)
         self.n_in, self.n_out = n_in, n_out
         rng, limit = generator(rng), 1 / math.sqrt(n_in) if n_in else 0.0
         self.weight = init.uniform_(parameter((n_out, n_in), dtype), -limit, limit, rng)
         self.bias = init.uniform_(parameter(n_out, dtype), -limit, limit, rng) if bias else None
 
-    def forward(self, x):
+    def forward(self, x: Data) -> Tensor:
         return linear_(x, self.weight, self.bias)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"{self.n_in}, {self.n_out}" + ("" if self.bias is not None else ", bias=False")
 
 
@@ -74,7 +73,8 @@ class Embedding(Module):
     (2, 2, 4)
     """
 
-    def __init__(self, count, width, padding_idx=None, dtype=None, rng=None):
+    def __init__(self, count: int, width: int, padding_idx: int | None = None, dtype: DType = None,
+                 rng: Seed = None) -> None:
         sizes_of("Embedding", count, width)
         if padding_idx is not None and not -count <= padding_idx < count:
             raise OptionError(f"Embedding: padding_idx={padding_idx} is not one of the {count} rows")
@@ -84,10 +84,10 @@ class Embedding(Module):
         if padding_idx is not None:
             self.weight.data[self.padding_idx].zero_()
 
-    def forward(self, ids):
+    def forward(self, ids: Data) -> Tensor:
         return F.embedding(ids, self.weight, self.padding_idx)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"{self.count}, {self.width}" + (f", padding_idx={self.padding_idx}" if self.padding_idx is not None
                                                 else "")
 
@@ -102,13 +102,13 @@ class Dropout(Module):
     [2.0, 2.0, 2.0, 0.0]
     """
 
-    def __init__(self, p=0.5, rng=None):
+    def __init__(self, p: float = 0.5, rng: Seed = None) -> None:
         self.p, self.rng = F.probability("Dropout", p), rng if rng is None else generator(rng)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.p, self.training, self.rng)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"p={self.p}"
 
 
@@ -121,34 +121,34 @@ class ModuleList(Module):
     ['0.weight', '0.bias', '1.weight', '1.bias']
     """
 
-    def __init__(self, modules=()):
+    def __init__(self, modules: Iterable[Module] = ()) -> None:
         self.extend(modules)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._modules)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Module]:
         return self.children()
 
-    def __getitem__(self, at):
+    def __getitem__(self, at: Any) -> Any:
         modules = list(self.children())
         return ModuleList(modules[at]) if isinstance(at, slice) else modules[at]
 
-    def __setitem__(self, at, module):
+    def __setitem__(self, at: int, module: Module) -> None:
         setattr(self, list(self._modules)[at], self._module(at, module))
 
-    def append(self, module):
+    def append(self, module: Module) -> Self:
         """Add a module at the end; returns the container."""
         setattr(self, str(len(self)), self._module(len(self), module))
         return self
 
-    def extend(self, modules):
+    def extend(self, modules: Iterable[Module]) -> Self:
         """Add modules at the end; returns the container."""
         for module in modules:
             self.append(module)
         return self
 
-    def _module(self, at, module):
+    def _module(self, at: int | str, module: Any) -> Module:
         if not isinstance(module, Module):
             raise DTypeError(f"{type(self).__name__}: position {at} is a Module, not {type(module).__name__}"
                              + (" (make an instance: Name())" if isinstance(module, type) else ""))
@@ -166,18 +166,18 @@ class Sequential(ModuleList):
     (3, Tanh(), Linear(4, 2))
     """
 
-    def __init__(self, *modules):
+    def __init__(self, *modules: Module | dict[str, Module]) -> None:
         named = modules[0] if len(modules) == 1 and isinstance(modules[0], dict) else dict(enumerate(modules))
         for name, module in named.items():
             setattr(self, str(name), self._module(name, module))
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         attributes = self.__dict__
         for name in self._modules:
             x = attributes[name](x)
         return x
 
-    def __getitem__(self, at):
+    def __getitem__(self, at: Any) -> Any:
         return Sequential(*super().__getitem__(at)) if isinstance(at, slice) else super().__getitem__(at)
 
 
@@ -192,35 +192,35 @@ class Residual(Module):
     [0.0, 100.5]
     """
 
-    def __init__(self, module, scale=1.0):
+    def __init__(self, module: Module, scale: float = 1.0) -> None:
         if not isinstance(module, Module):
             raise DTypeError(f"Residual: around a Module, not {type(module).__name__}")
         self.module, self.scale = module, scale
 
-    def forward(self, x):
-        y = self.module(x)
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.module(x)
         if y.shape != x.shape:
             raise ShapeError(f"Residual: the module makes {y.shape} of {x.shape} ({y.shape} != {x.shape})")
         return x + (y if self.scale == 1 else y * self.scale)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return "" if self.scale == 1 else f"scale={self.scale}"
 
 
 class Identity(Module):
     """x -> x."""
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         return x
 
 
 class Flatten(Module):
     """All axes from ``start_axis`` to ``end_axis`` as one: (m, ...) -> (m, n)."""
 
-    def __init__(self, start_axis=1, end_axis=-1):
+    def __init__(self, start_axis: int = 1, end_axis: int = -1) -> None:
         self.start_axis, self.end_axis = start_axis, end_axis
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return x.flatten(self.start_axis, self.end_axis)
 
 
@@ -230,36 +230,176 @@ class PReLU(Module):
     He et al. (2015). ``weight`` has shape (count,) and starts at ``start``.
     """
 
-    def __init__(self, count=1, start=0.25, dtype=None):
+    def __init__(self, count: int = 1, start: float = 0.25, dtype: DType = None) -> None:
         self.weight = Parameter(np.full(count, start, dtype or "float32"))
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return F.prelu(x, self.weight)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"{self.weight.size}"
 
 
-class _Activation(Module):
-    """An activation without state; subclasses are made from ``MODULES``."""
-    method, defaults = "", {}
+# ----- activations as modules ------------------------------------------------------------------------------------
 
-    def __init__(self, *args, **kwargs):
-        names = list(self.defaults)
-        given = dict(zip(names, args)) | kwargs
-        if len(args) > len(names) or set(kwargs) - set(names) or set(names[:len(args)]) & set(kwargs):
-            raise OptionError(f"{type(self).__name__}: takes ({', '.join(names)}), not args {args}, {kwargs}")
-        self.arguments = tuple((self.defaults | given).values())
+class _Activation(CheckedOptions):
+    """An activation without state: ``method`` names it, ``arguments`` are those of its method."""
+    method = ""
 
-    def forward(self, x):
+    def __init__(self) -> None:
+        self.arguments: tuple[Any, ...] = ()
+
+    def forward(self, x: Any) -> Any:
         return getattr(x, self.method)(*self.arguments)
 
-    def extra_repr(self):
-        return ", ".join(f"{name}={value!r}" for name, value in zip(self.defaults, self.arguments))
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={value!r}" for name, value in zip(F.ACTIVATIONS[self.method], self.arguments))
 
 
-for _name, _method in MODULES.items():
-    _defaults = F.ACTIVATIONS[_method]
-    globals()[_name] = type(_name, (_Activation,), {
-        "method": _method, "defaults": _defaults, "__module__": __name__,
-        "__doc__": f"``x.{_method}({', '.join(f'{p}={v!r}' for p, v in _defaults.items())})`` as a module."})
+class Sigmoid(_Activation):
+    """``x.sigmoid()`` as a module."""
+    method = "sigmoid"
+
+
+class Tanh(_Activation):
+    """``x.tanh()`` as a module."""
+    method = "tanh"
+
+
+class ReLU(_Activation):
+    """``x.relu()`` as a module."""
+    method = "relu"
+
+
+class ReLU6(_Activation):
+    """``x.relu6()`` as a module."""
+    method = "relu6"
+
+
+class LeakyReLU(_Activation):
+    """``x.leaky_relu(negative_slope=0.01)`` as a module."""
+    method = "leaky_relu"
+
+    def __init__(self, negative_slope: float = 0.01) -> None:
+        self.arguments = (negative_slope,)
+
+
+class ELU(_Activation):
+    """``x.elu(alpha=1.0)`` as a module."""
+    method = "elu"
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        self.arguments = (alpha,)
+
+
+class SELU(_Activation):
+    """``x.selu()`` as a module."""
+    method = "selu"
+
+
+class CELU(_Activation):
+    """``x.celu(alpha=1.0)`` as a module."""
+    method = "celu"
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        self.arguments = (alpha,)
+
+
+class GELU(_Activation):
+    """``x.gelu(approximate="none")`` as a module."""
+    method = "gelu"
+
+    def __init__(self, approximate: Literal["none", "tanh"] = "none") -> None:
+        self.arguments = (approximate,)
+
+
+class SiLU(_Activation):
+    """``x.silu()`` as a module."""
+    method = "silu"
+
+
+class Mish(_Activation):
+    """``x.mish()`` as a module."""
+    method = "mish"
+
+
+class Softplus(_Activation):
+    """``x.softplus()`` as a module."""
+    method = "softplus"
+
+
+class Softsign(_Activation):
+    """``x.softsign()`` as a module."""
+    method = "softsign"
+
+
+class LogSigmoid(_Activation):
+    """``x.logsigmoid()`` as a module."""
+    method = "logsigmoid"
+
+
+class Hardtanh(_Activation):
+    """``x.hardtanh(min_val=-1.0, max_val=1.0)`` as a module."""
+    method = "hardtanh"
+
+    def __init__(self, min_val: float = -1.0, max_val: float = 1.0) -> None:
+        self.arguments = (min_val, max_val)
+
+
+class Hardsigmoid(_Activation):
+    """``x.hardsigmoid()`` as a module."""
+    method = "hardsigmoid"
+
+
+class Hardswish(_Activation):
+    """``x.hardswish()`` as a module."""
+    method = "hardswish"
+
+
+class Hardshrink(_Activation):
+    """``x.hardshrink(lambd=0.5)`` as a module."""
+    method = "hardshrink"
+
+    def __init__(self, lambd: float = 0.5) -> None:
+        self.arguments = (lambd,)
+
+
+class Softshrink(_Activation):
+    """``x.softshrink(lambd=0.5)`` as a module."""
+    method = "softshrink"
+
+    def __init__(self, lambd: float = 0.5) -> None:
+        self.arguments = (lambd,)
+
+
+class Tanhshrink(_Activation):
+    """``x.tanhshrink()`` as a module."""
+    method = "tanhshrink"
+
+
+class Threshold(_Activation):
+    """``x.threshold(threshold=0.0, value=0.0)`` as a module."""
+    method = "threshold"
+
+    def __init__(self, threshold: float = 0.0, value: float = 0.0) -> None:
+        self.arguments = (threshold, value)
+
+
+class Softmax(_Activation):
+    """``x.softmax(axis=-1)`` as a module."""
+    method = "softmax"
+
+    def __init__(self, axis: int = -1) -> None:
+        self.arguments = (axis,)
+
+
+class LogSoftmax(_Activation):
+    """``x.log_softmax(axis=-1)`` as a module."""
+    method = "log_softmax"
+
+    def __init__(self, axis: int = -1) -> None:
+        self.arguments = (axis,)
+
+
+# Activation as a module: the function it calls.
+MODULES = {activation.__name__: activation.method for activation in _Activation.__subclasses__()}

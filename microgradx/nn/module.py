@@ -4,25 +4,37 @@ Values live in the instance's ``__dict__`` like any attribute; beside them a mod
 assignment, the names of those that are parameters, buffers and modules. So reading ``self.weight`` costs nothing
 extra, and ``super().__init__()`` need not be called.
 """
-from collections import namedtuple
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from microgradx._core.graph import is_grad_enabled, no_grad
 from microgradx._core.hooks import Handle, Hooks
 from microgradx._core.program import note_call, note_change
 from microgradx._core.tensor import Tensor, concat
 from microgradx.errors import DTypeError, Error, OptionError, ShapeError
-from microgradx.nn.summary import summary
+from microgradx.nn.summary import Row, Summary
+from microgradx.typing import DType, Function
 
-__all__ = ["Module", "Parameter"]
+__all__ = ["Module", "Parameter", "summary"]
 
 KINDS = ("_parameters", "_buffers", "_modules")
 HOOKS = ("before", "after", "backward")
-Mismatch = namedtuple("Mismatch", "missing_keys unexpected_keys")
 
 
-def Parameter(data, dtype=None):
+class Mismatch(NamedTuple):
+    """What ``load_state_dict`` gives: names that the state lacks, and names that the module lacks."""
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+def Parameter(data: Any, dtype: DType = None) -> Tensor:
     """A leaf tensor that requires a gradient: what a module counts as a parameter.
 
     ``data`` is copied: a float Tensor, an array or nested lists.
@@ -34,7 +46,7 @@ def Parameter(data, dtype=None):
     return Tensor(data, requires_grad=True, dtype=dtype)
 
 
-def _is_parameter(value):
+def _is_parameter(value: object) -> bool:
     return isinstance(value, Tensor) and value.requires_grad and value.is_leaf
 
 
@@ -56,24 +68,30 @@ class Module:
     ['0.weight', '0.bias', '1.factor']
     """
 
-    def __new__(cls, *args, **kwargs):
+    training: bool
+    _parameters: dict[str, None]
+    _buffers: dict[str, None]
+    _modules: dict[str, None]
+    _hooks: dict[str, Hooks] | None
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls)
         self.__dict__.update({kind: {} for kind in KINDS}, _hooks=None, training=True)
         return self
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         """A copy, ``copy.copy`` too, has registers of its own."""
         self.__dict__.update(state | {kind: dict(state[kind]) for kind in KINDS})
 
-    def forward(self, *args, **kwargs):
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} defines no forward()")
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         note_call(self)
-        return self.forward(*args, **kwargs) if self._hooks is None else self._hooked(args, kwargs)
+        return self.forward(*args, **kwargs) if self._hooks is None else self._hooked(self._hooks, args, kwargs)
 
-    def _hooked(self, args, kwargs):
-        before, after, backward = ([*self._hooks[kind].values()] for kind in HOOKS)
+    def _hooked(self, hooks: dict[str, Hooks], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        before, after, backward = ([*hooks[kind].values()] for kind in HOOKS)
         for hook in before:
             other = hook(self, args)
             args = args if other is None else other if isinstance(other, tuple) else (other,)
@@ -86,18 +104,19 @@ class Module:
             result = result if other is None else other
         return watch(result) if backward else result
 
-    def _hook(self, kind, hook):
+    def _hook(self, kind: str, hook: Function) -> Handle:
         note_change(self, "_hooks")
-        if self._hooks is None:
-            self.__dict__["_hooks"] = {kind: Hooks() for kind in HOOKS}
-        return Handle(self._hooks[kind], hook)
+        hooks = self._hooks
+        if hooks is None:
+            hooks = self.__dict__["_hooks"] = {kind: Hooks() for kind in HOOKS}
+        return Handle(hooks[kind], hook)
 
-    def register_forward_pre_hook(self, hook):
+    def register_forward_pre_hook(self, hook: Function) -> Handle:
         """Call ``hook(module, args)`` before every ``forward``; a result that is not None takes the place of the
         arguments (a tuple, or the only one). Returns a handle with ``remove()``."""
         return self._hook("before", hook)
 
-    def register_forward_hook(self, hook):
+    def register_forward_hook(self, hook: Function) -> Handle:
         """Call ``hook(module, args, output)`` after every ``forward``; a result that is not None takes the output's
         place. Returns a handle with ``remove()``.
 
@@ -109,7 +128,7 @@ class Module:
         """
         return self._hook("after", hook)
 
-    def register_full_backward_hook(self, hook):
+    def register_full_backward_hook(self, hook: Function) -> Handle:
         """Call ``hook(module, grad_input, grad_output)`` in every backward pass through the module.
 
         Both are tuples: the gradients of the arguments (None for one that wants none) and of the output or outputs.
@@ -126,7 +145,7 @@ class Module:
 
     # ----- attributes ------------------------------------------------------------------------------------------
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, Module):
             self._file(name, "_modules")
         elif name in self._buffers or name in self._parameters:
@@ -140,12 +159,12 @@ class Module:
         self.__dict__[name] = value
         note_change(self, name)
 
-    def __delattr__(self, name):
+    def __delattr__(self, name: str) -> None:
         super().__delattr__(name)
         note_change(self, name)
         self._file(name, None)
 
-    def _file(self, name, kind):
+    def _file(self, name: str, kind: str | None) -> None:
         """Enter ``name`` in the one register it belongs to."""
         for other in KINDS:
             if other == kind:
@@ -153,7 +172,7 @@ class Module:
             else:
                 self.__dict__[other].pop(name, None)
 
-    def register_buffer(self, name, tensor):
+    def register_buffer(self, name: str, tensor: Tensor | None) -> None:
         """Keep ``tensor`` (a Tensor without gradient, or None) as state: saved in ``state_dict``, never trained."""
         if not (tensor is None or isinstance(tensor, Tensor) and not tensor.requires_grad):
             raise DTypeError(f"register_buffer: {name!r} is a Tensor that requires no gradient or None, not "
@@ -163,19 +182,19 @@ class Module:
 
     # ----- what is inside ----------------------------------------------------------------------------------------
 
-    def children(self):
+    def children(self) -> Iterator[Module]:
         """The modules directly inside."""
         return (module for _, module in self.named_children())
 
-    def named_children(self):
+    def named_children(self) -> Iterator[tuple[str, Module]]:
         """(name, module) of the modules directly inside, in the order of assignment."""
         return ((name, self.__dict__[name]) for name in self._modules)
 
-    def modules(self):
+    def modules(self) -> Iterator[Module]:
         """This module and all inside it, each once."""
         return (module for _, module in self.named_modules())
 
-    def named_modules(self, prefix=""):
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """(dotted name, module) for this module and all inside it, each once, parents first."""
         seen, stack = set(), [(prefix, self)]
         while stack:
@@ -186,23 +205,23 @@ class Module:
             yield path, module
             stack += reversed([(_join(path, name), child) for name, child in module.named_children()])
 
-    def parameters(self):
+    def parameters(self) -> Iterator[Tensor]:
         """The tensors to train, each once: an iterator, as optimizers take it."""
         return (tensor for _, tensor in self.named_parameters())
 
-    def named_parameters(self):
+    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """(dotted name, tensor) of all parameters, each once, frozen ones included."""
         return self._named("_parameters")
 
-    def buffers(self):
+    def buffers(self) -> Iterator[Tensor]:
         """The registered tensors that are not trained, each once."""
         return (tensor for _, tensor in self.named_buffers())
 
-    def named_buffers(self):
+    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
         """(dotted name, tensor) of all buffers, each once."""
         return self._named("_buffers")
 
-    def _named(self, kind, shared=False):
+    def _named(self, kind: str, shared: bool = False) -> Iterator[tuple[str, Tensor]]:
         seen = set()
         for path, module in self.named_modules():
             for name in module.__dict__[kind]:
@@ -211,7 +230,7 @@ class Module:
                     seen.add(id(tensor))
                     yield _join(path, name), tensor
 
-    def apply(self, function):
+    def apply(self, function: Function) -> Self:
         """Call ``function(module)`` for all modules inside, then for this one; returns the module.
 
         >>> from microgradx import nn
@@ -227,23 +246,23 @@ class Module:
 
     # ----- modes and gradients -----------------------------------------------------------------------------------
 
-    def train(self, mode=True):
+    def train(self, mode: bool = True) -> Self:
         """Set ``training`` here and in all modules inside; returns the module."""
         for module in self.modules():
             module.training = bool(mode)
         return self
 
-    def eval(self):
+    def eval(self) -> Self:
         """``train(False)``."""
         return self.train(False)
 
-    def requires_grad_(self, on=True):
+    def requires_grad_(self, on: bool = True) -> Self:
         """Freeze (False) or unfreeze all parameters; returns the module."""
         for p in self.parameters():
             p.requires_grad = on
         return self
 
-    def to(self, dtype):
+    def to(self, dtype: DType) -> Self:
         """Bring all numbers, except whole ones, to ``"float32"`` or ``"float64"``; returns the module.
 
         Parameters and buffers become other tensors, without gradients, so make the optimizer after this.
@@ -255,7 +274,7 @@ class Module:
         """
         if np.dtype(dtype) not in (np.float32, np.float64):
             raise DTypeError(f"to: parameters are float32 or float64, not {np.dtype(dtype)}")
-        others = {}                                     # what several modules share stays shared
+        others: dict[int, Tensor] = {}                  # what several modules share stays shared
         for module in self.modules():
             for name in (*module._parameters, *module._buffers):
                 old = module.__dict__[name]
@@ -265,15 +284,15 @@ class Module:
                     setattr(module, name, new)
         return self
 
-    def double(self):
+    def double(self) -> Self:
         """``to("float64")``."""
         return self.to("float64")
 
-    def float(self):
+    def float(self) -> Self:
         """``to("float32")``."""
         return self.to("float32")
 
-    def zero_grad(self, set_to_none=True):
+    def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget all gradients, or fill them with 0."""
         for p in self.parameters():
             if set_to_none or p.grad is None:
@@ -283,7 +302,7 @@ class Module:
 
     # ----- saving and loading ------------------------------------------------------------------------------------
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Tensor]:
         """{dotted name: tensor} of all parameters and buffers: copies, without gradients.
 
         A tensor that two modules share stands under both names.
@@ -294,11 +313,11 @@ class Module:
         """
         return {name: Tensor(tensor.detach()) for name, tensor in self._state()}
 
-    def _state(self):
+    def _state(self) -> Iterator[tuple[str, Tensor]]:
         yield from self._named("_parameters", shared=True)
         yield from self._named("_buffers", shared=True)
 
-    def load_state_dict(self, state, strict=True):
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> Mismatch:
         """Copy the tensors or arrays of ``state`` in. Either all fits or nothing is changed.
 
         Returns (missing_keys, unexpected_keys), both empty if ``strict``.
@@ -321,15 +340,15 @@ class Module:
 
     # ----- text --------------------------------------------------------------------------------------------------
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         """What stands between the parentheses of ``repr`` beside the modules inside."""
         return ""
 
-    def summary(self, *inputs):
+    def summary(self, *inputs: Any) -> Summary:
         """``nn.summary(self, *inputs)``: a table of this module and those inside."""
         return summary(self, *inputs)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         lines = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.named_children()]
         if not lines:
             return f"{type(self).__name__}({self.extra_repr()})"
@@ -337,11 +356,11 @@ class Module:
         return "\n  ".join([f"{type(self).__name__}(", *head, *lines]) + "\n)"
 
 
-def _join(path, name):
+def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-def _entry(name, tensor, value):
+def _entry(name: str, tensor: Tensor, value: Any) -> npt.NDArray[Any]:
     """``value`` as an array that can be copied into ``tensor``."""
     try:
         array = np.array(value.detach() if isinstance(value, Tensor) else value)
@@ -356,60 +375,135 @@ def _entry(name, tensor, value):
     return array
 
 
+class CheckedOptions(Module):
+    """A module that is made from options alone: one that it does not know raises ``OptionError``."""
+
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        signature = inspect.signature(cls.__init__)
+        _, *known = signature.parameters
+        for option in options:
+            if option not in known:
+                raise OptionError(f"{cls.__name__}: no option is called {option!r}; there are {', '.join(known)}")
+        try:
+            signature.bind(None, *args, **options)
+        except TypeError as error:
+            raise OptionError(f"{cls.__name__}: {error}; it takes ({', '.join(known)})") from None
+        return super().__new__(cls)
+
+
+# ----- a look at all modules ---------------------------------------------------------------------------------------
+
+@contextmanager
+def observed(model: Module, note: Function) -> Iterator[None]:
+    """Within it, every module of ``model`` calls ``note(module, args, output)``; evaluation mode, no graph."""
+    modes = {module: module.training for module in model.modules()}
+    handles = [module.register_forward_hook(note) for module in modes]
+    model.eval()
+    try:
+        with no_grad():
+            yield
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def summary(model: Module, *inputs: Any) -> Summary:
+    """The modules of ``model``, a row each: dotted name, kind, shape of what it gave, own parameters.
+
+    The model is run on ``inputs`` in evaluation mode, without a graph; without inputs no shapes are known. A module
+    that is used twice shows its last output. Shared parameters count once in the totals.
+
+    >>> import microgradx as mgx
+    >>> from microgradx import nn
+    >>> nn.summary(nn.Sequential(nn.Linear(784, 30), nn.Sigmoid(), nn.Linear(30, 10)), mgx.Tensor([[0.0] * 784]))
+    module  kind        output   parameters
+    ---------------------------------------
+    -       Sequential  (1, 10)           0
+    0       Linear      (1, 30)      23,550
+    1       Sigmoid     (1, 30)           0
+    2       Linear      (1, 10)         310
+    ---------------------------------------
+    23,860 parameters, 23,860 of them trained
+    """
+    shapes = {}
+
+    def note(module: Module, args: Any, result: Any) -> None:
+        first = result[0] if isinstance(result, (tuple, list)) and result else result
+        shapes[module] = getattr(first, "shape", None)
+
+    if inputs:
+        with observed(model, note):
+            model(*inputs)
+    rows = Summary(Row(name, type(module).__name__, shapes.get(module), sum(
+        p.size for p in map(module.__dict__.get, module._parameters) if p is not None))
+        for name, module in model.named_modules())
+    rows.total = sum(p.size for p in model.parameters())
+    rows.trainable = sum(p.size for p in model.parameters() if p.requires_grad)
+    return rows
+
+
 # ----- backward hooks ------------------------------------------------------------------------------------------------
 
-def _watched(module, hooks, args):
+def _watched(module: Module, hooks: list[Function], args: tuple[Any, ...]) -> tuple[tuple[Any, ...], Function]:
     """(the arguments, a function of the output): between the two, gradients pass the hooks."""
     wanted = [k for k, x in enumerate(args) if isinstance(x, Tensor) and x.requires_grad]
     entry, inner = _tied([args[k] for k in wanted])
-    args, grad_output = list(args), []
+    given, grad_output = list(args), list[Tensor | None]()
     for k, x in zip(wanted, inner):
-        args[k] = x
+        given[k] = x
 
-    def call(g):
+    def call(g: Tensor | None) -> Tensor | None:
         gradients = dict(zip(wanted, _untied(g, inner)))
         for hook in hooks:
-            other = hook(module, tuple(gradients.get(k) for k in range(len(args))), tuple(grad_output))
+            other = hook(module, tuple(gradients.get(k) for k in range(len(given))), tuple(grad_output))
             if other is not None and wanted:
                 other = other if isinstance(other, tuple) else (other,)
                 gradients = {k: other[k] for k in wanted}
-        parts = [gradients[k] for k in wanted]
-        return None if not parts else parts[0] if len(parts) == 1 else concat([x.reshape(-1) for x in parts])
+        return _joined([gradients[k] for k in wanted])
 
-    def watch(result):
+    def watch(result: Any) -> Any:
         outputs = list(result) if isinstance(result, (tuple, list)) else [result]
         at = [k for k, y in enumerate(outputs) if isinstance(y, Tensor) and y.requires_grad]
         exit_, outer = _tied([outputs[k] for k in at])
 
-        def arrived(g):
+        def arrived(g: Tensor) -> None:
             found = dict(zip(at, _untied(g, outer)))
             grad_output[:] = [found.get(k) for k in range(len(outputs))]
             if entry is None:                           # nothing goes further than this module
                 call(None)
 
-        if at:
+        if exit_ is not None:
             exit_.register_hook(arrived)
             for k, y in zip(at, outer):
                 outputs[k] = y
         return type(result)(outputs) if isinstance(result, (tuple, list)) else outputs[0]
 
-    if wanted:
+    if entry is not None:
         entry.register_hook(call)
-    return tuple(args), watch
+    return tuple(given), watch
 
 
-def _tied(tensors):
+def _tied(tensors: list[Tensor]) -> tuple[Tensor | None, list[Tensor]]:
     """(a tensor, the given ones made from it): its gradient is known when those of all of them are."""
     if len(tensors) < 2:
         copies = [x.reshape(x.shape) for x in tensors]
-        return (copies or [None])[0], copies
+        return copies[0] if copies else None, copies
     line = concat([x.reshape(-1) for x in tensors])
     parts = zip(tensors, line.split([x.size for x in tensors]))
     return line, [part.astype(x.dtype).reshape(x.shape) for x, part in parts]
 
 
-def _untied(g, tensors):
-    """The parts of a gradient that belong to ``tensors``."""
+def _joined(parts: list[Tensor]) -> Tensor | None:
+    """The gradient of what ``_tied`` made, from those of the given tensors."""
+    return None if not parts else parts[0] if len(parts) == 1 else concat([x.reshape(-1) for x in parts])
+
+
+def _untied(g: Tensor | None, tensors: list[Tensor]) -> list[Tensor]:
+    """The parts of a gradient that belong to ``tensors``, of which there are none where there is no gradient."""
+    if g is None:
+        return []
     if len(tensors) < 2:
         return [g] * len(tensors)
     return [part.reshape(x.shape) for x, part in zip(tensors, g.split([x.size for x in tensors]))]

@@ -9,7 +9,10 @@ Each takes a set of elements to mean 0 and variance 1, then scales and shifts th
 
 The variance divides by the number of elements. ``eps`` is added to it.
 """
+from __future__ import annotations
+
 import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -18,12 +21,13 @@ from microgradx._core.nets import normalization
 from microgradx._core.tensor import Tensor
 from microgradx.errors import DTypeError, OptionError, ShapeError
 from microgradx.nn.module import Module, Parameter
+from microgradx.typing import Data, DType
 
 FUNCTIONS = ["batch_norm", "group_norm", "layer_norm", "rms_norm"]
 __all__ = ["BatchNorm1d", "BatchNorm2d", "GroupNorm", "LayerNorm", "RMSNorm"]
 
 
-def _fits(op, x, shape, **given):
+def _fits(op: str, x: Tensor, shape: tuple[int, ...], **given: Data | None) -> Iterator[Tensor | None]:
     """What is given as tensors, None or of that shape and of the dtype of ``x``."""
     for name, value in given.items():
         value = value if value is None or isinstance(value, Tensor) else Tensor(value, dtype=x.dtype)
@@ -34,14 +38,14 @@ def _fits(op, x, shape, **given):
         yield value
 
 
-def _tensor(op, x):
+def _tensor(op: str, x: Data) -> Tensor:
     x = x if isinstance(x, Tensor) else Tensor(x)
     if x.dtype.kind != "f":
         raise DTypeError(f"{op}: of float32 or float64, not {x.dtype}")
     return x
 
 
-def _shape(op, shape):
+def _shape(op: str, shape: int | Sequence[int]) -> tuple[int, ...]:
     """The axes that are normalised, of a number or a sequence."""
     numbers = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
     if not numbers or any(isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 0 for n in numbers):
@@ -49,20 +53,20 @@ def _shape(op, shape):
     return tuple(map(int, numbers))
 
 
-def _channels(op, n):
+def _channels(op: str, n: int) -> int:
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
         raise OptionError(f"{op}: the number of channels or groups is an integer >= 1, not {n!r}")
     return int(n)
 
 
-def _affine(module, shape, weight, bias, dtype):
+def _affine(module: Module, shape: int | tuple[int, ...], weight: bool, bias: bool, dtype: DType) -> None:
     """The trained numbers: 1 and 0 to begin with."""
     dtype = np.dtype(dtype or "float32")
     module.weight = Parameter(np.ones(shape, dtype)) if weight else None
     module.bias = Parameter(np.zeros(shape, dtype)) if bias else None
 
 
-def _scaled(y, weight, bias):
+def _scaled(y: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
     """y * weight + bias, one of each per index of axis 1."""
     across = (-1, *[1] * (y.ndim - 2))
     y = y if weight is None else y * weight.reshape(across)
@@ -71,7 +75,8 @@ def _scaled(y, weight, bias):
 
 # ----- over the last axes ----------------------------------------------------------------------------------------
 
-def _over_last(op, x, normalized_shape, weight, bias, centred, eps):
+def _over_last(op: str, x: Data, normalized_shape: int | Sequence[int], weight: Data | None, bias: Data | None,
+               centred: bool, eps: float) -> Tensor:
     x, shape = _tensor(op, x), _shape(op, normalized_shape)
     if x.shape[-len(shape):] != shape:
         raise ShapeError(f"{op}: the last axes of shape {x.shape} are not {shape} ({x.shape[-len(shape):]} != {shape})")
@@ -79,7 +84,8 @@ def _over_last(op, x, normalized_shape, weight, bias, centred, eps):
     return normalization(x, weight, bias, math.prod(shape), centred, eps)[0]
 
 
-def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
+def layer_norm(x: Data, normalized_shape: int | Sequence[int], weight: Data | None = None, bias: Data | None = None,
+               eps: float = 1e-5) -> Tensor:
     """(x - mean) / sqrt(variance + eps) * weight + bias over the last axes, which have ``normalized_shape``.
 
     ``weight`` and ``bias``, of that shape, may be missing. Raises ``ShapeError`` for axes that differ.
@@ -93,7 +99,8 @@ def layer_norm(x, normalized_shape, weight=None, bias=None, eps=1e-5):
     return _over_last("layer_norm", x, normalized_shape, weight, bias, True, eps)
 
 
-def rms_norm(x, normalized_shape, weight=None, eps=None):
+def rms_norm(x: Data, normalized_shape: int | Sequence[int], weight: Data | None = None,
+             eps: float | None = None) -> Tensor:
     """x / sqrt(mean(x^2) + eps) * weight over the last axes; ``eps`` is that of the dtype unless told.
 
     >>> import microgradx as mgx
@@ -114,16 +121,19 @@ class LayerNorm(Module):
     >>> nn.LayerNorm(5)
     LayerNorm((5,), eps=1e-05, elementwise_affine=True, bias=True)
     """
+    weight: Tensor | None
+    bias: Tensor | None
 
-    def __init__(self, normalized_shape, eps=1e-5, elementwise_affine=True, bias=True, dtype=None):
+    def __init__(self, normalized_shape: int | Sequence[int], eps: float = 1e-5, elementwise_affine: bool = True,
+                 bias: bool = True, dtype: DType = None) -> None:
         self.normalized_shape, self.eps = _shape("LayerNorm", normalized_shape), eps
         self.elementwise_affine = elementwise_affine
         _affine(self, self.normalized_shape, elementwise_affine, elementwise_affine and bias, dtype)
 
-    def forward(self, x):
+    def forward(self, x: Data) -> Tensor:
         return layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return (f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}, "
                 f"bias={self.bias is not None}")
 
@@ -135,22 +145,25 @@ class RMSNorm(Module):
     >>> nn.RMSNorm(4)
     RMSNorm((4,), eps=None, elementwise_affine=True)
     """
+    weight: Tensor | None
 
-    def __init__(self, normalized_shape, eps=None, elementwise_affine=True, dtype=None):
+    def __init__(self, normalized_shape: int | Sequence[int], eps: float | None = None,
+                 elementwise_affine: bool = True, dtype: DType = None) -> None:
         self.normalized_shape, self.eps = _shape("RMSNorm", normalized_shape), eps
         self.elementwise_affine = elementwise_affine
         _affine(self, self.normalized_shape, elementwise_affine, False, dtype)
 
-    def forward(self, x):
+    def forward(self, x: Data) -> Tensor:
         return rms_norm(x, self.normalized_shape, self.weight, self.eps)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
 
 
 # ----- over channels ---------------------------------------------------------------------------------------------
 
-def group_norm(x, num_groups, weight=None, bias=None, eps=1e-5):
+def group_norm(x: Data, num_groups: int, weight: Data | None = None, bias: Data | None = None,
+               eps: float = 1e-5) -> Tensor:
     """Each of ``num_groups`` equal parts of axis 1, with all later axes, is normalised: (m, channels, ...).
 
     ``weight`` and ``bias`` (channels,) may be missing. Raises ``ShapeError`` where groups do not divide the channels.
@@ -177,23 +190,28 @@ class GroupNorm(Module):
     >>> nn.GroupNorm(2, 4)
     GroupNorm(2, 4, eps=1e-05, affine=True, bias=True)
     """
+    weight: Tensor | None
+    bias: Tensor | None
 
-    def __init__(self, num_groups, num_channels, eps=1e-5, affine=True, bias=True, dtype=None):
+    def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, bias: bool = True,
+                 dtype: DType = None) -> None:
         self.num_groups, self.num_channels = _channels("GroupNorm", num_groups), _channels("GroupNorm", num_channels)
         if num_channels % num_groups:
             raise OptionError(f"GroupNorm: {num_channels} channels are no multiple of {num_groups} groups")
         self.eps, self.affine = eps, affine
         _affine(self, num_channels, affine, affine and bias, dtype)
 
-    def forward(self, x):
+    def forward(self, x: Data) -> Tensor:
         return group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, " \
                f"bias={self.bias is not None}"
 
 
-def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
+def batch_norm(x: Data, running_mean: Tensor | None, running_var: Tensor | None, weight: Data | None = None,
+               bias: Data | None = None, training: bool = False, momentum: float | Tensor = 0.1,
+               eps: float = 1e-5) -> Tensor:
     """Each channel, index of axis 1, is normalised over the batch and all later axes: (m, channels, ...).
 
     In ``training`` by mean and variance of the batch, towards which the running ones, if there are any, move by
@@ -235,9 +253,15 @@ def batch_norm(x, running_mean, running_var, weight=None, bias=None, training=Fa
 
 
 class _BatchNorm(Module):
-    axes = ()
+    axes: tuple[int, ...] = ()
+    weight: Tensor | None
+    bias: Tensor | None
+    running_mean: Tensor | None
+    running_var: Tensor | None
+    num_batches_tracked: Tensor | None
 
-    def __init__(self, num_features, eps=1e-5, momentum=0.1, affine=True, track_running_stats=True, dtype=None):
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
+                 track_running_stats: bool = True, dtype: DType = None) -> None:
         self.num_features = _channels(type(self).__name__, num_features)
         self.eps, self.momentum, self.affine, self.track_running_stats = eps, momentum, affine, track_running_stats
         _affine(self, num_features, affine, affine, dtype)
@@ -246,20 +270,22 @@ class _BatchNorm(Module):
                             ("running_var", np.ones(num_features, dtype)), ("num_batches_tracked", np.int64(0))):
             self.register_buffer(name, Tensor(start) if track_running_stats else None)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         op = type(self).__name__
         if x.ndim not in self.axes:
             raise ShapeError(f"{op}: an input of {' or '.join(map(str, self.axes))} axes, not of shape {x.shape}")
-        momentum, learns = self.momentum, self.training and self.track_running_stats
-        count = self.num_batches_tracked + 1 if learns else 0
+        tracked = self.num_batches_tracked if self.training and self.track_running_stats else None
+        count = None if tracked is None else tracked + 1
+        momentum: float | Tensor | None = self.momentum
+        if momentum is None:                                    # a plain average, if there is any
+            momentum = 0.0 if count is None else 1 / count.astype("float64")
         y = batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias,
-                       self.training or not self.track_running_stats,
-                       1 / count.astype("float64") if learns and momentum is None else momentum, self.eps)
-        if learns:
-            self.num_batches_tracked.copy_(count)
+                       self.training or not self.track_running_stats, momentum, self.eps)
+        if tracked is not None and count is not None:
+            tracked.copy_(count)
         return y
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return (f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
                 f"track_running_stats={self.track_running_stats}")
 

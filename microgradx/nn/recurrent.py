@@ -1,5 +1,8 @@
 """Recurrent layers: RNN, GRU, LSTM, with torch's weights, names and order of gates."""
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import numpy as np
 
@@ -9,6 +12,7 @@ from microgradx.nn import init
 from microgradx.nn.layers import parameter, sizes_of
 from microgradx.nn.module import Module
 from microgradx.random import generator
+from microgradx.typing import DType, Seed
 
 __all__ = ["GRU", "LSTM", "RNN"]
 
@@ -20,7 +24,8 @@ class _Recurrent(Module):
     """
     gates, states = 1, 1
 
-    def __init__(self, input_size, hidden_size, num_layers=1, bias=True, batch_first=False, dtype=None, rng=None):
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
+                 batch_first: bool = False, dtype: DType = None, rng: Seed = None) -> None:
         name = type(self).__name__
         sizes_of(name, input_size, hidden_size, num_layers, least=1)
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
@@ -32,11 +37,11 @@ class _Recurrent(Module):
             for label, shape in (shapes | {f"bias_{part}_l{k}": rows for part in widths if bias}).items():
                 setattr(self, label, init.uniform_(parameter(shape, dtype), -limit, limit, rng))
 
-    def cell(self, x, h, ih, hh):
-        """The next state from the input's part ``ih`` and the state's part ``hh`` of the gates."""
+    def cell(self, ih: Tensor, hh: Tensor, state: list[Tensor]) -> list[Tensor]:
+        """The next state, from the input's part ``ih`` and the state's part ``hh`` of the gates."""
         raise NotImplementedError
 
-    def forward(self, x, state=None):
+    def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """x (T, m, input) or (T, input), (m, T, input) with ``batch_first`` -> the last layer's states over time in
         the same layout, and the last state of every layer (num_layers, m, hidden): a pair (h, c) for LSTM.
 
@@ -51,27 +56,27 @@ class _Recurrent(Module):
             raise ShapeError(f"{name}: an input of no steps, shape {x.shape}")
         shape = (self.num_layers, *steps[0].shape[:-1], self.hidden_size)
         state = self._start(name, state, shape, x.dtype)
-        last = []
+        last: list[list[Tensor]] = []
         for k in range(self.num_layers):
-            w, u, b, c = (getattr(self, f"{part}_l{k}", None)
-                          for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+            w, u = (getattr(self, f"weight_{part}_l{k}") for part in ("ih", "hh"))
+            b, c = (getattr(self, f"bias_{part}_l{k}", None) for part in ("ih", "hh"))
             now = [s[k] for s in state]
             for t, step in enumerate(steps):
-                now = self.cell(linear_(step, w, b), linear_(now[0], u, c), *now)
+                now = self.cell(linear_(step, w, b), linear_(now[0], u, c), now)
                 steps[t] = now[0]
             last.append(now)
         ends = [stack(parts) for parts in zip(*last)]
         return stack(steps, time), ends[0] if self.states == 1 else tuple(ends)
 
-    def _start(self, name, state, shape, dtype):
+    def _start(self, name: str, state: Any, shape: tuple[int, ...], dtype: DType) -> list[Tensor]:
         if state is None:
             return [Tensor(np.zeros(shape, dtype))] * self.states
-        state = [state] if self.states == 1 else list(state)
-        if len(state) != self.states or any(s.shape != shape for s in state):
-            raise ShapeError(f"{name}: a state has {self.states} of shape {shape}, not {[s.shape for s in state]}")
-        return state
+        tensors: list[Tensor] = [state] if self.states == 1 else list(state)
+        if len(tensors) != self.states or any(s.shape != shape for s in tensors):
+            raise ShapeError(f"{name}: a state has {self.states} of shape {shape}, not {[s.shape for s in tensors]}")
+        return tensors
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return (f"{self.input_size}, {self.hidden_size}" + f", num_layers={self.num_layers}" * (self.num_layers > 1)
                 + ", bias=False" * (not self.bias) + ", batch_first=True" * self.batch_first)
 
@@ -89,17 +94,17 @@ class RNN(_Recurrent):
     ((3, 4), (2, 4))
     """
 
-    def __init__(self, input_size, hidden_size, num_layers=1, nonlinearity="tanh", bias=True, batch_first=False,
-                 dtype=None, rng=None):
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, nonlinearity: str = "tanh",
+                 bias: bool = True, batch_first: bool = False, dtype: DType = None, rng: Seed = None) -> None:
         if nonlinearity not in ("tanh", "relu"):
             raise OptionError(f"RNN: nonlinearity is 'tanh' or 'relu', not {nonlinearity!r}")
         self.nonlinearity = nonlinearity
         super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dtype, rng)
 
-    def cell(self, ih, hh, h):
+    def cell(self, ih: Tensor, hh: Tensor, state: list[Tensor]) -> list[Tensor]:
         return [getattr(ih + hh, self.nonlinearity)()]
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return super().extra_repr() + ", nonlinearity='relu'" * (self.nonlinearity == "relu")
 
 
@@ -116,7 +121,8 @@ class GRU(_Recurrent):
     """
     gates = 3
 
-    def cell(self, ih, hh, h):
+    def cell(self, ih: Tensor, hh: Tensor, state: list[Tensor]) -> list[Tensor]:
+        h, = state
         (r, z, n), (s, y, m) = (x.split(self.hidden_size, -1) for x in (ih, hh))
         n = (n + (r + s).sigmoid() * m).tanh()
         return [n + (z + y).sigmoid() * (h - n)]
@@ -136,7 +142,8 @@ class LSTM(_Recurrent):
     """
     gates, states = 4, 2
 
-    def cell(self, ih, hh, h, c):
+    def cell(self, ih: Tensor, hh: Tensor, state: list[Tensor]) -> list[Tensor]:
+        c = state[1]
         i, f, g, o = (ih + hh).split(self.hidden_size, -1)
         c = f.sigmoid() * c + i.sigmoid() * g.tanh()
         return [o.sigmoid() * c.tanh(), c]

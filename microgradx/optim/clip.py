@@ -1,5 +1,6 @@
 """Holding gradients within bounds, between ``backward()`` and ``step()``."""
 import math
+from collections.abc import Iterable
 
 from microgradx._core.graph import no_grad
 from microgradx._core.tensor import Tensor, stack
@@ -8,7 +9,7 @@ from microgradx.errors import DTypeError, NonFiniteError, OptionError
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
 
 
-def _gradients(op, parameters, name, bound):
+def _gradients(op: str, parameters: Tensor | Iterable[Tensor], name: str, bound: float) -> list[Tensor]:
     """The gradients that there are, after a look at the bound."""
     if not (isinstance(bound, (int, float)) and bound >= 0):
         raise OptionError(f"{op}: {name}={bound!r} is not a number >= 0")
@@ -19,7 +20,8 @@ def _gradients(op, parameters, name, bound):
     return [p.grad.detach() for p in parameters if p.grad is not None]
 
 
-def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=False):
+def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, norm_type: float = 2.0,
+                    error_if_nonfinite: bool = False) -> Tensor:
     """Scale all gradients by min(1, max_norm / (total + 1e-6)); returns ``total``, their norm taken as one vector.
 
     ``norm_type``: the order of the norm, ``float("inf")`` for the largest magnitude. Pascanu, Mikolov and Bengio
@@ -40,8 +42,8 @@ def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=Fals
             return Tensor(0.0)
         kinds = {g.dtype for g in gradients}
         parts = [g.square().sum() if norm_type == 2 else g.norm(norm_type) for g in gradients]
-        parts = stack(parts if len(kinds) == 1 else [part.astype(max(kinds)) for part in parts])
-        total = parts.sum().sqrt() if norm_type == 2 else parts.norm(norm_type)
+        norms = stack(parts if len(kinds) == 1 else [part.astype(max(kinds)) for part in parts])
+        total = norms.sum().sqrt() if norm_type == 2 else norms.norm(norm_type)
         if error_if_nonfinite and not math.isfinite(total.item()):
             raise NonFiniteError(f"clip_grad_norm_: the norm of the gradients is {total.item()}")
         scale = (max_norm / (total + 1e-6)).clip(hi=1.0)
@@ -51,7 +53,7 @@ def clip_grad_norm_(parameters, max_norm, norm_type=2.0, error_if_nonfinite=Fals
     return total
 
 
-def clip_grad_value_(parameters, clip_value):
+def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
     """Hold every element of every gradient within -clip_value..clip_value.
 
     >>> import microgradx as mgx

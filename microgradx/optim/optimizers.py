@@ -1,12 +1,17 @@
 """Optimizers: torch's semantics; one launch updates all parameters of a group.
 
-An optimizer here is a table of options and of what it remembers; its rule is a row of ``csrc/kernels.def``. State is made when a parameter is added, so steps allocate nothing, and the kernels read options
-and steps through pointers, so a step is the same launch whatever their values.
+An optimizer here is a table of options and of what it remembers; its rule is a row of ``csrc/kernels.def``. State is
+made when a parameter is added, so steps allocate nothing, and the kernels read options and steps through pointers, so a
+step is the same launch whatever their values.
 """
-from collections.abc import Mapping, MutableMapping
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from types import MappingProxyType
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from microgradx._core.graph import no_grad
 from microgradx._core.launch import composite, exchanged
@@ -17,8 +22,12 @@ from microgradx.errors import DTypeError, GraphError, OptionError, ShapeError
 
 __all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop"]
 
+Options: TypeAlias = Mapping[str, Any]
+Params: TypeAlias = Iterable[Tensor] | Iterable[Mapping[str, Any]]
+Range: TypeAlias = tuple[Callable[[Any], bool], str]                # is it allowed? what is
 
-class Group(MutableMapping):
+
+class Group(MutableMapping[str, Any]):
     """Some parameters and their options, as a dict: ``group["lr"] = 0.1``.
 
     ``cell`` holds the options as numbers, in the order of the optimizer's ``ranges``: what is assigned is checked
@@ -26,15 +35,16 @@ class Group(MutableMapping):
     parameter has made, if the rule counts them.
     """
 
-    def __init__(self, rule, params, options):
+    def __init__(self, rule: type[Optimizer], params: Iterable[Tensor], options: Options) -> None:
         rule.check(options)
         self.rule, self.params, self.options = rule, tuple(params), dict(options)
         self.cell = Tensor(rule.numbers(options))
-        self.steps, self.step_of = None, [None] * len(self.params)
-        self.rows = [(p, *[None] * (len(rule.slots(options)) - 1)) for p in self.params]
+        self.steps: Tensor | None = None
+        self.step_of: list[Tensor | None] = [None] * len(self.params)
+        self.rows: list[tuple[Any, ...]] = [(p, *[None] * (len(rule.slots(options)) - 1)) for p in self.params]
         self._settle()
 
-    def _settle(self):
+    def _settle(self) -> None:
         """Let the cell and the state follow the options: what they need is made, what they do not need dropped."""
         self.cell.copy_(self.rule.numbers(self.options))
         slots = self.rule.slots(self.options)
@@ -42,16 +52,16 @@ class Group(MutableMapping):
             exchanged(self.cell)
             self.steps = Tensor(np.zeros(len(self.params))) if self.steps is None else None
             self.step_of = [None] * len(self.params) if self.steps is None else list(self.steps)    # one view each
-        for k, (name, start) in enumerate(slots.items(), 1):
+        for k, start in enumerate(slots.values(), 1):
             if self.rows and (start is None) != (self.rows[0][k] is None):
                 exchanged(self.cell)
                 self.rows[:] = [(*row[:k], None if start is None else _filled(row[0], start), *row[k + 1:])
                                 for row in self.rows]
 
-    def __getitem__(self, option):
+    def __getitem__(self, option: str) -> Any:
         return self.params if option == "params" else self.options[option]
 
-    def __setitem__(self, option, value):
+    def __setitem__(self, option: str, value: Any) -> None:
         if option == "params":
             raise OptionError(f"{self.rule.__name__}: the parameters of a group are fixed; add_param_group adds more")
         changed = self.options | {option: settled(value)}
@@ -59,28 +69,28 @@ class Group(MutableMapping):
         self.options = changed
         self._settle()
 
-    def __delitem__(self, option):
+    def __delitem__(self, option: str) -> None:
         raise OptionError(f"{self.rule.__name__}: {option!r} cannot be taken out of a group")
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         yield "params"
         yield from self.options
 
-    def __len__(self):
+    def __len__(self) -> int:
         return 1 + len(self.options)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return repr(dict(self))
 
 
-def _filled(p, start):
+def _filled(p: Tensor, start: float) -> Tensor:
     """State of ``p`` at its start."""
     return Tensor(np.full(p.shape, start, p.dtype))
 
 
-NOT_NEGATIVE = (lambda x: 0 <= x < float("inf"), "a finite number >= 0")
-FRACTION = (lambda x: 0 <= x < 1, "a number in [0, 1)")
-FLAG = (lambda x: x in (True, False), "True or False")
+NOT_NEGATIVE: Range = (lambda x: 0 <= x < float("inf"), "a finite number >= 0")
+FRACTION: Range = (lambda x: 0 <= x < 1, "a number in [0, 1)")
+FLAG: Range = (lambda x: x in (True, False), "True or False")
 SHARED = {"initial_lr": NOT_NEGATIVE}           # options that no kernel reads; a scheduler notes its start there
 
 
@@ -95,26 +105,27 @@ class Optimizer:
     no float Tensor; ``GraphError`` for the result of an operation; ``ShapeError`` for a parameter that does not lie in
     order in memory.
     """
-    kernel = ""                 # its row in csrc/kernels.def
-    ranges = {}                 # option: (is it allowed?, what is), in the order in which the kernel reads them
+    kernel = ""                             # its row in csrc/kernels.def
+    ranges: dict[str, Range] = {}           # of the options, in the order in which the kernel reads them
 
     @staticmethod
-    def slots(options):
+    def slots(options: Options) -> dict[str, float | None]:
         """{name: what a parameter's state starts from, None if these options need none}, the number of steps first."""
         raise NotImplementedError
 
-    def __init__(self, params, **defaults):
+    def __init__(self, params: Params, **defaults: Any) -> None:
         if isinstance(params, Tensor) or not hasattr(params, "__iter__"):
             raise DTypeError(f"{type(self).__name__}: params is an iterable of Tensors, not one "
                              f"{type(params).__name__}; put it in a list")
-        self.defaults, self.param_groups = defaults, []
-        groups = list(params)
+        self.defaults = defaults
+        self.param_groups: list[Group] = []
+        groups: list[Any] = list(params)
         if not groups:
             raise OptionError(f"{type(self).__name__}: no parameters were given")
         for group in groups if isinstance(groups[0], Mapping) else [{"params": groups}]:
             self.add_param_group(group)
 
-    def add_param_group(self, group):
+    def add_param_group(self, group: Mapping[str, Any]) -> None:
         """Optimize more parameters: ``{"params": [...], option: value}``; options not named take the defaults."""
         name = type(self).__name__
         if not isinstance(group, Mapping) or "params" not in group:
@@ -140,7 +151,7 @@ class Optimizer:
         self.param_groups.append(group)
 
     @classmethod
-    def check(cls, options):
+    def check(cls, options: Options) -> None:
         """Raise ``OptionError`` unless every option is known and in its range."""
         for option, value in options.items():
             allowed, words = (cls.ranges | SHARED).get(option, (None, None))
@@ -155,15 +166,15 @@ class Optimizer:
                 raise OptionError(f"{cls.__name__}: {option}={value!r} is not {words}")
 
     @classmethod
-    def numbers(cls, options):
+    def numbers(cls, options: Options) -> npt.NDArray[np.float64]:
         """The options as the kernel reads them; a pair takes two places."""
         return np.hstack([np.asarray(options[option], "float64") for option in cls.ranges])
 
-    def step(self):
+    def step(self) -> None:
         """Update every parameter that has a gradient. All fits or nothing changes."""
         update(self.kernel, [(group.cell, group.steps, group.rows) for group in self.param_groups])
 
-    def zero_grad(self, set_to_none=True):
+    def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget all gradients, or fill them with 0."""
         for group in self.param_groups:
             for p in group.params:
@@ -173,14 +184,14 @@ class Optimizer:
                     p.grad.data.zero_()
 
     @property
-    def state(self):
+    def state(self) -> dict[Tensor, Mapping[str, Tensor]]:
         """{parameter: {name: tensor}}: what is remembered of each. Write into the tensors; they cannot be exchanged."""
         return {row[0]: MappingProxyType({name: s for name, s in zip(self.slots(group), (steps, *row[1:]))
                                           if s is not None})
                 for group in self.param_groups
                 for row, steps in zip(group.rows, group.step_of)}
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """{"state": {number: {...}}, "param_groups": [...]}: copies, with parameters by their number."""
         state = self.state
         numbers = {p: k for k, p in enumerate(state)}
@@ -188,7 +199,7 @@ class Optimizer:
                 "param_groups": [dict(group) | {"params": [numbers[p] for p in group.params]}
                                  for group in self.param_groups]}
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what ``state_dict`` of an optimizer for the same parameters gave. All fits or nothing changes."""
         name = type(self).__name__
         try:
@@ -224,14 +235,15 @@ class Optimizer:
                 for slot, array in theirs.items():
                     mine[slot].copy_(array)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         lines = [", ".join(f"{k}={v}" for k, v in group.options.items()) + f", {len(group.params)} parameters"
                  for group in self.param_groups]
         return f"{type(self).__name__}({'; '.join(lines)})"
 
 
 @composite("sgd")
-def sgd_in_operations(g, cell, step, w, v, **sizes):
+def sgd_in_operations(g: Tensor, cell: Tensor, step: Tensor, w: Tensor, v: Tensor | None,
+                      **sizes: int) -> tuple[Tensor | None, ...]:
     lr, momentum, dampening, decay, nesterov = cell.tolist()
     slope = g + decay * w
     if v is None:
@@ -259,17 +271,18 @@ class SGD(Optimizer):
     ranges = dict(lr=NOT_NEGATIVE, momentum=NOT_NEGATIVE, dampening=NOT_NEGATIVE, weight_decay=NOT_NEGATIVE,
                   nesterov=FLAG)
 
-    def __init__(self, params, lr=1e-3, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False):
+    def __init__(self, params: Params, lr: float = 1e-3, momentum: float = 0.0, dampening: float = 0.0,
+                 weight_decay: float = 0.0, nesterov: bool = False) -> None:
         super().__init__(params, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay,
                          nesterov=nesterov)
 
     @staticmethod
-    def slots(options):
+    def slots(options: Options) -> dict[str, float | None]:
         start = 0.0 if options["momentum"] else None
         return {"step": start, "momentum_buffer": start}
 
     @classmethod
-    def check(cls, options):
+    def check(cls, options: Options) -> None:
         super().check(options)
         if options["nesterov"] and (options["momentum"] == 0 or options["dampening"] != 0):
             raise OptionError(f"SGD: nesterov needs momentum > 0 and dampening 0, not {options['momentum']} and "
@@ -277,7 +290,8 @@ class SGD(Optimizer):
 
 
 @composite("rmsprop")
-def rmsprop_in_operations(g, cell, w, s, m, v, **sizes):
+def rmsprop_in_operations(g: Tensor, cell: Tensor, w: Tensor, s: Tensor, m: Tensor | None, v: Tensor | None,
+                          **sizes: int) -> tuple[Tensor | None, ...]:
     lr, alpha, eps, decay, momentum, _ = cell.tolist()
     slope = g + decay * w
     s = alpha * s + (1 - alpha) * slope.square()
@@ -307,18 +321,20 @@ class RMSprop(Optimizer):
     ranges = dict(lr=NOT_NEGATIVE, alpha=NOT_NEGATIVE, eps=NOT_NEGATIVE, weight_decay=NOT_NEGATIVE,
                   momentum=NOT_NEGATIVE, centered=FLAG)
 
-    def __init__(self, params, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0, centered=False):
+    def __init__(self, params: Params, lr: float = 1e-2, alpha: float = 0.99, eps: float = 1e-8,
+                 weight_decay: float = 0.0, momentum: float = 0.0, centered: bool = False) -> None:
         super().__init__(params, lr=lr, alpha=alpha, eps=eps, weight_decay=weight_decay, momentum=momentum,
                          centered=centered)
 
     @staticmethod
-    def slots(options):
+    def slots(options: Options) -> dict[str, float | None]:
         return {"step": None, "square_avg": 0.0, "grad_avg": 0.0 if options["centered"] else None,
                 "momentum_buffer": 0.0 if options["momentum"] else None}
 
 
 @composite("adagrad")
-def adagrad_in_operations(g, cell, step, w, s, **sizes):
+def adagrad_in_operations(g: Tensor, cell: Tensor, step: Tensor, w: Tensor, s: Tensor,
+                          **sizes: int) -> tuple[Tensor, ...]:
     lr, lr_decay, decay, _, eps = cell.tolist()
     slope = g + decay * w
     s = s + slope.square()
@@ -344,17 +360,19 @@ class Adagrad(Optimizer):
     ranges = dict(lr=NOT_NEGATIVE, lr_decay=NOT_NEGATIVE, weight_decay=NOT_NEGATIVE,
                   initial_accumulator_value=NOT_NEGATIVE, eps=NOT_NEGATIVE)
 
-    def __init__(self, params, lr=1e-2, lr_decay=0.0, weight_decay=0.0, initial_accumulator_value=0.0, eps=1e-10):
+    def __init__(self, params: Params, lr: float = 1e-2, lr_decay: float = 0.0, weight_decay: float = 0.0,
+                 initial_accumulator_value: float = 0.0, eps: float = 1e-10) -> None:
         super().__init__(params, lr=lr, lr_decay=lr_decay, weight_decay=weight_decay,
                          initial_accumulator_value=initial_accumulator_value, eps=eps)
 
     @staticmethod
-    def slots(options):
+    def slots(options: Options) -> dict[str, float | None]:
         return {"step": 0.0, "sum": options["initial_accumulator_value"]}
 
 
 @composite("adam")
-def adam_in_operations(g, cell, step, w, m, v, decoupled=False, **sizes):
+def adam_in_operations(g: Tensor, cell: Tensor, step: Tensor, w: Tensor, m: Tensor, v: Tensor, *,
+                       decoupled: bool = False, **sizes: int) -> tuple[Tensor, ...]:
     lr, beta1, beta2, eps, decay = cell.tolist()
     slope = g if decoupled else g + decay * w
     m, v = beta1 * m + (1 - beta1) * slope, beta2 * v + (1 - beta2) * slope.square()
@@ -383,16 +401,17 @@ class Adam(Optimizer):
                   betas=(lambda b: len(b) == 2 and all(FRACTION[0](x) for x in b), "two numbers in [0, 1)"),
                   eps=NOT_NEGATIVE, weight_decay=NOT_NEGATIVE)
 
-    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+    def __init__(self, params: Params, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+                 weight_decay: float = 0.0) -> None:
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
     @staticmethod
-    def slots(options):
+    def slots(options: Options) -> dict[str, float | None]:
         return {"step": 0.0, "exp_avg": 0.0, "exp_avg_sq": 0.0}
 
 
 @composite("adamw")
-def adamw_in_operations(*operands, **sizes):
+def adamw_in_operations(*operands: Any, **sizes: Any) -> tuple[Tensor, ...]:
     return adam_in_operations(*operands, decoupled=True, **sizes)
 
 
@@ -412,5 +431,6 @@ class AdamW(Adam):
     """
     kernel = "adamw"
 
-    def __init__(self, params, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2):
+    def __init__(self, params: Params, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
+                 weight_decay: float = 1e-2) -> None:
         super().__init__(params, lr, betas, eps, weight_decay)

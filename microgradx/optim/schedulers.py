@@ -3,30 +3,37 @@
 A schedule owns the rate: it computes it anew from the rate at the start, so nothing drifts, and a rate set by hand
 lasts until the next ``step()``. Only ``ReduceLROnPlateau``, which follows a measure, goes on from the rate it finds.
 """
+from __future__ import annotations
+
 import math
 from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeGuard
 
 from microgradx.errors import DTypeError, OptionError
 from microgradx.optim.optimizers import Optimizer
+from microgradx.typing import Function
 
 __all__ = ["CosineAnnealingLR", "ExponentialLR", "LRScheduler", "LambdaLR", "LinearLR", "MultiStepLR", "OneCycleLR",
            "ReduceLROnPlateau", "SequentialLR", "StepLR"]
 
 
-def _require(scheduler, fits, option, value, words):
+def _require(scheduler: LRScheduler, fits: Callable[[Any], bool], option: str, value: Any, words: str) -> Any:
+    """``value``, which fits."""
     if not fits(value):
         raise OptionError(f"{type(scheduler).__name__}: {option}={value!r} is not {words}")
+    return value
 
 
-def _count(x):
+def _count(x: Any) -> TypeGuard[int]:
     return isinstance(x, int) and not isinstance(x, bool) and x >= 1
 
 
-def _rising(xs):
+def _rising(xs: Any) -> bool:
     return isinstance(xs, (list, tuple)) and all(map(_count, xs)) and list(xs) == sorted(xs)
 
 
-def _finite(x):
+def _finite(x: Any) -> bool:
     return isinstance(x, (int, float)) and 0 <= x < math.inf
 
 
@@ -37,36 +44,36 @@ class LRScheduler:
     sets the rate for t = 0; call ``step()`` after the optimizer's, once for each step or epoch.
     """
 
-    def __init__(self, optimizer):
+    def __init__(self, optimizer: Optimizer) -> None:
         if not isinstance(optimizer, Optimizer):
             raise DTypeError(f"{type(self).__name__}: of an Optimizer, not {type(optimizer).__name__}")
         self.optimizer, self.last_epoch = optimizer, 0
         self.base_lrs = [group.setdefault("initial_lr", group["lr"]) for group in optimizer.param_groups]
         self._set()
 
-    def rate(self, base, t, k):
+    def rate(self, base: float, t: int, k: int) -> float:
         raise NotImplementedError
 
-    def _set(self):
+    def _set(self) -> None:
         rates = [self.rate(base, self.last_epoch, k) for k, base in enumerate(self.base_lrs)]
         for group, lr in zip(self.optimizer.param_groups, rates):
             group["lr"] = lr
 
-    def step(self):
+    def step(self) -> None:
         """Count a step and set the rates that follow."""
         self.last_epoch += 1
         self._set()
 
-    def get_last_lr(self):
+    def get_last_lr(self) -> list[float]:
         """The rate of each group now."""
         return [group["lr"] for group in self.optimizer.param_groups]
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Any]:
         """Numbers and lists by name: all but the optimizer and functions."""
         return {name: value for name, value in vars(self).items()
                 if name not in ("optimizer", "functions", "schedulers")}
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: dict[str, Any]) -> Any:
         """Take over what ``state_dict`` gave; the optimizer's own state holds the rates."""
         own = sorted(self.state_dict())
         if not isinstance(state, dict) or sorted(state) != own:
@@ -87,7 +94,7 @@ class LambdaLR(LRScheduler):
     [4.0]
     """
 
-    def __init__(self, optimizer, lr_lambda):
+    def __init__(self, optimizer: Optimizer, lr_lambda: Function | list[Function]) -> None:
         functions = list(lr_lambda) if isinstance(lr_lambda, (list, tuple)) else [lr_lambda]
         groups = len(getattr(optimizer, "param_groups", functions))
         self.functions = functions * groups if callable(lr_lambda) else functions
@@ -95,59 +102,60 @@ class LambdaLR(LRScheduler):
             raise OptionError(f"LambdaLR: a function, or one for each of the {groups} groups, not {lr_lambda!r:.60}")
         super().__init__(optimizer)
 
-    def rate(self, base, t, k):
-        return base * self.functions[k](t)
+    def rate(self, base: float, t: int, k: int) -> float:
+        return base * float(self.functions[k](t))
 
 
 class StepLR(LRScheduler):
     """base * gamma^(t // step_size)."""
 
-    def __init__(self, optimizer, step_size, gamma=0.1):
+    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1) -> None:
         _require(self, _count, "step_size", step_size, "an integer >= 1")
         _require(self, _finite, "gamma", gamma, "a finite number >= 0")
         self.step_size, self.gamma = step_size, gamma
         super().__init__(optimizer)
 
-    def rate(self, base, t, k):
+    def rate(self, base: float, t: int, k: int) -> float:
         return base * self.gamma ** (t // self.step_size)
 
 
 class MultiStepLR(LRScheduler):
     """base * gamma^(number of milestones that t has reached)."""
 
-    def __init__(self, optimizer, milestones, gamma=0.1):
+    def __init__(self, optimizer: Optimizer, milestones: Sequence[int], gamma: float = 0.1) -> None:
         _require(self, _rising, "milestones", milestones, "a rising list of integers >= 1")
         _require(self, _finite, "gamma", gamma, "a finite number >= 0")
         self.milestones, self.gamma = list(milestones), gamma
         super().__init__(optimizer)
 
-    def rate(self, base, t, k):
+    def rate(self, base: float, t: int, k: int) -> float:
         return base * self.gamma ** bisect_right(self.milestones, t)
 
 
 class ExponentialLR(LRScheduler):
     """base * gamma^t."""
 
-    def __init__(self, optimizer, gamma):
+    def __init__(self, optimizer: Optimizer, gamma: float) -> None:
         _require(self, _finite, "gamma", gamma, "a finite number >= 0")
         self.gamma = gamma
         super().__init__(optimizer)
 
-    def rate(self, base, t, k):
+    def rate(self, base: float, t: int, k: int) -> float:
         return base * self.gamma**t
 
 
 class LinearLR(LRScheduler):
     """base * (a line from start_factor to end_factor over total_iters steps, flat from then on): a warm-up."""
 
-    def __init__(self, optimizer, start_factor=1 / 3, end_factor=1.0, total_iters=5):
+    def __init__(self, optimizer: Optimizer, start_factor: float = 1 / 3, end_factor: float = 1.0,
+                 total_iters: int = 5) -> None:
         _require(self, lambda x: 0 < x <= 1, "start_factor", start_factor, "a number in (0, 1]")
         _require(self, lambda x: 0 <= x <= 1, "end_factor", end_factor, "a number in [0, 1]")
         _require(self, _count, "total_iters", total_iters, "an integer >= 1")
         self.start_factor, self.end_factor, self.total_iters = start_factor, end_factor, total_iters
         super().__init__(optimizer)
 
-    def rate(self, base, t, k):
+    def rate(self, base: float, t: int, k: int) -> float:
         along = min(t, self.total_iters) / self.total_iters
         return base * (self.start_factor + (self.end_factor - self.start_factor) * along)
 
@@ -158,21 +166,21 @@ class CosineAnnealingLR(LRScheduler):
     Loshchilov and Hutter (2017), without the restarts.
     """
 
-    def __init__(self, optimizer, T_max, eta_min=0.0):
+    def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0) -> None:
         _require(self, _count, "T_max", T_max, "an integer >= 1")
         _require(self, _finite, "eta_min", eta_min, "a finite number >= 0")
         self.T_max, self.eta_min = T_max, eta_min
         super().__init__(optimizer)
 
-    def rate(self, base, t, k):
+    def rate(self, base: float, t: int, k: int) -> float:
         return self.eta_min + (base - self.eta_min) * (1 + math.cos(math.pi * t / self.T_max)) / 2
 
 
-def _cosine(start, end, along):
+def _cosine(start: float, end: float, along: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * along)) / 2
 
 
-def _line(start, end, along):
+def _line(start: float, end: float, along: float) -> float:
     return start + (end - start) * along
 
 
@@ -188,14 +196,17 @@ class OneCycleLR(LRScheduler):
     Raises ``OptionError`` at a step beyond the last.
     """
 
-    def __init__(self, optimizer, max_lr, total_steps=None, epochs=None, steps_per_epoch=None, pct_start=0.3,
-                 anneal_strategy="cos", cycle_momentum=True, base_momentum=0.85, max_momentum=0.95, div_factor=25.0,
-                 final_div_factor=1e4, three_phase=False):
+    def __init__(self, optimizer: Optimizer, max_lr: float | list[float], total_steps: int | None = None,
+                 epochs: int | None = None, steps_per_epoch: int | None = None, pct_start: float = 0.3,
+                 anneal_strategy: str = "cos", cycle_momentum: bool = True, base_momentum: float = 0.85,
+                 max_momentum: float = 0.95, div_factor: float = 25.0, final_div_factor: float = 1e4,
+                 three_phase: bool = False) -> None:
         if total_steps is None and _count(epochs) and _count(steps_per_epoch):
             total_steps = epochs * steps_per_epoch
         groups = getattr(optimizer, "param_groups", [])
         rates = list(max_lr) if isinstance(max_lr, (list, tuple)) else [max_lr] * len(groups)
-        _require(self, _count, "total_steps", total_steps, "an integer >= 1, given or as epochs * steps_per_epoch")
+        total: int = _require(self, _count, "total_steps", total_steps,
+                              "an integer >= 1, given or as epochs * steps_per_epoch")
         _require(self, lambda x: 0 <= x <= 1, "pct_start", pct_start, "a number in [0, 1]")
         _require(self, lambda x: x in ("cos", "linear"), "anneal_strategy", anneal_strategy, "'cos' or 'linear'")
         _require(self, lambda x: len(rates) == len(groups) and all(map(_finite, rates)), "max_lr", max_lr,
@@ -206,9 +217,9 @@ class OneCycleLR(LRScheduler):
             _require(self, lambda x: 0 <= x < 1, option, value, "a number in [0, 1)")
         if cycle_momentum and not all("momentum" in group or "betas" in group for group in groups):
             raise OptionError(f"OneCycleLR: {type(optimizer).__name__} has no momentum to cycle; cycle_momentum=False")
-        self.total_steps, self.max_lrs = total_steps, rates
+        self.total_steps, self.max_lrs = total, rates
         self.anneal_strategy, self.cycle_momentum = anneal_strategy, cycle_momentum
-        up, low, last = pct_start * total_steps, 1 / div_factor, total_steps - 1
+        up, low, last = pct_start * total, 1 / div_factor, total - 1
         end = low / final_div_factor
         # (where a phase ends, the factor of max_lr there, the momentum there)
         self.phases = [(0, low, max_momentum), (up - 1, 1.0, base_momentum), (last, end, max_momentum)]
@@ -216,7 +227,7 @@ class OneCycleLR(LRScheduler):
             self.phases[2:] = [(2 * up - 2, low, max_momentum), (last, end, max_momentum)]
         super().__init__(optimizer)
 
-    def _at(self, t, place):
+    def _at(self, t: int, place: int) -> float:
         """Entry ``place`` of the phases, between the two around t."""
         anneal = _cosine if self.anneal_strategy == "cos" else _line
         k = next((k for k, phase in enumerate(self.phases[1:-1], 1) if t <= phase[0]), len(self.phases) - 1)
@@ -224,12 +235,12 @@ class OneCycleLR(LRScheduler):
         along = (t - start[0]) / (end[0] - start[0]) if end[0] != start[0] else 1.0
         return anneal(start[place], end[place], min(along, 1.0))
 
-    def rate(self, base, t, k):
+    def rate(self, base: float, t: int, k: int) -> float:
         if t > self.total_steps:
             raise OptionError(f"OneCycleLR: step {t} of {self.total_steps}")
         return self.max_lrs[k] * self._at(t, 1)
 
-    def _set(self):
+    def _set(self) -> None:
         super()._set()
         if self.cycle_momentum:
             momentum = self._at(self.last_epoch, 2)
@@ -255,7 +266,7 @@ class SequentialLR(LRScheduler):
     0.5 0.75 1.0 0.5 0.25 
     """
 
-    def __init__(self, optimizer, schedulers, milestones):
+    def __init__(self, optimizer: Optimizer, schedulers: Iterable[LRScheduler], milestones: Sequence[int]) -> None:
         _require(self, _rising, "milestones", milestones, "a rising list of integers >= 1")
         self.schedulers, self.milestones = list(schedulers), list(milestones)
         if len(self.schedulers) != len(self.milestones) + 1:
@@ -267,7 +278,7 @@ class SequentialLR(LRScheduler):
                                   "rate, and nothing else, from the number of steps")
         super().__init__(optimizer)
 
-    def rate(self, base, t, k):
+    def rate(self, base: float, t: int, k: int) -> float:
         at = bisect_right(self.milestones, t)
         return self.schedulers[at].rate(base, t - (self.milestones[at - 1] if at else 0), k)
 
@@ -280,8 +291,9 @@ class ReduceLROnPlateau(LRScheduler):
     ``min_lr`` (a number, or one for each group) nor changes by no more than ``eps``.
     """
 
-    def __init__(self, optimizer, mode="min", factor=0.1, patience=10, threshold=1e-4, threshold_mode="rel",
-                 cooldown=0, min_lr=0.0, eps=1e-8):
+    def __init__(self, optimizer: Optimizer, mode: str = "min", factor: float = 0.1, patience: int = 10,
+                 threshold: float = 1e-4, threshold_mode: str = "rel", cooldown: int = 0,
+                 min_lr: float | list[float] = 0.0, eps: float = 1e-8) -> None:
         groups = len(getattr(optimizer, "param_groups", ()))
         rates = list(min_lr) if isinstance(min_lr, (list, tuple)) else [min_lr] * groups
         _require(self, lambda x: x in ("min", "max"), "mode", mode, "'min' or 'max'")
@@ -296,10 +308,10 @@ class ReduceLROnPlateau(LRScheduler):
         self.best, self.num_bad_epochs, self.cooldown_counter = math.inf if mode == "min" else -math.inf, 0, 0
         super().__init__(optimizer)
 
-    def _set(self):
+    def _set(self) -> None:
         """The rates stay as they are until a measure tells."""
 
-    def step(self, measure):
+    def step(self, measure: float) -> None:                 # type: ignore[override]  # it has something to tell
         """Tell how far the training is: a number, or a tensor of one."""
         self.last_epoch += 1
         measure, sign = float(measure), 1 if self.mode == "min" else -1

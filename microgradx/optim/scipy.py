@@ -1,9 +1,17 @@
 """SciPy's minimizers over parameters: full-batch methods with line search or trust region."""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from microgradx._core.graph import enable_grad, no_grad
 from microgradx._core.tensor import Tensor
 from microgradx.errors import DTypeError, GraphError, NonFiniteError, OptionError, ShapeError
+from microgradx.nn.module import Module
+from microgradx.typing import Function
 
 __all__ = ["scipy_minimize"]
 
@@ -11,7 +19,9 @@ WITHOUT_GRADIENT = {"nelder-mead", "powell", "cobyla", "cobyqa"}
 WITH_PRODUCTS = {"newton-cg", "trust-ncg", "trust-krylov", "trust-constr"}          # that take H p, not all of H
 
 
-def scipy_minimize(model_or_params, loss_fn, method="L-BFGS-B", options=None, hvp=True, tol=None, callback=None):
+def scipy_minimize(model_or_params: Module | Iterable[Tensor], loss_fn: Function, method: str = "L-BFGS-B",
+                   options: dict[str, Any] | None = None, hvp: bool = True, tol: float | None = None,
+                   callback: Function | None = None) -> Any:
     """Minimise ``loss_fn()`` over the parameters with ``scipy.optimize.minimize``; returns its ``OptimizeResult``.
 
     ``model_or_params``: a Module or an iterable of float leaf Tensors; those that require no gradient stay fixed.
@@ -47,14 +57,14 @@ def scipy_minimize(model_or_params, loss_fn, method="L-BFGS-B", options=None, hv
     name = method.lower() if isinstance(method, str) else ""
     before = [(p.numpy(), p.grad) for p in params]
 
-    def place(x):
+    def place(x: npt.NDArray[np.float64]) -> None:
         at = 0
         with no_grad():
             for p in params:
                 p.copy_(x[at:at + p.size].reshape(p.shape))
                 at += p.size
 
-    def loss_at(x):
+    def loss_at(x: npt.NDArray[np.float64]) -> Tensor:
         place(x)
         for p in params:
             p.grad = None
@@ -64,21 +74,21 @@ def scipy_minimize(model_or_params, loss_fn, method="L-BFGS-B", options=None, hv
                              f"{f'shape {loss.shape}' if isinstance(loss, Tensor) else type(loss).__name__}")
         return loss
 
-    def flat(tensors):
+    def flat(tensors: list[Tensor | None]) -> npt.NDArray[np.float64]:
         x = np.concatenate([np.zeros(p.size) if t is None else t.detach().numpy().ravel().astype(np.float64)
                             for p, t in zip(params, tensors)])
         if not np.isfinite(x).all():
             raise NonFiniteError("scipy_minimize: the gradient is not finite")
         return x
 
-    def value(x):
+    def value(x: npt.NDArray[np.float64]) -> tuple[float, Tensor]:
         loss = loss_at(x)
         number = loss.item()
         if not np.isfinite(number):
             raise NonFiniteError(f"scipy_minimize: the loss is {number}")
         return number, loss
 
-    def value_and_gradient(x):
+    def value_and_gradient(x: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
         with enable_grad():
             number, loss = value(x)
             if not loss.requires_grad:
@@ -86,7 +96,7 @@ def scipy_minimize(model_or_params, loss_fn, method="L-BFGS-B", options=None, hv
             loss.backward()
         return number, flat([p.grad for p in params])
 
-    def product(x, direction, *_):
+    def product(x: npt.NDArray[np.float64], direction: npt.NDArray[np.float64], *_: object) -> npt.NDArray[np.float64]:
         with enable_grad():
             value(x)[1].backward(create_graph=True)
             gradients = [p.grad for p in params]
@@ -100,7 +110,7 @@ def scipy_minimize(model_or_params, loss_fn, method="L-BFGS-B", options=None, hv
                 total.backward()
         return flat([p.grad for p in params])
 
-    extra = {}
+    extra: dict[str, Any] = {}
     if name not in WITHOUT_GRADIENT:
         extra["jac"] = True
     if hvp and name in WITH_PRODUCTS:

@@ -1,0 +1,29 @@
+"""Names for what the functions take, for annotations: ``def loss(x: Data, rng: Seed = None) -> Tensor``."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, SupportsIndex, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from microgradx._core.ops import Differentiable
+from microgradx._core.tensor import Tensor
+from microgradx._core.value import Value
+
+__all__ = ["Axes", "Axis", "DType", "Data", "Function", "Lengths", "Number", "Operand", "Seed"]
+
+# what is computed with
+Number: TypeAlias = Value | float
+Data: TypeAlias = Tensor | npt.ArrayLike
+Operand: TypeAlias = Differentiable | npt.ArrayLike         # a Value beside Values, a Tensor or an array beside Tensors
+
+# which axes, how long
+Axis: TypeAlias = int | None
+Axes: TypeAlias = int | tuple[int, ...] | list[int] | None
+Lengths: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...] | list[SupportsIndex]
+
+# how
+DType: TypeAlias = npt.DTypeLike | None
+Seed: TypeAlias = "np.random.Generator | int | None"        # None: the shared one; text, for numpy.random takes 20 ms
+Function: TypeAlias = Callable[..., Any]
