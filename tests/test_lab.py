@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from html import escape, unescape
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,6 +31,15 @@ def outcomes():
 @pytest.fixture(scope="module")
 def text(outcomes):
     return page.html(outcomes.values())
+
+
+def test_every_experiment_is_listed():
+    written = {path.stem for path in Path(lab.__file__).parent.glob("*.py") if "\nCLAIMS = " in path.read_text("utf-8")}
+    for name in written | {*lab.EXPERIMENTS}:
+        assert name in lab.EXPERIMENTS, f"lab/{name}.py is not run: add {name!r} to EXPERIMENTS of lab/__init__.py"
+        module = lab.EXPERIMENTS[name]
+        for word in ("DTYPE", "CLAIMS", "measure", "numbers", "FIGURES"):
+            assert hasattr(module, word), f"microgradx/lab/{name}.py has no {word}; lab/__init__.py says what it is"
 
 
 @pytest.mark.parametrize("claim", SEEDS + LITERATURE)
@@ -59,7 +69,7 @@ def test_experiment(outcomes, name):
     outcome = outcomes[name]
     module = lab.EXPERIMENTS[name]
     assert dataclasses.is_dataclass(outcome.found) and module.DTYPE and outcome.title.endswith(".")
-    assert set(module.numbers(outcome.found)) == {claim.id for claim in module.CLAIMS}
+    assert set(module.numbers(outcome.found)) == {claim.id for claim in module.CLAIMS}, "numbers() is by claim"
     for card in outcome.cards:
         assert card.numbers, card.claim.id
         for number in card.numbers:
