@@ -1,6 +1,6 @@
 """The seeds made runnable: every claim of the documents this project grew from, and of the literature behind them.
 
-An experiment is a module that ``EXPERIMENTS`` names, in the order of the page, with
+An experiment is a module that ``NAMES`` names, in the order of the page, with
 
     its docstring           the question, in one line
     DTYPE                   what it computes in
@@ -24,9 +24,9 @@ from microgradx.lab.cards import Card, Claim, Number
 
 __all__ = ["CLAIMS", "EXPERIMENTS", "Card", "Claim", "Number", "Outcome", "run"]
 
-EXPERIMENTS = {name: import_module(f"microgradx.lab.{name}") for name in [
-    "slope", "chain", "underflow", "costs", "signs", "zigzag", "depth", "gains", "blocks", "remedies", "saturation",
-    "dying", "nielsen", "chaos", "isometry", "shattered", "recurrent", "doctor"]}
+NAMES = ["slope", "chain", "underflow", "costs", "signs", "zigzag", "depth", "gains", "blocks", "remedies",
+         "saturation", "dying", "nielsen", "chaos", "isometry", "shattered", "recurrent", "doctor"]
+EXPERIMENTS = {name: import_module(f"microgradx.lab.{name}") for name in NAMES}
 
 # {claim id: (name of its experiment, Claim)}
 CLAIMS = {claim.id: (name, claim) for name, module in EXPERIMENTS.items() for claim in module.CLAIMS}
