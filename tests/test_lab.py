@@ -40,7 +40,8 @@ def text(outcomes):
 
 
 def test_every_experiment_is_listed():
-    written = {path.stem for path in Path(lab.__file__).parent.glob("*.py") if "\nCLAIMS = " in path.read_text("utf-8")}
+    written = {path.stem for path in Path(lab.__file__).parent.glob("*.py")
+               if "\ndef measure(" in path.read_text(encoding="utf-8")}
     for name in written | {*lab.EXPERIMENTS}:
         assert name in lab.EXPERIMENTS, f"lab/{name}.py is not run: add {name!r} to NAMES of lab/__init__.py"
         module = lab.EXPERIMENTS[name]
@@ -74,7 +75,8 @@ def test_experiment(name):
     """It runs; its result is a dataclass; each claim has numbers, and each number stands where it was predicted."""
     outcome = outcome_of(name)
     module = lab.EXPERIMENTS[name]
-    assert dataclasses.is_dataclass(outcome.found) and module.DTYPE and outcome.title.endswith(".")
+    assert dataclasses.is_dataclass(outcome.found) and module.DTYPE
+    assert outcome.title.endswith("."), f"the first line of lab/{name}.py is a sentence with a full stop: its title"
     assert set(module.numbers(outcome.found)) == {claim.id for claim in module.CLAIMS}, "numbers() is by claim"
     for card in outcome.cards:
         assert card.numbers, card.claim.id
