@@ -45,6 +45,7 @@ __all__ = ["clone", "neg", "abs", "sign", "square", "sqrt", "rsqrt", "reciprocal
            "amax", "amin", "argmax", "argmin", "logsumexp", "softmax", "log_softmax", "cumsum", "norm", "outer",
            "matmul", "reshape", "expand", "transpose", "permute", "squeeze", "unsqueeze", "flatten", "split", "gather",
            "scatter_add", "triu", "tril"]
+__all__ += sorted({*_ELEMENTWISE} - {*__all__})        # a new row is there before it is written above
 
 
 def _lift(x: Any, others: Iterable[Any]) -> Value | Tensor:
@@ -59,7 +60,7 @@ def _lift(x: Any, others: Iterable[Any]) -> Value | Tensor:
 
 
 def _elementwise(name: str) -> Function:
-    method = getattr(Differentiable, name)
+    method: Any = getattr(Differentiable, name)
 
     def unary(x: Any) -> Any:                           # half the time of a call with *args
         return method(x if isinstance(x, Differentiable) else Tensor(x))
@@ -69,7 +70,7 @@ def _elementwise(name: str) -> Function:
             x = _lift(x, (*args, *kwargs.values()))
         return method(x, *args, **kwargs)
 
-    return function if len(inspect.signature(method).parameters) > 1 else unary
+    return function if method.__code__.co_argcount > 1 else unary
 
 
 def _of_tensor(name: str) -> Function:
@@ -96,12 +97,18 @@ def _reduction(name: str) -> Function:
     return function
 
 
+_OF_X = inspect.Signature([inspect.Parameter("x", inspect.Parameter.POSITIONAL_ONLY)])
+
+
 def _document(function: Any, name: str, method: Any) -> Any:
     """Give ``function`` the name, the docstring and the signature of ``method``."""
     function.__name__ = function.__qualname__ = name
     if method is not None:
         heading, _, text = method.__doc__.partition("\n\n")         # Cython's heading is the signature
         function.__doc__ = text if heading.endswith(")") and "(self" in heading else method.__doc__
+        if function.__code__.co_varnames == ("x",):                 # unary: most of them
+            function.__signature__ = _OF_X
+            return function
         first, *rest = inspect.signature(method).parameters.values()
         first = first.replace(name="condition" if name == "where" else "x", kind=first.POSITIONAL_ONLY)
         function.__signature__ = inspect.Signature([first, *rest])

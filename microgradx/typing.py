@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, SupportsIndex, TypeAlias
+from typing import TYPE_CHECKING, Any, ForwardRef, SupportsIndex, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -25,5 +25,8 @@ Lengths: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...] | list[SupportsIn
 
 # how
 DType: TypeAlias = npt.DTypeLike | None
-Seed: TypeAlias = "np.random.Generator | int | None"        # None: the shared one; text, for numpy.random takes 20 ms
 Function: TypeAlias = Callable[..., Any]
+if TYPE_CHECKING:
+    Seed: TypeAlias = np.random.Generator | int | None      # None is the shared generator
+else:                                                       # found when it is asked for: numpy.random takes 20 ms
+    Seed = ForwardRef("np.random.Generator | int | None", module=__name__)

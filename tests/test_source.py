@@ -13,19 +13,29 @@ pytestmark = pytest.mark.skipif(not CSRC.is_dir(), reason="the tests run without
 # From the bottom up. A module imports from the layers below its own; within a layer only without a circle.
 LAYERS = [["errors", "trees", "_core", "_core.explain", "_core.hooks", "_core.kernels", "_core.memory"],
           ["_core.graph", "_core.ops", "_core.ufuncs"], ["_core.value", "_core.array"], ["_core.tape", "_core.watch"],
-          ["_core.launch"], ["_core.number", "_core.profile", "_core.update"], ["_core.elementwise"], ["_core.views"], ["_core.structured"],
-          ["_core.nets"], ["_core.backward"], ["_core.tensor", "_core.trace"], ["_core.passes"], ["_core.fuse"],
-          ["_core.program"], ["_core.check"], ["_core.compiled"],
+          ["_core.launch"], ["_core.number", "_core.profile", "_core.update"], ["_core.elementwise"],
+          ["_core.views"], ["_core.structured"], ["_core.nets"], ["_core.backward"], ["_core.tensor", "_core.trace"], ["_core.passes"],
+          ["_core.fuse"], ["_core.program"], ["_core.check"], ["_core.compiled"], ["typing"],
           ["arrays", "autograd", "compile", "config", "creation", "draw", "einsum", "functional", "indexing",
            "interop", "io", "linalg", "profiling", "random", "scalar", "transforms", "vectorize"], ["nn", "optim", "data"], ["flow"],
           [""], ["lab"], ["cli", "demo"], ["__main__"]]
-TOGETHER = [["nn"]]                                     # packages whose modules share their layer
+TOGETHER = ("nn", "optim", "data", "flow", "lab")        # packages whose modules share their layer
+
+# What a module hands to one below it when it is imported, so that calls go up without an import: (the module, the one
+# below, the function or name by which it is handed over).
+REGISTRATIONS = {
+    ("_core.elementwise", "_core.ops", "on_tensors"), ("_core.tensor", "_core.array", "set_array_type"),
+    ("_core.launch", "_core.array", "refuse_reading"), ("_core.launch", "_core.array", "freeze"),
+    ("_core.launch", "_core.kernels", "set_poll"),
+    *((name, "_core.tensor", "attach") for name in ("arrays", "indexing", "interop")),
+    *((name, "_core.launch", "composite") for name in ("_core.nets", "_core.structured", "_core.update", "_core.views",
+                                                       "optim.optimizers"))}
 
 
 def modules():
     """Every module of the package, by name without the package's, and its files."""
     found = {}
-    for path in sorted(PACKAGE.rglob("*.py*")):
+    for path in sorted(PACKAGE.rglob("*.p*")):
         if path.suffix in (".py", ".pyx", ".pxd"):
             name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
             found.setdefault(name.removesuffix("__init__").removesuffix("."), []).append(path)
@@ -37,13 +47,13 @@ MODULES = modules()
 
 def layer(name):
     for rank, names in enumerate(LAYERS):
-        if name in names or any(name.startswith(n + ".") for n in ("nn", "optim", "data", "flow", "lab") if n in names):
+        if name in names or any(name.startswith(n + ".") for n in TOGETHER if n in names):
             return rank
     pytest.fail(f"microgradx.{name} stands in no layer: add it to LAYERS")
 
 
 def statements(path):
-    """(module, names or None) of every import and cimport."""
+    """(module, names or None) of every import and cimport, those inside functions too."""
     text = path.read_text()
     if path.suffix == ".py":
         for node in ast.walk(ast.parse(text)):
@@ -52,6 +62,9 @@ def statements(path):
             elif isinstance(node, ast.ImportFrom):
                 assert node.level == 0, f"{path.name}: a relative import"
                 yield node.module, [alias.name for alias in node.names]
+            elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+                if isinstance(node.args[0], ast.Constant):
+                    yield node.args[0].value, None
         return
     text = re.sub(r'"""[\s\S]*?"""', "", text)
     for match in re.finditer(r"^[ \t]*from (\S+) c?import (\([^)]*\)|.+)$|^[ \t]*c?import (\S+)", text, re.M):
@@ -93,7 +106,44 @@ def test_no_circles():
     [visit(name) for name in MODULES]
 
 
+def origins(path):
+    """{name: the module of the package that it is imported from, or that it is}."""
+    found = {}
+    for module, names in statements(path):
+        if module.startswith("microgradx."):
+            module = module[len("microgradx."):]
+            if names == ["*"]:
+                declared = "".join(p.read_text() for p in MODULES[module] if p.suffix == ".pxd")
+                names = re.findall(r"^cdef .*?(\w+)\)?\(", declared, re.M)
+            found.update({n: f"{module}.{n}" if f"{module}.{n}" in MODULES else module for n in names or ()})
+    return found
+
+
+def registrations(name):
+    """What happens to other modules when ``name`` is imported: names of theirs assigned to, functions of theirs called
+    outside any function, or called as decorators."""
+    for path in MODULES[name]:
+        known, text = origins(path), re.sub(r'"""[\s\S]*?"""', "", path.read_text())
+        for call, owner, attribute, target in re.findall(
+                r"^@?(\w+)\(|^(\w+)\.(\w+)(?:\[.*\])? *[|+]?= |^setattr\((\w+)", text, re.M):
+            if call in known:
+                yield name, known[call], call
+            elif owner in known:
+                yield name, known[owner], attribute
+            elif target in known:
+                yield name, known[target], "setattr"
+
+
+def test_registrations_are_listed():
+    found = {found for name in MODULES for found in registrations(name)}
+    assert found <= REGISTRATIONS, f"handed down at import, and not listed: add {found - REGISTRATIONS} to REGISTRATIONS"
+    assert found >= REGISTRATIONS, f"listed, and not handed down any more: {REGISTRATIONS - found}"
+    for above, below, _ in REGISTRATIONS:
+        assert layer(below) < layer(above)
+
+
 def test_the_checks_see_imports():
+    assert {"lab", "flow", "nn", "flow.torch"} <= imports("cli")                # inside its functions
     assert {"_core.array", "_core.kernels", "_core.views", "errors"} <= imports("_core.tensor")
     assert {"_core.tensor", "errors"} <= imports("einsum") and "nn" in imports("")
 

@@ -1,4 +1,4 @@
-"""The stubs say what is there: every public name, its parameters and defaults; and mypy finds no fault with them."""
+"""Types: stubs of compiled modules say what is there, modules in Python are annotated, and mypy finds no fault."""
 import ast
 import importlib
 import inspect
@@ -6,6 +6,7 @@ import re
 import runpy
 import subprocess
 import sys
+import typing
 from pathlib import Path
 from unittest.mock import ANY
 
@@ -13,13 +14,16 @@ import numpy as np
 import pytest
 
 import microgradx as mgx
+from microgradx import functional, nn, optim
+from microgradx._core import launch
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = Path(mgx.__file__).parent
 CORE = sorted(path.name.split(".")[0] for path in (PACKAGE / "_core").glob("*.p*") if path.suffix in (".pyi", ".pyx"))
-LISTED = sorted(".".join(path.relative_to(PACKAGE).with_suffix("").parts)         # in Python: they have an __all__
-                for path in PACKAGE.rglob("*.pyi") if path.parent.name != "_core" and path.stem != "__init__")
-MODULES = sorted({f"_core.{name}" for name in CORE}) + LISTED
+MODULES = sorted({f"_core.{name}" for name in CORE})
+INSTRUMENTS = ("cli", "demo", "flow", "lab", "__main__")        # they call what they are
+PLAIN = {path: ".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in sorted(PACKAGE.rglob("*.py"))
+         if path.relative_to(PACKAGE).with_suffix("").parts[0] not in INSTRUMENTS}
 
 # what every compiled class has, or what says nothing to a type checker
 IMPLIED = {"__new__", "__repr__", "__reduce__", "__setstate__", "__delitem__", "__doc__", "__module__", "__dict__",
@@ -87,22 +91,14 @@ def same_parameters(where, real, nodes, method=False):
 @pytest.mark.parametrize("name", MODULES)
 def test_every_public_name_has_a_stub(name):
     module, stubbed = importlib.import_module(f"microgradx.{name}"), public(stub(name))
-    if name in LISTED:
-        elsewhere = {word for word in module.__all__
-                     if getattr(getattr(module, word), "__module__", module.__name__) != module.__name__}
-        assert set(module.__all__) - elsewhere <= stubbed and stubbed <= set(dir(module))
-        assert elsewhere <= stubbed or "import" in path_of(name).read_text()
-        return
-    real = public(own(module))
-    real |= {word for word in stub(name) if isinstance(getattr(module, word, None), (dict, frozenset, tuple))}   # constants
-    assert stubbed == real
+    real = public(own(module)) - {function.__name__ for function in launch.composites.values()}  # reached by their row
+    constants = {word for word in stub(name) if isinstance(getattr(module, word, None), (frozenset, tuple, dict))}
+    assert stubbed == real | constants
 
 
 STUBBED = [name for name in MODULES if path_of(name).is_file()]
-EVERY = [(name, cls) for name in STUBBED for cls in stub(name)
-         if inspect.isclass(getattr(importlib.import_module(f"microgradx.{name}"), cls, None))]
-CLASSES = [(name, cls) for name, cls in EVERY if name not in LISTED]
-IN_PYTHON = [(name, cls) for name, cls in EVERY if name in LISTED]
+CLASSES = [(name, cls) for name in STUBBED for cls in stub(name)
+           if inspect.isclass(getattr(importlib.import_module(f"microgradx.{name}"), cls, None))]
 
 
 @pytest.mark.parametrize("name, cls", CLASSES)
@@ -119,7 +115,7 @@ def test_every_attribute_of_a_class_has_a_stub(name, cls):
 
 
 FUNCTIONS = [(name, function) for name in STUBBED for function in sorted(public(stub(name)))
-             if (name, function) not in EVERY]
+             if (name, function) not in CLASSES]
 METHODS = [(name, cls, method) for name, cls in CLASSES for method, nodes in stub(name)[cls].items()
            if isinstance(nodes[0], ast.FunctionDef) and not is_property(nodes[0])
            and type(getattr(getattr(importlib.import_module(f"microgradx.{name}"), cls), method)).__name__
@@ -143,43 +139,95 @@ def test_parameters_of_methods(name, cls, method):
     same_parameters(f"{cls}.{method}", real, stub(name)[cls][method])
 
 
-@pytest.mark.parametrize("name, cls", IN_PYTHON)
-def test_methods_of_classes_in_python(name, cls):
-    """All that a class writes is in the stub; what is in the stub has these parameters, if it is not from a table."""
-    real, stubbed = getattr(importlib.import_module(f"microgradx.{name}"), cls), stub(name)[cls]
-    written = {n for n, thing in vars(real).items() if getattr(thing, "__qualname__", None) == f"{cls}.{n}"
-               or isinstance(thing, (property, classmethod, staticmethod))}
-    assert public(written) <= set(stubbed)
-    table = {"_Activation", "_Loss"} & {base.__name__ for base in real.__mro__}
-    for n, nodes in stubbed.items():
-        if isinstance(nodes[0], ast.FunctionDef) and not is_property(nodes[0]) and not table:
-            bound = isinstance(inspect.getattr_static(real, n), classmethod)
-            same_parameters(f"{cls}.{n}", getattr(real, n), nodes, bound)
+# ----- modules in Python -------------------------------------------------------------------------------------------
+
+def functions(body, prefix=""):
+    """(dotted name, node) of the functions and methods in a module or class."""
+    for node in body:
+        if isinstance(node, ast.ClassDef):
+            yield from functions(node.body, f"{prefix}{node.name}.")
+        elif isinstance(node, ast.FunctionDef):
+            yield prefix + node.name, node
+        elif isinstance(node, (ast.If, ast.Try)):
+            yield from functions([*node.body, *node.orelse], prefix)
 
 
-def test_tables_are_in_the_stubs():
-    """Classes made from tables take what their stubs say, with the same defaults."""
-    for name, cls in IN_PYTHON:
-        real = getattr(importlib.import_module(f"microgradx.{name}"), cls)
-        if {"_Activation", "_Loss"} & {base.__name__ for base in real.__mro__[1:]}:
-            taken = [p[0::2] for nodes in stub(name)[cls].values() for p in parameters(nodes[0])[1:]]
-            assert [p for p in taken if p[0] != "reduction"] == [*real.defaults.items()], cls
+def is_public(name):
+    return not any(part.startswith("_") and not part.endswith("__") for part in name.split("."))
+
+
+@pytest.mark.parametrize("path", PLAIN, ids=PLAIN.get)
+def test_every_public_function_is_annotated(path):
+    for name, node in functions(ast.parse(path.read_text()).body):
+        static = any(ast.unparse(d) == "staticmethod" for d in node.decorator_list)
+        a = node.args
+        taken = [*a.posonlyargs, *a.args][bool("." in name and not static):] + a.kwonlyargs
+        taken += [p for p in (a.vararg, a.kwarg) if p is not None]
+        if is_public(name) and name != "__getattr__":
+            assert node.returns is not None, f"{name} does not say what it returns"
+            assert all(p.annotation is not None for p in taken), f"{name} takes what it does not annotate"
+
+
+@pytest.mark.parametrize("name", [name for name in PLAIN.values() if not name.endswith("__init__")])
+def test_annotations_can_be_evaluated(name):
+    """What they name can be found at run time, by tools that look there."""
+    module = importlib.import_module(f"microgradx.{name}")
+    for thing in map(vars(module).get, own(module)):
+        if inspect.isclass(thing):
+            [typing.get_type_hints(method) for method in vars(thing).values() if inspect.isfunction(method)]
+        elif inspect.isfunction(thing):
+            typing.get_type_hints(thing)
+
+
+def test_no_stub_stands_beside_a_module_in_python():
+    assert {path for path in PACKAGE.rglob("*.pyi") if path.with_suffix(".py").is_file()} == set()
+    assert {path.parent.name for path in PACKAGE.rglob("*.pyi")} == {"_core"}
+
+
+def test_functions_that_are_made_from_tables_have_types():
+    made = functional._ELEMENTWISE + functional._REDUCTIONS + functional._OF_TENSORS
+    assert set(functional.__all__) == set(made) == public(functional.__annotations__)
+    kinds = definitions(next(node for node in ast.parse(Path(functional.__file__).read_text()).body
+                             if isinstance(node, ast.If)).body)
+    for name in made:
+        real = getattr(functional, name)
+        truth = [*inspect.signature(real).parameters.values()][1:]
+        taken = [parameters(node)[2:] for node in kinds[functional.__annotations__[name]]["__call__"]]
+        assert [(p.name, p.kind, p.default) for p in truth] in taken, name
+
+
+def test_packages_hand_on_all_of_their_modules():
+    every = [nn.attention, nn.convolution, nn.layers, nn.losses, nn.module, nn.normalization, nn.recurrent]
+    assert set(nn.__all__) == {"functional", "init", *(name for module in every for name in module.__all__)}
+    every = [optim.clip, optim.optimizers, optim.schedulers]
+    assert set(optim.__all__) == {"lr_scheduler", "scipy_minimize",
+                                  *(name for module in every for name in module.__all__)}
+    own_ones = {name for name in own(nn.functional) if name in nn.functional.__all__}
+    assert set(nn.functional.__all__) == own_ones | {"cosine_similarity", "glu", "normalize", *nn.activations.__all__,
+                                                     *nn.costs.__all__, *nn.convolution.FUNCTIONS,
+                                                     *nn.normalization.FUNCTIONS}
+    assert {"dropout", "embedding", "linear", "one_hot", "prelu", "scaled_dot_product_attention"} == own_ones
+
+
+def test_losses_take_what_their_functions_take():
+    """With the same defaults."""
+    for name, function in nn.losses.LOSSES.items():
+        options = [*inspect.signature(getattr(nn, name).__init__).parameters.values()][1:]
+        theirs = inspect.signature(getattr(nn.costs, function)).parameters.values()
+        assert [(p.name, p.kind, p.default) for p in options] == [
+            (p.name, p.kind, p.default) for p in theirs if p.name == "reduction" or p.kind is p.KEYWORD_ONLY], name
+
+
+def test_activations_take_what_their_functions_take():
+    for name, function in nn.layers.MODULES.items():
+        options = [*inspect.signature(getattr(nn, name).__init__).parameters.values()][1:]
+        assert {p.name: p.default for p in options} == nn.functional.ACTIVATIONS[function], name
 
 
 def test_the_tests_see_something():
-    assert len(IN_PYTHON) > 80
-    assert len(CLASSES) >= 8 and len(FUNCTIONS) > 110 and len(METHODS) > 140
+    assert len(PLAIN) > 35
+    assert len(CLASSES) >= 8 and len(FUNCTIONS) >= 25 and len(METHODS) > 140
     assert ("_core.tensor", "Tensor", "sum") in METHODS and ("_core.ops", "Differentiable", "where") in METHODS
-
-
-def test_the_package_exports_what_it_imports():
-    def imported(suffix):
-        tree = ast.parse((PACKAGE / "__init__.py").with_suffix(suffix).read_text())
-        return {alias.asname or alias.name for node in tree.body if isinstance(node, ast.ImportFrom)
-                for alias in node.names}
-    assert imported(".pyi") == imported(".py")
-    for name in public(stub("__init__")) | imported(".pyi") - {"*"}:
-        assert hasattr(mgx, name), name
 
 
 def test_the_package_says_that_it_is_typed():

@@ -1,7 +1,6 @@
 """Activations as functions: each calls the method of its name, with torch's names for its parameters."""
 from __future__ import annotations
 
-import inspect
 from typing import Literal
 
 from microgradx._core.tensor import Tensor
@@ -126,6 +125,6 @@ def log_softmax(x: Tensor, /, axis: int = -1) -> Tensor:
     return x.log_softmax(axis)
 
 
-# Activation: the defaults of its parameters.
-ACTIVATIONS = {name: {p.name: p.default for p in inspect.signature(globals()[name]).parameters.values()
-                      if p.kind is p.POSITIONAL_OR_KEYWORD} for name in __all__}
+# Activation: the defaults of its parameters, which all have one.
+ACTIVATIONS = {name: dict(zip(globals()[name].__code__.co_varnames[1:], globals()[name].__defaults__ or ()))
+               for name in __all__}

@@ -249,8 +249,9 @@ class _Activation(CheckedOptions):
     def __init__(self) -> None:
         self.arguments: tuple[Any, ...] = ()
 
-    def forward(self, x: Any) -> Any:
-        return getattr(x, self.method)(*self.arguments)
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = getattr(x, self.method)(*self.arguments)
+        return y
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in zip(F.ACTIVATIONS[self.method], self.arguments))
