@@ -14,11 +14,12 @@ pytestmark = pytest.mark.skipif(not CSRC.is_dir(), reason="the tests run without
 LAYERS = [["errors", "trees", "_core", "_core.explain", "_core.hooks", "_core.kernels", "_core.memory"],
           ["_core.graph", "_core.ops", "_core.ufuncs"], ["_core.value", "_core.array"], ["_core.tape", "_core.watch"],
           ["_core.launch"], ["_core.number", "_core.profile", "_core.update"], ["_core.elementwise"],
-          ["_core.views"], ["_core.structured"], ["_core.nets"], ["_core.backward"], ["_core.tensor", "_core.trace"], ["_core.passes"],
-          ["_core.fuse"], ["_core.program"], ["_core.check"], ["_core.compiled"], ["typing"],
+          ["_core.views"], ["_core.structured"], ["_core.nets"], ["_core.backward"],
+          ["_core.tensor", "_core.trace"], ["_core.passes"], ["_core.fuse"],
+          ["_core.program"], ["_core.check"], ["_core.compiled"], ["typing"],
           ["arrays", "autograd", "compile", "config", "creation", "draw", "einsum", "functional", "indexing",
-           "interop", "io", "linalg", "profiling", "random", "scalar", "transforms", "vectorize"], ["nn", "optim", "data"], ["flow"],
-          [""], ["lab"], ["cli", "demo"], ["__main__"]]
+           "interop", "io", "linalg", "profiling", "random", "scalar", "transforms", "vectorize"],
+          ["nn", "optim", "data"], ["flow"], [""], ["lab"], ["cli", "demo"], ["__main__"]]
 TOGETHER = ("nn", "optim", "data", "flow", "lab")        # packages whose modules share their layer
 
 # What a module hands to one below it when it is imported, so that calls go up without an import: (the module, the one
@@ -136,7 +137,7 @@ def registrations(name):
 
 def test_registrations_are_listed():
     found = {found for name in MODULES for found in registrations(name)}
-    assert found <= REGISTRATIONS, f"handed down at import, and not listed: add {found - REGISTRATIONS} to REGISTRATIONS"
+    assert found <= REGISTRATIONS, f"handed down at import: add {found - REGISTRATIONS} to REGISTRATIONS"
     assert found >= REGISTRATIONS, f"listed, and not handed down any more: {REGISTRATIONS - found}"
     for above, below, _ in REGISTRATIONS:
         assert layer(below) < layer(above)

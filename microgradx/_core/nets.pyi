@@ -1,7 +1,4 @@
-from collections.abc import Sequence
 from typing import Any
-
-import numpy.typing as npt
 
 from microgradx._core.array import Array
 from microgradx._core.tensor import Tensor
@@ -15,5 +12,3 @@ def pooling(op: str, x: Array, kernel: tuple[int, ...], stride: tuple[int, ...],
             padding: tuple[tuple[int, int], ...], dilation: tuple[int, ...]) -> Any: ...
 def normalization(x: Array, w: Array | None, b: Array | None, n: int, centred: bool,
                   eps: float) -> tuple[Tensor, Tensor]: ...
-def tap_matrix(v: Sequence[int]) -> npt.NDArray[Any]: ...
-def unit_rows(x: Tensor, stats: Tensor) -> Tensor: ...
