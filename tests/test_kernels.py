@@ -51,6 +51,8 @@ SAMPLES |= {name: ordinary(row) for name, row in TABLE.items() if name not in SA
 
 def options(name):
     """What the cell of an optimizer's kernel holds, with nothing that is not needed left out."""
+    assert name in OPTIMIZERS, (f"row {name!r} reads the options of an optimizer, but no class of optim has kernel = "
+                                f"{name!r}: write it in optim/optimizers.py and name it in __all__")
     cls = OPTIMIZERS[name]
     return cls.numbers(cls([Tensor([1.0], requires_grad=True)]).defaults | SPECIAL.get(name, {}))
 

@@ -1,10 +1,12 @@
 """The lab: every claim has its card, every number stands where it was predicted, the page shows all of it."""
 import dataclasses
+import functools
 import json
 import re
 import shutil
 import subprocess
 from html import escape, unescape
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,15 +23,30 @@ LITERATURE = ["BN", "DI", "DR", "GB", "HE", "LC", "LS", "MF", "N3", "N5", "RN", 
 WRONG = {"B3", "C5", "C9", "D6"}
 
 
+@functools.cache
+def outcome_of(name):
+    """An experiment in its quick size."""
+    return lab.run(name, seed=0, quick=True)
+
+
 @pytest.fixture(scope="module")
 def outcomes():
-    """Every experiment in its quick size."""
-    return {name: lab.run(name, seed=0, quick=True) for name in lab.EXPERIMENTS}
+    return {name: outcome_of(name) for name in lab.EXPERIMENTS}
 
 
 @pytest.fixture(scope="module")
 def text(outcomes):
     return page.html(outcomes.values())
+
+
+def test_every_experiment_is_listed():
+    written = {path.stem for path in Path(lab.__file__).parent.glob("*.py")
+               if "\ndef measure(" in path.read_text(encoding="utf-8")}
+    for name in written | {*lab.EXPERIMENTS}:
+        assert name in lab.EXPERIMENTS, f"lab/{name}.py is not run: add {name!r} to NAMES of lab/__init__.py"
+        module = lab.EXPERIMENTS[name]
+        for word in ("DTYPE", "CLAIMS", "measure", "numbers", "FIGURES"):
+            assert hasattr(module, word), f"microgradx/lab/{name}.py has no {word}; lab/__init__.py says what it is"
 
 
 @pytest.mark.parametrize("claim", SEEDS + LITERATURE)
@@ -54,12 +71,13 @@ def test_verdicts_are_those_of_the_reference():
 
 
 @pytest.mark.parametrize("name", lab.EXPERIMENTS)
-def test_experiment(outcomes, name):
+def test_experiment(name):
     """It runs; its result is a dataclass; each claim has numbers, and each number stands where it was predicted."""
-    outcome = outcomes[name]
+    outcome = outcome_of(name)
     module = lab.EXPERIMENTS[name]
-    assert dataclasses.is_dataclass(outcome.found) and module.DTYPE and outcome.title.endswith(".")
-    assert set(module.numbers(outcome.found)) == {claim.id for claim in module.CLAIMS}
+    assert dataclasses.is_dataclass(outcome.found) and module.DTYPE
+    assert outcome.title.endswith("."), f"the first line of lab/{name}.py is a sentence with a full stop: its title"
+    assert set(module.numbers(outcome.found)) == {claim.id for claim in module.CLAIMS}, "numbers() is by claim"
     for card in outcome.cards:
         assert card.numbers, card.claim.id
         for number in card.numbers:

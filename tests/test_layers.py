@@ -70,6 +70,14 @@ def normal(*shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape)
 
 
+def test_every_layer_is_handed_on():
+    for module in set(map(inspect.getmodule, MADE.values())):
+        for name, cls in vars(module).items():
+            if inspect.isclass(cls) and cls.__module__ == module.__name__ and issubclass(cls, nn.Module):
+                assert name in nn.__all__ or name[0] == "_" or cls is nn.module.CheckedOptions, (
+                    f"nn.{name} is not handed on: name it in __all__ of {module.__name__.replace('.', '/')}.py")
+
+
 def test_every_case_is_recorded():
     assert NAMES == sorted(CASES)
 
@@ -125,6 +133,10 @@ def test_second_derivatives(case):
 
 @pytest.mark.parametrize("name", MADE)
 def test_every_module_saves_loads_copies_and_prints(name):
+    required = [p.name for p in inspect.signature(MADE[name]).parameters.values()
+                if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    assert name in ARGUMENTS or not required, (
+        f"{name} takes {', '.join(required)}: add an example of them to ARGUMENTS of tests/test_layers.py")
     one, other = (MADE[name](*copy.deepcopy(ARGUMENTS.get(name, ()))) for _ in range(2))
     for p in one.parameters():
         init.normal_(p, rng=3)
@@ -133,8 +145,6 @@ def test_every_module_saves_loads_copies_and_prints(name):
         assert list(twin.state_dict()) == list(one.state_dict())
         assert all((twin.state_dict()[k].numpy() == p.numpy()).all() for k, p in one.state_dict().items())
         assert repr(twin) == repr(one) and repr(one).startswith(name + "(")
-    if list(one.parameters()):
-        assert name in ("Linear", "PReLU", *ARGUMENTS), "a module with parameters has no arguments here"
 
 
 # ----- one by one ----------------------------------------------------------------------------------------------------

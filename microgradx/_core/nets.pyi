@@ -1,7 +1,4 @@
-from collections.abc import Sequence
 from typing import Any
-
-import numpy.typing as npt
 
 from microgradx._core.array import Array
 from microgradx._core.tensor import Tensor

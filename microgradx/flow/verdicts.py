@@ -1,8 +1,9 @@
 """Rules: what the numbers of a training say about why it does not learn.
 
-A rule takes a ``Course`` and gives a ``Finding`` or None. Of a net that has not learned those of ``AT_START`` are asked
-in their order, and the first that fires is the verdict if it is clear. If not, the net is trained at other rates; only
-if it learns at none of them that first finding stands, or what the rules of ``LATER`` say.
+A rule takes a ``Course`` and gives a ``Finding`` or None; the decorator ``rule`` enters it in a list. Of a net that has
+not learned the rules of ``AT_START`` are asked in the order in which they stand here, and the first that fires is the
+verdict if it is clear. If not, the net is trained at other rates; only if it learns at none of them
+that first finding stands, or what the rules of ``LATER`` say.
 """
 import math
 from typing import NamedTuple
@@ -27,7 +28,7 @@ from microgradx.flow.prescriptions import (
     rate,
 )
 
-__all__ = ["AT_START", "CUTS", "LATER", "RATES", "VERDICTS", "Finding", "finding", "missed"]
+__all__ = ["AT_START", "CUTS", "LATER", "RATES", "VERDICTS", "Finding", "finding", "missed", "rule"]
 
 RATES = (10.0, 0.1, 100.0, 0.01)                        # times the rate, tried before gradients are blamed
 UNSEEN = "learned of rows it did not see"
@@ -54,6 +55,19 @@ class Finding(NamedTuple):
     evidence: tuple
 
 
+AT_START, LATER = [], []                                # rules; those of the first list look at the first pass alone
+VERDICTS = [HEALTHY, WRONG, SCALE, FAST, SLOW, ELSEWHERE]       # what ``finding`` says itself; rules add theirs
+
+
+def rule(rules, *verdicts):
+    """Decorator of a rule: it is asked after those that ``rules`` has so far; what it finds is one of ``verdicts``."""
+    def enter(function):
+        rules.append(function)
+        VERDICTS.extend(verdict for verdict in verdicts if verdict not in VERDICTS)
+        return function
+    return enter
+
+
 def known(cuts):
     for name in cuts or {}:
         if name not in CUTS:
@@ -68,6 +82,21 @@ def lost(profile):
         return float(np.log10(profile[0]) - np.log10(profile[-1])) if len(profile) > 1 else 0.0
 
 
+def missed(course):
+    """Layers that ran and which no error reached: (L,)."""
+    return np.isnan(course.record.first["zeros"])
+
+
+@rule(AT_START, EXPLODING)
+def _overflow(course):
+    for k, q in enumerate(course.record.first["q"]):
+        if not (math.isfinite(q) or missed(course)[k]):
+            return Finding(EXPLODING, k, f"the pre-activations of {course.record.layers[k].name} overflow",
+                           (("mean z^2", q, None, _expected(course, "q", k)),))
+    return None
+
+
+@rule(AT_START, SYMMETRIC)
 def _symmetric(course):
     for k, layer in enumerate(course.record.layers):
         weight = course.weights.get(layer.name)
@@ -78,19 +107,7 @@ def _symmetric(course):
     return None
 
 
-def missed(course):
-    """Layers that ran and which no error reached: (L,)."""
-    return np.isnan(course.record.first["zeros"])
-
-
-def _overflow(course):
-    for k, q in enumerate(course.record.first["q"]):
-        if not (math.isfinite(q) or missed(course)[k]):
-            return Finding(EXPLODING, k, f"the pre-activations of {course.record.layers[k].name} overflow",
-                           (("mean z^2", q, None, _expected(course, "q", k)),))
-    return None
-
-
+@rule(AT_START, CUT)
 def _cut(course):
     unreached = missed(course)
     if not unreached[0] or unreached.all():
@@ -110,6 +127,7 @@ def _saturates(phi):
     return phi is not None and bool((np.abs(phi.slope(np.array([-20.0, 20.0]))) < 0.1 * phi.largest).all())
 
 
+@rule(AT_START, DYING)
 def _dying(course, values=None):
     values = values or course.record.first
     share = np.array([0.0 if _saturates(layer.activation) else dead for dead, layer in
@@ -125,6 +143,7 @@ def _dying(course, values=None):
                      None)))
 
 
+@rule(AT_START, SATURATED)
 def _saturated(course, values=None):
     values = values or course.record.first
     share = [s if _saturates(layer.activation) else 0.0
@@ -142,6 +161,7 @@ def _saturated(course, values=None):
                     ("error passed by the slope", slope, None, None)))
 
 
+@rule(AT_START, FORWARD, BACKWARD)
 def _vanishing(course):
     back, forward = course.decades()
     if not max(back, forward) >= course.cuts["decades"]:
@@ -181,6 +201,7 @@ def _typical(part):
     return float(np.exp(np.log(part).mean())) if len(part) else 0.0
 
 
+@rule(AT_START, EXPLODING)
 def _exploding(course):
     record, (back, _) = course.record, course.decades()
     grown = -lost(np.sqrt(record.first["q"]))
@@ -196,27 +217,6 @@ def _exploding(course):
                        ("decades of z gained", grown, course.cuts["decades"],
                         -lost(np.sqrt(expected.q)) if expected else None),
                        ("largest gain of a layer", gain[k], None, _expected(course, "gain", k))))
-
-
-def _fast(course):
-    losses, bound = np.array(course.losses), course.cuts["rise"] * max(abs(course.constant), abs(course.losses[0]))
-    over = np.flatnonzero(~(losses <= bound))
-    if not len(over):
-        return None
-    step, update = int(over[0]), float(np.nanmax(course.record.first["update"]))
-    return Finding(FAST, None, f"the cost rises from {losses[0]:.3g} to {losses[step]:.3g} at step {step}, although "
-                   "errors arrive in all layers: the steps are too long",
-                   (("cost", losses[step], bound, None), ("largest first update of a weight", update, None, None)))
-
-
-def _slow(course):
-    update = course.record.first["update"]
-    largest = float(np.nanmax(update)) if np.isfinite(update).any() else 0.0
-    if largest >= course.cuts["update"]:
-        return None
-    return Finding(SLOW, None, f"no weight changes by more than {largest:.1g} of its size in the first step, although "
-                   "errors arrive in all layers",
-                   (("largest first update of a weight", largest, course.cuts["update"], None),))
 
 
 def _wrong(course):
@@ -273,16 +273,28 @@ def _rate(course):
     return None
 
 
-def _by_heart(course):
-    return next((_learned_by_heart(other, words) for _, words, other in _rates(course)), None)
-
-
 def _learned_by_heart(course, words=""):
     return Finding(ELSEWHERE, None, f"{words}it learns these rows by heart ({course.learned:.0%} of the cost is gone "
                    f"after {course.steps} steps), and nothing that holds for others: look at the labels, and for how "
                    "many rows there are", ((UNSEEN, course.elsewhere, 0.0, None),))
 
 
+@rule(LATER, ELSEWHERE)
+def _by_heart(course):
+    return next((_learned_by_heart(other, words) for _, words, other in _rates(course)), None)
+
+
+@rule(LATER, DYING)
+def _dying_later(course):
+    return _dying(course, course.record.latest)
+
+
+@rule(LATER, SATURATED)
+def _saturated_later(course):
+    return _saturated(course, course.record.latest)
+
+
+@rule(LATER, EXPLODING, FORWARD, BACKWARD)
 def _initialised(course):
     """Is it its weights, though no number says so?"""
     if not CRITICAL.when(course.origin, course.record):
@@ -298,12 +310,27 @@ def _initialised(course):
                     ("decades of signal lost", forward, course.cuts["decades"], None)))
 
 
-# Asked in this order of a net that has not learned; those of the first group are what the first pass alone can tell.
-AT_START = (_overflow, _symmetric, _cut, _dying, _saturated, _vanishing, _exploding)
-LATER = (_by_heart, lambda course: _dying(course, course.record.latest),
-         lambda course: _saturated(course, course.record.latest), _initialised, _fast, _slow, _elsewhere)
-VERDICTS = (HEALTHY, CUT, SYMMETRIC, DYING, SATURATED, BACKWARD, FORWARD, EXPLODING, SCALE, FAST, SLOW, WRONG,
-            ELSEWHERE)
+@rule(LATER, FAST)
+def _fast(course):
+    losses, bound = np.array(course.losses), course.cuts["rise"] * max(abs(course.constant), abs(course.losses[0]))
+    over = np.flatnonzero(~(losses <= bound))
+    if not len(over):
+        return None
+    step, update = int(over[0]), float(np.nanmax(course.record.first["update"]))
+    return Finding(FAST, None, f"the cost rises from {losses[0]:.3g} to {losses[step]:.3g} at step {step}, although "
+                   "errors arrive in all layers: the steps are too long",
+                   (("cost", losses[step], bound, None), ("largest first update of a weight", update, None, None)))
+
+
+@rule(LATER, SLOW)
+def _slow(course):
+    update = course.record.first["update"]
+    largest = float(np.nanmax(update)) if np.isfinite(update).any() else 0.0
+    if largest >= course.cuts["update"]:
+        return None
+    return Finding(SLOW, None, f"no weight changes by more than {largest:.1g} of its size in the first step, although "
+                   "errors arrive in all layers",
+                   (("largest first update of a weight", largest, course.cuts["update"], None),))
 
 
 def _expected(course, name, k):
@@ -325,4 +352,5 @@ def finding(course):
     certain = found and (found.verdict in (CUT, SYMMETRIC) or max(map(abs, course.decades())) >= course.cuts["certain"])
     if certain:
         return found
-    return _first((_data, _rate) if found else (_wrong, _data, _rate), course) or found or _first(LATER, course)
+    return _first((_data, _rate) if found else (_wrong, _data, _rate), course) or found or _first(LATER, course) \
+        or _elsewhere(course)

@@ -1,6 +1,6 @@
 """The seeds made runnable: every claim of the documents this project grew from, and of the literature behind them.
 
-An experiment is a module with
+An experiment is a module that ``NAMES`` names, in the order of the page, with
 
     its docstring           the question, in one line
     DTYPE                   what it computes in
@@ -16,18 +16,17 @@ An experiment is a module with
 """
 import time
 from dataclasses import dataclass
+from importlib import import_module
 from types import ModuleType
 
 from microgradx.errors import OptionError
-from microgradx.lab import (blocks, chain, chaos, costs, depth, doctor, dying, gains, isometry, nielsen, recurrent,
-                            remedies, saturation, shattered, signs, slope, underflow, zigzag)
 from microgradx.lab.cards import Card, Claim, Number
 
 __all__ = ["CLAIMS", "EXPERIMENTS", "Card", "Claim", "Number", "Outcome", "run"]
 
-EXPERIMENTS = {module.__name__.rpartition(".")[2]: module for module in (
-    slope, chain, underflow, costs, signs, zigzag, depth, gains, blocks, remedies, saturation, dying, nielsen, chaos,
-    isometry, shattered, recurrent, doctor)}
+NAMES = ["slope", "chain", "underflow", "costs", "signs", "zigzag", "depth", "gains", "blocks", "remedies",
+         "saturation", "dying", "nielsen", "chaos", "isometry", "shattered", "recurrent", "doctor"]
+EXPERIMENTS = {name: import_module(f"microgradx.lab.{name}") for name in NAMES}
 
 # {claim id: (name of its experiment, Claim)}
 CLAIMS = {claim.id: (name, claim) for name, module in EXPERIMENTS.items() for claim in module.CLAIMS}

@@ -1,18 +1,16 @@
 """Modules, losses and initialisation: torch's names over ``microgradx.Tensor``."""
-from microgradx.nn import functional, init
+from typing import TYPE_CHECKING
+
+from microgradx.nn import functional as functional, init as init
 from microgradx.nn.attention import *
 from microgradx.nn.convolution import *
 from microgradx.nn.layers import *
 from microgradx.nn.losses import *
-from microgradx.nn.module import Module, Parameter, summary
+from microgradx.nn.module import Module as Module, Parameter as Parameter, summary as summary
 from microgradx.nn.normalization import *
 from microgradx.nn.recurrent import *
 
-__all__ = ["AvgPool2d", "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "CELU", "Conv1d", "Conv2d",
-           "CrossEntropyLoss", "Dropout", "ELU", "Embedding", "Flatten", "GELU", "GRU", "GaussianNLLLoss", "GroupNorm",
-           "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh", "HingeLoss", "HuberLoss", "Identity", "KLDivLoss",
-           "L1Loss", "LSTM", "LayerNorm", "LeakyReLU", "Linear", "LogSigmoid", "LogSoftmax", "MSELoss", "MaxPool2d",
-           "Mish", "Module", "ModuleList", "MultiMarginLoss", "MultiheadAttention", "NLLLoss", "PReLU", "Parameter",
-           "QuadraticCost", "RMSNorm", "RNN", "ReLU", "ReLU6", "Residual", "SELU", "Sequential", "SiLU", "Sigmoid",
-           "SmoothL1Loss", "Softmax", "Softplus", "Softshrink", "Softsign", "Tanh", "Tanhshrink", "Threshold",
-           "functional", "init", "summary"]
+if not TYPE_CHECKING:           # a type checker goes by the imports, and can read no list that is not written out
+    from microgradx.nn import attention, convolution, layers, losses, normalization, recurrent
+    __all__ = ["Module", "Parameter", "functional", "init", "summary", *attention.__all__, *convolution.__all__,
+               *layers.__all__, *losses.__all__, *normalization.__all__, *recurrent.__all__]

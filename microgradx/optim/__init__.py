@@ -1,10 +1,14 @@
 """Optimizers, schedules of their rates, clipping of gradients, and SciPy's minimizers: torch's names."""
-from microgradx.optim import schedulers as lr_scheduler
+from typing import TYPE_CHECKING
+
+from microgradx.optim import schedulers
 from microgradx.optim.clip import *
 from microgradx.optim.optimizers import *
 from microgradx.optim.schedulers import *
-from microgradx.optim.scipy import scipy_minimize
+from microgradx.optim.scipy import scipy_minimize as scipy_minimize
 
-__all__ = ["Adagrad", "Adam", "AdamW", "CosineAnnealingLR", "ExponentialLR", "LRScheduler", "LambdaLR", "LinearLR",
-           "MultiStepLR", "OneCycleLR", "Optimizer", "RMSprop", "ReduceLROnPlateau", "SGD", "SequentialLR", "StepLR",
-           "clip_grad_norm_", "clip_grad_value_", "lr_scheduler", "scipy_minimize"]
+lr_scheduler = schedulers
+
+if not TYPE_CHECKING:           # a type checker goes by the imports, and can read no list that is not written out
+    from microgradx.optim import clip, optimizers
+    __all__ = ["lr_scheduler", "scipy_minimize", *clip.__all__, *optimizers.__all__, *schedulers.__all__]
