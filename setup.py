@@ -21,9 +21,10 @@ OBJECTS = Path("build", f"objects-{sysconfig.get_platform()}-{sys.implementation
 DIRECTIVES = dict(language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False,
                   embedsignature=True)
 # What runs at every operation; the rest runs seldom and is compiled in half the time.
-HOT = {"array", "graph", "launch", "elementwise", "backward", "value", "tensor", "structured", "views", "program"}
+HOT = {"array", "graph", "launch", "elementwise", "backward", "value", "tensor", "structured", "views", "program",
+       "compiled", "tape", "update"}
 SETS = {"baseline": [], "avx2": [("MGX_AVX2", None)], "avx512": [("MGX_AVX512", None)]}     # instruction sets
-# What of GCC's -O2 takes time and gains nothing, neither in straight loops nor between calls of Python's C functions.
+# What of GCC's -O2 takes time and gains nothing, in straight loops.
 LEAN = ["-fno-gcse", "-fno-tree-pre", "-fno-tree-vrp", "-fno-schedule-insns2", "-fno-expensive-optimizations",
         "-fno-tree-slp-vectorize"]
 # Contraction is off so that a * b + c means the same everywhere; FMA() says where it is fused. -ffast-math never.
@@ -104,7 +105,7 @@ def loop_flags(path, gcc):
 def core_flags(path, gcc):
     if path.stem not in HOT:
         return ["-O1"]
-    return ["-O2", "-fno-tree-vectorize", *LEAN] if gcc else ["-O2"]
+    return ["-O2"]
 
 
 def newer(path, than):

@@ -49,6 +49,7 @@ def loops():
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 def test_every_loop(code, dtype):
     names = [*loops(), *UPDATES]
-    scalar = [name for name in names if not PACKED.search(code.get(f"{name}_{dtype}", ""))]
-    missing = [name for name in names if f"{name}_{dtype}" not in code]
+    found = {name: code.get(f"{name}_{dtype}") or code.get(f"run_{name}_{dtype}") for name in names}   # the body, or what
+    scalar = [name for name in names if not PACKED.search(found[name] or "")]                          # it is part of
+    missing = [name for name in names if found[name] is None]
     assert not missing and not scalar

@@ -94,7 +94,9 @@ cdef tuple shape_of(Array a)
 cdef Node node_of(Array a)
 cdef Node new_node(int op, Array result)
 cdef PyObject *node_pointer(Array a) except? NULL
-cdef int check_freed(Node node) except -1
+cdef int raise_freed() except -1
+cdef inline int check_freed(Node node) except -1:
+    return raise_freed() if node.v.op == OP_FREED else 0
 cdef str node_name(Node node)
 cdef Array restored(Node node, int k, Array g)
 cdef int dtype_code(object dtype) except -1

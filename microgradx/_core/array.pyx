@@ -368,11 +368,9 @@ cdef Node node_of(Array a):
     return a.node
 
 
-cdef int check_freed(Node node) except -1:
-    if node.v.op == OP_FREED:
-        raise GraphError("backward: the graph was freed by an earlier backward(); give that one retain_graph=True, or "
-                         "compute the result anew")
-    return 0
+cdef int raise_freed() except -1:
+    raise GraphError("backward: the graph was freed by an earlier backward(); give that one retain_graph=True, or "
+                     "compute the result anew")
 
 
 # ----- arrays ------------------------------------------------------------------------------------------------

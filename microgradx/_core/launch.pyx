@@ -6,7 +6,6 @@ while this thread records, a ``Launch`` is written down as well, from which it c
 timed. Nothing writes an array without passing here. An operation that has no C kernel is a host launch: a Python
 function over NumPy arrays.
 """
-from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
 from cpython.ref cimport Py_INCREF, Py_XDECREF
@@ -182,6 +181,10 @@ cdef Py_ssize_t run_launch(const Launch *l) noexcept nogil:
     if l.loop != NULL:
         return run_loop(l.loop, l.args.n[0], l.dtype, l.count, l.args.p)
     return run_kernel(&kernel_rows[l.row], l.kernel, &l.args)
+
+
+cdef extern from "Python.h":
+    int PyErr_CheckSignals() noexcept           # the exception stays set for `check_run` to raise
 
 
 cdef int poll_signals() noexcept with gil:

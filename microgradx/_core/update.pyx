@@ -3,6 +3,9 @@
 Which optimizer it is, only the row knows: it reads the gradient, the options of the group (`cell`) and perhaps how many
 steps this one makes it (`step`), and updates the parameter and its state.
 """
+from cpython.object cimport PyObject
+from libc.stdlib cimport free, malloc
+
 from microgradx._core.array cimport Array, check_writable, dtype_of, empty_like, same_shape, shape_of
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport Call, copy, launch, put, put_at
@@ -26,6 +29,12 @@ cdef int check_update(str op, Array w, Array other) except -1:
     return 0
 
 
+cdef struct Member:             # a parameter that has a gradient: its number in its group, and whose steps count
+    Py_ssize_t index
+    PyObject *cell
+    PyObject *steps
+
+
 def update(str op, list groups not None):
     """One step of the optimizer whose row is called ``op``.
 
@@ -36,74 +45,109 @@ def update(str op, list groups not None):
     cdef int row = kernel_row(op), k
     cdef KernelFacts *facts = &kernel_facts[row]
     cdef bint counts = facts.first_update == 3
+    cdef int state = facts.count - facts.first_update
     cdef Call call
-    cdef Py_ssize_t i, first
+    cdef Py_ssize_t i, count = 0, room = 0, needed = options_of(row)
     cdef tuple parts
-    cdef list rows, live = []
+    cdef list rows, live = [], gradients = []
     cdef Array w, g, a, cell, steps
+    cdef Member *member
     for cell, steps, rows in groups:
         if cell is None or rows is None:
             raise TypeError(f"{op}: None in place of an array")
-        for i in range(len(rows)):
-            parts = rows[i]
-            w = None if parts is None else parts[0]
-            if w is None:
-                raise TypeError(f"{op}: None in place of an array")
-            if w.node is None or w.node.grad is None:
-                continue
-            g = w.node.grad
-            if not g.contiguous:
-                a = empty_like(g)
-                copy(g, a)
-                g = a
-            live.append((i, g, cell, steps, parts))
-    for i, g, cell, steps, parts in live:           # from here to the last launch no Python code runs
-        w = parts[0]
-        if cell.kind != MGX_F64 or not cell.contiguous or cell.size < options_of(row):
-            raise TypeError(f"{op}: the options are {options_of(row)} float64 numbers, not {cell.size} of "
-                            f"{dtype_of(cell.kind)}")
-        if steps is not None and (steps.kind != MGX_F64 or not steps.contiguous or steps.size <= i):
-            raise TypeError(f"{op}: the steps are a float64 number for each parameter")
-        check_writable(w, op)
-        check_update(op, w, g)
-        for k in range(1, len(parts)):
-            a = parts[k]
-            if a is not None:
-                check_writable(a, op)
-                check_update(op, w, a)
-    i = 0
-    while i < len(live):                            # a run of neighbours counts its step in one launch
-        first, _, _, steps, _ = live[i]
+        room += len(rows)
+    member = <Member *> malloc((room + 1) * sizeof(Member))
+    if member == NULL:
+        raise MemoryError(f"{op}: no memory for {room} parameters")
+    try:
+        for cell, steps, rows in groups:
+            for i in range(min(<Py_ssize_t> len(rows), room - count)):
+                parts = rows[i]
+                w = None if parts is None else parts[0]
+                if w is None:
+                    raise TypeError(f"{op}: None in place of an array")
+                if w.node is None or w.node.grad is None:
+                    continue
+                g = w.node.grad
+                if not g.contiguous:
+                    a = empty_like(g)
+                    copy(g, a)
+                    g = a
+                live.append(parts)
+                gradients.append(g)
+                member[count] = Member(i, <PyObject *> cell, <PyObject *> steps)
+                count += 1
+        cell = steps = None
+        for i in range(count):                          # from here to the last launch no Python code runs
+            if i == 0 or member[i].cell != member[i - 1].cell:
+                cell, steps = <Array> member[i].cell, <Array> member[i].steps
+                if cell.kind != MGX_F64 or not cell.contiguous or cell.size < needed:
+                    raise TypeError(f"{op}: the options are {needed} float64 numbers, not {cell.size} of "
+                                    f"{dtype_of(cell.kind)}")
+            if steps is not None and (steps.kind != MGX_F64 or not steps.contiguous or steps.size <= member[i].index):
+                raise TypeError(f"{op}: the steps are a float64 number for each parameter")
+            parts = live[i]
+            w = parts[0]
+            check_writable(w, op)
+            check_update(op, w, <Array> gradients[i])
+            for k in range(1, <int> min(len(parts), state)):
+                a = parts[k]
+                if a is not None:
+                    check_writable(a, op)
+                    check_update(op, w, a)
+        count_steps(member, count)
+        for i in range(count):
+            parts = live[i]
+            w = parts[0]
+            call.count = 0
+            put(&call, <Array> gradients[i])
+            put(&call, <Array> member[i].cell)
+            if counts:
+                steps = <Array> member[i].steps
+                if steps is None:
+                    put(&call, None)
+                else:
+                    put_at(&call, steps, steps.data + member[i].index * sizeof(double))
+            for k in range(state):
+                put(&call, <Array> parts[k] if k < len(parts) else None)
+            call.args.n[0] = w.size
+            launch(&call, row, w.kind)
+    finally:
+        free(member)
+
+
+cdef int count_steps(Member *member, Py_ssize_t count) except -1:
+    """Neighbours in a group count their step in one launch."""
+    cdef Call call
+    cdef Array steps
+    cdef Py_ssize_t i = 0, k
+    while i < count:
         k = 1
-        while i + k < len(live) and (<tuple> live[i + k])[0] == first + k and (<tuple> live[i + k])[3] is steps:
+        while i + k < count and member[i + k].index == member[i].index + k and member[i + k].cell == member[i].cell:
             k += 1
+        steps = <Array> member[i].steps
         if steps is not None:
             call.count = 0
-            put_at(&call, steps, steps.data + first * sizeof(double))
+            put_at(&call, steps, steps.data + member[i].index * sizeof(double))
             call.args.n[0] = k
             launch(&call, COUNT_STEPS, MGX_F64)
         i += k
-    for i, g, cell, steps, parts in live:
-        w = parts[0]
-        call.count = 0
-        put(&call, g)
-        put(&call, cell)
-        if counts:
-            if steps is None:
-                put(&call, None)
-            else:
-                put_at(&call, steps, steps.data + i * sizeof(double))
-        for k in range(facts.count - facts.first_update):
-            put(&call, <Array> parts[k] if k < len(parts) else None)
-        call.args.n[0] = w.size
-        launch(&call, row, w.kind)
+    return 0
+
+
+cdef int options_row = -1               # the row that was asked for last
+cdef Py_ssize_t options_count = 0
 
 
 cdef Py_ssize_t options_of(int row) noexcept:
     """How many numbers the row reads from the cell, its second operand."""
+    global options_row, options_count
     cdef mgx_measure to
     cdef mgx_args args
+    if row == options_row:
+        return options_count
     args.n[0] = 0
     args.p[1] = <char *> &args
     kernel_rows[row].measure(&args, &to)
-    return to.elements[1]
+    options_row, options_count = row, to.elements[1]
+    return options_count

@@ -42,6 +42,7 @@ class Group(MutableMapping[str, Any]):
         self.steps: Tensor | None = None
         self.step_of: list[Tensor | None] = [None] * len(self.params)
         self.rows: list[tuple[Any, ...]] = [(p, *[None] * (len(rule.slots(options)) - 1)) for p in self.params]
+        self.launch: list[Any] = [self.cell, None, self.rows]           # what `update` reads
         self._settle()
 
     def _settle(self) -> None:
@@ -52,6 +53,7 @@ class Group(MutableMapping[str, Any]):
             invalidate_programs(self.cell)
             self.steps = Tensor(np.zeros(len(self.params))) if self.steps is None else None
             self.step_of = [None] * len(self.params) if self.steps is None else list(self.steps)    # one view each
+            self.launch[1] = self.steps
         for k, start in enumerate(slots.values(), 1):
             if self.rows and (start is None) != (self.rows[0][k] is None):
                 invalidate_programs(self.cell)
@@ -118,6 +120,7 @@ class Optimizer:
             raise DTypeError(f"{type(self).__name__}: params is an iterable of Tensors, not one "
                              f"{type(params).__name__}; put it in a list")
         self.defaults = defaults
+        self._launches: list[list[Any]] = []
         self.param_groups: list[Group] = []
         groups: list[Any] = list(params)
         if not groups:
@@ -149,6 +152,7 @@ class Optimizer:
         if self.param_groups:
             invalidate_programs(self.param_groups[0].cell)
         self.param_groups.append(group)
+        self._launches.append(group.launch)
 
     @classmethod
     def check(cls, options: Options) -> None:
@@ -172,7 +176,7 @@ class Optimizer:
 
     def step(self) -> None:
         """Update every parameter that has a gradient. All fits or nothing changes."""
-        update(self.kernel, [(group.cell, group.steps, group.rows) for group in self.param_groups])
+        update(self.kernel, self._launches)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget all gradients, or fill them with 0."""
