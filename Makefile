@@ -1,4 +1,5 @@
 # Each target sets up all that it needs: a virtual environment in .venv, the package built in place, its extras.
+# `make test ARGS="tests/test_optim.py -k adam"` runs a part.
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 
@@ -8,7 +9,7 @@ demo: .venv/lab
 	.venv/bin/microgradx demo
 
 test: .venv/test
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest $(ARGS)
 
 test-short: .venv/test
 	.venv/bin/python -m pytest -m short
