@@ -55,8 +55,8 @@ def serve(themes, only):
 class Build:
     def __init__(self, checkout, themes, only):
         command = [sys.executable, str(Path(__file__).resolve()), "--serve", "--themes", themes, "--only", only]
-        self.process = subprocess.Popen(command, cwd=checkout, env=os.environ | {"PYTHONPATH": str(checkout)}, text=True,
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.process = subprocess.Popen(command, cwd=checkout, env=os.environ | {"PYTHONPATH": str(checkout)},
+                                        text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def ask(self, line):
         self.process.stdin.write(line + "\n")

@@ -1,4 +1,4 @@
-"""``profile``: where the time of a program goes, launch by launch, and how near each comes to what the machine can do."""
+"""``profile``: where the time of a program goes, launch by launch, and how near each comes to the machine's limits."""
 from __future__ import annotations
 
 import json
@@ -51,14 +51,14 @@ def machine_limits() -> tuple[float, float]:
 class profile:
     """Within it, the launches of this thread are timed: forward, backward, updates, and replays of compiled functions.
 
-    Print it for a table by operation; ``table("line")`` is by the line of your code that called, ``table("launch")`` by the
-    row of the kernel's table. ``events`` is the list of ``LaunchEvent``, in order. ``trace(file)`` writes them for Chrome's
-    ``about:tracing`` or Perfetto. ``seconds`` is the time in launches and ``elapsed`` that of the whole block, whose rest is
-    Python's.
+    Print it for a table by operation; ``table("line")`` is by the line of your code that called, ``table("launch")`` by
+    the row of the kernel's table. ``events`` is the list of ``LaunchEvent``, in order. ``trace(file)`` writes them for
+    Chrome's ``about:tracing`` or Perfetto. ``seconds`` is the time in launches and ``elapsed`` that of the whole block,
+    whose rest is Python's.
 
-    A table compares each row with this machine's limits, which are measured once: the bytes of its operands with those of a
-    copy, its operations with those of a float32 matrix product. Timing adds about 0.3 us to a launch. Functions of Values
-    are programs of their own and are not seen.
+    A table compares each row with this machine's limits, which are measured once: the bytes of its operands with those
+    of a copy, its operations with those of a float32 matrix product. Timing adds about 0.3 us to a launch. Functions of
+    Values are programs of their own and are not seen.
 
     >>> import microgradx as mgx
     >>> x = mgx.ones(64, 64, requires_grad=True)
@@ -97,7 +97,8 @@ class profile:
             groups[getattr(event, by), event.dtype if by != "line" else ""].append(event)
         order = sorted(groups, key=lambda key: -sum(event.seconds for event in groups[key]))
         copy, product = machine_limits() if self.events else (1.0, 1.0)
-        rows = [(by, "dtype" if by != "line" else "", "calls", "ms", "share", "GB/s", "of copy", "GFLOP/s", "of product")]
+        rows = [(by, "dtype" if by != "line" else "", "calls", "ms", "share", "GB/s", "of copy", "GFLOP/s",
+                 "of product")]
         for key in order[:most]:
             events = groups[key]
             seconds = sum(event.seconds for event in events) or 1e-12
@@ -107,14 +108,15 @@ class profile:
                          f"{moved / 1e9:.2f}" if moved else "", f"{moved / copy:.0%}" if moved else "",
                          f"{flops / 1e9:.2f}" if flops else "", f"{flops / product:.0%}" if flops else ""))
         widths = [max(map(len, column)) for column in zip(*rows)]
-        lines = ["  ".join(cell.ljust(w) if k < 2 else cell.rjust(w) for k, (cell, w) in enumerate(zip(row, widths))).rstrip()
-                 for row in rows]
+        lines = ["  ".join(cell.ljust(w) if k < 2 else cell.rjust(w)
+                           for k, (cell, w) in enumerate(zip(row, widths))).rstrip() for row in rows]
         if len(order) > most:
             rest = sum(event.seconds for key in order[most:] for event in groups[key])
             lines.append(f"and {len(order) - most} more, {rest * 1e3:.3f} ms")
         lines.append(f"{len(self.events)} launches, {self.seconds * 1e3:.3f} ms of {self.elapsed * 1e3:.3f} ms")
         if self.events:
-            lines.append(f"limits measured here: a copy moves {copy / 1e9:.1f} GB/s, a product makes {product / 1e9:.0f} GFLOP/s")
+            lines.append(f"limits measured here: a copy moves {copy / 1e9:.1f} GB/s, "
+                         f"a product makes {product / 1e9:.0f} GFLOP/s")
         return "\n".join(lines)
 
     def __str__(self) -> str:

@@ -90,27 +90,40 @@ def inplace(step):
 
 LABEL = np.array([0, 2, 1])
 OPERATIONS = {
-    "matmul": lambda a, b, *_: a @ b, "matmul of a stack": lambda a, b, c, d, x, *_: x @ x, "row": lambda a, b, c, *_: c @ a,
+    "matmul": lambda a, b, *_: a @ b, "matmul of a stack": lambda a, b, c, d, x, *_: x @ x,
+    "row": lambda a, b, c, *_: c @ a,
     "linear": lambda a, b, c, *_: F.linear(a, b, c), "softmax": lambda a, *_: a.softmax(0),
     "log_softmax": lambda a, *_: a.log_softmax(), "cross_entropy": lambda a, *_: F.cross_entropy(a, LABEL),
-    "sum": lambda a, *_: a.sum(0), "mean": lambda a, *_: a.T.mean(1), "amax": lambda a, *_: a.amax(1), "max": lambda a, *_: a.max(1),
+    "sum": lambda a, *_: a.sum(0), "mean": lambda a, *_: a.T.mean(1), "amax": lambda a, *_: a.amax(1),
+    "max": lambda a, *_: a.max(1),
     "cumsum": lambda a, *_: a.cumsum(0), "prod": lambda a, *_: a.prod(1), "var": lambda a, *_: a.var(0),
     "norm": lambda a, *_: a.norm(), "logsumexp": lambda a, *_: a.logsumexp(1),
-    "reshape": lambda a, *_: a.T.reshape(9), "permute": lambda a, *_: a.permute(1, 0), "expand": lambda a, b, c, *_: c.expand(4, 3),
-    "index": lambda a, *_: a[1:, ::2], "one": lambda a, *_: a[1, 2], "rows": lambda a, *_: a[[0, 0, 2]], "mask": lambda a, *_: a[LABEL > 0],
+    "reshape": lambda a, *_: a.T.reshape(9), "permute": lambda a, *_: a.permute(1, 0),
+    "expand": lambda a, b, c, *_: c.expand(4, 3),
+    "index": lambda a, *_: a[1:, ::2], "one": lambda a, *_: a[1, 2], "rows": lambda a, *_: a[[0, 0, 2]],
+    "mask": lambda a, *_: a[LABEL > 0],
     "concat": lambda a, b, c, *_: mgx.concat([a, b, c[None]]), "stack": lambda a, b, *_: mgx.stack([a, b]),
-    "pad": lambda a, *_: mgx.pad(a, 1), "gather": lambda a, *_: a.gather(0, LABEL[None]), "split": lambda a, *_: a.split(2),
-    "scatter_add": lambda a, b, *_: a.scatter_add(0, LABEL[None], b), "astype": lambda a, *_: a.astype("f4"), "triu": lambda a, *_: a.triu(),
-    "convolution": lambda a, b, c, d, x, w, e: F.conv2d(x, w, e), "max_pool": lambda a, b, c, d, x, *_: F.max_pool2d(x, 2),
-    "avg_pool": lambda a, b, c, d, x, *_: F.avg_pool2d(x, 2), "layer_norm": lambda a, b, c, *_: F.layer_norm(a, 3, c, c),
-    "setitem": inplace(lambda y, b, c: y.__setitem__(1, c)), "mul_": inplace(lambda y, b, c: y.__imul__(b)), "fill_": inplace(lambda y, b, c: y.fill_(1)),
-    "add_": inplace(lambda y, b, c: y.__iadd__(c)), "div_": inplace(lambda y, b, c: y.__itruediv__(y)), "copy_": inplace(lambda y, b, c: y.copy_(b)),
+    "pad": lambda a, *_: mgx.pad(a, 1), "gather": lambda a, *_: a.gather(0, LABEL[None]),
+    "split": lambda a, *_: a.split(2),
+    "scatter_add": lambda a, b, *_: a.scatter_add(0, LABEL[None], b), "astype": lambda a, *_: a.astype("f4"),
+    "triu": lambda a, *_: a.triu(),
+    "convolution": lambda a, b, c, d, x, w, e: F.conv2d(x, w, e),
+    "max_pool": lambda a, b, c, d, x, *_: F.max_pool2d(x, 2),
+    "avg_pool": lambda a, b, c, d, x, *_: F.avg_pool2d(x, 2),
+    "layer_norm": lambda a, b, c, *_: F.layer_norm(a, 3, c, c),
+    "setitem": inplace(lambda y, b, c: y.__setitem__(1, c)),
+    "mul_": inplace(lambda y, b, c: y.__imul__(b)), "fill_": inplace(lambda y, b, c: y.fill_(1)),
+    "add_": inplace(lambda y, b, c: y.__iadd__(c)), "div_": inplace(lambda y, b, c: y.__itruediv__(y)),
+    "copy_": inplace(lambda y, b, c: y.copy_(b)),
     "of float32": inplace(lambda y, b, c: y.__imul__(b.sum().astype("f4"))),
     "written": lambda a, b, c, *_: [x.detach().__imul__(2.0) for x in (a, b, c)],
     "copied": lambda a, b, c, *_: [x.detach().copy_(y) for x, y in ((a, b), (b, a))],
-    "grad": lambda a, b, *_: mgx.grad(lambda x: (x * b).tanh().sum())(a), "hvp": lambda a, b, *_: mgx.hvp(lambda x: (x * b).tanh().sum(), (a,), (b,))[0],
-    "jacobian": lambda a, b, c, *_: mgx.jacobian(lambda x: x * c)(c), "checkpoint": lambda a, *_: mgx.autograd.checkpoint(lambda x: x.tanh(), a),
-    "memory": lambda a, *_: [memoryview(a), np.asarray(a), a.detach().__dlpack__()] and None, "repr": lambda a, *_: repr(a) and None}
+    "grad": lambda a, b, *_: mgx.grad(lambda x: (x * b).tanh().sum())(a),
+    "hvp": lambda a, b, *_: mgx.hvp(lambda x: (x * b).tanh().sum(), (a,), (b,))[0],
+    "jacobian": lambda a, b, c, *_: mgx.jacobian(lambda x: x * c)(c),
+    "checkpoint": lambda a, *_: mgx.autograd.checkpoint(lambda x: x.tanh(), a),
+    "memory": lambda a, *_: [memoryview(a), np.asarray(a), a.detach().__dlpack__()] and None,
+    "repr": lambda a, *_: repr(a) and None}
 
 
 def optimizer(a, b, c, *_):
@@ -159,7 +172,8 @@ def main(only=()):
             for first in range(3 if name not in OPERATIONS else 4 if watched else 8):
                 operands = tensors()
                 if not first % 2:
-                    keep = [Tensor(np.ones(3)) * k for k in range(4200)] if name in ("mul", "matmul") and not first else []
+                    many = name in ("mul", "matmul") and not first
+                    keep = [Tensor(np.ones(3)) * k for k in range(4200)] if many else []
                 global acts
                 acts += first
                 active = True

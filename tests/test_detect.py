@@ -297,7 +297,7 @@ def test_whoever_runs_a_kernel_tells_detect_nan():
     functions = re.findall(r"^(?:cdef [\w ]+?|def) (\w+)\((.*?)(?=^cdef|^def|\Z)", text, re.M | re.S)
     runs = re.compile(r"\brun_(kernel|loop|tiles)\(|\bfunction\(\*|^    loop\(size, ", re.M)
     runners = {name: body for name, body in functions if runs.search(body)}
-    parts = {"run_launch", "run_with_blas", "strided", "with_numbers"}      # replays, and parts of `launch`, `elementwise`
+    parts = {"run_launch", "run_with_blas", "strided", "with_numbers"}   # replays, and parts of `launch`, `elementwise`
     assert runners.keys() == {"launch", "elementwise", "host", "computed"} | parts
     assert all(re.search(r"\bexamine", body) for name, body in runners.items() if name not in parts)
     others = [path for path in CORE.rglob("*.pyx") if path.name not in ("launch.pyx", "kernels.pyx")]

@@ -1,4 +1,4 @@
-"""Every row of csrc/kernels.def: its composite, its kernel against it, its pieces, and what detect_nan may take for granted."""
+"""Every row of csrc/kernels.def: its composite, its kernel against it, its pieces, and what detect_nan relies on."""
 import re
 
 import numpy as np
@@ -106,7 +106,8 @@ def places(row, sample):
     integers = []
     for kind, name in row["integers"]:
         if kind == "STRIDES":
-            integers += [sample["n"] * sample["inner"] * sample["size"], sample["inner"] * sample["size"], sample["size"]]
+            inner = sample["inner"] * sample["size"]
+            integers += [sample["n"] * inner, inner, sample["size"]]
         else:
             integers += list(sample[name]) if kind == "WINDOWS" else [sample[name]]
     return integers, [sample[name] for name in row["numbers"]]
@@ -140,8 +141,8 @@ def launched(row, sample, reads, updates, writes):
 
 def test_every_row_has_a_composite():
     for name in TABLE:
-        assert name in composites, (f"row {name!r} of csrc/kernels.def has no composite: write the function that computes it "
-                                    f"in operations beside its kernel's block, under @composite({name!r})")
+        assert name in composites, (f"row {name!r} of csrc/kernels.def has no composite: write the function that "
+                                    f"computes it in operations beside its kernel's block, under @composite({name!r})")
     assert SAMPLES.keys() <= TABLE.keys() and composites.keys() <= TABLE.keys()
 
 
@@ -154,7 +155,8 @@ def test_the_lists_of_a_row_are_whole(row):
     assert len({n for _, n, _ in operands}) == len(operands), "two operands of one name"
     for _, name, elements in operands:
         used = set(re.findall(r"\b[a-z]\w*\b", elements))
-        assert used <= names, f"the extent of {name}, {elements}, names {used - names}, which are no integers of the row"
+        assert used <= names, (f"the extent of {name}, {elements}, names {used - names}, which are no integers of the "
+                               "row")
     if row["split"]:
         assert set(re.findall(r"\b[a-z]\w*\b", " ".join(row["split"]))) <= names
     assert len(row["doc"]) > 5 and len(operands) <= 16
@@ -254,11 +256,12 @@ def test_pieces_do_not_change_bits(name, monkeypatch):
 
 @pytest.mark.parametrize("name", [name for name, row in TABLE.items() if row["keeps_finite"]])
 def test_what_keeps_finite_makes_no_nan(name):
-    """detect_nan does not look at these if all that they read is finite: so their largest numbers make no nan either."""
+    """detect_nan does not look at these if all that they read is finite, so their largest numbers make no nan."""
     for k in range(len(SAMPLES[name])):
         row, sample, reads, updates, writes = prepared(name, k, "f4")
         for sign in (1, -1):
             for kind, o in zip([kind for part in ("reads", "updates") for kind, *_ in row[part]], reads + updates):
                 if kind in ("REALS", "STRIDED", "OPTIONAL"):
-                    o.copy_(np.where(np.arange(o.size).reshape(o.shape) % 3, sign, -sign).astype("f4") * np.finfo("f4").max)
+                    signs = np.where(np.arange(o.size).reshape(o.shape) % 3, sign, -sign).astype("f4")
+                    o.copy_(signs * np.finfo("f4").max)
             assert not any(np.isnan(o).any() for o in launched(row, sample, reads, updates, writes))

@@ -21,8 +21,8 @@ PACKAGE = str(Path(mgx.__file__).resolve().parents[1])
 def run(script, tmp_path):
     path = tmp_path / "script.py"
     path.write_text(script)
-    done = subprocess.run([sys.executable, "-X", "faulthandler", str(path)], capture_output=True, text=True, timeout=300,
-                          env=os.environ | {"PYTHONPATH": PACKAGE})
+    done = subprocess.run([sys.executable, "-X", "faulthandler", str(path)], capture_output=True, text=True,
+                          timeout=300, env=os.environ | {"PYTHONPATH": PACKAGE})
     assert done.returncode == 0, (done.stdout[-500:], done.stderr[-2000:])
     return done.stdout
 
@@ -171,7 +171,7 @@ def test_a_gradient_of_another_dtype_is_converted():
         assert g.dtype == np.float32 and g.tolist() == [3.0] * 4
 
 
-# ----- the buffer protocol ---------------------------------------------------------------------------------------------
+# ----- the buffer protocol -------------------------------------------------------------------------------------------
 
 class Buffer(ctypes.Structure):
     _fields_ = [("buf", ctypes.c_void_p), ("obj", ctypes.py_object), ("len", ctypes.c_ssize_t),
@@ -235,7 +235,7 @@ def test_a_buffer_keeps_its_geometry():
     Release(ctypes.byref(view))
 
 
-# ----- objects half made -------------------------------------------------------------------------------------------------
+# ----- objects half made ---------------------------------------------------------------------------------------------
 
 UNMADE = """
 import contextlib, gc, importlib, pkgutil
@@ -249,7 +249,8 @@ for found in pkgutil.iter_modules(_core.__path__):
         classes |= {o for o in vars(module).values() if isinstance(o, type) and o.__module__ == module.__name__
                     and not o.__flags__ & 1 << 9}           # those that C defines
 names = sorted(o.__name__ for o in classes)
-for name in ("Tensor", "Value", "Array", "Node", "Window", "Differentiable", "SymbolicFloat", "Program", "Tape", "Compiled"):
+for name in ("Tensor", "Value", "Array", "Node", "Window", "Differentiable", "SymbolicFloat", "Program", "Tape",
+             "Compiled"):
     assert name in names, (name, names)
 ARGUMENTS = [(), (1,), (1.0,), ("a",), (None,), ([1.0, 2.0],), (1, 2), (1.0, 2.0, 3.0), (Tensor([1.0, 2.0]),),
              ([Tensor(1.0)], 3, []), (np.ones(3), 3, [np.ones(3)])]
@@ -305,8 +306,8 @@ def test_unmade_objects(tmp_path):
 
 def test_finalizers_at_every_allocation():
     path = Path(__file__).with_name("collected.py")
-    done = subprocess.run([sys.executable, "-X", "faulthandler", str(path)], capture_output=True, text=True, timeout=600,
-                          env=os.environ | {"PYTHONPATH": PACKAGE, "MALLOC_PERTURB_": "165"})
+    done = subprocess.run([sys.executable, "-X", "faulthandler", str(path)], capture_output=True, text=True,
+                          timeout=600, env=os.environ | {"PYTHONPATH": PACKAGE, "MALLOC_PERTURB_": "165"})
     assert done.returncode == 0 and "finalizers" in done.stdout, (done.stdout[-300:], done.stderr[-2000:])
 
 

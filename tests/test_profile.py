@@ -122,8 +122,8 @@ def test_table_and_trace(tmp_path):
     with mgx.profile() as p:
         step()
     text = str(p)
-    assert text.splitlines()[0].split() == ["operation", "dtype", "calls", "ms", "share", "GB/s", "of", "copy", "GFLOP/s",
-                                            "of", "product"]
+    assert text.splitlines()[0].split() == ["operation", "dtype", "calls", "ms", "share", "GB/s", "of", "copy",
+                                            "GFLOP/s", "of", "product"]
     assert "matmul" in text and f"{len(p.events)} launches" in text and "limits measured here" in text
     assert "loss.backward()" in p.table("line") and "cross_entropy_vjp" in p.table("launch")
     assert "and " in p.table("launch", most=2)
@@ -152,10 +152,11 @@ def test_a_program_as_text():
     for _ in range(3):
         compiled(x, w)
     text = str(compiled.programs[0])
-    assert text == str(compiled.programs[0]) and len(text.splitlines()) == 3
-    assert text.splitlines()[0].startswith("gemm float32 (0, 0, 2, 4, 3, 3, 4, 4, 1.0, 0.0): argument 0, argument 1 -> s0")
-    assert text.splitlines()[1].startswith("softmax float32 (2, 4): s0")
-    assert text.splitlines()[2].startswith("add float32 (8): ") and text.endswith("-> result 0")
+    lines = text.splitlines()
+    assert text == str(compiled.programs[0]) and len(lines) == 3
+    assert lines[0].startswith("gemm float32 (0, 0, 2, 4, 3, 3, 4, 4, 1.0, 0.0): argument 0, argument 1 -> s0")
+    assert lines[1].startswith("softmax float32 (2, 4): s0")
+    assert lines[2].startswith("add float32 (8): ") and text.endswith("-> result 0")
     again = mgx.compile(f)
     for _ in range(3):
         again(mgx.ones(2, 3), w)

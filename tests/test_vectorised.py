@@ -49,7 +49,8 @@ def loops():
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 def test_every_loop(code, dtype):
     names = [*loops(), *UPDATES]
-    found = {name: code.get(f"{name}_{dtype}") or code.get(f"run_{name}_{dtype}") for name in names}   # the body, or what
-    scalar = [name for name in names if not PACKED.search(found[name] or "")]                          # it is part of
+    # the body, or what it is part of
+    found = {name: code.get(f"{name}_{dtype}") or code.get(f"run_{name}_{dtype}") for name in names}
+    scalar = [name for name in names if not PACKED.search(found[name] or "")]
     missing = [name for name in names if found[name] is None]
     assert not missing and not scalar

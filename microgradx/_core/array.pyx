@@ -7,7 +7,7 @@ from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from cpython.buffer cimport (PyBUF_ANY_CONTIGUOUS, PyBUF_C_CONTIGUOUS, PyBUF_F_CONTIGUOUS, PyBUF_FORMAT, PyBUF_ND,
                              PyBUF_STRIDES, PyBUF_WRITABLE)
-from libc.stdlib cimport free, malloc, realloc
+from libc.stdlib cimport free as c_free, malloc, realloc
 from libc.string cimport memcpy
 
 from microgradx._core.graph cimport (FreeList, Type, drop_parents, grad_enabled, here, push_free, make_object, parents,
@@ -305,8 +305,8 @@ cdef str node_name(Node node):
 
 
 cdef Array restored(Node node, int k, Array g):
-    """What was saved of operand ``k`` or of the result, as the array it was: part of the graph, if it had one. ``g`` is a
-    gradient of the result, which tells the shape."""
+    """What was saved of operand ``k`` or of the result, as the array it was: part of the graph, if it had one. ``g`` is
+    a gradient of the result, which tells the shape."""
     cdef Array a
     if node.place[k] == NULL:
         return node.load(k)
@@ -484,7 +484,7 @@ cdef struct Export:                                     # what a buffer that was
 
 cdef void end_export(Export *export) noexcept:
     cdef Storage *s = export.storage
-    free(export)
+    c_free(export)
     unref(s)
 
 

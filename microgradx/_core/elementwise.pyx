@@ -140,8 +140,8 @@ cdef Array integer(int op, list operands):
 
 
 cdef int record(int op, Operand *operand, Array y, Storage *slope, char *place) except -1:
-    """Give ``y`` a node that keeps what the backward pass of this row will read. ``slope`` becomes the node's. No Python
-    code runs meanwhile: making a node holds the collector."""
+    """Give ``y`` a node that keeps what the backward pass of this row will read. ``slope`` becomes the node's. No
+    Python code runs meanwhile: making a node holds the collector."""
     cdef Facts *row = &facts[op]
     cdef Node node = new_node(op, y)
     cdef PyObject *parent[3]

@@ -62,8 +62,8 @@ cdef struct FreeList:
     Py_ssize_t count
     char pristine[512]          # an object as it is just after it was made, with one reference
 
-# Until CPython 3.12 the cyclic collector runs inside an allocation, and with it finalizers: any Python code at all. What
-# raw pointers are read between is allocated with the collector held back; it catches up at the next allocation.
+# Until CPython 3.12 the cyclic collector runs inside an allocation, and with it finalizers: any Python code at all.
+# What raw pointers are read between is allocated with the collector held back; it catches up at the next allocation.
 cdef inline bint hold_collector() noexcept:
     """Returns what `free_collector` wants: whether it was on."""
     return PyGC_Disable()

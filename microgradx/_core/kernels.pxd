@@ -113,7 +113,8 @@ cdef extern from "kernels.h" nogil:
         void (*replay)(const mgx_scalar_program *tape, Py_ssize_t count, const mgx_scalar_op *step) noexcept nogil
         void (*replay_vjp)(const mgx_scalar_program *tape, Py_ssize_t count, const mgx_scalar_op *step) noexcept nogil
         void (*replay_rows)(const mgx_scalar_program *tape, Py_ssize_t count, const mgx_scalar_op *step) noexcept nogil
-        void (*replay_rows_vjp)(const mgx_scalar_program *tape, Py_ssize_t count, const mgx_scalar_op *step) noexcept nogil
+        void (*replay_rows_vjp)(const mgx_scalar_program *tape, Py_ssize_t count,
+                                const mgx_scalar_op *step) noexcept nogil
     const mgx_kernels *mgx_dispatch()
     ctypedef void (*mgx_sgemm)()
     ctypedef void (*mgx_dgemm)()

@@ -107,13 +107,14 @@ def kernel_table():
     for row in range(MGX_NKERNELS):
         r = &kernel_rows[row]
         split = r.split.decode()
+        work = split.removeprefix("SPLIT(").removesuffix(")").rsplit(",", 1)
         result.append(dict(
             name=r.name.decode(), operation=r.operation.decode(), doc=r.doc.decode(), reads=_listed(r.reads.decode()),
             updates=_listed(r.updates.decode()), writes=_listed(r.writes.decode()),
             integers=[(kind, name) for kind, name, _ in _listed(r.integers.decode())],
             numbers=[name for _, name, _ in _listed(r.numbers.decode())],
             keeps_finite=bool(r.keeps_finite),
-            split=None if split == "WHOLE" else tuple(part.strip() for part in split.removeprefix("SPLIT(").removesuffix(")").rsplit(",", 1))))
+            split=None if split == "WHOLE" else tuple(part.strip() for part in work)))
     return result
 
 

@@ -1,9 +1,9 @@
 """The one door through which every kernel runs.
 
 A launch is data: a row of a table (csrc/ops.def for elementwise operations, csrc/kernels.def for structured ones), the
-part of it that runs, a dtype, and operands, integers and numbers in the order of the row. An eager call runs it at once;
-while this thread records, a ``Launch`` is written down as well, from which it can be run again, printed, compared and
-timed. Nothing writes an array without passing here. An operation that has no C kernel is a host launch: a Python
+part of it that runs, a dtype, and operands, integers and numbers in the order of the row. An eager call runs it at
+once; while this thread records, a ``Launch`` is written down as well, from which it can be run again, printed, compared
+and timed. Nothing writes an array without passing here. An operation that has no C kernel is a host launch: a Python
 function over NumPy arrays.
 """
 from cpython.object cimport PyObject
@@ -14,7 +14,7 @@ from libc.string cimport memmove
 
 from microgradx._core cimport array
 from microgradx._core.array cimport (Array, Node, Storage, check_writable, detached, dtype_code, dtype_of, empty,
-                                     empty_like, from_object, itemsize, same_shape, shape_of, bump_version, unref, window)
+                                     from_object, itemsize, shape_of, bump_version, unref, window)
 from microgradx._core.graph cimport free_collector, here, hold_collector, watching
 from microgradx._core.kernels cimport *
 from microgradx._core.debug.watch cimport raise_non_finite, finite, is_reported, is_clean
@@ -279,8 +279,8 @@ cdef int note_time(LaunchList recording, const Launch *l, double start, double s
 # ----- structured kernels: rows of csrc/kernels.def -----------------------------------------------------------------
 
 cdef Py_ssize_t launch(Call *call, int row, int dtype) except? -9:
-    """Run a row over the operands of ``call``, count the writes, write it down, look for nan: MGX_DONE, or the first bad
-    index that the kernel met."""
+    """Run a row over the operands of ``call``, count the writes, write it down, look for nan: MGX_DONE, or the first
+    bad index that the kernel met."""
     cdef KernelFacts *facts = &kernel_facts[row]
     cdef mgx_kernel kernel = kernels.kernel[row][dtype]
     cdef PyObject *recording = mgx_recording_list
@@ -325,17 +325,17 @@ cdef Py_ssize_t run_with_blas(Call *call, int row, mgx_kernel kernel) except? -9
 cdef int record_call(LaunchList recording, Call *call, int row, int dtype, mgx_kernel kernel, double start) except -1:
     cdef double seconds = mgx_now() - start
     cdef Launch here_
-    cdef Launch *l = &here_ if recording.timed else recording.add()
+    cdef Launch *launch_ = &here_ if recording.timed else recording.add()
     cdef int k
-    l.args, l.kernel, l.loop, l.tiles, l.host = call.args, kernel, NULL, NULL, NULL
-    l.table, l.row, l.part, l.dtype, l.count = KERNELS, row, MGX_FORWARD, dtype, call.count
-    l.writes = 0
+    launch_.args, launch_.kernel, launch_.loop, launch_.tiles, launch_.host = call.args, kernel, NULL, NULL, NULL
+    launch_.table, launch_.row, launch_.part, launch_.dtype = KERNELS, row, MGX_FORWARD, dtype
+    launch_.count, launch_.writes = call.count, 0
     for k in range(call.count):
-        l.storage[k] = NULL if call.array[k] == NULL else (<Array> call.array[k]).storage
+        launch_.storage[k] = NULL if call.array[k] == NULL else (<Array> call.array[k]).storage
         if k >= kernel_facts[row].first_update and call.array[k] != NULL:
-            l.writes |= 1 << k
+            launch_.writes |= 1 << k
     if recording.timed or recording.profile is not None:
-        note_time(recording if recording.timed else recording.profile, l, start, seconds, None)
+        note_time(recording if recording.timed else recording.profile, launch_, start, seconds, None)
     return 0
 
 
@@ -351,8 +351,8 @@ cdef extern from *:
 
 
 cdef int check_call(Call *call, int row, int dtype) except -1:
-    """Is every operand there, of its dtype and long enough, and does nothing overlap that is written? For every launch of a
-    checked build."""
+    """Is every operand there, of its dtype and long enough, and does nothing overlap that is written? For every
+    launch of a checked build."""
     cdef mgx_measure to
     cdef KernelFacts *facts = &kernel_facts[row]
     cdef Array a
@@ -375,8 +375,8 @@ cdef int check_call(Call *call, int row, int dtype) except -1:
         if to.elements[k] < 0 or to.type[k] != MGX_OF_LAUNCH_STRIDED and not (
                 a.contiguous and a.data <= call.args.p[k]
                 and call.args.p[k] + size <= a.data + a.size * itemsize[a.kind]):
-            raise ShapeError(f"{name}: operand {k} of shape {shape_of(a)} has not the {to.elements[k]} elements that the row "
-                             "says")
+            raise ShapeError(f"{name}: operand {k} of shape {shape_of(a)} has not the {to.elements[k]} elements that "
+                             "the row says")
         for j in range(facts.first_update, call.count):
             if j != k and to.type[k] != MGX_OF_LAUNCH_STRIDED and to.type[j] != MGX_OF_LAUNCH_STRIDED \
                     and call.args.p[j] != NULL and call.args.p[j] < call.args.p[k] + size and call.args.p[k] < \
@@ -404,9 +404,9 @@ def composite(str row):
     computes in C.
 
     It takes the operands that the row reads and updates, in the shapes that the row's doc gives, then its flags and
-    numbers by name, and returns what the row updates and writes, in order. It is the oracle that tests compare the kernel
-    with; and for a node that is called like its row, its derivative is the vjp under ``create_graph``, so that no kernel
-    needs a second derivative of its own.
+    numbers by name, and returns what the row updates and writes, in order. It is the oracle that tests compare the
+    kernel with; and for a node that is called like its row, its derivative is the vjp under ``create_graph``, so that
+    no kernel needs a second derivative of its own.
     """
     kernel_row(row)
 
@@ -429,9 +429,9 @@ def _constant_composite(x, **sizes):
 def run(str kernel, *operands, integers=(), numbers=()):
     """Run the row ``kernel`` of ``csrc/kernels.def`` on Tensors, in the order of its lists; None is an absent operand.
 
-    Integers take their places one after the other (an ``mgx_windows`` has twelve). Returns None, or the first bad index.
-    Operands are contiguous, of the dtypes that the row names, and at least as long as the integers say, which is checked;
-    but for those that are STRIDED, whose strides you answer for.
+    Integers take their places one after the other (an ``mgx_windows`` has twelve). Returns None, or the first bad
+    index. Operands are contiguous, of the dtypes that the row names, and at least as long as the integers say, which is
+    checked; but for those that are STRIDED, whose strides you answer for.
 
     >>> import microgradx as mgx
     >>> from microgradx._core.launch import run
@@ -445,8 +445,8 @@ def run(str kernel, *operands, integers=(), numbers=()):
     cdef KernelFacts *facts = &kernel_facts[row]
     cdef Py_ssize_t bad
     if len(operands) != facts.count or len(integers) != facts.integers or len(numbers) != facts.numbers:
-        raise ShapeError(f"{kernel}: {len(operands)} operands, {len(integers)} integers and {len(numbers)} numbers; the "
-                         f"row takes {facts.count}, {facts.integers} and {facts.numbers}")
+        raise ShapeError(f"{kernel}: {len(operands)} operands, {len(integers)} integers and {len(numbers)} numbers; "
+                         f"the row takes {facts.count}, {facts.integers} and {facts.numbers}")
     call.count = 0
     for k, a in enumerate(operands):
         put(&call, <Array?> a if a is not None else None)
@@ -518,26 +518,26 @@ cdef int record_elementwise(LaunchList recording, int row, int part, int dtype, 
     cdef double seconds = mgx_now() - start
     cdef Launch here_
     cdef mgx_tiles tiles
-    cdef Launch *l = &here_ if recording.timed else recording.add()
+    cdef Launch *launch_ = &here_ if recording.timed else recording.add()
     cdef Array out = <Array> operand[nin].array, numbers
     cdef int k
-    l.kernel, l.loop, l.tiles, l.host = NULL, kernels.rows[dtype][row].part[part], NULL, NULL
-    l.table, l.row, l.part, l.dtype, l.count = ROWS, row, part, dtype, nin + nout
-    l.args.n[0] = out.size
-    l.writes = ((1 << nout) - 1) << nin
+    launch_.kernel, launch_.loop, launch_.tiles, launch_.host = NULL, kernels.rows[dtype][row].part[part], NULL, NULL
+    launch_.table, launch_.row, launch_.part, launch_.dtype, launch_.count = ROWS, row, part, dtype, nin + nout
+    launch_.args.n[0] = out.size
+    launch_.writes = ((1 << nout) - 1) << nin
     if recording.timed:
         for k in range(nin + nout):
-            l.storage[k] = out.storage if operand[k].form in (ARRAY, BYTES) else NULL       # an operand in memory
+            launch_.storage[k] = out.storage if operand[k].form in (ARRAY, BYTES) else NULL       # an operand in memory
         if not direct:
-            lay_out(&tiles, l.args.p, l.loop, dtype, nin, nout, operand, ndim, shape)
-            l.tiles = &tiles
-        return note_time(recording, l, start, seconds, None)
+            lay_out(&tiles, launch_.args.p, launch_.loop, dtype, nin, nout, operand, ndim, shape)
+            launch_.tiles = &tiles
+        return note_time(recording, launch_, start, seconds, None)
     for k in range(nin + nout):
-        l.storage[k], l.args.p[k] = NULL, NULL
+        launch_.storage[k], launch_.args.p[k] = NULL, NULL
         if operand[k].form == ARRAY:
-            l.storage[k], l.args.p[k] = (<Array> operand[k].array).storage, (<Array> operand[k].array).data
+            launch_.storage[k], launch_.args.p[k] = (<Array> operand[k].array).storage, (<Array> operand[k].array).data
         elif operand[k].form == BYTES:
-            l.storage[k], l.args.p[k] = operand[k].storage, operand[k].data
+            launch_.storage[k], launch_.args.p[k] = operand[k].storage, operand[k].data
         elif operand[k].form == NUMBER and direct:
             set_recording(None)
             try:
@@ -546,16 +546,16 @@ cdef int record_elementwise(LaunchList recording, int row, int part, int dtype, 
             finally:
                 set_recording(recording)
             recording.constants.append(numbers)
-            l.storage[k], l.args.p[k] = numbers.storage, numbers.data
+            launch_.storage[k], launch_.args.p[k] = numbers.storage, numbers.data
         elif direct:                                # what the loop does not read
-            l.storage[k], l.args.p[k] = l.storage[0], l.args.p[0]
+            launch_.storage[k], launch_.args.p[k] = launch_.storage[0], launch_.args.p[0]
     if not direct:
-        l.tiles = <mgx_tiles *> malloc(sizeof(mgx_tiles))
-        if l.tiles == NULL:
+        launch_.tiles = <mgx_tiles *> malloc(sizeof(mgx_tiles))
+        if launch_.tiles == NULL:
             raise MemoryError("compile: no memory for another launch")
-        lay_out(l.tiles, l.args.p, l.loop, dtype, nin, nout, operand, ndim, shape)
+        lay_out(launch_.tiles, launch_.args.p, launch_.loop, dtype, nin, nout, operand, ndim, shape)
     if recording.profile is not None:
-        note_time(recording.profile, l, start, seconds, None)
+        note_time(recording.profile, launch_, start, seconds, None)
     return 0
 
 
@@ -767,23 +767,23 @@ def filled(function, tuple shape, object dtype):
 cdef int record_host(LaunchList recording, object function, tuple outs, tuple ins, double start) except -1:
     cdef double seconds = mgx_now() - start
     cdef Launch here_
-    cdef Launch *l = &here_ if recording.timed else recording.add()
+    cdef Launch *launch_ = &here_ if recording.timed else recording.add()
     cdef tuple call = (function, outs, ins)
-    l.kernel, l.loop, l.tiles, l.host = NULL, NULL, NULL, <PyObject *> call
-    l.table, l.row, l.part, l.dtype, l.count, l.writes = HOST, 0, 0, 0, 0, 0
+    launch_.kernel, launch_.loop, launch_.tiles, launch_.host = NULL, NULL, NULL, <PyObject *> call
+    launch_.table, launch_.row, launch_.part, launch_.dtype, launch_.count, launch_.writes = HOST, 0, 0, 0, 0, 0
     if recording.timed:
-        return note_time(recording, l, start, seconds, None)
+        return note_time(recording, launch_, start, seconds, None)
     recording.hosts.append(call)
     if recording.profile is not None:
-        note_time(recording.profile, l, start, seconds, None)
+        note_time(recording.profile, launch_, start, seconds, None)
     return 0
 
 
 # ----- detect_nan: does what was written contain nan, and who is to blame? --------------------------------------------
 
 cdef bint can_blame(Call *call, int row) except -1:
-    """Before a structured launch: could it be to blame for a nan? Not if what it updates has one already, nor if it makes
-    none of finite numbers and all are finite."""
+    """Before a structured launch: could it be to blame for a nan? Not if what it updates has one already, nor if it
+    makes none of finite numbers and all are finite."""
     cdef KernelFacts *facts = &kernel_facts[row]
     cdef bint calm = kernel_rows[row].keeps_finite and watching == 1
     cdef int k

@@ -7,7 +7,6 @@ width).
 from libc.string cimport memcpy
 
 from microgradx._core.array cimport *
-from microgradx._core.elementwise cimport apply
 from microgradx._core.graph cimport grad_enabled, set_watching, watching
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport Call, copy, fill, launch, put, put_at
@@ -215,7 +214,8 @@ cdef object third_vjp(Node node, Array g, int i):
     return third(at, i, operand[X], operand[W], operand[Y])
 
 
-def convolution(str op, Array x not None, Array w not None, Array b, tuple stride, tuple padding, tuple dilation, Py_ssize_t groups):
+def convolution(str op, Array x not None, Array w not None, Array b, tuple stride, tuple padding, tuple dilation,
+                Py_ssize_t groups):
     cdef Windows at
     cdef Array other, out
     cdef int mode
@@ -377,7 +377,9 @@ cdef object normalize_vjp(Node node, Array g, int i):
     centred, eps = node.args
     if grad_enabled():                          # the stats as functions of x
         _, columns = _norm_composite(x, None, None, centred=centred, eps=eps)
-        return _norm_vjp_composite(g, x, w, columns, centred=centred) if i == 0 else column_sum(g * _unit_rows(x, columns))
+        if i == 0:
+            return _norm_vjp_composite(g, x, w, columns, centred=centred)
+        return column_sum(g * _unit_rows(x, columns))
     call.count = 0
     put(&call, g)
     put(&call, x)

@@ -310,8 +310,8 @@ cdef int GEMM = kernel_row("gemm")
 cdef int gemm(bint ta, bint tb, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, double alpha,
               Array a, char *a_data, Py_ssize_t lda, Array b, char *b_data, Py_ssize_t ldb,
               double beta, Array c, char *c_data, Py_ssize_t ldc) except -1:
-    """c (m, n) = alpha * op(a) op(b) + beta * c, row-major; op transposes where the flag says so. detect_nan looks at the
-    whole operation that its products belong to."""
+    """c (m, n) = alpha * op(a) op(b) + beta * c, row-major; op transposes where the flag says so. detect_nan looks at
+    the whole operation that its products belong to."""
     cdef Call call
     if max(m, n, k, lda, ldb, ldc) > INT_MAX:
         raise ShapeError(f"matmul: ({m}, {k}) @ ({k}, {n}) is beyond the sizes of BLAS (2^31 - 1)")
@@ -664,15 +664,15 @@ cdef object cross_entropy_mean_vjp(Node node, Array g, int i):
     return dx
 
 
-# ----- operations written in Python: a kernel or NumPy computes, the gradient is written in operations -----------------
+# ----- operations written in Python: a kernel or NumPy computes, the gradient is written in operations ---------------
 
 class Operation:
     """What `KernelOperation` and `HostOperation` share: results by their shapes, a node, and gradients in operations.
 
-    Called as ``operation(*tensors, *options)`` with one or two tensors. ``results(*tensors, *options)`` gives (shape, dtype)
-    of each of its one or two results and raises where operands do not fit. ``vjps[k][i](g, *results, *tensors, *options)``
-    is the gradient for tensor i, where ``g`` is that of result k; a result without such a row has none. With
-    ``create_graph`` a vjp sees the results computed once more, as functions of the tensors.
+    Called as ``operation(*tensors, *options)`` with one or two tensors. ``results(*tensors, *options)`` gives (shape,
+    dtype) of each of its one or two results and raises where operands do not fit. ``vjps[k][i](g, *results, *tensors,
+    *options)`` is the gradient for tensor i, where ``g`` is that of result k; a result without such a row has none.
+    With ``create_graph`` a vjp sees the results computed once more, as functions of the tensors.
     """
 
     def __init__(self, str name, results, vjps=()):
@@ -688,12 +688,12 @@ class Operation:
         cdef bytes name = self.name
         cdef Node node
         cdef Array out
-        cdef int i, k
+        cdef int i
         if not (1 <= len(xs) <= 2 and 1 <= len(outs) <= 2):
             raise ShapeError(f"{self.name.decode()}: {len(xs)} tensors give {len(outs)} results; such an operation has "
                              "one or two of each")
         self.compute(outs, xs, options)
-        for k, (out, row) in enumerate(zip(outs, self.vjps)):
+        for out, row in zip(outs, self.vjps):
             if not row:
                 continue
             if len(row) != len(xs):

@@ -812,8 +812,8 @@ def stack(tensors, axis=0, *, dim=None):
 
 
 def pad(x, pad_width, value=0.0):
-    """``value`` before and after: ``pad_width`` is (before, after) for every axis, one such pair per axis, or one number
-    for both ends of all.
+    """``value`` before and after: ``pad_width`` is (before, after) for every axis, one such pair per axis, or one
+    number for both ends of all.
 
     >>> import microgradx as mgx
     >>> mgx.pad(mgx.Tensor([1.0]), (1, 2))

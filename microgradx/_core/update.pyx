@@ -50,9 +50,9 @@ def update(str op, list groups not None):
     cdef Py_ssize_t i, count = 0, room = 0, needed = options_of(row)
     cdef tuple parts
     cdef list rows, live = [], gradients = []
-    cdef Array w, g, a, cell, steps
+    cdef Array w, g, a, cell, steps, _steps
     cdef Member *member
-    for cell, steps, rows in groups:
+    for cell, _steps, rows in groups:
         if cell is None or rows is None:
             raise TypeError(f"{op}: None in place of an array")
         room += len(rows)
@@ -77,7 +77,7 @@ def update(str op, list groups not None):
                 gradients.append(g)
                 member[count] = Member(i, <PyObject *> cell, <PyObject *> steps)
                 count += 1
-        cell = steps = None
+        cell = steps = _steps = None
         for i in range(count):                          # from here to the last launch no Python code runs
             if i == 0 or member[i].cell != member[i - 1].cell:
                 cell, steps = <Array> member[i].cell, <Array> member[i].steps

@@ -9,15 +9,21 @@ import numpy.typing as npt
 
 from microgradx._core.launch import compute, filled
 from microgradx._core.tensor import Tensor, linear_
-from microgradx.arrays import cosine_similarity as cosine_similarity, glu as glu, normalize as normalize
+from microgradx.arrays import cosine_similarity as cosine_similarity
+from microgradx.arrays import glu as glu
+from microgradx.arrays import normalize as normalize
 from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
 from microgradx.nn.activations import *
 from microgradx.nn.activations import ACTIVATIONS as ACTIVATIONS
-from microgradx.nn.convolution import (avg_pool2d as avg_pool2d, conv1d as conv1d, conv2d as conv2d,
-                                       max_pool2d as max_pool2d)
+from microgradx.nn.convolution import avg_pool2d as avg_pool2d
+from microgradx.nn.convolution import conv1d as conv1d
+from microgradx.nn.convolution import conv2d as conv2d
+from microgradx.nn.convolution import max_pool2d as max_pool2d
 from microgradx.nn.costs import *
-from microgradx.nn.normalization import (batch_norm as batch_norm, group_norm as group_norm, layer_norm as layer_norm,
-                                         rms_norm as rms_norm)
+from microgradx.nn.normalization import batch_norm as batch_norm
+from microgradx.nn.normalization import group_norm as group_norm
+from microgradx.nn.normalization import layer_norm as layer_norm
+from microgradx.nn.normalization import rms_norm as rms_norm
 from microgradx.random import generator
 from microgradx.typing import Data, DType, Seed
 

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
+from microgradx._core.capture.program import note_call, note_change
 from microgradx._core.graph import is_grad_enabled, no_grad
 from microgradx._core.hooks import Handle, Hooks
-from microgradx._core.capture.program import note_call, note_change
 from microgradx._core.tensor import Tensor, concat
 from microgradx.errors import DTypeError, Error, OptionError, ShapeError
 from microgradx.nn.summary import Row, Summary

@@ -13,9 +13,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from microgradx._core.capture.number import settled
 from microgradx._core.graph import no_grad
 from microgradx._core.launch import composite, invalidate_programs
-from microgradx._core.capture.number import settled
 from microgradx._core.tensor import Tensor
 from microgradx._core.update import update
 from microgradx.errors import DTypeError, GraphError, OptionError, ShapeError

@@ -32,8 +32,8 @@ cdef class Compiled:
     def __call__(self, *args, **kwargs):
         cdef Program program = self.last
         cdef tuple leaves
-        if program is not None and not kwargs and not watching and not is_capturing() and program.matches_expected(args) \
-                and program.fits():
+        if program is not None and not kwargs and not watching and not is_capturing() \
+                and program.matches_expected(args) and program.fits():
             return program.replay(args)
         found, structure = flatten((args, kwargs))
         leaves = tuple([leaf_of(leaf) for leaf in found])

@@ -9,7 +9,7 @@ from libc.string cimport memcmp
 
 from microgradx._core.array cimport Storage, itemsize
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport FUSED, Launch, loop_of
+from microgradx._core.launch cimport FUSED, Launch
 from microgradx._core.capture.passes cimport LiveRange, LiveRanges
 
 

@@ -33,11 +33,13 @@ cdef void note_reads_in(set into) noexcept:
 
 
 cdef object plain(object o):
+    cdef object given
     if not isinstance(o, SymbolicFloat):
         return o
     if read is not None:
         read.update((<SymbolicFloat> o).sources)
-    return (<SymbolicFloat> o).given if (<SymbolicFloat> o).given is not None else (<double *> (<SymbolicFloat> o).array.data)[0]
+    given = (<SymbolicFloat> o).given
+    return given if given is not None else (<double *> (<SymbolicFloat> o).array.data)[0]
 
 
 def settled(o):

@@ -25,4 +25,4 @@ cdef class LiveRanges:
 
 cdef int drop_constants(LiveRanges lives) except -1
 cdef int drop_dead(LiveRanges lives) except -1
-cdef tuple plan(LiveRanges lives)    # (an array whose memory is the program's own or None, bytes without reuse, with it)
+cdef tuple plan(LiveRanges lives)   # (an array whose memory is the program's own or None, bytes without reuse, with it)

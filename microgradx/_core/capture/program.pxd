@@ -50,7 +50,7 @@ cdef class Program:
     cdef Py_ssize_t find(self, Array x, Py_ssize_t at) except -1
     cdef bint made(self, Array x) except -1
     cdef Py_ssize_t aim(self, Py_ssize_t at, Py_ssize_t count, Array a) noexcept
-    cdef bint matches_expected(self, tuple args) except -1             # of shapes and dtypes as captured, without nesting?
+    cdef bint matches_expected(self, tuple args) except -1          # of shapes and dtypes as captured, without nesting?
     cdef bint fits(self) except -1                          # is all else as the captured call found it?
     cdef bint holds(self, Storage *s) noexcept
     cdef bint changes(self, Storage *s) noexcept

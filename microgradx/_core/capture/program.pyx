@@ -116,7 +116,8 @@ cdef class Program:
                 self.shared = True
             passed[i] = copies[id(o)]
         self.inputs, self.bound = tuple(inputs), [o for o in arguments if not isinstance(o, Array) or is_parameter(o)]
-        self.types = tuple([type(o) if may_be_symbolic(o) and i not in fixed else None for i, o in enumerate(arguments)])
+        self.types = tuple([type(o) if may_be_symbolic(o) and i not in fixed else None
+                            for i, o in enumerate(arguments)])
         self.leaf = <Py_ssize_t *> malloc((len(leaf) + 1) * sizeof(Py_ssize_t))
         if self.leaf == NULL:
             raise MemoryError("compile: no memory for the plan")
@@ -563,15 +564,16 @@ cdef class Program:
         return self.sequence.sites[self.sequence.launch[i].site]
 
     def __str__(self):
-        """The launches, one in a line: what runs, its sizes and numbers, what it reads -> what it writes. ``s0``, ``s1`` are
-        the program's other storages, numbered in the order in which they are named, so that two programs can be compared as
-        text."""
+        """The launches, one in a line: what runs, its sizes and numbers, what it reads -> what it writes. ``s0``,
+        ``s1`` are the program's other storages, numbered in the order in which they are named, so that two programs can
+        be compared as text."""
         cdef Py_ssize_t i, j, at = 0
         cdef dict numbers = {}
         for i in range(len(self.inputs) + len(self.bound_outputs)):
             name = f"argument {self.leaf[i]}" if i < len(self.inputs) else f"result {i - len(self.inputs)}"
             for j in range(at, at + max(self.spots[i], 0)):
-                numbers[-<Py_ssize_t> self.spot[j].p] = name + (f"+{self.spot[j].offset}" if self.spot[j].offset else "")
+                offset = f"+{self.spot[j].offset}" if self.spot[j].offset else ""
+                numbers[-<Py_ssize_t> self.spot[j].p] = name + offset
             at += max(self.spots[i], 0)
         return "\n".join([launch_text(self.sequence.launch[i], numbers) for i in range(self.sequence.count)])
 
@@ -636,8 +638,8 @@ cdef object number_of(dict numbers, object address):
 
 
 cdef str operand_text(const Launch *l, int k, dict numbers):
-    """An operand as text: which argument, result or storage, and from which byte on. ``numbers`` tells those that are bound
-    by the address of their pointer, and numbers storages in the order in which they are named."""
+    """An operand as text: which argument, result or storage, and from which byte on. ``numbers`` tells those that are
+    bound by the address of their pointer, and numbers storages in the order in which they are named."""
     cdef object bound = numbers.get(-<Py_ssize_t> &l.args.p[k])
     if bound is not None:
         return bound
@@ -674,9 +676,8 @@ cdef str launch_text(const Launch *l, dict numbers):
 cdef tuple described(const Launch *l):
     """(name, sizes, bytes, floating-point operations) for a person to read."""
     cdef double bytes = 0, flops = 0
-    cdef int k
     if l.table == HOST:
-        function, outs, ins = <tuple> l.host
+        _, outs, ins = <tuple> l.host
         return (launch_name(l), " ".join([str(shape_of(o)) for o in outs]),
                 sum([(<Array> o).size * itemsize[(<Array> o).kind] for o in outs + ins if isinstance(o, Array)]), None)
     measure_launch(l, &bytes, &flops)

@@ -9,8 +9,8 @@ from microgradx.errors import CaptureError
 
 
 cdef object checked(Program program, tuple arguments, object run_eagerly, object shared):
-    """The result of ``run_eagerly()``, the call as it is, if a replay of ``program`` gives it and leaves the same behind.
-    ``shared``: a generator of random numbers besides those that the program draws from."""
+    """The result of ``run_eagerly()``, the call as it is, if a replay of ``program`` gives it and leaves the same
+    behind. ``shared``: a generator of random numbers besides those that the program draws from."""
     cdef list given = [None if not isinstance(o, Array) or is_parameter(o) else plain_copy(o) for o in arguments]
     cdef list gradients = [(node, (<Node> node).grad) for node, _ in program.effects]
     cdef list drawn = [(g, g.bit_generator.state) for g in {id(g): g for g in [shared, *generators(program)]}.values()]

@@ -12,8 +12,8 @@ def start():
     """Time the launches of this thread from now on; what is returned is for `stop`."""
     cdef LaunchList timed
     if is_capturing():
-        raise CaptureError("profile: a profile does not begin while a program is captured; let it go around the call of "
-                           "the compiled function")
+        raise CaptureError("profile: a profile does not begin while a program is captured; let it go around the call "
+                           "of the compiled function")
     timed = LaunchList()
     timed.timed = True
     return timed, set_recording(timed)
@@ -42,8 +42,8 @@ def events(started):
         e = &timed.event[i]
         name = <str> <object> e.name if e.name != NULL else row_name(e.table, e.row, e.part)
         operation = kernel_rows[e.row].operation.decode() if e.table == KERNELS else name.partition(".")[0]
-        found.append((name, operation, "" if e.table == HOST else dtype_of(e.dtype).name, lines[e.site], e.start, e.seconds,
-                      None if e.table == HOST else e.bytes, e.flops if e.flops >= 0 else None))
+        found.append((name, operation, "" if e.table == HOST else dtype_of(e.dtype).name, lines[e.site], e.start,
+                      e.seconds, None if e.table == HOST else e.bytes, e.flops if e.flops >= 0 else None))
     return found
 
 
