@@ -295,10 +295,10 @@ def test_whoever_runs_a_kernel_tells_detect_nan():
     """Kernels run in few functions of the door; each that an eager call reaches looks at what was written."""
     text = (CORE / "launch.pyx").read_text()
     functions = re.findall(r"^(?:cdef [\w ]+?|def) (\w+)\((.*?)(?=^cdef|^def|\Z)", text, re.M | re.S)
-    runs = re.compile(r"\brun_(kernel|loop|tiles)\(|\bfunction\(\*|^    loop\(size, ", re.M)
+    runs = re.compile(r"\brun_(kernel|loop|tiles|elementwise)\(|\bfunction\(\*|^    loop\(size, ", re.M)
     runners = {name: body for name, body in functions if runs.search(body)}
-    parts = {"run_launch", "run_with_blas", "strided", "with_numbers"}   # replays, and parts of `launch`, `elementwise`
-    assert runners.keys() == {"launch", "elementwise", "host", "computed"} | parts
-    assert all(re.search(r"\bexamine", body) for name, body in runners.items() if name not in parts)
+    parts = {"run_launch", "run_with_blas", "run_elementwise", "strided", "with_numbers"}   # replays, and parts of others
+    assert runners.keys() == {"launch", "elementwise", "observed_elementwise", "host", "computed"} | parts
+    assert all(re.search(r"\bexamine|return observed_", body) for name, body in runners.items() if name not in parts)
     others = [path for path in CORE.rglob("*.pyx") if path.name not in ("launch.pyx", "kernels.pyx")]
     assert not [path.name for path in others if re.search(r"\brun_(kernel|loop|tiles)\(", path.read_text())]

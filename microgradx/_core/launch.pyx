@@ -472,15 +472,41 @@ cdef int elementwise(int row, int part, int dtype, int nin, int nout, Operand *o
                      int ndim, const Py_ssize_t *shape) except -1:
     """Run one loop of a row of ops.def over operands broadcast to ``shape``; inputs first, then outputs of exactly that
     shape."""
-    cdef mgx_loop loop = kernels.rows[dtype][row].part[part]
+    cdef bint direct
+    cdef Py_ssize_t code
+    if mgx_recording_list != NULL or watching:
+        return observed_elementwise(row, part, dtype, nin, nout, operand, ndim, shape)
+    code = run_elementwise(kernels.rows[dtype][row].part[part], dtype, nin, nout, operand, ndim, shape, &direct)
+    (<Array> operand[nin].array).storage.version += 1
+    return 0 if code == MGX_DONE else check_run(code)
+
+
+cdef int observed_elementwise(int row, int part, int dtype, int nin, int nout, Operand *operand,
+                              int ndim, const Py_ssize_t *shape) except -1:
+    """The same, while something records or detect_nan is on."""
+    cdef PyObject *recording = mgx_recording_list
+    cdef bint direct, spoilt = watching and overwrites_non_finite(nin, operand)
+    cdef double start = mgx_now()
+    cdef Py_ssize_t code = run_elementwise(kernels.rows[dtype][row].part[part], dtype, nin, nout, operand, ndim, shape,
+                                           &direct)
+    (<Array> operand[nin].array).storage.version += 1
+    if code != MGX_DONE:
+        check_run(code)
+    if recording != NULL:
+        record_elementwise(<LaunchList> recording, row, part, dtype, nin, nout, operand, ndim, shape, direct, start)
+    if watching and not spoilt:
+        examine(row, part, dtype, nin, operand)
+    return 0
+
+
+cdef inline Py_ssize_t run_elementwise(mgx_loop loop, int dtype, int nin, int nout, Operand *operand, int ndim,
+                                       const Py_ssize_t *shape, bint *direct) except? -9:
+    """``direct``: did the loop read and write all operands as they lie, or numbers spread out for few elements?"""
     cdef char *p[MGX_MAXARGS]
     cdef PyObject *a = operand[nin].array
-    cdef PyObject *recording = mgx_recording_list
-    cdef Storage *written = (<Array> a).storage
-    cdef Py_ssize_t size = (<Array> a).size, code = MGX_DONE
+    cdef Py_ssize_t size = (<Array> a).size
     cdef int k, numbers = 0
-    cdef double start = mgx_now() if recording != NULL else 0
-    cdef bint direct = False, spoilt = watching and overwrites_non_finite(nin, operand)
+    direct[0] = False
     for k in range(nin + nout):                     # the common case: the loop reads all operands as they lie
         if operand[k].form == ARRAY:
             a = operand[k].array
@@ -494,21 +520,13 @@ cdef int elementwise(int row, int part, int dtype, int nin, int nout, Operand *o
         else:
             numbers |= 1 << k
     else:
-        direct = numbers == 0 or size <= FEW
-    if not direct:
-        code = strided(loop, dtype, nin, nout, operand, ndim, shape)
-    elif numbers:
+        direct[0] = numbers == 0 or size <= FEW
+    if not direct[0]:
+        return strided(loop, dtype, nin, nout, operand, ndim, shape)
+    if numbers:
         with_numbers(loop, dtype, numbers, operand, size, p)
-    else:
-        code = run_loop(loop, size, dtype, nin + nout, p)
-    written.version += 1
-    if code != MGX_DONE:
-        check_run(code)
-    if recording != NULL:
-        record_elementwise(<LaunchList> recording, row, part, dtype, nin, nout, operand, ndim, shape, direct, start)
-    if watching and not spoilt:
-        examine(row, part, dtype, nin, operand)
-    return 0
+        return MGX_DONE
+    return run_loop(loop, size, dtype, nin + nout, p)
 
 
 cdef int record_elementwise(LaunchList recording, int row, int part, int dtype, int nin, int nout, Operand *operand,
