@@ -21,8 +21,17 @@ def _count_steps_composite(step, **sizes):
     return step + 1
 
 
-cdef int check_update(str op, Array w, Array other) except -1:
-    if not (w.contiguous and other.contiguous and w.kind == other.kind and w.kind <= MGX_F64 and same_shape(w, other)):
+cdef inline bint is_alike(Array w, Array other) noexcept:
+    """Is it a float array of the shape and dtype of a parameter, both in order in memory?"""
+    return (w.contiguous and other.contiguous and w.kind == other.kind and w.kind <= MGX_F64
+            and (w.size == other.size and w.ndim == other.ndim == 1 or same_shape(w, other)))
+
+
+cdef int check_alike(str op, Array w, Array other, bint written) except -1:
+    """Called where a parameter or what goes with it does not fit: says how."""
+    if written:
+        check_writable(other, op)
+    if not is_alike(w, other):
         raise ShapeError(f"{op}: {dtype_of(other.kind)} of shape {shape_of(other)} beside a parameter of "
                          f"{dtype_of(w.kind)} and shape {shape_of(w)}; all are floats of one shape, in order in "
                          "memory")
@@ -86,19 +95,19 @@ def update(str op, list groups not None):
                                     f"{dtype_of(cell.kind)}")
             if steps is not None and (steps.kind != MGX_F64 or not steps.contiguous or steps.size <= member[i].index):
                 raise TypeError(f"{op}: the steps are a float64 number for each parameter")
-            parts = live[i]
-            w = parts[0]
-            check_writable(w, op)
-            check_update(op, w, <Array> gradients[i])
+            parts = <tuple> live[i]
+            w, g = <Array> parts[0], <Array> gradients[i]
+            if w.storage.readonly or not is_alike(w, g):
+                check_alike(op, w, w, True)
+                check_alike(op, w, g, False)
             for k in range(1, <int> min(len(parts), state)):
                 a = parts[k]
-                if a is not None:
-                    check_writable(a, op)
-                    check_update(op, w, a)
+                if a is not None and (a.storage.readonly or not is_alike(w, a)):
+                    check_alike(op, w, a, True)
         count_steps(member, count)
         for i in range(count):
-            parts = live[i]
-            w = parts[0]
+            parts = <tuple> live[i]
+            w = <Array> parts[0]
             call.count = 0
             put(&call, <Array> gradients[i])
             put(&call, <Array> member[i].cell)
