@@ -243,8 +243,8 @@ import numpy as np
 import microgradx as mgx
 from microgradx import Tensor, Value, _core
 classes = set()
-for found in pkgutil.iter_modules(_core.__path__):
-    module = importlib.import_module("microgradx._core." + found.name)
+for found in pkgutil.walk_packages(_core.__path__, "microgradx._core."):
+    module = importlib.import_module(found.name)
     if not module.__file__.endswith(".py"):
         classes |= {o for o in vars(module).values() if isinstance(o, type) and o.__module__ == module.__name__
                     and not o.__flags__ & 1 << 9}           # those that C defines
