@@ -172,7 +172,6 @@ cdef int walk(Node root, Array g, bint retain_graph, bint create_graph, dict wan
     cdef Py_ssize_t *start = NULL
     cdef char *lead = NULL
     cdef int32_t k, last
-    cdef Node child
     cdef bint before, freed = False
     cdef Py_ssize_t offset
     offset = <char *> &node.v - <char *> <PyObject *> node
@@ -249,15 +248,14 @@ cdef int walk(Node root, Array g, bint retain_graph, bint create_graph, dict wan
                 dx = watched(node, g, k) if placing else local(node, g, k, k == last)
                 if dx is None:
                     continue
-                child = <Node> order.item[to]
-                if dx.kind != child.kind or dx.size != child.size:
-                    dx = fitting(node, dx, child)
+                if dx.kind != (<Node> order.item[to]).kind or dx.size != (<Node> order.item[to]).size:
+                    dx = fitting(node, dx, <Node> order.item[to])
                 if grads[to] != NULL:
                     held = grads[to]
                     grads[to] = NULL
                     dx = plus_held(held, dx)
-                    if dx.size != child.size:           # one of them had another shape
-                        dx = fitting(node, dx, child)
+                    if dx.size != (<Node> order.item[to]).size:         # one of them had another shape
+                        dx = fitting(node, dx, <Node> order.item[to])
                 Py_INCREF(dx)
                 grads[to] = <PyObject *> dx
                 dx = None
