@@ -297,7 +297,7 @@ def test_whoever_runs_a_kernel_tells_detect_nan():
     functions = re.findall(r"^(?:cdef [\w ]+?|def) (\w+)\((.*?)(?=^cdef|^def|\Z)", text, re.M | re.S)
     runs = re.compile(r"\brun_(kernel|loop|tiles|elementwise)\(|\bfunction\(\*|^    loop\(size, ", re.M)
     runners = {name: body for name, body in functions if runs.search(body)}
-    parts = {"run_launch", "run_with_blas", "run_elementwise", "strided", "with_numbers"}   # replays, and parts of others
+    parts = {"run_launch", "run_with_blas", "run_elementwise", "strided", "with_numbers"}  # parts of others
     assert runners.keys() == {"launch", "elementwise", "observed_elementwise", "host", "computed"} | parts
     assert all(re.search(r"\bexamine|return observed_", body) for name, body in runners.items() if name not in parts)
     others = [path for path in CORE.rglob("*.pyx") if path.name not in ("launch.pyx", "kernels.pyx")]
