@@ -1,6 +1,6 @@
-"""Passes over the steps of a program. None changes a bit of a result.
+"""Passes over the launches of a program. None changes a bit of a result.
 
-``constants`` writes numbers once that the function brings in, ``dead`` drops steps whose results nobody reads,
+``constants`` writes numbers once that the function brings in, ``dead`` drops launches whose results nobody reads,
 ``fuse`` (in its own module) joins elementwise launches, ``reuse`` gives short lives the same memory.
 """
 cimport cython
@@ -35,7 +35,7 @@ cdef class LiveRanges:
         return &self.life[k] if k < <size_t> self.count and self.life[k].storage == s else NULL
 
     cdef void meet(self, Storage *s, Py_ssize_t i, bint written, uint16_t number) noexcept:
-        """Step ``i`` of the capture with this ``number`` names a storage."""
+        """Launch ``i`` of the capture with this ``number`` names a storage."""
         cdef LiveRange *one = self.of(s)
         if one == NULL:
             one = &self.life[self.count]
@@ -47,7 +47,7 @@ cdef class LiveRanges:
         one.writes += written
 
     cdef int drop(self, Py_ssize_t i) except -1:
-        """Step ``i`` is not run; `close_ranks` is due."""
+        """Launch ``i`` is not run; `compact` is due."""
         cdef Launch *s = self.sequence.launch[i]
         self.dropped.append(launch_name(s))
         free(s.tiles)
@@ -56,7 +56,7 @@ cdef class LiveRanges:
         return 0
 
     cdef void compact(self) noexcept:
-        """After steps were dropped: the others move up, and lives are told anew."""
+        """After launches were dropped: the others move up, and lives are told anew."""
         cdef Py_ssize_t i, kept = 0
         cdef int k
         cdef Launch *s
@@ -99,7 +99,7 @@ cdef int drop_constants(LiveRanges lives) except -1:
 
 
 cdef int drop_dead(LiveRanges lives) except -1:
-    """Drop the steps whose results nobody reads."""
+    """Drop the launches whose results nobody reads."""
     cdef Py_ssize_t i
     cdef int k
     cdef Launch *s

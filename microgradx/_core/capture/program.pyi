@@ -1,7 +1,7 @@
 from typing import Any
 
 class Program:
-    """The steps of one capture, and what a replay has to read, write and hand out."""
+    """The launches of one capture, and what a replay has to read, write and hand out."""
 
     dropped: list[str]
     read: set[int]

@@ -1,6 +1,6 @@
 """Programs: the launches of one call of a function, written down and run again without Python.
 
-A storage has one lifetime while a program is captured, so an address in a step means one array. What nobody holds
+A storage has one lifetime while a program is captured, so an address in a launch means one array. What nobody holds
 when the function has returned is the program's own: its memory is planned anew. Everything else (parameters,
 optimizer state, gradients) is shared with eager code, by storage.
 """
@@ -66,7 +66,7 @@ cdef enum Kind:                 # what a replay returns for a leaf of the result
 
 @cython.final
 cdef class Program:
-    """The steps of one capture, and what a replay has to read, write and hand out."""
+    """The launches of one capture, and what a replay has to read, write and hand out."""
 
     def __cinit__(self):
         self.sequence, self.effects, self.flags = LaunchList(), [], []
@@ -294,7 +294,7 @@ cdef class Program:
         return 0
 
     cdef int bind(self, LiveRanges lives) except -1:
-        """Where the steps read each input, and write each result, in place. An input that somebody writes, that a host
+        """Where the launches read each input, and write each result, in place. An input that somebody writes, that a host
         launch reads or that is a result is copied instead; so is a result that is more than one array."""
         cdef Py_ssize_t i, room = 0, total = 0, at = 0
         cdef int kind
@@ -445,7 +445,7 @@ cdef class Program:
         return False
 
     cdef object replay(self, tuple arguments):
-        """Run the steps on other arguments of the same shapes and dtypes."""
+        """Run the launches on other arguments of the same shapes and dtypes."""
         cdef Py_ssize_t i, at = 0, used = 0
         cdef Array a = None, x
         cdef list results = None if self.alone else []
@@ -499,7 +499,7 @@ cdef class Program:
         return a if results is None else self.make_outputs(arguments, results)
 
     cdef int run(self) except -1:
-        """All steps. What they write counts as written even if one of them fails."""
+        """All launches. What they write counts as written even if one of them fails."""
         cdef Py_ssize_t i = 0, bad = -1, count = self.sequence.count
         cdef Launch *s
         cdef LaunchList profile = profiling()
