@@ -294,8 +294,8 @@ cdef class Program:
         return 0
 
     cdef int bind(self, LiveRanges lives) except -1:
-        """Where the launches read each input, and write each result, in place. An input that somebody writes, that a host
-        launch reads or that is a result is copied instead; so is a result that is more than one array."""
+        """Where the launches read each input, and write each result, in place. An input that somebody writes, that a
+        host launch reads or that is a result is copied instead; so is a result that is more than one array."""
         cdef Py_ssize_t i, room = 0, total = 0, at = 0
         cdef int kind
         cdef LiveRange *one
