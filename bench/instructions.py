@@ -1,0 +1,71 @@
+"""Instructions of small calls, counted by valgrind: python -m bench.instructions [CHECKOUT ...] [--json FILE].
+
+Each case runs twice, with few and with many rounds; the difference over the rounds is the count of one call, without
+the import. Counts do not depend on what else the machine does, so a change of 1 % shows. Without a checkout it counts
+this one.
+"""
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+CASES = {
+    "x + x, 4 elements, no graph": "x + x",
+    "x + 1.0, recorded": "w + 1.0",
+    "sigmoid, forward + backward": "w.sigmoid().sum().backward()",
+    "softmax 4x4, forward + backward": "m.softmax(-1).sum().backward()",
+    "matmul 4x4, no graph": "a @ a",
+    "SGD, 6 parameters of 100": "sgd.step()",
+    "Adam, 6 parameters of 100": "adam.step()",
+    "compiled x + x": "f(x)",
+}
+SETUP = """
+import gc, sys
+import numpy as np
+import microgradx as mgx
+from microgradx import optim
+x, a = mgx.Tensor(np.ones(4, "f4")), mgx.Tensor(np.ones((4, 4), "f4"))
+w, m = (mgx.Tensor(np.ones(s, "f4"), requires_grad=True) for s in (4, (4, 4)))
+ps = [mgx.Tensor(np.ones(100, "f4"), requires_grad=True) for _ in range(6)]
+for p in ps:
+    p.sum().backward()
+sgd, adam, f = optim.SGD(ps, lr=0.1), optim.Adam(ps), mgx.compile(lambda x: x + x)
+gc.disable()
+for _ in range(ROUNDS):
+    CALL
+"""
+FEW, MANY = 200, 8200
+
+
+def counted(checkout, call, rounds):
+    """Instructions of the whole program."""
+    program = SETUP.replace("ROUNDS", str(rounds)).replace("CALL", call)
+    environment = os.environ | {"PYTHONPATH": str(checkout), "PYTHONHASHSEED": "0"}
+    done = subprocess.run(["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", sys.executable, "-c", program],
+                          env=environment, capture_output=True, text=True)
+    found = re.search(r"Collected : (\d+)", done.stderr)
+    if not found:
+        raise SystemExit(done.stderr[-2000:])
+    return int(found.group(1))
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m bench.instructions", description=__doc__.splitlines()[0])
+    parser.add_argument("checkouts", nargs="*", default=[Path(__file__).resolve().parents[1]], type=Path)
+    parser.add_argument("--json", type=Path, help="write the counts to this file")
+    args = parser.parse_args()
+    table = {}
+    for case, call in CASES.items():
+        table[case] = [round((counted(path.resolve(), call, MANY) - counted(path.resolve(), call, FEW)) / (MANY - FEW))
+                       for path in args.checkouts]
+        print(f"{case:<36}" + "".join(f"{count:>10}" for count in table[case])
+              + (f"   {table[case][-1] / table[case][0] - 1:+.1%}" if len(table[case]) > 1 else ""), flush=True)
+    if args.json:
+        args.json.write_text(json.dumps(table, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
