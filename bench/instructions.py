@@ -44,8 +44,8 @@ def counted(checkout, call, rounds):
     """Instructions of the whole program."""
     program = SETUP.replace("ROUNDS", str(rounds)).replace("CALL", call)
     environment = os.environ | {"PYTHONPATH": str(checkout), "PYTHONHASHSEED": "0"}
-    done = subprocess.run(["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", sys.executable, "-c", program],
-                          env=environment, capture_output=True, text=True)
+    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", sys.executable, "-c", program]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     found = re.search(r"Collected : (\d+)", done.stderr)
     if not found:
         raise SystemExit(done.stderr[-2000:])
