@@ -120,6 +120,11 @@ cdef int drop_dead(LiveRanges lives) except -1:
     return 0
 
 
+cdef inline Py_ssize_t padded(const Storage *s) noexcept nogil:
+    """Bytes up to where another storage may begin: a double is aligned to eight bytes."""
+    return (s.nbytes + 7) & ~<Py_ssize_t> 7
+
+
 cdef int larger_first(const void *a, const void *b) noexcept nogil:
     cdef const LiveRange *one = (<const LiveRange **> a)[0]
     cdef const LiveRange *other = (<const LiveRange **> b)[0]
@@ -151,15 +156,15 @@ cdef tuple plan(LiveRanges lives):
             other = order[j]
             if other.last < one.first or other.first > one.last:
                 continue
-            if other.at - one.at >= one.storage.nbytes:
+            if other.at - one.at >= padded(one.storage):
                 break
-            one.at = max(one.at, other.at + other.storage.nbytes)
+            one.at = max(one.at, other.at + padded(other.storage))
         j = i
         while j and order[j - 1].at > one.at:
             order[j] = order[j - 1]
             j -= 1
         order[j] = one
-        top = max(top, one.at + one.storage.nbytes)
+        top = max(top, one.at + padded(one.storage))
         own += one.storage.nbytes
     free(order)
     if not count:
