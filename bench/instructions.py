@@ -1,8 +1,8 @@
 """Instructions of small calls, counted by valgrind: python -m bench.instructions [CHECKOUT ...] [--json FILE].
 
-Each case runs twice, with few and with many rounds; the difference over the rounds is the count of one call, without
-the import. Counts do not depend on what else the machine does, so a change of 1 % shows. Without a checkout it counts
-this one.
+Each case runs in a process of its own; one more process per checkout runs none, and its count, the import's, is taken
+off. Counts do not depend on what else the machine does, so a change of 1 % shows. Without a checkout it counts this
+one.
 """
 import argparse
 import json
@@ -37,7 +37,7 @@ gc.disable()
 for _ in range(ROUNDS):
     CALL
 """
-FEW, MANY = 200, 8200
+ROUNDS = 20_000
 
 
 def counted(checkout, call, rounds):
@@ -55,12 +55,15 @@ def counted(checkout, call, rounds):
 def main():
     parser = argparse.ArgumentParser(prog="python -m bench.instructions", description=__doc__.splitlines()[0])
     parser.add_argument("checkouts", nargs="*", default=[Path(__file__).resolve().parents[1]], type=Path)
+    parser.add_argument("--only", default="", help="the cases whose name has this text")
     parser.add_argument("--json", type=Path, help="write the counts to this file")
     args = parser.parse_args()
-    table = {}
+    table, imports = {}, [counted(path.resolve(), "pass", 1) for path in args.checkouts]
     for case, call in CASES.items():
-        table[case] = [round((counted(path.resolve(), call, MANY) - counted(path.resolve(), call, FEW)) / (MANY - FEW))
-                       for path in args.checkouts]
+        if args.only not in case:
+            continue
+        table[case] = [round((counted(path.resolve(), call, ROUNDS) - without) / ROUNDS)
+                       for path, without in zip(args.checkouts, imports)]
         print(f"{case:<36}" + "".join(f"{count:>10}" for count in table[case])
               + (f"   {table[case][-1] / table[case][0] - 1:+.1%}" if len(table[case]) > 1 else ""), flush=True)
     if args.json:

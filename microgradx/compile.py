@@ -14,7 +14,8 @@ from microgradx.typing import Function
 __all__ = ["compile"]
 
 
-def compile(function: Function | None = None, *, passes: Iterable[str] = PASSES, check: bool = False) -> Any:
+def compile(function: Function | None = None, *, passes: Iterable[str] = PASSES, check: bool = False,
+            cache_size: int = 16) -> Any:
     """``function``, faster: its launches are written down once and then run again without Python.
 
     For a function of tensors, arrays, numbers and nested containers of them: a net's forward pass, forward and
@@ -55,10 +56,12 @@ def compile(function: Function | None = None, *, passes: Iterable[str] = PASSES,
     True
     """
     if function is None:
-        return functools.partial(compile, passes=passes, check=check)
+        return functools.partial(compile, passes=passes, check=check, cache_size=cache_size)
     if not callable(function):
         raise DTypeError(f"compile: a function, not {type(function).__name__}")
     unknown = set(passes) - set(PASSES)
     if unknown:
         raise OptionError(f"compile: no pass is called {sorted(unknown)}; there are {sorted(PASSES)}")
-    return functools.update_wrapper(Compiled(function, set(passes), generator if check else None), function)
+    if not isinstance(cache_size, int) or cache_size < 1:
+        raise OptionError(f"compile: cache_size is an integer >= 1, not {cache_size!r}")
+    return functools.update_wrapper(Compiled(function, set(passes), generator if check else None, cache_size), function)

@@ -15,7 +15,7 @@ A message names the operation first, then the values, then the relation that fai
 ``matmul: shapes (2, 3) and (4, 5) do not align (3 != 4)``.
 """
 
-__all__ = ["CaptureError", "DTypeError", "Error", "FormatError", "GradcheckError", "GraphError", "IndexError_",
+__all__ = ["CaptureError", "CompileWarning", "DTypeError", "Error", "FormatError", "GradcheckError", "GraphError", "IndexError_",
            "NonFiniteError", "OptionError", "ShapeError"]
 
 
@@ -49,6 +49,10 @@ class GraphError(Error, RuntimeError):
 
 class CaptureError(Error, RuntimeError):
     """A function does what a captured program could not repeat."""
+
+
+class CompileWarning(RuntimeWarning):
+    """A compiled function that does not get faster: its calls are captured again and again."""
 
 
 class GradcheckError(Error, RuntimeError):

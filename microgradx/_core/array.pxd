@@ -67,7 +67,8 @@ cdef const Py_ssize_t *itemsize                     # by dtype
 cdef Array empty(int dtype, int ndim, const Py_ssize_t *shape)
 cdef Array empty_with_slope(int dtype, int ndim, const Py_ssize_t *shape, Storage **slope, char **place)
 cdef Array empty_like(Array a)
-cdef Array with_own_storage(Array a)
+cdef Array geometry_of(Array a)
+cdef Array with_storage(Array geometry, Py_ssize_t nbytes, Py_ssize_t offset)
 cdef Array alias(Array base, char *data, int dtype, int ndim, const Py_ssize_t *shape, const Py_ssize_t *strides)
 cdef Array view_of(Array base, char *data, int ndim, const Py_ssize_t *shape, const Py_ssize_t *strides)
 cdef Array settled(Array a)
@@ -83,6 +84,7 @@ cdef void forget_block(Storage *s) noexcept
 # While a program is captured, blocks that are let go are kept: so an address means one lifetime.
 cdef uint16_t capture                               # the number of the capture under way, or 0
 cdef int (*refuse_reading)() except -1              # raises if this thread is capturing: told by `launch`
+cdef int (*note_outside)(Array a) except -1          # a is used, which may be older than a capture: told by `launch`
 cdef int (*freeze)(Array a) except -1               # a was made of numbers without a launch: told by `launch`
 cdef void keep_blocks() noexcept
 cdef Storage **kept_blocks(Py_ssize_t *count) noexcept

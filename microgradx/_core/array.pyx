@@ -616,15 +616,21 @@ cdef Array empty_like(Array a):
     return empty(a.kind, a.ndim, a.dims)
 
 
-cdef Array with_own_storage(Array a):
-    """The geometry of ``a`` in a new block as large as its own, whatever part of that ``a`` is; undefined contents."""
+cdef Array geometry_of(Array a):
+    """The shape, strides and dtype of ``a``, without memory: for `with_storage`."""
     cdef Array out = blank()
     cdef int d
     for d in range(a.ndim):
         out.dims[d], out.steps[d] = a.dims[d], a.steps[d]
     out.kind, out.ndim, out.size, out.contiguous = a.kind, a.ndim, a.size, a.contiguous
-    out.storage = allocate(a.storage.nbytes)
-    out.data = out.storage.data + (a.data - a.storage.data)
+    return out
+
+
+cdef Array with_storage(Array geometry, Py_ssize_t nbytes, Py_ssize_t offset):
+    """An array of this geometry from byte ``offset`` on in a new block of ``nbytes``; undefined contents."""
+    cdef Array out = geometry_of(geometry)
+    out.storage = allocate(nbytes)
+    out.data = out.storage.data + offset
     return out
 
 
@@ -647,6 +653,8 @@ cdef Array alias(Array base, char *data, int dtype, int ndim, const Py_ssize_t *
     a.storage = base.storage
     base.storage.refs += 1
     a.data, a.kind, a.ndim, a.size, a.contiguous = data, dtype, ndim, size, contiguous or size == 0
+    if capture:
+        note_outside(base)
     return a
 
 

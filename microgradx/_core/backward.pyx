@@ -14,7 +14,7 @@ from microgradx._core.elementwise cimport apply, row_vjp
 from microgradx._core.graph cimport (Order, parents, placing, release, set_grad_enabled, set_place, set_watching,
                                      topological)
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport Operand, elementwise, fill, note_grad, put_array
+from microgradx._core.launch cimport Operand, bump_gradients, elementwise, fill, note_gradient, put_array
 from microgradx._core.structured cimport sum_to
 from microgradx._core.views cimport convert, index_add_into
 from microgradx._core.debug.watch cimport raise_non_finite, is_clean
@@ -95,18 +95,17 @@ cdef Array hooked(Node node, Array g):
 cdef int accumulate(Node leaf, Array g, bint keep_graph) except -1:
     """leaf.grad += g. The buffer of ``g`` is taken over only where the walk is its sole owner."""
     cdef Array total
-    note_grad(leaf)
-    if leaf.grad is None:
-        leaf.grad = g if owned(g) else apply(MGX_clone, g, None, None)
-    elif keep_graph:
+    note_gradient(leaf, True)
+    if leaf.grad is not None and not keep_graph:
+        total = <Array> leaf.grad
+        if not total.wants and total.node is None and total.contiguous and not total.storage.readonly \
+                and same_shape(total, g):
+            return add_into(total, g)
+    if leaf.grad is not None:
         leaf.grad = apply(MGX_add, leaf.grad, g, None)
     else:
-        total = <Array> leaf.grad
-        if total.wants or total.node is not None or not total.contiguous or total.storage.readonly \
-                or not same_shape(total, g):
-            leaf.grad = apply(MGX_add, total, g, None)
-        else:
-            add_into(total, g)
+        leaf.grad = g if owned(g) else apply(MGX_clone, g, None, None)
+    bump_gradients()
     return 0
 
 

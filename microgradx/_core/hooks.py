@@ -8,6 +8,10 @@ class Hooks(dict[object, Callable[..., Any]]):
     """Whom to call. A dict that handles need not keep alive."""
 
 
+def notify() -> None:
+    """Called when a hook is removed. ``launch`` gives the function that tells captured calls of it."""
+
+
 class Handle:
     """A registered hook; ``remove()`` or the end of a ``with`` takes it out. It keeps nothing alive."""
 
@@ -16,7 +20,8 @@ class Handle:
         hooks[self.key] = hook
 
     def remove(self) -> None:
-        (self.hooks() or Hooks()).pop(self.key, None)
+        if (self.hooks() or Hooks()).pop(self.key, None) is not None:
+            notify()
 
     def __enter__(self) -> "Handle":
         return self

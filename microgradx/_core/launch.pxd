@@ -81,7 +81,12 @@ cdef class LaunchList:
     cdef Py_ssize_t events, event_room
     cdef list hosts             # (function, outs, ins) of host launches, which keeps alive what they name
     cdef list constants         # arrays of numbers that were brought in: alone, or with the call site
-    cdef dict leaves            # {node: its gradient when the recording began}
+    cdef dict leaves            # {node: its gradient when the capture began}, of leaves whose gradient was used
+    cdef dict read_gradients    # {node: None} of those whose gradient was read before it was replaced
+    cdef dict outside           # {id: (tensor, storage, requires_grad, hooks)} of tensors that were there before
+    cdef dict reads             # {(id of an owner's dict, name): Guard} of attributes and options
+    cdef dict writes            # {(id of an owner's dict, name): (owner, dict, name)} of those that were assigned
+    cdef object refusal         # the error of the first thing that no program can repeat
     cdef list sites             # (code, offset of the instruction)
     cdef dict site_numbers
     cdef list names             # of the timed host functions
@@ -101,13 +106,19 @@ cdef int measure_launch(const Launch *l, double *bytes, double *flops) noexcept
 cdef int note_time(LaunchList recording, const Launch *l, double start, double seconds, object place) except -1
 cdef double now() noexcept nogil
 
-cdef int note_grad(Node node) except -1
+cdef int note_gradient(Node node, bint read) except -1
+cdef int note_tensor(Array a) except -1             # it is used; matters if it was there before the capture
+cdef LaunchList capturing_list()                    # of the capture that this thread runs, or None
+cdef int refuse(str why) except -1                  # no program can repeat it: a capture fails, whoever swallows the error
 cdef str call_site()
+cdef tuple hooks_of(Array a)
 cdef object snapshot(Storage *s)                    # what it holds, for `put_back`
 cdef int restore(Storage *s, object numbers) except -1
 cdef int refuse_rebinding() except -1
-cdef Py_ssize_t rebindings                          # how often something that a program named was exchanged
-cdef int bump_rebindings(Array a) noexcept
+cdef Py_ssize_t world_version       # raised by a write to what a captured call may depend on
+cdef Py_ssize_t grad_version        # raised when a leaf is given another gradient, or none
+cdef void bump_world(Array a) noexcept
+cdef void bump_gradients() noexcept
 
 cdef int elementwise(int row, int part, int dtype, int nin, int nout, Operand *operand,
                      int ndim, const Py_ssize_t *shape) except -1

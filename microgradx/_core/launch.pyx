@@ -21,6 +21,7 @@ from microgradx._core.debug.watch cimport raise_non_finite, finite, is_reported,
 
 import numpy as np
 
+from microgradx._core import hooks
 from microgradx.errors import CaptureError, DTypeError, ShapeError
 
 
@@ -45,6 +46,7 @@ cdef extern from *:
 cdef class LaunchList:
     def __cinit__(self):
         self.hosts, self.constants, self.leaves, self.sites, self.names = [], [], {}, [None], []
+        self.read_gradients, self.outside, self.reads, self.writes = {}, {}, {}, {}
         self.site_numbers = {}
 
     def __dealloc__(self):
@@ -128,44 +130,87 @@ cdef str call_site():
     return f" at {code.co_filename}:{line}"
 
 
-cdef int refuse_reading() except -1:
+cdef LaunchList capturing_list():
+    return <LaunchList> mgx_recording_list if is_capturing() else None
+
+
+cdef int refuse(str why) except -1:
+    """Raise ``CaptureError`` if this thread captures, and let the capture fail even if the function goes on."""
     if is_capturing():
-        raise CaptureError("compile: the function reads numbers of a tensor (item, bool, float, numpy, an index made "
-                           f"of numbers){call_site()}; a captured program would freeze them. Keep the decision in "
-                           "tensors (where, maximum), or read the result after the call")
+        error = CaptureError(f"compile: the function {why[:why.index('|')]}{call_site()}{why[why.index('|') + 1:]}")
+        (<LaunchList> mgx_recording_list).refusal = error
+        raise error
     return 0
+
+
+cdef int refuse_reading() except -1:
+    return refuse("reads numbers of a tensor (item, bool, float, numpy, an index made of numbers)|; a captured program "
+                  "would freeze them. Keep the decision in tensors (where, maximum), or read the result after the call")
 
 
 array.refuse_reading = refuse_reading
 
 
 cdef int refuse_rebinding() except -1:
+    return refuse("assigns .data|; a captured program keeps the storages that it met. Write into the tensor: "
+                  "w.copy_(value)")
+
+
+# What a captured call may depend on beside its arguments: tensors, gradients, modules, optimizers. The call notes what
+# it meets while it is captured; later a write to any such object raises a counter, so that an unchanged world is seen
+# by two comparisons, and only after a write are the guards themselves looked at.
+cdef Py_ssize_t world_version = 0
+cdef Py_ssize_t grad_version = 0
+
+
+cdef void bump_world(Array a) noexcept:
+    """``a`` gets another storage, hook or part in graphs; that matters if a program names its storage."""
+    global world_version
+    world_version += a.storage.held
+
+
+cdef void bump_gradients() noexcept:
+    global grad_version
+    grad_version += 1
+
+
+def change_world():
+    """Something that a captured call may depend on is written to."""
+    global world_version
+    world_version += 1
+
+
+hooks.notify = change_world
+
+
+cdef int note_gradient(Node node, bint read) except -1:
+    """A leaf's gradient is about to be read or replaced."""
+    cdef LaunchList recording
     if is_capturing():
-        raise CaptureError(f"compile: the function assigns .data{call_site()}; a captured program keeps the storages "
-                           "that it met. Write into the tensor: w.copy_(value)")
+        recording = <LaunchList> mgx_recording_list
+        if node not in recording.leaves:
+            recording.leaves[node] = node.grad
+            if read:
+                recording.read_gradients[node] = None
     return 0
 
 
-cdef Py_ssize_t rebindings = 0
-
-
-cdef int bump_rebindings(Array a) noexcept:
-    """``a`` gets another storage, or its part in graphs changes: programs that name it are captured anew."""
-    global rebindings
-    rebindings += a.storage.held
-
-
-def invalidate_programs(Array a=None):
-    """Something that a program may have met is exchanged; it matters only if ``a``, if told, is among its tensors."""
-    global rebindings
-    rebindings += 1 if a is None else a.storage.held
-
-
-cdef int note_grad(Node node) except -1:
-    """A leaf's gradient is about to change: a captured program remembers what it was."""
-    if is_capturing():
-        (<LaunchList> mgx_recording_list).leaves.setdefault(node, node.grad)
+cdef int note_tensor(Array a) except -1:
+    cdef LaunchList recording
+    if not is_capturing() or a.storage.born == array.capture:
+        return 0
+    recording = <LaunchList> mgx_recording_list
+    if id(a) not in recording.outside:
+        recording.outside[id(a)] = (a, <size_t> a.storage, a.wants, hooks_of(a))
     return 0
+
+
+array.note_outside = note_tensor
+
+
+cdef tuple hooks_of(Array a):
+    """The hooks of a tensor's gradient."""
+    return () if a.node is None or a.node.hooks is None else tuple(a.node.hooks.values())
 
 
 # ----- a launch as data --------------------------------------------------------------------------------------------
@@ -334,6 +379,10 @@ cdef int record_call(LaunchList recording, Call *call, int row, int dtype, mgx_k
         launch_.storage[k] = NULL if call.array[k] == NULL else (<Array> call.array[k]).storage
         if k >= kernel_facts[row].first_update and call.array[k] != NULL:
             launch_.writes |= 1 << k
+    if not recording.timed:
+        for k in range(call.count):
+            if call.array[k] != NULL:
+                note_tensor(<Array> call.array[k])
     if recording.timed or recording.profile is not None:
         note_time(recording if recording.timed else recording.profile, launch_, start, seconds, None)
     return 0
@@ -554,6 +603,7 @@ cdef int record_elementwise(LaunchList recording, int row, int part, int dtype, 
         launch_.storage[k], launch_.args.p[k] = NULL, NULL
         if operand[k].form == ARRAY:
             launch_.storage[k], launch_.args.p[k] = (<Array> operand[k].array).storage, (<Array> operand[k].array).data
+            note_tensor(<Array> operand[k].array)
         elif operand[k].form == BYTES:
             launch_.storage[k], launch_.args.p[k] = operand[k].storage, operand[k].data
         elif operand[k].form == NUMBER and direct:
@@ -792,6 +842,9 @@ cdef int record_host(LaunchList recording, object function, tuple outs, tuple in
     if recording.timed:
         return note_time(recording, launch_, start, seconds, None)
     recording.hosts.append(call)
+    for o in outs + ins:
+        if isinstance(o, Array):
+            note_tensor(<Array> o)
     if recording.profile is not None:
         note_time(recording.profile, launch_, start, seconds, None)
     return 0

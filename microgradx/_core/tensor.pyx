@@ -9,7 +9,8 @@ from microgradx._core.backward import backward
 from microgradx._core.elementwise cimport apply, apply_into
 from microgradx._core.graph cimport Type, grad_enabled, set_grad_enabled
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport computed, copy, fill, note_grad, bump_rebindings, refuse_rebinding
+from microgradx._core.launch cimport (bump_gradients, bump_world, computed, copy, fill, note_gradient, note_tensor,
+                                      refuse, refuse_rebinding)
 from microgradx._core.structured cimport (amax, axes_of, cross_entropy_mean, cumsum, expand, linear, matmul,
                                           softmax_axis, squeezed, sum_axes)
 
@@ -111,6 +112,8 @@ cdef class Tensor(Array):
     @property
     def requires_grad(self):
         """Whether operations on this tensor are recorded. May be set on leaves."""
+        if capture:
+            note_tensor(self)
         return self.wants
 
     @requires_grad.setter
@@ -119,10 +122,12 @@ cdef class Tensor(Array):
             raise DTypeError(f"Tensor: only floats may require a gradient, not {dtype_of(self.kind)}")
         if not on and self.node is not None and self.node.v.op != OP_LEAF:
             raise GraphError("Tensor: this tensor is the result of an operation; detach() gives one without a graph")
+        if capture:
+            note_tensor(self)
         if on:
             node_of(self)
         if on != self.wants:
-            bump_rebindings(self)
+            bump_world(self)
         self.wants = on
 
     def requires_grad_(self, on=True):
@@ -138,6 +143,8 @@ cdef class Tensor(Array):
     @property
     def grad(self):
         """The accumulated gradient, or None."""
+        if capture and self.wants:
+            note_gradient(node_of(self), True)
         return None if self.node is None else self.node.grad
 
     @grad.setter
@@ -150,8 +157,10 @@ cdef class Tensor(Array):
                                  f"{dtype_of(self.kind)} and shape {shape_of(self)}")
             node_of(self)
         if self.node is not None:
-            note_grad(self.node)
-            self.node.grad = g
+            note_gradient(self.node, False)
+            if self.node.grad is not g:
+                self.node.grad = g
+                bump_gradients()
 
     @property
     def version(self):
@@ -173,7 +182,7 @@ cdef class Tensor(Array):
         if not same_shape(other, self) or other.kind != self.kind:
             raise ShapeError(f"data: {dtype_of(other.kind)} of shape {shape_of(other)} for a tensor of "
                              f"{dtype_of(self.kind)} and shape {shape_of(self)}")
-        bump_rebindings(self)
+        bump_world(self)
         take(self, detached(other))
         self.storage.version = max(version, self.storage.version) + 1       # a graph that kept the old numbers sees it
 
@@ -211,7 +220,9 @@ cdef class Tensor(Array):
         cdef Node node = node_of(self)
         if node.hooks is None:
             node.hooks = Hooks()
-        bump_rebindings(self)
+        if capture and self.storage.born != capture:
+            refuse("registers a hook on a tensor that was there before|; register it once, outside")
+        bump_world(self)
         for o in (self, node):                      # from now on there may be cycles
             if not PyObject_GC_IsTracked(o):
                 PyObject_GC_Track(<void *> o)

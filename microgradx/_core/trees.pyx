@@ -9,8 +9,9 @@ cdef extern from "Python.h":
 __all__ = ["flatten", "leaves_of", "unflatten"]
 
 
-def flatten(tree):
-    """(leaves, structure): whatever is no list, tuple or dict, in order; and the nesting around it.
+def flatten(tree, bint records=False):
+    """(leaves, structure): whatever is no list, tuple or dict, in order; and the nesting around it. With ``records``
+    the fields of a dataclass are parts, too.
 
     A structure is hashable, and equal to another of the same types, lengths and keys.
 
@@ -22,7 +23,7 @@ def flatten(tree):
     {'a': ['w', 'x'], 'b': ('y', 'z')}
     """
     cdef list leaves = []
-    return leaves, structure_of(tree, leaves)
+    return leaves, structure_of(tree, leaves, records)
 
 
 cdef int enter() except -1:
@@ -30,7 +31,7 @@ cdef int enter() except -1:
     return -1 if Py_EnterRecursiveCall(b" in a nested list, tuple or dict") else 0
 
 
-cdef object structure_of(object tree, list leaves):
+cdef object structure_of(object tree, list leaves, bint records):
     """None for a leaf, else (type, keys of a dict with their types or None, structures of the parts)."""
     cdef object kind = type(tree), keys = None
     cdef list parts
@@ -39,12 +40,15 @@ cdef object structure_of(object tree, list leaves):
         kind, keys, parts = dict, tuple([(type(key), key) for key, _ in parts]), [part for _, part in parts]
     elif isinstance(tree, (list, tuple)):
         parts = list(tree)
+    elif records and hasattr(kind, "__dataclass_fields__"):
+        keys = tuple(kind.__dataclass_fields__)
+        parts = [getattr(tree, key) for key in keys]
     else:
         leaves.append(tree)
         return None
     enter()
     try:
-        return kind, keys, tuple([structure_of(part, leaves) for part in parts])
+        return kind, keys, tuple([structure_of(part, leaves, records) for part in parts])
     finally:
         Py_LeaveRecursiveCall()
 
@@ -65,6 +69,47 @@ def unflatten(structure, leaves):
         return next(leaves)
     kind, keys, parts = structure
     parts = [unflatten(part, leaves) for part in parts]
+    if hasattr(kind, "__dataclass_fields__"):
+        record = object.__new__(kind)
+        for key, part in zip(keys, parts):
+            object.__setattr__(record, key, part)
+        return record
     if keys is not None:
         return {key: part for (_, key), part in zip(keys, parts, strict=True)}
     return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
+
+
+cdef bint take_apart(object structure, object tree, list leaves) except -1:
+    """As `flatten`, of a tree that is expected to have this ``structure``: False, and some of the leaves, if it has
+    another."""
+    cdef tuple parts
+    cdef Py_ssize_t k = 0
+    if structure is None:
+        if type(tree) is tuple or type(tree) is list or type(tree) is dict:
+            return False
+        leaves.append(tree)
+        return True
+    kind, keys, parts = <tuple> structure
+    if type(tree) is not kind:
+        return False
+    if kind is dict:
+        if len(<dict> tree) != len(parts):
+            return False
+        for key, part in (<dict> tree).items():
+            expected = <tuple> (<tuple> keys)[k]
+            if key is not expected[1] and (type(key) is not expected[0] or key != expected[1]) \
+                    or not take_apart(parts[k], part, leaves):
+                return False
+            k += 1
+        return True
+    if kind is tuple or kind is list:
+        if len(tree) != len(parts):
+            return False
+        for k in range(len(parts)):
+            part = (<tuple> tree)[k] if kind is tuple else (<list> tree)[k]
+            if parts[k] is None and type(part) is not tuple and type(part) is not list and type(part) is not dict:
+                leaves.append(part)
+            elif not take_apart(parts[k], part, leaves):
+                return False
+        return True
+    return False

@@ -6,9 +6,9 @@ steps this one makes it (`step`), and updates the parameter and its state.
 from cpython.object cimport PyObject
 from libc.stdlib cimport free, malloc
 
-from microgradx._core.array cimport Array, check_writable, dtype_of, empty_like, same_shape, shape_of
+from microgradx._core.array cimport Array, check_writable, node_of, dtype_of, empty_like, same_shape, shape_of
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport Call, copy, launch, put, put_at
+from microgradx._core.launch cimport Call, copy, is_capturing, launch, note_gradient, put, put_at
 
 from microgradx._core.launch import composite
 from microgradx.errors import ShapeError
@@ -61,6 +61,7 @@ def update(str op, list groups not None):
     cdef list rows, live = [], gradients = []
     cdef Array w, g, a, cell, steps, _steps
     cdef Member *member
+    cdef bint capturing = is_capturing()
     for cell, _steps, rows in groups:
         if cell is None or rows is None:
             raise TypeError(f"{op}: None in place of an array")
@@ -75,6 +76,8 @@ def update(str op, list groups not None):
                 w = None if parts is None else parts[0]
                 if w is None:
                     raise TypeError(f"{op}: None in place of an array")
+                if capturing:
+                    note_gradient(node_of(w), True)
                 if w.node is None or w.node.grad is None:
                     continue
                 g = w.node.grad

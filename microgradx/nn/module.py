@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from microgradx._core.capture.program import note_call, note_change
+from microgradx._core.capture.guards import note_attributes_of, note_write
 from microgradx._core.graph import is_grad_enabled, no_grad
 from microgradx._core.hooks import Handle, Hooks
 from microgradx._core.tensor import Tensor, concat
@@ -50,6 +50,7 @@ def _is_parameter(value: object) -> bool:
     return isinstance(value, Tensor) and value.requires_grad and value.is_leaf
 
 
+@note_attributes_of
 class Module:
     """A part of a net: parameters, buffers and modules inside it, and ``forward``.
 
@@ -87,7 +88,6 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} defines no forward()")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        note_call(self)
         return self.forward(*args, **kwargs) if self._hooks is None else self._hooked(self._hooks, args, kwargs)
 
     def _hooked(self, hooks: dict[str, Hooks], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -105,7 +105,7 @@ class Module:
         return watch(result) if backward else result
 
     def _hook(self, kind: str, hook: Function) -> Handle:
-        note_change(self, "_hooks")
+        note_write(self, self.__dict__, "_hooks")
         hooks = self._hooks
         if hooks is None:
             hooks = self.__dict__["_hooks"] = {kind: Hooks() for kind in HOOKS}
@@ -157,11 +157,11 @@ class Module:
         else:
             self._file(name, "_parameters" if _is_parameter(value) else None)
         self.__dict__[name] = value
-        note_change(self, name)
+        note_write(self, self.__dict__, name)
 
     def __delattr__(self, name: str) -> None:
         super().__delattr__(name)
-        note_change(self, name)
+        note_write(self, self.__dict__, name)
         self._file(name, None)
 
     def _file(self, name: str, kind: str | None) -> None:
@@ -179,6 +179,7 @@ class Module:
                              f"{type(tensor).__name__}" + " that requires one" * isinstance(tensor, Tensor))
         self._file(name, "_buffers")
         self.__dict__[name] = tensor
+        note_write(self, self.__dict__, name)
 
     # ----- what is inside ----------------------------------------------------------------------------------------
 

@@ -13,9 +13,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from microgradx._core.capture.guards import note_attributes_of, note_read, note_write
 from microgradx._core.capture.number import settled
 from microgradx._core.graph import no_grad
-from microgradx._core.launch import composite, invalidate_programs
+from microgradx._core.launch import change_world, composite
 from microgradx._core.tensor import Tensor
 from microgradx._core.update import update
 from microgradx.errors import DTypeError, GraphError, OptionError, ShapeError
@@ -50,25 +51,36 @@ class Group(MutableMapping[str, Any]):
         self.cell.copy_(self.rule.numbers(self.options))
         slots = self.rule.slots(self.options)
         if (slots.pop("step") is None) != (self.steps is None):
-            invalidate_programs(self.cell)
+            change_world()
             self.steps = Tensor(np.zeros(len(self.params))) if self.steps is None else None
             self.step_of = [None] * len(self.params) if self.steps is None else list(self.steps)    # one view each
             self.launch[1] = self.steps
         for k, start in enumerate(slots.values(), 1):
             if self.rows and (start is None) != (self.rows[0][k] is None):
-                invalidate_programs(self.cell)
+                change_world()
                 self.rows[:] = [(*row[:k], None if start is None else _filled(row[0], start), *row[k + 1:])
                                 for row in self.rows]
 
     def __getitem__(self, option: str) -> Any:
-        return self.params if option == "params" else self.options[option]
+        if option == "params":
+            return self.params
+        self._note(option)
+        return self.options[option]
+
+    def _note(self, option: str) -> None:
+        """A captured call that reads an option depends on it."""
+        note_read(self, self.options, option, self.options.get(option), f"{self.rule.__name__} option {option!r}")
 
     def __setitem__(self, option: str, value: Any) -> None:
         if option == "params":
             raise OptionError(f"{self.rule.__name__}: the parameters of a group are fixed; add_param_group adds more")
         changed = self.options | {option: settled(value)}
         self.rule.check(changed)
-        self.options = changed
+        for other in self.options:              # all of them are written to the cell
+            if other != option:
+                self._note(other)
+        self.options[option] = changed[option]
+        note_write(self, self.options, option)
         self._settle()
 
     def __delitem__(self, option: str) -> None:
@@ -96,6 +108,7 @@ FLAG: Range = (lambda x: x in (True, False), "True or False")
 SHARED = {"initial_lr": NOT_NEGATIVE}           # options that no kernel reads; a scheduler notes its start there
 
 
+@note_attributes_of
 class Optimizer:
     """What optimizers share: groups of parameters with their options, state, saving and loading.
 
@@ -149,8 +162,7 @@ class Optimizer:
                 raise OptionError(f"{name}: a parameter of shape {p.shape} was given twice")
             seen.add(p)
         group = Group(type(self), params, self.defaults | {k: v for k, v in group.items() if k != "params"})
-        if self.param_groups:
-            invalidate_programs(self.param_groups[0].cell)
+        change_world()
         self.param_groups.append(group)
         self._launches.append(group.launch)
 
@@ -232,8 +244,10 @@ class Optimizer:
                                          f"{array.dtype} of shape {array.shape} ({shape} != {array.shape})")
                 k += 1
         for group, options in zip(self.param_groups, groups):
-            group.options = options
+            group.options.clear()
+            group.options.update(options)
             group._settle()
+        change_world()
         with no_grad():
             for mine, theirs in zip(self.state.values(), arrays):
                 for slot, array in theirs.items():

@@ -1,95 +1,175 @@
-"""What ``mgx.compile`` returns: a function that knows which of its programs a call is for."""
+"""What ``mgx.compile`` returns: a function that knows which of its captured calls can stand for a call."""
 from microgradx._core.array cimport Array, capture, detached, from_object, shape_of
 from microgradx._core.debug.check cimport checked
 from microgradx._core.graph cimport grad_enabled, watching
-from microgradx._core.launch cimport is_capturing, rebindings
-from microgradx._core.capture.program cimport Program, is_parameter, may_be_symbolic, order_of
+from microgradx._core.launch cimport is_capturing, world_version
+from microgradx._core.capture.captured cimport CapturedCall
+from microgradx._core.capture.program cimport is_parameter, may_be_symbolic
+from microgradx._core.trees cimport take_apart
+
+import copy
+import enum
+import inspect
+import types
+import warnings
 
 import numpy as np
 
+from microgradx._core.capture.captured import MEMORY
 from microgradx._core.scalar.tape import compile_values
 from microgradx._core.trees import flatten, unflatten
 from microgradx._core.value import Value
-from microgradx.errors import CaptureError
+from microgradx.errors import CaptureError, CompileWarning
 
-cdef enum: MOST_PROGRAMS = 16
+cdef enum:
+    WASTED = 5                  # captures in a row that were not replayed: then calls run as they are for a while
+    PAUSE = 16
+cdef tuple BY_IDENTITY = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType, type,
+                          np.random.Generator, np.ufunc)
 
 
 cdef class Compiled:
-    """What ``mgx.compile`` returns."""
+    """A function whose calls are captured and replayed."""
     cdef readonly object function
-    cdef dict seen              # {key: [] after the first call, then programs}
+    cdef list calls             # the captured ones, the one that was used last first
+    cdef dict seen              # {key: None} of calls that ran once as they are
+    cdef readonly dict reasons  # {why a call ran as it is: how often}
     cdef set passes
-    cdef set fixed              # arguments whose numbers have decided something: another one is another program
+    cdef set fixed              # arguments whose numbers have decided something: another one is another call
     cdef object shared          # if calls are checked: gives the generator of random numbers that all share
     cdef object values          # the same function as a program of Values
-    cdef Program last           # that ran, if calls are not checked
+    cdef object deferred        # why no call is ever captured, or None
+    cdef readonly Py_ssize_t size
+    cdef Py_ssize_t wasted, pause, world
+    cdef object previous        # the key of the last call that ran as it is
+    cdef CapturedCall last      # that was replayed, if calls are not checked
     cdef dict __dict__
+    cdef object __weakref__
 
-    def __init__(self, function, passes, shared=None):
-        self.function, self.passes, self.seen, self.fixed, self.shared = function, passes, {}, set(), shared
+    def __init__(self, function, passes, shared=None, size=16):
+        self.function, self.passes, self.shared, self.size = function, set(passes), shared, size
+        self.calls, self.seen, self.fixed, self.reasons = [], {}, set(), {}
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            self.deferred = "an async function"
+        elif inspect.isgeneratorfunction(function):
+            self.deferred = "a generator function"
+
+    def __get__(self, instance, owner):
+        return self if instance is None else types.MethodType(self, instance)
+
+    def __reduce__(self):
+        return _compiled, (self.function, self.passes, self.shared, self.size)
+
+    def __deepcopy__(self, memo):
+        return _compiled(copy.deepcopy(self.function, memo), self.passes, self.shared, self.size)
 
     def __call__(self, *args, **kwargs):
-        cdef Program program = self.last
-        cdef tuple leaves
-        if program is not None and not kwargs and not watching and not is_capturing() \
-                and program.matches_expected(args) and program.fits():
-            return program.replay(args)
-        found, structure = flatten((args, kwargs))
-        leaves = tuple([leaf_of(leaf) for leaf in found])
-        if any([type(leaf) is Value for leaf in leaves]):           # a scalar program: a flat list of the table's rows
+        cdef CapturedCall call = self.last
+        cdef object leaves = args
+        if call is not None and not watching and not is_capturing() and not call.busy:
+            if not call.flat or kwargs:
+                leaves = []
+                if not take_apart(call.structure, (args, kwargs), leaves):
+                    leaves = None
+            if leaves is not None and call.match(call.structure, leaves) and call.holds(leaves):
+                return call.replay(leaves)
+        return self.dispatch(args, kwargs)
+
+    cdef object dispatch(self, tuple args, dict kwargs):
+        """A call that is not the last one over again."""
+        cdef CapturedCall call
+        cdef str reason = self.deferred
+        if reason is not None:
+            return self.run_eagerly(args, kwargs, reason)
+        found, structure = flatten((args, kwargs), True)
+        if any([type(leaf) is Value for leaf in found]):            # a scalar program: a flat list of the table's rows
             if self.values is None:
                 self.values = compile_values(self.function)
             return self.values(*args, **kwargs)
+        leaves = [leaf_of(leaf) for leaf in found]
+        if any([a is not b for a, b in zip(found, leaves)]):
+            args, kwargs = unflatten(structure, iter(leaves))
         if watching or capture:                     # within a capture its launches are written; of another thread: wait
-            return self.run_eagerly(structure, leaves)
+            return self.run_eagerly(args, kwargs, None)
+        for leaf in leaves:
+            if not is_captured_by_value(leaf):
+                return self.run_eagerly(args, kwargs, f"an argument of type {type(leaf).__name__}, of which it cannot be "
+                                                      "told whether it has changed")
+        for call in self.calls:
+            if call.match(structure, leaves):
+                if call.holds(leaves):
+                    if call.busy:
+                        return self.run_eagerly(args, kwargs, "a call while the same one was running")
+                    self.use(call)
+                    if self.shared is not None:
+                        return checked(call, tuple(leaves), lambda: self.function(*args, **kwargs), self.shared())
+                    return call.replay(leaves)
+                if call.failed == MEMORY:
+                    return self.run_eagerly(args, kwargs, MEMORY)
         key = self.key(structure, leaves)
         if key not in self.seen:                                    # once as it is: what is made lazily comes to be
-            self.keep(key, [])
-            return self.run_eagerly(structure, leaves)
-        self.seen[key] = known = [program for program in self.seen[key] if program.rebindings == rebindings]
-        for program in known:
-            if program.fits():
-                if self.shared is not None:
-                    return checked(program, leaves, lambda: self.run_eagerly(structure, leaves), self.shared())
-                self.last = program
-                return program.replay(leaves)
+            while len(self.seen) >= 4 * self.size:
+                self.seen.pop(next(iter(self.seen)))
+            self.seen[key] = None
+            return self.run_eagerly(args, kwargs, None)
+        if self.pause and not (key == self.previous and self.world == world_version):
+            self.pause -= 1
+            self.previous = key
+            result = self.run_eagerly(args, kwargs, "captures that were not replayed")
+            self.world = world_version
+            return result
         self.last = None
-        program = Program()
-        result = program.capture(self.function, leaves, structure, self.passes, self.fixed)
-        if program.read:                                            # it is for these numbers only
-            self.fixed |= program.read
-            self.keep(self.key(structure, leaves), [program])
-        else:
-            self.keep(key, [program, *known[:3]])
-            self.last = program if self.shared is None else None
+        self.wasted = self.wasted + 1 if self.calls and (<CapturedCall> self.calls[0]).replays == 0 else 0
+        if self.wasted >= WASTED:
+            self.warn()
+        call = CapturedCall()
+        result = call.capture(self.function, structure, leaves, self.passes, self.fixed)
+        self.fixed |= call.read                                     # it is for these numbers only
+        self.use(call)
         return result
 
-    cdef int keep(self, object key, list programs) except -1:
-        if key not in self.seen and len(self.seen) >= MOST_PROGRAMS:
-            self.seen.pop(next(iter(self.seen)))
-        self.seen[key] = programs
+    cdef int use(self, CapturedCall call) except -1:
+        """Put a captured call first; the one that was not used for longest goes."""
+        if not self.calls or self.calls[0] is not call:
+            self.calls = [call, *[other for other in self.calls if other is not call][:self.size - 1]]
+        self.last = call if self.shared is None else None
         return 0
 
-    cdef object key(self, object structure, tuple leaves):
-        """What programs for such arguments have in common."""
-        return (grad_enabled(), structure, shared_by(leaves),
+    cdef int warn(self) except -1:
+        if self.pause == 0 and self.wasted == WASTED:
+            why = (<CapturedCall> self.calls[0]).failed or "its arguments"
+            warnings.warn(f"compile: {getattr(self.function, '__name__', self.function)} was captured {WASTED} times in a "
+                          f"row without a replay, because this changed: {why}. Calls run as they are for a while; "
+                          "explain() tells more", CompileWarning, stacklevel=3)
+        self.pause = PAUSE << min(self.wasted - WASTED, 6)
+        return 0
+
+    cdef object key(self, object structure, list leaves):
+        """What calls have in common that one capture may be for."""
+        return (grad_enabled(), structure,
                 *[type(leaf) if may_be_symbolic(leaf) and i not in self.fixed else key_of(leaf)
                   for i, leaf in enumerate(leaves)])
 
-    cdef object run_eagerly(self, object structure, tuple leaves):
-        args, kwargs = unflatten(structure, iter(leaves))
-        found, tree = flatten(self.function(*args, **kwargs))
-        return unflatten(tree, iter([loose(leaf) for leaf in found]))
+    cdef object run_eagerly(self, tuple args, dict kwargs, str reason):
+        if reason is not None:
+            self.reasons[reason] = self.reasons.get(reason, 0) + 1
+        return self.function(*args, **kwargs)
 
     def explain(self):
-        """What was captured, as text: a table of launches for every program."""
-        return "\n\n".join([program.explain() for program in self.programs]) or "not captured yet: the second call is"
+        """What was captured, as text: for every captured call a table of launches, and what it depends on; and why calls
+        ran as they are."""
+        cdef list parts = [call.explain() for call in self.calls]
+        parts += [f"ran as it is, {count} times: {reason}" for reason, count in self.reasons.items()]
+        return "\n\n".join(parts) or "not captured yet: the second call is"
 
     @property
     def programs(self):
         """The programs captured so far."""
-        return [program for known in self.seen.values() for program in known]
+        return [(<CapturedCall> call).forward for call in self.calls]
+
+
+def _compiled(function, passes, shared, size):
+    return Compiled(function, passes, shared, size)
 
 
 cdef object leaf_of(object leaf):
@@ -104,9 +184,18 @@ cdef object leaf_of(object leaf):
     return leaf
 
 
+cdef bint is_captured_by_value(object leaf) except -1:
+    """Can it be told at the next call whether the argument is the same? Tensors, numbers, strings, and what defines
+    equality and a hash; functions, classes, modules and optimizers, which are noted while they are used."""
+    kind = type(leaf)
+    return (leaf is None or isinstance(leaf, (Array, bool, int, float, complex, str, bytes, np.generic, np.dtype, enum.Enum,
+                                              frozenset, slice, range)) or isinstance(leaf, BY_IDENTITY)
+            or hasattr(kind, "_is_noted") or kind.__eq__ is not object.__eq__ and kind.__hash__ is not None)
+
+
 cdef object key_of(object leaf):
     if isinstance(leaf, Array):
-        return ((<Array> leaf).kind, shape_of(leaf), order_of(<Array> leaf),
+        return ((<Array> leaf).kind, shape_of(leaf), leaf.strides if not (<Array> leaf).contiguous else None,
                 id(leaf) if is_parameter(<Array> leaf) else None)
     if isinstance(leaf, (float, complex, np.generic)):              # -0.0 == 0.0, but they are not the same
         return type(leaf), repr(leaf)
@@ -115,19 +204,3 @@ cdef object key_of(object leaf):
     except TypeError:
         return type(leaf), id(leaf)
     return type(leaf), leaf
-
-
-cdef tuple shared_by(tuple leaves):
-    """Which of the tensors are one object, or share memory; None if each has its own."""
-    cdef list arrays = [leaf for leaf in leaves if isinstance(leaf, Array)]
-    cdef list objects = [id(a) for a in arrays], storages = [<size_t> (<Array> a).storage for a in arrays]
-    if len(set(storages)) == len(storages):
-        return None
-    return tuple([objects.index(o) for o in objects]), tuple([storages.index(s) for s in storages])
-
-
-cdef object loose(object leaf):
-    """A result without its graph: only a program's own backward pass has gradients."""
-    if isinstance(leaf, Array) and (<Array> leaf).wants and not is_parameter(<Array> leaf):
-        return detached(leaf)
-    return leaf

@@ -13,7 +13,7 @@ def _short(number: int) -> str:
     return f"{number / size:.3g}{unit}" if number >= 1000 else str(number)
 
 
-def table(program: Any) -> str:
+def table(program: Any, seconds: Any, read: Any, guards: list[str]) -> str:
     """A program as a table: its launches after the passes, what each reads and writes, computes and takes.
 
     >>> import microgradx as mgx
@@ -23,7 +23,7 @@ def table(program: Any) -> str:
     >>> print(double.explain().splitlines()[0])
     2 launches, 2 captured; own memory 64 bytes, 64 without reuse
     """
-    launches, seconds = program.launches(), program.seconds()
+    launches = program.launches()
     rows = [("", "launch", "sizes", "bytes", "flops", "us")]
     for k, (name, sizes, size, flops) in enumerate(launches):
         rows.append((str(k), name, sizes, _short(size), _short(flops), f"{seconds[k] * 1e6:.2f}" if seconds else ""))
@@ -39,6 +39,8 @@ def table(program: Any) -> str:
     if program.dropped:
         counted = sorted(Counter(program.dropped).items())
         lines.append("dropped by the passes: " + ", ".join(f"{n} {name}" for name, n in counted))
-    lines += [f"for one number only: argument {k}" for k in sorted(program.read)]
+    lines += [f"for one number only: argument {k}" for k in sorted(read)]
     lines += [f"frozen: {dtype} of shape {shape}{where}" for shape, dtype, where in program.frozen]
+    if guards:
+        lines.append(f"depends on {len(guards)} attributes and options: {', '.join(sorted(set(guards)))}")
     return "\n".join(lines)

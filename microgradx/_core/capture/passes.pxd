@@ -9,6 +9,8 @@ cdef struct LiveRange:               # of a storage in the launches
     bint gone                   # nobody refers to it
     bint fresh                  # made in this program, written before it is read, and held by nobody outside
     bint needed                 # what it holds is read, or stays
+    bint fixed                  # a host launch names it
+    bint bound                  # its operands move from replay to replay
     Py_ssize_t at               # its place in the plan
     char *data                  # where the plan puts it
 

@@ -42,6 +42,7 @@ cdef class LiveRanges:
             s.next = <Storage *> self.count
             self.count += 1
             one.storage, one.first, one.data, one.writes, one.gone = s, i, NULL, 0, False
+            one.fixed = one.bound = False
             one.fresh = written and s.born == number
         one.last = i
         one.writes += written

@@ -10,49 +10,19 @@ from cpython.object cimport PyObject
 from libc.stdlib cimport free, malloc
 
 from microgradx._core.array cimport *
-from microgradx._core.graph cimport grad_enabled
 from microgradx._core.kernels cimport *
 from microgradx._core.capture.fuse cimport fuse
-from microgradx._core.launch cimport (HOST, KERNELS, Launch, LaunchList, check_run, copy, fill, host, host_name,
-                                      is_capturing, launch_name, measure_launch, note_time, now, profiling, restore,
-                                      rebindings, run_launch, set_recording, snapshot)
-from microgradx._core.capture.number cimport SymbolicFloat, note_reads_in, symbolic_float, plain
+from microgradx._core.launch cimport (HOST, KERNELS, Launch, LaunchList, check_run, copy, host, host_name,
+                                      launch_name, measure_launch, note_time, now, profiling, restore, run_launch,
+                                      snapshot)
 from microgradx._core.capture.passes cimport LiveRange, LiveRanges, drop_constants, drop_dead, plan
 
 import time
-import weakref
 
 import numpy as np
 
-from microgradx._core.capture.explain import table
 from microgradx._core.kernels import kernel_integers
-from microgradx._core.launch import invalidate_programs
-from microgradx._core.trees import flatten, unflatten
 from microgradx.errors import CaptureError, Error, IndexError_
-
-ALIASED = "compile: an argument shares memory with a tensor that the function writes to; pass a clone()"
-BUSY = "compile: this program is running already, in another thread; give each thread its own"
-
-
-cdef list flags = None          # (module, its training flag) of the capture under way
-cdef object met = weakref.WeakSet()             # modules that were called during a capture
-cdef Py_ssize_t switched = 0    # how often a training flag was assigned
-
-
-def note_call(module):
-    """A module is called: a program holds for its training flag only."""
-    if flags is not None and is_capturing():
-        flags.append((module, module.training))
-        met.add(module)
-
-
-def note_change(module, str name):
-    """An attribute of a module is assigned."""
-    global switched
-    if name == "training":
-        switched += 1
-    elif len(met) and module in met:
-        invalidate_programs()
 
 
 cdef bint may_be_symbolic(object o):
@@ -60,16 +30,12 @@ cdef bint may_be_symbolic(object o):
     return PyFloat_CheckExact(o) or type(o) is np.float64 or type(o) is np.float32
 
 
-cdef enum Kind:                 # what a replay returns for a leaf of the result
-    CONSTANT, BOUND, FRESH, GIVEN, AGAIN
-
-
 @cython.final
 cdef class Program:
     """The launches of one capture, and what a replay has to read, write and hand out."""
 
     def __cinit__(self):
-        self.sequence, self.effects, self.flags = LaunchList(), [], []
+        self.sequence = LaunchList()
 
     def __dealloc__(self):
         cdef Py_ssize_t i
@@ -78,280 +44,107 @@ cdef class Program:
         free(self.held)
         free(self.changed)
         free(self.spot)
-        free(self.spots)
-        free(self.leaf)
-        free(self.used)
-        free(self.written)
+        free(self.place)
 
-    # ----- capture -----------------------------------------------------------------------------------------------
+    # ----- what it is made of ---------------------------------------------------------------------------------------
 
-    cdef object capture(self, function, tuple arguments, object structure, set passes, set fixed):
-        """Call ``function`` on copies of the ``arguments``, which are the leaves of a ``structure``, and write down
-        what it launches; returns its result. A float may move, unless its place is among the ``fixed``."""
-        cdef Array a, x
-        cdef Py_ssize_t i, k, count = 0
-        cdef Storage **dropped
-        cdef LaunchList before
-        cdef dict copies = {}
-        cdef list leaf = [], inputs = []
-        cdef set read = set()
-        cdef SymbolicFloat number
-        cdef set storages = set()
-        global flags
-        passed = list(arguments)
-        for i, o in enumerate(arguments):
-            if may_be_symbolic(o) and i not in fixed:
-                passed[i] = number = symbolic_float(o, i)
-                leaf.append(i)
-                inputs.append(number.array)
-            if not isinstance(o, Array) or is_parameter(<Array> o):
-                continue
-            if id(o) not in copies:
-                self.shared = self.shared or <size_t> (<Array> o).storage in storages
-                storages.add(<size_t> (<Array> o).storage)
-                copies[id(o)] = plain_copy(<Array> o)
-                leaf.append(i)
-                inputs.append(copies[id(o)])
-            else:
-                self.shared = True
-            passed[i] = copies[id(o)]
-        self.inputs, self.bound = tuple(inputs), [o for o in arguments if not isinstance(o, Array) or is_parameter(o)]
-        self.types = tuple([type(o) if may_be_symbolic(o) and i not in fixed else None
-                            for i, o in enumerate(arguments)])
-        self.leaf = <Py_ssize_t *> malloc((len(leaf) + 1) * sizeof(Py_ssize_t))
-        if self.leaf == NULL:
-            raise MemoryError("compile: no memory for the plan")
-        for i, k in enumerate(leaf):
-            self.leaf[i] = k
-        keep_blocks()
-        self.number, self.recording = capture, grad_enabled()
-        self.sequence.profile = profiling()
-        before = set_recording(self.sequence)
-        note_reads_in(read)
-        flags = self.flags
-        result = None
-        failed = True
-        try:
-            args, kwargs = unflatten(structure, iter(passed))
-            result = function(*args, **kwargs)
-            self.describe(result)
-            self.finalize_gradients()
-            failed = False
-        finally:
-            set_recording(before)
-            self.sequence.profile = None
-            note_reads_in(None)
-            flags = None
-            result = inputs = passed = args = kwargs = x = a = copies = o = number = None    # graphs go now as well
-            dropped = kept_blocks(&count)
-            if failed:
-                self.outputs = self.tree = None
-                for i in range(count):
-                    forget_block(dropped[i])
-                free(dropped)
-        self.captured, self.read = self.sequence.count, read
-        self.finalize(dropped, count, passes)
-        self.found = [(node, grad is not None,
-                       grad if grad is not None and self.holds((<Array> grad).storage) else None)
-                      for node, grad in self.sequence.leaves.items()]
-        self.sequence.leaves.clear()
-        self.rebindings, self.switched = rebindings, switched
-        self.types = tuple([None if i in read else kind for i, kind in enumerate(self.types)])
-        for i in range(len(self.inputs)):
-            if self.spots[i] == MOVES:
-                continue
-            a, x = arguments[self.leaf[i]], self.inputs[i]
-            if self.changes(a.storage):
-                raise CaptureError(ALIASED)
-            if self.written[i]:
-                if self.shared and sum([(<Array> o).storage == a.storage for o in arguments
-                                        if isinstance(o, Array) and o is not a]):
-                    raise CaptureError("compile: the function writes to an argument that shares memory with another; "
-                                       "pass a clone()")
-                check_write(a, "compile")
-                copy(x, a)
-        if structure == flatten(((None,) * len(arguments), {}))[1]:
-            expected = list(arguments)
-            for i in range(len(self.inputs)):
-                if self.spots[i] != MOVES:
-                    expected[self.leaf[i]] = self.inputs[i]
-            self.expected = tuple(expected)
-        return self.make_outputs(arguments, [plain_copy(<Array> o) for o in self.bound_outputs])
-
-    cdef int describe(self, object result) except -1:
-        """What a replay returns for each leaf of the result."""
-        cdef list outputs = []
-        cdef dict seen = {}
-        cdef Array a, x
-        leaves, self.tree = flatten(result)
-        for o in leaves:
-            if isinstance(o, SymbolicFloat) and (<SymbolicFloat> o).given is not None:
-                outputs.append((GIVEN, min((<SymbolicFloat> o).sources)))
-                continue
-            if not isinstance(o, Array):
-                outputs.append((CONSTANT, plain(o)))
-                continue
-            if id(o) in seen:
-                outputs.append((AGAIN, seen[id(o)]))
-                continue
-            seen[id(o)] = len(outputs)
-            a = o
-            for i, x in enumerate(self.inputs):
-                if x is a:
-                    outputs.append((GIVEN, self.leaf[i]))
-                    break
-            else:
-                if a.storage.born == self.number or any([(<Array> x).storage == a.storage for x in self.inputs]):
-                    outputs.append((FRESH, detached(a)))
-                else:
-                    outputs.append((CONSTANT, detached(a) if a.wants and not is_parameter(a) else a))
-        self.outputs = tuple(outputs)
-        return 0
-
-    cdef int finalize_gradients(self) except -1:
-        """What the call did to gradients. One that it read and then replaced is written to instead: so the next call
-        finds it where it was."""
-        cdef Array old, new
-        for node, old in list(self.sequence.leaves.items()):
-            new = (<Node> node).grad
-            if old is not None and new is not None and new is not old and not new.wants and self.names(old.storage):
-                copy(new, old)
-                (<Node> node).grad = old
-            self.effects.append((node, (<Node> node).grad))
-        return 0
-
-    cdef bint names(self, Storage *storage) noexcept:
-        cdef Py_ssize_t i
-        cdef int k
-        for i in range(self.sequence.count):
-            for k in range(self.sequence.launch[i].count):
-                if self.sequence.launch[i].storage[k] == storage:
-                    return True
-        return False
-
-    cdef int finalize(self, Storage **dropped, Py_ssize_t count, set passes) except -1:
-        """After the capture: which storages are whose; the passes; the plan."""
+    cdef int finalize(self, Storage **dropped, Py_ssize_t count, set passes, list movable) except -1:
+        """After the capture: which storages are whose; the passes; the plan. ``dropped``: the storages that nobody
+        refers to. An array of ``movable`` may be another one at each replay: see `bind`."""
         cdef Py_ssize_t i, n = 0
         cdef int k
         cdef Launch *s
         cdef LiveRange *one
         cdef LiveRanges lives
-        try:
-            for i in range(self.sequence.count):
-                n += self.sequence.launch[i].count
-            for _, outs, ins in self.sequence.hosts:
-                n += len(outs) + len(ins)
-            lives = LiveRanges(n)
-            lives.sequence = self.sequence
-            self.held = <Storage **> malloc((n + 1) * sizeof(Storage *))
-            if self.held == NULL:
-                raise MemoryError("compile: no memory for the plan")
-            for i in range(self.sequence.count):
-                s = self.sequence.launch[i]
-                if s.host != NULL:
-                    for o in (<tuple> s.host)[1] + (<tuple> s.host)[2]:
-                        if isinstance(o, Array):
-                            lives.meet((<Array> o).storage, i, False, self.number)
-                for k in range(s.count):
-                    if s.storage[k] != NULL:
-                        lives.meet(s.storage[k], i, s.writes >> k & 1, self.number)
-            for i in range(count):
-                one = lives.of(dropped[i])
-                if one == NULL:
-                    continue
-                if dropped[i].born != self.number:                  # made before: its old numbers
-                    raise CaptureError("compile: the function replaces a tensor that it read (a gradient added to with "
-                                       "create_graph=True, or an attribute set anew); write into it instead")
-                one.gone = True
-            for i in range(lives.count):
-                one = &lives.life[i]
-                one.fresh = one.fresh and one.gone
-            if "constants" in passes:
-                drop_constants(lives)
-            if "dead" in passes:
-                drop_dead(lives)
-            if "fuse" in passes:
-                fuse(lives)
-            if "reuse" in passes:
-                self.memory, self.own_bytes, self.planned_bytes = plan(lives)
-            for i in range(self.sequence.count):
-                if self.sequence.launch[i].tiles != NULL:
-                    prepare(self.sequence.launch[i].tiles)
-            for i in range(lives.count):
-                one = &lives.life[i]
-                if one.data == NULL and not (one.fresh and one.first < 0):                  # the program holds it
-                    one.storage.refs += 1
-                    one.storage.held = True
-                    self.held[self.held_count] = one.storage
-                    self.held_count += 1
-            self.dropped = lives.dropped
-            self.bind(lives)
-        finally:
-            for i in range(count):
-                if dropped[i].refs == 0:
-                    forget_block(dropped[i])
-            free(dropped)
-        return 0
-
-    cdef int bind(self, LiveRanges lives) except -1:
-        """Where the launches read each input, and write each result, in place. An input that somebody writes, that a
-        host launch reads or that is a result is copied instead; so is a result that is more than one array."""
-        cdef Py_ssize_t i, room = 0, total = 0, at = 0
-        cdef int kind
-        cdef LiveRange *one
-        cdef Array x
-        cdef set fixed = {<size_t> (<Array> o).storage for _, outs, ins in self.sequence.hosts for o in outs + ins
-                          if isinstance(o, Array)}
-        cdef list results = [o for kind, o in self.outputs if kind == FRESH], bound = []
+        self.captured = self.sequence.count
         for i in range(self.sequence.count):
-            room += self.sequence.launch[i].count
-        self.spot = <Spot *> malloc((room + 1) * sizeof(Spot))
-        self.changed = <Storage **> malloc((lives.count + 1) * sizeof(Storage *))
-        self.spots = <Py_ssize_t *> malloc((len(self.inputs) + len(results) + 1) * sizeof(Py_ssize_t))
-        self.written = <char *> malloc(len(self.inputs) + 1)
-        self.used = <Storage **> malloc((len(self.inputs) + 1) * sizeof(Storage *))
-        if self.spot == NULL or self.changed == NULL or self.spots == NULL or self.written == NULL or self.used == NULL:
+            n += self.sequence.launch[i].count
+        for _, outs, ins in self.sequence.hosts:
+            n += len(outs) + len(ins)
+        lives = LiveRanges(n)
+        lives.sequence = self.sequence
+        self.held = <Storage **> malloc((n + 1) * sizeof(Storage *))
+        self.changed = <Storage **> malloc((n + 1) * sizeof(Storage *))
+        self.spot = <Spot *> malloc((n + 1) * sizeof(Spot))
+        self.place = <Place *> malloc((len(movable) + 1) * sizeof(Place))
+        if self.held == NULL or self.changed == NULL or self.spot == NULL or self.place == NULL:
             raise MemoryError("compile: no memory for the plan")
+        for i in range(self.sequence.count):
+            s = self.sequence.launch[i]
+            if s.host != NULL:
+                for o in (<tuple> s.host)[1] + (<tuple> s.host)[2]:
+                    if isinstance(o, Array):
+                        lives.meet((<Array> o).storage, i, False, self.number)
+                        lives.of((<Array> o).storage).fixed = True
+            for k in range(s.count):
+                if s.storage[k] != NULL:
+                    lives.meet(s.storage[k], i, s.writes >> k & 1, self.number)
+        for i in range(count):
+            one = lives.of(dropped[i])
+            if one != NULL:
+                one.gone = True
         for i in range(lives.count):
             one = &lives.life[i]
-            if one.writes and one.data == NULL:
+            one.fresh = one.fresh and one.gone
+        if "constants" in passes:
+            drop_constants(lives)
+        if "dead" in passes:
+            drop_dead(lives)
+        if "fuse" in passes:
+            fuse(lives)
+        if "reuse" in passes:
+            self.memory, self.own_bytes, self.planned_bytes = plan(lives)
+        self.dropped = lives.dropped
+        for i in range(self.sequence.count):
+            if self.sequence.launch[i].tiles != NULL:
+                prepare(self.sequence.launch[i].tiles)
+        self.places = [self.bind(lives, x) for x in movable]
+        n = self.planned_bytes
+        for i in range(lives.count):
+            one = &lives.life[i]
+            if one.bound or one.data != NULL:
+                continue
+            if one.writes:
                 self.changed[self.changed_count] = one.storage
                 self.changed_count += 1
-        for i, x in enumerate(self.inputs):
-            self.written[i] = x.storage.version > 1
-            self.mutates = self.mutates or self.written[i]
-            self.spots[i] = MOVES if self.types[self.leaf[i]] is not None else COPIED
-            one = lives.of(x.storage)
-            if self.spots[i] == COPIED and <size_t> x.storage not in fixed and not (one != NULL and one.writes) \
-                    and not any([(<Array> o).storage == x.storage for o in results]):
-                self.spots[i] = self.find(x, at)
-                at += self.spots[i]
-        for i in range(len(self.outputs)):
-            kind, o = self.outputs[i]
-            if kind == FRESH and <size_t> (<Array> o).storage not in fixed and self.made(<Array> o):
-                self.spots[len(self.inputs) + len(bound)] = self.find(<Array> o, at)
-                at += self.spots[len(self.inputs) + len(bound)]
-                self.outputs = (*self.outputs[:i], (BOUND, len(bound)), *self.outputs[i + 1:])
-                bound.append(o)
-        self.bound_outputs = tuple(bound)
-        self.alone = self.tree is None and len(bound) == 1
-        for i in range(self.held_count):
-            total += self.held[i].nbytes
-        self.light = self.sequence.count <= 16 and total + self.planned_bytes <= 1 << 14 and not self.sequence.hosts
+            if not (one.fresh and one.first < 0):                                   # the program holds it
+                one.storage.refs += 1
+                one.storage.held = True
+                self.held[self.held_count] = one.storage
+                self.held_count += 1
+                self.borrowed_count += one.storage.owner != NULL
+                n += one.storage.nbytes
+        self.light = self.sequence.count <= 16 and n <= 1 << 14 and not self.sequence.hosts
         return 0
 
-    cdef Py_ssize_t find(self, Array x, Py_ssize_t at) except -1:
-        """Write down, from spot ``at`` on, where the steps name the storage of ``x``; how often that is."""
-        cdef Py_ssize_t i, n = at
+    cdef object bind(self, LiveRanges lives, Array x):
+        """The number of a new place, which can be aimed at another array: the operands of launches that lie in the
+        storage of ``x``. None if there are none; -1 if they cannot be moved, because a host launch names it, or a place
+        that is there already."""
+        cdef Py_ssize_t i
         cdef int k
         cdef Launch *s
+        cdef LiveRange *one = lives.of(x.storage)
+        cdef Place *place = &self.place[self.place_count]
+        if one == NULL or one.first < 0 and not one.fixed:
+            return None
+        if one.fixed or one.bound or one.data != NULL:
+            return -1
+        if x.storage.born == self.number and not self.made(x):
+            return -1
+        place.first, place.count, place.written = self.spot_count, 0, one.writes
+        place.data, place.storage = x.data, x.storage
         for i in range(self.sequence.count):
             s = self.sequence.launch[i]
             for k in range(s.count):
                 if s.storage[k] == x.storage:
-                    self.spot[n].p, self.spot[n].offset = &s.args.p[k], s.args.p[k] - x.data
-                    n += 1
-        return n - at
+                    self.spot[self.spot_count].p = &s.args.p[k]
+                    self.spot[self.spot_count].offset = s.args.p[k] - x.data
+                    self.spot_count += 1
+                    place.count += 1
+        one.bound = True
+        self.place_count += 1
+        return self.place_count - 1
 
     cdef bint made(self, Array x) except -1:
         """Is a result made by the steps, in memory that nobody else has or sees? A small part of its storage is not:
@@ -360,8 +153,8 @@ cdef class Program:
         cdef int k
         cdef Launch *s
         cdef bint met = False
-        if x.storage.born != self.number or x.storage.refs != 2 or not x.contiguous \
-                or x.storage.nbytes > 4 * max(64, x.size * itemsize[x.kind]):           # refs: ours, and the program's
+        if x.storage.born != self.number or x.storage.refs != 1 or not x.contiguous \
+                or x.storage.nbytes > 4 * max(64, x.size * itemsize[x.kind]):
             return False
         for i in range(self.sequence.count):
             s = self.sequence.launch[i]
@@ -374,55 +167,15 @@ cdef class Program:
                 return True
         return False
 
-    cdef Py_ssize_t aim(self, Py_ssize_t at, Py_ssize_t count, Array a) noexcept:
-        """Let the spots from ``at`` on lie in ``a``; the spot after them."""
+    cdef void aim(self, Py_ssize_t number, Array a) noexcept:
+        """Let the operands of a place lie in ``a``."""
         cdef Py_ssize_t i
-        for i in range(at, at + count):
-            self.spot[i].p[0] = a.data + self.spot[i].offset
-        return at + max(count, 0)
-
-    # ----- replay ------------------------------------------------------------------------------------------------
-
-    cdef bint matches_expected(self, tuple args) except -1:
-        """Are these, without any nesting, arguments of the shapes and dtypes that were captured?"""
-        cdef Py_ssize_t i
-        cdef PyObject *o
-        cdef Array a, x
-        if self.expected is None or len(args) != len(self.expected) or self.recording != grad_enabled() \
-                or self.mutates or self.shared:
-            return False
-        for i in range(len(args)):
-            o = <PyObject *> args[i]
-            if <PyObject *> o.ob_type == <PyObject *> self.types[i]:
-                continue
-            if o == <PyObject *> self.expected[i]:
-                if is_array(o) and not is_parameter(<Array> o):
-                    return False                                    # a private copy came out
-                continue
-            if not is_array(o) or not is_array(<PyObject *> self.expected[i]):
-                return False
-            a, x = <Array> <object> o, <Array> self.expected[i]
-            if a.wants or x.wants or a.kind != x.kind or not same_shape(a, x) or not (
-                    a.contiguous and x.contiguous):
-                return False
-        return True
-
-    cdef bint fits(self) except -1:
-        """Is everything that the captured call found as it was then?"""
-        cdef Node node
-        cdef tuple entry
-        if self.rebindings != rebindings:
-            return False
-        for entry in self.found:
-            node = <Node> entry[0]
-            if (node.grad is None) == <bint> entry[1]:
-                return False
-        if self.switched != switched:
-            for module, training in self.flags:
-                if module.training is not training:
-                    return False
-            self.switched = switched
-        return True
+        cdef Place *place = &self.place[number]
+        place.storage = a.storage
+        if place.data != a.data:
+            place.data = a.data
+            for i in range(place.first, place.first + place.count):
+                self.spot[i].p[0] = a.data + self.spot[i].offset
 
     cdef bint holds(self, Storage *s) noexcept:
         cdef Py_ssize_t i
@@ -444,59 +197,17 @@ cdef class Program:
                         return True
         return False
 
-    cdef object replay(self, tuple arguments):
-        """Run the launches on other arguments of the same shapes and dtypes."""
-        cdef Py_ssize_t i, at = 0, used = 0
-        cdef Array a = None, x
-        cdef list results = None if self.alone else []
-        cdef tuple entry
-        if self.busy:
-            raise CaptureError(BUSY)
-        self.busy = True
-        try:
-            for i in range(len(self.inputs)):
-                if self.spots[i] == MOVES:
-                    fill(<Array> self.inputs[i], arguments[self.leaf[i]])
-                    continue
-                a, x = <Array> arguments[self.leaf[i]], <Array> self.inputs[i]
-                if a.storage.held and self.changes(a.storage):
-                    raise CaptureError(ALIASED)
-                if self.written[i]:
-                    check_write(a, "compile")
-                self.used[used] = a.storage             # held: a finalizer or another thread may give it other data
-                a.storage.refs += 1
-                used += 1
-                if self.spots[i] == COPIED or not same_steps(a, x):
-                    copy(a, x)
-                    a = x
-                at = self.aim(at, self.spots[i], a)
-            for i in range(len(self.bound_outputs)):
-                a = with_own_storage(<Array> self.bound_outputs[i])
-                at = self.aim(at, self.spots[len(self.inputs) + i], a)
-                if results is not None:
-                    results.append(a)
-            for entry in self.found:
-                if entry[2] is not None and (<Node> entry[0]).grad is not entry[2]:
-                    x = (<Node> entry[0]).grad
-                    if x is None:
-                        raise CaptureError("compile: a gradient that this program adds to was taken away while it "
-                                           "began to run")
-                    copy(x, <Array> entry[2])
-            self.run()
-            for entry in self.effects:
-                (<Node> entry[0]).grad = entry[1]
-            if self.mutates:
-                for i in range(len(self.inputs)):
-                    if self.written[i]:
-                        x = <Array> arguments[self.leaf[i]]
-                        check_writable(x, "compile")
-                        copy(<Array> self.inputs[i], x)
-        finally:
-            while used:
-                used -= 1
-                unref(self.used[used])
-            self.busy = False
-        return a if results is None else self.make_outputs(arguments, results)
+    cdef bint meets_borrowed(self, Storage *s, bint written) noexcept:
+        """Does memory of somebody else's that the launches name overlap with ``s``, and one of both is written?"""
+        cdef Py_ssize_t i
+        cdef Storage *t
+        if self.borrowed_count:
+            for i in range(self.held_count):
+                t = self.held[i]
+                if t.owner != NULL and s.data < t.data + t.nbytes and t.data < s.data + s.nbytes \
+                        and (written or self.changes(t)):
+                    return True
+        return False
 
     cdef int run(self) except -1:
         """All launches. What they write counts as written even if one of them fails."""
@@ -538,19 +249,10 @@ cdef class Program:
         finally:
             for i in range(self.changed_count):
                 self.changed[i].version += 1
+            for i in range(self.place_count):
+                if self.place[i].written:
+                    self.place[i].storage.version += 1
         return 0
-
-    cdef object make_outputs(self, tuple arguments, list results):
-        """The result, in arrays of its own."""
-        cdef list leaves = []
-        cdef tuple entry
-        cdef int kind
-        for entry in self.outputs:
-            kind = entry[0]
-            leaves.append(results[entry[1]] if kind == BOUND else plain_copy(<Array> entry[1]) if kind == FRESH
-                          else arguments[entry[1]] if kind == GIVEN else leaves[entry[1]] if kind == AGAIN
-                          else entry[1])
-        return unflatten(self.tree, iter(leaves))
 
     # ----- what it is --------------------------------------------------------------------------------------------
 
@@ -567,19 +269,13 @@ cdef class Program:
         """The launches, one in a line: what runs, its sizes and numbers, what it reads -> what it writes. ``s0``,
         ``s1`` are the program's other storages, numbered in the order in which they are named, so that two programs can
         be compared as text."""
-        cdef Py_ssize_t i, j, at = 0
+        cdef Py_ssize_t i, j
         cdef dict numbers = {}
-        for i in range(len(self.inputs) + len(self.bound_outputs)):
-            name = f"argument {self.leaf[i]}" if i < len(self.inputs) else f"result {i - len(self.inputs)}"
-            for j in range(at, at + max(self.spots[i], 0)):
+        for i in range(self.place_count):
+            for j in range(self.place[i].first, self.place[i].first + self.place[i].count):
                 offset = f"+{self.spot[j].offset}" if self.spot[j].offset else ""
-                numbers[-<Py_ssize_t> self.spot[j].p] = name + offset
-            at += max(self.spots[i], 0)
+                numbers[-<Py_ssize_t> self.spot[j].p] = self.names[i] + offset
         return "\n".join([launch_text(self.sequence.launch[i], numbers) for i in range(self.sequence.count)])
-
-    def explain(self):
-        """The program as text: a table of its launches."""
-        return table(self)
 
     @property
     def frozen(self):
@@ -587,36 +283,28 @@ cdef class Program:
         return [(shape_of(a), dtype_of((<Array> a).kind), where) for a, where in
                 [entry for entry in self.sequence.constants if isinstance(entry, tuple)]]
 
-    def seconds(self, Py_ssize_t rounds=20):
+    cdef list time_launches(self, Py_ssize_t rounds):
         """The least time of every launch over some runs whose writes are taken back; None with host launches, which
         may do what cannot be taken back."""
-        cdef Py_ssize_t i, at = 0
-        cdef Array x
+        cdef Py_ssize_t i, k
         cdef list saved, least
-        cdef Launch *s
         if self.sequence.hosts:
             return None
-        if self.busy:
-            raise CaptureError(BUSY)
-        self.busy = True
-        try:
-            for i, x in enumerate(self.inputs + self.bound_outputs):
-                at = self.aim(at, self.spots[i], x)
-            saved = [snapshot(self.changed[i]) for i in range(self.changed_count)]
-            least = [float("inf")] * self.sequence.count
-            clock = time.perf_counter
-            for _ in range(rounds):
-                try:
-                    for i in range(self.sequence.count):
-                        s = self.sequence.launch[i]
-                        start = clock()
-                        run_launch(s)
-                        least[i] = min(<object> least[i], clock() - start)
-                finally:
-                    for i in range(self.changed_count):
-                        restore(self.changed[i], saved[i])
-        finally:
-            self.busy = False
+        saved = [snapshot(self.changed[i]) for i in range(self.changed_count)]
+        moved = [(i, snapshot(self.place[i].storage)) for i in range(self.place_count) if self.place[i].written]
+        least = [float("inf")] * self.sequence.count
+        clock = time.perf_counter
+        for _ in range(rounds):
+            try:
+                for i in range(self.sequence.count):
+                    start = clock()
+                    run_launch(self.sequence.launch[i])
+                    least[i] = min(<object> least[i], clock() - start)
+            finally:
+                for i in range(self.changed_count):
+                    restore(self.changed[i], saved[i])
+                for k, numbers in moved:
+                    restore(self.place[k].storage, numbers)
         return least
 
 
@@ -702,39 +390,34 @@ cdef bint is_parameter(Array a) noexcept:
     return a.wants and (a.node is None or a.node.v.op == OP_LEAF)
 
 
-cdef inline bint same_steps(Array a, Array b) noexcept:
+cdef inline bint same_strides(Array a, Array b) noexcept:
     cdef int d
     if a.contiguous and b.contiguous:
         return True
     for d in range(a.ndim):
-        if a.steps[d] != b.steps[d]:
+        if a.steps[d] != b.steps[d] and a.dims[d] != 1:
             return False
     return True
 
 
-cdef tuple order_of(Array a):
-    """The axes from the longest stride to the shortest, or None for an array that lies in order."""
-    cdef int d
-    if a.contiguous:
-        return None
-    return tuple(sorted(range(a.ndim), key=lambda d: (-abs(a.steps[<int> d]), d)))
-
-
 cdef Array plain_copy(Array a):
-    """A copy without a graph, its axes in the same order in memory: so that products read it the same way."""
+    """A copy without a graph that has the strides of ``a``: so that every kernel reads it in the same way."""
     cdef Array out
-    cdef Py_ssize_t shape[MGX_MAXDIM]
-    cdef Py_ssize_t strides[MGX_MAXDIM]
-    cdef tuple order = order_of(a)
+    cdef Py_ssize_t below = 0, above = 0, elements
     cdef int d
-    if order is None:
+    if a.contiguous or not a.size:
         out = empty_like(a)
     else:
         for d in range(a.ndim):
-            shape[d] = a.dims[<int> order[d]]
-        out = empty(a.kind, a.ndim, shape)
-        for d in range(a.ndim):
-            strides[<int> order[d]] = out.steps[d]
-        out = alias(out, out.data, a.kind, a.ndim, a.dims, strides)
+            if a.steps[d] < 0:
+                below -= a.steps[d] * (a.dims[d] - 1)
+            else:
+                above += a.steps[d] * (a.dims[d] - 1)
+        elements = (below + above) // itemsize[a.kind] + 1
+        if (below + above) % itemsize[a.kind]:
+            out = empty_like(a)                         # strides that no array of whole elements has
+        else:
+            out = empty(a.kind, 1, &elements)
+            out = alias(out, out.data + below, a.kind, a.ndim, a.dims, a.steps)
     copy(a, out)
     return out

@@ -1,3 +1,3 @@
-from microgradx._core.capture.program cimport Program
+from microgradx._core.capture.captured cimport CapturedCall
 
-cdef object checked(Program program, tuple arguments, object run_eagerly, object shared)
+cdef object checked(CapturedCall call, tuple arguments, object run_eagerly, object shared)

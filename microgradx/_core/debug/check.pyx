@@ -1,6 +1,8 @@
 """Does a replay do what the function does? Both run from the same state, and are compared to the last bit."""
 from microgradx._core.array cimport Array, Node, Storage, dtype_of
 from microgradx._core.launch cimport HOST, Launch, copy, launch_name, restore, snapshot
+from microgradx._core.capture.captured cimport CapturedCall, Found
+from microgradx._core.capture.guards cimport Guard
 from microgradx._core.capture.program cimport Program, is_parameter, plain_copy
 
 import numpy as np
@@ -8,29 +10,34 @@ import numpy as np
 from microgradx.errors import CaptureError
 
 
-cdef object checked(Program program, tuple arguments, object run_eagerly, object shared):
+cdef object checked(CapturedCall call, tuple arguments, object run_eagerly, object shared):
     """The result of ``run_eagerly()``, the call as it is, if a replay of ``program`` gives it and leaves the same
     behind. ``shared``: a generator of random numbers besides those that the program draws from."""
+    cdef Program program = call.forward
     cdef list given = [None if not isinstance(o, Array) or is_parameter(o) else plain_copy(o) for o in arguments]
-    cdef list gradients = [(node, (<Node> node).grad) for node, _ in program.effects]
+    cdef list nodes = leaves_of(call)
+    cdef list gradients = [(node, (<Node> node).grad, None if (<Node> node).grad is None
+                            else plain_copy((<Node> node).grad)) for node in nodes]
     cdef list drawn = [(g, g.bit_generator.state) for g in {id(g): g for g in [shared, *generators(program)]}.values()]
-    cdef dict found = storages(program)
+    cdef dict found = storages(call)
     cdef list before = [(address, snapshot(<Storage *> <size_t> address)) for address in found]
     cdef size_t address
-    result = program.replay(arguments)
-    replayed = [*leaves("the result", result), *left(program, arguments, found)]
+    result = call.replay(arguments)
+    replayed = [*leaves("the result", result), *left(call, arguments, found)]
     for address, numbers in before:
         restore(<Storage *> address, numbers)
         (<Storage *> address).version += 1
-    for node, grad in gradients:
+    for node, grad, numbers in gradients:
         (<Node> node).grad = grad
+        if grad is not None:
+            copy(numbers, grad)
     for o, kept in zip(arguments, given):
         if kept is not None and not same(numbers_of(o), numbers_of(kept)):
             copy(kept, o)
     for g, state in drawn:
         g.bit_generator.state = state
     result = run_eagerly()
-    expected = [*leaves("the result", result), *left(program, arguments, found)]
+    expected = [*leaves("the result", result), *left(call, arguments, found)]
     if [name for name, _ in replayed] != [name for name, _ in expected]:
         raise CaptureError("compile: a replay returns a result of another structure than the call as it is; " + ADVICE)
     for (name, theirs), (_, ours) in zip(replayed, expected):
@@ -44,15 +51,33 @@ cdef str ADVICE = ("the function depends on what no argument, parameter or flag 
                    "an attribute. Pass it as an argument")
 
 
-cdef dict storages(Program program):
-    """{address: (name, dtype)} of what the program writes that was there before it."""
+cdef list leaves_of(CapturedCall call):
+    """The leaves whose gradients the call reads or changes."""
+    cdef Found one
+    cdef dict nodes = {id(one.node): one.node for one in call.found}
+    for _, target, _, _ in call.effects:
+        if isinstance(target, Node):
+            nodes[id(target)] = target
+    return list(nodes.values())
+
+
+cdef list owners_of(CapturedCall call):
+    """The modules that the call looked at."""
+    cdef Guard guard
+    return list({id(guard.owner): guard.owner for guard in call.guards if hasattr(guard.owner, "named_parameters")}.values())
+
+
+cdef dict storages(CapturedCall call):
+    """{address: (name, dtype)} of what the call writes that was there before it."""
+    cdef Program program = call.forward
     cdef Py_ssize_t i
     cdef int k
     cdef Launch *s
     cdef Array a
     cdef dict found = {}, known = {}
-    cdef set own = {<size_t> (<Array> x).storage for x in [program.memory, *program.inputs] if x is not None}
-    for module, _ in program.flags:
+    cdef set own = {<size_t> (<Array> x).storage for x in [program.memory, *call.expected] if isinstance(x, Array)}
+    cdef set moving = {<size_t> program.place[i].storage for i in range(program.place_count)}
+    for module in owners_of(call):
         for name, p in [*module.named_parameters(), *module.named_buffers()]:
             known.setdefault(<size_t> (<Array> p).storage, name)
     for i in range(program.sequence.count):
@@ -62,31 +87,26 @@ cdef dict storages(Program program):
                 a = o
                 found[<size_t> a.storage] = known.get(<size_t> a.storage, f"what launch {i} writes"), dtype_of(a.kind)
         for k in range(s.count):
-            if s.writes >> k & 1:
+            if s.writes >> k & 1 and program.holds(s.storage[k]):
                 found[<size_t> s.storage[k]] = \
                     known.get(<size_t> s.storage[k], f"what launch {i}, {launch_name(s)}, writes"), dtype_of(s.dtype)
-    return {address: what for address, what in found.items() if address not in own}
+    return {address: what for address, what in found.items() if address not in own and address not in moving}
 
 
-cdef list left(Program program, tuple arguments, dict found):
-    """[(name, numbers)] of arguments, gradients and all else that a program leaves behind in what was there before."""
+cdef list left(CapturedCall call, tuple arguments, dict found):
+    """[(name, numbers)] of arguments, gradients and all else that a call leaves behind in what was there before."""
     cdef list named = [(f"argument {k}", numbers_of(o)) for k, o in enumerate(arguments) if isinstance(o, Array)]
-    cdef set own = set()
     cdef Storage *s
     cdef dict names = {}
-    for module, _ in program.flags:
+    for module in owners_of(call):
         for name, p in module.named_parameters():
             names.setdefault((<Array> p).node, name)
-    for node, grad in [*program.effects, *[(node, grad) for node, _, grad in program.found]]:
-        for a in (grad, (<Node> node).grad):
-            if a is not None:
-                own.add(<size_t> (<Array> a).storage)
-    for node, _ in program.effects:
+    for node in leaves_of(call):
         grad = (<Node> node).grad
         named.append((f"the gradient of {names.get(node, 'a leaf')}", None if grad is None else numbers_of(grad)))
     for address, (name, dtype) in found.items():
         s = <Storage *> <size_t> address
-        if s.born != program.number and address not in own:
+        if s.born != call.forward.number:
             numbers = snapshot(s)
             named.append((name, np.frombuffer(numbers, dtype) if isinstance(numbers, bytes) else numbers))
     return named

@@ -1,0 +1,55 @@
+from microgradx._core.array cimport Array, Node
+from microgradx._core.launch cimport LaunchList
+from microgradx._core.capture.program cimport Program
+
+cdef class Found:               # a leaf whose gradient the call reads: its gradient is part of what the call depends on
+    cdef Node node
+    cdef Array was              # the gradient at the capture, later the one that was read last; None: there was none
+    cdef object place           # None: no launch names it; -1: it has to be this one
+
+cdef class Product:             # an array that launches write where it is handed out
+    cdef Array array                # the last one, of an effect; of a result only its geometry
+    cdef Node leaf                  # whose gradient it becomes, or None
+    cdef Py_ssize_t place, nbytes, offset
+    cdef Array make(self)
+
+cdef class CapturedCall:
+    cdef Program forward
+    cdef object structure, tree     # of the arguments; of the result
+    cdef tuple expected             # of each argument: a private copy, the type of a number that moves, or its value
+    cdef char *form                 # of each argument: how it is compared
+    cdef Py_ssize_t leaves
+    cdef list numbers, inputs       # places among the arguments: of numbers that move; of tensors
+    cdef list places                # of each input: a place of the program; None; COPIED
+    cdef list written               # of each input: does the call write to it?
+    cdef readonly set read          # arguments whose number decided something
+    cdef readonly list guards       # what else the call depends on; looked at after a write to any such thing
+    cdef list polled                # ... looked at in each call
+    cdef list tensors               # (tensor, storage, requires_grad, hooks) of tensors that were there before
+    cdef list found, outputs, effects
+    cdef list products              # Product: arrays that the launches write where they are handed out
+    cdef dict shared                # {id: copy} of the memory that several outputs share, while they are made
+    cdef list same                  # (i, j): argument i is the same object as argument j
+    cdef Py_ssize_t world, gradients    # versions at which all guards held
+    cdef Py_ssize_t results         # how many of the outputs are leaves of the result; the others are effects
+    cdef bint recording, steady, mutates, busy
+    cdef readonly bint flat         # no argument is nested or a keyword
+    cdef readonly str failed        # the guard that failed last
+    cdef readonly Py_ssize_t replays
+
+    cdef bint match(self, object structure, object leaves) except -1     # arguments of the kinds that were captured?
+    cdef bint holds(self, object leaves) except -1                       # is all else as it was?
+    cdef bint guards_hold(self) except -1
+    cdef bint gradients_hold(self) except -1
+    cdef bint conflicts(self, object leaves) except -1
+    cdef object capture(self, function, object structure, list leaves, set passes, set fixed)
+    cdef int keep_tensors(self, LaunchList recording, list samples) except -1
+    cdef int note_effects(self, LaunchList recording, list samples) except -1
+    cdef int describe(self, object result, list arguments) except -1
+    cdef tuple output_of(self, Array a, list arguments, dict by_storage)
+    cdef list movable(self, list samples)
+    cdef int take_places(self, list movable, list samples) except -1
+    cdef object replay(self, object leaves)
+    cdef object output(self, tuple entry, list values, object leaves)
+    cdef int copy_back(self, object leaves) except -1
+    cdef int apply_effects(self, list values, object leaves) except -1

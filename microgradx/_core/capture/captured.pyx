@@ -1,0 +1,635 @@
+"""One captured call of a function: what it depends on, what it changes, and the program that replays it.
+
+A call depends on its arguments (their shapes, strides and dtypes; floats may move, all else counts by value), on the
+tensors, modules and optimizers that it met, and on which leaves had a gradient. Each of these is noted while the call
+is captured. What it leaves behind besides its result are its effects: gradients, attributes of modules, options of
+groups, ``requires_grad``; a replay repeats them.
+"""
+cimport cython
+from cpython.list cimport PyList_GET_ITEM
+from cpython.object cimport PyObject
+from libc.stdlib cimport free, malloc
+
+from microgradx._core.array cimport *
+from microgradx._core.graph cimport grad_enabled
+from microgradx._core.kernels cimport *
+from microgradx._core.launch cimport (LaunchList, bump_gradients, copy, fill, grad_version, hooks_of, profiling,
+                                      set_recording, world_version)
+from microgradx._core.capture.guards cimport Guard, snapshot_of, start_notes, stop_notes, unchanged
+from microgradx._core.capture.number cimport SymbolicFloat, note_reads_in, plain, symbolic_float
+from microgradx._core.capture.program cimport Program, is_parameter, may_be_symbolic, plain_copy, same_strides
+
+import sys
+import types
+from random import getstate
+
+import numpy as np
+
+from microgradx._core.capture.explain import table
+from microgradx._core.capture.guards import MISSING
+from microgradx._core.launch import change_world
+from microgradx._core.trees import flatten, unflatten
+from microgradx.errors import CaptureError
+
+cdef enum Form:                 # how an argument is compared with the captured one
+    TENSOR, MOVES, VALUE
+
+cdef enum Output:               # where a replay has a leaf of the result, or the value of an effect, from
+    CONSTANT, PRODUCT, FRESH, PART, GIVEN, VIEW, GRADIENT, AGAIN
+
+cdef enum Effect:
+    OF_LEAF, OF_ATTRIBUTE, OF_ARGUMENT, OF_MODE
+
+cdef object COPIED = -1
+MEMORY = "memory that arguments share with each other or with what the call uses"
+
+
+@cython.final
+cdef class Found:
+    pass
+
+
+@cython.final
+cdef class Product:
+
+    cdef Array make(self):
+        """A new array; or the last one, if nobody but the leaf whose gradient it is refers to it."""
+        cdef Array a = self.array
+        if self.leaf is not None:
+            if (<PyObject *> a).ob_refcnt == 2 + (self.leaf.grad is a) and a.storage.refs == 1 and a.node is None \
+                    and not a.wants:
+                return a
+            self.array = with_storage(a, self.nbytes, self.offset)
+            return self.array
+        return with_storage(a, self.nbytes, self.offset)
+
+
+@cython.final
+cdef class CapturedCall:
+    """A captured call: guards, effects and a program."""
+
+    def __dealloc__(self):
+        free(self.form)
+
+    # ----- capture -----------------------------------------------------------------------------------------------
+
+    cdef object capture(self, function, object structure, list leaves, set passes, set fixed):
+        """Call ``function`` on copies of the arguments ``leaves`` and write down what it launches; returns its result.
+        A float may move, unless its place is among the ``fixed``."""
+        cdef Program program = Program()
+        cdef LaunchList before
+        cdef Array a, x
+        cdef Py_ssize_t i, count = 0
+        cdef Storage **dropped = NULL
+        cdef dict copies = {}
+        cdef list passed = list(leaves), samples = [], expected = []
+        cdef set read = set()
+        cdef SymbolicFloat number
+        cdef Product one
+        cdef bint failed = True
+        self.forward = program
+        self.structure, self.leaves = structure, len(leaves)
+        self.form = <char *> malloc(self.leaves + 1)
+        if self.form == NULL:
+            raise MemoryError("compile: no memory for the plan")
+        self.numbers, self.inputs, self.same, self.products = [], [], [], []
+        self.flat = structure == flatten(((None,) * self.leaves, {}))[1]
+        for i, o in enumerate(leaves):
+            self.form[i] = VALUE
+            if may_be_symbolic(o) and i not in fixed:
+                passed[i] = number = symbolic_float(o, i)
+                self.numbers.append((i, number.array))
+                self.form[i] = MOVES
+                expected.append(type(o))
+                continue
+            if not isinstance(o, Array) or is_parameter(<Array> o):
+                expected.append(snapshot_of(o))
+                continue
+            self.form[i] = TENSOR
+            if id(o) not in copies:
+                copies[id(o)] = i
+                passed[i] = plain_copy(<Array> o)
+                self.inputs.append(i)
+                samples.append(passed[i])
+            else:
+                self.same.append((i, copies[id(o)]))
+                passed[i] = passed[copies[id(o)]]
+            expected.append(passed[i])
+        keep_blocks()
+        program.number, self.recording = capture, grad_enabled()
+        program.sequence.profile = profiling()
+        moved = random_states()
+        start_notes()
+        before = set_recording(program.sequence)
+        note_reads_in(read)
+        result = None
+        try:
+            args, kwargs = unflatten(structure, iter(passed))
+            result = function(*args, **kwargs)
+            if program.sequence.refusal is not None:
+                raise program.sequence.refusal
+            refuse_changed_containers(structure, passed, args, kwargs)
+            refuse_moved_states(moved)
+            self.note_effects(program.sequence, samples)
+            self.describe(result, [o if isinstance(o, Array) else None for o in passed])
+            failed = False
+        finally:
+            set_recording(before)
+            stop_notes()
+            program.sequence.profile = None
+            note_reads_in(None)
+            result = passed = args = kwargs = x = a = copies = o = number = None    # graphs go now as well
+            self.keep_tensors(program.sequence, samples)
+            dropped = kept_blocks(&count)
+            if failed:
+                self.outputs = self.effects = self.tree = None
+                release_blocks(dropped, count)
+        self.read = read
+        self.expected = tuple([snapshot_of(leaves[i]) if i in read else e for i, e in enumerate(expected)])
+        for i in read:
+            self.form[i] = VALUE
+        self.numbers = [(i, array) for i, array in self.numbers if i not in read]
+        try:
+            movable = self.movable(samples)
+            program.finalize(dropped, count, passes, movable)
+        finally:
+            release_blocks(dropped, count)
+        self.take_places(movable, samples)
+        self.guards = list(program.sequence.reads.values())
+        self.polled = [guard for guard in self.guards if guard.polled]
+        program.sequence.reads = program.sequence.leaves = program.sequence.read_gradients = None
+        if self.conflicts(leaves):
+            raise CaptureError("compile: an argument shares memory with another argument or a tensor that the function "
+                               "uses, and one of them is written to; pass a clone()")
+        values, self.shared = [], {}
+        for entry in self.outputs:
+            values.append(self.output(entry, values, leaves))
+        self.shared.clear()
+        self.copy_back(leaves)
+        self.apply_effects(values, leaves)
+        self.world, self.gradients = world_version, grad_version if self.steady else -1
+        for one in self.products:
+            if one.leaf is None:
+                one.array = geometry_of(one.array)
+        return unflatten(self.tree, iter(values[:self.results]))
+
+    cdef int keep_tensors(self, LaunchList recording, list samples) except -1:
+        """Of the tensors that the call met those that somebody still holds, and that are no argument."""
+        cdef set own = {id(x) for x in samples}
+        cdef list entries = list(recording.outside.values())
+        cdef tuple entry
+        cdef Array a
+        recording.outside.clear()
+        self.tensors = []
+        while entries:
+            entry = entries.pop()
+            a = <Array> entry[0]
+            if (<PyObject *> a).ob_refcnt > 2 and id(a) not in own:          # more than the entry and `a`
+                self.tensors.append(entry)
+            a = None
+        return 0
+
+    cdef int note_effects(self, LaunchList recording, list samples) except -1:
+        """What the call read of gradients, and what it changed besides numbers: [(Effect, target, name, value)]."""
+        cdef Node node
+        cdef Found one
+        cdef Array a
+        cdef set own = {id((<Array> x).node) for x in samples if (<Array> x).node is not None}
+        self.found, self.effects, self.steady = [], [], True
+        for node, old in recording.leaves.items():
+            if id(node) in own:
+                continue
+            if node in recording.read_gradients:
+                one = Found()
+                one.node, one.was = node, old
+                self.found.append(one)
+                self.steady = self.steady and (node.grad is old or old is None and node.grad is None)
+            if node.grad is not old:
+                self.effects.append((OF_LEAF, node, None, node.grad))
+        for owner, attributes, name in recording.writes.values():
+            if name == "_hooks":
+                raise CaptureError("compile: the function registers a hook of a module; do that outside")
+            self.effects.append((OF_ATTRIBUTE, owner, (attributes, name), attributes.get(name, MISSING)))
+        for i, a in zip(self.inputs, samples):
+            if a.wants or a.node is not None and a.node.grad is not None:
+                self.effects.append((OF_ARGUMENT, i, a.wants, None if a.node is None else a.node.grad))
+        for a, _, wants, _ in list(recording.outside.values()):
+            if a.wants != <bint> wants and not any([a is x for x in samples]):
+                self.effects.append((OF_MODE, a, a.wants, None))
+        return 0
+
+    cdef int describe(self, object result, list arguments) except -1:
+        """Where a replay has each leaf of the result, and each value of an effect, from."""
+        cdef list outputs = [], values
+        cdef dict seen = {}, by_storage = {}
+        cdef Array a
+        cdef Found one
+        leaves, self.tree = flatten(result, True)
+        self.results = len(leaves)
+        values = leaves + [effect[3] for effect in self.effects]
+        for o in values:
+            if isinstance(o, Array) and (<Array> o).storage.born == self.forward.number:
+                by_storage.setdefault(<size_t> (<Array> o).storage, {})[id(o)] = o
+        for k, o in enumerate(values):
+            if isinstance(o, SymbolicFloat) and (<SymbolicFloat> o).given is not None:
+                outputs.append((GIVEN, min((<SymbolicFloat> o).sources)))
+                continue
+            if not isinstance(o, Array):
+                check_result(o)
+                outputs.append((CONSTANT, plain(o)))
+                continue
+            if id(o) in seen:
+                outputs.append((AGAIN, seen[id(o)]))
+                continue
+            seen[id(o)] = len(outputs)
+            a = <Array> o
+            for one in self.found:
+                if one.was is a:
+                    outputs.append((GRADIENT, one))
+                    break
+            else:
+                outputs.append(self.output_of(a, arguments, by_storage))
+        self.outputs = outputs
+        return 0
+
+    cdef tuple output_of(self, Array a, list arguments, dict by_storage):
+        """(Output, from where) of one array."""
+        cdef Array flat
+        cdef Py_ssize_t size
+        for i, o in enumerate(arguments):
+            if o is a:
+                return GIVEN, i
+        for i, o in enumerate(arguments):
+            if o is not None and (<Array> o).storage == a.storage and self.form[i] == TENSOR:
+                return VIEW, (i, geometry_of(a), a.data - (<Array> o).data)
+        if a.storage.born != self.forward.number:
+            return CONSTANT, detached(a) if a.wants and not is_parameter(a) else a
+        group = by_storage[<size_t> a.storage]
+        if len(group) == 1:
+            return FRESH, detached(a)
+        if "flat" not in group:                         # several share their memory: it is copied as a whole
+            size = a.storage.nbytes // itemsize[a.kind]
+            flat = alias(a, a.storage.data, a.kind, 1, &size, &itemsize[a.kind])
+            group["flat"] = flat
+        return PART, (group["flat"], geometry_of(a), a.data - a.storage.data)
+
+    cdef list movable(self, list samples):
+        """The arrays that may be others at each replay: arguments that are not written, gradients, what is made."""
+        cdef list arrays = []
+        cdef Array x
+        cdef Found one
+        cdef set seen = set()
+        self.written = [(<Array> x).storage.version > 1 for x in samples]
+        self.mutates = any(self.written)
+        arrays = [x for x, written in zip(samples, self.written) if not written]
+        for one in self.found:
+            if one.was is not None and <size_t> one.was.storage not in seen and not any(
+                    [(<Array> a).storage == one.was.storage and a is not one.was for a, *_ in self.tensors]):
+                seen.add(<size_t> one.was.storage)
+                arrays.append(one.was)
+        return arrays + [what for kind, what in self.outputs if kind == FRESH]
+
+    cdef int take_places(self, list movable, list samples) except -1:
+        """Note which place of the program each input, gradient and product has."""
+        cdef dict by_id = {id(a): place for a, place in zip(movable, self.forward.places)}
+        cdef Found one
+        cdef Product product
+        cdef Array a
+        cdef Py_ssize_t k
+        cdef list names = [""] * self.forward.place_count
+        self.forward.names = names
+        self.places = [by_id.get(id(x), COPIED) for x in samples]
+        for k, place in enumerate(self.places):
+            if place is not None and place >= 0:
+                names[place] = f"argument {self.inputs[k]}"
+        for k, one in enumerate(self.found):
+            one.place = None if one.was is None else by_id.get(id(one.was), COPIED)
+            if one.place is not None and one.place >= 0:
+                names[one.place] = f"gradient {k}"
+                one.was.storage.held = True
+        for k, (kind, what) in enumerate(self.outputs):
+            place = by_id.get(id(what)) if kind == FRESH else None
+            if place is None or place < 0:
+                continue
+            a = <Array> what
+            names[place] = f"result {k}" if k < self.results else f"effect {k - self.results}"
+            product = Product()
+            product.array, product.place = a, place
+            product.nbytes, product.offset = a.storage.nbytes, a.data - a.storage.data
+            if k >= self.results and self.effects[k - self.results][0] == OF_LEAF:
+                product.leaf = self.effects[k - self.results][1]
+            self.outputs[k] = PRODUCT, len(self.products)
+            self.products.append(product)
+        return 0
+
+    # ----- does it fit? ------------------------------------------------------------------------------------------
+
+    cdef bint match(self, object structure, object leaves) except -1:
+        cdef Py_ssize_t i
+        cdef PyObject *o
+        cdef PyObject *e
+        cdef Array a, x
+        if self.recording != grad_enabled() or len(leaves) != self.leaves or \
+                structure is not self.structure and structure != self.structure:
+            return False
+        for i in range(self.leaves):
+            o, e = <PyObject *> leaves[i], <PyObject *> self.expected[i]
+            if self.form[i] == MOVES:
+                if <PyObject *> o.ob_type != e:
+                    return False
+            elif self.form[i] == TENSOR:
+                if not is_array(o):
+                    return False
+                a, x = <Array> <object> o, <Array> <object> e
+                if a.wants or a.kind != x.kind or not same_shape(a, x) or not same_strides(a, x):
+                    return False
+            elif o != e and not unchanged(<object> e, <object> o):
+                return False
+        for i, j in self.same:
+            if leaves[i] is not leaves[j]:
+                return False
+        return True
+
+    cdef bint holds(self, object leaves) except -1:
+        cdef Guard guard
+        if self.world != world_version:
+            if not self.guards_hold() or not self.gradients_hold():
+                return False
+            self.world = world_version
+        elif self.gradients != grad_version and not self.gradients_hold():
+            return False
+        for guard in self.polled:
+            if not guard.holds():
+                self.failed = guard.text
+                return False
+        if (self.mutates or self.forward.changed_count or self.found) and self.conflicts(leaves):
+            self.failed = MEMORY
+            return False
+        return True
+
+    cdef bint guards_hold(self) except -1:
+        cdef Guard guard
+        cdef Array a
+        for guard in self.guards:
+            if not guard.holds():
+                self.failed = guard.text
+                return False
+        for a, storage, wants, hooks in self.tensors:
+            if <size_t> a.storage != <size_t> storage or a.wants != <bint> wants or hooks_of(a) != hooks:
+                self.failed = f"the storage, hooks or requires_grad of a tensor of shape {shape_of(a)}"
+                return False
+        return True
+
+    cdef bint gradients_hold(self) except -1:
+        """Do the same leaves have gradients, each of its own?"""
+        cdef Found one
+        cdef Array g
+        cdef set storages = set()
+        cdef Py_ssize_t named = 0
+        for one in self.found:
+            g = <Array> one.node.grad
+            if (g is None) != (one.was is None):
+                self.failed = "which leaves have a gradient"
+                return False
+            if g is None or one.place is None or g is one.was and g.storage == one.was.storage and one.place < 0:
+                continue
+            named += 1
+            storages.add(<size_t> g.storage)
+            if g is one.was:
+                continue
+            if one.place < 0 or g.wants != one.was.wants or not same_strides(g, one.was) or not same_shape(g, one.was) \
+                    or g.storage.readonly or g.storage.held and self.forward.holds(g.storage):
+                self.failed = "where a gradient is stored"
+                return False
+        if len(storages) != named:
+            self.failed = "leaves that share a gradient"
+            return False
+        return True
+
+    cdef bint conflicts(self, object leaves) except -1:
+        """Does an argument share memory with another, or with what the call uses, and one of them is written?"""
+        cdef Py_ssize_t k, j, count = len(self.inputs)
+        cdef Storage *s
+        cdef Storage *t
+        cdef Found one
+        for k in range(count):
+            s = (<Array> leaves[<Py_ssize_t> self.inputs[k]]).storage
+            if s.held:
+                if self.forward.changes(s) or self.written[k] and self.forward.holds(s):
+                    return True
+                for one in self.found:
+                    if one.node.grad is not None and (<Array> one.node.grad).storage == s:
+                        return True
+            if s.owner != NULL and self.forward.meets_borrowed(s, self.written[k]):
+                return True
+            if self.mutates:
+                for j in range(k):
+                    t = (<Array> leaves[<Py_ssize_t> self.inputs[j]]).storage
+                    if (self.written[k] or self.written[j]) and s.data < t.data + t.nbytes and t.data < s.data + s.nbytes:
+                        return True
+        return False
+
+    # ----- replay ------------------------------------------------------------------------------------------------
+
+    cdef object replay(self, object leaves):
+        """Run the launches on other arguments; the caller has made sure that all guards hold."""
+        cdef Py_ssize_t k
+        cdef Array a = None, x
+        cdef Found one
+        cdef Product product
+        cdef tuple entry
+        cdef list holding = None, values, made = None
+        cdef Program program = self.forward
+        self.busy = True
+        try:
+            for k, x in self.numbers:
+                fill(x, leaves[k])
+            for k in range(len(self.inputs)):
+                if self.places[k] is None:
+                    continue
+                a = <Array> leaves[<Py_ssize_t> self.inputs[k]]
+                if self.places[k] is COPIED:
+                    if self.written[k]:
+                        check_write(a, "compile")
+                    copy(a, <Array> self.expected[<Py_ssize_t> self.inputs[k]])
+                else:                                   # held: a finalizer or another thread may give it other data
+                    if holding is None:
+                        holding = []
+                    holding.append(detached(a))
+                    program.aim(self.places[k], a)
+            for one in self.found:
+                if one.place is not None and one.place is not COPIED:
+                    one.was = <Array> one.node.grad
+                    one.was.storage.held = True
+                    program.aim(one.place, one.was)
+            made = []
+            for product in self.products:
+                a = product.make()
+                program.aim(product.place, a)
+                made.append(a)
+            a = None
+            program.run()
+            values = []
+            for entry in self.outputs:
+                values.append(made[entry[1]] if entry[0] == PRODUCT else self.output(entry, values, leaves))
+            made = None
+            if self.shared:
+                self.shared.clear()
+            if self.mutates:
+                self.copy_back(leaves)
+            if self.effects:
+                self.apply_effects(values, leaves)
+            if self.steady:
+                self.gradients = grad_version
+        finally:
+            self.busy = False
+            self.replays += 1
+        return values[0] if self.tree is None else unflatten(self.tree, iter(values))
+
+    cdef object output(self, tuple entry, list values, object leaves):
+        """A leaf of the result, or the value of an effect."""
+        cdef Array geometry, base
+        cdef Py_ssize_t offset
+        kind, what = entry
+        if kind == CONSTANT:
+            return what
+        if kind == PRODUCT:
+            return (<Product> self.products[what]).array
+        if kind == FRESH:
+            return plain_copy(<Array> what)
+        if kind == GIVEN:
+            return leaves[what]
+        if kind == AGAIN:
+            return values[what]
+        if kind == GRADIENT:
+            return (<Found> what).was
+        if kind == VIEW:
+            base, geometry, offset = leaves[what[0]], what[1], what[2]
+            offset += base.data - base.storage.data
+        else:
+            flat, geometry, offset = what
+            base = self.shared.get(id(flat))
+            if base is None:
+                base = self.shared[id(flat)] = plain_copy(<Array> flat)
+        return alias(base, base.storage.data + offset, geometry.kind, geometry.ndim, geometry.dims, geometry.steps)
+
+    cdef int copy_back(self, object leaves) except -1:
+        """What the call wrote to its copies of arguments."""
+        cdef Py_ssize_t k, i
+        for k, i in enumerate(self.inputs):
+            if self.written[k]:
+                check_writable(<Array> leaves[i], "compile")
+                copy(<Array> self.expected[i], <Array> leaves[i])
+        return 0
+
+    cdef int apply_effects(self, list values, object leaves) except -1:
+        cdef Py_ssize_t k = self.results
+        cdef Node node
+        cdef Array a
+        cdef bint changed = False
+        for what, target, name, _ in self.effects:
+            value = values[k]
+            k += 1
+            if what == OF_LEAF:
+                node = <Node> target
+                if node.grad is not value:
+                    node.grad = value
+                    bump_gradients()
+            elif what == OF_ATTRIBUTE:
+                attributes, key = name
+                if attributes.get(key, MISSING) is not value:
+                    if value is MISSING:
+                        attributes.pop(key, None)
+                    else:
+                        attributes[key] = value
+                    changed = True
+            else:
+                a = <Array> (leaves[target] if what == OF_ARGUMENT else target)
+                if a.wants != <bint> name:
+                    a.requires_grad_(name)
+                if what == OF_ARGUMENT and value is not None:
+                    node_of(a).grad = value
+        if changed:
+            change_world()
+        return 0
+
+    # ----- what it is --------------------------------------------------------------------------------------------
+
+    @property
+    def program(self):
+        """The launches of the forward pass."""
+        return self.forward
+
+    def seconds(self, Py_ssize_t rounds=20):
+        """The least time of every launch over some runs whose writes are taken back; None with host launches, which
+        may do what cannot be taken back, and where a gradient that the call reads is not there."""
+        cdef Array a
+        cdef Found one
+        cdef Product product
+        cdef Py_ssize_t k
+        if self.busy:
+            raise CaptureError("compile: this program is running already, in another thread; give each thread its own")
+        self.busy = True
+        try:
+            made = []
+            for k, i in enumerate(self.inputs):
+                if self.places[k] is not None and self.places[k] is not COPIED:
+                    self.forward.aim(self.places[k], <Array> self.expected[i])
+            for one in self.found:
+                if one.place is not None and one.place is not COPIED:
+                    if one.node.grad is None:
+                        return None
+                    self.forward.aim(one.place, <Array> one.node.grad)
+            for product in self.products:
+                a = with_storage(product.array, product.nbytes, product.offset)
+                made.append(a)
+                self.forward.aim(product.place, a)
+            return self.forward.time_launches(rounds)
+        finally:
+            self.busy = False
+
+    def explain(self):
+        """The call as text: a table of its launches, and what it depends on."""
+        return table(self.forward, self.seconds(), self.read, [guard.text for guard in self.guards])
+
+
+cdef int refuse_changed_containers(object structure, list passed, object args, object kwargs) except -1:
+    """A list among the arguments is a copy: what the function does to it would be lost."""
+    cdef list leaves
+    leaves, now = flatten((args, kwargs), True)
+    if now != structure or any([a is not b for a, b in zip(leaves, passed)]):
+        raise CaptureError("compile: the function changes a list, dict or object among its arguments; return what is "
+                           "new instead")
+    return 0
+
+
+cdef tuple random_states():
+    """Of Python's and NumPy's generators that all share."""
+    cdef object legacy = sys.modules.get("numpy.random")
+    return getstate(), None if legacy is None else repr(legacy.get_state(legacy=False))
+
+
+cdef int refuse_moved_states(tuple before) except -1:
+    if random_states() != before:
+        raise CaptureError("compile: the function draws from Python's random or from numpy.random, which a replay would "
+                           "not repeat; draw with mgx.rand and its kin, or from a numpy.random.Generator given as rng=")
+    return 0
+
+
+cdef int check_result(object o) except -1:
+    """Refuse a result that every call makes anew, and that no copy can stand for."""
+    if isinstance(o, (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)) or hasattr(o, "__next__"):
+        raise CaptureError(f"compile: the function returns {type(o).__name__}, which runs later; return a list")
+    if not isinstance(o, type) and any([isinstance(part, Array) for part in getattr(o, "__dict__", {}).values()]) \
+            and not hasattr(o, "parameters"):
+        raise CaptureError(f"compile: the function returns {type(o).__name__} that holds tensors; return the tensors, in "
+                           "a tuple, dict or dataclass")
+    return 0
+
+
+cdef void release_blocks(Storage **dropped, Py_ssize_t count) noexcept:
+    cdef Py_ssize_t i
+    for i in range(count):
+        if dropped[i].refs == 0:
+            forget_block(dropped[i])
+    free(dropped)

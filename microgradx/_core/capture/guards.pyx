@@ -1,0 +1,203 @@
+"""What a captured call depends on besides its arguments and tensors: attributes of modules, options and groups of
+optimizers. While a call is captured, each is noted at its first use, with what it was; a guard holds as long as it is
+that still.
+
+Values are compared as Python's: numbers, strings and flags by value and to the last bit; lists, tuples, dicts and sets
+by their parts; everything else by identity.
+"""
+from microgradx._core.array cimport Array
+from microgradx._core.launch cimport LaunchList, capturing_list, refuse
+
+import numpy as np
+
+from microgradx._core.launch import change_world
+
+
+class Missing:
+    """What an attribute that is not there was."""
+    def __repr__(self):
+        return "missing"
+
+
+MISSING = Missing()
+cdef set watched = set()        # ids of the dicts of all objects that a capture has noted something of
+cdef list noted_classes = []    # whose attributes are noted while a call is captured
+cdef int capturing = 0
+# Contents of a module or an optimizer that only its own methods change, and they tell; other lists and dicts are looked at each time.
+cdef frozenset REGISTERS = frozenset({"_parameters", "_buffers", "_modules", "_hooks", "param_groups", "_launches"})
+cdef frozenset BY_VALUE = frozenset({int, bool, str, bytes, type(None)})
+cdef enum: DEEPEST = 8
+
+
+cdef class Contents:
+    """The parts of a list, tuple, dict or set as they were."""
+    cdef object kind, keys
+    cdef list parts
+
+    def __init__(self, container, int depth):
+        self.kind = type(container)
+        if isinstance(container, dict):
+            self.keys = [snapshot(key, depth) for key in container]
+            self.parts = [snapshot(part, depth) for part in container.values()]
+        elif isinstance(container, (set, frozenset)):
+            self.keys, self.parts = set(container), []
+        else:
+            self.parts = [snapshot(part, depth) for part in container]
+
+    cdef bint match(self, object container) except -1:
+        cdef Py_ssize_t k = 0
+        if type(container) is not self.kind:
+            return False
+        if isinstance(container, (set, frozenset)):
+            return container == self.keys
+        if len(container) != len(self.parts):
+            return False
+        if isinstance(container, dict):
+            for key, part in container.items():
+                if k == len(self.parts) or not unchanged(self.keys[k], key) or not unchanged(self.parts[k], part):
+                    return False
+                k += 1
+            return True
+        for part in container:
+            if k == len(self.parts) or not unchanged(self.parts[k], part):
+                return False
+            k += 1
+        return True
+
+
+cdef object snapshot(object o, int depth):
+    if isinstance(o, (list, tuple, dict, set, frozenset)) and depth < DEEPEST:
+        return Contents(o, depth + 1)
+    return o
+
+
+cdef object snapshot_of(object o):
+    """``o`` as it is now, for `unchanged`."""
+    return snapshot(o, 0)
+
+
+cdef bint unchanged(object was, object now) except -1:
+    """Is ``now`` what a snapshot was taken of?"""
+    if type(was) is Contents:
+        return (<Contents> was).match(now)
+    if was is now:
+        return True
+    kind = type(was)
+    if kind is not type(now):
+        return False
+    if kind in BY_VALUE:
+        return was == now
+    if isinstance(was, (float, complex, np.generic)):
+        return repr(was) == repr(now)                   # -0.0 is not 0.0
+    return equal_by_value(was, now)
+
+
+cdef bint equal_by_value(object was, object now) except -1:
+    """Are two objects of one type equal in their own words: do they define both equality and a hash?"""
+    kind = type(was)
+    if kind.__eq__ is object.__eq__ or kind.__hash__ is None or kind.__hash__ is object.__hash__ \
+            or isinstance(was, (Array, np.ndarray)):
+        return False
+    return bool(was == now)
+
+
+cdef class Guard:
+    """One thing that a captured call depends on, and what it was."""
+
+    def __init__(self, owner, attributes, name, value, text):
+        self.owner, self.attributes, self.name, self.text = owner, attributes, name, text
+        self.was = snapshot_of(value)
+
+    cdef bint holds(self) except -1:
+        return unchanged(self.was, self.attributes.get(self.name, MISSING))
+
+    @property
+    def polled(self):
+        """May it change without anyone telling: a list or dict that is no register?"""
+        return type(self.was) is Contents and self.name not in REGISTERS
+
+
+def note_read(owner, dict attributes not None, str name not None, value, str text not None):
+    """The call under capture reads an attribute or option of ``owner``: ``attributes[name]`` is ``value``."""
+    cdef LaunchList recording = capturing_list()
+    cdef tuple key = (id(attributes), name)
+    if recording is None or key in recording.reads or key in recording.writes:
+        return
+    watched.add(id(attributes))
+    recording.reads[key] = Guard(owner, attributes, name, value, text)
+
+
+def note_write(owner, dict attributes not None, str name not None):
+    """An attribute or option of ``owner`` was assigned or deleted. A call under capture does it again in each replay."""
+    cdef LaunchList recording
+    if id(attributes) in watched:
+        change_world()
+    if capturing:
+        recording = capturing_list()
+        if recording is not None:
+            recording.writes.setdefault((id(attributes), name), (owner, attributes, name))
+
+
+def refuse_inside(str why not None):
+    """A function under capture does what no program can repeat: ``why`` is "does this|; do that"."""
+    refuse(why)
+
+
+def note_attributes_of(kind):
+    """Decorator for a class: what a call under capture reads of its objects' attributes is noted."""
+    noted_classes.append(kind)
+    kind._is_noted = True
+    return kind
+
+
+def _read_noting(self, name):
+    """`__getattribute__` of such classes while a call is captured."""
+    cdef LaunchList recording = capturing_list()
+    if recording is None or name[:2] == "__" and name != "__dict__":
+        return object.__getattribute__(self, name)
+    attributes = object.__getattribute__(self, "__dict__")
+    if name == "__dict__":
+        recording.reads.setdefault((id(attributes), ""), KeysGuard(self, attributes, "", None, "its attributes"))
+        for key, value in attributes.items():
+            note_read(self, attributes, key, value, f"{type(self).__name__}.{key}")
+    elif name in attributes:
+        note_read(self, attributes, name, attributes[name], f"{type(self).__name__}.{name}")
+    else:
+        try:
+            value = object.__getattribute__(self, name)
+        except AttributeError:
+            note_read(self, attributes, name, MISSING, f"{type(self).__name__}.{name}")
+            raise
+        note_read(self, attributes, name, MISSING, f"{type(self).__name__}.{name}")
+        return value
+    return object.__getattribute__(self, name)
+
+
+cdef class KeysGuard(Guard):
+    """Which attributes there are."""
+
+    def __init__(self, owner, attributes, name, value, text):
+        self.owner, self.attributes, self.name, self.text = owner, attributes, name, text
+        self.was = list(attributes)
+        watched.add(id(attributes))
+
+    cdef bint holds(self) except -1:
+        return list(self.attributes) == self.was
+
+
+cdef int start_notes() except -1:
+    global capturing
+    capturing += 1
+    if capturing == 1:
+        for kind in noted_classes:
+            kind.__getattribute__ = _read_noting
+    return 0
+
+
+cdef int stop_notes() except -1:
+    global capturing
+    capturing -= 1
+    if not capturing:
+        for kind in noted_classes:
+            del kind.__getattribute__
+    return 0
