@@ -37,12 +37,12 @@ cdef class Node:
     cdef object grad            # leaf, or retained: the accumulated gradient
     cdef const char *name       # of a structured operation
     cdef bint retains
-    cdef int kind               # dtype of the result
+    cdef int dtype              # of the result
     cdef object where           # it was written: see `here` of graph
     # from here on nothing is read that was not written
     cdef uint32_t version[4]    # of the storages when they were saved
     cdef double scalar[3]       # operands that are numbers
-    cdef Py_ssize_t size        # of the result; a gradient that arrives has this size, and `kind`
+    cdef Py_ssize_t size        # of the result; a gradient that arrives has this size, and `dtype`
     cdef Vjp vjp                # of a structured operation: the gradient for operand i, or None
     cdef int save(self, int k, Array a) except -1
     cdef Array load(self, int k)
@@ -53,14 +53,14 @@ cdef class Array(Differentiable):
     cdef Storage *storage
     cdef char *data
     cdef Node node
-    cdef int kind               # dtype
+    cdef int dtype_             # MGX_F32 to MGX_BOOL
     cdef readonly int ndim
     cdef bint contiguous
-    cdef bint wants             # a gradient
+    cdef bint needs_grad        # `requires_grad`, which a method has as its name with an underscore
     cdef bint view, graph_view  # a view; one that has a graph. Its storage counts them
     cdef readonly Py_ssize_t size
-    cdef Py_ssize_t dims[MGX_MAXDIM]    # shape
-    cdef Py_ssize_t steps[MGX_MAXDIM]   # strides, in bytes
+    cdef Py_ssize_t shape_[MGX_MAXDIM]
+    cdef Py_ssize_t strides_[MGX_MAXDIM]    # in bytes
 
 cdef const Py_ssize_t *itemsize                     # by dtype
 
@@ -107,7 +107,7 @@ cdef inline bint same_shape(Array a, Array b) noexcept:
     if a.ndim != b.ndim:
         return False
     for d in range(a.ndim):
-        if a.dims[d] != b.dims[d]:
+        if a.shape_[d] != b.shape_[d]:
             return False
     return True
 

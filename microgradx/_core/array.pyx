@@ -122,10 +122,10 @@ cdef void take(Array to, Array source) noexcept:
     before.views -= to.view
     before.graph_views -= to.graph_view
     to.view = to.graph_view = False
-    to.storage, to.data, to.kind, to.ndim = source.storage, source.data, source.kind, source.ndim
+    to.storage, to.data, to.dtype_, to.ndim = source.storage, source.data, source.dtype_, source.ndim
     to.size, to.contiguous = source.size, source.contiguous
     for d in range(source.ndim):
-        to.dims[d], to.steps[d] = source.dims[d], source.steps[d]
+        to.shape_[d], to.strides_[d] = source.shape_[d], source.strides_[d]
     if before != &nothing:
         unref(before)
 
@@ -270,9 +270,9 @@ cdef Node new_node(int op, Array result):
     Py_DECREF(node)                                     # the variable holds the one reference
     node.v.op = op
     if result is None:
-        node.kind, node.size = -1, 0
+        node.dtype, node.size = -1, 0
     else:
-        node.kind, node.size = result.kind, result.size
+        node.dtype, node.size = result.dtype_, result.size
     if placing:
         node.where = here()
     return node
@@ -310,16 +310,16 @@ cdef Array restored(Node node, int k, Array g):
     cdef Array a
     if node.place[k] == NULL:
         return node.load(k)
-    a = in_order(node.kind, g.ndim, g.dims)
+    a = in_order(node.dtype, g.ndim, g.shape_)
     if a.size != node.size:
         raise ShapeError(f"backward: a gradient of shape {shape_of(g)} for a result of {node.size} elements")
     node.check(k)
     a.storage, a.data = <Storage *> node.saved[k], node.place[k]
     a.storage.refs += 1
     if k == 3:
-        a.node, a.wants = node, True
+        a.node, a.needs_grad = node, True
     elif parents(&node.v)[k] != NULL:
-        a.node, a.wants = <Node> parents(&node.v)[k], True
+        a.node, a.needs_grad = <Node> parents(&node.v)[k], True
     return a
 
 
@@ -329,7 +329,7 @@ cdef Node record_structured(Array out, const char *name, Vjp vjp, object args, A
     cdef Node node
     cdef Array x
     cdef int k, count = 0
-    cdef bint wants = False
+    cdef bint needs_grad = False
     if not grad_enabled():
         return None
     for k in range(3):
@@ -337,15 +337,15 @@ cdef Node record_structured(Array out, const char *name, Vjp vjp, object args, A
         parent[k] = NULL
         if x is not None:
             count = k + 1
-            if x.wants:
+            if x.needs_grad:
                 parent[k] = node_pointer(x)
-                wants = True
-    if not wants:
+                needs_grad = True
+    if not needs_grad:
         return None
     node = new_node(OP_STRUCTURED, out)
     node.name, node.vjp, node.args = name, vjp, args
     set_parents(&node.v, count, parent)
-    out.node, out.wants = node, True
+    out.node, out.needs_grad = node, True
     if out.view:
         out.graph_view = True
         out.storage.graph_views += 1
@@ -354,7 +354,7 @@ cdef Node record_structured(Array out, const char *name, Vjp vjp, object args, A
 
 cdef PyObject *node_pointer(Array a) except? NULL:
     """The node that a gradient for ``a`` goes to, which ``a`` holds; NULL where none is wanted."""
-    if a is None or not a.wants:
+    if a is None or not a.needs_grad:
         return NULL
     if a.node is None:
         node_of(a)
@@ -394,7 +394,7 @@ cdef int set_array_type(type tensor) except -1:
     """Results are Tensors: the class above tells its name once."""
     global array_type
     cdef Array a = Array.__new__(Array)
-    if <char *> &a.dims - <char *> <PyObject *> a != HEAD or (<Type *> Array).tp_basicsize != (
+    if <char *> &a.shape_ - <char *> <PyObject *> a != HEAD or (<Type *> Array).tp_basicsize != (
             <Type *> tensor).tp_basicsize:
         raise ImportError(f"the head of an Array is not {HEAD} bytes here")
     array_type = <PyObject *> tensor
@@ -450,9 +450,9 @@ cdef class Array(Differentiable):
         Raises ``BufferError``, as the protocol wants it, for a tensor that requires a gradient (``detach()``), for
         another device, for negative strides, and for read-only memory where ``max_version`` is too old to say so.
         """
-        if self.wants:
+        if self.needs_grad:
             raise BufferError("dlpack: this tensor requires a gradient, which would not come back; share t.detach()")
-        if not copy and min([self.steps[d] for d in range(self.ndim)], default=0) < 0:
+        if not copy and min([self.strides_[d] for d in range(self.ndim)], default=0) < 0:
             raise BufferError("dlpack: negative strides, which not everybody takes; share t.contiguous()")
         shared = np.asarray(self) if self.storage.readonly or copy else window(self)
         return shared.__dlpack__(stream=stream, max_version=max_version, dl_device=dl_device, copy=copy)
@@ -490,12 +490,12 @@ cdef void end_export(Export *export) noexcept:
 
 cdef bint in_columns(Array a) noexcept:
     """Does the first axis run fastest, without gaps?"""
-    cdef Py_ssize_t expected = ITEMSIZE[a.kind]
+    cdef Py_ssize_t expected = ITEMSIZE[a.dtype_]
     cdef int d
     for d in range(a.ndim if a.size else 0):
-        if a.dims[d] != 1 and a.steps[d] != expected:
+        if a.shape_[d] != 1 and a.strides_[d] != expected:
             return False
-        expected *= a.dims[d]
+        expected *= a.shape_[d]
     return True
 
 
@@ -504,7 +504,7 @@ cdef int fill_buffer(object exporter, Array a, Py_buffer *buffer, int flags, bin
     what NumPy does: an axis of length 1 has the stride that it would have if the memory were read in order."""
     cdef bint columns = in_columns(a), by_columns
     cdef Export *export
-    cdef Py_ssize_t stride = ITEMSIZE[a.kind]
+    cdef Py_ssize_t stride = ITEMSIZE[a.dtype_]
     cdef int d, k
     if not readonly and a.storage.readonly:
         raise BufferError("Tensor: its memory is that of a read-only array")
@@ -522,17 +522,17 @@ cdef int fill_buffer(object exporter, Array a, Py_buffer *buffer, int flags, bin
     by_columns = columns and (not a.contiguous or flags & PyBUF_F_CONTIGUOUS == PyBUF_F_CONTIGUOUS)
     for k in range(a.ndim):
         d = k if by_columns else a.ndim - 1 - k
-        export.shape[d], export.strides[d] = a.dims[d], stride if a.contiguous or columns else a.steps[d]
-        stride *= a.dims[d]
+        export.shape[d], export.strides[d] = a.shape_[d], stride if a.contiguous or columns else a.strides_[d]
+        stride *= a.shape_[d]
     export.storage = a.storage
     a.storage.refs += 1
     buffer.obj = exporter
     buffer.buf = a.data
-    buffer.itemsize = ITEMSIZE[a.kind]
+    buffer.itemsize = ITEMSIZE[a.dtype_]
     buffer.len = a.size * buffer.itemsize
     buffer.readonly = readonly
     buffer.ndim = a.ndim if flags & PyBUF_ND == PyBUF_ND else 0
-    buffer.format = <char *> FORMATS[a.kind] if flags & PyBUF_FORMAT == PyBUF_FORMAT else NULL
+    buffer.format = <char *> FORMATS[a.dtype_] if flags & PyBUF_FORMAT == PyBUF_FORMAT else NULL
     buffer.shape = export.shape if a.ndim and flags & PyBUF_ND == PyBUF_ND else NULL
     buffer.strides = export.strides if a.ndim and flags & PyBUF_STRIDES == PyBUF_STRIDES else NULL
     buffer.suboffsets = NULL
@@ -579,13 +579,13 @@ cdef inline Array in_order(int dtype, int ndim, const Py_ssize_t *shape):
         check_shape(ndim, shape)
     a = blank()
     for d in range(ndim - 1, -1, -1):
-        a.dims[d] = shape[d]
-        a.steps[d] = stride
+        a.shape_[d] = shape[d]
+        a.strides_[d] = stride
         stride *= <size_t> shape[d]
-    a.kind, a.ndim, a.size, a.contiguous = dtype, ndim, stride >> SHIFT[dtype], True
+    a.dtype_, a.ndim, a.size, a.contiguous = dtype, ndim, stride >> SHIFT[dtype], True
     if stride == 0:                                     # beside a 0 the others may be of any length
         for d in range(ndim):
-            a.steps[d] = ITEMSIZE[dtype]
+            a.strides_[d] = ITEMSIZE[dtype]
     return a
 
 
@@ -613,7 +613,7 @@ cdef Array empty_with_slope(int dtype, int ndim, const Py_ssize_t *shape, Storag
 
 
 cdef Array empty_like(Array a):
-    return empty(a.kind, a.ndim, a.dims)
+    return empty(a.dtype_, a.ndim, a.shape_)
 
 
 cdef Array with_own_storage(Array a):
@@ -621,8 +621,8 @@ cdef Array with_own_storage(Array a):
     cdef Array out = blank()
     cdef int d
     for d in range(a.ndim):
-        out.dims[d], out.steps[d] = a.dims[d], a.steps[d]
-    out.kind, out.ndim, out.size, out.contiguous = a.kind, a.ndim, a.size, a.contiguous
+        out.shape_[d], out.strides_[d] = a.shape_[d], a.strides_[d]
+    out.dtype_, out.ndim, out.size, out.contiguous = a.dtype_, a.ndim, a.size, a.contiguous
     out.storage = allocate(a.storage.nbytes)
     out.data = out.storage.data + (a.data - a.storage.data)
     return out
@@ -639,20 +639,20 @@ cdef Array alias(Array base, char *data, int dtype, int ndim, const Py_ssize_t *
         check_shape(ndim, shape)
     a = blank()
     for d in range(ndim - 1, -1, -1):
-        a.dims[d], a.steps[d] = shape[d], strides[d]
+        a.shape_[d], a.strides_[d] = shape[d], strides[d]
         size *= <size_t> shape[d]
         if shape[d] != 1:
             contiguous = contiguous and strides[d] == <Py_ssize_t> expected
             expected *= <size_t> shape[d]
     a.storage = base.storage
     base.storage.refs += 1
-    a.data, a.kind, a.ndim, a.size, a.contiguous = data, dtype, ndim, size, contiguous or size == 0
+    a.data, a.dtype_, a.ndim, a.size, a.contiguous = data, dtype, ndim, size, contiguous or size == 0
     return a
 
 
 cdef Array view_of(Array base, char *data, int ndim, const Py_ssize_t *shape, const Py_ssize_t *strides):
     """As alias, counted as a view: writes must take care of it."""
-    cdef Array a = alias(base, data, base.kind, ndim, shape, strides)
+    cdef Array a = alias(base, data, base.dtype_, ndim, shape, strides)
     a.view = True
     a.storage.views += 1
     return a
@@ -669,11 +669,11 @@ cdef Array settled(Array a):
 
 cdef Array detached(Array a):
     """The same bytes and version, no graph."""
-    return alias(a, a.data, a.kind, a.ndim, a.dims, a.steps)
+    return alias(a, a.data, a.dtype_, a.ndim, a.shape_, a.strides_)
 
 
 cdef tuple shape_of(Array a):
-    return tuple([a.dims[d] for d in range(a.ndim)])
+    return tuple([a.shape_[d] for d in range(a.ndim)])
 
 
 # ----- writes ------------------------------------------------------------------------------------------------
@@ -684,7 +684,7 @@ cdef int check_writable(Array a, str op) except -1:
     if a.storage.readonly:
         raise GraphError(f"{op}: this tensor shares the memory of a read-only array; write to a clone() instead")
     for d in range(a.ndim):
-        if a.steps[d] == 0 and a.dims[d] > 1 and a.size:
+        if a.strides_[d] == 0 and a.shape_[d] > 1 and a.size:
             raise GraphError(f"{op}: axis {d} of this view is broadcast, its elements share memory; write to a clone() "
                              "instead")
     return 0
@@ -695,7 +695,7 @@ cdef int check_write(Array a, str op) except -1:
     check_writable(a, op)
     if not grad_enabled():
         return 0
-    if a.wants and (a.node is None or a.node.v.op == OP_LEAF):
+    if a.needs_grad and (a.node is None or a.node.v.op == OP_LEAF):
         raise GraphError(f"{op}: a leaf that requires a gradient is written to only under no_grad(), as optimizers "
                          "do; for a result with a gradient write to a clone()")
     if a.graph_view:
@@ -741,7 +741,7 @@ cdef Array from_object(object data, object dtype, bint copy):
     cdef Py_ssize_t strides[MGX_MAXDIM]
     cdef int d
     cdef size_t address, first, stop
-    if isinstance(data, (list, tuple)) and any([isinstance(o, Array) and (<Array> o).wants for o in data]):
+    if isinstance(data, (list, tuple)) and any([isinstance(o, Array) and (<Array> o).needs_grad for o in data]):
         raise GraphError("Tensor: a list of tensors that require a gradient would lose it; stack() keeps it")
     try:
         array = np.asarray(data)

@@ -29,7 +29,7 @@ cdef inline bint owned(Array g) noexcept:
 
 cdef Array plus(Array total, Array g):
     """total + g; into the buffer of ``total`` if only the walk holds it and no graph is wanted."""
-    if g.wants or total.wants or not owned(total) or not same_shape(total, g):
+    if g.needs_grad or total.needs_grad or not owned(total) or not same_shape(total, g):
         return apply(MGX_add, total, g, None)
     add_into(total, g)
     return total
@@ -44,7 +44,7 @@ cdef Array local(Node node, Array g, int i, bint last):
     check_freed(node)
     x = <Array> node.saved[i] if node.saved[i] != NULL and node.place[i] == NULL else None
     dx = row_vjp(node, g, i, last and owned(g))
-    return dx if x is None or same_shape(x, dx) else sum_to(dx, x.ndim, x.dims)
+    return dx if x is None or same_shape(x, dx) else sum_to(dx, x.ndim, x.shape_)
 
 
 cdef Array fitting(Node node, Array dx, Node to):
@@ -52,7 +52,7 @@ cdef Array fitting(Node node, Array dx, Node to):
     if dx.size != to.size:
         raise ShapeError(f"backward: {node_name(node)} gave a gradient of shape {shape_of(dx)} for an operand of "
                          f"{to.size} elements ({dx.size} != {to.size})")
-    return convert(dx, to.kind)
+    return convert(dx, to.dtype)
 
 
 cdef Array watched(Node node, Array g, int i):
@@ -85,9 +85,10 @@ cdef Array hooked(Node node, Array g):
         if g.storage.version != version:
             raise GraphError("register_hook: a hook wrote into the gradient, which others hold too; return a new one")
         if result is not None:
-            if not isinstance(result, Array) or not same_shape(<Array> result, g) or (<Array> result).kind != g.kind:
+            if not isinstance(result, Array) or not same_shape(<Array> result, g) \
+                    or (<Array> result).dtype_ != g.dtype_:
                 raise ShapeError(f"register_hook: a hook returns None or a gradient of shape {shape_of(g)} and dtype "
-                                 f"{dtype_of(g.kind)}, not {result!r}")
+                                 f"{dtype_of(g.dtype_)}, not {result!r}")
             g = <Array> result
     return g
 
@@ -102,7 +103,7 @@ cdef int accumulate(Node leaf, Array g, bint keep_graph) except -1:
         leaf.grad = apply(MGX_add, leaf.grad, g, None)
     else:
         total = <Array> leaf.grad
-        if total.wants or total.node is not None or not total.contiguous or total.storage.readonly \
+        if total.needs_grad or total.node is not None or not total.contiguous or total.storage.readonly \
                 or not same_shape(total, g):
             leaf.grad = apply(MGX_add, total, g, None)
         else:
@@ -115,7 +116,7 @@ cdef int add_into(Array total, Array g) except -1:
     put_array(&operand[0], total)
     put_array(&operand[1], g)
     put_array(&operand[2], total)
-    return elementwise(MGX_add, MGX_FORWARD, total.kind, 2, 1, operand, total.ndim, total.dims)
+    return elementwise(MGX_add, MGX_FORWARD, total.dtype_, 2, 1, operand, total.ndim, total.shape_)
 
 
 cdef Array cotangent(str op, Array root, object gradient):
@@ -128,16 +129,16 @@ cdef Array cotangent(str op, Array root, object gradient):
         g = empty_like(root)
         fill(g, 1)
         return g
-    g = <Array> gradient if isinstance(gradient, Array) else from_object(gradient, dtype_of(root.kind), True)
+    g = <Array> gradient if isinstance(gradient, Array) else from_object(gradient, dtype_of(root.dtype_), True)
     if not same_shape(g, root):
         raise ShapeError(f"{op}: gradient of shape {shape_of(g)} for a tensor of shape {shape_of(root)}")
-    return g if g.kind == root.kind else convert(g, root.kind)
+    return g if g.dtype_ == root.dtype_ else convert(g, root.dtype_)
 
 
 cdef int refuse_no_graph(str op, Array root) except -1:
     """Say why there is nothing to differentiate, and what to do."""
-    if root.kind > MGX_F64:
-        raise GraphError(f"{op}: a tensor of {dtype_of(root.kind)} has no graph, only floats have gradients: start "
+    if root.dtype_ > MGX_F64:
+        raise GraphError(f"{op}: a tensor of {dtype_of(root.dtype_)} has no graph, only floats have gradients: start "
                          "from a cost, not from a comparison or an index")
     raise GraphError(f"{op}: this tensor does not require a gradient and has no graph: what it was made from requires "
                      "none, or was detached, or it was made under no_grad(). Set requires_grad=True on the leaves "
@@ -146,7 +147,7 @@ cdef int refuse_no_graph(str op, Array root) except -1:
 
 def backward(Array root not None, object gradient, bint retain_graph, bint create_graph):
     """The chain rule from ``root`` to its leaves."""
-    if root.node is None or not root.wants:
+    if root.node is None or not root.needs_grad:
         refuse_no_graph("backward", root)
     walk(root.node, cotangent("backward", root, gradient), retain_graph, create_graph, None)
 
@@ -248,7 +249,7 @@ cdef int walk(Node root, Array g, bint retain_graph, bint create_graph, dict wan
                 dx = watched(node, g, k) if placing else local(node, g, k, k == last)
                 if dx is None:
                     continue
-                if dx.kind != (<Node> order.item[to]).kind or dx.size != (<Node> order.item[to]).size:
+                if dx.dtype_ != (<Node> order.item[to]).dtype or dx.size != (<Node> order.item[to]).size:
                     dx = fitting(node, dx, <Node> order.item[to])
                 if grads[to] != NULL:
                     held = grads[to]

@@ -369,12 +369,12 @@ cdef int check_call(Call *call, int row, int dtype) except -1:
             continue
         a = <Array> call.array[k]
         type = to.type[k] if to.type[k] < MGX_OF_LAUNCH else dtype
-        if to.type[k] != MGX_BOOL and a.kind != type:
-            raise DTypeError(f"{name}: operand {k} is {dtype_of(a.kind)}, the row says {dtype_of(type)}")
+        if to.type[k] != MGX_BOOL and a.dtype_ != type:
+            raise DTypeError(f"{name}: operand {k} is {dtype_of(a.dtype_)}, the row says {dtype_of(type)}")
         size = to.elements[k] * itemsize[type]
         if to.elements[k] < 0 or to.type[k] != MGX_OF_LAUNCH_STRIDED and not (
                 a.contiguous and a.data <= call.args.p[k]
-                and call.args.p[k] + size <= a.data + a.size * itemsize[a.kind]):
+                and call.args.p[k] + size <= a.data + a.size * itemsize[a.dtype_]):
             raise ShapeError(f"{name}: operand {k} of shape {shape_of(a)} has not the {to.elements[k]} elements that "
                              "the row says")
         for j in range(facts.first_update, call.count):
@@ -451,7 +451,7 @@ def run(str kernel, *operands, integers=(), numbers=()):
     for k, a in enumerate(operands):
         put(&call, <Array?> a if a is not None else None)
         if dtype < 0 and a is not None and facts.of_launch >> k & 1:
-            dtype = (<Array> a).kind
+            dtype = (<Array> a).dtype_
         if a is not None and k >= facts.first_update:
             check_writable(<Array> a, kernel)
     for k, n in enumerate(integers):
@@ -510,7 +510,7 @@ cdef inline Py_ssize_t run_elementwise(mgx_loop loop, int dtype, int nin, int no
     for k in range(nin + nout):                     # the common case: the loop reads all operands as they lie
         if operand[k].form == ARRAY:
             a = operand[k].array
-            if (<Array> a).size != size or (<Array> a).kind != dtype or not (<Array> a).contiguous:
+            if (<Array> a).size != size or (<Array> a).dtype_ != dtype or not (<Array> a).contiguous:
                 break
             p[k] = (<Array> a).data
         elif operand[k].form == BYTES:
@@ -624,10 +624,10 @@ cdef int lay_out(mgx_tiles *tiles, char **data, mgx_loop loop, int dtype, int ni
         to.absent = operand[k].form == ABSENT
         if operand[k].form == ARRAY:
             a = <Array> operand[k].array
-            data[k], to.dtype = a.data, a.kind
+            data[k], to.dtype = a.data, a.dtype_
             skip = ndim - a.ndim
             for d in range(ndim):
-                to.strides[d] = 0 if d < skip or a.dims[d - skip] == 1 else a.steps[d - skip]
+                to.strides[d] = 0 if d < skip or a.shape_[d - skip] == 1 else a.strides_[d - skip]
         elif operand[k].form == BYTES:
             data[k], to.dtype, step = operand[k].data, dtype, itemsize[dtype]
             for d in range(ndim - 1, -1, -1):
@@ -652,28 +652,28 @@ cdef int copy(Array source, Array out) except -1:
     """out = source, broadcast and converted."""
     cdef Operand operand[2]
     cdef Call call
-    if source.kind == out.kind > MGX_F64 and source.contiguous and out.contiguous and source.size == out.size:
+    if source.dtype_ == out.dtype_ > MGX_F64 and source.contiguous and out.contiguous and source.size == out.size:
         call.count = 0
         put(&call, source)
         put(&call, out)
-        call.args.n[0] = out.size * itemsize[out.kind]
+        call.args.n[0] = out.size * itemsize[out.dtype_]
         launch(&call, COPY, MGX_F64)
         return 0
-    if out.kind > MGX_F64:
+    if out.dtype_ > MGX_F64:
         return host(_cast, (out,), (source,))
     put_array(&operand[0], source)
     put_array(&operand[1], out)
-    return elementwise(MGX_clone, MGX_FORWARD, out.kind, 1, 1, operand, out.ndim, out.dims)
+    return elementwise(MGX_clone, MGX_FORWARD, out.dtype_, 1, 1, operand, out.ndim, out.shape_)
 
 
 cdef int fill(Array out, double number) except -1:
     """out = number."""
     cdef Operand operand[2]
-    if out.kind > MGX_F64:
+    if out.dtype_ > MGX_F64:
         return host(np.ndarray.fill, (out,), (int(number),))
     put_number(&operand[0], number)
     put_array(&operand[1], out)
-    return elementwise(MGX_clone, MGX_FORWARD, out.kind, 1, 1, operand, out.ndim, out.dims)
+    return elementwise(MGX_clone, MGX_FORWARD, out.dtype_, 1, 1, operand, out.ndim, out.shape_)
 
 
 cdef int freeze(Array a) except -1:
@@ -685,11 +685,11 @@ cdef int freeze(Array a) except -1:
         return 0
     recording = set_recording(None)
     try:
-        constant = empty(a.kind, a.ndim, a.dims)
+        constant = empty(a.dtype_, a.ndim, a.shape_)
         call.count = 0
         put(&call, a)
         put(&call, constant)
-        call.args.n[0] = a.size * itemsize[a.kind]
+        call.args.n[0] = a.size * itemsize[a.dtype_]
         launch(&call, CONSTANT, MGX_F64)            # the copy, now
     finally:
         set_recording(recording)

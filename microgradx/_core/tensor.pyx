@@ -78,7 +78,7 @@ cdef class Tensor(Array):
         cdef Array source
         if isinstance(data, Array):
             source = <Array> data
-            if dtype is not None and dtype_code(dtype) != source.kind:
+            if dtype is not None and dtype_code(dtype) != source.dtype_:
                 source = v.convert(detached(source), dtype_code(dtype))
             else:
                 source = apply(MGX_clone, detached(source), None, None)
@@ -101,29 +101,29 @@ cdef class Tensor(Array):
     @property
     def strides(self):
         """The steps of the axes, in bytes."""
-        return tuple([self.steps[d] for d in range(self.ndim)])
+        return tuple([self.strides_[d] for d in range(self.ndim)])
 
     @property
     def dtype(self):
         """A NumPy dtype."""
-        return dtype_of(self.kind)
+        return dtype_of(self.dtype_)
 
     @property
     def requires_grad(self):
         """Whether operations on this tensor are recorded. May be set on leaves."""
-        return self.wants
+        return self.needs_grad
 
     @requires_grad.setter
     def requires_grad(self, bint on):
-        if on and self.kind > MGX_F64:
-            raise DTypeError(f"Tensor: only floats may require a gradient, not {dtype_of(self.kind)}")
+        if on and self.dtype_ > MGX_F64:
+            raise DTypeError(f"Tensor: only floats may require a gradient, not {dtype_of(self.dtype_)}")
         if not on and self.node is not None and self.node.v.op != OP_LEAF:
             raise GraphError("Tensor: this tensor is the result of an operation; detach() gives one without a graph")
         if on:
             node_of(self)
-        if on != self.wants:
+        if on != self.needs_grad:
             bump_rebindings(self)
-        self.wants = on
+        self.needs_grad = on
 
     def requires_grad_(self, on=True):
         """Set ``requires_grad``; returns the tensor."""
@@ -145,9 +145,9 @@ cdef class Tensor(Array):
         if g is not None:
             if not isinstance(g, Array):
                 raise DTypeError(f"grad: a Tensor or None, not {type(g).__name__}")
-            if not same_shape(<Array> g, self) or (<Array> g).kind != self.kind:
-                raise ShapeError(f"grad: {dtype_of((<Array> g).kind)} of shape {shape_of(<Array> g)} for a tensor of "
-                                 f"{dtype_of(self.kind)} and shape {shape_of(self)}")
+            if not same_shape(<Array> g, self) or (<Array> g).dtype_ != self.dtype_:
+                raise ShapeError(f"grad: {dtype_of((<Array> g).dtype_)} of shape {shape_of(<Array> g)} for a tensor of "
+                                 f"{dtype_of(self.dtype_)} and shape {shape_of(self)}")
             node_of(self)
         if self.node is not None:
             note_grad(self.node)
@@ -166,13 +166,14 @@ cdef class Tensor(Array):
     @data.setter
     def data(self, value):
         refuse_rebinding()
-        cdef Array other = <Array> value if isinstance(value, Array) else from_object(value, dtype_of(self.kind), True)
+        cdef Array other = (<Array> value if isinstance(value, Array)
+                            else from_object(value, dtype_of(self.dtype_), True))
         cdef uint32_t version = self.storage.version
         if self.node is not None and self.node.v.op != OP_LEAF:
             raise GraphError("data: only a leaf may be given other data")
-        if not same_shape(other, self) or other.kind != self.kind:
-            raise ShapeError(f"data: {dtype_of(other.kind)} of shape {shape_of(other)} for a tensor of "
-                             f"{dtype_of(self.kind)} and shape {shape_of(self)}")
+        if not same_shape(other, self) or other.dtype_ != self.dtype_:
+            raise ShapeError(f"data: {dtype_of(other.dtype_)} of shape {shape_of(other)} for a tensor of "
+                             f"{dtype_of(self.dtype_)} and shape {shape_of(self)}")
         bump_rebindings(self)
         take(self, detached(other))
         self.storage.version = max(version, self.storage.version) + 1       # a graph that kept the old numbers sees it
@@ -206,7 +207,7 @@ cdef class Tensor(Array):
     def register_hook(self, hook):
         """Call ``hook(gradient)`` when this tensor's gradient is known; what it returns, if not None, takes the
         gradient's place. Returns a handle with ``remove()``."""
-        if not self.wants:
+        if not self.needs_grad:
             raise GraphError("register_hook: this tensor does not require a gradient")
         cdef Node node = node_of(self)
         if node.hooks is None:
@@ -219,7 +220,7 @@ cdef class Tensor(Array):
 
     def retain_grad(self):
         """Keep the gradient of this result in ``grad``, as for a leaf."""
-        if not self.wants:
+        if not self.needs_grad:
             raise GraphError("retain_grad: this tensor does not require a gradient")
         if self.node.v.op != OP_LEAF:
             self.node.retains = True
@@ -245,11 +246,11 @@ cdef class Tensor(Array):
     def copy_(self, source):
         """Write ``source``, broadcast and converted, into this tensor."""
         cdef Array x = tensor(source)
-        if x.kind != self.kind:
-            x = v.convert(x, self.kind)
+        if x.dtype_ != self.dtype_:
+            x = v.convert(x, self.dtype_)
         if not same_shape(x, self):
-            x = expand(x, self.ndim, self.dims)
-        if grad_enabled() and (self.wants or x.wants) or x.storage == self.storage:
+            x = expand(x, self.ndim, self.shape_)
+        if grad_enabled() and (self.needs_grad or x.needs_grad) or x.storage == self.storage:
             v.assign(self, ..., x)
         else:
             check_write(self, "copy_")
@@ -258,12 +259,12 @@ cdef class Tensor(Array):
 
     def fill_(self, number):
         """Write ``number`` into every element."""
-        if grad_enabled() and self.wants:
+        if grad_enabled() and self.needs_grad:
             self[...] = number
         else:
             number = v.real("fill_", "what is written", number)
-            if self.kind > MGX_F64 and number - number != 0:
-                raise DTypeError(f"fill_: {number} cannot be stored as {dtype_of(self.kind)}")
+            if self.dtype_ > MGX_F64 and number - number != 0:
+                raise DTypeError(f"fill_: {number} cannot be stored as {dtype_of(self.dtype_)}")
             check_write(self, "fill_")
             fill(self, number)
         return self
@@ -313,8 +314,8 @@ cdef class Tensor(Array):
         return int(self.item())
 
     def __index__(self):
-        if self.kind != MGX_I64:
-            raise DTypeError(f"index: an int64 tensor of one number, not {dtype_of(self.kind)}")
+        if self.dtype_ != MGX_I64:
+            raise DTypeError(f"index: an int64 tensor of one number, not {dtype_of(self.dtype_)}")
         return int(self.item())
 
     def __bool__(self):
@@ -325,18 +326,18 @@ cdef class Tensor(Array):
     def __len__(self):
         if self.ndim == 0:
             raise DTypeError("len: of a tensor without axes")
-        return self.dims[0]
+        return self.shape_[0]
 
     def __iter__(self):
         if self.ndim == 0:
             raise DTypeError("iter: over a tensor without axes")
-        return (v.index(self, k) for k in range(self.dims[0]))
+        return (v.index(self, k) for k in range(self.shape_[0]))
 
     def __repr__(self):
         text = np.array2string(np.asarray(<Array> self), separator=", ", prefix="Tensor(")
-        if self.kind != MGX_F32:
-            text += f", dtype={dtype_of(self.kind)}"
-        if self.wants:
+        if self.dtype_ != MGX_F32:
+            text += f", dtype={dtype_of(self.dtype_)}"
+        if self.needs_grad:
             text += ", requires_grad=True"
         return f"Tensor({text})"
 
@@ -346,7 +347,7 @@ cdef class Tensor(Array):
     def __deepcopy__(self, memo):
         if not self.is_leaf:
             raise GraphError("copy: only leaves are copied; use clone() or detach()")
-        out = Tensor(self, self.wants)
+        out = Tensor(self, self.needs_grad)
         if self.grad is not None:
             out.grad = self.grad.__deepcopy__(memo)
         return out
@@ -354,7 +355,7 @@ cdef class Tensor(Array):
     def __reduce__(self):
         if not self.is_leaf:
             raise GraphError("pickle: only leaves are pickled; use detach()")
-        return Tensor, (self.numpy(), bool(self.wants))
+        return Tensor, (self.numpy(), bool(self.needs_grad))
 
     # ----- comparisons -----------------------------------------------------------------------------------------
 
@@ -391,7 +392,7 @@ cdef class Tensor(Array):
         """
         cdef bint kept = keepdims or keepdim
         cdef unsigned int axes = axes_of("sum", either("sum", axis, dim), self.ndim)
-        if self.kind > MGX_F64:
+        if self.dtype_ > MGX_F64:
             return computed(np.sum, (self, named(axes, self.ndim), None, None, kept))
         return sum_axes(self, axes, kept, 1.0)
 
@@ -438,12 +439,12 @@ cdef class Tensor(Array):
     def prod(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """The product over ``axis``, by halves: exact gradients where elements are 0."""
         cdef unsigned int axes = axes_of("prod", either("prod", axis, dim), self.ndim)
-        cdef Array x = self if self.kind <= MGX_F64 else v.convert(self, MGX_F32), rest
+        cdef Array x = self if self.dtype_ <= MGX_F64 else v.convert(self, MGX_F32), rest
         cdef Py_ssize_t n
         cdef int d
         for d in range(self.ndim):
-            while axes >> d & 1 and x.dims[d] != 1:
-                n, before = x.dims[d], (slice(None),) * d
+            while axes >> d & 1 and x.shape_[d] != 1:
+                n, before = x.shape_[d], (slice(None),) * d
                 if n == 0:
                     x = v.pad(x, [(0, k == d) for k in range(x.ndim)], 1.0)
                     continue
@@ -481,7 +482,7 @@ cdef class Tensor(Array):
 
     def logsumexp(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """log(sum(exp(x))) over ``axis``, shifted by the maximum so that nothing overflows."""
-        cdef Array x = self if self.kind <= MGX_F64 else v.convert(self, MGX_F32), top
+        cdef Array x = self if self.dtype_ <= MGX_F64 else v.convert(self, MGX_F32), top
         cdef unsigned int axes = axes_of("logsumexp", either("logsumexp", axis, dim), self.ndim)
         if count(self, axes) == 0:
             return apply(opcode("log"), sum_axes(x, axes, keepdims or keepdim, 1.0), None, None)
@@ -563,8 +564,8 @@ cdef class Tensor(Array):
     def squeeze(self, axis=None, *, dim=None):
         """Without axes of length 1: all of them, or those that are named (a longer one stays)."""
         cdef unsigned int axes = axes_of("squeeze", either("squeeze", axis, dim), self.ndim)
-        return self.reshape(tuple([self.dims[d] for d in range(self.ndim)
-                                   if not (axes >> d & 1 and self.dims[d] == 1)]))
+        return self.reshape(tuple([self.shape_[d] for d in range(self.ndim)
+                                   if not (axes >> d & 1 and self.shape_[d] == 1)]))
 
     def unsqueeze(self, axis=None, *, dim=None):
         """With an axis of length 1 put in at ``axis``."""
@@ -608,7 +609,7 @@ cdef class Tensor(Array):
         cdef int ndim = read_shape("expand", shape, lengths), d
         for d in range(ndim):
             if lengths[d] == -1 and d >= ndim - self.ndim:
-                lengths[d] = self.dims[d - ndim + self.ndim]
+                lengths[d] = self.shape_[d - ndim + self.ndim]
             elif lengths[d] < 0:
                 raise ShapeError(f"expand: a shape has no negative lengths: {shape}")
         return expand(self, ndim, lengths)
@@ -619,13 +620,13 @@ cdef class Tensor(Array):
 
     def astype(self, dtype):
         """Another dtype; itself if it has that dtype. The gradient is converted back."""
-        cdef int kind = dtype_code(dtype)
-        return self if kind == self.kind else v.convert(self, kind)
+        cdef int code = dtype_code(dtype)
+        return self if code == self.dtype_ else v.convert(self, code)
 
     def split(self, sizes, axis=0, *, dim=None):
         """Views of pieces along ``axis``: of length ``sizes``, the last may be shorter, or of the lengths listed."""
         cdef int d = v.axis_of("split", axis if dim is None else dim, self.ndim)
-        cdef Py_ssize_t start = 0, length = self.dims[d]
+        cdef Py_ssize_t start = 0, length = self.shape_[d]
         if isinstance(sizes, (tuple, list)):
             sizes = [v.integer("split", "a length", n) for n in sizes]
         else:
@@ -671,14 +672,14 @@ cdef class Tensor(Array):
         if isinstance(value, Array):
             source = <Array> value
         else:
-            plain_number = self.kind <= MGX_F64 and not hasattr(value, "dtype")
-            source = from_object(value, dtype_of(self.kind) if plain_number else None, True)
-        if source.kind == MGX_F64 and self.kind == MGX_F32 and isinstance(value, Array) and source.ndim:
+            plain_number = self.dtype_ <= MGX_F64 and not hasattr(value, "dtype")
+            source = from_object(value, dtype_of(self.dtype_) if plain_number else None, True)
+        if source.dtype_ == MGX_F64 and self.dtype_ == MGX_F32 and isinstance(value, Array) and source.ndim:
             raise DTypeError("setitem: float64 values are not stored in a float32 tensor (astype converts)")
-        while source.ndim > part.ndim and source.dims[0] == 1:
+        while source.ndim > part.ndim and source.shape_[0] == 1:
             source = v.index(source, 0)
         if not same_shape(source, part):
-            source = expand(source, part.ndim, part.dims)
+            source = expand(source, part.ndim, part.shape_)
         part = None
         v.assign(self, key, source)
 
@@ -726,7 +727,7 @@ cdef Py_ssize_t count(Array x, unsigned int axes):
     cdef int d
     for d in range(x.ndim):
         if axes >> d & 1:
-            n *= x.dims[d]
+            n *= x.shape_[d]
     return n
 
 
@@ -736,7 +737,7 @@ cdef Array root(Array x):
 
 
 cdef Array ones_like(Array x):
-    cdef Array out = empty(x.kind if x.kind <= MGX_F64 else MGX_F32, x.ndim, x.dims)
+    cdef Array out = empty(x.dtype_ if x.dtype_ <= MGX_F64 else MGX_F32, x.ndim, x.shape_)
     fill(out, 1)
     return out
 
@@ -767,7 +768,7 @@ def _position(x, find, axis, kept):
 cdef Array position(Array x, object find, str op, object axis, bint kept):
     if axis is not None and x.ndim:
         axis = v.axis_of(op, axis, x.ndim)
-    if x.size == 0 and (axis is None or x.dims[<int> axis] == 0):
+    if x.size == 0 and (axis is None or x.shape_[<int> axis] == 0):
         raise ShapeError(f"{op}: of no elements, shape {shape_of(x)}")
     return computed(_position, (x, find, axis if x.ndim else None, kept))
 
@@ -775,7 +776,7 @@ cdef Array position(Array x, object find, str op, object axis, bint kept):
 cdef Array triangle(Array x, str op, object cut, object k):
     if x.ndim < 2:
         raise ShapeError(f"{op}: of shape {shape_of(x)}, which has no rows and columns")
-    mask = cut(np.ones((x.dims[x.ndim - 2], x.dims[x.ndim - 1]), bool), v.integer(op, "a diagonal", k))
+    mask = cut(np.ones((x.shape_[x.ndim - 2], x.shape_[x.ndim - 1]), bool), v.integer(op, "a diagonal", k))
     return apply(MGX_where, from_object(mask, None, False), x, 0.0)
 
 

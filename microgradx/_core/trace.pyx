@@ -31,7 +31,7 @@ cdef Node link(Array out, const char *name, Vjp vjp, object args, list operands)
         free(parent)
     node.name, node.vjp, node.args = name, vjp, args
     if out is not None:
-        out.node, out.wants = node, True
+        out.node, out.needs_grad = node, True
     return node
 
 
@@ -47,10 +47,10 @@ def traced(Array x not None, bint linked=True):
     It counts as a view that has a graph: it is not written to, and neither is ``x`` while a graph is recorded.
     """
     cdef Array out
-    if x.kind > MGX_F64:
-        raise DTypeError(f"only floats have a gradient, not {dtype_of(x.kind)}")
-    out = view_of(x, x.data, x.ndim, x.dims, x.steps)
-    link(out, b"input", input_vjp, None, [x] if linked and x.wants else [])
+    if x.dtype_ > MGX_F64:
+        raise DTypeError(f"only floats have a gradient, not {dtype_of(x.dtype_)}")
+    out = view_of(x, x.data, x.ndim, x.shape_, x.strides_)
+    link(out, b"input", input_vjp, None, [x] if linked and x.needs_grad else [])
     out.graph_view = True
     out.storage.graph_views += 1
     return out
@@ -91,11 +91,11 @@ def gradients(str op, list outputs, list inputs, list given, bint retain_graph, 
     cdef list nodes = [], found = [], seeds = []
     cdef bint freed
     for y, seed in zip(outputs, given):
-        if not y.wants:
+        if not y.needs_grad:
             refuse_no_graph(op, y)
         seeds.append(cotangent(op, y, seed))
     for k, x in enumerate(inputs):
-        if isinstance(x, Array) and not (<Array> x).wants:
+        if isinstance(x, Array) and not (<Array> x).needs_grad:
             raise GraphError(f"{op}: input {k} does not require a gradient; set requires_grad=True before computing")
         node = x if isinstance(x, Node) else node_of(x)
         nodes.append(node)
@@ -148,10 +148,10 @@ def custom(str name not None, Array value not None, list operands, function):
     dtypes, or None.
     """
     cdef Array out = detached(value) if value.storage.refs == 1 else plain(value)
-    cdef list parts = [o if isinstance(o, Node) or isinstance(o, Array) and (<Array> o).wants else None
+    cdef list parts = [o if isinstance(o, Node) or isinstance(o, Array) and (<Array> o).needs_grad else None
                        for o in operands]
     cdef object last = max([k for k, o in enumerate(parts) if o is not None], default=None)
-    if grad_enabled() and last is not None and value.kind <= MGX_F64:
+    if grad_enabled() and last is not None and value.dtype_ <= MGX_F64:
         encoded = name.encode()
         link(out, encoded, custom_vjp, [encoded, function, last, None, None], parts)
     return out

@@ -32,11 +32,11 @@ cdef int enter() except -1:
 
 cdef object structure_of(object tree, list leaves):
     """None for a leaf, else (type, keys of a dict with their types or None, structures of the parts)."""
-    cdef object kind = type(tree), keys = None
+    cdef object node_type = type(tree), keys = None
     cdef list parts
     if isinstance(tree, dict):
         parts = list(tree.items())
-        kind, keys, parts = dict, tuple([(type(key), key) for key, _ in parts]), [part for _, part in parts]
+        node_type, keys, parts = dict, tuple([(type(key), key) for key, _ in parts]), [part for _, part in parts]
     elif isinstance(tree, (list, tuple)):
         parts = list(tree)
     else:
@@ -44,7 +44,7 @@ cdef object structure_of(object tree, list leaves):
         return None
     enter()
     try:
-        return kind, keys, tuple([structure_of(part, leaves) for part in parts])
+        return node_type, keys, tuple([structure_of(part, leaves) for part in parts])
     finally:
         Py_LeaveRecursiveCall()
 
@@ -63,8 +63,8 @@ def unflatten(structure, leaves):
     """What ``flatten`` took apart, with other leaves: ``leaves`` is an iterator over at least as many."""
     if structure is None:
         return next(leaves)
-    kind, keys, parts = structure
+    node_type, keys, parts = structure
     parts = [unflatten(part, leaves) for part in parts]
     if keys is not None:
         return {key: part for (_, key), part in zip(keys, parts, strict=True)}
-    return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
+    return node_type(*parts) if hasattr(node_type, "_fields") else node_type(parts)

@@ -52,10 +52,10 @@ cdef Array contiguous(Array x):
 
 cdef Array convert(Array x, int dtype):
     """Another dtype. The gradient is converted back."""
-    cdef Array out = empty(dtype, x.ndim, x.dims)
+    cdef Array out = empty(dtype, x.ndim, x.shape_)
     copy(x, out)
     if dtype <= MGX_F64:
-        record_structured(out, b"astype", convert_vjp, x.kind, x)
+        record_structured(out, b"astype", convert_vjp, x.dtype_, x)
     return out
 
 cdef object convert_vjp(Node node, Array g, int i):
@@ -82,12 +82,12 @@ cdef Array reshape(Array x, int ndim, const Py_ssize_t *shape):
     cdef Array out
     if not x.contiguous:
         x = contiguous(x)
-    stride = itemsize[x.kind]
+    stride = itemsize[x.dtype_]
     for d in range(ndim - 1, -1, -1):
         strides[d] = stride
         stride *= shape[d] if x.size else 1
     out = view_of(x, x.data, ndim, shape, strides)
-    record_structured(out, b"reshape", reshape_vjp, shape_of(x) if x.wants else None, x)
+    record_structured(out, b"reshape", reshape_vjp, shape_of(x) if x.needs_grad else None, x)
     return out
 
 cdef object reshape_vjp(Node node, Array g, int i):
@@ -98,7 +98,7 @@ cdef object reshape_vjp(Node node, Array g, int i):
     return reshape(g, len(node.args), shape)
 
 
-# ----- permute: out.dims[d] = x.dims[axes[d]] ---------------------------------------------------------------
+# ----- permute: out.shape_[d] = x.shape_[axes[d]] ---------------------------------------------------------------
 
 cdef Array permute(Array x, const int *axes):
     cdef Py_ssize_t shape[MGX_MAXDIM]
@@ -106,9 +106,9 @@ cdef Array permute(Array x, const int *axes):
     cdef int d
     cdef Array out
     for d in range(x.ndim):
-        shape[d], strides[d] = x.dims[axes[d]], x.steps[axes[d]]
+        shape[d], strides[d] = x.shape_[axes[d]], x.strides_[axes[d]]
     out = view_of(x, x.data, x.ndim, shape, strides)
-    if x.wants:
+    if x.needs_grad:
         record_structured(out, b"permute", permute_vjp, tuple([axes[d] for d in range(x.ndim)]), x)
     return out
 
@@ -130,7 +130,7 @@ cdef tuple plain(object key):
 
 cdef object plain_part(object key):
     if isinstance(key, Array) and is_capturing():
-        if (<Array> key).kind == MGX_BOOL:
+        if (<Array> key).dtype_ == MGX_BOOL:
             raise CaptureError(f"compile: a mask{call_site()} picks a number of elements that a captured program "
                                "cannot know; use where, masked_fill, or a product with the mask")
         return kept_now(<Array> key)
@@ -166,9 +166,9 @@ cdef int add_rows(Array x, Array at, Array out) except -1:
     put(&call, at)
     put(&call, x)
     put(&call, out)
-    call.args.n[0], call.args.n[2] = at.size, out.dims[0]
-    call.args.n[1] = out.size // out.dims[0] if out.dims[0] else 0
-    launch(&call, ADD_ROWS, out.kind)
+    call.args.n[0], call.args.n[2] = at.size, out.shape_[0]
+    call.args.n[1] = out.size // out.shape_[0] if out.shape_[0] else 0
+    launch(&call, ADD_ROWS, out.dtype_)
     return 0
 
 
@@ -224,7 +224,7 @@ cdef bint repeats(tuple key):
 
 cdef Array rows_of(tuple key, Array x):
     """The numbers of whole rows, if that is what a key names and ``x`` are some numbers; else None."""
-    if len(key) != 1 or x.kind > MGX_F64 or not x.size or not isinstance(key[0], (Array, np.ndarray)) \
+    if len(key) != 1 or x.dtype_ > MGX_F64 or not x.size or not isinstance(key[0], (Array, np.ndarray)) \
             or key[0].dtype.kind != "i":
         return None
     return <Array> key[0] if isinstance(key[0], Array) else from_object(key[0], np.int64, True)
@@ -244,7 +244,7 @@ cdef Array index_add(Array x, tuple key, tuple shape_):
     cdef Array out, rows
     for d in range(len(shape_)):
         shape[d] = shape_[d]
-    out = empty(x.kind, len(shape_), shape)
+    out = empty(x.dtype_, len(shape_), shape)
     fill(out, 0)
     rows = rows_of(key, x)
     if rows is not None:
@@ -273,7 +273,7 @@ cdef bint index_add_into(Array total, Node node, Array g) except -1:
     put_array(&operand[0], part)
     put_array(&operand[1], g)
     put_array(&operand[2], part)
-    elementwise(MGX_add, MGX_FORWARD, part.kind, 2, 1, operand, part.ndim, part.dims)
+    elementwise(MGX_add, MGX_FORWARD, part.dtype_, 2, 1, operand, part.ndim, part.shape_)
     return True
 
 cdef object index_add_vjp(Node node, Array g, int i):
@@ -286,26 +286,26 @@ cdef int assign(Array x, object key, Array v) except -1:
     """Recorded as a new node of x: the gradient is cut where x was overwritten, and gathered for v, which has
     the shape of x[key]."""
     cdef Array before
-    cdef bint wants
+    cdef bint needs_grad
     key = plain(key)
     check_write(x, "setitem")
-    wants = grad_enabled() and (x.wants or v.wants)
-    if wants and v.wants:
+    needs_grad = grad_enabled() and (x.needs_grad or v.needs_grad)
+    if needs_grad and v.needs_grad:
         check_shared(x, "setitem")
-    if v.kind <= MGX_F64 and x.kind > MGX_F64:
-        raise DTypeError(f"setitem: values of dtype {dtype_of(v.kind)} cannot be stored as {dtype_of(x.kind)}")
+    if v.dtype_ <= MGX_F64 and x.dtype_ > MGX_F64:
+        raise DTypeError(f"setitem: values of dtype {dtype_of(v.dtype_)} cannot be stored as {dtype_of(x.dtype_)}")
     if x.storage == v.storage:
         v = apply(MGX_clone, v, None, None)
     before = detached(x)
-    before.node, before.wants = x.node, x.wants
+    before.node, before.needs_grad = x.node, x.needs_grad
     try:
         host(_put, (x,), (v, *key))
     except IndexError as error:
         raise IndexError_(f"setitem: shape {shape_of(x)}: {error}") from None
     except ValueError as error:
         raise ShapeError(f"setitem: {error}") from None
-    if wants:
-        record_structured(x, b"setitem", assign_vjp, (key, v.kind), before, v)
+    if needs_grad:
+        record_structured(x, b"setitem", assign_vjp, (key, v.dtype_), before, v)
     return 0
 
 cdef object assign_vjp(Node node, Array g, int i):
@@ -316,7 +316,7 @@ cdef object assign_vjp(Node node, Array g, int i):
     part = index(g, key)
     if repeats(key):                                                # of several values the last one stayed
         part = apply(MGX_where, computed(last_writes, (shape_of(g), *key)), part, 0.0)
-    return part if part.kind == dtype else convert(part, dtype)
+    return part if part.dtype_ == dtype else convert(part, dtype)
 
 
 def last_writes(shape, *key):
@@ -358,31 +358,31 @@ cdef Array concat(list joined, int axis):
     cdef Py_ssize_t shape[MGX_MAXDIM]
     cdef Py_ssize_t start = 0
     cdef Py_ssize_t count = len(xs), k
-    cdef int d, dtype = first.kind
-    cdef bint wants = False
+    cdef int d, dtype = first.dtype_
+    cdef bint needs_grad = False
     cdef PyObject **parent
     cdef Node node
     cdef list starts = []
     for d in range(first.ndim):
-        shape[d] = first.dims[d]
+        shape[d] = first.shape_[d]
     shape[axis] = 0
     for x in xs:
         for d in range(first.ndim):
-            if x.ndim != first.ndim or (d != axis and x.dims[d] != first.dims[d]):
+            if x.ndim != first.ndim or (d != axis and x.shape_[d] != first.shape_[d]):
                 raise ShapeError(f"concat: shapes {shape_of(first)} and {shape_of(x)} differ beside axis {axis}")
-        dtype = wider(dtype, x.kind)
-        if x.dims[axis] > PY_SSIZE_T_MAX - shape[axis]:
+        dtype = wider(dtype, x.dtype_)
+        if x.shape_[axis] > PY_SSIZE_T_MAX - shape[axis]:
             raise MemoryError(f"concat: axis {axis} of the result is too long")
-        shape[axis] += x.dims[axis]
-        wants = wants or x.wants
+        shape[axis] += x.shape_[axis]
+        needs_grad = needs_grad or x.needs_grad
     out = empty(dtype, first.ndim, shape)
     for x in xs:
         for d in range(first.ndim):
-            shape[d] = x.dims[d]
-        copy(x, alias(out, out.data + start * out.steps[axis], dtype, out.ndim, shape, out.steps))
-        starts.append((start, start + x.dims[axis], x.kind))
-        start += x.dims[axis]
-    if wants and grad_enabled():
+            shape[d] = x.shape_[d]
+        copy(x, alias(out, out.data + start * out.strides_[axis], dtype, out.ndim, shape, out.strides_))
+        starts.append((start, start + x.shape_[axis], x.dtype_))
+        start += x.shape_[axis]
+    if needs_grad and grad_enabled():
         node = new_node(OP_STRUCTURED, out)
         node.name, node.vjp, node.args = b"concat", concat_vjp, (axis, starts)
         parent = <PyObject **> malloc(count * sizeof(PyObject *))
@@ -395,7 +395,7 @@ cdef Array concat(list joined, int axis):
             set_parents(&node.v, count, parent)
         finally:
             free(parent)
-        out.node, out.wants = node, True
+        out.node, out.needs_grad = node, True
     return out
 
 cdef object concat_vjp(Node node, Array g, int i):
@@ -403,7 +403,7 @@ cdef object concat_vjp(Node node, Array g, int i):
     axis, starts = node.args
     start, stop, dtype = starts[i]
     part = index(g, (slice(None),) * axis + (slice(start, stop),))
-    return part if part.kind == dtype else convert(part, dtype)
+    return part if part.dtype_ == dtype else convert(part, dtype)
 
 
 # ----- pad: widths [(before, after)] per axis -----------------------------------------------------------------
@@ -415,10 +415,10 @@ cdef Array pad(Array x, object widths, double value):
     for d in range(x.ndim):
         if widths[d][0] < 0 or widths[d][1] < 0:
             raise ShapeError(f"pad: widths are not negative: {widths!r}")
-        shape[d] = widths[d][0] + x.dims[d] + widths[d][1]
-    out = empty(x.kind, x.ndim, shape)
+        shape[d] = widths[d][0] + x.shape_[d] + widths[d][1]
+    out = empty(x.dtype_, x.ndim, shape)
     fill(out, value)
-    key = tuple([slice(widths[d][0], widths[d][0] + x.dims[d]) for d in range(x.ndim)])
+    key = tuple([slice(widths[d][0], widths[d][0] + x.shape_[d]) for d in range(x.ndim)])
     host(_put, (out,), (x, *key))
     record_structured(out, b"pad", index_add_vjp, key, x)
     return out
@@ -428,18 +428,18 @@ cdef Array pad(Array x, object widths, double value):
 
 cpdef int check_along(str op, Array x, int axis, Array at) except -1:
     cdef int d
-    if at.kind != MGX_I64:
-        raise DTypeError(f"{op}: an index is an int64 tensor, not {dtype_of(at.kind)}")
+    if at.dtype_ != MGX_I64:
+        raise DTypeError(f"{op}: an index is an int64 tensor, not {dtype_of(at.dtype_)}")
     if at.ndim != x.ndim:
         raise ShapeError(f"{op}: an index of {at.ndim} axes for an array of {x.ndim} ({at.ndim} != {x.ndim})")
     for d in range(x.ndim):
-        if d != axis and at.dims[d] > x.dims[d]:
+        if d != axis and at.shape_[d] > x.shape_[d]:
             raise ShapeError(f"{op}: index of shape {shape_of(at)} exceeds shape {shape_of(x)} at axis {d}")
     if at.size and not is_capturing():                          # else NumPy checks, at every replay
         low, high = np.asarray(at).min(), np.asarray(at).max()
-        if low < -x.dims[axis] or high >= x.dims[axis]:
-            raise IndexError_(f"{op}: index {high if high >= x.dims[axis] else low} is out of range for axis {axis} "
-                              f"of length {x.dims[axis]}")
+        if low < -x.shape_[axis] or high >= x.shape_[axis]:
+            raise IndexError_(f"{op}: index {high if high >= x.shape_[axis] else low} is out of range for axis {axis} "
+                              f"of length {x.shape_[axis]}")
     return 0
 
 
@@ -459,7 +459,7 @@ cdef Array kept_now(Array at):
 
 cdef Array frozen(Array at, Array x):
     """An index as it is now, where a graph will keep it."""
-    return kept_now(at) if x.wants and grad_enabled() else at
+    return kept_now(at) if x.needs_grad and grad_enabled() else at
 
 
 def _gather(x, at, axis):
@@ -479,7 +479,7 @@ cdef object gather_vjp(Node node, Array g, int i):
     axis, at, shape_ = node.args
     for d in range(len(shape_)):
         shape[d] = shape_[d]
-    zeros = empty(g.kind, len(shape_), shape)
+    zeros = empty(g.dtype_, len(shape_), shape)
     fill(zeros, 0)
     return scatter_add(zeros, axis, at, g)
 
@@ -495,12 +495,12 @@ cdef Array scatter_add(Array x, int axis, Array at, Array source):
     cdef Array out = empty_like(x)
     cdef int d
     for d in range(at.ndim):
-        if source.ndim != at.ndim or at.dims[d] > source.dims[d]:
+        if source.ndim != at.ndim or at.shape_[d] > source.shape_[d]:
             raise ShapeError(f"scatter_add: index of shape {shape_of(at)} exceeds the source's {shape_of(source)}")
     if not same_shape(source, at):
-        source = index(source, tuple([slice(0, at.dims[d]) for d in range(at.ndim)]))
-    if source.kind != x.kind:
-        source = convert(source, x.kind)
+        source = index(source, tuple([slice(0, at.shape_[d]) for d in range(at.ndim)]))
+    if source.dtype_ != x.dtype_:
+        source = convert(source, x.dtype_)
     host(_scatter, (out,), (x, at, axis, source))
     record_structured(out, b"scatter_add", scatter_add_vjp, (axis, frozen(at, source)), x, source)
     return out

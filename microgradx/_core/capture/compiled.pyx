@@ -96,7 +96,7 @@ cdef object leaf_of(object leaf):
     """Arrays become tensors; a tensor that requires a gradient stays the one it is."""
     if isinstance(leaf, np.ndarray):
         return from_object(leaf, None, False)
-    if isinstance(leaf, Array) and (<Array> leaf).wants and not is_parameter(<Array> leaf):
+    if isinstance(leaf, Array) and (<Array> leaf).needs_grad and not is_parameter(<Array> leaf):
         if grad_enabled():
             raise CaptureError("compile: an argument has a graph, and gradients do not flow out of a program; pass "
                                "x.detach(), or compile a function that computes it too")
@@ -106,7 +106,7 @@ cdef object leaf_of(object leaf):
 
 cdef object key_of(object leaf):
     if isinstance(leaf, Array):
-        return ((<Array> leaf).kind, shape_of(leaf), order_of(<Array> leaf),
+        return ((<Array> leaf).dtype_, shape_of(leaf), order_of(<Array> leaf),
                 id(leaf) if is_parameter(<Array> leaf) else None)
     if isinstance(leaf, (float, complex, np.generic)):              # -0.0 == 0.0, but they are not the same
         return type(leaf), repr(leaf)
@@ -128,6 +128,6 @@ cdef tuple shared_by(tuple leaves):
 
 cdef object loose(object leaf):
     """A result without its graph: only a program's own backward pass has gradients."""
-    if isinstance(leaf, Array) and (<Array> leaf).wants and not is_parameter(<Array> leaf):
+    if isinstance(leaf, Array) and (<Array> leaf).needs_grad and not is_parameter(<Array> leaf):
         return detached(leaf)
     return leaf

@@ -204,7 +204,7 @@ cdef class Program:
                 if a.storage.born == self.number or any([(<Array> x).storage == a.storage for x in self.inputs]):
                     outputs.append((FRESH, detached(a)))
                 else:
-                    outputs.append((CONSTANT, detached(a) if a.wants and not is_parameter(a) else a))
+                    outputs.append((CONSTANT, detached(a) if a.needs_grad and not is_parameter(a) else a))
         self.outputs = tuple(outputs)
         return 0
 
@@ -214,7 +214,8 @@ cdef class Program:
         cdef Array old, new
         for node, old in list(self.sequence.leaves.items()):
             new = (<Node> node).grad
-            if old is not None and new is not None and new is not old and not new.wants and self.names(old.storage):
+            if old is not None and new is not None and new is not old and not new.needs_grad \
+                    and self.names(old.storage):
                 copy(new, old)
                 (<Node> node).grad = old
             self.effects.append((node, (<Node> node).grad))
@@ -361,7 +362,7 @@ cdef class Program:
         cdef Launch *s
         cdef bint met = False
         if x.storage.born != self.number or x.storage.refs != 2 or not x.contiguous \
-                or x.storage.nbytes > 4 * max(64, x.size * itemsize[x.kind]):           # refs: ours, and the program's
+                or x.storage.nbytes > 4 * max(64, x.size * itemsize[x.dtype_]):         # refs: ours, and the program's
             return False
         for i in range(self.sequence.count):
             s = self.sequence.launch[i]
@@ -402,7 +403,7 @@ cdef class Program:
             if not is_array(o) or not is_array(<PyObject *> self.expected[i]):
                 return False
             a, x = <Array> <object> o, <Array> self.expected[i]
-            if a.wants or x.wants or a.kind != x.kind or not same_shape(a, x) or not (
+            if a.needs_grad or x.needs_grad or a.dtype_ != x.dtype_ or not same_shape(a, x) or not (
                     a.contiguous and x.contiguous):
                 return False
         return True
@@ -584,7 +585,7 @@ cdef class Program:
     @property
     def frozen(self):
         """(shape, dtype, where) of the numbers that the function brought in."""
-        return [(shape_of(a), dtype_of((<Array> a).kind), where) for a, where in
+        return [(shape_of(a), dtype_of((<Array> a).dtype_), where) for a, where in
                 [entry for entry in self.sequence.constants if isinstance(entry, tuple)]]
 
     def seconds(self, Py_ssize_t rounds=20):
@@ -679,7 +680,8 @@ cdef tuple described(const Launch *l):
     if l.table == HOST:
         _, outs, ins = <tuple> l.host
         return (launch_name(l), " ".join([str(shape_of(o)) for o in outs]),
-                sum([(<Array> o).size * itemsize[(<Array> o).kind] for o in outs + ins if isinstance(o, Array)]), None)
+                sum([(<Array> o).size * itemsize[(<Array> o).dtype_] for o in outs + ins
+                     if isinstance(o, Array)]), None)
     measure_launch(l, &bytes, &flops)
     if l.table == KERNELS:
         return launch_name(l), integers_text(l), int(bytes), int(flops)
@@ -699,7 +701,7 @@ cdef str integers_text(const Launch *l):
 
 cdef bint is_parameter(Array a) noexcept:
     """Is a tensor meant by identity: a parameter?"""
-    return a.wants and (a.node is None or a.node.v.op == OP_LEAF)
+    return a.needs_grad and (a.node is None or a.node.v.op == OP_LEAF)
 
 
 cdef inline bint same_steps(Array a, Array b) noexcept:
@@ -707,7 +709,7 @@ cdef inline bint same_steps(Array a, Array b) noexcept:
     if a.contiguous and b.contiguous:
         return True
     for d in range(a.ndim):
-        if a.steps[d] != b.steps[d]:
+        if a.strides_[d] != b.strides_[d]:
             return False
     return True
 
@@ -717,7 +719,7 @@ cdef tuple order_of(Array a):
     cdef int d
     if a.contiguous:
         return None
-    return tuple(sorted(range(a.ndim), key=lambda d: (-abs(a.steps[<int> d]), d)))
+    return tuple(sorted(range(a.ndim), key=lambda d: (-abs(a.strides_[<int> d]), d)))
 
 
 cdef Array plain_copy(Array a):
@@ -731,10 +733,10 @@ cdef Array plain_copy(Array a):
         out = empty_like(a)
     else:
         for d in range(a.ndim):
-            shape[d] = a.dims[<int> order[d]]
-        out = empty(a.kind, a.ndim, shape)
+            shape[d] = a.shape_[<int> order[d]]
+        out = empty(a.dtype_, a.ndim, shape)
         for d in range(a.ndim):
-            strides[<int> order[d]] = out.steps[d]
-        out = alias(out, out.data, a.kind, a.ndim, a.dims, strides)
+            strides[<int> order[d]] = out.strides_[d]
+        out = alias(out, out.data, a.dtype_, a.ndim, a.shape_, strides)
     copy(a, out)
     return out

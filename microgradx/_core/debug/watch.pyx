@@ -50,7 +50,7 @@ cdef int raise_non_finite(str op, Array out, tuple operands, Node node) except -
     """Raise: ``op`` made ``out`` from ``operands`` that were sound. ``node`` is that of a derivative's operation."""
     numbers = np.asarray(out)
     lines = [f"{op}: made {counted(numbers)} among the {numbers.size} numbers of shape {shape_of(out)}, "
-             f"{dtype_of(out.kind)}"]
+             f"{dtype_of(out.dtype_)}"]
     if node is None:
         lines.append(f"at {spot(here())}")
     elif node.where is None:
@@ -78,11 +78,11 @@ cdef bint finite(Array a) noexcept:
         n = a.size
     else:
         for d in range(a.ndim - 1, -1, -1):
-            if a.steps[d] and a.dims[d] > 1:
-                if a.steps[d] != n * itemsize[a.kind]:
+            if a.strides_[d] and a.shape_[d] > 1:
+                if a.strides_[d] != n * itemsize[a.dtype_]:
                     return False
-                n *= a.dims[d]
-    if not kernels.finite[a.kind](n, a.data):
+                n *= a.shape_[d]
+    if not kernels.finite[a.dtype_](n, a.data):
         return False
     if a.contiguous and s.refs == 1 and s.size_class >= 0:      # whoever sees these bytes later sees them through `a`
         s.sound = s.version + 1
@@ -95,7 +95,7 @@ cdef bint is_clean(Array a) except -1:
     cdef char *p
     cdef int d
     cdef double x
-    if a is None or a.kind > MGX_F64 or finite(a):
+    if a is None or a.dtype_ > MGX_F64 or finite(a):
         return True
     if watching == 2 and a.contiguous:
         return False
@@ -103,16 +103,16 @@ cdef bint is_clean(Array a) except -1:
         place[d] = 0
     p = a.data
     while True:                                                 # element by element
-        x = (<float *> p)[0] if a.kind == MGX_F32 else (<double *> p)[0]
+        x = (<float *> p)[0] if a.dtype_ == MGX_F32 else (<double *> p)[0]
         if x != x or watching == 2 and x - x != 0:
             return False
         d = a.ndim - 1
         while d >= 0:
             place[d] += 1
-            p += a.steps[d]
-            if place[d] < a.dims[d] and a.steps[d]:             # of what was broadcast one is enough
+            p += a.strides_[d]
+            if place[d] < a.shape_[d] and a.strides_[d]:             # of what was broadcast one is enough
                 break
-            p -= place[d] * a.steps[d]
+            p -= place[d] * a.strides_[d]
             place[d] = 0
             d -= 1
         if d < 0:
