@@ -83,7 +83,7 @@ ALWAYS void to_row(wide *da, const wide *product, int mode, const int count)
         EACH(v, count) da[v] += product[v];
 }
 
-/* the row chain for each factor of each term: nothing in, nothing out */
+/* the row mul_no_nan for each factor of each term: nothing in, nothing out */
 ALWAYS void terms_vjp(const mgx_scalar_program *t, const mgx_scalar_op *s, ptrdiff_t i, const int count)
 {
     const int32_t *p = t->place + s->first;
@@ -247,7 +247,8 @@ static void operation_vjp(const mgx_scalar_program *t, const mgx_scalar_op *s, i
             continue;
         double *dx = place < 0 ? AT(drow, place) : NULL, *to = mode == MGX_SETS ? dx : spare;
         if (loops->part[MGX_FORWARD_D])
-            TABLE.rows[MGX_F64][MGX_chain].part[MGX_FORWARD](n * t->lanes, (char *[]){x[0], (char *)(y + t->lanes), (char *)to});
+            TABLE.rows[MGX_F64][MGX_mul_no_nan].part[MGX_FORWARD](
+                n * t->lanes, (char *[]){x[0], (char *)(y + t->lanes), (char *)to});
         else {
             x[arity + 1] = (char *)y, x[arity + 2] = (char *)to;
             loops->part[MGX_VJP0 + k](n * t->lanes, x);

@@ -27,7 +27,7 @@ static ptrdiff_t V(streak)(ptrdiff_t n, const mgx_op *op, char *const *place)
     static const void *const label[] = {
         [MGX_LIGHT_NONE] = &&none, [MGX_LIGHT_ADD] = &&add, [MGX_LIGHT_SUB] = &&sub, [MGX_LIGHT_SUB_FROM] = &&sub_from,
         [MGX_LIGHT_MUL] = &&mul, [MGX_LIGHT_DIV] = &&div, [MGX_LIGHT_DIV_INTO] = &&div_into,
-        [MGX_LIGHT_CHAIN] = &&chain, [MGX_LIGHT_CHAIN_INTO] = &&chain_into, [MGX_LIGHT_NEG] = &&neg,
+        [MGX_LIGHT_MUL_NO_NAN] = &&mul_no_nan, [MGX_LIGHT_MUL_NO_NAN_INTO] = &&mul_no_nan_into, [MGX_LIGHT_NEG] = &&neg,
         [MGX_LIGHT_SQUARE] = &&square, [MGX_LIGHT_RELU] = &&relu};
     struct { const void *label; char *place; } code[2 * MGX_MAXOPS + 1], *end = code;
     MGX_ASSERT(n >= 0 && op->streak <= MGX_MAXOPS);
@@ -54,8 +54,8 @@ static ptrdiff_t V(streak)(ptrdiff_t n, const mgx_op *op, char *const *place)
         STEP(mul, x[v] * with[v]);
         STEP(div, x[v] / with[v]);
         STEP(div_into, with[v] / x[v]);
-        STEP(chain, MASKED(x[v] != 0, x[v] * with[v]));
-        STEP(chain_into, MASKED(with[v] != 0, with[v] * x[v]));
+        STEP(mul_no_nan, MASKED(x[v] != 0, x[v] * with[v]));
+        STEP(mul_no_nan_into, MASKED(with[v] != 0, with[v] * x[v]));
         STEP(neg, -x[v]);
         STEP(square, x[v] * x[v]);
         STEP(relu, MASKED(~(x[v] <= 0), x[v]));

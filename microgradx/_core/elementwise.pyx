@@ -244,7 +244,7 @@ cdef int put_saved_operand(Operand *o, Node node, int k) except -1:
 
 
 cdef Array row_vjp(Node node, Array g, int i, bint over):
-    """chain(g, derivative i), in the shape of ``g``; written over ``g`` if the caller needs it no more."""
+    """mul_no_nan(g, derivative i), in the shape of ``g``; written over ``g`` if the caller needs it no more."""
     cdef int op = node.v.op, which = op, part = MGX_VJP0 + i, k, reads
     cdef Facts *row = &facts[op]
     cdef Operand operand[6]
@@ -258,7 +258,7 @@ cdef Array row_vjp(Node node, Array g, int i, bint over):
     put_array(&operand[0], g)
     if row.stores:
         put_bytes(&operand[1], <Storage *> node.saved[3], node.place[3])
-        k, which, part = 2, MGX_chain, MGX_FORWARD
+        k, which, part = 2, MGX_mul_no_nan, MGX_FORWARD
     else:
         reads = row.names[i]
         for k in range(row.arity):
@@ -338,4 +338,4 @@ cdef Array symbolic_vjp(Node node, Array g, int i):
     check_freed(node)
     if facts[op].names[i] & 8:
         y = restored(node, 3, g)
-    return apply(MGX_chain, g, text(values[0], values[1], values[2], y, values[0]), None)
+    return apply(MGX_mul_no_nan, g, text(values[0], values[1], values[2], y, values[0]), None)

@@ -15,7 +15,7 @@ cdef extern from "kernels.h" nogil:
         MGX_softsign, MGX_hardtanh, MGX_hardsigmoid, MGX_hardswish, MGX_hardshrink, MGX_softshrink, MGX_tanhshrink,
         MGX_threshold, MGX_add, MGX_sub, MGX_mul, MGX_div, MGX_pow, MGX_maximum, MGX_minimum, MGX_fmod,
         MGX_remainder, MGX_atan2, MGX_hypot, MGX_logaddexp, MGX_xlogy, MGX_lerp, MGX_where, MGX_clip, MGX_gt,
-        MGX_ge, MGX_lt, MGX_le, MGX_eq, MGX_ne, MGX_chain, MGX_dsigmoid, MGX_sech2, MGX_gauss, MGX_normpdf,
+        MGX_ge, MGX_lt, MGX_le, MGX_eq, MGX_ne, MGX_mul_no_nan, MGX_dsigmoid, MGX_sech2, MGX_gauss, MGX_normpdf,
         MGX_dsilu, MGX_dgelu, MGX_dgelu_tanh, MGX_dmish
     # The end of what tools/generate.py writes.
 
@@ -75,7 +75,8 @@ cdef extern from "kernels.h" nogil:
     enum: MGX_MAXOPERANDS, MGX_MAXPLACES, MGX_MAXOPS
     enum:
         MGX_LIGHT_NONE, MGX_LIGHT_ADD, MGX_LIGHT_SUB, MGX_LIGHT_SUB_FROM, MGX_LIGHT_MUL, MGX_LIGHT_DIV,
-        MGX_LIGHT_DIV_INTO, MGX_LIGHT_CHAIN, MGX_LIGHT_CHAIN_INTO, MGX_LIGHT_NEG, MGX_LIGHT_SQUARE, MGX_LIGHT_RELU
+        MGX_LIGHT_DIV_INTO, MGX_LIGHT_MUL_NO_NAN, MGX_LIGHT_MUL_NO_NAN_INTO, MGX_LIGHT_NEG, MGX_LIGHT_SQUARE,
+        MGX_LIGHT_RELU
     ctypedef struct mgx_op:
         mgx_loop loop
         const char *name

@@ -241,7 +241,7 @@ cdef class Value(Differentiable):
                     PyErr_CheckSignals()
                 v = &(<Value> order.item[i]).v
                 g = (<Value> order.item[i]).g
-                if g == 0 or v.count == 0:                          # the row `chain`: nothing in, nothing out
+                if g == 0 or v.count == 0:                          # the row `mul_no_nan`: nothing in, nothing out
                     continue
                 parent, d = parents(v), slopes(<Value> order.item[i])
                 for k in range(v.count):
