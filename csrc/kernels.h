@@ -111,8 +111,8 @@ typedef struct {
 
 /* Loops, one after the other, tile by tile over strided, broadcast operands of any dtype, inputs first.
    An operation takes its arguments from places: the operands of the launch, and after them tiles that hold what one
-   operation writes for others alone. `streak` tells how many operations from this one on are light and each work on
-   the result of the one before, so that it stays in registers: `code` is what they do to it with place `with`, and
+   operation writes for others alone. `chain_length` tells how many operations from this one on are light and each work
+   on the result of the one before, so that it stays in registers: `code` is what they do to it with place `with`, and
    `keep` says that the result is written too, `streams` that it is too large to stay in a cache. */
 enum { MGX_LIGHT_NONE, MGX_LIGHT_ADD, MGX_LIGHT_SUB, MGX_LIGHT_SUB_FROM, MGX_LIGHT_MUL, MGX_LIGHT_DIV,
        MGX_LIGHT_DIV_INTO, MGX_LIGHT_MUL_NO_NAN, MGX_LIGHT_MUL_NO_NAN_INTO, MGX_LIGHT_NEG, MGX_LIGHT_SQUARE,
@@ -121,9 +121,9 @@ enum { MGX_MAXOPERANDS = 16, MGX_MAXPLACES = 24, MGX_MAXOPS = 32 };
 typedef struct {
     mgx_loop loop;
     const char *name;
-    uint8_t arg[MGX_MAXARGS], result, streak, code, from, with, keep, streams;
+    uint8_t arg[MGX_MAXARGS], result, chain_length, code, from, with, keep, streams;
 } mgx_op;
-typedef ptrdiff_t (*mgx_streak)(ptrdiff_t n, const mgx_op *op, char *const *place);     /* how many elements it did */
+typedef ptrdiff_t (*mgx_fused_chain)(ptrdiff_t n, const mgx_op *op, char *const *place);    /* how many elements it did */
 typedef struct {
     int dtype, absent;                  /* absent: what no loop names */
     ptrdiff_t strides[MGX_MAXDIM];
@@ -133,7 +133,7 @@ typedef struct {
 typedef struct {
     int dtype, nin, nout, ndim, count, places, walks;
     ptrdiff_t shape[MGX_MAXDIM], rows, wide, high;
-    mgx_streak streak;
+    mgx_fused_chain fused_chain;
     mgx_op op[MGX_MAXOPS];
     mgx_operand operand[MGX_MAXOPERANDS];
 } mgx_tiles;
@@ -143,7 +143,7 @@ typedef struct {
     const char *isa;
     mgx_loops rows[2][MGX_NROWS];
     mgx_rule rules[MGX_NROWS];
-    mgx_streak streak[2];
+    mgx_fused_chain fused_chain[2];
     mgx_kernel kernel[MGX_NKERNELS][2];
     /* 1 if none of n contiguous elements is inf or nan, else 0 */
     int (*finite[2])(ptrdiff_t n, const char *x);

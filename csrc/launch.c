@@ -132,8 +132,8 @@ static void work(const mgx_tiles *l, ptrdiff_t m, char *const *p)
 {
     const ptrdiff_t size = SIZE[l->dtype];
     for (int i = 0, run; i < l->count; i += run) {
-        ptrdiff_t done = l->op[i].streak > 1 ? l->streak(m, &l->op[i], p) : 0;
-        run = l->op[i].streak > 1 ? l->op[i].streak : 1;
+        ptrdiff_t done = l->op[i].chain_length > 1 ? l->fused_chain(m, &l->op[i], p) : 0;
+        run = l->op[i].chain_length > 1 ? l->op[i].chain_length : 1;
         for (int j = i; done < m && j < i + run; j++) {
             char *q[MGX_MAXARGS];
             for (int k = 0; k < MGX_MAXARGS; k++)

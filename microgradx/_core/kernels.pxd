@@ -81,8 +81,8 @@ cdef extern from "kernels.h" nogil:
         mgx_loop loop
         const char *name
         uint8_t arg[6]
-        uint8_t result, streak, code, with_ "with", keep, from_ "from"
-    ctypedef Py_ssize_t (*mgx_streak)(Py_ssize_t n, const mgx_op *op, char *const *place) noexcept nogil
+        uint8_t result, chain_length, code, with_ "with", keep, from_ "from"
+    ctypedef Py_ssize_t (*mgx_fused_chain)(Py_ssize_t n, const mgx_op *op, char *const *place) noexcept nogil
     ctypedef struct mgx_operand:
         int dtype, absent
         Py_ssize_t strides[8]
@@ -90,7 +90,7 @@ cdef extern from "kernels.h" nogil:
     ctypedef struct mgx_tiles:
         int dtype, nin, nout, ndim, count, places
         Py_ssize_t shape[8]
-        mgx_streak streak
+        mgx_fused_chain fused_chain
         mgx_op op[32]
         mgx_operand operand[16]
     ctypedef struct mgx_scalar_program:
@@ -108,7 +108,7 @@ cdef extern from "kernels.h" nogil:
         const char *isa
         mgx_loops rows[2][1]
         mgx_rule rules[1]
-        mgx_streak streak[2]
+        mgx_fused_chain fused_chain[2]
         mgx_kernel kernel[1][2]
         int (*finite[2])(Py_ssize_t n, const char *x) noexcept nogil
         void (*replay)(const mgx_scalar_program *tape, Py_ssize_t count, const mgx_scalar_op *step) noexcept nogil

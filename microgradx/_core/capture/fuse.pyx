@@ -1,7 +1,7 @@
 """Fusion: elementwise launches that follow each other, over the same elements, become one.
 
 What one of them writes for others of them alone never reaches memory: it stays in a tile of the first cache, and from
-one light operation to the next in registers (csrc/launch.c, csrc/streak.inl). Every element goes through the same
+one light operation to the next in registers (csrc/launch.c, csrc/fused_chain.inl). Every element goes through the same
 loops as before, so no bit changes.
 """
 from libc.stdlib cimport free, malloc
@@ -241,7 +241,7 @@ cdef Launch *fused_launch(LiveRanges lives, Py_ssize_t first, Py_ssize_t stop, c
     one.tiles, one.args.n[0], one.count = job, s.args.n[0], operands
     job.dtype, job.nin, job.nout = s.dtype, nin, whole.count[1]
     job.count, job.places = <int> (stop - first), operands + whole.tiles
-    job.streak = kernels.streak[s.dtype]
+    job.fused_chain = kernels.fused_chain[s.dtype]
     job.ndim, job.shape[0] = 1, s.args.n[0]
     if shape != NULL:
         job.ndim, job.shape = shape.ndim, shape.shape
@@ -262,7 +262,7 @@ cdef Launch *fused_launch(LiveRanges lives, Py_ssize_t first, Py_ssize_t stop, c
             one.args.p[k] = <char *> &job.operand[k].number
     for i in range(first, stop):
         s, op = lives.sequence.launch[i], &job.op[i - first]
-        op.loop, op.name, op.streak = s.loop, rows[s.row].name, 0
+        op.loop, op.name, op.chain_length = s.loop, rows[s.row].name, 0
         for k in range(s.count):
             slot = whole.place[i - first][k]
             op.result = slot if slot < OUT else nin + slot - OUT if slot < TILE else operands + slot - TILE
@@ -300,7 +300,7 @@ cdef int mark_chain(LiveRanges lives, Py_ssize_t first, mgx_tiles *job, int i) e
                 lives.of(result_of(lives.sequence.launch[first + i + run - 1])).last == first + i + run:
             (op - 1).keep = False                   # nobody else reads it
         run += 1
-    job.op[i].streak = run
+    job.op[i].chain_length = run
     return run
 
 

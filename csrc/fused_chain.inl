@@ -1,4 +1,4 @@
-/* A streak: light operations, each on the result of the one before, for one dtype and ISA. Eight vectors stay in
+/* A fused chain: light operations, each on the result of the one before, for one dtype and ISA. Eight vectors stay in
    registers from the first operation to the last; whoever else reads a result on the way finds it in its place.
    The same expressions as the rows of the table, on vectors: results agree to the bit. */
 #include "vectors.h"
@@ -17,12 +17,12 @@ typedef float FLOATS __attribute__((vector_size(BYTES)));
 #ifdef SHUFFLES                                 /* as in gemm.inl: its vectors, and compilers that have them */
 #define EIGHT UNROLL for (int v = 0; v < 8; v++)
 #define MASKED(mask, x) ((VEC)((MASK)(x) & (mask)))
-#define MASK V(streak_mask)
+#define MASK V(chain_mask)
 typedef __typeof__((VEC){0} == (VEC){0}) MASK;
 
 /* How many of the n elements were done: all whole blocks. From one operation to the next by computed jumps: a switch
    took as long as the operation. */
-static ptrdiff_t V(streak)(ptrdiff_t n, const mgx_op *op, char *const *place)
+static ptrdiff_t V(fused_chain)(ptrdiff_t n, const mgx_op *op, char *const *place)
 {
     static const void *const label[] = {
         [MGX_LIGHT_NONE] = &&none, [MGX_LIGHT_ADD] = &&add, [MGX_LIGHT_SUB] = &&sub, [MGX_LIGHT_SUB_FROM] = &&sub_from,
@@ -30,8 +30,8 @@ static ptrdiff_t V(streak)(ptrdiff_t n, const mgx_op *op, char *const *place)
         [MGX_LIGHT_MUL_NO_NAN] = &&mul_no_nan, [MGX_LIGHT_MUL_NO_NAN_INTO] = &&mul_no_nan_into, [MGX_LIGHT_NEG] = &&neg,
         [MGX_LIGHT_SQUARE] = &&square, [MGX_LIGHT_RELU] = &&relu};
     struct { const void *label; char *place; } code[2 * MGX_MAXOPS + 1], *end = code;
-    MGX_ASSERT(n >= 0 && op->streak <= MGX_MAXOPS);
-    for (const mgx_op *o = op; o < op + op->streak; o++) {
+    MGX_ASSERT(n >= 0 && op->chain_length <= MGX_MAXOPS);
+    for (const mgx_op *o = op; o < op + op->chain_length; o++) {
         MGX_ASSERT(o->code <= MGX_LIGHT_RELU && o->with < MGX_MAXPLACES && o->result < MGX_MAXPLACES);
         end->label = label[o->code], (end++)->place = place[o->with];
         if (o->keep)
@@ -84,5 +84,5 @@ static ptrdiff_t V(streak)(ptrdiff_t n, const mgx_op *op, char *const *place)
 #undef MASKED
 #undef MASK
 #else
-static ptrdiff_t V(streak)(ptrdiff_t n, const mgx_op *op, char *const *place) { return 0; }
+static ptrdiff_t V(fused_chain)(ptrdiff_t n, const mgx_op *op, char *const *place) { return 0; }
 #endif
