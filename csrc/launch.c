@@ -149,9 +149,9 @@ static void execute(const mgx_tiles *l, char *const *data, ptrdiff_t first, ptrd
     const int last = l->ndim - 1, count = l->nin + l->nout;
     const ptrdiff_t n = l->shape[last], size = SIZE[l->dtype], wide = l->wide, high = l->high;
     const ptrdiff_t r1 = l->rows > 1 ? stop : 1, s0 = l->rows > 1 ? 0 : first, s1 = l->rows > 1 ? n : stop;
-    _Alignas(64) char tiles[MGX_MAXPLACES][APART];
-    char *p[MGX_MAXPLACES];
-    for (int k = 0; k < l->places; k++)
+    _Alignas(64) char tiles[MGX_MAXSLOTS][APART];
+    char *p[MGX_MAXSLOTS];
+    for (int k = 0; k < l->slots; k++)
         p[k] = tiles[k];
     for (int k = 0; k < count; k++) {
         const mgx_operand *o = &l->operand[k];

@@ -27,14 +27,14 @@ static const mgx_kernels *table;          /* of the chosen set: for the rows of 
 typedef double wide __attribute__((vector_size(WIDE * sizeof(double)), may_alias));
 typedef int64_t wide_mask __attribute__((vector_size(WIDE * sizeof(double)), may_alias));
 
-/* the tape's rows are whole registers, and a place of a row is one */
+/* the program's rows are whole registers, and a slot of a row is one */
 ALWAYS int sound(const mgx_scalar_program *t)
 {
     return t->lanes >= 0 && t->lanes <= MGX_LANES && t->lanes % MGX_PARTS == 0 && (uintptr_t)t->row % sizeof(wide) == 0
         && (uintptr_t)t->drow % sizeof(wide) == 0 && (uintptr_t)t->spare % sizeof(wide) == 0;
 }
 
-#define AT(rows, place) (t->rows + (ptrdiff_t)~(place) * t->lanes)
+#define AT(rows, slot) (t->rows + (ptrdiff_t)~(slot) * t->lanes)
 
 /* lane i to part i % MGX_PARTS in the order of i, and those together */
 ALWAYS double total(const wide *x, const int count)
@@ -52,7 +52,7 @@ ALWAYS double total(const wide *x, const int count)
 /* `count` registers from lane i on of y of each of `sums` steps of a run */
 ALWAYS void terms(const mgx_scalar_program *t, const mgx_scalar_op *s, ptrdiff_t i, const int sums, const int count)
 {
-    const int32_t *p = t->place + s->first;
+    const int32_t *p = t->operand + s->first;
     const double *number = t->number + s->first + 1;
     const ptrdiff_t next = 2 * s->count, lanes = t->lanes;
     wide sum[BLOCK > SUMS ? BLOCK : SUMS];
@@ -86,14 +86,14 @@ ALWAYS void to_row(wide *da, const wide *product, int mode, const int count)
 /* the row mul_no_nan for each factor of each term: nothing in, nothing out */
 ALWAYS void terms_vjp(const mgx_scalar_program *t, const mgx_scalar_op *s, ptrdiff_t i, const int count)
 {
-    const int32_t *p = t->place + s->first;
+    const int32_t *p = t->operand + s->first;
     const uint8_t *mode = t->mode + s->first;
     const wide *dy = (const wide *)(AT(drow, s->y) + i);
     wide g[BLOCK], product[BLOCK];
     wide_mask live[BLOCK];
     EACH(v, count) g[v] = dy[v], live[v] = g[v] != 0;
     for (int32_t k = 0; k < 2 * s->count; k++) {
-        int32_t place = p[k], other = p[k ^ 1];
+        int32_t slot = p[k], other = p[k ^ 1];
         if (mode[k] == MGX_NOTHING)
             continue;
         if (other >= 0) {
@@ -103,10 +103,10 @@ ALWAYS void terms_vjp(const mgx_scalar_program *t, const mgx_scalar_op *s, ptrdi
             const wide *b = (const wide *)(AT(row, other) + i);
             EACH(v, count) product[v] = (wide)((wide_mask)(g[v] * b[v]) & live[v]);
         }
-        if (place >= 0)
-            t->dscalar[place] += total(product, count);
+        if (slot >= 0)
+            t->dscalar[slot] += total(product, count);
         else
-            to_row((wide *)(AT(drow, place) + i), product, mode[k], count);
+            to_row((wide *)(AT(drow, slot) + i), product, mode[k], count);
     }
 }
 
@@ -132,7 +132,7 @@ ALWAYS int chosen(const uint8_t *mode, ptrdiff_t next, int run, int32_t *k, int3
 /* of the factors that the steps share, WIDE at a time */
 static void run_vjp_shared(const mgx_scalar_program *t, const mgx_scalar_op *s, int run)
 {
-    const int32_t *p = t->place + s->first;
+    const int32_t *p = t->operand + s->first;
     const double *number = t->number + s->first + 1, *dy = AT(drow, s->y);
     const uint8_t *mode = t->mode + s->first;
     const ptrdiff_t next = 2 * s->count;
@@ -157,7 +157,7 @@ static void run_vjp_shared(const mgx_scalar_program *t, const mgx_scalar_op *s, 
 /* of the numbers: those of WIDE / 2 terms of two steps at a time */
 static void run_vjp_numbers(const mgx_scalar_program *t, const mgx_scalar_op *s, int run)
 {
-    const int32_t *p = t->place + s->first;
+    const int32_t *p = t->operand + s->first;
     const uint8_t *mode = t->mode + s->first;
     const double *dy = AT(drow, s->y), *x[WIDE / 2];
     const ptrdiff_t next = 2 * s->count;
@@ -196,10 +196,10 @@ static int operands(const mgx_scalar_program *t, const mgx_scalar_op *s, char **
     MGX_ASSERT(s->op >= 0 && s->op < MGX_NROWS);
     int arity = mgx_table[s->op].arity;
     for (int k = 0; k < arity; k++) {
-        int32_t place = t->place[s->first + k];
-        double *row = place < 0 ? AT(row, place) : t->spare + k * t->lanes;
-        for (ptrdiff_t i = 0; place >= 0 && i < t->lanes; i++)
-            row[i] = t->scalar[place];
+        int32_t slot = t->operand[s->first + k];
+        double *row = slot < 0 ? AT(row, slot) : t->spare + k * t->lanes;
+        for (ptrdiff_t i = 0; slot >= 0 && i < t->lanes; i++)
+            row[i] = t->scalar[slot];
         x[k] = (char *)row;
     }
     return arity;
@@ -213,7 +213,7 @@ static int alike(const mgx_scalar_program *t, const mgx_scalar_op *s, ptrdiff_t 
     for (; n < most && s[way * n].op == s->op && s[way * n].y == s->y - way * n; n++) {
         const mgx_scalar_op *first = way > 0 ? s : s - n;
         for (int k = 0; k < mgx_table[s->op].arity; k++) {
-            int32_t low = t->place[first->first + k], high = t->place[first[n].first + k];
+            int32_t low = t->operand[first->first + k], high = t->operand[first[n].first + k];
             int mode = t->mode[first->first + k];
             if (low >= 0 || high != low - n || high <= first->y)
                 return n;
@@ -241,11 +241,11 @@ static void operation_vjp(const mgx_scalar_program *t, const mgx_scalar_op *s, i
     char *x[6] = {(char *)AT(drow, s->y)};
     int arity = s->count ? operands(t, s, x + 1) : 0;
     for (int k = 0; k < arity; k++) {
-        int32_t place = t->place[s->first + k];
+        int32_t slot = t->operand[s->first + k];
         int mode = t->mode[s->first + k];
         if (mode == MGX_NOTHING)
             continue;
-        double *dx = place < 0 ? AT(drow, place) : NULL, *to = mode == MGX_SETS ? dx : spare;
+        double *dx = slot < 0 ? AT(drow, slot) : NULL, *to = mode == MGX_SETS ? dx : spare;
         if (loops->part[MGX_FORWARD_D])
             TABLE.rows[MGX_F64][MGX_mul_no_nan].part[MGX_FORWARD](
                 n * t->lanes, (char *[]){x[0], (char *)(y + t->lanes), (char *)to});
@@ -254,10 +254,10 @@ static void operation_vjp(const mgx_scalar_program *t, const mgx_scalar_op *s, i
             loops->part[MGX_VJP0 + k](n * t->lanes, x);
         }
         for (ptrdiff_t i = 0; to == spare && i < t->lanes; i += MGX_PARTS)
-            if (place < 0)
+            if (slot < 0)
                 to_row((wide *)(dx + i), (const wide *)(spare + i), MGX_ADDS, PAIR);
             else
-                t->dscalar[place] += total((const wide *)(spare + i), PAIR);
+                t->dscalar[slot] += total((const wide *)(spare + i), PAIR);
     }
 }
 
@@ -315,7 +315,7 @@ static void replay(const mgx_scalar_program *t, ptrdiff_t count, const mgx_scala
 {
     double *v = t->scalar;
     for (const mgx_scalar_op *end = s + count; s < end; s++) {
-        const int32_t *p = t->place + s->first;
+        const int32_t *p = t->operand + s->first;
         if (s->op == MGX_TERMS) {
             double sum = -0.0;
             for (int32_t k = 0; k < 2 * s->count; k += 2)
@@ -336,7 +336,7 @@ static void replay_vjp(const mgx_scalar_program *t, ptrdiff_t count, const mgx_s
     double *d = t->dscalar;
     for (const mgx_scalar_op *s = step + count; s > step;) {
         s--;
-        const int32_t *p = t->place + s->first;
+        const int32_t *p = t->operand + s->first;
         double g = d[s->y];
         if (g == 0)
             continue;

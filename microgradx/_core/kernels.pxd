@@ -72,7 +72,7 @@ cdef extern from "kernels.h" nogil:
     enum: MGX_NOTHING, MGX_SETS, MGX_ADDS
     ctypedef struct mgx_scalar_op:
         int32_t op, y, first, count
-    enum: MGX_MAXOPERANDS, MGX_MAXPLACES, MGX_MAXOPS
+    enum: MGX_MAXOPERANDS, MGX_MAXSLOTS, MGX_MAXOPS
     enum:
         MGX_LIGHT_NONE, MGX_LIGHT_ADD, MGX_LIGHT_SUB, MGX_LIGHT_SUB_FROM, MGX_LIGHT_MUL, MGX_LIGHT_DIV,
         MGX_LIGHT_DIV_INTO, MGX_LIGHT_MUL_NO_NAN, MGX_LIGHT_MUL_NO_NAN_INTO, MGX_LIGHT_NEG, MGX_LIGHT_SQUARE,
@@ -82,20 +82,20 @@ cdef extern from "kernels.h" nogil:
         const char *name
         uint8_t arg[6]
         uint8_t result, chain_length, code, with_ "with", keep, from_ "from"
-    ctypedef Py_ssize_t (*mgx_fused_chain)(Py_ssize_t n, const mgx_op *op, char *const *place) noexcept nogil
+    ctypedef Py_ssize_t (*mgx_fused_chain)(Py_ssize_t n, const mgx_op *op, char *const *slot) noexcept nogil
     ctypedef struct mgx_operand:
         int dtype, absent
         Py_ssize_t strides[8]
         double number
     ctypedef struct mgx_tiles:
-        int dtype, nin, nout, ndim, count, places
+        int dtype, nin, nout, ndim, count, slots
         Py_ssize_t shape[8]
         mgx_fused_chain fused_chain
         mgx_op op[32]
         mgx_operand operand[16]
     ctypedef struct mgx_scalar_program:
         Py_ssize_t lanes
-        const int32_t *place
+        const int32_t *operand
         const uint8_t *mode
         double *number
         double *scalar

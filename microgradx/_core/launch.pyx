@@ -613,7 +613,7 @@ cdef int lay_out(mgx_tiles *tiles, char **data, mgx_loop loop, int dtype, int ni
     cdef Array a
     cdef Py_ssize_t step
     cdef int k, d, skip
-    tiles.dtype, tiles.nin, tiles.nout, tiles.ndim, tiles.count, tiles.places = dtype, nin, nout, ndim, 1, nin + nout
+    tiles.dtype, tiles.nin, tiles.nout, tiles.ndim, tiles.count, tiles.slots = dtype, nin, nout, ndim, 1, nin + nout
     tiles.op[0].loop, tiles.op[0].chain_length, tiles.op[0].result = loop, 0, 0
     for d in range(ndim):
         tiles.shape[d] = shape[d]

@@ -178,7 +178,7 @@ cdef Py_ssize_t join(LiveRanges lives, Py_ssize_t first, Py_ssize_t stop, Whole 
     """The places of all operands of the steps from ``first`` to ``stop`` in one launch; how far one launch can go."""
     cdef Py_ssize_t i
     cdef int k, place, spares = 0
-    cdef int spare[MGX_MAXPLACES]                   # tiles that hold nothing that is read again
+    cdef int spare[MGX_MAXSLOTS]                    # tiles that hold nothing that is read again
     cdef Launch *s
     cdef LiveRange *life
     whole.count[0] = whole.count[1] = whole.tiles = 0
@@ -204,7 +204,7 @@ cdef Py_ssize_t join(LiveRanges lives, Py_ssize_t first, Py_ssize_t stop, Whole 
                 life.at = place = spare[spares]
             else:
                 place = meet(whole, False, lives, i, k)
-            if place < 0 or whole.count[0] + whole.count[1] + whole.tiles > MGX_MAXPLACES:
+            if place < 0 or whole.count[0] + whole.count[1] + whole.tiles > MGX_MAXSLOTS:
                 return i
             whole.place[i - first][k] = place
         for k in range(s.count):                    # what is not read again leaves its tile to others
@@ -240,7 +240,7 @@ cdef Launch *fused_launch(LiveRanges lives, Py_ssize_t first, Py_ssize_t stop, c
     one.table, one.row, one.part, one.loop, one.writes = FUSED, 0, 0, NULL, 0
     one.tiles, one.args.n[0], one.count = job, s.args.n[0], operands
     job.dtype, job.nin, job.nout = s.dtype, nin, whole.count[1]
-    job.count, job.places = <int> (stop - first), operands + whole.tiles
+    job.count, job.slots = <int> (stop - first), operands + whole.tiles
     job.fused_chain = kernels.fused_chain[s.dtype]
     job.ndim, job.shape[0] = 1, s.args.n[0]
     if shape != NULL:
