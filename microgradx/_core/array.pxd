@@ -38,7 +38,7 @@ cdef class Node:
     cdef const char *name       # of a structured operation
     cdef bint retains
     cdef int dtype              # of the result
-    cdef object where           # it was written: see `here` of graph
+    cdef object site            # where it was written: see `call_site` of graph
     # from here on nothing is read that was not written
     cdef uint32_t version[4]    # of the storages when they were saved
     cdef double scalar[3]       # operands that are numbers

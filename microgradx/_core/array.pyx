@@ -10,8 +10,8 @@ from cpython.buffer cimport (PyBUF_ANY_CONTIGUOUS, PyBUF_C_CONTIGUOUS, PyBUF_F_C
 from libc.stdlib cimport free as c_free, malloc, realloc
 from libc.string cimport memcpy
 
-from microgradx._core.graph cimport (FreeList, Type, drop_parents, grad_enabled, here, push_free, make_object, parents,
-                                     placing, release, set_parents, pop_free)
+from microgradx._core.graph cimport (FreeList, Type, drop_parents, call_site, grad_enabled, push_free, make_object,
+                                     parents, recording_sites, release, set_parents, pop_free)
 from microgradx._core.kernels cimport *
 from microgradx._core.memory cimport aligned_alloc, aligned_free
 
@@ -262,7 +262,7 @@ cdef Node new_node(int op, Array result):
             PyErr_NoMemory()
         memcpy(<char *> block + sizeof(PyObject), free_nodes.pristine + sizeof(PyObject),
                HEAD_OF_NODE - sizeof(PyObject))
-    Py_INCREF(None)                                     # `args`, `hooks`, `grad` and `where` of the copy
+    Py_INCREF(None)                                     # `args`, `hooks`, `grad` and `site` of the copy
     Py_INCREF(None)
     Py_INCREF(None)
     Py_INCREF(None)
@@ -273,8 +273,8 @@ cdef Node new_node(int op, Array result):
         node.dtype, node.size = -1, 0
     else:
         node.dtype, node.size = result.dtype_, result.size
-    if placing:
-        node.where = here()
+    if recording_sites:
+        node.site = call_site()
     return node
 
 
@@ -285,7 +285,7 @@ cdef void delete_node(PyObject *o) noexcept:
         (<Node> o).free()
     Py_DECREF((<Node> o).args)
     Py_DECREF((<Node> o).hooks)
-    Py_DECREF((<Node> o).where)
+    Py_DECREF((<Node> o).site)
     release(<PyObject *> (<Node> o).grad)               # it may have a graph of its own
     push_free(&free_nodes, o)
 

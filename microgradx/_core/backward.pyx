@@ -11,8 +11,8 @@ from libc.stdlib cimport calloc, free, malloc
 
 from microgradx._core.array cimport *
 from microgradx._core.elementwise cimport apply, row_vjp
-from microgradx._core.graph cimport (Order, parents, placing, release, set_grad_enabled, set_place, set_watching,
-                                     topological)
+from microgradx._core.graph cimport (Order, parents, recording_sites, release, set_grad_enabled, set_current_site,
+                                     set_watching, topological)
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport Operand, elementwise, fill, note_grad, put_array
 from microgradx._core.structured cimport sum_to
@@ -58,14 +58,14 @@ cdef Array fitting(Node node, Array dx, Node to):
 cdef Array watched(Node node, Array g, int i):
     """As local, under detect_nan: what is written on the way belongs to ``node``, and only the gradient is examined."""
     cdef int mode = set_watching(0), k
-    cdef object place = set_place(node.where)
+    cdef object site = set_current_site(node.site)
     cdef Array dx
     cdef list operands
     try:
         dx = local(node, g, i, False)
     finally:
         set_watching(mode)
-        set_place(place)
+        set_current_site(site)
     if not mode or dx is None or dx.storage == g.storage or is_clean(dx):
         return dx
     operands = [g]
@@ -244,9 +244,9 @@ cdef int walk(Node root, Array g, bint retain_graph, bint create_graph, dict wan
                 to = edge[start[i] + k]
                 if parents(&node.v)[k] == NULL or (wanted is not None and not lead[to]):
                     continue
-                if not (create_graph or placing) and grads[to] != NULL and put_into(grads[to], node, g):
+                if not (create_graph or recording_sites) and grads[to] != NULL and put_into(grads[to], node, g):
                     continue
-                dx = watched(node, g, k) if placing else local(node, g, k, k == last)
+                dx = watched(node, g, k) if recording_sites else local(node, g, k, k == last)
                 if dx is None:
                     continue
                 if dx.dtype_ != (<Node> order.item[to]).dtype or dx.size != (<Node> order.item[to]).size:

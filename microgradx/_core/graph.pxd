@@ -100,11 +100,11 @@ cdef inline void push_free(FreeList *spares, void *block) noexcept:
 
 # What `detect_nan` has switched on, in all threads. Both are 0, or 1 for nan, 2 for nan and inf.
 cdef int watching               # what results are examined for; 0 while a derivative is worked out
-cdef int placing                # nodes note where they were written
+cdef int recording_sites        # nodes note where they were written
 cdef int set_watching(int mode) noexcept
-cdef void set_placing(int mode) noexcept
-cdef object set_place(object place)
-cdef object here()
+cdef void set_recording_sites(int mode) noexcept
+cdef object set_current_site(object site)
+cdef object call_site()
 
 cdef bint grad_enabled() noexcept nogil
 cdef bint set_grad_enabled(bint on) noexcept nogil

@@ -86,7 +86,7 @@ cdef class LaunchList:
     cdef dict site_numbers
     cdef list names             # of the timed host functions
     cdef Launch *add(self) except NULL
-    cdef uint32_t site(self, object place) except? 0
+    cdef uint32_t site_number(self, object site) except? 0
 
 cdef LaunchList set_recording(LaunchList recording)   # of this thread; returns what it was
 cdef bint is_capturing() noexcept
@@ -98,11 +98,11 @@ cdef str launch_name(const Launch *l)
 cdef str row_name(int table, int row, int part)
 cdef str host_name(object function)
 cdef int measure_launch(const Launch *l, double *bytes, double *flops) noexcept
-cdef int note_time(LaunchList recording, const Launch *l, double start, double seconds, object place) except -1
+cdef int note_time(LaunchList recording, const Launch *l, double start, double seconds, object site) except -1
 cdef double now() noexcept nogil
 
 cdef int note_grad(Node node) except -1
-cdef str call_site()
+cdef str format_call_site()
 cdef object snapshot(Storage *s)                    # what it holds, for `put_back`
 cdef int restore(Storage *s, object numbers) except -1
 cdef int refuse_rebinding() except -1

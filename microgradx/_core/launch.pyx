@@ -15,7 +15,7 @@ from libc.string cimport memmove
 from microgradx._core cimport array
 from microgradx._core.array cimport (Array, Node, Storage, check_writable, detached, dtype_code, dtype_of, empty,
                                      from_object, itemsize, shape_of, bump_version, unref, window)
-from microgradx._core.graph cimport free_collector, here, hold_collector, watching
+from microgradx._core.graph cimport free_collector, call_site, hold_collector, watching
 from microgradx._core.kernels cimport *
 from microgradx._core.debug.watch cimport raise_non_finite, finite, is_reported, is_clean
 
@@ -71,17 +71,17 @@ cdef class LaunchList:
         one.kernel, one.loop, one.tiles, one.host, one.writes = NULL, NULL, NULL, NULL, 0
         self.launch[self.count] = one
         self.count += 1
-        one.site = self.site(None)
+        one.site = self.site_number(None)
         return one
 
-    cdef uint32_t site(self, object place) except? 0:
+    cdef uint32_t site_number(self, object site) except? 0:
         """The number of a line, (code, offset); None: of the line of the caller's code that runs now."""
-        if place is None:
-            place = here()
-        cdef object number = self.site_numbers.get(place)
+        if site is None:
+            site = call_site()
+        cdef object number = self.site_numbers.get(site)
         if number is None:
-            number = self.site_numbers[place] = len(self.sites)
-            self.sites.append(place)
+            number = self.site_numbers[site] = len(self.sites)
+            self.sites.append(site)
         return number
 
 
@@ -121,9 +121,9 @@ cdef double now() noexcept nogil:
     return mgx_now()
 
 
-cdef str call_site():
+cdef str format_call_site():
     """The line of the caller's code, for messages."""
-    code, last = here()
+    code, last = call_site()
     line = next((n for start, stop, n in code.co_lines() if start <= last < stop), code.co_firstlineno)
     return f" at {code.co_filename}:{line}"
 
@@ -131,8 +131,8 @@ cdef str call_site():
 cdef int refuse_reading() except -1:
     if is_capturing():
         raise CaptureError("compile: the function reads numbers of a tensor (item, bool, float, numpy, an index made "
-                           f"of numbers){call_site()}; a captured program would freeze them. Keep the decision in "
-                           "tensors (where, maximum), or read the result after the call")
+                           f"of numbers){format_call_site()}; a captured program would freeze them. Keep the decision "
+                           "in tensors (where, maximum), or read the result after the call")
     return 0
 
 
@@ -141,8 +141,8 @@ array.refuse_reading = refuse_reading
 
 cdef int refuse_rebinding() except -1:
     if is_capturing():
-        raise CaptureError(f"compile: the function assigns .data{call_site()}; a captured program keeps the storages "
-                           "that it met. Write into the tensor: w.copy_(value)")
+        raise CaptureError(f"compile: the function assigns .data{format_call_site()}; a captured program keeps the "
+                           "storages that it met. Write into the tensor: w.copy_(value)")
     return 0
 
 
@@ -255,7 +255,7 @@ cdef int measure_launch(const Launch *l, double *bytes, double *flops) noexcept:
     return 0
 
 
-cdef int note_time(LaunchList recording, const Launch *l, double start, double seconds, object place) except -1:
+cdef int note_time(LaunchList recording, const Launch *l, double start, double seconds, object site) except -1:
     """A timed launch is an event of a profile."""
     cdef Event *e
     cdef void *larger
@@ -272,7 +272,7 @@ cdef int note_time(LaunchList recording, const Launch *l, double start, double s
         recording.names.append(name)
         e.name = <PyObject *> name
     measure_launch(l, &e.bytes, &e.flops)
-    e.site = recording.site(place)
+    e.site = recording.site_number(site)
     return 0
 
 
@@ -693,7 +693,7 @@ cdef int freeze(Array a) except -1:
         launch(&call, CONSTANT, MGX_F64)            # the copy, now
     finally:
         set_recording(recording)
-    recording.constants.append((constant, call_site()))
+    recording.constants.append((constant, format_call_site()))
     call.count = 0
     put(&call, constant)
     put(&call, a)

@@ -11,8 +11,8 @@ from microgradx._core.array cimport *
 from microgradx._core.graph cimport grad_enabled, set_parents
 from microgradx._core.elementwise cimport apply
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport (Call, LaunchList, Operand, call_site, computed, copy, elementwise, fill, host,
-                                      is_capturing, launch, put, put_array, set_recording)
+from microgradx._core.launch cimport (Call, LaunchList, Operand, format_call_site, computed, copy, elementwise, fill,
+                                      host, is_capturing, launch, put, put_array, set_recording)
 
 import numpy as np
 
@@ -131,8 +131,8 @@ cdef tuple plain(object key):
 cdef object plain_part(object key):
     if isinstance(key, Array) and is_capturing():
         if (<Array> key).dtype_ == MGX_BOOL:
-            raise CaptureError(f"compile: a mask{call_site()} picks a number of elements that a captured program "
-                               "cannot know; use where, masked_fill, or a product with the mask")
+            raise CaptureError(f"compile: a mask{format_call_site()} picks a number of elements that a captured "
+                               "program cannot know; use where, masked_fill, or a product with the mask")
         return kept_now(<Array> key)
     if isinstance(key, (Array, np.ndarray)):
         return np.array(key)

@@ -1,13 +1,13 @@
 """``detect_nan``: switching it on, and the message that names who made a nan.
 
 What is written is examined at the door (``launch``), what a derivative gives in the walk (``backward``); nodes note
-where they were written (``graph.here``).
+where they were written (``graph.call_site``).
 """
 from functools import wraps
 from linecache import getline
 
 from microgradx._core.array cimport Array, Node, Storage, dtype_of, itemsize, shape_of
-from microgradx._core.graph cimport here, placing, set_placing, set_watching, watching
+from microgradx._core.graph cimport call_site, recording_sites, set_recording_sites, set_watching, watching
 from microgradx._core.kernels cimport *
 
 import numpy as np
@@ -19,7 +19,7 @@ cdef object is_reported(object numbers):
     """Where there is a nan, or, if that was asked for, an inf. Of what was broadcast one element is enough."""
     if isinstance(numbers, np.ndarray):
         numbers = numbers[tuple([slice(1) if step == 0 else slice(None) for step in numbers.strides])]
-    return ~np.isfinite(numbers) if placing == 2 else np.isnan(numbers)
+    return ~np.isfinite(numbers) if recording_sites == 2 else np.isnan(numbers)
 
 
 cdef str counted(object numbers):
@@ -39,9 +39,9 @@ cdef str described(object operand):
     return f"{text}, {counted(numbers)}"
 
 
-cdef str spot(object place):
+cdef str format_site(object site):
     """'file:line, in function: text of the line'"""
-    code, offset = place
+    code, offset = site
     line = next((line for start, stop, line in code.co_lines() if start <= offset < stop), code.co_firstlineno)
     return f"{code.co_filename}:{line}, in {code.co_qualname}: {getline(code.co_filename, line).strip()}"
 
@@ -52,11 +52,11 @@ cdef int raise_non_finite(str op, Array out, tuple operands, Node node) except -
     lines = [f"{op}: made {counted(numbers)} among the {numbers.size} numbers of shape {shape_of(out)}, "
              f"{dtype_of(out.dtype_)}"]
     if node is None:
-        lines.append(f"at {spot(here())}")
-    elif node.where is None:
+        lines.append(f"at {format_site(call_site())}")
+    elif node.site is None:
         lines.append("the operation ran before detect_nan was on, so where is not known")
     else:
-        lines.append(f"the operation is at {spot(node.where)}")
+        lines.append(f"the operation is at {format_site(node.site)}")
     for k, operand in enumerate([o for o in operands if o is not None]):
         name = f"operand {k}" if node is None else f"saved {k - 1}" if k else "incoming gradient"
         lines.append(f"{name}: {described(operand)}")
@@ -91,7 +91,7 @@ cdef bint finite(Array a) noexcept:
 
 cdef bint is_clean(Array a) except -1:
     """Is there nothing in ``a`` that detect_nan looks for? No Python code runs meanwhile."""
-    cdef Py_ssize_t place[MGX_MAXDIM]
+    cdef Py_ssize_t index[MGX_MAXDIM]
     cdef char *p
     cdef int d
     cdef double x
@@ -100,7 +100,7 @@ cdef bint is_clean(Array a) except -1:
     if watching == 2 and a.contiguous:
         return False
     for d in range(a.ndim):
-        place[d] = 0
+        index[d] = 0
     p = a.data
     while True:                                                 # element by element
         x = (<float *> p)[0] if a.dtype_ == MGX_F32 else (<double *> p)[0]
@@ -108,12 +108,12 @@ cdef bint is_clean(Array a) except -1:
             return False
         d = a.ndim - 1
         while d >= 0:
-            place[d] += 1
+            index[d] += 1
             p += a.strides_[d]
-            if place[d] < a.shape_[d] and a.strides_[d]:             # of what was broadcast one is enough
+            if index[d] < a.shape_[d] and a.strides_[d]:             # of what was broadcast one is enough
                 break
-            p -= place[d] * a.strides_[d]
-            place[d] = 0
+            p -= index[d] * a.strides_[d]
+            index[d] = 0
             d -= 1
         if d < 0:
             return True
@@ -150,14 +150,14 @@ class detect_nan:
         self.before = []
 
     def __enter__(self):
-        self.before.append(placing)
-        set_placing(self.mode)
+        self.before.append(recording_sites)
+        set_recording_sites(self.mode)
         set_watching(self.mode)
         return self
 
     def __exit__(self, *exc):
         before = self.before.pop()
-        set_placing(before)
+        set_recording_sites(before)
         set_watching(before)
 
     def __call__(self, function):
