@@ -146,7 +146,7 @@ typedef struct {
     mgx_fused_chain fused_chain[2];
     mgx_kernel kernel[MGX_NKERNELS][2];
     /* 1 if none of n contiguous elements is inf or nan, else 0 */
-    int (*finite[2])(ptrdiff_t n, const char *x);
+    int (*all_finite[2])(ptrdiff_t n, const char *x);
     /* steps between numbers, once: adds to dscalar */
     void (*replay)(const mgx_scalar_program *tape, ptrdiff_t count, const mgx_scalar_op *step);
     void (*replay_vjp)(const mgx_scalar_program *tape, ptrdiff_t count, const mgx_scalar_op *step);

@@ -19,7 +19,7 @@ cdef struct Storage:
     uint32_t views, graph_views  # live views; those that have a graph
     uint16_t readonly           # the owner's wish
     uint16_t held               # a program names it
-    uint32_t sound              # version + 1 of when its numbers were found finite (by `launch`)
+    uint32_t finite_version     # version + 1 of when its numbers were found finite (by `launch`)
     PyObject *owner
     Storage *next               # in the list of free blocks; else free for a pass over a program to number it
 

@@ -67,7 +67,7 @@ cdef Storage *allocate(Py_ssize_t nbytes) except NULL:
     if capacity > SMALL:
         free_bytes -= capacity
     s.refs, s.born = 1, capture
-    s.version = s.views = s.graph_views = s.sound = 0
+    s.version = s.views = s.graph_views = s.finite_version = 0
     s.readonly = s.held = 0
     return s
 
@@ -79,7 +79,7 @@ cdef Storage *new_block(int k, Py_ssize_t capacity) except NULL:
     s.data = <char *> s + HEADER
     s.nbytes, s.size_class, s.owner, s.next = capacity, <int16_t> k, NULL, NULL
     s.refs, s.born = 1, capture
-    s.version = s.views = s.graph_views = s.sound = 0
+    s.version = s.views = s.graph_views = s.finite_version = 0
     s.readonly = s.held = 0
     return s
 
@@ -90,7 +90,7 @@ cdef Storage *borrow(object owner, char *data, Py_ssize_t nbytes) except NULL:
     if s == NULL:
         raise MemoryError("no memory for an array")
     s.data, s.nbytes, s.refs, s.version, s.size_class = data, nbytes, 1, 0, -1
-    s.views = s.graph_views = s.sound = 0
+    s.views = s.graph_views = s.finite_version = 0
     s.readonly = s.held = s.born = 0
     s.next = NULL
     Py_INCREF(owner)

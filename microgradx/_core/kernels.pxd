@@ -110,7 +110,7 @@ cdef extern from "kernels.h" nogil:
         mgx_rule rules[1]
         mgx_fused_chain fused_chain[2]
         mgx_kernel kernel[1][2]
-        int (*finite[2])(Py_ssize_t n, const char *x) noexcept nogil
+        int (*all_finite[2])(Py_ssize_t n, const char *x) noexcept nogil
         void (*replay)(const mgx_scalar_program *tape, Py_ssize_t count, const mgx_scalar_op *step) noexcept nogil
         void (*replay_vjp)(const mgx_scalar_program *tape, Py_ssize_t count, const mgx_scalar_op *step) noexcept nogil
         void (*replay_rows)(const mgx_scalar_program *tape, Py_ssize_t count, const mgx_scalar_op *step) noexcept nogil

@@ -17,7 +17,7 @@ from microgradx._core.array cimport (Array, Node, Storage, check_writable, detac
                                      from_object, itemsize, shape_of, bump_version, unref, window)
 from microgradx._core.graph cimport free_collector, call_site, hold_collector, watching
 from microgradx._core.kernels cimport *
-from microgradx._core.debug.watch cimport raise_non_finite, finite, is_reported, is_clean
+from microgradx._core.debug.watch cimport raise_non_finite, is_finite, is_reported, is_clean
 
 import numpy as np
 
@@ -284,7 +284,7 @@ cdef Py_ssize_t launch(Call *call, int row, int dtype) except? -9:
     cdef KernelFacts *facts = &kernel_facts[row]
     cdef mgx_kernel kernel = kernels.kernel[row][dtype]
     cdef PyObject *recording = mgx_recording_list
-    cdef bint examined = watching and can_blame(call, row)
+    cdef bint is_checked = watching and may_create_non_finite(call, row)
     cdef double start = mgx_now() if recording != NULL else 0
     cdef Py_ssize_t bad
     cdef int k
@@ -300,8 +300,8 @@ cdef Py_ssize_t launch(Call *call, int row, int dtype) except? -9:
         check_run(bad)
     if recording != NULL and bad == MGX_DONE:
         record_call(<LaunchList> recording, call, row, dtype, kernel, start)
-    if examined and bad == MGX_DONE:
-        examine_call(call, row)
+    if is_checked and bad == MGX_DONE:
+        check_structured_result(call, row)
     return bad
 
 
@@ -485,7 +485,7 @@ cdef int observed_elementwise(int row, int part, int dtype, int nin, int nout, O
                               int ndim, const Py_ssize_t *shape) except -1:
     """The same, while something records or detect_nan is on."""
     cdef PyObject *recording = mgx_recording_list
-    cdef bint direct, spoilt = watching and overwrites_non_finite(nin, operand)
+    cdef bint direct, non_finite_before = watching and overwrites_non_finite(nin, operand)
     cdef double start = mgx_now()
     cdef Py_ssize_t code = run_elementwise(kernels.rows[dtype][row].part[part], dtype, nin, nout, operand, ndim, shape,
                                            &direct)
@@ -494,8 +494,8 @@ cdef int observed_elementwise(int row, int part, int dtype, int nin, int nout, O
         check_run(code)
     if recording != NULL:
         record_elementwise(<LaunchList> recording, row, part, dtype, nin, nout, operand, ndim, shape, direct, start)
-    if watching and not spoilt:
-        examine(row, part, dtype, nin, operand)
+    if watching and not non_finite_before:
+        check_elementwise_result(row, part, dtype, nin, operand)
     return 0
 
 
@@ -710,7 +710,8 @@ cdef int host(object function, tuple outs, tuple ins) except -1:
     cdef LaunchList recording = set_recording(None)             # reading the operands is no leak of values
     cdef double start = mgx_now()
     cdef list written = [detached(<Array> o) for o in outs]     # whatever the function gives them for data
-    cdef list spoilt = [(<Array> o).storage.version and not is_clean(<Array> o) for o in written] if watching else []
+    cdef list non_finite_before = [(<Array> o).storage.version and not is_clean(<Array> o)
+                                   for o in written] if watching else []
     try:
         with np.errstate(all="ignore"):                         # nan and inf flow without a word, as in kernels
             function(*[window(<Array> o) for o in written],
@@ -722,7 +723,7 @@ cdef int host(object function, tuple outs, tuple ins) except -1:
     if recording is not None:
         record_host(recording, function, outs, ins, start)
     if watching:
-        examine_host(function, outs, ins, spoilt)
+        check_host_results(function, outs, ins, non_finite_before)
     return 0
 
 
@@ -742,7 +743,7 @@ cdef Array computed(object function, tuple ins):
         compute.__name__ = getattr(function, "__name__", "compute")
         record_host(recording, compute, (out,), ins, start)
     if watching:
-        examine_host(function, (out,), ins, [False])
+        check_host_results(function, (out,), ins, [False])
     return out
 
 
@@ -799,16 +800,16 @@ cdef int record_host(LaunchList recording, object function, tuple outs, tuple in
 
 # ----- detect_nan: does what was written contain nan, and who is to blame? --------------------------------------------
 
-cdef bint can_blame(Call *call, int row) except -1:
+cdef bint may_create_non_finite(Call *call, int row) except -1:
     """Before a structured launch: could it be to blame for a nan? Not if what it updates has one already, nor if it
     makes none of finite numbers and all are finite."""
     cdef KernelFacts *facts = &kernel_facts[row]
-    cdef bint calm = kernel_rows[row].keeps_finite and watching == 1
+    cdef bint keeps_finite = kernel_rows[row].keeps_finite and watching == 1
     cdef int k
     for k in range(facts.first_write):
         if call.array[k] != NULL and facts.of_launch >> k & 1 and k != facts.first_update:
-            calm = calm and finite(<Array> call.array[k])
-    if calm:
+            keeps_finite = keeps_finite and is_finite(<Array> call.array[k])
+    if keeps_finite:
         return False
     for k in range(facts.first_update, facts.first_write):
         if call.array[k] != NULL and facts.of_launch >> k & 1 and not is_clean(<Array> call.array[k]):
@@ -816,7 +817,7 @@ cdef bint can_blame(Call *call, int row) except -1:
     return True
 
 
-cdef int examine_call(Call *call, int row) except -1:
+cdef int check_structured_result(Call *call, int row) except -1:
     """After a structured launch: its first result is looked at, and if there is a nan, all that it read."""
     cdef KernelFacts *facts = &kernel_facts[row]
     cdef Array out = <Array> call.array[facts.first_update]
@@ -833,7 +834,7 @@ cdef int examine_call(Call *call, int row) except -1:
 
 
 cdef bint overwrites_non_finite(int nin, Operand *operand) except -1:
-    """Does an elementwise launch write over an operand that is unsound already?"""
+    """Does an elementwise launch write over an operand that is not finite already?"""
     cdef int k
     for k in range(nin):
         if operand[k].form == ARRAY and \
@@ -842,7 +843,7 @@ cdef bint overwrites_non_finite(int nin, Operand *operand) except -1:
     return False
 
 
-cdef int examine(int row, int part, int dtype, int nin, Operand *operand) except -1:
+cdef int check_elementwise_result(int row, int part, int dtype, int nin, Operand *operand) except -1:
     """After an elementwise launch. A derivative that was stored with the result is not examined before it is used."""
     cdef Array out = <Array> operand[nin].array
     cdef list operands
@@ -855,7 +856,7 @@ cdef int examine(int row, int part, int dtype, int nin, Operand *operand) except
             if (<Array> operand[k].array).storage != out.storage and not is_clean(<Array> operand[k].array):
                 return 0
         elif operand[k].form == BYTES:
-            if not kernels.finite[dtype](out.size, operand[k].data):
+            if not kernels.all_finite[dtype](out.size, operand[k].data):
                 return 0
         elif operand[k].form == NUMBER:
             if operand[k].number != operand[k].number or watching == 2 and operand[k].number - operand[k].number != 0:
@@ -871,12 +872,12 @@ cdef int examine(int row, int part, int dtype, int nin, Operand *operand) except
     return raise_non_finite(rows[row].name.decode(), out, tuple(operands), None)
 
 
-cdef int examine_host(object function, tuple outs, tuple ins, list spoilt) except -1:
+cdef int check_host_results(object function, tuple outs, tuple ins, list non_finite_before) except -1:
     """After a host launch."""
     for i in ins:
         if isinstance(i, Array) and not is_clean(<Array> i) or isinstance(i, float) and is_reported(i):
             return 0
-    for o, before in zip(outs, spoilt):
+    for o, before in zip(outs, non_finite_before):
         if not before and not is_clean(<Array> o):
             raise_non_finite(function.__name__.strip("_"), <Array> o, ins, None)
     return 0

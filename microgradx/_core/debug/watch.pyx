@@ -22,13 +22,13 @@ cdef object is_reported(object numbers):
     return ~np.isfinite(numbers) if recording_sites == 2 else np.isnan(numbers)
 
 
-cdef str counted(object numbers):
+cdef str count_non_finite(object numbers):
     """How many nan and inf."""
     found = [f"{n} {kind}" for n, kind in ((np.isnan(numbers).sum(), "nan"), (np.isinf(numbers).sum(), "inf")) if n]
     return " and ".join(found) or "no nan or inf"
 
 
-cdef str described(object operand):
+cdef str describe_operand(object operand):
     if not isinstance(operand, (Array, np.ndarray)):
         return f"the number {operand!r}" if isinstance(operand, float) else repr(operand)
     numbers = np.asarray(operand)
@@ -36,7 +36,7 @@ cdef str described(object operand):
     text = f"shape {numbers.shape}, {numbers.dtype}"
     if finite.size:
         text += f", from {finite.min():.6g} to {finite.max():.6g}"
-    return f"{text}, {counted(numbers)}"
+    return f"{text}, {count_non_finite(numbers)}"
 
 
 cdef str format_site(object site):
@@ -47,9 +47,9 @@ cdef str format_site(object site):
 
 
 cdef int raise_non_finite(str op, Array out, tuple operands, Node node) except -1:
-    """Raise: ``op`` made ``out`` from ``operands`` that were sound. ``node`` is that of a derivative's operation."""
+    """Raise: ``op`` made ``out`` from finite ``operands``. ``node`` is that of a derivative's operation."""
     numbers = np.asarray(out)
-    lines = [f"{op}: made {counted(numbers)} among the {numbers.size} numbers of shape {shape_of(out)}, "
+    lines = [f"{op}: made {count_non_finite(numbers)} among the {numbers.size} numbers of shape {shape_of(out)}, "
              f"{dtype_of(out.dtype_)}"]
     if node is None:
         lines.append(f"at {format_site(call_site())}")
@@ -59,11 +59,11 @@ cdef int raise_non_finite(str op, Array out, tuple operands, Node node) except -
         lines.append(f"the operation is at {format_site(node.site)}")
     for k, operand in enumerate([o for o in operands if o is not None]):
         name = f"operand {k}" if node is None else f"saved {k - 1}" if k else "incoming gradient"
-        lines.append(f"{name}: {described(operand)}")
+        lines.append(f"{name}: {describe_operand(operand)}")
     raise NonFiniteError("\n  ".join(lines))
 
 
-cdef bint finite(Array a) noexcept:
+cdef bint is_finite(Array a) noexcept:
     """Is nothing in a float array inf or nan? What only it holds is read once for each version, and what was broadcast
     once; False for other layouts."""
     cdef Storage *s
@@ -72,7 +72,7 @@ cdef bint finite(Array a) noexcept:
     if a is None or a.size == 0:
         return True
     s = a.storage
-    if s.sound == s.version + 1:
+    if s.finite_version == s.version + 1:
         return True
     if a.contiguous:
         n = a.size
@@ -82,10 +82,10 @@ cdef bint finite(Array a) noexcept:
                 if a.strides_[d] != n * itemsize[a.dtype_]:
                     return False
                 n *= a.shape_[d]
-    if not kernels.finite[a.dtype_](n, a.data):
+    if not kernels.all_finite[a.dtype_](n, a.data):
         return False
     if a.contiguous and s.refs == 1 and s.size_class >= 0:      # whoever sees these bytes later sees them through `a`
-        s.sound = s.version + 1
+        s.finite_version = s.version + 1
     return True
 
 
@@ -95,7 +95,7 @@ cdef bint is_clean(Array a) except -1:
     cdef char *p
     cdef int d
     cdef double x
-    if a is None or a.dtype_ > MGX_F64 or finite(a):
+    if a is None or a.dtype_ > MGX_F64 or is_finite(a):
         return True
     if watching == 2 and a.contiguous:
         return False
@@ -119,9 +119,10 @@ cdef bint is_clean(Array a) except -1:
             return True
 
 
-cdef int check_clean(Array out, str op, Array a=None, Array b=None, bint spoilt=False) except -1:
-    """``out`` was written, from ``a`` and ``b``; ``spoilt``: it was unsound before, and is among what was read."""
-    if watching and not (spoilt or is_clean(out)) and is_clean(a) and is_clean(b):
+cdef int check_clean(Array out, str op, Array a=None, Array b=None, bint non_finite_before=False) except -1:
+    """``out`` was written, from ``a`` and ``b``; ``non_finite_before``: it was not finite before, and is among the
+    operands."""
+    if watching and not (non_finite_before or is_clean(out)) and is_clean(a) and is_clean(b):
         raise_non_finite(op, out, (a, b), None)
     return 0
 

@@ -502,10 +502,10 @@ cdef class Tape:
                         for k in range(inputs if to_inputs else 0):
                             row = t.drow + <Py_ssize_t> ~input[k] * t.lanes
                             if input[k] < 0 and written[input[k]]:
-                                finite &= kernels.finite[MGX_F64](m, <char *> row)
+                                finite &= kernels.all_finite[MGX_F64](m, <char *> row)
                             for i in range(m if input[k] < 0 else 0):
                                 at(&dx.column[k], first + i)[0] = row[i] if written[input[k]] else 0
-                    if not backward or t.careful or finite and kernels.finite[MGX_F64](numbers, <char *> t.dscalar):
+                    if not backward or t.careful or finite and kernels.all_finite[MGX_F64](numbers, <char *> t.dscalar):
                         break
                     t.careful = True
                 if backward:
