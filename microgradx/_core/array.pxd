@@ -31,7 +31,7 @@ cdef enum:                      # `Node.v.op` beside the opcodes of the table
 cdef class Node:
     cdef Vertex v
     cdef void *saved[4]         # operands 0 to 2 and the result (or the derivative that a row stored): an array; or,
-    cdef char *place[4]         # where it lies in the result's own shape and dtype, its Storage and first byte
+    cdef char *saved_data[4]    # where it lies in the result's own shape and dtype, its Storage and first byte
     cdef object args            # what else the vjp of a structured operation reads
     cdef object hooks           # called with the gradient of this node's result
     cdef object grad            # leaf, or retained: the accumulated gradient
@@ -65,7 +65,7 @@ cdef class Array(Differentiable):
 cdef const Py_ssize_t *itemsize                     # by dtype
 
 cdef Array empty(int dtype, int ndim, const Py_ssize_t *shape)
-cdef Array empty_with_slope(int dtype, int ndim, const Py_ssize_t *shape, Storage **slope, char **place)
+cdef Array empty_with_derivative(int dtype, int ndim, const Py_ssize_t *shape, Storage **derivative, char **data)
 cdef Array empty_like(Array a)
 cdef Array with_own_storage(Array a)
 cdef Array alias(Array base, char *data, int dtype, int ndim, const Py_ssize_t *shape, const Py_ssize_t *strides)
@@ -98,7 +98,7 @@ cdef int raise_freed() except -1
 cdef inline int check_freed(Node node) except -1:
     return raise_freed() if node.v.op == OP_FREED else 0
 cdef str node_name(Node node)
-cdef Array restored(Node node, int k, Array g)
+cdef Array rebuild_saved(Node node, int k, Array g)
 cdef int dtype_code(object dtype) except -1
 cdef object dtype_of(int code)
 

@@ -221,7 +221,7 @@ cdef class Node:
         cdef Storage *s
         if self.saved[k] == NULL:
             raise GraphError("backward: the graph was freed by another backward() while this one ran")
-        s = <Storage *> self.saved[k] if self.place[k] != NULL else (<Array> self.saved[k]).storage
+        s = <Storage *> self.saved[k] if self.saved_data[k] != NULL else (<Array> self.saved[k]).storage
         if s.version != self.version[k]:
             raise GraphError(f"backward: {node_name(self)} needs {'its result' if k == 3 else f'operand {k}'} as it "
                              f"was when it ran, but that was written to since (version {s.version}, saved "
@@ -240,7 +240,7 @@ cdef class Node:
             held = self.saved[k]
             if held != NULL:
                 self.saved[k] = NULL
-                if self.place[k] != NULL:
+                if self.saved_data[k] != NULL:
                     unref(<Storage *> held)
                 else:
                     release(<PyObject *> held)
@@ -304,17 +304,17 @@ cdef str node_name(Node node):
     return node.name.decode() if node.name != NULL else rows[node.v.op].name.decode() if node.v.op >= 0 else "leaf"
 
 
-cdef Array restored(Node node, int k, Array g):
+cdef Array rebuild_saved(Node node, int k, Array g):
     """What was saved of operand ``k`` or of the result, as the array it was: part of the graph, if it had one. ``g`` is
     a gradient of the result, which tells the shape."""
     cdef Array a
-    if node.place[k] == NULL:
+    if node.saved_data[k] == NULL:
         return node.load(k)
     a = in_order(node.dtype, g.ndim, g.shape_)
     if a.size != node.size:
         raise ShapeError(f"backward: a gradient of shape {shape_of(g)} for a result of {node.size} elements")
     node.check(k)
-    a.storage, a.data = <Storage *> node.saved[k], node.place[k]
+    a.storage, a.data = <Storage *> node.saved[k], node.saved_data[k]
     a.storage.refs += 1
     if k == 3:
         a.node, a.needs_grad = node, True
@@ -597,17 +597,17 @@ cdef Array empty(int dtype, int ndim, const Py_ssize_t *shape):
     return a
 
 
-cdef Array empty_with_slope(int dtype, int ndim, const Py_ssize_t *shape, Storage **slope, char **place):
+cdef Array empty_with_derivative(int dtype, int ndim, const Py_ssize_t *shape, Storage **derivative, char **data):
     """A new array, and bytes for its derivative: in the same block where that is small."""
     cdef Array y = in_order(dtype, ndim, shape)
     cdef Py_ssize_t nbytes = y.size << SHIFT[dtype]
     if nbytes <= SMALL:
-        slope[0] = y.storage = allocate(2 * nbytes)
-        slope[0].refs = 2
-        place[0] = slope[0].data + nbytes
+        derivative[0] = y.storage = allocate(2 * nbytes)
+        derivative[0].refs = 2
+        data[0] = derivative[0].data + nbytes
     else:
-        y.storage, slope[0] = allocate(nbytes), allocate(nbytes)
-        place[0] = slope[0].data
+        y.storage, derivative[0] = allocate(nbytes), allocate(nbytes)
+        data[0] = derivative[0].data
     y.data = y.storage.data
     return y
 

@@ -42,7 +42,7 @@ cdef Array local(Node node, Array g, int i, bint last):
     if node.v.op == OP_STRUCTURED:
         return node.vjp(node, g, i)
     check_freed(node)
-    x = <Array> node.saved[i] if node.saved[i] != NULL and node.place[i] == NULL else None
+    x = <Array> node.saved[i] if node.saved[i] != NULL and node.saved_data[i] == NULL else None
     dx = row_vjp(node, g, i, last and owned(g))
     return dx if x is None or same_shape(x, dx) else sum_to(dx, x.ndim, x.shape_)
 
@@ -71,7 +71,7 @@ cdef Array watched(Node node, Array g, int i):
     operands = [g]
     for k in range(4):
         if node.saved[k] != NULL and not (k == 3 and node.v.op >= 0 and facts[node.v.op].stores):
-            operands.append(restored(node, k, g))
+            operands.append(rebuild_saved(node, k, g))
     if all([is_clean(<Array> a) for a in operands]):
         raise_non_finite(f"backward of {node_name(node)}", dx, tuple(operands), node)
     return dx

@@ -76,8 +76,8 @@ cdef Array apply(int op, object a, object b, object c):
     cdef PyObject *o
     cdef PyObject *x
     cdef Array y
-    cdef Storage *slope = NULL
-    cdef char *place = NULL
+    cdef Storage *derivative = NULL
+    cdef char *data = NULL
     cdef object held = None                                     # what was made of lists and arrays
     for k in range(row.arity):
         o = <PyObject *> a if k == 0 else <PyObject *> b if k == 1 else <PyObject *> c
@@ -115,8 +115,8 @@ cdef Array apply(int op, object a, object b, object c):
         dtype = MGX_F32
     needs_grad = needs_grad and not row.compares and grad_enabled()
     if needs_grad and row.stores:
-        y = empty_with_slope(dtype, ndim, shape, &slope, &place)
-        put_bytes(&operand[2], slope, place)               # such a row has one operand
+        y = empty_with_derivative(dtype, ndim, shape, &derivative, &data)
+        put_bytes(&operand[2], derivative, data)            # such a row has one operand
         put_array(&operand[1], y)
         elementwise(op, MGX_FORWARD_D, dtype, 1, 2, operand, ndim, shape)
     else:
@@ -124,7 +124,7 @@ cdef Array apply(int op, object a, object b, object c):
         put_array(&operand[row.arity], y)
         elementwise(op, MGX_FORWARD, dtype, row.arity, 1, operand, ndim, shape)
     if needs_grad:
-        record(op, operand, y, slope, place)
+        record(op, operand, y, derivative, data)
     return y
 
 
@@ -139,8 +139,8 @@ cdef Array integer(int op, list operands):
         raise DTypeError(f"{name_of(op)}: {error}") from None
 
 
-cdef int record(int op, Operand *operand, Array y, Storage *slope, char *place) except -1:
-    """Give ``y`` a node that keeps what the backward pass of this row will read. ``slope`` becomes the node's. No
+cdef int record(int op, Operand *operand, Array y, Storage *derivative, char *data) except -1:
+    """Give ``y`` a node that keeps what the backward pass of this row will read. ``derivative`` becomes the node's. No
     Python code runs meanwhile: making a node holds the collector."""
     cdef Facts *row = &facts[op]
     cdef Node node = new_node(op, y)
@@ -158,7 +158,7 @@ cdef int record(int op, Operand *operand, Array y, Storage *slope, char *place) 
             continue
         x = operand[k].array
         lies = (<Array> x).contiguous and (<Array> x).dtype_ == y.dtype_ and same_shape(<Array> x, y)
-        reads = named & 1 << k or slope != NULL
+        reads = named & 1 << k or derivative != NULL
         if (<Array> x).needs_grad:
             parent[k] = <PyObject *> (<Array> x).node if (<Array> x).node is not None else node_pointer(<Array> x)
             reads = reads or not lies                           # its gradient must find back to it
@@ -166,15 +166,15 @@ cdef int record(int op, Operand *operand, Array y, Storage *slope, char *place) 
             continue
         node.version[k] = (<Array> x).storage.version
         if lies:
-            node.saved[k], node.place[k] = (<Array> x).storage, (<Array> x).data
+            node.saved[k], node.saved_data[k] = (<Array> x).storage, (<Array> x).data
             (<Array> x).storage.refs += 1
         else:
             node.saved[k] = x
             Py_INCREF(<object> x)
-    if slope != NULL:
-        node.saved[3], node.place[3], node.version[3] = slope, place, slope.version
+    if derivative != NULL:
+        node.saved[3], node.saved_data[3], node.version[3] = derivative, data, derivative.version
     elif named & 8:
-        node.saved[3], node.place[3], node.version[3] = y.storage, y.data, y.storage.version
+        node.saved[3], node.saved_data[3], node.version[3] = y.storage, y.data, y.storage.version
         y.storage.refs += 1
     set_parents(&node.v, row.arity, parent)
     y.node, y.needs_grad = node, True
@@ -236,8 +236,8 @@ cdef int apply_into(int op, Array out, object b) except -1:
 
 cdef int put_saved_operand(Operand *o, Node node, int k) except -1:
     node.check(k)
-    if node.place[k] != NULL:
-        put_bytes(o, <Storage *> node.saved[k], node.place[k])
+    if node.saved_data[k] != NULL:
+        put_bytes(o, <Storage *> node.saved[k], node.saved_data[k])
     else:
         put_array(o, <Array> node.saved[k])
     return 0
@@ -257,7 +257,7 @@ cdef Array row_vjp(Node node, Array g, int i, bint over):
     check_freed(node)                           # from here to the launch nobody else runs
     put_array(&operand[0], g)
     if row.stores:
-        put_bytes(&operand[1], <Storage *> node.saved[3], node.place[3])
+        put_bytes(&operand[1], <Storage *> node.saved[3], node.saved_data[3])
         k, which, part = 2, MGX_mul_no_nan, MGX_FORWARD
     else:
         reads = row.names[i]
@@ -326,7 +326,7 @@ cdef Array symbolic_vjp(Node node, Array g, int i):
         if not facts[op].names[i] & 1 << k:
             values.append(None)
         elif node.saved[k] != NULL:
-            x = restored(node, k, g)
+            x = rebuild_saved(node, k, g)
             if x.ndim == 0 and x.dtype_ != g.dtype_ and not x.needs_grad:        # a number that moves
                 y = empty(g.dtype_, 0, NULL)
                 copy(x, y)
@@ -337,5 +337,5 @@ cdef Array symbolic_vjp(Node node, Array g, int i):
             values.append(constant(node.scalar[k], g.dtype_))
     check_freed(node)
     if facts[op].names[i] & 8:
-        y = restored(node, 3, g)
+        y = rebuild_saved(node, 3, g)
     return apply(MGX_mul_no_nan, g, text(values[0], values[1], values[2], y, values[0]), None)

@@ -60,7 +60,7 @@ cdef inline Vertex *vertex(PyObject *node, Py_ssize_t offset) noexcept nogil:
 cdef int topological(PyObject *root, Py_ssize_t offset, Order *order, void (*visit)(PyObject *) noexcept) except -1:
     """All nodes that ``root`` was made from, parents first, ``root`` last.
 
-    Each visited node's ``slot`` is its place. ``visit``, if any, is called once for each that has
+    Each visited node's ``slot`` is its index. ``visit``, if any, is called once for each that has
     parents, while it is at hand.
     ``order.item`` is the caller's to free.
     """
@@ -128,17 +128,17 @@ cdef int topological(PyObject *root, Py_ssize_t offset, Order *order, void (*vis
 
 cdef int set_many(Vertex *v, Py_ssize_t count, PyObject **parent) except -1:
     """As set_parents, for more than two."""
-    cdef PyObject **place = NULL
+    cdef PyObject **links = NULL
     cdef Py_ssize_t i
     if count <= INT32_MAX:
-        place = <PyObject **> malloc(count * sizeof(PyObject *))
-    if place == NULL:
+        links = <PyObject **> malloc(count * sizeof(PyObject *))
+    if links == NULL:
         raise MemoryError(f"no memory for {count} operands")
     for i in range(count):
-        place[i] = parent[i]
+        links[i] = parent[i]
         if parent[i] != NULL:
             Py_INCREF(<object> parent[i])
-    v.parent[0], v.count = <PyObject *> place, <int32_t> count
+    v.parent[0], v.count = <PyObject *> links, <int32_t> count
     return 0
 
 

@@ -117,22 +117,22 @@ cdef inline Value fresh(double data, int op):
 
 cdef int link(Value self, Py_ssize_t count, PyObject **parent, const double *d) except -1:
     """Make ``self`` a result of ``count`` operands with the local derivatives ``d``."""
-    cdef double *place = self.d
+    cdef double *stored = self.d
     cdef Py_ssize_t i
     if count > 2:
-        place = <double *> malloc(count * sizeof(double))
-        if place == NULL:
+        stored = <double *> malloc(count * sizeof(double))
+        if stored == NULL:
             raise MemoryError(f"no memory for {count} operands")
     for i in range(count):
-        place[i] = d[i]
+        stored[i] = d[i]
     try:
         set_parents(&self.v, count, parent)
     except:
         if count > 2:
-            free(place)
+            free(stored)
         raise
     if count > 2:
-        self.v.parent[1] = <PyObject *> place
+        self.v.parent[1] = <PyObject *> stored
     return 0
 
 
@@ -175,9 +175,9 @@ cdef class Value(Differentiable):
             data = data.data
         self.y = number(data, -1)
         children = tuple(_children if children is None else children)
-        slope = tuple(local_grads) if local_grads is not None else () if isinstance(_op, str) else tuple(_op)
+        derivatives = tuple(local_grads) if local_grads is not None else () if isinstance(_op, str) else tuple(_op)
         if children:
-            _construct(self, children, slope)
+            _construct(self, children, derivatives)
         if isinstance(_op, str) and _op:
             notes(self)[0] = _op
             self.v.op = MADE
@@ -243,7 +243,7 @@ cdef class Value(Differentiable):
                 g = (<Value> order.item[i]).g
                 if g == 0 or v.count == 0:                          # the row `mul_no_nan`: nothing in, nothing out
                     continue
-                parent, d = parents(v), slopes(<Value> order.item[i])
+                parent, d = parents(v), local_derivatives(<Value> order.item[i])
                 for k in range(v.count):
                     if parent[k] != NULL:
                         (<Value> parent[k]).g += d[k] * g
@@ -255,7 +255,7 @@ cdef class Value(Differentiable):
         """The operands of this node, in order; an operand that was a number becomes a ``Value``."""
         cdef PyObject **parent = parents(&self.v)
         cdef int32_t k
-        return tuple([<object> parent[k] if parent[k] != NULL else leaf(slopes(self)[k])
+        return tuple([<object> parent[k] if parent[k] != NULL else leaf(local_derivatives(self)[k])
                       for k in range(self.v.count)])
 
     @property
@@ -263,7 +263,7 @@ cdef class Value(Differentiable):
         """d self / d operand for each operand of ``_prev``; None for one that was a number."""
         cdef PyObject **parent = parents(&self.v)
         cdef int32_t k
-        return tuple([slopes(self)[k] if parent[k] != NULL else None for k in range(self.v.count)])
+        return tuple([local_derivatives(self)[k] if parent[k] != NULL else None for k in range(self.v.count)])
 
     @property
     def _op(self):
@@ -394,7 +394,7 @@ def _restored(data, grad, label):
     return result
 
 
-cdef int _construct(Value self, tuple children, object slope) except -1:
+cdef int _construct(Value self, tuple children, object derivatives) except -1:
     """Links for ``Value(data, children, local_grads)``; without local_grads the children get no gradient."""
     cdef Py_ssize_t n = len(children), i
     cdef PyObject **parent = <PyObject **> malloc(n * sizeof(PyObject *))
@@ -402,13 +402,14 @@ cdef int _construct(Value self, tuple children, object slope) except -1:
     try:
         if parent == NULL or d == NULL:
             raise MemoryError(f"Value: no memory for {n} children")
-        if slope and len(slope) != n:
-            raise OptionError(f"Value: {n} children and {len(slope)} local derivatives ({n} != {len(slope)})")
+        if derivatives and len(derivatives) != n:
+            raise OptionError(f"Value: {n} children and {len(derivatives)} local derivatives "
+                              f"({n} != {len(derivatives)})")
         for i in range(n):
             if not isinstance(children[i], Value):
                 raise DTypeError(f"Value: a child is a Value, not {type(children[i]).__name__}")
             parent[i] = <PyObject *> children[i]
-            d[i] = number(slope[i], -1) if slope else 0
+            d[i] = number(derivatives[i], -1) if derivatives else 0
         self.v.op = MADE
         link(self, n, parent, d)
     finally:

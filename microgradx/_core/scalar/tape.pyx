@@ -17,7 +17,8 @@ from libc.string cimport memcpy, memset, strcmp
 from microgradx._core.graph cimport Order, Vertex, grad_enabled, parents, set_grad_enabled, topological
 from microgradx._core.kernels cimport *
 from microgradx._core.memory cimport aligned_alloc, aligned_free
-from microgradx._core.value cimport (DOT, MADE, MEAN, SUM, Value, leaf, number, result, set_tracing, slopes, tracing)
+from microgradx._core.value cimport (DOT, MADE, MEAN, SUM, Value, leaf, number, result, set_tracing, local_derivatives,
+                                     tracing)
 
 import threading
 from itertools import groupby
@@ -138,7 +139,7 @@ cdef class Steps:
     cdef int add(self, int node, Value value, const int32_t *parent) except -1:
         """Lower one node, whose parents have these numbers."""
         cdef Vertex *v = &value.v
-        cdef double *d = slopes(value)
+        cdef double *d = local_derivatives(value)
         cdef int op = v.op, coefficient = ONE, a, b
         cdef bint is_row = False
         cdef int32_t k
