@@ -84,7 +84,7 @@ cdef Storage *new_block(int k, Py_ssize_t capacity) except NULL:
     return s
 
 
-cdef Storage *borrow(object owner, char *data, Py_ssize_t nbytes) except NULL:
+cdef Storage *borrow_storage(object owner, char *data, Py_ssize_t nbytes) except NULL:
     """Bytes that ``owner`` keeps alive, an ndarray: its elements alone are ours, others may lie between them."""
     cdef Storage *s = <Storage *> aligned_alloc(HEADER, HEADER)
     if s == NULL:
@@ -135,7 +135,7 @@ cdef void unref(Storage *s) noexcept:
     if s.refs:
         return
     if capture:
-        keep(s)
+        keep_block(s)
     else:
         forget_block(s)
 
@@ -164,7 +164,7 @@ cdef Py_ssize_t kept_count = 0, kept_room = 0
 cdef uint16_t captures = 0
 
 
-cdef void keep(Storage *s) noexcept:
+cdef void keep_block(Storage *s) noexcept:
     """Remember a block until the capture ends. Without memory for that it leaks."""
     global kept, kept_count, kept_room
     cdef void *larger
@@ -375,7 +375,7 @@ cdef int raise_freed() except -1:
 
 # ----- arrays ------------------------------------------------------------------------------------------------
 
-cdef FreeList spares
+cdef FreeList free_arrays
 cdef enum: HEAD = 72            # bytes of an Array before shape and strides, which are written anyway
 
 
@@ -387,7 +387,7 @@ cdef void delete_array(PyObject *o) noexcept:
         Py_DECREF(None)
     else:
         release(<PyObject *> (<Array> o).node)
-    push_free(&spares, o)
+    push_free(&free_arrays, o)
 
 
 cdef int set_array_type(type tensor) except -1:
@@ -398,21 +398,22 @@ cdef int set_array_type(type tensor) except -1:
             <Type *> tensor).tp_basicsize:
         raise ImportError(f"the head of an Array is not {HEAD} bytes here")
     array_type = <PyObject *> tensor
-    memcpy(spares.pristine, <void *> a, HEAD)
-    (<PyObject *> spares.pristine).ob_refcnt, (<PyObject *> spares.pristine).ob_type = 1, <PyTypeObject *> tensor
+    memcpy(free_arrays.pristine, <void *> a, HEAD)
+    (<PyObject *> free_arrays.pristine).ob_refcnt = 1
+    (<PyObject *> free_arrays.pristine).ob_type = <PyTypeObject *> tensor
     (<Type *> tensor).tp_dealloc = delete_array
     return 0
 
 
-cdef inline Array blank():
+cdef inline Array new_array():
     """A new array without storage. No Python code runs meanwhile."""
-    cdef PyObject *block = pop_free(&spares, HEAD)
+    cdef PyObject *block = pop_free(&free_arrays, HEAD)
     cdef Array a
     if block == NULL:
         block = make_object(<Type *> array_type)
         if block == NULL:
             PyErr_NoMemory()
-        memcpy(<char *> block + sizeof(PyObject), spares.pristine + sizeof(PyObject), HEAD - sizeof(PyObject))
+        memcpy(<char *> block + sizeof(PyObject), free_arrays.pristine + sizeof(PyObject), HEAD - sizeof(PyObject))
     Py_INCREF(None)                                     # `node` of the copy
     a = <Array> block
     Py_DECREF(a)                                        # the variable holds the one reference
@@ -577,7 +578,7 @@ cdef inline Array in_order(int dtype, int ndim, const Py_ssize_t *shape):
     cdef Array a
     if doubtful(ndim, shape):
         check_shape(ndim, shape)
-    a = blank()
+    a = new_array()
     for d in range(ndim - 1, -1, -1):
         a.shape_[d] = shape[d]
         a.strides_[d] = stride
@@ -618,7 +619,7 @@ cdef Array empty_like(Array a):
 
 cdef Array with_own_storage(Array a):
     """The geometry of ``a`` in a new block as large as its own, whatever part of that ``a`` is; undefined contents."""
-    cdef Array out = blank()
+    cdef Array out = new_array()
     cdef int d
     for d in range(a.ndim):
         out.shape_[d], out.strides_[d] = a.shape_[d], a.strides_[d]
@@ -637,7 +638,7 @@ cdef Array alias(Array base, char *data, int dtype, int ndim, const Py_ssize_t *
     cdef Array a
     if doubtful(ndim, shape):
         check_shape(ndim, shape)
-    a = blank()
+    a = new_array()
     for d in range(ndim - 1, -1, -1):
         a.shape_[d], a.strides_[d] = shape[d], strides[d]
         size *= <size_t> shape[d]
@@ -769,7 +770,7 @@ cdef Array from_object(object data, object dtype, bint copy):
     for d in range(array.ndim):
         shape[d], strides[d] = array.shape[d], array.strides[d]
     if shared:
-        a = blank()
+        a = new_array()
         first = stop = address = array.__array_interface__["data"][0]
         if array.size:
             stop += <size_t> array.itemsize
@@ -778,7 +779,7 @@ cdef Array from_object(object data, object dtype, bint copy):
                     first -= <size_t> (-strides[d] * (shape[d] - 1))
                 else:
                     stop += <size_t> (strides[d] * (shape[d] - 1))
-        a.storage = borrow(array, <char *> first, <Py_ssize_t> (stop - first))
+        a.storage = borrow_storage(array, <char *> first, <Py_ssize_t> (stop - first))
         a.storage.readonly = not array.flags.writeable
         return alias(a, <char *> address, DTYPES.index(wanted), array.ndim, shape, strides)
     a = empty(DTYPES.index(wanted), array.ndim, shape)

@@ -21,21 +21,21 @@ from microgradx._core.debug.watch cimport raise_non_finite, is_clean
 
 from microgradx.errors import GraphError, ShapeError
 
-cdef inline bint owned(Array g) noexcept:
+cdef inline bint is_owned(Array g) noexcept:
     """Does nobody but the walk hold these bytes?"""
     return ((<PyObject *> g).ob_refcnt == 1 and g.storage.refs == 1 and g.storage.owner == NULL and g.node is None
             and g.contiguous)
 
 
-cdef Array plus(Array total, Array g):
+cdef Array add_gradients(Array total, Array g):
     """total + g; into the buffer of ``total`` if only the walk holds it and no graph is wanted."""
-    if g.needs_grad or total.needs_grad or not owned(total) or not same_shape(total, g):
+    if g.needs_grad or total.needs_grad or not is_owned(total) or not same_shape(total, g):
         return apply(MGX_add, total, g, None)
     add_into(total, g)
     return total
 
 
-cdef Array local(Node node, Array g, int i, bint last):
+cdef Array apply_vjp(Node node, Array g, int i, bint last):
     """The gradient for operand ``i`` of ``node``, in that operand's shape; ``g`` is needed no more after the last
     operand."""
     cdef Array dx, x
@@ -43,11 +43,11 @@ cdef Array local(Node node, Array g, int i, bint last):
         return node.vjp(node, g, i)
     check_freed(node)
     x = <Array> node.saved[i] if node.saved[i] != NULL and node.saved_data[i] == NULL else None
-    dx = row_vjp(node, g, i, last and owned(g))
+    dx = row_vjp(node, g, i, last and is_owned(g))
     return dx if x is None or same_shape(x, dx) else sum_to(dx, x.ndim, x.shape_)
 
 
-cdef Array fitting(Node node, Array dx, Node to):
+cdef Array cast_gradient(Node node, Array dx, Node to):
     """``dx``, which ``node`` passes on, in the dtype of the result of ``to``, which it is a gradient of."""
     if dx.size != to.size:
         raise ShapeError(f"backward: {node_name(node)} gave a gradient of shape {shape_of(dx)} for an operand of "
@@ -55,14 +55,14 @@ cdef Array fitting(Node node, Array dx, Node to):
     return convert(dx, to.dtype)
 
 
-cdef Array watched(Node node, Array g, int i):
-    """As local, under detect_nan: what is written on the way belongs to ``node``, and only the gradient is examined."""
+cdef Array apply_vjp_checked(Node node, Array g, int i):
+    """As apply_vjp, under detect_nan: what is written on the way belongs to ``node``, only the gradient is examined."""
     cdef int mode = set_watching(0), k
     cdef object site = set_current_site(node.site)
     cdef Array dx
     cdef list operands
     try:
-        dx = local(node, g, i, False)
+        dx = apply_vjp(node, g, i, False)
     finally:
         set_watching(mode)
         set_current_site(site)
@@ -77,7 +77,7 @@ cdef Array watched(Node node, Array g, int i):
     return dx
 
 
-cdef Array hooked(Node node, Array g):
+cdef Array run_hooks(Node node, Array g):
     """Run the hooks of a node on its gradient; each may return another."""
     for hook in list(node.hooks.values()):
         version = g.storage.version
@@ -98,7 +98,7 @@ cdef int accumulate(Node leaf, Array g, bint keep_graph) except -1:
     cdef Array total
     note_grad(leaf)
     if leaf.grad is None:
-        leaf.grad = g if owned(g) else apply(MGX_clone, g, None, None)
+        leaf.grad = g if is_owned(g) else apply(MGX_clone, g, None, None)
     elif keep_graph:
         leaf.grad = apply(MGX_add, leaf.grad, g, None)
     else:
@@ -223,7 +223,7 @@ cdef int walk(Node root, Array g, bint retain_graph, bint create_graph, dict wan
             Py_DECREF(g)
             grads[i] = NULL
             if node.hooks is not None:
-                g = hooked(node, g)
+                g = run_hooks(node, g)
             if lead[i] & ARRIVES:
                 wanted[node] = g
             if wanted is not None and not lead[i] & LEADS_ON:
@@ -244,19 +244,19 @@ cdef int walk(Node root, Array g, bint retain_graph, bint create_graph, dict wan
                 to = edge[start[i] + k]
                 if parents(&node.v)[k] == NULL or (wanted is not None and not lead[to]):
                     continue
-                if not (create_graph or recording_sites) and grads[to] != NULL and put_into(grads[to], node, g):
+                if not (create_graph or recording_sites) and grads[to] != NULL and add_indexed(grads[to], node, g):
                     continue
-                dx = watched(node, g, k) if recording_sites else local(node, g, k, k == last)
+                dx = apply_vjp_checked(node, g, k) if recording_sites else apply_vjp(node, g, k, k == last)
                 if dx is None:
                     continue
                 if dx.dtype_ != (<Node> order.item[to]).dtype or dx.size != (<Node> order.item[to]).size:
-                    dx = fitting(node, dx, <Node> order.item[to])
+                    dx = cast_gradient(node, dx, <Node> order.item[to])
                 if grads[to] != NULL:
                     held = grads[to]
                     grads[to] = NULL
-                    dx = plus_held(held, dx)
+                    dx = add_to_held(held, dx)
                     if dx.size != (<Node> order.item[to]).size:         # one of them had another shape
-                        dx = fitting(node, dx, <Node> order.item[to])
+                        dx = cast_gradient(node, dx, <Node> order.item[to])
                 Py_INCREF(dx)
                 grads[to] = <PyObject *> dx
                 dx = None
@@ -278,13 +278,13 @@ cdef int walk(Node root, Array g, bint retain_graph, bint create_graph, dict wan
     return freed
 
 
-cdef bint put_into(PyObject *held, Node node, Array g) except -1:
+cdef bint add_indexed(PyObject *held, Node node, Array g) except -1:
     """Add a gradient to the part of ``held`` that an index names: a part of n is then n additions, not all."""
-    return owned(<Array> held) and index_add_into(<Array> held, node, g)
+    return is_owned(<Array> held) and index_add_into(<Array> held, node, g)
 
 
-cdef Array plus_held(PyObject *held, Array dx):
+cdef Array add_to_held(PyObject *held, Array dx):
     """The reference ``held`` + dx; the reference is consumed."""
     cdef Array total = <Array> held
     Py_DECREF(total)
-    return plus(total, dx)
+    return add_gradients(total, dx)
