@@ -70,13 +70,13 @@ cdef Array empty_like(Array a)
 cdef Array with_own_storage(Array a)
 cdef Array alias(Array base, char *data, int dtype, int ndim, const Py_ssize_t *shape, const Py_ssize_t *strides)
 cdef Array view_of(Array base, char *data, int ndim, const Py_ssize_t *shape, const Py_ssize_t *strides)
-cdef Array settled(Array a)
+cdef Array unmark_view(Array a)
 cdef Array detached(Array a)
 cdef Node record_structured(Array out, const char *name, Vjp vjp, object args, Array a, Array b=*, Array c=*)
 cdef Array from_object(object data, object dtype, bint copy)
-cdef object window(Array a)                         # a writable ndarray over the same bytes
+cdef object writable_ndarray(Array a)               # a writable ndarray over the same bytes
 cdef void drop_storage(Array a) noexcept
-cdef void take(Array to, Array source) noexcept
+cdef void share_storage(Array to, Array source) noexcept
 cdef void unref(Storage *s) noexcept
 cdef void forget_block(Storage *s) noexcept
 

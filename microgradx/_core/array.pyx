@@ -114,7 +114,7 @@ cdef void drop_storage(Array a) noexcept:
         unref(s)
 
 
-cdef void take(Array to, Array source) noexcept:
+cdef void share_storage(Array to, Array source) noexcept:
     """Give ``to`` the storage and geometry of ``source``. The old bytes go last: their owner may run Python code."""
     cdef Storage *before = to.storage
     cdef int d
@@ -310,7 +310,7 @@ cdef Array rebuild_saved(Node node, int k, Array g):
     cdef Array a
     if node.saved_data[k] == NULL:
         return node.load(k)
-    a = in_order(node.dtype, g.ndim, g.shape_)
+    a = new_contiguous(node.dtype, g.ndim, g.shape_)
     if a.size != node.size:
         raise ShapeError(f"backward: a gradient of shape {shape_of(g)} for a result of {node.size} elements")
     node.check(k)
@@ -455,7 +455,7 @@ cdef class Array(Differentiable):
             raise BufferError("dlpack: this tensor requires a gradient, which would not come back; share t.detach()")
         if not copy and min([self.strides_[d] for d in range(self.ndim)], default=0) < 0:
             raise BufferError("dlpack: negative strides, which not everybody takes; share t.contiguous()")
-        shared = np.asarray(self) if self.storage.readonly or copy else window(self)
+        shared = np.asarray(self) if self.storage.readonly or copy else writable_ndarray(self)
         return shared.__dlpack__(stream=stream, max_version=max_version, dl_device=dl_device, copy=copy)
 
     def __dlpack_device__(self):
@@ -541,7 +541,7 @@ cdef int fill_buffer(object exporter, Array a, Py_buffer *buffer, int flags, bin
     return 0
 
 
-cdef object window(Array a):
+cdef object writable_ndarray(Array a):
     cdef Window w = Window.__new__(Window)
     w.array = a
     return np.asarray(w)
@@ -562,7 +562,7 @@ cdef int check_shape(int ndim, const Py_ssize_t *shape) except -1:
     return 0
 
 
-cdef inline Py_ssize_t doubtful(int ndim, const Py_ssize_t *shape) noexcept:
+cdef inline Py_ssize_t needs_shape_check(int ndim, const Py_ssize_t *shape) noexcept:
     """Not 0 for a shape that `check_shape` has to look at: many axes, or a length that is large or negative."""
     cdef Py_ssize_t bits = 0
     cdef int d
@@ -571,12 +571,12 @@ cdef inline Py_ssize_t doubtful(int ndim, const Py_ssize_t *shape) noexcept:
     return bits >> 18 or ndim > 3
 
 
-cdef inline Array in_order(int dtype, int ndim, const Py_ssize_t *shape):
+cdef inline Array new_contiguous(int dtype, int ndim, const Py_ssize_t *shape):
     """A new contiguous array that has no storage yet."""
     cdef size_t stride = ITEMSIZE[dtype]                # unsigned: beside a 0 it may go round
     cdef int d
     cdef Array a
-    if doubtful(ndim, shape):
+    if needs_shape_check(ndim, shape):
         check_shape(ndim, shape)
     a = new_array()
     for d in range(ndim - 1, -1, -1):
@@ -592,7 +592,7 @@ cdef inline Array in_order(int dtype, int ndim, const Py_ssize_t *shape):
 
 cdef Array empty(int dtype, int ndim, const Py_ssize_t *shape):
     """A new contiguous array with undefined contents."""
-    cdef Array a = in_order(dtype, ndim, shape)
+    cdef Array a = new_contiguous(dtype, ndim, shape)
     a.storage = allocate(a.size << SHIFT[dtype])
     a.data = a.storage.data
     return a
@@ -600,7 +600,7 @@ cdef Array empty(int dtype, int ndim, const Py_ssize_t *shape):
 
 cdef Array empty_with_derivative(int dtype, int ndim, const Py_ssize_t *shape, Storage **derivative, char **data):
     """A new array, and bytes for its derivative: in the same block where that is small."""
-    cdef Array y = in_order(dtype, ndim, shape)
+    cdef Array y = new_contiguous(dtype, ndim, shape)
     cdef Py_ssize_t nbytes = y.size << SHIFT[dtype]
     if nbytes <= SMALL:
         derivative[0] = y.storage = allocate(2 * nbytes)
@@ -636,7 +636,7 @@ cdef Array alias(Array base, char *data, int dtype, int ndim, const Py_ssize_t *
     cdef bint contiguous = True
     cdef int d
     cdef Array a
-    if doubtful(ndim, shape):
+    if needs_shape_check(ndim, shape):
         check_shape(ndim, shape)
     a = new_array()
     for d in range(ndim - 1, -1, -1):
@@ -659,7 +659,7 @@ cdef Array view_of(Array base, char *data, int ndim, const Py_ssize_t *shape, co
     return a
 
 
-cdef Array settled(Array a):
+cdef Array unmark_view(Array a):
     """A view of what only it holds is no view: nobody else can see it written to."""
     if a.view:
         a.storage.views -= 1
@@ -784,7 +784,7 @@ cdef Array from_object(object data, object dtype, bint copy):
         return alias(a, <char *> address, DTYPES.index(wanted), array.ndim, shape, strides)
     a = empty(DTYPES.index(wanted), array.ndim, shape)
     with np.errstate(all="ignore"):
-        window(a)[...] = array
+        writable_ndarray(a)[...] = array
     if capture:
         freeze(a)
     return a

@@ -111,7 +111,7 @@ cdef Array apply(int op, object a, object b, object c):
             dtype = (<Array> x).dtype_
     if dtype < 0:
         if integers and not fractions and name_of(op) in INTEGER:
-            return integer(op, [a, b, c][:row.arity])
+            return apply_integer(op, [a, b, c][:row.arity])
         dtype = MGX_F32
     needs_grad = needs_grad and not row.compares and grad_enabled()
     if needs_grad and row.stores:
@@ -131,10 +131,10 @@ cdef Array apply(int op, object a, object b, object c):
 ops.on_tensors = <ops.Apply> apply
 
 
-cdef Array integer(int op, list operands):
+cdef Array apply_integer(int op, list operands):
     """An operation on integers and masks: NumPy's rules, as a host launch."""
     try:
-        return computed(INTEGER[name_of(op)], tuple(operands))
+        return compute_on_host(INTEGER[name_of(op)], tuple(operands))
     except (TypeError, ValueError, OverflowError) as error:
         raise DTypeError(f"{name_of(op)}: {error}") from None
 
@@ -283,7 +283,7 @@ def _word(int op):
     return lambda a, b=None, c=None: apply(op, a, b, c)
 
 
-cdef Array constant(double number, int dtype):
+cdef Array constant_tensor(double number, int dtype):
     """A number as a tensor, so that a text made of numbers alone keeps the dtype and follows IEEE."""
     cdef Array a = empty(dtype, 0, NULL)
     fill(a, number)
@@ -298,7 +298,7 @@ def _words(int dtype):
 
     def K(c):
         if c not in known:
-            known[c] = constant(c, dtype)
+            known[c] = constant_tensor(c, dtype)
         return known[c]
     return words | {"K": K}
 
@@ -334,7 +334,7 @@ cdef Array symbolic_vjp(Node node, Array g, int i):
             values.append(x)
         else:
             check_freed(node)
-            values.append(constant(node.scalar[k], g.dtype_))
+            values.append(constant_tensor(node.scalar[k], g.dtype_))
     check_freed(node)
     if facts[op].names[i] & 8:
         y = rebuild_saved(node, 3, g)

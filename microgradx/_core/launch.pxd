@@ -115,4 +115,4 @@ cdef Py_ssize_t launch(Call *call, int row, int dtype) except? -9     # MGX_DONE
 cdef int copy(Array source, Array out) except -1
 cdef int fill(Array out, double number) except -1
 cdef int host(object function, tuple outs, tuple ins) except -1
-cdef Array computed(object function, tuple ins)
+cdef Array compute_on_host(object function, tuple ins)

@@ -14,7 +14,7 @@ from libc.string cimport memmove
 
 from microgradx._core cimport array
 from microgradx._core.array cimport (Array, Node, Storage, check_writable, detached, dtype_code, dtype_of, empty,
-                                     from_object, itemsize, shape_of, bump_version, unref, window)
+                                     from_object, itemsize, shape_of, bump_version, unref, writable_ndarray)
 from microgradx._core.graph cimport free_collector, call_site, hold_collector, watching
 from microgradx._core.kernels cimport *
 from microgradx._core.debug.watch cimport raise_non_finite, is_finite, is_reported, is_clean
@@ -714,7 +714,7 @@ cdef int host(object function, tuple outs, tuple ins) except -1:
                                    for o in written] if watching else []
     try:
         with np.errstate(all="ignore"):                         # nan and inf flow without a word, as in kernels
-            function(*[window(<Array> o) for o in written],
+            function(*[writable_ndarray(<Array> o) for o in written],
                      *[np.asarray(i) if isinstance(i, Array) else i for i in ins])
     finally:
         set_recording(recording)
@@ -727,7 +727,7 @@ cdef int host(object function, tuple outs, tuple ins) except -1:
     return 0
 
 
-cdef Array computed(object function, tuple ins):
+cdef Array compute_on_host(object function, tuple ins):
     """The array ``function(*ins)`` over NumPy arrays, as a host launch; shape and dtype follow from the operands'."""
     cdef LaunchList recording = set_recording(None)
     cdef double start = mgx_now()
@@ -749,7 +749,7 @@ cdef Array computed(object function, tuple ins):
 
 def compute(function, *ins):
     """``computed``, for Python."""
-    return computed(function, ins)
+    return compute_on_host(function, ins)
 
 
 cdef object snapshot(Storage *s):

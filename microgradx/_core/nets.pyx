@@ -435,4 +435,4 @@ def normalization(Array x not None, Array w, Array b, Py_ssize_t n, bint centred
     cdef Array stats = empty(x.dtype_, 2, [3, m]), out
     out = normalize(reshape(x, 2, [m, n]), None if w is None else reshape(w, 1, [n]),
                     None if b is None else reshape(b, 1, [n]), centred, eps, stats)
-    return settled(reshape(out, x.ndim, x.shape_)), stats
+    return unmark_view(reshape(out, x.ndim, x.shape_)), stats

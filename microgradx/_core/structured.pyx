@@ -11,7 +11,7 @@ from microgradx._core.array cimport *
 from microgradx._core.elementwise cimport apply
 from microgradx._core.graph cimport grad_enabled, set_grad_enabled, set_watching
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport Call, computed, copy, fill, host, launch, put, put_at
+from microgradx._core.launch cimport Call, compute_on_host, copy, fill, host, launch, put, put_at
 from microgradx._core.views cimport *
 from microgradx._core.debug.watch cimport check_clean, is_clean
 
@@ -34,7 +34,7 @@ cdef unsigned int axes_of(str op, object axis, int ndim) except? 0xFFFFFFFF:
     return axes
 
 
-cdef Array floating(str op, Array x):
+cdef Array to_floating(str op, Array x):
     """Integers and masks take part as float32."""
     return x if x.dtype_ <= MGX_F64 else convert(x, MGX_F32)
 
@@ -100,7 +100,7 @@ cdef Array lay_out_unrecorded(Array x, unsigned int axes, Layout *to):
         set_grad_enabled(mode)
 
 
-cdef Array reduced(Array x, unsigned int axes):
+cdef Array empty_reduced(Array x, unsigned int axes):
     """An array for the result, with the reduced axes kept as 1."""
     cdef Py_ssize_t shape[MGX_MAXDIM]
     cdef int d
@@ -109,7 +109,7 @@ cdef Array reduced(Array x, unsigned int axes):
     return empty(x.dtype_, x.ndim, shape)
 
 
-cdef Array squeezed(Array x, unsigned int axes):
+cdef Array squeeze_axes(Array x, unsigned int axes):
     """A fresh result without the axes of length 1 that are named."""
     cdef Py_ssize_t shape[MGX_MAXDIM]
     cdef int d, ndim = 0
@@ -119,7 +119,7 @@ cdef Array squeezed(Array x, unsigned int axes):
         if not axes >> d & 1:
             shape[ndim] = x.shape_[d]
             ndim += 1
-    return settled(reshape(x, ndim, shape))
+    return unmark_view(reshape(x, ndim, shape))
 
 
 cdef int SUM = kernel_row("sum"), AMAX = kernel_row("amax")
@@ -154,7 +154,7 @@ def _amax_composite(x, *, sign, **sizes):
 
 cdef Array sum_kept(Array x, unsigned int axes, double scale):
     """scale * the sum over ``axes``, which stay as 1."""
-    cdef Array out = reduced(x, axes), source
+    cdef Array out = empty_reduced(x, axes), source
     cdef Layout by
     source = lay_out_unrecorded(x, axes, &by)
     if out.size:
@@ -177,8 +177,8 @@ cdef object sum_vjp(Node node, Array g, int i):
 
 
 cdef Array sum_axes(Array x, unsigned int axes, bint keepdims, double scale):
-    cdef Array out = sum_kept(floating("sum", x), axes, scale)
-    return out if keepdims else squeezed(out, axes)
+    cdef Array out = sum_kept(to_floating("sum", x), axes, scale)
+    return out if keepdims else squeeze_axes(out, axes)
 
 
 cdef Array expand(Array x, int ndim, const Py_ssize_t *shape):
@@ -214,7 +214,7 @@ cdef Array sum_to(Array x, int ndim, const Py_ssize_t *shape):
             axes |= 1 << d
     if axes:
         out = sum_kept(x, axes, 1.0)
-    return settled(reshape(out, ndim, shape)) if skip and axes else reshape(out, ndim, shape) if skip else out
+    return unmark_view(reshape(out, ndim, shape)) if skip and axes else reshape(out, ndim, shape) if skip else out
 
 
 cdef Array sum_to_shape(Array x, tuple shape_):
@@ -245,9 +245,10 @@ cdef Array amax(Array x, unsigned int axes, bint keepdims, double sign):
         if axes >> d & 1 and x.shape_[d] == 0:
             raise ShapeError(f"{name}: of no elements, shape {shape_of(x)} along axis {d}")
     if x.dtype_ > MGX_F64:
-        out = computed(_largest if sign > 0 else _smallest, (x, tuple([d for d in range(x.ndim) if axes >> d & 1])))
-        return out if keepdims else squeezed(out, axes)
-    out = reduced(x, axes)
+        out = compute_on_host(_largest if sign > 0 else _smallest,
+                              (x, tuple([d for d in range(x.ndim) if axes >> d & 1])))
+        return out if keepdims else squeeze_axes(out, axes)
+    out = empty_reduced(x, axes)
     source = lay_out_unrecorded(x, axes, &by)
     if out.size:
         reduce(AMAX, source, &by, sign, out)
@@ -255,7 +256,7 @@ cdef Array amax(Array x, unsigned int axes, bint keepdims, double sign):
     if node is not None:
         node.save(0, x)
         node.save(3, detached(out))
-    return out if keepdims else squeezed(out, axes)
+    return out if keepdims else squeeze_axes(out, axes)
 
 cdef object amax_vjp(Node node, Array g, int i):
     cdef Array x = node.load(0), ties
@@ -272,7 +273,7 @@ def _cumsum(out, x, axis):
 
 cdef Array cumsum(Array x, int axis):
     cdef Array out
-    x = floating("cumsum", x)
+    x = to_floating("cumsum", x)
     out = empty_like(x)
     host(_cumsum, (out,), (x, axis))
     record_structured(out, b"cumsum", cumsum_vjp, axis, x)
@@ -290,7 +291,7 @@ cdef struct Matrix:             # how BLAS reads the last two axes
     bint transposed
 
 
-cdef bint readable(Array x, Matrix *to) noexcept:
+cdef bint find_matrix_layout(Array x, Matrix *to) noexcept:
     """Rows or columns contiguous: then BLAS reads it in place."""
     cdef Py_ssize_t size = itemsize[x.dtype_]
     cdef Py_ssize_t m = x.shape_[x.ndim - 2], n = x.shape_[x.ndim - 1]
@@ -370,12 +371,12 @@ cdef Array product(Array a, Array b, bint ta, bint tb):
         return out
     if batch > 1:                               # several launches: to all the same memory
         a, b = detached(a), detached(b)
-    if not readable(a, &A):
-        a = in_order(a)
-        readable(a, &A)
-    if not readable(b, &B):
-        b = in_order(b)
-        readable(b, &B)
+    if not find_matrix_layout(a, &A):
+        a = as_contiguous(a)
+        find_matrix_layout(a, &A)
+    if not find_matrix_layout(b, &B):
+        b = as_contiguous(b)
+        find_matrix_layout(b, &B)
     mode = set_watching(0)                      # the whole is examined
     try:
         for r in range(batch):
@@ -443,12 +444,12 @@ cdef Array matmul(Array a, Array b):
         out = product(reshape(a, 2, shape), b, False, False)
         memcpy(shape, a.shape_, sizeof(shape))
         shape[a.ndim - 1] = b.shape_[1]
-        out = settled(reshape(out, a.ndim, shape))
+        out = unmark_view(reshape(out, a.ndim, shape))
     else:
         out = product(a, b, False, False)
     if row:
-        out = squeezed(out, 1 << (out.ndim - 2))
-    return squeezed(out, 1 << (out.ndim - 1)) if column else out
+        out = squeeze_axes(out, 1 << (out.ndim - 2))
+    return squeeze_axes(out, 1 << (out.ndim - 1)) if column else out
 
 
 # ----- linear: x (..., in) @ w (out, in)^T + b (out,) ------------------------------------------------------------
@@ -476,7 +477,7 @@ cdef Array linear(Array x, Array w, Array b):
         out = linear(reshape(x, 2, shape), w, b)
         memcpy(shape, x.shape_, sizeof(shape))
         shape[x.ndim - 1] = w.shape_[0]
-        return settled(reshape(out, x.ndim, shape))
+        return unmark_view(reshape(out, x.ndim, shape))
     m, n, k = x.shape_[0], w.shape_[0], w.shape_[1]
     shape[0], shape[1] = m, n
     out = empty(x.dtype_, 2, shape)
@@ -493,12 +494,12 @@ cdef Array linear(Array x, Array w, Array b):
         if m == 0 or n == 0 or k == 0:
             return out
         a = x
-        if not readable(a, &A):
-            a = in_order(a)
-            readable(a, &A)
-        if not readable(w, &B):
-            w = in_order(w)
-            readable(w, &B)
+        if not find_matrix_layout(a, &A):
+            a = as_contiguous(a)
+            find_matrix_layout(a, &A)
+        if not find_matrix_layout(w, &B):
+            w = as_contiguous(w)
+            find_matrix_layout(w, &B)
         gemm(A.transposed, not B.transposed, m, n, k, 1.0, a, a.data, A.lead, w, w.data, B.lead,
              1.0 if b is not None else 0.0, out, out.data, n)
     finally:
@@ -512,7 +513,7 @@ cdef object linear_vjp(Node node, Array g, int i):
         return product(g, node.load(1), False, False)
     if i == 1:                                  # (m, out)^T @ (m, in)
         return product(g, node.load(0), True, False)
-    return squeezed(sum_kept(g, 1, 1.0), 1)
+    return squeeze_axes(sum_kept(g, 1, 1.0), 1)
 
 
 # ----- softmax and log_softmax along one axis ----------------------------------------------------------------------
@@ -562,7 +563,7 @@ cdef Array softmax_axis(Array x, int axis, bint logarithm):
     cdef int order[MGX_MAXDIM]
     cdef Array out
     cdef Node node
-    x = floating("softmax", x)
+    x = to_floating("softmax", x)
     last = x.ndim - 1
     if axis != last:                            # bring the axis to the end and back
         for d in range(x.ndim):
@@ -602,13 +603,13 @@ def _onehot(label, n, dtype):
 
 @composite("cross_entropy")
 def _cross_entropy_composite(x, label, *, scale, **sizes):
-    onehot = computed(_onehot, (label, x.shape[1], x.dtype))
+    onehot = compute_on_host(_onehot, (label, x.shape[1], x.dtype))
     return -scale * (_log_softmax_composite(x) * onehot).sum(), _softmax_composite(x)
 
 
 @composite("cross_entropy_vjp")
 def _cross_entropy_vjp_composite(g, p, label, *, scale, **sizes):
-    return (p - computed(_onehot, (label, p.shape[1], p.dtype))) * (g * scale)
+    return (p - compute_on_host(_onehot, (label, p.shape[1], p.dtype))) * (g * scale)
 
 
 cdef Array cross_entropy_mean(Array x, Array label, bint mean):
@@ -684,7 +685,7 @@ class Operation:
 
     def __call__(self, *args):
         cdef tuple xs = tuple([x for x in args if isinstance(x, Array)]), options = args[len(xs):]
-        cdef tuple outs = tuple([made(tuple(shape), dtype) for shape, dtype in self.results(*args)])
+        cdef tuple outs = tuple([empty_of_shape(tuple(shape), dtype) for shape, dtype in self.results(*args)])
         cdef bytes name = self.name
         cdef Node node
         cdef Array out
@@ -757,7 +758,7 @@ class KernelOperation(Operation):
             numbers=numbers)
 
 
-cdef Array made(tuple shape_, object dtype):
+cdef Array empty_of_shape(tuple shape_, object dtype):
     cdef Py_ssize_t shape[MGX_MAXDIM]
     cdef int d
     if len(shape_) > MGX_MAXDIM:

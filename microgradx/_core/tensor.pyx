@@ -9,9 +9,9 @@ from microgradx._core.backward import backward
 from microgradx._core.elementwise cimport apply, apply_into
 from microgradx._core.graph cimport Type, grad_enabled, set_grad_enabled
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport computed, copy, fill, note_grad, bump_rebindings, refuse_rebinding
+from microgradx._core.launch cimport compute_on_host, copy, fill, note_grad, bump_rebindings, refuse_rebinding
 from microgradx._core.structured cimport (amax, axes_of, cross_entropy_mean, cumsum, expand, linear, matmul,
-                                          softmax_axis, squeezed, sum_axes)
+                                          softmax_axis, squeeze_axes, sum_axes)
 
 from typing import NamedTuple
 
@@ -30,7 +30,7 @@ cdef extern from "Python.h":
         PyObject *tp_dict
 
 
-cdef object either(str op, object axis, object dim):
+cdef object resolve_axis(str op, object axis, object dim):
     """``dim`` is torch's name of ``axis``."""
     if dim is None:
         return axis
@@ -84,7 +84,7 @@ cdef class Tensor(Array):
                 source = apply(MGX_clone, detached(source), None, None)
         else:
             source = from_object(data, dtype, True)
-        take(self, source)
+        share_storage(self, source)
         self.requires_grad = requires_grad
 
     def __init__(self, data, requires_grad=False, dtype=None):
@@ -175,7 +175,7 @@ cdef class Tensor(Array):
             raise ShapeError(f"data: {dtype_of(other.dtype_)} of shape {shape_of(other)} for a tensor of "
                              f"{dtype_of(self.dtype_)} and shape {shape_of(self)}")
         bump_rebindings(self)
-        take(self, detached(other))
+        share_storage(self, detached(other))
         self.storage.version = max(version, self.storage.version) + 1       # a graph that kept the old numbers sees it
 
     # ----- the graph -----------------------------------------------------------------------------------------
@@ -391,41 +391,41 @@ cdef class Tensor(Array):
         Floats are summed as a fixed tree of running sums: the error grows with the logarithm of the count.
         """
         cdef bint kept = keepdims or keepdim
-        cdef unsigned int axes = axes_of("sum", either("sum", axis, dim), self.ndim)
+        cdef unsigned int axes = axes_of("sum", resolve_axis("sum", axis, dim), self.ndim)
         if self.dtype_ > MGX_F64:
-            return computed(np.sum, (self, named(axes, self.ndim), None, None, kept))
+            return compute_on_host(np.sum, (self, axes_tuple(axes, self.ndim), None, None, kept))
         return sum_axes(self, axes, kept, 1.0)
 
     def mean(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """The mean over ``axis``; nan for no elements. Integers and masks count as float32."""
-        cdef unsigned int axes = axes_of("mean", either("mean", axis, dim), self.ndim)
-        cdef Py_ssize_t n = count(self, axes)
+        cdef unsigned int axes = axes_of("mean", resolve_axis("mean", axis, dim), self.ndim)
+        cdef Py_ssize_t n = count_reduced(self, axes)
         return sum_axes(self, axes, keepdims or keepdim, 1.0 / n if n else float("nan"))
 
     def var(self, axis=None, ddof=0, keepdims=False, *, dim=None, keepdim=False):
         """The mean squared deviation from the mean; the sum is divided by n - ``ddof`` (0 as NumPy; torch's
         default is 1)."""
-        cdef unsigned int axes = axes_of("var", either("var", axis, dim), self.ndim)
-        cdef Py_ssize_t n = count(self, axes)
+        cdef unsigned int axes = axes_of("var", resolve_axis("var", axis, dim), self.ndim)
+        cdef Py_ssize_t n = count_reduced(self, axes)
         cdef Array off = apply(MGX_sub, self, sum_axes(self, axes, True, 1.0 / n if n else float("nan")), None)
         return sum_axes(apply(MGX_square, off, None, None), axes, keepdims or keepdim,
                         1.0 / (n - ddof) if n > ddof else float("nan"))
 
     def std(self, axis=None, ddof=0, keepdims=False, *, dim=None, keepdim=False):
         """The square root of ``var``. Its gradient is 0 where nothing deviates."""
-        axis = either("std", axis, dim)
+        axis = resolve_axis("std", axis, dim)
         axes_of("std", axis, self.ndim)
-        return root(self.var(axis, ddof, keepdims or keepdim))
+        return safe_sqrt(self.var(axis, ddof, keepdims or keepdim))
 
     def norm(self, ord=2, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """The vector norm (sum |x|^ord)^(1/ord) over ``axis``; ``ord`` may be inf, -inf or 0 (how many are not 0).
         Its gradient is 0 where the norm is 0."""
         cdef bint kept = keepdims or keepdim
         ord = v.real("norm", "ord", ord)
-        axis = either("norm", axis, dim)
+        axis = resolve_axis("norm", axis, dim)
         axes_of("norm", axis, self.ndim)
         if ord == 2:
-            return root(apply(MGX_square, self, None, None).sum(axis, kept))
+            return safe_sqrt(apply(MGX_square, self, None, None).sum(axis, kept))
         if ord == 0:
             return apply(MGX_where, apply(MGX_ne, self, 0.0, None), ones_like(self), 0.0).sum(axis, kept)
         size = apply(MGX_abs, self, None, None)
@@ -438,7 +438,7 @@ cdef class Tensor(Array):
 
     def prod(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """The product over ``axis``, by halves: exact gradients where elements are 0."""
-        cdef unsigned int axes = axes_of("prod", either("prod", axis, dim), self.ndim)
+        cdef unsigned int axes = axes_of("prod", resolve_axis("prod", axis, dim), self.ndim)
         cdef Array x = self if self.dtype_ <= MGX_F64 else v.convert(self, MGX_F32), rest
         cdef Py_ssize_t n
         cdef int d
@@ -453,44 +453,44 @@ cdef class Tensor(Array):
                           v.index(x, before + (slice(n // 2, n // 2 * 2),)), None)
                 if n % 2:
                     x = v.concat([x, rest], d)
-        return x if keepdims or keepdim else squeezed(x, axes)
+        return x if keepdims or keepdim else squeeze_axes(x, axes)
 
     def amax(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """The largest element over ``axis``; a nan wins. The gradient is split evenly among ties."""
-        return amax(self, axes_of("amax", either("amax", axis, dim), self.ndim), keepdims or keepdim, 1.0)
+        return amax(self, axes_of("amax", resolve_axis("amax", axis, dim), self.ndim), keepdims or keepdim, 1.0)
 
     def amin(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """The smallest element over ``axis``; a nan wins. The gradient is split evenly among ties."""
-        return amax(self, axes_of("amin", either("amin", axis, dim), self.ndim), keepdims or keepdim, -1.0)
+        return amax(self, axes_of("amin", resolve_axis("amin", axis, dim), self.ndim), keepdims or keepdim, -1.0)
 
     def max(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """Without an axis the largest element, as ``amax``. With one, as torch: (values, indices) along it, of the
         first largest element, which gets the whole gradient."""
-        return extremum(self, "max", either("max", axis, dim), keepdims or keepdim, 1.0)
+        return find_extremum(self, "max", resolve_axis("max", axis, dim), keepdims or keepdim, 1.0)
 
     def min(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """Without an axis the smallest element, as ``amin``; with one (values, indices), as ``max``."""
-        return extremum(self, "min", either("min", axis, dim), keepdims or keepdim, -1.0)
+        return find_extremum(self, "min", resolve_axis("min", axis, dim), keepdims or keepdim, -1.0)
 
     def argmax(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """The position of the first largest element along ``axis``, or in the flattened tensor; int64."""
-        return position(self, np.argmax, "argmax", either("argmax", axis, dim), keepdims or keepdim)
+        return find_position(self, np.argmax, "argmax", resolve_axis("argmax", axis, dim), keepdims or keepdim)
 
     def argmin(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """The position of the first smallest element along ``axis``, or in the flattened tensor; int64."""
-        return position(self, np.argmin, "argmin", either("argmin", axis, dim), keepdims or keepdim)
+        return find_position(self, np.argmin, "argmin", resolve_axis("argmin", axis, dim), keepdims or keepdim)
 
     def logsumexp(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """log(sum(exp(x))) over ``axis``, shifted by the maximum so that nothing overflows."""
         cdef Array x = self if self.dtype_ <= MGX_F64 else v.convert(self, MGX_F32), top
-        cdef unsigned int axes = axes_of("logsumexp", either("logsumexp", axis, dim), self.ndim)
-        if count(self, axes) == 0:
+        cdef unsigned int axes = axes_of("logsumexp", resolve_axis("logsumexp", axis, dim), self.ndim)
+        if count_reduced(self, axes) == 0:
             return apply(opcode("log"), sum_axes(x, axes, keepdims or keepdim, 1.0), None, None)
         top = detached(amax(x, axes, True, 1.0))
         top = apply(MGX_where, apply(MGX_lt, apply(MGX_abs, top, None, None), float("inf"), None), top, 0.0)
         x = sum_axes(apply(opcode("exp"), apply(MGX_sub, x, top, None), None, None), axes, True, 1.0)
         x = apply(MGX_add, apply(opcode("log"), x, None, None), top, None)
-        return x if keepdims or keepdim else squeezed(x, axes)
+        return x if keepdims or keepdim else squeeze_axes(x, axes)
 
     def softmax(self, axis=-1, *, dim=None):
         """exp(x) / sum(exp(x)) along ``axis``."""
@@ -563,13 +563,13 @@ cdef class Tensor(Array):
 
     def squeeze(self, axis=None, *, dim=None):
         """Without axes of length 1: all of them, or those that are named (a longer one stays)."""
-        cdef unsigned int axes = axes_of("squeeze", either("squeeze", axis, dim), self.ndim)
+        cdef unsigned int axes = axes_of("squeeze", resolve_axis("squeeze", axis, dim), self.ndim)
         return self.reshape(tuple([self.shape_[d] for d in range(self.ndim)
                                    if not (axes >> d & 1 and self.shape_[d] == 1)]))
 
     def unsqueeze(self, axis=None, *, dim=None):
         """With an axis of length 1 put in at ``axis``."""
-        cdef int d = v.axis_of("unsqueeze", either("unsqueeze", axis, dim), self.ndim + 1)
+        cdef int d = v.axis_of("unsqueeze", resolve_axis("unsqueeze", axis, dim), self.ndim + 1)
         return self.reshape(shape_of(self)[:d] + (1,) + shape_of(self)[d:])
 
     def permute(self, *axes):
@@ -663,7 +663,7 @@ cdef class Tensor(Array):
 
     def __setitem__(self, key, value):
         cdef Array part, source
-        key = v.plain(key)
+        key = v.normalize_key(key)
         mode = set_grad_enabled(False)
         try:
             part = v.index(self, key)
@@ -716,12 +716,12 @@ cdef dict BITWISE = {"and": _bitwise("and", np.bitwise_and), "or": _bitwise("or"
 
 # ----- helpers of the methods ------------------------------------------------------------------------------------
 
-cdef tuple named(unsigned int axes, int ndim):
+cdef tuple axes_tuple(unsigned int axes, int ndim):
     """A set of axes as a tuple."""
     return tuple([d for d in range(ndim) if axes >> d & 1])
 
 
-cdef Py_ssize_t count(Array x, unsigned int axes):
+cdef Py_ssize_t count_reduced(Array x, unsigned int axes):
     """How many elements are reduced to one."""
     cdef Py_ssize_t n = 1
     cdef int d
@@ -731,7 +731,7 @@ cdef Py_ssize_t count(Array x, unsigned int axes):
     return n
 
 
-cdef Array root(Array x):
+cdef Array safe_sqrt(Array x):
     """The square root, with gradient 0 at 0."""
     return apply(MGX_where, apply(MGX_eq, x, 0.0, None), 0.0, apply(MGX_sqrt, x, None, None))
 
@@ -748,7 +748,7 @@ class Extremum(NamedTuple):
     indices: object
 
 
-cdef object extremum(Array x, str op, object axis, bint kept, double sign):
+cdef object find_extremum(Array x, str op, object axis, bint kept, double sign):
     cdef Array at, values
     if axis is None:
         return amax(x, axes_of(op, None, x.ndim), kept, sign)
@@ -756,21 +756,23 @@ cdef object extremum(Array x, str op, object axis, bint kept, double sign):
         v.axis_of(op, axis, 1)
         return Extremum(v.index(x, ...), from_object(0, None, True))
     d = v.axis_of(op, axis, x.ndim)
-    at = position(x, np.argmax if sign > 0 else np.argmin, op, d, True)
+    at = find_position(x, np.argmax if sign > 0 else np.argmin, op, d, True)
     values = v.gather(x, d, at)
-    return Extremum(values, at) if kept else Extremum(squeezed(values, 1 << <int> d), squeezed(at, 1 << <int> d))
+    if kept:
+        return Extremum(values, at)
+    return Extremum(squeeze_axes(values, 1 << <int> d), squeeze_axes(at, 1 << <int> d))
 
 
 def _position(x, find, axis, kept):
     return find(x, axis=axis, keepdims=kept)
 
 
-cdef Array position(Array x, object find, str op, object axis, bint kept):
+cdef Array find_position(Array x, object find, str op, object axis, bint kept):
     if axis is not None and x.ndim:
         axis = v.axis_of(op, axis, x.ndim)
     if x.size == 0 and (axis is None or x.shape_[<int> axis] == 0):
         raise ShapeError(f"{op}: of no elements, shape {shape_of(x)}")
-    return computed(_position, (x, find, axis if x.ndim else None, kept))
+    return compute_on_host(_position, (x, find, axis if x.ndim else None, kept))
 
 
 cdef Array triangle(Array x, str op, object cut, object k):
@@ -844,7 +846,7 @@ def from_numpy(array):
     read-only too."""
     if not isinstance(array, np.ndarray):
         raise DTypeError(f"from_numpy: a NumPy array, not {type(array).__name__}")
-    return shared("from_numpy", array)
+    return share_ndarray("from_numpy", array)
 
 
 def from_dlpack(x):
@@ -868,10 +870,10 @@ def from_dlpack(x):
         array = np.from_dlpack(x)
     except (BufferError, RuntimeError) as error:
         raise DTypeError(f"from_dlpack: {type(x).__name__} does not share its memory: {error}") from None
-    return shared("from_dlpack", array)
+    return share_ndarray("from_dlpack", array)
 
 
-cdef Array shared(str op, object array):
+cdef Array share_ndarray(str op, object array):
     """The memory of a NumPy array as it lies."""
     if not array.dtype.isnative or not array.flags.aligned or dtype_of(dtype_code(array.dtype)) != array.dtype:
         raise DTypeError(f"{op}: memory of dtype {array.dtype.str} cannot be shared as it lies; Tensor(array) copies")

@@ -15,7 +15,7 @@ from microgradx._core.launch cimport fill
 from microgradx.errors import DTypeError, GraphError, ShapeError
 
 
-cdef Node link(Array out, const char *name, Vjp vjp, object args, list operands):
+cdef Node record_result(Array out, const char *name, Vjp vjp, object args, list operands):
     """Make ``out`` the result of any number of operands: arrays, nodes, or None."""
     cdef Py_ssize_t count = len(operands), k
     cdef PyObject **parent = <PyObject **> malloc((count + 1) * sizeof(PyObject *))
@@ -50,7 +50,7 @@ def traced(Array x not None, bint linked=True):
     if x.dtype_ > MGX_F64:
         raise DTypeError(f"only floats have a gradient, not {dtype_of(x.dtype_)}")
     out = view_of(x, x.data, x.ndim, x.shape_, x.strides_)
-    link(out, b"input", input_vjp, None, [x] if linked and x.needs_grad else [])
+    record_result(out, b"input", input_vjp, None, [x] if linked and x.needs_grad else [])
     out.graph_view = True
     out.storage.graph_views += 1
     return out
@@ -58,7 +58,7 @@ def traced(Array x not None, bint linked=True):
 
 def sources(list outputs, list inputs):
     """The nodes that the outputs come from in the end, other than the traced inputs."""
-    cdef Node sink = link(None, b"outputs", outputs_vjp, None, outputs), node
+    cdef Node sink = record_result(None, b"outputs", outputs_vjp, None, outputs), node
     cdef Order order
     cdef Py_ssize_t i
     cdef list found = []
@@ -100,7 +100,7 @@ def gradients(str op, list outputs, list inputs, list given, bint retain_graph, 
         node = x if isinstance(x, Node) else node_of(x)
         nodes.append(node)
         wanted[node] = node.vjp == input_vjp
-    sink = link(None, b"outputs", outputs_vjp, seeds, outputs)
+    sink = record_result(None, b"outputs", outputs_vjp, seeds, outputs)
     g = empty(MGX_F32, 0, NULL)                             # that of the node which joins the outputs: nobody reads
     fill(g, float("nan"))                                   # it, and nobody is to blame for what was given
     freed = walk(sink, g, retain_graph, create_graph, wanted)
@@ -147,17 +147,17 @@ def custom(str name not None, Array value not None, list operands, function):
     ``function(g)`` gives, for the gradient ``g`` of the value, the list of the operands' gradients, in their shapes and
     dtypes, or None.
     """
-    cdef Array out = detached(value) if value.storage.refs == 1 else plain(value)
+    cdef Array out = detached(value) if value.storage.refs == 1 else clone_unrecorded(value)
     cdef list parts = [o if isinstance(o, Node) or isinstance(o, Array) and (<Array> o).needs_grad else None
                        for o in operands]
     cdef object last = max([k for k, o in enumerate(parts) if o is not None], default=None)
     if grad_enabled() and last is not None and value.dtype_ <= MGX_F64:
         encoded = name.encode()
-        link(out, encoded, custom_vjp, [encoded, function, last, None, None], parts)
+        record_result(out, encoded, custom_vjp, [encoded, function, last, None, None], parts)
     return out
 
 
-cdef Array plain(Array x):
+cdef Array clone_unrecorded(Array x):
     cdef bint mode = set_grad_enabled(False)
     try:
         return apply(MGX_clone, x, None, None)

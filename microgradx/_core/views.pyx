@@ -11,8 +11,8 @@ from microgradx._core.array cimport *
 from microgradx._core.graph cimport grad_enabled, set_parents
 from microgradx._core.elementwise cimport apply
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport (Call, LaunchList, Operand, format_call_site, computed, copy, elementwise, fill,
-                                      host, is_capturing, launch, put, put_array, set_recording)
+from microgradx._core.launch cimport (Call, LaunchList, Operand, format_call_site, compute_on_host, copy, elementwise,
+                                      fill, host, is_capturing, launch, put, put_array, set_recording)
 
 import numpy as np
 
@@ -62,7 +62,7 @@ cdef object convert_vjp(Node node, Array g, int i):
     return convert(g, node.args)
 
 
-cdef Array in_order(Array x):
+cdef Array as_contiguous(Array x):
     """The numbers of ``x`` lying in order, without a graph."""
     cdef Array out
     if x.contiguous:
@@ -122,18 +122,18 @@ cdef object permute_vjp(Node node, Array g, int i):
 
 # ----- index: x[key]; a view for basic keys, a copy where an array is among them ------------------------------
 
-cdef tuple plain(object key):
+cdef tuple normalize_key(object key):
     """A key as a tuple in NumPy's terms; arrays among it are copied, for a graph may keep them. While a program is
     captured a tensor stays a tensor, a copy: its numbers are those of each replay."""
-    return tuple([plain_part(k) for k in key]) if isinstance(key, tuple) else (plain_part(key),)
+    return tuple([normalize_key_part(k) for k in key]) if isinstance(key, tuple) else (normalize_key_part(key),)
 
 
-cdef object plain_part(object key):
+cdef object normalize_key_part(object key):
     if isinstance(key, Array) and is_capturing():
         if (<Array> key).dtype_ == MGX_BOOL:
             raise CaptureError(f"compile: a mask{format_call_site()} picks a number of elements that a captured "
                                "program cannot know; use where, masked_fill, or a product with the mask")
-        return kept_now(<Array> key)
+        return copy_index(<Array> key)
     if isinstance(key, (Array, np.ndarray)):
         return np.array(key)
     if isinstance(key, (list, tuple)):
@@ -148,7 +148,7 @@ def _take(x, *key):
     return x[key]
 
 
-cdef bint dynamic(tuple key):
+cdef bint has_tensor(tuple key):
     """Is a tensor among the key, whose numbers are known when it is used?"""
     for k in key:
         if isinstance(k, Array):
@@ -184,11 +184,11 @@ cdef Array index(Array x, object key):
     cdef Array out, held = detached(x)          # an index that is an object of the user's may give x other data
     cdef int d
     cdef size_t address
-    key = plain(key)
+    key = normalize_key(key)
     cdef LaunchList recording = set_recording(None)
     try:
         base = np.asarray(held)
-        if dynamic(key):
+        if has_tensor(key):
             result = base[tuple([np.asarray(k) if isinstance(k, Array) else k for k in key])]
         else:
             result = base[key]
@@ -200,13 +200,13 @@ cdef Array index(Array x, object key):
         raise ShapeError(f"index: an array has at most {MGX_MAXDIM} axes, not {result.ndim}")
     if not isinstance(result, np.ndarray):                          # every axis indexed by an integer
         result = base[key + (...,)]
-    if not dynamic(key) and result.base is not None and (result.size == 0 or np.may_share_memory(result, base)):
+    if not has_tensor(key) and result.base is not None and (result.size == 0 or np.may_share_memory(result, base)):
         address = result.__array_interface__["data"][0]
         for d in range(result.ndim):
             shape[d], strides[d] = result.shape[d], result.strides[d]
         out = view_of(held, <char *> address if result.size else held.data, result.ndim, shape, strides)
     else:
-        out = from_object(result, result.dtype, False) if not is_capturing() else computed(_take, (held, *key))
+        out = from_object(result, result.dtype, False) if not is_capturing() else compute_on_host(_take, (held, *key))
     record_structured(out, b"index", index_vjp, (key, shape_of(x)), x)
     return out
 
@@ -217,7 +217,7 @@ cdef object index_vjp(Node node, Array g, int i):
 
 # ----- index_add: zeros of `shape` with x added at key; the transpose of index --------------------------------
 
-cdef bint repeats(tuple key):
+cdef bint may_repeat(tuple key):
     """May a key name an element twice? Only where integer arrays are among it."""
     return any([isinstance(k, (Array, np.ndarray)) and k.dtype != np.bool_ for k in key])
 
@@ -248,9 +248,9 @@ cdef Array index_add(Array x, tuple key, tuple shape_):
     fill(out, 0)
     rows = rows_of(key, x)
     if rows is not None:
-        add_rows(in_order(x), rows, out)                                    # the bounds were checked by index
+        add_rows(as_contiguous(x), rows, out)                               # the bounds were checked by index
     else:
-        host(_add_at if repeats(key) else _put, (out,), (x, *key))
+        host(_add_at if may_repeat(key) else _put, (out,), (x, *key))
     record_structured(out, b"index_add", index_add_vjp, key, x)
     return out
 
@@ -263,9 +263,9 @@ cdef bint index_add_into(Array total, Node node, Array g) except -1:
     key = node.args[0]
     rows = rows_of(key, g)
     if rows is not None:
-        add_rows(in_order(g), rows, total)
+        add_rows(as_contiguous(g), rows, total)
         return True
-    if repeats(key):
+    if may_repeat(key):
         return False
     part = index(total, key)
     if part.storage != total.storage:               # a mask: the numbers are a copy
@@ -287,7 +287,7 @@ cdef int assign(Array x, object key, Array v) except -1:
     the shape of x[key]."""
     cdef Array before
     cdef bint needs_grad
-    key = plain(key)
+    key = normalize_key(key)
     check_write(x, "setitem")
     needs_grad = grad_enabled() and (x.needs_grad or v.needs_grad)
     if needs_grad and v.needs_grad:
@@ -314,8 +314,8 @@ cdef object assign_vjp(Node node, Array g, int i):
     if i == 0:
         return cut(g, key)
     part = index(g, key)
-    if repeats(key):                                                # of several values the last one stayed
-        part = apply(MGX_where, computed(last_writes, (shape_of(g), *key)), part, 0.0)
+    if may_repeat(key):                                                # of several values the last one stayed
+        part = apply(MGX_where, compute_on_host(last_writes, (shape_of(g), *key)), part, 0.0)
     return part if part.dtype_ == dtype else convert(part, dtype)
 
 
@@ -345,7 +345,7 @@ cdef object cut_vjp(Node node, Array g, int i):
 
 # ----- concat: along `axis` -----------------------------------------------------------------------------------
 
-cdef int wider(int a, int b) noexcept:
+cdef int wider_dtype(int a, int b) noexcept:
     """The dtype that holds both: bool, int64, float32, float64 in this order."""
     if a > MGX_F64 and b > MGX_F64:
         return min(a, b)
@@ -370,7 +370,7 @@ cdef Array concat(list joined, int axis):
         for d in range(first.ndim):
             if x.ndim != first.ndim or (d != axis and x.shape_[d] != first.shape_[d]):
                 raise ShapeError(f"concat: shapes {shape_of(first)} and {shape_of(x)} differ beside axis {axis}")
-        dtype = wider(dtype, x.dtype_)
+        dtype = wider_dtype(dtype, x.dtype_)
         if x.shape_[axis] > PY_SSIZE_T_MAX - shape[axis]:
             raise MemoryError(f"concat: axis {axis} of the result is too long")
         shape[axis] += x.shape_[axis]
@@ -450,16 +450,16 @@ cpdef tuple along(object at, int axis):
     return tuple(grid)
 
 
-cdef Array kept_now(Array at):
+cdef Array copy_index(Array at):
     """An index as it is now."""
     cdef Array out = empty_like(at)
     copy(at, out)
     return out
 
 
-cdef Array frozen(Array at, Array x):
+cdef Array save_index(Array at, Array x):
     """An index as it is now, where a graph will keep it."""
-    return kept_now(at) if x.needs_grad and grad_enabled() else at
+    return copy_index(at) if x.needs_grad and grad_enabled() else at
 
 
 def _gather(x, at, axis):
@@ -468,8 +468,8 @@ def _gather(x, at, axis):
 
 cdef Array gather(Array x, int axis, Array at):
     check_along("gather", x, axis, at)
-    cdef Array out = computed(_gather, (x, at, axis))
-    record_structured(out, b"gather", gather_vjp, (axis, frozen(at, x), shape_of(x)), x)
+    cdef Array out = compute_on_host(_gather, (x, at, axis))
+    record_structured(out, b"gather", gather_vjp, (axis, save_index(at, x), shape_of(x)), x)
     return out
 
 cdef object gather_vjp(Node node, Array g, int i):
@@ -502,7 +502,7 @@ cdef Array scatter_add(Array x, int axis, Array at, Array source):
     if source.dtype_ != x.dtype_:
         source = convert(source, x.dtype_)
     host(_scatter, (out,), (x, at, axis, source))
-    record_structured(out, b"scatter_add", scatter_add_vjp, (axis, frozen(at, source)), x, source)
+    record_structured(out, b"scatter_add", scatter_add_vjp, (axis, save_index(at, source)), x, source)
     return out
 
 cdef object scatter_add_vjp(Node node, Array g, int i):
