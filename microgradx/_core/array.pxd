@@ -25,7 +25,7 @@ cdef struct Storage:
 
 ctypedef object (*Vjp)(Node node, Array g, int i)
 
-cdef enum:                      # `Node.v.op` beside the opcodes of the table
+cdef enum:                      # `Node.v.op` besides the opcodes of the table
     OP_LEAF = -1, OP_STRUCTURED = -2, OP_FREED = -3
 
 cdef class Node:

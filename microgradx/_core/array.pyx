@@ -573,7 +573,7 @@ cdef inline Py_ssize_t needs_shape_check(int ndim, const Py_ssize_t *shape) noex
 
 cdef inline Array new_contiguous(int dtype, int ndim, const Py_ssize_t *shape):
     """A new contiguous array that has no storage yet."""
-    cdef size_t stride = ITEMSIZE[dtype]                # unsigned: beside a 0 it may go round
+    cdef size_t stride = ITEMSIZE[dtype]                # unsigned: with a length of 0 it may overflow
     cdef int d
     cdef Array a
     if needs_shape_check(ndim, shape):
@@ -584,7 +584,7 @@ cdef inline Array new_contiguous(int dtype, int ndim, const Py_ssize_t *shape):
         a.strides_[d] = stride
         stride *= <size_t> shape[d]
     a.dtype_, a.ndim, a.size, a.contiguous = dtype, ndim, stride >> SHIFT[dtype], True
-    if stride == 0:                                     # beside a 0 the others may be of any length
+    if stride == 0:                                     # next to a 0 the others may be of any length
         for d in range(ndim):
             a.strides_[d] = ITEMSIZE[dtype]
     return a
@@ -632,7 +632,7 @@ cdef Array with_own_storage(Array a):
 cdef Array alias(Array base, char *data, int dtype, int ndim, const Py_ssize_t *shape, const Py_ssize_t *strides):
     """Another geometry over the storage of ``base``, without a graph. No Python code runs meanwhile, so that ``data``
     and ``strides``, read from ``base`` for this call, are those of its storage."""
-    cdef size_t size = 1, expected = ITEMSIZE[dtype]    # unsigned: beside a 0 they may go round
+    cdef size_t size = 1, expected = ITEMSIZE[dtype]    # unsigned: with a length of 0 they may overflow
     cdef bint contiguous = True
     cdef int d
     cdef Array a

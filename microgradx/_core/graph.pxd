@@ -13,7 +13,7 @@ cdef struct Vertex:
     uint32_t mark               # the last walk that came by
     uint32_t slot               # where that walk put it
     int16_t op
-    uint16_t noted              # there is more about this node in a table beside
+    uint16_t noted              # a side table has more about this node
 
 cdef inline PyObject **parents(Vertex *v) noexcept nogil:
     return &v.parent[0] if v.count <= 2 else <PyObject **> v.parent[0]

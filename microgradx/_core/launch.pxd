@@ -72,7 +72,7 @@ cdef struct Event:              # a launch that was timed
     PyObject *name              # of a host function
 
 cdef class LaunchList:
-    """Launches of one thread, written down as they run: all of them by a capture, their times by a profile."""
+    """Launches of one thread, recorded as they run: all of them by a capture, their times by a profile."""
     cdef Launch **launch
     cdef Py_ssize_t count, room
     cdef bint timed             # a profile: events, not launches

@@ -2,7 +2,7 @@
 
 A launch is data: a row of a table (csrc/ops.def for elementwise operations, csrc/kernels.def for structured ones), the
 part of it that runs, a dtype, and operands, integers and numbers in the order of the row. An eager call runs it at
-once; while this thread records, a ``Launch`` is written down as well, from which it can be run again, printed, compared
+once; while this thread records, a ``Launch`` is recorded as well, from which it can be run again, printed, compared
 and timed. Nothing writes an array without passing here. An operation that has no C kernel is a host launch: a Python
 function over NumPy arrays.
 """
@@ -40,7 +40,7 @@ cdef extern from *:
     int mgx_raise_pending() except -1
 
 
-# ----- recordings: the launches of a thread, written down ----------------------------------------------------------
+# ----- recordings: the launches of a thread ---------------------------------------------------------------------
 
 cdef class LaunchList:
     def __cinit__(self):
@@ -86,7 +86,7 @@ cdef class LaunchList:
 
 
 cdef LaunchList set_recording(LaunchList recording):
-    """Launches of this thread are written down there from now on; None: nowhere. Returns what it was."""
+    """Launches of this thread are recorded there from now on; None: nowhere. Returns what it was."""
     global mgx_recording_list
     cdef PyObject *before = mgx_recording_list
     if recording is not None:
@@ -150,7 +150,7 @@ cdef Py_ssize_t rebindings = 0
 
 
 cdef int bump_rebindings(Array a) noexcept:
-    """``a`` gets another storage, or its part in graphs changes: programs that name it are captured anew."""
+    """``a`` gets another storage, or its part in graphs changes: programs that name it are captured again."""
     global rebindings
     rebindings += a.storage.held
 
@@ -577,7 +577,7 @@ cdef int record_elementwise(LaunchList recording, int row, int part, int dtype, 
     return 0
 
 
-cdef enum: FEW = 64             # a number beside so few elements is spread out at once
+cdef enum: FEW = 64             # a number among so few elements is broadcast at once
 
 cdef void with_numbers(mgx_loop loop, int dtype, int numbers, Operand *operand, Py_ssize_t size, char **p) noexcept:
     cdef double spread[MGX_MAXARGS][FEW]
@@ -677,7 +677,7 @@ cdef int fill(Array out, double number) except -1:
 
 
 cdef int freeze(Array a) except -1:
-    """``a`` was just made of numbers that no launch wrote: a program writes them anew from a copy."""
+    """``a`` was just made of numbers that no launch wrote: a program writes them again from a copy."""
     cdef Call call
     cdef Array constant
     cdef LaunchList recording
@@ -770,7 +770,7 @@ cdef int restore(Storage *s, object numbers) except -1:
 
 
 def filled(function, tuple shape, object dtype):
-    """A tensor whose numbers ``function(out)`` writes into an array: drawn anew at every replay of a program."""
+    """A tensor whose numbers ``function(out)`` writes into an array: drawn again at every replay of a program."""
     cdef Py_ssize_t lengths[MGX_MAXDIM]
     cdef int d
     cdef Array out

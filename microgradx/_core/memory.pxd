@@ -7,7 +7,7 @@ cdef void aligned_free(void *block) noexcept
 
 cdef enum: SLAB = 1 << 20       # bytes
 
-cdef struct Slab:               # lies at a multiple of SLAB, so that a block finds its slab
+cdef struct Slab:               # at a multiple of SLAB, so that a block finds its slab
     Slab *before                # neighbours in the list of slabs with room
     Slab *after
     void *free                  # blocks that were given back; each begins with the address of the next

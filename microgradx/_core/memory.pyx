@@ -1,6 +1,6 @@
 """Memory: aligned bytes, and blocks of one size for objects that come and go by the million.
 
-A pool's blocks lie in slabs. A slab whose last block was given back starts anew from its beginning, so the nodes
+A pool's blocks are stored in slabs. A slab whose last block was freed is filled again from its beginning, so the nodes
 of a graph lie in the order in which they were made, step after step; and it is kept, because fresh pages from the
 system cost more than the arithmetic of the nodes in them. The global interpreter lock is held throughout.
 """

@@ -2,7 +2,7 @@ from cpython.object cimport PyObject
 from microgradx._core.graph cimport Vertex
 from microgradx._core.ops cimport Differentiable
 
-# `v.op` beside the opcodes of the table
+# `v.op` besides the opcodes of the table
 cdef enum: LEAF = -1, MADE = -2, DOT = -3, SUM = -4, MEAN = -5
 
 cdef class Value(Differentiable):

@@ -167,7 +167,7 @@ cdef class Steps:
 
 
 cdef class Tape:
-    """A traced function. ``parameters`` are the Values that it uses beside its arguments, ``outputs`` the slots of its
+    """A traced function. ``parameters`` are the Values that it uses besides its arguments, ``outputs`` the slots of its
     results."""
 
     cdef readonly tuple parameters                  # immutable, as their numbers are read through pointers
@@ -581,10 +581,10 @@ class compile_values:
     """A function of Values and numbers, traced at its first call and replayed at every later one.
 
     ``fn`` takes Values and numbers, alone or in lists, tuples and dicts, and returns a Value, or a tuple or list of
-    them. A replay reads the numbers of the arguments and of every Value that ``fn`` uses beside them, and returns
+    them. A replay reads the numbers of the arguments and of every Value that ``fn`` uses besides them, and returns
     one node per output, whose parents are these Values: ``backward`` from it, or from what is computed with it,
     works as ever. Numbers among the arguments may change from call to call, too; arguments that are nested in
-    another way are traced anew. What else ``fn`` depends on is frozen by the trace.
+    another way are traced again. What else ``fn`` depends on is frozen by the trace.
 
     Raises ``CaptureError`` where ``fn`` reads a number (``data``, ``float``, a comparison), writes one, calls
     ``backward``, or uses a Value that was made with explicit local derivatives; ``DTypeError`` for arguments and
