@@ -65,7 +65,7 @@ cdef class Array(Differentiable):
 cdef const Py_ssize_t *itemsize                     # by dtype
 
 cdef Array empty(int dtype, int ndim, const Py_ssize_t *shape)
-cdef Array empty_with_derivative(int dtype, int ndim, const Py_ssize_t *shape, Storage **derivative, char **data)
+cdef Array empty_with_derivative(int dtype, int ndim, const Py_ssize_t *shape, Storage **derivative, char **address)
 cdef Array empty_like(Array a)
 cdef Array with_own_storage(Array a)
 cdef Array alias(Array base, char *data, int dtype, int ndim, const Py_ssize_t *shape, const Py_ssize_t *strides)

@@ -598,17 +598,17 @@ cdef Array empty(int dtype, int ndim, const Py_ssize_t *shape):
     return a
 
 
-cdef Array empty_with_derivative(int dtype, int ndim, const Py_ssize_t *shape, Storage **derivative, char **data):
+cdef Array empty_with_derivative(int dtype, int ndim, const Py_ssize_t *shape, Storage **derivative, char **address):
     """A new array, and bytes for its derivative: in the same block where that is small."""
     cdef Array y = new_contiguous(dtype, ndim, shape)
     cdef Py_ssize_t nbytes = y.size << SHIFT[dtype]
     if nbytes <= SMALL:
         derivative[0] = y.storage = allocate(2 * nbytes)
         derivative[0].refs = 2
-        data[0] = derivative[0].data + nbytes
+        address[0] = derivative[0].data + nbytes
     else:
         y.storage, derivative[0] = allocate(nbytes), allocate(nbytes)
-        data[0] = derivative[0].data
+        address[0] = derivative[0].data
     y.data = y.storage.data
     return y
 
