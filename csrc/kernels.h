@@ -86,11 +86,11 @@ extern const mgx_kernel_row mgx_kernel_table[MGX_NKERNELS];
 void mgx_check_launch(const mgx_kernel_row *row, const mgx_args *args, int dtype);
 
 /* A program of scalar operations, for many samples at once. An operand is a slot: slot p >= 0 is scalar[p], a number
-   that all samples share; slot p < 0 is row ~p, `lanes` doubles, one for each sample of a tile. A step computes
+   that all samples share; slot p < 0 is row ~p, `lanes` doubles, one for each sample of a tile. An operation computes
    slot y from operand[first] on, and is either
      op MGX_TERMS   y = o[0]*o[1] + o[2]*o[3] + ..., where o is operand[first] on: `count` products in this
                     order; of a row and a number the row comes first
-     op -n          one of a run of n such steps, a layer: rows y and operands follow one another, of every product
+     op -n          one of a run of n such operations, a layer: rows y and operands follow one another, of every product
                     the first factor is a row, the same in all of them, and the second a number
      a row          of the table; bit k of `count` says that operand k wants a gradient. Local derivatives follow y:
                     the scalar rule puts one per operand there, a D or H row one row
@@ -105,8 +105,8 @@ typedef struct {
     double *number;                     /* for each slot >= 0 the number there, while rows are written */
     double *scalar, *dscalar;           /* numbers and their gradients */
     double *row, *drow;                 /* the same by rows */
-    double *spare;                      /* four rows */
-    int careful;                        /* no gradient in, none out, even if a factor is inf or nan; else that shows */
+    double *scratch;                    /* four rows */
+    int no_nan;                         /* no gradient in, none out, even if a factor is inf or nan; else that shows */
 } mgx_scalar_program;
 
 /* Loops, one after the other, tile by tile over strided, broadcast operands of any dtype, inputs first.
@@ -128,7 +128,7 @@ typedef struct {
     int dtype, absent;                  /* absent: what no loop names */
     ptrdiff_t strides[MGX_MAXDIM];
     double number;                      /* room for the operand that is one */
-    int how, whole;
+    int access, contiguous;
 } mgx_operand;
 typedef struct {
     int dtype, nin, nout, ndim, count, slots, walks;
@@ -147,12 +147,12 @@ typedef struct {
     mgx_kernel kernel[MGX_NKERNELS][2];
     /* 1 if none of n contiguous elements is inf or nan, else 0 */
     int (*all_finite[2])(ptrdiff_t n, const char *x);
-    /* steps between numbers, once: adds to dscalar */
-    void (*replay)(const mgx_scalar_program *tape, ptrdiff_t count, const mgx_scalar_op *step);
-    void (*replay_vjp)(const mgx_scalar_program *tape, ptrdiff_t count, const mgx_scalar_op *step);
-    /* steps that write rows: writes drow, adds to dscalar */
-    void (*replay_rows)(const mgx_scalar_program *tape, ptrdiff_t count, const mgx_scalar_op *step);
-    void (*replay_rows_vjp)(const mgx_scalar_program *tape, ptrdiff_t count, const mgx_scalar_op *step);
+    /* operations between numbers, once: adds to dscalar */
+    void (*replay)(const mgx_scalar_program *program, ptrdiff_t count, const mgx_scalar_op *op);
+    void (*replay_vjp)(const mgx_scalar_program *program, ptrdiff_t count, const mgx_scalar_op *op);
+    /* operations that write rows: writes drow, adds to dscalar */
+    void (*replay_rows)(const mgx_scalar_program *program, ptrdiff_t count, const mgx_scalar_op *op);
+    void (*replay_rows_vjp)(const mgx_scalar_program *program, ptrdiff_t count, const mgx_scalar_op *op);
 } mgx_kernels;
 
 /* the best set for this processor, or the one that the environment variable MICROGRADX_ISA names;

@@ -28,10 +28,10 @@ typedef double wide __attribute__((vector_size(WIDE * sizeof(double)), may_alias
 typedef int64_t wide_mask __attribute__((vector_size(WIDE * sizeof(double)), may_alias));
 
 /* the program's rows are whole registers, and a slot of a row is one */
-ALWAYS int sound(const mgx_scalar_program *t)
+ALWAYS int is_valid_program(const mgx_scalar_program *t)
 {
     return t->lanes >= 0 && t->lanes <= MGX_LANES && t->lanes % MGX_PARTS == 0 && (uintptr_t)t->row % sizeof(wide) == 0
-        && (uintptr_t)t->drow % sizeof(wide) == 0 && (uintptr_t)t->spare % sizeof(wide) == 0;
+        && (uintptr_t)t->drow % sizeof(wide) == 0 && (uintptr_t)t->scratch % sizeof(wide) == 0;
 }
 
 #define AT(rows, slot) (t->rows + (ptrdiff_t)~(slot) * t->lanes)
@@ -113,16 +113,16 @@ ALWAYS void terms_vjp(const mgx_scalar_program *t, const mgx_scalar_op *s, ptrdi
 /* ----- the gradient of a run, where no factor is inf or nan ----- */
 
 /* Up to WIDE shared factors, from operand *k on, that have a gradient, the first again in place of missing ones, and
-   how each is written: as by the last step that does so. Returns how many. */
-ALWAYS int chosen(const uint8_t *mode, ptrdiff_t next, int run, int32_t *k, int32_t *at, int32_t *how)
+   how each is written: as by the last operation that does so. Returns how many. */
+ALWAYS int choose_factors(const uint8_t *mode, ptrdiff_t next, int run, int32_t *k, int32_t *at, int32_t *modes)
 {
     int n = 0;
     for (; *k < next && n < WIDE; *k += 2) {
-        how[n] = MGX_NOTHING;
-        for (int j = run; j-- > 0 && how[n] == MGX_NOTHING;)
-            how[n] = mode[j * next + *k];
+        modes[n] = MGX_NOTHING;
+        for (int j = run; j-- > 0 && modes[n] == MGX_NOTHING;)
+            modes[n] = mode[j * next + *k];
         at[n] = *k;
-        n += how[n] != MGX_NOTHING;
+        n += modes[n] != MGX_NOTHING;
     }
     for (int m = n; m < WIDE; m++)
         at[m] = at[0];
@@ -136,8 +136,8 @@ static void run_vjp_shared(const mgx_scalar_program *t, const mgx_scalar_op *s, 
     const double *number = t->number + s->first + 1, *dy = AT(drow, s->y);
     const uint8_t *mode = t->mode + s->first;
     const ptrdiff_t next = 2 * s->count;
-    int32_t k = 0, at[WIDE], how[WIDE];
-    for (int n; (n = chosen(mode, next, run, &k, at, how));)
+    int32_t k = 0, at[WIDE], modes[WIDE];
+    for (int n; (n = choose_factors(mode, next, run, &k, at, modes));)
         for (ptrdiff_t i = 0; i < t->lanes; i += MGX_PARTS) {
             wide sum[SUMS];
             EACH(v, SUMS) sum[v] = (wide){0};
@@ -150,7 +150,7 @@ static void run_vjp_shared(const mgx_scalar_program *t, const mgx_scalar_op *s, 
             }
             EACH(m, WIDE)
                 if (m < n)
-                    to_row((wide *)(AT(drow, p[at[m]]) + i), sum + m * PAIR, how[m], PAIR);
+                    to_row((wide *)(AT(drow, p[at[m]]) + i), sum + m * PAIR, modes[m], PAIR);
         }
 }
 
@@ -190,14 +190,14 @@ static void run_vjp_numbers(const mgx_scalar_program *t, const mgx_scalar_op *s,
 
 /* ----- rows of the table ----- */
 
-/* The operands of s as rows, a number in a spare one; returns how many. */
+/* The operands of s as rows, a number in a scratch row; returns how many. */
 static int operands(const mgx_scalar_program *t, const mgx_scalar_op *s, char **x)
 {
     MGX_ASSERT(s->op >= 0 && s->op < MGX_NROWS);
     int arity = mgx_table[s->op].arity;
     for (int k = 0; k < arity; k++) {
         int32_t slot = t->operand[s->first + k];
-        double *row = slot < 0 ? AT(row, slot) : t->spare + k * t->lanes;
+        double *row = slot < 0 ? AT(row, slot) : t->scratch + k * t->lanes;
         for (ptrdiff_t i = 0; slot >= 0 && i < t->lanes; i++)
             row[i] = t->scalar[slot];
         x[k] = (char *)row;
@@ -237,7 +237,7 @@ static void operation(const mgx_scalar_program *t, const mgx_scalar_op *s, int n
 static void operation_vjp(const mgx_scalar_program *t, const mgx_scalar_op *s, int n)
 {
     const mgx_loops *loops = &TABLE.rows[MGX_F64][s->op];
-    double *y = AT(row, s->y), *spare = t->spare + 3 * t->lanes;
+    double *y = AT(row, s->y), *scratch = t->scratch + 3 * t->lanes;
     char *x[6] = {(char *)AT(drow, s->y)};
     int arity = s->count ? operands(t, s, x + 1) : 0;
     for (int k = 0; k < arity; k++) {
@@ -245,7 +245,7 @@ static void operation_vjp(const mgx_scalar_program *t, const mgx_scalar_op *s, i
         int mode = t->mode[s->first + k];
         if (mode == MGX_NOTHING)
             continue;
-        double *dx = slot < 0 ? AT(drow, slot) : NULL, *to = mode == MGX_SETS ? dx : spare;
+        double *dx = slot < 0 ? AT(drow, slot) : NULL, *to = mode == MGX_SETS ? dx : scratch;
         if (loops->part[MGX_FORWARD_D])
             TABLE.rows[MGX_F64][MGX_mul_no_nan].part[MGX_FORWARD](
                 n * t->lanes, (char *[]){x[0], (char *)(y + t->lanes), (char *)to});
@@ -253,11 +253,11 @@ static void operation_vjp(const mgx_scalar_program *t, const mgx_scalar_op *s, i
             x[arity + 1] = (char *)y, x[arity + 2] = (char *)to;
             loops->part[MGX_VJP0 + k](n * t->lanes, x);
         }
-        for (ptrdiff_t i = 0; to == spare && i < t->lanes; i += MGX_PARTS)
+        for (ptrdiff_t i = 0; to == scratch && i < t->lanes; i += MGX_PARTS)
             if (slot < 0)
-                to_row((wide *)(dx + i), (const wide *)(spare + i), MGX_ADDS, PAIR);
+                to_row((wide *)(dx + i), (const wide *)(scratch + i), MGX_ADDS, PAIR);
             else
-                t->dscalar[slot] += total((const wide *)(spare + i), PAIR);
+                t->dscalar[slot] += total((const wide *)(scratch + i), PAIR);
     }
 }
 
@@ -265,7 +265,7 @@ static void operation_vjp(const mgx_scalar_program *t, const mgx_scalar_op *s, i
 
 static void replay_rows(const mgx_scalar_program *t, ptrdiff_t count, const mgx_scalar_op *s)
 {
-    MGX_ASSERT(count >= 0 && sound(t));
+    MGX_ASSERT(count >= 0 && is_valid_program(t));
     for (const mgx_scalar_op *end = s + count; s < end;) {
         if (s->op >= 0) {
             int n = alike(t, s, end - s, 1);
@@ -287,16 +287,16 @@ static void replay_rows(const mgx_scalar_program *t, ptrdiff_t count, const mgx_
     }
 }
 
-static void replay_rows_vjp(const mgx_scalar_program *t, ptrdiff_t count, const mgx_scalar_op *step)
+static void replay_rows_vjp(const mgx_scalar_program *t, ptrdiff_t count, const mgx_scalar_op *op)
 {
-    MGX_ASSERT(count >= 0 && sound(t));
-    for (const mgx_scalar_op *s = step + count; s > step;) {
+    MGX_ASSERT(count >= 0 && is_valid_program(t));
+    for (const mgx_scalar_op *s = op + count; s > op;) {
         s--;
         if (s->op >= 0) {
-            int n = alike(t, s, s - step + 1, -1);
+            int n = alike(t, s, s - op + 1, -1);
             s -= n - 1;
             operation_vjp(t, s, n);
-        } else if (s->op == MGX_TERMS || t->careful) {
+        } else if (s->op == MGX_TERMS || t->no_nan) {
             ptrdiff_t i = 0;
             for (; i + BLOCK * WIDE <= t->lanes; i += BLOCK * WIDE)
                 terms_vjp(t, s, i, BLOCK);
@@ -330,11 +330,11 @@ static void replay(const mgx_scalar_program *t, ptrdiff_t count, const mgx_scala
     }
 }
 
-static void replay_vjp(const mgx_scalar_program *t, ptrdiff_t count, const mgx_scalar_op *step)
+static void replay_vjp(const mgx_scalar_program *t, ptrdiff_t count, const mgx_scalar_op *op)
 {
     const double *v = t->scalar;
     double *d = t->dscalar;
-    for (const mgx_scalar_op *s = step + count; s > step;) {
+    for (const mgx_scalar_op *s = op + count; s > op;) {
         s--;
         const int32_t *p = t->operand + s->first;
         double g = d[s->y];

@@ -102,8 +102,8 @@ cdef extern from "kernels.h" nogil:
         double *dscalar
         double *row
         double *drow
-        double *spare
-        int careful
+        double *scratch
+        int no_nan
     ctypedef struct mgx_kernels:
         const char *isa
         mgx_loops rows[2][1]
@@ -111,11 +111,11 @@ cdef extern from "kernels.h" nogil:
         mgx_fused_chain fused_chain[2]
         mgx_kernel kernel[1][2]
         int (*all_finite[2])(Py_ssize_t n, const char *x) noexcept nogil
-        void (*replay)(const mgx_scalar_program *tape, Py_ssize_t count, const mgx_scalar_op *step) noexcept nogil
-        void (*replay_vjp)(const mgx_scalar_program *tape, Py_ssize_t count, const mgx_scalar_op *step) noexcept nogil
-        void (*replay_rows)(const mgx_scalar_program *tape, Py_ssize_t count, const mgx_scalar_op *step) noexcept nogil
-        void (*replay_rows_vjp)(const mgx_scalar_program *tape, Py_ssize_t count,
-                                const mgx_scalar_op *step) noexcept nogil
+        void (*replay)(const mgx_scalar_program *program, Py_ssize_t count, const mgx_scalar_op *op) noexcept nogil
+        void (*replay_vjp)(const mgx_scalar_program *program, Py_ssize_t count, const mgx_scalar_op *op) noexcept nogil
+        void (*replay_rows)(const mgx_scalar_program *program, Py_ssize_t count, const mgx_scalar_op *op) noexcept nogil
+        void (*replay_rows_vjp)(const mgx_scalar_program *program, Py_ssize_t count,
+                                const mgx_scalar_op *op) noexcept nogil
     const mgx_kernels *mgx_dispatch()
     ctypedef void (*mgx_sgemm)()
     ctypedef void (*mgx_dgemm)()

@@ -365,12 +365,12 @@ cdef class Tape:
                 raise MemoryError(f"{self.purpose}: no memory for {self.rows} rows and {len(self.numbers)} numbers")
             memset(t.scalar, 0, k * sizeof(double))     # steps of a run read each other's gradients, written or not
             memcpy(t.scalar, self.numbers.data.as_doubles, len(self.numbers) * sizeof(double))
-        t.lanes, t.careful = lanes, False
+        t.lanes, t.no_nan = lanes, False
         t.dscalar = t.scalar + numbers
         t.number = t.dscalar + numbers
         t.row = t.number + operands
         t.drow = t.row + self.rows * lanes
-        t.spare = t.drow + self.rows * lanes
+        t.scratch = t.drow + self.rows * lanes
         t.operand, t.mode = <int32_t *> self.operand.data.as_ints, NULL
         for k in range(len(self.slots)):
             t.scalar[slot[k]] = (<double *> (parameter[k] + Y))[0]
@@ -506,9 +506,9 @@ cdef class Tape:
                                 finite &= kernels.all_finite[MGX_F64](m, <char *> row)
                             for i in range(m if input[k] < 0 else 0):
                                 at(&dx.column[k], first + i)[0] = row[i] if written[input[k]] else 0
-                    if not backward or t.careful or finite and kernels.all_finite[MGX_F64](numbers, <char *> t.dscalar):
+                    if not backward or t.no_nan or finite and kernels.all_finite[MGX_F64](numbers, <char *> t.dscalar):
                         break
-                    t.careful = True
+                    t.no_nan = True
                 if backward:
                     if output[0] >= 0:
                         t.dscalar[output[0]] += 1 if mean and n else n
