@@ -104,7 +104,7 @@ static ptrdiff_t V(pool_sum)(ptrdiff_t first, ptrdiff_t last, const REAL *x, REA
     return MGX_DONE;
 }
 
-/* y (planes, oh, ow) = the largest of each window, at = its place in the plane: the first of equals; a nan wins.
+/* y (planes, oh, ow) = the largest of each window, at = its position in the plane: the first of equals; a nan wins.
    Returns the first window that holds nothing but padding, or -1 */
 static ptrdiff_t V(pool_max)(ptrdiff_t first, ptrdiff_t last, const REAL *x, REAL *y, int64_t *at, const mgx_windows *v,
                              ptrdiff_t planes)
@@ -119,12 +119,12 @@ static ptrdiff_t V(pool_max)(ptrdiff_t first, ptrdiff_t last, const REAL *x, REA
             const ptrdiff_t start = (r * v->stride[0] + rows.offset) * w + across.offset;
             const REAL *restrict from = x + p * plane + start;
             REAL *restrict best = y + p * each + r * wide;
-            int64_t *restrict place = at + p * each + r * wide;
+            int64_t *restrict position = at + p * each + r * wide;
             for (ptrdiff_t c = across.first; c < across.last; c++) {
-                REAL here = from[c * step];
-                int wins = (here > best[c]) | (here != here) | (place[c] < 0);
-                best[c] = wins ? here : best[c];
-                place[c] = wins ? start + c * step : place[c];
+                REAL value = from[c * step];
+                int wins = (value > best[c]) | (value != value) | (position[c] < 0);
+                best[c] = wins ? value : best[c];
+                position[c] = wins ? start + c * step : position[c];
             }
         }
     }
@@ -134,7 +134,7 @@ static ptrdiff_t V(pool_max)(ptrdiff_t first, ptrdiff_t last, const REAL *x, REA
     return MGX_DONE;
 }
 
-/* x (planes, h, w) = g (planes, n) added at the places that pool_max found */
+/* x (planes, h, w) = g (planes, n) added at the positions that pool_max found */
 static ptrdiff_t V(unpool)(ptrdiff_t first, ptrdiff_t last, const REAL *g, const int64_t *at, REAL *x, ptrdiff_t planes,
                            ptrdiff_t plane, ptrdiff_t n)
 {

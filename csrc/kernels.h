@@ -85,12 +85,12 @@ extern const mgx_kernel_row mgx_kernel_table[MGX_NKERNELS];
 /* in a checked build: are sizes not negative, operands aligned, and what is written apart from all else? */
 void mgx_check_launch(const mgx_kernel_row *row, const mgx_args *args, int dtype);
 
-/* A program of scalar operations, for many samples at once. An operand is a place: place p >= 0 is scalar[p], a number
-   that all samples share; place p < 0 is row ~p, `lanes` doubles, one for each sample of a tile. A step computes
-   place y from operands place[first] on, and is either
-     op MGX_TERMS   y = place[0]*place[1] + place[2]*place[3] + ..., `count` products in this order; of a row and a
-                    number the row comes first
-     op -n          one of a run of n such steps, a layer: rows y and operands follow one another, of every product
+/* A program of scalar operations, for many samples at once. An operand is a slot: slot p >= 0 is scalar[p], a number
+   that all samples share; slot p < 0 is row ~p, `lanes` doubles, one for each sample of a tile. An operation computes
+   slot y from operand[first] on, and is either
+     op MGX_TERMS   y = o[0]*o[1] + o[2]*o[3] + ..., where o is operand[first] on: `count` products in this
+                    order; of a row and a number the row comes first
+     op -n          one of a run of n such operations, a layer: rows y and operands follow one another, of every product
                     the first factor is a row, the same in all of them, and the second a number
      a row          of the table; bit k of `count` says that operand k wants a gradient. Local derivatives follow y:
                     the scalar rule puts one per operand there, a D or H row one row
@@ -100,39 +100,40 @@ enum { MGX_NOTHING, MGX_SETS, MGX_ADDS };
 typedef struct { int32_t op, y, first, count; } mgx_scalar_op;
 typedef struct {
     ptrdiff_t lanes;                    /* up to MGX_LANES, a multiple of MGX_PARTS */
-    const int32_t *place;
+    const int32_t *operand;
     const uint8_t *mode;
-    double *number;                     /* for each place >= 0 the number there, while rows are written */
+    double *number;                     /* for each slot >= 0 the number there, while rows are written */
     double *scalar, *dscalar;           /* numbers and their gradients */
     double *row, *drow;                 /* the same by rows */
-    double *spare;                      /* four rows */
-    int careful;                        /* no gradient in, none out, even if a factor is inf or nan; else that shows */
+    double *scratch;                    /* four rows */
+    int no_nan;                         /* no gradient in, none out, even if a factor is inf or nan; else that shows */
 } mgx_scalar_program;
 
 /* Loops, one after the other, tile by tile over strided, broadcast operands of any dtype, inputs first.
-   An operation takes its arguments from places: the operands of the launch, and after them tiles that hold what one
-   operation writes for others alone. `streak` tells how many operations from this one on are light and each work on
-   the result of the one before, so that it stays in registers: `code` is what they do to it with place `with`, and
+   An operation takes its arguments from slots: the operands of the launch, and after them tiles that hold what one
+   operation writes for others alone. `chain_length` tells how many operations from this one on are light and each work
+   on the result of the one before, so that it stays in registers: `code` is what they do to it with slot `with`, and
    `keep` says that the result is written too, `streams` that it is too large to stay in a cache. */
 enum { MGX_LIGHT_NONE, MGX_LIGHT_ADD, MGX_LIGHT_SUB, MGX_LIGHT_SUB_FROM, MGX_LIGHT_MUL, MGX_LIGHT_DIV,
-       MGX_LIGHT_DIV_INTO, MGX_LIGHT_CHAIN, MGX_LIGHT_CHAIN_INTO, MGX_LIGHT_NEG, MGX_LIGHT_SQUARE, MGX_LIGHT_RELU };
-enum { MGX_MAXOPERANDS = 16, MGX_MAXPLACES = 24, MGX_MAXOPS = 32 };
+       MGX_LIGHT_DIV_INTO, MGX_LIGHT_MUL_NO_NAN, MGX_LIGHT_MUL_NO_NAN_INTO, MGX_LIGHT_NEG, MGX_LIGHT_SQUARE,
+       MGX_LIGHT_RELU };
+enum { MGX_MAXOPERANDS = 16, MGX_MAXSLOTS = 24, MGX_MAXOPS = 32 };
 typedef struct {
     mgx_loop loop;
     const char *name;
-    uint8_t arg[MGX_MAXARGS], result, streak, code, from, with, keep, streams;
+    uint8_t arg[MGX_MAXARGS], result, chain_length, code, from, with, keep, streams;
 } mgx_op;
-typedef ptrdiff_t (*mgx_streak)(ptrdiff_t n, const mgx_op *op, char *const *place);     /* how many elements it did */
+typedef ptrdiff_t (*mgx_fused_chain)(ptrdiff_t n, const mgx_op *op, char *const *slot);  /* how many elements it did */
 typedef struct {
     int dtype, absent;                  /* absent: what no loop names */
     ptrdiff_t strides[MGX_MAXDIM];
     double number;                      /* room for the operand that is one */
-    int how, whole;
+    int access, contiguous;
 } mgx_operand;
 typedef struct {
-    int dtype, nin, nout, ndim, count, places, walks;
+    int dtype, nin, nout, ndim, count, slots, walks;
     ptrdiff_t shape[MGX_MAXDIM], rows, wide, high;
-    mgx_streak streak;
+    mgx_fused_chain fused_chain;
     mgx_op op[MGX_MAXOPS];
     mgx_operand operand[MGX_MAXOPERANDS];
 } mgx_tiles;
@@ -142,16 +143,16 @@ typedef struct {
     const char *isa;
     mgx_loops rows[2][MGX_NROWS];
     mgx_rule rules[MGX_NROWS];
-    mgx_streak streak[2];
+    mgx_fused_chain fused_chain[2];
     mgx_kernel kernel[MGX_NKERNELS][2];
     /* 1 if none of n contiguous elements is inf or nan, else 0 */
-    int (*finite[2])(ptrdiff_t n, const char *x);
-    /* steps between numbers, once: adds to dscalar */
-    void (*replay)(const mgx_scalar_program *tape, ptrdiff_t count, const mgx_scalar_op *step);
-    void (*replay_vjp)(const mgx_scalar_program *tape, ptrdiff_t count, const mgx_scalar_op *step);
-    /* steps that write rows: writes drow, adds to dscalar */
-    void (*replay_rows)(const mgx_scalar_program *tape, ptrdiff_t count, const mgx_scalar_op *step);
-    void (*replay_rows_vjp)(const mgx_scalar_program *tape, ptrdiff_t count, const mgx_scalar_op *step);
+    int (*all_finite[2])(ptrdiff_t n, const char *x);
+    /* operations between numbers, once: adds to dscalar */
+    void (*replay)(const mgx_scalar_program *program, ptrdiff_t count, const mgx_scalar_op *op);
+    void (*replay_vjp)(const mgx_scalar_program *program, ptrdiff_t count, const mgx_scalar_op *op);
+    /* operations that write rows: writes drow, adds to dscalar */
+    void (*replay_rows)(const mgx_scalar_program *program, ptrdiff_t count, const mgx_scalar_op *op);
+    void (*replay_rows_vjp)(const mgx_scalar_program *program, ptrdiff_t count, const mgx_scalar_op *op);
 } mgx_kernels;
 
 /* the best set for this processor, or the one that the environment variable MICROGRADX_ISA names;

@@ -79,14 +79,14 @@ static void collapse(mgx_tiles *l)
     l->ndim = nd;
 }
 
-static char *row(const mgx_tiles *l, const mgx_operand *o, char *p, const ptrdiff_t *index)
+static char *row_address(const mgx_tiles *l, const mgx_operand *o, char *p, const ptrdiff_t *index)
 {
     for (int d = 0; d < l->ndim - 1; d++)
         p += index[d] * o->strides[d];
     return p;
 }
 
-static void advance(const mgx_tiles *l, ptrdiff_t *index)
+static void advance_index(const mgx_tiles *l, ptrdiff_t *index)
 {
     for (int d = l->ndim - 2; d >= 0; d--) {
         if (++index[d] < l->shape[d])
@@ -95,7 +95,7 @@ static void advance(const mgx_tiles *l, ptrdiff_t *index)
     }
 }
 
-/* How each operand is met: one block is `high` rows of `wide` elements. */
+/* How each operand is read or written: one block is `high` rows of `wide` elements. */
 void mgx_prepare(mgx_tiles *l)
 {
     collapse(l);
@@ -107,33 +107,35 @@ void mgx_prepare(mgx_tiles *l)
         l->rows *= l->shape[d];
     for (int k = 0; k < l->nin + l->nout; k++) {
         mgx_operand *o = &l->operand[k];
-        int rows_lie = o->dtype == l->dtype && o->strides[last] == size;
+        int rows_contiguous = o->dtype == l->dtype && o->strides[last] == size;
         int periodic = k < l->nin && (n <= tile || o->strides[last] == 0);
-        o->whole = rows_lie;
+        o->contiguous = rows_contiguous;
         for (int d = 0; d < last; d++) {
-            o->whole = o->whole && o->strides[d] == o->strides[d + 1] * l->shape[d + 1];
+            o->contiguous = o->contiguous && o->strides[d] == o->strides[d + 1] * l->shape[d + 1];
             periodic = periodic && o->strides[d] == 0;
         }
-        o->how = o->absent || o->whole || (rows_lie && n >= WIDE) ? DIRECT : periodic ? PERIODIC : STAGED;
-        staged |= o->how != DIRECT;
-        walks |= o->how == DIRECT && !o->whole && !o->absent;
-        l->walks |= walks || o->how == STAGED;
+        o->access = o->absent || o->contiguous || (rows_contiguous && n >= WIDE) ? DIRECT
+                    : periodic ? PERIODIC : STAGED;
+        staged |= o->access != DIRECT;
+        walks |= o->access == DIRECT && !o->contiguous && !o->absent;
+        l->walks |= walks || o->access == STAGED;
     }
     for (int i = 0; i < l->count; i++) {
         int k = l->op[i].result;
-        l->op[i].streams = k >= l->nin && k < l->nin + l->nout && l->operand[k].whole && l->rows * n * size >= LARGE;
+        l->op[i].streams = k >= l->nin && k < l->nin + l->nout && l->operand[k].contiguous
+                             && l->rows * n * size >= LARGE;
     }
     l->wide = (staged || l->count > 1) && n > tile ? tile : n;
     l->high = last == 0 || walks || n == 0 || n > tile ? 1 : tile / n;
 }
 
 /* The operations of one block of m elements. Runs of light ones go through registers as far as those are full. */
-static void work(const mgx_tiles *l, ptrdiff_t m, char *const *p)
+static void run_block(const mgx_tiles *l, ptrdiff_t m, char *const *p)
 {
     const ptrdiff_t size = SIZE[l->dtype];
     for (int i = 0, run; i < l->count; i += run) {
-        ptrdiff_t done = l->op[i].streak > 1 ? l->streak(m, &l->op[i], p) : 0;
-        run = l->op[i].streak > 1 ? l->op[i].streak : 1;
+        ptrdiff_t done = l->op[i].chain_length > 1 ? l->fused_chain(m, &l->op[i], p) : 0;
+        run = l->op[i].chain_length > 1 ? l->op[i].chain_length : 1;
         for (int j = i; done < m && j < i + run; j++) {
             char *q[MGX_MAXARGS];
             for (int k = 0; k < MGX_MAXARGS; k++)
@@ -149,13 +151,13 @@ static void execute(const mgx_tiles *l, char *const *data, ptrdiff_t first, ptrd
     const int last = l->ndim - 1, count = l->nin + l->nout;
     const ptrdiff_t n = l->shape[last], size = SIZE[l->dtype], wide = l->wide, high = l->high;
     const ptrdiff_t r1 = l->rows > 1 ? stop : 1, s0 = l->rows > 1 ? 0 : first, s1 = l->rows > 1 ? n : stop;
-    _Alignas(64) char tiles[MGX_MAXPLACES][APART];
-    char *p[MGX_MAXPLACES];
-    for (int k = 0; k < l->places; k++)
+    _Alignas(64) char tiles[MGX_MAXSLOTS][APART];
+    char *p[MGX_MAXSLOTS];
+    for (int k = 0; k < l->slots; k++)
         p[k] = tiles[k];
     for (int k = 0; k < count; k++) {
         const mgx_operand *o = &l->operand[k];
-        if (o->how == PERIODIC) {
+        if (o->access == PERIODIC) {
             convert(wide, l->dtype, p[k], size, o->dtype, data[k], o->strides[last]);
             repeat(p[k], wide * size, (high < l->rows ? high : l->rows) * wide * size);
         }
@@ -171,38 +173,39 @@ static void execute(const mgx_tiles *l, char *const *data, ptrdiff_t first, ptrd
             const ptrdiff_t m = s1 - s < wide ? s1 - s : wide;
             for (int k = 0; k < count; k++) {
                 const mgx_operand *o = &l->operand[k];
-                if (o->how == DIRECT)
-                    p[k] = o->absent ? p[0] : (o->whole ? data[k] + r * n * size : row(l, o, data[k], index)) + s * size;
-                if (o->how != STAGED || k >= l->nin)
+                if (o->access == DIRECT)
+                    p[k] = o->absent ? p[0]
+                           : (o->contiguous ? data[k] + r * n * size : row_address(l, o, data[k], index)) + s * size;
+                if (o->access != STAGED || k >= l->nin)
                     continue;
                 memcpy(index, back, sizeof index);
-                for (ptrdiff_t b = 0; b < block; b++, advance(l, index))
+                for (ptrdiff_t b = 0; b < block; b++, advance_index(l, index))
                     convert(m, l->dtype, p[k] + b * m * size, size, o->dtype,
-                            row(l, o, data[k], index) + s * o->strides[last], o->strides[last]);
+                            row_address(l, o, data[k], index) + s * o->strides[last], o->strides[last]);
                 memcpy(index, back, sizeof index);
             }
-            work(l, block * m, p);
+            run_block(l, block * m, p);
             for (int k = l->nin; k < count; k++) {
                 const mgx_operand *o = &l->operand[k];
-                if (o->how != STAGED)
+                if (o->access != STAGED)
                     continue;
                 memcpy(index, back, sizeof index);
-                for (ptrdiff_t b = 0; b < block; b++, advance(l, index))
-                    convert(m, o->dtype, row(l, o, data[k], index) + s * o->strides[last], o->strides[last],
+                for (ptrdiff_t b = 0; b < block; b++, advance_index(l, index))
+                    convert(m, o->dtype, row_address(l, o, data[k], index) + s * o->strides[last], o->strides[last],
                             l->dtype, p[k] + b * m * size, size);
                 memcpy(index, back, sizeof index);
             }
         }
         for (ptrdiff_t b = 0; l->walks && b < block; b++)
-            advance(l, index);
+            advance_index(l, index);
     }
 }
 
-typedef struct { const mgx_tiles *tiles; char *const *data; ptrdiff_t units, each; } Whole;
+typedef struct { const mgx_tiles *tiles; char *const *data; ptrdiff_t units, each; } TilesWork;
 
-static void part(void *what, ptrdiff_t i)
+static void run_tiles_piece(void *what, ptrdiff_t i)
 {
-    const Whole *w = what;
+    const TilesWork *w = what;
     ptrdiff_t first = i * w->each, stop = first + w->each < w->units ? first + w->each : w->units;
     execute(w->tiles, w->data, first, stop);
 }
@@ -212,20 +215,20 @@ ptrdiff_t mgx_run_tiles(const mgx_tiles *l, char *const *data)
     const ptrdiff_t n = l->shape[l->ndim - 1];
     if (l->rows == 0 || n == 0)
         return MGX_DONE;
-    Whole w = {l, data, l->rows > 1 ? l->rows : n, 0};
+    TilesWork w = {l, data, l->rows > 1 ? l->rows : n, 0};
     if (l->rows * n * l->count < MGX_MUCH) {
         execute(l, data, 0, w.units);
         return MGX_DONE;
     }
     w.each = l->rows > 1 ? (1 + MGX_PIECE / (l->high * n)) * l->high : MGX_PIECE;      /* whole blocks */
-    return mgx_run_pieces((w.units + w.each - 1) / w.each, part, &w);
+    return mgx_run_pieces((w.units + w.each - 1) / w.each, run_tiles_piece, &w);
 }
 
-typedef struct { mgx_loop loop; ptrdiff_t n, size; int count; char *const *p; } Stretch;
+typedef struct { mgx_loop loop; ptrdiff_t n, size; int count; char *const *p; } LoopWork;
 
-static void stretch(void *what, ptrdiff_t i)
+static void run_loop_piece(void *what, ptrdiff_t i)
 {
-    const Stretch *w = what;
+    const LoopWork *w = what;
     const ptrdiff_t first = i * MGX_PIECE, m = w->n - first < MGX_PIECE ? w->n - first : MGX_PIECE;
     char *p[MGX_MAXARGS];
     for (int k = 0; k < w->count; k++)
@@ -239,16 +242,16 @@ ptrdiff_t mgx_run_loop(mgx_loop loop, ptrdiff_t n, int dtype, int count, char *c
         loop(n, p);
         return MGX_DONE;
     }
-    Stretch w = {loop, n, SIZE[dtype], count, p};
-    return mgx_run_pieces((n + MGX_PIECE - 1) / MGX_PIECE, stretch, &w);
+    LoopWork w = {loop, n, SIZE[dtype], count, p};
+    return mgx_run_pieces((n + MGX_PIECE - 1) / MGX_PIECE, run_loop_piece, &w);
 }
 
 /* ----- structured kernels: the pieces of the axis that the row splits */
-typedef struct { mgx_kernel kernel; const mgx_args *args; ptrdiff_t axis, grain, scratch, bad; } Cut;
+typedef struct { mgx_kernel kernel; const mgx_args *args; ptrdiff_t axis, grain, scratch, bad; } KernelWork;
 
-static void kernel_piece(void *what, ptrdiff_t i)
+static void run_kernel_piece(void *what, ptrdiff_t i)
 {
-    Cut *w = what;
+    KernelWork *w = what;
     const ptrdiff_t first = i * w->grain, last = first + w->grain < w->axis ? first + w->grain : w->axis;
     char *block = w->scratch ? malloc(w->scratch + 64) : NULL;
     ptrdiff_t bad = MGX_NO_MEMORY;
@@ -264,8 +267,8 @@ ptrdiff_t mgx_run_kernel(const mgx_kernel_row *row, mgx_kernel kernel, const mgx
     ptrdiff_t work, scratch, axis = row->cut(args, &work, &scratch);
     if (axis * work < MGX_MUCH && !scratch)
         return kernel(args, NULL, 0, axis);
-    Cut w = {kernel, args, axis, work ? 1 + MGX_PIECE / work : axis, scratch, MGX_DONE};
-    if (mgx_run_pieces((axis + w.grain - 1) / w.grain, kernel_piece, &w) != MGX_DONE)
+    KernelWork w = {kernel, args, axis, work ? 1 + MGX_PIECE / work : axis, scratch, MGX_DONE};
+    if (mgx_run_pieces((axis + w.grain - 1) / w.grain, run_kernel_piece, &w) != MGX_DONE)
         return MGX_INTERRUPTED;
     return w.bad;
 }

@@ -26,7 +26,7 @@ static ptrdiff_t V(count_steps)(double *step, ptrdiff_t n)
     return MGX_DONE;
 }
 
-/* v = momentum*v + (1 - dampening)*slope, at first v = slope;  w -= lr*v, or lr*(slope + momentum*v) with nesterov */
+/* v = momentum*v + (1 - dampening)*grad, at first v = grad;  w -= lr*v, or lr*(grad + momentum*v) with nesterov */
 static ptrdiff_t V(sgd)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict g, const double *cell, const double *step,
                         REAL *restrict w, REAL *restrict v, ptrdiff_t n)
 {
@@ -39,14 +39,14 @@ static ptrdiff_t V(sgd)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict g,
     }
     const REAL share = (REAL)(*step > 1 ? 1 - cell[2] : 1);
     for (ptrdiff_t i = first; i < last; i++) {
-        REAL slope = g[i] + decay * w[i];
-        v[i] = momentum * v[i] + share * slope;
-        w[i] -= lr * (ahead ? slope + momentum * v[i] : v[i]);
+        REAL grad = g[i] + decay * w[i];
+        v[i] = momentum * v[i] + share * grad;
+        w[i] -= lr * (ahead ? grad + momentum * v[i] : v[i]);
     }
     return MGX_DONE;
 }
 
-/* s = alpha*s + (1 - alpha)*slope^2;  move = slope / (sqrt(s - m^2) + eps) with m, the running mean, if centered;
+/* s = alpha*s + (1 - alpha)*grad^2;  move = grad / (sqrt(s - m^2) + eps) with m, the running mean, if centered;
    v = momentum*v + move in place of it with momentum;  w -= lr*move */
 static ptrdiff_t V(rmsprop)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict g, const double *cell, REAL *restrict w,
                             REAL *restrict s, REAL *restrict m, REAL *restrict v, ptrdiff_t n)
@@ -54,14 +54,14 @@ static ptrdiff_t V(rmsprop)(ptrdiff_t first, ptrdiff_t last, const REAL *restric
     const REAL lr = (REAL)cell[0], alpha = (REAL)cell[1], eps = (REAL)cell[2], decay = (REAL)cell[3];
     const REAL momentum = (REAL)cell[4], rest = (REAL)(1 - cell[1]);
     for (ptrdiff_t i = first; i < last; i++) {
-        REAL slope = g[i] + decay * w[i];
-        REAL spread = s[i] = alpha * s[i] + rest * slope * slope;
+        REAL grad = g[i] + decay * w[i];
+        REAL spread = s[i] = alpha * s[i] + rest * grad * grad;
         if (m) {
-            m[i] += rest * (slope - m[i]);
+            m[i] += rest * (grad - m[i]);
             spread -= m[i] * m[i];
             spread = spread < 0 ? 0 : spread;       /* rounding must not make a root of less than nothing */
         }
-        REAL move = slope / (sqrt(spread) + eps);
+        REAL move = grad / (sqrt(spread) + eps);
         if (v)
             move = v[i] = momentum * v[i] + move;
         w[i] -= lr * move;
@@ -69,21 +69,21 @@ static ptrdiff_t V(rmsprop)(ptrdiff_t first, ptrdiff_t last, const REAL *restric
     return MGX_DONE;
 }
 
-/* s += slope^2;  w -= lr / (1 + (t - 1)*lr_decay) * slope / (sqrt(s) + eps) */
+/* s += grad^2;  w -= lr / (1 + (t - 1)*lr_decay) * grad / (sqrt(s) + eps) */
 static ptrdiff_t V(adagrad)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict g, const double *cell, const double *step,
                             REAL *restrict w, REAL *restrict s, ptrdiff_t n)
 {
     const REAL decay = (REAL)cell[2], eps = (REAL)cell[4], lr = (REAL)(cell[0] / (1 + (*step - 1) * cell[1]));
     for (ptrdiff_t i = first; i < last; i++) {
-        REAL slope = g[i] + decay * w[i];
-        s[i] += slope * slope;
-        w[i] -= lr * slope / (sqrt(s[i]) + eps);
+        REAL grad = g[i] + decay * w[i];
+        s[i] += grad * grad;
+        w[i] -= lr * grad / (sqrt(s[i]) + eps);
     }
     return MGX_DONE;
 }
 
-/* m, v = running means of slope and slope^2, freed of their start at 0 by 1 - beta^t;  w -= lr*m / (sqrt(v) + eps).
-   The decay is added to the slope, or shrinks w by itself if decoupled. */
+/* m, v = running means of grad and grad^2, freed of their start at 0 by 1 - beta^t;  w -= lr*m / (sqrt(v) + eps).
+   The decay is added to the grad, or shrinks w by itself if decoupled. */
 INLINE void V(moments)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict g, const double *cell, double t,
                        REAL *restrict w, REAL *restrict m, REAL *restrict v, const int decoupled)
 {
@@ -93,9 +93,9 @@ INLINE void V(moments)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict g, 
     const REAL decay = decoupled ? 0 : (REAL)cell[4], keep = decoupled ? (REAL)(1 - cell[0] * cell[4]) : 1;
     const REAL lr = (REAL)(cell[0] / c.one), root = (REAL)(1 / LIBM_f64(sqrt)(c.two));
     for (ptrdiff_t i = first; i < last; i++) {
-        REAL slope = g[i] + decay * w[i];
-        m[i] = beta1 * m[i] + rest1 * slope;
-        v[i] = beta2 * v[i] + rest2 * slope * slope;
+        REAL grad = g[i] + decay * w[i];
+        m[i] = beta1 * m[i] + rest1 * grad;
+        v[i] = beta2 * v[i] + rest2 * grad * grad;
         w[i] = keep * w[i] - lr * m[i] / (sqrt(v[i]) * root + eps);
     }
 }

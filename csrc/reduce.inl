@@ -104,7 +104,7 @@ static ptrdiff_t V(amax)(ptrdiff_t first, ptrdiff_t last, const char *x, REAL *o
 
 /* 1 if none of n contiguous elements is inf or nan. Those have all bits of the exponent set, so adding the lowest of
    them carries into the sign. */
-static int V(finite)(ptrdiff_t n, const char *x)
+static int V(all_finite)(ptrdiff_t n, const char *x)
 {
     BITS carry = 0;
     for (ptrdiff_t i = 0; i < n; i++) {

@@ -27,14 +27,14 @@ static const mgx_kernels *table;          /* of the chosen set: for the rows of 
 typedef double wide __attribute__((vector_size(WIDE * sizeof(double)), may_alias));
 typedef int64_t wide_mask __attribute__((vector_size(WIDE * sizeof(double)), may_alias));
 
-/* the tape's rows are whole registers, and a place of a row is one */
-ALWAYS int sound(const mgx_scalar_program *t)
+/* the program's rows are whole registers, and a slot of a row is one */
+ALWAYS int is_valid_program(const mgx_scalar_program *t)
 {
     return t->lanes >= 0 && t->lanes <= MGX_LANES && t->lanes % MGX_PARTS == 0 && (uintptr_t)t->row % sizeof(wide) == 0
-        && (uintptr_t)t->drow % sizeof(wide) == 0 && (uintptr_t)t->spare % sizeof(wide) == 0;
+        && (uintptr_t)t->drow % sizeof(wide) == 0 && (uintptr_t)t->scratch % sizeof(wide) == 0;
 }
 
-#define AT(rows, place) (t->rows + (ptrdiff_t)~(place) * t->lanes)
+#define AT(rows, slot) (t->rows + (ptrdiff_t)~(slot) * t->lanes)
 
 /* lane i to part i % MGX_PARTS in the order of i, and those together */
 ALWAYS double total(const wide *x, const int count)
@@ -52,7 +52,7 @@ ALWAYS double total(const wide *x, const int count)
 /* `count` registers from lane i on of y of each of `sums` steps of a run */
 ALWAYS void terms(const mgx_scalar_program *t, const mgx_scalar_op *s, ptrdiff_t i, const int sums, const int count)
 {
-    const int32_t *p = t->place + s->first;
+    const int32_t *p = t->operand + s->first;
     const double *number = t->number + s->first + 1;
     const ptrdiff_t next = 2 * s->count, lanes = t->lanes;
     wide sum[BLOCK > SUMS ? BLOCK : SUMS];
@@ -83,17 +83,17 @@ ALWAYS void to_row(wide *da, const wide *product, int mode, const int count)
         EACH(v, count) da[v] += product[v];
 }
 
-/* the row chain for each factor of each term: nothing in, nothing out */
+/* the row mul_no_nan for each factor of each term: nothing in, nothing out */
 ALWAYS void terms_vjp(const mgx_scalar_program *t, const mgx_scalar_op *s, ptrdiff_t i, const int count)
 {
-    const int32_t *p = t->place + s->first;
+    const int32_t *p = t->operand + s->first;
     const uint8_t *mode = t->mode + s->first;
     const wide *dy = (const wide *)(AT(drow, s->y) + i);
     wide g[BLOCK], product[BLOCK];
     wide_mask live[BLOCK];
     EACH(v, count) g[v] = dy[v], live[v] = g[v] != 0;
     for (int32_t k = 0; k < 2 * s->count; k++) {
-        int32_t place = p[k], other = p[k ^ 1];
+        int32_t slot = p[k], other = p[k ^ 1];
         if (mode[k] == MGX_NOTHING)
             continue;
         if (other >= 0) {
@@ -103,26 +103,26 @@ ALWAYS void terms_vjp(const mgx_scalar_program *t, const mgx_scalar_op *s, ptrdi
             const wide *b = (const wide *)(AT(row, other) + i);
             EACH(v, count) product[v] = (wide)((wide_mask)(g[v] * b[v]) & live[v]);
         }
-        if (place >= 0)
-            t->dscalar[place] += total(product, count);
+        if (slot >= 0)
+            t->dscalar[slot] += total(product, count);
         else
-            to_row((wide *)(AT(drow, place) + i), product, mode[k], count);
+            to_row((wide *)(AT(drow, slot) + i), product, mode[k], count);
     }
 }
 
 /* ----- the gradient of a run, where no factor is inf or nan ----- */
 
 /* Up to WIDE shared factors, from operand *k on, that have a gradient, the first again in place of missing ones, and
-   how each is written: as by the last step that does so. Returns how many. */
-ALWAYS int chosen(const uint8_t *mode, ptrdiff_t next, int run, int32_t *k, int32_t *at, int32_t *how)
+   how each is written: as by the last operation that does so. Returns how many. */
+ALWAYS int choose_factors(const uint8_t *mode, ptrdiff_t next, int run, int32_t *k, int32_t *at, int32_t *modes)
 {
     int n = 0;
     for (; *k < next && n < WIDE; *k += 2) {
-        how[n] = MGX_NOTHING;
-        for (int j = run; j-- > 0 && how[n] == MGX_NOTHING;)
-            how[n] = mode[j * next + *k];
+        modes[n] = MGX_NOTHING;
+        for (int j = run; j-- > 0 && modes[n] == MGX_NOTHING;)
+            modes[n] = mode[j * next + *k];
         at[n] = *k;
-        n += how[n] != MGX_NOTHING;
+        n += modes[n] != MGX_NOTHING;
     }
     for (int m = n; m < WIDE; m++)
         at[m] = at[0];
@@ -132,12 +132,12 @@ ALWAYS int chosen(const uint8_t *mode, ptrdiff_t next, int run, int32_t *k, int3
 /* of the factors that the steps share, WIDE at a time */
 static void run_vjp_shared(const mgx_scalar_program *t, const mgx_scalar_op *s, int run)
 {
-    const int32_t *p = t->place + s->first;
+    const int32_t *p = t->operand + s->first;
     const double *number = t->number + s->first + 1, *dy = AT(drow, s->y);
     const uint8_t *mode = t->mode + s->first;
     const ptrdiff_t next = 2 * s->count;
-    int32_t k = 0, at[WIDE], how[WIDE];
-    for (int n; (n = chosen(mode, next, run, &k, at, how));)
+    int32_t k = 0, at[WIDE], modes[WIDE];
+    for (int n; (n = choose_factors(mode, next, run, &k, at, modes));)
         for (ptrdiff_t i = 0; i < t->lanes; i += MGX_PARTS) {
             wide sum[SUMS];
             EACH(v, SUMS) sum[v] = (wide){0};
@@ -150,14 +150,14 @@ static void run_vjp_shared(const mgx_scalar_program *t, const mgx_scalar_op *s, 
             }
             EACH(m, WIDE)
                 if (m < n)
-                    to_row((wide *)(AT(drow, p[at[m]]) + i), sum + m * PAIR, how[m], PAIR);
+                    to_row((wide *)(AT(drow, p[at[m]]) + i), sum + m * PAIR, modes[m], PAIR);
         }
 }
 
 /* of the numbers: those of WIDE / 2 terms of two steps at a time */
 static void run_vjp_numbers(const mgx_scalar_program *t, const mgx_scalar_op *s, int run)
 {
-    const int32_t *p = t->place + s->first;
+    const int32_t *p = t->operand + s->first;
     const uint8_t *mode = t->mode + s->first;
     const double *dy = AT(drow, s->y), *x[WIDE / 2];
     const ptrdiff_t next = 2 * s->count;
@@ -190,16 +190,16 @@ static void run_vjp_numbers(const mgx_scalar_program *t, const mgx_scalar_op *s,
 
 /* ----- rows of the table ----- */
 
-/* The operands of s as rows, a number in a spare one; returns how many. */
+/* The operands of s as rows, a number in a scratch row; returns how many. */
 static int operands(const mgx_scalar_program *t, const mgx_scalar_op *s, char **x)
 {
     MGX_ASSERT(s->op >= 0 && s->op < MGX_NROWS);
     int arity = mgx_table[s->op].arity;
     for (int k = 0; k < arity; k++) {
-        int32_t place = t->place[s->first + k];
-        double *row = place < 0 ? AT(row, place) : t->spare + k * t->lanes;
-        for (ptrdiff_t i = 0; place >= 0 && i < t->lanes; i++)
-            row[i] = t->scalar[place];
+        int32_t slot = t->operand[s->first + k];
+        double *row = slot < 0 ? AT(row, slot) : t->scratch + k * t->lanes;
+        for (ptrdiff_t i = 0; slot >= 0 && i < t->lanes; i++)
+            row[i] = t->scalar[slot];
         x[k] = (char *)row;
     }
     return arity;
@@ -213,7 +213,7 @@ static int alike(const mgx_scalar_program *t, const mgx_scalar_op *s, ptrdiff_t 
     for (; n < most && s[way * n].op == s->op && s[way * n].y == s->y - way * n; n++) {
         const mgx_scalar_op *first = way > 0 ? s : s - n;
         for (int k = 0; k < mgx_table[s->op].arity; k++) {
-            int32_t low = t->place[first->first + k], high = t->place[first[n].first + k];
+            int32_t low = t->operand[first->first + k], high = t->operand[first[n].first + k];
             int mode = t->mode[first->first + k];
             if (low >= 0 || high != low - n || high <= first->y)
                 return n;
@@ -237,26 +237,27 @@ static void operation(const mgx_scalar_program *t, const mgx_scalar_op *s, int n
 static void operation_vjp(const mgx_scalar_program *t, const mgx_scalar_op *s, int n)
 {
     const mgx_loops *loops = &TABLE.rows[MGX_F64][s->op];
-    double *y = AT(row, s->y), *spare = t->spare + 3 * t->lanes;
+    double *y = AT(row, s->y), *scratch = t->scratch + 3 * t->lanes;
     char *x[6] = {(char *)AT(drow, s->y)};
     int arity = s->count ? operands(t, s, x + 1) : 0;
     for (int k = 0; k < arity; k++) {
-        int32_t place = t->place[s->first + k];
+        int32_t slot = t->operand[s->first + k];
         int mode = t->mode[s->first + k];
         if (mode == MGX_NOTHING)
             continue;
-        double *dx = place < 0 ? AT(drow, place) : NULL, *to = mode == MGX_SETS ? dx : spare;
+        double *dx = slot < 0 ? AT(drow, slot) : NULL, *to = mode == MGX_SETS ? dx : scratch;
         if (loops->part[MGX_FORWARD_D])
-            TABLE.rows[MGX_F64][MGX_chain].part[MGX_FORWARD](n * t->lanes, (char *[]){x[0], (char *)(y + t->lanes), (char *)to});
+            TABLE.rows[MGX_F64][MGX_mul_no_nan].part[MGX_FORWARD](
+                n * t->lanes, (char *[]){x[0], (char *)(y + t->lanes), (char *)to});
         else {
             x[arity + 1] = (char *)y, x[arity + 2] = (char *)to;
             loops->part[MGX_VJP0 + k](n * t->lanes, x);
         }
-        for (ptrdiff_t i = 0; to == spare && i < t->lanes; i += MGX_PARTS)
-            if (place < 0)
-                to_row((wide *)(dx + i), (const wide *)(spare + i), MGX_ADDS, PAIR);
+        for (ptrdiff_t i = 0; to == scratch && i < t->lanes; i += MGX_PARTS)
+            if (slot < 0)
+                to_row((wide *)(dx + i), (const wide *)(scratch + i), MGX_ADDS, PAIR);
             else
-                t->dscalar[place] += total((const wide *)(spare + i), PAIR);
+                t->dscalar[slot] += total((const wide *)(scratch + i), PAIR);
     }
 }
 
@@ -264,7 +265,7 @@ static void operation_vjp(const mgx_scalar_program *t, const mgx_scalar_op *s, i
 
 static void replay_rows(const mgx_scalar_program *t, ptrdiff_t count, const mgx_scalar_op *s)
 {
-    MGX_ASSERT(count >= 0 && sound(t));
+    MGX_ASSERT(count >= 0 && is_valid_program(t));
     for (const mgx_scalar_op *end = s + count; s < end;) {
         if (s->op >= 0) {
             int n = alike(t, s, end - s, 1);
@@ -286,16 +287,16 @@ static void replay_rows(const mgx_scalar_program *t, ptrdiff_t count, const mgx_
     }
 }
 
-static void replay_rows_vjp(const mgx_scalar_program *t, ptrdiff_t count, const mgx_scalar_op *step)
+static void replay_rows_vjp(const mgx_scalar_program *t, ptrdiff_t count, const mgx_scalar_op *op)
 {
-    MGX_ASSERT(count >= 0 && sound(t));
-    for (const mgx_scalar_op *s = step + count; s > step;) {
+    MGX_ASSERT(count >= 0 && is_valid_program(t));
+    for (const mgx_scalar_op *s = op + count; s > op;) {
         s--;
         if (s->op >= 0) {
-            int n = alike(t, s, s - step + 1, -1);
+            int n = alike(t, s, s - op + 1, -1);
             s -= n - 1;
             operation_vjp(t, s, n);
-        } else if (s->op == MGX_TERMS || t->careful) {
+        } else if (s->op == MGX_TERMS || t->no_nan) {
             ptrdiff_t i = 0;
             for (; i + BLOCK * WIDE <= t->lanes; i += BLOCK * WIDE)
                 terms_vjp(t, s, i, BLOCK);
@@ -314,7 +315,7 @@ static void replay(const mgx_scalar_program *t, ptrdiff_t count, const mgx_scala
 {
     double *v = t->scalar;
     for (const mgx_scalar_op *end = s + count; s < end; s++) {
-        const int32_t *p = t->place + s->first;
+        const int32_t *p = t->operand + s->first;
         if (s->op == MGX_TERMS) {
             double sum = -0.0;
             for (int32_t k = 0; k < 2 * s->count; k += 2)
@@ -329,13 +330,13 @@ static void replay(const mgx_scalar_program *t, ptrdiff_t count, const mgx_scala
     }
 }
 
-static void replay_vjp(const mgx_scalar_program *t, ptrdiff_t count, const mgx_scalar_op *step)
+static void replay_vjp(const mgx_scalar_program *t, ptrdiff_t count, const mgx_scalar_op *op)
 {
     const double *v = t->scalar;
     double *d = t->dscalar;
-    for (const mgx_scalar_op *s = step + count; s > step;) {
+    for (const mgx_scalar_op *s = op + count; s > op;) {
         s--;
-        const int32_t *p = t->place + s->first;
+        const int32_t *p = t->operand + s->first;
         double g = d[s->y];
         if (g == 0)
             continue;

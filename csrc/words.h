@@ -21,7 +21,7 @@
 #define round(x) V(round)(x)
 #define trunc(x) V(trunc)(x)
 #define minimum(a, b) ((a) < (b) ? (a) : (b))
-#define chain(g, d) V(chain)(g, d)
+#define mul_no_nan(g, d) V(mul_no_nan)(g, d)
 #define pow(a, b) LIBM(pow)(a, b)
 #define hypot(a, b) LIBM(hypot)(a, b)
 #define remainder(a, b) V(remainder)(a, b)

@@ -7,7 +7,7 @@ static inline REAL V(floor)(REAL x) { return LIBM(floor)(x); }
 static inline REAL V(ceil)(REAL x) { return LIBM(ceil)(x); }
 static inline REAL V(round)(REAL x) { return LIBM(rint)(x); }               /* ties to even */
 static inline REAL V(trunc)(REAL x) { return LIBM(trunc)(x); }
-static inline REAL V(chain)(REAL g, REAL d) { return g == 0 ? (REAL)0 : g * d; }
+static inline REAL V(mul_no_nan)(REAL g, REAL d) { return g == 0 ? (REAL)0 : g * d; }
 
 /* the sign of the divisor, as Python's % */
 static inline REAL V(remainder)(REAL a, REAL b)

@@ -28,7 +28,7 @@ from microgradx._core.value import Value
 from microgradx.errors import DTypeError
 from microgradx.typing import Axes, Axis, Data, Function, Lengths, Number
 
-_ELEMENTWISE = [row["name"] for row in table()]
+_ELEMENTWISE = [*(row["name"] for row in table()), "chain"]     # the former name of mul_no_nan
 _REDUCTIONS = ["sum", "mean"]               # which take a sequence of Values, too
 _OF_TENSORS = ["prod", "var", "std", "max", "min", "amax", "amin", "argmax", "argmin", "logsumexp", "softmax",
                "log_softmax", "cumsum", "norm", "reshape", "transpose", "permute", "expand", "squeeze", "unsqueeze",
@@ -40,11 +40,11 @@ __all__ = ["clone", "neg", "abs", "sign", "square", "sqrt", "rsqrt", "reciprocal
            "relu", "relu6", "leaky_relu", "prelu", "elu", "selu", "celu", "gelu", "gelu_tanh", "silu", "mish",
            "softsign", "hardtanh", "hardsigmoid", "hardswish", "hardshrink", "softshrink", "tanhshrink", "threshold",
            "add", "sub", "mul", "div", "pow", "maximum", "minimum", "fmod", "remainder", "atan2", "hypot", "logaddexp",
-           "xlogy", "lerp", "where", "clip", "gt", "ge", "lt", "le", "eq", "ne", "chain", "dsigmoid", "sech2", "gauss",
-           "normpdf", "dsilu", "dgelu", "dgelu_tanh", "dmish", "sum", "mean", "prod", "var", "std", "max", "min",
-           "amax", "amin", "argmax", "argmin", "logsumexp", "softmax", "log_softmax", "cumsum", "norm", "outer",
-           "matmul", "reshape", "expand", "transpose", "permute", "squeeze", "unsqueeze", "flatten", "split", "gather",
-           "scatter_add", "triu", "tril"]
+           "xlogy", "lerp", "where", "clip", "gt", "ge", "lt", "le", "eq", "ne", "mul_no_nan", "chain", "dsigmoid",
+           "sech2", "gauss", "normpdf", "dsilu", "dgelu", "dgelu_tanh", "dmish", "sum", "mean", "prod", "var", "std",
+           "max", "min", "amax", "amin", "argmax", "argmin", "logsumexp", "softmax", "log_softmax", "cumsum", "norm",
+           "outer", "matmul", "reshape", "expand", "transpose", "permute", "squeeze", "unsqueeze", "flatten", "split",
+           "gather", "scatter_add", "triu", "tril"]
 __all__ += sorted({*_ELEMENTWISE} - {*__all__})        # a new row is there before it is written above
 
 
@@ -242,7 +242,7 @@ if TYPE_CHECKING:
         @overload
         def __call__(self, x: Data, /, lo: Data | None = None, hi: Data | None = None) -> Tensor: ...
 
-    class _Chain(Protocol):
+    class _MulNoNan(Protocol):
         @overload
         def __call__(self, x: Value, /, d: Number) -> Value: ...
         @overload
@@ -373,7 +373,8 @@ eq: _Binary
 ne: _Binary
 
 # helpers
-chain: _Chain
+mul_no_nan: _MulNoNan
+chain: _MulNoNan                # its former name
 dsigmoid: _Unary
 sech2: _Unary
 gauss: _Unary

@@ -41,15 +41,15 @@ class vectorize:
     (rows,) a Value, for a number a Value that all samples share. It returns a Value, or a tuple or list of them, and
     may use any other Values, its parameters. It is called once, at the first call; from then on its operations run
     over up to 128 samples at a time, in double precision: neurons with the same inputs as one layer, operations side by
-    side as one. Parameters' ``data`` is read anew at every call.
+    side as one. Parameters' ``data`` is read again at every call.
 
     ``f(X, y)``                 the outputs, each an array (rows,)
     ``f.backward(X, y)``        the same, and adds to every parameter's ``grad`` the gradient of the first output's
                                 sum over the rows, or with ``reduction="mean"`` of its mean
     ``f.value_and_grad(X, y)``  the outputs and ``Gradients``: as arrays, of parameters and of inputs
-    ``f.parameters``            the Values that ``fn`` uses beside its arguments, known from the first call on
+    ``f.parameters``            the Values that ``fn`` uses besides its arguments, known from the first call on
 
-    What ``fn`` depends on beside Values is frozen at the first call: numbers, lengths of lists, random draws, which
+    What ``fn`` depends on besides Values is frozen at the first call: numbers, lengths of lists, random draws, which
     branch was taken. ``CaptureError`` where it would freeze a number of a sample or of a parameter (``x.data``,
     ``float(x)``, ``x > 0``, ``if x``), where it writes one or calls ``backward``, and for Values made with explicit
     local derivatives, which say nothing of how they were computed. ``ShapeError`` for arrays of different lengths,
@@ -101,7 +101,7 @@ class vectorize:
 
     @property
     def parameters(self) -> list[Value]:
-        """The Values that ``fn`` uses beside its arguments."""
+        """The Values that ``fn`` uses besides its arguments."""
         if self._tape is None:
             raise OptionError("vectorize: parameters are known from the first call on")
         return list(self._tape.parameters)

@@ -252,7 +252,7 @@ TRUTH = {
     "atan2": mp.atan2, "hypot": mp.hypot,
     "logaddexp": lambda a, b: max(a, b) + mp.log1p(mp.exp(-abs(a - b))), "xlogy": lambda a, b: a * mp.log(b),
     "lerp": lambda a, b, c: a + c * (b - a), "where": lambda c, a, b: a if c != 0 else b, "clip": _clip,
-    "chain": lambda a, b: a * b, "dsigmoid": _dsigmoid, "sech2": _sech2,
+    "mul_no_nan": lambda a, b: a * b, "dsigmoid": _dsigmoid, "sech2": _sech2,
     "gauss": lambda x: mp.exp(-x * x), "normpdf": _normpdf,
     "dsilu": lambda x: _sigmoid(x) * (1 + x * _sigmoid(-x)), "dgelu": lambda x: _normcdf(x) + x * _normpdf(x),
     "dgelu_tanh": _dgelu_tanh, "dmish": _dmish,

@@ -48,7 +48,7 @@ def numbers(n, dtype, seed=0):
 LIGHT = [lambda x, y: x + y, lambda x, y: y + x, lambda x, y: x - y, lambda x, y: y - x, lambda x, y: x * y,
          lambda x, y: y * x, lambda x, y: x / y, lambda x, y: y / x, lambda x, y: -x, lambda x, y: x.square(),
          lambda x, y: x.relu(), lambda x, y: x * 1.5 + 0.25, lambda x, y: 3 - x, lambda x, y: x * x,
-         lambda x, y: call("chain", x, y), lambda x, y: call("chain", y, x), lambda x, y: x.clone()]
+         lambda x, y: call("mul_no_nan", x, y), lambda x, y: call("mul_no_nan", y, x), lambda x, y: x.clone()]
 HEAVY = [lambda x, y: x.tanh(), lambda x, y: x.maximum(y), lambda x, y: (x > y).where(x, y),
          lambda x, y: x.abs().sqrt(), lambda x, y: x.sigmoid() * y]
 

@@ -1,20 +1,20 @@
-/* Matrix products and streaks. */
+/* Matrix products and fused chains. */
 #include "isa.h"
 #ifdef ISA
 #define OWN_gemm(...) __VA_ARGS__
 #define OWN_structured(...)
 #include "f32.h"
 #include "gemm.inl"
-#include "streak.inl"
+#include "fused_chain.inl"
 #include "shims.inl"
 #include "f64.h"
 #include "gemm.inl"
-#include "streak.inl"
+#include "fused_chain.inl"
 #include "shims.inl"
 
 ENTER(gemm)
 {
-    BOTH(streak);
+    BOTH(fused_chain);
 #define KERNEL ENTER_KERNEL
 #include "kernels.def"
 }

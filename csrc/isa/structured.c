@@ -22,7 +22,7 @@
 
 ENTER(structured)
 {
-    BOTH(finite);
+    BOTH(all_finite);
 #define KERNEL ENTER_KERNEL
 #include "kernels.def"
 }

@@ -19,30 +19,30 @@ cdef struct Storage:
     uint32_t views, graph_views  # live views; those that have a graph
     uint16_t readonly           # the owner's wish
     uint16_t held               # a program names it
-    uint32_t sound              # version + 1 of when its numbers were found finite (by `launch`)
+    uint32_t finite_version     # version + 1 of when its numbers were found finite (by `launch`)
     PyObject *owner
     Storage *next               # in the list of free blocks; else free for a pass over a program to number it
 
 ctypedef object (*Vjp)(Node node, Array g, int i)
 
-cdef enum:                      # `Node.v.op` beside the opcodes of the table
+cdef enum:                      # `Node.v.op` besides the opcodes of the table
     OP_LEAF = -1, OP_STRUCTURED = -2, OP_FREED = -3
 
 cdef class Node:
     cdef Vertex v
     cdef void *saved[4]         # operands 0 to 2 and the result (or the derivative that a row stored): an array; or,
-    cdef char *place[4]         # where it lies in the result's own shape and dtype, its Storage and first byte
+    cdef char *saved_data[4]    # where it lies in the result's own shape and dtype, its Storage and first byte
     cdef object args            # what else the vjp of a structured operation reads
     cdef object hooks           # called with the gradient of this node's result
     cdef object grad            # leaf, or retained: the accumulated gradient
     cdef const char *name       # of a structured operation
     cdef bint retains
-    cdef int kind               # dtype of the result
-    cdef object where           # it was written: see `here` of graph
+    cdef int dtype              # of the result
+    cdef object site            # where it was written: see `call_site` of graph
     # from here on nothing is read that was not written
     cdef uint32_t version[4]    # of the storages when they were saved
     cdef double scalar[3]       # operands that are numbers
-    cdef Py_ssize_t size        # of the result; a gradient that arrives has this size, and `kind`
+    cdef Py_ssize_t size        # of the result; a gradient that arrives has this size, and `dtype`
     cdef Vjp vjp                # of a structured operation: the gradient for operand i, or None
     cdef int save(self, int k, Array a) except -1
     cdef Array load(self, int k)
@@ -53,31 +53,31 @@ cdef class Array(Differentiable):
     cdef Storage *storage
     cdef char *data
     cdef Node node
-    cdef int kind               # dtype
+    cdef int dtype_             # MGX_F32 to MGX_BOOL
     cdef readonly int ndim
     cdef bint contiguous
-    cdef bint wants             # a gradient
+    cdef bint needs_grad        # `requires_grad`, which a method has as its name with an underscore
     cdef bint view, graph_view  # a view; one that has a graph. Its storage counts them
     cdef readonly Py_ssize_t size
-    cdef Py_ssize_t dims[MGX_MAXDIM]    # shape
-    cdef Py_ssize_t steps[MGX_MAXDIM]   # strides, in bytes
+    cdef Py_ssize_t shape_[MGX_MAXDIM]
+    cdef Py_ssize_t strides_[MGX_MAXDIM]    # in bytes
 
 cdef const Py_ssize_t *itemsize                     # by dtype
 
 cdef Array empty(int dtype, int ndim, const Py_ssize_t *shape)
-cdef Array empty_with_slope(int dtype, int ndim, const Py_ssize_t *shape, Storage **slope, char **place)
+cdef Array empty_with_derivative(int dtype, int ndim, const Py_ssize_t *shape, Storage **derivative, char **address)
 cdef Array empty_like(Array a)
 cdef Array geometry_of(Array a)
 cdef Array with_storage(Array geometry, Py_ssize_t nbytes, Py_ssize_t offset)
 cdef Array alias(Array base, char *data, int dtype, int ndim, const Py_ssize_t *shape, const Py_ssize_t *strides)
 cdef Array view_of(Array base, char *data, int ndim, const Py_ssize_t *shape, const Py_ssize_t *strides)
-cdef Array settled(Array a)
+cdef Array unmark_view(Array a)
 cdef Array detached(Array a)
 cdef Node record_structured(Array out, const char *name, Vjp vjp, object args, Array a, Array b=*, Array c=*)
 cdef Array from_object(object data, object dtype, bint copy)
-cdef object window(Array a)                         # a writable ndarray over the same bytes
+cdef object writable_ndarray(Array a)               # a writable ndarray over the same bytes
 cdef void drop_storage(Array a) noexcept
-cdef void take(Array to, Array source) noexcept
+cdef void share_storage(Array to, Array source) noexcept
 cdef void unref(Storage *s) noexcept
 cdef void forget_block(Storage *s) noexcept
 
@@ -100,7 +100,7 @@ cdef int raise_freed() except -1
 cdef inline int check_freed(Node node) except -1:
     return raise_freed() if node.v.op == OP_FREED else 0
 cdef str node_name(Node node)
-cdef Array restored(Node node, int k, Array g)
+cdef Array rebuild_saved(Node node, int k, Array g)
 cdef int dtype_code(object dtype) except -1
 cdef object dtype_of(int code)
 
@@ -109,7 +109,7 @@ cdef inline bint same_shape(Array a, Array b) noexcept:
     if a.ndim != b.ndim:
         return False
     for d in range(a.ndim):
-        if a.dims[d] != b.dims[d]:
+        if a.shape_[d] != b.shape_[d]:
             return False
     return True
 

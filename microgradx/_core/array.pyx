@@ -10,8 +10,8 @@ from cpython.buffer cimport (PyBUF_ANY_CONTIGUOUS, PyBUF_C_CONTIGUOUS, PyBUF_F_C
 from libc.stdlib cimport free as c_free, malloc, realloc
 from libc.string cimport memcpy
 
-from microgradx._core.graph cimport (FreeList, Type, drop_parents, grad_enabled, here, push_free, make_object, parents,
-                                     placing, release, set_parents, pop_free)
+from microgradx._core.graph cimport (FreeList, Type, drop_parents, call_site, grad_enabled, push_free, make_object,
+                                     parents, recording_sites, release, set_parents, pop_free)
 from microgradx._core.kernels cimport *
 from microgradx._core.memory cimport aligned_alloc, aligned_free
 
@@ -67,7 +67,7 @@ cdef Storage *allocate(Py_ssize_t nbytes) except NULL:
     if capacity > SMALL:
         free_bytes -= capacity
     s.refs, s.born = 1, capture
-    s.version = s.views = s.graph_views = s.sound = 0
+    s.version = s.views = s.graph_views = s.finite_version = 0
     s.readonly = s.held = 0
     return s
 
@@ -79,18 +79,18 @@ cdef Storage *new_block(int k, Py_ssize_t capacity) except NULL:
     s.data = <char *> s + HEADER
     s.nbytes, s.size_class, s.owner, s.next = capacity, <int16_t> k, NULL, NULL
     s.refs, s.born = 1, capture
-    s.version = s.views = s.graph_views = s.sound = 0
+    s.version = s.views = s.graph_views = s.finite_version = 0
     s.readonly = s.held = 0
     return s
 
 
-cdef Storage *borrow(object owner, char *data, Py_ssize_t nbytes) except NULL:
+cdef Storage *borrow_storage(object owner, char *data, Py_ssize_t nbytes) except NULL:
     """Bytes that ``owner`` keeps alive, an ndarray: its elements alone are ours, others may lie between them."""
     cdef Storage *s = <Storage *> aligned_alloc(HEADER, HEADER)
     if s == NULL:
         raise MemoryError("no memory for an array")
     s.data, s.nbytes, s.refs, s.version, s.size_class = data, nbytes, 1, 0, -1
-    s.views = s.graph_views = s.sound = 0
+    s.views = s.graph_views = s.finite_version = 0
     s.readonly = s.held = s.born = 0
     s.next = NULL
     Py_INCREF(owner)
@@ -114,7 +114,7 @@ cdef void drop_storage(Array a) noexcept:
         unref(s)
 
 
-cdef void take(Array to, Array source) noexcept:
+cdef void share_storage(Array to, Array source) noexcept:
     """Give ``to`` the storage and geometry of ``source``. The old bytes go last: their owner may run Python code."""
     cdef Storage *before = to.storage
     cdef int d
@@ -122,10 +122,10 @@ cdef void take(Array to, Array source) noexcept:
     before.views -= to.view
     before.graph_views -= to.graph_view
     to.view = to.graph_view = False
-    to.storage, to.data, to.kind, to.ndim = source.storage, source.data, source.kind, source.ndim
+    to.storage, to.data, to.dtype_, to.ndim = source.storage, source.data, source.dtype_, source.ndim
     to.size, to.contiguous = source.size, source.contiguous
     for d in range(source.ndim):
-        to.dims[d], to.steps[d] = source.dims[d], source.steps[d]
+        to.shape_[d], to.strides_[d] = source.shape_[d], source.strides_[d]
     if before != &nothing:
         unref(before)
 
@@ -135,7 +135,7 @@ cdef void unref(Storage *s) noexcept:
     if s.refs:
         return
     if capture:
-        keep(s)
+        keep_block(s)
     else:
         forget_block(s)
 
@@ -164,7 +164,7 @@ cdef Py_ssize_t kept_count = 0, kept_room = 0
 cdef uint16_t captures = 0
 
 
-cdef void keep(Storage *s) noexcept:
+cdef void keep_block(Storage *s) noexcept:
     """Remember a block until the capture ends. Without memory for that it leaks."""
     global kept, kept_count, kept_room
     cdef void *larger
@@ -221,7 +221,7 @@ cdef class Node:
         cdef Storage *s
         if self.saved[k] == NULL:
             raise GraphError("backward: the graph was freed by another backward() while this one ran")
-        s = <Storage *> self.saved[k] if self.place[k] != NULL else (<Array> self.saved[k]).storage
+        s = <Storage *> self.saved[k] if self.saved_data[k] != NULL else (<Array> self.saved[k]).storage
         if s.version != self.version[k]:
             raise GraphError(f"backward: {node_name(self)} needs {'its result' if k == 3 else f'operand {k}'} as it "
                              f"was when it ran, but that was written to since (version {s.version}, saved "
@@ -240,7 +240,7 @@ cdef class Node:
             held = self.saved[k]
             if held != NULL:
                 self.saved[k] = NULL
-                if self.place[k] != NULL:
+                if self.saved_data[k] != NULL:
                     unref(<Storage *> held)
                 else:
                     release(<PyObject *> held)
@@ -262,7 +262,7 @@ cdef Node new_node(int op, Array result):
             PyErr_NoMemory()
         memcpy(<char *> block + sizeof(PyObject), free_nodes.pristine + sizeof(PyObject),
                HEAD_OF_NODE - sizeof(PyObject))
-    Py_INCREF(None)                                     # `args`, `hooks`, `grad` and `where` of the copy
+    Py_INCREF(None)                                     # `args`, `hooks`, `grad` and `site` of the copy
     Py_INCREF(None)
     Py_INCREF(None)
     Py_INCREF(None)
@@ -270,11 +270,11 @@ cdef Node new_node(int op, Array result):
     Py_DECREF(node)                                     # the variable holds the one reference
     node.v.op = op
     if result is None:
-        node.kind, node.size = -1, 0
+        node.dtype, node.size = -1, 0
     else:
-        node.kind, node.size = result.kind, result.size
-    if placing:
-        node.where = here()
+        node.dtype, node.size = result.dtype_, result.size
+    if recording_sites:
+        node.site = call_site()
     return node
 
 
@@ -285,7 +285,7 @@ cdef void delete_node(PyObject *o) noexcept:
         (<Node> o).free()
     Py_DECREF((<Node> o).args)
     Py_DECREF((<Node> o).hooks)
-    Py_DECREF((<Node> o).where)
+    Py_DECREF((<Node> o).site)
     release(<PyObject *> (<Node> o).grad)               # it may have a graph of its own
     push_free(&free_nodes, o)
 
@@ -304,22 +304,22 @@ cdef str node_name(Node node):
     return node.name.decode() if node.name != NULL else rows[node.v.op].name.decode() if node.v.op >= 0 else "leaf"
 
 
-cdef Array restored(Node node, int k, Array g):
+cdef Array rebuild_saved(Node node, int k, Array g):
     """What was saved of operand ``k`` or of the result, as the array it was: part of the graph, if it had one. ``g`` is
     a gradient of the result, which tells the shape."""
     cdef Array a
-    if node.place[k] == NULL:
+    if node.saved_data[k] == NULL:
         return node.load(k)
-    a = in_order(node.kind, g.ndim, g.dims)
+    a = new_contiguous(node.dtype, g.ndim, g.shape_)
     if a.size != node.size:
         raise ShapeError(f"backward: a gradient of shape {shape_of(g)} for a result of {node.size} elements")
     node.check(k)
-    a.storage, a.data = <Storage *> node.saved[k], node.place[k]
+    a.storage, a.data = <Storage *> node.saved[k], node.saved_data[k]
     a.storage.refs += 1
     if k == 3:
-        a.node, a.wants = node, True
+        a.node, a.needs_grad = node, True
     elif parents(&node.v)[k] != NULL:
-        a.node, a.wants = <Node> parents(&node.v)[k], True
+        a.node, a.needs_grad = <Node> parents(&node.v)[k], True
     return a
 
 
@@ -329,7 +329,7 @@ cdef Node record_structured(Array out, const char *name, Vjp vjp, object args, A
     cdef Node node
     cdef Array x
     cdef int k, count = 0
-    cdef bint wants = False
+    cdef bint needs_grad = False
     if not grad_enabled():
         return None
     for k in range(3):
@@ -337,15 +337,15 @@ cdef Node record_structured(Array out, const char *name, Vjp vjp, object args, A
         parent[k] = NULL
         if x is not None:
             count = k + 1
-            if x.wants:
+            if x.needs_grad:
                 parent[k] = node_pointer(x)
-                wants = True
-    if not wants:
+                needs_grad = True
+    if not needs_grad:
         return None
     node = new_node(OP_STRUCTURED, out)
     node.name, node.vjp, node.args = name, vjp, args
     set_parents(&node.v, count, parent)
-    out.node, out.wants = node, True
+    out.node, out.needs_grad = node, True
     if out.view:
         out.graph_view = True
         out.storage.graph_views += 1
@@ -354,7 +354,7 @@ cdef Node record_structured(Array out, const char *name, Vjp vjp, object args, A
 
 cdef PyObject *node_pointer(Array a) except? NULL:
     """The node that a gradient for ``a`` goes to, which ``a`` holds; NULL where none is wanted."""
-    if a is None or not a.wants:
+    if a is None or not a.needs_grad:
         return NULL
     if a.node is None:
         node_of(a)
@@ -375,7 +375,7 @@ cdef int raise_freed() except -1:
 
 # ----- arrays ------------------------------------------------------------------------------------------------
 
-cdef FreeList spares
+cdef FreeList free_arrays
 cdef enum: HEAD = 72            # bytes of an Array before shape and strides, which are written anyway
 
 
@@ -387,32 +387,33 @@ cdef void delete_array(PyObject *o) noexcept:
         Py_DECREF(None)
     else:
         release(<PyObject *> (<Array> o).node)
-    push_free(&spares, o)
+    push_free(&free_arrays, o)
 
 
 cdef int set_array_type(type tensor) except -1:
     """Results are Tensors: the class above tells its name once."""
     global array_type
     cdef Array a = Array.__new__(Array)
-    if <char *> &a.dims - <char *> <PyObject *> a != HEAD or (<Type *> Array).tp_basicsize != (
+    if <char *> &a.shape_ - <char *> <PyObject *> a != HEAD or (<Type *> Array).tp_basicsize != (
             <Type *> tensor).tp_basicsize:
         raise ImportError(f"the head of an Array is not {HEAD} bytes here")
     array_type = <PyObject *> tensor
-    memcpy(spares.pristine, <void *> a, HEAD)
-    (<PyObject *> spares.pristine).ob_refcnt, (<PyObject *> spares.pristine).ob_type = 1, <PyTypeObject *> tensor
+    memcpy(free_arrays.pristine, <void *> a, HEAD)
+    (<PyObject *> free_arrays.pristine).ob_refcnt = 1
+    (<PyObject *> free_arrays.pristine).ob_type = <PyTypeObject *> tensor
     (<Type *> tensor).tp_dealloc = delete_array
     return 0
 
 
-cdef inline Array blank():
+cdef inline Array new_array():
     """A new array without storage. No Python code runs meanwhile."""
-    cdef PyObject *block = pop_free(&spares, HEAD)
+    cdef PyObject *block = pop_free(&free_arrays, HEAD)
     cdef Array a
     if block == NULL:
         block = make_object(<Type *> array_type)
         if block == NULL:
             PyErr_NoMemory()
-        memcpy(<char *> block + sizeof(PyObject), spares.pristine + sizeof(PyObject), HEAD - sizeof(PyObject))
+        memcpy(<char *> block + sizeof(PyObject), free_arrays.pristine + sizeof(PyObject), HEAD - sizeof(PyObject))
     Py_INCREF(None)                                     # `node` of the copy
     a = <Array> block
     Py_DECREF(a)                                        # the variable holds the one reference
@@ -450,11 +451,11 @@ cdef class Array(Differentiable):
         Raises ``BufferError``, as the protocol wants it, for a tensor that requires a gradient (``detach()``), for
         another device, for negative strides, and for read-only memory where ``max_version`` is too old to say so.
         """
-        if self.wants:
+        if self.needs_grad:
             raise BufferError("dlpack: this tensor requires a gradient, which would not come back; share t.detach()")
-        if not copy and min([self.steps[d] for d in range(self.ndim)], default=0) < 0:
+        if not copy and min([self.strides_[d] for d in range(self.ndim)], default=0) < 0:
             raise BufferError("dlpack: negative strides, which not everybody takes; share t.contiguous()")
-        shared = np.asarray(self) if self.storage.readonly or copy else window(self)
+        shared = np.asarray(self) if self.storage.readonly or copy else writable_ndarray(self)
         return shared.__dlpack__(stream=stream, max_version=max_version, dl_device=dl_device, copy=copy)
 
     def __dlpack_device__(self):
@@ -490,12 +491,12 @@ cdef void end_export(Export *export) noexcept:
 
 cdef bint in_columns(Array a) noexcept:
     """Does the first axis run fastest, without gaps?"""
-    cdef Py_ssize_t expected = ITEMSIZE[a.kind]
+    cdef Py_ssize_t expected = ITEMSIZE[a.dtype_]
     cdef int d
     for d in range(a.ndim if a.size else 0):
-        if a.dims[d] != 1 and a.steps[d] != expected:
+        if a.shape_[d] != 1 and a.strides_[d] != expected:
             return False
-        expected *= a.dims[d]
+        expected *= a.shape_[d]
     return True
 
 
@@ -504,7 +505,7 @@ cdef int fill_buffer(object exporter, Array a, Py_buffer *buffer, int flags, bin
     what NumPy does: an axis of length 1 has the stride that it would have if the memory were read in order."""
     cdef bint columns = in_columns(a), by_columns
     cdef Export *export
-    cdef Py_ssize_t stride = ITEMSIZE[a.kind]
+    cdef Py_ssize_t stride = ITEMSIZE[a.dtype_]
     cdef int d, k
     if not readonly and a.storage.readonly:
         raise BufferError("Tensor: its memory is that of a read-only array")
@@ -522,17 +523,17 @@ cdef int fill_buffer(object exporter, Array a, Py_buffer *buffer, int flags, bin
     by_columns = columns and (not a.contiguous or flags & PyBUF_F_CONTIGUOUS == PyBUF_F_CONTIGUOUS)
     for k in range(a.ndim):
         d = k if by_columns else a.ndim - 1 - k
-        export.shape[d], export.strides[d] = a.dims[d], stride if a.contiguous or columns else a.steps[d]
-        stride *= a.dims[d]
+        export.shape[d], export.strides[d] = a.shape_[d], stride if a.contiguous or columns else a.strides_[d]
+        stride *= a.shape_[d]
     export.storage = a.storage
     a.storage.refs += 1
     buffer.obj = exporter
     buffer.buf = a.data
-    buffer.itemsize = ITEMSIZE[a.kind]
+    buffer.itemsize = ITEMSIZE[a.dtype_]
     buffer.len = a.size * buffer.itemsize
     buffer.readonly = readonly
     buffer.ndim = a.ndim if flags & PyBUF_ND == PyBUF_ND else 0
-    buffer.format = <char *> FORMATS[a.kind] if flags & PyBUF_FORMAT == PyBUF_FORMAT else NULL
+    buffer.format = <char *> FORMATS[a.dtype_] if flags & PyBUF_FORMAT == PyBUF_FORMAT else NULL
     buffer.shape = export.shape if a.ndim and flags & PyBUF_ND == PyBUF_ND else NULL
     buffer.strides = export.strides if a.ndim and flags & PyBUF_STRIDES == PyBUF_STRIDES else NULL
     buffer.suboffsets = NULL
@@ -540,7 +541,7 @@ cdef int fill_buffer(object exporter, Array a, Py_buffer *buffer, int flags, bin
     return 0
 
 
-cdef object window(Array a):
+cdef object writable_ndarray(Array a):
     cdef Window w = Window.__new__(Window)
     w.array = a
     return np.asarray(w)
@@ -561,7 +562,7 @@ cdef int check_shape(int ndim, const Py_ssize_t *shape) except -1:
     return 0
 
 
-cdef inline Py_ssize_t doubtful(int ndim, const Py_ssize_t *shape) noexcept:
+cdef inline Py_ssize_t needs_shape_check(int ndim, const Py_ssize_t *shape) noexcept:
     """Not 0 for a shape that `check_shape` has to look at: many axes, or a length that is large or negative."""
     cdef Py_ssize_t bits = 0
     cdef int d
@@ -570,59 +571,59 @@ cdef inline Py_ssize_t doubtful(int ndim, const Py_ssize_t *shape) noexcept:
     return bits >> 18 or ndim > 3
 
 
-cdef inline Array in_order(int dtype, int ndim, const Py_ssize_t *shape):
+cdef inline Array new_contiguous(int dtype, int ndim, const Py_ssize_t *shape):
     """A new contiguous array that has no storage yet."""
-    cdef size_t stride = ITEMSIZE[dtype]                # unsigned: beside a 0 it may go round
+    cdef size_t stride = ITEMSIZE[dtype]                # unsigned: with a length of 0 it may overflow
     cdef int d
     cdef Array a
-    if doubtful(ndim, shape):
+    if needs_shape_check(ndim, shape):
         check_shape(ndim, shape)
-    a = blank()
+    a = new_array()
     for d in range(ndim - 1, -1, -1):
-        a.dims[d] = shape[d]
-        a.steps[d] = stride
+        a.shape_[d] = shape[d]
+        a.strides_[d] = stride
         stride *= <size_t> shape[d]
-    a.kind, a.ndim, a.size, a.contiguous = dtype, ndim, stride >> SHIFT[dtype], True
-    if stride == 0:                                     # beside a 0 the others may be of any length
+    a.dtype_, a.ndim, a.size, a.contiguous = dtype, ndim, stride >> SHIFT[dtype], True
+    if stride == 0:                                     # next to a 0 the others may be of any length
         for d in range(ndim):
-            a.steps[d] = ITEMSIZE[dtype]
+            a.strides_[d] = ITEMSIZE[dtype]
     return a
 
 
 cdef Array empty(int dtype, int ndim, const Py_ssize_t *shape):
     """A new contiguous array with undefined contents."""
-    cdef Array a = in_order(dtype, ndim, shape)
+    cdef Array a = new_contiguous(dtype, ndim, shape)
     a.storage = allocate(a.size << SHIFT[dtype])
     a.data = a.storage.data
     return a
 
 
-cdef Array empty_with_slope(int dtype, int ndim, const Py_ssize_t *shape, Storage **slope, char **place):
+cdef Array empty_with_derivative(int dtype, int ndim, const Py_ssize_t *shape, Storage **derivative, char **address):
     """A new array, and bytes for its derivative: in the same block where that is small."""
-    cdef Array y = in_order(dtype, ndim, shape)
+    cdef Array y = new_contiguous(dtype, ndim, shape)
     cdef Py_ssize_t nbytes = y.size << SHIFT[dtype]
     if nbytes <= SMALL:
-        slope[0] = y.storage = allocate(2 * nbytes)
-        slope[0].refs = 2
-        place[0] = slope[0].data + nbytes
+        derivative[0] = y.storage = allocate(2 * nbytes)
+        derivative[0].refs = 2
+        address[0] = derivative[0].data + nbytes
     else:
-        y.storage, slope[0] = allocate(nbytes), allocate(nbytes)
-        place[0] = slope[0].data
+        y.storage, derivative[0] = allocate(nbytes), allocate(nbytes)
+        address[0] = derivative[0].data
     y.data = y.storage.data
     return y
 
 
 cdef Array empty_like(Array a):
-    return empty(a.kind, a.ndim, a.dims)
+    return empty(a.dtype_, a.ndim, a.shape_)
 
 
 cdef Array geometry_of(Array a):
     """The shape, strides and dtype of ``a``, without memory: for `with_storage`."""
-    cdef Array out = blank()
+    cdef Array out = new_array()
     cdef int d
     for d in range(a.ndim):
-        out.dims[d], out.steps[d] = a.dims[d], a.steps[d]
-    out.kind, out.ndim, out.size, out.contiguous = a.kind, a.ndim, a.size, a.contiguous
+        out.shape_[d], out.strides_[d] = a.shape_[d], a.strides_[d]
+    out.dtype_, out.ndim, out.size, out.contiguous = a.dtype_, a.ndim, a.size, a.contiguous
     return out
 
 
@@ -637,22 +638,22 @@ cdef Array with_storage(Array geometry, Py_ssize_t nbytes, Py_ssize_t offset):
 cdef Array alias(Array base, char *data, int dtype, int ndim, const Py_ssize_t *shape, const Py_ssize_t *strides):
     """Another geometry over the storage of ``base``, without a graph. No Python code runs meanwhile, so that ``data``
     and ``strides``, read from ``base`` for this call, are those of its storage."""
-    cdef size_t size = 1, expected = ITEMSIZE[dtype]    # unsigned: beside a 0 they may go round
+    cdef size_t size = 1, expected = ITEMSIZE[dtype]    # unsigned: with a length of 0 they may overflow
     cdef bint contiguous = True
     cdef int d
     cdef Array a
-    if doubtful(ndim, shape):
+    if needs_shape_check(ndim, shape):
         check_shape(ndim, shape)
-    a = blank()
+    a = new_array()
     for d in range(ndim - 1, -1, -1):
-        a.dims[d], a.steps[d] = shape[d], strides[d]
+        a.shape_[d], a.strides_[d] = shape[d], strides[d]
         size *= <size_t> shape[d]
         if shape[d] != 1:
             contiguous = contiguous and strides[d] == <Py_ssize_t> expected
             expected *= <size_t> shape[d]
     a.storage = base.storage
     base.storage.refs += 1
-    a.data, a.kind, a.ndim, a.size, a.contiguous = data, dtype, ndim, size, contiguous or size == 0
+    a.data, a.dtype_, a.ndim, a.size, a.contiguous = data, dtype, ndim, size, contiguous or size == 0
     if capture:
         note_outside(base)
     return a
@@ -660,13 +661,13 @@ cdef Array alias(Array base, char *data, int dtype, int ndim, const Py_ssize_t *
 
 cdef Array view_of(Array base, char *data, int ndim, const Py_ssize_t *shape, const Py_ssize_t *strides):
     """As alias, counted as a view: writes must take care of it."""
-    cdef Array a = alias(base, data, base.kind, ndim, shape, strides)
+    cdef Array a = alias(base, data, base.dtype_, ndim, shape, strides)
     a.view = True
     a.storage.views += 1
     return a
 
 
-cdef Array settled(Array a):
+cdef Array unmark_view(Array a):
     """A view of what only it holds is no view: nobody else can see it written to."""
     if a.view:
         a.storage.views -= 1
@@ -677,11 +678,11 @@ cdef Array settled(Array a):
 
 cdef Array detached(Array a):
     """The same bytes and version, no graph."""
-    return alias(a, a.data, a.kind, a.ndim, a.dims, a.steps)
+    return alias(a, a.data, a.dtype_, a.ndim, a.shape_, a.strides_)
 
 
 cdef tuple shape_of(Array a):
-    return tuple([a.dims[d] for d in range(a.ndim)])
+    return tuple([a.shape_[d] for d in range(a.ndim)])
 
 
 # ----- writes ------------------------------------------------------------------------------------------------
@@ -692,7 +693,7 @@ cdef int check_writable(Array a, str op) except -1:
     if a.storage.readonly:
         raise GraphError(f"{op}: this tensor shares the memory of a read-only array; write to a clone() instead")
     for d in range(a.ndim):
-        if a.steps[d] == 0 and a.dims[d] > 1 and a.size:
+        if a.strides_[d] == 0 and a.shape_[d] > 1 and a.size:
             raise GraphError(f"{op}: axis {d} of this view is broadcast, its elements share memory; write to a clone() "
                              "instead")
     return 0
@@ -703,7 +704,7 @@ cdef int check_write(Array a, str op) except -1:
     check_writable(a, op)
     if not grad_enabled():
         return 0
-    if a.wants and (a.node is None or a.node.v.op == OP_LEAF):
+    if a.needs_grad and (a.node is None or a.node.v.op == OP_LEAF):
         raise GraphError(f"{op}: a leaf that requires a gradient is written to only under no_grad(), as optimizers "
                          "do; for a result with a gradient write to a clone()")
     if a.graph_view:
@@ -749,7 +750,7 @@ cdef Array from_object(object data, object dtype, bint copy):
     cdef Py_ssize_t strides[MGX_MAXDIM]
     cdef int d
     cdef size_t address, first, stop
-    if isinstance(data, (list, tuple)) and any([isinstance(o, Array) and (<Array> o).wants for o in data]):
+    if isinstance(data, (list, tuple)) and any([isinstance(o, Array) and (<Array> o).needs_grad for o in data]):
         raise GraphError("Tensor: a list of tensors that require a gradient would lose it; stack() keeps it")
     try:
         array = np.asarray(data)
@@ -777,7 +778,7 @@ cdef Array from_object(object data, object dtype, bint copy):
     for d in range(array.ndim):
         shape[d], strides[d] = array.shape[d], array.strides[d]
     if shared:
-        a = blank()
+        a = new_array()
         first = stop = address = array.__array_interface__["data"][0]
         if array.size:
             stop += <size_t> array.itemsize
@@ -786,12 +787,12 @@ cdef Array from_object(object data, object dtype, bint copy):
                     first -= <size_t> (-strides[d] * (shape[d] - 1))
                 else:
                     stop += <size_t> (strides[d] * (shape[d] - 1))
-        a.storage = borrow(array, <char *> first, <Py_ssize_t> (stop - first))
+        a.storage = borrow_storage(array, <char *> first, <Py_ssize_t> (stop - first))
         a.storage.readonly = not array.flags.writeable
         return alias(a, <char *> address, DTYPES.index(wanted), array.ndim, shape, strides)
     a = empty(DTYPES.index(wanted), array.ndim, shape)
     with np.errstate(all="ignore"):
-        window(a)[...] = array
+        writable_ndarray(a)[...] = array
     if capture:
         freeze(a)
     return a

@@ -11,8 +11,8 @@ from libc.stdlib cimport calloc, free, malloc
 
 from microgradx._core.array cimport *
 from microgradx._core.elementwise cimport apply, row_vjp
-from microgradx._core.graph cimport (Order, parents, placing, release, set_grad_enabled, set_place, set_watching,
-                                     topological)
+from microgradx._core.graph cimport (Order, parents, recording_sites, release, set_grad_enabled, set_current_site,
+                                     set_watching, topological)
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport Operand, bump_gradients, elementwise, fill, note_gradient, put_array
 from microgradx._core.structured cimport sum_to
@@ -21,63 +21,63 @@ from microgradx._core.debug.watch cimport raise_non_finite, is_clean
 
 from microgradx.errors import GraphError, ShapeError
 
-cdef inline bint owned(Array g) noexcept:
+cdef inline bint is_owned(Array g) noexcept:
     """Does nobody but the walk hold these bytes?"""
     return ((<PyObject *> g).ob_refcnt == 1 and g.storage.refs == 1 and g.storage.owner == NULL and g.node is None
             and g.contiguous)
 
 
-cdef Array plus(Array total, Array g):
+cdef Array add_gradients(Array total, Array g):
     """total + g; into the buffer of ``total`` if only the walk holds it and no graph is wanted."""
-    if g.wants or total.wants or not owned(total) or not same_shape(total, g):
+    if g.needs_grad or total.needs_grad or not is_owned(total) or not same_shape(total, g):
         return apply(MGX_add, total, g, None)
     add_into(total, g)
     return total
 
 
-cdef Array local(Node node, Array g, int i, bint last):
+cdef Array apply_vjp(Node node, Array g, int i, bint last):
     """The gradient for operand ``i`` of ``node``, in that operand's shape; ``g`` is needed no more after the last
     operand."""
     cdef Array dx, x
     if node.v.op == OP_STRUCTURED:
         return node.vjp(node, g, i)
     check_freed(node)
-    x = <Array> node.saved[i] if node.saved[i] != NULL and node.place[i] == NULL else None
-    dx = row_vjp(node, g, i, last and owned(g))
-    return dx if x is None or same_shape(x, dx) else sum_to(dx, x.ndim, x.dims)
+    x = <Array> node.saved[i] if node.saved[i] != NULL and node.saved_data[i] == NULL else None
+    dx = row_vjp(node, g, i, last and is_owned(g))
+    return dx if x is None or same_shape(x, dx) else sum_to(dx, x.ndim, x.shape_)
 
 
-cdef Array fitting(Node node, Array dx, Node to):
+cdef Array cast_gradient(Node node, Array dx, Node to):
     """``dx``, which ``node`` passes on, in the dtype of the result of ``to``, which it is a gradient of."""
     if dx.size != to.size:
         raise ShapeError(f"backward: {node_name(node)} gave a gradient of shape {shape_of(dx)} for an operand of "
                          f"{to.size} elements ({dx.size} != {to.size})")
-    return convert(dx, to.kind)
+    return convert(dx, to.dtype)
 
 
-cdef Array watched(Node node, Array g, int i):
-    """As local, under detect_nan: what is written on the way belongs to ``node``, and only the gradient is examined."""
+cdef Array apply_vjp_checked(Node node, Array g, int i):
+    """As apply_vjp, under detect_nan: what is written on the way belongs to ``node``, only the gradient is examined."""
     cdef int mode = set_watching(0), k
-    cdef object place = set_place(node.where)
+    cdef object site = set_current_site(node.site)
     cdef Array dx
     cdef list operands
     try:
-        dx = local(node, g, i, False)
+        dx = apply_vjp(node, g, i, False)
     finally:
         set_watching(mode)
-        set_place(place)
+        set_current_site(site)
     if not mode or dx is None or dx.storage == g.storage or is_clean(dx):
         return dx
     operands = [g]
     for k in range(4):
         if node.saved[k] != NULL and not (k == 3 and node.v.op >= 0 and facts[node.v.op].stores):
-            operands.append(restored(node, k, g))
+            operands.append(rebuild_saved(node, k, g))
     if all([is_clean(<Array> a) for a in operands]):
         raise_non_finite(f"backward of {node_name(node)}", dx, tuple(operands), node)
     return dx
 
 
-cdef Array hooked(Node node, Array g):
+cdef Array run_hooks(Node node, Array g):
     """Run the hooks of a node on its gradient; each may return another."""
     for hook in list(node.hooks.values()):
         version = g.storage.version
@@ -85,9 +85,10 @@ cdef Array hooked(Node node, Array g):
         if g.storage.version != version:
             raise GraphError("register_hook: a hook wrote into the gradient, which others hold too; return a new one")
         if result is not None:
-            if not isinstance(result, Array) or not same_shape(<Array> result, g) or (<Array> result).kind != g.kind:
+            if not isinstance(result, Array) or not same_shape(<Array> result, g) \
+                    or (<Array> result).dtype_ != g.dtype_:
                 raise ShapeError(f"register_hook: a hook returns None or a gradient of shape {shape_of(g)} and dtype "
-                                 f"{dtype_of(g.kind)}, not {result!r}")
+                                 f"{dtype_of(g.dtype_)}, not {result!r}")
             g = <Array> result
     return g
 
@@ -98,13 +99,13 @@ cdef int accumulate(Node leaf, Array g, bint keep_graph) except -1:
     note_gradient(leaf, True)
     if leaf.grad is not None and not keep_graph:
         total = <Array> leaf.grad
-        if not total.wants and total.node is None and total.contiguous and not total.storage.readonly \
+        if not total.needs_grad and total.node is None and total.contiguous and not total.storage.readonly \
                 and same_shape(total, g):
             return add_into(total, g)
     if leaf.grad is not None:
         leaf.grad = apply(MGX_add, leaf.grad, g, None)
     else:
-        leaf.grad = g if owned(g) else apply(MGX_clone, g, None, None)
+        leaf.grad = g if is_owned(g) else apply(MGX_clone, g, None, None)
     bump_gradients()
     return 0
 
@@ -114,7 +115,7 @@ cdef int add_into(Array total, Array g) except -1:
     put_array(&operand[0], total)
     put_array(&operand[1], g)
     put_array(&operand[2], total)
-    return elementwise(MGX_add, MGX_FORWARD, total.kind, 2, 1, operand, total.ndim, total.dims)
+    return elementwise(MGX_add, MGX_FORWARD, total.dtype_, 2, 1, operand, total.ndim, total.shape_)
 
 
 cdef Array cotangent(str op, Array root, object gradient):
@@ -127,16 +128,16 @@ cdef Array cotangent(str op, Array root, object gradient):
         g = empty_like(root)
         fill(g, 1)
         return g
-    g = <Array> gradient if isinstance(gradient, Array) else from_object(gradient, dtype_of(root.kind), True)
+    g = <Array> gradient if isinstance(gradient, Array) else from_object(gradient, dtype_of(root.dtype_), True)
     if not same_shape(g, root):
         raise ShapeError(f"{op}: gradient of shape {shape_of(g)} for a tensor of shape {shape_of(root)}")
-    return g if g.kind == root.kind else convert(g, root.kind)
+    return g if g.dtype_ == root.dtype_ else convert(g, root.dtype_)
 
 
 cdef int refuse_no_graph(str op, Array root) except -1:
     """Say why there is nothing to differentiate, and what to do."""
-    if root.kind > MGX_F64:
-        raise GraphError(f"{op}: a tensor of {dtype_of(root.kind)} has no graph, only floats have gradients: start "
+    if root.dtype_ > MGX_F64:
+        raise GraphError(f"{op}: a tensor of {dtype_of(root.dtype_)} has no graph, only floats have gradients: start "
                          "from a cost, not from a comparison or an index")
     raise GraphError(f"{op}: this tensor does not require a gradient and has no graph: what it was made from requires "
                      "none, or was detached, or it was made under no_grad(). Set requires_grad=True on the leaves "
@@ -145,7 +146,7 @@ cdef int refuse_no_graph(str op, Array root) except -1:
 
 def backward(Array root not None, object gradient, bint retain_graph, bint create_graph):
     """The chain rule from ``root`` to its leaves."""
-    if root.node is None or not root.wants:
+    if root.node is None or not root.needs_grad:
         refuse_no_graph("backward", root)
     walk(root.node, cotangent("backward", root, gradient), retain_graph, create_graph, None)
 
@@ -221,7 +222,7 @@ cdef int walk(Node root, Array g, bint retain_graph, bint create_graph, dict wan
             Py_DECREF(g)
             grads[i] = NULL
             if node.hooks is not None:
-                g = hooked(node, g)
+                g = run_hooks(node, g)
             if lead[i] & ARRIVES:
                 wanted[node] = g
             if wanted is not None and not lead[i] & LEADS_ON:
@@ -242,19 +243,19 @@ cdef int walk(Node root, Array g, bint retain_graph, bint create_graph, dict wan
                 to = edge[start[i] + k]
                 if parents(&node.v)[k] == NULL or (wanted is not None and not lead[to]):
                     continue
-                if not (create_graph or placing) and grads[to] != NULL and put_into(grads[to], node, g):
+                if not (create_graph or recording_sites) and grads[to] != NULL and add_indexed(grads[to], node, g):
                     continue
-                dx = watched(node, g, k) if placing else local(node, g, k, k == last)
+                dx = apply_vjp_checked(node, g, k) if recording_sites else apply_vjp(node, g, k, k == last)
                 if dx is None:
                     continue
-                if dx.kind != (<Node> order.item[to]).kind or dx.size != (<Node> order.item[to]).size:
-                    dx = fitting(node, dx, <Node> order.item[to])
+                if dx.dtype_ != (<Node> order.item[to]).dtype or dx.size != (<Node> order.item[to]).size:
+                    dx = cast_gradient(node, dx, <Node> order.item[to])
                 if grads[to] != NULL:
                     held = grads[to]
                     grads[to] = NULL
-                    dx = plus_held(held, dx)
+                    dx = add_to_held(held, dx)
                     if dx.size != (<Node> order.item[to]).size:         # one of them had another shape
-                        dx = fitting(node, dx, <Node> order.item[to])
+                        dx = cast_gradient(node, dx, <Node> order.item[to])
                 Py_INCREF(dx)
                 grads[to] = <PyObject *> dx
                 dx = None
@@ -276,13 +277,13 @@ cdef int walk(Node root, Array g, bint retain_graph, bint create_graph, dict wan
     return freed
 
 
-cdef bint put_into(PyObject *held, Node node, Array g) except -1:
+cdef bint add_indexed(PyObject *held, Node node, Array g) except -1:
     """Add a gradient to the part of ``held`` that an index names: a part of n is then n additions, not all."""
-    return owned(<Array> held) and index_add_into(<Array> held, node, g)
+    return is_owned(<Array> held) and index_add_into(<Array> held, node, g)
 
 
-cdef Array plus_held(PyObject *held, Array dx):
+cdef Array add_to_held(PyObject *held, Array dx):
     """The reference ``held`` + dx; the reference is consumed."""
     cdef Array total = <Array> held
     Py_DECREF(total)
-    return plus(total, dx)
+    return add_gradients(total, dx)

@@ -39,13 +39,13 @@ cdef int broadcast(int op, Array a, int *ndim, Py_ssize_t *shape, str suffix="")
         ndim[0] = a.ndim
     skip = ndim[0] - a.ndim
     for d in range(a.ndim):
-        if a.dims[d] == shape[d + skip] or a.dims[d] == 1:
+        if a.shape_[d] == shape[d + skip] or a.shape_[d] == 1:
             continue
         if shape[d + skip] != 1:
             wide = tuple([shape[i] for i in range(ndim[0])])
             raise ShapeError(f"{name_of(op)}{suffix}: shapes {wide} and {shape_of(a)} do not broadcast "
-                             f"({shape[d + skip]} != {a.dims[d]} at axis {d - a.ndim})")
-        shape[d + skip] = a.dims[d]
+                             f"({shape[d + skip]} != {a.shape_[d]} at axis {d - a.ndim})")
+        shape[d + skip] = a.shape_[d]
     return 0
 
 
@@ -72,12 +72,12 @@ cdef Array apply(int op, object a, object b, object c):
     cdef Operand operand[5]
     cdef Py_ssize_t shape[MGX_MAXDIM]
     cdef int ndim = -1, dtype = -1, k, d
-    cdef bint wants = False, integers = False, fractions = False
+    cdef bint needs_grad = False, integers = False, fractions = False
     cdef PyObject *o
     cdef PyObject *x
     cdef Array y
-    cdef Storage *slope = NULL
-    cdef char *place = NULL
+    cdef Storage *derivative = NULL
+    cdef char *data = NULL
     cdef object held = None                                     # what was made of lists and arrays
     for k in range(row.arity):
         o = <PyObject *> a if k == 0 else <PyObject *> b if k == 1 else <PyObject *> c
@@ -96,51 +96,51 @@ cdef Array apply(int op, object a, object b, object c):
                 fractions = True
                 continue
         x = operand[k].array
-        wants |= (<Array> x).wants
+        needs_grad |= (<Array> x).needs_grad
         if ndim < 0:
             ndim = (<Array> x).ndim
             for d in range(ndim):
-                shape[d] = (<Array> x).dims[d]
+                shape[d] = (<Array> x).shape_[d]
         else:
             broadcast(op, <Array> x, &ndim, shape)
         if op == MGX_where and k == 0:                          # the mask has no say in the dtype
             continue
-        if (<Array> x).kind > MGX_F64:
+        if (<Array> x).dtype_ > MGX_F64:
             integers = True
-        elif dtype < (<Array> x).kind:
-            dtype = (<Array> x).kind
+        elif dtype < (<Array> x).dtype_:
+            dtype = (<Array> x).dtype_
     if dtype < 0:
         if integers and not fractions and name_of(op) in INTEGER:
-            return integer(op, [a, b, c][:row.arity])
+            return apply_integer(op, [a, b, c][:row.arity])
         dtype = MGX_F32
-    wants = wants and not row.compares and grad_enabled()
-    if wants and row.stores:
-        y = empty_with_slope(dtype, ndim, shape, &slope, &place)
-        put_bytes(&operand[2], slope, place)               # such a row has one operand
+    needs_grad = needs_grad and not row.compares and grad_enabled()
+    if needs_grad and row.stores:
+        y = empty_with_derivative(dtype, ndim, shape, &derivative, &data)
+        put_bytes(&operand[2], derivative, data)            # such a row has one operand
         put_array(&operand[1], y)
         elementwise(op, MGX_FORWARD_D, dtype, 1, 2, operand, ndim, shape)
     else:
         y = empty(MGX_BOOL if row.compares else dtype, ndim, shape)
         put_array(&operand[row.arity], y)
         elementwise(op, MGX_FORWARD, dtype, row.arity, 1, operand, ndim, shape)
-    if wants:
-        record(op, operand, y, slope, place)
+    if needs_grad:
+        record(op, operand, y, derivative, data)
     return y
 
 
 ops.on_tensors = <ops.Apply> apply
 
 
-cdef Array integer(int op, list operands):
+cdef Array apply_integer(int op, list operands):
     """An operation on integers and masks: NumPy's rules, as a host launch."""
     try:
-        return computed(INTEGER[name_of(op)], tuple(operands))
+        return compute_on_host(INTEGER[name_of(op)], tuple(operands))
     except (TypeError, ValueError, OverflowError) as error:
         raise DTypeError(f"{name_of(op)}: {error}") from None
 
 
-cdef int record(int op, Operand *operand, Array y, Storage *slope, char *place) except -1:
-    """Give ``y`` a node that keeps what the backward pass of this row will read. ``slope`` becomes the node's. No
+cdef int record(int op, Operand *operand, Array y, Storage *derivative, char *data) except -1:
+    """Give ``y`` a node that keeps what the backward pass of this row will read. ``derivative`` becomes the node's. No
     Python code runs meanwhile: making a node holds the collector."""
     cdef Facts *row = &facts[op]
     cdef Node node = new_node(op, y)
@@ -149,7 +149,7 @@ cdef int record(int op, Operand *operand, Array y, Storage *slope, char *place) 
     cdef int k, named = 0
     cdef bint lies, reads
     for k in range(row.arity):
-        if operand[k].form == ARRAY and (<Array> operand[k].array).wants:
+        if operand[k].form == ARRAY and (<Array> operand[k].array).needs_grad:
             named |= row.names[k]
     for k in range(row.arity):
         parent[k] = NULL
@@ -157,27 +157,27 @@ cdef int record(int op, Operand *operand, Array y, Storage *slope, char *place) 
             node.scalar[k] = operand[k].number
             continue
         x = operand[k].array
-        lies = (<Array> x).contiguous and (<Array> x).kind == y.kind and same_shape(<Array> x, y)
-        reads = named & 1 << k or slope != NULL
-        if (<Array> x).wants:
+        lies = (<Array> x).contiguous and (<Array> x).dtype_ == y.dtype_ and same_shape(<Array> x, y)
+        reads = named & 1 << k or derivative != NULL
+        if (<Array> x).needs_grad:
             parent[k] = <PyObject *> (<Array> x).node if (<Array> x).node is not None else node_pointer(<Array> x)
             reads = reads or not lies                           # its gradient must find back to it
         if not reads:
             continue
         node.version[k] = (<Array> x).storage.version
         if lies:
-            node.saved[k], node.place[k] = (<Array> x).storage, (<Array> x).data
+            node.saved[k], node.saved_data[k] = (<Array> x).storage, (<Array> x).data
             (<Array> x).storage.refs += 1
         else:
             node.saved[k] = x
             Py_INCREF(<object> x)
-    if slope != NULL:
-        node.saved[3], node.place[3], node.version[3] = slope, place, slope.version
+    if derivative != NULL:
+        node.saved[3], node.saved_data[3], node.version[3] = derivative, data, derivative.version
     elif named & 8:
-        node.saved[3], node.place[3], node.version[3] = y.storage, y.data, y.storage.version
+        node.saved[3], node.saved_data[3], node.version[3] = y.storage, y.data, y.storage.version
         y.storage.refs += 1
     set_parents(&node.v, row.arity, parent)
-    y.node, y.wants = node, True
+    y.node, y.needs_grad = node, True
     return 0
 
 
@@ -191,41 +191,42 @@ cdef int apply_into(int op, Array out, object b) except -1:
     cdef Array x, before = None
     cdef Py_ssize_t shape[MGX_MAXDIM]
     cdef int d, ndim = out.ndim
-    cdef bint wants, kept
+    cdef bint needs_grad, kept
     cdef str name = name_of(op) + "_"
     b = read_operand(op, b, &operand[1])
     x = <Array> operand[1].array if operand[1].form == ARRAY else None
     for d in range(ndim):
-        shape[d] = out.dims[d]
+        shape[d] = out.shape_[d]
     if x is not None:
         broadcast(op, x, &ndim, shape, "_")
-        if ndim != out.ndim or any([shape[d] != out.dims[d] for d in range(ndim)]):
+        if ndim != out.ndim or any([shape[d] != out.shape_[d] for d in range(ndim)]):
             raise ShapeError(f"{name}: shape {shape_of(x)} does not broadcast to {shape_of(out)}")
-        if x.kind < MGX_I64 and x.kind > out.kind and x.ndim:
-            raise DTypeError(f"{name}: a result of dtype {dtype_of(x.kind)} cannot be stored as {dtype_of(out.kind)}")
+        if x.dtype_ < MGX_I64 and x.dtype_ > out.dtype_ and x.ndim:
+            raise DTypeError(f"{name}: a result of dtype {dtype_of(x.dtype_)} cannot be stored as "
+                             f"{dtype_of(out.dtype_)}")
     check_write(out, name)
-    if out.kind > MGX_F64:
+    if out.dtype_ > MGX_F64:
         if name_of(op) not in INTEGER or (x is None and isinstance(b, (float, np.floating))) \
-                or (x is not None and x.kind < out.kind):
-            raise DTypeError(f"{name}: the result is not stored as {dtype_of(out.kind)}")
+                or (x is not None and x.dtype_ < out.dtype_):
+            raise DTypeError(f"{name}: the result is not stored as {dtype_of(out.dtype_)}")
         return host(integer_into, (out,), (b, INTEGER[name_of(op)]))
-    wants = grad_enabled() and (out.wants or (x is not None and x.wants))
-    if x is not None and x.storage == out.storage and (wants or not (
+    needs_grad = grad_enabled() and (out.needs_grad or (x is not None and x.needs_grad))
+    if x is not None and x.storage == out.storage and (needs_grad or not (
             x.data == out.data and same_shape(x, out) and x.contiguous and out.contiguous)):
         x = apply(MGX_clone, x, None, None)                     # what is about to be overwritten
         put_array(&operand[1], x)
     put_array(&operand[0], out)
     put_array(&operand[2], out)
-    if wants:
-        if x is not None and x.wants:
+    if needs_grad:
+        if x is not None and x.needs_grad:
             check_shared(out, name)
         kept = (facts[op].names[0] | facts[op].names[1]) & 1    # does a derivative name what is overwritten?
         before = empty_like(out) if kept else detached(out)
         if kept:
             copy(out, before)
-        before.node, before.wants = out.node, out.wants
-    elementwise(op, MGX_FORWARD, out.kind, 2, 1, operand, ndim, shape)
-    if wants:
+        before.node, before.needs_grad = out.node, out.needs_grad
+    elementwise(op, MGX_FORWARD, out.dtype_, 2, 1, operand, ndim, shape)
+    if needs_grad:
         put_array(&operand[0], before)
         record(op, operand, out, NULL, NULL)
     return 0
@@ -235,15 +236,15 @@ cdef int apply_into(int op, Array out, object b) except -1:
 
 cdef int put_saved_operand(Operand *o, Node node, int k) except -1:
     node.check(k)
-    if node.place[k] != NULL:
-        put_bytes(o, <Storage *> node.saved[k], node.place[k])
+    if node.saved_data[k] != NULL:
+        put_bytes(o, <Storage *> node.saved[k], node.saved_data[k])
     else:
         put_array(o, <Array> node.saved[k])
     return 0
 
 
 cdef Array row_vjp(Node node, Array g, int i, bint over):
-    """chain(g, derivative i), in the shape of ``g``; written over ``g`` if the caller needs it no more."""
+    """mul_no_nan(g, derivative i), in the shape of ``g``; written over ``g`` if the caller needs it no more."""
     cdef int op = node.v.op, which = op, part = MGX_VJP0 + i, k, reads
     cdef Facts *row = &facts[op]
     cdef Operand operand[6]
@@ -252,12 +253,12 @@ cdef Array row_vjp(Node node, Array g, int i, bint over):
         return symbolic_vjp(node, g, i)
     if row.identity[i]:
         return g
-    dx = g if over else empty(g.kind, g.ndim, g.dims)
+    dx = g if over else empty(g.dtype_, g.ndim, g.shape_)
     check_freed(node)                           # from here to the launch nobody else runs
     put_array(&operand[0], g)
     if row.stores:
-        put_bytes(&operand[1], <Storage *> node.saved[3], node.place[3])
-        k, which, part = 2, MGX_chain, MGX_FORWARD
+        put_bytes(&operand[1], <Storage *> node.saved[3], node.saved_data[3])
+        k, which, part = 2, MGX_mul_no_nan, MGX_FORWARD
     else:
         reads = row.names[i]
         for k in range(row.arity):
@@ -273,7 +274,7 @@ cdef Array row_vjp(Node node, Array g, int i, bint over):
             put_saved_operand(&operand[k], node, 3)
         k += 1
     put_array(&operand[k], dx)
-    elementwise(which, part, g.kind, k, 1, operand, g.ndim, g.dims)
+    elementwise(which, part, g.dtype_, k, 1, operand, g.ndim, g.shape_)
     return dx
 
 
@@ -282,14 +283,14 @@ def _word(int op):
     return lambda a, b=None, c=None: apply(op, a, b, c)
 
 
-cdef Array constant(double number, int kind):
+cdef Array constant_tensor(double number, int dtype):
     """A number as a tensor, so that a text made of numbers alone keeps the dtype and follows IEEE."""
-    cdef Array a = empty(kind, 0, NULL)
+    cdef Array a = empty(dtype, 0, NULL)
     fill(a, number)
     return a
 
 
-def _words(int kind):
+def _words(int dtype):
     """What a derivative's text may call, for one dtype."""
     cdef int op
     words = {rows[op].name.decode(): _word(op) for op in range(MGX_NROWS)}
@@ -297,7 +298,7 @@ def _words(int kind):
 
     def K(c):
         if c not in known:
-            known[c] = constant(c, kind)
+            known[c] = constant_tensor(c, dtype)
         return known[c]
     return words | {"K": K}
 
@@ -314,27 +315,27 @@ cdef Array symbolic_vjp(Node node, Array g, int i):
     cdef object text
     if facts[op].identity[i]:
         return g
-    text = texts.get((op, i, g.kind))
+    text = texts.get((op, i, g.dtype_))
     if text is None:
-        if vocabulary[g.kind] is None:
-            vocabulary[g.kind] = _words(g.kind)
+        if vocabulary[g.dtype_] is None:
+            vocabulary[g.dtype_] = _words(g.dtype_)
         source = rows[op].derivative[i].decode()
-        text = texts[op, i, g.kind] = eval(
-            compile(f"lambda x, b, c, y, a: {source}", f"<derivative of {name_of(op)}>", "eval"), vocabulary[g.kind])
+        text = texts[op, i, g.dtype_] = eval(
+            compile(f"lambda x, b, c, y, a: {source}", f"<derivative of {name_of(op)}>", "eval"), vocabulary[g.dtype_])
     for k in range(3):
         if not facts[op].names[i] & 1 << k:
             values.append(None)
         elif node.saved[k] != NULL:
-            x = restored(node, k, g)
-            if x.ndim == 0 and x.kind != g.kind and not x.wants:        # a number that moves
-                y = empty(g.kind, 0, NULL)
+            x = rebuild_saved(node, k, g)
+            if x.ndim == 0 and x.dtype_ != g.dtype_ and not x.needs_grad:        # a number that moves
+                y = empty(g.dtype_, 0, NULL)
                 copy(x, y)
                 x, y = y, None
             values.append(x)
         else:
             check_freed(node)
-            values.append(constant(node.scalar[k], g.kind))
+            values.append(constant_tensor(node.scalar[k], g.dtype_))
     check_freed(node)
     if facts[op].names[i] & 8:
-        y = restored(node, 3, g)
-    return apply(MGX_chain, g, text(values[0], values[1], values[2], y, values[0]), None)
+        y = rebuild_saved(node, 3, g)
+    return apply(MGX_mul_no_nan, g, text(values[0], values[1], values[2], y, values[0]), None)

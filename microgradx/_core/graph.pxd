@@ -13,7 +13,7 @@ cdef struct Vertex:
     uint32_t mark               # the last walk that came by
     uint32_t slot               # where that walk put it
     int16_t op
-    uint16_t noted              # there is more about this node in a table beside
+    uint16_t noted              # a side table has more about this node
 
 cdef inline PyObject **parents(Vertex *v) noexcept nogil:
     return &v.parent[0] if v.count <= 2 else <PyObject **> v.parent[0]
@@ -82,29 +82,29 @@ cdef inline PyObject *make_object(Type *type) noexcept:
         PyObject_GC_UnTrack(o)
     return o
 
-cdef inline PyObject *pop_free(FreeList *spares, size_t size) noexcept:
-    cdef void *block = spares.first
+cdef inline PyObject *pop_free(FreeList *free_list, size_t size) noexcept:
+    cdef void *block = free_list.first
     if block != NULL:
-        spares.first = (<void **> block)[0]
-        spares.count -= 1
-        memcpy(block, spares.pristine, size)
+        free_list.first = (<void **> block)[0]
+        free_list.count -= 1
+        memcpy(block, free_list.pristine, size)
     return <PyObject *> block
 
-cdef inline void push_free(FreeList *spares, void *block) noexcept:
-    if not MGX_RECYCLES or spares.count >= MAX_FREE:
+cdef inline void push_free(FreeList *free_list, void *block) noexcept:
+    if not MGX_RECYCLES or free_list.count >= MAX_FREE:
         PyObject_GC_Del(block)
         return
-    (<void **> block)[0] = spares.first
-    spares.first = block
-    spares.count += 1
+    (<void **> block)[0] = free_list.first
+    free_list.first = block
+    free_list.count += 1
 
 # What `detect_nan` has switched on, in all threads. Both are 0, or 1 for nan, 2 for nan and inf.
 cdef int watching               # what results are examined for; 0 while a derivative is worked out
-cdef int placing                # nodes note where they were written
+cdef int recording_sites        # nodes note where they were written
 cdef int set_watching(int mode) noexcept
-cdef void set_placing(int mode) noexcept
-cdef object set_place(object place)
-cdef object here()
+cdef void set_recording_sites(int mode) noexcept
+cdef object set_current_site(object site)
+cdef object call_site()
 
 cdef bint grad_enabled() noexcept nogil
 cdef bint set_grad_enabled(bint on) noexcept nogil

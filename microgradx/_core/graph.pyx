@@ -60,7 +60,7 @@ cdef inline Vertex *vertex(PyObject *node, Py_ssize_t offset) noexcept nogil:
 cdef int topological(PyObject *root, Py_ssize_t offset, Order *order, void (*visit)(PyObject *) noexcept) except -1:
     """All nodes that ``root`` was made from, parents first, ``root`` last.
 
-    Each visited node's ``slot`` is its place. ``visit``, if any, is called once for each that has
+    Each visited node's ``slot`` is its index. ``visit``, if any, is called once for each that has
     parents, while it is at hand.
     ``order.item`` is the caller's to free.
     """
@@ -128,17 +128,17 @@ cdef int topological(PyObject *root, Py_ssize_t offset, Order *order, void (*vis
 
 cdef int set_many(Vertex *v, Py_ssize_t count, PyObject **parent) except -1:
     """As set_parents, for more than two."""
-    cdef PyObject **place = NULL
+    cdef PyObject **links = NULL
     cdef Py_ssize_t i
     if count <= INT32_MAX:
-        place = <PyObject **> malloc(count * sizeof(PyObject *))
-    if place == NULL:
+        links = <PyObject **> malloc(count * sizeof(PyObject *))
+    if links == NULL:
         raise MemoryError(f"no memory for {count} operands")
     for i in range(count):
-        place[i] = parent[i]
+        links[i] = parent[i]
         if parent[i] != NULL:
             Py_INCREF(<object> parent[i])
-    v.parent[0], v.count = <PyObject *> place, <int32_t> count
+    v.parent[0], v.count = <PyObject *> links, <int32_t> count
     return 0
 
 
@@ -194,7 +194,7 @@ cdef void release(PyObject *o) noexcept:
 # ----- where a node was written --------------------------------------------------------------------------------
 
 cdef str PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
-cdef object place = None        # of the operation whose derivative is being worked out
+cdef object current_site = None         # of the operation whose derivative is being worked out
 
 
 cdef int set_watching(int mode) noexcept:
@@ -205,20 +205,20 @@ cdef int set_watching(int mode) noexcept:
     return before
 
 
-cdef void set_placing(int mode) noexcept:
-    global placing
-    placing = mode
+cdef void set_recording_sites(int mode) noexcept:
+    global recording_sites
+    recording_sites = mode
 
 
-cdef object set_place(object where):
+cdef object set_current_site(object site):
     """Nodes made from now on were written there; None is where the caller's code is. Returns what it was."""
-    global place
-    before = place
-    place = where
+    global current_site
+    before = current_site
+    current_site = site
     return before
 
 
-cdef bint ours(PyObject *filename) noexcept:
+cdef bint is_package_file(PyObject *filename) noexcept:
     """Is that a file of this package?"""
     cdef PyObject *folder = <PyObject *> PACKAGE
     cdef Py_ssize_t n = PyUnicode_GET_LENGTH(folder)
@@ -227,20 +227,20 @@ cdef bint ours(PyObject *filename) noexcept:
             and memcmp(PyUnicode_DATA(filename), PyUnicode_DATA(folder), n * kind) == 0)
 
 
-cdef object here():
+cdef object call_site():
     """(code, offset of the instruction) of the innermost frame outside this package: a line costs more to find. No
     Python code runs meanwhile."""
     cdef bint on
-    if place is not None:
-        return place
+    if current_site is not None:
+        return current_site
     on = hold_collector()
     try:
-        return found_here()
+        return find_call_site()
     finally:
         free_collector(on)
 
 
-cdef object found_here():
+cdef object find_call_site():
     cdef PyFrameObject *frame
     cdef PyFrameObject *outer
     cdef PyCodeObject *code
@@ -249,7 +249,7 @@ cdef object found_here():
         raise RuntimeError("detect_nan: no Python code is running")
     Py_INCREF(<object> frame)
     code = PyFrame_GetCode(frame)
-    while ours(code.co_filename):
+    while is_package_file(code.co_filename):
         outer = PyFrame_GetBack(frame)
         if outer == NULL:
             break

@@ -15,7 +15,7 @@ cdef extern from "kernels.h" nogil:
         MGX_softsign, MGX_hardtanh, MGX_hardsigmoid, MGX_hardswish, MGX_hardshrink, MGX_softshrink, MGX_tanhshrink,
         MGX_threshold, MGX_add, MGX_sub, MGX_mul, MGX_div, MGX_pow, MGX_maximum, MGX_minimum, MGX_fmod,
         MGX_remainder, MGX_atan2, MGX_hypot, MGX_logaddexp, MGX_xlogy, MGX_lerp, MGX_where, MGX_clip, MGX_gt,
-        MGX_ge, MGX_lt, MGX_le, MGX_eq, MGX_ne, MGX_chain, MGX_dsigmoid, MGX_sech2, MGX_gauss, MGX_normpdf,
+        MGX_ge, MGX_lt, MGX_le, MGX_eq, MGX_ne, MGX_mul_no_nan, MGX_dsigmoid, MGX_sech2, MGX_gauss, MGX_normpdf,
         MGX_dsilu, MGX_dgelu, MGX_dgelu_tanh, MGX_dmish
     # The end of what tools/generate.py writes.
 
@@ -72,49 +72,50 @@ cdef extern from "kernels.h" nogil:
     enum: MGX_NOTHING, MGX_SETS, MGX_ADDS
     ctypedef struct mgx_scalar_op:
         int32_t op, y, first, count
-    enum: MGX_MAXOPERANDS, MGX_MAXPLACES, MGX_MAXOPS
+    enum: MGX_MAXOPERANDS, MGX_MAXSLOTS, MGX_MAXOPS
     enum:
         MGX_LIGHT_NONE, MGX_LIGHT_ADD, MGX_LIGHT_SUB, MGX_LIGHT_SUB_FROM, MGX_LIGHT_MUL, MGX_LIGHT_DIV,
-        MGX_LIGHT_DIV_INTO, MGX_LIGHT_CHAIN, MGX_LIGHT_CHAIN_INTO, MGX_LIGHT_NEG, MGX_LIGHT_SQUARE, MGX_LIGHT_RELU
+        MGX_LIGHT_DIV_INTO, MGX_LIGHT_MUL_NO_NAN, MGX_LIGHT_MUL_NO_NAN_INTO, MGX_LIGHT_NEG, MGX_LIGHT_SQUARE,
+        MGX_LIGHT_RELU
     ctypedef struct mgx_op:
         mgx_loop loop
         const char *name
         uint8_t arg[6]
-        uint8_t result, streak, code, with_ "with", keep, from_ "from"
-    ctypedef Py_ssize_t (*mgx_streak)(Py_ssize_t n, const mgx_op *op, char *const *place) noexcept nogil
+        uint8_t result, chain_length, code, with_ "with", keep, from_ "from"
+    ctypedef Py_ssize_t (*mgx_fused_chain)(Py_ssize_t n, const mgx_op *op, char *const *slot) noexcept nogil
     ctypedef struct mgx_operand:
         int dtype, absent
         Py_ssize_t strides[8]
         double number
     ctypedef struct mgx_tiles:
-        int dtype, nin, nout, ndim, count, places
+        int dtype, nin, nout, ndim, count, slots
         Py_ssize_t shape[8]
-        mgx_streak streak
+        mgx_fused_chain fused_chain
         mgx_op op[32]
         mgx_operand operand[16]
     ctypedef struct mgx_scalar_program:
         Py_ssize_t lanes
-        const int32_t *place
+        const int32_t *operand
         const uint8_t *mode
         double *number
         double *scalar
         double *dscalar
         double *row
         double *drow
-        double *spare
-        int careful
+        double *scratch
+        int no_nan
     ctypedef struct mgx_kernels:
         const char *isa
         mgx_loops rows[2][1]
         mgx_rule rules[1]
-        mgx_streak streak[2]
+        mgx_fused_chain fused_chain[2]
         mgx_kernel kernel[1][2]
-        int (*finite[2])(Py_ssize_t n, const char *x) noexcept nogil
-        void (*replay)(const mgx_scalar_program *tape, Py_ssize_t count, const mgx_scalar_op *step) noexcept nogil
-        void (*replay_vjp)(const mgx_scalar_program *tape, Py_ssize_t count, const mgx_scalar_op *step) noexcept nogil
-        void (*replay_rows)(const mgx_scalar_program *tape, Py_ssize_t count, const mgx_scalar_op *step) noexcept nogil
-        void (*replay_rows_vjp)(const mgx_scalar_program *tape, Py_ssize_t count,
-                                const mgx_scalar_op *step) noexcept nogil
+        int (*all_finite[2])(Py_ssize_t n, const char *x) noexcept nogil
+        void (*replay)(const mgx_scalar_program *program, Py_ssize_t count, const mgx_scalar_op *op) noexcept nogil
+        void (*replay_vjp)(const mgx_scalar_program *program, Py_ssize_t count, const mgx_scalar_op *op) noexcept nogil
+        void (*replay_rows)(const mgx_scalar_program *program, Py_ssize_t count, const mgx_scalar_op *op) noexcept nogil
+        void (*replay_rows_vjp)(const mgx_scalar_program *program, Py_ssize_t count,
+                                const mgx_scalar_op *op) noexcept nogil
     const mgx_kernels *mgx_dispatch()
     ctypedef void (*mgx_sgemm)()
     ctypedef void (*mgx_dgemm)()

@@ -72,7 +72,7 @@ cdef struct Event:              # a launch that was timed
     PyObject *name              # of a host function
 
 cdef class LaunchList:
-    """Launches of one thread, written down as they run: all of them by a capture, their times by a profile."""
+    """Launches of one thread, recorded as they run: all of them by a capture, their times by a profile."""
     cdef Launch **launch
     cdef Py_ssize_t count, room
     cdef bint timed             # a profile: events, not launches
@@ -91,7 +91,7 @@ cdef class LaunchList:
     cdef dict site_numbers
     cdef list names             # of the timed host functions
     cdef Launch *add(self) except NULL
-    cdef uint32_t site(self, object place) except? 0
+    cdef uint32_t site_number(self, object site) except? 0
 
 cdef LaunchList set_recording(LaunchList recording)   # of this thread; returns what it was
 cdef bint is_capturing() noexcept
@@ -103,14 +103,14 @@ cdef str launch_name(const Launch *l)
 cdef str row_name(int table, int row, int part)
 cdef str host_name(object function)
 cdef int measure_launch(const Launch *l, double *bytes, double *flops) noexcept
-cdef int note_time(LaunchList recording, const Launch *l, double start, double seconds, object place) except -1
+cdef int note_time(LaunchList recording, const Launch *l, double start, double seconds, object site) except -1
 cdef double now() noexcept nogil
 
 cdef int note_gradient(Node node, bint read) except -1
 cdef int note_tensor(Array a) except -1             # it is used; matters if it was there before the capture
 cdef LaunchList capturing_list()                    # of the capture that this thread runs, or None
 cdef int refuse(str why) except -1                  # no program can repeat it: a capture fails, whoever swallows the error
-cdef str call_site()
+cdef str format_call_site()
 cdef tuple hooks_of(Array a)
 cdef object snapshot(Storage *s)                    # what it holds, for `put_back`
 cdef int restore(Storage *s, object numbers) except -1
@@ -126,4 +126,4 @@ cdef Py_ssize_t launch(Call *call, int row, int dtype) except? -9     # MGX_DONE
 cdef int copy(Array source, Array out) except -1
 cdef int fill(Array out, double number) except -1
 cdef int host(object function, tuple outs, tuple ins) except -1
-cdef Array computed(object function, tuple ins)
+cdef Array compute_on_host(object function, tuple ins)

@@ -2,7 +2,7 @@
 
 A launch is data: a row of a table (csrc/ops.def for elementwise operations, csrc/kernels.def for structured ones), the
 part of it that runs, a dtype, and operands, integers and numbers in the order of the row. An eager call runs it at
-once; while this thread records, a ``Launch`` is written down as well, from which it can be run again, printed, compared
+once; while this thread records, a ``Launch`` is recorded as well, from which it can be run again, printed, compared
 and timed. Nothing writes an array without passing here. An operation that has no C kernel is a host launch: a Python
 function over NumPy arrays.
 """
@@ -14,10 +14,10 @@ from libc.string cimport memmove
 
 from microgradx._core cimport array
 from microgradx._core.array cimport (Array, Node, Storage, check_writable, detached, dtype_code, dtype_of, empty,
-                                     from_object, itemsize, shape_of, bump_version, unref, window)
-from microgradx._core.graph cimport free_collector, here, hold_collector, watching
+                                     from_object, itemsize, shape_of, bump_version, unref, writable_ndarray)
+from microgradx._core.graph cimport free_collector, call_site, hold_collector, watching
 from microgradx._core.kernels cimport *
-from microgradx._core.debug.watch cimport raise_non_finite, finite, is_reported, is_clean
+from microgradx._core.debug.watch cimport raise_non_finite, is_finite, is_reported, is_clean
 
 import numpy as np
 
@@ -41,7 +41,7 @@ cdef extern from *:
     int mgx_raise_pending() except -1
 
 
-# ----- recordings: the launches of a thread, written down ----------------------------------------------------------
+# ----- recordings: the launches of a thread ---------------------------------------------------------------------
 
 cdef class LaunchList:
     def __cinit__(self):
@@ -73,22 +73,22 @@ cdef class LaunchList:
         one.kernel, one.loop, one.tiles, one.host, one.writes = NULL, NULL, NULL, NULL, 0
         self.launch[self.count] = one
         self.count += 1
-        one.site = self.site(None)
+        one.site = self.site_number(None)
         return one
 
-    cdef uint32_t site(self, object place) except? 0:
+    cdef uint32_t site_number(self, object site) except? 0:
         """The number of a line, (code, offset); None: of the line of the caller's code that runs now."""
-        if place is None:
-            place = here()
-        cdef object number = self.site_numbers.get(place)
+        if site is None:
+            site = call_site()
+        cdef object number = self.site_numbers.get(site)
         if number is None:
-            number = self.site_numbers[place] = len(self.sites)
-            self.sites.append(place)
+            number = self.site_numbers[site] = len(self.sites)
+            self.sites.append(site)
         return number
 
 
 cdef LaunchList set_recording(LaunchList recording):
-    """Launches of this thread are written down there from now on; None: nowhere. Returns what it was."""
+    """Launches of this thread are recorded there from now on; None: nowhere. Returns what it was."""
     global mgx_recording_list
     cdef PyObject *before = mgx_recording_list
     if recording is not None:
@@ -123,9 +123,9 @@ cdef double now() noexcept nogil:
     return mgx_now()
 
 
-cdef str call_site():
+cdef str format_call_site():
     """The line of the caller's code, for messages."""
-    code, last = here()
+    code, last = call_site()
     line = next((n for start, stop, n in code.co_lines() if start <= last < stop), code.co_firstlineno)
     return f" at {code.co_filename}:{line}"
 
@@ -137,7 +137,7 @@ cdef LaunchList capturing_list():
 cdef int refuse(str why) except -1:
     """Raise ``CaptureError`` if this thread captures, and let the capture fail even if the function goes on."""
     if is_capturing():
-        error = CaptureError(f"compile: the function {why[:why.index('|')]}{call_site()}{why[why.index('|') + 1:]}")
+        error = CaptureError(f"compile: the function {why[:why.index('|')]}{format_call_site()}{why[why.index('|') + 1:]}")
         (<LaunchList> mgx_recording_list).refusal = error
         raise error
     return 0
@@ -201,7 +201,7 @@ cdef int note_tensor(Array a) except -1:
         return 0
     recording = <LaunchList> mgx_recording_list
     if id(a) not in recording.outside:
-        recording.outside[id(a)] = (a, <size_t> a.storage, a.wants, hooks_of(a))
+        recording.outside[id(a)] = (a, <size_t> a.storage, a.needs_grad, hooks_of(a))
     return 0
 
 
@@ -300,7 +300,7 @@ cdef int measure_launch(const Launch *l, double *bytes, double *flops) noexcept:
     return 0
 
 
-cdef int note_time(LaunchList recording, const Launch *l, double start, double seconds, object place) except -1:
+cdef int note_time(LaunchList recording, const Launch *l, double start, double seconds, object site) except -1:
     """A timed launch is an event of a profile."""
     cdef Event *e
     cdef void *larger
@@ -317,7 +317,7 @@ cdef int note_time(LaunchList recording, const Launch *l, double start, double s
         recording.names.append(name)
         e.name = <PyObject *> name
     measure_launch(l, &e.bytes, &e.flops)
-    e.site = recording.site(place)
+    e.site = recording.site_number(site)
     return 0
 
 
@@ -329,7 +329,7 @@ cdef Py_ssize_t launch(Call *call, int row, int dtype) except? -9:
     cdef KernelFacts *facts = &kernel_facts[row]
     cdef mgx_kernel kernel = kernels.kernel[row][dtype]
     cdef PyObject *recording = mgx_recording_list
-    cdef bint examined = watching and can_blame(call, row)
+    cdef bint is_checked = watching and may_create_non_finite(call, row)
     cdef double start = mgx_now() if recording != NULL else 0
     cdef Py_ssize_t bad
     cdef int k
@@ -345,8 +345,8 @@ cdef Py_ssize_t launch(Call *call, int row, int dtype) except? -9:
         check_run(bad)
     if recording != NULL and bad == MGX_DONE:
         record_call(<LaunchList> recording, call, row, dtype, kernel, start)
-    if examined and bad == MGX_DONE:
-        examine_call(call, row)
+    if is_checked and bad == MGX_DONE:
+        check_structured_result(call, row)
     return bad
 
 
@@ -418,12 +418,12 @@ cdef int check_call(Call *call, int row, int dtype) except -1:
             continue
         a = <Array> call.array[k]
         type = to.type[k] if to.type[k] < MGX_OF_LAUNCH else dtype
-        if to.type[k] != MGX_BOOL and a.kind != type:
-            raise DTypeError(f"{name}: operand {k} is {dtype_of(a.kind)}, the row says {dtype_of(type)}")
+        if to.type[k] != MGX_BOOL and a.dtype_ != type:
+            raise DTypeError(f"{name}: operand {k} is {dtype_of(a.dtype_)}, the row says {dtype_of(type)}")
         size = to.elements[k] * itemsize[type]
         if to.elements[k] < 0 or to.type[k] != MGX_OF_LAUNCH_STRIDED and not (
                 a.contiguous and a.data <= call.args.p[k]
-                and call.args.p[k] + size <= a.data + a.size * itemsize[a.kind]):
+                and call.args.p[k] + size <= a.data + a.size * itemsize[a.dtype_]):
             raise ShapeError(f"{name}: operand {k} of shape {shape_of(a)} has not the {to.elements[k]} elements that "
                              "the row says")
         for j in range(facts.first_update, call.count):
@@ -500,7 +500,7 @@ def run(str kernel, *operands, integers=(), numbers=()):
     for k, a in enumerate(operands):
         put(&call, <Array?> a if a is not None else None)
         if dtype < 0 and a is not None and facts.of_launch >> k & 1:
-            dtype = (<Array> a).kind
+            dtype = (<Array> a).dtype_
         if a is not None and k >= facts.first_update:
             check_writable(<Array> a, kernel)
     for k, n in enumerate(integers):
@@ -534,7 +534,7 @@ cdef int observed_elementwise(int row, int part, int dtype, int nin, int nout, O
                               int ndim, const Py_ssize_t *shape) except -1:
     """The same, while something records or detect_nan is on."""
     cdef PyObject *recording = mgx_recording_list
-    cdef bint direct, spoilt = watching and overwrites_non_finite(nin, operand)
+    cdef bint direct, non_finite_before = watching and overwrites_non_finite(nin, operand)
     cdef double start = mgx_now()
     cdef Py_ssize_t code = run_elementwise(kernels.rows[dtype][row].part[part], dtype, nin, nout, operand, ndim, shape,
                                            &direct)
@@ -543,8 +543,8 @@ cdef int observed_elementwise(int row, int part, int dtype, int nin, int nout, O
         check_run(code)
     if recording != NULL:
         record_elementwise(<LaunchList> recording, row, part, dtype, nin, nout, operand, ndim, shape, direct, start)
-    if watching and not spoilt:
-        examine(row, part, dtype, nin, operand)
+    if watching and not non_finite_before:
+        check_elementwise_result(row, part, dtype, nin, operand)
     return 0
 
 
@@ -559,7 +559,7 @@ cdef inline Py_ssize_t run_elementwise(mgx_loop loop, int dtype, int nin, int no
     for k in range(nin + nout):                     # the common case: the loop reads all operands as they lie
         if operand[k].form == ARRAY:
             a = operand[k].array
-            if (<Array> a).size != size or (<Array> a).kind != dtype or not (<Array> a).contiguous:
+            if (<Array> a).size != size or (<Array> a).dtype_ != dtype or not (<Array> a).contiguous:
                 break
             p[k] = (<Array> a).data
         elif operand[k].form == BYTES:
@@ -627,7 +627,7 @@ cdef int record_elementwise(LaunchList recording, int row, int part, int dtype, 
     return 0
 
 
-cdef enum: FEW = 64             # a number beside so few elements is spread out at once
+cdef enum: FEW = 64             # a number among so few elements is broadcast at once
 
 cdef void with_numbers(mgx_loop loop, int dtype, int numbers, Operand *operand, Py_ssize_t size, char **p) noexcept:
     cdef double spread[MGX_MAXARGS][FEW]
@@ -663,8 +663,8 @@ cdef int lay_out(mgx_tiles *tiles, char **data, mgx_loop loop, int dtype, int ni
     cdef Array a
     cdef Py_ssize_t step
     cdef int k, d, skip
-    tiles.dtype, tiles.nin, tiles.nout, tiles.ndim, tiles.count, tiles.places = dtype, nin, nout, ndim, 1, nin + nout
-    tiles.op[0].loop, tiles.op[0].streak, tiles.op[0].result = loop, 0, 0
+    tiles.dtype, tiles.nin, tiles.nout, tiles.ndim, tiles.count, tiles.slots = dtype, nin, nout, ndim, 1, nin + nout
+    tiles.op[0].loop, tiles.op[0].chain_length, tiles.op[0].result = loop, 0, 0
     for d in range(ndim):
         tiles.shape[d] = shape[d]
     for k in range(MGX_MAXARGS):
@@ -674,10 +674,10 @@ cdef int lay_out(mgx_tiles *tiles, char **data, mgx_loop loop, int dtype, int ni
         to.absent = operand[k].form == ABSENT
         if operand[k].form == ARRAY:
             a = <Array> operand[k].array
-            data[k], to.dtype = a.data, a.kind
+            data[k], to.dtype = a.data, a.dtype_
             skip = ndim - a.ndim
             for d in range(ndim):
-                to.strides[d] = 0 if d < skip or a.dims[d - skip] == 1 else a.steps[d - skip]
+                to.strides[d] = 0 if d < skip or a.shape_[d - skip] == 1 else a.strides_[d - skip]
         elif operand[k].form == BYTES:
             data[k], to.dtype, step = operand[k].data, dtype, itemsize[dtype]
             for d in range(ndim - 1, -1, -1):
@@ -702,32 +702,32 @@ cdef int copy(Array source, Array out) except -1:
     """out = source, broadcast and converted."""
     cdef Operand operand[2]
     cdef Call call
-    if source.kind == out.kind > MGX_F64 and source.contiguous and out.contiguous and source.size == out.size:
+    if source.dtype_ == out.dtype_ > MGX_F64 and source.contiguous and out.contiguous and source.size == out.size:
         call.count = 0
         put(&call, source)
         put(&call, out)
-        call.args.n[0] = out.size * itemsize[out.kind]
+        call.args.n[0] = out.size * itemsize[out.dtype_]
         launch(&call, COPY, MGX_F64)
         return 0
-    if out.kind > MGX_F64:
+    if out.dtype_ > MGX_F64:
         return host(_cast, (out,), (source,))
     put_array(&operand[0], source)
     put_array(&operand[1], out)
-    return elementwise(MGX_clone, MGX_FORWARD, out.kind, 1, 1, operand, out.ndim, out.dims)
+    return elementwise(MGX_clone, MGX_FORWARD, out.dtype_, 1, 1, operand, out.ndim, out.shape_)
 
 
 cdef int fill(Array out, double number) except -1:
     """out = number."""
     cdef Operand operand[2]
-    if out.kind > MGX_F64:
+    if out.dtype_ > MGX_F64:
         return host(np.ndarray.fill, (out,), (int(number),))
     put_number(&operand[0], number)
     put_array(&operand[1], out)
-    return elementwise(MGX_clone, MGX_FORWARD, out.kind, 1, 1, operand, out.ndim, out.dims)
+    return elementwise(MGX_clone, MGX_FORWARD, out.dtype_, 1, 1, operand, out.ndim, out.shape_)
 
 
 cdef int freeze(Array a) except -1:
-    """``a`` was just made of numbers that no launch wrote: a program writes them anew from a copy."""
+    """``a`` was just made of numbers that no launch wrote: a program writes them again from a copy."""
     cdef Call call
     cdef Array constant
     cdef LaunchList recording
@@ -735,15 +735,15 @@ cdef int freeze(Array a) except -1:
         return 0
     recording = set_recording(None)
     try:
-        constant = empty(a.kind, a.ndim, a.dims)
+        constant = empty(a.dtype_, a.ndim, a.shape_)
         call.count = 0
         put(&call, a)
         put(&call, constant)
-        call.args.n[0] = a.size * itemsize[a.kind]
+        call.args.n[0] = a.size * itemsize[a.dtype_]
         launch(&call, CONSTANT, MGX_F64)            # the copy, now
     finally:
         set_recording(recording)
-    recording.constants.append((constant, call_site()))
+    recording.constants.append((constant, format_call_site()))
     call.count = 0
     put(&call, constant)
     put(&call, a)
@@ -760,10 +760,11 @@ cdef int host(object function, tuple outs, tuple ins) except -1:
     cdef LaunchList recording = set_recording(None)             # reading the operands is no leak of values
     cdef double start = mgx_now()
     cdef list written = [detached(<Array> o) for o in outs]     # whatever the function gives them for data
-    cdef list spoilt = [(<Array> o).storage.version and not is_clean(<Array> o) for o in written] if watching else []
+    cdef list non_finite_before = [(<Array> o).storage.version and not is_clean(<Array> o)
+                                   for o in written] if watching else []
     try:
         with np.errstate(all="ignore"):                         # nan and inf flow without a word, as in kernels
-            function(*[window(<Array> o) for o in written],
+            function(*[writable_ndarray(<Array> o) for o in written],
                      *[np.asarray(i) if isinstance(i, Array) else i for i in ins])
     finally:
         set_recording(recording)
@@ -772,11 +773,11 @@ cdef int host(object function, tuple outs, tuple ins) except -1:
     if recording is not None:
         record_host(recording, function, outs, ins, start)
     if watching:
-        examine_host(function, outs, ins, spoilt)
+        check_host_results(function, outs, ins, non_finite_before)
     return 0
 
 
-cdef Array computed(object function, tuple ins):
+cdef Array compute_on_host(object function, tuple ins):
     """The array ``function(*ins)`` over NumPy arrays, as a host launch; shape and dtype follow from the operands'."""
     cdef LaunchList recording = set_recording(None)
     cdef double start = mgx_now()
@@ -792,13 +793,13 @@ cdef Array computed(object function, tuple ins):
         compute.__name__ = getattr(function, "__name__", "compute")
         record_host(recording, compute, (out,), ins, start)
     if watching:
-        examine_host(function, (out,), ins, [False])
+        check_host_results(function, (out,), ins, [False])
     return out
 
 
 def compute(function, *ins):
     """``computed``, for Python."""
-    return computed(function, ins)
+    return compute_on_host(function, ins)
 
 
 cdef object snapshot(Storage *s):
@@ -819,7 +820,7 @@ cdef int restore(Storage *s, object numbers) except -1:
 
 
 def filled(function, tuple shape, object dtype):
-    """A tensor whose numbers ``function(out)`` writes into an array: drawn anew at every replay of a program."""
+    """A tensor whose numbers ``function(out)`` writes into an array: drawn again at every replay of a program."""
     cdef Py_ssize_t lengths[MGX_MAXDIM]
     cdef int d
     cdef Array out
@@ -852,16 +853,16 @@ cdef int record_host(LaunchList recording, object function, tuple outs, tuple in
 
 # ----- detect_nan: does what was written contain nan, and who is to blame? --------------------------------------------
 
-cdef bint can_blame(Call *call, int row) except -1:
+cdef bint may_create_non_finite(Call *call, int row) except -1:
     """Before a structured launch: could it be to blame for a nan? Not if what it updates has one already, nor if it
     makes none of finite numbers and all are finite."""
     cdef KernelFacts *facts = &kernel_facts[row]
-    cdef bint calm = kernel_rows[row].keeps_finite and watching == 1
+    cdef bint keeps_finite = kernel_rows[row].keeps_finite and watching == 1
     cdef int k
     for k in range(facts.first_write):
         if call.array[k] != NULL and facts.of_launch >> k & 1 and k != facts.first_update:
-            calm = calm and finite(<Array> call.array[k])
-    if calm:
+            keeps_finite = keeps_finite and is_finite(<Array> call.array[k])
+    if keeps_finite:
         return False
     for k in range(facts.first_update, facts.first_write):
         if call.array[k] != NULL and facts.of_launch >> k & 1 and not is_clean(<Array> call.array[k]):
@@ -869,7 +870,7 @@ cdef bint can_blame(Call *call, int row) except -1:
     return True
 
 
-cdef int examine_call(Call *call, int row) except -1:
+cdef int check_structured_result(Call *call, int row) except -1:
     """After a structured launch: its first result is looked at, and if there is a nan, all that it read."""
     cdef KernelFacts *facts = &kernel_facts[row]
     cdef Array out = <Array> call.array[facts.first_update]
@@ -886,7 +887,7 @@ cdef int examine_call(Call *call, int row) except -1:
 
 
 cdef bint overwrites_non_finite(int nin, Operand *operand) except -1:
-    """Does an elementwise launch write over an operand that is unsound already?"""
+    """Does an elementwise launch write over an operand that is not finite already?"""
     cdef int k
     for k in range(nin):
         if operand[k].form == ARRAY and \
@@ -895,7 +896,7 @@ cdef bint overwrites_non_finite(int nin, Operand *operand) except -1:
     return False
 
 
-cdef int examine(int row, int part, int dtype, int nin, Operand *operand) except -1:
+cdef int check_elementwise_result(int row, int part, int dtype, int nin, Operand *operand) except -1:
     """After an elementwise launch. A derivative that was stored with the result is not examined before it is used."""
     cdef Array out = <Array> operand[nin].array
     cdef list operands
@@ -908,7 +909,7 @@ cdef int examine(int row, int part, int dtype, int nin, Operand *operand) except
             if (<Array> operand[k].array).storage != out.storage and not is_clean(<Array> operand[k].array):
                 return 0
         elif operand[k].form == BYTES:
-            if not kernels.finite[dtype](out.size, operand[k].data):
+            if not kernels.all_finite[dtype](out.size, operand[k].data):
                 return 0
         elif operand[k].form == NUMBER:
             if operand[k].number != operand[k].number or watching == 2 and operand[k].number - operand[k].number != 0:
@@ -924,12 +925,12 @@ cdef int examine(int row, int part, int dtype, int nin, Operand *operand) except
     return raise_non_finite(rows[row].name.decode(), out, tuple(operands), None)
 
 
-cdef int examine_host(object function, tuple outs, tuple ins, list spoilt) except -1:
+cdef int check_host_results(object function, tuple outs, tuple ins, list non_finite_before) except -1:
     """After a host launch."""
     for i in ins:
         if isinstance(i, Array) and not is_clean(<Array> i) or isinstance(i, float) and is_reported(i):
             return 0
-    for o, before in zip(outs, spoilt):
+    for o, before in zip(outs, non_finite_before):
         if not before and not is_clean(<Array> o):
             raise_non_finite(function.__name__.strip("_"), <Array> o, ins, None)
     return 0

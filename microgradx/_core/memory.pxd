@@ -7,7 +7,7 @@ cdef void aligned_free(void *block) noexcept
 
 cdef enum: SLAB = 1 << 20       # bytes
 
-cdef struct Slab:               # lies at a multiple of SLAB, so that a block finds its slab
+cdef struct Slab:               # at a multiple of SLAB, so that a block finds its slab
     Slab *before                # neighbours in the list of slabs with room
     Slab *after
     void *free                  # blocks that were given back; each begins with the address of the next
@@ -22,10 +22,10 @@ cdef struct Pool:
     size_t kept                 # how many
 
 cdef Slab *new_slab(Pool *pool) noexcept
-cdef void full(Pool *pool, Slab *slab) noexcept
-cdef void turned(Pool *pool, Slab *slab) noexcept
+cdef void unlink_slab(Pool *pool, Slab *slab) noexcept
+cdef void update_slab(Pool *pool, Slab *slab) noexcept
 
-cdef inline void *take(Pool *pool) noexcept:
+cdef inline void *pool_alloc(Pool *pool) noexcept:
     """A block with undefined contents; NULL if there is no memory."""
     if not MGX_RECYCLES:
         return aligned_alloc(pool.size, 16)
@@ -41,10 +41,10 @@ cdef inline void *take(Pool *pool) noexcept:
         slab.fresh += pool.size
     slab.used += 1
     if slab.used == pool.capacity:
-        full(pool, slab)
+        unlink_slab(pool, slab)
     return block
 
-cdef inline void give(Pool *pool, void *block) noexcept:
+cdef inline void pool_free(Pool *pool, void *block) noexcept:
     if not MGX_RECYCLES:
         aligned_free(block)
         return
@@ -53,4 +53,4 @@ cdef inline void give(Pool *pool, void *block) noexcept:
     slab.free = block
     slab.used -= 1
     if slab.used == 0 or slab.used + 1 == pool.capacity:
-        turned(pool, slab)
+        update_slab(pool, slab)

@@ -1,6 +1,6 @@
 """Memory: aligned bytes, and blocks of one size for objects that come and go by the million.
 
-A pool's blocks lie in slabs. A slab whose last block was given back starts anew from its beginning, so the nodes
+A pool's blocks are stored in slabs. A slab whose last block was freed is filled again from its beginning, so the nodes
 of a graph lie in the order in which they were made, step after step; and it is kept, because fresh pages from the
 system cost more than the arithmetic of the nodes in them. The global interpreter lock is held throughout.
 """
@@ -43,18 +43,18 @@ cdef Slab *new_slab(Pool *pool) noexcept:
             return NULL
         pool.capacity = (SLAB - HEADER) // pool.size
     slab.free, slab.fresh, slab.used = NULL, <char *> slab + HEADER, 0
-    link(pool, slab)
+    link_slab(pool, slab)
     return slab
 
 
-cdef void link(Pool *pool, Slab *slab) noexcept:
+cdef void link_slab(Pool *pool, Slab *slab) noexcept:
     slab.before, slab.after = NULL, pool.roomy
     if pool.roomy != NULL:
         pool.roomy.before = slab
     pool.roomy = slab
 
 
-cdef void full(Pool *pool, Slab *slab) noexcept:
+cdef void unlink_slab(Pool *pool, Slab *slab) noexcept:
     """``slab`` leaves the list of those with room."""
     if slab.after != NULL:
         slab.after.before = slab.before
@@ -64,12 +64,12 @@ cdef void full(Pool *pool, Slab *slab) noexcept:
         pool.roomy = slab.after
 
 
-cdef void turned(Pool *pool, Slab *slab) noexcept:
+cdef void update_slab(Pool *pool, Slab *slab) noexcept:
     """``slab`` was full and has room again, or it has no block in use any more."""
     if slab.used:
-        link(pool, slab)
+        link_slab(pool, slab)
         return
-    full(pool, slab)
+    unlink_slab(pool, slab)
     if pool.kept < KEPT:
         slab.after = pool.empty
         pool.empty = slab

@@ -25,19 +25,19 @@ cdef class Windows:
     cdef mgx_windows of
     cdef Py_ssize_t channels, filters, groups, taps, outputs
 
-    cdef Array images(self, int kind, Py_ssize_t n):
+    cdef Array images(self, int dtype, Py_ssize_t n):
         """For what the windows read."""
         cdef Py_ssize_t[4] shape = [n, self.channels, self.of.size[0], self.of.size[1]]
-        return empty(kind, 4, shape)
+        return empty(dtype, 4, shape)
 
-    cdef Array results(self, int kind, Py_ssize_t n, Py_ssize_t channels):
+    cdef Array results(self, int dtype, Py_ssize_t n, Py_ssize_t channels):
         """For what they make."""
         cdef Py_ssize_t[4] shape = [n, channels, self.of.count[0], self.of.count[1]]
-        return empty(kind, 4, shape)
+        return empty(dtype, 4, shape)
 
-    cdef Array weights(self, int kind):
+    cdef Array weights(self, int dtype):
         cdef Py_ssize_t[4] shape = [self.filters, self.channels // self.groups, self.of.kernel[0], self.of.kernel[1]]
-        return empty(kind, 4, shape)
+        return empty(dtype, 4, shape)
 
     cdef bint idle(self) noexcept:
         """Is every column the image itself, as for filters of 1x1?"""
@@ -50,9 +50,9 @@ cdef Windows windows(str op, Array x, tuple kernel, tuple stride, tuple padding,
     cdef Windows at = Windows.__new__(Windows)
     cdef Py_ssize_t room, reach
     cdef int d
-    at.channels, at.groups = x.dims[1], 1
+    at.channels, at.groups = x.shape_[1], 1
     for d in range(2):
-        at.of.size[d], at.of.kernel[d], at.of.before[d] = x.dims[2 + d], kernel[d], padding[d][0]
+        at.of.size[d], at.of.kernel[d], at.of.before[d] = x.shape_[2 + d], kernel[d], padding[d][0]
         at.of.stride[d], at.of.dilation[d] = stride[d], dilation[d]
         if at.of.kernel[d] < 1:
             raise ShapeError(f"{op}: windows of {kernel} hold nothing")
@@ -151,12 +151,12 @@ cdef Array third(Windows at, int wanted, Array x, Array w, Array y):
     x = None if wanted == X else contiguous(x)
     w = None if wanted == W else contiguous(w)
     if wanted == Y:
-        images, bias = x.dims[0], y
-        y = out = at.results(x.kind, images, at.filters)
+        images, bias = x.shape_[0], y
+        y = out = at.results(x.dtype_, images, at.filters)
     else:
         y = contiguous(y)
-        images = y.dims[0]
-        out = at.images(y.kind, images) if wanted == X else at.weights(y.kind)
+        images = y.shape_[0]
+        out = at.images(y.dtype_, images) if wanted == X else at.weights(y.dtype_)
     node = record_structured(out, b"convolution", third_vjp, args, x, w, bias if wanted == Y else y)
     if node is not None:
         if wanted != X:
@@ -171,13 +171,13 @@ cdef Array third(Windows at, int wanted, Array x, Array w, Array y):
         w = out
     x, w, y = detached(x), detached(w), detached(y)             # several launches: to all the same memory
     if bias is not None:
-        copy(alias(bias, bias.data, bias.kind, 4, [1, bias.size, 1, 1], [0, bias.steps[0], 0, 0]), out)
+        copy(alias(bias, bias.data, bias.dtype_, 4, [1, bias.size, 1, 1], [0, bias.strides_[0], 0, 0]), out)
     elif x.size == 0 or w.size == 0 or y.size == 0:
         fill(out, 0)
     if x.size == 0 or w.size == 0 or y.size == 0:
         return out
-    size, k, m = itemsize[out.kind], at.channels // at.groups * at.taps, at.filters // at.groups
-    cols = x if idle else empty(out.kind, 3, [at.channels, at.taps, p])
+    size, k, m = itemsize[out.dtype_], at.channels // at.groups * at.taps, at.filters // at.groups
+    cols = x if idle else empty(out.dtype_, 3, [at.channels, at.taps, p])
     for n in range(images):
         image = x.data + n * at.channels * at.of.size[0] * at.of.size[1] * size
         if wanted != X and not idle:
@@ -185,7 +185,7 @@ cdef Array third(Windows at, int wanted, Array x, Array w, Array y):
             put_at(&call, x, image)
             put(&call, cols)
             over_windows(&call, &at.of, at.channels)
-            launch(&call, COLUMNS, x.kind)
+            launch(&call, COLUMNS, x.dtype_)
         for r in range(at.groups):
             col = (image if idle else cols.data) + r * k * p * size
             weight = w.data + r * m * k * size
@@ -201,7 +201,7 @@ cdef Array third(Windows at, int wanted, Array x, Array w, Array y):
             put(&call, cols)
             put_at(&call, x, image)
             call.args.n[over_windows(&call, &at.of, at.channels)] = p
-            launch(&call, UNCOLUMNS, x.kind)
+            launch(&call, UNCOLUMNS, x.dtype_)
     return out
 
 cdef object third_vjp(Node node, Array g, int i):
@@ -220,17 +220,17 @@ def convolution(str op, Array x not None, Array w not None, Array b, tuple strid
     cdef Array other, out
     cdef int mode
     for other in (w, b):
-        if other is not None and (other.kind != x.kind or x.kind > MGX_F64):
-            raise DTypeError(f"{op}: dtypes {dtype_of(x.kind)} and {dtype_of(other.kind)} do not mix; all are "
+        if other is not None and (other.dtype_ != x.dtype_ or x.dtype_ > MGX_F64):
+            raise DTypeError(f"{op}: dtypes {dtype_of(x.dtype_)} and {dtype_of(other.dtype_)} do not mix; all are "
                              "float32 or all float64 (astype converts)")
-    if w.dims[1] * groups != x.dims[1] or w.dims[0] % groups:
-        raise ShapeError(f"{op}: {x.dims[1]} channels and weight {shape_of(w)} in {groups} groups do not fit "
-                         + (f"({w.dims[1]} * {groups} != {x.dims[1]})" if w.dims[1] * groups != x.dims[1] else
-                            f"({w.dims[0]} is no multiple of {groups})"))
-    if b is not None and (b.ndim != 1 or b.dims[0] != w.dims[0]):
-        raise ShapeError(f"{op}: weight {shape_of(w)} and bias {shape_of(b)} do not fit ({w.dims[0]} filters)")
-    at = windows(op, x, (w.dims[2], w.dims[3]), stride, padding, dilation)
-    at.filters, at.groups = w.dims[0], groups
+    if w.shape_[1] * groups != x.shape_[1] or w.shape_[0] % groups:
+        raise ShapeError(f"{op}: {x.shape_[1]} channels and weight {shape_of(w)} in {groups} groups do not fit "
+                         + (f"({w.shape_[1]} * {groups} != {x.shape_[1]})" if w.shape_[1] * groups != x.shape_[1] else
+                            f"({w.shape_[0]} is no multiple of {groups})"))
+    if b is not None and (b.ndim != 1 or b.shape_[0] != w.shape_[0]):
+        raise ShapeError(f"{op}: weight {shape_of(w)} and bias {shape_of(b)} do not fit ({w.shape_[0]} filters)")
+    at = windows(op, x, (w.shape_[2], w.shape_[3]), stride, padding, dilation)
+    at.filters, at.groups = w.shape_[0], groups
     mode = set_watching(0)                      # not its products are to blame
     try:
         out = third(at, Y, x, w, b)
@@ -244,14 +244,14 @@ def convolution(str op, Array x not None, Array w not None, Array b, tuple strid
 # ----- pooling: the sum, and the largest, of each window (n, c, h, w) -> (n, c, oh, ow) -----------------------------
 
 cdef Array window_sum(Windows at, Array x):
-    cdef Array out = at.results(x.kind, x.dims[0], at.channels)
+    cdef Array out = at.results(x.dtype_, x.shape_[0], at.channels)
     cdef Call call
     x = contiguous(x)
     call.count = 0
     put(&call, x)
     put(&call, out)
-    over_windows(&call, &at.of, x.dims[0] * at.channels)
-    launch(&call, POOL_SUM, x.kind)
+    over_windows(&call, &at.of, x.shape_[0] * at.channels)
+    launch(&call, POOL_SUM, x.dtype_)
     record_structured(out, b"avg_pool", window_sum_vjp, at, x)
     return out
 
@@ -261,14 +261,14 @@ cdef object window_sum_vjp(Node node, Array g, int i):
 
 cdef Array window_spread(Windows at, Array g):
     """The transpose of window_sum."""
-    cdef Array out = at.images(g.kind, g.dims[0])
+    cdef Array out = at.images(g.dtype_, g.shape_[0])
     cdef Call call
     g = contiguous(g)
     call.count = 0
     put(&call, g)
     put(&call, out)
-    call.args.n[over_windows(&call, &at.of, g.dims[0] * at.channels)] = 0
-    launch(&call, UNCOLUMNS, g.kind)
+    call.args.n[over_windows(&call, &at.of, g.shape_[0] * at.channels)] = 0
+    launch(&call, UNCOLUMNS, g.dtype_)
     record_structured(out, b"avg_pool", window_spread_vjp, at, g)
     return out
 
@@ -277,7 +277,7 @@ cdef object window_spread_vjp(Node node, Array g, int i):
 
 
 cdef Array window_max(Windows at, Array x, Array place):
-    cdef Array out = at.results(x.kind, x.dims[0], at.channels)
+    cdef Array out = at.results(x.dtype_, x.shape_[0], at.channels)
     cdef Py_ssize_t bad
     cdef Node node
     cdef Call call
@@ -286,8 +286,8 @@ cdef Array window_max(Windows at, Array x, Array place):
     put(&call, x)
     put(&call, out)
     put(&call, place)
-    over_windows(&call, &at.of, x.dims[0] * at.channels)
-    bad = launch(&call, POOL_MAX, x.kind)
+    over_windows(&call, &at.of, x.shape_[0] * at.channels)
+    bad = launch(&call, POOL_MAX, x.dtype_)
     if bad >= 0:
         raise ShapeError(f"max_pool: shape {shape_of(x)}: window ({bad // at.of.count[1]}, {bad % at.of.count[1]}) "
                          "holds nothing but padding")
@@ -302,7 +302,7 @@ cdef object window_max_vjp(Node node, Array g, int i):
 
 cdef Array window_unpool(Windows at, Array g, Array place):
     """g at the places of the maxima: the transpose of taking what stands there."""
-    cdef Array out = at.images(g.kind, g.dims[0])
+    cdef Array out = at.images(g.dtype_, g.shape_[0])
     cdef Node node
     cdef Call call
     g = contiguous(g)
@@ -310,9 +310,9 @@ cdef Array window_unpool(Windows at, Array g, Array place):
     put(&call, g)
     put(&call, place)
     put(&call, out)
-    call.args.n[0], call.args.n[1] = g.dims[0] * at.channels, at.of.size[0] * at.of.size[1]
+    call.args.n[0], call.args.n[1] = g.shape_[0] * at.channels, at.of.size[0] * at.of.size[1]
     call.args.n[2] = at.outputs
-    launch(&call, UNPOOL, g.kind)
+    launch(&call, UNPOOL, g.dtype_)
     node = record_structured(out, b"unpool", window_unpool_vjp, at, g)
     if node is not None:
         node.save(1, place)
@@ -321,20 +321,20 @@ cdef Array window_unpool(Windows at, Array g, Array place):
 cdef object window_unpool_vjp(Node node, Array g, int i):
     cdef Windows at = node.args
     cdef Array place = node.load(1)
-    cdef Py_ssize_t planes = g.dims[0] * at.channels
+    cdef Py_ssize_t planes = g.shape_[0] * at.channels
     cdef Array taken = gather(reshape(g, 2, [planes, at.of.size[0] * at.of.size[1]]), 1,
                               reshape(place, 2, [planes, at.outputs]))
-    return reshape(taken, 4, place.dims)
+    return reshape(taken, 4, place.shape_)
 
 
 def pooling(str op, Array x not None, tuple kernel, tuple stride, tuple padding, tuple dilation):
     """The sums (``avg_pool``) of the windows; or the maxima (``max_pool``) and where each lies in its plane."""
-    if x.kind > MGX_F64:
-        raise DTypeError(f"{op}: of float32 or float64, not {dtype_of(x.kind)}")
+    if x.dtype_ > MGX_F64:
+        raise DTypeError(f"{op}: of float32 or float64, not {dtype_of(x.dtype_)}")
     cdef Windows at = windows(op, x, kernel, stride, padding, dilation)
     if op.startswith("avg"):
         return window_sum(at, x)
-    place = at.results(MGX_I64, x.dims[0], at.channels)
+    place = at.results(MGX_I64, x.shape_[0], at.channels)
     return window_max(at, x, place), place
 
 
@@ -357,8 +357,8 @@ cdef Array normalize(Array x, Array w, Array b, bint centred, double eps, Array 
         put(&call, b)
         put(&call, out)
         put(&call, stats)
-        call.args.n[0], call.args.n[1], call.args.n[2], call.args.x[0] = x.dims[0], x.dims[1], centred, eps
-        launch(&call, NORM, x.kind)
+        call.args.n[0], call.args.n[1], call.args.n[2], call.args.x[0] = x.shape_[0], x.shape_[1], centred, eps
+        launch(&call, NORM, x.dtype_)
     node = record_structured(out, b"norm", normalize_vjp, (centred, eps), x, w, b)
     if node is not None:
         node.save(0, x)
@@ -383,18 +383,18 @@ cdef object normalize_vjp(Node node, Array g, int i):
     call.count = 0
     put(&call, g)
     put(&call, x)
-    call.args.n[0], call.args.n[1], call.args.n[2] = x.dims[0], x.dims[1], centred
+    call.args.n[0], call.args.n[1], call.args.n[2] = x.shape_[0], x.shape_[1], centred
     if i == 0:
         out = empty_like(x)
         put(&call, w)
         put(&call, stats)
         put(&call, out)
-        launch(&call, NORM_VJP, x.kind)
+        launch(&call, NORM_VJP, x.dtype_)
         return out
-    out = empty(x.kind, 2, [(x.dims[0] + 63) // 64, x.dims[1]])
+    out = empty(x.dtype_, 2, [(x.shape_[0] + 63) // 64, x.shape_[1]])
     put(&call, stats)
     put(&call, out)
-    launch(&call, NORM_WEIGHT_VJP, x.kind)
+    launch(&call, NORM_WEIGHT_VJP, x.dtype_)
     return column_sum(out)
 
 
@@ -432,7 +432,7 @@ cdef Array column_sum(Array x):
 def normalization(Array x not None, Array w, Array b, Py_ssize_t n, bint centred, double eps):
     """(y, stats) for the rows of ``n`` elements that ``x`` consists of; w and b have ``n`` elements of its dtype."""
     cdef Py_ssize_t m = x.size // n if n else 0
-    cdef Array stats = empty(x.kind, 2, [3, m]), out
+    cdef Array stats = empty(x.dtype_, 2, [3, m]), out
     out = normalize(reshape(x, 2, [m, n]), None if w is None else reshape(w, 1, [n]),
                     None if b is None else reshape(b, 1, [n]), centred, eps, stats)
-    return settled(reshape(out, x.ndim, x.dims)), stats
+    return unmark_view(reshape(out, x.ndim, x.shape_)), stats

@@ -74,7 +74,7 @@ cdef class Differentiable:
       float64.
     - nan in, nan out, unless it is said otherwise. Out of the domain is nan, not an error.
     - "Gradient" is dy/dx, then that of the operands in their order. A gradient of 0 arriving at y goes on as 0,
-      whatever the derivative is (see ``chain``); what was broadcast receives the sum.
+      whatever the derivative is (see ``mul_no_nan``); what was broadcast receives the sum.
 
     Every method is a function too: ``mgx.exp(x)``, ``mgx.where(condition, a, b)``.
 
@@ -539,15 +539,15 @@ cdef class Differentiable:
 
     # ----- helpers: the rule of the backward pass, and the derivatives of the activations ------------------------
 
-    def chain(self, d):
+    def mul_no_nan(self, d):
         """y = 0 where x is 0, else x*d: how the backward pass multiplies a gradient x by a derivative d.
         Gradient: d, x, each multiplied by the same rule.
 
         >>> from microgradx import Value
-        >>> Value(0.0).chain(float("inf")).data
+        >>> Value(0.0).mul_no_nan(float("inf")).data
         0.0
         """
-        return apply(MGX_chain, self, d, None)
+        return apply(MGX_mul_no_nan, self, d, None)
 
     def dsigmoid(self):
         """y = sigmoid'(x) = sigmoid(x)*sigmoid(-x). Gradient: -y*tanh(x/2)."""
@@ -582,3 +582,5 @@ cdef class Differentiable:
         return apply(MGX_dmish, self, None, None)
 
     # The end of what tools/generate.py writes.
+
+    chain = mul_no_nan                          # its former name

@@ -10,7 +10,7 @@ cdef Array linear(Array x, Array w, Array b)
 cdef Array softmax_axis(Array x, int axis, bint logarithm)
 cdef Array cross_entropy_mean(Array x, Array label, bint mean)
 cdef unsigned int axes_of(str op, object axis, int ndim) except? 0xFFFFFFFF
-cdef Array squeezed(Array x, unsigned int axes)
+cdef Array squeeze_axes(Array x, unsigned int axes)
 cdef int gemm(bint ta, bint tb, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, double alpha,
               Array a, char *a_data, Py_ssize_t lda, Array b, char *b_data, Py_ssize_t ldb,
               double beta, Array c, char *c_data, Py_ssize_t ldc) except -1

@@ -11,7 +11,7 @@ from microgradx._core.array cimport *
 from microgradx._core.elementwise cimport apply
 from microgradx._core.graph cimport grad_enabled, set_grad_enabled, set_watching
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport Call, computed, copy, fill, host, launch, put, put_at
+from microgradx._core.launch cimport Call, compute_on_host, copy, fill, host, launch, put, put_at
 from microgradx._core.views cimport *
 from microgradx._core.debug.watch cimport check_clean, is_clean
 
@@ -34,9 +34,9 @@ cdef unsigned int axes_of(str op, object axis, int ndim) except? 0xFFFFFFFF:
     return axes
 
 
-cdef Array floating(str op, Array x):
+cdef Array to_floating(str op, Array x):
     """Integers and masks take part as float32."""
-    return x if x.kind <= MGX_F64 else convert(x, MGX_F32)
+    return x if x.dtype_ <= MGX_F64 else convert(x, MGX_F32)
 
 
 # ----- reductions: how any set of axes becomes (outer, n, inner) ------------------------------------------------
@@ -56,7 +56,7 @@ cdef Array lay_out(Array x, unsigned int axes, Layout *to):
     for d in range(3):
         length[d], stride[d] = 1, 0
     for d in range(x.ndim):                     # group 0: kept, 1: reduced, 2: kept again
-        if x.dims[d] == 1:
+        if x.shape_[d] == 1:
             continue
         reduced = axes >> d & 1
         if reduced != (group == 1):
@@ -64,12 +64,12 @@ cdef Array lay_out(Array x, unsigned int axes, Layout *to):
             if group > 2:
                 one_walk = False
                 break
-        if length[group] > 1 and stride[group] != x.steps[d] * x.dims[d]:
+        if length[group] > 1 and stride[group] != x.strides_[d] * x.shape_[d]:
             one_walk = False
             break
-        length[group] *= x.dims[d]
-        stride[group] = x.steps[d]
-    if one_walk and (length[2] == 1 or stride[2] == itemsize[x.kind]):
+        length[group] *= x.shape_[d]
+        stride[group] = x.strides_[d]
+    if one_walk and (length[2] == 1 or stride[2] == itemsize[x.dtype_]):
         to.outer, to.n, to.inner = length[0], length[1], length[2]
         for d in range(3):
             to.strides[d] = stride[d]
@@ -83,11 +83,11 @@ cdef Array lay_out(Array x, unsigned int axes, Layout *to):
         if axes >> d & 1:
             order[kept] = d
             kept += 1
-            to.n *= x.dims[d]
+            to.n *= x.shape_[d]
     x = permute(x, order)
     x = x if x.contiguous else apply(MGX_clone, x, None, None)
     to.outer, to.inner = x.size // to.n if to.n else 1, 1
-    to.strides[0], to.strides[1], to.strides[2] = to.n * itemsize[x.kind], itemsize[x.kind], 0
+    to.strides[0], to.strides[1], to.strides[2] = to.n * itemsize[x.dtype_], itemsize[x.dtype_], 0
     return x
 
 
@@ -100,16 +100,16 @@ cdef Array lay_out_unrecorded(Array x, unsigned int axes, Layout *to):
         set_grad_enabled(mode)
 
 
-cdef Array reduced(Array x, unsigned int axes):
+cdef Array empty_reduced(Array x, unsigned int axes):
     """An array for the result, with the reduced axes kept as 1."""
     cdef Py_ssize_t shape[MGX_MAXDIM]
     cdef int d
     for d in range(x.ndim):
-        shape[d] = 1 if axes >> d & 1 else x.dims[d]
-    return empty(x.kind, x.ndim, shape)
+        shape[d] = 1 if axes >> d & 1 else x.shape_[d]
+    return empty(x.dtype_, x.ndim, shape)
 
 
-cdef Array squeezed(Array x, unsigned int axes):
+cdef Array squeeze_axes(Array x, unsigned int axes):
     """A fresh result without the axes of length 1 that are named."""
     cdef Py_ssize_t shape[MGX_MAXDIM]
     cdef int d, ndim = 0
@@ -117,9 +117,9 @@ cdef Array squeezed(Array x, unsigned int axes):
         return x
     for d in range(x.ndim):
         if not axes >> d & 1:
-            shape[ndim] = x.dims[d]
+            shape[ndim] = x.shape_[d]
             ndim += 1
-    return settled(reshape(x, ndim, shape))
+    return unmark_view(reshape(x, ndim, shape))
 
 
 cdef int SUM = kernel_row("sum"), AMAX = kernel_row("amax")
@@ -133,7 +133,7 @@ cdef int reduce(int row, Array source, const Layout *by, double factor, Array ou
     call.args.n[0], call.args.n[1], call.args.n[2] = by.outer, by.n, by.inner
     call.args.n[3], call.args.n[4], call.args.n[5] = by.strides[0], by.strides[1], by.strides[2]
     call.args.x[0] = factor
-    launch(&call, row, source.kind)
+    launch(&call, row, source.dtype_)
     return 0
 
 
@@ -154,7 +154,7 @@ def _amax_composite(x, *, sign, **sizes):
 
 cdef Array sum_kept(Array x, unsigned int axes, double scale):
     """scale * the sum over ``axes``, which stay as 1."""
-    cdef Array out = reduced(x, axes), source
+    cdef Array out = empty_reduced(x, axes), source
     cdef Layout by
     source = lay_out_unrecorded(x, axes, &by)
     if out.size:
@@ -162,7 +162,7 @@ cdef Array sum_kept(Array x, unsigned int axes, double scale):
             reduce(SUM, source, &by, scale, out)
         else:
             fill(out, 0 if scale == scale and scale * 0 == 0 else float("nan"))
-    record_structured(out, b"sum", sum_vjp, (shape_of(x), scale) if x.wants else None, x)
+    record_structured(out, b"sum", sum_vjp, (shape_of(x), scale) if x.needs_grad else None, x)
     return out
 
 cdef object sum_vjp(Node node, Array g, int i):
@@ -177,8 +177,8 @@ cdef object sum_vjp(Node node, Array g, int i):
 
 
 cdef Array sum_axes(Array x, unsigned int axes, bint keepdims, double scale):
-    cdef Array out = sum_kept(floating("sum", x), axes, scale)
-    return out if keepdims else squeezed(out, axes)
+    cdef Array out = sum_kept(to_floating("sum", x), axes, scale)
+    return out if keepdims else squeeze_axes(out, axes)
 
 
 cdef Array expand(Array x, int ndim, const Py_ssize_t *shape):
@@ -191,13 +191,13 @@ cdef Array expand(Array x, int ndim, const Py_ssize_t *shape):
                          f"{tuple([shape[i] for i in range(ndim)])} ({x.ndim} axes > {ndim})")
     for d in range(ndim):
         strides[d] = 0
-        if d >= skip and x.dims[d - skip] == shape[d]:
-            strides[d] = x.steps[d - skip]
-        elif d >= skip and x.dims[d - skip] != 1:
+        if d >= skip and x.shape_[d - skip] == shape[d]:
+            strides[d] = x.strides_[d - skip]
+        elif d >= skip and x.shape_[d - skip] != 1:
             raise ShapeError(f"expand: shape {shape_of(x)} does not broadcast to "
-                             f"{tuple([shape[i] for i in range(ndim)])} ({x.dims[d - skip]} != {shape[d]})")
+                             f"{tuple([shape[i] for i in range(ndim)])} ({x.shape_[d - skip]} != {shape[d]})")
     out = view_of(x, x.data, ndim, shape, strides)
-    record_structured(out, b"expand", expand_vjp, shape_of(x) if x.wants else None, x)
+    record_structured(out, b"expand", expand_vjp, shape_of(x) if x.needs_grad else None, x)
     return out
 
 cdef object expand_vjp(Node node, Array g, int i):
@@ -210,11 +210,11 @@ cdef Array sum_to(Array x, int ndim, const Py_ssize_t *shape):
     cdef int d, skip = x.ndim - ndim
     cdef Array out = x
     for d in range(x.ndim):
-        if d < skip or (shape[d - skip] == 1 and x.dims[d] != 1):
+        if d < skip or (shape[d - skip] == 1 and x.shape_[d] != 1):
             axes |= 1 << d
     if axes:
         out = sum_kept(x, axes, 1.0)
-    return settled(reshape(out, ndim, shape)) if skip and axes else reshape(out, ndim, shape) if skip else out
+    return unmark_view(reshape(out, ndim, shape)) if skip and axes else reshape(out, ndim, shape) if skip else out
 
 
 cdef Array sum_to_shape(Array x, tuple shape_):
@@ -242,12 +242,13 @@ cdef Array amax(Array x, unsigned int axes, bint keepdims, double sign):
     cdef Node node
     cdef str name = "amax" if sign > 0 else "amin"
     for d in range(x.ndim):
-        if axes >> d & 1 and x.dims[d] == 0:
+        if axes >> d & 1 and x.shape_[d] == 0:
             raise ShapeError(f"{name}: of no elements, shape {shape_of(x)} along axis {d}")
-    if x.kind > MGX_F64:
-        out = computed(_largest if sign > 0 else _smallest, (x, tuple([d for d in range(x.ndim) if axes >> d & 1])))
-        return out if keepdims else squeezed(out, axes)
-    out = reduced(x, axes)
+    if x.dtype_ > MGX_F64:
+        out = compute_on_host(_largest if sign > 0 else _smallest,
+                              (x, tuple([d for d in range(x.ndim) if axes >> d & 1])))
+        return out if keepdims else squeeze_axes(out, axes)
+    out = empty_reduced(x, axes)
     source = lay_out_unrecorded(x, axes, &by)
     if out.size:
         reduce(AMAX, source, &by, sign, out)
@@ -255,11 +256,11 @@ cdef Array amax(Array x, unsigned int axes, bint keepdims, double sign):
     if node is not None:
         node.save(0, x)
         node.save(3, detached(out))
-    return out if keepdims else squeezed(out, axes)
+    return out if keepdims else squeeze_axes(out, axes)
 
 cdef object amax_vjp(Node node, Array g, int i):
     cdef Array x = node.load(0), ties
-    ties = convert(apply(MGX_eq, x, detached(node.load(3)), None), g.kind)
+    ties = convert(apply(MGX_eq, x, detached(node.load(3)), None), g.dtype_)
     ties = apply(MGX_div, ties, sum_kept(ties, node.args, 1.0), None)
     return apply(MGX_mul, ties, g, None)
 
@@ -272,7 +273,7 @@ def _cumsum(out, x, axis):
 
 cdef Array cumsum(Array x, int axis):
     cdef Array out
-    x = floating("cumsum", x)
+    x = to_floating("cumsum", x)
     out = empty_like(x)
     host(_cumsum, (out,), (x, axis))
     record_structured(out, b"cumsum", cumsum_vjp, axis, x)
@@ -290,11 +291,11 @@ cdef struct Matrix:             # how BLAS reads the last two axes
     bint transposed
 
 
-cdef bint readable(Array x, Matrix *to) noexcept:
+cdef bint find_matrix_layout(Array x, Matrix *to) noexcept:
     """Rows or columns contiguous: then BLAS reads it in place."""
-    cdef Py_ssize_t size = itemsize[x.kind]
-    cdef Py_ssize_t m = x.dims[x.ndim - 2], n = x.dims[x.ndim - 1]
-    cdef Py_ssize_t down = x.steps[x.ndim - 2], across = x.steps[x.ndim - 1]
+    cdef Py_ssize_t size = itemsize[x.dtype_]
+    cdef Py_ssize_t m = x.shape_[x.ndim - 2], n = x.shape_[x.ndim - 1]
+    cdef Py_ssize_t down = x.strides_[x.ndim - 2], across = x.strides_[x.ndim - 1]
     if (across == size or n == 1) and (down >= n * size and down % size == 0 or m == 1):
         to.transposed, to.lead = False, max(n, 1) if m == 1 else down // size
         return True
@@ -322,7 +323,7 @@ cdef int gemm(bint ta, bint tb, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, double
     call.args.n[0], call.args.n[1], call.args.n[2], call.args.n[3], call.args.n[4] = ta, tb, m, n, k
     call.args.n[5], call.args.n[6], call.args.n[7] = lda, ldb, ldc
     call.args.x[0], call.args.x[1] = alpha, beta
-    launch(&call, GEMM, c.kind)
+    launch(&call, GEMM, c.dtype_)
     return 0
 
 
@@ -344,21 +345,21 @@ cdef Array product(Array a, Array b, bint ta, bint tb):
     cdef Matrix A, B
     cdef Array out
     cdef Node node
-    m, k = a.dims[a.ndim - 2 + ta], a.dims[a.ndim - 1 - ta]
-    n = b.dims[b.ndim - 1 - tb]
+    m, k = a.shape_[a.ndim - 2 + ta], a.shape_[a.ndim - 1 - ta]
+    n = b.shape_[b.ndim - 1 - tb]
     lead = max(a.ndim, b.ndim) - 2
     for d in range(lead):
         da, db = d - lead + a.ndim - 2, d - lead + b.ndim - 2
-        shape[d] = 1 if da < 0 else a.dims[da]
-        if db >= 0 and b.dims[db] != 1:
-            if shape[d] != 1 and shape[d] != b.dims[db]:
+        shape[d] = 1 if da < 0 else a.shape_[da]
+        if db >= 0 and b.shape_[db] != 1:
+            if shape[d] != 1 and shape[d] != b.shape_[db]:
                 raise ShapeError(f"matmul: leading axes of {shape_of(a)} and {shape_of(b)} do not broadcast "
-                                 f"({shape[d]} != {b.dims[db]})")
-            shape[d] = b.dims[db]
+                                 f"({shape[d]} != {b.shape_[db]})")
+            shape[d] = b.shape_[db]
         batch *= shape[d]
         index_[d] = 0
     shape[lead], shape[lead + 1] = m, n
-    out = empty(a.kind, lead + 2, shape)
+    out = empty(a.dtype_, lead + 2, shape)
     node = record_structured(out, b"matmul", product_vjp, (ta, tb) if ta or tb else None, a, b)
     if node is not None:
         node.save(0, a)                         # each is read by the other's vjp; both tell their shapes
@@ -370,24 +371,24 @@ cdef Array product(Array a, Array b, bint ta, bint tb):
         return out
     if batch > 1:                               # several launches: to all the same memory
         a, b = detached(a), detached(b)
-    if not readable(a, &A):
-        a = in_order(a)
-        readable(a, &A)
-    if not readable(b, &B):
-        b = in_order(b)
-        readable(b, &B)
+    if not find_matrix_layout(a, &A):
+        a = as_contiguous(a)
+        find_matrix_layout(a, &A)
+    if not find_matrix_layout(b, &B):
+        b = as_contiguous(b)
+        find_matrix_layout(b, &B)
     mode = set_watching(0)                      # the whole is examined
     try:
         for r in range(batch):
             pa, pb = a.data, b.data
             for d in range(lead):
                 da, db = d - lead + a.ndim - 2, d - lead + b.ndim - 2
-                if da >= 0 and a.dims[da] != 1:
-                    pa += index_[d] * a.steps[da]
-                if db >= 0 and b.dims[db] != 1:
-                    pb += index_[d] * b.steps[db]
+                if da >= 0 and a.shape_[da] != 1:
+                    pa += index_[d] * a.strides_[da]
+                if db >= 0 and b.shape_[db] != 1:
+                    pb += index_[d] * b.strides_[db]
             gemm(ta != A.transposed, tb != B.transposed, m, n, k, 1.0, a, pa, A.lead, b, pb, B.lead,
-                 0.0, out, out.data + r * m * n * itemsize[out.kind], n)
+                 0.0, out, out.data + r * m * n * itemsize[out.dtype_], n)
             for d in range(lead - 1, -1, -1):
                 index_[d] += 1
                 if index_[d] < shape[d]:
@@ -407,10 +408,10 @@ cdef object product_vjp(Node node, Array g, int i):
     if i == 0:                                  # op(a) (m, k) gets g (m, n) @ op(b)^T (n, k)
         b = node.load(1)
         dx = product(b, g, tb, True) if ta else product(g, b, False, not tb)
-        return dx if same_shape(dx, a) else sum_to(dx, a.ndim, a.dims)
+        return dx if same_shape(dx, a) else sum_to(dx, a.ndim, a.shape_)
     a = node.load(0)                            # op(b) (k, n) gets op(a)^T (k, m) @ g (m, n)
     dx = product(g, a, True, ta) if tb else product(a, g, not ta, False)
-    return dx if same_shape(dx, b) else sum_to(dx, b.ndim, b.dims)
+    return dx if same_shape(dx, b) else sum_to(dx, b.ndim, b.shape_)
 
 
 cdef Array matmul(Array a, Array b):
@@ -421,34 +422,34 @@ cdef Array matmul(Array a, Array b):
     cdef int d
     if a.ndim == 0 or b.ndim == 0:
         raise ShapeError(f"matmul: shapes {shape_of(a)} and {shape_of(b)}: a number has no rows; use *")
-    if a.kind != b.kind or a.kind > MGX_F64:
-        raise DTypeError(f"matmul: dtypes {dtype_of(a.kind)} and {dtype_of(b.kind)} do not mix; both are float32 "
+    if a.dtype_ != b.dtype_ or a.dtype_ > MGX_F64:
+        raise DTypeError(f"matmul: dtypes {dtype_of(a.dtype_)} and {dtype_of(b.dtype_)} do not mix; both are float32 "
                          "or both float64 (astype converts)")
-    if a.dims[a.ndim - 1] != b.dims[0 if column else b.ndim - 2]:
+    if a.shape_[a.ndim - 1] != b.shape_[0 if column else b.ndim - 2]:
         raise ShapeError(f"matmul: shapes {shape_of(a)} and {shape_of(b)} do not align "
-                         f"({a.dims[a.ndim - 1]} != {b.dims[0 if column else b.ndim - 2]})")
+                         f"({a.shape_[a.ndim - 1]} != {b.shape_[0 if column else b.ndim - 2]})")
     if row:
-        shape[0], shape[1] = 1, a.dims[0]
+        shape[0], shape[1] = 1, a.shape_[0]
         a = reshape(a, 2, shape)
     if column:
-        shape[0], shape[1] = b.dims[0], 1
+        shape[0], shape[1] = b.shape_[0], 1
         b = reshape(b, 2, shape)
     if b.ndim == 2 and a.ndim > 2:              # one large product instead of many small ones
-        shape[0], shape[1] = a.size // a.dims[a.ndim - 1] if a.size else 0, a.dims[a.ndim - 1]
+        shape[0], shape[1] = a.size // a.shape_[a.ndim - 1] if a.size else 0, a.shape_[a.ndim - 1]
         for d in range(a.ndim - 2):
             if a.size == 0:
-                shape[0] = (shape[0] if d else 1) * a.dims[d]
+                shape[0] = (shape[0] if d else 1) * a.shape_[d]
         if a.size == 0:
-            shape[0] *= a.dims[a.ndim - 2]
+            shape[0] *= a.shape_[a.ndim - 2]
         out = product(reshape(a, 2, shape), b, False, False)
-        memcpy(shape, a.dims, sizeof(shape))
-        shape[a.ndim - 1] = b.dims[1]
-        out = settled(reshape(out, a.ndim, shape))
+        memcpy(shape, a.shape_, sizeof(shape))
+        shape[a.ndim - 1] = b.shape_[1]
+        out = unmark_view(reshape(out, a.ndim, shape))
     else:
         out = product(a, b, False, False)
     if row:
-        out = squeezed(out, 1 << (out.ndim - 2))
-    return squeezed(out, 1 << (out.ndim - 1)) if column else out
+        out = squeeze_axes(out, 1 << (out.ndim - 2))
+    return squeeze_axes(out, 1 << (out.ndim - 1)) if column else out
 
 
 # ----- linear: x (..., in) @ w (out, in)^T + b (out,) ------------------------------------------------------------
@@ -460,26 +461,26 @@ cdef Array linear(Array x, Array w, Array b):
     cdef Array out, a
     cdef Node node
     cdef int mode
-    if w.ndim != 2 or x.ndim == 0 or x.dims[x.ndim - 1] != w.dims[1]:
+    if w.ndim != 2 or x.ndim == 0 or x.shape_[x.ndim - 1] != w.shape_[1]:
         raise ShapeError(f"linear: shapes {shape_of(x)} and {shape_of(w)} do not align"
-                         + (f" ({x.dims[x.ndim - 1]} != {w.dims[1]})" if w.ndim == 2 and x.ndim else ""))
-    if x.kind != w.kind or x.kind > MGX_F64 or (b is not None and b.kind != x.kind):
-        raise DTypeError(f"linear: dtypes {dtype_of(x.kind)}, {dtype_of(w.kind)}"
-                         + (f", {dtype_of(b.kind)}" if b is not None else "") + " do not mix (astype converts)")
-    if b is not None and (b.ndim != 1 or b.dims[0] != w.dims[0]):
-        raise ShapeError(f"linear: weight {shape_of(w)} and bias {shape_of(b)} do not fit ({w.dims[0]} outputs)")
+                         + (f" ({x.shape_[x.ndim - 1]} != {w.shape_[1]})" if w.ndim == 2 and x.ndim else ""))
+    if x.dtype_ != w.dtype_ or x.dtype_ > MGX_F64 or (b is not None and b.dtype_ != x.dtype_):
+        raise DTypeError(f"linear: dtypes {dtype_of(x.dtype_)}, {dtype_of(w.dtype_)}"
+                         + (f", {dtype_of(b.dtype_)}" if b is not None else "") + " do not mix (astype converts)")
+    if b is not None and (b.ndim != 1 or b.shape_[0] != w.shape_[0]):
+        raise ShapeError(f"linear: weight {shape_of(w)} and bias {shape_of(b)} do not fit ({w.shape_[0]} outputs)")
     if x.ndim != 2:
         m = 1
         for d in range(x.ndim - 1):
-            m *= x.dims[d]
-        shape[0], shape[1] = m, x.dims[x.ndim - 1]
+            m *= x.shape_[d]
+        shape[0], shape[1] = m, x.shape_[x.ndim - 1]
         out = linear(reshape(x, 2, shape), w, b)
-        memcpy(shape, x.dims, sizeof(shape))
-        shape[x.ndim - 1] = w.dims[0]
-        return settled(reshape(out, x.ndim, shape))
-    m, n, k = x.dims[0], w.dims[0], w.dims[1]
+        memcpy(shape, x.shape_, sizeof(shape))
+        shape[x.ndim - 1] = w.shape_[0]
+        return unmark_view(reshape(out, x.ndim, shape))
+    m, n, k = x.shape_[0], w.shape_[0], w.shape_[1]
     shape[0], shape[1] = m, n
-    out = empty(x.kind, 2, shape)
+    out = empty(x.dtype_, 2, shape)
     node = record_structured(out, b"linear", linear_vjp, None, x, w, b)
     if node is not None:
         node.save(0, x)
@@ -493,12 +494,12 @@ cdef Array linear(Array x, Array w, Array b):
         if m == 0 or n == 0 or k == 0:
             return out
         a = x
-        if not readable(a, &A):
-            a = in_order(a)
-            readable(a, &A)
-        if not readable(w, &B):
-            w = in_order(w)
-            readable(w, &B)
+        if not find_matrix_layout(a, &A):
+            a = as_contiguous(a)
+            find_matrix_layout(a, &A)
+        if not find_matrix_layout(w, &B):
+            w = as_contiguous(w)
+            find_matrix_layout(w, &B)
         gemm(A.transposed, not B.transposed, m, n, k, 1.0, a, a.data, A.lead, w, w.data, B.lead,
              1.0 if b is not None else 0.0, out, out.data, n)
     finally:
@@ -512,7 +513,7 @@ cdef object linear_vjp(Node node, Array g, int i):
         return product(g, node.load(1), False, False)
     if i == 1:                                  # (m, out)^T @ (m, in)
         return product(g, node.load(0), True, False)
-    return squeezed(sum_kept(g, 1, 1.0), 1)
+    return squeeze_axes(sum_kept(g, 1, 1.0), 1)
 
 
 # ----- softmax and log_softmax along one axis ----------------------------------------------------------------------
@@ -524,14 +525,14 @@ cdef int SOFTMAX_VJP = kernel_row("softmax_vjp"), LOG_SOFTMAX_VJP = kernel_row("
 cdef int softmax_rows(int row, Array a, Array b, Array out) except -1:
     """One of the four over the last axis; ``b``: the second operand of a vjp."""
     cdef Call call
-    cdef Py_ssize_t n = out.dims[out.ndim - 1]
+    cdef Py_ssize_t n = out.shape_[out.ndim - 1]
     call.count = 0
     put(&call, a)
     if b is not None:
         put(&call, b)
     put(&call, out)
     call.args.n[0], call.args.n[1] = out.size // n, n
-    launch(&call, row, out.kind)
+    launch(&call, row, out.dtype_)
     return 0
 
 
@@ -562,7 +563,7 @@ cdef Array softmax_axis(Array x, int axis, bint logarithm):
     cdef int order[MGX_MAXDIM]
     cdef Array out
     cdef Node node
-    x = floating("softmax", x)
+    x = to_floating("softmax", x)
     last = x.ndim - 1
     if axis != last:                            # bring the axis to the end and back
         for d in range(x.ndim):
@@ -587,7 +588,7 @@ cdef object softmax_vjp(Node node, Array g, int i):
             softmax_rows(LOG_SOFTMAX_VJP if logarithm else SOFTMAX_VJP, contiguous(g), y, dx)
         return dx
     y = detached(y)                             # y as a function of x
-    y.node, y.wants = node, True
+    y.node, y.needs_grad = node, True
     return (_log_softmax_vjp_composite if logarithm else _softmax_vjp_composite)(g, y)
 
 
@@ -602,13 +603,13 @@ def _onehot(label, n, dtype):
 
 @composite("cross_entropy")
 def _cross_entropy_composite(x, label, *, scale, **sizes):
-    onehot = computed(_onehot, (label, x.shape[1], x.dtype))
+    onehot = compute_on_host(_onehot, (label, x.shape[1], x.dtype))
     return -scale * (_log_softmax_composite(x) * onehot).sum(), _softmax_composite(x)
 
 
 @composite("cross_entropy_vjp")
 def _cross_entropy_vjp_composite(g, p, label, *, scale, **sizes):
-    return (p - computed(_onehot, (label, p.shape[1], p.dtype))) * (g * scale)
+    return (p - compute_on_host(_onehot, (label, p.shape[1], p.dtype))) * (g * scale)
 
 
 cdef Array cross_entropy_mean(Array x, Array label, bint mean):
@@ -617,28 +618,28 @@ cdef Array cross_entropy_mean(Array x, Array label, bint mean):
     cdef Py_ssize_t bad
     cdef Node node
     cdef double scale
-    if x.ndim != 2 or label.ndim != 1 or x.dims[0] != label.dims[0]:
+    if x.ndim != 2 or label.ndim != 1 or x.shape_[0] != label.shape_[0]:
         raise ShapeError(f"cross_entropy: logits {shape_of(x)} and labels {shape_of(label)} do not align; "
                          "(m, n) and (m,) do")
-    if label.kind != MGX_I64 or x.kind > MGX_F64:
-        raise DTypeError(f"cross_entropy: logits are floats and labels int64, not {dtype_of(x.kind)} and "
-                         f"{dtype_of(label.kind)}")
+    if label.dtype_ != MGX_I64 or x.dtype_ > MGX_F64:
+        raise DTypeError(f"cross_entropy: logits are floats and labels int64, not {dtype_of(x.dtype_)} and "
+                         f"{dtype_of(label.dtype_)}")
     held = empty_like(label)
     copy(label, held)                                               # as it is now, whatever is written later
     label = held
     x = contiguous(x)
-    scale = (1.0 / x.dims[0] if x.dims[0] else float("nan")) if mean else 1.0
-    loss, p = empty(x.kind, 0, NULL), empty_like(x)
+    scale = (1.0 / x.shape_[0] if x.shape_[0] else float("nan")) if mean else 1.0
+    loss, p = empty(x.dtype_, 0, NULL), empty_like(x)
     call.count = 0
     put(&call, x)
     put(&call, label)
     put(&call, loss)
     put(&call, p)
-    call.args.n[0], call.args.n[1], call.args.x[0] = x.dims[0], x.dims[1], scale
-    bad = launch(&call, CROSS_ENTROPY, x.kind)
+    call.args.n[0], call.args.n[1], call.args.x[0] = x.shape_[0], x.shape_[1], scale
+    bad = launch(&call, CROSS_ENTROPY, x.dtype_)
     if bad >= 0:
         raise IndexError_(f"cross_entropy: label {(<int64_t *> label.data)[bad]} of row {bad} is not one of the "
-                          f"{x.dims[1]} classes")
+                          f"{x.shape_[1]} classes")
     node = record_structured(loss, b"cross_entropy", cross_entropy_mean_vjp, scale, x)
     if node is not None:
         node.save(0, x)
@@ -659,8 +660,8 @@ cdef object cross_entropy_mean_vjp(Node node, Array g, int i):
     put(&call, p)
     put(&call, label)
     put(&call, dx)
-    call.args.n[0], call.args.n[1], call.args.x[0] = p.dims[0], p.dims[1], scale
-    launch(&call, CROSS_ENTROPY_VJP, p.kind)
+    call.args.n[0], call.args.n[1], call.args.x[0] = p.shape_[0], p.shape_[1], scale
+    launch(&call, CROSS_ENTROPY_VJP, p.dtype_)
     return dx
 
 
@@ -684,7 +685,7 @@ class Operation:
 
     def __call__(self, *args):
         cdef tuple xs = tuple([x for x in args if isinstance(x, Array)]), options = args[len(xs):]
-        cdef tuple outs = tuple([made(tuple(shape), dtype) for shape, dtype in self.results(*args)])
+        cdef tuple outs = tuple([empty_of_shape(tuple(shape), dtype) for shape, dtype in self.results(*args)])
         cdef bytes name = self.name
         cdef Node node
         cdef Array out
@@ -757,7 +758,7 @@ class KernelOperation(Operation):
             numbers=numbers)
 
 
-cdef Array made(tuple shape_, object dtype):
+cdef Array empty_of_shape(tuple shape_, object dtype):
     cdef Py_ssize_t shape[MGX_MAXDIM]
     cdef int d
     if len(shape_) > MGX_MAXDIM:

@@ -9,10 +9,10 @@ from microgradx._core.backward import backward
 from microgradx._core.elementwise cimport apply, apply_into
 from microgradx._core.graph cimport Type, grad_enabled, set_grad_enabled
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport (bump_gradients, bump_world, computed, copy, fill, note_gradient, note_tensor,
+from microgradx._core.launch cimport (bump_gradients, bump_world, compute_on_host, copy, fill, note_gradient, note_tensor,
                                       refuse, refuse_rebinding)
 from microgradx._core.structured cimport (amax, axes_of, cross_entropy_mean, cumsum, expand, linear, matmul,
-                                          softmax_axis, squeezed, sum_axes)
+                                          softmax_axis, squeeze_axes, sum_axes)
 
 from typing import NamedTuple
 
@@ -31,7 +31,7 @@ cdef extern from "Python.h":
         PyObject *tp_dict
 
 
-cdef object either(str op, object axis, object dim):
+cdef object resolve_axis(str op, object axis, object dim):
     """``dim`` is torch's name of ``axis``."""
     if dim is None:
         return axis
@@ -79,13 +79,13 @@ cdef class Tensor(Array):
         cdef Array source
         if isinstance(data, Array):
             source = <Array> data
-            if dtype is not None and dtype_code(dtype) != source.kind:
+            if dtype is not None and dtype_code(dtype) != source.dtype_:
                 source = v.convert(detached(source), dtype_code(dtype))
             else:
                 source = apply(MGX_clone, detached(source), None, None)
         else:
             source = from_object(data, dtype, True)
-        take(self, source)
+        share_storage(self, source)
         self.requires_grad = requires_grad
 
     def __init__(self, data, requires_grad=False, dtype=None):
@@ -102,33 +102,33 @@ cdef class Tensor(Array):
     @property
     def strides(self):
         """The steps of the axes, in bytes."""
-        return tuple([self.steps[d] for d in range(self.ndim)])
+        return tuple([self.strides_[d] for d in range(self.ndim)])
 
     @property
     def dtype(self):
         """A NumPy dtype."""
-        return dtype_of(self.kind)
+        return dtype_of(self.dtype_)
 
     @property
     def requires_grad(self):
         """Whether operations on this tensor are recorded. May be set on leaves."""
         if capture:
             note_tensor(self)
-        return self.wants
+        return self.needs_grad
 
     @requires_grad.setter
     def requires_grad(self, bint on):
-        if on and self.kind > MGX_F64:
-            raise DTypeError(f"Tensor: only floats may require a gradient, not {dtype_of(self.kind)}")
+        if on and self.dtype_ > MGX_F64:
+            raise DTypeError(f"Tensor: only floats may require a gradient, not {dtype_of(self.dtype_)}")
         if not on and self.node is not None and self.node.v.op != OP_LEAF:
             raise GraphError("Tensor: this tensor is the result of an operation; detach() gives one without a graph")
         if capture:
             note_tensor(self)
         if on:
             node_of(self)
-        if on != self.wants:
+        if on != self.needs_grad:
             bump_world(self)
-        self.wants = on
+        self.needs_grad = on
 
     def requires_grad_(self, on=True):
         """Set ``requires_grad``; returns the tensor."""
@@ -143,7 +143,7 @@ cdef class Tensor(Array):
     @property
     def grad(self):
         """The accumulated gradient, or None."""
-        if capture and self.wants:
+        if capture and self.needs_grad:
             note_gradient(node_of(self), True)
         return None if self.node is None else self.node.grad
 
@@ -152,9 +152,9 @@ cdef class Tensor(Array):
         if g is not None:
             if not isinstance(g, Array):
                 raise DTypeError(f"grad: a Tensor or None, not {type(g).__name__}")
-            if not same_shape(<Array> g, self) or (<Array> g).kind != self.kind:
-                raise ShapeError(f"grad: {dtype_of((<Array> g).kind)} of shape {shape_of(<Array> g)} for a tensor of "
-                                 f"{dtype_of(self.kind)} and shape {shape_of(self)}")
+            if not same_shape(<Array> g, self) or (<Array> g).dtype_ != self.dtype_:
+                raise ShapeError(f"grad: {dtype_of((<Array> g).dtype_)} of shape {shape_of(<Array> g)} for a tensor of "
+                                 f"{dtype_of(self.dtype_)} and shape {shape_of(self)}")
             node_of(self)
         if self.node is not None:
             note_gradient(self.node, False)
@@ -175,15 +175,16 @@ cdef class Tensor(Array):
     @data.setter
     def data(self, value):
         refuse_rebinding()
-        cdef Array other = <Array> value if isinstance(value, Array) else from_object(value, dtype_of(self.kind), True)
+        cdef Array other = (<Array> value if isinstance(value, Array)
+                            else from_object(value, dtype_of(self.dtype_), True))
         cdef uint32_t version = self.storage.version
         if self.node is not None and self.node.v.op != OP_LEAF:
             raise GraphError("data: only a leaf may be given other data")
-        if not same_shape(other, self) or other.kind != self.kind:
-            raise ShapeError(f"data: {dtype_of(other.kind)} of shape {shape_of(other)} for a tensor of "
-                             f"{dtype_of(self.kind)} and shape {shape_of(self)}")
+        if not same_shape(other, self) or other.dtype_ != self.dtype_:
+            raise ShapeError(f"data: {dtype_of(other.dtype_)} of shape {shape_of(other)} for a tensor of "
+                             f"{dtype_of(self.dtype_)} and shape {shape_of(self)}")
         bump_world(self)
-        take(self, detached(other))
+        share_storage(self, detached(other))
         self.storage.version = max(version, self.storage.version) + 1       # a graph that kept the old numbers sees it
 
     # ----- the graph -----------------------------------------------------------------------------------------
@@ -215,7 +216,7 @@ cdef class Tensor(Array):
     def register_hook(self, hook):
         """Call ``hook(gradient)`` when this tensor's gradient is known; what it returns, if not None, takes the
         gradient's place. Returns a handle with ``remove()``."""
-        if not self.wants:
+        if not self.needs_grad:
             raise GraphError("register_hook: this tensor does not require a gradient")
         cdef Node node = node_of(self)
         if node.hooks is None:
@@ -230,7 +231,7 @@ cdef class Tensor(Array):
 
     def retain_grad(self):
         """Keep the gradient of this result in ``grad``, as for a leaf."""
-        if not self.wants:
+        if not self.needs_grad:
             raise GraphError("retain_grad: this tensor does not require a gradient")
         if self.node.v.op != OP_LEAF:
             self.node.retains = True
@@ -256,11 +257,11 @@ cdef class Tensor(Array):
     def copy_(self, source):
         """Write ``source``, broadcast and converted, into this tensor."""
         cdef Array x = tensor(source)
-        if x.kind != self.kind:
-            x = v.convert(x, self.kind)
+        if x.dtype_ != self.dtype_:
+            x = v.convert(x, self.dtype_)
         if not same_shape(x, self):
-            x = expand(x, self.ndim, self.dims)
-        if grad_enabled() and (self.wants or x.wants) or x.storage == self.storage:
+            x = expand(x, self.ndim, self.shape_)
+        if grad_enabled() and (self.needs_grad or x.needs_grad) or x.storage == self.storage:
             v.assign(self, ..., x)
         else:
             check_write(self, "copy_")
@@ -269,12 +270,12 @@ cdef class Tensor(Array):
 
     def fill_(self, number):
         """Write ``number`` into every element."""
-        if grad_enabled() and self.wants:
+        if grad_enabled() and self.needs_grad:
             self[...] = number
         else:
             number = v.real("fill_", "what is written", number)
-            if self.kind > MGX_F64 and number - number != 0:
-                raise DTypeError(f"fill_: {number} cannot be stored as {dtype_of(self.kind)}")
+            if self.dtype_ > MGX_F64 and number - number != 0:
+                raise DTypeError(f"fill_: {number} cannot be stored as {dtype_of(self.dtype_)}")
             check_write(self, "fill_")
             fill(self, number)
         return self
@@ -324,8 +325,8 @@ cdef class Tensor(Array):
         return int(self.item())
 
     def __index__(self):
-        if self.kind != MGX_I64:
-            raise DTypeError(f"index: an int64 tensor of one number, not {dtype_of(self.kind)}")
+        if self.dtype_ != MGX_I64:
+            raise DTypeError(f"index: an int64 tensor of one number, not {dtype_of(self.dtype_)}")
         return int(self.item())
 
     def __bool__(self):
@@ -336,18 +337,18 @@ cdef class Tensor(Array):
     def __len__(self):
         if self.ndim == 0:
             raise DTypeError("len: of a tensor without axes")
-        return self.dims[0]
+        return self.shape_[0]
 
     def __iter__(self):
         if self.ndim == 0:
             raise DTypeError("iter: over a tensor without axes")
-        return (v.index(self, k) for k in range(self.dims[0]))
+        return (v.index(self, k) for k in range(self.shape_[0]))
 
     def __repr__(self):
         text = np.array2string(np.asarray(<Array> self), separator=", ", prefix="Tensor(")
-        if self.kind != MGX_F32:
-            text += f", dtype={dtype_of(self.kind)}"
-        if self.wants:
+        if self.dtype_ != MGX_F32:
+            text += f", dtype={dtype_of(self.dtype_)}"
+        if self.needs_grad:
             text += ", requires_grad=True"
         return f"Tensor({text})"
 
@@ -357,7 +358,7 @@ cdef class Tensor(Array):
     def __deepcopy__(self, memo):
         if not self.is_leaf:
             raise GraphError("copy: only leaves are copied; use clone() or detach()")
-        out = Tensor(self, self.wants)
+        out = Tensor(self, self.needs_grad)
         if self.grad is not None:
             out.grad = self.grad.__deepcopy__(memo)
         return out
@@ -365,7 +366,7 @@ cdef class Tensor(Array):
     def __reduce__(self):
         if not self.is_leaf:
             raise GraphError("pickle: only leaves are pickled; use detach()")
-        return Tensor, (self.numpy(), bool(self.wants))
+        return Tensor, (self.numpy(), bool(self.needs_grad))
 
     # ----- comparisons -----------------------------------------------------------------------------------------
 
@@ -401,41 +402,41 @@ cdef class Tensor(Array):
         Floats are summed as a fixed tree of running sums: the error grows with the logarithm of the count.
         """
         cdef bint kept = keepdims or keepdim
-        cdef unsigned int axes = axes_of("sum", either("sum", axis, dim), self.ndim)
-        if self.kind > MGX_F64:
-            return computed(np.sum, (self, named(axes, self.ndim), None, None, kept))
+        cdef unsigned int axes = axes_of("sum", resolve_axis("sum", axis, dim), self.ndim)
+        if self.dtype_ > MGX_F64:
+            return compute_on_host(np.sum, (self, axes_tuple(axes, self.ndim), None, None, kept))
         return sum_axes(self, axes, kept, 1.0)
 
     def mean(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """The mean over ``axis``; nan for no elements. Integers and masks count as float32."""
-        cdef unsigned int axes = axes_of("mean", either("mean", axis, dim), self.ndim)
-        cdef Py_ssize_t n = count(self, axes)
+        cdef unsigned int axes = axes_of("mean", resolve_axis("mean", axis, dim), self.ndim)
+        cdef Py_ssize_t n = count_reduced(self, axes)
         return sum_axes(self, axes, keepdims or keepdim, 1.0 / n if n else float("nan"))
 
     def var(self, axis=None, ddof=0, keepdims=False, *, dim=None, keepdim=False):
         """The mean squared deviation from the mean; the sum is divided by n - ``ddof`` (0 as NumPy; torch's
         default is 1)."""
-        cdef unsigned int axes = axes_of("var", either("var", axis, dim), self.ndim)
-        cdef Py_ssize_t n = count(self, axes)
+        cdef unsigned int axes = axes_of("var", resolve_axis("var", axis, dim), self.ndim)
+        cdef Py_ssize_t n = count_reduced(self, axes)
         cdef Array off = apply(MGX_sub, self, sum_axes(self, axes, True, 1.0 / n if n else float("nan")), None)
         return sum_axes(apply(MGX_square, off, None, None), axes, keepdims or keepdim,
                         1.0 / (n - ddof) if n > ddof else float("nan"))
 
     def std(self, axis=None, ddof=0, keepdims=False, *, dim=None, keepdim=False):
         """The square root of ``var``. Its gradient is 0 where nothing deviates."""
-        axis = either("std", axis, dim)
+        axis = resolve_axis("std", axis, dim)
         axes_of("std", axis, self.ndim)
-        return root(self.var(axis, ddof, keepdims or keepdim))
+        return safe_sqrt(self.var(axis, ddof, keepdims or keepdim))
 
     def norm(self, ord=2, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """The vector norm (sum |x|^ord)^(1/ord) over ``axis``; ``ord`` may be inf, -inf or 0 (how many are not 0).
         Its gradient is 0 where the norm is 0."""
         cdef bint kept = keepdims or keepdim
         ord = v.real("norm", "ord", ord)
-        axis = either("norm", axis, dim)
+        axis = resolve_axis("norm", axis, dim)
         axes_of("norm", axis, self.ndim)
         if ord == 2:
-            return root(apply(MGX_square, self, None, None).sum(axis, kept))
+            return safe_sqrt(apply(MGX_square, self, None, None).sum(axis, kept))
         if ord == 0:
             return apply(MGX_where, apply(MGX_ne, self, 0.0, None), ones_like(self), 0.0).sum(axis, kept)
         size = apply(MGX_abs, self, None, None)
@@ -448,13 +449,13 @@ cdef class Tensor(Array):
 
     def prod(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """The product over ``axis``, by halves: exact gradients where elements are 0."""
-        cdef unsigned int axes = axes_of("prod", either("prod", axis, dim), self.ndim)
-        cdef Array x = self if self.kind <= MGX_F64 else v.convert(self, MGX_F32), rest
+        cdef unsigned int axes = axes_of("prod", resolve_axis("prod", axis, dim), self.ndim)
+        cdef Array x = self if self.dtype_ <= MGX_F64 else v.convert(self, MGX_F32), rest
         cdef Py_ssize_t n
         cdef int d
         for d in range(self.ndim):
-            while axes >> d & 1 and x.dims[d] != 1:
-                n, before = x.dims[d], (slice(None),) * d
+            while axes >> d & 1 and x.shape_[d] != 1:
+                n, before = x.shape_[d], (slice(None),) * d
                 if n == 0:
                     x = v.pad(x, [(0, k == d) for k in range(x.ndim)], 1.0)
                     continue
@@ -463,44 +464,44 @@ cdef class Tensor(Array):
                           v.index(x, before + (slice(n // 2, n // 2 * 2),)), None)
                 if n % 2:
                     x = v.concat([x, rest], d)
-        return x if keepdims or keepdim else squeezed(x, axes)
+        return x if keepdims or keepdim else squeeze_axes(x, axes)
 
     def amax(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """The largest element over ``axis``; a nan wins. The gradient is split evenly among ties."""
-        return amax(self, axes_of("amax", either("amax", axis, dim), self.ndim), keepdims or keepdim, 1.0)
+        return amax(self, axes_of("amax", resolve_axis("amax", axis, dim), self.ndim), keepdims or keepdim, 1.0)
 
     def amin(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """The smallest element over ``axis``; a nan wins. The gradient is split evenly among ties."""
-        return amax(self, axes_of("amin", either("amin", axis, dim), self.ndim), keepdims or keepdim, -1.0)
+        return amax(self, axes_of("amin", resolve_axis("amin", axis, dim), self.ndim), keepdims or keepdim, -1.0)
 
     def max(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """Without an axis the largest element, as ``amax``. With one, as torch: (values, indices) along it, of the
         first largest element, which gets the whole gradient."""
-        return extremum(self, "max", either("max", axis, dim), keepdims or keepdim, 1.0)
+        return find_extremum(self, "max", resolve_axis("max", axis, dim), keepdims or keepdim, 1.0)
 
     def min(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """Without an axis the smallest element, as ``amin``; with one (values, indices), as ``max``."""
-        return extremum(self, "min", either("min", axis, dim), keepdims or keepdim, -1.0)
+        return find_extremum(self, "min", resolve_axis("min", axis, dim), keepdims or keepdim, -1.0)
 
     def argmax(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """The position of the first largest element along ``axis``, or in the flattened tensor; int64."""
-        return position(self, np.argmax, "argmax", either("argmax", axis, dim), keepdims or keepdim)
+        return find_position(self, np.argmax, "argmax", resolve_axis("argmax", axis, dim), keepdims or keepdim)
 
     def argmin(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """The position of the first smallest element along ``axis``, or in the flattened tensor; int64."""
-        return position(self, np.argmin, "argmin", either("argmin", axis, dim), keepdims or keepdim)
+        return find_position(self, np.argmin, "argmin", resolve_axis("argmin", axis, dim), keepdims or keepdim)
 
     def logsumexp(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """log(sum(exp(x))) over ``axis``, shifted by the maximum so that nothing overflows."""
-        cdef Array x = self if self.kind <= MGX_F64 else v.convert(self, MGX_F32), top
-        cdef unsigned int axes = axes_of("logsumexp", either("logsumexp", axis, dim), self.ndim)
-        if count(self, axes) == 0:
+        cdef Array x = self if self.dtype_ <= MGX_F64 else v.convert(self, MGX_F32), top
+        cdef unsigned int axes = axes_of("logsumexp", resolve_axis("logsumexp", axis, dim), self.ndim)
+        if count_reduced(self, axes) == 0:
             return apply(opcode("log"), sum_axes(x, axes, keepdims or keepdim, 1.0), None, None)
         top = detached(amax(x, axes, True, 1.0))
         top = apply(MGX_where, apply(MGX_lt, apply(MGX_abs, top, None, None), float("inf"), None), top, 0.0)
         x = sum_axes(apply(opcode("exp"), apply(MGX_sub, x, top, None), None, None), axes, True, 1.0)
         x = apply(MGX_add, apply(opcode("log"), x, None, None), top, None)
-        return x if keepdims or keepdim else squeezed(x, axes)
+        return x if keepdims or keepdim else squeeze_axes(x, axes)
 
     def softmax(self, axis=-1, *, dim=None):
         """exp(x) / sum(exp(x)) along ``axis``."""
@@ -573,13 +574,13 @@ cdef class Tensor(Array):
 
     def squeeze(self, axis=None, *, dim=None):
         """Without axes of length 1: all of them, or those that are named (a longer one stays)."""
-        cdef unsigned int axes = axes_of("squeeze", either("squeeze", axis, dim), self.ndim)
-        return self.reshape(tuple([self.dims[d] for d in range(self.ndim)
-                                   if not (axes >> d & 1 and self.dims[d] == 1)]))
+        cdef unsigned int axes = axes_of("squeeze", resolve_axis("squeeze", axis, dim), self.ndim)
+        return self.reshape(tuple([self.shape_[d] for d in range(self.ndim)
+                                   if not (axes >> d & 1 and self.shape_[d] == 1)]))
 
     def unsqueeze(self, axis=None, *, dim=None):
         """With an axis of length 1 put in at ``axis``."""
-        cdef int d = v.axis_of("unsqueeze", either("unsqueeze", axis, dim), self.ndim + 1)
+        cdef int d = v.axis_of("unsqueeze", resolve_axis("unsqueeze", axis, dim), self.ndim + 1)
         return self.reshape(shape_of(self)[:d] + (1,) + shape_of(self)[d:])
 
     def permute(self, *axes):
@@ -619,7 +620,7 @@ cdef class Tensor(Array):
         cdef int ndim = read_shape("expand", shape, lengths), d
         for d in range(ndim):
             if lengths[d] == -1 and d >= ndim - self.ndim:
-                lengths[d] = self.dims[d - ndim + self.ndim]
+                lengths[d] = self.shape_[d - ndim + self.ndim]
             elif lengths[d] < 0:
                 raise ShapeError(f"expand: a shape has no negative lengths: {shape}")
         return expand(self, ndim, lengths)
@@ -630,13 +631,13 @@ cdef class Tensor(Array):
 
     def astype(self, dtype):
         """Another dtype; itself if it has that dtype. The gradient is converted back."""
-        cdef int kind = dtype_code(dtype)
-        return self if kind == self.kind else v.convert(self, kind)
+        cdef int code = dtype_code(dtype)
+        return self if code == self.dtype_ else v.convert(self, code)
 
     def split(self, sizes, axis=0, *, dim=None):
         """Views of pieces along ``axis``: of length ``sizes``, the last may be shorter, or of the lengths listed."""
         cdef int d = v.axis_of("split", axis if dim is None else dim, self.ndim)
-        cdef Py_ssize_t start = 0, length = self.dims[d]
+        cdef Py_ssize_t start = 0, length = self.shape_[d]
         if isinstance(sizes, (tuple, list)):
             sizes = [v.integer("split", "a length", n) for n in sizes]
         else:
@@ -673,7 +674,7 @@ cdef class Tensor(Array):
 
     def __setitem__(self, key, value):
         cdef Array part, source
-        key = v.plain(key)
+        key = v.normalize_key(key)
         mode = set_grad_enabled(False)
         try:
             part = v.index(self, key)
@@ -682,14 +683,14 @@ cdef class Tensor(Array):
         if isinstance(value, Array):
             source = <Array> value
         else:
-            plain_number = self.kind <= MGX_F64 and not hasattr(value, "dtype")
-            source = from_object(value, dtype_of(self.kind) if plain_number else None, True)
-        if source.kind == MGX_F64 and self.kind == MGX_F32 and isinstance(value, Array) and source.ndim:
+            plain_number = self.dtype_ <= MGX_F64 and not hasattr(value, "dtype")
+            source = from_object(value, dtype_of(self.dtype_) if plain_number else None, True)
+        if source.dtype_ == MGX_F64 and self.dtype_ == MGX_F32 and isinstance(value, Array) and source.ndim:
             raise DTypeError("setitem: float64 values are not stored in a float32 tensor (astype converts)")
-        while source.ndim > part.ndim and source.dims[0] == 1:
+        while source.ndim > part.ndim and source.shape_[0] == 1:
             source = v.index(source, 0)
         if not same_shape(source, part):
-            source = expand(source, part.ndim, part.dims)
+            source = expand(source, part.ndim, part.shape_)
         part = None
         v.assign(self, key, source)
 
@@ -726,28 +727,28 @@ cdef dict BITWISE = {"and": _bitwise("and", np.bitwise_and), "or": _bitwise("or"
 
 # ----- helpers of the methods ------------------------------------------------------------------------------------
 
-cdef tuple named(unsigned int axes, int ndim):
+cdef tuple axes_tuple(unsigned int axes, int ndim):
     """A set of axes as a tuple."""
     return tuple([d for d in range(ndim) if axes >> d & 1])
 
 
-cdef Py_ssize_t count(Array x, unsigned int axes):
+cdef Py_ssize_t count_reduced(Array x, unsigned int axes):
     """How many elements are reduced to one."""
     cdef Py_ssize_t n = 1
     cdef int d
     for d in range(x.ndim):
         if axes >> d & 1:
-            n *= x.dims[d]
+            n *= x.shape_[d]
     return n
 
 
-cdef Array root(Array x):
+cdef Array safe_sqrt(Array x):
     """The square root, with gradient 0 at 0."""
     return apply(MGX_where, apply(MGX_eq, x, 0.0, None), 0.0, apply(MGX_sqrt, x, None, None))
 
 
 cdef Array ones_like(Array x):
-    cdef Array out = empty(x.kind if x.kind <= MGX_F64 else MGX_F32, x.ndim, x.dims)
+    cdef Array out = empty(x.dtype_ if x.dtype_ <= MGX_F64 else MGX_F32, x.ndim, x.shape_)
     fill(out, 1)
     return out
 
@@ -758,7 +759,7 @@ class Extremum(NamedTuple):
     indices: object
 
 
-cdef object extremum(Array x, str op, object axis, bint kept, double sign):
+cdef object find_extremum(Array x, str op, object axis, bint kept, double sign):
     cdef Array at, values
     if axis is None:
         return amax(x, axes_of(op, None, x.ndim), kept, sign)
@@ -766,27 +767,29 @@ cdef object extremum(Array x, str op, object axis, bint kept, double sign):
         v.axis_of(op, axis, 1)
         return Extremum(v.index(x, ...), from_object(0, None, True))
     d = v.axis_of(op, axis, x.ndim)
-    at = position(x, np.argmax if sign > 0 else np.argmin, op, d, True)
+    at = find_position(x, np.argmax if sign > 0 else np.argmin, op, d, True)
     values = v.gather(x, d, at)
-    return Extremum(values, at) if kept else Extremum(squeezed(values, 1 << <int> d), squeezed(at, 1 << <int> d))
+    if kept:
+        return Extremum(values, at)
+    return Extremum(squeeze_axes(values, 1 << <int> d), squeeze_axes(at, 1 << <int> d))
 
 
 def _position(x, find, axis, kept):
     return find(x, axis=axis, keepdims=kept)
 
 
-cdef Array position(Array x, object find, str op, object axis, bint kept):
+cdef Array find_position(Array x, object find, str op, object axis, bint kept):
     if axis is not None and x.ndim:
         axis = v.axis_of(op, axis, x.ndim)
-    if x.size == 0 and (axis is None or x.dims[<int> axis] == 0):
+    if x.size == 0 and (axis is None or x.shape_[<int> axis] == 0):
         raise ShapeError(f"{op}: of no elements, shape {shape_of(x)}")
-    return computed(_position, (x, find, axis if x.ndim else None, kept))
+    return compute_on_host(_position, (x, find, axis if x.ndim else None, kept))
 
 
 cdef Array triangle(Array x, str op, object cut, object k):
     if x.ndim < 2:
         raise ShapeError(f"{op}: of shape {shape_of(x)}, which has no rows and columns")
-    mask = cut(np.ones((x.dims[x.ndim - 2], x.dims[x.ndim - 1]), bool), v.integer(op, "a diagonal", k))
+    mask = cut(np.ones((x.shape_[x.ndim - 2], x.shape_[x.ndim - 1]), bool), v.integer(op, "a diagonal", k))
     return apply(MGX_where, from_object(mask, None, False), x, 0.0)
 
 
@@ -854,7 +857,7 @@ def from_numpy(array):
     read-only too."""
     if not isinstance(array, np.ndarray):
         raise DTypeError(f"from_numpy: a NumPy array, not {type(array).__name__}")
-    return shared("from_numpy", array)
+    return share_ndarray("from_numpy", array)
 
 
 def from_dlpack(x):
@@ -878,10 +881,10 @@ def from_dlpack(x):
         array = np.from_dlpack(x)
     except (BufferError, RuntimeError) as error:
         raise DTypeError(f"from_dlpack: {type(x).__name__} does not share its memory: {error}") from None
-    return shared("from_dlpack", array)
+    return share_ndarray("from_dlpack", array)
 
 
-cdef Array shared(str op, object array):
+cdef Array share_ndarray(str op, object array):
     """The memory of a NumPy array as it lies."""
     if not array.dtype.isnative or not array.flags.aligned or dtype_of(dtype_code(array.dtype)) != array.dtype:
         raise DTypeError(f"{op}: memory of dtype {array.dtype.str} cannot be shared as it lies; Tensor(array) copies")

@@ -7,15 +7,15 @@ from libc.stdlib cimport free, malloc
 from microgradx._core.array cimport *
 from microgradx._core.backward cimport cotangent, refuse_no_graph, walk
 from microgradx._core.elementwise cimport apply
-from microgradx._core.graph cimport (Order, grad_enabled, placing, set_grad_enabled, set_parents, set_place,
-                                     set_watching, topological)
+from microgradx._core.graph cimport (Order, grad_enabled, recording_sites, set_grad_enabled, set_parents,
+                                     set_current_site, set_watching, topological)
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport fill
 
 from microgradx.errors import DTypeError, GraphError, ShapeError
 
 
-cdef Node link(Array out, const char *name, Vjp vjp, object args, list operands):
+cdef Node record_result(Array out, const char *name, Vjp vjp, object args, list operands):
     """Make ``out`` the result of any number of operands: arrays, nodes, or None."""
     cdef Py_ssize_t count = len(operands), k
     cdef PyObject **parent = <PyObject **> malloc((count + 1) * sizeof(PyObject *))
@@ -31,7 +31,7 @@ cdef Node link(Array out, const char *name, Vjp vjp, object args, list operands)
         free(parent)
     node.name, node.vjp, node.args = name, vjp, args
     if out is not None:
-        out.node, out.wants = node, True
+        out.node, out.needs_grad = node, True
     return node
 
 
@@ -47,10 +47,10 @@ def traced(Array x not None, bint linked=True):
     It counts as a view that has a graph: it is not written to, and neither is ``x`` while a graph is recorded.
     """
     cdef Array out
-    if x.kind > MGX_F64:
-        raise DTypeError(f"only floats have a gradient, not {dtype_of(x.kind)}")
-    out = view_of(x, x.data, x.ndim, x.dims, x.steps)
-    link(out, b"input", input_vjp, None, [x] if linked and x.wants else [])
+    if x.dtype_ > MGX_F64:
+        raise DTypeError(f"only floats have a gradient, not {dtype_of(x.dtype_)}")
+    out = view_of(x, x.data, x.ndim, x.shape_, x.strides_)
+    record_result(out, b"input", input_vjp, None, [x] if linked and x.needs_grad else [])
     out.graph_view = True
     out.storage.graph_views += 1
     return out
@@ -58,7 +58,7 @@ def traced(Array x not None, bint linked=True):
 
 def sources(list outputs, list inputs):
     """The nodes that the outputs come from in the end, other than the traced inputs."""
-    cdef Node sink = link(None, b"outputs", outputs_vjp, None, outputs), node
+    cdef Node sink = record_result(None, b"outputs", outputs_vjp, None, outputs), node
     cdef Order order
     cdef Py_ssize_t i
     cdef list found = []
@@ -91,16 +91,16 @@ def gradients(str op, list outputs, list inputs, list given, bint retain_graph, 
     cdef list nodes = [], found = [], seeds = []
     cdef bint freed
     for y, seed in zip(outputs, given):
-        if not y.wants:
+        if not y.needs_grad:
             refuse_no_graph(op, y)
         seeds.append(cotangent(op, y, seed))
     for k, x in enumerate(inputs):
-        if isinstance(x, Array) and not (<Array> x).wants:
+        if isinstance(x, Array) and not (<Array> x).needs_grad:
             raise GraphError(f"{op}: input {k} does not require a gradient; set requires_grad=True before computing")
         node = x if isinstance(x, Node) else node_of(x)
         nodes.append(node)
         wanted[node] = node.vjp == input_vjp
-    sink = link(None, b"outputs", outputs_vjp, seeds, outputs)
+    sink = record_result(None, b"outputs", outputs_vjp, seeds, outputs)
     g = empty(MGX_F32, 0, NULL)                             # that of the node which joins the outputs: nobody reads
     fill(g, float("nan"))                                   # it, and nobody is to blame for what was given
     freed = walk(sink, g, retain_graph, create_graph, wanted)
@@ -121,16 +121,16 @@ cdef object custom_vjp(Node node, Array g, int i):
     """All gradients are computed when the first is asked for, and kept until the last was."""
     cdef list call = node.args                      # [name, function, last operand, gradient, results]
     cdef tuple results
-    cdef object place
+    cdef object site
     cdef int mode
     if call[3] is g:
         results = call[4]
     else:
-        place, mode = set_place(None), set_watching(placing)        # whatever it makes, it makes itself
+        site, mode = set_current_site(None), set_watching(recording_sites)        # whatever it makes, it makes itself
         try:
             results = tuple(call[1](g))
         finally:
-            set_place(place)
+            set_current_site(site)
             set_watching(mode)
         if len(results) != node.v.count:
             raise ShapeError(f"{call[0].decode()}: {len(results)} gradients for {node.v.count} operands")
@@ -147,17 +147,17 @@ def custom(str name not None, Array value not None, list operands, function):
     ``function(g)`` gives, for the gradient ``g`` of the value, the list of the operands' gradients, in their shapes and
     dtypes, or None.
     """
-    cdef Array out = detached(value) if value.storage.refs == 1 else plain(value)
-    cdef list parts = [o if isinstance(o, Node) or isinstance(o, Array) and (<Array> o).wants else None
+    cdef Array out = detached(value) if value.storage.refs == 1 else clone_unrecorded(value)
+    cdef list parts = [o if isinstance(o, Node) or isinstance(o, Array) and (<Array> o).needs_grad else None
                        for o in operands]
     cdef object last = max([k for k, o in enumerate(parts) if o is not None], default=None)
-    if grad_enabled() and last is not None and value.kind <= MGX_F64:
+    if grad_enabled() and last is not None and value.dtype_ <= MGX_F64:
         encoded = name.encode()
-        link(out, encoded, custom_vjp, [encoded, function, last, None, None], parts)
+        record_result(out, encoded, custom_vjp, [encoded, function, last, None, None], parts)
     return out
 
 
-cdef Array plain(Array x):
+cdef Array clone_unrecorded(Array x):
     cdef bint mode = set_grad_enabled(False)
     try:
         return apply(MGX_clone, x, None, None)

@@ -33,22 +33,22 @@ cdef int enter() except -1:
 
 cdef object structure_of(object tree, list leaves, bint records):
     """None for a leaf, else (type, keys of a dict with their types or None, structures of the parts)."""
-    cdef object kind = type(tree), keys = None
+    cdef object node_type = type(tree), keys = None
     cdef list parts
     if isinstance(tree, dict):
         parts = list(tree.items())
-        kind, keys, parts = dict, tuple([(type(key), key) for key, _ in parts]), [part for _, part in parts]
+        node_type, keys, parts = dict, tuple([(type(key), key) for key, _ in parts]), [part for _, part in parts]
     elif isinstance(tree, (list, tuple)):
         parts = list(tree)
-    elif records and hasattr(kind, "__dataclass_fields__"):
-        keys = tuple(kind.__dataclass_fields__)
+    elif records and hasattr(node_type, "__dataclass_fields__"):
+        keys = tuple(node_type.__dataclass_fields__)
         parts = [getattr(tree, key) for key in keys]
     else:
         leaves.append(tree)
         return None
     enter()
     try:
-        return kind, keys, tuple([structure_of(part, leaves, records) for part in parts])
+        return node_type, keys, tuple([structure_of(part, leaves, records) for part in parts])
     finally:
         Py_LeaveRecursiveCall()
 
@@ -67,16 +67,16 @@ def unflatten(structure, leaves):
     """What ``flatten`` took apart, with other leaves: ``leaves`` is an iterator over at least as many."""
     if structure is None:
         return next(leaves)
-    kind, keys, parts = structure
+    node_type, keys, parts = structure
     parts = [unflatten(part, leaves) for part in parts]
-    if hasattr(kind, "__dataclass_fields__"):
-        record = object.__new__(kind)
+    if hasattr(node_type, "__dataclass_fields__"):
+        record = object.__new__(node_type)
         for key, part in zip(keys, parts):
             object.__setattr__(record, key, part)
         return record
     if keys is not None:
         return {key: part for (_, key), part in zip(keys, parts, strict=True)}
-    return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
+    return node_type(*parts) if hasattr(node_type, "_fields") else node_type(parts)
 
 
 cdef bint take_apart(object structure, object tree, list leaves) except -1:

@@ -23,7 +23,7 @@ def _count_steps_composite(step, **sizes):
 
 cdef inline bint is_alike(Array w, Array other) noexcept:
     """Is it a float array of the shape and dtype of a parameter, both in order in memory?"""
-    return (w.contiguous and other.contiguous and w.kind == other.kind and w.kind <= MGX_F64
+    return (w.contiguous and other.contiguous and w.dtype_ == other.dtype_ and w.dtype_ <= MGX_F64
             and (w.size == other.size and w.ndim == other.ndim == 1 or same_shape(w, other)))
 
 
@@ -32,8 +32,8 @@ cdef int check_alike(str op, Array w, Array other, bint written) except -1:
     if written:
         check_writable(other, op)
     if not is_alike(w, other):
-        raise ShapeError(f"{op}: {dtype_of(other.kind)} of shape {shape_of(other)} beside a parameter of "
-                         f"{dtype_of(w.kind)} and shape {shape_of(w)}; all are floats of one shape, in order in "
+        raise ShapeError(f"{op}: {dtype_of(other.dtype_)} of shape {shape_of(other)} beside a parameter of "
+                         f"{dtype_of(w.dtype_)} and shape {shape_of(w)}; all are floats of one shape, in order in "
                          "memory")
     return 0
 
@@ -93,10 +93,10 @@ def update(str op, list groups not None):
         for i in range(count):                          # from here to the last launch no Python code runs
             if i == 0 or member[i].cell != member[i - 1].cell:
                 cell, steps = <Array> member[i].cell, <Array> member[i].steps
-                if cell.kind != MGX_F64 or not cell.contiguous or cell.size < needed:
+                if cell.dtype_ != MGX_F64 or not cell.contiguous or cell.size < needed:
                     raise TypeError(f"{op}: the options are {needed} float64 numbers, not {cell.size} of "
-                                    f"{dtype_of(cell.kind)}")
-            if steps is not None and (steps.kind != MGX_F64 or not steps.contiguous or steps.size <= member[i].index):
+                                    f"{dtype_of(cell.dtype_)}")
+            if steps is not None and (steps.dtype_ != MGX_F64 or not steps.contiguous or steps.size <= member[i].index):
                 raise TypeError(f"{op}: the steps are a float64 number for each parameter")
             parts = <tuple> live[i]
             w, g = <Array> parts[0], <Array> gradients[i]
@@ -123,7 +123,7 @@ def update(str op, list groups not None):
             for k in range(state):
                 put(&call, <Array> parts[k] if k < len(parts) else None)
             call.args.n[0] = w.size
-            launch(&call, row, w.kind)
+            launch(&call, row, w.dtype_)
     finally:
         free(member)
 

@@ -18,7 +18,7 @@ from libc.stdint cimport int32_t
 from microgradx._core.graph cimport (Order, PyErr_NoMemory, PyObject_Init, Type, Vertex, drop_parents,
                                      grad_enabled, parents, set_parents, topological)
 from microgradx._core.kernels cimport *
-from microgradx._core.memory cimport Pool, give, take
+from microgradx._core.memory cimport Pool, pool_free, pool_alloc
 from microgradx._core cimport ops
 from microgradx._core.ops cimport Differentiable
 
@@ -46,7 +46,7 @@ cdef double number(object o, int op) except? -1.5:
                      + (f" {o!r}" if isinstance(o, str) else ""))
 
 
-cdef list notes(Value self):
+cdef list notes_of(Value self):
     self.v.noted = True
     return NOTES.setdefault(<size_t> <PyObject *> self, ["", ""])
 
@@ -83,7 +83,7 @@ pool.size = SIZE
 
 cdef PyObject *allocate(Type *type, Py_ssize_t items) noexcept:
     """The type's tp_alloc."""
-    cdef void *block = take(&pool)
+    cdef void *block = pool_alloc(&pool)
     if block == NULL:
         return PyErr_NoMemory()
     memset(block, 0, SIZE)
@@ -98,12 +98,12 @@ cdef void deallocate(PyObject *o) noexcept:
     if v.noted:
         del NOTES[<size_t> o]
     drop_parents(v)
-    give(&pool, o)
+    pool_free(&pool, o)
 
 
-cdef inline Value fresh(double data, int op):
+cdef inline Value new_value(double data, int op):
     """A new Value: a copy of a pristine one."""
-    cdef PyObject *block = <PyObject *> take(&pool)
+    cdef PyObject *block = <PyObject *> pool_alloc(&pool)
     cdef Value self
     if block == NULL:
         raise MemoryError("no memory for a Value")
@@ -115,36 +115,36 @@ cdef inline Value fresh(double data, int op):
     return self
 
 
-cdef int link(Value self, Py_ssize_t count, PyObject **parent, const double *d) except -1:
+cdef int link_parents(Value self, Py_ssize_t count, PyObject **parent, const double *d) except -1:
     """Make ``self`` a result of ``count`` operands with the local derivatives ``d``."""
-    cdef double *place = self.d
+    cdef double *stored = self.d
     cdef Py_ssize_t i
     if count > 2:
-        place = <double *> malloc(count * sizeof(double))
-        if place == NULL:
+        stored = <double *> malloc(count * sizeof(double))
+        if stored == NULL:
             raise MemoryError(f"no memory for {count} operands")
     for i in range(count):
-        place[i] = d[i]
+        stored[i] = d[i]
     try:
         set_parents(&self.v, count, parent)
     except:
         if count > 2:
-            free(place)
+            free(stored)
         raise
     if count > 2:
-        self.v.parent[1] = <PyObject *> place
+        self.v.parent[1] = <PyObject *> stored
     return 0
 
 
 cdef Value leaf(double data):
-    return fresh(data, LEAF)
+    return new_value(data, LEAF)
 
 
 cdef Value result(double data, Py_ssize_t count, PyObject **parent, const double *d, str name):
     """A result of ``count`` leaves with the derivatives ``d``."""
-    cdef Value out = fresh(data, MADE)
-    link(out, count, parent, d)
-    notes(out)[0] = name
+    cdef Value out = new_value(data, MADE)
+    link_parents(out, count, parent, d)
+    notes_of(out)[0] = name
     return out
 
 
@@ -175,11 +175,11 @@ cdef class Value(Differentiable):
             data = data.data
         self.y = number(data, -1)
         children = tuple(_children if children is None else children)
-        slope = tuple(local_grads) if local_grads is not None else () if isinstance(_op, str) else tuple(_op)
+        derivatives = tuple(local_grads) if local_grads is not None else () if isinstance(_op, str) else tuple(_op)
         if children:
-            _construct(self, children, slope)
+            _construct(self, children, derivatives)
         if isinstance(_op, str) and _op:
-            notes(self)[0] = _op
+            notes_of(self)[0] = _op
             self.v.op = MADE
         if label:
             self.label = label
@@ -233,7 +233,7 @@ cdef class Value(Differentiable):
         cdef Py_ssize_t i
         cdef int32_t k
         watch("backward")
-        topological(<PyObject *> self, <char *> &self.v - <char *> <PyObject *> self, &order, forget)
+        topological(<PyObject *> self, <char *> &self.v - <char *> <PyObject *> self, &order, zero_gradient)
         try:
             self.g = 1
             for i in range(order.count - 1, -1, -1):
@@ -241,9 +241,9 @@ cdef class Value(Differentiable):
                     PyErr_CheckSignals()
                 v = &(<Value> order.item[i]).v
                 g = (<Value> order.item[i]).g
-                if g == 0 or v.count == 0:                          # the row `chain`: nothing in, nothing out
+                if g == 0 or v.count == 0:                          # the row `mul_no_nan`: nothing in, nothing out
                     continue
-                parent, d = parents(v), slopes(<Value> order.item[i])
+                parent, d = parents(v), local_derivatives(<Value> order.item[i])
                 for k in range(v.count):
                     if parent[k] != NULL:
                         (<Value> parent[k]).g += d[k] * g
@@ -255,7 +255,7 @@ cdef class Value(Differentiable):
         """The operands of this node, in order; an operand that was a number becomes a ``Value``."""
         cdef PyObject **parent = parents(&self.v)
         cdef int32_t k
-        return tuple([<object> parent[k] if parent[k] != NULL else leaf(slopes(self)[k])
+        return tuple([<object> parent[k] if parent[k] != NULL else leaf(local_derivatives(self)[k])
                       for k in range(self.v.count)])
 
     @property
@@ -263,13 +263,13 @@ cdef class Value(Differentiable):
         """d self / d operand for each operand of ``_prev``; None for one that was a number."""
         cdef PyObject **parent = parents(&self.v)
         cdef int32_t k
-        return tuple([slopes(self)[k] if parent[k] != NULL else None for k in range(self.v.count)])
+        return tuple([local_derivatives(self)[k] if parent[k] != NULL else None for k in range(self.v.count)])
 
     @property
     def _op(self):
         """What made this node: ``'+'``, ``'*'``, ``'**2'``, ``'ReLU'``, the name of an operation; ``''`` for a leaf."""
         if self.v.op == MADE:
-            return notes(self)[0] if self.v.noted else ""
+            return notes_of(self)[0] if self.v.noted else ""
         if self.v.op == MGX_pow and self.v.count == 2 and self.v.parent[1] == NULL:
             return f"**{self.d[1]:g}"
         return SYMBOLS[self.v.op] if self.v.op in SYMBOLS else rows[self.v.op].name.decode()
@@ -277,14 +277,14 @@ cdef class Value(Differentiable):
     @property
     def label(self):
         """A name for drawings; a str."""
-        return notes(self)[1] if self.v.noted else ""
+        return notes_of(self)[1] if self.v.noted else ""
 
     @label.setter
     def label(self, text):
         if not isinstance(text, str):
             raise DTypeError(f"Value: label is a str, not {type(text).__name__}")
         if text or self.v.noted:
-            notes(self)[1] = text
+            notes_of(self)[1] = text
 
     @property
     def _backward(self):
@@ -363,12 +363,12 @@ cdef object apply(int op, object a, object b, object c):
         watch("a result without its graph (no_grad)")
         needs = 0
     kernels.rules[op](x, needs, &y, d)
-    out = fresh(y, op)
+    out = new_value(y, op)
     if arity > 2 and needs:
         parent[0] = <PyObject *> a if needs & 1 else NULL
         parent[1] = <PyObject *> b if needs & 2 else NULL
         parent[2] = <PyObject *> c if needs & 4 else NULL
-        link(out, 3, parent, d)
+        link_parents(out, 3, parent, d)
     elif needs:                                     # as link, for the nodes that come by the million
         out.v.count = arity
         out.d[0] = d[0]
@@ -383,7 +383,7 @@ cdef object apply(int op, object a, object b, object c):
     return out
 
 
-cdef void forget(PyObject *node) noexcept:
+cdef void zero_gradient(PyObject *node) noexcept:
     """What lies between root and leaves begins each pass at 0."""
     (<Value> node).g = 0
 
@@ -394,7 +394,7 @@ def _restored(data, grad, label):
     return result
 
 
-cdef int _construct(Value self, tuple children, object slope) except -1:
+cdef int _construct(Value self, tuple children, object derivatives) except -1:
     """Links for ``Value(data, children, local_grads)``; without local_grads the children get no gradient."""
     cdef Py_ssize_t n = len(children), i
     cdef PyObject **parent = <PyObject **> malloc(n * sizeof(PyObject *))
@@ -402,15 +402,16 @@ cdef int _construct(Value self, tuple children, object slope) except -1:
     try:
         if parent == NULL or d == NULL:
             raise MemoryError(f"Value: no memory for {n} children")
-        if slope and len(slope) != n:
-            raise OptionError(f"Value: {n} children and {len(slope)} local derivatives ({n} != {len(slope)})")
+        if derivatives and len(derivatives) != n:
+            raise OptionError(f"Value: {n} children and {len(derivatives)} local derivatives "
+                              f"({n} != {len(derivatives)})")
         for i in range(n):
             if not isinstance(children[i], Value):
                 raise DTypeError(f"Value: a child is a Value, not {type(children[i]).__name__}")
             parent[i] = <PyObject *> children[i]
-            d[i] = number(slope[i], -1) if slope else 0
+            d[i] = number(derivatives[i], -1) if derivatives else 0
         self.v.op = MADE
-        link(self, n, parent, d)
+        link_parents(self, n, parent, d)
     finally:
         free(parent)
         free(d)
@@ -419,7 +420,7 @@ cdef int _construct(Value self, tuple children, object slope) except -1:
 
 # ----- nodes with many operands --------------------------------------------------------------------------------
 
-cdef inline double weighed(object o, PyObject **parent) except? -1.5:
+cdef inline double operand_value(object o, PyObject **parent) except? -1.5:
     """The number of an operand; ``parent`` becomes the Value that it is, or NULL."""
     parent[0] = <PyObject *> o if type(o) is Value else NULL
     return (<Value> o).y if type(o) is Value else number(o, -1)
@@ -445,9 +446,9 @@ cdef Value weighted(int op, object values, object weight):
         if parent == NULL or d == NULL:
             raise MemoryError(f"{name}: no memory for {n} operands")
         for i in range(n):
-            x = weighed(xs[i], &parent[m])
+            x = operand_value(xs[i], &parent[m])
             if products:
-                w = weighed(ws[i], &parent[m + 1])
+                w = operand_value(ws[i], &parent[m + 1])
                 d[m + 1] = x if parent[m + 1] != NULL else w
             else:
                 w = weight
@@ -455,10 +456,10 @@ cdef Value weighted(int op, object values, object weight):
             d[m] = w if parent[m] != NULL else x
             linked |= parent[m] != NULL or products and parent[m + 1] != NULL
             m += 2 if products else 1
-        out = fresh(total, op)
+        out = new_value(total, op)
         if grad_enabled():
             if linked:
-                link(out, m, parent, d)
+                link_parents(out, m, parent, d)
         else:
             watch("a result without its graph (no_grad)")
         return out

@@ -3,7 +3,7 @@ from microgradx._core.array cimport Array, Node
 cdef Array reshape(Array x, int ndim, const Py_ssize_t *shape)
 cdef Array permute(Array x, const int *axes)
 cdef Array contiguous(Array x)
-cdef Array in_order(Array x)
+cdef Array as_contiguous(Array x)
 cdef Array index(Array x, object key)
 cdef bint index_add_into(Array total, Node node, Array g) except -1
 cdef Array concat(list xs, int axis)
@@ -12,7 +12,7 @@ cdef Array gather(Array x, int axis, Array at)
 cdef Array scatter_add(Array x, int axis, Array at, Array source)
 cdef Array convert(Array x, int dtype)
 cdef int assign(Array x, object key, Array v) except -1
-cdef tuple plain(object key)
+cdef tuple normalize_key(object key)
 cdef Py_ssize_t integer(str op, str what, object number) except? -1
 cdef double real(str op, str what, object number) except? -1
 cpdef int axis_of(str op, object axis, int ndim) except -1

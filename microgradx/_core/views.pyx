@@ -11,8 +11,8 @@ from microgradx._core.array cimport *
 from microgradx._core.graph cimport grad_enabled, set_parents
 from microgradx._core.elementwise cimport apply
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport (Call, LaunchList, Operand, call_site, computed, copy, elementwise, fill, host,
-                                      is_capturing, launch, put, put_array, set_recording)
+from microgradx._core.launch cimport (Call, LaunchList, Operand, format_call_site, compute_on_host, copy, elementwise,
+                                      fill, host, is_capturing, launch, put, put_array, set_recording)
 
 import numpy as np
 
@@ -52,17 +52,17 @@ cdef Array contiguous(Array x):
 
 cdef Array convert(Array x, int dtype):
     """Another dtype. The gradient is converted back."""
-    cdef Array out = empty(dtype, x.ndim, x.dims)
+    cdef Array out = empty(dtype, x.ndim, x.shape_)
     copy(x, out)
     if dtype <= MGX_F64:
-        record_structured(out, b"astype", convert_vjp, x.kind, x)
+        record_structured(out, b"astype", convert_vjp, x.dtype_, x)
     return out
 
 cdef object convert_vjp(Node node, Array g, int i):
     return convert(g, node.args)
 
 
-cdef Array in_order(Array x):
+cdef Array as_contiguous(Array x):
     """The numbers of ``x`` lying in order, without a graph."""
     cdef Array out
     if x.contiguous:
@@ -82,12 +82,12 @@ cdef Array reshape(Array x, int ndim, const Py_ssize_t *shape):
     cdef Array out
     if not x.contiguous:
         x = contiguous(x)
-    stride = itemsize[x.kind]
+    stride = itemsize[x.dtype_]
     for d in range(ndim - 1, -1, -1):
         strides[d] = stride
         stride *= shape[d] if x.size else 1
     out = view_of(x, x.data, ndim, shape, strides)
-    record_structured(out, b"reshape", reshape_vjp, shape_of(x) if x.wants else None, x)
+    record_structured(out, b"reshape", reshape_vjp, shape_of(x) if x.needs_grad else None, x)
     return out
 
 cdef object reshape_vjp(Node node, Array g, int i):
@@ -98,7 +98,7 @@ cdef object reshape_vjp(Node node, Array g, int i):
     return reshape(g, len(node.args), shape)
 
 
-# ----- permute: out.dims[d] = x.dims[axes[d]] ---------------------------------------------------------------
+# ----- permute: out.shape_[d] = x.shape_[axes[d]] ---------------------------------------------------------------
 
 cdef Array permute(Array x, const int *axes):
     cdef Py_ssize_t shape[MGX_MAXDIM]
@@ -106,9 +106,9 @@ cdef Array permute(Array x, const int *axes):
     cdef int d
     cdef Array out
     for d in range(x.ndim):
-        shape[d], strides[d] = x.dims[axes[d]], x.steps[axes[d]]
+        shape[d], strides[d] = x.shape_[axes[d]], x.strides_[axes[d]]
     out = view_of(x, x.data, x.ndim, shape, strides)
-    if x.wants:
+    if x.needs_grad:
         record_structured(out, b"permute", permute_vjp, tuple([axes[d] for d in range(x.ndim)]), x)
     return out
 
@@ -122,18 +122,18 @@ cdef object permute_vjp(Node node, Array g, int i):
 
 # ----- index: x[key]; a view for basic keys, a copy where an array is among them ------------------------------
 
-cdef tuple plain(object key):
+cdef tuple normalize_key(object key):
     """A key as a tuple in NumPy's terms; arrays among it are copied, for a graph may keep them. While a program is
     captured a tensor stays a tensor, a copy: its numbers are those of each replay."""
-    return tuple([plain_part(k) for k in key]) if isinstance(key, tuple) else (plain_part(key),)
+    return tuple([normalize_key_part(k) for k in key]) if isinstance(key, tuple) else (normalize_key_part(key),)
 
 
-cdef object plain_part(object key):
+cdef object normalize_key_part(object key):
     if isinstance(key, Array) and is_capturing():
-        if (<Array> key).kind == MGX_BOOL:
-            raise CaptureError(f"compile: a mask{call_site()} picks a number of elements that a captured program "
-                               "cannot know; use where, masked_fill, or a product with the mask")
-        return kept_now(<Array> key)
+        if (<Array> key).dtype_ == MGX_BOOL:
+            raise CaptureError(f"compile: a mask{format_call_site()} picks a number of elements that a captured "
+                               "program cannot know; use where, masked_fill, or a product with the mask")
+        return copy_index(<Array> key)
     if isinstance(key, (Array, np.ndarray)):
         return np.array(key)
     if isinstance(key, (list, tuple)):
@@ -148,7 +148,7 @@ def _take(x, *key):
     return x[key]
 
 
-cdef bint dynamic(tuple key):
+cdef bint has_tensor(tuple key):
     """Is a tensor among the key, whose numbers are known when it is used?"""
     for k in key:
         if isinstance(k, Array):
@@ -166,9 +166,9 @@ cdef int add_rows(Array x, Array at, Array out) except -1:
     put(&call, at)
     put(&call, x)
     put(&call, out)
-    call.args.n[0], call.args.n[2] = at.size, out.dims[0]
-    call.args.n[1] = out.size // out.dims[0] if out.dims[0] else 0
-    launch(&call, ADD_ROWS, out.kind)
+    call.args.n[0], call.args.n[2] = at.size, out.shape_[0]
+    call.args.n[1] = out.size // out.shape_[0] if out.shape_[0] else 0
+    launch(&call, ADD_ROWS, out.dtype_)
     return 0
 
 
@@ -184,11 +184,11 @@ cdef Array index(Array x, object key):
     cdef Array out, held = detached(x)          # an index that is an object of the user's may give x other data
     cdef int d
     cdef size_t address
-    key = plain(key)
+    key = normalize_key(key)
     cdef LaunchList recording = set_recording(None)
     try:
         base = np.asarray(held)
-        if dynamic(key):
+        if has_tensor(key):
             result = base[tuple([np.asarray(k) if isinstance(k, Array) else k for k in key])]
         else:
             result = base[key]
@@ -200,13 +200,13 @@ cdef Array index(Array x, object key):
         raise ShapeError(f"index: an array has at most {MGX_MAXDIM} axes, not {result.ndim}")
     if not isinstance(result, np.ndarray):                          # every axis indexed by an integer
         result = base[key + (...,)]
-    if not dynamic(key) and result.base is not None and (result.size == 0 or np.may_share_memory(result, base)):
+    if not has_tensor(key) and result.base is not None and (result.size == 0 or np.may_share_memory(result, base)):
         address = result.__array_interface__["data"][0]
         for d in range(result.ndim):
             shape[d], strides[d] = result.shape[d], result.strides[d]
         out = view_of(held, <char *> address if result.size else held.data, result.ndim, shape, strides)
     else:
-        out = from_object(result, result.dtype, False) if not is_capturing() else computed(_take, (held, *key))
+        out = from_object(result, result.dtype, False) if not is_capturing() else compute_on_host(_take, (held, *key))
     record_structured(out, b"index", index_vjp, (key, shape_of(x)), x)
     return out
 
@@ -217,14 +217,14 @@ cdef object index_vjp(Node node, Array g, int i):
 
 # ----- index_add: zeros of `shape` with x added at key; the transpose of index --------------------------------
 
-cdef bint repeats(tuple key):
+cdef bint may_repeat(tuple key):
     """May a key name an element twice? Only where integer arrays are among it."""
     return any([isinstance(k, (Array, np.ndarray)) and k.dtype != np.bool_ for k in key])
 
 
 cdef Array rows_of(tuple key, Array x):
     """The numbers of whole rows, if that is what a key names and ``x`` are some numbers; else None."""
-    if len(key) != 1 or x.kind > MGX_F64 or not x.size or not isinstance(key[0], (Array, np.ndarray)) \
+    if len(key) != 1 or x.dtype_ > MGX_F64 or not x.size or not isinstance(key[0], (Array, np.ndarray)) \
             or key[0].dtype.kind != "i":
         return None
     return <Array> key[0] if isinstance(key[0], Array) else from_object(key[0], np.int64, True)
@@ -244,13 +244,13 @@ cdef Array index_add(Array x, tuple key, tuple shape_):
     cdef Array out, rows
     for d in range(len(shape_)):
         shape[d] = shape_[d]
-    out = empty(x.kind, len(shape_), shape)
+    out = empty(x.dtype_, len(shape_), shape)
     fill(out, 0)
     rows = rows_of(key, x)
     if rows is not None:
-        add_rows(in_order(x), rows, out)                                    # the bounds were checked by index
+        add_rows(as_contiguous(x), rows, out)                               # the bounds were checked by index
     else:
-        host(_add_at if repeats(key) else _put, (out,), (x, *key))
+        host(_add_at if may_repeat(key) else _put, (out,), (x, *key))
     record_structured(out, b"index_add", index_add_vjp, key, x)
     return out
 
@@ -263,9 +263,9 @@ cdef bint index_add_into(Array total, Node node, Array g) except -1:
     key = node.args[0]
     rows = rows_of(key, g)
     if rows is not None:
-        add_rows(in_order(g), rows, total)
+        add_rows(as_contiguous(g), rows, total)
         return True
-    if repeats(key):
+    if may_repeat(key):
         return False
     part = index(total, key)
     if part.storage != total.storage:               # a mask: the numbers are a copy
@@ -273,7 +273,7 @@ cdef bint index_add_into(Array total, Node node, Array g) except -1:
     put_array(&operand[0], part)
     put_array(&operand[1], g)
     put_array(&operand[2], part)
-    elementwise(MGX_add, MGX_FORWARD, part.kind, 2, 1, operand, part.ndim, part.dims)
+    elementwise(MGX_add, MGX_FORWARD, part.dtype_, 2, 1, operand, part.ndim, part.shape_)
     return True
 
 cdef object index_add_vjp(Node node, Array g, int i):
@@ -286,26 +286,26 @@ cdef int assign(Array x, object key, Array v) except -1:
     """Recorded as a new node of x: the gradient is cut where x was overwritten, and gathered for v, which has
     the shape of x[key]."""
     cdef Array before
-    cdef bint wants
-    key = plain(key)
+    cdef bint needs_grad
+    key = normalize_key(key)
     check_write(x, "setitem")
-    wants = grad_enabled() and (x.wants or v.wants)
-    if wants and v.wants:
+    needs_grad = grad_enabled() and (x.needs_grad or v.needs_grad)
+    if needs_grad and v.needs_grad:
         check_shared(x, "setitem")
-    if v.kind <= MGX_F64 and x.kind > MGX_F64:
-        raise DTypeError(f"setitem: values of dtype {dtype_of(v.kind)} cannot be stored as {dtype_of(x.kind)}")
+    if v.dtype_ <= MGX_F64 and x.dtype_ > MGX_F64:
+        raise DTypeError(f"setitem: values of dtype {dtype_of(v.dtype_)} cannot be stored as {dtype_of(x.dtype_)}")
     if x.storage == v.storage:
         v = apply(MGX_clone, v, None, None)
     before = detached(x)
-    before.node, before.wants = x.node, x.wants
+    before.node, before.needs_grad = x.node, x.needs_grad
     try:
         host(_put, (x,), (v, *key))
     except IndexError as error:
         raise IndexError_(f"setitem: shape {shape_of(x)}: {error}") from None
     except ValueError as error:
         raise ShapeError(f"setitem: {error}") from None
-    if wants:
-        record_structured(x, b"setitem", assign_vjp, (key, v.kind), before, v)
+    if needs_grad:
+        record_structured(x, b"setitem", assign_vjp, (key, v.dtype_), before, v)
     return 0
 
 cdef object assign_vjp(Node node, Array g, int i):
@@ -314,9 +314,9 @@ cdef object assign_vjp(Node node, Array g, int i):
     if i == 0:
         return cut(g, key)
     part = index(g, key)
-    if repeats(key):                                                # of several values the last one stayed
-        part = apply(MGX_where, computed(last_writes, (shape_of(g), *key)), part, 0.0)
-    return part if part.kind == dtype else convert(part, dtype)
+    if may_repeat(key):                                                # of several values the last one stayed
+        part = apply(MGX_where, compute_on_host(last_writes, (shape_of(g), *key)), part, 0.0)
+    return part if part.dtype_ == dtype else convert(part, dtype)
 
 
 def last_writes(shape, *key):
@@ -345,7 +345,7 @@ cdef object cut_vjp(Node node, Array g, int i):
 
 # ----- concat: along `axis` -----------------------------------------------------------------------------------
 
-cdef int wider(int a, int b) noexcept:
+cdef int wider_dtype(int a, int b) noexcept:
     """The dtype that holds both: bool, int64, float32, float64 in this order."""
     if a > MGX_F64 and b > MGX_F64:
         return min(a, b)
@@ -358,31 +358,31 @@ cdef Array concat(list joined, int axis):
     cdef Py_ssize_t shape[MGX_MAXDIM]
     cdef Py_ssize_t start = 0
     cdef Py_ssize_t count = len(xs), k
-    cdef int d, dtype = first.kind
-    cdef bint wants = False
+    cdef int d, dtype = first.dtype_
+    cdef bint needs_grad = False
     cdef PyObject **parent
     cdef Node node
     cdef list starts = []
     for d in range(first.ndim):
-        shape[d] = first.dims[d]
+        shape[d] = first.shape_[d]
     shape[axis] = 0
     for x in xs:
         for d in range(first.ndim):
-            if x.ndim != first.ndim or (d != axis and x.dims[d] != first.dims[d]):
+            if x.ndim != first.ndim or (d != axis and x.shape_[d] != first.shape_[d]):
                 raise ShapeError(f"concat: shapes {shape_of(first)} and {shape_of(x)} differ beside axis {axis}")
-        dtype = wider(dtype, x.kind)
-        if x.dims[axis] > PY_SSIZE_T_MAX - shape[axis]:
+        dtype = wider_dtype(dtype, x.dtype_)
+        if x.shape_[axis] > PY_SSIZE_T_MAX - shape[axis]:
             raise MemoryError(f"concat: axis {axis} of the result is too long")
-        shape[axis] += x.dims[axis]
-        wants = wants or x.wants
+        shape[axis] += x.shape_[axis]
+        needs_grad = needs_grad or x.needs_grad
     out = empty(dtype, first.ndim, shape)
     for x in xs:
         for d in range(first.ndim):
-            shape[d] = x.dims[d]
-        copy(x, alias(out, out.data + start * out.steps[axis], dtype, out.ndim, shape, out.steps))
-        starts.append((start, start + x.dims[axis], x.kind))
-        start += x.dims[axis]
-    if wants and grad_enabled():
+            shape[d] = x.shape_[d]
+        copy(x, alias(out, out.data + start * out.strides_[axis], dtype, out.ndim, shape, out.strides_))
+        starts.append((start, start + x.shape_[axis], x.dtype_))
+        start += x.shape_[axis]
+    if needs_grad and grad_enabled():
         node = new_node(OP_STRUCTURED, out)
         node.name, node.vjp, node.args = b"concat", concat_vjp, (axis, starts)
         parent = <PyObject **> malloc(count * sizeof(PyObject *))
@@ -395,7 +395,7 @@ cdef Array concat(list joined, int axis):
             set_parents(&node.v, count, parent)
         finally:
             free(parent)
-        out.node, out.wants = node, True
+        out.node, out.needs_grad = node, True
     return out
 
 cdef object concat_vjp(Node node, Array g, int i):
@@ -403,7 +403,7 @@ cdef object concat_vjp(Node node, Array g, int i):
     axis, starts = node.args
     start, stop, dtype = starts[i]
     part = index(g, (slice(None),) * axis + (slice(start, stop),))
-    return part if part.kind == dtype else convert(part, dtype)
+    return part if part.dtype_ == dtype else convert(part, dtype)
 
 
 # ----- pad: widths [(before, after)] per axis -----------------------------------------------------------------
@@ -415,10 +415,10 @@ cdef Array pad(Array x, object widths, double value):
     for d in range(x.ndim):
         if widths[d][0] < 0 or widths[d][1] < 0:
             raise ShapeError(f"pad: widths are not negative: {widths!r}")
-        shape[d] = widths[d][0] + x.dims[d] + widths[d][1]
-    out = empty(x.kind, x.ndim, shape)
+        shape[d] = widths[d][0] + x.shape_[d] + widths[d][1]
+    out = empty(x.dtype_, x.ndim, shape)
     fill(out, value)
-    key = tuple([slice(widths[d][0], widths[d][0] + x.dims[d]) for d in range(x.ndim)])
+    key = tuple([slice(widths[d][0], widths[d][0] + x.shape_[d]) for d in range(x.ndim)])
     host(_put, (out,), (x, *key))
     record_structured(out, b"pad", index_add_vjp, key, x)
     return out
@@ -428,18 +428,18 @@ cdef Array pad(Array x, object widths, double value):
 
 cpdef int check_along(str op, Array x, int axis, Array at) except -1:
     cdef int d
-    if at.kind != MGX_I64:
-        raise DTypeError(f"{op}: an index is an int64 tensor, not {dtype_of(at.kind)}")
+    if at.dtype_ != MGX_I64:
+        raise DTypeError(f"{op}: an index is an int64 tensor, not {dtype_of(at.dtype_)}")
     if at.ndim != x.ndim:
         raise ShapeError(f"{op}: an index of {at.ndim} axes for an array of {x.ndim} ({at.ndim} != {x.ndim})")
     for d in range(x.ndim):
-        if d != axis and at.dims[d] > x.dims[d]:
+        if d != axis and at.shape_[d] > x.shape_[d]:
             raise ShapeError(f"{op}: index of shape {shape_of(at)} exceeds shape {shape_of(x)} at axis {d}")
     if at.size and not is_capturing():                          # else NumPy checks, at every replay
         low, high = np.asarray(at).min(), np.asarray(at).max()
-        if low < -x.dims[axis] or high >= x.dims[axis]:
-            raise IndexError_(f"{op}: index {high if high >= x.dims[axis] else low} is out of range for axis {axis} "
-                              f"of length {x.dims[axis]}")
+        if low < -x.shape_[axis] or high >= x.shape_[axis]:
+            raise IndexError_(f"{op}: index {high if high >= x.shape_[axis] else low} is out of range for axis {axis} "
+                              f"of length {x.shape_[axis]}")
     return 0
 
 
@@ -450,16 +450,16 @@ cpdef tuple along(object at, int axis):
     return tuple(grid)
 
 
-cdef Array kept_now(Array at):
+cdef Array copy_index(Array at):
     """An index as it is now."""
     cdef Array out = empty_like(at)
     copy(at, out)
     return out
 
 
-cdef Array frozen(Array at, Array x):
+cdef Array save_index(Array at, Array x):
     """An index as it is now, where a graph will keep it."""
-    return kept_now(at) if x.wants and grad_enabled() else at
+    return copy_index(at) if x.needs_grad and grad_enabled() else at
 
 
 def _gather(x, at, axis):
@@ -468,8 +468,8 @@ def _gather(x, at, axis):
 
 cdef Array gather(Array x, int axis, Array at):
     check_along("gather", x, axis, at)
-    cdef Array out = computed(_gather, (x, at, axis))
-    record_structured(out, b"gather", gather_vjp, (axis, frozen(at, x), shape_of(x)), x)
+    cdef Array out = compute_on_host(_gather, (x, at, axis))
+    record_structured(out, b"gather", gather_vjp, (axis, save_index(at, x), shape_of(x)), x)
     return out
 
 cdef object gather_vjp(Node node, Array g, int i):
@@ -479,7 +479,7 @@ cdef object gather_vjp(Node node, Array g, int i):
     axis, at, shape_ = node.args
     for d in range(len(shape_)):
         shape[d] = shape_[d]
-    zeros = empty(g.kind, len(shape_), shape)
+    zeros = empty(g.dtype_, len(shape_), shape)
     fill(zeros, 0)
     return scatter_add(zeros, axis, at, g)
 
@@ -495,14 +495,14 @@ cdef Array scatter_add(Array x, int axis, Array at, Array source):
     cdef Array out = empty_like(x)
     cdef int d
     for d in range(at.ndim):
-        if source.ndim != at.ndim or at.dims[d] > source.dims[d]:
+        if source.ndim != at.ndim or at.shape_[d] > source.shape_[d]:
             raise ShapeError(f"scatter_add: index of shape {shape_of(at)} exceeds the source's {shape_of(source)}")
     if not same_shape(source, at):
-        source = index(source, tuple([slice(0, at.dims[d]) for d in range(at.ndim)]))
-    if source.kind != x.kind:
-        source = convert(source, x.kind)
+        source = index(source, tuple([slice(0, at.shape_[d]) for d in range(at.ndim)]))
+    if source.dtype_ != x.dtype_:
+        source = convert(source, x.dtype_)
     host(_scatter, (out,), (x, at, axis, source))
-    record_structured(out, b"scatter_add", scatter_add_vjp, (axis, frozen(at, source)), x, source)
+    record_structured(out, b"scatter_add", scatter_add_vjp, (axis, save_index(at, source)), x, source)
     return out
 
 cdef object scatter_add_vjp(Node node, Array g, int i):

@@ -1,4 +1,4 @@
-"""Why a net does not train: a verdict, the layer, what was measured beside what theory expects, and a tried cure.
+"""Why a net does not train: a verdict, the layer, measurements compared with theory, and a tried cure.
 
 A copy of the net is trained for some steps on one batch, watched in full in the first pass and in the last. If it
 learns, it is healthy. If not, the rules of ``verdicts`` say why, and every row of ``PRESCRIPTIONS`` that is meant for

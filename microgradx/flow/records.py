@@ -154,7 +154,7 @@ class Record:
         self._rows, self._losses, self._loss = [], [], math.nan
 
     def note(self, loss):
-        """Put the loss of the pass that is under way beside its numbers."""
+        """Put the loss of the pass that is under way next to its numbers."""
         self._loss = float(loss)
 
     def add(self, step, values, full=False):

@@ -152,7 +152,7 @@ class Diagnosis:
     # ----- as a figure -------------------------------------------------------------------------------------------
 
     def figure(self):
-        """A ``matplotlib.figure.Figure``: errors and signals by layer beside theory, and the cost with each
+        """A ``matplotlib.figure.Figure``: errors and signals by layer compared with theory, and the cost with each
         prescription."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure

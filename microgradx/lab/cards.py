@@ -31,7 +31,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Number:
-    """A measured number beside its prediction: it ``agrees`` if it lies in [low, high].
+    """A measured number and its prediction: it ``agrees`` if it is in [low, high].
 
     ``predicted`` is None where only bounds are predicted. ``spread``: the least and the largest over ``runs`` seeds,
     of which ``measured`` is the median. ``by``: where the prediction comes from.

@@ -288,11 +288,11 @@ def cross_entropy(logits: Tensor, target: Data, reduction: str = "mean", *, weig
         return _cross_entropy_of_shares(logits, target, reduction, weight, label_smoothing)
     rows, label, counts, shape = _labelled("cross_entropy", logits, target, weight, ignore_index)
     logp = rows.log_softmax(1)
-    terms = counts.chain(-logp[np.arange(len(label)), label])
+    terms = counts.mul_no_nan(-logp[np.arange(len(label)), label])
     if label_smoothing:
         every = -(logp if weight is None else logp * _class_weights("cross_entropy", weight, logp)).mean(1)
         kept = (target.reshape(-1) != ignore_index).astype(logp.dtype)
-        terms = terms * (1 - label_smoothing) + kept.chain(every) * label_smoothing
+        terms = terms * (1 - label_smoothing) + kept.mul_no_nan(every) * label_smoothing
     return _row_terms(terms, counts, shape, reduction)
 
 
@@ -308,7 +308,7 @@ def _cross_entropy_of_shares(logits: Tensor, target: Tensor, reduction: str, wei
         share = share * (1 - smoothing) + smoothing / rows.shape[1]
     if weight is not None:
         share = share * _class_weights("cross_entropy", weight, rows)
-    terms = -share.chain(rows.log_softmax(1)).sum(1)
+    terms = -share.mul_no_nan(rows.log_softmax(1)).sum(1)
     return _reduced("cross_entropy", terms.reshape(shape), reduction)
 
 
@@ -325,7 +325,7 @@ def nll_loss(logp: Tensor, target: Data, reduction: str = "mean", *, weight: Dat
     """
     check_reduction("nll_loss", reduction)
     rows, label, counts, shape = _labelled("nll_loss", logp, target, weight, ignore_index)
-    return _row_terms(counts.chain(-rows[np.arange(len(label)), label]), counts, shape, reduction)
+    return _row_terms(counts.mul_no_nan(-rows[np.arange(len(label)), label]), counts, shape, reduction)
 
 
 def multi_margin_loss(x: Tensor, target: Data, reduction: str = "mean", *, p: float = 1, margin: float = 1.0,
@@ -362,7 +362,7 @@ def kl_div(logp: Tensor, t: Data, reduction: str = "mean", *, log_target: bool =
     """
     check_reduction("kl_div", reduction, KL_REDUCTIONS)
     t = _alike("kl_div", logp, t)
-    terms = t.exp().chain(t - logp) if log_target else t.xlogy(t) - t.chain(logp)
+    terms = t.exp().mul_no_nan(t - logp) if log_target else t.xlogy(t) - t.mul_no_nan(logp)
     if reduction == "batchmean":
         return terms.sum() * (1 / logp.shape[0] if logp.ndim and logp.shape[0] else math.nan)
     return _reduced("kl_div", terms, reduction)

@@ -111,7 +111,7 @@ def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, low: floa
 
 
 def eye_(tensor: Tensor) -> Tensor:
-    """The identity, 1 on the diagonal and 0 beside it: a matrix (out, in)."""
+    """The identity, 1 on the diagonal and 0 elsewhere: a matrix (out, in)."""
     if _tensor("eye_", tensor).ndim != 2:
         raise ShapeError(f"eye_: a matrix has 2 axes, not shape {tensor.shape}")
     rows, columns = tensor.shape

@@ -1,6 +1,6 @@
 """What a module is: attributes, of which the leaf tensors that require a gradient are parameters.
 
-Values live in the instance's ``__dict__`` like any attribute; beside them a module keeps, in the order of
+Values live in the instance's ``__dict__`` like any attribute; besides them a module keeps, in the order of
 assignment, the names of those that are parameters, buffers and modules. So reading ``self.weight`` costs nothing
 extra, and ``super().__init__()`` need not be called.
 """
@@ -342,7 +342,7 @@ class Module:
     # ----- text --------------------------------------------------------------------------------------------------
 
     def extra_repr(self) -> str:
-        """What stands between the parentheses of ``repr`` beside the modules inside."""
+        """What stands between the parentheses of ``repr`` besides the modules inside."""
         return ""
 
     def summary(self, *inputs: Any) -> Summary:

@@ -1,6 +1,6 @@
 """Schedules: the rate of each group as a function of the number of ``step()`` calls.
 
-A schedule owns the rate: it computes it anew from the rate at the start, so nothing drifts, and a rate set by hand
+A schedule owns the rate: it computes it again from the rate at the start, so nothing drifts, and a rate set by hand
 lasts until the next ``step()``. Only ``ReduceLROnPlateau``, which follows a measure, goes on from the rate it finds.
 """
 from __future__ import annotations

@@ -57,7 +57,7 @@ cdef class Product:
         cdef Array a = self.array
         if self.leaf is not None:
             if (<PyObject *> a).ob_refcnt == 2 + (self.leaf.grad is a) and a.storage.refs == 1 and a.node is None \
-                    and not a.wants:
+                    and not a.needs_grad:
                 return a
             self.array = with_storage(a, self.nbytes, self.offset)
             return self.array
@@ -211,11 +211,11 @@ cdef class CapturedCall:
                 raise CaptureError("compile: the function registers a hook of a module; do that outside")
             self.effects.append((OF_ATTRIBUTE, owner, (attributes, name), attributes.get(name, MISSING)))
         for i, a in zip(self.inputs, samples):
-            if a.wants or a.node is not None and a.node.grad is not None:
-                self.effects.append((OF_ARGUMENT, i, a.wants, None if a.node is None else a.node.grad))
+            if a.needs_grad or a.node is not None and a.node.grad is not None:
+                self.effects.append((OF_ARGUMENT, i, a.needs_grad, None if a.node is None else a.node.grad))
         for a, _, wants, _ in list(recording.outside.values()):
-            if a.wants != <bint> wants and not any([a is x for x in samples]):
-                self.effects.append((OF_MODE, a, a.wants, None))
+            if a.needs_grad != <bint> wants and not any([a is x for x in samples]):
+                self.effects.append((OF_MODE, a, a.needs_grad, None))
         return 0
 
     cdef int describe(self, object result, list arguments) except -1:
@@ -263,13 +263,13 @@ cdef class CapturedCall:
             if o is not None and (<Array> o).storage == a.storage and self.form[i] == TENSOR:
                 return VIEW, (i, geometry_of(a), a.data - (<Array> o).data)
         if a.storage.born != self.forward.number:
-            return CONSTANT, detached(a) if a.wants and not is_parameter(a) else a
+            return CONSTANT, detached(a) if a.needs_grad and not is_parameter(a) else a
         group = by_storage[<size_t> a.storage]
         if len(group) == 1:
             return FRESH, detached(a)
         if "flat" not in group:                         # several share their memory: it is copied as a whole
-            size = a.storage.nbytes // itemsize[a.kind]
-            flat = alias(a, a.storage.data, a.kind, 1, &size, &itemsize[a.kind])
+            size = a.storage.nbytes // itemsize[a.dtype_]
+            flat = alias(a, a.storage.data, a.dtype_, 1, &size, &itemsize[a.dtype_])
             group["flat"] = flat
         return PART, (group["flat"], geometry_of(a), a.data - a.storage.data)
 
@@ -341,7 +341,7 @@ cdef class CapturedCall:
                 if not is_array(o):
                     return False
                 a, x = <Array> <object> o, <Array> <object> e
-                if a.wants or a.kind != x.kind or not same_shape(a, x) or not same_strides(a, x):
+                if a.needs_grad or a.dtype_ != x.dtype_ or not same_shape(a, x) or not same_strides(a, x):
                     return False
             elif o != e and not unchanged(<object> e, <object> o):
                 return False
@@ -375,7 +375,7 @@ cdef class CapturedCall:
                 self.failed = guard.text
                 return False
         for a, storage, wants, hooks in self.tensors:
-            if <size_t> a.storage != <size_t> storage or a.wants != <bint> wants or hooks_of(a) != hooks:
+            if <size_t> a.storage != <size_t> storage or a.needs_grad != <bint> wants or hooks_of(a) != hooks:
                 self.failed = f"the storage, hooks or requires_grad of a tensor of shape {shape_of(a)}"
                 return False
         return True
@@ -397,7 +397,7 @@ cdef class CapturedCall:
             storages.add(<size_t> g.storage)
             if g is one.was:
                 continue
-            if one.place < 0 or g.wants != one.was.wants or not same_strides(g, one.was) or not same_shape(g, one.was) \
+            if one.place < 0 or g.needs_grad != one.was.needs_grad or not same_strides(g, one.was) or not same_shape(g, one.was) \
                     or g.storage.readonly or g.storage.held and self.forward.holds(g.storage):
                 self.failed = "where a gradient is stored"
                 return False
@@ -511,7 +511,7 @@ cdef class CapturedCall:
             base = self.shared.get(id(flat))
             if base is None:
                 base = self.shared[id(flat)] = plain_copy(<Array> flat)
-        return alias(base, base.storage.data + offset, geometry.kind, geometry.ndim, geometry.dims, geometry.steps)
+        return alias(base, base.storage.data + offset, geometry.dtype_, geometry.ndim, geometry.shape_, geometry.strides_)
 
     cdef int copy_back(self, object leaves) except -1:
         """What the call wrote to its copies of arguments."""
@@ -545,7 +545,7 @@ cdef class CapturedCall:
                     changed = True
             else:
                 a = <Array> (leaves[target] if what == OF_ARGUMENT else target)
-                if a.wants != <bint> name:
+                if a.needs_grad != <bint> name:
                     a.requires_grad_(name)
                 if what == OF_ARGUMENT and value is not None:
                     node_of(a).grad = value

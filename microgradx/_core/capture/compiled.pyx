@@ -176,7 +176,7 @@ cdef object leaf_of(object leaf):
     """Arrays become tensors; a tensor that requires a gradient stays the one it is."""
     if isinstance(leaf, np.ndarray):
         return from_object(leaf, None, False)
-    if isinstance(leaf, Array) and (<Array> leaf).wants and not is_parameter(<Array> leaf):
+    if isinstance(leaf, Array) and (<Array> leaf).needs_grad and not is_parameter(<Array> leaf):
         if grad_enabled():
             raise CaptureError("compile: an argument has a graph, and gradients do not flow out of a program; pass "
                                "x.detach(), or compile a function that computes it too")
@@ -195,7 +195,7 @@ cdef bint is_captured_by_value(object leaf) except -1:
 
 cdef object key_of(object leaf):
     if isinstance(leaf, Array):
-        return ((<Array> leaf).kind, shape_of(leaf), leaf.strides if not (<Array> leaf).contiguous else None,
+        return ((<Array> leaf).dtype_, shape_of(leaf), leaf.strides if not (<Array> leaf).contiguous else None,
                 id(leaf) if is_parameter(<Array> leaf) else None)
     if isinstance(leaf, (float, complex, np.generic)):              # -0.0 == 0.0, but they are not the same
         return type(leaf), repr(leaf)

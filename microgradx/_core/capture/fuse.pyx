@@ -1,7 +1,7 @@
 """Fusion: elementwise launches that follow each other, over the same elements, become one.
 
 What one of them writes for others of them alone never reaches memory: it stays in a tile of the first cache, and from
-one light operation to the next in registers (csrc/launch.c, csrc/streak.inl). Every element goes through the same
+one light operation to the next in registers (csrc/launch.c, csrc/fused_chain.inl). Every element goes through the same
 loops as before, so no bit changes.
 """
 from libc.stdlib cimport free, malloc
@@ -26,9 +26,9 @@ light[0] = Light(MGX_add, MGX_FORWARD, 0, 1, MGX_LIGHT_ADD, MGX_LIGHT_ADD)
 light[1] = Light(MGX_sub, MGX_FORWARD, 0, 1, MGX_LIGHT_SUB, MGX_LIGHT_SUB_FROM)
 light[2] = Light(MGX_mul, MGX_FORWARD, 0, 1, MGX_LIGHT_MUL, MGX_LIGHT_MUL)
 light[3] = Light(MGX_div, MGX_FORWARD, 0, 1, MGX_LIGHT_DIV, MGX_LIGHT_DIV_INTO)
-light[4] = Light(MGX_chain, MGX_FORWARD, 0, 1, MGX_LIGHT_CHAIN, MGX_LIGHT_CHAIN_INTO)
-light[5] = Light(MGX_mul, MGX_VJP0, 0, 2, MGX_LIGHT_CHAIN, MGX_LIGHT_CHAIN_INTO)
-light[6] = Light(MGX_mul, MGX_VJP0 + 1, 0, 1, MGX_LIGHT_CHAIN, MGX_LIGHT_CHAIN_INTO)
+light[4] = Light(MGX_mul_no_nan, MGX_FORWARD, 0, 1, MGX_LIGHT_MUL_NO_NAN, MGX_LIGHT_MUL_NO_NAN_INTO)
+light[5] = Light(MGX_mul, MGX_VJP0, 0, 2, MGX_LIGHT_MUL_NO_NAN, MGX_LIGHT_MUL_NO_NAN_INTO)
+light[6] = Light(MGX_mul, MGX_VJP0 + 1, 0, 1, MGX_LIGHT_MUL_NO_NAN, MGX_LIGHT_MUL_NO_NAN_INTO)
 light[7] = Light(MGX_clone, MGX_FORWARD, 0, -1, MGX_LIGHT_NONE, 0)
 light[8] = Light(MGX_neg, MGX_FORWARD, 0, -1, MGX_LIGHT_NEG, 0)
 light[9] = Light(MGX_square, MGX_FORWARD, 0, -1, MGX_LIGHT_SQUARE, 0)
@@ -178,7 +178,7 @@ cdef Py_ssize_t join(LiveRanges lives, Py_ssize_t first, Py_ssize_t stop, Whole 
     """The places of all operands of the steps from ``first`` to ``stop`` in one launch; how far one launch can go."""
     cdef Py_ssize_t i
     cdef int k, place, spares = 0
-    cdef int spare[MGX_MAXPLACES]                   # tiles that hold nothing that is read again
+    cdef int spare[MGX_MAXSLOTS]                    # tiles that hold nothing that is read again
     cdef Launch *s
     cdef LiveRange *life
     whole.count[0] = whole.count[1] = whole.tiles = 0
@@ -204,7 +204,7 @@ cdef Py_ssize_t join(LiveRanges lives, Py_ssize_t first, Py_ssize_t stop, Whole 
                 life.at = place = spare[spares]
             else:
                 place = meet(whole, False, lives, i, k)
-            if place < 0 or whole.count[0] + whole.count[1] + whole.tiles > MGX_MAXPLACES:
+            if place < 0 or whole.count[0] + whole.count[1] + whole.tiles > MGX_MAXSLOTS:
                 return i
             whole.place[i - first][k] = place
         for k in range(s.count):                    # what is not read again leaves its tile to others
@@ -240,8 +240,8 @@ cdef Launch *fused_launch(LiveRanges lives, Py_ssize_t first, Py_ssize_t stop, c
     one.table, one.row, one.part, one.loop, one.writes = FUSED, 0, 0, NULL, 0
     one.tiles, one.args.n[0], one.count = job, s.args.n[0], operands
     job.dtype, job.nin, job.nout = s.dtype, nin, whole.count[1]
-    job.count, job.places = <int> (stop - first), operands + whole.tiles
-    job.streak = kernels.streak[s.dtype]
+    job.count, job.slots = <int> (stop - first), operands + whole.tiles
+    job.fused_chain = kernels.fused_chain[s.dtype]
     job.ndim, job.shape[0] = 1, s.args.n[0]
     if shape != NULL:
         job.ndim, job.shape = shape.ndim, shape.shape
@@ -262,7 +262,7 @@ cdef Launch *fused_launch(LiveRanges lives, Py_ssize_t first, Py_ssize_t stop, c
             one.args.p[k] = <char *> &job.operand[k].number
     for i in range(first, stop):
         s, op = lives.sequence.launch[i], &job.op[i - first]
-        op.loop, op.name, op.streak = s.loop, rows[s.row].name, 0
+        op.loop, op.name, op.chain_length = s.loop, rows[s.row].name, 0
         for k in range(s.count):
             slot = whole.place[i - first][k]
             op.result = slot if slot < OUT else nin + slot - OUT if slot < TILE else operands + slot - TILE
@@ -300,7 +300,7 @@ cdef int mark_chain(LiveRanges lives, Py_ssize_t first, mgx_tiles *job, int i) e
                 lives.of(result_of(lives.sequence.launch[first + i + run - 1])).last == first + i + run:
             (op - 1).keep = False                   # nobody else reads it
         run += 1
-    job.op[i].streak = run
+    job.op[i].chain_length = run
     return run
 
 

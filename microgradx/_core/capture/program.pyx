@@ -154,7 +154,7 @@ cdef class Program:
         cdef Launch *s
         cdef bint met = False
         if x.storage.born != self.number or x.storage.refs != 1 or not x.contiguous \
-                or x.storage.nbytes > 4 * max(64, x.size * itemsize[x.kind]):
+                or x.storage.nbytes > 4 * max(64, x.size * itemsize[x.dtype_]):
             return False
         for i in range(self.sequence.count):
             s = self.sequence.launch[i]
@@ -280,7 +280,7 @@ cdef class Program:
     @property
     def frozen(self):
         """(shape, dtype, where) of the numbers that the function brought in."""
-        return [(shape_of(a), dtype_of((<Array> a).kind), where) for a, where in
+        return [(shape_of(a), dtype_of((<Array> a).dtype_), where) for a, where in
                 [entry for entry in self.sequence.constants if isinstance(entry, tuple)]]
 
     cdef list time_launches(self, Py_ssize_t rounds):
@@ -367,7 +367,8 @@ cdef tuple described(const Launch *l):
     if l.table == HOST:
         _, outs, ins = <tuple> l.host
         return (launch_name(l), " ".join([str(shape_of(o)) for o in outs]),
-                sum([(<Array> o).size * itemsize[(<Array> o).kind] for o in outs + ins if isinstance(o, Array)]), None)
+                sum([(<Array> o).size * itemsize[(<Array> o).dtype_] for o in outs + ins
+                     if isinstance(o, Array)]), None)
     measure_launch(l, &bytes, &flops)
     if l.table == KERNELS:
         return launch_name(l), integers_text(l), int(bytes), int(flops)
@@ -387,7 +388,7 @@ cdef str integers_text(const Launch *l):
 
 cdef bint is_parameter(Array a) noexcept:
     """Is a tensor meant by identity: a parameter?"""
-    return a.wants and (a.node is None or a.node.v.op == OP_LEAF)
+    return a.needs_grad and (a.node is None or a.node.v.op == OP_LEAF)
 
 
 cdef inline bint same_strides(Array a, Array b) noexcept:
@@ -395,7 +396,7 @@ cdef inline bint same_strides(Array a, Array b) noexcept:
     if a.contiguous and b.contiguous:
         return True
     for d in range(a.ndim):
-        if a.steps[d] != b.steps[d] and a.dims[d] != 1:
+        if a.strides_[d] != b.strides_[d] and a.shape_[d] != 1:
             return False
     return True
 
@@ -409,15 +410,15 @@ cdef Array plain_copy(Array a):
         out = empty_like(a)
     else:
         for d in range(a.ndim):
-            if a.steps[d] < 0:
-                below -= a.steps[d] * (a.dims[d] - 1)
+            if a.strides_[d] < 0:
+                below -= a.strides_[d] * (a.shape_[d] - 1)
             else:
-                above += a.steps[d] * (a.dims[d] - 1)
-        elements = (below + above) // itemsize[a.kind] + 1
-        if (below + above) % itemsize[a.kind]:
+                above += a.strides_[d] * (a.shape_[d] - 1)
+        elements = (below + above) // itemsize[a.dtype_] + 1
+        if (below + above) % itemsize[a.dtype_]:
             out = empty_like(a)                         # strides that no array of whole elements has
         else:
-            out = empty(a.kind, 1, &elements)
-            out = alias(out, out.data + below, a.kind, a.ndim, a.dims, a.steps)
+            out = empty(a.dtype_, 1, &elements)
+            out = alias(out, out.data + below, a.dtype_, a.ndim, a.shape_, a.strides_)
     copy(a, out)
     return out

@@ -85,7 +85,7 @@ cdef dict storages(CapturedCall call):
         if s.table == HOST:
             for o in (<tuple> s.host)[1]:
                 a = o
-                found[<size_t> a.storage] = known.get(<size_t> a.storage, f"what launch {i} writes"), dtype_of(a.kind)
+                found[<size_t> a.storage] = known.get(<size_t> a.storage, f"what launch {i} writes"), dtype_of(a.dtype_)
         for k in range(s.count):
             if s.writes >> k & 1 and program.holds(s.storage[k]):
                 found[<size_t> s.storage[k]] = \

@@ -24,10 +24,10 @@ def stop(started):
     set_recording(<LaunchList?> started[1] if started[1] is not None else None)
 
 
-cdef str line_of(object place):
-    if place is None:
+cdef str line_of(object site):
+    if site is None:
         return ""
-    code, offset = place
+    code, offset = site
     line = next((n for first, last, n in code.co_lines() if first <= offset < last), code.co_firstlineno)
     return f"{code.co_filename}:{line}"
 
@@ -37,7 +37,7 @@ def events(started):
     cdef LaunchList timed = started[0]
     cdef Py_ssize_t i
     cdef Event *e
-    cdef list found = [], lines = [line_of(place) for place in timed.sites]
+    cdef list found = [], lines = [line_of(site) for site in timed.sites]
     for i in range(timed.events):
         e = &timed.event[i]
         name = <str> <object> e.name if e.name != NULL else row_name(e.table, e.row, e.part)

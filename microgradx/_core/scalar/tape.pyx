@@ -17,7 +17,8 @@ from libc.string cimport memcpy, memset, strcmp
 from microgradx._core.graph cimport Order, Vertex, grad_enabled, parents, set_grad_enabled, topological
 from microgradx._core.kernels cimport *
 from microgradx._core.memory cimport aligned_alloc, aligned_free
-from microgradx._core.value cimport (DOT, MADE, MEAN, SUM, Value, leaf, number, result, set_tracing, slopes, tracing)
+from microgradx._core.value cimport (DOT, MADE, MEAN, SUM, Value, leaf, number, result, set_tracing, local_derivatives,
+                                     tracing)
 
 import threading
 from itertools import groupby
@@ -31,7 +32,7 @@ cdef Value sample = leaf(0)                         # where its numbers are: rea
 cdef Py_ssize_t Y = <char *> &sample.y - <char *> <PyObject *> sample
 cdef Py_ssize_t G = <char *> &sample.g - <char *> <PyObject *> sample
 cdef object one_trace_at_a_time = threading.Lock()
-cdef enum: ONE = 0, MINUS_ONE = 1                   # the places of these numbers
+cdef enum: ONE = 0, MINUS_ONE = 1                   # the slots of these numbers
 
 
 cdef int refuse_in_trace(str purpose) except -1:
@@ -47,20 +48,20 @@ cdef inline int operands(const mgx_scalar_op *s) noexcept nogil:
 cdef class Steps:
     """A program while it grows, node by node, parents first."""
 
-    cdef list numbers                               # what stands at each place >= 0 before anything has run
+    cdef list numbers                               # what stands at each slot >= 0 before anything has run
     cdef array.array flat, wide, operand            # steps between numbers; steps that write rows; their operands
     cdef int rows
     cdef Py_ssize_t numbered                        # how many operands come before these
     cdef list level                                 # by row: how many steps deep it lies
     cdef list waiting                               # steps that write rows: (level, op, what runs share, count, y, ...)
-    cdef list place, pending                        # by node; pending: the factors of a sum that is not a step yet
+    cdef list slot, pending                         # by node; pending: the factors of a sum that is not a step yet
     cdef bytearray is_row, shared                   # by node; shared: used more than once
 
     def __cinit__(self, Py_ssize_t nodes):
         self.numbers = [1.0, -1.0]
         self.flat, self.wide, self.operand = array.array("i"), array.array("i"), array.array("i")
         self.level, self.waiting = [], []
-        self.place, self.pending = [None] * nodes, [None] * nodes
+        self.slot, self.pending = [None] * nodes, [None] * nodes
         self.is_row, self.shared = bytearray(nodes), bytearray(nodes)
 
     cdef int constant(self, double x):
@@ -70,13 +71,13 @@ cdef class Steps:
         return len(self.numbers) - 1
 
     cdef int emit(self, bint wide, int op, list operands, int count, int room):
-        """A new step whose result, and what follows it, takes ``room`` places; returns the place."""
+        """A new step whose result, and what follows it, takes ``room`` slots; returns the slot."""
         if not wide:
             self.numbers.extend([0.0] * room)
             self.flat.extend((op, len(self.numbers) - room, len(self.operand), count))
             self.operand.extend(operands)
             return len(self.numbers) - room
-        y, level = ~len(self.level), 1 + max([self.level[~place] for place in operands if place < 0])
+        y, level = ~len(self.level), 1 + max([self.level[~slot] for slot in operands if slot < 0])
         shared = operands[::2] if op == MGX_TERMS and min(operands[1::2]) >= 0 else []
         self.waiting.append((level, op, shared, y, operands, count, room))
         self.level.extend([level] * room)
@@ -101,25 +102,25 @@ cdef class Steps:
         for (_, op, shared), run in groupby(self.waiting, itemgetter(0, 1, 2)):
             run = list(run)
             layer = shared and len(run) > 1
-            for place in shared if layer else ():
-                if place >= 0 and place not in filled:
-                    filled[place] = ~self.write(MGX_clone, 1, [place], 0)
+            for slot in shared if layer else ():
+                if slot >= 0 and slot not in filled:
+                    filled[slot] = ~self.write(MGX_clone, 1, [slot], 0)
             for _, _, _, y, operands, count, room in run:
-                operands = [place if place >= 0 else ~to[~place] for place in operands]
+                operands = [slot if slot >= 0 else ~to[~slot] for slot in operands]
                 if layer:
-                    operands[::2] = [filled.get(place, place) for place in operands[::2]]
+                    operands[::2] = [filled.get(slot, slot) for slot in operands[::2]]
                 row = self.write(-len(run) if layer else op, room, operands, count)
                 to[~y:~y + room] = range(row, row + room)
         return to
 
-    cdef int place_of(self, int node):
+    cdef int slot_of(self, int node):
         if self.pending[node] is not None:
             factors, self.pending[node] = self.pending[node], None
-            self.place[node] = self.emit(self.is_row[node], MGX_TERMS, factors, len(factors) // 2, 1)
-        return self.place[node]
+            self.slot[node] = self.emit(self.is_row[node], MGX_TERMS, factors, len(factors) // 2, 1)
+        return self.slot[node]
 
     cdef int operand_of(self, int node, double d):
-        return self.constant(d) if node < 0 else self.place_of(node)
+        return self.constant(d) if node < 0 else self.slot_of(node)
 
     cdef list added(self, list factors, int node, double d, int coefficient, bint is_row):
         """``factors`` and one more term: the terms of a sum that is used only here and may be added term by term."""
@@ -138,7 +139,7 @@ cdef class Steps:
     cdef int add(self, int node, Value value, const int32_t *parent) except -1:
         """Lower one node, whose parents have these numbers."""
         cdef Vertex *v = &value.v
-        cdef double *d = slopes(value)
+        cdef double *d = local_derivatives(value)
         cdef int op = v.op, coefficient = ONE, a, b
         cdef bint is_row = False
         cdef int32_t k
@@ -161,21 +162,21 @@ cdef class Steps:
             self.pending[node] = factors
         else:
             factors = [self.operand_of(parent[k], d[k]) for k in range(v.count)]
-            self.place[node] = self.emit(is_row, op, factors, 0, 1 + (facts[op].stores if is_row else v.count))
+            self.slot[node] = self.emit(is_row, op, factors, 0, 1 + (facts[op].stores if is_row else v.count))
         return 0
 
 
 cdef class Tape:
-    """A traced function. ``parameters`` are the Values that it uses beside its arguments, ``outputs`` the places of its
+    """A traced function. ``parameters`` are the Values that it uses besides its arguments, ``outputs`` the slots of its
     results."""
 
     cdef readonly tuple parameters                  # immutable, as their numbers are read through pointers
     cdef readonly object many                       # whether the function returned a tuple or a list
     cdef readonly tuple outputs
     cdef str purpose
-    cdef array.array flat, wide, operand, inputs, places, numbers
+    cdef array.array flat, wide, operand, inputs, slots, numbers
     cdef list mode                                  # of operands: for gradients of parameters, and of inputs too
-    cdef list written                               # the same, by place: whether a gradient gets there
+    cdef list written                               # the same, by slot: whether a gradient gets there
     cdef int rows
     cdef Py_ssize_t numbered                        # operands before those of steps that write rows
     cdef double *room                               # memory for one run; NULL while a run has it
@@ -189,15 +190,15 @@ cdef class Tape:
         cdef Py_ssize_t k
         refuse_in_trace(purpose)
         self.purpose, self.parameters, self.outputs, self.mode, self.written = purpose, (), (), [], []
-        self.flat = self.wide = self.operand = self.inputs = self.places = array.array("i")
+        self.flat = self.wide = self.operand = self.inputs = self.slots = array.array("i")
         self.numbers = array.array("d")
         leaves = self.trace(fn, structure, by_row)
         for k in range(len(leaves)):
             value = leaves[k]
             if (<PyObject *> value).ob_refcnt > 2:          # more than ours: else nobody can change it, a constant
                 parameters.append(value)
-                kept.append(self.places[k])
-        self.places, self.parameters = array.array("i", kept), tuple(parameters)
+                kept.append(self.slots[k])
+        self.slots, self.parameters = array.array("i", kept), tuple(parameters)
         self.analyse()
 
     def __dealloc__(self):
@@ -206,7 +207,7 @@ cdef class Tape:
     # ----- from a function to steps ----------------------------------------------------------------------------
 
     cdef list trace(self, fn, structure, by_row):
-        """The leaves of the graph that are not inputs; their places go to ``places``."""
+        """The leaves of the graph that are not inputs; their slots go to ``slots``."""
         cdef bint recorded
         values = [leaf(float("nan")) for _ in by_row]
         with one_trace_at_a_time:
@@ -241,7 +242,7 @@ cdef class Tape:
         cdef int32_t *edge = NULL                   # the numbers of all parents, node by node; -1: no node
         cdef Steps steps
         cdef Value value
-        cdef list leaves = [], places = []
+        cdef list leaves = [], slots = []
         topological(<PyObject *> root, <char *> &root.v - <char *> <PyObject *> root, &order, NULL)
         try:
             # an allocation may start another walk over the same nodes, so the slots are read now
@@ -281,21 +282,21 @@ cdef class Tape:
                     steps.add(i, value, edge + edges)
                     edges += value.v.count
                 elif value in given:
-                    steps.place[i], steps.is_row[i] = given[value], given[value] < 0
+                    steps.slot[i], steps.is_row[i] = given[value], given[value] < 0
                 else:
-                    steps.place[i] = len(steps.numbers)
+                    steps.slot[i] = len(steps.numbers)
                     steps.numbers.append(value.y)
                     leaves.append(value)
-                    places.append(steps.place[i])
-            outputs = [steps.place_of(edge[edges + k]) for k in range(root.v.count)]
+                    slots.append(steps.slot[i])
+            outputs = [steps.slot_of(edge[edges + k]) for k in range(root.v.count)]
             to = steps.arrange(sum(by_row))
-            self.outputs = tuple([place if place >= 0 else ~to[~place] for place in outputs])
+            self.outputs = tuple([slot if slot >= 0 else ~to[~slot] for slot in outputs])
         finally:
             free(order.item)
             free(edge)
         self.flat, self.wide, self.operand, self.rows = steps.flat, steps.wide, steps.operand, steps.rows
         self.inputs, self.numbered = array.array("i", [given[x] for x in values]), steps.numbered
-        self.places, self.numbers = array.array("i", places), array.array("d", steps.numbers)
+        self.slots, self.numbers = array.array("i", slots), array.array("d", steps.numbers)
         return leaves
 
     cdef int analyse(self) except -1:
@@ -309,7 +310,7 @@ cdef class Tape:
         cdef uint8_t *active
         cdef uint8_t *written
         cdef uint8_t *mode
-        cdef int variant, k, place
+        cdef int variant, k, slot
         self.mode, self.written = [], []
         for variant in range(2):
             actives = array.array("B", bytes(self.rows + len(self.numbers)))
@@ -318,12 +319,12 @@ cdef class Tape:
             self.mode.append(modes)
             self.written.append(writtens)
             active, mode = actives.data.as_uchars + self.rows, modes.data.as_uchars
-            written = writtens.data.as_uchars + self.rows                           # so that a place is its index
-            for place in self.places:
-                active[place] = True
+            written = writtens.data.as_uchars + self.rows                           # so that a slot is its index
+            for slot in self.slots:
+                active[slot] = True
             if variant:
-                for place in self.inputs:
-                    active[place] = True
+                for slot in self.inputs:
+                    active[slot] = True
             for i in range(flats + wides):
                 s = &flat[i] if i < flats else &wide[i - flats]
                 if s.op >= 0:
@@ -337,10 +338,10 @@ cdef class Tape:
             for i in range(wides - 1, -1, -1):
                 s = &wide[i]
                 for k in range(operands(s)):
-                    place = operand[s.first + k]
-                    if written[s.y] and active[place] and not (s.op >= 0 and facts[s.op].compares):
-                        mode[s.first + k] = MGX_ADDS if place >= 0 or written[place] else MGX_SETS
-                        written[place] = True
+                    slot = operand[s.first + k]
+                    if written[s.y] and active[slot] and not (s.op >= 0 and facts[s.op].compares):
+                        mode[s.first + k] = MGX_ADDS if slot >= 0 or written[slot] else MGX_SETS
+                        written[slot] = True
         return 0
 
     # ----- running ---------------------------------------------------------------------------------------------
@@ -348,7 +349,7 @@ cdef class Tape:
     cdef int open(self, mgx_scalar_program *t, Py_ssize_t lanes) except -1:
         """Memory for one run with rows of so many lanes, constants and parameters in place."""
         cdef Py_ssize_t numbers = (len(self.numbers) + 7) & ~7, operands = (len(self.operand) + 7) & ~7, k
-        cdef int *place = self.places.data.as_ints
+        cdef int *slot = self.slots.data.as_ints
         cdef char **parameter = <char **> PySequence_Fast_ITEMS(self.parameters)
         refuse_in_trace(self.purpose)
         if not self.outputs:
@@ -364,15 +365,15 @@ cdef class Tape:
                 raise MemoryError(f"{self.purpose}: no memory for {self.rows} rows and {len(self.numbers)} numbers")
             memset(t.scalar, 0, k * sizeof(double))     # steps of a run read each other's gradients, written or not
             memcpy(t.scalar, self.numbers.data.as_doubles, len(self.numbers) * sizeof(double))
-        t.lanes, t.careful = lanes, False
+        t.lanes, t.no_nan = lanes, False
         t.dscalar = t.scalar + numbers
         t.number = t.dscalar + numbers
         t.row = t.number + operands
         t.drow = t.row + self.rows * lanes
-        t.spare = t.drow + self.rows * lanes
-        t.place, t.mode = <int32_t *> self.operand.data.as_ints, NULL
-        for k in range(len(self.places)):
-            t.scalar[place[k]] = (<double *> (parameter[k] + Y))[0]
+        t.scratch = t.drow + self.rows * lanes
+        t.operand, t.mode = <int32_t *> self.operand.data.as_ints, NULL
+        for k in range(len(self.slots)):
+            t.scalar[slot[k]] = (<double *> (parameter[k] + Y))[0]
         return 0
 
     cdef void close(self, mgx_scalar_program *t) noexcept:
@@ -384,7 +385,7 @@ cdef class Tape:
         cdef mgx_scalar_program t
         cdef Py_ssize_t steps = len(self.flat) // 4, parameters = len(self.parameters), count, k
         cdef mgx_scalar_op *flat = <mgx_scalar_op *> self.flat.data.as_ints
-        cdef int *place = self.places.data.as_ints
+        cdef int *slot = self.slots.data.as_ints
         cdef int *input = self.inputs.data.as_ints
         cdef tuple given = tuple(values)
         cdef list outs = []
@@ -411,7 +412,7 @@ cdef class Tape:
                     with nogil:
                         kernels.replay_vjp(&t, steps, flat)
                     for k in range(parameters):
-                        parent[count], d[count] = <PyObject *> self.parameters[k], t.dscalar[place[k]]
+                        parent[count], d[count] = <PyObject *> self.parameters[k], t.dscalar[slot[k]]
                         count += 1
                     for k in range(len(given)):
                         if type(given[k]) is Value:
@@ -452,7 +453,7 @@ cdef class Tape:
         cdef int *input = self.inputs.data.as_ints
         cdef array.array places_out = array.array("i", self.outputs)
         cdef int *output = places_out.data.as_ints
-        cdef int *place = self.places.data.as_ints
+        cdef int *slot = self.slots.data.as_ints
         cdef char **parameter = <char **> PySequence_Fast_ITEMS(self.parameters)
         cdef bint to_inputs = dgiven is not None, finite
         cdef uint8_t *written
@@ -475,7 +476,7 @@ cdef class Tape:
                         t.scalar[input[k]] = at(&x.column[k], 0)[0]
                 kernels.replay(&t, flats, flat)
                 for k in range(self.numbered, operands):
-                    t.number[k] = t.scalar[max(t.place[k], 0)]
+                    t.number[k] = t.scalar[max(t.operand[k], 0)]
                 while True:                                                 # once more with care, if need be
                     finite = True
                     memset(t.dscalar, 0, numbers * sizeof(double))
@@ -502,12 +503,12 @@ cdef class Tape:
                         for k in range(inputs if to_inputs else 0):
                             row = t.drow + <Py_ssize_t> ~input[k] * t.lanes
                             if input[k] < 0 and written[input[k]]:
-                                finite &= kernels.finite[MGX_F64](m, <char *> row)
+                                finite &= kernels.all_finite[MGX_F64](m, <char *> row)
                             for i in range(m if input[k] < 0 else 0):
                                 at(&dx.column[k], first + i)[0] = row[i] if written[input[k]] else 0
-                    if not backward or t.careful or finite and kernels.finite[MGX_F64](numbers, <char *> t.dscalar):
+                    if not backward or t.no_nan or finite and kernels.all_finite[MGX_F64](numbers, <char *> t.dscalar):
                         break
-                    t.careful = True
+                    t.no_nan = True
                 if backward:
                     if output[0] >= 0:
                         t.dscalar[output[0]] += 1 if mean and n else n
@@ -516,9 +517,9 @@ cdef class Tape:
                         if input[k] >= 0:
                             at(&dx.column[k], 0)[0] = t.dscalar[input[k]]
                     for k in range(0 if to_inputs else parameters):
-                        (<double *> (parameter[k] + G))[0] += t.dscalar[place[k]]
+                        (<double *> (parameter[k] + G))[0] += t.dscalar[slot[k]]
                     for k in range(parameters if to_inputs else 0):
-                        dparameters[k] = t.dscalar[place[k]]
+                        dparameters[k] = t.dscalar[slot[k]]
         finally:
             self.close(&t)
 
@@ -580,10 +581,10 @@ class compile_values:
     """A function of Values and numbers, traced at its first call and replayed at every later one.
 
     ``fn`` takes Values and numbers, alone or in lists, tuples and dicts, and returns a Value, or a tuple or list of
-    them. A replay reads the numbers of the arguments and of every Value that ``fn`` uses beside them, and returns
+    them. A replay reads the numbers of the arguments and of every Value that ``fn`` uses besides them, and returns
     one node per output, whose parents are these Values: ``backward`` from it, or from what is computed with it,
     works as ever. Numbers among the arguments may change from call to call, too; arguments that are nested in
-    another way are traced anew. What else ``fn`` depends on is frozen by the trace.
+    another way are traced again. What else ``fn`` depends on is frozen by the trace.
 
     Raises ``CaptureError`` where ``fn`` reads a number (``data``, ``float``, a comparison), writes one, calls
     ``backward``, or uses a Value that was made with explicit local derivatives; ``DTypeError`` for arguments and
