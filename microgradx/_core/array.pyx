@@ -268,7 +268,7 @@ cdef Node new_node(int op, Array result):
     Py_INCREF(None)
     node = <Node> block
     Py_DECREF(node)                                     # the variable holds the one reference
-    node.v.op = op
+    node.v.op, node.born = op, capture
     if result is None:
         node.dtype, node.size = -1, 0
     else:

@@ -1,20 +1,17 @@
 from microgradx._core.array cimport Array, Node
 from microgradx._core.launch cimport LaunchList
 from microgradx._core.capture.program cimport Program
+from microgradx._core.capture.pullback cimport Pullback
 
 cdef class Found:               # a leaf whose gradient the call reads: its gradient is part of what the call depends on
     cdef Node node
     cdef Array was              # the gradient at the capture, later the one that was read last; None: there was none
     cdef object place           # None: no launch names it; -1: it has to be this one
 
-cdef class Product:             # an array that launches write where it is handed out
-    cdef Array array                # the last one, of an effect; of a result only its geometry
-    cdef Node leaf                  # whose gradient it becomes, or None
-    cdef Py_ssize_t place, nbytes, offset
-    cdef Array make(self)
-
 cdef class CapturedCall:
     cdef Program forward
+    cdef Pullback pullback          # the node of results that have a graph, or None
+    cdef object function
     cdef object structure, tree     # of the arguments; of the result
     cdef tuple expected             # of each argument: a private copy, the type of a number that moves, or its value
     cdef char *form                 # of each argument: how it is compared
@@ -45,10 +42,10 @@ cdef class CapturedCall:
     cdef object capture(self, function, object structure, list leaves, set passes, set fixed)
     cdef int keep_tensors(self, LaunchList recording, list samples) except -1
     cdef int note_effects(self, LaunchList recording, list samples) except -1
-    cdef int describe(self, object result, list arguments) except -1
+    cdef list describe(self, object result, list arguments)
     cdef tuple output_of(self, Array a, list arguments, dict by_storage)
     cdef list movable(self, list samples)
-    cdef int take_places(self, list movable, list samples) except -1
+    cdef int take_places(self, list movable, list samples, dict saved) except -1
     cdef object replay(self, object leaves)
     cdef object output(self, tuple entry, list values, object leaves)
     cdef int copy_back(self, object leaves) except -1

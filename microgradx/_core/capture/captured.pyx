@@ -17,7 +17,9 @@ from microgradx._core.launch cimport (LaunchList, bump_gradients, copy, fill, gr
                                       set_recording, world_version)
 from microgradx._core.capture.guards cimport Guard, snapshot_of, start_notes, stop_notes, unchanged
 from microgradx._core.capture.number cimport SymbolicFloat, note_reads_in, plain, symbolic_float
-from microgradx._core.capture.program cimport Program, is_parameter, may_be_symbolic, plain_copy, same_strides
+from microgradx._core.capture.program cimport Product, Program, is_parameter, may_be_symbolic, plain_copy, same_strides
+from microgradx._core.capture.pullback cimport Pullback, capture_pullback
+from microgradx._core.trace cimport input_vjp, record_result
 
 import sys
 import types
@@ -27,7 +29,9 @@ import numpy as np
 
 from microgradx._core.capture.explain import table
 from microgradx._core.capture.guards import MISSING
+from microgradx._core.graph import enable_grad
 from microgradx._core.launch import change_world
+from microgradx._core.trace import gradients
 from microgradx._core.trees import flatten, unflatten
 from microgradx.errors import CaptureError
 
@@ -35,7 +39,7 @@ cdef enum Form:                 # how an argument is compared with the captured 
     TENSOR, MOVES, VALUE
 
 cdef enum Output:               # where a replay has a leaf of the result, or the value of an effect, from
-    CONSTANT, PRODUCT, FRESH, PART, GIVEN, VIEW, GRADIENT, AGAIN
+    CONSTANT, PRODUCT, FRESH, SAVED, PART, GIVEN, VIEW, ALIAS, GRADIENT, AGAIN
 
 cdef enum Effect:
     OF_LEAF, OF_ATTRIBUTE, OF_ARGUMENT, OF_MODE
@@ -47,21 +51,6 @@ MEMORY = "memory that arguments share with each other or with what the call uses
 @cython.final
 cdef class Found:
     pass
-
-
-@cython.final
-cdef class Product:
-
-    cdef Array make(self):
-        """A new array; or the last one, if nobody but the leaf whose gradient it is refers to it."""
-        cdef Array a = self.array
-        if self.leaf is not None:
-            if (<PyObject *> a).ob_refcnt == 2 + (self.leaf.grad is a) and a.storage.refs == 1 and a.node is None \
-                    and not a.needs_grad:
-                return a
-            self.array = with_storage(a, self.nbytes, self.offset)
-            return self.array
-        return with_storage(a, self.nbytes, self.offset)
 
 
 @cython.final
@@ -88,7 +77,7 @@ cdef class CapturedCall:
         cdef Product one
         cdef bint failed = True
         self.forward = program
-        self.structure, self.leaves = structure, len(leaves)
+        self.function, self.structure, self.leaves = function, structure, len(leaves)
         self.form = <char *> malloc(self.leaves + 1)
         if self.form == NULL:
             raise MemoryError("compile: no memory for the plan")
@@ -108,9 +97,11 @@ cdef class CapturedCall:
             self.form[i] = TENSOR
             if id(o) not in copies:
                 copies[id(o)] = i
-                passed[i] = plain_copy(<Array> o)
+                passed[i] = x = plain_copy(<Array> o)
+                if (<Array> o).needs_grad and grad_enabled():
+                    record_result(x, b"argument", input_vjp, None, [])
                 self.inputs.append(i)
-                samples.append(passed[i])
+                samples.append(x)
             else:
                 self.same.append((i, copies[id(o)]))
                 passed[i] = passed[copies[id(o)]]
@@ -131,14 +122,20 @@ cdef class CapturedCall:
             refuse_changed_containers(structure, passed, args, kwargs)
             refuse_moved_states(moved)
             self.note_effects(program.sequence, samples)
-            self.describe(result, [o if isinstance(o, Array) else None for o in passed])
+            roots = self.describe(result, [o if isinstance(o, Array) else None for o in passed])
+            set_recording(None)
+            if roots:
+                self.pullback = capture_pullback(program, roots, [(i, x) for i, x in zip(self.inputs, samples)
+                                                                  if (<Array> x).node is not None])
             failed = False
         finally:
             set_recording(before)
             stop_notes()
             program.sequence.profile = None
             note_reads_in(None)
-            result = passed = args = kwargs = x = a = copies = o = number = None    # graphs go now as well
+            for x in samples:
+                x.node = None
+            result = passed = args = kwargs = x = a = copies = o = number = roots = None    # graphs go now as well
             self.keep_tensors(program.sequence, samples)
             dropped = kept_blocks(&count)
             if failed:
@@ -149,12 +146,19 @@ cdef class CapturedCall:
         for i in read:
             self.form[i] = VALUE
         self.numbers = [(i, array) for i, array in self.numbers if i not in read]
+        saved = {}
         try:
             movable = self.movable(samples)
-            program.finalize(dropped, count, passes, movable)
+            if self.pullback is not None:
+                self.pullback.finalize(dropped, count, passes, program, self.numbers, self.inputs, samples)
+                saved = self.pullback.saved
+            made = [what for kind, what in self.outputs if kind == FRESH and <size_t> (<Array> what).storage not in saved]
+            program.finalize(dropped, count, passes, movable, made, saved)
+            if saved:
+                self.pullback.forward_place = program.bind_block(saved, self.pullback.block)
+            self.take_places(movable + made, samples, saved)
         finally:
             release_blocks(dropped, count)
-        self.take_places(movable, samples)
         self.guards = list(program.sequence.reads.values())
         self.polled = [guard for guard in self.guards if guard.polled]
         program.sequence.reads = program.sequence.leaves = program.sequence.read_gradients = None
@@ -166,6 +170,8 @@ cdef class CapturedCall:
             values.append(self.output(entry, values, leaves))
         self.shared.clear()
         self.copy_back(leaves)
+        if self.pullback is not None:
+            self.pullback.attach(values, leaves, self.run_again)
         self.apply_effects(values, leaves)
         self.world, self.gradients = world_version, grad_version if self.steady else -1
         for one in self.products:
@@ -218,9 +224,10 @@ cdef class CapturedCall:
                 self.effects.append((OF_MODE, a, a.needs_grad, None))
         return 0
 
-    cdef int describe(self, object result, list arguments) except -1:
-        """Where a replay has each leaf of the result, and each value of an effect, from."""
-        cdef list outputs = [], values
+    cdef list describe(self, object result, list arguments):
+        """Where a replay has each leaf of the result, and each value of an effect, from; returns (number, array) of the
+        results that were recorded in a graph."""
+        cdef list outputs = [], values, roots = []
         cdef dict seen = {}, by_storage = {}
         cdef Array a
         cdef Found one
@@ -243,6 +250,9 @@ cdef class CapturedCall:
                 continue
             seen[id(o)] = len(outputs)
             a = <Array> o
+            if k < self.results and a.needs_grad and a.node is not None and a.node.v.op != OP_LEAF \
+                    and a.node.born == self.forward.number:
+                roots.append((k, a))
             for one in self.found:
                 if one.was is a:
                     outputs.append((GRADIENT, one))
@@ -250,7 +260,7 @@ cdef class CapturedCall:
             else:
                 outputs.append(self.output_of(a, arguments, by_storage))
         self.outputs = outputs
-        return 0
+        return roots
 
     cdef tuple output_of(self, Array a, list arguments, dict by_storage):
         """(Output, from where) of one array."""
@@ -263,7 +273,9 @@ cdef class CapturedCall:
             if o is not None and (<Array> o).storage == a.storage and self.form[i] == TENSOR:
                 return VIEW, (i, geometry_of(a), a.data - (<Array> o).data)
         if a.storage.born != self.forward.number:
-            return CONSTANT, detached(a) if a.needs_grad and not is_parameter(a) else a
+            if a.needs_grad and a.node is not None and a.node.born == self.forward.number and a.node.v.op != OP_LEAF:
+                return ALIAS, detached(a)
+            return CONSTANT, a
         group = by_storage[<size_t> a.storage]
         if len(group) == 1:
             return FRESH, detached(a)
@@ -287,9 +299,9 @@ cdef class CapturedCall:
                     [(<Array> a).storage == one.was.storage and a is not one.was for a, *_ in self.tensors]):
                 seen.add(<size_t> one.was.storage)
                 arrays.append(one.was)
-        return arrays + [what for kind, what in self.outputs if kind == FRESH]
+        return arrays
 
-    cdef int take_places(self, list movable, list samples) except -1:
+    cdef int take_places(self, list movable, list samples, dict saved) except -1:
         """Note which place of the program each input, gradient and product has."""
         cdef dict by_id = {id(a): place for a, place in zip(movable, self.forward.places)}
         cdef Found one
@@ -308,6 +320,12 @@ cdef class CapturedCall:
                 names[one.place] = f"gradient {k}"
                 one.was.storage.held = True
         for k, (kind, what) in enumerate(self.outputs):
+            a = what[0] if kind == PART else what if kind == FRESH else None
+            if a is not None and <size_t> a.storage in saved:       # it is where the backward pass reads it
+                offset = saved[<size_t> a.storage]
+                self.outputs[k] = SAVED, (geometry_of(a), offset + (a.data - a.storage.data)) if kind == FRESH else \
+                    (what[1], offset + what[2])
+                continue
             place = by_id.get(id(what)) if kind == FRESH else None
             if place is None or place < 0:
                 continue
@@ -341,7 +359,7 @@ cdef class CapturedCall:
                 if not is_array(o):
                     return False
                 a, x = <Array> <object> o, <Array> <object> e
-                if a.needs_grad or a.dtype_ != x.dtype_ or not same_shape(a, x) or not same_strides(a, x):
+                if self.recording and a.needs_grad != x.needs_grad or a.dtype_ != x.dtype_ or not same_shape(a, x) or not same_strides(a, x):
                     return False
             elif o != e and not unchanged(<object> e, <object> o):
                 return False
@@ -462,6 +480,8 @@ cdef class CapturedCall:
                     one.was = <Array> one.node.grad
                     one.was.storage.held = True
                     program.aim(one.place, one.was)
+            if self.pullback is not None and self.pullback.forward_place >= 0:
+                program.aim(self.pullback.forward_place, self.pullback.take_block())
             made = []
             for product in self.products:
                 a = product.make()
@@ -477,6 +497,8 @@ cdef class CapturedCall:
                 self.shared.clear()
             if self.mutates:
                 self.copy_back(leaves)
+            if self.pullback is not None:
+                self.pullback.attach(values, leaves, self.run_again)
             if self.effects:
                 self.apply_effects(values, leaves)
             if self.steady:
@@ -501,6 +523,14 @@ cdef class CapturedCall:
             return leaves[what]
         if kind == AGAIN:
             return values[what]
+        if kind == ALIAS:
+            base = <Array> what
+            return view_of(base, base.data, base.ndim, base.shape_, base.strides_)
+        if kind == SAVED:
+            geometry, offset = what
+            base = self.pullback.block
+            return plain_copy(alias(base, base.data + offset, geometry.dtype_, geometry.ndim, geometry.shape_,
+                                    geometry.strides_))
         if kind == GRADIENT:
             return (<Found> what).was
         if kind == VIEW:
@@ -512,6 +542,36 @@ cdef class CapturedCall:
             if base is None:
                 base = self.shared[id(flat)] = plain_copy(<Array> flat)
         return alias(base, base.storage.data + offset, geometry.dtype_, geometry.ndim, geometry.shape_, geometry.strides_)
+
+    def run_again(self, leaves, list parents, list cotangents):
+        """The gradients of ``parents`` for ``cotangents`` of the results that have a graph, None for one that got none: by
+        the function as it is, which is recorded anew."""
+        cdef Array a, x
+        cdef list passed = list(leaves), inputs = [], nodes = [], live = [], given = []
+        cdef Node node
+        if self.effects or self.forward.changed_count or self.forward.sequence.hosts or self.mutates:
+            raise CaptureError("backward: this needs the function of a compiled call once more (a second derivative, or a "
+                               "gradient of some of its results), and the function writes, draws or has other effects")
+        for i in self.inputs:
+            a = <Array> leaves[i]
+            x = alias(a, a.data, a.dtype_, a.ndim, a.shape_, a.strides_)
+            record_result(x, b"argument", input_vjp, None, [a] if a.needs_grad and grad_enabled() else [])
+            passed[i] = x
+        for i, j in self.same:
+            passed[i] = passed[j]
+        with enable_grad():
+            args, kwargs = unflatten(self.structure, iter(passed))
+            results = flatten(self.function(*args, **kwargs), True)[0]
+        for parent in parents:
+            nodes.append((<Array> passed[parent]).node if isinstance(parent, int) else parent)
+        k = 0
+        for number, freed in self.pullback.roots:
+            if not freed:
+                if cotangents[k] is not None and results[number].requires_grad:
+                    live.append(results[number])
+                    given.append(cotangents[k])
+                k += 1
+        return gradients("compile", live, nodes, given, True, grad_enabled())
 
     cdef int copy_back(self, object leaves) except -1:
         """What the call wrote to its copies of arguments."""

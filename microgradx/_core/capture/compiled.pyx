@@ -1,5 +1,5 @@
 """What ``mgx.compile`` returns: a function that knows which of its captured calls can stand for a call."""
-from microgradx._core.array cimport Array, capture, detached, from_object, shape_of
+from microgradx._core.array cimport Array, capture, from_object, shape_of
 from microgradx._core.debug.check cimport checked
 from microgradx._core.graph cimport grad_enabled, watching
 from microgradx._core.launch cimport is_capturing, world_version
@@ -19,7 +19,7 @@ from microgradx._core.capture.captured import MEMORY
 from microgradx._core.scalar.tape import compile_values
 from microgradx._core.trees import flatten, unflatten
 from microgradx._core.value import Value
-from microgradx.errors import CaptureError, CompileWarning
+from microgradx.errors import CompileWarning
 
 cdef enum:
     WASTED = 5                  # captures in a row that were not replayed: then calls run as they are for a while
@@ -173,15 +173,8 @@ def _compiled(function, passes, shared, size):
 
 
 cdef object leaf_of(object leaf):
-    """Arrays become tensors; a tensor that requires a gradient stays the one it is."""
-    if isinstance(leaf, np.ndarray):
-        return from_object(leaf, None, False)
-    if isinstance(leaf, Array) and (<Array> leaf).needs_grad and not is_parameter(<Array> leaf):
-        if grad_enabled():
-            raise CaptureError("compile: an argument has a graph, and gradients do not flow out of a program; pass "
-                               "x.detach(), or compile a function that computes it too")
-        return detached(<Array> leaf)
-    return leaf
+    """Arrays become tensors."""
+    return from_object(leaf, None, False) if isinstance(leaf, np.ndarray) else leaf
 
 
 cdef bint is_captured_by_value(object leaf) except -1:
@@ -196,7 +189,7 @@ cdef bint is_captured_by_value(object leaf) except -1:
 cdef object key_of(object leaf):
     if isinstance(leaf, Array):
         return ((<Array> leaf).dtype_, shape_of(leaf), leaf.strides if not (<Array> leaf).contiguous else None,
-                id(leaf) if is_parameter(<Array> leaf) else None)
+                id(leaf) if is_parameter(<Array> leaf) else (<Array> leaf).needs_grad)
     if isinstance(leaf, (float, complex, np.generic)):              # -0.0 == 0.0, but they are not the same
         return type(leaf), repr(leaf)
     try:

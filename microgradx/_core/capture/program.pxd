@@ -1,6 +1,6 @@
 from libc.stdint cimport uint16_t
 
-from microgradx._core.array cimport Array, Storage
+from microgradx._core.array cimport Array, Node, Storage
 from microgradx._core.launch cimport LaunchList
 from microgradx._core.capture.passes cimport LiveRanges
 
@@ -13,6 +13,12 @@ cdef struct Place:              # what may be another array at each replay
     char *data                  # where its operands lie now
     Storage *storage
     bint written                # do launches write there?
+
+cdef class Product:             # an array that launches write where it is handed out
+    cdef Array array            # the last one, of an effect; of a result only its geometry
+    cdef Node leaf              # whose gradient it becomes, or None
+    cdef Py_ssize_t place, nbytes, offset
+    cdef Array make(self)
 
 cdef class Program:
     cdef LaunchList sequence    # the launches, in order
@@ -32,8 +38,10 @@ cdef class Program:
     cdef readonly list dropped  # the names of launches that passes have dropped
     cdef uint16_t number        # of the capture
 
-    cdef int finalize(self, Storage **dropped, Py_ssize_t count, set passes, list movable) except -1
+    cdef int finalize(self, Storage **dropped, Py_ssize_t count, set passes, list movable, list made,
+                      dict saved) except -1
     cdef object bind(self, LiveRanges lives, Array x)
+    cdef Py_ssize_t bind_block(self, dict saved, Array block) except -1
     cdef bint made(self, Array x) except -1         # is a result made here, in memory that nobody else sees?
     cdef void aim(self, Py_ssize_t number, Array a) noexcept
     cdef bint holds(self, Storage *s) noexcept

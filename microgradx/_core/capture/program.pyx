@@ -31,6 +31,21 @@ cdef bint may_be_symbolic(object o):
 
 
 @cython.final
+cdef class Product:
+
+    cdef Array make(self):
+        """A new array; or the last one, if nobody but the leaf whose gradient it is refers to it."""
+        cdef Array a = self.array
+        if self.leaf is not None:
+            if (<PyObject *> a).ob_refcnt == 2 + (self.leaf.grad is a) and a.storage.refs == 1 and a.node is None \
+                    and not a.needs_grad:
+                return a
+            self.array = with_storage(a, self.nbytes, self.offset)
+            return self.array
+        return with_storage(a, self.nbytes, self.offset)
+
+
+@cython.final
 cdef class Program:
     """The launches of one capture, and what a replay has to read, write and hand out."""
 
@@ -48,9 +63,11 @@ cdef class Program:
 
     # ----- what it is made of ---------------------------------------------------------------------------------------
 
-    cdef int finalize(self, Storage **dropped, Py_ssize_t count, set passes, list movable) except -1:
+    cdef int finalize(self, Storage **dropped, Py_ssize_t count, set passes, list movable, list made,
+                      dict saved) except -1:
         """After the capture: which storages are whose; the passes; the plan. ``dropped``: the storages that nobody
-        refers to. An array of ``movable`` may be another one at each replay: see `bind`."""
+        refers to. An array of ``movable`` may be another one at each replay, and so may one of ``made`` if the launches
+        make it: see `bind`. ``saved``: storages that are read later, by the backward pass."""
         cdef Py_ssize_t i, n = 0
         cdef int k
         cdef Launch *s
@@ -66,7 +83,7 @@ cdef class Program:
         self.held = <Storage **> malloc((n + 1) * sizeof(Storage *))
         self.changed = <Storage **> malloc((n + 1) * sizeof(Storage *))
         self.spot = <Spot *> malloc((n + 1) * sizeof(Spot))
-        self.place = <Place *> malloc((len(movable) + 1) * sizeof(Place))
+        self.place = <Place *> malloc((len(movable) + len(made) + 1) * sizeof(Place))
         if self.held == NULL or self.changed == NULL or self.spot == NULL or self.place == NULL:
             raise MemoryError("compile: no memory for the plan")
         for i in range(self.sequence.count):
@@ -82,7 +99,7 @@ cdef class Program:
         for i in range(count):
             one = lives.of(dropped[i])
             if one != NULL:
-                one.gone = True
+                one.gone = <size_t> dropped[i] not in saved
         for i in range(lives.count):
             one = &lives.life[i]
             one.fresh = one.fresh and one.gone
@@ -99,6 +116,7 @@ cdef class Program:
             if self.sequence.launch[i].tiles != NULL:
                 prepare(self.sequence.launch[i].tiles)
         self.places = [self.bind(lives, x) for x in movable]
+        self.places += [self.bind(lives, x) if self.made(x) else -1 for x in made]
         n = self.planned_bytes
         for i in range(lives.count):
             one = &lives.life[i]
@@ -130,8 +148,6 @@ cdef class Program:
             return None
         if one.fixed or one.bound or one.data != NULL:
             return -1
-        if x.storage.born == self.number and not self.made(x):
-            return -1
         place.first, place.count, place.written = self.spot_count, 0, one.writes
         place.data, place.storage = x.data, x.storage
         for i in range(self.sequence.count):
@@ -144,6 +160,40 @@ cdef class Program:
                     place.count += 1
         one.bound = True
         self.place_count += 1
+        return self.place_count - 1
+
+    cdef Py_ssize_t bind_block(self, dict saved, Array block) except -1:
+        """The number of a new place: all operands in the storages of ``saved``, {address: offset in the block}, from now
+        on lie in ``block``; the program holds these storages no more."""
+        cdef Py_ssize_t i, offset, kept = 0
+        cdef int k
+        cdef Launch *s
+        cdef Place *place = &self.place[self.place_count]
+        place.first, place.count, place.written, place.data, place.storage = self.spot_count, 0, False, NULL, NULL
+        for i in range(self.sequence.count):
+            s = self.sequence.launch[i]
+            for k in range(s.count):
+                if s.storage[k] != NULL and <size_t> s.storage[k] in saved:
+                    offset = saved[<size_t> s.storage[k]]
+                    self.spot[self.spot_count].p = &s.args.p[k]
+                    self.spot[self.spot_count].offset = offset + (s.args.p[k] - s.storage[k].data)
+                    self.spot_count += 1
+                    place.count += 1
+                    s.storage[k] = block.storage
+        for i in range(self.held_count):
+            if <size_t> self.held[i] in saved:
+                self.held[i].refs -= 1                  # who released them last frees them
+            else:
+                self.held[kept] = self.held[i]
+                kept += 1
+        self.held_count, kept = kept, 0
+        for i in range(self.changed_count):
+            if <size_t> self.changed[i] not in saved:
+                self.changed[kept] = self.changed[i]
+                kept += 1
+        self.changed_count = kept
+        self.place_count += 1
+        self.aim(self.place_count - 1, block)
         return self.place_count - 1
 
     cdef bint made(self, Array x) except -1:

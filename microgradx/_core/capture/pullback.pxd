@@ -1,0 +1,39 @@
+from libc.stdint cimport uint32_t
+
+from microgradx._core.array cimport Array, Node, Storage
+from microgradx._core.capture.program cimport Product, Program
+
+cdef class Pullback:            # of a captured call: from the gradients of its results to those of what it was made of
+    cdef Program program
+    cdef list roots             # (number of the output, is its graph freed?) of the results that have a graph
+    cdef list parents           # what gradients go to: nodes of leaves, or the numbers of arguments
+    cdef list cotangents        # [sample], one for each root whose graph is not freed
+    cdef list given             # their places
+    cdef list products          # a Product or None for each parent
+    cdef list arguments         # (number of the argument, place)
+    cdef list numbers           # (number of the argument, array) of floats that it reads
+    cdef dict saved             # {storage: offset} in the block of what the forward pass leaves
+    cdef Py_ssize_t saved_bytes, place, forward_place
+    cdef Array block            # the last one
+    cdef Storage **read         # storages from outside that it reads: parameters
+    cdef Py_ssize_t read_count
+    cdef bint busy
+
+    cdef int finalize(self, Storage **dropped, Py_ssize_t count, set passes, Program forward, list numbers,
+                      list inputs, list samples) except -1
+    cdef Array take_block(self)
+    cdef int attach(self, list values, object leaves, object again) except -1
+    cdef list run(self, Residuals residuals, list cotangents)
+
+cdef class Residuals:           # what one call leaves for its backward pass
+    cdef Pullback pullback
+    cdef Array block
+    cdef list arguments         # (array, version)
+    cdef object leaves          # of the arguments, to run the function again
+    cdef object again           # runs it again: see `CapturedCall.run_again`
+    cdef uint32_t *version      # of the storages that the backward pass reads
+    cdef list cotangents        # of several roots, until the node that joins them is reached
+    cdef Array gradient         # that the results are for
+    cdef list results
+
+cdef Pullback capture_pullback(Program forward, list roots, list arguments)

@@ -1,0 +1,281 @@
+"""The backward pass of a captured call: a program of its own, run by the node that the call's results have.
+
+After the forward pass was captured, its graph is walked once with placeholders for the gradients of the results, and
+what that launches is captured too. In a replay the results get one node, whose parents are the leaves and arguments
+that the function used. What the backward pass needs of the forward pass is in one block for each call, which the node
+holds: a second forward pass before the first backward pass writes to another block.
+"""
+cimport cython
+from cpython.object cimport PyObject
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+
+from microgradx._core.array cimport *
+from microgradx._core.graph cimport grad_enabled
+from microgradx._core.kernels cimport *
+from microgradx._core.launch cimport Launch, LaunchList, copy, fill, set_recording
+from microgradx._core.capture.program cimport Product, Program, plain_copy
+from microgradx._core.trace cimport record_result
+
+from microgradx._core.trace import gradients
+from microgradx.errors import CaptureError, GraphError
+
+cdef enum: ALIGNMENT = 64
+
+
+cdef Pullback capture_pullback(Program forward, list roots, list arguments):
+    """Walk the graphs of ``roots``, (number, array) of the results that have one, and write down what that launches.
+    ``arguments`` holds (number, array) of the arguments that have a graph."""
+    cdef Pullback pull = Pullback()
+    cdef LaunchList recording
+    cdef Array a, g
+    cdef Node node
+    cdef list nodes = [], live
+    cdef dict hooks = {}
+    pull.roots, pull.parents, pull.cotangents = [(k, (<Array> a).node.v.op == OP_FREED) for k, a in roots], [], []
+    live = [a for k, a in roots if (<Array> a).node.v.op != OP_FREED]
+    if not live:
+        return pull
+    for number, a in arguments:
+        nodes.append(a.node)
+        pull.parents.append(number)
+    for a, *_ in forward.sequence.outside.values():
+        if a.needs_grad and a.node is not None and a.node.born != forward.number and a.node not in nodes:
+            nodes.append(a.node)
+            pull.parents.append(a.node)
+    for a in live:
+        g = empty(a.dtype_, a.ndim, a.shape_)
+        fill(g, 1)
+        pull.cotangents.append(g)
+    pull.program = Program()
+    pull.program.number = forward.number
+    for node in nodes:                                  # they run when the gradient reaches the leaf itself
+        if node.hooks is not None:
+            hooks[node], node.hooks = node.hooks, None
+    recording = set_recording(pull.program.sequence)
+    try:
+        found = gradients("compile", live, nodes, pull.cotangents, False, False)
+    except GraphError:                                  # the function has walked through a part of them already
+        pull.roots, pull.cotangents, pull.parents = [(k, True) for k, _ in roots], [], []
+        return pull
+    finally:
+        set_recording(recording)
+        for node in hooks:
+            node.hooks = hooks[node]
+    pull.parents = [parent for parent, g in zip(pull.parents, found) if g is not None]
+    pull.products = [g for g in found if g is not None]
+    return pull
+
+
+@cython.final
+cdef class Pullback:
+
+    def __dealloc__(self):
+        free(self.read)
+
+    cdef int finalize(self, Storage **dropped, Py_ssize_t count, set passes, Program forward, list numbers,
+                      list inputs, list samples) except -1:
+        """The plan of the backward pass, before that of ``forward``: what it reads of the forward pass is saved."""
+        cdef Program program = self.program
+        cdef Py_ssize_t i, k
+        cdef Launch *l
+        cdef Storage *s
+        cdef Array a
+        cdef Product product
+        cdef set written = set()
+        self.saved, self.place, self.forward_place = {}, -1, -1
+        if program is None:
+            return 0
+        for i in range(forward.sequence.count):
+            l = forward.sequence.launch[i]
+            if l.host != NULL:
+                written.update([<size_t> (<Array> o).storage for o in (<tuple> l.host)[1] if isinstance(o, Array)])
+            for k in range(l.count):
+                if l.storage[k] != NULL and l.writes >> k & 1:
+                    written.add(<size_t> l.storage[k])
+        program.finalize(dropped, count, passes, self.cotangents + samples, self.products, {})
+        self.read = <Storage **> malloc((program.held_count + 1) * sizeof(Storage *))
+        if self.read == NULL:
+            raise MemoryError("compile: no memory for the plan")
+        for i in range(program.held_count):
+            s = program.held[i]
+            if <size_t> s in written and s.born == forward.number:
+                self.saved[<size_t> s] = self.saved_bytes
+                self.saved_bytes += (s.nbytes + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+            elif s.born != forward.number and not any([(<Array> a).storage == s for _, a in numbers]):
+                self.read[self.read_count] = s
+                self.read_count += 1
+        for i in range(program.held_count):
+            s = program.held[i]
+            for a in samples:
+                if a.storage == s:
+                    raise CaptureError("compile: the function writes to an argument that its gradient depends on; write to "
+                                       "a clone()")
+        if self.saved_bytes:
+            k = self.saved_bytes // 4
+            self.block = empty(MGX_F32, 1, &k)
+            for i in range(program.held_count):         # as the capture left them
+                s = program.held[i]
+                if <size_t> s in self.saved:
+                    memcpy(self.block.data + <Py_ssize_t> self.saved[<size_t> s], s.data, s.nbytes)
+            self.place = program.bind_block(self.saved, self.block)
+        places = program.places
+        self.given = places[:len(self.cotangents)]
+        self.arguments = [(number, place) for number, place in
+                          zip(inputs, places[len(self.cotangents):len(self.cotangents) + len(samples)])
+                          if place is not None]
+        self.numbers = [(number, a) for number, a in numbers if program.holds((<Array> a).storage)]
+        places = places[len(self.cotangents) + len(samples):]
+        for k, a in enumerate(self.products):
+            product = Product()
+            product.array, product.place = a, places[k] if places[k] is not None else -1
+            product.nbytes, product.offset = a.storage.nbytes, a.data - a.storage.data
+            if product.place >= 0:
+                product.array = geometry_of(a)
+            self.products[k] = product
+        program.names = [f"place {k}" for k in range(program.place_count)]
+        return 0
+
+    cdef Array take_block(self):
+        """A block for one call: the last one, if no node holds it any more."""
+        cdef Py_ssize_t size = self.saved_bytes // 4
+        if self.saved_bytes and ((<PyObject *> self.block).ob_refcnt > 1 or self.block.storage.refs > 1):
+            self.block = empty(MGX_F32, 1, &size)
+        return self.block
+
+    cdef int attach(self, list values, object leaves, object again) except -1:
+        """Give the results of a call their node. ``again``: how to run the function again."""
+        cdef Residuals residuals
+        cdef Array a, joint
+        cdef Py_ssize_t i
+        cdef list operands
+        for k, freed in self.roots:
+            if freed:
+                a = <Array> values[k]
+                a.node, a.needs_grad = new_node(OP_FREED, a), True
+        if self.program is None:
+            return 0
+        residuals = Residuals()
+        residuals.pullback, residuals.block, residuals.leaves, residuals.again = self, self.block, leaves, again
+        residuals.arguments = [(detached(<Array> leaves[number]), (<Array> leaves[number]).storage.version)
+                               for number, _ in self.arguments]
+        residuals.version = <uint32_t *> malloc((self.read_count + 1) * sizeof(uint32_t))
+        if residuals.version == NULL:
+            raise MemoryError("compile: no memory for a node")
+        for i in range(self.read_count):
+            residuals.version[i] = self.read[i].version
+        operands = [leaves[parent] if isinstance(parent, int) else parent for parent in self.parents]
+        if len(self.cotangents) == 1:
+            for k, freed in self.roots:
+                if not freed:
+                    connect(<Array> values[k], pullback_vjp, residuals, operands)
+            return 0
+        joint = empty(MGX_F64, 0, NULL)
+        record_result(joint, b"compiled", pullback_vjp, residuals, operands)
+        residuals.cotangents = [None] * len(self.cotangents)
+        i = 0
+        for k, freed in self.roots:
+            if not freed:
+                connect(<Array> values[k], part_vjp, (residuals, i), [joint])
+                i += 1
+        return 0
+
+    cdef list run(self, Residuals residuals, list cotangents):
+        """The gradients of the parents."""
+        cdef Program program = self.program
+        cdef Py_ssize_t i, k
+        cdef Array a
+        cdef Product product
+        cdef list made = []
+        if grad_enabled() or self.busy or any([g is None for g in cotangents]):
+            return residuals.again(residuals.leaves, self.parents, cotangents)
+        for i in range(self.read_count):
+            if self.read[i].version != residuals.version[i]:
+                raise GraphError("backward: a tensor that a compiled function used was written to since (version "
+                                 f"{self.read[i].version}, then {residuals.version[i]}); write to a clone() instead")
+        for a, version in residuals.arguments:
+            if a.storage.version != <uint32_t> version:
+                raise GraphError("backward: an argument of a compiled function was written to since (version "
+                                 f"{a.storage.version}, then {version}); write to a clone() instead")
+        self.busy = True
+        try:
+            for k, a in enumerate(cotangents):
+                if self.given[k] is not None:
+                    program.aim(self.given[k], as_sample(a, <Array> self.cotangents[k]))
+            for k, (_, place) in enumerate(self.arguments):
+                program.aim(place, <Array> residuals.arguments[k][0])
+            for number, a in self.numbers:
+                fill(a, residuals.leaves[number])
+            if self.place >= 0:
+                program.aim(self.place, residuals.block)
+            for product in self.products:
+                if product.place >= 0:
+                    a = with_storage(product.array, product.nbytes, product.offset)
+                    program.aim(product.place, a)
+                    made.append(a)
+                else:
+                    made.append(None)
+            a = None
+            program.run()
+            for k, product in enumerate(self.products):
+                if product.place < 0:
+                    made[k] = plain_copy(product.array)
+        finally:
+            self.busy = False
+        return made
+
+
+@cython.final
+cdef class Residuals:
+
+    def __dealloc__(self):
+        free(self.version)
+
+
+cdef Array as_sample(Array a, Array sample):
+    """``a`` in the layout that the launches read."""
+    cdef Array out
+    if a.contiguous:
+        return a
+    out = empty_like(sample)
+    copy(a, out)
+    return out
+
+
+cdef int connect(Array out, Vjp vjp, object args, list operands) except -1:
+    record_result(out, b"compiled", vjp, args, operands)
+    if out.view:
+        out.graph_view = True
+        out.storage.graph_views += 1
+    return 0
+
+
+cdef object pullback_vjp(Node node, Array g, int i):
+    """All gradients are computed when the first is asked for."""
+    cdef Residuals residuals = <Residuals> node.args
+    cdef list cotangents
+    cdef Py_ssize_t k, mask
+    if residuals.gradient is not g or residuals.results is None:
+        if residuals.cotangents is None:
+            cotangents = [g]
+        else:                                           # which results have gradients, as bits of a number
+            mask = <Py_ssize_t> (<double *> g.data)[0]
+            cotangents = [residuals.cotangents[k] if mask >> k & 1 else None for k in range(len(residuals.cotangents))]
+            residuals.cotangents = [None] * len(cotangents)
+        residuals.results, residuals.gradient = residuals.pullback.run(residuals, cotangents), g
+    dx = residuals.results[i]
+    residuals.results[i] = None
+    if i == node.v.count - 1:
+        residuals.results = residuals.gradient = None
+    return dx
+
+
+cdef object part_vjp(Node node, Array g, int i):
+    """Of one result of several: its gradient is noted, and what goes on to the node that joins them is a bit."""
+    cdef Residuals residuals
+    cdef Array bit = empty(MGX_F64, 0, NULL)
+    cdef Py_ssize_t k
+    residuals, k = <tuple> node.args
+    residuals.cotangents[k] = g
+    fill(bit, <double> (<Py_ssize_t> 1 << k))
+    return bit
