@@ -298,7 +298,8 @@ def test_whoever_runs_a_kernel_tells_detect_nan():
     runs = re.compile(r"\brun_(kernel|loop|tiles|elementwise)\(|\bfunction\(\*|^    loop\(size, ", re.M)
     runners = {name: body for name, body in functions if runs.search(body)}
     parts = {"run_launch", "run_with_blas", "run_elementwise", "strided", "with_numbers"}  # parts of others
-    assert runners.keys() == {"launch", "elementwise", "observed_elementwise", "host", "computed"} | parts
-    assert all(re.search(r"\bexamine|return observed_", body) for name, body in runners.items() if name not in parts)
+    assert runners.keys() == {"launch", "elementwise", "observed_elementwise", "host", "compute_on_host"} | parts
+    assert all(re.search(r"\bcheck_\w+_results?\(|return observed_", body)
+               for name, body in runners.items() if name not in parts)
     others = [path for path in CORE.rglob("*.pyx") if path.name not in ("launch.pyx", "kernels.pyx")]
     assert not [path.name for path in others if re.search(r"\brun_(kernel|loop|tiles)\(", path.read_text())]

@@ -134,3 +134,10 @@ def stubs():
 @pytest.mark.parametrize("name", ROWS)
 def test_stub_has_the_parameters_of_the_method(name):
     assert stubs()[name] == list(inspect.signature(getattr(ops.Differentiable, name)).parameters)
+
+
+def test_mul_no_nan_has_its_former_name_too():
+    for x, d in ((0.0, math.inf), (0.0, math.nan), (2.0, 3.0)):
+        assert mgx.Value(x).chain(d).data == mgx.Value(x).mul_no_nan(d).data == mgx.chain(x, mgx.Value(d)).data
+        assert mgx.chain(mgx.Tensor([x]), d).item() == mgx.mul_no_nan(mgx.Tensor([x]), d).item()
+    assert "chain" not in ROWS
