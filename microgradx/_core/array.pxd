@@ -37,10 +37,10 @@ cdef class Node:
     cdef object grad            # leaf, or retained: the accumulated gradient
     cdef const char *name       # of a structured operation
     cdef bint retains
-    cdef int dtype              # of the result
+    cdef int16_t dtype          # of the result
+    cdef uint16_t born          # the capture during which it was made, or 0
     cdef object site            # where it was written: see `call_site` of graph
     # from here on nothing is read that was not written
-    cdef uint16_t born          # the capture during which it was made, or 0
     cdef uint32_t version[4]    # of the storages when they were saved
     cdef double scalar[3]       # operands that are numbers
     cdef Py_ssize_t size        # of the result; a gradient that arrives has this size, and `dtype`
