@@ -59,13 +59,13 @@ def bits(o, name="", into=None):
     """{name: what it consists of}, so that == means equal to the last bit."""
     into = {} if into is None else into
     if isinstance(o, mgx.Tensor):
-        into[name] = (str(o.dtype), o.shape, o.detach().numpy().tobytes(), o.detach().tolist())
-        if o.is_leaf and o.requires_grad:
+        bits(o.detach().numpy(), name, into)
+        if o.is_leaf and o.requires_grad and o.grad is not None:
             bits(o.grad, f"{name}.grad", into)
     elif isinstance(o, Value):
         into[name] = (repr(o.data), repr(o.grad))
     elif isinstance(o, np.ndarray):
-        into[name] = (str(o.dtype), o.shape, o.tobytes(), o.tolist())
+        into[name] = (o.dtype.str, o.shape, o.tobytes())
     elif isinstance(o, nn.Module):
         for kind, found in ("", o.named_parameters()), ("", o.named_buffers()):
             for part, tensor in found:
@@ -81,7 +81,7 @@ def bits(o, name="", into=None):
         for k, group in enumerate(o.param_groups):
             bits({key: option for key, option in group.items() if key != "params"}, f"{name}.group[{k}]", into)
     elif isinstance(o, np.random.Generator):
-        into[name] = str(o.bit_generator.state["state"])
+        into[name] = str(o.bit_generator.state)
     elif isinstance(o, dict):
         into[f"keys of {name}"] = list(o)
         for key, part in o.items():
@@ -106,7 +106,7 @@ class Log:
         self.ran = self.body.append             # counts the runs of the body, by a call that no compiler looks into
 
     def look(self):
-        return bits(self.world()) | {"the shared generator": str(mgx.random.generator().bit_generator.state["state"])}
+        return bits(self.world()) | {"the shared generator": str(mgx.random.generator().bit_generator.state)}
 
     def call(self, function, *args, **kwargs):
         one = SimpleNamespace(error=None, before=self.look() | bits([args, kwargs], "arguments"), given=None)
@@ -123,7 +123,7 @@ class Log:
 
     def unchanged(self):
         """The last ten calls had nothing changed between them."""
-        runs = sum(one.runs > 0 for one in self.calls[-10:])
+        runs = sum(one.runs > 0 and one.error is None for one in self.calls[-10:])
         self.calls[-1].often = runs if runs > 2 else 0
 
 
@@ -132,11 +132,27 @@ def first_difference(eager, compiled):
     for name in [*eager, *(name for name in compiled if name not in eager)]:
         one, other = eager.get(name, "nothing"), compiled.get(name, "nothing")
         if one != other:
-            if isinstance(one, tuple) and isinstance(other, tuple) and len(one) == len(other) == 4:
-                where = [k for k in (0, 1, 3) if repr(one[k]) != repr(other[k])] or [2]
-                one, other = ([part[k] for k in where] for part in (one, other))
+            one, other = ([*o, np.frombuffer(o[2], o[0]).tolist()] if isinstance(o, tuple) and len(o) == 3 else o
+                          for o in (one, other))
+            if isinstance(one, list) and isinstance(other, list) and len(one) == len(other) == 4:
+                at = next((k for k in (0, 1) if one[k] != other[k]), None)
+                if at is None:
+                    k = next((k for k, (a, b) in enumerate(zip(one[3], other[3])) if repr(a) != repr(b)), 0)
+                    name, one, other = f"{name}.flat[{k}]", one[3][k], other[3][k]
+                else:
+                    one, other = one[at], other[at]
+            elif isinstance(one, list) and len(one) == 4 or isinstance(other, list) and len(other) == 4:
+                one, other = (f"an array of {o[3]}" if isinstance(o, list) else o for o in (one, other))
             return f"{name} is {str(one)[:150]} eagerly, {str(other)[:150]} compiled"
     return None
+
+
+def eager(function, **options):
+    """The function as it is; like a compiled one, it takes arrays as the tensors that share their memory."""
+    def call(*args, **kwargs):
+        args = [mgx.from_numpy(o) if isinstance(o, np.ndarray) else o for o in args]
+        return function(*args, **{name: mgx.from_numpy(o) if isinstance(o, np.ndarray) else o for name, o in kwargs.items()})
+    return call
 
 
 def logged(run, compile, skipped):
@@ -156,8 +172,8 @@ def difference(run, compile=mgx.compile):
     skipped = set()
     compiled, ended = logged(run, compile, skipped)
     while True:
-        eager, other_end = logged(run, lambda function: function, skipped)
-        for k, (one, other) in enumerate(zip(eager.calls, compiled.calls)):
+        plain, other_end = logged(run, eager, skipped)
+        for k, (one, other) in enumerate(zip(plain.calls, compiled.calls)):
             where = f"call {k}: "
             if k in skipped:
                 if other.after != other.before:
@@ -185,7 +201,7 @@ def difference(run, compile=mgx.compile):
             break
     if ended != other_end:
         return "outside", f"after call {len(compiled.calls) - 1}: raised eagerly {other_end}, compiled {ended}"
-    for k, (one, other) in enumerate(zip(eager.calls, compiled.calls)):
+    for k, (one, other) in enumerate(zip(plain.calls, compiled.calls)):
         if k not in skipped and one.error is None and other.error is None:
             wrong = first_difference(bits(one.given, "result"), bits(other.given, "result"))
             if wrong:
@@ -216,7 +232,7 @@ class Own(nn.Module):
         return y * 2.0 if self.training else y
 
 
-PARTS = [bits, Log, first_difference, logged, difference]
+PARTS = [bits, Log, first_difference, eager, logged, difference]
 CLASSES = [Pair, Options, Own]
 PAIR = 'Pair = namedtuple("Pair", "left right")\n'
 
@@ -288,6 +304,10 @@ KINDS = {
     "raises": "the function itself raises for some arguments",
     "results": "results of several kinds", "gradient result": "the result is a gradient",
     "program": "another compiled function is called inside",
+    "default": "an argument that may be left out",
+    "method": "a compiled method, called of an object", "compiled module": "a module is compiled",
+    "options": "mgx.compile with check=True, or without passes",
+    "eager call": "changes: the function is called as it is",
 }
 
 # Statements: (kind, source). What a statement names (features, arguments) comes to be with it.
@@ -369,12 +389,23 @@ STATEMENTS = [
     ("read", "y = mgx.Tensor(y.detach().numpy() * 2)"),
     ("read caught", "try:\n    large = y.sum().item() > 0.0\nexcept Exception:\n    large = False\ny = -y if large else y"),
     ("raises", 'if flag:\n    raise ValueError("flag")'), ("raises", "x += 1.0\ny = y + y[:, :2 if flag else 3]"),
-    ("program", "y = inner(y)"), ("program", "y = inner(y.detach())"),
+    ("default", "y = y * last"), ("program", "y = inner(y)"), ("program", "y = inner(y.detach())"),
 ]
 
 # What cannot be replayed by its nature: a run of the body at each call is no fault.
 NOT_REPLAYED = {"rewound inside", "attribute inside", "closure container", "argument container", "read", "read caught",
-                "scheduler inside", "group option inside", "raises", "generator inside", "aliasing", "overlap"}
+                "scheduler inside", "group option inside", "raises", "generator inside", "aliasing", "overlap", "options"}
+
+# What is compiled.
+FORMS = [
+    (None, "compiled = compile(function)"),
+    ("method", "class Holder:\n    step = compile(lambda self, *args, **kwargs: function(*args, **kwargs))\n\n\n"
+               "compiled = Holder().step"),
+    ("compiled module", "class Net(nn.Module):\n    def forward(self, *args, **kwargs):\n"
+                        "        return function(*args, **kwargs)\n\n\ncompiled = compile(Net())"),
+    ("options", "compiled = compile(function, check=True)"), ("options", "compiled = compile(function, passes=())"),
+    ("options", 'compiled = compile(function, passes={"dead", "reuse"})'),
+]
 
 RESULTS = [
     (None, "y"), ("results", "y, x"), ("results", '{"y": y, "parts": [y[0], y[:, 1]], "name": "a"}'), ("results", "None"),
@@ -486,7 +517,7 @@ CHANGES = [
     ("loaded", 'adam.load_state_dict(saved["adam"])'), ("loaded", 'momentum.load_state_dict(saved["momentum"])'),
     ("loaded", 'sgd.load_state_dict(saved["sgd"])'), ("loaded", "linear.load_state_dict(nn.Linear(3, 3, rng=8).state_dict())"),
     ("loaded", "norm.load_state_dict(nn.BatchNorm1d(3).state_dict())"),
-    ("scheduler", "scheduler.step()"),
+    ("scheduler", "scheduler.step()"), ("eager call", "function(...)"), ("dtypes", "linear.double()"),
     ("dataclass", "shared_options.factor = 3.0"), ("dataclass", "shared_options.shift = mgx.ones(3)"),
     ("dataclass", "shared_options.shift = mgx.zeros(3)"),
 ]
@@ -519,7 +550,9 @@ ARGUMENTS = {
                 (None, "Options(2.0, mgx.randn(3, rng=k))"), (None, "SimpleNamespace(factor=4.0, shift=None)")],
     "record": [(None, "notes"), (None, "[]")],
     "found": [(None, "box"), (None, "{}")],
+    "last": [(None, ""), (None, "2.0"), (None, "3.0")],
 }
+DEFAULTS = {"last": "3.0"}
 
 AROUND = [("no_grad", "with mgx.no_grad():"), ("detect_nan", "with mgx.detect_nan():")]
 
@@ -602,6 +635,7 @@ class Table:
     kinds: dict
     statements: list
     results: list
+    forms: list
     features: dict
     changes: list
     arguments: dict
@@ -614,9 +648,10 @@ class Table:
 
 
 TABLES = {
-    "tensors": Table(KINDS, STATEMENTS, RESULTS, FEATURES, CHANGES, ARGUMENTS, AROUND, "keywords", NOT_REPLAYED,
+    "tensors": Table(KINDS, STATEMENTS, RESULTS, FORMS, FEATURES, CHANGES, ARGUMENTS, AROUND, "keywords", NOT_REPLAYED,
                      "y = x", LEAVES, []),
-    "values": Table(VALUE_KINDS, VALUE_STATEMENTS, VALUE_RESULTS, VALUE_FEATURES, VALUE_CHANGES, VALUE_ARGUMENTS,
+    "values": Table(VALUE_KINDS, VALUE_STATEMENTS, VALUE_RESULTS, FORMS[:1],
+                    VALUE_FEATURES, VALUE_CHANGES, VALUE_ARGUMENTS,
                     [("value no_grad", "with mgx.no_grad():")], "value keywords", VALUE_NOT_REPLAYED, "y = a * x", {},
                     [("value backward outside", "y")]),
 }
@@ -640,13 +675,14 @@ class Case:
     table: str
     statements: tuple
     result: tuple
+    form: tuple
     variants: tuple                 # ((feature, (kind, source)), ...): those that are not the first of their list
     keywords: bool
     phases: tuple
 
     def kinds(self):
         table, used = TABLES[self.table], self.features()
-        found = {kind for kind, _ in (*self.statements, self.result)} | {
+        found = {kind for kind, _ in (*self.statements, self.result, self.form)} | {
             chosen[0] for name, chosen in self.variants if name in used}
         found |= {table.keywords} if self.keywords else set()
         for phase in self.phases:
@@ -654,6 +690,15 @@ class Case:
                 chosen[0] for name, chosen in phase.arguments if name in self.parameters()}
             found |= {pair[0] for pair in (phase.around, phase.after) if pair}
         return frozenset(found - {None})
+
+    def sources(self):
+        """Whatever in it belongs to a kind, as text."""
+        used, given = self.features(), self.parameters()
+        found = [*self.statements, self.result, self.form, *[chosen for name, chosen in self.variants if name in used]]
+        for phase in self.phases:
+            found += [*phase.changes, *[pair for pair in (phase.around, phase.after) if pair]]
+            found += [(kind or name, source) for name, (kind, source) in phase.arguments if name in given]
+        return frozenset(source for kind, source in found if kind) | ({"by keyword"} if self.keywords else set())
 
     def parameters(self):
         """The arguments of the function, in order."""
@@ -691,7 +736,7 @@ class Case:
         given = [self.expression(phase, name) for name in self.parameters()]
         varying = any("k" in names_in(text) and "mgx." not in text and "np." not in text for text in given)
         return (phase.count == 10 and not found & table.not_replayed and phase.around is None
-                and not (varying and (self.table == "values" or found & {"float decides"}))
+                and not varying
                 and not any("Parameter(" in text or "leaf *" in text for text in given)
                 and not any("notes.append" in source for other in self.phases for _, source in other.changes))
 
@@ -710,22 +755,23 @@ class Case:
         lines += ["log.world = lambda: dict(" + ", ".join(f"{name}={name}" for name in shown) + ")", "ran = log.ran"]
         body = "\n".join((table.start, *(source for _, source in self.statements)))
         assigned = sorted(assigned_in(body) & set(used))
-        lines += ["", f"def function({', '.join(self.parameters())}):"]
+        lines += ["", f"def function({', '.join(f'{name}={DEFAULTS[name]}' if name in DEFAULTS else name for name in self.parameters())}):"]
         lines += [f"    nonlocal {', '.join(assigned)}"] if assigned else []
         lines += ["    ran(1)", *("    " + line for line in body.split("\n")), f"    return {self.result[1]}", "",
-                  "compiled = compile(function)"]
+                  *self.form[1].split("\n")]
         start = 0
         for phase in self.phases:
-            for _, change in phase.changes:
-                lines += change.split("\n")
             given = [f"{name}={self.expression(phase, name)}" if self.keywords and name != "x" else
-                     self.expression(phase, name) for name in self.parameters()]
+                     self.expression(phase, name) for name in self.parameters() if self.expression(phase, name)]
+            for _, change in phase.changes:
+                text = change.replace("function(...)", f"function({', '.join(given)})")
+                lines += [f"k = {start}"] * ("k" in names_in(text)) + text.split("\n")
             call = f"log.call(compiled, {', '.join(given)})"
             call = f"r = {call}" if phase.after else call
             inner = [call]
             if phase.after:
                 inner.append("if isinstance(r, Value):\n    r.backward()")
-            if phase.count > 1 or any("k" in names_in(text) for text in given):
+            if phase.count > 1 or "k" in names_in(call):
                 inner = [f"for k in range({start}, {start + phase.count}):", *indented(inner)]
             if phase.around:
                 inner = [phase.around[1], *indented(inner)]
@@ -765,9 +811,10 @@ def cases(draw, name, kinds):
     statement = st.sampled_from(own * 3 + of(table.statements)) if own else st.sampled_from(of(table.statements))
     statements = tuple(draw(st.lists(statement, min_size=1, max_size=5)))
     result = draw(st.sampled_from([table.results[0]] * 2 + of(table.results)))
+    form = draw(st.sampled_from(of(table.forms)))
     variants = tuple((feature, draw(st.sampled_from(of(choices)))) for feature, choices in table.features.items()
                      if len(of(choices)) > 1)
-    case = Case(name, statements, result, variants, table.keywords in kinds and draw(st.booleans()), ())
+    case = Case(name, statements, result, form, variants, table.keywords in kinds and draw(st.booleans()), ())
     features = set(case.features()) | OUTSIDE
     optimizers = features & set(OPTIMIZERS)
     changes = [pair for pair in of(table.changes) if names_in(pair[1]) & set(table.features) <= features
@@ -814,6 +861,8 @@ def smaller(case):
         yield replace(case, statements=case.statements[:k] + case.statements[k + 1:])
     if case.result != TABLES[case.table].results[0]:
         yield replace(case, result=TABLES[case.table].results[0])
+    if case.form != TABLES[case.table].forms[0]:
+        yield replace(case, form=TABLES[case.table].forms[0])
     if case.keywords:
         yield replace(case, keywords=False)
     for k in range(len(case.variants)):
@@ -878,7 +927,7 @@ def companions(name, kind, rng):
     changes = [source for other, source in table.changes if other == kind]
     own = [source for other, source in table.statements if other == kind]
     if changes and (not own or rng.random() < 0.5):
-        for feature in names_in(rng.choice(changes)) & set(table.features) - OUTSIDE:
+        for feature in sorted(names_in(rng.choice(changes)) & set(table.features) - OUTSIDE):
             kinds = sorted({other or "" for other, source in table.statements if feature in names_in(source)
                             and len(names_in(source) & set(table.features)) == 1} - {"", kind})
             kinds = kinds or sorted({other for other, source in table.statements if feature in names_in(source)} - {None})
@@ -892,16 +941,16 @@ def companions(name, kind, rng):
 
 
 def search(name, kinds, seed, examples, known=(), compile=mgx.compile):
-    """The first failure of a case of these ``kinds``, reduced, that has not all kinds of a ``known`` one."""
-    def fails(case):
-        return not any(other <= case.kinds() for other in known) and failure(case, compile) is not None
+    """The first failure of a case of these ``kinds``, reduced, that has not all kinds, or all sources, of a ``known``
+    one."""
     found = []
 
     def note(case):
-        if fails(case):
-            found.append(case)
-            return True
-        return False
+        marks = case.kinds() | case.sources()
+        if any(other <= marks for other in known) or failure(case, compile) is None:
+            return False
+        found.append(case)
+        return True
     try:
         hypothesis.find(cases(name, frozenset(kinds)), note, random=random.Random(seed), settings=settings(
             max_examples=examples, database=None, deadline=None, phases=[Phase.generate],
@@ -926,8 +975,10 @@ def rounds(kinds, seed):
             yield name, kind, found
 
 
-def run(kinds, seed=0, minutes=None, count=None, examples=40, note=None, known=()):
-    """Failures of these ``kinds`` in so many minutes or rounds; ``note`` is called with each."""
+def run(kinds, seed=0, minutes=None, count=None, examples=40, note=None, known=(), fine=False,
+        compile=mgx.compile):
+    """Failures of these ``kinds`` in so many minutes or rounds; ``note`` is called with each. Once found, its kinds are
+    not tried together any more; if ``fine``, only its statements and changes are not."""
     known, found, end = [frozenset(k) for k in known], [], time.monotonic() + 60 * (minutes or 1e9)
     for k, (name, kind, chosen) in enumerate(rounds(kinds, seed)):
         if time.monotonic() > end or k == count:
@@ -937,13 +988,13 @@ def run(kinds, seed=0, minutes=None, count=None, examples=40, note=None, known=(
         for other in known:
             if other <= chosen:
                 chosen.discard(rng.choice(sorted(other - {kind}) or [kind]))
-        one = search(name, chosen, f"{seed} {k}", examples, known)
+        one = search(name, chosen, f"{seed} {k}", examples, known, compile)
         if one is not None:
             found.append(one)
-            known.append(one.case.kinds())
+            known.append(one.case.sources() if fine else one.case.kinds())
             if note:
                 note(one)
-            if not one.case.kinds():
+            if not known[-1]:
                 return found
     return found
 
@@ -955,6 +1006,7 @@ def main(arguments=None):
     parser.add_argument("--examples", type=int, default=40, help="cases for each set of kinds")
     parser.add_argument("--kinds", help="these only, with a comma between")
     parser.add_argument("--without", default="", help="not these")
+    parser.add_argument("--fine", action="store_true", help="go on with kinds that failed, with other statements")
     parser.add_argument("--scripts", help="a directory for the scripts, instead of printing them")
     parser.add_argument("--list-kinds", action="store_true")
     given = parser.parse_args(arguments)
@@ -968,7 +1020,7 @@ def main(arguments=None):
     if kinds - set(every):
         parser.error(f"no such kinds: {sorted(kinds - set(every))}; see --list-kinds")
     print(f"microgradx of {os.path.dirname(mgx.__file__)}, {len(kinds)} kinds", flush=True)
-    found = run(kinds, given.seed, given.minutes, examples=given.examples, note=lambda one: print(one.line(), flush=True))
+    found = run(kinds, given.seed, given.minutes, examples=given.examples, fine=given.fine, note=lambda one: print(one.line(), flush=True))
     for k, one in enumerate(found):
         if given.scripts:
             os.makedirs(given.scripts, exist_ok=True)
