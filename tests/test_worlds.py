@@ -14,8 +14,21 @@ PACKAGE = str(Path(mgx.__file__).resolve().parents[1])
 EVERY = {kind for table in worlds.TABLES.values() for kind in table.kinds}
 
 # Kinds with faults that are open, and kinds that fail together only.
-OPEN = set()
-TOGETHER = []
+OPEN = {"argument container", "attribute inside", "captured written", "closure container", "closure number",
+    "dataclass", "detect_nan", "generator inside", "group added", "group option inside", "method", "overlap",
+    "raises", "random checkpoint", "read caught", "rewound inside", "scheduler inside", "strides", "value backward",
+    "value backward outside", "value container", "value data", "value number", "value random", "value rebound",
+    "value step"}
+TOGETHER = [{"aliasing", "rebound"}, {"attribute", "own module"}, {"backward", "shared gradient"},
+    {"backward", "tensor hook"}, {"buffer", "checkpoint"}, {"buffer", "direct forward"}, {"buffer", "own module"},
+    {"captured", "rebound"}, {"checkpoint", "module hook"}, {"checkpoint", "parameter", "shared gradient"},
+    {"checkpoint", "parameter replaced"}, {"checkpoint", "rebound"}, {"direct forward", "mode"},
+    {"dropout", "rebound"}, {"eager backward", "gradient read"}, {"generator", "generator changed"},
+    {"gradient read", "parameter", "shared gradient"}, {"hook inside", "parameter", "shared gradient"},
+    {"hook inside", "parameter replaced"}, {"linear", "parameter replaced"}, {"list changed", "module list"},
+    {"module hook", "sequential"}, {"no_grad", "tensor hook"}, {"value argument", "value mixed"},
+    {"value argument", "value results"}, {"value eager", "value zero"}, {"value gradient read", "value gradient set"},
+    {"value gradient set", "value zero"}]
 
 
 def pairs():
@@ -122,5 +135,5 @@ def test_a_failure_is_a_script_of_its_own(tmp_path):
 
 def test_kinds_that_are_not_open():
     """All kinds but those that are known to fail, alone or together."""
-    found = worlds.run(EVERY - OPEN, seed=0, count=100, examples=12, known=TOGETHER)
+    found = worlds.run(EVERY, without=OPEN, count=200, examples=12, known=TOGETHER)
     assert not found, "\n\n".join(["\n".join(one.line() for one in found), *[one.script() for one in found]])

@@ -36,7 +36,7 @@ from hypothesis.errors import NoSuchExample
 import microgradx as mgx
 from microgradx import Value, nn, optim, scalar
 from microgradx.errors import CaptureError
-from microgradx.nn import functional as F
+from microgradx.nn import functional as F       # noqa: F401  cases name it
 
 # ----- what a script needs: its source is printed with it ------------------------------------------------------------
 
@@ -151,7 +151,8 @@ def eager(function, **options):
     """The function as it is; like a compiled one, it takes arrays as the tensors that share their memory."""
     def call(*args, **kwargs):
         args = [mgx.from_numpy(o) if isinstance(o, np.ndarray) else o for o in args]
-        return function(*args, **{name: mgx.from_numpy(o) if isinstance(o, np.ndarray) else o for name, o in kwargs.items()})
+        kwargs = {name: mgx.from_numpy(o) if isinstance(o, np.ndarray) else o for name, o in kwargs.items()}
+        return function(*args, **kwargs)
     return call
 
 
@@ -194,7 +195,7 @@ def difference(run, compile=mgx.compile):
             if one.error is None and one.result != other.result:
                 return "result", where + str(first_difference(one.result, other.result))
             if wrong:
-                return "effect", where + wrong
+                return "effect" if one.error is None else "error effect", where + wrong
             if getattr(other, "often", 0):
                 return "runs", where + f"the body ran in {other.often} of ten calls that nothing was changed between"
         else:
@@ -333,7 +334,8 @@ STATEMENTS = [
     ("generator inside", "y = y + mgx.rand(3, rng=0)"),
     ("generator inside", "own_rng = np.random.default_rng(0)\n"
                          "y = y + mgx.rand(3, rng=own_rng) - mgx.rand(3, rng=own_rng)"),
-    ("rewound inside", "state = rng.bit_generator.state\ny = y + mgx.rand(3, rng=rng)\nrng.bit_generator.state = state"),
+    ("rewound inside", "state = rng.bit_generator.state\ny = y + mgx.rand(3, rng=rng)\n"
+                       "rng.bit_generator.state = state"),
     ("rewound inside", "mgx.manual_seed(3)\ny = y + mgx.rand(3)"),
     ("linear", "y = linear(y)"), ("dropout", "y = dropout(y)"), ("batch norm", "y = norm(y)"),
     ("layer norm", "y = layer_norm(y)"), ("sequential", "y = net(y)"),
@@ -375,7 +377,8 @@ STATEMENTS = [
     ("dataclass", "y = y + options.shift if options.shift is not None else y"),
     ("argument container", "record.append(y.detach())"), ("argument container", 'found["last"] = y.detach()'),
     ("argument container", "y = y * len(record)\nrecord.append(1)"),
-    ("closure container", "journal.append(y.detach())"), ("closure container", "y = y * len(journal)\njournal.append(1)"),
+    ("closure container", "journal.append(y.detach())"),
+    ("closure container", "y = y * len(journal)\njournal.append(1)"),
     ("checkpoint", "y = mgx.checkpoint(lambda t: (t * w).tanh(), y)"),
     ("checkpoint", "mgx.checkpoint(lambda t: (t * w).tanh(), y).sum().backward()\ny = y.detach()"),
     ("checkpoint", "mgx.checkpoint(own, y).sum().backward()\ny = y.detach()"),
@@ -387,14 +390,16 @@ STATEMENTS = [
     ("transforms", "y = y.detach() + mgx.grad(lambda t: (t * t * t).sum())(y.detach())"),
     ("read", "if y.sum().item() > 0.0:\n    y = -y"), ("read", "y = y * float(y.detach().sum())"),
     ("read", "y = mgx.Tensor(y.detach().numpy() * 2)"),
-    ("read caught", "try:\n    large = y.sum().item() > 0.0\nexcept Exception:\n    large = False\ny = -y if large else y"),
+    ("read caught", "try:\n    large = y.sum().item() > 0.0\n"
+                    "except Exception:\n    large = False\ny = -y if large else y"),
     ("raises", 'if flag:\n    raise ValueError("flag")'), ("raises", "x += 1.0\ny = y + y[:, :2 if flag else 3]"),
     ("default", "y = y * last"), ("program", "y = inner(y)"), ("program", "y = inner(y.detach())"),
 ]
 
 # What cannot be replayed by its nature: a run of the body at each call is no fault.
 NOT_REPLAYED = {"rewound inside", "attribute inside", "closure container", "argument container", "read", "read caught",
-                "scheduler inside", "group option inside", "raises", "generator inside", "aliasing", "overlap", "options"}
+                "scheduler inside", "group option inside", "raises", "generator inside", "aliasing", "overlap",
+                "options"}
 
 # What is compiled.
 FORMS = [
@@ -408,7 +413,8 @@ FORMS = [
 ]
 
 RESULTS = [
-    (None, "y"), ("results", "y, x"), ("results", '{"y": y, "parts": [y[0], y[:, 1]], "name": "a"}'), ("results", "None"),
+    (None, "y"), ("results", "y, x"), ("results", '{"y": y, "parts": [y[0], y[:, 1]], "name": "a"}'),
+    ("results", "None"),
     ("results", "[y, y.T, y.sum()]"), ("results", "w"), ("results", "c, y"), ("results", "Pair(y, 2.5)"),
     ("results", "w[1:]"), ("results", "rate, y"), ("gradient result", "w.grad"), ("gradient result", "[v.grad, y]"),
 ]
@@ -416,8 +422,10 @@ RESULTS = [
 # What a function finds around it: name -> [(kind, source)], of which one is drawn; {leaves} are the parameters there.
 FEATURES = {
     "c": [(None, "c = mgx.Tensor([1.0, 2.0, -1.0])"), ("dtypes", 'c = mgx.Tensor([1.0, 2.0, -1.0], dtype="float64")')],
-    "w": [(None, "w = nn.Parameter([0.5, -1.0, 2.0])"), ("dtypes", 'w = nn.Parameter([0.5, -1.0, 2.0], dtype="float64")')],
-    "v": [(None, "v = nn.Parameter([1.0, 2.0, 3.0])"), ("dtypes", 'v = nn.Parameter([1.0, 2.0, 3.0], dtype="float64")')],
+    "w": [(None, "w = nn.Parameter([0.5, -1.0, 2.0])"),
+          ("dtypes", 'w = nn.Parameter([0.5, -1.0, 2.0], dtype="float64")')],
+    "v": [(None, "v = nn.Parameter([1.0, 2.0, 3.0])"),
+          ("dtypes", 'v = nn.Parameter([1.0, 2.0, 3.0], dtype="float64")')],
     "kept": [(None, "kept = mgx.ones(2, 3)")],
     "whole": [(None, 'whole = np.arange(12, dtype="float32").reshape(4, 3)')],
     "leaf": [(None, "leaf = nn.Parameter([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])")],
@@ -482,9 +490,11 @@ CHANGES = [
     ("list changed", "blocks.append(nn.Linear(3, 3, rng=3))"), ("list changed", "blocks.append(nn.Dropout(0.5))"),
     ("list changed", "blocks.extend([nn.Tanh()])"), ("list changed", "net.append(nn.Tanh())"),
     ("parameter replaced", "linear.weight = nn.Parameter(np.eye(3, dtype='float32'))"),
-    ("parameter replaced", "w = nn.Parameter([2.0, 2.0, 2.0])"), ("parameter replaced", "own.gain = nn.Parameter([2.0])"),
+    ("parameter replaced", "w = nn.Parameter([2.0, 2.0, 2.0])"),
+    ("parameter replaced", "own.gain = nn.Parameter([2.0])"),
     ("parameter replaced", "net[0].bias = nn.Parameter([1.0, 1.0, 1.0])"), ("parameter replaced", "linear.bias = None"),
-    ("parameter replaced", "net[0] = nn.Linear(3, 3, rng=9)"), ("parameter replaced", "linear = nn.Linear(3, 3, rng=9)"),
+    ("parameter replaced", "net[0] = nn.Linear(3, 3, rng=9)"),
+    ("parameter replaced", "linear = nn.Linear(3, 3, rng=9)"),
     ("data", "w.data = mgx.Tensor(w.data * 2.0)"), ("data", "w.data.fill_(2.0)"),
     ("data", "with mgx.no_grad():\n    w *= 2.0"), ("data", "c.data = mgx.Tensor(c * 2.0)"), ("data", "c += 1.0"),
     ("data", "linear.weight.data = np.eye(3, dtype='float32')"), ("data", "v.data = w.data"),
@@ -503,11 +513,13 @@ CHANGES = [
     ("module hook", "hook = dropout.register_forward_pre_hook(lambda m, a: (a[0] * 2.0,))"),
     ("module hook", "hook = own.register_forward_hook(lambda m, a, out: out * 2.0)"),
     ("module hook", "hook = net[0].register_forward_hook(lambda m, a, out: out * 2.0)"),
-    ("module hook", "hook = linear.register_full_backward_hook(lambda m, a, out: (None if a[0] is None else a[0] * 2.0,))"),
+    ("module hook", "hook = linear.register_full_backward_hook(\n"
+                    "    lambda m, a, out: (None if a[0] is None else a[0] * 2.0,))"),
     ("module hook", "if hook:\n    hook.remove()"),
     ("module hook", "hook = linear.register_forward_hook(lambda m, a, out: notes.append(1))"),
     ("group option", 'sgd.param_groups[0]["lr"] = 0.5'), ("group option", 'sgd.param_groups[0]["momentum"] = 0.9'),
-    ("group option", 'adam.param_groups[0]["lr"] = 0.5'), ("group option", 'adam.param_groups[0]["betas"] = (0.5, 0.9)'),
+    ("group option", 'adam.param_groups[0]["lr"] = 0.5'),
+    ("group option", 'adam.param_groups[0]["betas"] = (0.5, 0.9)'),
     ("group option", 'momentum.param_groups[0]["momentum"] = 0.0'),
     ("group option", 'momentum.param_groups[0]["nesterov"] = True'),
     ("group option", 'sgd.param_groups[0]["weight_decay"] = 0.1'),
@@ -515,7 +527,8 @@ CHANGES = [
     ("group added", "if all(late is not p for group in sgd.param_groups for p in group.params):\n"
                     "    sgd.add_param_group({'params': [late], 'lr': 0.5})"),
     ("loaded", 'adam.load_state_dict(saved["adam"])'), ("loaded", 'momentum.load_state_dict(saved["momentum"])'),
-    ("loaded", 'sgd.load_state_dict(saved["sgd"])'), ("loaded", "linear.load_state_dict(nn.Linear(3, 3, rng=8).state_dict())"),
+    ("loaded", 'sgd.load_state_dict(saved["sgd"])'),
+    ("loaded", "linear.load_state_dict(nn.Linear(3, 3, rng=8).state_dict())"),
     ("loaded", "norm.load_state_dict(nn.BatchNorm1d(3).state_dict())"),
     ("scheduler", "scheduler.step()"), ("eager call", "function(...)"), ("dtypes", "linear.double()"),
     ("dataclass", "shared_options.factor = 3.0"), ("dataclass", "shared_options.shift = mgx.ones(3)"),
@@ -533,7 +546,8 @@ ARGUMENTS = {
           ("aliasing", "kept"), ("aliasing", "kept[:]"), ("overlap", "whole[:2]"), ("leaf argument", "leaf"),
           ("leaf argument", "nn.Parameter(mgx.randn(2, 3, rng=k))"), ("detect_nan", "-mgx.ones(2, 3)"),
           ("detect_nan", "mgx.ones(2, 3)"), ("no_grad", "leaf * 2.0"), ("aliasing", "kept.detach()")],
-    "z": [(None, "mgx.randn(2, 3, rng=k + 50)"), ("aliasing", "kept"), ("aliasing", "kept[:]"), ("overlap", "whole[1:3]"),
+    "z": [(None, "mgx.randn(2, 3, rng=k + 50)"), ("aliasing", "kept"), ("aliasing", "kept[:]"),
+          ("overlap", "whole[1:3]"),
           ("overlap", "whole[:2]"), ("overlap", "whole[::2]"), ("overlap", "whole[2:]")],
     "rate": [(None, "0.5"), (None, "2.5"), (None, "0.1 * k"), (None, "-0.0"), (None, "np.float32(0.3)"),
              (None, 'float("nan")'), (None, "2"), (None, "True"), (None, "np.float64(0.3)")],
@@ -541,11 +555,13 @@ ARGUMENTS = {
     "flag": [(None, "False"), (None, "True"), (None, "1"), (None, "np.bool_(True)")],
     "mode": [(None, '"tanh"'), (None, '"exp"')],
     "extra": [(None, "None"), (None, "mgx.ones(3)"), (None, "2.0")],
-    "batch": [(None, '{"factor": 2.0, "rows": [mgx.randn(3, rng=k)]}'), (None, '{"factor": 3.0, "rows": [mgx.ones(3)]}'),
+    "batch": [(None, '{"factor": 2.0, "rows": [mgx.randn(3, rng=k)]}'),
+              (None, '{"factor": 3.0, "rows": [mgx.ones(3)]}'),
               (None, '{"factor": 2.0, "rows": [mgx.ones(3), mgx.randn(3, rng=k)]}'),
-              (None, '{"rows": (mgx.ones(3), 2.0), "factor": mgx.ones(1)}'),
+              (None, '{"rows": [mgx.ones(3), 2.0], "factor": mgx.ones(1)}'),
               (None, '{"factor": 2, "rows": [mgx.randn(3, rng=k)]}')],
-    "pair": [(None, "Pair(mgx.ones(3), 2.0)"), (None, "Pair(mgx.zeros(3), 2.5)"), (None, "Pair(2.0, mgx.randn(3, rng=k))")],
+    "pair": [(None, "Pair(mgx.ones(3), 2.0)"), (None, "Pair(mgx.zeros(3), 2.5)"),
+             (None, "Pair(2.0, mgx.randn(3, rng=k))")],
     "options": [(None, "Options(2.0)"), (None, "Options(3.0)"), (None, "shared_options"),
                 (None, "Options(2.0, mgx.randn(3, rng=k))"), (None, "SimpleNamespace(factor=4.0, shift=None)")],
     "record": [(None, "notes"), (None, "[]")],
@@ -584,7 +600,8 @@ VALUE_STATEMENTS = [
     ("value gradient read", "y = y + a.grad"), ("value zero", "a.grad = 0.0"), ("value zero", "net.zero_grad()"),
     ("value float", "y = y * rate"), ("value float", "y = y + rate ** 2"),
     ("value list", "y = y + sum(w * a for w in xs)"), ("value list", "y = y + net(xs[:2])"),
-    ("value list", "y = y * xs[0]"), ("value integer", "y = y * n"), ("value integer", "for _ in range(n):\n    y = y * a"),
+    ("value list", "y = y * xs[0]"), ("value integer", "y = y * n"),
+    ("value integer", "for _ in range(n):\n    y = y * a"),
     ("value string", "y = getattr(y, mode)()"), ("value none", "y = y + extra if extra is not None else -y"),
     ("value argument", "y = y * x * x"), ("value argument", "y = y * z"),
     ("value mixed", 'y = y * batch["left"] + batch["rows"][0]'),
@@ -605,7 +622,8 @@ VALUE_CHANGES = [
     ("value data", "a.data = 2.5"), ("value data", "b.data += 1.0"),
     ("value data", "for p in net.parameters():\n    p.data += 0.1"), ("value data", "net.parameters()[0].data = 0.0"),
     ("value data", "held.data = 4.0"),
-    ("value gradient set", "a.grad = 0.0"), ("value gradient set", "a.grad = 3.0"), ("value gradient set", "net.zero_grad()"),
+    ("value gradient set", "a.grad = 0.0"), ("value gradient set", "a.grad = 3.0"),
+    ("value gradient set", "net.zero_grad()"),
     ("value rebound", "a = Value(3.0)"), ("value rebound", "net = scalar.MLP(2, [2, 1])"),
     ("value rebound", "net.layers[0].neurons[0].b = Value(2.0)"), ("value rebound", "a = 2.0"),
     ("value number", "factor = 3.0"), ("value number", 'table["k"] = 3.0'),
@@ -702,7 +720,8 @@ class Case:
 
     def parameters(self):
         """The arguments of the function, in order."""
-        used = names_in("\n".join((TABLES[self.table].start, *(source for _, source in self.statements), self.result[1])))
+        sources = [TABLES[self.table].start, *(source for _, source in self.statements), self.result[1]]
+        used = set().union(*map(names_in, sources))
         return [name for name in TABLES[self.table].arguments if name in used or name == "x"]
 
     def features(self, changes=True):
@@ -755,7 +774,8 @@ class Case:
         lines += ["log.world = lambda: dict(" + ", ".join(f"{name}={name}" for name in shown) + ")", "ran = log.ran"]
         body = "\n".join((table.start, *(source for _, source in self.statements)))
         assigned = sorted(assigned_in(body) & set(used))
-        lines += ["", f"def function({', '.join(f'{name}={DEFAULTS[name]}' if name in DEFAULTS else name for name in self.parameters())}):"]
+        taken = [f"{name}={DEFAULTS[name]}" if name in DEFAULTS else name for name in self.parameters()]
+        lines += ["", f"def function({', '.join(taken)}):"]
         lines += [f"    nonlocal {', '.join(assigned)}"] if assigned else []
         lines += ["    ran(1)", *("    " + line for line in body.split("\n")), f"    return {self.result[1]}", "",
                   *self.form[1].split("\n")]
@@ -899,6 +919,13 @@ def reduced(case, compile=mgx.compile):
 
 # ----- runs -----------------------------------------------------------------------------------------------------------
 
+MAIN = """if __name__ == "__main__":
+    found = difference(run)
+    print(found or "no difference")
+    sys.exit(found is not None)
+"""
+
+
 @dataclass
 class Failure:
     """What failed, reduced."""
@@ -908,7 +935,8 @@ class Failure:
     seed: object
 
     def line(self):
-        return f"{self.what:11} {' + '.join(sorted(self.case.kinds())) or 'nothing special'} (seed {self.seed}): {self.words}"
+        kinds = " + ".join(sorted(self.case.kinds())) or "nothing special"
+        return f"{self.what:12} {kinds} (seed {self.seed}): {self.words}"
 
     def script(self):
         source = self.case.source()
@@ -917,8 +945,7 @@ class Failure:
         helpers = [inspect.getsource(part) for part in PARTS]
         return "\n\n".join([f'"""{self.line()}"""\n{HEAD}', *classes, source,
                             "# ----- how it is compared " + "-" * 60 + "\n", *helpers,
-                            'if __name__ == "__main__":\n    found = difference(run)\n    print(found or "no difference")\n'
-                            "    sys.exit(found is not None)\n"])
+                            MAIN])
 
 
 def companions(name, kind, rng):
@@ -930,7 +957,8 @@ def companions(name, kind, rng):
         for feature in sorted(names_in(rng.choice(changes)) & set(table.features) - OUTSIDE):
             kinds = sorted({other or "" for other, source in table.statements if feature in names_in(source)
                             and len(names_in(source) & set(table.features)) == 1} - {"", kind})
-            kinds = kinds or sorted({other for other, source in table.statements if feature in names_in(source)} - {None})
+            kinds = kinds or sorted({other or "" for other, source in table.statements if feature in names_in(source)}
+                                    - {""})
             if kinds:
                 found.add(rng.choice(kinds))
     if kind == "scheduler":
@@ -961,8 +989,8 @@ def search(name, kinds, seed, examples, known=(), compile=mgx.compile):
     return Failure(case, what, words, seed)
 
 
-def rounds(kinds, seed):
-    """(table, kinds to draw from): each kind, three times, then random sets of them, without end."""
+def rounds(kinds, without, seed):
+    """(table, kind, kinds to draw from): each kind, three times, then random sets of them, without end."""
     rng = random.Random(seed)
     for turn in itertools.count():
         alone = [(name, kind) for name, table in TABLES.items() for kind in table.kinds if kind in kinds]
@@ -972,15 +1000,16 @@ def rounds(kinds, seed):
             for other in rng.sample([k for n, k in alone if n == name], k=min(len(alone) // 8, rng.randint(1, 4))) \
                     if turn > 2 else ():
                 found |= companions(name, other, rng)
-            yield name, kind, found
+            yield name, kind, found - without
 
 
-def run(kinds, seed=0, minutes=None, count=None, examples=40, note=None, known=(), fine=False,
+def run(kinds, without=(), seed=0, minutes=None, count=None, examples=40, note=None, known=(), fine=False,
         compile=mgx.compile):
-    """Failures of these ``kinds`` in so many minutes or rounds; ``note`` is called with each. Once found, its kinds are
-    not tried together any more; if ``fine``, only its statements and changes are not."""
+    """Failures of ``kinds`` and what these are about, ``without`` some, in so many minutes or rounds; ``note`` is
+    called with each. Once found, its kinds are not tried together any more; if ``fine``, only its statements and
+    changes are not."""
     known, found, end = [frozenset(k) for k in known], [], time.monotonic() + 60 * (minutes or 1e9)
-    for k, (name, kind, chosen) in enumerate(rounds(kinds, seed)):
+    for k, (name, kind, chosen) in enumerate(rounds(set(kinds) - set(without), set(without), seed)):
         if time.monotonic() > end or k == count:
             return found
         rng = random.Random(f"{seed} {k}")
@@ -1016,11 +1045,12 @@ def main(arguments=None):
             print(f"{kind:24} {words}")
         return 0
     kinds = set(given.kinds.split(",")) if given.kinds else set(every)
-    kinds -= set(filter(None, given.without.split(",")))
-    if kinds - set(every):
-        parser.error(f"no such kinds: {sorted(kinds - set(every))}; see --list-kinds")
-    print(f"microgradx of {os.path.dirname(mgx.__file__)}, {len(kinds)} kinds", flush=True)
-    found = run(kinds, given.seed, given.minutes, examples=given.examples, fine=given.fine, note=lambda one: print(one.line(), flush=True))
+    without = set(filter(None, given.without.split(",")))
+    if (kinds | without) - set(every):
+        parser.error(f"no such kinds: {sorted((kinds | without) - set(every))}; see --list-kinds")
+    print(f"microgradx of {os.path.dirname(mgx.__file__)}, {len(kinds - without)} kinds", flush=True)
+    found = run(kinds, without, given.seed, given.minutes, examples=given.examples, fine=given.fine,
+                note=lambda one: print(one.line(), flush=True))
     for k, one in enumerate(found):
         if given.scripts:
             os.makedirs(given.scripts, exist_ok=True)
