@@ -791,7 +791,9 @@ class Case:
             inner = [call]
             if phase.after:
                 inner.append("if isinstance(r, Value):\n    r.backward()")
-            if phase.count > 1 or "k" in names_in(call):
+            if phase.count == 1 and "k" in names_in(call):
+                inner.insert(0, f"k = {start}")
+            elif phase.count > 1:
                 inner = [f"for k in range({start}, {start + phase.count}):", *indented(inner)]
             if phase.around:
                 inner = [phase.around[1], *indented(inner)]
