@@ -3,7 +3,7 @@
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: build generate demo test test-short bench lint sanitize clean
+.PHONY: build generate demo test test-short worlds bench lint sanitize clean
 
 demo: .venv/lab
 	.venv/bin/microgradx demo
@@ -13,6 +13,10 @@ test: .venv/test
 
 test-short: .venv/test
 	.venv/bin/python -m pytest -m short
+
+# compiled functions in worlds that change between calls: `make worlds ARGS="--minutes 30 --seed 1 --kinds dropout,mode"`
+worlds: .venv/test
+	.venv/bin/python tests/worlds.py $(ARGS)
 
 bench: .venv/lab
 	.venv/bin/python -m bench
