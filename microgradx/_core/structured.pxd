@@ -14,3 +14,5 @@ cdef Array squeezed(Array x, unsigned int axes)
 cdef int gemm(bint ta, bint tb, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, double alpha,
               Array a, char *a_data, Py_ssize_t lda, Array b, char *b_data, Py_ssize_t ldb,
               double beta, Array c, char *c_data, Py_ssize_t ldc) except -1
+cdef Array floating(str op, Array x)
+cdef Array made(tuple shape_, object dtype)
