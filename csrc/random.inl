@@ -100,6 +100,27 @@ INLINE uint64_t below(uint64_t range, uint64_t x, uint64_t key, uint64_t block, 
     return high;
 }
 
+/* low + a number below `range` for each number of a tile: at once where x * range has 96 bits and all x serve */
+INLINE void integers_tile(uint64_t key, uint64_t block, int64_t low, uint64_t range, int64_t y[2 * LANES])
+{
+    uint32_t words[4][LANES];
+    uint64_t bad = range > UINT32_MAX || range == 0;
+    philox_tile(key, block, words);
+    for (int half = 0; half < 2; half++)
+        for (int l = 0; l < LANES; l++) {
+            const uint64_t p = (uint64_t)words[2 * half][l] * (uint32_t)range;
+            const uint64_t q = (uint64_t)words[2 * half + 1][l] * (uint32_t)range + (p >> 32);
+            y[half * LANES + l] = (int64_t)((uint64_t)low + (q >> 32));
+            bad |= ((q << 32) | (uint32_t)p) < range;
+        }
+    if (bad)
+        for (int j = 0; j < 2 * LANES; j++) {
+            const int half = j / LANES, l = j % LANES;
+            const uint64_t x = two_words(words[2 * half][l], words[2 * half + 1][l]);
+            y[j] = (int64_t)((uint64_t)low + below(range, x, key, block + l, half));
+        }
+}
+
 /* 64 bits for each number of a tile of 2*LANES, from `block` on */
 INLINE void wide_tile(uint64_t key, uint64_t block, uint64_t x[2 * LANES])
 {
@@ -214,11 +235,9 @@ static ptrdiff_t V(integers)(ptrdiff_t first, ptrdiff_t last, const int64_t *sta
 {
     for (ptrdiff_t at = first * UNIT; at < last * UNIT && at < n; at += 2 * LANES) {
         const ptrdiff_t m = n - at < 2 * LANES ? n - at : 2 * LANES;
-        const uint64_t block = state[1] + at / 2;
-        uint64_t x[2 * LANES];
-        wide_tile(state[0], block, x);
-        for (ptrdiff_t j = 0; j < m; j++)
-            y[at + j] = (int64_t)((uint64_t)low + below(range, x[j], state[0], block + j % LANES, j >= LANES));
+        int64_t tile[2 * LANES];
+        integers_tile(state[0], state[1] + at / 2, low, range, tile);
+        memcpy(y + at, tile, m * sizeof *y);
     }
     return MGX_DONE;
 }

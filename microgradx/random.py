@@ -121,9 +121,10 @@ def rand(*shape: Lengths, rng: Seed = None, dtype: DType = "float32", requires_g
 
     >>> import microgradx as mgx
     >>> mgx.rand(2, rng=0)
-    Tensor([0.8506242 , 0.63696164])
+    Tensor([0.39904642, 0.97224116])
     """
-    shape, source, kind = lengths("rand", shape), _source("rand", rng, generator), np.dtype(dtype)
+    kind: Any = np.dtype(dtype)
+    shape, source = lengths("rand", shape), _source("rand", rng, generator)
     drawn = (core.uniform(source, shape, kind) if isinstance(source, Generator) else
              _by_numpy(source, lambda: source.random(shape, kind), shape, kind))
     return drawn.requires_grad_() if requires_grad else drawn
@@ -136,7 +137,7 @@ def randn(*shape: Lengths, rng: Seed = None, dtype: DType = "float32", requires_
 
     >>> import microgradx as mgx
     >>> mgx.randn(2, rng=0)
-    Tensor([ 0.12573022, -0.13210486])
+    Tensor([ 0.9911377 , -0.15363817])
     """
     shape, source = lengths("randn", shape), _source("randn", rng, generator)
     drawn = (core.normal(source, shape, dtype) if isinstance(source, Generator) else
@@ -149,7 +150,7 @@ def randint(low: int, high: Any = None, size: Any = (), *, rng: Seed = None, gen
 
     >>> import microgradx as mgx
     >>> mgx.randint(10, size=3, rng=0)
-    Tensor([8, 6, 5], dtype=int64)
+    Tensor([8, 3, 3], dtype=int64)
     """
     if isinstance(high, (tuple, list)):                         # torch: randint(high, size)
         high, size = None, high

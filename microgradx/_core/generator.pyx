@@ -103,9 +103,10 @@ cdef class Generator:
         """Go on from a ``state`` that ``get_state`` gave."""
         if not isinstance(state, Array):
             raise DTypeError(f"set_state: a state is a Tensor that get_state gave, not {type(state).__name__}")
-        if (<Array> state).kind != MGX_I64 or not same_shape(state, self.state):
-            raise ShapeError("set_state: a state is int64 of shape (2,), as get_state gives it, not "
-                             f"{dtype_of((<Array> state).kind)} of shape {shape_of(state)}")
+        if (<Array> state).kind != MGX_I64:
+            raise DTypeError(f"set_state: a state is int64, as get_state gives it, not {dtype_of((<Array> state).kind)}")
+        if not same_shape(state, self.state):
+            raise ShapeError(f"set_state: a state has the shape (2,), as get_state gives it, not {shape_of(state)}")
         note(self)
         copy(state, self.state)
 

@@ -5,6 +5,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from microgradx._core import generator as core
 from microgradx._core.generator import Generator
@@ -122,7 +123,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, rng: Seed = None) 
     >>> import microgradx as mgx
     >>> from microgradx.nn import functional as F
     >>> F.dropout(mgx.Tensor([1.0, 1.0, 1.0, 1.0]), 0.5, rng=0)
-    Tensor([2., 2., 2., 0.])
+    Tensor([0., 2., 0., 2.])
     """
     if not training or probability("dropout", p) == 0:
         return x

@@ -99,7 +99,7 @@ class Dropout(Module):
 
     >>> from microgradx import nn
     >>> nn.Dropout(0.5, rng=0)(nn.Parameter([1.0, 1.0, 1.0, 1.0])).tolist()
-    [2.0, 2.0, 2.0, 0.0]
+    [0.0, 2.0, 0.0, 2.0]
     """
 
     def __init__(self, p: float = 0.5, rng: Seed = None) -> None:
