@@ -37,7 +37,8 @@ SAMPLES = {
     "unpool": [dict(planes=2, plane=12, n=5)], "add_rows": [dict(m=6, n=3, rows=4), dict(m=1, n=1, rows=1)],
     "count_steps": [dict(n=3)],
     "uniform": [dict(n=5), dict(n=1000)], "normal": [dict(n=5), dict(n=1000)],
-    "dropout": [dict(n=5, most=2**31, scale=2.0), dict(n=1000, most=2**32 - 1, scale=0.0), dict(n=700, most=9**9, scale=3.0)],
+    "dropout": [dict(n=5, most=2**31, scale=2.0), dict(n=1000, most=2**32 - 1, scale=0.0),
+                dict(n=700, most=9**9, scale=3.0)],
     "integers": [dict(n=5, low=-3, range=7), dict(n=1000, low=5, range=2**62), dict(n=200, low=-2**63, range=0)],
     "permutation": [dict(n=1), dict(n=300)], "advance": [dict(blocks=0), dict(blocks=2**40)]}
 OPTIMIZERS = {cls.kernel: cls for cls in vars(optim).values() if isinstance(cls, type) and getattr(cls, "kernel", "")}

@@ -3,7 +3,7 @@
 Number i of a draw is a function of the key, of the counter when the draw began, and of i (csrc/random.inl). So what is
 done to a state is a copy: seeding, rewinding, saving. A captured program draws and advances as an eager call does.
 """
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport uint64_t
 
 from microgradx._core.array cimport *
 from microgradx._core.kernels cimport *

@@ -117,8 +117,8 @@ def probability(op: str, p: float) -> float:
 def dropout(x: Tensor, p: float = 0.5, training: bool = True, rng: Seed = None) -> Tensor:
     """Each element 0 with probability ``p``, else divided by 1 - p; x itself if not ``training``.
 
-    ``rng``: a Generator, a seed, or None for the shared one. One seed drops the same elements in both dtypes. Nothing is
-    kept for the derivative but the state of the generator, from which it finds the same elements once more.
+    ``rng``: a Generator, a seed, or None for the shared one. One seed drops the same elements in both dtypes. Nothing
+    is kept for the derivative but the state of the generator, from which it finds the same elements once more.
 
     >>> import microgradx as mgx
     >>> from microgradx.nn import functional as F
