@@ -42,7 +42,8 @@ def by_ours(draw, n):
 
 
 def rows(quick):
-    for draw in ("rand", "rand, double", "randn", "randn, double", "randint", "randperm", "dropout", "dropout, both ways"):
+    for draw in ("rand", "rand, double", "randn", "randn, double", "randint", "randperm", "dropout",
+                 "dropout, both ways"):
         for n in (10**3, 10**5, 10**6):
             peers = {"microgradx": by_ours, "torch": by_torch} | ({} if "dropout" in draw else {"numpy": by_numpy})
             yield Row(f"{draw} of {n}", {peer: functools.partial(make, draw, n) for peer, make in peers.items()}, per=n,

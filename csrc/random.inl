@@ -1,11 +1,11 @@
 /* Random numbers for one dtype and ISA: a state (key, counter) -> numbers, by Philox4x32-10 of Salmon, Moraes, Dror and
-   Shaw, "Parallel random numbers: as easy as 1, 2, 3" (2011). A block is four words of 32 bits, a function of the key and of
-   the block's number alone, so a kernel can begin anywhere, and pieces can run in any order. The number's upper 64 bits are
-   0, but for `below`, which asks for further words of the same block by them.
+   Shaw, "Parallel random numbers: as easy as 1, 2, 3" (2011). A block is four words of 32 bits, a function of the key
+   and of the block's number alone, so a kernel can begin anywhere, and pieces can run in any order. The number's upper
+   64 bits are 0, but for `below`, which asks for further words of the same block by them.
 
-   Blocks are computed by LANES at once, which are a tile. A number that needs one word has word j / LANES of block j % LANES,
-   where j is its place in its tile; one that needs two words has words 2*(j / LANES) and 2*(j / LANES) + 1. So tiles
-   are written in order without a shuffle. Kernels read the counter; `advance` alone writes it.
+   Blocks are computed by LANES at once, which are a tile. A number that needs one word has word j / LANES of block
+   j % LANES, where j is its place in its tile; one that needs two words has words 2*(j / LANES) and 2*(j / LANES) + 1.
+   So tiles are written in order without a shuffle. Kernels read the counter; `advance` alone writes it.
 
    Nothing is fused here (MGX_UNFUSED) and there is no libm, so the bits are the same on every instruction set. */
 #ifndef RANDOM                                  /* once for both dtypes */
@@ -22,8 +22,9 @@
 #endif
 typedef uint64_t u64s __attribute__((vector_size(BYTES)));
 typedef uint32_t u32s __attribute__((vector_size(BYTES / 2)));
-enum { LANES = 32, ABREAST = 4,                 /* vectors whose rounds run side by side: they hide each other's latency */
-       ROUNDS = 10, UNIT = 4 * LANES };         /* of the axis that rows split: one tile, or two of numbers of two words */
+enum { LANES = 32, ROUNDS = 10,
+       ABREAST = 4,                 /* vectors whose rounds run side by side and hide each other's latency */
+       UNIT = 4 * LANES };          /* of the axis that rows split: one tile, or two of numbers of two words */
 #define MULTIPLIER0 0xD2511F53u
 #define MULTIPLIER1 0xCD9E8D57u
 #define WEYL0 0x9E3779B9u
@@ -82,8 +83,9 @@ INLINE uint64_t high_product(uint64_t a, uint64_t b, uint64_t *low)
     return a1 * b1 + (middle >> 32) + (other >> 32);
 }
 
-/* a number below `range` (0: below 2^64), every one with the same chance: x * range / 2^64, where the few x that would favour
-   some are replaced by the further words of their block (Lemire 2019, "Fast random integer generation in an interval") */
+/* a number below `range` (0: below 2^64), every one with the same chance: x * range / 2^64, where the few x that would
+   favour some are replaced by further words of their block (Lemire, "Fast random integer generation in an interval",
+   2019) */
 INLINE uint64_t below(uint64_t range, uint64_t x, uint64_t key, uint64_t block, int half)
 {
     uint64_t low, high = high_product(x, range, &low);
@@ -215,8 +217,8 @@ static ptrdiff_t V(normal)(ptrdiff_t first, ptrdiff_t last, const int64_t *state
 }
 
 /* element i is kept where word i is above `most`: the same elements in both dtypes */
-static ptrdiff_t V(dropout)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict x, const int64_t *state, REAL *restrict y,
-                            ptrdiff_t n, ptrdiff_t most, double scale)
+static ptrdiff_t V(dropout)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict x, const int64_t *state,
+                            REAL *restrict y, ptrdiff_t n, ptrdiff_t most, double scale)
 {
     const REAL factor = (REAL)scale;
     const uint32_t top = (uint32_t)most;

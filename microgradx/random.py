@@ -125,10 +125,10 @@ def rand(*shape: Lengths, rng: Seed = None, dtype: DType = "float32", requires_g
     >>> mgx.rand(2, rng=0)
     Tensor([0.39904642, 0.97224116])
     """
-    kind: Any = np.dtype(dtype)
+    kind: Any = dtype
     shape, source = lengths("rand", shape), _source("rand", rng, generator)
-    drawn = (core.uniform(source, shape, kind) if isinstance(source, Generator) else
-             _by_numpy(source, lambda: source.random(shape, kind), shape, kind))
+    drawn = (core.uniform(source, shape, dtype) if isinstance(source, Generator) else
+             _by_numpy(source, lambda: source.random(shape, kind), shape, dtype))
     return drawn.requires_grad_() if requires_grad else drawn
 
 

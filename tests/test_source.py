@@ -31,8 +31,8 @@ REGISTRATIONS = {
     ("_core.launch", "_core.array", "refuse_reading"), ("_core.launch", "_core.array", "freeze"),
     ("_core.launch", "_core.kernels", "set_poll"),
     *((name, "_core.tensor", "attach") for name in ("arrays", "indexing", "interop")),
-    *((name, "_core.launch", "composite") for name in ("_core.generator", "_core.nets", "_core.structured", "_core.update",
-                                                       "_core.views", "optim.optimizers"))}
+    *((name, "_core.launch", "composite") for name in ("_core.generator", "_core.nets", "_core.structured",
+                                                       "_core.update", "_core.views", "optim.optimizers"))}
 
 
 def modules():

@@ -54,9 +54,9 @@ cdef class Generator:
     """Random numbers from a seed, an int with 0 <= seed < 2^64; without one the operating system gives it.
 
     By Philox4x32-10 (Salmon et al. 2011): the seed is the key, and the state is the key and a counter of blocks of 128
-    random bits, which every draw moves on by as many as it used. So one seed gives the same numbers eager and compiled, with any
-    number of threads and on every instruction set. Copies and pickles go on from the same state by themselves. A
-    generator is drawn from by one thread at a time.
+    random bits, which every draw moves on by as many as it used. So one seed gives the same numbers eager and
+    compiled, with any number of threads and on every instruction set. Copies and pickles go on from the same state by
+    themselves. Give each thread that draws a generator of its own.
 
     >>> import microgradx as mgx
     >>> rng = mgx.Generator(7)
@@ -104,7 +104,8 @@ cdef class Generator:
         if not isinstance(state, Array):
             raise DTypeError(f"set_state: a state is a Tensor that get_state gave, not {type(state).__name__}")
         if (<Array> state).kind != MGX_I64:
-            raise DTypeError(f"set_state: a state is int64, as get_state gives it, not {dtype_of((<Array> state).kind)}")
+            raise DTypeError("set_state: a state is int64, as get_state gives it, not "
+                             f"{dtype_of((<Array> state).kind)}")
         if not same_shape(state, self.state):
             raise ShapeError(f"set_state: a state has the shape (2,), as get_state gives it, not {shape_of(state)}")
         note(self)
@@ -141,10 +142,7 @@ cdef list notes = []            # (thread, {id of a generator: (it, its state wh
 
 
 cdef class Drawn:
-    """A context manager: notes from which generators this thread draws within it, and their states before that.
-
-    ``with drawn.rewound():`` lets them draw the same once more, and then go on where they were.
-    """
+    """A context manager: notes from which generators this thread draws within it, and their states before that."""
     cdef dict before
 
     def __cinit__(self):
@@ -158,7 +156,7 @@ cdef class Drawn:
         notes[:] = [entry for entry in notes if entry[1] is not self.before]
 
     def rewind(self):
-        """Put all back to what was noted; returns what they were, for ``put_back``."""
+        """Let all draw once more what they drew; returns what their states were, for ``put_back``."""
         cdef list now = []
         for rng, state in self.before.values():
             note(rng)
@@ -188,6 +186,7 @@ cdef object saved(object rng):
     if isinstance(rng, Generator):
         return rng.get_state()
     cell = [None]
+
     def save_state():
         cell[0] = rng.bit_generator.state
     host(save_state, (), ())
@@ -197,6 +196,7 @@ cdef object saved(object rng):
 cdef int load(object rng, object state) except -1:
     if isinstance(rng, Generator):
         return copy(state, (<Generator> rng).state)
+
     def load_state():
         rng.bit_generator.state = state[0]
     return host(load_state, (), ())
@@ -218,49 +218,57 @@ cdef int advance(Array state, Py_ssize_t n, int words) except -1:
     return 0
 
 
-cdef Array drawn(int row, Generator rng, tuple shape, object dtype, Py_ssize_t low, Py_ssize_t range_):
-    cdef Array out = made(shape, dtype)
+cdef Array drawn(int row, Generator rng, tuple shape_, int kind, Py_ssize_t low, Py_ssize_t range_):
+    cdef Py_ssize_t shape[MGX_MAXDIM]
+    cdef int d
+    cdef Array out
     cdef Call call
+    if len(shape_) > MGX_MAXDIM:
+        raise ShapeError(f"an array has at most {MGX_MAXDIM} axes, not {len(shape_)}")
+    for d in range(len(shape_)):
+        shape[d] = shape_[d]
+    out = empty(kind, len(shape_), shape)
     note(rng)
     if out.size:
         call.count = 0
         put(&call, rng.state)
         put(&call, out)
         call.args.n[0], call.args.n[1], call.args.n[2] = out.size, low, range_
-        launch(&call, row, out.kind if out.kind <= MGX_F64 else MGX_F64)
-        advance(rng.state, out.size, 1 if out.kind == MGX_F32 else 2)
+        launch(&call, row, kind if kind <= MGX_F64 else MGX_F64)
+        advance(rng.state, out.size, 1 if kind == MGX_F32 else 2)
     return out
 
 
-cdef object floats(str op, object dtype):
-    if dtype_code(dtype) > MGX_F64:
-        raise DTypeError(f"{op}: numbers of float32 or float64 are drawn, not of {np.dtype(dtype)}")
-    return dtype
+cdef int float_code(str op, object dtype) except -1:
+    cdef int kind = dtype_code(dtype)
+    if kind > MGX_F64:
+        raise DTypeError(f"{op}: numbers of float32 or float64 are drawn, not of {dtype_of(kind)}")
+    return kind
 
 
 def uniform(Generator rng not None, tuple shape not None, dtype):
     """Numbers with 0 <= x < 1."""
-    return drawn(UNIFORM, rng, shape, floats("rand", dtype), 0, 0)
+    return drawn(UNIFORM, rng, shape, float_code("rand", dtype), 0, 0)
 
 
 def normal(Generator rng not None, tuple shape not None, dtype):
     """Normal numbers of mean 0 and variance 1."""
-    return drawn(NORMAL, rng, shape, floats("randn", dtype), 0, 0)
+    return drawn(NORMAL, rng, shape, float_code("randn", dtype), 0, 0)
 
 
 def integers(Generator rng not None, tuple shape not None, low, high):
     """Integers with low <= x < high."""
     if low < -1 << 63 or high > 1 << 63:
         raise OptionError(f"randint: integers of 64 bits lie from -2^63 to 2^63 - 1, not from {low} to {high - 1}")
-    return drawn(INTEGERS, rng, shape, np.int64, low, <Py_ssize_t> <uint64_t> ((high - low) & (1 << 64) - 1))
+    return drawn(INTEGERS, rng, shape, MGX_I64, low, <Py_ssize_t> <uint64_t> ((high - low) & (1 << 64) - 1))
 
 
 def permutation(Generator rng not None, Py_ssize_t n):
     """0 to n - 1 in random order."""
-    return drawn(PERMUTATION, rng, (n,), np.int64, 0, 0)
+    return drawn(PERMUTATION, rng, (n,), MGX_I64, 0, 0)
 
 
-# ----- dropout: linear in x, and its own derivative from the same state --------------------------------------------------
+# ----- dropout: linear in x, and its own derivative from the same state ----------------------------------------------
 
 cdef Array dropped(Array x, Array state, Py_ssize_t most, double scale):
     """scale * x where a word that ``state`` gives is above ``most``, 0 elsewhere; ``state`` stays as it is."""
