@@ -190,7 +190,7 @@ static ptrdiff_t V(uniform)(ptrdiff_t first, ptrdiff_t last, const int64_t *stat
     for (ptrdiff_t at = first * UNIT; at < last * UNIT && at < n; at += TILE) {
         const ptrdiff_t m = n - at < TILE ? n - at : TILE;
         BITS x[TILE];
-        V(source_tile)(state[0], state[1] + at / TILE * LANES, x);
+        V(source_tile)(state[0], (uint64_t)state[1] + at / TILE * LANES, x);
         for (ptrdiff_t j = 0; j < m; j++)
             y[at + j] = V(uniform_of)(x[j]);
     }
@@ -203,7 +203,7 @@ static ptrdiff_t V(normal)(ptrdiff_t first, ptrdiff_t last, const int64_t *state
     for (ptrdiff_t at = first * UNIT; at < last * UNIT && at < n; at += TILE) {
         BITS x[TILE];
         REAL rest[TILE], *restrict to = n - at < TILE ? rest : y + at;
-        V(source_tile)(state[0], state[1] + at / TILE * LANES, x);
+        V(source_tile)(state[0], (uint64_t)state[1] + at / TILE * LANES, x);
         for (ptrdiff_t j = 0; j < TILE; j += 2 * LANES)
             for (ptrdiff_t l = j; l < j + LANES; l++) {
                 const REAL radius = sqrt(K(2) * V(minus_log)(V(positive_of)(x[l])));
@@ -225,7 +225,7 @@ static ptrdiff_t V(dropout)(ptrdiff_t first, ptrdiff_t last, const REAL *restric
     for (ptrdiff_t at = first * UNIT; at < last * UNIT && at < n; at += UNIT) {
         const ptrdiff_t m = n - at < UNIT ? n - at : UNIT;
         uint32_t words[4][LANES];
-        philox_tile(state[0], state[1] + at / UNIT * LANES, words);
+        philox_tile(state[0], (uint64_t)state[1] + at / UNIT * LANES, words);
         for (ptrdiff_t j = 0; j < m; j++)
             y[at + j] = (&words[0][0])[j] > top ? x[at + j] * factor : K(0);
     }
@@ -238,7 +238,7 @@ static ptrdiff_t V(integers)(ptrdiff_t first, ptrdiff_t last, const int64_t *sta
     for (ptrdiff_t at = first * UNIT; at < last * UNIT && at < n; at += 2 * LANES) {
         const ptrdiff_t m = n - at < 2 * LANES ? n - at : 2 * LANES;
         int64_t tile[2 * LANES];
-        integers_tile(state[0], state[1] + at / 2, low, range, tile);
+        integers_tile(state[0], (uint64_t)state[1] + at / 2, low, range, tile);
         memcpy(y + at, tile, m * sizeof *y);
     }
     return MGX_DONE;
@@ -249,7 +249,7 @@ static ptrdiff_t V(permutation)(const int64_t *state, int64_t *restrict y, ptrdi
 {
     for (ptrdiff_t at = 0; at < n; at += 2 * LANES) {
         const ptrdiff_t m = n - at < 2 * LANES ? n - at : 2 * LANES;
-        const uint64_t block = state[1] + at / 2;
+        const uint64_t block = (uint64_t)state[1] + at / 2;
         uint64_t x[2 * LANES];
         wide_tile(state[0], block, x);
         for (ptrdiff_t j = 0; j < m; j++) {

@@ -82,7 +82,7 @@ def test_the_kernel_s_first_block_is_the_known_one():
     assert [*words[:2], *words[2 * LANES:2 * LANES + 2]] == KNOWN[0][2]
 
 
-STATES = [(0, 0), (7, 5), (2**64 - 1, 2**32 - 3), (2**63 + 2**33 + 1, 2**64 - 40)]  # carries into the upper words
+STATES = [(0, 0), (7, 5), (2**64 - 1, 2**32 - 3), (2**63 + 2**33 + 1, 2**64 - 40), (1, 2**63 - 3)]
 
 
 @pytest.mark.parametrize("key, counter", STATES)
