@@ -22,7 +22,7 @@ DIRECTIVES = dict(language_level=3, boundscheck=False, wraparound=False, cdivisi
                   embedsignature=True)
 # What runs at every operation; the rest runs seldom and is compiled in half the time.
 HOT = {"array", "graph", "launch", "elementwise", "backward", "value", "tensor", "structured", "views", "program",
-       "captured", "pullback", "compiled", "tape", "update"}
+       "captured", "pullback", "compiled", "tape", "update", "generator"}
 SETS = {"baseline": [], "avx2": [("MGX_AVX2", None)], "avx512": [("MGX_AVX512", None)]}     # instruction sets
 # What of GCC's -O2 takes time and gains nothing, in straight loops.
 LEAN = ["-fno-gcse", "-fno-tree-pre", "-fno-tree-vrp", "-fno-schedule-insns2", "-fno-expensive-optimizations",

@@ -5,7 +5,7 @@
 
 /* the files of csrc/isa */
 #define TOPICS(X, isa) X(elementwise_f32, isa) X(elementwise_f64, isa) X(rules, isa) X(gemm, isa) X(replay, isa) \
-    X(structured, isa)
+    X(structured, isa) X(random, isa)
 #define DECLARE(topic, isa) void mgx_enter_##topic##_##isa(mgx_kernels *k);
 #define CALL(topic, isa) mgx_enter_##topic##_##isa(k);
 #define SET(isa) TOPICS(DECLARE, isa) static void enter_##isa(mgx_kernels *k) { TOPICS(CALL, isa) }

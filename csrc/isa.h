@@ -14,7 +14,8 @@
 #include "kernels.h"
 #include <string.h>
 
-#ifdef __FMA__
+#if defined(__FMA__) && !defined(MGX_UNFUSED)  /* a file that defines MGX_UNFUSED has the same bits on every set */
+#define MGX_FUSED
 #define FMA(a, b, c) __builtin_fma(a, b, c)
 #define FMAF(a, b, c) __builtin_fmaf(a, b, c)
 #else

@@ -16,7 +16,7 @@
 
 /* sin, cos and tan are accurate up to this |x|; the caller gives larger ones to libm. */
 #undef TRIG_MAX_F32
-#ifdef __FMA__
+#ifdef MGX_FUSED
 #define TRIG_MAX_F32 1048576.0f
 #else
 #define TRIG_MAX_F32 12000.0f
@@ -49,7 +49,7 @@ INLINE_F32 float at_least_f32(float x, float bottom) { return x < bottom ? botto
 
 /* a*b - product, where product is a*b rounded. Exact; without fused multiply-add by Dekker's splitting. */
 INLINE_F32 float product_tail_f32(float a, float b, float product) {
-#ifdef __FMA__
+#ifdef MGX_FUSED
     return FMAF(a, b, -product);
 #else
     float a_hi = f32_of_bits(bits_of_f32(a) & 0xfffff000u), a_lo = a - a_hi;

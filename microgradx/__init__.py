@@ -23,8 +23,10 @@ from microgradx.functional import *
 from microgradx.indexing import *
 from microgradx.io import load as load, save as save
 from microgradx.profiling import profile as profile
-from microgradx.random import (manual_seed as manual_seed, rand as rand, randint as randint, randn as randn,
-                               randperm as randperm)
+from microgradx.random import (Generator as Generator, fork_rng as fork_rng, get_rng_state as get_rng_state,
+                               initial_seed as initial_seed, manual_seed as manual_seed, rand as rand,
+                               randint as randint, randn as randn, randperm as randperm, seed as seed,
+                               set_rng_state as set_rng_state)
 from microgradx.transforms import *
 from microgradx.vectorize import vectorize as vectorize
 

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from microgradx._core.generator import Drawn
 from microgradx._core.graph import enable_grad, is_grad_enabled, no_grad
 from microgradx._core.tensor import Tensor, concat
 from microgradx._core.trace import custom, gradients, sources, traced
 from microgradx._core.trees import flatten, leaves_of, unflatten
 from microgradx.errors import DTypeError, GradcheckError, GraphError, OptionError, ShapeError
-from microgradx.random import generator
+from microgradx.random import randn
 from microgradx.transforms import floating, jacobian, vjp
 
 __all__ = ["Function", "checkpoint", "custom_vjp", "grad", "gradcheck", "gradgradcheck"]
@@ -218,8 +219,8 @@ class Function:
 def checkpoint(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """fn(*args, **kwargs), of which nothing between arguments and results is kept: ``backward`` runs it once more.
 
-    Less memory for more time (Chen et al., 2016, arXiv:1604.06174). The second run draws the same numbers from the
-    shared generator (``mgx.manual_seed``). Parameters that ``fn`` reads get their gradients; results with a graph of
+    Less memory for more time (Chen et al., 2016, arXiv:1604.06174). The second run draws the same random numbers, from
+    whichever generators ``fn`` draws. Parameters that ``fn`` reads get their gradients; results with a graph of
     their own are handed to it as arguments.
 
     >>> import microgradx as mgx
@@ -228,7 +229,7 @@ def checkpoint(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """
     if not is_grad_enabled():
         return fn(*args, **kwargs)
-    state, (leaves, structure) = generator().bit_generator.state, flatten((args, kwargs))
+    drawn, (leaves, structure) = Drawn(), flatten((args, kwargs))
     operands = _tensors(leaves)
 
     def run(linked: bool) -> tuple[list[Tensor], list[Tensor], Hashable]:
@@ -240,16 +241,16 @@ def checkpoint(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
             found, nesting = flatten(fn(*args, **kwargs))
         return inputs, [floating("checkpoint", y, "a result") for y in found], nesting
 
-    inputs, outputs, nesting = run(False)
+    with drawn:
+        inputs, outputs, nesting = run(False)
     closed_over = sources(outputs, inputs)
 
     def backward(cotangents: list[Tensor]) -> list[Tensor | None]:
-        source = generator().bit_generator
-        now, source.state = source.state, state
+        now = drawn.rewind()
         try:
             inputs, outputs, _ = run(is_grad_enabled())
         finally:
-            source.state = now
+            Drawn.put_back(now)
         if len(outputs) != len(cotangents):
             raise GraphError(f"checkpoint: the second run returned {len(outputs)} results, the first {len(cotangents)}")
         live = [(y, g) for y, g in zip(outputs, cotangents, strict=True) if y.requires_grad]
@@ -332,7 +333,7 @@ def gradgradcheck(fn: Callable[..., Any], inputs: Any, grad_outputs: Any = None,
     with no_grad():
         outputs = leaves_of(fn(*inputs))
     given = _several(grad_outputs) if grad_outputs is not None else [
-        Tensor(generator(k).standard_normal(y.shape).astype(y.dtype)) for k, y in enumerate(outputs)]
+        randn(y.shape, rng=k, dtype="float64").astype(y.dtype) for k, y in enumerate(outputs)]
     given = [Tensor(g, requires_grad=True) for g in given]
     wanted = [k for k, x in enumerate(inputs) if isinstance(x, Tensor) and x.requires_grad]
 

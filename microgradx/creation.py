@@ -29,6 +29,12 @@ def integers(op: str, what: str, numbers: Sequence[Any]) -> tuple[int, ...]:
 
 def lengths(op: str, shape: Sequence[Any], what: str = "lengths") -> tuple[int, ...]:
     """A shape: integers, none negative."""
+    given = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+    for n in given:
+        if type(n) is not int or n < 0:
+            break
+    else:                                       # nearly always
+        return tuple(given)
     shape = integers(op, what, shape)
     if min(shape, default=0) < 0:
         raise ShapeError(f"{op}: {what} are not negative: {shape} ({min(shape)} < 0)")

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, ForwardRef, SupportsIndex, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from microgradx._core.generator import Generator
 from microgradx._core.ops import Differentiable
 from microgradx._core.tensor import Tensor
 from microgradx._core.value import Value
 
-__all__ = ["Axes", "Axis", "DType", "Data", "Function", "Lengths", "Number", "Operand", "Seed"]
+__all__ = ["AnyGenerator", "Axes", "Axis", "DType", "Data", "Function", "Lengths", "Number", "Operand", "Seed"]
 
 # what is computed with
 Number: TypeAlias = Value | float
@@ -27,6 +28,8 @@ Lengths: TypeAlias = SupportsIndex | tuple[SupportsIndex, ...] | list[SupportsIn
 DType: TypeAlias = npt.DTypeLike | None
 Function: TypeAlias = Callable[..., Any]
 if TYPE_CHECKING:
-    Seed: TypeAlias = np.random.Generator | int | None      # None is the shared generator
+    AnyGenerator: TypeAlias = Generator | np.random.Generator
+    Seed: TypeAlias = AnyGenerator | int | None             # None is the shared generator
 else:                                                       # found when it is asked for: numpy.random takes 20 ms
-    Seed = ForwardRef("np.random.Generator | int | None", module=__name__)
+    AnyGenerator = ForwardRef("Generator | np.random.Generator", module=__name__)
+    Seed = ForwardRef("Generator | np.random.Generator | int | None", module=__name__)

@@ -269,6 +269,10 @@ def test_refused(k):
 
 # ----- making --------------------------------------------------------------------------------------------------------
 
+def numpys():
+    return np.random.default_rng(1)
+
+
 LIKE = Tensor([[1.0, 2.0]], dtype="float64")
 TRUTHS = {
     "zeros": (lambda: mgx.zeros(2, 3), np.zeros((2, 3), "f4")),
@@ -279,10 +283,10 @@ TRUTHS = {
     "zeros_like": (lambda: mgx.zeros_like(LIKE), np.zeros((1, 2))),
     "ones_like": (lambda: mgx.ones_like([1, 2]), np.ones(2, int)),
     "full_like": (lambda: mgx.full_like(LIKE, 3, dtype="int64"), np.full((1, 2), 3)),
-    "rand": (lambda: mgx.rand(3, rng=1, dtype="float64"), np.random.default_rng(1).random(3)),
-    "randn": (lambda: mgx.randn((2, 2), rng=1), np.random.default_rng(1).standard_normal((2, 2)).astype("f4")),
-    "randint": (lambda: mgx.randint(2, 9, (4,), rng=1), np.random.default_rng(1).integers(2, 9, 4)),
-    "randperm": (lambda: mgx.randperm(5, rng=1), np.random.default_rng(1).permutation(5))}
+    "rand": (lambda: mgx.rand(3, rng=numpys(), dtype="float64"), numpys().random(3)),       # ours: test_random.py
+    "randn": (lambda: mgx.randn((2, 2), rng=numpys()), numpys().standard_normal((2, 2)).astype("f4")),
+    "randint": (lambda: mgx.randint(2, 9, (4,), rng=numpys()), numpys().integers(2, 9, 4)),
+    "randperm": (lambda: mgx.randperm(5, rng=numpys()), numpys().permutation(5))}
 
 
 @pytest.mark.parametrize("name", MADE)

@@ -57,7 +57,7 @@ def test_batches(kind):
 
 
 def test_a_generator_shuffles_anew_each_time():
-    x, rng = np.arange(50), np.random.default_rng(0)
+    x, rng = np.arange(50), mgx.Generator(0)
     first, second = (next(data.batches(x, x, 50, rng=rng))[0] for _ in range(2))
     assert (first != second).any()
     assert (next(data.batches(x, x, 50, rng=0))[0] == first).all()
@@ -86,7 +86,7 @@ POINTS = {data.moons: {}, data.circles: {}, data.spirals: {"classes": 4}}
 def test_points(make, options):
     for n in (0, 1, 2, 7, 100):
         x, y = make(n, noise=0.2, rng=5, **options)
-        again = make(n, noise=0.2, rng=np.random.default_rng(5), **options)
+        again = make(n, noise=0.2, rng=mgx.Generator(5), **options)
         assert x.shape == (n, 2) and x.dtype == np.float32 and y.shape == (n,) and y.dtype == np.int64
         assert (x == again[0]).all() and (y == again[1]).all()
         sizes = np.bincount(y, minlength=options.get("classes", 2))

@@ -206,7 +206,7 @@ def test_centred_sigmoids_are_a_tanh_net():
 def everything(net):
     return ([p.numpy() for p in net.parameters()], [b.numpy() for b in net.buffers()],
             [module.training for module in net.modules()], random.getstate(), str(np.random.get_state()),
-            str(mgx.random.generator().bit_generator.state))
+            mgx.get_rng_state().tolist())
 
 
 def noisy():

@@ -35,7 +35,12 @@ SAMPLES = {
     "uncolumns": [dict(v=IMAGE, planes=3, spread=12), dict(v=DENSE, planes=2, spread=0)],
     "pool_sum": [dict(v=IMAGE, planes=3)], "pool_max": [dict(v=DENSE, planes=3), dict(v=IMAGE, planes=2)],
     "unpool": [dict(planes=2, plane=12, n=5)], "add_rows": [dict(m=6, n=3, rows=4), dict(m=1, n=1, rows=1)],
-    "count_steps": [dict(n=3)]}
+    "count_steps": [dict(n=3)],
+    "uniform": [dict(n=5), dict(n=1000)], "normal": [dict(n=5), dict(n=1000)],
+    "dropout": [dict(n=5, most=2**31, scale=2.0), dict(n=1000, most=2**32 - 1, scale=0.0),
+                dict(n=700, most=9**9, scale=3.0)],
+    "integers": [dict(n=5, low=-3, range=7), dict(n=1000, low=5, range=2**62), dict(n=200, low=-2**63, range=0)],
+    "permutation": [dict(n=1), dict(n=300)], "advance": [dict(blocks=0), dict(blocks=2**40)]}
 OPTIMIZERS = {cls.kernel: cls for cls in vars(optim).values() if isinstance(cls, type) and getattr(cls, "kernel", "")}
 
 
@@ -127,7 +132,7 @@ def expected(row, sample, operands):
     wide = [o if o is None or o.dtype.kind != "f" or o.dtype == "f8" else o.double() for o in operands]
     if row["name"] in ("copy", "constant"):
         wide = operands
-    found = composites[row["name"]](*wide, **{n: v for n, v in sample.items() if n != "size"})
+    found = composites[row["name"]](*wide, **sample)
     return [None if f is None else np.concatenate([np.asarray(part, "f8").ravel() for part in
                                                    (f if isinstance(f, list) else [f])])
             for f in (found if isinstance(found, tuple) else (found,))]
@@ -223,6 +228,8 @@ LARGE = {"sum": dict(outer=300, n=70, inner=60, scale=1.0), "amax": dict(outer=3
          "norm_weight_vjp": dict(m=3001, n=400), "columns": dict(v=IMAGE, planes=20001),
          "uncolumns": dict(v=IMAGE, planes=20001, spread=12), "pool_sum": dict(v=IMAGE, planes=20001),
          "pool_max": dict(v=DENSE, planes=80001), "unpool": dict(planes=90001, plane=12, n=5),
+         "uniform": dict(n=1200001), "normal": dict(n=1200001), "dropout": dict(n=1200001, most=9**9, scale=3.0),
+         "integers": dict(n=1200001, low=-5, range=1000),
          **{name: dict(n=1200001) for name in OPTIMIZERS}}
 
 

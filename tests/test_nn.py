@@ -283,7 +283,9 @@ def test_other_fills():
 def test_generators():
     shared = manual_seed(1)
     assert generator() is shared and generator(shared) is shared
-    assert generator(3).random() == generator(np.int64(3)).random() != generator(4).random()
+    assert repr(generator(3)) == repr(generator(np.int64(3))) != repr(generator(4))
+    numpy = np.random.default_rng(0)
+    assert generator(numpy) is numpy
     for bad, error in ((-1, OptionError), ("1", DTypeError), (1.0, DTypeError), (True, DTypeError)):
         with pytest.raises(error):
             generator(bad)

@@ -16,9 +16,9 @@ LAYERS = [["errors", "_core", "_core.capture", "_core.debug", "_core.scalar", "_
           ["_core.graph", "_core.ops", "_core.ufuncs"], ["_core.value", "_core.array"],
           ["_core.scalar.tape", "_core.debug.watch"], ["_core.launch"], ["_core.capture.guards"],
           ["_core.capture.number", "_core.debug.profile", "_core.update"], ["_core.elementwise"], ["_core.views"],
-          ["_core.structured"], ["_core.nets"], ["_core.backward"], ["_core.tensor", "_core.trace"],
-          ["_core.capture.passes"], ["_core.capture.fuse"], ["_core.capture.program"], ["_core.capture.pullback"], ["_core.capture.captured"],
-          ["_core.debug.check"],
+          ["_core.structured"], ["_core.nets", "_core.generator"], ["_core.backward"], ["_core.tensor", "_core.trace"],
+          ["_core.capture.passes"], ["_core.capture.fuse"], ["_core.capture.program"], ["_core.capture.pullback"],
+          ["_core.capture.captured"], ["_core.debug.check"],
           ["_core.capture.compiled"], ["typing"],
           ["arrays", "autograd", "compile", "config", "creation", "draw", "einsum", "functional", "indexing",
            "interop", "io", "linalg", "profiling", "random", "scalar", "transforms", "vectorize"],
@@ -32,8 +32,8 @@ REGISTRATIONS = {
     ("_core.launch", "_core.array", "refuse_reading"), ("_core.launch", "_core.array", "freeze"),
     ("_core.launch", "_core.kernels", "set_poll"),
     *((name, "_core.tensor", "attach") for name in ("arrays", "indexing", "interop")),
-    *((name, "_core.launch", "composite") for name in ("_core.nets", "_core.structured", "_core.update", "_core.views",
-                                                       "optim.optimizers"))}
+    *((name, "_core.launch", "composite") for name in ("_core.generator", "_core.nets", "_core.structured",
+                                                       "_core.update", "_core.views", "optim.optimizers"))}
 
 
 def modules():

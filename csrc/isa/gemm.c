@@ -1,6 +1,7 @@
 /* Matrix products and fused chains. */
 #include "isa.h"
 #ifdef ISA
+#define OWN_random(...)
 #define OWN_gemm(...) __VA_ARGS__
 #define OWN_structured(...)
 #include "f32.h"

@@ -1,6 +1,7 @@
 /* Copies, reductions, softmax, optimizers, windows and normalization. */
 #include "isa.h"
 #ifdef ISA
+#define OWN_random(...)
 #define OWN_structured(...) __VA_ARGS__
 #define OWN_gemm(...)
 #include "f32.h"

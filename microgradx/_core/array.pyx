@@ -734,10 +734,14 @@ cdef object dtype_of(int code):
     return DTYPES[code]
 
 
+cdef dict CODES = {name: k for k, d in enumerate(DTYPES) for name in (d, d.name, d.type)}     # as they are mostly given
+
+
 cdef int dtype_code(object dtype) except -1:
     """float32, float64, int64 or bool, by any name that NumPy knows."""
     try:
-        return DTYPES.index(np.dtype(dtype))
+        code = CODES.get(dtype)
+        return DTYPES.index(np.dtype(dtype)) if code is None else code
     except (TypeError, ValueError):
         raise DTypeError(f"Tensor: dtype is float32, float64, int64 or bool, not {dtype!r}") from None
 

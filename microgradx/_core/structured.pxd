@@ -14,3 +14,5 @@ cdef Array squeeze_axes(Array x, unsigned int axes)
 cdef int gemm(bint ta, bint tb, Py_ssize_t m, Py_ssize_t n, Py_ssize_t k, double alpha,
               Array a, char *a_data, Py_ssize_t lda, Array b, char *b_data, Py_ssize_t ldb,
               double beta, Array c, char *c_data, Py_ssize_t ldc) except -1
+cdef Array to_floating(str op, Array x)
+cdef Array empty_of_shape(tuple shape, object dtype)

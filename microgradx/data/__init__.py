@@ -7,7 +7,7 @@ import numpy as np
 from microgradx.data.files import idx, npz
 from microgradx.data.points import circles, moons, spirals
 from microgradx.errors import OptionError, ShapeError
-from microgradx.random import generator
+from microgradx.random import randperm
 from microgradx.typing import Seed
 
 __all__ = ["batches", "circles", "digits", "idx", "moons", "npz", "spirals", "split"]
@@ -44,7 +44,7 @@ def split(x: Any, y: Any, share: float = 0.2, rng: Seed = None) -> tuple[Any, An
     n = _rows("split", x, y)
     if not 0 <= share <= 1:
         raise OptionError(f"split: share={share} is not between 0 and 1")
-    order = generator(rng).permutation(n)
+    order = randperm(n, rng=rng).numpy()
     test = int(np.ceil(n * share))
     return x[order[test:]], y[order[test:]], x[order[:test]], y[order[:test]]
 
@@ -66,7 +66,7 @@ def batches(x: Any, y: Any, size: int, shuffle: bool = True, rng: Seed = None,
     n = _rows("batches", x, y)
     if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
         raise OptionError(f"batches: size is an integer >= 1, not {size!r}")
-    order = generator(rng).permutation(n) if shuffle else None
+    order = randperm(n, rng=rng).numpy() if shuffle else None
     return _batches(x, y, size, order, n - n % size if drop_last else n)
 
 

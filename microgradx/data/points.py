@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microgradx.errors import OptionError
-from microgradx.random import generator
+from microgradx.random import randn
 from microgradx.typing import Seed
 
 __all__ = ["circles", "moons", "spirals"]
@@ -78,4 +78,4 @@ def _points(op: str, n: int, classes: int, noise: float, rng: Seed, curve: Calla
     sizes = [n // classes + (k < n % classes) for k in range(classes)]
     x = np.concatenate([np.stack(curve(k, np.linspace(0, 1, size)), 1) for k, size in enumerate(sizes)])
     y = np.repeat(np.arange(classes), sizes)
-    return (x + noise * generator(rng).standard_normal((n, 2))).astype(np.float32), y.astype(np.int64)
+    return (x + noise * randn(n, 2, rng=rng, dtype="float64").numpy()).astype(np.float32), y.astype(np.int64)

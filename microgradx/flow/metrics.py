@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from microgradx.errors import OptionError, ShapeError
-from microgradx.random import generator
+from microgradx.random import generator, randint, randn
 
 
 def _numbers(x):
@@ -388,7 +388,7 @@ def top_eigenvalue(a, products=10, rng=0):
     4.5
     """
     a = _rows("top_eigenvalue", a)
-    v = generator(rng).standard_normal(a.shape[1])
+    v = randn(a.shape[1], rng=rng, dtype="float64").numpy()
     for _ in range(products):
         v = a.T @ (a @ (v / (norm(v) or 1.0))) / len(a)
     return norm(v)
@@ -426,7 +426,7 @@ def mean_square_gain(vjp, n, probes=16, rng=0):
     4.0
     """
     rng = generator(rng)
-    return float(np.mean([norm(vjp(rng.choice([-1.0, 1.0], n))) ** 2 for _ in range(probes)])) / n
+    return float(np.mean([norm(vjp(2.0 * randint(2, size=n, rng=rng).numpy() - 1)) ** 2 for _ in range(probes)])) / n
 
 
 def effective_layers(profile):

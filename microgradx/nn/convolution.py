@@ -165,7 +165,7 @@ class Conv2d(_Conv):
     """``conv2d`` with a trained ``weight`` (out, in / groups, kh, kw) and ``bias`` (out,).
 
     (m, in, h, w) -> (m, out, rows, columns). Both start as U(-l, l) with l = 1 / sqrt(in / groups * kh * kw), torch's
-    default. ``rng``: a NumPy Generator, a seed, or None for the shared generator; ``dtype``: float32 unless told.
+    default. ``rng``: a Generator, a seed, or None for the shared generator; ``dtype``: float32 unless told.
 
     >>> import microgradx as mgx
     >>> from microgradx import nn

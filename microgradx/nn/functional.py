@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from microgradx._core.launch import compute, filled
+from microgradx._core import generator as core
+from microgradx._core.generator import Generator
+from microgradx._core.launch import compute
 from microgradx._core.tensor import Tensor, linear_
 from microgradx.arrays import cosine_similarity as cosine_similarity
 from microgradx.arrays import glu as glu
@@ -24,7 +26,7 @@ from microgradx.nn.normalization import batch_norm as batch_norm
 from microgradx.nn.normalization import group_norm as group_norm
 from microgradx.nn.normalization import layer_norm as layer_norm
 from microgradx.nn.normalization import rms_norm as rms_norm
-from microgradx.random import generator
+from microgradx.random import generator, rand
 from microgradx.typing import Data, DType, Seed
 
 if not TYPE_CHECKING:           # a type checker goes by the imports, and can read no list that is not written out
@@ -115,18 +117,21 @@ def probability(op: str, p: float) -> float:
 def dropout(x: Tensor, p: float = 0.5, training: bool = True, rng: Seed = None) -> Tensor:
     """Each element 0 with probability ``p``, else divided by 1 - p; x itself if not ``training``.
 
-    ``rng``: a NumPy Generator, a seed, or None for the shared one. One seed drops the same elements in both dtypes.
+    ``rng``: a Generator, a seed, or None for the shared one. One seed drops the same elements in both dtypes. Nothing
+    is kept for the derivative but the state of the generator, from which it finds the same elements once more.
 
     >>> import microgradx as mgx
     >>> from microgradx.nn import functional as F
     >>> F.dropout(mgx.Tensor([1.0, 1.0, 1.0, 1.0]), 0.5, rng=0)
-    Tensor([2., 2., 2., 0.])
+    Tensor([0., 2., 0., 2.])
     """
     if not training or probability("dropout", p) == 0:
         return x
-    def mask(out: npt.NDArray[Any]) -> None:
-        np.multiply(generator(rng).random(out.shape, np.float32) >= p, 1 / (1 - p) if p < 1 else 0, out=out)
-    return x * filled(mask, x.shape, x.dtype)
+    source = generator(rng)
+    if isinstance(source, Generator):
+        return core.dropout(x, p, source)
+    kept = rand(x.shape, rng=source) >= p
+    return x * (kept.astype(x.dtype) * (1 / (1 - p) if p < 1 else 0.0))
 
 
 # ----- attention -------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ n_out connections into and out of a unit, per weight:
 ``calculate_gain`` computes what an activation needs. torch's function of that name returns a table of conventions
 (5/3 for tanh, where 1.5925 keeps the signal); it stands here as ``TORCH_GAINS`` and nothing uses it.
 
-``rng`` is a NumPy Generator, a seed, or None (``microgradx.random``). Numbers are drawn in double precision and
+``rng`` is a Generator, a seed, or None (``microgradx.random``). Numbers are drawn in double precision and
 rounded, so a float32 and a float64 net of one seed start alike.
 """
 from __future__ import annotations
@@ -25,12 +25,13 @@ import numpy as np
 import numpy.typing as npt
 
 from microgradx._core.graph import enable_grad, no_grad
+from microgradx._core.launch import compute
 from microgradx._core.tensor import Tensor
 from microgradx.errors import DTypeError, OptionError, ShapeError
 from microgradx.nn import activations
 from microgradx.nn.module import Module, observed
-from microgradx.random import generator
-from microgradx.typing import Function, Seed
+from microgradx.random import generator, rand, randn
+from microgradx.typing import Data, Function, Seed
 
 M = TypeVar("M", bound=Module)
 
@@ -62,9 +63,17 @@ def _tensor(op: str, tensor: Tensor) -> Tensor:
     return tensor
 
 
-def _write(op: str, tensor: Tensor, array: npt.NDArray[Any]) -> Tensor:
+def _write(op: str, tensor: Tensor, numbers: Data) -> Tensor:
     with no_grad():
-        return _tensor(op, tensor).copy_(array)
+        return _tensor(op, tensor).copy_(numbers)
+
+
+def _uniform_of(op: str, tensor: Tensor, rng: Seed) -> Tensor:
+    return rand(_tensor(op, tensor).shape, rng=rng, dtype="float64")
+
+
+def _normal_of(op: str, tensor: Tensor, rng: Seed) -> Tensor:
+    return randn(_tensor(op, tensor).shape, rng=rng, dtype="float64")
 
 
 def constant_(tensor: Tensor, value: float) -> Tensor:
@@ -87,14 +96,14 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, rng: Seed = Non
     """Gaussian with the given mean and standard deviation."""
     if not std >= 0:
         raise OptionError(f"normal_: std={std} is negative")
-    return _write("normal_", tensor, generator(rng).standard_normal(_tensor("normal_", tensor).shape) * std + mean)
+    return _write("normal_", tensor, _normal_of("normal_", tensor, rng) * std + mean)
 
 
 def uniform_(tensor: Tensor, low: float = 0.0, high: float = 1.0, rng: Seed = None) -> Tensor:
     """Uniform on [low, high)."""
     if not low <= high:
         raise OptionError(f"uniform_: low={low} is above high={high}")
-    return _write("uniform_", tensor, generator(rng).random(_tensor("uniform_", tensor).shape) * (high - low) + low)
+    return _write("uniform_", tensor, _uniform_of("uniform_", tensor, rng) * (high - low) + low)
 
 
 def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, low: float = -2.0, high: float = 2.0,
@@ -103,10 +112,10 @@ def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, low: floa
     from scipy.special import ndtr, ndtri  # 50 ms to import
     if not (std > 0 and low < high):
         raise OptionError(f"trunc_normal_: std={std} is positive and low={low} below high={high}")
-    shape, side = _tensor("trunc_normal_", tensor).shape, 1 if low + high <= 2 * mean else -1
+    side = 1 if low + high <= 2 * mean else -1
     ends = sorted((side * (low - mean) / std, side * (high - mean) / std))      # the side where ndtr keeps its digits
     below, above = ndtr(ends)
-    z = side * ndtri(below + (above - below) * generator(rng).random(shape))
+    z = side * compute(ndtri, below + (above - below) * _uniform_of("trunc_normal_", tensor, rng))
     return _write("trunc_normal_", tensor, (z * std + mean).clip(low, high))
 
 
@@ -131,10 +140,15 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, rng: Seed = None) -> Tensor:
     """
     fans(tensor)
     rows, shape = tensor.shape[0], tensor.shape
-    wide = generator(rng).standard_normal((rows, math.prod(shape[1:])))
-    q, r = np.linalg.qr(wide.T if rows < wide.shape[1] else wide)
+    wide = randn(rows, math.prod(shape[1:]), rng=rng, dtype="float64")
+    return _write("orthogonal_", tensor, gain * compute(_orthonormal, wide).reshape(shape))
+
+
+def _orthonormal(wide: npt.NDArray[Any]) -> Any:
+    flat = wide.shape[0] < wide.shape[1]
+    q, r = np.linalg.qr(wide.T if flat else wide)
     q = q * np.where(np.diagonal(r) < 0, -1.0, 1.0)             # else QR's signs would favour some matrices
-    return _write("orthogonal_", tensor, gain * (q.T if rows < wide.shape[1] else q).reshape(shape))
+    return q.T if flat else q
 
 
 def _normal(tensor: Tensor, variance: float, rng: Seed) -> Tensor:

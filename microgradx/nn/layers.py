@@ -37,7 +37,7 @@ class Linear(Module):
     """x @ weight^T + bias: (..., n_in) -> (..., n_out).
 
     ``weight`` has shape (n_out, n_in), ``bias`` (n_out,); both start as U(-1/sqrt(n_in), 1/sqrt(n_in)), torch's
-    default, whose variance is a third of LeCun's 1/n_in. ``nn.init`` has better ones. ``rng``: a NumPy Generator,
+    default, whose variance is a third of LeCun's 1/n_in. ``nn.init`` has better ones. ``rng``: a Generator,
     a seed, or None for the shared generator; ``dtype``: float32 unless told.
 
     >>> from microgradx import nn
@@ -95,11 +95,11 @@ class Embedding(Module):
 class Dropout(Module):
     """In training, each element is 0 with probability ``p``, else divided by 1 - p; in evaluation x -> x.
 
-    Srivastava et al. (2014). ``rng``: a NumPy Generator, a seed, or None for the shared generator.
+    Srivastava et al. (2014). ``rng``: a Generator, a seed, or None for the shared generator.
 
     >>> from microgradx import nn
     >>> nn.Dropout(0.5, rng=0)(nn.Parameter([1.0, 1.0, 1.0, 1.0])).tolist()
-    [2.0, 2.0, 2.0, 0.0]
+    [0.0, 2.0, 0.0, 2.0]
     """
 
     def __init__(self, p: float = 0.5, rng: Seed = None) -> None:

@@ -12,13 +12,14 @@ from microgradx.errors import CaptureError
 
 cdef object checked(CapturedCall call, tuple arguments, object run_eagerly, object shared):
     """The result of ``run_eagerly()``, the call as it is, if a replay of ``program`` gives it and leaves the same
-    behind. ``shared``: a generator of random numbers besides those that the program draws from."""
+    behind. ``shared``: the generator of random numbers that all share."""
     cdef Program program = call.forward
     cdef list given = [None if not isinstance(o, Array) or is_parameter(o) else plain_copy(o) for o in arguments]
     cdef list nodes = leaves_of(call)
     cdef list gradients = [(node, (<Node> node).grad, None if (<Node> node).grad is None
                             else plain_copy((<Node> node).grad)) for node in nodes]
-    cdef list drawn = [(g, g.bit_generator.state) for g in {id(g): g for g in [shared, *generators(program)]}.values()]
+    cdef list drawn = [(g, g.bit_generator.state) for g in {id(g): g for g in generators(program)}.values()]
+    cdef object state = shared.get_state()
     cdef dict found = storages(call)
     cdef list before = [(address, snapshot(<Storage *> <size_t> address)) for address in found]
     cdef size_t address
@@ -34,8 +35,9 @@ cdef object checked(CapturedCall call, tuple arguments, object run_eagerly, obje
     for o, kept in zip(arguments, given):
         if kept is not None and not same(numbers_of(o), numbers_of(kept)):
             copy(kept, o)
-    for g, state in drawn:
-        g.bit_generator.state = state
+    for g, numbers in drawn:
+        g.bit_generator.state = numbers
+    shared.set_state(state)
     result = run_eagerly()
     expected = [*leaves("the result", result), *left(call, arguments, found)]
     if [name for name, _ in replayed] != [name for name, _ in expected]:
