@@ -5,9 +5,10 @@
 """
 cimport cython
 from libc.stdint cimport uint16_t
-from libc.stdlib cimport free, malloc, qsort
+from libc.stdlib cimport free, malloc
 
 from microgradx._core.array cimport Array, Storage, empty
+from microgradx._core.capture.place cimport Range, place
 from microgradx._core.kernels cimport MGX_F32, kernel_row
 from microgradx._core.launch cimport HOST, KERNELS, Launch, launch_name
 
@@ -125,48 +126,32 @@ cdef inline Py_ssize_t padded(const Storage *s) noexcept nogil:
     return (s.nbytes + 7) & ~<Py_ssize_t> 7
 
 
-cdef int larger_first(const void *a, const void *b) noexcept nogil:
-    cdef const LiveRange *one = (<const LiveRange **> a)[0]
-    cdef const LiveRange *other = (<const LiveRange **> b)[0]
-    if one.storage.nbytes != other.storage.nbytes:
-        return 1 if one.storage.nbytes < other.storage.nbytes else -1
-    return 1 if one > other else -1
-
-
 cdef tuple plan(LiveRanges lives):
-    """One block for all that is the program's own: each storage at the lowest place that is free in its life."""
+    """One block for all that is the program's own; which part of it each storage gets is said by `place`."""
     cdef Py_ssize_t i, j, count = 0, top = 0, own = 0
     cdef int k
     cdef Launch *s
     cdef LiveRange *one
-    cdef LiveRange *other
     cdef Array block
-    cdef LiveRange **order = <LiveRange **> malloc((lives.count + 1) * sizeof(LiveRange *))
-    if order == NULL:
+    cdef Range *ranges = <Range *> malloc((lives.count + 1) * sizeof(Range))
+    if ranges == NULL:
         raise MemoryError("compile: no memory for the plan")
-    for i in range(lives.count):
-        if lives.life[i].fresh and lives.life[i].first >= 0:
-            order[count] = &lives.life[i]
-            count += 1
-    qsort(order, count, sizeof(LiveRange *), larger_first)
-    for i in range(count):                          # those before it have their place, and are in that order
-        one = order[i]
-        one.at = 0
-        for j in range(i):
-            other = order[j]
-            if other.last < one.first or other.first > one.last:
-                continue
-            if other.at - one.at >= padded(one.storage):
-                break
-            one.at = max(one.at, other.at + padded(other.storage))
-        j = i
-        while j and order[j - 1].at > one.at:
-            order[j] = order[j - 1]
-            j -= 1
-        order[j] = one
-        top = max(top, one.at + padded(one.storage))
-        own += one.storage.nbytes
-    free(order)
+    try:
+        for i in range(lives.count):
+            one = &lives.life[i]
+            if one.fresh and one.first >= 0:
+                ranges[count].first, ranges[count].last, ranges[count].size = one.first, one.last, padded(one.storage)
+                count += 1
+                own += one.storage.nbytes
+        top = place(ranges, count)
+        count = 0
+        for i in range(lives.count):
+            one = &lives.life[i]
+            if one.fresh and one.first >= 0:
+                one.at = ranges[count].at
+                count += 1
+    finally:
+        free(ranges)
     if not count:
         return None, 0, 0
     j = (top + 3) // 4
