@@ -133,8 +133,8 @@ typedef struct {
     int dtype, nin, nout, ndim, count, places, walks;
     ptrdiff_t shape[MGX_MAXDIM], rows, wide, high;
     mgx_streak streak;
-    mgx_op op[MGX_MAXOPS];
-    mgx_operand operand[MGX_MAXOPERANDS];
+    mgx_op *op;                         /* `count` of them, up to MGX_MAXOPS */
+    mgx_operand operand[MGX_MAXOPERANDS];       /* no more of them need exist than there are */
 } mgx_tiles;
 
 /* what one instruction set offers; every array is indexed by dtype */

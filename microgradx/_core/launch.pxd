@@ -81,7 +81,7 @@ cdef class LaunchList:
     cdef Py_ssize_t events, event_room
     cdef list hosts             # (function, outs, ins) of host launches, which keeps alive what they name
     cdef list constants         # arrays of numbers that were brought in: alone, or with the call site
-    cdef dict leaves            # {node: its gradient when the recording began}
+    cdef dict leaves            # {node: its gradient when the recording began; True: one that is gone}
     cdef list sites             # (code, offset of the instruction)
     cdef dict site_numbers
     cdef list names             # of the timed host functions
@@ -102,6 +102,8 @@ cdef int note_time(LaunchList recording, const Launch *l, double start, double s
 cdef double now() noexcept nogil
 
 cdef int note_grad(Node node) except -1
+cdef int note_replaced_grad(Node node) except -1
+cdef mgx_tiles *new_tiles(int operands, int count) except NULL
 cdef str call_site()
 cdef object snapshot(Storage *s)                    # what it holds, for `put_back`
 cdef int restore(Storage *s, object numbers) except -1

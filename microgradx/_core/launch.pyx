@@ -14,7 +14,8 @@ from libc.string cimport memmove
 
 from microgradx._core cimport array
 from microgradx._core.array cimport (Array, Node, Storage, check_writable, detached, dtype_code, dtype_of, empty,
-                                     from_object, itemsize, shape_of, bump_version, unref, window)
+                                     from_object, is_named, itemsize, name_storage, shape_of, bump_version, unref,
+                                     window)
 from microgradx._core.graph cimport free_collector, here, hold_collector, watching
 from microgradx._core.kernels cimport *
 from microgradx._core.debug.watch cimport raise_non_finite, finite, is_reported, is_clean
@@ -166,6 +167,17 @@ cdef int note_grad(Node node) except -1:
     if is_capturing():
         (<LaunchList> mgx_recording_list).leaves.setdefault(node, node.grad)
     return 0
+
+
+cdef int note_replaced_grad(Node node) except -1:
+    """A leaf's gradient is about to be another: of one that no launch names and nobody else has, a captured program
+    remembers only that there was one, as no launch will."""
+    cdef PyObject *grad = <PyObject *> node.grad
+    if is_capturing() and node.grad is not None and grad.ob_refcnt == 1 and (<Array> grad).storage.refs == 1 and \
+            (<Array> grad).node is None and not is_named((<Array> grad).storage):
+        (<LaunchList> mgx_recording_list).leaves.setdefault(node, True)
+        return 0
+    return note_grad(node)
 
 
 # ----- a launch as data --------------------------------------------------------------------------------------------
@@ -332,6 +344,8 @@ cdef int record_call(LaunchList recording, Call *call, int row, int dtype, mgx_k
     launch_.count, launch_.writes = call.count, 0
     for k in range(call.count):
         launch_.storage[k] = NULL if call.array[k] == NULL else (<Array> call.array[k]).storage
+        if launch_.storage[k] != NULL and not recording.timed:
+            name_storage(launch_.storage[k])
         if k >= kernel_facts[row].first_update and call.array[k] != NULL:
             launch_.writes |= 1 << k
     if recording.timed or recording.profile is not None:
@@ -536,6 +550,7 @@ cdef int record_elementwise(LaunchList recording, int row, int part, int dtype, 
     cdef double seconds = mgx_now() - start
     cdef Launch here_
     cdef mgx_tiles tiles
+    cdef mgx_op op
     cdef Launch *launch_ = &here_ if recording.timed else recording.add()
     cdef Array out = <Array> operand[nin].array, numbers
     cdef int k
@@ -547,6 +562,7 @@ cdef int record_elementwise(LaunchList recording, int row, int part, int dtype, 
         for k in range(nin + nout):
             launch_.storage[k] = out.storage if operand[k].form in (ARRAY, BYTES) else NULL       # an operand in memory
         if not direct:
+            tiles.op = &op
             lay_out(&tiles, launch_.args.p, launch_.loop, dtype, nin, nout, operand, ndim, shape)
             launch_.tiles = &tiles
         return note_time(recording, launch_, start, seconds, None)
@@ -567,14 +583,24 @@ cdef int record_elementwise(LaunchList recording, int row, int part, int dtype, 
             launch_.storage[k], launch_.args.p[k] = numbers.storage, numbers.data
         elif direct:                                # what the loop does not read
             launch_.storage[k], launch_.args.p[k] = launch_.storage[0], launch_.args.p[0]
+        if launch_.storage[k] != NULL:
+            name_storage(launch_.storage[k])
     if not direct:
-        launch_.tiles = <mgx_tiles *> malloc(sizeof(mgx_tiles))
-        if launch_.tiles == NULL:
-            raise MemoryError("compile: no memory for another launch")
+        launch_.tiles = new_tiles(nin + nout, 1)
         lay_out(launch_.tiles, launch_.args.p, launch_.loop, dtype, nin, nout, operand, ndim, shape)
     if recording.profile is not None:
         note_time(recording.profile, launch_, start, seconds, None)
     return 0
+
+
+cdef mgx_tiles *new_tiles(int operands, int count) except NULL:
+    """Tiles with room for as many operands and operations as they have."""
+    cdef size_t size = sizeof(mgx_tiles) - (MGX_MAXOPERANDS - operands) * sizeof(mgx_operand)
+    cdef mgx_tiles *tiles = <mgx_tiles *> malloc(size + count * sizeof(mgx_op))
+    if tiles == NULL:
+        raise MemoryError("compile: no memory for another launch")
+    tiles.op = <mgx_op *> (<char *> tiles + size)
+    return tiles
 
 
 cdef enum: FEW = 64             # a number beside so few elements is spread out at once
@@ -600,7 +626,9 @@ cdef Py_ssize_t strided(mgx_loop loop, int dtype, int nin, int nout, Operand *op
                         int ndim, const Py_ssize_t *shape) except? -9:
     """Any layout, any dtype, any broadcast: through the tiles of csrc/launch.c."""
     cdef mgx_tiles tiles
+    cdef mgx_op op
     cdef char *data[MGX_MAXARGS]
+    tiles.op = &op
     lay_out(&tiles, data, loop, dtype, nin, nout, operand, ndim, shape)
     prepare(&tiles)
     return run_tiles(&tiles, data)

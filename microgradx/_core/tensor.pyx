@@ -9,7 +9,7 @@ from microgradx._core.backward import backward
 from microgradx._core.elementwise cimport apply, apply_into
 from microgradx._core.graph cimport Type, grad_enabled, set_grad_enabled
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport computed, copy, fill, note_grad, bump_rebindings, refuse_rebinding
+from microgradx._core.launch cimport computed, copy, fill, note_replaced_grad, bump_rebindings, refuse_rebinding
 from microgradx._core.structured cimport (amax, axes_of, cross_entropy_mean, cumsum, expand, linear, matmul,
                                           softmax_axis, squeezed, sum_axes)
 
@@ -150,7 +150,7 @@ cdef class Tensor(Array):
                                  f"{dtype_of(self.kind)} and shape {shape_of(self)}")
             node_of(self)
         if self.node is not None:
-            note_grad(self.node)
+            note_replaced_grad(self.node)
             self.node.grad = g
 
     @property

@@ -10,7 +10,8 @@ cdef struct LiveRange:               # of a storage in the launches
     bint fresh                  # made in this program, written before it is read, and held by nobody outside
     bint needed                 # what it holds is read, or stays
     Py_ssize_t at               # its place in the plan
-    char *data                  # where the plan puts it
+    char *data                  # where it lies instead of where it lay while it was captured, or NULL
+    Storage *into               # of which storage that is
 
 cdef class LiveRanges:
     cdef LaunchList sequence
@@ -25,4 +26,4 @@ cdef class LiveRanges:
 
 cdef int drop_constants(LiveRanges lives) except -1
 cdef int drop_dead(LiveRanges lives) except -1
-cdef tuple plan(LiveRanges lives)   # (an array whose memory is the program's own or None, bytes without reuse, with it)
+cdef tuple plan(LiveRanges lives, bint reuse)   # (the program's own memory or None, bytes without reuse, with it)

@@ -84,7 +84,8 @@ cdef int CONSTANT = kernel_row("constant")
 
 
 cdef int drop_constants(LiveRanges lives) except -1:
-    """Numbers that only this program holds and nothing overwrites need not be written anew."""
+    """Numbers that only this program holds and nothing overwrites need not be written anew: they are read from where
+    the launch that writes them would."""
     cdef Py_ssize_t i
     cdef Launch *s
     cdef LiveRange *one
@@ -93,10 +94,26 @@ cdef int drop_constants(LiveRanges lives) except -1:
         if s.table == KERNELS and s.row == CONSTANT:
             one = lives.of(s.storage[1])
             if one.fresh and one.writes == 1:
-                one.fresh = False
+                one.data, one.into = s.args.p[0] + (one.storage.data - s.args.p[1]), s.storage[0]
                 lives.drop(i)
+    move_operands(lives)
     lives.compact()
     return 0
+
+
+cdef void move_operands(LiveRanges lives) noexcept:
+    """Let the launches name, of each storage with ``data``, what it lies ``into`` instead."""
+    cdef Py_ssize_t i
+    cdef int k
+    cdef Launch *s
+    cdef LiveRange *one
+    for i in range(lives.sequence.count):
+        s = lives.sequence.launch[i]
+        for k in range(s.count if s != NULL else 0):
+            one = NULL if s.storage[k] == NULL else lives.of(s.storage[k])
+            if one != NULL and one.data != NULL:
+                s.args.p[k] = one.data + (s.args.p[k] - one.storage.data)
+                s.storage[k] = one.into
 
 
 cdef int drop_dead(LiveRanges lives) except -1:
@@ -126,11 +143,10 @@ cdef inline Py_ssize_t padded(const Storage *s) noexcept nogil:
     return (s.nbytes + 7) & ~<Py_ssize_t> 7
 
 
-cdef tuple plan(LiveRanges lives):
-    """One block for all that is the program's own; which part of it each storage gets is said by `place`."""
+cdef tuple plan(LiveRanges lives, bint reuse):
+    """One block for all that is the program's own. Storages that live at different times share parts of it if they may
+    (``reuse``): which, is said by `place`."""
     cdef Py_ssize_t i, j, count = 0, top = 0, own = 0
-    cdef int k
-    cdef Launch *s
     cdef LiveRange *one
     cdef Array block
     cdef Range *ranges = <Range *> malloc((lives.count + 1) * sizeof(Range))
@@ -141,9 +157,11 @@ cdef tuple plan(LiveRanges lives):
             one = &lives.life[i]
             if one.fresh and one.first >= 0:
                 ranges[count].first, ranges[count].last, ranges[count].size = one.first, one.last, padded(one.storage)
+                ranges[count].at, top = top, top + ranges[count].size
                 count += 1
                 own += one.storage.nbytes
-        top = place(ranges, count)
+        if reuse:
+            top = place(ranges, count)
         count = 0
         for i in range(lives.count):
             one = &lives.life[i]
@@ -159,13 +177,6 @@ cdef tuple plan(LiveRanges lives):
     for i in range(lives.count):
         one = &lives.life[i]
         if one.fresh and one.first >= 0:
-            one.data = block.storage.data + one.at
-    for i in range(lives.sequence.count):
-        s = lives.sequence.launch[i]
-        for k in range(s.count):
-            if s.storage[k] != NULL:
-                one = lives.of(s.storage[k])
-                if one != NULL and one.data != NULL:
-                    s.args.p[k] = one.data + (s.args.p[k] - one.storage.data)
-                    s.storage[k] = block.storage
+            one.data, one.into = block.storage.data + one.at, block.storage
+    move_operands(lives)
     return block, own, top

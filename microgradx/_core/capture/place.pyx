@@ -19,7 +19,7 @@ cdef enum:
 
 cdef Py_ssize_t place(Range *range_, Py_ssize_t count) except -1:
     """Give each range its place; the bytes that all of them take."""
-    cdef Py_ssize_t i, k = 0, live = 0, top = 0, best = -1, steps = 0, placed = 0
+    cdef Py_ssize_t i, live = 0, top = 0, best = -1, steps = 0, placed = 0
     cdef Range *ranges = <Range *> malloc((count + 1) * sizeof(Range))
     cdef Range **order = <Range **> malloc((2 * count + 1) * sizeof(Range *))
     cdef bint backwards

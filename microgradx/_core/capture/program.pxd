@@ -3,7 +3,7 @@ from libc.stdint cimport uint16_t
 
 from microgradx._core.array cimport Array, Storage
 from microgradx._core.launch cimport LaunchList
-from microgradx._core.capture.passes cimport LiveRanges
+from microgradx._core.capture.passes cimport LiveRange, LiveRanges
 
 cdef struct Spot:               # an operand that lies in an input or a result: rebound at every call
     char **p
@@ -44,15 +44,13 @@ cdef class Program:
     cdef object capture(self, function, tuple arguments, object structure, set passes, set fixed)
     cdef int describe(self, object result) except -1
     cdef int finalize_gradients(self) except -1
-    cdef bint names(self, Storage *storage) noexcept
     cdef int finalize(self, Storage **dropped, Py_ssize_t count, set passes) except -1
     cdef int bind(self, LiveRanges lives) except -1
-    cdef Py_ssize_t find(self, Array x, Py_ssize_t at) except -1
-    cdef bint made(self, Array x) except -1
+    cdef Py_ssize_t find(self, Array x, const LiveRange *life, Py_ssize_t at) except -1
+    cdef bint made(self, Array x, const LiveRange *life) except -1
     cdef Py_ssize_t aim(self, Py_ssize_t at, Py_ssize_t count, Array a) noexcept
     cdef bint matches_expected(self, tuple args) except -1          # of shapes and dtypes as captured, without nesting?
     cdef bint fits(self) except -1                          # is all else as the captured call found it?
-    cdef bint holds(self, Storage *s) noexcept
     cdef bint changes(self, Storage *s) noexcept
     cdef object replay(self, tuple arguments)
     cdef int run(self) except -1

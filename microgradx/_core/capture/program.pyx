@@ -151,8 +151,9 @@ cdef class Program:
                 free(dropped)
         self.captured, self.read = self.sequence.count, read
         self.finalize(dropped, count, passes)
+        storages = {<size_t> self.held[i] for i in range(self.held_count)}
         self.found = [(node, grad is not None,
-                       grad if grad is not None and self.holds((<Array> grad).storage) else None)
+                       grad if isinstance(grad, Array) and <size_t> (<Array> grad).storage in storages else None)
                       for node, grad in self.sequence.leaves.items()]
         self.sequence.leaves.clear()
         self.rebindings, self.switched = rebindings, switched
@@ -212,22 +213,13 @@ cdef class Program:
         """What the call did to gradients. One that it read and then replaced is written to instead: so the next call
         finds it where it was."""
         cdef Array old, new
-        for node, old in list(self.sequence.leaves.items()):
-            new = (<Node> node).grad
-            if old is not None and new is not None and new is not old and not new.wants and self.names(old.storage):
+        for node, before in list(self.sequence.leaves.items()):
+            old, new = before if isinstance(before, Array) else None, (<Node> node).grad
+            if old is not None and new is not None and new is not old and not new.wants and is_named(old.storage):
                 copy(new, old)
                 (<Node> node).grad = old
             self.effects.append((node, (<Node> node).grad))
         return 0
-
-    cdef bint names(self, Storage *storage) noexcept:
-        cdef Py_ssize_t i
-        cdef int k
-        for i in range(self.sequence.count):
-            for k in range(self.sequence.launch[i].count):
-                if self.sequence.launch[i].storage[k] == storage:
-                    return True
-        return False
 
     cdef int finalize(self, Storage **dropped, Py_ssize_t count, set passes) except -1:
         """After the capture: which storages are whose; the passes; the plan."""
@@ -265,6 +257,8 @@ cdef class Program:
                 one.gone = True
             for i in range(lives.count):
                 one = &lives.life[i]
+                if one.gone and not one.fresh:
+                    raise RuntimeError("DEBUG gone and not fresh")
                 one.fresh = one.fresh and one.gone
             if "constants" in passes:
                 drop_constants(lives)
@@ -272,8 +266,7 @@ cdef class Program:
                 drop_dead(lives)
             if "fuse" in passes:
                 fuse(lives)
-            if "reuse" in passes:
-                self.memory, self.own_bytes, self.planned_bytes = plan(lives)
+            self.memory, self.own_bytes, self.planned_bytes = plan(lives, "reuse" in passes)
             for i in range(self.sequence.count):
                 if self.sequence.launch[i].tiles != NULL:
                     prepare(self.sequence.launch[i].tiles)
@@ -302,7 +295,8 @@ cdef class Program:
         cdef Array x
         cdef set fixed = {<size_t> (<Array> o).storage for _, outs, ins in self.sequence.hosts for o in outs + ins
                           if isinstance(o, Array)}
-        cdef list results = [o for kind, o in self.outputs if kind == FRESH], bound = []
+        cdef list results = [o for kind, o in self.outputs if kind == FRESH], bound = [], outputs = list(self.outputs)
+        cdef set returned = {<size_t> (<Array> o).storage for o in results}
         for i in range(self.sequence.count):
             room += self.sequence.launch[i].count
         self.spot = <Spot *> malloc((room + 1) * sizeof(Spot))
@@ -323,29 +317,32 @@ cdef class Program:
             self.spots[i] = MOVES if self.types[self.leaf[i]] is not None else COPIED
             one = lives.of(x.storage)
             if self.spots[i] == COPIED and <size_t> x.storage not in fixed and not (one != NULL and one.writes) \
-                    and not any([(<Array> o).storage == x.storage for o in results]):
-                self.spots[i] = self.find(x, at)
+                    and <size_t> x.storage not in returned:
+                self.spots[i] = self.find(x, one, at)
                 at += self.spots[i]
         for i in range(len(self.outputs)):
-            kind, o = self.outputs[i]
-            if kind == FRESH and <size_t> (<Array> o).storage not in fixed and self.made(<Array> o):
-                self.spots[len(self.inputs) + len(bound)] = self.find(<Array> o, at)
+            kind, o = outputs[i]
+            one = lives.of((<Array> o).storage) if kind == FRESH else NULL
+            if kind == FRESH and <size_t> (<Array> o).storage not in fixed and self.made(<Array> o, one):
+                self.spots[len(self.inputs) + len(bound)] = self.find(<Array> o, one, at)
                 at += self.spots[len(self.inputs) + len(bound)]
-                self.outputs = (*self.outputs[:i], (BOUND, len(bound)), *self.outputs[i + 1:])
+                outputs[i] = BOUND, len(bound)
                 bound.append(o)
-        self.bound_outputs = tuple(bound)
+        self.outputs, self.bound_outputs = tuple(outputs), tuple(bound)
         self.alone = self.tree is None and len(bound) == 1
         for i in range(self.held_count):
             total += self.held[i].nbytes
         self.light = self.sequence.count <= 16 and total + self.planned_bytes <= 1 << 14 and not self.sequence.hosts
         return 0
 
-    cdef Py_ssize_t find(self, Array x, Py_ssize_t at) except -1:
+    cdef Py_ssize_t find(self, Array x, const LiveRange *life, Py_ssize_t at) except -1:
         """Write down, from spot ``at`` on, where the steps name the storage of ``x``; how often that is."""
         cdef Py_ssize_t i, n = at
         cdef int k
         cdef Launch *s
-        for i in range(self.sequence.count):
+        if life == NULL or life.first < 0:
+            return 0
+        for i in range(life.first, life.last + 1):
             s = self.sequence.launch[i]
             for k in range(s.count):
                 if s.storage[k] == x.storage:
@@ -353,26 +350,19 @@ cdef class Program:
                     n += 1
         return n - at
 
-    cdef bint made(self, Array x) except -1:
+    cdef bint made(self, Array x, const LiveRange *life) except -1:
         """Is a result made by the steps, in memory that nobody else has or sees? A small part of its storage is not:
         what is handed out would keep all of it."""
-        cdef Py_ssize_t i
         cdef int k
         cdef Launch *s
-        cdef bint met = False
-        if x.storage.born != self.number or x.storage.refs != 2 or not x.contiguous \
+        if life == NULL or life.first < 0 or x.storage.born != self.number or x.storage.refs != 2 or not x.contiguous \
                 or x.storage.nbytes > 4 * max(64, x.size * itemsize[x.kind]):           # refs: ours, and the program's
             return False
-        for i in range(self.sequence.count):
-            s = self.sequence.launch[i]
-            for k in range(s.count):
-                if s.storage[k] == x.storage:
-                    if not s.writes >> k & 1:
-                        return False
-                    met = True
-            if met:
-                return True
-        return False
+        s = self.sequence.launch[life.first]
+        for k in range(s.count):
+            if s.storage[k] == x.storage and not s.writes >> k & 1:
+                return False
+        return s.table != HOST
 
     cdef Py_ssize_t aim(self, Py_ssize_t at, Py_ssize_t count, Array a) noexcept:
         """Let the spots from ``at`` on lie in ``a``; the spot after them."""
@@ -423,13 +413,6 @@ cdef class Program:
                     return False
             self.switched = switched
         return True
-
-    cdef bint holds(self, Storage *s) noexcept:
-        cdef Py_ssize_t i
-        for i in range(self.held_count):
-            if self.held[i] == s:
-                return True
-        return False
 
     cdef bint changes(self, Storage *s) noexcept:
         """Do the steps write to a storage?"""
@@ -633,7 +616,8 @@ cdef Py_ssize_t run_launches(Launch **launch, Py_ssize_t count, Py_ssize_t i, Py
 cdef object number_of(dict numbers, object address):
     """The number of a storage: how many were named before it."""
     if address not in numbers:
-        numbers[address] = sum([key > 0 for key in numbers])
+        numbers[0] = numbers.get(0, -1) + 1                         # the last one given
+        numbers[address] = numbers[0]
     return numbers[address]
 
 

@@ -84,7 +84,7 @@ cdef bint finite(Array a) noexcept:
                 n *= a.dims[d]
     if not kernels.finite[a.kind](n, a.data):
         return False
-    if a.contiguous and s.refs == 1 and s.size_class >= 0:      # whoever sees these bytes later sees them through `a`
+    if a.contiguous and s.refs == 1 and s.size_class != -1:      # whoever sees these bytes later sees them through `a`
         s.sound = s.version + 1
     return True
 
