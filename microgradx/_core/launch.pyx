@@ -810,16 +810,35 @@ def filled(function, tuple shape, object dtype):
     return out
 
 
+cdef tuple detached_operands(tuple operands):
+    return tuple([detached(<Array> o) if isinstance(o, Array) else o for o in operands])
+
+
+cdef int let_go_of_operands(tuple operands) noexcept:
+    """Like other launches, a host launch that is written down does not hold the storages that it names while the
+    capture lasts. When it ends each array is given its reference, by `hold_host_operands` of passes."""
+    for o in operands:
+        if isinstance(o, Array):
+            name_storage((<Array> o).storage)
+            (<Array> o).storage.refs -= 1
+    return 0
+
+
 cdef int record_host(LaunchList recording, object function, tuple outs, tuple ins, double start) except -1:
     cdef double seconds = mgx_now() - start
     cdef Launch here_
     cdef Launch *launch_ = &here_ if recording.timed else recording.add()
-    cdef tuple call = (function, outs, ins)
+    cdef tuple call
+    if not recording.timed:
+        outs, ins = detached_operands(outs), detached_operands(ins)
+    call = (function, outs, ins)
     launch_.kernel, launch_.loop, launch_.tiles, launch_.host = NULL, NULL, NULL, <PyObject *> call
     launch_.table, launch_.row, launch_.part, launch_.dtype, launch_.count, launch_.writes = HOST, 0, 0, 0, 0, 0
     if recording.timed:
         return note_time(recording, launch_, start, seconds, None)
     recording.hosts.append(call)
+    let_go_of_operands(outs)
+    let_go_of_operands(ins)
     if recording.profile is not None:
         note_time(recording.profile, launch_, start, seconds, None)
     return 0

@@ -4,13 +4,12 @@
 ``fuse`` (in its own module) joins elementwise launches, ``reuse`` gives short lives the same memory.
 """
 cimport cython
-from libc.stdint cimport uint16_t
 from libc.stdlib cimport free, malloc
 
 from microgradx._core.array cimport Array, Storage, empty
 from microgradx._core.capture.place cimport Range, place
 from microgradx._core.kernels cimport MGX_F32, kernel_row
-from microgradx._core.launch cimport HOST, KERNELS, Launch, launch_name
+from microgradx._core.launch cimport HOST, KERNELS, Launch, LaunchList, launch_name
 
 PASSES = frozenset({"constants", "dead", "fuse", "reuse"})
 
@@ -35,17 +34,22 @@ cdef class LiveRanges:
         cdef size_t k = <size_t> s.next
         return &self.life[k] if k < <size_t> self.count and self.life[k].storage == s else NULL
 
-    cdef void meet(self, Storage *s, Py_ssize_t i, bint written, uint16_t number) noexcept:
-        """Launch ``i`` of the capture with this ``number`` names a storage."""
+    cdef void meet(self, Storage *s, Py_ssize_t i, bint written) noexcept:
+        """Launch ``i`` names a storage."""
         cdef LiveRange *one = self.of(s)
         if one == NULL:
             one = &self.life[self.count]
             s.next = <Storage *> self.count
             self.count += 1
-            one.storage, one.first, one.data, one.writes, one.gone = s, i, NULL, 0, False
-            one.fresh = written and s.born == number
+            one.storage, one.first, one.data, one.writes, one.fresh = s, i, NULL, 0, False
         one.last = i
         one.writes += written
+
+    cdef void extend(self, LiveRange *one, Py_ssize_t i, bint written) noexcept:
+        one.last = i
+        one.writes += written
+        if one.first < 0:
+            one.first = i
 
     cdef int drop(self, Py_ssize_t i) except -1:
         """Launch ``i`` is not run; `compact` is due."""
@@ -56,12 +60,11 @@ cdef class LiveRanges:
         self.sequence.launch[i] = NULL
         return 0
 
-    cdef void compact(self) noexcept:
+    cdef int compact(self) except -1:
         """After launches were dropped: the others move up, and lives are told anew."""
         cdef Py_ssize_t i, kept = 0
         cdef int k
         cdef Launch *s
-        cdef LiveRange *one
         for i in range(self.count):
             self.life[i].first, self.life[i].writes = -1, 0
         for i in range(self.sequence.count):
@@ -71,13 +74,28 @@ cdef class LiveRanges:
             self.sequence.launch[kept] = s
             for k in range(s.count):
                 if s.storage[k] != NULL:
-                    one = self.of(s.storage[k])
-                    one.last = kept
-                    one.writes += s.writes >> k & 1
-                    if one.first < 0:
-                        one.first = kept
+                    self.extend(self.of(s.storage[k]), kept, s.writes >> k & 1)
+            if s.host != NULL:
+                for o, written in host_operands(s):
+                    self.extend(self.of((<Array> o).storage), kept, written)
             kept += 1
         self.sequence.count = kept
+        return 0
+
+
+cdef int hold_host_operands(LaunchList sequence) except -1:
+    """The capture has ended: what host launches name is theirs from now on."""
+    for _, outs, ins in sequence.hosts:
+        for o in outs + ins:
+            if isinstance(o, Array):
+                (<Array> o).storage.refs += 1
+    return 0
+
+
+cdef list host_operands(const Launch *s):
+    """[(array, is it written?)] of a host launch."""
+    _, outs, ins = <tuple> s.host
+    return [(o, True) for o in outs if isinstance(o, Array)] + [(o, False) for o in ins if isinstance(o, Array)]
 
 
 cdef int CONSTANT = kernel_row("constant")
@@ -101,7 +119,7 @@ cdef int drop_constants(LiveRanges lives) except -1:
     return 0
 
 
-cdef void move_operands(LiveRanges lives) noexcept:
+cdef int move_operands(LiveRanges lives) except -1:
     """Let the launches name, of each storage with ``data``, what it lies ``into`` instead."""
     cdef Py_ssize_t i
     cdef int k
@@ -114,6 +132,12 @@ cdef void move_operands(LiveRanges lives) noexcept:
             if one != NULL and one.data != NULL:
                 s.args.p[k] = one.data + (s.args.p[k] - one.storage.data)
                 s.storage[k] = one.into
+        for o, _ in host_operands(s) if s != NULL and s.table == HOST else ():
+            one = lives.of((<Array> o).storage)
+            if one.data != NULL:
+                (<Array> o).data = one.data + ((<Array> o).data - one.storage.data)
+                (<Array> o).storage = one.into
+    return 0
 
 
 cdef int drop_dead(LiveRanges lives) except -1:
@@ -132,6 +156,8 @@ cdef int drop_dead(LiveRanges lives) except -1:
         for k in range(s.count):
             if needed and s.storage[k] != NULL:
                 lives.of(s.storage[k]).needed = True
+        for o, _ in host_operands(s) if s.table == HOST else ():
+            lives.of((<Array> o).storage).needed = True
         if not needed:
             lives.drop(i)
     lives.compact()

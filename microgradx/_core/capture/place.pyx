@@ -287,7 +287,8 @@ cdef int larger_before(const void *a, const void *b) noexcept nogil:
 
 cdef Py_ssize_t larger_first(Range *ranges, Py_ssize_t count, Range **order, Py_ssize_t steps) except -1:
     """Each range, from the largest on, at the lowest place that is free while it lives; the bytes that they take."""
-    cdef Py_ssize_t i, leaves = 1, left, right, top = 0, own[128]
+    cdef Py_ssize_t i, leaves = 1, left, right, top = 0
+    cdef Py_ssize_t[128] own
     cdef int k, owned, cursors
     cdef bint failed = False
     cdef Cursor cursor[256]

@@ -17,7 +17,8 @@ from microgradx._core.launch cimport (HOST, KERNELS, Launch, LaunchList, check_r
                                       is_capturing, launch_name, measure_launch, note_time, now, profiling, restore,
                                       rebindings, run_launch, set_recording, snapshot)
 from microgradx._core.capture.number cimport SymbolicFloat, note_reads_in, symbolic_float, plain
-from microgradx._core.capture.passes cimport LiveRange, LiveRanges, drop_constants, drop_dead, plan
+from microgradx._core.capture.passes cimport (LiveRange, LiveRanges, drop_constants, drop_dead, hold_host_operands,
+                                              host_operands, plan)
 
 import time
 import weakref
@@ -146,8 +147,10 @@ cdef class Program:
             dropped = kept_blocks(&count)
             if failed:
                 self.outputs = self.tree = None
+                hold_host_operands(self.sequence)
                 for i in range(count):
-                    forget_block(dropped[i])
+                    if dropped[i].refs == 0:
+                        forget_block(dropped[i])
                 free(dropped)
         self.captured, self.read = self.sequence.count, read
         self.finalize(dropped, count, passes)
@@ -241,12 +244,11 @@ cdef class Program:
             for i in range(self.sequence.count):
                 s = self.sequence.launch[i]
                 if s.host != NULL:
-                    for o in (<tuple> s.host)[1] + (<tuple> s.host)[2]:
-                        if isinstance(o, Array):
-                            lives.meet((<Array> o).storage, i, False, self.number)
+                    for o, written in host_operands(s):
+                        lives.meet((<Array> o).storage, i, written)
                 for k in range(s.count):
                     if s.storage[k] != NULL:
-                        lives.meet(s.storage[k], i, s.writes >> k & 1, self.number)
+                        lives.meet(s.storage[k], i, s.writes >> k & 1)
             for i in range(count):
                 one = lives.of(dropped[i])
                 if one == NULL:
@@ -254,12 +256,7 @@ cdef class Program:
                 if dropped[i].born != self.number:                  # made before: its old numbers
                     raise CaptureError("compile: the function replaces a tensor that it read (a gradient added to with "
                                        "create_graph=True, or an attribute set anew); write into it instead")
-                one.gone = True
-            for i in range(lives.count):
-                one = &lives.life[i]
-                if one.gone and not one.fresh:
-                    raise RuntimeError("DEBUG gone and not fresh")
-                one.fresh = one.fresh and one.gone
+                one.fresh = True
             if "constants" in passes:
                 drop_constants(lives)
             if "dead" in passes:
@@ -280,6 +277,7 @@ cdef class Program:
             self.dropped = lives.dropped
             self.bind(lives)
         finally:
+            hold_host_operands(self.sequence)
             for i in range(count):
                 if dropped[i].refs == 0:
                     forget_block(dropped[i])
