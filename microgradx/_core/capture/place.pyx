@@ -99,7 +99,8 @@ cdef struct Block:          # a part of the memory, given out or a hole
 cdef struct Heap:
     Block *bin[BINS]
     Block *last             # the block that nothing lies above
-    Block *unused           # records, by `after`
+    Block *unused           # records that were used before, by `after`
+    Block *fresh            # the first that was not
     Py_ssize_t top, most
 
 
@@ -125,7 +126,7 @@ cdef Py_ssize_t sweep(Range *ranges, Py_ssize_t count, Range **order, Py_ssize_t
     """Places in order of time; the bytes that they take. ``live``: the most that is needed at one time."""
     cdef Py_ssize_t i, ended = 0, now = 0
     cdef Range **leaving = order + count
-    cdef Block *blocks = <Block *> calloc(2 * count + 1, sizeof(Block))
+    cdef Block *blocks = <Block *> malloc((2 * count + 1) * sizeof(Block))
     cdef Block **given = <Block **> malloc((count + 1) * sizeof(Block *))
     cdef Heap heap
     if blocks == NULL or given == NULL:
@@ -134,9 +135,7 @@ cdef Py_ssize_t sweep(Range *ranges, Py_ssize_t count, Range **order, Py_ssize_t
         raise MemoryError("compile: no memory for the plan")
     for i in range(BINS):
         heap.bin[i] = NULL
-    heap.last, heap.unused, heap.top, heap.most, live[0] = NULL, NULL, 0, 0, 0
-    for i in range(2 * count + 1):
-        blocks[i].after, heap.unused = heap.unused, &blocks[i]
+    heap.last, heap.unused, heap.fresh, heap.top, heap.most, live[0] = NULL, NULL, blocks, 0, 0, 0
     for i in range(count):
         order[i] = leaving[i] = &ranges[i]
     qsort(order, count, sizeof(Range *), begins_first)
@@ -194,6 +193,15 @@ cdef void forget(Heap *heap, Block *b) noexcept:
     b.after, heap.unused = heap.unused, b
 
 
+cdef Block *new_record(Heap *heap) noexcept:
+    cdef Block *b = heap.unused
+    if b != NULL:
+        heap.unused = b.after
+        return b
+    heap.fresh += 1
+    return heap.fresh - 1
+
+
 cdef Block *best_hole(Heap *heap, Py_ssize_t size) noexcept:
     """The smallest of those looked at that is large enough, or NULL."""
     cdef int k, looked
@@ -219,14 +227,12 @@ cdef Block *give_out(Heap *heap, Py_ssize_t size) noexcept:
     if b != NULL:
         unlink_hole(heap, b)
         if b.size > size:
-            rest = heap.unused
-            heap.unused = rest.after
+            rest = new_record(heap)
             rest.at, rest.size, rest.below, rest.above = b.at + size, b.size - size, b, b.above
             b.above.below, b.above, b.size = rest, rest, size       # a hole is never the last
             link_hole(heap, rest)
         return b
-    b = heap.unused
-    heap.unused = b.after
+    b = new_record(heap)
     b.at, b.size, b.below, b.above, b.hole = heap.top, size, heap.last, NULL, False
     if b.below != NULL:
         b.below.above = b
