@@ -49,6 +49,7 @@ cdef Py_ssize_t place(Range *range_, Py_ssize_t count) except -1:
 def place_ranges(ranges):
     """``place`` for (first, last, size) of each: the places, and the bytes that all of them take.
 
+    >>> from microgradx._core.capture.place import place_ranges
     >>> place_ranges([(0, 1, 8), (1, 2, 16), (2, 3, 8)])
     ([16, 0, 16], 24)
     """
