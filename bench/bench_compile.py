@@ -29,6 +29,37 @@ def by_capture(net):
     return anew, params
 
 
+def long_program(backward, captured):
+    """10^5 launches over 100 elements: a chain of * and +, or tanh after tanh and its backward pass."""
+    import microgradx as mgx
+    from microgradx._core.launch import invalidate_programs
+    x, w = mgx.ones(100), mgx.ones(100, requires_grad=True)
+
+    def chain():
+        y = x
+        for _ in range(50_000):
+            y = y * 0.999 + 0.001
+        return y
+
+    def tanhs():
+        w.grad = None
+        y = w * x
+        for _ in range(50_000):
+            y = y.tanh()
+        y.sum().backward()
+        return w.grad
+    run = tanhs if backward else chain
+    if not captured:
+        return run
+    compiled = mgx.compile(run)
+
+    def anew():
+        invalidate_programs()
+        return compiled()
+    compiled()
+    return anew
+
+
 def addition(compiled):
     """a + b of four elements."""
     import microgradx as mgx
@@ -107,6 +138,10 @@ def rows(quick):
         build = {"microgradx eager": CONTENDERS["microgradx"], "microgradx captured": by_capture}
         yield Row(f"capture of {net.name}", {name: functools.partial(checked, net, make)
                                              for name, make in build.items()})
+    for name, backward in (("chain", False), ("tanh, forward and backward", True)):
+        yield Row(f"capture of 10^5 launches, {name}", {
+            "microgradx eager": functools.partial(long_program, backward, False),
+            "microgradx captured": functools.partial(long_program, backward, True)})
     yield Row("a + b of 4 elements from Python", {
         "microgradx replayed": functools.partial(addition, True),
         "microgradx eager": functools.partial(addition, False),

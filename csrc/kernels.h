@@ -134,8 +134,8 @@ typedef struct {
     int dtype, nin, nout, ndim, count, slots, walks;
     ptrdiff_t shape[MGX_MAXDIM], rows, wide, high;
     mgx_fused_chain fused_chain;
-    mgx_op op[MGX_MAXOPS];
-    mgx_operand operand[MGX_MAXOPERANDS];
+    mgx_op *op;                         /* `count` of them, up to MGX_MAXOPS */
+    mgx_operand operand[MGX_MAXOPERANDS];       /* no more of them need exist than there are */
 } mgx_tiles;
 
 /* what one instruction set offers; every array is indexed by dtype */

@@ -14,7 +14,7 @@ cdef struct Storage:
     char *data
     Py_ssize_t refs, nbytes
     uint32_t version
-    int16_t size_class          # -1: the bytes are the owner's
+    int16_t size_class          # -1: the bytes are the owner's; -2: those of a block, made during a capture; -3: none
     uint16_t born               # the capture during which it was made, or 0
     uint32_t views, graph_views  # live views; those that have a graph
     uint16_t readonly           # the owner's wish
@@ -82,12 +82,15 @@ cdef void share_storage(Array to, Array source) noexcept
 cdef void unref(Storage *s) noexcept
 cdef void forget_block(Storage *s) noexcept
 
-# While a program is captured, blocks that are let go are kept: so an address means one lifetime.
+# While a program is captured, records of storages that are let go are kept: so each means one lifetime.
 cdef uint16_t capture                               # the number of the capture under way, or 0
 cdef int (*refuse_reading)() except -1              # raises if this thread is capturing: told by `launch`
 cdef int (*note_outside)(Array a) except -1          # a is used, which may be older than a capture: told by `launch`
 cdef int (*freeze)(Array a) except -1               # a was made of numbers without a launch: told by `launch`
 cdef void keep_blocks() noexcept
+cdef void keep_bytes(bint on) noexcept              # and their bytes, from now on
+cdef void name_storage(Storage *s) noexcept
+cdef bint is_named(Storage *s) noexcept
 cdef Storage **kept_blocks(Py_ssize_t *count) noexcept
 cdef int bump_version(Array a) except -1                   # a write has happened
 cdef int check_writable(Array a, str op) except -1

@@ -2,6 +2,8 @@ from typing_extensions import CapsuleType
 
 from microgradx._core.ops import Differentiable
 
+def allocated_bytes(restart: bool = False) -> tuple[int, int]: ...
+
 class Node:
     """How an array was made: operands, what the backward pass needs, hooks."""
 

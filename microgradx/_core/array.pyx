@@ -34,6 +34,7 @@ itemsize = ITEMSIZE
 # Blocks come in classes, four to each doubling, and are kept for reuse: a training step asks for the same
 # sizes again and again, and fresh pages cost more than the arithmetic done on them.
 
+cdef enum: BORROWED = -1, APART = -2, RECORD = -3       # sizes that are no class: see `Storage`
 cdef enum: HEADER = 64, CLASSES = 240, SMALL = 4096, KEPT_SMALL = 256, KEPT_LARGE = 4
 cdef Py_ssize_t KEPT_BYTES = 512 << 20             # of free large blocks, together
 cdef Storage *free_blocks[CLASSES]
@@ -54,6 +55,11 @@ cdef inline int class_of(Py_ssize_t nbytes, Py_ssize_t *capacity) noexcept nogil
 
 
 cdef Storage *allocate(Py_ssize_t nbytes) except NULL:
+    cdef Storage *s = take_block(nbytes)
+    return name_block(s) if capture else s
+
+
+cdef inline Storage *take_block(Py_ssize_t nbytes) except NULL:
     global free_bytes
     cdef Py_ssize_t capacity
     cdef int k = class_of(nbytes, &capacity)
@@ -66,22 +72,76 @@ cdef Storage *allocate(Py_ssize_t nbytes) except NULL:
     free_count[k] -= 1
     if capacity > SMALL:
         free_bytes -= capacity
-    s.refs, s.born = 1, capture
+    s.refs, s.born = 1, 0
     s.version = s.views = s.graph_views = s.finite_version = 0
     s.readonly = s.held = 0
     return s
 
 
 cdef Storage *new_block(int k, Py_ssize_t capacity) except NULL:
+    global block_bytes, most_block_bytes
     cdef Storage *s = <Storage *> aligned_alloc(HEADER + capacity, HEADER)
     if s == NULL:
         raise MemoryError(f"no memory for an array of {capacity} bytes")
     s.data = <char *> s + HEADER
     s.nbytes, s.size_class, s.owner, s.next = capacity, <int16_t> k, NULL, NULL
-    s.refs, s.born = 1, capture
+    s.refs, s.born = 1, 0
     s.version = s.views = s.graph_views = s.finite_version = 0
     s.readonly = s.held = 0
+    block_bytes += capacity
+    most_block_bytes = max(most_block_bytes, block_bytes)
     return s
+
+
+cdef void free_block(Storage *s) noexcept:
+    global block_bytes
+    block_bytes -= s.nbytes
+    aligned_free(s)
+
+
+cdef Py_ssize_t block_bytes = 0, most_block_bytes = 0
+
+
+def allocated_bytes(bint restart=False):
+    """The bytes that arrays have been given by the system, free blocks that are kept for reuse among them: now, and at
+    most since the last ``restart``, before which free blocks are given back."""
+    global most_block_bytes
+    if restart:
+        free_unused_blocks(0)
+        most_block_bytes = block_bytes
+    return block_bytes, most_block_bytes
+
+
+cdef void free_unused_blocks(Py_ssize_t above) noexcept:
+    """Give back what is kept for reuse and has more bytes than that."""
+    global free_bytes
+    cdef int k
+    cdef Storage *s
+    for k in range(CLASSES):
+        while free_blocks[k] != NULL and free_blocks[k].nbytes > above:
+            s = free_blocks[k]
+            free_blocks[k] = s.next
+            free_count[k] -= 1
+            if s.nbytes > SMALL:
+                free_bytes -= s.nbytes
+            free_block(s)
+
+
+cdef Storage *name_block(Storage *block) except NULL:
+    """While a program is captured, a storage's record lies apart from its bytes, and stays until the capture ends: so
+    it means one lifetime, although the bytes are given to others."""
+    cdef Storage *s = <Storage *> aligned_alloc(HEADER, HEADER)
+    if s == NULL:
+        forget_block(block)
+        raise MemoryError("no memory for an array")
+    s[0] = block[0]
+    s.size_class, s.born = APART, capture
+    return s
+
+
+cdef inline Storage *block_of(Storage *s) noexcept:
+    """Of a storage whose record lies apart: the block of its bytes."""
+    return <Storage *> (s.data - HEADER)
 
 
 cdef Storage *borrow_storage(object owner, char *data, Py_ssize_t nbytes) except NULL:
@@ -89,7 +149,7 @@ cdef Storage *borrow_storage(object owner, char *data, Py_ssize_t nbytes) except
     cdef Storage *s = <Storage *> aligned_alloc(HEADER, HEADER)
     if s == NULL:
         raise MemoryError("no memory for an array")
-    s.data, s.nbytes, s.refs, s.version, s.size_class = data, nbytes, 1, 0, -1
+    s.data, s.nbytes, s.refs, s.version, s.size_class = data, nbytes, 1, 0, BORROWED
     s.views = s.graph_views = s.finite_version = 0
     s.readonly = s.held = s.born = 0
     s.next = NULL
@@ -146,7 +206,10 @@ cdef void forget_block(Storage *s) noexcept:
     cdef int k = s.size_class
     cdef bint large = s.nbytes > SMALL
     if k < 0:
-        release(s.owner)
+        if k == APART:
+            forget_block(block_of(s))
+        elif k == BORROWED:
+            release(s.owner)
         aligned_free(s)
     elif MGX_RECYCLES and free_count[k] < (KEPT_LARGE if large else KEPT_SMALL) and \
             (not large or free_bytes + s.nbytes <= KEPT_BYTES):
@@ -156,7 +219,7 @@ cdef void forget_block(Storage *s) noexcept:
         if large:
             free_bytes += s.nbytes
     else:
-        aligned_free(s)
+        free_block(s)
 
 
 cdef Storage **kept = NULL
@@ -165,9 +228,16 @@ cdef uint16_t captures = 0
 
 
 cdef void keep_block(Storage *s) noexcept:
-    """Remember a block until the capture ends. Without memory for that it leaks."""
+    """A storage that was let go: the record is kept until the capture ends if a launch may name it, without its bytes
+    if it was made during the capture. Without memory for that it leaks."""
     global kept, kept_count, kept_room
     cdef void *larger
+    if s.size_class == APART and s.born == capture and not bytes_are_kept:
+        forget_block(block_of(s))
+        s.size_class = RECORD
+    elif not is_named(s):
+        forget_block(s)
+        return
     if kept_count == kept_room:
         larger = realloc(kept, (2 * kept_room + 64) * sizeof(Storage *))
         if larger == NULL:
@@ -175,6 +245,23 @@ cdef void keep_block(Storage *s) noexcept:
         kept, kept_room = <Storage **> larger, 2 * kept_room + 64
     kept[kept_count] = s
     kept_count += 1
+
+
+cdef bint bytes_are_kept = False
+
+
+cdef void keep_bytes(bint on) noexcept:
+    global bytes_are_kept
+    bytes_are_kept = on
+
+
+cdef void name_storage(Storage *s) noexcept:
+    """A launch of the capture under way names it."""
+    s.next = <Storage *> (~<size_t> capture)
+
+
+cdef bint is_named(Storage *s) noexcept:
+    return s.next == <Storage *> (~<size_t> capture)
 
 
 cdef void keep_blocks() noexcept:
@@ -185,11 +272,12 @@ cdef void keep_blocks() noexcept:
 
 
 cdef Storage **kept_blocks(Py_ssize_t *count) noexcept:
-    """The capture ends: the blocks that were let go, the caller's to `forget_block` or to use; the list is freed."""
+    """The capture ends: the records of what was let go, the caller's to `forget_block`, as the list is to free."""
     global capture, kept, kept_count, kept_room
     cdef Storage **found = kept
     count[0] = kept_count
     kept, kept_count, kept_room, capture = NULL, 0, 0, 0
+    free_unused_blocks(SMALL)                             # the program has a block of its own for all of them
     return found
 
 

@@ -91,7 +91,7 @@ cdef extern from "kernels.h" nogil:
         int dtype, nin, nout, ndim, count, slots
         Py_ssize_t shape[8]
         mgx_fused_chain fused_chain
-        mgx_op op[32]
+        mgx_op *op
         mgx_operand operand[16]
     ctypedef struct mgx_scalar_program:
         Py_ssize_t lanes

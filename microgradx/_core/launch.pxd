@@ -81,7 +81,7 @@ cdef class LaunchList:
     cdef Py_ssize_t events, event_room
     cdef list hosts             # (function, outs, ins) of host launches, which keeps alive what they name
     cdef list constants         # arrays of numbers that were brought in: alone, or with the call site
-    cdef dict leaves            # {node: its gradient when the capture began}, of leaves whose gradient was used
+    cdef dict leaves            # {node: its gradient when the capture began; ...: it was replaced unread}
     cdef dict read_gradients    # {node: None} of those whose gradient was read before it was replaced
     cdef dict outside           # {id: (tensor, storage, requires_grad, hooks)} of tensors that were there before
     cdef dict reads             # {(id of an owner's dict, name): Guard} of attributes and options
@@ -112,6 +112,7 @@ cdef LaunchList capturing_list()                    # of the capture that this t
 cdef int refuse(str why) except -1                  # no program can repeat it: a capture fails, whoever swallows the error
 cdef str format_call_site()
 cdef tuple hooks_of(Array a)
+cdef mgx_tiles *new_tiles(int operands, int count) except NULL
 cdef object snapshot(Storage *s)                    # what it holds, for `put_back`
 cdef int restore(Storage *s, object numbers) except -1
 cdef int refuse_rebinding() except -1

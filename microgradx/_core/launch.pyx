@@ -14,7 +14,8 @@ from libc.string cimport memmove
 
 from microgradx._core cimport array
 from microgradx._core.array cimport (Array, Node, Storage, check_writable, detached, dtype_code, dtype_of, empty,
-                                     from_object, itemsize, shape_of, bump_version, unref, writable_ndarray)
+                                     from_object, is_named, itemsize, name_storage, shape_of, bump_version, unref,
+                                     writable_ndarray)
 from microgradx._core.graph cimport free_collector, call_site, hold_collector, watching
 from microgradx._core.kernels cimport *
 from microgradx._core.debug.watch cimport raise_non_finite, is_finite, is_reported, is_clean
@@ -189,7 +190,7 @@ cdef int note_gradient(Node node, bint read) except -1:
     if is_capturing():
         recording = <LaunchList> mgx_recording_list
         if node not in recording.leaves:
-            recording.leaves[node] = node.grad
+            recording.leaves[node] = node.grad if read else Ellipsis
             if read:
                 recording.read_gradients[node] = None
     return 0
@@ -377,6 +378,8 @@ cdef int record_call(LaunchList recording, Call *call, int row, int dtype, mgx_k
     launch_.count, launch_.writes = call.count, 0
     for k in range(call.count):
         launch_.storage[k] = NULL if call.array[k] == NULL else (<Array> call.array[k]).storage
+        if launch_.storage[k] != NULL and not recording.timed:
+            name_storage(launch_.storage[k])
         if k >= kernel_facts[row].first_update and call.array[k] != NULL:
             launch_.writes |= 1 << k
     if not recording.timed:
@@ -585,6 +588,7 @@ cdef int record_elementwise(LaunchList recording, int row, int part, int dtype, 
     cdef double seconds = mgx_now() - start
     cdef Launch here_
     cdef mgx_tiles tiles
+    cdef mgx_op op
     cdef Launch *launch_ = &here_ if recording.timed else recording.add()
     cdef Array out = <Array> operand[nin].array, numbers
     cdef int k
@@ -596,6 +600,7 @@ cdef int record_elementwise(LaunchList recording, int row, int part, int dtype, 
         for k in range(nin + nout):
             launch_.storage[k] = out.storage if operand[k].form in (ARRAY, BYTES) else NULL       # an operand in memory
         if not direct:
+            tiles.op = &op
             lay_out(&tiles, launch_.args.p, launch_.loop, dtype, nin, nout, operand, ndim, shape)
             launch_.tiles = &tiles
         return note_time(recording, launch_, start, seconds, None)
@@ -617,14 +622,24 @@ cdef int record_elementwise(LaunchList recording, int row, int part, int dtype, 
             launch_.storage[k], launch_.args.p[k] = numbers.storage, numbers.data
         elif direct:                                # what the loop does not read
             launch_.storage[k], launch_.args.p[k] = launch_.storage[0], launch_.args.p[0]
+        if launch_.storage[k] != NULL:
+            name_storage(launch_.storage[k])
     if not direct:
-        launch_.tiles = <mgx_tiles *> malloc(sizeof(mgx_tiles))
-        if launch_.tiles == NULL:
-            raise MemoryError("compile: no memory for another launch")
+        launch_.tiles = new_tiles(nin + nout, 1)
         lay_out(launch_.tiles, launch_.args.p, launch_.loop, dtype, nin, nout, operand, ndim, shape)
     if recording.profile is not None:
         note_time(recording.profile, launch_, start, seconds, None)
     return 0
+
+
+cdef mgx_tiles *new_tiles(int operands, int count) except NULL:
+    """Tiles with room for as many operands and operations as they have."""
+    cdef size_t size = sizeof(mgx_tiles) - (MGX_MAXOPERANDS - operands) * sizeof(mgx_operand)
+    cdef mgx_tiles *tiles = <mgx_tiles *> malloc(size + count * sizeof(mgx_op))
+    if tiles == NULL:
+        raise MemoryError("compile: no memory for another launch")
+    tiles.op = <mgx_op *> (<char *> tiles + size)
+    return tiles
 
 
 cdef enum: FEW = 64             # a number among so few elements is broadcast at once
@@ -650,7 +665,9 @@ cdef Py_ssize_t strided(mgx_loop loop, int dtype, int nin, int nout, Operand *op
                         int ndim, const Py_ssize_t *shape) except? -9:
     """Any layout, any dtype, any broadcast: through the tiles of csrc/launch.c."""
     cdef mgx_tiles tiles
+    cdef mgx_op op
     cdef char *data[MGX_MAXARGS]
+    tiles.op = &op
     lay_out(&tiles, data, loop, dtype, nin, nout, operand, ndim, shape)
     prepare(&tiles)
     return run_tiles(&tiles, data)
@@ -833,19 +850,35 @@ def filled(function, tuple shape, object dtype):
     return out
 
 
+cdef tuple detached_operands(tuple operands):
+    return tuple([detached(<Array> o) if isinstance(o, Array) else o for o in operands])
+
+
+cdef int let_go_of_operands(tuple operands) noexcept:
+    """Like other launches, a host launch that is written down does not hold the storages that it names while the
+    capture lasts. When it ends each array is given its reference, by `hold_host_operands` of passes."""
+    for o in operands:
+        if isinstance(o, Array):
+            name_storage((<Array> o).storage)
+            (<Array> o).storage.refs -= 1
+    return 0
+
+
 cdef int record_host(LaunchList recording, object function, tuple outs, tuple ins, double start) except -1:
     cdef double seconds = mgx_now() - start
     cdef Launch here_
     cdef Launch *launch_ = &here_ if recording.timed else recording.add()
-    cdef tuple call = (function, outs, ins)
+    cdef tuple call
+    if not recording.timed:
+        outs, ins = detached_operands(outs), detached_operands(ins)
+    call = (function, outs, ins)
     launch_.kernel, launch_.loop, launch_.tiles, launch_.host = NULL, NULL, NULL, <PyObject *> call
     launch_.table, launch_.row, launch_.part, launch_.dtype, launch_.count, launch_.writes = HOST, 0, 0, 0, 0, 0
     if recording.timed:
         return note_time(recording, launch_, start, seconds, None)
     recording.hosts.append(call)
-    for o in outs + ins:
-        if isinstance(o, Array):
-            note_tensor(<Array> o)
+    let_go_of_operands(outs)
+    let_go_of_operands(ins)
     if recording.profile is not None:
         note_time(recording.profile, launch_, start, seconds, None)
     return 0

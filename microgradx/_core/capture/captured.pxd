@@ -1,4 +1,4 @@
-from microgradx._core.array cimport Array, Node
+from microgradx._core.array cimport Array, Node, Storage
 from microgradx._core.launch cimport LaunchList
 from microgradx._core.capture.program cimport Program
 from microgradx._core.capture.pullback cimport Pullback
@@ -40,6 +40,7 @@ cdef class CapturedCall:
     cdef bint gradients_hold(self) except -1
     cdef bint conflicts(self, object leaves) except -1
     cdef object capture(self, function, object structure, list leaves, set passes, set fixed)
+    cdef int release(self, Storage **dropped, Py_ssize_t count) except -1
     cdef int keep_tensors(self, LaunchList recording, list samples) except -1
     cdef int note_effects(self, LaunchList recording, list samples) except -1
     cdef list describe(self, object result, list arguments)

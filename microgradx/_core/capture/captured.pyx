@@ -16,6 +16,7 @@ from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport (LaunchList, bump_gradients, copy, fill, grad_version, hooks_of, profiling,
                                       set_recording, world_version)
 from microgradx._core.capture.guards cimport Guard, snapshot_of, start_notes, stop_notes, unchanged
+from microgradx._core.capture.passes cimport hold_host_operands
 from microgradx._core.capture.number cimport SymbolicFloat, note_reads_in, plain, symbolic_float
 from microgradx._core.capture.program cimport Product, Program, is_parameter, may_be_symbolic, plain_copy, same_strides
 from microgradx._core.capture.pullback cimport Pullback, capture_pullback
@@ -140,7 +141,7 @@ cdef class CapturedCall:
             dropped = kept_blocks(&count)
             if failed:
                 self.outputs = self.effects = self.tree = None
-                release_blocks(dropped, count)
+                self.release(dropped, count)
         self.read = read
         self.expected = tuple([snapshot_of(leaves[i]) if i in read else e for i, e in enumerate(expected)])
         for i in read:
@@ -158,7 +159,7 @@ cdef class CapturedCall:
                 self.pullback.forward_place = program.bind_block(saved, self.pullback.block)
             self.take_places(movable + made, samples, saved)
         finally:
-            release_blocks(dropped, count)
+            self.release(dropped, count)
         self.guards = list(program.sequence.reads.values())
         self.polled = [guard for guard in self.guards if guard.polled]
         program.sequence.reads = program.sequence.leaves = program.sequence.read_gradients = None
@@ -178,6 +179,18 @@ cdef class CapturedCall:
             if one.leaf is None:
                 one.array = geometry_of(one.array)
         return unflatten(self.tree, iter(values[:self.results]))
+
+    cdef int release(self, Storage **dropped, Py_ssize_t count) except -1:
+        """Free what the capture kept and nobody refers to."""
+        cdef Py_ssize_t i
+        hold_host_operands(self.forward.sequence)
+        if self.pullback is not None and self.pullback.program is not None:
+            hold_host_operands(self.pullback.program.sequence)
+        for i in range(count):
+            if dropped[i].refs == 0:
+                forget_block(dropped[i])
+        free(dropped)
+        return 0
 
     cdef int keep_tensors(self, LaunchList recording, list samples) except -1:
         """Of the tensors that the call met those that somebody still holds, and that are no argument."""
@@ -687,9 +700,3 @@ cdef int check_result(object o) except -1:
     return 0
 
 
-cdef void release_blocks(Storage **dropped, Py_ssize_t count) noexcept:
-    cdef Py_ssize_t i
-    for i in range(count):
-        if dropped[i].refs == 0:
-            forget_block(dropped[i])
-    free(dropped)

@@ -9,7 +9,7 @@ from libc.string cimport memcmp
 
 from microgradx._core.array cimport Storage, itemsize
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport FUSED, Launch
+from microgradx._core.launch cimport FUSED, Launch, new_tiles
 from microgradx._core.capture.passes cimport LiveRange, LiveRanges
 
 
@@ -223,15 +223,18 @@ cdef Launch *fused_launch(LiveRanges lives, Py_ssize_t first, Py_ssize_t stop, c
     """The step of all those operations."""
     cdef Launch *s
     cdef Launch *one = <Launch *> malloc(sizeof(Launch))
-    cdef mgx_tiles *job = <mgx_tiles *> malloc(sizeof(mgx_tiles))
+    cdef mgx_tiles *job = NULL
     cdef mgx_tiles *shape = NULL
     cdef mgx_op *op
     cdef Py_ssize_t i, step
     cdef int k, slot, d, nin = whole.count[0], operands = whole.count[0] + whole.count[1]
-    if one == NULL or job == NULL:
-        free(one)
-        free(job)
+    if one == NULL:
         raise MemoryError("compile: no memory for another launch")
+    try:
+        job = new_tiles(operands, <int> (stop - first))
+    except MemoryError:
+        free(one)
+        raise
     for i in range(first, stop):
         if lives.sequence.launch[i].tiles != NULL:
             shape = lives.sequence.launch[i].tiles

@@ -1,18 +1,16 @@
-from libc.stdint cimport uint16_t
-
 from microgradx._core.array cimport Storage
-from microgradx._core.launch cimport LaunchList
+from microgradx._core.launch cimport Launch, LaunchList
 
 cdef struct LiveRange:               # of a storage in the launches
     Storage *storage
     Py_ssize_t first, last, writes
-    bint gone                   # nobody refers to it
-    bint fresh                  # made in this program, written before it is read, and held by nobody outside
+    bint fresh                  # the program's own: made in it, and held by nobody outside
     bint needed                 # what it holds is read, or stays
     bint fixed                  # a host launch names it
     bint bound                  # its operands move from replay to replay
     Py_ssize_t at               # its place in the plan
-    char *data                  # where the plan puts it
+    char *data                  # where it lies instead of where it lay while it was captured, or NULL
+    Storage *into               # of which storage that is
 
 cdef class LiveRanges:
     cdef LaunchList sequence
@@ -21,10 +19,13 @@ cdef class LiveRanges:
     cdef list dropped           # the names of launches that passes have dropped
 
     cdef LiveRange *of(self, Storage *s) noexcept                # NULL: no step names it
-    cdef void meet(self, Storage *s, Py_ssize_t i, bint written, uint16_t number) noexcept
+    cdef void meet(self, Storage *s, Py_ssize_t i, bint written) noexcept
     cdef int drop(self, Py_ssize_t i) except -1
-    cdef void compact(self) noexcept
+    cdef void extend(self, LiveRange *one, Py_ssize_t i, bint written) noexcept
+    cdef int compact(self) except -1
 
+cdef int hold_host_operands(LaunchList sequence) except -1
+cdef list host_operands(const Launch *s)
 cdef int drop_constants(LiveRanges lives) except -1
 cdef int drop_dead(LiveRanges lives) except -1
-cdef tuple plan(LiveRanges lives)   # (an array whose memory is the program's own or None, bytes without reuse, with it)
+cdef tuple plan(LiveRanges lives, bint reuse)   # (the program's own memory or None, bytes without reuse, with it)

@@ -4,12 +4,12 @@
 ``fuse`` (in its own module) joins elementwise launches, ``reuse`` gives short lives the same memory.
 """
 cimport cython
-from libc.stdint cimport uint16_t
-from libc.stdlib cimport free, malloc, qsort
+from libc.stdlib cimport free, malloc
 
 from microgradx._core.array cimport Array, Storage, empty
+from microgradx._core.capture.place cimport Range, place
 from microgradx._core.kernels cimport MGX_F32, kernel_row
-from microgradx._core.launch cimport HOST, KERNELS, Launch, launch_name
+from microgradx._core.launch cimport HOST, KERNELS, Launch, LaunchList, launch_name
 
 PASSES = frozenset({"constants", "dead", "fuse", "reuse"})
 
@@ -34,18 +34,23 @@ cdef class LiveRanges:
         cdef size_t k = <size_t> s.next
         return &self.life[k] if k < <size_t> self.count and self.life[k].storage == s else NULL
 
-    cdef void meet(self, Storage *s, Py_ssize_t i, bint written, uint16_t number) noexcept:
-        """Launch ``i`` of the capture with this ``number`` names a storage."""
+    cdef void meet(self, Storage *s, Py_ssize_t i, bint written) noexcept:
+        """Launch ``i`` names a storage."""
         cdef LiveRange *one = self.of(s)
         if one == NULL:
             one = &self.life[self.count]
             s.next = <Storage *> self.count
             self.count += 1
-            one.storage, one.first, one.data, one.writes, one.gone = s, i, NULL, 0, False
+            one.storage, one.first, one.data, one.writes, one.fresh = s, i, NULL, 0, False
             one.fixed = one.bound = False
-            one.fresh = written and s.born == number
         one.last = i
         one.writes += written
+
+    cdef void extend(self, LiveRange *one, Py_ssize_t i, bint written) noexcept:
+        one.last = i
+        one.writes += written
+        if one.first < 0:
+            one.first = i
 
     cdef int drop(self, Py_ssize_t i) except -1:
         """Launch ``i`` is not run; `compact` is due."""
@@ -56,12 +61,11 @@ cdef class LiveRanges:
         self.sequence.launch[i] = NULL
         return 0
 
-    cdef void compact(self) noexcept:
+    cdef int compact(self) except -1:
         """After launches were dropped: the others move up, and lives are told anew."""
         cdef Py_ssize_t i, kept = 0
         cdef int k
         cdef Launch *s
-        cdef LiveRange *one
         for i in range(self.count):
             self.life[i].first, self.life[i].writes = -1, 0
         for i in range(self.sequence.count):
@@ -71,20 +75,36 @@ cdef class LiveRanges:
             self.sequence.launch[kept] = s
             for k in range(s.count):
                 if s.storage[k] != NULL:
-                    one = self.of(s.storage[k])
-                    one.last = kept
-                    one.writes += s.writes >> k & 1
-                    if one.first < 0:
-                        one.first = kept
+                    self.extend(self.of(s.storage[k]), kept, s.writes >> k & 1)
+            if s.host != NULL:
+                for o, written in host_operands(s):
+                    self.extend(self.of((<Array> o).storage), kept, written)
             kept += 1
         self.sequence.count = kept
+        return 0
+
+
+cdef int hold_host_operands(LaunchList sequence) except -1:
+    """The capture has ended: what host launches name is theirs from now on."""
+    for _, outs, ins in sequence.hosts:
+        for o in outs + ins:
+            if isinstance(o, Array):
+                (<Array> o).storage.refs += 1
+    return 0
+
+
+cdef list host_operands(const Launch *s):
+    """[(array, is it written?)] of a host launch."""
+    _, outs, ins = <tuple> s.host
+    return [(o, True) for o in outs if isinstance(o, Array)] + [(o, False) for o in ins if isinstance(o, Array)]
 
 
 cdef int CONSTANT = kernel_row("constant")
 
 
 cdef int drop_constants(LiveRanges lives) except -1:
-    """Numbers that only this program holds and nothing overwrites need not be written anew."""
+    """Numbers that only this program holds and nothing overwrites need not be written anew: they are read from where
+    the launch that writes them would."""
     cdef Py_ssize_t i
     cdef Launch *s
     cdef LiveRange *one
@@ -93,9 +113,31 @@ cdef int drop_constants(LiveRanges lives) except -1:
         if s.table == KERNELS and s.row == CONSTANT:
             one = lives.of(s.storage[1])
             if one.fresh and one.writes == 1:
-                one.fresh = False
+                one.data, one.into = s.args.p[0] + (one.storage.data - s.args.p[1]), s.storage[0]
                 lives.drop(i)
+    move_operands(lives)
     lives.compact()
+    return 0
+
+
+cdef int move_operands(LiveRanges lives) except -1:
+    """Let the launches name, of each storage with ``data``, what it lies ``into`` instead."""
+    cdef Py_ssize_t i
+    cdef int k
+    cdef Launch *s
+    cdef LiveRange *one
+    for i in range(lives.sequence.count):
+        s = lives.sequence.launch[i]
+        for k in range(s.count if s != NULL else 0):
+            one = NULL if s.storage[k] == NULL else lives.of(s.storage[k])
+            if one != NULL and one.data != NULL:
+                s.args.p[k] = one.data + (s.args.p[k] - one.storage.data)
+                s.storage[k] = one.into
+        for o, _ in host_operands(s) if s != NULL and s.table == HOST else ():
+            one = lives.of((<Array> o).storage)
+            if one.data != NULL:
+                (<Array> o).data = one.data + ((<Array> o).data - one.storage.data)
+                (<Array> o).storage = one.into
     return 0
 
 
@@ -115,6 +157,8 @@ cdef int drop_dead(LiveRanges lives) except -1:
         for k in range(s.count):
             if needed and s.storage[k] != NULL:
                 lives.of(s.storage[k]).needed = True
+        for o, _ in host_operands(s) if s.table == HOST else ():
+            lives.of((<Array> o).storage).needed = True
         if not needed:
             lives.drop(i)
     lives.compact()
@@ -126,48 +170,33 @@ cdef inline Py_ssize_t padded(const Storage *s) noexcept nogil:
     return (s.nbytes + 7) & ~<Py_ssize_t> 7
 
 
-cdef int larger_first(const void *a, const void *b) noexcept nogil:
-    cdef const LiveRange *one = (<const LiveRange **> a)[0]
-    cdef const LiveRange *other = (<const LiveRange **> b)[0]
-    if one.storage.nbytes != other.storage.nbytes:
-        return 1 if one.storage.nbytes < other.storage.nbytes else -1
-    return 1 if one > other else -1
-
-
-cdef tuple plan(LiveRanges lives):
-    """One block for all that is the program's own: each storage at the lowest place that is free in its life."""
+cdef tuple plan(LiveRanges lives, bint reuse):
+    """One block for all that is the program's own. Storages that live at different times share parts of it if they may
+    (``reuse``): which, is said by `place`."""
     cdef Py_ssize_t i, j, count = 0, top = 0, own = 0
-    cdef int k
-    cdef Launch *s
     cdef LiveRange *one
-    cdef LiveRange *other
     cdef Array block
-    cdef LiveRange **order = <LiveRange **> malloc((lives.count + 1) * sizeof(LiveRange *))
-    if order == NULL:
+    cdef Range *ranges = <Range *> malloc((lives.count + 1) * sizeof(Range))
+    if ranges == NULL:
         raise MemoryError("compile: no memory for the plan")
-    for i in range(lives.count):
-        if lives.life[i].fresh and lives.life[i].first >= 0:
-            order[count] = &lives.life[i]
-            count += 1
-    qsort(order, count, sizeof(LiveRange *), larger_first)
-    for i in range(count):                          # those before it have their place, and are in that order
-        one = order[i]
-        one.at = 0
-        for j in range(i):
-            other = order[j]
-            if other.last < one.first or other.first > one.last:
-                continue
-            if other.at - one.at >= padded(one.storage):
-                break
-            one.at = max(one.at, other.at + padded(other.storage))
-        j = i
-        while j and order[j - 1].at > one.at:
-            order[j] = order[j - 1]
-            j -= 1
-        order[j] = one
-        top = max(top, one.at + padded(one.storage))
-        own += one.storage.nbytes
-    free(order)
+    try:
+        for i in range(lives.count):
+            one = &lives.life[i]
+            if one.fresh and one.first >= 0:
+                ranges[count].first, ranges[count].last, ranges[count].size = one.first, one.last, padded(one.storage)
+                ranges[count].at, top = top, top + ranges[count].size
+                count += 1
+                own += one.storage.nbytes
+        if reuse:
+            top = place(ranges, count)
+        count = 0
+        for i in range(lives.count):
+            one = &lives.life[i]
+            if one.fresh and one.first >= 0:
+                one.at = ranges[count].at
+                count += 1
+    finally:
+        free(ranges)
     if not count:
         return None, 0, 0
     j = (top + 3) // 4
@@ -175,13 +204,6 @@ cdef tuple plan(LiveRanges lives):
     for i in range(lives.count):
         one = &lives.life[i]
         if one.fresh and one.first >= 0:
-            one.data = block.storage.data + one.at
-    for i in range(lives.sequence.count):
-        s = lives.sequence.launch[i]
-        for k in range(s.count):
-            if s.storage[k] != NULL:
-                one = lives.of(s.storage[k])
-                if one != NULL and one.data != NULL:
-                    s.args.p[k] = one.data + (s.args.p[k] - one.storage.data)
-                    s.storage[k] = block.storage
+            one.data, one.into = block.storage.data + one.at, block.storage
+    move_operands(lives)
     return block, own, top

@@ -39,10 +39,10 @@ cdef class Program:
     cdef uint16_t number        # of the capture
 
     cdef int finalize(self, Storage **dropped, Py_ssize_t count, set passes, list movable, list made,
-                      dict saved) except -1
+                      object saved) except -1
     cdef object bind(self, LiveRanges lives, Array x)
     cdef Py_ssize_t bind_block(self, dict saved, Array block) except -1
-    cdef bint made(self, Array x) except -1         # is a result made here, in memory that nobody else sees?
+    cdef bint made(self, LiveRanges lives, Array x) except -1     # is it made here, in memory that nobody else sees?
     cdef void aim(self, Py_ssize_t number, Array a) noexcept
     cdef bint holds(self, Storage *s) noexcept
     cdef bint changes(self, Storage *s) noexcept

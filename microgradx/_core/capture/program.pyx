@@ -15,7 +15,8 @@ from microgradx._core.capture.fuse cimport fuse
 from microgradx._core.launch cimport (HOST, KERNELS, Launch, LaunchList, check_run, copy, host, host_name,
                                       launch_name, measure_launch, note_time, now, profiling, restore, run_launch,
                                       snapshot)
-from microgradx._core.capture.passes cimport LiveRange, LiveRanges, drop_constants, drop_dead, plan
+from microgradx._core.capture.passes cimport (LiveRange, LiveRanges, drop_constants, drop_dead, hold_host_operands,
+                                              host_operands, plan)
 
 import time
 
@@ -64,10 +65,10 @@ cdef class Program:
     # ----- what it is made of ---------------------------------------------------------------------------------------
 
     cdef int finalize(self, Storage **dropped, Py_ssize_t count, set passes, list movable, list made,
-                      dict saved) except -1:
+                      object saved) except -1:
         """After the capture: which storages are whose; the passes; the plan. ``dropped``: the storages that nobody
         refers to. An array of ``movable`` may be another one at each replay, and so may one of ``made`` if the launches
-        make it: see `bind`. ``saved``: storages that are read later, by the backward pass."""
+        make it: see `bind`. ``saved``: addresses of storages that a backward pass reads, or that its forward pass wrote."""
         cdef Py_ssize_t i, n = 0
         cdef int k
         cdef Launch *s
@@ -89,34 +90,29 @@ cdef class Program:
         for i in range(self.sequence.count):
             s = self.sequence.launch[i]
             if s.host != NULL:
-                for o in (<tuple> s.host)[1] + (<tuple> s.host)[2]:
-                    if isinstance(o, Array):
-                        lives.meet((<Array> o).storage, i, False, self.number)
-                        lives.of((<Array> o).storage).fixed = True
+                for o, written in host_operands(s):
+                    lives.meet((<Array> o).storage, i, written)
+                    lives.of((<Array> o).storage).fixed = True
             for k in range(s.count):
                 if s.storage[k] != NULL:
-                    lives.meet(s.storage[k], i, s.writes >> k & 1, self.number)
+                    lives.meet(s.storage[k], i, s.writes >> k & 1)
         for i in range(count):
             one = lives.of(dropped[i])
             if one != NULL:
-                one.gone = <size_t> dropped[i] not in saved
-        for i in range(lives.count):
-            one = &lives.life[i]
-            one.fresh = one.fresh and one.gone
+                one.fresh = dropped[i].born == self.number and <size_t> dropped[i] not in saved
         if "constants" in passes:
             drop_constants(lives)
         if "dead" in passes:
             drop_dead(lives)
         if "fuse" in passes:
             fuse(lives)
-        if "reuse" in passes:
-            self.memory, self.own_bytes, self.planned_bytes = plan(lives)
+        self.memory, self.own_bytes, self.planned_bytes = plan(lives, "reuse" in passes)
         self.dropped = lives.dropped
         for i in range(self.sequence.count):
             if self.sequence.launch[i].tiles != NULL:
                 prepare(self.sequence.launch[i].tiles)
         self.places = [self.bind(lives, x) for x in movable]
-        self.places += [self.bind(lives, x) if self.made(x) else -1 for x in made]
+        self.places += [self.bind(lives, x) if self.made(lives, x) else -1 for x in made]
         n = self.planned_bytes
         for i in range(lives.count):
             one = &lives.life[i]
@@ -144,13 +140,13 @@ cdef class Program:
         cdef Launch *s
         cdef LiveRange *one = lives.of(x.storage)
         cdef Place *place = &self.place[self.place_count]
-        if one == NULL or one.first < 0 and not one.fixed:
+        if one == NULL or one.first < 0:
             return None
         if one.fixed or one.bound or one.data != NULL:
             return -1
         place.first, place.count, place.written = self.spot_count, 0, one.writes
         place.data, place.storage = x.data, x.storage
-        for i in range(self.sequence.count):
+        for i in range(one.first, one.last + 1):
             s = self.sequence.launch[i]
             for k in range(s.count):
                 if s.storage[k] == x.storage:
@@ -196,26 +192,20 @@ cdef class Program:
         self.aim(self.place_count - 1, block)
         return self.place_count - 1
 
-    cdef bint made(self, Array x) except -1:
-        """Is a result made by the steps, in memory that nobody else has or sees? A small part of its storage is not:
+    cdef bint made(self, LiveRanges lives, Array x) except -1:
+        """Is a result made by the launches, in memory that nobody else has or sees? A small part of its storage is not:
         what is handed out would keep all of it."""
-        cdef Py_ssize_t i
         cdef int k
         cdef Launch *s
-        cdef bint met = False
-        if x.storage.born != self.number or x.storage.refs != 1 or not x.contiguous \
+        cdef LiveRange *one = lives.of(x.storage)
+        if one == NULL or one.first < 0 or x.storage.born != self.number or x.storage.refs != 1 or not x.contiguous \
                 or x.storage.nbytes > 4 * max(64, x.size * itemsize[x.dtype_]):
             return False
-        for i in range(self.sequence.count):
-            s = self.sequence.launch[i]
-            for k in range(s.count):
-                if s.storage[k] == x.storage:
-                    if not s.writes >> k & 1:
-                        return False
-                    met = True
-            if met:
-                return True
-        return False
+        s = self.sequence.launch[one.first]
+        for k in range(s.count):
+            if s.storage[k] == x.storage and not s.writes >> k & 1:
+                return False
+        return s.table != HOST
 
     cdef void aim(self, Py_ssize_t number, Array a) noexcept:
         """Let the operands of a place lie in ``a``."""
@@ -371,7 +361,8 @@ cdef Py_ssize_t run_launches(Launch **launch, Py_ssize_t count, Py_ssize_t i, Py
 cdef object number_of(dict numbers, object address):
     """The number of a storage: how many were named before it."""
     if address not in numbers:
-        numbers[address] = sum([key > 0 for key in numbers])
+        numbers[0] = numbers.get(0, -1) + 1                         # the last one given
+        numbers[address] = numbers[0]
     return numbers[address]
 
 

@@ -53,12 +53,14 @@ cdef Pullback capture_pullback(Program forward, list roots, list arguments):
         if node.hooks is not None:
             hooks[node], node.hooks = node.hooks, None
     recording = set_recording(pull.program.sequence)
+    keep_bytes(True)                                    # what the forward pass left is saved: see `finalize`
     try:
         found = gradients("compile", live, nodes, pull.cotangents, False, False)
     except GraphError:                                  # the function has walked through a part of them already
         pull.roots, pull.cotangents, pull.parents = [(k, True) for k, _ in roots], [], []
         return pull
     finally:
+        keep_bytes(False)
         set_recording(recording)
         for node in hooks:
             node.hooks = hooks[node]
@@ -93,7 +95,7 @@ cdef class Pullback:
             for k in range(l.count):
                 if l.storage[k] != NULL and l.writes >> k & 1:
                     written.add(<size_t> l.storage[k])
-        program.finalize(dropped, count, passes, self.cotangents + samples, self.products, {})
+        program.finalize(dropped, count, passes, self.cotangents + samples, self.products, written)
         self.read = <Storage **> malloc((program.held_count + 1) * sizeof(Storage *))
         if self.read == NULL:
             raise MemoryError("compile: no memory for the plan")

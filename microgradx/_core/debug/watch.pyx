@@ -84,7 +84,7 @@ cdef bint is_finite(Array a) noexcept:
                 n *= a.shape_[d]
     if not kernels.all_finite[a.dtype_](n, a.data):
         return False
-    if a.contiguous and s.refs == 1 and s.size_class >= 0:      # whoever sees these bytes later sees them through `a`
+    if a.contiguous and s.refs == 1 and s.size_class != -1:      # whoever sees these bytes later sees them through `a`
         s.finite_version = s.version + 1
     return True
 
