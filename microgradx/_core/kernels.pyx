@@ -29,7 +29,7 @@ def _read():
     """Fill the facts from the texts of the rows."""
     cdef int op, i
     for op in range(MGX_NROWS):
-        kind = rows[op].dtype_.decode()
+        kind = rows[op].kind.decode()
         _opcodes[rows[op].name.decode()] = op
         _facts[op].arity = rows[op].arity
         _facts[op].stores = kind in "DH"
@@ -142,7 +142,7 @@ def table():
     for op in range(MGX_NROWS):
         forward = rows[op].forward.decode()
         result.append(dict(
-            name=rows[op].name.decode(), kind=rows[op].dtype_.decode(), arity=rows[op].arity, forward=forward,
+            name=rows[op].name.decode(), kind=rows[op].kind.decode(), arity=rows[op].arity, forward=forward,
             derivative=[rows[op].derivative[i].decode() for i in range(rows[op].arity)],
             lo=rows[op].lo, hi=rows[op].hi, ulp=rows[op].ulp, dulp=rows[op].dulp,
             libm="LIBM" in forward or forward.startswith("remainder"), doc=rows[op].doc.decode()))

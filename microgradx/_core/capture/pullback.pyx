@@ -201,9 +201,10 @@ cdef class Pullback:
                                  f"{a.storage.version}, then {version}); write to a clone() instead")
         self.busy = True
         try:
-            for k, a in enumerate(cotangents):
-                if self.given[k] is not None:
-                    program.aim(self.given[k], as_sample(a, <Array> self.cotangents[k]))
+            given = [as_sample(<Array> a, <Array> sample) for a, sample in zip(cotangents, self.cotangents)]
+            for k, place in enumerate(self.given):
+                if place is not None:
+                    program.aim(place, <Array> given[k])
             for k, (_, place) in enumerate(self.arguments):
                 program.aim(place, <Array> residuals.arguments[k][0])
             for number, a in self.numbers:
