@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from microgradx._core import generator as core
 from microgradx._core.generator import Generator
+from microgradx._core.capture.guards import note_draw
 from microgradx._core.launch import filled
 from microgradx._core.tensor import Tensor
 from microgradx.creation import integers, lengths
@@ -114,7 +115,10 @@ def _by_numpy(rng: np.random.Generator, draw: Callable[[], Any], shape: Sequence
     def random(out: npt.NDArray[Any]) -> None:
         out[...] = draw()
     core.note(rng)
-    return filled(random, tuple(shape), dtype)
+    before = rng.bit_generator.state
+    drawn = filled(random, tuple(shape), dtype)
+    note_draw(rng, before)
+    return drawn
 
 
 def rand(*shape: Lengths, rng: Seed = None, dtype: DType = "float32", requires_grad: bool = False,

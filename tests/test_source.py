@@ -30,6 +30,7 @@ TOGETHER = ("nn", "optim", "data", "flow", "lab")        # packages whose module
 REGISTRATIONS = {
     ("_core.elementwise", "_core.ops", "on_tensors"), ("_core.tensor", "_core.array", "set_array_type"),
     ("_core.launch", "_core.array", "refuse_reading"), ("_core.launch", "_core.array", "freeze"),
+    ("_core.launch", "_core.array", "note_outside"), ("_core.launch", "_core.hooks", "notify"),
     ("_core.launch", "_core.kernels", "set_poll"),
     *((name, "_core.tensor", "attach") for name in ("arrays", "indexing", "interop")),
     *((name, "_core.launch", "composite") for name in ("_core.generator", "_core.nets", "_core.structured",

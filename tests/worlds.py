@@ -98,6 +98,11 @@ def bits(o, name="", into=None):
     return into
 
 
+def shared_state():
+    return str(mgx.get_rng_state().tolist() if hasattr(mgx, "get_rng_state") else
+               mgx.random.generator().bit_generator.state)
+
+
 class Log:
     """What every call gave and left behind; the calls that are skipped leave the world as it is."""
 
@@ -106,7 +111,7 @@ class Log:
         self.ran = self.body.append             # counts the runs of the body, by a call that no compiler looks into
 
     def look(self):
-        return bits(self.world()) | {"the shared generator": str(mgx.random.generator().bit_generator.state)}
+        return bits(self.world()) | {"the shared generator": shared_state()}
 
     def call(self, function, *args, **kwargs):
         one = SimpleNamespace(error=None, before=self.look() | bits([args, kwargs], "arguments"), given=None)
@@ -200,7 +205,7 @@ def difference(run, compile=mgx.compile):
                 return "runs", where + f"the body ran in {other.often} of ten calls that nothing was changed between"
         else:
             break
-    if ended != other_end:
+    if ended != other_end or ended is not None and not plain.calls:
         return "outside", f"after call {len(compiled.calls) - 1}: raised eagerly {other_end}, compiled {ended}"
     for k, (one, other) in enumerate(zip(plain.calls, compiled.calls)):
         if k not in skipped and one.error is None and other.error is None:
@@ -331,12 +336,13 @@ STATEMENTS = [
     ("random", "y = y + mgx.rand(3)"), ("random", "y = F.dropout(y, 0.5)"), ("random", "y = y * mgx.randn(3)"),
     ("generator", "y = y + mgx.rand(3, rng=rng)"), ("generator", "y = F.dropout(y, 0.5, rng=rng)"),
     ("generator inside", "y = y + mgx.rand(3, rng=np.random.default_rng(0))"),
-    ("generator inside", "y = y + mgx.rand(3, rng=0)"),
+    ("generator inside", "y = y + mgx.rand(3, rng=0)"), ("generator inside", "y = y + mgx.randn(3, rng=mgx.Generator(2))"),
     ("generator inside", "own_rng = np.random.default_rng(0)\n"
                          "y = y + mgx.rand(3, rng=own_rng) - mgx.rand(3, rng=own_rng)"),
-    ("rewound inside", "state = rng.bit_generator.state\ny = y + mgx.rand(3, rng=rng)\n"
-                       "rng.bit_generator.state = state"),
+    ("rewound inside", "own = np.random.default_rng(2)\nstate = own.bit_generator.state\ny = y + mgx.rand(3, rng=own)\n"
+                       "own.bit_generator.state = state"),
     ("rewound inside", "mgx.manual_seed(3)\ny = y + mgx.rand(3)"),
+    ("rewound inside", "state = mgx.get_rng_state()\ny = y + mgx.rand(3)\nmgx.set_rng_state(state)\ny = y * mgx.rand(3)"),
     ("linear", "y = linear(y)"), ("dropout", "y = dropout(y)"), ("batch norm", "y = norm(y)"),
     ("layer norm", "y = layer_norm(y)"), ("sequential", "y = net(y)"),
     ("module list", "for block in blocks:\n    y = block(y)"), ("own module", "y = own(y)"),
@@ -430,7 +436,7 @@ FEATURES = {
     "whole": [(None, 'whole = np.arange(12, dtype="float32").reshape(4, 3)')],
     "leaf": [(None, "leaf = nn.Parameter([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])")],
     "late": [(None, "late = nn.Parameter([1.0, 1.0, 1.0])")],
-    "rng": [(None, "rng = np.random.default_rng(1)")],
+    "rng": [(None, "rng = np.random.default_rng(1)"), (None, "rng = mgx.Generator(1)")],
     "linear": [(None, "linear = nn.Linear(3, 3, rng=0)")],
     "dropout": [(None, "dropout = nn.Dropout(0.5)")],
     "norm": [(None, "norm = nn.BatchNorm1d(3)")],
@@ -476,8 +482,8 @@ CHANGES = [
     ("zero_grad outside", "w.grad = None"), ("zero_grad outside", "sgd.zero_grad(False)"),
     ("zero_grad outside", "adam.zero_grad()"), ("zero_grad outside", "momentum.zero_grad()"),
     ("seed", "mgx.manual_seed(7)"), ("seed", "mgx.rand(2)"), ("seed", "mgx.manual_seed(0)"),
-    ("generator changed", "rng.random()"), ("generator changed", "rng = np.random.default_rng(5)"),
-    ("generator changed", "rng.bit_generator.state = np.random.default_rng(5).bit_generator.state"),
+    ("generator changed", "mgx.rand(2, rng=rng)"), ("generator changed", "rng = np.random.default_rng(5)"),
+    ("generator changed", "rng = mgx.Generator(5)"),
     ("mode", "dropout.eval()"), ("mode", "dropout.train()"), ("mode", "norm.eval()"), ("mode", "norm.train()"),
     ("mode", "net.eval()"), ("mode", "net.train()"), ("mode", "own.eval()"), ("mode", "own.train()"),
     ("mode", "linear.eval()"), ("mode", "net[1].training = False"), ("mode", "own.training = False"),

@@ -76,6 +76,7 @@ cdef class LaunchList:
     cdef Launch **launch
     cdef Py_ssize_t count, room
     cdef bint timed             # a profile: events, not launches
+    cdef str as_it_is           # why no replay can stand for the call, or None
     cdef LaunchList profile     # of a capture within a profile: where its times go
     cdef Event *event
     cdef Py_ssize_t events, event_room
@@ -86,6 +87,7 @@ cdef class LaunchList:
     cdef dict outside           # {id: (tensor, storage, requires_grad, hooks)} of tensors that were there before
     cdef dict reads             # {(id of an owner's dict, name): Guard} of attributes and options
     cdef dict writes            # {(id of an owner's dict, name): (owner, dict, name)} of those that were assigned
+    cdef list draws             # (numpy generator, its state before a draw, after it)
     cdef object refusal         # the error of the first thing that no program can repeat
     cdef list sites             # (code, offset of the instruction)
     cdef dict site_numbers
@@ -115,6 +117,7 @@ cdef tuple hooks_of(Array a)
 cdef mgx_tiles *new_tiles(int operands, int count) except NULL
 cdef object snapshot(Storage *s)                    # what it holds, for `put_back`
 cdef int restore(Storage *s, object numbers) except -1
+cdef int copy_storage(const Storage *s, Array to, Py_ssize_t offset) except -1
 cdef int refuse_rebinding() except -1
 cdef Py_ssize_t world_version       # raised by a write to what a captured call may depend on
 cdef Py_ssize_t grad_version        # raised when a leaf is given another gradient, or none

@@ -47,7 +47,7 @@ cdef extern from *:
 cdef class LaunchList:
     def __cinit__(self):
         self.hosts, self.constants, self.leaves, self.sites, self.names = [], [], {}, [None], []
-        self.read_gradients, self.outside, self.reads, self.writes = {}, {}, {}, {}
+        self.read_gradients, self.outside, self.reads, self.writes, self.draws = {}, {}, {}, {}, []
         self.site_numbers = {}
 
     def __dealloc__(self):
@@ -75,6 +75,8 @@ cdef class LaunchList:
         self.launch[self.count] = one
         self.count += 1
         one.site = self.site_number(None)
+        if watching:
+            self.as_it_is = "detect_nan is on inside"
         return one
 
     cdef uint32_t site_number(self, object site) except? 0:
@@ -833,6 +835,13 @@ cdef int restore(Storage *s, object numbers) except -1:
         np.copyto(<object> s.owner, numbers)
     else:
         memmove(first, <char *> <bytes> numbers, s.nbytes)
+    return 0
+
+
+cdef int copy_storage(const Storage *s, Array to, Py_ssize_t offset) except -1:
+    """All bytes of a storage, whatever they are, to byte ``offset`` of ``to``."""
+    memmove(to.data + offset, s.data, s.nbytes)
+    to.storage.version += 1
     return 0
 
 

@@ -10,7 +10,7 @@ from microgradx._core.elementwise cimport apply, apply_into
 from microgradx._core.graph cimport Type, grad_enabled, set_grad_enabled
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport (bump_gradients, bump_world, compute_on_host, copy, fill, note_gradient, note_tensor,
-                                      refuse, refuse_rebinding)
+                                      refuse_rebinding)
 from microgradx._core.structured cimport (amax, axes_of, cross_entropy_mean, cumsum, expand, linear, matmul,
                                           softmax_axis, squeeze_axes, sum_axes)
 
@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from microgradx._core.capture.guards import note_as_it_is
 from microgradx._core.hooks import Handle, Hooks
 from microgradx._core.structured import HostOperation
 from microgradx._core.ufuncs import counterpart, takes_turns
@@ -222,7 +223,7 @@ cdef class Tensor(Array):
         if node.hooks is None:
             node.hooks = Hooks()
         if capture and self.storage.born != capture:
-            refuse("registers a hook on a tensor that was there before|; register it once, outside")
+            note_as_it_is("it registers a hook on a tensor that was there before; do that once, outside")
         bump_world(self)
         for o in (self, node):                      # from now on there may be cycles
             if not PyObject_GC_IsTracked(o):

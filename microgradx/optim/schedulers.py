@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeGuard
 
-from microgradx._core.capture.guards import refuse_inside
+from microgradx._core.capture.guards import note_as_it_is
 from microgradx.errors import DTypeError, OptionError
 from microgradx.optim.optimizers import Optimizer
 from microgradx.typing import Function
@@ -62,7 +62,7 @@ class LRScheduler:
 
     def step(self) -> None:
         """Count a step and set the rates that follow."""
-        refuse_inside("steps a schedule|; step it between the calls")
+        note_as_it_is("a schedule is stepped inside; step it between the calls")
         self.last_epoch += 1
         self._set()
 
@@ -315,7 +315,7 @@ class ReduceLROnPlateau(LRScheduler):
 
     def step(self, measure: float) -> None:                 # type: ignore[override]  # it has something to tell
         """Tell how far the training is: a number, or a tensor of one."""
-        refuse_inside("steps a schedule|; step it between the calls")
+        note_as_it_is("a schedule is stepped inside; step it between the calls")
         self.last_epoch += 1
         measure, sign = float(measure), 1 if self.mode == "min" else -1
         margin = self.threshold * (abs(self.best) if self.threshold_mode == "rel" else 1)

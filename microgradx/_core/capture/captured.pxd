@@ -1,5 +1,6 @@
 from microgradx._core.array cimport Array, Node, Storage
 from microgradx._core.launch cimport LaunchList
+from microgradx._core.capture.guards cimport Variables
 from microgradx._core.capture.program cimport Program
 from microgradx._core.capture.pullback cimport Pullback
 
@@ -22,6 +23,7 @@ cdef class CapturedCall:
     cdef readonly set read          # arguments whose number decided something
     cdef readonly list guards       # what else the call depends on; looked at after a write to any such thing
     cdef list polled                # ... looked at in each call
+    cdef Variables variables        # of the functions around it, and globals
     cdef list tensors               # (tensor, storage, requires_grad, hooks) of tensors that were there before
     cdef list found, outputs, effects
     cdef list products              # Product: arrays that the launches write where they are handed out
@@ -31,6 +33,7 @@ cdef class CapturedCall:
     cdef Py_ssize_t results         # how many of the outputs are leaves of the result; the others are effects
     cdef bint recording, steady, mutates, busy
     cdef readonly bint flat         # no argument is nested or a keyword
+    cdef readonly str as_it_is      # why it is never replayed, or None
     cdef readonly str failed        # the guard that failed last
     cdef readonly Py_ssize_t replays
 

@@ -15,7 +15,7 @@ from microgradx._core.graph cimport grad_enabled
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport (LaunchList, bump_gradients, copy, fill, grad_version, hooks_of, profiling,
                                       set_recording, world_version)
-from microgradx._core.capture.guards cimport Guard, snapshot_of, start_notes, stop_notes, unchanged
+from microgradx._core.capture.guards cimport Guard, Variables, snapshot_of, start_notes, stop_notes, unchanged
 from microgradx._core.capture.passes cimport hold_host_operands
 from microgradx._core.capture.number cimport SymbolicFloat, note_reads_in, plain, symbolic_float
 from microgradx._core.capture.program cimport Product, Program, is_parameter, may_be_symbolic, plain_copy, same_strides
@@ -121,7 +121,12 @@ cdef class CapturedCall:
             if program.sequence.refusal is not None:
                 raise program.sequence.refusal
             refuse_changed_containers(structure, passed, args, kwargs)
-            refuse_moved_states(moved)
+            self.as_it_is = program.sequence.as_it_is
+            if random_states() != moved:
+                self.as_it_is = "it draws from Python's random or from numpy.random; draw with mgx.rand and its kin"
+            elif has_generators_inside(program.sequence.draws):
+                self.as_it_is = ("it makes or rewinds a numpy.random.Generator, or draws from it itself; draw from an "
+                                 "mgx.Generator, or give an int as rng=")
             self.note_effects(program.sequence, samples)
             roots = self.describe(result, [o if isinstance(o, Array) else None for o in passed])
             set_recording(None)
@@ -162,6 +167,7 @@ cdef class CapturedCall:
             self.release(dropped, count)
         self.guards = list(program.sequence.reads.values())
         self.polled = [guard for guard in self.guards if guard.polled]
+        self.variables = Variables(function)
         program.sequence.reads = program.sequence.leaves = program.sequence.read_gradients = None
         if self.conflicts(leaves):
             raise CaptureError("compile: an argument shares memory with another argument or a tensor that the function "
@@ -227,7 +233,8 @@ cdef class CapturedCall:
                 self.effects.append((OF_LEAF, node, None, node.grad))
         for owner, attributes, name in recording.writes.values():
             if name == "_hooks":
-                raise CaptureError("compile: the function registers a hook of a module; do that outside")
+                self.as_it_is = "it registers a hook of a module; do that outside"
+                continue
             self.effects.append((OF_ATTRIBUTE, owner, (attributes, name), attributes.get(name, MISSING)))
         for i, a in zip(self.inputs, samples):
             if a.needs_grad or a.node is not None and a.node.grad is not None:
@@ -393,6 +400,9 @@ cdef class CapturedCall:
             if not guard.holds():
                 self.failed = guard.text
                 return False
+        if not self.variables.hold():
+            self.failed = f"the variable {self.variables.changed!r}"
+            return False
         if (self.mutates or self.forward.changed_count or self.found) and self.conflicts(leaves):
             self.failed = MEMORY
             return False
@@ -682,11 +692,18 @@ cdef tuple random_states():
     return getstate(), None if legacy is None else repr(legacy.get_state(legacy=False))
 
 
-cdef int refuse_moved_states(tuple before) except -1:
-    if random_states() != before:
-        raise CaptureError("compile: the function draws from Python's random or from numpy.random, which a replay would "
-                           "not repeat; draw with mgx.rand and its kin, or from a numpy.random.Generator given as rng=")
-    return 0
+cdef bint has_generators_inside(list draws) except -1:
+    """Does each call make a generator of NumPy's, or does somebody else move it? A replay draws on from where it is."""
+    cdef dict states = {}
+    for rng, before, after in draws:
+        if states.setdefault(id(rng), before) != before:
+            return True
+        states[id(rng)] = after
+    for rng, _, _ in draws:                             # each draw holds it twice: here, and in its host launch
+        noted = 2 * sum([other is rng for other, _, _ in draws])
+        if states[id(rng)] != rng.bit_generator.state or (<PyObject *> rng).ob_refcnt <= noted + 1:
+            return True
+    return False
 
 
 cdef int check_result(object o) except -1:

@@ -98,6 +98,8 @@ cdef class Compiled:
         for call in self.calls:
             if call.match(structure, leaves):
                 if call.holds(leaves):
+                    if call.as_it_is is not None:
+                        return self.run_eagerly(args, kwargs, call.as_it_is)
                     if call.busy:
                         return self.run_eagerly(args, kwargs, "a call while the same one was running")
                     self.use(call)
@@ -119,20 +121,25 @@ cdef class Compiled:
             self.world = world_version
             return result
         self.last = None
-        self.wasted = self.wasted + 1 if self.calls and (<CapturedCall> self.calls[0]).replays == 0 else 0
+        self.wasted = self.wasted + 1 if self.calls and (<CapturedCall> self.calls[0]).replays == 0 and \
+            (<CapturedCall> self.calls[0]).as_it_is is None else 0
         if self.wasted >= WASTED:
             self.warn()
         call = CapturedCall()
         result = call.capture(self.function, structure, leaves, self.passes, self.fixed)
         self.fixed |= call.read                                     # it is for these numbers only
         self.use(call)
+        if call.as_it_is is not None and call.as_it_is not in self.reasons:
+            self.reasons[call.as_it_is] = 1
+            warnings.warn(f"compile: {getattr(self.function, '__name__', self.function)} runs as it is, because "
+                          f"{call.as_it_is}", CompileWarning, stacklevel=3)
         return result
 
     cdef int use(self, CapturedCall call) except -1:
         """Put a captured call first; the one that was not used for longest goes."""
         if not self.calls or self.calls[0] is not call:
             self.calls = [call, *[other for other in self.calls if other is not call][:self.size - 1]]
-        self.last = call if self.shared is None else None
+        self.last = call if self.shared is None and call.as_it_is is None else None
         return 0
 
     cdef int warn(self) except -1:

@@ -6,7 +6,9 @@ Values are compared as Python's: numbers, strings and flags by value and to the 
 by their parts; everything else by identity.
 """
 from microgradx._core.array cimport Array
-from microgradx._core.launch cimport LaunchList, capturing_list, refuse
+from microgradx._core.launch cimport LaunchList, capturing_list
+
+import types
 
 import numpy as np
 
@@ -138,9 +140,18 @@ def note_write(owner, dict attributes not None, str name not None):
             recording.writes.setdefault((id(attributes), name), (owner, attributes, name))
 
 
-def refuse_inside(str why not None):
-    """A function under capture does what no program can repeat: ``why`` is "does this|; do that"."""
-    refuse(why)
+def note_draw(rng, before):
+    """The call under capture drew from a numpy.random.Generator, whose state was ``before``."""
+    cdef LaunchList recording = capturing_list()
+    if recording is not None:
+        recording.draws.append((rng, before, rng.bit_generator.state))
+
+
+def note_as_it_is(str why not None):
+    """The call under capture does what a replay would not repeat, and is right as it runs: so will each call be."""
+    cdef LaunchList recording = capturing_list()
+    if recording is not None:
+        recording.as_it_is = why
 
 
 def note_attributes_of(kind):
@@ -183,6 +194,51 @@ cdef class KeysGuard(Guard):
 
     cdef bint holds(self) except -1:
         return list(self.attributes) == self.was
+
+
+cdef class Variables:
+    """What the variables of enclosing functions, and the globals that are plain data, were that a function uses."""
+
+    def __init__(self, function):
+        self.names, self.owners, self.values = [], [], []
+        self.note(function, 0)
+
+    cdef int note(self, function, int depth) except -1:
+        function = getattr(function, "__func__", function)
+        if not isinstance(function, types.FunctionType) or depth > 2 or len(self.names) > 64:
+            return 0
+        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or ()):
+            try:
+                value = cell.cell_contents
+            except ValueError:
+                continue
+            self.names.append(name)
+            self.owners.append(cell)
+            self.values.append(value)
+            self.note(value, depth + 1)
+        for name in function.__code__.co_names:
+            value = function.__globals__.get(name)
+            if isinstance(value, (bool, int, float, complex, str, bytes, Array)):
+                self.names.append(name)
+                self.owners.append(function.__globals__)
+                self.values.append(value)
+        return 0
+
+    cdef bint hold(self) except -1:
+        cdef Py_ssize_t i
+        for i in range(len(self.names)):
+            owner = self.owners[i]
+            if type(owner) is dict:
+                now = (<dict> owner).get(self.names[i])
+            else:
+                try:
+                    now = owner.cell_contents
+                except ValueError:
+                    now = None
+            if now is not self.values[i] and not unchanged(self.values[i], now):
+                self.changed = self.names[i]
+                return False
+        return True
 
 
 cdef int start_notes() except -1:

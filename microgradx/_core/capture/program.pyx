@@ -176,6 +176,13 @@ cdef class Program:
                     self.spot_count += 1
                     place.count += 1
                     s.storage[k] = block.storage
+            for o, _ in host_operands(s) if s.table == HOST else ():
+                if <size_t> (<Array> o).storage in saved:
+                    offset = saved[<size_t> (<Array> o).storage]
+                    self.spot[self.spot_count].p = &(<Array> o).data
+                    self.spot[self.spot_count].offset = offset + ((<Array> o).data - (<Array> o).storage.data)
+                    self.spot_count += 1
+                    place.count += 1
         for i in range(self.held_count):
             if <size_t> self.held[i] in saved:
                 self.held[i].refs -= 1                  # who released them last frees them
@@ -314,7 +321,8 @@ cdef class Program:
         for i in range(self.place_count):
             for j in range(self.place[i].first, self.place[i].first + self.place[i].count):
                 offset = f"+{self.spot[j].offset}" if self.spot[j].offset else ""
-                numbers[-<Py_ssize_t> self.spot[j].p] = self.names[i] + offset
+                name = self.names[i] if i < len(self.names) else "saved"
+                numbers[-<Py_ssize_t> self.spot[j].p] = name + offset
         return "\n".join([launch_text(self.sequence.launch[i], numbers) for i in range(self.sequence.count)])
 
     @property

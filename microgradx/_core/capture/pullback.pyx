@@ -8,12 +8,11 @@ holds: a second forward pass before the first backward pass writes to another bl
 cimport cython
 from cpython.object cimport PyObject
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy
 
 from microgradx._core.array cimport *
 from microgradx._core.graph cimport grad_enabled
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport Launch, LaunchList, copy, fill, set_recording
+from microgradx._core.launch cimport Launch, LaunchList, copy, copy_storage, fill, set_recording
 from microgradx._core.capture.program cimport Product, Program, plain_copy
 from microgradx._core.trace cimport record_result
 
@@ -57,7 +56,7 @@ cdef Pullback capture_pullback(Program forward, list roots, list arguments):
     try:
         found = gradients("compile", live, nodes, pull.cotangents, False, False)
     except GraphError:                                  # the function has walked through a part of them already
-        pull.roots, pull.cotangents, pull.parents = [(k, True) for k, _ in roots], [], []
+        pull.roots, pull.cotangents, pull.parents, pull.program = [(k, True) for k, _ in roots], [], [], None
         return pull
     finally:
         keep_bytes(False)
@@ -119,7 +118,7 @@ cdef class Pullback:
             for i in range(program.held_count):         # as the capture left them
                 s = program.held[i]
                 if <size_t> s in self.saved:
-                    memcpy(self.block.data + <Py_ssize_t> self.saved[<size_t> s], s.data, s.nbytes)
+                    copy_storage(s, self.block, self.saved[<size_t> s])
             self.place = program.bind_block(self.saved, self.block)
         places = program.places
         self.given = places[:len(self.cotangents)]
