@@ -64,4 +64,6 @@ def compile(function: Function | None = None, *, passes: Iterable[str] = PASSES,
         raise OptionError(f"compile: no pass is called {sorted(unknown)}; there are {sorted(PASSES)}")
     if not isinstance(cache_size, int) or cache_size < 1:
         raise OptionError(f"compile: cache_size is an integer >= 1, not {cache_size!r}")
-    return functools.update_wrapper(Compiled(function, set(passes), generator if check else None, cache_size), function)
+    compiled = Compiled(function, set(passes), generator if check else None, cache_size)
+    return function.__compiled__(compiled) if hasattr(function, "__compiled__") else \
+        functools.update_wrapper(compiled, function)

@@ -1,6 +1,6 @@
 # Arrays: storage, geometry, and the node that an array has in a graph.
 from cpython.object cimport PyObject
-from libc.stdint cimport int16_t, uint16_t, uint32_t
+from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t
 
 from microgradx._core.graph cimport Vertex
 from microgradx._core.kernels cimport MGX_MAXDIM, MGX_RECYCLES
@@ -58,7 +58,8 @@ cdef class Array(Differentiable):
     cdef readonly int ndim
     cdef bint contiguous
     cdef bint needs_grad        # `requires_grad`, which a method has as its name with an underscore
-    cdef bint view, graph_view  # a view; one that has a graph. Its storage counts them
+    cdef uint8_t view, graph_view   # is it a view, and one that has a graph? Its storage counts them
+    cdef uint16_t born          # the capture during which it was made over another's storage, or 0
     cdef readonly Py_ssize_t size
     cdef Py_ssize_t shape_[MGX_MAXDIM]
     cdef Py_ssize_t strides_[MGX_MAXDIM]    # in bytes

@@ -743,6 +743,7 @@ cdef Array alias(Array base, char *data, int dtype, int ndim, const Py_ssize_t *
     base.storage.refs += 1
     a.data, a.dtype_, a.ndim, a.size, a.contiguous = data, dtype, ndim, size, contiguous or size == 0
     if capture:
+        a.born = capture
         note_outside(base)
     return a
 

@@ -200,7 +200,7 @@ cdef int note_gradient(Node node, bint read) except -1:
 
 cdef int note_tensor(Array a) except -1:
     cdef LaunchList recording
-    if not is_capturing() or a.storage.born == array.capture:
+    if not is_capturing() or a.storage.born == array.capture or a.born == array.capture:
         return 0
     recording = <LaunchList> mgx_recording_list
     if id(a) not in recording.outside:

@@ -80,10 +80,10 @@ cdef object outputs_vjp(Node node, Array g, int i):
     return node.args[i]
 
 
-def gradients(str op, list outputs, list inputs, list given, bint retain_graph, bint create_graph):
+def gradients(str op, list outputs, list inputs, list given, bint retain_graph, bint create_graph, bint ends=False):
     """[d outputs / d input]: gradients ``given`` for the outputs (None: 1), carried to the inputs; no ``grad`` changes.
 
-    An input is an array that requires a gradient, or a node. The result is None for one that no output depends on.
+    An input is an array that requires a gradient, or a node; with ``ends`` the walk goes on from none. The result is None for one that no output depends on.
     """
     cdef Node sink, node
     cdef Array g, y
@@ -99,7 +99,7 @@ def gradients(str op, list outputs, list inputs, list given, bint retain_graph, 
             raise GraphError(f"{op}: input {k} does not require a gradient; set requires_grad=True before computing")
         node = x if isinstance(x, Node) else node_of(x)
         nodes.append(node)
-        wanted[node] = node.vjp == input_vjp
+        wanted[node] = ends or node.vjp == input_vjp
     sink = record_result(None, b"outputs", outputs_vjp, seeds, outputs)
     g = empty(MGX_F32, 0, NULL)                             # that of the node which joins the outputs: nobody reads
     fill(g, float("nan"))                                   # it, and nobody is to blame for what was given

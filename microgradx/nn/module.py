@@ -143,6 +143,11 @@ class Module:
         """
         return self._hook("backward", hook)
 
+    def __compiled__(self, compiled: Any) -> Any:
+        """What ``mgx.compile`` makes of the module, whose calls ``compiled`` replays."""
+        from microgradx.nn.compiled import compiled_module
+        return compiled_module(compiled)
+
     # ----- attributes ------------------------------------------------------------------------------------------
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -13,7 +13,7 @@ from libc.stdlib cimport free, malloc
 from microgradx._core.array cimport *
 from microgradx._core.graph cimport grad_enabled
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport (LaunchList, bump_gradients, copy, fill, grad_version, hooks_of, profiling,
+from microgradx._core.launch cimport (LaunchList, bump_gradients, capturing_list, copy, fill, grad_version, hooks_of, profiling,
                                       set_recording, world_version)
 from microgradx._core.capture.guards cimport Guard, Variables, snapshot_of, start_notes, stop_notes, unchanged
 from microgradx._core.capture.passes cimport hold_host_operands
@@ -54,6 +54,13 @@ cdef class Found:
     pass
 
 
+cdef object argument_vjp(Node node, Array g, int i):
+    """Of a copy of an argument that has a graph: a backward pass inside goes on into that."""
+    if capturing_list() is not None:
+        capturing_list().as_it_is = "a backward pass inside goes through the graph of an argument"
+    return g
+
+
 @cython.final
 cdef class CapturedCall:
     """A captured call: guards, effects and a program."""
@@ -84,38 +91,37 @@ cdef class CapturedCall:
             raise MemoryError("compile: no memory for the plan")
         self.numbers, self.inputs, self.same, self.products = [], [], [], []
         self.flat = structure == flatten(((None,) * self.leaves, {}))[1]
-        for i, o in enumerate(leaves):
-            self.form[i] = VALUE
-            if may_be_symbolic(o) and i not in fixed:
-                passed[i] = number = symbolic_float(o, i)
-                self.numbers.append((i, number.array))
-                self.form[i] = MOVES
-                expected.append(type(o))
-                continue
-            if not isinstance(o, Array) or is_parameter(<Array> o):
-                expected.append(snapshot_of(o))
-                continue
-            self.form[i] = TENSOR
-            if id(o) not in copies:
-                copies[id(o)] = i
-                passed[i] = x = plain_copy(<Array> o)
-                if (<Array> o).needs_grad and grad_enabled():
-                    record_result(x, b"argument", input_vjp, None, [])
-                self.inputs.append(i)
-                samples.append(x)
-            else:
-                self.same.append((i, copies[id(o)]))
-                passed[i] = passed[copies[id(o)]]
-            expected.append(passed[i])
-        keep_blocks()
+        keep_blocks()                                   # what is made from now on is known to be the capture's
         program.number, self.recording = capture, grad_enabled()
-        program.sequence.profile = profiling()
-        moved = random_states()
-        start_notes()
-        before = set_recording(program.sequence)
-        note_reads_in(read)
-        result = None
+        moved, before, started, result = random_states(), None, False, None
         try:
+            for i, o in enumerate(leaves):
+                self.form[i] = VALUE
+                if may_be_symbolic(o) and i not in fixed:
+                    passed[i] = number = symbolic_float(o, i)
+                    self.numbers.append((i, number.array))
+                    self.form[i] = MOVES
+                    expected.append(type(o))
+                    continue
+                if not isinstance(o, Array) or is_parameter(<Array> o):
+                    expected.append(snapshot_of(o))
+                    continue
+                self.form[i] = TENSOR
+                if id(o) not in copies:
+                    copies[id(o)] = i
+                    passed[i] = x = plain_copy(<Array> o)
+                    if (<Array> o).needs_grad and grad_enabled():
+                        record_result(x, b"argument", argument_vjp, None, [o])
+                    self.inputs.append(i)
+                    samples.append(x)
+                else:
+                    self.same.append((i, copies[id(o)]))
+                    passed[i] = passed[copies[id(o)]]
+                expected.append(passed[i])
+            program.sequence.profile = profiling()
+            before, started = set_recording(program.sequence), True
+            start_notes()
+            note_reads_in(read)
             args, kwargs = unflatten(structure, iter(passed))
             result = function(*args, **kwargs)
             if program.sequence.refusal is not None:
@@ -135,12 +141,15 @@ cdef class CapturedCall:
                                                                   if (<Array> x).node is not None])
             failed = False
         finally:
-            set_recording(before)
-            stop_notes()
+            if started:
+                set_recording(before)
+                stop_notes()
             program.sequence.profile = None
             note_reads_in(None)
-            for x in samples:
+            for i, x in zip(self.inputs, samples):
                 x.node = None
+                if failed and x.storage.version > 1:        # as it would be if the function had run as it is
+                    copy(x, <Array> leaves[i])
             result = passed = args = kwargs = x = a = copies = o = number = roots = None    # graphs go now as well
             self.keep_tensors(program.sequence, samples)
             dropped = kept_blocks(&count)
@@ -180,7 +189,9 @@ cdef class CapturedCall:
         if self.pullback is not None:
             self.pullback.attach(values, leaves, self.run_again)
         self.apply_effects(values, leaves)
-        self.world, self.gradients = world_version, grad_version if self.steady else -1
+        # its own effects may be such that the next call is another one
+        self.world = world_version if self.guards_hold() else -1
+        self.gradients = grad_version if self.steady else -1
         for one in self.products:
             if one.leaf is None:
                 one.array = geometry_of(one.array)
@@ -594,7 +605,7 @@ cdef class CapturedCall:
                     live.append(results[number])
                     given.append(cotangents[k])
                 k += 1
-        return gradients("compile", live, nodes, given, True, grad_enabled())
+        return gradients("compile", live, nodes, given, True, grad_enabled(), True)
 
     cdef int copy_back(self, object leaves) except -1:
         """What the call wrote to its copies of arguments."""

@@ -34,9 +34,9 @@ cdef class Compiled:
     cdef list calls             # the captured ones, the one that was used last first
     cdef dict seen              # {key: None} of calls that ran once as they are
     cdef readonly dict reasons  # {why a call ran as it is: how often}
-    cdef set passes
+    cdef readonly set passes
     cdef set fixed              # arguments whose numbers have decided something: another one is another call
-    cdef object shared          # if calls are checked: gives the generator of random numbers that all share
+    cdef readonly object shared  # if calls are checked: gives the generator of random numbers that all share
     cdef object values          # the same function as a program of Values
     cdef object deferred        # why no call is ever captured, or None
     cdef readonly Py_ssize_t size

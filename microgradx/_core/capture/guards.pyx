@@ -201,7 +201,7 @@ cdef class Variables:
 
     def __init__(self, function):
         self.names, self.owners, self.values = [], [], []
-        self.note(function, 0)
+        self.note(getattr(type(function), "forward", function), 0)
 
     cdef int note(self, function, int depth) except -1:
         function = getattr(function, "__func__", function)

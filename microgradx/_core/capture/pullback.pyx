@@ -54,7 +54,7 @@ cdef Pullback capture_pullback(Program forward, list roots, list arguments):
     recording = set_recording(pull.program.sequence)
     keep_bytes(True)                                    # what the forward pass left is saved: see `finalize`
     try:
-        found = gradients("compile", live, nodes, pull.cotangents, False, False)
+        found = gradients("compile", live, nodes, pull.cotangents, False, False, True)
     except GraphError:                                  # the function has walked through a part of them already
         pull.roots, pull.cotangents, pull.parents, pull.program = [(k, True) for k, _ in roots], [], [], None
         return pull
