@@ -13,6 +13,7 @@ from microgradx._core.array cimport *
 from microgradx._core.graph cimport grad_enabled
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport Launch, LaunchList, copy, copy_storage, fill, set_recording
+from microgradx._core.capture.passes cimport hold_host_operands
 from microgradx._core.capture.program cimport Product, Program, plain_copy
 from microgradx._core.trace cimport record_result
 
@@ -55,7 +56,11 @@ cdef Pullback capture_pullback(Program forward, list roots, list arguments):
     keep_bytes(True)                                    # what the forward pass left is saved: see `finalize`
     try:
         found = gradients("compile", live, nodes, pull.cotangents, False, False, True)
-    except GraphError:                                  # the function has walked through a part of them already
+    except BaseException as error:
+        hold_host_operands(pull.program.sequence)
+        if not isinstance(error, GraphError):
+            raise
+        # the function has walked through a part of them already
         pull.roots, pull.cotangents, pull.parents, pull.program = [(k, True) for k, _ in roots], [], [], None
         return pull
     finally:
