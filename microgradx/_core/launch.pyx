@@ -840,8 +840,9 @@ cdef int restore(Storage *s, object numbers) except -1:
 
 cdef int copy_storage(const Storage *s, Array to, Py_ssize_t offset) except -1:
     """All bytes of a storage, whatever they are, to byte ``offset`` of ``to``."""
-    memmove(to.data + offset, s.data, s.nbytes)
-    to.storage.version += 1
+    cdef char *first = to.data + offset
+    memmove(first, s.data, s.nbytes)
+    bump_version(to)
     return 0
 
 

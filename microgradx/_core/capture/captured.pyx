@@ -137,8 +137,9 @@ cdef class CapturedCall:
             roots = self.describe(result, [o if isinstance(o, Array) else None for o in passed])
             set_recording(None)
             if roots:
-                self.pullback = capture_pullback(program, roots, [(i, x) for i, x in zip(self.inputs, samples)
-                                                                  if (<Array> x).node is not None])
+                self.pullback = Pullback()
+                capture_pullback(self.pullback, program, roots, [(i, x) for i, x in zip(self.inputs, samples)
+                                                                 if (<Array> x).node is not None])
             failed = False
         finally:
             if started:
@@ -160,12 +161,12 @@ cdef class CapturedCall:
         self.expected = tuple([snapshot_of(leaves[i]) if i in read else e for i, e in enumerate(expected)])
         for i in read:
             self.form[i] = VALUE
-        self.numbers = [(i, array) for i, array in self.numbers if i not in read]
-        saved = {}
+        numbers, saved = self.numbers, {}               # launches name all of them until the program holds its own
+        self.numbers = [(i, array) for i, array in numbers if i not in read]
         try:
             movable = self.movable(samples)
             if self.pullback is not None:
-                self.pullback.finalize(dropped, count, passes, program, self.numbers, self.inputs, samples)
+                self.pullback.finalize(dropped, count, passes, program, numbers, self.inputs, samples)
                 saved = self.pullback.saved
             made = [what for kind, what in self.outputs if kind == FRESH and <size_t> (<Array> what).storage not in saved]
             program.finalize(dropped, count, passes, movable, made, saved)
@@ -201,8 +202,8 @@ cdef class CapturedCall:
         """Free what the capture kept and nobody refers to."""
         cdef Py_ssize_t i
         hold_host_operands(self.forward.sequence)
-        if self.pullback is not None and self.pullback.program is not None:
-            hold_host_operands(self.pullback.program.sequence)
+        if self.pullback is not None:
+            self.pullback.hold_operands()
         for i in range(count):
             if dropped[i].refs == 0:
                 forget_block(dropped[i])
@@ -220,8 +221,11 @@ cdef class CapturedCall:
         while entries:
             entry = entries.pop()
             a = <Array> entry[0]
-            if (<PyObject *> a).ob_refcnt > 2 and id(a) not in own:          # more than the entry and `a`
-                self.tensors.append(entry)
+            if (<PyObject *> a).ob_refcnt > 2:                               # more than the entry and `a`
+                if id(a) not in own:
+                    self.tensors.append(entry)
+            else:
+                self.as_it_is = "it replaces a tensor that it read; write into it instead"
             a = None
         return 0
 

@@ -132,7 +132,7 @@ cdef class Compiled:
         if call.as_it_is is not None and call.as_it_is not in self.reasons:
             self.reasons[call.as_it_is] = 1
             warnings.warn(f"compile: {getattr(self.function, '__name__', self.function)} runs as it is, because "
-                          f"{call.as_it_is}", CompileWarning, stacklevel=3)
+                          f"{call.as_it_is}", CompileWarning, stacklevel=1)
         return result
 
     cdef int use(self, CapturedCall call) except -1:
@@ -147,7 +147,7 @@ cdef class Compiled:
             why = (<CapturedCall> self.calls[0]).failed or "its arguments"
             warnings.warn(f"compile: {getattr(self.function, '__name__', self.function)} was captured {WASTED} times in a "
                           f"row without a replay, because this changed: {why}. Calls run as they are for a while; "
-                          "explain() tells more", CompileWarning, stacklevel=3)
+                          "explain() tells more", CompileWarning, stacklevel=1)
         self.pause = PAUSE << min(self.wasted - WASTED, 6)
         return 0
 

@@ -5,6 +5,7 @@ from microgradx._core.capture.program cimport Product, Program
 
 cdef class Pullback:            # of a captured call: from the gradients of its results to those of what it was made of
     cdef Program program
+    cdef Program abandoned      # one that could not be captured, until the capture ends
     cdef list roots             # (number of the output, is its graph freed?) of the results that have a graph
     cdef list parents           # what gradients go to: nodes of leaves, or the numbers of arguments
     cdef list cotangents        # [sample], one for each root whose graph is not freed
@@ -21,6 +22,7 @@ cdef class Pullback:            # of a captured call: from the gradients of its 
 
     cdef int finalize(self, Storage **dropped, Py_ssize_t count, set passes, Program forward, list numbers,
                       list inputs, list samples) except -1
+    cdef int hold_operands(self) except -1
     cdef Array take_block(self)
     cdef int attach(self, list values, object leaves, object again) except -1
     cdef list run(self, Residuals residuals, list cotangents)
@@ -36,4 +38,4 @@ cdef class Residuals:           # what one call leaves for its backward pass
     cdef Array gradient         # that the results are for
     cdef list results
 
-cdef Pullback capture_pullback(Program forward, list roots, list arguments)
+cdef int capture_pullback(Pullback pull, Program forward, list roots, list arguments) except -1

@@ -23,10 +23,9 @@ from microgradx.errors import CaptureError, GraphError
 cdef enum: ALIGNMENT = 64
 
 
-cdef Pullback capture_pullback(Program forward, list roots, list arguments):
+cdef int capture_pullback(Pullback pull, Program forward, list roots, list arguments) except -1:
     """Walk the graphs of ``roots``, (number, array) of the results that have one, and write down what that launches.
     ``arguments`` holds (number, array) of the arguments that have a graph."""
-    cdef Pullback pull = Pullback()
     cdef LaunchList recording
     cdef Array a, g
     cdef Node node
@@ -35,7 +34,7 @@ cdef Pullback capture_pullback(Program forward, list roots, list arguments):
     pull.roots, pull.parents, pull.cotangents = [(k, (<Array> a).node.v.op == OP_FREED) for k, a in roots], [], []
     live = [a for k, a in roots if (<Array> a).node.v.op != OP_FREED]
     if not live:
-        return pull
+        return 0
     for number, a in arguments:
         nodes.append(a.node)
         pull.parents.append(number)
@@ -56,13 +55,10 @@ cdef Pullback capture_pullback(Program forward, list roots, list arguments):
     keep_bytes(True)                                    # what the forward pass left is saved: see `finalize`
     try:
         found = gradients("compile", live, nodes, pull.cotangents, False, False, True)
-    except BaseException as error:
-        hold_host_operands(pull.program.sequence)
-        if not isinstance(error, GraphError):
-            raise
-        # the function has walked through a part of them already
-        pull.roots, pull.cotangents, pull.parents, pull.program = [(k, True) for k, _ in roots], [], [], None
-        return pull
+    except GraphError:                                  # the function has walked through a part of them already
+        pull.roots, pull.cotangents, pull.parents = [(k, True) for k, _ in roots], [], []
+        pull.abandoned, pull.program = pull.program, None
+        return 0
     finally:
         keep_bytes(False)
         set_recording(recording)
@@ -70,7 +66,7 @@ cdef Pullback capture_pullback(Program forward, list roots, list arguments):
             node.hooks = hooks[node]
     pull.parents = [parent for parent, g in zip(pull.parents, found) if g is not None]
     pull.products = [g for g in found if g is not None]
-    return pull
+    return 0
 
 
 @cython.final
@@ -140,6 +136,14 @@ cdef class Pullback:
                 product.array = geometry_of(a)
             self.products[k] = product
         program.names = [f"place {k}" for k in range(program.place_count)]
+        return 0
+
+    cdef int hold_operands(self) except -1:
+        """The capture has ended: see `hold_host_operands`."""
+        for program in (self.program, self.abandoned):
+            if program is not None:
+                hold_host_operands((<Program> program).sequence)
+        self.abandoned = None
         return 0
 
     cdef Array take_block(self):
