@@ -1,13 +1,27 @@
 from microgradx._core.array cimport Array, Node, Storage
 from microgradx._core.launch cimport LaunchList
 from microgradx._core.capture.guards cimport Variables
-from microgradx._core.capture.program cimport Program
+from microgradx._core.capture.program cimport Product, Program
 from microgradx._core.capture.pullback cimport Pullback
 
 cdef class Found:               # a leaf whose gradient the call reads: its gradient is part of what the call depends on
     cdef Node node
     cdef Array was              # the gradient at the capture, later the one that was read last; None: there was none
-    cdef object place           # None: no launch names it; -1: it has to be this one
+    cdef Py_ssize_t place       # UNUSED: no launch names it; COPIED: it has to be this one
+
+cdef class Output:              # where a replay has a leaf of the result, or the value of an effect, from
+    cdef int kind               # Source
+    cdef object what
+    cdef Product product
+
+cdef class Effect:              # what a call changes besides numbers
+    cdef int kind               # EffectOn
+    cdef object target, name, value
+    cdef Output output
+
+cdef struct Input:              # a tensor among the arguments
+    Py_ssize_t leaf, place      # its number; the place of the program, or COPIED, UNUSED
+    bint written                # does the call write to it?
 
 cdef class CapturedCall:
     cdef Program forward
@@ -18,8 +32,9 @@ cdef class CapturedCall:
     cdef char *form                 # of each argument: how it is compared
     cdef Py_ssize_t leaves
     cdef list numbers, inputs       # places among the arguments: of numbers that move; of tensors
-    cdef list places                # of each input: a place of the program; None; COPIED
-    cdef list written               # of each input: does the call write to it?
+    cdef Input *input
+    cdef Py_ssize_t input_count
+    cdef Storage **used             # of each input: the argument's storage, while the launches run
     cdef readonly set read          # arguments whose number decided something
     cdef readonly list guards       # what else the call depends on; looked at after a write to any such thing
     cdef list polled                # ... looked at in each call
@@ -28,6 +43,7 @@ cdef class CapturedCall:
     cdef list found, outputs, effects
     cdef list products              # Product: arrays that the launches write where they are handed out
     cdef dict shared                # {id: copy} of the memory that several outputs share, while they are made
+    cdef dict needed                # {number of an argument: did it require a gradient?}
     cdef list same                  # (i, j): argument i is the same object as argument j
     cdef Py_ssize_t world, gradients    # versions at which all guards held
     cdef Py_ssize_t results         # how many of the outputs are leaves of the result; the others are effects
@@ -51,6 +67,7 @@ cdef class CapturedCall:
     cdef list movable(self, list samples)
     cdef int take_places(self, list movable, list samples, dict saved) except -1
     cdef object replay(self, object leaves)
-    cdef object output(self, tuple entry, list values, object leaves)
+    cdef list make_results(self, object leaves)
+    cdef object output(self, Output output, list values, object leaves)
     cdef int copy_back(self, object leaves) except -1
     cdef int apply_effects(self, list values, object leaves) except -1

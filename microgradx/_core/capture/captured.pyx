@@ -39,19 +39,45 @@ from microgradx.errors import CaptureError
 cdef enum Form:                 # how an argument is compared with the captured one
     TENSOR, MOVES, VALUE
 
-cdef enum Output:               # where a replay has a leaf of the result, or the value of an effect, from
+cdef enum Source:               # where a replay has a leaf of the result, or the value of an effect, from
     CONSTANT, PRODUCT, FRESH, SAVED, PART, GIVEN, VIEW, ALIAS, GRADIENT, AGAIN
 
-cdef enum Effect:
+cdef enum EffectOn:             # what an effect changes
     OF_LEAF, OF_ATTRIBUTE, OF_ARGUMENT, OF_MODE
 
-cdef object COPIED = -1
+cdef enum: COPIED = -1, UNUSED = -2     # an argument without a place: its numbers are copied; no launch reads it
 MEMORY = "memory that arguments share with each other or with what the call uses"
+
+
+cdef extern from "Python.h":
+    PyObject **PySequence_Fast_ITEMS(object)            # of a tuple or list
 
 
 @cython.final
 cdef class Found:
     pass
+
+
+@cython.final
+cdef class Output:
+    pass
+
+
+@cython.final
+cdef class Effect:
+    pass
+
+
+cdef Output new_output(int kind, object what):
+    cdef Output output = Output()
+    output.kind, output.what = kind, what
+    return output
+
+
+cdef Effect effect_of(int kind, object target, object name, object value):
+    cdef Effect effect = Effect()
+    effect.kind, effect.target, effect.name, effect.value = kind, target, name, value
+    return effect
 
 
 cdef object argument_vjp(Node node, Array g, int i):
@@ -67,6 +93,8 @@ cdef class CapturedCall:
 
     def __dealloc__(self):
         free(self.form)
+        free(self.input)
+        free(self.used)
 
     # ----- capture -----------------------------------------------------------------------------------------------
 
@@ -89,7 +117,7 @@ cdef class CapturedCall:
         self.form = <char *> malloc(self.leaves + 1)
         if self.form == NULL:
             raise MemoryError("compile: no memory for the plan")
-        self.numbers, self.inputs, self.same, self.products = [], [], [], []
+        self.numbers, self.inputs, self.same, self.products, self.needed = [], [], [], [], {}
         self.flat = structure == flatten(((None,) * self.leaves, {}))[1]
         keep_blocks()                                   # what is made from now on is known to be the capture's
         program.number, self.recording = capture, grad_enabled()
@@ -113,6 +141,7 @@ cdef class CapturedCall:
                     if (<Array> o).needs_grad and grad_enabled():
                         record_result(x, b"argument", argument_vjp, None, [o])
                     self.inputs.append(i)
+                    self.needed[i] = x.needs_grad
                     samples.append(x)
                 else:
                     self.same.append((i, copies[id(o)]))
@@ -168,7 +197,8 @@ cdef class CapturedCall:
             if self.pullback is not None:
                 self.pullback.finalize(dropped, count, passes, program, numbers, self.inputs, samples)
                 saved = self.pullback.saved
-            made = [what for kind, what in self.outputs if kind == FRESH and <size_t> (<Array> what).storage not in saved]
+            made = [(<Output> o).what for o in self.outputs if (<Output> o).kind == FRESH
+                    and <size_t> (<Array> (<Output> o).what).storage not in saved]
             program.finalize(dropped, count, passes, movable, made, saved)
             if saved:
                 self.pullback.forward_place = program.bind_block(saved, self.pullback.block)
@@ -182,10 +212,11 @@ cdef class CapturedCall:
         if self.conflicts(leaves):
             raise CaptureError("compile: an argument shares memory with another argument or a tensor that the function "
                                "uses, and one of them is written to; pass a clone()")
-        values, self.shared = [], {}
-        for entry in self.outputs:
-            values.append(self.output(entry, values, leaves))
-        self.shared.clear()
+        for one in self.products:
+            if one.leaf is None:
+                one.current, one.array = one.array, geometry_of(one.array)
+        self.shared = {}
+        values = self.make_results(leaves)
         self.copy_back(leaves)
         if self.pullback is not None:
             self.pullback.attach(values, leaves, self.run_again)
@@ -193,10 +224,7 @@ cdef class CapturedCall:
         # its own effects may be such that the next call is another one
         self.world = world_version if self.guards_hold() else -1
         self.gradients = grad_version if self.steady else -1
-        for one in self.products:
-            if one.leaf is None:
-                one.array = geometry_of(one.array)
-        return unflatten(self.tree, iter(values[:self.results]))
+        return unflatten(self.tree, iter(values))
 
     cdef int release(self, Storage **dropped, Py_ssize_t count) except -1:
         """Free what the capture kept and nobody refers to."""
@@ -230,7 +258,7 @@ cdef class CapturedCall:
         return 0
 
     cdef int note_effects(self, LaunchList recording, list samples) except -1:
-        """What the call read of gradients, and what it changed besides numbers: [(Effect, target, name, value)]."""
+        """What the call read of gradients, and what it changed besides numbers."""
         cdef Node node
         cdef Found one
         cdef Array a
@@ -245,18 +273,18 @@ cdef class CapturedCall:
                 self.found.append(one)
                 self.steady = self.steady and (node.grad is old or old is None and node.grad is None)
             if node.grad is not old:
-                self.effects.append((OF_LEAF, node, None, node.grad))
+                self.effects.append(effect_of(OF_LEAF, node, None, node.grad))
         for owner, attributes, name in recording.writes.values():
             if name == "_hooks":
                 self.as_it_is = "it registers a hook of a module; do that outside"
                 continue
-            self.effects.append((OF_ATTRIBUTE, owner, (attributes, name), attributes.get(name, MISSING)))
+            self.effects.append(effect_of(OF_ATTRIBUTE, attributes, name, attributes.get(name, MISSING)))
         for i, a in zip(self.inputs, samples):
-            if a.needs_grad or a.node is not None and a.node.grad is not None:
-                self.effects.append((OF_ARGUMENT, i, a.needs_grad, None if a.node is None else a.node.grad))
+            if a.needs_grad != self.needed[i] or a.node is not None and a.node.grad is not None:
+                self.effects.append(effect_of(OF_ARGUMENT, i, a.needs_grad, None if a.node is None else a.node.grad))
         for a, _, wants, _ in list(recording.outside.values()):
             if a.needs_grad != <bint> wants and not any([a is x for x in samples]):
-                self.effects.append((OF_MODE, a, a.needs_grad, None))
+                self.effects.append(effect_of(OF_MODE, a, a.needs_grad, None))
         return 0
 
     cdef list describe(self, object result, list arguments):
@@ -268,7 +296,7 @@ cdef class CapturedCall:
         cdef Found one
         leaves, self.tree = flatten(result, True)
         self.results = len(leaves)
-        values = leaves + [effect[3] for effect in self.effects]
+        values = leaves + [(<Effect> effect).value for effect in self.effects]
         for o in values:
             if isinstance(o, Array) and (<Array> o).storage.born == self.forward.number:
                 by_storage.setdefault(<size_t> (<Array> o).storage, {})[id(o)] = o
@@ -294,7 +322,10 @@ cdef class CapturedCall:
                     break
             else:
                 outputs.append(self.output_of(a, arguments, by_storage))
-        self.outputs = outputs
+        self.outputs = [new_output(kind, what) for kind, what in outputs]
+        for k in range(self.results, len(outputs)):
+            (<Effect> self.effects[k - self.results]).value, (<Effect> self.effects[k - self.results]).output = \
+                None, self.outputs[k]
         return roots
 
     cdef tuple output_of(self, Array a, list arguments, dict by_storage):
@@ -313,7 +344,7 @@ cdef class CapturedCall:
             return CONSTANT, a
         group = by_storage[<size_t> a.storage]
         if len(group) == 1:
-            return FRESH, detached(a)
+            return FRESH, detached(a) if a.node is not None or a.needs_grad else a
         if "flat" not in group:                         # several share their memory: it is copied as a whole
             size = a.storage.nbytes // itemsize[a.dtype_]
             flat = alias(a, a.storage.data, a.dtype_, 1, &size, &itemsize[a.dtype_])
@@ -326,9 +357,8 @@ cdef class CapturedCall:
         cdef Array x
         cdef Found one
         cdef set seen = set()
-        self.written = [(<Array> x).storage.version > 1 for x in samples]
-        self.mutates = any(self.written)
-        arrays = [x for x, written in zip(samples, self.written) if not written]
+        arrays = [x for x in samples if (<Array> x).storage.version <= 1]
+        self.mutates = len(arrays) < len(samples)
         for one in self.found:
             if one.was is not None and <size_t> one.was.storage not in seen and not any(
                     [(<Array> a).storage == one.was.storage and a is not one.was for a, *_ in self.tensors]):
@@ -341,52 +371,62 @@ cdef class CapturedCall:
         cdef dict by_id = {id(a): place for a, place in zip(movable, self.forward.places)}
         cdef Found one
         cdef Product product
+        cdef Output output
         cdef Array a
         cdef Py_ssize_t k
         cdef list names = [""] * self.forward.place_count
         self.forward.names = names
-        self.places = [by_id.get(id(x), COPIED) for x in samples]
-        for k, place in enumerate(self.places):
-            if place is not None and place >= 0:
+        self.input = <Input *> malloc((len(samples) + 1) * sizeof(Input))
+        self.used = <Storage **> malloc((len(samples) + 1) * sizeof(Storage *))
+        if self.input == NULL or self.used == NULL:
+            raise MemoryError("compile: no memory for the plan")
+        for k, x in enumerate(samples):
+            place = by_id.get(id(x), COPIED)
+            self.input[k].leaf, self.input[k].written = self.inputs[k], (<Array> x).storage.version > 1
+            self.input[k].place = UNUSED if place is None else place
+            if self.input[k].place >= 0:
                 names[place] = f"argument {self.inputs[k]}"
+        self.input_count = len(samples)
         for k, one in enumerate(self.found):
-            one.place = None if one.was is None else by_id.get(id(one.was), COPIED)
-            if one.place is not None and one.place >= 0:
+            place = None if one.was is None else by_id.get(id(one.was), COPIED)
+            one.place = UNUSED if place is None else place
+            if one.place >= 0:
                 names[one.place] = f"gradient {k}"
                 one.was.storage.held = True
-        for k, (kind, what) in enumerate(self.outputs):
+        for k, output in enumerate(self.outputs):
+            kind, what = output.kind, output.what
             a = what[0] if kind == PART else what if kind == FRESH else None
             if a is not None and <size_t> a.storage in saved:       # it is where the backward pass reads it
                 offset = saved[<size_t> a.storage]
-                self.outputs[k] = SAVED, (geometry_of(a), offset + (a.data - a.storage.data)) if kind == FRESH else \
-                    (what[1], offset + what[2])
+                output.kind, output.what = SAVED, (geometry_of(a), offset + (a.data - a.storage.data)) \
+                    if kind == FRESH else (what[1], offset + what[2])
                 continue
             place = by_id.get(id(what)) if kind == FRESH else None
             if place is None or place < 0:
                 continue
-            a = <Array> what
             names[place] = f"result {k}" if k < self.results else f"effect {k - self.results}"
             product = Product()
             product.array, product.place = a, place
             product.nbytes, product.offset = a.storage.nbytes, a.data - a.storage.data
-            if k >= self.results and self.effects[k - self.results][0] == OF_LEAF:
-                product.leaf = self.effects[k - self.results][1]
-            self.outputs[k] = PRODUCT, len(self.products)
+            if k >= self.results and (<Effect> self.effects[k - self.results]).kind == OF_LEAF:
+                product.leaf = (<Effect> self.effects[k - self.results]).target
+            output.kind, output.what, output.product = PRODUCT, None, product
             self.products.append(product)
         return 0
 
     # ----- does it fit? ------------------------------------------------------------------------------------------
 
     cdef bint match(self, object structure, object leaves) except -1:
-        cdef Py_ssize_t i
+        cdef Py_ssize_t i, j, k
         cdef PyObject *o
         cdef PyObject *e
+        cdef PyObject **item = PySequence_Fast_ITEMS(leaves)
         cdef Array a, x
         if self.recording != grad_enabled() or len(leaves) != self.leaves or \
                 structure is not self.structure and structure != self.structure:
             return False
         for i in range(self.leaves):
-            o, e = <PyObject *> leaves[i], <PyObject *> self.expected[i]
+            o, e = item[i], <PyObject *> self.expected[i]
             if self.form[i] == MOVES:
                 if <PyObject *> o.ob_type != e:
                     return False
@@ -401,6 +441,11 @@ cdef class CapturedCall:
         for i, j in self.same:
             if leaves[i] is not leaves[j]:
                 return False
+        if self.mutates:
+            for i in range(self.input_count):
+                for k in range(i):
+                    if item[self.input[i].leaf] == item[self.input[k].leaf]:
+                        return False
         return True
 
     cdef bint holds(self, object leaves) except -1:
@@ -447,7 +492,7 @@ cdef class CapturedCall:
             if (g is None) != (one.was is None):
                 self.failed = "which leaves have a gradient"
                 return False
-            if g is None or one.place is None or g is one.was and g.storage == one.was.storage and one.place < 0:
+            if g is None or one.place == UNUSED or g is one.was and g.storage == one.was.storage and one.place < 0:
                 continue
             named += 1
             storages.add(<size_t> g.storage)
@@ -464,24 +509,26 @@ cdef class CapturedCall:
 
     cdef bint conflicts(self, object leaves) except -1:
         """Does an argument share memory with another, or with what the call uses, and one of them is written?"""
-        cdef Py_ssize_t k, j, count = len(self.inputs)
+        cdef Py_ssize_t k, j
+        cdef PyObject **item = PySequence_Fast_ITEMS(leaves)
         cdef Storage *s
         cdef Storage *t
         cdef Found one
-        for k in range(count):
-            s = (<Array> leaves[<Py_ssize_t> self.inputs[k]]).storage
+        for k in range(self.input_count):
+            s = (<Array> item[self.input[k].leaf]).storage
             if s.held:
-                if self.forward.changes(s) or self.written[k] and self.forward.holds(s):
+                if self.forward.changes(s) or self.input[k].written and self.forward.holds(s):
                     return True
                 for one in self.found:
                     if one.node.grad is not None and (<Array> one.node.grad).storage == s:
                         return True
-            if s.owner != NULL and self.forward.meets_borrowed(s, self.written[k]):
+            if s.owner != NULL and self.forward.meets_borrowed(s, self.input[k].written):
                 return True
             if self.mutates:
                 for j in range(k):
-                    t = (<Array> leaves[<Py_ssize_t> self.inputs[j]]).storage
-                    if (self.written[k] or self.written[j]) and s.data < t.data + t.nbytes and t.data < s.data + s.nbytes:
+                    t = (<Array> item[self.input[j].leaf]).storage
+                    if (self.input[k].written or self.input[j].written) \
+                            and s.data < t.data + t.nbytes and t.data < s.data + s.nbytes:
                         return True
         return False
 
@@ -489,50 +536,44 @@ cdef class CapturedCall:
 
     cdef object replay(self, object leaves):
         """Run the launches on other arguments; the caller has made sure that all guards hold."""
-        cdef Py_ssize_t k
-        cdef Array a = None, x
+        cdef Py_ssize_t k, used = 0
+        cdef PyObject **item = PySequence_Fast_ITEMS(leaves)
+        cdef Input *input
+        cdef Array a, x
         cdef Found one
         cdef Product product
-        cdef tuple entry
-        cdef list holding = None, values, made = None
+        cdef list values
         cdef Program program = self.forward
         self.busy = True
         try:
             for k, x in self.numbers:
                 fill(x, leaves[k])
-            for k in range(len(self.inputs)):
-                if self.places[k] is None:
+            for k in range(self.input_count):
+                input = &self.input[k]
+                if input.place == UNUSED:
                     continue
-                a = <Array> leaves[<Py_ssize_t> self.inputs[k]]
-                if self.places[k] is COPIED:
-                    if self.written[k]:
+                a = <Array> item[input.leaf]
+                if input.place == COPIED:
+                    if input.written:
                         check_write(a, "compile")
-                    copy(a, <Array> self.expected[<Py_ssize_t> self.inputs[k]])
+                    copy(a, <Array> self.expected[input.leaf])
                 else:                                   # held: a finalizer or another thread may give it other data
-                    if holding is None:
-                        holding = []
-                    holding.append(detached(a))
-                    program.aim(self.places[k], a)
+                    self.used[used] = a.storage
+                    a.storage.refs += 1
+                    used += 1
+                    program.aim(input.place, a)
             for one in self.found:
-                if one.place is not None and one.place is not COPIED:
+                if one.place >= 0:
                     one.was = <Array> one.node.grad
                     one.was.storage.held = True
                     program.aim(one.place, one.was)
             if self.pullback is not None and self.pullback.forward_place >= 0:
                 program.aim(self.pullback.forward_place, self.pullback.take_block())
-            made = []
-            for product in self.products:
-                a = product.make()
-                program.aim(product.place, a)
-                made.append(a)
-            a = None
+            for k in range(len(self.products)):
+                product = <Product> PyList_GET_ITEM(self.products, k)
+                program.aim(product.place, product.make())
             program.run()
-            values = []
-            for entry in self.outputs:
-                values.append(made[entry[1]] if entry[0] == PRODUCT else self.output(entry, values, leaves))
-            made = None
-            if self.shared:
-                self.shared.clear()
+            values = self.make_results(leaves)
             if self.mutates:
                 self.copy_back(leaves)
             if self.pullback is not None:
@@ -542,25 +583,45 @@ cdef class CapturedCall:
             if self.steady:
                 self.gradients = grad_version
         finally:
+            while used:
+                used -= 1
+                unref(self.used[used])
             self.busy = False
             self.replays += 1
         return values[0] if self.tree is None else unflatten(self.tree, iter(values))
 
-    cdef object output(self, tuple entry, list values, object leaves):
+    cdef list make_results(self, object leaves):
+        """The leaves of the result, in arrays of their own."""
+        cdef list values = []
+        cdef Output output
+        cdef Py_ssize_t k
+        for k in range(self.results):
+            output = <Output> PyList_GET_ITEM(self.outputs, k)
+            if output.kind == PRODUCT:
+                values.append(output.product.current)
+                output.product.current = None
+            else:
+                values.append(self.output(output, values, leaves))
+        if self.shared:
+            self.shared.clear()
+        return values
+
+    cdef object output(self, Output output, list values, object leaves):
         """A leaf of the result, or the value of an effect."""
         cdef Array geometry, base
         cdef Py_ssize_t offset
-        kind, what = entry
+        cdef int kind = output.kind
+        what = output.what
         if kind == CONSTANT:
             return what
         if kind == PRODUCT:
-            return (<Product> self.products[what]).array
+            return output.product.array
         if kind == FRESH:
             return plain_copy(<Array> what)
         if kind == GIVEN:
             return leaves[what]
         if kind == AGAIN:
-            return values[what]
+            return values[what] if what < len(values) else self.output(self.outputs[what], values, leaves)
         if kind == ALIAS:
             base = <Array> what
             return view_of(base, base.data, base.ndim, base.shape_, base.strides_)
@@ -614,39 +675,43 @@ cdef class CapturedCall:
     cdef int copy_back(self, object leaves) except -1:
         """What the call wrote to its copies of arguments."""
         cdef Py_ssize_t k, i
-        for k, i in enumerate(self.inputs):
-            if self.written[k]:
+        for k in range(self.input_count):
+            i = self.input[k].leaf
+            if self.input[k].written:
                 check_writable(<Array> leaves[i], "compile")
                 copy(<Array> self.expected[i], <Array> leaves[i])
         return 0
 
     cdef int apply_effects(self, list values, object leaves) except -1:
-        cdef Py_ssize_t k = self.results
+        cdef Py_ssize_t k
+        cdef Effect effect
         cdef Node node
         cdef Array a
         cdef bint changed = False
-        for what, target, name, _ in self.effects:
-            value = values[k]
-            k += 1
-            if what == OF_LEAF:
-                node = <Node> target
+        for k in range(len(self.effects)):
+            effect = <Effect> PyList_GET_ITEM(self.effects, k)
+            value = effect.output.product.array if effect.output.kind == PRODUCT \
+                else self.output(effect.output, values, leaves)
+            if effect.kind == OF_LEAF:
+                node = <Node> effect.target
                 if node.grad is not value:
                     node.grad = value
                     bump_gradients()
-            elif what == OF_ATTRIBUTE:
-                attributes, key = name
-                if attributes.get(key, MISSING) is not value:
+            elif effect.kind == OF_ATTRIBUTE:
+                if effect.target.get(effect.name, MISSING) is not value:
                     if value is MISSING:
-                        attributes.pop(key, None)
+                        effect.target.pop(effect.name, None)
                     else:
-                        attributes[key] = value
+                        effect.target[effect.name] = value
                     changed = True
             else:
-                a = <Array> (leaves[target] if what == OF_ARGUMENT else target)
-                if a.needs_grad != <bint> name:
-                    a.requires_grad_(name)
-                if what == OF_ARGUMENT and value is not None:
+                a = <Array> (leaves[effect.target] if effect.kind == OF_ARGUMENT else effect.target)
+                if a.needs_grad != <bint> effect.name:
+                    a.requires_grad_(effect.name)
+                if effect.kind == OF_ARGUMENT and value is not None:
                     node_of(a).grad = value
+        if self.shared:
+            self.shared.clear()
         if changed:
             change_world()
         return 0
@@ -670,11 +735,11 @@ cdef class CapturedCall:
         self.busy = True
         try:
             made = []
-            for k, i in enumerate(self.inputs):
-                if self.places[k] is not None and self.places[k] is not COPIED:
-                    self.forward.aim(self.places[k], <Array> self.expected[i])
+            for k in range(self.input_count):
+                if self.input[k].place >= 0:
+                    self.forward.aim(self.input[k].place, <Array> self.expected[self.input[k].leaf])
             for one in self.found:
-                if one.place is not None and one.place is not COPIED:
+                if one.place >= 0:
                     if one.node.grad is None:
                         return None
                     self.forward.aim(one.place, <Array> one.node.grad)

@@ -153,7 +153,8 @@ cdef class Compiled:
 
     cdef object key(self, object structure, list leaves):
         """What calls have in common that one capture may be for."""
-        return (grad_enabled(), structure,
+        objects = [id(leaf) for leaf in leaves if isinstance(leaf, Array)]
+        return (grad_enabled(), structure, tuple([objects.index(o) for o in objects]),
                 *[type(leaf) if may_be_symbolic(leaf) and i not in self.fixed else key_of(leaf)
                   for i, leaf in enumerate(leaves)])
 
@@ -199,6 +200,8 @@ cdef object key_of(object leaf):
                 id(leaf) if is_parameter(<Array> leaf) else (<Array> leaf).needs_grad)
     if isinstance(leaf, (float, complex, np.generic)):              # -0.0 == 0.0, but they are not the same
         return type(leaf), repr(leaf)
+    if isinstance(leaf, slice):                                     # without a hash before Python 3.12
+        return leaf.__reduce__()
     try:
         hash(leaf)
     except TypeError:

@@ -5,6 +5,8 @@ that still.
 Values are compared as Python's: numbers, strings and flags by value and to the last bit; lists, tuples, dicts and sets
 by their parts; everything else by identity.
 """
+from cpython.object cimport PyObject
+
 from microgradx._core.array cimport Array
 from microgradx._core.launch cimport LaunchList, capturing_list
 
@@ -13,6 +15,13 @@ import types
 import numpy as np
 
 from microgradx._core.launch import change_world
+
+
+cdef extern from "Python.h":
+    PyObject *PyList_GET_ITEM(list, Py_ssize_t)
+    PyObject *PyDict_GetItem(object, object)
+    PyObject *PyCell_GET(PyObject *)
+    bint PyDict_CheckExact(PyObject *)
 
 
 class Missing:
@@ -26,7 +35,7 @@ cdef set watched = set()        # ids of the dicts of all objects that a capture
 cdef list noted_classes = []    # whose attributes are noted while a call is captured
 cdef int capturing = 0
 # Contents of a module or an optimizer that only its own methods change, and they tell; other lists and dicts are looked at each time.
-cdef frozenset REGISTERS = frozenset({"_parameters", "_buffers", "_modules", "_hooks", "param_groups", "_launches"})
+cdef frozenset REGISTERS = frozenset({"_parameters", "_buffers", "_modules", "_hooks", "_launches"})
 cdef frozenset BY_VALUE = frozenset({int, bool, str, bytes, type(None)})
 cdef enum: DEEPEST = 8
 
@@ -226,16 +235,13 @@ cdef class Variables:
 
     cdef bint hold(self) except -1:
         cdef Py_ssize_t i
+        cdef PyObject *owner
+        cdef PyObject *now
         for i in range(len(self.names)):
-            owner = self.owners[i]
-            if type(owner) is dict:
-                now = (<dict> owner).get(self.names[i])
-            else:
-                try:
-                    now = owner.cell_contents
-                except ValueError:
-                    now = None
-            if now is not self.values[i] and not unchanged(self.values[i], now):
+            owner = PyList_GET_ITEM(self.owners, i)
+            now = PyDict_GetItem(<object> owner, <object> PyList_GET_ITEM(self.names, i)) if PyDict_CheckExact(owner) \
+                else PyCell_GET(owner)
+            if now != PyList_GET_ITEM(self.values, i) and (now == NULL or not unchanged(self.values[i], <object> now)):
                 self.changed = self.names[i]
                 return False
         return True

@@ -6,7 +6,6 @@ cdef struct LiveRange:               # of a storage in the launches
     Py_ssize_t first, last, writes
     bint fresh                  # the program's own: made in it, and held by nobody outside
     bint needed                 # what it holds is read, or stays
-    bint fixed                  # a host launch names it
     bint bound                  # its operands move from replay to replay
     Py_ssize_t at               # its place in the plan
     char *data                  # where it lies instead of where it lay while it was captured, or NULL

@@ -42,7 +42,7 @@ cdef class LiveRanges:
             s.next = <Storage *> self.count
             self.count += 1
             one.storage, one.first, one.data, one.writes, one.fresh = s, i, NULL, 0, False
-            one.fixed = one.bound = False
+            one.bound = False
         one.last = i
         one.writes += written
 

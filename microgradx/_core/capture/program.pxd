@@ -1,7 +1,7 @@
 from libc.stdint cimport uint16_t
 
 from microgradx._core.array cimport Array, Node, Storage
-from microgradx._core.launch cimport LaunchList
+from microgradx._core.launch cimport Launch, LaunchList
 from microgradx._core.capture.passes cimport LiveRanges
 
 cdef struct Spot:               # an operand that lies in a place: its pointer in the launch, and where in the place
@@ -16,6 +16,7 @@ cdef struct Place:              # what may be another array at each replay
 
 cdef class Product:             # an array that launches write where it is handed out
     cdef Array array            # the last one, of an effect; of a result only its geometry
+    cdef Array current          # of a result: the one of this call
     cdef Node leaf              # whose gradient it becomes, or None
     cdef Py_ssize_t place, nbytes, offset
     cdef Array make(self)
@@ -41,6 +42,7 @@ cdef class Program:
     cdef int finalize(self, Storage **dropped, Py_ssize_t count, set passes, list movable, list made,
                       object saved) except -1
     cdef object bind(self, LiveRanges lives, Array x)
+    cdef int add_spots(self, Place *place, Launch *s, Storage *storage, Py_ssize_t start) except -1
     cdef Py_ssize_t bind_block(self, dict saved, Array block) except -1
     cdef bint made(self, LiveRanges lives, Array x) except -1     # is it made here, in memory that nobody else sees?
     cdef void aim(self, Py_ssize_t number, Array a) noexcept

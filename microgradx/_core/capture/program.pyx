@@ -43,7 +43,8 @@ cdef class Product:
                 return a
             self.array = with_storage(a, self.nbytes, self.offset)
             return self.array
-        return with_storage(a, self.nbytes, self.offset)
+        self.current = with_storage(a, self.nbytes, self.offset)
+        return self.current
 
 
 @cython.final
@@ -92,7 +93,6 @@ cdef class Program:
             if s.host != NULL:
                 for o, written in host_operands(s):
                     lives.meet((<Array> o).storage, i, written)
-                    lives.of((<Array> o).storage).fixed = True
             for k in range(s.count):
                 if s.storage[k] != NULL:
                     lives.meet(s.storage[k], i, s.writes >> k & 1)
@@ -133,56 +133,56 @@ cdef class Program:
 
     cdef object bind(self, LiveRanges lives, Array x):
         """The number of a new place, which can be aimed at another array: the operands of launches that lie in the
-        storage of ``x``. None if there are none; -1 if they cannot be moved, because a host launch names it, or a place
-        that is there already."""
+        storage of ``x``. None if there are none; -1 if they have a place already."""
         cdef Py_ssize_t i
-        cdef int k
-        cdef Launch *s
         cdef LiveRange *one = lives.of(x.storage)
         cdef Place *place = &self.place[self.place_count]
         if one == NULL or one.first < 0:
             return None
-        if one.fixed or one.bound or one.data != NULL:
+        if one.bound or one.data != NULL:
             return -1
         place.first, place.count, place.written = self.spot_count, 0, one.writes
         place.data, place.storage = x.data, x.storage
         for i in range(one.first, one.last + 1):
-            s = self.sequence.launch[i]
-            for k in range(s.count):
-                if s.storage[k] == x.storage:
-                    self.spot[self.spot_count].p = &s.args.p[k]
-                    self.spot[self.spot_count].offset = s.args.p[k] - x.data
-                    self.spot_count += 1
-                    place.count += 1
+            self.add_spots(place, self.sequence.launch[i], x.storage, x.data - x.storage.data)
         one.bound = True
         self.place_count += 1
         return self.place_count - 1
 
+    cdef int add_spots(self, Place *place, Launch *s, Storage *storage, Py_ssize_t start) except -1:
+        """The operands of a launch that lie in ``storage``, as spots of a place that begins at its byte ``start``."""
+        cdef int k
+        for k in range(s.count):
+            if s.storage[k] == storage:
+                self.spot[self.spot_count].p = &s.args.p[k]
+                self.spot[self.spot_count].offset = s.args.p[k] - storage.data - start
+                self.spot_count += 1
+                place.count += 1
+        for o, _ in host_operands(s) if s.table == HOST else ():
+            if (<Array> o).storage == storage:
+                self.spot[self.spot_count].p = &(<Array> o).data
+                self.spot[self.spot_count].offset = (<Array> o).data - storage.data - start
+                self.spot_count += 1
+                place.count += 1
+        return 0
+
     cdef Py_ssize_t bind_block(self, dict saved, Array block) except -1:
         """The number of a new place: all operands in the storages of ``saved``, {address: offset in the block}, from now
         on lie in ``block``; the program holds these storages no more."""
-        cdef Py_ssize_t i, offset, kept = 0
+        cdef Py_ssize_t i, kept = 0
         cdef int k
         cdef Launch *s
         cdef Place *place = &self.place[self.place_count]
         place.first, place.count, place.written, place.data, place.storage = self.spot_count, 0, False, NULL, NULL
         for i in range(self.sequence.count):
             s = self.sequence.launch[i]
+            for address in {<size_t> s.storage[k] for k in range(s.count)} | {
+                    <size_t> (<Array> o).storage for o, _ in (host_operands(s) if s.table == HOST else ())}:
+                if address in saved:
+                    self.add_spots(place, s, <Storage *> <size_t> address, -<Py_ssize_t> saved[address])
             for k in range(s.count):
                 if s.storage[k] != NULL and <size_t> s.storage[k] in saved:
-                    offset = saved[<size_t> s.storage[k]]
-                    self.spot[self.spot_count].p = &s.args.p[k]
-                    self.spot[self.spot_count].offset = offset + (s.args.p[k] - s.storage[k].data)
-                    self.spot_count += 1
-                    place.count += 1
                     s.storage[k] = block.storage
-            for o, _ in host_operands(s) if s.table == HOST else ():
-                if <size_t> (<Array> o).storage in saved:
-                    offset = saved[<size_t> (<Array> o).storage]
-                    self.spot[self.spot_count].p = &(<Array> o).data
-                    self.spot[self.spot_count].offset = offset + ((<Array> o).data - (<Array> o).storage.data)
-                    self.spot_count += 1
-                    place.count += 1
         for i in range(self.held_count):
             if <size_t> self.held[i] in saved:
                 self.held[i].refs -= 1                  # who released them last frees them

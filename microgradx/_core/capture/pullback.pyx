@@ -211,7 +211,7 @@ cdef class Pullback:
         try:
             given = [as_sample(<Array> a, <Array> sample) for a, sample in zip(cotangents, self.cotangents)]
             for k, place in enumerate(self.given):
-                if place is not None:
+                if place is not None and place >= 0:
                     program.aim(place, <Array> given[k])
             for k, (_, place) in enumerate(self.arguments):
                 program.aim(place, <Array> residuals.arguments[k][0])

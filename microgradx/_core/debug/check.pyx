@@ -1,7 +1,7 @@
 """Does a replay do what the function does? Both run from the same state, and are compared to the last bit."""
 from microgradx._core.array cimport Array, Node, Storage, dtype_of
 from microgradx._core.launch cimport HOST, Launch, copy, launch_name, restore, snapshot
-from microgradx._core.capture.captured cimport CapturedCall, Found
+from microgradx._core.capture.captured cimport CapturedCall, Effect, Found
 from microgradx._core.capture.guards cimport Guard
 from microgradx._core.capture.program cimport Program, is_parameter, plain_copy
 
@@ -57,7 +57,8 @@ cdef list leaves_of(CapturedCall call):
     """The leaves whose gradients the call reads or changes."""
     cdef Found one
     cdef dict nodes = {id(one.node): one.node for one in call.found}
-    for _, target, _, _ in call.effects:
+    for effect in call.effects:
+        target = (<Effect> effect).target
         if isinstance(target, Node):
             nodes[id(target)] = target
     return list(nodes.values())
