@@ -19,6 +19,7 @@ from microgradx._core.graph import is_grad_enabled, no_grad
 from microgradx._core.hooks import Handle, Hooks
 from microgradx._core.tensor import Tensor, concat
 from microgradx.errors import DTypeError, Error, OptionError, ShapeError
+from microgradx.nn.compiled import compiled_module
 from microgradx.nn.summary import Row, Summary
 from microgradx.typing import DType, Function
 
@@ -145,7 +146,6 @@ class Module:
 
     def __compiled__(self, compiled: Any) -> Any:
         """What ``mgx.compile`` makes of the module, whose calls ``compiled`` replays."""
-        from microgradx.nn.compiled import compiled_module
         return compiled_module(compiled)
 
     # ----- attributes ------------------------------------------------------------------------------------------
