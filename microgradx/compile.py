@@ -34,8 +34,8 @@ def compile(function: Function | None = None, *, passes: Iterable[str] = PASSES,
     left in ``.grad`` are memory that the next replay writes to: ``clone()`` what is kept.
 
     What else a call depends on (modes, attributes, options, hooks, which leaves have gradients, variables of enclosing
-    functions) is noted while it is captured: if it changes, the call is captured anew. The ``cache_size`` captured calls
-    that were used last are kept. What a replay would not repeat runs as it is, without error: async and generator
+    functions) is noted while it is captured: if it changes, the call is captured anew. The ``cache_size`` captured
+    calls that were used last are kept. What a replay would not repeat runs as it is, without error: async and generator
     functions, arguments of which it cannot be told whether they have changed, Python's ``random``, arguments that share
     memory that is written, a call while the same one runs in another thread. ``CompileWarning`` says so where it
     concerns every call, and where captures are wasted since something is another at each call; ``explain()`` tells what

@@ -10,7 +10,7 @@ __all__: list[str] = []
 
 
 class CompiledModule:
-    """What ``mgx.compile(net)`` returns is an instance of this and of the net's own class, and has the net's attributes.
+    """What ``mgx.compile(net)`` returns is one of these and of the net's own class, and has the net's attributes.
 
     Both share one ``__dict__``, so parameters, buffers, children, hooks, ``train()`` and whatever else is set on either
     is seen on both. A call goes to the captured programs; ``explain()`` and ``programs`` are those of the compiled

@@ -1,5 +1,3 @@
-from typing import Any
-
 class Program:
     """The launches of one capture, and what a replay has to read, write and hand out."""
 
