@@ -152,7 +152,7 @@ def test_numbers_that_move():
         def function(x, r, s):
             ran.append(1)
             return x * r + (r - 2 * s) / 3, r
-        return Twin(function, ran, arguments=lambda k: (vector(k), [0.1 * k, -0.0, 1e30][k % 3], np.float32(k)))
+        return Twin(function, ran, arguments=lambda k: (vector(k), [0.1 * k, -0.0, 1e30][k % 3], np.float64(k)))
     replays(make)
 
 
@@ -209,8 +209,8 @@ def test_arguments_compared_by_value():
         ran, box = [], [2]
         def function(x, size, names, at):
             ran.append(1)
-            return x[at] * size.n + len(names)
-        return Twin(function, ran, arguments=lambda k: (vector(k), Size(box[0]), frozenset("ab"), slice(0, box[0])),
+            return x[at.start:at.stop] * size.n + len(names)
+        return Twin(function, ran, arguments=lambda k: (vector(k), Size(box[0]), frozenset("ab"), range(box[0])),
                     changes=[lambda: box.__setitem__(0, 3), lambda: box.__setitem__(0, 2)])
     replays(make)
 
@@ -275,7 +275,8 @@ def test_overlapping_memory():
     for k in range(4):
         step(vector(k))
     before = w.numpy().copy()
-    assert bits(step(w.data)) == bits(w.detach() * 2)or (w.numpy() == before * 2).all()
+    result = step(w.data)
+    assert (w.numpy() == before * 2).all() and (result.numpy() == before * 4).all()
     assert "memory that arguments share" in step.explain()
 
 
@@ -382,7 +383,7 @@ def test_requires_grad_of_arguments():
         def function(x):
             ran.append(1)
             return (x * x).sum(), x.requires_grad
-        return Twin(function, ran, arguments=lambda k: (vector(k).requires_grad_(box[0]),),
+        return Twin(function, ran, arguments=lambda k: (vector(k).requires_grad_(box[0]) * 2,),
                     changes=[lambda: box.__setitem__(0, True), lambda: box.__setitem__(0, False)])
     replays(make)
 
@@ -395,12 +396,8 @@ def test_grad_mode():
             with mgx.no_grad():
                 z = w * 2
             return w * x + z, z
-        modes = [mgx.no_grad(), mgx.enable_grad()]
-        twin = Twin(lambda x: function(x), ran, lambda: [w])
-        def switch(mode):
-            return lambda: mode.__enter__() if mode is not None else modes[0].__exit__(None, None, None)
-        twin.changes = [switch(modes[0]), switch(None)]
-        return twin
+        mode = mgx.no_grad()
+        return Twin(function, ran, lambda: [w], changes=[mode.__enter__, lambda: mode.__exit__(None, None, None)])
     replays(make)
 
 
@@ -408,11 +405,8 @@ def test_hooks_of_tensors():
     def make():
         w = parameter()
         function, ran = accumulating(w)
-        handles, seen = [], []
-        def hook(g):
-            seen.append(g.sum().item())
-            return g * 2
-        return Twin(function, ran, lambda: [w, seen], changes=[
+        handles = []
+        return Twin(function, ran, lambda: [w], changes=[
             lambda: handles.append(w.register_hook(lambda g: g * 3)), lambda: handles.pop().remove()])
     replays(make)
 
@@ -491,7 +485,7 @@ def test_children_of_modules():
 def test_buffers_of_modules():
     def fill(net):
         net.shift.fill_(3.0)
-    replays(of_block(lambda net: net, fill, setting("shift", mgx.zeros(3)), fill, train=True))
+    replays(of_block(lambda net: net, fill, lambda net: setattr(net, "shift", mgx.zeros(3)), fill, train=True))
 
 
 def test_an_attribute_replaced_at_every_call():
@@ -539,7 +533,7 @@ def test_parameters_that_are_replaced():
         with mgx.no_grad():
             net.linear.weight.mul_(2.0)
     def load(net):
-        net.load_state_dict({name: t * 0.5 for name, t in net.state_dict().items()})
+        net.load_state_dict({name: t + t for name, t in net.state_dict().items()})
     replays(of_block(lambda net: net, replace, data, write, load))
 
 
@@ -767,12 +761,11 @@ def test_plain_globals(monkeypatch):
 
 def test_detect_nan_around():
     def make():
-        ran, sign, watch = [], [1.0], mgx.detect_nan()
+        ran, watch = [], mgx.detect_nan()
         def function(x):
             ran.append(1)
-            return (x.square() + 1).log() if sign[0] > 0 else x.log()
-        twin = Twin(function, ran, changes=[watch.__enter__, lambda: watch.__exit__(None, None, None)])
-        return twin
+            return (x.square() + 1).log()
+        return Twin(function, ran, changes=[watch.__enter__, lambda: watch.__exit__(None, None, None)])
     runs = twins(make)
     assert runs[0] <= 2 and runs[2] <= 2
     step = mgx.compile(lambda x: x.log() * 2)
@@ -875,7 +868,7 @@ def test_errors_that_the_function_swallows():
 
 def test_errors_that_the_function_raises():
     def make():
-        ran, w, fail = [], parameter(), [False]
+        ran, w = [], parameter()
         def function(x):
             ran.append(1)
             w.grad = None
@@ -883,10 +876,9 @@ def test_errors_that_the_function_raises():
             if x.shape[0] > 3:
                 raise KeyError("mine")
             return x * w
-        n = [3]
-        return Twin(function, ran, lambda: [w], lambda k: (vector(k, n[0]).reshape(-1, 3)[0] if n[0] == 3 else
-                                                           mgx.ones(4, 3),),
-                    [lambda: n.__setitem__(0, 4), lambda: n.__setitem__(0, 3)])
+        shape = [(3,)]
+        return Twin(function, ran, lambda: [w], lambda k: (mgx.randn(*shape[0], rng=k),),
+                    [lambda: shape.__setitem__(0, (4, 3)), lambda: shape.__setitem__(0, (3,))])
     runs = twins(make)
     assert runs[0] <= 2 and runs[2] <= 2
 
@@ -1015,7 +1007,7 @@ def test_second_order():
     def run(net, k):
         net.zero_grad()
         x = batch(k).requires_grad_()
-        y = net(x)
+        y = net(x * 1)
         g, = mgx.autograd.grad(y.sum(), [x], create_graph=True)
         (g.square().sum() + y.sum()).backward()
         return y, g, x.grad
@@ -1066,10 +1058,6 @@ def test_several_results():
 
 
 def test_a_backward_pass_for_each_of_several_results():
-    def run(net, k):
-        x = batch(k)
-        y = net(x)
-        return y
     w, v = parameter(), parameter()
     def function(w):
         def call(x):
@@ -1088,7 +1076,7 @@ def test_a_backward_pass_for_each_of_several_results():
 @pytest.mark.parametrize("what", ["parameter", "argument", "data"])
 def test_a_write_between_call_and_backward_raises(what):
     w = parameter()
-    step = mgx.compile(lambda x: (w * x).tanh().sum())
+    step = mgx.compile(lambda x: (w * w * x).tanh().sum())
     for k in range(5):
         x = vector(k)
         y = step(x)
