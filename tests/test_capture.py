@@ -152,7 +152,7 @@ def test_numbers_that_move():
         def function(x, r, s):
             ran.append(1)
             return x * r + (r - 2 * s) / 3, r
-        return Twin(function, ran, arguments=lambda k: (vector(k), [0.1 * k, -0.0, 1e30][k % 3], np.float64(k)))
+        return Twin(function, ran, arguments=lambda k: (vector(k), [0.1 * k, -0.0, 1e30][k % 3], float(k)))
     replays(make)
 
 
@@ -165,7 +165,7 @@ def test_numbers_that_decide():
             return y.sum() if flag else y
         return Twin(function, ran, arguments=lambda k: (vector(k), *box),
                     changes=[lambda i=i, v=v: box.__setitem__(i, v) for i, v in
-                             [(0, 0.25), (1, 4), (2, "exp"), (3, False), (0, 0.5), (1, np.int64(4))]])
+                             [(0, 0.25), (1, 4), (2, "exp"), (3, False), (0, np.float64(0.5)), (1, np.int64(4))]])
     replays(make)
 
 
@@ -1045,7 +1045,8 @@ def test_several_results():
             return {"y": y, "z": (y * v, w[1:]), "detached": y.detach(), "x": x}
         return function, lambda: [w, v]
     uses = [lambda r: r["y"].sum(), lambda r: r["z"][0].square().sum(), lambda r: (r["y"] * r["z"][0]).sum(),
-            lambda r: r["z"][1].sum() + r["y"].sum(), lambda r: (r["y"].sum() + r["z"][0].sum() + r["z"][1].square().sum())]
+            lambda r: r["z"][1].sum() + r["y"].sum(),
+            lambda r: r["y"].sum() + r["z"][0].sum() + r["z"][1].square().sum()]
     (eager, one), (function, other) = make(), make()
     compiled = mgx.compile(function)
     for k in range(15):
@@ -1093,7 +1094,7 @@ def test_a_result_that_is_written_to_raises_if_the_gradient_depends_on_it():
     w, v = parameter(), parameter()
     compiled = mgx.compile(lambda x: (v * x).tanh())
     for k in range(5):
-        for f, p in ((lambda x: (w * x).tanh(), w), (compiled, v)):
+        for f in (lambda x: (w * x).tanh(), compiled):
             y = f(vector(k))
             y.mul_(2.0)
             y.sum().backward()
