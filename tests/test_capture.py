@@ -52,8 +52,8 @@ def parameter(n=3, scale=1.0):
 
 
 class Twin(SimpleNamespace):
-    """``function``; ``arguments(k)`` of call k; ``world()``: what remains; ``changes`` of the world; ``ran``: a list that
-    grows by one in each run of the function's body."""
+    """``function``; ``arguments(k)`` of call k; ``world()``: what remains; ``changes`` of the world; ``ran``: a list
+    that grows by one in each run of the function's body."""
 
     def __init__(self, function, ran, world=list, arguments=lambda k: (vector(k),), changes=()):
         super().__init__(function=function, ran=ran, world=world, arguments=arguments, changes=changes)
@@ -176,8 +176,8 @@ def test_containers_of_arguments():
             ran.append(1)
             y = tree["a"][0] * tree["a"][1][0] + pair.first * pair.second + batch.x * batch.scale
             return {"y": [y, (y.sum(),)], "pair": Pair(y + 1, batch.scale), "batch": Batch(y * 2, 1.0)}
-        return Twin(function, ran, arguments=lambda k: ({"a": [vector(k), (vector(k + 1), None)]}, Pair(vector(k), 0.1 * k),
-                                                        Batch(vector(k + 2), 0.2 * k)))
+        return Twin(function, ran, arguments=lambda k: (
+            {"a": [vector(k), (vector(k + 1), None)]}, Pair(vector(k), 0.1 * k), Batch(vector(k + 2), 0.2 * k)))
     replays(make)
 
 
@@ -478,8 +478,8 @@ def test_modules_that_are_only_read():
 
 
 def test_children_of_modules():
-    replays(of_block(lambda net: net, lambda net: net.parts.append(nn.ReLU()), lambda net: setattr(net, "norm", nn.Identity()),
-                     lambda net: net.parts.__setitem__(0, nn.Softplus())))
+    replays(of_block(lambda net: net, lambda net: net.parts.append(nn.ReLU()),
+                     lambda net: setattr(net, "norm", nn.Identity()), lambda net: net.parts.__setitem__(0, nn.Softplus())))
 
 
 def test_buffers_of_modules():
@@ -503,7 +503,7 @@ def test_an_attribute_replaced_at_every_call():
         return Twin(function, ran, lambda: [net, net.h])
     twins(make)
     step = mgx.compile(Cell())
-    with pytest.warns(CompileWarning, match=r"captured 5 times in a row without a replay, because this changed: Cell\.h"):
+    with pytest.warns(CompileWarning, match=r"captured 5 times in a row .*, because this changed: Cell\.h"):
         for k in range(12):
             step(vector(k))
 
@@ -580,8 +580,8 @@ def training(*changes, kind=lambda p: optim.SGD(p, lr=0.1, momentum=0.9), step=N
 def test_options_of_optimizers(kind):
     def option(name, value):
         return lambda kept: kept.o.param_groups[0].__setitem__(name, value)
-    replays(training(option("lr", 0.05), option("weight_decay", 0.1), lambda kept: kept.o.param_groups[1].update(lr=0.2),
-                     option("weight_decay", 0.0), kind=lambda p: getattr(optim, kind)(p, lr=0.1)))
+    replays(training(option("lr", 0.05), option("weight_decay", 0.1),
+                     lambda kept: kept.o.param_groups[1].update(lr=0.2), option("weight_decay", 0.0), kind=lambda p: getattr(optim, kind)(p, lr=0.1)))
 
 
 def test_groups_of_optimizers():
@@ -638,7 +638,8 @@ def test_generators_of_ours():
         def function(x):
             ran.append(1)
             return F.dropout(x, 0.5) + mgx.rand(3, rng=rng) * mgx.randn(3)
-        return Twin(function, ran, lambda: mgx.rand(2, rng=rng), changes=[lambda: rng.manual_seed(5), lambda: mgx.manual_seed(1)])
+        return Twin(function, ran, lambda: mgx.rand(2, rng=rng),
+                    changes=[lambda: rng.manual_seed(5), lambda: mgx.manual_seed(1)])
     replays(make)
 
 
@@ -671,7 +672,7 @@ def test_generators_made_inside():
     runs_as_it_is(numpy)
 
 
-@pytest.mark.parametrize("draw", [lambda: random.random(), lambda: float(np.random.rand())], ids=["random", "np.random"])
+@pytest.mark.parametrize("draw", [lambda: random.random(), lambda: float(np.random.rand())], ids=["random", "numpy"])
 def test_generators_of_python(draw):
     def make():
         ran = []
@@ -688,8 +689,8 @@ def test_state_of_generators():
         def function(x):
             ran.append(1)
             return x + mgx.rand(3)
-        return Twin(function, ran, changes=[lambda: kept.append(mgx.get_rng_state()), lambda: mgx.set_rng_state(kept[0]),
-                                            lambda: mgx.manual_seed(9)])
+        return Twin(function, ran, changes=[lambda: kept.append(mgx.get_rng_state()),
+                                            lambda: mgx.set_rng_state(kept[0]), lambda: mgx.manual_seed(9)])
     replays(outside)
     def inside():
         ran = []
