@@ -19,15 +19,27 @@ def compile(function: Function | None = None, *, passes: Iterable[str] = PASSES,
     """``function``, faster: its launches are written down once and then run again without Python.
 
     For a function of tensors, arrays, numbers and nested containers of them: a net's forward pass, forward and
-    backward, or a whole training step with the optimizer's update. The first call with arguments of some shapes and
-    dtypes runs as it is, the second is captured, later ones are replays, equal to the last bit. Parameters, gradients,
-    buffers and optimizer state are shared with other code; the result is new at every call and has no graph.
+    backward, or a whole training step with the optimizer's update; for a method; for a module, ``mgx.compile(net)``,
+    which is the net: it shares parameters, modes, attributes and hooks with it, and only calls are replayed. The first
+    call with arguments of some shapes and dtypes runs as it is, the second is captured, later ones are replays, equal
+    to the last bit. Parameters, gradients, buffers and optimizer state are shared with other code.
+
+    What a call returns is new at every call. It has the graph that it would have: one node, whose backward pass was
+    captured too and gives parameters and arguments their gradients. Each call leaves its own numbers for it, so several
+    calls may come before one ``backward``, and a write to a parameter in between raises ``GraphError``.
 
     Floats among the arguments may change from call to call, and are as weak beside tensors as ever. Where one decides
     something that no launch can (``if rate > 0``, ``math.sqrt(rate)``, ``group["lr"] = rate``), and for integers,
     strings and flags, another value is captured anew; an optimizer's rate is better set between the calls. Gradients
-    left in ``.grad`` are memory that the next replay writes to: ``clone()`` what is kept. ``explain()`` of the result
-    tells what was captured.
+    left in ``.grad`` are memory that the next replay writes to: ``clone()`` what is kept.
+
+    What else a call depends on (modes, attributes, options, hooks, which leaves have gradients, variables of enclosing
+    functions) is noted while it is captured: if it changes, the call is captured anew. The ``cache_size`` captured
+    calls that were used last are kept. What a replay would not repeat runs as it is, without error: async and generator
+    functions, arguments of which it cannot be told whether they have changed, Python's ``random``, arguments that share
+    memory that is written, a call while the same one runs in another thread. ``CompileWarning`` says so where it
+    concerns every call, and where captures are wasted since something is another at each call; ``explain()`` tells what
+    was captured, what it depends on, and why calls ran as they are. docs/capture.md has the whole list.
 
     With ``check=True`` every replay is followed by the call as it is, from the same arguments, parameters, gradients,
     buffers, optimizer state and generators of random numbers; what the second leaves behind stays. ``CaptureError``
@@ -36,8 +48,8 @@ def compile(function: Function | None = None, *, passes: Iterable[str] = PASSES,
 
     A function of Values is replayed as a flat list of operations: its result is one node over what it was made from.
 
-    Raises ``CaptureError``, naming the line, for a function that reads numbers of a tensor (``item``, ``if``), or
-    replaces a tensor that it read.
+    Raises ``CaptureError``, naming the line, for a function that reads numbers of a tensor (``item``, ``if``), that
+    assigns ``.data``, or that changes a list or dict among its arguments.
 
     >>> import microgradx as mgx
     >>> from microgradx import nn, optim

@@ -11,12 +11,14 @@
     ├── GradcheckError(RuntimeError)    a gradient is not what finite differences say
     └── NonFiniteError(FloatingPointError)  inf or nan where only a number will do
 
+and one warning, ``CompileWarning(RuntimeWarning)``: a compiled function that gains nothing from it.
+
 A message names the operation first, then the values, then the relation that failed:
 ``matmul: shapes (2, 3) and (4, 5) do not align (3 != 4)``.
 """
 
-__all__ = ["CaptureError", "CompileWarning", "DTypeError", "Error", "FormatError", "GradcheckError", "GraphError", "IndexError_",
-           "NonFiniteError", "OptionError", "ShapeError"]
+__all__ = ["CaptureError", "CompileWarning", "DTypeError", "Error", "FormatError", "GradcheckError", "GraphError",
+           "IndexError_", "NonFiniteError", "OptionError", "ShapeError"]
 
 
 class Error(Exception):
@@ -52,7 +54,7 @@ class CaptureError(Error, RuntimeError):
 
 
 class CompileWarning(RuntimeWarning):
-    """A compiled function that does not get faster: its calls are captured again and again."""
+    """A compiled function that does not get faster: its calls run as they are, or are captured again and again."""
 
 
 class GradcheckError(Error, RuntimeError):

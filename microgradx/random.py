@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from microgradx._core import generator as core
-from microgradx._core.generator import Generator
 from microgradx._core.capture.guards import note_draw
+from microgradx._core.generator import Generator
 from microgradx._core.launch import filled
 from microgradx._core.tensor import Tensor
 from microgradx.creation import integers, lengths

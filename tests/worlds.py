@@ -336,13 +336,15 @@ STATEMENTS = [
     ("random", "y = y + mgx.rand(3)"), ("random", "y = F.dropout(y, 0.5)"), ("random", "y = y * mgx.randn(3)"),
     ("generator", "y = y + mgx.rand(3, rng=rng)"), ("generator", "y = F.dropout(y, 0.5, rng=rng)"),
     ("generator inside", "y = y + mgx.rand(3, rng=np.random.default_rng(0))"),
-    ("generator inside", "y = y + mgx.rand(3, rng=0)"), ("generator inside", "y = y + mgx.randn(3, rng=mgx.Generator(2))"),
+    ("generator inside", "y = y + mgx.rand(3, rng=0)"),
+    ("generator inside", "y = y + mgx.randn(3, rng=mgx.Generator(2))"),
     ("generator inside", "own_rng = np.random.default_rng(0)\n"
                          "y = y + mgx.rand(3, rng=own_rng) - mgx.rand(3, rng=own_rng)"),
     ("rewound inside", "own = np.random.default_rng(2)\nstate = own.bit_generator.state\ny = y + mgx.rand(3, rng=own)\n"
                        "own.bit_generator.state = state"),
     ("rewound inside", "mgx.manual_seed(3)\ny = y + mgx.rand(3)"),
-    ("rewound inside", "state = mgx.get_rng_state()\ny = y + mgx.rand(3)\nmgx.set_rng_state(state)\ny = y * mgx.rand(3)"),
+    ("rewound inside", "state = mgx.get_rng_state()\ny = y + mgx.rand(3)\nmgx.set_rng_state(state)\n"
+                       "y = y * mgx.rand(3)"),
     ("linear", "y = linear(y)"), ("dropout", "y = dropout(y)"), ("batch norm", "y = norm(y)"),
     ("layer norm", "y = layer_norm(y)"), ("sequential", "y = net(y)"),
     ("module list", "for block in blocks:\n    y = block(y)"), ("own module", "y = own(y)"),

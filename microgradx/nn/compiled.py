@@ -5,13 +5,12 @@ import copy
 from typing import Any
 
 from microgradx._core.capture.compiled import Compiled
-from microgradx.nn.module import Module
 
 __all__: list[str] = []
 
 
-class CompiledModule(Module):
-    """What ``mgx.compile(net)`` returns: an object of the net's own class that has the net's attributes.
+class CompiledModule:
+    """What ``mgx.compile(net)`` returns is one of these and of the net's own class, and has the net's attributes.
 
     Both share one ``__dict__``, so parameters, buffers, children, hooks, ``train()`` and whatever else is set on either
     is seen on both. A call goes to the captured programs; ``explain()`` and ``programs`` are those of the compiled
@@ -19,19 +18,19 @@ class CompiledModule(Module):
     """
 
     __slots__ = ("_compiled",)
-    _compiled: Compiled
+    _compiled: Any                          # Compiled, which would be taken for a method here
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._compiled(*args, **kwargs)
 
     def explain(self) -> str:
         """What was captured, as text."""
-        return self._compiled.explain()
+        return str(self._compiled.explain())
 
     @property
     def programs(self) -> list[Any]:
         """The programs captured so far."""
-        return self._compiled.programs
+        return list(self._compiled.programs)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return compiled_module, (self._compiled,)
@@ -56,7 +55,7 @@ def compiled_module(compiled: Compiled) -> Any:
     if kind not in _classes:
         _classes[kind] = type(kind.__name__, (CompiledModule, kind), {"__slots__": (), "__module__": kind.__module__,
                                                                       "__qualname__": kind.__qualname__})
-    module = object.__new__(_classes[kind])
+    module: Any = object.__new__(_classes[kind])
     object.__setattr__(module, "__dict__", compiled.function.__dict__)
-    CompiledModule._compiled.__set__(module, compiled)           # type: ignore[attr-defined]  # a slot
+    object.__setattr__(module, "_compiled", compiled)
     return module

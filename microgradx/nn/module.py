@@ -19,6 +19,7 @@ from microgradx._core.graph import is_grad_enabled, no_grad
 from microgradx._core.hooks import Handle, Hooks
 from microgradx._core.tensor import Tensor, concat
 from microgradx.errors import DTypeError, Error, OptionError, ShapeError
+from microgradx.nn.compiled import compiled_module
 from microgradx.nn.summary import Row, Summary
 from microgradx.typing import DType, Function
 
@@ -145,7 +146,6 @@ class Module:
 
     def __compiled__(self, compiled: Any) -> Any:
         """What ``mgx.compile`` makes of the module, whose calls ``compiled`` replays."""
-        from microgradx.nn.compiled import compiled_module
         return compiled_module(compiled)
 
     # ----- attributes ------------------------------------------------------------------------------------------
@@ -161,8 +161,9 @@ class Module:
                                  f"not {type(value).__name__}" + " with a graph" * isinstance(value, Tensor))
         else:
             self._file(name, "_parameters" if _is_parameter(value) else None)
-        self.__dict__[name] = value
-        note_write(self, self.__dict__, name)
+        attributes = object.__getattribute__(self, "__dict__")      # a capture notes no attribute as read
+        attributes[name] = value
+        note_write(self, attributes, name)
 
     def __delattr__(self, name: str) -> None:
         super().__delattr__(name)
@@ -173,9 +174,9 @@ class Module:
         """Enter ``name`` in the one register it belongs to."""
         for other in KINDS:
             if other == kind:
-                self.__dict__[other].setdefault(name)
+                getattr(self, other).setdefault(name)
             else:
-                self.__dict__[other].pop(name, None)
+                getattr(self, other).pop(name, None)
 
     def register_buffer(self, name: str, tensor: Tensor | None) -> None:
         """Keep ``tensor`` (a Tensor without gradient, or None) as state: saved in ``state_dict``, never trained."""

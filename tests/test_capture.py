@@ -1,0 +1,1212 @@
+"""What a compiled function can depend on and change, one test for each row of docs/capture.md; and its graph.
+
+Two worlds are made alike. In one the function runs as it is, in the other compiled; results, arguments, errors and all
+that remains are equal to the last bit after each of ten calls, and again after each change of the world.
+"""
+import asyncio
+import copy
+import gc
+import math
+import pickle
+import random
+import re
+import warnings
+from collections import namedtuple
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import worlds
+
+import microgradx as mgx
+from microgradx import nn, optim
+from microgradx._core.array import allocated_bytes
+from microgradx._core.trees import leaves_of
+from microgradx.errors import CaptureError, CompileWarning, GraphError, NonFiniteError
+from microgradx.nn import functional as F
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "capture.md"
+Pair = namedtuple("Pair", "first second")
+
+
+@dataclass
+class Batch:
+    x: mgx.Tensor
+    scale: float
+
+
+def bits(o):
+    """What it consists of, so that == means equal to the last bit, and which tensors of it have a graph."""
+    graphs = [(t.requires_grad, t.is_leaf) for t in leaves_of(o) if isinstance(t, mgx.Tensor)]
+    return worlds.bits(o), graphs
+
+
+def vector(k, n=3):
+    return mgx.randn(n, rng=k)
+
+
+def parameter(n=3, scale=1.0):
+    return nn.Parameter(np.linspace(-1, 2, n).astype("float32") * scale)
+
+
+class Twin(SimpleNamespace):
+    """``function``; ``arguments(k)`` of call k; ``world()``: what remains; ``changes`` of the world; ``ran``: a list
+    that grows by one in each run of the function's body."""
+
+    def __init__(self, function, ran, world=list, arguments=lambda k: (vector(k),), changes=()):
+        super().__init__(function=function, ran=ran, world=world, arguments=arguments, changes=changes)
+
+
+def seed():
+    mgx.manual_seed(0)
+    random.seed(0)
+    np.random.seed(0)
+
+
+def random_states():
+    return mgx.get_rng_state().tolist(), random.getstate(), repr(np.random.get_state())
+
+
+def outcome(function, args):
+    try:
+        return bits(function(*args)), None
+    except CaptureError:
+        raise
+    except Exception as error:
+        return None, type(error)
+
+
+def course(make, compile):
+    """[what each call gave and left] and how often the body ran in each ten calls."""
+    seed()
+    twin = make()
+    function, log, runs = compile(twin.function), [], []
+    for change in (None, *twin.changes):
+        if change is not None:
+            change()
+        before = len(twin.ran)
+        for k in range(10):
+            args = twin.arguments(k)
+            log.append((outcome(function, args), bits(args), bits(twin.world()), random_states()))
+        runs.append(len(twin.ran) - before)
+    return log, runs
+
+
+def as_it_is(function):
+    def call(*args):
+        return function(*[mgx.from_numpy(o) if isinstance(o, np.ndarray) else o for o in args])
+    return call
+
+
+def twins(make, **options):
+    """How often the compiled function's body ran in each ten calls, if all else is as in the eager twin."""
+    eager, _ = course(make, as_it_is)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CompileWarning)
+        compiled, runs = course(make, lambda function: mgx.compile(function, **options))
+    for k, (one, other) in enumerate(zip(eager, compiled, strict=True)):
+        for what, a, b in zip(("result", "arguments", "world", "random states"), one, other, strict=True):
+            assert a == b, f"{what} of call {k}"
+    return runs
+
+
+def replays(make, **options):
+    """Each ten calls are replays but for two at most."""
+    runs = twins(make, **options)
+    assert all(n <= 2 for n in runs), runs
+
+
+def runs_as_it_is(make):
+    """And ``explain`` says so; the body runs at each call, in the first ten calls at least."""
+    assert twins(make)[0] == 10
+    twin = make()
+    function = mgx.compile(twin.function)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CompileWarning)
+        for k in range(4):
+            function(*twin.arguments(k))
+    assert "ran as it is" in function.explain()
+
+
+# ----- arguments -----------------------------------------------------------------------------------------------------
+
+def test_layouts_of_arguments():
+    def make():
+        ran, w, box = [], mgx.randn(4, 4, rng=1), [lambda x: x]
+        def function(x):
+            ran.append(1)
+            return x @ w[:x.shape[1], :2].astype(x.dtype) + 1, x.T
+        def to(f):
+            return lambda: box.__setitem__(0, f)
+        return Twin(function, ran, arguments=lambda k: (box[0](mgx.randn(4, 4, rng=k)),),
+                    changes=[to(lambda x: x.T), to(lambda x: x[:2]), to(lambda x: x.astype("float64")),
+                             to(lambda x: x[:, ::2]), to(lambda x: x[:0]), to(lambda x: x)])
+    replays(make)
+
+
+def test_numbers_that_move():
+    def make():
+        ran = []
+        def function(x, r, s):
+            ran.append(1)
+            return x * r + (r - 2 * s) / 3, r
+        return Twin(function, ran, arguments=lambda k: (vector(k), [0.1 * k, -0.0, 1e30][k % 3], float(k)))
+    replays(make)
+
+
+def test_numbers_that_decide():
+    def make():
+        ran, box = [], [0.5, 3, "tanh", True]
+        def function(x, r, n, name, flag):
+            ran.append(1)
+            y = getattr(x, name)() * math.sqrt(r) + n
+            return y.sum() if flag else y
+        return Twin(function, ran, arguments=lambda k: (vector(k), *box),
+                    changes=[lambda i=i, v=v: box.__setitem__(i, v) for i, v in
+                             [(0, 0.25), (1, 4), (2, "exp"), (3, False), (0, np.float64(0.5)), (1, np.int64(4))]])
+    replays(make)
+
+
+def test_containers_of_arguments():
+    def make():
+        ran = []
+        def function(tree, pair, batch):
+            ran.append(1)
+            y = tree["a"][0] * tree["a"][1][0] + pair.first * pair.second + batch.x * batch.scale
+            return {"y": [y, (y.sum(),)], "pair": Pair(y + 1, batch.scale), "batch": Batch(y * 2, 1.0)}
+        return Twin(function, ran, arguments=lambda k: (
+            {"a": [vector(k), (vector(k + 1), None)]}, Pair(vector(k), 0.1 * k), Batch(vector(k + 2), 0.2 * k)))
+    replays(make)
+
+
+def test_lists_that_the_function_changes():
+    def function(x, seen):
+        seen.append(x * 2)
+        return x + 1
+    step, seen = mgx.compile(function), []
+    assert step(vector(0), seen).shape == (3,) and len(seen) == 1
+    for change in (function, lambda x, seen: (seen.clear(), x)[1], lambda x, seen: (seen.__setitem__(0, x), x)[1]):
+        step, one = mgx.compile(change), [vector(0)]
+        step(vector(1), one)
+        one = [vector(0)]
+        with pytest.raises(CaptureError, match="changes a list, dict or object among its arguments"):
+            step(vector(1), one)
+            step(vector(1), one)
+        assert bits(one) == bits([vector(0)])
+
+
+def test_arguments_compared_by_value():
+    class Size:
+        def __init__(self, n):
+            self.n = n
+        def __eq__(self, other):
+            return type(other) is Size and self.n == other.n
+        def __hash__(self):
+            return hash(self.n)
+    def make():
+        ran, box = [], [2]
+        def function(x, size, names, at):
+            ran.append(1)
+            return x[at.start:at.stop] * size.n + len(names)
+        return Twin(function, ran, arguments=lambda k: (vector(k), Size(box[0]), frozenset("ab"), range(box[0])),
+                    changes=[lambda: box.__setitem__(0, 3), lambda: box.__setitem__(0, 2)])
+    replays(make)
+
+
+def test_arguments_that_cannot_be_compared():
+    def make():
+        ran, one = [], SimpleNamespace(scale=1.0)
+        def function(x, options):
+            ran.append(1)
+            options.scale += 0.5
+            return x * options.scale
+        return Twin(function, ran, lambda: one.scale, lambda k: (vector(k), one))
+    runs_as_it_is(make)
+
+
+def test_numpy_arrays():
+    def make():
+        ran = []
+        def function(x, y):
+            ran.append(1)
+            y += x
+            return x * y
+        return Twin(function, ran, arguments=lambda k: (np.arange(3.0) + k, np.ones(6)[::2] * k))
+    replays(make)
+
+
+def test_arguments_that_are_one():
+    def make():
+        ran, one = [], [False]
+        def function(x, y):
+            ran.append(1)
+            return x * y + y, x
+        def arguments(k):
+            x = vector(k)
+            return (x, x) if one[0] else (x, vector(k + 1))
+        return Twin(function, ran, arguments=arguments, changes=[lambda: one.__setitem__(0, True),
+                                                                 lambda: one.__setitem__(0, False)])
+    replays(make)
+
+
+def test_overlapping_memory():
+    def make(overlap=False):
+        ran, box = [], [overlap]
+        def function(x, y):
+            ran.append(1)
+            x += y
+            x[0] = 1.0
+            return x.sum()
+        def arguments(k):
+            a = np.arange(8.0) + k
+            return (a[:6], a[2:]) if box[0] else (a[:6], a[2:] * 1)
+        return Twin(function, ran, arguments=arguments, changes=[lambda: box.__setitem__(0, True),
+                                                                 lambda: box.__setitem__(0, False)])
+    runs = twins(make)
+    assert runs[0] <= 2 and runs[1] == 10 and runs[2] <= 2
+    w = parameter()
+    def double(x):
+        with mgx.no_grad():
+            w.mul_(2.0)
+        return x + w
+    step = mgx.compile(double)
+    for k in range(4):
+        step(vector(k))
+    before = w.numpy().copy()
+    result = step(w.data)
+    assert (w.numpy() == before * 2).all() and (result.numpy() == before * 4).all()
+    assert "memory that arguments share" in step.explain()
+
+
+def test_overlapping_memory_at_the_capture():
+    def add(x, y):
+        x += y
+        return x.sum()
+    step, a = mgx.compile(add), np.arange(8.0)
+    step(a[:6], a[2:])
+    before = a.copy()
+    with pytest.raises(CaptureError, match=r"shares memory .* pass a clone\(\)"):
+        step(a[:6], a[2:])
+    assert (a == before).all()
+
+
+# ----- gradients -----------------------------------------------------------------------------------------------------
+
+def accumulating(*parameters):
+    ran = []
+    def function(x):
+        ran.append(1)
+        loss = sum((w * x).square().sum() for w in parameters)
+        loss.backward()
+        return loss
+    return function, ran
+
+
+def test_which_leaves_have_gradients():
+    def make():
+        w, v = parameter(), parameter(scale=2.0)
+        function, ran = accumulating(w, v)
+        def none(*leaves):
+            def change():
+                for leaf in leaves:
+                    leaf.grad = None
+            return change
+        return Twin(function, ran, lambda: [w, v], changes=[none(w), none(v), none(w, v), none()])
+    replays(make)
+
+
+def test_where_gradients_lie():
+    def make():
+        w, v = parameter(), parameter(scale=2.0)
+        function, ran = accumulating(w, v)
+        own = mgx.zeros(12)
+        def place(leaf, g):
+            def change():
+                leaf.grad = g()
+            return change
+        return Twin(function, ran, lambda: [w, v, own, w.grad],
+                    changes=[place(w, lambda: mgx.ones(3)), place(v, lambda: own[3:6]), place(w, lambda: own[6:12:2])])
+    replays(make)
+
+
+def test_shared_gradients():
+    def make():
+        w, v = parameter(), parameter(scale=2.0)
+        function, ran = accumulating(w, v)
+        def share():
+            w.grad = v.grad
+        def part():
+            w.grad = mgx.zeros(3)
+        return Twin(function, ran, lambda: [w, v], changes=[share, part])
+    runs = twins(make)
+    assert runs[0] <= 2 and runs[2] <= 2
+
+
+def test_gradients_that_are_kept():
+    """An older gradient that somebody holds is not written to by replays that replace it."""
+    def make():
+        w, kept, ran = parameter(), [], []
+        def function(x):
+            ran.append(1)
+            w.grad = None
+            (w * x).square().sum().backward()
+        def arguments(k):
+            kept.append(w.grad)
+            return (vector(k),)
+        return Twin(function, ran, lambda: [w, kept], arguments)
+    replays(make)
+
+
+def test_requires_grad():
+    def make():
+        w, v = parameter(), parameter(scale=2.0)
+        ran = []
+        def function(x):
+            ran.append(1)
+            y = (w * x).sum() + (v * x * x).sum()
+            y.backward()
+            return y
+        def freeze(flag):
+            def change():
+                w.requires_grad = flag
+                w.grad = None
+            return change
+        return Twin(function, ran, lambda: [w, v, w.grad], changes=[freeze(False), freeze(True)])
+    replays(make)
+
+
+def test_requires_grad_of_arguments():
+    def make():
+        ran, box = [], [False]
+        def function(x):
+            ran.append(1)
+            return (x * x).sum(), x.requires_grad
+        return Twin(function, ran, arguments=lambda k: (vector(k).requires_grad_(box[0]) * 2,),
+                    changes=[lambda: box.__setitem__(0, True), lambda: box.__setitem__(0, False)])
+    replays(make)
+
+
+def test_grad_mode():
+    def make():
+        w, ran = parameter(), []
+        def function(x):
+            ran.append(1)
+            with mgx.no_grad():
+                z = w * 2
+            return w * x + z, z
+        mode = mgx.no_grad()
+        return Twin(function, ran, lambda: [w], changes=[mode.__enter__, lambda: mode.__exit__(None, None, None)])
+    replays(make)
+
+
+def test_hooks_of_tensors():
+    def make():
+        w = parameter()
+        function, ran = accumulating(w)
+        handles = []
+        return Twin(function, ran, lambda: [w], changes=[
+            lambda: handles.append(w.register_hook(lambda g: g * 3)), lambda: handles.pop().remove()])
+    replays(make)
+
+
+def test_hooks_of_modules():
+    def make():
+        net, ran, handles = nn.Sequential(nn.Linear(3, 3, rng=0), nn.Tanh()), [], []
+        def function(x):
+            ran.append(1)
+            return net(x).sum()
+        return Twin(function, ran, lambda: [net], lambda k: (mgx.randn(2, 3, rng=k),), [
+            lambda: handles.append(net[0].register_forward_hook(lambda module, args, out: out * 2)),
+            lambda: handles.append(net.register_forward_pre_hook(lambda module, args: (args[0] + 1,))),
+            lambda: [handle.remove() for handle in handles]])
+    replays(make)
+
+
+# ----- modules -------------------------------------------------------------------------------------------------------
+
+class Block(nn.Module):
+    def __init__(self):
+        self.linear, self.norm, self.drop = nn.Linear(3, 3, rng=0), nn.BatchNorm1d(3), nn.Dropout(0.5)
+        self.scale, self.parts, self.options = 1.5, nn.ModuleList([nn.Tanh(), nn.Sigmoid()]), {"power": 2}
+        self.register_buffer("shift", mgx.ones(3))
+
+    def forward(self, x):
+        x = self.drop(self.norm(self.linear(x))) * self.scale + self.shift
+        for part in self.parts:
+            x = part(x)
+        return x ** self.options["power"]
+
+
+def of_block(use, *changes, train=False):
+    def make():
+        net, ran = Block(), []
+        net.train(train)
+        run = use(net)
+        def function(x):
+            ran.append(1)
+            return run(x)
+        return Twin(function, ran, lambda: [net, [*net.parameters()], [*net.buffers()]],
+                    lambda k: (mgx.randn(4, 3, rng=k),), [lambda change=change: change(net) for change in changes])
+    return make
+
+
+def setting(name, value):
+    return lambda net: setattr(net, name, value)
+
+
+def test_modules_that_are_called():
+    replays(of_block(lambda net: net, lambda net: net.train(), lambda net: net.eval(), setting("scale", 0.5),
+                     lambda net: net.drop.__setattr__("p", 0.25), lambda net: net.norm.eval(),
+                     lambda net: net.options.update(power=3)))
+
+
+def test_modules_called_by_forward():
+    replays(of_block(lambda net: net.forward, lambda net: net.train(), lambda net: net.eval(), setting("scale", 0.5),
+                     lambda net: setattr(net.linear, "bias", nn.Parameter(np.ones(3, "float32")))))
+
+
+def test_modules_that_are_only_read():
+    def use(net):
+        def run(x):
+            y = F.linear(x, net.linear.weight) * net.scale if net.training else x + net.shift
+            return y * len(net.parts) * net.options["power"] * getattr(net, "extra", 1.0)
+        return run
+    replays(of_block(use, lambda net: net.train(), setting("scale", 2.5), lambda net: net.options.update(power=3),
+                     setting("extra", 4.0), lambda net: delattr(net, "extra")))
+
+
+def test_children_of_modules():
+    replays(of_block(lambda net: net, lambda net: net.parts.append(nn.ReLU()),
+                     lambda net: setattr(net, "norm", nn.Identity()), lambda net: net.parts.__setitem__(0, nn.Softplus())))
+
+
+def test_buffers_of_modules():
+    def fill(net):
+        net.shift.fill_(3.0)
+    replays(of_block(lambda net: net, fill, lambda net: setattr(net, "shift", mgx.zeros(3)), fill, train=True))
+
+
+def test_an_attribute_replaced_at_every_call():
+    class Cell(nn.Module):
+        def __init__(self):
+            self.h = mgx.zeros(3)
+        def forward(self, x):
+            self.h = self.h * 0.5 + x
+            return self.h
+    def make():
+        net, ran = Cell(), []
+        def function(x):
+            ran.append(1)
+            return net(x)
+        return Twin(function, ran, lambda: [net, net.h])
+    twins(make)
+    step = mgx.compile(Cell())
+    with pytest.warns(CompileWarning, match=r"captured 5 times in a row .*, because this changed: Cell\.h"):
+        for k in range(12):
+            step(vector(k))
+
+
+def test_attributes_that_are_counted():
+    class Counted(nn.Module):
+        def __init__(self):
+            self.calls, self.last = 0, None
+        def forward(self, x):
+            self.last = x * 2
+            return self.last + 1
+    def make():
+        net, ran = Counted(), []
+        def function(x):
+            ran.append(1)
+            return net(x)
+        return Twin(function, ran, lambda: [net, net.last])
+    replays(make)
+
+
+def test_parameters_that_are_replaced():
+    def replace(net):
+        net.linear.weight = nn.Parameter(np.eye(3, dtype="float32"))
+    def data(net):
+        net.linear.weight.data = mgx.ones(3, 3)
+    def write(net):
+        with mgx.no_grad():
+            net.linear.weight.mul_(2.0)
+    def load(net):
+        net.load_state_dict({name: t + t for name, t in net.state_dict().items()})
+    replays(of_block(lambda net: net, replace, data, write, load))
+
+
+def test_net_to():
+    def make():
+        net, ran, dtype = nn.Linear(3, 2, rng=0), [], ["float32"]
+        def function(x):
+            ran.append(1)
+            net.zero_grad()
+            loss = net(x).square().sum()
+            loss.backward()
+            return loss
+        def to(name):
+            def change():
+                dtype[0] = name
+                net.to(name)
+            return change
+        return Twin(function, ran, lambda: [*net.parameters()], lambda k: (mgx.randn(2, 3, rng=k, dtype=dtype[0]),),
+                    [to("float64"), to("float32")])
+    replays(make)
+
+
+# ----- optimizers ----------------------------------------------------------------------------------------------------
+
+def training(*changes, kind=lambda p: optim.SGD(p, lr=0.1, momentum=0.9), step=None):
+    def make():
+        net, ran = nn.Sequential(nn.Linear(3, 4, rng=0), nn.Tanh(), nn.Linear(4, 1, rng=1)), []
+        o = kind([net[0].weight, net[0].bias])
+        o.add_param_group({"params": [net[2].weight], "lr": 0.01})
+        def function(x):
+            ran.append(1)
+            o.zero_grad()
+            loss = net(x).square().mean()
+            loss.backward()
+            o.step()
+            return loss
+        kept = SimpleNamespace(o=o, net=net, saved=None, schedule=None)
+        return Twin(function, ran, lambda: [net, o], lambda k: (mgx.randn(4, 3, rng=k),),
+                    [lambda change=change: change(kept) for change in changes])
+    return make
+
+
+@pytest.mark.parametrize("kind", ["SGD", "RMSprop", "Adagrad", "Adam", "AdamW"])
+def test_options_of_optimizers(kind):
+    def option(name, value):
+        return lambda kept: kept.o.param_groups[0].__setitem__(name, value)
+    replays(training(option("lr", 0.05), option("weight_decay", 0.1),
+                     lambda kept: kept.o.param_groups[1].update(lr=0.2), option("weight_decay", 0.0), kind=lambda p: getattr(optim, kind)(p, lr=0.1)))
+
+
+def test_groups_of_optimizers():
+    replays(training(lambda kept: kept.o.add_param_group({"params": [kept.net[2].bias], "lr": 0.3}),
+                     lambda kept: kept.o.param_groups.pop(1)))
+
+
+def test_state_of_optimizers():
+    def clear(kept):
+        kept.o.state.clear()
+    def write(kept):
+        for own in kept.o.state.values():
+            for s in own.values():
+                s.fill_(0.5)
+    replays(training(write, clear))
+    replays(training(write, clear, kind=lambda p: optim.Adam(p, lr=0.1)))
+
+
+def test_loaded_state_of_optimizers():
+    def save(kept):
+        kept.saved = copy.deepcopy(kept.o.state_dict())
+    def load(kept):
+        kept.o.load_state_dict(kept.saved)
+    replays(training(save, load))
+    replays(training(save, load, kind=lambda p: optim.Adam(p, lr=0.1)))
+
+
+def test_schedules():
+    def start(kept):
+        kept.schedule = optim.lr_scheduler.ExponentialLR(kept.o, gamma=0.5)
+    replays(training(start, lambda kept: kept.schedule.step(), lambda kept: kept.schedule.step()))
+
+
+def test_schedules_inside():
+    def make():
+        w, ran = parameter(), []
+        o = optim.SGD([w], lr=0.5)
+        schedule = optim.lr_scheduler.ExponentialLR(o, gamma=0.9)
+        def function(x):
+            ran.append(1)
+            o.zero_grad()
+            (w * x).sum().backward()
+            o.step()
+            schedule.step()
+        return Twin(function, ran, lambda: [w, o])
+    twins(make)
+
+
+# ----- random numbers ------------------------------------------------------------------------------------------------
+
+def test_generators_of_ours():
+    def make():
+        rng, ran = mgx.Generator(3), []
+        def function(x):
+            ran.append(1)
+            return F.dropout(x, 0.5) + mgx.rand(3, rng=rng) * mgx.randn(3)
+        return Twin(function, ran, lambda: mgx.rand(2, rng=rng),
+                    changes=[lambda: rng.manual_seed(5), lambda: mgx.manual_seed(1)])
+    replays(make)
+
+
+def test_generators_of_numpy():
+    def make():
+        rng, ran = np.random.default_rng(3), []
+        def function(x):
+            ran.append(1)
+            return F.dropout(x, 0.5, rng=rng) + mgx.rand(3, rng=rng)
+        def rewind():
+            rng.bit_generator.state = np.random.default_rng(8).bit_generator.state
+        return Twin(function, ran, lambda: rng, changes=[lambda: rng.random(), rewind])
+    replays(make)
+
+
+def test_generators_made_inside():
+    def make():
+        ran = []
+        def function(x):
+            ran.append(1)
+            return x + mgx.rand(3, rng=0) + mgx.randn(3, rng=mgx.Generator(2))
+        return Twin(function, ran)
+    twins(make)
+    def numpy():
+        ran = []
+        def function(x):
+            ran.append(1)
+            return x + mgx.rand(3, rng=np.random.default_rng(0))
+        return Twin(function, ran)
+    runs_as_it_is(numpy)
+
+
+@pytest.mark.parametrize("draw", [lambda: random.random(), lambda: float(np.random.rand())], ids=["random", "numpy"])
+def test_generators_of_python(draw):
+    def make():
+        ran = []
+        def function(x):
+            ran.append(1)
+            return x * draw()
+        return Twin(function, ran)
+    runs_as_it_is(make)
+
+
+def test_state_of_generators():
+    def outside():
+        ran, kept = [], []
+        def function(x):
+            ran.append(1)
+            return x + mgx.rand(3)
+        return Twin(function, ran, changes=[lambda: kept.append(mgx.get_rng_state()),
+                                            lambda: mgx.set_rng_state(kept[0]), lambda: mgx.manual_seed(9)])
+    replays(outside)
+    def inside():
+        ran = []
+        def function(x):
+            ran.append(1)
+            state = mgx.get_rng_state()
+            y = x + mgx.rand(3)
+            mgx.set_rng_state(state)
+            return y * mgx.rand(3)
+        return Twin(function, ran)
+    twins(inside)
+
+
+def test_checkpoint():
+    def make():
+        w, ran = parameter(), []
+        def inner(x):
+            return F.dropout((w * x).tanh(), 0.5)
+        def function(x):
+            ran.append(1)
+            w.grad = None
+            y = mgx.autograd.checkpoint(inner, x * w).sum()
+            y.backward()
+            return y
+        return Twin(function, ran, lambda: [w])
+    twins(make)
+
+
+# ----- variables, control, errors ------------------------------------------------------------------------------------
+
+def test_variables_of_enclosing_functions():
+    def make():
+        ran, w, scale = [], parameter(), 2.0
+        net = nn.Linear(3, 3, rng=0)
+        def inner(x):
+            return x * w + scale
+        def function(x):
+            ran.append(1)
+            return net(inner(x))
+        def number():
+            nonlocal scale
+            scale = 3.0
+        def tensor():
+            nonlocal w
+            w = parameter(scale=-2.0)
+        def module():
+            nonlocal net
+            net = nn.Linear(3, 3, rng=5)
+        return Twin(function, ran, lambda: [w, net], changes=[number, tensor, module])
+    replays(make)
+
+
+SCALE, WEIGHT = 2.0, mgx.Tensor([1.0, 2.0, 3.0])
+
+
+def test_plain_globals(monkeypatch):
+    def make():
+        monkeypatch.undo()
+        ran = []
+        def function(x):
+            ran.append(1)
+            return x * SCALE + WEIGHT
+        here = __name__
+        return Twin(function, ran, changes=[lambda: monkeypatch.setattr(f"{here}.SCALE", 3.0),
+                                            lambda: monkeypatch.setattr(f"{here}.WEIGHT", mgx.ones(3))])
+    replays(make)
+    monkeypatch.undo()
+
+
+def test_detect_nan_around():
+    def make():
+        ran, watch = [], mgx.detect_nan()
+        def function(x):
+            ran.append(1)
+            return (x.square() + 1).log()
+        return Twin(function, ran, changes=[watch.__enter__, lambda: watch.__exit__(None, None, None)])
+    runs = twins(make)
+    assert runs[0] <= 2 and runs[2] <= 2
+    step = mgx.compile(lambda x: x.log() * 2)
+    for _ in range(4):
+        step(mgx.ones(2))
+    with mgx.detect_nan(), pytest.raises(NonFiniteError, match="log"):
+        step(-mgx.ones(2))
+    assert np.isnan(step(-mgx.ones(2)).numpy()).all()
+
+
+def test_detect_nan_inside():
+    def make():
+        ran, sign = [], [1.0]
+        def function(x):
+            ran.append(1)
+            with mgx.detect_nan():
+                return x.log() * 2
+        return Twin(function, ran, arguments=lambda k: (mgx.full((3,), sign[0] * (k + 1)),),
+                    changes=[lambda: sign.__setitem__(0, -1.0)])
+    twins(make)
+
+
+def test_methods():
+    ran = []
+    class Model:
+        def __init__(self, w):
+            self.w = w
+        @mgx.compile
+        def step(self, x):
+            ran.append(1)
+            return (self.w * x).sum()
+    class Layer(nn.Module):
+        def __init__(self, k):
+            self.w, self.scale = parameter(scale=k), 1.0
+        @mgx.compile
+        def forward(self, x):
+            ran.append(1)
+            return self.w * x * self.scale
+    a, b = Layer(1.0), Layer(2.0)
+    for scale in (1.0, 2.0):
+        a.scale = scale
+        before = len(ran)
+        for k in range(10):
+            for layer in (a, b):
+                x = vector(k)
+                assert bits(layer(x)) == bits(layer.w * x * layer.scale)
+        assert len(ran) - before <= 4
+    one, other = Model(parameter()), Model(parameter(scale=3.0))
+    for k in range(10):
+        for model in (one, other):
+            assert bits(model.step(vector(k))) == bits((model.w * vector(k)).sum())
+
+
+def test_functions_that_run_later():
+    @mgx.compile
+    def parts(x):
+        yield x * 2
+        yield x * 3
+    @mgx.compile
+    async def later(x):
+        return x * 2
+    for k in range(4):
+        x = vector(k)
+        assert bits(list(parts(x))) == bits([x * 2, x * 3])
+        assert bits(asyncio.run(later(x))) == bits(x * 2)
+    assert "a generator function" in parts.explain() and "an async function" in later.explain()
+    step = mgx.compile(lambda x: (x * k for k in range(2)))
+    step(vector(0))
+    with pytest.raises(CaptureError, match="runs later; return a list"):
+        step(vector(0))
+
+
+def test_errors_that_the_function_swallows():
+    def make():
+        ran, w = [], parameter()
+        def function(x):
+            ran.append(1)
+            try:
+                x @ mgx.ones(7, 7)
+            except mgx.errors.ShapeError:
+                x = x + 1
+            try:
+                w * x / 0 + [][0]
+            except IndexError:
+                pass
+            return x * w
+        return Twin(function, ran, lambda: [w])
+    replays(make)
+    def reading(x):
+        try:
+            return x * x.sum().item()
+        except Exception:
+            return x
+    step = mgx.compile(reading)
+    step(vector(0))
+    for k in range(3):
+        with pytest.raises(CaptureError, match="item"):
+            step(vector(k))
+
+
+def test_errors_that_the_function_raises():
+    def make():
+        ran, w = [], parameter()
+        def function(x):
+            ran.append(1)
+            w.grad = None
+            (w * x).sum().backward()
+            if x.shape[0] > 3:
+                raise KeyError("mine")
+            return x * w
+        shape = [(3,)]
+        return Twin(function, ran, lambda: [w], lambda k: (mgx.randn(*shape[0], rng=k),),
+                    [lambda: shape.__setitem__(0, (4, 3)), lambda: shape.__setitem__(0, (3,))])
+    runs = twins(make)
+    assert runs[0] <= 2 and runs[2] <= 2
+
+
+def test_numbers_of_tensors_that_are_read():
+    for read in (lambda x: x.item(), lambda x: bool(x > 0), lambda x: x.numpy(), lambda x: x.tolist()):
+        def function(x, read=read):
+            return x * 2, read(x.sum())
+        step = mgx.compile(function)
+        step(vector(0))
+        with pytest.raises(CaptureError, match=r"at .*test_capture\.py:\d+"):
+            step(vector(0))
+
+
+def test_what_cannot_be_seen():
+    """The twins differ, and ``check=True`` finds it."""
+    class Plain:
+        scale = 1.0
+    for kind in ("attribute", "list", "class"):
+        plain, seen = Plain(), []
+        def function(x, kind=kind, plain=plain, seen=seen):
+            if kind == "attribute":
+                plain.scale += 1.0
+                return x * plain.scale
+            if kind == "list":
+                seen.append(0)
+                return x * len(seen)
+            Plain.scale += 1.0
+            return x * Plain.scale
+        def call(x, f=function):
+            return f(x)
+        step = mgx.compile(call, check=True)
+        step(mgx.ones(2))
+        step(mgx.ones(2))
+        with pytest.raises(CaptureError, match="the result is not the same"):
+            step(mgx.ones(2))
+
+
+# ----- a compiled function is a node ---------------------------------------------------------------------------------
+
+def nets(count=2, **options):
+    """(net, the same compiled), made alike."""
+    one, other = (nn.Sequential(nn.Linear(3, 4, rng=0), nn.Tanh(), nn.Linear(4, 2, rng=1)) for _ in range(2))
+    return one, other, mgx.compile(other, **options)
+
+
+def grads(net):
+    return bits([p.grad for p in net.parameters()])
+
+
+def batch(k):
+    return mgx.randn(5, 3, rng=k)
+
+
+def on_both(run, count=6, **options):
+    """``run(net, k)`` with a net as it is and compiled: results and gradients are the same."""
+    one, other, compiled = nets(**options)
+    for k in range(count):
+        assert bits(run(one, k)) == bits(run(compiled, k)), k
+        assert grads(one) == grads(other), k
+    assert len(compiled.programs) >= 1 and all(p.captured for p in compiled.programs)
+    return compiled
+
+
+def test_results_have_a_graph():
+    def run(net, k):
+        net.zero_grad()
+        y = net(batch(k))
+        y.square().sum().backward()
+        return y, y.requires_grad, y.is_leaf
+    assert len(on_both(run).programs) == 1
+
+
+def test_a_sum_of_two_calls():
+    def run(net, k):
+        (net(batch(k)) + net(batch(k + 1)) * 2).square().sum().backward()
+    on_both(run)
+
+
+def test_two_calls_and_one_backward():
+    """As in a GAN: the discriminator sees real and made samples before it is trained."""
+    def make():
+        g, d = nn.Linear(2, 3, rng=0), nn.Sequential(nn.Linear(3, 4, rng=1), nn.Tanh(), nn.Linear(4, 1, rng=2))
+        return g, d, optim.Adam(g.parameters(), lr=0.1), optim.Adam(d.parameters(), lr=0.1)
+    def train(g, d, parts, k):
+        both, og, od = parts
+        z, real = mgx.randn(6, 2, rng=k), mgx.randn(6, 3, rng=k + 50)
+        made = g(z)
+        od.zero_grad()
+        loss = F.softplus(-d(real)).mean() + F.softplus(d(made.detach())).mean()
+        loss.backward()
+        od.step()
+        og.zero_grad()
+        other = F.softplus(-d(made)).mean()
+        other.backward()
+        og.step()
+        return loss, other, [*both[0].parameters()], [*both[1].parameters()]
+    (g, d, og, od), (cg, cd, cog, cod) = make(), make()
+    compiled = mgx.compile(cg), mgx.compile(cd)
+    for k in range(8):
+        assert bits(train(g, d, ((g, d), og, od), k)) == bits(train(*compiled, ((cg, cd), cog, cod), k)), k
+    assert len(compiled[0].programs) == 1
+
+
+def test_backward_in_reverse_order():
+    def run(net, k):
+        losses = [net(batch(k + i)).square().sum() for i in range(3)]
+        for loss in reversed(losses):
+            loss.backward()
+        return losses
+    on_both(run)
+
+
+def test_retain_graph():
+    def run(net, k):
+        y = net(batch(k)).square().sum()
+        y.backward(retain_graph=True)
+        y.backward()
+        with pytest.raises(GraphError):
+            y.backward()
+        return y
+    on_both(run)
+
+
+def test_second_order():
+    def run(net, k):
+        net.zero_grad()
+        x = batch(k).requires_grad_()
+        y = net(x * 1)
+        g, = mgx.autograd.grad(y.sum(), [x], create_graph=True)
+        (g.square().sum() + y.sum()).backward()
+        return y, g, x.grad
+    on_both(run)
+
+
+def test_second_order_is_refused_where_the_function_has_effects():
+    memory, w = mgx.zeros(3), parameter()
+    def function(x):
+        memory.copy_(x)
+        return (w * x).tanh()
+    step = mgx.compile(function)
+    for k in range(4):
+        y = step(vector(k))
+    with pytest.raises(CaptureError, match="function of a compiled call once more"):
+        mgx.autograd.grad(y.sum(), [w], create_graph=True)
+    assert (memory.numpy() == vector(3).numpy()).all()
+
+
+def test_gradients_of_arguments():
+    def run(net, k):
+        x = batch(k).requires_grad_()
+        z = x * 2
+        y = net(z)
+        y.square().sum().backward()
+        return y, x.grad
+    on_both(run)
+
+
+def test_several_results():
+    def make():
+        w, v = parameter(), parameter(scale=0.5)
+        def function(x):
+            y = (w * x).tanh()
+            return {"y": y, "z": (y * v, w[1:]), "detached": y.detach(), "x": x}
+        return function, lambda: [w, v]
+    uses = [lambda r: r["y"].sum(), lambda r: r["z"][0].square().sum(), lambda r: (r["y"] * r["z"][0]).sum(),
+            lambda r: r["z"][1].sum() + r["y"].sum(),
+            lambda r: r["y"].sum() + r["z"][0].sum() + r["z"][1].square().sum()]
+    (eager, one), (function, other) = make(), make()
+    compiled = mgx.compile(function)
+    for k in range(15):
+        a, b = eager(vector(k)), compiled(vector(k))
+        assert bits(a) == bits(b)
+        use = uses[k % len(uses)]
+        use(a).backward()
+        use(b).backward()
+        assert bits([p.grad for p in one()]) == bits([p.grad for p in other()]), k
+
+
+def test_a_backward_pass_for_each_of_several_results():
+    w, v = parameter(), parameter()
+    def function(w):
+        def call(x):
+            y = w * x
+            return y.exp(), y.tanh()
+        return call
+    eager, compiled = function(w), mgx.compile(function(v))
+    for k in range(5):
+        for part in (0, 1):
+            a, b = eager(vector(k)), compiled(vector(k))
+            a[part].sum().backward()
+            b[part].sum().backward()
+            assert bits(w.grad) == bits(v.grad), (k, part)
+
+
+@pytest.mark.parametrize("what", ["parameter", "argument", "data"])
+def test_a_write_between_call_and_backward_raises(what):
+    w = parameter()
+    step = mgx.compile(lambda x: (w * w * x).tanh().sum())
+    for k in range(5):
+        x = vector(k)
+        y = step(x)
+        if k == 4:
+            with mgx.no_grad():
+                (w if what == "parameter" else x if what == "argument" else w.data).mul_(2.0)
+            with pytest.raises(GraphError, match="written to since"):
+                y.backward()
+        else:
+            y.backward()
+
+
+def test_a_result_that_is_written_to_raises_if_the_gradient_depends_on_it():
+    w, v = parameter(), parameter()
+    compiled = mgx.compile(lambda x: (v * x).tanh())
+    for k in range(5):
+        for f in (lambda x: (w * x).tanh(), compiled):
+            y = f(vector(k))
+            y.mul_(2.0)
+            y.sum().backward()
+        assert bits(w.grad) == bits(v.grad)
+
+
+def test_calls_that_are_dropped_leave_no_memory():
+    _, other, compiled = nets()
+    x = batch(0)
+    for _ in range(100):
+        compiled(x)
+    gc.collect()
+    before = allocated_bytes()[0]
+    for _ in range(10_000):
+        compiled(x)
+    gc.collect()
+    assert allocated_bytes()[0] - before <= 1024
+
+
+def test_calls_with_and_without_gradients_take_turns():
+    def run(net, k):
+        with mgx.no_grad():
+            a = net(batch(k))
+        b = net(batch(k))
+        b.sum().backward()
+        return a, b, mgx.is_grad_enabled()
+    assert len(on_both(run, count=8).programs) == 2
+
+
+def test_checkpoint_around_a_compiled_call():
+    def run(net, k):
+        x = batch(k).requires_grad_()
+        y = mgx.autograd.checkpoint(lambda x: net(x) * 2, x)
+        y.square().sum().backward()
+        return y, x.grad
+    on_both(run)
+
+
+def test_a_compiled_call_inside_a_capture():
+    one, other, compiled = nets()
+    def step(net):
+        def run(x):
+            for p in other.parameters() if net is compiled else one.parameters():
+                p.grad = None
+            y = net(x)
+            (y + net(x + 1)).square().sum().backward()
+            return y
+        return run
+    eager, captured = step(one), mgx.compile(step(compiled))
+    for k in range(8):
+        if k in (1, 5):
+            assert bits(one(batch(k))) == bits(compiled(batch(k)))
+        assert bits(eager(batch(k))) == bits(captured(batch(k))) and grads(one) == grads(other), k
+    assert len(captured.programs) >= 1
+
+
+def double(x):
+    return x * 2
+
+
+class Holder(nn.Module):
+    def __init__(self):
+        self.inner = mgx.compile(nn.Linear(3, 2, rng=0))
+        self.function = mgx.compile(double)
+
+    def forward(self, x):
+        return self.function(self.inner(x))
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))], ids=["deepcopy", "pickle"])
+def test_copies_of_modules_that_hold_compiled_functions(copied):
+    net = Holder()
+    for k in range(4):
+        net(batch(k))
+    other = copied(net)
+    assert list(other.state_dict()) == list(net.state_dict()) == ["inner.weight", "inner.bias"]
+    with mgx.no_grad():
+        other.inner.weight.mul_(3.0)
+    for k in range(6):
+        for one in (net, other):
+            expected = F.linear(batch(k), one.inner.weight, one.inner.bias) * 2
+            assert bits(one(batch(k))) == bits(expected)
+    assert len(other.inner.programs) == 1 == len(other.function.programs)
+
+
+def test_a_compiled_module_is_the_net():
+    one, other, compiled = nets()
+    assert isinstance(compiled, nn.Sequential) and list(compiled.state_dict()) == list(other.state_dict())
+    assert [*map(id, compiled.parameters())] == [*map(id, other.parameters())]
+    compiled.eval()
+    assert not other.training and not other[0].training
+    o = optim.SGD(compiled.parameters(), lr=0.1), optim.SGD(one.parameters(), lr=0.1)
+    one.eval()
+    for k in range(6):
+        for net, sgd in zip((compiled, one), o, strict=True):
+            sgd.zero_grad()
+            net(batch(k)).square().sum().backward()
+            sgd.step()
+        assert bits([*one.parameters()]) == bits([*other.parameters()])
+
+
+# ----- the page ------------------------------------------------------------------------------------------------------
+
+def rows():
+    return [line for line in PAGE.read_text().splitlines() if line.startswith("|") and "`test_" in line]
+
+
+@pytest.mark.skipif(not PAGE.is_file(), reason="the tests run without the docs")
+def test_the_page_names_the_tests_of_its_rows():
+    named = [name for line in rows() for name in re.findall(r"`(test_\w+)`", line)]
+    here = [name for name in globals() if name.startswith("test_")]
+    first_part = here[:here.index("test_what_cannot_be_seen") + 1]
+    assert sorted(named) == sorted(first_part)
+    assert sum("may run as it is or be refused" in line for line in rows()) <= 8
