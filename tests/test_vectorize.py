@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 import microgradx as mgx
 from microgradx import Value, scalar
-from microgradx._core.scalar.tape import Tape, compile_values
+from microgradx._core.scalar.replay import compile_values
+from microgradx._core.scalar.tape import Tape
 from microgradx.errors import CaptureError, DTypeError, OptionError, ShapeError
 from samples import ROWS, call, operands
 

@@ -18,4 +18,20 @@ cdef double number(object o, int op) except? -1.5
 cdef Value leaf(double data)
 cdef Value result(double data, Py_ssize_t count, PyObject **parent, const double *d, str name)
 cdef bint tracing() noexcept
-cdef void set_tracing(str operation) noexcept
+
+cdef class Recording:
+    cdef list entries           # of all Values made: (the Value, its op, operands as they were given)
+    cdef str reason             # why a replay cannot stand for the call, or None
+    cdef int note(self, str reason) except -1
+
+cdef class Moving:
+    cdef object given
+    cdef int slot
+
+cdef object given_of(object o)
+cdef int watch(str what) except -1
+cdef bint is_recording() noexcept
+cdef tuple start_tracing(str operation, Recording into)
+cdef object stop_tracing(tuple before)
+cdef Value table_node(int op, double *x, PyObject **parent)
+cdef Value sum_node(int op, double *x, PyObject **parent, double *d, Py_ssize_t count)

@@ -51,9 +51,12 @@ cdef list notes_of(Value self):
     return NOTES.setdefault(<size_t> <PyObject *> self, ["", ""])
 
 
-# While a thread traces a function, a Value stands for numbers that are not known yet.
+# While a thread traces a function, a Value stands for numbers that are not known yet. While it records a call, Values have
+# their numbers, and it is noted what was done with them.
 cdef unsigned long tracer = 0
 cdef str purpose = None
+cdef object refusal = None      # what the trace has raised: the function may have caught it
+cdef Recording recording = None
 
 
 cdef bint tracing() noexcept:
@@ -61,18 +64,63 @@ cdef bint tracing() noexcept:
     return tracer != 0 and tracer == <unsigned long> PyThread_get_thread_ident()
 
 
-cdef void set_tracing(str operation) noexcept:
-    """From now on, what would freeze a number raises in this thread, in the name of ``operation``; None ends it."""
-    global tracer, purpose
-    tracer, purpose = 0 if operation is None else <unsigned long> PyThread_get_thread_ident(), operation
+cdef tuple start_tracing(str operation, Recording into):
+    """From now on, what would freeze a number raises in this thread, in the name of ``operation``; or, if there is a
+    recording, it is noted there. Returns what `stop_tracing` wants."""
+    global tracer, purpose, refusal, recording
+    before = (tracer, purpose, refusal, recording)
+    tracer, purpose = <unsigned long> PyThread_get_thread_ident(), operation
+    refusal, recording = None, into
+    ops.on_values = apply if into is None else record_apply
+    return before
 
 
-cdef inline int watch(str what) except -1:
+cdef object stop_tracing(tuple before):
+    """The end of it; returns the error that it has raised, or None."""
+    global tracer, purpose, refusal, recording
+    raised = refusal
+    tracer, purpose, refusal, recording = before
+    ops.on_values = apply if recording is None else record_apply
+    return raised
+
+
+cdef bint is_recording() noexcept:
+    """Whether this thread records a call."""
+    return recording is not None and tracing()
+
+
+cdef int watch(str what) except -1:
+    global refusal
     if tracer and tracing():
-        raise CaptureError(f"{purpose}: {what} of a Value was asked for while the function is traced, where it stands "
-                           "for numbers to come; compute with operations (x.relu(), mgx.where(x.gt(0), a, b)), and "
-                           "read numbers before or after")
+        if recording is not None:
+            recording.note(f"{what} of a Value was asked for")
+            return 0
+        refusal = CaptureError(f"{purpose}: {what} of a Value was asked for while the function is traced, where it stands "
+                               "for numbers to come; compute with operations (x.relu(), mgx.where(x.gt(0), a, b)), and "
+                               "read numbers before or after")
+        raise refusal
     return 0
+
+
+cdef class Recording:
+    """What one call of a function did with Values."""
+
+    def __cinit__(self):
+        self.entries, self.reason = [], None
+
+    cdef int note(self, str reason) except -1:
+        """Why a replay cannot stand for the call; the first reason is kept."""
+        if self.reason is None:
+            self.reason = reason
+        return 0
+
+
+cdef class Moving:
+    """A float among the arguments of a recorded call. ``given`` is the number; ``slot`` says where a replay has it."""
+
+
+cdef object given_of(object o):
+    return (<Moving> o).given if isinstance(o, Moving) else o
 
 
 cdef enum: SIZE = 80                # of a Value, a constant so that its copy is five moves
@@ -171,6 +219,11 @@ cdef class Value(Differentiable):
 
     def __cinit__(self, data, _children=(), _op="", label="", *, children=None, local_grads=None):
         self.v.op = LEAF
+        if tracer and is_recording():
+            recording.entries.append((self, LEAF, (data,)))
+            if not isinstance(_op, str) or _children or _op or label or children or local_grads:
+                recording.note("a Value was made with explicit children, derivatives or a label")
+            data = given_of(data)
         if isinstance(data, Value):
             data = data.data
         self.y = number(data, -1)
@@ -255,6 +308,7 @@ cdef class Value(Differentiable):
         """The operands of this node, in order; an operand that was a number becomes a ``Value``."""
         cdef PyObject **parent = parents(&self.v)
         cdef int32_t k
+        watch("_prev")
         return tuple([<object> parent[k] if parent[k] != NULL else leaf(local_derivatives(self)[k])
                       for k in range(self.v.count)])
 
@@ -263,6 +317,7 @@ cdef class Value(Differentiable):
         """d self / d operand for each operand of ``_prev``; None for one that was a number."""
         cdef PyObject **parent = parents(&self.v)
         cdef int32_t k
+        watch("_local_grads")
         return tuple([local_derivatives(self)[k] if parent[k] != NULL else None for k in range(self.v.count)])
 
     @property
@@ -283,6 +338,7 @@ cdef class Value(Differentiable):
     def label(self, text):
         if not isinstance(text, str):
             raise DTypeError(f"Value: label is a str, not {type(text).__name__}")
+        watch("a new label")
         if text or self.v.noted:
             notes_of(self)[1] = text
 
@@ -317,7 +373,11 @@ cdef class Value(Differentiable):
         return <Py_hash_t> (<size_t> <PyObject *> self >> 4)
 
     def __repr__(self):
-        return "Value(traced)" if tracing() else f"Value(data={self.y}, grad={self.g})"
+        if tracing():
+            if recording is None:
+                return "Value(traced)"
+            watch("repr()")
+        return f"Value(data={self.y}, grad={self.g})"
 
     def __reduce__(self):
         if self.v.count:
@@ -360,7 +420,8 @@ cdef object apply(int op, object a, object b, object c):
         else:
             x[2] = d[2] = number(c, op)
     if not grad_enabled():
-        watch("a result without its graph (no_grad)")
+        if recording is None:
+            watch("a result without its graph (no_grad)")
         needs = 0
     kernels.rules[op](x, needs, &y, d)
     out = new_value(y, op)
@@ -380,6 +441,53 @@ cdef object apply(int op, object a, object b, object c):
             if needs & 2:
                 Py_INCREF(b)
                 out.v.parent[1] = <PyObject *> b
+    return out
+
+
+cdef object record_apply(int op, object a, object b, object c):
+    """`apply` while a call is recorded."""
+    if recording is None or not tracing():
+        return apply(op, a, b, c)
+    out = apply(op, given_of(a), given_of(b), given_of(c))
+    recording.entries.append((out, op, (a, b, c)[:facts[op].arity]))
+    return out
+
+
+cdef Value table_node(int op, double *x, PyObject **parent):
+    """The row ``op`` of numbers, linked to those of its operands that have a parent: what `apply` makes."""
+    cdef double d[3]
+    cdef double y
+    cdef int arity = facts[op].arity, needs = 0, k
+    cdef Value out
+    for k in range(arity):
+        d[k] = x[k]
+        needs |= (parent[k] != NULL) << k
+    kernels.rules[op](x, needs, &y, d)
+    out = new_value(y, op)
+    if needs:
+        link_parents(out, arity, parent, d)
+    return out
+
+
+cdef Value sum_node(int op, double *x, PyObject **parent, double *d, Py_ssize_t count):
+    """The node of `weighted` over ``count`` operands (of products: factors); ``d`` is room for as many numbers."""
+    cdef Py_ssize_t n = count // 2 if op == DOT else count, i
+    cdef double total = -0.0 if n else 0.0, weight = 1.0 / n if op == MEAN and n else 1.0
+    cdef bint linked = False
+    cdef Value out
+    for i in range(n):
+        if op == DOT:
+            total += x[2 * i] * x[2 * i + 1]
+            d[2 * i] = x[2 * i + 1] if parent[2 * i] != NULL else x[2 * i]
+            d[2 * i + 1] = x[2 * i] if parent[2 * i + 1] != NULL else x[2 * i + 1]
+        else:
+            total += weight * x[i]
+            d[i] = weight if parent[i] != NULL else x[i]
+    out = new_value(total, op)
+    for i in range(count):
+        linked |= parent[i] != NULL
+    if linked:
+        link_parents(out, count, parent, d)
     return out
 
 
@@ -428,7 +536,7 @@ cdef inline double operand_value(object o, PyObject **parent) except? -1.5:
 
 cdef Value weighted(int op, object values, object weight):
     """sum_i weight_i * value_i as one node; weight is a number or a sequence of Values and numbers."""
-    cdef tuple xs = tuple(values), ws
+    cdef tuple xs = tuple(values), ws, recorded = None
     cdef bint products = not isinstance(weight, float)
     cdef Py_ssize_t n = len(xs), i, m = 0
     cdef double total = -0.0 if n else 0.0, x, w                    # -0.0 + x is x, whatever the sign of x
@@ -440,6 +548,10 @@ cdef Value weighted(int op, object values, object weight):
     ws = tuple(weight) if products else None
     if products and len(ws) != n:
         raise OptionError(f"{name}: {len(ws)} weights and {n} values ({len(ws)} != {n})")
+    if tracer and is_recording():
+        recorded = tuple([o for pair in zip(xs, ws) for o in pair]) if products else xs
+        xs = tuple([given_of(o) for o in xs])
+        ws = tuple([given_of(o) for o in ws]) if products else None
     parent = <PyObject **> malloc((2 * n + 1) * sizeof(PyObject *))
     d = <double *> malloc((2 * n + 1) * sizeof(double))
     try:
@@ -460,8 +572,10 @@ cdef Value weighted(int op, object values, object weight):
         if grad_enabled():
             if linked:
                 link_parents(out, m, parent, d)
-        else:
+        elif recording is None:
             watch("a result without its graph (no_grad)")
+        if recorded is not None:
+            recording.entries.append((out, op, recorded))
         return out
     finally:
         free(parent)
