@@ -106,7 +106,7 @@ class Log:
         self.ran = self.body.append             # counts the runs of the body, by a call that no compiler looks into
 
     def look(self):
-        return bits(self.world()) | {"the shared generator": str(mgx.random.generator().bit_generator.state)}
+        return bits(self.world()) | {"the shared generator": repr(mgx.random.generator().get_state())}
 
     def call(self, function, *args, **kwargs):
         one = SimpleNamespace(error=None, before=self.look() | bits([args, kwargs], "arguments"), given=None)

@@ -297,6 +297,9 @@ cdef class Value(Differentiable):
                 if g == 0 or v.count == 0:                          # the row `mul_no_nan`: nothing in, nothing out
                     continue
                 parent, d = parents(v), local_derivatives(<Value> order.item[i])
+                if v.op == REPLAYED:
+                    replayed_backward(d, parent, g)
+                    continue
                 for k in range(v.count):
                     if parent[k] != NULL:
                         (<Value> parent[k]).g += d[k] * g
@@ -309,6 +312,8 @@ cdef class Value(Differentiable):
         cdef PyObject **parent = parents(&self.v)
         cdef int32_t k
         watch("_prev")
+        if self.v.op == REPLAYED:
+            return tuple([<object> parent[k] for k in range(self.v.count) if parent[k] != NULL])
         return tuple([<object> parent[k] if parent[k] != NULL else leaf(local_derivatives(self)[k])
                       for k in range(self.v.count)])
 
@@ -318,12 +323,14 @@ cdef class Value(Differentiable):
         cdef PyObject **parent = parents(&self.v)
         cdef int32_t k
         watch("_local_grads")
+        if self.v.op == REPLAYED:
+            return total_derivatives(local_derivatives(self), parent)
         return tuple([local_derivatives(self)[k] if parent[k] != NULL else None for k in range(self.v.count)])
 
     @property
     def _op(self):
         """What made this node: ``'+'``, ``'*'``, ``'**2'``, ``'ReLU'``, the name of an operation; ``''`` for a leaf."""
-        if self.v.op == MADE:
+        if self.v.op == MADE or self.v.op == REPLAYED:
             return notes_of(self)[0] if self.v.noted else ""
         if self.v.op == MGX_pow and self.v.count == 2 and self.v.parent[1] == NULL:
             return f"**{self.d[1]:g}"
@@ -489,6 +496,107 @@ cdef Value sum_node(int op, double *x, PyObject **parent, double *d, Py_ssize_t 
     if linked:
         link_parents(out, count, parent, d)
     return out
+
+
+# What a node that stands for a segment keeps: the address of the segment, then the derivatives of all nodes for their
+# operands, then room for the nodes' gradients.
+
+cdef Value replayed_node(const Segment *t, double *y, const double *numbers, PyObject **leaf, object owner):
+    """A node for the last one of the segment, above the leaves; ``y`` begins with their numbers. ``owner`` is kept, as it
+    owns the segment."""
+    cdef Py_ssize_t edges = t.first[t.nodes], i, k, n, m, at
+    cdef double *stored = <double *> malloc((1 + edges + t.nodes) * sizeof(double))
+    cdef double *d
+    cdef double x[3]
+    cdef double total, weight
+    cdef const int *operand
+    cdef PyObject **links = NULL
+    cdef Value out
+    cdef int op
+    if stored == NULL:
+        raise MemoryError(f"compile: no memory for {t.nodes} nodes")
+    (<const Segment **> stored)[0] = t
+    for i in range(t.nodes):
+        op, n, operand, d = t.op[i], t.first[i + 1] - t.first[i], t.operand + t.first[i], stored + 1 + t.first[i]
+        if op >= 0:
+            for k in range(n):
+                at = operand[k]
+                x[k] = d[k] = y[at] if at >= 0 else numbers[~at]
+            if op == MGX_mul:
+                y[t.leaves + i], d[0], d[1] = x[0] * x[1], x[1], x[0]
+            elif op == MGX_add:
+                y[t.leaves + i], d[0], d[1] = x[0] + x[1], 1, 1
+            else:
+                kernels.rules[op](x, t.needs[i], &y[t.leaves + i], d)
+        elif op == LEAF:
+            at = operand[0]
+            y[t.leaves + i] = y[at] if at >= 0 else numbers[~at]
+        elif op == DOT:
+            total = -0.0 if n else 0.0
+            for k in range(0, n, 2):
+                d[k + 1] = y[operand[k]] if operand[k] >= 0 else numbers[~operand[k]]
+                d[k] = y[operand[k + 1]] if operand[k + 1] >= 0 else numbers[~operand[k + 1]]
+                total += d[k] * d[k + 1]
+            y[t.leaves + i] = total
+        else:
+            total, weight = -0.0 if n else 0.0, 1.0 / n if op == MEAN and n else 1.0
+            for k in range(n):
+                total += weight * (y[operand[k]] if operand[k] >= 0 else numbers[~operand[k]])
+                d[k] = weight
+            y[t.leaves + i] = total
+    out = new_value(y[t.leaves + t.nodes - 1], REPLAYED)
+    m = max(t.leaves, 3)                                    # more than two, so that what is stored has its place
+    links = <PyObject **> malloc(m * sizeof(PyObject *))
+    try:
+        if links == NULL:
+            raise MemoryError("compile: no memory for the operands")
+        for i in range(m):
+            links[i] = leaf[i] if i < t.leaves else NULL
+        set_parents(&out.v, m, links)
+    except:
+        free(stored)
+        raise
+    finally:
+        free(links)
+    out.v.parent[1] = <PyObject *> stored
+    notes_of(out)[0] = "compile"
+    notes_of(out).append(owner)
+    return out
+
+
+cdef void replayed_backward(double *stored, PyObject **leaf, double gradient) noexcept:
+    """The chain rule through a segment, node by node in the order in which a graph of them would be passed."""
+    cdef const Segment *t = (<const Segment **> stored)[0]
+    cdef double *d = stored + 1
+    cdef double *g = d + t.first[t.nodes]
+    cdef double received
+    cdef Py_ssize_t i, k
+    cdef int at
+    memset(g, 0, t.nodes * sizeof(double))
+    g[t.nodes - 1] = gradient
+    for i in range(t.nodes - 1, -1, -1):
+        received = g[i]
+        if received == 0 or t.op[i] == LEAF:
+            continue
+        for k in range(t.first[i], t.first[i + 1]):
+            at = t.operand[k]
+            if at >= t.leaves:
+                g[at - t.leaves] += d[k] * received
+            elif at >= 0:
+                (<Value> leaf[at]).g += d[k] * received
+
+
+cdef tuple total_derivatives(double *stored, PyObject **leaf):
+    """Of a segment's last node for each leaf."""
+    cdef const Segment *t = (<const Segment **> stored)[0]
+    cdef list saved = [(<Value> leaf[i]).g for i in range(t.leaves)], found
+    for i in range(t.leaves):
+        (<Value> leaf[i]).g = 0
+    replayed_backward(stored, leaf, 1.0)
+    found = [(<Value> leaf[i]).g for i in range(t.leaves)]
+    for i in range(t.leaves):
+        (<Value> leaf[i]).g = saved[i]
+    return tuple(found)
 
 
 cdef void zero_gradient(PyObject *node) noexcept:

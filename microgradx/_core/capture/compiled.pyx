@@ -112,9 +112,14 @@ cdef class Compiled:
         if key not in self.seen:                                    # once as it is: what is made lazily comes to be
             while len(self.seen) >= 4 * self.size:
                 self.seen.pop(next(iter(self.seen)))
-            result, makes_values = observe(self.function, args, kwargs)
+            values = None
+            if any([isinstance(leaf, Array) for leaf in leaves]):
+                result, makes_values = observe(self.function, args, kwargs)
+            else:
+                values = compile_values(self.function)
+                result, makes_values = values.call_first(args, kwargs)
             if makes_values:                        # a function of Values, whatever its arguments are
-                self.values = compile_values(self.function)
+                self.values = values or compile_values(self.function)
             elif makes_values is not None:
                 self.seen[key] = None
             return result

@@ -9,11 +9,11 @@ from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-from microgradx._core.graph cimport grad_enabled
+from microgradx._core.graph cimport Order, grad_enabled, topological
 from microgradx._core.kernels cimport *
 from microgradx._core.scalar.environment cimport Environment
-from microgradx._core.value cimport (LEAF, Moving, Recording, Value, given_of, leaf, number, start_tracing,
-                                     stop_tracing, sum_node, table_node, tracing)
+from microgradx._core.value cimport (LEAF, Moving, Recording, Segment, Value, given_of, leaf, number, replayed_node,
+                                     start_tracing, stop_tracing, sum_node, table_node, tracing)
 
 import enum
 import math
@@ -167,6 +167,16 @@ cdef bint equal(object a, object b) except -1:
     return repr(a) == repr(b) if isinstance(a, (float, complex, np.generic)) else bool(a == b)
 
 
+cdef list walk(Value root):
+    """The nodes that ``root`` was made from, in the order of the backward pass, the other way round."""
+    cdef Order order
+    topological(<PyObject *> root, <char *> &root.v - <char *> <PyObject *> root, &order, NULL)
+    try:
+        return [<object> order.item[i] for i in range(order.count)]
+    finally:
+        free(order.item)
+
+
 cdef class RecordedCall:
     """A call that was recorded: what it depends on, and the nodes that it made."""
     cdef object structure, tree
@@ -176,7 +186,9 @@ cdef class RecordedCall:
     cdef Environment environment
     cdef list inputs, moving                        # leaves that are Values; (leaf, slot) of those that move
     cdef list parameters, outputs
-    cdef array.array ops, first, operands, linked, steps, numbers
+    cdef array.array ops, first, operands, linked, needs, steps, numbers
+    cdef bint single                                # whether one node can stand for all
+    cdef Segment segment
     cdef readonly Py_ssize_t replays
 
     cdef bint match(self, object structure, list leaves) except -1:
@@ -230,7 +242,7 @@ cdef class RecordedCall:
     cdef str lower(self, Recording recording, Numbers numbers, object result, list leaves, list passed, object arguments):
         """The nodes that the result was made from, as arrays; or why that cannot be."""
         cdef dict slot = {}, made = {}, places = {}
-        cdef list containers = [], own = [], needed = [], waiting, ops = [], first = [0], operands = [], linked = []
+        cdef list containers = [], own = [], needed = [], waiting, ops = [], first = [0], operands = [], linked = [], needs = []
         cdef Value out
         gather_containers(result, containers)
         gather_containers(arguments, own)
@@ -261,8 +273,18 @@ cdef class RecordedCall:
                         return "a Value from where it is not seen"
                     slot[id(o)] = len(slot)
                     self.parameters.append(o)
-        for k in sorted(reached):
+        order = sorted(reached)
+        roots = {id(o): o for o in found if id(o) in made}
+        self.single = len(roots) == 1
+        if self.single:                             # in the order of a walk from the result
+            (root,) = roots.values()
+            order = [made[id(o)] for o in walk(root) if id(o) in made]
+            self.single = set(order) == reached and recording.entries[made[id(root)]][1] != LEAF
+            order = order if self.single else sorted(reached)
+        for k in order:
             out, op, given = recording.entries[k]
+            needs.append(sum([1 << j for j, o in enumerate(given[:3]) if type(o) is Value]))
+            self.single = self.single and (out.v.count > 0 or op == LEAF or not any([type(o) is Value for o in given]))
             for o in given:
                 operands.append(slot[id(o)] if type(o) is Value else ~numbers.slot_of(o))
             slot[id(out)] = len(slot)
@@ -297,6 +319,10 @@ cdef class RecordedCall:
                     self.moving.append((i, (<Moving> o).slot))
         self.ops, self.first = array.array("i", ops), array.array("i", first)
         self.operands, self.linked = array.array("i", operands), array.array("b", linked)
+        self.needs = array.array("b", needs)
+        self.segment.leaves, self.segment.nodes = <int> (len(self.inputs) + len(self.parameters)), <int> len(ops)
+        self.segment.op, self.segment.first = self.ops.data.as_ints, self.first.data.as_ints
+        self.segment.operand, self.segment.needs = self.operands.data.as_ints, self.needs.data.as_chars
         self.steps, self.numbers = array.array("i", numbers.steps), array.array("d", numbers.initial)
         return None
 
@@ -308,11 +334,13 @@ cdef class RecordedCall:
         cdef int *step = self.steps.data.as_ints
         cdef Py_ssize_t most = len(self.operands) + 4
         cdef PyObject **value = <PyObject **> calloc(base + nodes + most + 1, sizeof(PyObject *))
-        cdef double *numbers = <double *> calloc(len(self.numbers) + 2 * most, sizeof(double))
+        cdef double *numbers = <double *> calloc(len(self.numbers) + 2 * most + base + nodes, sizeof(double))
         cdef double *x = numbers + len(self.numbers)
+        cdef double *y = x + 2 * most
         cdef PyObject **parent = value + base + nodes
         cdef Value out
         cdef list values = []
+        cdef bint single = self.single and nodes > 0
         try:
             if value == NULL or numbers == NULL:
                 raise MemoryError(f"compile: no memory for {nodes} nodes")
@@ -333,7 +361,15 @@ cdef class RecordedCall:
             for i in range(len(self.parameters)):
                 value[at] = <PyObject *> self.parameters[i]
                 at += 1
-            for i in range(nodes):
+            for i in range(base):
+                single = single and (<Value> value[i]).v.count == 0
+            if single:
+                for i in range(base):
+                    y[i] = (<Value> value[i]).y
+                out = replayed_node(&self.segment, y, numbers, value, self)
+                Py_INCREF(out)
+                value[base + nodes - 1] = <PyObject *> out
+            for i in range(0 if single else nodes):
                 count = first[i + 1] - first[i]
                 for k in range(count):
                     at = operand[first[i] + k]
@@ -371,7 +407,7 @@ cdef tuple random_states():
     from microgradx.random import generator
     cdef object legacy = sys.modules.get("numpy.random")
     return (random.getstate(), None if legacy is None else repr(legacy.get_state(legacy=False)),
-            repr(generator().bit_generator.state))
+            repr(generator().get_state()))
 
 
 def observe(function, args, kwargs):
@@ -418,10 +454,18 @@ cdef class compile_values:
     cdef list calls                                 # the recorded ones, the one that was used last first
     cdef set fixed                                  # arguments whose numbers have decided something
     cdef readonly str reason                        # why all calls run as they are, or None
+    cdef object made                                # whether the last call that was recorded has made a Value
     cdef readonly Py_ssize_t eager                  # how many did so
 
     def __init__(self, function):
         self.function, self.calls, self.fixed = function, [], set()
+
+    def call_first(self, args, kwargs):
+        """The result of a call as it is, and whether it has made a Value; None for that if it cannot be told, because
+        another call is under way."""
+        leaves, structure = flatten((args, kwargs), True)
+        self.made = None
+        return self.record(None, structure, leaves, args, kwargs), self.made
 
     def __call__(self, *args, **kwargs):
         cdef RecordedCall call
@@ -466,6 +510,7 @@ cdef class compile_values:
                 result = self.function(*args, **kwargs)
             finally:
                 stop_tracing(before)
+            self.made = len(recording.entries) > 0 or recording.reason is not None
             now, after = flatten((args, kwargs), True)
             reason = recording.reason or call.environment.reason
             if after != structure or any([a is not b for a, b in zip(now, passed)]):
