@@ -81,9 +81,9 @@ cdef class Compiled:
         cdef str reason = self.deferred
         if reason is not None:
             return self.run_eagerly(args, kwargs, reason)
-        found, structure = flatten((args, kwargs), True)
         if is_observing():                          # within a function of Values that is recorded: part of it
             return self.function(*args, **kwargs)
+        found, structure = flatten((args, kwargs), True)
         if self.values is None and any([type(leaf) is Value for leaf in found]):
             self.values = compile_values(self.function)
         if self.values is not None and not any([isinstance(leaf, Array) for leaf in found]):
@@ -117,7 +117,7 @@ cdef class Compiled:
                 result, makes_values = observe(self.function, args, kwargs)
             else:
                 values = compile_values(self.function)
-                result, makes_values = values.call_first(args, kwargs)
+                result, makes_values = values.call_first(args, kwargs, structure, leaves)
             if makes_values:                        # a function of Values, whatever its arguments are
                 self.values = values or compile_values(self.function)
             elif makes_values is not None:

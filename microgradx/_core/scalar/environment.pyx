@@ -3,6 +3,10 @@ names, and the lists, dicts and objects in these. Values are noted, and may have
 
 What is built in is not looked into, nor are Python's own modules and packages that are installed for all.
 """
+from cpython.dict cimport PyDict_Next
+from cpython.list cimport PyList_GET_ITEM
+from cpython.object cimport PyObject
+
 from microgradx._core.array cimport Array
 from microgradx._core.value cimport Value
 
@@ -154,7 +158,11 @@ cdef class Environment:
         cdef tuple entry
         cdef list was
         cdef dict pairs
-        cdef Py_ssize_t k
+        cdef Py_ssize_t k, at, other
+        cdef PyObject *key_now
+        cdef PyObject *key_then
+        cdef PyObject *now_part
+        cdef PyObject *then_part
         for entry in self.names:
             owner, name, part = entry
             if type(owner) is dict:
@@ -168,6 +176,11 @@ cdef class Environment:
         for owner, was in self.lists:
             if len(owner) != len(was):
                 return False
+            if type(owner) is list:
+                for k in range(len(was)):
+                    if PyList_GET_ITEM(<list> owner, k) != PyList_GET_ITEM(was, k):
+                        return False
+                continue
             k = 0
             for part in owner:
                 if part is not was[k]:
@@ -176,6 +189,13 @@ cdef class Environment:
         for owner, pairs in self.dicts:
             if len(owner) != len(pairs):
                 return False
+            if type(owner) is dict:
+                at = other = 0
+                while PyDict_Next(<dict> owner, &at, &key_now, &now_part):
+                    PyDict_Next(pairs, &other, &key_then, &then_part)
+                    if now_part != then_part or key_now != key_then and <object> key_now != <object> key_then:
+                        return False
+                continue
             for (key, part), (old_key, old) in zip(owner.items(), pairs.items()):
                 if part is not old or key is not old_key and key != old_key:
                     return False

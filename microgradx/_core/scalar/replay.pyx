@@ -12,6 +12,7 @@ from libc.string cimport memcpy
 from microgradx._core.graph cimport Order, grad_enabled, topological
 from microgradx._core.kernels cimport *
 from microgradx._core.scalar.environment cimport Environment
+from microgradx._core.trees cimport take_apart
 from microgradx._core.value cimport (LEAF, Moving, Recording, Segment, Value, given_of, leaf, number, replayed_node,
                                      start_tracing, stop_tracing, sum_node, table_node, tracing)
 
@@ -192,9 +193,10 @@ cdef class RecordedCall:
     cdef readonly Py_ssize_t replays
 
     cdef bint match(self, object structure, list leaves) except -1:
+        """Can this stand for a call with these arguments? ``structure`` is None if it is known to be the same."""
         cdef Py_ssize_t i
         cdef int form
-        if self.structure != structure or self.graph != grad_enabled():
+        if structure is not None and self.structure != structure or self.graph != grad_enabled():
             return False
         for i in range(len(leaves)):
             o = leaves[i]
@@ -460,19 +462,23 @@ cdef class compile_values:
     def __init__(self, function):
         self.function, self.calls, self.fixed = function, [], set()
 
-    def call_first(self, args, kwargs):
+    def call_first(self, args, kwargs, structure, leaves):
         """The result of a call as it is, and whether it has made a Value; None for that if it cannot be told, because
         another call is under way."""
-        leaves, structure = flatten((args, kwargs), True)
         self.made = None
         return self.record(None, structure, leaves, args, kwargs), self.made
 
     def __call__(self, *args, **kwargs):
         cdef RecordedCall call
         cdef Py_ssize_t k
+        cdef list leaves = []
         if tracing():                               # within another function that is traced: part of it
             return self.function(*args, **kwargs)
         if self.reason is None:
+            if self.calls:                          # the last one over again?
+                call = <RecordedCall> self.calls[0]
+                if call.complete and take_apart(call.structure, (args, kwargs), leaves) and call.match(None, leaves):
+                    return call.replay(leaves)
             leaves, structure = flatten((args, kwargs), True)
             for k in range(len(self.calls)):
                 call = self.calls[k]
