@@ -105,7 +105,7 @@ def test_functions(name, kind):
         a.grad = b.grad = 0.3
         a.data = 1.5
         one = []
-        for k, x in enumerate(calls):
+        for x in calls:
             a.data += 0.1
             x = kind(x)
             try:
@@ -130,7 +130,8 @@ def test_arguments_of_all_kinds():
     net, other, held = scalar.MLP(1, [1]), scalar.MLP(1, [2, 1]), Value(0.5)
     c = mgx.compile(f)
     for own in (net, other):
-        for keywords in ({}, {"mode": "relu"}, {"extra": 2}, {"extra": 2.5}, {"extra": held}, {"n": 0}, {"n": 2, "extra": None},
+        for keywords in ({}, {"mode": "relu"}, {"extra": 2}, {"extra": 2.5}, {"extra": held}, {"n": 0},
+                         {"n": 2, "extra": None},
                          {"rows": [{"left": 0.5, "right": (held, None)}]},
                          {"rows": [{"left": held, "right": (held, None)}]}):
             for k in range(4):

@@ -405,7 +405,7 @@ def test_replayed_values_are_values():
     w.data = 10.0
     assert c((1.0, {"k": 0.0}), b)[0].data == 10.0
     outer = compile_values(lambda x: c((x, {"k": x}), x)[0])        # within a trace it is part of it
-    assert outer(Value(2.0)).data == 22.0 and len(traced) == 5
+    assert outer(Value(2.0)).data == 22.0 and len(traced) == 6
 
 
 def test_a_long_chain():
