@@ -1,4 +1,4 @@
-"""mgx.compile of functions of Values: what is replayed is the call as it is, to the last bit; all else runs as it is."""
+"""mgx.compile of functions of Values: a replay is the call as it is, to the last bit; all else runs as it is."""
 import math
 import random
 
@@ -81,7 +81,8 @@ FUNCTIONS = {
     "number": lambda x: x * 2.0, "leaf": lambda x: Value(x) * a, "sign": lambda x: a if x > 1.0 else -a,
     "sqrt": lambda x: a * math.sqrt(x + 10.0), "int": lambda x: a * int(x), "caught": lambda x: a * value_or(x),
     "parameter": lambda x: a, "nothing": lambda x: None, "several": lambda x: (a * x, [a * x * 2.0, x], {"n": 1}),
-    "twice": lambda x: [y := a * x, y], "dot": lambda x: mgx.dot([a, b, 2.0], [x, a, b]), "sum": lambda x: mgx.sum([a, x]),
+    "twice": lambda x: [y := a * x, y], "dot": lambda x: mgx.dot([a, b, 2.0], [x, a, b]),
+    "sum": lambda x: mgx.sum([a, x]),
     "mean": lambda x: mgx.mean([a * x, b, x, a]), "random": lambda x: a * random.random(), "where": lambda x: mgx.where(
         (a * x).gt(0.5), a, b), "data": lambda x: a.data * x, "text": lambda x: f"{x:.2f}", "no Value": lambda x: [x],
     "isinstance": lambda x: a * (1.0 if isinstance(x, float) else 2.0), "max": lambda x: a * max(x, 0.5),

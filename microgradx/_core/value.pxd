@@ -17,7 +17,6 @@ cdef inline double *local_derivatives(Value self) noexcept:
 
 cdef double number(object o, int op) except? -1.5
 cdef Value leaf(double data)
-cdef Value result(double data, Py_ssize_t count, PyObject **parent, const double *d, str name)
 cdef bint tracing() noexcept
 
 cdef class Recording:

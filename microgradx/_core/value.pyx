@@ -51,8 +51,8 @@ cdef list notes_of(Value self):
     return NOTES.setdefault(<size_t> <PyObject *> self, ["", ""])
 
 
-# While a thread traces a function, a Value stands for numbers that are not known yet. While it records a call, Values have
-# their numbers, and it is noted what was done with them.
+# While a thread traces a function, a Value stands for numbers that are not known yet. While it records a call, Values
+# have their numbers, and it is noted what was done with them.
 cdef unsigned long tracer = 0
 cdef str purpose = None
 cdef object refusal = None      # what the trace has raised: the function may have caught it
@@ -95,8 +95,8 @@ cdef int watch(str what) except -1:
         if recording is not None:
             recording.note(f"{what} of a Value was asked for")
             return 0
-        refusal = CaptureError(f"{purpose}: {what} of a Value was asked for while the function is traced, where it stands "
-                               "for numbers to come; compute with operations (x.relu(), mgx.where(x.gt(0), a, b)), and "
+        refusal = CaptureError(f"{purpose}: {what} of a Value was asked for while the function is traced, where it "
+                               "stands for numbers to come; compute with operations (x.relu(), mgx.where(x.gt(0), a, b)), and "
                                "read numbers before or after")
         raise refusal
     return 0
@@ -186,14 +186,6 @@ cdef int link_parents(Value self, Py_ssize_t count, PyObject **parent, const dou
 
 cdef Value leaf(double data):
     return new_value(data, LEAF)
-
-
-cdef Value result(double data, Py_ssize_t count, PyObject **parent, const double *d, str name):
-    """A result of ``count`` leaves with the derivatives ``d``."""
-    cdef Value out = new_value(data, MADE)
-    link_parents(out, count, parent, d)
-    notes_of(out)[0] = name
-    return out
 
 
 @cython.final

@@ -1,5 +1,5 @@
-"""What a function can reach besides its arguments, compared by identity: the variables of its closure, the globals that it
-names, and the lists, dicts and objects in these. Values are noted, and may have other numbers from call to call.
+"""What a function can reach besides its arguments, compared by identity: the variables of its closure, the globals that
+it names, and the lists, dicts and objects in these. Values are noted, and may have other numbers from call to call.
 
 What is built in is not looked into, nor are Python's own modules and packages that are installed for all.
 """
@@ -22,8 +22,8 @@ import numpy as np
 
 cdef enum: MANY = 100000            # entries: beyond, functions run as they are
 cdef object MISSING = object()
-cdef tuple IMMUTABLE = (type(None), bool, int, float, complex, str, bytes, np.generic, np.dtype, np.ufunc, range, enum.Enum,
-                        types.BuiltinFunctionType, types.CodeType, type(Ellipsis), types.GetSetDescriptorType,
+cdef tuple IMMUTABLE = (type(None), bool, int, float, complex, str, bytes, np.generic, np.dtype, np.ufunc, range,
+                        enum.Enum, types.BuiltinFunctionType, types.CodeType, type(Ellipsis), types.GetSetDescriptorType,
                         types.MemberDescriptorType, types.WrapperDescriptorType, types.MethodDescriptorType)
 cdef set LIBRARIES = set(sys.stdlib_module_names) - {"__main__"} | {"microgradx", "numpy", "scipy"}
 

@@ -244,7 +244,7 @@ cdef class RecordedCall:
     cdef str lower(self, Recording recording, Numbers numbers, object result, list leaves, list passed, object arguments):
         """The nodes that the result was made from, as arrays; or why that cannot be."""
         cdef dict slot = {}, made = {}, places = {}
-        cdef list containers = [], own = [], needed = [], waiting, ops = [], first = [0], operands = [], linked = [], needs = []
+        cdef list containers = [], own = [], waiting, ops = [], first = [0], operands = [], linked = [], needs = []
         cdef Value out
         gather_containers(result, containers)
         gather_containers(arguments, own)
@@ -406,10 +406,10 @@ cdef class RecordedCall:
 
 cdef tuple random_states():
     """Of the generators that all share: Python's, NumPy's, ours."""
-    from microgradx.random import generator
+    cdef object own = sys.modules.get("microgradx.random")
     cdef object legacy = sys.modules.get("numpy.random")
     return (random.getstate(), None if legacy is None else repr(legacy.get_state(legacy=False)),
-            repr(generator().get_state()))
+            None if own is None else repr(own.generator().get_state()))
 
 
 def observe(function, args, kwargs):

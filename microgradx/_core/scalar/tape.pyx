@@ -1,4 +1,4 @@
-"""A function of Values as a list of steps: traced once, then replayed without building a graph.
+"""A function of Values as a list of steps: traced once, then run over many samples without building a graph.
 
 The graph that the function makes is the list. Lowering walks it once: what depends on a sample becomes a row of
 lanes, everything else stays one number. Sums of products become one step each, ``b + w0*x0 + w1*x1`` as much as
@@ -14,17 +14,17 @@ from libc.stdint cimport int32_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset, strcmp
 
-from microgradx._core.graph cimport Order, Vertex, grad_enabled, parents, set_grad_enabled, topological
+from microgradx._core.graph cimport Order, Vertex, parents, set_grad_enabled, topological
 from microgradx._core.kernels cimport *
 from microgradx._core.memory cimport aligned_alloc, aligned_free
-from microgradx._core.value cimport (DOT, MADE, MEAN, SUM, Value, is_recording, leaf, local_derivatives, number, result, start_tracing,
+from microgradx._core.value cimport (DOT, MADE, MEAN, SUM, Value, is_recording, leaf, local_derivatives, start_tracing,
                                      stop_tracing, tracing, watch)
 
 import threading
 from itertools import groupby
 from operator import itemgetter
 
-from microgradx._core.trees import flatten, unflatten
+from microgradx._core.trees import unflatten
 from microgradx._core.value import scalar_sum
 from microgradx.errors import CaptureError, DTypeError
 
