@@ -34,8 +34,8 @@ def compile(function: Function | None = None, *, passes: Iterable[str] = PASSES,
     names the result, argument, gradient or state that differs in a bit, and by how much. Not seen is what the call
     writes and the program does not.
 
-    A function that makes Values is recorded while it runs as it is, at the first call or, with floats among the arguments,
-    the second one. A replay gives the numbers and, by ``backward``, the gradients of the call as it is; its result is one
+    A function that makes Values is recorded while it runs as it is, at the first call or, with floats among the
+    arguments, the second one. A replay gives the numbers and, by ``backward``, the gradients of the call as it is; its result is one
     node over what it was made from, or where that would change an order of sums the same nodes anew. Variables of the
     function's closure, the globals that it names, and lists, dicts and objects in these are compared at every call; not
     seen is what built-in functions and installed libraries keep, and what is printed. A function that reads or writes

@@ -115,7 +115,8 @@ cdef class Environment:
                     else base.__dict__.get("__slots__", ()):
                 if name not in ("__dict__", "__weakref__"):
                     known = True
-                    name = f"_{base.__name__.lstrip('_')}{name}" if name.startswith("__") and not name.endswith("__") else name
+                    if name.startswith("__") and not name.endswith("__"):
+                        name = f"_{base.__name__.lstrip('_')}{name}"
                     part = getattr(o, name, MISSING)
                     self.names.append((o, name, part))
                     found.append(part)

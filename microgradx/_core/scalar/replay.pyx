@@ -1,7 +1,7 @@
-"""Functions of Values under `compile`: a call is recorded while it runs as it is, and replayed by making the same nodes.
+"""Functions of Values under `compile`: a call is recorded while it runs as it is, and replayed by its nodes.
 
-A replay makes node for node what the function made, linked in the same way, so every number and every gradient is that of
-the call as it is, whatever is computed from the results. What is saved is Python's part of the work.
+A replay computes node for node what the function did, linked in the same way, so every number and every gradient is that
+of the call as it is, whatever is computed from the results. What is saved is Python's part of the work.
 """
 from cpython cimport array
 from cpython.object cimport PyObject
@@ -241,7 +241,8 @@ cdef class RecordedCall:
                 self.forms.append((EQUAL if isinstance(o, BY_VALUE) else IDENTICAL, o))
         return 0
 
-    cdef str lower(self, Recording recording, Numbers numbers, object result, list leaves, list passed, object arguments):
+    cdef str lower(self, Recording recording, Numbers numbers, object result, list leaves, list passed,
+                   object arguments):
         """The nodes that the result was made from, as arrays; or why that cannot be."""
         cdef dict slot = {}, made = {}, places = {}
         cdef list containers = [], own = [], waiting, ops = [], first = [0], operands = [], linked = [], needs = []
