@@ -96,7 +96,7 @@ def eager_gradient(library):
 
 def replayed(kind):
     """Forward and backward of the whole graph, replayed."""
-    from microgradx._core.scalar.tape import compile_values
+    from microgradx._core.scalar.replay import compile_values
     f = compile_values(whole_loss(net_of(kind)))
     return lambda: f().data
 
@@ -104,7 +104,7 @@ def replayed(kind):
 def traced(what, kind):
     """What the first call costs."""
     import microgradx as mgx
-    from microgradx._core.scalar.tape import compile_values
+    from microgradx._core.scalar.replay import compile_values
     net = net_of(kind)
     x, y = (a[:1] for a in map(np.array, moons()))
     if what == "vectorize":
@@ -115,7 +115,7 @@ def traced(what, kind):
 def chain(pairs=500, replay=True):
     """y = y * a + b, forward and backward."""
     from microgradx import Value
-    from microgradx._core.scalar.tape import compile_values
+    from microgradx._core.scalar.replay import compile_values
 
     def loss(y, a, b):
         for _ in range(pairs):

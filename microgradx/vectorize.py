@@ -1,6 +1,6 @@
 """A program of Values, written for one sample, over all samples at once.
 
-Tracing and replay are in ``_core.tape``; here are arrays in and out.
+Tracing and replay are in ``_core.scalar.tape``; here are arrays in and out.
 """
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ class vectorize:
 
     What ``fn`` depends on besides Values is frozen at the first call: numbers, lengths of lists, random draws, which
     branch was taken. ``CaptureError`` where it would freeze a number of a sample or of a parameter (``x.data``,
-    ``float(x)``, ``x > 0``, ``if x``), where it writes one or calls ``backward``, and for Values made with explicit
-    local derivatives, which say nothing of how they were computed. ``ShapeError`` for arrays of different lengths,
-    or of other widths than at the first call; ``DTypeError`` for what is not real numbers.
+    ``float(x)``, ``x > 0``, ``if x``), also if ``fn`` catches it, where it writes one or calls ``backward``, and for
+    Values made with explicit local derivatives, which say nothing of how they were computed.
+    ``ShapeError`` for arrays of different lengths, or of other widths than at the first call; ``DTypeError`` for what is not real numbers.
 
     Outputs are those of ``fn`` on each row, to the last bit; gradients are summed over rows, and over the uses of a
     row, in a fixed order. Gradients that are not all finite are computed a second time, more slowly, so that where no

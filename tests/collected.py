@@ -11,7 +11,7 @@ import numpy as np
 import microgradx as mgx
 from microgradx import Tensor, Value, nn
 from microgradx._core import kernels
-from microgradx._core.scalar.tape import compile_values
+from microgradx._core.scalar.replay import compile_values
 
 F = nn.functional
 RNG = np.random.default_rng(5)

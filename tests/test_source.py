@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(not CSRC.is_dir(), reason="the tests run without
 LAYERS = [["errors", "_core", "_core.capture", "_core.debug", "_core.scalar", "_core.capture.explain", "_core.hooks",
            "_core.capture.place", "_core.kernels", "_core.memory", "_core.trees"],
           ["_core.graph", "_core.ops", "_core.ufuncs"], ["_core.value", "_core.array"],
-          ["_core.scalar.tape", "_core.debug.watch"], ["_core.launch"], ["_core.capture.guards"],
+          ["_core.scalar.tape", "_core.scalar.environment", "_core.debug.watch"], ["_core.scalar.replay"], ["_core.launch"], ["_core.capture.guards"],
           ["_core.capture.number", "_core.debug.profile", "_core.update"], ["_core.elementwise"], ["_core.views"],
           ["_core.structured"], ["_core.nets", "_core.generator"], ["_core.backward"], ["_core.tensor", "_core.trace"],
           ["_core.capture.passes"], ["_core.capture.fuse"], ["_core.capture.program"], ["_core.capture.pullback"],

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 import microgradx as mgx
 from microgradx import Value, scalar
-from microgradx._core.scalar.tape import Tape, compile_values
+from microgradx._core.scalar.replay import compile_values
+from microgradx._core.scalar.tape import Tape
 from microgradx.errors import CaptureError, DTypeError, OptionError, ShapeError
 from samples import ROWS, call, operands
 
@@ -196,12 +197,12 @@ def test_any_program_flat(program, seed):
     p, q = Value(0.7), Value(-1.3)
     fn = interpreter(*program, p, q)
     c = compile_values(fn)
-    for _ in range(2):
+    for _ in range(4):
         a, b, shared = rng.normal(size=3).tolist()
         leaves = [Value(a), Value(b), Value(shared), p, q]
         for e, r in zip(fn(leaves[:2], leaves[2]), c(leaves[:2], leaves[2])):
             if not isinstance(e, Value):
-                assert r.data == e
+                assert repr(r) == repr(e)
                 continue
             same(e.data, r.data)
             grads = []
@@ -210,8 +211,7 @@ def test_any_program_flat(program, seed):
                     v.grad = 0
                 y.backward()
                 grads.append([v.grad for v in leaves])
-            if np.isfinite(grads[0]).all():
-                np.testing.assert_allclose(grads[1], grads[0], rtol=1e-12, atol=1e-9)
+            assert repr(grads[1]) == repr(grads[0])
 
 
 # ----- layers, which run as blocks -----------------------------------------------------------------------------------
@@ -390,8 +390,9 @@ def test_threads_share_a_program():
 def test_replayed_values_are_values():
     w = Value(3.0)
     traced = []
-    c = compile_values(lambda x, y: traced.append(1) or [x[0] * w + x[1]["k"], y])
-    for a in (2.0, Value(5.0), 7):
+    note = traced.append
+    c = compile_values(lambda x, y: note(1) or [x[0] * w + x[1]["k"], y])
+    for a in (2.0, 3.0, 4.0, Value(5.0), Value(6.0), 7, 7):
         b = Value(1.0)
         y, z = c((a, {"k": b}), b)
         assert y.data == float(a) * 3.0 + 1.0 and z.data == 1.0
@@ -400,11 +401,11 @@ def test_replayed_values_are_values():
         assert w.grad == 2 * float(a) and b.grad == 4.0
         y.backward(), y.backward()
         assert b.grad == 6.0
-    assert len(traced) == 1
+    assert len(traced) == 4                                         # a float at two calls, a Value, an int
     w.data = 10.0
     assert c((1.0, {"k": 0.0}), b)[0].data == 10.0
     outer = compile_values(lambda x: c((x, {"k": x}), x)[0])        # within a trace it is part of it
-    assert outer(2.0).data == 22.0 and len(traced) == 2
+    assert outer(Value(2.0)).data == 22.0 and len(traced) == 6
 
 
 def test_a_long_chain():
@@ -435,11 +436,23 @@ VIOLATIONS = {
 
 @pytest.mark.parametrize("name", VIOLATIONS)
 def test_what_cannot_be_traced(name):
-    for run in (lambda: mgx.vectorize(VIOLATIONS[name])([1.0]), lambda: compile_values(VIOLATIONS[name])(Value(1.0))):
-        with pytest.raises(CaptureError, match="^(vectorize|compile): "):
-            run()
+    with pytest.raises(CaptureError, match="^vectorize: "):
+        mgx.vectorize(VIOLATIONS[name])([1.0])
     assert (w.data, w.grad) == (1.0, 0.0) and repr(w * 2) == "Value(data=2.0, grad=0.0)"        # tracing is over
     assert w and w != Value(1.0) and len({w, w}) == 1
+
+
+@pytest.mark.parametrize("read", [float, lambda x: x if x > 0 else -x, lambda x: x.backward(), lambda x: x.data])
+def test_a_refusal_that_the_function_catches(read):
+    def fn(x):
+        try:
+            return x * read(x)
+        except Exception:
+            return x * 2.0
+    f = mgx.vectorize(fn)
+    for _ in range(2):
+        with pytest.raises(CaptureError, match="^vectorize: "):
+            f([1.0])
 
 
 def test_after_a_failure_the_next_call_traces():
@@ -488,13 +501,9 @@ def test_functions_that_do_not_fit():
                       (lambda x: (), "returned no Value"), (lambda x: (x, [x]), "not list")):
         with pytest.raises(DTypeError, match=words):
             mgx.vectorize(fn)([1.0])
-        with pytest.raises(DTypeError, match=words):
-            compile_values(fn)(1.0)
     with pytest.raises(DTypeError, match="a function, not int"):
         mgx.vectorize(3)
     with pytest.raises(OptionError, match="'sum' or 'mean', not 'max'"):
         mgx.vectorize(lambda x: x, reduction="max")
-    with pytest.raises(DTypeError, match="not with str 'abc'"):
-        compile_values(lambda x: x)("abc")
     with pytest.raises(CaptureError, match="while another function is traced"):
         mgx.vectorize(lambda x: Tape("inner", lambda: x, (), ()) and x)([1.0])

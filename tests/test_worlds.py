@@ -16,9 +16,7 @@ EVERY = {kind for table in worlds.TABLES.values() for kind in table.kinds}
 # Kinds with faults that are open, and kinds that fail together only.
 OPEN = {"argument container", "attribute inside", "captured written", "closure container", "closure number",
     "dataclass", "detect_nan", "generator inside", "group added", "group option inside", "method", "overlap",
-    "raises", "random checkpoint", "read caught", "rewound inside", "scheduler inside", "strides", "value backward",
-    "value backward outside", "value container", "value data", "value number", "value random", "value rebound",
-    "value step"}
+    "raises", "random checkpoint", "read caught", "rewound inside", "scheduler inside", "strides"}
 TOGETHER = [{"aliasing", "rebound"}, {"attribute", "own module"}, {"backward", "shared gradient"},
     {"backward", "tensor hook"}, {"buffer", "checkpoint"}, {"buffer", "direct forward"}, {"buffer", "own module"},
     {"captured", "rebound"}, {"checkpoint", "module hook"}, {"checkpoint", "parameter", "shared gradient"},
@@ -26,9 +24,7 @@ TOGETHER = [{"aliasing", "rebound"}, {"attribute", "own module"}, {"backward", "
     {"dropout", "rebound"}, {"eager backward", "gradient read"}, {"generator", "generator changed"},
     {"gradient read", "parameter", "shared gradient"}, {"hook inside", "parameter", "shared gradient"},
     {"hook inside", "parameter replaced"}, {"linear", "parameter replaced"}, {"list changed", "module list"},
-    {"module hook", "sequential"}, {"no_grad", "tensor hook"}, {"value argument", "value mixed"},
-    {"value argument", "value results"}, {"value eager", "value zero"}, {"value gradient read", "value gradient set"},
-    {"value gradient set", "value zero"}]
+    {"module hook", "sequential"}, {"no_grad", "tensor hook"}]
 
 
 def pairs():

@@ -651,8 +651,8 @@ VALUE_ARGUMENTS = {
               (None, '{"left": Value(2.0), "rows": [held]}')],
     "record": [(None, "notes"), (None, "[]")],
 }
-VALUE_NOT_REPLAYED = {"value container", "value random", "value read", "value decides", "value gradient read",
-                      "value results", "value string", "value step"}
+VALUE_NOT_REPLAYED = {"value backward", "value zero", "value container", "value random", "value read", "value decides",
+                      "value gradient read", "value results", "value string", "value step"}
 
 
 @dataclass(frozen=True)

@@ -51,9 +51,12 @@ cdef list notes_of(Value self):
     return NOTES.setdefault(<size_t> <PyObject *> self, ["", ""])
 
 
-# While a thread traces a function, a Value stands for numbers that are not known yet.
+# While a thread traces a function, a Value stands for numbers that are not known yet. While it records a call, Values
+# have their numbers, and it is noted what was done with them.
 cdef unsigned long tracer = 0
 cdef str purpose = None
+cdef object refusal = None      # what the trace has raised: the function may have caught it
+cdef Recording recording = None
 
 
 cdef bint tracing() noexcept:
@@ -61,18 +64,63 @@ cdef bint tracing() noexcept:
     return tracer != 0 and tracer == <unsigned long> PyThread_get_thread_ident()
 
 
-cdef void set_tracing(str operation) noexcept:
-    """From now on, what would freeze a number raises in this thread, in the name of ``operation``; None ends it."""
-    global tracer, purpose
-    tracer, purpose = 0 if operation is None else <unsigned long> PyThread_get_thread_ident(), operation
+cdef tuple start_tracing(str operation, Recording into):
+    """From now on, what would freeze a number raises in this thread, in the name of ``operation``; or, if there is a
+    recording, it is noted there. Returns what `stop_tracing` wants."""
+    global tracer, purpose, refusal, recording
+    before = (tracer, purpose, refusal, recording)
+    tracer, purpose = <unsigned long> PyThread_get_thread_ident(), operation
+    refusal, recording = None, into
+    ops.on_values = apply if into is None else record_apply
+    return before
 
 
-cdef inline int watch(str what) except -1:
+cdef object stop_tracing(tuple before):
+    """The end of it; returns the error that it has raised, or None."""
+    global tracer, purpose, refusal, recording
+    raised = refusal
+    tracer, purpose, refusal, recording = before
+    ops.on_values = apply if recording is None else record_apply
+    return raised
+
+
+cdef bint is_recording() noexcept:
+    """Whether this thread records a call."""
+    return recording is not None and tracing()
+
+
+cdef int watch(str what) except -1:
+    global refusal
     if tracer and tracing():
-        raise CaptureError(f"{purpose}: {what} of a Value was asked for while the function is traced, where it stands "
-                           "for numbers to come; compute with operations (x.relu(), mgx.where(x.gt(0), a, b)), and "
-                           "read numbers before or after")
+        if recording is not None:
+            recording.note(f"{what} of a Value was asked for")
+            return 0
+        refusal = CaptureError(f"{purpose}: {what} of a Value was asked for while the function is traced, where it "
+                               "stands for numbers to come; compute with operations (x.relu(), mgx.where(x.gt(0), a, b)), and "
+                               "read numbers before or after")
+        raise refusal
     return 0
+
+
+cdef class Recording:
+    """What one call of a function did with Values."""
+
+    def __cinit__(self):
+        self.entries, self.reason = [], None
+
+    cdef int note(self, str reason) except -1:
+        """Why a replay cannot stand for the call; the first reason is kept."""
+        if self.reason is None:
+            self.reason = reason
+        return 0
+
+
+cdef class Moving:
+    """A float among the arguments of a recorded call. ``given`` is the number; ``slot`` says where a replay has it."""
+
+
+cdef object given_of(object o):
+    return (<Moving> o).given if isinstance(o, Moving) else o
 
 
 cdef enum: SIZE = 80                # of a Value, a constant so that its copy is five moves
@@ -140,14 +188,6 @@ cdef Value leaf(double data):
     return new_value(data, LEAF)
 
 
-cdef Value result(double data, Py_ssize_t count, PyObject **parent, const double *d, str name):
-    """A result of ``count`` leaves with the derivatives ``d``."""
-    cdef Value out = new_value(data, MADE)
-    link_parents(out, count, parent, d)
-    notes_of(out)[0] = name
-    return out
-
-
 @cython.final
 cdef class Value(Differentiable):
     """A number that remembers how it was made: a node of a scalar graph, in double precision.
@@ -171,6 +211,11 @@ cdef class Value(Differentiable):
 
     def __cinit__(self, data, _children=(), _op="", label="", *, children=None, local_grads=None):
         self.v.op = LEAF
+        if tracer and is_recording():
+            recording.entries.append((self, LEAF, (data,)))
+            if not isinstance(_op, str) or _children or _op or label or children or local_grads:
+                recording.note("a Value was made with explicit children, derivatives or a label")
+            data = given_of(data)
         if isinstance(data, Value):
             data = data.data
         self.y = number(data, -1)
@@ -244,6 +289,9 @@ cdef class Value(Differentiable):
                 if g == 0 or v.count == 0:                          # the row `mul_no_nan`: nothing in, nothing out
                     continue
                 parent, d = parents(v), local_derivatives(<Value> order.item[i])
+                if v.op == REPLAYED:
+                    replayed_backward(d, parent, g)
+                    continue
                 for k in range(v.count):
                     if parent[k] != NULL:
                         (<Value> parent[k]).g += d[k] * g
@@ -255,6 +303,9 @@ cdef class Value(Differentiable):
         """The operands of this node, in order; an operand that was a number becomes a ``Value``."""
         cdef PyObject **parent = parents(&self.v)
         cdef int32_t k
+        watch("_prev")
+        if self.v.op == REPLAYED:
+            return tuple([<object> parent[k] for k in range(self.v.count) if parent[k] != NULL])
         return tuple([<object> parent[k] if parent[k] != NULL else leaf(local_derivatives(self)[k])
                       for k in range(self.v.count)])
 
@@ -263,12 +314,15 @@ cdef class Value(Differentiable):
         """d self / d operand for each operand of ``_prev``; None for one that was a number."""
         cdef PyObject **parent = parents(&self.v)
         cdef int32_t k
+        watch("_local_grads")
+        if self.v.op == REPLAYED:
+            return total_derivatives(local_derivatives(self), parent)
         return tuple([local_derivatives(self)[k] if parent[k] != NULL else None for k in range(self.v.count)])
 
     @property
     def _op(self):
         """What made this node: ``'+'``, ``'*'``, ``'**2'``, ``'ReLU'``, the name of an operation; ``''`` for a leaf."""
-        if self.v.op == MADE:
+        if self.v.op == MADE or self.v.op == REPLAYED:
             return notes_of(self)[0] if self.v.noted else ""
         if self.v.op == MGX_pow and self.v.count == 2 and self.v.parent[1] == NULL:
             return f"**{self.d[1]:g}"
@@ -283,6 +337,7 @@ cdef class Value(Differentiable):
     def label(self, text):
         if not isinstance(text, str):
             raise DTypeError(f"Value: label is a str, not {type(text).__name__}")
+        watch("a new label")
         if text or self.v.noted:
             notes_of(self)[1] = text
 
@@ -317,7 +372,11 @@ cdef class Value(Differentiable):
         return <Py_hash_t> (<size_t> <PyObject *> self >> 4)
 
     def __repr__(self):
-        return "Value(traced)" if tracing() else f"Value(data={self.y}, grad={self.g})"
+        if tracing():
+            if recording is None:
+                return "Value(traced)"
+            watch("repr()")
+        return f"Value(data={self.y}, grad={self.g})"
 
     def __reduce__(self):
         if self.v.count:
@@ -360,7 +419,8 @@ cdef object apply(int op, object a, object b, object c):
         else:
             x[2] = d[2] = number(c, op)
     if not grad_enabled():
-        watch("a result without its graph (no_grad)")
+        if recording is None:
+            watch("a result without its graph (no_grad)")
         needs = 0
     kernels.rules[op](x, needs, &y, d)
     out = new_value(y, op)
@@ -381,6 +441,154 @@ cdef object apply(int op, object a, object b, object c):
                 Py_INCREF(b)
                 out.v.parent[1] = <PyObject *> b
     return out
+
+
+cdef object record_apply(int op, object a, object b, object c):
+    """`apply` while a call is recorded."""
+    if recording is None or not tracing():
+        return apply(op, a, b, c)
+    out = apply(op, given_of(a), given_of(b), given_of(c))
+    recording.entries.append((out, op, (a, b, c)[:facts[op].arity]))
+    return out
+
+
+cdef Value table_node(int op, double *x, PyObject **parent):
+    """The row ``op`` of numbers, linked to those of its operands that have a parent: what `apply` makes."""
+    cdef double d[3]
+    cdef double y
+    cdef int arity = facts[op].arity, needs = 0, k
+    cdef Value out
+    for k in range(arity):
+        d[k] = x[k]
+        needs |= (parent[k] != NULL) << k
+    kernels.rules[op](x, needs, &y, d)
+    out = new_value(y, op)
+    if needs:
+        link_parents(out, arity, parent, d)
+    return out
+
+
+cdef Value sum_node(int op, double *x, PyObject **parent, double *d, Py_ssize_t count):
+    """The node of `weighted` over ``count`` operands (of products: factors); ``d`` is room for as many numbers."""
+    cdef Py_ssize_t n = count // 2 if op == DOT else count, i
+    cdef double total = -0.0 if n else 0.0, weight = 1.0 / n if op == MEAN and n else 1.0
+    cdef bint linked = False
+    cdef Value out
+    for i in range(n):
+        if op == DOT:
+            total += x[2 * i] * x[2 * i + 1]
+            d[2 * i] = x[2 * i + 1] if parent[2 * i] != NULL else x[2 * i]
+            d[2 * i + 1] = x[2 * i] if parent[2 * i + 1] != NULL else x[2 * i + 1]
+        else:
+            total += weight * x[i]
+            d[i] = weight if parent[i] != NULL else x[i]
+    out = new_value(total, op)
+    for i in range(count):
+        linked |= parent[i] != NULL
+    if linked:
+        link_parents(out, count, parent, d)
+    return out
+
+
+# What a node that stands for a segment keeps: the address of the segment, then the derivatives of all nodes for their
+# operands, then room for the nodes' gradients.
+
+cdef Value replayed_node(const Segment *t, double *y, const double *numbers, PyObject **leaf, object owner):
+    """A node for the last one of the segment, above the leaves; ``y`` begins with their numbers. ``owner`` is kept, as it
+    owns the segment."""
+    cdef Py_ssize_t edges = t.first[t.nodes], i, k, n, m, at
+    cdef double *stored = <double *> malloc((1 + edges + t.nodes) * sizeof(double))
+    cdef double *d
+    cdef double x[3]
+    cdef double total, weight
+    cdef const int *operand
+    cdef PyObject **links = NULL
+    cdef Value out
+    cdef int op
+    if stored == NULL:
+        raise MemoryError(f"compile: no memory for {t.nodes} nodes")
+    (<const Segment **> stored)[0] = t
+    for i in range(t.nodes):
+        op, n, operand, d = t.op[i], t.first[i + 1] - t.first[i], t.operand + t.first[i], stored + 1 + t.first[i]
+        if op >= 0:
+            for k in range(n):
+                at = operand[k]
+                x[k] = d[k] = y[at] if at >= 0 else numbers[~at]
+            if op == MGX_mul:
+                y[t.leaves + i], d[0], d[1] = x[0] * x[1], x[1], x[0]
+            elif op == MGX_add:
+                y[t.leaves + i], d[0], d[1] = x[0] + x[1], 1, 1
+            else:
+                kernels.rules[op](x, t.needs[i], &y[t.leaves + i], d)
+        elif op == LEAF:
+            at = operand[0]
+            y[t.leaves + i] = y[at] if at >= 0 else numbers[~at]
+        elif op == DOT:
+            total = -0.0 if n else 0.0
+            for k in range(0, n, 2):
+                d[k + 1] = y[operand[k]] if operand[k] >= 0 else numbers[~operand[k]]
+                d[k] = y[operand[k + 1]] if operand[k + 1] >= 0 else numbers[~operand[k + 1]]
+                total += d[k] * d[k + 1]
+            y[t.leaves + i] = total
+        else:
+            total, weight = -0.0 if n else 0.0, 1.0 / n if op == MEAN and n else 1.0
+            for k in range(n):
+                total += weight * (y[operand[k]] if operand[k] >= 0 else numbers[~operand[k]])
+                d[k] = weight
+            y[t.leaves + i] = total
+    out = new_value(y[t.leaves + t.nodes - 1], REPLAYED)
+    m = max(t.leaves, 3)                                    # more than two, so that what is stored has its place
+    links = <PyObject **> malloc(m * sizeof(PyObject *))
+    try:
+        if links == NULL:
+            raise MemoryError("compile: no memory for the operands")
+        for i in range(m):
+            links[i] = leaf[i] if i < t.leaves else NULL
+        set_parents(&out.v, m, links)
+    except:
+        free(stored)
+        raise
+    finally:
+        free(links)
+    out.v.parent[1] = <PyObject *> stored
+    notes_of(out)[0] = "compile"
+    notes_of(out).append(owner)
+    return out
+
+
+cdef void replayed_backward(double *stored, PyObject **leaf, double gradient) noexcept:
+    """The chain rule through a segment, node by node in the order in which a graph of them would be passed."""
+    cdef const Segment *t = (<const Segment **> stored)[0]
+    cdef double *d = stored + 1
+    cdef double *g = d + t.first[t.nodes]
+    cdef double received
+    cdef Py_ssize_t i, k
+    cdef int at
+    memset(g, 0, t.nodes * sizeof(double))
+    g[t.nodes - 1] = gradient
+    for i in range(t.nodes - 1, -1, -1):
+        received = g[i]
+        if received == 0 or t.op[i] == LEAF:
+            continue
+        for k in range(t.first[i], t.first[i + 1]):
+            at = t.operand[k]
+            if at >= t.leaves:
+                g[at - t.leaves] += d[k] * received
+            elif at >= 0:
+                (<Value> leaf[at]).g += d[k] * received
+
+
+cdef tuple total_derivatives(double *stored, PyObject **leaf):
+    """Of a segment's last node for each leaf."""
+    cdef const Segment *t = (<const Segment **> stored)[0]
+    cdef list saved = [(<Value> leaf[i]).g for i in range(t.leaves)], found
+    for i in range(t.leaves):
+        (<Value> leaf[i]).g = 0
+    replayed_backward(stored, leaf, 1.0)
+    found = [(<Value> leaf[i]).g for i in range(t.leaves)]
+    for i in range(t.leaves):
+        (<Value> leaf[i]).g = saved[i]
+    return tuple(found)
 
 
 cdef void zero_gradient(PyObject *node) noexcept:
@@ -428,7 +636,7 @@ cdef inline double operand_value(object o, PyObject **parent) except? -1.5:
 
 cdef Value weighted(int op, object values, object weight):
     """sum_i weight_i * value_i as one node; weight is a number or a sequence of Values and numbers."""
-    cdef tuple xs = tuple(values), ws
+    cdef tuple xs = tuple(values), ws, recorded = None
     cdef bint products = not isinstance(weight, float)
     cdef Py_ssize_t n = len(xs), i, m = 0
     cdef double total = -0.0 if n else 0.0, x, w                    # -0.0 + x is x, whatever the sign of x
@@ -440,6 +648,10 @@ cdef Value weighted(int op, object values, object weight):
     ws = tuple(weight) if products else None
     if products and len(ws) != n:
         raise OptionError(f"{name}: {len(ws)} weights and {n} values ({len(ws)} != {n})")
+    if tracer and is_recording():
+        recorded = tuple([o for pair in zip(xs, ws) for o in pair]) if products else xs
+        xs = tuple([given_of(o) for o in xs])
+        ws = tuple([given_of(o) for o in ws]) if products else None
     parent = <PyObject **> malloc((2 * n + 1) * sizeof(PyObject *))
     d = <double *> malloc((2 * n + 1) * sizeof(double))
     try:
@@ -460,8 +672,10 @@ cdef Value weighted(int op, object values, object weight):
         if grad_enabled():
             if linked:
                 link_parents(out, m, parent, d)
-        else:
+        elif recording is None:
             watch("a result without its graph (no_grad)")
+        if recorded is not None:
+            recording.entries.append((out, op, recorded))
         return out
     finally:
         free(parent)

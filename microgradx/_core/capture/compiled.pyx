@@ -16,7 +16,7 @@ import warnings
 import numpy as np
 
 from microgradx._core.capture.captured import MEMORY
-from microgradx._core.scalar.tape import compile_values
+from microgradx._core.scalar.replay import compile_values, is_observing, observe
 from microgradx._core.trees import flatten, unflatten
 from microgradx._core.value import Value
 from microgradx.errors import CompileWarning
@@ -81,10 +81,12 @@ cdef class Compiled:
         cdef str reason = self.deferred
         if reason is not None:
             return self.run_eagerly(args, kwargs, reason)
+        if is_observing():                          # within a function of Values that is recorded: part of it
+            return self.function(*args, **kwargs)
         found, structure = flatten((args, kwargs), True)
-        if any([type(leaf) is Value for leaf in found]):            # a scalar program: a flat list of the table's rows
-            if self.values is None:
-                self.values = compile_values(self.function)
+        if self.values is None and any([type(leaf) is Value for leaf in found]):
+            self.values = compile_values(self.function)
+        if self.values is not None and not any([isinstance(leaf, Array) for leaf in found]):
             return self.values(*args, **kwargs)
         leaves = [leaf_of(leaf) for leaf in found]
         if any([a is not b for a, b in zip(found, leaves)]):
@@ -112,8 +114,17 @@ cdef class Compiled:
         if key not in self.seen:                                    # once as it is: what is made lazily comes to be
             while len(self.seen) >= 4 * self.size:
                 self.seen.pop(next(iter(self.seen)))
-            self.seen[key] = None
-            return self.run_eagerly(args, kwargs, None)
+            values = None
+            if any([isinstance(leaf, Array) for leaf in leaves]):
+                result, makes_values = observe(self.function, args, kwargs)
+            else:
+                values = compile_values(self.function)
+                result, makes_values = values.call_first(args, kwargs, structure, leaves)
+            if makes_values:                        # a function of Values, whatever its arguments are
+                self.values = values or compile_values(self.function)
+            elif makes_values is not None:
+                self.seen[key] = None
+            return result
         if self.pause and not (key == self.previous and self.world == world_version):
             self.pause -= 1
             self.previous = key
@@ -168,6 +179,8 @@ cdef class Compiled:
         ran as they are."""
         cdef list parts = [call.explain() for call in self.calls]
         parts += [f"ran as it is, {count} times: {reason}" for reason, count in self.reasons.items()]
+        if self.values is not None:
+            parts.append(self.values.explain())
         return "\n\n".join(parts) or "not captured yet: the second call is"
 
     @property

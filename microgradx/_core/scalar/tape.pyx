@@ -1,4 +1,4 @@
-"""A function of Values as a list of steps: traced once, then replayed without building a graph.
+"""A function of Values as a list of steps: traced once, then run over many samples without building a graph.
 
 The graph that the function makes is the list. Lowering walks it once: what depends on a sample becomes a row of
 lanes, everything else stays one number. Sums of products become one step each, ``b + w0*x0 + w1*x1`` as much as
@@ -14,28 +14,30 @@ from libc.stdint cimport int32_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset, strcmp
 
-from microgradx._core.graph cimport Order, Vertex, grad_enabled, parents, set_grad_enabled, topological
+from microgradx._core.graph cimport Order, Vertex, parents, set_grad_enabled, topological
 from microgradx._core.kernels cimport *
 from microgradx._core.memory cimport aligned_alloc, aligned_free
-from microgradx._core.value cimport (DOT, MADE, MEAN, SUM, Value, leaf, number, result, set_tracing, local_derivatives,
-                                     tracing)
+from microgradx._core.value cimport (DOT, MADE, MEAN, SUM, Value, is_recording, leaf, local_derivatives, start_tracing,
+                                     stop_tracing, tracing, watch)
 
 import threading
 from itertools import groupby
 from operator import itemgetter
 
-from microgradx._core.trees import flatten, unflatten
+from microgradx._core.trees import unflatten
 from microgradx._core.value import scalar_sum
 from microgradx.errors import CaptureError, DTypeError
 
 cdef Value sample = leaf(0)                         # where its numbers are: read and written without a reference to it
 cdef Py_ssize_t Y = <char *> &sample.y - <char *> <PyObject *> sample
 cdef Py_ssize_t G = <char *> &sample.g - <char *> <PyObject *> sample
-cdef object one_trace_at_a_time = threading.Lock()
+cdef object one_trace_at_a_time = threading.RLock()
 cdef enum: ONE = 0, MINUS_ONE = 1                   # the slots of these numbers
 
 
 cdef int refuse_in_trace(str purpose) except -1:
+    if is_recording():
+        return watch("the numbers")
     if tracing():
         raise CaptureError(f"{purpose}: called while another function is traced; call the plain function there")
     return 0
@@ -212,12 +214,14 @@ cdef class Tape:
         values = [leaf(float("nan")) for _ in by_row]
         with one_trace_at_a_time:
             recorded = set_grad_enabled(True)
-            set_tracing(self.purpose)
+            before = start_tracing(self.purpose, None)
             try:
                 out = fn(*unflatten(structure, iter(values)))
             finally:
-                set_tracing(None)
+                refusal = stop_tracing(before)
                 set_grad_enabled(recorded)
+                if refusal is not None:             # whatever the function has made of it
+                    raise refusal
         self.many = isinstance(out, (tuple, list))
         outs = list(out) if self.many else [out]
         for k, o in enumerate(outs):
@@ -380,52 +384,6 @@ cdef class Tape:
         t.scalar, self.room, self.lanes = self.room, t.scalar, t.lanes
         aligned_free(t.scalar)                      # that of a run that overlapped this one
 
-    def replay(self, values):
-        """The outputs for Values and numbers in place of the inputs, each as one node above its parameters and them."""
-        cdef mgx_scalar_program t
-        cdef Py_ssize_t steps = len(self.flat) // 4, parameters = len(self.parameters), count, k
-        cdef mgx_scalar_op *flat = <mgx_scalar_op *> self.flat.data.as_ints
-        cdef int *slot = self.slots.data.as_ints
-        cdef int *input = self.inputs.data.as_ints
-        cdef tuple given = tuple(values)
-        cdef list outs = []
-        cdef PyObject **parent
-        cdef double *d
-        cdef int out
-        if self.rows or len(given) != len(self.inputs):
-            raise DTypeError(f"{self.purpose}: {len(given)} values for {len(self.inputs)} arguments")
-        self.open(&t, MGX_PARTS)
-        parent = <PyObject **> malloc((parameters + len(given) + 1) * sizeof(PyObject *))
-        d = <double *> malloc((parameters + len(given) + 1) * sizeof(double))
-        try:
-            if parent == NULL or d == NULL:
-                raise MemoryError(f"{self.purpose}: no memory for {parameters + len(given)} operands")
-            for k in range(len(given)):
-                t.scalar[input[k]] = (<Value> given[k]).y if type(given[k]) is Value else number(given[k], -1)
-            with nogil:
-                kernels.replay(&t, steps, flat)
-            for out in self.outputs:
-                count = 0
-                if grad_enabled():
-                    memset(t.dscalar, 0, len(self.numbers) * sizeof(double))
-                    t.dscalar[out] = 1
-                    with nogil:
-                        kernels.replay_vjp(&t, steps, flat)
-                    for k in range(parameters):
-                        parent[count], d[count] = <PyObject *> self.parameters[k], t.dscalar[slot[k]]
-                        count += 1
-                    for k in range(len(given)):
-                        if type(given[k]) is Value:
-                            parent[count], d[count] = <PyObject *> given[k], t.dscalar[input[k]]
-                            count += 1
-                outs.append(result(t.scalar[out], count, parent, d, self.purpose) if count
-                            else leaf(t.scalar[out]))
-        finally:
-            free(parent)
-            free(d)
-            self.close(&t)
-        return tuple(outs) if self.many else outs[0]
-
     cdef int check_columns(self, str what, Columns given, Py_ssize_t n, Py_ssize_t columns) except -1:
         cdef Py_ssize_t k
         if given.columns != columns:
@@ -575,43 +533,3 @@ cdef class Columns:
             PyBuffer_Release(&self.held[k])
         free(self.held)
         free(self.column)
-
-
-class compile_values:
-    """A function of Values and numbers, traced at its first call and replayed at every later one.
-
-    ``fn`` takes Values and numbers, alone or in lists, tuples and dicts, and returns a Value, or a tuple or list of
-    them. A replay reads the numbers of the arguments and of every Value that ``fn`` uses besides them, and returns
-    one node per output, whose parents are these Values: ``backward`` from it, or from what is computed with it,
-    works as ever. Numbers among the arguments may change from call to call, too; arguments that are nested in
-    another way are traced again. What else ``fn`` depends on is frozen by the trace.
-
-    Raises ``CaptureError`` where ``fn`` reads a number (``data``, ``float``, a comparison), writes one, calls
-    ``backward``, or uses a Value that was made with explicit local derivatives; ``DTypeError`` for arguments and
-    results that are neither Values nor numbers.
-
-    >>> from microgradx import Value
-    >>> from microgradx._core.scalar.tape import compile_values
-    >>> w = Value(3.0)
-    >>> f = compile_values(lambda x: (w * x + 1.0).relu())
-    >>> y = f(2.0)
-    >>> y.backward()
-    >>> y.data, w.grad
-    (7.0, 2.0)
-    """
-
-    def __init__(self, fn):
-        self.fn, self.tapes = fn, {}
-
-    def __call__(self, *args):
-        cdef Tape tape
-        if tracing():                               # within another function that is traced: part of it
-            return self.fn(*args)
-        given, structure = flatten(args)
-        for x in given:
-            if type(x) is not Value:
-                number(x, -1)
-        tape = self.tapes.get(structure)
-        if tape is None:
-            tape = self.tapes[structure] = Tape("compile", self.fn, structure, [False] * len(given))
-        return tape.replay(given)

@@ -1,0 +1,560 @@
+"""Functions of Values under `compile`: a call is recorded while it runs as it is, and replayed by its nodes.
+
+A replay computes node for node what the function did, linked in the same way, so every number and every gradient is that
+of the call as it is, whatever is computed from the results. What is saved is Python's part of the work.
+"""
+from cpython cimport array
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF, Py_XDECREF
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
+
+from microgradx._core.graph cimport Order, grad_enabled, topological
+from microgradx._core.kernels cimport *
+from microgradx._core.scalar.environment cimport Environment
+from microgradx._core.trees cimport take_apart
+from microgradx._core.value cimport (LEAF, Moving, Recording, Segment, Value, given_of, leaf, number, replayed_node,
+                                     start_tracing, stop_tracing, sum_node, table_node, tracing)
+
+import enum
+import math
+import operator
+import random
+import sys
+import threading
+
+import numpy as np
+
+from microgradx._core.trees import flatten, unflatten
+from microgradx.errors import CaptureError
+
+cdef enum Form:                                     # how an argument is compared with the recorded one
+    FREE, SAME, MOVES, EQUAL, IDENTICAL             # another Value; the one given before; another float; by value; itself
+
+cdef enum Output:                                   # where a replay has a leaf of the result from
+    NODE, GIVEN, NUMBER, CONSTANT
+
+cdef enum: SIZE = 16                                # recorded calls that are kept
+cdef object one_recording_at_a_time = threading.Lock()
+cdef tuple BY_VALUE = (type(None), bool, int, float, complex, str, bytes, np.generic, np.dtype, enum.Enum, range, slice,
+                       type(Ellipsis))
+cdef dict OPERATORS = {MGX_add: operator.add, MGX_sub: operator.sub, MGX_mul: operator.mul}
+cdef tuple ANSWERS = (
+    "abs", "bool", "ceil", "divmod", "eq", "float", "floor", "floordiv", "format", "ge", "gt", "hash", "int", "le",
+    "lt", "mod", "ne", "neg", "pos", "pow", "rdivmod", "reduce", "reduce_ex", "repr", "rfloordiv", "rmod", "round", "rpow",
+    "rtruediv", "str", "truediv", "trunc")
+
+
+# ----- numbers that move -----------------------------------------------------------------------------------------------
+
+cdef class Numbers:
+    """The floats among the arguments and what is computed of them, while a call is recorded."""
+    cdef list initial                               # by slot
+    cdef list steps                                 # (op, slot of the result, slots of the operands), flat
+    cdef set read                                   # arguments whose numbers have decided something
+
+    def __cinit__(self):
+        self.initial, self.steps, self.read = [], [], set()
+
+    cdef int constant(self, double x) except -1:
+        self.initial.append(x)
+        return <int> len(self.initial) - 1
+
+    cdef int slot_of(self, object o) except -1:
+        return (<Moving> o).slot if isinstance(o, Moving) else self.constant(number(o, -1))
+
+
+cdef class MovingFloat(Moving):
+    cdef Numbers numbers
+    cdef frozenset sources
+
+    def __add__(self, other):
+        return combined(MGX_add, self, other)
+
+    def __radd__(self, other):
+        return combined(MGX_add, other, self)
+
+    def __sub__(self, other):
+        return combined(MGX_sub, self, other)
+
+    def __rsub__(self, other):
+        return combined(MGX_sub, other, self)
+
+    def __mul__(self, other):
+        return combined(MGX_mul, self, other)
+
+    def __rmul__(self, other):
+        return combined(MGX_mul, other, self)
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(plain(self), dtype)
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        return getattr(ufunc, method)(*[plain(o) for o in inputs], **kwargs)
+
+
+class _Float(MovingFloat):
+    """The same, and all else that a float does."""
+    __class__ = property(lambda self: kind_of(self))
+
+    def __getattr__(self, name):
+        return getattr(plain(self), name)
+
+
+cdef object kind_of(MovingFloat n):
+    return type(n.given)
+
+
+cdef object plain(object o):
+    """The number that is now: from here on the recorded call is for this number only."""
+    if not isinstance(o, MovingFloat):
+        return o
+    (<MovingFloat> o).numbers.read.update((<MovingFloat> o).sources)
+    return (<MovingFloat> o).given
+
+
+cdef MovingFloat moving_float(Numbers numbers, object given, frozenset sources):
+    cdef MovingFloat n = _Float()
+    n.numbers, n.given, n.sources, n.slot = numbers, given, sources, numbers.constant(given)
+    return n
+
+
+cdef object combined(int op, object a, object b):
+    """A sum, difference or product of floats moves, too."""
+    cdef MovingFloat one = a if isinstance(a, MovingFloat) else b, n
+    cdef frozenset sources = frozenset()
+    if type(a) is Value or type(b) is Value:
+        return NotImplemented
+    for o in (a, b):
+        if type(given_of(o)) is not float and type(o) is not int:
+            return OPERATORS[op](plain(a), plain(b))
+        if isinstance(o, MovingFloat):
+            sources |= (<MovingFloat> o).sources
+    n = moving_float(one.numbers, OPERATORS[op](given_of(a), given_of(b)), sources)
+    one.numbers.steps.extend((op, n.slot, one.numbers.slot_of(a), one.numbers.slot_of(b)))
+    return n
+
+
+def _answer(str name):
+    cdef object function = getattr(math, name) if name in ("ceil", "floor", "trunc") else None
+
+    def method(self, *others):
+        for o in others:
+            if type(o) is Value:
+                return NotImplemented
+        if function is not None:
+            return function(plain(self))
+        return getattr(plain(self), f"__{name}__")(*[plain(o) for o in others])
+    return method
+
+
+for name in ANSWERS:
+    setattr(_Float, f"__{name}__", _answer(name))
+
+
+# ----- a recorded call -------------------------------------------------------------------------------------------------
+
+cdef int gather_containers(object tree, list into) except -1:
+    if isinstance(tree, (list, tuple, dict)):
+        into.append(tree)
+        for part in tree.values() if isinstance(tree, dict) else tree:
+            gather_containers(part, into)
+    return 0
+
+
+cdef bint equal(object a, object b) except -1:
+    if type(a) is not type(b):
+        return False
+    return repr(a) == repr(b) if isinstance(a, (float, complex, np.generic)) else bool(a == b)
+
+
+cdef list walk(Value root):
+    """The nodes that ``root`` was made from, in the order of the backward pass, the other way round."""
+    cdef Order order
+    topological(<PyObject *> root, <char *> &root.v - <char *> <PyObject *> root, &order, NULL)
+    try:
+        return [<object> order.item[i] for i in range(order.count)]
+    finally:
+        free(order.item)
+
+
+cdef class RecordedCall:
+    """A call that was recorded: what it depends on, and the nodes that it made."""
+    cdef object structure, tree
+    cdef list forms                                 # by leaf of the arguments: (Form, what)
+    cdef bint graph                                 # whether graphs were recorded
+    cdef bint complete                              # whether a replay can stand for the call
+    cdef Environment environment
+    cdef list inputs, moving                        # leaves that are Values; (leaf, slot) of those that move
+    cdef list parameters, outputs
+    cdef array.array ops, first, operands, linked, needs, steps, numbers
+    cdef bint single                                # whether one node can stand for all
+    cdef Segment segment
+    cdef readonly Py_ssize_t replays
+
+    cdef bint match(self, object structure, list leaves) except -1:
+        """Can this stand for a call with these arguments? ``structure`` is None if it is known to be the same."""
+        cdef Py_ssize_t i
+        cdef int form
+        if structure is not None and self.structure != structure or self.graph != grad_enabled():
+            return False
+        for i in range(len(leaves)):
+            o = leaves[i]
+            form, what = <tuple> self.forms[i]
+            if form == FREE:
+                if type(o) is not Value or id(o) in self.environment.values:
+                    return False
+                for j in self.inputs:
+                    if j < i and leaves[j] is o:
+                        return False
+            elif form == SAME:
+                if o is not leaves[what]:
+                    return False
+            elif form == MOVES:
+                if type(o) is not what:
+                    return False
+            elif form == EQUAL:
+                if not equal(o, what):
+                    return False
+            elif o is not what:
+                return False
+        return self.environment.unchanged()
+
+    cdef int describe(self, object function, object structure, list leaves, set fixed) except -1:
+        """Note how arguments are compared; all that is no Value and no number belongs to what can be reached."""
+        cdef list roots = [o for o in leaves if type(o) is not Value and not isinstance(o, BY_VALUE)]
+        cdef dict first = {}
+        self.structure, self.graph = structure, grad_enabled()
+        self.environment = Environment([function, *roots])
+        self.forms, self.inputs = [], []
+        for i, o in enumerate(leaves):
+            if type(o) is Value and id(o) not in self.environment.values:
+                if id(o) in first:
+                    self.forms.append((SAME, first[id(o)]))
+                else:
+                    first[id(o)] = i
+                    self.inputs.append(i)
+                    self.forms.append((FREE, None))
+            elif type(o) in (float, np.float64) and i not in fixed:
+                self.forms.append((MOVES, type(o)))
+            else:
+                self.forms.append((EQUAL if isinstance(o, BY_VALUE) else IDENTICAL, o))
+        return 0
+
+    cdef str lower(self, Recording recording, Numbers numbers, object result, list leaves, list passed,
+                   object arguments):
+        """The nodes that the result was made from, as arrays; or why that cannot be."""
+        cdef dict slot = {}, made = {}, places = {}
+        cdef list containers = [], own = [], waiting, ops = [], first = [0], operands = [], linked = [], needs = []
+        cdef Value out
+        gather_containers(result, containers)
+        gather_containers(arguments, own)
+        seen = {id(o) for o in own if o != ()} | set(self.environment.containers)
+        for o in containers:
+            if id(o) in seen and type(o) is not tuple:
+                return "the result is, or has twice, a list or dict that is there already"
+            if type(o) not in (list, tuple, dict) and not hasattr(o, "_fields"):
+                return f"a result of type {type(o).__name__}"
+            seen.add(id(o))
+        for k, entry in enumerate(recording.entries):
+            made[id(entry[0])] = k
+        found, self.tree = flatten(result, True)
+        waiting = [made[id(o)] for o in found if id(o) in made]
+        reached = set()
+        while waiting:
+            k = waiting.pop()
+            if k not in reached:
+                reached.add(k)
+                waiting += [made[id(o)] for o in recording.entries[k][2] if type(o) is Value and id(o) in made]
+        for i in self.inputs:
+            slot[id(leaves[i])] = len(slot)
+        self.parameters = []
+        for k in sorted(reached):
+            for o in recording.entries[k][2]:
+                if type(o) is Value and id(o) not in made and id(o) not in slot:
+                    if id(o) not in self.environment.values:
+                        return "a Value from where it is not seen"
+                    slot[id(o)] = len(slot)
+                    self.parameters.append(o)
+        order = sorted(reached)
+        roots = {id(o): o for o in found if id(o) in made}
+        self.single = len(roots) == 1
+        if self.single:                             # in the order of a walk from the result
+            (root,) = roots.values()
+            order = [made[id(o)] for o in walk(root) if id(o) in made]
+            self.single = set(order) == reached and recording.entries[made[id(root)]][1] != LEAF
+            order = order if self.single else sorted(reached)
+        for k in order:
+            out, op, given = recording.entries[k]
+            needs.append(sum([1 << j for j, o in enumerate(given[:3]) if type(o) is Value]))
+            self.single = self.single and (out.v.count > 0 or op == LEAF or not any([type(o) is Value for o in given]))
+            for o in given:
+                operands.append(slot[id(o)] if type(o) is Value else ~numbers.slot_of(o))
+            slot[id(out)] = len(slot)
+            ops.append(op)
+            first.append(len(operands))
+            linked.append(out.v.count > 0)
+        self.outputs = []
+        positions = {id(o): i for i, o in enumerate(leaves) if type(o) is Value}
+        for o in found:
+            if type(o) is Value:
+                if id(o) in made:
+                    self.outputs.append((NODE, slot[id(o)]))
+                elif id(o) in self.environment.values:
+                    self.outputs.append((CONSTANT, o))
+                elif id(o) in positions:
+                    self.outputs.append((GIVEN, positions[id(o)]))
+                else:
+                    return "a Value from where it is not seen"
+            elif isinstance(o, Moving):
+                places = {id(p): i for i, p in enumerate(passed)}
+                self.outputs.append((GIVEN, places[id(o)]) if id(o) in places else (NUMBER, (<Moving> o).slot))
+            elif isinstance(o, BY_VALUE):
+                self.outputs.append((CONSTANT, o))
+            else:
+                return f"a result of type {type(o).__name__}"
+        self.moving = []
+        for i, o in enumerate(passed):
+            if isinstance(o, Moving):
+                if i in numbers.read:
+                    self.forms[i] = (EQUAL, leaves[i])
+                else:
+                    self.moving.append((i, (<Moving> o).slot))
+        self.ops, self.first = array.array("i", ops), array.array("i", first)
+        self.operands, self.linked = array.array("i", operands), array.array("b", linked)
+        self.needs = array.array("b", needs)
+        self.segment.leaves, self.segment.nodes = <int> (len(self.inputs) + len(self.parameters)), <int> len(ops)
+        self.segment.op, self.segment.first = self.ops.data.as_ints, self.first.data.as_ints
+        self.segment.operand, self.segment.needs = self.operands.data.as_ints, self.needs.data.as_chars
+        self.steps, self.numbers = array.array("i", numbers.steps), array.array("d", numbers.initial)
+        return None
+
+    cdef object replay(self, list leaves):
+        cdef Py_ssize_t nodes = len(self.ops), base = len(self.inputs) + len(self.parameters), i, k, count, at = 0
+        cdef int *op = self.ops.data.as_ints
+        cdef int *first = self.first.data.as_ints
+        cdef int *operand = self.operands.data.as_ints
+        cdef int *step = self.steps.data.as_ints
+        cdef Py_ssize_t most = len(self.operands) + 4
+        cdef PyObject **value = <PyObject **> calloc(base + nodes + most + 1, sizeof(PyObject *))
+        cdef double *numbers = <double *> calloc(len(self.numbers) + 2 * most + base + nodes, sizeof(double))
+        cdef double *x = numbers + len(self.numbers)
+        cdef double *y = x + 2 * most
+        cdef PyObject **parent = value + base + nodes
+        cdef Value out
+        cdef list values = []
+        cdef bint single = self.single and nodes > 0
+        try:
+            if value == NULL or numbers == NULL:
+                raise MemoryError(f"compile: no memory for {nodes} nodes")
+            memcpy(numbers, self.numbers.data.as_doubles, len(self.numbers) * sizeof(double))
+            for k, slot in self.moving:
+                numbers[<int> slot] = number(leaves[k], -1)
+            for k in range(0, len(self.steps), 4):
+                if step[k] == MGX_add:
+                    numbers[step[k + 1]] = numbers[step[k + 2]] + numbers[step[k + 3]]
+                elif step[k] == MGX_sub:
+                    numbers[step[k + 1]] = numbers[step[k + 2]] - numbers[step[k + 3]]
+                else:
+                    numbers[step[k + 1]] = numbers[step[k + 2]] * numbers[step[k + 3]]
+            for i in self.inputs:
+                o = leaves[i]
+                value[at] = <PyObject *> o
+                at += 1
+            for i in range(len(self.parameters)):
+                value[at] = <PyObject *> self.parameters[i]
+                at += 1
+            for i in range(base):
+                single = single and (<Value> value[i]).v.count == 0
+            if single:
+                for i in range(base):
+                    y[i] = (<Value> value[i]).y
+                out = replayed_node(&self.segment, y, numbers, value, self)
+                Py_INCREF(out)
+                value[base + nodes - 1] = <PyObject *> out
+            for i in range(0 if single else nodes):
+                count = first[i + 1] - first[i]
+                for k in range(count):
+                    at = operand[first[i] + k]
+                    if at >= 0:
+                        x[k] = (<Value> value[at]).y
+                        parent[k] = value[at] if self.linked.data.as_chars[i] else NULL
+                    else:
+                        x[k], parent[k] = numbers[~at], NULL
+                if op[i] >= 0:
+                    out = table_node(op[i], x, parent)
+                elif op[i] == LEAF:
+                    out = leaf(x[0])
+                else:
+                    out = sum_node(op[i], x, parent, x + most, count)
+                Py_INCREF(out)
+                value[base + i] = <PyObject *> out
+            for kind, what in self.outputs:
+                if kind == NODE:
+                    values.append(<object> value[<Py_ssize_t> what])
+                elif kind == GIVEN:
+                    values.append(leaves[what])
+                else:
+                    values.append(numbers[<Py_ssize_t> what] if kind == NUMBER else what)
+        finally:
+            for i in range(nodes if value != NULL else 0):
+                Py_XDECREF(value[base + i])
+            free(value)
+            free(numbers)
+        self.replays += 1
+        return values[0] if self.tree is None else unflatten(self.tree, iter(values))
+
+
+cdef tuple random_states():
+    """Of the generators that all share: Python's, NumPy's, ours."""
+    cdef object own = sys.modules.get("microgradx.random")
+    cdef object legacy = sys.modules.get("numpy.random")
+    return (random.getstate(), None if legacy is None else repr(legacy.get_state(legacy=False)),
+            None if own is None else repr(own.generator().get_state()))
+
+
+def observe(function, args, kwargs):
+    """The result of a call, and whether it has made a Value; None for that if it cannot be told, because another call is
+    under way."""
+    cdef Recording recording = Recording()
+    if not one_recording_at_a_time.acquire(False):
+        return function(*args, **kwargs), None
+    before = start_tracing("compile", recording)
+    try:
+        return function(*args, **kwargs), len(recording.entries) > 0 or recording.reason is not None
+    finally:
+        stop_tracing(before)
+        one_recording_at_a_time.release()
+
+
+def is_observing():
+    """Whether this thread traces or records a function of Values: what it calls is a part of that."""
+    return tracing()
+
+
+cdef class compile_values:
+    """A function of Values and numbers, replayed without Python.
+
+    The first call with arguments of some kind runs as it is; if there are floats among the arguments the second one does,
+    too, and it is seen what becomes of them. Later ones make the same nodes again, from the numbers that arguments and
+    parameters have then. Floats move; other numbers, strings and flags count by value, other objects by identity.
+
+    A function that reads or writes ``data`` or ``grad``, calls ``backward``, draws random numbers, changes what it can
+    reach, or reaches what cannot be compared, runs as it is at every call; ``explain()`` says why.
+
+    >>> from microgradx import Value
+    >>> from microgradx._core.scalar.replay import compile_values
+    >>> w = Value(3.0)
+    >>> f = compile_values(lambda x: (w * x + 1.0).relu())
+    >>> [f(x).data for x in (1.0, 2.0, 3.0)]
+    [4.0, 7.0, 10.0]
+    >>> y = f(2.0)
+    >>> y.backward()
+    >>> y.data, w.grad
+    (7.0, 2.0)
+    """
+    cdef readonly object function
+    cdef list calls                                 # the recorded ones, the one that was used last first
+    cdef set fixed                                  # arguments whose numbers have decided something
+    cdef readonly str reason                        # why all calls run as they are, or None
+    cdef object made                                # whether the last call that was recorded has made a Value
+    cdef readonly Py_ssize_t eager                  # how many did so
+
+    def __init__(self, function):
+        self.function, self.calls, self.fixed = function, [], set()
+
+    def call_first(self, args, kwargs, structure, leaves):
+        """The result of a call as it is, and whether it has made a Value; None for that if it cannot be told, because
+        another call is under way."""
+        self.made = None
+        return self.record(None, structure, leaves, args, kwargs), self.made
+
+    def __call__(self, *args, **kwargs):
+        cdef RecordedCall call
+        cdef Py_ssize_t k
+        cdef list leaves = []
+        if tracing():                               # within another function that is traced: part of it
+            return self.function(*args, **kwargs)
+        if self.reason is None:
+            if self.calls:                          # the last one over again?
+                call = <RecordedCall> self.calls[0]
+                if call.complete and take_apart(call.structure, (args, kwargs), leaves) and call.match(None, leaves):
+                    return call.replay(leaves)
+            leaves, structure = flatten((args, kwargs), True)
+            for k in range(len(self.calls)):
+                call = self.calls[k]
+                if call.match(structure, leaves):
+                    if k:
+                        self.calls.insert(0, self.calls.pop(k))
+                    return call.replay(leaves) if call.complete else self.record(call, structure, leaves, args, kwargs)
+            return self.record(None, structure, leaves, args, kwargs)
+        self.eager += 1
+        return self.function(*args, **kwargs)
+
+    cdef object record(self, RecordedCall call, object structure, list leaves, object args, object kwargs):
+        """A call as it is, which is recorded: the first one with these arguments as it is given, the second one with floats
+        that move."""
+        cdef Recording recording = Recording()
+        cdef Numbers numbers = Numbers()
+        cdef array.array ops = None
+        cdef list passed = leaves
+        cdef str reason
+        cdef bint first = call is None
+        if not one_recording_at_a_time.acquire(False):
+            return self.function(*args, **kwargs)
+        try:
+            if first:
+                call = RecordedCall()
+                call.describe(self.function, structure, leaves, self.fixed)
+            else:
+                ops = call.ops
+                passed = [moving_float(numbers, o, frozenset((i,))) if form[0] == MOVES else o
+                          for i, (o, form) in enumerate(zip(leaves, call.forms))]
+                args, kwargs = unflatten(structure, iter(passed))
+            moved = random_states()
+            before = start_tracing("compile", recording)
+            try:
+                result = self.function(*args, **kwargs)
+            finally:
+                stop_tracing(before)
+            self.made = len(recording.entries) > 0 or recording.reason is not None
+            now, after = flatten((args, kwargs), True)
+            reason = recording.reason or call.environment.reason
+            if after != structure or any([a is not b for a, b in zip(now, passed)]):
+                reason = reason or "the function changes a list, dict or object among its arguments"
+            if not call.environment.unchanged():
+                reason = reason or "the function changes what it can reach"
+            if random_states() != moved:
+                reason = reason or "random numbers are drawn"
+            if reason is None:
+                reason = call.lower(recording, numbers, result, leaves, passed, (args, kwargs))
+            if reason is None and ops is not None and call.ops != ops:
+                reason = "it did not do the same for the same arguments"
+            self.fixed |= numbers.read
+            if reason is not None:
+                self.reason, self.eager = reason, self.eager + 1
+                self.calls.clear()
+                if not first and ops is not None and reason.startswith("it did not"):
+                    raise CaptureError(f"compile: {getattr(self.function, '__name__', 'the function')} does not do the "
+                                       "same with a float that moves as with the float; from now on calls run as they are")
+            elif first:
+                call.complete = all([form[0] != MOVES for form in call.forms])
+                self.calls = [call, *self.calls[:SIZE - 1]]
+            else:
+                call.complete = True
+            if first:
+                return result
+            found, tree = flatten(result, True)
+            if any([isinstance(o, Moving) for o in found]):
+                result = unflatten(tree, iter([given_of(o) for o in found]))
+            return result
+        finally:
+            one_recording_at_a_time.release()
+
+    def explain(self):
+        """What was recorded, and why calls ran as they are, as text."""
+        cdef RecordedCall call
+        if self.reason is not None:
+            return f"ran as it is, {self.eager} times: {self.reason}"
+        return "\n".join([f"a function of Values: {len(call.ops)} nodes from {len(call.parameters)} parameters, "
+                          f"{call.replays} replays" for call in self.calls if call.complete]) or "not recorded yet"
