@@ -80,7 +80,8 @@ cdef class LaunchList:
     cdef LaunchList profile     # of a capture within a profile: where its times go
     cdef Event *event
     cdef Py_ssize_t events, event_room
-    cdef list hosts             # (function, outs, ins) of host launches, which keeps alive what they name
+    cdef list hosts             # (function, outs, ins) of host launches
+    cdef bint holds_operands    # do they keep alive what they name? From when the capture has ended: `hold_host_operands`
     cdef list constants         # arrays of numbers that were brought in: alone, or with the call site
     cdef dict leaves            # {node: its gradient when the capture began; ...: it was replaced unread}
     cdef dict read_gradients    # {node: None} of those whose gradient was read before it was replaced

@@ -86,6 +86,9 @@ cdef class LiveRanges:
 
 cdef int hold_host_operands(LaunchList sequence) except -1:
     """The capture has ended: what host launches name is theirs from now on."""
+    if sequence.holds_operands:
+        return 0
+    sequence.holds_operands = True
     for _, outs, ins in sequence.hosts:
         for o in outs + ins:
             if isinstance(o, Array):

@@ -128,6 +128,7 @@ cdef class Program:
                 self.held_count += 1
                 self.borrowed_count += one.storage.owner != NULL
                 n += one.storage.nbytes
+        hold_host_operands(self.sequence)
         self.light = self.sequence.count <= 16 and n <= 1 << 14 and not self.sequence.hosts
         return 0
 
