@@ -31,6 +31,7 @@ cdef class CapturedCall:
     cdef tuple expected             # of each argument: a private copy, the type of a number that moves, or its value
     cdef char *form                 # of each argument: how it is compared
     cdef Py_ssize_t leaves
+    cdef Py_ssize_t apart           # how many storages the gradients have that it reads
     cdef list numbers, inputs       # places among the arguments: of numbers that move; of tensors
     cdef Input *input
     cdef Py_ssize_t input_count

@@ -111,6 +111,7 @@ cdef class CapturedCall:
         cdef set read = set()
         cdef SymbolicFloat number
         cdef Product one
+        cdef Variables variables
         cdef bint failed = True
         self.forward = program
         self.function, self.structure, self.leaves = function, structure, len(leaves)
@@ -152,11 +153,14 @@ cdef class CapturedCall:
             start_notes()
             note_reads_in(read)
             args, kwargs = unflatten(structure, iter(passed))
+            variables = Variables(function)
             result = function(*args, **kwargs)
             if program.sequence.refusal is not None:
                 raise program.sequence.refusal
             refuse_changed_containers(structure, passed, args, kwargs)
             self.as_it_is = program.sequence.as_it_is
+            if variables.lost_tensors(Variables(function)):
+                self.as_it_is = "it replaces a tensor in a variable, list or dict around it; write into the tensor instead"
             if random_states() != moved:
                 self.as_it_is = "it draws from Python's random or from numpy.random; draw with mgx.rand and its kin"
             elif has_generators_inside(program.sequence.draws):
@@ -387,6 +391,8 @@ cdef class CapturedCall:
             if self.input[k].place >= 0:
                 names[place] = f"argument {self.inputs[k]}"
         self.input_count = len(samples)
+        self.apart = len({<size_t> one.was.storage for one in self.found if one.was is not None
+                          and by_id.get(id(one.was), COPIED) is not None})
         for k, one in enumerate(self.found):
             place = None if one.was is None else by_id.get(id(one.was), COPIED)
             one.place = UNUSED if place is None else place
@@ -502,7 +508,7 @@ cdef class CapturedCall:
                     or g.storage.readonly or g.storage.held and self.forward.holds(g.storage):
                 self.failed = "where a gradient is stored"
                 return False
-        if len(storages) != named:
+        if len(storages) != self.apart or self.apart < named and any([one.node.grad is not one.was for one in self.found]):
             self.failed = "leaves that share a gradient"
             return False
         return True
@@ -578,8 +584,7 @@ cdef class CapturedCall:
                 self.copy_back(leaves)
             if self.pullback is not None:
                 self.pullback.attach(values, leaves, self.run_again)
-            if self.effects:
-                self.apply_effects(values, leaves)
+            self.apply_effects(values, leaves)
             if self.steady:
                 self.gradients = grad_version
         finally:
@@ -599,7 +604,6 @@ cdef class CapturedCall:
             output = <Output> PyList_GET_ITEM(self.outputs, k)
             if output.kind == PRODUCT:
                 values.append(output.product.current)
-                output.product.current = None
             else:
                 values.append(self.output(output, values, leaves))
         if self.shared:
@@ -615,7 +619,7 @@ cdef class CapturedCall:
         if kind == CONSTANT:
             return what
         if kind == PRODUCT:
-            return output.product.array
+            return output.product.array if output.product.leaf is not None else output.product.current
         if kind == FRESH:
             return plain_copy(<Array> what)
         if kind == GIVEN:
@@ -648,7 +652,7 @@ cdef class CapturedCall:
         cdef Array a, x
         cdef list passed = list(leaves), inputs = [], nodes = [], live = [], given = []
         cdef Node node
-        if self.effects or self.forward.changed_count or self.forward.sequence.hosts or self.mutates:
+        if self.effects or self.forward.writes_outside or self.forward.sequence.hosts or self.mutates:
             raise CaptureError("backward: this needs the function of a compiled call once more (a second derivative, or a "
                                "gradient of some of its results), and the function writes, draws or has other effects")
         for i in self.inputs:
@@ -690,8 +694,7 @@ cdef class CapturedCall:
         cdef bint changed = False
         for k in range(len(self.effects)):
             effect = <Effect> PyList_GET_ITEM(self.effects, k)
-            value = effect.output.product.array if effect.output.kind == PRODUCT \
-                else self.output(effect.output, values, leaves)
+            value = self.output(effect.output, values, leaves)
             if effect.kind == OF_LEAF:
                 node = <Node> effect.target
                 if node.grad is not value:
@@ -710,6 +713,8 @@ cdef class CapturedCall:
                     a.requires_grad_(effect.name)
                 if effect.kind == OF_ARGUMENT and value is not None:
                     node_of(a).grad = value
+        for k in range(len(self.products)):
+            (<Product> PyList_GET_ITEM(self.products, k)).current = None
         if self.shared:
             self.shared.clear()
         if changed:
@@ -743,6 +748,8 @@ cdef class CapturedCall:
                     if one.node.grad is None:
                         return None
                     self.forward.aim(one.place, <Array> one.node.grad)
+            if self.pullback is not None and self.pullback.forward_place >= 0:
+                self.forward.aim(self.pullback.forward_place, self.pullback.take_block())
             for product in self.products:
                 a = with_storage(product.array, product.nbytes, product.offset)
                 made.append(a)

@@ -9,6 +9,7 @@ cdef class Variables:
     cdef list names, owners, values     # an owner is a cell or a dict of globals
     cdef str changed                    # the one that was found to have another value
     cdef int note(self, function, int depth) except -1
+    cdef bint lost_tensors(self, Variables after) except -1
     cdef bint hold(self) except -1
 
 cdef bint unchanged(object was, object now) except -1

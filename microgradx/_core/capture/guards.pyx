@@ -37,7 +37,7 @@ cdef int capturing = 0
 # Contents of a module or an optimizer that only its own methods change, and they tell; other lists and dicts are looked at each time.
 cdef frozenset REGISTERS = frozenset({"_parameters", "_buffers", "_modules", "_hooks", "_launches"})
 cdef frozenset BY_VALUE = frozenset({int, bool, str, bytes, type(None)})
-cdef enum: DEEPEST = 8
+cdef enum: DEEPEST = 8, LONGEST = 32       # of nested containers; of lists and objects in variables
 
 
 cdef class Contents:
@@ -205,6 +205,32 @@ cdef class KeysGuard(Guard):
         return list(self.attributes) == self.was
 
 
+cdef class Parts:
+    """The attributes of a plain object as they were."""
+    cdef object owner
+    cdef Contents contents
+
+
+cdef object parts_of(object o):
+    """What a variable was: of a short list or dict and of a plain object its parts, too."""
+    cdef Parts parts
+    if isinstance(o, (list, dict, set, tuple)):
+        return Contents(o, DEEPEST - 2) if len(o) <= LONGEST else o
+    if type(o).__dictoffset__ and not isinstance(o, (type, types.FunctionType, types.ModuleType)) \
+            and not hasattr(type(o), "_is_noted") and len(o.__dict__) <= LONGEST \
+            and not type(o).__module__.startswith("microgradx."):
+        parts = Parts()
+        parts.owner, parts.contents = o, Contents(o.__dict__, DEEPEST - 2)
+        return parts
+    return o
+
+
+cdef bint unchanged_parts(object was, object now) except -1:
+    if type(was) is Parts:
+        return now is (<Parts> was).owner and (<Parts> was).contents.match(now.__dict__)
+    return unchanged(was, now)
+
+
 cdef class Variables:
     """What the variables of enclosing functions, and the globals that are plain data, were that a function uses."""
 
@@ -223,7 +249,7 @@ cdef class Variables:
                 continue
             self.names.append(name)
             self.owners.append(cell)
-            self.values.append(value)
+            self.values.append(parts_of(value))
             self.note(value, depth + 1)
         for name in function.__code__.co_names:
             value = function.__globals__.get(name)
@@ -233,6 +259,12 @@ cdef class Variables:
                 self.values.append(value)
         return 0
 
+    cdef bint lost_tensors(self, Variables after) except -1:
+        """Has a variable, or a list or dict in one, other tensors ``after`` the call? What else has changed in it is taken
+        for a note of the call, as a counter is."""
+        return len(self.values) == len(after.values) and any(
+            [tensors_in(was) - tensors_in(now) for was, now in zip(self.values, after.values)])
+
     cdef bint hold(self) except -1:
         cdef Py_ssize_t i
         cdef PyObject *owner
@@ -241,10 +273,23 @@ cdef class Variables:
             owner = PyList_GET_ITEM(self.owners, i)
             now = PyDict_GetItem(<object> owner, <object> PyList_GET_ITEM(self.names, i)) if PyDict_CheckExact(owner) \
                 else PyCell_GET(owner)
-            if now != PyList_GET_ITEM(self.values, i) and (now == NULL or not unchanged(self.values[i], <object> now)):
+            if now != PyList_GET_ITEM(self.values, i) and (now == NULL or not unchanged_parts(self.values[i], <object> now)):
                 self.changed = self.names[i]
                 return False
         return True
+
+
+cdef set tensors_in(object was):
+    """The tensors in a snapshot, by their addresses."""
+    cdef set found = set()
+    if type(was) is Parts:
+        was = (<Parts> was).contents
+    if type(was) is Contents:
+        for part in (<Contents> was).parts:
+            found |= tensors_in(part)
+    elif isinstance(was, Array):
+        found.add(id(was))
+    return found
 
 
 cdef int start_notes() except -1:

@@ -35,6 +35,7 @@ cdef class Program:
     cdef Spot *spot
     cdef Py_ssize_t spot_count
     cdef bint light
+    cdef bint writes_outside    # do the launches write what was there before the capture?
     cdef readonly Py_ssize_t captured, own_bytes, planned_bytes
     cdef readonly list dropped  # the names of launches that passes have dropped
     cdef uint16_t number        # of the capture

@@ -121,6 +121,7 @@ cdef class Program:
             if one.writes:
                 self.changed[self.changed_count] = one.storage
                 self.changed_count += 1
+                self.writes_outside = self.writes_outside or one.storage.born != self.number
             if not (one.fresh and one.first < 0):                                   # the program holds it
                 one.storage.refs += 1
                 one.storage.held = True
