@@ -189,10 +189,8 @@ def test_lists_that_the_function_changes():
     assert step(vector(0), seen).shape == (3,) and len(seen) == 1
     for change in (function, lambda x, seen: (seen.clear(), x)[1], lambda x, seen: (seen.__setitem__(0, x), x)[1]):
         step, one = mgx.compile(change), [vector(0)]
-        step(vector(1), one)
-        one = [vector(0)]
+        step(vector(1), [vector(0)])
         with pytest.raises(CaptureError, match="changes a list, dict or object among its arguments"):
-            step(vector(1), one)
             step(vector(1), one)
         assert bits(one) == bits([vector(0)])
 
@@ -340,8 +338,7 @@ def test_shared_gradients():
         def part():
             w.grad = mgx.zeros(3)
         return Twin(function, ran, lambda: [w, v], changes=[share, part])
-    runs = twins(make)
-    assert runs[0] <= 2 and runs[2] <= 2
+    replays(make)
 
 
 def test_gradients_that_are_kept():
@@ -662,7 +659,7 @@ def test_generators_made_inside():
             ran.append(1)
             return x + mgx.rand(3, rng=0) + mgx.randn(3, rng=mgx.Generator(2))
         return Twin(function, ran)
-    twins(make)
+    replays(make)
     def numpy():
         ran = []
         def function(x):
@@ -701,7 +698,7 @@ def test_state_of_generators():
             mgx.set_rng_state(state)
             return y * mgx.rand(3)
         return Twin(function, ran)
-    twins(inside)
+    replays(inside)
 
 
 def test_checkpoint():
@@ -716,7 +713,7 @@ def test_checkpoint():
             y.backward()
             return y
         return Twin(function, ran, lambda: [w])
-    twins(make)
+    replays(make)
 
 
 # ----- variables, control, errors ------------------------------------------------------------------------------------
