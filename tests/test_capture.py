@@ -476,7 +476,8 @@ def test_modules_that_are_only_read():
 
 def test_children_of_modules():
     replays(of_block(lambda net: net, lambda net: net.parts.append(nn.ReLU()),
-                     lambda net: setattr(net, "norm", nn.Identity()), lambda net: net.parts.__setitem__(0, nn.Softplus())))
+                     lambda net: setattr(net, "norm", nn.Identity()),
+                     lambda net: net.parts.__setitem__(0, nn.Softplus())))
 
 
 def test_buffers_of_modules():
@@ -578,7 +579,8 @@ def test_options_of_optimizers(kind):
     def option(name, value):
         return lambda kept: kept.o.param_groups[0].__setitem__(name, value)
     replays(training(option("lr", 0.05), option("weight_decay", 0.1),
-                     lambda kept: kept.o.param_groups[1].update(lr=0.2), option("weight_decay", 0.0), kind=lambda p: getattr(optim, kind)(p, lr=0.1)))
+                     lambda kept: kept.o.param_groups[1].update(lr=0.2), option("weight_decay", 0.0),
+                     kind=lambda p: getattr(optim, kind)(p, lr=0.1)))
 
 
 def test_groups_of_optimizers():
@@ -815,6 +817,7 @@ def test_methods():
     for k in range(10):
         for model in (one, other):
             assert bits(model.step(vector(k))) == bits((model.w * vector(k)).sum())
+    assert "an argument of type Model, of which it cannot be told" in Model.step.explain()
 
 
 def test_functions_that_run_later():
@@ -999,6 +1002,24 @@ def test_retain_graph():
             y.backward()
         return y
     on_both(run)
+
+
+def test_the_graph_of_a_result_is_freed_by_a_backward_pass_inside():
+    w, v = parameter(), parameter()
+    def function(w):
+        def call(x):
+            loss = (w * x).square().sum()
+            loss.backward()
+            return loss, loss * 2
+        return call
+    eager, compiled = function(w), mgx.compile(function(v))
+    for k in range(5):
+        a, b = eager(vector(k)), compiled(vector(k))
+        assert bits([a, w.grad]) == bits([b, v.grad])
+        for results in (a, b):
+            for result in results:
+                with pytest.raises(GraphError):
+                    result.backward()
 
 
 def test_second_order():
