@@ -894,6 +894,17 @@ def test_numbers_of_tensors_that_are_read():
             step(vector(0))
 
 
+def test_data_that_the_function_assigns():
+    w = parameter()
+    def function(x):
+        w.data = x
+        return w * 2
+    step = mgx.compile(function)
+    step(vector(0))
+    with pytest.raises(CaptureError, match=r"assigns \.data at .*test_capture\.py:\d+"):
+        step(vector(1))
+
+
 def test_what_cannot_be_seen():
     """The twins differ, and ``check=True`` finds it."""
     class Plain:
