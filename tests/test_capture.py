@@ -10,6 +10,9 @@ import math
 import pickle
 import random
 import re
+import subprocess
+import sys
+import threading
 import warnings
 from collections import namedtuple
 from dataclasses import dataclass
@@ -1160,6 +1163,80 @@ def test_results_that_share_their_memory():
         (a[k % 3].square().sum() + a[1].sum()).backward()
         (b[k % 3].square().sum() + b[1].sum()).backward()
         assert bits(w.grad) == bits(v.grad), k
+
+
+def test_explain_between_call_and_backward():
+    def run(net, k):
+        y = net(batch(k))
+        if hasattr(net, "explain"):
+            assert "launches" in net.explain() or k < 2
+        y.square().sum().backward()
+        return y
+    on_both(run)
+
+
+HOST = """
+import numpy as np
+import microgradx as mgx
+from microgradx import nn
+function = lambda w, x: {expression}
+one, other = (nn.Parameter(np.eye(3, dtype="float32") * 3) for _ in range(2))
+compiled = mgx.compile(lambda x: function(other, x))
+for k in range(6):
+    x = mgx.randn(3, 3, rng=k) * 0.1
+    (function(one, x) * function(one, x * 2)).sum().backward()
+    (compiled(x) * compiled(x * 2)).sum().backward()
+    assert one.grad.numpy().tobytes() == other.grad.numpy().tobytes(), k
+"""
+
+
+@pytest.mark.parametrize("expression", [
+    "(w * x).cumsum(0)", "(w * x).cumsum(0).tanh()", "(w + x).sort(0).values", "mgx.linalg.inv(w + x)",
+    "mgx.linalg.det(w + x) * x.cumsum(1)"])
+def test_launches_on_the_host_in_a_backward_pass(expression):
+    """In a process of its own, which a fault could end."""
+    done = subprocess.run([sys.executable, "-c", HOST.replace("{expression}", expression)], capture_output=True, text=True,
+                          cwd=Path(mgx.__file__).parents[1])
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_compiled_calls_in_several_threads():
+    w = parameter(40)
+    step = mgx.compile(lambda x: (w * x).exp().tanh())
+    for k in range(4):
+        step(vector(k, 40))
+    wrong = []
+    def work(start):
+        for k in range(start, start + 200):
+            x = vector(k, 40)
+            y, expected = step(x), (w * x).exp().tanh()
+            g, h = (mgx.autograd.grad(one.sum(), [w])[0] for one in (y, expected))
+            if bits([y, g]) != bits([expected, h]):
+                wrong.append(k)
+    threads = [threading.Thread(target=work, args=(1000 * k,)) for k in range(3)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert not wrong
+
+
+def test_checked_calls_have_a_graph():
+    def run(net, k):
+        y, z = net(batch(k)), net(batch(k + 1))
+        (y * z).sum().backward()
+        return y, z
+    on_both(run, check=True)
+
+
+def test_a_graph_outlives_its_compiled_function():
+    w, v = parameter(), parameter()
+    def last():
+        step = mgx.compile(lambda x: (w * x).exp())
+        return [step(vector(k)) for k in range(4)][-1]
+    y = last()
+    gc.collect()
+    y.sum().backward()
+    (v * vector(3)).exp().sum().backward()
+    assert bits(w.grad) == bits(v.grad)
 
 
 def test_calls_that_are_dropped_leave_no_memory():
