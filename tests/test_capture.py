@@ -777,6 +777,7 @@ def test_detect_nan_around():
     with mgx.detect_nan(), pytest.raises(NonFiniteError, match="log"):
         step(-mgx.ones(2))
     assert np.isnan(step(-mgx.ones(2)).numpy()).all()
+    assert "ran as it is, 1 times" in step.explain()
 
 
 def test_detect_nan_inside():
@@ -1345,6 +1346,29 @@ def test_a_compiled_module_is_the_net():
             net(batch(k)).square().sum().backward()
             sgd.step()
         assert bits([*one.parameters()]) == bits([*other.parameters()])
+
+
+def test_a_refused_call_leaves_the_world_as_it_was():
+    w = parameter()
+    def function(x):
+        x += 1
+        with mgx.no_grad():
+            w.mul_(2.0)
+        return x + w
+    step = mgx.compile(function)
+    step(w.data)
+    before = w.numpy().copy()
+    with pytest.raises(CaptureError, match="shares memory"):
+        step(w.data)
+    assert (w.numpy() == before).all()
+
+
+def test_warnings_name_the_line_of_the_call():
+    step = mgx.compile(lambda x: x * random.random())
+    with pytest.warns(CompileWarning, match="it draws from Python's random") as caught:
+        for k in range(3):
+            step(vector(k))
+    assert [Path(one.filename).name for one in caught] == ["test_capture.py"]
 
 
 # ----- the page ------------------------------------------------------------------------------------------------------
