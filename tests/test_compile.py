@@ -679,9 +679,9 @@ def test_two_threads_replay_two_programs():
 
 def test_one_program_in_two_threads_runs_as_it_is_in_the_second():
     busy = threading.Barrier(2, timeout=20)
-    waiting = []
+    waiting = np.zeros(1)                   # seen by identity only: a list that changes would be another world
     def wait(out):
-        if waiting and threading.current_thread() is thread:
+        if waiting[0] and threading.current_thread() is thread:
             busy.wait()
             busy.wait()
         out[...] = 1
@@ -691,7 +691,7 @@ def test_one_program_in_two_threads_runs_as_it_is_in_the_second():
     thread = threading.Thread(target=lambda: results.append(step(mgx.full((2,), 3.0))))
     for _ in range(3):
         step(mgx.ones(2))
-    waiting.append(True)
+    waiting[0] = 1
     thread.start()
     busy.wait()
     result = step(mgx.full((2,), 5.0))

@@ -147,6 +147,8 @@ cdef int refuse(str why) except -1:
 
 
 cdef int refuse_reading() except -1:
+    if is_capturing() and (<LaunchList> mgx_recording_list).as_it_is is not None:
+        return 0                                    # no replay will stand for the call
     return refuse("reads numbers of a tensor (item, bool, float, numpy, an index made of numbers)|; a captured program "
                   "would freeze them. Keep the decision in tensors (where, maximum), or read the result after the call")
 

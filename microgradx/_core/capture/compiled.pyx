@@ -40,7 +40,7 @@ cdef class Compiled:
     cdef object values          # the same function as a program of Values
     cdef object deferred        # why no call is ever captured, or None
     cdef readonly Py_ssize_t size
-    cdef Py_ssize_t wasted, pause, world
+    cdef Py_ssize_t pause, pauses, world
     cdef object previous        # the key of the last call that ran as it is
     cdef CapturedCall last      # that was replayed, if calls are not checked
     cdef dict __dict__
@@ -92,7 +92,7 @@ cdef class Compiled:
         if any([a is not b for a, b in zip(found, leaves)]):
             args, kwargs = unflatten(structure, iter(leaves))
         if watching or capture:                     # within a capture its launches are written; of another thread: wait
-            return self.run_eagerly(args, kwargs, None)
+            return self.run_eagerly(args, kwargs, "detect_nan is on" if watching else None)
         for leaf in leaves:
             if not is_captured_by_value(leaf):
                 return self.run_eagerly(args, kwargs, f"an argument of type {type(leaf).__name__}, of which it cannot be "
@@ -132,9 +132,12 @@ cdef class Compiled:
             self.world = world_version
             return result
         self.last = None
-        self.wasted = self.wasted + 1 if self.calls and (<CapturedCall> self.calls[0]).replays == 0 and \
-            (<CapturedCall> self.calls[0]).as_it_is is None else 0
-        if self.wasted >= WASTED:
+        wasted = 0
+        for call in self.calls:
+            if call.replays or call.as_it_is is not None:
+                break
+            wasted += 1
+        if wasted >= WASTED:
             self.warn()
         call = CapturedCall()
         result = call.capture(self.function, structure, leaves, self.passes, self.fixed)
@@ -154,12 +157,13 @@ cdef class Compiled:
         return 0
 
     cdef int warn(self) except -1:
-        if self.pause == 0 and self.wasted == WASTED:
+        if self.pauses == 0:
             why = (<CapturedCall> self.calls[0]).failed or "its arguments"
             warnings.warn(f"compile: {getattr(self.function, '__name__', self.function)} was captured {WASTED} times in a "
                           f"row without a replay, because this changed: {why}. Calls run as they are for a while; "
                           "explain() tells more", CompileWarning, stacklevel=1)
-        self.pause = PAUSE << min(self.wasted - WASTED, 6)
+        self.pause = PAUSE << min(self.pauses, 6)
+        self.pauses += 1
         return 0
 
     cdef object key(self, object structure, list leaves):
