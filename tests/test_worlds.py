@@ -14,17 +14,9 @@ PACKAGE = str(Path(mgx.__file__).resolve().parents[1])
 EVERY = {kind for table in worlds.TABLES.values() for kind in table.kinds}
 
 # Kinds with faults that are open, and kinds that fail together only.
-OPEN = {"argument container", "attribute inside", "captured written", "closure container", "closure number",
-    "dataclass", "detect_nan", "generator inside", "group added", "group option inside", "method", "overlap",
-    "raises", "random checkpoint", "read caught", "rewound inside", "scheduler inside", "strides"}
-TOGETHER = [{"aliasing", "rebound"}, {"attribute", "own module"}, {"backward", "shared gradient"},
-    {"backward", "tensor hook"}, {"buffer", "checkpoint"}, {"buffer", "direct forward"}, {"buffer", "own module"},
-    {"captured", "rebound"}, {"checkpoint", "module hook"}, {"checkpoint", "parameter", "shared gradient"},
-    {"checkpoint", "parameter replaced"}, {"checkpoint", "rebound"}, {"direct forward", "mode"},
-    {"dropout", "rebound"}, {"eager backward", "gradient read"}, {"generator", "generator changed"},
-    {"gradient read", "parameter", "shared gradient"}, {"hook inside", "parameter", "shared gradient"},
-    {"hook inside", "parameter replaced"}, {"linear", "parameter replaced"}, {"list changed", "module list"},
-    {"module hook", "sequential"}, {"no_grad", "tensor hook"}]
+OPEN = {"captured written", "closure number", "closure container", "detect_nan", "dataclass", "method", "read caught",
+        "argument container", "hook inside", "random checkpoint", "module hook", "tensor hook", "overlap"}
+TOGETHER: list[set[str]] = []
 
 
 def pairs():
