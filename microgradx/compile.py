@@ -47,12 +47,12 @@ def compile(function: Function | None = None, *, passes: Iterable[str] = PASSES,
     writes and the program does not.
 
     A function that makes Values is recorded while it runs as it is, at the first call or, with floats among the
-    arguments, the second one. A replay gives the numbers and, by ``backward``, the gradients of the call as it is; its result is one
-    node over what it was made from, or where that would change an order of sums the same nodes anew. Variables of the
-    function's closure, the globals that it names, and lists, dicts and objects in these are compared at every call; not
-    seen is what built-in functions and installed libraries keep, and what is printed. A function that reads or writes
-    ``data`` or ``grad``, calls ``backward``, draws random numbers or changes what it can reach runs as it is, always;
-    ``explain()`` says why.
+    arguments, the second one. A replay gives the numbers and, by ``backward``, the gradients of the call as it is; its
+    result is one node over what it was made from, or where that would change an order of sums the same nodes anew.
+    Variables of the function's closure, the globals that it names, and lists, dicts and objects in these are compared
+    at every call; not seen is what built-in functions and installed libraries keep, and what is printed. A function
+    that reads or writes ``data`` or ``grad``, calls ``backward``, draws random numbers or changes what it can reach
+    runs as it is, always; ``explain()`` says why.
 
     Raises ``CaptureError``, naming the line, for a function that reads numbers of a tensor (``item``, ``if``), that
     assigns ``.data``, or that changes a list or dict among its arguments.

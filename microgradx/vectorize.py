@@ -53,7 +53,8 @@ class vectorize:
     branch was taken. ``CaptureError`` where it would freeze a number of a sample or of a parameter (``x.data``,
     ``float(x)``, ``x > 0``, ``if x``), also if ``fn`` catches it, where it writes one or calls ``backward``, and for
     Values made with explicit local derivatives, which say nothing of how they were computed.
-    ``ShapeError`` for arrays of different lengths, or of other widths than at the first call; ``DTypeError`` for what is not real numbers.
+    ``ShapeError`` for arrays of different lengths, or of other widths than at the first call; ``DTypeError`` for what
+    is not real numbers.
 
     Outputs are those of ``fn`` on each row, to the last bit; gradients are summed over rows, and over the uses of a
     row, in a fixed order. Gradients that are not all finite are computed a second time, more slowly, so that where no

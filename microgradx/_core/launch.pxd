@@ -81,7 +81,7 @@ cdef class LaunchList:
     cdef Event *event
     cdef Py_ssize_t events, event_room
     cdef list hosts             # (function, outs, ins) of host launches
-    cdef bint holds_operands    # do they keep alive what they name? From when the capture has ended: `hold_host_operands`
+    cdef bint holds_operands    # do they keep alive what they name? Once the capture has ended: `hold_host_operands`
     cdef list constants         # arrays of numbers that were brought in: alone, or with the call site
     cdef dict leaves            # {node: its gradient when the capture began; ...: it was replaced unread}
     cdef dict read_gradients    # {node: None} of those whose gradient was read before it was replaced
@@ -112,7 +112,7 @@ cdef double now() noexcept nogil
 cdef int note_gradient(Node node, bint read) except -1
 cdef int note_tensor(Array a) except -1             # it is used; matters if it was there before the capture
 cdef LaunchList capturing_list()                    # of the capture that this thread runs, or None
-cdef int refuse(str why) except -1                  # no program can repeat it: a capture fails, whoever swallows the error
+cdef int refuse(str why) except -1                  # no program can repeat it: a capture fails, even if this is caught
 cdef str format_call_site()
 cdef tuple hooks_of(Array a)
 cdef mgx_tiles *new_tiles(int operands, int count) except NULL

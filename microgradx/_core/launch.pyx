@@ -14,7 +14,7 @@ from libc.string cimport memmove
 
 from microgradx._core cimport array
 from microgradx._core.array cimport (Array, Node, Storage, check_writable, detached, dtype_code, dtype_of, empty,
-                                     from_object, is_named, itemsize, name_storage, shape_of, bump_version, unref,
+                                     from_object, itemsize, name_storage, shape_of, bump_version, unref,
                                      writable_ndarray)
 from microgradx._core.graph cimport free_collector, call_site, hold_collector, watching
 from microgradx._core.kernels cimport *
@@ -140,7 +140,8 @@ cdef LaunchList capturing_list():
 cdef int refuse(str why) except -1:
     """Raise ``CaptureError`` if this thread captures, and let the capture fail even if the function goes on."""
     if is_capturing():
-        error = CaptureError(f"compile: the function {why[:why.index('|')]}{format_call_site()}{why[why.index('|') + 1:]}")
+        error = CaptureError(f"compile: the function {why[:why.index('|')]}{format_call_site()}"
+                             f"{why[why.index('|') + 1:]}")
         (<LaunchList> mgx_recording_list).refusal = error
         raise error
     return 0

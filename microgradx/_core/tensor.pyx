@@ -9,8 +9,8 @@ from microgradx._core.backward import backward
 from microgradx._core.elementwise cimport apply, apply_into
 from microgradx._core.graph cimport Type, grad_enabled, set_grad_enabled
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport (bump_gradients, bump_world, compute_on_host, copy, fill, note_gradient, note_tensor,
-                                      refuse_rebinding)
+from microgradx._core.launch cimport (bump_gradients, bump_world, compute_on_host, copy, fill, note_gradient,
+                                      note_tensor, refuse_rebinding)
 from microgradx._core.structured cimport (amax, axes_of, cross_entropy_mean, cumsum, expand, linear, matmul,
                                           softmax_axis, squeeze_axes, sum_axes)
 

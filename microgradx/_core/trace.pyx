@@ -83,7 +83,8 @@ cdef object outputs_vjp(Node node, Array g, int i):
 def gradients(str op, list outputs, list inputs, list given, bint retain_graph, bint create_graph, bint ends=False):
     """[d outputs / d input]: gradients ``given`` for the outputs (None: 1), carried to the inputs; no ``grad`` changes.
 
-    An input is an array that requires a gradient, or a node; with ``ends`` the walk goes on from none. The result is None for one that no output depends on.
+    An input is an array that requires a gradient, or a node; with ``ends`` the walk goes on from none. The
+    result is None for one that no output depends on.
     """
     cdef Node sink, node
     cdef Array g, y

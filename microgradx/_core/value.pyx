@@ -96,8 +96,8 @@ cdef int watch(str what) except -1:
             recording.note(f"{what} of a Value was asked for")
             return 0
         refusal = CaptureError(f"{purpose}: {what} of a Value was asked for while the function is traced, where it "
-                               "stands for numbers to come; compute with operations (x.relu(), mgx.where(x.gt(0), a, b)), and "
-                               "read numbers before or after")
+                               "stands for numbers to come; compute with operations (x.relu(), mgx.where(x.gt(0), a, "
+                               "b)), and read numbers before or after")
         raise refusal
     return 0
 
@@ -494,8 +494,8 @@ cdef Value sum_node(int op, double *x, PyObject **parent, double *d, Py_ssize_t 
 # operands, then room for the nodes' gradients.
 
 cdef Value replayed_node(const Segment *t, double *y, const double *numbers, PyObject **leaf, object owner):
-    """A node for the last one of the segment, above the leaves; ``y`` begins with their numbers. ``owner`` is kept, as it
-    owns the segment."""
+    """A node for the last one of the segment, above the leaves; ``y`` begins with their numbers. ``owner`` is kept, as
+    it owns the segment."""
     cdef Py_ssize_t edges = t.first[t.nodes], i, k, n, m, at
     cdef double *stored = <double *> malloc((1 + edges + t.nodes) * sizeof(double))
     cdef double *d

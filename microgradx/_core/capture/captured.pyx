@@ -13,8 +13,8 @@ from libc.stdlib cimport free, malloc
 from microgradx._core.array cimport *
 from microgradx._core.graph cimport grad_enabled
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport (LaunchList, bump_gradients, capturing_list, copy, fill, grad_version, hooks_of, profiling,
-                                      set_recording, world_version)
+from microgradx._core.launch cimport (LaunchList, bump_gradients, capturing_list, copy, fill, grad_version, hooks_of,
+                                      profiling, set_recording, world_version)
 from microgradx._core.capture.guards cimport Guard, Variables, snapshot_of, start_notes, stop_notes, unchanged
 from microgradx._core.capture.passes cimport hold_host_operands
 from microgradx._core.capture.number cimport SymbolicFloat, note_reads_in, plain, symbolic_float
@@ -25,8 +25,6 @@ from microgradx._core.trace cimport input_vjp, record_result
 import sys
 import types
 from random import getstate
-
-import numpy as np
 
 from microgradx._core.capture.explain import table
 from microgradx._core.capture.guards import MISSING
@@ -160,7 +158,8 @@ cdef class CapturedCall:
             refuse_changed_containers(structure, passed, args, kwargs)
             self.as_it_is = program.sequence.as_it_is
             if variables.lost_tensors(Variables(function)):
-                self.as_it_is = "it replaces a tensor in a variable, list or dict around it; write into the tensor instead"
+                self.as_it_is = ("it replaces a tensor in a variable, list or dict around it; write into the tensor "
+                                 "instead")
             if random_states() != moved:
                 self.as_it_is = "it draws from Python's random or from numpy.random; draw with mgx.rand and its kin"
             elif has_generators_inside(program.sequence.draws):
@@ -278,7 +277,7 @@ cdef class CapturedCall:
                 self.steady = self.steady and (node.grad is old or old is None and node.grad is None)
             if node.grad is not old:
                 self.effects.append(effect_of(OF_LEAF, node, None, node.grad))
-        for owner, attributes, name in recording.writes.values():
+        for _, attributes, name in recording.writes.values():
             if name == "_hooks":
                 self.as_it_is = "it registers a hook of a module; do that outside"
                 continue
@@ -440,7 +439,8 @@ cdef class CapturedCall:
                 if not is_array(o):
                     return False
                 a, x = <Array> <object> o, <Array> <object> e
-                if self.recording and a.needs_grad != x.needs_grad or a.dtype_ != x.dtype_ or not same_shape(a, x) or not same_strides(a, x):
+                if self.recording and a.needs_grad != x.needs_grad or a.dtype_ != x.dtype_ \
+                        or not same_shape(a, x) or not same_strides(a, x):
                     return False
             elif o != e and not unchanged(<object> e, <object> o):
                 return False
@@ -504,11 +504,13 @@ cdef class CapturedCall:
             storages.add(<size_t> g.storage)
             if g is one.was:
                 continue
-            if one.place < 0 or g.needs_grad != one.was.needs_grad or not same_strides(g, one.was) or not same_shape(g, one.was) \
-                    or g.storage.readonly or g.storage.held and self.forward.holds(g.storage):
+            if one.place < 0 or g.needs_grad != one.was.needs_grad or not same_strides(g, one.was) \
+                    or not same_shape(g, one.was) or g.storage.readonly \
+                    or g.storage.held and self.forward.holds(g.storage):
                 self.failed = "where a gradient is stored"
                 return False
-        if len(storages) != self.apart or self.apart < named and any([one.node.grad is not one.was for one in self.found]):
+        if len(storages) != self.apart \
+                or self.apart < named and any([one.node.grad is not one.was for one in self.found]):
             self.failed = "leaves that share a gradient"
             return False
         return True
@@ -644,17 +646,18 @@ cdef class CapturedCall:
             base = self.shared.get(id(flat))
             if base is None:
                 base = self.shared[id(flat)] = plain_copy(<Array> flat)
-        return alias(base, base.storage.data + offset, geometry.dtype_, geometry.ndim, geometry.shape_, geometry.strides_)
+        return alias(base, base.storage.data + offset, geometry.dtype_, geometry.ndim, geometry.shape_,
+                     geometry.strides_)
 
     def run_again(self, leaves, list parents, list cotangents):
-        """The gradients of ``parents`` for ``cotangents`` of the results that have a graph, None for one that got none: by
-        the function as it is, which is recorded anew."""
+        """The gradients of ``parents`` for ``cotangents`` of the results that have a graph, None for one that got none:
+        by the function as it is, which is recorded anew."""
         cdef Array a, x
-        cdef list passed = list(leaves), inputs = [], nodes = [], live = [], given = []
-        cdef Node node
+        cdef list passed = list(leaves), nodes = [], live = [], given = []
         if self.effects or self.forward.writes_outside or self.forward.sequence.hosts or self.mutates:
-            raise CaptureError("backward: this needs the function of a compiled call once more (a second derivative, or a "
-                               "gradient of some of its results), and the function writes, draws or has other effects")
+            raise CaptureError("backward: this needs the function of a compiled call once more (a second derivative, "
+                               "or a gradient of some of its results), and the function writes, draws or has other "
+                               "effects")
         for i in self.inputs:
             a = <Array> leaves[i]
             x = alias(a, a.data, a.dtype_, a.ndim, a.shape_, a.strides_)
@@ -799,8 +802,6 @@ cdef int check_result(object o) except -1:
         raise CaptureError(f"compile: the function returns {type(o).__name__}, which runs later; return a list")
     if not isinstance(o, type) and any([isinstance(part, Array) for part in getattr(o, "__dict__", {}).values()]) \
             and not hasattr(o, "parameters"):
-        raise CaptureError(f"compile: the function returns {type(o).__name__} that holds tensors; return the tensors, in "
-                           "a tuple, dict or dataclass")
+        raise CaptureError(f"compile: the function returns {type(o).__name__} that holds tensors; return the tensors, "
+                           "in a tuple, dict or dataclass")
     return 0
-
-

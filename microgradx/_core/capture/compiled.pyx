@@ -95,8 +95,8 @@ cdef class Compiled:
             return self.run_eagerly(args, kwargs, "detect_nan is on" if watching else None)
         for leaf in leaves:
             if not is_captured_by_value(leaf):
-                return self.run_eagerly(args, kwargs, f"an argument of type {type(leaf).__name__}, of which it cannot be "
-                                                      "told whether it has changed")
+                return self.run_eagerly(args, kwargs, f"an argument of type {type(leaf).__name__}, of which it cannot "
+                                                      "be told whether it has changed")
         for call in self.calls:
             if call.match(structure, leaves):
                 if call.holds(leaves):
@@ -159,9 +159,9 @@ cdef class Compiled:
     cdef int warn(self) except -1:
         if self.pauses == 0:
             why = (<CapturedCall> self.calls[0]).failed or "its arguments"
-            warnings.warn(f"compile: {getattr(self.function, '__name__', self.function)} was captured {WASTED} times in a "
-                          f"row without a replay, because this changed: {why}. Calls run as they are for a while; "
-                          "explain() tells more", CompileWarning, stacklevel=1)
+            warnings.warn(f"compile: {getattr(self.function, '__name__', self.function)} was captured {WASTED} times "
+                          f"in a row without a replay, because this changed: {why}. Calls run as they are for a "
+                          "while; explain() tells more", CompileWarning, stacklevel=1)
         self.pause = PAUSE << min(self.pauses, 6)
         self.pauses += 1
         return 0
@@ -179,8 +179,8 @@ cdef class Compiled:
         return self.function(*args, **kwargs)
 
     def explain(self):
-        """What was captured, as text: for every captured call a table of launches, and what it depends on; and why calls
-        ran as they are."""
+        """What was captured, as text: for every captured call a table of launches, and what it depends on; and why
+        calls ran as they are."""
         cdef list parts = [call.explain() for call in self.calls]
         parts += [f"ran as it is, {count} times: {reason}" for reason, count in self.reasons.items()]
         if self.values is not None:
@@ -206,8 +206,8 @@ cdef bint is_captured_by_value(object leaf) except -1:
     """Can it be told at the next call whether the argument is the same? Tensors, numbers, strings, and what defines
     equality and a hash; functions, classes, modules and optimizers, which are noted while they are used."""
     kind = type(leaf)
-    return (leaf is None or isinstance(leaf, (Array, bool, int, float, complex, str, bytes, np.generic, np.dtype, enum.Enum,
-                                              frozenset, slice, range)) or isinstance(leaf, BY_IDENTITY)
+    return (leaf is None or isinstance(leaf, (Array, bool, int, float, complex, str, bytes, np.generic, np.dtype,
+                                              enum.Enum, frozenset, slice, range)) or isinstance(leaf, BY_IDENTITY)
             or hasattr(kind, "_is_noted") or kind.__eq__ is not object.__eq__ and kind.__hash__ is not None)
 
 

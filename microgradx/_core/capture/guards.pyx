@@ -35,7 +35,8 @@ MISSING = Missing()
 cdef set watched = set()        # ids of the dicts of all objects that a capture has noted something of
 cdef list noted_classes = []    # whose attributes are noted while a call is captured
 cdef int capturing = 0
-# Contents of a module or an optimizer that only its own methods change, and they tell; other lists and dicts are looked at each time.
+# Contents of a module or an optimizer that only its own methods change, and they tell; other lists and dicts are looked
+# at each time.
 cdef frozenset REGISTERS = frozenset({"_parameters", "_buffers", "_modules", "_hooks", "_launches"})
 cdef tuple PLAIN = (bool, int, float, complex, str, bytes, type(None))
 cdef frozenset BY_VALUE = frozenset({int, bool, str, bytes, type(None)})
@@ -141,7 +142,8 @@ def note_read(owner, dict attributes not None, str name not None, value, str tex
 
 
 def note_write(owner, dict attributes not None, str name not None):
-    """An attribute or option of ``owner`` was assigned or deleted. A call under capture does it again in each replay."""
+    """An attribute or option of ``owner`` was assigned or deleted. A call under capture does it again in each
+    replay."""
     cdef LaunchList recording
     if id(attributes) in watched:
         change_world()
@@ -208,8 +210,8 @@ cdef class KeysGuard(Guard):
 
 
 cdef class Parts:
-    """A list, tuple, dict or plain object, and the tensors in it: what else is in it may be a note of the function's, as a
-    counter is, and is not looked at."""
+    """A list, tuple, dict or plain object, and the tensors in it: what else is in it may be a note of the function's,
+    as a counter is, and is not looked at."""
     cdef object owner
     cdef list tensors
 
@@ -318,7 +320,8 @@ cdef class Variables:
             owner = PyList_GET_ITEM(self.owners, i)
             now = PyDict_GetItem(<object> owner, <object> PyList_GET_ITEM(self.names, i)) if PyDict_CheckExact(owner) \
                 else PyCell_GET(owner)
-            if now != PyList_GET_ITEM(self.values, i) and (now == NULL or not unchanged_parts(self.values[i], <object> now)):
+            if now != PyList_GET_ITEM(self.values, i) \
+                    and (now == NULL or not unchanged_parts(self.values[i], <object> now)):
                 self.changed = self.names[i]
                 return False
         return True
@@ -326,7 +329,8 @@ cdef class Variables:
 
 cdef set tensors_in(object was):
     """The tensors in what a variable was, by their addresses."""
-    return {id(a) for a in (<Parts> was).tensors} if type(was) is Parts else {id(was)} if isinstance(was, Array) else set()
+    return {id(a) for a in (<Parts> was).tensors} if type(was) is Parts \
+        else {id(was)} if isinstance(was, Array) else set()
 
 
 cdef int start_notes() except -1:

@@ -69,7 +69,8 @@ cdef class Program:
                       object saved) except -1:
         """After the capture: which storages are whose; the passes; the plan. ``dropped``: the storages that nobody
         refers to. An array of ``movable`` may be another one at each replay, and so may one of ``made`` if the launches
-        make it: see `bind`. ``saved``: addresses of storages that a backward pass reads, or that its forward pass wrote."""
+        make it: see `bind`. ``saved``: addresses of storages that a backward pass reads, or that its forward pass
+        wrote."""
         cdef Py_ssize_t i, n = 0
         cdef int k
         cdef Launch *s
@@ -169,8 +170,8 @@ cdef class Program:
         return 0
 
     cdef Py_ssize_t bind_block(self, dict saved, Array block) except -1:
-        """The number of a new place: all operands in the storages of ``saved``, {address: offset in the block}, from now
-        on lie in ``block``; the program holds these storages no more."""
+        """The number of a new place: all operands in the storages of ``saved``, {address: offset in the block}, from
+        now on lie in ``block``; the program holds these storages no more."""
         cdef Py_ssize_t i, kept = 0
         cdef int k
         cdef Launch *s
@@ -442,7 +443,7 @@ cdef bint is_parameter(Array a) noexcept:
     return a.needs_grad and (a.node is None or a.node.v.op == OP_LEAF)
 
 
-cdef inline bint same_strides(Array a, Array b) noexcept:
+cdef bint same_strides(Array a, Array b) noexcept:
     cdef int d
     if a.contiguous and b.contiguous:
         return True

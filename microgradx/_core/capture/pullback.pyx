@@ -32,7 +32,7 @@ cdef int capture_pullback(Pullback pull, Program forward, list roots, list argum
     cdef list nodes = [], live
     cdef dict hooks = {}
     pull.roots, pull.parents, pull.cotangents = [(k, (<Array> a).node.v.op == OP_FREED) for k, a in roots], [], []
-    live = [a for k, a in roots if (<Array> a).node.v.op != OP_FREED]
+    live = [a for _, a in roots if (<Array> a).node.v.op != OP_FREED]
     if not live:
         return 0
     for number, a in arguments:
@@ -80,7 +80,7 @@ cdef class Pullback:
         """The plan of the backward pass, before that of ``forward``: what it reads of the forward pass is saved."""
         cdef Program program = self.program
         cdef Py_ssize_t i, k
-        cdef Launch *l
+        cdef Launch *launch_
         cdef Storage *s
         cdef Array a
         cdef Product product
@@ -89,12 +89,13 @@ cdef class Pullback:
         if program is None:
             return 0
         for i in range(forward.sequence.count):
-            l = forward.sequence.launch[i]
-            if l.host != NULL:
-                written.update([<size_t> (<Array> o).storage for o in (<tuple> l.host)[1] if isinstance(o, Array)])
-            for k in range(l.count):
-                if l.storage[k] != NULL and l.writes >> k & 1:
-                    written.add(<size_t> l.storage[k])
+            launch_ = forward.sequence.launch[i]
+            if launch_.host != NULL:
+                written.update([<size_t> (<Array> o).storage for o in (<tuple> launch_.host)[1]
+                                if isinstance(o, Array)])
+            for k in range(launch_.count):
+                if launch_.storage[k] != NULL and launch_.writes >> k & 1:
+                    written.add(<size_t> launch_.storage[k])
         program.finalize(dropped, count, passes, self.cotangents + samples, self.products, written)
         self.read = <Storage **> malloc((program.held_count + 1) * sizeof(Storage *))
         if self.read == NULL:
@@ -111,8 +112,8 @@ cdef class Pullback:
             s = program.held[i]
             for a in samples:
                 if a.storage == s:
-                    raise CaptureError("compile: the function writes to an argument that its gradient depends on; write to "
-                                       "a clone()")
+                    raise CaptureError("compile: the function writes to an argument that its gradient depends on; "
+                                       "write to a clone()")
         if self.saved_bytes:
             k = self.saved_bytes // 4
             self.block = empty(MGX_F32, 1, &k)

@@ -67,7 +67,8 @@ cdef list leaves_of(CapturedCall call):
 cdef list owners_of(CapturedCall call):
     """The modules that the call looked at."""
     cdef Guard guard
-    return list({id(guard.owner): guard.owner for guard in call.guards if hasattr(guard.owner, "named_parameters")}.values())
+    return list({id(guard.owner): guard.owner for guard in call.guards
+                 if hasattr(guard.owner, "named_parameters")}.values())
 
 
 cdef dict storages(CapturedCall call):

@@ -23,8 +23,9 @@ import numpy as np
 cdef enum: MANY = 100000            # entries: beyond, functions run as they are
 cdef object MISSING = object()
 cdef tuple IMMUTABLE = (type(None), bool, int, float, complex, str, bytes, np.generic, np.dtype, np.ufunc, range,
-                        enum.Enum, types.BuiltinFunctionType, types.CodeType, type(Ellipsis), types.GetSetDescriptorType,
-                        types.MemberDescriptorType, types.WrapperDescriptorType, types.MethodDescriptorType)
+                        enum.Enum, types.BuiltinFunctionType, types.CodeType, type(Ellipsis),
+                        types.GetSetDescriptorType, types.MemberDescriptorType, types.WrapperDescriptorType,
+                        types.MethodDescriptorType)
 cdef set LIBRARIES = set(sys.stdlib_module_names) - {"__main__"} | {"microgradx", "numpy", "scipy"}
 
 

@@ -1,7 +1,7 @@
 """Functions of Values under `compile`: a call is recorded while it runs as it is, and replayed by its nodes.
 
-A replay computes node for node what the function did, linked in the same way, so every number and every gradient is that
-of the call as it is, whatever is computed from the results. What is saved is Python's part of the work.
+A replay computes node for node what the function did, linked in the same way, so every number and every gradient is
+that of the call as it is, whatever is computed from the results. What is saved is Python's part of the work.
 """
 from cpython cimport array
 from cpython.object cimport PyObject
@@ -29,7 +29,7 @@ from microgradx._core.trees import flatten, unflatten
 from microgradx.errors import CaptureError
 
 cdef enum Form:                                     # how an argument is compared with the recorded one
-    FREE, SAME, MOVES, EQUAL, IDENTICAL             # another Value; the one given before; another float; by value; itself
+    FREE, SAME, MOVES, EQUAL, IDENTICAL             # another Value; one given before; another float; by value; itself
 
 cdef enum Output:                                   # where a replay has a leaf of the result from
     NODE, GIVEN, NUMBER, CONSTANT
@@ -41,11 +41,11 @@ cdef tuple BY_VALUE = (type(None), bool, int, float, complex, str, bytes, np.gen
 cdef dict OPERATORS = {MGX_add: operator.add, MGX_sub: operator.sub, MGX_mul: operator.mul}
 cdef tuple ANSWERS = (
     "abs", "bool", "ceil", "divmod", "eq", "float", "floor", "floordiv", "format", "ge", "gt", "hash", "int", "le",
-    "lt", "mod", "ne", "neg", "pos", "pow", "rdivmod", "reduce", "reduce_ex", "repr", "rfloordiv", "rmod", "round", "rpow",
-    "rtruediv", "str", "truediv", "trunc")
+    "lt", "mod", "ne", "neg", "pos", "pow", "rdivmod", "reduce", "reduce_ex", "repr", "rfloordiv", "rmod", "round",
+    "rpow", "rtruediv", "str", "truediv", "trunc")
 
 
-# ----- numbers that move -----------------------------------------------------------------------------------------------
+# ----- numbers that move ----------------------------------------------------------------------------------------------
 
 cdef class Numbers:
     """The floats among the arguments and what is computed of them, while a call is recorded."""
@@ -152,7 +152,7 @@ for name in ANSWERS:
     setattr(_Float, f"__{name}__", _answer(name))
 
 
-# ----- a recorded call -------------------------------------------------------------------------------------------------
+# ----- a recorded call ------------------------------------------------------------------------------------------------
 
 cdef int gather_containers(object tree, list into) except -1:
     if isinstance(tree, (list, tuple, dict)):
@@ -414,8 +414,8 @@ cdef tuple random_states():
 
 
 def observe(function, args, kwargs):
-    """The result of a call, and whether it has made a Value; None for that if it cannot be told, because another call is
-    under way."""
+    """The result of a call, and whether it has made a Value; None for that if it cannot be told, because another call
+    is under way."""
     cdef Recording recording = Recording()
     if not one_recording_at_a_time.acquire(False):
         return function(*args, **kwargs), None
@@ -435,9 +435,10 @@ def is_observing():
 cdef class compile_values:
     """A function of Values and numbers, replayed without Python.
 
-    The first call with arguments of some kind runs as it is; if there are floats among the arguments the second one does,
-    too, and it is seen what becomes of them. Later ones make the same nodes again, from the numbers that arguments and
-    parameters have then. Floats move; other numbers, strings and flags count by value, other objects by identity.
+    The first call with arguments of some kind runs as it is; if there are floats among the arguments the second one
+    does, too, and it is seen what becomes of them. Later ones make the same nodes again, from the numbers that
+    arguments and parameters have then. Floats move; other numbers, strings and flags count by value, other objects by
+    identity.
 
     A function that reads or writes ``data`` or ``grad``, calls ``backward``, draws random numbers, changes what it can
     reach, or reaches what cannot be compared, runs as it is at every call; ``explain()`` says why.
@@ -492,8 +493,8 @@ cdef class compile_values:
         return self.function(*args, **kwargs)
 
     cdef object record(self, RecordedCall call, object structure, list leaves, object args, object kwargs):
-        """A call as it is, which is recorded: the first one with these arguments as it is given, the second one with floats
-        that move."""
+        """A call as it is, which is recorded: the first one with these arguments as it is given, the second one with
+        floats that move."""
         cdef Recording recording = Recording()
         cdef Numbers numbers = Numbers()
         cdef array.array ops = None
@@ -536,7 +537,8 @@ cdef class compile_values:
                 self.calls.clear()
                 if not first and ops is not None and reason.startswith("it did not"):
                     raise CaptureError(f"compile: {getattr(self.function, '__name__', 'the function')} does not do the "
-                                       "same with a float that moves as with the float; from now on calls run as they are")
+                                       "same with a float that moves as with the float; from now on calls run as they "
+                                       "are")
             elif first:
                 call.complete = all([form[0] != MOVES for form in call.forms])
                 self.calls = [call, *self.calls[:SIZE - 1]]
