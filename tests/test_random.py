@@ -501,6 +501,7 @@ SOURCES = {"ours": lambda: mgx.Generator(2), "numpy's": lambda: np.random.defaul
            "a seed": lambda: 5}
 
 
+@pytest.mark.filterwarnings("ignore:compile. step runs as it is")       # a NumPy generator that is rewound
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("name", SOURCES)
 def test_a_checkpoint_draws_the_same_again(name, compiled):

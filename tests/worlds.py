@@ -98,11 +98,6 @@ def bits(o, name="", into=None):
     return into
 
 
-def shared_state():
-    return str(mgx.get_rng_state().tolist() if hasattr(mgx, "get_rng_state") else
-               mgx.random.generator().bit_generator.state)
-
-
 class Log:
     """What every call gave and left behind; the calls that are skipped leave the world as it is."""
 
@@ -111,7 +106,9 @@ class Log:
         self.ran = self.body.append             # counts the runs of the body, by a call that no compiler looks into
 
     def look(self):
-        return bits(self.world()) | {"the shared generator": shared_state()}
+        state = mgx.get_rng_state().tolist() if hasattr(mgx, "get_rng_state") else \
+            mgx.random.generator().bit_generator.state
+        return bits(self.world()) | {"the shared generator": str(state)}
 
     def call(self, function, *args, **kwargs):
         one = SimpleNamespace(error=None, before=self.look() | bits([args, kwargs], "arguments"), given=None)
