@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(not CSRC.is_dir(), reason="the tests run without
 
 # From the bottom up. A module imports from the layers below its own; within a layer only without a circle.
 LAYERS = [["errors", "_core", "_core.capture", "_core.debug", "_core.scalar", "_core.capture.explain", "_core.hooks",
-           "_core.capture.place", "_core.kernels", "_core.memory", "_core.trees"],
+           "_core.floats", "_core.capture.place", "_core.kernels", "_core.memory", "_core.trees"],
           ["_core.graph", "_core.ops", "_core.ufuncs"], ["_core.value", "_core.array"],
           ["_core.scalar.tape", "_core.scalar.environment", "_core.debug.watch"], ["_core.scalar.replay"],
           ["_core.launch"], ["_core.capture.guards"],
@@ -34,6 +34,7 @@ REGISTRATIONS = {
     ("_core.launch", "_core.array", "note_outside"), ("_core.launch", "_core.hooks", "notify"),
     ("_core.launch", "_core.kernels", "set_poll"),
     *((name, "_core.tensor", "attach") for name in ("arrays", "indexing", "interop")),
+    *((name, "_core.floats", "behave_as_floats") for name in ("_core.capture.number", "_core.scalar.replay")),
     *((name, "_core.launch", "composite") for name in ("_core.generator", "_core.nets", "_core.structured",
                                                        "_core.update", "_core.views", "optim.optimizers"))}
 

@@ -277,7 +277,8 @@ KINDS = {
     "requires_grad": "changes: requires_grad off and on",
     "tensor hook": "changes: a hook on a parameter comes and goes",
     "module hook": "changes: hooks of modules come and go",
-    "hook inside": "a hook registered inside",
+    "hook notes": "changes: hooks that add to a list",
+    "hook inside": "a hook of a result", "module hook inside": "a hook of a module comes and goes inside",
     "group option": "changes: an option of a group",
     "group option inside": "an option of a group set inside",
     "group added": "changes: add_param_group",
@@ -287,7 +288,7 @@ KINDS = {
     "no_grad": "grad mode off around the call, off or read inside",
     "detect_nan": "detect_nan around the call or inside",
     "argument written": "arguments are written in place",
-    "captured written": "tensors of the closure are written in place",
+    "captured written": "tensors of the closure are written in place", "data inside": ".data assigned inside",
     "view": "views of arguments are read and written",
     "aliasing": "an argument that is a tensor of the closure, or given twice",
     "overlap": "NumPy arguments that overlap",
@@ -298,10 +299,11 @@ KINDS = {
     "flag": "a bool argument", "string": "a string argument", "none": "an argument that is None or a tensor",
     "keywords": "arguments by keyword",
     "containers": "nested lists and dicts as arguments", "namedtuple": "a namedtuple as argument",
-    "dataclass": "a dataclass or a namespace as argument, changed between calls",
+    "dataclass": "a dataclass as argument, changed between calls", "namespace": "an object of no class of its own",
     "argument container": "a list or dict among the arguments that the function adds to",
     "closure container": "a list of the closure that the function adds to",
     "checkpoint": "mgx.checkpoint", "random checkpoint": "random numbers in a checkpoint",
+    "generator checkpoint": "those of a generator of the closure",
     "host": "sorts, sums and indices, which run in NumPy",
     "transforms": "mgx.grad inside",
     "read": "a number is read of a tensor inside", "read caught": "the same, with any error caught",
@@ -353,8 +355,8 @@ STATEMENTS = [
     ("closure number", "y = y * factor"), ("closure number", 'y = y * table["k"]'),
     ("closure number", "y = y * settings.k"), ("closure number", "y = y + settings.t"),
     ("hook inside", "t = y * w\nif t.requires_grad:\n    t.register_hook(lambda g: g * 3.0)\n    t.sum().backward()"),
-    ("hook inside", "handle = linear.register_forward_hook(lambda m, a, out: out * 2.0)\n"
-                    "y = linear(y)\nhandle.remove()"),
+    ("module hook inside", "handle = linear.register_forward_hook(lambda m, a, out: out * 2.0)\n"
+                           "y = linear(y)\nhandle.remove()"),
     ("group option inside", 'sgd.param_groups[0]["lr"] = rate\nsgd.step()'),
     ("group added", "(y * late).sum().backward()\ny = y.detach()\nsgd.step()"),
     ("scheduler inside", "scheduler.step()"),
@@ -364,8 +366,8 @@ STATEMENTS = [
     ("argument written", "x += 1.0"), ("argument written", "x[0] = 2.0"),
     ("argument written", "x.copy_(y.detach() * 0.5)"), ("argument written", "x.zero_()"),
     ("captured written", "c += 1.0"), ("captured written", "c.copy_(y.detach().sum(0))"),
-    ("captured written", "with mgx.no_grad():\n    w *= 0.9"), ("captured written", "w.data *= 0.9"),
-    ("captured written", "w.data = w.data * 0.9"),
+    ("captured written", "with mgx.no_grad():\n    w *= 0.9"), ("data inside", "w.data *= 0.9"),
+    ("data inside", "w.data = w.data * 0.9"),
     ("view", "part = x[:1]\npart += 1.0"), ("view", "y = y + x[:1]"), ("view", "y = y.reshape(-1)[:3] + y"),
     ("aliasing", "y = y + kept"), ("aliasing", "kept += 1.0"), ("aliasing", "y = y + z"),
     ("overlap", "y = y + z"), ("overlap", "z *= 2.0"),
@@ -389,8 +391,8 @@ STATEMENTS = [
     ("checkpoint", "mgx.checkpoint(lambda t: (t * w).tanh(), y).sum().backward()\ny = y.detach()"),
     ("checkpoint", "mgx.checkpoint(own, y).sum().backward()\ny = y.detach()"),
     ("random checkpoint", "t = mgx.checkpoint(lambda t: F.dropout(t * w, 0.5), y)\nt.sum().backward()\ny = t.detach()"),
-    ("random checkpoint", "t = mgx.checkpoint(lambda t: F.dropout(t * w, 0.5, rng=rng), y)\nt.sum().backward()\n"
-                          "y = t.detach()"),
+    ("generator checkpoint", "t = mgx.checkpoint(lambda t: F.dropout(t * w, 0.5, rng=rng), y)\nt.sum().backward()\n"
+                             "y = t.detach()"),
     ("host", "y = y.cumsum(0)"), ("host", "y = y.sort(1).values"), ("host", "y = y[[0, 0]]"),
     ("host", "y = y * (y.argmax(1) == 1).reshape(-1, 1)"),
     ("transforms", "y = y.detach() + mgx.grad(lambda t: (t * t * t).sum())(y.detach())"),
@@ -405,7 +407,7 @@ STATEMENTS = [
 # What cannot be replayed by its nature: a run of the body at each call is no fault.
 NOT_REPLAYED = {"rewound inside", "attribute inside", "closure container", "argument container", "read", "read caught",
                 "scheduler inside", "group option inside", "raises", "generator inside", "aliasing", "overlap",
-                "options"}
+                "options", "method", "detect_nan", "module hook inside", "generator checkpoint", "namespace"}
 
 # What is compiled.
 FORMS = [
@@ -514,7 +516,7 @@ CHANGES = [
     ("requires_grad", "c.requires_grad_()"), ("requires_grad", "linear.bias.requires_grad = False"),
     ("tensor hook", "hook = w.register_hook(lambda g: g * 2.0)"), ("tensor hook", "if hook:\n    hook.remove()"),
     ("tensor hook", "hook = v.register_hook(lambda g: g * 2.0)"),
-    ("tensor hook", "hook = w.register_hook(lambda g: notes.append(g.clone()))"),
+    ("hook notes", "hook = w.register_hook(lambda g: notes.append(g.clone()))"),
     ("module hook", "hook = linear.register_forward_hook(lambda m, a, out: out * 2.0)"),
     ("module hook", "hook = dropout.register_forward_pre_hook(lambda m, a: (a[0] * 2.0,))"),
     ("module hook", "hook = own.register_forward_hook(lambda m, a, out: out * 2.0)"),
@@ -522,7 +524,7 @@ CHANGES = [
     ("module hook", "hook = linear.register_full_backward_hook(\n"
                     "    lambda m, a, out: (None if a[0] is None else a[0] * 2.0,))"),
     ("module hook", "if hook:\n    hook.remove()"),
-    ("module hook", "hook = linear.register_forward_hook(lambda m, a, out: notes.append(1))"),
+    ("hook notes", "hook = linear.register_forward_hook(lambda m, a, out: notes.append(1))"),
     ("group option", 'sgd.param_groups[0]["lr"] = 0.5'), ("group option", 'sgd.param_groups[0]["momentum"] = 0.9'),
     ("group option", 'adam.param_groups[0]["lr"] = 0.5'),
     ("group option", 'adam.param_groups[0]["betas"] = (0.5, 0.9)'),
@@ -569,7 +571,7 @@ ARGUMENTS = {
     "pair": [(None, "Pair(mgx.ones(3), 2.0)"), (None, "Pair(mgx.zeros(3), 2.5)"),
              (None, "Pair(2.0, mgx.randn(3, rng=k))")],
     "options": [(None, "Options(2.0)"), (None, "Options(3.0)"), (None, "shared_options"),
-                (None, "Options(2.0, mgx.randn(3, rng=k))"), (None, "SimpleNamespace(factor=4.0, shift=None)")],
+                (None, "Options(2.0, mgx.randn(3, rng=k))"), ("namespace", "SimpleNamespace(factor=4.0, shift=None)")],
     "record": [(None, "notes"), (None, "[]")],
     "found": [(None, "box"), (None, "{}")],
     "last": [(None, ""), (None, "2.0"), (None, "3.0")],

@@ -36,7 +36,8 @@ cdef class Node:
     cdef object hooks           # called with the gradient of this node's result
     cdef object grad            # leaf, or retained: the accumulated gradient
     cdef const char *name       # of a structured operation
-    cdef bint retains
+    cdef uint8_t retains        # its gradient is kept in `grad`
+    cdef uint8_t joint          # results with graphs of their own go back through it: it goes with the last of these
     cdef int16_t dtype          # of the result
     cdef uint16_t born          # the capture during which it was made, or 0
     cdef object site            # where it was written: see `call_site` of graph

@@ -259,7 +259,7 @@ cdef int walk(Node root, Array g, bint retain_graph, bint create_graph, dict wan
                 Py_INCREF(dx)
                 grads[to] = <PyObject *> dx
                 dx = None
-            if not (retain_graph or create_graph):
+            if not (retain_graph or create_graph or node.joint):
                 node.free()
     finally:
         set_grad_enabled(before)

@@ -87,7 +87,7 @@ cdef class LaunchList:
     cdef dict read_gradients    # {node: None} of those whose gradient was read before it was replaced
     cdef dict outside           # {id: (tensor, storage, requires_grad, hooks)} of tensors that were there before
     cdef dict reads             # {(id of an owner's dict, name): Guard} of attributes and options
-    cdef dict writes            # {(id of an owner's dict, name): (owner, dict, name)} of those that were assigned
+    cdef dict writes            # {(id of an owner's dict, name): that dict} of those that were assigned
     cdef list draws             # (numpy generator, its state before a draw, after it)
     cdef object refusal         # the error of the first thing that no program can repeat
     cdef list sites             # (code, offset of the instruction)
@@ -112,7 +112,8 @@ cdef double now() noexcept nogil
 cdef int note_gradient(Node node, bint read) except -1
 cdef int note_tensor(Array a) except -1             # it is used; matters if it was there before the capture
 cdef LaunchList capturing_list()                    # of the capture that this thread runs, or None
-cdef int refuse(str why) except -1                  # no program can repeat it: a capture fails, even if this is caught
+# no program can repeat it: a capture fails, whoever swallows the error
+cdef int refuse(str does, str advice) except -1
 cdef str format_call_site()
 cdef tuple hooks_of(Array a)
 cdef mgx_tiles *new_tiles(int operands, int count) except NULL

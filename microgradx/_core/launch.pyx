@@ -137,11 +137,10 @@ cdef LaunchList capturing_list():
     return <LaunchList> mgx_recording_list if is_capturing() else None
 
 
-cdef int refuse(str why) except -1:
+cdef int refuse(str does, str advice) except -1:
     """Raise ``CaptureError`` if this thread captures, and let the capture fail even if the function goes on."""
     if is_capturing():
-        error = CaptureError(f"compile: the function {why[:why.index('|')]}{format_call_site()}"
-                             f"{why[why.index('|') + 1:]}")
+        error = CaptureError(f"compile: the function {does}{format_call_site()}; {advice}")
         (<LaunchList> mgx_recording_list).refusal = error
         raise error
     return 0
@@ -150,16 +149,17 @@ cdef int refuse(str why) except -1:
 cdef int refuse_reading() except -1:
     if is_capturing() and (<LaunchList> mgx_recording_list).as_it_is is not None:
         return 0                                    # no replay will stand for the call
-    return refuse("reads numbers of a tensor (item, bool, float, numpy, an index made of numbers)|; a captured program "
-                  "would freeze them. Keep the decision in tensors (where, maximum), or read the result after the call")
+    return refuse("reads numbers of a tensor (item, bool, float, numpy, an index made of numbers)",
+                  "a captured program would freeze them. Keep the decision in tensors (where, maximum), or read the "
+                  "result after the call")
 
 
 array.refuse_reading = refuse_reading
 
 
 cdef int refuse_rebinding() except -1:
-    return refuse("assigns .data|; a captured program keeps the storages that it met. Write into the tensor: "
-                  "w.copy_(value)")
+    return refuse("assigns .data",
+                  "a captured program keeps the storages that it met. Write into the tensor: w.copy_(value)")
 
 
 # What a captured call may depend on beside its arguments: tensors, gradients, modules, optimizers. The call notes what

@@ -106,7 +106,7 @@ class Module:
         return watch(result) if backward else result
 
     def _hook(self, kind: str, hook: Function) -> Handle:
-        note_write(self, self.__dict__, "_hooks")
+        note_write(self.__dict__, "_hooks")
         hooks = self._hooks
         if hooks is None:
             hooks = self.__dict__["_hooks"] = {kind: Hooks() for kind in HOOKS}
@@ -163,11 +163,11 @@ class Module:
             self._file(name, "_parameters" if _is_parameter(value) else None)
         attributes = object.__getattribute__(self, "__dict__")      # a capture notes no attribute as read
         attributes[name] = value
-        note_write(self, attributes, name)
+        note_write(attributes, name)
 
     def __delattr__(self, name: str) -> None:
         super().__delattr__(name)
-        note_write(self, self.__dict__, name)
+        note_write(self.__dict__, name)
         self._file(name, None)
 
     def _file(self, name: str, kind: str | None) -> None:
@@ -185,7 +185,7 @@ class Module:
                              f"{type(tensor).__name__}" + " that requires one" * isinstance(tensor, Tensor))
         self._file(name, "_buffers")
         self.__dict__[name] = tensor
-        note_write(self, self.__dict__, name)
+        note_write(self.__dict__, name)
 
     # ----- what is inside ----------------------------------------------------------------------------------------
 

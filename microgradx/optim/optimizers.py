@@ -80,7 +80,7 @@ class Group(MutableMapping[str, Any]):
             if other != option:
                 self._note(other)
         self.options[option] = changed[option]
-        note_write(self, self.options, option)
+        note_write(self.options, option)
         self._settle()
 
     def __delitem__(self, option: str) -> None:

@@ -17,6 +17,7 @@ cdef class Output:              # where a replay has a leaf of the result, or th
 cdef class Effect:              # what a call changes besides numbers
     cdef int kind               # EffectOn
     cdef object target, name, value
+    cdef bint freed                 # is the value's graph freed when the call ends?
     cdef Output output
 
 cdef struct Input:              # a tensor among the arguments
@@ -63,7 +64,9 @@ cdef class CapturedCall:
     cdef int release(self, Storage **dropped, Py_ssize_t count) except -1
     cdef int keep_tensors(self, LaunchList recording, list samples) except -1
     cdef int note_effects(self, LaunchList recording, list samples) except -1
-    cdef list describe(self, object result, list arguments)
+    cdef list describe(self, list leaves, list arguments)
+    cdef int note_versions(self) except -1
+    cdef int finish_as_it_is(self, object leaves, list samples) except -1
     cdef tuple output_of(self, Array a, list arguments, dict by_storage)
     cdef list movable(self, list samples)
     cdef int take_places(self, list movable, list samples, dict saved) except -1

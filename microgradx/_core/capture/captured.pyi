@@ -1,7 +1,6 @@
 from typing import Any
 
 from microgradx._core.capture.guards import Guard
-from microgradx._core.capture.program import Program
 
 MEMORY: str
 
@@ -14,8 +13,6 @@ class CapturedCall:
     as_it_is: str | None
     failed: str | None
     replays: int
-    @property
-    def program(self) -> Program: ...
     def run_again(self, leaves: Any, parents: list[Any], cotangents: list[Any]) -> list[Any]: ...
     def seconds(self, rounds: int = 20) -> list[float] | None: ...
     def explain(self) -> str: ...

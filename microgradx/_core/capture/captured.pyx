@@ -109,8 +109,10 @@ cdef class CapturedCall:
         cdef set read = set()
         cdef SymbolicFloat number
         cdef Product one
-        cdef Variables variables
+        cdef Effect effect
+        cdef Variables variables, earlier
         cdef bint failed = True
+        cdef list values = None
         self.forward = program
         self.function, self.structure, self.leaves = function, structure, len(leaves)
         self.form = <char *> malloc(self.leaves + 1)
@@ -157,7 +159,8 @@ cdef class CapturedCall:
                 raise program.sequence.refusal
             refuse_changed_containers(structure, passed, args, kwargs)
             self.as_it_is = program.sequence.as_it_is
-            if variables.lost_tensors(Variables(function)):
+            earlier, variables = variables, Variables(function)
+            if earlier.lost_tensors(variables):
                 self.as_it_is = ("it replaces a tensor in a variable, list or dict around it; write into the tensor "
                                  "instead")
             if random_states() != moved:
@@ -166,9 +169,13 @@ cdef class CapturedCall:
                 self.as_it_is = ("it makes or rewinds a numpy.random.Generator, or draws from it itself; draw from an "
                                  "mgx.Generator, or give an int as rng=")
             self.note_effects(program.sequence, samples)
-            roots = self.describe(result, [o if isinstance(o, Array) else None for o in passed])
+            found, self.tree = flatten(result, True)
+            roots = self.describe(found, [o if isinstance(o, Array) else None for o in passed])
             set_recording(None)
-            if roots:
+            if self.as_it_is is not None:               # the call itself is right as it ran, and so are its graphs
+                given = {id(o): leaf for o, leaf in zip(passed, leaves) if isinstance(o, Array)}
+                values = [given.get(id(o), plain(o)) for o in found]
+            elif roots:
                 self.pullback = Pullback()
                 capture_pullback(self.pullback, program, roots, [(i, x) for i, x in zip(self.inputs, samples)
                                                                  if (<Array> x).node is not None])
@@ -183,7 +190,10 @@ cdef class CapturedCall:
                 x.node = None
                 if failed and x.storage.version > 1:        # as it would be if the function had run as it is
                     copy(x, <Array> leaves[i])
-            result = passed = args = kwargs = x = a = copies = o = number = roots = None    # graphs go now as well
+            if values is None:                          # graphs go now as well
+                for effect in self.effects or ():
+                    effect.value = None
+            result = passed = args = kwargs = x = a = copies = o = number = roots = found = given = None
             self.keep_tensors(program.sequence, samples)
             dropped = kept_blocks(&count)
             if failed:
@@ -193,6 +203,15 @@ cdef class CapturedCall:
         self.expected = tuple([snapshot_of(leaves[i]) if i in read else e for i, e in enumerate(expected)])
         for i in read:
             self.form[i] = VALUE
+        self.guards = list(program.sequence.reads.values())
+        self.polled = [guard for guard in self.guards if guard.polled]
+        self.variables = variables
+        program.sequence.reads = program.sequence.leaves = program.sequence.read_gradients = None
+        if values is not None:
+            self.release(dropped, count)
+            self.forward = self.outputs = None
+            self.finish_as_it_is(leaves, samples)
+            return unflatten(self.tree, iter(values))
         numbers, saved = self.numbers, {}               # launches name all of them until the program holds its own
         self.numbers = [(i, array) for i, array in numbers if i not in read]
         try:
@@ -208,10 +227,6 @@ cdef class CapturedCall:
             self.take_places(movable + made, samples, saved)
         finally:
             self.release(dropped, count)
-        self.guards = list(program.sequence.reads.values())
-        self.polled = [guard for guard in self.guards if guard.polled]
-        self.variables = Variables(function)
-        program.sequence.reads = program.sequence.leaves = program.sequence.read_gradients = None
         if self.conflicts(leaves):
             raise CaptureError("compile: an argument shares memory with another argument or a tensor that the function "
                                "uses, and one of them is written to; pass a clone()")
@@ -224,10 +239,31 @@ cdef class CapturedCall:
         if self.pullback is not None:
             self.pullback.attach(values, leaves, self.run_again)
         self.apply_effects(values, leaves)
-        # its own effects may be such that the next call is another one
+        self.note_versions()
+        return unflatten(self.tree, iter(values))
+
+    cdef int note_versions(self) except -1:
+        """The world is as the call left it; its own effects may be such that the next call is another one."""
         self.world = world_version if self.guards_hold() else -1
         self.gradients = grad_version if self.steady else -1
-        return unflatten(self.tree, iter(values))
+        return 0
+
+    cdef int finish_as_it_is(self, object leaves, list samples) except -1:
+        """The call ran on copies of its arguments: what it did to them is done to the arguments."""
+        cdef Effect effect
+        cdef Array a, x
+        for i, x in zip(self.inputs, samples):
+            if x.storage.version > 1:
+                check_writable(<Array> leaves[i], "compile")
+                copy(x, <Array> leaves[i])
+        for effect in self.effects:
+            if effect.kind == OF_ARGUMENT:
+                a = <Array> leaves[effect.target]
+                a.requires_grad_(effect.name)
+                if effect.value is not None:
+                    node_of(a).grad = effect.value
+        self.effects = []
+        return self.note_versions()
 
     cdef int release(self, Storage **dropped, Py_ssize_t count) except -1:
         """Free what the capture kept and nobody refers to."""
@@ -272,12 +308,12 @@ cdef class CapturedCall:
                 continue
             if node in recording.read_gradients:
                 one = Found()
-                one.node, one.was = node, old
+                one.node, one.was, one.place = node, old, UNUSED
                 self.found.append(one)
                 self.steady = self.steady and (node.grad is old or old is None and node.grad is None)
             if node.grad is not old:
                 self.effects.append(effect_of(OF_LEAF, node, None, node.grad))
-        for _, attributes, name in recording.writes.values():
+        for (_, name), attributes in recording.writes.items():
             if name == "_hooks":
                 self.as_it_is = "it registers a hook of a module; do that outside"
                 continue
@@ -290,14 +326,13 @@ cdef class CapturedCall:
                 self.effects.append(effect_of(OF_MODE, a, a.needs_grad, None))
         return 0
 
-    cdef list describe(self, object result, list arguments):
+    cdef list describe(self, list leaves, list arguments):
         """Where a replay has each leaf of the result, and each value of an effect, from; returns (number, array) of the
         results that were recorded in a graph."""
         cdef list outputs = [], values, roots = []
         cdef dict seen = {}, by_storage = {}
         cdef Array a
         cdef Found one
-        leaves, self.tree = flatten(result, True)
         self.results = len(leaves)
         values = leaves + [(<Effect> effect).value for effect in self.effects]
         for o in values:
@@ -316,9 +351,13 @@ cdef class CapturedCall:
                 continue
             seen[id(o)] = len(outputs)
             a = <Array> o
-            if k < self.results and a.needs_grad and a.node is not None and a.node.v.op != OP_LEAF \
-                    and a.node.born == self.forward.number:
-                roots.append((k, a))
+            if a.needs_grad and a.node is not None and a.node.v.op != OP_LEAF and a.node.born == self.forward.number:
+                if k < self.results:
+                    roots.append((k, a))
+                elif a.node.v.op == OP_FREED:
+                    (<Effect> self.effects[k - self.results]).freed = True
+                else:
+                    self.as_it_is = "it keeps a tensor with a graph in an attribute or as a gradient; return it instead"
             for one in self.found:
                 if one.was is a:
                     outputs.append((GRADIENT, one))
@@ -327,8 +366,7 @@ cdef class CapturedCall:
                 outputs.append(self.output_of(a, arguments, by_storage))
         self.outputs = [new_output(kind, what) for kind, what in outputs]
         for k in range(self.results, len(outputs)):
-            (<Effect> self.effects[k - self.results]).value, (<Effect> self.effects[k - self.results]).output = \
-                None, self.outputs[k]
+            (<Effect> self.effects[k - self.results]).output = self.outputs[k]
         return roots
 
     cdef tuple output_of(self, Array a, list arguments, dict by_storage):
@@ -469,7 +507,8 @@ cdef class CapturedCall:
         if not self.variables.hold():
             self.failed = f"the variable {self.variables.changed!r}"
             return False
-        if (self.mutates or self.forward.changed_count or self.found) and self.conflicts(leaves):
+        if self.forward is not None and (self.mutates or self.forward.changed_count or self.found) \
+                and self.conflicts(leaves):
             self.failed = MEMORY
             return False
         return True
@@ -698,6 +737,9 @@ cdef class CapturedCall:
         for k in range(len(self.effects)):
             effect = <Effect> PyList_GET_ITEM(self.effects, k)
             value = self.output(effect.output, values, leaves)
+            if effect.freed:                            # its graph was freed within the call
+                a = <Array> value
+                a.node, a.needs_grad = new_node(OP_FREED, a), True
             if effect.kind == OF_LEAF:
                 node = <Node> effect.target
                 if node.grad is not value:
@@ -725,11 +767,6 @@ cdef class CapturedCall:
         return 0
 
     # ----- what it is --------------------------------------------------------------------------------------------
-
-    @property
-    def program(self):
-        """The launches of the forward pass."""
-        return self.forward
 
     def seconds(self, Py_ssize_t rounds=20):
         """The least time of every launch over some runs whose writes are taken back; None with host launches, which
@@ -763,6 +800,8 @@ cdef class CapturedCall:
 
     def explain(self):
         """The call as text: a table of its launches, and what it depends on."""
+        if self.as_it_is is not None:
+            return f"runs as it is: {self.as_it_is}"
         return table(self.forward, self.seconds(), self.read, [guard.text for guard in self.guards])
 
 

@@ -1,5 +1,5 @@
 """What ``mgx.compile`` returns: a function that knows which of its captured calls can stand for a call."""
-from microgradx._core.array cimport Array, capture, from_object, shape_of
+from microgradx._core.array cimport Array, Storage, capture, from_object, shape_of
 from microgradx._core.debug.check cimport checked
 from microgradx._core.graph cimport grad_enabled, watching
 from microgradx._core.launch cimport is_capturing, world_version
@@ -16,6 +16,7 @@ import warnings
 import numpy as np
 
 from microgradx._core.capture.captured import MEMORY
+from microgradx._core.generator import Generator
 from microgradx._core.scalar.replay import compile_values, is_observing, observe
 from microgradx._core.trees import flatten, unflatten
 from microgradx._core.value import Value
@@ -25,14 +26,14 @@ cdef enum:
     WASTED = 5                  # captures in a row that were not replayed: then calls run as they are for a while
     PAUSE = 16
 cdef tuple BY_IDENTITY = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType, type,
-                          np.random.Generator, np.ufunc)
+                          Generator, np.random.Generator, np.ufunc)
 
 
 cdef class Compiled:
     """A function whose calls are captured and replayed."""
     cdef readonly object function
     cdef list calls             # the captured ones, the one that was used last first
-    cdef dict seen              # {key: None} of calls that ran once as they are
+    cdef dict seen              # {key: did it write to an argument?} of calls that ran once as they are
     cdef readonly dict reasons  # {why a call ran as it is: how often}
     cdef readonly set passes
     cdef set fixed              # arguments whose numbers have decided something: another one is another call
@@ -58,10 +59,10 @@ cdef class Compiled:
         return self if instance is None else types.MethodType(self, instance)
 
     def __reduce__(self):
-        return _compiled, (self.function, self.passes, self.shared, self.size)
+        return Compiled, (self.function, self.passes, self.shared, self.size)
 
     def __deepcopy__(self, memo):
-        return _compiled(copy.deepcopy(self.function, memo), self.passes, self.shared, self.size)
+        return Compiled(copy.deepcopy(self.function, memo), self.passes, self.shared, self.size)
 
     def __call__(self, *args, **kwargs):
         cdef CapturedCall call = self.last
@@ -114,8 +115,8 @@ cdef class Compiled:
         if key not in self.seen:                                    # once as it is: what is made lazily comes to be
             while len(self.seen) >= 4 * self.size:
                 self.seen.pop(next(iter(self.seen)))
-            values = None
-            if any([isinstance(leaf, Array) for leaf in leaves]):
+            values, versions = None, [(<Array> leaf).storage.version for leaf in leaves if isinstance(leaf, Array)]
+            if versions:
                 result, makes_values = observe(self.function, args, kwargs)
             else:
                 values = compile_values(self.function)
@@ -123,8 +124,11 @@ cdef class Compiled:
             if makes_values:                        # a function of Values, whatever its arguments are
                 self.values = values or compile_values(self.function)
             elif makes_values is not None:
-                self.seen[key] = None
+                self.seen[key] = versions != [(<Array> leaf).storage.version for leaf in leaves
+                                              if isinstance(leaf, Array)]
             return result
+        if self.seen[key] and may_share_memory(leaves):             # a capture works on copies of them
+            return self.run_eagerly(args, kwargs, MEMORY)
         if self.pause and not (key == self.previous and self.world == world_version):
             self.pause -= 1
             self.previous = key
@@ -190,16 +194,28 @@ cdef class Compiled:
     @property
     def programs(self):
         """The programs captured so far."""
-        return [(<CapturedCall> call).forward for call in self.calls]
-
-
-def _compiled(function, passes, shared, size):
-    return Compiled(function, passes, shared, size)
+        return [(<CapturedCall> call).forward for call in self.calls if (<CapturedCall> call).as_it_is is None]
 
 
 cdef object leaf_of(object leaf):
     """Arrays become tensors."""
     return from_object(leaf, None, False) if isinstance(leaf, np.ndarray) else leaf
+
+
+cdef bint may_share_memory(list leaves) except -1:
+    """Does a tensor among the arguments share memory with another, or with one that somebody else holds?"""
+    cdef list arrays = list({id(leaf): leaf for leaf in leaves if isinstance(leaf, Array)}.values())
+    cdef Storage *s
+    cdef Storage *t
+    for a in arrays:
+        s = (<Array> a).storage
+        if s.refs > sum([(<Array> b).storage == s for b in arrays]):
+            return True
+        for b in arrays:
+            t = (<Array> b).storage
+            if a is not b and s.data < t.data + t.nbytes and t.data < s.data + s.nbytes:
+                return True
+    return False
 
 
 cdef bint is_captured_by_value(object leaf) except -1:

@@ -141,16 +141,15 @@ def note_read(owner, dict attributes not None, str name not None, value, str tex
     recording.reads[key] = Guard(owner, attributes, name, value, text)
 
 
-def note_write(owner, dict attributes not None, str name not None):
-    """An attribute or option of ``owner`` was assigned or deleted. A call under capture does it again in each
-    replay."""
+def note_write(dict attributes not None, str name not None):
+    """An attribute or option was assigned or deleted. A call under capture does it again in each replay."""
     cdef LaunchList recording
     if id(attributes) in watched:
         change_world()
     if capturing:
         recording = capturing_list()
         if recording is not None:
-            recording.writes.setdefault((id(attributes), name), (owner, attributes, name))
+            recording.writes.setdefault((id(attributes), name), attributes)
 
 
 def note_draw(rng, before):

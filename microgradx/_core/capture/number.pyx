@@ -14,17 +14,12 @@ from microgradx._core.array cimport empty, is_array
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport Operand, elementwise, fill, is_capturing, put_array, put_number
 
-import math
 import operator
 
-import numpy as np
+from microgradx._core.floats import behave_as_floats, both_ways
 
 cdef set read = None            # the arguments that were, in the capture under way
 cdef dict OPERATORS = {MGX_add: operator.add, MGX_sub: operator.sub, MGX_mul: operator.mul, MGX_div: operator.truediv}
-cdef tuple ANSWERS = (
-    "abs", "bool", "ceil", "divmod", "eq", "float", "floor", "floordiv", "format", "ge", "gt", "hash", "int", "le",
-    "lt", "mod", "ne", "pos", "pow", "rdivmod", "reduce", "reduce_ex", "repr", "rfloordiv", "rmod", "round", "rpow",
-    "str", "trunc")
 
 
 cdef void note_reads_in(set into) noexcept:
@@ -83,67 +78,26 @@ cdef object combined(int op, object a, object b):
 
 
 cdef class SymbolicFloat:
-    """A number that moves: the arithmetic that is written down."""
+    """A number that moves."""
 
     def __cinit__(self):
         self.array, self.sources = empty(MGX_F64, 0, NULL), frozenset()
         (<double *> self.array.data)[0] = 0
 
-    def __add__(self, other):
-        return combined(MGX_add, self, other)
-
-    def __radd__(self, other):
-        return combined(MGX_add, other, self)
-
-    def __sub__(self, other):
-        return combined(MGX_sub, self, other)
-
-    def __rsub__(self, other):
-        return combined(MGX_sub, other, self)
-
-    def __mul__(self, other):
-        return combined(MGX_mul, self, other)
-
-    def __rmul__(self, other):
-        return combined(MGX_mul, other, self)
-
-    def __truediv__(self, other):
-        return combined(MGX_div, self, other)
-
-    def __rtruediv__(self, other):
-        return combined(MGX_div, other, self)
-
-    def __neg__(self):
-        return combined(MGX_mul, self, -1.0)
-
-    def __array__(self, dtype=None, copy=None):
-        return np.array(plain(self), dtype)
-
-    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
-        return getattr(ufunc, method)(*[plain(o) for o in inputs], **kwargs)
-
 
 class _Number(SymbolicFloat):
-    """The same, and all else that a float does."""
+    """The same, and all that a float does."""
     __class__ = property(lambda self: kind_of(self))
-
-    def __getattr__(self, name):
-        return getattr(plain(self), name)
 
 
 cdef object kind_of(SymbolicFloat n):
     return float if n.given is None else type(n.given)
 
 
-def _answer(str name):
-    cdef object function = getattr(math, name) if name in ("ceil", "floor", "trunc") else None
-
-    def method(self, *others):
-        if function is not None:
-            return function(plain(self))
-        return getattr(plain(self), f"__{name}__")(*[plain(o) for o in others])
-    return method
+def _combined(op, a, b):
+    return combined(op, a, b)
 
 
-for name in ANSWERS:
-    setattr(_Number, f"__{name}__", _answer(name))
+behave_as_floats(_Number, lambda o: plain(o), {
+    **both_ways(_combined, {"add": MGX_add, "sub": MGX_sub, "mul": MGX_mul, "truediv": MGX_div}),
+    "neg": lambda self: combined(MGX_mul, self, -1.0)})

@@ -19,6 +19,7 @@ cdef class Pullback:            # of a captured call: from the gradients of its 
     cdef Storage **read         # storages from outside that it reads: parameters
     cdef Py_ssize_t read_count
     cdef bint busy
+    cdef bint apart             # has each result a graph of its own?
 
     cdef int finalize(self, Storage **dropped, Py_ssize_t count, set passes, Program forward, list numbers,
                       list inputs, list samples) except -1

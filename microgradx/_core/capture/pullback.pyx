@@ -7,10 +7,11 @@ holds: a second forward pass before the first backward pass writes to another bl
 """
 cimport cython
 from cpython.object cimport PyObject
+from libc.stdint cimport uint16_t
 from libc.stdlib cimport free, malloc
 
 from microgradx._core.array cimport *
-from microgradx._core.graph cimport grad_enabled
+from microgradx._core.graph cimport Order, grad_enabled, topological
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport Launch, LaunchList, copy, copy_storage, fill, set_recording
 from microgradx._core.capture.passes cimport hold_host_operands
@@ -46,6 +47,7 @@ cdef int capture_pullback(Pullback pull, Program forward, list roots, list argum
         g = empty(a.dtype_, a.ndim, a.shape_)
         fill(g, 1)
         pull.cotangents.append(g)
+    pull.apart = have_graphs_apart(live, nodes, forward.number)
     pull.program = Program()
     pull.program.number = forward.number
     for node in nodes:                                  # they run when the gradient reaches the leaf itself
@@ -67,6 +69,26 @@ cdef int capture_pullback(Pullback pull, Program forward, list roots, list argum
     pull.parents = [parent for parent, g in zip(pull.parents, found) if g is not None]
     pull.products = [g for g in found if g is not None]
     return 0
+
+
+cdef bint have_graphs_apart(list results, list ends, uint16_t number) except -1:
+    """Do the graphs of the results share no node that was made during the capture, other than their ``ends``?"""
+    cdef Order order
+    cdef Node node
+    cdef Py_ssize_t i, count = 0
+    cdef set met = set(), outside = {id(node) for node in ends}
+    for a in results:
+        node = (<Array> a).node
+        topological(<PyObject *> node, <char *> &node.v - <char *> <PyObject *> node, &order, NULL)
+        try:
+            for i in range(order.count):
+                node = <Node> order.item[i]
+                if node.born == number and node.v.op != OP_LEAF and id(node) not in outside:
+                    met.add(id(node))
+                    count += 1
+        finally:
+            free(order.item)
+    return len(met) == count
 
 
 @cython.final
@@ -181,9 +203,10 @@ cdef class Pullback:
                 if not freed:
                     connect(<Array> values[k], pullback_vjp, residuals, operands)
             return 0
-        joint = empty(MGX_F64, 0, NULL)
-        record_result(joint, b"compiled", pullback_vjp, residuals, operands)
-        residuals.cotangents = [None] * len(self.cotangents)
+        i = len(self.cotangents)
+        joint = empty(MGX_F64, 1, &i)                   # a flag for each result
+        record_result(joint, b"compiled", pullback_vjp, residuals, operands).joint = self.apart
+        residuals.cotangents = [None] * i
         i = 0
         for k, freed in self.roots:
             if not freed:
@@ -266,13 +289,13 @@ cdef object pullback_vjp(Node node, Array g, int i):
     """All gradients are computed when the first is asked for."""
     cdef Residuals residuals = <Residuals> node.args
     cdef list cotangents
-    cdef Py_ssize_t k, mask
+    cdef Py_ssize_t k
     if residuals.gradient is not g or residuals.results is None:
         if residuals.cotangents is None:
             cotangents = [g]
-        else:                                           # which results have gradients, as bits of a number
-            mask = <Py_ssize_t> (<double *> g.data)[0]
-            cotangents = [residuals.cotangents[k] if mask >> k & 1 else None for k in range(len(residuals.cotangents))]
+        else:                                           # flags: which results have a gradient in this pass
+            cotangents = [residuals.cotangents[k] if (<double *> g.data)[k] else None
+                          for k in range(len(residuals.cotangents))]
             residuals.cotangents = [None] * len(cotangents)
         residuals.results, residuals.gradient = residuals.pullback.run(residuals, cotangents), g
     dx = residuals.results[i]
@@ -283,11 +306,14 @@ cdef object pullback_vjp(Node node, Array g, int i):
 
 
 cdef object part_vjp(Node node, Array g, int i):
-    """Of one result of several: its gradient is noted, and what goes on to the node that joins them is a bit."""
+    """Of one result of several: its gradient is noted, and what goes on to the node that joins them is its flag."""
     cdef Residuals residuals
-    cdef Array bit = empty(MGX_F64, 0, NULL)
-    cdef Py_ssize_t k
+    cdef Array flags
+    cdef Py_ssize_t k, count
     residuals, k = <tuple> node.args
     residuals.cotangents[k] = g
-    fill(bit, <double> (<Py_ssize_t> 1 << k))
-    return bit
+    count = len(residuals.cotangents)
+    flags = empty(MGX_F64, 1, &count)
+    fill(flags, 0)
+    (<double *> flags.data)[k] = 1
+    return flags

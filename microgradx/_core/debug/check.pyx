@@ -7,6 +7,8 @@ from microgradx._core.capture.program cimport Program, is_parameter, plain_copy
 
 import numpy as np
 
+from microgradx._core.capture.guards import MISSING
+from microgradx._core.launch import change_world
 from microgradx.errors import CaptureError
 
 
@@ -20,6 +22,8 @@ cdef object checked(CapturedCall call, tuple arguments, object run_eagerly, obje
                             else plain_copy((<Node> node).grad)) for node in nodes]
     cdef list drawn = [(g, g.bit_generator.state) for g in {id(g): g for g in generators(program)}.values()]
     cdef object state = shared.get_state()
+    cdef list attributes = [(owner, name, owner.get(name, MISSING)) for owner, name in effects_on(call, dict)]
+    cdef list modes = [(a, (<Array> a).needs_grad) for a, _ in effects_on(call, Array)]
     cdef dict found = storages(call)
     cdef list before = [(address, snapshot(<Storage *> <size_t> address)) for address in found]
     cdef size_t address
@@ -32,6 +36,14 @@ cdef object checked(CapturedCall call, tuple arguments, object run_eagerly, obje
         (<Node> node).grad = grad
         if grad is not None:
             copy(numbers, grad)
+    for owner, name, value in attributes:
+        if value is MISSING:
+            owner.pop(name, None)
+        else:
+            owner[name] = value
+    for a, wants in modes:
+        a.requires_grad_(wants)
+    change_world()
     for o, kept in zip(arguments, given):
         if kept is not None and not same(numbers_of(o), numbers_of(kept)):
             copy(kept, o)
@@ -57,11 +69,14 @@ cdef list leaves_of(CapturedCall call):
     """The leaves whose gradients the call reads or changes."""
     cdef Found one
     cdef dict nodes = {id(one.node): one.node for one in call.found}
-    for effect in call.effects:
-        target = (<Effect> effect).target
-        if isinstance(target, Node):
-            nodes[id(target)] = target
+    nodes.update({id(node): node for node, _ in effects_on(call, Node)})
     return list(nodes.values())
+
+
+cdef list effects_on(CapturedCall call, kind):
+    """[(target, name)] of the effects on leaves (Node), attributes and options (dict) or ``requires_grad`` (Array)."""
+    cdef Effect effect
+    return [(effect.target, effect.name) for effect in call.effects if isinstance(effect.target, kind)]
 
 
 cdef list owners_of(CapturedCall call):

@@ -17,7 +17,6 @@ from microgradx._core.value cimport (LEAF, Moving, Recording, Segment, Value, gi
                                      start_tracing, stop_tracing, sum_node, table_node, tracing)
 
 import enum
-import math
 import operator
 import random
 import sys
@@ -25,6 +24,7 @@ import threading
 
 import numpy as np
 
+from microgradx._core.floats import behave_as_floats, both_ways
 from microgradx._core.trees import flatten, unflatten
 from microgradx.errors import CaptureError
 
@@ -39,10 +39,6 @@ cdef object one_recording_at_a_time = threading.Lock()
 cdef tuple BY_VALUE = (type(None), bool, int, float, complex, str, bytes, np.generic, np.dtype, enum.Enum, range, slice,
                        type(Ellipsis))
 cdef dict OPERATORS = {MGX_add: operator.add, MGX_sub: operator.sub, MGX_mul: operator.mul}
-cdef tuple ANSWERS = (
-    "abs", "bool", "ceil", "divmod", "eq", "float", "floor", "floordiv", "format", "ge", "gt", "hash", "int", "le",
-    "lt", "mod", "ne", "neg", "pos", "pow", "rdivmod", "reduce", "reduce_ex", "repr", "rfloordiv", "rmod", "round",
-    "rpow", "rtruediv", "str", "truediv", "trunc")
 
 
 # ----- numbers that move ----------------------------------------------------------------------------------------------
@@ -68,41 +64,10 @@ cdef class MovingFloat(Moving):
     cdef Numbers numbers
     cdef frozenset sources
 
-    def __add__(self, other):
-        return combined(MGX_add, self, other)
-
-    def __radd__(self, other):
-        return combined(MGX_add, other, self)
-
-    def __sub__(self, other):
-        return combined(MGX_sub, self, other)
-
-    def __rsub__(self, other):
-        return combined(MGX_sub, other, self)
-
-    def __mul__(self, other):
-        return combined(MGX_mul, self, other)
-
-    def __rmul__(self, other):
-        return combined(MGX_mul, other, self)
-
-    def __array__(self, dtype=None, copy=None):
-        return np.array(plain(self), dtype)
-
-    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
-        return getattr(ufunc, method)(*[plain(o) for o in inputs], **kwargs)
-
 
 class _Float(MovingFloat):
-    """The same, and all else that a float does."""
-    __class__ = property(lambda self: kind_of(self))
-
-    def __getattr__(self, name):
-        return getattr(plain(self), name)
-
-
-cdef object kind_of(MovingFloat n):
-    return type(n.given)
+    """The same, and all that a float does."""
+    __class__ = property(lambda self: type((<MovingFloat> self).given))
 
 
 cdef object plain(object o):
@@ -135,21 +100,12 @@ cdef object combined(int op, object a, object b):
     return n
 
 
-def _answer(str name):
-    cdef object function = getattr(math, name) if name in ("ceil", "floor", "trunc") else None
-
-    def method(self, *others):
-        for o in others:
-            if type(o) is Value:
-                return NotImplemented
-        if function is not None:
-            return function(plain(self))
-        return getattr(plain(self), f"__{name}__")(*[plain(o) for o in others])
-    return method
+def _combined(op, a, b):
+    return combined(op, a, b)
 
 
-for name in ANSWERS:
-    setattr(_Float, f"__{name}__", _answer(name))
+behave_as_floats(_Float, lambda o: plain(o), both_ways(_combined, {"add": MGX_add, "sub": MGX_sub, "mul": MGX_mul}),
+                 (Value,))
 
 
 # ----- a recorded call ------------------------------------------------------------------------------------------------
