@@ -151,7 +151,7 @@ if TYPE_CHECKING:
         def __call__(self, x: Iterable[Number], /) -> Value: ...
 
     class _Deviation(Protocol):
-        def __call__(self, x: Data, /, axis: Axes = None, ddof: int = 0, keepdims: bool = False, *, dim: Axes = None,
+        def __call__(self, x: Data, /, axis: Axes = None, ddof: int | None = None, keepdims: bool = False, *, dim: Axes = None,
                      keepdim: bool = False) -> Tensor: ...
 
     class _Position(Protocol):

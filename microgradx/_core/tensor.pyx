@@ -16,6 +16,7 @@ from microgradx._core.structured cimport (amax, axes_of, cross_entropy_mean, cum
 from microgradx._core.trace cimport refuse_traced
 
 from typing import NamedTuple
+from warnings import warn
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from microgradx._core.capture.guards import note_as_it_is
 from microgradx._core.hooks import Handle, Hooks
 from microgradx._core.structured import HostOperation
 from microgradx._core.ufuncs import counterpart, takes_turns
-from microgradx.errors import DTypeError, GraphError, OptionError, ShapeError
+from microgradx.errors import DifferenceWarning, DTypeError, GraphError, OptionError, ShapeError
 
 cdef extern from "Python.h":
     void PyObject_GC_Track(void *)
@@ -327,6 +328,8 @@ cdef class Tensor(Array):
         if any([takes_turns(x) for x in inputs if not isinstance(x, Array)]):
             return NotImplemented
         name = counterpart(ufunc, method, options)
+        if name == "floor_divide":
+            return divide_and_floor(inputs[0], inputs[1])
         if name == "matmul":
             return matmul(tensor(inputs[0]), tensor(inputs[1]))
         if name in BITWISE:
@@ -403,6 +406,10 @@ cdef class Tensor(Array):
     def __hash__(self):
         return <Py_hash_t> (<size_t> <PyObject *> self >> 4)
 
+    def __floordiv__(a, b):
+        """The largest integer <= a/b, as Python's and NumPy's; of integers an integer. Gradient: 0."""
+        return divide_and_floor(a, b)
+
     # ----- masks and integers ----------------------------------------------------------------------------------
 
     def __invert__(self):
@@ -451,22 +458,25 @@ cdef class Tensor(Array):
             return v.convert(v.convert(self, MGX_F64).mean(axis, keepdims or keepdim, dim=dim), MGX_F32)
         return sum_axes(self, axes, keepdims or keepdim, 1.0 / n if n else float("nan"))
 
-    def var(self, axis=None, ddof=0, keepdims=False, *, dim=None, keepdim=False):
-        """The mean squared deviation from the mean; the sum is divided by n - ``ddof`` (0 as NumPy; torch's
-        default is 1)."""
+    def var(self, axis=None, ddof=None, keepdims=False, *, dim=None, keepdim=False):
+        """The mean squared deviation from the mean; the sum is divided by n - ``ddof``, which is 0 unless given, as in
+        NumPy. torch's is 1: ``DifferenceWarning`` where ``dim`` or ``keepdim`` is given without it."""
         cdef unsigned int axes = axes_of("var", resolve_axis("var", axis, dim), self.ndim)
         cdef Py_ssize_t n = count_reduced(self, axes)
         cdef Array off
+        ddof = divisor_offset("var", ddof, dim is not None or keepdim)
         if self.dtype_ > MGX_F64:
             return v.convert(v.convert(self, MGX_F64).var(axis, ddof, keepdims or keepdim, dim=dim), MGX_F32)
         off = apply(MGX_sub, self, sum_axes(self, axes, True, 1.0 / n if n else float("nan")), None)
         return sum_axes(apply(MGX_square, off, None, None), axes, keepdims or keepdim,
                         1.0 / (n - ddof) if n > ddof else float("nan"))
 
-    def std(self, axis=None, ddof=0, keepdims=False, *, dim=None, keepdim=False):
-        """The square root of ``var``. Its gradient is 0 where nothing deviates."""
+    def std(self, axis=None, ddof=None, keepdims=False, *, dim=None, keepdim=False):
+        """The square root of ``var``, with its ``ddof``. Its gradient is 0 where nothing deviates."""
+        named = dim is not None or keepdim
         axis = resolve_axis("std", axis, dim)
         axes_of("std", axis, self.ndim)
+        ddof = divisor_offset("std", ddof, named)
         return safe_sqrt(self.var(axis, ddof, keepdims or keepdim))
 
     def norm(self, ord=2, axis=None, keepdims=False, *, dim=None, keepdim=False):
@@ -810,6 +820,16 @@ cdef Py_ssize_t count_reduced(Array x, unsigned int axes):
     return n
 
 
+cdef object divisor_offset(str op, object ddof, bint as_torch):
+    """``ddof``, 0 unless given; with a warning where torch's names stand beside none, for torch's is 1."""
+    if ddof is not None:
+        return ddof
+    if as_torch:
+        warn(f"{op}: divides by n, as NumPy; torch divides by n - 1, which is ddof=1 (ddof=0 says that n is meant)",
+             DifferenceWarning, stacklevel=1)
+    return 0
+
+
 cdef Array safe_sqrt(Array x):
     """The square root, with gradient 0 at 0."""
     return apply(MGX_where, apply(MGX_eq, x, 0.0, None), 0.0, apply(MGX_sqrt, x, None, None))
@@ -846,6 +866,24 @@ cdef Array find_position(Array x, object find, str op, object axis, bint kept):
     if x.size == 0 and (axis is None or x.shape_[<int> axis] == 0):
         raise ShapeError(f"{op}: of no elements, shape {shape_of(x)}")
     return compute_on_host(_position, (x, find, axis if x.ndim else None, kept))
+
+
+def _floor_divide(a, b):
+    return np.floor_divide(a, b)
+
+
+cdef Array divide_and_floor(object a, object b):
+    """a // b: the quotient of what fmod leaves is whole but for rounding, which floor(a / b) is not."""
+    a, b = [x if isinstance(x, (Array, int, float, np.integer, np.floating)) else tensor(x) for x in (a, b)]
+    if all([x.dtype.kind != "f" if hasattr(x, "dtype") else isinstance(x, int) for x in (a, b)]):
+        return compute_on_host(_floor_divide, (a, b))
+    cdef Array over = apply(MGX_fmod, a, b, None), quotient = apply(MGX_div, a, b, None)
+    cdef Array whole = apply(MGX_round, apply(MGX_div, apply(MGX_sub, a, over, None), b, None), None, None)
+    below = apply(MGX_lt, apply(MGX_mul, apply(MGX_sign, over, None, None), b, None), 0.0, None)
+    whole = apply(MGX_where, below, apply(MGX_sub, whole, 1.0, None), whole)
+    if not isinstance(b, Array):
+        return whole if b else quotient
+    return apply(MGX_where, apply(MGX_ne, b, 0.0, None), whole, quotient)
 
 
 cdef object zero_of(Array x):

@@ -14,6 +14,7 @@ ROWS: dict[np.ufunc, str] = {getattr(np, name): name for name in NAMES if isinst
 ROWS |= {np.subtract: "sub", np.multiply: "mul", np.divide: "div", np.negative: "neg", np.positive: "clone",
          np.fabs: "abs", np.rint: "round", np.greater: "gt", np.greater_equal: "ge", np.less: "lt",
          np.less_equal: "le", np.equal: "eq", np.not_equal: "ne", np.matmul: "matmul",
+         np.floor_divide: "floor_divide",
          np.bitwise_and: "and", np.bitwise_or: "or", np.bitwise_xor: "xor", np.invert: "invert"}
 
 SCIPY = {"expit": "sigmoid", "log_expit": "logsigmoid"}       # of scipy.special, where its name is not ours
