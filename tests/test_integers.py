@@ -68,8 +68,9 @@ CASES |= {
     "7 - x": operator(lambda x, b, m: 7 - x), "x - x": operator(lambda x, b, m: x - x),
     "x * b": operator(lambda x, b, m: x * b), "x ** 2": operator(lambda x, b, m: x ** 2),
     "x ** b": operator(lambda x, b, m: x ** b), "2 ** b": operator(lambda x, b, m: 2 ** b),
-    "x % 4": operator(lambda x, b, m: x % 4), "-x": operator(lambda x, b, m: -x), "x / 2": operator(lambda x, b, m: x / 2),
-    "x & m": operator(lambda x, b, m: x & m), "~x": operator(lambda x, b, m: ~x), "x | 1": operator(lambda x, b, m: x | 1),
+    "x % 4": operator(lambda x, b, m: x % 4), "-x": operator(lambda x, b, m: -x),
+    "x / 2": operator(lambda x, b, m: x / 2), "x & m": operator(lambda x, b, m: x & m),
+    "~x": operator(lambda x, b, m: ~x), "x | 1": operator(lambda x, b, m: x | 1),
     "x > 2**24": operator(lambda x, b, m: x > 2**24), "x > half": operator(lambda x, b, m: x > 2**24 + 0.5),
     "x == float": operator(lambda x, b, m: x == 2.0**24), "x <= b": operator(lambda x, b, m: x <= b),
     "x @ x.T": operator(lambda x, b, m: x @ x.T), "x[m]": operator(lambda x, b, m: x[m]),
@@ -150,8 +151,8 @@ def test_integers_are_rounded_to_tens_as_numpy_does():
 
 @pytest.mark.parametrize("call", [
     lambda x: x.fill_(0.5), lambda x: x.fill_(np.inf), lambda x: x.fill_(2**63), lambda x: mgx.pad(x, 1, 0.5),
-    lambda x: mgx.pad(x, 1, 2**63), lambda x: mgx.masked_fill(x, x > 1, 0.5), lambda x: mgx.masked_fill(x, x > 1, -np.inf),
-    lambda x: mgx.masked_fill(x, x > 1, Tensor(0.5)), lambda x: x.scatter_add(0, [0], Tensor([0.5])),
+    lambda x: mgx.pad(x, 1, 2**63), lambda x: mgx.masked_fill(x, x > 1, 0.5),
+    lambda x: mgx.masked_fill(x, x > 1, -np.inf), lambda x: mgx.masked_fill(x, x > 1, Tensor(0.5)), lambda x: x.scatter_add(0, [0], Tensor([0.5])),
     lambda x: mgx.index_add(x, 0, [0], Tensor([0.5])), lambda x: x.__setitem__(0, 0.5),
     lambda x: mgx.scatter(x, 0, [0], Tensor([0.5])), lambda x: x.__iadd__(0.5)])
 def test_what_integers_cannot_store_is_refused(call):
@@ -193,15 +194,16 @@ def test_an_empty_tensor_has_any_shape_with_a_0(shape):
     (lambda: mgx.pad(mgx.ones(1), 2**62), f"pad: axis 0 .*{2**63 + 1} .*{2**62} before"),
     (lambda: mgx.ones(1).expand(2**63), f"expand: a length .*{2**63}"),
     (lambda: mgx.zeros(0).reshape(0, 2**63), f"reshape: a length .*{2**63}"),
-    (lambda: mgx.ones(2).split(2**63), f"split: a length .*{2**63}"), (lambda: mgx.ones(2).sum(2**63), f"sum: .*{2**63}"),
-    (lambda: mgx.tile(mgx.ones(1), 2**63), f"tile: .*{2**63}"), (lambda: mgx.ones(2, 2).tril(2**63), "tril: a diagonal")])
+    (lambda: mgx.ones(2).split(2**63), f"split: a length .*{2**63}"),
+    (lambda: mgx.ones(2).sum(2**63), f"sum: .*{2**63}"), (lambda: mgx.tile(mgx.ones(1), 2**63), f"tile: .*{2**63}"),
+    (lambda: mgx.ones(2, 2).tril(2**63), "tril: a diagonal")])
 def test_lengths_beyond_the_machine_s_are_refused_by_name(call, words):
     with pytest.raises((ShapeError, MemoryError), match=words):
         call()
 
 
-@pytest.mark.parametrize("start, stop, step", [(5, None, 1), (2, 7, 2), (7, 2, -2), (0, 0, 1), (3, 1, 1), (0.5, 2.0, 0.5),
-                                               (0, -1, -0.25), (-2**63, -2**63 + 2, 1)])
+@pytest.mark.parametrize("start, stop, step", [(5, None, 1), (2, 7, 2), (7, 2, -2), (0, 0, 1), (3, 1, 1),
+                                               (0.5, 2.0, 0.5), (0, -1, -0.25), (-2**63, -2**63 + 2, 1)])
 def test_arange_counts_as_numpy(start, stop, step):
     truth = np.arange(start, step=step) if stop is None else np.arange(start, stop, step)
     assert mgx.arange(start, stop, step).tolist() == truth.tolist()
@@ -242,13 +244,17 @@ def test_floor_division_is_numpy_s(dtype):
 
 
 def test_floor_division_of_integers_and_its_gradient():
-    for a, b in ((Tensor(A), Tensor(B)), (Tensor(A), 4), (DIGITS, Tensor(B)), (Tensor(A), B), ([3, DIGITS], Tensor([2, -3]))):
+    for a, b in ((Tensor(A), Tensor(B)), (Tensor(A), 4), (DIGITS, Tensor(B)), (Tensor(A), B),
+                 ([3, DIGITS], Tensor([2, -3]))):
         truth = np.asarray(a) // np.asarray(b)
         assert (a // b).dtype == np.int64 and np.array_equal(a // b, truth)
     assert np.array_equal(np.floor_divide(Tensor(A), 4), A // 4)
     x, y = (Tensor(np.array([5.0, -3.0]), requires_grad=True) for _ in range(2))
     (x // y).sum().backward()
     assert x.grad.tolist() == y.grad.tolist() == [0.0, 0.0]
+    for a in (x, Tensor([1, 2])):
+        with pytest.raises(ShapeError):
+            a // Tensor([1, 2, 3])
     for bad in ("a", None, 1j):
         with pytest.raises(DTypeError):
             x // bad

@@ -523,7 +523,8 @@ cdef class Array(Differentiable):
         if flags & PyBUF_WRITABLE:
             raise BufferError("Tensor: the buffer is read-only; write through the tensor's own methods")
         if self.needs_grad:
-            raise BufferError("Tensor: this tensor requires a gradient, and a buffer has no graph; take that of t.detach()")
+            raise BufferError("Tensor: this tensor requires a gradient, and a buffer has no graph; take that of "
+                              "t.detach()")
         if capture:
             refuse_reading()
         fill_buffer(self, self, buffer, flags, True)

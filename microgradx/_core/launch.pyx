@@ -806,8 +806,8 @@ cdef Array compute_on_host(object function, tuple ins):
     cdef Array out
     try:
         with np.errstate(all="ignore"):
-            out = from_object(function(*[readable_ndarray(<Array> i) if isinstance(i, Array) else i for i in ins]), None,
-                              True)
+            arrays = [readable_ndarray(<Array> i) if isinstance(i, Array) else i for i in ins]
+            out = from_object(function(*arrays), None, True)
     finally:
         set_recording(recording)
     if recording is not None:

@@ -876,7 +876,10 @@ cdef Array divide_and_floor(object a, object b):
     """a // b: the quotient of what fmod leaves is whole but for rounding, which floor(a / b) is not."""
     a, b = [x if isinstance(x, (Array, int, float, np.integer, np.floating)) else tensor(x) for x in (a, b)]
     if all([x.dtype.kind != "f" if hasattr(x, "dtype") else isinstance(x, int) for x in (a, b)]):
-        return compute_on_host(_floor_divide, (a, b))
+        try:
+            return compute_on_host(_floor_divide, (a, b))
+        except ValueError as error:
+            raise ShapeError(f"floor_divide: {error}") from None
     cdef Array over = apply(MGX_fmod, a, b, None), quotient = apply(MGX_div, a, b, None)
     cdef Array whole = apply(MGX_round, apply(MGX_div, apply(MGX_sub, a, over, None), b, None), None, None)
     below = apply(MGX_lt, apply(MGX_mul, apply(MGX_sign, over, None, None), b, None), 0.0, None)
@@ -960,9 +963,10 @@ def pad(x, pad_width, value=0.0):
     for d, (before, after) in enumerate(widths):
         if min(before, after) < 0:
             raise ShapeError(f"pad: widths are not negative: {widths!r}")
-        if before + a.shape_[<int> d] + after > PY_SSIZE_T_MAX:
-            raise ShapeError(f"pad: axis {d} of shape {shape_of(a)} would be of length {before + a.shape_[<int> d] + after}"
-                             f" with {before} before it and {after} behind it (> {PY_SSIZE_T_MAX})")
+        length = before + a.shape_[<int> d] + after
+        if length > PY_SSIZE_T_MAX:
+            raise ShapeError(f"pad: axis {d} of shape {shape_of(a)} would be of length {length} with {before} before it "
+                             f"and {after} behind it (> {PY_SSIZE_T_MAX})")
     if a.dtype_ > MGX_F64 and not isinstance(value, bool):
         value = whole_number("pad", a, value)
         if abs(value) > 2**53:                                          # more digits than a double has
