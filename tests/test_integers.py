@@ -152,7 +152,9 @@ def test_integers_are_rounded_to_tens_as_numpy_does():
 @pytest.mark.parametrize("call", [
     lambda x: x.fill_(0.5), lambda x: x.fill_(np.inf), lambda x: x.fill_(2**63), lambda x: mgx.pad(x, 1, 0.5),
     lambda x: mgx.pad(x, 1, 2**63), lambda x: mgx.masked_fill(x, x > 1, 0.5),
-    lambda x: mgx.masked_fill(x, x > 1, -np.inf), lambda x: mgx.masked_fill(x, x > 1, Tensor(0.5)), lambda x: x.scatter_add(0, [0], Tensor([0.5])),
+    lambda x: mgx.masked_fill(x, x > 1, -np.inf),
+    lambda x: mgx.masked_fill(x, x > 1, Tensor(0.5)),
+    lambda x: x.scatter_add(0, [0], Tensor([0.5])),
     lambda x: mgx.index_add(x, 0, [0], Tensor([0.5])), lambda x: x.__setitem__(0, 0.5),
     lambda x: mgx.scatter(x, 0, [0], Tensor([0.5])), lambda x: x.__iadd__(0.5)])
 def test_what_integers_cannot_store_is_refused(call):
@@ -191,7 +193,7 @@ def test_an_empty_tensor_has_any_shape_with_a_0(shape):
     (lambda: mgx.eye(2**40), f"eye: {2**80} numbers"), (lambda: mgx.arange(2**63), f"arange: {2**63} numbers"),
     (lambda: mgx.arange(0.0, 1e30), "arange: .* numbers from 0.0 to 1e[+]30"),
     (lambda: mgx.arange(0, np.inf), "arange: from 0 to inf"), (lambda: mgx.arange(np.nan), "arange: from 0 to nan"),
-    (lambda: mgx.pad(mgx.ones(1), 2**62), f"pad: axis 0 .*{2**63 + 1} .*{2**62} before"),
+    (lambda: mgx.pad(mgx.ones(1), 2**62), f"pad: axis 0 .*{2**63 + 1}, with {2**62} before"),
     (lambda: mgx.ones(1).expand(2**63), f"expand: a length .*{2**63}"),
     (lambda: mgx.zeros(0).reshape(0, 2**63), f"reshape: a length .*{2**63}"),
     (lambda: mgx.ones(2).split(2**63), f"split: a length .*{2**63}"),

@@ -965,8 +965,8 @@ def pad(x, pad_width, value=0.0):
             raise ShapeError(f"pad: widths are not negative: {widths!r}")
         length = before + a.shape_[<int> d] + after
         if length > PY_SSIZE_T_MAX:
-            raise ShapeError(f"pad: axis {d} of shape {shape_of(a)} would be of length {length} with {before} before it "
-                             f"and {after} behind it (> {PY_SSIZE_T_MAX})")
+            raise ShapeError(f"pad: axis {d} of shape {shape_of(a)} would be of length {length}, with {before} before "
+                             f"it and {after} behind it (> {PY_SSIZE_T_MAX})")
     if a.dtype_ > MGX_F64 and not isinstance(value, bool):
         value = whole_number("pad", a, value)
         if abs(value) > 2**53:                                          # more digits than a double has
