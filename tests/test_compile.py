@@ -512,15 +512,8 @@ def test_reading_is_refused_with_file_and_line(read):
 
 # ----- what changes behind a program's back --------------------------------------------------------------------------
 
-def test_assigning_data_is_refused_inside_and_seen_outside():
+def test_assigning_data_is_seen_outside():
     w = nn.Parameter([1.0])
-    def assign(x):
-        w.data = x
-        return w * 2
-    bad = mgx.compile(assign)
-    bad(mgx.ones(1))
-    with pytest.raises(CaptureError, match=r"assigns \.data at .*test_compile"):
-        bad(mgx.ones(1))
     step = mgx.compile(lambda x: w * x)
     view = w.data
     for k in range(6):

@@ -119,6 +119,16 @@ cdef inline bint same_shape(Array a, Array b) noexcept:
             return False
     return True
 
+cdef inline bint same_strides(Array a, Array b) noexcept:
+    """Of arrays of one shape."""
+    cdef int d
+    if a.contiguous and b.contiguous:
+        return True
+    for d in range(a.ndim):
+        if a.strides_[d] != b.strides_[d] and a.shape_[d] != 1:
+            return False
+    return True
+
 cdef int set_array_type(type tensor) except -1
 cdef PyObject *array_type                           # the class of every array; it has no subclass
 

@@ -120,7 +120,6 @@ cdef mgx_tiles *new_tiles(int operands, int count) except NULL
 cdef object snapshot(Storage *s)                    # what it holds, for `put_back`
 cdef int restore(Storage *s, object numbers) except -1
 cdef int copy_storage(const Storage *s, Array to, Py_ssize_t offset) except -1
-cdef int refuse_rebinding() except -1
 cdef Py_ssize_t world_version       # raised by a write to what a captured call may depend on
 cdef Py_ssize_t grad_version        # raised when a leaf is given another gradient, or none
 cdef void bump_world(Array a) noexcept

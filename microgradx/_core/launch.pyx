@@ -157,11 +157,6 @@ cdef int refuse_reading() except -1:
 array.refuse_reading = refuse_reading
 
 
-cdef int refuse_rebinding() except -1:
-    return refuse("assigns .data",
-                  "a captured program keeps the storages that it met. Write into the tensor: w.copy_(value)")
-
-
 # What a captured call may depend on beside its arguments: tensors, gradients, modules, optimizers. The call notes what
 # it meets while it is captured; later a write to any such object raises a counter, so that an unchanged world is seen
 # by two comparisons, and only after a write are the guards themselves looked at.

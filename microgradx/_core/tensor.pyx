@@ -9,8 +9,8 @@ from microgradx._core.backward import backward
 from microgradx._core.elementwise cimport apply, apply_into
 from microgradx._core.graph cimport Type, grad_enabled, set_grad_enabled
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport (bump_gradients, bump_world, compute_on_host, copy, fill, note_gradient,
-                                      note_tensor, refuse_rebinding)
+from microgradx._core.launch cimport (bump_gradients, bump_world, capturing_list, compute_on_host, copy, fill,
+                                      is_capturing, note_gradient, note_tensor, refuse)
 from microgradx._core.structured cimport (amax, axes_of, cross_entropy_mean, cumsum, expand, linear, matmul,
                                           softmax_axis, squeeze_axes, sum_axes)
 
@@ -175,7 +175,6 @@ cdef class Tensor(Array):
 
     @data.setter
     def data(self, value):
-        refuse_rebinding()
         cdef Array other = (<Array> value if isinstance(value, Array)
                             else from_object(value, dtype_of(self.dtype_), True))
         cdef uint32_t version = self.storage.version
@@ -184,6 +183,12 @@ cdef class Tensor(Array):
         if not same_shape(other, self) or other.dtype_ != self.dtype_:
             raise ShapeError(f"data: {dtype_of(other.dtype_)} of shape {shape_of(other)} for a tensor of "
                              f"{dtype_of(self.dtype_)} and shape {shape_of(self)}")
+        if other.storage == self.storage and other.data == self.data and same_strides(other, self):
+            return                                      # it was written in place: self.data -= step
+        note_tensor(self)
+        if capture and is_capturing() and id(self) not in capturing_list().outside:
+            refuse("assigns .data of an argument or of a tensor that it made", "write into it: x.copy_(value)")
+        note_as_it_is("it assigns .data; write into the tensor instead: w.copy_(value), or w.data -= step")
         bump_world(self)
         share_storage(self, detached(other))
         self.storage.version = max(version, self.storage.version) + 1       # a graph that kept the old numbers sees it
