@@ -73,7 +73,7 @@ def vectorized_gradient(kind):
 
 
 def compiled_gradient():
-    """The same program with a Tensor of all points for each scalar, and `compile`: does it need a machine of its own?"""
+    """The same program with a Tensor of all points for each scalar, compiled: is a machine of its own needed?"""
     import microgradx as mgx
     net = net_of("micrograd")
     x, y = map(np.array, moons())
