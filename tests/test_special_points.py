@@ -28,8 +28,7 @@ CONVENTIONS = {
     ("rsqrt", 0): (-INF, INF, -INF, INF), ("reciprocal", 0): (-INF, INF, -INF, INF),
     ("asin", 1): (INF, None, None, None), ("asin", -1): (INF, None, None, None),
     ("acos", 1): (-INF, None, None, None), ("acos", -1): (-INF, None, None, None),
-    ("atanh", 1): (INF, None, None, None), ("atanh", -1): (INF, None, None, None),
-    ("logit", 0): (INF, None, None, None), ("logit", 1): (INF, None, None, None),
+    ("atanh", 1): (INF, INF, INF, INF), ("atanh", -1): POLE, ("logit", 0): POLE, ("logit", 1): (INF, INF, INF, INF),
 }
 STEPS = {"sign", "floor", "ceil", "round", "trunc"}              # flat everywhere, also where they jump
 NO_LIMIT = {"sin", "cos", "tan"}                                 # at the infinities
@@ -48,14 +47,14 @@ def derivative(name, xs, directions):
     return y.detach().numpy()
 
 
-def same(got, true, dtype):
-    """Is that the truth, up to rounding? What is beyond the dtype is an infinity of its sign, or 0."""
+def same(got, true, dtype, size=1):
+    """Is that the truth, up to rounding of numbers of that size? What is beyond the dtype is an infinity of its sign."""
     with np.errstate(over="ignore"):
         true, got = float(dtype(float(true))), float(got)
     if np.isinf(true) or np.isinf(got):
         return got == true
     relative, least = (1e-3, 1e-4) if dtype is np.float32 else (1e-10, 1e-13)
-    return abs(got - true) <= relative * abs(true) + least
+    return abs(got - true) <= relative * abs(true) + least * size
 
 
 def difference(name, x, order):
@@ -161,6 +160,11 @@ def partial(name, point, directions):
         return mp.diff(TRUTH[name], tuple(mpf(x) for x in point), counts, h=mpf(10) ** -30)
 
 
+def size_of(name, point, order):
+    """How large the terms are that may cancel: those of functions of a direction grow with the inverse distance."""
+    return max(1, np.hypot(*point) ** -order) if name in ("atan2", "hypot") else 1
+
+
 def check_points(name, points, dtype, orders):
     wrong = []
     arrays = [np.array(x, dtype) for x in zip(*points)]
@@ -174,7 +178,7 @@ def check_points(name, points, dtype, orders):
                         true = partial(name, tuple(point), directions)
                     else:                               # constant in what is infinite, which is not looked at
                         true = 1 if order == 1 and name in CHOSEN and CHOSEN[name](*point) == turn[0] else 0
-                    if not same(d, true, dtype):
+                    if not same(d, true, dtype, size_of(name, point, order)):
                         wrong.append(f"by {turn} at {point}: {d}, not {float(true)}")
     assert not wrong, "\n".join(wrong[:30])
 
@@ -189,7 +193,7 @@ CHOSEN = {      # which operand a row of three gives, where one of them is infin
 def test_binary_rows_at_special_points(name, dtype):
     smooth = SMOOTH_AT.get(name, lambda a, b: True)
     numbers = [float(dtype(x)) for x in NUMBERS]
-    points = [(a, b) for a in numbers for b in numbers if smooth(a, b) and not (name == "pow" and a in (1e6, 30.0))]
+    points = [(a, b) for a in numbers for b in numbers if smooth(a, b) and not (name == "pow" and 1e6 in (a, b))]
     check_points(name, points, dtype, (1, 2, 3))
     check_points(name, points[::5], dtype, (4,))
 
@@ -215,7 +219,7 @@ def test_ties_and_ends_of_two_operands(case, dtype):
 CHOICES = {     # functions of x whose inner part has an infinite slope just where nothing follows x
     "where": lambda x: (x > 0).where(x, 0.0).sqrt(), "relu": lambda x: x.relu().sqrt(), "clip": lambda x: x.clip(0.5).sub(0.5).sqrt(),
     "maximum": lambda x: x.maximum(0.25).sub(0.25).sqrt(), "hardtanh": lambda x: x.hardtanh(0.0, 9.0).sqrt(),
-    "relu6": lambda x: x.relu6().sqrt(), "hardshrink": lambda x: x.hardshrink(0.5).sqrt(),
+    "relu6": lambda x: x.relu6().sqrt(), "hardshrink": lambda x: x.relu().hardshrink(0.5).sqrt(),
     "threshold": lambda x: x.threshold(0.5, 0.0).sqrt(), "sign": lambda x: x.sign().add(1.0).sqrt() + x.relu(),
     "floor": lambda x: x.floor().add(3.0).sqrt() + x.relu()}
 

@@ -342,7 +342,11 @@ cdef Array symbolic_vjp(Node node, Array g, int i):
         if vocabulary[g.dtype_] is None:
             vocabulary[g.dtype_] = _words(g.dtype_)
         source = rows[op].derivative[i].decode()
-        source = f"lambda g, x, b, c, y, a: {times('a' if op == MGX_mul_no_nan and i == 1 else source)}"
+        if op == MGX_mul_no_nan and i == 1:     # 0 where a is 0, whatever g, and yet there a function of a with slope g
+            source = "mul_no_nan(where(g - g == K(0), g, where(a == K(0), K(0), g)), a)"
+        else:
+            source = times(source)
+        source = f"lambda g, x, b, c, y, a: {source}"
         text = texts[op, i, g.dtype_] = eval(compile(source, f"<derivative of {name_of(op)}>", "eval"),
                                              vocabulary[g.dtype_])
     for k in range(3):

@@ -436,7 +436,7 @@ cdef class Tensor(Array):
         Its gradient is 0 where the norm is 0, and for an ``ord`` below 1 at the elements that are 0."""
         cdef bint kept = keepdims or keepdim
         cdef unsigned int axes
-        cdef Array size, unit, zero
+        cdef Array size, unit = None, zero
         ord = v.real("norm", "ord", ord)
         axis = resolve_axis("norm", axis, dim)
         axes = axes_of("norm", axis, self.ndim)
