@@ -193,7 +193,7 @@ CHOSEN = {      # which operand a row of three gives, where one of them is infin
 def test_binary_rows_at_special_points(name, dtype):
     smooth = SMOOTH_AT.get(name, lambda a, b: True)
     numbers = [float(dtype(x)) for x in NUMBERS]
-    points = [(a, b) for a in numbers for b in numbers if smooth(a, b) and not (name == "pow" and 1e6 in (a, b))]
+    points = [(a, b) for a in numbers for b in numbers if smooth(a, b) and not (name == "pow" and max(a, b) > 20)]       # where parts of a sum overflow
     check_points(name, points, dtype, (1, 2, 3))
     check_points(name, points[::5], dtype, (4,))
 
