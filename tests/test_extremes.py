@@ -1,5 +1,5 @@
-"""Numbers at which a formula that is right elsewhere goes wrong without a word: squares that overflow or vanish, sums of
-many terms, rows that nothing may look at, labels none of which counts, matrices that are not finite."""
+"""Numbers at which a formula that is right elsewhere goes wrong without a word: squares that overflow or vanish, sums
+of many terms, rows that nothing may look at, labels none of which counts, matrices that are not finite."""
 import math
 
 import numpy as np
@@ -29,7 +29,7 @@ def gradients(y, xs, orders=1):
     return recorded
 
 
-# ----- squares that are no numbers of the dtype ------------------------------------------------------------------------
+# ----- squares that are no numbers of the dtype ---------------------------------------------------------------------
 
 @pytest.mark.parametrize("dtype, size", EVERY_SIZE)
 @pytest.mark.parametrize("ord", [2, 3, 1.5, -2])
@@ -46,7 +46,8 @@ def test_norms_of_every_size(dtype, size, ord):
 
 
 @pytest.mark.parametrize("dtype, size", EVERY_SIZE)
-@pytest.mark.parametrize("shape, axis", [((7,), 0), ((70,), 0), ((5000,), 0), ((3, 40), 1), ((40, 3), 0), ((2, 9, 70), 1),
+@pytest.mark.parametrize("shape, axis", [((7,), 0), ((70,), 0), ((5000,), 0), ((3, 40), 1), ((40, 3), 0),
+                                         ((2, 9, 70), 1),
                                          ((300, 33), 0), ((4, 5, 6), (0, 2))])
 def test_euclidean_norms_of_every_layout(dtype, size, shape, axis):
     x = np.random.default_rng(0).normal(size=shape)
@@ -154,7 +155,7 @@ def test_clipping_the_norm_of_every_size(dtype, size):
         np.testing.assert_allclose([*w.grad.tolist(), *b.grad.tolist()], [6e-4, 0, -8e-4], rtol=1e-5)
 
 
-# ----- sums of many terms ----------------------------------------------------------------------------------------------
+# ----- sums of many terms -------------------------------------------------------------------------------------------
 
 def test_running_sums_do_not_stand_still():
     n = 2**24 + 100
@@ -164,11 +165,13 @@ def test_running_sums_do_not_stand_still():
     y.sum().backward()
     assert x.grad[0].item() == n and x.grad[-1].item() == 1
     many = np.full(2**20, 0.1, "f4")
-    np.testing.assert_allclose(Tensor(many).cumsum(0).numpy(), many[0].astype(float) * np.arange(1, 2**20 + 1), rtol=6e-8)
+    np.testing.assert_allclose(Tensor(many).cumsum(0).numpy(), many[0].astype(float) * np.arange(1, 2**20 + 1),
+                               rtol=6e-8)
 
 
 @pytest.mark.parametrize("x, want, slope", [
-    ([INF, 2.0], INF, [1, 0]), ([INF, INF], INF, [0.5, 0.5]), ([-INF, -INF], -INF, [0.5, 0.5]), ([-INF, 2.0], 2, [0, 1]),
+    ([INF, 2.0], INF, [1, 0]), ([INF, INF], INF, [0.5, 0.5]), ([-INF, -INF], -INF, [0.5, 0.5]),
+    ([-INF, 2.0], 2, [0, 1]),
     ([1e30, 0.0], 1e30, [1, 0]), ([-1e30, -1e30], -1e30, [0.5, 0.5]), ([NAN, 1.0], NAN, [NAN, NAN]), ([3.0], 3.0, [1])])
 @pytest.mark.parametrize("dtype", SIZES)
 def test_logsumexp_of_extremes(dtype, x, want, slope):
@@ -190,7 +193,7 @@ def test_the_second_derivative_of_logsumexp():
                                    rtol=1e-13, atol=1e-30)
 
 
-# ----- rows that nothing may look at -----------------------------------------------------------------------------------
+# ----- rows that nothing may look at --------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("additive", [False, True])
 def test_a_query_that_may_read_no_key_reads_0(additive):
@@ -201,8 +204,8 @@ def test_a_query_that_may_read_no_key_reads_0(additive):
     y = F.scaled_dot_product_attention(q, k, v, attn_mask=np.where(allowed, 0, -INF) if additive else allowed)
     scores = np.where(allowed, np.exp(q.numpy() @ k.numpy().swapaxes(-1, -2) / 2), 0)
     scores[1, 0] = 0, 0, 0
-    np.testing.assert_allclose(y.detach().numpy(), scores / np.maximum(scores.sum(-1, keepdims=True), 1e-300) @ v.numpy(),
-                               rtol=1e-13, atol=1e-15)
+    shares = scores / np.maximum(scores.sum(-1, keepdims=True), 1e-300)
+    np.testing.assert_allclose(y.detach().numpy(), shares @ v.numpy(), rtol=1e-13, atol=1e-15)
     for g in gradients(y, [q, k, v]):
         assert np.isfinite(g.detach().numpy()).all()
     assert (gradients(y, [q])[0].detach().numpy()[1, 0] == 0).all()
@@ -229,7 +232,7 @@ def test_a_mask_of_zeros_and_ones_is_not_added():
         np.testing.assert_allclose(F.scaled_dot_product_attention(q, q, q, attn_mask=mask).numpy(), plain, rtol=1e-6)
 
 
-# ----- labels none of which counts -------------------------------------------------------------------------------------
+# ----- labels none of which counts ----------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("options", [{}, dict(label_smoothing=0.1), dict(weight=[1.0, 2.0, 3.0])])
 def test_no_label_counts(options):
@@ -257,7 +260,7 @@ def test_a_step_by_ignored_labels_changes_nothing():
     assert net.weight.tolist() == before
 
 
-# ----- probabilities ---------------------------------------------------------------------------------------------------
+# ----- probabilities ------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("dtype", SIZES)
 def test_costs_of_probabilities_at_the_ends_are_torch_s(dtype):
@@ -283,12 +286,13 @@ def test_what_is_no_probability_is_refused(p, t, said):
         F.binary_cross_entropy(leaf(p), leaf(t))
 
 
-# ----- matrices that are not finite ------------------------------------------------------------------------------------
+# ----- matrices that are not finite ---------------------------------------------------------------------------------
 
 OF_MATRICES = {"det": linalg.det, "slogdet": lambda a: mgx.stack(list(linalg.slogdet(a))), "inv": linalg.inv,
                "cholesky": linalg.cholesky, "eigh": linalg.eigh, "eigvalsh": linalg.eigvalsh,
                "svdvals": linalg.svdvals, "pinv": linalg.pinv, "nuclear": lambda a: linalg.matrix_norm(a, "nuc"),
-               "spectral": lambda a: linalg.matrix_norm(a, 2), "solve": lambda a: linalg.solve(a, mgx.ones(2, 3, dtype=a.dtype)),
+               "spectral": lambda a: linalg.matrix_norm(a, 2),
+               "solve": lambda a: linalg.solve(a, mgx.ones(2, 3, dtype=a.dtype)),
                "lstsq": lambda a: linalg.lstsq(a, mgx.ones(2, 1, dtype=a.dtype)).solution}
 
 

@@ -305,12 +305,12 @@ def _words(int dtype):
     return words | {"K": K}
 
 
-def times(str derivative):
+def _times(str derivative):
     """The text of the gradient g times a derivative. Where that is a where() with NONE in it the choice is made between
     products: what is not chosen gets no gradient, and in the next order none comes from there.
 
-    >>> from microgradx._core.elementwise import times
-    >>> times("where(y <= K(0), NONE, K(1))"), times("K(2)*x")
+    >>> from microgradx._core.elementwise import _times
+    >>> _times("where(y <= K(0), NONE, K(1))"), _times("K(2)*x")
     ('where(y <= K(0), K(0), g)', 'mul_no_nan(g, K(2) * x)')
     """
     def product(node):
@@ -345,7 +345,7 @@ cdef Array symbolic_vjp(Node node, Array g, int i):
         if op == MGX_mul_no_nan and i == 1:     # 0 where a is 0, whatever g, and yet there a function of a with slope g
             source = "mul_no_nan(where(g - g == K(0), g, where(a == K(0), K(0), g)), a)"
         else:
-            source = times(source)
+            source = _times(source)
         source = f"lambda g, x, b, c, y, a: {source}"
         text = texts[op, i, g.dtype_] = eval(compile(source, f"<derivative of {name_of(op)}>", "eval"),
                                              vocabulary[g.dtype_])

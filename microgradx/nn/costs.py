@@ -181,8 +181,8 @@ def _write_log_odds_terms(out: npt.NDArray[Any], p: npt.NDArray[Any], t: npt.NDA
     for what, numbers in (("prediction", p), ("target", t)):
         outside = (numbers < 0) | (numbers > 1)
         if outside.any():
-            raise OptionError(f"binary_cross_entropy: a {what} is {numbers[outside][0]}, not between 0 and 1; for logits "
-                              "there is binary_cross_entropy_with_logits")
+            raise OptionError(f"binary_cross_entropy: a {what} is {numbers[outside][0]}, not between 0 and 1; for "
+                              "logits there is binary_cross_entropy_with_logits")
     out[...] = (t - 1) * np.maximum(np.log1p(-p), -100) - t * np.maximum(np.log(p), -100) + 0.0     # -0 becomes 0
 
 
@@ -284,8 +284,8 @@ def cross_entropy(logits: Tensor, target: Data, reduction: str = "mean", *, weig
 
     ``logits`` is (m, n) or (m, n, ...), n classes; ``target`` int64 (m,) or (m, ...), the labels, or floats as large
     as the logits, probabilities. ``weight`` (n,) weighs the classes; the mean of labels is the weighted one. Rows whose
-    label is ``ignore_index`` do not count; if none counts, the mean is nan and its gradient 0. ``label_smoothing`` mixes that share of the uniform distribution into the
-    target (Szegedy et al. 2016).
+    label is ``ignore_index`` do not count; if none counts, the mean is nan and its gradient 0. ``label_smoothing`` mixes
+    that share of the uniform distribution into the target (Szegedy et al. 2016).
 
     Raises ``IndexError_`` for a label that is none of the n classes, ``DTypeError`` for labels that are not int64,
     ``ShapeError`` for what does not align, ``OptionError`` for a smoothing outside 0..1.
