@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from microgradx._core.array cimport *
-from microgradx._core.elementwise cimport apply
+from microgradx._core.elementwise cimport apply, apply_into
 from microgradx._core.graph cimport grad_enabled, set_grad_enabled, set_watching
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport Call, compute_on_host, copy, fill, host, launch, put, put_at
@@ -296,7 +296,9 @@ cdef object vector_norm_vjp(Node node, Array g, int i):
     cdef Array x = node.load(0), y = node.load(3), zero
     if not grad_enabled():                      # the smallest number that is not 0 in place of 0, where x is 0 too
         y = apply(MGX_maximum, y, 2.0**-149 if y.dtype_ == MGX_F32 else 2.0**-1074, None)
-        return apply(MGX_mul, apply(MGX_div, x, y, None), g, None)
+        y = apply(MGX_div, x, y, None)
+        apply_into(MGX_mul, y, g)
+        return y
     zero = apply(MGX_eq, y, 0.0, None)
     y = detached(y)                             # y as a function of x
     y.node, y.needs_grad = node, True
@@ -307,35 +309,43 @@ cdef object vector_norm_vjp(Node node, Array g, int i):
 # ----- logsumexp: its gradient is a softmax, which infinite numbers share evenly ----------------------------------
 
 cdef int EXP = opcode("exp"), LOG = opcode("log")
+cdef double[2] LARGEST = [np.finfo(np.float32).max, np.finfo(np.float64).max]
 
 
 cdef Array logsumexp(Array x, unsigned int axes, bint keepdims):
     """log(sum(exp(x))) over ``axes``, shifted by the maximum so that nothing overflows."""
-    cdef Array out, top
+    cdef Array out, top, e, total
     cdef Node node
     cdef bint mode
+    cdef double most
     x = to_floating("logsumexp", x)
+    most = LARGEST[x.dtype_]
     if x.size == 0:
         return apply(LOG, sum_axes(x, axes, keepdims, 1.0), None, None)
     mode = set_grad_enabled(False)
     try:
         top = amax(x, axes, True, 1.0)
-        top = apply(MGX_where, apply(MGX_lt, apply(MGX_abs, top, None, None), float("inf"), None), top, 0.0)
-        out = apply(EXP, apply(MGX_sub, x, top, None), None, None)
-        out = apply(MGX_add, apply(LOG, sum_axes(out, axes, True, 1.0), None, None), top, None)
+        e = apply(MGX_clip, x, -most, most)
+        apply_into(MGX_sub, e, apply(MGX_clip, top, -most, most))                   # never inf - inf
+        e = apply(EXP, e, None, None)
+        total = sum_axes(e, axes, True, 1.0)
+        out = apply(MGX_add, apply(LOG, total, None, None), top, None)
     finally:
         set_grad_enabled(mode)
     node = record_structured(out, b"logsumexp", logsumexp_vjp, axes, x)
     if node is not None:
         node.save(0, x)
+        node.save(1, e)
+        node.save(2, total)
         node.save(3, detached(out))
     return out if keepdims else squeeze_axes(out, axes)
 
 cdef object logsumexp_vjp(Node node, Array g, int i):
     cdef Array x = node.load(0), y = node.load(3)
-    if grad_enabled():
-        y = detached(y)                         # y as a function of x
-        y.node, y.needs_grad = node, True
+    if not grad_enabled():
+        return apply(MGX_mul, node.load(1), apply(MGX_div, g, node.load(2), None), None)
+    y = detached(y)                             # y as a function of x
+    y.node, y.needs_grad = node, True
     y = apply(MGX_where, apply(MGX_eq, x, y, None), 0.0, apply(MGX_sub, x, y, None))        # inf - inf is 0 here
     y = apply(EXP, y, None, None)
     return apply(MGX_mul, apply(MGX_div, y, sum_kept(y, node.args, 1.0), None), g, None)

@@ -284,7 +284,7 @@ def cross_entropy(logits: Tensor, target: Data, reduction: str = "mean", *, weig
 
     ``logits`` is (m, n) or (m, n, ...), n classes; ``target`` int64 (m,) or (m, ...), the labels, or floats as large
     as the logits, probabilities. ``weight`` (n,) weighs the classes; the mean of labels is the weighted one. Rows whose
-    label is ``ignore_index`` do not count; if none counts, the mean is nan and its gradient 0. ``label_smoothing`` mixes
+    label is ``ignore_index`` do not count; if none counts, the mean is nan, its gradient 0. ``label_smoothing`` mixes
     that share of the uniform distribution into the target (Szegedy et al. 2016).
 
     Raises ``IndexError_`` for a label that is none of the n classes, ``DTypeError`` for labels that are not int64,
