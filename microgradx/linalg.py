@@ -3,7 +3,8 @@
 The decompositions are host operations: one row each says what comes out, how NumPy computes it, and the gradient,
 written in operations. The formulas are those of Giles, An extended collection of matrix derivative results for
 forward and reverse mode algorithmic differentiation (2008), and for least squares Golub and Pereyra (1973). The rest
-is composed. Matrices are float32 or float64; leading axes are a batch, except in ``lstsq`` and ``pinv``.
+is composed. Matrices are float32 or float64; leading axes are a batch, except in ``lstsq`` and ``pinv``. Of a matrix
+that holds an inf or a nan all results are nan.
 """
 from __future__ import annotations
 
@@ -69,15 +70,22 @@ def matrices(op: str, *xs: Data, square: bool = True) -> list[Tensor]:
 
 
 def by_numpy(name: str, results: Function, compute: Function, vjps: list[list[Function]]) -> HostOperation:
-    """The host operation whose results ``compute`` gives; where LAPACK fails the error tells the operation."""
+    """The host operation whose results ``compute`` gives; where LAPACK fails the error tells the operation.
+
+    The results of a matrix with an inf or a nan in it are nan: LAPACK may give any numbers for it.
+    """
     def forward(*arrays: npt.NDArray[Any]) -> None:
-        outs, operands = arrays[:count], arrays[count:]
+        outs, (a, *rest) = arrays[:count], arrays[count:]
+        sound = np.isfinite(a).all((-2, -1))
+        if not sound.all():
+            a = np.where(sound[..., None, None], a, np.eye(*a.shape[-2:], dtype=a.dtype))
         try:
-            found = compute(*operands)
+            found = compute(a, *rest)
         except np.linalg.LinAlgError as error:
-            raise LinAlgError(f"{name}: shape {operands[0].shape}: {error}") from None
+            raise LinAlgError(f"{name}: shape {a.shape}: {error}") from None
         for out, x in zip(outs, found if count == 2 else (found,), strict=True):
             out[...] = x
+            out[~sound] = np.nan
 
     count = len(vjps)
     return HostOperation(name, results, forward, vjps)

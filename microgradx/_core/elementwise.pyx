@@ -11,6 +11,8 @@ from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport *
 from microgradx._core.capture.number cimport SymbolicFloat
 
+import ast
+
 import numpy as np
 
 from microgradx.errors import DTypeError, ShapeError
@@ -303,6 +305,26 @@ def _words(int dtype):
     return words | {"K": K}
 
 
+def _times(str derivative):
+    """The text of the gradient g times a derivative. Where that is a where() with NONE in it the choice is made between
+    products: what is not chosen gets no gradient, and in the next order none comes from there.
+
+    >>> from microgradx._core.elementwise import _times
+    >>> _times("where(y <= K(0), NONE, K(1))"), _times("K(2)*x")
+    ('where(y <= K(0), K(0), g)', 'mul_no_nan(g, K(2) * x)')
+    """
+    def product(node):
+        match node:
+            case ast.Call(ast.Name("where"), [condition, a, b]) if "NONE" in ast.unparse(node):
+                return f"where({ast.unparse(condition)}, {product(a)}, {product(b)})"
+            case ast.Name("NONE"):
+                return "K(0)"
+            case ast.Call(ast.Name("K"), [ast.Constant(1)]):
+                return "g"
+        return f"mul_no_nan(g, {ast.unparse(node)})"
+    return "mul_no_nan(K(0), g)" if derivative == "NONE" else product(ast.parse(derivative, mode="eval").body)
+
+
 cdef list vocabulary = [None, None]
 cdef dict texts = {}
 
@@ -320,8 +342,13 @@ cdef Array symbolic_vjp(Node node, Array g, int i):
         if vocabulary[g.dtype_] is None:
             vocabulary[g.dtype_] = _words(g.dtype_)
         source = rows[op].derivative[i].decode()
-        text = texts[op, i, g.dtype_] = eval(
-            compile(f"lambda x, b, c, y, a: {source}", f"<derivative of {name_of(op)}>", "eval"), vocabulary[g.dtype_])
+        if op == MGX_mul_no_nan and i == 1:     # 0 where a is 0, whatever g, and yet there a function of a with slope g
+            source = "mul_no_nan(where(g - g == K(0), g, where(a == K(0), K(0), g)), a)"
+        else:
+            source = _times(source)
+        source = f"lambda g, x, b, c, y, a: {source}"
+        text = texts[op, i, g.dtype_] = eval(compile(source, f"<derivative of {name_of(op)}>", "eval"),
+                                             vocabulary[g.dtype_])
     for k in range(3):
         if not facts[op].names[i] & 1 << k:
             values.append(None)
@@ -338,4 +365,4 @@ cdef Array symbolic_vjp(Node node, Array g, int i):
     check_freed(node)
     if facts[op].names[i] & 8:
         y = rebuild_saved(node, 3, g)
-    return apply(MGX_mul_no_nan, g, text(values[0], values[1], values[2], y, values[0]), None)
+    return text(g, values[0], values[1], values[2], y, values[0])

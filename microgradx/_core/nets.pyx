@@ -400,9 +400,13 @@ cdef object normalize_vjp(Node node, Array g, int i):
 
 @composite("norm")
 def _norm_composite(x, w, b, *, centred, eps, **sizes):
-    mean = x.sum(1, keepdims=True) / x.shape[1] if centred else 0 * x.sum(1, keepdims=True)
-    variance = (x - mean).square().sum(1, keepdims=True) / x.shape[1]
-    stats = [mean, variance, (variance + eps).rsqrt()]
+    mean = x.sum(1, keepdims=True) / x.shape[1] if centred else type(x)(np.zeros((x.shape[0], 1), x.dtype))
+    off = x - mean
+    unit = off.detach().abs().amax(1, keepdims=True) if x.size else mean
+    power = unit.log2().floor().exp2()                          # by which no square overflows or vanishes
+    unit = ((unit > eps**0.5) & (unit < np.inf)).where(power, 1.0)
+    variance = (off / unit).square().sum(1, keepdims=True) / x.shape[1]
+    stats = [mean, variance * unit * unit, (variance + eps / unit / unit).rsqrt() / unit]
     y = _unit_rows(x, stats)
     y = y if w is None else y * w
     return y if b is None else y + b, stats

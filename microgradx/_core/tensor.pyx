@@ -11,8 +11,8 @@ from microgradx._core.graph cimport Type, grad_enabled, set_grad_enabled
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport (bump_gradients, bump_world, capturing_list, compute_on_host, copy, fill,
                                       is_capturing, note_gradient, note_tensor, refuse)
-from microgradx._core.structured cimport (amax, axes_of, cross_entropy_mean, cumsum, expand, linear, matmul,
-                                          softmax_axis, squeeze_axes, sum_axes)
+from microgradx._core.structured cimport (amax, axes_of, cross_entropy_mean, cumsum, expand, linear,
+                                          logsumexp, matmul, softmax_axis, squeeze_axes, sum_axes, vector_norm)
 
 from typing import NamedTuple
 
@@ -430,19 +430,23 @@ cdef class Tensor(Array):
 
     def std(self, axis=None, ddof=0, keepdims=False, *, dim=None, keepdim=False):
         """The square root of ``var``. Its gradient is 0 where nothing deviates."""
-        axis = resolve_axis("std", axis, dim)
-        axes_of("std", axis, self.ndim)
-        return safe_sqrt(self.var(axis, ddof, keepdims or keepdim))
+        cdef unsigned int axes = axes_of("std", resolve_axis("std", axis, dim), self.ndim)
+        cdef Py_ssize_t n = count_reduced(self, axes)
+        cdef Array off = apply(MGX_sub, self, sum_axes(self, axes, True, 1.0 / n if n else float("nan")), None)
+        return apply(MGX_mul, vector_norm(off, axes, keepdims or keepdim),
+                     (1.0 / (n - ddof)) ** 0.5 if n > ddof else float("nan"), None)
 
     def norm(self, ord=2, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """The vector norm (sum |x|^ord)^(1/ord) over ``axis``; ``ord`` may be inf, -inf or 0 (how many are not 0).
-        Its gradient is 0 where the norm is 0."""
+        Its gradient is 0 where the norm is 0, and for an ``ord`` below 1 at the elements that are 0."""
         cdef bint kept = keepdims or keepdim
+        cdef unsigned int axes
+        cdef Array size, unit = None, zero
         ord = v.real("norm", "ord", ord)
         axis = resolve_axis("norm", axis, dim)
-        axes_of("norm", axis, self.ndim)
+        axes = axes_of("norm", axis, self.ndim)
         if ord == 2:
-            return safe_sqrt(apply(MGX_square, self, None, None).sum(axis, kept))
+            return vector_norm(self, axes, kept)
         if ord == 0:
             return apply(MGX_where, apply(MGX_ne, self, 0.0, None), ones_like(self), 0.0).sum(axis, kept)
         size = apply(MGX_abs, self, None, None)
@@ -450,8 +454,21 @@ cdef class Tensor(Array):
             return size.sum(axis, kept)
         if ord in (float("inf"), float("-inf")):
             return size.amax(axis, kept) if ord > 0 else size.amin(axis, kept)
-        total = apply(MGX_pow, size, ord, None).sum(axis, kept)
-        return apply(MGX_where, apply(MGX_eq, total, 0.0, None), 0.0, apply(MGX_pow, total, 1.0 / ord, None))
+        if count_reduced(self, axes):               # in units of what counts most, so that no power overflows
+            unit = detached(size.amax(axis, True) if ord > 0 else size.amin(axis, True))
+            unit = apply(MGX_where, apply(MGX_eq, apply(MGX_div, unit, unit, None), 1.0, None), unit, 1.0)
+            size = apply(MGX_div, size, unit, None)
+        zero = apply(MGX_eq, size, 0.0, None)
+        if ord < 1:
+            size = apply(MGX_pow, apply(MGX_where, zero, 1.0, size), ord, None)
+            size = apply(MGX_where, zero, 0.0 if ord > 0 else float("inf"), size)
+        else:
+            size = apply(MGX_pow, size, ord, None)
+        size = size.sum(axis, True)
+        zero = apply(MGX_eq, size, 0.0, None)
+        size = apply(MGX_where, zero, 0.0, apply(MGX_pow, apply(MGX_where, zero, 1.0, size), 1.0 / ord, None))
+        size = size if unit is None else apply(MGX_mul, size, unit, None)
+        return size if kept else squeeze_axes(size, axes)
 
     def prod(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """The product over ``axis``, by halves: exact gradients where elements are 0."""
@@ -499,15 +516,8 @@ cdef class Tensor(Array):
 
     def logsumexp(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """log(sum(exp(x))) over ``axis``, shifted by the maximum so that nothing overflows."""
-        cdef Array x = self if self.dtype_ <= MGX_F64 else v.convert(self, MGX_F32), top
-        cdef unsigned int axes = axes_of("logsumexp", resolve_axis("logsumexp", axis, dim), self.ndim)
-        if count_reduced(self, axes) == 0:
-            return apply(opcode("log"), sum_axes(x, axes, keepdims or keepdim, 1.0), None, None)
-        top = detached(amax(x, axes, True, 1.0))
-        top = apply(MGX_where, apply(MGX_lt, apply(MGX_abs, top, None, None), float("inf"), None), top, 0.0)
-        x = sum_axes(apply(opcode("exp"), apply(MGX_sub, x, top, None), None, None), axes, True, 1.0)
-        x = apply(MGX_add, apply(opcode("log"), x, None, None), top, None)
-        return x if keepdims or keepdim else squeeze_axes(x, axes)
+        return logsumexp(self, axes_of("logsumexp", resolve_axis("logsumexp", axis, dim), self.ndim),
+                         keepdims or keepdim)
 
     def softmax(self, axis=-1, *, dim=None):
         """exp(x) / sum(exp(x)) along ``axis``."""
@@ -746,11 +756,6 @@ cdef Py_ssize_t count_reduced(Array x, unsigned int axes):
         if axes >> d & 1:
             n *= x.shape_[d]
     return n
-
-
-cdef Array safe_sqrt(Array x):
-    """The square root, with gradient 0 at 0."""
-    return apply(MGX_where, apply(MGX_eq, x, 0.0, None), 0.0, apply(MGX_sqrt, x, None, None))
 
 
 cdef Array ones_like(Array x):
