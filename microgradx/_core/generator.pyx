@@ -175,7 +175,7 @@ def note(rng):
     if not notes:
         return
     thread = threading.get_ident()
-    for of, before in notes:
+    for of, before in list(notes):
         if of == thread and id(rng) not in before:
             before[id(rng)] = rng, saved(rng)
 

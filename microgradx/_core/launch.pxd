@@ -77,6 +77,7 @@ cdef class LaunchList:
     cdef Py_ssize_t count, room
     cdef bint timed             # a profile: events, not launches
     cdef str as_it_is           # why no replay can stand for the call, or None
+    cdef LaunchList outer       # of a profile: the recording that goes on when it ends
     cdef LaunchList profile     # of a capture within a profile: where its times go
     cdef Event *event
     cdef Py_ssize_t events, event_room

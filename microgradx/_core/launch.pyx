@@ -16,7 +16,7 @@ from microgradx._core cimport array
 from microgradx._core.array cimport (Array, Node, Storage, check_writable, detached, dtype_code, dtype_of, empty,
                                      from_object, itemsize, name_storage, shape_of, bump_version, unref,
                                      writable_ndarray)
-from microgradx._core.graph cimport free_collector, call_site, hold_collector, watching
+from microgradx._core.graph cimport free_collector, call_site, hold_collector, recording_sites, watching
 from microgradx._core.kernels cimport *
 from microgradx._core.debug.watch cimport raise_non_finite, is_finite, is_reported, is_clean
 
@@ -75,7 +75,7 @@ cdef class LaunchList:
         self.launch[self.count] = one
         self.count += 1
         one.site = self.site_number(None)
-        if watching:
+        if recording_sites:
             self.as_it_is = "detect_nan is on inside"
         return one
 
@@ -335,7 +335,7 @@ cdef Py_ssize_t launch(Call *call, int row, int dtype) except? -9:
     cdef KernelFacts *facts = &kernel_facts[row]
     cdef mgx_kernel kernel = kernels.kernel[row][dtype]
     cdef PyObject *recording = mgx_recording_list
-    cdef bint is_checked = watching and may_create_non_finite(call, row)
+    cdef bint is_checked = watching() and may_create_non_finite(call, row)
     cdef double start = mgx_now() if recording != NULL else 0
     cdef Py_ssize_t bad
     cdef int k
@@ -531,7 +531,7 @@ cdef int elementwise(int row, int part, int dtype, int nin, int nout, Operand *o
     shape."""
     cdef bint direct
     cdef Py_ssize_t code
-    if mgx_recording_list != NULL or watching:
+    if mgx_recording_list != NULL or recording_sites:
         return observed_elementwise(row, part, dtype, nin, nout, operand, ndim, shape)
     code = run_elementwise(kernels.rows[dtype][row].part[part], dtype, nin, nout, operand, ndim, shape, &direct)
     (<Array> operand[nin].array).storage.version += 1
@@ -542,7 +542,7 @@ cdef int observed_elementwise(int row, int part, int dtype, int nin, int nout, O
                               int ndim, const Py_ssize_t *shape) except -1:
     """The same, while something records or detect_nan is on."""
     cdef PyObject *recording = mgx_recording_list
-    cdef bint direct, non_finite_before = watching and overwrites_non_finite(nin, operand)
+    cdef bint direct, non_finite_before = watching() and overwrites_non_finite(nin, operand)
     cdef double start = mgx_now()
     cdef Py_ssize_t code = run_elementwise(kernels.rows[dtype][row].part[part], dtype, nin, nout, operand, ndim, shape,
                                            &direct)
@@ -551,7 +551,7 @@ cdef int observed_elementwise(int row, int part, int dtype, int nin, int nout, O
         check_run(code)
     if recording != NULL:
         record_elementwise(<LaunchList> recording, row, part, dtype, nin, nout, operand, ndim, shape, direct, start)
-    if watching and not non_finite_before:
+    if watching() and not non_finite_before:
         check_elementwise_result(row, part, dtype, nin, operand)
     return 0
 
@@ -783,7 +783,7 @@ cdef int host(object function, tuple outs, tuple ins) except -1:
     cdef double start = mgx_now()
     cdef list written = [detached(<Array> o) for o in outs]     # whatever the function gives them for data
     cdef list non_finite_before = [(<Array> o).storage.version and not is_clean(<Array> o)
-                                   for o in written] if watching else []
+                                   for o in written] if watching() else []
     try:
         with np.errstate(all="ignore"):                         # nan and inf flow without a word, as in kernels
             function(*[writable_ndarray(<Array> o) for o in written],
@@ -794,7 +794,7 @@ cdef int host(object function, tuple outs, tuple ins) except -1:
         bump_version(<Array> o)
     if recording is not None:
         record_host(recording, function, outs, ins, start)
-    if watching:
+    if watching():
         check_host_results(function, outs, ins, non_finite_before)
     return 0
 
@@ -814,7 +814,7 @@ cdef Array compute_on_host(object function, tuple ins):
             out[...] = function(*ins)
         compute.__name__ = getattr(function, "__name__", "compute")
         record_host(recording, compute, (out,), ins, start)
-    if watching:
+    if watching():
         check_host_results(function, (out,), ins, [False])
     return out
 
@@ -903,7 +903,7 @@ cdef bint may_create_non_finite(Call *call, int row) except -1:
     """Before a structured launch: could it be to blame for a nan? Not if what it updates has one already, nor if it
     makes none of finite numbers and all are finite."""
     cdef KernelFacts *facts = &kernel_facts[row]
-    cdef bint keeps_finite = kernel_rows[row].keeps_finite and watching == 1
+    cdef bint keeps_finite = kernel_rows[row].keeps_finite and watching() == 1
     cdef int k
     for k in range(facts.first_write):
         if call.array[k] != NULL and facts.of_launch >> k & 1 and k != facts.first_update:
@@ -958,7 +958,7 @@ cdef int check_elementwise_result(int row, int part, int dtype, int nin, Operand
             if not kernels.all_finite[dtype](out.size, operand[k].data):
                 return 0
         elif operand[k].form == NUMBER:
-            if operand[k].number != operand[k].number or watching == 2 and operand[k].number - operand[k].number != 0:
+            if operand[k].number != operand[k].number or watching() == 2 and operand[k].number - operand[k].number != 0:
                 return 0
     if part >= MGX_VJP0:
         return 0

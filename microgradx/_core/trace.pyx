@@ -7,8 +7,8 @@ from libc.stdlib cimport free, malloc
 from microgradx._core.array cimport *
 from microgradx._core.backward cimport cotangent, refuse_no_graph, walk
 from microgradx._core.elementwise cimport apply
-from microgradx._core.graph cimport (Order, grad_enabled, recording_sites, set_grad_enabled, set_parents,
-                                     set_current_site, set_watching, topological)
+from microgradx._core.graph cimport (Order, grad_enabled, pause_watching, set_current_site,
+                                     set_grad_enabled, set_parents, topological)
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport fill
 
@@ -123,16 +123,16 @@ cdef object custom_vjp(Node node, Array g, int i):
     cdef list call = node.args                      # [name, function, last operand, gradient, results]
     cdef tuple results
     cdef object site
-    cdef int mode
+    cdef bint paused
     if call[3] is g:
         results = call[4]
     else:
-        site, mode = set_current_site(None), set_watching(recording_sites)        # whatever it makes, it makes itself
+        site, paused = set_current_site(None), pause_watching(False)    # whatever it makes, it makes itself
         try:
             results = tuple(call[1](g))
         finally:
             set_current_site(site)
-            set_watching(mode)
+            pause_watching(paused)
         if len(results) != node.v.count:
             raise ShapeError(f"{call[0].decode()}: {len(results)} gradients for {node.v.count} operands")
         call[3], call[4] = g, results
