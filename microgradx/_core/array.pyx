@@ -785,6 +785,8 @@ cdef int check_writable(Array a, str op) except -1:
         if a.strides_[d] == 0 and a.shape_[d] > 1 and a.size:
             raise GraphError(f"{op}: axis {d} of this view is broadcast, its elements share memory; write to a clone() "
                              "instead")
+    if note_written != NULL:
+        note_written(a)
     return 0
 
 

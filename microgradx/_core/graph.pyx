@@ -203,10 +203,16 @@ cdef str PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 cdef int detections[3]                  # how many contexts of `detect_nan` are open, by what they ask for
 
 
+cdef void add_observer(int by) noexcept:
+    global observers
+    observers += by
+
+
 cdef void open_detection(int mode, int by) noexcept:
     """One context more (``by`` 1) or less (-1). Counted, because those of several threads end in any order."""
     global recording_sites
     detections[mode] += by
+    add_observer(by)
     recording_sites = 2 if detections[2] else 1 if detections[1] else 0
 
 

@@ -8,7 +8,7 @@ function over NumPy arrays.
 """
 from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
-from cpython.ref cimport Py_INCREF, Py_XDECREF
+from cpython.ref cimport Py_INCREF, Py_XDECREF, Py_XINCREF
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memmove
 
@@ -16,7 +16,8 @@ from microgradx._core cimport array
 from microgradx._core.array cimport (Array, Node, Storage, check_writable, detached, dtype_code, dtype_of, empty,
                                      from_object, itemsize, name_storage, shape_of, bump_version, unref,
                                      writable_ndarray)
-from microgradx._core.graph cimport free_collector, call_site, hold_collector, recording_sites, watching
+from microgradx._core.graph cimport (add_observer, free_collector, call_site, hold_collector, observers, recording_sites,
+                                     watching)
 from microgradx._core.kernels cimport *
 from microgradx._core.debug.watch cimport raise_non_finite, is_finite, is_reported, is_clean
 
@@ -29,15 +30,18 @@ from microgradx.errors import CaptureError, DTypeError, ShapeError
 cdef extern from *:
     """
     #if defined(_MSC_VER)
-    static __declspec(thread) PyObject *mgx_recording_list = 0;
+    #define PER_THREAD(type) static __declspec(thread) type
     #else
-    static __thread PyObject *mgx_recording_list __attribute__((tls_model("initial-exec"))) = 0;
+    #define PER_THREAD(type) static __thread __attribute__((tls_model("initial-exec"))) type
     #endif
+    PER_THREAD(PyObject *) mgx_recording_list = 0;
+    PER_THREAD(PyObject *) mgx_reads = 0;
     #include <time.h>
     static double mgx_now(void) { struct timespec t; timespec_get(&t, TIME_UTC); return t.tv_sec + 1e-9 * t.tv_nsec; }
     static int mgx_raise_pending(void) { return -1; }
     """
     PyObject *mgx_recording_list
+    PyObject *mgx_reads         # {address of a storage: an array over it}, or NULL
     double mgx_now() noexcept nogil
     int mgx_raise_pending() except -1
 
@@ -219,6 +223,39 @@ cdef tuple hooks_of(Array a):
     return () if a.node is None or a.node.hooks is None else tuple(a.node.hooks.values())
 
 
+# ----- what is read: for a function that is to run once more -----------------------------------------------------
+
+cdef dict set_reads(dict reads):
+    """What launches of this thread read goes there from now on; None: nowhere. Returns where it went."""
+    global mgx_reads
+    cdef PyObject *before = mgx_reads
+    add_observer((reads is not None) - (before != NULL))
+    Py_XINCREF(<PyObject *> reads if reads is not None else NULL)
+    mgx_reads = <PyObject *> reads if reads is not None else NULL
+    if before == NULL:
+        return None
+    result = <dict> before
+    Py_XDECREF(before)
+    return result
+
+
+cdef int note_array_read(Array a) except -1:
+    """What has a graph was made by an operation; what was made without one is sorted out afterwards."""
+    if a.needs_grad and a.node is not None and a.node.v.op != array.OP_LEAF or is_capturing():
+        return 0
+    if <size_t> a.storage not in <dict> mgx_reads:
+        (<dict> mgx_reads)[<size_t> a.storage] = detached(a)
+    return 0
+
+
+cdef int note_operands_read(tuple operands) except -1:
+    if mgx_reads != NULL:
+        for a in operands:
+            if isinstance(a, Array):
+                note_array_read(<Array> a)
+    return 0
+
+
 # ----- a launch as data --------------------------------------------------------------------------------------------
 
 cdef mgx_loop loop_of(int row, int part, int dtype) noexcept:
@@ -341,6 +378,10 @@ cdef Py_ssize_t launch(Call *call, int row, int dtype) except? -9:
     cdef int k
     if mgx_checked:
         check_call(call, row, dtype)
+    if mgx_reads != NULL:
+        for k in range(facts.first_write):
+            if call.array[k] != NULL:
+                note_array_read(<Array> call.array[k])
     bad = run_kernel(&kernel_rows[row], kernel, &call.args)
     if bad == MGX_DECLINED:
         bad = run_with_blas(call, row, kernel)
@@ -531,7 +572,7 @@ cdef int elementwise(int row, int part, int dtype, int nin, int nout, Operand *o
     shape."""
     cdef bint direct
     cdef Py_ssize_t code
-    if mgx_recording_list != NULL or recording_sites:
+    if mgx_recording_list != NULL or observers:
         return observed_elementwise(row, part, dtype, nin, nout, operand, ndim, shape)
     code = run_elementwise(kernels.rows[dtype][row].part[part], dtype, nin, nout, operand, ndim, shape, &direct)
     (<Array> operand[nin].array).storage.version += 1
@@ -540,12 +581,17 @@ cdef int elementwise(int row, int part, int dtype, int nin, int nout, Operand *o
 
 cdef int observed_elementwise(int row, int part, int dtype, int nin, int nout, Operand *operand,
                               int ndim, const Py_ssize_t *shape) except -1:
-    """The same, while something records or detect_nan is on."""
+    """The same, while something records, detect_nan is on or reads are noted."""
     cdef PyObject *recording = mgx_recording_list
     cdef bint direct, non_finite_before = watching() and overwrites_non_finite(nin, operand)
     cdef double start = mgx_now()
-    cdef Py_ssize_t code = run_elementwise(kernels.rows[dtype][row].part[part], dtype, nin, nout, operand, ndim, shape,
-                                           &direct)
+    cdef Py_ssize_t code
+    cdef int k
+    if mgx_reads != NULL:
+        for k in range(nin):
+            if operand[k].form == ARRAY:
+                note_array_read(<Array> operand[k].array)
+    code = run_elementwise(kernels.rows[dtype][row].part[part], dtype, nin, nout, operand, ndim, shape, &direct)
     (<Array> operand[nin].array).storage.version += 1
     if code != MGX_DONE:
         check_run(code)
@@ -781,6 +827,7 @@ cdef int host(object function, tuple outs, tuple ins) except -1:
     """function(*outs, *ins) over NumPy arrays: outs writable, ins read-only; what is no array is passed as it is."""
     cdef LaunchList recording = set_recording(None)             # reading the operands is no leak of values
     cdef double start = mgx_now()
+    note_operands_read(ins)
     cdef list written = [detached(<Array> o) for o in outs]     # whatever the function gives them for data
     cdef list non_finite_before = [(<Array> o).storage.version and not is_clean(<Array> o)
                                    for o in written] if watching() else []
@@ -804,6 +851,7 @@ cdef Array compute_on_host(object function, tuple ins):
     cdef LaunchList recording = set_recording(None)
     cdef double start = mgx_now()
     cdef Array out
+    note_operands_read(ins)
     try:
         with np.errstate(all="ignore"):
             out = from_object(function(*[np.asarray(i) if isinstance(i, Array) else i for i in ins]), None, True)

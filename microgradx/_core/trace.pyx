@@ -56,6 +56,11 @@ def traced(Array x not None, bint linked=True):
     return out
 
 
+def nodes_of(list operands not None):
+    """The nodes that gradients for these go to; None for one that wants none."""
+    return [node_of(a) if isinstance(a, Array) and (<Array> a).needs_grad else None for a in operands]
+
+
 def sources(list outputs, list inputs):
     """The nodes that the outputs come from in the end, other than the traced inputs."""
     cdef Node sink = record_result(None, b"outputs", outputs_vjp, None, outputs), node
@@ -142,13 +147,14 @@ cdef object custom_vjp(Node node, Array g, int i):
     return dx
 
 
-def custom(str name not None, Array value not None, list operands, function):
+def custom(str name not None, Array value not None, list operands, function, given=()):
     """``value``, made by what the graph does not see from ``operands`` (arrays, nodes, others).
 
     ``function(g)`` gives, for the gradient ``g`` of the value, the list of the operands' gradients, in their shapes and
-    dtypes, or None.
+    dtypes, or None. ``given`` are tensors that somebody else has, of which the value may be one.
     """
-    cdef Array out = detached(value) if value.storage.refs == 1 else clone_unrecorded(value)
+    cdef bint own = value.storage.refs == 1 and not any([value is o for o in given])
+    cdef Array out = detached(value) if own else clone_unrecorded(value)
     cdef list parts = [o if isinstance(o, Node) or isinstance(o, Array) and (<Array> o).needs_grad else None
                        for o in operands]
     cdef object last = max([k for k, o in enumerate(parts) if o is not None], default=None)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microgradx._core.capture.guards import note_attributes_of, note_write
+from microgradx._core.effects import note_assignment
 from microgradx._core.graph import is_grad_enabled, no_grad
 from microgradx._core.hooks import Handle, Hooks
 from microgradx._core.tensor import Tensor, concat
@@ -162,10 +163,12 @@ class Module:
         else:
             self._file(name, "_parameters" if _is_parameter(value) else None)
         attributes = object.__getattribute__(self, "__dict__")      # a capture notes no attribute as read
+        note_assignment(attributes, name)
         attributes[name] = value
         note_write(attributes, name)
 
     def __delattr__(self, name: str) -> None:
+        note_assignment(self.__dict__, name)
         super().__delattr__(name)
         note_write(self.__dict__, name)
         self._file(name, None)
