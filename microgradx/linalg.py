@@ -68,10 +68,14 @@ def matrices(op: str, *xs: Data, square: bool = True) -> list[Tensor]:
     return tensors
 
 
-def by_numpy(name: str, results: Function, compute: Function, vjps: list[list[Function]]) -> HostOperation:
-    """The host operation whose results ``compute`` gives; where LAPACK fails the error tells the operation."""
+def by_numpy(name: str, results: Function, compute: Function, vjps: list[list[Function]],
+             finite: bool = False) -> HostOperation:
+    """The host operation whose results ``compute`` gives; where LAPACK fails the error tells the operation. ``finite``:
+    it takes no nan and inf."""
     def forward(*arrays: npt.NDArray[Any]) -> None:
         outs, operands = arrays[:count], arrays[count:]
+        if finite and not all(np.isfinite(x).all() for x in operands):      # LAPACK would print, and never end
+            raise LinAlgError(f"{name}: shape {operands[0].shape}: there is a nan or an inf among the numbers")
         try:
             found = compute(*operands)
         except np.linalg.LinAlgError as error:
@@ -141,7 +145,7 @@ _eigh: Two = by_numpy("eigh", lambda a: [(a.shape[:-1], a.dtype), (a.shape, a.dt
                       [[lambda g, w, v, a: (v * g[..., None, :]) @ v.mT], [_eigenvectors_vjp]])
 _lstsq: Two = by_numpy("lstsq", lambda a, b: [((a.shape[1], b.shape[1]), a.dtype), ((min(a.shape),), a.dtype)],
                        lambda a, b: np.linalg.lstsq(a, b)[::3],
-                       [[_lstsq_vjp, lambda g, x, s, a, b: _lstsq(a.mT, g)[0]], []])
+                       [[_lstsq_vjp, lambda g, x, s, a, b: _lstsq(a.mT, g)[0]], []], finite=True)
 
 
 # ----- functions -------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from threading import get_ident
 
 from microgradx._core cimport array
 from microgradx._core.array cimport Array, OP_LEAF, detached, empty_like, shape_of
-from microgradx._core.launch cimport copy, is_capturing, set_reads
+from microgradx._core.launch cimport copy, is_capturing, note_array_read, set_reads
 
 from microgradx.errors import GraphError
 
@@ -32,7 +32,7 @@ cdef class Effects:
 
     def __enter__(self):
         running.setdefault(get_ident(), []).append(self)
-        array.note_written = note_written
+        array.note_written, array.note_viewed = note_written, note_viewed
         self.outer = set_reads(self.reads)
         return self
 
@@ -46,7 +46,7 @@ cdef class Effects:
         if not running[thread]:
             del running[thread]
         if not running:
-            array.note_written = NULL
+            array.note_written, array.note_viewed = NULL, NULL
 
     def settle(self, list tensors, list states):
         """What nobody else holds any more was made within, and is forgotten. ``tensors`` were read too; ``states`` are
@@ -129,6 +129,13 @@ cdef int note_written(Array a) except -1:
         key = (<size_t> a.storage, <size_t> a.data, a.dtype_, shape_of(a), tuple([a.strides_[d] for d in range(a.ndim)]))
         if key not in effects.writes:
             effects.writes[key] = kept(a)
+    return 0
+
+
+cdef int note_viewed(Array a) except -1:
+    """``a`` gets a view, through which launches may read it."""
+    if get_ident() in running:
+        note_array_read(a)
     return 0
 
 

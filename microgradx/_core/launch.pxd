@@ -98,7 +98,8 @@ cdef class LaunchList:
     cdef uint32_t site_number(self, object site) except? 0
 
 cdef LaunchList set_recording(LaunchList recording)   # of this thread; returns what it was
-cdef dict set_reads(dict reads)
+cdef dict set_reads(dict reads)                     # where launches of this thread note what they read
+cdef int note_array_read(Array a) except -1
 cdef bint is_capturing() noexcept
 cdef LaunchList profiling()                         # the timed recording of this thread, or None
 cdef mgx_loop loop_of(int row, int part, int dtype) noexcept

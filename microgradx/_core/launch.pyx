@@ -243,7 +243,8 @@ cdef int note_array_read(Array a) except -1:
     """What has a graph was made by an operation; what was made without one is sorted out afterwards."""
     if a.needs_grad and a.node is not None and a.node.v.op != array.OP_LEAF or is_capturing():
         return 0
-    if <size_t> a.storage not in <dict> mgx_reads:
+    if mgx_reads != NULL and <size_t> a.storage not in <dict> mgx_reads:
+        (<dict> mgx_reads)[<size_t> a.storage] = None           # for `detached` makes a view
         (<dict> mgx_reads)[<size_t> a.storage] = detached(a)
     return 0
 

@@ -153,7 +153,8 @@ def custom(str name not None, Array value not None, list operands, function, giv
     ``function(g)`` gives, for the gradient ``g`` of the value, the list of the operands' gradients, in their shapes and
     dtypes, or None. ``given`` are tensors that somebody else has, of which the value may be one.
     """
-    cdef bint own = value.storage.refs == 1 and not any([value is o for o in given])
+    cdef bint leaf = value.needs_grad and (value.node is None or value.node.v.op == OP_LEAF)
+    cdef bint own = value.storage.refs == 1 and not leaf and not any([value is o for o in given])
     cdef Array out = detached(value) if own else clone_unrecorded(value)
     cdef list parts = [o if isinstance(o, Node) or isinstance(o, Array) and (<Array> o).needs_grad else None
                        for o in operands]
