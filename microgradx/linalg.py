@@ -129,6 +129,14 @@ def _lstsq_vjp(g: Tensor, x: Tensor, s: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return (b - a @ x) @ _lstsq(a, z)[0].mT - z @ x.mT + _lstsq(a.mT, x)[0] @ rest.mT
 
 
+def _least_squares(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """(solution, singular values); nan for a column of b with an inf or a nan, for LAPACK would print a line of it."""
+    sound = np.isfinite(b).all(0)
+    solution, _, _, values = np.linalg.lstsq(a, np.where(sound, b, 0))
+    solution[:, ~sound] = np.nan
+    return solution, values
+
+
 def _like(a: Tensor) -> list[Result]:
     return [(a.shape, a.dtype)]
 
@@ -148,7 +156,7 @@ _slogdet: Two = by_numpy("slogdet", lambda a: [_numbers(a)] * 2, np.linalg.slogd
 _eigh: Two = by_numpy("eigh", lambda a: [(a.shape[:-1], a.dtype), (a.shape, a.dtype)], np.linalg.eigh,
                       [[lambda g, w, v, a: (v * g[..., None, :]) @ v.mT], [_eigenvectors_vjp]])
 _lstsq: Two = by_numpy("lstsq", lambda a, b: [((a.shape[1], b.shape[1]), a.dtype), ((min(a.shape),), a.dtype)],
-                       lambda a, b: np.linalg.lstsq(a, b)[::3],
+                       _least_squares,
                        [[_lstsq_vjp, lambda g, x, s, a, b: _lstsq(a.mT, g)[0]], []])
 
 

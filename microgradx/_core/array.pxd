@@ -95,6 +95,8 @@ cdef void name_storage(Storage *s) noexcept
 cdef bint is_named(Storage *s) noexcept
 cdef Storage **kept_blocks(Py_ssize_t *count) noexcept
 cdef int bump_version(Array a) except -1                   # a write has happened
+cdef int (*note_written)(Array a) except -1          # NULL, or told by `effects`: a is about to be written to
+cdef int (*note_viewed)(Array a) except -1           # NULL, or told by `effects`: a gets a view
 cdef int check_writable(Array a, str op) except -1
 cdef int check_write(Array a, str op) except -1     # may it?
 cdef int check_shared(Array a, str op) except -1    # may a value with a graph be written into it?

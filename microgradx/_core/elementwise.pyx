@@ -15,7 +15,7 @@ import ast
 
 import numpy as np
 
-from microgradx.errors import DTypeError, ShapeError
+from microgradx.errors import DTypeError, ShapeError, described
 
 # what integers and masks do by themselves, carried out by NumPy; any other operation makes them float32
 cdef dict INTEGER = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "neg": np.negative, "abs": np.absolute,
@@ -64,7 +64,7 @@ cdef object read_operand(int op, object o, Operand *to):
         put_array(to, <Array> o)
     else:
         raise DTypeError(f"{name_of(op)}: a Tensor goes with Tensors, arrays and real numbers, not with "
-                         f"{type(o).__name__}" + (f" {o!r}" if isinstance(o, (str, complex)) else ""))
+                         f"{described(o)}" + (f" {o!r}" if isinstance(o, (str, complex)) else ""))
     return o
 
 

@@ -9,7 +9,7 @@ from libc.string cimport memcpy
 
 from microgradx._core.array cimport *
 from microgradx._core.elementwise cimport apply, apply_into
-from microgradx._core.graph cimport grad_enabled, set_grad_enabled, set_watching
+from microgradx._core.graph cimport grad_enabled, pause_watching, set_grad_enabled, watching
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport Call, compute_on_host, copy, fill, host, launch, put, put_at
 from microgradx._core.views cimport *
@@ -425,7 +425,8 @@ cdef Array product(Array a, Array b, bint ta, bint tb):
     cdef Py_ssize_t shape[MGX_MAXDIM]
     cdef Py_ssize_t m, n, k, batch = 1, r
     cdef Py_ssize_t index_[MGX_MAXDIM]
-    cdef int d, da, db, lead, mode
+    cdef int d, da, db, lead
+    cdef bint paused
     cdef char *pa
     cdef char *pb
     cdef Matrix A, B
@@ -463,7 +464,7 @@ cdef Array product(Array a, Array b, bint ta, bint tb):
     if not find_matrix_layout(b, &B):
         b = as_contiguous(b)
         find_matrix_layout(b, &B)
-    mode = set_watching(0)                      # the whole is examined
+    paused = pause_watching(True)               # the whole is examined
     try:
         for r in range(batch):
             pa, pb = a.data, b.data
@@ -481,8 +482,8 @@ cdef Array product(Array a, Array b, bint ta, bint tb):
                     break
                 index_[d] = 0
     finally:
-        set_watching(mode)
-    if mode:
+        pause_watching(paused)
+    if watching():
         check_clean(out, "matmul", a, b)
     return out
 
@@ -546,7 +547,7 @@ cdef Array linear(Array x, Array w, Array b):
     cdef Matrix A, B
     cdef Array out, a
     cdef Node node
-    cdef int mode
+    cdef bint paused
     if w.ndim != 2 or x.ndim == 0 or x.shape_[x.ndim - 1] != w.shape_[1]:
         raise ShapeError(f"linear: shapes {shape_of(x)} and {shape_of(w)} do not align"
                          + (f" ({x.shape_[x.ndim - 1]} != {w.shape_[1]})" if w.ndim == 2 and x.ndim else ""))
@@ -571,7 +572,7 @@ cdef Array linear(Array x, Array w, Array b):
     if node is not None:
         node.save(0, x)
         node.save(1, w)
-    mode = set_watching(0)                      # the whole is examined
+    paused = pause_watching(True)               # the whole is examined
     try:
         if b is not None:
             copy(b, out)
@@ -589,8 +590,8 @@ cdef Array linear(Array x, Array w, Array b):
         gemm(A.transposed, not B.transposed, m, n, k, 1.0, a, a.data, A.lead, w, w.data, B.lead,
              1.0 if b is not None else 0.0, out, out.data, n)
     finally:
-        set_watching(mode)
-    if mode:
+        pause_watching(paused)
+    if watching():
         check_clean(out, "linear", x, w, not is_clean(b))
     return out
 

@@ -350,6 +350,12 @@ cdef class Tensor(Array):
             raise DTypeError("iter: over a tensor without axes")
         return (v.index(self, k) for k in range(self.shape_[0]))
 
+    def __format__(self, spec):
+        if spec and self.size != 1:
+            raise DTypeError(f"format: only a single number takes the format {spec!r}, and this tensor of shape "
+                             f"{shape_of(self)} has {self.size}")
+        return format(self.item(), spec) if spec else str(self)
+
     def __repr__(self):
         text = np.array2string(np.asarray(<Array> self), separator=", ", prefix="Tensor(")
         if self.dtype_ != MGX_F32:

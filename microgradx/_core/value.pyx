@@ -22,6 +22,8 @@ from microgradx._core.memory cimport Pool, pool_free, pool_alloc
 from microgradx._core cimport ops
 from microgradx._core.ops cimport Differentiable
 
+import threading
+
 from numpy import generic
 
 from microgradx.errors import CaptureError, DTypeError, GraphError, OptionError
@@ -57,6 +59,7 @@ cdef unsigned long tracer = 0
 cdef str purpose = None
 cdef object refusal = None      # what the trace has raised: the function may have caught it
 cdef Recording recording = None
+cdef object one_trace_at_a_time = threading.RLock()
 
 
 cdef bint tracing() noexcept:

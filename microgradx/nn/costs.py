@@ -15,7 +15,7 @@ import numpy.typing as npt
 from microgradx._core.launch import capturing, compute
 from microgradx._core.structured import HostOperation
 from microgradx._core.tensor import Tensor, cross_entropy_
-from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
+from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError, described
 from microgradx.typing import Data
 
 __all__ = ["binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "gaussian_nll_loss",
@@ -29,9 +29,10 @@ KL_REDUCTIONS = ("batchmean", *REDUCTIONS)
 
 def check_reduction(op: str, reduction: str, allowed: tuple[str, ...] = REDUCTIONS) -> None:
     """Raise ``OptionError`` for a reduction that is not allowed."""
-    if reduction not in allowed:
-        raise OptionError(f"{op}: reduction is {', '.join(map(repr, allowed[:-1]))} or {allowed[-1]!r}, not "
-                          f"{reduction!r}")
+    if not isinstance(reduction, str) or reduction not in allowed:
+        shown = repr(reduction) if isinstance(reduction, str) else described(reduction)
+        raise OptionError(f"{op}: reduction is {', '.join(map(repr, allowed[:-1]))} or {allowed[-1]!r}, not {shown}"
+                          + ("; weights are given by name: weight=" if hasattr(reduction, "shape") else ""))
 
 
 def _reduced(op: str, terms: Tensor, reduction: str) -> Tensor:
@@ -263,7 +264,8 @@ def _classes(op: str, label: npt.NDArray[np.int64], n: int, ignored: int | None)
     """The labels, 0 for the ignored one."""
     bad = np.flatnonzero((label != ignored) & ((label < 0) | (label >= n)))
     if bad.size:
-        raise IndexError_(f"{op}: label {label[bad[0]]} of row {bad[0]} is not one of the {n} classes")
+        raise IndexError_(f"{op}: label {label[bad[0]]} of row {bad[0]} is not one of the {n} classes "
+                          f"(0..{n - 1})")
     return np.where(label == ignored, 0, label)
 
 
@@ -325,7 +327,7 @@ def _cross_entropy_of_shares(logits: Tensor, target: Tensor, reduction: str, wei
     """The cross-entropy for probabilities. Its mean is over the rows, whatever they weigh."""
     if target.ndim != logits.ndim:
         raise DTypeError(f"cross_entropy: labels are int64, probabilities as many as logits {logits.shape}, not "
-                         f"{target.dtype} of shape {target.shape}")
+                         f"{target.dtype} of shape {target.shape}; astype('int64') makes labels of floats")
     target = _alike("cross_entropy", logits, target)
     (rows, shape), (share, _) = _rows("cross_entropy", logits), _rows("cross_entropy", target)
     if smoothing:

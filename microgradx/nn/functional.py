@@ -69,19 +69,20 @@ def one_hot(labels: Data, classes: int, dtype: DType = "float32") -> Tensor:
 
 
 def _one_hot(labels: npt.NDArray[np.int64], classes: int, dtype: DType) -> npt.NDArray[Any]:
-    _within("one_hot", "a label is not one of the {} classes", labels, classes)
+    _within("one_hot", "label", "classes", labels, classes)
     return np.equal(labels[:, None], np.arange(classes)).astype(dtype)
 
 
-def _within(op: str, what: str, numbers: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.int64]:
+def _within(op: str, what: str, of: str, numbers: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.int64]:
     """The integers ``numbers``, which are all in 0..n-1."""
     if numbers.size and not 0 <= numbers.min() <= numbers.max() < n:
-        raise IndexError_(f"{op}: {what.format(n)} ({numbers.min()}..{numbers.max()})")
+        at = tuple(map(int, np.argwhere((numbers < 0) | (numbers >= n))[0]))
+        raise IndexError_(f"{op}: {what} {numbers[at]} at {list(at)} is not one of the {n} {of} (0..{n - 1})")
     return numbers
 
 
 def _row_numbers(ids: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.int64]:
-    return _within("embedding", "an id is not one of the {} rows", ids, n)
+    return _within("embedding", "id", "rows", ids, n)
 
 
 def embedding(ids: Data, weight: Tensor, padding_idx: int | None = None) -> Tensor:
