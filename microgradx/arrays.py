@@ -306,7 +306,7 @@ def isfinite(x: Tensor) -> Tensor:
 def isclose(x: Tensor, other: Data, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
     """Where |x - other| <= atol + rtol |other|."""
     with np.errstate(all="ignore"):
-        a, b = map(np.asarray, broadcast("isclose", x, tensor(other)))
+        a, b = (np.asarray(t.detach()) for t in broadcast("isclose", x, tensor(other)))
         return Tensor(np.isclose(a, b, rtol, atol, equal_nan))
 
 
@@ -398,8 +398,11 @@ def tensordot(a: Tensor, b: Data, axes: Any = 2) -> Tensor:
 
 
 @of_tensor
-def cumprod(x: Tensor, axis: int) -> Tensor:
-    """Running products along ``axis``, by doubling: exact gradients where elements are 0."""
+def cumprod(x: Tensor, axis: Axis = None) -> Tensor:
+    """Running products along ``axis``, or without one of the flattened tensor, by doubling: exact gradients where
+    elements are 0. Integers and masks give int64."""
+    if axis is None:
+        return cumprod(x.reshape(-1), 0)
     d, reach = axis_of("cumprod", axis, x.ndim), 1
     x = x.astype(np.int64) if x.dtype == np.bool_ else x.clone()
     while reach < x.shape[d]:                   # each holds the product of the last `reach` elements up to it

@@ -5,13 +5,15 @@ stands in ``microgradx.random``.
 """
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from microgradx._core.tensor import Tensor
-from microgradx.errors import DTypeError, ShapeError
+from microgradx.errors import DTypeError, GraphError, ShapeError
 from microgradx.typing import Data, DType, Lengths
 
 __all__ = ["arange", "eye", "full", "full_like", "linspace", "ones", "ones_like", "zeros", "zeros_like"]
@@ -31,14 +33,31 @@ def lengths(op: str, shape: Sequence[Any], what: str = "lengths") -> tuple[int, 
     """A shape: integers, none negative."""
     given = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
     for n in given:
-        if type(n) is not int or n < 0:
+        if type(n) is not int or not 0 <= n <= sys.maxsize:
             break
     else:                                       # nearly always
         return tuple(given)
     shape = integers(op, what, shape)
     if min(shape, default=0) < 0:
         raise ShapeError(f"{op}: {what} are not negative: {shape} ({min(shape)} < 0)")
+    if max(shape, default=0) > sys.maxsize:
+        raise ShapeError(f"{op}: {what} have at most 63 bits: {shape} ({max(shape)} > {sys.maxsize})")
     return shape
+
+
+def plain(op: str, what: str, number: Any) -> Any:
+    """``number``, unless it is a tensor whose graph would be lost here."""
+    if isinstance(number, Tensor) and number.requires_grad:
+        raise GraphError(f"{op}: {what} is a plain number, which takes no part in the graph; float(t) or t.detach() is "
+                         "one where no gradient is wanted")
+    return number
+
+
+def check_count(op: str, count: int, of: str) -> int:
+    """Refuse more numbers than there can be in an array."""
+    if count > sys.maxsize // 16:
+        raise MemoryError(f"{op}: {count} numbers {of} are too many for an array")
+    return count
 
 
 def full(shape: Lengths, value: Data, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
@@ -49,7 +68,8 @@ def full(shape: Lengths, value: Data, *, dtype: DType = None, requires_grad: boo
     Tensor([[7, 7],
             [7, 7]], dtype=int64)
     """
-    return Tensor(value, dtype=dtype).expand(lengths("full", (shape,))).clone().detach().requires_grad_(requires_grad)
+    value = Tensor(plain("full", "the value", value), dtype=dtype)
+    return value.expand(lengths("full", (shape,))).clone().detach().requires_grad_(requires_grad)
 
 
 def zeros(*shape: Lengths, dtype: DType = "float32", requires_grad: bool = False) -> Tensor:
@@ -97,6 +117,7 @@ def eye(n: int, m: int | None = None, k: int = 0, *, dtype: DType = "float32", r
             [0., 1.]])
     """
     rows, columns = lengths("eye", (n, n if m is None else m))
+    check_count("eye", rows * columns, f"in {rows} rows and {columns} columns")
     return Tensor(np.eye(rows, columns, k), requires_grad, dtype)
 
 
@@ -110,7 +131,14 @@ def arange(start: float, stop: float | None = None, step: float = 1, *, dtype: D
     """
     if step == 0:
         raise ShapeError("arange: steps of 0 never arrive")
-    numbers = np.arange(start, step=step) if stop is None else np.arange(start, stop, step)
+    start, stop, step = (plain("arange", "an argument", number) for number in (start, stop, step))
+    first, last = (0, start) if stop is None else (start, stop)
+    try:
+        count = max(math.ceil((last - first) / step), 0)
+    except (OverflowError, ValueError):         # nan, an infinity, or integers beyond floats
+        raise ShapeError(f"arange: from {first} to {last} in steps of {step} there is no number of steps") from None
+    check_count("arange", count, f"from {first} to {last}")
+    numbers = np.arange(first, last, step)
     return Tensor(numbers, requires_grad, dtype or ("float32" if numbers.dtype.kind == "f" else None))
 
 
@@ -123,4 +151,6 @@ def linspace(start: float, stop: float, num: int = 50, *, dtype: DType = "float3
     Tensor([0.  , 0.25, 0.5 , 0.75, 1.  ])
     """
     count, = lengths("linspace", (num,))
-    return Tensor(np.linspace(float(start), float(stop), count), requires_grad, dtype)
+    first, last = (float(plain("linspace", "an end", end)) for end in (start, stop))
+    check_count("linspace", count, f"from {first} to {last}")
+    return Tensor(np.linspace(first, last, count), requires_grad, dtype)

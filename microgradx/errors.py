@@ -11,13 +11,14 @@
     ├── GradcheckError(RuntimeError)    a gradient is not what finite differences say
     └── NonFiniteError(FloatingPointError)  inf or nan where only a number will do
 
-and one warning, ``CompileWarning(RuntimeWarning)``: a compiled function that gains nothing from it.
+and two warnings: ``CompileWarning(RuntimeWarning)``, a compiled function that gains nothing from it, and
+``DifferenceWarning(UserWarning)``, torch's spelling of what means something else here.
 
 A message names the operation first, then the values, then the relation that failed:
 ``matmul: shapes (2, 3) and (4, 5) do not align (3 != 4)``.
 """
 
-__all__ = ["CaptureError", "CompileWarning", "DTypeError", "Error", "FormatError", "GradcheckError", "GraphError",
+__all__ = ["CaptureError", "CompileWarning", "DTypeError", "DifferenceWarning", "Error", "FormatError", "GradcheckError", "GraphError",
            "IndexError_", "NonFiniteError", "OptionError", "ShapeError"]
 
 
@@ -74,6 +75,10 @@ class CaptureError(Error, RuntimeError):
 
 class CompileWarning(RuntimeWarning):
     """A compiled function that does not get faster: its calls run as they are, or are captured again and again."""
+
+
+class DifferenceWarning(UserWarning):
+    """A call in torch's spelling of what is on purpose not what torch does: see docs/differences.md."""
 
 
 class GradcheckError(Error, RuntimeError):

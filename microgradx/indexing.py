@@ -209,6 +209,13 @@ def masked(op: str, x: Tensor, mask: Data) -> list[Tensor]:
     return broadcast(op, x, mask)
 
 
+def is_whole(value: Data) -> bool:
+    """Whether integers can store ``value`` as it is."""
+    if isinstance(value, (Tensor, np.ndarray)):
+        return value.dtype.kind != "f"
+    return not isinstance(value, (float, np.floating)) or float(value).is_integer()
+
+
 @of_tensor
 def masked_fill(x: Tensor, mask: Data, value: Data) -> Tensor:
     """``value`` where ``mask``, which broadcasts, else ``x``.
@@ -218,6 +225,8 @@ def masked_fill(x: Tensor, mask: Data, value: Data) -> Tensor:
     >>> mgx.masked_fill(x, x < 0, 0.0)
     Tensor([1., 0.])
     """
+    if x.dtype.kind != "f" and not is_whole(value):
+        raise DTypeError(f"masked_fill: {value} cannot be stored as {x.dtype}")
     x, mask = masked("masked_fill", x, mask)
     return mask.where(value if isinstance(value, Tensor) else Tensor(value, dtype=x.dtype), x)
 

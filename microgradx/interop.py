@@ -75,8 +75,8 @@ def _called(function: Function, name: str, args: Sequence[Any], kwargs: Mapping[
         elif here in known and value is not np._NoValue:
             named[here] = value
         elif parameter is None or value is not parameter.default:
-            raise DTypeError(f"{name}: {key} cannot be given beside a Tensor; np.asarray(t) is an array, without a "
-                             "graph")
+            raise DTypeError(f"{name}: {key} cannot be given beside a Tensor; t.detach().numpy() is an array, without "
+                             "a graph")
     return ours(*first, **named)
 
 
@@ -92,7 +92,7 @@ def __array_function__(self: Tensor, function: Any, types: Any, args: Any, kwarg
     if function.__name__ not in PLAIN and any(isinstance(x, Tensor) and x.requires_grad for x in leaves):
         raise DTypeError(f"{name}: no operation on Tensors corresponds to it, and an array has no graph; where none is "
                          "wanted, give it t.detach().numpy()")
-    args, kwargs = unflatten(structure, (np.asarray(x) if isinstance(x, Tensor) else x for x in leaves))
+    args, kwargs = unflatten(structure, (np.asarray(x.detach()) if isinstance(x, Tensor) else x for x in leaves))
     return function(*args, **kwargs)
 
 

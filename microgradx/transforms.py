@@ -21,7 +21,7 @@ import numpy as np
 
 from microgradx._core.graph import enable_grad, is_grad_enabled
 from microgradx._core.tensor import Tensor, stack
-from microgradx._core.trace import gradients, sources, traced
+from microgradx._core.trace import follow, gradients, sources, traced
 from microgradx._core.trees import flatten, leaves_of, unflatten
 from microgradx._core.value import Value
 from microgradx.errors import DTypeError, OptionError, ShapeError
@@ -67,8 +67,12 @@ class Pass:
         self.inputs = [traced(floating(op, x, "an argument")) for x in leaves]
         for k, part in zip(argnums, unflatten(self.chosen, iter(self.inputs)), strict=True):
             args[k] = part
-        with enable_grad():
-            value = fn(*args, **kwargs)
+        follow(self.inputs, True)
+        try:
+            with enable_grad():
+                value = fn(*args, **kwargs)
+        finally:
+            follow(self.inputs, False)
         aux = None
         if has_aux:
             if not isinstance(value, tuple) or len(value) != 2:
@@ -103,9 +107,13 @@ class Pass:
         The pullback is linear in the cotangents, so its own pullback is the forward mode.
         """
         live = [y for y in self.outputs if y.requires_grad]
-        with enable_grad():
-            seeds = [traced(_zeros(y)) for y in live]
-            pulled = gradients(self.op, live, self.inputs, seeds, True, True)
+        seeds = [traced(_zeros(y)) for y in live]
+        follow(seeds, True)
+        try:
+            with enable_grad():
+                pulled = gradients(self.op, live, self.inputs, seeds, True, True)
+        finally:
+            follow(seeds, False)
 
         def push(tangents: Iterable[Tensor | None]) -> list[Tensor]:
             pairs = [(g, t) for g, t in zip(pulled, tangents, strict=True) if g is not None and g.requires_grad

@@ -78,6 +78,7 @@ cdef Array unmark_view(Array a)
 cdef Array detached(Array a)
 cdef Node record_structured(Array out, const char *name, Vjp vjp, object args, Array a, Array b=*, Array c=*)
 cdef Array from_object(object data, object dtype, bint copy)
+cdef object readable_ndarray(Array a)               # a read-only ndarray over the same bytes, whether a has a graph or not
 cdef object writable_ndarray(Array a)               # a writable ndarray over the same bytes
 cdef void drop_storage(Array a) noexcept
 cdef void share_storage(Array to, Array source) noexcept

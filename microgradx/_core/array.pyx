@@ -522,6 +522,8 @@ cdef class Array(Differentiable):
         """A read-only view: a write that the version counter cannot see must not happen by accident."""
         if flags & PyBUF_WRITABLE:
             raise BufferError("Tensor: the buffer is read-only; write through the tensor's own methods")
+        if self.needs_grad:
+            raise BufferError("Tensor: this tensor requires a gradient, and a buffer has no graph; take that of t.detach()")
         if capture:
             refuse_reading()
         fill_buffer(self, self, buffer, flags, True)
@@ -543,7 +545,7 @@ cdef class Array(Differentiable):
             raise BufferError("dlpack: this tensor requires a gradient, which would not come back; share t.detach()")
         if not copy and min([self.strides_[d] for d in range(self.ndim)], default=0) < 0:
             raise BufferError("dlpack: negative strides, which not everybody takes; share t.contiguous()")
-        shared = np.asarray(self) if self.storage.readonly or copy else writable_ndarray(self)
+        shared = readable_ndarray(self) if self.storage.readonly or copy else writable_ndarray(self)
         return shared.__dlpack__(stream=stream, max_version=max_version, dl_device=dl_device, copy=copy)
 
     def __dlpack_device__(self):
@@ -627,6 +629,11 @@ cdef int fill_buffer(object exporter, Array a, Py_buffer *buffer, int flags, bin
     buffer.suboffsets = NULL
     buffer.internal = export
     return 0
+
+
+cdef object readable_ndarray(Array a):
+    """The numbers without their graph: what NumPy may compute with where the engine knows what becomes of it."""
+    return np.asarray(detached(a) if a.needs_grad else a)
 
 
 cdef object writable_ndarray(Array a):

@@ -22,7 +22,8 @@ cdef dict INTEGER = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "neg
                      "sign": np.sign, "square": np.square, "maximum": np.maximum, "minimum": np.minimum,
                      "remainder": np.remainder, "fmod": np.fmod, "floor": np.copy, "ceil": np.copy, "round": np.copy,
                      "trunc": np.copy, "clone": np.copy, "where": np.where, "clip": np.clip, "pow": np.power,
-                     "relu": lambda x: np.maximum(x, 0), "gt": np.greater, "ge": np.greater_equal, "lt": np.less,
+                     "relu": lambda x: np.maximum(x, 0), "relu6": lambda x: np.clip(x, 0, 6), "hardtanh": np.clip,
+                     "threshold": lambda x, threshold, value: np.where(x > threshold, x, value), "gt": np.greater, "ge": np.greater_equal, "lt": np.less,
                      "le": np.less_equal, "eq": np.equal, "ne": np.not_equal}
 
 
@@ -112,7 +113,7 @@ cdef Array apply(int op, object a, object b, object c):
         elif dtype < (<Array> x).dtype_:
             dtype = (<Array> x).dtype_
     if dtype < 0:
-        if integers and not fractions and name_of(op) in INTEGER:
+        if (integers or op == MGX_where) and (not fractions or row.compares) and name_of(op) in INTEGER:
             return apply_integer(op, [a, b, c][:row.arity])
         dtype = MGX_F32
     needs_grad = needs_grad and not row.compares and grad_enabled()

@@ -15,7 +15,7 @@ from libc.string cimport memmove
 from microgradx._core cimport array
 from microgradx._core.array cimport (Array, Node, Storage, check_writable, detached, dtype_code, dtype_of, empty,
                                      from_object, itemsize, name_storage, shape_of, bump_version, unref,
-                                     writable_ndarray)
+                                     readable_ndarray, writable_ndarray)
 from microgradx._core.graph cimport (add_observer, free_collector, call_site, hold_collector, observers, recording_sites,
                                      watching)
 from microgradx._core.kernels cimport *
@@ -830,7 +830,7 @@ cdef int host(object function, tuple outs, tuple ins) except -1:
     try:
         with np.errstate(all="ignore"):                         # nan and inf flow without a word, as in kernels
             function(*[writable_ndarray(<Array> o) for o in written],
-                     *[np.asarray(i) if isinstance(i, Array) else i for i in ins])
+                     *[readable_ndarray(<Array> i) if isinstance(i, Array) else i for i in ins])
     finally:
         set_recording(recording)
     for o in written:
@@ -850,7 +850,8 @@ cdef Array compute_on_host(object function, tuple ins):
     note_operands_read(ins)
     try:
         with np.errstate(all="ignore"):
-            out = from_object(function(*[np.asarray(i) if isinstance(i, Array) else i for i in ins]), None, True)
+            out = from_object(function(*[readable_ndarray(<Array> i) if isinstance(i, Array) else i for i in ins]), None,
+                              True)
     finally:
         set_recording(recording)
     if recording is not None:

@@ -58,6 +58,16 @@ cdef inline object apply_clip(object x, object lo, object hi):
     return apply(MGX_clip, x, lo, hi)
 
 
+cdef object round_integers(object x, object ndigits):
+    """Integers to the nearest multiple of 10^-ndigits, the even one of two."""
+    if ndigits > 0:
+        return x.clone()
+    step = 10**-ndigits
+    over = x % step
+    below = x - over
+    return below + step * ((over * 2 > step) | ((over * 2 == step) & (below % (2 * step) != 0)))
+
+
 @cython.c_api_binop_methods(True)
 cdef class Differentiable:
     """What ``Value`` and ``Tensor`` have in common: operators and elementwise operations.
@@ -119,6 +129,8 @@ cdef class Differentiable:
     def __round__(self, ndigits=None):
         if not ndigits:
             return self.round()
+        if integral(self):
+            return round_integers(self, ndigits)
         return (self * 10.0**ndigits).round() / 10.0**ndigits
 
     # Written by tools/generate.py from csrc/ops.def: edit that, then run `python tools/generate.py`.

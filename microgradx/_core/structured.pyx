@@ -358,9 +358,7 @@ def _cumsum(out, x, axis):
 
 
 cdef Array cumsum(Array x, int axis):
-    cdef Array out
-    x = to_floating("cumsum", x)
-    out = empty_like(x)
+    cdef Array out = empty(min(x.dtype_, MGX_I64), x.ndim, x.shape_)           # of a mask counts
     host(_cumsum, (out,), (x, axis))
     record_structured(out, b"cumsum", cumsum_vjp, axis, x)
     return out
@@ -509,12 +507,17 @@ cdef Array matmul(Array a, Array b):
     cdef int d
     if a.ndim == 0 or b.ndim == 0:
         raise ShapeError(f"matmul: shapes {shape_of(a)} and {shape_of(b)}: a number has no rows; use *")
-    if a.dtype_ != b.dtype_ or a.dtype_ > MGX_F64:
+    if a.dtype_ != b.dtype_ and (a.dtype_ <= MGX_F64 or b.dtype_ <= MGX_F64):
         raise DTypeError(f"matmul: dtypes {dtype_of(a.dtype_)} and {dtype_of(b.dtype_)} do not mix; both are float32 "
                          "or both float64 (astype converts)")
     if a.shape_[a.ndim - 1] != b.shape_[0 if column else b.ndim - 2]:
         raise ShapeError(f"matmul: shapes {shape_of(a)} and {shape_of(b)} do not align "
                          f"({a.shape_[a.ndim - 1]} != {b.shape_[0 if column else b.ndim - 2]})")
+    if a.dtype_ > MGX_F64:
+        try:
+            return compute_on_host(np.matmul, (a, b))
+        except ValueError:
+            raise ShapeError(f"matmul: leading axes of {shape_of(a)} and {shape_of(b)} do not broadcast") from None
     if row:
         shape[0], shape[1] = 1, a.shape_[0]
         a = reshape(a, 2, shape)

@@ -9,12 +9,14 @@ from microgradx._core.backward import backward
 from microgradx._core.elementwise cimport apply, apply_into
 from microgradx._core.graph cimport Type, grad_enabled, set_grad_enabled
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport (bump_gradients, bump_world, capturing_list, compute_on_host, copy, fill,
+from microgradx._core.launch cimport (bump_gradients, bump_world, capturing_list, compute_on_host, copy, fill, host,
                                       is_capturing, note_gradient, note_tensor, refuse)
 from microgradx._core.structured cimport (amax, axes_of, cross_entropy_mean, cumsum, expand, linear,
                                           logsumexp, matmul, softmax_axis, squeeze_axes, sum_axes, vector_norm)
+from microgradx._core.trace cimport refuse_traced
 
 from typing import NamedTuple
+from warnings import warn
 
 import numpy as np
 
@@ -22,7 +24,7 @@ from microgradx._core.capture.guards import note_as_it_is
 from microgradx._core.hooks import Handle, Hooks
 from microgradx._core.structured import HostOperation
 from microgradx._core.ufuncs import counterpart, takes_turns
-from microgradx.errors import DTypeError, GraphError, OptionError, ShapeError
+from microgradx.errors import DifferenceWarning, DTypeError, GraphError, OptionError, ShapeError
 
 cdef extern from "Python.h":
     void PyObject_GC_Track(void *)
@@ -80,6 +82,7 @@ cdef class Tensor(Array):
         cdef Array source
         if isinstance(data, Array):
             source = <Array> data
+            refuse_traced("Tensor", source)
             if dtype is not None and dtype_code(dtype) != source.dtype_:
                 source = v.convert(detached(source), dtype_code(dtype))
             else:
@@ -279,35 +282,47 @@ cdef class Tensor(Array):
         if grad_enabled() and self.needs_grad:
             self[...] = number
         else:
-            number = v.real("fill_", "what is written", number)
-            if self.dtype_ > MGX_F64 and number - number != 0:
-                raise DTypeError(f"fill_: {number} cannot be stored as {dtype_of(self.dtype_)}")
+            number = (v.real("fill_", "what is written", number) if self.dtype_ <= MGX_F64
+                      else whole_number("fill_", self, number))
             check_write(self, "fill_")
-            fill(self, number)
+            if self.dtype_ <= MGX_F64:
+                fill(self, number)
+            else:
+                host(np.ndarray.fill, (self,), (number,))
         return self
 
     def zero_(self):
         """Write 0 into every element."""
-        return self.fill_(0.0)
+        return self.fill_(0)
 
     # ----- to Python and NumPy ---------------------------------------------------------------------------------
 
     def item(self):
-        """The single number in it, as a Python number."""
-        if self.size != 1:
-            raise ShapeError(f"item: a tensor of shape {shape_of(self)} is not a single number")
-        return np.asarray(<Array> self).item()
+        """The single number in it, as a Python number, whether it has a graph or not.
+
+        Raises ``GraphError`` while a transform differentiates with respect to what it was computed from.
+        """
+        return read_number(self, "item")
 
     def numpy(self):
-        """A NumPy copy. ``np.asarray(t)`` is a read-only view instead."""
-        return np.array(<Array> self)
+        """A NumPy copy, whether it has a graph or not. ``np.asarray(t)`` is a read-only view instead, of a tensor that
+        requires no gradient."""
+        refuse_traced("numpy", self)
+        return np.array(readable_ndarray(self))
 
     def tolist(self):
         """Nested lists of Python numbers."""
-        return np.asarray(<Array> self).tolist()
+        refuse_traced("tolist", self)
+        return readable_ndarray(self).tolist()
 
     def __array__(self, dtype=None, copy=None):      # no-cython-lint
-        """For NumPy: a read-only view, or a copy where ``dtype`` or ``copy`` needs one; ``copy=False`` raises then."""
+        """For NumPy: a read-only view, or a copy where ``dtype`` or ``copy`` needs one; ``copy=False`` raises then.
+
+        Raises ``GraphError`` where the tensor requires a gradient: whatever takes it for an array would lose it.
+        """
+        if self.needs_grad:
+            raise GraphError("array: this tensor requires a gradient, and an array has no graph; use an operation on "
+                             "Tensors (stack() joins them), or give t.detach() where no gradient is wanted")
         array = np.asarray(memoryview(self))
         return np.array(array, dtype=dtype, copy=copy) if dtype is not None or copy else array
 
@@ -318,6 +333,8 @@ cdef class Tensor(Array):
         if any([takes_turns(x) for x in inputs if not isinstance(x, Array)]):
             return NotImplemented
         name = counterpart(ufunc, method, options)
+        if name == "floor_divide":
+            return divide_and_floor(inputs[0], inputs[1])
         if name == "matmul":
             return matmul(tensor(inputs[0]), tensor(inputs[1]))
         if name in BITWISE:
@@ -325,10 +342,18 @@ cdef class Tensor(Array):
         return apply(opcode(name), inputs[0], inputs[1] if len(inputs) > 1 else None, None)
 
     def __float__(self):
-        return float(self.item())
+        return float(read_number(self, "float"))
 
     def __int__(self):
-        return int(self.item())
+        return int(read_number(self, "int"))
+
+    def __format__(self, spec):
+        """As its number is formatted; without a format as ``str``, which any tensor has."""
+        if not spec:
+            return str(self)
+        if self.size != 1:
+            raise ShapeError(f"format: only one number can be formatted, this has {self.size}")
+        return format(readable_ndarray(self).item(), spec)
 
     def __index__(self):
         if self.dtype_ != MGX_I64:
@@ -338,7 +363,7 @@ cdef class Tensor(Array):
     def __bool__(self):
         if self.size != 1:
             raise ShapeError(f"bool: the truth of a tensor of shape {shape_of(self)} is ambiguous")
-        return bool(self.item())
+        return bool(readable_ndarray(self).item())
 
     def __len__(self):
         if self.ndim == 0:
@@ -350,14 +375,8 @@ cdef class Tensor(Array):
             raise DTypeError("iter: over a tensor without axes")
         return (v.index(self, k) for k in range(self.shape_[0]))
 
-    def __format__(self, spec):
-        if spec and self.size != 1:
-            raise DTypeError(f"format: only a single number takes the format {spec!r}, and this tensor of shape "
-                             f"{shape_of(self)} has {self.size}")
-        return format(self.item(), spec) if spec else str(self)
-
     def __repr__(self):
-        text = np.array2string(np.asarray(<Array> self), separator=", ", prefix="Tensor(")
+        text = np.array2string(readable_ndarray(self), separator=", ", prefix="Tensor(")
         if self.dtype_ != MGX_F32:
             text += f", dtype={dtype_of(self.dtype_)}"
         if self.needs_grad:
@@ -392,6 +411,10 @@ cdef class Tensor(Array):
     def __hash__(self):
         return <Py_hash_t> (<size_t> <PyObject *> self >> 4)
 
+    def __floordiv__(a, b):
+        """The largest integer <= a/b, as Python's and NumPy's; of integers an integer. Gradient: 0."""
+        return divide_and_floor(a, b)
+
     # ----- masks and integers ----------------------------------------------------------------------------------
 
     def __invert__(self):
@@ -405,6 +428,18 @@ cdef class Tensor(Array):
 
     def __xor__(a, b):
         return BITWISE["xor"](tensor(a), tensor(b))
+
+    def where(self, a, b):
+        """``a`` where this mask is True, else ``b``; as ``mgx.where(mask, a, b)``. Gradient: 1 for the one taken, 0 for
+        the other, even if its own derivative is inf or nan.
+
+        Raises ``DTypeError`` for a tensor that is no mask: torch's ``x.where(mask, other)`` is
+        ``mgx.where(mask, x, other)``.
+        """
+        if self.dtype_ != MGX_BOOL:
+            raise DTypeError(f"where: a method of a mask, mask.where(a, b), and a mask is bool, not "
+                             f"{dtype_of(self.dtype_)}; torch's x.where(mask, other) is mgx.where(mask, x, other)")
+        return apply(MGX_where, self, a, b)
 
     # ----- reductions ------------------------------------------------------------------------------------------
 
@@ -420,25 +455,36 @@ cdef class Tensor(Array):
         return sum_axes(self, axes, kept, 1.0)
 
     def mean(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
-        """The mean over ``axis``; nan for no elements. Integers and masks count as float32."""
+        """The mean over ``axis``; nan for no elements. That of integers and masks is computed in float64 and given as
+        float32."""
         cdef unsigned int axes = axes_of("mean", resolve_axis("mean", axis, dim), self.ndim)
         cdef Py_ssize_t n = count_reduced(self, axes)
+        if self.dtype_ > MGX_F64:
+            return v.convert(v.convert(self, MGX_F64).mean(axis, keepdims or keepdim, dim=dim), MGX_F32)
         return sum_axes(self, axes, keepdims or keepdim, 1.0 / n if n else float("nan"))
 
-    def var(self, axis=None, ddof=0, keepdims=False, *, dim=None, keepdim=False):
-        """The mean squared deviation from the mean; the sum is divided by n - ``ddof`` (0 as NumPy; torch's
-        default is 1)."""
+    def var(self, axis=None, ddof=None, keepdims=False, *, dim=None, keepdim=False):
+        """The mean squared deviation from the mean; the sum is divided by n - ``ddof``, which is 0 unless given, as in
+        NumPy. torch's is 1: ``DifferenceWarning`` where ``dim`` or ``keepdim`` is given without it."""
         cdef unsigned int axes = axes_of("var", resolve_axis("var", axis, dim), self.ndim)
         cdef Py_ssize_t n = count_reduced(self, axes)
-        cdef Array off = apply(MGX_sub, self, sum_axes(self, axes, True, 1.0 / n if n else float("nan")), None)
+        cdef Array off
+        ddof = divisor_offset("var", ddof, dim is not None or keepdim)
+        if self.dtype_ > MGX_F64:
+            return v.convert(v.convert(self, MGX_F64).var(axis, ddof, keepdims or keepdim, dim=dim), MGX_F32)
+        off = apply(MGX_sub, self, sum_axes(self, axes, True, 1.0 / n if n else float("nan")), None)
         return sum_axes(apply(MGX_square, off, None, None), axes, keepdims or keepdim,
                         1.0 / (n - ddof) if n > ddof else float("nan"))
 
-    def std(self, axis=None, ddof=0, keepdims=False, *, dim=None, keepdim=False):
-        """The square root of ``var``. Its gradient is 0 where nothing deviates."""
+    def std(self, axis=None, ddof=None, keepdims=False, *, dim=None, keepdim=False):
+        """The square root of ``var``, with its ``ddof``. Its gradient is 0 where nothing deviates."""
         cdef unsigned int axes = axes_of("std", resolve_axis("std", axis, dim), self.ndim)
         cdef Py_ssize_t n = count_reduced(self, axes)
-        cdef Array off = apply(MGX_sub, self, sum_axes(self, axes, True, 1.0 / n if n else float("nan")), None)
+        cdef Array off
+        ddof = divisor_offset("std", ddof, dim is not None or keepdim)
+        if self.dtype_ > MGX_F64:
+            return v.convert(v.convert(self, MGX_F64).std(axis, ddof, keepdims or keepdim, dim=dim), MGX_F32)
+        off = apply(MGX_sub, self, sum_axes(self, axes, True, 1.0 / n if n else float("nan")), None)
         return apply(MGX_mul, vector_norm(off, axes, keepdims or keepdim),
                      (1.0 / (n - ddof)) ** 0.5 if n > ddof else float("nan"), None)
 
@@ -451,10 +497,13 @@ cdef class Tensor(Array):
         ord = v.real("norm", "ord", ord)
         axis = resolve_axis("norm", axis, dim)
         axes = axes_of("norm", axis, self.ndim)
+        if self.dtype_ > MGX_F64:
+            return v.convert(v.convert(self, MGX_F64).norm(ord, axis, kept), MGX_F32)
         if ord == 2:
             return vector_norm(self, axes, kept)
         if ord == 0:
-            return apply(MGX_where, apply(MGX_ne, self, 0.0, None), ones_like(self), 0.0).sum(axis, kept)
+            nothing = apply(MGX_mul, self, 0.0, None)                   # so that the result has a graph
+            return apply(MGX_where, apply(MGX_ne, self, 0.0, None), 1.0, nothing).sum(axis, kept)
         size = apply(MGX_abs, self, None, None)
         if ord == 1:
             return size.sum(axis, kept)
@@ -477,11 +526,13 @@ cdef class Tensor(Array):
         return size if kept else squeeze_axes(size, axes)
 
     def prod(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
-        """The product over ``axis``, by halves: exact gradients where elements are 0."""
+        """The product over ``axis``, by halves: exact gradients where elements are 0. Integers and masks give int64."""
         cdef unsigned int axes = axes_of("prod", resolve_axis("prod", axis, dim), self.ndim)
-        cdef Array x = self if self.dtype_ <= MGX_F64 else v.convert(self, MGX_F32), rest
+        cdef Array x = self, rest
         cdef Py_ssize_t n
         cdef int d
+        if self.dtype_ > MGX_F64:
+            return compute_on_host(np.prod, (self, axes_tuple(axes, self.ndim), None, None, keepdims or keepdim))
         for d in range(self.ndim):
             while axes >> d & 1 and x.shape_[d] != 1:
                 n, before = x.shape_[d], (slice(None),) * d
@@ -533,9 +584,12 @@ cdef class Tensor(Array):
         """x - log(sum(exp(x))) along ``axis``."""
         return softmax_axis(self, v.axis_of("log_softmax", axis if dim is None else dim, self.ndim), True)
 
-    def cumsum(self, axis, *, dim=None):
-        """Running sums along ``axis``."""
-        return cumsum(self, v.axis_of("cumsum", axis if dim is None else dim, self.ndim))
+    def cumsum(self, axis=None, *, dim=None):
+        """Running sums along ``axis``, or without one of the flattened tensor. Integers and masks give int64."""
+        axis = resolve_axis("cumsum", axis, dim)
+        if axis is None:
+            return cumsum(self.reshape(-1), 0)
+        return cumsum(self, v.axis_of("cumsum", axis, self.ndim))
 
     # ----- products --------------------------------------------------------------------------------------------
 
@@ -544,7 +598,8 @@ cdef class Tensor(Array):
 
     def matmul(self, other):
         """The matrix product, as ``@``: (..., m, k) @ (..., k, n) -> (..., m, n); 1-D operands are a row or a
-        column that vanishes from the result, leading axes broadcast. The dtypes must agree.
+        column that vanishes from the result, leading axes broadcast. The dtypes of floats must agree; integers and
+        masks among themselves give what NumPy gives.
 
         Raises ``ShapeError``: ``matmul: shapes (2, 3) and (4, 5) do not align (3 != 4)``.
         """
@@ -564,15 +619,22 @@ cdef class Tensor(Array):
         cdef Py_ssize_t lengths[MGX_MAXDIM]
         cdef int ndim = read_shape("reshape", shape, lengths), d, hole = -1
         cdef Py_ssize_t size = 1
+        cdef bint fits = True, nothing = False
         for d in range(ndim):
             if lengths[d] == -1 and hole < 0:
                 hole = d
             elif lengths[d] < 0:
                 raise ShapeError(f"reshape: a shape has no negative lengths, and -1 once: {shape}")
-            elif lengths[d] and size > self.size // lengths[d] + 1:
-                raise ShapeError(f"reshape: shape {shape_of(self)} does not fit {shape} ({self.size} elements)")
+            elif lengths[d] == 0:                       # then the others may be of any length
+                nothing = True
+            elif size > PY_SSIZE_T_MAX // lengths[d]:
+                fits = False
             else:
                 size *= lengths[d]
+        if nothing:
+            size = 0
+        elif not fits:
+            raise ShapeError(f"reshape: shape {shape_of(self)} does not fit {shape} ({self.size} elements)")
         if hole >= 0:
             lengths[hole] = self.size // size if size else 0
             size *= lengths[hole]
@@ -617,8 +679,9 @@ cdef class Tensor(Array):
             order[d] = axes[d]
         return v.permute(self, order)
 
-    def transpose(self, axis0=None, axis1=None):
+    def transpose(self, axis0=None, axis1=None, *, dim0=None, dim1=None):
         """Two axes exchanged, as torch; without arguments all axes reversed, as NumPy. A view."""
+        axis0, axis1 = resolve_axis("transpose", axis0, dim0), resolve_axis("transpose", axis1, dim1)
         if axis0 is None and axis1 is None:
             return self.permute(tuple(range(self.ndim - 1, -1, -1)))
         order = list(range(self.ndim))
@@ -675,12 +738,14 @@ cdef class Tensor(Array):
             start += n
         return tuple(result)
 
-    def gather(self, axis, index):
+    def gather(self, axis=None, index=None, *, dim=None):
         """``out[i, j] = x[index[i, j], j]`` for axis 0, and so on: NumPy's take_along_axis."""
+        axis = resolve_axis("gather", axis, dim)
         return v.gather(self, v.axis_of("gather", axis, self.ndim), tensor(index))
 
-    def scatter_add(self, axis, index, source):
+    def scatter_add(self, axis=None, index=None, source=None, *, dim=None):
         """A copy with ``source[i, j]`` added at ``[index[i, j], j]`` for axis 0, and so on."""
+        axis = resolve_axis("scatter_add", axis, dim)
         return v.scatter_add(self, v.axis_of("scatter_add", axis, self.ndim), tensor(index), tensor(source))
 
     def triu(self, k=0):
@@ -749,6 +814,14 @@ cdef dict BITWISE = {"and": _bitwise("and", np.bitwise_and), "or": _bitwise("or"
 
 # ----- helpers of the methods ------------------------------------------------------------------------------------
 
+cdef object read_number(Array x, str op):
+    """The single number in ``x``."""
+    if x.size != 1:
+        raise ShapeError(f"{op}: a tensor of shape {shape_of(x)} is not a single number")
+    refuse_traced(op, x)
+    return readable_ndarray(x).item()
+
+
 cdef tuple axes_tuple(unsigned int axes, int ndim):
     """A set of axes as a tuple."""
     return tuple([d for d in range(ndim) if axes >> d & 1])
@@ -764,10 +837,16 @@ cdef Py_ssize_t count_reduced(Array x, unsigned int axes):
     return n
 
 
-cdef Array ones_like(Array x):
-    cdef Array out = empty(x.dtype_ if x.dtype_ <= MGX_F64 else MGX_F32, x.ndim, x.shape_)
-    fill(out, 1)
-    return out
+cdef object divisor_offset(str op, object ddof, bint as_torch):
+    """``ddof``, 0 unless given; with a warning where torch's names stand beside none, for torch's is 1."""
+    if ddof is not None:
+        return ddof
+    if as_torch:
+        warn(f"{op}: divides by n, as NumPy; torch divides by n - 1, which is ddof=1 (ddof=0 says that n is meant)",
+             DifferenceWarning, stacklevel=1)
+    return 0
+
+
 
 
 class Extremum(NamedTuple):
@@ -803,11 +882,45 @@ cdef Array find_position(Array x, object find, str op, object axis, bint kept):
     return compute_on_host(_position, (x, find, axis if x.ndim else None, kept))
 
 
+def _floor_divide(a, b):
+    return np.floor_divide(a, b)
+
+
+cdef Array divide_and_floor(object a, object b):
+    """a // b: the quotient of what fmod leaves is whole but for rounding, which floor(a / b) is not."""
+    a, b = [x if isinstance(x, (Array, int, float, np.integer, np.floating)) else tensor(x) for x in (a, b)]
+    if all([x.dtype.kind != "f" if hasattr(x, "dtype") else isinstance(x, int) for x in (a, b)]):
+        return compute_on_host(_floor_divide, (a, b))
+    cdef Array over = apply(MGX_fmod, a, b, None), quotient = apply(MGX_div, a, b, None)
+    cdef Array whole = apply(MGX_round, apply(MGX_div, apply(MGX_sub, a, over, None), b, None), None, None)
+    below = apply(MGX_lt, apply(MGX_mul, apply(MGX_sign, over, None, None), b, None), 0.0, None)
+    whole = apply(MGX_where, below, apply(MGX_sub, whole, 1.0, None), whole)
+    if not isinstance(b, Array):
+        return whole if b else quotient
+    return apply(MGX_where, apply(MGX_ne, b, 0.0, None), whole, quotient)
+
+
+cdef object zero_of(Array x):
+    """0 as a number that leaves the dtype of ``x`` as it is."""
+    return 0.0 if x.dtype_ <= MGX_F64 else 0 if x.dtype_ == MGX_I64 else False
+
+
+cdef object whole_number(str op, Array x, object number):
+    """``number`` as an integer that ``x``, which is of integers or a mask, stores as it is."""
+    cdef object found = v.real(op, "what is written", number)
+    if found - found != 0 or found != int(found):
+        raise DTypeError(f"{op}: {number} cannot be stored as {dtype_of(x.dtype_)}")
+    found = int(number)
+    if not -2**63 <= found < 2**63:
+        raise DTypeError(f"{op}: {number} cannot be stored as {dtype_of(x.dtype_)}")
+    return found
+
+
 cdef Array triangle(Array x, str op, object cut, object k):
     if x.ndim < 2:
         raise ShapeError(f"{op}: of shape {shape_of(x)}, which has no rows and columns")
     mask = cut(np.ones((x.shape_[x.ndim - 2], x.shape_[x.ndim - 1]), bool), v.integer(op, "a diagonal", k))
-    return apply(MGX_where, from_object(mask, None, False), x, 0.0)
+    return apply(MGX_where, from_object(mask, None, False), x, zero_of(x))
 
 
 # ----- functions of several tensors ------------------------------------------------------------------------------
@@ -857,7 +970,22 @@ def pad(x, pad_width, value=0.0):
         raise ShapeError(f"pad: {pad_width!r} is not a pair for each of the {a.ndim} axes") from None
     if widths.dtype.kind not in "iu":
         raise DTypeError(f"pad: widths are integers, not {pad_width!r}")
-    return v.pad(a, [tuple(pair) for pair in widths.tolist()], value)
+    widths = [tuple(pair) for pair in widths.tolist()]
+    for d, (before, after) in enumerate(widths):
+        if min(before, after) < 0:
+            raise ShapeError(f"pad: widths are not negative: {widths!r}")
+        if before + a.shape_[<int> d] + after > PY_SSIZE_T_MAX:
+            raise ShapeError(f"pad: axis {d} of shape {shape_of(a)} would be of length {before + a.shape_[<int> d] + after}"
+                             f" with {before} before it and {after} behind it (> {PY_SSIZE_T_MAX})")
+    if a.dtype_ > MGX_F64 and not isinstance(value, bool):
+        value = whole_number("pad", a, value)
+        if abs(value) > 2**53:                                          # more digits than a double has
+            return compute_on_host(_pad, (a, widths, value))
+    return v.pad(a, widths, v.real("pad", "value", value))
+
+
+def _pad(x, widths, value):
+    return np.pad(x, widths, constant_values=value)
 
 
 def linear_(x, weight, bias=None):

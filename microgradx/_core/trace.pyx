@@ -61,6 +61,43 @@ def nodes_of(list operands not None):
     return [node_of(a) if isinstance(a, Array) and (<Array> a).needs_grad else None for a in operands]
 
 
+cdef int differentiating = 0        # functions that run now and are differentiated, in whichever thread
+
+
+def follow(list inputs, bint on):
+    """A function of these traced inputs starts to run, or has ended: meanwhile what is computed from them does not
+    become a plain number. An input belongs to one run."""
+    global differentiating
+    cdef Array x
+    differentiating += 1 if on else -1
+    for x in inputs:
+        x.node.args = FOLLOWED if on else None
+
+
+cdef object FOLLOWED = object()
+
+
+cdef int refuse_traced(str op, Array x) except -1:
+    """Raise if ``x`` is an input of a function that is being differentiated, or was computed from one: as a plain
+    number it would count as a constant."""
+    cdef Order order
+    cdef Py_ssize_t i
+    cdef bint found = False
+    if differentiating == 0 or not x.needs_grad or x.node is None:
+        return 0
+    topological(<PyObject *> x.node, <char *> &x.node.v - <char *> <PyObject *> x.node, &order, NULL)
+    for i in range(order.count):
+        if (<Node> order.item[i]).args is FOLLOWED:
+            found = True
+            break
+    free(order.item)
+    if found:
+        raise GraphError(f"{op}: of a tensor that is an input of a function under differentiation, or was computed from "
+                         "one: the derivative would not see what becomes of a plain number; use operations on Tensors, "
+                         "or detach() where it is a constant")
+    return 0
+
+
 def sources(list outputs, list inputs):
     """The nodes that the outputs come from in the end, other than the traced inputs."""
     cdef Node sink = record_result(None, b"outputs", outputs_vjp, None, outputs), node

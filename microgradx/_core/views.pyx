@@ -17,19 +17,24 @@ from microgradx._core.launch cimport (Call, LaunchList, Operand, format_call_sit
 import numpy as np
 
 from microgradx._core.launch import composite
-from microgradx.errors import CaptureError, DTypeError, IndexError_, ShapeError
+from microgradx.errors import CaptureError, DTypeError, GraphError, IndexError_, ShapeError
 
 
 cdef Py_ssize_t integer(str op, str what, object number) except? -1:
-    """``number``, which is ``what``, as an integer; the last that the machine has in place of those beyond."""
+    """``number``, which is ``what``, as an integer."""
     try:
-        return PyNumber_AsSsize_t(number, <object> NULL)
+        return PyNumber_AsSsize_t(number, OverflowError)
     except TypeError:
         raise DTypeError(f"{op}: {what} is an integer, not {number!r}") from None
+    except OverflowError:
+        raise ShapeError(f"{op}: {what} has at most 63 bits, not {number!r}") from None
 
 
 cdef double real(str op, str what, object number) except? -1:
     """``number``, which is ``what``, as a double."""
+    if isinstance(number, Array) and (<Array> number).needs_grad:
+        raise GraphError(f"{op}: {what} is a plain number, which takes no part in the graph; float(t) or t.detach() is "
+                         "one where no gradient is wanted")
     try:
         return float(number)
     except (TypeError, ValueError):
@@ -413,8 +418,6 @@ cdef Array pad(Array x, object widths, double value):
     cdef int d
     cdef Array out
     for d in range(x.ndim):
-        if widths[d][0] < 0 or widths[d][1] < 0:
-            raise ShapeError(f"pad: widths are not negative: {widths!r}")
         shape[d] = widths[d][0] + x.shape_[d] + widths[d][1]
     out = empty(x.dtype_, x.ndim, shape)
     fill(out, value)
@@ -499,6 +502,8 @@ cdef Array scatter_add(Array x, int axis, Array at, Array source):
             raise ShapeError(f"scatter_add: index of shape {shape_of(at)} exceeds the source's {shape_of(source)}")
     if not same_shape(source, at):
         source = index(source, tuple([slice(0, at.shape_[d]) for d in range(at.ndim)]))
+    if source.dtype_ <= MGX_F64 and x.dtype_ > MGX_F64:
+        raise DTypeError(f"scatter_add: a source of {dtype_of(source.dtype_)} cannot be added to {dtype_of(x.dtype_)}")
     if source.dtype_ != x.dtype_:
         source = convert(source, x.dtype_)
     host(_scatter, (out,), (x, at, axis, source))

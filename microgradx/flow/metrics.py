@@ -12,17 +12,23 @@ from typing import NamedTuple
 
 import numpy as np
 
+from microgradx._core.tensor import Tensor
 from microgradx.errors import OptionError, ShapeError
 from microgradx.random import generator, randint, randn
 
 
+def without_graph(x):
+    """An array, of a tensor without its graph."""
+    return np.asarray(x.detach() if isinstance(x, Tensor) else x)
+
+
 def _numbers(x):
-    return np.asarray(x, np.float64)
+    return np.asarray(without_graph(x), np.float64)
 
 
 def _floats(x):
     """float32 and float64 as they are, all else in float64."""
-    x = np.asarray(x)
+    x = without_graph(x)
     return x if x.dtype.char in "fd" else x.astype(np.float64)
 
 
@@ -500,7 +506,7 @@ def floor(x):
     >>> floor(np.array([0.0, 1e-40, 1.0], np.float32))
     Floor(zeros=0.3333333333333333, subnormal=0.3333333333333333, bits=126.0)
     """
-    x = np.abs(np.asarray(x))
+    x = np.abs(without_graph(x))
     if x.dtype.kind != "f" or not x.size:
         raise ShapeError(f"floor: floats, not {x.dtype} of shape {x.shape}")
     tiny, largest, zeros = float(np.finfo(x.dtype).tiny), float(x.max()), float((x == 0).mean())

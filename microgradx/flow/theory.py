@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from microgradx.errors import OptionError, ShapeError
-from microgradx.flow.metrics import depth_scale
+from microgradx.flow.metrics import depth_scale, without_graph
 from microgradx.flow.quadrature import activation, nodes, product
 
 __all__ = ["SCHEMES", "Expected", "Moments", "Phase", "Scale", "chi", "correlation_map", "edge_of_chaos", "edge_point",
@@ -224,12 +224,12 @@ def scale(weight, bias=None, activation="linear"):
     >>> theory.scale([[1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]], activation="tanh")
     Scale(n_in=2, n_out=3, var_w=2.0, var_b=0.0, activation='tanh')
     """
-    weight = np.asarray(weight, np.float64)
+    weight = np.asarray(without_graph(weight), np.float64)
     if weight.ndim < 2 or not weight.size:
         raise ShapeError(f"scale: a weight has shape (n_out, n_in, ...), neither 0, not {weight.shape}")
     kernel = math.prod(weight.shape[2:])
     n_in, n_out = weight.shape[1] * kernel, weight.shape[0] * kernel
-    var_b = 0.0 if bias is None else float(np.square(np.asarray(bias, np.float64)).mean())
+    var_b = 0.0 if bias is None else float(np.square(np.asarray(without_graph(bias), np.float64)).mean())
     return Scale(n_in, n_out, n_in * float(np.square(weight).mean()), var_b, activation)
 
 

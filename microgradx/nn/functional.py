@@ -38,7 +38,9 @@ if not TYPE_CHECKING:           # a type checker goes by the imports, and can re
 
 def prelu(x: Tensor, weight: Tensor) -> Tensor:
     """x where x > 0, else weight * x. ``weight`` holds one number, or one per index of axis 1 of ``x``."""
-    if weight.size > 1 and x.ndim > 2:
+    if x.ndim == 0:
+        weight = weight.reshape(())
+    elif weight.size > 1 and x.ndim > 2:
         weight = weight.reshape(weight.size, *[1] * (x.ndim - 2))
     return x.prelu(weight)
 

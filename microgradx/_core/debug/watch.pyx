@@ -6,7 +6,7 @@ where they were written (``graph.call_site``).
 from functools import wraps
 from linecache import getline
 
-from microgradx._core.array cimport Array, Node, Storage, dtype_of, itemsize, shape_of
+from microgradx._core.array cimport Array, Node, Storage, dtype_of, itemsize, readable_ndarray, shape_of
 from microgradx._core.graph cimport call_site, open_detection, recording_sites, watching
 from microgradx._core.kernels cimport *
 
@@ -31,7 +31,7 @@ cdef str count_non_finite(object numbers):
 cdef str describe_operand(object operand):
     if not isinstance(operand, (Array, np.ndarray)):
         return f"the number {operand!r}" if isinstance(operand, float) else repr(operand)
-    numbers = np.asarray(operand)
+    numbers = readable_ndarray(<Array> operand) if isinstance(operand, Array) else operand
     finite = numbers[np.isfinite(numbers)]
     text = f"shape {numbers.shape}, {numbers.dtype}"
     if finite.size:
@@ -48,7 +48,7 @@ cdef str format_site(object site):
 
 cdef int raise_non_finite(str op, Array out, tuple operands, Node node) except -1:
     """Raise: ``op`` made ``out`` from finite ``operands``. ``node`` is that of a derivative's operation."""
-    numbers = np.asarray(out)
+    numbers = readable_ndarray(out)
     lines = [f"{op}: made {count_non_finite(numbers)} among the {numbers.size} numbers of shape {shape_of(out)}, "
              f"{dtype_of(out.dtype_)}"]
     if node is None:
