@@ -18,8 +18,8 @@ A message names the operation first, then the values, then the relation that fai
 ``matmul: shapes (2, 3) and (4, 5) do not align (3 != 4)``.
 """
 
-__all__ = ["CaptureError", "CompileWarning", "DTypeError", "DifferenceWarning", "Error", "FormatError", "GradcheckError", "GraphError",
-           "IndexError_", "NonFiniteError", "OptionError", "ShapeError"]
+__all__ = ["CaptureError", "CompileWarning", "DTypeError", "DifferenceWarning", "Error", "FormatError",
+           "GradcheckError", "GraphError", "IndexError_", "NonFiniteError", "OptionError", "ShapeError"]
 
 
 def described(value: object) -> str:

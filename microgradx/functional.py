@@ -151,8 +151,8 @@ if TYPE_CHECKING:
         def __call__(self, x: Iterable[Number], /) -> Value: ...
 
     class _Deviation(Protocol):
-        def __call__(self, x: Data, /, axis: Axes = None, ddof: int | None = None, keepdims: bool = False, *, dim: Axes = None,
-                     keepdim: bool = False) -> Tensor: ...
+        def __call__(self, x: Data, /, axis: Axes = None, ddof: int | None = None, keepdims: bool = False, *,
+                     dim: Axes = None, keepdim: bool = False) -> Tensor: ...
 
     class _Position(Protocol):
         def __call__(self, x: Data, /, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None,

@@ -226,7 +226,7 @@ def masked_fill(x: Tensor, mask: Data, value: Data) -> Tensor:
     Tensor([1., 0.])
     """
     if x.dtype.kind != "f" and not is_whole(value):
-        raise DTypeError(f"masked_fill: {value} cannot be stored as {x.dtype}")
+        raise DTypeError(f"masked_fill: {value!r} cannot be stored as {x.dtype}")
     x, mask = masked("masked_fill", x, mask)
     return mask.where(value if isinstance(value, Tensor) else Tensor(value, dtype=x.dtype), x)
 

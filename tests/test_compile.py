@@ -439,7 +439,7 @@ def test_empty_and_0d():
 POSITIONS = {
     "argmax": lambda x, t: (x.argmax(axis=1), x.argmin(), x.max(axis=0)),
     "accuracy": lambda x, t: (x.argmax(axis=1) == t).mean(),
-    "integers": lambda x, t: (t + 1, t * t, t.remainder(3), t.sum(), t.amax(), -t, t < 2, t.where(x[:, 0], 0.0)),
+    "integers": lambda x, t: (t + 1, t * t, t.remainder(3), t.sum(), t.amax(), -t, t < 2, (t > 0).where(x[:, 0], 0.0)),
     "index": lambda x, t: x[t],
     "index pair": lambda x, t: x[mgx.arange(4), t],
     "index one": lambda x, t: x[t[0]],

@@ -151,7 +151,7 @@ OTHERS = {
     "pad": lambda x: mgx.pad(x, (1, 2)),
     "einsum": lambda x: mgx.einsum("ij,kj->ik", x, x), "from_numpy": lambda x: mgx.from_numpy(AT),
     "index": lambda x: (x[0], x[:, ::2], x[AT[0], [0, 1, 2]], x[x > 1], x[..., None]), "iter": lambda x: tuple(x),
-    "array": lambda x: np.asarray(x) + np.array(x), "repr": repr, "memoryview": lambda x: memoryview(x).tolist(),
+    "array": lambda x: np.asarray(x.detach()) + np.array(x.detach()), "repr": repr, "memoryview": lambda x: memoryview(x.detach()).tolist(),
     "from lists": lambda x: mgx.Tensor([[1.0, 2.0]]) + [1.0, 2.0], "compare": lambda x: (x > 1, x == x.detach()),
     "linear": lambda x: nn.functional.linear(x, x, x[:, 0]), "integers": lambda x: mgx.Tensor(AT) % 2 + 1,
     "cross_entropy": lambda x: nn.functional.cross_entropy(x, [0, 2])}

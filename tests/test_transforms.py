@@ -15,7 +15,8 @@ A = RNG.standard_normal((3, 4))
 
 
 def close(x, y, rtol=1e-12):
-    np.testing.assert_allclose(np.asarray(x), np.asarray(y), rtol=rtol, atol=1e-13)
+    np.testing.assert_allclose(x.numpy() if isinstance(x, Tensor) else x, y.numpy() if isinstance(y, Tensor) else y,
+                               rtol=rtol, atol=1e-13)
 
 
 def mixed(x):

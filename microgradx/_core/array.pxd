@@ -78,7 +78,7 @@ cdef Array unmark_view(Array a)
 cdef Array detached(Array a)
 cdef Node record_structured(Array out, const char *name, Vjp vjp, object args, Array a, Array b=*, Array c=*)
 cdef Array from_object(object data, object dtype, bint copy)
-cdef object readable_ndarray(Array a)               # a read-only ndarray over the same bytes, whether a has a graph or not
+cdef object readable_ndarray(Array a)               # a read-only ndarray over the same bytes, graph or not
 cdef object writable_ndarray(Array a)               # a writable ndarray over the same bytes
 cdef void drop_storage(Array a) noexcept
 cdef void share_storage(Array to, Array source) noexcept
@@ -131,6 +131,12 @@ cdef inline bint same_strides(Array a, Array b) noexcept:
         if a.strides_[d] != b.strides_[d] and a.shape_[d] != 1:
             return False
     return True
+
+cdef inline bint share_memory(Array a, Array b) noexcept:
+    """May a write to one be seen in the other? Two arrays of others, over one memory, have storages of their own."""
+    cdef Storage *s = a.storage
+    cdef Storage *t = b.storage
+    return s == t or s.data < t.data + t.nbytes and t.data < s.data + s.nbytes
 
 cdef int set_array_type(type tensor) except -1
 cdef PyObject *array_type                           # the class of every array; it has no subclass

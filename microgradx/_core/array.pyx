@@ -523,7 +523,7 @@ cdef class Array(Differentiable):
         if flags & PyBUF_WRITABLE:
             raise BufferError("Tensor: the buffer is read-only; write through the tensor's own methods")
         if self.needs_grad:
-            raise BufferError("Tensor: this tensor requires a gradient, and a buffer has no graph; take that of t.detach()")
+            raise BufferError("Tensor: this tensor requires a gradient, and a buffer has no graph; take t.detach()")
         if capture:
             refuse_reading()
         fill_buffer(self, self, buffer, flags, True)
@@ -805,8 +805,8 @@ cdef int check_write(Array a, str op) except -1:
     if not grad_enabled():
         return 0
     if a.needs_grad and (a.node is None or a.node.v.op == OP_LEAF):
-        raise GraphError(f"{op}: a leaf that requires a gradient, here of shape {shape_of(a)}, is written to only under "
-                         "no_grad(), as optimizers do, or as x.detach(); for a result with a gradient write to a "
+        raise GraphError(f"{op}: a leaf that requires a gradient, here of shape {shape_of(a)}, is written to only "
+                         "under no_grad(), as optimizers do, or as x.detach(); for a result with a gradient write to a "
                          "clone()")
     if a.graph_view:
         raise GraphError(f"{op}: this is a view that has a graph, or an argument of a function that is differentiated; "

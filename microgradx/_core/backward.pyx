@@ -141,8 +141,9 @@ cdef int refuse_no_graph(str op, Array root) except -1:
         raise GraphError(f"{op}: a tensor of {dtype_of(root.dtype_)} has no graph, only floats have gradients: start "
                          "from a cost, not from a comparison or an index")
     raise GraphError(f"{op}: this tensor does not require a gradient and has no graph: what it was made from requires "
-                     "none, or was detached or computed by NumPy, or it was made under no_grad(). Set requires_grad=True "
-                     "on the leaves before computing; a gradient has a graph only if create_graph=True made it")
+                     "none, or was detached or computed by NumPy, or it was made under no_grad(). Set "
+                     "requires_grad=True on the leaves before computing; a gradient has a graph only if "
+                     "create_graph=True made it")
 
 
 def backward(Array root not None, object gradient, bint retain_graph, bint create_graph):

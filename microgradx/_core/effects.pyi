@@ -13,4 +13,7 @@ class Effects:
     @staticmethod
     def put_back(now: tuple[Any, Any]) -> None: ...
 
+class Written:
+    """An array, and its numbers and version at some moment."""
+
 def note_assignment(attributes: dict[str, Any], name: str) -> None: ...

@@ -126,7 +126,8 @@ cdef int note_written(Array a) except -1:
     if a.needs_grad and a.node is not None and a.node.v.op != OP_LEAF:
         return 0
     for effects in running.get(get_ident(), ()):
-        key = (<size_t> a.storage, <size_t> a.data, a.dtype_, shape_of(a), tuple([a.strides_[d] for d in range(a.ndim)]))
+        strides = tuple([a.strides_[d] for d in range(a.ndim)])
+        key = (<size_t> a.storage, <size_t> a.data, a.dtype_, shape_of(a), strides)
         if key not in effects.writes:
             effects.writes[key] = kept(a)
     return 0

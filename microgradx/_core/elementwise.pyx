@@ -23,8 +23,8 @@ cdef dict INTEGER = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "neg
                      "remainder": np.remainder, "fmod": np.fmod, "floor": np.copy, "ceil": np.copy, "round": np.copy,
                      "trunc": np.copy, "clone": np.copy, "where": np.where, "clip": np.clip, "pow": np.power,
                      "relu": lambda x: np.maximum(x, 0), "relu6": lambda x: np.clip(x, 0, 6), "hardtanh": np.clip,
-                     "threshold": lambda x, threshold, value: np.where(x > threshold, x, value), "gt": np.greater, "ge": np.greater_equal, "lt": np.less,
-                     "le": np.less_equal, "eq": np.equal, "ne": np.not_equal}
+                     "threshold": lambda x, threshold, value: np.where(x > threshold, x, value), "gt": np.greater,
+                     "ge": np.greater_equal, "lt": np.less, "le": np.less_equal, "eq": np.equal, "ne": np.not_equal}
 
 
 cdef str name_of(int op):
@@ -214,7 +214,7 @@ cdef int apply_into(int op, Array out, object b) except -1:
             raise DTypeError(f"{name}: the result is not stored as {dtype_of(out.dtype_)}")
         return host(integer_into, (out,), (b, INTEGER[name_of(op)]))
     needs_grad = grad_enabled() and (out.needs_grad or (x is not None and x.needs_grad))
-    if x is not None and x.storage == out.storage and (needs_grad or not (
+    if x is not None and share_memory(x, out) and (needs_grad or not (
             x.data == out.data and same_shape(x, out) and x.contiguous and out.contiguous)):
         x = apply(MGX_clone, x, None, None)                     # what is about to be overwritten
         put_array(&operand[1], x)

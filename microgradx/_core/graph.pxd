@@ -100,7 +100,7 @@ cdef inline void push_free(FreeList *free_list, void *block) noexcept:
 
 # What `detect_nan` has switched on, in all threads: as much as any context asks for that is open somewhere. A thread
 # looks away while something of which only the whole is examined, such as a derivative, is worked out in it.
-cdef int observers              # how many look at each launch: open contexts of detect_nan and functions whose reads are noted
+cdef int observers              # who looks at each launch: contexts of detect_nan, functions whose reads are noted
 cdef int recording_sites        # nodes note where they were written: 0, or 1 for nan, 2 for nan and inf
 cdef void add_observer(int by) noexcept
 cdef void open_detection(int mode, int by) noexcept

@@ -16,8 +16,8 @@ from microgradx._core cimport array
 from microgradx._core.array cimport (Array, Node, Storage, check_writable, detached, dtype_code, dtype_of, empty,
                                      from_object, itemsize, name_storage, shape_of, bump_version, unref,
                                      readable_ndarray, writable_ndarray)
-from microgradx._core.graph cimport (add_observer, free_collector, call_site, hold_collector, observers, recording_sites,
-                                     watching)
+from microgradx._core.graph cimport (add_observer, free_collector, call_site, hold_collector, observers,
+                                     recording_sites, watching)
 from microgradx._core.kernels cimport *
 from microgradx._core.debug.watch cimport raise_non_finite, is_finite, is_reported, is_clean
 
@@ -850,8 +850,8 @@ cdef Array compute_on_host(object function, tuple ins):
     note_operands_read(ins)
     try:
         with np.errstate(all="ignore"):
-            out = from_object(function(*[readable_ndarray(<Array> i) if isinstance(i, Array) else i for i in ins]), None,
-                              True)
+            arrays = [readable_ndarray(<Array> i) if isinstance(i, Array) else i for i in ins]
+            out = from_object(function(*arrays), None, True)
     finally:
         set_recording(recording)
     if recording is not None:

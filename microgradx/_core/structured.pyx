@@ -354,7 +354,8 @@ cdef object logsumexp_vjp(Node node, Array g, int i):
 # ----- cumsum ---------------------------------------------------------------------------------------------------
 
 def _cumsum(out, x, axis):
-    out[...] = np.cumsum(x, axis=axis, dtype=np.float64)        # float32 would stand still at 2^24 ones
+    wide = np.float64 if x.dtype.kind == "f" else np.int64      # float32 would stand still at 2^24 ones
+    out[...] = np.cumsum(x, axis=axis, dtype=wide)
 
 
 cdef Array cumsum(Array x, int axis):

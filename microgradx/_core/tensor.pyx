@@ -270,7 +270,7 @@ cdef class Tensor(Array):
             x = v.convert(x, self.dtype_)
         if not same_shape(x, self):
             x = expand(x, self.ndim, self.shape_)
-        if grad_enabled() and (self.needs_grad or x.needs_grad) or x.storage == self.storage:
+        if grad_enabled() and (self.needs_grad or x.needs_grad) or share_memory(x, self):
             v.assign(self, ..., x)
         else:
             check_write(self, "copy_")
@@ -847,8 +847,6 @@ cdef object divisor_offset(str op, object ddof, bint as_torch):
     return 0
 
 
-
-
 class Extremum(NamedTuple):
     """What ``max`` and ``min`` give along an axis."""
     values: object
@@ -975,8 +973,9 @@ def pad(x, pad_width, value=0.0):
         if min(before, after) < 0:
             raise ShapeError(f"pad: widths are not negative: {widths!r}")
         if before + a.shape_[<int> d] + after > PY_SSIZE_T_MAX:
-            raise ShapeError(f"pad: axis {d} of shape {shape_of(a)} would be of length {before + a.shape_[<int> d] + after}"
-                             f" with {before} before it and {after} behind it (> {PY_SSIZE_T_MAX})")
+            raise ShapeError(f"pad: axis {d} of shape {shape_of(a)} would be of length "
+                             f"{before + a.shape_[<int> d] + after} with {before} before it and {after} behind it "
+                             f"(> {PY_SSIZE_T_MAX})")
     if a.dtype_ > MGX_F64 and not isinstance(value, bool):
         value = whole_number("pad", a, value)
         if abs(value) > 2**53:                                          # more digits than a double has

@@ -92,9 +92,9 @@ cdef int refuse_traced(str op, Array x) except -1:
             break
     free(order.item)
     if found:
-        raise GraphError(f"{op}: of a tensor that is an input of a function under differentiation, or was computed from "
-                         "one: the derivative would not see what becomes of a plain number; use operations on Tensors, "
-                         "or detach() where it is a constant")
+        raise GraphError(f"{op}: of a tensor that is an input of a function under differentiation, or was computed "
+                         "from one: the derivative would not see what becomes of a plain number; use operations on "
+                         "Tensors, or detach() where it is a constant")
     return 0
 
 

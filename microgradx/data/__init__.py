@@ -57,7 +57,8 @@ def batches(x: Any, y: Any, size: int, shuffle: bool = True, rng: Seed = None,
             drop_last: bool = False) -> Iterator[tuple[Any, Any]]:
     """Pairs of ``size`` rows of ``x`` and ``y``, each row once; the last pair may be smaller, or is dropped.
 
-    Arrays and lists give arrays, Tensors give Tensors, frames of pandas give frames. ``rng``: a Generator (whose next pass then differs), a seed or None.
+    Arrays and lists give arrays, Tensors give Tensors, frames of pandas give frames. ``rng``: a Generator (whose next
+    pass then differs), a seed or None.
 
     >>> import numpy as np
     >>> from microgradx import data

@@ -133,7 +133,7 @@ def _arrays(members: Any, limit: int, where: str) -> dict[str, npt.NDArray[Any]]
     for entry, name in entries:
         with members.open(entry) as member:             # which ends where the entry says
             content = BytesIO(member.read())
-        if content.getbuffer()[:6] != b"\x93NUMPY":
+        if bytes(content.getbuffer()[:6]) != b"\x93NUMPY":
             raise FormatError(f"{where}: {name!r} is no array")
         arrays[name] = np.lib.format.read_array(content, allow_pickle=False)
     return arrays

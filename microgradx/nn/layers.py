@@ -167,7 +167,7 @@ def _named(error: Error, name: str, module: Module, x: Any) -> Error:
         f"{x.dtype} of shape {x.shape}" if isinstance(x, Tensor) else described(x), str(error))
     at = f"{name}.{at}" if at else name
     named = type(error)(f"Sequential: layer {at}, {kind}, got {given}: {text}")
-    named.layer = at, kind, given, text                                     # type: ignore[union-attr]
+    named.layer = at, kind, given, text                                     # type: ignore[attr-defined]
     return named
 
 

@@ -137,8 +137,8 @@ class Optimizer:
         self.param_groups: list[Group] = []
         groups: list[Any] = list(params)
         if not groups:
-            raise OptionError(f"{type(self).__name__}: no parameters were given: the iterator is empty; does the module have "
-                              "any, and was the iterator used before?")
+            raise OptionError(f"{type(self).__name__}: no parameters were given: the iterator is empty; does the "
+                              "module have any, and was the iterator used before?")
         for group in groups if isinstance(groups[0], Mapping) else [{"params": groups}]:
             self.add_param_group(group)
 

@@ -24,7 +24,7 @@ def tensors(array: npt.NDArray[np.float64]) -> float:
     assert_type(x.grad, Tensor | None)
     assert_type(x.shape, tuple[int, ...])
     assert_type(x.split(2), tuple[Tensor, ...])
-    assert_type(np.asarray(x), npt.NDArray[Any])
+    assert_type(np.asarray(x.detach()), npt.NDArray[Any])
     assert_type(mgx.from_dlpack(np.from_dlpack(x.detach())), Tensor)
     try:
         y.sum().backward(retain_graph=True)

@@ -92,7 +92,7 @@ cdef class Compiled:
         leaves = [leaf_of(leaf) for leaf in found]
         if any([a is not b for a, b in zip(found, leaves)]):
             args, kwargs = unflatten(structure, iter(leaves))
-        if recording_sites or capture:                     # within a capture its launches are written; of another thread: wait
+        if recording_sites or capture:              # within a capture its launches are written; of another thread: wait
             return self.run_eagerly(args, kwargs, "detect_nan is on" if recording_sites else None)
         for leaf in leaves:
             if not is_captured_by_value(leaf):

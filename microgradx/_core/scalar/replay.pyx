@@ -13,8 +13,9 @@ from microgradx._core.graph cimport Order, grad_enabled, topological
 from microgradx._core.kernels cimport *
 from microgradx._core.scalar.environment cimport Environment
 from microgradx._core.trees cimport take_apart
-from microgradx._core.value cimport (LEAF, Moving, Recording, Segment, Value, given_of, leaf, number, one_trace_at_a_time,
-                                     replayed_node, start_tracing, stop_tracing, sum_node, table_node, tracing)
+from microgradx._core.value cimport (LEAF, Moving, Recording, Segment, Value, given_of, leaf, number,
+                                     one_trace_at_a_time, replayed_node, start_tracing, stop_tracing, sum_node,
+                                     table_node, tracing)
 
 import enum
 import operator

@@ -17,10 +17,9 @@ from libc.string cimport memcpy, memset, strcmp
 from microgradx._core.graph cimport Order, Vertex, parents, set_grad_enabled, topological
 from microgradx._core.kernels cimport *
 from microgradx._core.memory cimport aligned_alloc, aligned_free
-from microgradx._core.value cimport (DOT, MADE, MEAN, SUM, Value, is_recording, leaf, local_derivatives, one_trace_at_a_time,
-                                     start_tracing, stop_tracing, tracing, watch)
+from microgradx._core.value cimport (DOT, MADE, MEAN, SUM, Value, is_recording, leaf, local_derivatives,
+                                     one_trace_at_a_time, start_tracing, stop_tracing, tracing, watch)
 
-import threading
 from itertools import groupby
 from operator import itemgetter
 
