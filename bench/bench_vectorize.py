@@ -72,6 +72,36 @@ def vectorized_gradient(kind):
     return gradient
 
 
+def compiled_gradient():
+    """The same program with a Tensor of all points for each scalar, compiled: is a machine of its own needed?"""
+    import microgradx as mgx
+    net = net_of("micrograd")
+    x, y = map(np.array, moons())
+    columns, labels = [mgx.Tensor(np.ascontiguousarray(c)) for c in x.T], mgx.Tensor(y.astype(float))
+    layers = [[([mgx.Tensor(w.data, dtype="float64", requires_grad=True) for w in neuron.w],
+                mgx.Tensor(neuron.b.data, dtype="float64", requires_grad=True)) for neuron in layer.neurons]
+              for layer in net.layers]
+    params = [p for layer in layers for w, b in layer for p in (*w, b)]
+
+    @mgx.compile
+    def step(columns, labels):
+        for p in params:
+            p.grad = None
+        values = columns
+        for depth, layer in enumerate(layers, 1):
+            values = [sum((w * v for w, v in zip(weights, values)), b) for weights, b in layer]
+            if depth < len(layers):
+                values = [v.relu() for v in values]
+        losses = (1 + -labels * values[0]).relu() + 1e-4 * sum(p * p for p in params)
+        losses.mean().backward()
+        return losses
+
+    def gradient():
+        losses = step(columns, labels)
+        return params[-1].grad.item(), losses.numpy()
+    return gradient
+
+
 def eager_gradient(library):
     """The same by a scalar graph."""
     if library == "micrograd":
@@ -135,6 +165,7 @@ def rows(quick):
     yield Row("moons loss and gradient, 100 rows", {
         "microgradx vectorize": lambda: vectorized_gradient("micrograd"),
         "microgradx vectorize scalar": lambda: vectorized_gradient("scalar"),
+        "microgradx compile, tensors": compiled_gradient,
         "microgradx eager": lambda: eager_gradient("microgradx"),
         "micrograd": lambda: eager_gradient("micrograd")}, rtol=1e-9)
     yield Row("moons step with L2 and update, 100 rows", {

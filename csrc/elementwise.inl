@@ -16,25 +16,27 @@ static inline int V(in_place_or_apart)(ptrdiff_t n, char *const *p, int k)
 #define INPUT(k) MGX_ASSERT(n >= 0 && MGX_ALIGNED(p[k], REAL));
 #define OUTPUT(k) MGX_ASSERT(MGX_ALIGNED(p[k], REAL) && V(in_place_or_apart)(n, p, k));
 
+/* the gradient times a derivative, of which a part that is NONE lets nothing pass */
+#define NONE (none = 1, K(0))
+#define TIMES(out, d) int none = 0; const REAL slope = (d); out = none ? K(0) : V(mul_no_nan)(p0[i], slope);
+
 #define FORWARD1(name, f) \
     LOOPS(name, forward) { IN(0) OUT(1) LOOP { REAL x = p0[i]; p1[i] = (f); } }
 #define FORWARD1_D(name, f, d) \
     LOOPS(name, forward_d) { IN(0) OUT(1) OUT(2) LOOP { REAL x = p0[i], y = (f); p1[i] = y; p2[i] = (d); } }
 #define VJP1(name, d) \
     LOOPS(name, vjp0) { IN(0) IN(1) IN(2) OUT(3) LOOP { \
-        REAL x = p1[i], y = p2[i]; (void)x; (void)y; p3[i] = V(mul_no_nan)(p0[i], d); } }
+        REAL x = p1[i], y = p2[i]; (void)x; (void)y; TIMES(p3[i], d) } }
 #define FORWARD2(name, f) \
     LOOPS(name, forward) { IN(0) IN(1) OUT(2) LOOP { REAL a = p0[i], b = p1[i]; p2[i] = (f); } }
 #define VJP2(name, k, d) \
     LOOPS(name, vjp##k) { IN(0) IN(1) IN(2) IN(3) OUT(4) LOOP { \
-        REAL a = p1[i], b = p2[i], y = p3[i]; (void)a; (void)b; (void)y; \
-        p4[i] = V(mul_no_nan)(p0[i], d); } }
+        REAL a = p1[i], b = p2[i], y = p3[i]; (void)a; (void)b; (void)y; TIMES(p4[i], d) } }
 #define FORWARD3(name, f) \
     LOOPS(name, forward) { IN(0) IN(1) IN(2) OUT(3) LOOP { REAL a = p0[i], b = p1[i], c = p2[i]; p3[i] = (f); } }
 #define VJP3(name, k, d) \
     LOOPS(name, vjp##k) { IN(0) IN(1) IN(2) IN(3) OUT(5) LOOP { \
-        REAL a = p1[i], b = p2[i], c = p3[i]; (void)a; (void)b; (void)c; \
-        p5[i] = V(mul_no_nan)(p0[i], d); } }
+        REAL a = p1[i], b = p2[i], c = p3[i]; (void)a; (void)b; (void)c; TIMES(p5[i], d) } }
 
 /* arguments too large for the argument reduction: rare, so looked for by block and redone by libm */
 static inline int V(any_beyond)(ptrdiff_t n, const REAL *x)
@@ -86,6 +88,8 @@ static inline int V(any_beyond)(ptrdiff_t n, const REAL *x)
 #undef FORWARD3
 #undef VJP3
 #undef HUGE1
+#undef NONE
+#undef TIMES
 #undef BLOCK
 
 #define U(name, ...) [MGX_##name] = {{V(name##_forward), 0, V(name##_vjp0)}},

@@ -5,6 +5,7 @@
 #define MGX_KERNELS_H
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include "check.h"
 
 enum { MGX_F32, MGX_F64, MGX_I64, MGX_BOOL };        /* dtypes; loops exist for the first two */
@@ -44,8 +45,20 @@ typedef void (*mgx_loop)(ptrdiff_t n, char *const *p);
 enum { MGX_FORWARD, MGX_FORWARD_D, MGX_VJP0, MGX_VJP1, MGX_VJP2, MGX_NPARTS };
 typedef struct { mgx_loop part[MGX_NPARTS]; } mgx_loops;
 
-/* the scalar rule of a row: y, and d[i] for each bit of `needs` */
+/* the scalar rule of a row: y, and d[i] for each bit of `needs`; a derivative that is NONE is the nan of these bits */
 typedef void (*mgx_rule)(const double *v, int needs, double *y, double *d);
+#define MGX_NONE __builtin_nan("0x6e6f6e65")
+static inline int mgx_is_none(double d)
+{
+    const double none = MGX_NONE;
+    return d != d && !memcmp(&d, &none, sizeof d);
+}
+/* the gradient g times the derivative d; g is not 0 */
+static inline double mgx_times(double d, double g)
+{
+    const double product = d * g;
+    return product != product && mgx_is_none(d) ? 0 : product;
+}
 
 /* windows over planes of `size`, by axis; `before` is the padding ahead of the first element, `count` the outputs */
 typedef struct { ptrdiff_t size[2], kernel[2], stride[2], dilation[2], before[2], count[2]; } mgx_windows;

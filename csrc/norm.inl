@@ -29,6 +29,21 @@ typedef REAL BUNDLE __attribute__((vector_size(BYTES), aligned(sizeof(REAL)), ma
         total += sum.one[0]; \
     }
 
+/* mean, variance and 1 / sqrt(variance + eps) of one row whose squares overflow or vanish: by x times a power of 2 */
+static __attribute__((noinline)) void V(norm_of_extremes)(const REAL *x, ptrdiff_t n, int centred, double eps, REAL *mean,
+                                                          REAL *variance, REAL *scale)
+{
+    const double unit = V(power_to_unit)(n, (const char *)x, sizeof(REAL));
+    double level = 0, squares = 0;
+    for (ptrdiff_t i = 0; centred && i < n; i++)
+        level += x[i] * unit / n;
+    for (ptrdiff_t i = 0; i < n; i++)
+        squares += (x[i] * unit - level) * (x[i] * unit - level) / n;
+    *mean = (REAL)(level / unit);
+    *variance = (REAL)(squares / unit / unit);
+    *scale = (REAL)(unit / LIBM_f64(hypot)(LIBM_f64(sqrt)(squares), LIBM_f64(sqrt)(eps) * unit));
+}
+
 /* y (m, n) = (x - mean) / sqrt(variance + eps) * w + b; w (n), b (n) may be NULL */
 static ptrdiff_t V(norm)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict x, const REAL *restrict w,
                          const REAL *restrict b, REAL *restrict y, REAL *stats, ptrdiff_t m, ptrdiff_t n, int centred,
@@ -44,7 +59,9 @@ static ptrdiff_t V(norm)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict x
             mean = (REAL)(whole / n);
         }
         ROW_SUM(squares, OFF)
-        const REAL variance = (REAL)(squares / n), scale = 1 / V(sqrt)(variance + (REAL)eps);
+        REAL variance = (REAL)(squares / n), scale = 1 / V(sqrt)(variance + (REAL)eps);
+        if (!(variance < LARGEST && (variance > VANISHES || eps > VANISHES)))
+            V(norm_of_extremes)(x, n, centred, eps, &mean, &variance, &scale);
         for (ptrdiff_t i = 0; i < n; i++) {
             REAL unit = (x[i] - mean) * scale;
             unit = w ? unit * w[i] : unit;

@@ -1,32 +1,33 @@
 /* Reductions of x (outer, n, inner) over its middle axis, for one dtype and ISA.
    A sum is a fixed tree: WIDTH running sums, flushed every 64 additions into the next of four levels, so the
    error grows with log n and the bits do not depend on threads. One routine serves both directions: a long
-   contiguous axis is read as rows of WIDTH elements. */
+   contiguous axis is read as rows of WIDTH elements. `squared` sums the squares. */
 #define WIDTH 32
 
-/* sum[w] = sum over r of x[r][w]; w < width <= WIDTH, rows `stride` bytes apart, elements contiguous */
+/* sum[w] = sum over r of x[r][w], or of its square; w < width <= WIDTH, rows `stride` bytes apart, elements contiguous */
 static inline __attribute__((always_inline))
-void V(sum_run)(ptrdiff_t rows, const ptrdiff_t width, ptrdiff_t stride, const char *x, REAL *restrict sum)
+void V(sum_run)(ptrdiff_t rows, const ptrdiff_t width, ptrdiff_t stride, const char *x, REAL *restrict sum,
+                const int squared)
 {
     REAL lane[WIDTH] = {0};
     for (ptrdiff_t r = 0; r < rows; r++, x += stride)
         for (ptrdiff_t w = 0; w < width; w++)
-            lane[w] += ((const REAL *)x)[w];
+            lane[w] += squared ? ((const REAL *)x)[w] * ((const REAL *)x)[w] : ((const REAL *)x)[w];
     for (ptrdiff_t w = 0; w < width; w++)
         sum[w] = lane[w];
 }
 
 /* total[w] += the same, as a tree */
-static void V(sum_rows)(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t stride, const char *x, REAL *total)
+INLINE void V(total_rows)(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t stride, const char *x, REAL *total, const int squared)
 {
     REAL level[4][WIDTH] = {{0}};
     for (ptrdiff_t r = 0; r < rows; r += 64, x += 64 * stride) {
         const ptrdiff_t run = rows - r < 64 ? rows - r : 64;
         switch (width) {                            /* widths that lie in registers */
-        case WIDTH: V(sum_run)(run, WIDTH, stride, x, level[0]); break;
-        case WIDTH / 2: V(sum_run)(run, WIDTH / 2, stride, x, level[0]); break;
-        case WIDTH / 4: V(sum_run)(run, WIDTH / 4, stride, x, level[0]); break;
-        default: V(sum_run)(run, width, stride, x, level[0]);
+        case WIDTH: V(sum_run)(run, WIDTH, stride, x, level[0], squared); break;
+        case WIDTH / 2: V(sum_run)(run, WIDTH / 2, stride, x, level[0], squared); break;
+        case WIDTH / 4: V(sum_run)(run, WIDTH / 4, stride, x, level[0], squared); break;
+        default: V(sum_run)(run, width, stride, x, level[0], squared);
         }
         for (int k = 0; k < 3 && run == 64 && (r + 64) % ((ptrdiff_t)64 << 6 * k) == 0; k++)
             for (int w = 0; w < WIDTH; w++) {
@@ -38,25 +39,49 @@ static void V(sum_rows)(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t stride, const
         total[w] = (level[0][w] + level[1][w]) + (level[2][w] + level[3][w]);
 }
 
-/* the sum of n contiguous elements */
-static REAL V(sum_contiguous)(ptrdiff_t n, const char *x)
+static void V(sum_rows)(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t stride, const char *x, REAL *total)
+{
+    V(total_rows)(rows, width, stride, x, total, 0);
+}
+
+static void V(sum_squared_rows)(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t stride, const char *x, REAL *total)
+{
+    V(total_rows)(rows, width, stride, x, total, 1);
+}
+
+/* the sum of n contiguous elements, or of their squares */
+INLINE REAL V(total_contiguous)(ptrdiff_t n, const char *x, const int squared)
 {
     const REAL *restrict v = (const REAL *)x;
     REAL lane[WIDTH] = {0};
     if (n < 64 * WIDTH)                             /* too short for a flush: the same sums without the levels */
         for (; n >= WIDTH; n -= WIDTH, v += WIDTH)
             for (int w = 0; w < WIDTH; w++)
-                lane[w] += v[w];
+                lane[w] += squared ? v[w] * v[w] : v[w];
     else {
-        V(sum_rows)(n / WIDTH, WIDTH, WIDTH * sizeof(REAL), x, lane);
+        (squared ? V(sum_squared_rows) : V(sum_rows))(n / WIDTH, WIDTH, WIDTH * sizeof(REAL), x, lane);
         v += n / WIDTH * WIDTH, n %= WIDTH;
     }
     for (ptrdiff_t w = 0; w < n; w++)
-        lane[w] += v[w];
+        lane[w] += squared ? v[w] * v[w] : v[w];
     UNROLL for (int half = WIDTH / 2; half; half /= 2)
         for (int w = 0; w < half; w++)
             lane[w] += lane[w + half];
     return lane[0];
+}
+
+static REAL V(sum_contiguous)(ptrdiff_t n, const char *x) { return V(total_contiguous)(n, x, 0); }
+static REAL V(sum_squares)(ptrdiff_t n, const char *x) { return V(total_contiguous)(n, x, 1); }
+
+/* how many of the columns from i on the next run takes: the last ones overlap their neighbours, and i steps back */
+INLINE ptrdiff_t V(run_width)(ptrdiff_t inner, ptrdiff_t *i)
+{
+    ptrdiff_t width = WIDTH / 4;
+    while (width < inner - *i && 2 * width <= inner && width < WIDTH)
+        width *= 2;
+    width = width < inner ? width : inner;
+    *i = *i < inner - width ? *i : inner - width;
+    return width;
 }
 
 static ptrdiff_t V(sum)(ptrdiff_t first, ptrdiff_t last, const char *x, REAL *out, ptrdiff_t outer, ptrdiff_t n,
@@ -70,13 +95,65 @@ static ptrdiff_t V(sum)(ptrdiff_t first, ptrdiff_t last, const char *x, REAL *ou
         }
         for (ptrdiff_t i = 0, width; i < inner; i += width) {
             REAL total[WIDTH] = {0};
-            for (width = WIDTH / 4; width < inner - i && 2 * width <= inner && width < WIDTH; width *= 2)
-                ;
-            width = width < inner ? width : inner;
-            i = i < inner - width ? i : inner - width;      /* the last columns overlap their neighbours */
+            width = V(run_width)(inner, &i);
             V(sum_rows)(n, width, strides[1], x + i * strides[2], total);
             for (ptrdiff_t w = 0; w < width; w++)
                 out[i + w] = total[w] * (REAL)scale;
+        }
+    }
+    return MGX_DONE;
+}
+
+/* 2^k for which the largest magnitude of n elements, `stride` bytes apart, is in [1/2, 1); 1 if that is 0, inf or nan */
+static double V(power_to_unit)(ptrdiff_t n, const char *x, ptrdiff_t stride)
+{
+    double top = 0;
+    int exponent;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const double size = __builtin_fabs((double)*(const REAL *)(x + i * stride));
+        top = size > top || size != size ? size : top;
+    }
+    if (!(top > 0 && top - top == 0))
+        return 1;
+    (void)__builtin_frexp(top, &exponent);
+    return __builtin_ldexp(1, exponent < -1000 ? 1000 : -exponent);     /* and that is no overflow */
+}
+
+/* sqrt(sum) of n elements whose sum of squares this is; where it has overflown or vanished by x times a power of 2 */
+#define LARGEST (sizeof(REAL) == 4 ? (REAL)__FLT_MAX__ : (REAL)__DBL_MAX__)
+#define VANISHES (sizeof(REAL) == 4 ? (REAL)0x1p-100 : (REAL)0x1p-960)
+static REAL V(root)(REAL sum, ptrdiff_t n, const char *x, ptrdiff_t stride)
+{
+    if (sum > VANISHES && sum < LARGEST)
+        return V(sqrt)(sum);
+    int any = stride != sizeof(REAL);
+    for (ptrdiff_t i = 0; stride == sizeof(REAL) && i < n; i++)
+        any |= ((const REAL *)x)[i] != 0;           /* zeros are common, so found fast */
+    if (!any)
+        return 0;
+    const double unit = V(power_to_unit)(n, x, stride);
+    double squares = 0;
+    for (ptrdiff_t i = 0; i < n; i++, x += stride)
+        squares += *(const REAL *)x * unit * (*(const REAL *)x * unit);
+    return (REAL)(LIBM_f64(sqrt)(squares) / unit);
+}
+
+/* y = sqrt(the sum of squares), where that is a number of the dtype, even if the squares are none */
+static ptrdiff_t V(vector_norm)(ptrdiff_t first, ptrdiff_t last, const char *x, REAL *out, ptrdiff_t outer, ptrdiff_t n,
+                                ptrdiff_t inner, const ptrdiff_t *strides)
+{
+    x += first * strides[0], out += first * inner;
+    for (ptrdiff_t o = first; o < last; o++, x += strides[0], out += inner) {
+        if (inner == 1 && strides[1] == sizeof(REAL)) {
+            out[0] = V(root)(V(sum_squares)(n, x), n, x, strides[1]);
+            continue;
+        }
+        for (ptrdiff_t i = 0, width; i < inner; i += width) {
+            REAL total[WIDTH] = {0};
+            width = V(run_width)(inner, &i);
+            V(sum_squared_rows)(n, width, strides[1], x + i * strides[2], total);
+            for (ptrdiff_t w = 0; w < width; w++)
+                out[i + w] = V(root)(total[w], n, x + (i + w) * strides[2], strides[1]);
         }
     }
     return MGX_DONE;

@@ -348,6 +348,6 @@ static void replay_vjp(const mgx_scalar_program *t, ptrdiff_t count, const mgx_s
         else
             for (int k = 0; k < mgx_table[s->op].arity; k++)
                 if (s->count >> k & 1)
-                    d[p[k]] += v[s->y + 1 + k] * g;
+                    d[p[k]] += mgx_times(v[s->y + 1 + k], g);
     }
 }

@@ -20,7 +20,7 @@ from microgradx._core.value import Value
 from microgradx._core.value import dot as dot_of_values
 from microgradx._core.views import axis_of
 from microgradx.creation import integers, lengths
-from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.errors import DTypeError, OptionError, ShapeError, is_device
 from microgradx.typing import Axes, Axis, Data, Lengths, Number
 
 P = ParamSpec("P")
@@ -500,10 +500,10 @@ def clamp(x: Tensor, min: Data | None = None, max: Data | None = None) -> Tensor
 
 
 def to(x: Tensor, dtype: npt.DTypeLike | Tensor) -> Tensor:
-    """``x.astype(dtype)``, or in the dtype of a tensor; ``to("cpu")`` is x itself."""
+    """``x.astype(dtype)``, or in the dtype of a tensor; ``to("cpu")`` is x itself, and there is no other device."""
     if isinstance(dtype, Tensor):
         return x.astype(dtype.dtype)
-    return x if isinstance(dtype, str) and dtype == "cpu" else x.astype(dtype)
+    return x if is_device("to", dtype) else x.astype(dtype)
 
 
 def double(x: Tensor) -> Tensor:

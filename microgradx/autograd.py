@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from microgradx._core.effects import Effects
 from microgradx._core.generator import Drawn
 from microgradx._core.graph import enable_grad, is_grad_enabled, no_grad
 from microgradx._core.tensor import Tensor, concat
-from microgradx._core.trace import custom, gradients, sources, traced
+from microgradx._core.trace import custom, gradients, nodes_of, sources, traced
 from microgradx._core.trees import flatten, leaves_of, unflatten
 from microgradx.errors import DTypeError, GradcheckError, GraphError, OptionError, ShapeError
 from microgradx.random import randn
@@ -63,27 +64,30 @@ def _tensors(leaves: list[Any]) -> list[Tensor]:
     return [x for x in leaves if isinstance(x, Tensor) and x.dtype.kind == "f"]
 
 
-def _attached(name: str, outputs: list[Tensor], operands: list[Tensor],
-              backward: Callable[[list[Tensor]], list[Tensor | None]]) -> list[Tensor]:
+def _attached(name: str, outputs: list[Tensor], operands: list[Any],
+              backward: Callable[[list[Tensor]], list[Tensor | None]], given: Sequence[Tensor] = ()) -> list[Tensor]:
     """The Tensors ``outputs`` as made from ``operands``; ``backward(list of gradients)`` gives those of the operands.
+    An output that is one of the tensors ``given`` is copied.
 
     Several are the parts of one flat tensor, so that ``backward`` has all their gradients at once.
     """
     if len(outputs) == 1:
-        return [custom(name, outputs[0], operands, lambda g: backward([g]))]
+        return [custom(name, outputs[0], operands, lambda g: backward([g]), given)]
     ends = np.cumsum([0] + [y.size for y in outputs])
+    forms = [(y.shape, y.dtype) for y in outputs]               # not the outputs: they hold what made them
 
     def parts(flat: Tensor) -> list[Tensor]:
-        return [flat[start:stop].reshape(y.shape).astype(y.dtype)
-                for y, start, stop in zip(outputs, ends, ends[1:], strict=False)]
+        return [flat[start:stop].reshape(shape).astype(dtype)
+                for (shape, dtype), start, stop in zip(forms, ends, ends[1:], strict=False)]
     with no_grad():
         flat = concat([y.reshape(-1) for y in outputs]) if outputs else Tensor([])
     return parts(custom(name, flat, operands, lambda g: backward(parts(g))))
 
 
-def _by_hand(name: str, args: Sequence[Any], value: Any, backward: Callable[..., Any]) -> Any:
+def _by_hand(name: str, args: Sequence[Any], nodes: list[Any], value: Any, backward: Callable[..., Any]) -> Any:
     """``value``, with the derivative ``backward(gradients nested as value)``: one result per argument, None for 0.
-    ``args`` holds the leaves of each argument as the forward call found them."""
+    ``args`` holds the leaves of each argument and ``nodes`` those of its Tensors, as the forward call found them: it
+    may have written to an argument, which then has another."""
     leaves, structure = flatten(value)
 
     def carried(cotangents: list[Tensor]) -> list[Tensor | None]:
@@ -100,8 +104,13 @@ def _by_hand(name: str, args: Sequence[Any], value: Any, backward: Callable[...,
             found += [_fitting(name, x, g) for x, g in zip(arg, parts, strict=True) if _tensors([x])]
         return found
     outputs = [floating(name, y, "a result") for y in leaves]
-    operands = _tensors([x for arg in args for x in arg])
-    return unflatten(structure, iter(_attached(name, outputs, operands, carried)))
+    given = _tensors([x for arg in args for x in arg])
+    return unflatten(structure, iter(_attached(name, outputs, nodes, carried, given)))
+
+
+def _nodes(args: Sequence[Any]) -> list[Any]:
+    """The nodes of the float Tensors among the leaves of all arguments."""
+    return nodes_of(_tensors([x for arg in args for x in arg]))
 
 
 def _fitting(name: str, x: Tensor, g: Any) -> Tensor | None:
@@ -147,11 +156,12 @@ class custom_vjp:
         leaves = [leaves_of(arg) for arg in args]
         if not (is_grad_enabled() and any(x.requires_grad for arg in leaves for x in _tensors(arg))):
             return self.fn(*args)
+        nodes = _nodes(leaves)
         result = forward(*args)
         if not isinstance(result, tuple) or len(result) != 2:
             raise DTypeError(f"{name}: forward returns (value, residuals), not {result!r}")
         value, residuals = result
-        return _by_hand(name, leaves, value, lambda g: backward(residuals, g))
+        return _by_hand(name, leaves, nodes, value, lambda g: backward(residuals, g))
 
 
 class Context:
@@ -208,9 +218,10 @@ class Function:
         """forward(ctx, *args), with ``backward`` as its derivative."""
         ctx, leaves = Context(), [leaves_of(arg) for arg in args]
         ctx.needs_input_grad = tuple(any(x.requires_grad for x in _tensors(arg)) for arg in leaves)
+        nodes = _nodes(leaves)
         value = cls.forward(ctx, *args)
         several = isinstance(value, (list, tuple))
-        return _by_hand(cls.__name__, leaves, value,
+        return _by_hand(cls.__name__, leaves, nodes, value,
                         lambda g: cls.backward(ctx, *g) if several else cls.backward(ctx, g))
 
 
@@ -220,8 +231,12 @@ def checkpoint(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """fn(*args, **kwargs), of which nothing between arguments and results is kept: ``backward`` runs it once more.
 
     Less memory for more time (Chen et al., 2016, arXiv:1604.06174). The second run draws the same random numbers, from
-    whichever generators ``fn`` draws. Parameters that ``fn`` reads get their gradients; results with a graph of
-    their own are handed to it as arguments.
+    whichever generators ``fn`` draws, and begins with what the first one found in the tensors and the attributes of
+    modules that ``fn`` writes to, such as the running statistics of a batch norm; after it they are as before it, so
+    an effect counts once. Parameters that ``fn`` reads get their gradients; results with a graph of their own are
+    handed to it as arguments.
+
+    ``backward`` raises ``GraphError`` if a tensor that ``fn`` reads, but does not write to, was written to since.
 
     >>> import microgradx as mgx
     >>> mgx.grad(lambda x: mgx.checkpoint(lambda x: x.square().relu(), x))(3.0)
@@ -229,7 +244,7 @@ def checkpoint(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """
     if not is_grad_enabled():
         return fn(*args, **kwargs)
-    drawn, (leaves, structure) = Drawn(), flatten((args, kwargs))
+    drawn, effects, (leaves, structure) = Drawn(), Effects(), flatten((args, kwargs))
     operands = _tensors(leaves)
 
     def run(linked: bool) -> tuple[list[Tensor], list[Tensor], Hashable]:
@@ -241,22 +256,28 @@ def checkpoint(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
             found, nesting = flatten(fn(*args, **kwargs))
         return inputs, [floating("checkpoint", y, "a result") for y in found], nesting
 
-    with drawn:
+    with drawn, effects:
         inputs, outputs, nesting = run(False)
     closed_over = sources(outputs, inputs)
 
     def backward(cotangents: list[Tensor]) -> list[Tensor | None]:
-        now = drawn.rewind()
+        effects.check()
+        now, before = drawn.rewind(), effects.rewind()
         try:
             inputs, outputs, _ = run(is_grad_enabled())
         finally:
+            Effects.put_back(before)
             Drawn.put_back(now)
         if len(outputs) != len(cotangents):
             raise GraphError(f"checkpoint: the second run returned {len(outputs)} results, the first {len(cotangents)}")
         live = [(y, g) for y, g in zip(outputs, cotangents, strict=True) if y.requires_grad]
         return gradients("checkpoint", [y for y, _ in live], inputs + closed_over, [g for _, g in live], True,
                          is_grad_enabled())
-    return unflatten(nesting, iter(_attached("checkpoint", outputs, operands + closed_over, backward)))
+    results = _attached("checkpoint", outputs, operands + closed_over, backward)
+    inputs.clear()
+    outputs.clear()                                         # and with them the graph of the first run
+    effects.settle([x for x in leaves if isinstance(x, Tensor)], drawn.states())
+    return unflatten(nesting, iter(results))
 
 
 # ----- checks --------------------------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ try:
     import matplotlib  # noqa: F401
     import rich  # noqa: F401
 except ImportError as error:
-    sys.exit(f"microgradx: the command line needs {error.name}, which is not installed: pip install 'microgradx[lab]'")
+    raise ImportError(f"microgradx: the command line needs {error.name}, which is not installed: "
+                      "pip install 'microgradx[lab]'", name=error.name) from None
 
 from microgradx.config import show_config
 from microgradx.errors import Error

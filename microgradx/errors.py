@@ -22,6 +22,25 @@ __all__ = ["CaptureError", "CompileWarning", "DTypeError", "DifferenceWarning", 
            "GradcheckError", "GraphError", "IndexError_", "NonFiniteError", "OptionError", "ShapeError"]
 
 
+def described(value: object) -> str:
+    """The type of a value, as messages name it; of another library's tensor with what makes a Tensor of it."""
+    kind = type(value)
+    if kind.__module__ in ("builtins", "numpy") or kind.__module__.startswith("microgradx") or not hasattr(
+            kind, "__dlpack__"):
+        return kind.__name__
+    library = kind.__module__.partition(".")[0]
+    source = "x.detach()" if getattr(value, "requires_grad", False) else "x"
+    return f"{library}.{kind.__name__} (mgx.from_dlpack({source}) makes a Tensor over the same memory)"
+
+
+def is_device(op: str, where: object) -> bool:
+    """Is that the name of a device, which must be the CPU, and no dtype?"""
+    name = str(where).partition(":")[0]
+    if name in ("cuda", "mps", "xpu", "gpu", "tpu", "hip", "meta"):
+        raise OptionError(f"{op}: {where} is not there; microgradx runs on the CPU")
+    return name == "cpu"
+
+
 class Error(Exception):
     """Any error of microgradx."""
 

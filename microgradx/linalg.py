@@ -3,7 +3,8 @@
 The decompositions are host operations: one row each says what comes out, how NumPy computes it, and the gradient,
 written in operations. The formulas are those of Giles, An extended collection of matrix derivative results for
 forward and reverse mode algorithmic differentiation (2008), and for least squares Golub and Pereyra (1973). The rest
-is composed. Matrices are float32 or float64; leading axes are a batch, except in ``lstsq`` and ``pinv``.
+is composed. Matrices are float32 or float64; leading axes are a batch, except in ``lstsq`` and ``pinv``. Of a matrix
+that holds an inf or a nan all results are nan.
 """
 from __future__ import annotations
 
@@ -69,15 +70,22 @@ def matrices(op: str, *xs: Data, square: bool = True) -> list[Tensor]:
 
 
 def by_numpy(name: str, results: Function, compute: Function, vjps: list[list[Function]]) -> HostOperation:
-    """The host operation whose results ``compute`` gives; where LAPACK fails the error tells the operation."""
+    """The host operation whose results ``compute`` gives; where LAPACK fails the error tells the operation.
+
+    The results of a matrix with an inf or a nan in it are nan: LAPACK may give any numbers for it.
+    """
     def forward(*arrays: npt.NDArray[Any]) -> None:
-        outs, operands = arrays[:count], arrays[count:]
+        outs, (a, *rest) = arrays[:count], arrays[count:]
+        sound = np.isfinite(a).all((-2, -1))
+        if not sound.all():
+            a = np.where(sound[..., None, None], a, np.eye(*a.shape[-2:], dtype=a.dtype))
         try:
-            found = compute(*operands)
+            found = compute(a, *rest)
         except np.linalg.LinAlgError as error:
-            raise LinAlgError(f"{name}: shape {operands[0].shape}: {error}") from None
+            raise LinAlgError(f"{name}: shape {a.shape}: {error}") from None
         for out, x in zip(outs, found if count == 2 else (found,), strict=True):
             out[...] = x
+            out[~sound] = np.nan
 
     count = len(vjps)
     return HostOperation(name, results, forward, vjps)
@@ -121,6 +129,14 @@ def _lstsq_vjp(g: Tensor, x: Tensor, s: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return (b - a @ x) @ _lstsq(a, z)[0].mT - z @ x.mT + _lstsq(a.mT, x)[0] @ rest.mT
 
 
+def _least_squares(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """(solution, singular values); nan for a column of b with an inf or a nan, for LAPACK would print a line of it."""
+    sound = np.isfinite(b).all(0)
+    solution, _, _, values = np.linalg.lstsq(a, np.where(sound, b, 0))
+    solution[:, ~sound] = np.nan
+    return solution, values
+
+
 def _like(a: Tensor) -> list[Result]:
     return [(a.shape, a.dtype)]
 
@@ -140,7 +156,7 @@ _slogdet: Two = by_numpy("slogdet", lambda a: [_numbers(a)] * 2, np.linalg.slogd
 _eigh: Two = by_numpy("eigh", lambda a: [(a.shape[:-1], a.dtype), (a.shape, a.dtype)], np.linalg.eigh,
                       [[lambda g, w, v, a: (v * g[..., None, :]) @ v.mT], [_eigenvectors_vjp]])
 _lstsq: Two = by_numpy("lstsq", lambda a, b: [((a.shape[1], b.shape[1]), a.dtype), ((min(a.shape),), a.dtype)],
-                       lambda a, b: np.linalg.lstsq(a, b)[::3],
+                       _least_squares,
                        [[_lstsq_vjp, lambda g, x, s, a, b: _lstsq(a.mT, g)[0]], []])
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from microgradx._core.debug import profile as _profile
+from microgradx._core.graph import Entered
 from microgradx._core.tensor import Tensor
 from microgradx.errors import OptionError
 
@@ -72,14 +73,14 @@ class profile:
     def __init__(self) -> None:
         self.elapsed = 0.0
         self.events: list[LaunchEvent] = []
-        self._started: list[tuple[Any, float]] = []
+        self._entered = Entered()
 
     def __enter__(self) -> profile:
-        self._started.append((_profile.start(), time.perf_counter()))
+        self._entered.push((_profile.start(), time.perf_counter()))
         return self
 
     def __exit__(self, *exc: object) -> None:
-        started, at = self._started.pop()
+        started, at = self._entered.pop()
         _profile.stop(started)
         self.elapsed += time.perf_counter() - at
         self.events += [LaunchEvent(*event) for event in _profile.events(started)]

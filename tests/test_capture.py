@@ -920,13 +920,33 @@ def test_numbers_of_tensors_that_are_read():
 
 
 def test_data_that_the_function_assigns():
-    w = parameter()
-    def function(x):
+    """In place it is a write, which is replayed; another storage is met as it is."""
+    def steps(assign):
+        def make():
+            w, ran = parameter(), []
+            def function(x):
+                ran.append(1)
+                w.grad = None
+                loss = (w * x).square().sum()
+                loss.backward()
+                assign(w, x)
+                return loss
+            return Twin(function, ran, lambda: [w, w.grad])
+        return make
+    def in_place(w, x):
+        w.data -= 0.1 * w.grad
+    def anew(w, x):
+        w.data = w.data - 0.1 * w.grad
+    def numbers(w, x):
+        w.data = [1.0, 2.0, 3.0]
+    def shared(w, x):
         w.data = x
-        return w * 2
-    step = mgx.compile(function)
+    replays(steps(in_place))
+    for assign in (anew, numbers, shared):
+        runs_as_it_is(steps(assign))
+    step = mgx.compile(lambda x: setattr(x, "data", x * 2))
     step(vector(0))
-    with pytest.raises(CaptureError, match=r"assigns \.data at .*test_capture\.py:\d+"):
+    with pytest.raises(CaptureError, match=r"assigns \.data of an argument .*test_capture\.py:\d+"):
         step(vector(1))
 
 

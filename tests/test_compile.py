@@ -439,7 +439,7 @@ def test_empty_and_0d():
 POSITIONS = {
     "argmax": lambda x, t: (x.argmax(axis=1), x.argmin(), x.max(axis=0)),
     "accuracy": lambda x, t: (x.argmax(axis=1) == t).mean(),
-    "integers": lambda x, t: (t + 1, t * t, t.remainder(3), t.sum(), t.amax(), -t, t < 2, t.where(x[:, 0], 0.0)),
+    "integers": lambda x, t: (t + 1, t * t, t.remainder(3), t.sum(), t.amax(), -t, t < 2, (t > 0).where(x[:, 0], 0.0)),
     "index": lambda x, t: x[t],
     "index pair": lambda x, t: x[mgx.arange(4), t],
     "index one": lambda x, t: x[t[0]],
@@ -512,15 +512,8 @@ def test_reading_is_refused_with_file_and_line(read):
 
 # ----- what changes behind a program's back --------------------------------------------------------------------------
 
-def test_assigning_data_is_refused_inside_and_seen_outside():
+def test_assigning_data_is_seen_outside():
     w = nn.Parameter([1.0])
-    def assign(x):
-        w.data = x
-        return w * 2
-    bad = mgx.compile(assign)
-    bad(mgx.ones(1))
-    with pytest.raises(CaptureError, match=r"assigns \.data at .*test_compile"):
-        bad(mgx.ones(1))
     step = mgx.compile(lambda x: w * x)
     view = w.data
     for k in range(6):

@@ -84,7 +84,8 @@ x = mgx.Tensor(np.ones((2, 2)))
 for call in (x.sum, x.reshape, x.expand, x.permute, x.unsqueeze):
     for number in (2**70, -2**70):
         with raises((ValueError, MemoryError)): call(number)
-assert x.triu(2**70).tolist() == [[0, 0], [0, 0]] and x.tril(2**70).tolist() == [[1, 1], [1, 1]]""",
+for call in (x.triu, x.tril):
+    with raises(ValueError): call(2**70)""",
     "made twice": """
 x = mgx.Tensor(np.zeros(0), requires_grad=True)
 with raises(RuntimeError): x.__init__(np.ones(1000))""",

@@ -191,7 +191,6 @@ HOSTILE = {
     "backwards": raw({"a": entry(data_offsets=[8, 0])}, bytes(8)),
     "shape": raw({"a": entry(shape=[3])}, bytes(8)), "negative": raw({"a": entry(shape=[-2])}, bytes(8)),
     "overflow": raw({"a": entry(shape=[2**63, 4])}, bytes(8)), "dtype": raw({"a": entry(dtype="X9")}, bytes(8)),
-    "bfloat16": raw({"a": entry(dtype="BF16", shape=[4])}, bytes(8)),
     "float8": raw({"a": entry(dtype="F8_E4M3", shape=[8])}, bytes(8)),
     "complex": raw({"a": entry(dtype="C64", shape=[1])}, bytes(8)),
     "beyond int64": raw({"a": entry(dtype="U64", shape=[1])}, b"\xff" * 8),

@@ -148,7 +148,7 @@ def test_logits_far_out_stay_finite_and_keep_their_gradient():
 def test_probabilities_at_the_ends():
     p = leaf([0.0, 1.0, 0.0])
     loss = F.binary_cross_entropy(p, np.array([0.0, 1.0, 1.0]), "none")
-    assert loss.tolist() == [0, 0, math.inf]
+    assert loss.tolist() == [0, 0, 100]                         # torch's bound of a logarithm
 
 
 def test_loss_modules():

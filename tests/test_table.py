@@ -44,6 +44,7 @@ def test_no_row_is_faulty():
     ("exp(x, y)", "with 2 operands; the row exp has 1"), ("where(x, y, x)", "write one comparison"),
     ("where(K(0) < x < K(1), x, y)", "write it with"), ("z", "names z, .* write it with x and y"),
     ("x > K(0) and y", "write it with"), ("x.y", "write it with"), ("x +", "not Python"),
+    ("where(x > y, x*NONE, y)", "NONE within an expression"), ("NONE", "NONE within an expression"),
     ("gt(x, y)", r"cannot call; .* define gt in csrc/words\.h")])
 def test_the_grammar_refuses(text, said):
     arities = {name: row["arity"] for name, row in ROWS.items()}
@@ -57,7 +58,7 @@ def test_the_grammar_refuses(text, said):
     ("K(1) - c, c, b - a,", "K(1) - c, c, y - a,", "lerp: the derivative by c, y - a, names y, .* with a and b and c$"),
     ("U(exp2,", "U(exp,", r"exp: the row in line \d+ has this name too; give one of them another name, or take it out"),
     ("K(2)*x,", "twice(x),", r"square: the derivative by x, twice\(x\), calls twice\(\), which is no row; write it"),
-    ("sign(x),              K(0)", "cmp(x), K(0)", r"sign: the value calls cmp\(\), which csrc/words\.h does not"),
+    ("sign(x),              NONE", "cmp(x), NONE", r"sign: the value calls cmp\(\), which csrc/words\.h does not"),
     ("a + b,", "a + x,", "add: the value names x, which a row B does not have; write it with a and b$"),
     ("(end, weight)", "(end)", r"lerp: the parameters are \(end\); write one name"),
     ("Gradient: 2*x.", "", "square: the doc lacks the formula or the gradient; write")])

@@ -15,8 +15,8 @@ A = RNG.standard_normal((3, 4))
 
 
 def close(x, y, rtol=1e-12):
-    x, y = (t.detach() if isinstance(t, Tensor) else t for t in (x, y))
-    np.testing.assert_allclose(x, y, rtol=rtol, atol=1e-13)
+    np.testing.assert_allclose(x.numpy() if isinstance(x, Tensor) else x, y.numpy() if isinstance(y, Tensor) else y,
+                               rtol=rtol, atol=1e-13)
 
 
 def mixed(x):

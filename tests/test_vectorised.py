@@ -41,6 +41,8 @@ def loops():
         elif row["kind"] != "C":
             texts |= {f"vjp{i}": text for i, text in enumerate(row["derivative"])}
         for loop, text in texts.items():
+            if text == "NONE":                          # fills the gradient with 0
+                continue
             if not row["libm"] or loop != "forward":
                 if not BY_LIBM & set(re.findall(r"\w+", text)) and "LIBM" not in text:
                     yield f"{row['name']}_{loop}"

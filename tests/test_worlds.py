@@ -14,7 +14,7 @@ PACKAGE = str(Path(mgx.__file__).resolve().parents[1])
 EVERY = {kind for table in worlds.TABLES.values() for kind in table.kinds}
 
 # Kinds with faults that are open, and kinds that fail together only.
-OPEN = {"data inside", "read caught", "argument container", "closure number", "closure container", "hook notes"}
+OPEN = {"read caught", "argument container", "closure number", "closure container", "hook notes"}
 TOGETHER: list[set[str]] = []
 
 

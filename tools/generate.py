@@ -172,15 +172,20 @@ def check_forward(row, words, arities):
 def check_derivatives(row, words, arities):
     for operand, text in zip(OPERANDS[row.kind], row.derivative):
         try:
-            check_expression(text, NAMED[row.kind], arities, words)
+            check_expression(text, NAMED[row.kind], arities, words, choice=True)
         except Fault as fault:
             raise Fault(f"the derivative by {operand}, {text}, {fault}") from None
 
 
-def check_expression(text, operands, arities, words=None):
-    """A derivative is + - * /, unary minus, calls of rows, K(c), operands; one comparison as first of where()."""
-    def check(node, comparison=False):
+def check_expression(text, operands, arities, words=None, choice=False):
+    """A derivative is + - * /, unary minus, calls of rows, K(c), operands; one comparison as first of where(). With
+    ``choice`` it may be NONE, or a where() that gives NONE."""
+    def check(node, comparison=False, choice=False):
         match node:
+            case ast.Name("NONE"):
+                if not choice:
+                    raise Fault("has NONE within an expression; it stands by itself, or is what an outermost where() "
+                                "gives")
             case ast.BinOp(left, ast.Add() | ast.Sub() | ast.Mult() | ast.Div(), right):
                 check(left), check(right)
             case ast.UnaryOp(ast.USub(), operand):
@@ -196,7 +201,8 @@ def check_expression(text, operands, arities, words=None):
             case ast.Call(ast.Name("where"), [condition, a, b], []):
                 if not isinstance(condition, ast.Compare):
                     raise Fault(f"has {ast.unparse(condition)} as the condition of where(); write one comparison there")
-                check(condition, comparison=True), check(a), check(b)
+                check(condition, comparison=True)
+                check(a, choice=choice), check(b, choice=choice)
             case ast.Call(ast.Name(word), arguments, []):
                 if word not in arities:
                     raise Fault(f"calls {word}(), which is no row; write it with rows, or add a row {word}")
@@ -220,7 +226,7 @@ def check_expression(text, operands, arities, words=None):
         tree = ast.parse(text, mode="eval")
     except SyntaxError:
         raise Fault("is not Python; write it in the subset of C that is also Python") from None
-    check(tree.body)
+    check(tree.body, choice=choice)
 
 
 def check_method(row, words, arities):

@@ -3,6 +3,7 @@
 #ifdef ISA
 #include "f64.h"
 
+#define NONE MGX_NONE
 #define RULE(name) static void name##_rule(const double *v, int needs, double *result, double *d)
 #define U(name, f, dx, ...) \
     RULE(name) { double x = v[0], y = (f); *result = y; if (needs) d[0] = (dx); (void)x; }

@@ -78,7 +78,7 @@ cdef Array unmark_view(Array a)
 cdef Array detached(Array a)
 cdef Node record_structured(Array out, const char *name, Vjp vjp, object args, Array a, Array b=*, Array c=*)
 cdef Array from_object(object data, object dtype, bint copy)
-cdef object readable_ndarray(Array a)               # a read-only one; of what has a graph, too
+cdef object readable_ndarray(Array a)               # a read-only ndarray over the same bytes, graph or not
 cdef object writable_ndarray(Array a)               # a writable ndarray over the same bytes
 cdef void drop_storage(Array a) noexcept
 cdef void share_storage(Array to, Array source) noexcept
@@ -96,6 +96,8 @@ cdef void name_storage(Storage *s) noexcept
 cdef bint is_named(Storage *s) noexcept
 cdef Storage **kept_blocks(Py_ssize_t *count) noexcept
 cdef int bump_version(Array a) except -1                   # a write has happened
+cdef int (*note_written)(Array a) except -1          # NULL, or told by `effects`: a is about to be written to
+cdef int (*note_viewed)(Array a) except -1           # NULL, or told by `effects`: a gets a view
 cdef int check_writable(Array a, str op) except -1
 cdef int check_write(Array a, str op) except -1     # may it?
 cdef int check_shared(Array a, str op) except -1    # may a value with a graph be written into it?
@@ -119,6 +121,22 @@ cdef inline bint same_shape(Array a, Array b) noexcept:
         if a.shape_[d] != b.shape_[d]:
             return False
     return True
+
+cdef inline bint same_strides(Array a, Array b) noexcept:
+    """Of arrays of one shape."""
+    cdef int d
+    if a.contiguous and b.contiguous:
+        return True
+    for d in range(a.ndim):
+        if a.strides_[d] != b.strides_[d] and a.shape_[d] != 1:
+            return False
+    return True
+
+cdef inline bint share_memory(Array a, Array b) noexcept:
+    """May a write to one be seen in the other? Two arrays of others, over one memory, have storages of their own."""
+    cdef Storage *s = a.storage
+    cdef Storage *t = b.storage
+    return s == t or s.data < t.data + t.nbytes and t.data < s.data + s.nbytes
 
 cdef int set_array_type(type tensor) except -1
 cdef PyObject *array_type                           # the class of every array; it has no subclass

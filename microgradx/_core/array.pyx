@@ -17,7 +17,7 @@ from microgradx._core.memory cimport aligned_alloc, aligned_free
 
 import numpy as np
 
-from microgradx.errors import DTypeError, GraphError, ShapeError
+from microgradx.errors import DTypeError, GraphError, ShapeError, described
 
 cdef extern from "Python.h":
     void PyObject_GC_UnTrack(void *)
@@ -523,8 +523,7 @@ cdef class Array(Differentiable):
         if flags & PyBUF_WRITABLE:
             raise BufferError("Tensor: the buffer is read-only; write through the tensor's own methods")
         if self.needs_grad:
-            raise BufferError("Tensor: this tensor requires a gradient, and a buffer has no graph; take that of "
-                              "t.detach()")
+            raise BufferError("Tensor: this tensor requires a gradient, and a buffer has no graph; take t.detach()")
         if capture:
             refuse_reading()
         fill_buffer(self, self, buffer, flags, True)
@@ -753,6 +752,8 @@ cdef Array alias(Array base, char *data, int dtype, int ndim, const Py_ssize_t *
     if capture:
         a.born = capture
         note_outside(base)
+    if note_viewed != NULL:
+        note_viewed(base)
     return a
 
 
@@ -793,6 +794,8 @@ cdef int check_writable(Array a, str op) except -1:
         if a.strides_[d] == 0 and a.shape_[d] > 1 and a.size:
             raise GraphError(f"{op}: axis {d} of this view is broadcast, its elements share memory; write to a clone() "
                              "instead")
+    if note_written != NULL:
+        note_written(a)
     return 0
 
 
@@ -802,8 +805,9 @@ cdef int check_write(Array a, str op) except -1:
     if not grad_enabled():
         return 0
     if a.needs_grad and (a.node is None or a.node.v.op == OP_LEAF):
-        raise GraphError(f"{op}: a leaf that requires a gradient is written to only under no_grad(), as optimizers "
-                         "do; for a result with a gradient write to a clone()")
+        raise GraphError(f"{op}: a leaf that requires a gradient, here of shape {shape_of(a)}, is written to only "
+                         "under no_grad(), as optimizers do, or as x.detach(); for a result with a gradient write to a "
+                         "clone()")
     if a.graph_view:
         raise GraphError(f"{op}: this is a view that has a graph, or an argument of a function that is differentiated; "
                          "write to a clone() instead")
@@ -843,6 +847,18 @@ cdef int dtype_code(object dtype) except -1:
         raise DTypeError(f"Tensor: dtype is float32, float64, int64 or bool, not {dtype!r}") from None
 
 
+cdef str first_of_another_kind(object array):
+    """Which element is no number, and what to do."""
+    if array.dtype.kind not in "OUS":
+        return ""
+    for index, o in np.ndenumerate(array):
+        if isinstance(o, (str, bytes)):
+            return f": at {list(index)} is the text {o!r:.40}; make texts numbers first"
+        if array.dtype.kind == "O" and not isinstance(o, (int, float, np.number, np.bool_)):
+            return f": at {list(index)} is {'None' if o is None else described(o)}"
+    return "; astype makes them so"
+
+
 cdef Array from_object(object data, object dtype, bint copy):
     """An array of what NumPy makes of ``data``; Python floats become float32."""
     cdef Array a
@@ -857,6 +873,8 @@ cdef Array from_object(object data, object dtype, bint copy):
         array = np.asarray(data)
     except ValueError as error:
         raise ShapeError(f"Tensor: the data do not form an array: {error}") from None
+    except (RuntimeError, TypeError) as error:          # of whoever made the object
+        raise DTypeError(f"Tensor: no array is made of {described(data)}: {error}") from None
     if dtype is not None:
         wanted = DTYPES[dtype_code(dtype)]
     elif array.dtype.kind == "f":
@@ -868,7 +886,8 @@ cdef Array from_object(object data, object dtype, bint copy):
     else:
         wanted = None
     if wanted is None or array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
-        raise DTypeError(f"Tensor: data of dtype {array.dtype} are not real numbers of at most 64 bits")
+        raise DTypeError(f"Tensor: data of dtype {array.dtype} are not real numbers of at most 64 bits"
+                         f"{first_of_another_kind(array)}")
     if array.dtype.kind == "u" and array.dtype.itemsize == 8 and array.size and array.max() > 2**63 - 1:
         raise DTypeError("Tensor: unsigned integers beyond int64")
     shared = not copy and array.dtype == wanted and array.flags.aligned

@@ -11,8 +11,8 @@ from libc.stdlib cimport calloc, free, malloc
 
 from microgradx._core.array cimport *
 from microgradx._core.elementwise cimport apply, row_vjp
-from microgradx._core.graph cimport (Order, parents, recording_sites, release, set_grad_enabled, set_current_site,
-                                     set_watching, topological)
+from microgradx._core.graph cimport (Order, parents, pause_watching, recording_sites, release, set_current_site,
+                                     set_grad_enabled, topological)
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport Operand, bump_gradients, elementwise, fill, note_gradient, put_array
 from microgradx._core.structured cimport sum_to
@@ -57,16 +57,17 @@ cdef Array cast_gradient(Node node, Array dx, Node to):
 
 cdef Array apply_vjp_checked(Node node, Array g, int i):
     """As apply_vjp, under detect_nan: what is written on the way belongs to ``node``, only the gradient is examined."""
-    cdef int mode = set_watching(0), k
+    cdef bint paused = pause_watching(True)
+    cdef int k
     cdef object site = set_current_site(node.site)
     cdef Array dx
     cdef list operands
     try:
         dx = apply_vjp(node, g, i, False)
     finally:
-        set_watching(mode)
+        pause_watching(paused)
         set_current_site(site)
-    if not mode or dx is None or dx.storage == g.storage or is_clean(dx):
+    if paused or dx is None or dx.storage == g.storage or is_clean(dx):
         return dx
     operands = [g]
     for k in range(4):
@@ -124,7 +125,7 @@ cdef Array cotangent(str op, Array root, object gradient):
     if gradient is None:
         if root.size != 1:
             raise ShapeError(f"{op}: of a tensor of shape {shape_of(root)} needs gradient=; only a single number "
-                             "needs none")
+                             "needs none: make it one with mean() or sum()")
         g = empty_like(root)
         fill(g, 1)
         return g
@@ -140,8 +141,9 @@ cdef int refuse_no_graph(str op, Array root) except -1:
         raise GraphError(f"{op}: a tensor of {dtype_of(root.dtype_)} has no graph, only floats have gradients: start "
                          "from a cost, not from a comparison or an index")
     raise GraphError(f"{op}: this tensor does not require a gradient and has no graph: what it was made from requires "
-                     "none, or was detached, or it was made under no_grad(). Set requires_grad=True on the leaves "
-                     "before computing; a gradient has a graph only if create_graph=True made it")
+                     "none, or was detached or computed by NumPy, or it was made under no_grad(). Set "
+                     "requires_grad=True on the leaves before computing; a gradient has a graph only if "
+                     "create_graph=True made it")
 
 
 def backward(Array root not None, object gradient, bint retain_graph, bint create_graph):

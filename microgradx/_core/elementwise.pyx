@@ -11,18 +11,20 @@ from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport *
 from microgradx._core.capture.number cimport SymbolicFloat
 
+import ast
+
 import numpy as np
 
-from microgradx.errors import DTypeError, ShapeError
+from microgradx.errors import DTypeError, ShapeError, described
 
 # what integers and masks do by themselves, carried out by NumPy; any other operation makes them float32
-cdef dict INTEGER = {
-    "add": np.add, "sub": np.subtract, "mul": np.multiply, "neg": np.negative, "abs": np.absolute, "sign": np.sign,
-    "square": np.square, "maximum": np.maximum, "minimum": np.minimum, "remainder": np.remainder, "fmod": np.fmod,
-    "floor": np.copy, "ceil": np.copy, "round": np.copy, "trunc": np.copy, "clone": np.copy, "where": np.where,
-    "clip": np.clip, "pow": np.power, "relu": lambda x: np.maximum(x, 0), "relu6": lambda x: np.clip(x, 0, 6),
-    "hardtanh": np.clip, "threshold": lambda x, threshold, value: np.where(x > threshold, x, value), "gt": np.greater,
-    "ge": np.greater_equal, "lt": np.less, "le": np.less_equal, "eq": np.equal, "ne": np.not_equal}
+cdef dict INTEGER = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "neg": np.negative, "abs": np.absolute,
+                     "sign": np.sign, "square": np.square, "maximum": np.maximum, "minimum": np.minimum,
+                     "remainder": np.remainder, "fmod": np.fmod, "floor": np.copy, "ceil": np.copy, "round": np.copy,
+                     "trunc": np.copy, "clone": np.copy, "where": np.where, "clip": np.clip, "pow": np.power,
+                     "relu": lambda x: np.maximum(x, 0), "relu6": lambda x: np.clip(x, 0, 6), "hardtanh": np.clip,
+                     "threshold": lambda x, threshold, value: np.where(x > threshold, x, value), "gt": np.greater,
+                     "ge": np.greater_equal, "lt": np.less, "le": np.less_equal, "eq": np.equal, "ne": np.not_equal}
 
 
 cdef str name_of(int op):
@@ -63,7 +65,7 @@ cdef object read_operand(int op, object o, Operand *to):
         put_array(to, <Array> o)
     else:
         raise DTypeError(f"{name_of(op)}: a Tensor goes with Tensors, arrays and real numbers, not with "
-                         f"{type(o).__name__}" + (f" {o!r}" if isinstance(o, (str, complex)) else ""))
+                         f"{described(o)}" + (f" {o!r}" if isinstance(o, (str, complex)) else ""))
     return o
 
 
@@ -212,7 +214,7 @@ cdef int apply_into(int op, Array out, object b) except -1:
             raise DTypeError(f"{name}: the result is not stored as {dtype_of(out.dtype_)}")
         return host(integer_into, (out,), (b, INTEGER[name_of(op)]))
     needs_grad = grad_enabled() and (out.needs_grad or (x is not None and x.needs_grad))
-    if x is not None and x.storage == out.storage and (needs_grad or not (
+    if x is not None and share_memory(x, out) and (needs_grad or not (
             x.data == out.data and same_shape(x, out) and x.contiguous and out.contiguous)):
         x = apply(MGX_clone, x, None, None)                     # what is about to be overwritten
         put_array(&operand[1], x)
@@ -304,6 +306,26 @@ def _words(int dtype):
     return words | {"K": K}
 
 
+def _times(str derivative):
+    """The text of the gradient g times a derivative. Where that is a where() with NONE in it the choice is made between
+    products: what is not chosen gets no gradient, and in the next order none comes from there.
+
+    >>> from microgradx._core.elementwise import _times
+    >>> _times("where(y <= K(0), NONE, K(1))"), _times("K(2)*x")
+    ('where(y <= K(0), K(0), g)', 'mul_no_nan(g, K(2) * x)')
+    """
+    def product(node):
+        match node:
+            case ast.Call(ast.Name("where"), [condition, a, b]) if "NONE" in ast.unparse(node):
+                return f"where({ast.unparse(condition)}, {product(a)}, {product(b)})"
+            case ast.Name("NONE"):
+                return "K(0)"
+            case ast.Call(ast.Name("K"), [ast.Constant(1)]):
+                return "g"
+        return f"mul_no_nan(g, {ast.unparse(node)})"
+    return "mul_no_nan(K(0), g)" if derivative == "NONE" else product(ast.parse(derivative, mode="eval").body)
+
+
 cdef list vocabulary = [None, None]
 cdef dict texts = {}
 
@@ -321,8 +343,13 @@ cdef Array symbolic_vjp(Node node, Array g, int i):
         if vocabulary[g.dtype_] is None:
             vocabulary[g.dtype_] = _words(g.dtype_)
         source = rows[op].derivative[i].decode()
-        text = texts[op, i, g.dtype_] = eval(
-            compile(f"lambda x, b, c, y, a: {source}", f"<derivative of {name_of(op)}>", "eval"), vocabulary[g.dtype_])
+        if op == MGX_mul_no_nan and i == 1:     # 0 where a is 0, whatever g, and yet there a function of a with slope g
+            source = "mul_no_nan(where(g - g == K(0), g, where(a == K(0), K(0), g)), a)"
+        else:
+            source = _times(source)
+        source = f"lambda g, x, b, c, y, a: {source}"
+        text = texts[op, i, g.dtype_] = eval(compile(source, f"<derivative of {name_of(op)}>", "eval"),
+                                             vocabulary[g.dtype_])
     for k in range(3):
         if not facts[op].names[i] & 1 << k:
             values.append(None)
@@ -339,4 +366,4 @@ cdef Array symbolic_vjp(Node node, Array g, int i):
     check_freed(node)
     if facts[op].names[i] & 8:
         y = rebuild_saved(node, 3, g)
-    return apply(MGX_mul_no_nan, g, text(values[0], values[1], values[2], y, values[0]), None)
+    return text(g, values[0], values[1], values[2], y, values[0])

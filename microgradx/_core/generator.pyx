@@ -164,6 +164,10 @@ cdef class Drawn:
             load(rng, state)
         return now
 
+    def states(self):
+        """Those of our own generators, as they are read and advanced."""
+        return [(<Generator> rng).state for rng, _ in self.before.values() if isinstance(rng, Generator)]
+
     @staticmethod
     def put_back(list now):
         for rng, state in now:
@@ -175,7 +179,7 @@ def note(rng):
     if not notes:
         return
     thread = threading.get_ident()
-    for of, before in notes:
+    for of, before in list(notes):
         if of == thread and id(rng) not in before:
             before[id(rng)] = rng, saved(rng)
 

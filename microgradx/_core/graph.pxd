@@ -98,11 +98,19 @@ cdef inline void push_free(FreeList *free_list, void *block) noexcept:
     free_list.first = block
     free_list.count += 1
 
-# What `detect_nan` has switched on, in all threads. Both are 0, or 1 for nan, 2 for nan and inf.
-cdef int watching               # what results are examined for; 0 while a derivative is worked out
-cdef int recording_sites        # nodes note where they were written
-cdef int set_watching(int mode) noexcept
-cdef void set_recording_sites(int mode) noexcept
+# What `detect_nan` has switched on, in all threads: as much as any context asks for that is open somewhere. A thread
+# looks away while something of which only the whole is examined, such as a derivative, is worked out in it.
+cdef int observers              # who looks at each launch: contexts of detect_nan, functions whose reads are noted
+cdef int recording_sites        # nodes note where they were written: 0, or 1 for nan, 2 for nan and inf
+cdef void add_observer(int by) noexcept
+cdef void open_detection(int mode, int by) noexcept
+cdef bint pause_watching(bint on) noexcept
+cdef bint is_watching_paused() noexcept
+
+cdef inline int watching() noexcept:
+    """What this thread examines results for: 0, or 1 for nan, 2 for nan and inf."""
+    return 0 if not recording_sites or is_watching_paused() else recording_sites
+
 cdef object set_current_site(object site)
 cdef object call_site()
 

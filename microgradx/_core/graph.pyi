@@ -1,10 +1,14 @@
 from collections.abc import Callable
-from typing import ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 def is_grad_enabled() -> bool: ...
+
+class Entered:
+    def push(self, state: Any) -> None: ...
+    def pop(self) -> Any: ...
 
 class _GradMode:
     on: bool | None

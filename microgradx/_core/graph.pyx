@@ -10,6 +10,7 @@ from libc.stdint cimport INT32_MAX
 from libc.string cimport memcmp
 
 import os
+from threading import get_ident
 
 cdef extern from "Python.h":
     ctypedef struct PyFrameObject
@@ -26,12 +27,17 @@ cdef extern from "Python.h":
 cdef extern from *:
     """
     #if defined(_MSC_VER)
-    static __declspec(thread) int mgx_recording = 1;
+    #define PER_THREAD(type) static __declspec(thread) type
     #else
-    static __thread int mgx_recording __attribute__((tls_model("initial-exec"))) = 1;
+    #define PER_THREAD(type) static __thread __attribute__((tls_model("initial-exec"))) type
     #endif
+    PER_THREAD(int) mgx_recording = 1;
+    PER_THREAD(int) mgx_watching_paused = 0;
+    PER_THREAD(PyObject *) mgx_current_site = 0;
     """
     int mgx_recording
+    int mgx_watching_paused
+    PyObject *mgx_current_site
 
 cdef uint32_t walks = 0
 
@@ -194,28 +200,47 @@ cdef void release(PyObject *o) noexcept:
 # ----- where a node was written --------------------------------------------------------------------------------
 
 cdef str PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
-cdef object current_site = None         # of the operation whose derivative is being worked out
+cdef int detections[3]                  # how many contexts of `detect_nan` are open, by what they ask for
 
 
-cdef int set_watching(int mode) noexcept:
-    """What results are examined for; returns what it was."""
-    global watching
-    cdef int before = watching
-    watching = mode
-    return before
+cdef void add_observer(int by) noexcept:
+    global observers
+    observers += by
 
 
-cdef void set_recording_sites(int mode) noexcept:
+cdef void open_detection(int mode, int by) noexcept:
+    """One context more (``by`` 1) or less (-1). Counted, because those of several threads end in any order."""
     global recording_sites
-    recording_sites = mode
+    detections[mode] += by
+    add_observer(by)
+    recording_sites = 2 if detections[2] else 1 if detections[1] else 0
+
+
+cdef bint is_watching_paused() noexcept:
+    return mgx_watching_paused
+
+
+cdef bint pause_watching(bint on) noexcept:
+    """Let this thread examine no results, or examine them again; returns what it was."""
+    global mgx_watching_paused
+    cdef bint before = mgx_watching_paused
+    mgx_watching_paused = on
+    return before
 
 
 cdef object set_current_site(object site):
-    """Nodes made from now on were written there; None is where the caller's code is. Returns what it was."""
-    global current_site
-    before = current_site
-    current_site = site
-    return before
+    """Nodes that this thread makes from now on were written there, at the operation whose derivative is being worked
+    out; None is where the caller's code is. Returns what it was."""
+    global mgx_current_site
+    cdef PyObject *before = mgx_current_site
+    mgx_current_site = NULL if site is None else <PyObject *> site
+    if site is not None:
+        Py_INCREF(site)
+    if before == NULL:
+        return None
+    found = <object> before
+    Py_DECREF(found)
+    return found
 
 
 cdef bint is_package_file(PyObject *filename) noexcept:
@@ -231,8 +256,8 @@ cdef object call_site():
     """(code, offset of the instruction) of the innermost frame outside this package: a line costs more to find. No
     Python code runs meanwhile."""
     cdef bint on
-    if current_site is not None:
-        return current_site
+    if mgx_current_site != NULL:
+        return <object> mgx_current_site
     on = hold_collector()
     try:
         return find_call_site()
@@ -281,20 +306,49 @@ def is_grad_enabled():
     return bool(mgx_recording)
 
 
+cdef class Entered:
+    """What a context manager has to restore, for each time that it was entered; by thread, for several may share it.
+    """
+    cdef dict stacks
+
+    def __cinit__(self):
+        self.stacks = {}
+
+    def push(self, state):
+        cdef object thread = get_ident()
+        cdef list stack = self.stacks.get(thread)
+        if stack is None:
+            self.stacks[thread] = [state]
+        else:
+            stack.append(state)
+
+    def pop(self):
+        """What this thread pushed last."""
+        cdef object thread = get_ident()
+        cdef list stack = self.stacks.get(thread)
+        if stack is None:
+            raise RuntimeError("a context is left by a thread that has not entered it")
+        state = stack.pop()
+        if not stack:
+            del self.stacks[thread]
+        return state
+
+
 class _GradMode:
     """Context manager and decorator that switches recording in this thread."""
 
     on = None
 
     def __init__(self):
-        self.before = []
+        self.entered = Entered()
 
     def __enter__(self):
-        self.before.append(set_grad_enabled(self.on))
+        self.entered.push(bool(mgx_recording))          # what can fail comes first
+        set_grad_enabled(self.on)
         return self
 
     def __exit__(self, *exc):
-        set_grad_enabled(self.before.pop())
+        set_grad_enabled(self.entered.pop())
 
     def __call__(self, function):
         from functools import wraps

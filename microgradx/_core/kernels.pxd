@@ -116,6 +116,8 @@ cdef extern from "kernels.h" nogil:
         void (*replay_rows)(const mgx_scalar_program *program, Py_ssize_t count, const mgx_scalar_op *op) noexcept nogil
         void (*replay_rows_vjp)(const mgx_scalar_program *program, Py_ssize_t count,
                                 const mgx_scalar_op *op) noexcept nogil
+    bint mgx_is_none(double d) noexcept nogil
+    double mgx_times(double d, double g) noexcept nogil
     const mgx_kernels *mgx_dispatch()
     ctypedef void (*mgx_sgemm)()
     ctypedef void (*mgx_dgemm)()

@@ -77,6 +77,7 @@ cdef class LaunchList:
     cdef Py_ssize_t count, room
     cdef bint timed             # a profile: events, not launches
     cdef str as_it_is           # why no replay can stand for the call, or None
+    cdef LaunchList outer       # of a profile: the recording that goes on when it ends
     cdef LaunchList profile     # of a capture within a profile: where its times go
     cdef Event *event
     cdef Py_ssize_t events, event_room
@@ -97,6 +98,8 @@ cdef class LaunchList:
     cdef uint32_t site_number(self, object site) except? 0
 
 cdef LaunchList set_recording(LaunchList recording)   # of this thread; returns what it was
+cdef dict set_reads(dict reads)                     # where launches of this thread note what they read
+cdef int note_array_read(Array a) except -1
 cdef bint is_capturing() noexcept
 cdef LaunchList profiling()                         # the timed recording of this thread, or None
 cdef mgx_loop loop_of(int row, int part, int dtype) noexcept
@@ -120,7 +123,6 @@ cdef mgx_tiles *new_tiles(int operands, int count) except NULL
 cdef object snapshot(Storage *s)                    # what it holds, for `put_back`
 cdef int restore(Storage *s, object numbers) except -1
 cdef int copy_storage(const Storage *s, Array to, Py_ssize_t offset) except -1
-cdef int refuse_rebinding() except -1
 cdef Py_ssize_t world_version       # raised by a write to what a captured call may depend on
 cdef Py_ssize_t grad_version        # raised when a leaf is given another gradient, or none
 cdef void bump_world(Array a) noexcept

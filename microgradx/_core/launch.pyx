@@ -8,7 +8,7 @@ function over NumPy arrays.
 """
 from cpython.object cimport PyObject
 from cpython.pycapsule cimport PyCapsule_GetName, PyCapsule_GetPointer
-from cpython.ref cimport Py_INCREF, Py_XDECREF
+from cpython.ref cimport Py_INCREF, Py_XDECREF, Py_XINCREF
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memmove
 
@@ -16,7 +16,8 @@ from microgradx._core cimport array
 from microgradx._core.array cimport (Array, Node, Storage, check_writable, detached, dtype_code, dtype_of, empty,
                                      from_object, itemsize, name_storage, shape_of, bump_version, unref,
                                      readable_ndarray, writable_ndarray)
-from microgradx._core.graph cimport free_collector, call_site, hold_collector, watching
+from microgradx._core.graph cimport (add_observer, free_collector, call_site, hold_collector, observers,
+                                     recording_sites, watching)
 from microgradx._core.kernels cimport *
 from microgradx._core.debug.watch cimport raise_non_finite, is_finite, is_reported, is_clean
 
@@ -29,15 +30,18 @@ from microgradx.errors import CaptureError, DTypeError, ShapeError
 cdef extern from *:
     """
     #if defined(_MSC_VER)
-    static __declspec(thread) PyObject *mgx_recording_list = 0;
+    #define PER_THREAD(type) static __declspec(thread) type
     #else
-    static __thread PyObject *mgx_recording_list __attribute__((tls_model("initial-exec"))) = 0;
+    #define PER_THREAD(type) static __thread __attribute__((tls_model("initial-exec"))) type
     #endif
+    PER_THREAD(PyObject *) mgx_recording_list = 0;
+    PER_THREAD(PyObject *) mgx_reads = 0;
     #include <time.h>
     static double mgx_now(void) { struct timespec t; timespec_get(&t, TIME_UTC); return t.tv_sec + 1e-9 * t.tv_nsec; }
     static int mgx_raise_pending(void) { return -1; }
     """
     PyObject *mgx_recording_list
+    PyObject *mgx_reads         # {address of a storage: an array over it}, or NULL
     double mgx_now() noexcept nogil
     int mgx_raise_pending() except -1
 
@@ -75,7 +79,7 @@ cdef class LaunchList:
         self.launch[self.count] = one
         self.count += 1
         one.site = self.site_number(None)
-        if watching:
+        if recording_sites:
             self.as_it_is = "detect_nan is on inside"
         return one
 
@@ -157,11 +161,6 @@ cdef int refuse_reading() except -1:
 array.refuse_reading = refuse_reading
 
 
-cdef int refuse_rebinding() except -1:
-    return refuse("assigns .data",
-                  "a captured program keeps the storages that it met. Write into the tensor: w.copy_(value)")
-
-
 # What a captured call may depend on beside its arguments: tensors, gradients, modules, optimizers. The call notes what
 # it meets while it is captured; later a write to any such object raises a counter, so that an unchanged world is seen
 # by two comparisons, and only after a write are the guards themselves looked at.
@@ -217,6 +216,40 @@ array.note_outside = note_tensor
 cdef tuple hooks_of(Array a):
     """The hooks of a tensor's gradient."""
     return () if a.node is None or a.node.hooks is None else tuple(a.node.hooks.values())
+
+
+# ----- what is read: for a function that is to run once more -----------------------------------------------------
+
+cdef dict set_reads(dict reads):
+    """What launches of this thread read goes there from now on; None: nowhere. Returns where it went."""
+    global mgx_reads
+    cdef PyObject *before = mgx_reads
+    add_observer((reads is not None) - (before != NULL))
+    Py_XINCREF(<PyObject *> reads if reads is not None else NULL)
+    mgx_reads = <PyObject *> reads if reads is not None else NULL
+    if before == NULL:
+        return None
+    result = <dict> before
+    Py_XDECREF(before)
+    return result
+
+
+cdef int note_array_read(Array a) except -1:
+    """What has a graph was made by an operation; what was made without one is sorted out afterwards."""
+    if a.needs_grad and a.node is not None and a.node.v.op != array.OP_LEAF or is_capturing():
+        return 0
+    if mgx_reads != NULL and <size_t> a.storage not in <dict> mgx_reads:
+        (<dict> mgx_reads)[<size_t> a.storage] = None           # for `detached` makes a view
+        (<dict> mgx_reads)[<size_t> a.storage] = detached(a)
+    return 0
+
+
+cdef int note_operands_read(tuple operands) except -1:
+    if mgx_reads != NULL:
+        for a in operands:
+            if isinstance(a, Array):
+                note_array_read(<Array> a)
+    return 0
 
 
 # ----- a launch as data --------------------------------------------------------------------------------------------
@@ -335,12 +368,16 @@ cdef Py_ssize_t launch(Call *call, int row, int dtype) except? -9:
     cdef KernelFacts *facts = &kernel_facts[row]
     cdef mgx_kernel kernel = kernels.kernel[row][dtype]
     cdef PyObject *recording = mgx_recording_list
-    cdef bint is_checked = watching and may_create_non_finite(call, row)
+    cdef bint is_checked = watching() and may_create_non_finite(call, row)
     cdef double start = mgx_now() if recording != NULL else 0
     cdef Py_ssize_t bad
     cdef int k
     if mgx_checked:
         check_call(call, row, dtype)
+    if mgx_reads != NULL:
+        for k in range(facts.first_write):
+            if call.array[k] != NULL:
+                note_array_read(<Array> call.array[k])
     bad = run_kernel(&kernel_rows[row], kernel, &call.args)
     if bad == MGX_DECLINED:
         bad = run_with_blas(call, row, kernel)
@@ -531,7 +568,7 @@ cdef int elementwise(int row, int part, int dtype, int nin, int nout, Operand *o
     shape."""
     cdef bint direct
     cdef Py_ssize_t code
-    if mgx_recording_list != NULL or watching:
+    if mgx_recording_list != NULL or observers:
         return observed_elementwise(row, part, dtype, nin, nout, operand, ndim, shape)
     code = run_elementwise(kernels.rows[dtype][row].part[part], dtype, nin, nout, operand, ndim, shape, &direct)
     (<Array> operand[nin].array).storage.version += 1
@@ -540,18 +577,23 @@ cdef int elementwise(int row, int part, int dtype, int nin, int nout, Operand *o
 
 cdef int observed_elementwise(int row, int part, int dtype, int nin, int nout, Operand *operand,
                               int ndim, const Py_ssize_t *shape) except -1:
-    """The same, while something records or detect_nan is on."""
+    """The same, while something records, detect_nan is on or reads are noted."""
     cdef PyObject *recording = mgx_recording_list
-    cdef bint direct, non_finite_before = watching and overwrites_non_finite(nin, operand)
+    cdef bint direct, non_finite_before = watching() and overwrites_non_finite(nin, operand)
     cdef double start = mgx_now()
-    cdef Py_ssize_t code = run_elementwise(kernels.rows[dtype][row].part[part], dtype, nin, nout, operand, ndim, shape,
-                                           &direct)
+    cdef Py_ssize_t code
+    cdef int k
+    if mgx_reads != NULL:
+        for k in range(nin):
+            if operand[k].form == ARRAY:
+                note_array_read(<Array> operand[k].array)
+    code = run_elementwise(kernels.rows[dtype][row].part[part], dtype, nin, nout, operand, ndim, shape, &direct)
     (<Array> operand[nin].array).storage.version += 1
     if code != MGX_DONE:
         check_run(code)
     if recording != NULL:
         record_elementwise(<LaunchList> recording, row, part, dtype, nin, nout, operand, ndim, shape, direct, start)
-    if watching and not non_finite_before:
+    if watching() and not non_finite_before:
         check_elementwise_result(row, part, dtype, nin, operand)
     return 0
 
@@ -781,9 +823,10 @@ cdef int host(object function, tuple outs, tuple ins) except -1:
     """function(*outs, *ins) over NumPy arrays: outs writable, ins read-only; what is no array is passed as it is."""
     cdef LaunchList recording = set_recording(None)             # reading the operands is no leak of values
     cdef double start = mgx_now()
+    note_operands_read(ins)
     cdef list written = [detached(<Array> o) for o in outs]     # whatever the function gives them for data
     cdef list non_finite_before = [(<Array> o).storage.version and not is_clean(<Array> o)
-                                   for o in written] if watching else []
+                                   for o in written] if watching() else []
     try:
         with np.errstate(all="ignore"):                         # nan and inf flow without a word, as in kernels
             function(*[writable_ndarray(<Array> o) for o in written],
@@ -794,7 +837,7 @@ cdef int host(object function, tuple outs, tuple ins) except -1:
         bump_version(<Array> o)
     if recording is not None:
         record_host(recording, function, outs, ins, start)
-    if watching:
+    if watching():
         check_host_results(function, outs, ins, non_finite_before)
     return 0
 
@@ -804,6 +847,7 @@ cdef Array compute_on_host(object function, tuple ins):
     cdef LaunchList recording = set_recording(None)
     cdef double start = mgx_now()
     cdef Array out
+    note_operands_read(ins)
     try:
         with np.errstate(all="ignore"):
             arrays = [readable_ndarray(<Array> i) if isinstance(i, Array) else i for i in ins]
@@ -815,7 +859,7 @@ cdef Array compute_on_host(object function, tuple ins):
             out[...] = function(*ins)
         compute.__name__ = getattr(function, "__name__", "compute")
         record_host(recording, compute, (out,), ins, start)
-    if watching:
+    if watching():
         check_host_results(function, (out,), ins, [False])
     return out
 
@@ -904,7 +948,7 @@ cdef bint may_create_non_finite(Call *call, int row) except -1:
     """Before a structured launch: could it be to blame for a nan? Not if what it updates has one already, nor if it
     makes none of finite numbers and all are finite."""
     cdef KernelFacts *facts = &kernel_facts[row]
-    cdef bint keeps_finite = kernel_rows[row].keeps_finite and watching == 1
+    cdef bint keeps_finite = kernel_rows[row].keeps_finite and watching() == 1
     cdef int k
     for k in range(facts.first_write):
         if call.array[k] != NULL and facts.of_launch >> k & 1 and k != facts.first_update:
@@ -959,7 +1003,7 @@ cdef int check_elementwise_result(int row, int part, int dtype, int nin, Operand
             if not kernels.all_finite[dtype](out.size, operand[k].data):
                 return 0
         elif operand[k].form == NUMBER:
-            if operand[k].number != operand[k].number or watching == 2 and operand[k].number - operand[k].number != 0:
+            if operand[k].number != operand[k].number or watching() == 2 and operand[k].number - operand[k].number != 0:
                 return 0
     if part >= MGX_VJP0:
         return 0

@@ -7,7 +7,7 @@ width).
 from libc.string cimport memcpy
 
 from microgradx._core.array cimport *
-from microgradx._core.graph cimport grad_enabled, set_watching, watching
+from microgradx._core.graph cimport grad_enabled, pause_watching, watching
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport Call, copy, fill, launch, put, put_at
 from microgradx._core.structured cimport gemm, sum_axes
@@ -218,7 +218,7 @@ def convolution(str op, Array x not None, Array w not None, Array b, tuple strid
                 Py_ssize_t groups):
     cdef Windows at
     cdef Array other, out
-    cdef int mode
+    cdef bint paused
     for other in (w, b):
         if other is not None and (other.dtype_ != x.dtype_ or x.dtype_ > MGX_F64):
             raise DTypeError(f"{op}: dtypes {dtype_of(x.dtype_)} and {dtype_of(other.dtype_)} do not mix; all are "
@@ -231,12 +231,12 @@ def convolution(str op, Array x not None, Array w not None, Array b, tuple strid
         raise ShapeError(f"{op}: weight {shape_of(w)} and bias {shape_of(b)} do not fit ({w.shape_[0]} filters)")
     at = windows(op, x, (w.shape_[2], w.shape_[3]), stride, padding, dilation)
     at.filters, at.groups = w.shape_[0], groups
-    mode = set_watching(0)                      # not its products are to blame
+    paused = pause_watching(True)               # not its products are to blame
     try:
         out = third(at, Y, x, w, b)
     finally:
-        set_watching(mode)
-    if watching:
+        pause_watching(paused)
+    if watching():
         check_clean(out, op, x, w, not is_clean(b))
     return out
 
@@ -400,9 +400,13 @@ cdef object normalize_vjp(Node node, Array g, int i):
 
 @composite("norm")
 def _norm_composite(x, w, b, *, centred, eps, **sizes):
-    mean = x.sum(1, keepdims=True) / x.shape[1] if centred else 0 * x.sum(1, keepdims=True)
-    variance = (x - mean).square().sum(1, keepdims=True) / x.shape[1]
-    stats = [mean, variance, (variance + eps).rsqrt()]
+    mean = x.sum(1, keepdims=True) / x.shape[1] if centred else type(x)(np.zeros((x.shape[0], 1), x.dtype))
+    off = x - mean
+    unit = off.detach().abs().amax(1, keepdims=True) if x.size else mean
+    power = unit.log2().floor().exp2()                          # by which no square overflows or vanishes
+    unit = ((unit > eps**0.5) & (unit < np.inf)).where(power, 1.0)
+    variance = (off / unit).square().sum(1, keepdims=True) / x.shape[1]
+    stats = [mean, variance * unit * unit, (variance + eps / unit / unit).rsqrt() / unit]
     y = _unit_rows(x, stats)
     y = y if w is None else y * w
     return y if b is None else y + b, stats

@@ -8,8 +8,8 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from microgradx._core.array cimport *
-from microgradx._core.elementwise cimport apply
-from microgradx._core.graph cimport grad_enabled, set_grad_enabled, set_watching
+from microgradx._core.elementwise cimport apply, apply_into
+from microgradx._core.graph cimport grad_enabled, pause_watching, set_grad_enabled, watching
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport Call, compute_on_host, copy, fill, host, launch, put, put_at
 from microgradx._core.views cimport *
@@ -122,7 +122,7 @@ cdef Array squeeze_axes(Array x, unsigned int axes):
     return unmark_view(reshape(x, ndim, shape))
 
 
-cdef int SUM = kernel_row("sum"), AMAX = kernel_row("amax")
+cdef int SUM = kernel_row("sum"), AMAX = kernel_row("amax"), VECTOR_NORM = kernel_row("vector_norm")
 
 
 cdef int reduce(int row, Array source, const Layout *by, double factor, Array out) except -1:
@@ -140,6 +140,13 @@ cdef int reduce(int row, Array source, const Layout *by, double factor, Array ou
 @composite("sum")
 def _sum_composite(x, *, scale, **sizes):
     return scale * (x.transpose(1, 2) @ type(x)(np.ones(x.shape[1], x.dtype)))
+
+
+@composite("vector_norm")
+def _vector_norm_composite(x, **sizes):
+    unit = x.detach().abs().amax(1, keepdims=True)
+    unit = ((unit > 0) & (unit < np.inf)).where(unit, 1.0)
+    return ((x / unit).square().sum(1, keepdims=True).sqrt() * unit).squeeze(1)
 
 
 @composite("amax")
@@ -265,10 +272,90 @@ cdef object amax_vjp(Node node, Array g, int i):
     return apply(MGX_mul, ties, g, None)
 
 
+# ----- the Euclidean norm: its gradient is 0 where it is 0 ---------------------------------------------------------
+
+cdef Array vector_norm(Array x, unsigned int axes, bint keepdims):
+    """The root of the sum of squares over ``axes``; squares that are no numbers of the dtype do not matter."""
+    cdef Array out, source
+    cdef Layout by
+    cdef Node node
+    x = to_floating("norm", x)
+    out = empty_reduced(x, axes)
+    source = lay_out_unrecorded(x, axes, &by)
+    if out.size and x.size:
+        reduce(VECTOR_NORM, source, &by, 1.0, out)
+    else:
+        fill(out, 0)
+    node = record_structured(out, b"norm", vector_norm_vjp, None, x)
+    if node is not None:
+        node.save(0, x)
+        node.save(3, detached(out))
+    return out if keepdims else squeeze_axes(out, axes)
+
+cdef object vector_norm_vjp(Node node, Array g, int i):
+    cdef Array x = node.load(0), y = node.load(3), zero
+    if not grad_enabled():                      # the smallest number that is not 0 in place of 0, where x is 0 too
+        y = apply(MGX_maximum, y, 2.0**-149 if y.dtype_ == MGX_F32 else 2.0**-1074, None)
+        y = apply(MGX_div, x, y, None)
+        apply_into(MGX_mul, y, g)
+        return y
+    zero = apply(MGX_eq, y, 0.0, None)
+    y = detached(y)                             # y as a function of x
+    y.node, y.needs_grad = node, True
+    y = apply(MGX_div, x, apply(MGX_where, zero, 1.0, y), None)
+    return apply(MGX_mul, apply(MGX_where, zero, 0.0, y), g, None)
+
+
+# ----- logsumexp: its gradient is a softmax, which infinite numbers share evenly ----------------------------------
+
+cdef int EXP = opcode("exp"), LOG = opcode("log")
+cdef double[2] LARGEST = [np.finfo(np.float32).max, np.finfo(np.float64).max]
+
+
+cdef Array logsumexp(Array x, unsigned int axes, bint keepdims):
+    """log(sum(exp(x))) over ``axes``, shifted by the maximum so that nothing overflows."""
+    cdef Array out, top, e, total
+    cdef Node node
+    cdef bint mode
+    cdef double most
+    x = to_floating("logsumexp", x)
+    most = LARGEST[x.dtype_]
+    if x.size == 0:
+        return apply(LOG, sum_axes(x, axes, keepdims, 1.0), None, None)
+    mode = set_grad_enabled(False)
+    try:
+        top = amax(x, axes, True, 1.0)
+        e = apply(MGX_clip, x, -most, most)
+        apply_into(MGX_sub, e, apply(MGX_clip, top, -most, most))                   # never inf - inf
+        e = apply(EXP, e, None, None)
+        total = sum_axes(e, axes, True, 1.0)
+        out = apply(MGX_add, apply(LOG, total, None, None), top, None)
+    finally:
+        set_grad_enabled(mode)
+    node = record_structured(out, b"logsumexp", logsumexp_vjp, axes, x)
+    if node is not None:
+        node.save(0, x)
+        node.save(1, e)
+        node.save(2, total)
+        node.save(3, detached(out))
+    return out if keepdims else squeeze_axes(out, axes)
+
+cdef object logsumexp_vjp(Node node, Array g, int i):
+    cdef Array x = node.load(0), y = node.load(3)
+    if not grad_enabled():
+        return apply(MGX_mul, node.load(1), apply(MGX_div, g, node.load(2), None), None)
+    y = detached(y)                             # y as a function of x
+    y.node, y.needs_grad = node, True
+    y = apply(MGX_where, apply(MGX_eq, x, y, None), 0.0, apply(MGX_sub, x, y, None))        # inf - inf is 0 here
+    y = apply(EXP, y, None, None)
+    return apply(MGX_mul, apply(MGX_div, y, sum_kept(y, node.args, 1.0), None), g, None)
+
+
 # ----- cumsum ---------------------------------------------------------------------------------------------------
 
 def _cumsum(out, x, axis):
-    np.cumsum(x, axis=axis, out=out)
+    wide = np.float64 if x.dtype.kind == "f" else np.int64      # float32 would stand still at 2^24 ones
+    out[...] = np.cumsum(x, axis=axis, dtype=wide)
 
 
 cdef Array cumsum(Array x, int axis):
@@ -337,7 +424,8 @@ cdef Array product(Array a, Array b, bint ta, bint tb):
     cdef Py_ssize_t shape[MGX_MAXDIM]
     cdef Py_ssize_t m, n, k, batch = 1, r
     cdef Py_ssize_t index_[MGX_MAXDIM]
-    cdef int d, da, db, lead, mode
+    cdef int d, da, db, lead
+    cdef bint paused
     cdef char *pa
     cdef char *pb
     cdef Matrix A, B
@@ -375,7 +463,7 @@ cdef Array product(Array a, Array b, bint ta, bint tb):
     if not find_matrix_layout(b, &B):
         b = as_contiguous(b)
         find_matrix_layout(b, &B)
-    mode = set_watching(0)                      # the whole is examined
+    paused = pause_watching(True)               # the whole is examined
     try:
         for r in range(batch):
             pa, pb = a.data, b.data
@@ -393,8 +481,8 @@ cdef Array product(Array a, Array b, bint ta, bint tb):
                     break
                 index_[d] = 0
     finally:
-        set_watching(mode)
-    if mode:
+        pause_watching(paused)
+    if watching():
         check_clean(out, "matmul", a, b)
     return out
 
@@ -463,7 +551,7 @@ cdef Array linear(Array x, Array w, Array b):
     cdef Matrix A, B
     cdef Array out, a
     cdef Node node
-    cdef int mode
+    cdef bint paused
     if w.ndim != 2 or x.ndim == 0 or x.shape_[x.ndim - 1] != w.shape_[1]:
         raise ShapeError(f"linear: shapes {shape_of(x)} and {shape_of(w)} do not align"
                          + (f" ({x.shape_[x.ndim - 1]} != {w.shape_[1]})" if w.ndim == 2 and x.ndim else ""))
@@ -488,7 +576,7 @@ cdef Array linear(Array x, Array w, Array b):
     if node is not None:
         node.save(0, x)
         node.save(1, w)
-    mode = set_watching(0)                      # the whole is examined
+    paused = pause_watching(True)               # the whole is examined
     try:
         if b is not None:
             copy(b, out)
@@ -506,8 +594,8 @@ cdef Array linear(Array x, Array w, Array b):
         gemm(A.transposed, not B.transposed, m, n, k, 1.0, a, a.data, A.lead, w, w.data, B.lead,
              1.0 if b is not None else 0.0, out, out.data, n)
     finally:
-        set_watching(mode)
-    if mode:
+        pause_watching(paused)
+    if watching():
         check_clean(out, "linear", x, w, not is_clean(b))
     return out
 

@@ -9,10 +9,10 @@ from microgradx._core.backward import backward
 from microgradx._core.elementwise cimport apply, apply_into
 from microgradx._core.graph cimport Type, grad_enabled, set_grad_enabled
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport (bump_gradients, bump_world, compute_on_host, copy, fill, host, note_gradient,
-                                      note_tensor, refuse_rebinding)
-from microgradx._core.structured cimport (amax, axes_of, cross_entropy_mean, cumsum, expand, linear, matmul,
-                                          softmax_axis, squeeze_axes, sum_axes)
+from microgradx._core.launch cimport (bump_gradients, bump_world, capturing_list, compute_on_host, copy, fill, host,
+                                      is_capturing, note_gradient, note_tensor, refuse)
+from microgradx._core.structured cimport (amax, axes_of, cross_entropy_mean, cumsum, expand, linear,
+                                          logsumexp, matmul, softmax_axis, squeeze_axes, sum_axes, vector_norm)
 from microgradx._core.trace cimport refuse_traced
 
 from typing import NamedTuple
@@ -178,7 +178,6 @@ cdef class Tensor(Array):
 
     @data.setter
     def data(self, value):
-        refuse_rebinding()
         cdef Array other = (<Array> value if isinstance(value, Array)
                             else from_object(value, dtype_of(self.dtype_), True))
         cdef uint32_t version = self.storage.version
@@ -187,6 +186,12 @@ cdef class Tensor(Array):
         if not same_shape(other, self) or other.dtype_ != self.dtype_:
             raise ShapeError(f"data: {dtype_of(other.dtype_)} of shape {shape_of(other)} for a tensor of "
                              f"{dtype_of(self.dtype_)} and shape {shape_of(self)}")
+        if other.storage == self.storage and other.data == self.data and same_strides(other, self):
+            return                                      # it was written in place: self.data -= step
+        note_tensor(self)
+        if capture and is_capturing() and id(self) not in capturing_list().outside:
+            refuse("assigns .data of an argument or of a tensor that it made", "write into it: x.copy_(value)")
+        note_as_it_is("it assigns .data; write into the tensor instead: w.copy_(value), or w.data -= step")
         bump_world(self)
         share_storage(self, detached(other))
         self.storage.version = max(version, self.storage.version) + 1       # a graph that kept the old numbers sees it
@@ -265,7 +270,7 @@ cdef class Tensor(Array):
             x = v.convert(x, self.dtype_)
         if not same_shape(x, self):
             x = expand(x, self.ndim, self.shape_)
-        if grad_enabled() and (self.needs_grad or x.needs_grad) or x.storage == self.storage:
+        if grad_enabled() and (self.needs_grad or x.needs_grad) or share_memory(x, self):
             v.assign(self, ..., x)
         else:
             check_write(self, "copy_")
@@ -473,23 +478,29 @@ cdef class Tensor(Array):
 
     def std(self, axis=None, ddof=None, keepdims=False, *, dim=None, keepdim=False):
         """The square root of ``var``, with its ``ddof``. Its gradient is 0 where nothing deviates."""
-        named = dim is not None or keepdim
-        axis = resolve_axis("std", axis, dim)
-        axes_of("std", axis, self.ndim)
-        ddof = divisor_offset("std", ddof, named)
-        return safe_sqrt(self.var(axis, ddof, keepdims or keepdim))
+        cdef unsigned int axes = axes_of("std", resolve_axis("std", axis, dim), self.ndim)
+        cdef Py_ssize_t n = count_reduced(self, axes)
+        cdef Array off
+        ddof = divisor_offset("std", ddof, dim is not None or keepdim)
+        if self.dtype_ > MGX_F64:
+            return v.convert(v.convert(self, MGX_F64).std(axis, ddof, keepdims or keepdim, dim=dim), MGX_F32)
+        off = apply(MGX_sub, self, sum_axes(self, axes, True, 1.0 / n if n else float("nan")), None)
+        return apply(MGX_mul, vector_norm(off, axes, keepdims or keepdim),
+                     (1.0 / (n - ddof)) ** 0.5 if n > ddof else float("nan"), None)
 
     def norm(self, ord=2, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """The vector norm (sum |x|^ord)^(1/ord) over ``axis``; ``ord`` may be inf, -inf or 0 (how many are not 0).
-        Its gradient is 0 where the norm is 0."""
+        Its gradient is 0 where the norm is 0, and for an ``ord`` below 1 at the elements that are 0."""
         cdef bint kept = keepdims or keepdim
+        cdef unsigned int axes
+        cdef Array size, unit = None, zero
         ord = v.real("norm", "ord", ord)
         axis = resolve_axis("norm", axis, dim)
-        axes_of("norm", axis, self.ndim)
+        axes = axes_of("norm", axis, self.ndim)
         if self.dtype_ > MGX_F64:
             return v.convert(v.convert(self, MGX_F64).norm(ord, axis, kept), MGX_F32)
         if ord == 2:
-            return safe_sqrt(apply(MGX_square, self, None, None).sum(axis, kept))
+            return vector_norm(self, axes, kept)
         if ord == 0:
             nothing = apply(MGX_mul, self, 0.0, None)                   # so that the result has a graph
             return apply(MGX_where, apply(MGX_ne, self, 0.0, None), 1.0, nothing).sum(axis, kept)
@@ -498,8 +509,21 @@ cdef class Tensor(Array):
             return size.sum(axis, kept)
         if ord in (float("inf"), float("-inf")):
             return size.amax(axis, kept) if ord > 0 else size.amin(axis, kept)
-        total = apply(MGX_pow, size, ord, None).sum(axis, kept)
-        return apply(MGX_where, apply(MGX_eq, total, 0.0, None), 0.0, apply(MGX_pow, total, 1.0 / ord, None))
+        if count_reduced(self, axes):               # in units of what counts most, so that no power overflows
+            unit = detached(size.amax(axis, True) if ord > 0 else size.amin(axis, True))
+            unit = apply(MGX_where, apply(MGX_eq, apply(MGX_div, unit, unit, None), 1.0, None), unit, 1.0)
+            size = apply(MGX_div, size, unit, None)
+        zero = apply(MGX_eq, size, 0.0, None)
+        if ord < 1:
+            size = apply(MGX_pow, apply(MGX_where, zero, 1.0, size), ord, None)
+            size = apply(MGX_where, zero, 0.0 if ord > 0 else float("inf"), size)
+        else:
+            size = apply(MGX_pow, size, ord, None)
+        size = size.sum(axis, True)
+        zero = apply(MGX_eq, size, 0.0, None)
+        size = apply(MGX_where, zero, 0.0, apply(MGX_pow, apply(MGX_where, zero, 1.0, size), 1.0 / ord, None))
+        size = size if unit is None else apply(MGX_mul, size, unit, None)
+        return size if kept else squeeze_axes(size, axes)
 
     def prod(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """The product over ``axis``, by halves: exact gradients where elements are 0. Integers and masks give int64."""
@@ -549,15 +573,8 @@ cdef class Tensor(Array):
 
     def logsumexp(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """log(sum(exp(x))) over ``axis``, shifted by the maximum so that nothing overflows."""
-        cdef Array x = self if self.dtype_ <= MGX_F64 else v.convert(self, MGX_F32), top
-        cdef unsigned int axes = axes_of("logsumexp", resolve_axis("logsumexp", axis, dim), self.ndim)
-        if count_reduced(self, axes) == 0:
-            return apply(opcode("log"), sum_axes(x, axes, keepdims or keepdim, 1.0), None, None)
-        top = detached(amax(x, axes, True, 1.0))
-        top = apply(MGX_where, apply(MGX_lt, apply(MGX_abs, top, None, None), float("inf"), None), top, 0.0)
-        x = sum_axes(apply(opcode("exp"), apply(MGX_sub, x, top, None), None, None), axes, True, 1.0)
-        x = apply(MGX_add, apply(opcode("log"), x, None, None), top, None)
-        return x if keepdims or keepdim else squeeze_axes(x, axes)
+        return logsumexp(self, axes_of("logsumexp", resolve_axis("logsumexp", axis, dim), self.ndim),
+                         keepdims or keepdim)
 
     def softmax(self, axis=-1, *, dim=None):
         """exp(x) / sum(exp(x)) along ``axis``."""
@@ -830,11 +847,6 @@ cdef object divisor_offset(str op, object ddof, bint as_torch):
     return 0
 
 
-cdef Array safe_sqrt(Array x):
-    """The square root, with gradient 0 at 0."""
-    return apply(MGX_where, apply(MGX_eq, x, 0.0, None), 0.0, apply(MGX_sqrt, x, None, None))
-
-
 class Extremum(NamedTuple):
     """What ``max`` and ``min`` give along an axis."""
     values: object
@@ -963,10 +975,10 @@ def pad(x, pad_width, value=0.0):
     for d, (before, after) in enumerate(widths):
         if min(before, after) < 0:
             raise ShapeError(f"pad: widths are not negative: {widths!r}")
-        length = before + a.shape_[<int> d] + after
-        if length > PY_SSIZE_T_MAX:
-            raise ShapeError(f"pad: axis {d} of shape {shape_of(a)} would be of length {length}, with {before} before "
-                             f"it and {after} behind it (> {PY_SSIZE_T_MAX})")
+        if before + a.shape_[<int> d] + after > PY_SSIZE_T_MAX:
+            raise ShapeError(f"pad: axis {d} of shape {shape_of(a)} would be of length "
+                             f"{before + a.shape_[<int> d] + after} with {before} before it and {after} behind it "
+                             f"(> {PY_SSIZE_T_MAX})")
     if a.dtype_ > MGX_F64 and not isinstance(value, bool):
         value = whole_number("pad", a, value)
         if abs(value) > 2**53:                                          # more digits than a double has

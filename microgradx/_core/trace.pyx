@@ -7,8 +7,8 @@ from libc.stdlib cimport free, malloc
 from microgradx._core.array cimport *
 from microgradx._core.backward cimport cotangent, refuse_no_graph, walk
 from microgradx._core.elementwise cimport apply
-from microgradx._core.graph cimport (Order, grad_enabled, recording_sites, set_grad_enabled, set_parents,
-                                     set_current_site, set_watching, topological)
+from microgradx._core.graph cimport (Order, grad_enabled, pause_watching, set_current_site,
+                                     set_grad_enabled, set_parents, topological)
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport fill
 
@@ -54,6 +54,11 @@ def traced(Array x not None, bint linked=True):
     out.graph_view = True
     out.storage.graph_views += 1
     return out
+
+
+def nodes_of(list operands not None):
+    """The nodes that gradients for these go to; None for one that wants none."""
+    return [node_of(a) if isinstance(a, Array) and (<Array> a).needs_grad else None for a in operands]
 
 
 cdef int differentiating = 0        # functions that run now and are differentiated, in whichever thread
@@ -160,16 +165,16 @@ cdef object custom_vjp(Node node, Array g, int i):
     cdef list call = node.args                      # [name, function, last operand, gradient, results]
     cdef tuple results
     cdef object site
-    cdef int mode
+    cdef bint paused
     if call[3] is g:
         results = call[4]
     else:
-        site, mode = set_current_site(None), set_watching(recording_sites)        # whatever it makes, it makes itself
+        site, paused = set_current_site(None), pause_watching(False)    # whatever it makes, it makes itself
         try:
             results = tuple(call[1](g))
         finally:
             set_current_site(site)
-            set_watching(mode)
+            pause_watching(paused)
         if len(results) != node.v.count:
             raise ShapeError(f"{call[0].decode()}: {len(results)} gradients for {node.v.count} operands")
         call[3], call[4] = g, results
@@ -179,13 +184,15 @@ cdef object custom_vjp(Node node, Array g, int i):
     return dx
 
 
-def custom(str name not None, Array value not None, list operands, function):
+def custom(str name not None, Array value not None, list operands, function, given=()):
     """``value``, made by what the graph does not see from ``operands`` (arrays, nodes, others).
 
     ``function(g)`` gives, for the gradient ``g`` of the value, the list of the operands' gradients, in their shapes and
-    dtypes, or None.
+    dtypes, or None. ``given`` are tensors that somebody else has, of which the value may be one.
     """
-    cdef Array out = detached(value) if value.storage.refs == 1 else clone_unrecorded(value)
+    cdef bint leaf = value.needs_grad and (value.node is None or value.node.v.op == OP_LEAF)
+    cdef bint own = value.storage.refs == 1 and not leaf and not any([value is o for o in given])
+    cdef Array out = detached(value) if own else clone_unrecorded(value)
     cdef list parts = [o if isinstance(o, Node) or isinstance(o, Array) and (<Array> o).needs_grad else None
                        for o in operands]
     cdef object last = max([k for k, o in enumerate(parts) if o is not None], default=None)

@@ -32,8 +32,7 @@ def counterpart(ufunc: np.ufunc, method: str, options: Mapping[str, Any]) -> str
     """The name of the operation that ``ufunc`` is. Raises ``DTypeError`` where there is none."""
     name = f"np.{ufunc.__name__}" if ufunc is getattr(np, ufunc.__name__, None) else ufunc.__name__
     if method != "__call__":
-        raise DTypeError(f"{name}.{method}: of NumPy arrays, not of a Tensor; t.detach().numpy() is one, without a "
-                         "graph")
+        raise DTypeError(f"{name}.{method}: of NumPy arrays, not of a Tensor; t.detach().numpy() is one")
     if options:
         raise DTypeError(f"{name}: {', '.join(options)} cannot be given beside a Tensor; t.detach().numpy() is an "
                          "array, without a graph")

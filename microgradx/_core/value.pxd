@@ -41,6 +41,7 @@ cdef Value replayed_node(const Segment *t, double *y, const double *numbers, PyO
 cdef object given_of(object o)
 cdef int watch(str what) except -1
 cdef bint is_recording() noexcept
+cdef object one_trace_at_a_time     # held from `start_tracing` to `stop_tracing`
 cdef tuple start_tracing(str operation, Recording into)
 cdef object stop_tracing(tuple before)
 cdef Value table_node(int op, double *x, PyObject **parent)

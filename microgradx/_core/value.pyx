@@ -22,6 +22,8 @@ from microgradx._core.memory cimport Pool, pool_free, pool_alloc
 from microgradx._core cimport ops
 from microgradx._core.ops cimport Differentiable
 
+import threading
+
 from numpy import generic
 
 from microgradx.errors import CaptureError, DTypeError, GraphError, OptionError
@@ -57,6 +59,7 @@ cdef unsigned long tracer = 0
 cdef str purpose = None
 cdef object refusal = None      # what the trace has raised: the function may have caught it
 cdef Recording recording = None
+cdef object one_trace_at_a_time = threading.RLock()
 
 
 cdef bint tracing() noexcept:
@@ -294,7 +297,7 @@ cdef class Value(Differentiable):
                     continue
                 for k in range(v.count):
                     if parent[k] != NULL:
-                        (<Value> parent[k]).g += d[k] * g
+                        (<Value> parent[k]).g += mgx_times(d[k], g)
         finally:
             free(order.item)
 
@@ -317,7 +320,8 @@ cdef class Value(Differentiable):
         watch("_local_grads")
         if self.v.op == REPLAYED:
             return total_derivatives(local_derivatives(self), parent)
-        return tuple([local_derivatives(self)[k] if parent[k] != NULL else None for k in range(self.v.count)])
+        return tuple([None if parent[k] == NULL else 0.0 if mgx_is_none(local_derivatives(self)[k]) else
+                      local_derivatives(self)[k] for k in range(self.v.count)])
 
     @property
     def _op(self):
@@ -573,9 +577,9 @@ cdef void replayed_backward(double *stored, PyObject **leaf, double gradient) no
         for k in range(t.first[i], t.first[i + 1]):
             at = t.operand[k]
             if at >= t.leaves:
-                g[at - t.leaves] += d[k] * received
+                g[at - t.leaves] += mgx_times(d[k], received)
             elif at >= 0:
-                (<Value> leaf[at]).g += d[k] * received
+                (<Value> leaf[at]).g += mgx_times(d[k], received)
 
 
 cdef tuple total_derivatives(double *stored, PyObject **leaf):

@@ -299,7 +299,7 @@ cdef int assign(Array x, object key, Array v) except -1:
         check_shared(x, "setitem")
     if v.dtype_ <= MGX_F64 and x.dtype_ > MGX_F64:
         raise DTypeError(f"setitem: values of dtype {dtype_of(v.dtype_)} cannot be stored as {dtype_of(x.dtype_)}")
-    if x.storage == v.storage:
+    if share_memory(x, v):
         v = apply(MGX_clone, v, None, None)
     before = detached(x)
     before.node, before.needs_grad = x.node, x.needs_grad

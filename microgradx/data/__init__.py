@@ -6,7 +6,7 @@ import numpy as np
 
 from microgradx.data.files import idx, npz
 from microgradx.data.points import circles, moons, spirals
-from microgradx.errors import OptionError, ShapeError
+from microgradx.errors import DTypeError, OptionError, ShapeError, described
 from microgradx.random import randperm
 from microgradx.typing import Seed
 
@@ -46,6 +46,7 @@ def split(x: Any, y: Any, share: float = 0.2, rng: Seed = None) -> tuple[Any, An
         raise OptionError(f"split: share={share} is not between 0 and 1")
     order = randperm(n, rng=rng).numpy()
     test = int(np.ceil(n * share))
+    x, y = _indexed_by_row(x), _indexed_by_row(y)
     return x[order[test:]], y[order[test:]], x[order[:test]], y[order[:test]]
 
 
@@ -56,7 +57,8 @@ def batches(x: Any, y: Any, size: int, shuffle: bool = True, rng: Seed = None,
             drop_last: bool = False) -> Iterator[tuple[Any, Any]]:
     """Pairs of ``size`` rows of ``x`` and ``y``, each row once; the last pair may be smaller, or is dropped.
 
-    Arrays give arrays, Tensors give Tensors. ``rng``: a Generator (whose next pass then differs), a seed or None.
+    Arrays and lists give arrays, Tensors give Tensors, frames of pandas give frames. ``rng``: a Generator (whose next
+    pass then differs), a seed or None.
 
     >>> import numpy as np
     >>> from microgradx import data
@@ -67,7 +69,7 @@ def batches(x: Any, y: Any, size: int, shuffle: bool = True, rng: Seed = None,
     if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
         raise OptionError(f"batches: size is an integer >= 1, not {size!r}")
     order = randperm(n, rng=rng).numpy() if shuffle else None
-    return _batches(x, y, size, order, n - n % size if drop_last else n)
+    return _batches(_indexed_by_row(x), _indexed_by_row(y), size, order, n - n % size if drop_last else n)
 
 
 def _batches(x: Any, y: Any, size: int, order: Any, end: int) -> Iterator[tuple[Any, Any]]:
@@ -76,7 +78,15 @@ def _batches(x: Any, y: Any, size: int, order: Any, end: int) -> Iterator[tuple[
         yield x[rows], y[rows]
 
 
+def _indexed_by_row(x: Any) -> Any:
+    """What gives the rows of ``x`` for their numbers: a frame would take these for names of its columns."""
+    return np.asarray(x) if isinstance(x, (list, tuple)) else getattr(x, "iloc", x)
+
+
 def _rows(op: str, x: Any, y: Any) -> int:
+    for data in (x, y):
+        if not hasattr(data, "__len__") or isinstance(data, (dict, str, bytes)):
+            raise DTypeError(f"{op}: x and y are arrays, Tensors, lists or frames, not {described(data)}")
     if len(x) != len(y):
         raise ShapeError(f"{op}: {len(x)} rows of x and {len(y)} of y ({len(x)} != {len(y)})")
     return len(x)

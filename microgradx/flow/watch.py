@@ -90,6 +90,8 @@ class Watch:
     # ----- the context -------------------------------------------------------------------------------------------
 
     def __enter__(self):
+        if self.handles or self.at_weights:
+            raise OptionError("watch: it is on already")
         hooks, weights = [], []
         for name, module in self.model.named_modules():
             weight = weight_of(module)
@@ -103,11 +105,22 @@ class Watch:
         if not any(hook == self._see_layer for _, hook in hooks):
             raise OptionError(f"watch: {type(self.model).__name__} has no module with a weight")
         hooks.append((self.model.register_forward_hook, self._see_end))
-        self.handles, self.at_weights = ([register(hook) for register, hook in each] for each in (hooks, weights))
+        try:
+            for handles, each in ((self.handles, hooks), (self.at_weights, weights)):
+                for register, hook in each:
+                    handles.append(register(hook))
+        except BaseException:
+            self._remove_hooks()
+            raise
         return self.record
 
     def __exit__(self, *exc):
-        self._finish()
+        try:
+            self._finish()
+        finally:
+            self._remove_hooks()
+
+    def _remove_hooks(self):
         for handle in self.handles + self.at_weights:
             handle.remove()
         self.handles, self.at_weights = [], []

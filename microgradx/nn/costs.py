@@ -6,13 +6,16 @@ broadcasts elsewhere is refused here, for (n,) against (n, 1) hides mistakes. Op
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from microgradx._core.launch import capturing, compute
+from microgradx._core.structured import HostOperation
 from microgradx._core.tensor import Tensor, cross_entropy_
-from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
+from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError, described
 from microgradx.typing import Data
 
 __all__ = ["binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "gaussian_nll_loss",
@@ -26,9 +29,10 @@ KL_REDUCTIONS = ("batchmean", *REDUCTIONS)
 
 def check_reduction(op: str, reduction: str, allowed: tuple[str, ...] = REDUCTIONS) -> None:
     """Raise ``OptionError`` for a reduction that is not allowed."""
-    if reduction not in allowed:
-        raise OptionError(f"{op}: reduction is {', '.join(map(repr, allowed[:-1]))} or {allowed[-1]!r}, not "
-                          f"{reduction!r}")
+    if not isinstance(reduction, str) or reduction not in allowed:
+        shown = repr(reduction) if isinstance(reduction, str) else described(reduction)
+        raise OptionError(f"{op}: reduction is {', '.join(map(repr, allowed[:-1]))} or {allowed[-1]!r}, not {shown}"
+                          + ("; weights are given by name: weight=" if hasattr(reduction, "shape") else ""))
 
 
 def _reduced(op: str, terms: Tensor, reduction: str) -> Tensor:
@@ -159,8 +163,9 @@ def gaussian_nll_loss(p: Tensor, t: Data, var: Data, reduction: str = "mean", *,
 def binary_cross_entropy(p: Tensor, t: Data, reduction: str = "mean", *, weight: Data | None = None) -> Tensor:
     """-(t log p + (1-t) log(1-p)) for probabilities p and targets t in 0..1; 0 log 0 is 0.
 
-    Infinite where p is exactly 0 or 1 and wrong; from logits, ``binary_cross_entropy_with_logits`` stays finite.
-    ``weight`` multiplies the terms.
+    As in torch a logarithm is at least -100, and the derivative is (p - t) / max(p (1 - p), 1e-12), so both stay finite
+    where p is exactly 0 or 1 and wrong; from logits ``binary_cross_entropy_with_logits`` needs no such bounds.
+    ``weight`` multiplies the terms. Raises ``OptionError`` for a p or t outside 0..1.
 
     >>> import microgradx as mgx
     >>> from microgradx.nn import functional as F
@@ -168,8 +173,24 @@ def binary_cross_entropy(p: Tensor, t: Data, reduction: str = "mean", *, weight:
     0.346574
     """
     t = _alike("binary_cross_entropy", p, t)
-    terms = -(t.xlogy(p) + (1 - t).xlogy(1 - p))
+    p, t = (x if x.dtype.kind == "f" else x.astype("float32") for x in (p, t))
+    terms = _log_odds_terms(p.astype(max(p.dtype, t.dtype)), t.astype(max(p.dtype, t.dtype)))
     return _reduced("binary_cross_entropy", _weighted("binary_cross_entropy", terms, weight), reduction)
+
+
+def _write_log_odds_terms(out: npt.NDArray[Any], p: npt.NDArray[Any], t: npt.NDArray[Any]) -> None:
+    for what, numbers in (("prediction", p), ("target", t)):
+        outside = (numbers < 0) | (numbers > 1)
+        if outside.any():
+            raise OptionError(f"binary_cross_entropy: a {what} is {numbers[outside][0]}, not between 0 and 1; for "
+                              "logits there is binary_cross_entropy_with_logits")
+    out[...] = (t - 1) * np.maximum(np.log1p(-p), -100) - t * np.maximum(np.log(p), -100) + 0.0     # -0 becomes 0
+
+
+_log_odds_terms: Callable[..., Tensor] = HostOperation(
+    "binary_cross_entropy", lambda p, t: [(p.shape, p.dtype)], _write_log_odds_terms,
+    [[lambda g, y, p, t: g * ((p - t) / (p * (1 - p)).clip(1e-12)),
+      lambda g, y, p, t: g * ((-p).log1p().clip(-100) - p.log().clip(-100))]])
 
 
 def binary_cross_entropy_with_logits(z: Tensor, t: Data, reduction: str = "mean", *, weight: Data | None = None,
@@ -243,7 +264,8 @@ def _classes(op: str, label: npt.NDArray[np.int64], n: int, ignored: int | None)
     """The labels, 0 for the ignored one."""
     bad = np.flatnonzero((label != ignored) & ((label < 0) | (label >= n)))
     if bad.size:
-        raise IndexError_(f"{op}: label {label[bad[0]]} of row {bad[0]} is not one of the {n} classes")
+        raise IndexError_(f"{op}: label {label[bad[0]]} of row {bad[0]} is not one of the {n} classes "
+                          f"(0..{n - 1})")
     return np.where(label == ignored, 0, label)
 
 
@@ -251,7 +273,11 @@ def _row_terms(terms: Tensor, counts: Tensor, shape: tuple[int, ...], reduction:
     """Row by row, their sum, or their sum over what the rows count."""
     if reduction == "none":
         return terms.reshape(shape)
-    return terms.sum() if reduction == "sum" else terms.sum() / counts.sum()
+    total = terms.sum()
+    if reduction == "sum":
+        return total
+    none = counts.abs().sum() == 0                              # then the mean is nan, but no gradient comes from it
+    return none.where(math.nan, total / none.where(1.0, counts.sum()))
 
 
 def cross_entropy(logits: Tensor, target: Data, reduction: str = "mean", *, weight: Data | None = None,
@@ -260,8 +286,8 @@ def cross_entropy(logits: Tensor, target: Data, reduction: str = "mean", *, weig
 
     ``logits`` is (m, n) or (m, n, ...), n classes; ``target`` int64 (m,) or (m, ...), the labels, or floats as large
     as the logits, probabilities. ``weight`` (n,) weighs the classes; the mean of labels is the weighted one. Rows whose
-    label is ``ignore_index`` do not count. ``label_smoothing`` mixes that share of the uniform distribution into the
-    target (Szegedy et al. 2016).
+    label is ``ignore_index`` do not count; if none counts, the mean is nan, its gradient 0. ``label_smoothing`` mixes
+    that share of the uniform distribution into the target (Szegedy et al. 2016).
 
     Raises ``IndexError_`` for a label that is none of the n classes, ``DTypeError`` for labels that are not int64,
     ``ShapeError`` for what does not align, ``OptionError`` for a smoothing outside 0..1.
@@ -301,7 +327,7 @@ def _cross_entropy_of_shares(logits: Tensor, target: Tensor, reduction: str, wei
     """The cross-entropy for probabilities. Its mean is over the rows, whatever they weigh."""
     if target.ndim != logits.ndim:
         raise DTypeError(f"cross_entropy: labels are int64, probabilities as many as logits {logits.shape}, not "
-                         f"{target.dtype} of shape {target.shape}")
+                         f"{target.dtype} of shape {target.shape}; astype('int64') makes labels of floats")
     target = _alike("cross_entropy", logits, target)
     (rows, shape), (share, _) = _rows("cross_entropy", logits), _rows("cross_entropy", target)
     if smoothing:

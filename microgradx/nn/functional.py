@@ -71,19 +71,20 @@ def one_hot(labels: Data, classes: int, dtype: DType = "float32") -> Tensor:
 
 
 def _one_hot(labels: npt.NDArray[np.int64], classes: int, dtype: DType) -> npt.NDArray[Any]:
-    _within("one_hot", "a label is not one of the {} classes", labels, classes)
+    _within("one_hot", "label", "classes", labels, classes)
     return np.equal(labels[:, None], np.arange(classes)).astype(dtype)
 
 
-def _within(op: str, what: str, numbers: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.int64]:
+def _within(op: str, what: str, of: str, numbers: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.int64]:
     """The integers ``numbers``, which are all in 0..n-1."""
     if numbers.size and not 0 <= numbers.min() <= numbers.max() < n:
-        raise IndexError_(f"{op}: {what.format(n)} ({numbers.min()}..{numbers.max()})")
+        at = tuple(map(int, np.argwhere((numbers < 0) | (numbers >= n))[0]))
+        raise IndexError_(f"{op}: {what} {numbers[at]} at {list(at)} is not one of the {n} {of} (0..{n - 1})")
     return numbers
 
 
 def _row_numbers(ids: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.int64]:
-    return _within("embedding", "an id is not one of the {} rows", ids, n)
+    return _within("embedding", "id", "rows", ids, n)
 
 
 def embedding(ids: Data, weight: Tensor, padding_idx: int | None = None) -> Tensor:
@@ -144,7 +145,8 @@ def scaled_dot_product_attention(q: Tensor, k: Tensor, v: Tensor, attn_mask: Dat
 
     ``scale`` is 1/sqrt(n) unless given. ``attn_mask`` broadcasts to (..., T, S): True *allows* a key to be read (as
     torch's function, not its module), floats are added to the scores. ``is_causal``: query t reads keys 0..t. A
-    query that may read no key gives nan.
+    query that may read no key, all of whose scores are -inf, reads 0, and no gradient comes from it. Raises
+    ``OptionError`` for a mask of floats that are all 0 or 1, some of them 1: that is no mask to be added.
 
     >>> import microgradx as mgx
     >>> from microgradx.nn import functional as F
@@ -168,8 +170,21 @@ def attention_weights(q: Tensor, k: Tensor, attn_mask: Data | None = None, is_ca
         mask = attn_mask if isinstance(attn_mask, Tensor) else Tensor(attn_mask)
         if mask.dtype.kind not in "bf":
             raise DTypeError(f"attention: a mask is bool or float, not {mask.dtype}")
-        scores = scores + (mask if mask.dtype.kind == "f" else mask.where(Tensor(0.0, dtype=scores.dtype), -np.inf))
+        scores = scores + (compute(_to_be_added, mask) if mask.dtype.kind == "f" and not mask.requires_grad else
+                           mask if mask.dtype.kind == "f" else
+                           mask.where(Tensor(0.0, dtype=scores.dtype), -np.inf))
+        if scores.shape[-1]:
+            shut = scores.detach().amax(-1, keepdims=True) == -np.inf
+            return shut.where(0.0, shut.where(0.0, scores).softmax(-1))
     return scores.softmax(-1)
+
+
+def _to_be_added(mask: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The mask, which is one to add to scores and not one of 0 and 1 in place of a bool mask."""
+    if (mask == 1).any() and ((mask == 1) | (mask == 0)).all():
+        raise OptionError("attention: a float mask is added to the scores, and all numbers of this one are 0 or 1; "
+                          "pass a bool mask (mask != 0), or a float mask with -inf where a key must not be read")
+    return mask
 
 
 def forbidden(mask: Data | None) -> Tensor | None:

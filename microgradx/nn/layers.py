@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from microgradx._core.tensor import Tensor, linear_
-from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.errors import DTypeError, Error, OptionError, ShapeError, described
 from microgradx.nn import functional as F
 from microgradx.nn import init
 from microgradx.nn.module import CheckedOptions, Module, Parameter
@@ -151,8 +151,24 @@ class ModuleList(Module):
     def _module(self, at: int | str, module: Any) -> Module:
         if not isinstance(module, Module):
             raise DTypeError(f"{type(self).__name__}: position {at} is a Module, not {type(module).__name__}"
-                             + (" (make an instance: Name())" if isinstance(module, type) else ""))
+                             + (" (make an instance: Name())" if isinstance(module, type) else
+                                " of torch; microgradx.flow.torch.same makes one of ours of it"
+                                if type(module).__module__.startswith("torch.") else ""))
         return module
+
+
+MISFITS = (ShapeError, DTypeError)          # what a layer raises that does not fit what comes before it
+
+
+def _named(error: Error, name: str, module: Module, x: Any) -> Error:
+    """The error with the layer that raised it, by its dotted name."""
+    at, kind, given, text = getattr(error, "layer", None) or (
+        "", repr(module) if not module._modules else type(module).__name__,
+        f"{x.dtype} of shape {x.shape}" if isinstance(x, Tensor) else described(x), str(error))
+    at = f"{name}.{at}" if at else name
+    named = type(error)(f"Sequential: layer {at}, {kind}, got {given}: {text}")
+    named.layer = at, kind, given, text                                     # type: ignore[attr-defined]
+    return named
 
 
 class Sequential(ModuleList):
@@ -174,7 +190,10 @@ class Sequential(ModuleList):
     def forward(self, x: Any) -> Any:
         attributes = self.__dict__
         for name in self._modules:
-            x = attributes[name](x)
+            try:
+                x = attributes[name](x)
+            except MISFITS as error:
+                raise _named(error, name, attributes[name], x).with_traceback(error.__traceback__) from None
         return x
 
     def __getitem__(self, at: Any) -> Any:

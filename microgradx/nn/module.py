@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from microgradx._core.capture.guards import note_attributes_of, note_write
+from microgradx._core.effects import note_assignment
 from microgradx._core.graph import is_grad_enabled, no_grad
 from microgradx._core.hooks import Handle, Hooks
 from microgradx._core.tensor import Tensor, concat
-from microgradx.errors import DTypeError, Error, OptionError, ShapeError
+from microgradx.errors import DTypeError, Error, OptionError, ShapeError, is_device
 from microgradx.nn.compiled import compiled_module
 from microgradx.nn.summary import Row, Summary
 from microgradx.typing import DType, Function
@@ -162,10 +163,12 @@ class Module:
         else:
             self._file(name, "_parameters" if _is_parameter(value) else None)
         attributes = object.__getattribute__(self, "__dict__")      # a capture notes no attribute as read
+        note_assignment(attributes, name)
         attributes[name] = value
         note_write(attributes, name)
 
     def __delattr__(self, name: str) -> None:
+        note_assignment(self.__dict__, name)
         super().__delattr__(name)
         note_write(self.__dict__, name)
         self._file(name, None)
@@ -272,15 +275,17 @@ class Module:
     def to(self, dtype: DType) -> Self:
         """Bring all numbers, except whole ones, to ``"float32"`` or ``"float64"``; returns the module.
 
-        Parameters and buffers become other tensors, without gradients, so make the optimizer after this.
-        Raises ``DTypeError`` for any other dtype.
+        Parameters and buffers become other tensors, without gradients, so make the optimizer after this. ``to("cpu")``
+        changes nothing. Raises ``DTypeError`` for any other dtype, ``OptionError`` for another device.
 
         >>> from microgradx import nn
         >>> nn.Linear(3, 2).to("float64").weight.dtype
         dtype('float64')
         """
-        if np.dtype(dtype) not in (np.float32, np.float64):
-            raise DTypeError(f"to: parameters are float32 or float64, not {np.dtype(dtype)}")
+        if is_device("to", dtype):
+            return self
+        if dtype not in ("float32", "float64", np.float32, np.float64):
+            raise DTypeError(f"to: parameters are float32 or float64, not {dtype}")
         others: dict[int, Tensor] = {}                  # what several modules share stays shared
         for module in self.modules():
             for name in (*module._parameters, *module._buffers):
@@ -330,18 +335,27 @@ class Module:
         Returns (missing_keys, unexpected_keys), both empty if ``strict``.
 
         Raises ``OptionError`` for missing or unexpected names if ``strict``, ``ShapeError`` and ``DTypeError`` for
-        an entry that does not fit.
+        entries that do not fit: all of them are named.
         """
         if not hasattr(state, "items"):
             raise DTypeError(f"load_state_dict: a dict of tensors, not {type(state).__name__}")
         own = dict(self._state())
         missing, unexpected = [n for n in own if n not in state], [n for n in state if n not in own]
+        pairs, errors = [], list[Error]()
+        for name in own:
+            if name in state:
+                try:
+                    pairs.append((own[name], _entry(name, own[name], state[name])))
+                except (DTypeError, ShapeError) as error:
+                    errors.append(error)
+        wrong = "; ".join(map(str, errors))
         if strict and (missing or unexpected):
             raise OptionError(f"load_state_dict: {type(self).__name__} and the state differ: "
-                              f"missing {missing}, unexpected {unexpected}")
-        pairs = [(name, own[name], _entry(name, own[name], state[name])) for name in own if name in state]
+                              f"missing {missing}, unexpected {unexpected}" + (f"; {wrong}" if wrong else ""))
+        if errors:
+            raise type(errors[0])(f"load_state_dict: {wrong}")
         with no_grad():
-            for _, tensor, array in pairs:
+            for tensor, array in pairs:
                 tensor.copy_(array)
         return Mismatch(missing, unexpected)
 
@@ -372,12 +386,12 @@ def _entry(name: str, tensor: Tensor, value: Any) -> npt.NDArray[Any]:
     try:
         array = np.array(value.detach() if isinstance(value, Tensor) else value)
     except (Error, ValueError, TypeError) as error:
-        raise DTypeError(f"load_state_dict: {name!r} is no array: {error}") from None
+        raise DTypeError(f"{name!r} is no array: {error}") from None
     if array.shape != tensor.shape:
-        raise ShapeError(f"load_state_dict: {name!r} has shape {tensor.shape}, the state's {array.shape} "
+        raise ShapeError(f"{name!r} has shape {tensor.shape}, the state's {array.shape} "
                          f"({tensor.shape} != {array.shape})")
     if array.dtype != tensor.dtype:
-        raise DTypeError(f"load_state_dict: {name!r} is {tensor.dtype}, the state's {array.dtype}; convert the state "
+        raise DTypeError(f"{name!r} is {tensor.dtype}, the state's {array.dtype}; convert the state "
                          "with astype")
     return array
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from microgradx._core.tensor import Tensor, linear_, stack
-from microgradx.errors import OptionError, ShapeError
+from microgradx.errors import DTypeError, OptionError, ShapeError, described
 from microgradx.nn import init
 from microgradx.nn.layers import parameter, sizes_of
 from microgradx.nn.module import Module
@@ -48,6 +48,8 @@ class _Recurrent(Module):
         ``state`` is what a former call gave, zeros if None.
         """
         name = type(self).__name__
+        if not isinstance(x, Tensor):
+            raise DTypeError(f"{name}: the input is a Tensor, not {described(x)}")
         if x.ndim not in (2, 3) or x.shape[-1] != self.input_size:
             raise ShapeError(f"{name}: the input is (T, m, {self.input_size}) or (T, {self.input_size}), not {x.shape}")
         time = 1 if self.batch_first and x.ndim == 3 else 0

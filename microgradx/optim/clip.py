@@ -41,9 +41,9 @@ def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, norm
         if not gradients:
             return Tensor(0.0)
         kinds = {g.dtype for g in gradients}
-        parts = [g.square().sum() if norm_type == 2 else g.norm(norm_type) for g in gradients]
+        parts = [g.norm(norm_type) for g in gradients]
         norms = stack(parts if len(kinds) == 1 else [part.astype(max(kinds)) for part in parts])
-        total = norms.sum().sqrt() if norm_type == 2 else norms.norm(norm_type)
+        total = norms.norm(norm_type)
         if error_if_nonfinite and not math.isfinite(total.item()):
             raise NonFiniteError(f"clip_grad_norm_: the norm of the gradients is {total.item()}")
         scale = (max_norm / (total + 1e-6)).clip(hi=1.0)

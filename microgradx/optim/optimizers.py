@@ -19,7 +19,7 @@ from microgradx._core.graph import no_grad
 from microgradx._core.launch import change_world, composite
 from microgradx._core.tensor import Tensor
 from microgradx._core.update import update
-from microgradx.errors import DTypeError, GraphError, OptionError, ShapeError
+from microgradx.errors import DTypeError, GraphError, OptionError, ShapeError, described
 
 __all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop"]
 
@@ -137,7 +137,8 @@ class Optimizer:
         self.param_groups: list[Group] = []
         groups: list[Any] = list(params)
         if not groups:
-            raise OptionError(f"{type(self).__name__}: no parameters were given")
+            raise OptionError(f"{type(self).__name__}: no parameters were given: the iterator is empty; does the "
+                              "module have any, and was the iterator used before?")
         for group in groups if isinstance(groups[0], Mapping) else [{"params": groups}]:
             self.add_param_group(group)
 
@@ -151,7 +152,7 @@ class Optimizer:
         for p in params:
             if not isinstance(p, Tensor) or p.dtype.kind != "f":
                 raise DTypeError(f"{name}: a parameter is a float Tensor, not "
-                                 f"{p.dtype if isinstance(p, Tensor) else type(p).__name__}")
+                                 f"{p.dtype if isinstance(p, Tensor) else described(p)}")
             if not p.is_leaf:
                 raise GraphError(f"{name}: a parameter of shape {p.shape} is the result of an operation; only leaves "
                                  "are optimized")

@@ -2,6 +2,8 @@
 
 A schedule owns the rate: it computes it again from the rate at the start, so nothing drifts, and a rate set by hand
 lasts until the next ``step()``. Only ``ReduceLROnPlateau``, which follows a measure, goes on from the rate it finds.
+A group that is added later goes on, at the next step, from the rate that it was given. A schedule made anew takes up an
+earlier one with ``load_state_dict``, before or after the optimizer does.
 """
 from __future__ import annotations
 
@@ -38,50 +40,94 @@ def _finite(x: Any) -> bool:
     return isinstance(x, (int, float)) and 0 <= x < math.inf
 
 
+def _of_group(scheduler: LRScheduler, option: str, values: Any, k: int) -> Any:
+    """What group k has of an option that is one value, or a list with one for each group."""
+    if not isinstance(values, list):
+        return values
+    if k >= len(values):
+        raise OptionError(f"{type(scheduler).__name__}: {option} is a list of {len(values)}, and group {k} was added "
+                          "later; give one for all groups")
+    return values[k]
+
+
+def _fits_groups(values: Any, groups: int) -> bool:
+    """A finite number >= 0, or a list with one for each group."""
+    return all(map(_finite, values)) and len(values) == groups if isinstance(values, list) else _finite(values)
+
+
 class LRScheduler:
     """What schedules share. A subclass defines ``rate(base, t, k)``: the rate of group k after t steps.
 
-    ``base`` is the group's rate when its first scheduler was made, noted as ``group["initial_lr"]``. Making a scheduler
-    sets the rate for t = 0; call ``step()`` after the optimizer's, once for each step or epoch.
+    ``base`` is the group's rate when its first scheduler was made, noted as ``group["initial_lr"]``; of a group that is
+    added later, what leads to the rate that it was given. Making a scheduler sets the rate for t = 0; call ``step()``
+    after the optimizer's, once for each step or epoch.
     """
-
     def __init__(self, optimizer: Optimizer) -> None:
         if not isinstance(optimizer, Optimizer):
             raise DTypeError(f"{type(self).__name__}: of an Optimizer, not {type(optimizer).__name__}")
         self.optimizer, self.last_epoch = optimizer, 0
         self.base_lrs = [group.setdefault("initial_lr", group["lr"]) for group in optimizer.param_groups]
-        self._set()
+        self._set(0)
 
     def rate(self, base: float, t: int, k: int) -> float:
         raise NotImplementedError
 
-    def _set(self) -> None:
-        rates = [self.rate(base, self.last_epoch, k) for k, base in enumerate(self.base_lrs)]
+    def _options(self) -> tuple[str, ...]:
+        """What the schedule sets of the groups."""
+        return ("lr",)
+
+    def _set(self, t: int) -> None:
+        """Let the groups have what follows t steps. Nothing changes if that raises."""
+        rates = [self.rate(base, t, k) for k, base in enumerate(self.base_lrs)]
+        self.last_epoch = t
         for group, lr in zip(self.optimizer.param_groups, rates):
             group["lr"] = lr
+
+    def _adopt(self) -> None:
+        """Take in the groups that were added since the last step."""
+        for k, group in enumerate(self.optimizer.param_groups[len(self.base_lrs):], len(self.base_lrs)):
+            base = group.get("initial_lr")
+            if base is None:                            # a rate is affine in its base
+                least, lr = self.rate(0.0, self.last_epoch, k), group["lr"]
+                slope = self.rate(1.0, self.last_epoch, k) - least
+                base = (lr - least) / slope if slope > 0 and lr >= least else lr
+                group["initial_lr"] = base
+            self.base_lrs.append(base)
 
     def step(self) -> None:
         """Count a step and set the rates that follow."""
         note_as_it_is("a schedule is stepped inside; step it between the calls")
-        self.last_epoch += 1
-        self._set()
+        self._adopt()
+        self._set(self.last_epoch + 1)
 
     def get_last_lr(self) -> list[float]:
         """The rate of each group now."""
         return [group["lr"] for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:
-        """Numbers and lists by name: all but the optimizer and functions."""
-        return {name: value for name, value in vars(self).items()
-                if name not in ("optimizer", "functions", "schedulers")}
+        """Numbers and lists by name: all but the optimizer and functions, and what the groups have now."""
+        own = {name: list(value) if isinstance(value, list) else value for name, value in vars(self).items()
+               if name not in ("optimizer", "functions", "schedulers")}
+        return own | {"groups": [{name: group[name] for name in self._options() if name in group}
+                                 for group in self.optimizer.param_groups]}
 
     def load_state_dict(self, state: dict[str, Any]) -> Any:
-        """Take over what ``state_dict`` gave; the optimizer's own state holds the rates."""
-        own = sorted(self.state_dict())
+        """Take over what ``state_dict`` gave, and let the groups have what they had then."""
+        own, name = sorted(self.state_dict()), type(self).__name__
         if not isinstance(state, dict) or sorted(state) != own:
-            raise OptionError(f"{type(self).__name__}: load_state_dict takes what state_dict gave: {own}, not "
+            raise OptionError(f"{name}: load_state_dict takes what state_dict gave: {own}, not "
                               f"{list(state) if isinstance(state, dict) else state!r}")
-        vars(self).update(state)
+        groups, options = self.optimizer.param_groups, state["groups"]
+        if not isinstance(options, list) or not all(isinstance(each, dict) and set(each) <= set(self._options())
+                                                    for each in options):
+            raise OptionError(f"{name}: load_state_dict: groups={options!r:.60} are not what state_dict gave")
+        for group, each in zip(groups, options):
+            type(self.optimizer).check({**group.options, **each})
+        vars(self).update({key: list(value) if isinstance(value, list) else value for key, value in state.items()
+                           if key != "groups"})
+        for group, each in zip(groups, options):
+            for option, value in each.items():
+                group[option] = tuple(value) if option == "betas" else value
 
 
 class LambdaLR(LRScheduler):
@@ -97,15 +143,15 @@ class LambdaLR(LRScheduler):
     """
 
     def __init__(self, optimizer: Optimizer, lr_lambda: Function | list[Function]) -> None:
-        functions = list(lr_lambda) if isinstance(lr_lambda, (list, tuple)) else [lr_lambda]
+        self.functions = list(lr_lambda) if isinstance(lr_lambda, (list, tuple)) else lr_lambda
+        functions = self.functions if isinstance(self.functions, list) else [self.functions]
         groups = len(getattr(optimizer, "param_groups", functions))
-        self.functions = functions * groups if callable(lr_lambda) else functions
-        if not all(map(callable, functions)) or len(self.functions) != groups:
+        if not all(map(callable, functions)) or isinstance(self.functions, list) and len(functions) != groups:
             raise OptionError(f"LambdaLR: a function, or one for each of the {groups} groups, not {lr_lambda!r:.60}")
         super().__init__(optimizer)
 
     def rate(self, base: float, t: int, k: int) -> float:
-        return base * float(self.functions[k](t))
+        return base * float(_of_group(self, "lr_lambda", self.functions, k)(t))
 
 
 class StepLR(LRScheduler):
@@ -197,7 +243,6 @@ class OneCycleLR(LRScheduler):
 
     Raises ``OptionError`` at a step beyond the last.
     """
-
     def __init__(self, optimizer: Optimizer, max_lr: float | list[float], total_steps: int | None = None,
                  epochs: int | None = None, steps_per_epoch: int | None = None, pct_start: float = 0.3,
                  anneal_strategy: str = "cos", cycle_momentum: bool = True, base_momentum: float = 0.85,
@@ -206,12 +251,12 @@ class OneCycleLR(LRScheduler):
         if total_steps is None and _count(epochs) and _count(steps_per_epoch):
             total_steps = epochs * steps_per_epoch
         groups = getattr(optimizer, "param_groups", [])
-        rates = list(max_lr) if isinstance(max_lr, (list, tuple)) else [max_lr] * len(groups)
+        rates = list(max_lr) if isinstance(max_lr, (list, tuple)) else max_lr
         total: int = _require(self, _count, "total_steps", total_steps,
                               "an integer >= 1, given or as epochs * steps_per_epoch")
         _require(self, lambda x: 0 <= x <= 1, "pct_start", pct_start, "a number in [0, 1]")
         _require(self, lambda x: x in ("cos", "linear"), "anneal_strategy", anneal_strategy, "'cos' or 'linear'")
-        _require(self, lambda x: len(rates) == len(groups) and all(map(_finite, rates)), "max_lr", max_lr,
+        _require(self, lambda x: _fits_groups(rates, len(groups)), "max_lr", max_lr,
                  f"a finite number >= 0, or one for each of the {len(groups)} groups")
         for option, value in (("div_factor", div_factor), ("final_div_factor", final_div_factor)):
             _require(self, lambda x: _finite(x) and x > 0, option, value, "a finite number > 0")
@@ -240,12 +285,15 @@ class OneCycleLR(LRScheduler):
     def rate(self, base: float, t: int, k: int) -> float:
         if t > self.total_steps:
             raise OptionError(f"OneCycleLR: step {t} of {self.total_steps}")
-        return self.max_lrs[k] * self._at(t, 1)
+        return float(_of_group(self, "max_lr", self.max_lrs, k)) * self._at(t, 1)
 
-    def _set(self) -> None:
-        super()._set()
+    def _options(self) -> tuple[str, ...]:
+        return ("lr", "momentum", "betas") if self.cycle_momentum else ("lr",)
+
+    def _set(self, t: int) -> None:
+        super()._set(t)
         if self.cycle_momentum:
-            momentum = self._at(self.last_epoch, 2)
+            momentum = self._at(t, 2)
             for group in self.optimizer.param_groups:
                 if "betas" in group:
                     group["betas"] = (momentum, group["betas"][1])
@@ -297,11 +345,11 @@ class ReduceLROnPlateau(LRScheduler):
                  threshold: float = 1e-4, threshold_mode: str = "rel", cooldown: int = 0,
                  min_lr: float | list[float] = 0.0, eps: float = 1e-8) -> None:
         groups = len(getattr(optimizer, "param_groups", ()))
-        rates = list(min_lr) if isinstance(min_lr, (list, tuple)) else [min_lr] * groups
+        rates = list(min_lr) if isinstance(min_lr, (list, tuple)) else min_lr
         _require(self, lambda x: x in ("min", "max"), "mode", mode, "'min' or 'max'")
         _require(self, lambda x: x in ("rel", "abs"), "threshold_mode", threshold_mode, "'rel' or 'abs'")
         _require(self, lambda x: 0 <= x < 1, "factor", factor, "a number in [0, 1)")
-        _require(self, lambda x: len(rates) == groups and all(map(_finite, rates)), "min_lr", min_lr,
+        _require(self, lambda x: _fits_groups(rates, groups), "min_lr", min_lr,
                  f"a finite number >= 0, or one for each of the {groups} groups")
         for option, value in (("patience", patience), ("threshold", threshold), ("cooldown", cooldown), ("eps", eps)):
             _require(self, _finite, option, value, "a finite number >= 0")
@@ -310,12 +358,13 @@ class ReduceLROnPlateau(LRScheduler):
         self.best, self.num_bad_epochs, self.cooldown_counter = math.inf if mode == "min" else -math.inf, 0, 0
         super().__init__(optimizer)
 
-    def _set(self) -> None:
+    def _set(self, t: int) -> None:
         """The rates stay as they are until a measure tells."""
 
     def step(self, measure: float) -> None:                 # type: ignore[override]  # it has something to tell
         """Tell how far the training is: a number, or a tensor of one."""
         note_as_it_is("a schedule is stepped inside; step it between the calls")
+        least_rates = [_of_group(self, "min_lr", self.min_lrs, k) for k in range(len(self.optimizer.param_groups))]
         self.last_epoch += 1
         measure, sign = float(measure), 1 if self.mode == "min" else -1
         margin = self.threshold * (abs(self.best) if self.threshold_mode == "rel" else 1)
@@ -328,7 +377,7 @@ class ReduceLROnPlateau(LRScheduler):
             self.num_bad_epochs = 0
         if self.num_bad_epochs > self.patience:
             self.cooldown_counter, self.num_bad_epochs = self.cooldown, 0
-            for group, least in zip(self.optimizer.param_groups, self.min_lrs):
+            for group, least in zip(self.optimizer.param_groups, least_rates):
                 lr = max(group["lr"] * self.factor, least)
                 if group["lr"] - lr > self.eps:
                     group["lr"] = lr

@@ -18,7 +18,7 @@ from microgradx._core.launch cimport (LaunchList, bump_gradients, capturing_list
 from microgradx._core.capture.guards cimport Guard, Variables, snapshot_of, start_notes, stop_notes, unchanged
 from microgradx._core.capture.passes cimport hold_host_operands
 from microgradx._core.capture.number cimport SymbolicFloat, note_reads_in, plain, symbolic_float
-from microgradx._core.capture.program cimport Product, Program, is_parameter, may_be_symbolic, plain_copy, same_strides
+from microgradx._core.capture.program cimport Product, Program, is_parameter, may_be_symbolic, plain_copy
 from microgradx._core.capture.pullback cimport Pullback, capture_pullback
 from microgradx._core.trace cimport input_vjp, record_result
 
@@ -83,6 +83,12 @@ cdef object argument_vjp(Node node, Array g, int i):
     if capturing_list() is not None:
         capturing_list().as_it_is = "a backward pass inside goes through the graph of an argument"
     return g
+
+
+cdef bint tensor_is_as_noted(tuple entry) except -1:
+    """Has a tensor from outside the storage, requires_grad and hooks that it had when the call met it?"""
+    cdef Array a = <Array> entry[0]
+    return <size_t> a.storage == <size_t> entry[1] and a.needs_grad == <bint> entry[2] and hooks_of(a) == entry[3]
 
 
 @cython.final
@@ -263,6 +269,9 @@ cdef class CapturedCall:
                 if effect.value is not None:
                     node_of(a).grad = effect.value
         self.effects = []
+        # what the call itself replaces says nothing about the next one
+        self.guards = [guard for guard in self.guards if (<Guard> guard).holds()]
+        self.tensors = [entry for entry in self.tensors if tensor_is_as_noted(entry)]
         return self.note_versions()
 
     cdef int release(self, Storage **dropped, Py_ssize_t count) except -1:
@@ -515,14 +524,13 @@ cdef class CapturedCall:
 
     cdef bint guards_hold(self) except -1:
         cdef Guard guard
-        cdef Array a
         for guard in self.guards:
             if not guard.holds():
                 self.failed = guard.text
                 return False
-        for a, storage, wants, hooks in self.tensors:
-            if <size_t> a.storage != <size_t> storage or a.needs_grad != <bint> wants or hooks_of(a) != hooks:
-                self.failed = f"the storage, hooks or requires_grad of a tensor of shape {shape_of(a)}"
+        for entry in self.tensors:
+            if not tensor_is_as_noted(entry):
+                self.failed = f"the storage, hooks or requires_grad of a tensor of shape {shape_of(<Array> entry[0])}"
                 return False
         return True
 

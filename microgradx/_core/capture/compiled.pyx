@@ -1,7 +1,7 @@
 """What ``mgx.compile`` returns: a function that knows which of its captured calls can stand for a call."""
 from microgradx._core.array cimport Array, Storage, capture, from_object, shape_of
 from microgradx._core.debug.check cimport checked
-from microgradx._core.graph cimport grad_enabled, watching
+from microgradx._core.graph cimport grad_enabled, recording_sites
 from microgradx._core.launch cimport is_capturing, world_version
 from microgradx._core.capture.captured cimport CapturedCall
 from microgradx._core.capture.program cimport is_parameter, may_be_symbolic
@@ -67,7 +67,7 @@ cdef class Compiled:
     def __call__(self, *args, **kwargs):
         cdef CapturedCall call = self.last
         cdef object leaves = args
-        if call is not None and not watching and not is_capturing() and not call.busy:
+        if call is not None and not recording_sites and not is_capturing() and not call.busy:
             if not call.flat or kwargs:
                 leaves = []
                 if not take_apart(call.structure, (args, kwargs), leaves):
@@ -92,8 +92,8 @@ cdef class Compiled:
         leaves = [leaf_of(leaf) for leaf in found]
         if any([a is not b for a, b in zip(found, leaves)]):
             args, kwargs = unflatten(structure, iter(leaves))
-        if watching or capture:                     # within a capture its launches are written; of another thread: wait
-            return self.run_eagerly(args, kwargs, "detect_nan is on" if watching else None)
+        if recording_sites or capture:              # within a capture its launches are written; of another thread: wait
+            return self.run_eagerly(args, kwargs, "detect_nan is on" if recording_sites else None)
         for leaf in leaves:
             if not is_captured_by_value(leaf):
                 return self.run_eagerly(args, kwargs, f"an argument of type {type(leaf).__name__}, of which it cannot "

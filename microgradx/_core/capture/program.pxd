@@ -56,5 +56,4 @@ cdef class Program:
 
 cdef bint may_be_symbolic(object o)
 cdef bint is_parameter(Array a) noexcept                      # is a tensor meant by identity: a parameter?
-cdef bint same_strides(Array a, Array b) noexcept
 cdef Array plain_copy(Array a)

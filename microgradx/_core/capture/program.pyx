@@ -443,16 +443,6 @@ cdef bint is_parameter(Array a) noexcept:
     return a.needs_grad and (a.node is None or a.node.v.op == OP_LEAF)
 
 
-cdef bint same_strides(Array a, Array b) noexcept:
-    cdef int d
-    if a.contiguous and b.contiguous:
-        return True
-    for d in range(a.ndim):
-        if a.strides_[d] != b.strides_[d] and a.shape_[d] != 1:
-            return False
-    return True
-
-
 cdef Array plain_copy(Array a):
     """A copy without a graph that has the strides of ``a``: so that every kernel reads it in the same way."""
     cdef Array out

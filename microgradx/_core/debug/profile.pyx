@@ -16,12 +16,22 @@ def start():
                            "of the compiled function")
     timed = LaunchList()
     timed.timed = True
-    return timed, set_recording(timed)
+    timed.outer = set_recording(timed)
+    return timed
 
 
-def stop(started):
-    """End it."""
-    set_recording(<LaunchList?> started[1] if started[1] is not None else None)
+def stop(LaunchList timed not None):
+    """End it, whether or not profiles that began later have ended."""
+    cdef LaunchList inner = set_recording(None)
+    if inner is timed:
+        set_recording(timed.outer)
+        return
+    set_recording(inner)
+    while inner is not None:
+        if inner.outer is timed:
+            inner.outer = timed.outer
+            return
+        inner = inner.outer
 
 
 cdef str line_of(object site):
@@ -32,9 +42,8 @@ cdef str line_of(object site):
     return f"{code.co_filename}:{line}"
 
 
-def events(started):
+def events(LaunchList timed not None):
     """[(launch, operation, dtype, line, start, seconds, bytes, flops)]; None for flops that are not known."""
-    cdef LaunchList timed = started[0]
     cdef Py_ssize_t i
     cdef Event *e
     cdef list found = [], lines = [line_of(site) for site in timed.sites]

@@ -7,7 +7,7 @@ from functools import wraps
 from linecache import getline
 
 from microgradx._core.array cimport Array, Node, Storage, dtype_of, itemsize, readable_ndarray, shape_of
-from microgradx._core.graph cimport call_site, recording_sites, set_recording_sites, set_watching, watching
+from microgradx._core.graph cimport call_site, open_detection, recording_sites, watching
 from microgradx._core.kernels cimport *
 
 import numpy as np
@@ -97,14 +97,14 @@ cdef bint is_clean(Array a) except -1:
     cdef double x
     if a is None or a.dtype_ > MGX_F64 or is_finite(a):
         return True
-    if watching == 2 and a.contiguous:
+    if watching() == 2 and a.contiguous:
         return False
     for d in range(a.ndim):
         index[d] = 0
     p = a.data
     while True:                                                 # element by element
         x = (<float *> p)[0] if a.dtype_ == MGX_F32 else (<double *> p)[0]
-        if x != x or watching == 2 and x - x != 0:
+        if x != x or watching() == 2 and x - x != 0:
             return False
         d = a.ndim - 1
         while d >= 0:
@@ -122,7 +122,7 @@ cdef bint is_clean(Array a) except -1:
 cdef int check_clean(Array out, str op, Array a=None, Array b=None, bint non_finite_before=False) except -1:
     """``out`` was written, from ``a`` and ``b``; ``non_finite_before``: it was not finite before, and is among the
     operands."""
-    if watching and not (non_finite_before or is_clean(out)) and is_clean(a) and is_clean(b):
+    if watching() and not (non_finite_before or is_clean(out)) and is_clean(a) and is_clean(b):
         raise_non_finite(op, out, (a, b), None)
     return 0
 
@@ -133,7 +133,7 @@ class detect_nan:
     ``inf=True`` looks for inf, too. ``NonFiniteError`` names the operation, its shape, the ranges of its operands and
     the line that it was written in; for a derivative, the line of its operation. An operation is not blamed if an
     operand was nan already: that came from outside. A nan that is masked later is found as well: ``where(x > 0,
-    sqrt(x), 0)`` makes one. It holds in all threads, and not for Values.
+    sqrt(x), 0)`` makes one. It holds in all threads, until the last that entered one has left it, and not for Values.
 
     What is written by then stays so: a step that raised has perhaps updated some parameters and not others.
 
@@ -147,19 +147,14 @@ class detect_nan:
     """
 
     def __init__(self, inf=False):
-        self.mode = 2 if inf else 1
-        self.before = []
+        self._mode = 2 if inf else 1
 
     def __enter__(self):
-        self.before.append(recording_sites)
-        set_recording_sites(self.mode)
-        set_watching(self.mode)
+        open_detection(self._mode, 1)
         return self
 
     def __exit__(self, *exc):
-        before = self.before.pop()
-        set_recording_sites(before)
-        set_watching(before)
+        open_detection(self._mode, -1)
 
     def __call__(self, function):
         @wraps(function)

@@ -13,8 +13,9 @@ from microgradx._core.graph cimport Order, grad_enabled, topological
 from microgradx._core.kernels cimport *
 from microgradx._core.scalar.environment cimport Environment
 from microgradx._core.trees cimport take_apart
-from microgradx._core.value cimport (LEAF, Moving, Recording, Segment, Value, given_of, leaf, number, replayed_node,
-                                     start_tracing, stop_tracing, sum_node, table_node, tracing)
+from microgradx._core.value cimport (LEAF, Moving, Recording, Segment, Value, given_of, leaf, number,
+                                     one_trace_at_a_time, replayed_node, start_tracing, stop_tracing, sum_node,
+                                     table_node, tracing)
 
 import enum
 import operator
@@ -36,6 +37,22 @@ cdef enum Output:                                   # where a replay has a leaf 
 
 cdef enum: SIZE = 16                                # recorded calls that are kept
 cdef object one_recording_at_a_time = threading.Lock()
+
+
+cdef bint begin_recording() except -1:
+    """Whether this call may be recorded: not while another is, nor while another thread traces."""
+    if not one_recording_at_a_time.acquire(False):
+        return False
+    if not one_trace_at_a_time.acquire(False):
+        one_recording_at_a_time.release()
+        return False
+    return True
+
+
+cdef int end_recording() except -1:
+    one_trace_at_a_time.release()
+    one_recording_at_a_time.release()
+    return 0
 cdef tuple BY_VALUE = (type(None), bool, int, float, complex, str, bytes, np.generic, np.dtype, enum.Enum, range, slice,
                        type(Ellipsis))
 cdef dict OPERATORS = {MGX_add: operator.add, MGX_sub: operator.sub, MGX_mul: operator.mul}
@@ -373,14 +390,14 @@ def observe(function, args, kwargs):
     """The result of a call, and whether it has made a Value; None for that if it cannot be told, because another call
     is under way."""
     cdef Recording recording = Recording()
-    if not one_recording_at_a_time.acquire(False):
+    if not begin_recording():
         return function(*args, **kwargs), None
     before = start_tracing("compile", recording)
     try:
         return function(*args, **kwargs), len(recording.entries) > 0 or recording.reason is not None
     finally:
         stop_tracing(before)
-        one_recording_at_a_time.release()
+        end_recording()
 
 
 def is_observing():
@@ -457,7 +474,7 @@ cdef class compile_values:
         cdef list passed = leaves
         cdef str reason
         cdef bint first = call is None
-        if not one_recording_at_a_time.acquire(False):
+        if not begin_recording():
             return self.function(*args, **kwargs)
         try:
             if first:
@@ -507,7 +524,7 @@ cdef class compile_values:
                 result = unflatten(tree, iter([given_of(o) for o in found]))
             return result
         finally:
-            one_recording_at_a_time.release()
+            end_recording()
 
     def explain(self):
         """What was recorded, and why calls ran as they are, as text."""

@@ -17,10 +17,9 @@ from libc.string cimport memcpy, memset, strcmp
 from microgradx._core.graph cimport Order, Vertex, parents, set_grad_enabled, topological
 from microgradx._core.kernels cimport *
 from microgradx._core.memory cimport aligned_alloc, aligned_free
-from microgradx._core.value cimport (DOT, MADE, MEAN, SUM, Value, is_recording, leaf, local_derivatives, start_tracing,
-                                     stop_tracing, tracing, watch)
+from microgradx._core.value cimport (DOT, MADE, MEAN, SUM, Value, is_recording, leaf, local_derivatives,
+                                     one_trace_at_a_time, start_tracing, stop_tracing, tracing, watch)
 
-import threading
 from itertools import groupby
 from operator import itemgetter
 
@@ -31,7 +30,6 @@ from microgradx.errors import CaptureError, DTypeError
 cdef Value sample = leaf(0)                         # where its numbers are: read and written without a reference to it
 cdef Py_ssize_t Y = <char *> &sample.y - <char *> <PyObject *> sample
 cdef Py_ssize_t G = <char *> &sample.g - <char *> <PyObject *> sample
-cdef object one_trace_at_a_time = threading.RLock()
 cdef enum: ONE = 0, MINUS_ONE = 1                   # the slots of these numbers
 
 

@@ -1,0 +1,255 @@
+"""Every row at the points where formulas break: zeros of both signs, ties, ends of branches, infinities, the tiny and
+the huge. Derivatives of order 1 to 4, by the graph that ``create_graph`` records, against mpmath.
+
+What a derivative is where mathematics leaves it open is in one table, ``CONVENTIONS``.
+"""
+import functools
+import itertools
+
+import numpy as np
+import pytest
+from mpmath import mp, mpf
+from samples import DOMAIN, DTYPES, INF, NAN, ROWS, SMOOTH, TRUTH, UNARY, call
+
+import microgradx as mgx
+
+ORDERS = (1, 2, 3, 4)
+POINTS = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, 3.0, -3.0, 6.0, 12.0, -12.0, 40.0, -40.0, 1e4, -1e4, 1e8, -1e8,
+          1e15, -1e15,
+          1e-8, 1e-30, -1e-30, INF, -INF]
+
+# Derivatives of order 1 to 4 where a row, or one of its derivatives, jumps or has a pole. At a kink: what torch
+# gives. At a
+# pole: the limit from within the domain; None where it is not asked for (two infinities of opposite sign meet).
+ZEROS, POLE = (0, 0, 0, 0), (INF, -INF, INF, -INF)
+CONVENTIONS = {
+    ("abs", 0): ZEROS, ("sign", 0): ZEROS, ("relu", 0): ZEROS, ("relu6", 0): ZEROS, ("relu6", 6): ZEROS,
+    ("hardsigmoid", 3): ZEROS, ("hardsigmoid", -3): ZEROS, ("hardswish", -3): ZEROS, ("hardswish", 3): (1, 0, 0, 0),
+    ("selu", 0): (1.7580993408473766,) * 4, ("softsign", 0): (1, 0, 0, 0),       # |x| counts as flat at 0
+    ("sqrt", 0): POLE, ("log", 0): POLE, ("log2", 0): POLE, ("log10", 0): POLE, ("log1p", -1): POLE, ("acosh", 1): POLE,
+    ("rsqrt", 0): (-INF, INF, -INF, INF), ("reciprocal", 0): (-INF, INF, -INF, INF),
+    ("asin", 1): (INF, None, None, None), ("asin", -1): (INF, None, None, None),
+    ("acos", 1): (-INF, None, None, None), ("acos", -1): (-INF, None, None, None),
+    ("atanh", 1): (INF, INF, INF, INF), ("atanh", -1): POLE, ("logit", 0): POLE, ("logit", 1): (INF, INF, INF, INF),
+}
+STEPS = {"sign", "floor", "ceil", "round", "trunc"}              # flat everywhere, also where they jump
+NO_LIMIT = {"sin", "cos", "tan"}                                 # at the infinities
+
+
+def derivative(name, xs, directions):
+    """The recorded derivative, once by each operand of ``directions``; 0 where the graph ends."""
+    ts = [mgx.Tensor(x, requires_grad=True) for x in xs]
+    y = call(name, *ts)
+    for k in directions:
+        if not y.requires_grad:
+            return np.zeros_like(xs[0])
+        (y,) = mgx.autograd.grad(y.sum(), [ts[k]], create_graph=True, allow_unused=True)
+        if y is None:
+            return np.zeros_like(xs[0])
+    return y.detach().numpy()
+
+
+def same(got, true, dtype, size=1):
+    """Is that the truth, up to rounding of numbers of that size? Beyond the dtype it is an infinity of its sign."""
+    with np.errstate(over="ignore"):
+        true, got = float(dtype(float(true))), float(got)
+    if np.isinf(true) or np.isinf(got):
+        return got == true
+    relative, least = (1e-3, 1e-4) if dtype is np.float32 else (1e-10, 1e-13)
+    return abs(got - true) <= relative * abs(true) + least * size
+
+
+def difference(name, x, order):
+    """The derivative of a row of one operand by central differences in 300 digits, which leave 50."""
+    with mp.workdps(300):
+        x, total = mpf(float(x)), mpf(0)
+        h = (abs(x) or 1) * mpf(10) ** -30
+        for j in range(order + 1):
+            total += (-1) ** j * mp.binomial(order, j) * TRUTH[name](x + (order - 2 * j) * h)
+        return total / (2 * h) ** order
+
+
+@functools.cache
+def unary_truth(name, x, order):
+    """The derivative at x; at an infinity the limit, which is taken at 1e30."""
+    if name in STEPS:
+        return 0
+    if np.isinf(x):
+        if order > 1 and name in ("abs", "relu", "selu") or name in ("relu6", "hardsigmoid"):
+            return 0
+        hi = float(difference(name, np.sign(x) * 1e30, order))
+        return np.sign(hi) * INF if abs(hi) > 1e20 else 0 if abs(hi) < 1e-12 else hi
+    return difference(name, x, order)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", UNARY)
+def test_unary_rows_at_special_points(name, dtype):
+    lo, hi = DOMAIN.get(name, (-INF, INF))
+    open_points = [p for n, p in CONVENTIONS if n == name]
+    points = [x for x in POINTS if lo <= x <= hi and x not in open_points and (x not in (lo, hi) or np.isinf(x))
+              and not (name in NO_LIMIT and np.isinf(x))
+              and not (name == "dgelu_tanh" and dtype is np.float32 and 1e12 < abs(x) < INF)]    # there x^3 overflows
+    wrong = []
+    for order in ORDERS:
+        got = derivative(name, [np.array(points, dtype)], [0] * order)
+        for x, d in zip(points, got):
+            true = unary_truth(name, float(dtype(x)), order)
+            if not same(d, true, dtype):
+                wrong.append(f"order {order} at {x}: {d}, not {float(true)}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name, point", CONVENTIONS)
+def test_conventions(name, point, dtype):
+    for order, want in zip(ORDERS, CONVENTIONS[name, point]):
+        if want is not None:
+            got = derivative(name, [np.array([point], dtype)], [0] * order)[0]
+            np.testing.assert_allclose(got, want, rtol=1e-6, err_msg=f"order {order}")
+
+
+# ----- two and three operands --------------------------------------------------------------------------------------
+
+NUMBERS = [0.0, -0.0, 1.0, -1.0, 2.0, -0.5, 1e-8, 30.0, -30.0, 1e6]
+# where a row of two operands is smooth: elsewhere it has no value, a kink or a pole
+SMOOTH_AT = {
+    "leaky_relu": lambda a, b: a != 0, "prelu": lambda a, b: a != 0, "elu": lambda a, b: a != 0,
+    "celu": lambda a, b: a != 0 and b > 1e-3, "hardshrink": lambda a, b: abs(a) != abs(b) and a != 0,
+    "softshrink": lambda a, b: abs(a) != abs(b) and a != 0, "div": lambda a, b: b != 0, "pow": lambda a, b: a > 0,
+    "maximum": lambda a, b: a != b, "minimum": lambda a, b: a != b, "atan2": lambda a, b: b > 0 or a != 0,
+    "fmod": lambda a, b: b != 0 and abs(a / b) < 1e6 and a / b % 1 != 0,
+    "remainder": lambda a, b: b != 0 and abs(a / b) < 1e6 and a / b % 1 != 0,
+    "hypot": lambda a, b: a != 0 or b != 0, "xlogy": lambda a, b: b > 0}
+BINARY = [name for name in SMOOTH if ROWS[name]["arity"] == 2]
+TRIPLES = {     # smooth points of the rows of three operands
+    "hardtanh": [(0, -1, 1), (-2, -1, 1), (5, -1, 1), (INF, -1, 1), (-INF, -1, 1)],
+    "clip": [(0, -1, 1), (-2, -1, 1), (5, -1, 1), (INF, -1, 1), (-INF, -1, 1), (0, 2, 1)],
+    "threshold": [(1, 0, 3), (-1, 0, 3), (INF, 0, 3), (-INF, 0, 3)],
+    "lerp": [(0, 0, 0), (1, 2, 0), (1, 2, 1), (-1, 1, 0.5), (3, 3, 0.25), (1e6, -1e6, 0.5)],
+    "where": [(1, 2, INF), (0, INF, 2), (1, 0, 0), (0, 0, 0), (1, -1, 3)]}
+
+# The same for more operands: {directions: value}. At a tie or a kink: what torch gives.
+TIES = {
+    ("leaky_relu", 0, 0.25): {(0,): 0.25, (1,): 0, (0, 0): 0, (0, 1): 1, (1, 0): 1, (0, 0, 1): 0},
+    ("prelu", 0, 0.25): {(0,): 0.25, (1,): 0, (0, 1): 1, (1, 0): 1},
+    ("elu", 0, 0.5): {(0,): 0.5, (1,): 0, (0, 0): 0.5, (0, 1): 1, (1, 0): 1, (0, 0, 0): 0.5, (1, 1): 0},
+    ("celu", 0, 0.5): {(0,): 1, (1,): 0, (0, 0): 2, (0, 0, 0): 4},
+    ("maximum", 2, 2): {(0,): 0.5, (1,): 0.5, (0, 0): 0, (0, 1): 0, (1, 1): 0},
+    ("minimum", 2, 2): {(0,): 0.5, (1,): 0.5, (0, 0): 0, (0, 1): 0, (1, 1): 0},
+    ("hardshrink", 0.5, 0.5): {(0,): 0, (1,): 0, (0, 0): 0}, ("hardshrink", 0, 0): {(0,): 0, (1,): 0},
+    ("softshrink", 0.5, 0.5): {(0,): 0, (1,): 0, (0, 1): 0},
+    ("hypot", 0, 0): {(0,): 0, (1,): 0}, ("atan2", 0, 0): {(0,): 0, (1,): 0},
+    ("pow", 0, 0): {(0,): 0, (1,): 0, (0, 0): 0}, ("pow", 0, 1): {(0,): 1, (1,): 0, (0, 0): 0},
+    ("pow", 0, 2): {(0,): 0, (1,): 0, (0, 0): 2, (0, 0, 0): 0, (0, 1): 0, (1, 1): 0},
+    ("pow", -2, 3): {(0,): 12, (0, 0): -12, (0, 0, 0): 6, (0, 0, 0, 0): 0, (1,): NAN},
+    ("pow", 0, 0.5): {(0,): INF, (0, 0): -INF}, ("pow", 0, -1): {(0,): -INF, (0, 0): INF},
+    ("xlogy", 0, 0): {(0,): 0, (1,): 0, (1, 1): 0},
+    ("xlogy", 0, 2): {(0,): np.log(2), (1,): 0, (0, 1): 0.5, (1, 0): 0.5},
+    ("xlogy", 1, 0): {(0,): -INF, (1,): INF, (0, 1): INF, (1, 0): INF, (1, 1): -INF},
+    ("logaddexp", INF, INF): {(0,): 0.5, (1,): 0.5}, ("logaddexp", -INF, -INF): {(0,): 0.5, (1,): 0.5},
+    ("logaddexp", INF, 2): {(0,): 1, (1,): 0, (0, 0): 0, (0, 1): 0, (0, 0, 0): 0},
+    ("logaddexp", -INF, 2): {(0,): 0, (1,): 1, (0, 0): 0, (0, 1): 0, (1, 1): 0},
+    ("mul_no_nan", 0, INF): {(0,): INF, (1,): 0, (0, 1): 1, (1, 0): 1},
+    ("hardtanh", 1, -1, 1): {(0,): 0, (1,): 0, (2,): 1}, ("clip", 1, -1, 1): {(0,): 1, (1,): 0, (2,): 0},
+    ("threshold", 0.5, 0.5, 9): {(0,): 0, (1,): 0, (2,): 1},
+}
+
+
+@functools.cache
+def partial(name, point, directions):
+    """The true partial derivative, by mpmath's own differences in many digits."""
+    counts = tuple(directions.count(k) for k in range(len(point)))
+    with mp.workdps(160):
+        return mp.diff(TRUTH[name], tuple(mpf(x) for x in point), counts, h=mpf(10) ** -30)
+
+
+def size_of(name, point, order):
+    """How large the terms are that may cancel: those of functions of a direction grow with the inverse distance."""
+    return max(1, np.hypot(*point) ** -order) if name in ("atan2", "hypot") else 1
+
+
+def check_points(name, points, dtype, orders):
+    wrong = []
+    arrays = [np.array(x, dtype) for x in zip(*points)]
+    for order in orders:
+        for directions in itertools.combinations_with_replacement(range(name == "where", len(arrays)), order):
+            for turn in {directions, directions[::-1]}:
+                got = derivative(name, arrays, turn)
+                for *point, d in zip(*arrays, got):
+                    point = [float(x) for x in point]
+                    if np.isfinite(point).all():
+                        true = partial(name, tuple(point), directions)
+                    else:                               # constant in what is infinite, which is not looked at
+                        true = 1 if order == 1 and name in CHOSEN and CHOSEN[name](*point) == turn[0] else 0
+                    if not same(d, true, dtype, size_of(name, point, order)):
+                        wrong.append(f"by {turn} at {point}: {d}, not {float(true)}")
+    assert not wrong, "\n".join(wrong[:30])
+
+
+CHOSEN = {      # which operand a row of three gives, where one of them is infinite
+    "hardtanh": lambda a, b, c: 1 if a <= b else 2, "clip": lambda a, b, c: 1 if a <= b else 2,
+    "threshold": lambda a, b, c: 0 if a > b else 2, "where": lambda c, a, b: 1 if c else 2}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", BINARY)
+def test_binary_rows_at_special_points(name, dtype):
+    smooth = SMOOTH_AT.get(name, lambda a, b: True)
+    numbers = [float(dtype(x)) for x in NUMBERS]
+    points = [(a, b) for a in numbers for b in numbers
+              if smooth(a, b) and not (name == "pow" and max(a, b) > 20)]       # there parts of a sum overflow
+    check_points(name, points, dtype, (1, 2, 3))
+    check_points(name, points[::5], dtype, (4,))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", TRIPLES)
+def test_rows_of_three_operands_at_special_points(name, dtype):
+    assert set(TRIPLES) == {name for name in SMOOTH if ROWS[name]["arity"] == 3}
+    check_points(name, TRIPLES[name], dtype, (1, 2, 3, 4))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", TIES)
+def test_ties_and_ends_of_two_operands(case, dtype):
+    name, *point = case
+    for directions, want in TIES[case].items():
+        got = derivative(name, [np.array([x], dtype) for x in point], directions)[0]
+        np.testing.assert_allclose(got, want, rtol=1e-6, err_msg=f"by {directions}")
+
+
+# ----- a part that is not chosen passes nothing ---------------------------------------------------------------------
+
+CHOICES = {     # functions of x whose inner part has an infinite slope just where nothing follows x
+    "where": lambda x: (x > 0).where(x, 0.0).sqrt(), "relu": lambda x: x.relu().sqrt(),
+    "clip": lambda x: x.clip(0.5).sub(0.5).sqrt(),
+    "maximum": lambda x: x.maximum(0.25).sub(0.25).sqrt(), "hardtanh": lambda x: x.hardtanh(0.0, 9.0).sqrt(),
+    "relu6": lambda x: x.relu6().sqrt(), "hardshrink": lambda x: x.relu().hardshrink(0.5).sqrt(),
+    "threshold": lambda x: x.threshold(0.5, 0.0).sqrt(), "sign": lambda x: x.sign().add(1.0).sqrt() + x.relu(),
+    "floor": lambda x: x.floor().add(3.0).sqrt() + x.relu()}
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_an_infinite_gradient_does_not_pass_what_is_not_chosen(name):
+    """In eager, recorded, replayed and scalar code: 0, not inf times 0."""
+    f, numbers = CHOICES[name], np.array([-3.0, -1.5, -2.5, 4.0])
+    x = mgx.Tensor(numbers, requires_grad=True)
+    plain = mgx.autograd.grad(f(x).sum(), [x])[0].numpy()
+    assert (plain[:3] == 0).all() and 0 < plain[3] < 2
+    for create_graph in (False, True):
+        np.testing.assert_array_equal(mgx.autograd.grad(f(x).sum(), [x], create_graph=create_graph)[0].detach(), plain)
+
+    def step(x):
+        return mgx.autograd.grad(f(x).sum(), [x])[0]
+    compiled = mgx.compile(step)
+    for _ in range(3):
+        np.testing.assert_array_equal(compiled(x).numpy(), plain)
+    if name in ("where", "clip"):
+        return
+    for number, slope in zip(numbers, plain):
+        v = mgx.Value(number)
+        y = f(v)
+        y.backward()
+        assert v.grad == slope
+        assert not any(np.isnan(d) for node in (y, *y._prev) for d in node._local_grads if d is not None)
