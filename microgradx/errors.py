@@ -18,6 +18,8 @@ A message names the operation first, then the values, then the relation that fai
 ``matmul: shapes (2, 3) and (4, 5) do not align (3 != 4)``.
 """
 
+from collections.abc import Iterable
+
 __all__ = ["CaptureError", "CompileWarning", "DTypeError", "DifferenceWarning", "Error", "FormatError",
            "GradcheckError", "GraphError", "IndexError_", "NonFiniteError", "OptionError", "ShapeError"]
 
@@ -39,6 +41,12 @@ def is_device(op: str, where: object) -> bool:
     if name in ("cuda", "mps", "xpu", "gpu", "tpu", "hip", "meta"):
         raise OptionError(f"{op}: {where} is not there; microgradx runs on the CPU")
     return name == "cpu"
+
+
+def first_repeated(names: Iterable[str]) -> str | None:
+    """The first name that stands twice, or None."""
+    seen: set[str] = set()
+    return next((name for name in names if name in seen or seen.add(name)), None)      # type: ignore[func-returns-value]
 
 
 class Error(Exception):

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microgradx._core.tensor import Tensor
-from microgradx.errors import DTypeError, Error, FormatError, OptionError
+from microgradx.errors import DTypeError, Error, FormatError, OptionError, first_repeated
 
 try:
     from fcntl import LOCK_EX, LOCK_NB, flock
@@ -115,7 +115,7 @@ def load(path: str | os.PathLike[str], metadata: bool = False) -> Any:
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise FormatError(f"load: {path!r}: the structure is damaged: {error!r:.200}") from None
         if tensors:
-            raise FormatError(f"load: {path!r}: the structure has no place for {sorted(tensors)}")
+            raise FormatError(f"load: {path!r}: the structure has no place for {sorted(tensors)!r:.200}")
     return (result, texts) if metadata else result
 
 
@@ -209,7 +209,7 @@ def _read(file: BinaryIO) -> tuple[dict[str, Tensor], dict[str, str]]:
         places.append((*_place(name, entry), name))
     for begin, end, *_, name in sorted(places, key=lambda place: place[:2]):
         if begin != at:
-            raise FormatError(f"tensor {name!r} begins at byte {begin} of the numbers, where byte {at} is the next")
+            raise FormatError(f"tensor {name!r:.80} begins at byte {begin} of the numbers, where byte {at} is the next")
         at = end
     if at != size - 8 - length:
         raise FormatError(f"the tensors have {at} bytes, and behind the header there are {size - 8 - length}")
@@ -221,24 +221,23 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A dict of JSON in which no key stands twice: programs would differ in which of the two they take."""
     found = dict(pairs)
     if len(found) != len(pairs):
-        keys = [key for key, _ in pairs]
-        raise FormatError(f"the key {next(key for key in keys if keys.count(key) > 1)!r:.80} stands twice in one dict")
+        raise FormatError(f"the key {first_repeated(key for key, _ in pairs)!r:.80} stands twice in one dict")
     return found
 
 
 def _place(name: str, entry: Any) -> tuple[int, int, str, list[int]]:
     """(first byte, byte behind the last, dtype, shape) of an entry of the header."""
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-        raise FormatError(f"tensor {name!r}: an entry has dtype, shape and data_offsets, not {entry!r:.80}")
+        raise FormatError(f"tensor {name!r:.80}: an entry has dtype, shape and data_offsets, not {entry!r:.80}")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in DTYPES:
-        raise FormatError(f"tensor {name!r} is of {dtype!r:.20}{_advice(dtype)}")
+        raise FormatError(f"tensor {name!r:.80} is of {dtype!r:.20}{_advice(dtype)}")
     if not _lengths(shape) or not _lengths(offsets) or len(offsets) != 2:
-        raise FormatError(f"tensor {name!r}: shape {shape!r:.80} and bytes {offsets!r:.80} are not lists of integers "
-                          ">= 0")
+        raise FormatError(f"tensor {name!r:.80}: shape {shape!r:.80} and bytes {offsets!r:.80} are not lists of "
+                          "integers >= 0")
     needed = math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize
     if offsets[1] - offsets[0] != needed:
-        raise FormatError(f"tensor {name!r}: {dtype} of shape {tuple(shape)!r:.80} is {needed} bytes, not "
+        raise FormatError(f"tensor {name!r:.80}: {dtype} of shape {tuple(shape)!r:.80} is {needed} bytes, not "
                           f"{offsets[0]} to {offsets[1]}")
     return offsets[0], offsets[1], dtype, shape
 
@@ -262,7 +261,7 @@ def _tensor(file: BinaryIO, at: int, count: int, dtype: str, shape: list[int], n
     file.seek(at)
     content = file.read(count)
     if len(content) != count:
-        raise FormatError(f"tensor {name!r}: {count} bytes, there are {len(content)}")
+        raise FormatError(f"tensor {name!r:.80}: {count} bytes, there are {len(content)}")
     numbers: npt.NDArray[Any] = np.frombuffer(content, DTYPES[dtype])
     if dtype == "BF16":                     # the upper half of a float32
         numbers = (numbers.astype("<u4") << 16).view("<f4")
@@ -273,7 +272,7 @@ def _tensor(file: BinaryIO, at: int, count: int, dtype: str, shape: list[int], n
     try:
         return Tensor(numbers.reshape(shape).astype(numbers.dtype.newbyteorder("="), copy=False))
     except (Error, ValueError) as error:
-        raise FormatError(f"tensor {name!r}: {error}") from None
+        raise FormatError(f"tensor {name!r:.80}: {error}") from None
 
 
 def _other_kind(start: bytes) -> str:

@@ -853,7 +853,8 @@ cdef str first_of_another_kind(object array):
         return ""
     for index, o in np.ndenumerate(array):
         if isinstance(o, (str, bytes)):
-            return f": at {list(index)} is the text {o!r:.40}; make texts numbers first"
+            text = str(o) if isinstance(o, str) else bytes(o)           # of NumPy's own, which show themselves
+            return f": at {list(index)} is the text {text!r:.40}; make texts numbers first"
         if array.dtype.kind == "O" and not isinstance(o, (int, float, np.number, np.bool_)):
             return f": at {list(index)} is {'None' if o is None else described(o)}"
     return "; astype makes them so"

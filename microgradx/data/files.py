@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from microgradx.errors import FormatError
+from microgradx.errors import FormatError, first_repeated
 from microgradx.io import open_file
 
 __all__ = ["idx", "npz"]
@@ -123,9 +123,9 @@ def npz(path: str | os.PathLike[str], limit: int | None = None) -> dict[str, npt
 
 def _arrays(members: Any, limit: int, where: str) -> dict[str, npt.NDArray[Any]]:
     entries = [(entry, entry.filename.removesuffix(".npy")) for entry in members.infolist()]
-    names = [name for _, name in entries]
-    if len(set(names)) != len(names):
-        raise FormatError(f"{where}: two arrays are called {max(names, key=names.count)!r}")
+    repeated = first_repeated(name for _, name in entries)
+    if repeated is not None:
+        raise FormatError(f"{where}: two arrays are called {repeated!r:.80}")
     size = sum(entry.file_size for entry, _ in entries)
     if size > limit:
         raise FormatError(f"{where}: unpacks to {size} bytes, more than the {limit} that this file may hold")

@@ -115,14 +115,14 @@ def threshold(x: Tensor, /, threshold: float = 0.0, value: float = 0.0) -> Tenso
     return x.threshold(threshold, value)
 
 
-def softmax(x: Tensor, /, axis: int = -1) -> Tensor:
-    """``x.softmax(axis)``: along ``axis``."""
-    return x.softmax(axis)
+def softmax(x: Tensor, /, axis: int = -1, *, dim: int | None = None) -> Tensor:
+    """``x.softmax(axis)``: along ``axis``, which torch calls ``dim``."""
+    return x.softmax(axis, dim=dim)
 
 
-def log_softmax(x: Tensor, /, axis: int = -1) -> Tensor:
-    """``x.log_softmax(axis)``: along ``axis``."""
-    return x.log_softmax(axis)
+def log_softmax(x: Tensor, /, axis: int = -1, *, dim: int | None = None) -> Tensor:
+    """``x.log_softmax(axis)``: along ``axis``, which torch calls ``dim``."""
+    return x.log_softmax(axis, dim=dim)
 
 
 # Activation: the defaults of its parameters, which all have one.

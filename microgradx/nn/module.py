@@ -272,7 +272,7 @@ class Module:
             p.requires_grad = on
         return self
 
-    def to(self, dtype: DType) -> Self:
+    def to(self, dtype: DType = None, *, device: Any = None) -> Self:
         """Bring all numbers, except whole ones, to ``"float32"`` or ``"float64"``; returns the module.
 
         Parameters and buffers become other tensors, without gradients, so make the optimizer after this. ``to("cpu")``
@@ -282,9 +282,15 @@ class Module:
         >>> nn.Linear(3, 2).to("float64").weight.dtype
         dtype('float64')
         """
-        if is_device("to", dtype):
+        if device is not None and not is_device("to", device):
+            raise OptionError(f"to: {device!r} is no device; there is 'cpu'")
+        if dtype is None or is_device("to", dtype):
             return self
-        if dtype not in ("float32", "float64", np.float32, np.float64):
+        try:
+            fits = np.dtype(dtype) in (np.float32, np.float64)
+        except TypeError:                               # of another library
+            fits = False
+        if not fits:
             raise DTypeError(f"to: parameters are float32 or float64, not {dtype}")
         others: dict[int, Tensor] = {}                  # what several modules share stays shared
         for module in self.modules():
