@@ -124,3 +124,18 @@ static ptrdiff_t V(cross_entropy_vjp)(ptrdiff_t first, ptrdiff_t last, const REA
     }
     return MGX_DONE;
 }
+
+/* y = -(t log p + (1 - t) log(1 - p)), each logarithm at least -100, so that it is finite for p = 0 and p = 1 */
+static ptrdiff_t V(binary_cross_entropy)(const REAL *restrict p, const REAL *restrict t, REAL *restrict y, ptrdiff_t n)
+{
+    int outside = 0;
+    for (ptrdiff_t i = 0; i < n; i++) {
+        const REAL log_p = V(log)(p[i]), log_rest = V(log1p)(-p[i]);
+        outside |= (p[i] < 0) | (p[i] > 1) | (t[i] < 0) | (t[i] > 1);
+        y[i] = (t[i] - 1) * (log_rest < -100 ? -100 : log_rest) - t[i] * (log_p < -100 ? -100 : log_p) + (REAL)0;
+    }
+    for (ptrdiff_t i = 0; outside && i < n; i++)
+        if ((p[i] < 0) | (p[i] > 1) | (t[i] < 0) | (t[i] > 1))
+            return i;
+    return MGX_DONE;
+}

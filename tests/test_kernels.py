@@ -85,6 +85,8 @@ def operand(kind, name, elements, sample, row, dtype, rng):
         shape = {"a": ("k", "m") if sample["ta"] else ("m", "k"), "b": ("n", "k") if sample["tb"] else ("k", "n"),
                  "c": ("m", "n")}[name]
         shape = tuple(sample[d] for d in shape)
+    if row["name"] == "binary_cross_entropy":
+        return Tensor(rng.uniform(size=shape).astype(dtype))
     if name == "cell":
         return Tensor(options(row["name"]))
     if name == "step":

@@ -37,7 +37,7 @@ REGISTRATIONS = {
     *((name, "_core.tensor", "attach") for name in ("arrays", "indexing", "interop")),
     *((name, "_core.floats", "behave_as_floats") for name in ("_core.capture.number", "_core.scalar.replay")),
     *((name, "_core.launch", "composite") for name in ("_core.generator", "_core.nets", "_core.structured",
-                                                       "_core.update", "_core.views", "optim.optimizers"))}
+                                                       "_core.update", "_core.views", "nn.costs", "optim.optimizers"))}
 
 
 def modules():

@@ -137,6 +137,18 @@ cdef int reduce(int row, Array source, const Layout *by, double factor, Array ou
     return 0
 
 
+cdef Array reduced(int row, Array x, unsigned int axes, double factor):
+    """What the row makes of the elements along ``axes``, which stay as 1; of no elements factor * 0."""
+    cdef Array out = empty_reduced(x, axes), source
+    cdef Layout by
+    source = lay_out_unrecorded(x, axes, &by)
+    if out.size and x.size:
+        reduce(row, source, &by, factor, out)
+    else:
+        fill(out, factor * 0 + 0.0)                     # not -0
+    return out
+
+
 @composite("sum")
 def _sum_composite(x, *, scale, **sizes):
     return scale * (x.transpose(1, 2) @ type(x)(np.ones(x.shape[1], x.dtype)))
@@ -161,14 +173,7 @@ def _amax_composite(x, *, sign, **sizes):
 
 cdef Array sum_kept(Array x, unsigned int axes, double scale):
     """scale * the sum over ``axes``, which stay as 1."""
-    cdef Array out = empty_reduced(x, axes), source
-    cdef Layout by
-    source = lay_out_unrecorded(x, axes, &by)
-    if out.size:
-        if x.size:
-            reduce(SUM, source, &by, scale, out)
-        else:
-            fill(out, 0 if scale == scale and scale * 0 == 0 else float("nan"))
+    cdef Array out = reduced(SUM, x, axes, scale)
     record_structured(out, b"sum", sum_vjp, (shape_of(x), scale) if x.needs_grad else None, x)
     return out
 
@@ -244,8 +249,7 @@ def _smallest(x, axes):
 
 cdef Array amax(Array x, unsigned int axes, bint keepdims, double sign):
     """The maximum over ``axes`` (sign 1) or the minimum (sign -1); a nan wins."""
-    cdef Array out, source
-    cdef Layout by
+    cdef Array out
     cdef Node node
     cdef str name = "amax" if sign > 0 else "amin"
     for d in range(x.ndim):
@@ -255,10 +259,7 @@ cdef Array amax(Array x, unsigned int axes, bint keepdims, double sign):
         out = compute_on_host(_largest if sign > 0 else _smallest,
                               (x, tuple([d for d in range(x.ndim) if axes >> d & 1])))
         return out if keepdims else squeeze_axes(out, axes)
-    out = empty_reduced(x, axes)
-    source = lay_out_unrecorded(x, axes, &by)
-    if out.size:
-        reduce(AMAX, source, &by, sign, out)
+    out = reduced(AMAX, x, axes, sign)
     node = record_structured(out, b"amax", amax_vjp, axes, x)
     if node is not None:
         node.save(0, x)
@@ -276,16 +277,10 @@ cdef object amax_vjp(Node node, Array g, int i):
 
 cdef Array vector_norm(Array x, unsigned int axes, bint keepdims):
     """The root of the sum of squares over ``axes``; squares that are no numbers of the dtype do not matter."""
-    cdef Array out, source
-    cdef Layout by
+    cdef Array out
     cdef Node node
     x = to_floating("norm", x)
-    out = empty_reduced(x, axes)
-    source = lay_out_unrecorded(x, axes, &by)
-    if out.size and x.size:
-        reduce(VECTOR_NORM, source, &by, 1.0, out)
-    else:
-        fill(out, 0)
+    out = reduced(VECTOR_NORM, x, axes, 1.0)
     node = record_structured(out, b"norm", vector_norm_vjp, None, x)
     if node is not None:
         node.save(0, x)
@@ -826,7 +821,8 @@ class KernelOperation(Operation):
     """An operation that a row of ``csrc/kernels.def`` of the same name carries out.
 
     ``sizes(*tensors, *options)`` gives (integers, numbers) in the order of the row; its operands are the tensors, made
-    contiguous, and then the results.
+    contiguous, and then the results. A row that refuses some numbers has ``refuse(position, *tensors, *options)``,
+    which raises for the first of them.
 
     >>> import microgradx as mgx
     >>> from microgradx._core.structured import KernelOperation
@@ -838,15 +834,17 @@ class KernelOperation(Operation):
     Tensor([[ 0.25, -0.25]])
     """
 
-    def __init__(self, str name, results, sizes, vjps=()):
+    def __init__(self, str name, results, sizes, vjps=(), refuse=None):
         super().__init__(name, results, vjps)
-        self.row, self.sizes = name, sizes
+        self.row, self.sizes, self.refuse = name, sizes, refuse
         kernel_row(name)
 
     def compute(self, tuple outs, tuple xs, tuple options):
         integers, numbers = self.sizes(*xs, *options)
-        run(self.row, *[x if (<Array> x).contiguous else contiguous(<Array> x) for x in xs], *outs, integers=integers,
-            numbers=numbers)
+        bad = run(self.row, *[x if (<Array> x).contiguous else contiguous(<Array> x) for x in xs], *outs,
+                  integers=integers, numbers=numbers)
+        if bad is not None:
+            self.refuse(bad, *xs, *options)
 
 
 cdef Array empty_of_shape(tuple shape_, object dtype):

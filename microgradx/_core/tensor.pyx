@@ -1,5 +1,6 @@
 """The public tensor: torch's objects with NumPy's names, over ``Array``."""
 cimport cython
+from libc.math cimport sqrt as square_root
 from libc.stdint cimport uint32_t
 from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT, Py_NE, PyObject
 
@@ -467,26 +468,19 @@ cdef class Tensor(Array):
         """The mean squared deviation from the mean; the sum is divided by n - ``ddof``, which is 0 unless given, as in
         NumPy. torch's is 1: ``DifferenceWarning`` where ``dim`` or ``keepdim`` is given without it."""
         cdef unsigned int axes = axes_of("var", resolve_axis("var", axis, dim), self.ndim)
-        cdef Py_ssize_t n = count_reduced(self, axes)
-        cdef Array off
-        ddof = divisor_offset("var", ddof, dim is not None or keepdim)
+        cdef double divisor = divisor_of("var", self, axes, ddof, dim is not None or keepdim)
         if self.dtype_ > MGX_F64:
-            return v.convert(v.convert(self, MGX_F64).var(axis, ddof, keepdims or keepdim, dim=dim), MGX_F32)
-        off = apply(MGX_sub, self, sum_axes(self, axes, True, 1.0 / n if n else float("nan")), None)
-        return sum_axes(apply(MGX_square, off, None, None), axes, keepdims or keepdim,
-                        1.0 / (n - ddof) if n > ddof else float("nan"))
+            return v.convert(v.convert(self, MGX_F64).var(axis, ddof or 0, keepdims or keepdim, dim=dim), MGX_F32)
+        return sum_axes(apply(MGX_square, deviations(self, axes), None, None), axes, keepdims or keepdim, 1.0 / divisor)
 
     def std(self, axis=None, ddof=None, keepdims=False, *, dim=None, keepdim=False):
         """The square root of ``var``, with its ``ddof``. Its gradient is 0 where nothing deviates."""
         cdef unsigned int axes = axes_of("std", resolve_axis("std", axis, dim), self.ndim)
-        cdef Py_ssize_t n = count_reduced(self, axes)
-        cdef Array off
-        ddof = divisor_offset("std", ddof, dim is not None or keepdim)
+        cdef double divisor = divisor_of("std", self, axes, ddof, dim is not None or keepdim)
         if self.dtype_ > MGX_F64:
-            return v.convert(v.convert(self, MGX_F64).std(axis, ddof, keepdims or keepdim, dim=dim), MGX_F32)
-        off = apply(MGX_sub, self, sum_axes(self, axes, True, 1.0 / n if n else float("nan")), None)
-        return apply(MGX_mul, vector_norm(off, axes, keepdims or keepdim),
-                     (1.0 / (n - ddof)) ** 0.5 if n > ddof else float("nan"), None)
+            return v.convert(v.convert(self, MGX_F64).std(axis, ddof or 0, keepdims or keepdim, dim=dim), MGX_F32)
+        cdef Tensor length = vector_norm(deviations(self, axes), axes, keepdims or keepdim)
+        return apply(MGX_div, length, square_root(divisor), None)
 
     def norm(self, ord=2, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """The vector norm (sum |x|^ord)^(1/ord) over ``axis``; ``ord`` may be inf, -inf or 0 (how many are not 0).
@@ -625,7 +619,7 @@ cdef class Tensor(Array):
                 hole = d
             elif lengths[d] < 0:
                 raise ShapeError(f"reshape: a shape has no negative lengths, and -1 once: {shape}")
-            elif lengths[d] == 0:                       # then the others may be of any length
+            elif lengths[d] == 0:                       # then the product of the others does not count
                 nothing = True
             elif size > PY_SSIZE_T_MAX // lengths[d]:
                 fits = False
@@ -837,14 +831,22 @@ cdef Py_ssize_t count_reduced(Array x, unsigned int axes):
     return n
 
 
-cdef object divisor_offset(str op, object ddof, bint as_torch):
-    """``ddof``, 0 unless given; with a warning where torch's names stand beside none, for torch's is 1."""
-    if ddof is not None:
-        return ddof
-    if as_torch:
-        warn(f"{op}: divides by n, as NumPy; torch divides by n - 1, which is ddof=1 (ddof=0 says that n is meant)",
-             DifferenceWarning, stacklevel=1)
-    return 0
+cdef Array deviations(Array x, unsigned int axes):
+    """x less its mean over ``axes``."""
+    cdef Py_ssize_t n = count_reduced(x, axes)
+    return apply(MGX_sub, x, sum_axes(x, axes, True, 1.0 / n if n else float("nan")), None)
+
+
+cdef double divisor_of(str op, Array x, unsigned int axes, object ddof, bint as_torch) except? -1:
+    """n - ddof for the n numbers of a variance, nan if that is none. ``ddof`` is 0 unless given; with a warning where
+    torch's names stand beside none, for torch's is 1."""
+    cdef Py_ssize_t n = count_reduced(x, axes)
+    if ddof is None:
+        ddof = 0
+        if as_torch:
+            warn(f"{op}: divides by n, as NumPy; torch divides by n - 1, which is ddof=1 (ddof=0 says that n is meant)",
+                 DifferenceWarning, stacklevel=1)
+    return n - ddof if n > ddof else float("nan")
 
 
 class Extremum(NamedTuple):
@@ -880,16 +882,12 @@ cdef Array find_position(Array x, object find, str op, object axis, bint kept):
     return compute_on_host(_position, (x, find, axis if x.ndim else None, kept))
 
 
-def _floor_divide(a, b):
-    return np.floor_divide(a, b)
-
-
 cdef Array divide_and_floor(object a, object b):
     """a // b: the quotient of what fmod leaves is whole but for rounding, which floor(a / b) is not."""
     a, b = [x if isinstance(x, (Array, int, float, np.integer, np.floating)) else tensor(x) for x in (a, b)]
     if all([x.dtype.kind != "f" if hasattr(x, "dtype") else isinstance(x, int) for x in (a, b)]):
         try:
-            return compute_on_host(_floor_divide, (a, b))
+            return compute_on_host(np.floor_divide, (a, b))
         except ValueError as error:
             raise ShapeError(f"floor_divide: {error}") from None
     cdef Array over = apply(MGX_fmod, a, b, None), quotient = apply(MGX_div, a, b, None)

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from microgradx._core.launch import capturing, compute
-from microgradx._core.structured import HostOperation
+from microgradx._core.launch import capturing, composite, compute
+from microgradx._core.structured import KernelOperation
 from microgradx._core.tensor import Tensor, cross_entropy_
 from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError, described
 from microgradx.typing import Data
@@ -174,23 +173,29 @@ def binary_cross_entropy(p: Tensor, t: Data, reduction: str = "mean", *, weight:
     """
     t = _alike("binary_cross_entropy", p, t)
     p, t = (x if x.dtype.kind == "f" else x.astype("float32") for x in (p, t))
-    terms = _log_odds_terms(p.astype(max(p.dtype, t.dtype)), t.astype(max(p.dtype, t.dtype)))
+    dtype = max(p.dtype, t.dtype)
+    terms = _binary_cross_entropy(p.astype(dtype), t.astype(dtype))
     return _reduced("binary_cross_entropy", _weighted("binary_cross_entropy", terms, weight), reduction)
 
 
-def _write_log_odds_terms(out: npt.NDArray[Any], p: npt.NDArray[Any], t: npt.NDArray[Any]) -> None:
-    for what, numbers in (("prediction", p), ("target", t)):
-        outside = (numbers < 0) | (numbers > 1)
-        if outside.any():
-            raise OptionError(f"binary_cross_entropy: a {what} is {numbers[outside][0]}, not between 0 and 1; for "
-                              "logits there is binary_cross_entropy_with_logits")
-    out[...] = (t - 1) * np.maximum(np.log1p(-p), -100) - t * np.maximum(np.log(p), -100) + 0.0     # -0 becomes 0
+@composite("binary_cross_entropy")
+def _terms_in_operations(p: Tensor, t: Tensor, **sizes: int) -> Tensor:
+    return (t - 1) * (-p).log1p().clip(-100) - t * p.log().clip(-100)
 
 
-_log_odds_terms: Callable[..., Tensor] = HostOperation(
-    "binary_cross_entropy", lambda p, t: [(p.shape, p.dtype)], _write_log_odds_terms,
+def _refuse_no_probability(at: int, p: Tensor, t: Tensor) -> None:
+    for what, x in (("prediction", p), ("target", t)):
+        number = x.detach().reshape(-1)[at].item()
+        if not 0 <= number <= 1:
+            value = np.dtype(x.dtype).type(number)
+            raise OptionError(f"binary_cross_entropy: a {what} is {value}, not between 0 and 1; for logits there is "
+                              "binary_cross_entropy_with_logits")
+
+
+_binary_cross_entropy: Callable[..., Tensor] = KernelOperation(
+    "binary_cross_entropy", lambda p, t: [(p.shape, p.dtype)], lambda p, t: ((p.size,), ()),
     [[lambda g, y, p, t: g * ((p - t) / (p * (1 - p)).clip(1e-12)),
-      lambda g, y, p, t: g * ((-p).log1p().clip(-100) - p.log().clip(-100))]])
+      lambda g, y, p, t: g * ((-p).log1p().clip(-100) - p.log().clip(-100))]], _refuse_no_probability)
 
 
 def binary_cross_entropy_with_logits(z: Tensor, t: Data, reduction: str = "mean", *, weight: Data | None = None,

@@ -1,0 +1,207 @@
+"""Each row of docs/differences.md: what is here, and what the likely slip gives."""
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import microgradx as mgx
+from microgradx import Tensor, nn
+from microgradx.errors import DifferenceWarning, DTypeError, GraphError, ShapeError
+from microgradx.nn import functional as F
+
+PAGE = Path(__file__).parents[1] / "docs" / "differences.md"
+ROWS = []
+
+
+def row(begins):
+    """The test of the row of the page whose first column begins like that."""
+    def add(test):
+        ROWS.append(begins)
+        return test
+    return add
+
+
+def leaf(data):
+    return Tensor(data, requires_grad=True)
+
+
+def test_every_row_has_a_test():
+    lines = [line[2:] for line in PAGE.read_text().splitlines() if line.startswith("| ")][1:]
+    assert [sum(line.startswith(begins) for begins in ROWS) for line in lines] == [1] * len(lines)
+    assert len(ROWS) == len(lines)
+
+
+@row("`var`, `std`")
+def test_variance():
+    x = Tensor([1.0, 3.0])
+    assert x.var().item() == 1 and x.std(ddof=1).item() == pytest.approx(2 ** 0.5)
+    for call in (lambda: x.var(dim=0), lambda: x.std(0, keepdim=True)):
+        with pytest.warns(DifferenceWarning):
+            assert call().numpy().item() == 1
+    for option in ("unbiased", "correction"):
+        with pytest.raises(TypeError):
+            x.var(**{option: 1})
+
+
+@row("`x.repeat(2, 1)`")
+def test_repeat():
+    x = Tensor([1.0, 2.0])
+    assert x.repeat(2).tolist() == [1, 1, 2, 2] and x.tile(2).tolist() == [1, 2, 1, 2]
+    with pytest.raises(TypeError):
+        x.repeat(2, 1)
+
+
+@row("`x.where(mask, other)`")
+def test_where_of_a_method():
+    x = Tensor([1.0, -1.0])
+    assert (x > 0).where(x, 0.0).tolist() == [1, 0]
+    with pytest.raises(DTypeError, match=r"mgx\.where\(mask, x, other\)"):
+        x.where(x > 0, 0.0)
+
+
+@row("`mgx.where(condition, a, b)`")
+def test_where_of_numbers():
+    assert mgx.where(Tensor([2.0, 0.0]), 1.0, 3.0).tolist() == [1, 3]
+
+
+@row("`np.asarray(t)`")
+def test_arrays():
+    t = leaf([1.0])
+    for call in (lambda: np.asarray(t), lambda: np.array([t, t]), lambda: np.r_[t]):
+        with pytest.raises(GraphError, match=r"detach\(\)"):
+            call()
+    with pytest.raises(BufferError, match=r"detach\(\)"):
+        memoryview(t)
+
+
+def within_a_transform(read):
+    with pytest.raises(GraphError, match="differentiat"):
+        mgx.grad(lambda x: (read(x * 2), x * x)[1])(3.0)
+
+
+@row("`t.numpy()`")
+def test_explicit_numbers():
+    assert leaf([1.0]).numpy().tolist() == leaf([1.0]).tolist() == [1]
+    within_a_transform(lambda x: x.numpy())
+
+
+@row("`float(t)`")
+def test_numbers():
+    t = leaf(0.0)
+    assert float(t) == int(t) == t.item() == math.sin(t) == 0
+    into = np.ones(2)
+    into[0] = t
+    assert into.tolist() == [0, 1]
+    assert np.sin(t).requires_grad and t.sin().requires_grad
+    within_a_transform(float)
+    within_a_transform(math.sin)
+
+
+@row("`bool(t)`")
+def test_what_decides_or_shows():
+    def f(x):
+        assert f"{x:.1f}" == "3.0" and str(x)
+        return x * x if x > 0 else x
+    assert mgx.grad(f)(3.0).item() == 6
+    with pytest.raises(ShapeError):
+        f"{mgx.ones(2):.1f}"
+
+
+@row("`Tensor(t)`")
+def test_a_tensor_of_a_tensor():
+    assert not Tensor(leaf([1.0])).requires_grad
+    within_a_transform(Tensor)
+
+
+@row("plain parameters")
+def test_plain_parameters():
+    t, x = leaf(2.0), mgx.ones(2)
+    for call in (lambda: x.norm(t), lambda: x.fill_(t), lambda: mgx.full(2, t), lambda: mgx.pad(x, 1, t)):
+        with pytest.raises(GraphError):
+            call()
+
+
+@row("a list or a float")
+def test_dtypes_of_data():
+    assert Tensor([1.0]).dtype == "float32" and Tensor(np.ones(1)).dtype == "float64"
+    with pytest.raises(DTypeError):
+        mgx.ones(2, 2) @ Tensor(np.ones((2, 2)))
+
+
+@row("`mean`, `var`, `std`, `norm` of integers")
+def test_means_of_integers():
+    x = Tensor([2**24 + 1, 2**24 + 3])
+    assert x.mean().dtype == x.var().dtype == x.std().dtype == x.norm().dtype == "float32"
+    assert x.mean().item() == 2**24 + 2 and x.var().item() == 1
+
+
+@row("`x.max(axis)`")
+def test_pairs():
+    x = Tensor([[1.0, 2.0]])
+    assert x.max(1)[1].tolist() == [1] and x.amax(1).tolist() == [2]
+    for pair in (x.max(1), x.min(1), x.median(1), x.sort(1)):
+        with pytest.raises(TypeError):
+            pair * 2.0
+
+
+@row("`x.cumsum()`")
+def test_flattened():
+    x = Tensor([[1.0, 2.0], [3.0, 4.0]])
+    assert x.cumsum().tolist() == [1, 3, 6, 10] and x.cumprod().tolist() == [1, 2, 6, 24]
+
+
+@row("`x.transpose()`")
+def test_transpose():
+    assert mgx.ones(2, 3, 4).transpose().shape == (4, 3, 2)
+
+
+@row("`nn.MultiheadAttention`")
+def test_attention():
+    net, x = nn.MultiheadAttention(4, 2), mgx.ones(3, 5, 4)
+    assert net(x, x, x).shape == (3, 5, 4) and len(net(x, x, x, need_weights=True)) == 2
+    with pytest.raises(ValueError, match="unpack"):
+        out, weights = net(x, x, x)
+
+
+@row("`scaled_dot_product_attention")
+def test_masks():
+    q = Tensor(np.arange(6.0).reshape(1, 2, 3))
+    first = Tensor([[True, False], [True, False]])
+    assert F.scaled_dot_product_attention(q, q, q, attn_mask=first).tolist() == [[[0, 1, 2], [0, 1, 2]]]
+    with pytest.raises(DTypeError):
+        F.scaled_dot_product_attention(q, q, q, attn_mask=Tensor([[1, 0], [1, 0]]))
+    net = nn.MultiheadAttention(3, 1)
+    assert not np.allclose(net(mgx.ones(1, 2, 3), mgx.ones(1, 2, 3), q.astype("float32"), attn_mask=first).numpy(),
+                           net(mgx.ones(1, 2, 3), mgx.ones(1, 2, 3), q.astype("float32"), attn_mask=~first).numpy())
+
+
+@row("`t.split(sizes)`")
+def test_split():
+    t = leaf([1.0, 2.0, 3.0])
+    assert [part.tolist() for part in t.split((1, 2))] == [[1], [2, 3]]
+    assert [part.tolist() for part in t.split(2)] == [[1, 2], [3]]
+    assert isinstance(np.split(t.detach(), 3)[0], np.ndarray)
+    with pytest.raises(DTypeError, match=r"detach\(\)"):
+        np.split(t, 3)
+
+
+@row("`median` of an even number")
+def test_median():
+    x = Tensor([1.0, 2.0])
+    assert x.median().item() == 1 and np.median(x) == 1.5
+
+
+@row("gradients of `max`")
+def test_ties():
+    for call, wanted in ((lambda x: x.amax(), [0.5, 0.5]), (lambda x: x.max(0)[0], [1, 0]),
+                         (lambda x: x[:1].maximum(x[1:]).sum(), [0.5, 0.5])):
+        x = leaf([1.0, 1.0])
+        call(x).backward()
+        assert x.grad.tolist() == wanted
+
+
+def test_the_page_has_three_columns_and_the_slip():
+    lines = [line for line in PAGE.read_text().splitlines() if line.startswith("|")]
+    assert all(len(re.split(r"(?<!\\)\|", line)) == 6 for line in lines)
