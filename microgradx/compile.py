@@ -36,10 +36,12 @@ def compile(function: Function | None = None, *, passes: Iterable[str] = PASSES,
     What else a call depends on (modes, attributes, options, hooks, which leaves have gradients, variables of enclosing
     functions) is noted while it is captured: if it changes, the call is captured anew. The ``cache_size`` captured
     calls that were used last are kept. What a replay would not repeat runs as it is, without error: async and generator
-    functions, arguments of which it cannot be told whether they have changed, Python's ``random``, arguments that share
-    memory that is written, a call while the same one runs in another thread. ``CompileWarning`` says so where it
-    concerns every call, and where captures are wasted since something is another at each call; ``explain()`` tells what
-    was captured, what it depends on, and why calls ran as they are. docs/capture.md has the whole list.
+    functions, functions that read numbers of a tensor (``item``, ``if``, a mask as an index), that assign another array
+    to ``.data`` or change a list or dict among their arguments, arguments of which it cannot be told whether they have
+    changed, Python's ``random``, arguments that share memory that is written, a call while the same one runs in another
+    thread. ``CompileWarning`` says so where it concerns every call, with the line that reads a number, and where
+    captures are wasted since something is another at each call; ``explain()`` tells what was captured, what it depends
+    on, and why calls ran as they are. docs/capture.md has the whole list.
 
     With ``check=True`` every replay is followed by the call as it is, from the same arguments, parameters, gradients,
     buffers, optimizer state and generators of random numbers; what the second leaves behind stays. ``CaptureError``
@@ -53,9 +55,6 @@ def compile(function: Function | None = None, *, passes: Iterable[str] = PASSES,
     at every call; not seen is what built-in functions and installed libraries keep, and what is printed. A function
     that reads or writes ``data`` or ``grad``, calls ``backward``, draws random numbers or changes what it can reach
     runs as it is, always; ``explain()`` says why.
-
-    Raises ``CaptureError``, naming the line, for a function that reads numbers of a tensor (``item``, ``if``), that
-    assigns ``.data``, or that changes a list or dict among its arguments.
 
     >>> import microgradx as mgx
     >>> from microgradx import nn, optim

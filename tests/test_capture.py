@@ -184,18 +184,61 @@ def test_containers_of_arguments():
     replays(make)
 
 
-def test_lists_that_the_function_changes():
-    def function(x, seen):
-        seen.append(x * 2)
-        return x + 1
-    step, seen = mgx.compile(function), []
-    assert step(vector(0), seen).shape == (3,) and len(seen) == 1
-    for change in (function, lambda x, seen: (seen.clear(), x)[1], lambda x, seen: (seen.__setitem__(0, x), x)[1]):
-        step, one = mgx.compile(change), [vector(0)]
-        step(vector(1), [vector(0)])
-        with pytest.raises(CaptureError, match="changes a list, dict or object among its arguments"):
-            step(vector(1), one)
-        assert bits(one) == bits([vector(0)])
+def append(x, r, seen, notes, batch):
+    seen.append((x * 2, [r, x]))
+
+
+def put_first(x, r, seen, notes, batch):
+    seen[0] = x
+
+
+def empty(x, r, seen, notes, batch):
+    seen.clear()
+    notes.clear()
+
+
+def note(x, r, seen, notes, batch):
+    notes["x"], notes["seen"] = x, seen
+    seen.insert(0, r * 2)
+
+
+def set_field(x, r, seen, notes, batch):
+    batch.x, batch.scale = x, r
+
+
+def fail(x, r, seen, notes, batch):
+    seen.append(x)
+    x += 1
+    raise KeyError("mine")
+
+
+@pytest.mark.parametrize("change", [append, put_first, empty, note, set_field, fail])
+def test_lists_that_the_function_changes(change):
+    def make():
+        w, ran = parameter(), []
+        def function(x, r, seen, notes, batch):
+            ran.append(1)
+            w.data -= 0.1
+            change(x, r, seen, notes, batch)
+            return w * x
+        return Twin(function, ran, lambda: [w], lambda k: (
+            vector(k), 0.5 * k, [vector(5), "a"], {"y": vector(6)}, Batch(vector(7), 1.0)))
+    if change is fail:
+        assert twins(make) == [10]
+    else:
+        runs_as_it_is(make)
+
+
+@pytest.mark.parametrize("x", [mgx.ones(3), np.ones(3)], ids=["tensor", "array"])
+def test_arguments_put_into_lists_are_the_arguments(x):
+    """Also in the call that is captured, which gets copies; and a NumPy array stays one."""
+    y = np.zeros(2)
+    step, seen = mgx.compile(lambda x, seen: seen.append(x)), [y]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CompileWarning)
+        for k in range(4):
+            step(x, seen)
+            assert seen[0] is y and seen[-1] is x and len(seen) == k + 2
 
 
 def test_arguments_compared_by_value():
@@ -858,10 +901,16 @@ def test_functions_that_run_later():
         assert bits(list(parts(x))) == bits([x * 2, x * 3])
         assert bits(asyncio.run(later(x))) == bits(x * 2)
     assert "a generator function" in parts.explain() and "an async function" in later.explain()
-    step = mgx.compile(lambda x: (x * k for k in range(2)))
-    step(vector(0))
-    with pytest.raises(CaptureError, match="runs later; return a list"):
+    class Pair:
+        def __init__(self, x):
+            self.given, self.double = x, x * 2
+    for function, parts, words in [(lambda x: (x * k for k in range(2)), list, "runs later; return a list"),
+                                   (Pair, lambda pair: [pair.given, pair.double], "Pair that holds tensors")]:
+        step = mgx.compile(function)
         step(vector(0))
+        with pytest.warns(CompileWarning, match=words):
+            assert bits(parts(step(vector(0)))) == bits(parts(function(vector(0))))
+        assert bits(parts(step(vector(1)))) == bits(parts(function(vector(1))))
 
 
 def test_errors_that_the_function_swallows():
@@ -887,9 +936,10 @@ def test_errors_that_the_function_swallows():
             return x
     step = mgx.compile(reading)
     step(vector(0))
+    with pytest.warns(CompileWarning, match="item"):
+        step(vector(0))
     for k in range(3):
-        with pytest.raises(CaptureError, match="item"):
-            step(vector(k))
+        assert bits(step(vector(k))) == bits(reading(vector(k)))
 
 
 def test_errors_that_the_function_raises():
@@ -909,14 +959,30 @@ def test_errors_that_the_function_raises():
     assert runs[0] <= 2 and runs[2] <= 2
 
 
-def test_numbers_of_tensors_that_are_read():
-    for read in (lambda x: x.item(), lambda x: bool(x > 0), lambda x: x.numpy(), lambda x: x.tolist()):
-        def function(x, read=read):
-            return x * 2, read(x.sum())
-        step = mgx.compile(function)
+@pytest.mark.parametrize("read", [lambda x: x.sum().item(), lambda x: bool(x.sum() > 0), lambda x: x.numpy().copy(),
+                                  lambda x: x.tolist(), lambda x: x[x > 0], lambda x: x[int(x.argmax())] if x[0] > 1 else x])
+def test_numbers_of_tensors_that_are_read(read):
+    """The call goes on, whatever it has done to parameters and optimizers before it reads."""
+    def make():
+        w, ran = parameter(), []
+        adam = optim.Adam([w], lr=0.1)
+        def function(x):
+            ran.append(1)
+            adam.zero_grad()
+            loss = (w * x).square().sum()
+            loss.backward()
+            adam.step()
+            y = read(x * w)
+            w.data += 1
+            x += 1
+            return loss, y
+        return Twin(function, ran, lambda: [w, w.grad, adam.state_dict()])
+    runs_as_it_is(make)
+    twin = make()
+    step = mgx.compile(twin.function)
+    step(vector(0))
+    with pytest.warns(CompileWarning, match=r"at .*test_capture\.py:\d+"):
         step(vector(0))
-        with pytest.raises(CaptureError, match=r"at .*test_capture\.py:\d+"):
-            step(vector(0))
 
 
 def test_data_that_the_function_assigns():
@@ -944,10 +1010,39 @@ def test_data_that_the_function_assigns():
     replays(steps(in_place))
     for assign in (anew, numbers, shared):
         runs_as_it_is(steps(assign))
-    step = mgx.compile(lambda x: setattr(x, "data", x * 2))
-    step(vector(0))
-    with pytest.raises(CaptureError, match=r"assigns \.data of an argument .*test_capture\.py:\d+"):
-        step(vector(1))
+    def of_an_argument():
+        ran, w = [], parameter()
+        def function(x):
+            ran.append(1)
+            y, z = x * 2, x + 1
+            x.data, z.data = y, w
+            return z
+        return Twin(function, ran, lambda: [w])
+    runs_as_it_is(of_an_argument)
+
+
+def test_arguments_that_are_written_and_then_used():
+    """Their gradient needs the numbers that were written."""
+    def make():
+        w, ran = parameter(), []
+        def function(x):
+            ran.append(1)
+            x *= 2
+            return w * x
+        return Twin(function, ran, lambda: [w, w.grad])
+    runs_as_it_is(make)
+    w, results = parameter(), []
+    def function(x):
+        x *= 2
+        return w * x
+    for step in (function, mgx.compile(function)):
+        for k in range(4):
+            x, w.grad = vector(k), None
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", CompileWarning)
+                step(x).sum().backward()
+            results.append(bits([x, w.grad]))
+    assert results[:4] == results[4:]
 
 
 def test_what_cannot_be_seen():

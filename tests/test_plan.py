@@ -10,7 +10,7 @@ import microgradx as mgx
 from microgradx import nn, optim
 from microgradx._core.array import allocated_bytes
 from microgradx._core.capture.place import place_ranges
-from microgradx.errors import CaptureError
+from microgradx.errors import CompileWarning
 from microgradx.nn import functional as F
 
 
@@ -179,7 +179,7 @@ def test_a_capture_reuses_blocks():
 
 
 def test_what_a_capture_made_is_given_back():
-    """Results that the function keeps outlive the program; a capture that fails leaves nothing."""
+    """Results that the function keeps outlive the program; a call that cannot be replayed leaves nothing."""
     x, kept, fails = mgx.rand(50, 100, rng=0), [], [False]
     rows = mgx.arange(50)
 
@@ -190,7 +190,7 @@ def test_what_a_capture_made_is_given_back():
         kept.append(w.grad)
         if fails[0]:
             kept.clear()
-            y.sum().item()
+            (y * 2).sum().item()
         return w.grad * 2.0
     gc.collect()
     before, _ = allocated_bytes(restart=True)
@@ -210,7 +210,7 @@ def test_what_a_capture_made_is_given_back():
         fails[0] = False
         compiled(x)
         fails[0] = True
-        with pytest.raises(CaptureError, match="reads numbers of a tensor"):
+        with pytest.warns(CompileWarning, match="runs as it is"):
             compiled(x)
     kept.clear()
     del compiled

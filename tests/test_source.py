@@ -31,7 +31,7 @@ TOGETHER = ("nn", "optim", "data", "flow", "lab")        # packages whose module
 # below, the function or name by which it is handed over).
 REGISTRATIONS = {
     ("_core.elementwise", "_core.ops", "on_tensors"), ("_core.tensor", "_core.array", "set_array_type"),
-    ("_core.launch", "_core.array", "refuse_reading"), ("_core.launch", "_core.array", "freeze"),
+    ("_core.launch", "_core.array", "note_reading"), ("_core.launch", "_core.array", "freeze"),
     ("_core.launch", "_core.array", "note_outside"), ("_core.launch", "_core.hooks", "notify"),
     ("_core.launch", "_core.kernels", "set_poll"),
     *((name, "_core.tensor", "attach") for name in ("arrays", "indexing", "interop")),

@@ -87,7 +87,7 @@ cdef void forget_block(Storage *s) noexcept
 
 # While a program is captured, records of storages that are let go are kept: so each means one lifetime.
 cdef uint16_t capture                               # the number of the capture under way, or 0
-cdef int (*refuse_reading)() except -1              # raises if this thread is capturing: told by `launch`
+cdef int (*note_reading)() except -1                # matters if this thread is capturing: told by `launch`
 cdef int (*note_outside)(Array a) except -1          # a is used, which may be older than a capture: told by `launch`
 cdef int (*freeze)(Array a) except -1               # a was made of numbers without a launch: told by `launch`
 cdef void keep_blocks() noexcept

@@ -525,7 +525,7 @@ cdef class Array(Differentiable):
         if self.needs_grad:
             raise BufferError("Tensor: this tensor requires a gradient, and a buffer has no graph; take t.detach()")
         if capture:
-            refuse_reading()
+            note_reading()
         fill_buffer(self, self, buffer, flags, True)
 
     def __releasebuffer__(self, Py_buffer *buffer):

@@ -90,7 +90,6 @@ cdef class LaunchList:
     cdef dict reads             # {(id of an owner's dict, name): Guard} of attributes and options
     cdef dict writes            # {(id of an owner's dict, name): that dict} of those that were assigned
     cdef list draws             # (numpy generator, its state before a draw, after it)
-    cdef object refusal         # the error of the first thing that no program can repeat
     cdef list sites             # (code, offset of the instruction)
     cdef dict site_numbers
     cdef list names             # of the timed host functions
@@ -115,8 +114,7 @@ cdef double now() noexcept nogil
 cdef int note_gradient(Node node, bint read) except -1
 cdef int note_tensor(Array a) except -1             # it is used; matters if it was there before the capture
 cdef LaunchList capturing_list()                    # of the capture that this thread runs, or None
-# no program can repeat it: a capture fails, whoever swallows the error
-cdef int refuse(str does, str advice) except -1
+cpdef int note_as_it_is(str why) except -1          # no program can repeat what the call under capture does
 cdef str format_call_site()
 cdef tuple hooks_of(Array a)
 cdef mgx_tiles *new_tiles(int operands, int count) except NULL

@@ -24,7 +24,7 @@ from microgradx._core.debug.watch cimport raise_non_finite, is_finite, is_report
 import numpy as np
 
 from microgradx._core import hooks
-from microgradx.errors import CaptureError, DTypeError, ShapeError
+from microgradx.errors import DTypeError, ShapeError
 
 
 cdef extern from *:
@@ -141,24 +141,23 @@ cdef LaunchList capturing_list():
     return <LaunchList> mgx_recording_list if is_capturing() else None
 
 
-cdef int refuse(str does, str advice) except -1:
-    """Raise ``CaptureError`` if this thread captures, and let the capture fail even if the function goes on."""
-    if is_capturing():
-        error = CaptureError(f"compile: the function {does}{format_call_site()}; {advice}")
-        (<LaunchList> mgx_recording_list).refusal = error
-        raise error
+cpdef int note_as_it_is(str why) except -1:
+    """The call under capture does what a replay would not repeat, and is right as it runs: so will each call be."""
+    cdef LaunchList recording = capturing_list()
+    if recording is not None and recording.as_it_is is None:
+        recording.as_it_is = why
     return 0
 
 
-cdef int refuse_reading() except -1:
-    if is_capturing() and (<LaunchList> mgx_recording_list).as_it_is is not None:
-        return 0                                    # no replay will stand for the call
-    return refuse("reads numbers of a tensor (item, bool, float, numpy, an index made of numbers)",
-                  "a captured program would freeze them. Keep the decision in tensors (where, maximum), or read the "
-                  "result after the call")
+cdef int note_reading() except -1:
+    if is_capturing():
+        note_as_it_is(f"it reads numbers of a tensor (item, bool, float, numpy, an index made of numbers)"
+                      f"{format_call_site()}, which a captured program would freeze; keep the decision in tensors (where, "
+                      "maximum), or read the result after the call")
+    return 0
 
 
-array.refuse_reading = refuse_reading
+array.note_reading = note_reading
 
 
 # What a captured call may depend on beside its arguments: tensors, gradients, modules, optimizers. The call notes what

@@ -10,8 +10,8 @@ from microgradx._core.backward import backward
 from microgradx._core.elementwise cimport apply, apply_into
 from microgradx._core.graph cimport Type, grad_enabled, set_grad_enabled
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport (bump_gradients, bump_world, capturing_list, compute_on_host, copy, fill, host,
-                                      is_capturing, note_gradient, note_tensor, refuse)
+from microgradx._core.launch cimport (bump_gradients, bump_world, compute_on_host, copy, fill, host, note_as_it_is,
+                                      note_gradient, note_tensor)
 from microgradx._core.structured cimport (amax, axes_of, cross_entropy_mean, cumsum, expand, linear,
                                           logsumexp, matmul, softmax_axis, squeeze_axes, sum_axes, vector_norm)
 from microgradx._core.trace cimport refuse_traced
@@ -21,7 +21,6 @@ from warnings import warn
 
 import numpy as np
 
-from microgradx._core.capture.guards import note_as_it_is
 from microgradx._core.hooks import Handle, Hooks
 from microgradx._core.structured import HostOperation
 from microgradx._core.ufuncs import counterpart, takes_turns
@@ -190,9 +189,8 @@ cdef class Tensor(Array):
         if other.storage == self.storage and other.data == self.data and same_strides(other, self):
             return                                      # it was written in place: self.data -= step
         note_tensor(self)
-        if capture and is_capturing() and id(self) not in capturing_list().outside:
-            refuse("assigns .data of an argument or of a tensor that it made", "write into it: x.copy_(value)")
-        note_as_it_is("it assigns .data; write into the tensor instead: w.copy_(value), or w.data -= step")
+        if capture:
+            note_as_it_is("it assigns .data; write into the tensor instead: w.copy_(value), or w.data -= step")
         bump_world(self)
         share_storage(self, detached(other))
         self.storage.version = max(version, self.storage.version) + 1       # a graph that kept the old numbers sees it

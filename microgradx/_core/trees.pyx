@@ -79,6 +79,66 @@ def unflatten(structure, leaves):
     return node_type(*parts) if hasattr(node_type, "_fields") else node_type(parts)
 
 
+cdef list containers_of(object tree):
+    """The lists, tuples, dicts and dataclasses of a tree, itself included, in the order of their leaves."""
+    cdef list found = []
+    add_containers(tree, found)
+    return found
+
+
+cdef int add_containers(object tree, list found) except -1:
+    if isinstance(tree, dict):
+        parts = tree.values()
+    elif isinstance(tree, (list, tuple)):
+        parts = tree
+    elif hasattr(type(tree), "__dataclass_fields__"):
+        parts = [getattr(tree, key) for key in type(tree).__dataclass_fields__]
+    else:
+        return 0
+    found.append(tree)
+    for part in list(parts):
+        add_containers(part, found)
+    return 0
+
+
+cdef object original(object o, dict known, object leaf):
+    """What a leaf or container of a copied tree stands for; what was put into it since is searched for such."""
+    if id(o) in known:
+        return known[id(o)]
+    if type(o) is list:
+        o[:] = [original(part, known, leaf) for part in <list> o]
+        return o
+    if type(o) is tuple:
+        return tuple([original(part, known, leaf) for part in <tuple> o])
+    if type(o) is dict:
+        for key, part in list((<dict> o).items()):
+            o[key] = original(part, known, leaf)
+        return o
+    return leaf(o)
+
+
+cdef int give_back(list containers, list copies, object leaf) except -1:
+    """Do to the ``containers`` of a tree what was done to ``copies`` of them; ``leaf`` tells what a leaf of the copies
+    stands for."""
+    cdef dict known = {id(copied): container for copied, container in zip(copies, containers)}
+    for copied, container in zip(copies, containers):
+        if isinstance(container, dict):
+            now = {key: original(part, known, leaf) for key, part in copied.items()}
+            if list(now) != list(container) or any([now[key] is not container[key] for key in now]):
+                container.clear()
+                container.update(now)
+        elif isinstance(container, list):
+            now = [original(part, known, leaf) for part in copied]
+            if len(now) != len(container) or any([a is not b for a, b in zip(now, container)]):
+                container[:] = now
+        elif not isinstance(container, tuple):
+            for key in type(container).__dataclass_fields__:
+                part = original(getattr(copied, key), known, leaf)
+                if part is not getattr(container, key):
+                    setattr(container, key, part)
+    return 0
+
+
 cdef bint take_apart(object structure, object tree, list leaves) except -1:
     """As `flatten`, of a tree that is expected to have this ``structure``: False, and some of the leaves, if it has
     another."""

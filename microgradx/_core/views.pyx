@@ -12,12 +12,13 @@ from microgradx._core.graph cimport grad_enabled, set_parents
 from microgradx._core.elementwise cimport apply
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport (Call, LaunchList, Operand, format_call_site, compute_on_host, copy, elementwise,
-                                      fill, host, is_capturing, launch, put, put_array, set_recording)
+                                      fill, host, is_capturing, launch, note_as_it_is, put, put_array,
+                                      set_recording)
 
 import numpy as np
 
 from microgradx._core.launch import composite
-from microgradx.errors import CaptureError, DTypeError, GraphError, IndexError_, ShapeError
+from microgradx.errors import DTypeError, GraphError, IndexError_, ShapeError
 
 
 cdef Py_ssize_t integer(str op, str what, object number) except? -1:
@@ -136,9 +137,10 @@ cdef tuple normalize_key(object key):
 cdef object normalize_key_part(object key):
     if isinstance(key, Array) and is_capturing():
         if (<Array> key).dtype_ == MGX_BOOL:
-            raise CaptureError(f"compile: a mask{format_call_site()} picks a number of elements that a captured "
-                               "program cannot know; use where, masked_fill, or a product with the mask")
-        return copy_index(<Array> key)
+            note_as_it_is(f"a mask{format_call_site()} picks a number of elements that a captured program cannot know; "
+                          "use where, masked_fill, or a product with the mask")
+        else:
+            return copy_index(<Array> key)
     if isinstance(key, (Array, np.ndarray)):
         return np.array(key)
     if isinstance(key, (list, tuple)):

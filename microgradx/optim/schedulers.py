@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeGuard
 
-from microgradx._core.capture.guards import note_as_it_is
+from microgradx._core.launch import note_as_it_is
 from microgradx.errors import DTypeError, OptionError
 from microgradx.optim.optimizers import Optimizer
 from microgradx.typing import Function

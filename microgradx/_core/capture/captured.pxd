@@ -60,13 +60,14 @@ cdef class CapturedCall:
     cdef bint guards_hold(self) except -1
     cdef bint gradients_hold(self) except -1
     cdef bint conflicts(self, object leaves) except -1
-    cdef object capture(self, function, object structure, list leaves, set passes, set fixed)
+    cdef object capture(self, function, tuple given, object structure, list leaves, set passes, set fixed)
     cdef int release(self, Storage **dropped, Py_ssize_t count) except -1
     cdef int keep_tensors(self, LaunchList recording, list samples) except -1
     cdef int note_effects(self, LaunchList recording, list samples) except -1
     cdef list describe(self, list leaves, list arguments)
     cdef int note_versions(self) except -1
-    cdef int finish_as_it_is(self, object leaves, list samples) except -1
+    cdef int write_back(self, object leaves, list samples, set own) except -1
+    cdef int finish_as_it_is(self, object leaves, list samples, set own) except -1
     cdef tuple output_of(self, Array a, list arguments, dict by_storage)
     cdef list movable(self, list samples)
     cdef int take_places(self, list movable, list samples, dict saved) except -1

@@ -21,9 +21,11 @@ from microgradx._core.capture.number cimport SymbolicFloat, note_reads_in, plain
 from microgradx._core.capture.program cimport Product, Program, is_parameter, may_be_symbolic, plain_copy
 from microgradx._core.capture.pullback cimport Pullback, capture_pullback
 from microgradx._core.trace cimport input_vjp, record_result
+from microgradx._core.trees cimport containers_of, give_back
 
 import sys
 import types
+from functools import partial
 from random import getstate
 
 from microgradx._core.capture.explain import table
@@ -102,17 +104,18 @@ cdef class CapturedCall:
 
     # ----- capture -----------------------------------------------------------------------------------------------
 
-    cdef object capture(self, function, object structure, list leaves, set passes, set fixed):
+    cdef object capture(self, function, tuple given, object structure, list leaves, set passes, set fixed):
         """Call ``function`` on copies of the arguments ``leaves`` and write down what it launches; returns its result.
-        A float may move, unless its place is among the ``fixed``."""
+        A float may move, unless its place is among the ``fixed``. ``given`` is what the leaves are of."""
         cdef Program program = Program()
         cdef LaunchList before
         cdef Array a, x
         cdef Py_ssize_t i, count = 0
         cdef Storage **dropped = NULL
-        cdef dict copies = {}
+        cdef dict copies = {}, originals
+        cdef list containers, copied
         cdef list passed = list(leaves), samples = [], expected = []
-        cdef set read = set()
+        cdef set read = set(), own = set()
         cdef SymbolicFloat number
         cdef Product one
         cdef Effect effect
@@ -150,6 +153,7 @@ cdef class CapturedCall:
                     self.inputs.append(i)
                     self.needed[i] = x.needs_grad
                     samples.append(x)
+                    own.add(<size_t> x.storage)
                 else:
                     self.same.append((i, copies[id(o)]))
                     passed[i] = passed[copies[id(o)]]
@@ -159,12 +163,16 @@ cdef class CapturedCall:
             start_notes()
             note_reads_in(read)
             args, kwargs = unflatten(structure, iter(passed))
+            originals = {id(o): leaf for o, leaf in zip(passed, leaves)}
+            containers, copied = containers_of(given), containers_of((args, kwargs))
             variables = Variables(function)
-            result = function(*args, **kwargs)
-            if program.sequence.refusal is not None:
-                raise program.sequence.refusal
-            refuse_changed_containers(structure, passed, args, kwargs)
+            try:
+                result = function(*args, **kwargs)
+            finally:
+                give_back(containers, copied, partial(as_given, originals))
             self.as_it_is = program.sequence.as_it_is
+            if are_other_parts(structure, passed, args, kwargs):
+                self.as_it_is = "it changes a list, dict or object among its arguments; return what is new instead"
             earlier, variables = variables, Variables(function)
             if earlier.lost_tensors(variables):
                 self.as_it_is = ("it replaces a tensor in a variable, list or dict around it; write into the tensor "
@@ -178,13 +186,11 @@ cdef class CapturedCall:
             found, self.tree = flatten(result, True)
             roots = self.describe(found, [o if isinstance(o, Array) else None for o in passed])
             set_recording(None)
-            if self.as_it_is is not None:               # the call itself is right as it ran, and so are its graphs
-                given = {id(o): leaf for o, leaf in zip(passed, leaves) if isinstance(o, Array)}
-                values = [given.get(id(o), plain(o)) for o in found]
-            elif roots:
+            if self.as_it_is is None and roots:
                 self.pullback = Pullback()
-                capture_pullback(self.pullback, program, roots, [(i, x) for i, x in zip(self.inputs, samples)
-                                                                 if (<Array> x).node is not None])
+                self.as_it_is = capture_pullback(self.pullback, program, roots, self.inputs, samples)
+            if self.as_it_is is not None:               # the call itself is right as it ran, and so are its graphs
+                values = [as_given(originals, o) for o in found]
             failed = False
         finally:
             if started:
@@ -192,14 +198,14 @@ cdef class CapturedCall:
                 stop_notes()
             program.sequence.profile = None
             note_reads_in(None)
-            for i, x in zip(self.inputs, samples):
+            for x in samples:
                 x.node = None
-                if failed and x.storage.version > 1:        # as it would be if the function had run as it is
-                    copy(x, <Array> leaves[i])
+            if failed:                                  # as it would be if the function had run as it is
+                self.write_back(leaves, samples, own)
             if values is None:                          # graphs go now as well
                 for effect in self.effects or ():
                     effect.value = None
-            result = passed = args = kwargs = x = a = copies = o = number = roots = found = given = None
+            result = passed = args = kwargs = x = a = copies = o = number = roots = found = originals = copied = None
             self.keep_tensors(program.sequence, samples)
             dropped = kept_blocks(&count)
             if failed:
@@ -215,8 +221,8 @@ cdef class CapturedCall:
         program.sequence.reads = program.sequence.leaves = program.sequence.read_gradients = None
         if values is not None:
             self.release(dropped, count)
-            self.forward = self.outputs = None
-            self.finish_as_it_is(leaves, samples)
+            self.forward = self.pullback = self.outputs = None
+            self.finish_as_it_is(leaves, samples, own)
             return unflatten(self.tree, iter(values))
         numbers, saved = self.numbers, {}               # launches name all of them until the program holds its own
         self.numbers = [(i, array) for i, array in numbers if i not in read]
@@ -254,14 +260,23 @@ cdef class CapturedCall:
         self.gradients = grad_version if self.steady else -1
         return 0
 
-    cdef int finish_as_it_is(self, object leaves, list samples) except -1:
+    cdef int write_back(self, object leaves, list samples, set own) except -1:
+        """Do to the arguments what the call did to its copies of them, whose ``own`` storages these were."""
+        cdef Array x
+        for i, x in zip(self.inputs, samples):
+            leaf = leaves[i]
+            if <size_t> x.storage not in own:
+                leaf.data = x
+            elif x.storage.version > 1:
+                check_writable(<Array> leaf, "compile")
+                copy(x, <Array> leaf)
+        return 0
+
+    cdef int finish_as_it_is(self, object leaves, list samples, set own) except -1:
         """The call ran on copies of its arguments: what it did to them is done to the arguments."""
         cdef Effect effect
-        cdef Array a, x
-        for i, x in zip(self.inputs, samples):
-            if x.storage.version > 1:
-                check_writable(<Array> leaves[i], "compile")
-                copy(x, <Array> leaves[i])
+        cdef Array a
+        self.write_back(leaves, samples, own)
         for effect in self.effects:
             if effect.kind == OF_ARGUMENT:
                 a = <Array> leaves[effect.target]
@@ -352,7 +367,7 @@ cdef class CapturedCall:
                 outputs.append((GIVEN, min((<SymbolicFloat> o).sources)))
                 continue
             if not isinstance(o, Array):
-                check_result(o)
+                self.as_it_is = why_as_it_is(o) or self.as_it_is
                 outputs.append((CONSTANT, plain(o)))
                 continue
             if id(o) in seen:
@@ -813,14 +828,22 @@ cdef class CapturedCall:
         return table(self.forward, self.seconds(), self.read, [guard.text for guard in self.guards])
 
 
-cdef int refuse_changed_containers(object structure, list passed, object args, object kwargs) except -1:
-    """A list among the arguments is a copy: what the function does to it would be lost."""
+cdef bint are_other_parts(object structure, list passed, object args, object kwargs) except -1:
+    """Has the function changed a list, dict or object among its arguments?"""
     cdef list leaves
     leaves, now = flatten((args, kwargs), True)
-    if now != structure or any([a is not b for a, b in zip(leaves, passed)]):
-        raise CaptureError("compile: the function changes a list, dict or object among its arguments; return what is "
-                           "new instead")
-    return 0
+    return now != structure or any([a is not b for a, b in zip(leaves, passed)])
+
+
+def as_given(dict originals, object o):
+    """What the function returned, or put into a list, in a call that ran as it is, on copies of its arguments."""
+    if id(o) in originals:
+        return originals[id(o)]
+    o = plain(o)
+    if holds_tensors(o):
+        for name, part in o.__dict__.items():
+            o.__dict__[name] = originals.get(id(part), part)
+    return o
 
 
 cdef tuple random_states():
@@ -843,12 +866,17 @@ cdef bint has_generators_inside(list draws) except -1:
     return False
 
 
-cdef int check_result(object o) except -1:
-    """Refuse a result that every call makes anew, and that no copy can stand for."""
+cdef bint holds_tensors(object o) except -1:
+    """Is it an object of a class of the user's with tensors for attributes?"""
+    return not isinstance(o, (type, Array)) and not hasattr(o, "parameters") \
+        and any([isinstance(part, Array) for part in getattr(o, "__dict__", {}).values()])
+
+
+cdef str why_as_it_is(object o):
+    """Of a result that every call makes anew, and that no copy can stand for."""
     if isinstance(o, (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)) or hasattr(o, "__next__"):
-        raise CaptureError(f"compile: the function returns {type(o).__name__}, which runs later; return a list")
-    if not isinstance(o, type) and any([isinstance(part, Array) for part in getattr(o, "__dict__", {}).values()]) \
-            and not hasattr(o, "parameters"):
-        raise CaptureError(f"compile: the function returns {type(o).__name__} that holds tensors; return the tensors, "
-                           "in a tuple, dict or dataclass")
-    return 0
+        return f"it returns an object of type {type(o).__name__}, which runs later; return a list"
+    if holds_tensors(o):
+        return (f"it returns an object of type {type(o).__name__} that holds tensors; return them in a tuple, dict or "
+                "dataclass")
+    return None

@@ -5,17 +5,18 @@ from microgradx._core.graph cimport grad_enabled, recording_sites
 from microgradx._core.launch cimport is_capturing, world_version
 from microgradx._core.capture.captured cimport CapturedCall
 from microgradx._core.capture.program cimport is_parameter, may_be_symbolic
-from microgradx._core.trees cimport take_apart
+from microgradx._core.trees cimport containers_of, give_back, take_apart
 
 import copy
 import enum
 import inspect
 import types
 import warnings
+from functools import partial
 
 import numpy as np
 
-from microgradx._core.capture.captured import MEMORY
+from microgradx._core.capture.captured import MEMORY, as_given
 from microgradx._core.generator import Generator
 from microgradx._core.scalar.replay import compile_values, is_observing, observe
 from microgradx._core.trees import flatten, unflatten
@@ -78,7 +79,6 @@ cdef class Compiled:
 
     cdef object dispatch(self, tuple args, dict kwargs):
         """A call that is not the last one over again."""
-        cdef CapturedCall call
         cdef str reason = self.deferred
         if reason is not None:
             return self.run_eagerly(args, kwargs, reason)
@@ -90,8 +90,19 @@ cdef class Compiled:
         if self.values is not None and not any([isinstance(leaf, Array) for leaf in found]):
             return self.values(*args, **kwargs)
         leaves = [leaf_of(leaf) for leaf in found]
-        if any([a is not b for a, b in zip(found, leaves)]):
-            args, kwargs = unflatten(structure, iter(leaves))
+        if all([a is b for a, b in zip(found, leaves)]):
+            return self.choose(args, kwargs, structure, leaves)
+        tensors = unflatten(structure, iter(leaves))
+        given = {id(leaf): o for leaf, o in zip(leaves, found)}
+        containers, copies = containers_of((args, kwargs)), containers_of(tensors)
+        try:
+            return self.choose(tensors[0], tensors[1], structure, leaves)
+        finally:
+            give_back(containers, copies, partial(as_given, given))
+
+    cdef object choose(self, tuple args, dict kwargs, object structure, list leaves):
+        """Replay a captured call, capture one, or run the function as it is."""
+        cdef CapturedCall call
         if recording_sites or capture:              # within a capture its launches are written; of another thread: wait
             return self.run_eagerly(args, kwargs, "detect_nan is on" if recording_sites else None)
         for leaf in leaves:
@@ -144,7 +155,7 @@ cdef class Compiled:
         if wasted >= WASTED:
             self.warn()
         call = CapturedCall()
-        result = call.capture(self.function, structure, leaves, self.passes, self.fixed)
+        result = call.capture(self.function, (args, kwargs), structure, leaves, self.passes, self.fixed)
         self.fixed |= call.read                                     # it is for these numbers only
         self.use(call)
         if call.as_it_is is not None and call.as_it_is not in self.reasons:

@@ -159,13 +159,6 @@ def note_draw(rng, before):
         recording.draws.append((rng, before, rng.bit_generator.state))
 
 
-def note_as_it_is(str why not None):
-    """The call under capture does what a replay would not repeat, and is right as it runs: so will each call be."""
-    cdef LaunchList recording = capturing_list()
-    if recording is not None:
-        recording.as_it_is = why
-
-
 def note_attributes_of(kind):
     """Decorator for a class: what a call under capture reads of its objects' attributes is noted."""
     noted_classes.append(kind)

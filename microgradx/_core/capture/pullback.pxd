@@ -39,4 +39,4 @@ cdef class Residuals:           # what one call leaves for its backward pass
     cdef Array gradient         # that the results are for
     cdef list results
 
-cdef int capture_pullback(Pullback pull, Program forward, list roots, list arguments) except -1
+cdef str capture_pullback(Pullback pull, Program forward, list roots, list inputs, list samples)

@@ -24,21 +24,24 @@ from microgradx.errors import CaptureError, GraphError
 cdef enum: ALIGNMENT = 64
 
 
-cdef int capture_pullback(Pullback pull, Program forward, list roots, list arguments) except -1:
+cdef str capture_pullback(Pullback pull, Program forward, list roots, list inputs, list samples):
     """Walk the graphs of ``roots``, (number, array) of the results that have one, and write down what that launches.
-    ``arguments`` holds (number, array) of the arguments that have a graph."""
+    ``inputs`` and ``samples`` are the numbers of the tensors among the arguments, and the copies that the function got.
+    Returns why no replay can do it, or None; then the graphs are there still."""
     cdef LaunchList recording
     cdef Array a, g
+    cdef set written = {<size_t> (<Array> x).storage for x in samples if (<Array> x).storage.version > 1}
     cdef Node node
     cdef list nodes = [], live
     cdef dict hooks = {}
     pull.roots, pull.parents, pull.cotangents = [(k, (<Array> a).node.v.op == OP_FREED) for k, a in roots], [], []
     live = [a for _, a in roots if (<Array> a).node.v.op != OP_FREED]
     if not live:
-        return 0
-    for number, a in arguments:
-        nodes.append(a.node)
-        pull.parents.append(number)
+        return None
+    for number, a in zip(inputs, samples):
+        if a.node is not None:
+            nodes.append(a.node)
+            pull.parents.append(number)
     for a, *_ in forward.sequence.outside.values():
         if a.needs_grad and a.node is not None and a.node.born != forward.number and a.node not in nodes:
             nodes.append(a.node)
@@ -56,11 +59,11 @@ cdef int capture_pullback(Pullback pull, Program forward, list roots, list argum
     recording = set_recording(pull.program.sequence)
     keep_bytes(True)                                    # what the forward pass left is saved: see `finalize`
     try:
-        found = gradients("compile", live, nodes, pull.cotangents, False, False, True)
+        found = gradients("compile", live, nodes, pull.cotangents, len(written) > 0, False, True)
     except GraphError:                                  # the function has walked through a part of them already
         pull.roots, pull.cotangents, pull.parents = [(k, True) for k, _ in roots], [], []
         pull.abandoned, pull.program = pull.program, None
-        return 0
+        return None
     finally:
         keep_bytes(False)
         set_recording(recording)
@@ -68,7 +71,19 @@ cdef int capture_pullback(Pullback pull, Program forward, list roots, list argum
             node.hooks = hooks[node]
     pull.parents = [parent for parent, g in zip(pull.parents, found) if g is not None]
     pull.products = [g for g in found if g is not None]
-    return 0
+    if reads_any_of(pull.program.sequence, written):
+        return "it writes to an argument that its gradient depends on; write to a clone()"
+    return None
+
+
+cdef bint reads_any_of(LaunchList launches, set storages) except -1:
+    cdef Py_ssize_t i, k
+    for i in range(launches.count if storages else 0):
+        for k in range(launches.launch[i].count):
+            if <size_t> launches.launch[i].storage[k] in storages:
+                return True
+    return any([isinstance(o, Array) and <size_t> (<Array> o).storage in storages
+                for _, _, ins in launches.hosts for o in ins]) if storages else False
 
 
 cdef bint have_graphs_apart(list results, list ends, uint16_t number) except -1:
@@ -130,12 +145,6 @@ cdef class Pullback:
             elif s.born != forward.number and not any([(<Array> a).storage == s for _, a in numbers]):
                 self.read[self.read_count] = s
                 self.read_count += 1
-        for i in range(program.held_count):
-            s = program.held[i]
-            for a in samples:
-                if a.storage == s:
-                    raise CaptureError("compile: the function writes to an argument that its gradient depends on; "
-                                       "write to a clone()")
         if self.saved_bytes:
             k = self.saved_bytes // 4
             self.block = empty(MGX_F32, 1, &k)
