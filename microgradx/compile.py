@@ -45,8 +45,8 @@ def compile(function: Function | None = None, *, passes: Iterable[str] = PASSES,
 
     With ``check=True`` every replay is followed by the call as it is, from the same arguments, parameters, gradients,
     buffers, optimizer state and generators of random numbers; what the second leaves behind stays. ``CaptureError``
-    names the result, argument, gradient or state that differs in a bit, and by how much. Not seen is what the call
-    writes and the program does not.
+    names the result, argument, gradient or state that differs in a bit, and by how much; of functions of Values, the
+    result. Not seen is what the call writes and the program does not.
 
     A function that makes Values is recorded while it runs as it is, at the first call or, with floats among the
     arguments, the second one. A replay gives the numbers and, by ``backward``, the gradients of the call as it is; its

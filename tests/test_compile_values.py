@@ -1,11 +1,13 @@
 """mgx.compile of functions of Values: a replay is the call as it is, to the last bit; all else runs as it is."""
 import math
 import random
+import sys
 
 import pytest
 
 import microgradx as mgx
 from microgradx import Value, scalar
+from microgradx.errors import CaptureError
 
 
 def runs_of(function, calls, change=lambda k: None, backward=True):
@@ -203,3 +205,16 @@ def test_a_function_of_tensors_and_of_values():
         t += 1.0
         one, two = mixed(1.0 * k)
         assert one.tolist() == (t * 2.0).tolist() and two.data == a.data * k
+
+
+def test_check_compares_results():
+    limit = sys.getrecursionlimit()
+    f = mgx.compile(lambda x, k: [x * a, x * sys.getrecursionlimit(), k], check=True)
+    try:
+        for k in range(4):
+            assert f(Value(2.0), "k")[1].data == 2.0 * limit
+        sys.setrecursionlimit(limit + 1)
+        with pytest.raises(CaptureError, match=rf"data={2.0 * limit}.* in a replay and .*data={2.0 * (limit + 1)}.* call as"):
+            f(Value(2.0), "k")
+    finally:
+        sys.setrecursionlimit(limit)

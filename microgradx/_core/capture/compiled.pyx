@@ -86,7 +86,7 @@ cdef class Compiled:
             return self.function(*args, **kwargs)
         found, structure = flatten((args, kwargs), True)
         if self.values is None and any([type(leaf) is Value for leaf in found]):
-            self.values = compile_values(self.function)
+            self.values = compile_values(self.function, self.shared is not None)
         if self.values is not None and not any([isinstance(leaf, Array) for leaf in found]):
             return self.values(*args, **kwargs)
         leaves = [leaf_of(leaf) for leaf in found]
@@ -130,10 +130,10 @@ cdef class Compiled:
             if versions:
                 result, makes_values = observe(self.function, args, kwargs)
             else:
-                values = compile_values(self.function)
+                values = compile_values(self.function, self.shared is not None)
                 result, makes_values = values.call_first(args, kwargs, structure, leaves)
             if makes_values:                        # a function of Values, whatever its arguments are
-                self.values = values or compile_values(self.function)
+                self.values = values or compile_values(self.function, self.shared is not None)
             elif makes_values is not None:
                 self.seen[key] = versions != [(<Array> leaf).storage.version for leaf in leaves
                                               if isinstance(leaf, Array)]

@@ -7,6 +7,7 @@ from microgradx._core.capture.program cimport Program, is_parameter, plain_copy
 
 import numpy as np
 
+from microgradx._core.capture.explain import ADVICE
 from microgradx._core.capture.guards import MISSING
 from microgradx._core.launch import change_world
 from microgradx.errors import CaptureError
@@ -59,10 +60,6 @@ cdef object checked(CapturedCall call, tuple arguments, object run_eagerly, obje
             raise CaptureError(f"compile: {name} is not the same in a replay and in the call as it is"
                                f"{difference(theirs, ours)}; " + ADVICE)
     return result
-
-
-cdef str ADVICE = ("the function depends on what no argument, parameter or flag tells: a counter, a list, a clock, "
-                   "an attribute. Pass it as an argument")
 
 
 cdef list leaves_of(CapturedCall call):

@@ -25,6 +25,7 @@ import threading
 
 import numpy as np
 
+from microgradx._core.capture.explain import ADVICE
 from microgradx._core.floats import behave_as_floats, both_ways
 from microgradx._core.trees import flatten, unflatten
 from microgradx.errors import CaptureError
@@ -414,7 +415,8 @@ cdef class compile_values:
     identity.
 
     A function that reads or writes ``data`` or ``grad``, calls ``backward``, draws random numbers, changes what it can
-    reach, or reaches what cannot be compared, runs as it is at every call; ``explain()`` says why.
+    reach, or reaches what cannot be compared, runs as it is at every call; ``explain()`` says why. With ``check`` each
+    replay is followed by the call as it is; ``CaptureError`` names a result that differs.
 
     >>> from microgradx import Value
     >>> from microgradx._core.scalar.replay import compile_values
@@ -433,9 +435,10 @@ cdef class compile_values:
     cdef readonly str reason                        # why all calls run as they are, or None
     cdef object made                                # whether the last call that was recorded has made a Value
     cdef readonly Py_ssize_t eager                  # how many did so
+    cdef bint check
 
-    def __init__(self, function):
-        self.function, self.calls, self.fixed = function, [], set()
+    def __init__(self, function, check=False):
+        self.function, self.check, self.calls, self.fixed = function, check, [], set()
 
     def call_first(self, args, kwargs, structure, leaves):
         """The result of a call as it is, and whether it has made a Value; None for that if it cannot be told, because
@@ -453,17 +456,32 @@ cdef class compile_values:
             if self.calls:                          # the last one over again?
                 call = <RecordedCall> self.calls[0]
                 if call.complete and take_apart(call.structure, (args, kwargs), leaves) and call.match(None, leaves):
-                    return call.replay(leaves)
+                    return self.replay(call, leaves, args, kwargs)
             leaves, structure = flatten((args, kwargs), True)
             for k in range(len(self.calls)):
                 call = self.calls[k]
                 if call.match(structure, leaves):
                     if k:
                         self.calls.insert(0, self.calls.pop(k))
-                    return call.replay(leaves) if call.complete else self.record(call, structure, leaves, args, kwargs)
+                    if call.complete:
+                        return self.replay(call, leaves, args, kwargs)
+                    return self.record(call, structure, leaves, args, kwargs)
             return self.record(None, structure, leaves, args, kwargs)
         self.eager += 1
         return self.function(*args, **kwargs)
+
+    cdef object replay(self, RecordedCall call, list leaves, object args, object kwargs):
+        replayed = call.replay(leaves)
+        if not self.check:
+            return replayed
+        result = self.function(*args, **kwargs)
+        (theirs, structure), (ours, expected) = flatten(replayed, True), flatten(result, True)
+        if structure != expected:
+            raise CaptureError("compile: a replay returns a result of another structure than the call as it is; " + ADVICE)
+        for a, b in zip(theirs, ours):
+            if type(a) is not type(b) or repr(a) != repr(b):
+                raise CaptureError(f"compile: a result is {a} in a replay and {b} in the call as it is; " + ADVICE)
+        return result
 
     cdef object record(self, RecordedCall call, object structure, list leaves, object args, object kwargs):
         """A call as it is, which is recorded: the first one with these arguments as it is given, the second one with
