@@ -4,9 +4,13 @@ Two worlds are made alike. In one the function runs as it is, in the other compi
 that remains are equal to the last bit after each of ten calls, and again after each change of the world.
 """
 import asyncio
+import collections
 import copy
+import functools
 import gc
+import json
 import math
+import os
 import pickle
 import random
 import re
@@ -16,6 +20,7 @@ import threading
 import warnings
 from collections import namedtuple
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -347,14 +352,19 @@ def test_overlapping_memory_at_the_capture():
 
 
 def test_overlapping_memory_that_a_capture_meets():
-    c = mgx.ones(3)
-    def function(x):
-        c.add_(1.0)
-        return x * 2
-    step = mgx.compile(function)
-    step(vector(0))
-    with pytest.raises(CaptureError, match=r"shares memory .* pass a clone\(\)"):
-        step(c)
+    """An argument that the function also has by another name, or a view of it: as it is, whichever call it comes in."""
+    for view in (lambda c: c, lambda c: c[1:], lambda c: c.detach()):
+        for at in range(5):
+            results = []
+            for compile in (lambda function: function, mgx.compile):
+                c = mgx.ones(3)
+                def function(x, c=c):
+                    c.add_(1.0)
+                    return (x * 2, x is c)
+                step = compile(function)
+                for k in range(6):
+                    results.append(bits([*step(view(c) if k == at else vector(k)), c]))
+            assert results[:6] == results[6:], at
 
 
 # ----- gradients -----------------------------------------------------------------------------------------------------
@@ -1045,28 +1055,450 @@ def test_arguments_that_are_written_and_then_used():
     assert results[:4] == results[4:]
 
 
-def test_what_cannot_be_seen():
+def test_what_cannot_be_seen(monkeypatch):
     """The twins differ, and ``check=True`` finds it."""
-    class Plain:
-        scale = 1.0
-    for kind in ("attribute", "list", "class"):
-        plain, seen = Plain(), []
-        def function(x, kind=kind, plain=plain, seen=seen):
-            if kind == "attribute":
-                plain.scale += 1.0
-                return x * plain.scale
-            if kind == "list":
-                seen.append(0)
-                return x * len(seen)
-            Plain.scale += 1.0
-            return x * Plain.scale
-        def call(x, f=function):
-            return f(x)
+    monkeypatch.setenv("SCALE", "1")
+    class Plain(SimpleNamespace):
+        """Attributes under names that the code does not have."""
+        def __getitem__(self, name):
+            return vars(self)[name]
+    plain = Plain(scale=1.0)
+    for call, change in [(lambda x: x * float(os.environ["SCALE"]), lambda: monkeypatch.setenv("SCALE", "2")),
+                         (lambda x: x * sys.getrecursionlimit(),
+                          lambda: monkeypatch.setattr(sys, "getrecursionlimit", lambda: 5)),
+                         (lambda x: x * plain["sc" + "ale"], lambda: setattr(plain, "scale", 2.0))]:
         step = mgx.compile(call, check=True)
-        step(mgx.ones(2))
-        step(mgx.ones(2))
+        for _ in range(4):
+            step(mgx.ones(2))
+        change()
         with pytest.raises(CaptureError, match="the result is not the same"):
             step(mgx.ones(2))
+
+
+# ----- what the function can reach -----------------------------------------------------------------------------------
+
+SCALE, SHIFT, TABLE, act = 2.0, mgx.ones(3), {"k": 2.0}, mgx.tanh
+
+
+def by_helper(x):
+    return x * SCALE + SHIFT
+
+
+class ByForward(nn.Module):
+    def forward(self, x):
+        return act(x) * SCALE * TABLE["k"]
+
+
+class Settings:
+    width, names = 2.0, ("a",)
+
+    def __init__(self):
+        self.scale, self.parts, self.unused = 2.0, [1.0, {"x": 3.0}], 0
+
+    def __call__(self, x):
+        return x * self.scale
+
+    def scaled(self, x):
+        return x * self.scale
+
+    @property
+    def double(self):
+        return 2 * self.scale
+
+    @staticmethod
+    def fixed(x):
+        return x * SCALE
+
+
+def reaching():
+    """{name: (a function of x, changes of what it reaches)}, all made anew."""
+    module, settings, s, t, array = sys.modules[__name__], Settings(), 2.0, mgx.ones(3), np.ones(3, "float32")
+    net, functions, deep = nn.Sequential(ByForward(), nn.Identity()), [lambda x: x * s], {"f": {"g": lambda x: x * s}}
+    nets, hooked, module_with_function = [nn.Linear(3, 3, rng=0)], nn.Identity(), nn.Identity()
+    hooked.register_forward_hook(lambda m, args, y: y * s)
+    module_with_function.act = lambda x: x * s
+    module_with_function.forward = lambda x: module_with_function.act(x)
+    slots = namedtuple("Slots", "scale")(2.0)
+    class WithSlots:
+        __slots__ = ("scale",)
+    slotted = WithSlots()
+    slotted.scale = 2.0
+    def number(value):
+        nonlocal s
+        s = value
+    def tensor(value):
+        nonlocal t
+        t = value
+    def tuple_(value):
+        nonlocal slots
+        slots = value
+    def keyword(x, *, factor=2.0, table={"k": 2.0}):        # noqa: B006
+        return x * factor * table["k"]
+    def one(x):
+        return two(x)
+    def two(x):
+        return three(x)
+    def three(x):
+        return four(x)
+    def four(x):
+        return x * s + t
+    @mgx.no_grad()
+    def decorated(x):
+        return x * s
+    numbers = [lambda v=v: number(v) for v in (3.0, 2.0)]
+    scale = [lambda v=v: setattr(module, "SCALE", v) for v in (3.0, 2.0)]
+    attribute = [lambda v=v: setattr(settings, "scale", v) for v in (3.0, 2.0)]
+    return {
+        "a global": (lambda x: x * SCALE, scale),
+        "a global function": (lambda x: by_helper(x), scale),
+        "a global tensor": (lambda x: by_helper(x), [lambda v=v: setattr(module, "SHIFT", v) for v in (mgx.zeros(3), mgx.ones(3))]),
+        "a global in a comprehension": (lambda x: sum([x * SCALE for _ in range(2)]), scale),
+        "a global in an inner function": (lambda x: (lambda y: y * SCALE)(x), scale),
+        "globals in forward": (lambda x: net(x), [*scale, lambda: TABLE.update(k=3.0), lambda: TABLE.update(k=2.0),
+                                                  lambda: setattr(module, "act", mgx.sin),
+                                                  lambda: setattr(module, "act", mgx.tanh)]),
+        "a number of the closure": (lambda x: x * s, numbers),
+        "a tensor of the closure": (lambda x: x * t, [lambda: tensor(mgx.zeros(3))]),
+        "a tuple of the closure": (lambda x: x * slots.scale, [lambda: tuple_(slots._replace(scale=3.0))]),
+        "an array of the closure": (lambda x: x * mgx.Tensor(array) + float(array[0]), [lambda: array.fill(3)]),
+        "functions four deep": (lambda x: one(x), numbers),
+        "functions in a list": (lambda x: functions[0](x), [*numbers, lambda: functions.__setitem__(0, lambda x: x * 7)]),
+        "functions in dicts": (lambda x: deep["f"]["g"](x), [*numbers, lambda: deep["f"].update(g=lambda x: x * 7)]),
+        "a partial function": (functools.partial(four), numbers),
+        "a decorated function": (lambda x: decorated(x), numbers),
+        "a compiled function": (mgx.compile(four), numbers),
+        "a gradient": (lambda x: mgx.grad(lambda v: four(v).sum())(x), numbers),
+        "a hook of a module": (lambda x: hooked(x), numbers),
+        "a function in a module": (lambda x: module_with_function.act(x), numbers),
+        "defaults": (lambda x: keyword(x), [lambda: keyword.__kwdefaults__.update(factor=3.0),
+                                            lambda: keyword.__kwdefaults__["table"].update(k=5.0)]),
+        "nets in a list": (lambda x: nets[-1](x), [lambda: nets.append(nn.Linear(3, 3, rng=1)), nets.pop]),
+        "an object that is called": (lambda x: settings(x), attribute),
+        "a method": (lambda x: settings.scaled(x) + settings.double, attribute),
+        "a static method": (lambda x: Settings.fixed(x), scale),
+        "parts of an object": (lambda x: x * settings.parts[1]["x"], [lambda: settings.parts[1].update(x=4.0)]),
+        "an attribute of a class": (lambda x: x * settings.width + len(Settings.names), [
+            lambda: setattr(Settings, "width", 3.0), lambda: setattr(settings, "width", 5.0),
+            lambda: setattr(Settings, "names", ("a", "b")), lambda: (setattr(Settings, "width", 2.0),
+                                                                      setattr(Settings, "names", ("a",)))]),
+        "an attribute by name": (lambda x: x * getattr(settings, "shift", 1.0), [lambda: setattr(settings, "shift", 2.0)]),
+        "slots": (lambda x: x * slotted.scale, [lambda: setattr(slotted, "scale", 3.0)]),
+    }
+
+
+@pytest.mark.parametrize("name", reaching())
+def test_what_the_function_reaches(name):
+    def make():
+        function, changes = reaching()[name]
+        return Twin(function, [], changes=changes)
+    saved = SCALE, SHIFT, dict(TABLE), act
+    module = sys.modules[__name__]
+    try:
+        twins(make)
+        function, changes = reaching()[name]
+        ran = []
+        def counting(x):
+            ran.append(1)
+            return function(x)
+        step = mgx.compile(counting)
+        for change in [None, *changes]:
+            ran.clear()
+            if change is not None:
+                change()
+            for k in range(10):
+                step(vector(k))
+            assert len(ran) <= 2
+    finally:
+        module.SCALE, module.SHIFT, module.act = saved[0], saved[1], saved[3]
+        TABLE.update(saved[2])
+        Settings.width, Settings.names = 2.0, ("a",)
+
+
+def test_what_the_function_does_not_read():
+    """Another attribute of an object, another key that nobody looks up: the call is replayed."""
+    settings, ran, losses = Settings(), [], []
+    def function(x):
+        ran.append(1)
+        return x * settings.scale
+    step = mgx.compile(function)
+    for k in range(10):
+        losses.append(step(vector(k)))
+        settings.unused += 1
+        settings.other = losses
+    assert len(ran) == 2
+
+
+def changing():
+    """{name: (a function of x that changes what it reaches, what that is now)}, all made anew."""
+    settings, seen, table, calls, queue = Settings(), [], {}, 0, collections.deque([mgx.ones(3)], maxlen=3)
+    batches, rng, python, legacy = iter([vector(k) for k in range(40)]), np.random.default_rng(0), random.Random(0), \
+        np.random.RandomState(0)
+    h, rate, array = mgx.zeros(3), 1.0, np.zeros(1)
+    net = nn.Sequential(nn.Tanh())
+    net[0].register_forward_hook(lambda m, args, y: table.__setitem__("y", y.detach()))
+    def carried(x):
+        nonlocal h
+        h = mgx.tanh(h + x)
+        return h
+    def decayed(x):
+        nonlocal rate
+        rate *= 0.5
+        return x * rate
+    def counted(x):
+        nonlocal calls
+        calls += 1
+        return x / calls
+    def noted(x):
+        table["x"] = x
+        table.setdefault("all", []).append(x)
+        return x + 1
+    def shifted(x):
+        queue.append(x)
+        return sum(queue)
+    def stored(x):
+        settings.last = x * 2
+        return x
+    def summed(x):
+        array[0] += 1
+        return x * float(array[0])
+    return {
+        "a tensor of the closure": (carried, lambda: h), "a rate": (decayed, lambda: rate),
+        "a number": (counted, lambda: calls), "a dict": (noted, lambda: table),
+        "a list": (lambda x: (seen.append(x), x * 2)[1], lambda: seen), "a deque": (shifted, lambda: list(queue)),
+        "an attribute": (stored, lambda: settings.last), "an array": (summed, lambda: array),
+        "by a hook": (lambda x: net(x), lambda: table),
+        "an iterator": (lambda x: x * next(batches), lambda: None),
+        "a generator of NumPy's": (lambda x: x * rng.uniform(), lambda: repr(rng.bit_generator.state)),
+        "a generator of Python's": (lambda x: x * python.random(), lambda: python.getstate()),
+        "an old generator": (lambda x: x * float(legacy.rand()), lambda: repr(legacy.get_state())),
+    }
+
+
+@pytest.mark.parametrize("name", changing())
+def test_what_the_function_changes_outside(name):
+    def make():
+        function, world = changing()[name]
+        def counting(x):
+            ran.append(1)
+            return function(x)
+        ran = []
+        return Twin(counting, ran, world)
+    assert twins(make) == [10]
+    function, _ = changing()[name]
+    step = mgx.compile(function)
+    step(vector(0))
+    with pytest.warns(CompileWarning, match="runs as it is"):
+        step(vector(0))
+
+
+def test_counters_and_logs():
+    """What the function only writes to, and numbers and strings alone, is a note: the call is replayed."""
+    calls, table, log, settings, names = 0, {}, [0], Settings(), set()
+    def function(x):
+        nonlocal calls
+        calls += 1
+        table["calls"] = 1
+        log[0] += 1
+        log.append("called")
+        settings.unused += 1
+        names.add("step")
+        return x * 2
+    step = mgx.compile(function)
+    for k in range(10):
+        assert step(vector(k)).tolist() == (vector(k) * 2).tolist()
+    assert calls == log[0] == settings.unused == 2
+
+
+# ----- what the call makes -------------------------------------------------------------------------------------------
+
+def test_tensors_in_attributes():
+    """A hidden state, kept as a tuple, list or dict, is another at every call; what was kept of earlier calls stays."""
+    for keep in (lambda h, x: (h, x), lambda h, x: [h], lambda h, x: {"h": h, "n": [x * 2]}, lambda h, x: Pair(h, 0.5)):
+        def make(keep=keep):
+            net, ran, kept = nn.RNN(3, 4, rng=0), [], []
+            net.state = None
+            def function(x):
+                ran.append(1)
+                with mgx.no_grad():
+                    _, h = net(x.reshape(1, 1, 3))
+                net.state = keep(h, x)
+                return h.sum()
+            def world():
+                kept.append(net.state)
+                return kept
+            return Twin(function, ran, world)
+        replays(make)
+    def others():
+        net, ran, kept = nn.Identity(), [], []
+        def function(x):
+            ran.append(1)
+            net.state = collections.deque([x * 2])
+            return x
+        return Twin(function, ran, lambda: kept.append(list(net.state)) or kept)
+    runs_as_it_is(others)
+
+
+class Output:
+    __slots__ = ("y",)
+
+    def __init__(self, y):
+        self.y = y
+
+
+@pytest.mark.parametrize("wrap, parts", [
+    (lambda y: collections.deque([y]), list), (lambda y: {y: 1}, list), (lambda y: {"y": y}.values(), list), (Output, lambda o: [o.y]),
+    (lambda y: SimpleNamespace(parts=[y]), lambda o: o.parts), (lambda y: collections.defaultdict(list, {"a": [y]}), dict)])
+def test_results_in_other_containers(wrap, parts):
+    step = mgx.compile(lambda x: wrap(x * 2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CompileWarning)
+        results = [step(vector(k)) for k in range(6)]
+    for k, result in enumerate(results):
+        assert bits(parts(result)) == bits(parts(wrap(vector(k) * 2))) and type(result) is type(wrap(1))
+
+
+def test_leaves_made_inside():
+    def make():
+        ran = []
+        def function(x):
+            ran.append(1)
+            w = nn.Parameter(x * 2)
+            (w * w).sum().backward()
+            return w, w.grad
+        return Twin(function, ran)
+    runs_as_it_is(make)
+    def kept_for_itself():
+        ran = []
+        def function(x):
+            ran.append(1)
+            w = nn.Parameter(mgx.zeros(3))
+            adam = optim.Adam([w], lr=0.1)
+            for _ in range(3):
+                adam.zero_grad()
+                (w - x).square().sum().backward()
+                adam.step()
+            return w.detach()
+        return Twin(function, ran)
+    replays(kept_for_itself)
+    def copied():
+        ran, net = [], nn.Linear(3, 2, rng=0)
+        def function(x):
+            ran.append(1)
+            other = copy.deepcopy(net)
+            sgd = optim.SGD(other.parameters(), lr=0.1, momentum=0.9)
+            other(x).sum().backward()
+            sgd.step()
+            return other(x)
+        return Twin(function, ran, net.state_dict)
+    replays(copied)
+
+
+def test_gradients_of_results():
+    def make():
+        w, ran = parameter(), []
+        def function(x):
+            ran.append(1)
+            h = w * x
+            h.retain_grad()
+            h.square().sum().backward()
+            return h, h.grad
+        return Twin(function, ran, lambda: [w.grad])
+    runs_as_it_is(make)
+
+
+class AttrDict(dict):
+    __getattr__ = dict.__getitem__
+
+
+@dataclass
+class Counted:
+    x: mgx.Tensor
+
+    def __post_init__(self):
+        self.size = self.x.size
+
+
+@pytest.mark.parametrize("make, use", [
+    (AttrDict, lambda d: d.x * d["y"]), (lambda **d: collections.defaultdict(lambda: 2.0, d), lambda d: d["x"] * d["z"]),
+    (collections.OrderedDict, lambda d: d["x"] * len(list(reversed(d)))), (lambda x, y: Counted(x), lambda d: d.x * d.size)])
+def test_containers_of_other_classes(make, use):
+    given = [make(x=vector(k), y=vector(k + 1)) for k in range(6)]
+    step = mgx.compile(lambda d: (use(d), d))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CompileWarning)
+        for d in given:
+            y, same = step(d)
+            assert bits(y) == bits(use(d)) and same is d
+
+
+def test_what_asks_for_the_type_of_a_number():
+    for use in (lambda x, r: x * (1.0 if type(r) is float else 2.0), lambda x, r: (x, json.dumps(r)),
+                lambda x, r: x * {float: 2.0}[type(r)], lambda x, r: {r: x, "n": r},
+                lambda x, r: (x * float(Decimal(r)), [r, {r: r}])):
+        step = mgx.compile(use)
+        for k in range(6):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", CompileWarning)
+                found = step(vector(0), 0.5 + k)
+            assert worlds.bits(found) == worlds.bits(use(vector(0), 0.5 + k))
+            assert not isinstance(found, dict) or [type(key) for key in found] == [float, str]
+
+
+def test_gradients_of_one_result_of_several():
+    """Also where the function cannot run once more: it drops out, and counts."""
+    def run(compile):
+        mgx.manual_seed(0)
+        net = nn.Sequential(nn.Linear(3, 4, rng=0), nn.Dropout(0.5), nn.BatchNorm1d(4), nn.Linear(4, 2, rng=1))
+        def function(x):
+            y = net(x)
+            return y.sum(0), {"z": y.square().mean(), "x": x * 2}
+        step, found = compile(function), []
+        for k in range(8):
+            x = mgx.randn(5, 3, rng=k)
+            y, rest = step(x)
+            for p in net.parameters():
+                p.grad = None
+            (y.sum() if k % 2 else rest["z"]).backward()
+            found.append(bits([y, rest, [p.grad for p in net.parameters()], list(net.buffers())]))
+        return found
+    assert run(lambda function: function) == run(mgx.compile)
+
+
+def test_calls_that_would_run_once_more_in_another_world():
+    """A second derivative needs the function again: it is refused where that would be another function by now."""
+    s = 2.0
+    w, net = nn.Parameter([1.0, 2.0]), nn.Dropout(0.0)
+    class Scale(nn.Module):
+        def forward(self, x):
+            return net(w * x) * s * self.factor
+    module = Scale()
+    module.factor = 3.0
+    def number():
+        nonlocal s
+        s = 5.0
+    for change in (number, lambda: setattr(module, "factor", 7.0), net.eval):
+        s, module.factor = 2.0, 3.0
+        net.train()
+        step = mgx.compile(lambda x: module(x).square().sum())
+        for _ in range(3):
+            y = step(mgx.ones(2))
+        g, = mgx.autograd.grad(y, [w], create_graph=True)
+        assert g.tolist() == [72, 144]
+        y = step(mgx.ones(2))
+        change()
+        with pytest.raises(CaptureError, match="has changed since"):
+            mgx.autograd.grad(y, [w], create_graph=True)
+
+
+def test_writes_before_a_call_runs_once_more():
+    w, x = nn.Parameter([1.0, 2.0]), mgx.ones(2)
+    for write, error in [(lambda: w.data.mul_(3), GraphError), (lambda: x.add_(1), CaptureError)]:
+        step = mgx.compile(lambda x: ((w * w).sum() * 2, (x + 1).sum()))
+        for _ in range(3):
+            y, z = step(x)
+        write()
+        with pytest.raises(error):
+            mgx.autograd.grad(y, [w], create_graph=True)
 
 
 # ----- a compiled function is a node ---------------------------------------------------------------------------------

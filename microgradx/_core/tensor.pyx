@@ -243,6 +243,8 @@ cdef class Tensor(Array):
             raise GraphError("retain_grad: this tensor does not require a gradient")
         if self.node.v.op != OP_LEAF:
             self.node.retains = True
+            if capture:
+                note_as_it_is("it keeps the gradient of a result (retain_grad); use autograd.grad")
 
     # ----- in place ------------------------------------------------------------------------------------------
 

@@ -1,6 +1,9 @@
 """Nested lists, tuples and dicts as their leaves and their structure, both read in one pass: what is done to a list
 afterwards changes neither.
 """
+import dataclasses
+from collections import OrderedDict
+
 
 cdef extern from "Python.h":
     int Py_EnterRecursiveCall(const char *where)        # not 0: it has raised
@@ -31,24 +34,41 @@ cdef int enter() except -1:
     return -1 if Py_EnterRecursiveCall(b" in a nested list, tuple or dict") else 0
 
 
-cdef object structure_of(object tree, list leaves, bint records):
-    """None for a leaf, else (type, keys of a dict with their types or None, structures of the parts)."""
-    cdef object node_type = type(tree), keys = None
-    cdef list parts
+cdef tuple parts_of(object tree, bint records):
+    """(type, keys of a dict with their types, or fields, or None; parts), or None for a leaf.
+
+    With ``records`` the tree is to be made again: a dataclass is one part by part if it has nothing besides its fields,
+    and objects of other classes that inherit from list, tuple or dict are leaves."""
+    cdef object kind = type(tree)
     if isinstance(tree, dict):
-        parts = list(tree.items())
-        node_type, keys, parts = dict, tuple([(type(key), key) for key, _ in parts]), [part for _, part in parts]
-    elif isinstance(tree, (list, tuple)):
-        parts = list(tree)
-    elif records and hasattr(node_type, "__dataclass_fields__"):
-        keys = tuple(node_type.__dataclass_fields__)
-        parts = [getattr(tree, key) for key in keys]
-    else:
+        if records and kind is not dict and kind is not OrderedDict:
+            return None
+        return kind if records else dict, tuple([(type(key), key) for key in tree]), list(tree.values())
+    if isinstance(tree, (list, tuple)):
+        if records and kind is not list and kind is not tuple and not hasattr(kind, "_fields"):
+            return None
+        return kind, None, list(tree)
+    if records and hasattr(kind, "__dataclass_fields__") and kind is not type and not hasattr(kind, "_is_noted"):
+        names = fields_of(kind)
+        if set(getattr(tree, "__dict__", names)) == set(names):
+            return kind, names, [getattr(tree, name) for name in names]
+    return None
+
+
+cdef tuple fields_of(object kind):
+    return tuple([field.name for field in dataclasses.fields(kind)])
+
+
+cdef object structure_of(object tree, list leaves, bint records):
+    """None for a leaf, else (type, keys, structures of the parts)."""
+    cdef tuple found = parts_of(tree, records)
+    if found is None:
         leaves.append(tree)
         return None
+    kind, keys, parts = found
     enter()
     try:
-        return node_type, keys, tuple([structure_of(part, leaves, records) for part in parts])
+        return kind, keys, tuple([structure_of(part, leaves, records) for part in parts])
     finally:
         Py_LeaveRecursiveCall()
 
@@ -75,7 +95,8 @@ def unflatten(structure, leaves):
             object.__setattr__(record, key, part)
         return record
     if keys is not None:
-        return {key: part for (_, key), part in zip(keys, parts, strict=True)}
+        pairs = {key: part for (_, key), part in zip(keys, parts, strict=True)}
+        return pairs if node_type is dict else node_type(pairs)
     return node_type(*parts) if hasattr(node_type, "_fields") else node_type(parts)
 
 
@@ -87,17 +108,11 @@ cdef list containers_of(object tree):
 
 
 cdef int add_containers(object tree, list found) except -1:
-    if isinstance(tree, dict):
-        parts = tree.values()
-    elif isinstance(tree, (list, tuple)):
-        parts = tree
-    elif hasattr(type(tree), "__dataclass_fields__"):
-        parts = [getattr(tree, key) for key in type(tree).__dataclass_fields__]
-    else:
-        return 0
-    found.append(tree)
-    for part in list(parts):
-        add_containers(part, found)
+    cdef tuple parts = parts_of(tree, True)
+    if parts is not None:
+        found.append(tree)
+        for part in parts[2]:
+            add_containers(part, found)
     return 0
 
 
@@ -111,10 +126,16 @@ cdef object original(object o, dict known, object leaf):
     if type(o) is tuple:
         return tuple([original(part, known, leaf) for part in <tuple> o])
     if type(o) is dict:
-        for key, part in list((<dict> o).items()):
-            o[key] = original(part, known, leaf)
+        pairs = [(leaf(key), original(part, known, leaf)) for key, part in (<dict> o).items()]
+        (<dict> o).clear()
+        (<dict> o).update(pairs)
         return o
     return leaf(o)
+
+
+cdef object original_of(object tree, list containers, list copies, object leaf):
+    """What a tree of leaves and containers that stand for others stands for itself."""
+    return original(tree, {id(copied): container for copied, container in zip(copies, containers)}, leaf)
 
 
 cdef int give_back(list containers, list copies, object leaf) except -1:
@@ -132,7 +153,7 @@ cdef int give_back(list containers, list copies, object leaf) except -1:
             if len(now) != len(container) or any([a is not b for a, b in zip(now, container)]):
                 container[:] = now
         elif not isinstance(container, tuple):
-            for key in type(container).__dataclass_fields__:
+            for key in fields_of(type(container)):
                 part = original(getattr(copied, key), known, leaf)
                 if part is not getattr(container, key):
                     setattr(container, key, part)

@@ -168,9 +168,10 @@ class Module:
         note_write(attributes, name)
 
     def __delattr__(self, name: str) -> None:
-        note_assignment(self.__dict__, name)
+        attributes = object.__getattribute__(self, "__dict__")
+        note_assignment(attributes, name)
         super().__delattr__(name)
-        note_write(self.__dict__, name)
+        note_write(attributes, name)
         self._file(name, None)
 
     def _file(self, name: str, kind: str | None) -> None:
@@ -187,8 +188,9 @@ class Module:
             raise DTypeError(f"register_buffer: {name!r} is a Tensor that requires no gradient or None, not "
                              f"{type(tensor).__name__}" + " that requires one" * isinstance(tensor, Tensor))
         self._file(name, "_buffers")
-        self.__dict__[name] = tensor
-        note_write(self.__dict__, name)
+        attributes = object.__getattribute__(self, "__dict__")
+        attributes[name] = tensor
+        note_write(attributes, name)
 
     # ----- what is inside ----------------------------------------------------------------------------------------
 
@@ -198,7 +200,7 @@ class Module:
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """(name, module) of the modules directly inside, in the order of assignment."""
-        return ((name, self.__dict__[name]) for name in self._modules)
+        return ((name, getattr(self, name)) for name in self._modules)
 
     def modules(self) -> Iterator[Module]:
         """This module and all inside it, each once."""
@@ -234,8 +236,8 @@ class Module:
     def _named(self, kind: str, shared: bool = False) -> Iterator[tuple[str, Tensor]]:
         seen = set()
         for path, module in self.named_modules():
-            for name in module.__dict__[kind]:
-                tensor = module.__dict__[name]
+            for name in getattr(module, kind):
+                tensor = getattr(module, name)
                 if tensor is not None and (shared or id(tensor) not in seen):
                     seen.add(id(tensor))
                     yield _join(path, name), tensor
@@ -295,7 +297,7 @@ class Module:
         others: dict[int, Tensor] = {}                  # what several modules share stays shared
         for module in self.modules():
             for name in (*module._parameters, *module._buffers):
-                old = module.__dict__[name]
+                old = getattr(module, name)
                 if old is not None and old.dtype.kind == "f":
                     new = others.setdefault(id(old), Tensor(old.detach(), dtype=dtype))
                     new.requires_grad = old.requires_grad

@@ -1,6 +1,6 @@
 from microgradx._core.array cimport Array, Node, Storage
 from microgradx._core.launch cimport LaunchList
-from microgradx._core.capture.guards cimport Variables
+from microgradx._core.capture.environment cimport Environment
 from microgradx._core.capture.program cimport Product, Program
 from microgradx._core.capture.pullback cimport Pullback
 
@@ -18,7 +18,9 @@ cdef class Effect:              # what a call changes besides numbers
     cdef int kind               # EffectOn
     cdef object target, name, value
     cdef bint freed                 # is the value's graph freed when the call ends?
-    cdef Output output
+    cdef object tree                # of a value that holds tensors in lists, tuples or dicts, or None
+    cdef list outputs               # its leaves
+    cdef Output output              # the first of them
 
 cdef struct Input:              # a tensor among the arguments
     Py_ssize_t leaf, place      # its number; the place of the program, or COPIED, UNUSED
@@ -38,11 +40,13 @@ cdef class CapturedCall:
     cdef Py_ssize_t input_count
     cdef Storage **used             # of each input: the argument's storage, while the launches run
     cdef readonly set read          # arguments whose number decided something
+    cdef list own                   # guards of what the call made for itself, and their owners, which launches may read
     cdef readonly list guards       # what else the call depends on; looked at after a write to any such thing
     cdef list polled                # ... looked at in each call
-    cdef Variables variables        # of the functions around it, and globals
+    cdef Environment environment    # what the function can reach; None: whatever becomes of it, it runs as it is
     cdef list tensors               # (tensor, storage, requires_grad, hooks) of tensors that were there before
     cdef list found, outputs, effects
+    cdef dict leaf_of_effect        # {number of an output: the leaf whose gradient it is}
     cdef list products              # Product: arrays that the launches write where they are handed out
     cdef dict shared                # {id: copy} of the memory that several outputs share, while they are made
     cdef dict needed                # {number of an argument: did it require a gradient?}
@@ -60,7 +64,8 @@ cdef class CapturedCall:
     cdef bint guards_hold(self) except -1
     cdef bint gradients_hold(self) except -1
     cdef bint conflicts(self, object leaves) except -1
-    cdef object capture(self, function, tuple given, object structure, list leaves, set passes, set fixed)
+    cdef object capture(self, function, Environment environment, tuple given, object structure, list leaves, set passes,
+                        set fixed)
     cdef int release(self, Storage **dropped, Py_ssize_t count) except -1
     cdef int keep_tensors(self, LaunchList recording, list samples) except -1
     cdef int note_effects(self, LaunchList recording, list samples) except -1
@@ -74,5 +79,6 @@ cdef class CapturedCall:
     cdef object replay(self, object leaves)
     cdef list make_results(self, object leaves)
     cdef object output(self, Output output, list values, object leaves)
+    cdef object effect_value(self, Effect effect, list values, object leaves)
     cdef int copy_back(self, object leaves) except -1
     cdef int apply_effects(self, list values, object leaves) except -1

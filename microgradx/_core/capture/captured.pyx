@@ -8,6 +8,7 @@ groups, ``requires_grad``; a replay repeats them.
 cimport cython
 from cpython.list cimport PyList_GET_ITEM
 from cpython.object cimport PyObject
+from libc.stdint cimport uint16_t
 from libc.stdlib cimport free, malloc
 
 from microgradx._core.array cimport *
@@ -15,16 +16,18 @@ from microgradx._core.graph cimport grad_enabled
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport (LaunchList, bump_gradients, capturing_list, copy, fill, grad_version, hooks_of,
                                       profiling, set_recording, world_version)
-from microgradx._core.capture.guards cimport Guard, Variables, snapshot_of, start_notes, stop_notes, unchanged
+from microgradx._core.capture.environment cimport Environment, Notes
+from microgradx._core.capture.guards cimport Guard, snapshot_of, start_notes, stop_notes, unchanged
 from microgradx._core.capture.passes cimport hold_host_operands
 from microgradx._core.capture.number cimport SymbolicFloat, note_reads_in, plain, symbolic_float
 from microgradx._core.capture.program cimport Product, Program, is_parameter, may_be_symbolic, plain_copy
 from microgradx._core.capture.pullback cimport Pullback, capture_pullback
 from microgradx._core.trace cimport input_vjp, record_result
-from microgradx._core.trees cimport containers_of, give_back
+from microgradx._core.trees cimport containers_of, give_back, original_of
 
 import sys
 import types
+from collections import deque
 from functools import partial
 from random import getstate
 
@@ -104,9 +107,11 @@ cdef class CapturedCall:
 
     # ----- capture -----------------------------------------------------------------------------------------------
 
-    cdef object capture(self, function, tuple given, object structure, list leaves, set passes, set fixed):
+    cdef object capture(self, function, Environment environment, tuple given, object structure, list leaves, set passes,
+                        set fixed):
         """Call ``function`` on copies of the arguments ``leaves`` and write down what it launches; returns its result.
-        A float may move, unless its place is among the ``fixed``. ``given`` is what the leaves are of."""
+        ``environment`` is what the function can reach now, ``given`` what the leaves are of. A float may move, unless
+        its place is among the ``fixed``."""
         cdef Program program = Program()
         cdef LaunchList before
         cdef Array a, x
@@ -119,7 +124,7 @@ cdef class CapturedCall:
         cdef SymbolicFloat number
         cdef Product one
         cdef Effect effect
-        cdef Variables variables, earlier
+        cdef Notes notes = Notes(environment)
         cdef bint failed = True
         cdef list values = None
         self.forward = program
@@ -135,7 +140,7 @@ cdef class CapturedCall:
         try:
             for i, o in enumerate(leaves):
                 self.form[i] = VALUE
-                if may_be_symbolic(o) and i not in fixed:
+                if may_be_symbolic(o) and i not in fixed and not environment.exact:
                     passed[i] = number = symbolic_float(o, i)
                     self.numbers.append((i, number.array))
                     self.form[i] = MOVES
@@ -165,32 +170,40 @@ cdef class CapturedCall:
             args, kwargs = unflatten(structure, iter(passed))
             originals = {id(o): leaf for o, leaf in zip(passed, leaves)}
             containers, copied = containers_of(given), containers_of((args, kwargs))
-            variables = Variables(function)
             try:
                 result = function(*args, **kwargs)
             finally:
+                environment.give_originals(partial(as_given, originals))
                 give_back(containers, copied, partial(as_given, originals))
             self.as_it_is = program.sequence.as_it_is
             if are_other_parts(structure, passed, args, kwargs):
                 self.as_it_is = "it changes a list, dict or object among its arguments; return what is new instead"
-            earlier, variables = variables, Variables(function)
-            if earlier.lost_tensors(variables):
-                self.as_it_is = ("it replaces a tensor in a variable, list or dict around it; write into the tensor "
-                                 "instead")
+            self.as_it_is = self.as_it_is or changes_around(environment, notes)
+            if environment.moved_generator([rng for rng, _, _ in program.sequence.draws]) is not None:
+                self.as_it_is = "it draws from a generator itself; draw from an mgx.Generator, or give an int as rng="
             if random_states() != moved:
                 self.as_it_is = "it draws from Python's random or from numpy.random; draw with mgx.rand and its kin"
             elif has_generators_inside(program.sequence.draws):
                 self.as_it_is = ("it makes or rewinds a numpy.random.Generator, or draws from it itself; draw from an "
                                  "mgx.Generator, or give an int as rng=")
             self.note_effects(program.sequence, samples)
+            if returns_argument(result, copied):
+                self.as_it_is = "it returns a list, dict or object of its arguments; return another one"
             found, self.tree = flatten(result, True)
+            if has_moving_keys(self.tree):
+                self.as_it_is = "it returns a dict whose keys are tensors, or floats among its arguments"
             roots = self.describe(found, [o if isinstance(o, Array) else None for o in passed])
             set_recording(None)
             if self.as_it_is is None and roots:
                 self.pullback = Pullback()
                 self.as_it_is = capture_pullback(self.pullback, program, roots, self.inputs, samples)
             if self.as_it_is is not None:               # the call itself is right as it ran, and so are its graphs
-                values = [as_given(originals, o) for o in found]
+                values = [original_of(result, containers, copied, partial(as_given, originals))]
+                self.tree = None
+                for effect in self.effects:
+                    if effect.kind == OF_ATTRIBUTE and effect.value is not MISSING:
+                        effect.target[effect.name] = original_of(effect.value, containers, copied,
+                                                                 partial(as_given, originals))
             failed = False
         finally:
             if started:
@@ -215,15 +228,16 @@ cdef class CapturedCall:
         self.expected = tuple([snapshot_of(leaves[i]) if i in read else e for i, e in enumerate(expected)])
         for i in read:
             self.form[i] = VALUE
-        self.guards = list(program.sequence.reads.values())
+        self.own = list(program.sequence.reads.values())
+        self.guards = guards_of_the_living(self.own)
         self.polled = [guard for guard in self.guards if guard.polled]
-        self.variables = variables
+        self.environment = environment if self.as_it_is is None else None
         program.sequence.reads = program.sequence.leaves = program.sequence.read_gradients = None
         if values is not None:
             self.release(dropped, count)
             self.forward = self.pullback = self.outputs = None
             self.finish_as_it_is(leaves, samples, own)
-            return unflatten(self.tree, iter(values))
+            return values[0]
         numbers, saved = self.numbers, {}               # launches name all of them until the program holds its own
         self.numbers = [(i, array) for i, array in numbers if i not in read]
         try:
@@ -234,6 +248,10 @@ cdef class CapturedCall:
             made = [(<Output> o).what for o in self.outputs if (<Output> o).kind == FRESH
                     and <size_t> (<Array> (<Output> o).what).storage not in saved]
             program.finalize(dropped, count, passes, movable, made, saved)
+            if self.pullback is not None:
+                self.pullback.finish(program, numbers, self.inputs)
+            for a in environment.arrays:
+                a.storage.held = True
             if saved:
                 self.pullback.forward_place = program.bind_block(saved, self.pullback.block)
             self.take_places(movable + made, samples, saved)
@@ -328,7 +346,7 @@ cdef class CapturedCall:
         cdef set own = {id((<Array> x).node) for x in samples if (<Array> x).node is not None}
         self.found, self.effects, self.steady = [], [], True
         for node, old in recording.leaves.items():
-            if id(node) in own:
+            if id(node) in own or node.born == self.forward.number:       # of a leaf that the call has made itself
                 continue
             if node in recording.read_gradients:
                 one = Found()
@@ -357,8 +375,17 @@ cdef class CapturedCall:
         cdef dict seen = {}, by_storage = {}
         cdef Array a
         cdef Found one
+        cdef Effect effect
+        cdef list spans = []
         self.results = len(leaves)
-        values = leaves + [(<Effect> effect).value for effect in self.effects]
+        values = list(leaves)
+        for effect in self.effects:
+            parts = [effect.value]
+            if holds_new_array(effect.value, self.forward.number):
+                parts, effect.tree = flatten(effect.value, True)
+            spans.append((len(values), len(values) + len(parts), effect))
+            values += parts
+        belongs_to = {k: effect for first, last, effect in spans for k in range(first, last)}
         for o in values:
             if isinstance(o, Array) and (<Array> o).storage.born == self.forward.number:
                 by_storage.setdefault(<size_t> (<Array> o).storage, {})[id(o)] = o
@@ -367,7 +394,7 @@ cdef class CapturedCall:
                 outputs.append((GIVEN, min((<SymbolicFloat> o).sources)))
                 continue
             if not isinstance(o, Array):
-                self.as_it_is = why_as_it_is(o) or self.as_it_is
+                self.as_it_is = why_as_it_is(o, self.forward.number) or self.as_it_is
                 outputs.append((CONSTANT, plain(o)))
                 continue
             if id(o) in seen:
@@ -375,11 +402,13 @@ cdef class CapturedCall:
                 continue
             seen[id(o)] = len(outputs)
             a = <Array> o
+            if a.needs_grad and a.storage.born == self.forward.number and (a.node is None or a.node.v.op == OP_LEAF):
+                self.as_it_is = "it makes a tensor that requires a gradient, and keeps or returns it; make that outside"
             if a.needs_grad and a.node is not None and a.node.v.op != OP_LEAF and a.node.born == self.forward.number:
                 if k < self.results:
                     roots.append((k, a))
-                elif a.node.v.op == OP_FREED:
-                    (<Effect> self.effects[k - self.results]).freed = True
+                elif a.node.v.op == OP_FREED and (<Effect> belongs_to[k]).tree is None:
+                    (<Effect> belongs_to[k]).freed = True
                 else:
                     self.as_it_is = "it keeps a tensor with a graph in an attribute or as a gradient; return it instead"
             for one in self.found:
@@ -389,8 +418,9 @@ cdef class CapturedCall:
             else:
                 outputs.append(self.output_of(a, arguments, by_storage))
         self.outputs = [new_output(kind, what) for kind, what in outputs]
-        for k in range(self.results, len(outputs)):
-            (<Effect> self.effects[k - self.results]).output = self.outputs[k]
+        for first, last, effect in spans:
+            effect.output, effect.outputs = self.outputs[first], self.outputs[first:last]
+        self.leaf_of_effect = {first: effect.target for first, _, effect in spans if effect.kind == OF_LEAF}
         return roots
 
     cdef tuple output_of(self, Array a, list arguments, dict by_storage):
@@ -475,8 +505,7 @@ cdef class CapturedCall:
             product = Product()
             product.array, product.place = a, place
             product.nbytes, product.offset = a.storage.nbytes, a.data - a.storage.data
-            if k >= self.results and (<Effect> self.effects[k - self.results]).kind == OF_LEAF:
-                product.leaf = (<Effect> self.effects[k - self.results]).target
+            product.leaf = self.leaf_of_effect.get(k)
             output.kind, output.what, output.product = PRODUCT, None, product
             self.products.append(product)
         return 0
@@ -518,6 +547,8 @@ cdef class CapturedCall:
 
     cdef bint holds(self, object leaves) except -1:
         cdef Guard guard
+        cdef Py_ssize_t k
+        cdef Array a
         if self.world != world_version:
             if not self.guards_hold() or not self.gradients_hold():
                 return False
@@ -528,9 +559,15 @@ cdef class CapturedCall:
             if not guard.holds():
                 self.failed = guard.text
                 return False
-        if not self.variables.hold():
-            self.failed = f"the variable {self.variables.changed!r}"
-            return False
+        if self.environment is not None:
+            if not self.environment.unchanged():
+                self.failed = self.environment.changed
+                return False
+            for k in range(self.input_count):
+                a = <Array> leaves[self.input[k].leaf]
+                if a.storage.held and self.environment.shares_memory(a):
+                    self.failed = MEMORY
+                    return False
         if self.forward is not None and (self.mutates or self.forward.changed_count or self.found) \
                 and self.conflicts(leaves):
             self.failed = MEMORY
@@ -711,6 +748,12 @@ cdef class CapturedCall:
         return alias(base, base.storage.data + offset, geometry.dtype_, geometry.ndim, geometry.shape_,
                      geometry.strides_)
 
+    cdef object effect_value(self, Effect effect, list values, object leaves):
+        """What a replay assigns."""
+        if effect.tree is None:
+            return self.output(effect.output, values, leaves)
+        return unflatten(effect.tree, iter([self.output(output, values, leaves) for output in effect.outputs]))
+
     def run_again(self, leaves, list parents, list cotangents):
         """The gradients of ``parents`` for ``cotangents`` of the results that have a graph, None for one that got none:
         by the function as it is, which is recorded anew."""
@@ -720,6 +763,10 @@ cdef class CapturedCall:
             raise CaptureError("backward: this needs the function of a compiled call once more (a second derivative, "
                                "or a gradient of some of its results), and the function writes, draws or has other "
                                "effects")
+        if not self.guards_hold() or not self.environment.unchanged():
+            raise CaptureError("backward: this needs the function of a compiled call once more (a second derivative, "
+                               "or a gradient of some of its results), and what it depends on has changed since: "
+                               f"{self.failed or self.environment.changed}")
         for i in self.inputs:
             a = <Array> leaves[i]
             x = alias(a, a.data, a.dtype_, a.ndim, a.shape_, a.strides_)
@@ -759,7 +806,7 @@ cdef class CapturedCall:
         cdef bint changed = False
         for k in range(len(self.effects)):
             effect = <Effect> PyList_GET_ITEM(self.effects, k)
-            value = self.output(effect.output, values, leaves)
+            value = self.effect_value(effect, values, leaves)
             if effect.freed:                            # its graph was freed within the call
                 a = <Array> value
                 a.node, a.needs_grad = new_node(OP_FREED, a), True
@@ -825,7 +872,26 @@ cdef class CapturedCall:
         """The call as text: a table of its launches, and what it depends on."""
         if self.as_it_is is not None:
             return f"runs as it is: {self.as_it_is}"
-        return table(self.forward, self.seconds(), self.read, [guard.text for guard in self.guards])
+        text = table(self.forward, self.seconds(), self.read, [guard.text for guard in self.guards])
+        return text if self.failed is None else f"{text}\nanother call was captured because this had changed: {self.failed}"
+
+
+cdef list guards_of_the_living(list guards):
+    """Those of modules and optimizers that somebody holds: what the call made for itself it will make again. The others
+    are left in ``guards``."""
+    cdef dict count = {}
+    cdef list found = []
+    cdef Guard guard
+    for guard in guards:
+        if guard.owner is not None:
+            count[id(guard.owner)] = count.get(id(guard.owner), 0) + 1
+    for guard in guards:
+        owner = guard.owner
+        if owner is None or (<PyObject *> owner).ob_refcnt > count[id(owner)] + 1:
+            found.append(guard)
+        owner = None
+    guards[:] = [guard for guard in guards if guard not in found]
+    return found
 
 
 cdef bint are_other_parts(object structure, list passed, object args, object kwargs) except -1:
@@ -840,9 +906,10 @@ def as_given(dict originals, object o):
     if id(o) in originals:
         return originals[id(o)]
     o = plain(o)
-    if holds_tensors(o):
-        for name, part in o.__dict__.items():
-            o.__dict__[name] = originals.get(id(part), part)
+    if not isinstance(o, (type, Array)) and not hasattr(type(o), "_is_noted"):
+        for name, part in getattr(o, "__dict__", {}).items():
+            if id(part) in originals:
+                o.__dict__[name] = originals[id(part)]
     return o
 
 
@@ -866,17 +933,63 @@ cdef bint has_generators_inside(list draws) except -1:
     return False
 
 
-cdef bint holds_tensors(object o) except -1:
-    """Is it an object of a class of the user's with tensors for attributes?"""
-    return not isinstance(o, (type, Array)) and not hasattr(o, "parameters") \
-        and any([isinstance(part, Array) for part in getattr(o, "__dict__", {}).values()])
+cdef str changes_around(Environment environment, Notes notes):
+    """What a function does to what is around it, and no replay would do."""
+    cdef str name
+    if not environment.unchanged():
+        return f"it changes {environment.changed} outside; return what is new, or write into a tensor"
+    name = notes.more_than_numbers()
+    if name is not None:
+        return f"it puts more than numbers into {name!r}, outside; return them"
+    return None
 
 
-cdef str why_as_it_is(object o):
+cdef bint returns_argument(object result, list containers) except -1:
+    """Is one of the lists, dicts and objects that the function got what it returns, or in it?"""
+    cdef dict known = {id(o): o for o in containers if not isinstance(o, tuple)}
+    return any([id(o) in known for o in containers_of(result)])
+
+
+cdef bint holds_new_array(object o, uint16_t number) except -1:
+    """Is it a list, tuple or dict with what the call under capture has made: tensors, or numbers that move?"""
+    return isinstance(o, (list, tuple, dict)) and any([
+        isinstance(leaf, SymbolicFloat) or isinstance(leaf, Array) and (<Array> leaf).storage.born == number
+        for leaf in flatten(o, True)[0]])
+
+
+cdef bint has_moving_keys(object structure) except -1:
+    if structure is None:
+        return False
+    kind, keys, parts = structure
+    return any([isinstance(key, tuple) and isinstance(key[1], (SymbolicFloat, Array)) for key in keys or ()]) \
+        or any([has_moving_keys(part) for part in parts])
+
+
+cdef list arrays_in(object o, int depth=0):
+    """All tensors that a list, dict or object of any class holds."""
+    cdef list found = []
+    if isinstance(o, Array):
+        return [o]
+    if depth == 8 or o is None or isinstance(o, (int, float, str, bytes, type, types.FunctionType, types.ModuleType,
+                                                 types.GeneratorType)):
+        return found
+    if isinstance(o, dict):
+        found = list(o.values())
+    elif isinstance(o, (list, tuple, set, frozenset, deque, type({}.values()), type({}.items()))):
+        found = list(o)
+    for name in [name for base in type(o).__mro__ for name in base.__dict__.get("__slots__", ()) if isinstance(name, str)]:
+        found.append(getattr(o, name, None))
+    found += getattr(o, "__dict__", {}).values()
+    return [a for part in found for a in arrays_in(part, depth + 1)]
+
+
+cdef str why_as_it_is(object o, uint16_t number):
     """Of a result that every call makes anew, and that no copy can stand for."""
+    cdef Array a
     if isinstance(o, (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)) or hasattr(o, "__next__"):
         return f"it returns an object of type {type(o).__name__}, which runs later; return a list"
-    if holds_tensors(o):
-        return (f"it returns an object of type {type(o).__name__} that holds tensors; return them in a tuple, dict or "
-                "dataclass")
+    for a in arrays_in(o):
+        if a.storage.born == number:
+            return (f"it returns or keeps an object of type {type(o).__name__} that holds tensors; take a tuple, dict or "
+                    "dataclass")
     return None

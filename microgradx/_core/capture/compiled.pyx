@@ -4,6 +4,7 @@ from microgradx._core.debug.check cimport checked
 from microgradx._core.graph cimport grad_enabled, recording_sites
 from microgradx._core.launch cimport is_capturing, world_version
 from microgradx._core.capture.captured cimport CapturedCall
+from microgradx._core.capture.environment cimport Environment
 from microgradx._core.capture.program cimport is_parameter, may_be_symbolic
 from microgradx._core.trees cimport containers_of, give_back, take_apart
 
@@ -84,7 +85,10 @@ cdef class Compiled:
             return self.run_eagerly(args, kwargs, reason)
         if is_observing():                          # within a function of Values that is recorded: part of it
             return self.function(*args, **kwargs)
-        found, structure = flatten((args, kwargs), True)
+        try:
+            found, structure = flatten((args, kwargs), True)
+        except RecursionError:
+            return self.run_eagerly(args, kwargs, "an argument that is nested without end, or too deeply")
         if self.values is None and any([type(leaf) is Value for leaf in found]):
             self.values = compile_values(self.function, self.shared is not None)
         if self.values is not None and not any([isinstance(leaf, Array) for leaf in found]):
@@ -103,6 +107,8 @@ cdef class Compiled:
     cdef object choose(self, tuple args, dict kwargs, object structure, list leaves):
         """Replay a captured call, capture one, or run the function as it is."""
         cdef CapturedCall call
+        cdef Environment environment
+        cdef str reason
         if recording_sites or capture:              # within a capture its launches are written; of another thread: wait
             return self.run_eagerly(args, kwargs, "detect_nan is on" if recording_sites else None)
         for leaf in leaves:
@@ -138,6 +144,9 @@ cdef class Compiled:
                 self.seen[key] = versions != [(<Array> leaf).storage.version for leaf in leaves
                                               if isinstance(leaf, Array)]
             return result
+        reason = self.seen[key] if isinstance(self.seen[key], str) else None
+        if reason is not None:
+            return self.run_eagerly(args, kwargs, reason)
         if self.seen[key] and may_share_memory(leaves):             # a capture works on copies of them
             return self.run_eagerly(args, kwargs, MEMORY)
         if self.pause and not (key == self.previous and self.world == world_version):
@@ -154,15 +163,28 @@ cdef class Compiled:
             wasted += 1
         if wasted >= WASTED:
             self.warn()
+        environment = Environment([self.function, *[o for o in leaves if not isinstance(o, (Array, float, str))]])
+        if environment.reason is not None:
+            self.seen[key] = environment.reason
+            self.warn_once(environment.reason)
+            return self.run_eagerly(args, kwargs, environment.reason)
+        if any([isinstance(o, Array) and not is_parameter(<Array> o) and environment.shares_memory(<Array> o)
+                for o in leaves]):
+            return self.run_eagerly(args, kwargs, MEMORY)
         call = CapturedCall()
-        result = call.capture(self.function, (args, kwargs), structure, leaves, self.passes, self.fixed)
+        result = call.capture(self.function, environment, (args, kwargs), structure, leaves, self.passes, self.fixed)
         self.fixed |= call.read                                     # it is for these numbers only
         self.use(call)
-        if call.as_it_is is not None and call.as_it_is not in self.reasons:
-            self.reasons[call.as_it_is] = 1
-            warnings.warn(f"compile: {getattr(self.function, '__name__', self.function)} runs as it is, because "
-                          f"{call.as_it_is}", CompileWarning, stacklevel=1)
+        if call.as_it_is is not None:
+            self.warn_once(call.as_it_is)
         return result
+
+    cdef int warn_once(self, str reason) except -1:
+        if reason not in self.reasons:
+            self.reasons[reason] = 1
+            warnings.warn(f"compile: {getattr(self.function, '__name__', self.function)} runs as it is, because {reason}",
+                          CompileWarning, stacklevel=1)
+        return 0
 
     cdef int use(self, CapturedCall call) except -1:
         """Put a captured call first; the one that was not used for longest goes."""
@@ -209,8 +231,8 @@ cdef class Compiled:
 
 
 cdef object leaf_of(object leaf):
-    """Arrays become tensors."""
-    return from_object(leaf, None, False) if isinstance(leaf, np.ndarray) else leaf
+    """Arrays of numbers become tensors."""
+    return from_object(leaf, None, False) if isinstance(leaf, np.ndarray) and leaf.dtype.kind in "biuf" else leaf
 
 
 cdef bint may_share_memory(list leaves) except -1:

@@ -5,13 +5,6 @@ cdef class Guard:
     cdef object name, was
     cdef bint holds(self) except -1
 
-cdef class Variables:
-    cdef list names, owners, values     # an owner is a cell or a dict of globals
-    cdef str changed                    # the one that was found to have another value
-    cdef int note(self, function, int depth) except -1
-    cdef bint lost_tensors(self, Variables after) except -1
-    cdef bint hold(self) except -1
-
 cdef bint unchanged(object was, object now) except -1
 cdef object snapshot_of(object o)
 cdef int start_notes() except -1                # attributes of modules are noted, until `stop_notes`

@@ -5,24 +5,12 @@ that still.
 Values are compared as Python's: numbers, strings and flags by value and to the last bit; lists, tuples, dicts and sets
 by their parts; everything else by identity.
 """
-from cpython.object cimport PyObject
-
 from microgradx._core.array cimport Array
 from microgradx._core.launch cimport LaunchList, capturing_list
-
-import dis
-import types
 
 import numpy as np
 
 from microgradx._core.launch import change_world
-
-
-cdef extern from "Python.h":
-    PyObject *PyList_GET_ITEM(list, Py_ssize_t)
-    PyObject *PyDict_GetItem(object, object)
-    PyObject *PyCell_GET(PyObject *)
-    bint PyDict_CheckExact(PyObject *)
 
 
 class Missing:
@@ -38,9 +26,8 @@ cdef int capturing = 0
 # Contents of a module or an optimizer that only its own methods change, and they tell; other lists and dicts are looked
 # at each time.
 cdef frozenset REGISTERS = frozenset({"_parameters", "_buffers", "_modules", "_hooks", "_launches"})
-cdef tuple PLAIN = (bool, int, float, complex, str, bytes, type(None))
 cdef frozenset BY_VALUE = frozenset({int, bool, str, bytes, type(None)})
-cdef enum: DEEPEST = 8, LONGEST = 64       # of nested containers; of lists and objects in variables
+cdef enum: DEEPEST = 8          # of nested containers
 
 
 cdef class Contents:
@@ -109,6 +96,8 @@ cdef bint unchanged(object was, object now) except -1:
 cdef bint equal_by_value(object was, object now) except -1:
     """Are two objects of one type equal in their own words: do they define both equality and a hash?"""
     kind = type(was)
+    if kind is slice:                                   # without a hash before Python 3.12
+        return was == now
     if kind.__eq__ is object.__eq__ or kind.__hash__ is None or kind.__hash__ is object.__hash__ \
             or isinstance(was, (Array, np.ndarray)):
         return False
@@ -199,130 +188,6 @@ cdef class KeysGuard(Guard):
 
     cdef bint holds(self) except -1:
         return list(self.attributes) == self.was
-
-
-cdef class Parts:
-    """A list, tuple, dict or plain object, and the tensors in it: what else is in it may be a note of the function's,
-    as a counter is, and is not looked at."""
-    cdef object owner
-    cdef list tensors
-
-
-cdef int add_tensors(object o, list found, int depth) except -1:
-    if isinstance(o, Array):
-        found.append(o)
-        return 0
-    if type(o) is list or type(o) is tuple:
-        parts = o
-    elif type(o) is dict:
-        parts = (<dict> o).values()
-    elif is_plain(o):
-        parts = o.__dict__.values()
-    else:
-        return 0
-    if depth < 3 and len(parts) <= LONGEST:
-        for part in parts:
-            add_tensors(part, found, depth + 1)
-    return 0
-
-
-cdef bint is_plain(object o) except -1:
-    """Is it an object of a class of the user's, with attributes that nobody tells of?"""
-    kind = type(o)
-    return kind.__dictoffset__ != 0 and not isinstance(o, (type, types.FunctionType, types.ModuleType)) \
-        and not hasattr(kind, "_is_noted") and not kind.__module__.startswith("microgradx.")
-
-
-cdef object parts_of(object o):
-    """What a variable was, for `unchanged_parts`."""
-    cdef Parts parts
-    if type(o) is list or type(o) is tuple or type(o) is dict or is_plain(o):
-        parts = Parts()
-        parts.owner, parts.tensors = o, []
-        add_tensors(o, parts.tensors, 0)
-        return parts if parts.tensors else o
-    return o
-
-
-cdef bint unchanged_parts(object was, object now) except -1:
-    cdef list found
-    cdef Py_ssize_t i
-    if type(was) is Parts:
-        if now is not (<Parts> was).owner:
-            return False
-        found = []
-        add_tensors(now, found, 0)
-        if len(found) != len((<Parts> was).tensors):
-            return False
-        for i in range(len(found)):
-            if found[i] is not (<Parts> was).tensors[i]:
-                return False
-        return True
-    return unchanged(was, now)
-
-
-cdef set names_stored(function):
-    """The variables around a function that it assigns itself: numbers in them are counters."""
-    return {step.argval for step in dis.get_instructions(function) if step.opname in ("STORE_DEREF", "STORE_GLOBAL")}
-
-
-cdef class Variables:
-    """What the variables of enclosing functions, and the globals that are plain data, were that a function uses."""
-
-    def __init__(self, function):
-        self.names, self.owners, self.values = [], [], []
-        self.note(getattr(type(function), "forward", function), 0)
-
-    cdef int note(self, function, int depth) except -1:
-        function = getattr(function, "__func__", function)
-        if not isinstance(function, types.FunctionType) or depth > 2 or len(self.names) > 64:
-            return 0
-        stored = names_stored(function)
-        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or ()):
-            try:
-                value = cell.cell_contents
-            except ValueError:
-                continue
-            if name in stored and isinstance(value, PLAIN):
-                continue
-            self.names.append(name)
-            self.owners.append(cell)
-            self.values.append(parts_of(value))
-            self.note(value, depth + 1)
-        for name in function.__code__.co_names:
-            if name not in function.__globals__:
-                continue
-            value = function.__globals__[name]
-            if isinstance(value, Array) or isinstance(value, PLAIN) and name not in stored:
-                self.names.append(name)
-                self.owners.append(function.__globals__)
-                self.values.append(value)
-        return 0
-
-    cdef bint lost_tensors(self, Variables after) except -1:
-        """Has a variable, or a list or dict in one, other tensors ``after`` the call?"""
-        return len(self.values) == len(after.values) and any(
-            [tensors_in(was) - tensors_in(now) for was, now in zip(self.values, after.values)])
-
-    cdef bint hold(self) except -1:
-        cdef Py_ssize_t i
-        cdef PyObject *owner
-        cdef PyObject *now
-        for i in range(len(self.names)):
-            owner = PyList_GET_ITEM(self.owners, i)
-            now = PyDict_GetItem(<object> owner, <object> PyList_GET_ITEM(self.names, i)) if PyDict_CheckExact(owner) \
-                else PyCell_GET(owner)
-            if now != PyList_GET_ITEM(self.values, i) \
-                    and (now == NULL or not unchanged_parts(self.values[i], <object> now)):
-                self.changed = self.names[i]
-                return False
-        return True
-
-
-cdef set tensors_in(object was):
-    """The tensors in what a variable was, by their addresses."""
-    return {id(a) for a in (<Parts> was).tensors} if type(was) is Parts \
-        else {id(was)} if isinstance(was, Array) else set()
 
 
 cdef int start_notes() except -1:

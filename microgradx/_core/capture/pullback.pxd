@@ -1,11 +1,14 @@
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint16_t, uint32_t
 
 from microgradx._core.array cimport Array, Node, Storage
 from microgradx._core.capture.program cimport Product, Program
 
 cdef class Pullback:            # of a captured call: from the gradients of its results to those of what it was made of
     cdef Program program
-    cdef Program abandoned      # one that could not be captured, until the capture ends
+    cdef list abandoned         # programs that could not be captured, until the capture ends
+    cdef list singles           # Pullback of each result alone, of several
+    cdef list into              # of a single one: which parents of the whole its own are
+    cdef list at                # ... which of the storages that the whole reads its own are
     cdef list roots             # (number of the output, is its graph freed?) of the results that have a graph
     cdef list parents           # what gradients go to: nodes of leaves, or the numbers of arguments
     cdef list cotangents        # [sample], one for each root whose graph is not freed
@@ -16,8 +19,9 @@ cdef class Pullback:            # of a captured call: from the gradients of its 
     cdef dict saved             # {storage: offset} in the block of what the forward pass leaves
     cdef Py_ssize_t saved_bytes, place, forward_place
     cdef Array block            # the last one
-    cdef Storage **read         # storages from outside that it reads: parameters
-    cdef Py_ssize_t read_count
+    cdef Storage **read         # storages from outside that it reads, and then those that the forward pass reads
+    cdef Py_ssize_t read_count, needed_count
+    cdef list others            # arguments that only the forward pass reads
     cdef bint busy
     cdef bint apart             # has each result a graph of its own?
 
@@ -27,11 +31,18 @@ cdef class Pullback:            # of a captured call: from the gradients of its 
     cdef Array take_block(self)
     cdef int attach(self, list values, object leaves, object again) except -1
     cdef list run(self, Residuals residuals, list cotangents)
+    cdef list replay(self, Residuals residuals, list cotangents)
+    cdef int check_read(self, Residuals residuals) except -1
+    cdef int check_all(self, Residuals residuals) except -1
+    cdef int note_reads(self, Program program, uint16_t number, list numbers) except -1
+    cdef int take_places(self, list numbers, list inputs, Py_ssize_t samples) except -1
+    cdef int finish(self, Program forward, list numbers, list inputs) except -1
 
 cdef class Residuals:           # what one call leaves for its backward pass
     cdef Pullback pullback
     cdef Array block
-    cdef list arguments         # (array, version)
+    cdef dict arguments         # {number: (array, version)}
+    cdef list others            # (array, version) of those that only the forward pass reads
     cdef object leaves          # of the arguments, to run the function again
     cdef object again           # runs it again: see `CapturedCall.run_again`
     cdef uint32_t *version      # of the storages that the backward pass reads

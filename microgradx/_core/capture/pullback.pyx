@@ -8,7 +8,7 @@ holds: a second forward pass before the first backward pass writes to another bl
 cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport uint16_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free, malloc, realloc
 
 from microgradx._core.array cimport *
 from microgradx._core.graph cimport Order, grad_enabled, topological
@@ -21,59 +21,92 @@ from microgradx._core.trace cimport record_result
 from microgradx._core.trace import gradients
 from microgradx.errors import CaptureError, GraphError
 
-cdef enum: ALIGNMENT = 64
+cdef enum:
+    ALIGNMENT = 64
+    ALONE = 8                   # results of a function up to which a backward pass from each alone is captured
 
 
 cdef str capture_pullback(Pullback pull, Program forward, list roots, list inputs, list samples):
-    """Walk the graphs of ``roots``, (number, array) of the results that have one, and write down what that launches.
-    ``inputs`` and ``samples`` are the numbers of the tensors among the arguments, and the copies that the function got.
-    Returns why no replay can do it, or None; then the graphs are there still."""
-    cdef LaunchList recording
-    cdef Array a, g
+    """Walk the graphs of ``roots``, (number, array) of the results that have one, and write down what that launches:
+    from all of them, and from each alone. ``inputs`` and ``samples`` are the numbers of the tensors among the arguments,
+    and the copies that the function got. Returns why no replay can do it, or None; then the graphs are there still."""
     cdef set written = {<size_t> (<Array> x).storage for x in samples if (<Array> x).storage.version > 1}
+    cdef Array a
     cdef Node node
-    cdef list nodes = [], live
+    cdef Pullback single
+    cdef list nodes = [], parents = [], live
     cdef dict hooks = {}
     pull.roots, pull.parents, pull.cotangents = [(k, (<Array> a).node.v.op == OP_FREED) for k, a in roots], [], []
+    pull.singles = []
     live = [a for _, a in roots if (<Array> a).node.v.op != OP_FREED]
     if not live:
         return None
     for number, a in zip(inputs, samples):
         if a.node is not None:
             nodes.append(a.node)
-            pull.parents.append(number)
+            parents.append(number)
     for a, *_ in forward.sequence.outside.values():
         if a.needs_grad and a.node is not None and a.node.born != forward.number and a.node not in nodes:
             nodes.append(a.node)
-            pull.parents.append(a.node)
+            parents.append(a.node)
+    pull.apart = have_graphs_apart(live, nodes, forward.number)
+    for node in nodes:                                  # they run when the gradient reaches the leaf itself
+        if node.hooks is not None:
+            hooks[node], node.hooks = node.hooks, None
+    try:
+        if 1 < len(live) <= ALONE:
+            for a in live:
+                single = Pullback()
+                if capture_walk(single, forward.number, [a], nodes, parents, True):
+                    pull.singles.append(single)
+        if not capture_walk(pull, forward.number, live, nodes, parents, len(written) > 0) \
+                or len(pull.singles) < len(live):       # the function has walked through a part of them already
+            pull.abandoned = [single.program for single in pull.singles]
+            pull.singles = []
+        if pull.program is None:
+            pull.roots, pull.cotangents, pull.parents = [(k, True) for k, _ in roots], [], []
+            return None
+    finally:
+        for node in hooks:
+            node.hooks = hooks[node]
+    for single in pull.singles:
+        single.into = [index_of(pull.parents, parent) for parent in single.parents]
+    if reads_any_of(pull.program.sequence, written):
+        return "it writes to an argument that its gradient depends on; write to a clone()"
+    return None
+
+
+cdef bint capture_walk(Pullback pull, uint16_t number, list live, list nodes, list parents, bint retain) except -1:
+    """Write down the walk from ``live`` to ``nodes``, which ``parents`` names; False if a graph is freed."""
+    cdef LaunchList recording
+    cdef Array a, g
+    pull.cotangents = []
     for a in live:
         g = empty(a.dtype_, a.ndim, a.shape_)
         fill(g, 1)
         pull.cotangents.append(g)
-    pull.apart = have_graphs_apart(live, nodes, forward.number)
     pull.program = Program()
-    pull.program.number = forward.number
-    for node in nodes:                                  # they run when the gradient reaches the leaf itself
-        if node.hooks is not None:
-            hooks[node], node.hooks = node.hooks, None
+    pull.program.number = number
     recording = set_recording(pull.program.sequence)
     keep_bytes(True)                                    # what the forward pass left is saved: see `finalize`
     try:
-        found = gradients("compile", live, nodes, pull.cotangents, len(written) > 0, False, True)
-    except GraphError:                                  # the function has walked through a part of them already
-        pull.roots, pull.cotangents, pull.parents = [(k, True) for k, _ in roots], [], []
-        pull.abandoned, pull.program = pull.program, None
-        return None
+        found = gradients("compile", live, nodes, pull.cotangents, retain, False, True)
+    except GraphError:
+        pull.abandoned, pull.program = [pull.program], None
+        return False
     finally:
         keep_bytes(False)
         set_recording(recording)
-        for node in hooks:
-            node.hooks = hooks[node]
-    pull.parents = [parent for parent, g in zip(pull.parents, found) if g is not None]
+    pull.parents = [parent for parent, g in zip(parents, found) if g is not None]
     pull.products = [g for g in found if g is not None]
-    if reads_any_of(pull.program.sequence, written):
-        return "it writes to an argument that its gradient depends on; write to a clone()"
-    return None
+    return True
+
+
+cdef Py_ssize_t index_of(list parents, object parent) except -1:
+    for k, other in enumerate(parents):
+        if other is parent:
+            return k
+    return -1
 
 
 cdef bint reads_any_of(LaunchList launches, set storages) except -1:
@@ -109,21 +142,23 @@ cdef bint have_graphs_apart(list results, list ends, uint16_t number) except -1:
 @cython.final
 cdef class Pullback:
 
+    def __cinit__(self):
+        self.singles, self.others = [], []
+
     def __dealloc__(self):
         free(self.read)
 
     cdef int finalize(self, Storage **dropped, Py_ssize_t count, set passes, Program forward, list numbers,
                       list inputs, list samples) except -1:
-        """The plan of the backward pass, before that of ``forward``: what it reads of the forward pass is saved."""
-        cdef Program program = self.program
+        """The plans of the backward passes, before that of ``forward``: what they read of the forward pass is saved."""
+        cdef Pullback one
         cdef Py_ssize_t i, k
         cdef Launch *launch_
         cdef Storage *s
-        cdef Array a
-        cdef Product product
         cdef set written = set()
+        cdef list all = [self, *self.singles]
         self.saved, self.place, self.forward_place = {}, -1, -1
-        if program is None:
+        if self.program is None:
             return 0
         for i in range(forward.sequence.count):
             launch_ = forward.sequence.launch[i]
@@ -133,33 +168,74 @@ cdef class Pullback:
             for k in range(launch_.count):
                 if launch_.storage[k] != NULL and launch_.writes >> k & 1:
                     written.add(<size_t> launch_.storage[k])
-        program.finalize(dropped, count, passes, self.cotangents + samples, self.products, written)
-        self.read = <Storage **> malloc((program.held_count + 1) * sizeof(Storage *))
-        if self.read == NULL:
-            raise MemoryError("compile: no memory for the plan")
-        for i in range(program.held_count):
-            s = program.held[i]
-            if <size_t> s in written and s.born == forward.number:
-                self.saved[<size_t> s] = self.saved_bytes
-                self.saved_bytes += (s.nbytes + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
-            elif s.born != forward.number and not any([(<Array> a).storage == s for _, a in numbers]):
-                self.read[self.read_count] = s
-                self.read_count += 1
+        for one in all:
+            one.program.finalize(dropped, count, passes, one.cotangents + samples, one.products, written)
+            for i in range(one.program.held_count):
+                s = one.program.held[i]
+                if <size_t> s in written and s.born == forward.number and <size_t> s not in self.saved:
+                    self.saved[<size_t> s] = self.saved_bytes
+                    self.saved_bytes += (s.nbytes + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+            one.note_reads(one.program, forward.number, numbers)
         if self.saved_bytes:
             k = self.saved_bytes // 4
             self.block = empty(MGX_F32, 1, &k)
-            for i in range(program.held_count):         # as the capture left them
-                s = program.held[i]
+        for one in all:
+            for i in range(one.program.held_count):     # as the capture left them
+                s = one.program.held[i]
                 if <size_t> s in self.saved:
                     copy_storage(s, self.block, self.saved[<size_t> s])
-            self.place = program.bind_block(self.saved, self.block)
+        for one in all:
+            one.place = one.program.bind_block(self.saved, self.block) if self.saved_bytes else -1
+            one.take_places(numbers, inputs, len(samples))
+        return 0
+
+    cdef int note_reads(self, Program program, uint16_t number, list numbers) except -1:
+        """Note the storages from outside that ``program`` reads, and that were not noted yet."""
+        cdef Py_ssize_t i, k
+        cdef Storage *s
+        cdef Storage **more = <Storage **> realloc(self.read, (self.read_count + program.held_count + 1) * sizeof(Storage *))
+        if more == NULL:
+            raise MemoryError("compile: no memory for the plan")
+        self.read = more
+        for i in range(program.held_count):
+            s = program.held[i]
+            if s.born == number or any([(<Array> a).storage == s for _, a in numbers]):
+                continue
+            for k in range(self.read_count):
+                if self.read[k] == s:
+                    break
+            else:
+                self.read[self.read_count] = s
+                self.read_count += 1
+        return 0
+
+    cdef int finish(self, Program forward, list numbers, list inputs) except -1:
+        """After the plan of the forward pass: what a call that is run again depends on besides."""
+        cdef Pullback single
+        cdef Py_ssize_t i, k
+        if self.program is None:
+            return 0
+        self.needed_count = self.read_count
+        self.note_reads(forward, forward.number, numbers)
+        self.others = [number for number in inputs if number not in [other for other, _ in self.arguments]]
+        for single in self.singles:
+            single.needed_count = single.read_count
+            single.at = [k for i in range(single.read_count) for k in range(self.read_count)
+                         if self.read[k] == single.read[i]]
+        return 0
+
+    cdef int take_places(self, list numbers, list inputs, Py_ssize_t samples) except -1:
+        cdef Product product
+        cdef Program program = self.program
+        cdef Py_ssize_t k
+        cdef Array a
         places = program.places
         self.given = places[:len(self.cotangents)]
         self.arguments = [(number, place) for number, place in
-                          zip(inputs, places[len(self.cotangents):len(self.cotangents) + len(samples)])
+                          zip(inputs, places[len(self.cotangents):len(self.cotangents) + samples])
                           if place is not None]
         self.numbers = [(number, a) for number, a in numbers if program.holds((<Array> a).storage)]
-        places = places[len(self.cotangents) + len(samples):]
+        places = places[len(self.cotangents) + samples:]
         for k, a in enumerate(self.products):
             product = Product()
             product.array, product.place = a, places[k] if places[k] is not None else -1
@@ -172,10 +248,12 @@ cdef class Pullback:
 
     cdef int hold_operands(self) except -1:
         """The capture has ended: see `hold_host_operands`."""
-        for program in (self.program, self.abandoned):
+        for program in [self.program, *(self.abandoned or ())]:
             if program is not None:
                 hold_host_operands((<Program> program).sequence)
         self.abandoned = None
+        for single in self.singles:
+            (<Pullback> single).hold_operands()
         return 0
 
     cdef Array take_block(self):
@@ -199,8 +277,9 @@ cdef class Pullback:
             return 0
         residuals = Residuals()
         residuals.pullback, residuals.block, residuals.leaves, residuals.again = self, self.block, leaves, again
-        residuals.arguments = [(detached(<Array> leaves[number]), (<Array> leaves[number]).storage.version)
-                               for number, _ in self.arguments]
+        residuals.arguments = {number: (detached(<Array> leaves[number]), (<Array> leaves[number]).storage.version)
+                               for number, _ in self.arguments}
+        residuals.others = [(leaves[number], (<Array> leaves[number]).storage.version) for number in self.others]
         residuals.version = <uint32_t *> malloc((self.read_count + 1) * sizeof(uint32_t))
         if residuals.version == NULL:
             raise MemoryError("compile: no memory for a node")
@@ -224,30 +303,63 @@ cdef class Pullback:
         return 0
 
     cdef list run(self, Residuals residuals, list cotangents):
-        """The gradients of the parents."""
-        cdef Program program = self.program
+        """The gradients of the parents; cotangents are None for results that got no gradient."""
+        cdef Pullback one = self
+        cdef list made, given = [g for g in cotangents if g is not None]
+        if len(given) < len(cotangents):
+            one = self.singles[[g is not None for g in cotangents].index(True)] if self.singles and len(given) == 1 \
+                else None
+        if one is None or one.busy or grad_enabled():
+            self.check_all(residuals)
+            return residuals.again(residuals.leaves, self.parents, cotangents)
+        one.check_read(residuals)
+        made = one.replay(residuals, given)
+        if one is self:
+            return made
+        found = [None] * len(self.parents)
+        for k, dx in zip(one.into, made):
+            found[k] = dx
+        return found
+
+    cdef int check_read(self, Residuals residuals) except -1:
+        """Raise if what this backward pass reads was written to since the call."""
         cdef Py_ssize_t i, k
+        for i in range(self.needed_count):
+            k = i if self.at is None else self.at[i]
+            if self.read[i].version != residuals.version[k]:
+                raise GraphError("backward: a tensor that a compiled function used was written to since (version "
+                                 f"{self.read[i].version}, then {residuals.version[k]}); write to a clone() instead")
+        for number, _ in self.arguments:
+            a, version = residuals.arguments[number]
+            if (<Array> a).storage.version != <uint32_t> version:
+                raise GraphError("backward: an argument of a compiled function was written to since (version "
+                                 f"{(<Array> a).storage.version}, then {version}); write to a clone() instead")
+        return 0
+
+    cdef int check_all(self, Residuals residuals) except -1:
+        """Raise if anything that the call reads was written to since: it is to run once more."""
+        cdef Py_ssize_t i
+        self.check_read(residuals)
+        if any([self.read[i].version != residuals.version[i] for i in range(self.read_count)]) \
+                or any([(<Array> a).storage.version != <uint32_t> version for a, version in residuals.others]):
+            raise CaptureError("backward: this needs the function of a compiled call once more (a second derivative, or "
+                               "gradients of some of its results), and a tensor that it reads was written to since")
+        return 0
+
+    cdef list replay(self, Residuals residuals, list cotangents):
+        cdef Program program = self.program
+        cdef Py_ssize_t k
         cdef Array a
         cdef Product product
         cdef list made = []
-        if grad_enabled() or self.busy or any([g is None for g in cotangents]):
-            return residuals.again(residuals.leaves, self.parents, cotangents)
-        for i in range(self.read_count):
-            if self.read[i].version != residuals.version[i]:
-                raise GraphError("backward: a tensor that a compiled function used was written to since (version "
-                                 f"{self.read[i].version}, then {residuals.version[i]}); write to a clone() instead")
-        for a, version in residuals.arguments:
-            if a.storage.version != <uint32_t> version:
-                raise GraphError("backward: an argument of a compiled function was written to since (version "
-                                 f"{a.storage.version}, then {version}); write to a clone() instead")
         self.busy = True
         try:
             given = [as_sample(<Array> a, <Array> sample) for a, sample in zip(cotangents, self.cotangents)]
             for k, place in enumerate(self.given):
                 if place is not None and place >= 0:
                     program.aim(place, <Array> given[k])
-            for k, (_, place) in enumerate(self.arguments):
-                program.aim(place, <Array> residuals.arguments[k][0])
+            for number, place in self.arguments:
+                program.aim(place, <Array> residuals.arguments[number][0])
             for number, a in self.numbers:
                 fill(a, residuals.leaves[number])
             if self.place >= 0:

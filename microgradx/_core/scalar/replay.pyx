@@ -11,7 +11,7 @@ from libc.string cimport memcpy
 
 from microgradx._core.graph cimport Order, grad_enabled, topological
 from microgradx._core.kernels cimport *
-from microgradx._core.scalar.environment cimport Environment
+from microgradx._core.capture.environment cimport Environment
 from microgradx._core.trees cimport take_apart
 from microgradx._core.value cimport (LEAF, Moving, Recording, Segment, Value, given_of, leaf, number,
                                      one_trace_at_a_time, replayed_node, start_tracing, stop_tracing, sum_node,
@@ -199,7 +199,7 @@ cdef class RecordedCall:
         cdef list roots = [o for o in leaves if type(o) is not Value and not isinstance(o, BY_VALUE)]
         cdef dict first = {}
         self.structure, self.graph = structure, grad_enabled()
-        self.environment = Environment([function, *roots])
+        self.environment = Environment([function, *roots], True)
         self.forms, self.inputs = [], []
         for i, o in enumerate(leaves):
             if type(o) is Value and id(o) not in self.environment.values:
@@ -209,7 +209,7 @@ cdef class RecordedCall:
                     first[id(o)] = i
                     self.inputs.append(i)
                     self.forms.append((FREE, None))
-            elif type(o) in (float, np.float64) and i not in fixed:
+            elif type(o) in (float, np.float64) and i not in fixed and not self.environment.exact:
                 self.forms.append((MOVES, type(o)))
             else:
                 self.forms.append((EQUAL if isinstance(o, BY_VALUE) else IDENTICAL, o))

@@ -1,0 +1,40 @@
+from microgradx._core.array cimport Array
+
+cdef class Environment:
+    cdef readonly bint strict
+    cdef list owners, keys, parts   # an owner (dict, cell or object), the name in it, and what that stood for
+    cdef list lists, dicts      # (container, what was in it)
+    cdef list states            # (array, its numbers)
+    cdef list randoms           # (generator of Python's or NumPy's, its state)
+    cdef list objects           # (object, its attributes, are they compared?), until the names are known
+    cdef set names, asked       # of attributes that the code looks up; that may be missing
+    cdef set stored             # ... that it assigns
+    cdef set done               # of these those that were looked up in the first `passed` objects
+    cdef Py_ssize_t passed
+    cdef list noted             # (name, what it stands for) of what the code only writes to: lists, dicts, objects
+    cdef dict held              # all objects that were seen, by address
+    cdef dict values            # the Values among them
+    cdef list arrays            # the tensors among them, and those of modules
+    cdef dict containers        # lists, dicts and sets among them
+    cdef readonly bint exact    # does the code ask for the type of a number?
+    cdef readonly str reason    # why it cannot be told whether it has changed, or None
+    cdef readonly str changed   # what was found to have changed
+    cdef Py_ssize_t entries
+    cdef list assigned          # (attributes, name, what it was) of what the code assigns and does not look up
+    cdef list parts_of(self, object o)
+    cdef list parts_of_function(self, object o)
+    cdef list parts_of_class(self, object o, bint is_made)
+    cdef list parts_of_container(self, object o)
+    cdef list parts_of_object(self, object o)
+    cdef int add(self, object owner, object key, object part) except -1
+    cdef int add_variable(self, object owner, object key, object part, object uses, list found) except -1
+    cdef bint add_attributes(self, list waiting) except -1
+    cdef bint unchanged(self) except -1
+    cdef bint shares_memory(self, Array a) except -1
+    cdef object moved_generator(self, list known)
+    cdef int give_originals(self, object leaf) except -1
+
+cdef class Notes:
+    cdef list names             # (name, contents)
+    cdef list assigned
+    cdef str more_than_numbers(self)

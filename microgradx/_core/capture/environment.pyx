@@ -1,0 +1,517 @@
+"""What a function can reach besides its arguments: the variables of its closure, the globals that it names, and the
+lists, dicts, arrays and objects in these; the code of the functions and classes that it finds there as well.
+
+Of an object those attributes count that some of the code looks up. Numbers and strings are compared by value, all else
+by identity and, as far as it can be looked into, by its parts. What is built in is not looked into, nor are the codes
+of Python's own modules and of installed packages. Modules and optimizers tell themselves what becomes of them
+(`guards`), and of them only the code is looked at.
+
+``strict`` is for functions of Values: there all attributes count, and what cannot be compared is a reason not to replay.
+"""
+from cpython.dict cimport PyDict_Next
+from cpython.list cimport PyList_GET_ITEM
+from cpython.object cimport PyObject
+
+from microgradx._core.array cimport Array
+from microgradx._core.trees cimport original_of
+from microgradx._core.value cimport Value
+
+import builtins
+import collections
+import enum
+import functools
+import random
+import sys
+import types
+
+import numpy as np
+
+from microgradx._core.capture.uses import uses_of
+
+cdef extern from "Python.h":
+    PyObject *PyDict_GetItem(object, object)
+    PyObject *PyCell_GET(object)
+    bint PyDict_CheckExact(object)
+
+cdef enum:
+    MANY = 100000               # entries: beyond, functions run as they are
+    LONG = 1000                 # parts of a list or dict that are compared, if not strict; of a longer one its length
+    LARGE = 65536               # bytes of an array that are compared, if not strict
+cdef object MISSING = object()
+cdef tuple PLAIN = (type(None), bool, int, float, complex, str, bytes, np.generic)
+cdef tuple IMMUTABLE = PLAIN + (np.dtype, np.ufunc, range, slice, enum.Enum, types.BuiltinFunctionType, types.CodeType,
+                                type(Ellipsis), types.GetSetDescriptorType, types.MemberDescriptorType,
+                                types.WrapperDescriptorType, types.MethodDescriptorType)
+cdef tuple GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
+cdef set LIBRARIES = set(sys.stdlib_module_names) - {"__main__"} | {"microgradx", "numpy", "scipy"}
+# methods that run without being named, beside those of operators, `with`, `for` and calls
+cdef set IMPLICIT = {"forward", "backward", "jvp"}
+cdef set AT_BIRTH = {"__init__", "__new__", "__post_init__"}
+
+
+@functools.lru_cache(512)
+def is_installed(str name):
+    """Is a module one of Python's own, or of a package that is installed for all?"""
+    if name in LIBRARIES:
+        return True
+    file = getattr(sys.modules.get(name), "__file__", None) or ""
+    return "site-packages" in file or "dist-packages" in file
+
+
+cdef bint is_library(object name) except -1:
+    return isinstance(name, str) and is_installed(name.partition(".")[0])
+
+
+cdef bint is_same(object was, object now) except -1:
+    """One object, or an equal number or string, to the last bit."""
+    if was is now:
+        return True
+    kind = type(was)
+    if kind is not type(now) or not isinstance(was, PLAIN):
+        return False
+    return repr(was) == repr(now) if isinstance(was, (float, complex, np.generic)) else was == now
+
+
+cdef bint is_plain(object o, int depth=0) except -1:
+    """A number or string, or a tuple of them: what a counter or a log of the function's holds."""
+    if type(o) is tuple and depth < 4:
+        return all([is_plain(part, depth + 1) for part in <tuple> o])
+    return isinstance(o, PLAIN)
+
+
+cdef class Environment:
+    """A snapshot of what can be reached from ``roots``."""
+
+    def __cinit__(self, roots, strict=False):
+        self.strict = strict
+        self.owners, self.keys, self.parts = [], [], []
+        self.lists, self.dicts, self.states, self.randoms, self.objects = [], [], [], [], []
+        self.names, self.asked, self.stored, self.done = set(), set(), set(), set()
+        self.noted, self.assigned, self.passed = [], [], 0
+        self.values, self.containers, self.reason = {}, {}, None
+        self.entries, self.arrays = 0, []
+        cdef list waiting = list(roots)
+        self.held = {}                              # keeps what was seen, so that no address is used twice
+        cdef dict own = {id(o): o for o in waiting}
+        while self.reason is None:
+            while waiting and self.reason is None:
+                o = waiting.pop()
+                if id(o) not in self.held:
+                    self.held[id(o)] = o
+                    if id(o) in own and isinstance(o, types.FunctionType):      # also one of a library's
+                        waiting.extend(self.parts_of_function(o))
+                    else:
+                        waiting.extend(self.parts_of(o))
+                    if self.entries > MANY:
+                        self.reason = "more objects in the function's closure than are compared"
+            if not self.add_attributes(waiting):
+                break
+        for o, attributes, compared in self.objects:
+            if compared and not self.strict:
+                self.assigned += [(attributes, name, attributes.get(name, MISSING)) for name in self.stored - self.names]
+        self.objects = None
+
+    cdef int add(self, object owner, object key, object part) except -1:
+        self.owners.append(owner)
+        self.keys.append(key)
+        self.parts.append(part)
+        self.entries += 1
+        return 0
+
+    cdef list parts_of(self, object o):
+        """Note ``o``, and return what is to be noted of its parts."""
+        cdef Array a
+        kind = type(o)
+        if kind is Value:
+            self.values[id(o)] = o
+            return []
+        if isinstance(o, IMMUTABLE):
+            return []
+        if isinstance(o, types.ModuleType):
+            if not self.strict and not is_library(o.__name__):
+                self.objects.append((o, vars(o), True))
+            return []
+        if isinstance(o, type):
+            return self.parts_of_class(o, True)
+        if isinstance(o, types.FunctionType):
+            if not is_library(o.__globals__.get("__name__")):
+                return self.parts_of_function(o)
+            return [cell_contents(cell) for cell in o.__closure__ or ()] if not self.strict else []
+        if isinstance(o, types.MethodType):
+            return [o.__self__, o.__func__]
+        if isinstance(o, (staticmethod, classmethod)):
+            return [o.__func__]
+        if isinstance(o, property):
+            return [o.fget, o.fset]
+        if isinstance(o, functools.partial):
+            return [o.func, o.args, o.keywords]
+        if isinstance(o, GENERATORS):
+            if self.strict and isinstance(o, np.random.RandomState):
+                self.reason = f"an object of type {kind.__name__} in what the function uses"
+            (self.states if self.strict else self.randoms).append((o, state_of(o)))
+            return []
+        if isinstance(o, np.ndarray):
+            if self.strict and (o.nbytes > MANY or o.dtype.hasobject):
+                self.reason = "a large array, or one of objects, in what the function uses"
+            if self.strict or o.nbytes <= LARGE and not o.dtype.hasobject:
+                self.states.append((o, state_of(o)))
+            return []
+        if isinstance(o, Array):
+            if self.strict:
+                self.reason = f"an object of type {kind.__name__} in what the function uses"
+                return []
+            a = <Array> o
+            self.arrays.append(a)
+            return [] if a.node is None or a.node.hooks is None else list(a.node.hooks.values())
+        return self.parts_of_container(o) + self.parts_of_object(o)
+
+    cdef list parts_of_container(self, object o):
+        cdef list found = []
+        if isinstance(o, (tuple, frozenset)):
+            found = list(o)
+            self.entries += len(found)
+        elif isinstance(o, (list, set, collections.deque)):
+            found = list(o)
+            self.lists.append((o, found if self.strict or len(found) <= LONG else len(found)))
+            self.containers[id(o)] = o
+        elif isinstance(o, dict):
+            if self.strict or len(o) <= LONG:
+                found = [part for pair in o.items() for part in pair]
+            self.dicts.append((o, dict(o) if self.strict or len(o) <= LONG else len(o)))
+            self.containers[id(o)] = o
+        self.entries += len(found)
+        return found if self.strict or len(found) <= 2 * LONG else []
+
+    cdef list parts_of_object(self, object o):
+        cdef list found = []
+        cdef bint known = isinstance(o, (tuple, frozenset, list, set, collections.deque, dict))
+        kind = type(o)
+        if not known and hasattr(o, "__next__"):
+            self.reason = f"it uses an object of type {kind.__name__}, which may move; pass what comes of it as an argument"
+            return found
+        if hasattr(o, "__wrapped__") and not self.strict:
+            found.append(o.__wrapped__)
+        if hasattr(kind, "_is_noted") and not self.strict:
+            attributes = vars(o)                    # registers name the attributes that are modules, parameters, buffers
+            found += [attributes.get(name) for kind in ("_modules", "_parameters", "_buffers")
+                      for name in attributes.get(kind, ())]
+            for hooks in (attributes.get("_hooks") or {}).values():
+                found += hooks.values()
+            self.objects.append((o, attributes, False))
+        elif hasattr(o, "__dict__"):
+            known = True
+            attributes = vars(o)
+            if self.strict:
+                self.dicts.append((attributes, dict(attributes)))
+                found += attributes.values()
+            else:
+                self.objects.append((o, attributes, True))
+        for base in kind.__mro__:
+            slots = base.__dict__.get("__slots__", ())
+            for name in [slots] if isinstance(slots, str) else slots:
+                if name in ("__dict__", "__weakref__"):
+                    continue
+                known = True
+                if name.startswith("__") and not name.endswith("__"):
+                    name = f"_{base.__name__.lstrip('_')}{name}"
+                part = getattr(o, name, MISSING)
+                self.add(o, name, part)
+                found.append(part)
+        self.entries += len(found)
+        if self.strict and not known and (kind.__eq__ is object.__eq__ or kind.__hash__ is None) and o is not MISSING \
+                and kind is not object:
+            self.reason = f"an object of type {kind.__name__} in what the function uses, of which it cannot be told " \
+                          "whether it has changed"
+        return found + self.parts_of_class(kind, False)
+
+    cdef list parts_of_class(self, object o, bint is_made):
+        """Of a class that the code names it may make objects."""
+        cdef list found = []
+        for base in o.__mro__:
+            if is_library(base.__module__) or base.__module__ == "builtins":
+                continue
+            if self.strict:
+                found += [base.__dict__[key] for key in base.__dict__ if key not in ("__dict__", "__weakref__", "__doc__")
+                          and not key.startswith("_abc")]
+                self.dicts.append((base.__dict__, dict(base.__dict__)))
+                continue
+            for name, part in base.__dict__.items():
+                if name in IMPLICIT or name.startswith("__") and (
+                        name in AT_BIRTH and is_made or name not in AT_BIRTH and isinstance(part, types.FunctionType)
+                        and name not in ("__repr__", "__str__", "__del__")):
+                    found.append(part)
+            self.objects.append((base, base.__dict__, True))
+        self.entries += len(found)
+        return found
+
+    cdef list parts_of_function(self, object o):
+        cdef list found = [o.__defaults__, o.__kwdefaults__, o.__dict__], codes
+        cdef dict names = o.__globals__
+        uses = uses_of(o.__code__)
+        self.exact = self.exact or uses.needs_exact_floats
+        if not self.strict:
+            found = [part for part in found if part]
+            self.names |= uses.attributes
+            self.asked |= uses.asked
+            self.stored |= uses.stored
+            for name in ("__defaults__", "__kwdefaults__"):
+                if getattr(o, name):
+                    self.add(o, name, getattr(o, name))
+            for name, cell in zip(o.__code__.co_freevars, o.__closure__ or ()):
+                self.add_variable(cell, name, cell_contents(cell), uses, found)
+            for name in (*uses.variables, *uses.notes):
+                if name not in o.__code__.co_freevars and (name in names or not hasattr(builtins, name)):
+                    self.add_variable(names, name, names.get(name, MISSING), uses, found)
+            return found
+        self.add(o, "__code__", o.__code__)
+        self.add(o, "__defaults__", o.__defaults__)
+        for name, cell in zip(o.__code__.co_freevars, o.__closure__ or ()):
+            part = cell_contents(cell)
+            self.add(cell, name, part)
+            found.append(part)
+        codes = [o.__code__]
+        while codes:
+            code = codes.pop()
+            codes += [part for part in code.co_consts if isinstance(part, types.CodeType)]
+            for name in code.co_names:
+                self.entries += 1
+                part = names.get(name, MISSING)
+                if part is not MISSING or not hasattr(builtins, name):
+                    self.add(names, name, part)
+                    found.append(part)
+                if isinstance(part, types.ModuleType) and not is_library(part.__name__):
+                    for other in code.co_names:
+                        if other in vars(part):
+                            self.add(vars(part), other, vars(part)[other])
+                            found.append(vars(part)[other])
+        return found
+
+    cdef int add_variable(self, object owner, object key, object part, object uses, list found) except -1:
+        """A variable of a function's closure, or a global that it names."""
+        if key in uses.notes:
+            if isinstance(part, PLAIN) or part is MISSING:
+                return 0
+            if isinstance(part, (list, dict, set, collections.deque)) or not callable(part) and hasattr(part, "__dict__") \
+                    and not hasattr(type(part), "_is_noted"):
+                self.noted.append((key, part))
+                return 0
+        elif key not in uses.variables or isinstance(part, types.ModuleType) and is_library(part.__name__):
+            return 0
+        self.add(owner, key, part)
+        found.append(part)
+        return 0
+
+    cdef bint add_attributes(self, list waiting) except -1:
+        """Note the attributes of objects whose names the code looks up, as far as it is known by now; False if there
+        are no others than before."""
+        cdef Py_ssize_t k, before = len(waiting)
+        cdef set late = self.names - self.done
+        for k in range(len(self.objects)):
+            o, attributes, compared = self.objects[k]
+            for name in (late if k < self.passed else self.names):
+                part = attributes.get(name, MISSING)
+                if isinstance(o, type) and isinstance(part, (types.FunctionType, types.BuiltinFunctionType)):
+                    waiting.append(part)
+                elif part is not MISSING:
+                    if compared:
+                        self.add(attributes, name, part)
+                    if not isinstance(part, Array) or not compared:
+                        waiting.append(part)
+                elif compared and (name in self.asked or has_in_class(o, name)):
+                    self.add(attributes, name, part)                # it may come to be
+        self.passed, self.done = len(self.objects), set(self.names)
+        return len(waiting) > before
+
+    cdef bint shares_memory(self, Array a) except -1:
+        """Does ``a`` lie in the memory of a tensor that can be reached?"""
+        cdef Array b
+        for b in self.arrays:
+            if a.storage == b.storage or a.storage.data < b.storage.data + b.storage.nbytes \
+                    and b.storage.data < a.storage.data + a.storage.nbytes:
+                return True
+        return False
+
+    cdef bint unchanged(self) except -1:
+        """Is everything as it was?"""
+        cdef Py_ssize_t k
+        cdef PyObject *owner
+        cdef PyObject *now
+        cdef PyObject *was
+        for k in range(len(self.owners)):
+            owner, was = PyList_GET_ITEM(self.owners, k), PyList_GET_ITEM(self.parts, k)
+            if PyDict_CheckExact(<object> owner):
+                now = PyDict_GetItem(<object> owner, self.keys[k])
+            elif type(<object> owner) is types.CellType:
+                now = PyCell_GET(<object> owner)
+            else:
+                now = <PyObject *> MISSING
+                part = owner_part(<object> owner, self.keys[k])
+                if part is not MISSING:
+                    now = <PyObject *> part
+            if now == NULL:
+                now = <PyObject *> MISSING
+            if now != was and not is_same(<object> was, <object> now):
+                self.changed = f"the variable or attribute {self.keys[k]!r}"
+                return False
+        for container, was_in in self.lists:
+            if not is_list_unchanged(container, was_in):
+                self.changed = f"a {type(container).__name__}"
+                return False
+        for container, was_in in self.dicts:
+            if not is_dict_unchanged(container, was_in):
+                self.changed = f"a {type(container).__name__}"
+                return False
+        for container, was_in in self.states:
+            if state_of(container) != was_in:
+                self.changed = f"an object of type {type(container).__name__}"
+                return False
+        return True
+
+    cdef int give_originals(self, object leaf) except -1:
+        """Where the function has put something that stands for another, put that: ``leaf`` tells what it is."""
+        cdef Py_ssize_t k
+        for k in range(len(self.owners)):
+            owner, key = self.owners[k], self.keys[k]
+            now = owner.get(key) if isinstance(owner, dict) else cell_contents(owner) if type(owner) is types.CellType \
+                else None
+            was = now if now is self.parts[k] or now is MISSING else original_of(now, [], [], leaf)
+            if was is now:
+                continue
+            if isinstance(owner, dict):
+                owner[key] = was
+            else:
+                owner.cell_contents = was
+        for container, was_in in self.lists + self.dicts:
+            if not (is_dict_unchanged(container, was_in) if isinstance(container, dict)
+                    else is_list_unchanged(container, was_in)):
+                original_of(container, [], [], leaf)
+        for attributes, name, was in self.assigned:
+            now = attributes.get(name, MISSING)
+            if now is not was and isinstance(attributes, dict):
+                attributes[name] = original_of(now, [], [], leaf)
+        for _, o in self.noted:
+            for container, _ in contents_of(o, {}).values():
+                original_of(container if isinstance(container, (list, dict)) else vars(container)
+                            if hasattr(container, "__dict__") else None, [], [], leaf)
+        return 0
+
+    cdef object moved_generator(self, list known):
+        """A generator of random numbers that has moved, and is none of those ``known``."""
+        for rng, was in self.randoms:
+            if not any([rng is other for other in known]) and state_of(rng) != was:
+                return rng
+        return None
+
+
+cdef object owner_part(object owner, object key):
+    return owner.get(key, MISSING) if type(owner) is types.MappingProxyType else getattr(owner, key, MISSING)
+
+
+cdef bint has_in_class(object o, object name) except -1:
+    """Does a class of the user's give an object an attribute that it may have itself?"""
+    if isinstance(o, (type, types.ModuleType)):
+        return False
+    for base in type(o).__mro__:
+        if name in base.__dict__:
+            return not is_library(base.__module__) and base.__module__ != "builtins" \
+                and not isinstance(base.__dict__[name], (types.FunctionType, property))
+    return False
+
+
+cdef bint is_list_unchanged(object container, object was) except -1:
+    cdef Py_ssize_t k = 0
+    if not isinstance(was, list):
+        return len(container) == was
+    if len(container) != len(<list> was):
+        return False
+    for part in container:
+        if part is not (<list> was)[k] and not is_same((<list> was)[k], part):
+            return False
+        k += 1
+    return True
+
+
+cdef bint is_dict_unchanged(object container, object was) except -1:
+    cdef Py_ssize_t at = 0, other = 0
+    cdef PyObject *key_now
+    cdef PyObject *key_then
+    cdef PyObject *now
+    cdef PyObject *then
+    if not isinstance(was, dict):
+        return len(container) == was
+    if len(container) != len(<dict> was):
+        return False
+    if type(container) is dict:
+        while PyDict_Next(<dict> container, &at, &key_now, &now):
+            PyDict_Next(<dict> was, &other, &key_then, &then)
+            if now != then and not is_same(<object> then, <object> now) \
+                    or key_now != key_then and <object> key_now != <object> key_then:
+                return False
+        return True
+    for (key, part), (old_key, old) in zip(container.items(), (<dict> was).items()):
+        if part is not old and not is_same(old, part) or key is not old_key and key != old_key:
+            return False
+    return True
+
+
+cdef object cell_contents(object cell):
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return MISSING
+
+
+cdef object state_of(object o):
+    if isinstance(o, np.random.Generator):
+        return repr(o.bit_generator.state)
+    if isinstance(o, np.random.RandomState):
+        return repr(o.get_state(legacy=False))
+    if isinstance(o, random.Random):
+        return o.getstate()
+    return o.dtype, o.shape, o.tobytes()
+
+
+# ----- what the code only writes to -------------------------------------------------------------------------------
+
+def contents_of(o, into, depth=0):
+    """{address: (container, its parts by key)} of nested lists, dicts, sets and objects."""
+    if depth > 8 or id(o) in into or isinstance(o, IMMUTABLE):
+        return into
+    if isinstance(o, dict):
+        parts = dict(o)
+    elif isinstance(o, (list, collections.deque)):
+        parts = dict(enumerate(o))
+    elif isinstance(o, (set, frozenset)):
+        parts = {part: part for part in o}
+    elif hasattr(o, "__dict__") and not callable(o) and not hasattr(type(o), "_is_noted") and not isinstance(o, Array):
+        parts = dict(vars(o))
+    else:
+        return into
+    into[id(o)] = o, parts
+    for part in parts.values():
+        contents_of(part, into, depth + 1)
+    return into
+
+
+cdef class Notes:
+    """What the code of an environment only writes to, as it was: counters, logs, lists of losses."""
+
+    def __init__(self, Environment environment):
+        self.names = [(name, contents_of(o, {})) for name, o in environment.noted]
+        self.assigned = environment.assigned
+
+    cdef str more_than_numbers(self):
+        """The name of one that has got another part that is no number or string: a replay would not put it there."""
+        for attributes, name, was in self.assigned:
+            now = attributes.get(name, MISSING)
+            if now is not was and not is_plain(now):
+                return name
+        for name, were in self.names:
+            for o, parts in were.values():
+                now = contents_of(o, {})[id(o)][1]
+                for key, part in now.items():
+                    if part is not parts.get(key, MISSING) and not is_plain(part):
+                        return name
+                if any([not is_plain(part) for key, part in parts.items() if key not in now]):
+                    return name
+        return None
