@@ -211,10 +211,10 @@ def test_check_compares_results():
     limit = sys.getrecursionlimit()
     f = mgx.compile(lambda x, k: [x * a, x * sys.getrecursionlimit(), k], check=True)
     try:
-        for k in range(4):
+        for _ in range(4):
             assert f(Value(2.0), "k")[1].data == 2.0 * limit
         sys.setrecursionlimit(limit + 1)
-        with pytest.raises(CaptureError, match=rf"data={2.0 * limit}.* in a replay and .*data={2.0 * (limit + 1)}.* call as"):
+        with pytest.raises(CaptureError, match=rf"{2.0 * limit}.* in a replay and .*{2.0 * (limit + 1)}.* in the call"):
             f(Value(2.0), "k")
     finally:
         sys.setrecursionlimit(limit)

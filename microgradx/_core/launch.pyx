@@ -152,8 +152,8 @@ cpdef int note_as_it_is(str why) except -1:
 cdef int note_reading() except -1:
     if is_capturing():
         note_as_it_is(f"it reads numbers of a tensor (item, bool, float, numpy, an index made of numbers)"
-                      f"{format_call_site()}, which a captured program would freeze; keep the decision in tensors (where, "
-                      "maximum), or read the result after the call")
+                      f"{format_call_site()}, which a captured program would freeze; keep the decision in tensors "
+                      "(where, maximum), or read the result after the call")
     return 0
 
 

@@ -564,7 +564,7 @@ cdef class CapturedCall:
                 self.failed = self.environment.changed
                 return False
             for k in range(self.input_count):
-                a = <Array> leaves[self.input[k].leaf]
+                a = <Array> PySequence_Fast_ITEMS(leaves)[self.input[k].leaf]
                 if a.storage.held and self.environment.shares_memory(a):
                     self.failed = MEMORY
                     return False
@@ -873,7 +873,9 @@ cdef class CapturedCall:
         if self.as_it_is is not None:
             return f"runs as it is: {self.as_it_is}"
         text = table(self.forward, self.seconds(), self.read, [guard.text for guard in self.guards])
-        return text if self.failed is None else f"{text}\nanother call was captured because this had changed: {self.failed}"
+        if self.failed is not None:
+            text += f"\nanother call was captured because this had changed: {self.failed}"
+        return text
 
 
 cdef list guards_of_the_living(list guards):
@@ -960,7 +962,7 @@ cdef bint holds_new_array(object o, uint16_t number) except -1:
 cdef bint has_moving_keys(object structure) except -1:
     if structure is None:
         return False
-    kind, keys, parts = structure
+    _, keys, parts = structure
     return any([isinstance(key, tuple) and isinstance(key[1], (SymbolicFloat, Array)) for key in keys or ()]) \
         or any([has_moving_keys(part) for part in parts])
 
@@ -977,8 +979,8 @@ cdef list arrays_in(object o, int depth=0):
         found = list(o.values())
     elif isinstance(o, (list, tuple, set, frozenset, deque, type({}.values()), type({}.items()))):
         found = list(o)
-    for name in [name for base in type(o).__mro__ for name in base.__dict__.get("__slots__", ()) if isinstance(name, str)]:
-        found.append(getattr(o, name, None))
+    for base in type(o).__mro__:
+        found += [getattr(o, name, None) for name in base.__dict__.get("__slots__", ()) if isinstance(name, str)]
     found += getattr(o, "__dict__", {}).values()
     return [a for part in found for a in arrays_in(part, depth + 1)]
 
@@ -990,6 +992,6 @@ cdef str why_as_it_is(object o, uint16_t number):
         return f"it returns an object of type {type(o).__name__}, which runs later; return a list"
     for a in arrays_in(o):
         if a.storage.born == number:
-            return (f"it returns or keeps an object of type {type(o).__name__} that holds tensors; take a tuple, dict or "
-                    "dataclass")
+            return (f"it returns or keeps an object of type {type(o).__name__} that holds tensors; take a tuple, dict "
+                    "or dataclass")
     return None

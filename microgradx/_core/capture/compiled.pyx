@@ -182,8 +182,8 @@ cdef class Compiled:
     cdef int warn_once(self, str reason) except -1:
         if reason not in self.reasons:
             self.reasons[reason] = 1
-            warnings.warn(f"compile: {getattr(self.function, '__name__', self.function)} runs as it is, because {reason}",
-                          CompileWarning, stacklevel=1)
+            warnings.warn(f"compile: {getattr(self.function, '__name__', self.function)} runs as it is, because "
+                          f"{reason}", CompileWarning, stacklevel=1)
         return 0
 
     cdef int use(self, CapturedCall call) except -1:

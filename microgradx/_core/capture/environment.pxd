@@ -20,6 +20,7 @@ cdef class Environment:
     cdef readonly str reason    # why it cannot be told whether it has changed, or None
     cdef readonly str changed   # what was found to have changed
     cdef Py_ssize_t entries
+    cdef bint is_flat           # are there no lists, dicts or arrays?
     cdef list assigned          # (attributes, name, what it was) of what the code assigns and does not look up
     cdef list parts_of(self, object o)
     cdef list parts_of_function(self, object o)

@@ -6,10 +6,10 @@ by identity and, as far as it can be looked into, by its parts. What is built in
 of Python's own modules and of installed packages. Modules and optimizers tell themselves what becomes of them
 (`guards`), and of them only the code is looked at.
 
-``strict`` is for functions of Values: there all attributes count, and what cannot be compared is a reason not to replay.
+``strict`` is for functions of Values: there all attributes count, and what cannot be compared is a reason not to
+replay.
 """
 from cpython.dict cimport PyDict_Next
-from cpython.list cimport PyList_GET_ITEM
 from cpython.object cimport PyObject
 
 from microgradx._core.array cimport Array
@@ -29,9 +29,11 @@ import numpy as np
 from microgradx._core.capture.uses import uses_of
 
 cdef extern from "Python.h":
-    PyObject *PyDict_GetItem(object, object)
-    PyObject *PyCell_GET(object)
-    bint PyDict_CheckExact(object)
+    PyObject *PyDict_GetItem(PyObject *, PyObject *)
+    PyObject *PyCell_GET(PyObject *)
+    PyObject *PyList_GET_ITEM(list, Py_ssize_t)
+    bint PyDict_CheckExact(PyObject *)
+    bint PyCell_Check(PyObject *)
 
 cdef enum:
     MANY = 100000               # entries: beyond, functions run as they are
@@ -106,10 +108,11 @@ cdef class Environment:
                         self.reason = "more objects in the function's closure than are compared"
             if not self.add_attributes(waiting):
                 break
-        for o, attributes, compared in self.objects:
+        for _, attributes, compared in self.objects:
             if compared and not self.strict:
-                self.assigned += [(attributes, name, attributes.get(name, MISSING)) for name in self.stored - self.names]
-        self.objects = None
+                self.assigned += [(attributes, name, attributes.get(name, MISSING))
+                                  for name in self.stored - self.names]
+        self.objects, self.is_flat = None, not (self.lists or self.dicts or self.states)
 
     cdef int add(self, object owner, object key, object part) except -1:
         self.owners.append(owner)
@@ -187,12 +190,12 @@ cdef class Environment:
         cdef bint known = isinstance(o, (tuple, frozenset, list, set, collections.deque, dict))
         kind = type(o)
         if not known and hasattr(o, "__next__"):
-            self.reason = f"it uses an object of type {kind.__name__}, which may move; pass what comes of it as an argument"
+            self.reason = f"it uses an object of type {kind.__name__}, which may move; pass what it gives"
             return found
         if hasattr(o, "__wrapped__") and not self.strict:
             found.append(o.__wrapped__)
         if hasattr(kind, "_is_noted") and not self.strict:
-            attributes = vars(o)                    # registers name the attributes that are modules, parameters, buffers
+            attributes = vars(o)                    # registers name those that are modules, parameters, buffers
             found += [attributes.get(name) for kind in ("_modules", "_parameters", "_buffers")
                       for name in attributes.get(kind, ())]
             for hooks in (attributes.get("_hooks") or {}).values():
@@ -231,8 +234,8 @@ cdef class Environment:
             if is_library(base.__module__) or base.__module__ == "builtins":
                 continue
             if self.strict:
-                found += [base.__dict__[key] for key in base.__dict__ if key not in ("__dict__", "__weakref__", "__doc__")
-                          and not key.startswith("_abc")]
+                found += [part for key, part in base.__dict__.items()
+                          if key not in ("__dict__", "__weakref__", "__doc__") and not key.startswith("_abc")]
                 self.dicts.append((base.__dict__, dict(base.__dict__)))
                 continue
             for name, part in base.__dict__.items():
@@ -291,8 +294,8 @@ cdef class Environment:
         if key in uses.notes:
             if isinstance(part, PLAIN) or part is MISSING:
                 return 0
-            if isinstance(part, (list, dict, set, collections.deque)) or not callable(part) and hasattr(part, "__dict__") \
-                    and not hasattr(type(part), "_is_noted"):
+            if isinstance(part, (list, dict, set, collections.deque)) \
+                    or not callable(part) and hasattr(part, "__dict__") and not hasattr(type(part), "_is_noted"):
                 self.noted.append((key, part))
                 return 0
         elif key not in uses.variables or isinstance(part, types.ModuleType) and is_library(part.__name__):
@@ -333,26 +336,26 @@ cdef class Environment:
 
     cdef bint unchanged(self) except -1:
         """Is everything as it was?"""
-        cdef Py_ssize_t k
+        cdef Py_ssize_t k, count = len(self.owners)
         cdef PyObject *owner
         cdef PyObject *now
         cdef PyObject *was
-        for k in range(len(self.owners)):
+        for k in range(count):
             owner, was = PyList_GET_ITEM(self.owners, k), PyList_GET_ITEM(self.parts, k)
-            if PyDict_CheckExact(<object> owner):
-                now = PyDict_GetItem(<object> owner, self.keys[k])
-            elif type(<object> owner) is types.CellType:
-                now = PyCell_GET(<object> owner)
+            if PyCell_Check(owner):
+                now = PyCell_GET(owner)
+            elif PyDict_CheckExact(owner):
+                now = PyDict_GetItem(owner, PyList_GET_ITEM(self.keys, k))
             else:
-                now = <PyObject *> MISSING
                 part = owner_part(<object> owner, self.keys[k])
-                if part is not MISSING:
-                    now = <PyObject *> part
+                now = <PyObject *> part
             if now == NULL:
                 now = <PyObject *> MISSING
             if now != was and not is_same(<object> was, <object> now):
                 self.changed = f"the variable or attribute {self.keys[k]!r}"
                 return False
+        if self.is_flat:
+            return True
         for container, was_in in self.lists:
             if not is_list_unchanged(container, was_in):
                 self.changed = f"a {type(container).__name__}"

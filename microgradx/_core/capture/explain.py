@@ -3,8 +3,8 @@ from collections import Counter
 from typing import Any
 
 # what ``check=True`` says of a replay that differs
-ADVICE = ("the function depends on what no argument, parameter or flag tells: a counter, a list, a clock, an attribute. "
-          "Pass it as an argument")
+ADVICE = ("the function depends on what no argument, parameter or flag tells: a clock, a setting of the system, what "
+          "an installed package keeps. Pass it as an argument")
 UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""))
 
 

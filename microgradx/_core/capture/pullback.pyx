@@ -28,8 +28,8 @@ cdef enum:
 
 cdef str capture_pullback(Pullback pull, Program forward, list roots, list inputs, list samples):
     """Walk the graphs of ``roots``, (number, array) of the results that have one, and write down what that launches:
-    from all of them, and from each alone. ``inputs`` and ``samples`` are the numbers of the tensors among the arguments,
-    and the copies that the function got. Returns why no replay can do it, or None; then the graphs are there still."""
+    from all of them, and from each alone. ``inputs`` and ``samples`` are the numbers of the tensors among the
+    arguments, and the copies that the function got. Returns why no replay can do it, and leaves the graphs; or None."""
     cdef set written = {<size_t> (<Array> x).storage for x in samples if (<Array> x).storage.version > 1}
     cdef Array a
     cdef Node node
@@ -193,7 +193,8 @@ cdef class Pullback:
         """Note the storages from outside that ``program`` reads, and that were not noted yet."""
         cdef Py_ssize_t i, k
         cdef Storage *s
-        cdef Storage **more = <Storage **> realloc(self.read, (self.read_count + program.held_count + 1) * sizeof(Storage *))
+        cdef Py_ssize_t room = self.read_count + program.held_count + 1
+        cdef Storage **more = <Storage **> realloc(self.read, room * sizeof(Storage *))
         if more == NULL:
             raise MemoryError("compile: no memory for the plan")
         self.read = more
@@ -342,8 +343,8 @@ cdef class Pullback:
         self.check_read(residuals)
         if any([self.read[i].version != residuals.version[i] for i in range(self.read_count)]) \
                 or any([(<Array> a).storage.version != <uint32_t> version for a, version in residuals.others]):
-            raise CaptureError("backward: this needs the function of a compiled call once more (a second derivative, or "
-                               "gradients of some of its results), and a tensor that it reads was written to since")
+            raise CaptureError("backward: this needs the function of a compiled call once more (a second derivative, "
+                               "or gradients of some of its results), and a tensor that it reads was written to since")
         return 0
 
     cdef list replay(self, Residuals residuals, list cotangents):

@@ -321,7 +321,8 @@ cdef class RecordedCall:
         try:
             if value == NULL or numbers == NULL:
                 raise MemoryError(f"compile: no memory for {nodes} nodes")
-            memcpy(numbers, self.numbers.data.as_doubles, len(self.numbers) * sizeof(double))
+            if len(self.numbers):
+                memcpy(numbers, self.numbers.data.as_doubles, len(self.numbers) * sizeof(double))
             for k, slot in self.moving:
                 numbers[<int> slot] = number(leaves[k], -1)
             for k in range(0, len(self.steps), 4):
@@ -477,7 +478,8 @@ cdef class compile_values:
         result = self.function(*args, **kwargs)
         (theirs, structure), (ours, expected) = flatten(replayed, True), flatten(result, True)
         if structure != expected:
-            raise CaptureError("compile: a replay returns a result of another structure than the call as it is; " + ADVICE)
+            raise CaptureError("compile: a replay returns a result of another structure than the call as it is; "
+                               + ADVICE)
         for a, b in zip(theirs, ours):
             if type(a) is not type(b) or repr(a) != repr(b):
                 raise CaptureError(f"compile: a result is {a} in a replay and {b} in the call as it is; " + ADVICE)
