@@ -24,6 +24,7 @@ cdef class Effect:              # what a call changes besides numbers
 
 cdef struct Input:              # a tensor among the arguments
     Py_ssize_t leaf, place      # its number; the place of the program, or COPIED, UNUSED
+    Py_ssize_t offset           # of its copy in the block that the backward pass reads, or -1
     bint written                # does the call write to it?
 
 cdef class CapturedCall:
@@ -80,5 +81,6 @@ cdef class CapturedCall:
     cdef list make_results(self, object leaves)
     cdef object output(self, Output output, list values, object leaves)
     cdef object effect_value(self, Effect effect, list values, object leaves)
-    cdef int copy_back(self, object leaves) except -1
+    cdef Array copy_of(self, Input *input, Array block)
+    cdef int copy_back(self, object leaves, Array block) except -1
     cdef int apply_effects(self, list values, object leaves) except -1

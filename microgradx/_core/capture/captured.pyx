@@ -196,7 +196,7 @@ cdef class CapturedCall:
             set_recording(None)
             if self.as_it_is is None and roots:
                 self.pullback = Pullback()
-                self.as_it_is = capture_pullback(self.pullback, program, roots, self.inputs, samples)
+                capture_pullback(self.pullback, program, roots, self.inputs, samples)
             if self.as_it_is is not None:               # the call itself is right as it ran, and so are its graphs
                 values = [original_of(result, containers, copied, partial(as_given, originals))]
                 self.tree = None
@@ -235,7 +235,7 @@ cdef class CapturedCall:
         program.sequence.reads = program.sequence.leaves = program.sequence.read_gradients = None
         if values is not None:
             self.release(dropped, count)
-            self.forward = self.pullback = self.outputs = None
+            self.forward = self.outputs = None
             self.finish_as_it_is(leaves, samples, own)
             return values[0]
         numbers, saved = self.numbers, {}               # launches name all of them until the program holds its own
@@ -265,7 +265,7 @@ cdef class CapturedCall:
                 one.current, one.array = one.array, geometry_of(one.array)
         self.shared = {}
         values = self.make_results(leaves)
-        self.copy_back(leaves)
+        self.copy_back(leaves, None)
         if self.pullback is not None:
             self.pullback.attach(values, leaves, self.run_again)
         self.apply_effects(values, leaves)
@@ -479,6 +479,10 @@ cdef class CapturedCall:
             place = by_id.get(id(x), COPIED)
             self.input[k].leaf, self.input[k].written = self.inputs[k], (<Array> x).storage.version > 1
             self.input[k].place = UNUSED if place is None else place
+            self.input[k].offset = -1
+            a = <Array> x
+            if <size_t> a.storage in saved:
+                self.input[k].offset = saved[<size_t> a.storage] + (a.data - a.storage.data)
             if self.input[k].place >= 0:
                 names[place] = f"argument {self.inputs[k]}"
         self.input_count = len(samples)
@@ -651,10 +655,14 @@ cdef class CapturedCall:
         cdef Product product
         cdef list values
         cdef Program program = self.forward
+        cdef Array block = None
         self.busy = True
         try:
             for k, x in self.numbers:
                 fill(x, leaves[k])
+            if self.pullback is not None and self.pullback.forward_place >= 0:
+                block = self.pullback.take_block()
+                program.aim(self.pullback.forward_place, block)
             for k in range(self.input_count):
                 input = &self.input[k]
                 if input.place == UNUSED:
@@ -663,7 +671,7 @@ cdef class CapturedCall:
                 if input.place == COPIED:
                     if input.written:
                         check_write(a, "compile")
-                    copy(a, <Array> self.expected[input.leaf])
+                    copy(a, self.copy_of(input, block))
                 else:                                   # held: a finalizer or another thread may give it other data
                     self.used[used] = a.storage
                     a.storage.refs += 1
@@ -674,15 +682,13 @@ cdef class CapturedCall:
                     one.was = <Array> one.node.grad
                     one.was.storage.held = True
                     program.aim(one.place, one.was)
-            if self.pullback is not None and self.pullback.forward_place >= 0:
-                program.aim(self.pullback.forward_place, self.pullback.take_block())
             for k in range(len(self.products)):
                 product = <Product> PyList_GET_ITEM(self.products, k)
                 program.aim(product.place, product.make())
             program.run()
             values = self.make_results(leaves)
             if self.mutates:
-                self.copy_back(leaves)
+                self.copy_back(leaves, block)
             if self.pullback is not None:
                 self.pullback.attach(values, leaves, self.run_again)
             self.apply_effects(values, leaves)
@@ -788,14 +794,21 @@ cdef class CapturedCall:
                 k += 1
         return gradients("compile", live, nodes, given, True, grad_enabled(), True)
 
-    cdef int copy_back(self, object leaves) except -1:
+    cdef Array copy_of(self, Input *input, Array block):
+        """The array that stands for an argument whose numbers are copied."""
+        cdef Array x = <Array> self.expected[input.leaf]
+        if block is None or input.offset < 0:
+            return x
+        return alias(block, block.data + input.offset, x.dtype_, x.ndim, x.shape_, x.strides_)
+
+    cdef int copy_back(self, object leaves, Array block) except -1:
         """What the call wrote to its copies of arguments."""
         cdef Py_ssize_t k, i
         for k in range(self.input_count):
             i = self.input[k].leaf
             if self.input[k].written:
                 check_writable(<Array> leaves[i], "compile")
-                copy(<Array> self.expected[i], <Array> leaves[i])
+                copy(self.copy_of(&self.input[k], block), <Array> leaves[i])
         return 0
 
     cdef int apply_effects(self, list values, object leaves) except -1:

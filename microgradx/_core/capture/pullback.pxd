@@ -50,4 +50,4 @@ cdef class Residuals:           # what one call leaves for its backward pass
     cdef Array gradient         # that the results are for
     cdef list results
 
-cdef str capture_pullback(Pullback pull, Program forward, list roots, list inputs, list samples)
+cdef int capture_pullback(Pullback pull, Program forward, list roots, list inputs, list samples) except -1

@@ -26,11 +26,10 @@ cdef enum:
     ALONE = 8                   # results of a function up to which a backward pass from each alone is captured
 
 
-cdef str capture_pullback(Pullback pull, Program forward, list roots, list inputs, list samples):
+cdef int capture_pullback(Pullback pull, Program forward, list roots, list inputs, list samples) except -1:
     """Walk the graphs of ``roots``, (number, array) of the results that have one, and write down what that launches:
     from all of them, and from each alone. ``inputs`` and ``samples`` are the numbers of the tensors among the
-    arguments, and the copies that the function got. Returns why no replay can do it, and leaves the graphs; or None."""
-    cdef set written = {<size_t> (<Array> x).storage for x in samples if (<Array> x).storage.version > 1}
+    arguments, and the copies that the function got."""
     cdef Array a
     cdef Node node
     cdef Pullback single
@@ -40,7 +39,7 @@ cdef str capture_pullback(Pullback pull, Program forward, list roots, list input
     pull.singles = []
     live = [a for _, a in roots if (<Array> a).node.v.op != OP_FREED]
     if not live:
-        return None
+        return 0
     for number, a in zip(inputs, samples):
         if a.node is not None:
             nodes.append(a.node)
@@ -59,21 +58,19 @@ cdef str capture_pullback(Pullback pull, Program forward, list roots, list input
                 single = Pullback()
                 if capture_walk(single, forward.number, [a], nodes, parents, True):
                     pull.singles.append(single)
-        if not capture_walk(pull, forward.number, live, nodes, parents, len(written) > 0) \
+        if not capture_walk(pull, forward.number, live, nodes, parents, False) \
                 or len(pull.singles) < len(live):       # the function has walked through a part of them already
             pull.abandoned = [single.program for single in pull.singles]
             pull.singles = []
         if pull.program is None:
             pull.roots, pull.cotangents, pull.parents = [(k, True) for k, _ in roots], [], []
-            return None
+            return 0
     finally:
         for node in hooks:
             node.hooks = hooks[node]
     for single in pull.singles:
         single.into = [index_of(pull.parents, parent) for parent in single.parents]
-    if reads_any_of(pull.program.sequence, written):
-        return "it writes to an argument that its gradient depends on; write to a clone()"
-    return None
+    return 0
 
 
 cdef bint capture_walk(Pullback pull, uint16_t number, list live, list nodes, list parents, bint retain) except -1:
@@ -107,16 +104,6 @@ cdef Py_ssize_t index_of(list parents, object parent) except -1:
         if other is parent:
             return k
     return -1
-
-
-cdef bint reads_any_of(LaunchList launches, set storages) except -1:
-    cdef Py_ssize_t i, k
-    for i in range(launches.count if storages else 0):
-        for k in range(launches.launch[i].count):
-            if <size_t> launches.launch[i].storage[k] in storages:
-                return True
-    return any([isinstance(o, Array) and <size_t> (<Array> o).storage in storages
-                for _, _, ins in launches.hosts for o in ins]) if storages else False
 
 
 cdef bint have_graphs_apart(list results, list ends, uint16_t number) except -1:
