@@ -538,6 +538,8 @@ cdef class Tensor(Array):
                           v.index(x, before + (slice(n // 2, n // 2 * 2),)), None)
                 if n % 2:
                     x = v.concat([x, rest], d)
+        if x is self:                               # nothing was multiplied
+            x = apply(MGX_clone, x, None, None)
         return x if keepdims or keepdim else squeeze_axes(x, axes)
 
     def amax(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
@@ -609,7 +611,8 @@ cdef class Tensor(Array):
     # ----- shapes ----------------------------------------------------------------------------------------------
 
     def reshape(self, *shape):
-        """Another shape of the same size; one length may be -1. A view of a contiguous tensor, else of a copy."""
+        """Another shape of the same size; one length may be -1. A view where there are strides for it, else
+        a copy."""
         cdef Py_ssize_t lengths[MGX_MAXDIM]
         cdef int ndim = read_shape("reshape", shape, lengths), d, hole = -1
         cdef Py_ssize_t size = 1
@@ -651,13 +654,13 @@ cdef class Tensor(Array):
         return self.reshape(shape[:first] + (length,) + shape[last + 1:])
 
     def squeeze(self, axis=None, *, dim=None):
-        """Without axes of length 1: all of them, or those that are named (a longer one stays)."""
+        """Without axes of length 1: all of them, or those that are named (a longer one stays). A view."""
         cdef unsigned int axes = axes_of("squeeze", resolve_axis("squeeze", axis, dim), self.ndim)
         return self.reshape(tuple([self.shape_[d] for d in range(self.ndim)
                                    if not (axes >> d & 1 and self.shape_[d] == 1)]))
 
     def unsqueeze(self, axis=None, *, dim=None):
-        """With an axis of length 1 put in at ``axis``."""
+        """With an axis of length 1 put in at ``axis``. A view."""
         cdef int d = v.axis_of("unsqueeze", resolve_axis("unsqueeze", axis, dim), self.ndim + 1)
         return self.reshape(shape_of(self)[:d] + (1,) + shape_of(self)[d:])
 
