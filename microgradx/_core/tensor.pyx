@@ -862,6 +862,8 @@ cdef object find_extremum(Array x, str op, object axis, bint kept, double sign):
     cdef Array at, values
     if axis is None:
         return amax(x, axes_of(op, None, x.ndim), kept, sign)
+    if isinstance(axis, (Array, np.ndarray)):
+        raise DTypeError(f"{op}: an axis is an integer, not {type(axis).__name__}; of two tensors there is {op}imum()")
     if x.ndim == 0:
         v.axis_of(op, axis, 1)
         return Extremum(v.index(x, ...), from_object(0, None, True))
