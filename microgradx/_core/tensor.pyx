@@ -323,7 +323,8 @@ cdef class Tensor(Array):
         """
         if self.needs_grad:
             raise GraphError("array: this tensor requires a gradient, and an array has no graph; use an operation on "
-                             "Tensors (stack() joins them), or give t.detach() where no gradient is wanted")
+                             "Tensors (stack() joins them, a.toarray() @ t is the product of a sparse a), or give "
+                             "t.detach() where no gradient is wanted")
         array = np.asarray(memoryview(self))
         return np.array(array, dtype=dtype, copy=copy) if dtype is not None or copy else array
 

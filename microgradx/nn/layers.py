@@ -7,10 +7,12 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
+from microgradx._core.ops import Differentiable
 from microgradx._core.tensor import Tensor, linear_
 from microgradx.errors import DTypeError, Error, OptionError, ShapeError, described
 from microgradx.nn import functional as F
 from microgradx.nn import init
+from microgradx.nn.activations import refused
 from microgradx.nn.module import CheckedOptions, Module, Parameter
 from microgradx.random import generator
 from microgradx.typing import Data, DType, Seed
@@ -269,7 +271,10 @@ class _Activation(CheckedOptions):
         self.arguments: tuple[Any, ...] = ()
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = getattr(x, self.method)(*self.arguments)
+        try:
+            y: Tensor = getattr(Differentiable, self.method)(x, *self.arguments)
+        except TypeError as error:
+            raise refused(type(self).__name__, x, error) from None
         return y
 
     def extra_repr(self) -> str:
@@ -412,6 +417,9 @@ class Softmax(_Activation):
     def __init__(self, axis: int = -1) -> None:
         self.arguments = (axis,)
 
+    def forward(self, x: Tensor) -> Tensor:
+        return F.softmax(x, *self.arguments)
+
 
 class LogSoftmax(_Activation):
     """``x.log_softmax(axis=-1)`` as a module."""
@@ -419,6 +427,9 @@ class LogSoftmax(_Activation):
 
     def __init__(self, axis: int = -1) -> None:
         self.arguments = (axis,)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.log_softmax(x, *self.arguments)
 
 
 # Activation as a module: the function it calls.
