@@ -1275,5 +1275,7 @@ def program(seed, number):
         return str(wrong)[:700].replace("\n", " ")
     except AttributeError as error:
         COUNTS[f"missing: {error}"[:80]] += 1
+    except Exception as error:
+        return f"program: raises: {type(error).__name__}: {error}"[:700].replace("\n", " ")
     COUNTS["programs"] += 1
     return None
