@@ -68,8 +68,6 @@ SLIPS = {
     "another library's": (lambda: X + torch_like(), DTypeError, f"add: .* not with {DLPACK}"),
     "another library's data": (lambda: Tensor(torch_like()), DTypeError, f"no array is made of {DLPACK}"),
     "another library's data for a layer": (lambda: linear(3, 2)(torch_like()), DTypeError, f"is made of {DLPACK}"),
-    "another library's relu": (lambda: F.relu(torch_like()), DTypeError, f"relu: of a Tensor, not {DLPACK}"),
-    "another library's tensor for ReLU": (lambda: nn.ReLU()(torch_like()), DTypeError, f"ReLU: of a .* not {DLPACK}"),
     "another library's softmax": (lambda: nn.Softmax()(torch_like()), DTypeError, f"softmax: of a .* not {DLPACK}"),
     "another library's dropout": (lambda: F.dropout(torch_like()), DTypeError, f"is made of {DLPACK}"),
     "another library's attention": (lambda: F.scaled_dot_product_attention(*[torch_like()] * 3), DTypeError,

@@ -1,10 +1,8 @@
 """Activations as functions: each calls the method of its name, with torch's names for its parameters."""
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal
 
-from microgradx._core.ops import Differentiable
 from microgradx._core.tensor import Tensor
 from microgradx.errors import DTypeError, described
 
@@ -13,78 +11,114 @@ __all__ = ["sigmoid", "tanh", "relu", "relu6", "leaky_relu", "elu", "selu", "cel
            "threshold", "softmax", "log_softmax"]
 
 
-def refused(name: str, x: object, error: Exception) -> Exception:
-    """The error for an ``x`` that is no Tensor: what another library calls by the same name is not called."""
-    return error if isinstance(x, Differentiable) else DTypeError(f"{name}: of a Tensor, not {described(x)}")
+def _refused(name: str, x: object, error: Exception) -> Exception:
+    """The error for an ``x`` that is no Tensor."""
+    return error if isinstance(x, Tensor) else DTypeError(f"{name}: of a Tensor, not {described(x)}")
 
 
-def _elementwise(name: str) -> Callable[[Tensor], Tensor]:
-    method: Callable[[Tensor], Tensor] = getattr(Differentiable, name)
-
-    def function(x: Tensor, /) -> Tensor:
-        try:
-            return method(x)
-        except TypeError as error:
-            raise refused(name, x, error) from None
-
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = f"``x.{name}()``, elementwise."
-    return function
+def sigmoid(x: Tensor, /) -> Tensor:
+    """``x.sigmoid()``, elementwise."""
+    return x.sigmoid()
 
 
-sigmoid = _elementwise("sigmoid")
-tanh = _elementwise("tanh")
-relu = _elementwise("relu")
-relu6 = _elementwise("relu6")
-selu = _elementwise("selu")
-silu = _elementwise("silu")
-mish = _elementwise("mish")
-softplus = _elementwise("softplus")
-softsign = _elementwise("softsign")
-logsigmoid = _elementwise("logsigmoid")
-hardsigmoid = _elementwise("hardsigmoid")
-hardswish = _elementwise("hardswish")
-tanhshrink = _elementwise("tanhshrink")
+def tanh(x: Tensor, /) -> Tensor:
+    """``x.tanh()``, elementwise."""
+    return x.tanh()
+
+
+def relu(x: Tensor, /) -> Tensor:
+    """``x.relu()``, elementwise."""
+    return x.relu()
+
+
+def relu6(x: Tensor, /) -> Tensor:
+    """``x.relu6()``, elementwise."""
+    return x.relu6()
 
 
 def leaky_relu(x: Tensor, /, negative_slope: float = 0.01) -> Tensor:
     """``x.leaky_relu(negative_slope)``, elementwise."""
-    return Differentiable.leaky_relu(x, negative_slope)
+    return x.leaky_relu(negative_slope)
 
 
 def elu(x: Tensor, /, alpha: float = 1.0) -> Tensor:
     """``x.elu(alpha)``, elementwise."""
-    return Differentiable.elu(x, alpha)
+    return x.elu(alpha)
+
+
+def selu(x: Tensor, /) -> Tensor:
+    """``x.selu()``, elementwise."""
+    return x.selu()
 
 
 def celu(x: Tensor, /, alpha: float = 1.0) -> Tensor:
     """``x.celu(alpha)``, elementwise."""
-    return Differentiable.celu(x, alpha)
+    return x.celu(alpha)
 
 
 def gelu(x: Tensor, /, approximate: Literal["none", "tanh"] = "none") -> Tensor:
     """``x.gelu(approximate)``, elementwise."""
-    return Differentiable.gelu(x, approximate)
+    return x.gelu(approximate)
+
+
+def silu(x: Tensor, /) -> Tensor:
+    """``x.silu()``, elementwise."""
+    return x.silu()
+
+
+def mish(x: Tensor, /) -> Tensor:
+    """``x.mish()``, elementwise."""
+    return x.mish()
+
+
+def softplus(x: Tensor, /) -> Tensor:
+    """``x.softplus()``, elementwise."""
+    return x.softplus()
+
+
+def softsign(x: Tensor, /) -> Tensor:
+    """``x.softsign()``, elementwise."""
+    return x.softsign()
+
+
+def logsigmoid(x: Tensor, /) -> Tensor:
+    """``x.logsigmoid()``, elementwise."""
+    return x.logsigmoid()
 
 
 def hardtanh(x: Tensor, /, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     """``x.hardtanh(min_val, max_val)``, elementwise."""
-    return Differentiable.hardtanh(x, min_val, max_val)
+    return x.hardtanh(min_val, max_val)
+
+
+def hardsigmoid(x: Tensor, /) -> Tensor:
+    """``x.hardsigmoid()``, elementwise."""
+    return x.hardsigmoid()
+
+
+def hardswish(x: Tensor, /) -> Tensor:
+    """``x.hardswish()``, elementwise."""
+    return x.hardswish()
 
 
 def hardshrink(x: Tensor, /, lambd: float = 0.5) -> Tensor:
     """``x.hardshrink(lambd)``, elementwise."""
-    return Differentiable.hardshrink(x, lambd)
+    return x.hardshrink(lambd)
 
 
 def softshrink(x: Tensor, /, lambd: float = 0.5) -> Tensor:
     """``x.softshrink(lambd)``, elementwise."""
-    return Differentiable.softshrink(x, lambd)
+    return x.softshrink(lambd)
+
+
+def tanhshrink(x: Tensor, /) -> Tensor:
+    """``x.tanhshrink()``, elementwise."""
+    return x.tanhshrink()
 
 
 def threshold(x: Tensor, /, threshold: float = 0.0, value: float = 0.0) -> Tensor:
     """``x.threshold(threshold, value)``, elementwise."""
-    return Differentiable.threshold(x, threshold, value)
+    return x.threshold(threshold, value)
 
 
 def softmax(x: Tensor, /, axis: int = -1, *, dim: int | None = None) -> Tensor:
@@ -92,7 +126,7 @@ def softmax(x: Tensor, /, axis: int = -1, *, dim: int | None = None) -> Tensor:
     try:
         return x.softmax(axis, dim=dim)
     except TypeError as error:
-        raise refused("softmax", x, error) from None
+        raise _refused("softmax", x, error) from None
 
 
 def log_softmax(x: Tensor, /, axis: int = -1, *, dim: int | None = None) -> Tensor:
@@ -100,7 +134,7 @@ def log_softmax(x: Tensor, /, axis: int = -1, *, dim: int | None = None) -> Tens
     try:
         return x.log_softmax(axis, dim=dim)
     except TypeError as error:
-        raise refused("log_softmax", x, error) from None
+        raise _refused("log_softmax", x, error) from None
 
 
 # Activation: the defaults of its parameters, which all have one.

@@ -7,12 +7,10 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from microgradx._core.ops import Differentiable
 from microgradx._core.tensor import Tensor, linear_
 from microgradx.errors import DTypeError, Error, OptionError, ShapeError, described
 from microgradx.nn import functional as F
 from microgradx.nn import init
-from microgradx.nn.activations import refused
 from microgradx.nn.module import CheckedOptions, Module, Parameter
 from microgradx.random import generator
 from microgradx.typing import Data, DType, Seed
@@ -271,10 +269,7 @@ class _Activation(CheckedOptions):
         self.arguments: tuple[Any, ...] = ()
 
     def forward(self, x: Tensor) -> Tensor:
-        try:
-            y: Tensor = getattr(Differentiable, self.method)(x, *self.arguments)
-        except TypeError as error:
-            raise refused(type(self).__name__, x, error) from None
+        y: Tensor = getattr(x, self.method)(*self.arguments)
         return y
 
     def extra_repr(self) -> str:
