@@ -3,7 +3,7 @@
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: build generate demo test test-short worlds bench lint sanitize clean
+.PHONY: build generate demo test test-short worlds fuzz peers bench lint sanitize clean
 
 demo: .venv/lab
 	.venv/bin/microgradx demo
@@ -17,6 +17,20 @@ test-short: .venv/test
 # compiled functions in worlds that change between calls: `make worlds ARGS="--minutes 30 --seed 1 --kinds dropout,mode"`
 worlds: .venv/test
 	.venv/bin/python tests/worlds.py $(ARGS)
+
+# random programs compared with NumPy: `make fuzz ARGS="--minutes 30 --seed 1"`, `--case calls` for bad input
+fuzz: .venv/test
+	.venv/bin/python tests/fuzz.py $(ARGS)
+
+# other projects' samples and tests on ours, in an environment of its own: build/peers, or PEERS=/an/environment/with/torch
+PEERS ?= build/peers
+peers: .venv/test
+	test -x $(PEERS)/bin/python || .venv/bin/python -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip --quiet install numpy scipy threadpoolctl safetensors pytest torch expecttest
+	$(PEERS)/bin/python -m pip --quiet download --no-deps --no-binary autograd --dest build/autograd autograd
+	tar --extract --gzip --strip-components 1 --directory build/autograd --file build/autograd/autograd-*.tar.gz
+	PYTHONPATH=. $(PEERS)/bin/python tests/peers/torch_ops.py
+	PYTHONPATH=. $(PEERS)/bin/python tests/peers/hips.py build/autograd/tests
 
 bench: .venv/lab
 	.venv/bin/python -m bench

@@ -167,7 +167,8 @@ def trace(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
 def several(x: Tensor, axis: int, times: int, place: int) -> Tensor:
     """``times`` copies along ``axis``: side by side (place = axis) or element by element (place = axis + 1)."""
     wide = x.shape[:place] + (times,) + x.shape[place:]
-    return x.unsqueeze(place).expand(wide).reshape(x.shape[:axis] + (times * x.shape[axis],) + x.shape[axis + 1:])
+    shape = x.shape[:axis] + (times * x.shape[axis],) + x.shape[axis + 1:]
+    return x.unsqueeze(place).expand(wide).clone().reshape(shape)
 
 
 @of_tensor
@@ -181,10 +182,10 @@ def tile(x: Tensor, *reps: Lengths) -> Tensor:
     """
     reps = lengths("tile", reps, "repetitions")
     ndim = max(x.ndim, len(reps))
-    x = x.reshape((1,) * (ndim - x.ndim) + x.shape)
-    for d, times in enumerate((1,) * (ndim - len(reps)) + reps):
+    x, reps = x.reshape((1,) * (ndim - x.ndim) + x.shape), (1,) * (ndim - len(reps)) + reps
+    for d, times in enumerate(reps):
         x = x if times == 1 else several(x, d, times, d)
-    return x
+    return x if set(reps) - {1} else x.clone()
 
 
 @of_tensor

@@ -144,7 +144,7 @@ def arange(start: float, stop: float | None = None, step: float = 1, *, dtype: D
 
 def linspace(start: float, stop: float, num: int = 50, *, dtype: DType = "float32",
              requires_grad: bool = False) -> Tensor:
-    """``num`` numbers at equal steps from ``start`` to ``stop``, both included.
+    """``num`` numbers at equal steps from ``start`` to ``stop``, both included; integers are rounded down.
 
     >>> import microgradx as mgx
     >>> mgx.linspace(0, 1, 5)
@@ -153,4 +153,6 @@ def linspace(start: float, stop: float, num: int = 50, *, dtype: DType = "float3
     count, = lengths("linspace", (num,))
     first, last = (float(plain("linspace", "an end", end)) for end in (start, stop))
     check_count("linspace", count, f"from {first} to {last}")
-    return Tensor(np.linspace(first, last, count), requires_grad, dtype)
+    numbers = np.linspace(first, last, count)
+    found = Tensor(numbers, requires_grad, dtype)
+    return found if found.dtype.kind != "i" else Tensor(np.floor(numbers), dtype=dtype)

@@ -31,7 +31,7 @@ from microgradx.typing import Function
 
 # where a name is not enough
 RENAMED: dict[str, Any] = {
-    "dot": lambda a, b: arrays.tensordot(a, b, ([-1], [-min(np.ndim(b), 2)])),
+    "dot": lambda a, b: arrays.tensordot(a, b, ([-1], [-min(np.ndim(b), 2)])) if np.ndim(a) and np.ndim(b) else a * b,
     "einsum": einsum, "expand_dims": lambda x, axis: x.unsqueeze(axis),
     "linalg.norm": lambda x, axis=None, keepdims=False: functional.norm(x, 2, axis, keepdims),
     "max": functional.amax, "min": functional.amin, "pad": pad, "stack": stack,

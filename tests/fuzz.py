@@ -1,25 +1,29 @@
-"""Calls everything public with whatever: `python tests/fuzz.py SEED COUNT [FIRST [CASE]]`.
+"""Random use of everything public: `python tests/fuzz.py [--case CASE] [--seed S] [--first K] [--count N]`.
 
-Operands are good and bad: every dtype, layout and shape, numbers beyond every limit, objects whose `__index__`,
-`__float__`, `__array__` ... write to the operands, walk their graphs or raise. Each call is seeded by its number alone,
-which is printed before it, so that a crash can be called again. At the end come the errors that do not name the
-operation, one line each: none is wanted. With CASE "views" the calls are of compiled functions that hand out views of
-their results, compared with the functions as they are.
+"calls" calls with whatever. Operands are good and bad: every dtype, layout and shape, numbers beyond every limit,
+objects whose `__index__`, `__float__`, `__array__` ... write to the operands, walk their graphs or raise. What is told
+are errors that do not name the operation. "views" compares compiled functions that hand out views of their results with
+the functions as they are. "programs" compares programs of many operations, and their derivatives, with NumPy: see
+`programs.py`.
+
+Each call is seeded by the seed and its number alone; with --loud the number is printed before the call, so that a crash
+can be called again. With --minutes calls go on for that long. At the end comes each kind of fault with the first number
+that has it and how often it was found: none is wanted.
 """
+import argparse
 import contextlib
 import faulthandler
 import gc
 import os
-import sys
 import threading
+import time
 import warnings
 
 import numpy as np
+import programs
 
 import microgradx as mgx
 from microgradx import Tensor, Value, data, nn, optim
-from microgradx._core.capture.passes import PASSES
-from microgradx._core.trees import leaves_of
 from microgradx.errors import Error
 
 SHAPES = [(), (0,), (1,), (3,), (2, 3), (3, 2), (3, 3), (1, 1), (2, 0, 3), (2, 3, 3), (1,) * 8]
@@ -295,6 +299,8 @@ def viewed(rng):
 
 def views(seed, number):
     """A program that hands out views of its results, a few times, with allocations between; what was wrong, or None."""
+    from microgradx._core.capture.passes import PASSES
+    from microgradx._core.trees import leaves_of
     rng = np.random.default_rng([seed, number])
     made = [MADE[k] for k in rng.integers(0, len(MADE), rng.integers(1, 4))]
     chains = [[rng.integers(len(made)), [viewed(rng) for _ in range(rng.integers(0, 4))]]
@@ -326,28 +332,43 @@ def views(seed, number):
     return None
 
 
-CASES = {"calls": once, "views": views}
+CASES = {"calls": once, "views": views, "programs": programs.program}
+THREADED = {"calls", "views"}               # programs seed what threads share
 
 
-def main(seed, count, first=0, case="calls"):
+def main(case, seed, first, count, minutes, loud):
     faulthandler.enable()
     warnings.simplefilter("ignore")
-    unclear = {}
-    for number in range(first, first + count):
-        os.write(1, b"%d\n" % number)
+    found, start, number = {}, time.monotonic(), first
+
+    def open_ended():
+        return time.monotonic() < start + 60 * minutes if minutes else number < first + count
+
+    while open_ended():
+        if loud:
+            os.write(1, b"%d\n" % number)
         said = CASES[case](seed, number)
         if said:
-            unclear.setdefault(said.split(" ")[0] + said.split(":")[1], f"{number} {said}")
+            found.setdefault(": ".join(said.split(": ")[:2]), []).append(f"{number}: {said}")
+        number += 1
 
     def again(thread):
-        for number in range(count // 8):
-            CASES[case](seed + 1, 10**6 * thread + number)
+        for k in range((number - first) // 8):
+            CASES[case](seed + 1, 10**6 * thread + k)
 
-    threads = [threading.Thread(target=again, args=(k,)) for k in range(4)]
+    threads = [threading.Thread(target=again, args=(k,)) for k in range(4) if case in THREADED]
     [t.start() for t in threads]
     [t.join() for t in threads]
-    print("unclear:", *unclear.values(), sep="\n    ")
+    print(f"{case}, seed {seed}: {number - first} in {time.monotonic() - start:.0f} s")
+    if case == "programs":
+        print(*(f"    {n} {what}" for what, n in sorted(programs.COUNTS.items())), sep="\n")
+    print("found:", *(f"{len(texts)} times, {texts[0]}" for texts in found.values()), sep="\n    ")
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:4]), *sys.argv[4:])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--case", choices=CASES, default="programs")
+    parser.add_argument("--loud", action="store_true")
+    for name, default, kind in ("seed", 0, int), ("first", 0, int), ("count", 1000, int), ("minutes", 0, float):
+        parser.add_argument(f"--{name}", type=kind, default=default)
+    main(**vars(parser.parse_args()))

@@ -280,6 +280,7 @@ TRUTHS = {
     "full": (lambda: mgx.full(2, True), np.full(2, True)), "eye": (lambda: mgx.eye(2, 3, 1), np.eye(2, 3, 1, "f4")),
     "arange": (lambda: mgx.arange(5, 0, -2), np.arange(5, 0, -2)),
     "linspace": (lambda: mgx.linspace(0, 1, 4, dtype="float64"), np.linspace(0, 1, 4)),
+    "linspace of integers": (lambda: mgx.linspace(2, -3, 7, dtype="int64"), np.linspace(2, -3, 7, dtype="int64")),
     "zeros_like": (lambda: mgx.zeros_like(LIKE), np.zeros((1, 2))),
     "ones_like": (lambda: mgx.ones_like([1, 2]), np.ones(2, int)),
     "full_like": (lambda: mgx.full_like(LIKE, 3, dtype="int64"), np.full((1, 2), 3)),

@@ -45,6 +45,35 @@ def test_variance():
             x.var(**{option: 1})
 
 
+@row("`max(x, y)`")
+def test_extrema_of_two():
+    x, y = Tensor([1.0, 5.0]), Tensor([2.0, 3.0])
+    assert mgx.maximum(x, y).tolist() == [2, 5]
+    for call in (lambda: mgx.max(x, y), lambda: x.min(y), lambda: x.max(Tensor(np.array(0)))):
+        with pytest.raises(DTypeError, match="imum"):
+            call()
+
+
+@row("`arange`, `linspace`")
+def test_integers_between_fractions():
+    assert mgx.linspace(1.5, -1.5, 4, dtype="int64").tolist() == np.linspace(1.5, -1.5, 4, dtype=int).tolist()
+    assert mgx.arange(0.0, 3.1, dtype="int64").tolist() == np.arange(0.0, 3.1, dtype=int).tolist() == [0, 1, 2, 3]
+
+
+@row("`linalg.solve(a, b)`")
+def test_solve_of_several_systems():
+    a, b = Tensor(np.tile(2 * np.eye(2), (2, 1, 1))), Tensor(np.ones((2, 2)))
+    assert mgx.linalg.solve(a, b).shape == (2, 2, 2)
+    with pytest.raises(ShapeError):
+        mgx.linalg.solve(Tensor(np.tile(np.eye(3), (2, 1, 1))), b)
+
+
+@row("`F.hardtanh`")
+def test_hardtanh_of_integers():
+    x = Tensor(np.array([3, -2]))
+    assert F.hardtanh(x).dtype == np.float32 and x.clip(-1, 1).dtype == np.int64
+
+
 @row("`x.repeat(2, 1)`")
 def test_repeat():
     x = Tensor([1.0, 2.0])

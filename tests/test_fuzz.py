@@ -1,5 +1,7 @@
-"""Bad input gets an error that names the operation; nothing ends the interpreter. Each part runs in one of its own."""
+"""Bad input gets an error that names the operation; nothing ends the interpreter; programs give NumPy's numbers and
+their derivatives are right. Each part runs in an interpreter of its own."""
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,11 +22,19 @@ def run(*args):
 
 
 def test_calls_with_whatever():
-    assert run(FUZZ, "0", "1500").endswith("unclear:\n")
+    assert run(FUZZ, "--loud", "--case", "calls", "--count", "1500").endswith("found:\n")
 
 
 def test_views_of_what_programs_make():
-    assert run(FUZZ, "0", "250", "0", "views").endswith("unclear:\n")
+    assert run(FUZZ, "--loud", "--case", "views", "--count", "250").endswith("found:\n")
+
+
+def test_programs_beside_numpy():
+    said = run(FUZZ, "--case", "programs", "--count", "2500")
+    assert said.endswith("found:\n")
+    for what in ("steps", "gradient", "second derivative", "third derivative", "gradient in float32", "program",
+                 "program twice", "conversions", "write refused"):
+        assert re.search(rf"^    [1-9][0-9]+ {what}$", said, re.MULTILINE), what
 
 
 START = """import sys

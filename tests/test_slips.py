@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 import microgradx as mgx
 from microgradx import Tensor, data, nn, optim
@@ -21,6 +22,12 @@ class torch_like:
 
     def __dlpack__(self):
         raise AssertionError
+
+    def relu(self):
+        return self
+
+    def softmax(self, axis):
+        return self
 
     def __array__(self, dtype=None, copy=None):
         raise RuntimeError("no array")
@@ -59,7 +66,14 @@ SLIPS = {
     "one hot": (lambda: F.one_hot(np.array([0, 5]), 3), IndexError_, r"label 5 at \[1\] is not one of the 3 classes"),
     "id": (lambda: F.embedding(np.array([[0, 1], [7, 1]]), X), IndexError_, r"id 7 at \[1, 0\] .* 4 rows \(0..3\)"),
     "another library's": (lambda: X + torch_like(), DTypeError, f"add: .* not with {DLPACK}"),
-    "another library's data": (lambda: Tensor(torch_like()), DTypeError, f"no array is made of {DLPACK}.*: no array"),
+    "another library's data": (lambda: Tensor(torch_like()), DTypeError, f"no array is made of {DLPACK}"),
+    "another library's data for a layer": (lambda: linear(3, 2)(torch_like()), DTypeError, f"is made of {DLPACK}"),
+    "another library's softmax": (lambda: nn.Softmax()(torch_like()), DTypeError, f"softmax: of a .* not {DLPACK}"),
+    "another library's dropout": (lambda: F.dropout(torch_like()), DTypeError, f"is made of {DLPACK}"),
+    "another library's attention": (lambda: F.scaled_dot_product_attention(*[torch_like()] * 3), DTypeError,
+                                    f"is made of {DLPACK}"),
+    "a sparse product": (lambda: sparse.eye_array(4) @ nn.Parameter(np.ones(4)), GraphError,
+                         r"a\.toarray\(\) @ t is the product of a sparse a"),
     "another library's input": (lambda: nn.LSTM(3, 2)(torch_like()), DTypeError, f"LSTM: the input is .* {DLPACK}"),
     "another library's parameter": (lambda: optim.SGD([torch_like()], lr=0.1), DTypeError, f"SGD: .* not {DLPACK}"),
     "backward of many": (lambda: (nn.Parameter([1.0, 2.0]) * 2).backward(), ShapeError, r"mean\(\) or sum\(\)"),

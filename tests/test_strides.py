@@ -238,6 +238,40 @@ def test_operands_that_overlap_with_the_result():
     np.testing.assert_array_equal(t.numpy(), x * x[::-1])
 
 
+def test_another_shape_is_a_view_where_numpy_has_one():
+    """So a write reaches the same elements, whatever the strides are."""
+    @FEW
+    @given(st.data())
+    def check(data):
+        base, view = data.draw(views(data.draw(shapes())))
+        whole = np.arange(np.prod(base, dtype=int)).reshape(base)
+        other = data.draw(st.permutations([n for n in view(whole).shape if n != 1]))
+        other.insert(data.draw(st.integers(0, len(other))), 1)
+        if data.draw(st.booleans()) and len(other) > 2:
+            other[:2] = [other[0] * other[1]]
+        tensor = mgx.Tensor(whole)
+        y, truth = view(tensor).reshape(*other), view(whole).reshape(other)
+        np.testing.assert_array_equal(y.numpy(), truth)
+        if truth.size:
+            assert np.shares_memory(np.asarray(y), np.asarray(tensor)) == np.shares_memory(truth, whole)
+            y[...] = -1
+            truth[...] = -1
+            np.testing.assert_array_equal(tensor.numpy(), whole)
+
+    check()
+
+
+@pytest.mark.parametrize("f", [lambda x: x.prod(0), lambda x: x.prod(1, keepdims=True), lambda x: x.prod(()),
+                               lambda x: x.tile(1), lambda x: x.tile(2, 1), lambda x: x.repeat_interleave(2, axis=1),
+                               lambda x: x.repeat_interleave(1, axis=0), lambda x: x.cumprod(1), lambda x: x.roll(0, 0),
+                               lambda x: x.cumsum(1), lambda x: x.sum(()), lambda x: x.amax(1)])
+def test_results_share_no_memory(f):
+    x = mgx.Tensor([[3.0]])
+    y = f(x)
+    x.zero_()
+    assert set(y.numpy().ravel().tolist()) == {3.0}
+
+
 def test_more_axes_than_fit_are_refused():
     assert mgx.Tensor(np.ones((1,) * 8)).exp().ndim == 8
     with pytest.raises(ValueError):

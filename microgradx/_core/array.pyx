@@ -870,6 +870,8 @@ cdef Array from_object(object data, object dtype, bint copy):
     cdef size_t address, first, stop
     if isinstance(data, (list, tuple)) and any([isinstance(o, Array) and (<Array> o).needs_grad for o in data]):
         raise GraphError("Tensor: a list of tensors that require a gradient would lose it; stack() keeps it")
+    if not foreign and hasattr(type(data), "__dlpack__"):
+        raise DTypeError(f"Tensor: no array is made of {described(data)}")
     try:
         array = np.asarray(data)
     except ValueError as error:

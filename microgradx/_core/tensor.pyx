@@ -323,7 +323,8 @@ cdef class Tensor(Array):
         """
         if self.needs_grad:
             raise GraphError("array: this tensor requires a gradient, and an array has no graph; use an operation on "
-                             "Tensors (stack() joins them), or give t.detach() where no gradient is wanted")
+                             "Tensors (stack() joins them, a.toarray() @ t is the product of a sparse a), or give "
+                             "t.detach() where no gradient is wanted")
         array = np.asarray(memoryview(self))
         return np.array(array, dtype=dtype, copy=copy) if dtype is not None or copy else array
 
@@ -538,6 +539,8 @@ cdef class Tensor(Array):
                           v.index(x, before + (slice(n // 2, n // 2 * 2),)), None)
                 if n % 2:
                     x = v.concat([x, rest], d)
+        if x is self:                               # nothing was multiplied
+            x = apply(MGX_clone, x, None, None)
         return x if keepdims or keepdim else squeeze_axes(x, axes)
 
     def amax(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
@@ -609,7 +612,8 @@ cdef class Tensor(Array):
     # ----- shapes ----------------------------------------------------------------------------------------------
 
     def reshape(self, *shape):
-        """Another shape of the same size; one length may be -1. A view of a contiguous tensor, else of a copy."""
+        """Another shape of the same size; one length may be -1. A view where there are strides for it, else
+        a copy."""
         cdef Py_ssize_t lengths[MGX_MAXDIM]
         cdef int ndim = read_shape("reshape", shape, lengths), d, hole = -1
         cdef Py_ssize_t size = 1
@@ -651,13 +655,13 @@ cdef class Tensor(Array):
         return self.reshape(shape[:first] + (length,) + shape[last + 1:])
 
     def squeeze(self, axis=None, *, dim=None):
-        """Without axes of length 1: all of them, or those that are named (a longer one stays)."""
+        """Without axes of length 1: all of them, or those that are named (a longer one stays). A view."""
         cdef unsigned int axes = axes_of("squeeze", resolve_axis("squeeze", axis, dim), self.ndim)
         return self.reshape(tuple([self.shape_[d] for d in range(self.ndim)
                                    if not (axes >> d & 1 and self.shape_[d] == 1)]))
 
     def unsqueeze(self, axis=None, *, dim=None):
-        """With an axis of length 1 put in at ``axis``."""
+        """With an axis of length 1 put in at ``axis``. A view."""
         cdef int d = v.axis_of("unsqueeze", resolve_axis("unsqueeze", axis, dim), self.ndim + 1)
         return self.reshape(shape_of(self)[:d] + (1,) + shape_of(self)[d:])
 
@@ -859,6 +863,8 @@ cdef object find_extremum(Array x, str op, object axis, bint kept, double sign):
     cdef Array at, values
     if axis is None:
         return amax(x, axes_of(op, None, x.ndim), kept, sign)
+    if isinstance(axis, (Array, np.ndarray)):
+        raise DTypeError(f"{op}: an axis is an integer, not {type(axis).__name__}; of two tensors there is {op}imum()")
     if x.ndim == 0:
         v.axis_of(op, axis, 1)
         return Extremum(v.index(x, ...), from_object(0, None, True))

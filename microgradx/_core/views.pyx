@@ -80,18 +80,40 @@ cdef Array as_contiguous(Array x):
 
 # ----- reshape: any shape of the same size --------------------------------------------------------------------
 
+cdef bint find_strides(Array x, int ndim, const Py_ssize_t *shape, Py_ssize_t *strides):
+    """The strides by which ``x`` has another shape; False if only a copy can have it."""
+    cdef Py_ssize_t length = 1, stride = 0      # what is left of a run of axes that are one axis in memory
+    cdef int d, axis = x.ndim
+    for d in range(ndim - 1, -1, -1):
+        if shape[d] == 1:
+            strides[d] = itemsize[x.dtype_]
+            continue
+        while length == 1:
+            axis -= 1
+            length, stride = x.shape_[axis], x.strides_[axis]
+        while axis and (x.shape_[axis - 1] == 1 or x.strides_[axis - 1] == stride * length):
+            axis -= 1
+            length *= x.shape_[axis]
+        if length % shape[d]:
+            return False
+        strides[d] = stride
+        stride *= shape[d]
+        length //= shape[d]
+    return True
+
+
 cdef Array reshape(Array x, int ndim, const Py_ssize_t *shape):
-    """A view of a contiguous array, else of a copy."""
+    """A view where there are strides for it, else a view of a copy."""
     cdef Py_ssize_t strides[MGX_MAXDIM]
     cdef Py_ssize_t stride
     cdef int d
     cdef Array out
-    if not x.contiguous:
+    if x.contiguous or not x.size or not find_strides(x, ndim, shape, strides):
         x = contiguous(x)
-    stride = itemsize[x.dtype_]
-    for d in range(ndim - 1, -1, -1):
-        strides[d] = stride
-        stride *= shape[d] if x.size else 1
+        stride = itemsize[x.dtype_]
+        for d in range(ndim - 1, -1, -1):
+            strides[d] = stride
+            stride *= shape[d] if x.size else 1
     out = view_of(x, x.data, ndim, shape, strides)
     record_structured(out, b"reshape", reshape_vjp, shape_of(x) if x.needs_grad else None, x)
     return out

@@ -4,10 +4,16 @@ from __future__ import annotations
 from typing import Literal
 
 from microgradx._core.tensor import Tensor
+from microgradx.errors import DTypeError, described
 
 __all__ = ["sigmoid", "tanh", "relu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "mish", "softplus",
            "softsign", "logsigmoid", "hardtanh", "hardsigmoid", "hardswish", "hardshrink", "softshrink", "tanhshrink",
            "threshold", "softmax", "log_softmax"]
+
+
+def _refused(name: str, x: object, error: Exception) -> Exception:
+    """The error for an ``x`` that is no Tensor."""
+    return error if isinstance(x, Tensor) else DTypeError(f"{name}: of a Tensor, not {described(x)}")
 
 
 def sigmoid(x: Tensor, /) -> Tensor:
@@ -117,12 +123,18 @@ def threshold(x: Tensor, /, threshold: float = 0.0, value: float = 0.0) -> Tenso
 
 def softmax(x: Tensor, /, axis: int = -1, *, dim: int | None = None) -> Tensor:
     """``x.softmax(axis)``: along ``axis``, which torch calls ``dim``."""
-    return x.softmax(axis, dim=dim)
+    try:
+        return x.softmax(axis, dim=dim)
+    except TypeError as error:
+        raise _refused("softmax", x, error) from None
 
 
 def log_softmax(x: Tensor, /, axis: int = -1, *, dim: int | None = None) -> Tensor:
     """``x.log_softmax(axis)``: along ``axis``, which torch calls ``dim``."""
-    return x.log_softmax(axis, dim=dim)
+    try:
+        return x.log_softmax(axis, dim=dim)
+    except TypeError as error:
+        raise _refused("log_softmax", x, error) from None
 
 
 # Activation: the defaults of its parameters, which all have one.

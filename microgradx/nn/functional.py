@@ -130,7 +130,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, rng: Seed = None) 
     """
     if not training or probability("dropout", p) == 0:
         return x
-    source = generator(rng)
+    source, x = generator(rng), x if isinstance(x, Tensor) else Tensor(x)
     if isinstance(source, Generator):
         return core.dropout(x, p, source)
     kept = rand(x.shape, rng=source) >= p
@@ -161,6 +161,7 @@ def scaled_dot_product_attention(q: Tensor, k: Tensor, v: Tensor, attn_mask: Dat
 def attention_weights(q: Tensor, k: Tensor, attn_mask: Data | None = None, is_causal: bool = False,
                       scale: float | None = None) -> Tensor:
     """softmax(scale * q k^T + masks): (..., T, S)."""
+    q = q if isinstance(q, Tensor) else Tensor(q)
     if min(q.ndim, k.ndim) < 2 or q.shape[-1] != k.shape[-1]:
         raise ShapeError(f"attention: queries (..., T, n) and keys (..., S, n), not {q.shape} and {k.shape}")
     scores = (q * (q.shape[-1]**-0.5 if scale is None else scale)) @ k.mT

@@ -412,6 +412,9 @@ class Softmax(_Activation):
     def __init__(self, axis: int = -1) -> None:
         self.arguments = (axis,)
 
+    def forward(self, x: Tensor) -> Tensor:
+        return F.softmax(x, *self.arguments)
+
 
 class LogSoftmax(_Activation):
     """``x.log_softmax(axis=-1)`` as a module."""
@@ -419,6 +422,9 @@ class LogSoftmax(_Activation):
 
     def __init__(self, axis: int = -1) -> None:
         self.arguments = (axis,)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.log_softmax(x, *self.arguments)
 
 
 # Activation as a module: the function it calls.
