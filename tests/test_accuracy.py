@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from mpmath import mpf
 from recorded import DATA
-from samples import (DTYPES, ENDS, INF, LN2, NAN, PI, ROWS, SECOND, SLACK, SMOOTH, TRIG_MAX, UNARY,
-                     away_from_kinks, call, everywhere, gradients, operands, recorded_gradients, scale_of, split,
+from samples import (DTYPES, ENDS, INF, LN2, NAN, PI, ROWS, SECOND, SLACK, SMOOTH, TERMS, TRIG_MAX,
+                     UNARY, away_from_kinks, call, error, everywhere, gradients, operands, recorded_gradients, split,
                      true_derivative, truth, ulps)
 
 import microgradx as mgx
@@ -84,7 +84,7 @@ def test_huge_arguments_are_the_c_library_s(name):
 @pytest.mark.short
 @pytest.mark.parametrize("name", TRIGONOMETRIC)
 def test_next_to_multiples_of_a_quarter_turn(name):
-    """Where what is left after the reduction is smallest: all of float32 up to TRIG_MAX, against the C library's doubles."""
+    """Where the reduction leaves least: all of float32 up to TRIG_MAX, against the C library's doubles."""
     x = (np.arange(1, int(TRIG_MAX[np.float32] / (PI / 2))) * (PI / 2)).astype(np.float32)
     f, d = TRIGONOMETRIC[name]
     y, (dx,) = gradients(name, [x])
@@ -94,18 +94,16 @@ def test_next_to_multiples_of_a_quarter_turn(name):
 
 # ----- every row on samples of its range ---------------------------------------------------------------------
 
-TERMS = 4               # ulp of the largest term that a bound of -1 allows
 GAP = 1e-6              # distance to the places where f or f' jumps
 
 
 def compare(name, kind, got, true, xs, k=0):
     """Within the bound of the row: in ulp of the result, or of its largest term."""
-    limit = bound(name, kind)
-    if limit >= 0:
-        return within(got, true, limit, *xs)
-    off = np.abs(got - true[0]) / scale_of(name, k, xs, got.dtype)
-    assert np.all(off <= TERMS * SLACK), (
-        f"{off.max():.4g} ulp of the largest term, {TERMS * SLACK} allowed, at {[float(x[off.argmax()]) for x in xs]}")
+    limit = ROWS[name][kind]
+    off = error(name, k, got, true, xs)
+    assert np.all(off <= (TERMS if limit < 0 else limit) * SLACK), (
+        f"{off.max():.4g} ulp, {limit} allowed, at {[float(x[off.argmax()]) for x in xs]}: {got[off.argmax()]!r}, not "
+        f"{true[0][off.argmax()]!r}; -1: of the largest term")
 
 
 @pytest.mark.short
@@ -127,8 +125,6 @@ def test_samples_of_the_range(name, dtype):
 
 # ----- every size of argument, for what the recorded points leave out ----------------------------------------
 
-BELOW = {"gauss": lambda t: 2 * t, "normpdf": lambda t: t, "dsilu": lambda t: 2 + t, "dgelu": lambda t: 2 + t * t,
-         "dgelu_tanh": lambda t: 10 + t**5, "dmish": lambda t: 4 + 4 * t}
 WIDE = [name for name in UNARY if (name, np.float64) not in RECORDED]
 
 
@@ -143,10 +139,6 @@ def test_arguments_of_every_size(name, dtype):
         true = split([SECOND[name](mpf(float(v))) for v in x])
     else:
         true = true_derivative(name, [x], 0)
-    if name in BELOW:       # a factor that was rounded below the normal range, times one that is large there
-        smallest = float(np.finfo(dtype).smallest_subnormal)
-        grains = BELOW[name](np.minimum(np.abs(x.astype(float)), 1e3))
-        dx = np.where(np.abs(dx - true[0]) <= grains * smallest, true[0], dx).astype(dtype)
     compare(name, "dulp", dx, true, [x], 1)
 
 
