@@ -123,7 +123,8 @@ def worst_of(name, got, true, xs):
         overflows = np.isinf(true[0][0].astype(got[0].dtype))
     for k, (g, (hi, lo)) in enumerate(zip(got, true)):
         with np.errstate(all="ignore"):
-            off = np.where((g == hi) & (lo == 0) | np.isnan(g) & np.isnan(hi), 0, error(name, k, g, (hi, lo), xs))
+            same = (g == hi) & (lo == 0) | np.isnan(g) & np.isnan(hi) | np.isinf(g) & (g == hi.astype(g.dtype))
+            off = np.where(same, 0, error(name, k, g, (hi, lo), xs))
         if k:                                       # a derivative where the value is one
             off = np.where(overflows, 0, off)
         off = np.where(np.isnan(off), np.inf, off)  # nan where the truth is a number, or the other way round
