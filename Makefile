@@ -3,7 +3,8 @@
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: build generate demo test test-short worlds fuzz peers bench lint sanitize clean
+.PHONY: build generate demo test test-short test-isa test-lowest test-newest worlds fuzz peers accuracy mutation bench \
+        lint sanitize clean
 
 demo: .venv/lab
 	.venv/bin/microgradx demo
@@ -13,6 +14,17 @@ test: .venv/test
 
 test-short: .venv/test
 	.venv/bin/python -m pytest -m short
+
+# the whole suite on each instruction set that the processor has
+test-isa: .venv/test
+	@for isa in baseline avx2 avx512; do \
+	    MICROGRADX_ISA=$$isa .venv/bin/python -c "import microgradx" 2>/dev/null || continue; \
+	    echo "----- $$isa"; MICROGRADX_ISA=$$isa .venv/bin/python -m pytest $(ARGS) || exit; \
+	done
+
+# with the lowest versions that pyproject.toml allows, and with the newest: `make test-lowest PYTHON=python3.12`
+test-lowest test-newest: test-%:
+	PYTHON=$(PYTHON) tools/versions $* $(ARGS)
 
 # compiled functions in worlds that change between calls: `make worlds ARGS="--minutes 30 --seed 1 --kinds dropout,mode"`
 worlds: .venv/test
@@ -31,6 +43,14 @@ peers: .venv/test
 	tar --extract --gzip --strip-components 1 --directory build/autograd --file build/autograd/autograd-*.tar.gz
 	PYTHONPATH=. $(PEERS)/bin/python tests/peers/torch_ops.py
 	PYTHONPATH=. $(PEERS)/bin/python tests/peers/hips.py build/autograd/tests
+
+# writes docs/accuracy.md, in hours; `make accuracy ARGS="--every 1021 --samples 1000000"` in minutes
+accuracy: .venv/test
+	.venv/bin/python tools/accuracy.py $(ARGS)
+
+# changes one sign, constant or branch at a time, and says which changes no test notices
+mutation: .venv/test
+	.venv/bin/python tools/mutation.py $(ARGS)
 
 bench: .venv/lab
 	.venv/bin/python -m bench

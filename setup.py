@@ -4,6 +4,7 @@ Each file is compiled by itself, several at a time, and only if it or a file tha
 the compiler write down which those are. Objects stand in build/objects-*."""
 import itertools
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -34,9 +35,12 @@ EXTRA = os.environ.get("MICROGRADX_CFLAGS", "").split()     # after all others: 
 
 class BuildExt(build_ext):
     def build_extensions(self):
-        self.unix = self.compiler.compiler_type == "unix"
+        self.microsoft = self.compiler.compiler_type == "msvc"
+        if self.microsoft:                          # csrc is written in GNU's C: clang, by the arguments of cl
+            self.compiler.initialize()
+            self.compiler.cc = shutil.which("clang-cl") or "clang-cl"
         try:
-            self.gcc = self.unix and b"Free Software Foundation" in subprocess.run(
+            self.gcc = not self.microsoft and b"Free Software Foundation" in subprocess.run(
                 [self.compiler.compiler_so[0], "--version"], capture_output=True).stdout
         except OSError:
             self.gcc = False
@@ -44,7 +48,8 @@ class BuildExt(build_ext):
             self.build_all()
         except (CompileError, ExecError, LinkError, PlatformError) as error:
             raise SystemExit(f"microgradx needs a C compiler and Python's headers (Debian, Ubuntu: apt install gcc "
-                             f"libc6-dev python3-dev), and the build with them failed: {error}") from None
+                             f"libc6-dev python3-dev; Windows: clang-cl beside Microsoft's build tools), and the build "
+                             f"with them failed: {error}") from None
 
     def build_all(self):
         units = []                                  # source, folder of the object, macros, flags, extension
@@ -84,7 +89,7 @@ class BuildExt(build_ext):
         record = ["-MMD", "-MP", "-MF", f"{target}.d", "-g0"]
         target.parent.mkdir(parents=True, exist_ok=True)
         self.compiler.compile([str(source)], output_dir=str(folder), macros=macros, include_dirs=[str(CSRC)],
-                              extra_postargs=[*record, *flags, *EXTRA] if self.unix else [])
+                              extra_postargs=arguments([*record, *flags, *EXTRA], self.microsoft))
         print(f"[{next(self.numbers):2}/{self.all}] {target.relative_to(OBJECTS).with_suffix('')}"
               f"  {time.perf_counter() - start:.1f} s\n", end="", flush=True)
 
@@ -106,6 +111,11 @@ def core_flags(path, gcc):
     if path.stem not in HOT:
         return ["-O1"]
     return ["-O2"]
+
+
+def arguments(flags, microsoft):
+    """Flags of GCC and clang as the compiler takes them: clang-cl hands on what is marked."""
+    return [f"/clang:{flag}" for flag in flags] if microsoft else flags
 
 
 def newer(path, than):

@@ -12,8 +12,7 @@
 
 typedef struct { const char *isa; void (*enter)(mgx_kernels *k); } set;
 SET(baseline)
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define X86_LEVELS 1
+#ifdef MGX_LEVELS
 SET(avx2)
 SET(avx512)
 #endif
@@ -23,7 +22,7 @@ static const mgx_kernels *choose(const char *wanted)
     static mgx_kernels chosen;
     set sets[3] = {{"baseline", enter_baseline}};
     int count = 1;
-#ifdef X86_LEVELS
+#ifdef MGX_LEVELS
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
         sets[count++] = (set){"avx2", enter_avx2};

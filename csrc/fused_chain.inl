@@ -6,9 +6,9 @@
 typedef float FLOATS __attribute__((vector_size(BYTES)));
 #if defined(__clang__)
 #define STREAM(to, x) __builtin_nontemporal_store(x, to)
-#elif defined(__AVX512F__)
+#elif BYTES == 64
 #define STREAM(to, x) __builtin_ia32_movntps512((float *)(to), (FLOATS)(x))
-#elif defined(__AVX2__)
+#elif BYTES == 32
 #define STREAM(to, x) __builtin_ia32_movntps256((float *)(to), (FLOATS)(x))
 #else
 #define STREAM(to, x) (*(to) = (x))

@@ -9,8 +9,12 @@
    that runs repeat to the last bit. */
 #include "vectors.h"
 #ifdef SHUFFLES
+#if defined(__clang__)                          /* the sums below may fuse where the processor can */
+#pragma clang fp contract(fast)
+#else
 #pragma GCC push_options
-#pragma GCC optimize("fp-contract=fast")        /* the sums below may fuse where the processor can */
+#pragma GCC optimize("fp-contract=fast")
+#endif
 typedef REAL VEC __attribute__((vector_size(BYTES), aligned(sizeof(REAL)), may_alias));
 typedef REAL FEW __attribute__((vector_size(16), aligned(sizeof(REAL)), may_alias));
 typedef int WORDS __attribute__((vector_size(BYTES), aligned(sizeof(REAL)), may_alias));
@@ -200,7 +204,11 @@ static int V(gemm_small)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, double alpha, co
     }
     return 1;
 }
+#if defined(__clang__)
+#pragma clang fp contract(off)
+#else
 #pragma GCC pop_options
+#endif
 #else
 static int V(gemm_small)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, double alpha, const char *a, ptrdiff_t ai, ptrdiff_t ak,
                    const char *b, ptrdiff_t bk, ptrdiff_t bj, double beta, char *c, ptrdiff_t ldc)

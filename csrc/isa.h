@@ -1,20 +1,41 @@
 /* What every file of csrc/isa begins with. The build compiles each of them once for every instruction set and says
    which by a macro; where a set is not to be had, ISA stays undefined and the file is empty. */
-#if !defined(MGX_AVX2) && !defined(MGX_AVX512)      /* what every processor of the target runs (on x86-64: SSE2) */
-#define ISA baseline
-#elif defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#ifdef MGX_AVX2                                     /* Haswell (2013), Zen (2017) and later */
-#pragma GCC target("avx2,fma")
-#define ISA avx2
-#else                                               /* Skylake-X (2017), Zen 4 (2022) and later */
-#pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,prefer-vector-width=512")
-#define ISA avx512
-#endif
-#endif
 #include "kernels.h"
 #include <string.h>
+#if !defined(MGX_AVX2) && !defined(MGX_AVX512)      /* what every processor of the target runs (on x86-64: SSE2) */
+#define ISA baseline
+#elif defined(MGX_LEVELS)
+#if defined(MGX_AVX2)                               /* Haswell (2013), Zen (2017) and later */
+#define ISA avx2
+#if defined(__clang__)                              /* which takes the instructions, and defines no __AVX2__ */
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#define END_TARGET _Pragma("clang attribute pop")
+#else
+#pragma GCC target("avx2,fma")
+#endif
+#else                                               /* Skylake-X (2017), Zen 4 (2022) and later */
+#define ISA avx512
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))), apply_to = function)
+#define END_TARGET _Pragma("clang attribute pop")
+#else
+#pragma GCC target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,prefer-vector-width=512")
+#endif
+#endif
+#endif
+#ifndef END_TARGET
+#define END_TARGET
+#endif
+#if defined(MGX_AVX512) || defined(__AVX512F__)     /* bytes of a vector */
+#define BYTES 64
+#elif defined(MGX_AVX2) || defined(__AVX2__)
+#define BYTES 32
+#else
+#define BYTES 16
+#endif
 
-#if defined(__FMA__) && !defined(MGX_UNFUSED)  /* a file that defines MGX_UNFUSED has the same bits on every set */
+/* a file that defines MGX_UNFUSED has the same bits on every set */
+#if (BYTES > 16 || defined(__FMA__) || defined(__ARM_FEATURE_FMA)) && !defined(MGX_UNFUSED)
 #define MGX_FUSED
 #define FMA(a, b, c) __builtin_fma(a, b, c)
 #define FMAF(a, b, c) __builtin_fmaf(a, b, c)
@@ -29,8 +50,8 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* the function of a file that enters its kernels into the table; dispatch.c calls those of the chosen set */
-#define ENTER(topic) void PASTE(mgx_enter_##topic, ISA)(mgx_kernels *k)
+/* the function of a file that enters its kernels into the table, its last; dispatch.c calls those of the chosen set */
+#define ENTER(topic) END_TARGET void PASTE(mgx_enter_##topic, ISA)(mgx_kernels *k)
 #define BOTH(kernel) (k->kernel[MGX_F32] = kernel##_f32, k->kernel[MGX_F64] = kernel##_f64)
 /* enters the rows of kernels.def that the file has, after shims.inl was included for both dtypes */
 #define ENTER_KERNEL(name, file, ...) \

@@ -168,6 +168,12 @@ typedef struct {
     void (*replay_rows_vjp)(const mgx_scalar_program *program, ptrdiff_t count, const mgx_scalar_op *op);
 } mgx_kernels;
 
+/* There are sets beside the baseline where a source can name them, and the compiler's library tells the processor.
+   MGX_BASELINE leaves them out, for a quick build. */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(MGX_BASELINE)
+#define MGX_LEVELS
+#endif
+
 /* the best set for this processor, or the one that the environment variable MICROGRADX_ISA names;
    NULL if that names none that runs here. Read once. */
 const mgx_kernels *mgx_dispatch(void);

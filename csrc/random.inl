@@ -11,9 +11,9 @@
 #ifndef RANDOM                                  /* once for both dtypes */
 #define RANDOM
 #include "vectors.h"
-#if defined(__AVX512F__)                        /* products of the lower halves of 64-bit lanes */
+#if BYTES == 64                                 /* products of the lower halves of 64-bit lanes */
 #define PRODUCTS(a, b) ((u64s)_mm512_mul_epu32((__m512i)(a), (__m512i)(b)))
-#elif defined(__AVX2__)
+#elif BYTES == 32
 #define PRODUCTS(a, b) ((u64s)_mm256_mul_epu32((__m256i)(a), (__m256i)(b)))
 #elif defined(__SSE2__)
 #define PRODUCTS(a, b) ((u64s)_mm_mul_epu32((__m128i)(a), (__m128i)(b)))

@@ -7,13 +7,7 @@
 static const mgx_kernels *table;          /* of the chosen set: for the rows of the table */
 #define TABLE (*table)
 
-#if defined(__AVX512F__)
-#define WIDE 8
-#elif defined(__AVX2__)
-#define WIDE 4
-#else
-#define WIDE 2
-#endif
+#define WIDE (BYTES / 8)
 #define BLOCK (32 / WIDE)               /* registers of one sum */
 #define PAIR (MGX_PARTS / WIDE)         /* registers of one of WIDE sums */
 #define SUMS (WIDE * PAIR)

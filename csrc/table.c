@@ -45,7 +45,7 @@ const mgx_kernel_row mgx_kernel_table[MGX_NKERNELS] = {
 #include "kernels.def"
 };
 
-static ptrdiff_t bytes_of(const mgx_measure *of, int k, int dtype)
+static inline ptrdiff_t bytes_of(const mgx_measure *of, int k, int dtype)
 {
     static const ptrdiff_t size[] = {4, 8, 8, 1};
     return of->elements[k] * size[of->type[k] < MGX_OF_LAUNCH ? of->type[k] : dtype];

@@ -1,18 +1,15 @@
 /* Vectors of GCC and clang for one instruction set; SHUFFLES says that they can be shuffled too. */
 #ifndef MGX_VECTORS_H
 #define MGX_VECTORS_H
-#if defined(__AVX512F__)
-#define BYTES 64
+#if BYTES == 64
 #define LANES_OF(f) CAT(CAT(f(0), f(1), 0, 1, 2, 3, 4, 5, 6, 7), CAT(f(2), f(3), 0, 1, 2, 3, 4, 5, 6, 7), \
                         0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
 #define RIFFLE(x, y, a, b, c, d) CAT(x, y, a, b, c, d, a + 4, b + 4, c + 4, d + 4, \
                                      a + 8, b + 8, c + 8, d + 8, a + 12, b + 12, c + 12, d + 12)
-#elif defined(__AVX2__)
-#define BYTES 32
+#elif BYTES == 32
 #define LANES_OF(f) CAT(f(0), f(1), 0, 1, 2, 3, 4, 5, 6, 7)
 #define RIFFLE(x, y, a, b, c, d) CAT(x, y, a, b, c, d, a + 4, b + 4, c + 4, d + 4)
 #else
-#define BYTES 16
 #define LANES_OF(f) f(0)
 #define RIFFLE(x, y, a, b, c, d) CAT(x, y, a, b, c, d)
 #endif

@@ -392,12 +392,19 @@ INLINE_F32 float dgelu_tanh_f32(float x) {
 
 /* ---- circular functions ---- */
 
-/* x - n pi, pi in four parts (11, 11, 24 and 24 bits): the first two steps are exact. For n + 1/2 as well. */
+/* x - n pi, for n + 1/2 as well. Fused: pi in parts of 11, 11, 24 and 24 bits. Else 11 bits each, so that the products of the
+ * first four are exact; near a multiple of pi the third and fourth are what is left. */
 INLINE_F32 float minus_n_pi_f32(float x, float n) {
     float r = FMAF(n, -3.140625f, x);
     r = FMAF(n, -9.67502594e-4f, r);
+#ifdef MGX_FUSED
     r = FMAF(n, -1.50995788e-07f, r);
     return FMAF(n, -1.07806059e-14f, r);
+#else
+    r = FMAF(n, -1.50990672e-07f, r);
+    r = FMAF(n, -5.12656584e-12f, r);
+    return FMAF(n, -1.22464685e-16f, r);
+#endif
 }
 
 /* sin r for |r| <= 1.66, its sign changed when n (in the low bit) is odd. */

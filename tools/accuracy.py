@@ -1,0 +1,286 @@
+#!/usr/bin/env python3
+"""Measure how far every row of csrc/ops.def is from the truth, and write docs/accuracy.md.
+
+    python tools/accuracy.py                                all of it: hours, on all cores
+    python tools/accuracy.py --every 1021 --samples 1000000 --doubles 100 --processes 1 --rows tanh sin
+    python tools/accuracy.py --dry                          prints the page and writes nothing
+
+float32: rows of one operand at every `every`-th of the 2^32 numbers, the others at `samples` points of their ranges and
+at pairs of 500 special values. The truth is the same row in float64, computed once for all instruction sets.
+float64: `doubles` points, the same kernels that are the truth for float32; theirs is mpmath.
+
+The instruction sets run in processes of their own: which one is used is decided at import."""
+import argparse
+import datetime
+import itertools
+import multiprocessing
+import os
+import platform
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+PAGE = ROOT / "docs" / "accuracy.md"
+SETS = ("baseline", "avx2", "avx512")
+CHUNK = 1 << 20
+UNARY_DOUBLES = 3                       # a row of one operand gets so many times the points of the others
+
+
+# ----- one process for each instruction set ----------------------------------------------------------------------
+
+def serve(connection):
+    """Values and derivatives of rows at the points that come in, until None does."""
+    np.seterr(all="ignore")
+    try:
+        import samples
+    except Exception:                               # the processor does not have this set
+        connection.send(None)
+        return
+    connection.send(samples.kernels.isa())
+    while (task := connection.recv()) is not None:
+        name, xs = task
+        y, slopes = samples.gradients(name, xs)
+        connection.send([y, *slopes])
+
+
+class Machines:
+    """{instruction set: a process that runs it}, of those that this processor has."""
+    def __init__(self):
+        self.connections, context, before = {}, multiprocessing.get_context("spawn"), os.environ.get("MICROGRADX_ISA")
+        for isa in SETS:
+            os.environ["MICROGRADX_ISA"] = isa
+            here, there = context.Pipe()
+            context.Process(target=serve, args=(there,), daemon=True).start()
+            if here.recv() == isa:
+                self.connections[isa] = here
+        os.environ.pop("MICROGRADX_ISA")
+        if before is not None:
+            os.environ["MICROGRADX_ISA"] = before
+
+    def run(self, isa, name, xs):
+        self.connections[isa].send((name, xs))
+        return self.connections[isa].recv()
+
+
+machines = None
+
+
+def the_machines():
+    global machines
+    machines = machines or Machines()
+    return machines
+
+
+# ----- points ----------------------------------------------------------------------------------------------------
+
+def special_values():
+    """500 numbers of float32: zeros, subnormals, ends, neighbours of whole numbers and of pi, numbers of all sizes."""
+    info, f = np.finfo(np.float32), np.float32
+    anchors = np.array([0.5, 1, 1.5, 2, 3, 6, 10, np.pi, np.pi / 2, np.log(2), 88.72, 103.9, 16.64, 2**23, 2**24,
+                        2**31], f)
+    near = np.concatenate([np.nextafter(anchors, f(0)), anchors, np.nextafter(anchors, f(np.inf))])
+    ends = [0, info.smallest_subnormal, info.tiny / 2, info.tiny, info.eps, info.max, np.inf]
+    fixed = np.concatenate([ends, near])
+    powers = 2.0 ** np.linspace(-149, 127, (500 - 1 - 2 * len(fixed)) // 2)
+    positive = np.concatenate([fixed, powers]).astype(f)
+    return np.concatenate([positive, -positive, [f(np.nan)]]).astype(f)
+
+
+def points(name, part, first, last, every):
+    """The operands of points first..last-1."""
+    from samples import DOMAIN, ROWS, operands
+    arity = ROWS[name]["arity"]
+    if part == "pairs":
+        values = special_values()
+        at = np.arange(first, last)
+        picks = [at // len(values), at % len(values), (at * 7919) % len(values)][:arity]
+        return [values[pick] for pick in picks]
+    if arity == 1:
+        x = (np.arange(first, last, dtype=np.uint64) * every).astype(np.uint32).view(np.float32)
+        lo, hi = DOMAIN.get(name, (-np.inf, np.inf))
+        return [x[~((x < lo) | (x > hi))]]
+    return operands(name, last - first, np.float32, seed=first)
+
+
+def count_of(name, part, every, samples):
+    from samples import ROWS
+    if part == "pairs":
+        return len(special_values()) ** 2
+    return -(-(1 << 32) // every) if ROWS[name]["arity"] == 1 else samples
+
+
+# ----- measuring -------------------------------------------------------------------------------------------------
+
+def worst_of(name, got, true, xs):
+    """[(largest error, the point)] of the value and of the derivatives together."""
+    from samples import error
+    found = [(0.0, None), (0.0, None)]
+    with np.errstate(all="ignore"):
+        overflows = np.isinf(true[0][0].astype(got[0].dtype))
+    for k, (g, (hi, lo)) in enumerate(zip(got, true)):
+        with np.errstate(all="ignore"):
+            same = (g == hi) & (lo == 0) | np.isnan(g) & np.isnan(hi) | np.isinf(g) & (g == hi.astype(g.dtype))
+            off = np.where(same, 0, error(name, k, g, (hi, lo), xs))
+        if k:                                       # a derivative where the value is one
+            off = np.where(overflows, 0, off)
+        off = np.where(np.isnan(off), np.inf, off)  # nan where the truth is a number, or the other way round
+        worst = int(off.argmax())
+        if off[worst] > found[k > 0][0]:
+            found[k > 0] = float(off[worst]), tuple(float(x[worst]) for x in xs)
+    return found
+
+
+def measure_floats(task):
+    """{instruction set: the worst} of float32 at one chunk of points."""
+    name, part, first, last, every = task
+    run = the_machines()
+    xs = points(name, part, first, last, every)
+    if not xs[0].size:
+        return {}
+    sets = [*run.connections]
+    true = [(t, 0.0) for t in run.run(sets[-1], name, [x.astype(np.float64) for x in xs])]
+    return {isa: worst_of(name, run.run(isa, name, xs), true, xs) for isa in sets}
+
+
+def measure_doubles(task):
+    """The same of float64, against mpmath."""
+    from mpmath import mpf
+    from samples import ROWS, SECOND, TRIG_MAX, away_from_kinks, everywhere, operands, split, true_derivative, truth
+    name, count = task
+    run = the_machines()
+    xs = operands(name, count, np.float64, seed=99)
+    if ROWS[name]["arity"] == 1:
+        xs = [np.concatenate([xs[0], everywhere(name, (UNARY_DOUBLES - 1) * count, np.float64, seed=99)])]
+    keep = away_from_kinks(name, xs, 1e-6)
+    if ROWS[name]["kind"] == "H":                   # beyond, the C library answers
+        keep &= np.abs(xs[0]) <= TRIG_MAX[np.float64]
+    if ROWS[name]["arity"] == 1:                    # a difference quotient in 450 digits shows no less
+        keep &= np.abs(xs[0]) > 1e-90
+    xs = [x[keep] for x in xs]
+    true = [truth(name, xs)]
+    if name in SECOND:
+        true.append(split([SECOND[name](mpf(float(v))) for v in xs[0]]))
+    else:
+        true += [true_derivative(name, xs, k) for k in range(len(xs))]
+    return len(xs[0]), {isa: worst_of(name, run.run(isa, name, xs), true, xs) for isa in run.connections}
+
+
+def merge(into, found):
+    for isa, worst in found.items():
+        into[isa] = [max(a, b, key=lambda w: w[0]) for a, b in zip(into.get(isa, worst), worst)]
+
+
+# ----- the page --------------------------------------------------------------------------------------------------
+
+def power(n):
+    return "2^32" if n == 1 << 32 else f"{n:,}"
+
+
+def number(x):
+    return "nan" if x == np.inf else "0" if x == 0 else f"{x:.2f}" if x < 1000 else f"{x:.0e}"
+
+
+def bound_text(row, kind):
+    return "sum" if row[kind] < 0 else f"{row[kind]:g}"
+
+
+def table(rows, counts, results):
+    from samples import ROWS
+    sets = [*next(iter(results.values()))]
+    heads = [" | ".join(f"{what} {isa}" for isa in sets) for what in ("y", "dy")]
+    yield f"| row | points | {heads[0]} | bound | {heads[1]} | bound |"
+    yield "|---" * (2 * len(sets) + 4) + "|"
+    for name in rows:
+        ys, slopes = ([number(results[name][isa][k][0]) for isa in sets] for k in (0, 1))
+        yield (f"| `{name}` | {power(counts[name])} | {' | '.join(ys)} | {bound_text(ROWS[name], 'ulp')} "
+               f"| {' | '.join(slopes)} | {bound_text(ROWS[name], 'dulp')} |")
+
+
+def exceeding(rows, results, limit_of):
+    for name in rows:
+        for k, what in ((0, "y"), (1, "dy")):
+            beyond = {isa: w[k] for isa, w in results[name].items() if w[k][0] > limit_of(name, k, isa)}
+            if beyond:
+                isa, (off, at) = max(beyond.items(), key=lambda item: item[1][0])
+                yield f"| `{name}` {what} | {isa} | {number(off)} | {', '.join(f'{v:.9g}' for v in at)} |"
+
+
+def command(arguments):
+    return f"tools/accuracy.py --every {arguments.every} --samples {arguments.samples} --doubles {arguments.doubles}"
+
+
+def write_page(rows, arguments, floats, pairs, doubles, counts, double_counts):
+    from samples import ROWS, TERMS
+    def limit_of(name, k, isa):
+        bound = ROWS[name]["dulp" if k else "ulp"]
+        return (TERMS if bound < 0 else bound) * (2 if isa == "baseline" else 1)
+    several = [name for name in rows if ROWS[name]["arity"] > 1]
+    lines = [f"""# How accurate every row is
+
+`make accuracy` writes this page. A number is the largest error that was found, in units in the last place of the
+truth, of the value (y) and of the derivatives by all operands (dy). Bounds are those of `csrc/ops.def`; the baseline,
+which has no fused multiply-add, may have twice as much. Where the bound is "sum", terms may cancel: there the unit is
+the last place of the largest term, and the bound is {TERMS}. "nan" is a result that is nan where the truth is a number,
+or the other way round. Derivatives of rows that are themselves derivatives count in units of their factors below the
+normal range.
+
+"points" says how many points each number stands for, in and outside the domain, of which the latter are not compared;
+only 2^32 points of float32 are all there are. Derivatives are compared where the value does not overflow. Measured
+{datetime.date.today()} on {platform.machine()}: `{command(arguments)}`.
+
+## float32, against float64
+"""]
+    lines += [*table(rows, counts, floats), ""]
+    found = [*exceeding(rows, floats, limit_of)]
+    if found:
+        lines += ["Beyond the bound:", "", "| what | on | error | at |", "|---|---|---|---|", *found, ""]
+    lines += ["## float32, pairs of 500 special values", "",
+              "Zeros, subnormal numbers, infinities, nan, the largest and smallest numbers, neighbours of whole",
+              "numbers: 250,000 pairs, or as many triples. The truth is again float64, in which nothing on the way",
+              "overflows. Rows that are not listed keep their bounds.", "",
+              "| what | on | error | at |", "|---|---|---|---|", *exceeding(several, pairs, limit_of), ""]
+    lines += ["## float64, against mpmath", "", *table(rows, double_counts, doubles), ""]
+    found = [*exceeding(rows, doubles, limit_of)]
+    if found:
+        lines += ["Beyond the bound:", "", "| what | on | error | at |", "|---|---|---|---|", *found, ""]
+    return "\n".join(lines)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--every", type=int, default=1, help="of the 2^32 numbers of float32")
+    parser.add_argument("--samples", type=int, default=10**9, help="points of rows of several operands")
+    parser.add_argument("--doubles", type=int, default=10_000, help="points of float64")
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--rows", nargs="*")
+    parser.add_argument("--dry", action="store_true", help="print the page")
+    arguments = parser.parse_args()
+    from samples import ROWS, SMOOTH
+    rows = arguments.rows or SMOOTH
+    counts = {name: count_of(name, "all", arguments.every, arguments.samples) for name in rows}
+    tasks = [(name, part, first, min(first + CHUNK, count), arguments.every) for name in rows
+             for part in ("all", "pairs")[:1 + (ROWS[name]["arity"] > 1)]
+             for count in [count_of(name, part, arguments.every, arguments.samples)]
+             for first in range(0, count, CHUNK)]
+    floats, pairs, doubles, double_counts = {}, {}, {}, {}
+    with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")) as pool:
+        for task, found in zip(tasks, pool.map(measure_floats, tasks, chunksize=1)):
+            merge((floats if task[1] == "all" else pairs).setdefault(task[0], {}), found)
+            print(task[0], task[1], task[3], file=sys.stderr)
+        found_doubles = pool.map(measure_doubles, zip(rows, itertools.repeat(arguments.doubles)))
+        for name, (count, found) in zip(rows, found_doubles):
+            doubles[name], double_counts[name] = found, count
+            print(name, "float64", file=sys.stderr)
+    page = write_page(rows, arguments, floats, pairs, doubles, counts, double_counts)
+    if arguments.dry:
+        print(page)
+    else:
+        PAGE.write_text(page)
+
+
+if __name__ == "__main__":
+    main()
