@@ -26,10 +26,11 @@ static inline int are_windows(const mgx_windows *v)
 /* for every plane of x and out, every tap and every row of outputs that it reaches */
 #define EACH_TAP(v) \
     MGX_ASSERT(are_windows(v)); \
+    ptrdiff_t walked = 0; \
     for (ptrdiff_t p = first; p < last; p++) \
         for (ptrdiff_t i = 0; i < (v)->kernel[0]; i++) \
             for (ptrdiff_t j = 0; j < (v)->kernel[1]; j++)
-#define EACH_ROW(rows) for (ptrdiff_t r = (rows).first; r < (rows).last; r++)
+#define EACH_ROW(rows) for (ptrdiff_t r = (rows).first; r < (rows).last && !BREAKS_OFF(walked, wide); r++)
 #endif
 
 /* cols (planes, kh, kw, oh, ow) = what lies under each tap of x (planes, h, w); 0 outside */
@@ -141,7 +142,7 @@ static ptrdiff_t V(unpool)(ptrdiff_t first, ptrdiff_t last, const REAL *g, const
     g += first * n, at += first * n, x += first * plane;
     memset(x, 0, (last - first) * plane * sizeof(REAL));
     for (ptrdiff_t p = first; p < last; p++, g += n, at += n, x += plane)
-        for (ptrdiff_t k = 0; k < n; k++) {
+        ALONG(k, 0, n) {
             MGX_ASSERT(at[k] >= 0 && at[k] < plane);
             x[at[k]] += g[k];
         }

@@ -4,6 +4,7 @@ A node is an object that carries a ``Vertex`` at a fixed offset, so ``Value`` an
 this file. The global interpreter lock is held throughout; no Python code runs inside an ordering, so the marks
 of two walks never mix.
 """
+from cpython.exc cimport PyErr_CheckSignals
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdlib cimport free, malloc, realloc
 from libc.stdint cimport INT32_MAX
@@ -63,6 +64,14 @@ cdef inline Vertex *vertex(PyObject *node, Py_ssize_t offset) noexcept nogil:
     return <Vertex *> (<char *> node + offset)
 
 
+cdef uint32_t begin_walk() noexcept:
+    global walks
+    walks += 1
+    if walks == 0:              # a fresh node's mark is 0
+        walks = 1
+    return walks
+
+
 cdef int topological(PyObject *root, Py_ssize_t offset, Order *order, void (*visit)(PyObject *) noexcept) except -1:
     """All nodes that ``root`` was made from, parents first, ``root`` last.
 
@@ -70,7 +79,6 @@ cdef int topological(PyObject *root, Py_ssize_t offset, Order *order, void (*vis
     parents, while it is at hand.
     ``order.item`` is the caller's to free.
     """
-    global walks
     cdef Py_ssize_t depth = 0, deep = 0, room = 0, count = 0
     cdef Frame *stack = NULL
     cdef PyObject **item = NULL
@@ -80,11 +88,10 @@ cdef int topological(PyObject *root, Py_ssize_t offset, Order *order, void (*vis
     cdef Vertex *v = vertex(root, offset)
     cdef Vertex *up
     cdef int32_t k = 0
-    walks += 1
-    if walks == 0:              # a fresh node's mark is 0
-        walks = 1
+    cdef uint32_t walk = begin_walk()
+    cdef Py_ssize_t due = 1 << 20
     order.item, order.count = NULL, 0
-    v.mark = walks
+    v.mark = walk
     try:
         while True:
             links = parents(v)
@@ -94,9 +101,9 @@ cdef int topological(PyObject *root, Py_ssize_t offset, Order *order, void (*vis
                 if parent == NULL:
                     continue
                 up = vertex(parent, offset)
-                if up.mark == walks:
+                if up.mark == walk:
                     continue
-                up.mark = walks
+                up.mark = walk
                 if up.count:                                        # go down
                     if depth == deep:
                         stack = <Frame *> grown(stack, &deep, sizeof(Frame))
@@ -117,6 +124,14 @@ cdef int topological(PyObject *root, Py_ssize_t offset, Order *order, void (*vis
             count += 1
             if visit != NULL:
                 visit(node)
+            if count >= due:
+                due += 1 << 20
+                PyErr_CheckSignals()
+                if walk != walks:                                   # a handler walked here, too: once more
+                    walk, depth, count, due, node, k = begin_walk(), 0, 0, 1 << 20, root, 0
+                    v = vertex(root, offset)
+                    v.mark = walk
+                    continue
             if depth == 0:
                 order.item, order.count = item, count
                 return 0

@@ -349,7 +349,7 @@ cdef class Program:
             try:
                 for i in range(self.sequence.count):
                     start = clock()
-                    run_launch(self.sequence.launch[i])
+                    check_run(run_launch(self.sequence.launch[i]))
                     least[i] = min(<object> least[i], clock() - start)
             finally:
                 for i in range(self.changed_count):
@@ -360,13 +360,21 @@ cdef class Program:
 
 
 cdef Py_ssize_t run_launches(Launch **launch, Py_ssize_t count, Py_ssize_t i, Py_ssize_t *bad) noexcept nogil:
-    """From launch ``i`` on to the first that is a host launch or fails, or to the end."""
+    """From launch ``i`` on to the first that is a host launch or fails, or to the end. Long launches look for signals
+    themselves; between short ones it is done here, but not within an optimizer's step."""
     while i < count and launch[i].table != HOST:
+        if i & 15 == 15 and not (is_steady(launch[i]) and is_steady(launch[i - 1])) and signalled():
+            bad[0] = MGX_INTERRUPTED
+            break
         bad[0] = run_launch(launch[i])
         if bad[0] != MGX_DONE:
             break
         i += 1
     return i
+
+
+cdef inline bint is_steady(const Launch *l) noexcept nogil:
+    return l.table == KERNELS and kernel_rows[l.row].steady
 
 
 cdef object number_of(dict numbers, object address):
