@@ -264,6 +264,11 @@ def test_pieces_do_not_change_bits(name, monkeypatch):
             np.testing.assert_allclose(one, other, rtol=2e-4, atol=2e-4)
 
 
+def test_steps_are_steady():
+    """Nothing interrupts an update, so that a step is made whole; all else can be interrupted."""
+    assert {name for name, row in TABLE.items() if row["steady"]} == {"count_steps", *OPTIMIZERS}
+
+
 @pytest.mark.parametrize("name", [name for name, row in TABLE.items() if row["keeps_finite"]])
 def test_what_keeps_finite_makes_no_nan(name):
     """detect_nan does not look at these if all that they read is finite, so their largest numbers make no nan."""

@@ -89,7 +89,7 @@ cdef int topological(PyObject *root, Py_ssize_t offset, Order *order, void (*vis
     cdef Vertex *up
     cdef int32_t k = 0
     cdef uint32_t walk = begin_walk()
-    cdef Py_ssize_t due = 1 << 20
+    cdef Py_ssize_t due = 1 << 16
     order.item, order.count = NULL, 0
     v.mark = walk
     try:
@@ -125,10 +125,10 @@ cdef int topological(PyObject *root, Py_ssize_t offset, Order *order, void (*vis
             if visit != NULL:
                 visit(node)
             if count >= due:
-                due += 1 << 20
+                due += 1 << 16
                 PyErr_CheckSignals()
                 if walk != walks:                                   # a handler walked here, too: once more
-                    walk, depth, count, due, node, k = begin_walk(), 0, 0, 1 << 20, root, 0
+                    walk, depth, count, due, node, k = begin_walk(), 0, 0, 1 << 16, root, 0
                     v = vertex(root, offset)
                     v.mark = walk
                     continue

@@ -805,6 +805,10 @@ cdef int COPY = kernel_row("copy"), CONSTANT = kernel_row("constant")
 
 
 def _cast(out, x):
+    by_parts(_cast_part, out, x if x.shape == out.shape else np.broadcast_to(x, out.shape))
+
+
+def _cast_part(out, x):
     np.copyto(out, x, casting="unsafe")
 
 
@@ -886,6 +890,34 @@ cdef int host(object function, tuple outs, tuple ins) except -1:
     if watching():
         check_host_results(function, outs, ins, non_finite_before)
     return 0
+
+
+PART = 1 << 20                  # elements of a host launch that NumPy has at once, for it looks at no signals
+
+
+def stretches(x, int axis):
+    """The slices of axis ``axis`` of an array that have some million elements each; signals are handled between them."""
+    cdef Py_ssize_t n = x.shape[axis], step = max(1, PART * n // max(x.size, 1)), i
+    for i in range(0, n, step):
+        signals()
+        yield (slice(None),) * axis + (slice(i, i + step),)
+
+
+cdef int signals() except -1:
+    return mgx_raise_pending() if PyErr_CheckSignals() < 0 else 0
+
+
+def by_parts(function, out, x, along=None, options=()):
+    """``function(out, x, *options)`` of arrays whose shapes differ along axis ``along`` at most: stretches of their
+    longest other axis, one after the other."""
+    cdef list lengths
+    if x.size > PART:
+        lengths = [0 if d == along else n for d, n in enumerate(x.shape)]
+        if max(lengths) > 1:
+            for part in stretches(x, lengths.index(max(lengths))):
+                function(out[part], x[part], *options)
+            return
+    function(out, x, *options)
 
 
 cdef Array compute_on_host(object function, tuple ins):
