@@ -26,11 +26,12 @@ static inline int are_windows(const mgx_windows *v)
 /* for every plane of x and out, every tap and every row of outputs that it reaches */
 #define EACH_TAP(v) \
     MGX_ASSERT(are_windows(v)); \
+    const int is_large = (v)->count[0] * (v)->count[1] > MGX_PIECE; \
     ptrdiff_t walked = 0; \
     for (ptrdiff_t p = first; p < last; p++) \
         for (ptrdiff_t i = 0; i < (v)->kernel[0]; i++) \
             for (ptrdiff_t j = 0; j < (v)->kernel[1]; j++)
-#define EACH_ROW(rows) for (ptrdiff_t r = (rows).first; r < (rows).last && !BREAKS_OFF(walked, wide); r++)
+#define EACH_ROW(rows) for (ptrdiff_t r = (rows).first; r < (rows).last && !(is_large && BREAKS_OFF(walked, wide)); r++)
 #endif
 
 /* cols (planes, kh, kw, oh, ow) = what lies under each tap of x (planes, h, w); 0 outside */

@@ -107,13 +107,11 @@ INLINE ptrdiff_t V(run_width)(ptrdiff_t inner, ptrdiff_t *i)
 static ptrdiff_t V(sum)(ptrdiff_t first, ptrdiff_t last, const char *x, REAL *out, ptrdiff_t outer, ptrdiff_t n,
                         ptrdiff_t inner, const ptrdiff_t *strides, double scale)
 {
+    for (; inner == 1 && strides[1] == sizeof(REAL) && first < last; first++)
+        out[first] = V(sum_contiguous)(n, x + first * strides[0]) * (REAL)scale;
     EACH_STRIP(c) {
         const char *from = x + c.row * strides[0] + c.first * strides[2];
         REAL *to = out + c.row * inner + c.first;
-        if (inner == 1 && strides[1] == sizeof(REAL)) {
-            to[0] = V(sum_contiguous)(n, from) * (REAL)scale;
-            continue;
-        }
         for (ptrdiff_t i = 0, width; i < c.count; i += width) {
             REAL total[WIDTH] = {0};
             width = V(run_width)(c.count, &i);
@@ -163,13 +161,11 @@ static REAL V(root)(REAL sum, ptrdiff_t n, const char *x, ptrdiff_t stride)
 static ptrdiff_t V(vector_norm)(ptrdiff_t first, ptrdiff_t last, const char *x, REAL *out, ptrdiff_t outer, ptrdiff_t n,
                                 ptrdiff_t inner, const ptrdiff_t *strides)
 {
+    for (; inner == 1 && strides[1] == sizeof(REAL) && first < last; first++)
+        out[first] = V(root)(V(sum_squares)(n, x + first * strides[0]), n, x + first * strides[0], strides[1]);
     EACH_STRIP(c) {
         const char *from = x + c.row * strides[0] + c.first * strides[2];
         REAL *to = out + c.row * inner + c.first;
-        if (inner == 1 && strides[1] == sizeof(REAL)) {
-            to[0] = V(root)(V(sum_squares)(n, from), n, from, strides[1]);
-            continue;
-        }
         for (ptrdiff_t i = 0, width; i < c.count; i += width) {
             REAL total[WIDTH] = {0};
             width = V(run_width)(c.count, &i);
@@ -182,21 +178,26 @@ static ptrdiff_t V(vector_norm)(ptrdiff_t first, ptrdiff_t last, const char *x, 
 }
 
 /* y = sign * max(sign * x): the maximum for sign 1, the minimum for -1; a nan wins */
+INLINE REAL V(extreme)(ptrdiff_t n, const char *x, ptrdiff_t stride, REAL s, const int is_long)
+{
+    REAL best = s * *(const REAL *)x;
+    ALONG_IF(is_long, r, 1, n) {
+        REAL v = s * *(const REAL *)(x + r * stride);
+        best = v > best || v != v ? v : best;
+    }
+    return s * best;
+}
+
 static ptrdiff_t V(amax)(ptrdiff_t first, ptrdiff_t last, const char *x, REAL *out, ptrdiff_t outer, ptrdiff_t n,
                          ptrdiff_t inner, const ptrdiff_t *strides, double sign)
 {
     const REAL s = (REAL)sign;
     MGX_ASSERT(n > 0);
+    for (; inner == 1 && n <= MGX_PIECE && first < last; first++)
+        out[first] = V(extreme)(n, x + first * strides[0], strides[1], s, 0);
     EACH_STRIP(c)
-        for (ptrdiff_t i = c.first; i < c.first + c.count; i++) {
-            const char *column = x + c.row * strides[0] + i * strides[2];
-            REAL best = s * *(const REAL *)column;
-            ALONG(r, 1, n) {
-                REAL v = s * *(const REAL *)(column + r * strides[1]);
-                best = v > best || v != v ? v : best;
-            }
-            out[c.row * inner + i] = s * best;
-        }
+        for (ptrdiff_t i = c.first; i < c.first + c.count; i++)
+            out[c.row * inner + i] = V(extreme)(n, x + c.row * strides[0] + i * strides[2], strides[1], s, 1);
     return MGX_DONE;
 }
 

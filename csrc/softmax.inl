@@ -1,14 +1,14 @@
 /* Softmax over the rows of x (m, n) and the cross-entropy built on it, for one dtype and ISA. */
 
 /* max x; the nans are left to the sum, which they spoil anyway */
-static REAL V(row_max)(ptrdiff_t n, const REAL *x)
+INLINE REAL V(row_max)(ptrdiff_t n, const REAL *x, const int is_long)
 {
     enum { LANES = 16 };
     MGX_ASSERT(n > 0);
     REAL lane[LANES], best = x[0];
     if (n >= LANES) {
         memcpy(lane, x, sizeof lane);
-        ALONG(k, 1, (n + LANES - 1) / LANES) {
+        ALONG_IF(is_long, k, 1, (n + LANES - 1) / LANES) {
             const REAL *v = x + (k * LANES < n - LANES ? k * LANES : n - LANES);    /* the last ones overlap */
             for (int w = 0; w < LANES; w++)
                 lane[w] = v[w] > lane[w] ? v[w] : lane[w];
@@ -26,20 +26,30 @@ static REAL V(row_max)(ptrdiff_t n, const REAL *x)
 /* y = exp(x - top), top = max x and the sum of y, for each of at most AT_ONCE rows: together, for short ones */
 #define AT_ONCE 64
 #define ROWS_AT(left) (n >= 1024 ? 1 : (left) < AT_ONCE ? (left) : AT_ONCE)
-static void V(exp_rows)(ptrdiff_t rows, ptrdiff_t n, const REAL *restrict x, REAL *restrict y, REAL *top, REAL *sum)
+INLINE void V(exp_any_rows)(ptrdiff_t rows, ptrdiff_t n, const REAL *restrict x, REAL *restrict y, REAL *top, REAL *sum,
+                            const int is_long)
 {
     for (ptrdiff_t r = 0; r < rows; r++) {
-        const REAL most = top[r] = V(row_max)(n, x + r * n);
-        ALONG(i, r * n, r * n + n)
+        const REAL most = top[r] = V(row_max)(n, x + r * n, is_long);
+        ALONG_IF(is_long, i, r * n, r * n + n)
             y[i] = x[i] - most;
     }
-    ALONG(i, 0, rows * n)
+    ALONG_IF(is_long, i, 0, rows * n)
         y[i] = V(exp)(y[i]);
     for (ptrdiff_t r = 0; r < rows; r++)
         sum[r] = V(sum_contiguous)(n, (const char *)(y + r * n));
 }
 
-INLINE void V(softmax_rows)(ptrdiff_t first, ptrdiff_t last, const REAL *x, REAL *y, ptrdiff_t n, const int logarithm)
+static void V(exp_rows)(ptrdiff_t rows, ptrdiff_t n, const REAL *x, REAL *y, REAL *top, REAL *sum)
+{
+    if (n > MGX_PIECE)
+        V(exp_any_rows)(rows, n, x, y, top, sum, 1);
+    else
+        V(exp_any_rows)(rows, n, x, y, top, sum, 0);
+}
+
+INLINE void V(softmax_rows)(ptrdiff_t first, ptrdiff_t last, const REAL *x, REAL *y, ptrdiff_t n, const int logarithm,
+                            const int is_long)
 {
     REAL sum[AT_ONCE], top[AT_ONCE];
     x += first * n, y += first * n;
@@ -47,7 +57,7 @@ INLINE void V(softmax_rows)(ptrdiff_t first, ptrdiff_t last, const REAL *x, REAL
         V(exp_rows)(rows = ROWS_AT(last - r), n, x, y, top, sum);
         for (ptrdiff_t k = 0; k < rows; k++, x += n, y += n) {
             const REAL shift = logarithm ? V(log)(sum[k]) : 0;
-            ALONG(i, 0, n)
+            ALONG_IF(is_long, i, 0, n)
                 y[i] = logarithm ? x[i] - top[k] - shift : y[i] / sum[k];
         }
     }
@@ -55,13 +65,19 @@ INLINE void V(softmax_rows)(ptrdiff_t first, ptrdiff_t last, const REAL *x, REAL
 
 static ptrdiff_t V(softmax)(ptrdiff_t first, ptrdiff_t last, const REAL *x, REAL *y, ptrdiff_t m, ptrdiff_t n)
 {
-    V(softmax_rows)(first, last, x, y, n, 0);
+    if (n > MGX_PIECE)
+        V(softmax_rows)(first, last, x, y, n, 0, 1);
+    else
+        V(softmax_rows)(first, last, x, y, n, 0, 0);
     return MGX_DONE;
 }
 
 static ptrdiff_t V(log_softmax)(ptrdiff_t first, ptrdiff_t last, const REAL *x, REAL *y, ptrdiff_t m, ptrdiff_t n)
 {
-    V(softmax_rows)(first, last, x, y, n, 1);
+    if (n > MGX_PIECE)
+        V(softmax_rows)(first, last, x, y, n, 1, 1);
+    else
+        V(softmax_rows)(first, last, x, y, n, 1, 0);
     return MGX_DONE;
 }
 
@@ -93,6 +109,12 @@ static ptrdiff_t V(log_softmax_vjp)(ptrdiff_t first, ptrdiff_t last, const REAL 
     return MGX_DONE;
 }
 
+static void V(divide)(ptrdiff_t n, REAL *restrict y, REAL by)
+{
+    ALONG(i, 0, n)
+        y[i] /= by;
+}
+
 static ptrdiff_t V(cross_entropy)(const REAL *x, const int64_t *label, REAL *loss, REAL *p, ptrdiff_t m, ptrdiff_t n,
                                   double scale)
 {
@@ -105,8 +127,7 @@ static ptrdiff_t V(cross_entropy)(const REAL *x, const int64_t *label, REAL *los
         for (ptrdiff_t k = 0; k < rows; k++, x += n, p += n) {
             if (label[r + k] < 0 || label[r + k] >= n)
                 return r + k;
-            ALONG(i, 0, n)
-                p[i] /= sum[k];
+            V(divide)(n, p, sum[k]);
             total += (double)V(log)(sum[k]) - ((double)x[label[r + k]] - (double)top[k]);
         }
     }

@@ -78,7 +78,7 @@ for name, (before, call) in KINDS.items():
     try:
         if name != "capture":
             arm()
-        exec(call, space)
+        exec(compile(call, name, "exec"), space)
         signal.setitimer(signal.ITIMER_PROF, 0)
         print(name, "through", sep="|", flush=True)
     except KeyboardInterrupt:

@@ -19,7 +19,6 @@ def by_parts(function: Callable[..., None], out: npt.NDArray[Any], x: npt.NDArra
 def change_world() -> None: ...
 def composite(row: str) -> Callable[[F], F]: ...
 
-PART: int
 composites: dict[str, Callable[..., Any]]
 
 class LaunchList:

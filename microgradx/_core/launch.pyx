@@ -592,7 +592,8 @@ cdef int elementwise(int row, int part, int dtype, int nin, int nout, Operand *o
     if (<Array> operand[nin].array).size < MGX_MUCH:
         code = run_elementwise(kernels.rows[dtype][row].part[part], dtype, nin, nout, operand, ndim, shape, &direct)
     else:
-        code = run_held_elementwise(kernels.rows[dtype][row].part[part], dtype, nin, nout, operand, ndim, shape, &direct)
+        code = run_held_elementwise(kernels.rows[dtype][row].part[part], dtype, nin, nout, operand, ndim, shape,
+                                    &direct)
     (<Array> operand[nin].array).storage.version += 1
     return 0 if code == MGX_DONE else check_run(code)
 
@@ -612,7 +613,8 @@ cdef int observed_elementwise(int row, int part, int dtype, int nin, int nout, O
     if (<Array> operand[nin].array).size < MGX_MUCH:
         code = run_elementwise(kernels.rows[dtype][row].part[part], dtype, nin, nout, operand, ndim, shape, &direct)
     else:
-        code = run_held_elementwise(kernels.rows[dtype][row].part[part], dtype, nin, nout, operand, ndim, shape, &direct)
+        code = run_held_elementwise(kernels.rows[dtype][row].part[part], dtype, nin, nout, operand, ndim, shape,
+                                    &direct)
     (<Array> operand[nin].array).storage.version += 1
     if code != MGX_DONE:
         check_run(code)
@@ -896,7 +898,7 @@ PART = 1 << 20                  # elements of a host launch that NumPy has at on
 
 
 def stretches(x, int axis):
-    """The slices of axis ``axis`` of an array that have some million elements each; signals are handled between them."""
+    """The slices of axis ``axis`` of an array that have a million elements each; signals are handled between them."""
     cdef Py_ssize_t n = x.shape[axis], step = max(1, PART * n // max(x.size, 1)), i
     for i in range(0, n, step):
         signals()
