@@ -157,6 +157,26 @@ def test_another_thread_runs_during_a_long_launch():
     assert done.stdout.strip() == "stopped", done.stderr[-1000:]
 
 
+WALK = """
+import signal
+from microgradx import Value
+x = Value(1.0); y = x
+for _ in range(3_000_000): y = y * x
+def walk(*_):
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    y.backward()
+signal.signal(signal.SIGPROF, walk)
+signal.setitimer(signal.ITIMER_PROF, 0.005)
+y.backward()
+print(x.grad)
+"""
+
+
+def test_a_handler_may_walk_the_same_graph():
+    done = subprocess.run([sys.executable, "-c", WALK], capture_output=True, text=True)
+    assert done.stdout.strip() == "6000002.0", done.stderr[-1000:]
+
+
 FORK = """
 import os, signal
 import numpy as np

@@ -89,11 +89,18 @@ cdef int topological(PyObject *root, Py_ssize_t offset, Order *order, void (*vis
     cdef Vertex *up
     cdef int32_t k = 0
     cdef uint32_t walk = begin_walk()
-    cdef Py_ssize_t due = 1 << 16
+    cdef Py_ssize_t work = 0, due = 1 << 16
     order.item, order.count = NULL, 0
     v.mark = walk
     try:
         while True:
+            if work >= due:
+                due = work + (1 << 16)
+                PyErr_CheckSignals()
+                if walk != walks:                                   # a handler walked here, too: once more
+                    walk, depth, count, node, k = begin_walk(), 0, 0, root, 0
+                    v = vertex(root, offset)
+                    v.mark = walk
             links = parents(v)
             while k < v.count:
                 parent = links[k]
@@ -111,12 +118,17 @@ cdef int topological(PyObject *root, Py_ssize_t offset, Order *order, void (*vis
                     depth += 1
                     node, v, k = parent, up, 0
                     links = parents(v)
+                    work += 1
+                    if work >= due:
+                        break
                     continue
                 if count == room:                                   # a leaf: its turn at once
                     item = <PyObject **> grown(item, &room, sizeof(PyObject *))
                 up.slot = <uint32_t> count
                 item[count] = parent
                 count += 1
+            if work >= due:
+                continue
             if count == room:                                       # all parents done: its turn
                 item = <PyObject **> grown(item, &room, sizeof(PyObject *))
             v.slot = <uint32_t> count
@@ -124,14 +136,7 @@ cdef int topological(PyObject *root, Py_ssize_t offset, Order *order, void (*vis
             count += 1
             if visit != NULL:
                 visit(node)
-            if count >= due:
-                due += 1 << 16
-                PyErr_CheckSignals()
-                if walk != walks:                                   # a handler walked here, too: once more
-                    walk, depth, count, due, node, k = begin_walk(), 0, 0, 1 << 16, root, 0
-                    v = vertex(root, offset)
-                    v.mark = walk
-                    continue
+            work += 1
             if depth == 0:
                 order.item, order.count = item, count
                 return 0
