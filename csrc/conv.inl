@@ -26,10 +26,12 @@ static inline int are_windows(const mgx_windows *v)
 /* for every plane of x and out, every tap and every row of outputs that it reaches */
 #define EACH_TAP(v) \
     MGX_ASSERT(are_windows(v)); \
+    const int is_large = (v)->count[0] * (v)->count[1] > MGX_PIECE; \
+    ptrdiff_t walked = 0; \
     for (ptrdiff_t p = first; p < last; p++) \
         for (ptrdiff_t i = 0; i < (v)->kernel[0]; i++) \
             for (ptrdiff_t j = 0; j < (v)->kernel[1]; j++)
-#define EACH_ROW(rows) for (ptrdiff_t r = (rows).first; r < (rows).last; r++)
+#define EACH_ROW(rows) for (ptrdiff_t r = (rows).first; r < (rows).last && !(is_large && BREAKS_OFF(walked, wide)); r++)
 #endif
 
 /* cols (planes, kh, kw, oh, ow) = what lies under each tap of x (planes, h, w); 0 outside */
@@ -68,7 +70,8 @@ static ptrdiff_t V(uncolumns)(ptrdiff_t first, ptrdiff_t last, const REAL *cols,
 {
     const ptrdiff_t w = v->size[1], plane = v->size[0] * w, wide = v->count[1], step = v->stride[1];
     const ptrdiff_t taps = v->kernel[0] * v->kernel[1], each = spread ? taps * spread : v->count[0] * wide;
-    memset(x + first * plane, 0, (last - first) * plane * sizeof(REAL));
+    ALONG(k, first * plane, last * plane)
+        x[k] = 0;
     EACH_TAP(v) {
         const reach rows = inside(v, 0, i), across = inside(v, 1, j);
         const REAL *from = cols + p * each + (i * v->kernel[1] + j) * spread;
@@ -91,7 +94,8 @@ static ptrdiff_t V(pool_sum)(ptrdiff_t first, ptrdiff_t last, const REAL *x, REA
                              ptrdiff_t planes)
 {
     const ptrdiff_t w = v->size[1], plane = v->size[0] * w, wide = v->count[1], step = v->stride[1];
-    memset(y + first * v->count[0] * wide, 0, (last - first) * v->count[0] * wide * sizeof(REAL));
+    ALONG(k, first * v->count[0] * wide, last * v->count[0] * wide)
+        y[k] = 0;
     EACH_TAP(v) {
         const reach rows = inside(v, 0, i), across = inside(v, 1, j);
         EACH_ROW(rows) {
@@ -111,7 +115,7 @@ static ptrdiff_t V(pool_max)(ptrdiff_t first, ptrdiff_t last, const REAL *x, REA
 {
     const ptrdiff_t w = v->size[1], plane = v->size[0] * w, wide = v->count[1], each = v->count[0] * wide;
     const ptrdiff_t step = v->stride[1];
-    for (ptrdiff_t k = first * each; k < last * each; k++)
+    ALONG(k, first * each, last * each)
         at[k] = -1;
     EACH_TAP(v) {
         const reach rows = inside(v, 0, i), across = inside(v, 1, j);
@@ -139,9 +143,10 @@ static ptrdiff_t V(unpool)(ptrdiff_t first, ptrdiff_t last, const REAL *g, const
                            ptrdiff_t plane, ptrdiff_t n)
 {
     g += first * n, at += first * n, x += first * plane;
-    memset(x, 0, (last - first) * plane * sizeof(REAL));
+    ALONG(k, 0, (last - first) * plane)
+        x[k] = 0;
     for (ptrdiff_t p = first; p < last; p++, g += n, at += n, x += plane)
-        for (ptrdiff_t k = 0; k < n; k++) {
+        ALONG(k, 0, n) {
             MGX_ASSERT(at[k] >= 0 && at[k] < plane);
             x[at[k]] += g[k];
         }

@@ -50,6 +50,20 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
+/* A loop along what no piece cuts, i from `from` to n - 1: between stretches of it, it asks whether it is to go on.
+   ALONG_IF compiles to a plain loop where `is_long` is the constant 0. */
+#define ALONG(i, from, n) ALONG_IF(1, i, from, n)
+#define ALONG_IF(is_long, i, from, n) \
+    for (ptrdiff_t i = (from), i##_end; i < (n) && (i##_end = stretch_end(is_long, i, n));) \
+        for (; i < i##_end; i++)
+INLINE ptrdiff_t stretch_end(const int is_long, ptrdiff_t i, ptrdiff_t n)
+{
+    return !is_long || n - i <= MGX_PIECE ? n : mgx_interrupted() ? 0 : i + MGX_PIECE;
+}
+/* The same for loops of other forms: `more` elements are done since `walked` was counted; is it to break off? */
+#define BREAKS_OFF(walked, more) \
+    ((walked += (more)) >= MGX_PIECE && (walked = mgx_interrupted() ? MGX_PIECE : 0))
+
 /* the function of a file that enters its kernels into the table, its last; dispatch.c calls those of the chosen set */
 #define ENTER(topic) END_TARGET void PASTE(mgx_enter_##topic, ISA)(mgx_kernels *k)
 #define BOTH(kernel) (k->kernel[MGX_F32] = kernel##_f32, k->kernel[MGX_F64] = kernel##_f64)

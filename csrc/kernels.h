@@ -68,7 +68,8 @@ typedef struct { ptrdiff_t size[2], kernel[2], stride[2], dilation[2], before[2]
    the row asks for some; it returns MGX_DONE, the first bad index (>= 0), or MGX_DECLINED: rather for BLAS, which nobody
    has set. */
 enum { MGX_OPERANDS = 16, MGX_INTEGERS = 16, MGX_NUMBERS = 6 };
-enum { MGX_DONE = -1, MGX_DECLINED = -2, MGX_NO_MEMORY = -3, MGX_INTERRUPTED = -4 };
+enum { MGX_DONE = -1, MGX_DECLINED = -2, MGX_NO_MEMORY = -3, MGX_INTERRUPTED = -4,
+       MGX_LONG = -5 };
 typedef struct { char *p[MGX_OPERANDS]; ptrdiff_t n[MGX_INTEGERS]; double x[MGX_NUMBERS]; } mgx_args;
 typedef ptrdiff_t (*mgx_kernel)(const mgx_args *args, char *scratch, ptrdiff_t first, ptrdiff_t last);
 
@@ -90,7 +91,7 @@ typedef struct {
 /* the table as data: what Python reads, and what the door needs to cut a launch into pieces */
 typedef struct {
     const char *name, *operation, *doc, *reads, *updates, *writes, *integers, *numbers, *split;
-    int keeps_finite;
+    int keeps_finite, steady;           /* steady: nothing interrupts it */
     ptrdiff_t (*cut)(const mgx_args *args, ptrdiff_t *work, ptrdiff_t *scratch);      /* the length of the axis */
     void (*measure)(const mgx_args *args, mgx_measure *to);
 } mgx_kernel_row;
@@ -179,24 +180,31 @@ typedef struct {
 const mgx_kernels *mgx_dispatch(void);
 
 /* Threads: pieces 0 to `pieces` - 1 of some work, each once, in any order, here and in others of `mgx_threads`
-   threads; a number above 0 sets how many, and what it was is returned. */
+   threads; a number above 0 sets how many, and what it was is returned. If the work `polls`, the caller's thread calls
+   `poll` every few milliseconds, which stops it by returning something else than 0, and is told whether no other thread
+   takes part. MGX_DONE or MGX_INTERRUPTED. */
+#if defined(_MSC_VER)
+#define MGX_THREAD_LOCAL __declspec(thread)
+#else
+#define MGX_THREAD_LOCAL _Thread_local
+#endif
 typedef void (*mgx_piece)(void *what, ptrdiff_t i);
+typedef int (*mgx_poll)(int alone);
 int mgx_threads(int count);
-void mgx_parallel(ptrdiff_t pieces, mgx_piece piece, void *what);
-
-/* The same, but between batches of pieces `poll` is called, which stops the work by returning something else than 0: so a
-   long launch can be interrupted. MGX_DONE or MGX_INTERRUPTED. */
-typedef int (*mgx_poll)(void);
 void mgx_set_poll(mgx_poll poll);
-ptrdiff_t mgx_run_pieces(ptrdiff_t pieces, mgx_piece piece, void *what);
+ptrdiff_t mgx_run_pieces(ptrdiff_t pieces, mgx_piece piece, void *what, int polls);
 void mgx_note_first(ptrdiff_t *first, ptrdiff_t bad);       /* the lowest of the bad indices that pieces meet */
+/* Is the launch that this thread works for to stop? A kernel that walks long asks every MGX_PIECE elements or so, and
+   breaks off: whoever runs the pieces knows, and nobody reads what it leaves. */
+int mgx_interrupted(void);
+int mgx_signalled(void);                /* the same between launches: has `poll` said stop? */
 enum { MGX_PIECE = 1 << 16,             /* elements of one piece */
-       MGX_BATCH = 64,                  /* pieces between two polls */
        MGX_MUCH = 1 << 20 };            /* elements; fewer are not worth waking a thread: measured on Zen 3, where relu
                                            breaks even there and tanh gains 1.7 with two */
 
 /* what runs launches; each returns MGX_DONE, a bad index or another of the codes above */
 ptrdiff_t mgx_run_kernel(const mgx_kernel_row *row, mgx_kernel kernel, const mgx_args *args);
+ptrdiff_t mgx_run_short_kernel(const mgx_kernel_row *row, mgx_kernel kernel, const mgx_args *args);  /* or MGX_LONG */
 ptrdiff_t mgx_run_loop(mgx_loop loop, ptrdiff_t n, int dtype, int count, char *const *p);  /* n elements, in order */
 void mgx_prepare(mgx_tiles *tiles);                                     /* once, before it is run */
 ptrdiff_t mgx_run_tiles(const mgx_tiles *tiles, char *const *data);     /* data: the first byte of every operand */

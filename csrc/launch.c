@@ -145,12 +145,11 @@ static void run_block(const mgx_tiles *l, ptrdiff_t m, char *const *p)
     }
 }
 
-/* Rows from `first` to `stop`, or of a single row the elements. `data` tells the first byte of every operand. */
-static void execute(const mgx_tiles *l, char *const *data, ptrdiff_t first, ptrdiff_t stop)
+/* Elements s0 to s1 of the rows from r0 to r1. `data` tells the first byte of every operand. */
+static void execute(const mgx_tiles *l, char *const *data, ptrdiff_t r0, ptrdiff_t r1, ptrdiff_t s0, ptrdiff_t s1)
 {
     const int last = l->ndim - 1, count = l->nin + l->nout;
     const ptrdiff_t n = l->shape[last], size = SIZE[l->dtype], wide = l->wide, high = l->high;
-    const ptrdiff_t r1 = l->rows > 1 ? stop : 1, s0 = l->rows > 1 ? 0 : first, s1 = l->rows > 1 ? n : stop;
     _Alignas(64) char tiles[MGX_MAXSLOTS][APART];
     char *p[MGX_MAXSLOTS];
     for (int k = 0; k < l->slots; k++)
@@ -163,10 +162,9 @@ static void execute(const mgx_tiles *l, char *const *data, ptrdiff_t first, ptrd
         }
     }
     ptrdiff_t index[MGX_MAXDIM] = {0}, back[MGX_MAXDIM];
-    ptrdiff_t r = l->rows > 1 ? first : 0;
-    for (ptrdiff_t d = last - 1, rest = r; d >= 0; rest /= l->shape[d--])
+    for (ptrdiff_t d = last - 1, rest = r0; d >= 0; rest /= l->shape[d--])
         index[d] = rest % l->shape[d];
-    for (; r < r1; r += high) {
+    for (ptrdiff_t r = r0; r < r1; r += high) {
         const ptrdiff_t block = r1 - r < high ? r1 - r : high;
         memcpy(back, index, sizeof back);
         for (ptrdiff_t s = s0; s < s1; s += wide) {
@@ -201,13 +199,15 @@ static void execute(const mgx_tiles *l, char *const *data, ptrdiff_t first, ptrd
     }
 }
 
-typedef struct { const mgx_tiles *tiles; char *const *data; ptrdiff_t units, each; } TilesWork;
+/* A piece is some rows, or a part of one that is longer than a piece. */
+typedef struct { const mgx_tiles *tiles; char *const *data; ptrdiff_t rows, parts; } TilesWork;
 
 static void run_tiles_piece(void *what, ptrdiff_t i)
 {
     const TilesWork *w = what;
-    ptrdiff_t first = i * w->each, stop = first + w->each < w->units ? first + w->each : w->units;
-    execute(w->tiles, w->data, first, stop);
+    const ptrdiff_t rows = w->tiles->rows, n = w->tiles->shape[w->tiles->ndim - 1];
+    const ptrdiff_t r = i / w->parts * w->rows, s = i % w->parts * MGX_PIECE;
+    execute(w->tiles, w->data, r, r + w->rows < rows ? r + w->rows : rows, s, s + MGX_PIECE < n ? s + MGX_PIECE : n);
 }
 
 ptrdiff_t mgx_run_tiles(const mgx_tiles *l, char *const *data)
@@ -215,13 +215,14 @@ ptrdiff_t mgx_run_tiles(const mgx_tiles *l, char *const *data)
     const ptrdiff_t n = l->shape[l->ndim - 1];
     if (l->rows == 0 || n == 0)
         return MGX_DONE;
-    TilesWork w = {l, data, l->rows > 1 ? l->rows : n, 0};
     if (l->rows * n * l->count < MGX_MUCH) {
-        execute(l, data, 0, w.units);
+        execute(l, data, 0, l->rows, 0, n);
         return MGX_DONE;
     }
-    w.each = l->rows > 1 ? (1 + MGX_PIECE / (l->high * n)) * l->high : MGX_PIECE;      /* whole blocks */
-    return mgx_run_pieces((w.units + w.each - 1) / w.each, run_tiles_piece, &w);
+    TilesWork w = {l, data, 1, (n + MGX_PIECE - 1) / MGX_PIECE};
+    if (w.parts == 1)
+        w.rows = (1 + MGX_PIECE / (l->high * n)) * l->high;                 /* whole blocks */
+    return mgx_run_pieces((l->rows + w.rows - 1) / w.rows * w.parts, run_tiles_piece, &w, 1);
 }
 
 typedef struct { mgx_loop loop; ptrdiff_t n, size; int count; char *const *p; } LoopWork;
@@ -243,7 +244,7 @@ ptrdiff_t mgx_run_loop(mgx_loop loop, ptrdiff_t n, int dtype, int count, char *c
         return MGX_DONE;
     }
     LoopWork w = {loop, n, SIZE[dtype], count, p};
-    return mgx_run_pieces((n + MGX_PIECE - 1) / MGX_PIECE, run_loop_piece, &w);
+    return mgx_run_pieces((n + MGX_PIECE - 1) / MGX_PIECE, run_loop_piece, &w, 1);
 }
 
 /* ----- structured kernels: the pieces of the axis that the row splits */
@@ -262,13 +263,25 @@ static void run_kernel_piece(void *what, ptrdiff_t i)
         mgx_note_first(&w->bad, bad);
 }
 
-ptrdiff_t mgx_run_kernel(const mgx_kernel_row *row, mgx_kernel kernel, const mgx_args *args)
+static ptrdiff_t run_kernel(const mgx_kernel_row *row, mgx_kernel kernel, const mgx_args *args, const int is_short)
 {
     ptrdiff_t work, scratch, axis = row->cut(args, &work, &scratch);
     if (axis * work < MGX_MUCH && !scratch)
         return kernel(args, NULL, 0, axis);
+    if (is_short)
+        return MGX_LONG;
     KernelWork w = {kernel, args, axis, work ? 1 + MGX_PIECE / work : axis, scratch, MGX_DONE};
-    if (mgx_run_pieces((axis + w.grain - 1) / w.grain, run_kernel_piece, &w) != MGX_DONE)
+    if (mgx_run_pieces((axis + w.grain - 1) / w.grain, run_kernel_piece, &w, !row->steady) != MGX_DONE)
         return MGX_INTERRUPTED;
     return w.bad;
+}
+
+ptrdiff_t mgx_run_kernel(const mgx_kernel_row *row, mgx_kernel kernel, const mgx_args *args)
+{
+    return run_kernel(row, kernel, args, 0);
+}
+
+ptrdiff_t mgx_run_short_kernel(const mgx_kernel_row *row, mgx_kernel kernel, const mgx_args *args)
+{
+    return run_kernel(row, kernel, args, 1);
 }

@@ -13,6 +13,8 @@ typedef REAL BUNDLE __attribute__((vector_size(BYTES), aligned(sizeof(REAL)), ma
 #define ROW_SUM(total, TERM) \
     double total = 0; \
     for (ptrdiff_t start = 0, end, i; start < n; start = end) { \
+        if (start && start % MGX_PIECE == 0 && mgx_interrupted()) \
+            break; \
         union { BUNDLE many[LANES / W]; REAL one[LANES]; } sum = {0}; \
         BUNDLE running[LANES / W] = {0}; \
         end = n - start < 64 * LANES ? n : start + 64 * LANES; \
@@ -35,9 +37,9 @@ static __attribute__((noinline)) void V(norm_of_extremes)(const REAL *x, ptrdiff
 {
     const double unit = V(power_to_unit)(n, (const char *)x, sizeof(REAL));
     double level = 0, squares = 0;
-    for (ptrdiff_t i = 0; centred && i < n; i++)
+    ALONG(i, 0, centred ? n : 0)
         level += x[i] * unit / n;
-    for (ptrdiff_t i = 0; i < n; i++)
+    ALONG(i, 0, n)
         squares += (x[i] * unit - level) * (x[i] * unit - level) / n;
     *mean = (REAL)(level / unit);
     *variance = (REAL)(squares / unit / unit);
@@ -62,7 +64,7 @@ static ptrdiff_t V(norm)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict x
         REAL variance = (REAL)(squares / n), scale = 1 / V(sqrt)(variance + (REAL)eps);
         if (!(variance < LARGEST && (variance > VANISHES || eps > VANISHES)))
             V(norm_of_extremes)(x, n, centred, eps, &mean, &variance, &scale);
-        for (ptrdiff_t i = 0; i < n; i++) {
+        ALONG(i, 0, n) {
             REAL unit = (x[i] - mean) * scale;
             unit = w ? unit * w[i] : unit;
             y[i] = b ? unit + b[i] : unit;
@@ -93,7 +95,7 @@ INLINE void V(norm_any_vjp)(ptrdiff_t first, ptrdiff_t last, ptrdiff_t m, ptrdif
         }
         ROW_SUM(moment, MOMENT)
         const REAL tilt = (REAL)(moment / n);
-        for (ptrdiff_t i = 0; i < n; i++)
+        ALONG(i, 0, n)
             dx[i] = scale * (A(ONE) - level - (x[i] - mean) * scale * tilt);
     }
 #undef A
@@ -120,7 +122,7 @@ static ptrdiff_t V(norm_weight_vjp)(ptrdiff_t first, ptrdiff_t last, const REAL 
         REAL *restrict part = parts + r / 64 * n;
         if (r % 64 == 0)
             memset(part, 0, n * sizeof(REAL));
-        for (ptrdiff_t i = 0; i < n; i++)
+        ALONG(i, 0, n)
             part[i] += g[i] * ((x[i] - mean) * scale);
     }
     return MGX_DONE;

@@ -3,25 +3,20 @@
    not need is NULL. */
 #ifndef UPDATES                                 /* once for both dtypes */
 #define UPDATES
-#if defined(_MSC_VER)
-#define THREAD_LOCAL __declspec(thread)
-#else
-#define THREAD_LOCAL _Thread_local
-#endif
 /* 1 - beta1^t and 1 - beta2^t: two powers, mostly of the same numbers for all parameters of a step */
 typedef struct { double t, beta1, beta2, one, two; } corrections;
 static corrections bias_corrections(double t, double beta1, double beta2)
 {
-    static THREAD_LOCAL corrections last;
+    static MGX_THREAD_LOCAL corrections last;
     if (last.t != t || last.beta1 != beta1 || last.beta2 != beta2)
         last = (corrections){t, beta1, beta2, 1 - LIBM_f64(pow)(beta1, t), 1 - LIBM_f64(pow)(beta2, t)};
     return last;
 }
 #endif
 
-static ptrdiff_t V(count_steps)(double *step, ptrdiff_t n)
+static ptrdiff_t V(count_steps)(ptrdiff_t first, ptrdiff_t last, double *step, ptrdiff_t n)
 {
-    for (ptrdiff_t k = 0; k < n; k++)
+    for (ptrdiff_t k = first; k < last; k++)
         step[k] += 1;
     return MGX_DONE;
 }

@@ -247,7 +247,7 @@ static ptrdiff_t V(integers)(ptrdiff_t first, ptrdiff_t last, const int64_t *sta
 /* Fisher and Yates: i changes places with one of 0..i */
 static ptrdiff_t V(permutation)(const int64_t *state, int64_t *restrict y, ptrdiff_t n)
 {
-    for (ptrdiff_t at = 0; at < n; at += 2 * LANES) {
+    for (ptrdiff_t at = 0, walked = 0; at < n && !BREAKS_OFF(walked, 2 * LANES); at += 2 * LANES) {
         const ptrdiff_t m = n - at < 2 * LANES ? n - at : 2 * LANES;
         const uint64_t block = (uint64_t)state[1] + at / 2;
         uint64_t x[2 * LANES];

@@ -3,6 +3,24 @@
    error grows with log n and the bits do not depend on threads. One routine serves both directions: a long
    contiguous axis is read as rows of WIDTH elements. `squared` sums the squares. */
 #define WIDTH 32
+#ifndef REDUCE                                  /* once for both dtypes */
+#define REDUCE
+/* Some columns of one of the outer rows: those of the panels that a piece has of it. Where there are panels to cut at,
+   each has WIDTH columns, and the last one the rest too. */
+typedef struct { ptrdiff_t row, first, count, panels; } strip;
+
+static inline strip strip_from(ptrdiff_t panel, ptrdiff_t last, ptrdiff_t inner)
+{
+    const ptrdiff_t all = PANELS(inner);
+    if (all == 1)
+        return (strip){panel, 0, inner, 1};
+    const ptrdiff_t k = panel % all, panels = last - panel < all - k ? last - panel : all - k;
+    return (strip){panel / all, k * WIDTH, k + panels == all ? inner - k * WIDTH : panels * WIDTH, panels};
+}
+
+#define EACH_STRIP(c) \
+    for (strip c = {0}; first < last && (c = strip_from(first, last, inner), 1); first += c.panels)
+#endif
 
 /* sum[w] = sum over r of x[r][w], or of its square; w < width <= WIDTH, rows `stride` bytes apart, elements contiguous */
 static inline __attribute__((always_inline))
@@ -22,6 +40,8 @@ INLINE void V(total_rows)(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t stride, con
 {
     REAL level[4][WIDTH] = {{0}};
     for (ptrdiff_t r = 0; r < rows; r += 64, x += 64 * stride) {
+        if (r && r % (64 * 64) == 0 && mgx_interrupted())
+            return;
         const ptrdiff_t run = rows - r < 64 ? rows - r : 64;
         switch (width) {                            /* widths that lie in registers */
         case WIDTH: V(sum_run)(run, WIDTH, stride, x, level[0], squared); break;
@@ -87,18 +107,17 @@ INLINE ptrdiff_t V(run_width)(ptrdiff_t inner, ptrdiff_t *i)
 static ptrdiff_t V(sum)(ptrdiff_t first, ptrdiff_t last, const char *x, REAL *out, ptrdiff_t outer, ptrdiff_t n,
                         ptrdiff_t inner, const ptrdiff_t *strides, double scale)
 {
-    x += first * strides[0], out += first * inner;
-    for (ptrdiff_t o = first; o < last; o++, x += strides[0], out += inner) {
-        if (inner == 1 && strides[1] == sizeof(REAL)) {
-            out[0] = V(sum_contiguous)(n, x) * (REAL)scale;
-            continue;
-        }
-        for (ptrdiff_t i = 0, width; i < inner; i += width) {
+    for (; inner == 1 && strides[1] == sizeof(REAL) && first < last; first++)
+        out[first] = V(sum_contiguous)(n, x + first * strides[0]) * (REAL)scale;
+    EACH_STRIP(c) {
+        const char *from = x + c.row * strides[0] + c.first * strides[2];
+        REAL *to = out + c.row * inner + c.first;
+        for (ptrdiff_t i = 0, width; i < c.count; i += width) {
             REAL total[WIDTH] = {0};
-            width = V(run_width)(inner, &i);
-            V(sum_rows)(n, width, strides[1], x + i * strides[2], total);
+            width = V(run_width)(c.count, &i);
+            V(sum_rows)(n, width, strides[1], from + i * strides[2], total);
             for (ptrdiff_t w = 0; w < width; w++)
-                out[i + w] = total[w] * (REAL)scale;
+                to[i + w] = total[w] * (REAL)scale;
         }
     }
     return MGX_DONE;
@@ -109,7 +128,7 @@ static double V(power_to_unit)(ptrdiff_t n, const char *x, ptrdiff_t stride)
 {
     double top = 0;
     int exponent;
-    for (ptrdiff_t i = 0; i < n; i++) {
+    ALONG(i, 0, n) {
         const double size = __builtin_fabs((double)*(const REAL *)(x + i * stride));
         top = size > top || size != size ? size : top;
     }
@@ -127,14 +146,14 @@ static REAL V(root)(REAL sum, ptrdiff_t n, const char *x, ptrdiff_t stride)
     if (sum > VANISHES && sum < LARGEST)
         return V(sqrt)(sum);
     int any = stride != sizeof(REAL);
-    for (ptrdiff_t i = 0; stride == sizeof(REAL) && i < n; i++)
+    ALONG(i, 0, stride == sizeof(REAL) ? n : 0)
         any |= ((const REAL *)x)[i] != 0;           /* zeros are common, so found fast */
     if (!any)
         return 0;
     const double unit = V(power_to_unit)(n, x, stride);
     double squares = 0;
-    for (ptrdiff_t i = 0; i < n; i++, x += stride)
-        squares += *(const REAL *)x * unit * (*(const REAL *)x * unit);
+    ALONG(i, 0, n)
+        squares += *(const REAL *)(x + i * stride) * unit * (*(const REAL *)(x + i * stride) * unit);
     return (REAL)(LIBM_f64(sqrt)(squares) / unit);
 }
 
@@ -142,40 +161,43 @@ static REAL V(root)(REAL sum, ptrdiff_t n, const char *x, ptrdiff_t stride)
 static ptrdiff_t V(vector_norm)(ptrdiff_t first, ptrdiff_t last, const char *x, REAL *out, ptrdiff_t outer, ptrdiff_t n,
                                 ptrdiff_t inner, const ptrdiff_t *strides)
 {
-    x += first * strides[0], out += first * inner;
-    for (ptrdiff_t o = first; o < last; o++, x += strides[0], out += inner) {
-        if (inner == 1 && strides[1] == sizeof(REAL)) {
-            out[0] = V(root)(V(sum_squares)(n, x), n, x, strides[1]);
-            continue;
-        }
-        for (ptrdiff_t i = 0, width; i < inner; i += width) {
+    for (; inner == 1 && strides[1] == sizeof(REAL) && first < last; first++)
+        out[first] = V(root)(V(sum_squares)(n, x + first * strides[0]), n, x + first * strides[0], strides[1]);
+    EACH_STRIP(c) {
+        const char *from = x + c.row * strides[0] + c.first * strides[2];
+        REAL *to = out + c.row * inner + c.first;
+        for (ptrdiff_t i = 0, width; i < c.count; i += width) {
             REAL total[WIDTH] = {0};
-            width = V(run_width)(inner, &i);
-            V(sum_squared_rows)(n, width, strides[1], x + i * strides[2], total);
+            width = V(run_width)(c.count, &i);
+            V(sum_squared_rows)(n, width, strides[1], from + i * strides[2], total);
             for (ptrdiff_t w = 0; w < width; w++)
-                out[i + w] = V(root)(total[w], n, x + (i + w) * strides[2], strides[1]);
+                to[i + w] = V(root)(total[w], n, from + (i + w) * strides[2], strides[1]);
         }
     }
     return MGX_DONE;
 }
 
 /* y = sign * max(sign * x): the maximum for sign 1, the minimum for -1; a nan wins */
+INLINE REAL V(extreme)(ptrdiff_t n, const char *x, ptrdiff_t stride, REAL s, const int is_long)
+{
+    REAL best = s * *(const REAL *)x;
+    ALONG_IF(is_long, r, 1, n) {
+        REAL v = s * *(const REAL *)(x + r * stride);
+        best = v > best || v != v ? v : best;
+    }
+    return s * best;
+}
+
 static ptrdiff_t V(amax)(ptrdiff_t first, ptrdiff_t last, const char *x, REAL *out, ptrdiff_t outer, ptrdiff_t n,
                          ptrdiff_t inner, const ptrdiff_t *strides, double sign)
 {
     const REAL s = (REAL)sign;
     MGX_ASSERT(n > 0);
-    x += first * strides[0], out += first * inner;
-    for (ptrdiff_t o = first; o < last; o++, x += strides[0], out += inner)
-        for (ptrdiff_t i = 0; i < inner; i++) {
-            const char *column = x + i * strides[2];
-            REAL best = s * *(const REAL *)column;
-            for (ptrdiff_t r = 1; r < n; r++) {
-                REAL v = s * *(const REAL *)(column + r * strides[1]);
-                best = v > best || v != v ? v : best;
-            }
-            out[i] = s * best;
-        }
+    for (; inner == 1 && n <= MGX_PIECE && first < last; first++)
+        out[first] = V(extreme)(n, x + first * strides[0], strides[1], s, 0);
+    EACH_STRIP(c)
+        for (ptrdiff_t i = c.first; i < c.first + c.count; i++)
+            out[c.row * inner + i] = V(extreme)(n, x + c.row * strides[0] + i * strides[2], strides[1], s, 1);
     return MGX_DONE;
 }
 
@@ -196,7 +218,7 @@ static int V(all_finite)(ptrdiff_t n, const char *x)
    rows of y, or -1 */
 static ptrdiff_t V(add_rows)(const int64_t *at, const REAL *restrict x, REAL *y_, ptrdiff_t m, ptrdiff_t n, ptrdiff_t rows)
 {
-    for (ptrdiff_t i = 0; i < m; i++, x += n) {
+    for (ptrdiff_t i = 0, walked = 0; i < m && !BREAKS_OFF(walked, n); i++, x += n) {
         if (at[i] < -rows || at[i] >= rows)
             return i;
         REAL *restrict y = y_ + (at[i] < 0 ? at[i] + rows : at[i]) * n;

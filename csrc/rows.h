@@ -41,7 +41,8 @@
 #define NAME_WINDOWS NAME_INTEGER
 #define NAME_NUMBER NAME_INTEGER
 #define PASS_SPLIT(axis, work) , first, last
-#define PASS_WHOLE
+#define PASS_STEP PASS_SPLIT
+#define PASS_WHOLE(work)
 #define PASS_SCRATCH(bytes) , scratch
 #define PASS_NO_SCRATCH
 
@@ -55,9 +56,14 @@
 #define MEASURE_INT64(x, extent) (void)x, to->elements[index] = (extent), to->type[index++] = MGX_I64;
 #define MEASURE_RAW(x, extent) (void)x, to->elements[index] = (extent), to->type[index++] = MGX_BOOL;
 #define AXIS_SPLIT(axis, work) (axis)
-#define AXIS_WHOLE 1
+#define AXIS_STEP AXIS_SPLIT
+#define AXIS_WHOLE(work) 1
 #define WORK_SPLIT(axis, work) (work)
-#define WORK_WHOLE 0
+#define WORK_STEP WORK_SPLIT
+#define WORK_WHOLE(work) (work)
+#define IS_STEADY_SPLIT(axis, work) 0
+#define IS_STEADY_STEP(axis, work) 1
+#define IS_STEADY_WHOLE(work) 0
 #define BYTES_SCRATCH(bytes) (bytes)
 #define BYTES_NO_SCRATCH 0
 

@@ -1,15 +1,15 @@
 /* Softmax over the rows of x (m, n) and the cross-entropy built on it, for one dtype and ISA. */
 
 /* max x; the nans are left to the sum, which they spoil anyway */
-static REAL V(row_max)(ptrdiff_t n, const REAL *x)
+INLINE REAL V(row_max)(ptrdiff_t n, const REAL *x, const int is_long)
 {
     enum { LANES = 16 };
     MGX_ASSERT(n > 0);
     REAL lane[LANES], best = x[0];
     if (n >= LANES) {
         memcpy(lane, x, sizeof lane);
-        for (ptrdiff_t i = LANES; i < n; i += LANES) {
-            const REAL *v = x + (i < n - LANES ? i : n - LANES);    /* the last ones overlap their neighbours */
+        ALONG_IF(is_long, k, 1, (n + LANES - 1) / LANES) {
+            const REAL *v = x + (k * LANES < n - LANES ? k * LANES : n - LANES);    /* the last ones overlap */
             for (int w = 0; w < LANES; w++)
                 lane[w] = v[w] > lane[w] ? v[w] : lane[w];
         }
@@ -26,20 +26,30 @@ static REAL V(row_max)(ptrdiff_t n, const REAL *x)
 /* y = exp(x - top), top = max x and the sum of y, for each of at most AT_ONCE rows: together, for short ones */
 #define AT_ONCE 64
 #define ROWS_AT(left) (n >= 1024 ? 1 : (left) < AT_ONCE ? (left) : AT_ONCE)
-static void V(exp_rows)(ptrdiff_t rows, ptrdiff_t n, const REAL *restrict x, REAL *restrict y, REAL *top, REAL *sum)
+INLINE void V(exp_any_rows)(ptrdiff_t rows, ptrdiff_t n, const REAL *restrict x, REAL *restrict y, REAL *top, REAL *sum,
+                            const int is_long)
 {
     for (ptrdiff_t r = 0; r < rows; r++) {
-        const REAL most = top[r] = V(row_max)(n, x + r * n);
-        for (ptrdiff_t i = r * n; i < r * n + n; i++)
+        const REAL most = top[r] = V(row_max)(n, x + r * n, is_long);
+        ALONG_IF(is_long, i, r * n, r * n + n)
             y[i] = x[i] - most;
     }
-    for (ptrdiff_t i = 0; i < rows * n; i++)
+    ALONG_IF(is_long, i, 0, rows * n)
         y[i] = V(exp)(y[i]);
     for (ptrdiff_t r = 0; r < rows; r++)
         sum[r] = V(sum_contiguous)(n, (const char *)(y + r * n));
 }
 
-INLINE void V(softmax_rows)(ptrdiff_t first, ptrdiff_t last, const REAL *x, REAL *y, ptrdiff_t n, const int logarithm)
+static void V(exp_rows)(ptrdiff_t rows, ptrdiff_t n, const REAL *x, REAL *y, REAL *top, REAL *sum)
+{
+    if (n > MGX_PIECE)
+        V(exp_any_rows)(rows, n, x, y, top, sum, 1);
+    else
+        V(exp_any_rows)(rows, n, x, y, top, sum, 0);
+}
+
+INLINE void V(softmax_rows)(ptrdiff_t first, ptrdiff_t last, const REAL *x, REAL *y, ptrdiff_t n, const int logarithm,
+                            const int is_long)
 {
     REAL sum[AT_ONCE], top[AT_ONCE];
     x += first * n, y += first * n;
@@ -47,7 +57,7 @@ INLINE void V(softmax_rows)(ptrdiff_t first, ptrdiff_t last, const REAL *x, REAL
         V(exp_rows)(rows = ROWS_AT(last - r), n, x, y, top, sum);
         for (ptrdiff_t k = 0; k < rows; k++, x += n, y += n) {
             const REAL shift = logarithm ? V(log)(sum[k]) : 0;
-            for (ptrdiff_t i = 0; i < n; i++)
+            ALONG_IF(is_long, i, 0, n)
                 y[i] = logarithm ? x[i] - top[k] - shift : y[i] / sum[k];
         }
     }
@@ -55,13 +65,19 @@ INLINE void V(softmax_rows)(ptrdiff_t first, ptrdiff_t last, const REAL *x, REAL
 
 static ptrdiff_t V(softmax)(ptrdiff_t first, ptrdiff_t last, const REAL *x, REAL *y, ptrdiff_t m, ptrdiff_t n)
 {
-    V(softmax_rows)(first, last, x, y, n, 0);
+    if (n > MGX_PIECE)
+        V(softmax_rows)(first, last, x, y, n, 0, 1);
+    else
+        V(softmax_rows)(first, last, x, y, n, 0, 0);
     return MGX_DONE;
 }
 
 static ptrdiff_t V(log_softmax)(ptrdiff_t first, ptrdiff_t last, const REAL *x, REAL *y, ptrdiff_t m, ptrdiff_t n)
 {
-    V(softmax_rows)(first, last, x, y, n, 1);
+    if (n > MGX_PIECE)
+        V(softmax_rows)(first, last, x, y, n, 1, 1);
+    else
+        V(softmax_rows)(first, last, x, y, n, 1, 0);
     return MGX_DONE;
 }
 
@@ -71,10 +87,10 @@ INLINE void V(softmax_rows_vjp)(ptrdiff_t first, ptrdiff_t last, const REAL *res
 {
     g += first * n, y += first * n, dx += first * n;
     for (ptrdiff_t r = first; r < last; r++, g += n, y += n, dx += n) {
-        for (ptrdiff_t i = 0; i < n; i++)
+        ALONG(i, 0, n)
             dx[i] = logarithm ? V(exp)(y[i]) : g[i] * y[i];
         REAL sum = V(sum_contiguous)(n, (const char *)(logarithm ? g : dx));
-        for (ptrdiff_t i = 0; i < n; i++)
+        ALONG(i, 0, n)
             dx[i] = logarithm ? g[i] - dx[i] * sum : y[i] * (g[i] - sum);
     }
 }
@@ -93,18 +109,25 @@ static ptrdiff_t V(log_softmax_vjp)(ptrdiff_t first, ptrdiff_t last, const REAL 
     return MGX_DONE;
 }
 
+static void V(divide)(ptrdiff_t n, REAL *restrict y, REAL by)
+{
+    ALONG(i, 0, n)
+        y[i] /= by;
+}
+
 static ptrdiff_t V(cross_entropy)(const REAL *x, const int64_t *label, REAL *loss, REAL *p, ptrdiff_t m, ptrdiff_t n,
                                   double scale)
 {
     REAL sum[AT_ONCE], top[AT_ONCE];
     double total = 0;
-    for (ptrdiff_t r = 0, rows; r < m; r += rows) {
+    for (ptrdiff_t r = 0, walked = 0, rows; r < m; r += rows) {
         V(exp_rows)(rows = ROWS_AT(m - r), n, x, p, top, sum);
+        if (BREAKS_OFF(walked, rows * n))
+            break;
         for (ptrdiff_t k = 0; k < rows; k++, x += n, p += n) {
             if (label[r + k] < 0 || label[r + k] >= n)
                 return r + k;
-            for (ptrdiff_t i = 0; i < n; i++)
-                p[i] /= sum[k];
+            V(divide)(n, p, sum[k]);
             total += (double)V(log)(sum[k]) - ((double)x[label[r + k]] - (double)top[k]);
         }
     }
@@ -116,7 +139,7 @@ static ptrdiff_t V(cross_entropy_vjp)(ptrdiff_t first, ptrdiff_t last, const REA
                                       const int64_t *label, REAL *restrict dx, ptrdiff_t m, ptrdiff_t n, double scale)
 {
     const REAL weight = *g * (REAL)scale;
-    for (ptrdiff_t i = first * n; i < last * n; i++)
+    ALONG(i, first * n, last * n)
         dx[i] = weight * p[i];
     for (ptrdiff_t r = first; r < last; r++) {
         MGX_ASSERT(label[r] >= 0 && label[r] < n);
@@ -126,15 +149,16 @@ static ptrdiff_t V(cross_entropy_vjp)(ptrdiff_t first, ptrdiff_t last, const REA
 }
 
 /* y = -(t log p + (1 - t) log(1 - p)), each logarithm at least -100, so that it is finite for p = 0 and p = 1 */
-static ptrdiff_t V(binary_cross_entropy)(const REAL *restrict p, const REAL *restrict t, REAL *restrict y, ptrdiff_t n)
+static ptrdiff_t V(binary_cross_entropy)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict p, const REAL *restrict t,
+                                         REAL *restrict y, ptrdiff_t n)
 {
     int outside = 0;
-    for (ptrdiff_t i = 0; i < n; i++) {
+    for (ptrdiff_t i = first; i < last; i++) {
         const REAL log_p = V(log)(p[i]), log_rest = V(log1p)(-p[i]);
         outside |= (p[i] < 0) | (p[i] > 1) | (t[i] < 0) | (t[i] > 1);
         y[i] = (t[i] - 1) * (log_rest < -100 ? -100 : log_rest) - t[i] * (log_p < -100 ? -100 : log_p) + (REAL)0;
     }
-    for (ptrdiff_t i = 0; outside && i < n; i++)
+    for (ptrdiff_t i = first; outside && i < last; i++)
         if ((p[i] < 0) | (p[i] > 1) | (t[i] < 0) | (t[i] > 1))
             return i;
     return MGX_DONE;

@@ -41,7 +41,7 @@ const mgx_row mgx_table[MGX_NROWS] = {
 enum { RESULT_ANY_RESULT, RESULT_KEEPS_FINITE };
 const mgx_kernel_row mgx_kernel_table[MGX_NKERNELS] = {
 #define KERNEL(name, file, operation, doc, reads, updates, writes, integers, numbers, split, memory, count, result) \
-    {#name, #operation, doc, #reads, #updates, #writes, #integers, #numbers, #split, RESULT_##result, cut_##name, measure_##name},
+    {#name, #operation, doc, #reads, #updates, #writes, #integers, #numbers, #split, RESULT_##result, IS_STEADY_##split, cut_##name, measure_##name},
 #include "kernels.def"
 };
 

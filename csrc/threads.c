@@ -1,18 +1,72 @@
-/* A pool of threads for launches that are large enough to pay for waking them.
+/* A pool of threads for launches that are large enough to pay for waking them, and the look for signals.
    Work is cut into pieces whose size does not depend on the number of threads, so neither do results. One launch at a
    time has the pool; whoever finds it taken does its work alone. A child after fork begins without threads and makes
-   its own. */
+   its own.
+   Only the thread that called looks for signals: between pieces, while it waits for others, and where a kernel that
+   walks long asks. */
 #include "kernels.h"
+#include <stdatomic.h>
+#include <time.h>
 
-static int wanted = 1;
+enum { LOOKS = 5, WAITS = 20 };         /* milliseconds: from one look for signals to the next; of waiting for others */
+
+typedef struct {
+    mgx_piece piece;
+    void *what;
+    ptrdiff_t count, next, left;        /* of the pieces; `left` are not done */
+    int polls, shared;
+    atomic_int stopped;
+} Task;
+
+static mgx_poll poll_caller;
+static MGX_THREAD_LOCAL Task *mine;     /* whose pieces this thread runs, or NULL */
+static MGX_THREAD_LOCAL int helps;      /* is it one of the pool? */
+static int wanted = 1, forks;
+
+void mgx_set_poll(mgx_poll poll)
+{
+    poll_caller = poll;
+}
+
+static int look(Task *task)
+{
+    static MGX_THREAD_LOCAL double looked;
+    struct timespec t;
+    timespec_get(&t, TIME_UTC);
+    const double now = 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
+    if (!poll_caller || (now >= looked && now < looked + LOOKS))
+        return 0;
+    const int before = forks;
+    mine = NULL;                        /* a handler may launch something of its own */
+    const int stop = poll_caller(!task || !task->shared);
+    mine = task, looked = now;
+    return stop || (before != forks && task && task->shared);       /* in a child the others' pieces are lost */
+}
+
+int mgx_signalled(void)
+{
+    return look(NULL);
+}
+
+int mgx_interrupted(void)
+{
+    Task *task = mine;
+    if (!task || helps || !task->polls || task->stopped)
+        return task && task->stopped;
+    return task->stopped = look(task);
+}
+
+static void run_alone(Task *task)
+{
+    for (; task->next < task->count && !mgx_interrupted(); task->next++)
+        task->piece(task->what, task->next);
+}
 
 #if defined(_WIN32)
 int mgx_threads(int count) { int before = wanted; if (count > 0) wanted = count; return before; }
-void mgx_parallel(ptrdiff_t pieces, mgx_piece piece, void *what)
-{
-    for (ptrdiff_t i = 0; i < pieces; i++)
-        piece(what, i);
-}
+static int run_together(Task *task) { return 0; }
+static int lock_notes(void) { return 0; }
+static int unlock_notes(void) { return 0; }
 #else
 #include <pthread.h>
 #include <signal.h>
@@ -20,41 +74,43 @@ void mgx_parallel(ptrdiff_t pieces, mgx_piece piece, void *what)
 static pthread_mutex_t door = PTHREAD_MUTEX_INITIALIZER, table = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t called = PTHREAD_COND_INITIALIZER, finished = PTHREAD_COND_INITIALIZER;
 static int alive;                                   /* threads beside the callers */
-static struct { mgx_piece piece; void *what; ptrdiff_t count, next, left; } task;
+static Task *pooled;                                /* the task that has the pool, or NULL */
 
 /* Take pieces until none is left. The table is locked before and after. */
-static void help(void)
+static void help(Task *task)
 {
-    while (task.next < task.count) {
-        ptrdiff_t i = task.next++;
-        mgx_piece piece = task.piece;
-        void *what = task.what;
+    mine = task;
+    while (task->next < task->count) {
+        ptrdiff_t i = task->next++;
         pthread_mutex_unlock(&table);
-        piece(what, i);
+        if (!mgx_interrupted())
+            task->piece(task->what, i);
         pthread_mutex_lock(&table);
-        if (--task.left == 0)
+        if (--task->left == 0)
             pthread_cond_signal(&finished);
     }
 }
 
 static void *wait_and_help(void *number)
 {
+    helps = 1;
     pthread_mutex_lock(&table);
     for (;;) {
-        while (task.next >= task.count || (ptrdiff_t)number >= wanted)
+        while (!pooled || pooled->next >= pooled->count || (ptrdiff_t)number >= wanted)
             pthread_cond_wait(&called, &table);
-        help();
+        help(pooled);
     }
     return 0;
 }
 
-static void before_fork(void) { pthread_mutex_lock(&door); pthread_mutex_lock(&table); }
-static void in_parent(void) { pthread_mutex_unlock(&table); pthread_mutex_unlock(&door); }
+/* The door stays as it is: whoever has it may wait in a look for signals for the thread that forks. */
+static void before_fork(void) { pthread_mutex_lock(&table); }
+static void in_parent(void) { pthread_mutex_unlock(&table); }
 static void in_child(void)
 {
     door = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER, table = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     called = (pthread_cond_t)PTHREAD_COND_INITIALIZER, finished = (pthread_cond_t)PTHREAD_COND_INITIALIZER;
-    alive = 0, task.count = task.next = 0;
+    alive = 0, pooled = NULL, forks++;
 }
 
 /* As many threads as are wanted, beside this one; fewer where the system gives no more. */
@@ -84,61 +140,60 @@ int mgx_threads(int count)
     return before;
 }
 
-void mgx_parallel(ptrdiff_t pieces, mgx_piece piece, void *what)
+/* The table is locked before and after. */
+static void wait_for_others(const Task *task)
 {
-    if (wanted > 1 && pieces > 1 && !pthread_mutex_trylock(&door)) {
-        if (alive < wanted - 1)
-            wake();
-        pthread_mutex_lock(&table);
-        task.piece = piece, task.what = what, task.count = task.left = pieces, task.next = 0;
-        pthread_cond_broadcast(&called);
-        help();
-        while (task.left)
-            pthread_cond_wait(&finished, &table);
+    struct timespec until;
+    while (pooled == task && task->left) {
+        timespec_get(&until, TIME_UTC);
+        until.tv_nsec += WAITS * 1000000L;
+        until.tv_sec += until.tv_nsec / 1000000000L, until.tv_nsec %= 1000000000L;
+        pthread_cond_timedwait(&finished, &table, &until);
         pthread_mutex_unlock(&table);
-        pthread_mutex_unlock(&door);
-        return;
+        mgx_interrupted();
+        pthread_mutex_lock(&table);
     }
-    for (ptrdiff_t i = 0; i < pieces; i++)
-        piece(what, i);
 }
+
+/* With the pool, if nobody else has it. */
+static int run_together(Task *task)
+{
+    if (wanted <= 1 || task->count <= 1 || pthread_mutex_trylock(&door))
+        return 0;
+    if (alive < wanted - 1)
+        wake();
+    pthread_mutex_lock(&table);
+    pooled = task, task->shared = 1;
+    pthread_cond_broadcast(&called);
+    help(task);
+    wait_for_others(task);
+    const int kept = pooled == task;                /* not in a child that a handler has forked */
+    if (kept)
+        pooled = NULL;
+    pthread_mutex_unlock(&table);
+    if (kept)
+        pthread_mutex_unlock(&door);
+    return 1;
+}
+
+static int lock_notes(void) { return pthread_mutex_lock(&table); }
+static int unlock_notes(void) { return pthread_mutex_unlock(&table); }
 #endif
 
-/* ----- pieces with polls, and what is noted of them */
-static mgx_poll poll_caller;
-
-void mgx_set_poll(mgx_poll poll)
+ptrdiff_t mgx_run_pieces(ptrdiff_t pieces, mgx_piece piece, void *what, int polls)
 {
-    poll_caller = poll;
-}
-
-typedef struct { mgx_piece piece; void *what; ptrdiff_t first; } Batch;
-
-static void batch_piece(void *batch, ptrdiff_t i)
-{
-    const Batch *b = batch;
-    b->piece(b->what, b->first + i);
-}
-
-ptrdiff_t mgx_run_pieces(ptrdiff_t pieces, mgx_piece piece, void *what)
-{
-    for (Batch b = {piece, what, 0}; b.first < pieces; b.first += MGX_BATCH) {
-        if (b.first && poll_caller && poll_caller())
-            return MGX_INTERRUPTED;
-        mgx_parallel(pieces - b.first < MGX_BATCH ? pieces - b.first : MGX_BATCH, batch_piece, &b);
-    }
-    return MGX_DONE;
+    Task task = {piece, what, pieces, 0, pieces, polls, 0, 0}, *before = mine;
+    mine = &task;
+    if (!run_together(&task))
+        run_alone(&task);
+    mine = before;
+    return task.stopped ? MGX_INTERRUPTED : MGX_DONE;
 }
 
 void mgx_note_first(ptrdiff_t *first, ptrdiff_t bad)
 {
-#if defined(_WIN32)
+    lock_notes();
     if (*first == MGX_DONE || bad < *first)
         *first = bad;
-#else
-    pthread_mutex_lock(&table);
-    if (*first == MGX_DONE || bad < *first)
-        *first = bad;
-    pthread_mutex_unlock(&table);
-#endif
+    unlock_notes();
 }

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from microgradx._core.launch import capturing
+from microgradx._core.launch import by_parts, capturing
 from microgradx._core.structured import HostOperation
 from microgradx._core.tensor import Tensor, attach
 from microgradx._core.views import along, axis_of, check_along
@@ -30,6 +30,10 @@ class Sorted(NamedTuple):
 
 
 def _sort_into(out: npt.NDArray[Any], x: npt.NDArray[Any], axis: int, descending: bool) -> None:
+    by_parts(_sort_part, out, x, axis, (axis, descending))
+
+
+def _sort_part(out: npt.NDArray[Any], x: npt.NDArray[Any], axis: int, descending: bool) -> None:
     if descending:                              # a stable sort of what is read backwards, itself read backwards
         out[...] = x.shape[axis] - 1 - np.flip(np.argsort(np.flip(x, axis), axis, kind="stable"), axis)
     else:

@@ -223,7 +223,8 @@ def test_what_must_be_there():
         run("softmix")
 
 
-LARGE = {"sum": dict(outer=300, n=70, inner=60, scale=1.0), "amax": dict(outer=300, n=70, inner=60, sign=1.0),
+LARGE = {"sum": dict(outer=3, n=700, inner=645, scale=1.0), "amax": dict(outer=300, n=70, inner=60, sign=1.0),
+         "vector_norm": dict(outer=2, n=999, inner=700), "copy": dict(n=1 << 24), "constant": dict(n=1 << 24),
          "softmax": dict(m=3001, n=400), "log_softmax": dict(m=3001, n=400), "softmax_vjp": dict(m=3001, n=400),
          "log_softmax_vjp": dict(m=3001, n=400), "cross_entropy_vjp": dict(m=3001, n=400, scale=0.1),
          "norm": dict(m=3001, n=400, centred=1, eps=1e-5), "norm_vjp": dict(m=3001, n=400, centred=1),
@@ -261,6 +262,11 @@ def test_pieces_do_not_change_bits(name, monkeypatch):
     for one, other in zip(results[0], wanted, strict=True):
         if one is not None:
             np.testing.assert_allclose(one, other, rtol=2e-4, atol=2e-4)
+
+
+def test_steps_are_steady():
+    """Nothing interrupts an update, so that a step is made whole; all else can be interrupted."""
+    assert {name for name, row in TABLE.items() if row["steady"]} == {"count_steps", *OPTIMIZERS}
 
 
 @pytest.mark.parametrize("name", [name for name, row in TABLE.items() if row["keeps_finite"]])

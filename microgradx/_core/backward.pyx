@@ -96,19 +96,21 @@ cdef Array run_hooks(Node node, Array g):
 
 cdef int accumulate(Node leaf, Array g, bint keep_graph) except -1:
     """leaf.grad += g. The buffer of ``g`` is taken over only where the walk is its sole owner."""
-    cdef Array total
+    cdef Array total, changed
     note_gradient(leaf, True)
-    if leaf.grad is not None and not keep_graph:
+    while True:
         total = <Array> leaf.grad
-        if not total.needs_grad and total.node is None and total.contiguous and not total.storage.readonly \
-                and same_shape(total, g):
+        if total is None:
+            changed = g if is_owned(g) else apply(MGX_clone, g, None, None)
+        elif not keep_graph and not total.needs_grad and total.node is None and total.contiguous \
+                and not total.storage.readonly and same_shape(total, g):
             return add_into(total, g)
-    if leaf.grad is not None:
-        leaf.grad = apply(MGX_add, leaf.grad, g, None)
-    else:
-        leaf.grad = g if is_owned(g) else apply(MGX_clone, g, None, None)
-    bump_gradients()
-    return 0
+        else:
+            changed = apply(MGX_add, total, g, None)
+        if leaf.grad is total:                          # another thread may have walked here during a long launch
+            leaf.grad = changed
+            bump_gradients()
+            return 0
 
 
 cdef int add_into(Array total, Array g) except -1:
@@ -215,7 +217,7 @@ cdef int walk(Node root, Array g, bint retain_graph, bint create_graph, dict wan
         Py_INCREF(g)
         grads[order.count - 1] = <PyObject *> g
         for i in range(order.count - 1, -1, -1):
-            if i & 0xFFFF == 0xFFFF:
+            if i & 31 == 31:                            # long launches look for signals themselves
                 PyErr_CheckSignals()
             if grads[i] == NULL:
                 continue

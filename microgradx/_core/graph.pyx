@@ -4,6 +4,7 @@ A node is an object that carries a ``Vertex`` at a fixed offset, so ``Value`` an
 this file. The global interpreter lock is held throughout; no Python code runs inside an ordering, so the marks
 of two walks never mix.
 """
+from cpython.exc cimport PyErr_CheckSignals
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdlib cimport free, malloc, realloc
 from libc.stdint cimport INT32_MAX
@@ -63,6 +64,14 @@ cdef inline Vertex *vertex(PyObject *node, Py_ssize_t offset) noexcept nogil:
     return <Vertex *> (<char *> node + offset)
 
 
+cdef uint32_t begin_walk() noexcept:
+    global walks
+    walks += 1
+    if walks == 0:              # a fresh node's mark is 0
+        walks = 1
+    return walks
+
+
 cdef int topological(PyObject *root, Py_ssize_t offset, Order *order, void (*visit)(PyObject *) noexcept) except -1:
     """All nodes that ``root`` was made from, parents first, ``root`` last.
 
@@ -70,7 +79,6 @@ cdef int topological(PyObject *root, Py_ssize_t offset, Order *order, void (*vis
     parents, while it is at hand.
     ``order.item`` is the caller's to free.
     """
-    global walks
     cdef Py_ssize_t depth = 0, deep = 0, room = 0, count = 0
     cdef Frame *stack = NULL
     cdef PyObject **item = NULL
@@ -80,13 +88,19 @@ cdef int topological(PyObject *root, Py_ssize_t offset, Order *order, void (*vis
     cdef Vertex *v = vertex(root, offset)
     cdef Vertex *up
     cdef int32_t k = 0
-    walks += 1
-    if walks == 0:              # a fresh node's mark is 0
-        walks = 1
+    cdef uint32_t walk = begin_walk()
+    cdef Py_ssize_t work = 0, due = 1 << 16
     order.item, order.count = NULL, 0
-    v.mark = walks
+    v.mark = walk
     try:
         while True:
+            if work >= due:
+                due = work + (1 << 16)
+                PyErr_CheckSignals()
+                if walk != walks:                                   # a handler walked here, too: once more
+                    walk, depth, count, node, k = begin_walk(), 0, 0, root, 0
+                    v = vertex(root, offset)
+                    v.mark = walk
             links = parents(v)
             while k < v.count:
                 parent = links[k]
@@ -94,9 +108,9 @@ cdef int topological(PyObject *root, Py_ssize_t offset, Order *order, void (*vis
                 if parent == NULL:
                     continue
                 up = vertex(parent, offset)
-                if up.mark == walks:
+                if up.mark == walk:
                     continue
-                up.mark = walks
+                up.mark = walk
                 if up.count:                                        # go down
                     if depth == deep:
                         stack = <Frame *> grown(stack, &deep, sizeof(Frame))
@@ -104,12 +118,17 @@ cdef int topological(PyObject *root, Py_ssize_t offset, Order *order, void (*vis
                     depth += 1
                     node, v, k = parent, up, 0
                     links = parents(v)
+                    work += 1
+                    if work >= due:
+                        break
                     continue
                 if count == room:                                   # a leaf: its turn at once
                     item = <PyObject **> grown(item, &room, sizeof(PyObject *))
                 up.slot = <uint32_t> count
                 item[count] = parent
                 count += 1
+            if work >= due:
+                continue
             if count == room:                                       # all parents done: its turn
                 item = <PyObject **> grown(item, &room, sizeof(PyObject *))
             v.slot = <uint32_t> count
@@ -117,6 +136,7 @@ cdef int topological(PyObject *root, Py_ssize_t offset, Order *order, void (*vis
             count += 1
             if visit != NULL:
                 visit(node)
+            work += 1
             if depth == 0:
                 order.item, order.count = item, count
                 return 0

@@ -42,7 +42,8 @@ cdef extern from "kernels.h" nogil:
         Py_ssize_t before[2]
         Py_ssize_t count[2]
     enum: MGX_OPERANDS, MGX_NKERNELS
-    enum: MGX_DONE, MGX_DECLINED, MGX_NO_MEMORY, MGX_INTERRUPTED
+    enum: MGX_DONE, MGX_DECLINED, MGX_NO_MEMORY, MGX_INTERRUPTED, MGX_LONG
+    enum: MGX_MUCH
     ctypedef struct mgx_args:
         char *p[16]
         Py_ssize_t n[16]
@@ -65,7 +66,7 @@ cdef extern from "kernels.h" nogil:
         const char *integers
         const char *numbers
         const char *split
-        int keeps_finite
+        int keeps_finite, steady
         void (*measure)(const mgx_args *args, mgx_measure *to) noexcept nogil
     const mgx_kernel_row mgx_kernel_table[]
     enum: MGX_TERMS, MGX_LANES, MGX_PARTS
@@ -122,12 +123,14 @@ cdef extern from "kernels.h" nogil:
     ctypedef void (*mgx_sgemm)()
     ctypedef void (*mgx_dgemm)()
     Py_ssize_t mgx_run_kernel(const mgx_kernel_row *row, mgx_kernel kernel, const mgx_args *args)
+    Py_ssize_t mgx_run_short_kernel(const mgx_kernel_row *row, mgx_kernel kernel, const mgx_args *args)
     Py_ssize_t mgx_run_loop(mgx_loop loop, Py_ssize_t n, int dtype, int count, char *const *p)
     void mgx_prepare(mgx_tiles *tiles)
     Py_ssize_t mgx_run_tiles(const mgx_tiles *tiles, char *const *data)
     void mgx_set_blas(mgx_sgemm s, mgx_dgemm d)
-    ctypedef int (*mgx_poll)() noexcept nogil
+    ctypedef int (*mgx_poll)(int alone) noexcept nogil
     void mgx_set_poll(mgx_poll poll)
+    bint mgx_signalled()
     int mgx_threads(int count)
 
 
@@ -148,6 +151,7 @@ cdef struct KernelFacts:
     int count, first_update, first_write        # operands: those read, those updated, those written
     int integers, numbers
     unsigned int optional, of_launch            # a bit per operand: may be absent; has the dtype of the launch
+    bint draws                                  # reads the state of a generator
 
 cdef const mgx_kernel_row *kernel_rows
 cdef KernelFacts *kernel_facts
@@ -155,7 +159,9 @@ cdef void (*prepare)(mgx_tiles *tiles) noexcept nogil
 cdef Py_ssize_t (*run_tiles)(const mgx_tiles *tiles, char *const *data) noexcept nogil
 cdef Py_ssize_t (*run_loop)(mgx_loop loop, Py_ssize_t n, int dtype, int count, char *const *p) noexcept nogil
 cdef Py_ssize_t (*run_kernel)(const mgx_kernel_row *row, mgx_kernel kernel, const mgx_args *args) noexcept nogil
+cdef Py_ssize_t (*run_short_kernel)(const mgx_kernel_row *row, mgx_kernel kernel, const mgx_args *args) noexcept nogil
 cdef void (*set_blas)(mgx_sgemm s, mgx_dgemm d) noexcept nogil
 cdef void (*set_poll)(mgx_poll poll) noexcept nogil
+cdef bint (*signalled)() noexcept nogil         # looks for signals, if it is time; the exception is then set
 cpdef int opcode(str name) except -1
 cpdef int kernel_row(str name) except -1

@@ -17,8 +17,10 @@ kernel_facts = _kernel_facts
 run_tiles = mgx_run_tiles
 run_loop = mgx_run_loop
 run_kernel = mgx_run_kernel
+run_short_kernel = mgx_run_short_kernel
 set_blas = mgx_set_blas
 set_poll = mgx_set_poll
+signalled = mgx_signalled
 kernels = mgx_dispatch()
 if kernels == NULL:
     raise OptionError(f"MICROGRADX_ISA={os.environ.get('MICROGRADX_ISA')!r} names no instruction set that this "
@@ -68,9 +70,10 @@ def _read_kernels():
         facts.count = len(reads) + len(updates) + len(writes)
         facts.integers = sum(_PLACES[kind] for kind, *_ in _listed(kernel_rows[row].integers.decode()))
         facts.numbers = len(_listed(kernel_rows[row].numbers.decode()))
-        facts.optional = facts.of_launch = 0
-        for k, (kind, _, _) in enumerate(reads + updates + writes):
+        facts.optional = facts.of_launch = facts.draws = 0
+        for k, (kind, name, _) in enumerate(reads + updates + writes):
             facts.optional |= (kind in ("OPTIONAL", "MAYBE64")) << k
+            facts.draws |= name == "state"
             facts.of_launch |= (kind in ("REALS", "OPTIONAL", "STRIDED")) << k
 
 
@@ -96,8 +99,8 @@ def kernel_table():
 
     Each is a dict: ``name``; ``operation``, the name that users know; ``doc``; ``reads``, ``updates``, ``writes``,
     ``integers`` and ``numbers``, lists of (type, name, elements); ``keeps_finite``, whether it makes no nan of finite
-    numbers; ``split``, the axis that is cut into pieces and the
-    work of one index, or None.
+    numbers; ``steady``, whether nothing interrupts it; ``split``, the axis that is cut into pieces and the work of one
+    index, or None.
 
     >>> from microgradx._core import kernels
     >>> next(row["writes"] for row in kernels.kernel_table() if row["name"] == "softmax")
@@ -106,15 +109,14 @@ def kernel_table():
     result = []
     for row in range(MGX_NKERNELS):
         r = &kernel_rows[row]
-        split = r.split.decode()
-        work = split.removeprefix("SPLIT(").removesuffix(")").rsplit(",", 1)
+        split, _, work = r.split.decode().removesuffix(")").partition("(")
         result.append(dict(
             name=r.name.decode(), operation=r.operation.decode(), doc=r.doc.decode(), reads=_listed(r.reads.decode()),
             updates=_listed(r.updates.decode()), writes=_listed(r.writes.decode()),
             integers=[(kind, name) for kind, name, _ in _listed(r.integers.decode())],
             numbers=[name for _, name, _ in _listed(r.numbers.decode())],
-            keeps_finite=bool(r.keeps_finite),
-            split=None if split == "WHOLE" else tuple(part.strip() for part in work)))
+            keeps_finite=bool(r.keeps_finite), steady=bool(r.steady),
+            split=None if split == "WHOLE" else tuple(part.strip() for part in work.rsplit(",", 1))))
     return result
 
 

@@ -36,14 +36,18 @@ cdef extern from *:
     #endif
     PER_THREAD(PyObject *) mgx_recording_list = 0;
     PER_THREAD(PyObject *) mgx_reads = 0;
+    PER_THREAD(int) mgx_yields = 0;
     #include <time.h>
     static double mgx_now(void) { struct timespec t; timespec_get(&t, TIME_UTC); return t.tv_sec + 1e-9 * t.tv_nsec; }
     static int mgx_raise_pending(void) { return -1; }
+    static void mgx_yield(void) { PyEval_RestoreThread(PyEval_SaveThread()); }
     """
     PyObject *mgx_recording_list
     PyObject *mgx_reads         # {address of a storage: an array over it}, or NULL
+    int mgx_yields              # are the operands of the launch that runs held, so that other threads may run?
     double mgx_now() noexcept nogil
     int mgx_raise_pending() except -1
+    void mgx_yield()
 
 
 # ----- recordings: the launches of a thread ---------------------------------------------------------------------
@@ -268,10 +272,14 @@ cdef Py_ssize_t run_launch(const Launch *l) noexcept nogil:
 
 cdef extern from "Python.h":
     int PyErr_CheckSignals() noexcept           # the exception stays set for `check_run` to raise
+    PyObject *PyErr_Occurred() noexcept
 
 
-cdef int poll_signals() noexcept with gil:
-    """Called between the pieces of a long launch: an exception that a signal raises stops it."""
+cdef int poll_signals(int alone) noexcept with gil:
+    """Called every few milliseconds of a long launch: an exception that a signal raises stops it. The thread that sends
+    it may need the GIL for that."""
+    if alone and mgx_yields:
+        mgx_yield()
     return PyErr_CheckSignals() < 0
 
 
@@ -283,6 +291,8 @@ cdef int check_run(Py_ssize_t code) except -1:
     if code >= MGX_DONE:
         return 0
     if code == MGX_INTERRUPTED:
+        if PyErr_Occurred() == NULL:
+            raise RuntimeError("a signal handler forked in the middle of a launch, which has ended in the child")
         return mgx_raise_pending()
     if code == MGX_NO_MEMORY:
         raise MemoryError("no memory for the scratch space of a kernel")
@@ -377,9 +387,9 @@ cdef Py_ssize_t launch(Call *call, int row, int dtype) except? -9:
         for k in range(facts.first_write):
             if call.array[k] != NULL:
                 note_array_read(<Array> call.array[k])
-    bad = run_kernel(&kernel_rows[row], kernel, &call.args)
-    if bad == MGX_DECLINED:
-        bad = run_with_blas(call, row, kernel)
+    bad = run_short_kernel(&kernel_rows[row], kernel, &call.args)
+    if bad < MGX_DONE:
+        bad = run_held(call, row, kernel, bad)
     for k in range(facts.first_update, facts.count):
         if call.array[k] != NULL:
             (<Array> call.array[k]).storage.version += 1
@@ -392,18 +402,27 @@ cdef Py_ssize_t launch(Call *call, int row, int dtype) except? -9:
     return bad
 
 
-cdef Py_ssize_t run_with_blas(Call *call, int row, mgx_kernel kernel) except? -9:
-    """Once more, after an import: that runs Python code, which may give the operands other data, so theirs is held."""
+cdef Py_ssize_t run_held(Call *call, int row, mgx_kernel kernel, Py_ssize_t bad) except? -9:
+    """A launch that is long, or needs BLAS, which is imported. Meanwhile other Python code may run, an import's or a
+    signal handler's, and give the operands other data, so theirs is held. Only a draw is not to be interleaved with
+    others': its generator moves on when it has ended."""
+    global mgx_yields
     cdef Storage *held[OPERANDS]
-    cdef int k
+    cdef int k, before = mgx_yields
     for k in range(call.count):
         held[k] = NULL if call.array[k] == NULL else (<Array> call.array[k]).storage
         if held[k] != NULL:
             held[k].refs += 1
     try:
-        import_blas()
-        return run_kernel(&kernel_rows[row], kernel, &call.args)
+        if bad == MGX_LONG:
+            mgx_yields = not kernel_facts[row].draws
+            bad = run_kernel(&kernel_rows[row], kernel, &call.args)
+        if bad == MGX_DECLINED:
+            import_blas()
+            bad = run_kernel(&kernel_rows[row], kernel, &call.args)
+        return bad
     finally:
+        mgx_yields = before
         for k in range(call.count):
             if held[k] != NULL:
                 unref(held[k])
@@ -569,7 +588,11 @@ cdef int elementwise(int row, int part, int dtype, int nin, int nout, Operand *o
     cdef Py_ssize_t code
     if mgx_recording_list != NULL or observers:
         return observed_elementwise(row, part, dtype, nin, nout, operand, ndim, shape)
-    code = run_elementwise(kernels.rows[dtype][row].part[part], dtype, nin, nout, operand, ndim, shape, &direct)
+    if (<Array> operand[nin].array).size < MGX_MUCH:
+        code = run_elementwise(kernels.rows[dtype][row].part[part], dtype, nin, nout, operand, ndim, shape, &direct)
+    else:
+        code = run_held_elementwise(kernels.rows[dtype][row].part[part], dtype, nin, nout, operand, ndim, shape,
+                                    &direct)
     (<Array> operand[nin].array).storage.version += 1
     return 0 if code == MGX_DONE else check_run(code)
 
@@ -586,7 +609,11 @@ cdef int observed_elementwise(int row, int part, int dtype, int nin, int nout, O
         for k in range(nin):
             if operand[k].form == ARRAY:
                 note_array_read(<Array> operand[k].array)
-    code = run_elementwise(kernels.rows[dtype][row].part[part], dtype, nin, nout, operand, ndim, shape, &direct)
+    if (<Array> operand[nin].array).size < MGX_MUCH:
+        code = run_elementwise(kernels.rows[dtype][row].part[part], dtype, nin, nout, operand, ndim, shape, &direct)
+    else:
+        code = run_held_elementwise(kernels.rows[dtype][row].part[part], dtype, nin, nout, operand, ndim, shape,
+                                    &direct)
     (<Array> operand[nin].array).storage.version += 1
     if code != MGX_DONE:
         check_run(code)
@@ -625,6 +652,27 @@ cdef inline Py_ssize_t run_elementwise(mgx_loop loop, int dtype, int nin, int no
         with_numbers(loop, dtype, numbers, operand, size, p)
         return MGX_DONE
     return run_loop(loop, size, dtype, nin + nout, p)
+
+
+cdef Py_ssize_t run_held_elementwise(mgx_loop loop, int dtype, int nin, int nout, Operand *operand, int ndim,
+                                     const Py_ssize_t *shape, bint *direct) except? -9:
+    """A long one, as in `run_held`."""
+    global mgx_yields
+    cdef Storage *held[MGX_MAXARGS]
+    cdef int k, before = mgx_yields
+    for k in range(nin + nout):
+        held[k] = (<Array> operand[k].array).storage if operand[k].form == ARRAY else \
+            operand[k].storage if operand[k].form == BYTES else NULL
+        if held[k] != NULL:
+            held[k].refs += 1
+    mgx_yields = True
+    try:
+        return run_elementwise(loop, dtype, nin, nout, operand, ndim, shape, direct)
+    finally:
+        mgx_yields = before
+        for k in range(nin + nout):
+            if held[k] != NULL:
+                unref(held[k])
 
 
 cdef int record_elementwise(LaunchList recording, int row, int part, int dtype, int nin, int nout, Operand *operand,
@@ -758,6 +806,10 @@ cdef int COPY = kernel_row("copy"), CONSTANT = kernel_row("constant")
 
 
 def _cast(out, x):
+    by_parts(_cast_part, out, x if x.shape == out.shape else np.broadcast_to(x, out.shape))
+
+
+def _cast_part(out, x):
     np.copyto(out, x, casting="unsafe")
 
 
@@ -839,6 +891,34 @@ cdef int host(object function, tuple outs, tuple ins) except -1:
     if watching():
         check_host_results(function, outs, ins, non_finite_before)
     return 0
+
+
+PART = 1 << 20                  # elements of a host launch that NumPy has at once, for it looks at no signals
+
+
+def stretches(x, int axis):
+    """The slices of axis ``axis`` of an array that have a million elements each; signals are handled between them."""
+    cdef Py_ssize_t n = x.shape[axis], step = max(1, PART * n // max(x.size, 1)), i
+    for i in range(0, n, step):
+        signals()
+        yield (slice(None),) * axis + (slice(i, i + step),)
+
+
+cdef int signals() except -1:
+    return mgx_raise_pending() if PyErr_CheckSignals() < 0 else 0
+
+
+def by_parts(function, out, x, along=None, options=()):
+    """``function(out, x, *options)`` of arrays whose shapes differ along axis ``along`` at most: stretches of their
+    longest other axis, one after the other."""
+    cdef list lengths
+    if x.size > PART:
+        lengths = [0 if d == along else n for d, n in enumerate(x.shape)]
+        if max(lengths) > 1:
+            for part in stretches(x, lengths.index(max(lengths))):
+                function(out[part], x[part], *options)
+            return
+    function(out, x, *options)
 
 
 cdef Array compute_on_host(object function, tuple ins):

@@ -17,7 +17,7 @@ from microgradx._core.debug.watch cimport check_clean, is_clean
 
 import numpy as np
 
-from microgradx._core.launch import composite, run
+from microgradx._core.launch import by_parts, composite, run, stretches
 from microgradx.errors import DTypeError, IndexError_, ShapeError
 
 
@@ -349,8 +349,16 @@ cdef object logsumexp_vjp(Node node, Array g, int i):
 # ----- cumsum ---------------------------------------------------------------------------------------------------
 
 def _cumsum(out, x, axis):
+    by_parts(_cumsum_part, out, x, axis, (axis,))
+
+
+def _cumsum_part(out, x, axis):
     wide = np.float64 if x.dtype.kind == "f" else np.int64      # float32 would stand still at 2^24 ones
-    out[...] = np.cumsum(x, axis=axis, dtype=wide)
+    before, total = (slice(None),) * axis, None
+    for part in stretches(x, axis):
+        total = np.cumsum(x[part] if total is None else np.concatenate([total, x[part]], axis, dtype=wide), axis, wide)
+        out[part] = total if total.shape == x[part].shape else total[before + (slice(1, None),)]
+        total = total[before + (slice(-1, None),)]
 
 
 cdef Array cumsum(Array x, int axis):

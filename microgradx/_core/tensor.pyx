@@ -22,6 +22,7 @@ from warnings import warn
 import numpy as np
 
 from microgradx._core.hooks import Handle, Hooks
+from microgradx._core.launch import PART, by_parts, stretches
 from microgradx._core.structured import HostOperation
 from microgradx._core.ufuncs import counterpart, takes_turns
 from microgradx.errors import DifferenceWarning, DTypeError, GraphError, OptionError, ShapeError
@@ -877,7 +878,22 @@ cdef object find_extremum(Array x, str op, object axis, bint kept, double sign):
 
 
 def _position(x, find, axis, kept):
-    return find(x, axis=axis, keepdims=kept)
+    if x.size <= PART:
+        return find(x, axis=axis, keepdims=kept)
+    if axis is None:
+        first = _position(x.reshape(-1), find, 0, False)
+        return first.reshape((1,) * x.ndim) if kept else first
+    out = np.empty([1 if d == axis else n for d, n in enumerate(x.shape)], np.int64)
+    by_parts(_position_part, out, x, axis, (find, axis))
+    return out if kept else out.squeeze(axis)
+
+
+def _position_part(out, x, find, axis):
+    found = [find(x[part], axis, keepdims=True) + part[axis].start for part in stretches(x, axis)]
+    if len(found) > 1:                              # of the first ones of the stretches the first
+        firsts = np.concatenate(found, axis)
+        found = [np.take_along_axis(firsts, find(np.take_along_axis(x, firsts, axis), axis, keepdims=True), axis)]
+    out[...] = found[0]
 
 
 cdef Array find_position(Array x, object find, str op, object axis, bint kept):

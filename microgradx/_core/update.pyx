@@ -3,6 +3,7 @@
 Which optimizer it is, only the row knows: it reads the gradient, the options of the group (`cell`) and perhaps how many
 steps this one makes it (`step`), and updates the parameter and its state.
 """
+from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
 from libc.stdlib cimport free, malloc
 
@@ -49,7 +50,8 @@ def update(str op, list groups not None):
 
     ``groups`` holds (cell, steps, rows): the options as float64 numbers; the steps so far of each parameter, or None if
     the row does not count them or these options do not need it; and for each parameter (w, *state), None for what the
-    options do not need. A parameter without gradient is passed over. All is checked before anything is written.
+    options do not need. A parameter without gradient is passed over. All is checked before anything is written, and a
+    step that has begun is completed: what a signal raises comes before it or after it, and a note says which.
     """
     cdef int row = kernel_row(op), k
     cdef KernelFacts *facts = &kernel_facts[row]
@@ -107,6 +109,7 @@ def update(str op, list groups not None):
                 a = parts[k]
                 if a is not None and (a.storage.readonly or not is_alike(w, a)):
                     check_alike(op, w, a, True)
+        handle_signals(op, False)
         count_steps(member, count)
         for i in range(count):
             parts = <tuple> live[i]
@@ -124,8 +127,18 @@ def update(str op, list groups not None):
                 put(&call, <Array> parts[k] if k < len(parts) else None)
             call.args.n[0] = w.size
             launch(&call, row, w.dtype_)
+        handle_signals(op, True)
     finally:
         free(member)
+
+
+cdef int handle_signals(str op, bint made) except -1:
+    try:
+        PyErr_CheckSignals()
+    except BaseException as error:
+        error.add_note(f"{op}: the step {'has' if made else 'has not'} been made")
+        raise
+    return 0
 
 
 cdef int count_steps(Member *member, Py_ssize_t count) except -1:

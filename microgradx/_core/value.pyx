@@ -285,7 +285,7 @@ cdef class Value(Differentiable):
         try:
             self.g = 1
             for i in range(order.count - 1, -1, -1):
-                if i & 0xFFFFF == 0xFFFFF:
+                if i & 0xFFFF == 0xFFFF:
                     PyErr_CheckSignals()
                 v = &(<Value> order.item[i]).v
                 g = (<Value> order.item[i]).g

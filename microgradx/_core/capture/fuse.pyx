@@ -4,6 +4,7 @@ What one of them writes for others of them alone never reaches memory: it stays 
 one light operation to the next in registers (csrc/launch.c, csrc/fused_chain.inl). Every element goes through the same
 loops as before, so no bit changes.
 """
+from cpython.exc cimport PyErr_CheckSignals
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp
 
@@ -54,6 +55,7 @@ cdef int fuse(LiveRanges lives) except -1:
     cdef Launch *one
     cdef Whole whole
     while i < lives.sequence.count:
+        PyErr_CheckSignals()
         stop = alike(lives, i)
         while stop - i > 1:
             went = join(lives, i, stop, &whole)

@@ -4,6 +4,7 @@
 ``fuse`` (in its own module) joins elementwise launches, ``reuse`` gives short lives the same memory.
 """
 cimport cython
+from cpython.exc cimport PyErr_CheckSignals
 from libc.stdlib cimport free, malloc
 
 from microgradx._core.array cimport Array, Storage, empty
@@ -112,6 +113,8 @@ cdef int drop_constants(LiveRanges lives) except -1:
     cdef Launch *s
     cdef LiveRange *one
     for i in range(lives.sequence.count):
+        if i & 1023 == 1023:
+            PyErr_CheckSignals()
         s = lives.sequence.launch[i]
         if s.table == KERNELS and s.row == CONSTANT:
             one = lives.of(s.storage[1])
@@ -130,6 +133,8 @@ cdef int move_operands(LiveRanges lives) except -1:
     cdef Launch *s
     cdef LiveRange *one
     for i in range(lives.sequence.count):
+        if i & 1023 == 1023:
+            PyErr_CheckSignals()
         s = lives.sequence.launch[i]
         for k in range(s.count if s != NULL else 0):
             one = NULL if s.storage[k] == NULL else lives.of(s.storage[k])
@@ -153,6 +158,8 @@ cdef int drop_dead(LiveRanges lives) except -1:
     for i in range(lives.count):
         lives.life[i].needed = not lives.life[i].fresh
     for i in range(lives.sequence.count - 1, -1, -1):
+        if i & 1023 == 1023:
+            PyErr_CheckSignals()
         s = lives.sequence.launch[i]
         needed = s.table == HOST
         for k in range(s.count):

@@ -5,6 +5,7 @@ when the function has returned is the program's own: its memory is planned anew.
 optimizer state, gradients) is shared with eager code, by storage.
 """
 cimport cython
+from cpython.exc cimport PyErr_CheckSignals
 from cpython.float cimport PyFloat_CheckExact
 from cpython.object cimport PyObject
 from libc.stdlib cimport free, malloc
@@ -90,6 +91,8 @@ cdef class Program:
         if self.held == NULL or self.changed == NULL or self.spot == NULL or self.place == NULL:
             raise MemoryError("compile: no memory for the plan")
         for i in range(self.sequence.count):
+            if i & 1023 == 1023:
+                PyErr_CheckSignals()
             s = self.sequence.launch[i]
             if s.host != NULL:
                 for o, written in host_operands(s):
@@ -110,6 +113,8 @@ cdef class Program:
         self.memory, self.own_bytes, self.planned_bytes = plan(lives, "reuse" in passes)
         self.dropped = lives.dropped
         for i in range(self.sequence.count):
+            if i & 1023 == 1023:
+                PyErr_CheckSignals()
             if self.sequence.launch[i].tiles != NULL:
                 prepare(self.sequence.launch[i].tiles)
         self.places = [self.bind(lives, x) for x in movable]
@@ -178,6 +183,8 @@ cdef class Program:
         cdef Place *place = &self.place[self.place_count]
         place.first, place.count, place.written, place.data, place.storage = self.spot_count, 0, False, NULL, NULL
         for i in range(self.sequence.count):
+            if i & 1023 == 1023:
+                PyErr_CheckSignals()
             s = self.sequence.launch[i]
             for address in {<size_t> s.storage[k] for k in range(s.count)} | {
                     <size_t> (<Array> o).storage for o, _ in (host_operands(s) if s.table == HOST else ())}:
@@ -349,7 +356,7 @@ cdef class Program:
             try:
                 for i in range(self.sequence.count):
                     start = clock()
-                    run_launch(self.sequence.launch[i])
+                    check_run(run_launch(self.sequence.launch[i]))
                     least[i] = min(<object> least[i], clock() - start)
             finally:
                 for i in range(self.changed_count):
@@ -360,13 +367,21 @@ cdef class Program:
 
 
 cdef Py_ssize_t run_launches(Launch **launch, Py_ssize_t count, Py_ssize_t i, Py_ssize_t *bad) noexcept nogil:
-    """From launch ``i`` on to the first that is a host launch or fails, or to the end."""
+    """From launch ``i`` on to the first that is a host launch or fails, or to the end. Long launches look for signals
+    themselves; between short ones it is done here, but not within an optimizer's step."""
     while i < count and launch[i].table != HOST:
+        if i & 15 == 15 and not (is_steady(launch[i]) and is_steady(launch[i - 1])) and signalled():
+            bad[0] = MGX_INTERRUPTED
+            break
         bad[0] = run_launch(launch[i])
         if bad[0] != MGX_DONE:
             break
         i += 1
     return i
+
+
+cdef inline bint is_steady(const Launch *l) noexcept nogil:
+    return l.table == KERNELS and kernel_rows[l.row].steady
 
 
 cdef object number_of(dict numbers, object address):

@@ -6,6 +6,7 @@ that the function used. What the backward pass needs of the forward pass is in o
 holds: a second forward pass before the first backward pass writes to another block.
 """
 cimport cython
+from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
 from libc.stdint cimport uint16_t
 from libc.stdlib cimport free, malloc, realloc
@@ -148,6 +149,8 @@ cdef class Pullback:
         if self.program is None:
             return 0
         for i in range(forward.sequence.count):
+            if i & 1023 == 1023:
+                PyErr_CheckSignals()
             launch_ = forward.sequence.launch[i]
             if launch_.host != NULL:
                 written.update([<size_t> (<Array> o).storage for o in (<tuple> launch_.host)[1]

@@ -8,6 +8,7 @@ a step is; ``csrc/replay.inl`` runs them.
 """
 from cpython cimport array
 from cpython.buffer cimport PyBUF_FULL, PyBUF_FULL_RO, PyBuffer_Release, PyObject_GetBuffer
+from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
 from cpython.sequence cimport PySequence_Fast_ITEMS
 from libc.stdint cimport int32_t, uint8_t
@@ -404,7 +405,7 @@ cdef class Tape:
         cdef Py_ssize_t flats = len(self.flat) // 4, wides = len(self.wide) // 4, numbers = len(self.numbers)
         cdef Py_ssize_t operands = len(self.operand)
         cdef Py_ssize_t tiles = (n + MGX_LANES - 1) // MGX_LANES, lanes = (n + tiles - 1) // tiles if n > 0 else 0
-        cdef Py_ssize_t tile, first, m, i, k
+        cdef Py_ssize_t tile, first, m, i, k, unchecked = 0
         cdef Py_ssize_t inputs = len(self.inputs), outputs = len(self.outputs), parameters = len(self.parameters)
         cdef int *input = self.inputs.data.as_ints
         cdef array.array places_out = array.array("i", self.outputs)
@@ -446,6 +447,11 @@ cdef class Tape:
                             for i in range(m, t.lanes if input[k] < 0 else 0):          # no sample: the last again
                                 row[i] = row[m - 1]
                         kernels.replay_rows(&t, wides, wide)
+                        unchecked += wides + 1
+                        if unchecked > 1 << 14:
+                            unchecked = 0
+                            with gil:
+                                PyErr_CheckSignals()
                         for k in range(outputs):
                             row = t.row + <Py_ssize_t> ~output[k] * t.lanes
                             for i in range(m):
