@@ -27,6 +27,10 @@ def test_views_of_what_programs_make():
     assert run(FUZZ, "0", "250", "0", "views").endswith("unclear:\n")
 
 
+def test_programs_over_many_axes():
+    assert run(FUZZ, "0", "400", "0", "axes").endswith("unclear:\n")
+
+
 START = """import sys
 from contextlib import contextmanager, suppress
 import numpy as np

@@ -239,6 +239,6 @@ def test_operands_that_overlap_with_the_result():
 
 
 def test_more_axes_than_fit_are_refused():
-    assert mgx.Tensor(np.ones((1,) * 8)).exp().ndim == 8
+    assert mgx.Tensor(np.ones((1,) * 32)).exp().ndim == 32
     with pytest.raises(ValueError):
-        mgx.Tensor(np.ones((1,) * 9)).exp()
+        mgx.Tensor(np.ones((1,) * 33)).exp()

@@ -174,20 +174,23 @@ cdef void drop_storage(Array a) noexcept:
         unref(s)
 
 
-cdef void share_storage(Array to, Array source) noexcept:
+cdef int share_storage(Array to, Array source) except -1:
     """Give ``to`` the storage and geometry of ``source``. The old bytes go last: their owner may run Python code."""
     cdef Storage *before = to.storage
     cdef int d
+    if to.ndim != source.ndim:                          # a new array: others keep their axes, which callers point to
+        give_axes(to, source.ndim)
     source.storage.refs += 1
     before.views -= to.view
     before.graph_views -= to.graph_view
     to.view = to.graph_view = False
-    to.storage, to.data, to.dtype_, to.ndim = source.storage, source.data, source.dtype_, source.ndim
+    to.storage, to.data, to.dtype_ = source.storage, source.data, source.dtype_
     to.size, to.contiguous = source.size, source.contiguous
     for d in range(source.ndim):
         to.shape_[d], to.strides_[d] = source.shape_[d], source.strides_[d]
     if before != &nothing:
         unref(before)
+    return 0
 
 
 cdef void unref(Storage *s) noexcept:
@@ -465,6 +468,7 @@ cdef int raise_freed() except -1:
 
 cdef FreeList free_arrays
 cdef enum: HEAD = 72            # bytes of an Array before shape and strides, which are written anyway
+cdef enum: NEAR = 6             # axes that an Array has room for; those of more are a block of their own
 
 
 cdef void delete_array(PyObject *o) noexcept:
@@ -475,6 +479,9 @@ cdef void delete_array(PyObject *o) noexcept:
         Py_DECREF(None)
     else:
         release(<PyObject *> (<Array> o).node)
+    if (<Array> o).ndim > NEAR:
+        c_free((<Array> o).shape_)
+        use_own_axes(<Array> o)
     push_free(&free_arrays, o)
 
 
@@ -493,8 +500,25 @@ cdef int set_array_type(type tensor) except -1:
     return 0
 
 
-cdef inline Array new_array():
-    """A new array without storage. No Python code runs meanwhile."""
+cdef int give_axes(Array a, int ndim) except -1:
+    """Room for the lengths and strides of the axes of a new array."""
+    cdef Py_ssize_t *room
+    if ndim > NEAR:
+        room = <Py_ssize_t *> malloc(2 * ndim * sizeof(Py_ssize_t))
+        if room == NULL:
+            raise MemoryError(f"no memory for an array of {ndim} axes")
+        a.shape_, a.strides_ = room, room + ndim
+    a.ndim = ndim
+    return 0
+
+
+cdef inline void use_own_axes(Array a) noexcept:
+    """What an array has before it is made, also one that waits for its next use: room for NEAR axes."""
+    a.shape_, a.strides_ = a.axes_, a.axes_ + NEAR
+
+
+cdef inline Array new_array(int ndim):
+    """A new array of ``ndim`` axes without storage. No Python code runs meanwhile."""
     cdef PyObject *block = pop_free(&free_arrays, HEAD)
     cdef Array a
     if block == NULL:
@@ -502,9 +526,13 @@ cdef inline Array new_array():
         if block == NULL:
             PyErr_NoMemory()
         memcpy(<char *> block + sizeof(PyObject), free_arrays.pristine + sizeof(PyObject), HEAD - sizeof(PyObject))
+        use_own_axes(<Array> block)
     Py_INCREF(None)                                     # `node` of the copy
     a = <Array> block
     Py_DECREF(a)                                        # the variable holds the one reference
+    if ndim > NEAR:
+        give_axes(a, ndim)
+    a.ndim = ndim
     return a
 
 
@@ -517,6 +545,7 @@ cdef class Array(Differentiable):
         PyObject_GC_UnTrack(<void *> self)              # without hooks no cycle can form
         self.storage = &nothing
         self.data = <char *> &nothing_there
+        use_own_axes(self)
 
     def __getbuffer__(self, Py_buffer *buffer, int flags):
         """A read-only view: a write that the version counter cannot see must not happen by accident."""
@@ -569,8 +598,7 @@ cdef class Window:
 
 cdef struct Export:                                     # what a buffer that was given away lives on
     Storage *storage
-    Py_ssize_t shape[MGX_MAXDIM]
-    Py_ssize_t strides[MGX_MAXDIM]
+    Py_ssize_t axes[1]                                  # lengths and strides, as many as there are
 
 
 cdef void end_export(Export *export) noexcept:
@@ -595,6 +623,8 @@ cdef int fill_buffer(object exporter, Array a, Py_buffer *buffer, int flags, bin
     what NumPy does: an axis of length 1 has the stride that it would have if the memory were read in order."""
     cdef bint columns = in_columns(a), by_columns
     cdef Export *export
+    cdef Py_ssize_t *shape
+    cdef Py_ssize_t *strides
     cdef Py_ssize_t stride = ITEMSIZE[a.dtype_]
     cdef int d, k
     if not readonly and a.storage.readonly:
@@ -607,13 +637,14 @@ cdef int fill_buffer(object exporter, Array a, Py_buffer *buffer, int flags, bin
         raise BufferError("Tensor: not contiguous, and the buffer was asked for so")
     if not a.contiguous and flags & PyBUF_STRIDES != PyBUF_STRIDES:
         raise BufferError("Tensor: not C-contiguous, and the buffer was asked for without strides")
-    export = <Export *> malloc(sizeof(Export))
+    export = <Export *> malloc(sizeof(Export) + 2 * a.ndim * sizeof(Py_ssize_t))
     if export == NULL:
         raise MemoryError("no memory for a buffer")
+    shape, strides = export.axes, export.axes + a.ndim
     by_columns = columns and (not a.contiguous or flags & PyBUF_F_CONTIGUOUS == PyBUF_F_CONTIGUOUS)
     for k in range(a.ndim):
         d = k if by_columns else a.ndim - 1 - k
-        export.shape[d], export.strides[d] = a.shape_[d], stride if a.contiguous or columns else a.strides_[d]
+        shape[d], strides[d] = a.shape_[d], stride if a.contiguous or columns else a.strides_[d]
         stride *= a.shape_[d]
     export.storage = a.storage
     a.storage.refs += 1
@@ -624,8 +655,8 @@ cdef int fill_buffer(object exporter, Array a, Py_buffer *buffer, int flags, bin
     buffer.readonly = readonly
     buffer.ndim = a.ndim if flags & PyBUF_ND == PyBUF_ND else 0
     buffer.format = <char *> FORMATS[a.dtype_] if flags & PyBUF_FORMAT == PyBUF_FORMAT else NULL
-    buffer.shape = export.shape if a.ndim and flags & PyBUF_ND == PyBUF_ND else NULL
-    buffer.strides = export.strides if a.ndim and flags & PyBUF_STRIDES == PyBUF_STRIDES else NULL
+    buffer.shape = shape if a.ndim and flags & PyBUF_ND == PyBUF_ND else NULL
+    buffer.strides = strides if a.ndim and flags & PyBUF_STRIDES == PyBUF_STRIDES else NULL
     buffer.suboffsets = NULL
     buffer.internal = export
     return 0
@@ -642,12 +673,17 @@ cdef object writable_ndarray(Array a):
     return np.asarray(w)
 
 
+cdef int check_ndim(str op, Py_ssize_t ndim) except -1:
+    """Refuse what has too many axes."""
+    if ndim > MGX_MAXDIM:
+        raise ShapeError(f"{op}: an array has at most {MGX_MAXDIM} axes, not {ndim}")
+    return 0
+
+
 cdef int check_shape(int ndim, const Py_ssize_t *shape) except -1:
-    """Refuse what has too many axes, a negative length, or more elements than can be addressed."""
+    """Refuse what has a negative length, or more elements than can be addressed."""
     cdef Py_ssize_t size = 1
     cdef int d
-    if ndim > MGX_MAXDIM:
-        raise ShapeError(f"an array has at most {MGX_MAXDIM} axes, not {ndim}")
     for d in range(ndim):
         if shape[d] < 0:
             raise ShapeError(f"a shape has no negative lengths: {tuple([shape[i] for i in range(ndim)])}")
@@ -671,14 +707,17 @@ cdef inline Array new_contiguous(int dtype, int ndim, const Py_ssize_t *shape):
     cdef size_t stride = ITEMSIZE[dtype]                # unsigned: with a length of 0 it may overflow
     cdef int d
     cdef Array a
+    cdef Py_ssize_t *lengths
+    cdef Py_ssize_t *strides
     if needs_shape_check(ndim, shape):
         check_shape(ndim, shape)
-    a = new_array()
+    a = new_array(ndim)
+    lengths, strides = a.shape_, a.strides_
     for d in range(ndim - 1, -1, -1):
-        a.shape_[d] = shape[d]
-        a.strides_[d] = stride
+        lengths[d] = shape[d]
+        strides[d] = stride
         stride *= <size_t> shape[d]
-    a.dtype_, a.ndim, a.size, a.contiguous = dtype, ndim, stride >> SHIFT[dtype], True
+    a.dtype_, a.size, a.contiguous = dtype, stride >> SHIFT[dtype], True
     if stride == 0:                                     # next to a 0 the others may be of any length
         for d in range(ndim):
             a.strides_[d] = ITEMSIZE[dtype]
@@ -714,11 +753,11 @@ cdef Array empty_like(Array a):
 
 cdef Array geometry_of(Array a):
     """The shape, strides and dtype of ``a``, without memory: for `with_storage`."""
-    cdef Array out = new_array()
+    cdef Array out = new_array(a.ndim)
     cdef int d
     for d in range(a.ndim):
         out.shape_[d], out.strides_[d] = a.shape_[d], a.strides_[d]
-    out.dtype_, out.ndim, out.size, out.contiguous = a.dtype_, a.ndim, a.size, a.contiguous
+    out.dtype_, out.size, out.contiguous = a.dtype_, a.size, a.contiguous
     return out
 
 
@@ -739,7 +778,7 @@ cdef Array alias(Array base, char *data, int dtype, int ndim, const Py_ssize_t *
     cdef Array a
     if needs_shape_check(ndim, shape):
         check_shape(ndim, shape)
-    a = new_array()
+    a = new_array(ndim)
     for d in range(ndim - 1, -1, -1):
         a.shape_[d], a.strides_[d] = shape[d], strides[d]
         size *= <size_t> shape[d]
@@ -748,7 +787,7 @@ cdef Array alias(Array base, char *data, int dtype, int ndim, const Py_ssize_t *
             expected *= <size_t> shape[d]
     a.storage = base.storage
     base.storage.refs += 1
-    a.data, a.dtype_, a.ndim, a.size, a.contiguous = data, dtype, ndim, size, contiguous or size == 0
+    a.data, a.dtype_, a.size, a.contiguous = data, dtype, size, contiguous or size == 0
     if capture:
         a.born = capture
         note_outside(base)
@@ -894,12 +933,11 @@ cdef Array from_object(object data, object dtype, bint copy):
     shared = not copy and array.dtype == wanted and array.flags.aligned
     if shared:
         array = array.view()                            # nobody else gives it another shape meanwhile
-    if array.ndim > MGX_MAXDIM:
-        raise ShapeError(f"Tensor: an array has at most {MGX_MAXDIM} axes, not {array.ndim}")
+    check_ndim("Tensor", array.ndim)
     for d in range(array.ndim):
         shape[d], strides[d] = array.shape[d], array.strides[d]
     if shared:
-        a = new_array()
+        a = new_array(0)
         first = stop = address = array.__array_interface__["data"][0]
         if array.size:
             stop += <size_t> array.itemsize

@@ -119,7 +119,7 @@ cdef LaunchList capturing_list()                    # of the capture that this t
 cdef int refuse(str does, str advice) except -1
 cdef str format_call_site()
 cdef tuple hooks_of(Array a)
-cdef mgx_tiles *new_tiles(int operands, int count) except NULL
+cdef mgx_tiles *new_tiles(int operands, int count, int ndim) except NULL
 cdef object snapshot(Storage *s)                    # what it holds, for `put_back`
 cdef int restore(Storage *s, object numbers) except -1
 cdef int copy_storage(const Storage *s, Array to, Py_ssize_t offset) except -1

@@ -201,8 +201,7 @@ cdef Array index(Array x, object key):
         raise IndexError_(f"index: shape {shape_of(x)}: {error}") from None
     finally:
         set_recording(recording)
-    if result.ndim > MGX_MAXDIM:
-        raise ShapeError(f"index: an array has at most {MGX_MAXDIM} axes, not {result.ndim}")
+    check_ndim("index", result.ndim)
     if not isinstance(result, np.ndarray):                          # every axis indexed by an integer
         result = base[key + (...,)]
     if not has_tensor(key) and result.base is not None and (result.size == 0 or np.may_share_memory(result, base)):
