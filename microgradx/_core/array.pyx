@@ -708,14 +708,14 @@ cdef inline Array new_contiguous(int dtype, int ndim, const Py_ssize_t *shape):
     cdef int d
     cdef Array a
     cdef Py_ssize_t *lengths
-    cdef Py_ssize_t *strides
+    cdef Py_ssize_t *steps
     if needs_shape_check(ndim, shape):
         check_shape(ndim, shape)
     a = new_array(ndim)
-    lengths, strides = a.shape_, a.strides_
+    lengths, steps = a.shape_, a.strides_
     for d in range(ndim - 1, -1, -1):
         lengths[d] = shape[d]
-        strides[d] = stride
+        steps[d] = stride
         stride *= <size_t> shape[d]
     a.dtype_, a.size, a.contiguous = dtype, stride >> SHIFT[dtype], True
     if stride == 0:                                     # next to a 0 the others may be of any length
@@ -776,11 +776,14 @@ cdef Array alias(Array base, char *data, int dtype, int ndim, const Py_ssize_t *
     cdef bint contiguous = True
     cdef int d
     cdef Array a
+    cdef Py_ssize_t *lengths
+    cdef Py_ssize_t *steps
     if needs_shape_check(ndim, shape):
         check_shape(ndim, shape)
     a = new_array(ndim)
+    lengths, steps = a.shape_, a.strides_
     for d in range(ndim - 1, -1, -1):
-        a.shape_[d], a.strides_[d] = shape[d], strides[d]
+        lengths[d], steps[d] = shape[d], strides[d]
         size *= <size_t> shape[d]
         if shape[d] != 1:
             contiguous = contiguous and strides[d] == <Py_ssize_t> expected

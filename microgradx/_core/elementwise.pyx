@@ -33,6 +33,7 @@ cdef str name_of(int op):
 
 cdef int broadcast(int op, Array a, int *ndim, Py_ssize_t *shape, str suffix="") except -1:
     """Widen ``shape`` to hold ``a`` as well."""
+    cdef const Py_ssize_t *lengths = a.shape_
     cdef int d, skip, grow = a.ndim - ndim[0]
     if grow > 0:
         for d in range(ndim[0] - 1, -1, -1):
@@ -42,13 +43,13 @@ cdef int broadcast(int op, Array a, int *ndim, Py_ssize_t *shape, str suffix="")
         ndim[0] = a.ndim
     skip = ndim[0] - a.ndim
     for d in range(a.ndim):
-        if a.shape_[d] == shape[d + skip] or a.shape_[d] == 1:
+        if lengths[d] == shape[d + skip] or lengths[d] == 1:
             continue
         if shape[d + skip] != 1:
             wide = tuple([shape[i] for i in range(ndim[0])])
             raise ShapeError(f"{name_of(op)}{suffix}: shapes {wide} and {shape_of(a)} do not broadcast "
                              f"({shape[d + skip]} != {a.shape_[d]} at axis {d - a.ndim})")
-        shape[d + skip] = a.shape_[d]
+        shape[d + skip] = lengths[d]
     return 0
 
 
@@ -142,6 +143,11 @@ cdef Array apply_integer(int op, list operands):
         raise DTypeError(f"{name_of(op)}: {error}") from None
 
 
+cdef inline bint is_whole(Array x, Array y) noexcept:
+    """Has ``x``, which broadcasts to the shape of ``y``, that shape?"""
+    return x.size == y.size and x.ndim == y.ndim and (y.size > 0 or same_shape(x, y))
+
+
 cdef int record(int op, Operand *operand, Array y, Storage *derivative, char *data) except -1:
     """Give ``y`` a node that keeps what the backward pass of this row will read. ``derivative`` becomes the node's. No
     Python code runs meanwhile: making a node holds the collector."""
@@ -160,7 +166,7 @@ cdef int record(int op, Operand *operand, Array y, Storage *derivative, char *da
             node.scalar[k] = operand[k].number
             continue
         x = operand[k].array
-        lies = (<Array> x).contiguous and (<Array> x).dtype_ == y.dtype_ and same_shape(<Array> x, y)
+        lies = (<Array> x).contiguous and (<Array> x).dtype_ == y.dtype_ and is_whole(<Array> x, y)
         reads = named & 1 << k or derivative != NULL
         if (<Array> x).needs_grad:
             parent[k] = <PyObject *> (<Array> x).node if (<Array> x).node is not None else node_pointer(<Array> x)

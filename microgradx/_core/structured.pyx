@@ -52,11 +52,13 @@ cdef Array lay_out(Array x, Axes axes, Layout *to):
     cdef int order[MGX_MAXDIM]
     cdef Py_ssize_t length[3]
     cdef Py_ssize_t stride[3]
+    cdef const Py_ssize_t *lengths = x.shape_
+    cdef const Py_ssize_t *steps = x.strides_
     cdef bint reduced, one_walk = True
     for d in range(3):
         length[d], stride[d] = 1, 0
     for d in range(x.ndim):                     # group 0: kept, 1: reduced, 2: kept again
-        if x.shape_[d] == 1:
+        if lengths[d] == 1:
             continue
         reduced = axes >> d & 1
         if reduced != (group == 1):
@@ -64,11 +66,11 @@ cdef Array lay_out(Array x, Axes axes, Layout *to):
             if group > 2:
                 one_walk = False
                 break
-        if length[group] > 1 and stride[group] != x.strides_[d] * x.shape_[d]:
+        if length[group] > 1 and stride[group] != steps[d] * lengths[d]:
             one_walk = False
             break
-        length[group] *= x.shape_[d]
-        stride[group] = x.strides_[d]
+        length[group] *= lengths[d]
+        stride[group] = steps[d]
     if one_walk and (length[2] == 1 or stride[2] == itemsize[x.dtype_]):
         to.outer, to.n, to.inner = length[0], length[1], length[2]
         for d in range(3):
