@@ -3,7 +3,7 @@
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: build generate demo test test-short worlds bench lint sanitize clean
+.PHONY: build generate demo test test-short worlds faults bench lint sanitize clean
 
 demo: .venv/lab
 	.venv/bin/microgradx demo
@@ -17,6 +17,10 @@ test-short: .venv/test
 # compiled functions in worlds that change between calls: `make worlds ARGS="--minutes 30 --seed 1 --kinds dropout,mode"`
 worlds: .venv/test
 	.venv/bin/python tests/worlds.py $(ARGS)
+
+# every allocation of some operations fails once: `make faults ARGS="--every 5 matmul"`
+faults: .venv/test
+	.venv/bin/python tests/faults.py $(ARGS)
 
 bench: .venv/lab
 	.venv/bin/python -m bench

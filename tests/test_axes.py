@@ -1,8 +1,8 @@
 """Arrays of many axes: every family of operations with as many axes as there can be, and with one more.
 
-Each row of the table is a function of an array and of `at`, which tells where the k-th of its four long axes is. It runs
-over the array with all axes, where it is compared with NumPy, and over the same numbers without the axes of length 1,
-where its gradients are compared to the bit.
+Each row of the table is a function of an array and of `at`, which tells where the k-th of its four long axes is. It
+runs over the array with all axes, where it is compared with NumPy, and over the same numbers without the axes of length
+1, where its gradients are compared to the bit.
 """
 import copy
 import pickle

@@ -87,6 +87,7 @@ cdef int check_ndim(str op, Py_ssize_t ndim) except -1
 cdef Array from_object(object data, object dtype, bint copy)
 cdef object readable_ndarray(Array a)               # a read-only ndarray over the same bytes, graph or not
 cdef object writable_ndarray(Array a)               # a writable ndarray over the same bytes
+cdef char *address_of(object array) except? NULL
 cdef void drop_storage(Array a) noexcept
 cdef int share_storage(Array to, Array source) except -1
 cdef void unref(Storage *s) noexcept

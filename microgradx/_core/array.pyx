@@ -6,7 +6,7 @@ cimport cython
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from cpython.buffer cimport (PyBUF_ANY_CONTIGUOUS, PyBUF_C_CONTIGUOUS, PyBUF_F_CONTIGUOUS, PyBUF_FORMAT, PyBUF_ND,
-                             PyBUF_STRIDES, PyBUF_WRITABLE)
+                             PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer)
 from libc.stdlib cimport free as c_free, malloc, realloc
 from libc.string cimport memcpy
 
@@ -517,16 +517,22 @@ cdef inline void use_own_axes(Array a) noexcept:
     a.shape_, a.strides_ = a.axes_, a.axes_ + NEAR
 
 
+cdef PyObject *make_array() except NULL:
+    """What `pop_free` gives, where there is none to be used again."""
+    cdef PyObject *block = make_object(<Type *> array_type)
+    if block == NULL:
+        PyErr_NoMemory()
+    memcpy(<char *> block + sizeof(PyObject), free_arrays.pristine + sizeof(PyObject), HEAD - sizeof(PyObject))
+    use_own_axes(<Array> block)
+    return block
+
+
 cdef inline Array new_array(int ndim):
     """A new array of ``ndim`` axes without storage. No Python code runs meanwhile."""
     cdef PyObject *block = pop_free(&free_arrays, HEAD)
     cdef Array a
     if block == NULL:
-        block = make_object(<Type *> array_type)
-        if block == NULL:
-            PyErr_NoMemory()
-        memcpy(<char *> block + sizeof(PyObject), free_arrays.pristine + sizeof(PyObject), HEAD - sizeof(PyObject))
-        use_own_axes(<Array> block)
+        block = make_array()
     Py_INCREF(None)                                     # `node` of the copy
     a = <Array> block
     Py_DECREF(a)                                        # the variable holds the one reference
@@ -584,16 +590,22 @@ cdef class Array(Differentiable):
 
 @cython.final
 cdef class Window:
-    """The same bytes, writable: for launches that NumPy carries out."""
+    """The same bytes: for launches that NumPy carries out. It asks for a buffer, and where that fails for an array."""
     cdef Array array
+    cdef bint readonly
 
     def __getbuffer__(self, Py_buffer *buffer, int flags):
         if self.array is None:
             raise BufferError("Window: of no array")
-        fill_buffer(self, self.array, buffer, flags, False)
+        if self.readonly and flags & PyBUF_WRITABLE:
+            raise BufferError("Window: of what is only read")
+        fill_buffer(self, self.array, buffer, flags, self.readonly)
 
     def __releasebuffer__(self, Py_buffer *buffer):
         end_export(<Export *> buffer.internal)
+
+    def __array__(self, dtype=None, copy=None):      # no-cython-lint
+        raise MemoryError("no memory for an array of NumPy's")
 
 
 cdef struct Export:                                     # what a buffer that was given away lives on
@@ -664,13 +676,27 @@ cdef int fill_buffer(object exporter, Array a, Py_buffer *buffer, int flags, bin
 
 cdef object readable_ndarray(Array a):
     """The numbers without their graph: what NumPy may compute with where the engine knows what becomes of it."""
-    return np.asarray(detached(a) if a.needs_grad else a)
+    return window(a, True)
 
 
 cdef object writable_ndarray(Array a):
+    return window(a, False)
+
+
+cdef object window(Array a, bint readonly):
     cdef Window w = Window.__new__(Window)
-    w.array = a
+    w.array, w.readonly = a, readonly
     return np.asarray(w)
+
+
+cdef char *address_of(object array) except? NULL:
+    """The first element of an ndarray. `__array_interface__` tells it as well, but ends the process without memory."""
+    cdef Py_buffer view
+    cdef char *address
+    PyObject_GetBuffer(array, &view, PyBUF_STRIDES)
+    address = <char *> view.buf
+    PyBuffer_Release(&view)
+    return address
 
 
 cdef int check_ndim(str op, Py_ssize_t ndim) except -1:
@@ -941,7 +967,7 @@ cdef Array from_object(object data, object dtype, bint copy):
         shape[d], strides[d] = array.shape[d], array.strides[d]
     if shared:
         a = new_array(0)
-        first = stop = address = array.__array_interface__["data"][0]
+        first = stop = address = <size_t> address_of(array)
         if array.size:
             stop += <size_t> array.itemsize
             for d in range(array.ndim):                 # from the lowest element to the highest

@@ -349,13 +349,16 @@ cdef Array symbolic_vjp(Node node, Array g, int i):
         if vocabulary[g.dtype_] is None:
             vocabulary[g.dtype_] = _words(g.dtype_)
         source = rows[op].derivative[i].decode()
-        if op == MGX_mul_no_nan and i == 1:     # 0 where a is 0, whatever g, and yet there a function of a with slope g
-            source = "mul_no_nan(where(g - g == K(0), g, where(a == K(0), K(0), g)), a)"
-        else:
-            source = _times(source)
-        source = f"lambda g, x, b, c, y, a: {source}"
-        text = texts[op, i, g.dtype_] = eval(compile(source, f"<derivative of {name_of(op)}>", "eval"),
-                                             vocabulary[g.dtype_])
+        try:                                                        # Python's compiler may give nothing without memory
+            if op == MGX_mul_no_nan and i == 1:     # 0 where a is 0, whatever g; yet there a function of a of slope g
+                source = "mul_no_nan(where(g - g == K(0), g, where(a == K(0), K(0), g)), a)"
+            else:
+                source = _times(source)
+            arguments = f"lambda g, x, b, c, y, a: {source}", f"<derivative of {name_of(op)}>", "eval"
+            source = compile(*arguments)                            # a call that looks whether there is a result
+        except SystemError as error:
+            raise_without_memory(error)
+        text = texts[op, i, g.dtype_] = eval(source, vocabulary[g.dtype_])
     for k in range(3):
         if not facts[op].names[i] & 1 << k:
             values.append(None)

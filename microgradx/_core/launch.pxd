@@ -133,5 +133,6 @@ cdef int elementwise(int row, int part, int dtype, int nin, int nout, Operand *o
 cdef Py_ssize_t launch(Call *call, int row, int dtype) except? -9     # MGX_DONE or the first bad index
 cdef int copy(Array source, Array out) except -1
 cdef int fill(Array out, double number) except -1
+cdef int raise_without_memory(object error) except -1
 cdef int host(object function, tuple outs, tuple ins) except -1
 cdef Array compute_on_host(object function, tuple ins)

@@ -834,6 +834,14 @@ array.freeze = freeze
 
 # ----- host --------------------------------------------------------------------------------------------------
 
+cdef int raise_without_memory(object error) except -1:
+    """A SystemError of NumPy's or Python's: where an allocation fails they may return nothing and no exception, or
+    both."""
+    if isinstance(error.__cause__, MemoryError) or "without" in str(error):
+        raise MemoryError("no memory for NumPy or Python") from None
+    raise error
+
+
 cdef int host(object function, tuple outs, tuple ins) except -1:
     """function(*outs, *ins) over NumPy arrays: outs writable, ins read-only; what is no array is passed as it is."""
     cdef LaunchList recording = set_recording(None)             # reading the operands is no leak of values
@@ -846,14 +854,26 @@ cdef int host(object function, tuple outs, tuple ins) except -1:
         with np.errstate(all="ignore"):                         # nan and inf flow without a word, as in kernels
             function(*[writable_ndarray(<Array> o) for o in written],
                      *[readable_ndarray(<Array> i) if isinstance(i, Array) else i for i in ins])
+    except (TypeError, ValueError, IndexError):                 # NumPy looks at operands before it writes
+        raise
+    except BaseException as error:
+        bump_versions(written)
+        if isinstance(error, SystemError):
+            raise_without_memory(error)
+        raise
     finally:
         set_recording(recording)
-    for o in written:
-        bump_version(<Array> o)
+    bump_versions(written)
     if recording is not None:
         record_host(recording, function, outs, ins, start)
     if watching():
         check_host_results(function, outs, ins, non_finite_before)
+    return 0
+
+
+cdef int bump_versions(list arrays) except -1:
+    for a in arrays:
+        bump_version(<Array> a)
     return 0
 
 
@@ -867,6 +887,8 @@ cdef Array compute_on_host(object function, tuple ins):
         with np.errstate(all="ignore"):
             arrays = [readable_ndarray(<Array> i) if isinstance(i, Array) else i for i in ins]
             out = from_object(function(*arrays), None, True)
+    except SystemError as error:
+        raise_without_memory(error)
     finally:
         set_recording(recording)
     if recording is not None:

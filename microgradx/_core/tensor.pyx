@@ -323,7 +323,7 @@ cdef class Tensor(Array):
         if self.needs_grad:
             raise GraphError("array: this tensor requires a gradient, and an array has no graph; use an operation on "
                              "Tensors (stack() joins them), or give t.detach() where no gradient is wanted")
-        array = np.asarray(memoryview(self))
+        array = readable_ndarray(self)
         return np.array(array, dtype=dtype, copy=copy) if dtype is not None or copy else array
 
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
