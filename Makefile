@@ -3,8 +3,8 @@
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: build generate demo test test-short test-isa test-lowest test-newest worlds fuzz peers accuracy mutation bench \
-        lint sanitize clean
+.PHONY: build generate demo test test-short test-isa test-lowest test-newest worlds fuzz faults peers accuracy mutation \
+        bench lint sanitize clean
 
 demo: .venv/lab
 	.venv/bin/microgradx demo
@@ -33,6 +33,10 @@ worlds: .venv/test
 # random programs compared with NumPy: `make fuzz ARGS="--minutes 30 --seed 1"`, `--case calls` for bad input
 fuzz: .venv/test
 	.venv/bin/python tests/fuzz.py $(ARGS)
+
+# every allocation of some operations fails once: `make faults ARGS="--every 5 matmul"`
+faults: .venv/test
+	.venv/bin/python tests/faults.py $(ARGS)
 
 # other projects' samples and tests on ours, in an environment of its own: build/peers, or PEERS=/an/environment/with/torch
 PEERS ?= build/peers

@@ -30,6 +30,9 @@ LEAN = ["-fno-gcse", "-fno-tree-pre", "-fno-tree-vrp", "-fno-schedule-insns2", "
         "-fno-tree-slp-vectorize"]
 # Contraction is off so that a * b + c means the same everywhere; FMA() says where it is fused. -ffast-math never.
 LOOPS = ["-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
+# Where no memory is left to append an item to a list, Cython 3.3 lets go of it here and once more afterwards.
+APPEND = ("int result = PyList_Append(list, x);\n    Py_DECREF(x);\n",
+          "int result = PyList_Append(list, x);\n    if (likely(result == 0))\n        Py_DECREF(x);\n")
 EXTRA = os.environ.get("MICROGRADX_CFLAGS", "").split()     # after all others: of the checked build
 
 
@@ -110,6 +113,8 @@ def loop_flags(path, gcc):
 def core_flags(path, gcc):
     if path.stem not in HOT:
         return ["-O1"]
+    if gcc and path.stem == "array":                    # every operation makes one: in line, as with -O3
+        return ["-O2", "--param=max-inline-insns-single=200"]
     return ["-O2"]
 
 
@@ -138,6 +143,8 @@ def translate(module):
     if stale(module.with_suffix(".c")):
         cythonize([Extension(name, [str(module)])], compiler_directives=DIRECTIVES, depfile=True, force=True,
                   quiet=True)
+        path = module.with_suffix(".c")
+        path.write_text(path.read_text().replace(*APPEND))
     return module.with_suffix(".c")
 
 

@@ -9,7 +9,7 @@
 #include "check.h"
 
 enum { MGX_F32, MGX_F64, MGX_I64, MGX_BOOL };        /* dtypes; loops exist for the first two */
-enum { MGX_MAXDIM = 8, MGX_MAXARGS = 6 };
+enum { MGX_MAXDIM = 32, MGX_MAXARGS = 6 };          /* axes: as many as all functions of NumPy take */
 
 /* one opcode per row of the table */
 enum {
@@ -140,13 +140,13 @@ typedef struct {
 typedef ptrdiff_t (*mgx_fused_chain)(ptrdiff_t n, const mgx_op *op, char *const *slot);  /* how many elements it did */
 typedef struct {
     int dtype, absent;                  /* absent: what no loop names */
-    ptrdiff_t strides[MGX_MAXDIM];
+    ptrdiff_t *strides;
     double number;                      /* room for the operand that is one */
     int access, contiguous;
 } mgx_operand;
 typedef struct {
     int dtype, nin, nout, ndim, count, slots, walks;
-    ptrdiff_t shape[MGX_MAXDIM], rows, wide, high;
+    ptrdiff_t *shape, rows, wide, high; /* room for `ndim` lengths, at least one; of each operand for as many strides */
     mgx_fused_chain fused_chain;
     mgx_op *op;                         /* `count` of them, up to MGX_MAXOPS */
     mgx_operand operand[MGX_MAXOPERANDS];       /* no more of them need exist than there are */

@@ -161,12 +161,13 @@ static void execute(const mgx_tiles *l, char *const *data, ptrdiff_t r0, ptrdiff
             repeat(p[k], wide * size, (high < l->rows ? high : l->rows) * wide * size);
         }
     }
-    ptrdiff_t index[MGX_MAXDIM] = {0}, back[MGX_MAXDIM];
+    ptrdiff_t index[MGX_MAXDIM], back[MGX_MAXDIM];
+    const size_t indices = last * sizeof *index;
     for (ptrdiff_t d = last - 1, rest = r0; d >= 0; rest /= l->shape[d--])
         index[d] = rest % l->shape[d];
     for (ptrdiff_t r = r0; r < r1; r += high) {
         const ptrdiff_t block = r1 - r < high ? r1 - r : high;
-        memcpy(back, index, sizeof back);
+        memcpy(back, index, indices);
         for (ptrdiff_t s = s0; s < s1; s += wide) {
             const ptrdiff_t m = s1 - s < wide ? s1 - s : wide;
             for (int k = 0; k < count; k++) {
@@ -176,22 +177,22 @@ static void execute(const mgx_tiles *l, char *const *data, ptrdiff_t r0, ptrdiff
                            : (o->contiguous ? data[k] + r * n * size : row_address(l, o, data[k], index)) + s * size;
                 if (o->access != STAGED || k >= l->nin)
                     continue;
-                memcpy(index, back, sizeof index);
+                memcpy(index, back, indices);
                 for (ptrdiff_t b = 0; b < block; b++, advance_index(l, index))
                     convert(m, l->dtype, p[k] + b * m * size, size, o->dtype,
                             row_address(l, o, data[k], index) + s * o->strides[last], o->strides[last]);
-                memcpy(index, back, sizeof index);
+                memcpy(index, back, indices);
             }
             run_block(l, block * m, p);
             for (int k = l->nin; k < count; k++) {
                 const mgx_operand *o = &l->operand[k];
                 if (o->access != STAGED)
                     continue;
-                memcpy(index, back, sizeof index);
+                memcpy(index, back, indices);
                 for (ptrdiff_t b = 0; b < block; b++, advance_index(l, index))
                     convert(m, o->dtype, row_address(l, o, data[k], index) + s * o->strides[last], o->strides[last],
                             l->dtype, p[k] + b * m * size, size);
-                memcpy(index, back, sizeof index);
+                memcpy(index, back, indices);
             }
         }
         for (ptrdiff_t b = 0; l->walks && b < block; b++)

@@ -166,9 +166,9 @@ def trace(x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
 
 def several(x: Tensor, axis: int, times: int, place: int) -> Tensor:
     """``times`` copies along ``axis``: side by side (place = axis) or element by element (place = axis + 1)."""
-    wide = x.shape[:place] + (times,) + x.shape[place:]
-    shape = x.shape[:axis] + (times * x.shape[axis],) + x.shape[axis + 1:]
-    return x.unsqueeze(place).expand(wide).clone().reshape(shape)
+    outer, inner = math.prod(x.shape[:place]), math.prod(x.shape[place:])
+    wide = x.reshape(outer, 1, inner).expand(outer, times, inner).clone()
+    return wide.reshape(x.shape[:axis] + (times * x.shape[axis],) + x.shape[axis + 1:])
 
 
 @of_tensor

@@ -12,6 +12,8 @@ from microgradx.typing import Data
 
 __all__ = ["einsum"]
 
+DOTS = "".join(chr(0x100 + k) for k in range(64))       # the axes that ... stands for: no letters of an equation
+
 
 def einsum(equation: str, *operands: Data) -> Tensor:
     """Sums of products by subscripts, as ``np.einsum``: ``"ij,jk->ik"`` is the matrix product.
@@ -42,26 +44,29 @@ def einsum(equation: str, *operands: Data) -> Tensor:
 
 
 def parse(equation: str, ndims: list[int]) -> tuple[list[str], str]:
-    """The subscripts of each operand and of the output, with ``...`` spelled out in unused letters."""
+    """The subscripts of each operand and of the output, with ``...`` spelled out."""
     left, arrow, output = equation.replace(" ", "").partition("->")
     inputs = left.split(",")
     if len(inputs) != len(ndims):
         raise OptionError(f"einsum: {equation!r} names {len(inputs)} operands, {len(ndims)} are given")
-    unused = [c for c in ascii_letters if c not in equation]
     longest = 0
+    for term in (*inputs, output):
+        bad = [c for c in term.replace("...", "", 1) if c not in ascii_letters]
+        if bad:
+            raise OptionError(f"einsum: {equation!r} does not parse at {bad[0]!r}")
     for k, (term, ndim) in enumerate(zip(inputs, ndims, strict=True)):
         count = ndim - len(term.replace("...", ""))
         if count < 0 or (count and "..." not in term):
             raise ShapeError(f"einsum: {term!r} does not name the {ndim} axes of operand {k}")
         longest = max(longest, count)
-        inputs[k] = term.replace("...", "".join(unused[:count][::-1]))
-    dots = "".join(unused[:longest][::-1])
+        inputs[k] = term.replace("...", DOTS[len(DOTS) - count:])
+    dots = DOTS[len(DOTS) - longest:]
     letters = "".join(inputs)
     if arrow:
         output = output.replace("...", dots)
     else:
         output = dots + "".join(sorted(c for c in set(letters) if letters.count(c) == 1 and c not in dots))
-    bad = [c for c in letters + output if c not in ascii_letters] + [c for c in output if c not in letters]
+    bad = [c for c in output if c not in letters]
     if bad or len(set(output)) != len(output):
         raise OptionError(f"einsum: {equation!r} does not parse" + (f" at {bad[0]!r}" if bad else ""))
     return inputs, output
@@ -99,6 +104,6 @@ def join(first: tuple[str, Tensor], second: tuple[str, Tensor], later: set[str])
     lengths = tuple(max(m, n) if m and n else 0 for m, n in zip(x.shape[:b], y.shape[:b], strict=True))
     common = tuple(max(m, n) if m and n else 0 for m, n in zip(x.shape[b + r:], y.shape[b:b + s], strict=True))
     wide = x.shape[b:b + r], y.shape[b + s:]
-    x = x.expand(*lengths, *wide[0], *common).reshape(*lengths, math.prod(wide[0]), math.prod(common))
-    y = y.expand(*lengths, *common, *wide[1]).reshape(*lengths, math.prod(common), math.prod(wide[1]))
+    x = x.expand(*lengths, *wide[0], *common).reshape(math.prod(lengths), math.prod(wide[0]), math.prod(common))
+    y = y.expand(*lengths, *common, *wide[1]).reshape(math.prod(lengths), math.prod(common), math.prod(wide[1]))
     return "".join(batch + rows + columns), (x @ y).reshape(*lengths, *wide[0], *wide[1])

@@ -246,7 +246,9 @@ def jacobian(fn: Function, argnums: int | tuple[int, ...] = 0, mode: str = "reve
 def _joined(parts: list[Tensor], axis: int, y: Tensor, x: Tensor) -> Tensor:
     """Rows or columns as the block of the Jacobian for ``y`` and ``x``."""
     shape = y.shape + x.shape
-    return stack(parts, axis).reshape(shape) if parts else Tensor(np.zeros(shape, x.dtype))
+    if not parts:
+        return Tensor(np.zeros(shape, x.dtype))
+    return stack([part.reshape(-1) for part in parts], axis).reshape(shape)
 
 
 def _by_rows(run: Pass) -> Iterator[list[Tensor]]:

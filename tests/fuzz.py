@@ -4,7 +4,7 @@
 objects whose `__index__`, `__float__`, `__array__` ... write to the operands, walk their graphs or raise. What is told
 are errors that do not name the operation. "views" compares compiled functions that hand out views of their results with
 the functions as they are. "programs" compares programs of many operations, and their derivatives, with NumPy: see
-`programs.py`.
+`programs.py`; "axes" programs over arrays of many axes.
 
 Each call is seeded by the seed and its number alone; with --loud the number is printed before the call, so that a crash
 can be called again. With --minutes calls go on for that long. At the end comes each kind of fault with the first number
@@ -26,7 +26,7 @@ import microgradx as mgx
 from microgradx import Tensor, Value, data, nn, optim
 from microgradx.errors import Error
 
-SHAPES = [(), (0,), (1,), (3,), (2, 3), (3, 2), (3, 3), (1, 1), (2, 0, 3), (2, 3, 3), (1,) * 8]
+SHAPES = [(), (0,), (1,), (3,), (2, 3), (3, 2), (3, 3), (1, 1), (2, 0, 3), (2, 3, 3), (1,) * 32]
 DTYPES = ["f4", "f8", "f8", "i8", "?"]
 ODD = [">f8", "f2", "i4", "u8", "O", "U3", "c16", "M8[s]", "i4,f8"]
 NAN, INF = float("nan"), float("inf")
@@ -91,8 +91,18 @@ class Evil:
             self.act()
 
 
+def many_axes(rng):
+    """A shape of 7 to 32 axes, of which at most six are of length 2 and all others of length 1."""
+    ndim = rng.integers(7, 33)
+    return tuple(1 + (rng.permutation(ndim) < rng.integers(7)))
+
+
+def any_shape(rng):
+    return many_axes(rng) if rng.random() < 0.1 else SHAPES[rng.integers(len(SHAPES))]
+
+
 def array(rng):
-    a = rng.integers(-2, 4, SHAPES[rng.integers(len(SHAPES))])
+    a = rng.integers(-2, 4, any_shape(rng))
     a = a.astype((DTYPES + ODD)[rng.integers(len(DTYPES) + len(ODD))])
     how = rng.integers(6)
     if how == 0:
@@ -107,7 +117,7 @@ def array(rng):
 
 
 def tensor(rng, around):
-    a = rng.normal(0, 2, SHAPES[rng.integers(len(SHAPES))]).astype(DTYPES[rng.integers(len(DTYPES))])
+    a = rng.normal(0, 2, any_shape(rng)).astype(DTYPES[rng.integers(len(DTYPES))])
     x = Tensor(a) if rng.random() < 0.8 else mgx.from_numpy(np.asarray(a))
     if x.dtype.kind == "f" and rng.random() < 0.7:
         x.requires_grad = True
@@ -121,7 +131,7 @@ def tensor(rng, around):
     how = rng.integers(8)
     if how == 0:
         x = x.T
-    elif how < 3 and x.ndim < 8:
+    elif how < 3 and x.ndim < 32:
         x = x[..., None] if how == 1 else x.expand(2, *x.shape)
     around.append(x)
     return x
@@ -332,8 +342,72 @@ def views(seed, number):
     return None
 
 
-CASES = {"calls": once, "views": views, "programs": programs.program}
-THREADED = {"calls", "views"}               # programs seed what threads share
+# of programs over many axes: (ours, NumPy's) of an array, two of its axes and a random shape of its size
+LINEAR = [
+    (lambda x, i, k: x.permute(*np.roll(range(x.ndim), i)), lambda a, i, k: a.transpose(*np.roll(range(a.ndim), i))),
+    (lambda x, i, k: x.transpose(i, k), lambda a, i, k: a.swapaxes(i, k)), (lambda x, i, k: x.T, lambda a, i, k: a.T),
+    (lambda x, i, k: x.sum((i, k) if i != k else i), lambda a, i, k: a.sum((i, k) if i != k else i)),
+    (lambda x, i, k: x.sum(i, keepdims=True) + x, lambda a, i, k: a.sum(i, keepdims=True) + a),
+    (lambda x, i, k: x.mean(i) * 3, lambda a, i, k: a.mean(i) * 3),
+    (lambda x, i, k: x.cumsum(i), lambda a, i, k: a.cumsum(i)),
+    (lambda x, i, k: x.flip((i, k) if i != k else i), lambda a, i, k: np.flip(a, (i, k) if i != k else i)),
+    (lambda x, i, k: x[(slice(None),) * i + (0,)], lambda a, i, k: a[(slice(None),) * i + (0,)]),
+    (lambda x, i, k: x[(slice(None),) * i + ([0, -1, 0],)], lambda a, i, k: a[(slice(None),) * i + ([0, -1, 0],)]),
+    (lambda x, i, k: x.gather(i, x.argsort(i)), lambda a, i, k: np.sort(a, i)),
+    (lambda x, i, k: x[(0,) * min(i, 3) + (None,) * min(k, 3) + (...,)],
+     lambda a, i, k: a[(0,) * min(i, 3) + (None,) * min(k, 3) + (...,)]),
+    (lambda x, i, k: x.unsqueeze(i), lambda a, i, k: np.expand_dims(a, i)),
+    (lambda x, i, k: x.squeeze(), lambda a, i, k: a.squeeze()),
+    (lambda x, i, k: mgx.concat([x, x * 2], i), lambda a, i, k: np.concatenate([a, a * 2], i)),
+    (lambda x, i, k: mgx.stack([x, x * 2], i), lambda a, i, k: np.stack([a, a * 2], i)),
+    (lambda x, i, k: x.amax((i, k) if i != k else i), lambda a, i, k: a.max((i, k) if i != k else i)),
+    (lambda x, i, k: x * x.sum(i, keepdims=True) * 0.1, lambda a, i, k: a * a.sum(i, keepdims=True) * 0.1),
+    (lambda x, i, k: x.reshape(-1)[:4].expand(*x.shape[:-1], 4) if x.size > 3 else x * 2,
+     lambda a, i, k: np.broadcast_to(a.reshape(-1)[:4], (*a.shape[:-1], 4)) if a.size > 3 else a * 2),
+    (lambda x, i, k: mgx.roll(x, 1, i), lambda a, i, k: np.roll(a, 1, i)),
+    (lambda x, i, k: x.tile(2), lambda a, i, k: np.tile(a, 2)),
+    (lambda x, i, k: x.repeat(2, axis=i), lambda a, i, k: np.repeat(a, 2, i)),
+    (lambda x, i, k: x @ np.ones((x.shape[-1], 3), x.dtype), lambda a, i, k: a @ np.ones((a.shape[-1], 3), a.dtype)),
+    (lambda x, i, k: mgx.einsum("...i,...i->...", x, x * 0.5), lambda a, i, k: (a * a * 0.5).sum(-1)),
+    (lambda x, i, k: x.softmax(i), lambda a, i, k: np.exp(a - a.max(i, keepdims=True)) / np.exp(
+        a - a.max(i, keepdims=True)).sum(i, keepdims=True)),
+    (lambda x, i, k: (x.tanh() + x.T.T).abs(), lambda a, i, k: np.abs(np.tanh(a) + a))]
+
+
+def axes(seed, number):
+    """A random program over an array of many axes: numbers as NumPy's, the slope as that of differences, a compiled
+    function as it is; what was wrong, or None."""
+    rng = np.random.default_rng([seed, number])
+    dtype = DTYPES[rng.integers(2)]
+    shape = many_axes(rng)
+    a, along = rng.normal(size=shape).astype(dtype), rng.normal(size=shape)
+    chosen = [(LINEAR[rng.integers(len(LINEAR))], *rng.random(2)) for _ in range(rng.integers(1, 7))]
+
+    def program(x, which):
+        for pair, i, k in chosen:
+            if 0 < x.ndim < 32 and x.size <= 4096:
+                x = pair[which](x, int(i * x.ndim), int(k * x.ndim))
+        return x
+    x, truth = Tensor(a, requires_grad=True), program(a, 1)
+    y = program(x, 0)
+    if y.shape != truth.shape or not np.allclose(y.numpy(), truth, rtol=1e-3 if dtype == "f4" else 1e-9, atol=1e-4):
+        return f"axes: wrong: {y.shape}, NumPy's {truth.shape}"
+    weights = rng.normal(size=y.shape)
+    if y.requires_grad:
+        (y * Tensor(weights, dtype=y.dtype)).sum().backward()
+        ends = [(program(a.astype("f8") + step * along, 1) * weights).sum() for step in (1e-6, -1e-6)]
+        slope = (x.grad.numpy() * along).sum()
+        if dtype == "f8" and abs(slope - (ends[0] - ends[1]) / 2e-6) > 1e-4 * (1 + abs(weights).sum() + abs(slope)):
+            return f"axes: slope: {slope}, of differences {(ends[0] - ends[1]) / 2e-6}"
+    compiled = mgx.compile(lambda x: program(x, 0) * 1.0)
+    for _ in range(3):
+        if not np.array_equal(compiled(x.detach()).numpy(), y.detach().numpy()):
+            return f"axes: compiled: {y.shape}"
+    return None
+
+
+CASES = {"calls": once, "views": views, "programs": programs.program, "axes": axes}
+THREADED = {"calls", "views", "axes"}               # programs seed what threads share
 
 
 def main(case, seed, first, count, minutes, loud):

@@ -234,3 +234,10 @@ def test_ties():
 def test_the_page_has_three_columns_and_the_slip():
     lines = [line for line in PAGE.read_text().splitlines() if line.startswith("|")]
     assert all(len(re.split(r"(?<!\\)\|", line)) == 6 for line in lines)
+
+
+@row("more than 32 axes")
+def test_many_axes():
+    assert Tensor(np.ones((1,) * 32)).sum().item() == 1
+    with pytest.raises(ShapeError, match="at most 32 axes, not 33"):
+        Tensor(np.ones((1,) * 33))

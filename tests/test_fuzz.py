@@ -37,6 +37,10 @@ def test_programs_beside_numpy():
         assert re.search(rf"^    [1-9][0-9]+ {what}$", said, re.MULTILINE), what
 
 
+def test_programs_over_many_axes():
+    assert run(FUZZ, "0", "400", "0", "axes").endswith("unclear:\n")
+
+
 START = """import sys
 from contextlib import contextmanager, suppress
 import numpy as np

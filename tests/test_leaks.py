@@ -152,6 +152,8 @@ OTHERS = {
     "einsum": lambda x: mgx.einsum("ij,kj->ik", x, x), "from_numpy": lambda x: mgx.from_numpy(AT),
     "index": lambda x: (x[0], x[:, ::2], x[AT[0], [0, 1, 2]], x[x > 1], x[..., None]), "iter": lambda x: tuple(x),
     "array": lambda x: np.asarray(x.detach()) + x.numpy(), "repr": repr,
+    "many axes": lambda x: (y := x.reshape(2, *(1,) * 30, 3), y.T * y[:1].expand(y.shape).T,
+                            memoryview(y.detach().T))[1],
     "memoryview": lambda x: memoryview(x.detach()).tolist(),
     "from lists": lambda x: mgx.Tensor([[1.0, 2.0]]) + [1.0, 2.0], "compare": lambda x: (x > 1, x == x.detach()),
     "linear": lambda x: nn.functional.linear(x, x, x[:, 0]), "integers": lambda x: mgx.Tensor(AT) % 2 + 1,

@@ -273,6 +273,6 @@ def test_results_share_no_memory(f):
 
 
 def test_more_axes_than_fit_are_refused():
-    assert mgx.Tensor(np.ones((1,) * 8)).exp().ndim == 8
+    assert mgx.Tensor(np.ones((1,) * 32)).exp().ndim == 32
     with pytest.raises(ValueError):
-        mgx.Tensor(np.ones((1,) * 9)).exp()
+        mgx.Tensor(np.ones((1,) * 33)).exp()

@@ -1,6 +1,6 @@
 # Arrays: storage, geometry, and the node that an array has in a graph.
 from cpython.object cimport PyObject
-from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from microgradx._core.graph cimport Vertex
 from microgradx._core.kernels cimport MGX_MAXDIM, MGX_RECYCLES
@@ -62,10 +62,16 @@ cdef class Array(Differentiable):
     cdef uint8_t view, graph_view   # is it a view, and one that has a graph? Its storage counts them
     cdef uint16_t born          # the capture during which it was made over another's storage, or 0
     cdef readonly Py_ssize_t size
-    cdef Py_ssize_t shape_[MGX_MAXDIM]
-    cdef Py_ssize_t strides_[MGX_MAXDIM]    # in bytes
+    cdef Py_ssize_t *shape_     # `axes_`, or of more axes a block of their own
+    cdef Py_ssize_t *strides_   # in bytes
+    cdef Py_ssize_t axes_[12]   # 2 * NEAR
 
 cdef const Py_ssize_t *itemsize                     # by dtype
+
+ctypedef uint64_t Axes                              # a set of axes, a bit for each
+
+cdef inline Axes all_axes(int ndim) noexcept:
+    return (<Axes> 1 << ndim) - 1
 
 cdef Array empty(int dtype, int ndim, const Py_ssize_t *shape)
 cdef Array empty_with_derivative(int dtype, int ndim, const Py_ssize_t *shape, Storage **derivative, char **address)
@@ -77,11 +83,13 @@ cdef Array view_of(Array base, char *data, int ndim, const Py_ssize_t *shape, co
 cdef Array unmark_view(Array a)
 cdef Array detached(Array a)
 cdef Node record_structured(Array out, const char *name, Vjp vjp, object args, Array a, Array b=*, Array c=*)
+cdef int check_ndim(str op, Py_ssize_t ndim) except -1
 cdef Array from_object(object data, object dtype, bint copy)
 cdef object readable_ndarray(Array a)               # a read-only ndarray over the same bytes, graph or not
 cdef object writable_ndarray(Array a)               # a writable ndarray over the same bytes
+cdef char *address_of(object array) except? NULL
 cdef void drop_storage(Array a) noexcept
-cdef void share_storage(Array to, Array source) noexcept
+cdef int share_storage(Array to, Array source) except -1
 cdef void unref(Storage *s) noexcept
 cdef void forget_block(Storage *s) noexcept
 
@@ -114,11 +122,13 @@ cdef int dtype_code(object dtype) except -1
 cdef object dtype_of(int code)
 
 cdef inline bint same_shape(Array a, Array b) noexcept:
+    cdef const Py_ssize_t *shape = a.shape_
+    cdef const Py_ssize_t *other = b.shape_
     cdef int d
     if a.ndim != b.ndim:
         return False
     for d in range(a.ndim):
-        if a.shape_[d] != b.shape_[d]:
+        if shape[d] != other[d]:
             return False
     return True
 

@@ -1,3 +1,5 @@
+from typing import NoReturn
+
 from typing_extensions import CapsuleType
 
 from microgradx._core.ops import Differentiable
@@ -8,7 +10,9 @@ class Node:
     """How an array was made: operands, what the backward pass needs, hooks."""
 
 class Window:
-    """The same bytes, writable: for launches that NumPy carries out."""
+    """The same bytes: for launches that NumPy carries out. It asks for a buffer, and where that fails for an array."""
+
+    def __array__(self, dtype: object = None, copy: object = None) -> NoReturn: ...
 
 class Array(Differentiable):
     """Storage, geometry and node; the body of ``Tensor``."""

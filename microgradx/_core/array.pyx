@@ -6,7 +6,7 @@ cimport cython
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from cpython.buffer cimport (PyBUF_ANY_CONTIGUOUS, PyBUF_C_CONTIGUOUS, PyBUF_F_CONTIGUOUS, PyBUF_FORMAT, PyBUF_ND,
-                             PyBUF_STRIDES, PyBUF_WRITABLE)
+                             PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer)
 from libc.stdlib cimport free as c_free, malloc, realloc
 from libc.string cimport memcpy
 
@@ -174,20 +174,23 @@ cdef void drop_storage(Array a) noexcept:
         unref(s)
 
 
-cdef void share_storage(Array to, Array source) noexcept:
+cdef int share_storage(Array to, Array source) except -1:
     """Give ``to`` the storage and geometry of ``source``. The old bytes go last: their owner may run Python code."""
     cdef Storage *before = to.storage
     cdef int d
+    if to.ndim != source.ndim:                          # a new array: others keep their axes, which callers point to
+        give_axes(to, source.ndim)
     source.storage.refs += 1
     before.views -= to.view
     before.graph_views -= to.graph_view
     to.view = to.graph_view = False
-    to.storage, to.data, to.dtype_, to.ndim = source.storage, source.data, source.dtype_, source.ndim
+    to.storage, to.data, to.dtype_ = source.storage, source.data, source.dtype_
     to.size, to.contiguous = source.size, source.contiguous
     for d in range(source.ndim):
         to.shape_[d], to.strides_[d] = source.shape_[d], source.strides_[d]
     if before != &nothing:
         unref(before)
+    return 0
 
 
 cdef void unref(Storage *s) noexcept:
@@ -465,6 +468,7 @@ cdef int raise_freed() except -1:
 
 cdef FreeList free_arrays
 cdef enum: HEAD = 72            # bytes of an Array before shape and strides, which are written anyway
+cdef enum: NEAR = 6             # axes that an Array has room for; those of more are a block of their own
 
 
 cdef void delete_array(PyObject *o) noexcept:
@@ -475,6 +479,9 @@ cdef void delete_array(PyObject *o) noexcept:
         Py_DECREF(None)
     else:
         release(<PyObject *> (<Array> o).node)
+    if (<Array> o).ndim > NEAR:
+        c_free((<Array> o).shape_)
+        use_own_axes(<Array> o)
     push_free(&free_arrays, o)
 
 
@@ -493,18 +500,45 @@ cdef int set_array_type(type tensor) except -1:
     return 0
 
 
-cdef inline Array new_array():
-    """A new array without storage. No Python code runs meanwhile."""
+cdef int give_axes(Array a, int ndim) except -1:
+    """Room for the lengths and strides of the axes of a new array."""
+    cdef Py_ssize_t *room
+    if ndim > NEAR:
+        room = <Py_ssize_t *> malloc(2 * ndim * sizeof(Py_ssize_t))
+        if room == NULL:
+            raise MemoryError(f"no memory for an array of {ndim} axes")
+        a.shape_, a.strides_ = room, room + ndim
+    a.ndim = ndim
+    return 0
+
+
+cdef inline void use_own_axes(Array a) noexcept:
+    """What an array has before it is made, also one that waits for its next use: room for NEAR axes."""
+    a.shape_, a.strides_ = a.axes_, a.axes_ + NEAR
+
+
+cdef PyObject *make_array() except NULL:
+    """What `pop_free` gives, where there is none to be used again."""
+    cdef PyObject *block = make_object(<Type *> array_type)
+    if block == NULL:
+        PyErr_NoMemory()
+    memcpy(<char *> block + sizeof(PyObject), free_arrays.pristine + sizeof(PyObject), HEAD - sizeof(PyObject))
+    use_own_axes(<Array> block)
+    return block
+
+
+cdef inline Array new_array(int ndim):
+    """A new array of ``ndim`` axes without storage. No Python code runs meanwhile."""
     cdef PyObject *block = pop_free(&free_arrays, HEAD)
     cdef Array a
     if block == NULL:
-        block = make_object(<Type *> array_type)
-        if block == NULL:
-            PyErr_NoMemory()
-        memcpy(<char *> block + sizeof(PyObject), free_arrays.pristine + sizeof(PyObject), HEAD - sizeof(PyObject))
+        block = make_array()
     Py_INCREF(None)                                     # `node` of the copy
     a = <Array> block
     Py_DECREF(a)                                        # the variable holds the one reference
+    if ndim > NEAR:
+        give_axes(a, ndim)
+    a.ndim = ndim
     return a
 
 
@@ -517,6 +551,7 @@ cdef class Array(Differentiable):
         PyObject_GC_UnTrack(<void *> self)              # without hooks no cycle can form
         self.storage = &nothing
         self.data = <char *> &nothing_there
+        use_own_axes(self)
 
     def __getbuffer__(self, Py_buffer *buffer, int flags):
         """A read-only view: a write that the version counter cannot see must not happen by accident."""
@@ -555,22 +590,27 @@ cdef class Array(Differentiable):
 
 @cython.final
 cdef class Window:
-    """The same bytes, writable: for launches that NumPy carries out."""
+    """The same bytes: for launches that NumPy carries out. It asks for a buffer, and where that fails for an array."""
     cdef Array array
+    cdef bint readonly
 
     def __getbuffer__(self, Py_buffer *buffer, int flags):
         if self.array is None:
             raise BufferError("Window: of no array")
-        fill_buffer(self, self.array, buffer, flags, False)
+        if self.readonly and flags & PyBUF_WRITABLE:
+            raise BufferError("Window: of what is only read")
+        fill_buffer(self, self.array, buffer, flags, self.readonly)
 
     def __releasebuffer__(self, Py_buffer *buffer):
         end_export(<Export *> buffer.internal)
 
+    def __array__(self, dtype=None, copy=None):      # no-cython-lint
+        raise MemoryError("no memory for an array of NumPy's")
+
 
 cdef struct Export:                                     # what a buffer that was given away lives on
     Storage *storage
-    Py_ssize_t shape[MGX_MAXDIM]
-    Py_ssize_t strides[MGX_MAXDIM]
+    Py_ssize_t axes[1]                                  # lengths and strides, as many as there are
 
 
 cdef void end_export(Export *export) noexcept:
@@ -595,6 +635,8 @@ cdef int fill_buffer(object exporter, Array a, Py_buffer *buffer, int flags, bin
     what NumPy does: an axis of length 1 has the stride that it would have if the memory were read in order."""
     cdef bint columns = in_columns(a), by_columns
     cdef Export *export
+    cdef Py_ssize_t *shape
+    cdef Py_ssize_t *strides
     cdef Py_ssize_t stride = ITEMSIZE[a.dtype_]
     cdef int d, k
     if not readonly and a.storage.readonly:
@@ -607,13 +649,14 @@ cdef int fill_buffer(object exporter, Array a, Py_buffer *buffer, int flags, bin
         raise BufferError("Tensor: not contiguous, and the buffer was asked for so")
     if not a.contiguous and flags & PyBUF_STRIDES != PyBUF_STRIDES:
         raise BufferError("Tensor: not C-contiguous, and the buffer was asked for without strides")
-    export = <Export *> malloc(sizeof(Export))
+    export = <Export *> malloc(sizeof(Export) + 2 * a.ndim * sizeof(Py_ssize_t))
     if export == NULL:
         raise MemoryError("no memory for a buffer")
+    shape, strides = export.axes, export.axes + a.ndim
     by_columns = columns and (not a.contiguous or flags & PyBUF_F_CONTIGUOUS == PyBUF_F_CONTIGUOUS)
     for k in range(a.ndim):
         d = k if by_columns else a.ndim - 1 - k
-        export.shape[d], export.strides[d] = a.shape_[d], stride if a.contiguous or columns else a.strides_[d]
+        shape[d], strides[d] = a.shape_[d], stride if a.contiguous or columns else a.strides_[d]
         stride *= a.shape_[d]
     export.storage = a.storage
     a.storage.refs += 1
@@ -624,8 +667,8 @@ cdef int fill_buffer(object exporter, Array a, Py_buffer *buffer, int flags, bin
     buffer.readonly = readonly
     buffer.ndim = a.ndim if flags & PyBUF_ND == PyBUF_ND else 0
     buffer.format = <char *> FORMATS[a.dtype_] if flags & PyBUF_FORMAT == PyBUF_FORMAT else NULL
-    buffer.shape = export.shape if a.ndim and flags & PyBUF_ND == PyBUF_ND else NULL
-    buffer.strides = export.strides if a.ndim and flags & PyBUF_STRIDES == PyBUF_STRIDES else NULL
+    buffer.shape = shape if a.ndim and flags & PyBUF_ND == PyBUF_ND else NULL
+    buffer.strides = strides if a.ndim and flags & PyBUF_STRIDES == PyBUF_STRIDES else NULL
     buffer.suboffsets = NULL
     buffer.internal = export
     return 0
@@ -633,21 +676,40 @@ cdef int fill_buffer(object exporter, Array a, Py_buffer *buffer, int flags, bin
 
 cdef object readable_ndarray(Array a):
     """The numbers without their graph: what NumPy may compute with where the engine knows what becomes of it."""
-    return np.asarray(detached(a) if a.needs_grad else a)
+    return window(a, True)
 
 
 cdef object writable_ndarray(Array a):
+    return window(a, False)
+
+
+cdef object window(Array a, bint readonly):
     cdef Window w = Window.__new__(Window)
-    w.array = a
+    w.array, w.readonly = a, readonly
     return np.asarray(w)
 
 
+cdef char *address_of(object array) except? NULL:
+    """The first element of an ndarray. `__array_interface__` tells it as well, but ends the process without memory."""
+    cdef Py_buffer view
+    cdef char *address
+    PyObject_GetBuffer(array, &view, PyBUF_STRIDES)
+    address = <char *> view.buf
+    PyBuffer_Release(&view)
+    return address
+
+
+cdef int check_ndim(str op, Py_ssize_t ndim) except -1:
+    """Refuse what has too many axes."""
+    if ndim > MGX_MAXDIM:
+        raise ShapeError(f"{op}: an array has at most {MGX_MAXDIM} axes, not {ndim}")
+    return 0
+
+
 cdef int check_shape(int ndim, const Py_ssize_t *shape) except -1:
-    """Refuse what has too many axes, a negative length, or more elements than can be addressed."""
+    """Refuse what has a negative length, or more elements than can be addressed."""
     cdef Py_ssize_t size = 1
     cdef int d
-    if ndim > MGX_MAXDIM:
-        raise ShapeError(f"an array has at most {MGX_MAXDIM} axes, not {ndim}")
     for d in range(ndim):
         if shape[d] < 0:
             raise ShapeError(f"a shape has no negative lengths: {tuple([shape[i] for i in range(ndim)])}")
@@ -671,14 +733,17 @@ cdef inline Array new_contiguous(int dtype, int ndim, const Py_ssize_t *shape):
     cdef size_t stride = ITEMSIZE[dtype]                # unsigned: with a length of 0 it may overflow
     cdef int d
     cdef Array a
+    cdef Py_ssize_t *lengths
+    cdef Py_ssize_t *steps
     if needs_shape_check(ndim, shape):
         check_shape(ndim, shape)
-    a = new_array()
+    a = new_array(ndim)
+    lengths, steps = a.shape_, a.strides_
     for d in range(ndim - 1, -1, -1):
-        a.shape_[d] = shape[d]
-        a.strides_[d] = stride
+        lengths[d] = shape[d]
+        steps[d] = stride
         stride *= <size_t> shape[d]
-    a.dtype_, a.ndim, a.size, a.contiguous = dtype, ndim, stride >> SHIFT[dtype], True
+    a.dtype_, a.size, a.contiguous = dtype, stride >> SHIFT[dtype], True
     if stride == 0:                                     # next to a 0 the others may be of any length
         for d in range(ndim):
             a.strides_[d] = ITEMSIZE[dtype]
@@ -714,11 +779,11 @@ cdef Array empty_like(Array a):
 
 cdef Array geometry_of(Array a):
     """The shape, strides and dtype of ``a``, without memory: for `with_storage`."""
-    cdef Array out = new_array()
+    cdef Array out = new_array(a.ndim)
     cdef int d
     for d in range(a.ndim):
         out.shape_[d], out.strides_[d] = a.shape_[d], a.strides_[d]
-    out.dtype_, out.ndim, out.size, out.contiguous = a.dtype_, a.ndim, a.size, a.contiguous
+    out.dtype_, out.size, out.contiguous = a.dtype_, a.size, a.contiguous
     return out
 
 
@@ -737,18 +802,21 @@ cdef Array alias(Array base, char *data, int dtype, int ndim, const Py_ssize_t *
     cdef bint contiguous = True
     cdef int d
     cdef Array a
+    cdef Py_ssize_t *lengths
+    cdef Py_ssize_t *steps
     if needs_shape_check(ndim, shape):
         check_shape(ndim, shape)
-    a = new_array()
+    a = new_array(ndim)
+    lengths, steps = a.shape_, a.strides_
     for d in range(ndim - 1, -1, -1):
-        a.shape_[d], a.strides_[d] = shape[d], strides[d]
+        lengths[d], steps[d] = shape[d], strides[d]
         size *= <size_t> shape[d]
         if shape[d] != 1:
             contiguous = contiguous and strides[d] == <Py_ssize_t> expected
             expected *= <size_t> shape[d]
     a.storage = base.storage
     base.storage.refs += 1
-    a.data, a.dtype_, a.ndim, a.size, a.contiguous = data, dtype, ndim, size, contiguous or size == 0
+    a.data, a.dtype_, a.size, a.contiguous = data, dtype, size, contiguous or size == 0
     if capture:
         a.born = capture
         note_outside(base)
@@ -896,13 +964,12 @@ cdef Array from_object(object data, object dtype, bint copy):
     shared = not copy and array.dtype == wanted and array.flags.aligned
     if shared:
         array = array.view()                            # nobody else gives it another shape meanwhile
-    if array.ndim > MGX_MAXDIM:
-        raise ShapeError(f"Tensor: an array has at most {MGX_MAXDIM} axes, not {array.ndim}")
+    check_ndim("Tensor", array.ndim)
     for d in range(array.ndim):
         shape[d], strides[d] = array.shape[d], array.strides[d]
     if shared:
-        a = new_array()
-        first = stop = address = array.__array_interface__["data"][0]
+        a = new_array(0)
+        first = stop = address = <size_t> address_of(array)
         if array.size:
             stop += <size_t> array.itemsize
             for d in range(array.ndim):                 # from the lowest element to the highest

@@ -33,6 +33,7 @@ cdef str name_of(int op):
 
 cdef int broadcast(int op, Array a, int *ndim, Py_ssize_t *shape, str suffix="") except -1:
     """Widen ``shape`` to hold ``a`` as well."""
+    cdef const Py_ssize_t *lengths = a.shape_
     cdef int d, skip, grow = a.ndim - ndim[0]
     if grow > 0:
         for d in range(ndim[0] - 1, -1, -1):
@@ -42,13 +43,13 @@ cdef int broadcast(int op, Array a, int *ndim, Py_ssize_t *shape, str suffix="")
         ndim[0] = a.ndim
     skip = ndim[0] - a.ndim
     for d in range(a.ndim):
-        if a.shape_[d] == shape[d + skip] or a.shape_[d] == 1:
+        if lengths[d] == shape[d + skip] or lengths[d] == 1:
             continue
         if shape[d + skip] != 1:
             wide = tuple([shape[i] for i in range(ndim[0])])
             raise ShapeError(f"{name_of(op)}{suffix}: shapes {wide} and {shape_of(a)} do not broadcast "
                              f"({shape[d + skip]} != {a.shape_[d]} at axis {d - a.ndim})")
-        shape[d + skip] = a.shape_[d]
+        shape[d + skip] = lengths[d]
     return 0
 
 
@@ -142,6 +143,11 @@ cdef Array apply_integer(int op, list operands):
         raise DTypeError(f"{name_of(op)}: {error}") from None
 
 
+cdef inline bint is_whole(Array x, Array y) noexcept:
+    """Has ``x``, which broadcasts to the shape of ``y``, that shape?"""
+    return x.size == y.size and x.ndim == y.ndim and (y.size > 0 or same_shape(x, y))
+
+
 cdef int record(int op, Operand *operand, Array y, Storage *derivative, char *data) except -1:
     """Give ``y`` a node that keeps what the backward pass of this row will read. ``derivative`` becomes the node's. No
     Python code runs meanwhile: making a node holds the collector."""
@@ -160,7 +166,7 @@ cdef int record(int op, Operand *operand, Array y, Storage *derivative, char *da
             node.scalar[k] = operand[k].number
             continue
         x = operand[k].array
-        lies = (<Array> x).contiguous and (<Array> x).dtype_ == y.dtype_ and same_shape(<Array> x, y)
+        lies = (<Array> x).contiguous and (<Array> x).dtype_ == y.dtype_ and is_whole(<Array> x, y)
         reads = named & 1 << k or derivative != NULL
         if (<Array> x).needs_grad:
             parent[k] = <PyObject *> (<Array> x).node if (<Array> x).node is not None else node_pointer(<Array> x)
@@ -343,13 +349,16 @@ cdef Array symbolic_vjp(Node node, Array g, int i):
         if vocabulary[g.dtype_] is None:
             vocabulary[g.dtype_] = _words(g.dtype_)
         source = rows[op].derivative[i].decode()
-        if op == MGX_mul_no_nan and i == 1:     # 0 where a is 0, whatever g, and yet there a function of a with slope g
-            source = "mul_no_nan(where(g - g == K(0), g, where(a == K(0), K(0), g)), a)"
-        else:
-            source = _times(source)
-        source = f"lambda g, x, b, c, y, a: {source}"
-        text = texts[op, i, g.dtype_] = eval(compile(source, f"<derivative of {name_of(op)}>", "eval"),
-                                             vocabulary[g.dtype_])
+        try:                                                        # Python's compiler may give nothing without memory
+            if op == MGX_mul_no_nan and i == 1:     # 0 where a is 0, whatever g; yet there a function of a of slope g
+                source = "mul_no_nan(where(g - g == K(0), g, where(a == K(0), K(0), g)), a)"
+            else:
+                source = _times(source)
+            arguments = f"lambda g, x, b, c, y, a: {source}", f"<derivative of {name_of(op)}>", "eval"
+            source = compile(*arguments)                            # a call that looks whether there is a result
+        except SystemError as error:
+            raise_without_memory(error)
+        text = texts[op, i, g.dtype_] = eval(source, vocabulary[g.dtype_])
     for k in range(3):
         if not facts[op].names[i] & 1 << k:
             values.append(None)

@@ -45,7 +45,7 @@ cdef Array state_of(object seed):
     cdef Array state
     if seed is not None:
         return from_object(np.array([checked_seed(seed), 0], np.uint64).view(np.int64), None, True)
-    state = empty_of_shape((2,), np.int64)
+    state = empty_of_shape("rng", (2,), np.int64)
     host(_from_the_system, (state,), ())
     return state
 
@@ -227,8 +227,7 @@ cdef Array drawn(int row, Generator rng, tuple shape_, int kind, Py_ssize_t low,
     cdef int d
     cdef Array out
     cdef Call call
-    if len(shape_) > MGX_MAXDIM:
-        raise ShapeError(f"an array has at most {MGX_MAXDIM} axes, not {len(shape_)}")
+    check_ndim("random numbers", len(shape_))
     for d in range(len(shape_)):
         shape[d] = shape_[d]
     out = empty(kind, len(shape_), shape)

@@ -4,6 +4,7 @@ A node is an object that carries a ``Vertex`` at a fixed offset, so ``Value`` an
 this file. The global interpreter lock is held throughout; no Python code runs inside an ordering, so the marks
 of two walks never mix.
 """
+cimport cython
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdlib cimport free, malloc, realloc
@@ -11,9 +12,9 @@ from libc.stdint cimport INT32_MAX
 from libc.string cimport memcmp
 
 import os
-from threading import get_ident
 
 cdef extern from "Python.h":
+    unsigned long PyThread_get_thread_ident() noexcept
     ctypedef struct PyFrameObject
     ctypedef struct PyCodeObject:
         PyObject *co_filename
@@ -326,32 +327,37 @@ def is_grad_enabled():
     return bool(mgx_recording)
 
 
+@cython.final
+cdef class Entry:
+    cdef unsigned long thread
+    cdef object state
+    cdef Entry before
+
+
+@cython.final
 cdef class Entered:
     """What a context manager has to restore, for each time that it was entered; by thread, for several may share it.
     """
-    cdef dict stacks
-
-    def __cinit__(self):
-        self.stacks = {}
+    cdef Entry last
 
     def push(self, state):
-        cdef object thread = get_ident()
-        cdef list stack = self.stacks.get(thread)
-        if stack is None:
-            self.stacks[thread] = [state]
-        else:
-            stack.append(state)
+        cdef Entry entry = Entry.__new__(Entry)
+        entry.thread, entry.state, entry.before = PyThread_get_thread_ident(), state, self.last
+        self.last = entry
 
     def pop(self):
-        """What this thread pushed last."""
-        cdef object thread = get_ident()
-        cdef list stack = self.stacks.get(thread)
-        if stack is None:
+        """What this thread pushed last. It needs no memory: a mode is restored when there is none."""
+        cdef unsigned long thread = PyThread_get_thread_ident()
+        cdef Entry entry = self.last, later = None
+        while entry is not None and entry.thread != thread:
+            entry, later = entry.before, entry
+        if entry is None:
             raise RuntimeError("a context is left by a thread that has not entered it")
-        state = stack.pop()
-        if not stack:
-            del self.stacks[thread]
-        return state
+        if later is None:
+            self.last = entry.before
+        else:
+            later.before = entry.before
+        return entry.state
 
 
 class _GradMode:
@@ -367,7 +373,7 @@ class _GradMode:
         set_grad_enabled(self.on)
         return self
 
-    def __exit__(self, *exc):
+    def __exit__(self, kind, error, trace):
         set_grad_enabled(self.entered.pop())
 
     def __call__(self, function):

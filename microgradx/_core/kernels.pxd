@@ -86,11 +86,11 @@ cdef extern from "kernels.h" nogil:
     ctypedef Py_ssize_t (*mgx_fused_chain)(Py_ssize_t n, const mgx_op *op, char *const *slot) noexcept nogil
     ctypedef struct mgx_operand:
         int dtype, absent
-        Py_ssize_t strides[8]
+        Py_ssize_t *strides
         double number
     ctypedef struct mgx_tiles:
         int dtype, nin, nout, ndim, count, slots
-        Py_ssize_t shape[8]
+        Py_ssize_t *shape
         mgx_fused_chain fused_chain
         mgx_op *op
         mgx_operand operand[16]

@@ -117,7 +117,7 @@ cdef LaunchList capturing_list()                    # of the capture that this t
 cpdef int note_as_it_is(str why) except -1          # no program can repeat what the call under capture does
 cdef str format_call_site()
 cdef tuple hooks_of(Array a)
-cdef mgx_tiles *new_tiles(int operands, int count) except NULL
+cdef mgx_tiles *new_tiles(int operands, int count, int ndim) except NULL
 cdef object snapshot(Storage *s)                    # what it holds, for `put_back`
 cdef int restore(Storage *s, object numbers) except -1
 cdef int copy_storage(const Storage *s, Array to, Py_ssize_t offset) except -1
@@ -131,5 +131,6 @@ cdef int elementwise(int row, int part, int dtype, int nin, int nout, Operand *o
 cdef Py_ssize_t launch(Call *call, int row, int dtype) except? -9     # MGX_DONE or the first bad index
 cdef int copy(Array source, Array out) except -1
 cdef int fill(Array out, double number) except -1
+cdef int raise_without_memory(object error) except -1
 cdef int host(object function, tuple outs, tuple ins) except -1
 cdef Array compute_on_host(object function, tuple ins)

@@ -13,8 +13,8 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memmove
 
 from microgradx._core cimport array
-from microgradx._core.array cimport (Array, Node, Storage, check_writable, detached, dtype_code, dtype_of, empty,
-                                     from_object, itemsize, name_storage, shape_of, bump_version, unref,
+from microgradx._core.array cimport (Array, Node, Storage, check_ndim, check_writable, detached, dtype_code, dtype_of,
+                                     empty, from_object, itemsize, name_storage, shape_of, bump_version, unref,
                                      readable_ndarray, writable_ndarray)
 from microgradx._core.graph cimport (add_observer, free_collector, call_site, hold_collector, observers,
                                      recording_sites, watching)
@@ -683,6 +683,7 @@ cdef int record_elementwise(LaunchList recording, int row, int part, int dtype, 
     cdef Launch here_
     cdef mgx_tiles tiles
     cdef mgx_op op
+    cdef Py_ssize_t axes[MGX_MAXARGS + 1][MGX_MAXDIM]
     cdef Launch *launch_ = &here_ if recording.timed else recording.add()
     cdef Array out = <Array> operand[nin].array, numbers
     cdef int k
@@ -695,7 +696,8 @@ cdef int record_elementwise(LaunchList recording, int row, int part, int dtype, 
             launch_.storage[k] = out.storage if operand[k].form in (ARRAY, BYTES) else NULL       # an operand in memory
         if not direct:
             tiles.op = &op
-            lay_out(&tiles, launch_.args.p, launch_.loop, dtype, nin, nout, operand, ndim, shape)
+            give_axes(&tiles, nin + nout, ndim, &axes[0][0])
+            lay_out(&tiles, launch_.args.p, launch_.loop, dtype, nin, nout, operand, shape)
             launch_.tiles = &tiles
         return note_time(recording, launch_, start, seconds, None)
     for k in range(nin + nout):
@@ -719,21 +721,32 @@ cdef int record_elementwise(LaunchList recording, int row, int part, int dtype, 
         if launch_.storage[k] != NULL:
             name_storage(launch_.storage[k])
     if not direct:
-        launch_.tiles = new_tiles(nin + nout, 1)
-        lay_out(launch_.tiles, launch_.args.p, launch_.loop, dtype, nin, nout, operand, ndim, shape)
+        launch_.tiles = new_tiles(nin + nout, 1, ndim)
+        lay_out(launch_.tiles, launch_.args.p, launch_.loop, dtype, nin, nout, operand, shape)
     if recording.profile is not None:
         note_time(recording.profile, launch_, start, seconds, None)
     return 0
 
 
-cdef mgx_tiles *new_tiles(int operands, int count) except NULL:
-    """Tiles with room for as many operands and operations as they have."""
+cdef mgx_tiles *new_tiles(int operands, int count, int ndim) except NULL:
+    """Tiles with room for as many operands, operations and axes as they have."""
     cdef size_t size = sizeof(mgx_tiles) - (MGX_MAXOPERANDS - operands) * sizeof(mgx_operand)
-    cdef mgx_tiles *tiles = <mgx_tiles *> malloc(size + count * sizeof(mgx_op))
+    cdef size_t ops = count * sizeof(mgx_op), axes = (operands + 1) * max(ndim, 1) * sizeof(Py_ssize_t)
+    cdef mgx_tiles *tiles = <mgx_tiles *> malloc(size + ops + axes)
     if tiles == NULL:
         raise MemoryError("compile: no memory for another launch")
     tiles.op = <mgx_op *> (<char *> tiles + size)
+    give_axes(tiles, operands, ndim, <Py_ssize_t *> (<char *> tiles + size + ops))
     return tiles
+
+
+cdef void give_axes(mgx_tiles *tiles, int operands, int ndim, Py_ssize_t *room) noexcept:
+    """Where tiles store the lengths of their axes and the strides of each operand."""
+    cdef int k
+    tiles.ndim, tiles.shape = ndim, room
+    for k in range(operands):
+        room += max(ndim, 1)
+        tiles.operand[k].strides = room
 
 
 cdef enum: FEW = 64             # a number among so few elements is broadcast at once
@@ -760,21 +773,23 @@ cdef Py_ssize_t strided(mgx_loop loop, int dtype, int nin, int nout, Operand *op
     """Any layout, any dtype, any broadcast: through the tiles of csrc/launch.c."""
     cdef mgx_tiles tiles
     cdef mgx_op op
+    cdef Py_ssize_t axes[MGX_MAXARGS + 1][MGX_MAXDIM]
     cdef char *data[MGX_MAXARGS]
     tiles.op = &op
-    lay_out(&tiles, data, loop, dtype, nin, nout, operand, ndim, shape)
+    give_axes(&tiles, nin + nout, ndim, &axes[0][0])
+    lay_out(&tiles, data, loop, dtype, nin, nout, operand, shape)
     prepare(&tiles)
     return run_tiles(&tiles, data)
 
 
 cdef int lay_out(mgx_tiles *tiles, char **data, mgx_loop loop, int dtype, int nin, int nout, Operand *operand,
-                 int ndim, const Py_ssize_t *shape) except -1:
-    """Tiles of one loop. A number is stored in the tiles themselves."""
+                 const Py_ssize_t *shape) except -1:
+    """Tiles of one loop, which have their axes. A number is stored in the tiles themselves."""
     cdef mgx_operand *to
     cdef Array a
     cdef Py_ssize_t step
-    cdef int k, d, skip
-    tiles.dtype, tiles.nin, tiles.nout, tiles.ndim, tiles.count, tiles.slots = dtype, nin, nout, ndim, 1, nin + nout
+    cdef int k, d, skip, ndim = tiles.ndim
+    tiles.dtype, tiles.nin, tiles.nout, tiles.count, tiles.slots = dtype, nin, nout, 1, nin + nout
     tiles.op[0].loop, tiles.op[0].chain_length, tiles.op[0].result = loop, 0, 0
     for d in range(ndim):
         tiles.shape[d] = shape[d]
@@ -870,6 +885,14 @@ array.freeze = freeze
 
 # ----- host --------------------------------------------------------------------------------------------------
 
+cdef int raise_without_memory(object error) except -1:
+    """A SystemError of NumPy's or Python's: where an allocation fails they may return nothing and no exception, or
+    both."""
+    if isinstance(error.__cause__, MemoryError) or "without" in str(error):
+        raise MemoryError("no memory for NumPy or Python") from None
+    raise error
+
+
 cdef int host(object function, tuple outs, tuple ins) except -1:
     """function(*outs, *ins) over NumPy arrays: outs writable, ins read-only; what is no array is passed as it is."""
     cdef LaunchList recording = set_recording(None)             # reading the operands is no leak of values
@@ -882,10 +905,16 @@ cdef int host(object function, tuple outs, tuple ins) except -1:
         with np.errstate(all="ignore"):                         # nan and inf flow without a word, as in kernels
             function(*[writable_ndarray(<Array> o) for o in written],
                      *[readable_ndarray(<Array> i) if isinstance(i, Array) else i for i in ins])
+    except (TypeError, ValueError, IndexError):                 # NumPy looks at operands before it writes
+        raise
+    except BaseException as error:
+        bump_versions(written)
+        if isinstance(error, SystemError):
+            raise_without_memory(error)
+        raise
     finally:
         set_recording(recording)
-    for o in written:
-        bump_version(<Array> o)
+    bump_versions(written)
     if recording is not None:
         record_host(recording, function, outs, ins, start)
     if watching():
@@ -921,6 +950,12 @@ def by_parts(function, out, x, along=None, options=()):
     function(out, x, *options)
 
 
+cdef int bump_versions(list arrays) except -1:
+    for a in arrays:
+        bump_version(<Array> a)
+    return 0
+
+
 cdef Array compute_on_host(object function, tuple ins):
     """The array ``function(*ins)`` over NumPy arrays, as a host launch; shape and dtype follow from the operands'."""
     cdef LaunchList recording = set_recording(None)
@@ -931,6 +966,8 @@ cdef Array compute_on_host(object function, tuple ins):
         with np.errstate(all="ignore"):
             arrays = [readable_ndarray(<Array> i) if isinstance(i, Array) else i for i in ins]
             out = from_object(function(*arrays), None, True)
+    except SystemError as error:
+        raise_without_memory(error)
     finally:
         set_recording(recording)
     if recording is not None:
@@ -978,8 +1015,7 @@ def filled(function, tuple shape, object dtype):
     cdef Py_ssize_t lengths[MGX_MAXDIM]
     cdef int d
     cdef Array out
-    if len(shape) > MGX_MAXDIM:
-        raise ShapeError(f"an array has at most {MGX_MAXDIM} axes, not {len(shape)}")
+    check_ndim(host_name(function), len(shape))
     for d in range(len(shape)):
         lengths[d] = shape[d]
     out = empty(dtype_code(dtype), len(shape), lengths)

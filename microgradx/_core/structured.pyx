@@ -21,13 +21,13 @@ from microgradx._core.launch import by_parts, composite, run, stretches
 from microgradx.errors import DTypeError, IndexError_, ShapeError
 
 
-cdef unsigned int axes_of(str op, object axis, int ndim) except? 0xFFFFFFFF:
+cdef Axes axes_of(str op, object axis, int ndim) except? -1:
     """None, an axis or a tuple of axes as a set of bits."""
-    cdef unsigned int axes = 0, bit
+    cdef Axes axes = 0, bit
     if axis is None:
-        return (1 << ndim) - 1
+        return all_axes(ndim)
     for a in axis if isinstance(axis, (tuple, list)) else (axis,):
-        bit = 1 << axis_of(op, a, ndim)
+        bit = <Axes> 1 << axis_of(op, a, ndim)
         if axes & bit:
             raise ShapeError(f"{op}: axis {a} is named twice in {axis!r}")
         axes |= bit
@@ -46,17 +46,19 @@ cdef struct Layout:
     Py_ssize_t strides[3]
 
 
-cdef Array lay_out(Array x, unsigned int axes, Layout *to):
+cdef Array lay_out(Array x, Axes axes, Layout *to):
     """``x``, or a copy with the reduced axes last, and the three strides by which it is walked."""
     cdef int d, group = 0, kept = 0
     cdef int order[MGX_MAXDIM]
     cdef Py_ssize_t length[3]
     cdef Py_ssize_t stride[3]
+    cdef const Py_ssize_t *lengths = x.shape_
+    cdef const Py_ssize_t *steps = x.strides_
     cdef bint reduced, one_walk = True
     for d in range(3):
         length[d], stride[d] = 1, 0
     for d in range(x.ndim):                     # group 0: kept, 1: reduced, 2: kept again
-        if x.shape_[d] == 1:
+        if lengths[d] == 1:
             continue
         reduced = axes >> d & 1
         if reduced != (group == 1):
@@ -64,11 +66,11 @@ cdef Array lay_out(Array x, unsigned int axes, Layout *to):
             if group > 2:
                 one_walk = False
                 break
-        if length[group] > 1 and stride[group] != x.strides_[d] * x.shape_[d]:
+        if length[group] > 1 and stride[group] != steps[d] * lengths[d]:
             one_walk = False
             break
-        length[group] *= x.shape_[d]
-        stride[group] = x.strides_[d]
+        length[group] *= lengths[d]
+        stride[group] = steps[d]
     if one_walk and (length[2] == 1 or stride[2] == itemsize[x.dtype_]):
         to.outer, to.n, to.inner = length[0], length[1], length[2]
         for d in range(3):
@@ -91,7 +93,7 @@ cdef Array lay_out(Array x, unsigned int axes, Layout *to):
     return x
 
 
-cdef Array lay_out_unrecorded(Array x, unsigned int axes, Layout *to):
+cdef Array lay_out_unrecorded(Array x, Axes axes, Layout *to):
     """As lay_out, not recorded."""
     cdef bint mode = set_grad_enabled(False)
     try:
@@ -100,7 +102,7 @@ cdef Array lay_out_unrecorded(Array x, unsigned int axes, Layout *to):
         set_grad_enabled(mode)
 
 
-cdef Array empty_reduced(Array x, unsigned int axes):
+cdef Array empty_reduced(Array x, Axes axes):
     """An array for the result, with the reduced axes kept as 1."""
     cdef Py_ssize_t shape[MGX_MAXDIM]
     cdef int d
@@ -109,7 +111,7 @@ cdef Array empty_reduced(Array x, unsigned int axes):
     return empty(x.dtype_, x.ndim, shape)
 
 
-cdef Array squeeze_axes(Array x, unsigned int axes):
+cdef Array squeeze_axes(Array x, Axes axes):
     """A fresh result without the axes of length 1 that are named."""
     cdef Py_ssize_t shape[MGX_MAXDIM]
     cdef int d, ndim = 0
@@ -137,7 +139,7 @@ cdef int reduce(int row, Array source, const Layout *by, double factor, Array ou
     return 0
 
 
-cdef Array reduced(int row, Array x, unsigned int axes, double factor):
+cdef Array reduced(int row, Array x, Axes axes, double factor):
     """What the row makes of the elements along ``axes``, which stay as 1; of no elements factor * 0."""
     cdef Array out = empty_reduced(x, axes), source
     cdef Layout by
@@ -171,7 +173,7 @@ def _amax_composite(x, *, sign, **sizes):
 
 # ----- sum and expand: transposes of each other -----------------------------------------------------------------
 
-cdef Array sum_kept(Array x, unsigned int axes, double scale):
+cdef Array sum_kept(Array x, Axes axes, double scale):
     """scale * the sum over ``axes``, which stay as 1."""
     cdef Array out = reduced(SUM, x, axes, scale)
     record_structured(out, b"sum", sum_vjp, (shape_of(x), scale) if x.needs_grad else None, x)
@@ -188,7 +190,7 @@ cdef object sum_vjp(Node node, Array g, int i):
     return expand(g, len(wanted), shape)
 
 
-cdef Array sum_axes(Array x, unsigned int axes, bint keepdims, double scale):
+cdef Array sum_axes(Array x, Axes axes, bint keepdims, double scale):
     cdef Array out = sum_kept(to_floating("sum", x), axes, scale)
     return out if keepdims else squeeze_axes(out, axes)
 
@@ -218,12 +220,12 @@ cdef object expand_vjp(Node node, Array g, int i):
 
 cdef Array sum_to(Array x, int ndim, const Py_ssize_t *shape):
     """The sum over what was broadcast from ``shape``."""
-    cdef unsigned int axes = 0
+    cdef Axes axes = 0
     cdef int d, skip = x.ndim - ndim
     cdef Array out = x
     for d in range(x.ndim):
         if d < skip or (shape[d - skip] == 1 and x.shape_[d] != 1):
-            axes |= 1 << d
+            axes |= <Axes> 1 << d
     if axes:
         out = sum_kept(x, axes, 1.0)
     return unmark_view(reshape(out, ndim, shape)) if skip and axes else reshape(out, ndim, shape) if skip else out
@@ -247,7 +249,7 @@ def _smallest(x, axes):
     return np.min(x, axes, keepdims=True)
 
 
-cdef Array amax(Array x, unsigned int axes, bint keepdims, double sign):
+cdef Array amax(Array x, Axes axes, bint keepdims, double sign):
     """The maximum over ``axes`` (sign 1) or the minimum (sign -1); a nan wins."""
     cdef Array out
     cdef Node node
@@ -275,7 +277,7 @@ cdef object amax_vjp(Node node, Array g, int i):
 
 # ----- the Euclidean norm: its gradient is 0 where it is 0 ---------------------------------------------------------
 
-cdef Array vector_norm(Array x, unsigned int axes, bint keepdims):
+cdef Array vector_norm(Array x, Axes axes, bint keepdims):
     """The root of the sum of squares over ``axes``; squares that are no numbers of the dtype do not matter."""
     cdef Array out
     cdef Node node
@@ -307,7 +309,7 @@ cdef int EXP = opcode("exp"), LOG = opcode("log")
 cdef double[2] LARGEST = [np.finfo(np.float32).max, np.finfo(np.float64).max]
 
 
-cdef Array logsumexp(Array x, unsigned int axes, bint keepdims):
+cdef Array logsumexp(Array x, Axes axes, bint keepdims):
     """log(sum(exp(x))) over ``axes``, shifted by the maximum so that nothing overflows."""
     cdef Array out, top, e, total
     cdef Node node
@@ -536,14 +538,14 @@ cdef Array matmul(Array a, Array b):
         if a.size == 0:
             shape[0] *= a.shape_[a.ndim - 2]
         out = product(reshape(a, 2, shape), b, False, False)
-        memcpy(shape, a.shape_, sizeof(shape))
+        memcpy(shape, a.shape_, a.ndim * sizeof(Py_ssize_t))
         shape[a.ndim - 1] = b.shape_[1]
         out = unmark_view(reshape(out, a.ndim, shape))
     else:
         out = product(a, b, False, False)
     if row:
-        out = squeeze_axes(out, 1 << (out.ndim - 2))
-    return squeeze_axes(out, 1 << (out.ndim - 1)) if column else out
+        out = squeeze_axes(out, <Axes> 1 << (out.ndim - 2))
+    return squeeze_axes(out, <Axes> 1 << (out.ndim - 1)) if column else out
 
 
 # ----- linear: x (..., in) @ w (out, in)^T + b (out,) ------------------------------------------------------------
@@ -569,7 +571,7 @@ cdef Array linear(Array x, Array w, Array b):
             m *= x.shape_[d]
         shape[0], shape[1] = m, x.shape_[x.ndim - 1]
         out = linear(reshape(x, 2, shape), w, b)
-        memcpy(shape, x.shape_, sizeof(shape))
+        memcpy(shape, x.shape_, x.ndim * sizeof(Py_ssize_t))
         shape[x.ndim - 1] = w.shape_[0]
         return unmark_view(reshape(out, x.ndim, shape))
     m, n, k = x.shape_[0], w.shape_[0], w.shape_[1]
@@ -779,8 +781,9 @@ class Operation:
 
     def __call__(self, *args):
         cdef tuple xs = tuple([x for x in args if isinstance(x, Array)]), options = args[len(xs):]
-        cdef tuple outs = tuple([empty_of_shape(tuple(shape), dtype) for shape, dtype in self.results(*args)])
         cdef bytes name = self.name
+        cdef tuple outs = tuple([empty_of_shape(name.decode(), tuple(shape), dtype)
+                                 for shape, dtype in self.results(*args)])
         cdef Node node
         cdef Array out
         cdef int i
@@ -855,11 +858,10 @@ class KernelOperation(Operation):
             self.refuse(bad, *xs, *options)
 
 
-cdef Array empty_of_shape(tuple shape_, object dtype):
+cdef Array empty_of_shape(str op, tuple shape_, object dtype):
     cdef Py_ssize_t shape[MGX_MAXDIM]
     cdef int d
-    if len(shape_) > MGX_MAXDIM:
-        raise ShapeError(f"an array has at most {MGX_MAXDIM} axes, not {len(shape_)}")
+    check_ndim(op, len(shape_))
     for d in range(len(shape_)):
         shape[d] = shape_[d]
     return empty(dtype_code(dtype), len(shape_), shape)

@@ -53,8 +53,7 @@ cdef int read_shape(str op, object wanted, Py_ssize_t *shape) except -1:
     cdef int d
     if len(wanted) == 1 and isinstance(wanted[0], (tuple, list)):
         wanted = tuple(wanted[0])
-    if len(wanted) > MGX_MAXDIM:
-        raise ShapeError(f"{op}: an array has at most {MGX_MAXDIM} axes, not {len(wanted)}")
+    check_ndim(op, len(wanted))
     for d in range(len(wanted)):
         shape[d] = v.integer(op, "a length", wanted[d])
     return len(wanted)
@@ -69,7 +68,7 @@ cdef class Tensor(Array):
     NumPy arrays keep float32 or float64. ``mgx.from_numpy`` shares instead. Only float tensors may require a
     gradient.
 
-    Raises ``DTypeError`` for data that are not real numbers, ``ShapeError`` for ragged lists.
+    Raises ``DTypeError`` for data that are not real numbers, ``ShapeError`` for ragged lists and for more than 32 axes.
 
     >>> import microgradx as mgx
     >>> x = mgx.Tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
@@ -326,7 +325,7 @@ cdef class Tensor(Array):
             raise GraphError("array: this tensor requires a gradient, and an array has no graph; use an operation on "
                              "Tensors (stack() joins them, a.toarray() @ t is the product of a sparse a), or give "
                              "t.detach() where no gradient is wanted")
-        array = np.asarray(memoryview(self))
+        array = readable_ndarray(self)
         return np.array(array, dtype=dtype, copy=copy) if dtype is not None or copy else array
 
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
@@ -452,7 +451,7 @@ cdef class Tensor(Array):
         Floats are summed as a fixed tree of running sums: the error grows with the logarithm of the count.
         """
         cdef bint kept = keepdims or keepdim
-        cdef unsigned int axes = axes_of("sum", resolve_axis("sum", axis, dim), self.ndim)
+        cdef Axes axes = axes_of("sum", resolve_axis("sum", axis, dim), self.ndim)
         if self.dtype_ > MGX_F64:
             return compute_on_host(np.sum, (self, axes_tuple(axes, self.ndim), None, None, kept))
         return sum_axes(self, axes, kept, 1.0)
@@ -460,7 +459,7 @@ cdef class Tensor(Array):
     def mean(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """The mean over ``axis``; nan for no elements. That of integers and masks is computed in float64 and given as
         float32."""
-        cdef unsigned int axes = axes_of("mean", resolve_axis("mean", axis, dim), self.ndim)
+        cdef Axes axes = axes_of("mean", resolve_axis("mean", axis, dim), self.ndim)
         cdef Py_ssize_t n = count_reduced(self, axes)
         if self.dtype_ > MGX_F64:
             return v.convert(v.convert(self, MGX_F64).mean(axis, keepdims or keepdim, dim=dim), MGX_F32)
@@ -469,7 +468,7 @@ cdef class Tensor(Array):
     def var(self, axis=None, ddof=None, keepdims=False, *, dim=None, keepdim=False):
         """The mean squared deviation from the mean; the sum is divided by n - ``ddof``, which is 0 unless given, as in
         NumPy. torch's is 1: ``DifferenceWarning`` where ``dim`` or ``keepdim`` is given without it."""
-        cdef unsigned int axes = axes_of("var", resolve_axis("var", axis, dim), self.ndim)
+        cdef Axes axes = axes_of("var", resolve_axis("var", axis, dim), self.ndim)
         cdef double divisor = divisor_of("var", self, axes, ddof, dim is not None or keepdim)
         if self.dtype_ > MGX_F64:
             return v.convert(v.convert(self, MGX_F64).var(axis, ddof or 0, keepdims or keepdim, dim=dim), MGX_F32)
@@ -477,7 +476,7 @@ cdef class Tensor(Array):
 
     def std(self, axis=None, ddof=None, keepdims=False, *, dim=None, keepdim=False):
         """The square root of ``var``, with its ``ddof``. Its gradient is 0 where nothing deviates."""
-        cdef unsigned int axes = axes_of("std", resolve_axis("std", axis, dim), self.ndim)
+        cdef Axes axes = axes_of("std", resolve_axis("std", axis, dim), self.ndim)
         cdef double divisor = divisor_of("std", self, axes, ddof, dim is not None or keepdim)
         if self.dtype_ > MGX_F64:
             return v.convert(v.convert(self, MGX_F64).std(axis, ddof or 0, keepdims or keepdim, dim=dim), MGX_F32)
@@ -488,7 +487,7 @@ cdef class Tensor(Array):
         """The vector norm (sum |x|^ord)^(1/ord) over ``axis``; ``ord`` may be inf, -inf or 0 (how many are not 0).
         Its gradient is 0 where the norm is 0, and for an ``ord`` below 1 at the elements that are 0."""
         cdef bint kept = keepdims or keepdim
-        cdef unsigned int axes
+        cdef Axes axes
         cdef Array size, unit = None, zero
         ord = v.real("norm", "ord", ord)
         axis = resolve_axis("norm", axis, dim)
@@ -523,7 +522,7 @@ cdef class Tensor(Array):
 
     def prod(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """The product over ``axis``, by halves: exact gradients where elements are 0. Integers and masks give int64."""
-        cdef unsigned int axes = axes_of("prod", resolve_axis("prod", axis, dim), self.ndim)
+        cdef Axes axes = axes_of("prod", resolve_axis("prod", axis, dim), self.ndim)
         cdef Array x = self, rest
         cdef Py_ssize_t n
         cdef int d
@@ -657,7 +656,7 @@ cdef class Tensor(Array):
 
     def squeeze(self, axis=None, *, dim=None):
         """Without axes of length 1: all of them, or those that are named (a longer one stays). A view."""
-        cdef unsigned int axes = axes_of("squeeze", resolve_axis("squeeze", axis, dim), self.ndim)
+        cdef Axes axes = axes_of("squeeze", resolve_axis("squeeze", axis, dim), self.ndim)
         return self.reshape(tuple([self.shape_[d] for d in range(self.ndim)
                                    if not (axes >> d & 1 and self.shape_[d] == 1)]))
 
@@ -672,7 +671,7 @@ cdef class Tensor(Array):
         if len(axes) == 1 and isinstance(axes[0], (tuple, list)):
             axes = tuple(axes[0])
         axes = tuple([v.axis_of("permute", d, self.ndim) for d in axes])
-        if len(axes) != self.ndim or axes_of("permute", axes, self.ndim) != (1 << self.ndim) - 1:
+        if len(axes) != self.ndim or axes_of("permute", axes, self.ndim) != all_axes(self.ndim):
             raise ShapeError(f"permute: {axes} does not name each of the {self.ndim} axes once")
         for d in range(self.ndim):
             order[d] = axes[d]
@@ -821,12 +820,12 @@ cdef object read_number(Array x, str op):
     return readable_ndarray(x).item()
 
 
-cdef tuple axes_tuple(unsigned int axes, int ndim):
+cdef tuple axes_tuple(Axes axes, int ndim):
     """A set of axes as a tuple."""
     return tuple([d for d in range(ndim) if axes >> d & 1])
 
 
-cdef Py_ssize_t count_reduced(Array x, unsigned int axes):
+cdef Py_ssize_t count_reduced(Array x, Axes axes):
     """How many elements are reduced to one."""
     cdef Py_ssize_t n = 1
     cdef int d
@@ -836,13 +835,13 @@ cdef Py_ssize_t count_reduced(Array x, unsigned int axes):
     return n
 
 
-cdef Array deviations(Array x, unsigned int axes):
+cdef Array deviations(Array x, Axes axes):
     """x less its mean over ``axes``."""
     cdef Py_ssize_t n = count_reduced(x, axes)
     return apply(MGX_sub, x, sum_axes(x, axes, True, 1.0 / n if n else float("nan")), None)
 
 
-cdef double divisor_of(str op, Array x, unsigned int axes, object ddof, bint as_torch) except? -1:
+cdef double divisor_of(str op, Array x, Axes axes, object ddof, bint as_torch) except? -1:
     """n - ddof for the n numbers of a variance, nan if that is none. ``ddof`` is 0 unless given; with a warning where
     torch's names stand beside none, for torch's is 1."""
     cdef Py_ssize_t n = count_reduced(x, axes)
@@ -874,7 +873,7 @@ cdef object find_extremum(Array x, str op, object axis, bint kept, double sign):
     values = v.gather(x, d, at)
     if kept:
         return Extremum(values, at)
-    return Extremum(squeeze_axes(values, 1 << <int> d), squeeze_axes(at, 1 << <int> d))
+    return Extremum(squeeze_axes(values, <Axes> 1 << <int> d), squeeze_axes(at, <Axes> 1 << <int> d))
 
 
 def _position(x, find, axis, kept):

@@ -13,7 +13,9 @@ from microgradx._core.elementwise cimport apply
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport (Call, LaunchList, Operand, format_call_site, compute_on_host, copy, elementwise,
                                       fill, host, is_capturing, launch, note_as_it_is, put, put_array,
-                                      set_recording)
+                                      raise_without_memory, set_recording)
+
+from operator import getitem
 
 import numpy as np
 
@@ -212,28 +214,30 @@ cdef Array index(Array x, object key):
     cdef Py_ssize_t strides[MGX_MAXDIM]
     cdef Array out, held = detached(x)          # an index that is an object of the user's may give x other data
     cdef int d
-    cdef size_t address
+    cdef char *address
     key = normalize_key(key)
     cdef LaunchList recording = set_recording(None)
     try:
-        base = np.asarray(held)
+        base = readable_ndarray(held)
+        at = key
         if has_tensor(key):
-            result = base[tuple([np.asarray(k) if isinstance(k, Array) else k for k in key])]
-        else:
-            result = base[key]
+            at = tuple([readable_ndarray(<Array> k) if isinstance(k, Array) else k for k in key])
+        pair = base, at
+        result = getitem(*pair)                                     # a call that looks whether there is a result
     except (IndexError, ValueError) as error:
         raise IndexError_(f"index: shape {shape_of(x)}: {error}") from None
+    except SystemError as error:
+        raise_without_memory(error)
     finally:
         set_recording(recording)
-    if result.ndim > MGX_MAXDIM:
-        raise ShapeError(f"index: an array has at most {MGX_MAXDIM} axes, not {result.ndim}")
+    check_ndim("index", result.ndim)
     if not isinstance(result, np.ndarray):                          # every axis indexed by an integer
         result = base[key + (...,)]
     if not has_tensor(key) and result.base is not None and (result.size == 0 or np.may_share_memory(result, base)):
-        address = result.__array_interface__["data"][0]
+        address = address_of(result) if result.size else held.data
         for d in range(result.ndim):
             shape[d], strides[d] = result.shape[d], result.strides[d]
-        out = view_of(held, <char *> address if result.size else held.data, result.ndim, shape, strides)
+        out = view_of(held, address, result.ndim, shape, strides)
     else:
         out = from_object(result, result.dtype, False) if not is_capturing() else compute_on_host(_take, (held, *key))
     record_structured(out, b"index", index_vjp, (key, shape_of(x)), x)
@@ -463,7 +467,7 @@ cpdef int check_along(str op, Array x, int axis, Array at) except -1:
         if d != axis and at.shape_[d] > x.shape_[d]:
             raise ShapeError(f"{op}: index of shape {shape_of(at)} exceeds shape {shape_of(x)} at axis {d}")
     if at.size and not is_capturing():                          # else NumPy checks, at every replay
-        low, high = np.asarray(at).min(), np.asarray(at).max()
+        low, high = readable_ndarray(at).min(), readable_ndarray(at).max()
         if low < -x.shape_[axis] or high >= x.shape_[axis]:
             raise IndexError_(f"{op}: index {high if high >= x.shape_[axis] else low} is out of range for axis {axis} "
                               f"of length {x.shape_[axis]}")

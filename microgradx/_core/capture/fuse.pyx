@@ -6,7 +6,7 @@ loops as before, so no bit changes.
 """
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcmp
+from libc.string cimport memcmp, memcpy
 
 from microgradx._core.array cimport Storage, itemsize
 from microgradx._core.kernels cimport *
@@ -229,17 +229,18 @@ cdef Launch *fused_launch(LiveRanges lives, Py_ssize_t first, Py_ssize_t stop, c
     cdef mgx_tiles *shape = NULL
     cdef mgx_op *op
     cdef Py_ssize_t i, step
+    cdef Py_ssize_t *strides
     cdef int k, slot, d, nin = whole.count[0], operands = whole.count[0] + whole.count[1]
     if one == NULL:
         raise MemoryError("compile: no memory for another launch")
-    try:
-        job = new_tiles(operands, <int> (stop - first))
-    except MemoryError:
-        free(one)
-        raise
     for i in range(first, stop):
         if lives.sequence.launch[i].tiles != NULL:
             shape = lives.sequence.launch[i].tiles
+    try:
+        job = new_tiles(operands, <int> (stop - first), 1 if shape == NULL else shape.ndim)
+    except MemoryError:
+        free(one)
+        raise
     s = lives.sequence.launch[first]
     one[0] = s[0]
     one.table, one.row, one.part, one.loop, one.writes = FUSED, 0, 0, NULL, 0
@@ -247,9 +248,9 @@ cdef Launch *fused_launch(LiveRanges lives, Py_ssize_t first, Py_ssize_t stop, c
     job.dtype, job.nin, job.nout = s.dtype, nin, whole.count[1]
     job.count, job.slots = <int> (stop - first), operands + whole.tiles
     job.fused_chain = kernels.fused_chain[s.dtype]
-    job.ndim, job.shape[0] = 1, s.args.n[0]
+    job.shape[0] = s.args.n[0]
     if shape != NULL:
-        job.ndim, job.shape = shape.ndim, shape.shape
+        memcpy(job.shape, shape.shape, shape.ndim * sizeof(Py_ssize_t))
     for k in range(operands):
         i = whole.met[k >= nin][k - nin * (k >= nin)].step
         slot = whole.met[k >= nin][k - nin * (k >= nin)].slot
@@ -257,7 +258,10 @@ cdef Launch *fused_launch(LiveRanges lives, Py_ssize_t first, Py_ssize_t stop, c
         one.storage[k], one.args.p[k] = s.storage[slot], s.args.p[slot]
         one.writes |= (k >= nin) << k
         if s.tiles != NULL:
+            strides = job.operand[k].strides
+            memcpy(strides, s.tiles.operand[slot].strides, job.ndim * sizeof(Py_ssize_t))
             job.operand[k] = s.tiles.operand[slot]
+            job.operand[k].strides = strides
         else:
             job.operand[k].dtype, job.operand[k].absent, step = s.dtype, False, itemsize[s.dtype]
             for d in range(job.ndim - 1, -1, -1):

@@ -153,7 +153,7 @@ class detect_nan:
         open_detection(self._mode, 1)
         return self
 
-    def __exit__(self, *exc):
+    def __exit__(self, kind, error, trace):
         open_detection(self._mode, -1)
 
     def __call__(self, function):
