@@ -38,7 +38,7 @@ def test_programs_beside_numpy():
 
 
 def test_programs_over_many_axes():
-    assert run(FUZZ, "0", "400", "0", "axes").endswith("unclear:\n")
+    assert run(FUZZ, "--case", "axes", "--count", "400").endswith("found:\n")
 
 
 START = """import sys

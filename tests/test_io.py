@@ -194,7 +194,7 @@ HOSTILE = {
     "float8": raw({"a": entry(dtype="F8_E4M3", shape=[8])}, bytes(8)),
     "complex": raw({"a": entry(dtype="C64", shape=[1])}, bytes(8)),
     "beyond int64": raw({"a": entry(dtype="U64", shape=[1])}, b"\xff" * 8),
-    "9 axes": raw({"a": entry(shape=[1] * 8 + [2])}, bytes(8)),
+    "33 axes": raw({"a": entry(shape=[1] * 32 + [2])}, bytes(8)),
     "70 axes": raw({"a": entry(shape=[1] * 69 + [2])}, bytes(8)),
     "metadata of numbers": raw({"__metadata__": {"a": 1}}),
     "structure: no JSON": structured("{"), "structure: nested": structured("[" * 100000),

@@ -86,6 +86,7 @@ cdef Node record_structured(Array out, const char *name, Vjp vjp, object args, A
 cdef int check_ndim(str op, Py_ssize_t ndim) except -1
 cdef Array from_object(object data, object dtype, bint copy)
 cdef object readable_ndarray(Array a)               # a read-only ndarray over the same bytes, graph or not
+cdef object ndarray_to_read(Array a)                # the same, and a capture notes it
 cdef object writable_ndarray(Array a)               # a writable ndarray over the same bytes
 cdef char *address_of(object array) except? NULL
 cdef void drop_storage(Array a) noexcept

@@ -580,7 +580,7 @@ cdef class Array(Differentiable):
             raise BufferError("dlpack: this tensor requires a gradient, which would not come back; share t.detach()")
         if not copy and min([self.strides_[d] for d in range(self.ndim)], default=0) < 0:
             raise BufferError("dlpack: negative strides, which not everybody takes; share t.contiguous()")
-        shared = readable_ndarray(self) if self.storage.readonly or copy else writable_ndarray(self)
+        shared = ndarray_to_read(self) if self.storage.readonly or copy else writable_ndarray(self)
         return shared.__dlpack__(stream=stream, max_version=max_version, dl_device=dl_device, copy=copy)
 
     def __dlpack_device__(self):
@@ -676,6 +676,13 @@ cdef int fill_buffer(object exporter, Array a, Py_buffer *buffer, int flags, bin
 
 cdef object readable_ndarray(Array a):
     """The numbers without their graph: what NumPy may compute with where the engine knows what becomes of it."""
+    return window(a, True)
+
+
+cdef object ndarray_to_read(Array a):
+    """The same for a person: a function that is being captured decides by what it reads."""
+    if capture:
+        note_reading()
     return window(a, True)
 
 

@@ -309,12 +309,12 @@ cdef class Tensor(Array):
         """A NumPy copy, whether it has a graph or not. ``np.asarray(t)`` is a read-only view instead, of a tensor that
         requires no gradient."""
         refuse_traced("numpy", self)
-        return np.array(readable_ndarray(self))
+        return np.array(ndarray_to_read(self))
 
     def tolist(self):
         """Nested lists of Python numbers."""
         refuse_traced("tolist", self)
-        return readable_ndarray(self).tolist()
+        return ndarray_to_read(self).tolist()
 
     def __array__(self, dtype=None, copy=None):      # no-cython-lint
         """For NumPy: a read-only view, or a copy where ``dtype`` or ``copy`` needs one; ``copy=False`` raises then.
@@ -325,7 +325,7 @@ cdef class Tensor(Array):
             raise GraphError("array: this tensor requires a gradient, and an array has no graph; use an operation on "
                              "Tensors (stack() joins them, a.toarray() @ t is the product of a sparse a), or give "
                              "t.detach() where no gradient is wanted")
-        array = readable_ndarray(self)
+        array = ndarray_to_read(self)
         return np.array(array, dtype=dtype, copy=copy) if dtype is not None or copy else array
 
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
@@ -355,7 +355,7 @@ cdef class Tensor(Array):
             return str(self)
         if self.size != 1:
             raise ShapeError(f"format: only one number can be formatted, this has {self.size}")
-        return format(readable_ndarray(self).item(), spec)
+        return format(ndarray_to_read(self).item(), spec)
 
     def __index__(self):
         if self.dtype_ != MGX_I64:
@@ -365,7 +365,7 @@ cdef class Tensor(Array):
     def __bool__(self):
         if self.size != 1:
             raise ShapeError(f"bool: the truth of a tensor of shape {shape_of(self)} is ambiguous")
-        return bool(readable_ndarray(self).item())
+        return bool(ndarray_to_read(self).item())
 
     def __len__(self):
         if self.ndim == 0:
@@ -378,7 +378,7 @@ cdef class Tensor(Array):
         return (v.index(self, k) for k in range(self.shape_[0]))
 
     def __repr__(self):
-        text = np.array2string(readable_ndarray(self), separator=", ", prefix="Tensor(")
+        text = np.array2string(ndarray_to_read(self), separator=", ", prefix="Tensor(")
         if self.dtype_ != MGX_F32:
             text += f", dtype={dtype_of(self.dtype_)}"
         if self.needs_grad:
@@ -817,7 +817,7 @@ cdef object read_number(Array x, str op):
     if x.size != 1:
         raise ShapeError(f"{op}: a tensor of shape {shape_of(x)} is not a single number")
     refuse_traced(op, x)
-    return readable_ndarray(x).item()
+    return ndarray_to_read(x).item()
 
 
 cdef tuple axes_tuple(Axes axes, int ndim):

@@ -499,7 +499,7 @@ def contents_of(o, into, depth=0):
 cdef class Notes:
     """What the code of an environment only writes to, as it was: counters, logs, lists of losses."""
 
-    def __init__(self, Environment environment):
+    def __init__(self, Environment environment not None):
         self.names = [(name, contents_of(o, {})) for name, o in environment.noted]
         self.assigned = environment.assigned
 
