@@ -59,3 +59,11 @@ def test_every_loop(code, dtype):
     scalar = [name for name in names if not PACKED.search(found[name] or "")]
     missing = [name for name in names if found[name] is None]
     assert not missing and set(scalar) <= (LEFT_SCALAR if compiler == "clang" else set())
+
+
+def test_upper_halves_are_cleared(code):
+    """A function that leaves numbers in the upper halves of vector registers slows all SSE code that runs after it."""
+    compiler, code = code
+    dirty = [name for name, text in code.items()
+             if "%ymm" in text and "ret" in text and "vzeroupper" not in text and "vzeroall" not in text]
+    assert not dirty
