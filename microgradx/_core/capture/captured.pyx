@@ -264,6 +264,9 @@ cdef class CapturedCall:
             if one.leaf is None:
                 one.current, one.array = one.array, geometry_of(one.array)
         self.shared = {}
+        self.is_one_array = (self.tree is None and self.results == 1 and (<Output> self.outputs[0]).kind == PRODUCT
+                             and len(self.products) == 1 and not self.effects and not self.found and not self.mutates
+                             and self.pullback is None)
         values = self.make_results(leaves)
         self.copy_back(leaves, None)
         if self.pullback is not None:
@@ -686,6 +689,10 @@ cdef class CapturedCall:
                 product = <Product> PyList_GET_ITEM(self.products, k)
                 program.aim(product.place, product.make())
             program.run()
+            if self.is_one_array:
+                product = <Product> PyList_GET_ITEM(self.products, 0)
+                result, product.current = product.current, None
+                return result
             values = self.make_results(leaves)
             if self.mutates:
                 self.copy_back(leaves, block)
