@@ -1267,9 +1267,106 @@ def test_what_the_function_changes_outside(name):
     assert twins(make) == [10]
     function, _ = changing()[name]
     step = mgx.compile(function)
-    step(vector(0))
     with pytest.warns(CompileWarning, match="runs as it is"):
-        step(vector(0))
+        for _ in range(3):                  # one may be lazy, and change something at its first calls
+            step(vector(0))
+
+
+def deciding():
+    """Functions in which what looks like a counter decides, and changes around them: {name: (function, changes)}."""
+    n, position, sums, ema = 0, 0, {"loss": mgx.zeros(3)}, SimpleNamespace(decay=0.5, mean=mgx.zeros(3))
+    class Ema:
+        decay = 0.5
+        def update(self, x):
+            return x * self.decay
+    class Ring:
+        def __init__(self):
+            self.at, self.kept = 0, [0.0, 0.0, 0.0]
+        def add(self, x):
+            self.kept[self.at % 3] = x
+            self.at += 1
+    average, ring, acc, total = Ema(), Ring(), [mgx.zeros(3), mgx.zeros(3)], 0.0
+    last = None
+    def chained(x):
+        nonlocal n
+        k = n = n + 1
+        return x * k
+    def keyed(x):
+        acc[position] += x
+        return x
+    def move():
+        nonlocal position
+        position = 1
+    def stored(x):
+        nonlocal last
+        last = x * 2
+        return x
+    def summed(x):
+        nonlocal total
+        total += x
+        return x
+    def reset():
+        sums["loss"] = mgx.zeros(3)
+    def accumulated(x):
+        sums["loss"] += x
+        return x
+    def by_ring(x):
+        ring.add(x * 2)
+        return x
+    def named(x):
+        setattr(ema, "last", x * 2)                                 # noqa: B010
+        return x
+    return {
+        "a chained assignment": (chained, [], lambda: n), "a key": (keyed, [move], lambda: acc),
+        "only stored": (stored, [], lambda: last), "a sum from 0": (summed, [], lambda: total),
+        "a sum that is reset": (accumulated, [reset], lambda: sums["loss"]),
+        "a method called update": (lambda x: average.update(x), [lambda: setattr(average, "decay", 2.0)], lambda: None),
+        "a method called add": (by_ring, [], lambda: ring.kept),
+        "an attribute by name": (named, [], lambda: ema.last)}
+
+
+@pytest.mark.parametrize("name", deciding())
+def test_what_looks_like_a_counter(name):
+    def make():
+        function, changes, world = deciding()[name]
+        return Twin(function, [], world, changes=changes)
+    twins(make)
+
+
+@pytest.mark.parametrize("write", [
+    lambda x, w: x.mul_(2), lambda x, w: x.zero_(), lambda x, w: x.add_(w), lambda x, w: x.copy_(w),
+    lambda x, w: x.__setitem__(0, w.sum()), lambda x, w: (x.mul_(2), x.sum().item())])
+@pytest.mark.parametrize("graph", [True, False])
+def test_arguments_with_graphs_that_are_written(write, graph):
+    def run(compile):
+        w, found = parameter(), []
+        step = compile(lambda x: (write(x, w), (x * w).sum())[1])
+        for k in range(5):
+            a, w.grad = vector(k), None
+            a.requires_grad_(graph)
+            x = a * 1
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", CompileWarning)
+                y = step(x)
+            (y + x.sum()).backward()
+            found.append(bits([y, x.detach(), a.grad, w.grad]))
+        return found
+    assert run(mgx.compile) == run(lambda function: function)
+
+
+@pytest.mark.parametrize("result", [lambda x, r: lambda: x * 2, lambda x, r: functools.partial(mgx.add, x, 1.0),
+                                    lambda x, r: {x.sum().item()}, lambda x, r: set(), lambda x, r: SimpleNamespace(r=r * 2),
+                                    lambda x, r: collections.Counter("ab"), lambda x, r: x.abs])
+def test_results_that_are_made_anew(result):
+    step, kept = mgx.compile(result), []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CompileWarning)
+        for k in range(5):
+            kept.append((k, step(vector(k), 1.0 * k)))
+    assert len({id(one) for _, one in kept}) == 5
+    for k, one in kept:
+        right = result(vector(k), 1.0 * k)
+        assert worlds.bits(one() if callable(one) else one) == worlds.bits(right() if callable(right) else right)
 
 
 def test_counters_and_logs():
@@ -1282,6 +1379,7 @@ def test_counters_and_logs():
         log[0] += 1
         log.append("called")
         settings.unused += 1
+        settings.done = True
         names.add("step")
         return x * 2
     step = mgx.compile(function)

@@ -47,6 +47,8 @@ cdef class CapturedCall:
     cdef Environment environment    # what the function can reach; None: whatever becomes of it, it runs as it is
     cdef list tensors               # (tensor, storage, requires_grad, hooks) of tensors that were there before
     cdef list found, outputs, effects
+    cdef dict around                # what the function can reach, by address
+    cdef bint changes_around        # did it change that?
     cdef dict leaf_of_effect        # {number of an output: the leaf whose gradient it is}
     cdef list products              # Product: arrays that the launches write where they are handed out
     cdef dict shared                # {id: copy} of the memory that several outputs share, while they are made

@@ -16,7 +16,7 @@ from microgradx._core.graph cimport grad_enabled
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport (LaunchList, bump_gradients, capturing_list, copy, fill, grad_version, hooks_of,
                                       profiling, set_recording, world_version)
-from microgradx._core.capture.environment cimport Environment, Notes
+from microgradx._core.capture.environment cimport Environment
 from microgradx._core.capture.guards cimport Guard, snapshot_of, start_notes, stop_notes, unchanged
 from microgradx._core.capture.passes cimport hold_host_operands
 from microgradx._core.capture.number cimport SymbolicFloat, note_reads_in, plain, symbolic_float
@@ -30,6 +30,8 @@ import types
 from collections import deque
 from functools import partial
 from random import getstate
+
+from numpy import ndarray
 
 from microgradx._core.capture.explain import table
 from microgradx._core.capture.guards import MISSING
@@ -121,10 +123,11 @@ cdef class CapturedCall:
         cdef list containers, copied
         cdef list passed = list(leaves), samples = [], expected = []
         cdef set read = set(), own = set()
+        cdef list given_nodes = []
         cdef SymbolicFloat number
         cdef Product one
         cdef Effect effect
-        cdef Notes notes = Notes(environment)
+        cdef list nodes = []
         cdef bint failed = True
         cdef list values = None
         self.forward = program
@@ -158,6 +161,7 @@ cdef class CapturedCall:
                     self.inputs.append(i)
                     self.needed[i] = x.needs_grad
                     samples.append(x)
+                    given_nodes.append(x.node)
                     own.add(<size_t> x.storage)
                 else:
                     self.same.append((i, copies[id(o)]))
@@ -178,7 +182,13 @@ cdef class CapturedCall:
             self.as_it_is = program.sequence.as_it_is
             if are_other_parts(structure, passed, args, kwargs):
                 self.as_it_is = "it changes a list, dict or object among its arguments; return what is new instead"
-            self.as_it_is = self.as_it_is or changes_around(environment, notes)
+            if self.as_it_is is None and not environment.unchanged():
+                self.as_it_is = f"it changes {environment.changed} outside; return what is new, or write into a tensor"
+                self.changes_around = True
+            nodes = [(<Array> x).node for x in samples]
+            if any([(<Array> x).storage.version > 1 and (<Array> x).node is not was for x, was in
+                    zip(samples, given_nodes)]):
+                self.as_it_is = "it writes to an argument that takes part in a graph; write to a clone()"
             if environment.moved_generator([rng for rng, _, _ in program.sequence.draws]) is not None:
                 self.as_it_is = "it draws from a generator itself; draw from an mgx.Generator, or give an int as rng="
             if random_states() != moved:
@@ -192,6 +202,7 @@ cdef class CapturedCall:
             found, self.tree = flatten(result, True)
             if has_moving_keys(self.tree):
                 self.as_it_is = "it returns a dict whose keys are tensors, or floats among its arguments"
+            self.around = environment.held
             roots = self.describe(found, [o if isinstance(o, Array) else None for o in passed])
             set_recording(None)
             if self.as_it_is is None and roots:
@@ -213,6 +224,8 @@ cdef class CapturedCall:
             note_reads_in(None)
             for x in samples:
                 x.node = None
+            nodes = [None if node is was else node for node, was in zip(nodes, given_nodes)]
+            given_nodes = None
             if failed:                                  # as it would be if the function had run as it is
                 self.write_back(leaves, samples, own)
             if values is None:                          # graphs go now as well
@@ -237,6 +250,9 @@ cdef class CapturedCall:
             self.release(dropped, count)
             self.forward = self.outputs = None
             self.finish_as_it_is(leaves, samples, own)
+            for i, node in zip(self.inputs, nodes):     # what was written has a graph now
+                if node is not None and (<Node> node).v.op != OP_LEAF:
+                    (<Array> leaves[i]).node, (<Array> leaves[i]).needs_grad = node, True
             return values[0]
         numbers, saved = self.numbers, {}               # launches name all of them until the program holds its own
         self.numbers = [(i, array) for i, array in numbers if i not in read]
@@ -365,6 +381,7 @@ cdef class CapturedCall:
             self.effects.append(effect_of(OF_ATTRIBUTE, attributes, name, attributes.get(name, MISSING)))
         for i, a in zip(self.inputs, samples):
             if a.needs_grad != self.needed[i] or a.node is not None and a.node.grad is not None:
+                self.as_it_is = "it sets requires_grad of an argument, or leaves a gradient there; do that outside"
                 self.effects.append(effect_of(OF_ARGUMENT, i, a.needs_grad, None if a.node is None else a.node.grad))
         for a, _, wants, _ in list(recording.outside.values()):
             if a.needs_grad != <bint> wants and not any([a is x for x in samples]):
@@ -397,7 +414,7 @@ cdef class CapturedCall:
                 outputs.append((GIVEN, min((<SymbolicFloat> o).sources)))
                 continue
             if not isinstance(o, Array):
-                self.as_it_is = why_as_it_is(o, self.forward.number) or self.as_it_is
+                self.as_it_is = self.as_it_is or why_as_it_is(o, self.forward.number, self.around)
                 outputs.append((CONSTANT, plain(o)))
                 continue
             if id(o) in seen:
@@ -930,8 +947,19 @@ def as_given(dict originals, object o):
     o = plain(o)
     if not isinstance(o, (type, Array)) and not hasattr(type(o), "_is_noted"):
         for name, part in getattr(o, "__dict__", {}).items():
-            if id(part) in originals:
-                o.__dict__[name] = originals[id(part)]
+            if id(part) in originals or isinstance(part, SymbolicFloat):
+                o.__dict__[name] = as_given(originals, part)
+        if isinstance(o, deque):
+            for k in range(len(o)):
+                o[k] = as_given(originals, o[k])
+        elif isinstance(o, set) and any([id(part) in originals or isinstance(part, SymbolicFloat) for part in o]):
+            parts = [as_given(originals, part) for part in o]
+            o.clear()
+            o.update(parts)
+        elif isinstance(o, types.FunctionType):
+            for cell in o.__closure__ or ():
+                if id(contents(cell)) in originals:
+                    cell.cell_contents = originals[id(contents(cell))]
     return o
 
 
@@ -955,17 +983,6 @@ cdef bint has_generators_inside(list draws) except -1:
     return False
 
 
-cdef str changes_around(Environment environment, Notes notes):
-    """What a function does to what is around it, and no replay would do."""
-    cdef str name
-    if not environment.unchanged():
-        return f"it changes {environment.changed} outside; return what is new, or write into a tensor"
-    name = notes.more_than_numbers()
-    if name is not None:
-        return f"it puts more than numbers into {name!r}, outside; return them"
-    return None
-
-
 cdef bint returns_argument(object result, list containers) except -1:
     """Is one of the lists, dicts and objects that the function got what it returns, or in it?"""
     cdef dict known = {id(o): o for o in containers if not isinstance(o, tuple)}
@@ -987,14 +1004,26 @@ cdef bint has_moving_keys(object structure) except -1:
         or any([has_moving_keys(part) for part in parts])
 
 
+cdef object contents(object cell):
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None
+
+
 cdef list arrays_in(object o, int depth=0):
     """All tensors that a list, dict or object of any class holds."""
     cdef list found = []
     if isinstance(o, Array):
         return [o]
-    if depth == 8 or o is None or isinstance(o, (int, float, str, bytes, type, types.FunctionType, types.ModuleType,
-                                                 types.GeneratorType)):
+    if depth == 8 or o is None or isinstance(o, (int, float, str, bytes, type, types.ModuleType, types.GeneratorType)):
         return found
+    if isinstance(o, types.FunctionType):
+        return [a for cell in o.__closure__ or () for a in arrays_in(contents(cell), depth + 1)]
+    if isinstance(o, types.MethodType):
+        return arrays_in(o.__self__, depth + 1)
+    if isinstance(o, partial):
+        return arrays_in([o.func, o.args, o.keywords], depth + 1)
     if isinstance(o, dict):
         found = list(o.values())
     elif isinstance(o, (list, tuple, set, frozenset, deque, type({}.values()), type({}.items()))):
@@ -1005,7 +1034,7 @@ cdef list arrays_in(object o, int depth=0):
     return [a for part in found for a in arrays_in(part, depth + 1)]
 
 
-cdef str why_as_it_is(object o, uint16_t number):
+cdef str why_as_it_is(object o, uint16_t number, dict around):
     """Of a result that every call makes anew, and that no copy can stand for."""
     cdef Array a
     if isinstance(o, (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)) or hasattr(o, "__next__"):
@@ -1014,4 +1043,14 @@ cdef str why_as_it_is(object o, uint16_t number):
         if a.storage.born == number:
             return (f"it returns or keeps an object of type {type(o).__name__} that holds tensors; take a tuple, dict "
                     "or dataclass")
+    if id(o) not in around and not hasattr(type(o), "_is_noted") and (
+            isinstance(o, (list, dict, set, bytearray, deque, ndarray)) or is_plain_object(o)):
+        return f"it returns or keeps an object of type {type(o).__name__} that it makes; take a tuple, dict or dataclass"
     return None
+
+
+cdef bint is_plain_object(object o) except -1:
+    """Of a class of the user's, with attributes that somebody may assign."""
+    kind = type(o)
+    return kind.__dictoffset__ != 0 and not isinstance(o, (type, types.FunctionType, types.ModuleType)) \
+        and not kind.__module__.startswith("microgradx.")

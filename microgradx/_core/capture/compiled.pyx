@@ -44,6 +44,7 @@ cdef class Compiled:
     cdef object deferred        # why no call is ever captured, or None
     cdef readonly Py_ssize_t size
     cdef Py_ssize_t pause, pauses, world
+    cdef object settling        # the key of a call that was captured while it changed what is around it
     cdef object previous        # the key of the last call that ran as it is
     cdef CapturedCall last      # that was replayed, if calls are not checked
     cdef dict __dict__
@@ -174,6 +175,9 @@ cdef class Compiled:
         call = CapturedCall()
         result = call.capture(self.function, environment, (args, kwargs), structure, leaves, self.passes, self.fixed)
         self.fixed |= call.read                                     # it is for these numbers only
+        if call.changes_around and self.settling != key:            # as a cache that was filled: once more
+            self.settling = key
+            return result
         self.use(call)
         if call.as_it_is is not None:
             self.warn_once(call.as_it_is)

@@ -8,10 +8,8 @@ cdef class Environment:
     cdef list randoms           # (generator of Python's or NumPy's, its state)
     cdef list objects           # (object, its attributes, are they compared?), until the names are known
     cdef set names, asked       # of attributes that the code looks up; that may be missing
-    cdef set stored             # ... that it assigns
     cdef set done               # of these those that were looked up in the first `passed` objects
     cdef Py_ssize_t passed
-    cdef list noted             # (name, what it stands for) of what the code only writes to: lists, dicts, objects
     cdef dict held              # all objects that were seen, by address
     cdef dict values            # the Values among them
     cdef list arrays            # the tensors among them, and those of modules
@@ -21,7 +19,6 @@ cdef class Environment:
     cdef readonly str changed   # what was found to have changed
     cdef Py_ssize_t entries
     cdef bint is_flat           # are there no lists, dicts or arrays?
-    cdef list assigned          # (attributes, name, what it was) of what the code assigns and does not look up
     cdef list parts_of(self, object o)
     cdef list parts_of_function(self, object o)
     cdef list parts_of_class(self, object o, bint is_made)
@@ -34,8 +31,3 @@ cdef class Environment:
     cdef bint shares_memory(self, Array a) except -1
     cdef object moved_generator(self, list known)
     cdef int give_originals(self, object leaf) except -1
-
-cdef class Notes:
-    cdef list names             # (name, contents)
-    cdef list assigned
-    cdef str more_than_numbers(self)

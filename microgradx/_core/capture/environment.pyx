@@ -16,12 +16,14 @@ from microgradx._core.array cimport Array
 from microgradx._core.trees cimport original_of
 from microgradx._core.value cimport Value
 
+import array
 import builtins
 import collections
 import enum
 import functools
 import random
 import sys
+import threading
 import types
 
 import numpy as np
@@ -74,13 +76,6 @@ cdef bint is_same(object was, object now) except -1:
     return repr(was) == repr(now) if isinstance(was, (float, complex, np.generic)) else was == now
 
 
-cdef bint is_plain(object o, int depth=0) except -1:
-    """A number or string, or a tuple of them: what a counter or a log of the function's holds."""
-    if type(o) is tuple and depth < 4:
-        return all([is_plain(part, depth + 1) for part in <tuple> o])
-    return isinstance(o, PLAIN)
-
-
 cdef class Environment:
     """A snapshot of what can be reached from ``roots``."""
 
@@ -88,8 +83,7 @@ cdef class Environment:
         self.strict = strict
         self.owners, self.keys, self.parts = [], [], []
         self.lists, self.dicts, self.states, self.randoms, self.objects = [], [], [], [], []
-        self.names, self.asked, self.stored, self.done = set(), set(), set(), set()
-        self.noted, self.assigned, self.passed = [], [], 0
+        self.names, self.asked, self.done, self.passed = set(), set(), set(), 0
         self.values, self.containers, self.reason = {}, {}, None
         self.entries, self.arrays = 0, []
         cdef list waiting = list(roots)
@@ -100,18 +94,18 @@ cdef class Environment:
                 o = waiting.pop()
                 if id(o) not in self.held:
                     self.held[id(o)] = o
-                    if id(o) in own and isinstance(o, types.FunctionType):      # also one of a library's
-                        waiting.extend(self.parts_of_function(o))
-                    else:
-                        waiting.extend(self.parts_of(o))
+                    try:
+                        if id(o) in own and isinstance(o, types.FunctionType):      # also one of a library's
+                            waiting.extend(self.parts_of_function(o))
+                        else:
+                            waiting.extend(self.parts_of(o))
+                    except Exception as error:      # of code of its own that runs when it is looked at
+                        if strict or isinstance(error, MemoryError):
+                            raise
                     if self.entries > MANY:
                         self.reason = "more objects in the function's closure than are compared"
             if not self.add_attributes(waiting):
                 break
-        for _, attributes, compared in self.objects:
-            if compared and not self.strict:
-                self.assigned += [(attributes, name, attributes.get(name, MISSING))
-                                  for name in self.stored - self.names]
         self.objects, self.is_flat = None, not (self.lists or self.dicts or self.states)
 
     cdef int add(self, object owner, object key, object part) except -1:
@@ -129,7 +123,7 @@ cdef class Environment:
             self.values[id(o)] = o
             return []
         if isinstance(o, IMMUTABLE):
-            return []
+            return self.parts_of_class(kind, False) if not self.strict and isinstance(o, (str, int, float, enum.Enum)) else []
         if isinstance(o, types.ModuleType):
             if not self.strict and not is_library(o.__name__):
                 self.objects.append((o, vars(o), True))
@@ -182,18 +176,30 @@ cdef class Environment:
                 found = [part for pair in o.items() for part in pair]
             self.dicts.append((o, dict(o) if self.strict or len(o) <= LONG else len(o)))
             self.containers[id(o)] = o
+        if not self.strict and len(found) > 2 * LONG:
+            return []
         self.entries += len(found)
-        return found if self.strict or len(found) <= 2 * LONG else []
+        return found
 
     cdef list parts_of_object(self, object o):
         cdef list found = []
         cdef bint known = isinstance(o, (tuple, frozenset, list, set, collections.deque, dict))
         kind = type(o)
-        if not known and hasattr(o, "__next__"):
+        if not known and hasattr(kind, "__next__") or isinstance(o, threading.local):
             self.reason = f"it uses an object of type {kind.__name__}, which may move; pass what it gives"
             return found
-        if hasattr(o, "__wrapped__") and not self.strict:
-            found.append(o.__wrapped__)
+        if not self.strict:
+            if "__wrapped__" in getattr(o, "__dict__", ()):
+                found.append(o.__wrapped__)
+            if isinstance(o, (collections.UserDict, collections.UserList)):
+                found.append(o.data)
+            elif isinstance(o, collections.ChainMap):
+                found += o.maps
+            elif isinstance(o, types.MappingProxyType):
+                self.dicts.append((o, dict(o)))
+                found += o.values()
+            elif isinstance(o, (bytearray, array.array)):
+                self.states.append((o, bytes(o)))
         if hasattr(kind, "_is_noted") and not self.strict:
             attributes = vars(o)                    # registers name those that are modules, parameters, buffers
             found += [attributes.get(name) for kind in ("_modules", "_parameters", "_buffers")
@@ -241,7 +247,7 @@ cdef class Environment:
             for name, part in base.__dict__.items():
                 if name in IMPLICIT or name.startswith("__") and (
                         name in AT_BIRTH and is_made or name not in AT_BIRTH and isinstance(part, types.FunctionType)
-                        and name not in ("__repr__", "__str__", "__del__")):
+                        and name != "__del__"):
                     found.append(part)
             self.objects.append((base, base.__dict__, True))
         self.entries += len(found)
@@ -256,7 +262,8 @@ cdef class Environment:
             found = [part for part in found if part]
             self.names |= uses.attributes
             self.asked |= uses.asked
-            self.stored |= uses.stored
+            for name in uses.imports:
+                found.append(sys.modules.get(name))
             for name in ("__defaults__", "__kwdefaults__"):
                 if getattr(o, name):
                     self.add(o, name, getattr(o, name))
@@ -292,11 +299,7 @@ cdef class Environment:
     cdef int add_variable(self, object owner, object key, object part, object uses, list found) except -1:
         """A variable of a function's closure, or a global that it names."""
         if key in uses.notes:
-            if isinstance(part, PLAIN) or part is MISSING:
-                return 0
-            if isinstance(part, (list, dict, set, collections.deque)) \
-                    or not callable(part) and hasattr(part, "__dict__") and not hasattr(type(part), "_is_noted"):
-                self.noted.append((key, part))
+            if isinstance(part, PLAIN) or type(part) in (list, dict, set, collections.deque):
                 return 0
         elif key not in uses.variables or isinstance(part, types.ModuleType) and is_library(part.__name__):
             return 0
@@ -388,14 +391,6 @@ cdef class Environment:
             if not (is_dict_unchanged(container, was_in) if isinstance(container, dict)
                     else is_list_unchanged(container, was_in)):
                 original_of(container, [], [], leaf)
-        for attributes, name, was in self.assigned:
-            now = attributes.get(name, MISSING)
-            if now is not was and isinstance(attributes, dict):
-                attributes[name] = original_of(now, [], [], leaf)
-        for _, o in self.noted:
-            for container, _ in contents_of(o, {}).values():
-                original_of(container if isinstance(container, (list, dict)) else vars(container)
-                            if hasattr(container, "__dict__") else None, [], [], leaf)
         return 0
 
     cdef object moved_generator(self, list known):
@@ -407,7 +402,10 @@ cdef class Environment:
 
 
 cdef object owner_part(object owner, object key):
-    return owner.get(key, MISSING) if type(owner) is types.MappingProxyType else getattr(owner, key, MISSING)
+    try:
+        return owner.get(key, MISSING) if type(owner) is types.MappingProxyType else getattr(owner, key, MISSING)
+    except Exception:                                   # of a property's own
+        return MISSING
 
 
 cdef bint has_in_class(object o, object name) except -1:
@@ -471,50 +469,4 @@ cdef object state_of(object o):
         return repr(o.get_state(legacy=False))
     if isinstance(o, random.Random):
         return o.getstate()
-    return o.dtype, o.shape, o.tobytes()
-
-
-# ----- what the code only writes to -------------------------------------------------------------------------------
-
-def contents_of(o, into, depth=0):
-    """{address: (container, its parts by key)} of nested lists, dicts, sets and objects."""
-    if depth > 8 or id(o) in into or isinstance(o, IMMUTABLE):
-        return into
-    if isinstance(o, dict):
-        parts = dict(o)
-    elif isinstance(o, (list, collections.deque)):
-        parts = dict(enumerate(o))
-    elif isinstance(o, (set, frozenset)):
-        parts = {part: part for part in o}
-    elif hasattr(o, "__dict__") and not callable(o) and not hasattr(type(o), "_is_noted") and not isinstance(o, Array):
-        parts = dict(vars(o))
-    else:
-        return into
-    into[id(o)] = o, parts
-    for part in parts.values():
-        contents_of(part, into, depth + 1)
-    return into
-
-
-cdef class Notes:
-    """What the code of an environment only writes to, as it was: counters, logs, lists of losses."""
-
-    def __init__(self, Environment environment not None):
-        self.names = [(name, contents_of(o, {})) for name, o in environment.noted]
-        self.assigned = environment.assigned
-
-    cdef str more_than_numbers(self):
-        """The name of one that has got another part that is no number or string: a replay would not put it there."""
-        for attributes, name, was in self.assigned:
-            now = attributes.get(name, MISSING)
-            if now is not was and not is_plain(now):
-                return name
-        for name, were in self.names:
-            for o, parts in were.values():
-                now = contents_of(o, {})[id(o)][1]
-                for key, part in now.items():
-                    if part is not parts.get(key, MISSING) and not is_plain(part):
-                        return name
-                if any([not is_plain(part) for key, part in parts.items() if key not in now]):
-                    return name
-        return None
+    return bytes(o) if isinstance(o, (bytearray, array.array)) else (o.dtype, o.shape, o.tobytes())

@@ -1,23 +1,31 @@
 """What a function's code does with the variables around it, read off its bytecode.
 
-A variable that the code only writes to, as in ``runs.append(1)``, ``count += 1`` or ``seen["x"] = 1``, decides nothing
-that the function computes: it is a note. All others are used.
+A variable to which the code only writes constants, as in ``runs.append(1)``, ``count += 1`` or ``seen["x"] = 1``,
+decides nothing that the function computes: it is a note. All others are used.
 """
 from __future__ import annotations
 
 import dis
 import types
-from functools import cache, lru_cache
+from functools import lru_cache
 
 __all__ = ["Uses", "uses_of"]
 
 VARIABLES = {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF",
              "LOAD_FROM_DICT_OR_GLOBALS"}
-ATTRIBUTES = {"LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR"}
-STORES = {"STORE_GLOBAL", "STORE_NAME", "STORE_DEREF"}
-ADDS = {"append", "appendleft", "add", "extend", "insert", "update"}         # methods of containers that return nothing
+ATTRIBUTES = {"LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR", "IMPORT_FROM"}
+STORES = {"STORE_GLOBAL", "STORE_NAME", "STORE_DEREF", "DELETE_GLOBAL", "DELETE_NAME", "DELETE_DEREF"}
+BY_NAME = {"getattr", "hasattr", "setattr", "delattr", "attrgetter", "vars", "__getattribute__", "__dict__"}
 # a float that moves is no float to what asks for its very type
 EXACT = {"type", "json", "dumps", "dump", "Decimal", "Fraction", "struct", "pack"}
+# The statements that leave a note, after the load of the variable: constants are C, names of the variable itself N, of
+# attributes A; what precedes it is a constant where it says so.
+NOTES = (["C", "BINARY_OP", "N"],                                                       # count += 1
+         ["C", "COPY", "COPY", "BINARY_SUBSCR", "C", "BINARY_OP", "SWAP", "SWAP", "STORE_SUBSCR"],      # count[0] += 1
+         ["COPY", "A", "C", "BINARY_OP", "SWAP", "STORE_ATTR"],                         # o.count += 1
+         ["ADD", "C", "CALL", "POP_TOP"])                                               # log.append("x")
+AFTER_CONSTANT = (["C", "STORE_SUBSCR"], ["STORE_ATTR"])                                # seen["x"] = 1, o.done = True
+ADDS = {"append", "appendleft", "add"}
 
 
 class Uses:
@@ -26,65 +34,68 @@ class Uses:
     def __init__(self, code: types.CodeType) -> None:
         self.variables: set[str] = set()            # whose values count
         self.notes: set[str] = set()                # that are only written to
-        self.attributes: set[str] = set()           # names that are looked up in objects
+        self.attributes: set[str] = set()           # names that are looked up or assigned in objects
         self.asked: set[str] = set()                # of these those that may be missing
-        self.stored: set[str] = set()               # names that are assigned or counted on in objects
+        self.imports: set[str] = set()              # modules that are imported inside
         self._read(code)
         self.notes -= self.variables
         self.needs_exact_floats = not EXACT.isdisjoint(self.variables | self.attributes)
 
     def _read(self, code: types.CodeType) -> None:
-        steps = [step for step in dis.get_instructions(code) if step.opname != "CACHE"]
+        steps = [step for step in dis.get_instructions(code)
+                 if step.opname not in {"CACHE", "PRECALL", "NOP", "PUSH_NULL"}]
+        catches = any(step.opname == "CHECK_EXC_MATCH" for step in steps)
+        noted: set[int] = set()                     # offsets of what belongs to notes
         for i, step in enumerate(steps):
-            if step.opname == "STORE_ATTR":
-                self.stored.add(step.argval)
-            elif step.opname in ATTRIBUTES and not (i and steps[i - 1].opname == "COPY"):      # not: o.calls += 1
+            if step.opname in VARIABLES:
+                end = _end_of_note(steps, i)
+                if end:
+                    self.notes.add(step.argval)
+                    noted.update(range(i, end))
+                else:
+                    self.variables.add(step.argval)
+            elif i in noted:
+                continue
+            elif step.opname in STORES:
+                self.variables.add(step.argval)
+            elif step.opname == "IMPORT_NAME":
+                self.imports.add(step.argval)
+            elif step.opname in ATTRIBUTES:
                 self.attributes.add(step.argval)
-            elif step.opname in VARIABLES:
-                (self.notes if _is_note(steps, i) else self.variables).add(step.argval)
-        by_name = not {"getattr", "hasattr", "attrgetter", "__getattribute__"}.isdisjoint(self.variables)
+                if catches:
+                    self.asked.add(step.argval)
+            elif step.opname in {"STORE_ATTR", "DELETE_ATTR"}:
+                self.attributes.add(step.argval)
+                self.asked.add(step.argval)
+        by_name = not BY_NAME.isdisjoint(self.variables | self.attributes)
         for part in code.co_consts:
             if isinstance(part, types.CodeType):
                 self._read(part)
-            elif by_name and isinstance(part, str) and part.isidentifier():
-                self.attributes.add(part)
-                self.asked.add(part)
+            elif by_name and isinstance(part, str):
+                self.attributes.update(part.split("."))
+                self.asked.update(part.split("."))
 
 
-def _effect(step: dis.Instruction) -> int:
-    return dis.stack_effect(step.opcode, step.arg if step.opcode >= dis.HAVE_ARGUMENT else None, jump=False)
+def _end_of_note(steps: list[dis.Instruction], i: int) -> int:
+    """Where the statement ends if all that it does with the variable that step ``i`` loads is to leave a constant."""
+    forms = [*NOTES, *(AFTER_CONSTANT if i and _is(steps[i - 1], "C", "") else ())]
+    for form in forms:
+        part = steps[i + 1:i + 1 + len(form)]
+        if len(part) == len(form) and all(_is(*pair, steps[i].argval) for pair in zip(part, form, strict=True)):
+            return i + 1 + len(form)
+    return 0
 
 
-def _is_note(steps: list[dis.Instruction], i: int) -> bool:
-    """Does the variable that step ``i`` loads end in a statement that writes to it, and in nothing else?
-
-    The stack is followed from there until what the load has put on it is gone.
-    """
-    name, depth, copied, adds = steps[i].argval, _effect(steps[i]), False, False
-    for step in steps[i + 1:]:
-        kind, before = step.opname, depth
-        if kind in _jumps() or kind.startswith(("RETURN", "YIELD")):
-            return False
-        if kind == "COPY" and before == 1 + (steps[i + 1] is not step):
-            copied = True
-        if kind in ("LOAD_ATTR", "LOAD_METHOD") and before == 1 and step.argval in ADDS:
-            adds = True
-        depth += _effect(step)
-        if depth > 0:
-            continue
-        if kind == "POP_TOP":
-            return adds
-        if kind == "STORE_SUBSCR":                  # the stack holds a value, a container, a key
-            return before == 2 or before == 3 and copied
-        if kind == "STORE_ATTR":                    # a value, an object
-            return before == 1 or before == 2 and copied
-        return kind in STORES and step.argval == name
-    return False
-
-
-@cache
-def _jumps() -> frozenset[str]:
-    return frozenset(dis.opname[code] for code in (*dis.hasjrel, *dis.hasjabs))
+def _is(step: dis.Instruction, kind: str, name: str) -> bool:
+    if kind == "C":
+        return step.opname in {"LOAD_CONST", "LOAD_SMALL_INT"}
+    if kind == "N":
+        return step.opname in STORES and step.argval == name
+    if kind == "A":
+        return step.opname == "LOAD_ATTR"
+    if kind == "ADD":
+        return step.opname in {"LOAD_ATTR", "LOAD_METHOD"} and step.argval in ADDS
+    return step.opname == kind or kind == "BINARY_SUBSCR" and step.opname == "BINARY_OP" and step.argrepr == "[]"
 
 
 @lru_cache(4096)
