@@ -33,6 +33,31 @@ LOOPS = ["-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
 # Where no memory is left to append an item to a list, Cython 3.3 lets go of it here and once more afterwards.
 APPEND = ("int result = PyList_Append(list, x);\n    Py_DECREF(x);\n",
           "int result = PyList_Append(list, x);\n    if (likely(result == 0))\n        Py_DECREF(x);\n")
+# A method of a class that C defines reads its `self` as such an object: nothing else may be passed as one.
+SELF = (("static PyObject *__Pyx_CyFunction_CallAsMethod(PyObject *func, PyObject *args, PyObject *kw) {\n", """\
+static int mgx_is_other_self(__pyx_CyFunctionObject *f, PyObject *self) {
+    PyTypeObject *kind = ((PyCMethodObject *) f)->mm_class;
+    if (likely(!kind || !self || PyObject_TypeCheck(self, kind)))
+        return 0;
+    PyErr_Format(PyExc_TypeError, "%U: a method of %s, called with %s as self", f->func_qualname, kind->tp_name,
+                 Py_TYPE(self)->tp_name);
+    return 1;
+}
+static PyObject *__Pyx_CyFunction_CallAsMethod(PyObject *func, PyObject *args, PyObject *kw) {
+"""),
+        ("self = PyTuple_GetItem(args, 0);\n", """\
+self = PyTuple_GetItem(args, 0);
+        if (mgx_is_other_self(cyfunc, self)) {
+            Py_DECREF(new_args);
+            return NULL;
+        }
+"""),
+        ("        self = args[0];\n        args += 1;\n", """\
+        self = args[0];
+        if (mgx_is_other_self(cyfunc, self))
+            return NULL;
+        args += 1;
+"""))
 EXTRA = os.environ.get("MICROGRADX_CFLAGS", "").split()     # after all others: of the checked build
 
 
@@ -144,7 +169,10 @@ def translate(module):
         cythonize([Extension(name, [str(module)])], compiler_directives=DIRECTIVES, depfile=True, force=True,
                   quiet=True)
         path = module.with_suffix(".c")
-        path.write_text(path.read_text().replace(*APPEND))
+        text = path.read_text().replace(*APPEND)
+        for generated, checked in SELF:
+            text = text.replace(generated, checked)
+        path.write_text(text)
     return module.with_suffix(".c")
 
 

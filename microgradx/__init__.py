@@ -6,6 +6,7 @@ import numpy as _np
 from microgradx import (autograd as autograd, data as data, errors as errors, interop as interop, linalg as linalg,
                         nn as nn, optim as optim, scalar as scalar)
 from microgradx._core.graph import enable_grad as enable_grad, is_grad_enabled as is_grad_enabled, no_grad as no_grad
+from microgradx._core.methods import know_their_classes as _know_their_classes
 from microgradx._core.tensor import (Tensor as Tensor, concat as concat, from_dlpack as from_dlpack,
                                      from_numpy as from_numpy, pad as pad, stack as stack)
 from microgradx._core.value import Value as Value
@@ -30,6 +31,7 @@ from microgradx.random import (Generator as Generator, fork_rng as fork_rng, get
 from microgradx.transforms import *
 from microgradx.vectorize import vectorize as vectorize
 
+_know_their_classes()
 __version__ = "0.1.0"
 
 float32, float64 = _np.dtype(_np.float32), _np.dtype(_np.float64)

@@ -380,3 +380,33 @@ def test_nothing_is_printed(capfd):
         with contextlib.suppress(Exception):
             call()
     assert capfd.readouterr() == ("", "")
+
+
+def test_methods_refuse_another_self():
+    """None of the methods that C defines reads foreign memory: each raises, or does not mind."""
+    script = """
+import sys
+import microgradx as mgx
+called = 0
+for name, module in list(sys.modules.items()):
+    if not name.startswith("microgradx._core."):
+        continue
+    for kind in list(vars(module).values()):
+        if isinstance(kind, type) and kind.__module__ == name and not kind.__flags__ & 1 << 9:
+            for method in list(kind.__dict__.values()):
+                if type(method).__name__ == "cython_function_or_method":
+                    for arguments in [("a",), (None,), (5, 1), ([1.0], [2.0], 3), (mgx.errors,)]:
+                        try:
+                            method(*arguments)
+                        except TypeError as error:
+                            assert "a method of" in str(error) or "argument" in str(error), error
+                        else:
+                            raise AssertionError(f"{method.__qualname__} of {arguments}")
+                        called += 1
+assert called > 500, called
+try: mgx.Tensor.sum(5)
+except TypeError as error: print(error)
+"""
+    done = subprocess.run([sys.executable, "-X", "faulthandler", "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout == "Tensor.sum: a method of microgradx._core.tensor.Tensor, called with int as self\n"

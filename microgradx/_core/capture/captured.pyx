@@ -1045,7 +1045,8 @@ cdef str why_as_it_is(object o, uint16_t number, dict around):
                     "or dataclass")
     if id(o) not in around and not hasattr(type(o), "_is_noted") and (
             isinstance(o, (list, dict, set, bytearray, deque, ndarray)) or is_plain_object(o)):
-        return f"it returns or keeps an object of type {type(o).__name__} that it makes; take a tuple, dict or dataclass"
+        return (f"it returns or keeps an object of type {type(o).__name__} that it makes; take a tuple, dict or "
+                "dataclass")
     return None
 
 

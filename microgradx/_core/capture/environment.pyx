@@ -123,7 +123,8 @@ cdef class Environment:
             self.values[id(o)] = o
             return []
         if isinstance(o, IMMUTABLE):
-            return self.parts_of_class(kind, False) if not self.strict and isinstance(o, (str, int, float, enum.Enum)) else []
+            named = not self.strict and isinstance(o, (str, int, float, enum.Enum))     # may have methods of its own
+            return self.parts_of_class(kind, False) if named else []
         if isinstance(o, types.ModuleType):
             if not self.strict and not is_library(o.__name__):
                 self.objects.append((o, vars(o), True))
