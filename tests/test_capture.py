@@ -1356,7 +1356,8 @@ def test_arguments_with_graphs_that_are_written(write, graph):
 
 @pytest.mark.parametrize("result", [lambda x, r: lambda: x * 2, lambda x, r: functools.partial(mgx.add, x, 1.0),
                                     lambda x, r: {x.sum().item()}, lambda x, r: set(),
-                                    lambda x, r: SimpleNamespace(r=r * 2), lambda x, r: collections.Counter("ab"), lambda x, r: x.abs])
+                                    lambda x, r: SimpleNamespace(r=r * 2), lambda x, r: collections.Counter("ab"),
+                                    lambda x, r: x.abs])
 def test_results_that_are_made_anew(result):
     step, kept = mgx.compile(result), []
     with warnings.catch_warnings():

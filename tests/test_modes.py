@@ -200,3 +200,53 @@ def test_a_watch_that_cannot_be_entered_leaves_no_hook():
         pass
     assert not any((net[0]._hooks or {"after": ()})["after"])
     assert not (net[1]._hooks or {"after": ()})["after"]
+
+
+@pytest.mark.parametrize("mode, inside", [(mgx.no_grad, False), (mgx.enable_grad, True)])
+def test_generator_functions_that_are_decorated(mode, inside):
+    """Each step of the body runs in the mode, and what is between the steps does not."""
+    closed = []
+
+    @mode()
+    def steps():
+        try:
+            got = yield mgx.is_grad_enabled()
+            try:
+                yield mgx.is_grad_enabled(), got
+            except KeyError:
+                yield mgx.is_grad_enabled()
+            return "end"
+        finally:
+            closed.append(mgx.is_grad_enabled())
+    outer = mgx.enable_grad if mode is mgx.no_grad else mgx.no_grad
+    with outer():
+        running = steps()
+        assert next(running) is inside and mgx.is_grad_enabled() is not inside
+        assert running.send(3) == (inside, 3) and running.throw(KeyError) is inside
+        with pytest.raises(StopIteration, match="end"):
+            next(running)
+        other = steps()
+        next(other)
+        other.close()
+        assert closed == [inside, inside] and mgx.is_grad_enabled() is not inside
+
+
+def test_modes_decorate_functions_alone():
+    assert mgx.no_grad(lambda: mgx.is_grad_enabled())() is False        # as torch's, without a call
+
+    async def later():
+        pass
+    for mode in (mgx.no_grad(), mgx.detect_nan()):
+        for what in (later, int):
+            with pytest.raises(errors.DTypeError, match=r"decorates functions, not .* inside"):
+                mode(what)
+
+    @mgx.detect_nan()
+    def steps():
+        yield mgx.Tensor([1.0]).log()
+        yield mgx.Tensor([-1.0]).log()
+    running = steps()
+    next(running)
+    mgx.Tensor([-1.0]).log()
+    with pytest.raises(errors.NonFiniteError):
+        next(running)

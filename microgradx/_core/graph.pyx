@@ -13,6 +13,8 @@ from libc.string cimport memcmp
 
 import os
 
+from microgradx.errors import DTypeError
+
 cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident() noexcept
     ctypedef struct PyFrameObject
@@ -360,12 +362,49 @@ cdef class Entered:
         return entry.state
 
 
+def within(name, mode, function):
+    """``function`` whose calls run within ``mode()``, called ``name``; of a generator function each of its steps."""
+    import inspect
+    from functools import wraps
+    if isinstance(function, type) or inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        kind = "classes" if isinstance(function, type) else "async functions, beside which others run"
+        raise DTypeError(f"{name}: decorates functions, not {kind}; write `with mgx.{name}():` inside")
+
+    @wraps(function)
+    def wrapped(*args, **kwargs):
+        with mode():
+            return function(*args, **kwargs)
+
+    @wraps(function)
+    def stepwise(*args, **kwargs):
+        steps = function(*args, **kwargs)
+        step, given = steps.send, None
+        while True:
+            with mode():
+                try:
+                    result = step(given)
+                except StopIteration as end:
+                    return end.value
+            try:
+                given, step = (yield result), steps.send
+            except GeneratorExit:
+                with mode():
+                    steps.close()
+                raise
+            except BaseException as error:
+                given, step = error, steps.throw
+    return stepwise if inspect.isgeneratorfunction(function) else wrapped
+
+
 class _GradMode:
     """Context manager and decorator that switches recording in this thread."""
 
     on = None
 
-    def __init__(self):
+    def __new__(cls, function=None):
+        return object.__new__(cls) if function is None else cls()(function)
+
+    def __init__(self, function=None):
         self.entered = Entered()
 
     def __enter__(self):
@@ -377,13 +416,7 @@ class _GradMode:
         set_grad_enabled(self.entered.pop())
 
     def __call__(self, function):
-        from functools import wraps
-
-        @wraps(function)
-        def wrapped(*args, **kwargs):
-            with type(self)():
-                return function(*args, **kwargs)
-        return wrapped
+        return within(type(self).__name__, type(self), function)
 
 
 class no_grad(_GradMode):

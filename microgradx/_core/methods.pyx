@@ -1,8 +1,8 @@
 """Methods refuse another ``self``: ``Tensor.sum("a")`` is a TypeError.
 
-A method of a class that C defines takes the memory of its ``self`` to be an object's of that class. Cython's functions do
-not look, unlike those of Python's own types; the build adds the look to what it generates (see ``setup.py``), and here
-each function is told its class.
+A method of a class that C defines takes the memory of its ``self`` to be an object's of that class. Cython's functions
+do not look, unlike those of Python's own types; the build adds the look to what it generates (see ``setup.py``), and
+here each function is told its class.
 """
 cdef extern from *:
     """

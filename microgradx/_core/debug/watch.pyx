@@ -3,7 +3,6 @@
 What is written is examined at the door (``launch``), what a derivative gives in the walk (``backward``); nodes note
 where they were written (``graph.call_site``).
 """
-from functools import wraps
 from linecache import getline
 
 from microgradx._core.array cimport Array, Node, Storage, dtype_of, itemsize, readable_ndarray, shape_of
@@ -12,6 +11,7 @@ from microgradx._core.kernels cimport *
 
 import numpy as np
 
+from microgradx._core.graph import within
 from microgradx.errors import NonFiniteError
 
 
@@ -157,8 +157,4 @@ class detect_nan:
         open_detection(self._mode, -1)
 
     def __call__(self, function):
-        @wraps(function)
-        def wrapped(*args, **kwargs):
-            with self:
-                return function(*args, **kwargs)
-        return wrapped
+        return within("detect_nan", lambda: self, function)
