@@ -1357,7 +1357,7 @@ def test_arguments_with_graphs_that_are_written(write, graph):
 @pytest.mark.parametrize("result", [lambda x, r: lambda: x * 2, lambda x, r: functools.partial(mgx.add, x, 1.0),
                                     lambda x, r: {x.sum().item()}, lambda x, r: set(),
                                     lambda x, r: SimpleNamespace(r=r * 2), lambda x, r: collections.Counter("ab"),
-                                    lambda x, r: x.abs])
+                                    lambda x, r: x.abs, lambda x, r: lambda: r * 2])
 def test_results_that_are_made_anew(result):
     step, kept = mgx.compile(result), []
     with warnings.catch_warnings():
@@ -1448,6 +1448,19 @@ def test_leaves_made_inside():
             return w, w.grad
         return Twin(function, ran)
     runs_as_it_is(make)
+
+
+def test_arguments_that_become_leaves():
+    def run(compile):
+        step, found = compile(lambda x: x.requires_grad_(True) * 2), []
+        for k in range(5):
+            x = vector(k)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", CompileWarning)
+                step(x).sum().backward()
+            found.append(bits([x, x.grad]))
+        return found
+    assert run(mgx.compile) == run(lambda function: function)
 
 
 def test_leaves_made_for_the_call_alone():

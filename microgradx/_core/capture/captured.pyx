@@ -250,8 +250,8 @@ cdef class CapturedCall:
             self.release(dropped, count)
             self.forward = self.outputs = None
             self.finish_as_it_is(leaves, samples, own)
-            for i, node in zip(self.inputs, nodes):     # what was written has a graph now
-                if node is not None and (<Node> node).v.op != OP_LEAF:
+            for i, node in zip(self.inputs, nodes):     # what was written has a graph now, or became a leaf
+                if node is not None:
                     (<Array> leaves[i]).node, (<Array> leaves[i]).needs_grad = node, True
             return values[0]
         numbers, saved = self.numbers, {}               # launches name all of them until the program holds its own
@@ -958,8 +958,8 @@ def as_given(dict originals, object o):
             o.update(parts)
         elif isinstance(o, types.FunctionType):
             for cell in o.__closure__ or ():
-                if id(contents(cell)) in originals:
-                    cell.cell_contents = originals[id(contents(cell))]
+                if id(contents(cell)) in originals or isinstance(contents(cell), SymbolicFloat):
+                    cell.cell_contents = as_given(originals, contents(cell))
     return o
 
 
@@ -1044,7 +1044,8 @@ cdef str why_as_it_is(object o, uint16_t number, dict around):
             return (f"it returns or keeps an object of type {type(o).__name__} that holds tensors; take a tuple, dict "
                     "or dataclass")
     if id(o) not in around and not hasattr(type(o), "_is_noted") and (
-            isinstance(o, (list, dict, set, bytearray, deque, ndarray)) or is_plain_object(o)):
+            isinstance(o, (list, dict, set, bytearray, deque, ndarray, partial)) or is_plain_object(o)
+            or isinstance(o, types.FunctionType) and o.__closure__):
         return (f"it returns or keeps an object of type {type(o).__name__} that it makes; take a tuple, dict or "
                 "dataclass")
     return None
