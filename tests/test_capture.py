@@ -1450,6 +1450,32 @@ def test_leaves_made_inside():
     runs_as_it_is(make)
 
 
+def test_what_holds_itself():
+    """A result, an argument that the function changes, an attribute: lists that are parts of themselves."""
+    net = nn.Identity()
+    def result(x, l):
+        found = [x * 2]
+        found.append(found)
+        return found
+    def argument(x, l):
+        l.append([x * 2, l])
+        return l
+    def attribute(x, l):
+        net.state = [x * 2]
+        net.state.append({"all": net.state})
+        return net.state
+    for function, inner in ((result, lambda found: found[1]), (argument, lambda found: found[0][1]),
+                            (attribute, lambda found: found[1]["all"])):
+        step = mgx.compile(function)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CompileWarning)
+            for k in range(5):
+                found = step(vector(k), [])
+                assert inner(found) is found
+                first = found[0][0] if function is argument else found[0]
+                assert bits(first) == bits(vector(k) * 2)
+
+
 def test_arguments_that_become_leaves():
     def run(compile):
         step, found = compile(lambda x: x.requires_grad_(True) * 2), []

@@ -4,7 +4,6 @@ afterwards changes neither.
 import dataclasses
 from collections import OrderedDict
 
-
 cdef extern from "Python.h":
     int Py_EnterRecursiveCall(const char *where)        # not 0: it has raised
     void Py_LeaveRecursiveCall()
@@ -109,10 +108,15 @@ cdef list containers_of(object tree):
 
 cdef int add_containers(object tree, list found) except -1:
     cdef tuple parts = parts_of(tree, True)
-    if parts is not None:
-        found.append(tree)
+    if parts is None:
+        return 0
+    found.append(tree)
+    enter()
+    try:
         for part in parts[2]:
             add_containers(part, found)
+    finally:
+        Py_LeaveRecursiveCall()
     return 0
 
 
@@ -120,17 +124,23 @@ cdef object original(object o, dict known, object leaf):
     """What a leaf or container of a copied tree stands for; what was put into it since is searched for such."""
     if id(o) in known:
         return known[id(o)]
-    if type(o) is list:
-        o[:] = [original(part, known, leaf) for part in <list> o]
+    if type(o) is not list and type(o) is not tuple and type(o) is not dict:
+        return leaf(o)
+    if type(o) is not tuple:
+        known[id(o)] = o                            # it may be a part of itself
+    enter()
+    try:
+        if type(o) is tuple:
+            return tuple([original(part, known, leaf) for part in <tuple> o])
+        if type(o) is list:
+            o[:] = [original(part, known, leaf) for part in <list> o]
+        else:
+            pairs = [(leaf(key), original(part, known, leaf)) for key, part in (<dict> o).items()]
+            (<dict> o).clear()
+            (<dict> o).update(pairs)
         return o
-    if type(o) is tuple:
-        return tuple([original(part, known, leaf) for part in <tuple> o])
-    if type(o) is dict:
-        pairs = [(leaf(key), original(part, known, leaf)) for key, part in (<dict> o).items()]
-        (<dict> o).clear()
-        (<dict> o).update(pairs)
-        return o
-    return leaf(o)
+    finally:
+        Py_LeaveRecursiveCall()
 
 
 cdef object original_of(object tree, list containers, list copies, object leaf):

@@ -47,8 +47,7 @@ cdef class CapturedCall:
     cdef Environment environment    # what the function can reach; None: whatever becomes of it, it runs as it is
     cdef list tensors               # (tensor, storage, requires_grad, hooks) of tensors that were there before
     cdef list found, outputs, effects
-    cdef dict around                # what the function can reach, by address
-    cdef bint changes_around        # did it change that?
+    cdef bint changes_around        # did it change what it can reach?
     cdef dict leaf_of_effect        # {number of an output: the leaf whose gradient it is}
     cdef list products              # Product: arrays that the launches write where they are handed out
     cdef dict shared                # {id: copy} of the memory that several outputs share, while they are made
@@ -73,7 +72,7 @@ cdef class CapturedCall:
     cdef int release(self, Storage **dropped, Py_ssize_t count) except -1
     cdef int keep_tensors(self, LaunchList recording, list samples) except -1
     cdef int note_effects(self, LaunchList recording, list samples) except -1
-    cdef list describe(self, list leaves, list arguments)
+    cdef list describe(self, list leaves, list arguments, dict around)
     cdef int note_versions(self) except -1
     cdef int write_back(self, object leaves, list samples, set own) except -1
     cdef int finish_as_it_is(self, object leaves, list samples, set own) except -1

@@ -16,7 +16,7 @@ from microgradx._core.graph cimport grad_enabled
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport (LaunchList, bump_gradients, capturing_list, copy, fill, grad_version, hooks_of,
                                       profiling, set_recording, world_version)
-from microgradx._core.capture.environment cimport Environment
+from microgradx._core.capture.environment cimport Environment, cell_contents
 from microgradx._core.capture.guards cimport Guard, snapshot_of, start_notes, stop_notes, unchanged
 from microgradx._core.capture.passes cimport hold_host_operands
 from microgradx._core.capture.number cimport SymbolicFloat, note_reads_in, plain, symbolic_float
@@ -34,7 +34,7 @@ from random import getstate
 from numpy import ndarray
 
 from microgradx._core.capture.explain import table
-from microgradx._core.capture.guards import MISSING
+from microgradx._core.capture.environment import MISSING
 from microgradx._core.graph import enable_grad
 from microgradx._core.launch import change_world
 from microgradx._core.trace import gradients
@@ -119,15 +119,13 @@ cdef class CapturedCall:
         cdef Array a, x
         cdef Py_ssize_t i, count = 0
         cdef Storage **dropped = NULL
-        cdef dict copies = {}, originals
-        cdef list containers, copied
+        cdef dict copies = {}
+        cdef list containers, copied, nodes = [], given_nodes = []
         cdef list passed = list(leaves), samples = [], expected = []
         cdef set read = set(), own = set()
-        cdef list given_nodes = []
         cdef SymbolicFloat number
         cdef Product one
         cdef Effect effect
-        cdef list nodes = []
         cdef bint failed = True
         cdef list values = None
         self.forward = program
@@ -172,13 +170,13 @@ cdef class CapturedCall:
             start_notes()
             note_reads_in(read)
             args, kwargs = unflatten(structure, iter(passed))
-            originals = {id(o): leaf for o, leaf in zip(passed, leaves)}
+            original = partial(as_given, {id(o): leaf for o, leaf in zip(passed, leaves)})
             containers, copied = containers_of(given), containers_of((args, kwargs))
             try:
                 result = function(*args, **kwargs)
             finally:
-                environment.give_originals(partial(as_given, originals))
-                give_back(containers, copied, partial(as_given, originals))
+                environment.give_originals(original)
+                give_back(containers, copied, original)
             self.as_it_is = program.sequence.as_it_is
             if are_other_parts(structure, passed, args, kwargs):
                 self.as_it_is = "it changes a list, dict or object among its arguments; return what is new instead"
@@ -199,22 +197,19 @@ cdef class CapturedCall:
             self.note_effects(program.sequence, samples)
             if returns_argument(result, copied):
                 self.as_it_is = "it returns a list, dict or object of its arguments; return another one"
-            found, self.tree = flatten(result, True)
+            found, self.tree = parts_of(result)
             if has_moving_keys(self.tree):
                 self.as_it_is = "it returns a dict whose keys are tensors, or floats among its arguments"
-            self.around = environment.held
-            roots = self.describe(found, [o if isinstance(o, Array) else None for o in passed])
+            roots = self.describe(found, [o if isinstance(o, Array) else None for o in passed], environment.held)
             set_recording(None)
             if self.as_it_is is None and roots:
                 self.pullback = Pullback()
                 capture_pullback(self.pullback, program, roots, self.inputs, samples)
             if self.as_it_is is not None:               # the call itself is right as it ran, and so are its graphs
-                values = [original_of(result, containers, copied, partial(as_given, originals))]
-                self.tree = None
+                values = [original_of(result, containers, copied, original)]
                 for effect in self.effects:
                     if effect.kind == OF_ATTRIBUTE and effect.value is not MISSING:
-                        effect.target[effect.name] = original_of(effect.value, containers, copied,
-                                                                 partial(as_given, originals))
+                        effect.target[effect.name] = original_of(effect.value, containers, copied, original)
             failed = False
         finally:
             if started:
@@ -231,7 +226,7 @@ cdef class CapturedCall:
             if values is None:                          # graphs go now as well
                 for effect in self.effects or ():
                     effect.value = None
-            result = passed = args = kwargs = x = a = copies = o = number = roots = found = originals = copied = None
+            result = passed = args = kwargs = x = a = copies = o = number = roots = found = original = copied = None
             self.keep_tensors(program.sequence, samples)
             dropped = kept_blocks(&count)
             if failed:
@@ -241,8 +236,7 @@ cdef class CapturedCall:
         self.expected = tuple([snapshot_of(leaves[i]) if i in read else e for i, e in enumerate(expected)])
         for i in read:
             self.form[i] = VALUE
-        self.own = list(program.sequence.reads.values())
-        self.guards = guards_of_the_living(self.own)
+        self.guards, self.own = by_life(program.sequence.reads.values())
         self.polled = [guard for guard in self.guards if guard.polled]
         self.environment = environment if self.as_it_is is None else None
         program.sequence.reads = program.sequence.leaves = program.sequence.read_gradients = None
@@ -388,7 +382,7 @@ cdef class CapturedCall:
                 self.effects.append(effect_of(OF_MODE, a, a.needs_grad, None))
         return 0
 
-    cdef list describe(self, list leaves, list arguments):
+    cdef list describe(self, list leaves, list arguments, dict around):
         """Where a replay has each leaf of the result, and each value of an effect, from; returns (number, array) of the
         results that were recorded in a graph."""
         cdef list outputs = [], values, roots = []
@@ -402,7 +396,7 @@ cdef class CapturedCall:
         for effect in self.effects:
             parts = [effect.value]
             if holds_new_array(effect.value, self.forward.number):
-                parts, effect.tree = flatten(effect.value, True)
+                parts, effect.tree = parts_of(effect.value)
             spans.append((len(values), len(values) + len(parts), effect))
             values += parts
         belongs_to = {k: effect for first, last, effect in spans for k in range(first, last)}
@@ -414,7 +408,7 @@ cdef class CapturedCall:
                 outputs.append((GIVEN, min((<SymbolicFloat> o).sources)))
                 continue
             if not isinstance(o, Array):
-                self.as_it_is = self.as_it_is or why_as_it_is(o, self.forward.number, self.around)
+                self.as_it_is = self.as_it_is or why_as_it_is(o, self.forward.number, around)
                 outputs.append((CONSTANT, plain(o)))
                 continue
             if id(o) in seen:
@@ -915,28 +909,34 @@ cdef class CapturedCall:
         return text
 
 
-cdef list guards_of_the_living(list guards):
-    """Those of modules and optimizers that somebody holds: what the call made for itself it will make again. The others
-    are left in ``guards``."""
+cdef tuple by_life(object guards):
+    """Guards of what somebody holds, and those of modules and optimizers that the call has made for itself and will
+    make again."""
     cdef dict count = {}
-    cdef list found = []
+    cdef list living = [], own = []
     cdef Guard guard
     for guard in guards:
         if guard.owner is not None:
             count[id(guard.owner)] = count.get(id(guard.owner), 0) + 1
     for guard in guards:
         owner = guard.owner
-        if owner is None or (<PyObject *> owner).ob_refcnt > count[id(owner)] + 1:
-            found.append(guard)
+        (living if owner is None or (<PyObject *> owner).ob_refcnt > count[id(owner)] + 1 else own).append(guard)
         owner = None
-    guards[:] = [guard for guard in guards if guard not in found]
-    return found
+    return living, own
+
+
+cdef tuple parts_of(object o):
+    """(leaves, structure); what holds itself is a leaf."""
+    try:
+        return flatten(o, True)
+    except RecursionError:
+        return [o], None
 
 
 cdef bint are_other_parts(object structure, list passed, object args, object kwargs) except -1:
     """Has the function changed a list, dict or object among its arguments?"""
     cdef list leaves
-    leaves, now = flatten((args, kwargs), True)
+    leaves, now = parts_of((args, kwargs))
     return now != structure or any([a is not b for a, b in zip(leaves, passed)])
 
 
@@ -958,8 +958,9 @@ def as_given(dict originals, object o):
             o.update(parts)
         elif isinstance(o, types.FunctionType):
             for cell in o.__closure__ or ():
-                if id(contents(cell)) in originals or isinstance(contents(cell), SymbolicFloat):
-                    cell.cell_contents = as_given(originals, contents(cell))
+                part = cell_contents(cell)
+                if id(part) in originals or isinstance(part, SymbolicFloat):
+                    cell.cell_contents = as_given(originals, part)
     return o
 
 
@@ -986,14 +987,17 @@ cdef bint has_generators_inside(list draws) except -1:
 cdef bint returns_argument(object result, list containers) except -1:
     """Is one of the lists, dicts and objects that the function got what it returns, or in it?"""
     cdef dict known = {id(o): o for o in containers if not isinstance(o, tuple)}
-    return any([id(o) in known for o in containers_of(result)])
+    try:
+        return any([id(o) in known for o in containers_of(result)])
+    except RecursionError:                              # it holds itself
+        return False
 
 
 cdef bint holds_new_array(object o, uint16_t number) except -1:
     """Is it a list, tuple or dict with what the call under capture has made: tensors, or numbers that move?"""
     return isinstance(o, (list, tuple, dict)) and any([
         isinstance(leaf, SymbolicFloat) or isinstance(leaf, Array) and (<Array> leaf).storage.born == number
-        for leaf in flatten(o, True)[0]])
+        for leaf in parts_of(o)[0]])
 
 
 cdef bint has_moving_keys(object structure) except -1:
@@ -1004,40 +1008,40 @@ cdef bint has_moving_keys(object structure) except -1:
         or any([has_moving_keys(part) for part in parts])
 
 
-cdef object contents(object cell):
-    try:
-        return cell.cell_contents
-    except ValueError:
-        return None
-
-
-cdef list arrays_in(object o, int depth=0):
-    """All tensors that a list, dict or object of any class holds."""
-    cdef list found = []
-    if isinstance(o, Array):
-        return [o]
-    if depth == 8 or o is None or isinstance(o, (int, float, str, bytes, type, types.ModuleType, types.GeneratorType)):
-        return found
-    if isinstance(o, types.FunctionType):
-        return [a for cell in o.__closure__ or () for a in arrays_in(contents(cell), depth + 1)]
-    if isinstance(o, types.MethodType):
-        return arrays_in(o.__self__, depth + 1)
-    if isinstance(o, partial):
-        return arrays_in([o.func, o.args, o.keywords], depth + 1)
-    if isinstance(o, dict):
-        found = list(o.values())
-    elif isinstance(o, (list, tuple, set, frozenset, deque, type({}.values()), type({}.items()))):
-        found = list(o)
-    for base in type(o).__mro__:
-        found += [getattr(o, name, None) for name in base.__dict__.get("__slots__", ()) if isinstance(name, str)]
-    found += getattr(o, "__dict__", {}).values()
-    return [a for part in found for a in arrays_in(part, depth + 1)]
+cdef list arrays_in(object root):
+    """All tensors that a list, dict, function or object of any class holds."""
+    cdef list found = [], waiting = [root]
+    cdef dict seen = {}                                 # keeps what was seen, so that no address is used twice
+    while waiting:
+        o = waiting.pop()
+        if id(o) in seen or o is None or isinstance(o, (int, float, str, bytes, type, types.ModuleType)):
+            continue
+        seen[id(o)] = o
+        if isinstance(o, Array):
+            found.append(o)
+        elif isinstance(o, types.FunctionType):
+            waiting += [cell_contents(cell) for cell in o.__closure__ or ()]
+        elif isinstance(o, types.MethodType):
+            waiting.append(o.__self__)
+        elif isinstance(o, partial):
+            waiting += [o.func, o.args, o.keywords]
+        else:
+            if isinstance(o, dict):
+                waiting += o.values()
+            elif isinstance(o, (list, tuple, set, frozenset, deque, type({}.values()), type({}.items()))):
+                waiting += o
+            for base in type(o).__mro__:
+                waiting += [getattr(o, name, None) for name in base.__dict__.get("__slots__", ())
+                            if isinstance(name, str)]
+            waiting += getattr(o, "__dict__", {}).values()
+    return found
 
 
 cdef str why_as_it_is(object o, uint16_t number, dict around):
     """Of a result that every call makes anew, and that no copy can stand for."""
     cdef Array a
-    if isinstance(o, (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)) or hasattr(o, "__next__"):
+    if isinstance(o, (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)) \
+            or hasattr(type(o), "__next__"):
         return f"it returns an object of type {type(o).__name__}, which runs later; return a list"
     for a in arrays_in(o):
         if a.storage.born == number:

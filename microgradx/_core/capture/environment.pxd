@@ -1,5 +1,8 @@
 from microgradx._core.array cimport Array
 
+cdef bint is_same(object was, object now) except -1      # one object, or an equal number or string, to the last bit
+cdef object cell_contents(object cell)
+
 cdef class Environment:
     cdef readonly bint strict
     cdef list owners, keys, parts   # an owner (dict, cell or object), the name in it, and what that stood for

@@ -1,6 +1,11 @@
 from collections.abc import Iterable
 from typing import Any
 
+class Missing:
+    """What a variable or an attribute that is not there was."""
+
+MISSING: Missing
+
 class Environment:
     """A snapshot of what can be reached from ``roots``."""
 

@@ -41,7 +41,15 @@ cdef enum:
     MANY = 100000               # entries: beyond, functions run as they are
     LONG = 1000                 # parts of a list or dict that are compared, if not strict; of a longer one its length
     LARGE = 65536               # bytes of an array that are compared, if not strict
-cdef object MISSING = object()
+
+
+class Missing:
+    """What a variable or an attribute that is not there was."""
+    def __repr__(self):
+        return "missing"
+
+
+MISSING = Missing()
 cdef tuple PLAIN = (type(None), bool, int, float, complex, str, bytes, np.generic)
 cdef tuple IMMUTABLE = PLAIN + (np.dtype, np.ufunc, range, slice, enum.Enum, types.BuiltinFunctionType, types.CodeType,
                                 type(Ellipsis), types.GetSetDescriptorType, types.MemberDescriptorType,
@@ -165,20 +173,18 @@ cdef class Environment:
 
     cdef list parts_of_container(self, object o):
         cdef list found = []
-        if isinstance(o, (tuple, frozenset)):
-            found = list(o)
-            self.entries += len(found)
-        elif isinstance(o, (list, set, collections.deque)):
-            found = list(o)
-            self.lists.append((o, found if self.strict or len(found) <= LONG else len(found)))
+        cdef bint is_long
+        if not isinstance(o, (tuple, frozenset, list, set, collections.deque, dict)):
+            return found
+        is_long = not self.strict and len(o) > LONG
+        if not isinstance(o, (tuple, frozenset)):
             self.containers[id(o)] = o
-        elif isinstance(o, dict):
-            if self.strict or len(o) <= LONG:
-                found = [part for pair in o.items() for part in pair]
-            self.dicts.append((o, dict(o) if self.strict or len(o) <= LONG else len(o)))
-            self.containers[id(o)] = o
-        if not self.strict and len(found) > 2 * LONG:
-            return []
+            if isinstance(o, dict):
+                self.dicts.append((o, len(o) if is_long else dict(o)))
+            else:
+                self.lists.append((o, len(o) if is_long else list(o)))
+        if not is_long:
+            found = [part for pair in o.items() for part in pair] if isinstance(o, dict) else list(o)
         self.entries += len(found)
         return found
 
@@ -203,8 +209,8 @@ cdef class Environment:
                 self.states.append((o, bytes(o)))
         if hasattr(kind, "_is_noted") and not self.strict:
             attributes = vars(o)                    # registers name those that are modules, parameters, buffers
-            found += [attributes.get(name) for kind in ("_modules", "_parameters", "_buffers")
-                      for name in attributes.get(kind, ())]
+            found += [attributes.get(name) for register in ("_modules", "_parameters", "_buffers")
+                      for name in attributes.get(register, ())]
             for hooks in (attributes.get("_hooks") or {}).values():
                 found += hooks.values()
             self.objects.append((o, attributes, False))
@@ -322,8 +328,7 @@ cdef class Environment:
                 elif part is not MISSING:
                     if compared:
                         self.add(attributes, name, part)
-                    if not isinstance(part, Array) or not compared:
-                        waiting.append(part)
+                    waiting.append(part)
                 elif compared and (name in self.asked or has_in_class(o, name)):
                     self.add(attributes, name, part)                # it may come to be
         self.passed, self.done = len(self.objects), set(self.names)

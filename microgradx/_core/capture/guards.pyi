@@ -2,8 +2,6 @@ from typing import Any, TypeVar
 
 T = TypeVar("T", bound=type)
 
-MISSING: Any
-
 class Guard:
     """One thing that a captured call depends on, and what it was."""
 

@@ -6,27 +6,20 @@ Values are compared as Python's: numbers, strings and flags by value and to the 
 by their parts; everything else by identity.
 """
 from microgradx._core.array cimport Array
+from microgradx._core.capture.environment cimport is_same
 from microgradx._core.launch cimport LaunchList, capturing_list
 
 import numpy as np
 
+from microgradx._core.capture.environment import MISSING
 from microgradx._core.launch import change_world
 
-
-class Missing:
-    """What an attribute that is not there was."""
-    def __repr__(self):
-        return "missing"
-
-
-MISSING = Missing()
 cdef set watched = set()        # ids of the dicts of all objects that a capture has noted something of
 cdef list noted_classes = []    # whose attributes are noted while a call is captured
 cdef int capturing = 0
 # Contents of a module or an optimizer that only its own methods change, and they tell; other lists and dicts are looked
 # at each time.
 cdef frozenset REGISTERS = frozenset({"_parameters", "_buffers", "_modules", "_hooks", "_launches"})
-cdef frozenset BY_VALUE = frozenset({int, bool, str, bytes, type(None)})
 cdef enum: DEEPEST = 8          # of nested containers
 
 
@@ -81,16 +74,7 @@ cdef bint unchanged(object was, object now) except -1:
     """Is ``now`` what a snapshot was taken of?"""
     if type(was) is Contents:
         return (<Contents> was).match(now)
-    if was is now:
-        return True
-    kind = type(was)
-    if kind is not type(now):
-        return False
-    if kind in BY_VALUE:
-        return was == now
-    if isinstance(was, (float, complex, np.generic)):
-        return repr(was) == repr(now)                   # -0.0 is not 0.0
-    return equal_by_value(was, now)
+    return is_same(was, now) or type(was) is type(now) and equal_by_value(was, now)
 
 
 cdef bint equal_by_value(object was, object now) except -1:
@@ -99,7 +83,7 @@ cdef bint equal_by_value(object was, object now) except -1:
     if kind is slice:                                   # without a hash before Python 3.12
         return was == now
     if kind.__eq__ is object.__eq__ or kind.__hash__ is None or kind.__hash__ is object.__hash__ \
-            or isinstance(was, (Array, np.ndarray)):
+            or isinstance(was, (Array, np.ndarray, float, complex, np.generic)):
         return False
     return bool(was == now)
 

@@ -21,6 +21,7 @@ cdef class Pullback:            # of a captured call: from the gradients of its 
     cdef Array block            # the last one
     cdef Storage **read         # storages from outside that it reads, and then those that the forward pass reads
     cdef Py_ssize_t read_count, needed_count
+    cdef dict place_of          # {storage: its number among these}
     cdef list others            # arguments that only the forward pass reads
     cdef bint busy
     cdef bint apart             # has each result a graph of its own?

@@ -131,7 +131,7 @@ cdef bint have_graphs_apart(list results, list ends, uint16_t number) except -1:
 cdef class Pullback:
 
     def __cinit__(self):
-        self.singles, self.others = [], []
+        self.singles, self.others, self.place_of = [], [], {}
 
     def __dealloc__(self):
         free(self.read)
@@ -181,7 +181,7 @@ cdef class Pullback:
 
     cdef int note_reads(self, Program program, uint16_t number, list numbers) except -1:
         """Note the storages from outside that ``program`` reads, and that were not noted yet."""
-        cdef Py_ssize_t i, k
+        cdef Py_ssize_t i
         cdef Storage *s
         cdef Py_ssize_t room = self.read_count + program.held_count + 1
         cdef Storage **more = <Storage **> realloc(self.read, room * sizeof(Storage *))
@@ -190,12 +190,9 @@ cdef class Pullback:
         self.read = more
         for i in range(program.held_count):
             s = program.held[i]
-            if s.born == number or any([(<Array> a).storage == s for _, a in numbers]):
-                continue
-            for k in range(self.read_count):
-                if self.read[k] == s:
-                    break
-            else:
+            if s.born != number and <size_t> s not in self.place_of and not any(
+                    [(<Array> a).storage == s for _, a in numbers]):
+                self.place_of[<size_t> s] = self.read_count
                 self.read[self.read_count] = s
                 self.read_count += 1
         return 0
@@ -203,7 +200,7 @@ cdef class Pullback:
     cdef int finish(self, Program forward, list numbers, list inputs) except -1:
         """After the plan of the forward pass: what a call that is run again depends on besides."""
         cdef Pullback single
-        cdef Py_ssize_t i, k
+        cdef Py_ssize_t i
         if self.program is None:
             return 0
         self.needed_count = self.read_count
@@ -211,8 +208,7 @@ cdef class Pullback:
         self.others = [number for number in inputs if number not in [other for other, _ in self.arguments]]
         for single in self.singles:
             single.needed_count = single.read_count
-            single.at = [k for i in range(single.read_count) for k in range(self.read_count)
-                         if self.read[k] == single.read[i]]
+            single.at = [self.place_of[<size_t> single.read[i]] for i in range(single.read_count)]
         return 0
 
     cdef int take_places(self, list numbers, list inputs, Py_ssize_t samples) except -1:

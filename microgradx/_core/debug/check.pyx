@@ -8,7 +8,7 @@ from microgradx._core.capture.program cimport Program, is_parameter, plain_copy
 import numpy as np
 
 from microgradx._core.capture.explain import ADVICE
-from microgradx._core.capture.guards import MISSING
+from microgradx._core.capture.environment import MISSING
 from microgradx._core.launch import change_world
 from microgradx.errors import CaptureError
 
