@@ -5,6 +5,7 @@
     ├── DTypeError(TypeError)       dtypes that do not mix, data that is not numbers
     ├── IndexError_(IndexError)     an index or label out of range
     ├── OptionError(ValueError)     an argument that is none of those allowed
+    ├── ArgumentError(TypeError)    a keyword that no argument has, or two names of one
     ├── FormatError(ValueError)     a file that is not what its name or its header says
     ├── GraphError(RuntimeError)    a graph that is freed, missing, or would be broken
     ├── CaptureError(RuntimeError)  a function that cannot be captured as a program
@@ -20,7 +21,7 @@ A message names the operation first, then the values, then the relation that fai
 
 from collections.abc import Iterable
 
-__all__ = ["CaptureError", "CompileWarning", "DTypeError", "DifferenceWarning", "Error", "FormatError",
+__all__ = ["ArgumentError", "CaptureError", "CompileWarning", "DTypeError", "DifferenceWarning", "Error", "FormatError",
            "GradcheckError", "GraphError", "IndexError_", "NonFiniteError", "OptionError", "ShapeError"]
 
 
@@ -67,6 +68,10 @@ class IndexError_(Error, IndexError):
 
 class OptionError(Error, ValueError):
     """An argument is none of those allowed."""
+
+
+class ArgumentError(Error, TypeError):
+    """A keyword that no argument has, or two names of one argument."""
 
 
 class FormatError(Error, ValueError):

@@ -22,7 +22,7 @@ LAYERS = [["errors", "_core", "_core.capture", "_core.debug", "_core.scalar", "_
           ["_core.tensor", "_core.trace"],
           ["_core.capture.passes"], ["_core.capture.fuse"], ["_core.capture.program"], ["_core.capture.pullback"],
           ["_core.capture.captured"], ["_core.debug.check"],
-          ["_core.capture.compiled"], ["typing"],
+          ["_core.capture.compiled"], ["typing", "names"],
           ["arrays", "autograd", "compile", "config", "creation", "draw", "einsum", "functional", "indexing",
            "interop", "io", "linalg", "profiling", "random", "scalar", "transforms", "vectorize"],
           ["nn", "optim", "data"], ["flow"], [""], ["lab"], ["cli", "demo"], ["__main__"]]

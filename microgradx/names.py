@@ -1,0 +1,142 @@
+"""What users of torch and NumPy type, and where it leads: the one table of other names.
+
+Functions and methods have the names and keywords that their signatures show. What people type besides stands here, as
+data:
+
+- ``KEYWORDS``: another library's name of an argument -> the names that it may have here. ``accept`` goes by it.
+- ``ALIASES``: another name of a function or method -> its name here.
+- ``ABSENT``: what cannot be here -> the sentence that says so, and what to type.
+
+The page docs/differences.md is checked against it, and ``tests/test_names.py`` has a line of torch for each name.
+"""
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar
+
+from microgradx.errors import ArgumentError, is_device
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+__all__ = ["ABSENT", "ALIASES", "KEYWORDS", "accept"]
+
+# Another name of an argument: the names here, of which a function has at most one.
+KEYWORDS: dict[str, tuple[str, ...]] = {
+    # axes
+    "dim": ("axis", "axes"), "dims": ("axes", "axis"), "keepdim": ("keepdims",), "dim0": ("axis0",),
+    "dim1": ("axis1",), "dim2": ("axis2",), "axis": ("axes",), "start_dim": ("start_axis",), "end_dim": ("end_axis",),
+    "axis1": ("axis0",), "axis2": ("axis1",), "diagonal": ("k",), "offset": ("k",),
+    # operands
+    "self": ("x", "a"), "input": ("x", "a", "logits", "values"), "other": ("y", "b"), "tensor2": ("other", "b"),
+    "mat2": ("other", "b"), "vec": ("other", "b"), "vec2": ("other", "b"), "exponent": ("other",), "end": ("stop",),
+    "A": ("a", "x"), "B": ("b",), "src": ("source",), "tensor": ("x",), "indices": ("index",), "ids": ("input",),
+    "tensors": ("xs", "x"), "fill_value": ("value",), "values": ("x",), "y_true": ("target",), "y_pred": ("input",),
+    # numbers and options
+    "min": ("lo",), "max": ("hi",), "a_min": ("lo", "min"), "a_max": ("hi", "max"), "lo": ("min",), "hi": ("max",),
+    "p": ("ord",), "correction": ("ddof",), "unbiased": ("ddof",), "steps": ("num",), "num_classes": ("classes",),
+    "negative_slope": ("slope",), "split_size_or_sections": ("sizes",), "split_size": ("sizes",),
+    "generator": ("rng",), "random_state": ("rng",), "seed": ("rng",), "decimals": ("digits",),
+    # layers: the names that this library had for them before
+    "n_in": ("in_features",), "n_out": ("out_features",), "count": ("num_embeddings", "num_parameters"),
+    "width": ("embedding_dim",), "start": ("init",),
+}
+CONVERSIONS: dict[str, Callable[[Any], Any]] = {"unbiased": int}       # of the value, where it is told in other words
+
+# Another name of a function or method: the name here.
+ALIASES: dict[str, str] = {
+    "absolute": "abs", "negative": "neg", "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh",
+    "arctan": "atan", "arctanh": "atanh", "arctan2": "atan2", "divide": "div", "true_divide": "div",
+    "multiply": "mul", "subtract": "sub", "power": "pow", "fix": "trunc", "expit": "sigmoid", "greater": "gt",
+    "greater_equal": "ge", "less": "lt", "less_equal": "le", "not_equal": "ne", "equal_to": "eq",
+}
+
+# What cannot be here: the sentence that says so.
+ABSENT: dict[str, str] = {
+    "half": "there is no half precision: x.float() is float32, the smallest",
+    "bfloat16": "there is no half precision: x.float() is float32, the smallest",
+    "float16": "there is no half precision: float32 is the smallest",
+    "jit": "there is no script compiler: microgradx.compile captures what a function computes",
+    "sparse": "there are no sparse tensors: embedding and gather read rows by number",
+    "complex64": "there are no complex numbers: keep the real and imaginary parts as two tensors",
+    "complex128": "there are no complex numbers: keep the real and imaginary parts as two tensors",
+    "cfloat": "there are no complex numbers: keep the real and imaginary parts as two tensors",
+    "fft": "there is no Fourier transform with a graph: numpy.fft takes x.detach().numpy()",
+    "onnx": "there is no export to ONNX: microgradx.save writes the parameters as safetensors",
+    "quantization": "there is no quantization: float32 is the smallest",
+}
+
+
+def accept(function: Callable[P, R]) -> Callable[P, R]:
+    """``function``, which may be called with other libraries' names of its arguments, by the table ``KEYWORDS``.
+
+    ``input=`` is the first argument, whatever it is called here; ``device=`` may be the CPU. Raises ``ArgumentError``
+    for a keyword that leads nowhere, and says which it might be, and for two names of one argument.
+
+    >>> from microgradx.names import accept
+    >>> @accept
+    ... def total(x, axis=None, keepdims=False):
+    ...     return x, axis, keepdims
+    >>> total(input=1, dim=0, keepdim=True)
+    (1, 0, True)
+    >>> total(1, dms=0)     # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    microgradx.errors.ArgumentError: total: no argument is called 'dms'; did you mean dims or dim? It takes x, axis, ...
+    """
+    parameters = inspect.signature(function).parameters
+    known = frozenset(name for name, p in parameters.items() if p.kind is not p.POSITIONAL_ONLY)
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        raise ArgumentError(f"accept: {function.__name__} takes any keyword")
+    label = function.__qualname__.removesuffix(".__init__").removesuffix(".forward")
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        if kwargs and not known.issuperset(kwargs):
+            args, kwargs = translated(label, parameters, args, kwargs)     # type: ignore[assignment]
+        return function(*args, **kwargs)
+
+    return call
+
+
+def translated(label: str, parameters: Mapping[str, inspect.Parameter], args: tuple[Any, ...],
+               kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a call of ``label`` by their names here."""
+    names = [name for name in parameters if name != "self"]
+    found: dict[str, Any] = {}
+    for theirs, value in kwargs.items():
+        if theirs in names and parameters[theirs].kind is not inspect.Parameter.POSITIONAL_ONLY:
+            ours = theirs
+        elif theirs == "device":
+            if value is not None and not is_device(label, value):
+                raise ArgumentError(f"{label}: device={value!r} is none; microgradx runs on the CPU, 'cpu'")
+            continue
+        else:
+            ours = leads_to(theirs, names)
+            if ours is None:
+                raise ArgumentError(f"{label}: no argument is called {theirs!r}{advice(theirs, names)} It takes "
+                                    f"{', '.join(names) or 'none'}")
+        if ours in found or ours in kwargs and ours != theirs:
+            raise ArgumentError(f"{label}: {ours} is given twice, by two names of one argument, one of them {theirs}")
+        found[ours] = CONVERSIONS.get(theirs, lambda v: v)(value) if ours != theirs else value
+    first = names[0] if names else None
+    if first in found and parameters[first].kind is inspect.Parameter.POSITIONAL_ONLY:
+        at = 1 if "self" in parameters else 0
+        args = (*args[:at], found.pop(first), *args[at:])
+    return args, found
+
+
+def leads_to(theirs: str, names: list[str]) -> str | None:
+    """Which of the arguments ``names`` is meant by ``theirs``, or None."""
+    if theirs == "input" and names:
+        return names[0]
+    return next((name for name in KEYWORDS.get(theirs, ()) if name in names), None)
+
+
+def advice(theirs: str, names: list[str]) -> str:
+    """A question that names what ``theirs`` might be a slip of."""
+    possible = [*names, *(k for k in KEYWORDS if leads_to(k, names))]
+    near = difflib.get_close_matches(theirs, possible, 2, 0.6)
+    return f"; did you mean {' or '.join(near)}?" if near else "."

@@ -1,0 +1,83 @@
+"""torch's spelling gives torch's numbers: every line of data/names/*.txt, beside what torch gave for it."""
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import microgradx as mgx
+from microgradx.errors import Error
+
+NAMES = Path(__file__).parent / "data" / "names"
+sys.path.insert(0, str(NAMES))
+from world import lines, outcome            # noqa: E402
+
+TOPICS = {path.stem: json.loads(path.with_suffix(".json").read_text()) for path in sorted(NAMES.glob("*.txt"))}
+CASES = [(topic, line) for topic in TOPICS for line in lines(NAMES / f"{topic}.txt")]
+INTEGERS = {"int8": "int64", "int16": "int64", "int32": "int64", "uint8": "int64"}     # docs/differences.md: one width
+
+
+def places():
+    """Our modules by the names that the lines use."""
+    modules = {"nn": "nn", "F": "nn.functional", "optim": "optim", "data": "data", "distributions": "distributions",
+               "func": "func", "linalg": "linalg"}
+    return {name: importlib.import_module(f"microgradx.{path}") for name, path in modules.items()
+            if importlib.util.find_spec(f"microgradx.{path}")}
+
+
+def check(got, want, path="value"):
+    """``got`` is what torch gave: the same structure, dtypes and shapes, and the numbers within roundings."""
+    if isinstance(want, dict) and "dtype" in want:
+        assert isinstance(got, dict) and got["shape"] == want["shape"], f"{path}: {got} is not {want}"
+        assert got["dtype"] == INTEGERS.get(want["dtype"], want["dtype"]), f"{path}: {got['dtype']}"
+        close(got["numbers"], want["numbers"], want["dtype"], path)
+    elif isinstance(want, dict):
+        assert isinstance(got, dict) and got["keys"] == want["keys"], f"{path}: {got} is not {want}"
+        check(got["values"], want["values"], path)
+    elif isinstance(want, list):
+        assert isinstance(got, list) and len(got) == len(want), f"{path}: {got} is not {want}"
+        for at, (g, w) in enumerate(zip(got, want)):
+            check(g, w, f"{path}[{at}]")
+    elif isinstance(want, float):
+        close([got], [want], "float32", path)
+    else:
+        assert type(got) is type(want), f"{path}: {got!r}, not {want!r}"
+        assert INTEGERS.get(got, got) == INTEGERS.get(want, want), f"{path}: {got!r}, not {want!r}"
+
+
+def close(got, want, dtype, path):
+    """Numbers are equal within 2e-5 of the largest, 1e-9 in float64; integers and the places of nan are the same."""
+    got, want = np.array(got, float), np.array(want, float)
+    if not dtype.startswith("float"):
+        assert np.array_equal(got, want), f"{path}: {got} is not {want}"
+        return
+    finite = np.abs(want[np.isfinite(want)])
+    bound = (1e-9 if dtype == "float64" else 2e-5) * max(1.0, finite.max(initial=0.0))
+    np.testing.assert_allclose(got, want, rtol=0, atol=bound, err_msg=path)
+
+
+@pytest.mark.filterwarnings("ignore::microgradx.errors.DifferenceWarning")
+@pytest.mark.parametrize("topic, line", CASES, ids=[f"{t}: {text}" for t, text in CASES])
+def test_torch_lines(topic, line):
+    assert line in TOPICS[topic], "no record of this line: python tests/data/record_names.py"
+    want = TOPICS[topic][line]
+    mgx.manual_seed(0)
+    got, error = outcome(line, mgx, places())
+    if "error" in want:
+        assert isinstance(error, (Error, TypeError, AttributeError)), f"torch raises {want['error']}, here {error!r}"
+        assert len(str(error)) > 10
+        return
+    check(got["value"], want["value"])
+    assert ("grads" in got) == ("grads" in want), "a graph is missing, or is one too many"
+    for at, (g, w) in enumerate(zip(got.get("grads", ()), want.get("grads", ()), strict=True)):
+        none = {**w, "numbers": [0.0] * len(w["numbers"])} if g is None and w else w     # no gradient is one of zeros
+        check(none if g is None else g, w if w or not g else {**g, "numbers": [0.0] * len(g["numbers"])},
+              f"gradient {at}")
+
+
+def test_records_are_of_lines():
+    """Nothing is recorded that no line asks for."""
+    for topic, found in TOPICS.items():
+        assert list(found) == lines(NAMES / f"{topic}.txt"), f"{topic}: record again"
