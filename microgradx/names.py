@@ -114,10 +114,11 @@ def translated(label: str, parameters: Mapping[str, inspect.Parameter], args: tu
                 raise ArgumentError(f"{label}: device={value!r} is none; microgradx runs on the CPU, 'cpu'")
             continue
         else:
-            ours = leads_to(theirs, names)
-            if ours is None:
+            meant = leads_to(theirs, names)
+            if meant is None:
                 raise ArgumentError(f"{label}: no argument is called {theirs!r}{advice(theirs, names)} It takes "
                                     f"{', '.join(names) or 'none'}")
+            ours = meant
         if ours in found or ours in kwargs and ours != theirs:
             raise ArgumentError(f"{label}: {ours} is given twice, by two names of one argument, one of them {theirs}")
         found[ours] = CONVERSIONS.get(theirs, lambda v: v)(value) if ours != theirs else value
