@@ -90,6 +90,19 @@ class ModuleList(_Modules):
         del self[index]
         return module
 
+    def __repr__(self) -> str:
+        """Neighbours that look alike share a line."""
+        rows: list[tuple[list[str], str]] = []
+        for name, child in self.named_children():
+            if rows and rows[-1][1] == repr(child):
+                rows[-1][0].append(name)
+            else:
+                rows.append(([name], repr(child)))
+        lines = [f"({names[0]}): {text}" if len(names) == 1 else f"({names[0]}-{names[-1]}): {len(names)} x {text}"
+                 for names, text in rows]
+        return "\n  ".join([f"{type(self).__name__}(", *(x.replace("\n", "\n  ") for x in lines)]) + (
+            "\n)" if lines else ")")
+
     def _refill(self, modules: Iterable[Module]) -> None:
         for name in list(self._modules):
             delattr(self, name)
@@ -199,6 +212,8 @@ class Sequential(ModuleList):
 
     def __add__(self, other: Iterable[Module]) -> Any:
         return Sequential(*self, *other)
+
+    __repr__ = Module.__repr__
 
     def insert(self, index: int, module: Module) -> Any:
         """Add a module before position ``index``; those behind it get the next numbers. Returns the container."""

@@ -454,7 +454,7 @@ def _parts(n: int, out: int) -> tuple[list[int], list[int]]:
 def adaptive_average(op: str, x: Tensor, sizes: tuple[int, ...]) -> Tensor:
     """The means of as many parts of the last axes as ``sizes`` says: (m, channels, ...)."""
     if len(sizes) == 2 and all(n % out == 0 for n, out in zip(x.shape[2:], sizes)):
-        return _mean_pool(op, x, tuple(n // out for n, out in zip(x.shape[2:], sizes)), None, 0, False, True)
+        return _mean_pool("avg_pool2d", x, tuple(n // out for n, out in zip(x.shape[2:], sizes)), None, 0, False, True)
     for axis, (n, out) in enumerate(zip(x.shape[2:], sizes), 2):
         if n != out:
             share = np.zeros((n, out))

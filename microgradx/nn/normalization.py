@@ -294,18 +294,6 @@ class _Running(_Norm):
         self.reset_running_stats()
         super().reset_parameters()
 
-    def _momentum(self) -> tuple[float | Tensor, Tensor | None]:
-        """The momentum of this call, and the number of batches with this one, if they are counted."""
-        tracked = self.num_batches_tracked if self.training and self.track_running_stats else None
-        count = None if tracked is None else tracked + 1
-        if self.momentum is not None:
-            return self.momentum, count
-        return 0.0 if count is None else 1 / count.astype("float64"), count         # a plain average, if there is any
-
-    def _counted(self, count: Tensor | None) -> None:
-        if count is not None and self.num_batches_tracked is not None:
-            self.num_batches_tracked.copy_(count)
-
     def _check(self, x: Tensor) -> None:
         if x.ndim not in self.axes:
             raise ShapeError(f"{type(self).__name__}: an input of {' or '.join(map(str, self.axes))} axes, not of "
@@ -324,10 +312,15 @@ class _BatchNorm(_Running):
 
     def forward(self, input: Tensor) -> Tensor:
         self._check(input)
-        momentum, count = self._momentum()
+        tracked = self.num_batches_tracked if self.training and self.track_running_stats else None
+        count = None if tracked is None else tracked + 1
+        momentum: float | Tensor | None = self.momentum
+        if momentum is None:                                    # a plain average, if there is any
+            momentum = 0.0 if count is None else 1 / count.astype("float64")
         y = batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias,
                        self.training or not self.track_running_stats, momentum, self.eps)
-        self._counted(count)
+        if tracked is not None and count is not None:
+            tracked.copy_(count)
         return y
 
 
@@ -406,10 +399,9 @@ class _InstanceNorm(_Running):
         if x.shape[1] != self.num_features and (self.weight is not None or self.running_mean is not None):
             raise ShapeError(f"{type(self).__name__}: {self.num_features} channels, not {x.shape[1]} of shape "
                              f"{input.shape} ({self.num_features} != {x.shape[1]})")
-        momentum, count = self._momentum()
+        momentum = 0.0 if self.momentum is None else self.momentum
         y = instance_norm(x, self.running_mean, self.running_var, self.weight, self.bias,
                           self.training or not self.track_running_stats, momentum, self.eps)
-        self._counted(count)
         return y.squeeze(0) if alone else y
 
 
