@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
 from microgradx._core.tensor import Tensor
-from microgradx.errors import DTypeError, Error, ShapeError, described
+from microgradx.errors import DTypeError, Error, IndexError_, KeyError_, ShapeError, described
 from microgradx.nn.module import Module
 from microgradx.nn.parameter import Parameter
 from microgradx.typing import Data
@@ -51,15 +51,21 @@ class ModuleList(_Modules):
 
     def __getitem__(self, at: Any) -> Any:
         modules = list(self.children())
-        return type(self)(modules[at]) if isinstance(at, slice) else modules[at]
+        return type(self)(modules[at]) if isinstance(at, slice) else modules[self._position(at)]
 
     def __setitem__(self, at: int, module: Module) -> None:
-        setattr(self, list(self._modules)[at], self._module(at, module))
+        setattr(self, list(self._modules)[self._position(at)], self._module(at, module))
 
     def __delitem__(self, at: int | slice) -> None:
         modules = list(self.children())
-        del modules[at]
+        del modules[at if isinstance(at, slice) else self._position(at)]
         self._refill(modules)
+
+    def _position(self, at: int) -> int:
+        """``at``, which is the number of a module, counted from the end if it is negative."""
+        if not -len(self) <= at < len(self):
+            raise IndexError_(f"{type(self).__name__}: no module {at} among {len(self)}")
+        return at
 
     def __add__(self, other: Iterable[Module]) -> Any:
         return type(self)([*self, *other])
@@ -125,17 +131,18 @@ class ModuleDict(_Modules):
         return iter(list(self._modules))
 
     def __getitem__(self, key: str) -> Any:
-        if key not in self._modules:
-            raise KeyError(key)
-        return getattr(self, key)
+        return getattr(self, self._known(key))
 
     def __setitem__(self, key: str, module: Module) -> None:
         self.add_module(key, self._module(key, module))
 
     def __delitem__(self, key: str) -> None:
+        delattr(self, self._known(key))
+
+    def _known(self, key: str) -> str:
         if key not in self._modules:
-            raise KeyError(key)
-        delattr(self, key)
+            raise KeyError_(f"ModuleDict: no module is called {key!r}; there are {', '.join(self) or 'none'}")
+        return key
 
     def keys(self) -> Iterable[str]:
         """The names."""
@@ -289,18 +296,19 @@ class ParameterDict(Module):
         return key in self._parameters
 
     def __getitem__(self, key: str) -> Tensor:
-        if key not in self._parameters:
-            raise KeyError(key)
-        found: Tensor = getattr(self, key)
+        found: Tensor = getattr(self, self._known(key))
         return found
 
     def __setitem__(self, key: str, value: Data) -> None:
         self.register_parameter(key, _as_parameter(value))
 
     def __delitem__(self, key: str) -> None:
+        delattr(self, self._known(key))
+
+    def _known(self, key: str) -> str:
         if key not in self._parameters:
-            raise KeyError(key)
-        delattr(self, key)
+            raise KeyError_(f"ParameterDict: no parameter is called {key!r}; there are {', '.join(self) or 'none'}")
+        return key
 
     def keys(self) -> Iterable[str]:
         """The names."""

@@ -35,6 +35,11 @@ class Mismatch(NamedTuple):
     missing_keys: list[str]
     unexpected_keys: list[str]
 
+    def __repr__(self) -> str:
+        if not self.missing_keys and not self.unexpected_keys:
+            return "<All keys matched successfully>"
+        return f"Mismatch(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
+
 
 @note_attributes_of
 class Module:
@@ -199,7 +204,7 @@ class Module:
     def _register(self, op: str, name: str, kind: str | None, value: Any) -> None:
         if not isinstance(name, str) or not name or "." in name:
             raise OptionError(f"{op}: a name is a string without dots that is not empty, not {name!r}")
-        if all(name not in getattr(self, known) for known in KINDS) and hasattr(self, name):
+        if hasattr(self, name) and name not in getattr(self, kind or "_modules"):
             raise OptionError(f"{op}: {type(self).__name__} has an attribute {name!r} already")
         attributes = object.__getattribute__(self, "__dict__")
         note_assignment(attributes, name)
@@ -259,7 +264,7 @@ class Module:
     def _named(self, kind: str, prefix: str = "", recurse: bool = True,
                shared: bool = False) -> Iterator[tuple[str, Tensor]]:
         seen = set()
-        for path, module in self.named_modules(prefix=prefix) if recurse else [(prefix, self)]:
+        for path, module in self.named_modules(None, prefix, not shared) if recurse else [(prefix, self)]:
             for name in getattr(module, kind):
                 tensor = getattr(module, name)
                 if tensor is not None and (shared or id(tensor) not in seen):

@@ -13,7 +13,7 @@ from microgradx._core.tensor import Tensor
 from microgradx.errors import DTypeError, OptionError, ShapeError
 from microgradx.nn.containers import ModuleDict, ModuleList
 from microgradx.nn.module import Module
-from microgradx.nn.parameter import Parameter, is_parameter
+from microgradx.nn.parameter import Parameter
 
 __all__ = ["ParametrizationList", "is_parametrized", "register_parametrization", "remove_parametrizations"]
 
@@ -22,20 +22,25 @@ class ParametrizationList(ModuleList):
     """The parametrizations of one tensor, and what it is computed from: ``original``, or ``original0``, ``original1``
     ... where the first of them takes several."""
 
-    def __init__(self, modules: list[Module], original: Tensor) -> None:
+    def __init__(self, modules: list[Module], original: Tensor, trained: bool) -> None:
         self.extend(modules)
         self.shape, self.dtype = original.shape, original.dtype
-        trained = is_parameter(original)
         try:
             made = self._back(original)
         except NotImplementedError:                     # there is no inverse: the value itself is the original
             made = original
         self.originals = ("original",) if isinstance(made, Tensor) else tuple(f"original{k}" for k in range(len(made)))
         for name, value in zip(self.originals, (made,) if isinstance(made, Tensor) else made):
+            if value.shape == original.shape and name == "original":    # stays the tensor that an optimizer has
+                with no_grad():
+                    original.copy_(value)
+                value = original
+            elif trained:
+                value = Parameter(value.detach(), original.requires_grad)
             if trained:
-                self.register_parameter(name, Parameter(value.detach(), original.requires_grad))
+                self.register_parameter(name, value)
             else:
-                self.register_buffer(name, Tensor(value.detach()))
+                self.register_buffer(name, value.detach())
 
     def _back(self, value: Tensor) -> Any:
         """What ``value`` is computed from."""
@@ -97,7 +102,7 @@ def register_parametrization(module: Module, tensor_name: str, parametrization: 
     original = getattr(module, tensor_name)
     if original is None:
         raise OptionError(f"register_parametrization: {type(module).__name__}.{tensor_name} is None")
-    computed = ParametrizationList([parametrization], original)
+    computed = ParametrizationList([parametrization], original, tensor_name in module._parameters)
     if not unsafe:
         with no_grad():
             _check(tensor_name, original, computed())
@@ -138,8 +143,8 @@ def _change_class(module: Module) -> None:
     def reduce(self: Any, protocol: Any) -> Any:
         raise DTypeError(f"{kind.__name__} with parametrizations cannot be pickled; save its state_dict()")
 
-    module.__class__ = type(f"Parametrized{kind.__name__}", (kind,), {
-        "__module__": __name__, "__setattr__": assign, "__deepcopy__": deepcopy, "__reduce_ex__": reduce})
+    object.__setattr__(module, "__class__", type(f"Parametrized{kind.__name__}", (kind,), {
+        "__module__": __name__, "__setattr__": assign, "__deepcopy__": deepcopy, "__reduce_ex__": reduce}))
 
 
 def is_parametrized(module: Module, tensor_name: str | None = None) -> bool:
@@ -174,7 +179,7 @@ def remove_parametrizations(module: Module, tensor_name: str, leave_parametrized
     del module.parametrizations[tensor_name]
     if not len(module.parametrizations):
         del module.parametrizations
-        module.__class__ = type(module).__bases__[0]
+        object.__setattr__(module, "__class__", type(module).__bases__[0])
     if trained:
         module.register_parameter(tensor_name, Parameter(value, grad))
     else:
