@@ -62,7 +62,7 @@ def save(obj: object, path: str | os.PathLike[str], metadata: Mapping[str, str] 
     ...     mgx.save({"net": net, "step": step, "epoch": 3}, path)
     ...     state = mgx.load(path)
     >>> net.load_state_dict(state["net"])
-    Mismatch(missing_keys=[], unexpected_keys=[])
+    <All keys matched successfully>
     >>> step.load_state_dict(state["step"])
     >>> state["epoch"]
     3
