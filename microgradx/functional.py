@@ -23,12 +23,16 @@ import numpy as np
 from microgradx._core import value
 from microgradx._core.kernels import table
 from microgradx._core.ops import Differentiable
-from microgradx._core.tensor import Tensor
+from microgradx._core.tensor import Tensor, attach, tensor
 from microgradx._core.value import Value
-from microgradx.errors import DTypeError
+from microgradx.errors import ArgumentError, DTypeError
+from microgradx.names import ALIASES, translated
 from microgradx.typing import Axes, Axis, Data, Function, Lengths, Number
 
 _ELEMENTWISE = [*(row["name"] for row in table()), "chain"]     # the former name of mul_no_nan
+_WITH_OPTIONS = {"add", "sub", "div", "round", "clip"}      # Tensors have more options than Values: see arrays
+_OF_DTYPE = {"sum", "mean", "prod", "softmax", "log_softmax", "cumsum", "norm"}         # torch: of x in that dtype
+_KNOWN: dict[str, frozenset[str]] = {}      # what the methods call their arguments
 _REDUCTIONS = ["sum", "mean"]               # which take a sequence of Values, too
 _OF_TENSORS = ["prod", "var", "std", "max", "min", "amax", "amin", "argmax", "argmin", "logsumexp", "softmax",
                "log_softmax", "cumsum", "norm", "reshape", "transpose", "permute", "expand", "squeeze", "unsqueeze",
@@ -48,6 +52,9 @@ __all__ = ["clone", "neg", "abs", "sign", "square", "sqrt", "rsqrt", "reciprocal
 __all__ += sorted({*_ELEMENTWISE} - {*__all__})        # a new row is there before it is written above
 
 
+MISSING: Any = object()
+
+
 def _lift(x: Any, others: Iterable[Any]) -> Value | Tensor:
     """``x``, a number or an array, as what goes with the ``others``."""
     dtype = None
@@ -56,38 +63,67 @@ def _lift(x: Any, others: Iterable[Any]) -> Value | Tensor:
             return Value(x)
         if isinstance(other, Tensor) and other.dtype.kind == "f" and (dtype is None or dtype < other.dtype):
             dtype = other.dtype             # float32 < float64
-    return Tensor(x, dtype=dtype if isinstance(x, (int, float, np.generic)) else None)
+    return tensor(x, dtype=dtype if isinstance(x, (int, float, np.generic)) else None)
+
+
+def _named(name: str, method: Any, x: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """The operands and options of a call by their names here; ``input`` is the first, and ``dtype`` its dtype."""
+    dtype = kwargs.pop("dtype", None) if name in _OF_DTYPE else None
+    _, *others = inspect.signature(method).parameters.values()
+    parameters = {p.name: p for p in ([_X] if x is MISSING else []) + others}
+    args, kwargs = translated(name, parameters, tuple(args), kwargs)
+    if x is MISSING:
+        if not args:
+            raise ArgumentError(f"{name}: the tensor is missing")
+        x, *args = args                                                             # type: ignore[assignment]
+    if dtype is not None:
+        x = x.astype(dtype) if isinstance(x, Tensor) else tensor(x, dtype=dtype)
+    return x, args, kwargs
 
 
 def _elementwise(name: str) -> Function:
     method: Any = getattr(Differentiable, name)
 
-    def unary(x: Any) -> Any:                           # half the time of a call with *args
-        return method(x if isinstance(x, Differentiable) else Tensor(x))
+    def unary(x: Any = MISSING, /, *, input: Any = MISSING) -> Any:     # half the time of a call with *args
+        if x is MISSING:
+            if input is MISSING:
+                raise ArgumentError(f"{name}: the tensor is missing")
+            x = input
+        return method(x if isinstance(x, Differentiable) else tensor(x))
 
-    def function(x: Any, *args: Any, **kwargs: Any) -> Any:
+    def function(x: Any = MISSING, /, *args: Any, **kwargs: Any) -> Any:
+        if kwargs or x is MISSING:
+            of = getattr(Tensor if name in _WITH_OPTIONS and not isinstance(x, Value) else Differentiable, name)
+            x, args, kwargs = _named(name, of, x, args, kwargs)
         if not isinstance(x, Differentiable):
             x = _lift(x, (*args, *kwargs.values()))
+        if name in _WITH_OPTIONS and isinstance(x, Tensor):
+            return getattr(x, name)(*args, **kwargs)
         return method(x, *args, **kwargs)
 
-    return function if method.__code__.co_argcount > 1 else unary
+    return function if method.__code__.co_argcount > 1 or name in _WITH_OPTIONS else unary
 
 
 def _of_tensor(name: str) -> Function:
-    def function(x: Any, *args: Any, **kwargs: Any) -> Any:
+    method = getattr(Tensor, name)
+
+    def function(x: Any = MISSING, /, *args: Any, **kwargs: Any) -> Any:
+        if kwargs and not _KNOWN[name].issuperset(kwargs) or x is MISSING:
+            x, args, kwargs = _named(name, method, x, args, kwargs)
         if isinstance(x, Value):
             raise DTypeError(f"{name}: of Tensors and arrays, not of a Value")
         if not isinstance(x, Tensor):
             x = _lift(x, (*args, *kwargs.values()))
         return getattr(x, name)(*args, **kwargs)
 
+    _KNOWN[name] = frozenset(inspect.signature(method).parameters)
     return function
 
 
 def _reduction(name: str) -> Function:
     of_tensor, of_values = _of_tensor(name), getattr(value, f"scalar_{name}")
 
-    def function(x: Any, *args: Any, **kwargs: Any) -> Any:
+    def function(x: Any = MISSING, /, *args: Any, **kwargs: Any) -> Any:
         if hasattr(x, "__iter__") and not isinstance(x, (Tensor, np.ndarray)):
             x = list(x)
             if any(isinstance(item, Value) for item in x):
@@ -97,7 +133,8 @@ def _reduction(name: str) -> Function:
     return function
 
 
-_OF_X = inspect.Signature([inspect.Parameter("x", inspect.Parameter.POSITIONAL_ONLY)])
+_X = inspect.Parameter("x", inspect.Parameter.POSITIONAL_ONLY)
+_OF_X = inspect.Signature([_X])
 
 
 def _document(function: Any, name: str, method: Any) -> Any:
@@ -106,7 +143,7 @@ def _document(function: Any, name: str, method: Any) -> Any:
     if method is not None:
         heading, _, text = method.__doc__.partition("\n\n")         # Cython's heading is the signature
         function.__doc__ = text if heading.endswith(")") and "(self" in heading else method.__doc__
-        if function.__code__.co_varnames == ("x",):                 # unary: most of them
+        if function.__code__.co_varnames == ("x", "input"):                 # unary: most of them
             function.__signature__ = _OF_X
             return function
         first, *rest = inspect.signature(method).parameters.values()
@@ -115,11 +152,28 @@ def _document(function: Any, name: str, method: Any) -> Any:
     return function
 
 
+def accept_where(of_mask: Function) -> Function:
+    """``where`` whose operands may be given by name: ``condition``, and ``input`` and ``other`` or ``x`` and ``y``."""
+    def where(condition: Any, *operands: Any, input: Any = MISSING, other: Any = MISSING, x: Any = MISSING,
+              y: Any = MISSING) -> Any:
+        return of_mask(condition, *operands, *[o for o in (input, x, other, y) if o is not MISSING])
+
+    where.__doc__ = of_mask.__doc__
+    return where
+
+
 # Some of the names are Python's own, ``sum`` and ``max``, say: the functions above do without these.
 globals().update({name: _document(make(name), name, getattr(of, name, None))
                   for make, of, names in ((_elementwise, Differentiable, _ELEMENTWISE),
                                           (_reduction, Tensor, _REDUCTIONS), (_of_tensor, Tensor, _OF_TENSORS))
                   for name in names})
+
+
+# The two below are ``x`` and ``y`` in NumPy, ``input`` and ``other`` in torch, and the mask is what is asked.
+where = accept_where(globals()["where"])
+globals().update({other: globals()[name] for other, name in ALIASES.items()})
+attach({other: getattr(Tensor, name) for other, name in ALIASES.items()})
+__all__ += ALIASES
 
 
 # ----- their types -----------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from microgradx._core import generator as core
 from microgradx._core.generator import Generator
 from microgradx._core.launch import compute
-from microgradx._core.tensor import Tensor, linear_
+from microgradx._core.tensor import Tensor, linear_, tensor
 from microgradx.arrays import cosine_similarity as cosine_similarity
 from microgradx.arrays import glu as glu
 from microgradx.arrays import normalize as normalize
@@ -64,7 +64,7 @@ def one_hot(labels: Data, classes: int, dtype: DType = "float32") -> Tensor:
     Tensor([[0., 0., 1.],
             [1., 0., 0.]])
     """
-    labels = labels if isinstance(labels, Tensor) else Tensor(labels)
+    labels = labels if isinstance(labels, Tensor) else tensor(labels)
     if labels.ndim != 1 or labels.size and labels.dtype.kind != "i":
         raise ShapeError(f"one_hot: labels are integers of shape (m,), not {labels.dtype} of shape {labels.shape}")
     return compute(_one_hot, labels, classes, np.dtype(dtype))
@@ -99,7 +99,7 @@ def embedding(ids: Data, weight: Tensor, padding_idx: int | None = None) -> Tens
     Tensor([[3.],
             [1.]])
     """
-    ids = ids if isinstance(ids, Tensor) else Tensor(ids)
+    ids = ids if isinstance(ids, Tensor) else tensor(ids)
     if ids.size and ids.dtype.kind != "i" or weight.ndim != 2:
         raise DTypeError(f"embedding: ids are integers and weight is (count, width), not {ids.dtype} and "
                          f"{weight.shape}")
@@ -130,7 +130,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, rng: Seed = None) 
     """
     if not training or probability("dropout", p) == 0:
         return x
-    source, x = generator(rng), x if isinstance(x, Tensor) else Tensor(x)
+    source, x = generator(rng), x if isinstance(x, Tensor) else tensor(x)
     if isinstance(source, Generator):
         return core.dropout(x, p, source)
     kept = rand(x.shape, rng=source) >= p
@@ -161,14 +161,14 @@ def scaled_dot_product_attention(q: Tensor, k: Tensor, v: Tensor, attn_mask: Dat
 def attention_weights(q: Tensor, k: Tensor, attn_mask: Data | None = None, is_causal: bool = False,
                       scale: float | None = None) -> Tensor:
     """softmax(scale * q k^T + masks): (..., T, S)."""
-    q = q if isinstance(q, Tensor) else Tensor(q)
+    q = q if isinstance(q, Tensor) else tensor(q)
     if min(q.ndim, k.ndim) < 2 or q.shape[-1] != k.shape[-1]:
         raise ShapeError(f"attention: queries (..., T, n) and keys (..., S, n), not {q.shape} and {k.shape}")
     scores = (q * (q.shape[-1]**-0.5 if scale is None else scale)) @ k.mT
     if is_causal:
         scores = scores + _later(*scores.shape[-2:], scores.dtype)
     if attn_mask is not None:
-        mask = attn_mask if isinstance(attn_mask, Tensor) else Tensor(attn_mask)
+        mask = attn_mask if isinstance(attn_mask, Tensor) else tensor(attn_mask)
         if mask.dtype.kind not in "bf":
             raise DTypeError(f"attention: a mask is bool or float, not {mask.dtype}")
         scores = scores + (compute(_to_be_added, mask) if mask.dtype.kind == "f" and not mask.requires_grad else
@@ -190,7 +190,7 @@ def _to_be_added(mask: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def forbidden(mask: Data | None) -> Tensor | None:
     """A mask in which True forbids as one in which True allows; floats as they are."""
-    mask = mask if mask is None or isinstance(mask, Tensor) else Tensor(mask)
+    mask = mask if mask is None or isinstance(mask, Tensor) else tensor(mask)
     return mask if mask is None or mask.dtype.kind != "b" else mask == 0
 
 
