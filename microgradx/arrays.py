@@ -14,7 +14,6 @@ from collections.abc import Callable, Container, Iterable
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 import numpy as np
-import numpy.typing as npt
 
 from microgradx._core.tensor import Tensor, attach, concat, pad
 from microgradx._core.tensor import tensor as new_tensor

@@ -7,14 +7,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from microgradx._core.array import get_default_dtype
 from microgradx._core.tensor import Tensor, attach, tensor
 from microgradx._core.views import axis_of
-from microgradx.creation import empty, full, lengths, ones, zeros
-from microgradx.devices import CPU, device
-from microgradx.errors import DTypeError, OptionError, ShapeError, is_device
+from microgradx.creation import empty, full, ones, zeros
+from microgradx.devices import CPU
+from microgradx.errors import OptionError, ShapeError, is_device
 from microgradx.names import ABSENT, accept
 from microgradx.typing import Data, DType, Lengths
 
@@ -91,7 +89,8 @@ def t(x: Tensor) -> Tensor:
 def view(x: Tensor, *shape: Any) -> Tensor:
     """``x.reshape(*shape)``; a dtype in place of the lengths reads the same bytes as another dtype is refused."""
     if len(shape) == 1 and isinstance(shape[0], (np.dtype, type)):
-        raise OptionError(f"view: of a shape, not of the dtype {shape[0]}; x.astype({np.dtype(shape[0]).name!r}) converts")
+        raise OptionError(f"view: of a shape, not of the dtype {shape[0]}; x.astype({np.dtype(shape[0]).name!r}) "
+                          "converts")
     return x.reshape(*shape)
 
 
@@ -183,22 +182,24 @@ def absent(name: str) -> Any:
 # ----- new tensors of the same dtype -------------------------------------------------------------------------------
 
 def _like(maker: Any) -> Any:
-    def make(x: Tensor, *shape: Lengths, dtype: DType = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-        return maker(*shape, dtype=dtype or x.dtype, device=device, requires_grad=requires_grad)
+    def make(x: Tensor, *shape: Lengths, dtype: DType = None, requires_grad: bool = False) -> Tensor:
+        made: Tensor = maker(*shape, dtype=dtype or x.dtype, requires_grad=requires_grad)
+        return made
     make.__name__ = make.__qualname__ = f"new_{maker.__name__}"
     make.__doc__ = f"``mgx.{maker.__name__}(*shape)`` of the dtype of this tensor."
-    return make
+    return accept(make)
 
 
-def new_full(x: Tensor, size: Lengths, fill_value: Data, *, dtype: DType = None, device: Any = None,
-             requires_grad: bool = False) -> Tensor:
-    """``mgx.full(size, fill_value)`` of the dtype of this tensor."""
-    return full(size, fill_value, dtype=dtype or x.dtype, device=device, requires_grad=requires_grad)
+@accept
+def new_full(x: Tensor, shape: Lengths, value: Data, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
+    """``mgx.full(shape, value)`` of the dtype of this tensor."""
+    return full(shape, value, dtype=dtype or x.dtype, requires_grad=requires_grad)
 
 
-def new_tensor(x: Tensor, data: Data, *, dtype: DType = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+@accept
+def new_tensor(x: Tensor, data: Data, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """``mgx.tensor(data)`` of the dtype of this tensor."""
-    return tensor(data, dtype=dtype or x.dtype, device=device, requires_grad=requires_grad)
+    return tensor(data, dtype=dtype or x.dtype, requires_grad=requires_grad)
 
 
 # ----- in place ----------------------------------------------------------------------------------------------------

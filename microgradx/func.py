@@ -1,16 +1,19 @@
 """Functions of functions and of modules, under the names of ``torch.func``."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
-from collections.abc import Iterator
 
 from microgradx._core.tensor import Tensor
 from microgradx.errors import OptionError
 from microgradx.nn.module import Module
-from microgradx.transforms import (grad as grad, hessian as hessian, jacobian, jvp as jvp, value_and_grad, vjp as vjp,
-                                   vmap as vmap)
+from microgradx.transforms import grad as grad
+from microgradx.transforms import hessian as hessian
+from microgradx.transforms import jacobian, value_and_grad
+from microgradx.transforms import jvp as jvp
+from microgradx.transforms import vjp as vjp
+from microgradx.transforms import vmap as vmap
 from microgradx.typing import Function
 
 __all__ = ["functional_call", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "vjp", "vmap"]

@@ -52,7 +52,7 @@ __all__ = ["clone", "neg", "abs", "sign", "square", "sqrt", "rsqrt", "reciprocal
 __all__ += sorted({*_ELEMENTWISE} - {*__all__})        # a new row is there before it is written above
 
 
-MISSING: Any = object()
+_MISSING: Any = object()
 
 
 def _lift(x: Any, others: Iterable[Any]) -> Value | Tensor:
@@ -70,9 +70,9 @@ def _named(name: str, method: Any, x: Any, args: tuple[Any, ...], kwargs: dict[s
     """The operands and options of a call by their names here; ``input`` is the first, and ``dtype`` its dtype."""
     dtype = kwargs.pop("dtype", None) if name in _OF_DTYPE else None
     _, *others = inspect.signature(method).parameters.values()
-    parameters = {p.name: p for p in ([_X] if x is MISSING else []) + others}
+    parameters = {p.name: p for p in ([_X] if x is _MISSING else []) + others}
     args, kwargs = translated(name, parameters, tuple(args), kwargs)
-    if x is MISSING:
+    if x is _MISSING:
         if not args:
             raise ArgumentError(f"{name}: the tensor is missing")
         x, *args = args                                                             # type: ignore[assignment]
@@ -84,15 +84,15 @@ def _named(name: str, method: Any, x: Any, args: tuple[Any, ...], kwargs: dict[s
 def _elementwise(name: str) -> Function:
     method: Any = getattr(Differentiable, name)
 
-    def unary(x: Any = MISSING, /, *, input: Any = MISSING) -> Any:     # half the time of a call with *args
-        if x is MISSING:
-            if input is MISSING:
+    def unary(x: Any = _MISSING, /, *, input: Any = _MISSING) -> Any:     # half the time of a call with *args
+        if x is _MISSING:
+            if input is _MISSING:
                 raise ArgumentError(f"{name}: the tensor is missing")
             x = input
         return method(x if isinstance(x, Differentiable) else tensor(x))
 
-    def function(x: Any = MISSING, /, *args: Any, **kwargs: Any) -> Any:
-        if kwargs or x is MISSING:
+    def function(x: Any = _MISSING, /, *args: Any, **kwargs: Any) -> Any:
+        if kwargs or x is _MISSING:
             of = getattr(Tensor if name in _WITH_OPTIONS and not isinstance(x, Value) else Differentiable, name)
             x, args, kwargs = _named(name, of, x, args, kwargs)
         if not isinstance(x, Differentiable):
@@ -107,8 +107,8 @@ def _elementwise(name: str) -> Function:
 def _of_tensor(name: str) -> Function:
     method = getattr(Tensor, name)
 
-    def function(x: Any = MISSING, /, *args: Any, **kwargs: Any) -> Any:
-        if kwargs and not _KNOWN[name].issuperset(kwargs) or x is MISSING:
+    def function(x: Any = _MISSING, /, *args: Any, **kwargs: Any) -> Any:
+        if kwargs and not _KNOWN[name].issuperset(kwargs) or x is _MISSING:
             x, args, kwargs = _named(name, method, x, args, kwargs)
         if isinstance(x, Value):
             raise DTypeError(f"{name}: of Tensors and arrays, not of a Value")
@@ -123,7 +123,7 @@ def _of_tensor(name: str) -> Function:
 def _reduction(name: str) -> Function:
     of_tensor, of_values = _of_tensor(name), getattr(value, f"scalar_{name}")
 
-    def function(x: Any = MISSING, /, *args: Any, **kwargs: Any) -> Any:
+    def function(x: Any = _MISSING, /, *args: Any, **kwargs: Any) -> Any:
         if hasattr(x, "__iter__") and not isinstance(x, (Tensor, np.ndarray)):
             x = list(x)
             if any(isinstance(item, Value) for item in x):
@@ -154,9 +154,9 @@ def _document(function: Any, name: str, method: Any) -> Any:
 
 def accept_where(of_mask: Function) -> Function:
     """``where`` whose operands may be given by name: ``condition``, and ``input`` and ``other`` or ``x`` and ``y``."""
-    def where(condition: Any, *operands: Any, input: Any = MISSING, other: Any = MISSING, x: Any = MISSING,
-              y: Any = MISSING) -> Any:
-        return of_mask(condition, *operands, *[o for o in (input, x, other, y) if o is not MISSING])
+    def where(condition: Any, *operands: Any, input: Any = _MISSING, other: Any = _MISSING, x: Any = _MISSING,
+              y: Any = _MISSING) -> Any:
+        return of_mask(condition, *operands, *[o for o in (input, x, other, y) if o is not _MISSING])
 
     where.__doc__ = of_mask.__doc__
     return where
@@ -170,7 +170,7 @@ globals().update({name: _document(make(name), name, getattr(of, name, None))
 
 
 # The two below are ``x`` and ``y`` in NumPy, ``input`` and ``other`` in torch, and the mask is what is asked.
-where = accept_where(globals()["where"])
+globals()["where"] = accept_where(globals()["where"])
 globals().update({other: globals()[name] for other, name in ALIASES.items()})
 attach({other: getattr(Tensor, name) for other, name in ALIASES.items()})
 __all__ += ALIASES
@@ -428,6 +428,29 @@ lt: _Binary
 le: _Binary
 eq: _Binary
 ne: _Binary
+
+# their other names
+absolute: _Unary
+negative: _Unary
+arccos: _Unary
+arccosh: _Unary
+arcsin: _Unary
+arcsinh: _Unary
+arctan: _Unary
+arctanh: _Unary
+arctan2: _Binary
+divide: _Binary
+true_divide: _Binary
+multiply: _Binary
+subtract: _Binary
+power: _Pow
+fix: _Unary
+expit: _Unary
+greater: _Binary
+greater_equal: _Binary
+less: _Binary
+less_equal: _Binary
+not_equal: _Binary
 
 # helpers
 mul_no_nan: _MulNoNan

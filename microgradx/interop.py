@@ -39,7 +39,8 @@ RENAMED: dict[str, Any] = {
     "where": lambda mask, *of: functional.where(mask, *of) if of else np.nonzero(mask)}
 ARGUMENTS = {"a_min": "lo", "a_max": "hi", "min": "lo", "max": "hi", "constant_values": "value"}
 # our `sort` gives pairs, `split` takes lengths, `median` the lower of two; what `like=` makes of nothing is an array
-OTHER = {"arange", "eye", "full", "linspace", "lstsq", "median", "ones", "sort", "split", "zeros"}
+OTHER = {"arange", "empty", "empty_like", "eye", "full", "linspace", "logspace", "lstsq", "median", "ones",
+         "sort", "split", "zeros"}
 PLAIN = {"array_equal", "array_equiv", "array_repr", "array_str", "array2string", "count_nonzero", "may_share_memory",
          "ndim", "nonzero", "result_type", "shape", "shares_memory", "size"}            # nothing to differentiate
 

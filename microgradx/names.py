@@ -34,12 +34,14 @@ KEYWORDS: dict[str, tuple[str, ...]] = {
     "self": ("x", "a"), "input": ("x", "a", "logits", "values"), "other": ("y", "b"), "tensor2": ("other", "b"),
     "mat2": ("other", "b"), "vec": ("other", "b"), "vec2": ("other", "b"), "exponent": ("other",), "end": ("stop",),
     "A": ("a", "x"), "B": ("b",), "src": ("source",), "tensor": ("x",), "indices": ("index",), "ids": ("input",),
-    "tensors": ("xs", "x"), "fill_value": ("value",), "size": ("shape",), "values": ("x",), "y_true": ("target",), "y_pred": ("input",),
+    "tensors": ("xs", "x"), "fill_value": ("value",), "size": ("shape",), "values": ("x",),
+    "y_true": ("target",), "y_pred": ("input",),
     # numbers and options
     "min": ("lo",), "max": ("hi",), "a_min": ("lo", "min"), "a_max": ("hi", "max"), "lo": ("min",), "hi": ("max",),
     "p": ("ord",), "correction": ("ddof",), "unbiased": ("ddof",), "steps": ("num",), "num_classes": ("classes",),
     "negative_slope": ("slope",), "split_size_or_sections": ("sizes",), "split_size": ("sizes",),
-    "generator": ("rng",), "in_dims": ("in_axes",), "out_dims": ("out_axes",), "func": ("fn",), "random_state": ("rng",), "seed": ("rng",), "decimals": ("digits",),
+    "generator": ("rng",), "in_dims": ("in_axes",), "out_dims": ("out_axes",), "func": ("fn",),
+    "random_state": ("rng",), "seed": ("rng",), "decimals": ("digits",),
     # layers: the names that this library had for them before
     "n_in": ("in_features",), "n_out": ("out_features",), "count": ("num_embeddings", "num_parameters"),
     "width": ("embedding_dim",), "start": ("init",),
@@ -51,7 +53,7 @@ ALIASES: dict[str, str] = {
     "absolute": "abs", "negative": "neg", "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh",
     "arctan": "atan", "arctanh": "atanh", "arctan2": "atan2", "divide": "div", "true_divide": "div",
     "multiply": "mul", "subtract": "sub", "power": "pow", "fix": "trunc", "expit": "sigmoid", "greater": "gt",
-    "greater_equal": "ge", "less": "lt", "less_equal": "le", "not_equal": "ne", "equal_to": "eq",
+    "greater_equal": "ge", "less": "lt", "less_equal": "le", "not_equal": "ne",
 }
 
 # What cannot be here: the sentence that says so.
@@ -124,7 +126,8 @@ def translated(label: str, parameters: Mapping[str, inspect.Parameter], args: tu
             raise ArgumentError(f"{label}: {ours} is given twice, by two names of one argument, one of them {theirs}")
         found[ours] = CONVERSIONS.get(theirs, lambda v: v)(value) if ours != theirs else value
     first = names[0] if names else None
-    if first in found and parameters[first].kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL):
+    by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL)
+    if first in found and parameters[first].kind in by_position:
         at = 1 if "self" in parameters else 0
         args = (*args[:at], found.pop(first), *args[at:])
     return args, found

@@ -329,8 +329,8 @@ def vmap(fn: Function, in_axes: Any = 0, out_axes: Any = 0, *, randomness: str =
             sample = (leaf if d is None else leaf[(slice(None),) * d + (k,)] for leaf, d in zip(leaves, along))
             results.append(flatten(fn(*unflatten(structure, sample), **kwargs)))
             if randomness == "error" and not bool((get_rng_state() == before).all()):
-                raise OptionError("vmap: the function draws random numbers; randomness='different' or 'same' says which "
-                                  "ones the samples get")
+                raise OptionError("vmap: the function draws random numbers; randomness='different' or 'same' says "
+                                  "which ones the samples get")
         if not results:
             raise ShapeError("vmap: a batch of 0 samples tells nothing of the results")
         form = results[0][1]

@@ -520,7 +520,8 @@ cdef class Tensor(Array):
         cdef bint kept = keepdims or keepdim
         cdef Axes axes
         cdef Array size, unit = None, zero
-        ord = v.real("norm", "ord", 2 if p == "fro" or ord == "fro" else ord if p is None else p)
+        ord = ord if p is None else p
+        ord = 2.0 if isinstance(ord, str) and ord == "fro" else v.real("norm", "ord", ord)
         axis = resolve_axis("norm", axis, dim)
         axes = axes_of("norm", axis, self.ndim)
         if self.dtype_ > MGX_F64:

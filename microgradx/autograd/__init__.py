@@ -65,7 +65,7 @@ def _several(tensors: Any) -> list[Any]:
     return list(tensors) if isinstance(tensors, (list, tuple)) else [tensors]
 
 
-# ----- modes, in torch's words -----------------------------------------------------------------------------------------
+# ----- modes, in torch's words ---------------------------------------------------------------------------------------
 
 class set_grad_enabled:
     """Record operations in this thread, or not, from now on; as a context manager, until it is left.
