@@ -158,7 +158,7 @@ def accept_where(of_mask: Function) -> Function:
               y: Any = _MISSING) -> Any:
         return of_mask(condition, *operands, *[o for o in (input, x, other, y) if o is not _MISSING])
 
-    where.__doc__ = of_mask.__doc__
+    where.__doc__, where.__signature__ = of_mask.__doc__, inspect.signature(of_mask)    # type: ignore[attr-defined]
     return where
 
 
