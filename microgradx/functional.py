@@ -27,7 +27,7 @@ from microgradx._core.tensor import Tensor, attach, tensor
 from microgradx._core.value import Value
 from microgradx.errors import ArgumentError, DTypeError
 from microgradx.names import ALIASES, translated
-from microgradx.typing import Axes, Axis, Data, Function, Lengths, Number
+from microgradx.typing import Axes, Axis, Data, DType, Function, Lengths, Number
 
 _ELEMENTWISE = [*(row["name"] for row in table()), "chain"]     # the former name of mul_no_nan
 _WITH_OPTIONS = {"add", "sub", "div", "round", "clip"}      # Tensors have more options than Values: see arrays
@@ -197,16 +197,21 @@ if TYPE_CHECKING:
         def __call__(self, x: Data, /, axis: Axes = None, keepdims: bool = False, *, dim: Axes = None,
                      keepdim: bool = False) -> Tensor: ...
 
+    class _TypedReduction(Protocol):
+        def __call__(self, x: Data, /, axis: Axes = None, keepdims: bool = False, *, dim: Axes = None,
+                     keepdim: bool = False, dtype: DType = None) -> Tensor: ...
+
     class _Total(Protocol):
         @overload
         def __call__(self, x: Data, /, axis: Axes = None, keepdims: bool = False, *, dim: Axes = None,
-                     keepdim: bool = False) -> Tensor: ...
+                     keepdim: bool = False, dtype: DType = None) -> Tensor: ...
         @overload
         def __call__(self, x: Iterable[Number], /) -> Value: ...
 
     class _Deviation(Protocol):
         def __call__(self, x: Data, /, axis: Axes = None, ddof: int | None = None, keepdims: bool = False, *,
-                     dim: Axes = None, keepdim: bool = False) -> Tensor: ...
+                     dim: Axes = None, keepdim: bool = False, correction: int | None = None,
+                     unbiased: bool | None = None) -> Tensor: ...
 
     class _Position(Protocol):
         def __call__(self, x: Data, /, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None,
@@ -217,10 +222,10 @@ if TYPE_CHECKING:
                      keepdim: bool = False) -> Any: ...
 
     class _Softmax(Protocol):
-        def __call__(self, x: Data, /, axis: int = -1, *, dim: Axis = None) -> Tensor: ...
+        def __call__(self, x: Data, /, axis: int = -1, *, dim: Axis = None, dtype: DType = None) -> Tensor: ...
 
     class _Triangle(Protocol):
-        def __call__(self, x: Data, /, k: int = 0) -> Tensor: ...
+        def __call__(self, x: Data, /, k: int = 0, *, diagonal: int | None = None) -> Tensor: ...
 
     class _Product(Protocol):
         def __call__(self, x: Data, /, other: Data) -> Tensor: ...
@@ -303,11 +308,11 @@ if TYPE_CHECKING:
         def __call__(self, x: Data, /, d: Data) -> Tensor: ...
 
     class _Cumsum(Protocol):
-        def __call__(self, x: Data, /, axis: Axis = None, *, dim: Axis = None) -> Tensor: ...
+        def __call__(self, x: Data, /, axis: Axis = None, *, dim: Axis = None, dtype: DType = None) -> Tensor: ...
 
     class _Norm(Protocol):
         def __call__(self, x: Data, /, ord: float = 2, axis: Axes = None, keepdims: bool = False, *,
-                     dim: Axes = None, keepdim: bool = False) -> Tensor: ...
+                     dim: Axes = None, keepdim: bool = False, p: Any = None) -> Tensor: ...
 
     class _Transpose(Protocol):
         def __call__(self, x: Data, /, axis0: Axis = None, axis1: Axis = None, *, dim0: Axis = None,
@@ -327,8 +332,9 @@ if TYPE_CHECKING:
                      end_dim: Axis = None) -> Tensor: ...
 
     class _Split(Protocol):
-        def __call__(self, x: Data, /, sizes: int | Sequence[int], axis: int = 0, *,
-                     dim: Axis = None) -> tuple[Tensor, ...]: ...
+        def __call__(self, x: Data, /, sizes: int | Sequence[int] | None = None, axis: int = 0, *,
+                     dim: Axis = None, split_size: int | None = None,
+                     split_size_or_sections: int | Sequence[int] | None = None) -> tuple[Tensor, ...]: ...
 
     class _Gather(Protocol):
         def __call__(self, x: Data, /, axis: Axis = None, index: Data | None = None, *,
@@ -467,7 +473,7 @@ dmish: _Unary
 # reductions
 sum: _Total
 mean: _Total
-prod: _Reduction
+prod: _TypedReduction
 var: _Deviation
 std: _Deviation
 max: _Extreme

@@ -28,7 +28,8 @@ __all__ = ["ABSENT", "ALIASES", "KEYWORDS", "accept"]
 KEYWORDS: dict[str, tuple[str, ...]] = {
     # axes
     "dim": ("axis", "axes"), "dims": ("axes", "axis"), "keepdim": ("keepdims",), "dim0": ("axis0",),
-    "dim1": ("axis1",), "dim2": ("axis2",), "axis": ("axes",), "start_dim": ("start_axis",), "end_dim": ("end_axis",),
+    "dim1": ("axis1",), "dim2": ("axis2",), "axis": ("axes", "dim"),
+    "start_dim": ("start_axis",), "end_dim": ("end_axis",),
     "axis1": ("axis0",), "axis2": ("axis1",), "diagonal": ("k",), "offset": ("k",),
     # operands
     "self": ("x", "a"), "input": ("x", "a", "logits", "values"), "other": ("y", "b"), "tensor2": ("other", "b"),
@@ -44,9 +45,15 @@ KEYWORDS: dict[str, tuple[str, ...]] = {
     "random_state": ("rng",), "seed": ("rng",), "decimals": ("digits",),
     # layers: the names that this library had for them before
     "n_in": ("in_features",), "n_out": ("out_features",), "count": ("num_embeddings", "num_parameters"),
-    "width": ("embedding_dim",), "start": ("init",),
+    "width": ("embedding_dim",), "start": ("init",), "start_axis": ("start_dim",), "end_axis": ("end_dim",),
+    "labels": ("tensor", "target"), "classes": ("num_classes",), "low": ("a",), "high": ("b",), "value": ("val",),
+    "activation": ("nonlinearity",), "slope": ("negative_slope",),
+    # torch's former names of a reduction
+    "size_average": ("reduction",), "reduce": ("reduction",),
 }
-CONVERSIONS: dict[str, Callable[[Any], Any]] = {"unbiased": int}       # of the value, where it is told in other words
+CONVERSIONS: dict[str, Callable[[Any], Any]] = {           # of the value, where it is told in other words
+    "unbiased": int, "size_average": lambda on: "sum" if on is False else "mean",
+    "reduce": lambda on: "none" if on is False else "mean"}
 
 # Another name of a function or method: the name here.
 ALIASES: dict[str, str] = {
