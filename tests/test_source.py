@@ -35,7 +35,7 @@ REGISTRATIONS = {
     ("_core.launch", "_core.array", "note_reading"), ("_core.launch", "_core.array", "freeze"),
     ("_core.launch", "_core.array", "note_outside"), ("_core.launch", "_core.hooks", "notify"),
     ("_core.launch", "_core.kernels", "set_poll"),
-    *((name, "_core.tensor", "attach") for name in ("arrays", "indexing", "interop")),
+    *((name, "_core.tensor", "attach") for name in ("arrays", "indexing", "interop", "random")),
     *((name, "_core.floats", "behave_as_floats") for name in ("_core.capture.number", "_core.scalar.replay")),
     *((name, "_core.launch", "composite") for name in ("_core.generator", "_core.nets", "_core.structured",
                                                        "_core.update", "_core.views", "nn.costs", "optim.optimizers"))}
