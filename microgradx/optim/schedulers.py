@@ -185,7 +185,7 @@ class LRScheduler:
                                                     for each in options):
             raise OptionError(f"{name}: load_state_dict: groups={options!r:.60} are not what state_dict gave")
         for group, each in zip(groups, options):
-            type(self.optimizer).check({**group.options, **each})
+            type(self.optimizer).check({option: group[option] for option in group if option != "params"} | each)
         vars(self).update({key: list(value) if isinstance(value, list) else value for key, value in state.items()
                            if key != "groups"})
         for group, each in zip(groups, options):
