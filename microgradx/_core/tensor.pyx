@@ -682,10 +682,10 @@ cdef class Tensor(Array):
         axis0, axis1 = resolve_axis("transpose", axis0, dim0), resolve_axis("transpose", axis1, dim1)
         if axis0 is None and axis1 is None:
             return self.permute(tuple(range(self.ndim - 1, -1, -1)))
-        order = list(range(self.ndim))
+        order = list(range(max(self.ndim, 1)))
         i, k = v.axis_of("transpose", axis0, self.ndim), v.axis_of("transpose", axis1, self.ndim)
         order[i], order[k] = k, i
-        return self.permute(tuple(order))
+        return self.permute(tuple(order[:self.ndim]))
 
     @property
     def T(self):
@@ -720,7 +720,7 @@ cdef class Tensor(Array):
     def split(self, sizes, axis=0, *, dim=None):
         """Views of pieces along ``axis``: of length ``sizes``, the last may be shorter, or of the lengths listed."""
         cdef int d = v.axis_of("split", axis if dim is None else dim, self.ndim)
-        cdef Py_ssize_t start = 0, length = self.shape_[d]
+        cdef Py_ssize_t start = 0, length = self.shape_[d] if self.ndim else 1
         if isinstance(sizes, (tuple, list)):
             sizes = [v.integer("split", "a length", n) for n in sizes]
         else:
@@ -896,8 +896,10 @@ def _position_part(out, x, find, axis):
 
 
 cdef Array find_position(Array x, object find, str op, object axis, bint kept):
-    if axis is not None and x.ndim:
+    if axis is not None:
         axis = v.axis_of(op, axis, x.ndim)
+        if x.ndim == 0:
+            axis = None
     if x.size == 0 and (axis is None or x.shape_[<int> axis] == 0):
         raise ShapeError(f"{op}: of no elements, shape {shape_of(x)}")
     return compute_on_host(_position, (x, find, axis if x.ndim else None, kept))

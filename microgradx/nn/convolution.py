@@ -14,7 +14,7 @@ import numpy as np
 
 from microgradx._core.nets import convolution, pooling
 from microgradx._core.tensor import Tensor
-from microgradx.arrays import tensor
+from microgradx.arrays.common import tensor
 from microgradx.errors import OptionError, ShapeError
 from microgradx.nn import init
 from microgradx.nn.module import Module, Parameter
