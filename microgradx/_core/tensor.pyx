@@ -942,7 +942,7 @@ cdef Array triangle(Array x, str op, object cut, object k):
     if x.ndim < 2:
         raise ShapeError(f"{op}: of shape {shape_of(x)}, which has no rows and columns")
     mask = cut(np.ones((x.shape_[x.ndim - 2], x.shape_[x.ndim - 1]), bool), v.integer(op, "a diagonal", k))
-    return apply(MGX_where, from_object(mask, None, False), x, zero_of(x))
+    return apply(MGX_where, from_object(mask, None, capture != 0), x, zero_of(x))
 
 
 # ----- functions of several tensors ------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from microgradx import linalg
 from microgradx._core.tensor import Tensor, concat, stack
 from microgradx._core.tensor import pad as widen
 from microgradx._core.views import axis_of
@@ -491,14 +492,5 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     (count,) = integers("vander", "N", (x.size if N is None else N,))
     if x.ndim != 1 or count < 0:
         raise ShapeError(f"vander: of one axis, not of shape {x.shape}, and N = {count} is not negative")
-    columns = powers(x, count)
+    columns = linalg.powers(x, count)
     return columns if increasing else columns[:, ::-1]
-
-
-def powers(x: Tensor, count: int) -> Tensor:
-    """1, x, ..., x^(count-1) along a new last axis, by products: exact for integers, and differentiable at 0."""
-    x = x.astype(np.int64) if x.dtype == np.bool_ else x
-    found = [Tensor(np.ones(x.shape, x.dtype))]
-    while len(found) < count:
-        found.append(found[-1] * x)
-    return stack(found, -1) if count else Tensor(np.zeros((*x.shape, 0), x.dtype))

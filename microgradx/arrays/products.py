@@ -5,10 +5,12 @@ import math
 
 import numpy as np
 
-from microgradx._core.tensor import Tensor, stack
+from microgradx import linalg
+from microgradx._core.tensor import Tensor
 from microgradx._core.views import axis_of
-from microgradx.arrays.common import at, broadcast, of_tensor, tensor, with_axes
+from microgradx.arrays.common import broadcast, of_tensor, tensor, with_axes
 from microgradx.errors import OptionError, ShapeError
+from microgradx.linalg import vecdot
 from microgradx.typing import Data
 
 __all__ = ["addbmm", "addmv", "addr", "baddbmm", "cdist", "chain_matmul", "cross", "dist", "ger", "inner", "kron",
@@ -67,29 +69,8 @@ def chain_matmul(*matrices: Data) -> Tensor:
     >>> mgx.chain_matmul(mgx.ones(2, 3), mgx.ones(3, 1), mgx.ones(1, 2)).tolist()
     [[3.0, 3.0], [3.0, 3.0]]
     """
-    return product_of("chain_matmul", [tensor(x) for x in matrices])
-
-
-def product_of(op: str, xs: list[Tensor]) -> Tensor:
-    """The product of matrices in the best order. Cormen et al., Introduction to Algorithms, 15.2."""
-    if not xs:
-        raise ShapeError(f"{op}: of no matrices")
-    for a, b in zip(xs, xs[1:], strict=False):
-        if a.shape[-1] != b.shape[0]:
-            raise ShapeError(f"{op}: shapes {a.shape} and {b.shape} do not align ({a.shape[-1]} != {b.shape[0]})")
-    lengths, count = [xs[0].shape[0], *(x.shape[1] for x in xs)], len(xs)
-    best: dict[tuple[int, int], tuple[int, int]] = {(k, k): (0, k) for k in range(count)}   # multiplications, the cut
-    for span in range(1, count):
-        for i in range(count - span):
-            j = i + span
-            best[i, j] = min((best[i, k][0] + best[k + 1, j][0] + lengths[i] * lengths[k + 1] * lengths[j + 1], k)
-                             for k in range(i, j))
-
-    def multiplied(i: int, j: int) -> Tensor:
-        k = best[i, j][1]
-        return xs[i] if i == j else multiplied(i, k) @ multiplied(k + 1, j)
-
-    return multiplied(0, count - 1)
+    xs = [tensor(x) for x in matrices]
+    return xs[0].clone() if len(xs) == 1 else linalg.product_of("chain_matmul", xs)
 
 
 @of_tensor
@@ -116,18 +97,6 @@ def vdot(a: Tensor, b: Data) -> Tensor:
     if a.ndim != 1 or b.ndim != 1 or a.size != b.size:
         raise ShapeError(f"vdot: shapes {a.shape} and {b.shape} are not two vectors of one length")
     return a @ b
-
-
-@of_tensor
-def vecdot(x: Tensor, y: Data, axis: int = -1) -> Tensor:
-    """The sums of products along ``axis``; the other axes broadcast.
-
-    >>> import microgradx as mgx
-    >>> mgx.vecdot(mgx.Tensor([[1.0, 2.0], [3.0, 4.0]]), mgx.Tensor([1.0, -1.0]))
-    Tensor([-1., -1.])
-    """
-    a, b = broadcast("vecdot", x, tensor(y))
-    return (a * b).sum(axis_of("vecdot", axis, a.ndim))
 
 
 @of_tensor
@@ -166,16 +135,7 @@ def cross(x: Tensor, other: Data, axis: int | None = None) -> Tensor:
         axis = next((d for d, n in enumerate(a.shape) if n == 3), None)
         if axis is None:
             raise ShapeError(f"cross: shape {a.shape} has no axis of length 3")
-    return cross_along("cross", a, b, axis)
-
-
-def cross_along(op: str, a: Tensor, b: Tensor, axis: int) -> Tensor:
-    """The cross product of two tensors of one shape."""
-    d = axis_of(op, axis, a.ndim)
-    if not a.ndim or a.shape[d] != 3:
-        raise ShapeError(f"{op}: axis {d} of shape {a.shape} is not of length 3")
-    (a0, a1, a2), (b0, b1, b2) = ([at(x, d, k) for k in range(3)] for x in (a, b))
-    return stack([a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0], d)
+    return linalg.cross(a, b, axis)
 
 
 # ----- distances ---------------------------------------------------------------------------------------------------
