@@ -8,9 +8,9 @@ lost.
 >>> x = mgx.Tensor([1.0, -2.0], requires_grad=True)
 >>> np.clip(x, 0, None)
 Tensor([1., 0.], requires_grad=True)
->>> np.diff(x)                              # doctest: +ELLIPSIS
+>>> np.unwrap(x)                            # doctest: +ELLIPSIS
 Traceback (most recent call last):
-microgradx.errors.DTypeError: np.diff: no operation on Tensors corresponds to it...
+microgradx.errors.DTypeError: np.unwrap: no operation on Tensors corresponds to it...
 """
 from __future__ import annotations
 

@@ -31,22 +31,24 @@ KEYWORDS: dict[str, tuple[str, ...]] = {
     "dim1": ("axis1",), "dim2": ("axis2",), "axis": ("axes", "dim"),
     "start_dim": ("start_axis",), "end_dim": ("end_axis",),
     "axis1": ("axis0",), "axis2": ("axis1",), "diagonal": ("k",), "offset": ("k",),
+    "dimension": ("axis",),
     # operands
     "self": ("x", "a"), "input": ("x", "a", "logits", "values"), "other": ("y", "b"), "tensor2": ("other", "b"),
     "mat2": ("other", "b"), "vec": ("other", "b"), "vec2": ("other", "b"), "exponent": ("other",), "end": ("stop",),
-    "A": ("a", "x"), "B": ("b",), "src": ("source",), "tensor": ("x",), "indices": ("index",), "ids": ("input",),
-    "tensors": ("xs", "x"), "fill_value": ("value",), "size": ("shape",), "values": ("x",),
-    "y_true": ("target",), "y_pred": ("input",),
+    "A": ("a", "x"), "B": ("b",), "src": ("source",), "tensor": ("x",), "indices": ("index", "indices_or_sections"),
+    "ids": ("input",), "tensors": ("xs", "x"), "fill_value": ("value",), "size": ("shape",), "values": ("x",),
+    "y_true": ("target",), "y_pred": ("input",), "value": ("source", "val"),
     # numbers and options
     "min": ("lo",), "max": ("hi",), "a_min": ("lo", "min"), "a_max": ("hi", "max"), "lo": ("min",), "hi": ("max",),
     "p": ("ord",), "correction": ("ddof",), "unbiased": ("ddof",), "steps": ("num",), "num_classes": ("classes",),
     "negative_slope": ("slope",), "split_size_or_sections": ("sizes",), "split_size": ("sizes",),
     "generator": ("rng",), "in_dims": ("in_axes",), "out_dims": ("out_axes",), "func": ("fn",),
     "random_state": ("rng",), "seed": ("rng",), "decimals": ("digits",),
+    "sections": ("indices_or_sections",),
     # layers: the names that this library had for them before
     "n_in": ("in_features",), "n_out": ("out_features",), "count": ("num_embeddings", "num_parameters"),
     "width": ("embedding_dim",), "start": ("init",), "start_axis": ("start_dim",), "end_axis": ("end_dim",),
-    "labels": ("tensor", "target"), "classes": ("num_classes",), "low": ("a",), "high": ("b",), "value": ("val",),
+    "labels": ("tensor", "target"), "classes": ("num_classes",), "low": ("a",), "high": ("b",),
     "activation": ("nonlinearity",), "slope": ("negative_slope",),
     # torch's former names of a reduction
     "size_average": ("reduction",), "reduce": ("reduction",),

@@ -722,10 +722,10 @@ cdef class Tensor(Array):
         axis0, axis1 = resolve_axis("transpose", axis0, dim0), resolve_axis("transpose", axis1, dim1)
         if axis0 is None and axis1 is None:
             return self.permute(tuple(range(self.ndim - 1, -1, -1)))
-        order = list(range(self.ndim))
+        order = list(range(max(self.ndim, 1)))
         i, k = v.axis_of("transpose", axis0, self.ndim), v.axis_of("transpose", axis1, self.ndim)
         order[i], order[k] = k, i
-        return self.permute(tuple(order))
+        return self.permute(tuple(order[:self.ndim]))
 
     @property
     def T(self):
@@ -760,7 +760,7 @@ cdef class Tensor(Array):
     def split(self, sizes=None, axis=0, *, dim=None, split_size=None, split_size_or_sections=None):
         """Views of pieces along ``axis``: of length ``sizes``, the last may be shorter, or of the lengths listed."""
         cdef int d = v.axis_of("split", axis if dim is None else dim, self.ndim)
-        cdef Py_ssize_t start = 0, length = self.shape_[d]
+        cdef Py_ssize_t start = 0, length = self.shape_[d] if self.ndim else 1
         sizes = sizes if sizes is not None else split_size if split_size is not None else split_size_or_sections
         if isinstance(sizes, (tuple, list)):
             sizes = [v.integer("split", "a length", n) for n in sizes]
@@ -950,8 +950,10 @@ def _position_part(out, x, find, axis):
 
 
 cdef Array find_position(Array x, object find, str op, object axis, bint kept):
-    if axis is not None and x.ndim:
+    if axis is not None:
         axis = v.axis_of(op, axis, x.ndim)
+        if x.ndim == 0:
+            axis = None
     if x.size == 0 and (axis is None or x.shape_[<int> axis] == 0):
         raise ShapeError(f"{op}: of no elements, shape {shape_of(x)}")
     return compute_on_host(_position, (x, find, axis if x.ndim else None, kept))
@@ -994,7 +996,7 @@ cdef Array triangle(Array x, str op, object cut, object k):
     if x.ndim < 2:
         raise ShapeError(f"{op}: of shape {shape_of(x)}, which has no rows and columns")
     mask = cut(np.ones((x.shape_[x.ndim - 2], x.shape_[x.ndim - 1]), bool), v.integer(op, "a diagonal", k))
-    return apply(MGX_where, from_object(mask, None, False), x, zero_of(x))
+    return apply(MGX_where, from_object(mask, None, capture != 0), x, zero_of(x))
 
 
 # ----- functions of several tensors ------------------------------------------------------------------------------
