@@ -184,7 +184,7 @@ def test_dropout():
 
 def test_embedding_refuses_ids():
     layer = nn.Embedding(3, 2)
-    assert layer(np.zeros((0, 4), int)).shape == (0, 4, 2) and layer(mgx.Tensor([2])).shape == (1, 2)
+    assert layer(np.zeros((0, 4), int)).shape == (0, 4, 2) and layer(mgx.tensor([2])).shape == (1, 2)
     for ids, error, words in (([3], IndexError_, "3 rows"), ([-1], IndexError_, r"id -1 at \[0\]"),
                               ([0.5], DTypeError, "int"), ([True], DTypeError, "bool")):
         with pytest.raises(error, match=words):

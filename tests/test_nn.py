@@ -279,7 +279,7 @@ def test_other_fills():
                        (lambda: nn.init.normal_(w, std=-1.0), OptionError),
                        (lambda: nn.init.uniform_(w, 1.0, 0.0), OptionError),
                        (lambda: nn.init.zeros_(np.zeros(3)), DTypeError),
-                       (lambda: nn.init.zeros_(mgx.Tensor([1])), DTypeError)):
+                       (lambda: nn.init.zeros_(mgx.tensor([1])), DTypeError)):
         with pytest.raises(error):
             bad()
 

@@ -222,7 +222,7 @@ def _standardise(run, record):
     x = run.x[0]
     with no_grad():
         mean = x.mean(0)
-        run.x = ((x - mean) / (((x - mean).square().mean(0)).sqrt() + 1e-2 * float(x.std().item() or 1.0)), *run.x[1:])
+        run.x = ((x - mean) / (((x - mean).square().mean(0)).sqrt() + 1e-2 * (x.std(ddof=0).item() or 1.0)), *run.x[1:])
     return "inputs of mean 0 and variance 1"
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from microgradx._core.nets import convolution, pooling, transposed_convolution
 from microgradx._core.tensor import Tensor
-from microgradx.arrays import tensor
+from microgradx.arrays.common import tensor
 from microgradx.errors import OptionError, ShapeError
 from microgradx.names import accept
 from microgradx.nn import init

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from microgradx._core.launch import capturing, composite, compute
 from microgradx._core.structured import KernelOperation
-from microgradx._core.tensor import Tensor, cross_entropy_
+from microgradx._core.tensor import Tensor, cross_entropy_, tensor
 from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError, described
 from microgradx.names import accept
 from microgradx.typing import Data
@@ -354,7 +354,7 @@ def cross_entropy(input: Tensor, target: Data, weight: Data | None = None, *, ig
     500.0
     """
     check_reduction("cross_entropy", reduction)
-    target = target if isinstance(target, Tensor) else Tensor(target)
+    target = target if isinstance(target, Tensor) else tensor(target)
     plain = weight is None and not label_smoothing and target.dtype.kind != "f"
     if plain and ignore_index < 0 and input.ndim == 2 and reduction != "none":         # one launch
         try:

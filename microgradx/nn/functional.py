@@ -10,7 +10,7 @@ import numpy.typing as npt
 from microgradx._core import generator as core
 from microgradx._core.generator import Generator
 from microgradx._core.launch import compute
-from microgradx._core.tensor import Tensor, linear_, stack
+from microgradx._core.tensor import Tensor, as_tensor, linear_, stack
 from microgradx.arrays import cosine_similarity as _cosine_similarity
 from microgradx.arrays import glu as _glu
 from microgradx.arrays import normalize as _normalize
@@ -109,7 +109,7 @@ def one_hot(tensor: Data, num_classes: int = -1, dtype: DType = "int64") -> Tens
     Tensor([[0, 0, 1],
             [1, 0, 0]], dtype=int64)
     """
-    labels = tensor if isinstance(tensor, Tensor) else Tensor(tensor)
+    labels = as_tensor(tensor)
     if labels.size and labels.dtype.kind != "i":
         raise DTypeError(f"one_hot: labels are integers, not {labels.dtype}")
     if isinstance(num_classes, bool) or not isinstance(num_classes, (int, np.integer)) or not (
@@ -154,7 +154,7 @@ def padding_row(op: str, padding_idx: int | None, n: int) -> int | None:
 
 def _ids(op: str, ids: Data, weight: Tensor) -> Tensor:
     """The ids as rows of ``weight``."""
-    ids = ids if isinstance(ids, Tensor) else Tensor(ids)
+    ids = ids if isinstance(ids, Tensor) else tensor(ids)
     if ids.size and ids.dtype.kind != "i" or weight.ndim != 2:
         raise DTypeError(f"{op}: ids are integers and weight is (num_embeddings, embedding_dim), not {ids.dtype} and "
                          f"{weight.shape}")
@@ -278,7 +278,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     """
     if not training or probability("dropout", p) == 0:
         return input
-    source, x = generator(rng), input if isinstance(input, Tensor) else Tensor(input)
+    source, x = generator(rng), input if isinstance(input, Tensor) else tensor(input)
     if inplace:
         return x.copy_(dropout(x.clone(), p, rng=source))
     if isinstance(source, Generator):
@@ -290,7 +290,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
 def _channel_dropout(op: str, axes: tuple[int, ...], input: Tensor, p: float, training: bool, inplace: bool,
                      rng: Seed) -> Tensor:
     """Dropout of whole channels: one draw for each index of the axes ahead of the last ``axes[0] - 1``."""
-    x = input if isinstance(input, Tensor) else Tensor(input)
+    x = input if isinstance(input, Tensor) else tensor(input)
     probability(op, p)
     if x.ndim not in axes:
         raise ShapeError(f"{op}: an input of {' or '.join(map(str, axes))} axes, not of shape {x.shape}")
@@ -459,14 +459,14 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn
 def attention_weights(q: Tensor, k: Tensor, attn_mask: Data | None = None, is_causal: bool = False,
                       scale: float | None = None) -> Tensor:
     """softmax(scale * q k^T + masks): (..., T, S)."""
-    q = q if isinstance(q, Tensor) else Tensor(q)
+    q = q if isinstance(q, Tensor) else tensor(q)
     if min(q.ndim, k.ndim) < 2 or q.shape[-1] != k.shape[-1]:
         raise ShapeError(f"attention: queries (..., T, n) and keys (..., S, n), not {q.shape} and {k.shape}")
     scores = (q * (q.shape[-1]**-0.5 if scale is None else scale)) @ k.mT
     if is_causal:
         scores = scores + _later(*scores.shape[-2:], scores.dtype)
     if attn_mask is not None:
-        mask = attn_mask if isinstance(attn_mask, Tensor) else Tensor(attn_mask)
+        mask = attn_mask if isinstance(attn_mask, Tensor) else tensor(attn_mask)
         if mask.dtype.kind not in "bf":
             raise DTypeError(f"attention: a mask is bool or float, not {mask.dtype}")
         scores = scores + (compute(_to_be_added, mask) if mask.dtype.kind == "f" and not mask.requires_grad else
@@ -488,7 +488,7 @@ def _to_be_added(mask: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def allowed(mask: Data) -> Tensor:
     """A mask in which True forbids as one in which True allows; floats as they are."""
-    mask = mask if isinstance(mask, Tensor) else Tensor(mask)
+    mask = mask if isinstance(mask, Tensor) else tensor(mask)
     return mask.eq(0) if mask.dtype.kind == "b" else mask
 
 
