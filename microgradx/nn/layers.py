@@ -394,21 +394,28 @@ class PReLU(Module):
 # ----- activations as modules ----------------------------------------------------------------------------------------
 
 class _Activation(Module):
-    """An activation without state: ``method`` names it, ``arguments`` are those of its method."""
+    """An activation without state: ``method`` names it, ``arguments`` are those of its method.
+
+    With ``inplace`` the method is the one that writes into the tensor.
+    """
     method = ""
     inplace = False
 
     @accept
     def __init__(self) -> None:
-        self.arguments: tuple[Any, ...] = ()
+        self._keep()
+
+    def _keep(self, *arguments: Any, inplace: bool = False) -> None:
+        self.arguments = arguments
+        if inplace:
+            self.inplace, self.method = True, f"{self.method}_"
 
     def forward(self, input: Tensor) -> Tensor:
-        y: Tensor = (getattr(F, self.method)(input, *self.arguments, inplace=True) if self.inplace else
-                     getattr(input, self.method)(*self.arguments))
+        y: Tensor = getattr(input, self.method)(*self.arguments)
         return y
 
     def extra_repr(self) -> str:
-        shown = [f"{name}={value!r}" for name, value in zip(F.ACTIVATIONS[self.method], self.arguments)]
+        shown = [f"{name}={value!r}" for name, value in zip(F.ACTIVATIONS[type(self).method], self.arguments)]
         return ", ".join(shown + ["inplace=True"] * self.inplace)
 
 
@@ -428,7 +435,7 @@ class ReLU(_Activation):
 
     @accept
     def __init__(self, inplace: bool = False) -> None:
-        self.arguments, self.inplace = (), bool(inplace)
+        self._keep(inplace=inplace)
 
 
 class ReLU6(_Activation):
@@ -437,7 +444,7 @@ class ReLU6(_Activation):
 
     @accept
     def __init__(self, inplace: bool = False) -> None:
-        self.arguments, self.inplace = (), bool(inplace)
+        self._keep(inplace=inplace)
 
 
 class LeakyReLU(_Activation):
@@ -446,7 +453,7 @@ class LeakyReLU(_Activation):
 
     @accept
     def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
-        self.arguments, self.inplace = (negative_slope,), bool(inplace)
+        self._keep(negative_slope, inplace=inplace)
 
 
 class ELU(_Activation):
@@ -455,7 +462,7 @@ class ELU(_Activation):
 
     @accept
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
-        self.arguments, self.inplace = (alpha,), bool(inplace)
+        self._keep(alpha, inplace=inplace)
 
 
 class SELU(_Activation):
@@ -464,7 +471,7 @@ class SELU(_Activation):
 
     @accept
     def __init__(self, inplace: bool = False) -> None:
-        self.arguments, self.inplace = (), bool(inplace)
+        self._keep(inplace=inplace)
 
 
 class CELU(_Activation):
@@ -473,7 +480,7 @@ class CELU(_Activation):
 
     @accept
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
-        self.arguments, self.inplace = (alpha,), bool(inplace)
+        self._keep(alpha, inplace=inplace)
 
 
 class GELU(_Activation):
@@ -482,7 +489,7 @@ class GELU(_Activation):
 
     @accept
     def __init__(self, approximate: Literal["none", "tanh"] = "none") -> None:
-        self.arguments = (approximate,)
+        self._keep(approximate)
 
 
 class SiLU(_Activation):
@@ -491,7 +498,7 @@ class SiLU(_Activation):
 
     @accept
     def __init__(self, inplace: bool = False) -> None:
-        self.arguments, self.inplace = (), bool(inplace)
+        self._keep(inplace=inplace)
 
 
 class Mish(_Activation):
@@ -500,7 +507,7 @@ class Mish(_Activation):
 
     @accept
     def __init__(self, inplace: bool = False) -> None:
-        self.arguments, self.inplace = (), bool(inplace)
+        self._keep(inplace=inplace)
 
 
 class Softplus(_Activation):
@@ -509,7 +516,7 @@ class Softplus(_Activation):
 
     @accept
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
-        self.arguments = (beta, threshold)
+        self._keep(beta, threshold)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.softplus(input, *self.arguments)
@@ -531,7 +538,7 @@ class Hardtanh(_Activation):
 
     @accept
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
-        self.arguments, self.inplace = (min_val, max_val), bool(inplace)
+        self._keep(min_val, max_val, inplace=inplace)
 
 
 class Hardsigmoid(_Activation):
@@ -540,7 +547,7 @@ class Hardsigmoid(_Activation):
 
     @accept
     def __init__(self, inplace: bool = False) -> None:
-        self.arguments, self.inplace = (), bool(inplace)
+        self._keep(inplace=inplace)
 
 
 class Hardswish(_Activation):
@@ -549,7 +556,7 @@ class Hardswish(_Activation):
 
     @accept
     def __init__(self, inplace: bool = False) -> None:
-        self.arguments, self.inplace = (), bool(inplace)
+        self._keep(inplace=inplace)
 
 
 class Hardshrink(_Activation):
@@ -558,7 +565,7 @@ class Hardshrink(_Activation):
 
     @accept
     def __init__(self, lambd: float = 0.5) -> None:
-        self.arguments = (lambd,)
+        self._keep(lambd)
 
     def extra_repr(self) -> str:
         return repr(self.arguments[0])
@@ -570,7 +577,7 @@ class Softshrink(_Activation):
 
     @accept
     def __init__(self, lambd: float = 0.5) -> None:
-        self.arguments = (lambd,)
+        self._keep(lambd)
 
     def extra_repr(self) -> str:
         return repr(self.arguments[0])
@@ -587,7 +594,7 @@ class Threshold(_Activation):
 
     @accept
     def __init__(self, threshold: float = 0.0, value: float = 0.0, inplace: bool = False) -> None:
-        self.arguments, self.inplace = (threshold, value), bool(inplace)
+        self._keep(threshold, value, inplace=inplace)
 
 
 class _AlongAxis(Module):
