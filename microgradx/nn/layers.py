@@ -635,6 +635,10 @@ class GLU(_AlongAxis):
 class Softmax2d(Module):
     """Softmax over the channels of (m, channels, h, w) or (channels, h, w)."""
 
+    @accept
+    def __init__(self) -> None:
+        pass
+
     def forward(self, input: Tensor) -> Tensor:
         if input.ndim not in (3, 4):
             raise ShapeError(f"Softmax2d: an input of 4 axes, or 3 without the batch, not of shape {input.shape}")
