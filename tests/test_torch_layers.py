@@ -178,7 +178,8 @@ def test_starting_values_are_torchs(name):
 
 def test_dropout_of_channels():
     x = mgx.ones(50, 40, 3, 4)
-    for function, shape in ((F.dropout1d, (50, 40, 12)), (F.dropout2d, (50, 40, 3, 4)), (F.dropout3d, (50, 40, 3, 2, 2))):
+    for function, shape in ((F.dropout1d, (50, 40, 12)), (F.dropout2d, (50, 40, 3, 4)),
+                            (F.dropout3d, (50, 40, 3, 2, 2))):
         y = function(x.reshape(shape), 0.25, rng=0).numpy().reshape(50, 40, 12)
         assert (y == y[:, :, :1]).all() and abs((y != 0).mean() - 0.75) < 0.03 and np.allclose(y[y != 0], 4 / 3)
     h = mgx.ones(5, 4, 3, 4)

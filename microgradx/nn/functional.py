@@ -16,7 +16,7 @@ from microgradx.arrays import glu as _glu
 from microgradx.arrays import normalize as _normalize
 from microgradx.arrays import tensor
 from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
-from microgradx.names import accept
+from microgradx.names import accept, missing
 from microgradx.nn.activations import *
 from microgradx.nn.activations import ACTIVATIONS as ACTIVATIONS
 from microgradx.nn.convolution import adaptive_avg_pool1d as adaptive_avg_pool1d
@@ -57,6 +57,9 @@ if not TYPE_CHECKING:           # a type checker goes by the imports, and can re
                "cosine_similarity", "dropout", "dropout1d", "dropout2d", "dropout3d", "embedding", "embedding_bag",
                "feature_alpha_dropout", "glu", "gumbel_softmax", "linear", "normalize", "one_hot",
                "pairwise_distance", "prelu", "scaled_dot_product_attention"]
+
+    def __getattr__(name):
+        raise AttributeError(missing(name, globals(), __name__))
 
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
