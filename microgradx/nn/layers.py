@@ -20,8 +20,8 @@ from microgradx.typing import Data, DType, Seed
 __all__ = ["AlphaDropout", "Bilinear", "CELU", "CosineSimilarity", "Dropout", "Dropout1d", "Dropout2d", "Dropout3d",
            "ELU", "Embedding", "EmbeddingBag", "FeatureAlphaDropout", "Flatten", "GELU", "GLU", "Hardshrink",
            "Hardsigmoid", "Hardswish", "Hardtanh", "Identity", "LeakyReLU", "Linear", "LogSigmoid", "LogSoftmax",
-           "Mish", "PReLU", "PairwiseDistance", "ReLU", "ReLU6", "Residual", "SELU", "SiLU", "Sigmoid", "Softmax",
-           "Softmax2d", "Softmin", "Softplus", "Softshrink", "Softsign", "Tanh", "Tanhshrink", "Threshold",
+           "Mish", "PReLU", "PairwiseDistance", "RReLU", "ReLU", "ReLU6", "Residual", "SELU", "SiLU", "Sigmoid",
+           "Softmax", "Softmax2d", "Softmin", "Softplus", "Softshrink", "Softsign", "Tanh", "Tanhshrink", "Threshold",
            "Unflatten"]
 
 
@@ -389,6 +389,22 @@ class PReLU(Module):
 
     def extra_repr(self) -> str:
         return f"num_parameters={self.num_parameters}"
+
+
+class RReLU(Module):
+    """``functional.rrelu`` as a module: slopes for negative x are drawn in training, and their mean after
+    ``eval()``."""
+
+    @accept
+    def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3, inplace: bool = False, rng: Seed = None) -> None:
+        self.lower, self.upper, self.inplace = lower, upper, inplace
+        self.rng = rng if rng is None else generator(rng)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.rrelu(input, self.lower, self.upper, self.training, self.inplace, rng=self.rng)
+
+    def extra_repr(self) -> str:
+        return f"lower={self.lower}, upper={self.upper}" + ", inplace=True" * self.inplace
 
 
 # ----- activations as modules ----------------------------------------------------------------------------------------
