@@ -226,16 +226,13 @@ def _convolve_back(axes: int, input: Data, weight: Data, bias: Data | None, stri
     groups, = integers_of(op, "groups", groups, 1, 1)
     if any(n >= max(s, d) for n, s, d in zip(more, steps, spacing)):
         raise OptionError(f"{op}: output_padding={more} is not below the stride {steps} or the dilation {spacing}")
-    beyond = tuple(max(0, n - s + 1) for n, s in zip(more, steps))      # what no element of the input reaches
-    more = tuple(n - b for n, b in zip(more, beyond))
+    sides = tuple((p, p - max(0, n - s + 1)) for p, n, s in zip(ahead, more, steps))   # as many windows as elements
     size = tuple((n - 1) * s - 2 * p + d * (k - 1) + a + 1 for n, s, p, d, k, a in zip(
         x.shape[2:], steps, ahead, spacing, weight.shape[2:], more))
     if axes == 1:                               # one row
         x, weight = x.unsqueeze(2), weight.unsqueeze(2)
-        size, steps, ahead, spacing = (1, *size), (1, *steps), (0, *ahead), (1, *spacing)
-    y = transposed_convolution(op, x, weight, size, steps, tuple((p, p) for p in ahead), spacing, groups)
-    if any(beyond):
-        y = pad(y, [n for b in reversed(beyond) for n in (0, b)])
+        size, steps, sides, spacing = (1, *size), (1, *steps), ((0, 0), *sides), (1, *spacing)
+    y = transposed_convolution(op, x, weight, size, steps, sides, spacing, groups)
     if bias is not None:
         if bias.shape != (y.shape[1],):
             raise ShapeError(f"{op}: weight {weight.shape} in {groups} groups and bias {bias.shape} do not fit "

@@ -14,7 +14,7 @@ from microgradx._core.tensor import Tensor, as_tensor, linear_, stack
 from microgradx.arrays import cosine_similarity as _cosine_similarity
 from microgradx.arrays import glu as _glu
 from microgradx.arrays import normalize as _normalize
-from microgradx.arrays import tensor
+from microgradx.arrays.common import tensor
 from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
 from microgradx.names import accept, missing
 from microgradx.nn.activations import *

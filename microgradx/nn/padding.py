@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from microgradx._core.tensor import Tensor
 from microgradx._core.tensor import pad as pad_constant
-from microgradx.arrays import tensor
+from microgradx.arrays.common import tensor
 from microgradx.errors import OptionError, ShapeError
 from microgradx.names import accept
 from microgradx.nn.module import Module

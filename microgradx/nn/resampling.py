@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microgradx._core.tensor import Tensor
-from microgradx.arrays import tensor
+from microgradx.arrays.common import tensor
 from microgradx.errors import DTypeError, OptionError, ShapeError
 from microgradx.names import accept
 from microgradx.nn.convolution import Integers, adaptive_average, integers_of
