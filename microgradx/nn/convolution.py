@@ -427,7 +427,8 @@ def _mean_pool(op: str, x: Tensor, kernel_size: Integers, stride: Integers | Non
         return y * (1 / math.prod(kernel))
     ones = Tensor(np.ones((1, 1, *(n + 2 * c for n, c in zip(x.shape[2:], counted))), y.dtype))
     beyond = tuple((p - c, after - c) for (p, after), c in zip(sides, counted))
-    return y / pooling(op, ones, kernel, steps, beyond, (1, 1))
+    counts: Tensor = pooling(op, ones, kernel, steps, beyond, (1, 1))
+    return y / counts
 
 
 # ----- pooling to a size ---------------------------------------------------------------------------------------------
@@ -606,9 +607,8 @@ class AvgPool1d(Module):
     @accept
     def __init__(self, kernel_size: Integers, stride: Integers | None = None, padding: Integers = 0,
                  ceil_mode: bool = False, count_include_pad: bool = True) -> None:
-        self._keep(kernel_size, stride, padding, ceil_mode, count_include_pad)
-        self.kernel_size, self.stride, self.padding = (row[-1:] for row in _as_rows(
-            "AvgPool1d", self.kernel_size, self.stride, self.padding))
+        kernel, steps, ahead = _as_rows("AvgPool1d", kernel_size, kernel_size if stride is None else stride, padding)
+        self._keep(kernel[1:], steps[1:], ahead[1:], ceil_mode, count_include_pad)
 
     def _keep(self, kernel_size: Integers, stride: Integers | None, padding: Integers, ceil_mode: bool,
               count_include_pad: bool) -> None:

@@ -180,7 +180,8 @@ def embedding(input: Data, weight: Tensor, padding_idx: int | None = None, *, ma
     rows = weight[numbers]
     if padding_idx is None:
         return rows
-    return (numbers != padding_row("embedding", padding_idx, len(weight))).unsqueeze(-1).where(rows, rows.detach())
+    counted: Tensor = numbers.ne(padding_row("embedding", padding_idx, len(weight)))    # type: ignore[arg-type]
+    return counted.unsqueeze(-1).where(rows, rows.detach())
 
 
 @accept
@@ -485,10 +486,10 @@ def _to_be_added(mask: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return mask
 
 
-def forbidden(mask: Data | None) -> Tensor | None:
+def allowed(mask: Data) -> Tensor:
     """A mask in which True forbids as one in which True allows; floats as they are."""
-    mask = mask if mask is None or isinstance(mask, Tensor) else tensor(mask)
-    return mask if mask is None or mask.dtype.kind != "b" else mask == 0
+    mask = mask if isinstance(mask, Tensor) else tensor(mask)
+    return mask.eq(0) if mask.dtype.kind == "b" else mask
 
 
 def _closed(shut: npt.NDArray[np.bool_], dtype: DType) -> Tensor:

@@ -153,7 +153,8 @@ class Embedding(Module):
         if weight.ndim != 2 or weight.dtype.kind != "f":
             raise ShapeError(f"{cls.__name__}.from_pretrained: floats (num_embeddings, embedding_dim), not "
                              f"{weight.dtype} of shape {weight.shape}")
-        layer = cls(*weight.shape, padding_idx=padding_idx, dtype=weight.dtype)
+        rows, width = weight.shape
+        layer = cls(rows, width, padding_idx, dtype=weight.dtype)
         layer.weight.data.copy_(weight)
         layer.weight.requires_grad = not freeze
         return layer
@@ -224,7 +225,7 @@ class Dropout(Module):
     >>> nn.Dropout(0.5, rng=0)(nn.Parameter([1.0, 1.0, 1.0, 1.0])).tolist()
     [0.0, 2.0, 0.0, 2.0]
     """
-    function = staticmethod(F.dropout)
+    function: Any = staticmethod(F.dropout)
 
     @accept
     def __init__(self, p: float = 0.5, inplace: bool = False, rng: Seed = None) -> None:
@@ -232,7 +233,8 @@ class Dropout(Module):
         self.rng = rng if rng is None else generator(rng)
 
     def forward(self, input: Tensor) -> Tensor:
-        return self.function(input, self.p, self.training, self.inplace, rng=self.rng)
+        y: Tensor = self.function(input, self.p, self.training, self.inplace, rng=self.rng)
+        return y
 
     def extra_repr(self) -> str:
         return f"p={self.p}, inplace={self.inplace}"
@@ -590,14 +592,15 @@ class Threshold(_Activation):
 
 class _AlongAxis(Module):
     """A function along ``axis``, which torch calls ``dim``."""
-    function = staticmethod(F.softmax)
+    function: Any = staticmethod(F.softmax)
 
     @accept
     def __init__(self, axis: int = -1) -> None:
         self.axis = -1 if axis is None else axis
 
     def forward(self, input: Tensor) -> Tensor:
-        return self.function(input, self.axis)
+        y: Tensor = self.function(input, self.axis)
+        return y
 
     def extra_repr(self) -> str:
         return f"dim={self.axis}"

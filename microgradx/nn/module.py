@@ -299,11 +299,13 @@ class Module:
 
     def get_parameter(self, target: str) -> Tensor:
         """The parameter with the dotted name ``target``. Raises ``AttributeError`` if there is none."""
-        return self._get("get_parameter", "_parameters", target)
+        found: Tensor = self._get("get_parameter", "_parameters", target)
+        return found
 
     def get_buffer(self, target: str) -> Tensor:
         """The buffer with the dotted name ``target``. Raises ``AttributeError`` if there is none."""
-        return self._get("get_buffer", "_buffers", target)
+        found: Tensor = self._get("get_buffer", "_buffers", target)
+        return found
 
     def _get(self, op: str, kind: str, target: str) -> Any:
         path, _, name = target.rpartition(".")

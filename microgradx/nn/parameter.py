@@ -31,9 +31,8 @@ class _ParameterType(type):
         return is_parameter(value)
 
 
-if TYPE_CHECKING:
-    class Parameter(Tensor):
-        def __init__(self, data: Any = None, requires_grad: bool = True, dtype: DType = None) -> None: ...
+if TYPE_CHECKING:                           # what it makes is a Tensor
+    Parameter = Tensor
 else:
     class Parameter(metaclass=_ParameterType):
         """A leaf tensor that requires a gradient: what a module counts as a parameter.
@@ -48,7 +47,7 @@ else:
         (Tensor([1., 2.], requires_grad=True), True, False)
         """
 
-        def __new__(cls, data=None, requires_grad=True, dtype=None):
+        def __new__(cls, data: Any = None, requires_grad: bool = True, dtype: DType = None) -> Tensor:
             made = Tensor([] if data is None else data, requires_grad=bool(requires_grad), dtype=dtype)
             if not requires_grad:
                 _frozen.append(made)

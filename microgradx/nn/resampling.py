@@ -157,8 +157,7 @@ class Upsample(Module):
                  mode: str = "nearest", align_corners: bool | None = None,
                  recompute_scale_factor: bool | None = None) -> None:
         self.size, self.mode, self.align_corners = size, mode, align_corners
-        self.scale_factor = scale_factor if scale_factor is None or isinstance(scale_factor, (tuple, list)) else float(
-            scale_factor)
+        self.scale_factor = float(scale_factor) if isinstance(scale_factor, (int, float)) else scale_factor
         self.recompute_scale_factor = recompute_scale_factor
 
     def forward(self, input: Data) -> Tensor:
