@@ -25,8 +25,8 @@ LAYERS = [["errors", "_core", "_core.capture", "_core.debug", "_core.scalar", "_
           ["_core.capture.compiled"], ["typing", "names"],
           ["arrays", "autograd", "compile", "config", "creation", "draw", "einsum", "functional", "indexing",
            "interop", "io", "linalg", "profiling", "random", "scalar", "transforms", "vectorize"],
-          ["nn", "optim", "data"], ["utils"], ["flow"], [""], ["lab"], ["cli", "demo"], ["__main__"]]
-TOGETHER = ("nn", "optim", "data", "flow", "lab")        # packages whose modules share their layer
+          ["nn", "optim", "data", "distributions"], ["utils"], ["flow"], [""], ["lab"], ["cli", "demo"], ["__main__"]]
+TOGETHER = ("nn", "optim", "data", "distributions", "flow", "lab")        # packages whose modules share their layer
 
 # What a module hands to one below it when it is imported, so that calls go up without an import: (the module, the one
 # below, the function or name by which it is handed over).
