@@ -1,4 +1,5 @@
-"""Distributions: draws by their moments, gradients of draws, derivatives of densities, compiled functions, bad input."""
+"""Distributions: draws by their moments, gradients of draws, derivatives of densities, compiled functions, bad
+input."""
 import copy
 import pickle
 

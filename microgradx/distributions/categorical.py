@@ -46,7 +46,7 @@ class Classes(Distribution):
         return self._given().shape
 
     def _given(self) -> Tensor:
-        found: Tensor = vars(self).get("probs", vars(self).get("logits"))
+        found: Tensor = vars(self)["probs" if "probs" in vars(self) else "logits"]
         return found
 
     @property

@@ -42,8 +42,8 @@ class Distribution:
     """A distribution, or a batch of them: ``batch_shape`` says how many, ``event_shape`` what one draw is.
 
     A subclass has its parameters as attributes, with ``arg_constraints`` for them and a ``support`` for its values, and
-    defines ``log_prob`` and ``sample`` or ``rsample``; ``rsample``, where ``has_rsample``, gives draws with gradients by
-    the parameters. Draws come from the shared generator, which ``manual_seed`` restarts, and are drawn again at each
+    defines ``log_prob`` and ``sample`` or ``rsample``; ``rsample``, where ``has_rsample``, gives draws with gradients
+    by the parameters. Draws come from the shared generator, which ``manual_seed`` restarts, and are drawn again at each
     replay of a compiled function.
 
     Raises ``OptionError`` for parameters and values out of their range, unless ``validate_args=False``.

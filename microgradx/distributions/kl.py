@@ -159,8 +159,8 @@ def _multivariate_normal(p: MultivariateNormal, q: MultivariateNormal) -> Tensor
 @register_kl(Independent, Independent)
 def _independent(p: Independent, q: Independent) -> Tensor:
     if p.reinterpreted_batch_ndims != q.reinterpreted_batch_ndims:
-        raise NotImplementedError_(f"kl_divergence: {p.reinterpreted_batch_ndims} and {q.reinterpreted_batch_ndims} axes "
-                                  "of the batch belong to the events")
+        raise NotImplementedError_(f"kl_divergence: {p.reinterpreted_batch_ndims} and {q.reinterpreted_batch_ndims} "
+                                   "axes of the batch belong to the events")
     return p._sum(kl_divergence(p.base_dist, q.base_dist))
 
 

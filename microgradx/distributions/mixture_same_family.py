@@ -17,7 +17,7 @@ class MixtureSameFamily(Distribution):
 
     >>> import microgradx as mgx
     >>> from microgradx.distributions import Categorical, MixtureSameFamily, Normal
-    >>> mixture = MixtureSameFamily(Categorical(probs=[0.5, 0.5]), Normal(mgx.tensor([-1.0, 3.0]), 1.0))
+    >>> mixture = MixtureSameFamily(Categorical(probs=[0.5, 0.5]), Normal(mgx.Tensor([-1.0, 3.0]), 1.0))
     >>> mixture.mean
     Tensor(1.)
     """
@@ -30,7 +30,8 @@ class MixtureSameFamily(Distribution):
                               f"{type(mixture).__name__} and a {type(component).__name__}")
         shape = component.batch_shape
         if not shape or shape[-1] != mixture.param_shape[-1]:
-            raise OptionError(f"MixtureSameFamily: {mixture.param_shape[-1]} chances for components of batch shape {shape}")
+            raise OptionError(f"MixtureSameFamily: {mixture.param_shape[-1]} chances for components of batch shape "
+                              f"{shape}")
         self.mixture_distribution, self.component_distribution = mixture, component
         super().__init__(shape[:-1], component.event_shape, validate_args)
 

@@ -17,8 +17,8 @@ __all__ = ["MultivariateNormal"]
 
 
 class MultivariateNormal(Distribution):
-    """Normal vectors with the mean ``loc`` (..., n) and one of three matrices (..., n, n): their covariance, its inverse,
-    the ``precision_matrix``, or ``scale_tril``, its lower triangular root.
+    """Normal vectors with the mean ``loc`` (..., n) and one of three matrices (..., n, n): their covariance, its
+    inverse, the ``precision_matrix``, or ``scale_tril``, its lower triangular root.
 
     >>> import microgradx as mgx
     >>> from microgradx.distributions import MultivariateNormal
@@ -30,6 +30,7 @@ class MultivariateNormal(Distribution):
                        "precision_matrix": constraints.positive_definite, "scale_tril": constraints.lower_cholesky}
     support = constraints.real_vector
     has_rsample = True
+    loc: Tensor
 
     def __init__(self, loc: Any, covariance_matrix: Any = None, precision_matrix: Any = None, scale_tril: Any = None,
                  validate_args: bool | None = None) -> None:

@@ -67,7 +67,8 @@ class Normal(LocScale):
 
     def icdf(self, value: Any) -> Tensor:
         x = value if isinstance(value, Tensor) else Tensor(value)
-        return self.loc + self.scale * erfinv(2 * x - 1) * math.sqrt(2)
+        away: Tensor = erfinv(2 * x - 1)
+        return self.loc + self.scale * away * math.sqrt(2)
 
     def entropy(self) -> Tensor:
         return 0.5 + 0.5 * math.log(2 * math.pi) + self.scale.log()

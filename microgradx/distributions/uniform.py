@@ -3,12 +3,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from microgradx._core.tensor import Tensor
 from microgradx.distributions import constraints
 from microgradx.distributions.distribution import Distribution, Size, broadcast_shapes, floats
-from microgradx.errors import OptionError
 from microgradx.random import rand
 
 __all__ = ["Uniform"]
@@ -23,6 +20,8 @@ class Uniform(Distribution):
     """
     arg_constraints = {"low": constraints.real, "high": constraints.real}
     has_rsample = True
+    low: Tensor
+    high: Tensor
 
     def __init__(self, low: Any, high: Any, validate_args: bool | None = None) -> None:
         low, high = floats("Uniform", low, high)
