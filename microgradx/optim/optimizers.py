@@ -21,7 +21,7 @@ from microgradx._core.graph import enable_grad, no_grad
 from microgradx._core.launch import change_world, composite
 from microgradx._core.tensor import Tensor
 from microgradx._core.update import update
-from microgradx.errors import DTypeError, GraphError, OptionError, ShapeError, described
+from microgradx.errors import DTypeError, GraphError, NotImplementedError_, OptionError, ShapeError, described
 
 __all__ = ["ASGD", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "Optimizer", "RAdam", "RMSprop",
            "Rprop"]
@@ -250,7 +250,7 @@ class Optimizer:
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the parameters."""
-        raise NotImplementedError(f"{type(self).__name__} defines no step")
+        raise NotImplementedError_(f"{type(self).__name__} defines no step")
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget all gradients, or fill them with 0."""

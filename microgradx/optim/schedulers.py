@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeGuard
 
 from microgradx._core.launch import note_as_it_is
-from microgradx.errors import DTypeError, OptionError
+from microgradx.errors import DTypeError, NotImplementedError_, OptionError
 from microgradx.optim.optimizers import Optimizer
 from microgradx.typing import Function
 
@@ -91,7 +91,7 @@ class LRScheduler:
         self._set(last_epoch + 1)
 
     def rate(self, base: float, t: float, k: int) -> float:
-        raise NotImplementedError(f"{type(self).__name__} defines neither rate nor get_lr")
+        raise NotImplementedError_(f"{type(self).__name__} defines neither rate nor get_lr")
 
     def get_lr(self) -> list[float]:
         """The rates of the groups after ``last_epoch`` steps."""
