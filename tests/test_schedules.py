@@ -256,7 +256,8 @@ def test_an_optimizer_of_your_own_is_captured():
     (lambda: optim.Optimizer([leaf()], {}).step(), NotImplementedError, "Optimizer defines no step"),
     (lambda: optim.StepLR(optim.SGD([leaf()]), 1, last_epoch=3), OptionError, "load its state first"),
     (lambda: optim.lr_scheduler.LRScheduler(optim.SGD([leaf()])), NotImplementedError, "neither rate nor get_lr"),
-    (lambda: optim.lr_scheduler.ChainedScheduler([optim.ReduceLROnPlateau(optim.SGD([leaf()]))]), OptionError, "measure"),
+    (lambda: optim.lr_scheduler.ChainedScheduler([optim.ReduceLROnPlateau(optim.SGD([leaf()]))]), OptionError,
+     "measure"),
     (lambda: optim.swa_utils.AveragedModel(3), TypeError, "of a Module, not int"),
     (lambda: optim.swa_utils.get_ema_avg_fn(2.0), OptionError, "decay=2.0")])
 def test_refused(call, kind, words):
