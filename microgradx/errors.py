@@ -4,6 +4,7 @@
     ├── ShapeError(ValueError)      shapes, axes and sizes that do not fit
     ├── DTypeError(TypeError)       dtypes that do not mix, data that is not numbers
     ├── IndexError_(IndexError)     an index or label out of range
+    ├── KeyError_(KeyError)         a name that a container does not have
     ├── OptionError(ValueError)     an argument that is none of those allowed
     ├── ArgumentError(TypeError)    a keyword that no argument has, or two names of one
     ├── FormatError(ValueError)     a file that is not what its name or its header says
@@ -23,8 +24,8 @@ A message names the operation first, then the values, then the relation that fai
 from collections.abc import Iterable
 
 __all__ = ["ArgumentError", "CaptureError", "CompileWarning", "DTypeError", "DifferenceWarning", "Error", "FormatError",
-           "GradcheckError", "GraphError", "IndexError_", "NonFiniteError", "NotImplementedError_", "OptionError",
-           "ShapeError"]
+           "GradcheckError", "GraphError", "IndexError_", "KeyError_", "NonFiniteError", "NotImplementedError_",
+           "OptionError", "ShapeError"]
 
 
 def described(value: object) -> str:
@@ -66,6 +67,12 @@ class DTypeError(Error, TypeError):
 
 class IndexError_(Error, IndexError):
     """An index or a label is out of range."""
+
+
+class KeyError_(Error, KeyError):
+    """A container has nothing of that name."""
+
+    __str__ = Exception.__str__             # the sentence, not its repr
 
 
 class OptionError(Error, ValueError):

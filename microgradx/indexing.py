@@ -1,24 +1,28 @@
 """Order, indices and masks: what is sorted, picked or written by position. As ``arrays``: functions and methods."""
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from microgradx._core.launch import by_parts, capturing
+from microgradx._core.launch import by_parts, capturing, compute, note_as_it_is
 from microgradx._core.structured import HostOperation
 from microgradx._core.tensor import Tensor, attach
 from microgradx._core.views import along, axis_of, check_along
-from microgradx.arrays import at, broadcast, of_tensor, tensor
+from microgradx.arrays.common import at, beside, broadcast, least_axes, of_line, of_tensor, tensor
+from microgradx.creation import integers
 from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
 from microgradx.typing import Axis, Data
 
-__all__ = ["argsort", "index_add", "index_select", "masked_fill", "masked_select", "median", "scatter", "sort",
-           "take_along_axis", "take_along_dim", "topk"]
+__all__ = ["argsort", "argwhere", "bincount", "bucketize", "diagonal_scatter", "histc", "histogram", "index_add",
+           "index_copy", "index_fill", "index_put", "index_reduce", "index_select", "isin", "kthvalue", "masked_fill",
+           "masked_scatter", "masked_select", "median", "mode", "msort", "nanmedian", "nanquantile", "nonzero", "put",
+           "quantile", "scatter", "scatter_reduce", "searchsorted", "select_scatter", "slice_scatter", "sort", "take",
+           "take_along_axis", "take_along_dim", "topk", "unique", "unique_consecutive", "unravel_index"]
 
-METHODS = __all__
+METHODS = [name for name in __all__ if name not in ("bucketize", "isin", "searchsorted", "unravel_index")]
 
 
 # ----- order -----------------------------------------------------------------------------------------------------
@@ -44,31 +48,33 @@ _argsort: Callable[..., Tensor] = HostOperation("argsort", lambda x, *_: [(x.sha
 
 
 @of_tensor
-def argsort(x: Tensor, axis: int = -1, descending: bool = False) -> Tensor:
-    """The positions that sort ``x`` along ``axis``; equal elements keep their order, nan counts as the largest."""
-    if x.ndim == 0:
-        return argsort(x.reshape(1), axis, descending).reshape(())
+@of_line
+def argsort(x: Tensor, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
+    """The positions that sort ``x`` along ``axis``; equal elements keep their order, whether ``stable`` asks for it or
+    not; nan counts as the largest."""
     return _argsort(x, axis_of("argsort", axis, x.ndim), bool(descending))
 
 
 @of_tensor
-def sort(x: Tensor, axis: int = -1, descending: bool = False) -> Sorted:
-    """(values, indices), in order along ``axis``; equal elements keep theirs, nan counts as the largest.
+@of_line
+def sort(x: Tensor, axis: int = -1, descending: bool = False, stable: bool = True) -> Sorted:
+    """(values, indices), in order along ``axis``; equal elements keep theirs, whether ``stable`` asks for it or not;
+    nan counts as the largest.
 
     >>> import microgradx as mgx
     >>> mgx.sort(mgx.Tensor([3.0, 1.0, 2.0]))
     Sorted(values=Tensor([1., 2., 3.]), indices=Tensor([1, 2, 0], dtype=int64))
     """
-    if x.ndim == 0:
-        return Sorted(*(y.reshape(()) for y in sort(x.reshape(1), axis, descending)))
     d = axis_of("sort", axis, x.ndim)
     order = argsort(x, d, descending)
     return Sorted(x.gather(d, order), order)
 
 
 @of_tensor
-def topk(x: Tensor, k: int, axis: int = -1, largest: bool = True) -> Sorted:
-    """(values, indices) of the ``k`` largest, or smallest, elements along ``axis``, the first in order first.
+@of_line
+def topk(x: Tensor, k: int, axis: int = -1, largest: bool = True, sorted: bool = True) -> Sorted:
+    """(values, indices) of the ``k`` largest, or smallest, elements along ``axis``, in order, whether ``sorted`` asks
+    for it or not.
 
     >>> import microgradx as mgx
     >>> mgx.topk(mgx.Tensor([3.0, 1.0, 2.0]), 2).values
@@ -81,14 +87,32 @@ def topk(x: Tensor, k: int, axis: int = -1, largest: bool = True) -> Sorted:
     return Sorted(x.gather(d, order), order)
 
 
-def _median_into(out: npt.NDArray[Any], x: npt.NDArray[Any], axis: int) -> None:
-    n, nans = x.shape[axis], np.isnan(x).sum(axis, keepdims=True)
-    place = np.where(nans, n - nans, (n - 1) // 2)                      # nans stand at the end: the first of them
+def _median_into(out: npt.NDArray[Any], x: npt.NDArray[Any], axis: int, skip_nan: bool) -> None:
+    n, nans = x.shape[axis], np.isnan(x).sum(axis, keepdims=True)       # nans stand at the end
+    place = np.maximum((n - nans - 1) // 2, 0) if skip_nan else np.where(nans, n - nans, (n - 1) // 2)
     out[...] = np.take_along_axis(np.argsort(x, axis, kind="stable"), place, axis)
 
 
 _argmedian: Callable[..., Tensor] = HostOperation(
-    "median", lambda x, axis: [(x.shape[:axis] + (1,) + x.shape[axis + 1:], np.int64)], _median_into)
+    "median", lambda x, axis, _: [(x.shape[:axis] + (1,) + x.shape[axis + 1:], np.int64)], _median_into)
+
+
+def middle(op: str, x: Tensor, axis: Axis, keepdims: bool, skip_nan: bool) -> Any:
+    """The median, of all elements or of those that are not nan."""
+    flat = x.reshape(-1) if axis is None or x.ndim == 0 else x
+    d = axis_of(op, 0 if axis is None else axis, flat.ndim)
+    if flat.shape[d] == 0:
+        raise ShapeError(f"{op}: of no elements, shape {x.shape}" + ("" if axis is None else f" along axis {d}"))
+    place = _argmedian(flat, d, skip_nan)
+    values = flat.gather(d, place)
+    if axis is None:
+        if x.dtype.kind == "f":
+            low = values.detach()
+            values = ((flat < low) | ((flat != flat) & (low == low))).where(np.inf, flat).amin()
+        return values.reshape((1,) * x.ndim if keepdims else ())
+    if x.ndim == 0:
+        return Sorted(values.reshape(()), place.reshape(()))
+    return Sorted(values, place) if keepdims else Sorted(values.squeeze(d), place.squeeze(d))
 
 
 @of_tensor
@@ -101,19 +125,135 @@ def median(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Any:
     >>> mgx.median(mgx.Tensor([4.0, 1.0, 3.0, 2.0]))
     Tensor(2.)
     """
-    flat = x.reshape(-1) if axis is None or x.ndim == 0 else x
-    d = axis_of("median", 0 if axis is None else axis, flat.ndim)
-    if flat.shape[d] == 0:
-        raise ShapeError(f"median: of no elements, shape {x.shape}" + ("" if axis is None else f" along axis {d}"))
-    place = _argmedian(flat, d)
-    values = flat.gather(d, place)
-    if axis is None:
-        if x.dtype.kind == "f":
-            values = (flat < values.detach()).where(np.inf, flat).amin()
-        return values.reshape((1,) * x.ndim if keepdims else ())
-    if x.ndim == 0:
-        return Sorted(values.reshape(()), place.reshape(()))
+    return middle("median", x, axis, keepdims, False)
+
+
+@of_tensor
+def nanmedian(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Any:
+    """``median`` of the elements that are not nan; nan where there are none."""
+    return middle("nanmedian", x, axis, keepdims, True)
+
+
+@of_tensor
+def msort(x: Tensor) -> Tensor:
+    """In order along the first axis."""
+    return sort(x, 0).values
+
+
+@of_tensor
+@of_line
+def kthvalue(x: Tensor, k: int, axis: int = -1, keepdims: bool = False) -> Sorted:
+    """(value, index) of the ``k``-th smallest element along ``axis``, counted from 1.
+
+    >>> import microgradx as mgx
+    >>> mgx.kthvalue(mgx.Tensor([3.0, 1.0, 2.0]), 2)
+    Sorted(values=Tensor(2.), indices=Tensor(2, dtype=int64))
+    """
+    d, (count,) = axis_of("kthvalue", axis, x.ndim), integers("kthvalue", "k", (k,))
+    if not 1 <= count <= x.shape[d]:
+        raise OptionError(f"kthvalue: k={count} is not within 1..{x.shape[d]}, the length of axis {d}")
+    place = at(argsort(x, d), d, slice(count - 1, count)).clone()
+    return picked(x, d, place, keepdims)
+
+
+def picked(x: Tensor, d: int, place: Tensor, keepdims: bool) -> Sorted:
+    """The elements at the positions ``place``, of which there is one along axis d, and these."""
+    values = x.gather(d, place)
     return Sorted(values, place) if keepdims else Sorted(values.squeeze(d), place.squeeze(d))
+
+
+def _mode_into(out: npt.NDArray[Any], x: npt.NDArray[Any], axis: int) -> None:
+    order = np.argsort(x, axis, kind="stable")
+    ordered = np.moveaxis(np.take_along_axis(x, order, axis), axis, -1)
+    n = ordered.shape[-1]
+    new = np.ones(ordered.shape, bool)
+    new[..., 1:] = ordered[..., 1:] != ordered[..., :-1]
+    since = np.maximum.accumulate(np.where(new, np.arange(n), 0), -1)
+    last = np.argmax(np.arange(n) - since, -1)[..., None]       # where the first of the longest runs ends
+    out[...] = np.moveaxis(np.take_along_axis(np.moveaxis(order, axis, -1), last, -1), -1, axis)
+
+
+_argmode: Callable[..., Tensor] = HostOperation(
+    "mode", lambda x, axis: [(x.shape[:axis] + (1,) + x.shape[axis + 1:], np.int64)], _mode_into)
+
+
+@of_tensor
+@of_line
+def mode(x: Tensor, axis: int = -1, keepdims: bool = False) -> Sorted:
+    """(value, index) of the element that is most frequent along ``axis``: the smallest of several, its last place.
+
+    >>> import microgradx as mgx
+    >>> mgx.mode(mgx.Tensor([2.0, 1.0, 2.0])).values
+    Tensor(2.)
+    """
+    d = axis_of("mode", axis, x.ndim)
+    if x.shape[d] == 0:
+        raise ShapeError(f"mode: of no elements, shape {x.shape} along axis {d}")
+    return picked(x, d, _argmode(x, d), keepdims)
+
+
+INTERPOLATIONS = ("linear", "lower", "higher", "midpoint", "nearest")
+
+
+@of_tensor
+def quantile(x: Tensor, q: Data, axis: Axis = None, keepdims: bool = False, *,
+             interpolation: str = "linear") -> Tensor:
+    """The numbers below which the shares ``q`` (0 to 1) of the elements along ``axis``, or of all, are.
+
+    ``q`` is a number, or 1-D: then the first axis of the result has one entry for each. Between two elements
+    ``interpolation`` is "linear", "lower", "higher", "nearest" or "midpoint". nan if one element is nan.
+
+    >>> import microgradx as mgx
+    >>> mgx.quantile(mgx.Tensor([1.0, 2.0, 4.0]), 0.75)
+    Tensor(3.)
+    """
+    return shares("quantile", x, q, axis, keepdims, interpolation, False)
+
+
+@of_tensor
+def nanquantile(x: Tensor, q: Data, axis: Axis = None, keepdims: bool = False, *,
+                interpolation: str = "linear") -> Tensor:
+    """``quantile`` of the elements that are not nan; nan where there are none."""
+    return shares("nanquantile", x, q, axis, keepdims, interpolation, True)
+
+
+def shares(op: str, x: Tensor, q: Data, axis: Axis, keepdims: bool, interpolation: str, skip_nan: bool) -> Tensor:
+    """The quantiles ``q`` by sorting: between the two elements at the rank q (count - 1)."""
+    if x.dtype.kind != "f":
+        raise DTypeError(f"{op}: of floats, not of {x.dtype}")
+    if interpolation not in INTERPOLATIONS:
+        raise OptionError(f"{op}: interpolation={interpolation!r} is none of {', '.join(INTERPOLATIONS)}")
+    q = Tensor(q, dtype=x.dtype) if isinstance(q, (int, float)) else tensor(q)
+    if q.ndim > 1 or q.dtype != x.dtype:
+        raise ShapeError(f"{op}: q is a number or has one axis and the dtype of x, {x.dtype}; it is {q.dtype} of "
+                         f"shape {q.shape}")
+    if not capturing() and not bool(((q >= 0) & (q <= 1)).sum() == q.size):
+        raise OptionError(f"{op}: q is within 0..1, not {q.tolist()}")
+    flat = x.reshape(-1) if axis is None or x.ndim == 0 else x
+    d = axis_of(op, 0 if axis is None else axis, flat.ndim)
+    n = flat.shape[d]
+    if n == 0:
+        raise ShapeError(f"{op}: of no elements, shape {x.shape}")
+    ordered = sort(flat, d).values.transpose(d, -1)
+    whole = (ordered == ordered).sum(-1, keepdims=True).astype(x.dtype)     # how many are not nan
+    row = q.detach().reshape(-1)
+    if skip_nan:
+        rank = row * (whole - 1).clip(0.0, None)
+    else:
+        rank = (whole < n).where(n - 1.0, (row * (n - 1)).expand(ordered.shape[:-1] + row.shape))
+    below = rank.round() if interpolation == "nearest" else rank.ceil() if interpolation == "higher" else rank.floor()
+    found = ordered.gather(-1, below.astype(np.int64))
+    if interpolation in ("linear", "midpoint"):
+        above = ordered.gather(-1, rank.ceil().astype(np.int64))
+        weight = Tensor(0.5, dtype=x.dtype) if interpolation == "midpoint" else rank - below
+        found = (above == found).where(found, found.lerp(above, weight))
+    found = found.transpose(d, -1)              # the quantiles in the place of the axis
+    order = (d, *(k for k in range(found.ndim) if k != d))
+    found = found.permute(order)
+    rest = flat.shape[:d] + flat.shape[d + 1:]
+    if keepdims:
+        rest = (1,) * x.ndim if axis is None else x.shape[:d] + (1,) * bool(x.ndim) + x.shape[d + 1:]
+    return found.reshape(q.shape + rest)
 
 
 # ----- indices and masks -----------------------------------------------------------------------------------------
@@ -135,6 +275,7 @@ def positions(op: str, index: Data, axis: int, length: int) -> Tensor | npt.NDAr
 
 
 @of_tensor
+@of_line
 def index_select(x: Tensor, axis: int, index: Data) -> Tensor:
     """What stands at the positions ``index`` along ``axis``.
 
@@ -147,6 +288,7 @@ def index_select(x: Tensor, axis: int, index: Data) -> Tensor:
 
 
 @of_tensor
+@of_line
 def index_add(x: Tensor, axis: int, index: Data, source: Data, *, alpha: float = 1) -> Tensor:
     """A copy with ``alpha * source`` added at the positions ``index`` along ``axis``; a position may repeat.
 
@@ -154,33 +296,279 @@ def index_add(x: Tensor, axis: int, index: Data, source: Data, *, alpha: float =
     >>> mgx.index_add(mgx.Tensor([0.0, 0.0]), 0, [1, 1], mgx.Tensor([1.0, 2.0]))
     Tensor([0., 3.])
     """
-    d, source = axis_of("index_add", axis, x.ndim), tensor(source)
-    index = positions("index_add", index, d, x.shape[d])
-    expected = x.shape[:d] + index.shape + x.shape[d + 1:]
-    if source.shape != expected:
-        raise ShapeError(f"index_add: a source of shape {source.shape} for {index.size} positions along axis {d} of "
-                         f"shape {x.shape} ({source.shape} != {expected})")
+    d, index, source = slots("index_add", x, axis, index, source)
+    expected = source.shape
     grid = tensor(index).reshape((-1,) + (1,) * (x.ndim - d - 1)).expand(expected)
     return x.scatter_add(d, grid, source if alpha == 1 else source * alpha)
 
 
+def slots(op: str, x: Tensor, axis: int, index: Data, source: Data) -> tuple[int, Any, Tensor]:
+    """The axis, the positions along it, and the source, which has one part for each."""
+    d, source = axis_of(op, axis, x.ndim), tensor(source)
+    index = positions(op, index, d, x.shape[d])
+    expected = x.shape[:d] + index.shape + x.shape[d + 1:]
+    source = source.reshape(expected) if source.ndim == 0 and index.size == 1 and x.size <= x.shape[d] else source
+    if source.shape != expected:
+        raise ShapeError(f"{op}: a source of shape {source.shape} for {index.size} positions along axis {d} of "
+                         f"shape {x.shape} ({source.shape} != {expected})")
+    return d, index, source
+
+
 @of_tensor
-def scatter(x: Tensor, axis: int, index: Data, source: Any) -> Tensor:
+@of_line
+def index_copy(x: Tensor, axis: int, index: Data, source: Data) -> Tensor:
+    """A copy with ``source`` written at the positions ``index`` along ``axis``; the last of several stays.
+
+    >>> import microgradx as mgx
+    >>> mgx.index_copy(mgx.zeros(3), 0, [2, 0], mgx.Tensor([1.0, 5.0]))
+    Tensor([5., 0., 1.])
+    """
+    d, index, source = slots("index_copy", x, axis, index, source)
+    if source.dtype != x.dtype:
+        raise DTypeError(f"index_copy: a source of {source.dtype} for a tensor of {x.dtype}")
+    out = x.clone()
+    out[(slice(None),) * d + (index,)] = source
+    return out
+
+
+@of_tensor
+@of_line
+def index_fill(x: Tensor, axis: int, index: Data, value: Data) -> Tensor:
+    """A copy with the number ``value`` at the positions ``index`` along ``axis``.
+
+    >>> import microgradx as mgx
+    >>> mgx.index_fill(mgx.zeros(3), 0, [2, 0], 7.0)
+    Tensor([7., 0., 7.])
+    """
+    d, out = axis_of("index_fill", axis, x.ndim), x.clone()
+    if isinstance(value, Tensor) and value.ndim:
+        raise ShapeError(f"index_fill: a value is a number or a tensor without axes, not of shape {value.shape}")
+    out[(slice(None),) * d + (positions("index_fill", index, d, x.shape[d]),)] = value
+    return out
+
+
+@of_tensor
+def index_put(x: Tensor, indices: Sequence[Data], values: Data, accumulate: bool = False) -> Tensor:
+    """A copy with ``values`` at ``x[indices]``, a tuple of tensors of integers that broadcast, or of masks; where
+    ``accumulate`` they are added, and a position may repeat.
+
+    >>> import microgradx as mgx
+    >>> mgx.index_put(mgx.zeros(3), (mgx.arange(2),), mgx.Tensor([1.0, 2.0]))
+    Tensor([1., 2., 0.])
+    """
+    key, values = tuple(None if k is None else tensor(k) for k in indices), beside(x, values)
+    if values.dtype != x.dtype:
+        raise DTypeError(f"index_put: values of {values.dtype} for a tensor of {x.dtype}")
+    if not accumulate:
+        out = x.clone()
+        out[tuple(slice(None) if k is None else k for k in key)] = values
+        return out
+    numbers = Tensor(np.arange(x.size).reshape(x.shape))[tuple(slice(None) if k is None else k for k in key)]
+    try:
+        values = values.expand(numbers.shape)
+    except ShapeError:
+        raise ShapeError(f"index_put: values of shape {values.shape} for {numbers.shape} positions") from None
+    return x.reshape(-1).scatter_add(0, numbers.reshape(-1), values.reshape(-1)).reshape(x.shape)
+
+
+@of_tensor
+def scatter(x: Tensor, axis: int, index: Data, source: Any, *, reduce: str | None = None) -> Tensor:
     """A copy with ``source[i, j]`` written at ``[index[i, j], j]`` for axis 0, and so on; the last of several stays.
 
-    ``source`` may be a number.
+    ``source`` may be a number. With ``reduce`` "add" or "multiply" it is added to what is there, or multiplied with it.
 
     >>> import microgradx as mgx
     >>> mgx.scatter(mgx.zeros(3), 0, [2, 0], mgx.Tensor([1.0, 5.0]))
     Tensor([5., 0., 1.])
     """
+    if reduce is not None:
+        if reduce not in ("add", "multiply"):
+            raise OptionError(f"scatter: reduce={reduce!r} is neither 'add' nor 'multiply'")
+        index = tensor(index)
+        parts = source if isinstance(source, Tensor) else beside(x, source).expand(index.shape)
+        return scatter_reduce(x, axis, index, parts, "sum" if reduce == "add" else "prod")
     d, index, out = axis_of("scatter", axis, x.ndim), tensor(index), x.clone()
+    if x.ndim == 0:
+        return scatter(x.reshape(1), 0, index.reshape(-1), source, reduce=reduce).reshape(())
     check_along("scatter", x, d, index)
     if isinstance(source, (Tensor, np.ndarray)) and source.ndim:
         if source.ndim != index.ndim or max(m - n for m, n in zip(index.shape, source.shape, strict=True)) > 0:
             raise ShapeError(f"scatter: index of shape {index.shape} exceeds the source's {source.shape}")
         source = source[tuple(map(slice, index.shape))]
     out[along(index, d)] = source
+    return out
+
+
+REDUCTIONS = ("sum", "prod", "mean", "amax", "amin")
+
+
+@of_tensor
+@of_line
+def scatter_reduce(x: Tensor, axis: int, index: Data, source: Data, reduce: str, *,
+                   include_self: bool = True) -> Tensor:
+    """x with all of ``source`` that ``index`` sends to an element, as in ``scatter_add``, reduced with it.
+
+    ``reduce`` is "sum", "prod", "mean", "amax" or "amin"; without ``include_self`` what x has at these elements does
+    not count. The gradient of a maximum is split evenly among ties. "prod" takes memory for all pairs of positions
+    and parts of the source along ``axis``.
+
+    >>> import microgradx as mgx
+    >>> mgx.scatter_reduce(mgx.zeros(2), 0, [0, 1, 0], mgx.Tensor([3.0, 1.0, 2.0]), "amax")
+    Tensor([3., 1.])
+    """
+    if reduce not in REDUCTIONS:
+        raise OptionError(f"scatter_reduce: reduce={reduce!r} is none of {', '.join(REDUCTIONS)}")
+    d, index, source = axis_of("scatter_reduce", axis, x.ndim), tensor(index), tensor(source)
+    if index.ndim == 0:
+        index, source = index.reshape(1), source.reshape(1)
+    check_along("scatter_reduce", x, d, index)
+    if source.dtype != x.dtype:
+        raise DTypeError(f"scatter_reduce: a source of {source.dtype} for a tensor of {x.dtype}")
+    if source.ndim != index.ndim or max(m - n for m, n in zip(index.shape, source.shape, strict=True)) > 0:
+        raise ShapeError(f"scatter_reduce: index of shape {index.shape} exceeds the source's {source.shape}")
+    source = source[tuple(map(slice, index.shape))]
+    if not index.size:
+        return x.clone()
+    zeros = Tensor(np.zeros(x.shape, np.int64))
+    counts = zeros.scatter_add(d, index, Tensor(np.ones(index.shape, np.int64)))
+    touched = counts > 0
+    if reduce in ("sum", "mean"):
+        base = x if include_self else touched.where(Tensor(np.zeros((), x.dtype)), x)
+        total = base.scatter_add(d, index, source)
+        if reduce == "sum":
+            return total
+        parts = touched.where(counts + int(include_self), 1)
+        return total / parts.astype(x.dtype) if x.dtype.kind == "f" else total // parts
+    if reduce == "prod":
+        return products(x, d, index, source, touched, include_self)
+    return ties(x, d, index, source, touched, include_self, reduce == "amax")
+
+
+def products(x: Tensor, d: int, index: Tensor, source: Tensor, touched: Tensor, include_self: bool) -> Tensor:
+    """``scatter_reduce`` by products: every part of the source beside every position, 1 where it does not belong."""
+    places = Tensor(np.arange(x.shape[d]).reshape((-1,) + (1,) * (x.ndim - d)))
+    one = Tensor(np.ones((), x.dtype))
+    found = (index.unsqueeze(d) == places).where(source.unsqueeze(d), one).prod(d + 1)
+    region = tuple(slice(n if k != d else x.shape[d]) for k, n in enumerate(index.shape))
+    whole = Tensor(np.ones(x.shape, x.dtype))
+    whole[region] = found
+    return whole * (x if include_self else touched.where(one, x))
+
+
+def ties(x: Tensor, d: int, index: Tensor, source: Tensor, touched: Tensor, include_self: bool,
+         largest: bool) -> Tensor:
+    """``scatter_reduce`` by the largest or the smallest: found first, then as the mean of all that are equal to it."""
+    start = x.detach() if include_self else touched.where(Tensor(lowest(x.dtype, largest)), x.detach())
+    top = compute(_extremes, start, index, source.detach(), d, largest)
+    if x.dtype.kind != "f":
+        return top
+    mine = (x == top) if include_self else ((x == top) & ~touched)
+    theirs = source == top.gather(d, index)
+    finite = top.abs() < np.inf
+    parts = (theirs & finite.gather(d, index)).where(source - source.detach(), 0.0)
+    same = (mine & finite).where(x - x.detach(), 0.0).scatter_add(d, index, parts)
+    count = mine.astype(x.dtype).scatter_add(d, index, theirs.astype(x.dtype))
+    return top + same / (count > 0).where(count, 1.0)
+
+
+def lowest(dtype: Any, largest: bool) -> Any:
+    """What every number is larger than, or smaller."""
+    if dtype.kind == "f":
+        return np.array(-np.inf if largest else np.inf, dtype)
+    low, high = (False, True) if dtype == np.bool_ else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return np.array(low if largest else high, dtype)
+
+
+def _extremes(start: Any, index: Any, source: Any, axis: int, largest: bool) -> Any:
+    out = start.copy()
+    (np.maximum if largest else np.minimum).at(out, along(index, axis), source)
+    return out
+
+
+@of_tensor
+def index_reduce(x: Tensor, axis: int, index: Data, source: Data, reduce: str, *,
+                 include_self: bool = True) -> Tensor:
+    """``scatter_reduce`` of whole parts of ``source``, as ``index_add``: "prod", "mean", "amax" or "amin"."""
+    if reduce not in REDUCTIONS[1:]:
+        raise OptionError(f"index_reduce: reduce={reduce!r} is none of {', '.join(REDUCTIONS[1:])}")
+    if x.ndim == 0:
+        return index_reduce(x.reshape(1), axis, index, tensor(source).reshape(-1), reduce,
+                            include_self=include_self).reshape(())
+    d, index, source = slots("index_reduce", x, axis, index, source)
+    grid = tensor(index).reshape((-1,) + (1,) * (x.ndim - d - 1)).expand(source.shape)
+    return scatter_reduce(x, d, grid, source, reduce, include_self=include_self)
+
+
+@of_tensor
+def take(x: Tensor, index: Data, axis: Axis = None) -> Tensor:
+    """The elements at the positions ``index`` of the flattened tensor, in the shape of ``index``; with ``axis``, as
+    NumPy, along that.
+
+    >>> import microgradx as mgx
+    >>> mgx.take(mgx.Tensor([[1.0, 2.0], [3.0, 4.0]]), [[3], [0]]).tolist()
+    [[4.0], [1.0]]
+    """
+    index = tensor(index)
+    if index.dtype != np.int64:
+        if index.size:
+            raise DTypeError(f"take: an index is an int64 tensor, not {index.dtype}")
+        index = index.astype(np.int64)
+    if axis is None:
+        return x.reshape(-1)[index]
+    return at(x, axis_of("take", axis, x.ndim), index)
+
+
+@of_tensor
+def put(x: Tensor, index: Data, source: Data, accumulate: bool = False) -> Tensor:
+    """A copy with ``source`` at the positions ``index`` of the flattened tensor, or with ``accumulate`` added there.
+
+    >>> import microgradx as mgx
+    >>> mgx.put(mgx.zeros(3), [0, 0], mgx.Tensor([1.0, 2.0]), accumulate=True).tolist()
+    [3.0, 0.0, 0.0]
+    """
+    index, source = tensor(index), tensor(source)
+    if index.size != source.size:
+        raise ShapeError(f"put: {source.size} numbers for {index.size} positions")
+    return index_put(x.reshape(-1), (index.reshape(-1),), source.reshape(-1), accumulate).reshape(x.shape)
+
+
+@of_tensor
+def select_scatter(x: Tensor, source: Data, axis: int, index: int) -> Tensor:
+    """A copy with ``source`` at ``x.select(axis, index)``."""
+    least_axes("select_scatter", x)
+    return written("select_scatter", x, (slice(None),) * axis_of("select_scatter", axis, x.ndim) + (index,), source)
+
+
+@of_tensor
+def slice_scatter(x: Tensor, source: Data, axis: int = 0, start: int | None = None, end: int | None = None,
+                  step: int = 1) -> Tensor:
+    """A copy with ``source`` at ``x[start:end:step]`` along ``axis``."""
+    if x.ndim == 0 or step < 1:
+        raise ShapeError(f"slice_scatter: of shape {x.shape} with step {step}")
+    key = (slice(None),) * axis_of("slice_scatter", axis, x.ndim) + (slice(start, end, step),)
+    return written("slice_scatter", x, key, source)
+
+
+@of_tensor
+def diagonal_scatter(x: Tensor, source: Data, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+    """A copy with ``source`` on the diagonal ``offset`` of two axes, as ``diagonal`` reads it."""
+    i, k = axis_of("diagonal_scatter", axis1, x.ndim), axis_of("diagonal_scatter", axis2, x.ndim)
+    if i == k:
+        raise ShapeError(f"diagonal_scatter: axis {k} is named twice")
+    down, across = max(-offset, 0), max(offset, 0)
+    line = np.arange(max(min(x.shape[i] - down, x.shape[k] - across), 0))
+    order = (*(d for d in range(x.ndim) if d not in (i, k)), i, k)
+    found = written("diagonal_scatter", x.permute(order), (..., line + down, line + across), source)
+    return found.permute(tuple(order.index(d) for d in range(x.ndim)))
+
+
+def written(op: str, x: Tensor, key: tuple[Any, ...], source: Data) -> Tensor:
+    """A copy with ``source``, in its shape, at x[key]."""
+    out, source = x.clone(), tensor(source)
+    shape = x.detach()[key].shape
+    if source.shape != shape:
+        raise ShapeError(f"{op}: a source of shape {source.shape}, not {shape}")
+    out[key] = source
     return out
 
 
@@ -242,5 +630,298 @@ def masked_select(x: Tensor, mask: Data) -> Tensor:
     return x[mask]
 
 
+@of_tensor
+def masked_scatter(x: Tensor, mask: Data, source: Data) -> Tensor:
+    """A copy with the elements of ``source``, one after the other, where ``mask``, which broadcasts to x.
+
+    >>> import microgradx as mgx
+    >>> mgx.masked_scatter(mgx.zeros(3), mgx.Tensor([True, False, True]), mgx.Tensor([1.0, 2.0]))
+    Tensor([1., 0., 2.])
+    """
+    x, mask = masked("masked_scatter", x, mask)
+    source = tensor(source).reshape(-1)
+    if source.dtype != x.dtype:
+        raise DTypeError(f"masked_scatter: a source of {source.dtype} for a tensor of {x.dtype}")
+    number = mask.reshape(-1).cumsum(0)
+    if not capturing() and x.size and int(number[-1].item()) > source.size:
+        raise ShapeError(f"masked_scatter: {source.size} numbers for {number[-1].item()} places of the mask")
+    if not source.size:
+        return x.clone()
+    return mask.where(source[(number - 1).clip(0, source.size - 1)].reshape(x.shape), x)
+
+
+# ----- what has as many results as the numbers make -----------------------------------------------------------------
+
+def counted(op: str) -> None:
+    """A captured program cannot know how many there are."""
+    if capturing():
+        note_as_it_is(f"{op} gives as many elements as the numbers make")
+
+
+@of_tensor
+def argwhere(x: Tensor) -> Tensor:
+    """The positions of what is not 0, one per row: (count, x.ndim), int64.
+
+    >>> import microgradx as mgx
+    >>> mgx.argwhere(mgx.Tensor([0.0, 5.0, 7.0])).tolist()
+    [[1], [2]]
+    """
+    counted("argwhere")
+    return compute(np.argwhere, x.detach())
+
+
+@of_tensor
+def nonzero(x: Tensor, *, as_tuple: bool = False) -> Any:
+    """``argwhere``; with ``as_tuple`` one tensor of positions per axis, as an index takes them."""
+    found = argwhere(x.reshape(1) if as_tuple and x.ndim == 0 else x)
+    return tuple(found[:, k] for k in range(found.shape[1])) if as_tuple else found
+
+
+@of_tensor
+def unique(x: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False,
+           axis: Axis = None) -> Any:
+    """The different elements in order, whether ``sorted`` asks for it or not; with ``axis`` the different parts.
+
+    With ``return_inverse`` also the place of each element among them, with ``return_counts`` how often each is there.
+    No gradient.
+
+    >>> import microgradx as mgx
+    >>> mgx.unique(mgx.Tensor([3.0, 1.0, 3.0]), return_counts=True)
+    (Tensor([1., 3.]), Tensor([1, 2], dtype=int64))
+    """
+    counted("unique")
+    d = None if axis is None else axis_of("unique", axis, x.ndim)
+    if x.ndim == 0 and d is not None:
+        x = x.reshape(1)
+    array = x.detach().numpy()
+    values, _, inverse, counts = np.unique(array, True, True, True, axis=d, equal_nan=False)
+    inverse = inverse.reshape(array.shape if d is None else -1)
+    found = (Tensor(values), *(Tensor(part) for part, wanted in ((inverse, return_inverse), (counts, return_counts))
+                               if wanted))
+    return found if len(found) > 1 else found[0]
+
+
+@of_tensor
+def unique_consecutive(x: Tensor, return_inverse: bool = False, return_counts: bool = False,
+                       axis: Axis = None) -> Any:
+    """The elements, or parts along ``axis``, without those equal to the one before; otherwise as ``unique``.
+
+    >>> import microgradx as mgx
+    >>> mgx.unique_consecutive(mgx.Tensor([3.0, 3.0, 1.0, 3.0])).tolist()
+    [3.0, 1.0, 3.0]
+    """
+    counted("unique_consecutive")
+    flat = x.reshape(-1) if axis is None or x.ndim == 0 else x
+    d = axis_of("unique_consecutive", 0 if axis is None else axis, flat.ndim)
+    rows = np.moveaxis(flat.detach().numpy(), d, 0)
+    new = np.ones(len(rows), bool)
+    new[1:] = (rows[1:] != rows[:-1]).reshape(len(rows[1:]), -1).any(1)
+    inverse = np.cumsum(new) - 1
+    counts = np.bincount(inverse, minlength=int(new.sum())).astype(np.int64) if len(rows) else np.zeros(0, np.int64)
+    found = (Tensor(np.moveaxis(rows[new], 0, d)), *(
+        Tensor(part) for part, wanted in ((inverse.reshape(x.shape if axis is None else -1), return_inverse),
+                                          (counts, return_counts)) if wanted))
+    return found if len(found) > 1 else found[0]
+
+
+@of_tensor
+def bincount(x: Tensor, weights: Data | None = None, minlength: int = 0) -> Tensor:
+    """How often each number from 0 on is among the integers of x, (n,), or the sum of their ``weights``. No gradient.
+
+    >>> import microgradx as mgx
+    >>> mgx.bincount(mgx.Tensor([0, 2, 2])).tolist()
+    [1, 0, 2]
+    """
+    counted("bincount")
+    (least,) = integers("bincount", "minlength", (minlength,))
+    if x.dtype.kind == "f" and x.size or x.ndim != 1 or least < 0:
+        raise DTypeError(f"bincount: of integers with one axis and minlength >= 0, not of {x.dtype} of shape {x.shape} "
+                         f"and {least}")
+    array = x.detach().numpy().astype(np.int64)
+    if array.size and array.min() < 0:
+        raise OptionError(f"bincount: numbers are not negative ({array.min()} < 0)")
+    if weights is None:
+        return Tensor(np.bincount(array, minlength=least).astype(np.int64))
+    w = tensor(weights).detach().numpy()
+    if w.shape != array.shape:
+        raise ShapeError(f"bincount: weights of shape {w.shape} for {array.size} numbers")
+    return Tensor(np.bincount(array, w, least).astype(w.dtype if w.dtype == np.float32 else np.float64))
+
+
+# ----- bins and places ----------------------------------------------------------------------------------------------
+
+def bounds(op: str, x: Tensor, bins: int, low: float, high: float) -> tuple[float, float]:
+    """The range of a histogram: that of the numbers where low and high are equal."""
+    if bins < 1:
+        raise OptionError(f"{op}: into {bins} bins")
+    low, high = float(low), float(high)
+    if low == high and x.size:
+        low, high = float(x.detach().amin().item()), float(x.detach().amax().item())
+    if not (np.isfinite(low) and np.isfinite(high)) or low > high:
+        raise OptionError(f"{op}: the range from {low} to {high} is none")
+    return (low - 1, high + 1) if low == high and op == "histc" else (low, high)
+
+
+@of_tensor
+def histc(x: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
+    """How many elements are in each of ``bins`` equal bins from ``min`` to ``max``, or from the smallest to the largest
+    where both are equal; in the dtype of x. No gradient.
+
+    >>> import microgradx as mgx
+    >>> mgx.histc(mgx.Tensor([0.0, 1.0, 1.0]), bins=2).tolist()
+    [1.0, 2.0]
+    """
+    (count,) = integers("histc", "bins", (bins,))
+    counted("histc")
+    low, high = bounds("histc", x, count, min, max)
+    numbers, _ = np.histogram(x.detach().numpy(), count, (low, high))
+    return Tensor(numbers.astype(x.dtype if x.dtype.kind == "f" else np.int64))
+
+
+class Histogram(NamedTuple):
+    """What ``histogram`` gives: one number per bin, and the edges of the bins, one more."""
+    hist: Tensor
+    bin_edges: Tensor
+
+
+@of_tensor
+def histogram(x: Tensor, bins: Any, *, range: Sequence[float] | None = None, weight: Data | None = None,
+              density: bool = False) -> Histogram:
+    """(how many elements are in each bin, edges): ``bins`` equal bins over ``range``, or between the edges ``bins``.
+
+    ``weight`` counts each element as so much; with ``density`` the integral over the bins is 1. No gradient.
+
+    >>> import microgradx as mgx
+    >>> mgx.histogram(mgx.Tensor([0.0, 1.0, 1.0]), 2).hist.tolist()
+    [1.0, 2.0]
+    """
+    counted("histogram")
+    if x.dtype.kind != "f":
+        raise DTypeError(f"histogram: of floats, not of {x.dtype}")
+    w = None if weight is None else tensor(weight).detach().numpy()
+    if w is not None and w.shape != x.shape:
+        raise ShapeError(f"histogram: weights of shape {w.shape} for elements of shape {x.shape}")
+    if isinstance(bins, int):
+        edges: Any = bins
+        low, high = bounds("histogram", x, bins, *(range or (0.0, 0.0)))
+    else:
+        edges, low, high = tensor(bins).detach().numpy(), 0.0, 0.0
+        if edges.ndim != 1 or edges.size < 2 or (np.diff(edges) < 0).any():
+            raise OptionError("histogram: edges are 1-D, at least two, in order")
+    numbers, edges = np.histogram(x.detach().numpy(), edges, (low, high) if isinstance(bins, int) else None, density,
+                                  None if w is None else w.astype(np.float64))
+    return Histogram(Tensor(numbers.astype(x.dtype)), Tensor(np.asarray(edges).astype(x.dtype)))
+
+
+def _search(places: npt.NDArray[Any], x: npt.NDArray[Any], side: Any) -> npt.NDArray[Any]:
+    if places.ndim == 1:
+        return np.searchsorted(places, x, side).astype(np.int64)
+    rows, found = places.reshape(-1, places.shape[-1]), np.empty(x.shape, np.int64)
+    for row, out, numbers in zip(rows, found.reshape(-1, x.shape[-1]), x.reshape(-1, x.shape[-1]), strict=True):
+        out[...] = np.searchsorted(row, numbers, side)
+    return found
+
+
+@of_tensor
+def searchsorted(sorted_sequence: Tensor, input: Data, *, out_int32: bool = False, right: bool = False,
+                 side: str | None = None, sorter: Data | None = None) -> Tensor:
+    """Where each of ``input`` would have to be put in ``sorted_sequence``, (n,), so that it stays in order; int64.
+
+    Before elements equal to it, or with ``right`` or ``side="right"`` behind them. A sequence (..., n) has one row for
+    each row of ``input`` (..., m). ``sorter`` gives the order of a sequence that is in none. ``out_int32`` changes
+    nothing: integers have one width.
+
+    >>> import microgradx as mgx
+    >>> mgx.searchsorted(mgx.Tensor([1.0, 3.0, 5.0]), mgx.Tensor([3.0, 6.0])).tolist()
+    [1, 3]
+    """
+    x = beside(sorted_sequence, input)
+    if side not in (None, "left", "right") or side == "left" and right:
+        raise OptionError(f"searchsorted: side={side!r} and right={right} do not go together")
+    if sorter is not None:
+        order = tensor(sorter)
+        if order.shape != sorted_sequence.shape:
+            raise ShapeError(f"searchsorted: a sorter of shape {order.shape} for a sequence of "
+                             f"{sorted_sequence.shape}")
+        sorted_sequence = sorted_sequence.gather(-1, order)
+    if sorted_sequence.ndim == 0 or sorted_sequence.ndim > 1 and sorted_sequence.shape[:-1] != x.shape[:-1]:
+        raise ShapeError(f"searchsorted: rows of shape {sorted_sequence.shape} for values of shape {x.shape}")
+    return compute(_search, sorted_sequence.detach(), x.detach(), "right" if right or side == "right" else "left")
+
+
+@of_tensor
+def bucketize(x: Tensor, boundaries: Data, *, out_int32: bool = False, right: bool = False) -> Tensor:
+    """The number of the bucket of each element, between ``boundaries`` (n,) in order: ``searchsorted`` the other way.
+
+    >>> import microgradx as mgx
+    >>> mgx.bucketize(mgx.Tensor([0.0, 3.0, 9.0]), [1.0, 3.0, 5.0]).tolist()
+    [0, 1, 3]
+    """
+    edges = tensor(boundaries)
+    if edges.ndim != 1:
+        raise ShapeError(f"bucketize: boundaries have one axis, not shape {edges.shape}")
+    return searchsorted(edges, x, out_int32=out_int32, right=right)
+
+
+@of_tensor
+def isin(elements: Tensor, test_elements: Data, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
+    """Where an element is among ``test_elements``, or with ``invert`` where not; a mask. ``assume_unique`` changes
+    nothing.
+
+    >>> import microgradx as mgx
+    >>> mgx.isin(mgx.Tensor([1, 2, 3]), [2, 3]).tolist()
+    [False, True, True]
+    """
+    found = compute(_isin, elements.detach(), beside(elements, test_elements).detach())
+    return ~found if invert else found
+
+
+def _isin(x: npt.NDArray[Any], among: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return np.isin(x, among)
+
+
+@of_tensor
+def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
+    """The positions along each axis of ``shape`` of elements of the flattened tensor.
+
+    >>> import microgradx as mgx
+    >>> [k.tolist() for k in mgx.unravel_index(mgx.Tensor([3]), (2, 2))]
+    [[1], [1]]
+    """
+    lengths = integers("unravel_index", "lengths", (tuple(shape) if isinstance(shape, (list, tuple)) else shape,))
+    if indices.dtype != np.int64:
+        raise DTypeError(f"unravel_index: of int64, not of {indices.dtype}")
+    found, rest = [], indices
+    for n in reversed(lengths):
+        found.append(rest % n)
+        rest = rest // n
+    return tuple(reversed(found))
+
+
+# ----- in place, as methods -----------------------------------------------------------------------------------------
+
+def in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The method that writes into the tensor what ``function`` gives for it."""
+    def call(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        y = function(x, *args, **kwargs)
+        if y.dtype != x.dtype or y.shape != x.shape:
+            raise DTypeError(f"{call.__name__}: a result of {y.dtype} and shape {y.shape} cannot be stored in "
+                             f"{x.dtype} of shape {x.shape}")
+        return x.copy_(y)
+
+    call.__name__ = call.__qualname__ = f"{function.__name__}_"
+    call.__doc__ = f"``{function.__name__}``, written into the tensor."
+    return call
+
+
+def scatter_add(x: Tensor, axis: int, index: Data, source: Data) -> Tensor:
+    """As the method."""
+    return x.scatter_add(axis, tensor(index), source)
+
+
 take_along_axis = take_along_dim
 attach({name: globals()[name] for name in METHODS})
+WRITTEN: list[Callable[..., Tensor]] = [
+    of_tensor(scatter_add), scatter, scatter_reduce, index_add, index_copy, index_fill, index_put, index_reduce,
+    masked_fill, masked_scatter, put]
+attach({f.__name__: f for f in map(in_place, WRITTEN)})

@@ -8,9 +8,9 @@ lost.
 >>> x = mgx.Tensor([1.0, -2.0], requires_grad=True)
 >>> np.clip(x, 0, None)
 Tensor([1., 0.], requires_grad=True)
->>> np.diff(x)                              # doctest: +ELLIPSIS
+>>> np.unwrap(x)                            # doctest: +ELLIPSIS
 Traceback (most recent call last):
-microgradx.errors.DTypeError: np.diff: no operation on Tensors corresponds to it...
+microgradx.errors.DTypeError: np.unwrap: no operation on Tensors corresponds to it...
 """
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ RENAMED: dict[str, Any] = {
     "where": lambda mask, *of: functional.where(mask, *of) if of else np.nonzero(mask)}
 ARGUMENTS = {"a_min": "lo", "a_max": "hi", "min": "lo", "max": "hi", "constant_values": "value"}
 # our `sort` gives pairs, `split` takes lengths, `median` the lower of two; what `like=` makes of nothing is an array
-OTHER = {"arange", "eye", "full", "linspace", "lstsq", "median", "ones", "sort", "split", "zeros"}
+OTHER = {"arange", "empty", "empty_like", "eye", "full", "linspace", "logspace", "lstsq", "median", "ones",
+         "sort", "split", "zeros"}
 PLAIN = {"array_equal", "array_equiv", "array_repr", "array_str", "array2string", "count_nonzero", "may_share_memory",
          "ndim", "nonzero", "result_type", "shape", "shares_memory", "size"}            # nothing to differentiate
 

@@ -25,7 +25,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from microgradx._core.tensor import Tensor
+from microgradx._core.tensor import Tensor, tensor
 from microgradx.errors import DTypeError, Error, FormatError, OptionError, first_repeated, is_device
 
 try:
@@ -190,7 +190,7 @@ def _pack(obj: object, name: str, tensors: dict[str, Any]) -> Any:
         if name in tensors or name == "__metadata__":
             raise OptionError(f"save: a second tensor would be called {name!r}" if name in tensors else
                               f"save: no tensor can be called {name!r} in a safetensors file")
-        tensors[name] = np.asarray(obj.detach() if isinstance(obj, Tensor) else Tensor(obj), order="C")
+        tensors[name] = np.asarray(obj.detach() if isinstance(obj, Tensor) else tensor(obj), order="C")
         return {"tensor": name}
     if isinstance(obj, Mapping):
         for key in obj:

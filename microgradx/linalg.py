@@ -2,9 +2,15 @@
 
 The decompositions are host operations: one row each says what comes out, how NumPy computes it, and the gradient,
 written in operations. The formulas are those of Giles, An extended collection of matrix derivative results for
-forward and reverse mode algorithmic differentiation (2008), and for least squares Golub and Pereyra (1973). The rest
-is composed. Matrices are float32 or float64; leading axes are a batch, except in ``lstsq`` and ``pinv``. Of a matrix
-that holds an inf or a nan all results are nan.
+forward and reverse mode algorithmic differentiation (2008); for the singular value decomposition Townsend,
+Differentiating the singular value decomposition (2016); for QR Walter and Lehmann, Algorithmic differentiation of
+linear algebra functions (2010); for LU de Hoog, Anderssen and Lukas, Differentiation of matrix functionals using
+triangular factorization (2011); for the exponential Mathias, A chain rule for matrix functions (1996); for least
+squares and pseudo-inverses Golub and Pereyra (1973). The rest is composed. Matrices are float32 or float64; leading
+axes are a batch, except in ``lstsq``. Of a matrix that holds an inf or a nan all results are nan.
+
+Vectors of equal singular values or eigenvalues are defined but for what turns them into each other: gradients through
+them leave that out, where torch gives inf or nan.
 """
 from __future__ import annotations
 
@@ -14,15 +20,20 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from microgradx._core.launch import compute
 from microgradx._core.structured import HostOperation
-from microgradx._core.tensor import Tensor, pad
+from microgradx._core.tensor import Tensor, concat, pad, stack
 from microgradx._core.views import axis_of
-from microgradx.creation import eye
+from microgradx.creation import integers
 from microgradx.errors import DTypeError, Error, OptionError, ShapeError
-from microgradx.typing import Data, Function
+from microgradx.names import accept
+from microgradx.typing import Axes, Data, Function
 
-__all__ = ["LinAlgError", "cholesky", "det", "eigh", "eigvalsh", "inv", "lstsq", "matrix_norm", "pinv", "slogdet",
-           "solve", "svdvals", "vector_norm"]
+__all__ = ["LinAlgError", "cholesky", "cholesky_inverse", "cholesky_solve", "cond", "cross", "det", "diagonal", "eigh",
+           "eigvalsh", "inv", "inverse", "logdet", "lstsq", "lu", "lu_factor", "lu_solve", "lu_unpack", "matmul",
+           "matrix_exp", "matrix_norm", "matrix_power", "matrix_rank", "matrix_transpose", "multi_dot", "norm", "outer",
+           "pinv", "qr", "slogdet", "solve", "solve_triangular", "svd", "svdvals", "tensorinv", "tensorsolve", "trace",
+           "vander", "vecdot", "vector_norm"]
 
 
 class LinAlgError(Error, np.linalg.LinAlgError):
@@ -39,6 +50,32 @@ class Eigh(NamedTuple):
     """a @ eigenvectors = eigenvectors * eigenvalues."""
     eigenvalues: Tensor
     eigenvectors: Tensor
+
+
+class QR(NamedTuple):
+    """a = Q @ R."""
+    Q: Tensor
+    R: Tensor
+
+
+class SVD(NamedTuple):
+    """a = U[..., :k] @ diag(S) @ Vh[..., :k, :]."""
+    U: Tensor
+    S: Tensor
+    Vh: Tensor
+
+
+class LU(NamedTuple):
+    """a = P @ L @ U."""
+    P: Tensor
+    L: Tensor
+    U: Tensor
+
+
+class Factors(NamedTuple):
+    """What ``lu_factor`` gives: L below the diagonal and U from it on, and the rows exchanged, counted from 1."""
+    LU: Tensor
+    pivots: Tensor
 
 
 class LeastSquares(NamedTuple):
@@ -119,7 +156,7 @@ def _cofactors(a: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _cofactors_vjp(g: Tensor, c: Tensor, a: Tensor) -> Tensor:
-    v = inv(a).mT
+    v = _inv(a).mT
     return (g * v).sum((-2, -1), keepdims=True) * c - c @ g.mT @ v
 
 
@@ -137,7 +174,151 @@ def _least_squares(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> tuple[npt.NDArra
     return solution, values
 
 
-def _like(a: Tensor) -> list[Result]:
+def _pseudo_inverse(a: npt.NDArray[Any], atol: float, rtol: float) -> npt.NDArray[Any]:
+    u, s, vh = np.linalg.svd(a, False)
+    large = s > np.maximum(atol, rtol * s.max(-1, keepdims=True, initial=0))
+    inverted = np.where(large, 1 / np.where(large, s, 1), 0)
+    found: npt.NDArray[Any] = (np.swapaxes(vh, -1, -2) * inverted[..., None, :]) @ np.swapaxes(u, -1, -2)
+    return found
+
+
+def _pinv_vjp(g: Tensor, y: Tensor, a: Tensor, *_: float) -> Tensor:
+    left, right = g.mT - a @ (y @ g.mT), g.mT - (g.mT @ y) @ a
+    return left @ (y @ y.mT) + (y.mT @ y) @ right - y.mT @ g @ y.mT
+
+
+def _qr_reduced(a: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    q, r = np.linalg.qr(a)
+    return q, r
+
+
+def _copied(m: Tensor) -> Tensor:
+    """The lower triangle of m, copied to the upper one."""
+    return m.tril() + m.tril(-1).mT
+
+
+def _by_r(x: Tensor, r: Tensor) -> Tensor:
+    """x R^-T."""
+    return solve_triangular(r, x.mT, upper=True).mT
+
+
+def _pack_svd(a: npt.NDArray[Any], full: bool) -> npt.NDArray[Any]:
+    """U, S and Vh in a row: an operation has two results at most."""
+    u, s, vh = np.linalg.svd(a, full)
+    lead = a.shape[:-2]
+    return np.concatenate([x.reshape((*lead, -1)) for x in (u, s, vh)], -1)
+
+
+def _svd_sizes(a: Tensor, full: bool) -> tuple[int, int, int]:
+    """How many singular values, columns of U and rows of Vh there are."""
+    m, n = a.shape[-2:]
+    k = min(m, n)
+    return (k, m, n) if full else (k, k, k)
+
+
+def _packed_size(a: Tensor, full: bool) -> list[Result]:
+    k, columns, rows = _svd_sizes(a, full)
+    return [((*a.shape[:-2], a.shape[-2] * columns + k + rows * a.shape[-1]), a.dtype)]
+
+
+def _unpack_svd(packed: Tensor, a: Tensor, full: bool) -> tuple[Tensor, Tensor, Tensor]:
+    (k, columns, rows), (m, n), lead = _svd_sizes(a, full), a.shape[-2:], a.shape[:-2]
+    first, second = m * columns, m * columns + k
+    return (packed[..., :first].reshape((*lead, m, columns)), packed[..., first:second],
+            packed[..., second:].reshape((*lead, rows, n)))
+
+
+def _svd_vjp(g: Tensor, y: Tensor, a: Tensor, full: bool) -> Tensor:
+    k = min(a.shape[-2:])
+    (u, s, vh), (gu, gs, gvh) = ((u[..., :k], s, vh[..., :k, :]) for u, s, vh in (
+        _unpack_svd(x, a, full) for x in (y, g)))
+    row, column = s[..., None, :], s[..., :, None]
+    gap = (row - column) * (row + column)
+    apart = (gap == 0).where(0.0, 1 / (gap == 0).where(1.0, gap))
+    inverted = (s == 0).where(0.0, 1 / (s == 0).where(1.0, s))
+    left, right = u.mT @ gu, vh @ gvh.mT
+    inner = (apart * (left - left.mT)) * row + column * (apart * (right - right.mT))
+    inner = inner + gs[..., None, :] * Tensor(np.eye(k), dtype=a.dtype)
+    total = u @ inner @ vh
+    total = total + ((gu - u @ left) * inverted[..., None, :]) @ vh
+    return total + u @ (inverted[..., :, None] * (gvh - right.mT @ vh))
+
+
+def _exponential(a: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Higham (2005), The scaling and squaring method for the matrix exponential revisited: degree 13."""
+    b = [64764752532480000, 32382376266240000, 7771770303897600, 1187353796428800, 129060195264000, 10559470521600,
+         670442572800, 33522128640, 1323241920, 40840800, 960960, 16380, 182, 1]
+    x = a.astype(np.float64)
+    size = np.abs(x).sum(-2).max(-1, initial=0)
+    halvings = np.maximum(np.ceil(np.log2(np.maximum(size / 5.371920351148152, 1))), 0).astype(int)
+    x = x / (2.0 ** halvings)[..., None, None]
+    unit = np.eye(a.shape[-1])
+    x2 = x @ x
+    x4 = x2 @ x2
+    x6 = x4 @ x2
+    odd = x @ (x6 @ (b[13] * x6 + b[11] * x4 + b[9] * x2) + b[7] * x6 + b[5] * x4 + b[3] * x2 + b[1] * unit)
+    even = x6 @ (b[12] * x6 + b[10] * x4 + b[8] * x2) + b[6] * x6 + b[4] * x4 + b[2] * x2 + b[0] * unit
+    y: npt.NDArray[Any] = np.linalg.solve(even - odd, even + odd)
+    for step in range(int(halvings.max(initial=0))):
+        y = np.where((halvings > step)[..., None, None], y @ y, y)
+    return y
+
+
+def _exponential_vjp(g: Tensor, y: Tensor, a: Tensor) -> Tensor:
+    """The block above the diagonal of exp([[a^T, g], [0, a^T]])."""
+    n = a.shape[-1]
+    top, bottom = concat([a.mT, g], -1), concat([Tensor(np.zeros(a.shape, a.dtype)), a.mT], -1)
+    return _matrix_exp(concat([top, bottom], -2))[..., :n, n:]
+
+
+def _pivots(a: npt.NDArray[Any], pivot: bool) -> npt.NDArray[Any]:
+    """The rows exchanged at each step of LU with partial pivoting, from 0 on."""
+    x = np.array(a, np.float64)
+    flat = x.reshape((-1, *x.shape[-2:]))
+    k = min(x.shape[-2:])
+    found, batch = np.tile(np.arange(k), (len(flat), 1)), np.arange(len(flat))
+    for i in range(k if pivot else 0):
+        best = i + np.abs(flat[:, i:, i]).argmax(1)
+        found[:, i] = best
+        flat[batch, best], flat[:, i] = flat[:, i].copy(), flat[batch, best].copy()
+        top = flat[:, i, i]
+        ratio = flat[:, i + 1:, i] / np.where(top == 0, 1, top)[:, None]
+        flat[:, i + 1:, i:] -= ratio[:, :, None] * flat[:, None, i, i:]
+    return found.reshape((*a.shape[:-2], k))
+
+
+def _order(pivots: npt.NDArray[Any], rows: int) -> npt.NDArray[Any]:
+    """Which row of the matrix each row is after the exchanges."""
+    flat = pivots.reshape((-1, pivots.shape[-1]))
+    order, batch = np.tile(np.arange(rows), (len(flat), 1)), np.arange(len(flat))
+    for i in range(flat.shape[1]):
+        order[batch, flat[:, i]], order[:, i] = order[:, i].copy(), order[batch, flat[:, i]].copy()
+    return order.reshape((*pivots.shape[:-1], rows))
+
+
+def _eliminate(a: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """L below the diagonal and U from it on, of square matrices whose rows are in order."""
+    x = np.array(a, np.float64)
+    for i in range(x.shape[-1]):
+        top = x[..., i, i]
+        x[..., i + 1:, i] /= np.where(top == 0, 1, top)[..., None]
+        x[..., i + 1:, i + 1:] -= x[..., i + 1:, i, None] * x[..., None, i, i + 1:]
+    return x
+
+
+def _eliminate_vjp(g: Tensor, y: Tensor, a: Tensor) -> Tensor:
+    low, up = unit_lower(y), y.triu()
+    inner = (low.mT @ g.tril(-1)).tril(-1) + (g.triu() @ up.mT).triu()
+    inner = solve_triangular(low.mT, inner, upper=True, unitriangular=True)
+    return _by_r(inner, up)
+
+
+def unit_lower(x: Tensor) -> Tensor:
+    """The lower triangle with 1 on the diagonal."""
+    return x.tril(-1) + Tensor(np.eye(x.shape[-2], x.shape[-1]), dtype=x.dtype)
+
+
+def _like(a: Tensor, *_: float) -> list[Result]:
     return [(a.shape, a.dtype)]
 
 
@@ -152,9 +333,18 @@ _inv: One = by_numpy("inv", _like, np.linalg.inv, [[lambda g, y, a: -(y.mT @ g @
 _det: One = by_numpy("det", lambda a: [_numbers(a)], np.linalg.det, [[lambda g, y, a: _spread(g) * _cofactor(a)]])
 _cofactor: One = by_numpy("det", _like, _cofactors, [[_cofactors_vjp]])
 _slogdet: Two = by_numpy("slogdet", lambda a: [_numbers(a)] * 2, np.linalg.slogdet,
-                         [[], [lambda g, sign, y, a: _spread(g) * inv(a).mT]])
+                         [[], [lambda g, sign, y, a: _spread(g) * _inv(a).mT]])
 _eigh: Two = by_numpy("eigh", lambda a: [(a.shape[:-1], a.dtype), (a.shape, a.dtype)], np.linalg.eigh,
                       [[lambda g, w, v, a: (v * g[..., None, :]) @ v.mT], [_eigenvectors_vjp]])
+_pinv: One = by_numpy("pinv", lambda a, *_: [((*a.shape[:-2], a.shape[-1], a.shape[-2]), a.dtype)], _pseudo_inverse,
+                      [[_pinv_vjp]])
+_qr: Two = by_numpy("qr", lambda a: [(a.shape, a.dtype), ((*a.shape[:-2], a.shape[-1], a.shape[-1]), a.dtype)],
+                    _qr_reduced,
+                    [[lambda g, q, r, a: _by_r(g - q @ _copied(g.mT @ q), r)],
+                     [lambda g, q, r, a: _by_r(q @ _copied(r @ g.triu().mT), r)]])
+_svd: One = by_numpy("svd", _packed_size, _pack_svd, [[_svd_vjp]])
+_matrix_exp: One = by_numpy("matrix_exp", _like, _exponential, [[_exponential_vjp]])
+_lu: One = by_numpy("lu", _like, _eliminate, [[_eliminate_vjp]])
 _lstsq: Two = by_numpy("lstsq", lambda a, b: [((a.shape[1], b.shape[1]), a.dtype), ((min(a.shape),), a.dtype)],
                        _least_squares,
                        [[_lstsq_vjp, lambda g, x, s, a, b: _lstsq(a.mT, g)[0]], []])
@@ -162,8 +352,9 @@ _lstsq: Two = by_numpy("lstsq", lambda a, b: [((a.shape[1], b.shape[1]), a.dtype
 
 # ----- functions -------------------------------------------------------------------------------------------------
 
-def cholesky(a: Data) -> Tensor:
-    """The lower triangular L with L L^T = (a + a^T) / 2, of positive definite (..., n, n).
+@accept
+def cholesky(a: Data, *, upper: bool = False) -> Tensor:
+    """The lower triangular L with L L^T = (a + a^T) / 2, of positive definite (..., n, n); with ``upper`` L^T.
 
     Raises ``LinAlgError`` where a matrix is not positive definite.
 
@@ -173,11 +364,13 @@ def cholesky(a: Data) -> Tensor:
             [1., 2.]])
     """
     a, = matrices("cholesky", a)
-    return _cholesky((a + a.mT) / 2)
+    low = _cholesky((a + a.mT) / 2)
+    return low.mT if upper else low
 
 
-def solve(a: Data, b: Data) -> Tensor:
-    """x with a @ x = b: (..., n, n) and (n,) or (..., n, k), leading axes broadcast.
+@accept
+def solve(a: Data, b: Data, *, left: bool = True) -> Tensor:
+    """x with a @ x = b: (..., n, n) and (n,) or (..., n, k), leading axes broadcast; without ``left`` with x @ a = b.
 
     Raises ``LinAlgError`` for a singular matrix.
 
@@ -186,18 +379,73 @@ def solve(a: Data, b: Data) -> Tensor:
     Tensor([1. , 0.5])
     """
     a, b = matrices("solve", a, b)
+    if not left:
+        return solve(a.mT, b if b.ndim < 2 else b.mT).mT if b.ndim > 1 else solve(a.mT, b)
     if b.ndim == 0 or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         raise ShapeError(f"solve: shapes {a.shape} and {b.shape} do not align"
                          + (f" ({a.shape[-1]} != {b.shape[-2 if b.ndim > 1 else 0]})" if b.ndim else ""))
     if b.ndim == 1:
         return solve(a, b.unsqueeze(1)).squeeze(-1)
+    return _solve(*batched("solve", a, b))
+
+
+def batched(op: str, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Two tensors of matrices with their leading axes broadcast."""
     try:
         lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     except ValueError:
-        raise ShapeError(f"solve: leading axes of {a.shape} and {b.shape} do not broadcast") from None
-    return _solve(a.expand(lead + a.shape[-2:]), b.expand(lead + b.shape[-2:]))
+        raise ShapeError(f"{op}: leading axes of {a.shape} and {b.shape} do not broadcast") from None
+    return a.expand(lead + a.shape[-2:]), b.expand(lead + b.shape[-2:])
 
 
+@accept
+def solve_triangular(a: Data, b: Data, *, upper: bool, left: bool = True, unitriangular: bool = False) -> Tensor:
+    """x with a @ x = b, of which only the ``upper`` or the lower triangle of a, (..., n, n), is read; b is (..., n, k).
+
+    Without ``left`` x @ a = b; with ``unitriangular`` the diagonal of a counts as 1. Raises ``LinAlgError`` where the
+    diagonal holds a 0.
+
+    >>> import microgradx as mgx
+    >>> a, b = mgx.Tensor([[2.0, 1.0], [9.0, 1.0]]), mgx.Tensor([[3.0], [1.0]])
+    >>> mgx.linalg.solve_triangular(a, b, upper=True).tolist()
+    [[1.0], [1.0]]
+    """
+    a, b = matrices("solve_triangular", a, b)
+    if b.ndim < 2 or b.shape[-2 if left else -1] != a.shape[-1]:
+        raise ShapeError(f"solve_triangular: shapes {a.shape} and {b.shape} do not align")
+    k = int(unitriangular)
+    t = a.triu(k) if upper else a.tril(-k)
+    if unitriangular:
+        t = t + Tensor(np.eye(a.shape[-1]), dtype=a.dtype)
+    return solve(t, b) if left else solve(t.mT, b.mT).mT
+
+
+@accept
+def cholesky_solve(b: Data, L: Data, *, upper: bool = False) -> Tensor:
+    """x with L L^T x = b, for a lower triangular L, (..., n, n), as ``cholesky`` gives it, or with ``upper`` for L^T.
+
+    >>> import microgradx as mgx
+    >>> mgx.linalg.cholesky_solve(mgx.Tensor([[4.0]]), mgx.Tensor([[2.0]]))
+    Tensor([[1.]])
+    """
+    low, b = matrices("cholesky_solve", L, b)
+    low = low.mT if upper else low
+    return solve_triangular(low.mT, solve_triangular(low, b, upper=False), upper=True)
+
+
+@accept
+def cholesky_inverse(L: Data, upper: bool = False) -> Tensor:
+    """The inverse of L L^T, for a lower triangular L, (..., n, n), or with ``upper`` of L^T L.
+
+    >>> import microgradx as mgx
+    >>> mgx.linalg.cholesky_inverse(mgx.Tensor([[2.0]]))
+    Tensor([[0.25]])
+    """
+    low, = matrices("cholesky_inverse", L)
+    return cholesky_solve(Tensor(np.eye(low.shape[-1]), dtype=low.dtype), low, upper=upper)
+
+
+@accept
 def inv(a: Data) -> Tensor:
     """The inverse of (..., n, n). Raises ``LinAlgError`` for a singular matrix.
 
@@ -209,6 +457,7 @@ def inv(a: Data) -> Tensor:
     return _inv(*matrices("inv", a))
 
 
+@accept
 def det(a: Data) -> Tensor:
     """The determinant of (..., n, n). Its gradient is right at singular matrices; the second order needs an inverse.
 
@@ -219,30 +468,107 @@ def det(a: Data) -> Tensor:
     return _det(*matrices("det", a))
 
 
+@accept
 def slogdet(a: Data) -> SlogDet:
     """(sign, logabsdet) of (..., n, n): the determinant where it would overflow; (0, -inf) for a singular matrix."""
     return SlogDet(*_slogdet(*matrices("slogdet", a)))
 
 
-def eigh(a: Data) -> Eigh:
+@accept
+def logdet(a: Data) -> Tensor:
+    """The logarithm of the determinant of (..., n, n): nan where it is negative, -inf for a singular matrix.
+
+    >>> import microgradx as mgx
+    >>> mgx.linalg.logdet(mgx.Tensor([[2.0, 0.0], [0.0, 0.5]]))
+    Tensor(0.)
+    """
+    sign, size = slogdet(a)
+    return (sign < 0).where(np.nan, size)
+
+
+def symmetric(op: str, a: Data, UPLO: str | None) -> Tensor:
+    """(a + a^T) / 2; with ``UPLO`` the numbers of one triangle, and the gradient of the mean."""
+    a, = matrices(op, a)
+    mean = (a + a.mT) / 2
+    if UPLO is None:
+        return mean
+    if UPLO not in ("L", "U"):
+        raise OptionError(f"{op}: UPLO={UPLO!r} is neither 'L' nor 'U'")
+    given = a.detach()
+    one = given.tril() + given.tril(-1).mT if UPLO == "L" else given.triu() + given.triu(1).mT
+    return one + (mean - mean.detach())
+
+
+@accept
+def eigh(a: Data, UPLO: str | None = None) -> Eigh:
     """(eigenvalues, eigenvectors) of (a + a^T) / 2, for (..., n, n): (..., n) ascending and (..., n, n), in columns.
 
-    An eigenvector is known up to its sign, and gradients through eigenvectors of equal eigenvalues leave out what is
-    not defined: what turns them into each other.
+    With ``UPLO`` "L" or "U" the numbers are those of the lower or the upper triangle. An eigenvector is known up to its
+    sign, and gradients through eigenvectors of equal eigenvalues leave out what is not defined: what turns them into
+    each other.
 
     >>> import microgradx as mgx
     >>> mgx.linalg.eigh(mgx.Tensor([[2.0, 0.0], [0.0, 1.0]])).eigenvalues
     Tensor([1., 2.])
     """
-    a, = matrices("eigh", a)
-    return Eigh(*_eigh((a + a.mT) / 2))
+    return Eigh(*_eigh(symmetric("eigh", a, UPLO)))
 
 
-def eigvalsh(a: Data) -> Tensor:
+@accept
+def eigvalsh(a: Data, UPLO: str | None = None) -> Tensor:
     """The eigenvalues that ``eigh`` gives."""
-    return eigh(a).eigenvalues
+    return Eigh(*_eigh(symmetric("eigvalsh", a, UPLO))).eigenvalues
 
 
+@accept
+def qr(a: Data, mode: str = "reduced") -> QR:
+    """(Q, R) with a = Q @ R for (..., m, n), k = min(m, n): Q (..., m, k) with orthonormal columns, R (..., k, n) upper
+    triangular. ``mode="r"`` gives an empty Q, ``mode="complete"`` a square one, without a graph if m > n.
+
+    The signs of the diagonal of R are those of LAPACK. Gradients need the first k columns independent.
+
+    >>> import microgradx as mgx
+    >>> mgx.linalg.qr(mgx.Tensor([[3.0, 1.0], [4.0, 2.0]])).R.abs().diagonal().tolist()     # doctest: +ELLIPSIS
+    [5.0, 0.4...]
+    """
+    a, = matrices("qr", a, square=False)
+    if mode not in ("reduced", "complete", "r"):
+        raise OptionError(f"qr: mode={mode!r} is none of 'reduced', 'complete' and 'r'")
+    m, n = a.shape[-2:]
+    if mode == "complete" and m > n:
+        given = a.detach()
+        return QR(compute(_complete_q, given), compute(_complete_r, given))
+    q, r = _qr(a[..., :m] if n > m else a)
+    if n > m:
+        r = concat([r, q.mT @ a[..., m:]], -1)
+    return QR(Tensor(np.zeros(0, a.dtype)) if mode == "r" else q, r)
+
+
+def _complete_q(a: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return np.linalg.qr(a, "complete")[0]
+
+
+def _complete_r(a: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return np.linalg.qr(a, "complete")[1]
+
+
+@accept
+def svd(a: Data, full_matrices: bool = True) -> SVD:
+    """(U, S, Vh) with a = U[..., :k] @ diag(S) @ Vh[..., :k, :] for (..., m, n), k = min(m, n).
+
+    S (..., k) is in order, the largest first; U (..., m, m) and Vh (..., n, n) are orthogonal, and without
+    ``full_matrices`` only their first k columns and rows. The sign of a column of U and its row of Vh is LAPACK's. The
+    columns and rows beyond k, and directions of equal or zero singular values, take no part in gradients.
+
+    >>> import microgradx as mgx
+    >>> mgx.linalg.svd(mgx.Tensor([[3.0, 0.0], [0.0, 4.0]])).S
+    Tensor([4., 3.])
+    """
+    a, = matrices("svd", a, square=False)
+    return SVD(*_unpack_svd(_svd(a, bool(full_matrices)), a, bool(full_matrices)))
+
+
+@accept
 def svdvals(a: Data) -> Tensor:
     """The singular values of (..., m, n), the largest first: (..., min(m, n)).
 
@@ -258,6 +584,7 @@ def svdvals(a: Data) -> Tensor:
     return eigvalsh(2 * corner)[..., max(m, n):][..., ::-1].abs()
 
 
+@accept
 def lstsq(a: Data, b: Data) -> LeastSquares:
     """x of the least |a x - b|, and of these the shortest: (m, n) and (m,) or (m, k), any rank.
 
@@ -276,18 +603,345 @@ def lstsq(a: Data, b: Data) -> LeastSquares:
     return LeastSquares(x, (a @ x - b).square().sum(0), rank, s)
 
 
-def pinv(a: Data) -> Tensor:
-    """The pseudo-inverse of (m, n), by ``lstsq``."""
+@accept
+def pinv(a: Data, *, atol: float | None = None, rtol: float | None = None) -> Tensor:
+    """The pseudo-inverse of (..., m, n): (..., n, m). Singular values up to the larger of ``atol``, 0 unless given, and
+    ``rtol`` times the largest, max(m, n) eps unless ``atol`` is given, count as 0.
+
+    Gradients hold where the rank does not change nearby.
+
+    >>> import microgradx as mgx
+    >>> mgx.linalg.pinv(mgx.Tensor([[2.0], [0.0]]))
+    Tensor([[0.5, 0. ]])
+    """
     a, = matrices("pinv", a, square=False)
-    return lstsq(a, eye(a.shape[0], dtype=a.dtype)).solution
+    return _pinv(a, *tolerances(a, atol, rtol))
 
 
-def vector_norm(x: Data, ord: float = 2, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+def tolerances(a: Tensor, atol: float | None, rtol: float | None) -> tuple[float, float]:
+    """The bounds of singular values that count as 0."""
+    if rtol is None:
+        rtol = 0.0 if atol else float(np.finfo(a.dtype).eps) * max(a.shape[-2:])
+    return float(atol or 0.0), float(rtol)
+
+
+@accept
+def matrix_rank(a: Data, tol: float | None = None, *, atol: float | None = None, rtol: float | None = None,
+                hermitian: bool = False) -> Tensor:
+    """How many singular values of (..., m, n), or with ``hermitian`` eigenvalues by size, are larger than the larger of
+    ``atol`` (or ``tol``) and ``rtol`` times the largest, with the defaults of ``pinv``; int64.
+
+    >>> import microgradx as mgx
+    >>> mgx.linalg.matrix_rank(mgx.ones(3, 2))
+    Tensor(1, dtype=int64)
+    """
+    a, = matrices("matrix_rank", a, square=hermitian)
+    a = a.detach()
+    if not min(a.shape[-2:]):
+        return Tensor(np.zeros(a.shape[:-2], np.int64))
+    values = eigvalsh(a).abs() if hermitian else svdvals(a)
+    least, share = tolerances(a, tol if atol is None else atol, rtol)
+    return (values > (values.amax(-1, True) * share).clip(least, None)).sum(-1)
+
+
+@accept
+def matrix_exp(a: Data) -> Tensor:
+    """1 + a + a a / 2 + a a a / 6 + ... of (..., n, n).
+
+    >>> import microgradx as mgx
+    >>> mgx.linalg.matrix_exp(mgx.Tensor([[0.0, 1.0], [0.0, 0.0]]))
+    Tensor([[1., 1.],
+            [0., 1.]])
+    """
+    a, = matrices("matrix_exp", a)
+    return _matrix_exp(a)
+
+
+@accept
+def matrix_power(a: Data, n: int) -> Tensor:
+    """a @ a @ ... with ``n`` factors, by squaring; of the inverse where n is negative, the unit matrix for 0.
+
+    >>> import microgradx as mgx
+    >>> mgx.linalg.matrix_power(mgx.Tensor([[1.0, 1.0], [0.0, 1.0]]), 3).tolist()
+    [[1.0, 3.0], [0.0, 1.0]]
+    """
+    a, = matrices("matrix_power", a)
+    (count,) = integers("matrix_power", "n", (n,))
+    a = inv(a) if count < 0 else a
+    found, count = None, abs(count)
+    while count:
+        if count % 2:
+            found = a if found is None else found @ a
+        count //= 2
+        a = a @ a if count else a
+    return Tensor(np.eye(a.shape[-1]), dtype=a.dtype).expand(a.shape).clone() if found is None else found.clone()
+
+
+@accept
+def lu_factor(a: Data, *, pivot: bool = True) -> Factors:
+    """(LU, pivots) of (..., m, n): L without its diagonal of 1 below that of U, and the row exchanged at each step,
+    counted from 1, as LAPACK's getrf has them.
+
+    >>> import microgradx as mgx
+    >>> mgx.linalg.lu_factor(mgx.Tensor([[1.0, 2.0], [2.0, 4.0]]))
+    Factors(LU=Tensor([[2. , 4. ],
+            [0.5, 0. ]]), pivots=Tensor([2, 2], dtype=int64))
+    """
+    a, = matrices("lu_factor", a, square=False)
+    swaps = compute(_pivots, a.detach(), bool(pivot))
+    order = compute(_order, swaps, a.shape[-2])
+    rows = a.gather(-2, order.unsqueeze(-1).expand(a.shape))
+    k = min(a.shape[-2:])
+    square = _lu(rows[..., :k, :k])
+    if a.shape[-1] > k:
+        right = solve_triangular(square, rows[..., :, k:], upper=False, unitriangular=True)
+        square = concat([square, right], -1)
+    elif a.shape[-2] > k:
+        below = solve_triangular(square, rows[..., k:, :], upper=True, left=False)
+        square = concat([square, below], -2)
+    return Factors(square, swaps + 1)
+
+
+@accept
+def lu_unpack(LU_data: Data, LU_pivots: Data) -> LU:
+    """(P, L, U) with a = P @ L @ U, of what ``lu_factor`` gives for a.
+
+    >>> import microgradx as mgx
+    >>> mgx.linalg.lu_unpack(*mgx.linalg.lu_factor(mgx.Tensor([[0.0, 2.0], [1.0, 0.0]]))).P.tolist()
+    [[0.0, 1.0], [1.0, 0.0]]
+    """
+    x, = matrices("lu_unpack", LU_data, square=False)
+    pivots = LU_pivots if isinstance(LU_pivots, Tensor) else Tensor(np.asarray(LU_pivots))
+    m, k = x.shape[-2], min(x.shape[-2:])
+    if pivots.shape != (*x.shape[:-2], k) or pivots.dtype != np.int64:
+        raise ShapeError(f"lu_unpack: pivots of {pivots.dtype} and shape {pivots.shape} for factors of shape {x.shape}")
+    order = compute(_order, pivots - 1, m)
+    exchange = (order.unsqueeze(-2) == Tensor(np.arange(m)[:, None])).astype(x.dtype)
+    return LU(exchange, unit_lower(x[..., :, :k]), x[..., :k, :].triu())
+
+
+@accept
+def lu(a: Data, *, pivot: bool = True) -> LU:
+    """(P, L, U) with a = P @ L @ U for (..., m, n), k = min(m, n): P exchanges rows, L (..., m, k) is lower triangular
+    with 1 on its diagonal, U (..., k, n) upper triangular. Without ``pivot`` no rows are exchanged.
+
+    >>> import microgradx as mgx
+    >>> mgx.linalg.lu(mgx.Tensor([[1.0, 2.0], [2.0, 5.0]])).U.tolist()
+    [[2.0, 5.0], [0.0, -0.5]]
+    """
+    return lu_unpack(*lu_factor(a, pivot=pivot))
+
+
+@accept
+def lu_solve(LU: Data, pivots: Data, b: Data, *, left: bool = True, adjoint: bool = False) -> Tensor:
+    """x with a @ x = b, of what ``lu_factor`` gives for square a; with ``adjoint`` a^T @ x = b, without ``left``
+    x @ a = b.
+
+    >>> import microgradx as mgx
+    >>> mgx.linalg.lu_solve(*mgx.linalg.lu_factor(mgx.Tensor([[2.0]])), mgx.Tensor([[4.0]]))
+    Tensor([[2.]])
+    """
+    x, b = matrices("lu_solve", LU, b)
+    p, low, up = lu_unpack(x, pivots)
+    if not left:
+        return lu_solve(x, pivots, b.mT, adjoint=not adjoint).mT
+    if adjoint:
+        return p @ solve_triangular(low.mT, solve_triangular(up.mT, b, upper=False), upper=True, unitriangular=True)
+    return solve_triangular(up, solve_triangular(low, p.mT @ b, upper=False, unitriangular=True), upper=True)
+
+
+# ----- products ------------------------------------------------------------------------------------------------------
+
+def operand(x: Data) -> Tensor:
+    """A tensor of any dtype."""
+    return x if isinstance(x, Tensor) else Tensor(x)
+
+
+@accept
+def multi_dot(tensors: Any) -> Tensor:
+    """The product of matrices in the order that takes the fewest multiplications; the first and the last may be
+    vectors. Cormen et al., Introduction to Algorithms, 15.2.
+
+    >>> import microgradx as mgx
+    >>> mgx.linalg.multi_dot([mgx.ones(2, 3), mgx.ones(3, 1), mgx.ones(1, 2)]).tolist()
+    [[3.0, 3.0], [3.0, 3.0]]
+    """
+    return product_of("multi_dot", [operand(x) for x in tensors])
+
+
+def product_of(op: str, xs: list[Tensor]) -> Tensor:
+    """``multi_dot``, under another name in errors."""
+    if len(xs) < 2:
+        raise ShapeError(f"{op}: of at least two matrices, not {len(xs)}")
+    row, column = xs[0].ndim == 1, xs[-1].ndim == 1
+    chain = [xs[0].unsqueeze(0) if row else xs[0], *xs[1:-1], xs[-1].unsqueeze(1) if column else xs[-1]]
+    for x in chain:
+        if x.ndim != 2:
+            raise ShapeError(f"{op}: of matrices, not of shape {x.shape}")
+    for a, b in zip(chain, chain[1:], strict=False):
+        if a.shape[1] != b.shape[0]:
+            raise ShapeError(f"{op}: shapes {a.shape} and {b.shape} do not align ({a.shape[1]} != {b.shape[0]})")
+    lengths, count = [chain[0].shape[0], *(x.shape[1] for x in chain)], len(chain)
+    best: dict[tuple[int, int], tuple[int, int]] = {(k, k): (0, k) for k in range(count)}   # multiplications, the cut
+    for span in range(1, count):
+        for i in range(count - span):
+            j = i + span
+            best[i, j] = min((best[i, k][0] + best[k + 1, j][0] + lengths[i] * lengths[k + 1] * lengths[j + 1], k)
+                             for k in range(i, j))
+
+    def multiplied(i: int, j: int) -> Tensor:
+        k = best[i, j][1]
+        return chain[i] if i == j else multiplied(i, k) @ multiplied(k + 1, j)
+
+    found = multiplied(0, count - 1)
+    return found.reshape(() if row and column else (found.size,)) if row or column else found
+
+
+@accept
+def vecdot(x: Data, y: Data, axis: int = -1) -> Tensor:
+    """The sums of products along ``axis``; the other axes broadcast.
+
+    >>> import microgradx as mgx
+    >>> mgx.linalg.vecdot(mgx.Tensor([[1.0, 2.0], [3.0, 4.0]]), mgx.Tensor([1.0, -1.0]))
+    Tensor([-1., -1.])
+    """
+    a, b = operand(x), operand(y)
+    product = a * b
+    return product.sum(axis_of("vecdot", axis, product.ndim))
+
+
+@accept
+def cross(x: Data, other: Data, axis: int = -1) -> Tensor:
+    """The cross product along ``axis``, of length 3; the other axes broadcast.
+
+    >>> import microgradx as mgx
+    >>> mgx.linalg.cross(mgx.Tensor([1.0, 0.0, 0.0]), mgx.Tensor([0.0, 1.0, 0.0]))
+    Tensor([0., 0., 1.])
+    """
+    a, b = operand(x), operand(other)
+    d = axis_of("cross", axis, max(a.ndim, b.ndim))
+    if a.ndim != b.ndim:
+        raise ShapeError(f"cross: shapes {a.shape} and {b.shape} have {a.ndim} and {b.ndim} axes")
+    if not a.ndim or a.shape[d] != 3 or b.shape[d] != 3:
+        raise ShapeError(f"cross: axis {d} of shapes {a.shape} and {b.shape} is not of length 3")
+    before = (slice(None),) * d
+    (a0, a1, a2), (b0, b1, b2) = ([t[(*before, k)] for k in range(3)] for t in (a, b))
+    return stack([a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0], d)
+
+
+@accept
+def outer(a: Data, b: Data) -> Tensor:
+    """All products of two vectors."""
+    return operand(a).outer(b)
+
+
+@accept
+def matmul(a: Data, b: Data) -> Tensor:
+    """The matrix product, as ``@``."""
+    return operand(a) @ b
+
+
+@accept
+def matrix_transpose(a: Data) -> Tensor:
+    """The last two axes exchanged, ``a.mT``. A view."""
+    x = operand(a)
+    if x.ndim < 2:
+        raise ShapeError(f"matrix_transpose: of shape {x.shape}, which has no rows and columns")
+    return x.mT
+
+
+@accept
+def diagonal(a: Data, *, offset: int = 0, axis1: int = -2, axis2: int = -1) -> Tensor:
+    """The diagonal of the last two axes, ``Tensor.diagonal`` with them.
+
+    >>> import microgradx as mgx
+    >>> mgx.linalg.diagonal(mgx.Tensor([[1.0, 2.0], [3.0, 4.0]]), offset=1)
+    Tensor([2.])
+    """
+    return operand(a).diagonal(offset, axis1, axis2)
+
+
+@accept
+def trace(a: Data, *, offset: int = 0) -> Tensor:
+    """The sums of the diagonals of the last two axes.
+
+    >>> import microgradx as mgx
+    >>> mgx.linalg.trace(mgx.Tensor([[1.0, 2.0], [3.0, 4.0]]))
+    Tensor(5.)
+    """
+    return diagonal(a, offset=offset).sum(-1)
+
+
+@accept
+def vander(x: Data, *, N: int | None = None) -> Tensor:
+    """The powers 1, x, ..., x^(N-1) of each element, along a new last axis; N is the length of the last unless given.
+
+    >>> import microgradx as mgx
+    >>> mgx.linalg.vander(mgx.Tensor([2.0, 3.0]), N=3).tolist()
+    [[1.0, 2.0, 4.0], [1.0, 3.0, 9.0]]
+    """
+    t = operand(x)
+    if t.ndim == 0:
+        raise ShapeError("vander: of at least 1 axis, not of shape ()")
+    (count,) = integers("vander", "N", (t.shape[-1] if N is None else N,))
+    if count < 0 or N is not None and count < 2:
+        raise OptionError(f"vander: N={count} is less than 2")
+    return powers(t, count)
+
+
+def powers(x: Tensor, count: int) -> Tensor:
+    """1, x, ..., x^(count-1) along a new last axis, by products: exact for integers, and differentiable at 0."""
+    x = x.astype(np.int64) if x.dtype == np.bool_ else x
+    found = [Tensor(np.ones(x.shape, x.dtype))]
+    while len(found) < count:
+        found.append(found[-1] * x)
+    return stack(found, -1) if count else Tensor(np.zeros((*x.shape, 0), x.dtype))
+
+
+@accept
+def tensorinv(a: Data, ind: int = 2) -> Tensor:
+    """The inverse of ``tensordot(a, ., ind)``: of (*first, *last), ``ind`` axes first, (*last, *first).
+
+    >>> import microgradx as mgx
+    >>> mgx.linalg.tensorinv(mgx.eye(6).reshape(2, 3, 6)).shape
+    (6, 2, 3)
+    """
+    x = operand(a)
+    first, last = x.shape[:ind], x.shape[ind:]
+    n = int(np.prod(first))
+    if ind < 1 or n * n != x.size or not n:
+        raise ShapeError(f"tensorinv: shape {x.shape} is not square with {ind} axes first")
+    return inv(x.reshape(n, n)).reshape(last + first)
+
+
+@accept
+def tensorsolve(a: Data, b: Data, axes: Axes = None) -> Tensor:
+    """x with tensordot(a, x, x.ndim) = b: of (*b.shape, *x.shape); the axes ``axes`` of a are moved to its end first.
+
+    >>> import microgradx as mgx
+    >>> mgx.linalg.tensorsolve(mgx.eye(6).reshape(2, 3, 6), mgx.ones(2, 3)).tolist()
+    [1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+    """
+    x, y = operand(a), operand(b)
+    if axes is not None:
+        last = [axis_of("tensorsolve", d, x.ndim) for d in (axes if isinstance(axes, (tuple, list)) else (axes,))]
+        x = x.permute((*(d for d in range(x.ndim) if d not in last), *last))
+    shape = x.shape[y.ndim:]
+    if int(np.prod(shape)) ** 2 != x.size or y.size ** 2 != x.size:
+        raise ShapeError(f"tensorsolve: shapes {x.shape} and {y.shape} do not align")
+    return solve(x.reshape(y.size, y.size), y.reshape(-1)).reshape(shape)
+
+
+# ----- norms ---------------------------------------------------------------------------------------------------------
+
+@accept
+def vector_norm(x: Data, ord: float = 2, axis: Axes = None, keepdims: bool = False) -> Tensor:
     """(sum |x|^ord)^(1/ord) over ``axis``, as ``Tensor.norm``."""
-    return (x if isinstance(x, Tensor) else Tensor(x)).norm(ord, axis, keepdims)
+    return operand(x).norm(ord, axis, keepdims)
 
 
-def matrix_norm(a: Data, ord: float | str = "fro", axis: tuple[int, int] = (-2, -1), keepdims: bool = False) -> Tensor:
+@accept
+def matrix_norm(a: Data, ord: float | str = "fro", axis: Any = (-2, -1), keepdims: bool = False) -> Tensor:
     """The norm of the matrices in the two axes ``axis``.
 
     'fro': root of the sum of squares; 'nuc', 2, -2: sum, largest, smallest of the singular values; 1, -1: largest,
@@ -298,6 +952,8 @@ def matrix_norm(a: Data, ord: float | str = "fro", axis: tuple[int, int] = (-2, 
     Tensor(7.)
     """
     a, = matrices("matrix_norm", a, square=False)
+    if len(axis) != 2:
+        raise ShapeError(f"matrix_norm: of two axes, not of {axis}")
     down, across = (axis_of("matrix_norm", d, a.ndim) for d in axis)
     if down == across:
         raise ShapeError(f"matrix_norm: axis {across} is named twice in {axis}")
@@ -314,3 +970,43 @@ def matrix_norm(a: Data, ord: float | str = "fro", axis: tuple[int, int] = (-2, 
     else:
         raise OptionError(f"matrix_norm: ord is 'fro', 'nuc', 1, -1, 2, -2, inf or -inf, not {ord!r}")
     return x.reshape(tuple(1 if d in (down, across) else n for d, n in enumerate(a.shape))) if keepdims else x
+
+
+@accept
+def norm(x: Data, ord: Any = None, axis: Axes = None, keepdims: bool = False) -> Tensor:
+    """``matrix_norm`` over two axes, or of a matrix where ``ord`` is given; else ``vector_norm`` over ``axis`` or all.
+
+    >>> import microgradx as mgx
+    >>> mgx.linalg.norm(mgx.Tensor([[3.0, 0.0], [0.0, 4.0]])), mgx.linalg.norm(mgx.Tensor([3.0, -4.0]), 1)
+    (Tensor(5.), Tensor(7.))
+    """
+    x = operand(x)
+    pair = tuple(axis) if isinstance(axis, (tuple, list)) else axis
+    if ord is None:
+        return vector_norm(x, 2, pair, keepdims)
+    if isinstance(pair, tuple) and len(pair) == 2 or pair is None and x.ndim == 2:
+        return matrix_norm(x, ord, (0, 1) if pair is None else pair, keepdims)
+    if pair is None and x.ndim != 1 or isinstance(ord, str):
+        raise ShapeError(f"norm: ord={ord!r} is of one or two axes, not of shape {x.shape} with axis={axis}")
+    return vector_norm(x, ord, pair, keepdims)
+
+
+@accept
+def cond(a: Data, p: Any = None) -> Tensor:
+    """The condition number of (..., n, n), norm(a) norm(inverse of a), in one of the norms of ``matrix_norm``; in 2 and
+    -2, the default 2, that of (..., m, n) by singular values. inf for a singular matrix in these.
+
+    >>> import microgradx as mgx
+    >>> mgx.linalg.cond(mgx.Tensor([[4.0, 0.0], [0.0, 2.0]]))
+    Tensor(2.)
+    """
+    if p in (None, 2, -2):
+        a, = matrices("cond", a, square=False)
+        values = svdvals(a)
+        large, small = values[..., 0], values[..., -1]
+        return small / large if p == -2 else large / small
+    a, = matrices("cond", a)
+    return matrix_norm(a, p) * matrix_norm(inv(a), p)
+
+
+inverse = inv

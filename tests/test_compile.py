@@ -488,11 +488,11 @@ def test_positions_are_those_of_the_replay(name):
 @pytest.mark.parametrize("name", ["cross_entropy", "one_hot", "embedding", "index", "gather", "index_select", "nll"])
 def test_a_label_out_of_range_names_the_launch_and_leaves_all_usable(name):
     step = mgx.compile(POSITIONS[name])
-    x, t = array(4, 4), mgx.Tensor([0, 1, 2, 3])
+    x, t = array(4, 4), mgx.tensor([0, 1, 2, 3])
     for _ in range(3):
         good = step(x, t)
     with pytest.raises(IndexError_, match=r"compile: launch \d+ of \d+, .*(range|not one of|out of bounds)"):
-        step(x, mgx.Tensor([0, 1, 2, 9]))
+        step(x, mgx.tensor([0, 1, 2, 9]))
     assert bits(step(x, t)) == bits(good)
 
 

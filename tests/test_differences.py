@@ -1,6 +1,8 @@
 """Each row of docs/differences.md: what is here, and what the likely slip gives."""
 import math
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 
 import microgradx as mgx
 from microgradx import Tensor, data, nn, optim
-from microgradx.errors import DifferenceWarning, DTypeError, GraphError, OptionError, ShapeError
+from microgradx.errors import DTypeError, GraphError, OptionError, ShapeError
 from microgradx.nn import functional as F
 
 PAGE = Path(__file__).parents[1] / "docs" / "differences.md"
@@ -36,13 +38,46 @@ def test_every_row_has_a_test():
 @row("`var`, `std`")
 def test_variance():
     x = Tensor([1.0, 3.0])
-    assert x.var().item() == 1 and x.std(ddof=1).item() == pytest.approx(2 ** 0.5)
-    for call in (lambda: x.var(dim=0), lambda: x.std(0, keepdim=True)):
-        with pytest.warns(DifferenceWarning):
-            assert call().numpy().item() == 1
-    for option in ("unbiased", "correction"):
-        with pytest.raises(TypeError):
-            x.var(**{option: 1})
+    assert x.var(ddof=0).item() == 1 and x.std(ddof=1).item() == pytest.approx(2 ** 0.5)
+    assert x.var(correction=1).item() == x.var(unbiased=True).item() == x.var(dim=0, ddof=1).item() == 2
+    with pytest.raises(OptionError, match="names of one argument"):
+        x.var(ddof=1, correction=1)
+    program = """if True:
+        import warnings, microgradx as mgx
+        x = mgx.Tensor([1.0, 3.0])
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            x.var(correction=1), x.std(0, 0), mgx.var(x, unbiased=False)
+            assert not seen
+            assert x.var().item() == 1
+            assert len(seen) == 1 and seen[0].category is mgx.errors.DifferenceWarning, seen
+            assert "correction=1" in str(seen[0].message)
+            x.std(dim=0), x.var()
+            assert len(seen) == 1
+        """
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@row("`Tensor(2, 3)`")
+def test_shape_for_data():
+    with pytest.raises(OptionError, match=r"empty\(2, 3\)"):
+        Tensor(2, 3)
+    assert mgx.tensor(5).item() == 5 and mgx.empty(2, 3).tolist() == [[0] * 3] * 2
+
+
+@row("`int32`")
+def test_width_of_integers():
+    assert mgx.int32 == mgx.uint8 == mgx.int64 and Tensor([1.5]).int().dtype == np.int64
+
+
+@row("`arange(1, 5, -1)`")
+def test_empty_arange():
+    assert mgx.arange(1, 5, -1).shape == (0,)
+
+
+@row("`print(t)`")
+def test_printed():
+    assert repr(mgx.tensor([1.0])) == "Tensor([1.])" and str(mgx.tensor([1.0]).dtype) == "float32"
 
 
 @row("`max(x, y)`")
@@ -152,7 +187,7 @@ def test_plain_parameters():
             call()
 
 
-@row("a list or a float")
+@row("a list or a number as data")
 def test_dtypes_of_data():
     assert Tensor([1.0]).dtype == "float32" and Tensor(np.ones(1)).dtype == "float64"
     with pytest.raises(DTypeError):
@@ -161,7 +196,7 @@ def test_dtypes_of_data():
 
 @row("`mean`, `var`, `std`, `norm` of integers")
 def test_means_of_integers():
-    x = Tensor([2**24 + 1, 2**24 + 3])
+    x = mgx.tensor([2**24 + 1, 2**24 + 3])
     assert x.mean().dtype == x.var().dtype == x.std().dtype == x.norm().dtype == "float32"
     assert x.mean().item() == 2**24 + 2 and x.var().item() == 1
 
@@ -197,10 +232,10 @@ def test_attention():
 @row("`scaled_dot_product_attention")
 def test_masks():
     q = Tensor(np.arange(6.0).reshape(1, 2, 3))
-    first = Tensor([[True, False], [True, False]])
+    first = mgx.tensor([[True, False], [True, False]])
     assert F.scaled_dot_product_attention(q, q, q, attn_mask=first).tolist() == [[[0, 1, 2], [0, 1, 2]]]
     with pytest.raises(DTypeError):
-        F.scaled_dot_product_attention(q, q, q, attn_mask=Tensor([[1, 0], [1, 0]]))
+        F.scaled_dot_product_attention(q, q, q, attn_mask=mgx.tensor([[1, 0], [1, 0]]))
     net = nn.MultiheadAttention(3, 1)
     assert not np.allclose(net(mgx.ones(1, 2, 3), mgx.ones(1, 2, 3), q.astype("float32"), attn_mask=first).numpy(),
                            net(mgx.ones(1, 2, 3), mgx.ones(1, 2, 3), q.astype("float32"), attn_mask=~first).numpy())

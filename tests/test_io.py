@@ -41,7 +41,7 @@ def net():
 TENSORS = [Tensor(np.array(data, dtype)) for dtype in ("f4", "f8", "i8", "?")
            for data in (1, [1, 0, 2], [[1, 0], [0, 3]], np.zeros(0), np.zeros((0, 3)), np.zeros((2, 1, 0)))]
 TENSORS += [Tensor([np.nan, -np.nan, np.inf, -np.inf, -0.0, 1e-45]), Tensor(np.arange(6.0).reshape(2, 3)).T,
-            Tensor(np.arange(6.0))[::-2], Tensor([1.0]).expand(3, 2), Tensor([2**63 - 1, -2**63])]
+            Tensor(np.arange(6.0))[::-2], Tensor([1.0]).expand(3, 2), mgx.tensor([2**63 - 1, -2**63])]
 OBJECTS = [{}, [], (), 3, True, None, 0.1, float("nan"), float("-inf"), 2**70, ["text \0 \U0001f600 \ud800"],
            {"a": {"b": {}}},
            {0: Tensor(1.0), "0": {1: 2}}, {"a.b": Tensor(1.0), "a": {"c": Tensor(2.0)}}, {"": Tensor(1.0)},

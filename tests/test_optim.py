@@ -302,7 +302,7 @@ def test_a_state_that_does_not_fit_changes_nothing(spoil, error, words):
     (lambda: optim.SGD(leaf([1.0]), lr=0.1), DTypeError, "put it in a list"),
     (lambda: optim.SGD([leaf([1.0]) * 2], lr=0.1), GraphError, "only leaves"),
     (lambda: optim.SGD([np.ones(2)], lr=0.1), DTypeError, "ndarray"),
-    (lambda: optim.SGD([mgx.Tensor([1])], lr=0.1), DTypeError, "int64"),
+    (lambda: optim.SGD([mgx.tensor([1])], lr=0.1), DTypeError, "int64"),
     (lambda: optim.SGD([leaf([1.0])], lr=-0.1), OptionError, "lr=-0.1"),
     (lambda: optim.SGD([leaf([1.0])], lr=math.nan), OptionError, "lr=nan"),
     (lambda: optim.SGD([leaf([1.0])], lr="fast"), OptionError, "lr='fast'"),

@@ -23,10 +23,12 @@ LAYERS = [["errors", "_core", "_core.capture", "_core.debug", "_core.scalar", "_
           ["_core.capture.passes"], ["_core.capture.fuse"], ["_core.capture.program"], ["_core.capture.pullback"],
           ["_core.capture.captured"], ["_core.debug.check"],
           ["_core.capture.compiled"], ["typing", "names"],
-          ["arrays", "autograd", "compile", "config", "creation", "draw", "einsum", "functional", "indexing",
+          ["arrays", "autograd", "compile", "config", "conversion", "creation", "devices", "draw", "einsum",
+           "functional", "indexing", "inplace",
            "interop", "io", "linalg", "profiling", "random", "scalar", "transforms", "vectorize"],
-          ["nn", "optim", "data", "distributions"], ["utils"], ["flow"], [""], ["lab"], ["cli", "demo"], ["__main__"]]
-TOGETHER = ("nn", "optim", "data", "distributions", "flow", "lab")        # packages whose modules share their layer
+          ["nn", "optim", "data", "distributions"], ["func", "utils", "flow"], [""], ["lab"], ["cli", "demo"],
+          ["__main__"]]
+TOGETHER = ("arrays", "autograd", "nn", "optim", "data", "distributions", "flow", "lab")     # their modules share a layer
 
 # What a module hands to one below it when it is imported, so that calls go up without an import: (the module, the one
 # below, the function or name by which it is handed over).
@@ -35,7 +37,8 @@ REGISTRATIONS = {
     ("_core.launch", "_core.array", "note_reading"), ("_core.launch", "_core.array", "freeze"),
     ("_core.launch", "_core.array", "note_outside"), ("_core.launch", "_core.hooks", "notify"),
     ("_core.launch", "_core.kernels", "set_poll"),
-    *((name, "_core.tensor", "attach") for name in ("arrays", "indexing", "interop", "random")),
+    *((name, "_core.tensor", "attach") for name in ("arrays", "conversion", "functional", "indexing", "inplace",
+                                                    "interop", "random")),
     *((name, "_core.floats", "behave_as_floats") for name in ("_core.capture.number", "_core.scalar.replay")),
     *((name, "_core.launch", "composite") for name in ("_core.generator", "_core.nets", "_core.structured",
                                                        "_core.update", "_core.views", "nn.costs", "optim.optimizers"))}

@@ -116,7 +116,7 @@ cdef Array apply(int op, object a, object b, object c):
     if dtype < 0:
         if (integers or op == MGX_where) and (not fractions or row.compares) and name_of(op) in INTEGER:
             return apply_integer(op, [a, b, c][:row.arity])
-        dtype = MGX_F32
+        dtype = default_float
     needs_grad = needs_grad and not row.compares and grad_enabled()
     if needs_grad and row.stores:
         y = empty_with_derivative(dtype, ndim, shape, &derivative, &data)

@@ -27,7 +27,7 @@ cdef Axes axes_of(str op, object axis, int ndim) except? -1:
     if axis is None:
         return all_axes(ndim)
     for a in axis if isinstance(axis, (tuple, list)) else (axis,):
-        bit = <Axes> 1 << axis_of(op, a, ndim)
+        bit = <Axes> 1 << axis_of(op, a, ndim) & all_axes(ndim)
         if axes & bit:
             raise ShapeError(f"{op}: axis {a} is named twice in {axis!r}")
         axes |= bit
@@ -35,8 +35,8 @@ cdef Axes axes_of(str op, object axis, int ndim) except? -1:
 
 
 cdef Array to_floating(str op, Array x):
-    """Integers and masks take part as float32."""
-    return x if x.dtype_ <= MGX_F64 else convert(x, MGX_F32)
+    """Integers and masks take part in the default dtype."""
+    return x if x.dtype_ <= MGX_F64 else convert(x, default_float)
 
 
 # ----- reductions: how any set of axes becomes (outer, n, inner) ------------------------------------------------
@@ -364,6 +364,8 @@ def _cumsum_part(out, x, axis):
 
 
 cdef Array cumsum(Array x, int axis):
+    if x.ndim == 0:
+        return as_point(cumsum(as_line(x), 0))
     cdef Array out = empty(min(x.dtype_, MGX_I64), x.ndim, x.shape_)           # of a mask counts
     host(_cumsum, (out,), (x, axis))
     record_structured(out, b"cumsum", cumsum_vjp, axis, x)
@@ -659,6 +661,8 @@ cdef Array softmax_axis(Array x, int axis, bint logarithm):
     cdef int order[MGX_MAXDIM]
     cdef Array out
     cdef Node node
+    if x.ndim == 0:
+        return as_point(softmax_axis(as_line(x), 0, logarithm))
     x = to_floating("softmax", x)
     last = x.ndim - 1
     if axis != last:                            # bring the axis to the end and back

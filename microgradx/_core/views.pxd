@@ -1,5 +1,7 @@
 from microgradx._core.array cimport Array, Node
 
+cdef Array as_line(Array x)
+cdef Array as_point(Array x)
 cdef Array reshape(Array x, int ndim, const Py_ssize_t *shape)
 cdef Array permute(Array x, const int *axes)
 cdef Array contiguous(Array x)

@@ -45,11 +45,12 @@ cdef double real(str op, str what, object number) except? -1:
 
 
 cpdef int axis_of(str op, object axis, int ndim) except -1:
-    """An axis as a number from 0 to ndim - 1."""
+    """An axis as a number from 0 to ndim - 1; of an array without axes 0, for it counts as one element along an axis."""
     cdef Py_ssize_t d = integer(op, "an axis", axis)
-    if not -ndim <= d < ndim:
+    cdef int count = max(ndim, 1)
+    if not -count <= d < count:
         raise ShapeError(f"{op}: axis {d} of an array with {ndim} axes")
-    return d + ndim if d < 0 else d
+    return d + count if d < 0 else d
 
 
 # ----- contiguous, astype: same shape -------------------------------------------------------------------------
@@ -119,6 +120,15 @@ cdef Array reshape(Array x, int ndim, const Py_ssize_t *shape):
     out = view_of(x, x.data, ndim, shape, strides)
     record_structured(out, b"reshape", reshape_vjp, shape_of(x) if x.needs_grad else None, x)
     return out
+
+cdef Array as_line(Array x):
+    """A view with one axis."""
+    return reshape(x, 1, &x.size)
+
+
+cdef Array as_point(Array x):
+    """A view of one element without its axes."""
+    return reshape(x, 0, NULL)
 
 cdef object reshape_vjp(Node node, Array g, int i):
     cdef Py_ssize_t shape[MGX_MAXDIM]
@@ -396,6 +406,8 @@ cdef Array concat(list joined, int axis):
     cdef PyObject **parent
     cdef Node node
     cdef list starts = []
+    if first.ndim == 0:
+        raise ShapeError("concat: of tensors without axes; stack joins them along a new one")
     for d in range(first.ndim):
         shape[d] = first.shape_[d]
     shape[axis] = 0
@@ -498,6 +510,8 @@ def _gather(x, at, axis):
 
 
 cdef Array gather(Array x, int axis, Array at):
+    if x.ndim == 0:
+        return gather(as_line(x), 0, at) if at.ndim else as_point(gather(as_line(x), 0, as_line(at)))
     check_along("gather", x, axis, at)
     cdef Array out = compute_on_host(_gather, (x, at, axis))
     record_structured(out, b"gather", gather_vjp, (axis, save_index(at, x), shape_of(x)), x)
@@ -522,6 +536,8 @@ def _scatter(out, x, at, axis, source):
 
 cdef Array scatter_add(Array x, int axis, Array at, Array source):
     """A copy of x with source[..., j, ...] added at at[..., j, ...]."""
+    if x.ndim == 0:
+        return as_point(scatter_add(as_line(x), 0, as_line(at), as_line(source)))
     check_along("scatter_add", x, axis, at)
     cdef Array out = empty_like(x)
     cdef int d

@@ -6,26 +6,29 @@ array. Axes are counted from the end where they are negative; one that does not 
 """
 from __future__ import annotations
 
-import functools
-import inspect
+import builtins
 import math
-from collections.abc import Callable, Container, Iterable
-from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+from collections.abc import Callable, Iterable
+from typing import Any, overload
 
 import numpy as np
-import numpy.typing as npt
 
 from microgradx._core.tensor import Tensor, attach, concat, pad
 from microgradx._core.value import Value
 from microgradx._core.value import dot as dot_of_values
 from microgradx._core.views import axis_of
+from microgradx.arrays import elementwise, matrices, pieces, products, statistics
+from microgradx.arrays.common import at, axes_of, broadcast, least_axes, of_line, of_tensor, tensor, with_axes
+from microgradx.arrays.elementwise import *
+from microgradx.arrays.matrices import *
+from microgradx.arrays.pieces import *
+from microgradx.arrays.products import *
+from microgradx.arrays.statistics import *
 from microgradx.creation import integers, lengths
-from microgradx.errors import DTypeError, OptionError, ShapeError, is_device
+from microgradx.errors import DTypeError, OptionError, ShapeError
 from microgradx.typing import Axes, Axis, Data, Lengths, Number
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
+rounded, clipped = Tensor.round, Tensor.clip            # the rows
 METHODS = """addmm all allclose any bmm broadcast_to chunk clamp cumprod diag diagonal dot flip isclose isfinite isinf
              isnan mm moveaxis movedim mv ravel repeat repeat_interleave roll swapaxes tile trace unbind""".split()
 
@@ -34,56 +37,9 @@ __all__ = ["addmm", "all", "allclose", "any", "bmm", "broadcast_to", "cat", "chu
            "isinf", "isnan", "mm", "moveaxis", "movedim", "mv", "normalize", "ravel", "repeat", "repeat_interleave",
            "roll", "swapaxes", "tensordot", "tile", "trace", "unbind", "vstack"]
 
-TORCH = {"dim": "axis", "dims": "axis", "keepdim": "keepdims", "dim0": "axis0", "dim1": "axis1", "dim2": "axis2"}
-
-
-def tensor(x: Data) -> Tensor:
-    """A tensor as it is, else what ``Tensor`` makes of ``x``."""
-    return x if isinstance(x, Tensor) else Tensor(x)
-
-
-def of_tensor(function: Callable[Concatenate[Tensor, P], R]) -> Callable[Concatenate[Data, P], R]:
-    """``function`` of a Tensor, for all that makes one, and with torch's names of its arguments."""
-    name, known = function.__name__, inspect.signature(function).parameters
-
-    @functools.wraps(function)
-    def call(x: Data, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        for theirs in TORCH.keys() & kwargs.keys() if kwargs else ():
-            ours = "axes" if "axes" in known else TORCH[theirs]
-            if ours in known:
-                if ours in kwargs:
-                    raise OptionError(f"{name}: {ours}={kwargs[ours]} and {theirs}={kwargs[theirs]} are two names of "
-                                      "one argument")
-                kwargs[ours] = kwargs.pop(theirs)
-        return function(tensor(x), *args, **kwargs)
-
-    return call
-
-
-# ----- what the functions below have in common -------------------------------------------------------------------
-
-def axes_of(op: str, axis: Axes, ndim: int) -> tuple[int, ...]:
-    """None (all), an axis or several as a tuple of numbers from 0 on, each once."""
-    named = range(ndim) if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)
-    axes = tuple(axis_of(op, d, ndim) for d in named)
-    if len(set(axes)) < len(axes):
-        raise ShapeError(f"{op}: an axis is named twice in {axis!r}")
-    return axes
-
-
-def at(x: Tensor, axis: int, key: Any) -> Tensor:
-    """x[key] along ``axis``."""
-    return x[(slice(None),) * axis + (key,)]
-
-
-def broadcast(op: str, *xs: Tensor, skip: Container[int] = ()) -> list[Tensor]:
-    """Tensors expanded to their common shape, but for the axes in ``skip``."""
-    shapes = [tuple(1 if d in skip else n for d, n in enumerate(x.shape)) for x in xs]
-    try:
-        common = np.broadcast_shapes(*shapes)
-    except ValueError:
-        raise ShapeError(f"{op}: shapes {' and '.join(str(x.shape) for x in xs)} do not broadcast") from None
-    return [x.expand(tuple(x.shape[d] if d in skip else n for d, n in enumerate(common))) for x in xs]
+PARTS = (elementwise, matrices, pieces, products, statistics)
+__all__ += [name for part in PARTS for name in part.__all__]
+METHODS += [name for part in PARTS for name in part.METHODS]
 
 
 # ----- axes ------------------------------------------------------------------------------------------------------
@@ -120,7 +76,7 @@ def movedim(x: Tensor, source: Axes, destination: Axes) -> Tensor:
     order = [d for d in range(x.ndim) if d not in source]
     for place, d in sorted(zip(destination, source, strict=True)):
         order.insert(place, d)
-    return x.permute(tuple(order))
+    return x.permute(tuple(order[:x.ndim]))
 
 
 @of_tensor
@@ -199,7 +155,7 @@ def repeat(x: Tensor, repeats: Data, *, axis: Axis = None) -> Tensor:
     >>> mgx.repeat(mgx.Tensor([1.0, 2.0]), 2)
     Tensor([1., 1., 2., 2.])
     """
-    if axis is None:
+    if axis is None or x.ndim == 0:
         x = x.reshape(-1)
     axis = axis_of("repeat", 0 if axis is None else axis, x.ndim)
     try:
@@ -225,6 +181,7 @@ def flip(x: Tensor, axis: Axes = None) -> Tensor:
 
 
 @of_tensor
+@of_line
 def roll(x: Tensor, shifts: int | tuple[int, ...], axis: Axes = None) -> Tensor:
     """Moved on by ``shifts`` along ``axis``, what falls off comes in again; without an axis through the whole.
 
@@ -248,7 +205,7 @@ def rows(op: str, tensors: Iterable[Data], ndim: int) -> list[Tensor]:
     xs = [tensor(x) for x in tensors]
     if not xs:
         raise ShapeError(f"{op}: of no tensors")
-    return [x if x.ndim >= ndim else x.reshape((1,) * (ndim - x.ndim) + x.shape) for x in xs]
+    return [with_axes(x, ndim) for x in xs]
 
 
 def hstack(tensors: Iterable[Data]) -> Tensor:
@@ -270,6 +227,7 @@ def chunk(x: Tensor, chunks: int, axis: int = 0) -> tuple[Tensor, ...]:
     >>> [part.tolist() for part in mgx.chunk(mgx.arange(5), 2)]
     [[0, 1, 2], [3, 4]]
     """
+    least_axes("chunk", x)
     d, (count,) = axis_of("chunk", axis, x.ndim), integers("chunk", "the number of chunks", (chunks,))
     if count < 1:
         raise ShapeError(f"chunk: into {count} pieces")
@@ -279,6 +237,7 @@ def chunk(x: Tensor, chunks: int, axis: int = 0) -> tuple[Tensor, ...]:
 @of_tensor
 def unbind(x: Tensor, axis: int = 0) -> tuple[Tensor, ...]:
     """The views ``x[0], x[1], ...`` along ``axis``."""
+    least_axes("unbind", x)
     d = axis_of("unbind", axis, x.ndim)
     return tuple(at(x, d, k) for k in range(x.shape[d]))
 
@@ -367,9 +326,9 @@ def dot(a: Any, b: Any) -> Any:
 
 
 @of_tensor
-def addmm(x: Tensor, a: Data, b: Data, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    """beta x + alpha a @ b for matrices a and b; with ``beta`` 0 whatever is in x is not read."""
-    scaled = mm(a, b) if alpha == 1 else mm(a, b) * alpha
+def addmm(x: Tensor, mat1: Data, mat2: Data, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """beta x + alpha mat1 @ mat2 for matrices; with ``beta`` 0 whatever is in x is not read."""
+    scaled = mm(mat1, mat2) if alpha == 1 else mm(mat1, mat2) * alpha
     return scaled if beta == 0 else scaled + (x if beta == 1 else x * beta)
 
 
@@ -399,6 +358,7 @@ def tensordot(a: Tensor, b: Data, axes: Any = 2) -> Tensor:
 
 
 @of_tensor
+@of_line
 def cumprod(x: Tensor, axis: Axis = None) -> Tensor:
     """Running products along ``axis``, or without one of the flattened tensor, by doubling: exact gradients where
     elements are 0. Integers and masks give int64."""
@@ -441,6 +401,7 @@ def glu(x: Tensor, axis: int = -1) -> Tensor:
     >>> mgx.glu(mgx.Tensor([4.0, 0.0]))
     Tensor([2.])
     """
+    least_axes("glu", x)
     d = axis_of("glu", axis, x.ndim)
     half, odd = divmod(x.shape[d], 2)
     if odd:
@@ -474,14 +435,14 @@ def div_(x: Tensor, other: Data) -> Tensor:
     return x
 
 
-def addcmul_(x: Tensor, a: Data, b: Data, *, value: float = 1) -> Tensor:
-    """x += value a b."""
-    return add_(x, tensor(a) * b, alpha=value)
+def addcmul_(x: Tensor, tensor1: Data, tensor2: Data, *, value: float = 1) -> Tensor:
+    """x += value tensor1 tensor2."""
+    return add_(x, tensor(tensor1) * tensor2, alpha=value)
 
 
-def addcdiv_(x: Tensor, a: Data, b: Data, *, value: float = 1) -> Tensor:
-    """x += value a / b."""
-    return add_(x, tensor(a) / b, alpha=value)
+def addcdiv_(x: Tensor, tensor1: Data, tensor2: Data, *, value: float = 1) -> Tensor:
+    """x += value tensor1 / tensor2."""
+    return add_(x, tensor(tensor1) / tensor2, alpha=value)
 
 
 def clamp_(x: Tensor, min: Data | None = None, max: Data | None = None) -> Tensor:
@@ -500,31 +461,53 @@ def clamp(x: Tensor, min: Data | None = None, max: Data | None = None) -> Tensor
     return x.clip(min, max)
 
 
-def to(x: Tensor, dtype: npt.DTypeLike | Tensor) -> Tensor:
-    """``x.astype(dtype)``, or in the dtype of a tensor; ``to("cpu")`` is x itself, and there is no other device."""
-    if isinstance(dtype, Tensor):
-        return x.astype(dtype.dtype)
-    return x if is_device("to", dtype) else x.astype(dtype)
+# Methods that have more options here than the rows of their names, which Values share.
+
+def add(x: Tensor, other: Data, *, alpha: float = 1) -> Tensor:
+    """x + alpha other."""
+    return x + (other if alpha == 1 else tensor(other) * alpha)
 
 
-def double(x: Tensor) -> Tensor:
-    """``x.astype("float64")``."""
-    return x.astype(np.float64)
+def sub(x: Tensor, other: Data, *, alpha: float = 1) -> Tensor:
+    """x - alpha other."""
+    return x - (other if alpha == 1 else tensor(other) * alpha)
 
 
-def single(x: Tensor) -> Tensor:
-    """``x.astype("float32")``."""
-    return x.astype(np.float32)
+def div(x: Tensor, other: Data, *, rounding_mode: str | None = None) -> Tensor:
+    """x / other; ``rounding_mode`` "floor" rounds down, as ``//`` does, and "trunc" towards 0.
+
+    >>> import microgradx as mgx
+    >>> mgx.Tensor([-3.0]).div(2, rounding_mode="trunc")
+    Tensor([-1.])
+    """
+    if rounding_mode == "floor":
+        return x // other
+    y = x / other
+    if rounding_mode == "trunc":
+        whole = builtins.all(t.dtype.kind == "i" if isinstance(t, Tensor) else isinstance(t, int) for t in (x, other))
+        return y.trunc().astype(np.int64) if whole else y.trunc()
+    if rounding_mode is not None:
+        raise OptionError(f"div: rounding_mode is None, 'floor' or 'trunc', not {rounding_mode!r}")
+    return y
 
 
-def numel(x: Tensor) -> int:
-    """``x.size``, how many elements."""
-    return x.size
+def round(x: Tensor, decimals: int = 0) -> Tensor:
+    """The nearest number with ``decimals`` digits behind the point, the even one of two; negative ones round to tens.
+
+    >>> import microgradx as mgx
+    >>> mgx.Tensor([0.126, 2.5]).round(decimals=2)
+    Tensor([0.13, 2.5 ])
+    """
+    if decimals == 0:
+        return rounded(x)
+    scale = 10.0 ** builtins.abs(*integers("round", "decimals", (decimals,)))
+    return rounded(x * scale) / scale if decimals > 0 else rounded(x / scale) * scale
 
 
-def view(x: Tensor, *shape: Lengths) -> Tensor:
-    """``x.reshape(*shape)``."""
-    return x.reshape(*shape)
+def clip(x: Tensor, min: Data | None = None, max: Data | None = None, *, lo: Data | None = None,
+         hi: Data | None = None) -> Tensor:
+    """x, held between ``min`` and ``max``, also called lo and hi; None leaves a side open."""
+    return clipped(x, lo if min is None else min, hi if max is None else max)
 
 
 # ----- second names, and methods ---------------------------------------------------------------------------------
@@ -532,5 +515,6 @@ def view(x: Tensor, *shape: Lengths) -> Tensor:
 moveaxis, repeat_interleave = movedim, repeat
 cat = concatenate = concat
 attach({name: globals()[name] for name in METHODS})
-attach({"double": double, "float": single, "numel": numel, "to": to, "view": view, "clip_": clamp_})
-attach({f.__name__: f for f in (add_, sub_, mul_, div_, addcmul_, addcdiv_, clamp_)})
+attach({"clip_": clamp_})
+attach({f.__name__: f for f in (add, sub, div, round, clip, add_, sub_, mul_, div_, addcmul_, addcdiv_, clamp_,
+                                pieces.fill_diagonal_)})
