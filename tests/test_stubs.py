@@ -203,7 +203,7 @@ def test_packages_hand_on_all_of_their_modules():
     assert set(nn.__all__) == {"functional", "init", "parameter", "utils",
                                *(name for module in every for name in module.__all__)}
     every = [optim.clip, optim.optimizers, optim.schedulers]
-    assert set(optim.__all__) == {"lr_scheduler", "scipy_minimize",
+    assert set(optim.__all__) == {"LBFGS", "lr_scheduler", "scipy_minimize", "swa_utils",
                                   *(name for module in every for name in module.__all__)}
     own_ones = {name for name in own(nn.functional) if name in nn.functional.__all__}
     assert set(nn.functional.__all__) == own_ones | {
