@@ -24,7 +24,8 @@ LAYERS = [["errors", "_core", "_core.capture", "_core.debug", "_core.scalar", "_
           ["_core.capture.captured"], ["_core.debug.check"],
           ["_core.capture.compiled"], ["typing", "names"],
           ["arrays", "autograd", "compile", "config", "creation", "draw", "einsum", "functional", "indexing",
-           "interop", "io", "linalg", "profiling", "random", "scalar", "transforms", "vectorize"],
+           "interop", "io", "linalg", "numpy_functions", "profiling", "random", "scalar", "special", "transforms",
+           "vectorize"],
           ["nn", "optim", "data"], ["flow"], [""], ["lab"], ["cli", "demo"], ["__main__"]]
 TOGETHER = ("arrays", "nn", "optim", "data", "flow", "lab")        # packages whose modules share their layer
 
@@ -34,7 +35,7 @@ REGISTRATIONS = {
     ("_core.elementwise", "_core.ops", "on_tensors"), ("_core.tensor", "_core.array", "set_array_type"),
     ("_core.launch", "_core.array", "note_reading"), ("_core.launch", "_core.array", "freeze"),
     ("_core.launch", "_core.array", "note_outside"), ("_core.launch", "_core.hooks", "notify"),
-    ("_core.launch", "_core.kernels", "set_poll"),
+    ("_core.launch", "_core.kernels", "set_poll"), ("interop", "_core.ufuncs", "FUNCTIONS"),
     *((name, "_core.tensor", "attach") for name in ("arrays", "indexing", "interop")),
     *((name, "_core.floats", "behave_as_floats") for name in ("_core.capture.number", "_core.scalar.replay")),
     *((name, "_core.launch", "composite") for name in ("_core.generator", "_core.nets", "_core.structured",
