@@ -25,7 +25,8 @@ LAYERS = [["errors", "_core", "_core.capture", "_core.debug", "_core.scalar", "_
           ["_core.capture.compiled"], ["typing", "names"],
           ["arrays", "autograd", "compile", "config", "conversion", "creation", "devices", "draw", "einsum",
            "functional", "indexing", "inplace",
-           "interop", "io", "linalg", "profiling", "random", "scalar", "transforms", "vectorize"],
+           "interop", "io", "linalg", "numpy_functions", "profiling", "random", "scalar", "special", "transforms",
+           "vectorize"],
           ["nn", "optim", "data", "distributions"], ["func", "utils", "flow"], [""], ["lab"], ["cli", "demo"],
           ["__main__"]]
 TOGETHER = ("arrays", "autograd", "nn", "optim", "data", "distributions", "flow", "lab")     # their modules share a layer
@@ -36,7 +37,7 @@ REGISTRATIONS = {
     ("_core.elementwise", "_core.ops", "on_tensors"), ("_core.tensor", "_core.array", "set_array_type"),
     ("_core.launch", "_core.array", "note_reading"), ("_core.launch", "_core.array", "freeze"),
     ("_core.launch", "_core.array", "note_outside"), ("_core.launch", "_core.hooks", "notify"),
-    ("_core.launch", "_core.kernels", "set_poll"),
+    ("_core.launch", "_core.kernels", "set_poll"), ("interop", "_core.ufuncs", "FUNCTIONS"),
     *((name, "_core.tensor", "attach") for name in ("arrays", "conversion", "functional", "indexing", "inplace",
                                                     "interop", "random")),
     *((name, "_core.floats", "behave_as_floats") for name in ("_core.capture.number", "_core.scalar.replay")),
