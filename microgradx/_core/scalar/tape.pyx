@@ -53,7 +53,7 @@ cdef class Steps:
     cdef array.array flat, wide, operand            # steps between numbers; steps that write rows; their operands
     cdef int rows
     cdef Py_ssize_t numbered                        # how many operands come before these
-    cdef list level                                 # by row: how many steps deep it lies
+    cdef list level                                 # by row: its depth, in steps
     cdef list waiting                               # steps that write rows: (level, op, what runs share, count, y, ...)
     cdef list slot, pending                         # by node; pending: the factors of a sum that is not a step yet
     cdef bytearray is_row, shared                   # by node; shared: used more than once
