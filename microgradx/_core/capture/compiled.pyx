@@ -17,7 +17,7 @@ from functools import partial
 
 import numpy as np
 
-from microgradx._core.capture.captured import MEMORY, as_given
+from microgradx._core.capture.captured import MEMORY, as_given, why_not_captured
 from microgradx._core.generator import Generator
 from microgradx._core.scalar.replay import compile_values, is_observing, observe
 from microgradx._core.trees import flatten, unflatten
@@ -103,7 +103,7 @@ cdef class Compiled:
         try:
             return self.choose(tensors[0], tensors[1], structure, leaves)
         finally:
-            give_back(containers, copies, partial(as_given, given))
+            give_back(containers, copies, partial(as_given, given, {}))
 
     cdef object choose(self, tuple args, dict kwargs, object structure, list leaves):
         """Replay a captured call, capture one, or run the function as it is."""
@@ -124,6 +124,7 @@ cdef class Compiled:
                     if call.busy:
                         return self.run_eagerly(args, kwargs, "a call while the same one was running")
                     self.use(call)
+                    self.settling = None
                     if self.shared is not None:
                         return checked(call, tuple(leaves), lambda: self.function(*args, **kwargs), self.shared())
                     return call.replay(leaves)
@@ -142,12 +143,13 @@ cdef class Compiled:
             if makes_values:                        # a function of Values, whatever its arguments are
                 self.values = values or compile_values(self.function, self.shared is not None)
             elif makes_values is not None:
-                self.seen[key] = versions != [(<Array> leaf).storage.version for leaf in leaves
-                                              if isinstance(leaf, Array)]
+                self.seen[key] = why_not_captured(result) or versions != [
+                    (<Array> leaf).storage.version for leaf in leaves if isinstance(leaf, Array)]
             return result
         reason = self.seen[key] if isinstance(self.seen[key], str) else None
         if reason is not None:
-            return self.run_eagerly(args, kwargs, reason)
+            self.count(reason, True)
+            return self.function(*args, **kwargs)
         if self.seen[key] and may_share_memory(leaves):             # a capture works on copies of them
             return self.run_eagerly(args, kwargs, MEMORY)
         if self.pause and not (key == self.previous and self.world == world_version):
@@ -167,8 +169,8 @@ cdef class Compiled:
         environment = Environment([self.function, *[o for o in leaves if not isinstance(o, (Array, float, str))]])
         if environment.reason is not None:
             self.seen[key] = environment.reason
-            self.warn_once(environment.reason)
-            return self.run_eagerly(args, kwargs, environment.reason)
+            self.count(environment.reason, True)
+            return self.function(*args, **kwargs)
         if any([isinstance(o, Array) and not is_parameter(<Array> o) and environment.shares_memory(<Array> o)
                 for o in leaves]):
             return self.run_eagerly(args, kwargs, MEMORY)
@@ -180,12 +182,13 @@ cdef class Compiled:
             return result
         self.use(call)
         if call.as_it_is is not None:
-            self.warn_once(call.as_it_is)
+            self.count(call.as_it_is, True)
         return result
 
-    cdef int warn_once(self, str reason) except -1:
-        if reason not in self.reasons:
-            self.reasons[reason] = 1
+    cdef int count(self, str reason, bint warn) except -1:
+        """A call runs as it is; ``warn``: the first time."""
+        self.reasons[reason] = self.reasons.get(reason, 0) + 1
+        if warn and self.reasons[reason] == 1:
             warnings.warn(f"compile: {getattr(self.function, '__name__', self.function)} runs as it is, because "
                           f"{reason}", CompileWarning, stacklevel=1)
         return 0
@@ -216,7 +219,7 @@ cdef class Compiled:
 
     cdef object run_eagerly(self, tuple args, dict kwargs, str reason):
         if reason is not None:
-            self.reasons[reason] = self.reasons.get(reason, 0) + 1
+            self.count(reason, False)
         return self.function(*args, **kwargs)
 
     def explain(self):
