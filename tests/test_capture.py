@@ -6,6 +6,7 @@ that remains are equal to the last bit after each of ten calls, and again after 
 import asyncio
 import collections
 import contextlib
+import contextvars
 import copy
 import functools
 import gc
@@ -20,6 +21,7 @@ import sys
 import threading
 import types
 import warnings
+import weakref
 from collections import namedtuple
 from dataclasses import dataclass
 from decimal import Decimal
@@ -177,6 +179,22 @@ def test_numbers_that_decide():
                     changes=[lambda i=i, v=v: box.__setitem__(i, v) for i, v in
                              [(0, 0.25), (1, 4), (2, "exp"), (3, False), (0, np.float64(0.5)), (1, np.int64(4))]])
     replays(make)
+
+
+def test_arguments_that_are_others_at_each_call():
+    """None is captured, which is said once, with the argument's number."""
+    step, w = mgx.compile(lambda x, rate: x * w * rate), parameter()
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always", CompileWarning)
+        for k in range(40):
+            assert bits(step(vector(k), k)) == bits(vector(k) * w * k)
+    assert len(found) == 1 and "argument 1 is another one at each call" in str(found[0].message)
+    assert "argument 1 is another one" in step.explain()
+    step = mgx.compile(lambda x, n: x * n)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CompileWarning)
+        for k in range(60):
+            step(vector(k), k % 3)
 
 
 def test_containers_of_arguments():
@@ -496,6 +514,19 @@ def test_places_in_graphs():
             return (vector(k).add_(1.0) if k > 4 else vector(k),)
         return Twin(function, ran, arguments=arguments)
     runs_as_it_is(versions)
+    def gradients():
+        w, ran = parameter(), []
+        def function(x):
+            ran.append(1)
+            return x * (2.0 if x.grad is None else 3.0)
+        def arguments(k):
+            x = w * vector(k)
+            x.retain_grad()
+            if k > 5:
+                x.sum().backward(retain_graph=True)
+            return (x,)
+        return Twin(function, ran, lambda: w.grad, arguments)
+    runs_as_it_is(gradients)
 
 
 def test_grad_mode():
@@ -1138,6 +1169,8 @@ def reaching():
         __slots__ = ("scale",)
     slotted = WithSlots()
     slotted.scale = 2.0
+    context, weak = contextvars.ContextVar("scale", default=1.0), weakref.WeakKeyDictionary({settings: 2.0})
+    view = memoryview(bytearray(b"ab"))
     def number(value):
         nonlocal s
         s = value
@@ -1199,6 +1232,9 @@ def reaching():
                                                                       setattr(Settings, "names", ("a",)))]),
         "an attribute by name": (lambda x: x * getattr(settings, "shift", 1.0),
                                  [lambda: setattr(settings, "shift", 2.0)]),
+        "a context variable": (lambda x: x * context.get(), [lambda v=v: context.set(v) for v in (3.0, 2.0)]),
+        "a dict with weak keys": (lambda x: x * weak[settings], [lambda: weak.__setitem__(settings, 3.0)]),
+        "a view of bytes": (lambda x: x * view[0], [lambda: view.__setitem__(0, 5)]),
         "slots": (lambda x: x * slotted.scale, [lambda: setattr(slotted, "scale", 3.0)]),
     }
 
@@ -1251,7 +1287,7 @@ def changing():
     batches, rng, python, legacy = iter([vector(k) for k in range(40)]), np.random.default_rng(0), random.Random(0), \
         np.random.RandomState(0)
     h, rate, array = mgx.zeros(3), 1.0, np.zeros(1)
-    net = nn.Sequential(nn.Tanh())
+    net, weak = nn.Sequential(nn.Tanh()), weakref.ref(settings)
     net[0].register_forward_hook(lambda m, args, y: table.__setitem__("y", y.detach()))
     def carried(x):
         nonlocal h
@@ -1287,6 +1323,7 @@ def changing():
         "an iterator": (lambda x: x * next(batches), lambda: None),
         "a generator of NumPy's": (lambda x: x * rng.uniform(), lambda: repr(rng.bit_generator.state)),
         "a generator of Python's": (lambda x: x * python.random(), lambda: python.getstate()),
+        "a weak reference": (lambda x, kept=settings: x * weak().scale, lambda: None),
         "an old generator": (lambda x: x * float(legacy.rand()), lambda: repr(legacy.get_state())),
     }
 
@@ -1502,16 +1539,27 @@ def test_notes_that_replay():
         ran, state, settings = [], {"phase": "none", "loss": 0.0}, SimpleNamespace(step=0, phase="none")
         w = parameter()
         sgd = optim.SGD([w], lr=0.1)
+        def counting(function):
+            @functools.wraps(function)
+            def call(*args):
+                call.calls += 1
+                return function(*args)
+            call.calls = 0
+            return call
+        @counting
+        def loss(x):
+            return (w * x).sum()
         def function(x):
             ran.append(1)
             state["phase"] = "train"
             settings.phase = "train"
             settings.step += 1
             sgd.zero_grad()
-            (w * x).sum().backward()
+            loss(x).backward()
             sgd.step()
         return Twin(function, ran, lambda: [w, state, settings.phase], changes=[
-            lambda: state.update(loss=1.0), lambda: state.update(phase="eval"), lambda: setattr(settings, "phase", "b")])
+            lambda: state.update(loss=1.0), lambda: state.update(phase="eval"),
+            lambda: setattr(settings, "phase", "eval")])
     replays(make)
 
 
@@ -1580,8 +1628,8 @@ class Slotted:
     (lambda *p: collections.defaultdict(list, p=p), lambda o: o["p"]),
     (lambda x, r, v: SimpleNamespace(p=(x.abs, r.hex, v)), lambda o: (o.p[0].__self__, o.p[1].__self__, o.p[2]))])
 def test_arguments_in_what_is_kept(wrap, parts):
-    """They are the caller's, whatever holds them, and views of them share their memory: also after the one call that was
-    captured and runs as it is."""
+    """They are the caller's, whatever holds them, and views of them share their memory: also after the one call that
+    was captured and runs as it is."""
     kept = []
     def returned(x, r):
         return wrap(x, r, x[1:])

@@ -86,7 +86,7 @@ cdef class LaunchList:
     cdef list constants         # arrays of numbers that were brought in: alone, or with the call site
     cdef dict leaves            # {node: its gradient when the capture began; ...: it was replaced unread}
     cdef dict read_gradients    # {node: None} of those whose gradient was read before it was replaced
-    cdef dict outside           # {id: (tensor, storage, requires_grad, hooks, is_leaf)} of tensors that were there before
+    cdef dict outside           # {id: (tensor, storage, requires_grad, hooks, is_leaf)} of those that were there before
     cdef dict arguments         # {id of a copy: (the argument, the node and requires_grad that the copy got)}
     cdef bint asks_arguments    # was any of these asked for its place in a graph?
     cdef dict reads             # {(id of an owner's dict, name): Guard} of attributes and options

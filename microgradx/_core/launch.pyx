@@ -13,9 +13,9 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memmove
 
 from microgradx._core cimport array
-from microgradx._core.array cimport (OP_LEAF, Array, Node, Storage, check_ndim, check_writable, detached, dtype_code, dtype_of,
-                                     empty, from_object, itemsize, name_storage, shape_of, bump_version, unref,
-                                     readable_ndarray, writable_ndarray)
+from microgradx._core.array cimport (OP_LEAF, Array, Node, Storage, check_ndim, check_writable, detached, dtype_code,
+                                     dtype_of, empty, from_object, itemsize, name_storage, shape_of, bump_version,
+                                     unref, readable_ndarray, writable_ndarray)
 from microgradx._core.graph cimport (add_observer, free_collector, call_site, hold_collector, observers,
                                      recording_sites, watching)
 from microgradx._core.kernels cimport *

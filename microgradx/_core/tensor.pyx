@@ -145,7 +145,12 @@ cdef class Tensor(Array):
     @property
     def grad(self):
         """The accumulated gradient, or None."""
+        cdef Array argument
         if capture and self.needs_grad:
+            argument = as_argument(self)
+            if argument is not self:
+                note_as_it_is("it reads the gradient of an argument that has a graph")
+                return argument.node.grad
             note_gradient(node_of(self), True)
         return None if self.node is None else self.node.grad
 

@@ -16,14 +16,15 @@ from microgradx._core.graph cimport grad_enabled
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport (LaunchList, bump_gradients, capturing_list, copy, fill, grad_version, hooks_of,
                                       is_leaf, profiling, set_recording, world_version)
-from microgradx._core.capture.environment cimport Environment, cell_contents
+from microgradx._core.capture.environment cimport Environment
 from microgradx._core.capture.guards cimport Guard, snapshot_of, start_notes, stop_notes, unchanged
 from microgradx._core.capture.passes cimport hold_host_operands
 from microgradx._core.capture.number cimport SymbolicFloat, note_reads_in, number_now, plain, symbolic_float
+from microgradx._core.capture.originals cimport give_back, original_of
 from microgradx._core.capture.program cimport Product, Program, is_parameter, may_be_symbolic, plain_copy
 from microgradx._core.capture.pullback cimport Pullback, capture_pullback
 from microgradx._core.trace cimport input_vjp, record_result
-from microgradx._core.trees cimport containers_of, give_back, original_of
+from microgradx._core.trees cimport containers_of
 
 import gc
 import sys

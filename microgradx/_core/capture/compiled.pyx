@@ -5,8 +5,9 @@ from microgradx._core.graph cimport grad_enabled, recording_sites
 from microgradx._core.launch cimport is_capturing, world_version
 from microgradx._core.capture.captured cimport CapturedCall
 from microgradx._core.capture.environment cimport Environment
+from microgradx._core.capture.originals cimport give_back
 from microgradx._core.capture.program cimport is_parameter, may_be_symbolic
-from microgradx._core.trees cimport containers_of, give_back, take_apart
+from microgradx._core.trees cimport containers_of, take_apart
 
 import copy
 import enum
@@ -45,6 +46,9 @@ cdef class Compiled:
     cdef readonly Py_ssize_t size
     cdef Py_ssize_t pause, pauses, world
     cdef object settling        # the key of a call that was captured while it changed what is around it
+    cdef object latest          # the key of the last call whose key was new
+    cdef Py_ssize_t unseen      # such calls in a row
+    cdef Py_ssize_t replayed    # how many replays there had been by then
     cdef object previous        # the key of the last call that ran as it is
     cdef CapturedCall last      # that was replayed, if calls are not checked
     cdef dict __dict__
@@ -132,6 +136,7 @@ cdef class Compiled:
                     return self.run_eagerly(args, kwargs, MEMORY)
         key = self.key(structure, leaves)
         if key not in self.seen:                                    # once as it is: what is made lazily comes to be
+            self.count_unseen(key)
             while len(self.seen) >= 4 * self.size:
                 self.seen.pop(next(iter(self.seen)))
             values, versions = None, [(<Array> leaf).storage.version for leaf in leaves if isinstance(leaf, Array)]
@@ -191,6 +196,21 @@ cdef class Compiled:
         if warn and self.reasons[reason] == 1:
             warnings.warn(f"compile: {getattr(self.function, '__name__', self.function)} runs as it is, because "
                           f"{reason}", CompileWarning, stacklevel=1)
+        return 0
+
+    cdef int count_unseen(self, tuple key) except -1:
+        """A call with arguments that no call had before; if all are such, none is ever captured."""
+        cdef Py_ssize_t i, replayed = sum([(<CapturedCall> call).replays for call in self.calls])
+        cdef object latest = self.latest
+        self.unseen = self.unseen + 1 if replayed == self.replayed else 1
+        self.replayed, self.latest = replayed, key
+        if self.unseen < max(self.size, WASTED) or latest is None or latest[1] != key[1]:
+            return 0
+        for i in range(3, len(key)):
+            if key[i] != latest[i]:
+                self.count(f"argument {i - 3} is another one at each call; what is only computed with may be a "
+                           "float, anything else a tensor", True)
+                break
         return 0
 
     cdef int use(self, CapturedCall call) except -1:

@@ -13,7 +13,7 @@ from cpython.dict cimport PyDict_Next
 from cpython.object cimport PyObject
 
 from microgradx._core.array cimport Array
-from microgradx._core.trees cimport original_of
+from microgradx._core.capture.originals cimport original_of
 from microgradx._core.value cimport Value
 
 import array
@@ -25,6 +25,8 @@ import random
 import sys
 import threading
 import types
+import weakref
+from contextvars import ContextVar
 
 import numpy as np
 
@@ -57,6 +59,7 @@ cdef tuple PLAIN = (type(None), bool, int, float, complex, str, bytes, np.generi
 cdef tuple IMMUTABLE = PLAIN + (np.dtype, np.ufunc, range, slice, enum.Enum, types.BuiltinFunctionType, types.CodeType,
                                 type(Ellipsis), types.GetSetDescriptorType, types.MemberDescriptorType,
                                 types.WrapperDescriptorType, types.MethodDescriptorType)
+cdef tuple WEAK = (weakref.ref, weakref.WeakValueDictionary, weakref.WeakSet)
 cdef tuple GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
 cdef set LIBRARIES = set(sys.stdlib_module_names) - {"__main__"} | {"microgradx", "numpy", "scipy"}
 # methods that run without being named, beside those of operators, `with`, `for` and calls
@@ -195,7 +198,7 @@ cdef class Environment:
         cdef list found = []
         cdef bint known = isinstance(o, (tuple, frozenset, list, set, collections.deque, dict))
         kind = type(o)
-        if not known and hasattr(kind, "__next__") or isinstance(o, threading.local):
+        if not known and hasattr(kind, "__next__") or isinstance(o, threading.local) or isinstance(o, WEAK):
             self.reason = f"it uses an object of type {kind.__name__}, which may move; pass what it gives"
             return found
         if not self.strict:
@@ -208,8 +211,14 @@ cdef class Environment:
             elif isinstance(o, types.MappingProxyType):
                 self.dicts.append((o, dict(o)))
                 found += o.values()
-            elif isinstance(o, (bytearray, array.array)):
+            elif isinstance(o, (bytearray, array.array, memoryview)):
                 self.states.append((o, bytes(o)))
+            elif isinstance(o, weakref.WeakKeyDictionary):
+                self.dicts.append((o.data, dict(o.data)))
+                found += o.data.values()
+            elif isinstance(o, ContextVar):
+                self.add(o, "value", o.get(MISSING))
+                found.append(o.get(MISSING))
         if hasattr(kind, "_is_noted") and not self.strict:
             attributes = vars(o)                    # registers name those that are modules, parameters, buffers
             found += [attributes.get(name) for register in ("_modules", "_parameters", "_buffers")
@@ -269,7 +278,10 @@ cdef class Environment:
         uses = uses_of(o.__code__)
         self.exact = self.exact or uses.needs_exact_floats
         if not self.strict:
-            found = [part for part in found if part]
+            found = [part for part in found[:2] if part]
+            self.objects.append((o, o.__dict__, True))
+            if "__wrapped__" in o.__dict__:
+                found.append(o.__wrapped__)
             self.names |= uses.attributes
             self.asked |= uses.asked
             for name in uses.imports:
@@ -431,6 +443,8 @@ cdef class Environment:
                 owner[key] = was
             elif type(owner) is types.CellType:
                 owner.cell_contents = was
+            elif type(owner) is ContextVar:
+                owner.set(was)
             else:
                 (type if isinstance(owner, type) else object).__setattr__(owner, key, was)
         for container, was_in in self.lists + self.dicts:
@@ -455,6 +469,8 @@ cdef object owner_part(object owner, object key):
         return cell_contents(owner)
     if isinstance(owner, type):
         return owner.__dict__.get(key, MISSING)
+    if type(owner) is ContextVar:
+        return owner.get(MISSING)
     try:
         return owner[key] if isinstance(owner, list) else getattr(owner, key, MISSING)
     except Exception:                                   # of a property's own
@@ -531,4 +547,4 @@ cdef object state_of(object o):
         return repr(o.get_state(legacy=False))
     if isinstance(o, random.Random):
         return o.getstate()
-    return bytes(o) if isinstance(o, (bytearray, array.array)) else (o.dtype, o.shape, o.tobytes())
+    return bytes(o) if isinstance(o, (bytearray, array.array, memoryview)) else (o.dtype, o.shape, o.tobytes())

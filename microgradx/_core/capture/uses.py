@@ -8,6 +8,7 @@ from __future__ import annotations
 import dis
 import types
 from functools import lru_cache
+from typing import Any
 
 __all__ = ["Uses", "uses_of"]
 
@@ -34,7 +35,7 @@ class Uses:
 
     def __init__(self, code: types.CodeType) -> None:
         self.variables: set[str] = set()            # whose values count
-        self.notes: dict[str, set[tuple]] = {}      # that are only written to: (one of NOTES, the item or attribute)
+        self.notes: dict[str, set[tuple[str, Any]]] = {}    # that are written to: (one of NOTES, item or attribute)
         self.attributes: set[str] = set()           # names that are looked up or assigned in objects
         self.asked: set[str] = set()                # of these those that may be missing
         self.imports: set[str] = set()              # modules that are imported inside
