@@ -422,8 +422,9 @@ cdef class CapturedCall:
                 outputs.append((GIVEN, min((<SymbolicFloat> o).sources)))
                 continue
             if not isinstance(o, Array):
+                o = plain(o)
                 self.as_it_is = self.as_it_is or why_as_it_is(o, self.forward.number, around)
-                outputs.append((CONSTANT, plain(o)))
+                outputs.append((CONSTANT, o))
                 continue
             if id(o) in seen:
                 outputs.append((AGAIN, seen[id(o)]))
