@@ -1559,8 +1559,25 @@ def test_notes_that_replay():
             sgd.step()
         return Twin(function, ran, lambda: [w, state, settings.phase], changes=[
             lambda: state.update(loss=1.0), lambda: state.update(phase="eval"),
-            lambda: setattr(settings, "phase", "eval")])
+            lambda: setattr(settings, "phase", "eval"), lambda: delattr(settings, "phase")])
     replays(make)
+    def often():
+        ran, settings, state = [], SimpleNamespace(phase="none"), {"done": False}
+        class Shared:
+            phase = "none"
+        def function(x):
+            ran.append(1)
+            settings.phase = "train"
+            Shared.phase = "train"
+            if x.shape[0] > 3:
+                state["done"] = True
+            return x * 2
+        def arguments(k):
+            settings.phase = Shared.phase = "test"
+            state["done"] = False
+            return (mgx.randn(3 + k % 2, rng=k),)
+        return Twin(function, ran, lambda: [settings.phase, Shared.phase, state], arguments)
+    assert twins(often)[0] <= 4
 
 
 # ----- what the call makes -------------------------------------------------------------------------------------------

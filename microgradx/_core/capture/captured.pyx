@@ -192,6 +192,7 @@ cdef class CapturedCall:
                 self.graphs = [(i, (<Array> leaves[i]).needs_grad, is_leaf(<Array> leaves[i])) for i in self.inputs]
             if are_other_parts(structure, passed, args, kwargs):
                 self.as_it_is = "it changes a list, dict or object among its arguments; return what is new instead"
+            environment.note_sets()
             if self.as_it_is is None and not environment.unchanged():
                 self.as_it_is = f"it changes {environment.changed} outside; return what is new, or write into a tensor"
                 self.changes_around = True
@@ -289,7 +290,7 @@ cdef class CapturedCall:
         self.shared = {}
         self.is_one_array = (self.tree is None and self.results == 1 and (<Output> self.outputs[0]).kind == PRODUCT
                              and len(self.products) == 1 and not self.effects and not self.found and not self.mutates
-                             and self.pullback is None)
+                             and self.pullback is None and not environment.set_again)
         values = self.make_results(leaves)
         self.copy_back(leaves, None)
         if self.pullback is not None:
@@ -884,6 +885,8 @@ cdef class CapturedCall:
             self.shared.clear()
         if changed:
             change_world()
+        if self.environment.set_again:
+            self.environment.repeat_sets()
         return 0
 
     # ----- what it is --------------------------------------------------------------------------------------------

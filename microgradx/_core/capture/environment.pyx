@@ -95,7 +95,7 @@ cdef class Environment:
 
     def __cinit__(self, roots, strict=False):
         self.strict = strict
-        self.owners, self.keys, self.parts = [], [], []
+        self.owners, self.keys, self.parts, self.sets, self.set_again = [], [], [], [], []
         self.lists, self.dicts, self.states, self.randoms, self.objects, self.kinds = [], [], [], [], [], []
         self.names, self.asked, self.done, self.passed = set(), set(), set(), 0
         self.values, self.containers, self.reason = {}, {}, None
@@ -120,7 +120,7 @@ cdef class Environment:
                         self.reason = "more objects in the function's closure than are compared"
             if not self.add_attributes(waiting):
                 break
-        self.objects, self.is_flat = None, not (self.lists or self.dicts or self.states or self.kinds)
+        self.objects, self.is_flat = None, not (self.lists or self.dicts or self.states or self.kinds or self.sets)
 
     cdef int add(self, object owner, object key, object part) except -1:
         self.owners.append(owner)
@@ -354,7 +354,7 @@ cdef class Environment:
         owner = vars(part) if has_attribute and not isinstance(part, type) else part
         part = owner_part(owner, at)
         if note == "set item" or note == "set attribute":
-            self.add(owner, at, part)
+            self.sets.append((owner, at, part))
             return True
         self.kinds.append((owner, at, type(part)))
         return isinstance(part, PLAIN)
@@ -412,6 +412,10 @@ cdef class Environment:
                 return False
         if self.is_flat:
             return True
+        for container, key, part in self.sets:
+            if not is_same(part, owner_part(container, key)):
+                self.changed = f"the item or attribute {key!r}"
+                return False
         for container, key, kind in self.kinds:
             if type(owner_part(container, key)) is not kind:
                 self.changed = f"the kind of {key!r}, which is increased"
@@ -429,6 +433,27 @@ cdef class Environment:
                 self.changed = f"an object of type {type(container).__name__}"
                 return False
         return True
+
+    cdef int note_sets(self) except -1:
+        """The call under capture has ended: a constant that it has put where another value was is put there again by
+        each replay, whatever is there. Where it is not known whether the call did, what is there is compared."""
+        cdef list compared = []
+        for container, key, was in self.sets:
+            now = owner_part(container, key)
+            if not is_same(was, now) and isinstance(now, PLAIN):
+                self.set_again.append((container, key, now))
+            else:
+                compared.append((container, key, was))
+        self.sets = compared
+        return 0
+
+    cdef int repeat_sets(self) except -1:
+        for container, key, constant in self.set_again:
+            if isinstance(container, type):
+                setattr(container, key, constant)
+            else:
+                container[key] = constant
+        return 0
 
     cdef int give_originals(self, object leaf) except -1:
         """Where the function has put something that stands for another, put that: ``leaf`` tells what it is."""
