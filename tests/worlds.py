@@ -24,7 +24,7 @@ import sys
 import time
 import warnings
 from collections import namedtuple
-from contextvars import ContextVar
+from contextvars import ContextVar              # noqa: F401  cases name it
 from dataclasses import dataclass, fields, is_dataclass, replace
 from types import SimpleNamespace
 
@@ -313,7 +313,8 @@ KINDS = {
     "results": "results of several kinds", "gradient result": "the result is a gradient",
     "note": "a counter whose item or attribute may be gone",
     "graph asked": "the function asks for places in graphs",
-    "class attribute": "an attribute of a class is read, set or counted inside",
+    "class attribute": "an attribute of a class is read or left as it is inside",
+    "class attribute set": "an attribute of a class is set, and may be used",
     "class attribute count": "an attribute of a class is counted, and used",
     "context": "a context variable", "kept elsewhere": "arguments are kept in objects and errors",
     "program": "another compiled function is called inside",
@@ -413,7 +414,7 @@ STATEMENTS = [
     ("note", 'settings.phase = "train"'), ("note", 'table["phase"] = "train"'),
     ("graph asked", "y = y * 3.0 if x.is_leaf else y"), ("graph asked", "y = y * 2.0 if x.requires_grad else y"),
     ("graph asked", "y = y * 3.0 if c.is_leaf else y"), ("graph asked", "y = y * 2.0 if c.requires_grad else y"),
-    ("class attribute", "y = y * Kind.width"), ("class attribute", "Kind.width = 2.0"),
+    ("class attribute", "y = y * Kind.width"), ("class attribute set", "Kind.width = 2.0"),
     ("class attribute", "Kind.count += 0"), ("class attribute count", "Kind.count += 1\ny = y * Kind.count"),
     ("context", "y = y * context.get()"),
     ("kept elsewhere", 'shelf["last"] = SimpleNamespace(x=x, part=[x[:1]])'),
@@ -425,7 +426,8 @@ STATEMENTS = [
 NOT_REPLAYED = {"rewound inside", "attribute inside", "closure container", "argument container", "read", "read caught",
                 "scheduler inside", "group option inside", "raises", "generator inside", "aliasing", "overlap",
                 "options", "method", "detect_nan", "module hook inside", "generator checkpoint", "namespace",
-                "data inside", "class attribute count", "kept elsewhere"}
+                "data inside", "class attribute count", "class attribute set",
+                "kept elsewhere"}
 
 # What is compiled.
 FORMS = [
