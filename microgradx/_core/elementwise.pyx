@@ -234,6 +234,7 @@ cdef int apply_into(int op, Array out, object b) except -1:
         if kept:
             copy(out, before)
         before.node, before.needs_grad = out.node, out.needs_grad
+        bump_world(out)
     elementwise(op, MGX_FORWARD, out.dtype_, 2, 1, operand, ndim, shape)
     if needs_grad:
         put_array(&operand[0], before)

@@ -28,13 +28,16 @@ cdef void note_reads_in(set into) noexcept:
 
 
 cdef object plain(object o):
-    cdef object given
     if not isinstance(o, SymbolicFloat):
         return o
     if read is not None:
         read.update((<SymbolicFloat> o).sources)
-    given = (<SymbolicFloat> o).given
-    return given if given is not None else (<double *> (<SymbolicFloat> o).array.data)[0]
+    return number_now(<SymbolicFloat> o)
+
+
+cdef object number_now(SymbolicFloat n):
+    """The number, without a note that it decides something."""
+    return n.given if n.given is not None else (<double *> n.array.data)[0]
 
 
 def settled(o):
