@@ -11,7 +11,8 @@
     ├── GraphError(RuntimeError)    a graph that is freed, missing, or would be broken
     ├── CaptureError(RuntimeError)  a function that cannot be captured as a program
     ├── GradcheckError(RuntimeError)    a gradient is not what finite differences say
-    └── NonFiniteError(FloatingPointError)  inf or nan where only a number will do
+    ├── NonFiniteError(FloatingPointError)  inf or nan where only a number will do
+    └── NotImplementedError_(NotImplementedError)   an operation that has no meaning for this object
 
 and two warnings: ``CompileWarning(RuntimeWarning)``, a compiled function that gains nothing from it, and
 ``DifferenceWarning(UserWarning)``, torch's spelling of what means something else here.
@@ -23,7 +24,8 @@ A message names the operation first, then the values, then the relation that fai
 from collections.abc import Iterable
 
 __all__ = ["ArgumentError", "CaptureError", "CompileWarning", "DTypeError", "DifferenceWarning", "Error", "FormatError",
-           "GradcheckError", "GraphError", "IndexError_", "KeyError_", "NonFiniteError", "OptionError", "ShapeError"]
+           "GradcheckError", "GraphError", "IndexError_", "KeyError_", "NonFiniteError", "NotImplementedError_",
+           "OptionError", "ShapeError"]
 
 
 def described(value: object) -> str:
@@ -107,3 +109,7 @@ class GradcheckError(Error, RuntimeError):
 
 class NonFiniteError(Error, FloatingPointError):
     """A result is inf or nan where only a number will do, or while ``detect_nan`` looked for it."""
+
+
+class NotImplementedError_(Error, NotImplementedError):
+    """An operation that this kind of object does not have: draws with gradients of a discrete distribution, say."""

@@ -47,9 +47,9 @@ def save(obj: object, f: str | os.PathLike[str] | BinaryIO, metadata: Mapping[st
     """Write ``obj`` to ``f``, a path or a file that is open for bytes: a Tensor or array, a module or optimizer (its
     ``state_dict``), or dicts, lists and tuples of these, of numbers, texts and None. ``metadata``: texts to go with it.
 
-    The file of that name, if any, is replaced in one step when the new one is complete and on the disk; after an
-    error it is what it was. The new one has its permissions, and its owner where the system lets us give it. Behind a
-    link the file is replaced, not the link. A pipe or a device such as /dev/null is written to as it is, and so is a file
+    The file of that name, if any, is replaced in one step when the new one is complete and on the disk; after an error
+    it is what it was. The new one has its permissions, and its owner where the system lets us give it. Behind a link
+    the file is replaced, not the link. A pipe or a device such as /dev/null is written to as it is, and so is a file
     that is open, a ``BytesIO``, say.
 
     Raises ``DTypeError`` for what cannot be stored, ``OptionError`` for two tensors of one dotted name, an object
@@ -112,8 +112,8 @@ class ModuleState(dict[str, Any]):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        raise AttributeError(f"a {self.kind} is not stored in a file, its state is, a dict, which has no {name!r}: make the "
-                             "model, then model.load_state_dict(mgx.load(path))")
+        raise AttributeError(f"a {self.kind} is not stored in a file, its state is, a dict, which has no {name!r}: "
+                             "make the model, then model.load_state_dict(mgx.load(path))")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.__getattr__("forward")
@@ -129,8 +129,9 @@ def name_of(f: Any) -> str:
 
 def load(f: str | os.PathLike[str] | BinaryIO, map_location: Any = None, *, weights_only: bool = True,
          mmap: bool | None = None, metadata: bool = False) -> Any:
-    """What ``save`` wrote to ``f``, a path or a file that is open for bytes, with arrays as Tensors and modules as their
-    ``state_dict``; of a file from elsewhere, a dict of its tensors. With ``metadata``, a pair: that and a dict of texts.
+    """What ``save`` wrote to ``f``, a path or a file that is open for bytes, with arrays as Tensors and modules as
+    their ``state_dict``; of a file from elsewhere, a dict of its tensors. With ``metadata``, a pair: that and a dict of
+    texts.
 
     Nothing in a file is ever executed, so ``weights_only`` says nothing more, and ``mmap`` neither; ``map_location`` is
     the CPU, "cpu". Of an open file the rest is read, from where it stands.

@@ -1,8 +1,9 @@
 """Random numbers: generators, one of them shared, and what they draw.
 
 Everything here that draws takes ``rng``: a ``Generator``, an int (the seed of a new one), None for the shared one,
-which ``manual_seed`` restarts, or a ``numpy.random.Generator``; or under torch's name of it, ``generator``. What is drawn
-has no graph: the parameters of a draw are numbers (``distributions`` has draws with gradients). ``Value`` nets draw from Python's ``random``, as micrograd does.
+which ``manual_seed`` restarts, or a ``numpy.random.Generator``; or under torch's name of it, ``generator``. What is
+drawn has no graph: the parameters of a draw are numbers (``distributions`` has draws with gradients). ``Value`` nets
+draw from Python's ``random``, as micrograd does.
 """
 from __future__ import annotations
 
@@ -230,10 +231,10 @@ def randperm(n: int, *, rng: Seed = None, generator: Seed = None, dtype: DType =
 # ----- draws in the shape of a tensor, or with its parameters --------------------------------------------------------
 
 def _tensor(op: str, x: Any, floats: bool = False) -> Tensor:
-    x = x if isinstance(x, Tensor) else Tensor(x)
-    if floats and x.dtype.kind != "f":
-        raise DTypeError(f"{op}: of float32 or float64, not of {x.dtype}")
-    return x.detach()
+    tensor = x if isinstance(x, Tensor) else Tensor(x)
+    if floats and tensor.dtype.kind != "f":
+        raise DTypeError(f"{op}: of float32 or float64, not of {tensor.dtype}")
+    return tensor.detach()
 
 
 def _required(op: str, fits: Function, words: str) -> Function:
@@ -252,7 +253,8 @@ _poisson_rate = _required("poisson", lambda x: x >= 0, "a rate is not below 0")
 
 def _weights_into(out: npt.NDArray[Any], x: npt.NDArray[Any], count: int, replacement: bool) -> None:
     if not np.isfinite(x).all() or (x < 0).any() or (x.sum(-1) <= 0).any():
-        raise OptionError(f"multinomial: weights from {x.min()} to {x.max()}; they are finite, not below 0 and not all 0")
+        raise OptionError(f"multinomial: weights from {x.min()} to {x.max()}; they are finite, not below 0 and not all "
+                          "0")
     least = (x > 0).sum(-1).min()
     if not replacement and count > least:
         raise OptionError(f"multinomial: {count} draws without replacement from {least} weights above 0 "
@@ -268,7 +270,8 @@ def rand_like(input: Data, *, dtype: DType = None, requires_grad: bool = False, 
     """``rand`` in the shape and dtype of a tensor.
 
     >>> import microgradx as mgx
-    >>> mgx.rand_like(mgx.zeros(2, 3)).shape
+    >>> from microgradx import random
+    >>> random.rand_like(mgx.zeros(2, 3)).shape
     (2, 3)
     """
     x = _tensor("rand_like", input, dtype is None)
@@ -281,7 +284,8 @@ def randn_like(input: Data, *, dtype: DType = None, requires_grad: bool = False,
     """``randn`` in the shape and dtype of a tensor.
 
     >>> import microgradx as mgx
-    >>> mgx.randn_like(mgx.zeros(2, 3)).shape
+    >>> from microgradx import random
+    >>> random.randn_like(mgx.zeros(2, 3)).shape
     (2, 3)
     """
     x = _tensor("randn_like", input, dtype is None)
@@ -294,7 +298,8 @@ def randint_like(input: Data, low: int, high: int | None = None, *, dtype: DType
     """``randint`` in the shape and dtype of a tensor.
 
     >>> import microgradx as mgx
-    >>> x = mgx.randint_like(mgx.zeros(100), 2, 4)
+    >>> from microgradx import random
+    >>> x = random.randint_like(mgx.zeros(100), 2, 4)
     >>> x.dtype.name, sorted(set(x.tolist()))
     ('float32', [2.0, 3.0])
     """
@@ -310,7 +315,8 @@ def normal(mean: Data = 0.0, std: Data = 1.0, size: Lengths | None = None, *, rn
     Raises ``OptionError`` for a deviation below 0.
 
     >>> import microgradx as mgx
-    >>> mgx.normal(10.0, 0.0, (2,)), mgx.normal(mgx.tensor([1.0, 2.0]), 0.0).tolist()
+    >>> from microgradx import random
+    >>> random.normal(10.0, 0.0, (2,)), random.normal(mgx.Tensor([1.0, 2.0]), 0.0).tolist()
     (Tensor([10., 10.]), [1.0, 2.0])
     """
     _options("normal", device, None, ())
@@ -324,7 +330,7 @@ def normal(mean: Data = 0.0, std: Data = 1.0, size: Lengths | None = None, *, rn
         kind: Any = dtype or "float32"
     else:
         shape, kind = tuple((loc + scale).shape), dtype or _tensor("normal", tensors[0]).dtype
-    drawn = loc.astype(kind) + scale.astype(kind) * randn(shape, dtype=kind, rng=rng, generator=generator)
+    drawn: Tensor = loc.astype(kind) + scale.astype(kind) * randn(shape, dtype=kind, rng=rng, generator=generator)
     return drawn.requires_grad_() if requires_grad else drawn
 
 
@@ -334,11 +340,12 @@ def bernoulli(input: Data, p: float | None = None, *, rng: Seed = None, generato
     Raises ``OptionError`` for a chance outside 0 to 1.
 
     >>> import microgradx as mgx
-    >>> mgx.bernoulli(mgx.Tensor([0.0, 1.0]))
+    >>> from microgradx import random
+    >>> random.bernoulli(mgx.Tensor([0.0, 1.0]))
     Tensor([0., 1.])
     """
     x = _tensor("bernoulli", input, p is None)
-    chance = _chance(x if p is None else Tensor(p))
+    chance: Tensor = _chance(x if p is None else Tensor(p))
     kind = x.dtype if p is None else "float64"
     return (rand(x.shape, dtype=kind, rng=rng, generator=generator) < chance.astype(kind)).astype(x.dtype)
 
@@ -347,7 +354,8 @@ def poisson(input: Data, *, rng: Seed = None, generator: Seed = None) -> Tensor:
     """Counts of a Poisson distribution with the rates ``input``, in their shape and dtype.
 
     >>> import microgradx as mgx
-    >>> mgx.poisson(mgx.zeros(2))
+    >>> from microgradx import random
+    >>> random.poisson(mgx.zeros(2))
     Tensor([0., 0.])
     """
     rate = _poisson_rate(_tensor("poisson", input, True))
@@ -359,13 +367,13 @@ def multinomial(input: Data, num_samples: int, replacement: bool = False, *, rng
     """Indices drawn with the weights ``input``: (n,) -> (num_samples,), (m, n) -> (m, num_samples); int64.
 
     Without ``replacement`` no index is drawn twice: by the largest of the weights' logarithms and Gumbel noise
-    (Efraimidis and Spirakis 2006). Raises ``OptionError`` for weights that are below 0, not finite or all 0, and for more
-    draws than there are weights above 0.
+    (Efraimidis and Spirakis 2006). Raises ``OptionError`` for weights that are below 0, not finite or all 0, and for
+    more draws than there are weights above 0.
 
-    >>> import microgradx as mgx
-    >>> mgx.multinomial([0.0, 1.0, 0.0], 4, replacement=True)
+    >>> from microgradx import random
+    >>> random.multinomial([0.0, 1.0, 0.0], 4, replacement=True)
     Tensor([1, 1, 1, 1], dtype=int64)
-    >>> sorted(mgx.multinomial([1.0, 2.0, 0.0], 2).tolist())
+    >>> sorted(random.multinomial([1.0, 2.0, 0.0], 2).tolist())
     [0, 1]
     """
     x = _tensor("multinomial", input, True)
@@ -374,7 +382,7 @@ def multinomial(input: Data, num_samples: int, replacement: bool = False, *, rng
     (count,) = lengths("multinomial", (num_samples,), "num_samples")
     if count < 1:
         raise OptionError("multinomial: 0 draws; there is at least one")
-    weights = _weights(x, count, bool(replacement))
+    weights: Tensor = _weights(x, count, bool(replacement))
     if replacement:
         total = weights.cumsum(-1)
         at = rand(*x.shape[:-1], count, dtype="float64", rng=rng, generator=generator) * total[..., -1:]
@@ -452,5 +460,6 @@ def random_(x: Tensor, low: int = 0, high: int | None = None, *, generator: Seed
     return _filled("random_", x, randint(low, high, x.shape, generator=generator))
 
 
-attach({f.__name__: f for f in (uniform_, normal_, bernoulli_, exponential_, log_normal_, cauchy_, geometric_, random_)})
+attach({f.__name__: f for f in (uniform_, normal_, bernoulli_, exponential_, log_normal_, cauchy_, geometric_,
+                                random_)})
 attach({"bernoulli": bernoulli, "multinomial": multinomial})

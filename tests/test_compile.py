@@ -25,6 +25,10 @@ OPTIMIZERS = {
     "adagrad": lambda p: optim.Adagrad(p, lr_decay=0.1),
     "adam": lambda p: optim.Adam(p, lr=0.01),
     "adamw": lambda p: optim.AdamW(p, lr=0.01),
+    "amsgrad": lambda p: optim.Adam(p, lr=0.01, amsgrad=True, maximize=True), "adamax": optim.Adamax,
+    "nadam": lambda p: optim.NAdam(p, weight_decay=0.1, decoupled_weight_decay=True), "adadelta": optim.Adadelta,
+    "radam": lambda p: optim.RAdam(p, betas=(0.9, 0.5)), "rprop": optim.Rprop,
+    "asgd": lambda p: optim.ASGD(p, lr=0.1, lambd=0.1, t0=1.0),
 }
 SUBSETS = [frozenset(s) for n in range(len(PASSES) + 1) for s in itertools.combinations(sorted(PASSES), n)]
 

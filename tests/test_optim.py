@@ -36,7 +36,8 @@ def test_everything_is_recorded():
     for name in RULES:
         used = {option for case in COURSES.values() if case["op"] == name for option in case["kwargs"]}
         rule = getattr(optim, name)
-        named = {p.name for p in inspect.signature(rule).parameters.values() if p.kind is not p.VAR_KEYWORD} - {"params"}
+        parameters = inspect.signature(rule).parameters.values()
+        named = {p.name for p in parameters if p.kind is not p.VAR_KEYWORD} - {"params"}
         assert used in (set(), named)
         assert used or ">>>" in (rule.__doc__ or ""), (
             f"nothing says what {name} does: add an example with numbers to its docstring, or record torch's course "

@@ -48,8 +48,9 @@ def update(str op, list groups not None, str counter="count_steps"):
 
     ``groups`` holds (cell, steps, rows): the options as float64 numbers; for each parameter the steps so far, and what
     else the row ``counter`` counts, or None if these options need none of it; and for each parameter (w, *state), None
-    for what the options do not need. A parameter without gradient is passed over. All is checked before anything is written, and a
-    step that has begun is completed: what a signal raises comes before it or after it, and a note says which.
+    for what the options do not need. A parameter without gradient is passed over. All is checked before anything is
+    written, and a step that has begun is completed: what a signal raises comes before it or after it, and a note says
+    which.
     """
     cdef int row = kernel_row(op), k
     cdef KernelFacts *facts = &kernel_facts[row]

@@ -44,7 +44,7 @@ def default_collate(batch: Iterable[Any]) -> Any:
     >>> data.default_collate([{"x": 1, "name": "a"}, {"x": 2, "name": "b"}])
     {'x': Tensor([1, 2], dtype=int64), 'name': ['a', 'b']}
     >>> data.default_collate([(1.5, True), (2.5, False)])
-    [Tensor([1.5, 2.5], dtype=float64), Tensor([ True, False])]
+    [Tensor([1.5, 2.5], dtype=float64), Tensor([ True, False], dtype=bool)]
     """
     rows = list(batch)
     if not rows:
@@ -67,8 +67,8 @@ def default_collate(batch: Iterable[Any]) -> Any:
             raise ShapeError(f"default_collate: rows of {sorted({len(row) for row in rows})} parts; all have as many")
         parts = [default_collate(part) for part in zip(*rows)]
         return type(first)(*parts) if hasattr(first, "_fields") else parts
-    raise DTypeError(f"default_collate: a row is a {type(first).__name__}; tensors, arrays, numbers, strings, and dicts, "
-                     "tuples and lists of them are made into batches, others by a collate_fn")
+    raise DTypeError(f"default_collate: a row is a {type(first).__name__}; tensors, arrays, numbers, strings, and "
+                     "dicts, tuples and lists of them are made into batches, others by a collate_fn")
 
 
 def default_convert(row: Any) -> Any:
@@ -90,16 +90,16 @@ class DataLoader(Generic[Row]):
 
     ``dataset`` has rows by number (a ``Dataset``, list, array or tensor; frames of pandas give frames) or is an
     ``IterableDataset``. ``shuffle`` takes another order at each pass, by ``generator`` (a Generator, a seed or None).
-    ``sampler`` gives the numbers of the rows instead, or ``batch_sampler`` lists of them. ``collate_fn`` makes a batch of
-    a list of rows; ``default_collate`` does it unless one is given, and tensors are then indexed all at once. With
+    ``sampler`` gives the numbers of the rows instead, or ``batch_sampler`` lists of them. ``collate_fn`` makes a batch
+    of a list of rows; ``default_collate`` does it unless one is given, and tensors are then indexed all at once. With
     ``batch_size=None`` rows come one by one. ``drop_last`` leaves out a last batch that is smaller.
 
     ``num_workers`` threads load ahead, ``prefetch_factor`` batches each, in the same order; ``worker_init_fn(k)`` is
     called in each of them. A dataset that draws random numbers should have a generator of its own for each row then.
     ``pin_memory``, ``persistent_workers`` and ``in_order=True`` change nothing here.
 
-    Raises ``OptionError`` for options that do not go together. What a dataset raises goes on, with a note that names the
-    row.
+    Raises ``OptionError`` for options that do not go together. What a dataset raises goes on, with a note that names
+    the row.
 
     >>> import microgradx as mgx
     >>> from microgradx import data
@@ -108,6 +108,8 @@ class DataLoader(Generic[Row]):
     >>> len(loader), [x.tolist() for x, y in loader]
     (3, [[0.0, 1.0], [2.0, 3.0], [4.0]])
     """
+
+    dataset: Any
 
     def __init__(self, dataset: Dataset[Row] | Any, batch_size: int | None = 1, shuffle: bool | None = None,
                  sampler: Iterable[int] | None = None, batch_sampler: Iterable[list[int]] | None = None,
@@ -167,10 +169,15 @@ class DataLoader(Generic[Row]):
     def __len__(self) -> int:
         if self.batch_sampler is not None or self.batch_size is None and self.sampler is not None:
             return len(self.batch_sampler if self.batch_sampler is not None else self.sampler)  # type: ignore[arg-type]
-        n: int = len(self.dataset)                                      # of an IterableDataset, if it has a length
+        n = self._rows_in_all()
         if self.batch_size is None:
             return n
         return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
+
+    def _rows_in_all(self) -> int:
+        if not hasattr(self.dataset, "__len__"):
+            raise DTypeError(f"DataLoader: {name_of(self.dataset)} has no length")
+        return len(self.dataset)
 
     def __iter__(self) -> Iterator[Any]:
         if self._iterable:

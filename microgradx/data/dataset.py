@@ -163,8 +163,8 @@ def _length(dataset: Any) -> int:
 def random_split(dataset: Dataset[Row], lengths: Sequence[float], generator: Seed = None) -> list[Subset[Row]]:
     """Parts of a dataset of these lengths, or of these shares of it, which add up to 1; rows in random order.
 
-    A share is rounded down, and the rows that are left go to the first parts, one to each. ``generator``: a Generator, a
-    seed or None. Raises ``OptionError`` for lengths that do not add up.
+    A share is rounded down, and the rows that are left go to the first parts, one to each. ``generator``: a Generator,
+    a seed or None. Raises ``OptionError`` for lengths that do not add up.
 
     >>> import microgradx as mgx
     >>> from microgradx import data
@@ -176,9 +176,8 @@ def random_split(dataset: Dataset[Row], lengths: Sequence[float], generator: See
     if math.isclose(sum(counts), 1) and sum(counts) <= 1 + 1e-9 and any(n != int(n) for n in counts) or counts == [1.0]:
         if any(not 0 <= share <= 1 for share in counts):
             raise OptionError(f"random_split: shares {counts} are not all between 0 and 1")
-        counts = [math.floor(rows * share) for share in counts]
-        for k in range(rows - sum(counts)):
-            counts[k % len(counts)] += 1
+        sizes = [math.floor(rows * share) for share in counts]
+        counts = [size + (k < rows - sum(sizes)) for k, size in enumerate(sizes)]
         for k, count in enumerate(counts):
             if count == 0:
                 warnings.warn(f"random_split: part {k} is empty", stacklevel=2)

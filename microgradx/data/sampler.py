@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 from microgradx.errors import DTypeError, OptionError
-from microgradx.random import generator as generator_of, multinomial, randint, randperm
+from microgradx.random import generator as generator_of
+from microgradx.random import multinomial, randint, randperm
 from microgradx.typing import Seed
 
 __all__ = ["BatchSampler", "RandomSampler", "Sampler", "SequentialSampler", "SubsetRandomSampler",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,9 @@ __all__ = ["Module", "summary"]
 KINDS = ("_parameters", "_buffers", "_modules")
 HOOKS = ("before", "after", "backward")
 
+P = ParamSpec("P")
+R_co = TypeVar("R_co", covariant=True)
+
 
 class Mismatch(NamedTuple):
     """What ``load_state_dict`` gives: names that the state lacks, and names that the module lacks."""
@@ -40,6 +43,12 @@ class Mismatch(NamedTuple):
         if not self.missing_keys and not self.unexpected_keys:
             return "<All keys matched successfully>"
         return f"Mismatch(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
+
+
+class HasForward(Protocol[P, R_co]):
+    """What a module is to a type checker that looks at a call of it."""
+
+    def forward(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
 
 
 @note_attributes_of
@@ -79,8 +88,11 @@ class Module:
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} defines no forward()")
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.forward(*args, **kwargs) if self._hooks is None else self._hooked(self._hooks, args, kwargs)
+    if TYPE_CHECKING:                           # a call takes and gives what the forward of the subclass does
+        def __call__(self: HasForward[P, R_co], *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    else:
+        def __call__(self, *args, **kwargs):
+            return self.forward(*args, **kwargs) if self._hooks is None else self._hooked(self._hooks, args, kwargs)
 
     def _hooked(self, hooks: dict[str, Hooks], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         before, after, backward = ([*hooks[kind].values()] for kind in HOOKS)

@@ -1,4 +1,5 @@
-"""L-BFGS, with torch's options, stopping rules and line search: Nocedal and Wright (2006), algorithms 7.4, 3.5 and 3.6."""
+"""L-BFGS, with torch's options, stopping rules and line search: Nocedal and Wright (2006), algorithms 7.4, 3.5 and
+3.6."""
 from __future__ import annotations
 
 import math
@@ -91,8 +92,8 @@ class LBFGS(Optimizer):
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Up to ``max_iter`` iterations; returns the loss at the start.
 
-        ``closure`` clears the gradients, computes the loss, calls ``backward()`` and returns the loss; it is called again
-        and again. Raises ``OptionError`` if there is none, or if it returns nothing.
+        ``closure`` clears the gradients, computes the loss, calls ``backward()`` and returns the loss; it is called
+        again and again. Raises ``OptionError`` if there is none, or if it returns nothing.
         """
         note_as_it_is("LBFGS steps inside, which decides by the numbers; step it between the calls")
         if closure is None:
@@ -171,7 +172,8 @@ class LBFGS(Optimizer):
 def _direction(state: dict[str, Any], gradient: Tensor) -> Tensor:
     """The product of the estimated inverse Hessian and -gradient, by two loops over the history."""
     history = list(zip(state["old_dirs"], state["old_stps"], state["ro"]))
-    q, shares = -gradient, []
+    shares: list[float] = []
+    q: Tensor = -gradient
     for change, moved, ro in reversed(history):
         shares.append((moved @ q).item() * ro)
         q = q - shares[-1] * change
@@ -216,7 +218,7 @@ def strong_wolfe(at: Callable[[float], Point], start: Point, t: float, scale: fl
         nearest, farthest = sorted(point.t for point in bracket)
         if (farthest - nearest) * scale < 1e-9:
             break
-        t, margin = cubic_minimum(*bracket, nearest, farthest), 0.1 * (farthest - nearest)
+        t, margin = cubic_minimum(bracket[0], bracket[1], nearest, farthest), 0.1 * (farthest - nearest)
         if min(farthest - t, t - nearest) < margin:             # too near an end twice, or at it: a tenth inside
             if stalled or t >= farthest or t <= nearest:
                 t = farthest - margin if abs(t - farthest) < abs(t - nearest) else nearest + margin

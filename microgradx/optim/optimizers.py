@@ -21,7 +21,7 @@ from microgradx._core.graph import enable_grad, no_grad
 from microgradx._core.launch import change_world, composite
 from microgradx._core.tensor import Tensor
 from microgradx._core.update import update
-from microgradx.errors import DTypeError, GraphError, OptionError, ShapeError, described
+from microgradx.errors import DTypeError, GraphError, NotImplementedError_, OptionError, ShapeError, described
 
 __all__ = ["ASGD", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "Optimizer", "RAdam", "RMSprop",
            "Rprop"]
@@ -250,7 +250,7 @@ class Optimizer:
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the parameters."""
-        raise NotImplementedError(f"{type(self).__name__} defines no step")
+        raise NotImplementedError_(f"{type(self).__name__} defines no step")
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget all gradients, or fill them with 0."""
@@ -306,8 +306,8 @@ class KernelOptimizer(Optimizer):
     """An optimizer whose update is a row of csrc/kernels.def: one launch updates a parameter, whatever its options are.
 
     State is there from the start, in ``state[parameter]`` by name: read it, or write into its tensors. ``foreach``,
-    ``fused`` and ``capturable``, which are ways in which torch computes the same numbers, are accepted; a rate that is a
-    tensor of one number is read once.
+    ``fused`` and ``capturable``, which are ways in which torch computes the same numbers, are accepted; a rate that is
+    a tensor of one number is read once.
 
     Raises, besides what ``Optimizer`` does, ``OptionError`` for an option out of range and ``ShapeError`` for a
     parameter that does not lie in order in memory.
@@ -419,9 +419,9 @@ def sgd_in_operations(g: Tensor, cell: Tensor, step: Tensor, w: Tensor, v: Tenso
 class SGD(KernelOptimizer):
     """Gradient descent: w = w - lr g, where ``weight_decay`` w is added to the gradient g.
 
-    With ``momentum``: v = momentum v + (1 - dampening) g, at the first step v = g, and w = w - lr v; with
-    ``nesterov`` w = w - lr (g + momentum v), Sutskever et al. (2013) as torch rewrites it. ``maximize`` climbs: it turns
-    the sign of the gradient, as in all optimizers here.
+    With ``momentum``: v = momentum v + (1 - dampening) g, at the first step v = g, and w = w - lr v; with ``nesterov``
+    w = w - lr (g + momentum v), Sutskever et al. (2013) as torch rewrites it. ``maximize`` climbs: it turns the sign of
+    the gradient, as in all optimizers here.
 
     >>> import microgradx as mgx
     >>> from microgradx import optim
@@ -670,8 +670,8 @@ def nadam_in_operations(g: Tensor, cell: Tensor, step: Tensor, w: Tensor, m: Ten
 class NAdam(KernelOptimizer):
     """Adam with Nesterov's momentum: Dozat (2016), whose momentum mu_t = beta1 (1 - 0.96^(t ``momentum_decay``) / 2).
 
-    w = w - lr ((1 - mu_t) / (1 - M_t) g + mu_(t+1) / (1 - M_(t+1)) m) / (sqrt(v) + eps), with M_t the product of mu_1 to
-    mu_t, m and v as in ``Adam``. With ``decoupled_weight_decay`` the decay is that of ``AdamW``.
+    w = w - lr ((1 - mu_t) / (1 - M_t) g + mu_(t+1) / (1 - M_(t+1)) m) / (sqrt(v) + eps), with M_t the product of mu_1
+    to mu_t, m and v as in ``Adam``. With ``decoupled_weight_decay`` the decay is that of ``AdamW``.
 
     >>> import microgradx as mgx
     >>> from microgradx import optim
@@ -680,7 +680,7 @@ class NAdam(KernelOptimizer):
     >>> w.square().sum().backward()
     >>> step.step()
     >>> [round(x, 4) for x in w.tolist()]
-    [0.4693, -1.4693]
+    [0.4718, -1.4718]
     """
     kernel, counter, counted = "nadam", "count_nadam", ("step", "mu_product")
     ranges = dict(lr=NOT_NEGATIVE, betas=FRACTIONS, eps=NOT_NEGATIVE, weight_decay=NOT_NEGATIVE,

@@ -1,8 +1,8 @@
 """Schedules: the rate of each group as a function of the number of ``step()`` calls.
 
 A schedule computes each rate from the rate at the start, so nothing drifts. Where it finds another rate than it set, by
-hand or by another schedule of the same optimizer, it goes on from there, as in torch: the rate changes by as much as the
-schedule changes it between the two steps. The schedules that torch computes from the start alone (``LambdaLR``,
+hand or by another schedule of the same optimizer, it goes on from there, as in torch: the rate changes by as much as
+the schedule changes it between the two steps. The schedules that torch computes from the start alone (``LambdaLR``,
 ``OneCycleLR``, ``CyclicLR``, ``CosineAnnealingWarmRestarts`` and ``SequentialLR``) set their own rate. A group that is
 added later goes on, at the next step, from the rate that it was given. A new schedule takes up an earlier one with
 ``load_state_dict``, before or after the optimizer does.
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeGuard
 
 from microgradx._core.launch import note_as_it_is
-from microgradx.errors import DTypeError, OptionError
+from microgradx.errors import DTypeError, NotImplementedError_, OptionError
 from microgradx.optim.optimizers import Optimizer
 from microgradx.typing import Function
 
@@ -59,8 +59,8 @@ def _fits_groups(values: Any, groups: int) -> bool:
 
 
 class LRScheduler:
-    """The base of schedules. A subclass defines ``rate(base, t, k)``: the rate of group k after t steps; or ``get_lr()``,
-    as torch's do: the rates of all groups after ``last_epoch`` steps.
+    """The base of schedules. A subclass defines ``rate(base, t, k)``: the rate of group k after t steps; or
+    ``get_lr()``, as torch's do: the rates of all groups after ``last_epoch`` steps.
 
     ``base`` is the group's rate when its first scheduler was made, noted as ``group["initial_lr"]``; of a group that is
     added later, the rate that leads to the one it was given. Making a scheduler sets the rate for t = 0, or for t =
@@ -91,7 +91,7 @@ class LRScheduler:
         self._set(last_epoch + 1)
 
     def rate(self, base: float, t: float, k: int) -> float:
-        raise NotImplementedError(f"{type(self).__name__} defines neither rate nor get_lr")
+        raise NotImplementedError_(f"{type(self).__name__} defines neither rate nor get_lr")
 
     def get_lr(self) -> list[float]:
         """The rates of the groups after ``last_epoch`` steps."""
@@ -102,7 +102,7 @@ class LRScheduler:
         return [self._next_rate(base, t, k) for k, base in enumerate(self.base_lrs)]
 
     def _next_rate(self, base: float, t: float, k: int) -> float:
-        lr = self.optimizer.param_groups[k]["lr"]
+        lr: float = self.optimizer.param_groups[k]["lr"]
         if self.absolute or lr == (self.rate(base, t - 1, k) if t > 0 else base):
             return self.rate(base, t, k)
         least, slope = self._affine(t - 1, k) if t > 0 else (0.0, 1.0)
@@ -149,7 +149,8 @@ class LRScheduler:
             self.base_lrs.append(base)
 
     def step(self, epoch: float | None = None) -> None:
-        """Count a step and set the rates that follow; with ``epoch``, those that follow so many steps from the start."""
+        """Count a step and set the rates that follow; with ``epoch``, those that follow so many steps from the
+        start."""
         note_as_it_is("a schedule is stepped inside; step it between the calls")
         self._adopt()
         if epoch is None:
@@ -264,7 +265,7 @@ class StepLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def rate(self, base: float, t: float, k: int) -> float:
-        return base * self.gamma ** (t // self.step_size)
+        return base * float(self.gamma ** (t // self.step_size))
 
 
 class MultiStepLR(LRScheduler):
@@ -290,7 +291,7 @@ class ExponentialLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def rate(self, base: float, t: float, k: int) -> float:
-        return base * self.gamma**t
+        return base * float(self.gamma**t)
 
 
 class LinearLR(LRScheduler):
@@ -380,7 +381,7 @@ class PolynomialLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def rate(self, base: float, t: float, k: int) -> float:
-        return base * (1 - min(t, self.total_iters) / self.total_iters) ** self.power
+        return base * float((1 - min(t, self.total_iters) / self.total_iters) ** self.power)
 
 
 class CyclicLR(LRScheduler):
@@ -388,9 +389,9 @@ class CyclicLR(LRScheduler):
 
     ``mode``: "triangular"; "triangular2" halves the height at each cycle; "exp_range" multiplies it by gamma^t. A
     ``scale_fn`` in place of a mode gives the factor of the height, of the cycle, which counts from 1, or with
-    ``scale_mode="iterations"`` of t. With ``cycle_momentum`` the momentum (of Adam the first of the betas) goes the other
-    way, from ``max_momentum`` to ``base_momentum``. The rates and momenta are numbers, or lists with one for each group.
-    Smith (2017).
+    ``scale_mode="iterations"`` of t. With ``cycle_momentum`` the momentum (of Adam the first of the betas) goes the
+    other way, from ``max_momentum`` to ``base_momentum``. The rates and momenta are numbers, or lists with one for each
+    group. Smith (2017).
 
     >>> from microgradx import nn, optim
     >>> opt = optim.SGD([nn.Parameter(1.0)], lr=1.0)
@@ -568,7 +569,8 @@ class SequentialLR(LRScheduler):
             raise OptionError(f"SequentialLR: {len(self.schedulers)} schedulers and {len(self.milestones)} milestones; "
                               "a milestone stands between each two")
         for s in self.schedulers:
-            if not isinstance(s, LRScheduler) or type(s)._assign is not LRScheduler._assign or s.optimizer is not optimizer:
+            if (not isinstance(s, LRScheduler) or type(s)._assign is not LRScheduler._assign
+                    or s.optimizer is not optimizer):
                 raise OptionError(f"SequentialLR: a {type(s).__name__} of another optimizer, or that does not set the "
                                   "rate, and nothing else, from the number of steps")
         super().__init__(optimizer, last_epoch)
@@ -653,7 +655,8 @@ class ReduceLROnPlateau(LRScheduler):
         self.last_epoch = int(t)
 
     def step(self, metrics: float, epoch: int | None = None) -> None:       # type: ignore[override]  # has a measure
-        """Tell how far the training is, ``metrics``: a number, or a tensor of one; after ``epoch`` steps, or one more."""
+        """Tell how far the training is, ``metrics``: a number, or a tensor of one; after ``epoch`` steps, or one
+        more."""
         note_as_it_is("a schedule is stepped inside; step it between the calls")
         least_rates = [_of_group(self, "min_lr", self.min_lrs, k) for k in range(len(self.optimizer.param_groups))]
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch

@@ -150,7 +150,8 @@ def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:
     """
     if device is not None and not is_device("update_bn", device):
         raise OptionError(f"update_bn: device={device!r} is none; microgradx runs on the CPU")
-    layers = [m for m in model.modules() if getattr(m, "running_mean", None) is not None and hasattr(m, "momentum")]
+    layers: list[Any] = [m for m in model.modules()
+                         if getattr(m, "running_mean", None) is not None and hasattr(m, "momentum")]
     if not layers:
         return
     momenta, training = [m.momentum for m in layers], model.training
