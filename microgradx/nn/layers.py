@@ -20,8 +20,8 @@ from microgradx.typing import Data, DType, Seed
 __all__ = ["AlphaDropout", "Bilinear", "CELU", "CosineSimilarity", "Dropout", "Dropout1d", "Dropout2d", "Dropout3d",
            "ELU", "Embedding", "EmbeddingBag", "FeatureAlphaDropout", "Flatten", "GELU", "GLU", "Hardshrink",
            "Hardsigmoid", "Hardswish", "Hardtanh", "Identity", "LeakyReLU", "Linear", "LogSigmoid", "LogSoftmax",
-           "Mish", "PReLU", "PairwiseDistance", "ReLU", "ReLU6", "Residual", "SELU", "SiLU", "Sigmoid", "Softmax",
-           "Softmax2d", "Softmin", "Softplus", "Softshrink", "Softsign", "Tanh", "Tanhshrink", "Threshold",
+           "Mish", "PReLU", "PairwiseDistance", "RReLU", "ReLU", "ReLU6", "Residual", "SELU", "SiLU", "Sigmoid",
+           "Softmax", "Softmax2d", "Softmin", "Softplus", "Softshrink", "Softsign", "Tanh", "Tanhshrink", "Threshold",
            "Unflatten"]
 
 
@@ -391,24 +391,47 @@ class PReLU(Module):
         return f"num_parameters={self.num_parameters}"
 
 
+class RReLU(Module):
+    """``functional.rrelu`` as a module: slopes for negative x are drawn in training, and their mean after
+    ``eval()``."""
+
+    @accept
+    def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3, inplace: bool = False, rng: Seed = None) -> None:
+        self.lower, self.upper, self.inplace = lower, upper, inplace
+        self.rng = rng if rng is None else generator(rng)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.rrelu(input, self.lower, self.upper, self.training, self.inplace, rng=self.rng)
+
+    def extra_repr(self) -> str:
+        return f"lower={self.lower}, upper={self.upper}" + ", inplace=True" * self.inplace
+
+
 # ----- activations as modules ----------------------------------------------------------------------------------------
 
 class _Activation(Module):
-    """An activation without state: ``method`` names it, ``arguments`` are those of its method."""
+    """An activation without state: ``method`` names it, ``arguments`` are those of its method.
+
+    With ``inplace`` the method is the one that writes into the tensor.
+    """
     method = ""
     inplace = False
 
     @accept
     def __init__(self) -> None:
-        self.arguments: tuple[Any, ...] = ()
+        self._keep()
+
+    def _keep(self, *arguments: Any, inplace: bool = False) -> None:
+        self.arguments = arguments
+        if inplace:
+            self.inplace, self.method = True, f"{self.method}_"
 
     def forward(self, input: Tensor) -> Tensor:
-        y: Tensor = (getattr(F, self.method)(input, *self.arguments, inplace=True) if self.inplace else
-                     getattr(input, self.method)(*self.arguments))
+        y: Tensor = getattr(input, self.method)(*self.arguments)
         return y
 
     def extra_repr(self) -> str:
-        shown = [f"{name}={value!r}" for name, value in zip(F.ACTIVATIONS[self.method], self.arguments)]
+        shown = [f"{name}={value!r}" for name, value in zip(F.ACTIVATIONS[type(self).method], self.arguments)]
         return ", ".join(shown + ["inplace=True"] * self.inplace)
 
 
@@ -428,7 +451,7 @@ class ReLU(_Activation):
 
     @accept
     def __init__(self, inplace: bool = False) -> None:
-        self.arguments, self.inplace = (), bool(inplace)
+        self._keep(inplace=inplace)
 
 
 class ReLU6(_Activation):
@@ -437,7 +460,7 @@ class ReLU6(_Activation):
 
     @accept
     def __init__(self, inplace: bool = False) -> None:
-        self.arguments, self.inplace = (), bool(inplace)
+        self._keep(inplace=inplace)
 
 
 class LeakyReLU(_Activation):
@@ -446,7 +469,7 @@ class LeakyReLU(_Activation):
 
     @accept
     def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
-        self.arguments, self.inplace = (negative_slope,), bool(inplace)
+        self._keep(negative_slope, inplace=inplace)
 
 
 class ELU(_Activation):
@@ -455,7 +478,7 @@ class ELU(_Activation):
 
     @accept
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
-        self.arguments, self.inplace = (alpha,), bool(inplace)
+        self._keep(alpha, inplace=inplace)
 
 
 class SELU(_Activation):
@@ -464,7 +487,7 @@ class SELU(_Activation):
 
     @accept
     def __init__(self, inplace: bool = False) -> None:
-        self.arguments, self.inplace = (), bool(inplace)
+        self._keep(inplace=inplace)
 
 
 class CELU(_Activation):
@@ -473,7 +496,7 @@ class CELU(_Activation):
 
     @accept
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
-        self.arguments, self.inplace = (alpha,), bool(inplace)
+        self._keep(alpha, inplace=inplace)
 
 
 class GELU(_Activation):
@@ -482,7 +505,7 @@ class GELU(_Activation):
 
     @accept
     def __init__(self, approximate: Literal["none", "tanh"] = "none") -> None:
-        self.arguments = (approximate,)
+        self._keep(approximate)
 
 
 class SiLU(_Activation):
@@ -491,7 +514,7 @@ class SiLU(_Activation):
 
     @accept
     def __init__(self, inplace: bool = False) -> None:
-        self.arguments, self.inplace = (), bool(inplace)
+        self._keep(inplace=inplace)
 
 
 class Mish(_Activation):
@@ -500,7 +523,7 @@ class Mish(_Activation):
 
     @accept
     def __init__(self, inplace: bool = False) -> None:
-        self.arguments, self.inplace = (), bool(inplace)
+        self._keep(inplace=inplace)
 
 
 class Softplus(_Activation):
@@ -509,7 +532,7 @@ class Softplus(_Activation):
 
     @accept
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
-        self.arguments = (beta, threshold)
+        self._keep(beta, threshold)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.softplus(input, *self.arguments)
@@ -531,7 +554,7 @@ class Hardtanh(_Activation):
 
     @accept
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
-        self.arguments, self.inplace = (min_val, max_val), bool(inplace)
+        self._keep(min_val, max_val, inplace=inplace)
 
 
 class Hardsigmoid(_Activation):
@@ -540,7 +563,7 @@ class Hardsigmoid(_Activation):
 
     @accept
     def __init__(self, inplace: bool = False) -> None:
-        self.arguments, self.inplace = (), bool(inplace)
+        self._keep(inplace=inplace)
 
 
 class Hardswish(_Activation):
@@ -549,7 +572,7 @@ class Hardswish(_Activation):
 
     @accept
     def __init__(self, inplace: bool = False) -> None:
-        self.arguments, self.inplace = (), bool(inplace)
+        self._keep(inplace=inplace)
 
 
 class Hardshrink(_Activation):
@@ -558,7 +581,7 @@ class Hardshrink(_Activation):
 
     @accept
     def __init__(self, lambd: float = 0.5) -> None:
-        self.arguments = (lambd,)
+        self._keep(lambd)
 
     def extra_repr(self) -> str:
         return repr(self.arguments[0])
@@ -570,7 +593,7 @@ class Softshrink(_Activation):
 
     @accept
     def __init__(self, lambd: float = 0.5) -> None:
-        self.arguments = (lambd,)
+        self._keep(lambd)
 
     def extra_repr(self) -> str:
         return repr(self.arguments[0])
@@ -587,7 +610,7 @@ class Threshold(_Activation):
 
     @accept
     def __init__(self, threshold: float = 0.0, value: float = 0.0, inplace: bool = False) -> None:
-        self.arguments, self.inplace = (threshold, value), bool(inplace)
+        self._keep(threshold, value, inplace=inplace)
 
 
 class _AlongAxis(Module):
@@ -627,6 +650,10 @@ class GLU(_AlongAxis):
 
 class Softmax2d(Module):
     """Softmax over the channels of (m, channels, h, w) or (channels, h, w)."""
+
+    @accept
+    def __init__(self) -> None:
+        pass
 
     def forward(self, input: Tensor) -> Tensor:
         if input.ndim not in (3, 4):

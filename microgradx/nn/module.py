@@ -19,6 +19,7 @@ from microgradx._core.graph import is_grad_enabled, no_grad
 from microgradx._core.hooks import Handle, Hooks
 from microgradx._core.tensor import Tensor, concat
 from microgradx.errors import DTypeError, Error, OptionError, ShapeError, is_device
+from microgradx.names import ABSENT
 from microgradx.nn.compiled import compiled_module
 from microgradx.nn.parameter import forget_frozen, is_parameter
 from microgradx.nn.summary import Row, Summary
@@ -395,6 +396,18 @@ class Module:
     def float(self) -> Self:
         """``to("float32")``."""
         return self.to("float32")
+
+    def half(self) -> Self:
+        """Not here: raises ``OptionError``."""
+        raise OptionError(f"half: {ABSENT['half']}")
+
+    def bfloat16(self) -> Self:
+        """Not here: raises ``OptionError``."""
+        raise OptionError(f"bfloat16: {ABSENT['bfloat16']}")
+
+    def cuda(self, device: Any = None) -> Self:
+        """Not here: raises ``OptionError``."""
+        raise OptionError(f"cuda: {ABSENT['cuda']}")
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget all gradients, or fill them with 0."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microgradx._core.tensor import Tensor
-from microgradx.arrays import tensor
+from microgradx.arrays.common import tensor
 from microgradx.errors import DTypeError, OptionError, ShapeError
 from microgradx.names import accept
 from microgradx.nn.convolution import Integers, adaptive_average, integers_of
@@ -17,7 +17,8 @@ from microgradx.nn.module import Module
 from microgradx.nn.padding import pad
 from microgradx.typing import Data
 
-FUNCTIONS = ["channel_shuffle", "fold", "interpolate", "pixel_shuffle", "pixel_unshuffle", "unfold", "upsample"]
+FUNCTIONS = ["channel_shuffle", "fold", "interpolate", "pixel_shuffle", "pixel_unshuffle", "unfold", "upsample",
+             "upsample_bilinear", "upsample_nearest"]
 __all__ = ["ChannelShuffle", "Fold", "PixelShuffle", "PixelUnshuffle", "Unfold", "Upsample", "UpsamplingBilinear2d",
            "UpsamplingNearest2d"]
 
@@ -141,6 +142,20 @@ def upsample(input: Data, size: int | Sequence[int] | None = None,
              align_corners: bool | None = None) -> Tensor:
     """``interpolate`` by its former name."""
     return interpolate(input, size, scale_factor, mode, align_corners)
+
+
+@accept
+def upsample_nearest(input: Data, size: int | Sequence[int] | None = None,
+                     scale_factor: float | Sequence[float] | None = None) -> Tensor:
+    """``interpolate`` to the nearest elements."""
+    return interpolate(input, size, scale_factor)
+
+
+@accept
+def upsample_bilinear(input: Data, size: int | Sequence[int] | None = None,
+                      scale_factor: float | Sequence[float] | None = None) -> Tensor:
+    """``interpolate`` of (m, channels, h, w), bilinear with aligned corners."""
+    return interpolate(input, size, scale_factor, "bilinear", True)
 
 
 class Upsample(Module):
