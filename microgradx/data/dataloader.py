@@ -10,7 +10,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 
 from microgradx._core.tensor import Tensor, stack
-from microgradx.data.dataset import Dataset, IterableDataset, name_of, rows_at_once
+from microgradx.data.dataset import Dataset, IterableDataset, rows_at_once
 from microgradx.data.sampler import BatchSampler, RandomSampler, SequentialSampler, check_count
 from microgradx.errors import DTypeError, OptionError, ShapeError
 from microgradx.typing import Seed
@@ -137,7 +137,7 @@ class DataLoader(Generic[Row]):
                prefetch_factor: Any, context: Any, in_order: Any) -> None:
         if not (self._iterable or hasattr(self.dataset, "__getitem__")):
             raise DTypeError(f"DataLoader: a dataset has rows by number or is an IterableDataset, not "
-                             f"{name_of(self.dataset)}")
+                             f"{type(self.dataset).__name__}")
         if isinstance(self.num_workers, bool) or not isinstance(self.num_workers, int) or self.num_workers < 0:
             raise OptionError(f"DataLoader: num_workers={self.num_workers!r} is not an integer >= 0")
         if not (isinstance(self.timeout, (int, float)) and self.timeout >= 0):
@@ -176,7 +176,7 @@ class DataLoader(Generic[Row]):
 
     def _rows_in_all(self) -> int:
         if not hasattr(self.dataset, "__len__"):
-            raise DTypeError(f"DataLoader: {name_of(self.dataset)} has no length")
+            raise DTypeError(f"DataLoader: {type(self.dataset).__name__} has no length")
         return len(self.dataset)
 
     def __iter__(self) -> Iterator[Any]:
@@ -216,7 +216,7 @@ class DataLoader(Generic[Row]):
         try:
             return self.dataset[i]
         except Exception as error:
-            error.add_note(f"DataLoader: row {i} of {name_of(self.dataset)}")
+            error.add_note(f"DataLoader: row {i} of {type(self.dataset).__name__}")
             raise
 
     # ----- threads that load ahead
