@@ -65,7 +65,7 @@ def save(obj: object, f: str | os.PathLike[str] | BinaryIO, metadata: Mapping[st
     ...     mgx.save({"net": net, "step": step, "epoch": 3}, path)
     ...     state = mgx.load(path)
     >>> net.load_state_dict(state["net"])
-    Mismatch(missing_keys=[], unexpected_keys=[])
+    <All keys matched successfully>
     >>> step.load_state_dict(state["step"])
     >>> state["epoch"]
     3

@@ -4,7 +4,6 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -223,6 +222,7 @@ class DataLoader(Generic[Row]):
 
     def _load_ahead(self, wanted: Iterator[Any]) -> Iterator[Any]:
         """Batches in order, some of which are loaded while earlier ones are used."""
+        from concurrent.futures import ThreadPoolExecutor  # imported late: few loaders have threads
         names = iter(range(self.num_workers))
 
         def begin() -> None:
@@ -230,7 +230,7 @@ class DataLoader(Generic[Row]):
             if self.worker_init_fn is not None:
                 self.worker_init_fn(_here.info.id)
 
-        ahead: deque[Future[Any]] = deque()
+        ahead: deque[Any] = deque()
         with ThreadPoolExecutor(self.num_workers, "microgradx-loader", begin) as threads:
             try:
                 for each in wanted:
@@ -243,7 +243,7 @@ class DataLoader(Generic[Row]):
                 for each in ahead:
                     each.cancel()
 
-    def _result(self, batch: Future[Any]) -> Any:
+    def _result(self, batch: Any) -> Any:
         try:
             return batch.result(self.timeout or None)
         except TimeoutError as error:

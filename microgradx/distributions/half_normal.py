@@ -16,8 +16,8 @@ class HalfNormal(Distribution):
     """abs(x) for a normal x with mean 0 and standard deviation ``scale``.
 
     >>> from microgradx.distributions import HalfNormal
-    >>> HalfNormal(1.0).log_prob(0.0)
-    Tensor(-0.22579135)
+    >>> HalfNormal(1.0).variance                # 1 - 2 / pi
+    Tensor(0.36338022)
     """
     arg_constraints = {"scale": constraints.positive}
     support = constraints.nonnegative

@@ -100,7 +100,7 @@ class AffineTransform(Transform):
         super().__init__(cache_size)
         if event_dim != 0:
             raise OptionError(f"AffineTransform: event_dim={event_dim!r}; each number is mapped by itself, event_dim=0")
-        self.loc, self.scale = loc, scale
+        self.loc, self.scale = (t if isinstance(t, Tensor) else float(t) for t in (loc, scale))
 
     def _call(self, x: Tensor) -> Tensor:
         return x * self.scale + self.loc
