@@ -30,7 +30,7 @@ LAYERS = [["errors", "_core", "_core.capture", "_core.debug", "_core.scalar", "_
            "vectorize"],
           ["nn", "optim", "data", "distributions"], ["func", "utils", "flow"], [""], ["lab"], ["cli", "demo"],
           ["__main__"]]
-TOGETHER = ("arrays", "autograd", "nn", "optim", "data", "distributions", "flow", "lab")     # their modules share a layer
+TOGETHER = ("arrays", "autograd", "nn", "optim", "data", "distributions", "utils", "flow", "lab")
 
 # What a module hands to one below it when it is imported, so that calls go up without an import: (the module, the one
 # below, the function or name by which it is handed over).

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from microgradx._core.array import get_default_dtype
 from microgradx._core.graph import no_grad
 from microgradx._core.tensor import Tensor
 from microgradx.distributions.constraints import Constraint, real
@@ -26,9 +27,9 @@ def broadcast_shapes(op: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def floats(op: str, *values: Any) -> list[Tensor]:
-    """Tensors of one float dtype: that of the tensors among them, for numbers float32."""
+    """Tensors of one float dtype: that of the tensors among them, for numbers the default dtype."""
     kinds = [v.dtype for v in values if isinstance(v, (Tensor, np.ndarray, np.generic)) and v.dtype.kind == "f"]
-    kind = max(kinds) if kinds else np.dtype(np.float32)
+    kind = max(kinds) if kinds else np.dtype(get_default_dtype())
     tensors = []
     for v in values:
         if isinstance(v, (str, bytes)) or v is None:
