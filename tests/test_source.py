@@ -23,9 +23,9 @@ LAYERS = [["errors", "_core", "_core.capture", "_core.debug", "_core.scalar", "_
           ["_core.capture.passes"], ["_core.capture.fuse"], ["_core.capture.program"], ["_core.capture.pullback"],
           ["_core.capture.captured"], ["_core.debug.check"],
           ["_core.capture.compiled"], ["typing", "names"],
-          ["arrays", "autograd", "compile", "config", "creation", "draw", "einsum", "functional", "indexing",
-           "interop", "io", "linalg", "numpy_functions", "profiling", "random", "scalar", "special", "transforms",
-           "vectorize"],
+          ["array_api", "arrays", "autograd", "compile", "config", "creation", "draw", "einsum", "functional",
+           "indexing", "interop", "io", "linalg", "numpy_functions", "profiling", "random", "scalar", "special",
+           "transforms", "vectorize"],
           ["nn", "optim", "data"], ["flow"], [""], ["lab"], ["cli", "demo"], ["__main__"]]
 TOGETHER = ("arrays", "nn", "optim", "data", "flow", "lab")        # packages whose modules share their layer
 
