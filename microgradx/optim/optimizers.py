@@ -22,8 +22,15 @@ from microgradx._core.graph import enable_grad, no_grad
 from microgradx._core.launch import change_world, composite
 from microgradx._core.tensor import Tensor
 from microgradx._core.update import update
-from microgradx.errors import (ArgumentError, DTypeError, GraphError, NotImplementedError_, OptionError, ShapeError,
-                               described)
+from microgradx.errors import (
+    ArgumentError,
+    DTypeError,
+    GraphError,
+    NotImplementedError_,
+    OptionError,
+    ShapeError,
+    described,
+)
 
 __all__ = ["ASGD", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "Optimizer", "RAdam", "RMSprop",
            "Rprop"]
@@ -357,7 +364,7 @@ class KernelOptimizer(Optimizer):
             if option not in ranges:
                 meant = MISTAKEN.get(option) or next(iter(difflib.get_close_matches(option, cls.ranges, 1, 0.75)), None)
                 if meant in cls.ranges:
-                    raise OptionError(f"{cls.__name__}: no option is called {option!r}; {meant} may be meant; there are "
+                    raise OptionError(f"{cls.__name__}: no option is called {option!r}; {meant} may be meant, of "
                                       f"{', '.join(cls.ranges)}")
                 continue                        # a note of the caller's, as torch keeps it
             allowed, words = ranges[option]
