@@ -5,7 +5,7 @@ import numpy as _np
 
 from microgradx import (autograd as autograd, data as data, errors as errors, func as func, inplace as inplace,
                         interop as interop, linalg as linalg, names as names, nn as nn, optim as optim,
-                        scalar as scalar)
+                        scalar as scalar, utils as utils)
 from microgradx._core.graph import enable_grad as enable_grad, is_grad_enabled as is_grad_enabled, no_grad as no_grad
 from microgradx._core.methods import know_their_classes as _know_their_classes
 from microgradx._core.tensor import (Tensor as Tensor, concat as concat, from_dlpack as from_dlpack,
@@ -29,10 +29,7 @@ from microgradx.functional import *
 from microgradx.indexing import *
 from microgradx.io import load as load, save as save
 from microgradx.profiling import profile as profile
-from microgradx.random import (Generator as Generator, fork_rng as fork_rng, get_rng_state as get_rng_state,
-                               initial_seed as initial_seed, manual_seed as manual_seed, rand as rand,
-                               randint as randint, randn as randn, randperm as randperm, seed as seed,
-                               set_rng_state as set_rng_state)
+from microgradx.random import *
 from microgradx.transforms import *
 from microgradx.vectorize import vectorize as vectorize
 

@@ -683,7 +683,7 @@ def unique(x: Tensor, sorted: bool = True, return_inverse: bool = False, return_
     """The different elements in order, whether ``sorted`` asks for it or not; with ``axis`` the different parts.
 
     With ``return_inverse`` also the place of each element among them, with ``return_counts`` how often each is there.
-    No gradient.
+    The gradient of a value goes to the first element that has it.
 
     >>> import microgradx as mgx
     >>> mgx.unique(mgx.Tensor([3.0, 1.0, 3.0]), return_counts=True)
@@ -693,10 +693,10 @@ def unique(x: Tensor, sorted: bool = True, return_inverse: bool = False, return_
     d = None if axis is None else axis_of("unique", axis, x.ndim)
     if x.ndim == 0 and d is not None:
         x = x.reshape(1)
-    array = x.detach().numpy()
-    values, _, inverse, counts = np.unique(array, True, True, True, axis=d, equal_nan=False)
-    inverse = inverse.reshape(array.shape if d is None else -1)
-    found = (Tensor(values), *(Tensor(part) for part, wanted in ((inverse, return_inverse), (counts, return_counts))
+    _, first, inverse, counts = np.unique(x.detach().numpy(), True, True, True, axis=d, equal_nan=False)
+    inverse = inverse.reshape(x.shape if d is None else -1)
+    found = (x.reshape(-1)[first] if d is None else at(x, d, first), *(
+        Tensor(part) for part, wanted in ((inverse, return_inverse), (counts, return_counts))
                                if wanted))
     return found if len(found) > 1 else found[0]
 
@@ -718,7 +718,7 @@ def unique_consecutive(x: Tensor, return_inverse: bool = False, return_counts: b
     new[1:] = (rows[1:] != rows[:-1]).reshape(len(rows[1:]), -1).any(1)
     inverse = np.cumsum(new) - 1
     counts = np.bincount(inverse, minlength=int(new.sum())).astype(np.int64) if len(rows) else np.zeros(0, np.int64)
-    found = (Tensor(np.moveaxis(rows[new], 0, d)), *(
+    found = (at(flat, d, np.flatnonzero(new)), *(
         Tensor(part) for part, wanted in ((inverse.reshape(x.shape if axis is None else -1), return_inverse),
                                           (counts, return_counts)) if wanted))
     return found if len(found) > 1 else found[0]
@@ -726,7 +726,7 @@ def unique_consecutive(x: Tensor, return_inverse: bool = False, return_counts: b
 
 @of_tensor
 def bincount(x: Tensor, weights: Data | None = None, minlength: int = 0) -> Tensor:
-    """How often each number from 0 on is among the integers of x, (n,), or the sum of their ``weights``. No gradient.
+    """How often each number from 0 on is among the integers of x, (n,), or the sum of their ``weights``.
 
     >>> import microgradx as mgx
     >>> mgx.bincount(mgx.Tensor([0, 2, 2])).tolist()
@@ -742,10 +742,12 @@ def bincount(x: Tensor, weights: Data | None = None, minlength: int = 0) -> Tens
         raise OptionError(f"bincount: numbers are not negative ({array.min()} < 0)")
     if weights is None:
         return Tensor(np.bincount(array, minlength=least).astype(np.int64))
-    w = tensor(weights).detach().numpy()
+    w = tensor(weights)
     if w.shape != array.shape:
         raise ShapeError(f"bincount: weights of shape {w.shape} for {array.size} numbers")
-    return Tensor(np.bincount(array, w, least).astype(w.dtype if w.dtype == np.float32 else np.float64))
+    count = max(least, int(array.max(initial=-1)) + 1)
+    w = w if w.dtype.kind == "f" else w.astype(np.float64)
+    return Tensor(np.zeros(count, w.dtype)).scatter_add(0, Tensor(array), w)
 
 
 # ----- bins and places ----------------------------------------------------------------------------------------------

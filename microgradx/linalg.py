@@ -843,7 +843,12 @@ def matmul(a: Data, b: Data) -> Tensor:
 
 @accept
 def matrix_transpose(a: Data) -> Tensor:
-    """The last two axes exchanged, ``a.mT``. A view."""
+    """The last two axes exchanged, ``a.mT``. A view.
+
+    >>> import microgradx as mgx
+    >>> mgx.linalg.matrix_transpose(mgx.ones(2, 3)).shape
+    (3, 2)
+    """
     x = operand(a)
     if x.ndim < 2:
         raise ShapeError(f"matrix_transpose: of shape {x.shape}, which has no rows and columns")

@@ -79,6 +79,21 @@ ABSENT: dict[str, str] = {
     "fft": "there is no Fourier transform with a graph: numpy.fft takes x.detach().numpy()",
     "onnx": "there is no export to ONNX: microgradx.save writes the parameters as safetensors",
     "quantization": "there is no quantization: float32 is the smallest",
+    # of nn and nn.functional
+    **dict.fromkeys(("CTCLoss", "ctc_loss"),
+                    "there is no sum over alignments: cross_entropy takes a label for each step"),
+    **dict.fromkeys(("LPPool1d", "LPPool2d", "LPPool3d", "lp_pool1d", "lp_pool2d"),
+                    "there is no pooling by power means: avg_pool2d(x.abs()**p, n) * n * n is the sum of powers"),
+    **dict.fromkeys(("Conv3d", "ConvTranspose3d", "MaxPool3d", "AvgPool3d", "AdaptiveAvgPool3d", "AdaptiveMaxPool3d",
+                     "conv3d", "conv_transpose3d", "max_pool3d", "avg_pool3d"),
+                    "convolution and pooling have one or two axes behind the channels"),
+    **dict.fromkeys(("MaxUnpool1d", "MaxUnpool2d", "max_unpool1d", "max_unpool2d"),
+                    "there is no unpooling: x.scatter writes values at the indices that max_pool2d gives"),
+    **dict.fromkeys(("grid_sample", "affine_grid"),
+                    "there is no sampling at free positions: interpolate has the regular ones"),
+    **dict.fromkeys(("LazyLinear", "LazyConv1d", "LazyConv2d", "LazyBatchNorm1d", "LazyBatchNorm2d",
+                     "UninitializedParameter"), "there are no lazy layers: tell the number of inputs"),
+    **dict.fromkeys(("DataParallel", "SyncBatchNorm"), "there is one device, the CPU: use the module itself"),
 }
 
 
@@ -156,9 +171,9 @@ def advice(theirs: str, names: list[str]) -> str:
     return f"; did you mean {' or '.join(near)}?" if near else "."
 
 
-def missing(name: str, there: Mapping[str, Any]) -> str:
-    """What to say of a name that microgradx does not have: why, or which of those ``there`` it might be."""
+def missing(name: str, there: Mapping[str, Any], module: str = "microgradx") -> str:
+    """What to say of a name that ``module`` does not have: why, or which of those ``there`` it might be."""
     if name in ABSENT:
-        return f"microgradx.{name}: {ABSENT[name]}"
+        return f"{module}.{name}: {ABSENT[name]}"
     near = difflib.get_close_matches(name, [n for n in there if not n.startswith("_")], 2, 0.7)
-    return f"module 'microgradx' has no attribute {name!r}" + (f"; did you mean {' or '.join(near)}?" if near else "")
+    return f"module {module!r} has no attribute {name!r}" + (f"; did you mean {' or '.join(near)}?" if near else "")

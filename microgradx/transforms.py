@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 import numpy as np
 
@@ -31,6 +31,9 @@ from microgradx.random import get_rng_state, set_rng_state
 from microgradx.typing import Function
 
 __all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp", "vmap"]
+
+P = ParamSpec("P")
+X = TypeVar("X")
 
 
 def floating(op: str, x: Any, what: str) -> Tensor:
@@ -148,6 +151,11 @@ def _numbers(op: str, argnums: int | tuple[int, ...]) -> tuple[tuple[int, ...], 
     return (argnums,), lambda parts: parts[0]
 
 
+@overload
+def value_and_grad(fn: Callable[Concatenate[X, P], Tensor]) -> Callable[Concatenate[X, P], tuple[Tensor, X]]: ...
+@overload
+def value_and_grad(fn: Callable[P, Any], argnums: int | tuple[int, ...] = 0,
+                   has_aux: bool = False) -> Callable[P, tuple[Any, Any]]: ...
 def value_and_grad(fn: Function, argnums: int | tuple[int, ...] = 0, has_aux: bool = False) -> Function:
     """A function that returns (value, gradient) of ``fn``, which returns a single number.
 
@@ -173,6 +181,15 @@ def value_and_grad(fn: Function, argnums: int | tuple[int, ...] = 0, has_aux: bo
     return both
 
 
+@overload
+def grad(fn: Callable[Concatenate[X, P], Tensor]) -> Callable[Concatenate[X, P], X]: ...
+@overload
+def grad(fn: Callable[P, Tensor], argnums: int) -> Callable[P, Any]: ...
+@overload
+def grad(fn: Callable[P, Tensor], argnums: tuple[int, ...]) -> Callable[P, tuple[Any, ...]]: ...
+@overload
+def grad(fn: Callable[P, Any], argnums: int | tuple[int, ...] = 0, *,
+         has_aux: bool) -> Callable[P, tuple[Any, Any]]: ...
 def grad(fn: Function, argnums: int | tuple[int, ...] = 0, has_aux: bool = False) -> Function:
     """A function that returns the gradient of ``fn``, which returns a single number.
 

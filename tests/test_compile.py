@@ -456,7 +456,7 @@ POSITIONS = {
     "embedding": lambda x, t: F.embedding(t, x, padding_idx=1),
     "cross_entropy": lambda x, t: F.cross_entropy(x, t),
     "ignored": lambda x, t: F.cross_entropy(x, t, ignore_index=2, label_smoothing=0.1, weight=[1.0, 2.0, 3.0, 4.0]),
-    "nll": lambda x, t: F.nll_loss(x.log_softmax(1), t, "none"),
+    "nll": lambda x, t: F.nll_loss(x.log_softmax(1), t, reduction="none"),
     "sort": lambda x, t: (x.sort(1), x.topk(2, axis=1), x.median(axis=1), x.median()),
     "convert": lambda x, t: (x.astype("int64"), x.astype("bool"), t.astype("float32"), (x > 0).sum()),
     "written": lambda x, t: written(x, t),

@@ -221,14 +221,6 @@ def test_transpose():
     assert mgx.ones(2, 3, 4).transpose().shape == (4, 3, 2)
 
 
-@row("`nn.MultiheadAttention`")
-def test_attention():
-    net, x = nn.MultiheadAttention(4, 2), mgx.ones(3, 5, 4)
-    assert net(x, x, x).shape == (3, 5, 4) and len(net(x, x, x, need_weights=True)) == 2
-    with pytest.raises(ValueError, match="unpack"):
-        out, weights = net(x, x, x)
-
-
 @row("`scaled_dot_product_attention")
 def test_masks():
     q = Tensor(np.arange(6.0).reshape(1, 2, 3))
@@ -236,9 +228,9 @@ def test_masks():
     assert F.scaled_dot_product_attention(q, q, q, attn_mask=first).tolist() == [[[0, 1, 2], [0, 1, 2]]]
     with pytest.raises(DTypeError):
         F.scaled_dot_product_attention(q, q, q, attn_mask=mgx.tensor([[1, 0], [1, 0]]))
-    net = nn.MultiheadAttention(3, 1)
-    assert not np.allclose(net(mgx.ones(1, 2, 3), mgx.ones(1, 2, 3), q.astype("float32"), attn_mask=first).numpy(),
-                           net(mgx.ones(1, 2, 3), mgx.ones(1, 2, 3), q.astype("float32"), attn_mask=~first).numpy())
+    net = nn.MultiheadAttention(3, 1, batch_first=True)
+    assert not np.allclose(net(mgx.ones(1, 2, 3), mgx.ones(1, 2, 3), q.astype("float32"), attn_mask=first)[0].numpy(),
+                           net(mgx.ones(1, 2, 3), mgx.ones(1, 2, 3), q.astype("float32"), attn_mask=~first)[0].numpy())
 
 
 @row("`t.split(sizes)`")
@@ -269,6 +261,64 @@ def test_ties():
 def test_the_page_has_three_columns_and_the_slip():
     lines = [line for line in PAGE.read_text().splitlines() if line.startswith("|")]
     assert all(len(re.split(r"(?<!\\)\|", line)) == 6 for line in lines)
+
+
+@row("`nn.Softmax()`")
+def test_softmax_without_an_axis():
+    x = mgx.randn(2, 3, 4)
+    assert nn.Softmax()(x).tolist() == F.softmax(x).tolist() == F.softmax(x, dim=-1).tolist()
+
+
+@row("`F.mse_loss(p, t)`")
+def test_costs_do_not_broadcast():
+    with pytest.raises(ShapeError, match=r"\(3,\) and target \(3, 1\)"):
+        F.mse_loss(mgx.ones(3), mgx.ones(3, 1))
+
+
+@row("`nn.init.calculate_gain")
+def test_gains():
+    assert abs(nn.init.calculate_gain("tanh") - 1.5925) < 1e-4 and abs(nn.init.calculate_gain("selu") - 1) < 1e-12
+    assert nn.init.TORCH_GAINS["tanh"] == 5 / 3 and nn.init.TORCH_GAINS["selu"] == 3 / 4
+
+
+@row("`net.state_dict()`")
+def test_state_is_a_copy():
+    net = nn.Linear(2, 1)
+    state = net.state_dict()
+    nn.init.constant_(net.weight, 9.0)
+    assert 9.0 not in state["weight"].tolist()[0]
+
+
+@row("`net.load_state_dict(state)`")
+def test_state_of_another_dtype():
+    with pytest.raises(DTypeError, match="'weight' is float32, the state's float64"):
+        nn.Linear(2, 1).load_state_dict(nn.Linear(2, 1).double().state_dict())
+
+
+@row("`net.to(")
+def test_to_makes_other_tensors():
+    net = nn.Linear(2, 1)
+    weight = net.weight
+    assert net.to("float32").weight is weight and net.double().weight is not weight
+
+
+@row("`isinstance(w, nn.Parameter)`")
+def test_frozen_parameters():
+    net = nn.Linear(2, 1).requires_grad_(False)
+    assert not isinstance(net.weight, nn.Parameter) and [n for n, _ in net.named_parameters()] == ["weight", "bias"]
+
+
+@row("attention of a row")
+def test_closed_rows():
+    net, x = nn.MultiheadAttention(2, 1, bias=False), mgx.ones(2, 1, 2)
+    y, weights = net(x, x, x, attn_mask=np.array([[False, False], [True, True]]))
+    assert y[1].tolist() == [[0, 0]] and weights[0, 1].tolist() == [0, 0]
+
+
+@row("`MultiheadAttention(..., is_causal=True)`")
+def test_causal_attention_needs_no_mask():
+    net, x = nn.MultiheadAttention(2, 1), mgx.randn(3, 1, 2)
+    assert (net(x, x, x, is_causal=True)[1].detach().numpy()[0][np.triu_indices(3, 1)] == 0).all()
 
 
 @row("more than 32 axes")

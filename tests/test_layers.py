@@ -49,7 +49,8 @@ ARGUMENTS = {"Linear": (3, 4), "Embedding": (7, 3), "PReLU": (3,), "RNN": (3, 4,
              "GroupNorm": (2, 4), "LayerNorm": (3,), "RMSNorm": (3,), "LocalResponseNorm": (2,),
              "Bilinear": (2, 3, 4), "EmbeddingBag": (4, 3), "Unflatten": (1, (2, 2)), "PixelShuffle": (2,),
              "PixelUnshuffle": (2,), "ChannelShuffle": (2,), "Unfold": (2,), "Fold": (3, 2), "RNNCell": (3, 4),
-             "GRUCell": (3, 4), "LSTMCell": (3, 4), "TransformerEncoderLayer": (4, 2, 8), "Transformer": (4, 2, 1, 1, 8),
+             "GRUCell": (3, 4), "LSTMCell": (3, 4), "TransformerEncoderLayer": (4, 2, 8),
+             "Transformer": (4, 2, 1, 1, 8),
              "TransformerDecoderLayer": (4, 2, 8), "TransformerEncoder": (nn.TransformerEncoderLayer(4, 2, 8), 2),
              "TransformerDecoder": (nn.TransformerDecoderLayer(4, 2, 8), 2),
              "ModuleDict": ({"a": nn.Linear(3, 3)},), "ParameterList": ([nn.Parameter([1.0])],),
@@ -57,7 +58,8 @@ ARGUMENTS = {"Linear": (3, 4), "Embedding": (7, 3), "PReLU": (3,), "RNN": (3, 4,
              **{f"{kind}Pool{k}d": (2,) for kind in ("Avg", "Max", "AdaptiveAvg", "AdaptiveMax") for k in (1, 2)},
              **{f"{kind}{k}d": (2, 3, 2) for kind in ("Conv", "ConvTranspose") for k in (1, 2)},
              **{f"{kind}Norm{k}d": (3,) for kind in ("Batch", "Instance") for k in (1, 2, 3)},
-             **{f"{kind}Pad{k}d": (2,) for kind in ("Zero", "Reflection", "Replication", "Circular") for k in (1, 2, 3)},
+             **{f"{kind}Pad{k}d": (2,) for k in (1, 2, 3)
+                for kind in ("Zero", "Reflection", "Replication", "Circular")},
              **{f"ConstantPad{k}d": (2, 1.0) for k in (1, 2, 3)},
              "ModuleList": ([nn.Linear(3, 3), nn.PReLU()],), "Sequential": (nn.Linear(3, 3), nn.PReLU())}
 
@@ -395,7 +397,8 @@ def test_gains_at_kinks_and_jumps():
     for a in (0.5, 0.7312345, 2.0):
         beyond = a * density(a) + ndtr(-a)                      # E[z^2; z > a]
         assert math.isclose(init.calculate_gain("hardshrink", lambd=a)**-2, 2 * beyond, rel_tol=1e-11)
-        assert math.isclose(init.calculate_gain("hardshrink", direction="backward", lambd=a)**-2, 2 * ndtr(-a), rel_tol=1e-11)
+        backward = init.calculate_gain("hardshrink", direction="backward", lambd=a)
+        assert math.isclose(backward**-2, 2 * ndtr(-a), rel_tol=1e-11)
         shrunk = 2 * (beyond - 2 * a * density(a) + a * a * ndtr(-a))
         assert math.isclose(init.calculate_gain("softshrink", lambd=a)**-2, shrunk, rel_tol=1e-11)
         assert math.isclose(init.calculate_gain(lambda z: mgx.maximum(z, a), direction="backward")**-2, ndtr(-a),

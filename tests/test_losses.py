@@ -236,7 +236,8 @@ def test_modules_keep_options_and_tensors_are_their_state():
     x, t = mgx.Tensor([[1.0, -1.0]]), [[1.0, 0.0]]
     by_function = F.binary_cross_entropy_with_logits(x, t, pos_weight=[2.0, 3.0])
     assert twin(x, t).item() == loss(x, t).item() == by_function.item()
-    assert repr(nn.HuberLoss(delta=2.0)) == "HuberLoss(delta=2.0)" and repr(nn.CrossEntropyLoss()) == "CrossEntropyLoss()"
+    assert repr(nn.HuberLoss(delta=2.0)) == "HuberLoss(delta=2.0)"
+    assert repr(nn.CrossEntropyLoss()) == "CrossEntropyLoss()"
     assert repr(nn.KLDivLoss("batchmean")) == "KLDivLoss(reduction='batchmean')"
 
 

@@ -156,7 +156,8 @@ def test_modules_copy_and_pickle():
 
 def test_repr():
     assert repr(nn.Sequential(nn.Linear(3, 2, bias=False), nn.Sequential(nn.ELU(0.5)))) == (
-        "Sequential(\n  (0): Linear(in_features=3, out_features=2, bias=False)\n  (1): Sequential(\n    (0): ELU(alpha=0.5)\n  )\n)")
+        "Sequential(\n  (0): Linear(in_features=3, out_features=2, bias=False)\n"
+        "  (1): Sequential(\n    (0): ELU(alpha=0.5)\n  )\n)")
 
 
 # ----- layers ------------------------------------------------------------------------------------------------------

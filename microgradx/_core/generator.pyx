@@ -75,14 +75,14 @@ cdef class Generator:
         self.state = state_of(seed)
 
     def manual_seed(self, seed):
-        """Begin anew from ``seed``; returns the generator."""
+        """Restart from ``seed``; returns the generator."""
         cdef Array state = state_of(checked_seed(seed))
         note(self)
         copy(state, self.state)
         return self
 
     def seed(self):
-        """Begin anew from a seed that the operating system gives; returns it."""
+        """Restart from a seed that the operating system gives; returns it."""
         cdef Array state = state_of(None)
         note(self)
         copy(state, self.state)

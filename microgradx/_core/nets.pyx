@@ -357,7 +357,7 @@ cdef object window_unpool_vjp(Node node, Array g, int i):
 
 
 def pooling(str op, Array x not None, tuple kernel, tuple stride, tuple padding, tuple dilation):
-    """The sums (``avg_pool``) of the windows; or the maxima (``max_pool``) and where each lies in its plane."""
+    """The sums (``avg_pool``) of the windows; or the maxima (``max_pool``) and the position of each in its plane."""
     if x.dtype_ > MGX_F64:
         raise DTypeError(f"{op}: of float32 or float64, not {dtype_of(x.dtype_)}")
     cdef Windows at = windows(op, x, kernel, stride, padding, dilation)

@@ -10,8 +10,8 @@ from microgradx._core.backward import backward
 from microgradx._core.elementwise cimport apply, apply_into
 from microgradx._core.graph cimport Type, grad_enabled, set_grad_enabled
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport (bump_gradients, bump_world, compute_on_host, copy, fill, host, note_as_it_is,
-                                      note_gradient, note_tensor)
+from microgradx._core.launch cimport (as_argument, bump_gradients, bump_world, compute_on_host, copy, fill, host,
+                                      is_leaf, note_as_it_is, note_gradient, note_tensor)
 from microgradx._core.structured cimport (amax, axes_of, cross_entropy_mean, cumsum, expand, linear,
                                           logsumexp, matmul, softmax_axis, squeeze_axes, sum_axes, vector_norm)
 from microgradx._core.trace cimport refuse_traced
@@ -126,9 +126,7 @@ cdef class Tensor(Array):
     @property
     def requires_grad(self):
         """Whether operations on this tensor are recorded. May be set on leaves."""
-        if capture:
-            note_tensor(self)
-        return self.needs_grad
+        return as_argument(self).needs_grad if capture else self.needs_grad
 
     @requires_grad.setter
     def requires_grad(self, bint on):
@@ -152,12 +150,17 @@ cdef class Tensor(Array):
     @property
     def is_leaf(self):
         """Whether no recorded operation made it."""
-        return self.node is None or self.node.v.op == OP_LEAF
+        return is_leaf(as_argument(self) if capture else self)
 
     @property
     def grad(self):
         """The accumulated gradient, or None."""
+        cdef Array argument
         if capture and self.needs_grad:
+            argument = as_argument(self)
+            if argument is not self:
+                note_as_it_is("it reads the gradient of an argument that has a graph")
+                return argument.node.grad
             note_gradient(node_of(self), True)
         return None if self.node is None else self.node.grad
 
@@ -179,7 +182,11 @@ cdef class Tensor(Array):
     @property
     def version(self):
         """How often the storage was written to."""
-        return self.storage.version
+        cdef Array argument = as_argument(self) if capture else self
+        if argument is self and (not capture or self.storage.born == capture):
+            return self.storage.version
+        note_as_it_is("it reads the version of a tensor that it has not made")
+        return argument.storage.version if argument is self else argument.storage.version + self.storage.version - 1
 
     @property
     def data(self):
@@ -345,6 +352,8 @@ cdef class Tensor(Array):
         if any([takes_turns(x) for x in inputs if not isinstance(x, Array)]):
             return NotImplemented
         name = counterpart(ufunc, method, options)
+        if not isinstance(name, str):
+            return name(*inputs)
         if name == "floor_divide":
             return divide_and_floor(inputs[0], inputs[1])
         if name == "matmul":

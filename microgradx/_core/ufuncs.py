@@ -1,12 +1,14 @@
 """NumPy's ufuncs of Tensors: which operation of the table each of them is."""
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from microgradx._core.kernels import table
 from microgradx.errors import DTypeError
+
+Function = Callable[..., Any]
 
 # by object, not by name: anybody may make a ufunc called "gauss"
 NAMES = [row["name"] for row in table()]
@@ -20,6 +22,10 @@ ROWS |= {np.subtract: "sub", np.multiply: "mul", np.divide: "div", np.negative: 
 SCIPY = {"expit": "sigmoid", "log_expit": "logsigmoid"}       # of scipy.special, where its name is not ours
 
 
+# of those that are no row, the functions over Tensors that they are: ``interop`` knows them
+FUNCTIONS: dict[np.ufunc, Function] = {}
+
+
 def row_of(ufunc: np.ufunc) -> str | None:
     """The row that ``ufunc`` is: one of NumPy's or, where SciPy was imported, of ``scipy.special``."""
     special, name = sys.modules.get("scipy.special"), SCIPY.get(ufunc.__name__, ufunc.__name__)
@@ -28,15 +34,15 @@ def row_of(ufunc: np.ufunc) -> str | None:
     return ROWS.get(ufunc)
 
 
-def counterpart(ufunc: np.ufunc, method: str, options: Mapping[str, Any]) -> str:
-    """The name of the operation that ``ufunc`` is. Raises ``DTypeError`` where there is none."""
+def counterpart(ufunc: np.ufunc, method: str, options: Mapping[str, Any]) -> str | Function:
+    """The name of the operation, or the function, that ``ufunc`` is. Raises ``DTypeError`` where there is none."""
     name = f"np.{ufunc.__name__}" if ufunc is getattr(np, ufunc.__name__, None) else ufunc.__name__
     if method != "__call__":
         raise DTypeError(f"{name}.{method}: of NumPy arrays, not of a Tensor; t.detach().numpy() is one")
     if options:
         raise DTypeError(f"{name}: {', '.join(options)} cannot be given beside a Tensor; t.detach().numpy() is an "
                          "array, without a graph")
-    row = row_of(ufunc)
+    row = FUNCTIONS.get(ufunc) or row_of(ufunc)
     if row is None:
         raise DTypeError(f"{name}: no operation on Tensors corresponds to it; t.detach().numpy() is an array, "
                          "without a graph")

@@ -17,12 +17,13 @@ from microgradx._core.tensor import Tensor, attach, concat, pad
 from microgradx._core.value import Value
 from microgradx._core.value import dot as dot_of_values
 from microgradx._core.views import axis_of
-from microgradx.arrays import elementwise, matrices, pieces, products, statistics
+from microgradx.arrays import elementwise, matrices, pieces, products, special, statistics
 from microgradx.arrays.common import at, axes_of, broadcast, least_axes, of_line, of_tensor, tensor, with_axes
 from microgradx.arrays.elementwise import *
 from microgradx.arrays.matrices import *
 from microgradx.arrays.pieces import *
 from microgradx.arrays.products import *
+from microgradx.arrays.special import *
 from microgradx.arrays.statistics import *
 from microgradx.creation import integers, lengths
 from microgradx.errors import DTypeError, OptionError, ShapeError
@@ -37,7 +38,7 @@ __all__ = ["addmm", "all", "allclose", "any", "bmm", "broadcast_to", "cat", "chu
            "isinf", "isnan", "mm", "moveaxis", "movedim", "mv", "normalize", "ravel", "repeat", "repeat_interleave",
            "roll", "swapaxes", "tensordot", "tile", "trace", "unbind", "vstack"]
 
-PARTS = (elementwise, matrices, pieces, products, statistics)
+PARTS = (elementwise, matrices, pieces, products, special, statistics)
 __all__ += [name for part in PARTS for name in part.__all__]
 METHODS += [name for part in PARTS for name in part.METHODS]
 

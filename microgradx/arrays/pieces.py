@@ -390,9 +390,9 @@ def diag_embed(x: Tensor, offset: int = 0, axis1: int = -2, axis2: int = -1) -> 
 
 
 @of_tensor
-def diagflat(x: Tensor, offset: int = 0) -> Tensor:
-    """The matrix with all elements of x on its diagonal ``offset`` and 0 elsewhere."""
-    return diag_embed(x.reshape(-1), offset)
+def diagflat(x: Tensor, k: int = 0) -> Tensor:
+    """The matrix with all elements of x on its diagonal ``k`` and 0 elsewhere."""
+    return diag_embed(x.reshape(-1), k)
 
 
 def fill_diagonal_(x: Tensor, fill_value: float, wrap: bool = False) -> Tensor:

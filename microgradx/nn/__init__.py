@@ -23,3 +23,7 @@ if not TYPE_CHECKING:           # a type checker goes by the imports, and can re
                *containers.__all__, *convolution.__all__, *layers.__all__, *losses.__all__, *normalization.__all__,
                *padding.__all__, *recurrent.__all__, *resampling.__all__,
                *transformer.__all__]
+
+    def __getattr__(name):
+        from microgradx.names import missing
+        raise AttributeError(missing(name, globals(), __name__))

@@ -22,12 +22,6 @@ def _refused(name: str, x: object, error: Exception) -> Exception:
     return error if isinstance(x, Tensor) else DTypeError(f"{name}: of a Tensor, not {described(x)}")
 
 
-def _written(x: Tensor, name: str, *arguments: float) -> Tensor:
-    """``x``, into which its activation is written."""
-    y: Tensor = getattr(x.clone(), name)(*arguments)            # the derivative may need what x was
-    return x.copy_(y)
-
-
 def sigmoid(input: Tensor) -> Tensor:
     """``input.sigmoid()``, elementwise."""
     return input.sigmoid()
@@ -40,32 +34,32 @@ def tanh(input: Tensor) -> Tensor:
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """``input.relu()``, elementwise."""
-    return input.relu() if not inplace else _written(input, "relu")
+    return input.relu() if not inplace else input.relu_()
 
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     """``input.relu6()``, elementwise."""
-    return input.relu6() if not inplace else _written(input, "relu6")
+    return input.relu6() if not inplace else input.relu6_()
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """``input.leaky_relu(negative_slope)``, elementwise."""
-    return input.leaky_relu(negative_slope) if not inplace else _written(input, "leaky_relu", negative_slope)
+    return input.leaky_relu(negative_slope) if not inplace else input.leaky_relu_(negative_slope)
 
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """``input.elu(alpha)``, elementwise."""
-    return input.elu(alpha) if not inplace else _written(input, "elu", alpha)
+    return input.elu(alpha) if not inplace else input.elu_(alpha)
 
 
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
     """``input.selu()``, elementwise."""
-    return input.selu() if not inplace else _written(input, "selu")
+    return input.selu() if not inplace else input.selu_()
 
 
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """``input.celu(alpha)``, elementwise."""
-    return input.celu(alpha) if not inplace else _written(input, "celu", alpha)
+    return input.celu(alpha) if not inplace else input.celu_(alpha)
 
 
 def gelu(input: Tensor, approximate: Literal["none", "tanh"] = "none") -> Tensor:
@@ -75,12 +69,12 @@ def gelu(input: Tensor, approximate: Literal["none", "tanh"] = "none") -> Tensor
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """``input.silu()``, elementwise."""
-    return input.silu() if not inplace else _written(input, "silu")
+    return input.silu() if not inplace else input.silu_()
 
 
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """``input.mish()``, elementwise."""
-    return input.mish() if not inplace else _written(input, "mish")
+    return input.mish() if not inplace else input.mish_()
 
 
 def softsign(input: Tensor) -> Tensor:
@@ -95,17 +89,17 @@ def logsigmoid(input: Tensor) -> Tensor:
 
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """``input.hardtanh(min_val, max_val)``, elementwise."""
-    return input.hardtanh(min_val, max_val) if not inplace else _written(input, "hardtanh", min_val, max_val)
+    return input.hardtanh(min_val, max_val) if not inplace else input.hardtanh_(min_val, max_val)
 
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """``input.hardsigmoid()``, elementwise."""
-    return input.hardsigmoid() if not inplace else _written(input, "hardsigmoid")
+    return input.hardsigmoid() if not inplace else input.hardsigmoid_()
 
 
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """``input.hardswish()``, elementwise."""
-    return input.hardswish() if not inplace else _written(input, "hardswish")
+    return input.hardswish() if not inplace else input.hardswish_()
 
 
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
@@ -125,7 +119,7 @@ def tanhshrink(input: Tensor) -> Tensor:
 
 def threshold(input: Tensor, threshold: float = 0.0, value: float = 0.0, inplace: bool = False) -> Tensor:
     """``input.threshold(threshold, value)``, elementwise."""
-    return input.threshold(threshold, value) if not inplace else _written(input, "threshold", threshold, value)
+    return input.threshold(threshold, value) if not inplace else input.threshold_(threshold, value)
 
 
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
@@ -167,37 +161,37 @@ def softmin(input: Tensor, axis: int = -1, *, dim: int | None = None, dtype: DTy
 
 def relu_(input: Tensor) -> Tensor:
     """``relu`` in place."""
-    return _written(input, "relu")
+    return input.relu_()
 
 
 def leaky_relu_(input: Tensor, negative_slope: float = 0.01) -> Tensor:
     """``leaky_relu`` in place."""
-    return _written(input, "leaky_relu", negative_slope)
+    return input.leaky_relu_(negative_slope)
 
 
 def elu_(input: Tensor, alpha: float = 1.0) -> Tensor:
     """``elu`` in place."""
-    return _written(input, "elu", alpha)
+    return input.elu_(alpha)
 
 
 def selu_(input: Tensor) -> Tensor:
     """``selu`` in place."""
-    return _written(input, "selu")
+    return input.selu_()
 
 
 def celu_(input: Tensor, alpha: float = 1.0) -> Tensor:
     """``celu`` in place."""
-    return _written(input, "celu", alpha)
+    return input.celu_(alpha)
 
 
 def hardtanh_(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     """``hardtanh`` in place."""
-    return _written(input, "hardtanh", min_val, max_val)
+    return input.hardtanh_(min_val, max_val)
 
 
 def threshold_(input: Tensor, threshold: float, value: float) -> Tensor:
     """``threshold`` in place."""
-    return _written(input, "threshold", threshold, value)
+    return input.threshold_(threshold, value)
 
 
 # Activation: the defaults of what its method takes, which all have one.

@@ -145,13 +145,13 @@ class MultiheadAttention(Module):
         """Both masks as one that broadcasts to (m, heads, T, S): bool, True allows, or floats to be added."""
         found = None
         if attn_mask is not None:
-            mask = F.forbidden(attn_mask)
+            mask = F.allowed(attn_mask)
             if mask.shape not in ((t, s), (m * self.num_heads, t, s)):
                 raise ShapeError(f"MultiheadAttention: attn_mask is {(t, s)} or {(m * self.num_heads, t, s)}, not "
                                  f"{mask.shape}")
             found = mask if mask.ndim == 2 else mask.reshape(m, self.num_heads, t, s)
         if key_padding_mask is not None:
-            mask = F.forbidden(key_padding_mask)
+            mask = F.allowed(key_padding_mask)
             if mask.shape != ((s,) if alone else (m, s)):
                 raise ShapeError(f"MultiheadAttention: key_padding_mask is {(s,) if alone else (m, s)}, not "
                                  f"{mask.shape}")

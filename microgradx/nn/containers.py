@@ -339,7 +339,7 @@ class ParameterDict(Module):
 
 
 def _as_parameter(value: Data) -> Tensor:
-    return value if isinstance(value, Parameter) else Parameter(value)      # type: ignore[return-value]
+    return value if isinstance(value, Parameter) else Parameter(value)
 
 
 def _line(p: Tensor) -> str:

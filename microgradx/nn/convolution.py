@@ -224,14 +224,15 @@ def _convolve_back(axes: int, input: Data, weight: Data, bias: Data | None, stri
     ahead, more = (integers_of(op, name, value, axes, 0) for name, value in (
         ("padding", padding), ("output_padding", output_padding)))
     groups, = integers_of(op, "groups", groups, 1, 1)
-    if any(n >= s for n, s in zip(more, steps)):
-        raise OptionError(f"{op}: output_padding={more} is not below the stride {steps}")
+    if any(n >= max(s, d) for n, s, d in zip(more, steps, spacing)):
+        raise OptionError(f"{op}: output_padding={more} is not below the stride {steps} or the dilation {spacing}")
+    sides = tuple((p, p - max(0, n - s + 1)) for p, n, s in zip(ahead, more, steps))   # as many windows as elements
     size = tuple((n - 1) * s - 2 * p + d * (k - 1) + a + 1 for n, s, p, d, k, a in zip(
         x.shape[2:], steps, ahead, spacing, weight.shape[2:], more))
     if axes == 1:                               # one row
         x, weight = x.unsqueeze(2), weight.unsqueeze(2)
-        size, steps, ahead, spacing = (1, *size), (1, *steps), (0, *ahead), (1, *spacing)
-    y = transposed_convolution(op, x, weight, size, steps, tuple((p, p) for p in ahead), spacing, groups)
+        size, steps, sides, spacing = (1, *size), (1, *steps), ((0, 0), *sides), (1, *spacing)
+    y = transposed_convolution(op, x, weight, size, steps, sides, spacing, groups)
     if bias is not None:
         if bias.shape != (y.shape[1],):
             raise ShapeError(f"{op}: weight {weight.shape} in {groups} groups and bias {bias.shape} do not fit "
@@ -261,7 +262,8 @@ def conv_transpose2d(input: Data, weight: Data, bias: Data | None = None, stride
     (m, in, h, w), (in, out / groups, kh, kw), (out,) -> (m, out, rows, columns); m may be missing. There are
     (h - 1) stride - 2 padding + dilation (kh - 1) + output_padding + 1 rows.
 
-    Raises ``ShapeError`` for what does not fit, ``OptionError`` for an ``output_padding`` that is not below the stride.
+    Raises ``ShapeError`` for what does not fit, ``OptionError`` for an ``output_padding`` that is not below the stride
+    or the dilation.
     """
     return _convolve_back(2, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
@@ -402,11 +404,13 @@ def max_pool2d(input: Data, kernel_size: Integers, stride: Integers | None = Non
 
 
 def avg_pool2d(input: Data, kernel_size: Integers, stride: Integers | None = None, padding: Integers = 0,
-               ceil_mode: bool = False, count_include_pad: bool = True) -> Tensor:
+               ceil_mode: bool = False, count_include_pad: bool = True,
+               divisor_override: int | None = None) -> Tensor:
     """The mean of each window: (m, channels, h, w) -> (m, channels, rows, columns); m may be missing.
 
     ``stride`` is ``kernel_size`` unless told. Padding counts as zeros, or not at all without ``count_include_pad``;
-    what windows with ``ceil_mode`` (see ``max_pool2d``) find beyond it never counts.
+    what windows with ``ceil_mode`` (see ``max_pool2d``) find beyond it never counts. ``divisor_override``: the sum
+    divided by that number.
 
     >>> import microgradx as mgx
     >>> from microgradx.nn import functional as F
@@ -414,20 +418,25 @@ def avg_pool2d(input: Data, kernel_size: Integers, stride: Integers | None = Non
     Tensor([[[2.5, 4.5]]])
     """
     x, alone = _batch("avg_pool2d", input, 2)
-    y = _mean_pool("avg_pool2d", x, kernel_size, stride, padding, ceil_mode, count_include_pad)
+    y = _mean_pool("avg_pool2d", x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
     return y.squeeze(0) if alone else y
 
 
 def _mean_pool(op: str, x: Tensor, kernel_size: Integers, stride: Integers | None, padding: Integers, ceil_mode: bool,
-               count_include_pad: bool) -> Tensor:
+               count_include_pad: bool, divisor: int | None = None) -> Tensor:
     y: Tensor
     y, kernel, steps, sides = _pool(op, x, kernel_size, stride, padding, 1, ceil_mode)
+    if divisor is not None:
+        if isinstance(divisor, bool) or not isinstance(divisor, (int, np.integer)) or divisor == 0:
+            raise OptionError(f"{op}: divisor_override={divisor!r} is not an integer other than 0")
+        return y * (1 / divisor)
     counted = [p if count_include_pad else 0 for p, _ in sides]
     if all(after == p == c for (p, after), c in zip(sides, counted)):
         return y * (1 / math.prod(kernel))
     ones = Tensor(np.ones((1, 1, *(n + 2 * c for n, c in zip(x.shape[2:], counted))), y.dtype))
     beyond = tuple((p - c, after - c) for (p, after), c in zip(sides, counted))
-    return y / pooling(op, ones, kernel, steps, beyond, (1, 1))
+    counts: Tensor = pooling(op, ones, kernel, steps, beyond, (1, 1))
+    return y / counts
 
 
 # ----- pooling to a size ---------------------------------------------------------------------------------------------
@@ -606,9 +615,8 @@ class AvgPool1d(Module):
     @accept
     def __init__(self, kernel_size: Integers, stride: Integers | None = None, padding: Integers = 0,
                  ceil_mode: bool = False, count_include_pad: bool = True) -> None:
-        self._keep(kernel_size, stride, padding, ceil_mode, count_include_pad)
-        self.kernel_size, self.stride, self.padding = (row[-1:] for row in _as_rows(
-            "AvgPool1d", self.kernel_size, self.stride, self.padding))
+        kernel, steps, ahead = _as_rows("AvgPool1d", kernel_size, kernel_size if stride is None else stride, padding)
+        self._keep(kernel[1:], steps[1:], ahead[1:], ceil_mode, count_include_pad)
 
     def _keep(self, kernel_size: Integers, stride: Integers | None, padding: Integers, ceil_mode: bool,
               count_include_pad: bool) -> None:
@@ -635,5 +643,10 @@ class AvgPool2d(AvgPool1d):
 
     @accept
     def __init__(self, kernel_size: Integers, stride: Integers | None = None, padding: Integers = 0,
-                 ceil_mode: bool = False, count_include_pad: bool = True) -> None:
+                 ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None) -> None:
         self._keep(kernel_size, stride, padding, ceil_mode, count_include_pad)
+        self.divisor_override = divisor_override
+
+    def forward(self, input: Data) -> Tensor:
+        return avg_pool2d(input, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad,
+                          self.divisor_override)

@@ -236,7 +236,6 @@ _binary_cross_entropy: Callable[..., Tensor] = KernelOperation(
       lambda g, y, p, t: g * ((-p).log1p().clip(-100) - p.log().clip(-100))]], _refuse_no_probability)
 
 
-@accept
 def binary_cross_entropy_with_logits(input: Tensor, target: Data, weight: Data | None = None, *,
                                      reduction: str = "mean", pos_weight: Data | None = None) -> Tensor:
     """``binary_cross_entropy(sigmoid(z), t)``, as t softplus(-z) + (1-t) softplus(z).

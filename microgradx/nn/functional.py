@@ -14,9 +14,9 @@ from microgradx._core.tensor import Tensor, as_tensor, linear_, stack
 from microgradx.arrays import cosine_similarity as _cosine_similarity
 from microgradx.arrays import glu as _glu
 from microgradx.arrays import normalize as _normalize
-from microgradx.arrays import tensor
+from microgradx.arrays.common import tensor
 from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
-from microgradx.names import accept
+from microgradx.names import accept, missing
 from microgradx.nn.activations import *
 from microgradx.nn.activations import ACTIVATIONS as ACTIVATIONS
 from microgradx.nn.convolution import adaptive_avg_pool1d as adaptive_avg_pool1d
@@ -47,6 +47,8 @@ from microgradx.nn.resampling import pixel_shuffle as pixel_shuffle
 from microgradx.nn.resampling import pixel_unshuffle as pixel_unshuffle
 from microgradx.nn.resampling import unfold as unfold
 from microgradx.nn.resampling import upsample as upsample
+from microgradx.nn.resampling import upsample_bilinear as upsample_bilinear
+from microgradx.nn.resampling import upsample_nearest as upsample_nearest
 from microgradx.random import generator, rand
 from microgradx.typing import Data, DType, Seed
 
@@ -56,7 +58,10 @@ if not TYPE_CHECKING:           # a type checker goes by the imports, and can re
                *normalization.FUNCTIONS, *padding.FUNCTIONS, *resampling.FUNCTIONS, "alpha_dropout", "bilinear",
                "cosine_similarity", "dropout", "dropout1d", "dropout2d", "dropout3d", "embedding", "embedding_bag",
                "feature_alpha_dropout", "glu", "gumbel_softmax", "linear", "normalize", "one_hot",
-               "pairwise_distance", "prelu", "scaled_dot_product_attention"]
+               "pairwise_distance", "prelu", "rrelu", "scaled_dot_product_attention"]
+
+    def __getattr__(name):
+        raise AttributeError(missing(name, globals(), __name__))
 
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
@@ -66,6 +71,28 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     elif weight.size > 1 and input.ndim > 2:
         weight = weight.reshape(weight.size, *[1] * (input.ndim - 2))
     return input.prelu(weight)
+
+
+@accept
+def rrelu(input: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, inplace: bool = False, *,
+          rng: Seed = None) -> Tensor:
+    """x where x >= 0, else x times a slope: drawn from U(lower, upper) for every element in ``training``, else their
+    mean. Xu et al. (2015).
+
+    >>> import microgradx as mgx
+    >>> from microgradx.nn import functional as F
+    >>> F.rrelu(mgx.Tensor([-8.0, 8.0]), 0.25, 0.75)
+    Tensor([-4.,  8.])
+    """
+    if not lower <= upper:
+        raise OptionError(f"rrelu: lower={lower} is above upper={upper}")
+    x = input.clone() if inplace else input
+    if training:
+        slopes = rand(x.shape, rng=rng, dtype=x.dtype) * (upper - lower) + lower
+        y = (x >= 0).where(x, x * slopes)
+    else:
+        y = x.leaky_relu((lower + upper) / 2)
+    return input.copy_(y) if inplace else y
 
 
 def linear(input: Data, weight: Tensor, bias: Data | None = None) -> Tensor:
@@ -180,7 +207,8 @@ def embedding(input: Data, weight: Tensor, padding_idx: int | None = None, *, ma
     rows = weight[numbers]
     if padding_idx is None:
         return rows
-    return (numbers != padding_row("embedding", padding_idx, len(weight))).unsqueeze(-1).where(rows, rows.detach())
+    counted: Tensor = numbers.ne(padding_row("embedding", padding_idx, len(weight)))    # type: ignore[arg-type]
+    return counted.unsqueeze(-1).where(rows, rows.detach())
 
 
 @accept
@@ -485,10 +513,10 @@ def _to_be_added(mask: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return mask
 
 
-def forbidden(mask: Data | None) -> Tensor | None:
+def allowed(mask: Data) -> Tensor:
     """A mask in which True forbids as one in which True allows; floats as they are."""
-    mask = mask if mask is None or isinstance(mask, Tensor) else tensor(mask)
-    return mask if mask is None or mask.dtype.kind != "b" else mask == 0
+    mask = mask if isinstance(mask, Tensor) else tensor(mask)
+    return mask.eq(0) if mask.dtype.kind == "b" else mask
 
 
 def _closed(shut: npt.NDArray[np.bool_], dtype: DType) -> Tensor:

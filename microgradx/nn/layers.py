@@ -20,8 +20,8 @@ from microgradx.typing import Data, DType, Seed
 __all__ = ["AlphaDropout", "Bilinear", "CELU", "CosineSimilarity", "Dropout", "Dropout1d", "Dropout2d", "Dropout3d",
            "ELU", "Embedding", "EmbeddingBag", "FeatureAlphaDropout", "Flatten", "GELU", "GLU", "Hardshrink",
            "Hardsigmoid", "Hardswish", "Hardtanh", "Identity", "LeakyReLU", "Linear", "LogSigmoid", "LogSoftmax",
-           "Mish", "PReLU", "PairwiseDistance", "ReLU", "ReLU6", "Residual", "SELU", "SiLU", "Sigmoid", "Softmax",
-           "Softmax2d", "Softmin", "Softplus", "Softshrink", "Softsign", "Tanh", "Tanhshrink", "Threshold",
+           "Mish", "PReLU", "PairwiseDistance", "RReLU", "ReLU", "ReLU6", "Residual", "SELU", "SiLU", "Sigmoid",
+           "Softmax", "Softmax2d", "Softmin", "Softplus", "Softshrink", "Softsign", "Tanh", "Tanhshrink", "Threshold",
            "Unflatten"]
 
 
@@ -153,7 +153,8 @@ class Embedding(Module):
         if weight.ndim != 2 or weight.dtype.kind != "f":
             raise ShapeError(f"{cls.__name__}.from_pretrained: floats (num_embeddings, embedding_dim), not "
                              f"{weight.dtype} of shape {weight.shape}")
-        layer = cls(*weight.shape, padding_idx=padding_idx, dtype=weight.dtype)
+        rows, width = weight.shape
+        layer = cls(rows, width, padding_idx, dtype=weight.dtype)
         layer.weight.data.copy_(weight)
         layer.weight.requires_grad = not freeze
         return layer
@@ -224,7 +225,7 @@ class Dropout(Module):
     >>> nn.Dropout(0.5, rng=0)(nn.Parameter([1.0, 1.0, 1.0, 1.0])).tolist()
     [0.0, 2.0, 0.0, 2.0]
     """
-    function = staticmethod(F.dropout)
+    function: Any = staticmethod(F.dropout)
 
     @accept
     def __init__(self, p: float = 0.5, inplace: bool = False, rng: Seed = None) -> None:
@@ -232,7 +233,8 @@ class Dropout(Module):
         self.rng = rng if rng is None else generator(rng)
 
     def forward(self, input: Tensor) -> Tensor:
-        return self.function(input, self.p, self.training, self.inplace, rng=self.rng)
+        y: Tensor = self.function(input, self.p, self.training, self.inplace, rng=self.rng)
+        return y
 
     def extra_repr(self) -> str:
         return f"p={self.p}, inplace={self.inplace}"
@@ -389,24 +391,47 @@ class PReLU(Module):
         return f"num_parameters={self.num_parameters}"
 
 
+class RReLU(Module):
+    """``functional.rrelu`` as a module: slopes for negative x are drawn in training, and their mean after
+    ``eval()``."""
+
+    @accept
+    def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3, inplace: bool = False, rng: Seed = None) -> None:
+        self.lower, self.upper, self.inplace = lower, upper, inplace
+        self.rng = rng if rng is None else generator(rng)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.rrelu(input, self.lower, self.upper, self.training, self.inplace, rng=self.rng)
+
+    def extra_repr(self) -> str:
+        return f"lower={self.lower}, upper={self.upper}" + ", inplace=True" * self.inplace
+
+
 # ----- activations as modules ----------------------------------------------------------------------------------------
 
 class _Activation(Module):
-    """An activation without state: ``method`` names it, ``arguments`` are those of its method."""
+    """An activation without state: ``method`` names it, ``arguments`` are those of its method.
+
+    With ``inplace`` the method is the one that writes into the tensor.
+    """
     method = ""
     inplace = False
 
     @accept
     def __init__(self) -> None:
-        self.arguments: tuple[Any, ...] = ()
+        self._keep()
+
+    def _keep(self, *arguments: Any, inplace: bool = False) -> None:
+        self.arguments = arguments
+        if inplace:
+            self.inplace, self.method = True, f"{self.method}_"
 
     def forward(self, input: Tensor) -> Tensor:
-        y: Tensor = (getattr(F, self.method)(input, *self.arguments, inplace=True) if self.inplace else
-                     getattr(input, self.method)(*self.arguments))
+        y: Tensor = getattr(input, self.method)(*self.arguments)
         return y
 
     def extra_repr(self) -> str:
-        shown = [f"{name}={value!r}" for name, value in zip(F.ACTIVATIONS[self.method], self.arguments)]
+        shown = [f"{name}={value!r}" for name, value in zip(F.ACTIVATIONS[type(self).method], self.arguments)]
         return ", ".join(shown + ["inplace=True"] * self.inplace)
 
 
@@ -426,7 +451,7 @@ class ReLU(_Activation):
 
     @accept
     def __init__(self, inplace: bool = False) -> None:
-        self.arguments, self.inplace = (), bool(inplace)
+        self._keep(inplace=inplace)
 
 
 class ReLU6(_Activation):
@@ -435,7 +460,7 @@ class ReLU6(_Activation):
 
     @accept
     def __init__(self, inplace: bool = False) -> None:
-        self.arguments, self.inplace = (), bool(inplace)
+        self._keep(inplace=inplace)
 
 
 class LeakyReLU(_Activation):
@@ -444,7 +469,7 @@ class LeakyReLU(_Activation):
 
     @accept
     def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
-        self.arguments, self.inplace = (negative_slope,), bool(inplace)
+        self._keep(negative_slope, inplace=inplace)
 
 
 class ELU(_Activation):
@@ -453,7 +478,7 @@ class ELU(_Activation):
 
     @accept
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
-        self.arguments, self.inplace = (alpha,), bool(inplace)
+        self._keep(alpha, inplace=inplace)
 
 
 class SELU(_Activation):
@@ -462,7 +487,7 @@ class SELU(_Activation):
 
     @accept
     def __init__(self, inplace: bool = False) -> None:
-        self.arguments, self.inplace = (), bool(inplace)
+        self._keep(inplace=inplace)
 
 
 class CELU(_Activation):
@@ -471,7 +496,7 @@ class CELU(_Activation):
 
     @accept
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
-        self.arguments, self.inplace = (alpha,), bool(inplace)
+        self._keep(alpha, inplace=inplace)
 
 
 class GELU(_Activation):
@@ -480,7 +505,7 @@ class GELU(_Activation):
 
     @accept
     def __init__(self, approximate: Literal["none", "tanh"] = "none") -> None:
-        self.arguments = (approximate,)
+        self._keep(approximate)
 
 
 class SiLU(_Activation):
@@ -489,7 +514,7 @@ class SiLU(_Activation):
 
     @accept
     def __init__(self, inplace: bool = False) -> None:
-        self.arguments, self.inplace = (), bool(inplace)
+        self._keep(inplace=inplace)
 
 
 class Mish(_Activation):
@@ -498,7 +523,7 @@ class Mish(_Activation):
 
     @accept
     def __init__(self, inplace: bool = False) -> None:
-        self.arguments, self.inplace = (), bool(inplace)
+        self._keep(inplace=inplace)
 
 
 class Softplus(_Activation):
@@ -507,7 +532,7 @@ class Softplus(_Activation):
 
     @accept
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
-        self.arguments = (beta, threshold)
+        self._keep(beta, threshold)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.softplus(input, *self.arguments)
@@ -529,7 +554,7 @@ class Hardtanh(_Activation):
 
     @accept
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
-        self.arguments, self.inplace = (min_val, max_val), bool(inplace)
+        self._keep(min_val, max_val, inplace=inplace)
 
 
 class Hardsigmoid(_Activation):
@@ -538,7 +563,7 @@ class Hardsigmoid(_Activation):
 
     @accept
     def __init__(self, inplace: bool = False) -> None:
-        self.arguments, self.inplace = (), bool(inplace)
+        self._keep(inplace=inplace)
 
 
 class Hardswish(_Activation):
@@ -547,7 +572,7 @@ class Hardswish(_Activation):
 
     @accept
     def __init__(self, inplace: bool = False) -> None:
-        self.arguments, self.inplace = (), bool(inplace)
+        self._keep(inplace=inplace)
 
 
 class Hardshrink(_Activation):
@@ -556,7 +581,7 @@ class Hardshrink(_Activation):
 
     @accept
     def __init__(self, lambd: float = 0.5) -> None:
-        self.arguments = (lambd,)
+        self._keep(lambd)
 
     def extra_repr(self) -> str:
         return repr(self.arguments[0])
@@ -568,7 +593,7 @@ class Softshrink(_Activation):
 
     @accept
     def __init__(self, lambd: float = 0.5) -> None:
-        self.arguments = (lambd,)
+        self._keep(lambd)
 
     def extra_repr(self) -> str:
         return repr(self.arguments[0])
@@ -585,19 +610,20 @@ class Threshold(_Activation):
 
     @accept
     def __init__(self, threshold: float = 0.0, value: float = 0.0, inplace: bool = False) -> None:
-        self.arguments, self.inplace = (threshold, value), bool(inplace)
+        self._keep(threshold, value, inplace=inplace)
 
 
 class _AlongAxis(Module):
     """A function along ``axis``, which torch calls ``dim``."""
-    function = staticmethod(F.softmax)
+    function: Any = staticmethod(F.softmax)
 
     @accept
     def __init__(self, axis: int = -1) -> None:
         self.axis = -1 if axis is None else axis
 
     def forward(self, input: Tensor) -> Tensor:
-        return self.function(input, self.axis)
+        y: Tensor = self.function(input, self.axis)
+        return y
 
     def extra_repr(self) -> str:
         return f"dim={self.axis}"
@@ -624,6 +650,10 @@ class GLU(_AlongAxis):
 
 class Softmax2d(Module):
     """Softmax over the channels of (m, channels, h, w) or (channels, h, w)."""
+
+    @accept
+    def __init__(self) -> None:
+        pass
 
     def forward(self, input: Tensor) -> Tensor:
         if input.ndim not in (3, 4):

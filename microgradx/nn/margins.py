@@ -182,4 +182,5 @@ def _chosen(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     if (counted & ((labels < 0) | (labels >= n))).any():
         bad = labels[counted & ((labels < 0) | (labels >= n))][0]
         raise IndexError_(f"multilabel_margin_loss: label {bad} is not one of the {n} classes (0..{n - 1})")
-    return (np.where(counted, labels, -1)[..., None] == np.arange(n)).sum(-2)
+    found: npt.NDArray[np.int64] = (np.where(counted, labels, -1)[..., None] == np.arange(n)).sum(-2)
+    return found

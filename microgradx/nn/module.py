@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from microgradx._core.graph import is_grad_enabled, no_grad
 from microgradx._core.hooks import Handle, Hooks
 from microgradx._core.tensor import Tensor, concat
 from microgradx.errors import DTypeError, Error, OptionError, ShapeError, is_device
+from microgradx.names import ABSENT
 from microgradx.nn.compiled import compiled_module
 from microgradx.nn.parameter import forget_frozen, is_parameter
 from microgradx.nn.summary import Row, Summary
@@ -28,6 +29,9 @@ __all__ = ["Module", "summary"]
 
 KINDS = ("_parameters", "_buffers", "_modules")
 HOOKS = ("before", "after", "backward")
+
+P = ParamSpec("P")
+R_co = TypeVar("R_co", covariant=True)
 
 
 class Mismatch(NamedTuple):
@@ -39,6 +43,12 @@ class Mismatch(NamedTuple):
         if not self.missing_keys and not self.unexpected_keys:
             return "<All keys matched successfully>"
         return f"Mismatch(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
+
+
+class HasForward(Protocol[P, R_co]):
+    """What a module is to a type checker that looks at a call of it."""
+
+    def forward(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
 
 
 @note_attributes_of
@@ -78,8 +88,11 @@ class Module:
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} defines no forward()")
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.forward(*args, **kwargs) if self._hooks is None else self._hooked(self._hooks, args, kwargs)
+    if TYPE_CHECKING:                           # a call takes and gives what the forward of the subclass does
+        def __call__(self: HasForward[P, R_co], *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    else:
+        def __call__(self, *args, **kwargs):
+            return self.forward(*args, **kwargs) if self._hooks is None else self._hooked(self._hooks, args, kwargs)
 
     def _hooked(self, hooks: dict[str, Hooks], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         before, after, backward = ([*hooks[kind].values()] for kind in HOOKS)
@@ -287,11 +300,13 @@ class Module:
 
     def get_parameter(self, target: str) -> Tensor:
         """The parameter with the dotted name ``target``. Raises ``AttributeError`` if there is none."""
-        return self._get("get_parameter", "_parameters", target)
+        found: Tensor = self._get("get_parameter", "_parameters", target)
+        return found
 
     def get_buffer(self, target: str) -> Tensor:
         """The buffer with the dotted name ``target``. Raises ``AttributeError`` if there is none."""
-        return self._get("get_buffer", "_buffers", target)
+        found: Tensor = self._get("get_buffer", "_buffers", target)
+        return found
 
     def _get(self, op: str, kind: str, target: str) -> Any:
         path, _, name = target.rpartition(".")
@@ -381,6 +396,18 @@ class Module:
     def float(self) -> Self:
         """``to("float32")``."""
         return self.to("float32")
+
+    def half(self) -> Self:
+        """Not here: raises ``OptionError``."""
+        raise OptionError(f"half: {ABSENT['half']}")
+
+    def bfloat16(self) -> Self:
+        """Not here: raises ``OptionError``."""
+        raise OptionError(f"bfloat16: {ABSENT['bfloat16']}")
+
+    def cuda(self, device: Any = None) -> Self:
+        """Not here: raises ``OptionError``."""
+        raise OptionError(f"cuda: {ABSENT['cuda']}")
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget all gradients, or fill them with 0."""

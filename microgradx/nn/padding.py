@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from microgradx._core.tensor import Tensor
 from microgradx._core.tensor import pad as pad_constant
-from microgradx.arrays import tensor
+from microgradx.arrays.common import tensor
 from microgradx.errors import OptionError, ShapeError
 from microgradx.names import accept
 from microgradx.nn.module import Module
@@ -51,6 +51,9 @@ def pad(input: Data, pad: Sequence[int], mode: str = "constant", value: float | 
         return _constant(x, widths, 0.0 if value is None else value)
     if value is not None:
         raise OptionError(f"pad: value={value!r} goes with mode='constant', not {mode!r}")
+    if mode == "circular" and any(n < 0 for pair in widths for n in pair):      # goes on at the end of what is left
+        x = _constant(x, [(min(before, 0), min(after, 0)) for before, after in widths], 0.0)
+        widths = [(max(before, 0), max(after, 0)) for before, after in widths]
     for at, (before, after) in enumerate(widths, 1):
         if before or after:
             read = _elements(mode, x.shape[-at], before, after)

@@ -1,6 +1,7 @@
 """Parameters: what they are, and how they are made."""
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from microgradx._core.tensor import Tensor
@@ -9,6 +10,7 @@ from microgradx.typing import DType
 __all__ = ["Parameter"]
 
 _frozen: list[Tensor] = []      # made by Parameter(data, requires_grad=False), and not yet an attribute of a module
+HELD = 3                        # references to a tensor of the list that nobody else has: the list, a loop, a call
 
 
 def is_parameter(value: object) -> bool:
@@ -31,9 +33,8 @@ class _ParameterType(type):
         return is_parameter(value)
 
 
-if TYPE_CHECKING:
-    class Parameter(Tensor):
-        def __init__(self, data: Any = None, requires_grad: bool = True, dtype: DType = None) -> None: ...
+if TYPE_CHECKING:                           # what it makes is a Tensor
+    Parameter = Tensor
 else:
     class Parameter(metaclass=_ParameterType):
         """A leaf tensor that requires a gradient: what a module counts as a parameter.
@@ -48,8 +49,9 @@ else:
         (Tensor([1., 2.], requires_grad=True), True, False)
         """
 
-        def __new__(cls, data=None, requires_grad=True, dtype=None):
+        def __new__(cls, data: Any = None, requires_grad: bool = True, dtype: DType = None) -> Tensor:
             made = Tensor([] if data is None else data, requires_grad=bool(requires_grad), dtype=dtype)
             if not requires_grad:
+                _frozen[:] = [p for p in _frozen if sys.getrefcount(p) > HELD]
                 _frozen.append(made)
             return made

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microgradx._core.tensor import Tensor
-from microgradx.arrays import tensor
+from microgradx.arrays.common import tensor
 from microgradx.errors import DTypeError, OptionError, ShapeError
 from microgradx.names import accept
 from microgradx.nn.convolution import Integers, adaptive_average, integers_of
@@ -17,7 +17,8 @@ from microgradx.nn.module import Module
 from microgradx.nn.padding import pad
 from microgradx.typing import Data
 
-FUNCTIONS = ["channel_shuffle", "fold", "interpolate", "pixel_shuffle", "pixel_unshuffle", "unfold", "upsample"]
+FUNCTIONS = ["channel_shuffle", "fold", "interpolate", "pixel_shuffle", "pixel_unshuffle", "unfold", "upsample",
+             "upsample_bilinear", "upsample_nearest"]
 __all__ = ["ChannelShuffle", "Fold", "PixelShuffle", "PixelUnshuffle", "Unfold", "Upsample", "UpsamplingBilinear2d",
            "UpsamplingNearest2d"]
 
@@ -143,6 +144,20 @@ def upsample(input: Data, size: int | Sequence[int] | None = None,
     return interpolate(input, size, scale_factor, mode, align_corners)
 
 
+@accept
+def upsample_nearest(input: Data, size: int | Sequence[int] | None = None,
+                     scale_factor: float | Sequence[float] | None = None) -> Tensor:
+    """``interpolate`` to the nearest elements."""
+    return interpolate(input, size, scale_factor)
+
+
+@accept
+def upsample_bilinear(input: Data, size: int | Sequence[int] | None = None,
+                      scale_factor: float | Sequence[float] | None = None) -> Tensor:
+    """``interpolate`` of (m, channels, h, w), bilinear with aligned corners."""
+    return interpolate(input, size, scale_factor, "bilinear", True)
+
+
 class Upsample(Module):
     """``functional.interpolate`` as a module.
 
@@ -157,8 +172,7 @@ class Upsample(Module):
                  mode: str = "nearest", align_corners: bool | None = None,
                  recompute_scale_factor: bool | None = None) -> None:
         self.size, self.mode, self.align_corners = size, mode, align_corners
-        self.scale_factor = scale_factor if scale_factor is None or isinstance(scale_factor, (tuple, list)) else float(
-            scale_factor)
+        self.scale_factor = float(scale_factor) if isinstance(scale_factor, (int, float)) else scale_factor
         self.recompute_scale_factor = recompute_scale_factor
 
     def forward(self, input: Data) -> Tensor:

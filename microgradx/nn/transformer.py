@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from microgradx._core.tensor import Tensor
-from microgradx.errors import OptionError, ShapeError
+from microgradx.errors import OptionError, ShapeError, is_device
 from microgradx.names import accept
 from microgradx.nn import functional as F
 from microgradx.nn import init
@@ -227,11 +227,7 @@ class Transformer(Module):
         Tensor([[  0., -inf],
                 [  0.,   0.]])
         """
-        return causal_mask(sz, device=device, dtype=dtype)
-
-
-@accept
-def causal_mask(sz: int, dtype: DType = None) -> Tensor:
-    """-inf above the diagonal, else 0."""
-    sizes_of("generate_square_subsequent_mask", sz)
-    return Tensor(np.triu(np.full((sz, sz), -np.inf, np.dtype(dtype or "float32")), 1))
+        sizes_of("generate_square_subsequent_mask", sz)
+        if device is not None and not is_device("generate_square_subsequent_mask", device):
+            raise OptionError(f"generate_square_subsequent_mask: {device!r} is no device; there is 'cpu'")
+        return Tensor(np.triu(np.full((sz, sz), -np.inf, np.dtype(dtype or "float32")), 1))

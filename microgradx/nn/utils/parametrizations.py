@@ -52,7 +52,7 @@ class _WeightNorm(Module):
 
 
 @accept
-def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Module:
+def weight_norm(module: Any, name: str = "weight", dim: int | None = 0) -> Any:
     """g v / |v| in place of a weight, with norms g and directions v as parameters: Salimans and Kingma (2016).
 
     There is a norm for each index of ``dim``, or one for ``dim`` None. g is
@@ -70,6 +70,9 @@ def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Mo
 # ----- spectral norm -------------------------------------------------------------------------------------------------
 
 class _SpectralNorm(Module):
+    _u: Tensor
+    _v: Tensor
+
     def __init__(self, weight: Tensor, n_power_iterations: int, eps: float, dim: int, rng: Seed) -> None:
         self.dim, self.n_power_iterations, self.eps = dim, n_power_iterations, eps
         if weight.ndim > 1:
@@ -97,15 +100,16 @@ class _SpectralNorm(Module):
         if self.training:
             self.iterate(weight.detach(), self.n_power_iterations)
         u, v = self._u.clone(), self._v.clone()                     # a later call must not change what this one keeps
-        return weight / (u * (self.matrix(weight) @ v)).sum()
+        divided: Tensor = weight / (u * (self.matrix(weight) @ v)).sum()
+        return divided
 
     def right_inverse(self, value: Tensor) -> Tensor:
         return value
 
 
 @accept
-def spectral_norm(module: Module, name: str = "weight", n_power_iterations: int = 1, eps: float = 1e-12,
-                  dim: int | None = None, rng: Seed = None) -> Module:
+def spectral_norm(module: Any, name: str = "weight", n_power_iterations: int = 1, eps: float = 1e-12,
+                  dim: int | None = None, rng: Seed = None) -> Any:
     """A weight divided by its largest singular value, as a matrix with the axis ``dim`` first: Miyato et al. (2018).
 
     The singular value comes from the power method, ``n_power_iterations`` steps of it at every read in training.
@@ -196,8 +200,8 @@ def _reflections(v: Tensor) -> Tensor:
 
 
 @accept
-def orthogonal(module: Module, name: str = "weight", orthogonal_map: str | None = None, *,
-               use_trivialization: bool = True) -> Module:
+def orthogonal(module: Any, name: str = "weight", orthogonal_map: str | None = None, *,
+               use_trivialization: bool = True) -> Any:
     """A weight with orthonormal columns, or rows if it has more columns than rows: Lezcano-Casado (2019).
 
     ``orthogonal_map``: "matrix_exp" (the default for square ones), "cayley" or "householder" (the default otherwise)

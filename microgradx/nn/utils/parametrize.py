@@ -69,8 +69,8 @@ class ParametrizationList(ModuleList):
         return y
 
 
-def register_parametrization(module: Module, tensor_name: str, parametrization: Module, *,
-                             unsafe: bool = False) -> Module:
+def register_parametrization(module: Any, tensor_name: str, parametrization: Module, *,
+                             unsafe: bool = False) -> Any:
     """Compute ``module.tensor_name``, a parameter or buffer, by ``parametrization``; returns the module.
 
     ``parametrization`` is a Module of one tensor. Its method ``right_inverse``, if it has one, gives what the present
@@ -155,7 +155,7 @@ def is_parametrized(module: Module, tensor_name: str | None = None) -> bool:
     return len(known) > 0 if tensor_name is None else tensor_name in known
 
 
-def remove_parametrizations(module: Module, tensor_name: str, leave_parametrized: bool = True) -> Module:
+def remove_parametrizations(module: Any, tensor_name: str, leave_parametrized: bool = True) -> Any:
     """Make ``module.tensor_name`` a parameter or buffer again; returns the module.
 
     Its value is the one that was computed, or the original if not ``leave_parametrized`` (of which there must be one).
