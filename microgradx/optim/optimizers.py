@@ -103,7 +103,7 @@ class Group(MutableMapping[str, Any]):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over a group that was pickled, perhaps by a version with fewer options."""
         vars(self).update(state)
-        self.options = dict(self.rule.later) | self.options
+        self.options = self.rule.completed(self.options)
         numbers = self.rule.numbers(self.options)
         if self.cell.size != len(numbers):
             self.cell = self.launch[0] = Tensor(numbers)
@@ -376,6 +376,11 @@ class KernelOptimizer(Optimizer):
                 raise OptionError(f"{cls.__name__}: {option}={value!r} is not {words}")
 
     @classmethod
+    def completed(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """Options that version 0.1 saved, and those that came later."""
+        return options | {option: value for option, value in cls.later.items() if option not in options}
+
+    @classmethod
     def numbers(cls, options: Options) -> npt.NDArray[np.float64]:
         """The options as the kernel reads them; a pair takes two places."""
         return np.hstack([np.asarray(options[option], "float64") for option in cls.ranges])
@@ -398,7 +403,7 @@ class KernelOptimizer(Optimizer):
         """Take over what ``state_dict`` of an optimizer for the same parameters gave. All fits or nothing changes."""
         name = type(self).__name__
         groups, states = self._groups_of(state_dict)
-        groups = [dict(self.later) | plain_options(options) for options in groups]
+        groups = [self.completed(plain_options(options)) for options in groups]
         arrays, k = [], 0                       # one dict per parameter
         for group, options in zip(self.param_groups, groups):
             self.check(options)
