@@ -22,8 +22,15 @@ from microgradx._core.graph import enable_grad, no_grad
 from microgradx._core.launch import change_world, composite
 from microgradx._core.tensor import Tensor
 from microgradx._core.update import update
-from microgradx.errors import (ArgumentError, DTypeError, GraphError, NotImplementedError_, OptionError, ShapeError,
-                               described)
+from microgradx.errors import (
+    ArgumentError,
+    DTypeError,
+    GraphError,
+    NotImplementedError_,
+    OptionError,
+    ShapeError,
+    described,
+)
 
 __all__ = ["ASGD", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "Optimizer", "RAdam", "RMSprop",
            "Rprop"]
@@ -96,7 +103,7 @@ class Group(MutableMapping[str, Any]):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over a group that was pickled, perhaps by a version with fewer options."""
         vars(self).update(state)
-        self.options = dict(self.rule.later) | self.options
+        self.options = self.rule.completed(self.options)
         numbers = self.rule.numbers(self.options)
         if self.cell.size != len(numbers):
             self.cell = self.launch[0] = Tensor(numbers)
@@ -357,7 +364,7 @@ class KernelOptimizer(Optimizer):
             if option not in ranges:
                 meant = MISTAKEN.get(option) or next(iter(difflib.get_close_matches(option, cls.ranges, 1, 0.75)), None)
                 if meant in cls.ranges:
-                    raise OptionError(f"{cls.__name__}: no option is called {option!r}; {meant} may be meant; there are "
+                    raise OptionError(f"{cls.__name__}: no option is called {option!r}; {meant} may be meant, of "
                                       f"{', '.join(cls.ranges)}")
                 continue                        # a note of the caller's, as torch keeps it
             allowed, words = ranges[option]
@@ -367,6 +374,11 @@ class KernelOptimizer(Optimizer):
                 fits = False
             if not fits:
                 raise OptionError(f"{cls.__name__}: {option}={value!r} is not {words}")
+
+    @classmethod
+    def completed(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """Options that version 0.1 saved, and those that came later."""
+        return options | {option: value for option, value in cls.later.items() if option not in options}
 
     @classmethod
     def numbers(cls, options: Options) -> npt.NDArray[np.float64]:
@@ -391,7 +403,7 @@ class KernelOptimizer(Optimizer):
         """Take over what ``state_dict`` of an optimizer for the same parameters gave. All fits or nothing changes."""
         name = type(self).__name__
         groups, states = self._groups_of(state_dict)
-        groups = [dict(self.later) | plain_options(options) for options in groups]
+        groups = [self.completed(plain_options(options)) for options in groups]
         arrays, k = [], 0                       # one dict per parameter
         for group, options in zip(self.param_groups, groups):
             self.check(options)
