@@ -236,7 +236,7 @@ def shares(op: str, x: Tensor, q: Data, axis: Axis, keepdims: bool, interpolatio
         raise ShapeError(f"{op}: of no elements, shape {x.shape}")
     ordered = sort(flat, d).values.transpose(d, -1)
     whole = (ordered == ordered).sum(-1, keepdims=True).astype(x.dtype)     # how many are not nan
-    row = q.detach().reshape(-1)
+    row = q.reshape(-1)
     if skip_nan:
         rank = row * (whole - 1).clip(0.0, None)
     else:
@@ -715,8 +715,8 @@ def unique_consecutive(x: Tensor, return_inverse: bool = False, return_counts: b
     d = axis_of("unique_consecutive", 0 if axis is None else axis, flat.ndim)
     rows = np.moveaxis(flat.detach().numpy(), d, 0)
     new = np.ones(len(rows), bool)
-    new[1:] = (rows[1:] != rows[:-1]).reshape(len(rows[1:]), -1).any(1)
-    inverse = np.cumsum(new) - 1
+    new[1:] = (rows[1:] != rows[:-1]).any(tuple(range(1, rows.ndim)))
+    inverse = (np.cumsum(new) - 1).astype(np.int64)
     counts = np.bincount(inverse, minlength=int(new.sum())).astype(np.int64) if len(rows) else np.zeros(0, np.int64)
     found = (at(flat, d, np.flatnonzero(new)), *(
         Tensor(part) for part, wanted in ((inverse.reshape(x.shape if axis is None else -1), return_inverse),
@@ -805,7 +805,7 @@ def histogram(x: Tensor, bins: Any, *, range: Sequence[float] | None = None, wei
         raise ShapeError(f"histogram: weights of shape {w.shape} for elements of shape {x.shape}")
     if isinstance(bins, int):
         edges: Any = bins
-        low, high = bounds("histogram", x, bins, *(range or (0.0, 0.0)))
+        low, high = bounds("histogram", x, bins, *(range or ((0.0, 0.0) if x.size else (0.0, 1.0))))
     else:
         edges, low, high = tensor(bins).detach().numpy(), 0.0, 0.0
         if edges.ndim != 1 or edges.size < 2 or (np.diff(edges) < 0).any():
@@ -818,9 +818,9 @@ def histogram(x: Tensor, bins: Any, *, range: Sequence[float] | None = None, wei
 def _search(places: npt.NDArray[Any], x: npt.NDArray[Any], side: Any) -> npt.NDArray[Any]:
     if places.ndim == 1:
         return np.searchsorted(places, x, side).astype(np.int64)
-    rows, found = places.reshape(-1, places.shape[-1]), np.empty(x.shape, np.int64)
-    for row, out, numbers in zip(rows, found.reshape(-1, x.shape[-1]), x.reshape(-1, x.shape[-1]), strict=True):
-        out[...] = np.searchsorted(row, numbers, side)
+    found = np.empty(x.shape, np.int64)
+    for lead in np.ndindex(x.shape[:-1]):
+        found[lead] = np.searchsorted(places[lead], x[lead], side)
     return found
 
 

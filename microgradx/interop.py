@@ -21,12 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from microgradx import arrays, creation, functional, indexing, linalg
+from microgradx import array_api, arrays, creation, functional, indexing, linalg
 from microgradx import special as special
 from microgradx._core import ufuncs
 from microgradx._core.tensor import Tensor, attach, pad
 from microgradx._core.trees import flatten, unflatten
-from microgradx.errors import DTypeError
+from microgradx.errors import DTypeError, OptionError
 from microgradx.numpy_functions import FUNCTIONS, numpys
 from microgradx.typing import Function
 
@@ -117,4 +117,11 @@ def __array_function__(self: Tensor, function: Any, types: Any, args: Any, kwarg
     return function(*args, **kwargs)
 
 
-attach({"__array_function__": __array_function__})
+def __array_namespace__(self: Tensor, /, *, api_version: str | None = None) -> Any:
+    """The functions of the array API standard for Tensors: the module ``microgradx.array_api``."""
+    if api_version is not None and api_version not in ("2021.12", "2022.12", "2023.12", "2024.12"):
+        raise OptionError(f"array_namespace: api_version={api_version!r} is not there; 2024.12 is")
+    return array_api
+
+
+attach({"__array_function__": __array_function__, "__array_namespace__": __array_namespace__})

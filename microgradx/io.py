@@ -90,6 +90,10 @@ def save(obj: object, f: str | os.PathLike[str] | BinaryIO, metadata: Mapping[st
     from safetensors.numpy import save as encode  # imported late: few programs save
     content = encode(tensors, texts or None)
     header, = struct.unpack_from("<Q", content)
+    if STRUCTURE not in texts and [n for n in json.loads(content[8:8 + header]) if n != "__metadata__"] != [*tensors]:
+        texts[STRUCTURE] = json.dumps(structure)        # the order of the names, which the format has not
+        content = encode(tensors, texts)
+        header, = struct.unpack_from("<Q", content)
     if header > MOST_HEADER:
         raise OptionError(f"save: names, shapes, texts and structure take {header} bytes, more than {MOST_HEADER}; "
                           "store long lists of numbers as tensors")

@@ -20,7 +20,7 @@ from microgradx._core.generator import Generator
 from microgradx._core.launch import filled
 from microgradx._core.structured import HostOperation
 from microgradx._core.tensor import Tensor, attach
-from microgradx.creation import arange, integers, lengths
+from microgradx.creation import arange, get_default_dtype, integers, lengths
 from microgradx.errors import ArgumentError, DTypeError, OptionError, ShapeError, is_device
 from microgradx.typing import AnyGenerator, Data, DType, Function, Lengths, Seed
 
@@ -152,7 +152,7 @@ def _options(op: str, device: Any, size: Any, shape: Sequence[Any]) -> Sequence[
     return shape if size is None else (size,)
 
 
-def rand(*shape: Lengths, rng: Seed = None, dtype: DType = "float32", requires_grad: bool = False,
+def rand(*shape: Lengths, rng: Seed = None, dtype: DType = None, requires_grad: bool = False,
          generator: Seed = None, size: Lengths | None = None, device: Any = None) -> Tensor:
     """Uniform numbers, 0 <= x < 1: 24 random bits in float32, 53 in float64.
 
@@ -162,14 +162,14 @@ def rand(*shape: Lengths, rng: Seed = None, dtype: DType = "float32", requires_g
     """
     if size is not None or device is not None:
         shape = tuple(_options("rand", device, size, shape))
-    kind: Any = dtype or "float32"
+    kind: Any = dtype or get_default_dtype()
     shape, source = lengths("rand", shape), _source("rand", rng, generator)
     drawn = (core.uniform(source, shape, kind) if isinstance(source, Generator) else
              _by_numpy(source, lambda: source.random(shape, kind), shape, kind))
     return drawn.requires_grad_() if requires_grad else drawn
 
 
-def randn(*shape: Lengths, rng: Seed = None, dtype: DType = "float32", requires_grad: bool = False,
+def randn(*shape: Lengths, rng: Seed = None, dtype: DType = None, requires_grad: bool = False,
           generator: Seed = None, size: Lengths | None = None, device: Any = None) -> Tensor:
     """Normal numbers of mean 0 and variance 1, by the method of Box and Muller (1958): up to 6.6 from 0 in float32, 9.4
     in float64.
@@ -180,7 +180,7 @@ def randn(*shape: Lengths, rng: Seed = None, dtype: DType = "float32", requires_
     """
     if size is not None or device is not None:
         shape = tuple(_options("randn", device, size, shape))
-    kind = dtype or "float32"
+    kind = dtype or get_default_dtype()
     shape, source = lengths("randn", shape), _source("randn", rng, generator)
     drawn = (core.normal(source, shape, kind) if isinstance(source, Generator) else
              _by_numpy(source, lambda: source.standard_normal(shape), shape, kind))
@@ -327,7 +327,7 @@ def normal(mean: Data = 0.0, std: Data = 1.0, size: Lengths | None = None, *, rn
     scale = _deviation(scale)
     if not tensors:
         shape: tuple[int, ...] = lengths("normal", () if size is None else (size,))
-        kind: Any = dtype or "float32"
+        kind: Any = dtype or get_default_dtype()
     else:
         shape, kind = tuple((loc + scale).shape), dtype or _tensor("normal", tensors[0]).dtype
     drawn: Tensor = loc.astype(kind) + scale.astype(kind) * randn(shape, dtype=kind, rng=rng, generator=generator)

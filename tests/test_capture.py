@@ -529,6 +529,16 @@ def test_places_in_graphs():
     runs_as_it_is(gradients)
 
 
+def test_arrays_wrapped_inside():
+    def make():
+        ran, array = [], np.ones(3, "float32")
+        def function(x):
+            ran.append(1)
+            return x * mgx.from_numpy(array)
+        return Twin(function, ran, changes=[lambda: array.fill(2)])
+    runs_as_it_is(make)
+
+
 def test_grad_mode():
     def make():
         w, ran = parameter(), []

@@ -277,7 +277,7 @@ def test_a_write_by_a_step_is_seen_by_older_graphs():
     (lambda s: s["param_groups"].append(s["param_groups"][0]), OptionError, r"\[1\] != \[1, 1\]|\[1\].*\[1, 1\]"),
     (lambda s: s["param_groups"][0].pop("eps"), OptionError, "options"),
     (lambda s: s["param_groups"][0].update(lr=math.nan), OptionError, "lr=nan"),
-    (lambda s: s["param_groups"][0].update(extra=1), OptionError, "extra"),
+    (lambda s: s["param_groups"][0].update(learning_rate=1), OptionError, "learning_rate"),
     (lambda s: s["state"].clear(), OptionError, "parameter 0 needs"),
     (lambda s: s["state"][0].pop("step"), OptionError, "parameter 0 needs"),
     (lambda s: s["state"][0].update(exp_avg=np.zeros(3)), ShapeError, r"\(2,\) != \(3,\)"),

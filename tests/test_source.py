@@ -24,13 +24,13 @@ LAYERS = [["errors", "_core", "_core.capture", "_core.debug", "_core.scalar", "_
           ["_core.capture.passes"], ["_core.capture.fuse"], ["_core.capture.program"], ["_core.capture.pullback"],
           ["_core.capture.captured"], ["_core.debug.check"],
           ["_core.capture.compiled"], ["typing", "names"],
-          ["arrays", "autograd", "compile", "config", "conversion", "creation", "devices", "draw", "einsum",
-           "functional", "indexing", "inplace",
+          ["array_api", "arrays", "autograd", "compile", "config", "conversion", "creation", "devices", "draw",
+           "einsum", "functional", "indexing", "inplace",
            "interop", "io", "linalg", "numpy_functions", "profiling", "random", "scalar", "special", "transforms",
            "vectorize"],
           ["nn", "optim", "data", "distributions"], ["func", "utils", "flow"], [""], ["lab"], ["cli", "demo"],
           ["__main__"]]
-TOGETHER = ("arrays", "autograd", "nn", "optim", "data", "distributions", "flow", "lab")     # their modules share a layer
+TOGETHER = ("arrays", "autograd", "nn", "optim", "data", "distributions", "utils", "flow", "lab")
 
 # What a module hands to one below it when it is imported, so that calls go up without an import: (the module, the one
 # below, the function or name by which it is handed over).

@@ -4,13 +4,12 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
 from microgradx._core.tensor import Tensor, stack
-from microgradx.data.dataset import Dataset, IterableDataset, name_of, rows_at_once
+from microgradx.data.dataset import Dataset, IterableDataset, rows_at_once
 from microgradx.data.sampler import BatchSampler, RandomSampler, SequentialSampler, check_count
 from microgradx.errors import DTypeError, OptionError, ShapeError
 from microgradx.typing import Seed
@@ -137,7 +136,7 @@ class DataLoader(Generic[Row]):
                prefetch_factor: Any, context: Any, in_order: Any) -> None:
         if not (self._iterable or hasattr(self.dataset, "__getitem__")):
             raise DTypeError(f"DataLoader: a dataset has rows by number or is an IterableDataset, not "
-                             f"{name_of(self.dataset)}")
+                             f"{type(self.dataset).__name__}")
         if isinstance(self.num_workers, bool) or not isinstance(self.num_workers, int) or self.num_workers < 0:
             raise OptionError(f"DataLoader: num_workers={self.num_workers!r} is not an integer >= 0")
         if not (isinstance(self.timeout, (int, float)) and self.timeout >= 0):
@@ -176,7 +175,7 @@ class DataLoader(Generic[Row]):
 
     def _rows_in_all(self) -> int:
         if not hasattr(self.dataset, "__len__"):
-            raise DTypeError(f"DataLoader: {name_of(self.dataset)} has no length")
+            raise DTypeError(f"DataLoader: {type(self.dataset).__name__} has no length")
         return len(self.dataset)
 
     def __iter__(self) -> Iterator[Any]:
@@ -216,13 +215,14 @@ class DataLoader(Generic[Row]):
         try:
             return self.dataset[i]
         except Exception as error:
-            error.add_note(f"DataLoader: row {i} of {name_of(self.dataset)}")
+            error.add_note(f"DataLoader: row {i} of {type(self.dataset).__name__}")
             raise
 
     # ----- threads that load ahead
 
     def _load_ahead(self, wanted: Iterator[Any]) -> Iterator[Any]:
         """Batches in order, some of which are loaded while earlier ones are used."""
+        from concurrent.futures import ThreadPoolExecutor  # imported late: few loaders have threads
         names = iter(range(self.num_workers))
 
         def begin() -> None:
@@ -230,7 +230,7 @@ class DataLoader(Generic[Row]):
             if self.worker_init_fn is not None:
                 self.worker_init_fn(_here.info.id)
 
-        ahead: deque[Future[Any]] = deque()
+        ahead: deque[Any] = deque()
         with ThreadPoolExecutor(self.num_workers, "microgradx-loader", begin) as threads:
             try:
                 for each in wanted:
@@ -243,7 +243,7 @@ class DataLoader(Generic[Row]):
                 for each in ahead:
                     each.cancel()
 
-    def _result(self, batch: Future[Any]) -> Any:
+    def _result(self, batch: Any) -> Any:
         try:
             return batch.result(self.timeout or None)
         except TimeoutError as error:

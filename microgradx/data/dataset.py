@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from microgradx._core.tensor import Tensor
-from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError, described
+from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
 from microgradx.random import randperm
 from microgradx.typing import Seed
 
@@ -205,8 +205,3 @@ def rows_at_once(dataset: Any, indices: list[int]) -> Any:
     if isinstance(dataset, np.ndarray) and dataset.dtype.kind in "fiub" and dataset.ndim:
         return Tensor(dataset[indices])
     return dataset.iloc[indices] if hasattr(dataset, "iloc") else None
-
-
-def name_of(dataset: Any) -> str:
-    """How messages name a dataset."""
-    return described(dataset)

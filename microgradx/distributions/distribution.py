@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from microgradx._core.array import get_default_dtype
 from microgradx._core.graph import no_grad
 from microgradx._core.tensor import Tensor
 from microgradx.distributions.constraints import Constraint, real
@@ -26,9 +27,9 @@ def broadcast_shapes(op: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def floats(op: str, *values: Any) -> list[Tensor]:
-    """Tensors of one float dtype: that of the tensors among them, for numbers float32."""
+    """Tensors of one float dtype: that of the tensors among them, for numbers the default dtype."""
     kinds = [v.dtype for v in values if isinstance(v, (Tensor, np.ndarray, np.generic)) and v.dtype.kind == "f"]
-    kind = max(kinds) if kinds else np.dtype(np.float32)
+    kind = max(kinds) if kinds else np.dtype(get_default_dtype())
     tensors = []
     for v in values:
         if isinstance(v, (str, bytes)) or v is None:
@@ -52,6 +53,7 @@ class Distribution:
     support: Constraint = real
     has_rsample: bool = False
     has_enumerate_support: bool = False
+    shared: ClassVar[tuple[str, ...]] = ()              # parameters that all of a batch have together
     _validate_args = True
 
     def __init__(self, batch_shape: Size = (), event_shape: Size = (), validate_args: bool | None = None) -> None:
@@ -84,7 +86,7 @@ class Distribution:
         """The same with its parameters expanded to another batch shape."""
         other, axes, shape = copy.copy(self), len(self._batch_shape), tuple(batch_shape)
         for name, value in vars(self).items():
-            if isinstance(value, Tensor):
+            if isinstance(value, Tensor) and name not in self.shared:
                 vars(other)[name] = value.expand(shape + value.shape[axes:])
         other._batch_shape = shape
         return other

@@ -7,6 +7,7 @@ options and steps through pointers, so a step is the same launch whatever their 
 """
 from __future__ import annotations
 
+import difflib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from types import MappingProxyType
@@ -21,7 +22,15 @@ from microgradx._core.graph import enable_grad, no_grad
 from microgradx._core.launch import change_world, composite
 from microgradx._core.tensor import Tensor
 from microgradx._core.update import update
-from microgradx.errors import DTypeError, GraphError, NotImplementedError_, OptionError, ShapeError, described
+from microgradx.errors import (
+    ArgumentError,
+    DTypeError,
+    GraphError,
+    NotImplementedError_,
+    OptionError,
+    ShapeError,
+    described,
+)
 
 __all__ = ["ASGD", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "Optimizer", "RAdam", "RMSprop",
            "Rprop"]
@@ -41,6 +50,10 @@ CHOICE: Range = (lambda x: x in (None, True, False), "True, False or None")
 NEUTRAL: dict[str, Range] = {
     "foreach": CHOICE, "fused": CHOICE, "capturable": FLAG,
     "differentiable": (lambda x: x is False, "False; a step leaves no graph: write the update in operations")}
+
+# What options are called elsewhere, or by mistake.
+MISTAKEN = {"learning_rate": "lr", "rate": "lr", "eta": "lr", "decay": "weight_decay", "l2": "weight_decay",
+            "wd": "weight_decay", "beta": "betas", "beta1": "betas", "beta2": "betas", "epsilon": "eps"}
 
 
 class Neutral(TypedDict, total=False):
@@ -90,7 +103,7 @@ class Group(MutableMapping[str, Any]):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over a group that was pickled, perhaps by a version with fewer options."""
         vars(self).update(state)
-        self.options = dict(self.rule.later) | self.options
+        self.options = self.rule.completed(self.options)
         numbers = self.rule.numbers(self.options)
         if self.cell.size != len(numbers):
             self.cell = self.launch[0] = Tensor(numbers)
@@ -324,6 +337,10 @@ class KernelOptimizer(Optimizer):
         raise NotImplementedError
 
     def __init__(self, params: Params, **defaults: Any) -> None:
+        for option in defaults:
+            if option not in self.ranges and option not in NEUTRAL:
+                raise ArgumentError(f"{type(self).__name__}: no argument is called {option!r}; there are params, "
+                                    f"{', '.join(self.ranges)}")
         self._launches: list[list[Any]] = []
         super().__init__(params, defaults)
 
@@ -338,18 +355,30 @@ class KernelOptimizer(Optimizer):
 
     @classmethod
     def check(cls, options: Options) -> None:
-        """Raise ``OptionError`` unless every option is known and in its range."""
+        """Raise ``OptionError`` for an option out of its range, or called by another name.
+
+        Other entries of a group are notes, such as ``{"params": [...], "name": "head"}``, and nothing reads them.
+        """
+        ranges = cls.ranges | SHARED | NEUTRAL
         for option, value in options.items():
-            allowed, words = (cls.ranges | SHARED | NEUTRAL).get(option, (None, None))
-            if allowed is None:
-                raise OptionError(f"{cls.__name__}: no option is called {option!r}; there are "
-                                  f"{', '.join(cls.ranges)}")
+            if option not in ranges:
+                meant = MISTAKEN.get(option) or next(iter(difflib.get_close_matches(option, cls.ranges, 1, 0.75)), None)
+                if meant in cls.ranges:
+                    raise OptionError(f"{cls.__name__}: no option is called {option!r}; {meant} may be meant, of "
+                                      f"{', '.join(cls.ranges)}")
+                continue                        # a note of the caller's, as torch keeps it
+            allowed, words = ranges[option]
             try:
                 fits = allowed(value)
             except (TypeError, ValueError):
                 fits = False
             if not fits:
                 raise OptionError(f"{cls.__name__}: {option}={value!r} is not {words}")
+
+    @classmethod
+    def completed(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """Options that version 0.1 saved, and those that came later."""
+        return options | {option: value for option, value in cls.later.items() if option not in options}
 
     @classmethod
     def numbers(cls, options: Options) -> npt.NDArray[np.float64]:
@@ -374,11 +403,11 @@ class KernelOptimizer(Optimizer):
         """Take over what ``state_dict`` of an optimizer for the same parameters gave. All fits or nothing changes."""
         name = type(self).__name__
         groups, states = self._groups_of(state_dict)
-        groups = [dict(self.later) | plain_options(options) for options in groups]
+        groups = [self.completed(plain_options(options)) for options in groups]
         arrays, k = [], 0                       # one dict per parameter
         for group, options in zip(self.param_groups, groups):
             self.check(options)
-            if set(options) - set(SHARED) != set(self.ranges):
+            if not set(options) >= set(self.ranges):
                 raise OptionError(f"{name}: options {sorted(self.ranges)}, the state has {sorted(options)}")
             needed = {slot for slot, start in self.slots(options).items() if start is not None}
             for p in group.params:

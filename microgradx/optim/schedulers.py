@@ -76,6 +76,7 @@ class LRScheduler:
     >>> schedule.get_last_lr()
     [0.5]
     """
+    _last_lr: list[float]
     absolute = False            # is the rate that of the schedule, whatever it finds?
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
@@ -137,6 +138,7 @@ class LRScheduler:
         self.last_epoch = t             # type: ignore[assignment]  # of warm restarts a float
         for group, lr in zip(self.optimizer.param_groups, rates):
             group["lr"] = lr
+        self._last_lr = self._rates_now()
 
     def _adopt(self) -> None:
         """Take in the groups that were added since the last step."""
@@ -159,19 +161,18 @@ class LRScheduler:
             _require(self, _finite, "epoch", epoch, "a number >= 0")
             self._assign(epoch, [self.rate(base, epoch, k) for k, base in enumerate(self.base_lrs)])
 
-    def get_last_lr(self) -> list[float]:
-        """The rate of each group now."""
+    def _rates_now(self) -> list[float]:
+        """The rates that the groups have."""
         return [group["lr"] for group in self.optimizer.param_groups]
 
-    @property
-    def _last_lr(self) -> list[float]:
-        """``get_last_lr()``: torch's attribute."""
-        return self.get_last_lr()
+    def get_last_lr(self) -> list[float]:
+        """The rate of each group as this schedule set it last."""
+        return list(vars(self).get("_last_lr") or self._rates_now())
 
     def state_dict(self) -> dict[str, Any]:
         """Numbers and lists by name: all but the optimizer and functions, and what the groups have now."""
         own = {name: list(value) if isinstance(value, list) else value for name, value in vars(self).items()
-               if name not in ("optimizer", "functions", "schedulers") and not callable(value)}
+               if name not in ("optimizer", "functions", "schedulers", "_last_lr") and not callable(value)}
         return own | {"groups": [{name: group[name] for name in self._options() if name in group}
                                  for group in self.optimizer.param_groups]}
 
@@ -192,6 +193,7 @@ class LRScheduler:
         for group, each in zip(groups, options):
             for option, value in each.items():
                 group[option] = tuple(value) if option == "betas" else value
+        self._last_lr = self._rates_now()
 
 
 _LRScheduler = LRScheduler                              # torch's former name of the base
@@ -508,11 +510,13 @@ class OneCycleLR(LRScheduler):
 
     def _at(self, t: float, place: int) -> float:
         """Entry ``place`` of the phases, between the two around t."""
-        anneal = _cosine if self.anneal_strategy == "cos" else _line
+        cosine = self.anneal_strategy == "cos"
         k = next((k for k, phase in enumerate(self.phases[1:-1], 1) if t <= phase[0]), len(self.phases) - 1)
         start, end = self.phases[k - 1], self.phases[k]
         along = (t - start[0]) / (end[0] - start[0]) if end[0] != start[0] else 1.0
-        return anneal(start[place], end[place], min(along, 1.0))
+        if cosine:                              # after the last step a little beyond the end, as in torch
+            return _cosine(start[place], end[place], along)
+        return _line(start[place], end[place], min(along, 1.0))
 
     def rate(self, base: float, t: float, k: int) -> float:
         if t > self.total_steps:
@@ -603,13 +607,13 @@ class ChainedScheduler(LRScheduler):
         if not self.schedulers:
             raise OptionError("ChainedScheduler: 0 schedulers; there is nothing to step")
         self.optimizer = self.schedulers[0].optimizer
-        self.last_epoch = 0
+        self.last_epoch, self._last_lr = 0, self._rates_now()
 
     def step(self, epoch: float | None = None) -> None:
         """A step of each schedule; all of them take ``epoch``."""
         for s in self.schedulers:
             s.step(epoch)
-        self.last_epoch = self.schedulers[0].last_epoch
+        self.last_epoch, self._last_lr = self.schedulers[0].last_epoch, self._rates_now()
 
     def state_dict(self) -> dict[str, Any]:
         """The states of the schedules."""
@@ -622,7 +626,7 @@ class ChainedScheduler(LRScheduler):
             raise OptionError("ChainedScheduler: load_state_dict takes what state_dict of as many schedules gave")
         for s, own in zip(self.schedulers, state["_schedulers"]):
             s.load_state_dict(own)
-        self.last_epoch = state["last_epoch"]
+        self.last_epoch, self._last_lr = state["last_epoch"], self._rates_now()
 
 
 class ReduceLROnPlateau(LRScheduler):
@@ -652,7 +656,7 @@ class ReduceLROnPlateau(LRScheduler):
 
     def _set(self, t: float) -> None:
         """The rates stay as they are until a measure tells."""
-        self.last_epoch = int(t)
+        self.last_epoch, self._last_lr = int(t), self._rates_now()
 
     def step(self, metrics: float, epoch: int | None = None) -> None:       # type: ignore[override]  # has a measure
         """Tell how far the training is, ``metrics``: a number, or a tensor of one; after ``epoch`` steps, or one
@@ -675,3 +679,4 @@ class ReduceLROnPlateau(LRScheduler):
                 lr = max(group["lr"] * self.factor, least)
                 if group["lr"] - lr > self.eps:
                     group["lr"] = lr
+        self._last_lr = self._rates_now()

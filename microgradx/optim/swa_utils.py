@@ -90,7 +90,7 @@ class AveragedModel(Module):
         if device is not None and not is_device("AveragedModel", device):
             raise OptionError(f"AveragedModel: device={device!r} is none; microgradx runs on the CPU")
         self.module = copy.deepcopy(model)
-        self.register_buffer("n_averaged", Tensor(0))
+        self.register_buffer("n_averaged", Tensor(0, dtype="int64"))
         self.average = multi_avg_fn or _of_lists(avg_fn or get_swa_avg_fn())
         self.use_buffers = use_buffers
 

@@ -885,7 +885,7 @@ cdef class CapturedCall:
             self.shared.clear()
         if changed:
             change_world()
-        if self.environment.set_again:
+        if self.environment is not None and self.environment.set_again:
             self.environment.repeat_sets()
         return 0
 
