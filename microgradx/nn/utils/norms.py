@@ -75,8 +75,8 @@ def spectral_norm(module: Any, name: str = "weight", n_power_iterations: int = 1
         module.register_buffer(f"{name}_{part}", value)
 
     def compute(self: Any, steps: int = 0) -> Tensor:
-        parts = (getattr(self, f"{name}_{part}") for part in ("orig", "u", "v"))
-        return SpectralNorm.divided(*parts, steps, eps, dim)
+        weight, u, v = (getattr(self, f"{name}_{part}") for part in ("orig", "u", "v"))
+        return SpectralNorm.divided(weight, u, v, steps, eps, dim)
 
     def before(self: Any, args: Any) -> None:
         if self.training and hasattr(self, f"{name}_u"):
