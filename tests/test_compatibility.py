@@ -42,7 +42,9 @@ def test_pickles(name):
     """An optimizer has options besides, that came later: at what its steps were."""
     read = unpickle(name)
     if isinstance(read, nn.Module):             # whose text has become torch's
-        assert seen(read) | {"module": ""} == READ["pickled"][name] | {"module": ""}
+        now, before = seen(read), READ["pickled"][name]
+        assert now["training"] == before["training"]
+        assert dict(now["state"]["dict"]) == dict(before["state"]["dict"])      # in torch's order now
         return
     assert without(getattr(read, "later", ()), seen(read)) == READ["pickled"][name]
     for group in getattr(read, "param_groups", ()):
