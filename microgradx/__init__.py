@@ -34,7 +34,7 @@ from microgradx.transforms import *
 from microgradx.vectorize import vectorize as vectorize
 
 _know_their_classes()
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # What torch calls the dtypes; integers have one width, 64 bits.
 float32 = float = _np.dtype(_np.float32)

@@ -11,6 +11,7 @@ import pytest
 import microgradx as mgx
 from microgradx import Tensor, data, nn, optim
 from microgradx.errors import DTypeError, GraphError, OptionError, ShapeError
+from microgradx.names import ABSENT, ALIASES, KEYWORDS
 from microgradx.nn import functional as F
 
 PAGE = Path(__file__).parents[1] / "docs" / "differences.md"
@@ -29,8 +30,36 @@ def leaf(data):
     return Tensor(data, requires_grad=True)
 
 
+MARK = "<!-- from microgradx.names: tests/test_differences.py compares -->\n"
+
+
+def tables():
+    """What the page says of the table of names."""
+    rows = [f"| `{theirs}` | {', '.join(f'`{ours}`' for ours in here)} |" for theirs, here in sorted(KEYWORDS.items())]
+    text = "| keyword | is called here |\n|---|---|\n" + "\n".join(rows)
+    rows = [f"| `{theirs}` | `{ours}` |" for theirs, ours in sorted(ALIASES.items())]
+    text += "\n\n| function or method | is |\n|---|---|\n" + "\n".join(rows)
+    sentences = {}
+    for name, sentence in ABSENT.items():
+        sentences.setdefault(sentence, []).append(name)
+    rows = [f"| {', '.join(f'`{name}`' for name in names)} | {sentence} |" for sentence, names in sentences.items()]
+    return text + "\n\n| what cannot be here | why, and what to type |\n|---|---|\n" + "\n".join(rows) + "\n"
+
+
+def test_the_names_are_those_of_the_table():
+    head, _, names = PAGE.read_text().partition(MARK)
+    assert names == tables(), "python -c 'import test_differences as t; t.renew()' in tests renews them"
+
+
+def renew():
+    """Write the tables of names into the page."""
+    head, _, _ = PAGE.read_text().partition(MARK)
+    PAGE.write_text(head + MARK + tables())
+
+
 def test_every_row_has_a_test():
-    lines = [line[2:] for line in PAGE.read_text().splitlines() if line.startswith("| ")][1:]
+    page = PAGE.read_text().partition("## Other names")[0]
+    lines = [line[2:] for line in page.splitlines() if line.startswith("| ")][1:]
     assert [sum(line.startswith(begins) for begins in ROWS) for line in lines] == [1] * len(lines)
     assert len(ROWS) == len(lines)
 
@@ -259,7 +288,8 @@ def test_ties():
 
 
 def test_the_page_has_three_columns_and_the_slip():
-    lines = [line for line in PAGE.read_text().splitlines() if line.startswith("|")]
+    page = PAGE.read_text().partition("## Other names")[0]
+    lines = [line for line in page.splitlines() if line.startswith("|")]
     assert all(len(re.split(r"(?<!\\)\|", line)) == 6 for line in lines)
 
 
