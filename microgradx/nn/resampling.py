@@ -76,11 +76,11 @@ def interpolate(input: Data, size: int | Sequence[int] | None = None,
         scales = [None if recompute_scale_factor else f for f in factors]
     if 0 in sizes or 0 in x.shape[2:]:
         raise ShapeError(f"interpolate: from shape {x.shape} to {sizes}, which has no elements")
-    if sizes == x.shape[2:]:                    # whatever the scale was
-        return x.clone()
     if mode == "area":
         return adaptive_average("interpolate", x, sizes)
     for at, (n, out, scale) in enumerate(zip(x.shape[2:], sizes, scales)):
+        if n == out and "linear" in mode or mode == "nearest" and axes == 2 and out in (n, 2 * n):
+            scale = None                        # as torch: here the sizes tell, whatever the factor was
         if n != out or scale not in (None, 1):
             x = _read(x, 2 + at, _taps(mode, n, out, scale, bool(align_corners)))
     return x
