@@ -70,7 +70,7 @@ REMOVED: dict[str, str] = {
     "microgradx.interop.RENAMED": "microgradx.numpy_functions",
     **{f"microgradx.nn.{name}.method": "microgradx.nn.layers.MODULES" for name in (
         "LogSoftmax", "Softmax", "layers.LogSoftmax", "layers.Softmax")},
-    **{f"microgradx.optim.{module}Optimizer.{name}": "a rule of the optimizer's class, which optimizers of your own lack"
+    **{f"microgradx.optim.{module}Optimizer.{name}": "a rule of the optimizer's class, which your own ones lack"
        for module in ("", "optimizers.") for name in ("kernel", "numbers", "ranges", "slots")}}
 
 # What cannot be here: the sentence that says so.
