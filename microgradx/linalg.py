@@ -643,8 +643,8 @@ def matrix_rank(a: Data, tol: Any = None, *, atol: Any = None, rtol: Any = None,
     values = eigvalsh(a).abs() if hermitian else svdvals(a)
     atol = tol if atol is None else atol
     if isinstance(atol, Tensor) or isinstance(rtol, Tensor):
-        least, share = (Tensor(0.0 if t is None else t, dtype=a.dtype).unsqueeze(-1) for t in (atol, rtol))
-        return (values > (values.amax(-1, True) * share).maximum(least)).sum(-1)
+        lowest, part = (Tensor(0.0 if t is None else t, dtype=a.dtype).unsqueeze(-1) for t in (atol, rtol))
+        return (values > (values.amax(-1, True) * part).maximum(lowest)).sum(-1)
     least, share = tolerances(a, atol, rtol)
     return (values > (values.amax(-1, True) * share).clip(least, None)).sum(-1)
 

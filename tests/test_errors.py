@@ -76,7 +76,7 @@ SHAPES += [(lambda: ones(2, 3).sum((0, -2)), "sum: axis -2 is named twice"),
     (lambda: mgx.concat([ones(2)], 1), "concat: axis 1"),
            (lambda: ones(2).unsqueeze(3), "unsqueeze: axis 3"), (lambda: ones(2).transpose(0, 1), "transpose: axis 1"),
            (lambda: ones(2, 3).flatten(1, 0), "flatten: axis 1 is behind axis 0"),
-           (lambda: ones().softmax(), "softmax: axis -1")]
+           (lambda: ones().softmax(1), "softmax: axis 1")]
 
 DTYPES = [                                              # a DTypeError that is a TypeError
     (lambda: iter(ones()), "iter: "), (lambda: len(ones()), "len: "),
