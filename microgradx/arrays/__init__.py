@@ -146,7 +146,7 @@ def tile(x: Tensor, *reps: Lengths) -> Tensor:
 
 
 @of_tensor
-def repeat(x: Tensor, repeats: Data, *, axis: Axis = None) -> Tensor:
+def repeat(x: Tensor, repeats: Data, *more: Data, axis: Axis = None) -> Tensor:
     """Each element ``repeats`` times, an int or one per index of ``axis``; without an axis, of the flattened tensor.
 
     NumPy's ``repeat`` and torch's ``repeat_interleave``; torch's ``x.repeat(2, 1)`` is ``x.tile(2, 1)``. So that the
@@ -156,6 +156,10 @@ def repeat(x: Tensor, repeats: Data, *, axis: Axis = None) -> Tensor:
     >>> mgx.repeat(mgx.Tensor([1.0, 2.0]), 2)
     Tensor([1., 1., 2., 2.])
     """
+    if more:
+        counts = ", ".join(map(str, (repeats, *more)))
+        raise OptionError(f"repeat: each element a number of times, as NumPy's; x.tile({counts}) repeats the whole, as "
+                          f"torch's x.repeat({counts}) does")
     if axis is None or x.ndim == 0:
         x = x.reshape(-1)
     axis = axis_of("repeat", 0 if axis is None else axis, x.ndim)
