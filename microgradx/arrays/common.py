@@ -12,7 +12,7 @@ from microgradx._core.array import get_default_dtype
 from microgradx._core.tensor import Tensor
 from microgradx._core.tensor import tensor as new_tensor
 from microgradx._core.views import axis_of
-from microgradx.errors import ArgumentError, DTypeError, GraphError, ShapeError
+from microgradx.errors import ArgumentError, DTypeError, ShapeError
 from microgradx.names import translated
 from microgradx.typing import Axes, Data
 

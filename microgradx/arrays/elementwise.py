@@ -78,7 +78,7 @@ def bitwise_not(x: Tensor) -> Tensor:
     """~x, of masks and integers.
 
     >>> import microgradx as mgx
-    >>> mgx.bitwise_not(mgx.Tensor([0, 5])).tolist()
+    >>> mgx.bitwise_not(mgx.tensor([0, 5])).tolist()
     [-1, -6]
     """
     return ~x
@@ -101,7 +101,7 @@ lcm = binary("lcm", "The least common multiple, of integers; not negative.", com
 @of_tensor
 def sgn(x: Tensor) -> Tensor:
     """-1, 0 or 1: what ``sign`` is for real numbers."""
-    return x.sign()
+    return x.clone() if x.dtype == np.bool_ else x.sign()
 
 
 @of_tensor

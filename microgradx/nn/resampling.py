@@ -76,6 +76,8 @@ def interpolate(input: Data, size: int | Sequence[int] | None = None,
         scales = [None if recompute_scale_factor else f for f in factors]
     if 0 in sizes or 0 in x.shape[2:]:
         raise ShapeError(f"interpolate: from shape {x.shape} to {sizes}, which has no elements")
+    if sizes == x.shape[2:]:                    # whatever the scale was
+        return x.clone()
     if mode == "area":
         return adaptive_average("interpolate", x, sizes)
     for at, (n, out, scale) in enumerate(zip(x.shape[2:], sizes, scales)):
