@@ -8,7 +8,7 @@ import numpy.typing as npt
 from microgradx._core.array import Array
 from microgradx._core.hooks import Handle
 from microgradx.conversion import Size
-from microgradx.typing import Axes, Axis, Data, DType, Lengths, Operand
+from microgradx.typing import Axes, Axis, Data, DType, Lengths, Operand, Seed
 
 class Extremum(NamedTuple):
     """What ``max`` and ``min`` give along an axis."""

@@ -810,9 +810,10 @@ class Adadelta(KernelOptimizer):
 
 
 @composite("rprop")
-def rprop_in_operations(g: Tensor, cell: Tensor, w: Tensor, before: Tensor, length: Tensor,
+def rprop_in_operations(g: Tensor, cell: Tensor, step: Tensor, w: Tensor, before: Tensor, length: Tensor,
                         **sizes: int) -> tuple[Tensor, ...]:
-    _, shrink, grow, least, most, maximize = cell.tolist()
+    lr, shrink, grow, least, most, maximize = cell.tolist()
+    length = length * 0 + lr if step.item() <= 1 else length
     slope = -g if maximize else g
     turn = (slope * before).sign()
     length = (length * (1 + turn.relu() * (grow - 1) - (-turn).relu() * (1 - shrink))).clip(least, most)
@@ -821,7 +822,7 @@ def rprop_in_operations(g: Tensor, cell: Tensor, w: Tensor, before: Tensor, leng
 
 
 class Rprop(KernelOptimizer):
-    """The sign of the gradient alone: each number has a step of its own, which starts at ``lr``.
+    """The sign of the gradient alone: each number has a step of its own, which starts at ``lr``, as it is at first.
 
     The step is multiplied by ``etas[1]`` where the gradient keeps its sign and by ``etas[0]`` where it turns, where the
     number then waits; it stays within ``step_sizes``. For gradients of the whole data. Riedmiller and Braun (1993).
@@ -848,15 +849,15 @@ class Rprop(KernelOptimizer):
 
     @staticmethod
     def slots(options: Options) -> dict[str, float | None]:
-        return {"step": None, "prev": 0.0, "step_size": options["lr"]}
+        return {"step": 0.0, "prev": 0.0, "step_size": options["lr"]}
 
 
 @composite("count_asgd")
 def count_asgd_in_operations(cell: Tensor, step: Tensor, **sizes: int) -> Tensor:
     lr, lambd, alpha, t0, *_ = cell.tolist()
     own = np.array(step.tolist()).reshape(-1, 4)
-    t = own[:, 0] + 1
-    return Tensor(np.stack([t, lr / (1 + lambd * lr * t) ** alpha, 1 / np.maximum(1, t - t0), own[:, 1]], 1).ravel())
+    t, rate = own[:, 0] + 1, np.where(own[:, 0] > 0, own[:, 1], lr)
+    return Tensor(np.stack([t, lr / (1 + lambd * lr * t) ** alpha, 1 / np.maximum(1, t - t0), rate], 1).ravel())
 
 
 @composite("asgd")
