@@ -76,7 +76,7 @@ build: .venv/tools generate
 
 .venv/tools: pyproject.toml
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	$(PIP) install "setuptools>=77" "cython>=3.1" "numpy>=2"
+	$(PIP) install "setuptools>=77" "cython>=3.3" "numpy>=2"
 	touch $@
 
 # an editable install takes the objects that the build has made

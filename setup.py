@@ -2,6 +2,7 @@
 
 Each file is compiled by itself, several at a time, and only if it or a file that it includes has changed: Cython and
 the compiler write down which those are. Objects stand in build/objects-*."""
+import gc
 import itertools
 import os
 import shutil
@@ -18,15 +19,18 @@ from setuptools.errors import CompileError, ExecError, LinkError, PlatformError
 
 CORE, CSRC, PACKAGE = Path("microgradx", "_core"), Path("csrc"), "microgradx._core."
 KERNELS = PACKAGE + "kernels"
+SHARED = PACKAGE + "_cyutility"         # helper functions of Cython's that all modules call, compiled once: no .pyx
 OBJECTS = Path("build", f"objects-{sysconfig.get_platform()}-{sys.implementation.cache_tag}")
 DIRECTIVES = dict(language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False,
-                  embedsignature=True)
-# What runs at every operation; the rest runs seldom and is compiled in half the time.
-HOT = {"array", "graph", "launch", "elementwise", "backward", "value", "tensor", "structured", "views", "program",
-       "captured", "pullback", "compiled", "tape", "update", "generator"}
+                  embedsignature=True, auto_pickle=False, emit_code_comments=False)
+# Modules that run at every operation. The modules in neither set are compiled with -O1, in half the time.
+HOT = {"array", "graph", "launch", "elementwise", "backward", "value", "program", "captured", "pullback", "_cyutility"}
+# Modules that run at every call of a method, a compiled function or an optimizer: as HOT, without the passes of LEAN.
+WARM = {"tensor", "structured", "views", "compiled", "tape", "update", "generator"}
 SETS = {"baseline": [], "avx2": [("MGX_AVX2", None)], "avx512": [("MGX_AVX512", None)]}     # instruction sets
-# What of GCC's -O2 takes time and gains nothing, in straight loops. Not -fno-expensive-optimizations: it drops the
-# instruction that clears the upper halves of vectors, without which all SSE code that follows is slow.
+# What of GCC's -O2 takes time and gains nothing, in straight loops and in WARM modules. Not
+# -fno-expensive-optimizations: it drops the instruction that clears the upper halves of vectors, without which all SSE
+# code that follows is slow.
 LEAN = ["-fno-gcse", "-fno-tree-pre", "-fno-tree-vrp", "-fno-schedule-insns2", "-fno-tree-slp-vectorize"]
 # Contraction is off so that a * b + c means the same everywhere; FMA() says where it is fused. -ffast-math never.
 LOOPS = ["-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
@@ -84,7 +88,7 @@ class BuildExt(build_ext):
         for extension in self.extensions:
             module = Path(extension.sources[0])
             units.append((module, OBJECTS, [], core_flags(module, self.gcc), extension.name))
-        units.sort(key=lambda unit: -unit[0].stat().st_size)
+        units.sort(key=lambda unit: unit[0].suffix == ".pyx" and -unit[0].stat().st_size)
         units[:0] = [(path, OBJECTS / name, macros, loop_flags(path, self.gcc), KERNELS)
                      for path in sorted(CSRC.glob("isa/*.c")) for name, macros in SETS.items()]
         units += [(path, OBJECTS, [], loop_flags(path, self.gcc), KERNELS) for path in sorted(CSRC.glob("*.c"))]
@@ -95,14 +99,15 @@ class BuildExt(build_ext):
             if name in objects:
                 target = folder / source.with_suffix(self.compiler.obj_extension)
                 objects[name].append(target)
-                if stale(target) or source.suffix == ".pyx" and stale(source.with_suffix(".c")):
+                if stale(target) or CORE in source.parents and stale(source.with_suffix(".c")):
                     old.append((target, *unit))
         self.numbers, self.all = itertools.count(1), len(old)
+        gc.set_threshold(100_000)                   # Cython makes large trees, and few circles
         with ThreadPoolExecutor(self.parallel or os.cpu_count() or 1) as pool:
             try:
                 futures = []
                 for target, source, folder, macros, flags, _ in old:
-                    if source.suffix == ".pyx":     # Cython here, in turn, while the pool compiles
+                    if CORE in source.parents:      # Cython here, in turn, while the pool compiles
                         source = translate(source)
                     futures.append(pool.submit(self.compile, target, source, folder, macros, flags))
                 for future in futures:
@@ -136,6 +141,8 @@ def loop_flags(path, gcc):
 
 
 def core_flags(path, gcc):
+    if path.stem in WARM:
+        return ["-O2", *LEAN] if gcc else ["-O2"]
     if path.stem not in HOT:
         return ["-O1"]
     if gcc and path.stem == "array":                    # every operation makes one: in line, as with -O3
@@ -162,20 +169,24 @@ def stale(target):
         return True
 
 
-def translate(module):
+def translate(source):
+    """The C of a module, by Cython; of ``SHARED``, which has no .pyx, the functions that the others call."""
     from Cython.Build import cythonize
-    name = ".".join(module.with_suffix("").parts)
-    if stale(module.with_suffix(".c")):
-        cythonize([Extension(name, [str(module)])], compiler_directives=DIRECTIVES, depfile=True, force=True,
-                  quiet=True)
-        path = module.with_suffix(".c")
+    path = source.with_suffix(".c")
+    if stale(path):
+        name = ".".join(source.with_suffix("").parts)
+        cythonize([Extension(name, [str(source)])], compiler_directives=DIRECTIVES, depfile=True, force=True,
+                  quiet=True, shared_utility_qualified_name=SHARED, shared_utility_features_disabled=["MemoryView"])
+        if name == SHARED:
+            Path(f"{path}.dep").write_text(f"{path}: \n")
         text = path.read_text().replace(*APPEND)
         for generated, checked in SELF:
             text = text.replace(generated, checked)
         path.write_text(text)
-    return module.with_suffix(".c")
+    return path
 
 
 if __name__ == "__main__":
     names = {".".join(path.with_suffix("").parts): path for path in sorted(CORE.rglob("*.pyx"))}
+    names[SHARED] = CORE / "_cyutility.c"
     setup(ext_modules=[Extension(name, [str(path)]) for name, path in names.items()], cmdclass={"build_ext": BuildExt})

@@ -33,8 +33,8 @@ def attention_layer(name):
         layer = lib.nn.MultiheadAttention(WIDTH, HEADS, batch_first=True)
         call = functools.partial(layer, attn_mask=tensor(mask), is_causal=True, need_weights=False)
     else:
-        layer = lib.nn.MultiheadAttention(WIDTH, HEADS, causal=True)
-        call = lambda *xs: [layer(*xs)]
+        layer = lib.nn.MultiheadAttention(WIDTH, HEADS, batch_first=True)
+        call = functools.partial(layer, is_causal=True, need_weights=False)
     with lib.no_grad():
         layer.in_proj_weight.copy_(w)
         layer.out_proj.weight.copy_(u)

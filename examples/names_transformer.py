@@ -22,10 +22,19 @@ def norm():
     return nn.RMSNorm(WIDTH, eps=1e-6, elementwise_affine=False)
 
 
+class CausalAttention(nn.Module):
+    """No position reads a later one: (m, T, WIDTH) -> (m, T, WIDTH)."""
+
+    def __init__(self):
+        self.attend = nn.MultiheadAttention(WIDTH, HEADS, bias=False, batch_first=True)
+
+    def forward(self, x):
+        return self.attend(x, x, x, need_weights=False, is_causal=True)[0]
+
+
 def block():
-    attend = nn.MultiheadAttention(WIDTH, HEADS, bias=False, causal=True)
     think = nn.Sequential(nn.Linear(WIDTH, 4 * WIDTH), nn.ReLU(), nn.Linear(4 * WIDTH, WIDTH))
-    return [nn.Residual(nn.Sequential(norm(), part)) for part in (attend, think)]
+    return [nn.Residual(nn.Sequential(norm(), part)) for part in (CausalAttention(), think)]
 
 
 class Transformer(nn.Module):

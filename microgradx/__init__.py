@@ -3,8 +3,9 @@ from typing import TYPE_CHECKING
 
 import numpy as _np
 
-from microgradx import (autograd as autograd, data as data, errors as errors, interop as interop, linalg as linalg,
-                        nn as nn, optim as optim, scalar as scalar)
+from microgradx import (autograd as autograd, data as data, errors as errors, func as func, inplace as inplace,
+                        interop as interop, linalg as linalg, names as names, nn as nn, optim as optim,
+                        scalar as scalar, utils as utils)
 from microgradx._core.graph import enable_grad as enable_grad, is_grad_enabled as is_grad_enabled, no_grad as no_grad
 from microgradx._core.methods import know_their_classes as _know_their_classes
 from microgradx._core.tensor import (Tensor as Tensor, concat as concat, from_dlpack as from_dlpack,
@@ -13,35 +14,45 @@ from microgradx._core.value import Value as Value
 from microgradx._core.debug.watch import detect_nan as detect_nan
 from microgradx.arrays import *
 from microgradx.autograd import (checkpoint as checkpoint, custom_vjp as custom_vjp, gradcheck as gradcheck,
-                                 gradgradcheck as gradgradcheck)
+                                 gradgradcheck as gradgradcheck, inference_mode as inference_mode,
+                                 set_grad_enabled as set_grad_enabled)
 from microgradx.compile import compile as compile
 from microgradx.config import (get_num_threads as get_num_threads, set_num_threads as set_num_threads,
-                               show_config as show_config)
+                               set_printoptions as set_printoptions, show_config as show_config,
+                               use_deterministic_algorithms as use_deterministic_algorithms)
+from microgradx.conversion import *
 from microgradx.creation import *
+from microgradx.devices import *
 from microgradx.draw import draw as draw
 from microgradx.einsum import einsum as einsum
 from microgradx.functional import *
 from microgradx.indexing import *
 from microgradx.io import load as load, save as save
 from microgradx.profiling import profile as profile
-from microgradx.random import (Generator as Generator, fork_rng as fork_rng, get_rng_state as get_rng_state,
-                               initial_seed as initial_seed, manual_seed as manual_seed, rand as rand,
-                               randint as randint, randn as randn, randperm as randperm, seed as seed,
-                               set_rng_state as set_rng_state)
+from microgradx.random import *
 from microgradx.transforms import *
 from microgradx.vectorize import vectorize as vectorize
 
 _know_their_classes()
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
-float32, float64 = _np.dtype(_np.float32), _np.dtype(_np.float64)
-int64, bool_ = _np.dtype(_np.int64), _np.dtype(_np.bool_)
+# What torch calls the dtypes; integers have one width, 64 bits.
+float32 = float = _np.dtype(_np.float32)
+float64 = double = _np.dtype(_np.float64)
+int64 = long = int = int32 = int16 = int8 = uint8 = short = _np.dtype(_np.int64)
+bool = bool_ = _np.dtype(_np.bool_)
+dtype = _np.dtype
+inf, nan, pi, e, newaxis = _np.inf, _np.nan, _np.pi, _np.e, None
 
 if TYPE_CHECKING:
     from microgradx import flow as flow
 else:
+    # what `import *` gives; Python's own int, float and bool stay
+    __all__ = [name for name in dir() if not name.startswith("_")
+               and name not in ("TYPE_CHECKING", "bool", "float", "int")]
+
     def __getattr__(name):                      # imported when it is asked for: the engine does not need it
-        if name != "flow":
-            raise AttributeError(f"module 'microgradx' has no attribute {name!r}")
-        from importlib import import_module
-        return import_module("microgradx.flow")
+        if name == "flow":
+            from importlib import import_module
+            return import_module("microgradx.flow")
+        raise AttributeError(names.missing(name, globals()))

@@ -2,20 +2,55 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
 from microgradx._core.capture.compiled import Compiled
 from microgradx._core.capture.passes import PASSES
+from microgradx._core.capture.program import Program
 from microgradx.errors import DTypeError, OptionError
 from microgradx.random import generator
-from microgradx.typing import Function
 
 __all__ = ["compile"]
 
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+S = TypeVar("S")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
-def compile(function: Function | None = None, *, passes: Iterable[str] = PASSES, check: bool = False,
-            cache_size: int = 16) -> Any:
+
+class CompiledFunction(Protocol[P, R_co]):
+    """What ``compile`` makes of a function, for type checkers: it is called as the function is."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    @overload
+    def __get__(self, instance: None, owner: Any) -> CompiledFunction[P, R_co]: ...
+    @overload
+    def __get__(self: CompiledFunction[Concatenate[S, Q], R], instance: S, owner: Any) -> CompiledFunction[Q, R]: ...
+    def explain(self) -> str: ...
+    @property
+    def programs(self) -> list[Program]: ...
+
+
+class Compilable(Protocol):
+    """A module: compiled it is what it was."""
+
+    def __compiled__(self, compiled: Any) -> Any: ...
+
+
+M = TypeVar("M", bound=Compilable)
+
+
+@overload
+def compile(function: M, *, passes: Iterable[str] = ..., check: bool = ..., cache_size: int = ...) -> M: ...
+@overload
+def compile(function: Callable[P, R], *, passes: Iterable[str] = ..., check: bool = ...,
+            cache_size: int = ...) -> CompiledFunction[P, R]: ...
+@overload
+def compile(function: None = None, *, passes: Iterable[str] = ..., check: bool = ...,
+            cache_size: int = ...) -> Callable[[Callable[P, R]], CompiledFunction[P, R]]: ...
+def compile(function: Any = None, *, passes: Iterable[str] = PASSES, check: bool = False, cache_size: int = 16) -> Any:
     """``function``, faster: its launches are written down once and then run again without Python.
 
     For a function of tensors, arrays, numbers and nested containers of them: a net's forward pass, forward and

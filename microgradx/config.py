@@ -3,9 +3,11 @@ import os
 import platform
 
 from microgradx._core.kernels import isa, threads
+from microgradx._core.tensor import print_options
 from microgradx.errors import OptionError
 
-__all__ = ["config", "get_num_threads", "set_num_threads", "show_config"]
+__all__ = ["config", "get_num_threads", "set_num_threads", "set_printoptions", "show_config",
+           "use_deterministic_algorithms"]
 
 
 def _version(package: str) -> str:
@@ -48,6 +50,36 @@ def set_num_threads(count: int) -> None:
         raise OptionError(f"set_num_threads: a number of threads from 1 to 1024, not {count!r}")
     threads(count)
     threadpool_limits(count, user_api="blas")
+
+
+def set_printoptions(precision: int | None = None, threshold: int | None = None, edgeitems: int | None = None,
+                     linewidth: int | None = None, profile: str | None = None, sci_mode: bool | None = None) -> None:
+    """How tensors are printed from now on, in torch's words; NumPy's arrays are printed as before.
+
+    ``precision``: digits behind the point. ``threshold``: more elements than that are shown in part, ``edgeitems`` at
+    each end. ``linewidth``: characters of a line. ``profile``: "default", "short" (2 digits) or "full" (all elements).
+    ``sci_mode``: False writes 0.0001 instead of 1e-4. Raises ``OptionError`` for another profile.
+
+    >>> import microgradx as mgx
+    >>> mgx.set_printoptions(precision=2)
+    >>> mgx.Tensor([1 / 3])
+    Tensor([0.33])
+    >>> mgx.set_printoptions(profile="default")
+    """
+    profiles = {None: {}, "default": {}, "short": {"precision": 2, "threshold": 1000, "edgeitems": 2},
+                "full": {"threshold": 2**62}}
+    if profile not in profiles:
+        raise OptionError(f"set_printoptions: profile is 'default', 'short' or 'full', not {profile!r}")
+    if profile is not None:
+        print_options.clear()
+        print_options.update(profiles[profile])
+    given = {"precision": precision, "threshold": threshold, "edgeitems": edgeitems, "max_line_width": linewidth,
+             "suppress_small": None if sci_mode is None else not sci_mode}
+    print_options.update({name: value for name, value in given.items() if value is not None})
+
+
+def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
+    """Nothing to do: results repeat to the last bit always."""
 
 
 def _begin() -> None:

@@ -1,7 +1,7 @@
 """Tensors from nothing but a shape: ``mgx.zeros(2, 3)`` or, as NumPy, ``mgx.zeros((2, 3))``.
 
-``dtype`` is float32 where nothing is said, as in torch; ``requires_grad=True`` makes a leaf. What is drawn at random
-stands in ``microgradx.random``.
+``dtype`` is the default dtype where nothing is said, float32 at first; ``requires_grad=True`` makes a leaf. Random
+numbers are drawn by ``microgradx.random``.
 """
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from microgradx._core.tensor import Tensor
+from microgradx._core.array import get_default_dtype, set_default_dtype
+from microgradx._core.tensor import Tensor, as_tensor, tensor
 from microgradx.errors import DTypeError, GraphError, ShapeError
+from microgradx.names import accept
 from microgradx.typing import Data, DType, Lengths
 
-__all__ = ["arange", "eye", "full", "full_like", "linspace", "ones", "ones_like", "zeros", "zeros_like"]
+__all__ = ["BoolTensor", "DoubleTensor", "FloatTensor", "IntTensor", "LongTensor", "arange", "as_tensor", "empty",
+           "empty_like", "eye", "full", "full_like", "get_default_dtype", "linspace", "logspace", "ones", "ones_like",
+           "set_default_dtype", "tensor", "zeros", "zeros_like"]
 
 
 def integers(op: str, what: str, numbers: Sequence[Any]) -> tuple[int, ...]:
@@ -60,55 +64,74 @@ def check_count(op: str, count: int, of: str) -> int:
     return count
 
 
+@accept
 def full(shape: Lengths, value: Data, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
-    """``value`` everywhere; its dtype is the value's unless ``dtype`` says otherwise.
+    """``value`` everywhere; its dtype is the value's unless ``dtype`` says otherwise. torch's ``fill_value``.
 
     >>> import microgradx as mgx
     >>> mgx.full((2, 2), 7)
     Tensor([[7, 7],
             [7, 7]], dtype=int64)
     """
-    value = Tensor(plain("full", "the value", value), dtype=dtype)
+    value = tensor(plain("full", "the value", value), dtype=dtype)
     return value.expand(lengths("full", (shape,))).clone().detach().requires_grad_(requires_grad)
 
 
-def zeros(*shape: Lengths, dtype: DType = "float32", requires_grad: bool = False) -> Tensor:
+@accept
+def zeros(*shape: Lengths, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """0 everywhere.
 
     >>> import microgradx as mgx
     >>> mgx.zeros(3)
     Tensor([0., 0., 0.])
     """
-    return full(lengths("zeros", shape), 0, dtype=dtype, requires_grad=requires_grad)
+    return full(lengths("zeros", shape), 0, dtype=dtype or get_default_dtype(), requires_grad=requires_grad)
 
 
-def ones(*shape: Lengths, dtype: DType = "float32", requires_grad: bool = False) -> Tensor:
+@accept
+def ones(*shape: Lengths, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """1 everywhere."""
-    return full(lengths("ones", shape), 1, dtype=dtype, requires_grad=requires_grad)
+    return full(lengths("ones", shape), 1, dtype=dtype or get_default_dtype(), requires_grad=requires_grad)
 
 
+@accept
 def full_like(x: Data, value: Data, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """``value`` everywhere, of the shape and, where nothing is said, the dtype of ``x``."""
-    x = x if isinstance(x, Tensor) else Tensor(x)
+    x = x if isinstance(x, Tensor) else tensor(x)
     return full(x.shape, value, dtype=dtype or x.dtype, requires_grad=requires_grad)
 
 
+@accept
 def zeros_like(x: Data, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """0 everywhere, of the shape and, where nothing is said, the dtype of ``x``.
 
     >>> import microgradx as mgx
-    >>> mgx.zeros_like(mgx.Tensor([3, 4]))
+    >>> mgx.zeros_like(mgx.tensor([3, 4]))
     Tensor([0, 0], dtype=int64)
     """
     return full_like(x, 0, dtype=dtype, requires_grad=requires_grad)
 
 
+@accept
 def ones_like(x: Data, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """1 everywhere, of the shape and, where nothing is said, the dtype of ``x``."""
     return full_like(x, 1, dtype=dtype, requires_grad=requires_grad)
 
 
-def eye(n: int, m: int | None = None, k: int = 0, *, dtype: DType = "float32", requires_grad: bool = False) -> Tensor:
+@accept
+def empty(*shape: Lengths, dtype: DType = None, requires_grad: bool = False) -> Tensor:
+    """A tensor to be written to. Its elements are 0 here, so that nothing depends on what memory held before."""
+    return zeros(*shape, dtype=dtype, requires_grad=requires_grad)
+
+
+@accept
+def empty_like(x: Data, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
+    """As ``empty``, of the shape and, where nothing is said, the dtype of ``x``."""
+    return full_like(x, 0, dtype=dtype, requires_grad=requires_grad)
+
+
+@accept
+def eye(n: int, m: int | None = None, k: int = 0, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """(n, m) with 1 on diagonal ``k`` and 0 elsewhere; ``m`` is n where nothing is said.
 
     >>> import microgradx as mgx
@@ -118,12 +141,14 @@ def eye(n: int, m: int | None = None, k: int = 0, *, dtype: DType = "float32", r
     """
     rows, columns = lengths("eye", (n, n if m is None else m))
     check_count("eye", rows * columns, f"in {rows} rows and {columns} columns")
-    return Tensor(np.eye(rows, columns, k), requires_grad, dtype)
+    return Tensor(np.eye(rows, columns, k), requires_grad, dtype or get_default_dtype())
 
 
+@accept
 def arange(start: float, stop: float | None = None, step: float = 1, *, dtype: DType = None,
            requires_grad: bool = False) -> Tensor:
-    """start, start + step, ... before ``stop``; ``arange(n)`` counts from 0. Integers give int64, else float32.
+    """start, start + step, ... before ``stop``; ``arange(n)`` counts from 0. Integers give int64, others the default
+    dtype. torch's ``end`` is ``stop``.
 
     >>> import microgradx as mgx
     >>> mgx.arange(3), mgx.arange(0, 1, 0.5)
@@ -139,10 +164,11 @@ def arange(start: float, stop: float | None = None, step: float = 1, *, dtype: D
         raise ShapeError(f"arange: from {first} to {last} in steps of {step} there is no number of steps") from None
     check_count("arange", count, f"from {first} to {last}")
     numbers = np.arange(first, last, step)
-    return Tensor(numbers, requires_grad, dtype or ("float32" if numbers.dtype.kind == "f" else None))
+    return Tensor(numbers, requires_grad, dtype or (get_default_dtype() if numbers.dtype.kind == "f" else None))
 
 
-def linspace(start: float, stop: float, num: int = 50, *, dtype: DType = "float32",
+@accept
+def linspace(start: float, stop: float, num: int = 50, *, dtype: DType = None,
              requires_grad: bool = False) -> Tensor:
     """``num`` numbers at equal steps from ``start`` to ``stop``, both included; integers are rounded down.
 
@@ -154,5 +180,59 @@ def linspace(start: float, stop: float, num: int = 50, *, dtype: DType = "float3
     first, last = (float(plain("linspace", "an end", end)) for end in (start, stop))
     check_count("linspace", count, f"from {first} to {last}")
     numbers = np.linspace(first, last, count)
-    found = Tensor(numbers, requires_grad, dtype)
+    found = Tensor(numbers, requires_grad, dtype or get_default_dtype())
     return found if found.dtype.kind != "i" else Tensor(np.floor(numbers), dtype=dtype)
+
+
+@accept
+def logspace(start: float, stop: float, num: int = 50, base: float = 10.0, *, dtype: DType = None,
+             requires_grad: bool = False) -> Tensor:
+    """``num`` numbers from base^start to base^stop, both included, each the same multiple of the one before.
+
+    >>> import microgradx as mgx
+    >>> mgx.logspace(0, 2, 3)
+    Tensor([  1.,  10., 100.])
+    """
+    count, = lengths("logspace", (num,))
+    first, last, base = (float(plain("logspace", "an argument", number)) for number in (start, stop, base))
+    check_count("logspace", count, f"from {first} to {last}")
+    return Tensor(np.logspace(first, last, count, base=base), requires_grad, dtype or get_default_dtype())
+
+
+# ----- torch's makers of one dtype -------------------------------------------------------------------------------
+
+def of_dtype(op: str, dtype: str, data: Sequence[Any]) -> Tensor:
+    """What a maker of one dtype gives: numbers that it is given as one list, or room of a shape."""
+    if len(data) == 1 and not isinstance(data[0], int):
+        return Tensor(data[0], dtype=dtype)
+    return zeros(lengths(op, data), dtype=dtype)
+
+
+def FloatTensor(*data: Any) -> Tensor:
+    """float32 of a list, or room for the lengths: ``FloatTensor([1, 2])``, ``FloatTensor(2, 3)``."""
+    return of_dtype("FloatTensor", "float32", data)
+
+
+def DoubleTensor(*data: Any) -> Tensor:
+    """float64 of a list, or room for the lengths."""
+    return of_dtype("DoubleTensor", "float64", data)
+
+
+def LongTensor(*data: Any) -> Tensor:
+    """int64 of a list, or room for the lengths.
+
+    >>> import microgradx as mgx
+    >>> mgx.LongTensor([1, 2])
+    Tensor([1, 2], dtype=int64)
+    """
+    return of_dtype("LongTensor", "int64", data)
+
+
+def IntTensor(*data: Any) -> Tensor:
+    """int64 of a list, or room for the lengths: integers have one width."""
+    return of_dtype("IntTensor", "int64", data)
+
+
+def BoolTensor(*data: Any) -> Tensor:
+    """A mask of a list, or room for the lengths."""
+    return of_dtype("BoolTensor", "bool", data)

@@ -22,7 +22,7 @@ DEPTH, WIDTH, RATE, BATCH = 5, 30, 0.1, 32
 
 
 def quadratic(out, labels):
-    return F.quadratic_cost(out.sigmoid(), F.one_hot(labels, 10))
+    return F.quadratic_cost(out.sigmoid(), F.one_hot(labels, 10, out.dtype))
 
 
 @dataclass

@@ -6,7 +6,7 @@ from string import ascii_letters
 
 import numpy as np
 
-from microgradx._core.tensor import Tensor
+from microgradx._core.tensor import Tensor, tensor
 from microgradx.errors import OptionError, ShapeError
 from microgradx.typing import Data
 
@@ -27,7 +27,7 @@ def einsum(equation: str, *operands: Data) -> Tensor:
     >>> mgx.einsum("ij,j->i", mgx.Tensor([[1.0, 2.0], [3.0, 4.0]]), mgx.Tensor([1.0, -1.0]))
     Tensor([-1., -1.])
     """
-    tensors = [x if isinstance(x, Tensor) else Tensor(x) for x in operands]
+    tensors = [x if isinstance(x, Tensor) else tensor(x) for x in operands]
     inputs, output = parse(equation, [x.ndim for x in tensors])
     sizes: dict[str, int] = {}
     for subscripts, x in zip(inputs, tensors, strict=True):

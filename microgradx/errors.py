@@ -4,13 +4,15 @@
     ├── ShapeError(ValueError)      shapes, axes and sizes that do not fit
     ├── DTypeError(TypeError)       dtypes that do not mix, data that is not numbers
     ├── IndexError_(IndexError)     an index or label out of range
+    ├── KeyError_(KeyError)         a name that a container does not have
     ├── OptionError(ValueError)     an argument that is none of those allowed
     ├── ArgumentError(TypeError)    a keyword that no argument has, or two names of one
     ├── FormatError(ValueError)     a file that is not what its name or its header says
     ├── GraphError(RuntimeError)    a graph that is freed, missing, or would be broken
     ├── CaptureError(RuntimeError)  a function that cannot be captured as a program
     ├── GradcheckError(RuntimeError)    a gradient is not what finite differences say
-    └── NonFiniteError(FloatingPointError)  inf or nan where only a number will do
+    ├── NonFiniteError(FloatingPointError)  inf or nan where only a number will do
+    └── NotImplementedError_(NotImplementedError)   an operation that has no meaning for this object
 
 and two warnings: ``CompileWarning(RuntimeWarning)``, a compiled function that gains nothing from it, and
 ``DifferenceWarning(UserWarning)``, torch's spelling of what means something else here.
@@ -22,7 +24,8 @@ A message names the operation first, then the values, then the relation that fai
 from collections.abc import Iterable
 
 __all__ = ["ArgumentError", "CaptureError", "CompileWarning", "DTypeError", "DifferenceWarning", "Error", "FormatError",
-           "GradcheckError", "GraphError", "IndexError_", "NonFiniteError", "OptionError", "ShapeError"]
+           "GradcheckError", "GraphError", "IndexError_", "KeyError_", "NonFiniteError", "NotImplementedError_",
+           "OptionError", "ShapeError"]
 
 
 def described(value: object) -> str:
@@ -66,6 +69,12 @@ class IndexError_(Error, IndexError):
     """An index or a label is out of range."""
 
 
+class KeyError_(Error, KeyError):
+    """A container has nothing of that name."""
+
+    __str__ = Exception.__str__             # the sentence, not its repr
+
+
 class OptionError(Error, ValueError):
     """An argument is none of those allowed."""
 
@@ -100,3 +109,7 @@ class GradcheckError(Error, RuntimeError):
 
 class NonFiniteError(Error, FloatingPointError):
     """A result is inf or nan where only a number will do, or while ``detect_nan`` looked for it."""
+
+
+class NotImplementedError_(Error, NotImplementedError):
+    """An operation that this kind of object does not have: draws with gradients of a discrete distribution, say."""

@@ -23,12 +23,16 @@ import numpy as np
 from microgradx._core import value
 from microgradx._core.kernels import table
 from microgradx._core.ops import Differentiable
-from microgradx._core.tensor import Tensor
+from microgradx._core.tensor import Tensor, attach, tensor
 from microgradx._core.value import Value
-from microgradx.errors import DTypeError
-from microgradx.typing import Axes, Axis, Data, Function, Lengths, Number
+from microgradx.errors import ArgumentError, DTypeError
+from microgradx.names import ALIASES, translated
+from microgradx.typing import Axes, Axis, Data, DType, Function, Lengths, Number
 
 _ELEMENTWISE = [*(row["name"] for row in table()), "chain"]     # the former name of mul_no_nan
+_WITH_OPTIONS = {"add", "sub", "div", "round", "clip"}      # Tensors have more options than Values: see arrays
+_OF_DTYPE = {"sum", "mean", "prod", "softmax", "log_softmax", "cumsum", "norm"}         # torch: of x in that dtype
+_KNOWN: dict[str, frozenset[str]] = {}      # what the methods call their arguments
 _REDUCTIONS = ["sum", "mean"]               # which take a sequence of Values, too
 _OF_TENSORS = ["prod", "var", "std", "max", "min", "amax", "amin", "argmax", "argmin", "logsumexp", "softmax",
                "log_softmax", "cumsum", "norm", "reshape", "transpose", "permute", "expand", "squeeze", "unsqueeze",
@@ -48,6 +52,9 @@ __all__ = ["clone", "neg", "abs", "sign", "square", "sqrt", "rsqrt", "reciprocal
 __all__ += sorted({*_ELEMENTWISE} - {*__all__})        # a new row is there before it is written above
 
 
+_MISSING: Any = object()
+
+
 def _lift(x: Any, others: Iterable[Any]) -> Value | Tensor:
     """``x``, a number or an array, as what goes with the ``others``."""
     dtype = None
@@ -56,38 +63,67 @@ def _lift(x: Any, others: Iterable[Any]) -> Value | Tensor:
             return Value(x)
         if isinstance(other, Tensor) and other.dtype.kind == "f" and (dtype is None or dtype < other.dtype):
             dtype = other.dtype             # float32 < float64
-    return Tensor(x, dtype=dtype if isinstance(x, (int, float, np.generic)) else None)
+    return tensor(x, dtype=dtype if isinstance(x, (int, float, np.generic)) else None)
+
+
+def _named(name: str, method: Any, x: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """The operands and options of a call by their names here; ``input`` is the first, and ``dtype`` its dtype."""
+    dtype = kwargs.pop("dtype", None) if name in _OF_DTYPE else None
+    _, *others = inspect.signature(method).parameters.values()
+    parameters = {p.name: p for p in ([_X] if x is _MISSING else []) + others}
+    args, kwargs = translated(name, parameters, tuple(args), kwargs)
+    if x is _MISSING:
+        if not args:
+            raise ArgumentError(f"{name}: the tensor is missing")
+        x, *args = args                                                             # type: ignore[assignment]
+    if dtype is not None:
+        x = x.astype(dtype) if isinstance(x, Tensor) else tensor(x, dtype=dtype)
+    return x, args, kwargs
 
 
 def _elementwise(name: str) -> Function:
     method: Any = getattr(Differentiable, name)
 
-    def unary(x: Any) -> Any:                           # half the time of a call with *args
-        return method(x if isinstance(x, Differentiable) else Tensor(x))
+    def unary(x: Any = _MISSING, /, *, input: Any = _MISSING) -> Any:     # half the time of a call with *args
+        if x is _MISSING:
+            if input is _MISSING:
+                raise ArgumentError(f"{name}: the tensor is missing")
+            x = input
+        return method(x if isinstance(x, Differentiable) else tensor(x))
 
-    def function(x: Any, *args: Any, **kwargs: Any) -> Any:
+    def function(x: Any = _MISSING, /, *args: Any, **kwargs: Any) -> Any:
+        if kwargs or x is _MISSING:
+            of = getattr(Tensor if name in _WITH_OPTIONS and not isinstance(x, Value) else Differentiable, name)
+            x, args, kwargs = _named(name, of, x, args, kwargs)
         if not isinstance(x, Differentiable):
             x = _lift(x, (*args, *kwargs.values()))
+        if name in _WITH_OPTIONS and isinstance(x, Tensor):
+            return getattr(x, name)(*args, **kwargs)
         return method(x, *args, **kwargs)
 
-    return function if method.__code__.co_argcount > 1 else unary
+    return function if method.__code__.co_argcount > 1 or name in _WITH_OPTIONS else unary
 
 
 def _of_tensor(name: str) -> Function:
-    def function(x: Any, *args: Any, **kwargs: Any) -> Any:
+    method = getattr(Tensor, name)
+
+    def function(x: Any = _MISSING, /, *args: Any, **kwargs: Any) -> Any:
+        if kwargs and not _KNOWN[name].issuperset(kwargs) or x is _MISSING:
+            x, args, kwargs = _named(name, method, x, args, kwargs)
         if isinstance(x, Value):
             raise DTypeError(f"{name}: of Tensors and arrays, not of a Value")
         if not isinstance(x, Tensor):
             x = _lift(x, (*args, *kwargs.values()))
         return getattr(x, name)(*args, **kwargs)
 
+    _KNOWN[name] = frozenset(inspect.signature(method).parameters)
     return function
 
 
 def _reduction(name: str) -> Function:
     of_tensor, of_values = _of_tensor(name), getattr(value, f"scalar_{name}")
 
-    def function(x: Any, *args: Any, **kwargs: Any) -> Any:
+    def function(x: Any = _MISSING, /, *args: Any, **kwargs: Any) -> Any:
         if hasattr(x, "__iter__") and not isinstance(x, (Tensor, np.ndarray)):
             x = list(x)
             if any(isinstance(item, Value) for item in x):
@@ -97,7 +133,8 @@ def _reduction(name: str) -> Function:
     return function
 
 
-_OF_X = inspect.Signature([inspect.Parameter("x", inspect.Parameter.POSITIONAL_ONLY)])
+_X = inspect.Parameter("x", inspect.Parameter.POSITIONAL_ONLY)
+_OF_X = inspect.Signature([_X])
 
 
 def _document(function: Any, name: str, method: Any) -> Any:
@@ -106,7 +143,7 @@ def _document(function: Any, name: str, method: Any) -> Any:
     if method is not None:
         heading, _, text = method.__doc__.partition("\n\n")         # Cython's heading is the signature
         function.__doc__ = text if heading.endswith(")") and "(self" in heading else method.__doc__
-        if function.__code__.co_varnames == ("x",):                 # unary: most of them
+        if function.__code__.co_varnames == ("x", "input"):                 # unary: most of them
             function.__signature__ = _OF_X
             return function
         first, *rest = inspect.signature(method).parameters.values()
@@ -115,11 +152,28 @@ def _document(function: Any, name: str, method: Any) -> Any:
     return function
 
 
+def accept_where(of_mask: Function) -> Function:
+    """``where`` whose operands may be given by name: ``condition``, and ``input`` and ``other`` or ``x`` and ``y``."""
+    def where(condition: Any, *operands: Any, input: Any = _MISSING, other: Any = _MISSING, x: Any = _MISSING,
+              y: Any = _MISSING) -> Any:
+        return of_mask(condition, *operands, *[o for o in (input, x, other, y) if o is not _MISSING])
+
+    where.__doc__, where.__signature__ = of_mask.__doc__, inspect.signature(of_mask)    # type: ignore[attr-defined]
+    return where
+
+
 # Some of the names are Python's own, ``sum`` and ``max``, say: the functions above do without these.
 globals().update({name: _document(make(name), name, getattr(of, name, None))
                   for make, of, names in ((_elementwise, Differentiable, _ELEMENTWISE),
                                           (_reduction, Tensor, _REDUCTIONS), (_of_tensor, Tensor, _OF_TENSORS))
                   for name in names})
+
+
+# The two below are ``x`` and ``y`` in NumPy, ``input`` and ``other`` in torch, and the mask is what is asked.
+globals()["where"] = accept_where(globals()["where"])
+globals().update({other: globals()[name] for other, name in ALIASES.items()})
+attach({other: getattr(Tensor, name) for other, name in ALIASES.items()})
+__all__ += ALIASES
 
 
 # ----- their types -----------------------------------------------------------------------------------------------
@@ -143,16 +197,21 @@ if TYPE_CHECKING:
         def __call__(self, x: Data, /, axis: Axes = None, keepdims: bool = False, *, dim: Axes = None,
                      keepdim: bool = False) -> Tensor: ...
 
+    class _TypedReduction(Protocol):
+        def __call__(self, x: Data, /, axis: Axes = None, keepdims: bool = False, *, dim: Axes = None,
+                     keepdim: bool = False, dtype: DType = None) -> Tensor: ...
+
     class _Total(Protocol):
         @overload
         def __call__(self, x: Data, /, axis: Axes = None, keepdims: bool = False, *, dim: Axes = None,
-                     keepdim: bool = False) -> Tensor: ...
+                     keepdim: bool = False, dtype: DType = None) -> Tensor: ...
         @overload
         def __call__(self, x: Iterable[Number], /) -> Value: ...
 
     class _Deviation(Protocol):
         def __call__(self, x: Data, /, axis: Axes = None, ddof: int | None = None, keepdims: bool = False, *,
-                     dim: Axes = None, keepdim: bool = False) -> Tensor: ...
+                     dim: Axes = None, keepdim: bool = False, correction: int | None = None,
+                     unbiased: bool | None = None) -> Tensor: ...
 
     class _Position(Protocol):
         def __call__(self, x: Data, /, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None,
@@ -163,10 +222,10 @@ if TYPE_CHECKING:
                      keepdim: bool = False) -> Any: ...
 
     class _Softmax(Protocol):
-        def __call__(self, x: Data, /, axis: int = -1, *, dim: Axis = None) -> Tensor: ...
+        def __call__(self, x: Data, /, axis: int = -1, *, dim: Axis = None, dtype: DType = None) -> Tensor: ...
 
     class _Triangle(Protocol):
-        def __call__(self, x: Data, /, k: int = 0) -> Tensor: ...
+        def __call__(self, x: Data, /, k: int = 0, *, diagonal: int | None = None) -> Tensor: ...
 
     class _Product(Protocol):
         def __call__(self, x: Data, /, other: Data) -> Tensor: ...
@@ -249,11 +308,11 @@ if TYPE_CHECKING:
         def __call__(self, x: Data, /, d: Data) -> Tensor: ...
 
     class _Cumsum(Protocol):
-        def __call__(self, x: Data, /, axis: Axis = None, *, dim: Axis = None) -> Tensor: ...
+        def __call__(self, x: Data, /, axis: Axis = None, *, dim: Axis = None, dtype: DType = None) -> Tensor: ...
 
     class _Norm(Protocol):
         def __call__(self, x: Data, /, ord: float = 2, axis: Axes = None, keepdims: bool = False, *,
-                     dim: Axes = None, keepdim: bool = False) -> Tensor: ...
+                     dim: Axes = None, keepdim: bool = False, p: Any = None) -> Tensor: ...
 
     class _Transpose(Protocol):
         def __call__(self, x: Data, /, axis0: Axis = None, axis1: Axis = None, *, dim0: Axis = None,
@@ -273,8 +332,9 @@ if TYPE_CHECKING:
                      end_dim: Axis = None) -> Tensor: ...
 
     class _Split(Protocol):
-        def __call__(self, x: Data, /, sizes: int | Sequence[int], axis: int = 0, *,
-                     dim: Axis = None) -> tuple[Tensor, ...]: ...
+        def __call__(self, x: Data, /, sizes: int | Sequence[int] | None = None, axis: int = 0, *,
+                     dim: Axis = None, split_size: int | None = None,
+                     split_size_or_sections: int | Sequence[int] | None = None) -> tuple[Tensor, ...]: ...
 
     class _Gather(Protocol):
         def __call__(self, x: Data, /, axis: Axis = None, index: Data | None = None, *,
@@ -375,6 +435,29 @@ le: _Binary
 eq: _Binary
 ne: _Binary
 
+# their other names
+absolute: _Unary
+negative: _Unary
+arccos: _Unary
+arccosh: _Unary
+arcsin: _Unary
+arcsinh: _Unary
+arctan: _Unary
+arctanh: _Unary
+arctan2: _Binary
+divide: _Binary
+true_divide: _Binary
+multiply: _Binary
+subtract: _Binary
+power: _Pow
+fix: _Unary
+expit: _Unary
+greater: _Binary
+greater_equal: _Binary
+less: _Binary
+less_equal: _Binary
+not_equal: _Binary
+
 # helpers
 mul_no_nan: _MulNoNan
 chain: _MulNoNan                # its former name
@@ -390,7 +473,7 @@ dmish: _Unary
 # reductions
 sum: _Total
 mean: _Total
-prod: _Reduction
+prod: _TypedReduction
 var: _Deviation
 std: _Deviation
 max: _Extreme

@@ -635,7 +635,7 @@ def masked_scatter(x: Tensor, mask: Data, source: Data) -> Tensor:
     """A copy with the elements of ``source``, one after the other, where ``mask``, which broadcasts to x.
 
     >>> import microgradx as mgx
-    >>> mgx.masked_scatter(mgx.zeros(3), mgx.Tensor([True, False, True]), mgx.Tensor([1.0, 2.0]))
+    >>> mgx.masked_scatter(mgx.zeros(3), mgx.tensor([True, False, True]), mgx.Tensor([1.0, 2.0]))
     Tensor([1., 0., 2.])
     """
     x, mask = masked("masked_scatter", x, mask)
@@ -729,7 +729,7 @@ def bincount(x: Tensor, weights: Data | None = None, minlength: int = 0) -> Tens
     """How often each number from 0 on is among the integers of x, (n,), or the sum of their ``weights``.
 
     >>> import microgradx as mgx
-    >>> mgx.bincount(mgx.Tensor([0, 2, 2])).tolist()
+    >>> mgx.bincount(mgx.tensor([0, 2, 2])).tolist()
     [1, 0, 2]
     """
     counted("bincount")
@@ -887,7 +887,7 @@ def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
     """The positions along each axis of ``shape`` of elements of the flattened tensor.
 
     >>> import microgradx as mgx
-    >>> [k.tolist() for k in mgx.unravel_index(mgx.Tensor([3]), (2, 2))]
+    >>> [k.tolist() for k in mgx.unravel_index(mgx.tensor([3]), (2, 2))]
     [[1], [1]]
     """
     lengths = integers("unravel_index", "lengths", (tuple(shape) if isinstance(shape, (list, tuple)) else shape,))

@@ -19,13 +19,14 @@ import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from hashlib import sha256
+from io import BytesIO
 from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from microgradx._core.tensor import Tensor
-from microgradx.errors import DTypeError, Error, FormatError, OptionError, first_repeated
+from microgradx._core.tensor import Tensor, tensor
+from microgradx.errors import DTypeError, Error, FormatError, OptionError, first_repeated, is_device
 
 try:
     from fcntl import LOCK_EX, LOCK_NB, flock
@@ -35,19 +36,21 @@ except ImportError:                         # Windows, where nobody can delete a
 __all__ = ["load", "save"]
 
 STRUCTURE = "microgradx"                    # the entry of the metadata that holds it
+MODULE = "microgradx.module"                # the entry that says that it is the state of a module, and of which
 MOST_HEADER = 16 << 20                      # bytes: of names, shapes and structure, for which Python takes far more
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
           "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "u1"}
 PART = ".part"                              # the end of the name of a file that is being written
 
 
-def save(obj: object, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
-    """Write ``obj`` to ``path``: a Tensor or array, a module or optimizer (its ``state_dict``), or dicts, lists and
-    tuples of these, of numbers, texts and None. ``metadata``: texts to go with it.
+def save(obj: object, f: str | os.PathLike[str] | BinaryIO, metadata: Mapping[str, str] | None = None) -> None:
+    """Write ``obj`` to ``f``, a path or a file that is open for bytes: a Tensor or array, a module or optimizer (its
+    ``state_dict``), or dicts, lists and tuples of these, of numbers, texts and None. ``metadata``: texts to go with it.
 
-    The file of that name, if any, is replaced in one step when the new one is complete and on the disk; after an
-    error it is what it was. The new one has its permissions, and its owner where the system lets us give it. Behind a
-    link the file is replaced, not the link. A pipe or a device such as /dev/null is written to as it is.
+    The file of that name, if any, is replaced in one step when the new one is complete and on the disk; after an error
+    it is what it was. The new one has its permissions, and its owner where the system lets us give it. Behind a link
+    the file is replaced, not the link. A pipe or a device such as /dev/null is written to as it is, and so is a file
+    that is open, a ``BytesIO``, say.
 
     Raises ``DTypeError`` for what cannot be stored, ``OptionError`` for two tensors of one dotted name, an object
     that contains itself, or one whose structure takes more than 16 MiB of text.
@@ -62,7 +65,7 @@ def save(obj: object, path: str | os.PathLike[str], metadata: Mapping[str, str] 
     ...     mgx.save({"net": net, "step": step, "epoch": 3}, path)
     ...     state = mgx.load(path)
     >>> net.load_state_dict(state["net"])
-    Mismatch(missing_keys=[], unexpected_keys=[])
+    <All keys matched successfully>
     >>> step.load_state_dict(state["step"])
     >>> state["epoch"]
     3
@@ -73,27 +76,69 @@ def save(obj: object, path: str | os.PathLike[str], metadata: Mapping[str, str] 
     for key, text in texts.items():
         if not (isinstance(key, str) and isinstance(text, str)):
             raise DTypeError(f"save: metadata are texts under texts, not {key!r}: {text!r:.40}")
-        if key == STRUCTURE:
+        if key in (STRUCTURE, MODULE):
             raise OptionError(f"save: the entry {key!r} of the metadata is taken")
     tensors: dict[str, np.ndarray] = {}
     try:
         structure = _pack(obj, "", tensors)
     except RecursionError:
         raise OptionError("save: the object contains itself, or is nested too deep") from None
+    if hasattr(obj, "state_dict") and callable(obj):
+        texts[MODULE] = type(obj).__name__
     if structure != {"dict": [[name, {"tensor": name}] for name in tensors]}:
         texts[STRUCTURE] = json.dumps(structure)
     from safetensors.numpy import save as encode  # imported late: few programs save
     content = encode(tensors, texts or None)
     header, = struct.unpack_from("<Q", content)
+    if STRUCTURE not in texts and [n for n in json.loads(content[8:8 + header]) if n != "__metadata__"] != [*tensors]:
+        texts[STRUCTURE] = json.dumps(structure)        # the order of the names, which the format has not
+        content = encode(tensors, texts)
+        header, = struct.unpack_from("<Q", content)
     if header > MOST_HEADER:
         raise OptionError(f"save: names, shapes, texts and structure take {header} bytes, more than {MOST_HEADER}; "
                           "store long lists of numbers as tensors")
-    _write(os.fsdecode(path), content)
+    if hasattr(f, "write"):
+        try:
+            f.write(content)
+        except TypeError:
+            raise DTypeError(f"save: {name_of(f)} is open for text; open(path, 'wb') is for bytes") from None
+    else:
+        _write(os.fsdecode(f), content)
 
 
-def load(path: str | os.PathLike[str], metadata: bool = False) -> Any:
-    """What ``save`` wrote to ``path``, with arrays as Tensors and modules as their ``state_dict``; of a file from
-    elsewhere, a dict of its tensors. With ``metadata``, a pair: that and a dict of texts.
+class ModuleState(dict[str, Any]):
+    """The state of a module that was saved whole: a dict, which says what to do where it is taken for the module."""
+
+    def __init__(self, state: dict[str, Any], kind: str) -> None:
+        super().__init__(state)
+        self.kind = kind
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise AttributeError(f"a {self.kind} is not stored in a file, its state is, a dict, which has no {name!r}: "
+                             "make the model, then model.load_state_dict(mgx.load(path))")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.__getattr__("forward")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)
+
+
+def name_of(f: Any) -> str:
+    """How messages name a path or an open file."""
+    return f"<{type(f).__name__}>" if hasattr(f, "read") or hasattr(f, "write") else repr(os.fsdecode(f))
+
+
+def load(f: str | os.PathLike[str] | BinaryIO, map_location: Any = None, *, weights_only: bool = True,
+         mmap: bool | None = None, metadata: bool = False) -> Any:
+    """What ``save`` wrote to ``f``, a path or a file that is open for bytes, with arrays as Tensors and modules as
+    their ``state_dict``; of a file from elsewhere, a dict of its tensors. With ``metadata``, a pair: that and a dict of
+    texts.
+
+    Nothing in a file is ever executed, so ``weights_only`` says nothing more, and ``mmap`` neither; ``map_location`` is
+    the CPU, "cpu". Of an open file the rest is read, from where it stands.
 
     Half-precision numbers, float16 and bfloat16, become float32, and integers of all widths int64. The memory that is
     needed is at most eight times the file's size; a header of more than 16 MiB is refused.
@@ -101,22 +146,41 @@ def load(path: str | os.PathLike[str], metadata: bool = False) -> Any:
     Raises ``FormatError`` for a file that is cut short, damaged, of another kind, or holds other numbers than a
     Tensor does; ``OSError`` where there is no file to read.
     """
-    path = os.fsdecode(path)
-    with open_file(path, "load") as file:
+    if isinstance(map_location, (bool, int)):
+        raise OptionError(f"load: map_location={map_location!r} is none; microgradx runs on the CPU (metadata= goes by "
+                          "name)")
+    if map_location is not None and not callable(map_location):
+        for place in map_location.values() if isinstance(map_location, Mapping) else [map_location]:
+            if not is_device("load", place):
+                raise OptionError(f"load: map_location={place!r} is none; microgradx runs on the CPU, 'cpu'")
+    where = name_of(f)
+    with _bytes_of(f) if hasattr(f, "read") else open_file(os.fsdecode(f), "load") as file:
         try:
             tensors, texts = _read(file)
         except (Error, ValueError, TypeError, KeyError, RecursionError) as error:
-            raise FormatError(f"load: {path!r}: {error or type(error).__name__}") from None
+            raise FormatError(f"load: {where}: {error or type(error).__name__}") from None
     structure = texts.pop(STRUCTURE, None)
     result: Any = tensors
     if structure is not None:
         try:
             result = _unpack(json.loads(structure), tensors)
         except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise FormatError(f"load: {path!r}: the structure is damaged: {error!r:.200}") from None
+            raise FormatError(f"load: {where}: the structure is damaged: {error!r:.200}") from None
         if tensors:
-            raise FormatError(f"load: {path!r}: the structure has no place for {sorted(tensors)!r:.200}")
+            raise FormatError(f"load: {where}: the structure has no place for {sorted(tensors)!r:.200}")
+    if (kind := texts.pop(MODULE, None)) is not None and type(result) is dict:
+        result = ModuleState(result, kind)
     return (result, texts) if metadata else result
+
+
+def _bytes_of(f: Any) -> BinaryIO:
+    """What is left of an open file."""
+    content = f.read()
+    if not isinstance(content, (bytes, bytearray, memoryview)):
+        raise DTypeError(f"load: {name_of(f)} is open for text; open(path, 'rb') is for bytes")
+    if not content:
+        raise FormatError(f"load: {name_of(f)}: nothing is left to read; f.seek(0) goes back to its beginning")
+    return BytesIO(content)
 
 
 # ----- objects as JSON -----------------------------------------------------------------------------------------------
@@ -130,7 +194,7 @@ def _pack(obj: object, name: str, tensors: dict[str, Any]) -> Any:
         if name in tensors or name == "__metadata__":
             raise OptionError(f"save: a second tensor would be called {name!r}" if name in tensors else
                               f"save: no tensor can be called {name!r} in a safetensors file")
-        tensors[name] = np.asarray(obj.detach() if isinstance(obj, Tensor) else Tensor(obj), order="C")
+        tensors[name] = np.asarray(obj.detach() if isinstance(obj, Tensor) else tensor(obj), order="C")
         return {"tensor": name}
     if isinstance(obj, Mapping):
         for key in obj:
@@ -188,7 +252,8 @@ def open_file(path: str, op: str) -> Iterator[BinaryIO]:
 
 def _read(file: BinaryIO) -> tuple[dict[str, Tensor], dict[str, str]]:
     """(tensors, texts) of a safetensors file: 8 bytes, how long the header is, the header as JSON, the numbers."""
-    size = os.fstat(file.fileno()).st_size
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
     start = file.read(64)
     if len(start) < 8:
         raise FormatError(f"is {size} bytes long, too short for a safetensors file")

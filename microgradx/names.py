@@ -22,44 +22,60 @@ from microgradx.errors import ArgumentError, is_device
 P = ParamSpec("P")
 R = TypeVar("R")
 
-__all__ = ["ABSENT", "ALIASES", "KEYWORDS", "accept"]
+__all__ = ["ABSENT", "ALIASES", "KEYWORDS", "REMOVED", "accept"]
 
 # Another name of an argument: the names here, of which a function has at most one.
 KEYWORDS: dict[str, tuple[str, ...]] = {
     # axes
     "dim": ("axis", "axes"), "dims": ("axes", "axis"), "keepdim": ("keepdims",), "dim0": ("axis0",),
-    "dim1": ("axis1",), "dim2": ("axis2",), "axis": ("axes",), "start_dim": ("start_axis",), "end_dim": ("end_axis",),
+    "dim1": ("axis1",), "dim2": ("axis2",), "axis": ("axes", "dim"),
+    "start_dim": ("start_axis",), "end_dim": ("end_axis",),
     "axis1": ("axis0",), "axis2": ("axis1",), "diagonal": ("k",), "offset": ("k",),
     "dimension": ("axis",),
     # operands
     "self": ("x", "a"), "input": ("x", "a", "logits", "values"), "other": ("y", "b"), "tensor2": ("other", "b"),
     "mat2": ("other", "b"), "vec": ("other", "b"), "vec2": ("other", "b"), "exponent": ("other",), "end": ("stop",),
     "A": ("a", "x"), "B": ("b",), "src": ("source",), "tensor": ("x",), "indices": ("index", "indices_or_sections"),
-    "ids": ("input",),
-    "tensors": ("xs", "x"), "fill_value": ("value",), "values": ("x",), "y_true": ("target",), "y_pred": ("input",),
-    "value": ("source",),
+    "ids": ("input",), "tensors": ("xs", "x"), "fill_value": ("value",), "size": ("shape",), "values": ("x",),
+    "y_true": ("target",), "y_pred": ("input",), "value": ("source", "val"),
     # numbers and options
     "min": ("lo",), "max": ("hi",), "a_min": ("lo", "min"), "a_max": ("hi", "max"), "lo": ("min",), "hi": ("max",),
     "p": ("ord",), "correction": ("ddof",), "unbiased": ("ddof",), "steps": ("num",), "num_classes": ("classes",),
     "negative_slope": ("slope",), "split_size_or_sections": ("sizes",), "split_size": ("sizes",),
-    "generator": ("rng",), "random_state": ("rng",), "seed": ("rng",), "decimals": ("digits",),
+    "generator": ("rng",), "in_dims": ("in_axes",), "out_dims": ("out_axes",), "func": ("fn",),
+    "random_state": ("rng",), "seed": ("rng",), "decimals": ("digits",),
     "sections": ("indices_or_sections",),
     # layers: the names that this library had for them before
     "n_in": ("in_features",), "n_out": ("out_features",), "count": ("num_embeddings", "num_parameters"),
-    "width": ("embedding_dim",), "start": ("init",),
+    "width": ("embedding_dim",), "start": ("init",), "start_axis": ("start_dim",), "end_axis": ("end_dim",),
+    "labels": ("tensor", "target"), "classes": ("num_classes",), "low": ("a",), "high": ("b",),
+    "activation": ("nonlinearity",), "slope": ("negative_slope",),
+    # torch's former names of a reduction
+    "size_average": ("reduction",), "reduce": ("reduction",),
 }
-CONVERSIONS: dict[str, Callable[[Any], Any]] = {"unbiased": int}       # of the value, where it is told in other words
+CONVERSIONS: dict[str, Callable[[Any], Any]] = {           # of the value, where it is told in other words
+    "unbiased": int, "size_average": lambda on: "sum" if on is False else "mean",
+    "reduce": lambda on: "none" if on is False else "mean"}
 
 # Another name of a function or method: the name here.
 ALIASES: dict[str, str] = {
     "absolute": "abs", "negative": "neg", "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh",
     "arctan": "atan", "arctanh": "atanh", "arctan2": "atan2", "divide": "div", "true_divide": "div",
     "multiply": "mul", "subtract": "sub", "power": "pow", "fix": "trunc", "expit": "sigmoid", "greater": "gt",
-    "greater_equal": "ge", "less": "lt", "less_equal": "le", "not_equal": "ne", "equal_to": "eq",
+    "greater_equal": "ge", "less": "lt", "less_equal": "le", "not_equal": "ne",
 }
+
+# Names that 0.1.0 had and that are gone, and what takes their place. One that a release has goes through a deprecation.
+REMOVED: dict[str, str] = {
+    "microgradx.interop.RENAMED": "microgradx.numpy_functions",
+    **{f"microgradx.nn.{name}.method": "microgradx.nn.layers.MODULES" for name in (
+        "LogSoftmax", "Softmax", "layers.LogSoftmax", "layers.Softmax")},
+    **{f"microgradx.optim.{module}Optimizer.{name}": "a rule of the optimizer's class, which optimizers of your own lack"
+       for module in ("", "optimizers.") for name in ("kernel", "numbers", "ranges", "slots")}}
 
 # What cannot be here: the sentence that says so.
 ABSENT: dict[str, str] = {
+    "cuda": "there is no CUDA: microgradx runs on the CPU, and x.to(device) takes mgx.device('cpu')",
     "half": "there is no half precision: x.float() is float32, the smallest",
     "bfloat16": "there is no half precision: x.float() is float32, the smallest",
     "float16": "there is no half precision: float32 is the smallest",
@@ -71,6 +87,21 @@ ABSENT: dict[str, str] = {
     "fft": "there is no Fourier transform with a graph: numpy.fft takes x.detach().numpy()",
     "onnx": "there is no export to ONNX: microgradx.save writes the parameters as safetensors",
     "quantization": "there is no quantization: float32 is the smallest",
+    # of nn and nn.functional
+    **dict.fromkeys(("CTCLoss", "ctc_loss"),
+                    "there is no sum over alignments: cross_entropy takes a label for each step"),
+    **dict.fromkeys(("LPPool1d", "LPPool2d", "LPPool3d", "lp_pool1d", "lp_pool2d"),
+                    "there is no pooling by power means: avg_pool2d(x.abs()**p, n) * n * n is the sum of powers"),
+    **dict.fromkeys(("Conv3d", "ConvTranspose3d", "MaxPool3d", "AvgPool3d", "AdaptiveAvgPool3d", "AdaptiveMaxPool3d",
+                     "conv3d", "conv_transpose3d", "max_pool3d", "avg_pool3d"),
+                    "convolution and pooling have one or two axes behind the channels"),
+    **dict.fromkeys(("MaxUnpool1d", "MaxUnpool2d", "max_unpool1d", "max_unpool2d"),
+                    "there is no unpooling: x.scatter writes values at the indices that max_pool2d gives"),
+    **dict.fromkeys(("grid_sample", "affine_grid"),
+                    "there is no sampling at free positions: interpolate has the regular ones"),
+    **dict.fromkeys(("LazyLinear", "LazyConv1d", "LazyConv2d", "LazyBatchNorm1d", "LazyBatchNorm2d",
+                     "UninitializedParameter"), "there are no lazy layers: tell the number of inputs"),
+    **dict.fromkeys(("DataParallel", "SyncBatchNorm"), "there is one device, the CPU: use the module itself"),
 }
 
 
@@ -91,7 +122,7 @@ def accept(function: Callable[P, R]) -> Callable[P, R]:
     microgradx.errors.ArgumentError: total: no argument is called 'dms'; did you mean dims or dim? It takes x, axis, ...
     """
     parameters = inspect.signature(function).parameters
-    known = frozenset(name for name, p in parameters.items() if p.kind is not p.POSITIONAL_ONLY)
+    known = frozenset(name for name, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         raise ArgumentError(f"accept: {function.__name__} takes any keyword")
     label = function.__qualname__.removesuffix(".__init__").removesuffix(".forward")
@@ -111,7 +142,7 @@ def translated(label: str, parameters: Mapping[str, inspect.Parameter], args: tu
     names = [name for name in parameters if name != "self"]
     found: dict[str, Any] = {}
     for theirs, value in kwargs.items():
-        if theirs in names and parameters[theirs].kind is not inspect.Parameter.POSITIONAL_ONLY:
+        if theirs in names:
             ours = theirs
         elif theirs == "device":
             if value is not None and not is_device(label, value):
@@ -127,7 +158,8 @@ def translated(label: str, parameters: Mapping[str, inspect.Parameter], args: tu
             raise ArgumentError(f"{label}: {ours} is given twice, by two names of one argument, one of them {theirs}")
         found[ours] = CONVERSIONS.get(theirs, lambda v: v)(value) if ours != theirs else value
     first = names[0] if names else None
-    if first in found and parameters[first].kind is inspect.Parameter.POSITIONAL_ONLY:
+    by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL)
+    if first in found and parameters[first].kind in by_position:
         at = 1 if "self" in parameters else 0
         args = (*args[:at], found.pop(first), *args[at:])
     return args, found
@@ -142,6 +174,14 @@ def leads_to(theirs: str, names: list[str]) -> str | None:
 
 def advice(theirs: str, names: list[str]) -> str:
     """A question that names what ``theirs`` might be a slip of."""
-    possible = [*names, *(k for k in KEYWORDS if leads_to(k, names))]
+    possible = dict.fromkeys([*names, *(k for k in KEYWORDS if leads_to(k, names))])
     near = difflib.get_close_matches(theirs, possible, 2, 0.6)
     return f"; did you mean {' or '.join(near)}?" if near else "."
+
+
+def missing(name: str, there: Mapping[str, Any], module: str = "microgradx") -> str:
+    """What to say of a name that ``module`` does not have: why, or which of those ``there`` it might be."""
+    if name in ABSENT:
+        return f"{module}.{name}: {ABSENT[name]}"
+    near = difflib.get_close_matches(name, [n for n in there if not n.startswith("_")], 2, 0.7)
+    return f"module {module!r} has no attribute {name!r}" + (f"; did you mean {' or '.join(near)}?" if near else "")

@@ -1,4 +1,4 @@
-"""Functions of functions: ``grad``, ``vjp``, ``jvp``, ``jacobian``, ``hessian``, ``hvp``, after JAX.
+"""Functions of functions: ``grad``, ``vjp``, ``jvp``, ``jacobian``, ``hessian``, ``hvp``, ``vmap``, after JAX.
 
 They take a function of Tensors and give one. Arguments and results may be lists, tuples and dicts of Tensors, nested;
 gradients come in the nesting of the argument. They compose in any order, work inside ``no_grad``, and change nobody's
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 import numpy as np
 
@@ -24,10 +24,16 @@ from microgradx._core.tensor import Tensor, stack
 from microgradx._core.trace import follow, gradients, sources, traced
 from microgradx._core.trees import flatten, leaves_of, unflatten
 from microgradx._core.value import Value
+from microgradx._core.views import axis_of
 from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.names import accept
+from microgradx.random import get_rng_state, set_rng_state
 from microgradx.typing import Function
 
-__all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
+__all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp", "vmap"]
+
+P = ParamSpec("P")
+X = TypeVar("X")
 
 
 def floating(op: str, x: Any, what: str) -> Tensor:
@@ -145,6 +151,11 @@ def _numbers(op: str, argnums: int | tuple[int, ...]) -> tuple[tuple[int, ...], 
     return (argnums,), lambda parts: parts[0]
 
 
+@overload
+def value_and_grad(fn: Callable[Concatenate[X, P], Tensor]) -> Callable[Concatenate[X, P], tuple[Tensor, X]]: ...
+@overload
+def value_and_grad(fn: Callable[P, Any], argnums: int | tuple[int, ...] = 0,
+                   has_aux: bool = False) -> Callable[P, tuple[Any, Any]]: ...
 def value_and_grad(fn: Function, argnums: int | tuple[int, ...] = 0, has_aux: bool = False) -> Function:
     """A function that returns (value, gradient) of ``fn``, which returns a single number.
 
@@ -170,6 +181,15 @@ def value_and_grad(fn: Function, argnums: int | tuple[int, ...] = 0, has_aux: bo
     return both
 
 
+@overload
+def grad(fn: Callable[Concatenate[X, P], Tensor]) -> Callable[Concatenate[X, P], X]: ...
+@overload
+def grad(fn: Callable[P, Tensor], argnums: int) -> Callable[P, Any]: ...
+@overload
+def grad(fn: Callable[P, Tensor], argnums: tuple[int, ...]) -> Callable[P, tuple[Any, ...]]: ...
+@overload
+def grad(fn: Callable[P, Any], argnums: int | tuple[int, ...] = 0, *,
+         has_aux: bool) -> Callable[P, tuple[Any, Any]]: ...
 def grad(fn: Function, argnums: int | tuple[int, ...] = 0, has_aux: bool = False) -> Function:
     """A function that returns the gradient of ``fn``, which returns a single number.
 
@@ -287,3 +307,69 @@ def hvp(fn: Function, primals: Any, tangents: Any) -> Any:
     (Tensor([6., 6.]),)
     """
     return vjp(grad(fn, tuple(range(len(primals)))), *primals)[1](tuple(tangents))
+
+
+# ----- over a batch ----------------------------------------------------------------------------------------------
+
+@accept
+def vmap(fn: Function, in_axes: Any = 0, out_axes: Any = 0, *, randomness: str = "error") -> Function:
+    """A function that does for each sample of a batch what ``fn`` does for one, and stacks what it returns.
+
+    ``in_axes`` says along which axis of an argument the samples are: a number, or None for an argument that all of
+    them share; one for all arguments, a tuple with one for each, or nested as these are. ``out_axes`` is where the
+    samples are in the results. ``randomness`` is what random numbers the samples get: "different" ones, the "same",
+    or "error", which refuses them. ``fn`` runs once for each sample, so the time is that of a loop.
+
+    Raises ``ShapeError`` for batches of different lengths and for none, ``OptionError`` for axes that do not belong to
+    the arguments. Source of the semantics: ``jax.vmap``, ``torch.func.vmap``.
+
+    >>> import microgradx as mgx
+    >>> mgx.vmap(lambda x, y: (x * y).sum(), in_axes=(0, None))(mgx.Tensor([[1, 2], [3, 4]]), mgx.Tensor([10, 1]))
+    Tensor([12., 34.])
+    """
+    if randomness not in ("error", "different", "same"):
+        raise OptionError(f"vmap: randomness is 'error', 'different' or 'same', not {randomness!r}")
+
+    @wraps(fn)
+    def batched(*args: Any, **kwargs: Any) -> Any:
+        leaves, structure = flatten(args)
+        axes = _axes_of_leaves("in_axes", in_axes, args)
+        along = [None if axis is None else _axis_of_batch(leaf, axis) for leaf, axis in zip(leaves, axes, strict=True)]
+        lengths = {leaf.shape[d] for leaf, d in zip(leaves, along) if d is not None}
+        if len(lengths) != 1:
+            raise ShapeError(f"vmap: the arguments have batches of {sorted(lengths)} samples" if lengths else
+                             f"vmap: no argument has a batch: in_axes is {in_axes!r}")
+        before, results = get_rng_state(), []
+        for k in range(*lengths):
+            if randomness == "same":
+                set_rng_state(before)
+            sample = (leaf if d is None else leaf[(slice(None),) * d + (k,)] for leaf, d in zip(leaves, along))
+            results.append(flatten(fn(*unflatten(structure, sample), **kwargs)))
+            if randomness == "error" and not bool((get_rng_state() == before).all()):
+                raise OptionError("vmap: the function draws random numbers; randomness='different' or 'same' says "
+                                  "which ones the samples get")
+        if not results:
+            raise ShapeError("vmap: a batch of 0 samples tells nothing of the results")
+        form = results[0][1]
+        columns = list(zip(*(found for found, _ in results)))
+        places = _axes_of_leaves("out_axes", out_axes, unflatten(form, iter(range(len(columns)))), single=True)
+        return unflatten(form, (stack(column, place) for column, place in zip(columns, places, strict=True)))
+    return batched
+
+
+def _axes_of_leaves(op: str, axes: Any, tree: Any, single: bool = False) -> list[Any]:
+    """One axis for each leaf of ``tree``, by ``axes``: one for all, or nested as the tree or its first layers."""
+    if axes is None or isinstance(axes, int):
+        return [axes] * len(leaves_of(tree))
+    parts = axes.items() if isinstance(axes, dict) else enumerate(axes)
+    if not isinstance(tree, (tuple, list, dict)) or len(axes) != len(tree):
+        raise OptionError(f"vmap: {op}={axes!r} is not nested as {'the results' if single else 'the arguments'} are")
+    if isinstance(tree, dict):
+        return [axis for key in tree for axis in _axes_of_leaves(op, axes[key], tree[key], single)]
+    return [axis for at, part in parts for axis in _axes_of_leaves(op, part, tree[at], single)]
+
+
+def _axis_of_batch(leaf: Any, axis: int) -> int:
+    if not isinstance(leaf, Tensor):
+        raise DTypeError(f"vmap: samples are along axis {axis} of a Tensor, not of {leaf!r}; in_axes=None shares it")
+    return axis_of("vmap", axis, leaf.ndim)

@@ -160,10 +160,10 @@ CASES = {
     # views and indices
     "reshape": (pair, both(lambda x, w: x.T.reshape(2, 6))), "slice": (pair, both(lambda x, w: x[1:, ::2])),
     "index by arrays": (pair, both(lambda x, w: x[[0, 2, 0]])), "index by tensors": (
-        lambda: (*pair(), Tensor([1, 0])), both(lambda x, w, at: x[at, at])),
+        lambda: (*pair(), mgx.tensor([1, 0])), both(lambda x, w, at: x[at, at])),
     "mask": (pair, both(masked)), "masked_fill": (pair, both(lambda x, w: x.masked_fill(x > 0, 2.0))),
-    "gather": (lambda: (leaf(3, 4), Tensor([[0, 1, 1, 2]])), both(lambda x, at: x.gather(0, at))),
-    "scatter_add": (lambda: (leaf(3, 4), Tensor([[0, 1, 1, 2]])), both(lambda x, at: x.scatter_add(0, at, x))),
+    "gather": (lambda: (leaf(3, 4), mgx.tensor([[0, 1, 1, 2]])), both(lambda x, at: x.gather(0, at))),
+    "scatter_add": (lambda: (leaf(3, 4), mgx.tensor([[0, 1, 1, 2]])), both(lambda x, at: x.scatter_add(0, at, x))),
     "setitem": (lambda: (leaf(3, 4).detach(),), lambda x: written(x, (slice(None), 1), 5.0)),
     "setitem with a graph": (pair, both(lambda x, w: written(x * 1.0, 1, w))),
     "concat": (pair, both(lambda x, w: mgx.concat([x, x * w]))), "pad": (pair, both(lambda x, w: mgx.pad(x, 1))),
@@ -186,7 +186,7 @@ CASES = {
     "max_pool2d": (lambda: (leaf(2, 3, 6, 6),), both(lambda x: F.max_pool2d(x, 2))),
     "batch_norm": (lambda: (nn.BatchNorm1d(4), leaf(3, 4)), both(lambda m, x: m(x))),
     "dropout": (lambda: (mgx.Generator(0), leaf(3, 4)), both(lambda r, x: F.dropout(x, 0.5, rng=r))),
-    "embedding": (lambda: (leaf(5, 3),), both(lambda w: F.embedding(Tensor([1, 0, 1]), w))),
+    "embedding": (lambda: (leaf(5, 3),), both(lambda w: F.embedding(mgx.tensor([1, 0, 1]), w))),
     "net": (lambda: (net(), *batch()), both(lambda m, x, y: F.cross_entropy(m(x), y))),
     # derivatives
     "backward": (lambda: recorded(leaf(3, 4)), lambda x, y: y.backward()),

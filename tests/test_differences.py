@@ -1,14 +1,17 @@
 """Each row of docs/differences.md: what is here, and what the likely slip gives."""
 import math
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import microgradx as mgx
-from microgradx import Tensor, nn
-from microgradx.errors import DifferenceWarning, DTypeError, GraphError, OptionError, ShapeError
+from microgradx import Tensor, data, nn, optim
+from microgradx.errors import DTypeError, GraphError, OptionError, ShapeError
+from microgradx.names import ABSENT, ALIASES, KEYWORDS
 from microgradx.nn import functional as F
 
 PAGE = Path(__file__).parents[1] / "docs" / "differences.md"
@@ -27,8 +30,36 @@ def leaf(data):
     return Tensor(data, requires_grad=True)
 
 
+MARK = "<!-- from microgradx.names: tests/test_differences.py compares -->\n"
+
+
+def tables():
+    """What the page says of the table of names."""
+    rows = [f"| `{theirs}` | {', '.join(f'`{ours}`' for ours in here)} |" for theirs, here in sorted(KEYWORDS.items())]
+    text = "| keyword | is called here |\n|---|---|\n" + "\n".join(rows)
+    rows = [f"| `{theirs}` | `{ours}` |" for theirs, ours in sorted(ALIASES.items())]
+    text += "\n\n| function or method | is |\n|---|---|\n" + "\n".join(rows)
+    sentences = {}
+    for name, sentence in ABSENT.items():
+        sentences.setdefault(sentence, []).append(name)
+    rows = [f"| {', '.join(f'`{name}`' for name in names)} | {sentence} |" for sentence, names in sentences.items()]
+    return text + "\n\n| what cannot be here | why, and what to type |\n|---|---|\n" + "\n".join(rows) + "\n"
+
+
+def test_the_names_are_those_of_the_table():
+    head, _, names = PAGE.read_text().partition(MARK)
+    assert names == tables(), "python -c 'import test_differences as t; t.renew()' in tests renews them"
+
+
+def renew():
+    """Write the tables of names into the page."""
+    head, _, _ = PAGE.read_text().partition(MARK)
+    PAGE.write_text(head + MARK + tables())
+
+
 def test_every_row_has_a_test():
-    lines = [line[2:] for line in PAGE.read_text().splitlines() if line.startswith("| ")][1:]
+    page = PAGE.read_text().partition("## Other names")[0]
+    lines = [line[2:] for line in page.splitlines() if line.startswith("| ")][1:]
     assert [sum(line.startswith(begins) for begins in ROWS) for line in lines] == [1] * len(lines)
     assert len(ROWS) == len(lines)
 
@@ -36,13 +67,46 @@ def test_every_row_has_a_test():
 @row("`var`, `std`")
 def test_variance():
     x = Tensor([1.0, 3.0])
-    assert x.var().item() == 1 and x.std(ddof=1).item() == pytest.approx(2 ** 0.5)
-    for call in (lambda: x.var(dim=0), lambda: x.std(0, keepdim=True)):
-        with pytest.warns(DifferenceWarning):
-            assert call().numpy().item() == 1
-    for option in ("unbiased", "correction"):
-        with pytest.raises(TypeError):
-            x.var(**{option: 1})
+    assert x.var(ddof=0).item() == 1 and x.std(ddof=1).item() == pytest.approx(2 ** 0.5)
+    assert x.var(correction=1).item() == x.var(unbiased=True).item() == x.var(dim=0, ddof=1).item() == 2
+    with pytest.raises(OptionError, match="names of one argument"):
+        x.var(ddof=1, correction=1)
+    program = """if True:
+        import warnings, microgradx as mgx
+        x = mgx.Tensor([1.0, 3.0])
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            x.var(correction=1), x.std(0, 0), mgx.var(x, unbiased=False)
+            assert not seen
+            assert x.var().item() == 1
+            assert len(seen) == 1 and seen[0].category is mgx.errors.DifferenceWarning, seen
+            assert "correction=1" in str(seen[0].message)
+            x.std(dim=0), x.var()
+            assert len(seen) == 1
+        """
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@row("`Tensor(2, 3)`")
+def test_shape_for_data():
+    with pytest.raises(OptionError, match=r"empty\(2, 3\)"):
+        Tensor(2, 3)
+    assert mgx.tensor(5).item() == 5 and mgx.empty(2, 3).tolist() == [[0] * 3] * 2
+
+
+@row("`int32`")
+def test_width_of_integers():
+    assert mgx.int32 == mgx.uint8 == mgx.int64 and Tensor([1.5]).int().dtype == np.int64
+
+
+@row("`arange(1, 5, -1)`")
+def test_empty_arange():
+    assert mgx.arange(1, 5, -1).shape == (0,)
+
+
+@row("`print(t)`")
+def test_printed():
+    assert repr(mgx.tensor([1.0])) == "Tensor([1.])" and str(mgx.tensor([1.0]).dtype) == "float32"
 
 
 @row("`max(x, y)`")
@@ -152,7 +216,7 @@ def test_plain_parameters():
             call()
 
 
-@row("a list or a float")
+@row("a list or a number as data")
 def test_dtypes_of_data():
     assert Tensor([1.0]).dtype == "float32" and Tensor(np.ones(1)).dtype == "float64"
     with pytest.raises(DTypeError):
@@ -161,7 +225,7 @@ def test_dtypes_of_data():
 
 @row("`mean`, `var`, `std`, `norm` of integers")
 def test_means_of_integers():
-    x = Tensor([2**24 + 1, 2**24 + 3])
+    x = mgx.tensor([2**24 + 1, 2**24 + 3])
     assert x.mean().dtype == x.var().dtype == x.std().dtype == x.norm().dtype == "float32"
     assert x.mean().item() == 2**24 + 2 and x.var().item() == 1
 
@@ -186,24 +250,16 @@ def test_transpose():
     assert mgx.ones(2, 3, 4).transpose().shape == (4, 3, 2)
 
 
-@row("`nn.MultiheadAttention`")
-def test_attention():
-    net, x = nn.MultiheadAttention(4, 2), mgx.ones(3, 5, 4)
-    assert net(x, x, x).shape == (3, 5, 4) and len(net(x, x, x, need_weights=True)) == 2
-    with pytest.raises(ValueError, match="unpack"):
-        out, weights = net(x, x, x)
-
-
 @row("`scaled_dot_product_attention")
 def test_masks():
     q = Tensor(np.arange(6.0).reshape(1, 2, 3))
-    first = Tensor([[True, False], [True, False]])
+    first = mgx.tensor([[True, False], [True, False]])
     assert F.scaled_dot_product_attention(q, q, q, attn_mask=first).tolist() == [[[0, 1, 2], [0, 1, 2]]]
     with pytest.raises(DTypeError):
-        F.scaled_dot_product_attention(q, q, q, attn_mask=Tensor([[1, 0], [1, 0]]))
-    net = nn.MultiheadAttention(3, 1)
-    assert not np.allclose(net(mgx.ones(1, 2, 3), mgx.ones(1, 2, 3), q.astype("float32"), attn_mask=first).numpy(),
-                           net(mgx.ones(1, 2, 3), mgx.ones(1, 2, 3), q.astype("float32"), attn_mask=~first).numpy())
+        F.scaled_dot_product_attention(q, q, q, attn_mask=mgx.tensor([[1, 0], [1, 0]]))
+    net = nn.MultiheadAttention(3, 1, batch_first=True)
+    assert not np.allclose(net(mgx.ones(1, 2, 3), mgx.ones(1, 2, 3), q.astype("float32"), attn_mask=first)[0].numpy(),
+                           net(mgx.ones(1, 2, 3), mgx.ones(1, 2, 3), q.astype("float32"), attn_mask=~first)[0].numpy())
 
 
 @row("`t.split(sizes)`")
@@ -211,7 +267,9 @@ def test_split():
     t = leaf([1.0, 2.0, 3.0])
     assert [part.tolist() for part in t.split((1, 2))] == [[1], [2, 3]]
     assert [part.tolist() for part in t.split(2)] == [[1, 2], [3]]
-    assert [part.tolist() for part in np.split(t, 3)] == [[1], [2], [3]] and np.split(t, 3)[0].requires_grad
+    assert [part.tolist() for part in np.split(t, 3)] == [[1], [2], [3]]
+    with pytest.raises(ShapeError):
+        np.split(t, 2)
 
 
 @row("`median` of an even number")
@@ -230,8 +288,67 @@ def test_ties():
 
 
 def test_the_page_has_three_columns_and_the_slip():
-    lines = [line for line in PAGE.read_text().splitlines() if line.startswith("|")]
+    page = PAGE.read_text().partition("## Other names")[0]
+    lines = [line for line in page.splitlines() if line.startswith("|")]
     assert all(len(re.split(r"(?<!\\)\|", line)) == 6 for line in lines)
+
+
+@row("`nn.Softmax()`")
+def test_softmax_without_an_axis():
+    x = mgx.randn(2, 3, 4)
+    assert nn.Softmax()(x).tolist() == F.softmax(x).tolist() == F.softmax(x, dim=-1).tolist()
+
+
+@row("`F.mse_loss(p, t)`")
+def test_costs_do_not_broadcast():
+    with pytest.raises(ShapeError, match=r"\(3,\) and target \(3, 1\)"):
+        F.mse_loss(mgx.ones(3), mgx.ones(3, 1))
+
+
+@row("`nn.init.calculate_gain")
+def test_gains():
+    assert abs(nn.init.calculate_gain("tanh") - 1.5925) < 1e-4 and abs(nn.init.calculate_gain("selu") - 1) < 1e-12
+    assert nn.init.TORCH_GAINS["tanh"] == 5 / 3 and nn.init.TORCH_GAINS["selu"] == 3 / 4
+
+
+@row("`net.state_dict()`")
+def test_state_is_a_copy():
+    net = nn.Linear(2, 1)
+    state = net.state_dict()
+    nn.init.constant_(net.weight, 9.0)
+    assert 9.0 not in state["weight"].tolist()[0]
+
+
+@row("`net.load_state_dict(state)`")
+def test_state_of_another_dtype():
+    with pytest.raises(DTypeError, match="'weight' is float32, the state's float64"):
+        nn.Linear(2, 1).load_state_dict(nn.Linear(2, 1).double().state_dict())
+
+
+@row("`net.to(")
+def test_to_makes_other_tensors():
+    net = nn.Linear(2, 1)
+    weight = net.weight
+    assert net.to("float32").weight is weight and net.double().weight is not weight
+
+
+@row("`isinstance(w, nn.Parameter)`")
+def test_frozen_parameters():
+    net = nn.Linear(2, 1).requires_grad_(False)
+    assert not isinstance(net.weight, nn.Parameter) and [n for n, _ in net.named_parameters()] == ["weight", "bias"]
+
+
+@row("attention of a row")
+def test_closed_rows():
+    net, x = nn.MultiheadAttention(2, 1, bias=False), mgx.ones(2, 1, 2)
+    y, weights = net(x, x, x, attn_mask=np.array([[False, False], [True, True]]))
+    assert y[1].tolist() == [[0, 0]] and weights[0, 1].tolist() == [0, 0]
+
+
+@row("`MultiheadAttention(..., is_causal=True)`")
+def test_causal_attention_needs_no_mask():
+    net, x = nn.MultiheadAttention(2, 1), mgx.randn(3, 1, 2)
+    assert (net(x, x, x, is_causal=True)[1].detach().numpy()[0][np.triu_indices(3, 1)] == 0).all()
 
 
 @row("more than 32 axes")
@@ -344,3 +461,60 @@ def test_array_api():
     assert xp.bitwise_left_shift(Tensor([1]), 2).tolist() == [4]
     for name in ("int8", "uint64", "complex64", "fft"):
         assert not hasattr(xp, name)
+
+
+@row("`DataLoader(num_workers=n)`")
+def test_workers_are_threads():
+    import threading
+
+    class Where(data.Dataset):
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, k):
+            return threading.current_thread() is threading.main_thread()
+    assert not any(b.any() for b in data.DataLoader(Where(), num_workers=2))
+    for options in (dict(num_workers=2, dataset=data.ChainDataset([])),
+                    dict(multiprocessing_context="spawn", dataset=[1])):
+        with pytest.raises(OptionError, match="DataLoader"):
+            data.DataLoader(**options)
+
+
+@row("the state of an optimizer")
+def test_state_from_the_start():
+    w = leaf([1.0])
+    opt = optim.Adam([w])
+    assert opt.state[w]["exp_avg"].tolist() == [0]
+    with pytest.raises(OptionError, match="parameter 0 needs"):
+        opt.load_state_dict(opt.state_dict() | {"state": {}})
+
+
+@row("`SGD(lr=t)`")
+def test_a_rate_that_is_a_tensor():
+    w, lr = leaf([1.0]), Tensor(0.5)
+    opt = optim.SGD([w], lr=lr)
+    lr.fill_(0.1)
+    w.square().sum().backward()
+    opt.step()
+    assert w.item() == 0 and opt.param_groups[0]["lr"] == 0.5
+    opt.param_groups[0]["lr"] = lr
+    assert opt.param_groups[0]["lr"] == pytest.approx(0.1)
+
+
+@row("`optimizer.step(closure)`")
+def test_a_closure_without_a_loss():
+    with pytest.raises(OptionError, match="returned nothing"):
+        optim.SGD([leaf([1.0])]).step(lambda: None)
+
+
+@row("`save(model, path)`")
+def test_a_module_that_is_saved_whole(tmp_path):
+    mgx.save(nn.Linear(2, 1), tmp_path / "net")
+    with pytest.raises(AttributeError, match="load_state_dict"):
+        mgx.load(tmp_path / "net").eval()
+
+
+@row("`manual_seed(n)`")
+def test_one_seed():
+    mgx.manual_seed(0)
+    assert mgx.rand(2).tolist() == mgx.rand(2, generator=mgx.Generator().manual_seed(0)).tolist()

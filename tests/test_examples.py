@@ -27,7 +27,7 @@ def test_digits_conv(tmp_path):
 def test_names_transformer():
     program = runpy.run_path(str(EXAMPLES / "names_transformer.py"))
     net = program["Transformer"](5)
-    assert isinstance(net, nn.Module) and net(mgx.Tensor([[0, 1, 2]])).shape == (1, 3, 5)
+    assert isinstance(net, nn.Module) and net(mgx.tensor([[0, 1, 2]])).shape == (1, 3, 5)
 
 
 def test_moons_in_three_styles(monkeypatch):

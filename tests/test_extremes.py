@@ -212,10 +212,10 @@ def test_a_query_that_may_read_no_key_reads_0(additive):
 
 
 def test_a_closed_row_leaves_the_projection_its_gradient():
-    layer = nn.MultiheadAttention(4, 2, rng=0)
-    shut = np.zeros((2, 1, 3, 3), bool)
-    shut[1, 0, 2] = True
-    y = layer(mgx.randn(2, 3, 4, rng=1), attn_mask=Tensor(shut))
+    layer = nn.MultiheadAttention(4, 2, batch_first=True, rng=0)
+    shut = np.zeros((4, 3, 3), bool)                        # of each sample and head
+    shut[2:, 2] = True
+    y, _ = layer(mgx.randn(2, 3, 4, rng=1), attn_mask=Tensor(shut))
     y.sum().backward()
     assert y[1, 2].tolist() == [0, 0, 0, 0] and all(np.isfinite(p.grad.numpy()).all() for p in layer.parameters())
 
@@ -226,7 +226,7 @@ def test_a_mask_of_zeros_and_ones_is_not_added():
         with pytest.raises(OptionError, match="pass a bool mask .*, or a float mask with -inf"):
             F.scaled_dot_product_attention(q, q, q, attn_mask=mask)
         with pytest.raises(OptionError, match="pass a bool mask"):
-            nn.MultiheadAttention(2, 1)(q, attn_mask=mask)
+            nn.MultiheadAttention(2, 1, batch_first=True)(q, attn_mask=mask)
     plain = F.scaled_dot_product_attention(q, q, q).numpy()
     for mask in (np.zeros((3, 3), "f4"), np.full((3, 3), 2, "f4")):
         np.testing.assert_allclose(F.scaled_dot_product_attention(q, q, q, attn_mask=mask).numpy(), plain, rtol=1e-6)
@@ -237,9 +237,9 @@ def test_a_mask_of_zeros_and_ones_is_not_added():
 @pytest.mark.parametrize("options", [{}, dict(label_smoothing=0.1), dict(weight=[1.0, 2.0, 3.0])])
 def test_no_label_counts(options):
     """As torch: the mean is nan, the sum 0, and no gradient comes from either."""
-    costs = [lambda z, r: F.cross_entropy(z, [-100, -100], r, **options)]
+    costs = [lambda z, r: F.cross_entropy(z, [-100, -100], reduction=r, **options)]
     if "label_smoothing" not in options:
-        costs.append(lambda z, r: F.nll_loss(z, [-100, -100], r, **options))
+        costs.append(lambda z, r: F.nll_loss(z, [-100, -100], reduction=r, **options))
     for cost in costs:
         for reduction, want in (("mean", NAN), ("sum", 0.0), ("none", [0.0, 0.0])):
             z = leaf([[1.0, 2.0, 3.0], [1.0, 1.0, 1.0]])
@@ -267,7 +267,7 @@ def test_costs_of_probabilities_at_the_ends_are_torch_s(dtype):
     """log at least -100, and the derivative (p - t) / max(p (1 - p), 1e-12)."""
     p = leaf([0.0, 1.0, 0.0, 1.0, 1e-30, 0.5, 0.25], dtype)
     t = leaf([1.0, 0.0, 0.0, 1.0, 1.0, 0.3, 1.0], dtype)
-    loss = F.binary_cross_entropy(p, t, "none")
+    loss = F.binary_cross_entropy(p, t, reduction="none")
     np.testing.assert_allclose(loss.detach().numpy(), [100, 100, 0, 0, 30 * math.log(10), math.log(2), math.log(4)],
                                rtol=RTOL[dtype])
     dp, dt = gradients(loss, [p, t])

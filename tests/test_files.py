@@ -62,7 +62,7 @@ def packed(members, compression=zipfile.ZIP_DEFLATED):
 def originals():
     """{(reader, what): content} of right files."""
     folder = Path(tempfile.mkdtemp())
-    mgx.save({"a": Tensor([1.0, 2.0]), "b": [Tensor([[1]]), ("x", None, 2.5)], 3: Tensor([True])}, folder / "f",
+    mgx.save({"a": Tensor([1.0, 2.0]), "b": [mgx.tensor([[1]]), ("x", None, 2.5)], 3: mgx.tensor([True])}, folder / "f",
              metadata={"k": "v"})
     entries = {"h": entry("F16", offsets=(0, 4)), "i": entry("BF16", offsets=(4, 8)), "j": entry("U8", (3, 1), (8, 11))}
     idx = b"\0\0\x0d\2" + struct.pack(">II", 2, 2) + bytes(16)

@@ -78,3 +78,9 @@ def test_a_lost_region_is_told(copy):
     edit(copy / WRITTEN[0], "    # The end of what tools/generate.py writes.\n", "")
     run = generate(copy)
     assert run.returncode == 1 and "kernels.pxd: the region that this script writes is gone; put back" in run.stderr
+
+
+def test_stubs_of_attached_methods():
+    pytest.importorskip("microgradx")
+    done = subprocess.run([sys.executable, "tools/stubs.py", "--check"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

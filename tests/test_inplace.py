@@ -82,7 +82,7 @@ def test_methods_return_the_tensor():
 @pytest.mark.parametrize("call", [lambda x: x.clamp_(0.5), lambda x: x.add_(0.5), lambda x: x.mul_(Tensor([0.5])),
                                   lambda x: x.div_(2)])
 def test_integers_stay_integers(call):
-    x = Tensor([1, 2, 3])
+    x = mgx.tensor([1, 2, 3])
     with pytest.raises(TypeError, match="stored as int64"):
         call(x)
     assert x.tolist() == [1, 2, 3] and x.version == 0 and x.clamp_(2, None).tolist() == [2, 2, 3]
@@ -167,10 +167,10 @@ def test_a_broadcast_view_is_not_written_to():
     (lambda: Tensor(np.ones(3)), lambda x: x.__setitem__(5, 1.0), IndexError, "5"),
     (lambda: Tensor(np.ones(3, "f4")), lambda x: iadd(x, np.ones(3)), TypeError, "float64.*float32"),
     (lambda: Tensor(np.ones(3, "f4")), lambda x: x.__setitem__(0, Tensor(np.ones(1))), TypeError, "float64.*float32"),
-    (lambda: Tensor([1, 2]), lambda x: x.__setitem__(0, 0.5), TypeError, "float.*int64"),
-    (lambda: Tensor([1, 2]), lambda x: iadd(x, 0.5), TypeError, "add_"),
-    (lambda: Tensor([1, 2]), lambda x: idiv(x, 2), TypeError, "div_"),
-    (lambda: Tensor([1, 2]), lambda x: iadd(x, Tensor([0.5, 0.5])), TypeError, "add_")])
+    (lambda: mgx.tensor([1, 2]), lambda x: x.__setitem__(0, 0.5), TypeError, "float.*int64"),
+    (lambda: mgx.tensor([1, 2]), lambda x: iadd(x, 0.5), TypeError, "add_"),
+    (lambda: mgx.tensor([1, 2]), lambda x: idiv(x, 2), TypeError, "div_"),
+    (lambda: mgx.tensor([1, 2]), lambda x: iadd(x, Tensor([0.5, 0.5])), TypeError, "add_")])
 def test_refused(make, write, error, words):
     x = make()
     before, version = x.tolist(), x.version
@@ -186,9 +186,9 @@ def test_numbers_are_weak_in_place():
     x *= 2
     x[0] = 0.1
     assert x.dtype == np.float32 and x.tolist() == [np.float32(0.1), 5.0]
-    n = Tensor([1, 2])
+    n = mgx.tensor([1, 2])
     n += 1
-    n *= Tensor([2, 3])
+    n *= mgx.tensor([2, 3])
     assert n.tolist() == [4, 9] and n.dtype == np.int64
     y = leaf([1.0]) * 1
     y += Tensor([1.0], requires_grad=True)
@@ -234,7 +234,7 @@ def test_labels_and_indices_count_as_they_were():
                 lambda x, at: x.gather(0, at[None]).sum()):
         grads = []
         for later in False, True:
-            x, at = leaf(A[:, :3]), Tensor([0, 1, 2])
+            x, at = leaf(A[:, :3]), mgx.tensor([0, 1, 2])
             y = use(x, at)
             if later:
                 at.fill_(1)

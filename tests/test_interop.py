@@ -61,11 +61,11 @@ def test_bits(left, right, bits):
 
 def test_bits_are_not_of_floats():
     x = Tensor([1.0, 2.0])
-    for call in (lambda: ~x, lambda: x & True, lambda: np.array([1.0, 2.0]) | Tensor([True, False])):
+    for call in (lambda: ~x, lambda: x & True, lambda: np.array([1.0, 2.0]) | mgx.tensor([True, False])):
         with pytest.raises(DTypeError, match="masks and integers"):
             call()
     with pytest.raises(ShapeError, match=r"and: shapes \(2,\) and \(3,\) do not broadcast"):
-        (x > 0) & Tensor([True, False, True])
+        (x > 0) & mgx.tensor([True, False, True])
 
 
 OPERATORS = {"+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "/": lambda a, b: a / b,

@@ -1,4 +1,6 @@
 """Modes: no_grad, detect_nan, profile and the rest end where they began, whatever other threads and contexts do."""
+import copy
+import pickle
 import threading
 
 import numpy as np
@@ -250,3 +252,15 @@ def test_modes_decorate_functions_alone():
     mgx.Tensor([-1.0]).log()
     with pytest.raises(errors.NonFiniteError):
         next(running)
+
+
+@pytest.mark.parametrize("make", [mgx.no_grad, mgx.enable_grad, mgx.profile])
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda mode: pickle.loads(pickle.dumps(mode))])
+def test_a_copy_of_a_mode_has_not_been_entered(make, again):
+    mode = make()
+    with mode:
+        twin = again(mode)
+        with pytest.raises(RuntimeError, match="has not entered"):
+            twin.__exit__(None, None, None)
+        with twin:
+            pass

@@ -123,9 +123,17 @@ def lenet():
     return net, lambda x, y: F.cross_entropy(net(x), y), (mgx.rand(64, 1, 28, 28, rng=5), mgx.arange(64) % 10)
 
 
+class Attention(nn.Module):
+    def __init__(self, rng):
+        self.attend = nn.MultiheadAttention(64, 4, batch_first=True, rng=rng)
+
+    def forward(self, x):
+        return self.attend(x, x, x, need_weights=False)[0]
+
+
 def attention():
     net = nn.Sequential(*[layer for k in (0, 3) for layer in (
-        nn.MultiheadAttention(64, 4, rng=k), nn.LayerNorm(64), nn.Linear(64, 128, rng=k + 1), nn.ReLU(),
+        Attention(k), nn.LayerNorm(64), nn.Linear(64, 128, rng=k + 1), nn.ReLU(),
         nn.Linear(128, 64, rng=k + 2))])
     return net, lambda x, y: F.mse_loss(net(x), y), (mgx.rand(16, 32, 64, rng=2), mgx.rand(16, 32, 64, rng=3))
 

@@ -14,7 +14,7 @@ F = nn.functional
 def step_of(seed=0):
     net = nn.Sequential(nn.Linear(5, 7, rng=seed), nn.LayerNorm(7), nn.Tanh(), nn.Linear(7, 3, rng=seed + 1))
     opt = optim.Adam(net.parameters())
-    x, y = Tensor(np.random.default_rng(0).normal(size=(4, 5)).astype("f4")), Tensor([0, 1, 2, 0])
+    x, y = Tensor(np.random.default_rng(0).normal(size=(4, 5)).astype("f4")), mgx.tensor([0, 1, 2, 0])
 
     def step():
         opt.zero_grad()

@@ -77,7 +77,7 @@ def test_known_answers(key, counter, words):
 
 def test_the_kernel_s_first_block_is_the_known_one():
     whole = mgx.Tensor(np.zeros(64, np.int64))
-    run("integers", mgx.Tensor([0, 0]), whole, integers=(64, 0, 0))                 # all 64 bits
+    run("integers", mgx.tensor([0, 0]), whole, integers=(64, 0, 0))                 # all 64 bits
     words = whole.numpy().view(np.uint32)
     assert [*words[:2], *words[2 * LANES:2 * LANES + 2]] == KNOWN[0][2]
 
@@ -343,7 +343,7 @@ def test_copies_go_on_by_themselves(twin):
     (lambda g: g.manual_seed("a"), errors.DTypeError, "not str"),
     (lambda g: g.set_state([5, 0]), errors.DTypeError, "a state is a Tensor that get_state gave, not list"),
     (lambda g: g.set_state(mgx.zeros(2)), errors.DTypeError, "a state is int64, as get_state gives it, not float32"),
-    (lambda g: g.set_state(mgx.Tensor([1, 2, 3])), errors.ShapeError, r"a state has the shape \(2,\).*not \(3,\)"),
+    (lambda g: g.set_state(mgx.tensor([1, 2, 3])), errors.ShapeError, r"a state has the shape \(2,\).*not \(3,\)"),
     (lambda g: mgx.set_rng_state(None), errors.DTypeError, "a state is a Tensor"),
     (lambda g: mgx.rand(2, rng=g, generator=g), errors.OptionError, "two names of one argument"),
     (lambda g: mgx.rand(2, rng=g, dtype="int64"), errors.DTypeError, "rand: numbers of float32 or float64"),

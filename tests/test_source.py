@@ -15,7 +15,8 @@ LAYERS = [["errors", "_core", "_core.capture", "_core.debug", "_core.scalar", "_
            "_core.floats", "_core.capture.place", "_core.capture.uses", "_core.methods", "_core.kernels",
            "_core.memory", "_core.trees"],
           ["_core.graph", "_core.ops", "_core.ufuncs"], ["_core.value", "_core.array"],
-          ["_core.scalar.tape", "_core.capture.environment", "_core.debug.watch"], ["_core.scalar.replay"],
+          ["_core.scalar.tape", "_core.capture.environment", "_core.capture.originals", "_core.debug.watch"],
+          ["_core.scalar.replay"],
           ["_core.launch"], ["_core.capture.guards"],
           ["_core.capture.number", "_core.debug.profile", "_core.update"], ["_core.elementwise"], ["_core.views"],
           ["_core.structured"], ["_core.effects", "_core.nets", "_core.generator"], ["_core.backward"],
@@ -23,11 +24,13 @@ LAYERS = [["errors", "_core", "_core.capture", "_core.debug", "_core.scalar", "_
           ["_core.capture.passes"], ["_core.capture.fuse"], ["_core.capture.program"], ["_core.capture.pullback"],
           ["_core.capture.captured"], ["_core.debug.check"],
           ["_core.capture.compiled"], ["typing", "names"],
-          ["array_api", "arrays", "autograd", "compile", "config", "creation", "draw", "einsum", "functional",
-           "indexing", "interop", "io", "linalg", "numpy_functions", "profiling", "random", "scalar", "special",
-           "transforms", "vectorize"],
-          ["nn", "optim", "data"], ["flow"], [""], ["lab"], ["cli", "demo"], ["__main__"]]
-TOGETHER = ("arrays", "nn", "optim", "data", "flow", "lab")        # packages whose modules share their layer
+          ["array_api", "arrays", "autograd", "compile", "config", "conversion", "creation", "devices", "draw",
+           "einsum", "functional", "indexing", "inplace",
+           "interop", "io", "linalg", "numpy_functions", "profiling", "random", "scalar", "special", "transforms",
+           "vectorize"],
+          ["nn", "optim", "data", "distributions"], ["func", "utils", "flow"], [""], ["lab"], ["cli", "demo"],
+          ["__main__"]]
+TOGETHER = ("arrays", "autograd", "nn", "optim", "data", "distributions", "utils", "flow", "lab")
 
 # What a module hands to one below it when it is imported, so that calls go up without an import: (the module, the one
 # below, the function or name by which it is handed over).
@@ -36,7 +39,8 @@ REGISTRATIONS = {
     ("_core.launch", "_core.array", "note_reading"), ("_core.launch", "_core.array", "freeze"),
     ("_core.launch", "_core.array", "note_outside"), ("_core.launch", "_core.hooks", "notify"),
     ("_core.launch", "_core.kernels", "set_poll"), ("interop", "_core.ufuncs", "FUNCTIONS"),
-    *((name, "_core.tensor", "attach") for name in ("arrays", "indexing", "interop")),
+    *((name, "_core.tensor", "attach") for name in ("arrays", "conversion", "functional", "indexing", "inplace",
+                                                    "interop", "random")),
     *((name, "_core.floats", "behave_as_floats") for name in ("_core.capture.number", "_core.scalar.replay")),
     *((name, "_core.launch", "composite") for name in ("_core.generator", "_core.nets", "_core.structured",
                                                        "_core.update", "_core.views", "nn.costs", "optim.optimizers"))}

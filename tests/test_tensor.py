@@ -42,9 +42,26 @@ def slope(f, arrays, directions, h=1e-5):
     (np.ones(2, "f2"), F32, (2,)), (np.ones(2, "i4"), I64, (2,)), (np.ones(2, "u1"), I64, (2,)),
     (np.ones(2, ">f8"), F64, (2,)), (np.ones(2, bool), BOOL, (2,)), (np.array(1.0), F64, ()), (np.float32(1), F32, ())])
 def test_dtypes_of_what_is_made(data, dtype, shape):
-    x = Tensor(data)
-    assert x.dtype == dtype and x.shape == shape and not x.requires_grad and x.grad is None
-    assert x.tolist() == np.asarray(data).tolist()
+    """``tensor`` finds the dtype of Python's numbers; ``Tensor`` makes the default dtype of all of them."""
+    default = dtype if isinstance(data, (np.ndarray, np.generic)) else F32
+    for make, wanted in ((mgx.tensor, dtype), (Tensor, default)):
+        x = make(data)
+        assert x.dtype == wanted and x.shape == shape and not x.requires_grad and x.grad is None
+        assert x.tolist() == np.asarray(data).tolist()
+
+
+def test_the_default_dtype():
+    assert mgx.get_default_dtype() == F32
+    mgx.set_default_dtype("float64")
+    try:
+        made = [Tensor([1, 2]), Tensor(2.0), mgx.tensor([1.5]), mgx.zeros(2), mgx.linspace(0, 1, 3), mgx.eye(2),
+                mgx.arange(0.0, 2.0), mgx.tensor([1, 2]) / 2, mgx.tensor([1, 2]).mean(), mgx.tensor([1, 2]).exp()]
+        assert {x.dtype for x in made} == {F64}
+        assert Tensor(np.ones(1, "f4")).dtype == F32 and repr(Tensor([1.0])) == "Tensor([1.])"
+    finally:
+        mgx.set_default_dtype("float32")
+    with pytest.raises(TypeError, match="float32 or float64, not int64"):
+        mgx.set_default_dtype("int64")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "bool", np.float64, F32, int, float, bool])
@@ -103,7 +120,7 @@ def test_requires_grad_rules():
         y.requires_grad = False
     for data in ([1, 2], [True]):
         with pytest.raises(TypeError, match="float"):
-            Tensor(data, requires_grad=True)
+            mgx.tensor(data, requires_grad=True)
 
 
 def test_no_grad_and_enable_grad():
@@ -132,15 +149,16 @@ def test_to_python():
     assert len(x) == 2 and x.size == 4 and x.ndim == 2 and x.tolist() == [[1.0, 2.0], [3.0, 4.0]]
     assert [row.tolist() for row in x] == x.tolist() and [v.item() for v in x[0]] == [1.0, 2.0]
     one = Tensor(2.5)
-    assert one.item() == float(one) == 2.5 and int(one) == 2 and bool(one) and not bool(Tensor([0]))
-    assert [10, 20, 30][Tensor(1)] == 20 and type(Tensor(3).item()) is int and type(Tensor(True).item()) is bool
+    assert one.item() == float(one) == 2.5 and int(one) == 2 and bool(one) and not bool(mgx.tensor([0]))
+    assert [10, 20, 30][mgx.tensor(1)] == 20 and type(mgx.tensor(3).item()) is int
+    assert type(mgx.tensor(True).item()) is bool
     assert len({x, one, x}) == 2 and x.T.strides == (4, 8) and (x == x).tolist() == [[True] * 2] * 2
     with pytest.raises(TypeError):
         [10, 20][one]
 
 
 def test_repr():
-    assert repr(Tensor([1.0])) == "Tensor([1.])" and repr(Tensor([1])) == "Tensor([1], dtype=int64)"
+    assert repr(Tensor([1.0])) == "Tensor([1.])" and repr(mgx.tensor([1])) == "Tensor([1], dtype=int64)"
     assert repr(leaf([1.0])) == "Tensor([1.], dtype=float64, requires_grad=True)"
 
 
@@ -173,7 +191,7 @@ def test_numbers_are_weak(dtype, number):
     x = Tensor(np.ones(2, dtype))
     for out in (x + number, number + x, x * number, number / x, x**number, number - x, mgx.maximum(x, number)):
         assert type(out) is Tensor and out.dtype == dtype
-    assert (Tensor([1, 2]) + int(number)).dtype == I64 and (Tensor([1, 2]) * 0.5).dtype == F32
+    assert (mgx.tensor([1, 2]) + int(number)).dtype == I64 and (mgx.tensor([1, 2]) * 0.5).dtype == F32
 
 
 def test_a_number_beside_float32_is_rounded_once():
@@ -181,7 +199,7 @@ def test_a_number_beside_float32_is_rounded_once():
 
 
 def test_gradients_have_the_dtype_of_their_leaf():
-    x, y, n = leaf([1.0, 2.0], F32), leaf([[3.0], [4.0]], F64), Tensor([1, 2])
+    x, y, n = leaf([1.0, 2.0], F32), leaf([[3.0], [4.0]], F64), mgx.tensor([1, 2])
     z = x * y + n
     assert z.dtype == F64
     z.sum().backward()
@@ -226,7 +244,7 @@ def test_axis_and_dim_are_one_argument(name):
 
 
 def test_reductions_of_integers_and_masks():
-    n, m = Tensor([[1, 2], [3, 5]]), Tensor([True, True, False])
+    n, m = mgx.tensor([[1, 2], [3, 5]]), mgx.tensor([True, True, False])
     same(n.sum(), np.int64(11))
     same(n.amax(0), np.array([3, 5]))
     same(m.sum(), np.int64(2))
@@ -281,9 +299,9 @@ def test_indexing(key):
 
 def test_indexing_by_tensors():
     x = Tensor(A)
-    same(x[Tensor([1, 3])], A[[1, 3]])
+    same(x[mgx.tensor([1, 3])], A[[1, 3]])
     same(x[Tensor(MASK)], A[MASK])
-    same(x[Tensor(2)], A[2])
+    same(x[mgx.tensor(2)], A[2])
     same(x[x > 0], A[A > 0])
 
 
@@ -351,7 +369,7 @@ def test_concat_stack_split(axis):
         same(x.grad, 2 * part, rtol=1e-15)
     assert [p.shape[axis] for p in y.split(4, axis)] == [4, 2]
     same(mgx.stack(xs[:1] * 3, axis), np.stack(parts[:1] * 3, axis))
-    assert mgx.concat([Tensor([1.0]), Tensor(np.ones(1)), Tensor([1])]).dtype == F64
+    assert mgx.concat([Tensor([1.0]), Tensor(np.ones(1)), mgx.tensor([1])]).dtype == F64
 
 
 def test_pad():

@@ -163,7 +163,7 @@ def test_nobodys_grad_changes(name):
     calls = {"grad": lambda: mgx.grad(f)(x), "value_and_grad": lambda: mgx.value_and_grad(f)(x)[1],
              "vjp": lambda: mgx.vjp(f, x)[1](1.0)[0], "jvp": lambda: mgx.jvp(f, (x,), (x,))[1],
              "jacobian": lambda: mgx.jacobian(f)(x), "hessian": lambda: mgx.hessian(f)(x),
-             "hvp": lambda: mgx.hvp(f, (x,), (x,))[0]}
+             "hvp": lambda: mgx.hvp(f, (x,), (x,))[0], "vmap": lambda: mgx.vmap(f)(x)}
     recorded = calls[name]()
     assert x.grad is None and w.grad is None and recorded.requires_grad and mgx.is_grad_enabled()
     with mgx.no_grad():
@@ -387,7 +387,8 @@ square = lambda x: (x * x).sum()
 REFUSED = {
     "vector": (lambda: mgx.grad(lambda x: x)(x4), ValueError, r"grad: .*single number, not shape \(4,\)"),
     "not a tensor": (lambda: mgx.grad(lambda x: 1)(x4), TypeError, "grad: what the function returns .*not 1"),
-    "integers": (lambda: mgx.grad(square)(Tensor([1])), TypeError, "grad: an argument is a float Tensor, not int64"),
+    "integers": (lambda: mgx.grad(square)(mgx.tensor([1])), TypeError,
+                 "grad: an argument is a float Tensor, not int64"),
     "int": (lambda: mgx.grad(square)(1), TypeError, "grad: .*not 1"),
     "Value": (lambda: mgx.grad(lambda v: v * v)(mgx.Value(1.0)), TypeError, "Value, which has first derivatives only"),
     "Value result": (lambda: mgx.vjp(lambda x: mgx.Value(1.0), x4), TypeError, "vjp: .*Value"),

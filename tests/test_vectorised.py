@@ -12,7 +12,7 @@ from microgradx._core import kernels
 
 ROOT = Path(__file__).parents[1]
 PACKED = re.compile(r"\bv\w+(ps|pd|dqa|dqu|xor|and|or)\b.*%ymm|\bvmov\w*.*%ymm")
-UPDATES = ["sgd", "rmsprop", "adagrad", "adam", "adamw"]
+UPDATES = ["sgd", "rmsprop", "adagrad", "adam", "adamax", "nadam", "radam", "adadelta", "rprop", "asgd"]
 LEFT_SCALAR = {"hardswish_forward"}                     # by clang, in double: two selects around a division
 BY_LIBM = {"hypot", "pow", "remainder"}                 # words that call the C library per element
 

@@ -24,6 +24,7 @@ import sys
 import time
 import warnings
 from collections import namedtuple
+from contextvars import ContextVar              # noqa: F401  cases name it
 from dataclasses import dataclass, fields, is_dataclass, replace
 from types import SimpleNamespace
 
@@ -43,6 +44,7 @@ from microgradx.nn import functional as F       # noqa: F401  cases name it
 HEAD = """import random
 import sys
 from collections import namedtuple
+from contextvars import ContextVar
 from dataclasses import dataclass, fields, is_dataclass
 from types import SimpleNamespace
 
@@ -309,6 +311,12 @@ KINDS = {
     "read": "a number is read of a tensor inside", "read caught": "the same, with any error caught",
     "raises": "the function itself raises for some arguments",
     "results": "results of several kinds", "gradient result": "the result is a gradient",
+    "note": "a counter whose item or attribute may be gone",
+    "graph asked": "the function asks for places in graphs",
+    "class attribute": "an attribute of a class is read or left as it is inside",
+    "class attribute set": "an attribute of a class is set, and may be used",
+    "class attribute count": "an attribute of a class is counted, and used",
+    "context": "a context variable", "kept elsewhere": "arguments are kept in objects and errors",
     "program": "another compiled function is called inside",
     "default": "an argument that may be left out",
     "method": "a compiled method, called of an object", "compiled module": "a module is compiled",
@@ -401,6 +409,16 @@ STATEMENTS = [
     ("read caught", "try:\n    large = y.sum().item() > 0.0\n"
                     "except Exception:\n    large = False\ny = -y if large else y"),
     ("raises", 'if flag:\n    raise ValueError("flag")'), ("raises", "x += 1.0\ny = y + y[:, :2 if flag else 3]"),
+    ("note", "try:\n    ticks[0] += 0\nexcept (IndexError, TypeError):\n    y = y * 5.0"),
+    ("note", "try:\n    settings.ticks += 0\nexcept AttributeError:\n    y = y * 5.0"),
+    ("note", 'settings.phase = "train"'), ("note", 'table["phase"] = "train"'),
+    ("graph asked", "y = y * 3.0 if x.is_leaf else y"), ("graph asked", "y = y * 2.0 if x.requires_grad else y"),
+    ("graph asked", "y = y * 3.0 if c.is_leaf else y"), ("graph asked", "y = y * 2.0 if c.requires_grad else y"),
+    ("class attribute", "y = y * Kind.width"), ("class attribute set", "Kind.width = 2.0"),
+    ("class attribute", "Kind.count += 0"), ("class attribute count", "Kind.count += 1\ny = y * Kind.count"),
+    ("context", "y = y * context.get()"),
+    ("kept elsewhere", 'shelf["last"] = SimpleNamespace(x=x, part=[x[:1]])'),
+    ("kept elsewhere", 'shelf["error"] = ValueError(x, 2.0).args'),
     ("default", "y = y * last"), ("program", "y = inner(y)"), ("program", "y = inner(y.detach())"),
 ]
 
@@ -408,7 +426,8 @@ STATEMENTS = [
 NOT_REPLAYED = {"rewound inside", "attribute inside", "closure container", "argument container", "read", "read caught",
                 "scheduler inside", "group option inside", "raises", "generator inside", "aliasing", "overlap",
                 "options", "method", "detect_nan", "module hook inside", "generator checkpoint", "namespace",
-                "data inside"}
+                "data inside", "class attribute count", "class attribute set",
+                "kept elsewhere"}
 
 # What is compiled.
 FORMS = [
@@ -454,6 +473,10 @@ FEATURES = {
     "journal": [(None, "journal = []")],
     "notes": [(None, "notes = []")],
     "box": [(None, "box = {}")],
+    "ticks": [(None, "ticks = [0]")],
+    "shelf": [(None, "shelf = {}")],
+    "Kind": [(None, 'Kind = type("Kind", (), {"width": 2.0, "count": 1})')],
+    "context": [(None, 'context = ContextVar("context", default=2.0)')],
     "shared_options": [(None, "shared_options = Options(2.0)")],
     "hook": [(None, "hook = None")],
     "inner": [(None, "inner = compile(lambda t: t.tanh() * 2.0)")],
@@ -539,6 +562,11 @@ CHANGES = [
     ("loaded", 'sgd.load_state_dict(saved["sgd"])'),
     ("loaded", "linear.load_state_dict(nn.Linear(3, 3, rng=8).state_dict())"),
     ("loaded", "norm.load_state_dict(nn.BatchNorm1d(3).state_dict())"),
+    ("note", "ticks[:] = []"), ("note", "ticks = None"), ("note", "ticks = [0]"), ("note", "settings.ticks = 0"),
+    ("note", 'settings.phase = "test"'), ("note", 'table["phase"] = "test"'),
+    ("graph asked", "c.requires_grad_()"), ("graph asked", "c = c * nn.Parameter([1.0, 2.0, 3.0])"),
+    ("class attribute", "Kind.width = 3.0"), ("class attribute", 'Kind = type("Kind", (), {"width": 4.0, "count": 1})'),
+    ("context", "context.set(3.0)"), ("context", "context.set(2.0)"),
     ("scheduler", "scheduler.step()"), ("eager call", "function(...)"), ("dtypes", "linear.double()"),
     ("dataclass", "shared_options.factor = 3.0"), ("dataclass", "shared_options.shift = mgx.ones(3)"),
     ("dataclass", "shared_options.shift = mgx.zeros(3)"),

@@ -66,6 +66,7 @@ cdef class Array(Differentiable):
     cdef Py_ssize_t *strides_   # in bytes
     cdef Py_ssize_t axes_[12]   # 2 * NEAR
 
+cdef int default_float                              # the dtype of what Python's floats make
 cdef const Py_ssize_t *itemsize                     # by dtype
 
 ctypedef uint64_t Axes                              # a set of axes, a bit for each
@@ -85,6 +86,7 @@ cdef Array detached(Array a)
 cdef Node record_structured(Array out, const char *name, Vjp vjp, object args, Array a, Array b=*, Array c=*)
 cdef int check_ndim(str op, Py_ssize_t ndim) except -1
 cdef Array from_object(object data, object dtype, bint copy)
+cdef bint is_foreign(object data)
 cdef object readable_ndarray(Array a)               # a read-only ndarray over the same bytes, graph or not
 cdef object ndarray_to_read(Array a)                # the same, and a capture notes it
 cdef object writable_ndarray(Array a)               # a writable ndarray over the same bytes

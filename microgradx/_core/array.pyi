@@ -1,9 +1,13 @@
-from typing import NoReturn
+from typing import Any, NoReturn
 
+import numpy as np
+import numpy.typing as npt
 from typing_extensions import CapsuleType
 
 from microgradx._core.ops import Differentiable
 
+def get_default_dtype() -> np.dtype[Any]: ...
+def set_default_dtype(dtype: npt.DTypeLike) -> None: ...
 def allocated_bytes(restart: bool = False) -> tuple[int, int]: ...
 
 class Node:

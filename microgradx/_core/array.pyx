@@ -935,10 +935,47 @@ cdef str first_of_another_kind(object array):
     return "; astype makes them so"
 
 
+default_float = MGX_F32                             # of what is made of Python's numbers
+
+
+def get_default_dtype():
+    """The dtype of tensors made of Python's floats and of nothing but a shape.
+
+    >>> import microgradx as mgx
+    >>> mgx.get_default_dtype()
+    dtype('float32')
+    """
+    return DTYPES[default_float]
+
+
+def set_default_dtype(dtype):
+    """Let Python's floats, lists and shapes make tensors of ``dtype``, float32 (as it is at first) or float64.
+
+    It also counts for layers and for what operations on integers give. NumPy's arrays keep their dtype. Raises
+    ``DTypeError`` for any other dtype.
+
+    >>> import microgradx as mgx
+    >>> mgx.set_default_dtype("float64")
+    >>> mgx.Tensor([1.0]).dtype, mgx.zeros(2).dtype
+    (dtype('float64'), dtype('float64'))
+    >>> mgx.set_default_dtype("float32")
+    """
+    global default_float
+    cdef int code = dtype_code(dtype)
+    if code > MGX_F64:
+        raise DTypeError(f"set_default_dtype: float32 or float64, not {DTYPES[code]}")
+    default_float = code
+
+
+cdef bint is_foreign(object data):
+    """Is ``data`` an array of NumPy or of another library, which has a dtype of its own?"""
+    return isinstance(data, (np.ndarray, np.generic)) or hasattr(data, "__array_interface__")
+
+
 cdef Array from_object(object data, object dtype, bint copy):
-    """An array of what NumPy makes of ``data``; Python floats become float32."""
+    """An array of what NumPy makes of ``data``; Python floats get the default dtype."""
     cdef Array a
-    cdef bint foreign = isinstance(data, (np.ndarray, np.generic)) or hasattr(data, "__array_interface__")
+    cdef bint foreign = is_foreign(data)
     cdef Py_ssize_t shape[MGX_MAXDIM]
     cdef Py_ssize_t strides[MGX_MAXDIM]
     cdef int d
@@ -956,7 +993,7 @@ cdef Array from_object(object data, object dtype, bint copy):
     if dtype is not None:
         wanted = DTYPES[dtype_code(dtype)]
     elif array.dtype.kind == "f":
-        wanted = DTYPES[MGX_F64] if array.dtype.itemsize == 8 and foreign else DTYPES[MGX_F32]
+        wanted = DTYPES[default_float if not foreign else MGX_F64 if array.dtype.itemsize == 8 else MGX_F32]
     elif array.dtype.kind in "iu":
         wanted = DTYPES[MGX_I64]
     elif array.dtype.kind == "b":

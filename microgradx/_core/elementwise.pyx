@@ -116,7 +116,7 @@ cdef Array apply(int op, object a, object b, object c):
     if dtype < 0:
         if (integers or op == MGX_where) and (not fractions or row.compares) and name_of(op) in INTEGER:
             return apply_integer(op, [a, b, c][:row.arity])
-        dtype = MGX_F32
+        dtype = default_float
     needs_grad = needs_grad and not row.compares and grad_enabled()
     if needs_grad and row.stores:
         y = empty_with_derivative(dtype, ndim, shape, &derivative, &data)
@@ -156,7 +156,7 @@ cdef int record(int op, Operand *operand, Array y, Storage *derivative, char *da
     cdef PyObject *parent[3]
     cdef PyObject *x
     cdef int k, named = 0
-    cdef bint lies, reads
+    cdef bint by_address, reads
     for k in range(row.arity):
         if operand[k].form == ARRAY and (<Array> operand[k].array).needs_grad:
             named |= row.names[k]
@@ -166,15 +166,15 @@ cdef int record(int op, Operand *operand, Array y, Storage *derivative, char *da
             node.scalar[k] = operand[k].number
             continue
         x = operand[k].array
-        lies = (<Array> x).contiguous and (<Array> x).dtype_ == y.dtype_ and is_whole(<Array> x, y)
+        by_address = (<Array> x).contiguous and (<Array> x).dtype_ == y.dtype_ and is_whole(<Array> x, y)
         reads = named & 1 << k or derivative != NULL
         if (<Array> x).needs_grad:
             parent[k] = <PyObject *> (<Array> x).node if (<Array> x).node is not None else node_pointer(<Array> x)
-            reads = reads or not lies                           # its gradient must find back to it
+            reads = reads or not by_address                     # its gradient needs the shape and dtype of the operand
         if not reads:
             continue
         node.version[k] = (<Array> x).storage.version
-        if lies:
+        if by_address:
             node.saved[k], node.saved_data[k] = (<Array> x).storage, (<Array> x).data
             (<Array> x).storage.refs += 1
         else:
@@ -234,6 +234,7 @@ cdef int apply_into(int op, Array out, object b) except -1:
         if kept:
             copy(out, before)
         before.node, before.needs_grad = out.node, out.needs_grad
+        bump_world(out)
     elementwise(op, MGX_FORWARD, out.dtype_, 2, 1, operand, ndim, shape)
     if needs_grad:
         put_array(&operand[0], before)

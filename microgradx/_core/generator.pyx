@@ -18,7 +18,7 @@ import threading
 import numpy as np
 
 from microgradx._core.launch import composite, compute
-from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.errors import DTypeError, OptionError, ShapeError, is_device
 
 cdef int UNIFORM = kernel_row("uniform"), NORMAL = kernel_row("normal"), INTEGERS = kernel_row("integers")
 cdef int PERMUTATION = kernel_row("permutation"), DROPOUT = kernel_row("dropout"), ADVANCE = kernel_row("advance")
@@ -67,18 +67,22 @@ cdef class Generator:
     True
     """
 
-    def __cinit__(self, seed=None):
+    def __cinit__(self, seed=None, *, device=None):
+        if isinstance(seed, str):                       # torch's first argument
+            seed, device = None, seed
+        if device is not None and not is_device("Generator", device):
+            raise OptionError(f"Generator: device={device!r} is none; microgradx runs on the CPU, 'cpu'")
         self.state = state_of(seed)
 
     def manual_seed(self, seed):
-        """Begin anew from ``seed``; returns the generator."""
+        """Restart from ``seed``; returns the generator."""
         cdef Array state = state_of(checked_seed(seed))
         note(self)
         copy(state, self.state)
         return self
 
     def seed(self):
-        """Begin anew from a seed that the operating system gives; returns it."""
+        """Restart from a seed that the operating system gives; returns it."""
         cdef Array state = state_of(None)
         note(self)
         copy(state, self.state)

@@ -361,6 +361,10 @@ cdef class Entered:
             later.before = entry.before
         return entry.state
 
+    def __reduce__(self):
+        """A copy of a context manager has not been entered."""
+        return Entered, ()
+
 
 def within(name, mode, function):
     """``function`` whose calls run within ``mode()``, called ``name``; of a generator function each of its steps."""

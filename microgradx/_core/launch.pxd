@@ -86,7 +86,9 @@ cdef class LaunchList:
     cdef list constants         # arrays of numbers that were brought in: alone, or with the call site
     cdef dict leaves            # {node: its gradient when the capture began; ...: it was replaced unread}
     cdef dict read_gradients    # {node: None} of those whose gradient was read before it was replaced
-    cdef dict outside           # {id: (tensor, storage, requires_grad, hooks)} of tensors that were there before
+    cdef dict outside           # {id: (tensor, storage, requires_grad, hooks, is_leaf)} of those that were there before
+    cdef dict arguments         # {id of a copy: (the argument, the node and requires_grad that the copy got)}
+    cdef bint asks_arguments    # was any of these asked for its place in a graph?
     cdef dict reads             # {(id of an owner's dict, name): Guard} of attributes and options
     cdef dict writes            # {(id of an owner's dict, name): that dict} of those that were assigned
     cdef list draws             # (numpy generator, its state before a draw, after it)
@@ -112,6 +114,8 @@ cdef int note_time(LaunchList recording, const Launch *l, double start, double s
 cdef double now() noexcept nogil
 
 cdef int note_gradient(Node node, bint read) except -1
+cdef Array as_argument(Array a)                     # whose place in a graph is asked for
+cdef bint is_leaf(Array a) noexcept
 cdef int note_tensor(Array a) except -1             # it is used; matters if it was there before the capture
 cdef LaunchList capturing_list()                    # of the capture that this thread runs, or None
 cpdef int note_as_it_is(str why) except -1          # no program can repeat what the call under capture does

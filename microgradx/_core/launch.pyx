@@ -13,9 +13,9 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memmove
 
 from microgradx._core cimport array
-from microgradx._core.array cimport (Array, Node, Storage, check_ndim, check_writable, detached, dtype_code, dtype_of,
-                                     empty, from_object, itemsize, name_storage, shape_of, bump_version, unref,
-                                     readable_ndarray, writable_ndarray)
+from microgradx._core.array cimport (OP_LEAF, Array, Node, Storage, check_ndim, check_writable, detached, dtype_code,
+                                     dtype_of, empty, from_object, itemsize, name_storage, shape_of, bump_version,
+                                     unref, readable_ndarray, writable_ndarray)
 from microgradx._core.graph cimport (add_observer, free_collector, call_site, hold_collector, observers,
                                      recording_sites, watching)
 from microgradx._core.kernels cimport *
@@ -56,7 +56,7 @@ cdef class LaunchList:
     def __cinit__(self):
         self.hosts, self.constants, self.leaves, self.sites, self.names = [], [], {}, [None], []
         self.read_gradients, self.outside, self.reads, self.writes, self.draws = {}, {}, {}, {}, []
-        self.site_numbers = {}
+        self.site_numbers, self.arguments = {}, {}
 
     def __dealloc__(self):
         cdef Py_ssize_t i
@@ -209,8 +209,27 @@ cdef int note_tensor(Array a) except -1:
         return 0
     recording = <LaunchList> mgx_recording_list
     if id(a) not in recording.outside:
-        recording.outside[id(a)] = (a, <size_t> a.storage, a.needs_grad, hooks_of(a))
+        recording.outside[id(a)] = (a, <size_t> a.storage, a.needs_grad, hooks_of(a), is_leaf(a))
     return 0
+
+
+cdef Array as_argument(Array a):
+    """Its place in a graph is asked for: ``a``, or the argument that it stands for in a capture, if it is as it was
+    given."""
+    cdef LaunchList recording = capturing_list()
+    if recording is None:
+        return a
+    if id(a) not in recording.arguments:
+        note_tensor(a)
+        return a
+    recording.asks_arguments = True
+    argument, node, needs_grad = recording.arguments[id(a)]
+    return argument if a.node is node and a.needs_grad == <bint> needs_grad else a
+
+
+cdef bint is_leaf(Array a) noexcept:
+    """Has no recorded operation made it?"""
+    return a.node is None or a.node.v.op == OP_LEAF
 
 
 array.note_outside = note_tensor

@@ -241,6 +241,35 @@ def convolution(str op, Array x not None, Array w not None, Array b, tuple strid
     return out
 
 
+def transposed_convolution(str op, Array y not None, Array w not None, tuple size, tuple stride, tuple padding,
+                           tuple dilation, Py_ssize_t groups):
+    """The gradient of a convolution for images of ``size``, where ``y`` is the gradient of its results."""
+    cdef Windows at
+    cdef Array out
+    cdef bint paused
+    if w.dtype_ != y.dtype_ or y.dtype_ > MGX_F64:
+        raise DTypeError(f"{op}: dtypes {dtype_of(y.dtype_)} and {dtype_of(w.dtype_)} do not mix; all are float32 or "
+                         "all float64 (astype converts)")
+    if w.shape_[0] != y.shape_[1] or w.shape_[0] % groups:
+        raise ShapeError(f"{op}: {y.shape_[1]} channels and weight {shape_of(w)} in {groups} groups do not fit "
+                         + (f"({w.shape_[0]} != {y.shape_[1]})" if w.shape_[0] != y.shape_[1] else
+                            f"({w.shape_[0]} is no multiple of {groups})"))
+    if min(size) < 1:
+        raise ShapeError(f"{op}: shape {shape_of(y)} and weight {shape_of(w)}, padded by {padding}, leave images of "
+                         f"{size}")
+    at = windows(op, empty(y.dtype_, 4, [0, w.shape_[1] * groups, size[0], size[1]]), (w.shape_[2], w.shape_[3]),
+                 stride, padding, dilation)
+    at.filters, at.groups = w.shape_[0], groups
+    paused = pause_watching(True)               # not its products are to blame
+    try:
+        out = third(at, X, None, w, y)
+    finally:
+        pause_watching(paused)
+    if watching():
+        check_clean(out, op, y, w)
+    return out
+
+
 # ----- pooling: the sum, and the largest, of each window (n, c, h, w) -> (n, c, oh, ow) -----------------------------
 
 cdef Array window_sum(Windows at, Array x):
@@ -328,7 +357,7 @@ cdef object window_unpool_vjp(Node node, Array g, int i):
 
 
 def pooling(str op, Array x not None, tuple kernel, tuple stride, tuple padding, tuple dilation):
-    """The sums (``avg_pool``) of the windows; or the maxima (``max_pool``) and where each lies in its plane."""
+    """The sums (``avg_pool``) of the windows; or the maxima (``max_pool``) and the position of each in its plane."""
     if x.dtype_ > MGX_F64:
         raise DTypeError(f"{op}: of float32 or float64, not {dtype_of(x.dtype_)}")
     cdef Windows at = windows(op, x, kernel, stride, padding, dilation)

@@ -35,8 +35,8 @@ cdef Axes axes_of(str op, object axis, int ndim) except? -1:
 
 
 cdef Array to_floating(str op, Array x):
-    """Integers and masks take part as float32."""
-    return x if x.dtype_ <= MGX_F64 else convert(x, MGX_F32)
+    """Integers and masks take part in the default dtype."""
+    return x if x.dtype_ <= MGX_F64 else convert(x, default_float)
 
 
 # ----- reductions: how any set of axes becomes (outer, n, inner) ------------------------------------------------

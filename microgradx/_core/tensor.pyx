@@ -10,8 +10,8 @@ from microgradx._core.backward import backward
 from microgradx._core.elementwise cimport apply, apply_into
 from microgradx._core.graph cimport Type, grad_enabled, set_grad_enabled
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport (bump_gradients, bump_world, compute_on_host, copy, fill, host, note_as_it_is,
-                                      note_gradient, note_tensor)
+from microgradx._core.launch cimport (as_argument, bump_gradients, bump_world, compute_on_host, copy, fill, host,
+                                      is_leaf, note_as_it_is, note_gradient, note_tensor)
 from microgradx._core.structured cimport (amax, axes_of, cross_entropy_mean, cumsum, expand, linear,
                                           logsumexp, matmul, softmax_axis, squeeze_axes, sum_axes, vector_norm)
 from microgradx._core.trace cimport refuse_traced
@@ -25,7 +25,7 @@ from microgradx._core.hooks import Handle, Hooks
 from microgradx._core.launch import PART, by_parts, stretches
 from microgradx._core.structured import HostOperation
 from microgradx._core.ufuncs import counterpart, takes_turns
-from microgradx.errors import DifferenceWarning, DTypeError, GraphError, OptionError, ShapeError
+from microgradx.errors import DifferenceWarning, DTypeError, GraphError, OptionError, ShapeError, is_device
 
 cdef extern from "Python.h":
     void PyObject_GC_Track(void *)
@@ -44,7 +44,15 @@ cdef object resolve_axis(str op, object axis, object dim):
     return dim
 
 
-cdef Array tensor(object data):
+cdef object checked_flag(str op, object requires_grad):
+    """``requires_grad``, which is no length of a shape."""
+    if not isinstance(requires_grad, (bool, np.bool_)):
+        raise OptionError(f"{op}: requires_grad is True or False, not {requires_grad!r}; mgx.empty(2, 3) has a shape, "
+                          f"and {op}([2, 3]) holds these numbers")
+    return requires_grad
+
+
+cdef Array to_array(object data):
     """A tensor as it is; what NumPy makes an array of as a copy, for a graph may keep it."""
     return <Array> data if isinstance(data, Array) else from_object(data, None, grad_enabled())
 
@@ -64,9 +72,9 @@ cdef int read_shape(str op, object wanted, Py_ssize_t *shape) except -1:
 cdef class Tensor(Array):
     """An array of float32, float64, int64 or bool that remembers how it was made.
 
-    ``Tensor(data, requires_grad=False, dtype=None)`` copies. Lists and Python floats make float32, as in torch;
-    NumPy arrays keep float32 or float64. ``mgx.from_numpy`` shares instead. Only float tensors may require a
-    gradient.
+    ``Tensor(data, requires_grad=False, dtype=None)`` copies. Lists and Python's numbers, integers too, make float32,
+    as in torch; NumPy arrays keep float32, float64, int64 or bool. ``mgx.tensor`` makes int64 of integers and bool of
+    flags, and ``mgx.from_numpy`` shares the memory instead. Only float tensors may require a gradient.
 
     Raises ``DTypeError`` for data that are not real numbers, ``ShapeError`` for ragged lists and for more than 32 axes.
 
@@ -89,8 +97,10 @@ cdef class Tensor(Array):
                 source = apply(MGX_clone, detached(source), None, None)
         else:
             source = from_object(data, dtype, True)
+            if dtype is None and source.dtype_ > MGX_F64 and not is_foreign(data):
+                source = v.convert(source, default_float)
         share_storage(self, source)
-        self.requires_grad = requires_grad
+        self.requires_grad = checked_flag("Tensor", requires_grad)
 
     def __init__(self, data, requires_grad=False, dtype=None):
         # Nobody sees a Tensor before it has its shape, which it keeps. So this is for explicit calls: see below.
@@ -116,9 +126,7 @@ cdef class Tensor(Array):
     @property
     def requires_grad(self):
         """Whether operations on this tensor are recorded. May be set on leaves."""
-        if capture:
-            note_tensor(self)
-        return self.needs_grad
+        return as_argument(self).needs_grad if capture else self.needs_grad
 
     @requires_grad.setter
     def requires_grad(self, bint on):
@@ -142,12 +150,17 @@ cdef class Tensor(Array):
     @property
     def is_leaf(self):
         """Whether no recorded operation made it."""
-        return self.node is None or self.node.v.op == OP_LEAF
+        return is_leaf(as_argument(self) if capture else self)
 
     @property
     def grad(self):
         """The accumulated gradient, or None."""
+        cdef Array argument
         if capture and self.needs_grad:
+            argument = as_argument(self)
+            if argument is not self:
+                note_as_it_is("it reads the gradient of an argument that has a graph")
+                return argument.node.grad
             note_gradient(node_of(self), True)
         return None if self.node is None else self.node.grad
 
@@ -169,7 +182,11 @@ cdef class Tensor(Array):
     @property
     def version(self):
         """How often the storage was written to."""
-        return self.storage.version
+        cdef Array argument = as_argument(self) if capture else self
+        if argument is self and (not capture or self.storage.born == capture):
+            return self.storage.version
+        note_as_it_is("it reads the version of a tensor that it has not made")
+        return argument.storage.version if argument is self else argument.storage.version + self.storage.version - 1
 
     @property
     def data(self):
@@ -266,7 +283,7 @@ cdef class Tensor(Array):
 
     def copy_(self, source):
         """Write ``source``, broadcast and converted, into this tensor."""
-        cdef Array x = tensor(source)
+        cdef Array x = to_array(source)
         if x.dtype_ != self.dtype_:
             x = v.convert(x, self.dtype_)
         if not same_shape(x, self):
@@ -340,9 +357,9 @@ cdef class Tensor(Array):
         if name == "floor_divide":
             return divide_and_floor(inputs[0], inputs[1])
         if name == "matmul":
-            return matmul(tensor(inputs[0]), tensor(inputs[1]))
+            return matmul(to_array(inputs[0]), to_array(inputs[1]))
         if name in BITWISE:
-            return BITWISE[name](*[tensor(x) for x in inputs])
+            return BITWISE[name](*[to_array(x) for x in inputs])
         return apply(opcode(name), inputs[0], inputs[1] if len(inputs) > 1 else None, None)
 
     def __float__(self):
@@ -380,8 +397,8 @@ cdef class Tensor(Array):
         return (v.index(self, k) for k in range(self.shape_[0]))
 
     def __repr__(self):
-        text = np.array2string(ndarray_to_read(self), separator=", ", prefix="Tensor(")
-        if self.dtype_ != MGX_F32:
+        text = np.array2string(ndarray_to_read(self), separator=", ", prefix="Tensor(", **print_options)
+        if self.dtype_ != default_float:
             text += f", dtype={dtype_of(self.dtype_)}"
         if self.needs_grad:
             text += ", requires_grad=True"
@@ -425,13 +442,22 @@ cdef class Tensor(Array):
         return BITWISE["invert"](self)
 
     def __and__(a, b):
-        return BITWISE["and"](tensor(a), tensor(b))
+        return BITWISE["and"](to_array(a), to_array(b))
 
     def __or__(a, b):
-        return BITWISE["or"](tensor(a), tensor(b))
+        return BITWISE["or"](to_array(a), to_array(b))
 
     def __xor__(a, b):
-        return BITWISE["xor"](tensor(a), tensor(b))
+        return BITWISE["xor"](to_array(a), to_array(b))
+
+    def __lshift__(a, b):
+        return BITWISE["lshift"](to_array(a), to_array(b))
+
+    def __rshift__(a, b):
+        return BITWISE["rshift"](to_array(a), to_array(b))
+
+    def __contains__(self, number):
+        return bool(ndarray_to_read(apply(MGX_eq, self, number, None)).any())
 
     def where(self, a, b):
         """``a`` where this mask is True, else ``b``; as ``mgx.where(mask, a, b)``. Gradient: 1 for the one taken, 0 for
@@ -447,55 +473,68 @@ cdef class Tensor(Array):
 
     # ----- reductions ------------------------------------------------------------------------------------------
 
-    def sum(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
-        """The sum over ``axis`` (an int, a tuple, or None for all). Integers and masks give int64.
+    def sum(self, axis=None, keepdims=False, *, dim=None, keepdim=False, dtype=None):
+        """The sum over ``axis`` (an int, a tuple, or None for all). Integers and masks give int64. ``dtype`` converts
+        first, here and in the methods below.
 
         Floats are summed as a fixed tree of running sums: the error grows with the logarithm of the count.
         """
         cdef bint kept = keepdims or keepdim
-        cdef Axes axes = axes_of("sum", resolve_axis("sum", axis, dim), self.ndim)
+        cdef Axes axes
+        if dtype is not None:
+            return self.astype(dtype).sum(axis, kept, dim=dim)
+        axes = axes_of("sum", resolve_axis("sum", axis, dim), self.ndim)
         if self.dtype_ > MGX_F64:
             return compute_on_host(np.sum, (self, axes_tuple(axes, self.ndim), None, None, kept))
         return sum_axes(self, axes, kept, 1.0)
 
-    def mean(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
+    def mean(self, axis=None, keepdims=False, *, dim=None, keepdim=False, dtype=None):
         """The mean over ``axis``; nan for no elements. That of integers and masks is computed in float64 and given as
         float32."""
         cdef Axes axes = axes_of("mean", resolve_axis("mean", axis, dim), self.ndim)
         cdef Py_ssize_t n = count_reduced(self, axes)
+        if dtype is not None:
+            return self.astype(dtype).mean(axis, keepdims or keepdim, dim=dim)
         if self.dtype_ > MGX_F64:
-            return v.convert(v.convert(self, MGX_F64).mean(axis, keepdims or keepdim, dim=dim), MGX_F32)
+            return v.convert(v.convert(self, MGX_F64).mean(axis, keepdims or keepdim, dim=dim), default_float)
         return sum_axes(self, axes, keepdims or keepdim, 1.0 / n if n else float("nan"))
 
-    def var(self, axis=None, ddof=None, keepdims=False, *, dim=None, keepdim=False):
+    def var(self, axis=None, ddof=None, keepdims=False, *, dim=None, keepdim=False, correction=None,
+            unbiased=None):
         """The mean squared deviation from the mean; the sum is divided by n - ``ddof``, which is 0 unless given, as in
-        NumPy. torch's is 1: ``DifferenceWarning`` where ``dim`` or ``keepdim`` is given without it."""
+        NumPy and the array API. torch's is 1: the first call in a process that says neither ``ddof`` nor its other
+        names ``correction`` and ``unbiased`` gives a ``DifferenceWarning``."""
         cdef Axes axes = axes_of("var", resolve_axis("var", axis, dim), self.ndim)
-        cdef double divisor = divisor_of("var", self, axes, ddof, dim is not None or keepdim)
+        cdef double divisor = divisor_of("var", self, axes, ddof, correction, unbiased)
         if self.dtype_ > MGX_F64:
-            return v.convert(v.convert(self, MGX_F64).var(axis, ddof or 0, keepdims or keepdim, dim=dim), MGX_F32)
+            return v.convert(v.convert(self, MGX_F64).var(axis, ddof, keepdims or keepdim, dim=dim, correction=correction,
+                                                         unbiased=unbiased), default_float)
         return sum_axes(apply(MGX_square, deviations(self, axes), None, None), axes, keepdims or keepdim, 1.0 / divisor)
 
-    def std(self, axis=None, ddof=None, keepdims=False, *, dim=None, keepdim=False):
+    def std(self, axis=None, ddof=None, keepdims=False, *, dim=None, keepdim=False, correction=None,
+            unbiased=None):
         """The square root of ``var``, with its ``ddof``. Its gradient is 0 where nothing deviates."""
         cdef Axes axes = axes_of("std", resolve_axis("std", axis, dim), self.ndim)
-        cdef double divisor = divisor_of("std", self, axes, ddof, dim is not None or keepdim)
+        cdef double divisor = divisor_of("std", self, axes, ddof, correction, unbiased)
         if self.dtype_ > MGX_F64:
-            return v.convert(v.convert(self, MGX_F64).std(axis, ddof or 0, keepdims or keepdim, dim=dim), MGX_F32)
+            return v.convert(v.convert(self, MGX_F64).std(axis, ddof, keepdims or keepdim, dim=dim, correction=correction,
+                                                         unbiased=unbiased), default_float)
         cdef Tensor length = vector_norm(deviations(self, axes), axes, keepdims or keepdim)
         return apply(MGX_div, length, square_root(divisor), None)
 
-    def norm(self, ord=2, axis=None, keepdims=False, *, dim=None, keepdim=False):
+    def norm(self, ord=2, axis=None, keepdims=False, *, dim=None, keepdim=False, p=None):
         """The vector norm (sum |x|^ord)^(1/ord) over ``axis``; ``ord`` may be inf, -inf or 0 (how many are not 0).
+        torch calls it ``p``.
         Its gradient is 0 where the norm is 0, and for an ``ord`` below 1 at the elements that are 0."""
         cdef bint kept = keepdims or keepdim
         cdef Axes axes
         cdef Array size, unit = None, zero
-        ord = v.real("norm", "ord", ord)
+        ord = ord if p is None else p
+        ord = 2.0 if isinstance(ord, str) and ord == "fro" else v.real("norm", "ord", ord)
         axis = resolve_axis("norm", axis, dim)
         axes = axes_of("norm", axis, self.ndim)
         if self.dtype_ > MGX_F64:
-            return v.convert(v.convert(self, MGX_F64).norm(ord, axis, kept), MGX_F32)
+            return v.convert(v.convert(self, MGX_F64).norm(ord, axis, kept), default_float)
         if ord == 2:
             return vector_norm(self, axes, kept)
         if ord == 0:
@@ -522,12 +561,14 @@ cdef class Tensor(Array):
         size = size if unit is None else apply(MGX_mul, size, unit, None)
         return size if kept else squeeze_axes(size, axes)
 
-    def prod(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
+    def prod(self, axis=None, keepdims=False, *, dim=None, keepdim=False, dtype=None):
         """The product over ``axis``, by halves: exact gradients where elements are 0. Integers and masks give int64."""
         cdef Axes axes = axes_of("prod", resolve_axis("prod", axis, dim), self.ndim)
         cdef Array x = self, rest
         cdef Py_ssize_t n
         cdef int d
+        if dtype is not None:
+            return self.astype(dtype).prod(axis, keepdims or keepdim, dim=dim)
         if self.dtype_ > MGX_F64:
             return compute_on_host(np.prod, (self, axes_tuple(axes, self.ndim), None, None, keepdims or keepdim))
         for d in range(self.ndim):
@@ -575,17 +616,23 @@ cdef class Tensor(Array):
         return logsumexp(self, axes_of("logsumexp", resolve_axis("logsumexp", axis, dim), self.ndim),
                          keepdims or keepdim)
 
-    def softmax(self, axis=-1, *, dim=None):
+    def softmax(self, axis=-1, *, dim=None, dtype=None):
         """exp(x) / sum(exp(x)) along ``axis``."""
+        if dtype is not None:
+            return self.astype(dtype).softmax(axis, dim=dim)
         return softmax_axis(self, v.axis_of("softmax", axis if dim is None else dim, self.ndim), False)
 
-    def log_softmax(self, axis=-1, *, dim=None):
+    def log_softmax(self, axis=-1, *, dim=None, dtype=None):
         """x - log(sum(exp(x))) along ``axis``."""
+        if dtype is not None:
+            return self.astype(dtype).log_softmax(axis, dim=dim)
         return softmax_axis(self, v.axis_of("log_softmax", axis if dim is None else dim, self.ndim), True)
 
-    def cumsum(self, axis=None, *, dim=None):
+    def cumsum(self, axis=None, *, dim=None, dtype=None):
         """Running sums along ``axis``, or without one of the flattened tensor. Integers and masks give int64."""
         axis = resolve_axis("cumsum", axis, dim)
+        if dtype is not None:
+            return self.astype(dtype).cumsum(axis)
         if axis is None:
             return cumsum(self.reshape(-1), 0)
         return cumsum(self, v.axis_of("cumsum", axis, self.ndim))
@@ -593,7 +640,7 @@ cdef class Tensor(Array):
     # ----- products --------------------------------------------------------------------------------------------
 
     def __matmul__(a, b):
-        return matmul(tensor(a), tensor(b))
+        return matmul(to_array(a), to_array(b))
 
     def matmul(self, other):
         """The matrix product, as ``@``: (..., m, k) @ (..., k, n) -> (..., m, n); 1-D operands are a row or a
@@ -602,11 +649,11 @@ cdef class Tensor(Array):
 
         Raises ``ShapeError``: ``matmul: shapes (2, 3) and (4, 5) do not align (3 != 4)``.
         """
-        return matmul(self, tensor(other))
+        return matmul(self, to_array(other))
 
     def outer(self, other):
         """All products of two 1-D tensors: (m,), (n,) -> (m, n)."""
-        cdef Array b = tensor(other)
+        cdef Array b = to_array(other)
         if self.ndim != 1 or b.ndim != 1:
             raise ShapeError(f"outer: shapes {shape_of(self)} and {shape_of(b)}: both have one axis")
         return apply(MGX_mul, v.index(self, (slice(None), None)), b, None)
@@ -719,10 +766,11 @@ cdef class Tensor(Array):
         cdef int code = dtype_code(dtype)
         return self if code == self.dtype_ else v.convert(self, code)
 
-    def split(self, sizes, axis=0, *, dim=None):
+    def split(self, sizes=None, axis=0, *, dim=None, split_size=None, split_size_or_sections=None):
         """Views of pieces along ``axis``: of length ``sizes``, the last may be shorter, or of the lengths listed."""
         cdef int d = v.axis_of("split", axis if dim is None else dim, self.ndim)
         cdef Py_ssize_t start = 0, length = self.shape_[d] if self.ndim else 1
+        sizes = sizes if sizes is not None else split_size if split_size is not None else split_size_or_sections
         if isinstance(sizes, (tuple, list)):
             sizes = [v.integer("split", "a length", n) for n in sizes]
         else:
@@ -741,20 +789,20 @@ cdef class Tensor(Array):
     def gather(self, axis=None, index=None, *, dim=None):
         """``out[i, j] = x[index[i, j], j]`` for axis 0, and so on: NumPy's take_along_axis."""
         axis = resolve_axis("gather", axis, dim)
-        return v.gather(self, v.axis_of("gather", axis, self.ndim), tensor(index))
+        return v.gather(self, v.axis_of("gather", axis, self.ndim), to_array(index))
 
     def scatter_add(self, axis=None, index=None, source=None, *, dim=None):
         """A copy with ``source[i, j]`` added at ``[index[i, j], j]`` for axis 0, and so on."""
         axis = resolve_axis("scatter_add", axis, dim)
-        return v.scatter_add(self, v.axis_of("scatter_add", axis, self.ndim), tensor(index), tensor(source))
+        return v.scatter_add(self, v.axis_of("scatter_add", axis, self.ndim), to_array(index), to_array(source))
 
-    def triu(self, k=0):
+    def triu(self, k=0, *, diagonal=None):
         """The upper triangle of the last two axes, from diagonal ``k`` on; 0 below it."""
-        return triangle(self, "triu", np.triu, k)
+        return triangle(self, "triu", np.triu, k if diagonal is None else diagonal)
 
-    def tril(self, k=0):
+    def tril(self, k=0, *, diagonal=None):
         """The lower triangle of the last two axes, up to diagonal ``k``; 0 above it."""
-        return triangle(self, "tril", np.tril, k)
+        return triangle(self, "tril", np.tril, k if diagonal is None else diagonal)
 
     def __getitem__(self, key):
         return v.index(self, key)
@@ -782,6 +830,7 @@ cdef class Tensor(Array):
         v.assign(self, key, source)
 
 
+print_options = {}                                  # what array2string takes: see `config.set_printoptions`
 (<Type *> Tensor).tp_init = NULL            # what a call of the class would run after __cinit__
 set_array_type(Tensor)
 
@@ -809,6 +858,7 @@ def _bitwise(str op, function):
 
 
 cdef dict BITWISE = {"and": _bitwise("and", np.bitwise_and), "or": _bitwise("or", np.bitwise_or),
+                     "lshift": _bitwise("lshift", np.left_shift), "rshift": _bitwise("rshift", np.right_shift),
                      "xor": _bitwise("xor", np.bitwise_xor), "invert": _bitwise("invert", np.invert)}
 
 
@@ -843,15 +893,26 @@ cdef Array deviations(Array x, Axes axes):
     return apply(MGX_sub, x, sum_axes(x, axes, True, 1.0 / n if n else float("nan")), None)
 
 
-cdef double divisor_of(str op, Array x, Axes axes, object ddof, bint as_torch) except? -1:
-    """n - ddof for the n numbers of a variance, nan if that is none. ``ddof`` is 0 unless given; with a warning where
-    torch's names stand beside none, for torch's is 1."""
+cdef bint divisor_was_explained = False
+
+
+cdef double divisor_of(str op, Array x, Axes axes, object ddof, object correction, object unbiased) except? -1:
+    """n - ddof for the n numbers of a variance, nan if that is none. ``ddof``, also called correction, is 0 unless
+    given; the first call in a process that does not say it warns, for torch's is 1."""
+    global divisor_was_explained
     cdef Py_ssize_t n = count_reduced(x, axes)
+    if unbiased is not None:
+        unbiased = 1 if unbiased else 0
+    if (ddof is not None) + (correction is not None) + (unbiased is not None) > 1:
+        raise OptionError(f"{op}: ddof={ddof}, correction={correction} and unbiased={unbiased} are names of one argument")
+    ddof = correction if correction is not None else unbiased if unbiased is not None else ddof
     if ddof is None:
         ddof = 0
-        if as_torch:
-            warn(f"{op}: divides by n, as NumPy; torch divides by n - 1, which is ddof=1 (ddof=0 says that n is meant)",
-                 DifferenceWarning, stacklevel=1)
+        if not divisor_was_explained:
+            divisor_was_explained = True
+            warn(f"{op}: divides by n, as in NumPy and the array API; torch divides by n - 1, which is correction=1 "
+                 "(correction=0 says that n is meant)", DifferenceWarning, stacklevel=1)
+    ddof = v.real(op, "ddof", ddof)
     return n - ddof if n > ddof else float("nan")
 
 
@@ -909,7 +970,7 @@ cdef Array find_position(Array x, object find, str op, object axis, bint kept):
 
 cdef Array divide_and_floor(object a, object b):
     """a // b: the quotient of what fmod leaves is whole but for rounding, which floor(a / b) is not."""
-    a, b = [x if isinstance(x, (Array, int, float, np.integer, np.floating)) else tensor(x) for x in (a, b)]
+    a, b = [x if isinstance(x, (Array, int, float, np.integer, np.floating)) else to_array(x) for x in (a, b)]
     if all([x.dtype.kind != "f" if hasattr(x, "dtype") else isinstance(x, int) for x in (a, b)]):
         try:
             return compute_on_host(np.floor_divide, (a, b))
@@ -956,7 +1017,7 @@ def concat(tensors, axis=0, *, dim=None):
     >>> mgx.concat([mgx.Tensor([1.0]), mgx.Tensor([2.0, 3.0])])
     Tensor([1., 2., 3.])
     """
-    xs = [tensor(x) for x in tensors]
+    xs = [to_array(x) for x in tensors]
     if not xs:
         raise ShapeError("concat: of no tensors")
     return v.concat(xs, v.axis_of("concat", axis if dim is None else dim, (<Array> xs[0]).ndim))
@@ -969,7 +1030,7 @@ def stack(tensors, axis=0, *, dim=None):
     >>> mgx.stack([mgx.Tensor(1.0), mgx.Tensor(2.0)])
     Tensor([1., 2.])
     """
-    xs = [tensor(x) for x in tensors]
+    xs = [to_array(x) for x in tensors]
     if not xs:
         raise ShapeError("stack: of no tensors")
     for x in xs:
@@ -987,7 +1048,7 @@ def pad(x, pad_width, value=0.0):
     >>> mgx.pad(mgx.Tensor([1.0]), (1, 2))
     Tensor([0., 1., 0., 0.])
     """
-    cdef Array a = tensor(x)
+    cdef Array a = to_array(x)
     try:
         widths = np.broadcast_to(pad_width, (a.ndim, 2))
     except ValueError:
@@ -1014,11 +1075,52 @@ def _pad(x, widths, value):
 
 
 def linear_(x, weight, bias=None):
-    return linear(tensor(x), tensor(weight), None if bias is None else tensor(bias))
+    return linear(to_array(x), to_array(weight), None if bias is None else to_array(bias))
 
 
 def cross_entropy_(logits, labels, mean=True):
-    return cross_entropy_mean(tensor(logits), tensor(labels), mean)
+    return cross_entropy_mean(to_array(logits), to_array(labels), mean)
+
+
+def tensor(data, *, dtype=None, device=None, requires_grad=False):
+    """A tensor of a copy of ``data``, whose dtype is found: floats make the default dtype, integers int64, flags bool.
+
+    Raises as ``Tensor`` does.
+
+    >>> import microgradx as mgx
+    >>> mgx.tensor([1, 2]), mgx.tensor(0.5), mgx.tensor([True, False])
+    (Tensor([1, 2], dtype=int64), Tensor(0.5), Tensor([ True, False], dtype=bool))
+    """
+    cdef Array out
+    check_device("tensor", device)
+    if isinstance(data, Array):
+        out = Tensor(data, dtype=dtype)
+    else:
+        out = from_object(data, dtype, True)
+    out.requires_grad = checked_flag("tensor", requires_grad)
+    return out
+
+
+def as_tensor(data, dtype=None, device=None):
+    """A tensor as it is, over the memory of an array of NumPy's where it can be, else ``tensor(data)``.
+
+    >>> import numpy as np
+    >>> import microgradx as mgx
+    >>> numbers = np.zeros(2)
+    >>> shared = mgx.as_tensor(numbers)
+    >>> numbers[0] = 3.0
+    >>> shared
+    Tensor([3., 0.], dtype=float64)
+    """
+    check_device("as_tensor", device)
+    if isinstance(data, Array):
+        return data if dtype is None else data.astype(dtype)
+    return from_object(data, dtype, not isinstance(data, np.ndarray))
+
+
+cdef object check_device(str op, object device):
+    if device is not None and not is_device(op, device):
+        raise OptionError(f"{op}: device={device!r} is none; microgradx runs on the CPU, 'cpu'")
 
 
 def from_numpy(array):

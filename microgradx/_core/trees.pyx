@@ -120,56 +120,6 @@ cdef int add_containers(object tree, list found) except -1:
     return 0
 
 
-cdef object original(object o, dict known, object leaf):
-    """What a leaf or container of a copied tree stands for; what was put into it since is searched for such."""
-    if id(o) in known:
-        return known[id(o)]
-    if type(o) is not list and type(o) is not tuple and type(o) is not dict:
-        return leaf(o)
-    if type(o) is not tuple:
-        known[id(o)] = o                            # it may be a part of itself
-    enter()
-    try:
-        if type(o) is tuple:
-            return tuple([original(part, known, leaf) for part in <tuple> o])
-        if type(o) is list:
-            o[:] = [original(part, known, leaf) for part in <list> o]
-        else:
-            pairs = [(leaf(key), original(part, known, leaf)) for key, part in (<dict> o).items()]
-            (<dict> o).clear()
-            (<dict> o).update(pairs)
-        return o
-    finally:
-        Py_LeaveRecursiveCall()
-
-
-cdef object original_of(object tree, list containers, list copies, object leaf):
-    """What a tree of leaves and containers that stand for others stands for itself."""
-    return original(tree, {id(copied): container for copied, container in zip(copies, containers)}, leaf)
-
-
-cdef int give_back(list containers, list copies, object leaf) except -1:
-    """Do to the ``containers`` of a tree what was done to ``copies`` of them; ``leaf`` tells what a leaf of the copies
-    stands for."""
-    cdef dict known = {id(copied): container for copied, container in zip(copies, containers)}
-    for copied, container in zip(copies, containers):
-        if isinstance(container, dict):
-            now = {key: original(part, known, leaf) for key, part in copied.items()}
-            if list(now) != list(container) or any([now[key] is not container[key] for key in now]):
-                container.clear()
-                container.update(now)
-        elif isinstance(container, list):
-            now = [original(part, known, leaf) for part in copied]
-            if len(now) != len(container) or any([a is not b for a, b in zip(now, container)]):
-                container[:] = now
-        elif not isinstance(container, tuple):
-            for key in fields_of(type(container)):
-                part = original(getattr(copied, key), known, leaf)
-                if part is not getattr(container, key):
-                    setattr(container, key, part)
-    return 0
-
-
 cdef bint take_apart(object structure, object tree, list leaves) except -1:
     """As `flatten`, of a tree that is expected to have this ``structure``: False, and some of the leaves, if it has
     another."""

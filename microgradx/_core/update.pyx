@@ -14,8 +14,6 @@ from microgradx._core.launch cimport Call, copy, is_capturing, launch, note_grad
 from microgradx._core.launch import composite
 from microgradx.errors import ShapeError
 
-cdef int COUNT_STEPS = kernel_row("count_steps")
-
 
 @composite("count_steps")
 def _count_steps_composite(step, **sizes):
@@ -45,20 +43,22 @@ cdef struct Member:             # a parameter that has a gradient: its number in
     PyObject *steps
 
 
-def update(str op, list groups not None):
+def update(str op, list groups not None, str counter="count_steps"):
     """One step of the optimizer whose row is called ``op``.
 
-    ``groups`` holds (cell, steps, rows): the options as float64 numbers; the steps so far of each parameter, or None if
-    the row does not count them or these options do not need it; and for each parameter (w, *state), None for what the
-    options do not need. A parameter without gradient is passed over. All is checked before anything is written, and a
-    step that has begun is completed: what a signal raises comes before it or after it, and a note says which.
+    ``groups`` holds (cell, steps, rows): the options as float64 numbers; for each parameter the steps so far, and what
+    else the row ``counter`` counts, or None if these options need none of it; and for each parameter (w, *state), None
+    for what the options do not need. A parameter without gradient is passed over. All is checked before anything is
+    written, and a step that has begun is completed: what a signal raises comes before it or after it, and a note says
+    which.
     """
     cdef int row = kernel_row(op), k
     cdef KernelFacts *facts = &kernel_facts[row]
     cdef bint counts = facts.first_update == 3
     cdef int state = facts.count - facts.first_update
     cdef Call call
-    cdef Py_ssize_t i, count = 0, room = 0, needed = options_of(row)
+    cdef Py_ssize_t i, count = 0, room = 0, needed = operand_size(row, 1), counted = operand_size(row, 2)
+    cdef int counting = kernel_row(counter)
     cdef tuple parts
     cdef list rows, live = [], gradients = []
     cdef Array w, g, a, cell, steps, _steps
@@ -98,8 +98,9 @@ def update(str op, list groups not None):
                 if cell.dtype_ != MGX_F64 or not cell.contiguous or cell.size < needed:
                     raise TypeError(f"{op}: the options are {needed} float64 numbers, not {cell.size} of "
                                     f"{dtype_of(cell.dtype_)}")
-            if steps is not None and (steps.dtype_ != MGX_F64 or not steps.contiguous or steps.size <= member[i].index):
-                raise TypeError(f"{op}: the steps are a float64 number for each parameter")
+            if steps is not None and (steps.dtype_ != MGX_F64 or not steps.contiguous
+                                      or steps.size < counted * (member[i].index + 1)):
+                raise TypeError(f"{op}: the steps are {counted} float64 numbers for each parameter")
             parts = <tuple> live[i]
             w, g = <Array> parts[0], <Array> gradients[i]
             if w.storage.readonly or not is_alike(w, g):
@@ -110,7 +111,7 @@ def update(str op, list groups not None):
                 if a is not None and (a.storage.readonly or not is_alike(w, a)):
                     check_alike(op, w, a, True)
         handle_signals(op, False)
-        count_steps(member, count)
+        count_steps(member, count, counting, counted)
         for i in range(count):
             parts = <tuple> live[i]
             w = <Array> parts[0]
@@ -122,7 +123,7 @@ def update(str op, list groups not None):
                 if steps is None:
                     put(&call, None)
                 else:
-                    put_at(&call, steps, steps.data + member[i].index * sizeof(double))
+                    put_at(&call, steps, steps.data + counted * member[i].index * sizeof(double))
             for k in range(state):
                 put(&call, <Array> parts[k] if k < len(parts) else None)
             call.args.n[0] = w.size
@@ -141,8 +142,8 @@ cdef int handle_signals(str op, bint made) except -1:
     return 0
 
 
-cdef int count_steps(Member *member, Py_ssize_t count) except -1:
-    """Neighbours in a group count their step in one launch."""
+cdef int count_steps(Member *member, Py_ssize_t count, int row, Py_ssize_t counted) except -1:
+    """Neighbours in a group, which have ``counted`` numbers each, count their step in one launch."""
     cdef Call call
     cdef Array steps
     cdef Py_ssize_t i = 0, k
@@ -153,26 +154,20 @@ cdef int count_steps(Member *member, Py_ssize_t count) except -1:
         steps = <Array> member[i].steps
         if steps is not None:
             call.count = 0
-            put_at(&call, steps, steps.data + member[i].index * sizeof(double))
+            if kernel_facts[row].first_update == 1:
+                put(&call, <Array> member[i].cell)
+            put_at(&call, steps, steps.data + counted * member[i].index * sizeof(double))
             call.args.n[0] = k
-            launch(&call, COUNT_STEPS, MGX_F64)
+            launch(&call, row, MGX_F64)
         i += k
     return 0
 
 
-cdef int options_row = -1               # the row that was asked for last
-cdef Py_ssize_t options_count = 0
-
-
-cdef Py_ssize_t options_of(int row) noexcept:
-    """How many numbers the row reads from the cell, its second operand."""
-    global options_row, options_count
+cdef Py_ssize_t operand_size(int row, int operand) noexcept:
+    """How many numbers the row reads from the cell, its operand 1, and of what is counted, operand 2."""
     cdef mgx_measure to
     cdef mgx_args args
-    if row == options_row:
-        return options_count
     args.n[0] = 0
-    args.p[1] = <char *> &args
+    args.p[operand] = <char *> &args
     kernel_rows[row].measure(&args, &to)
-    options_row, options_count = row, to.elements[1]
-    return options_count
+    return to.elements[operand]

@@ -261,7 +261,7 @@ cdef class Value(Differentiable):
     # ----- the graph -----------------------------------------------------------------------------------------
 
     def backward(self):
-        """Add d self / d leaf to the ``grad`` of every leaf; set ``grad`` of what lies between.
+        """Add d self / d leaf to the ``grad`` of every leaf; set ``grad`` of the nodes between.
 
         The chain rule from here to the leaves, in one pass without recursion: O(nodes). ``self.grad`` becomes
         1. Calling it twice doubles what the leaves hold, never more.
@@ -596,7 +596,7 @@ cdef tuple total_derivatives(double *stored, PyObject **leaf):
 
 
 cdef void zero_gradient(PyObject *node) noexcept:
-    """What lies between root and leaves begins each pass at 0."""
+    """The gradients of the nodes between root and leaves are 0 at the start of each pass."""
     (<Value> node).g = 0
 
 

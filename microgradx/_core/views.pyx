@@ -11,8 +11,8 @@ from microgradx._core.array cimport *
 from microgradx._core.graph cimport grad_enabled, set_parents
 from microgradx._core.elementwise cimport apply
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport (Call, LaunchList, Operand, format_call_site, compute_on_host, copy, elementwise,
-                                      fill, host, is_capturing, launch, note_as_it_is, put, put_array,
+from microgradx._core.launch cimport (Call, LaunchList, Operand, bump_world, compute_on_host, copy, elementwise,
+                                      fill, format_call_site, host, is_capturing, launch, note_as_it_is, put, put_array,
                                       raise_without_memory, set_recording)
 
 from operator import getitem
@@ -348,6 +348,7 @@ cdef int assign(Array x, object key, Array v) except -1:
     except ValueError as error:
         raise ShapeError(f"setitem: {error}") from None
     if needs_grad:
+        bump_world(x)
         record_structured(x, b"setitem", assign_vjp, (key, v.dtype_), before, v)
     return 0
 

@@ -6,12 +6,12 @@ array. Axes are counted from the end where they are negative; one that does not 
 """
 from __future__ import annotations
 
+import builtins
 import math
 from collections.abc import Callable, Iterable
 from typing import Any, overload
 
 import numpy as np
-import numpy.typing as npt
 
 from microgradx._core.tensor import Tensor, attach, concat, pad
 from microgradx._core.value import Value
@@ -26,9 +26,10 @@ from microgradx.arrays.products import *
 from microgradx.arrays.special import *
 from microgradx.arrays.statistics import *
 from microgradx.creation import integers, lengths
-from microgradx.errors import DTypeError, OptionError, ShapeError, is_device
+from microgradx.errors import DTypeError, OptionError, ShapeError
 from microgradx.typing import Axes, Axis, Data, Lengths, Number
 
+rounded, clipped = Tensor.round, Tensor.clip            # the rows
 METHODS = """addmm all allclose any bmm broadcast_to chunk clamp cumprod diag diagonal dot flip isclose isfinite isinf
              isnan mm moveaxis movedim mv ravel repeat repeat_interleave roll swapaxes tile trace unbind""".split()
 
@@ -461,31 +462,53 @@ def clamp(x: Tensor, min: Data | None = None, max: Data | None = None) -> Tensor
     return x.clip(min, max)
 
 
-def to(x: Tensor, dtype: npt.DTypeLike | Tensor) -> Tensor:
-    """``x.astype(dtype)``, or in the dtype of a tensor; ``to("cpu")`` is x itself, and there is no other device."""
-    if isinstance(dtype, Tensor):
-        return x.astype(dtype.dtype)
-    return x if is_device("to", dtype) else x.astype(dtype)
+# Methods that have more options here than the rows of their names, which Values share.
+
+def add(x: Tensor, other: Data, *, alpha: float = 1) -> Tensor:
+    """x + alpha other."""
+    return x + (other if alpha == 1 else tensor(other) * alpha)
 
 
-def double(x: Tensor) -> Tensor:
-    """``x.astype("float64")``."""
-    return x.astype(np.float64)
+def sub(x: Tensor, other: Data, *, alpha: float = 1) -> Tensor:
+    """x - alpha other."""
+    return x - (other if alpha == 1 else tensor(other) * alpha)
 
 
-def single(x: Tensor) -> Tensor:
-    """``x.astype("float32")``."""
-    return x.astype(np.float32)
+def div(x: Tensor, other: Data, *, rounding_mode: str | None = None) -> Tensor:
+    """x / other; ``rounding_mode`` "floor" rounds down, as ``//`` does, and "trunc" towards 0.
+
+    >>> import microgradx as mgx
+    >>> mgx.Tensor([-3.0]).div(2, rounding_mode="trunc")
+    Tensor([-1.])
+    """
+    if rounding_mode == "floor":
+        return x // other
+    y = x / other
+    if rounding_mode == "trunc":
+        whole = builtins.all(t.dtype.kind == "i" if isinstance(t, Tensor) else isinstance(t, int) for t in (x, other))
+        return y.trunc().astype(np.int64) if whole else y.trunc()
+    if rounding_mode is not None:
+        raise OptionError(f"div: rounding_mode is None, 'floor' or 'trunc', not {rounding_mode!r}")
+    return y
 
 
-def numel(x: Tensor) -> int:
-    """``x.size``, how many elements."""
-    return x.size
+def round(x: Tensor, decimals: int = 0) -> Tensor:
+    """The nearest number with ``decimals`` digits behind the point, the even one of two; negative ones round to tens.
+
+    >>> import microgradx as mgx
+    >>> mgx.Tensor([0.126, 2.5]).round(decimals=2)
+    Tensor([0.13, 2.5 ])
+    """
+    if decimals == 0:
+        return rounded(x)
+    scale = 10.0 ** builtins.abs(*integers("round", "decimals", (decimals,)))
+    return rounded(x * scale) / scale if decimals > 0 else rounded(x / scale) * scale
 
 
-def view(x: Tensor, *shape: Lengths) -> Tensor:
-    """``x.reshape(*shape)``."""
-    return x.reshape(*shape)
+def clip(x: Tensor, min: Data | None = None, max: Data | None = None, *, lo: Data | None = None,
+         hi: Data | None = None) -> Tensor:
+    """x, held between ``min`` and ``max``, also called lo and hi; None leaves a side open."""
+    return clipped(x, lo if min is None else min, hi if max is None else max)
 
 
 # ----- second names, and methods ---------------------------------------------------------------------------------
@@ -493,5 +516,6 @@ def view(x: Tensor, *shape: Lengths) -> Tensor:
 moveaxis, repeat_interleave = movedim, repeat
 cat = concatenate = concat
 attach({name: globals()[name] for name in METHODS})
-attach({"double": double, "float": single, "numel": numel, "to": to, "view": view, "clip_": clamp_})
-attach({f.__name__: f for f in (add_, sub_, mul_, div_, addcmul_, addcdiv_, clamp_, pieces.fill_diagonal_)})
+attach({"clip_": clamp_})
+attach({f.__name__: f for f in (add, sub, div, round, clip, add_, sub_, mul_, div_, addcmul_, addcdiv_, clamp_,
+                                pieces.fill_diagonal_)})

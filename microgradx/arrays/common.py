@@ -8,9 +8,11 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
+from microgradx._core.array import get_default_dtype
 from microgradx._core.tensor import Tensor
+from microgradx._core.tensor import tensor as new_tensor
 from microgradx._core.views import axis_of
-from microgradx.errors import ArgumentError, DTypeError, GraphError, ShapeError
+from microgradx.errors import ArgumentError, DTypeError, ShapeError
 from microgradx.names import translated
 from microgradx.typing import Axes, Data
 
@@ -19,31 +21,22 @@ R = TypeVar("R")
 
 
 def tensor(x: Data) -> Tensor:
-    """A tensor as it is, else a copy of ``x``; integers and masks in lists stay what they are."""
-    if isinstance(x, Tensor):
-        return x
-    if isinstance(x, (int, list, tuple)):
-        try:
-            array = np.asarray(x)
-        except (GraphError, ValueError):        # of tensors with a graph, or ragged: Tensor says it
-            return Tensor(x)
-        if array.dtype.kind in "ib" and array.size:
-            return Tensor(array)
-    return Tensor(x)
+    """A tensor as it is, else what ``mgx.tensor`` makes of ``x``, whose integers and masks stay what they are."""
+    return x if isinstance(x, Tensor) else new_tensor(x)
 
 
 def beside(x: Tensor, other: Data) -> Tensor:
     """``other`` as a tensor; a number does not change the dtype of ``x``, except that a float makes floats."""
     if isinstance(other, (bool, int, float)) and not (
             isinstance(other, float) and x.dtype.kind != "f" or x.dtype == np.bool_ and not isinstance(other, bool)):
-        return Tensor(other, dtype=x.dtype)
+        return new_tensor(other, dtype=x.dtype)
     return tensor(other)
 
 
 def floats(x: Data) -> Tensor:
-    """A float tensor as it is; integers and masks as float32."""
+    """A float tensor as it is; integers and masks in the default dtype."""
     x = tensor(x)
-    return x if x.dtype.kind == "f" else x.astype(np.float32)
+    return x if x.dtype.kind == "f" else x.astype(get_default_dtype())
 
 
 def no_floats(op: str, *xs: Tensor) -> None:

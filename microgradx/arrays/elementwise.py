@@ -79,7 +79,7 @@ def bitwise_not(x: Tensor) -> Tensor:
     """~x, of masks and integers.
 
     >>> import microgradx as mgx
-    >>> mgx.bitwise_not(mgx.Tensor([0, 5])).tolist()
+    >>> mgx.bitwise_not(mgx.tensor([0, 5])).tolist()
     [-1, -6]
     """
     return ~x

@@ -1,16 +1,26 @@
-"""Data: the digits that are shipped, points in classes, readers of files, splitting and batches."""
+"""Data: datasets, samplers and loaders under torch's names; the digits that are shipped, points in classes, readers of
+files, splitting and batches."""
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from microgradx.data import dataloader as dataloader, dataset as dataset, sampler as sampler
+from microgradx.data.dataloader import DataLoader, default_collate, default_convert, get_worker_info
+from microgradx.data.dataset import (ChainDataset, ConcatDataset, Dataset, IterableDataset, StackDataset, Subset,
+                                     TensorDataset, random_split)
 from microgradx.data.files import idx, npz
 from microgradx.data.points import circles, moons, spirals
+from microgradx.data.sampler import (BatchSampler, RandomSampler, Sampler, SequentialSampler, SubsetRandomSampler,
+                                     WeightedRandomSampler)
 from microgradx.errors import DTypeError, OptionError, ShapeError, described
 from microgradx.random import randperm
 from microgradx.typing import Seed
 
-__all__ = ["batches", "circles", "digits", "idx", "moons", "npz", "spirals", "split"]
+__all__ = ["BatchSampler", "ChainDataset", "ConcatDataset", "DataLoader", "Dataset", "IterableDataset",
+           "RandomSampler", "Sampler", "SequentialSampler", "StackDataset", "Subset", "SubsetRandomSampler",
+           "TensorDataset", "WeightedRandomSampler", "batches", "circles", "default_collate", "default_convert",
+           "digits", "get_worker_info", "idx", "moons", "npz", "random_split", "spirals", "split"]
 
 
 def digits(split: bool = False, seed: int = 0) -> tuple[Any, ...]:

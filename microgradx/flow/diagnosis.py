@@ -87,7 +87,7 @@ def _optimizer(optimizer, model):
         return optim.SGD, [{"params": list(model.parameters()), "lr": 0.1}]
     if not isinstance(optimizer, optim.Optimizer):
         raise DTypeError(f"diagnose: optimizer is an Optimizer or None, not {type(optimizer).__name__}")
-    groups = [dict(group.options) | {"params": list(group.params)} for group in optimizer.param_groups]
+    groups = [dict(group) | {"params": list(group["params"])} for group in optimizer.param_groups]
     if not any(p in own for group in groups for p in group["params"]):
         raise OptionError(f"diagnose: the {type(optimizer).__name__} holds no parameter of {type(model).__name__}")
     return type(optimizer), groups

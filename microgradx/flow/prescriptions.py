@@ -162,7 +162,7 @@ def _lsuv(run, record):
 
 def _normalise(run, record):
     hidden = set(_hidden(run, record))
-    n = _exchange(run.model, lambda m: nn.Sequential(m, nn.BatchNorm1d(m.n_out, dtype=m.weight.dtype))
+    n = _exchange(run.model, lambda m: nn.Sequential(m, nn.BatchNorm1d(m.out_features, dtype=m.weight.dtype))
                   if m in hidden else None)
     return f"BatchNorm1d between {n} layers and their activations"
 
@@ -170,8 +170,9 @@ def _normalise(run, record):
 def _pairs(container):
     """Places k in a Sequential where a square Linear stands before an activation."""
     inside = list(container)
-    return [k for k, (m, phi) in enumerate(zip(inside, inside[1:])) if isinstance(m, nn.Linear) and m.n_in == m.n_out
-            and next(phi.parameters(), None) is None and k + 2 < len(inside)]
+    return [k for k, (m, phi) in enumerate(zip(inside, inside[1:])) if isinstance(m, nn.Linear)
+            and m.in_features == m.out_features and next(phi.parameters(), None) is None
+            and k + 2 < len(inside)]
 
 
 def _skip(run, record):
@@ -221,7 +222,7 @@ def _standardise(run, record):
     x = run.x[0]
     with no_grad():
         mean = x.mean(0)
-        run.x = ((x - mean) / (((x - mean).square().mean(0)).sqrt() + 1e-2 * float(x.std().item() or 1.0)), *run.x[1:])
+        run.x = ((x - mean) / (((x - mean).square().mean(0)).sqrt() + 1e-2 * (x.std(ddof=0).item() or 1.0)), *run.x[1:])
     return "inputs of mean 0 and variance 1"
 
 

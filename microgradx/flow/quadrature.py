@@ -57,8 +57,7 @@ class Activation:
             name = ALIASES.get(function, function)
             if not hasattr(Differentiable, name) and name not in F.ACTIVATIONS:
                 raise OptionError(f"activation: no elementwise operation is called {function!r}")
-            defaults = tuple(F.ACTIVATIONS.get(name, {}).values())
-            function = lambda x: getattr(x, name)(*defaults)        # noqa: E731
+            function = getattr(F, name) if name in F.ACTIVATIONS else lambda x: getattr(x, name)()
         elif isinstance(function, Module):
             if next(function.parameters(), None) is not None:
                 raise OptionError(f"activation: {self.name} has parameters; give a function of x")

@@ -90,7 +90,7 @@ class _TorchWatch(Watch):
         if name is None or not type(module).__module__.startswith("torch."):
             return elementwise(_called(module))
         values = [getattr(module, option, default) for option, default in F.ACTIVATIONS[name].items()]
-        found = None if "softmax" in name else elementwise(lambda x: getattr(x, name)(*values))
+        found = None if "softmax" in name else elementwise(lambda x: getattr(F, name)(x, *values))
         if found:
             found.name = name
         return found

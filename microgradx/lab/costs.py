@@ -90,9 +90,10 @@ def _matching(seed):
     rng = np.random.default_rng(seed)
     z, labels, t = 3 * rng.standard_normal((50, 5)), rng.integers(0, 5, 50), rng.standard_normal((50, 5))
     hot = np.eye(5)[labels]
-    pairs = {"sigmoid": (lambda o: F.binary_cross_entropy_with_logits(o, Tensor(hot), "sum"),
+    pairs = {"sigmoid": (lambda o: F.binary_cross_entropy_with_logits(o, Tensor(hot), reduction="sum"),
                          np.asarray(Tensor(z).sigmoid()) - hot),
-             "softmax": (lambda o: F.cross_entropy(o, labels, "sum"), np.asarray(Tensor(z).softmax(-1)) - hot),
+             "softmax": (lambda o: F.cross_entropy(o, labels, reduction="sum"),
+                         np.asarray(Tensor(z).softmax(-1)) - hot),
              "linear": (lambda o: F.quadratic_cost(o, Tensor(t), "sum"), z - t)}
     return {name: float(np.abs(slope(cost, z) - wanted).max()) for name, (cost, wanted) in pairs.items()}
 

@@ -22,7 +22,7 @@ def slope(phi, z, dtype=np.float64):
 
 def gaussian(linear, var_w, var_b, rng):
     """Weights N(0, var_w / n_in) and biases N(0, var_b) for a Linear."""
-    nn.init.normal_(linear.weight, 0.0, math.sqrt(var_w / linear.n_in), rng)
+    nn.init.normal_(linear.weight, 0.0, math.sqrt(var_w / linear.in_features), rng)
     nn.init.normal_(linear.bias, 0.0, math.sqrt(var_b), rng)
     return linear
 

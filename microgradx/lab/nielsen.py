@@ -61,7 +61,7 @@ def speeds(width, hidden, seeds, images):
     for seed in seeds:
         x, y = sample(images, seed)
         net, hot = mlp([64, *[width] * hidden, 10], nn.Sigmoid, var_b=1.0, rng=seed), F.one_hot(y, 10, "float64")
-        cost = lambda out, hot=hot: F.binary_cross_entropy_with_logits(out, hot, "sum") / images
+        cost = lambda out, hot=hot: F.binary_cross_entropy_with_logits(out, hot, reduction="sum") / images
         found.append([metrics.mean_error_norm(delta) for delta in errors(net, x, cost)[:-1]])
     return np.array(found)
 

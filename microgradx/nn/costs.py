@@ -1,7 +1,7 @@
 """Costs: functions of an output and a target, torch's in name and meaning.
 
 ``reduction``: ``"mean"`` or ``"sum"`` over all terms, ``"none"`` keeps them. Output and target have one shape; what
-broadcasts elsewhere is refused here, for (n,) against (n, 1) hides mistakes. Options beyond it are keywords.
+broadcasts elsewhere is refused here, for (n,) against (n, 1) hides mistakes.
 """
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ import numpy.typing as npt
 
 from microgradx._core.launch import capturing, composite, compute
 from microgradx._core.structured import KernelOperation
-from microgradx._core.tensor import Tensor, cross_entropy_
+from microgradx._core.tensor import Tensor, cross_entropy_, tensor
 from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError, described
+from microgradx.names import accept
 from microgradx.typing import Data
 
 __all__ = ["binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "gaussian_nll_loss",
            "hinge_loss", "huber_loss", "kl_div", "l1_loss", "mse_loss", "multi_margin_loss", "nll_loss",
-           "quadratic_cost", "smooth_l1_loss"]
+           "poisson_nll_loss", "quadratic_cost", "smooth_l1_loss"]
 
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -34,15 +35,22 @@ def check_reduction(op: str, reduction: str, allowed: tuple[str, ...] = REDUCTIO
                           + ("; weights are given by name: weight=" if hasattr(reduction, "shape") else ""))
 
 
-def _reduced(op: str, terms: Tensor, reduction: str) -> Tensor:
+def reduced(op: str, terms: Tensor, reduction: str) -> Tensor:
     check_reduction(op, reduction)
     return terms if reduction == "none" else terms.mean() if reduction == "mean" else terms.sum()
+
+
+def check_weight(op: str, weight: object) -> None:
+    """Raise ``OptionError`` for the name of a reduction in the place of a weight."""
+    if isinstance(weight, str):
+        raise OptionError(f"{op}: a weight is a tensor, not {weight!r}; reduction={weight!r} is given by name")
 
 
 def _weighted(op: str, terms: Tensor, weight: Data | None) -> Tensor:
     """``terms * weight``, where a weight is given; it broadcasts to the terms."""
     if weight is None:
         return terms
+    check_weight(op, weight)
     product = terms * (weight if isinstance(weight, Tensor) else Tensor(weight, dtype=terms.dtype))
     if product.shape != terms.shape:
         raise ShapeError(f"{op}: a weight for terms {terms.shape} makes them {product.shape} "
@@ -50,7 +58,7 @@ def _weighted(op: str, terms: Tensor, weight: Data | None) -> Tensor:
     return product
 
 
-def _alike(op: str, p: Tensor, t: Data) -> Tensor:
+def alike(op: str, p: Tensor, t: Data) -> Tensor:
     """``t`` as a tensor of the shape of ``p``."""
     if not isinstance(t, Tensor):
         t = Tensor(t, dtype=p.dtype)
@@ -66,18 +74,18 @@ def _positive(op: str, name: str, value: float) -> None:
 
 # ----- regression ------------------------------------------------------------------------------------------------
 
-def mse_loss(p: Tensor, t: Data, reduction: str = "mean") -> Tensor:
-    """(p - t)^2, its mean over all elements. Shapes of ``p`` and ``t`` are equal.
+def mse_loss(input: Tensor, target: Data, reduction: str = "mean") -> Tensor:
+    """(p - t)^2, its mean over all elements. p is ``input``, t ``target``, of one shape.
 
     >>> import microgradx as mgx
     >>> from microgradx.nn import functional as F
     >>> F.mse_loss(mgx.Tensor([1.0, 2.0]), mgx.Tensor([0.0, 0.0])).item()
     2.5
     """
-    return _reduced("mse_loss", (p - _alike("mse_loss", p, t)).square(), reduction)
+    return reduced("mse_loss", (input - alike("mse_loss", input, target)).square(), reduction)
 
 
-def quadratic_cost(p: Tensor, t: Data, reduction: str = "mean") -> Tensor:
+def quadratic_cost(input: Tensor, target: Data, reduction: str = "mean") -> Tensor:
     """1/2 * sum over outputs of (p - t)^2, mean over rows: (m, n), (m, n) -> (). Nielsen, Neural Networks and Deep
     Learning (2015), eq. 6. The terms are the rows'; a vector is one row.
 
@@ -86,11 +94,11 @@ def quadratic_cost(p: Tensor, t: Data, reduction: str = "mean") -> Tensor:
     >>> F.quadratic_cost(mgx.Tensor([[1.0, 2.0]]), mgx.Tensor([[0.0, 0.0]])).item()
     2.5
     """
-    squares = (p - _alike("quadratic_cost", p, t)).square()
-    return _reduced("quadratic_cost", squares.sum(tuple(range(p.ndim > 1, p.ndim))) * 0.5, reduction)
+    squares = (input - alike("quadratic_cost", input, target)).square()
+    return reduced("quadratic_cost", squares.sum(tuple(range(input.ndim > 1, input.ndim))) * 0.5, reduction)
 
 
-def l1_loss(p: Tensor, t: Data, reduction: str = "mean") -> Tensor:
+def l1_loss(input: Tensor, target: Data, reduction: str = "mean") -> Tensor:
     """|p - t|.
 
     >>> import microgradx as mgx
@@ -98,10 +106,11 @@ def l1_loss(p: Tensor, t: Data, reduction: str = "mean") -> Tensor:
     >>> F.l1_loss(mgx.Tensor([1.0, -2.0]), mgx.Tensor([0.0, 0.0]), "none")
     Tensor([1., 2.])
     """
-    return _reduced("l1_loss", (p - _alike("l1_loss", p, t)).abs(), reduction)
+    return reduced("l1_loss", (input - alike("l1_loss", input, target)).abs(), reduction)
 
 
-def huber_loss(p: Tensor, t: Data, reduction: str = "mean", *, delta: float = 1.0) -> Tensor:
+@accept
+def huber_loss(input: Tensor, target: Data, reduction: str = "mean", delta: float = 1.0) -> Tensor:
     """(p - t)^2 / 2 where |p - t| <= delta, else delta (|p - t| - delta / 2). Huber (1964).
 
     >>> import microgradx as mgx
@@ -110,7 +119,7 @@ def huber_loss(p: Tensor, t: Data, reduction: str = "mean", *, delta: float = 1.
     Tensor([0.5, 4. ])
     """
     _positive("huber_loss", "delta", delta)
-    return _reduced("huber_loss", _huber(p - _alike("huber_loss", p, t), delta), reduction)
+    return reduced("huber_loss", _huber(input - alike("huber_loss", input, target), delta), reduction)
 
 
 def _huber(off: Tensor, delta: float) -> Tensor:
@@ -118,7 +127,8 @@ def _huber(off: Tensor, delta: float) -> Tensor:
     return near * (off - near * 0.5)
 
 
-def smooth_l1_loss(p: Tensor, t: Data, reduction: str = "mean", *, beta: float = 1.0) -> Tensor:
+@accept
+def smooth_l1_loss(input: Tensor, target: Data, reduction: str = "mean", beta: float = 1.0) -> Tensor:
     """(p - t)^2 / (2 beta) where |p - t| <= beta, else |p - t| - beta / 2; for beta = 0 the L1 loss. Girshick (2015).
 
     >>> import microgradx as mgx
@@ -127,17 +137,20 @@ def smooth_l1_loss(p: Tensor, t: Data, reduction: str = "mean", *, beta: float =
     Tensor([0.25, 2.  ])
     """
     if beta == 0:
-        return l1_loss(p, t, reduction)
+        return l1_loss(input, target, reduction)
     _positive("smooth_l1_loss", "beta", beta)
-    return _reduced("smooth_l1_loss", _huber(p - _alike("smooth_l1_loss", p, t), beta) * (1 / beta), reduction)
+    terms = _huber(input - alike("smooth_l1_loss", input, target), beta) * (1 / beta)
+    return reduced("smooth_l1_loss", terms, reduction)
 
 
-def gaussian_nll_loss(p: Tensor, t: Data, var: Data, reduction: str = "mean", *, full: bool = False,
-                      eps: float = 1e-6) -> Tensor:
+@accept
+def gaussian_nll_loss(input: Tensor, target: Data, var: Data, full: bool = False, eps: float = 1e-6,
+                      reduction: str = "mean") -> Tensor:
     """(log(var) + (p - t)^2 / var) / 2: the negative logarithm of the density of t under a normal distribution.
 
-    ``var`` has the shape of ``p``, lacks its last axis or has length 1 there. A variance below ``eps`` counts as
-    ``eps``, and its gradient is as there, so it can grow again. ``full`` adds log(2 pi) / 2. Nix and Weigend (1994).
+    p is ``input``, t ``target``; ``var`` is a number or has the shape of p, lacks its last axis or has length 1 there.
+    A variance below ``eps`` counts as ``eps``, and its gradient is as there, so it can grow again. ``full`` adds log(2
+    pi) / 2. Nix and Weigend (1994).
 
     >>> import microgradx as mgx
     >>> from microgradx.nn import functional as F
@@ -145,8 +158,9 @@ def gaussian_nll_loss(p: Tensor, t: Data, var: Data, reduction: str = "mean", *,
     2.0
     """
     _positive("gaussian_nll_loss", "eps", eps)
-    t = _alike("gaussian_nll_loss", p, t)
-    var = var if isinstance(var, Tensor) else Tensor(np.asarray(var, p.dtype))
+    p, t = input, alike("gaussian_nll_loss", input, target)
+    var = var if isinstance(var, Tensor) else Tensor(np.broadcast_to(np.asarray(var, p.dtype), p.shape)
+                                                     if isinstance(var, (int, float)) else np.asarray(var, p.dtype))
     if p.ndim and var.shape == p.shape[:-1]:
         var = var.unsqueeze(-1)
     elif var.shape not in (p.shape, p.shape[:-1] + (1,)):
@@ -154,12 +168,36 @@ def gaussian_nll_loss(p: Tensor, t: Data, var: Data, reduction: str = "mean", *,
                          f"({p.shape} or {p.shape[:-1]} != {var.shape})")
     var = var.detach().clip(eps) + (var - var.detach())         # the second term is 0 and carries the gradient
     terms = (var.log() + (p - t).square() / var) * 0.5
-    return _reduced("gaussian_nll_loss", terms + 0.5 * math.log(2 * math.pi) if full else terms, reduction)
+    return reduced("gaussian_nll_loss", terms + 0.5 * math.log(2 * math.pi) if full else terms, reduction)
+
+
+@accept
+def poisson_nll_loss(input: Tensor, target: Data, log_input: bool = True, full: bool = False, eps: float = 1e-8, *,
+                     reduction: str = "mean") -> Tensor:
+    """rate - t log(rate): the negative logarithm of the probability of t under a Poisson distribution, but for log(t!).
+
+    ``input`` is the logarithm of the rate, or the rate r itself if not ``log_input``; then its logarithm is that of
+    r + ``eps``. ``full`` adds Stirling's t log t - t + log(2 pi t) / 2 where t is above 1.
+
+    >>> import microgradx as mgx
+    >>> from microgradx.nn import functional as F
+    >>> F.poisson_nll_loss(mgx.Tensor([0.0]), mgx.Tensor([3.0])).item()
+    1.0
+    """
+    t = alike("poisson_nll_loss", input, target)
+    terms = input.exp() - t * input if log_input else input - t * (input + eps).log()
+    if full:
+        large = t > 1
+        known = large.where(t, 1.0)
+        terms = terms + large.where(known * known.log() - known + 0.5 * (2 * math.pi * known).log(), 0.0)
+    return reduced("poisson_nll_loss", terms, reduction)
 
 
 # ----- two classes -----------------------------------------------------------------------------------------------
 
-def binary_cross_entropy(p: Tensor, t: Data, reduction: str = "mean", *, weight: Data | None = None) -> Tensor:
+@accept
+def binary_cross_entropy(input: Tensor, target: Data, weight: Data | None = None, *,
+                         reduction: str = "mean") -> Tensor:
     """-(t log p + (1-t) log(1-p)) for probabilities p and targets t in 0..1; 0 log 0 is 0.
 
     As in torch a logarithm is at least -100, and the derivative is (p - t) / max(p (1 - p), 1e-12), so both stay finite
@@ -171,11 +209,11 @@ def binary_cross_entropy(p: Tensor, t: Data, reduction: str = "mean", *, weight:
     >>> round(F.binary_cross_entropy(mgx.Tensor([0.5, 1.0]), mgx.Tensor([0.0, 1.0])).item(), 6)
     0.346574
     """
-    t = _alike("binary_cross_entropy", p, t)
+    p, t = input, alike("binary_cross_entropy", input, target)
     p, t = (x if x.dtype.kind == "f" else x.astype("float32") for x in (p, t))
     dtype = max(p.dtype, t.dtype)
     terms = _binary_cross_entropy(p.astype(dtype), t.astype(dtype))
-    return _reduced("binary_cross_entropy", _weighted("binary_cross_entropy", terms, weight), reduction)
+    return reduced("binary_cross_entropy", _weighted("binary_cross_entropy", terms, weight), reduction)
 
 
 @composite("binary_cross_entropy")
@@ -198,8 +236,8 @@ _binary_cross_entropy: Callable[..., Tensor] = KernelOperation(
       lambda g, y, p, t: g * ((-p).log1p().clip(-100) - p.log().clip(-100))]], _refuse_no_probability)
 
 
-def binary_cross_entropy_with_logits(z: Tensor, t: Data, reduction: str = "mean", *, weight: Data | None = None,
-                                     pos_weight: Data | None = None) -> Tensor:
+def binary_cross_entropy_with_logits(input: Tensor, target: Data, weight: Data | None = None, *,
+                                     reduction: str = "mean", pos_weight: Data | None = None) -> Tensor:
     """``binary_cross_entropy(sigmoid(z), t)``, as t softplus(-z) + (1-t) softplus(z).
 
     Nothing cancels, neither here nor in the derivative: a unit that is right and far saturated keeps its gradient
@@ -214,12 +252,13 @@ def binary_cross_entropy_with_logits(z: Tensor, t: Data, reduction: str = "mean"
     Tensor([-8.756511e-27])
     """
     op = "binary_cross_entropy_with_logits"
-    t = _alike(op, z, t)
+    z, t = input, alike(op, input, target)
     terms = _weighted(op, t, pos_weight) * (-z).softplus() + (1 - t) * z.softplus()
-    return _reduced(op, _weighted(op, terms, weight), reduction)
+    return reduced(op, _weighted(op, terms, weight), reduction)
 
 
-def hinge_loss(p: Tensor, t: Data, reduction: str = "mean", *, margin: float = 1.0) -> Tensor:
+@accept
+def hinge_loss(input: Tensor, target: Data, reduction: str = "mean", margin: float = 1.0) -> Tensor:
     """max(0, margin - t p) for targets t of -1 and 1: the cost of a support vector machine.
 
     >>> import microgradx as mgx
@@ -227,7 +266,7 @@ def hinge_loss(p: Tensor, t: Data, reduction: str = "mean", *, margin: float = 1
     >>> F.hinge_loss(mgx.Tensor([0.5, 3.0]), mgx.Tensor([1.0, -1.0]), "none")
     Tensor([0.5, 4. ])
     """
-    return _reduced("hinge_loss", (margin - _alike("hinge_loss", p, t) * p).relu(), reduction)
+    return reduced("hinge_loss", (margin - alike("hinge_loss", input, target) * input).relu(), reduction)
 
 
 # ----- many classes: axis 1 of (m, n) or (m, n, ...) holds them ----------------------------------------------------
@@ -241,6 +280,7 @@ def _rows(op: str, x: Tensor) -> tuple[Tensor, tuple[int, ...]]:
 
 
 def _class_weights(op: str, weight: Data, rows: Tensor) -> Tensor:
+    check_weight(op, weight)
     weight = (weight if isinstance(weight, Tensor) else Tensor(weight)).astype(rows.dtype)
     if weight.shape != rows.shape[1:]:
         raise ShapeError(f"{op}: class weights {weight.shape} for {rows.shape[1]} classes "
@@ -274,6 +314,14 @@ def _classes(op: str, label: npt.NDArray[np.int64], n: int, ignored: int | None)
     return np.where(label == ignored, 0, label)
 
 
+def _row(op: str, label: Data) -> Tensor:
+    """The label of a single row, as that of a batch of one."""
+    label = label if isinstance(label, Tensor) else Tensor(np.asarray(label))
+    if label.ndim:
+        raise ShapeError(f"{op}: one row has one label (), not labels of shape {label.shape}")
+    return label.unsqueeze(0)
+
+
 def _row_terms(terms: Tensor, counts: Tensor, shape: tuple[int, ...], reduction: str) -> Tensor:
     """Row by row, their sum, or their sum over what the rows count."""
     if reduction == "none":
@@ -285,14 +333,14 @@ def _row_terms(terms: Tensor, counts: Tensor, shape: tuple[int, ...], reduction:
     return none.where(math.nan, total / none.where(1.0, counts.sum()))
 
 
-def cross_entropy(logits: Tensor, target: Data, reduction: str = "mean", *, weight: Data | None = None,
-                  ignore_index: int = -100, label_smoothing: float = 0.0) -> Tensor:
+def cross_entropy(input: Tensor, target: Data, weight: Data | None = None, *, ignore_index: int = -100,
+                  reduction: str = "mean", label_smoothing: float = 0.0) -> Tensor:
     """log(sum(exp(logits))) - logits[label] per row, stable for any logits.
 
-    ``logits`` is (m, n) or (m, n, ...), n classes; ``target`` int64 (m,) or (m, ...), the labels, or floats as large
-    as the logits, probabilities. ``weight`` (n,) weighs the classes; the mean of labels is the weighted one. Rows whose
-    label is ``ignore_index`` do not count; if none counts, the mean is nan, its gradient 0. ``label_smoothing`` mixes
-    that share of the uniform distribution into the target (Szegedy et al. 2016).
+    ``input``, the logits, is (m, n), (m, n, ...) or (n,), n classes; ``target`` int64 (m,), (m, ...) or (), the labels,
+    or floats as large as the logits, probabilities. ``weight`` (n,) weighs the classes; the mean of labels is the
+    weighted one. Rows whose label is ``ignore_index`` do not count; if none counts, the mean is nan, its gradient 0.
+    ``label_smoothing`` mixes that share of the uniform distribution into the target (Szegedy et al. 2016).
 
     Raises ``IndexError_`` for a label that is none of the n classes, ``DTypeError`` for labels that are not int64,
     ``ShapeError`` for what does not align, ``OptionError`` for a smoothing outside 0..1.
@@ -305,19 +353,23 @@ def cross_entropy(logits: Tensor, target: Data, reduction: str = "mean", *, weig
     500.0
     """
     check_reduction("cross_entropy", reduction)
-    target = target if isinstance(target, Tensor) else Tensor(target)
+    target = target if isinstance(target, Tensor) else tensor(target)
     plain = weight is None and not label_smoothing and target.dtype.kind != "f"
-    if plain and ignore_index < 0 and logits.ndim == 2 and reduction != "none":         # one launch
+    if plain and ignore_index < 0 and input.ndim == 2 and reduction != "none":         # one launch
         try:
-            return cross_entropy_(logits, target, reduction == "mean")
+            return cross_entropy_(input, target, reduction == "mean")
         except IndexError_:
             if capturing() or not (np.asarray(target) == ignore_index).any():
                 raise
+    if input.ndim == 1:                                         # one row
+        term = cross_entropy(input.unsqueeze(0), target.unsqueeze(0), weight, ignore_index=ignore_index,
+                             reduction=reduction, label_smoothing=label_smoothing)
+        return term.squeeze(0) if reduction == "none" else term
     if not (isinstance(label_smoothing, (int, float)) and 0 <= label_smoothing <= 1):
         raise OptionError(f"cross_entropy: label_smoothing={label_smoothing!r} is not a number in [0, 1]")
     if target.dtype.kind == "f":
-        return _cross_entropy_of_shares(logits, target, reduction, weight, label_smoothing)
-    rows, label, counts, shape = _labelled("cross_entropy", logits, target, weight, ignore_index)
+        return _cross_entropy_of_shares(input, target, reduction, weight, label_smoothing)
+    rows, label, counts, shape = _labelled("cross_entropy", input, target, weight, ignore_index)
     logp = rows.log_softmax(1)
     terms = counts.mul_no_nan(-logp[np.arange(len(label)), label])
     if label_smoothing:
@@ -333,19 +385,22 @@ def _cross_entropy_of_shares(logits: Tensor, target: Tensor, reduction: str, wei
     if target.ndim != logits.ndim:
         raise DTypeError(f"cross_entropy: labels are int64, probabilities as many as logits {logits.shape}, not "
                          f"{target.dtype} of shape {target.shape}; astype('int64') makes labels of floats")
-    target = _alike("cross_entropy", logits, target)
+    target = alike("cross_entropy", logits, target)
     (rows, shape), (share, _) = _rows("cross_entropy", logits), _rows("cross_entropy", target)
     if smoothing:
         share = share * (1 - smoothing) + smoothing / rows.shape[1]
     if weight is not None:
         share = share * _class_weights("cross_entropy", weight, rows)
     terms = -share.mul_no_nan(rows.log_softmax(1)).sum(1)
-    return _reduced("cross_entropy", terms.reshape(shape), reduction)
+    return reduced("cross_entropy", terms.reshape(shape), reduction)
 
 
-def nll_loss(logp: Tensor, target: Data, reduction: str = "mean", *, weight: Data | None = None,
-             ignore_index: int = -100) -> Tensor:
-    """-logp[label] per row, for logarithms of probabilities (m, n) or (m, n, ...) and labels (m,) or (m, ...).
+@accept
+def nll_loss(input: Tensor, target: Data, weight: Data | None = None, *, ignore_index: int = -100,
+             reduction: str = "mean") -> Tensor:
+    """-input[label] per row, for logarithms of probabilities (m, n) or (m, n, ...) and labels (m,) or (m, ...).
+
+    One row may be (n,), with a label ().
 
     ``weight`` and ``ignore_index`` as in ``cross_entropy``, which is this after ``log_softmax(1)``.
 
@@ -355,13 +410,19 @@ def nll_loss(logp: Tensor, target: Data, reduction: str = "mean", *, weight: Dat
     1.75
     """
     check_reduction("nll_loss", reduction)
-    rows, label, counts, shape = _labelled("nll_loss", logp, target, weight, ignore_index)
+    if input.ndim == 1:                                         # one row
+        term = nll_loss(input.unsqueeze(0), _row("nll_loss", target), weight, ignore_index=ignore_index,
+                        reduction=reduction)
+        return term.squeeze(0) if reduction == "none" else term
+    rows, label, counts, shape = _labelled("nll_loss", input, target, weight, ignore_index)
     return _row_terms(counts.mul_no_nan(-rows[np.arange(len(label)), label]), counts, shape, reduction)
 
 
-def multi_margin_loss(x: Tensor, target: Data, reduction: str = "mean", *, p: float = 1, margin: float = 1.0,
-                      weight: Data | None = None) -> Tensor:
-    """1/n * sum over i != label of max(0, margin - x[label] + x[i])^p: (m, n) and labels (m,), mean over rows.
+@accept
+def multi_margin_loss(input: Tensor, target: Data, p: float = 1, margin: float = 1.0, weight: Data | None = None, *,
+                      reduction: str = "mean") -> Tensor:
+    """1/n * sum over i != label of max(0, margin - x[label] + x[i])^p: (m, n) and labels (m,), mean over rows; or (n,)
+    and a label ().
 
     ``p`` is 1 or 2; ``weight`` (n,) multiplies each row by its label's. Crammer and Singer (2001).
 
@@ -372,17 +433,23 @@ def multi_margin_loss(x: Tensor, target: Data, reduction: str = "mean", *, p: fl
     """
     if p not in (1, 2):
         raise OptionError(f"multi_margin_loss: p={p!r} is not 1 or 2")
-    rows, label, counts, shape = _labelled("multi_margin_loss", x, target, weight)
+    if input.ndim == 1:                                         # one row
+        term = multi_margin_loss(input.unsqueeze(0), _row("multi_margin_loss", target), p, margin, weight,
+                                 reduction=reduction)
+        return term.squeeze(0) if reduction == "none" else term
+    rows, label, counts, shape = _labelled("multi_margin_loss", input, target, weight)
     each, others = np.arange(len(label)), np.ones(rows.shape, rows.dtype)
     others[each, label] = 0
     over = (rows - rows[each, label].unsqueeze(1) + margin).relu() * Tensor(others)
     terms = (over if p == 1 else over.square()).mean(1) * counts
-    return _reduced("multi_margin_loss", terms.reshape(shape), reduction)
+    return reduced("multi_margin_loss", terms.reshape(shape), reduction)
 
 
-def kl_div(logp: Tensor, t: Data, reduction: str = "mean", *, log_target: bool = False) -> Tensor:
-    """t (log t - logp): the divergence of exp(logp) from the distribution t; with ``log_target`` t is given as log t.
+@accept
+def kl_div(input: Tensor, target: Data, reduction: str = "mean", log_target: bool = False) -> Tensor:
+    """t (log t - logp), with logp = ``input`` and t = ``target``: the divergence of exp(logp) from the distribution t.
 
+    With ``log_target`` the target is given as log t.
     ``"mean"`` is over all elements; the divergence is a sum over each distribution, and its mean over rows is
     ``reduction="batchmean"``. 0 log 0 is 0. Kullback and Leibler (1951).
 
@@ -392,8 +459,8 @@ def kl_div(logp: Tensor, t: Data, reduction: str = "mean", *, log_target: bool =
     0.693147
     """
     check_reduction("kl_div", reduction, KL_REDUCTIONS)
-    t = _alike("kl_div", logp, t)
+    logp, t = input, alike("kl_div", input, target)
     terms = t.exp().mul_no_nan(t - logp) if log_target else t.xlogy(t) - t.mul_no_nan(logp)
     if reduction == "batchmean":
         return terms.sum() * (1 / logp.shape[0] if logp.ndim and logp.shape[0] else math.nan)
-    return _reduced("kl_div", terms, reduction)
+    return reduced("kl_div", terms, reduction)

@@ -10,42 +10,92 @@ import numpy.typing as npt
 from microgradx._core import generator as core
 from microgradx._core.generator import Generator
 from microgradx._core.launch import compute
-from microgradx._core.tensor import Tensor, linear_
-from microgradx.arrays import cosine_similarity as cosine_similarity
-from microgradx.arrays import glu as glu
-from microgradx.arrays import normalize as normalize
+from microgradx._core.tensor import Tensor, as_tensor, linear_, stack
+from microgradx.arrays import cosine_similarity as _cosine_similarity
+from microgradx.arrays import glu as _glu
+from microgradx.arrays import normalize as _normalize
+from microgradx.arrays.common import tensor
 from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
+from microgradx.names import accept, missing
 from microgradx.nn.activations import *
 from microgradx.nn.activations import ACTIVATIONS as ACTIVATIONS
+from microgradx.nn.convolution import adaptive_avg_pool1d as adaptive_avg_pool1d
+from microgradx.nn.convolution import adaptive_avg_pool2d as adaptive_avg_pool2d
+from microgradx.nn.convolution import adaptive_max_pool1d as adaptive_max_pool1d
+from microgradx.nn.convolution import adaptive_max_pool2d as adaptive_max_pool2d
+from microgradx.nn.convolution import avg_pool1d as avg_pool1d
 from microgradx.nn.convolution import avg_pool2d as avg_pool2d
 from microgradx.nn.convolution import conv1d as conv1d
 from microgradx.nn.convolution import conv2d as conv2d
+from microgradx.nn.convolution import conv_transpose1d as conv_transpose1d
+from microgradx.nn.convolution import conv_transpose2d as conv_transpose2d
+from microgradx.nn.convolution import max_pool1d as max_pool1d
 from microgradx.nn.convolution import max_pool2d as max_pool2d
 from microgradx.nn.costs import *
+from microgradx.nn.margins import *
 from microgradx.nn.normalization import batch_norm as batch_norm
 from microgradx.nn.normalization import group_norm as group_norm
+from microgradx.nn.normalization import instance_norm as instance_norm
 from microgradx.nn.normalization import layer_norm as layer_norm
+from microgradx.nn.normalization import local_response_norm as local_response_norm
 from microgradx.nn.normalization import rms_norm as rms_norm
+from microgradx.nn.padding import pad as pad
+from microgradx.nn.resampling import channel_shuffle as channel_shuffle
+from microgradx.nn.resampling import fold as fold
+from microgradx.nn.resampling import interpolate as interpolate
+from microgradx.nn.resampling import pixel_shuffle as pixel_shuffle
+from microgradx.nn.resampling import pixel_unshuffle as pixel_unshuffle
+from microgradx.nn.resampling import unfold as unfold
+from microgradx.nn.resampling import upsample as upsample
+from microgradx.nn.resampling import upsample_bilinear as upsample_bilinear
+from microgradx.nn.resampling import upsample_nearest as upsample_nearest
 from microgradx.random import generator, rand
 from microgradx.typing import Data, DType, Seed
 
 if not TYPE_CHECKING:           # a type checker goes by the imports, and can read no list that is not written out
-    from microgradx.nn import activations, convolution, costs, normalization
-    __all__ = [*activations.__all__, *costs.__all__, *convolution.FUNCTIONS, *normalization.FUNCTIONS,
-               "cosine_similarity", "dropout", "embedding", "glu", "linear", "normalize", "one_hot", "prelu",
-               "scaled_dot_product_attention"]
+    from microgradx.nn import activations, convolution, costs, margins, normalization, padding, resampling
+    __all__ = [*activations.__all__, *costs.__all__, *margins.__all__, *convolution.FUNCTIONS,
+               *normalization.FUNCTIONS, *padding.FUNCTIONS, *resampling.FUNCTIONS, "alpha_dropout", "bilinear",
+               "cosine_similarity", "dropout", "dropout1d", "dropout2d", "dropout3d", "embedding", "embedding_bag",
+               "feature_alpha_dropout", "glu", "gumbel_softmax", "linear", "normalize", "one_hot",
+               "pairwise_distance", "prelu", "rrelu", "scaled_dot_product_attention"]
+
+    def __getattr__(name):
+        raise AttributeError(missing(name, globals(), __name__))
 
 
-def prelu(x: Tensor, weight: Tensor) -> Tensor:
-    """x where x > 0, else weight * x. ``weight`` holds one number, or one per index of axis 1 of ``x``."""
-    if x.ndim == 0:
+def prelu(input: Tensor, weight: Tensor) -> Tensor:
+    """x where x > 0, else weight * x. ``weight`` holds one number, or one per index of axis 1 of ``input``."""
+    if input.ndim == 0:
         weight = weight.reshape(())
-    elif weight.size > 1 and x.ndim > 2:
-        weight = weight.reshape(weight.size, *[1] * (x.ndim - 2))
-    return x.prelu(weight)
+    elif weight.size > 1 and input.ndim > 2:
+        weight = weight.reshape(weight.size, *[1] * (input.ndim - 2))
+    return input.prelu(weight)
 
 
-def linear(x: Data, weight: Tensor, bias: Data | None = None) -> Tensor:
+@accept
+def rrelu(input: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, inplace: bool = False, *,
+          rng: Seed = None) -> Tensor:
+    """x where x >= 0, else x times a slope: drawn from U(lower, upper) for every element in ``training``, else their
+    mean. Xu et al. (2015).
+
+    >>> import microgradx as mgx
+    >>> from microgradx.nn import functional as F
+    >>> F.rrelu(mgx.Tensor([-8.0, 8.0]), 0.25, 0.75)
+    Tensor([-4.,  8.])
+    """
+    if not lower <= upper:
+        raise OptionError(f"rrelu: lower={lower} is above upper={upper}")
+    x = input.clone() if inplace else input
+    if training:
+        slopes = rand(x.shape, rng=rng, dtype=x.dtype) * (upper - lower) + lower
+        y = (x >= 0).where(x, x * slopes)
+    else:
+        y = x.leaky_relu((lower + upper) / 2)
+    return input.copy_(y) if inplace else y
+
+
+def linear(input: Data, weight: Tensor, bias: Data | None = None) -> Tensor:
     """x @ weight^T + bias: (..., in), (out, in), (out,) -> (..., out).
 
     >>> import microgradx as mgx
@@ -53,26 +103,51 @@ def linear(x: Data, weight: Tensor, bias: Data | None = None) -> Tensor:
     >>> F.linear(mgx.Tensor([[1.0, 2.0]]), mgx.Tensor([[3.0, 4.0]]), mgx.Tensor([0.5]))
     Tensor([[11.5]])
     """
-    return linear_(x, weight, bias)
+    return linear_(input, weight, bias)
 
 
-def one_hot(labels: Data, classes: int, dtype: DType = "float32") -> Tensor:
-    """Rows of 0 with a 1 at the label: int (m,) -> (m, classes).
+@accept
+def bilinear(input1: Data, input2: Data, weight: Tensor, bias: Data | None = None) -> Tensor:
+    """input1^T weight[k] input2 + bias[k]: (..., n), (..., m), (out, n, m), (out,) -> (..., out).
+
+    >>> import microgradx as mgx
+    >>> from microgradx.nn import functional as F
+    >>> F.bilinear(mgx.Tensor([[1.0, 2.0]]), mgx.Tensor([[3.0]]), mgx.ones(1, 2, 1))
+    Tensor([[9.]])
+    """
+    a, b = tensor(input1), tensor(input2)
+    if weight.ndim != 3 or a.ndim < 1 or a.shape[:-1] != b.shape[:-1] or weight.shape[1:] != (a.shape[-1], b.shape[-1]):
+        raise ShapeError(f"bilinear: (..., n), (..., m) and a weight (out, n, m), not {a.shape}, {b.shape} and "
+                         f"{weight.shape}")
+    out, n, m = weight.shape
+    rows = a @ weight.transpose(0, 1).reshape(n, out * m)
+    y = (rows.reshape(*a.shape[:-1], out, m) @ b.unsqueeze(-1)).squeeze(-1)
+    return y if bias is None else y + bias
+
+
+# ----- rows by number ------------------------------------------------------------------------------------------------
+
+@accept
+def one_hot(tensor: Data, num_classes: int = -1, dtype: DType = "int64") -> Tensor:
+    """Rows of 0 with a 1 at the label: int (...) -> (..., num_classes). -1: as many classes as the largest label needs.
 
     >>> from microgradx.nn import functional as F
     >>> F.one_hot([2, 0], 3)
-    Tensor([[0., 0., 1.],
-            [1., 0., 0.]])
+    Tensor([[0, 0, 1],
+            [1, 0, 0]], dtype=int64)
     """
-    labels = labels if isinstance(labels, Tensor) else Tensor(labels)
-    if labels.ndim != 1 or labels.size and labels.dtype.kind != "i":
-        raise ShapeError(f"one_hot: labels are integers of shape (m,), not {labels.dtype} of shape {labels.shape}")
-    return compute(_one_hot, labels, classes, np.dtype(dtype))
+    labels = as_tensor(tensor)
+    if labels.size and labels.dtype.kind != "i":
+        raise DTypeError(f"one_hot: labels are integers, not {labels.dtype}")
+    if isinstance(num_classes, bool) or not isinstance(num_classes, (int, np.integer)) or not (
+            num_classes > 0 or num_classes == -1 and labels.size):
+        raise OptionError(f"one_hot: num_classes={num_classes!r} is not an integer > 0, or -1 with labels")
+    return compute(_one_hot, labels, int(labels.max()) + 1 if num_classes == -1 else num_classes, np.dtype(dtype))
 
 
 def _one_hot(labels: npt.NDArray[np.int64], classes: int, dtype: DType) -> npt.NDArray[Any]:
     _within("one_hot", "label", "classes", labels, classes)
-    return np.equal(labels[:, None], np.arange(classes)).astype(dtype)
+    return np.equal(labels[..., None], np.arange(classes)).astype(dtype)
 
 
 def _within(op: str, what: str, of: str, numbers: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.int64]:
@@ -87,11 +162,38 @@ def _row_numbers(ids: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.int64]:
     return _within("embedding", "id", "rows", ids, n)
 
 
-def embedding(ids: Data, weight: Tensor, padding_idx: int | None = None) -> Tensor:
-    """Row ``id`` of ``weight`` (count, width) for every id: integers (...) -> (..., width).
+def refuse_embedding_options(op: str, max_norm: float | None, scale_grad_by_freq: bool, sparse: bool) -> None:
+    """Raise ``OptionError`` for what torch has and this library has not."""
+    if max_norm is not None:
+        raise OptionError(f"{op}: max_norm={max_norm!r} would change the weight while it is read; scale its rows "
+                          "yourself, within no_grad()")
+    if scale_grad_by_freq or sparse:
+        name = "sparse" if sparse else "scale_grad_by_freq"
+        raise OptionError(f"{op}: {name}=True is not supported; gradients are dense sums over all uses of a row")
+
+
+def padding_row(op: str, padding_idx: int | None, n: int) -> int | None:
+    """The row of ``n`` that ``padding_idx`` means, counted from 0."""
+    if padding_idx is not None and not -n <= padding_idx < n:
+        raise OptionError(f"{op}: padding_idx={padding_idx} is not one of the {n} rows")
+    return padding_idx if padding_idx is None else padding_idx % n
+
+
+def _ids(op: str, ids: Data, weight: Tensor) -> Tensor:
+    """The ids as rows of ``weight``."""
+    ids = ids if isinstance(ids, Tensor) else tensor(ids)
+    if ids.size and ids.dtype.kind != "i" or weight.ndim != 2:
+        raise DTypeError(f"{op}: ids are integers and weight is (num_embeddings, embedding_dim), not {ids.dtype} and "
+                         f"{weight.shape}")
+    return compute(_row_numbers, ids.astype("int64"), len(weight))
+
+
+def embedding(input: Data, weight: Tensor, padding_idx: int | None = None, *, max_norm: float | None = None,
+              scale_grad_by_freq: bool = False, sparse: bool = False) -> Tensor:
+    """Row ``id`` of ``weight`` (num_embeddings, embedding_dim) for every id: integers (...) -> (..., embedding_dim).
 
     The gradient of a row is the sum over its uses; the row ``padding_idx`` gets none. Raises ``DTypeError`` for ids
-    that are no integers, ``IndexError_`` for one that is not in 0..count-1.
+    that are no integers, ``IndexError_`` for one that is not a row, ``OptionError`` for ``max_norm`` and the others.
 
     >>> import microgradx as mgx
     >>> from microgradx.nn import functional as F
@@ -99,16 +201,87 @@ def embedding(ids: Data, weight: Tensor, padding_idx: int | None = None) -> Tens
     Tensor([[3.],
             [1.]])
     """
-    ids = ids if isinstance(ids, Tensor) else Tensor(ids)
-    if ids.size and ids.dtype.kind != "i" or weight.ndim != 2:
-        raise DTypeError(f"embedding: ids are integers and weight is (count, width), not {ids.dtype} and "
-                         f"{weight.shape}")
-    numbers = compute(_row_numbers, ids.astype("int64"), len(weight))
+    if max_norm is not None or scale_grad_by_freq or sparse:
+        refuse_embedding_options("embedding", max_norm, scale_grad_by_freq, sparse)
+    numbers = _ids("embedding", input, weight)
     rows = weight[numbers]
     if padding_idx is None:
         return rows
-    return (numbers != padding_idx).unsqueeze(-1).where(rows, rows.detach())
+    counted: Tensor = numbers.ne(padding_row("embedding", padding_idx, len(weight)))    # type: ignore[arg-type]
+    return counted.unsqueeze(-1).where(rows, rows.detach())
 
+
+@accept
+def embedding_bag(input: Data, weight: Tensor, offsets: Data | None = None, mode: str = "mean",
+                  per_sample_weights: Data | None = None, include_last_offset: bool = False,
+                  padding_idx: int | None = None) -> Tensor:
+    """Sum, mean or maximum (``mode``) of the rows of ``weight`` in each bag.
+
+    ``input``: ids (m, n), a bag in each row; or (n,), of which bag k begins at ``offsets[k]`` and ends where the next
+    begins; with ``include_last_offset`` the last number of ``offsets`` ends the last bag. ``per_sample_weights``, of
+    the shape of ``input``, multiply the rows of a sum. Ids ``padding_idx`` do not count. An empty bag gives 0.
+
+    >>> import microgradx as mgx
+    >>> from microgradx.nn import functional as F
+    >>> F.embedding_bag([0, 1, 2], mgx.Tensor([[1.0], [2.0], [4.0]]), [0, 2], mode="sum")
+    Tensor([[3.],
+            [4.]])
+    """
+    if mode not in ("sum", "mean", "max"):
+        raise OptionError(f"embedding_bag: mode is 'sum', 'mean' or 'max', not {mode!r}")
+    ids = _ids("embedding_bag", input, weight)
+    if per_sample_weights is not None and mode != "sum":
+        raise OptionError(f"embedding_bag: per_sample_weights go with mode='sum', not {mode!r}")
+    if ids.ndim not in (1, 2) or (offsets is None) != (ids.ndim == 2):
+        raise ShapeError(f"embedding_bag: ids (m, n), or (n,) with offsets, not {ids.shape} with"
+                         + "out" * (offsets is None) + " offsets")
+    if ids.ndim == 2:
+        count, bags = ids.shape[0], Tensor(np.repeat(np.arange(ids.shape[0]), ids.shape[1]))
+    else:
+        starts = offsets if isinstance(offsets, Tensor) else Tensor(np.asarray(offsets, "int64"))
+        count = len(starts) - bool(include_last_offset)
+        bags = compute(_bags, starts, len(ids), include_last_offset)
+    flat = ids.reshape(-1)
+    rows = weight[flat]
+    padding_idx = padding_row("embedding_bag", padding_idx, len(weight))
+    counted = (flat == flat) if padding_idx is None else flat != padding_idx
+    if mode == "max":
+        return _largest(rows, bags, counted, count)
+    if per_sample_weights is not None:
+        rows = rows * _ids_weights(per_sample_weights, ids, rows).reshape(-1, 1)
+    kept = counted.unsqueeze(-1).where(rows, 0.0)
+    total = Tensor(np.zeros((count, weight.shape[1]), weight.dtype)).index_add(0, bags, kept)
+    if mode == "sum":
+        return total
+    sizes = Tensor(np.zeros(count, weight.dtype)).index_add(0, bags, counted.astype(weight.dtype))
+    return total / sizes.clip(1.0).unsqueeze(-1)
+
+
+def _ids_weights(weights: Data, ids: Tensor, rows: Tensor) -> Tensor:
+    weights = weights if isinstance(weights, Tensor) else Tensor(weights, dtype=rows.dtype)
+    if weights.shape != ids.shape:
+        raise ShapeError(f"embedding_bag: per_sample_weights {weights.shape} for ids {ids.shape} "
+                         f"({weights.shape} != {ids.shape})")
+    return weights
+
+
+def _bags(starts: npt.NDArray[np.int64], n: int, last: bool) -> npt.NDArray[np.int64]:
+    """The number of the bag of each of ``n`` ids."""
+    if starts.ndim != 1 or not len(starts) or starts[0] != 0 or (np.diff(starts) < 0).any() or starts[-1] > n or (
+            last and starts[-1] != n):
+        raise OptionError(f"embedding_bag: offsets begin with 0, do not fall, and end within the {n} ids"
+                          f"{', at their end' if last else ''}; they are {starts.tolist()}")
+    return np.searchsorted(starts[:-1] if last else starts, np.arange(n), "right") - 1
+
+
+def _largest(rows: Tensor, bags: Tensor, counted: Tensor, count: int) -> Tensor:
+    """The maxima of bags, 0 of empty ones. Which ids are in a bag is read from the numbers."""
+    of, use = bags.numpy(), counted.numpy()
+    return stack([rows[at].amax(0) if len(at) else Tensor(np.zeros(rows.shape[1], rows.dtype))
+                  for at in (np.flatnonzero((of == k) & use) for k in range(count))])
+
+
+# ----- dropout -------------------------------------------------------------------------------------------------------
 
 def probability(op: str, p: float) -> float:
     """``p``, which is a number from 0 to 1."""
@@ -117,11 +290,13 @@ def probability(op: str, p: float) -> float:
     raise OptionError(f"{op}: p={p!r} is not a probability, 0 <= p <= 1")
 
 
-def dropout(x: Tensor, p: float = 0.5, training: bool = True, rng: Seed = None) -> Tensor:
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, *,
+            rng: Seed = None) -> Tensor:
     """Each element 0 with probability ``p``, else divided by 1 - p; x itself if not ``training``.
 
-    ``rng``: a Generator, a seed, or None for the shared one. One seed drops the same elements in both dtypes. Nothing
-    is kept for the derivative but the state of the generator, from which it finds the same elements once more.
+    ``inplace``: written into x. ``rng``: a Generator, a seed, or None for the shared one. One seed drops the same
+    elements in both dtypes. Nothing is kept for the derivative but the state of the generator, from which it finds the
+    same elements once more.
 
     >>> import microgradx as mgx
     >>> from microgradx.nn import functional as F
@@ -129,23 +304,166 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, rng: Seed = None) 
     Tensor([0., 2., 0., 2.])
     """
     if not training or probability("dropout", p) == 0:
-        return x
-    source, x = generator(rng), x if isinstance(x, Tensor) else Tensor(x)
+        return input
+    source, x = generator(rng), input if isinstance(input, Tensor) else tensor(input)
+    if inplace:
+        return x.copy_(dropout(x.clone(), p, rng=source))
     if isinstance(source, Generator):
         return core.dropout(x, p, source)
     kept = rand(x.shape, rng=source) >= p
     return x * (kept.astype(x.dtype) * (1 / (1 - p) if p < 1 else 0.0))
 
 
+def _channel_dropout(op: str, axes: tuple[int, ...], input: Tensor, p: float, training: bool, inplace: bool,
+                     rng: Seed) -> Tensor:
+    """Dropout of whole channels: one draw for each index of the axes ahead of the last ``axes[0] - 1``."""
+    x = input if isinstance(input, Tensor) else tensor(input)
+    probability(op, p)
+    if x.ndim not in axes:
+        raise ShapeError(f"{op}: an input of {' or '.join(map(str, axes))} axes, not of shape {x.shape}")
+    if not training or p == 0:
+        return x
+    ahead = x.ndim - (axes[0] - 1)
+    ones = Tensor(np.ones((*x.shape[:ahead], *[1] * (axes[0] - 1)), x.dtype))
+    y = (x.clone() if inplace else x) * dropout(ones, p, rng=rng)
+    return x.copy_(y) if inplace else y
+
+
+@accept
+def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, *,
+              rng: Seed = None) -> Tensor:
+    """As ``dropout``, of whole channels of (m, channels, n) or (channels, n): Tompson et al. (2015)."""
+    return _channel_dropout("dropout1d", (2, 3), input, p, training, inplace, rng)
+
+
+@accept
+def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, *,
+              rng: Seed = None) -> Tensor:
+    """As ``dropout``, of whole channels of (m, channels, h, w) or (channels, h, w): Tompson et al. (2015)."""
+    return _channel_dropout("dropout2d", (3, 4), input, p, training, inplace, rng)
+
+
+@accept
+def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, *,
+              rng: Seed = None) -> Tensor:
+    """As ``dropout``, of whole channels of (m, channels, d, h, w) or (channels, d, h, w)."""
+    return _channel_dropout("dropout3d", (4, 5), input, p, training, inplace, rng)
+
+
+ALPHA = -1.7580993408473766             # SELU far below 0: -scale * alpha of Klambauer et al. (2017)
+
+
+def _alpha_dropout(op: str, input: Tensor, shape: tuple[int, ...], p: float, training: bool, inplace: bool,
+                   rng: Seed) -> Tensor:
+    """Elements become ``ALPHA`` where a draw of ``shape``, which broadcasts, says so; then mean and variance go
+    back."""
+    if not training or probability(op, p) == 0:
+        return input
+    if p == 1:
+        y = input * 0.0
+    else:
+        scale = ((1 - p) * (1 + p * ALPHA**2))**-0.5
+        kept = rand(shape, rng=rng) >= p
+        y = kept.where(input.clone() if inplace else input, ALPHA) * scale - scale * p * ALPHA
+    return input.copy_(y) if inplace else y
+
+
+@accept
+def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False, *,
+                  rng: Seed = None) -> Tensor:
+    """Dropout that keeps mean 0 and variance 1 behind SELU: Klambauer et al. (2017), section 3."""
+    return _alpha_dropout("alpha_dropout", input, input.shape, p, training, inplace, rng)
+
+
+@accept
+def feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False, *,
+                          rng: Seed = None) -> Tensor:
+    """As ``alpha_dropout``, of whole channels: one draw for each index of the first two axes."""
+    if input.ndim < 2:
+        raise ShapeError(f"feature_alpha_dropout: shape {input.shape} has no axis of channels")
+    shape = (*input.shape[:2], *[1] * (input.ndim - 2))
+    return _alpha_dropout("feature_alpha_dropout", input, shape, p, training, inplace, rng)
+
+
+# ----- along an axis -------------------------------------------------------------------------------------------------
+
+@accept
+def glu(input: Tensor, dim: int = -1) -> Tensor:
+    """a sigmoid(b), where a and b are the halves of x along the axis ``dim``. Dauphin et al. (2017), eq. 1.
+
+    >>> import microgradx as mgx
+    >>> from microgradx.nn import functional as F
+    >>> F.glu(mgx.Tensor([4.0, 0.0]))
+    Tensor([2.])
+    """
+    return _glu(input, dim)
+
+
+@accept
+def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
+    """x / max(norm of x, eps), the norm of order ``p`` along the axis ``dim``.
+
+    >>> import microgradx as mgx
+    >>> from microgradx.nn import functional as F
+    >>> F.normalize(mgx.Tensor([[3.0, 4.0]]))
+    Tensor([[0.6, 0.8]])
+    """
+    return _normalize(input, p, dim, eps)
+
+
+@accept
+def cosine_similarity(x1: Tensor, x2: Data, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """The cosine of the angle between x1 and x2, which broadcast, along the axis ``dim``; norms below ``eps`` count as
+    eps."""
+    return _cosine_similarity(x1, x2, dim, eps)
+
+
+@accept
+def pairwise_distance(x1: Tensor, x2: Data, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
+    """The norm of order ``p`` of x1 - x2 + eps along the last axis: (..., n), (..., n) -> (...).
+
+    >>> import microgradx as mgx
+    >>> from microgradx.nn import functional as F
+    >>> round(F.pairwise_distance(mgx.Tensor([[3.0, 4.0]]), mgx.Tensor([[0.0, 0.0]])).item(), 4)
+    5.0
+    """
+    return (x1 - x2 + eps).norm(p, -1, keepdim)
+
+
+@accept
+def gumbel_softmax(logits: Tensor, tau: float = 1.0, hard: bool = False, dim: int = -1, *, rng: Seed = None) -> Tensor:
+    """softmax((logits + g) / tau) along ``dim`` with draws g of the Gumbel distribution: a sample of a class as shares.
+
+    ``hard``: the class itself, 0 and 1, with the gradient of the shares. Jang, Gu and Poole (2017), Maddison, Mnih and
+    Teh (2017).
+
+    >>> import microgradx as mgx
+    >>> from microgradx.nn import functional as F
+    >>> F.gumbel_softmax(mgx.Tensor([0.0, 100.0]), hard=True)
+    Tensor([0., 1.])
+    """
+    if not tau > 0:
+        raise OptionError(f"gumbel_softmax: tau={tau!r} is not a number > 0")
+    tiny = float(np.finfo("float32").tiny)
+    draws = -(-rand(logits.shape, rng=rng, dtype=logits.dtype).clip(tiny).log()).clip(tiny).log()
+    shares = ((logits + draws) / tau).softmax(dim)
+    if not hard:
+        return shares
+    one = one_hot(shares.argmax(dim), shares.shape[dim], dtype=shares.dtype).moveaxis(-1, dim)
+    return one - shares.detach() + shares
+
+
 # ----- attention -------------------------------------------------------------------------------------------------
 
-def scaled_dot_product_attention(q: Tensor, k: Tensor, v: Tensor, attn_mask: Data | None = None,
-                                 is_causal: bool = False, scale: float | None = None) -> Tensor:
+def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Data | None = None,
+                                 dropout_p: float = 0.0, is_causal: bool = False, scale: float | None = None,
+                                 enable_gqa: bool = False, *, rng: Seed = None) -> Tensor:
     """softmax(scale * q k^T) v: (..., T, n), (..., S, n), (..., S, m) -> (..., T, m). Vaswani et al. (2017), eq. 1.
 
     ``scale`` is 1/sqrt(n) unless given. ``attn_mask`` broadcasts to (..., T, S): True *allows* a key to be read (as
     torch's function, not its module), floats are added to the scores. ``is_causal``: query t reads keys 0..t. A
-    query that may read no key, all of whose scores are -inf, reads 0, and no gradient comes from it. Raises
+    query that may read no key, all of whose scores are -inf, reads 0, and no gradient comes from it. ``dropout_p``
+    drops weights. ``enable_gqa``: several heads of queries share one of keys and values (axis -3). Raises
     ``OptionError`` for a mask of floats that are all 0 or 1, some of them 1: that is no mask to be added.
 
     >>> import microgradx as mgx
@@ -155,20 +473,27 @@ def scaled_dot_product_attention(q: Tensor, k: Tensor, v: Tensor, attn_mask: Dat
     Tensor([[2.],
             [3.]])
     """
-    return attention_weights(q, k, attn_mask, is_causal, scale) @ v
+    if enable_gqa:
+        heads = query.shape[-3]
+        if heads % key.shape[-3] or heads % value.shape[-3]:
+            raise ShapeError(f"attention: {heads} heads of queries are no multiple of those of keys and values, "
+                             f"{key.shape[-3]} and {value.shape[-3]}")
+        key, value = (x.repeat_interleave(heads // x.shape[-3], axis=-3) for x in (key, value))
+    weights = attention_weights(query, key, attn_mask, is_causal, scale)
+    return (weights if dropout_p == 0 else dropout(weights, dropout_p, rng=rng)) @ value
 
 
 def attention_weights(q: Tensor, k: Tensor, attn_mask: Data | None = None, is_causal: bool = False,
                       scale: float | None = None) -> Tensor:
     """softmax(scale * q k^T + masks): (..., T, S)."""
-    q = q if isinstance(q, Tensor) else Tensor(q)
+    q = q if isinstance(q, Tensor) else tensor(q)
     if min(q.ndim, k.ndim) < 2 or q.shape[-1] != k.shape[-1]:
         raise ShapeError(f"attention: queries (..., T, n) and keys (..., S, n), not {q.shape} and {k.shape}")
     scores = (q * (q.shape[-1]**-0.5 if scale is None else scale)) @ k.mT
     if is_causal:
         scores = scores + _later(*scores.shape[-2:], scores.dtype)
     if attn_mask is not None:
-        mask = attn_mask if isinstance(attn_mask, Tensor) else Tensor(attn_mask)
+        mask = attn_mask if isinstance(attn_mask, Tensor) else tensor(attn_mask)
         if mask.dtype.kind not in "bf":
             raise DTypeError(f"attention: a mask is bool or float, not {mask.dtype}")
         scores = scores + (compute(_to_be_added, mask) if mask.dtype.kind == "f" and not mask.requires_grad else
@@ -188,10 +513,10 @@ def _to_be_added(mask: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return mask
 
 
-def forbidden(mask: Data | None) -> Tensor | None:
+def allowed(mask: Data) -> Tensor:
     """A mask in which True forbids as one in which True allows; floats as they are."""
-    mask = mask if mask is None or isinstance(mask, Tensor) else Tensor(mask)
-    return mask if mask is None or mask.dtype.kind != "b" else mask == 0
+    mask = mask if isinstance(mask, Tensor) else tensor(mask)
+    return mask.eq(0) if mask.dtype.kind == "b" else mask
 
 
 def _closed(shut: npt.NDArray[np.bool_], dtype: DType) -> Tensor:

@@ -9,7 +9,7 @@ n_out connections into and out of a unit, per weight:
     lecun    1 / n_in                        LeCun et al. (1998): sigmoid, tanh, SELU
 
 ``calculate_gain`` computes what an activation needs. torch's function of that name returns a table of conventions
-(5/3 for tanh, where 1.5925 keeps the signal); it stands here as ``TORCH_GAINS`` and nothing uses it.
+(5/3 for tanh, where 1.5925 keeps the signal); it is ``TORCH_GAINS`` here, and nothing uses it.
 
 ``rng`` is a Generator, a seed, or None (``microgradx.random``). Numbers are drawn in double precision and
 rounded, so a float32 and a float64 net of one seed start alike.
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -28,6 +28,7 @@ from microgradx._core.graph import enable_grad, no_grad
 from microgradx._core.launch import compute
 from microgradx._core.tensor import Tensor
 from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.names import accept
 from microgradx.nn import activations
 from microgradx.nn.module import Module, observed
 from microgradx.random import generator, rand, randn
@@ -35,12 +36,13 @@ from microgradx.typing import Data, Function, Seed
 
 M = TypeVar("M", bound=Module)
 
-__all__ = ["TORCH_GAINS", "calculate_gain", "constant_", "eye_", "fans", "he_normal_", "he_uniform_",
+__all__ = ["TORCH_GAINS", "calculate_gain", "constant_", "dirac_", "eye_", "fans", "he_normal_", "he_uniform_",
            "kaiming_normal_", "kaiming_uniform_", "lecun_normal_", "lecun_uniform_", "lsuv_", "normal_", "ones_",
-           "orthogonal_", "trunc_normal_", "uniform_", "xavier_normal_", "xavier_uniform_", "zeros_"]
+           "orthogonal_", "sparse_", "trunc_normal_", "uniform_", "xavier_normal_", "xavier_uniform_", "zeros_"]
 
 TORCH_GAINS = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2), "leaky_relu": math.sqrt(2 / 1.0001),
                "selu": 0.75}
+LINEAR = ("linear", "identity", *(f"conv{way}{k}d" for way in ("", "_transpose") for k in (1, 2, 3)))
 
 
 def fans(tensor: Tensor) -> tuple[int, int]:
@@ -76,10 +78,11 @@ def _normal_of(op: str, tensor: Tensor, rng: Seed) -> Tensor:
     return randn(_tensor(op, tensor).shape, rng=rng, dtype="float64")
 
 
-def constant_(tensor: Tensor, value: float) -> Tensor:
-    """Every element is ``value``."""
+@accept
+def constant_(tensor: Tensor, val: float) -> Tensor:
+    """Every element is ``val``."""
     with no_grad():
-        return _tensor("constant_", tensor).fill_(value)
+        return _tensor("constant_", tensor).fill_(val)
 
 
 def zeros_(tensor: Tensor) -> Tensor:
@@ -92,6 +95,7 @@ def ones_(tensor: Tensor) -> Tensor:
     return constant_(tensor, 1.0)
 
 
+@accept
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, rng: Seed = None) -> Tensor:
     """Gaussian with the given mean and standard deviation."""
     if not std >= 0:
@@ -99,24 +103,26 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, rng: Seed = Non
     return _write("normal_", tensor, _normal_of("normal_", tensor, rng) * std + mean)
 
 
-def uniform_(tensor: Tensor, low: float = 0.0, high: float = 1.0, rng: Seed = None) -> Tensor:
-    """Uniform on [low, high)."""
-    if not low <= high:
-        raise OptionError(f"uniform_: low={low} is above high={high}")
-    return _write("uniform_", tensor, _uniform_of("uniform_", tensor, rng) * (high - low) + low)
+@accept
+def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, rng: Seed = None) -> Tensor:
+    """Uniform on [a, b)."""
+    if not a <= b:
+        raise OptionError(f"uniform_: a={a} is above b={b}")
+    return _write("uniform_", tensor, _uniform_of("uniform_", tensor, rng) * (b - a) + a)
 
 
-def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, low: float = -2.0, high: float = 2.0,
+@accept
+def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0,
                   rng: Seed = None) -> Tensor:
-    """Gaussian, given that it lies in [low, high] (numbers, not multiples of ``std``)."""
+    """Gaussian, given that it lies in [a, b] (numbers, not multiples of ``std``)."""
     from scipy.special import ndtr, ndtri  # 50 ms to import
-    if not (std > 0 and low < high):
-        raise OptionError(f"trunc_normal_: std={std} is positive and low={low} below high={high}")
-    side = 1 if low + high <= 2 * mean else -1
-    ends = sorted((side * (low - mean) / std, side * (high - mean) / std))      # the side where ndtr keeps its digits
+    if not (std > 0 and a < b):
+        raise OptionError(f"trunc_normal_: std={std} is positive and a={a} below b={b}")
+    side = 1 if a + b <= 2 * mean else -1
+    ends = sorted((side * (a - mean) / std, side * (b - mean) / std))           # the side where ndtr keeps its digits
     below, above = ndtr(ends)
     z = side * compute(ndtri, below + (above - below) * _uniform_of("trunc_normal_", tensor, rng))
-    return _write("trunc_normal_", tensor, (z * std + mean).clip(low, high))
+    return _write("trunc_normal_", tensor, (z * std + mean).clip(a, b))
 
 
 def eye_(tensor: Tensor) -> Tensor:
@@ -127,6 +133,42 @@ def eye_(tensor: Tensor) -> Tensor:
     return _write("eye_", tensor, np.eye(rows, columns))
 
 
+@accept
+def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
+    """The kernel (out, in, ...) of a convolution that hands its channels on: 1 in the middle of kernel k of channel k.
+
+    ``groups`` parts of the outputs do so by themselves. Raises ``ShapeError`` for other than 3 to 5 axes and for
+    outputs that are no multiple of ``groups``.
+
+    >>> from microgradx import nn
+    >>> nn.init.dirac_(nn.Conv1d(1, 1, 3).weight).tolist()
+    [[[0.0, 1.0, 0.0]]]
+    """
+    out, *rest = _tensor("dirac_", tensor).shape
+    if len(rest) not in (2, 3, 4) or out % groups:
+        raise ShapeError(f"dirac_: a kernel (out, in, ...) with out a multiple of groups={groups}, not {tensor.shape}")
+    numbers = np.zeros(tensor.shape)
+    middle, each = tuple(n // 2 for n in rest[1:]), out // groups
+    for group in range(groups):
+        for k in range(min(each, rest[0])):
+            numbers[(group * each + k, k, *middle)] = 1
+    return _write("dirac_", tensor, numbers)
+
+
+@accept
+def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, rng: Seed = None) -> Tensor:
+    """N(0, std^2), with the share ``sparsity`` of each column 0, rounded up: a matrix. Martens (2010)."""
+    if _tensor("sparse_", tensor).ndim != 2:
+        raise ShapeError(f"sparse_: a matrix has 2 axes, not shape {tensor.shape}")
+    if not 0 <= sparsity <= 1:
+        raise OptionError(f"sparse_: sparsity={sparsity!r} is not a share from 0 to 1")
+    source, rows = generator(rng), tensor.shape[0]
+    normal_(tensor, 0.0, std, source)
+    places = rand(tensor.shape, rng=source, dtype="float64").argsort(0).argsort(0)
+    return _write("sparse_", tensor, (places < math.ceil(sparsity * rows)).where(0.0, tensor.detach()))
+
+
+@accept
 def orthogonal_(tensor: Tensor, gain: float = 1.0, rng: Seed = None) -> Tensor:
     """gain * a random matrix with orthonormal rows or columns, whichever are fewer: Saxe et al. (2014).
 
@@ -164,6 +206,7 @@ def _per(n: int) -> float:
     return 1 / n if n else 0.0                          # an empty weight has nothing to scale
 
 
+@accept
 def xavier_normal_(tensor: Tensor, gain: float = 1.0, rng: Seed = None) -> Tensor:
     """N(0, gain^2 * 2 / (n_in + n_out)).
 
@@ -175,50 +218,65 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0, rng: Seed = None) -> Tenso
     return _normal(tensor, 2 * gain**2 * _per(sum(fans(tensor))), rng)
 
 
+@accept
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, rng: Seed = None) -> Tensor:
     """U(-a, a) with the variance of ``xavier_normal_``."""
     return _uniform(tensor, 2 * gain**2 * _per(sum(fans(tensor))), rng)
 
 
+@accept
 def he_normal_(tensor: Tensor, slope: float = 0.0, rng: Seed = None) -> Tensor:
     """N(0, 2 / ((1 + slope^2) n_in)); ``slope`` is that of a leaky ReLU for negative x."""
     return _normal(tensor, 2 / (1 + slope**2) * _per(fans(tensor)[0]), rng)
 
 
+@accept
 def he_uniform_(tensor: Tensor, slope: float = 0.0, rng: Seed = None) -> Tensor:
     """U(-a, a) with the variance of ``he_normal_``."""
     return _uniform(tensor, 2 / (1 + slope**2) * _per(fans(tensor)[0]), rng)
 
 
-def kaiming_normal_(tensor: Tensor, nonlinearity: str | Function = "relu", mode: str = "fan_in", rng: Seed = None,
-                    **parameters: Any) -> Tensor:
+@accept
+def kaiming_normal_(tensor: Tensor, a: float = 0.0, mode: str = "fan_in",
+                    nonlinearity: str | Function = "leaky_relu", rng: Seed = None, *,
+                    parameters: Mapping[str, Any] | None = None) -> Tensor:
     """N(0, gain^2 / n_in), or n_out with ``mode='fan_out'``; the gain is ``calculate_gain``'s, forward or backward.
 
-    ``nonlinearity`` and ``parameters`` as for ``calculate_gain``: ``kaiming_normal_(w, "leaky_relu",
-    negative_slope=0.2)``.
+    ``a`` is the slope of a leaky ReLU for negative x; ``nonlinearity`` and ``parameters`` are as for
+    ``calculate_gain``: ``kaiming_normal_(w, nonlinearity="elu", parameters={"alpha": 0.5})``.
     """
-    return _normal(tensor, _kaiming(tensor, nonlinearity, mode, parameters), rng)
+    return _normal(tensor, _kaiming("kaiming_normal_", tensor, a, nonlinearity, mode, parameters), rng)
 
 
-def kaiming_uniform_(tensor: Tensor, nonlinearity: str | Function = "relu", mode: str = "fan_in", rng: Seed = None,
-                     **parameters: Any) -> Tensor:
-    """U(-a, a) with the variance of ``kaiming_normal_``."""
-    return _uniform(tensor, _kaiming(tensor, nonlinearity, mode, parameters), rng)
+@accept
+def kaiming_uniform_(tensor: Tensor, a: float = 0.0, mode: str = "fan_in",
+                     nonlinearity: str | Function = "leaky_relu", rng: Seed = None, *,
+                     parameters: Mapping[str, Any] | None = None) -> Tensor:
+    """U(-l, l) with the variance of ``kaiming_normal_``."""
+    return _uniform(tensor, _kaiming("kaiming_uniform_", tensor, a, nonlinearity, mode, parameters), rng)
 
 
-def _kaiming(tensor: Tensor, nonlinearity: str | Function, mode: str, parameters: dict[str, Any]) -> float:
+def _kaiming(op: str, tensor: Tensor, a: float, nonlinearity: str | Function, mode: str,
+             parameters: Mapping[str, Any] | None) -> float:
     if mode not in ("fan_in", "fan_out"):
         raise OptionError(f"kaiming: mode is 'fan_in' or 'fan_out', not {mode!r}")
+    if not isinstance(a, (int, float, np.number)):
+        raise OptionError(f"{op}: a is the slope of a leaky ReLU, a number, not {a!r}; nonlinearity is given by name")
+    given = dict(parameters or {})
+    if nonlinearity == "leaky_relu":
+        given.setdefault("negative_slope", a)
     backward = mode == "fan_out"
-    gain = calculate_gain(nonlinearity, "backward" if backward else "forward", **parameters)
+    gain = calculate_gain(nonlinearity, direction="backward" if backward else "forward", **given)
     return gain**2 * _per(fans(tensor)[backward])
 
 
+@accept
 def lecun_normal_(tensor: Tensor, rng: Seed = None) -> Tensor:
     """N(0, 1 / n_in)."""
     return _normal(tensor, _per(fans(tensor)[0]), rng)
 
 
+@accept
 def lecun_uniform_(tensor: Tensor, rng: Seed = None) -> Tensor:
     """U(-a, a) with the variance of ``lecun_normal_``."""
     return _uniform(tensor, _per(fans(tensor)[0]), rng)
@@ -226,34 +284,40 @@ def lecun_uniform_(tensor: Tensor, rng: Seed = None) -> Tensor:
 
 # ----- the gain of an activation ---------------------------------------------------------------------------------
 
-def calculate_gain(activation: str | Function, direction: str = "forward", **parameters: Any) -> float:
+def calculate_gain(nonlinearity: str | Function, param: float | None = None, *, direction: str = "forward",
+                   **parameters: Any) -> float:
     """By what to multiply 1/sqrt(n) so that an activation phi keeps its scale at standard normal input z.
 
-    ``forward``: 1/sqrt(E[phi(z)^2]) keeps the signal, ``backward``: 1/sqrt(E[phi'(z)^2]) the error. ``activation``
-    is "linear", a name in ``nn.functional`` with its ``parameters``, or an elementwise function of Tensors. The
-    expectation is computed to about 1e-12, kinks and jumps included.
+    ``forward``: 1/sqrt(E[phi(z)^2]) keeps the signal, ``backward``: 1/sqrt(E[phi'(z)^2]) the error. ``nonlinearity``
+    is "linear", a name in ``nn.functional`` with its ``parameters``, or an elementwise function of Tensors; ``param``
+    is the slope of "leaky_relu". The expectation is computed to about 1e-12, kinks and jumps included.
 
     Raises ``OptionError`` for a name that is none, a function that is not elementwise, or an E that is 0 or infinite.
 
     >>> from microgradx import nn
     >>> round(nn.init.calculate_gain("relu")**2, 12), round(nn.init.calculate_gain("tanh"), 6)
     (2.0, 1.592537)
-    >>> round(nn.init.calculate_gain(lambda z: z.sigmoid() - 0.5, "backward"), 4)
+    >>> round(nn.init.calculate_gain(lambda z: z.sigmoid() - 0.5, direction="backward"), 4)
     4.7226
     """
     if direction not in ("forward", "backward"):
         raise OptionError(f"calculate_gain: direction is 'forward' or 'backward', not {direction!r}")
-    if callable(activation):
-        return _gain(functools.partial(activation, **parameters) if parameters else activation, direction)
+    if param is not None:
+        if nonlinearity != "leaky_relu" or not isinstance(param, (int, float, np.number)):
+            raise OptionError(f"calculate_gain: param={param!r} goes with 'leaky_relu' and is its slope; direction and "
+                              "other parameters are given by name")
+        parameters["negative_slope"] = param
+    if callable(nonlinearity):
+        return _gain(functools.partial(nonlinearity, **parameters) if parameters else nonlinearity, direction)
     known = [name for name in activations.ACTIVATIONS if "softmax" not in name]
-    if activation not in ("linear", "identity", *known):
-        raise OptionError(f"calculate_gain: {activation!r} is not 'linear' or one of {', '.join(known)}")
-    return _known_gain(activation, direction, tuple(parameters.items()))
+    if nonlinearity not in (*LINEAR, *known):
+        raise OptionError(f"calculate_gain: {nonlinearity!r} is not 'linear' or one of {', '.join(known)}")
+    return _known_gain(nonlinearity, direction, tuple(parameters.items()))
 
 
 @functools.lru_cache(256)
 def _known_gain(name: str, direction: str, parameters: tuple[tuple[str, Any], ...]) -> float:
-    if name in ("linear", "identity"):
+    if name in LINEAR:
         return 1.0
     return _gain(functools.partial(getattr(activations, name), **dict(parameters)), direction)
 

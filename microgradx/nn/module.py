@@ -6,10 +6,9 @@ extra, and ``super().__init__()`` need not be called.
 """
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, ParamSpec, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,14 +19,20 @@ from microgradx._core.graph import is_grad_enabled, no_grad
 from microgradx._core.hooks import Handle, Hooks
 from microgradx._core.tensor import Tensor, concat
 from microgradx.errors import DTypeError, Error, OptionError, ShapeError, is_device
+from microgradx.names import ABSENT
 from microgradx.nn.compiled import compiled_module
+from microgradx.nn.parameter import Parameter as Parameter
+from microgradx.nn.parameter import forget_frozen, is_parameter
 from microgradx.nn.summary import Row, Summary
 from microgradx.typing import DType, Function
 
-__all__ = ["Module", "Parameter", "summary"]
+__all__ = ["Module", "summary"]
 
 KINDS = ("_parameters", "_buffers", "_modules")
 HOOKS = ("before", "after", "backward")
+
+P = ParamSpec("P")
+R_co = TypeVar("R_co", covariant=True)
 
 
 class Mismatch(NamedTuple):
@@ -35,21 +40,16 @@ class Mismatch(NamedTuple):
     missing_keys: list[str]
     unexpected_keys: list[str]
 
-
-def Parameter(data: Any, dtype: DType = None) -> Tensor:
-    """A leaf tensor that requires a gradient: what a module counts as a parameter.
-
-    ``data`` is copied: a float Tensor, an array or nested lists.
-
-    >>> from microgradx import nn
-    >>> nn.Parameter([1.0, 2.0])
-    Tensor([1., 2.], requires_grad=True)
-    """
-    return Tensor(data, requires_grad=True, dtype=dtype)
+    def __repr__(self) -> str:
+        if not self.missing_keys and not self.unexpected_keys:
+            return "<All keys matched successfully>"
+        return f"Mismatch(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
 
 
-def _is_parameter(value: object) -> bool:
-    return isinstance(value, Tensor) and value.requires_grad and value.is_leaf
+class HasForward(Protocol[P, R_co]):
+    """What a module is to a type checker that looks at a call of it."""
+
+    def forward(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
 
 
 @note_attributes_of
@@ -71,9 +71,11 @@ class Module:
     ['0.weight', '0.bias', '1.factor']
     """
 
+    former: ClassVar[dict[str, str]] = {}       # names of attributes in earlier versions: the name now
+    later: ClassVar[dict[str, Any]] = {}        # attributes that came later: what they were before
     training: bool
     _parameters: dict[str, None]
-    _buffers: dict[str, None]
+    _buffers: dict[str, bool | None]        # False: not saved
     _modules: dict[str, None]
     _hooks: dict[str, Hooks] | None
 
@@ -83,14 +85,18 @@ class Module:
         return self
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """A copy, ``copy.copy`` too, has registers of its own."""
-        self.__dict__.update(state | {kind: dict(state[kind]) for kind in KINDS})
+        """A copy, ``copy.copy`` too, has registers of its own. Pickles of earlier versions have other attributes."""
+        renamed = {self.former.get(name, name): value for name, value in state.items()}
+        self.__dict__.update(self.later | renamed | {kind: dict(state[kind]) for kind in KINDS})
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} defines no forward()")
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.forward(*args, **kwargs) if self._hooks is None else self._hooked(self._hooks, args, kwargs)
+    if TYPE_CHECKING:                           # a call takes and gives what the forward of the subclass does
+        def __call__(self: HasForward[P, R_co], *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    else:
+        def __call__(self, *args, **kwargs):
+            return self.forward(*args, **kwargs) if self._hooks is None else self._hooked(self._hooks, args, kwargs)
 
     def _hooked(self, hooks: dict[str, Hooks], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         before, after, backward = ([*hooks[kind].values()] for kind in HOOKS)
@@ -161,7 +167,9 @@ class Module:
                 raise DTypeError(f"{type(self).__name__}.{name} is a {kind}; it may be given a leaf Tensor or None, "
                                  f"not {type(value).__name__}" + " with a graph" * isinstance(value, Tensor))
         else:
-            self._file(name, "_parameters" if _is_parameter(value) else None)
+            self._file(name, "_parameters" if is_parameter(value) else None)
+            if isinstance(value, Tensor) and not value.requires_grad:
+                forget_frozen(value)
         attributes = object.__getattribute__(self, "__dict__")      # a capture notes no attribute as read
         note_assignment(attributes, name)
         attributes[name] = value
@@ -182,14 +190,43 @@ class Module:
             else:
                 getattr(self, other).pop(name, None)
 
-    def register_buffer(self, name: str, tensor: Tensor | None) -> None:
-        """Keep ``tensor`` (a Tensor without gradient, or None) as state: saved in ``state_dict``, never trained."""
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        """Keep ``tensor`` (a Tensor without gradient, or None) as state that is never trained.
+
+        It is saved in ``state_dict`` if ``persistent``.
+        """
         if not (tensor is None or isinstance(tensor, Tensor) and not tensor.requires_grad):
             raise DTypeError(f"register_buffer: {name!r} is a Tensor that requires no gradient or None, not "
                              f"{type(tensor).__name__}" + " that requires one" * isinstance(tensor, Tensor))
-        self._file(name, "_buffers")
+        self._register("register_buffer", name, "_buffers", tensor)
+        self._buffers[name] = bool(persistent)
+
+    def register_parameter(self, name: str, param: Tensor | None) -> None:
+        """Make ``param``, a leaf Tensor or None, a parameter called ``name``, even if it requires no gradient."""
+        if not (param is None or isinstance(param, Tensor) and param.is_leaf):
+            raise DTypeError(f"register_parameter: {name!r} is a leaf Tensor or None, not {type(param).__name__}"
+                             + " with a graph" * isinstance(param, Tensor))
+        self._register("register_parameter", name, "_parameters", param)
+        forget_frozen(param)
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Make ``module`` a part called ``name``, as an assignment does; the name may be any string without a dot."""
+        if not (module is None or isinstance(module, Module)):
+            raise DTypeError(f"add_module: {name!r} is a Module or None, not {type(module).__name__}"
+                             + " (make an instance: Name())" * isinstance(module, type))
+        self._register("add_module", name, "_modules" if module is not None else None, module)
+
+    register_module = add_module
+
+    def _register(self, op: str, name: str, kind: str | None, value: Any) -> None:
+        if not isinstance(name, str) or not name or "." in name:
+            raise OptionError(f"{op}: a name is a string without dots that is not empty, not {name!r}")
+        if hasattr(self, name) and name not in getattr(self, kind or "_modules"):
+            raise OptionError(f"{op}: {type(self).__name__} has an attribute {name!r} already")
         attributes = object.__getattribute__(self, "__dict__")
-        attributes[name] = tensor
+        note_assignment(attributes, name)
+        self._file(name, kind)
+        attributes[name] = value
         note_write(attributes, name)
 
     # ----- what is inside ----------------------------------------------------------------------------------------
@@ -206,41 +243,81 @@ class Module:
         """This module and all inside it, each once."""
         return (module for _, module in self.named_modules())
 
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """(dotted name, module) for this module and all inside it, each once, parents first."""
-        seen, stack = set(), [(prefix, self)]
+    def named_modules(self, memo: set[Module] | None = None, prefix: str = "",
+                      remove_duplicate: bool = True) -> Iterator[tuple[str, Module]]:
+        """(dotted name, module) for this module and all inside it, parents first, each once if ``remove_duplicate``.
+
+        Modules in ``memo`` are left out, and those given are added to it.
+        """
+        seen: set[Module] = set() if memo is None else memo
+        stack: list[tuple[str, Module, tuple[Module, ...]]] = [(prefix, self, ())]
         while stack:
-            path, module = stack.pop()
-            if id(module) in seen:
+            path, module, above = stack.pop()
+            if module in (seen if remove_duplicate else above):
                 continue
-            seen.add(id(module))
+            seen.add(module)
             yield path, module
-            stack += reversed([(_join(path, name), child) for name, child in module.named_children()])
+            above = () if remove_duplicate else (*above, module)
+            stack += reversed([(_join(path, name), child, above) for name, child in module.named_children()])
 
-    def parameters(self) -> Iterator[Tensor]:
-        """The tensors to train, each once: an iterator, as optimizers take it."""
-        return (tensor for _, tensor in self.named_parameters())
+    def parameters(self, recurse: bool = True) -> Iterator[Tensor]:
+        """The tensors to train, each once: an iterator, as optimizers take it. ``recurse``: of modules inside, too."""
+        return (tensor for _, tensor in self.named_parameters(recurse=recurse))
 
-    def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """(dotted name, tensor) of all parameters, each once, frozen ones included."""
-        return self._named("_parameters")
+    def named_parameters(self, prefix: str = "", recurse: bool = True,
+                         remove_duplicate: bool = True) -> Iterator[tuple[str, Tensor]]:
+        """(dotted name, tensor) of all parameters, frozen ones included, each once if ``remove_duplicate``."""
+        return self._named("_parameters", prefix, recurse, not remove_duplicate)
 
-    def buffers(self) -> Iterator[Tensor]:
+    def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
         """The registered tensors that are not trained, each once."""
-        return (tensor for _, tensor in self.named_buffers())
+        return (tensor for _, tensor in self.named_buffers(recurse=recurse))
 
-    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
-        """(dotted name, tensor) of all buffers, each once."""
-        return self._named("_buffers")
+    def named_buffers(self, prefix: str = "", recurse: bool = True,
+                      remove_duplicate: bool = True) -> Iterator[tuple[str, Tensor]]:
+        """(dotted name, tensor) of all buffers, each once if ``remove_duplicate``."""
+        return self._named("_buffers", prefix, recurse, not remove_duplicate)
 
-    def _named(self, kind: str, shared: bool = False) -> Iterator[tuple[str, Tensor]]:
+    def _named(self, kind: str, prefix: str = "", recurse: bool = True,
+               shared: bool = False) -> Iterator[tuple[str, Tensor]]:
         seen = set()
-        for path, module in self.named_modules():
+        for path, module in self.named_modules(None, prefix, not shared) if recurse else [(prefix, self)]:
             for name in getattr(module, kind):
                 tensor = getattr(module, name)
                 if tensor is not None and (shared or id(tensor) not in seen):
                     seen.add(id(tensor))
                     yield _join(path, name), tensor
+
+    def get_submodule(self, target: str) -> Module:
+        """The module with the dotted name ``target``; ``""`` is this one. Raises ``AttributeError`` if there is none.
+
+        >>> from microgradx import nn
+        >>> nn.Sequential(nn.Sequential(nn.Tanh())).get_submodule("0.0")
+        Tanh()
+        """
+        module = self
+        for name in target.split(".") if target else ():
+            if name not in module._modules:
+                raise AttributeError(f"get_submodule: {type(module).__name__} has no module {name!r}, of {target!r}")
+            module = getattr(module, name)
+        return module
+
+    def get_parameter(self, target: str) -> Tensor:
+        """The parameter with the dotted name ``target``. Raises ``AttributeError`` if there is none."""
+        found: Tensor = self._get("get_parameter", "_parameters", target)
+        return found
+
+    def get_buffer(self, target: str) -> Tensor:
+        """The buffer with the dotted name ``target``. Raises ``AttributeError`` if there is none."""
+        found: Tensor = self._get("get_buffer", "_buffers", target)
+        return found
+
+    def _get(self, op: str, kind: str, target: str) -> Any:
+        path, _, name = target.rpartition(".")
+        module = self.get_submodule(path)
+        if name not in getattr(module, kind):
+            raise AttributeError(f"{op}: {type(module).__name__} has no {kind[1:-1]} {name!r}, of {target!r}")
+        return getattr(module, name)
 
     def apply(self, function: Function) -> Self:
         """Call ``function(module)`` for all modules inside, then for this one; returns the module.
@@ -274,11 +351,12 @@ class Module:
             p.requires_grad = on
         return self
 
-    def to(self, dtype: DType = None, *, device: Any = None) -> Self:
+    def to(self, *where: Any, dtype: DType = None, device: Any = None, non_blocking: bool = False) -> Self:
         """Bring all numbers, except whole ones, to ``"float32"`` or ``"float64"``; returns the module.
 
-        Parameters and buffers become other tensors, without gradients, so make the optimizer after this. ``to("cpu")``
-        changes nothing. Raises ``DTypeError`` for any other dtype, ``OptionError`` for another device.
+        ``to("cpu")`` changes nothing, ``to(x)`` takes the dtype of a tensor. Parameters and buffers of another dtype
+        become other tensors, without gradients, so make the optimizer after this. Raises ``DTypeError`` for any other
+        dtype, ``OptionError`` for another device.
 
         >>> from microgradx import nn
         >>> nn.Linear(3, 2).to("float64").weight.dtype
@@ -286,7 +364,10 @@ class Module:
         """
         if device is not None and not is_device("to", device):
             raise OptionError(f"to: {device!r} is no device; there is 'cpu'")
-        if dtype is None or is_device("to", dtype):
+        for one in where:
+            if one is not None and not is_device("to", one):
+                dtype = one.dtype if isinstance(one, Tensor) else one
+        if dtype is None:
             return self
         try:
             fits = np.dtype(dtype) in (np.float32, np.float64)
@@ -298,11 +379,19 @@ class Module:
         for module in self.modules():
             for name in (*module._parameters, *module._buffers):
                 old = getattr(module, name)
-                if old is not None and old.dtype.kind == "f":
+                if old is not None and old.dtype.kind == "f" and old.dtype != dtype:
                     new = others.setdefault(id(old), Tensor(old.detach(), dtype=dtype))
                     new.requires_grad = old.requires_grad
                     setattr(module, name, new)
         return self
+
+    def cpu(self) -> Self:
+        """The module itself, which is on the CPU."""
+        return self
+
+    def type(self, dst_type: DType) -> Self:
+        """``to(dst_type)``."""
+        return self.to(dst_type)
 
     def double(self) -> Self:
         """``to("float64")``."""
@@ -311,6 +400,18 @@ class Module:
     def float(self) -> Self:
         """``to("float32")``."""
         return self.to("float32")
+
+    def half(self) -> Self:
+        """Not here: raises ``OptionError``."""
+        raise OptionError(f"half: {ABSENT['half']}")
+
+    def bfloat16(self) -> Self:
+        """Not here: raises ``OptionError``."""
+        raise OptionError(f"bfloat16: {ABSENT['bfloat16']}")
+
+    def cuda(self, device: Any = None) -> Self:
+        """Not here: raises ``OptionError``."""
+        raise OptionError(f"cuda: {ABSENT['cuda']}")
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget all gradients, or fill them with 0."""
@@ -322,29 +423,34 @@ class Module:
 
     # ----- saving and loading ------------------------------------------------------------------------------------
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """{dotted name: tensor} of all parameters and buffers: copies, without gradients.
+    def state_dict(self, *, prefix: str = "") -> dict[str, Tensor]:
+        """{dotted name: tensor} of all parameters and persistent buffers: copies, without gradients.
 
-        A tensor that two modules share stands under both names.
+        A tensor that two modules share stands under both names. ``prefix`` is put before every name.
 
         >>> from microgradx import nn
         >>> {name: t.shape for name, t in nn.Linear(3, 2).state_dict().items()}
         {'weight': (2, 3), 'bias': (2,)}
         """
-        return {name: Tensor(tensor.detach()) for name, tensor in self._state()}
+        return {prefix + name: Tensor(tensor.detach()) for name, tensor in self._state()}
 
     def _state(self) -> Iterator[tuple[str, Tensor]]:
-        yield from self._named("_parameters", shared=True)
-        yield from self._named("_buffers", shared=True)
+        for path, module in self.named_modules(remove_duplicate=False):
+            for kind in ("_parameters", "_buffers"):
+                for name, persistent in getattr(module, kind).items():
+                    tensor = getattr(module, name)
+                    if tensor is not None and persistent is not False:
+                        yield _join(path, name), tensor
 
-    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> Mismatch:
-        """Copy the tensors or arrays of ``state`` in. Either all fits or nothing is changed.
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True) -> Mismatch:
+        """Copy the tensors or arrays of ``state_dict`` in. Either all fits or nothing is changed.
 
         Returns (missing_keys, unexpected_keys), both empty if ``strict``.
 
         Raises ``OptionError`` for missing or unexpected names if ``strict``, ``ShapeError`` and ``DTypeError`` for
         entries that do not fit: all of them are named.
         """
+        state = state_dict
         if not hasattr(state, "items"):
             raise DTypeError(f"load_state_dict: a dict of tensors, not {type(state).__name__}")
         own = dict(self._state())
@@ -402,22 +508,6 @@ def _entry(name: str, tensor: Tensor, value: Any) -> npt.NDArray[Any]:
         raise DTypeError(f"{name!r} is {tensor.dtype}, the state's {array.dtype}; convert the state "
                          "with astype")
     return array
-
-
-class CheckedOptions(Module):
-    """A module that is made from options alone: one that it does not know raises ``OptionError``."""
-
-    def __new__(cls, *args: Any, **options: Any) -> Self:
-        signature = inspect.signature(cls.__init__)
-        _, *known = signature.parameters
-        for option in options:
-            if option not in known:
-                raise OptionError(f"{cls.__name__}: no option is called {option!r}; there are {', '.join(known)}")
-        try:
-            signature.bind(None, *args, **options)
-        except TypeError as error:
-            raise OptionError(f"{cls.__name__}: {error}; it takes ({', '.join(known)})") from None
-        return super().__new__(cls)
 
 
 # ----- a look at all modules ---------------------------------------------------------------------------------------

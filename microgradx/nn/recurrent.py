@@ -1,53 +1,131 @@
-"""Recurrent layers: RNN, GRU, LSTM, with torch's weights, names and order of gates."""
+"""Recurrent layers: RNN, GRU, LSTM, and their cells, with torch's weights, names and order of gates."""
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
 
-from microgradx._core.tensor import Tensor, linear_, stack
+from microgradx._core.tensor import Tensor, concat, linear_, stack
 from microgradx.errors import DTypeError, OptionError, ShapeError, described
+from microgradx.names import accept
+from microgradx.nn import functional as F
 from microgradx.nn import init
 from microgradx.nn.layers import parameter, sizes_of
 from microgradx.nn.module import Module
+from microgradx.nn.utils.rnn import PackedSequence
 from microgradx.random import generator
 from microgradx.typing import DType, Seed
 
-__all__ = ["GRU", "LSTM", "RNN"]
+__all__ = ["GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNCell"]
 
 
-class _Recurrent(Module):
-    """What recurrent layers share: the weights of every layer and the walk through time.
+# ----- gates ---------------------------------------------------------------------------------------------------------
 
-    A subclass gives the ``gates`` (blocks of rows in a weight), how many tensors a ``state`` has, and ``cell``.
-    """
+class _Gates(Module):
+    """What a layer and its cell share: ``gates``, the blocks of rows in a weight, how many tensors a ``state`` has, and
+    ``cell``, the step."""
     gates, states = 1, 1
-
-    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
-                 batch_first: bool = False, dtype: DType = None, rng: Seed = None) -> None:
-        name = type(self).__name__
-        sizes_of(name, input_size, hidden_size, num_layers, least=1)
-        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
-        self.bias, self.batch_first = bool(bias), bool(batch_first)
-        rng, limit = generator(rng), 1 / math.sqrt(hidden_size)
-        for k in range(num_layers):
-            rows, widths = self.gates * hidden_size, {"ih": input_size if k == 0 else hidden_size, "hh": hidden_size}
-            shapes = {f"weight_{part}_l{k}": (rows, n) for part, n in widths.items()}
-            for label, shape in (shapes | {f"bias_{part}_l{k}": rows for part in widths if bias}).items():
-                setattr(self, label, init.uniform_(parameter(shape, dtype), -limit, limit, rng))
+    hidden_size: int
 
     def cell(self, ih: Tensor, hh: Tensor, state: list[Tensor]) -> list[Tensor]:
         """The next state, from the input's part ``ih`` and the state's part ``hh`` of the gates."""
         raise NotImplementedError
 
-    def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        """x (T, m, input) or (T, input), (m, T, input) with ``batch_first`` -> the last layer's states over time in
-        the same layout, and the last state of every layer (num_layers, m, hidden): a pair (h, c) for LSTM.
+    def reset_parameters(self, rng: Seed = None) -> None:
+        """Draw all weights and biases as at the beginning: U(-1/sqrt(hidden), 1/sqrt(hidden))."""
+        rng, limit = generator(rng), 1 / math.sqrt(self.hidden_size)
+        for p in self.parameters():
+            init.uniform_(p, -limit, limit, rng)
 
-        ``state`` is what a former call gave, zeros if None.
-        """
+    def _add(self, suffix: str, input_size: int, bias: bool, dtype: DType) -> None:
+        """The parameters of one layer and direction."""
+        rows, widths = self.gates * self.hidden_size, {"ih": input_size, "hh": self.hidden_size}
+        shapes: dict[str, Any] = {f"weight_{part}{suffix}": (rows, n) for part, n in widths.items()}
+        for label, shape in (shapes | {f"bias_{part}{suffix}": rows for part in widths if bias}).items():
+            setattr(self, label, parameter(shape, dtype))
+
+    def _begin(self, state: Any, shape: tuple[int, ...], dtype: DType) -> list[Tensor]:
+        """The state as a list of tensors, zeros if None."""
+        if state is None:
+            return [Tensor(np.zeros(shape, dtype))] * self.states
+        tensors: list[Tensor] = [state] if self.states == 1 else list(state)
+        if len(tensors) != self.states or any(s.shape != shape for s in tensors):
+            raise ShapeError(f"{type(self).__name__}: a state has {self.states} of shape {shape}, not "
+                             f"{[s.shape for s in tensors]}")
+        return tensors
+
+
+class _RNN(_Gates):
+    nonlinearity = "tanh"
+
+    def cell(self, ih: Tensor, hh: Tensor, state: list[Tensor]) -> list[Tensor]:
+        return [getattr(ih + hh, self.nonlinearity)()]
+
+    def _choose(self, nonlinearity: str) -> None:
+        if nonlinearity not in ("tanh", "relu"):
+            raise OptionError(f"{type(self).__name__}: nonlinearity is 'tanh' or 'relu', not {nonlinearity!r}")
+        self.nonlinearity = nonlinearity
+
+
+class _GRU(_Gates):
+    gates = 3
+
+    def cell(self, ih: Tensor, hh: Tensor, state: list[Tensor]) -> list[Tensor]:
+        h, = state
+        (r, z, n), (s, y, m) = (x.split(self.hidden_size, -1) for x in (ih, hh))
+        n = (n + (r + s).sigmoid() * m).tanh()
+        return [n + (z + y).sigmoid() * (h - n)]
+
+
+class _LSTM(_Gates):
+    gates, states = 4, 2
+
+    def cell(self, ih: Tensor, hh: Tensor, state: list[Tensor]) -> list[Tensor]:
+        c = state[1]
+        i, f, g, o = (ih + hh).split(self.hidden_size, -1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        return [o.sigmoid() * c.tanh(), c]
+
+
+# ----- layers --------------------------------------------------------------------------------------------------------
+
+class _Recurrent(_Gates):
+    """What the layers share: the weights of every layer and direction, and the walk through time."""
+    later = {"dropout": 0.0, "bidirectional": False, "suffixes": ("",), "rng": None}
+
+    def _make(self, input_size: int, hidden_size: int, num_layers: int, bias: bool, batch_first: bool, dropout: float,
+              bidirectional: bool, proj_size: int, dtype: DType, rng: Seed) -> None:
         name = type(self).__name__
+        sizes_of(name, input_size, hidden_size, num_layers, least=1)
+        if proj_size:
+            raise OptionError(f"{name}: proj_size={proj_size!r} is not supported; put a Linear behind the layer")
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
+        self.bias, self.batch_first, self.bidirectional = bool(bias), bool(batch_first), bool(bidirectional)
+        self.dropout = F.probability(name, dropout)
+        if dropout and num_layers == 1:
+            warnings.warn(f"{name}: dropout={dropout} acts between layers, and there is one", UserWarning, 3)
+        self.suffixes = ("", "_reverse")[:1 + self.bidirectional]
+        for k in range(num_layers):
+            for suffix in self.suffixes:
+                self._add(f"_l{k}{suffix}", input_size if k == 0 else hidden_size * len(self.suffixes), bias, dtype)
+        self.rng = rng if rng is None else generator(rng)
+        self.reset_parameters(self.rng)
+
+    def flatten_parameters(self) -> None:
+        """Nothing to do: weights are used as they are."""
+
+    def forward(self, input: Any, hx: Any = None) -> tuple[Any, Any]:
+        """x (T, m, input) or (T, input), (m, T, input) with ``batch_first``, or a PackedSequence -> the last layer's
+        states over time in the same layout, (..., hidden), or (..., 2 hidden) if ``bidirectional``, and the last state
+        of every layer and direction (num_layers * directions, m, hidden): a pair (h, c) for LSTM.
+
+        ``hx`` is what a former call gave, zeros if None.
+        """
+        if isinstance(input, PackedSequence):
+            return self._packed(input, hx)
+        name, x = type(self).__name__, input
         if not isinstance(x, Tensor):
             raise DTypeError(f"{name}: the input is a Tensor, not {described(x)}")
         if x.ndim not in (2, 3) or x.shape[-1] != self.input_size:
@@ -56,38 +134,72 @@ class _Recurrent(Module):
         steps = [x[:, t] if time else x[t] for t in range(x.shape[time])]
         if not steps:
             raise ShapeError(f"{name}: an input of no steps, shape {x.shape}")
-        shape = (self.num_layers, *steps[0].shape[:-1], self.hidden_size)
-        state = self._start(name, state, shape, x.dtype)
-        last: list[list[Tensor]] = []
-        for k in range(self.num_layers):
-            w, u = (getattr(self, f"weight_{part}_l{k}") for part in ("ih", "hh"))
-            b, c = (getattr(self, f"bias_{part}_l{k}", None) for part in ("ih", "hh"))
-            now = [s[k] for s in state]
-            for t, step in enumerate(steps):
-                now = self.cell(linear_(step, w, b), linear_(now[0], u, c), now)
-                steps[t] = now[0]
-            last.append(now)
-        ends = [stack(parts) for parts in zip(*last)]
+        steps, ends = self._layers(steps, hx, steps[0].shape[:-1])
         return stack(steps, time), ends[0] if self.states == 1 else tuple(ends)
 
-    def _start(self, name: str, state: Any, shape: tuple[int, ...], dtype: DType) -> list[Tensor]:
-        if state is None:
-            return [Tensor(np.zeros(shape, dtype))] * self.states
-        tensors: list[Tensor] = [state] if self.states == 1 else list(state)
-        if len(tensors) != self.states or any(s.shape != shape for s in tensors):
-            raise ShapeError(f"{name}: a state has {self.states} of shape {shape}, not {[s.shape for s in tensors]}")
-        return tensors
+    def _packed(self, x: PackedSequence, hx: Any) -> tuple[PackedSequence, Any]:
+        if x.data.ndim != 2 or x.data.shape[-1] != self.input_size:
+            raise ShapeError(f"{type(self).__name__}: the data of a PackedSequence are (n, {self.input_size}), not "
+                             f"{x.data.shape}")
+        sizes = x.batch_sizes.tolist()
+        if hx is not None and x.sorted_indices is not None:
+            parts = [s[:, x.sorted_indices] for s in ([hx] if self.states == 1 else hx)]
+            hx = parts[0] if self.states == 1 else parts
+        steps, ends = self._layers(list(x.data.split(sizes)), hx, (sizes[0],))
+        if x.unsorted_indices is not None:
+            ends = [s[:, x.unsorted_indices] for s in ends]
+        return x._replace(data=concat(steps)), ends[0] if self.states == 1 else tuple(ends)
+
+    def _layers(self, steps: list[Tensor], hx: Any, batch: tuple[int, ...]) -> tuple[list[Tensor], list[Tensor]]:
+        """The last layer's outputs, step by step, and the last states of all layers and directions."""
+        ways = len(self.suffixes)
+        state = self._begin(hx, (self.num_layers * ways, *batch, self.hidden_size), steps[0].dtype)
+        last: list[list[Tensor]] = []
+        for k in range(self.num_layers):
+            if k and self.dropout and self.training:
+                steps = [F.dropout(x, self.dropout, rng=self.rng) for x in steps]
+            found = []
+            for way, suffix in enumerate(self.suffixes):
+                outs, end = self._walk(steps, [s[k * ways + way] for s in state], f"_l{k}{suffix}", way == 1)
+                found.append(outs)
+                last.append(end)
+            steps = found[0] if ways == 1 else [concat(pair, -1) for pair in zip(*found)]
+        return steps, [stack(parts) for parts in zip(*last)]
+
+    def _walk(self, steps: list[Tensor], start: list[Tensor], label: str,
+              backwards: bool) -> tuple[list[Tensor], list[Tensor]]:
+        """The outputs and the last state of one layer in one direction. In a packed sequence steps have fewer and fewer
+        rows: forwards, rows end, and backwards they begin."""
+        w, u = (getattr(self, f"weight_{part}{label}") for part in ("ih", "hh"))
+        b, c = (getattr(self, f"bias_{part}{label}", None) for part in ("ih", "hh"))
+        packed = steps[0].ndim == 2 and len(steps[-1]) < len(steps[0])
+        outs, now, ended = list(steps), start, list[list[Tensor]]()
+        if packed and backwards:
+            now = [s[:len(steps[-1])] for s in start]
+        for t in reversed(range(len(steps))) if backwards else range(len(steps)):
+            if packed and (rows := len(steps[t])) != (before := len(now[0])):
+                if rows < before:
+                    ended.append([s[rows:] for s in now])
+                now = ([s[:rows] for s in now] if rows < before else
+                       [concat([s, first[before:rows]]) for s, first in zip(now, start)])
+            now = self.cell(linear_(steps[t], w, b), linear_(now[0], u, c), now)
+            outs[t] = now[0]
+        if ended:
+            now = [concat(parts) for parts in zip(now, *reversed(ended))]
+        return outs, now
 
     def extra_repr(self) -> str:
-        return (f"{self.input_size}, {self.hidden_size}" + f", num_layers={self.num_layers}" * (self.num_layers > 1)
-                + ", bias=False" * (not self.bias) + ", batch_first=True" * self.batch_first)
+        shown = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
+        return f"{self.input_size}, {self.hidden_size}" + "".join(
+            f", {name}={getattr(self, name)}" for name, usual in shown.items() if getattr(self, name) != usual)
 
 
-class RNN(_Recurrent):
+class RNN(_RNN, _Recurrent):
     """h' = tanh(W x + b + U h + c), or relu: Elman (1990). ``forward(x, h)`` gives (states over time, last states).
 
     Parameters of layer k are ``weight_ih_l{k}`` (hidden, input), ``weight_hh_l{k}`` (hidden, hidden),
-    ``bias_ih_l{k}`` and ``bias_hh_l{k}`` (hidden,), all from U(-1/sqrt(hidden), 1/sqrt(hidden)).
+    ``bias_ih_l{k}`` and ``bias_hh_l{k}`` (hidden,), all from U(-1/sqrt(hidden), 1/sqrt(hidden)); those of the way back
+    of a ``bidirectional`` layer end in ``_reverse``. ``dropout`` acts between layers.
 
     >>> import microgradx as mgx
     >>> from microgradx import nn
@@ -96,21 +208,15 @@ class RNN(_Recurrent):
     ((3, 4), (2, 4))
     """
 
+    @accept
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, nonlinearity: str = "tanh",
-                 bias: bool = True, batch_first: bool = False, dtype: DType = None, rng: Seed = None) -> None:
-        if nonlinearity not in ("tanh", "relu"):
-            raise OptionError(f"RNN: nonlinearity is 'tanh' or 'relu', not {nonlinearity!r}")
-        self.nonlinearity = nonlinearity
-        super().__init__(input_size, hidden_size, num_layers, bias, batch_first, dtype, rng)
-
-    def cell(self, ih: Tensor, hh: Tensor, state: list[Tensor]) -> list[Tensor]:
-        return [getattr(ih + hh, self.nonlinearity)()]
-
-    def extra_repr(self) -> str:
-        return super().extra_repr() + ", nonlinearity='relu'" * (self.nonlinearity == "relu")
+                 bias: bool = True, batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False,
+                 dtype: DType = None, rng: Seed = None) -> None:
+        self._choose(nonlinearity)
+        self._make(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, dtype, rng)
 
 
-class GRU(_Recurrent):
+class GRU(_GRU, _Recurrent):
     """h' = (1 - z) n + z h with n = tanh(W x + b + r (U h + c)), gates r and z: Cho et al. (2014).
 
     Layout and calls as ``RNN``; a weight stacks the rows of r, z, n.
@@ -121,20 +227,20 @@ class GRU(_Recurrent):
     >>> bool((y[-1] == h[0]).numpy().all())
     True
     """
-    gates = 3
 
-    def cell(self, ih: Tensor, hh: Tensor, state: list[Tensor]) -> list[Tensor]:
-        h, = state
-        (r, z, n), (s, y, m) = (x.split(self.hidden_size, -1) for x in (ih, hh))
-        n = (n + (r + s).sigmoid() * m).tanh()
-        return [n + (z + y).sigmoid() * (h - n)]
+    @accept
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
+                 batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, dtype: DType = None,
+                 rng: Seed = None) -> None:
+        self._make(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, dtype, rng)
 
 
-class LSTM(_Recurrent):
+class LSTM(_LSTM, _Recurrent):
     """c' = f c + i g, h' = o tanh(c') with gates i, f, o and g = tanh(...): Hochreiter and Schmidhuber (1997), with
     the forget gate of Gers et al. (2000).
 
-    Layout and calls as ``RNN``; a weight stacks the rows of i, f, g, o; the state is the pair (h, c).
+    Layout and calls as ``RNN``; a weight stacks the rows of i, f, g, o; the state is the pair (h, c). ``proj_size`` of
+    torch is refused.
 
     >>> import microgradx as mgx
     >>> from microgradx import nn
@@ -142,10 +248,82 @@ class LSTM(_Recurrent):
     >>> y.shape, h.shape, c.shape
     ((3, 4), (1, 4), (1, 4))
     """
-    gates, states = 4, 2
 
-    def cell(self, ih: Tensor, hh: Tensor, state: list[Tensor]) -> list[Tensor]:
-        c = state[1]
-        i, f, g, o = (ih + hh).split(self.hidden_size, -1)
-        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-        return [o.sigmoid() * c.tanh(), c]
+    @accept
+    def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
+                 batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, proj_size: int = 0,
+                 dtype: DType = None, rng: Seed = None) -> None:
+        self._make(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size, dtype,
+                   rng)
+
+
+# ----- cells ---------------------------------------------------------------------------------------------------------
+
+class _Cell(_Gates):
+    """One step of a layer: (m, input) or (input,), and a state, zeros if None -> the next state."""
+
+    def _make(self, input_size: int, hidden_size: int, bias: bool, dtype: DType, rng: Seed) -> None:
+        sizes_of(type(self).__name__, input_size, hidden_size, least=1)
+        self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bool(bias)
+        self._add("", input_size, bias, dtype)
+        self.reset_parameters(rng)
+
+    def forward(self, input: Tensor, hx: Any = None) -> Any:
+        if not isinstance(input, Tensor):
+            raise DTypeError(f"{type(self).__name__}: the input is a Tensor, not {described(input)}")
+        if input.ndim not in (1, 2) or input.shape[-1] != self.input_size:
+            raise ShapeError(f"{type(self).__name__}: the input is (m, {self.input_size}) or ({self.input_size},), not "
+                             f"{input.shape}")
+        state = self._begin(hx, (*input.shape[:-1], self.hidden_size), input.dtype)
+        w, u = (getattr(self, f"weight_{part}") for part in ("ih", "hh"))
+        b, c = (getattr(self, f"bias_{part}", None) for part in ("ih", "hh"))
+        after = self.cell(linear_(input, w, b), linear_(state[0], u, c), state)
+        return after[0] if self.states == 1 else tuple(after)
+
+    def extra_repr(self) -> str:
+        return f"{self.input_size}, {self.hidden_size}" + ", bias=False" * (not self.bias)
+
+
+class RNNCell(_RNN, _Cell):
+    """One step of an ``RNN`` of one layer: ``forward(x, h)`` gives h'. The parameters are ``weight_ih``, ``weight_hh``,
+    ``bias_ih``, ``bias_hh``.
+
+    >>> import microgradx as mgx
+    >>> from microgradx import nn
+    >>> nn.RNNCell(2, 4)(mgx.Tensor([[1.0, 2.0]])).shape
+    (1, 4)
+    """
+
+    @accept
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, nonlinearity: str = "tanh",
+                 dtype: DType = None, rng: Seed = None) -> None:
+        self._choose(nonlinearity)
+        self._make(input_size, hidden_size, bias, dtype, rng)
+
+    def extra_repr(self) -> str:
+        return super().extra_repr() + (f", nonlinearity={self.nonlinearity}" if self.nonlinearity != "tanh" else "")
+
+
+class GRUCell(_GRU, _Cell):
+    """One step of a ``GRU`` of one layer, as ``RNNCell``."""
+
+    @accept
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, dtype: DType = None,
+                 rng: Seed = None) -> None:
+        self._make(input_size, hidden_size, bias, dtype, rng)
+
+
+class LSTMCell(_LSTM, _Cell):
+    """One step of an ``LSTM`` of one layer: ``forward(x, (h, c))`` gives (h', c').
+
+    >>> import microgradx as mgx
+    >>> from microgradx import nn
+    >>> h, c = nn.LSTMCell(2, 4)(mgx.Tensor([[1.0, 2.0]]))
+    >>> h.shape, c.shape
+    ((1, 4), (1, 4))
+    """
+
+    @accept
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, dtype: DType = None,
+                 rng: Seed = None) -> None:
+        self._make(input_size, hidden_size, bias, dtype, rng)

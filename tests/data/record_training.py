@@ -109,6 +109,26 @@ OPTIMIZERS += [("RMSprop", {}), ("Adagrad", {}),
 OPTIMIZERS += [(name, kwargs) for name in ("Adam", "AdamW") for kwargs in (
     {}, {"lr": 0.1, "betas": [0.8, 0.95], "eps": 1e-3}, {"lr": 0.05, "weight_decay": 0.3},
     {"lr": 0.05, "betas": [0.0, 0.0]})]
+OPTIMIZERS += [("SGD", {"lr": 0.05, "momentum": 0.9, "maximize": True}), ("SGD", {"lr": 0.05, "maximize": True}),
+               ("RMSprop", {"lr": 0.02, "weight_decay": 0.1, "maximize": True}),
+               ("Adagrad", {"lr": 0.1, "weight_decay": 0.1, "maximize": True}),
+               ("Adam", {"lr": 0.05, "amsgrad": True, "betas": [0.8, 0.5], "weight_decay": 0.1}),
+               ("Adam", {"lr": 0.05, "maximize": True, "weight_decay": 0.2, "decoupled_weight_decay": True}),
+               ("AdamW", {"lr": 0.05, "amsgrad": True, "betas": [0.8, 0.5], "maximize": True})]
+OPTIMIZERS += [("Adadelta", kwargs) for kwargs in (
+    {}, {"lr": 0.5, "rho": 0.7, "eps": 1e-3}, {"lr": 0.5, "weight_decay": 0.1, "maximize": True})]
+OPTIMIZERS += [("Adamax", kwargs) for kwargs in (
+    {}, {"lr": 0.1, "betas": [0.8, 0.9], "eps": 1e-3}, {"lr": 0.1, "weight_decay": 0.1, "maximize": True})]
+OPTIMIZERS += [("NAdam", kwargs) for kwargs in (
+    {}, {"lr": 0.1, "betas": [0.8, 0.9], "eps": 1e-3, "weight_decay": 0.1}, {"lr": 0.1, "momentum_decay": 0.1},
+    {"lr": 0.1, "weight_decay": 0.2, "decoupled_weight_decay": True, "maximize": True})]
+OPTIMIZERS += [("RAdam", kwargs) for kwargs in (
+    {}, {"lr": 0.1, "betas": [0.8, 0.9], "eps": 1e-3, "weight_decay": 0.1}, {"lr": 0.1, "betas": [0.9, 0.5]},
+    {"lr": 0.1, "weight_decay": 0.2, "decoupled_weight_decay": True, "maximize": True})]
+OPTIMIZERS += [("Rprop", kwargs) for kwargs in (
+    {}, {"lr": 0.1, "etas": [0.3, 2.0], "step_sizes": [0.01, 0.3]}, {"lr": 0.1, "maximize": True})]
+OPTIMIZERS += [("ASGD", kwargs) for kwargs in (
+    {}, {"lr": 0.1, "lambd": 0.1, "alpha": 0.5, "t0": 5.0}, {"lr": 0.1, "weight_decay": 0.1, "maximize": True})]
 SHAPES = [(3, 2), (5,), (), (2, 0)]
 
 
@@ -116,6 +136,7 @@ def optimizers():
     for number, (name, kwargs) in enumerate(OPTIMIZERS):
         starts, slopes = [normal(*s) for s in SHAPES], [normal(STEPS, *s) for s in SHAPES]
         for dtype in ("float64", "float32"):
+            torch.set_default_dtype(getattr(torch, dtype))          # of the numbers that NAdam and ASGD count
             params = [torch.tensor(np.asarray(a, dtype), requires_grad=True) for a in starts]
             gradients = [torch.tensor(np.asarray(a, dtype)) for a in slopes]
             opt, course = getattr(torch.optim, name)(params, **kwargs), [[] for _ in params]
@@ -147,16 +168,32 @@ SCHEDULES = [
                                      ["ExponentialLR", {"gamma": 0.5}]], "milestones": [4, 14]}),
     ("ReduceLROnPlateau", {"patience": 2}),
     ("ReduceLROnPlateau", {"mode": "max", "factor": 0.5, "patience": 1, "cooldown": 2, "threshold_mode": "abs",
-                           "threshold": 0.1, "min_lr": [0.01, 0.1]})]
+                           "threshold": 0.1, "min_lr": [0.01, 0.1]}),
+    ("MultiplicativeLR", {"lr_lambda": "lambda t: 0.9 + 0.01 * t"}), ("ConstantLR", {}),
+    ("ConstantLR", {"factor": 0.2, "total_iters": 8}), ("PolynomialLR", {"total_iters": 12, "power": 2.0}),
+    ("PolynomialLR", {}), ("CosineAnnealingWarmRestarts", {"T_0": 4, "T_mult": 2, "eta_min": 0.01}),
+    ("CosineAnnealingWarmRestarts", {"T_0": 7}), ("CyclicLR", {"base_lr": 0.1, "max_lr": 0.9, "step_size_up": 4}),
+    ("CyclicLR", {"base_lr": 0.1, "max_lr": [0.9, 0.5], "step_size_up": 3, "step_size_down": 5, "mode": "triangular2",
+                  "base_momentum": 0.7, "max_momentum": 0.95}),
+    ("CyclicLR", {"base_lr": 0.1, "max_lr": 0.9, "step_size_up": 4, "mode": "exp_range", "gamma": 0.9,
+                  "cycle_momentum": False}),
+    ("ChainedScheduler", {"schedulers": [["ConstantLR", {"factor": 0.1, "total_iters": 4}],
+                                         ["ExponentialLR", {"gamma": 0.9}]]}),
+    ("ChainedScheduler", {"schedulers": [["CosineAnnealingLR", {"T_max": 6, "eta_min": 0.01}],
+                                         ["LinearLR", {"total_iters": 8}], ["StepLR", {"step_size": 5}]]}),
+    ("SequentialLR", {"schedulers": [["ConstantLR", {"total_iters": 3}], ["PolynomialLR", {"total_iters": 9}]],
+                      "milestones": [6]})]
 
 
 def schedule(library, optimizer, name, kwargs):
     """Serves torch and microgradx alike; tests/test_optim.py says the same."""
     kwargs = dict(kwargs)
-    if name == "LambdaLR":
+    if "lr_lambda" in kwargs:
         kwargs["lr_lambda"] = eval(kwargs["lr_lambda"])
-    if name == "SequentialLR":
+    if "schedulers" in kwargs:
         kwargs["schedulers"] = [getattr(library, n)(optimizer, **kw) for n, kw in kwargs["schedulers"]]
+    if name == "ChainedScheduler":
+        return library.ChainedScheduler(**kwargs)
     return getattr(library, name)(optimizer, **kwargs)
 
 

@@ -72,6 +72,42 @@ class Cube(mgx.autograd.Function):
         return 3 * ctx.saved_tensors[0] ** 2 * g
 
 
+class Pair(nn.Module):
+    """Calls of a module have the types of its forward."""
+
+    def __init__(self) -> None:
+        self.layer = nn.Linear(2, 3)
+
+    def forward(self, x: Tensor, scale: float = 1.0) -> tuple[Tensor, float]:
+        return self.layer(x) * scale, scale
+
+
+def calls() -> None:
+    x = mgx.ones(4, 2)
+    assert_type(nn.Linear(2, 3)(x), Tensor)
+    assert_type(Pair()(x, scale=2.0), tuple[Tensor, float])
+    assert_type(mgx.compile(nn.Linear(2, 3))(x), Tensor)
+    assert_type(x.sum().item(), float)
+
+    @mgx.compile
+    def total(t: Tensor, power: int = 2) -> Tensor:
+        return (t ** power).sum()
+
+    @mgx.compile(check=True)
+    def both(t: Tensor) -> tuple[Tensor, Tensor]:
+        return t * 2, t + 1
+
+    assert_type(total(x, power=3), Tensor)
+    assert_type(both(x), tuple[Tensor, Tensor])
+    assert_type(total.explain(), str)
+
+    def loss(weights: dict[str, Tensor], t: Tensor) -> Tensor:
+        return (weights["w"] * t).sum()
+
+    assert_type(mgx.grad(loss)({"w": x}, x), dict[str, Tensor])
+    assert_type(mgx.value_and_grad(loss)({"w": x}, x), tuple[Tensor, dict[str, Tensor]])
+
+
 def training(path: str) -> float:
     rng = mgx.manual_seed(0)
     x, y = data.moons(100, noise=0.1, rng=rng)

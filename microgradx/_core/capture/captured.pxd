@@ -45,13 +45,14 @@ cdef class CapturedCall:
     cdef readonly list guards       # what else the call depends on; looked at after a write to any such thing
     cdef list polled                # ... looked at in each call
     cdef Environment environment    # what the function can reach; None: whatever becomes of it, it runs as it is
-    cdef list tensors               # (tensor, storage, requires_grad, hooks) of tensors that were there before
+    cdef list tensors               # (tensor, storage, requires_grad, hooks, is_leaf) of those that were there
     cdef list found, outputs, effects
     cdef bint changes_around        # did it change what it can reach?
     cdef dict leaf_of_effect        # {number of an output: the leaf whose gradient it is}
     cdef list products              # Product: arrays that the launches write where they are handed out
     cdef dict shared                # {id: copy} of the memory that several outputs share, while they are made
     cdef dict needed                # {number of an argument: did it require a gradient?}
+    cdef list graphs                # (i, requires_grad, is_leaf) of tensors among the arguments, if it asks
     cdef list same                  # (i, j): argument i is the same object as argument j
     cdef Py_ssize_t world, gradients    # versions at which all guards held
     cdef Py_ssize_t results         # how many of the outputs are leaves of the result; the others are effects

@@ -4,6 +4,8 @@ from microgradx._core.capture.guards import Guard
 
 MEMORY: str
 
+def why_not_captured(result: Any) -> str | None: ...
+
 class CapturedCall:
     """A captured call: guards, effects and a program."""
 

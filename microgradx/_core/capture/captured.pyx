@@ -15,16 +15,18 @@ from microgradx._core.array cimport *
 from microgradx._core.graph cimport grad_enabled
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport (LaunchList, bump_gradients, capturing_list, copy, fill, grad_version, hooks_of,
-                                      profiling, set_recording, world_version)
-from microgradx._core.capture.environment cimport Environment, cell_contents
+                                      is_leaf, profiling, set_recording, world_version)
+from microgradx._core.capture.environment cimport Environment
 from microgradx._core.capture.guards cimport Guard, snapshot_of, start_notes, stop_notes, unchanged
 from microgradx._core.capture.passes cimport hold_host_operands
-from microgradx._core.capture.number cimport SymbolicFloat, note_reads_in, plain, symbolic_float
+from microgradx._core.capture.number cimport SymbolicFloat, note_reads_in, number_now, plain, symbolic_float
+from microgradx._core.capture.originals cimport give_back, original_of
 from microgradx._core.capture.program cimport Product, Program, is_parameter, may_be_symbolic, plain_copy
 from microgradx._core.capture.pullback cimport Pullback, capture_pullback
 from microgradx._core.trace cimport input_vjp, record_result
-from microgradx._core.trees cimport containers_of, give_back, original_of
+from microgradx._core.trees cimport containers_of
 
+import gc
 import sys
 import types
 from collections import deque
@@ -93,9 +95,11 @@ cdef object argument_vjp(Node node, Array g, int i):
 
 
 cdef bint tensor_is_as_noted(tuple entry) except -1:
-    """Has a tensor from outside the storage, requires_grad and hooks that it had when the call met it?"""
+    """Has a tensor from outside the storage, requires_grad and hooks that it had when the call met it, and is it a leaf
+    if it was?"""
     cdef Array a = <Array> entry[0]
-    return <size_t> a.storage == <size_t> entry[1] and a.needs_grad == <bint> entry[2] and hooks_of(a) == entry[3]
+    return <size_t> a.storage == <size_t> entry[1] and a.needs_grad == <bint> entry[2] and hooks_of(a) == entry[3] \
+        and is_leaf(a) == <bint> entry[4]
 
 
 @cython.final
@@ -166,20 +170,29 @@ cdef class CapturedCall:
                     passed[i] = passed[copies[id(o)]]
                 expected.append(passed[i])
             program.sequence.profile = profiling()
+            program.sequence.arguments = {id(passed[i]): (leaves[i], (<Array> passed[i]).node, self.needed[i])
+                                          for i in self.inputs}
             before, started = set_recording(program.sequence), True
             start_notes()
             note_reads_in(read)
             args, kwargs = unflatten(structure, iter(passed))
-            original = partial(as_given, {id(o): leaf for o, leaf in zip(passed, leaves)})
+            original = partial(as_given, {id(o): leaf for o, leaf in zip(passed, leaves)},
+                               {<size_t> (<Array> passed[i]).storage: (passed[i], leaves[i]) for i in self.inputs})
             containers, copied = containers_of(given), containers_of((args, kwargs))
             try:
                 result = function(*args, **kwargs)
+            except Exception as error:
+                original_of(error, containers, copied, original)
+                raise
             finally:
                 environment.give_originals(original)
                 give_back(containers, copied, original)
             self.as_it_is = program.sequence.as_it_is
+            if program.sequence.asks_arguments:
+                self.graphs = [(i, (<Array> leaves[i]).needs_grad, is_leaf(<Array> leaves[i])) for i in self.inputs]
             if are_other_parts(structure, passed, args, kwargs):
                 self.as_it_is = "it changes a list, dict or object among its arguments; return what is new instead"
+            environment.note_sets()
             if self.as_it_is is None and not environment.unchanged():
                 self.as_it_is = f"it changes {environment.changed} outside; return what is new, or write into a tensor"
                 self.changes_around = True
@@ -239,6 +252,7 @@ cdef class CapturedCall:
         self.guards, self.own = by_life(program.sequence.reads.values())
         self.polled = [guard for guard in self.guards if guard.polled]
         self.environment = environment if self.as_it_is is None else None
+        program.sequence.arguments = None
         program.sequence.reads = program.sequence.leaves = program.sequence.read_gradients = None
         if values is not None:
             self.release(dropped, count)
@@ -276,7 +290,7 @@ cdef class CapturedCall:
         self.shared = {}
         self.is_one_array = (self.tree is None and self.results == 1 and (<Output> self.outputs[0]).kind == PRODUCT
                              and len(self.products) == 1 and not self.effects and not self.found and not self.mutates
-                             and self.pullback is None)
+                             and self.pullback is None and not environment.set_again)
         values = self.make_results(leaves)
         self.copy_back(leaves, None)
         if self.pullback is not None:
@@ -346,6 +360,7 @@ cdef class CapturedCall:
             if (<PyObject *> a).ob_refcnt > 2:                               # more than the entry and `a`
                 if id(a) not in own:
                     self.tensors.append(entry)
+                    a.storage.held = True           # what becomes of it is told
             else:
                 self.as_it_is = "it replaces a tensor that it read; write into it instead"
             a = None
@@ -377,7 +392,7 @@ cdef class CapturedCall:
             if a.needs_grad != self.needed[i] or a.node is not None and a.node.grad is not None:
                 self.as_it_is = "it sets requires_grad of an argument, or leaves a gradient there; do that outside"
                 self.effects.append(effect_of(OF_ARGUMENT, i, a.needs_grad, None if a.node is None else a.node.grad))
-        for a, _, wants, _ in list(recording.outside.values()):
+        for a, _, wants, *_ in list(recording.outside.values()):
             if a.needs_grad != <bint> wants and not any([a is x for x in samples]):
                 self.effects.append(effect_of(OF_MODE, a, a.needs_grad, None))
         return 0
@@ -408,8 +423,9 @@ cdef class CapturedCall:
                 outputs.append((GIVEN, min((<SymbolicFloat> o).sources)))
                 continue
             if not isinstance(o, Array):
+                o = plain(o)
                 self.as_it_is = self.as_it_is or why_as_it_is(o, self.forward.number, around)
-                outputs.append((CONSTANT, plain(o)))
+                outputs.append((CONSTANT, o))
                 continue
             if id(o) in seen:
                 outputs.append((AGAIN, seen[id(o)]))
@@ -556,6 +572,10 @@ cdef class CapturedCall:
         for i, j in self.same:
             if leaves[i] is not leaves[j]:
                 return False
+        if self.graphs is not None:
+            for i, needs_grad, leaf in self.graphs:
+                if (<Array> leaves[i]).needs_grad != <bint> needs_grad or is_leaf(<Array> leaves[i]) != <bint> leaf:
+                    return False
         if self.mutates:
             for i in range(self.input_count):
                 for k in range(i):
@@ -865,6 +885,8 @@ cdef class CapturedCall:
             self.shared.clear()
         if changed:
             change_world()
+        if self.environment is not None and self.environment.set_again:
+            self.environment.repeat_sets()
         return 0
 
     # ----- what it is --------------------------------------------------------------------------------------------
@@ -940,27 +962,23 @@ cdef bint are_other_parts(object structure, list passed, object args, object kwa
     return now != structure or any([a is not b for a, b in zip(leaves, passed)])
 
 
-def as_given(dict originals, object o):
-    """What the function returned, or put into a list, in a call that ran as it is, on copies of its arguments."""
+def as_given(dict originals, dict memory, object o):
+    """What the function returned, or put into a list, in a call that ran as it is, on copies of its arguments: one of
+    the ``originals``, or a view of one; ``memory`` tells whose copy has a storage."""
+    cdef Array a, copied, given
+    cdef bint is_view
     if id(o) in originals:
         return originals[id(o)]
-    o = plain(o)
-    if not isinstance(o, (type, Array)) and not hasattr(type(o), "_is_noted"):
-        for name, part in getattr(o, "__dict__", {}).items():
-            if id(part) in originals or isinstance(part, SymbolicFloat):
-                o.__dict__[name] = as_given(originals, part)
-        if isinstance(o, deque):
-            for k in range(len(o)):
-                o[k] = as_given(originals, o[k])
-        elif isinstance(o, set) and any([id(part) in originals or isinstance(part, SymbolicFloat) for part in o]):
-            parts = [as_given(originals, part) for part in o]
-            o.clear()
-            o.update(parts)
-        elif isinstance(o, types.FunctionType):
-            for cell in o.__closure__ or ():
-                part = cell_contents(cell)
-                if id(part) in originals or isinstance(part, SymbolicFloat):
-                    cell.cell_contents = as_given(originals, part)
+    if isinstance(o, SymbolicFloat):
+        return number_now(<SymbolicFloat> o)
+    if isinstance(o, Array) and not (<Array> o).graph_view:
+        a = <Array> o
+        if <size_t> a.storage in memory:
+            copied, given = memory[<size_t> a.storage]
+            is_view = a.view
+            share_storage(a, alias(given, given.data + (a.data - copied.data), a.dtype_, a.ndim, a.shape_, a.strides_))
+            a.view = is_view
+            a.storage.views += is_view
     return o
 
 
@@ -1008,45 +1026,41 @@ cdef bint has_moving_keys(object structure) except -1:
         or any([has_moving_keys(part) for part in parts])
 
 
-cdef list arrays_in(object root):
-    """All tensors that a list, dict, function or object of any class holds."""
-    cdef list found = [], waiting = [root]
+cdef bint holds_what_moves(object root, uint16_t number) except -1:
+    """Does an object of any class hold what the call under capture has made: tensors, or numbers that move?"""
+    cdef list waiting = [root]
     cdef dict seen = {}                                 # keeps what was seen, so that no address is used twice
     while waiting:
         o = waiting.pop()
-        if id(o) in seen or o is None or isinstance(o, (int, float, str, bytes, type, types.ModuleType)):
+        if isinstance(o, SymbolicFloat):
+            return True
+        if id(o) in seen or isinstance(o, (type, types.ModuleType, types.CodeType)):
             continue
         seen[id(o)] = o
         if isinstance(o, Array):
-            found.append(o)
+            if (<Array> o).storage.born == number:
+                return True
         elif isinstance(o, types.FunctionType):
-            waiting += [cell_contents(cell) for cell in o.__closure__ or ()]
-        elif isinstance(o, types.MethodType):
-            waiting.append(o.__self__)
-        elif isinstance(o, partial):
-            waiting += [o.func, o.args, o.keywords]
+            waiting += [o.__closure__, o.__defaults__, o.__kwdefaults__]
         else:
-            if isinstance(o, dict):
-                waiting += o.values()
-            elif isinstance(o, (list, tuple, set, frozenset, deque, type({}.values()), type({}.items()))):
-                waiting += o
-            for base in type(o).__mro__:
-                waiting += [getattr(o, name, None) for name in base.__dict__.get("__slots__", ())
-                            if isinstance(name, str)]
-            waiting += getattr(o, "__dict__", {}).values()
-    return found
+            waiting += gc.get_referents(o)
+    return False
+
+
+def why_not_captured(object result):
+    """Of the result of a call that ran as it is: why no capture could stand for such a call, or None."""
+    for o in parts_of(result)[0]:
+        if isinstance(o, (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)) \
+                or hasattr(type(o), "__next__"):
+            return f"it returns an object of type {type(o).__name__}, which runs later; return a list"
+    return None
 
 
 cdef str why_as_it_is(object o, uint16_t number, dict around):
     """Of a result that every call makes anew, and that no copy can stand for."""
-    cdef Array a
-    if isinstance(o, (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType)) \
-            or hasattr(type(o), "__next__"):
-        return f"it returns an object of type {type(o).__name__}, which runs later; return a list"
-    for a in arrays_in(o):
-        if a.storage.born == number:
-            return (f"it returns or keeps an object of type {type(o).__name__} that holds tensors; take a tuple, dict "
-                    "or dataclass")
+    if holds_what_moves(o, number):
+        return (f"it returns or keeps an object of type {type(o).__name__} that holds tensors; take a tuple, dict or "
+                "dataclass")
     if id(o) not in around and not hasattr(type(o), "_is_noted") and (
             isinstance(o, (list, dict, set, bytearray, deque, ndarray, partial)) or is_plain_object(o)
             or isinstance(o, types.FunctionType) and o.__closure__):

@@ -5,8 +5,9 @@ from microgradx._core.graph cimport grad_enabled, recording_sites
 from microgradx._core.launch cimport is_capturing, world_version
 from microgradx._core.capture.captured cimport CapturedCall
 from microgradx._core.capture.environment cimport Environment
+from microgradx._core.capture.originals cimport give_back
 from microgradx._core.capture.program cimport is_parameter, may_be_symbolic
-from microgradx._core.trees cimport containers_of, give_back, take_apart
+from microgradx._core.trees cimport containers_of, take_apart
 
 import copy
 import enum
@@ -17,7 +18,7 @@ from functools import partial
 
 import numpy as np
 
-from microgradx._core.capture.captured import MEMORY, as_given
+from microgradx._core.capture.captured import MEMORY, as_given, why_not_captured
 from microgradx._core.generator import Generator
 from microgradx._core.scalar.replay import compile_values, is_observing, observe
 from microgradx._core.trees import flatten, unflatten
@@ -45,6 +46,9 @@ cdef class Compiled:
     cdef readonly Py_ssize_t size
     cdef Py_ssize_t pause, pauses, world
     cdef object settling        # the key of a call that was captured while it changed what is around it
+    cdef object latest          # the key of the last call whose key was new
+    cdef Py_ssize_t unseen      # such calls in a row
+    cdef Py_ssize_t replayed    # how many replays there had been by then
     cdef object previous        # the key of the last call that ran as it is
     cdef CapturedCall last      # that was replayed, if calls are not checked
     cdef dict __dict__
@@ -103,7 +107,7 @@ cdef class Compiled:
         try:
             return self.choose(tensors[0], tensors[1], structure, leaves)
         finally:
-            give_back(containers, copies, partial(as_given, given))
+            give_back(containers, copies, partial(as_given, given, {}))
 
     cdef object choose(self, tuple args, dict kwargs, object structure, list leaves):
         """Replay a captured call, capture one, or run the function as it is."""
@@ -124,6 +128,7 @@ cdef class Compiled:
                     if call.busy:
                         return self.run_eagerly(args, kwargs, "a call while the same one was running")
                     self.use(call)
+                    self.settling = None
                     if self.shared is not None:
                         return checked(call, tuple(leaves), lambda: self.function(*args, **kwargs), self.shared())
                     return call.replay(leaves)
@@ -131,6 +136,7 @@ cdef class Compiled:
                     return self.run_eagerly(args, kwargs, MEMORY)
         key = self.key(structure, leaves)
         if key not in self.seen:                                    # once as it is: what is made lazily comes to be
+            self.count_unseen(key)
             while len(self.seen) >= 4 * self.size:
                 self.seen.pop(next(iter(self.seen)))
             values, versions = None, [(<Array> leaf).storage.version for leaf in leaves if isinstance(leaf, Array)]
@@ -142,12 +148,13 @@ cdef class Compiled:
             if makes_values:                        # a function of Values, whatever its arguments are
                 self.values = values or compile_values(self.function, self.shared is not None)
             elif makes_values is not None:
-                self.seen[key] = versions != [(<Array> leaf).storage.version for leaf in leaves
-                                              if isinstance(leaf, Array)]
+                self.seen[key] = why_not_captured(result) or versions != [
+                    (<Array> leaf).storage.version for leaf in leaves if isinstance(leaf, Array)]
             return result
         reason = self.seen[key] if isinstance(self.seen[key], str) else None
         if reason is not None:
-            return self.run_eagerly(args, kwargs, reason)
+            self.count(reason, True)
+            return self.function(*args, **kwargs)
         if self.seen[key] and may_share_memory(leaves):             # a capture works on copies of them
             return self.run_eagerly(args, kwargs, MEMORY)
         if self.pause and not (key == self.previous and self.world == world_version):
@@ -167,8 +174,8 @@ cdef class Compiled:
         environment = Environment([self.function, *[o for o in leaves if not isinstance(o, (Array, float, str))]])
         if environment.reason is not None:
             self.seen[key] = environment.reason
-            self.warn_once(environment.reason)
-            return self.run_eagerly(args, kwargs, environment.reason)
+            self.count(environment.reason, True)
+            return self.function(*args, **kwargs)
         if any([isinstance(o, Array) and not is_parameter(<Array> o) and environment.shares_memory(<Array> o)
                 for o in leaves]):
             return self.run_eagerly(args, kwargs, MEMORY)
@@ -180,14 +187,30 @@ cdef class Compiled:
             return result
         self.use(call)
         if call.as_it_is is not None:
-            self.warn_once(call.as_it_is)
+            self.count(call.as_it_is, True)
         return result
 
-    cdef int warn_once(self, str reason) except -1:
-        if reason not in self.reasons:
-            self.reasons[reason] = 1
+    cdef int count(self, str reason, bint warn) except -1:
+        """A call runs as it is; ``warn``: the first time."""
+        self.reasons[reason] = self.reasons.get(reason, 0) + 1
+        if warn and self.reasons[reason] == 1:
             warnings.warn(f"compile: {getattr(self.function, '__name__', self.function)} runs as it is, because "
                           f"{reason}", CompileWarning, stacklevel=1)
+        return 0
+
+    cdef int count_unseen(self, tuple key) except -1:
+        """A call with arguments that no call had before; if all are such, none is ever captured."""
+        cdef Py_ssize_t i, replayed = sum([(<CapturedCall> call).replays for call in self.calls])
+        cdef object latest = self.latest
+        self.unseen = self.unseen + 1 if replayed == self.replayed else 1
+        self.replayed, self.latest = replayed, key
+        if self.unseen < max(self.size, WASTED) or latest is None or latest[1] != key[1]:
+            return 0
+        for i in range(3, len(key)):
+            if key[i] != latest[i]:
+                self.count(f"argument {i - 3} is another one at each call; what is only computed with may be a "
+                           "float, anything else a tensor", True)
+                break
         return 0
 
     cdef int use(self, CapturedCall call) except -1:
@@ -216,7 +239,7 @@ cdef class Compiled:
 
     cdef object run_eagerly(self, tuple args, dict kwargs, str reason):
         if reason is not None:
-            self.reasons[reason] = self.reasons.get(reason, 0) + 1
+            self.count(reason, False)
         return self.function(*args, **kwargs)
 
     def explain(self):

@@ -7,6 +7,9 @@ cdef class Environment:
     cdef readonly bint strict
     cdef list owners, keys, parts   # an owner (dict, cell or object), the name in it, and what that stood for
     cdef list lists, dicts      # (container, what was in it)
+    cdef list sets              # [container, key, what was there] of constants that the code may put there
+    cdef list set_again         # (container, key, the constant) of those that the captured call has put there
+    cdef list kinds             # (container or cell, key, type) of numbers that the code only increases
     cdef list states            # (array, its numbers)
     cdef list randoms           # (generator of Python's or NumPy's, its state)
     cdef list objects           # (object, its attributes, are they compared?), until the names are known
@@ -29,8 +32,11 @@ cdef class Environment:
     cdef list parts_of_object(self, object o)
     cdef int add(self, object owner, object key, object part) except -1
     cdef int add_variable(self, object owner, object key, object part, object uses, list found) except -1
+    cdef bint add_note(self, object owner, object key, object part, str note, object at) except -1
     cdef bint add_attributes(self, list waiting) except -1
     cdef bint unchanged(self) except -1
+    cdef int note_sets(self) except -1
+    cdef int repeat_sets(self) except -1
     cdef bint shares_memory(self, Array a) except -1
     cdef object moved_generator(self, list known)
     cdef int give_originals(self, object leaf) except -1

@@ -13,7 +13,7 @@ from cpython.dict cimport PyDict_Next
 from cpython.object cimport PyObject
 
 from microgradx._core.array cimport Array
-from microgradx._core.trees cimport original_of
+from microgradx._core.capture.originals cimport original_of
 from microgradx._core.value cimport Value
 
 import array
@@ -25,6 +25,8 @@ import random
 import sys
 import threading
 import types
+import weakref
+from contextvars import ContextVar
 
 import numpy as np
 
@@ -36,6 +38,9 @@ cdef extern from "Python.h":
     PyObject *PyList_GET_ITEM(list, Py_ssize_t)
     bint PyDict_CheckExact(PyObject *)
     bint PyCell_Check(PyObject *)
+    bint PyType_Check(PyObject *)
+    ctypedef struct PyTypeObject:
+        PyObject *tp_dict
 
 cdef enum:
     MANY = 100000               # entries: beyond, functions run as they are
@@ -54,6 +59,7 @@ cdef tuple PLAIN = (type(None), bool, int, float, complex, str, bytes, np.generi
 cdef tuple IMMUTABLE = PLAIN + (np.dtype, np.ufunc, range, slice, enum.Enum, types.BuiltinFunctionType, types.CodeType,
                                 type(Ellipsis), types.GetSetDescriptorType, types.MemberDescriptorType,
                                 types.WrapperDescriptorType, types.MethodDescriptorType)
+cdef tuple WEAK = (weakref.ref, weakref.WeakValueDictionary, weakref.WeakSet)
 cdef tuple GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
 cdef set LIBRARIES = set(sys.stdlib_module_names) - {"__main__"} | {"microgradx", "numpy", "scipy"}
 # methods that run without being named, beside those of operators, `with`, `for` and calls
@@ -89,8 +95,8 @@ cdef class Environment:
 
     def __cinit__(self, roots, strict=False):
         self.strict = strict
-        self.owners, self.keys, self.parts = [], [], []
-        self.lists, self.dicts, self.states, self.randoms, self.objects = [], [], [], [], []
+        self.owners, self.keys, self.parts, self.sets, self.set_again = [], [], [], [], []
+        self.lists, self.dicts, self.states, self.randoms, self.objects, self.kinds = [], [], [], [], [], []
         self.names, self.asked, self.done, self.passed = set(), set(), set(), 0
         self.values, self.containers, self.reason = {}, {}, None
         self.entries, self.arrays = 0, []
@@ -114,7 +120,7 @@ cdef class Environment:
                         self.reason = "more objects in the function's closure than are compared"
             if not self.add_attributes(waiting):
                 break
-        self.objects, self.is_flat = None, not (self.lists or self.dicts or self.states)
+        self.objects, self.is_flat = None, not (self.lists or self.dicts or self.states or self.kinds or self.sets)
 
     cdef int add(self, object owner, object key, object part) except -1:
         self.owners.append(owner)
@@ -192,7 +198,7 @@ cdef class Environment:
         cdef list found = []
         cdef bint known = isinstance(o, (tuple, frozenset, list, set, collections.deque, dict))
         kind = type(o)
-        if not known and hasattr(kind, "__next__") or isinstance(o, threading.local):
+        if not known and hasattr(kind, "__next__") or isinstance(o, threading.local) or isinstance(o, WEAK):
             self.reason = f"it uses an object of type {kind.__name__}, which may move; pass what it gives"
             return found
         if not self.strict:
@@ -205,8 +211,14 @@ cdef class Environment:
             elif isinstance(o, types.MappingProxyType):
                 self.dicts.append((o, dict(o)))
                 found += o.values()
-            elif isinstance(o, (bytearray, array.array)):
+            elif isinstance(o, (bytearray, array.array, memoryview)):
                 self.states.append((o, bytes(o)))
+            elif isinstance(o, weakref.WeakKeyDictionary):
+                self.dicts.append((o.data, dict(o.data)))
+                found += o.data.values()
+            elif isinstance(o, ContextVar):
+                self.add(o, "value", o.get(MISSING))
+                found.append(o.get(MISSING))
         if hasattr(kind, "_is_noted") and not self.strict:
             attributes = vars(o)                    # registers name those that are modules, parameters, buffers
             found += [attributes.get(name) for register in ("_modules", "_parameters", "_buffers")
@@ -266,7 +278,10 @@ cdef class Environment:
         uses = uses_of(o.__code__)
         self.exact = self.exact or uses.needs_exact_floats
         if not self.strict:
-            found = [part for part in found if part]
+            found = [part for part in found[:2] if part]
+            self.objects.append((o, o.__dict__, True))
+            if "__wrapped__" in o.__dict__:
+                found.append(o.__wrapped__)
             self.names |= uses.attributes
             self.asked |= uses.asked
             for name in uses.imports:
@@ -305,14 +320,44 @@ cdef class Environment:
 
     cdef int add_variable(self, object owner, object key, object part, object uses, list found) except -1:
         """A variable of a function's closure, or a global that it names."""
-        if key in uses.notes:
-            if isinstance(part, PLAIN) or type(part) in (list, dict, set, collections.deque):
-                return 0
-        elif key not in uses.variables or isinstance(part, types.ModuleType) and is_library(part.__name__):
+        cdef bint used = key in uses.variables
+        for note, at in uses.notes.get(key, ()):
+            if not self.add_note(owner, key, part, note, at):
+                used = True
+                if note == "increase attribute" or note == "set attribute":
+                    self.names.add(at)
+                    self.asked.add(at)
+        if not used or isinstance(part, types.ModuleType) and is_library(part.__name__):
             return 0
         self.add(owner, key, part)
         found.append(part)
         return 0
+
+    cdef bint add_note(self, object owner, object key, object part, str note, object at) except -1:
+        """Note all that a statement which leaves a constant in a variable depends on: that there is a number to be
+        increased, or what the item or attribute is that it sets. False if the statement does more than that."""
+        cdef bint has_attribute = note == "increase attribute" or note == "set attribute"
+        if note == "increase":
+            self.kinds.append((owner, key, type(part)))
+            return isinstance(part, PLAIN)
+        if note == "add":
+            noted = type(part) in (list, set, collections.deque) and hasattr(part, at)
+        elif has_attribute:
+            noted = has_plain_attribute(part, at)
+        else:
+            noted = type(part) is dict or type(part) is list and note == "increase item"
+        if not noted:
+            return False
+        self.add(owner, key, part)
+        if note == "add":
+            return True
+        owner = vars(part) if has_attribute and not isinstance(part, type) else part
+        part = owner_part(owner, at)
+        if note == "set item" or note == "set attribute":
+            self.sets.append((owner, at, part))
+            return True
+        self.kinds.append((owner, at, type(part)))
+        return isinstance(part, PLAIN)
 
     cdef bint add_attributes(self, list waiting) except -1:
         """Note the attributes of objects whose names the code looks up, as far as it is known by now; False if there
@@ -327,10 +372,10 @@ cdef class Environment:
                     waiting.append(part)
                 elif part is not MISSING:
                     if compared:
-                        self.add(attributes, name, part)
+                        self.add(o if isinstance(o, type) else attributes, name, part)
                     waiting.append(part)
                 elif compared and (name in self.asked or has_in_class(o, name)):
-                    self.add(attributes, name, part)                # it may come to be
+                    self.add(o if isinstance(o, type) else attributes, name, part)      # it may come to be
         self.passed, self.done = len(self.objects), set(self.names)
         return len(waiting) > before
 
@@ -355,6 +400,8 @@ cdef class Environment:
                 now = PyCell_GET(owner)
             elif PyDict_CheckExact(owner):
                 now = PyDict_GetItem(owner, PyList_GET_ITEM(self.keys, k))
+            elif PyType_Check(owner):
+                now = PyDict_GetItem(<PyObject *> (<PyTypeObject *> owner).tp_dict, PyList_GET_ITEM(self.keys, k))
             else:
                 part = owner_part(<object> owner, self.keys[k])
                 now = <PyObject *> part
@@ -365,6 +412,14 @@ cdef class Environment:
                 return False
         if self.is_flat:
             return True
+        for container, key, part in self.sets:
+            if not is_same(part, owner_part(container, key)):
+                self.changed = f"the item or attribute {key!r}"
+                return False
+        for container, key, kind in self.kinds:
+            if type(owner_part(container, key)) is not kind:
+                self.changed = f"the kind of {key!r}, which is increased"
+                return False
         for container, was_in in self.lists:
             if not is_list_unchanged(container, was_in):
                 self.changed = f"a {type(container).__name__}"
@@ -379,20 +434,44 @@ cdef class Environment:
                 return False
         return True
 
+    cdef int note_sets(self) except -1:
+        """The call under capture has ended: a constant that it has put where another value was is put there again by
+        each replay, whatever is there. Where it is not known whether the call did, what is there is compared."""
+        cdef list compared = []
+        for container, key, was in self.sets:
+            now = owner_part(container, key)
+            if not is_same(was, now) and isinstance(now, PLAIN):
+                self.set_again.append((container, key, now))
+            else:
+                compared.append((container, key, was))
+        self.sets = compared
+        return 0
+
+    cdef int repeat_sets(self) except -1:
+        for container, key, constant in self.set_again:
+            if isinstance(container, type):
+                setattr(container, key, constant)
+            else:
+                container[key] = constant
+        return 0
+
     cdef int give_originals(self, object leaf) except -1:
         """Where the function has put something that stands for another, put that: ``leaf`` tells what it is."""
         cdef Py_ssize_t k
         for k in range(len(self.owners)):
             owner, key = self.owners[k], self.keys[k]
-            now = owner.get(key) if isinstance(owner, dict) else cell_contents(owner) if type(owner) is types.CellType \
-                else None
+            now = owner_part(owner, key)
             was = now if now is self.parts[k] or now is MISSING else original_of(now, [], [], leaf)
             if was is now:
                 continue
             if isinstance(owner, dict):
                 owner[key] = was
-            else:
+            elif type(owner) is types.CellType:
                 owner.cell_contents = was
+            elif type(owner) is ContextVar:
+                owner.set(was)
+            else:
+                (type if isinstance(owner, type) else object).__setattr__(owner, key, was)
         for container, was_in in self.lists + self.dicts:
             if not (is_dict_unchanged(container, was_in) if isinstance(container, dict)
                     else is_list_unchanged(container, was_in)):
@@ -408,10 +487,28 @@ cdef class Environment:
 
 
 cdef object owner_part(object owner, object key):
+    """What a dict, list, cell, class or object holds there, or MISSING."""
+    if isinstance(owner, dict):
+        return owner.get(key, MISSING)
+    if type(owner) is types.CellType:
+        return cell_contents(owner)
+    if isinstance(owner, type):
+        return owner.__dict__.get(key, MISSING)
+    if type(owner) is ContextVar:
+        return owner.get(MISSING)
     try:
-        return owner.get(key, MISSING) if type(owner) is types.MappingProxyType else getattr(owner, key, MISSING)
+        return owner[key] if isinstance(owner, list) else getattr(owner, key, MISSING)
     except Exception:                                   # of a property's own
         return MISSING
+
+
+cdef bint has_plain_attribute(object o, object name) except -1:
+    """Does an assignment to ``o.name`` put the value into the object's dict, and do nothing else?"""
+    kind = type(o)
+    if not hasattr(o, "__dict__") or not isinstance(kind.__setattr__, types.WrapperDescriptorType) \
+            or not isinstance(kind.__getattribute__, types.WrapperDescriptorType):
+        return False
+    return not any([hasattr(type(base.__dict__.get(name)), "__set__") for base in kind.__mro__])
 
 
 cdef bint has_in_class(object o, object name) except -1:
@@ -475,4 +572,4 @@ cdef object state_of(object o):
         return repr(o.get_state(legacy=False))
     if isinstance(o, random.Random):
         return o.getstate()
-    return bytes(o) if isinstance(o, (bytearray, array.array)) else (o.dtype, o.shape, o.tobytes())
+    return bytes(o) if isinstance(o, (bytearray, array.array, memoryview)) else (o.dtype, o.shape, o.tobytes())

@@ -8,3 +8,4 @@ cdef class SymbolicFloat:
 cdef SymbolicFloat symbolic_float(object given, Py_ssize_t leaf)
 cdef void note_reads_in(set into) noexcept          # which arguments' numbers are read, from now on
 cdef object plain(object o)                         # the number itself, which is then read; anything else as it is
+cdef object number_now(SymbolicFloat n)

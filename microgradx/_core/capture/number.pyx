@@ -1,7 +1,7 @@
 """Numbers that move: what a captured function gets for each float among its arguments.
 
-Such a number is a float to all who ask, and as weak as one: beside tensors it has no say in the dtype. There, and in
-sums, differences and products with other numbers, it is an operand that each replay writes anew. Whatever else is done
+Such a number is a float to all who ask, and as weak as one: with tensors it has no say in the dtype. There, and in
+sums, differences and products with other numbers, it is an operand that each replay writes again. Whatever else is done
 to it (a comparison, a function of the C library, its digits) is answered with the number that it is now, and the
 program holds for that one only.
 """
@@ -28,13 +28,16 @@ cdef void note_reads_in(set into) noexcept:
 
 
 cdef object plain(object o):
-    cdef object given
     if not isinstance(o, SymbolicFloat):
         return o
     if read is not None:
         read.update((<SymbolicFloat> o).sources)
-    given = (<SymbolicFloat> o).given
-    return given if given is not None else (<double *> (<SymbolicFloat> o).array.data)[0]
+    return number_now(<SymbolicFloat> o)
+
+
+cdef object number_now(SymbolicFloat n):
+    """The number, without a note that it decides something."""
+    return n.given if n.given is not None else (<double *> n.array.data)[0]
 
 
 def settled(o):

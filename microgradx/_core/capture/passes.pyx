@@ -63,7 +63,7 @@ cdef class LiveRanges:
         return 0
 
     cdef int compact(self) except -1:
-        """After launches were dropped: the others move up, and lives are told anew."""
+        """After launches were dropped: the others move up, and the live ranges are computed again."""
         cdef Py_ssize_t i, kept = 0
         cdef int k
         cdef Launch *s
@@ -107,7 +107,7 @@ cdef int CONSTANT = kernel_row("constant")
 
 
 cdef int drop_constants(LiveRanges lives) except -1:
-    """Numbers that only this program holds and nothing overwrites need not be written anew: they are read from where
+    """Numbers that only this program holds and nothing overwrites need not be written again: they are read from where
     the launch that writes them would."""
     cdef Py_ssize_t i
     cdef Launch *s

@@ -99,7 +99,7 @@ cdef struct Block:          # a part of the memory, given out or a hole
 
 cdef struct Heap:
     Block *bin[BINS]
-    Block *last             # the block that nothing lies above
+    Block *last             # the block that no other is above
     Block *unused           # records that were used before, by `after`
     Block *fresh            # the first that was not
     Py_ssize_t top, most

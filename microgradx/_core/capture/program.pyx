@@ -1,7 +1,7 @@
 """Programs: the launches of one call of a function, written down and run again without Python.
 
 A storage has one lifetime while a program is captured, so an address in a launch means one array. What nobody holds
-when the function has returned is the program's own: its memory is planned anew. Everything else (parameters,
+when the function has returned is the program's own: its memory is planned again. Everything else (parameters,
 optimizer state, gradients) is shared with eager code, by storage.
 """
 cimport cython
@@ -28,7 +28,7 @@ from microgradx.errors import CaptureError, Error, IndexError_
 
 
 cdef bint may_be_symbolic(object o):
-    """Is an argument a number that a replay may be given anew?"""
+    """Is an argument a number that may differ from replay to replay?"""
     return PyFloat_CheckExact(o) or type(o) is np.float64 or type(o) is np.float32
 
 

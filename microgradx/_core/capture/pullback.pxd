@@ -24,13 +24,15 @@ cdef class Pullback:            # of a captured call: from the gradients of its 
     cdef dict place_of          # {storage: its number among these}
     cdef list others            # arguments that only the forward pass reads
     cdef bint busy
-    cdef bint apart             # has each result a graph of its own?
+    cdef bint apart             # are there several groups?
+    cdef list groups            # of each root: the number of its group; those of different ones have graphs apart
 
     cdef int finalize(self, Storage **dropped, Py_ssize_t count, set passes, Program forward, list numbers,
                       list inputs, list samples) except -1
     cdef int hold_operands(self) except -1
     cdef Array take_block(self)
     cdef int attach(self, list values, object leaves, object again) except -1
+    cdef Array joint_of(self, object group, Array joint)
     cdef list run(self, Residuals residuals, list cotangents)
     cdef list replay(self, Residuals residuals, list cotangents)
     cdef int check_read(self, Residuals residuals) except -1

@@ -17,7 +17,7 @@ from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport Launch, LaunchList, copy, copy_storage, fill, set_recording
 from microgradx._core.capture.passes cimport hold_host_operands
 from microgradx._core.capture.program cimport Product, Program, plain_copy
-from microgradx._core.trace cimport record_result
+from microgradx._core.trace cimport input_vjp, record_result
 
 from microgradx._core.trace import gradients
 from microgradx.errors import CaptureError, GraphError
@@ -49,7 +49,8 @@ cdef int capture_pullback(Pullback pull, Program forward, list roots, list input
         if a.needs_grad and a.node is not None and a.node.born != forward.number and a.node not in nodes:
             nodes.append(a.node)
             parents.append(a.node)
-    pull.apart = have_graphs_apart(live, nodes, forward.number)
+    pull.groups = groups_of(live, nodes, forward.number)
+    pull.apart = len(set(pull.groups)) > 1
     for node in nodes:                                  # they run when the gradient reaches the leaf itself
         if node.hooks is not None:
             hooks[node], node.hooks = node.hooks, None
@@ -107,24 +108,28 @@ cdef Py_ssize_t index_of(list parents, object parent) except -1:
     return -1
 
 
-cdef bint have_graphs_apart(list results, list ends, uint16_t number) except -1:
-    """Do the graphs of the results share no node that was made during the capture, other than their ``ends``?"""
+cdef list groups_of(list results, list ends, uint16_t number):
+    """The number of each result's group. The graphs of different groups share no node that was made during the capture,
+    other than their ``ends``."""
     cdef Order order
     cdef Node node
-    cdef Py_ssize_t i, count = 0
-    cdef set met = set(), outside = {id(node) for node in ends}
-    for a in results:
-        node = (<Array> a).node
+    cdef Py_ssize_t i, k
+    cdef list groups = list(range(len(results)))
+    cdef dict first = {}                                # {id of a node: the first result that was made of it}
+    cdef set outside = {id(node) for node in ends}
+    for k in range(len(results)):
+        node = (<Array> results[k]).node
         topological(<PyObject *> node, <char *> &node.v - <char *> <PyObject *> node, &order, NULL)
         try:
             for i in range(order.count):
                 node = <Node> order.item[i]
                 if node.born == number and node.v.op != OP_LEAF and id(node) not in outside:
-                    met.add(id(node))
-                    count += 1
+                    other = groups[first.setdefault(id(node), k)]
+                    if other != groups[k]:
+                        groups = [other if group == groups[k] else group for group in groups]
         finally:
             free(order.item)
-    return len(met) == count
+    return groups
 
 
 @cython.final
@@ -282,12 +287,25 @@ cdef class Pullback:
         joint = empty(MGX_F64, 1, &i)                   # a flag for each result
         record_result(joint, b"compiled", pullback_vjp, residuals, operands).joint = self.apart
         residuals.cotangents = [None] * i
+        joints = {}                                     # of the groups: each is freed by a pass through it
         i = 0
         for k, freed in self.roots:
             if not freed:
-                connect(<Array> values[k], part_vjp, (residuals, i), [joint])
+                group = self.groups[i]
+                if group not in joints:
+                    joints[group] = self.joint_of(group, joint)
+                connect(<Array> values[k], part_vjp, (residuals, i), [joints[group]])
                 i += 1
         return 0
+
+    cdef Array joint_of(self, object group, Array joint):
+        """The node of a group of results that share a graph, before the ``joint`` one of all results."""
+        cdef Array flags
+        if not self.apart or self.groups.count(group) == 1:
+            return joint
+        flags = empty_like(joint)
+        record_result(flags, b"compiled", input_vjp, None, [joint])
+        return flags
 
     cdef list run(self, Residuals residuals, list cotangents):
         """The gradients of the parents; cotangents are None for results that got no gradient."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dis
 import types
 from functools import lru_cache
+from typing import Any
 
 __all__ = ["Uses", "uses_of"]
 
@@ -19,12 +20,13 @@ BY_NAME = {"getattr", "hasattr", "setattr", "delattr", "attrgetter", "vars", "__
 # a float that moves is no float to what asks for its very type
 EXACT = {"type", "json", "dumps", "dump", "Decimal", "Fraction", "struct", "pack"}
 # The statements that leave a note, after the load of the variable: constants are C, names of the variable itself N, of
-# attributes A; what precedes it is a constant where it says so.
-NOTES = (["C", "BINARY_OP", "N"],                                                       # count += 1
-         ["C", "COPY", "COPY", "BINARY_SUBSCR", "C", "BINARY_OP", "SWAP", "SWAP", "STORE_SUBSCR"],      # count[0] += 1
-         ["COPY", "A", "C", "BINARY_OP", "SWAP", "STORE_ATTR"],                         # o.count += 1
-         ["ADD", "C", "CALL", "POP_TOP"])                                               # log.append("x")
-AFTER_CONSTANT = (["C", "STORE_SUBSCR"], ["STORE_ATTR"])                                # seen["x"] = 1, o.done = True
+# attributes A. Where the name begins with "set", a constant precedes the load.
+NOTES = {"increase": ["C", "BINARY_OP", "N"],                                               # count += 1
+         "increase item": ["C", "COPY", "COPY", "BINARY_SUBSCR", "C", "BINARY_OP", "SWAP", "SWAP", "STORE_SUBSCR"],
+         "increase attribute": ["COPY", "A", "C", "BINARY_OP", "SWAP", "STORE_ATTR"],       # o.count += 1
+         "add": ["ADD", "C", "CALL", "POP_TOP"],                                            # log.append("x")
+         "set item": ["C", "STORE_SUBSCR"],                                                 # seen["x"] = 1
+         "set attribute": ["STORE_ATTR"]}                                                   # o.done = True
 ADDS = {"append", "appendleft", "add"}
 
 
@@ -33,12 +35,13 @@ class Uses:
 
     def __init__(self, code: types.CodeType) -> None:
         self.variables: set[str] = set()            # whose values count
-        self.notes: set[str] = set()                # that are only written to
+        self.notes: dict[str, set[tuple[str, Any]]] = {}    # that are written to: (one of NOTES, item or attribute)
         self.attributes: set[str] = set()           # names that are looked up or assigned in objects
         self.asked: set[str] = set()                # of these those that may be missing
         self.imports: set[str] = set()              # modules that are imported inside
         self._read(code)
-        self.notes -= self.variables
+        for name in self.variables & self.notes.keys():     # an attribute may be one for itself
+            self.notes[name] = {note for note in self.notes[name] if note[0].endswith("attribute")}
         self.needs_exact_floats = not EXACT.isdisjoint(self.variables | self.attributes)
 
     def _read(self, code: types.CodeType) -> None:
@@ -48,10 +51,11 @@ class Uses:
         noted: set[int] = set()                     # offsets of what belongs to notes
         for i, step in enumerate(steps):
             if step.opname in VARIABLES:
-                end = _end_of_note(steps, i)
-                if end:
-                    self.notes.add(step.argval)
-                    noted.update(range(i, end))
+                note = _note_at(steps, i)
+                if note:
+                    at = steps[i + 1 + NOTES[note].index("A") if "A" in NOTES[note] else i + 1]
+                    self.notes.setdefault(step.argval, set()).add((note, at.argval))
+                    noted.update(range(i, i + 1 + len(NOTES[note])))
                 else:
                     self.variables.add(step.argval)
             elif i in noted:
@@ -76,14 +80,14 @@ class Uses:
                 self.asked.update(part.split("."))
 
 
-def _end_of_note(steps: list[dis.Instruction], i: int) -> int:
-    """Where the statement ends if all that it does with the variable that step ``i`` loads is to leave a constant."""
-    forms = [*NOTES, *(AFTER_CONSTANT if i and _is(steps[i - 1], "C", "") else ())]
-    for form in forms:
+def _note_at(steps: list[dis.Instruction], i: int) -> str | None:
+    """Which of `NOTES` the statement leaves if that is all that it does with the variable that step ``i`` loads."""
+    for name, form in NOTES.items():
         part = steps[i + 1:i + 1 + len(form)]
-        if len(part) == len(form) and all(_is(*pair, steps[i].argval) for pair in zip(part, form, strict=True)):
-            return i + 1 + len(form)
-    return 0
+        if len(part) == len(form) and all(_is(*pair, steps[i].argval) for pair in zip(part, form, strict=True)) \
+                and (not name.startswith("set") or i and _is(steps[i - 1], "C", "")):
+            return name
+    return None
 
 
 def _is(step: dis.Instruction, kind: str, name: str) -> bool:

@@ -53,7 +53,7 @@ cdef class Steps:
     cdef array.array flat, wide, operand            # steps between numbers; steps that write rows; their operands
     cdef int rows
     cdef Py_ssize_t numbered                        # how many operands come before these
-    cdef list level                                 # by row: how many steps deep it lies
+    cdef list level                                 # by row: its depth, in steps
     cdef list waiting                               # steps that write rows: (level, op, what runs share, count, y, ...)
     cdef list slot, pending                         # by node; pending: the factors of a sum that is not a step yet
     cdef bytearray is_row, shared                   # by node; shared: used more than once
@@ -393,7 +393,7 @@ cdef class Tape:
         return 0
 
     def sweep(self, given, Py_ssize_t n, list outs, bint backward=False, bint mean=False,
-              double[::1] dparameters=None, list dgiven=None):
+              dparameters=None, list dgiven=None):
         """Run n samples: arrays of float64 in, an array (n,) for each output out.
 
         ``backward`` adds the gradient of the first output's sum, or mean, over the samples to the ``grad`` of the
@@ -416,12 +416,13 @@ cdef class Tape:
         cdef uint8_t *written
         cdef double *row
         cdef double weight = 1.0 / n if mean and n else 1.0
-        cdef Columns x = Columns(given, False), y = Columns(outs, True), dx = Columns(dgiven or (), True)
+        cdef Columns x = Columns(given, False), y = Columns(outs, True), dx = Columns(dgiven or (), True), dw
         self.check_columns("an argument", x, n, inputs)
         self.check_columns("a result", y, n, outputs)
         if to_inputs:
             self.check_columns("a gradient", dx, n, inputs)
-            if dparameters is None or dparameters.shape[0] != parameters:
+            dw = Columns(() if dparameters is None else (dparameters,), True)
+            if dw.columns != 1 or dw.column[0].rows != parameters:
                 raise DTypeError(f"{self.purpose}: the gradients of {parameters} parameters need so many numbers")
         self.open(&t, (lanes + MGX_PARTS - 1) // MGX_PARTS * MGX_PARTS)
         try:
@@ -481,7 +482,7 @@ cdef class Tape:
                     for k in range(0 if to_inputs else parameters):
                         (<double *> (parameter[k] + G))[0] += t.dscalar[slot[k]]
                     for k in range(parameters if to_inputs else 0):
-                        dparameters[k] = t.dscalar[slot[k]]
+                        at(&dw.column[0], k)[0] = t.dscalar[slot[k]]
         finally:
             self.close(&t)
 

@@ -7,31 +7,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from functools import update_wrapper
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from microgradx.autograd import functional as functional
 from microgradx._core.effects import Effects
 from microgradx._core.generator import Drawn
 from microgradx._core.graph import enable_grad, is_grad_enabled, no_grad
 from microgradx._core.tensor import Tensor, concat
 from microgradx._core.trace import custom, gradients, nodes_of, sources, traced
 from microgradx._core.trees import flatten, leaves_of, unflatten
+from microgradx._core.debug.watch import detect_nan
 from microgradx.errors import DTypeError, GradcheckError, GraphError, OptionError, ShapeError
 from microgradx.random import randn
 from microgradx.transforms import floating, jacobian, vjp
 
-__all__ = ["Function", "checkpoint", "custom_vjp", "grad", "gradcheck", "gradgradcheck"]
+F = TypeVar("F", bound=Callable[..., Any])
+__all__ = ["Function", "Variable", "checkpoint", "custom_vjp", "detect_anomaly", "enable_grad", "grad", "gradcheck",
+           "gradgradcheck", "inference_mode", "is_grad_enabled", "no_grad", "set_detect_anomaly", "set_grad_enabled"]
 
 
 def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None,
-         create_graph: bool = False, allow_unused: bool = False) -> tuple[Tensor | None, ...]:
+         create_graph: bool = False, allow_unused: bool | None = None, *,
+         materialize_grads: bool = False) -> tuple[Tensor | None, ...]:
     """The gradients of ``outputs`` for ``inputs``, a tuple; no tensor's ``grad`` changes.
 
     Both are a Tensor or a list of them; an input may be a leaf or a result on the way. ``grad_outputs`` are the
     gradients of the outputs, where these are not single numbers. ``retain_graph`` is ``create_graph`` unless given. An
-    input that no output depends on raises ``GraphError``, or has None with ``allow_unused``.
+    input that no output depends on raises ``GraphError``, or has None with ``allow_unused``, or zeros with
+    ``materialize_grads``.
 
     >>> import microgradx as mgx
     >>> x = mgx.Tensor([1.0, 2.0], requires_grad=True)
@@ -46,6 +52,8 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
         floating("grad", x, "an output or input")
     retain_graph = create_graph if retain_graph is None else retain_graph
     found = gradients("grad", outputs, inputs, given, retain_graph, create_graph)
+    if materialize_grads:
+        return tuple(Tensor(np.zeros(x.shape, x.dtype)) if g is None else g for g, x in zip(found, inputs))
     unused = [k for k, g in enumerate(found) if g is None]
     if unused and not allow_unused:
         raise GraphError(f"grad: input {unused[0]} was not used for the outputs; pass allow_unused=True to have None "
@@ -55,6 +63,71 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
 
 def _several(tensors: Any) -> list[Any]:
     return list(tensors) if isinstance(tensors, (list, tuple)) else [tensors]
+
+
+# ----- modes, in torch's words ---------------------------------------------------------------------------------------
+
+class set_grad_enabled:
+    """Record operations in this thread, or not, from now on; as a context manager, until it is left.
+
+    >>> import microgradx as mgx
+    >>> w = mgx.Tensor([1.0], requires_grad=True)
+    >>> with mgx.set_grad_enabled(False):
+    ...     y = 2 * w
+    >>> y.requires_grad, (2 * w).requires_grad
+    (False, True)
+    """
+
+    def __init__(self, mode: bool) -> None:
+        if not isinstance(mode, (bool, np.bool_)):
+            raise OptionError(f"set_grad_enabled: True or False, not {mode!r}")
+        self.mode: Any = (enable_grad if mode else no_grad)()
+        self.mode.__enter__()
+
+    def __enter__(self) -> None:
+        """The mode is set already."""
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self.mode.__exit__(kind, error, trace)
+
+    def __call__(self, function: F) -> F:
+        self.mode.__exit__(None, None, None)                # it is for the calls of the function, and not for now
+        decorated: F = type(self.mode)()(function)
+        return decorated
+
+
+def inference_mode(mode: Any = True) -> Any:
+    """``no_grad()``: torch's inference mode, which also leaves out versions, is no faster than that here.
+
+    >>> import microgradx as mgx
+    >>> @mgx.inference_mode()
+    ... def predict(w):
+    ...     return 2 * w
+    >>> predict(mgx.Tensor([1.0], requires_grad=True)).requires_grad
+    False
+    """
+    return no_grad(mode) if callable(mode) else (no_grad if mode else enable_grad)()
+
+
+def set_detect_anomaly(mode: bool = True, check_nan: bool = True) -> detect_nan:
+    """``mgx.detect_nan()``, from now on, or as a context manager; ``mode=False`` ends the last one."""
+    if mode:
+        watch = detect_nan()
+        watch.__enter__()
+        _WATCHES.append(watch)
+        return watch
+    if _WATCHES:
+        _WATCHES.pop().__exit__(None, None, None)
+    return detect_nan()
+
+
+_WATCHES: list[detect_nan] = []
+detect_anomaly = detect_nan
+
+
+def Variable(data: Tensor, requires_grad: bool = False) -> Tensor:
+    """The tensor: torch's wrapper of former times, which does nothing any more but set ``requires_grad``."""
+    return data.requires_grad_() if requires_grad else data
 
 
 # ----- derivatives by hand -------------------------------------------------------------------------------------------

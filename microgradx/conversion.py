@@ -1,0 +1,211 @@
+"""What a tensor is and what it is turned into, in torch's words: ``x.size(0)``, ``x.dim()``, ``x.long()``, ``x.to(y)``.
+
+All of these are methods of ``Tensor``, the same objects; some are functions too.
+"""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from microgradx._core.tensor import Tensor, attach, tensor
+from microgradx._core.views import axis_of
+from microgradx.creation import empty, full, ones, zeros
+from microgradx.devices import CPU
+from microgradx.errors import OptionError, ShapeError, is_device
+from microgradx.names import ABSENT, accept
+from microgradx.typing import Data, DType, Lengths
+
+__all__ = ["Size", "is_floating_point", "is_tensor", "numel", "t"]
+
+
+# ----- shapes ----------------------------------------------------------------------------------------------------
+
+class Size(int):
+    """How many elements, a number that can be called: ``x.size`` is NumPy's, ``x.size()`` and ``x.size(0)`` torch's.
+
+    >>> import microgradx as mgx
+    >>> x = mgx.zeros(2, 3)
+    >>> x.size, x.size(), x.size(-1)
+    (6, (2, 3), 3)
+    """
+    shape: tuple[int, ...]
+
+    def __call__(self, dim: int | None = None) -> Any:
+        """The shape, or the length of an axis."""
+        if dim is None:
+            return self.shape
+        try:
+            return self.shape[dim.__index__()]
+        except (AttributeError, IndexError):
+            return axis_of("size", dim, len(self.shape))            # which says what is wrong
+
+    def __reduce__(self) -> Any:
+        return int, (int(self),)
+
+
+_new, _count = int.__new__, Tensor.size.__get__
+
+
+def _size(x: Tensor) -> Size:
+    found = _new(Size, _count(x))
+    found.shape = x.shape
+    return found
+
+
+def numel(x: Tensor) -> int:
+    """How many elements."""
+    return int(_count(x))
+
+
+def dim(x: Tensor) -> int:
+    """How many axes."""
+    return x.ndim
+
+
+def stride(x: Tensor, dim: int | None = None) -> Any:
+    """The steps of the axes, or of one, in elements; ``x.strides`` has them in bytes."""
+    steps = tuple(n // x.dtype.itemsize for n in x.strides)
+    return steps if dim is None else steps[axis_of("stride", dim, x.ndim)]
+
+
+def is_contiguous(x: Tensor) -> bool:
+    """Do the elements follow each other in memory, the last axis first?"""
+    step = x.dtype.itemsize
+    for n, stride in zip(reversed(x.shape), reversed(x.strides)):
+        if n != 1 and stride != step and x.numel():
+            return False
+        step *= n
+    return True
+
+
+def t(x: Tensor) -> Tensor:
+    """The transpose of a matrix; a vector or a number as it is. A view.
+
+    >>> import microgradx as mgx
+    >>> mgx.zeros(2, 3).t().shape
+    (3, 2)
+    """
+    if x.ndim > 2:
+        raise ShapeError(f"t: of at most 2 axes, not of shape {x.shape}; x.mT transposes matrices, x.T all axes")
+    return x.T if x.ndim == 2 else x[...]
+
+
+def view(x: Tensor, *shape: Any) -> Tensor:
+    """``x.reshape(*shape)``; a dtype in place of the lengths reads the same bytes as another dtype is refused."""
+    if len(shape) == 1 and isinstance(shape[0], (np.dtype, type)):
+        raise OptionError(f"view: of a shape, not of the dtype {shape[0]}; x.astype({np.dtype(shape[0]).name!r}) "
+                          "converts")
+    return x.reshape(*shape)
+
+
+# ----- dtypes and devices ----------------------------------------------------------------------------------------
+
+def to(x: Tensor, *target: Any, dtype: DType = None, device: Any = None, copy: bool = False,
+       non_blocking: bool = False) -> Tensor:
+    """In another dtype, by name or as that of a tensor: ``x.to("float64")``, ``x.to(y)``; "cpu" is where it is.
+
+    A tensor that has the dtype is returned as it is, unless ``copy`` is True. ``non_blocking`` has nothing to wait
+    for. Raises ``OptionError`` for another device.
+    """
+    for given in (*target, device):
+        if isinstance(given, Tensor):
+            dtype = given.dtype
+        elif given is not None and not is_device("to", given):
+            dtype = given
+    found = x if dtype is None else x.astype(dtype)
+    return found.clone() if copy and found is x else found
+
+
+def as_dtype(name: str, dtype: str) -> Any:
+    """The method ``x.long()`` and its like."""
+    def convert(x: Tensor) -> Tensor:
+        return x.astype(dtype)
+    convert.__name__ = convert.__qualname__ = name
+    convert.__doc__ = f"``x.astype({dtype!r})``" + ("." if name not in ("int", "short", "char", "byte") else
+                                                    ": integers have one width.")
+    return convert
+
+
+def type_as(x: Tensor, other: Tensor) -> Tensor:
+    """``x`` in the dtype of another tensor."""
+    return x.astype(other.dtype)
+
+
+def type_of(x: Tensor, dtype: DType = None) -> Any:
+    """``x`` in another dtype, or the name of its own, "torch.FloatTensor" in torch."""
+    return str(x.dtype) if dtype is None else x.astype(dtype)
+
+
+def cpu(x: Tensor) -> Tensor:
+    """The tensor, which is on the CPU."""
+    return x
+
+
+def is_floating_point(x: Tensor) -> bool:
+    """Is the dtype float32 or float64?"""
+    return x.dtype.kind == "f"
+
+
+def is_tensor(x: object) -> bool:
+    """Is that a Tensor?"""
+    return isinstance(x, Tensor)
+
+
+def element_size(x: Tensor) -> int:
+    """The bytes of an element."""
+    return x.dtype.itemsize
+
+
+def absent(name: str) -> Any:
+    """A method that cannot be here: it raises the sentence of the table ``names.ABSENT``."""
+    def refuse(x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        raise OptionError(f"{name}: {ABSENT[name]}")
+    refuse.__name__ = refuse.__qualname__ = name
+    refuse.__doc__ = f"Not here: {ABSENT[name]}."
+    return refuse
+
+
+# ----- new tensors of the same dtype -------------------------------------------------------------------------------
+
+def _like(maker: Any) -> Any:
+    def make(x: Tensor, *shape: Lengths, dtype: DType = None, requires_grad: bool = False) -> Tensor:
+        made: Tensor = maker(*shape, dtype=dtype or x.dtype, requires_grad=requires_grad)
+        return made
+    make.__name__ = make.__qualname__ = f"new_{maker.__name__}"
+    make.__doc__ = f"``mgx.{maker.__name__}(*shape)`` of the dtype of this tensor."
+    return accept(make)
+
+
+@accept
+def new_full(x: Tensor, shape: Lengths, value: Data, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
+    """``mgx.full(shape, value)`` of the dtype of this tensor."""
+    return full(shape, value, dtype=dtype or x.dtype, requires_grad=requires_grad)
+
+
+@accept
+def new_tensor(x: Tensor, data: Data, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
+    """``mgx.tensor(data)`` of the dtype of this tensor."""
+    return tensor(data, dtype=dtype or x.dtype, requires_grad=requires_grad)
+
+
+# ----- in place ----------------------------------------------------------------------------------------------------
+
+def detach_(x: Tensor) -> Tensor:
+    """Without its graph from now on, which cannot be here: a tensor keeps its graph."""
+    if x.requires_grad and not x.is_leaf:
+        raise OptionError("detach_: a tensor keeps its graph; x = x.detach() is one without")
+    return x.requires_grad_(False)
+
+
+DTYPES_OF = {"long": "int64", "int": "int64", "short": "int64", "bool": "bool", "double": "float64",
+             "float": "float32"}
+
+attach({name: as_dtype(name, dtype) for name, dtype in DTYPES_OF.items()})
+attach({f.__name__: f for f in (numel, dim, stride, is_contiguous, t, view, to, type_as,
+                                cpu, is_floating_point, element_size, new_full, new_tensor, detach_)})
+attach({f.__name__: f for f in map(_like, (zeros, ones, empty))})
+attach({"ndimension": dim, "nelement": numel, "type": type_of, "new": lambda x, *data: (
+    x.new_tensor(data[0]) if len(data) == 1 and not isinstance(data[0], int) else x.new_zeros(*data))})
+attach({name: absent(name) for name in ("half", "bfloat16", "cuda")})
+attach({"size": property(_size), "device": property(lambda x: CPU), "is_cuda": property(lambda x: False)})

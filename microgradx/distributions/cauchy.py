@@ -1,0 +1,47 @@
+"""The Cauchy distribution."""
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from microgradx._core.tensor import Tensor
+from microgradx.distributions.distribution import Size
+from microgradx.distributions.normal import LocScale
+from microgradx.random import rand
+
+__all__ = ["Cauchy"]
+
+
+class Cauchy(LocScale):
+    """The density 1 / (pi scale (1 + ((x - loc) / scale)^2)), which has no mean.
+
+    >>> from microgradx.distributions import Cauchy
+    >>> Cauchy(0.0, 1.0).cdf(1.0)
+    Tensor(0.75)
+    """
+
+    @property
+    def mean(self) -> Tensor:
+        return self.loc.detach() * math.nan
+
+    @property
+    def variance(self) -> Tensor:
+        return self.loc.detach() * 0 + math.inf
+
+    def rsample(self, sample_shape: Size = ()) -> Tensor:
+        u = rand(self._extended_shape(sample_shape), dtype=self.loc.dtype)
+        return self.loc + self.scale * (math.pi * (u - 0.5)).tan()
+
+    def log_prob(self, value: Any) -> Tensor:
+        away = (self._value(value) - self.loc) / self.scale
+        return -math.log(math.pi) - self.scale.log() - away.square().log1p()
+
+    def cdf(self, value: Any) -> Tensor:
+        return ((self._value(value) - self.loc) / self.scale).atan() / math.pi + 0.5
+
+    def icdf(self, value: Any) -> Tensor:
+        x = value if isinstance(value, Tensor) else Tensor(value)
+        return (math.pi * (x - 0.5)).tan() * self.scale + self.loc
+
+    def entropy(self) -> Tensor:
+        return math.log(4 * math.pi) + self.scale.log()
