@@ -45,7 +45,8 @@ DIFFERENT = {
 RANDOM = {"randn", "rand", "randint", "randperm", "nn.functional.dropout"}      # numbers of other generators
 UNSTABLE = {"sort", "argsort", "topk", "kthvalue", "mode"}  # the order of ties is anybody's choice
 # the signs of columns, and what completes a basis, are anybody's
-SIGNED = {"linalg.svd": lambda u, s, vh: (u[..., :s.shape[-1]].square(), s, vh[..., :s.shape[-1], :].square()),
+SIGNED = {"linalg.eigh": lambda w, v: (w, v.square()),
+          "linalg.svd": lambda u, s, vh: (u[..., :s.shape[-1]].square(), s, vh[..., :s.shape[-1], :].square()),
           "svd": lambda u, s, v: (u[..., :s.shape[-1]].square(), s, v[..., :s.shape[-1]].square())}
 # options that say what is so anyway
 DEFAULTS = {"device": ("cpu",), "memory_format": (), "layout": (), "pin_memory": (False,), "requires_grad": (False,),
