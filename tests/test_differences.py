@@ -109,15 +109,6 @@ def test_printed():
     assert repr(mgx.tensor([1.0])) == "Tensor([1.])" and str(mgx.tensor([1.0]).dtype) == "float32"
 
 
-@row("`max(x, y)`")
-def test_extrema_of_two():
-    x, y = Tensor([1.0, 5.0]), Tensor([2.0, 3.0])
-    assert mgx.maximum(x, y).tolist() == [2, 5]
-    for call in (lambda: mgx.max(x, y), lambda: x.min(y), lambda: x.max(Tensor(np.array(0)))):
-        with pytest.raises(DTypeError, match="imum"):
-            call()
-
-
 @row("`arange`, `linspace`")
 def test_integers_between_fractions():
     assert mgx.linspace(1.5, -1.5, 4, dtype="int64").tolist() == np.linspace(1.5, -1.5, 4, dtype=int).tolist()

@@ -594,14 +594,15 @@ cdef class Tensor(Array):
         """The smallest element over ``axis``; a nan wins. The gradient is split evenly among ties."""
         return amax(self, axes_of("amin", resolve_axis("amin", axis, dim), self.ndim), keepdims or keepdim, -1.0)
 
-    def max(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
+    def max(self, axis=None, keepdims=False, *, dim=None, keepdim=False, other=None):
         """Without an axis the largest element, as ``amax``. With one, as torch: (values, indices) along it, of the
-        first largest element, which gets the whole gradient."""
-        return find_extremum(self, "max", resolve_axis("max", axis, dim), keepdims or keepdim, 1.0)
+        first largest element, which gets the whole gradient. With another tensor in its place ``maximum``."""
+        return find_extremum(self, "max", resolve_axis("max", axis, dim), other, keepdims or keepdim, 1.0)
 
-    def min(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
-        """Without an axis the smallest element, as ``amin``; with one (values, indices), as ``max``."""
-        return find_extremum(self, "min", resolve_axis("min", axis, dim), keepdims or keepdim, -1.0)
+    def min(self, axis=None, keepdims=False, *, dim=None, keepdim=False, other=None):
+        """Without an axis the smallest element, as ``amin``; with one (values, indices), with another tensor
+        ``minimum``, as ``max``."""
+        return find_extremum(self, "min", resolve_axis("min", axis, dim), other, keepdims or keepdim, -1.0)
 
     def argmax(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """The position of the first largest element along ``axis``, or in the flattened tensor; int64."""
@@ -922,12 +923,16 @@ class Extremum(NamedTuple):
     indices: object
 
 
-cdef object find_extremum(Array x, str op, object axis, bint kept, double sign):
+cdef object find_extremum(Array x, str op, object axis, object other, bint kept, double sign):
     cdef Array at, values
+    if other is None and isinstance(axis, (Array, np.ndarray)):     # as torch: of two tensors
+        axis, other = None, axis
+    if other is not None:
+        if axis is not None or kept:
+            raise OptionError(f"{op}: of two tensors there is neither an axis nor keepdim")
+        return apply(MGX_maximum if sign > 0 else MGX_minimum, x, other, None)
     if axis is None:
         return amax(x, axes_of(op, None, x.ndim), kept, sign)
-    if isinstance(axis, (Array, np.ndarray)):
-        raise DTypeError(f"{op}: an axis is an integer, not {type(axis).__name__}; of two tensors there is {op}imum()")
     if x.ndim == 0:
         v.axis_of(op, axis, 1)
         return Extremum(v.index(x, ...), from_object(0, None, True))
