@@ -17,12 +17,13 @@ from microgradx.errors import DTypeError, OptionError, ShapeError, is_device
 from microgradx.names import ABSENT, accept
 from microgradx.typing import Data, DType, Lengths
 
-__all__ = ["Size", "finfo", "iinfo", "is_complex", "is_floating_point", "is_nonzero", "is_signed", "is_tensor", "numel", "t"]
+__all__ = ["Count", "Size", "finfo", "iinfo", "is_complex", "is_floating_point", "is_nonzero", "is_signed",
+           "is_tensor", "numel", "t"]
 
 
 # ----- shapes ----------------------------------------------------------------------------------------------------
 
-class Size(int):
+class Count(int):
     """How many elements, a number that can be called: ``x.size`` is NumPy's, ``x.size()`` and ``x.size(0)`` torch's.
 
     >>> import microgradx as mgx
@@ -45,11 +46,12 @@ class Size(int):
         return int, (int(self),)
 
 
+Size: Any = tuple                       # what torch calls a shape
 _new, _count = int.__new__, Tensor.size.__get__
 
 
-def _size(x: Tensor) -> Size:
-    found = _new(Size, _count(x))
+def _size(x: Tensor) -> Count:
+    found = _new(Count, _count(x))
     found.shape = x.shape
     return found
 

@@ -238,7 +238,7 @@ if TYPE_CHECKING:
                      keepdim: bool = False) -> Tensor: ...
 
     class _Extreme(Protocol):
-        def __call__(self, x: Data, /, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None,
+        def __call__(self, x: Data, /, axis: Any = None, keepdims: bool = False, *, dim: Axis = None,
                      keepdim: bool = False, other: Data | None = None) -> Any: ...
 
     class _Softmax(Protocol):

@@ -404,6 +404,26 @@ cdef class Tensor(Array):
             text += ", requires_grad=True"
         return f"Tensor({text})"
 
+    def __str__(self):
+        """As torch prints it: four digits behind the point, and no dtype where it is the usual one."""
+        array = ndarray_to_read(self)
+        options = {"precision": 4, **print_options}
+        if self.dtype_ <= MGX_F64:
+            sizes = np.abs(array[np.isfinite(array) & (array != 0)], dtype=np.float64)
+            wide = sizes.size and (sizes.max() > 1e8 or sizes.min() < 1e-4 or sizes.max() > 1000 * sizes.min())
+            if wide and not options.get("suppress_small"):
+                options["formatter"] = {"float": f"{{:.{options['precision']}e}}".format}
+            elif (sizes != np.ceil(sizes)).any():
+                options |= {"floatmode": "fixed", "suppress_small": True}
+        text = np.array2string(array, separator=", ", prefix="tensor(", **options)
+        if self.size == 0 and self.ndim > 1:
+            text += f", size={self.shape}"
+        if self.dtype_ <= MGX_F64 and self.dtype_ != default_float:
+            text += f", dtype={dtype_of(self.dtype_)}"
+        if self.needs_grad:
+            text += ", requires_grad=True"
+        return f"tensor({text})"
+
     def __copy__(self):
         return self.__deepcopy__({})
 
@@ -507,8 +527,9 @@ cdef class Tensor(Array):
         cdef Axes axes = axes_of("var", resolve_axis("var", axis, dim), self.ndim)
         cdef double divisor = divisor_of("var", self, axes, ddof, correction, unbiased)
         if self.dtype_ > MGX_F64:
-            return v.convert(v.convert(self, MGX_F64).var(axis, ddof, keepdims or keepdim, dim=dim, correction=correction,
-                                                         unbiased=unbiased), default_float)
+            wide = v.convert(self, MGX_F64)
+            wide = wide.var(axis, ddof, keepdims or keepdim, dim=dim, correction=correction, unbiased=unbiased)
+            return v.convert(wide, default_float)
         return sum_axes(apply(MGX_square, deviations(self, axes), None, None), axes, keepdims or keepdim, 1.0 / divisor)
 
     def std(self, axis=None, ddof=None, keepdims=False, *, dim=None, keepdim=False, correction=None,
@@ -517,8 +538,9 @@ cdef class Tensor(Array):
         cdef Axes axes = axes_of("std", resolve_axis("std", axis, dim), self.ndim)
         cdef double divisor = divisor_of("std", self, axes, ddof, correction, unbiased)
         if self.dtype_ > MGX_F64:
-            return v.convert(v.convert(self, MGX_F64).std(axis, ddof, keepdims or keepdim, dim=dim, correction=correction,
-                                                         unbiased=unbiased), default_float)
+            wide = v.convert(self, MGX_F64)
+            wide = wide.std(axis, ddof, keepdims or keepdim, dim=dim, correction=correction, unbiased=unbiased)
+            return v.convert(wide, default_float)
         cdef Tensor length = vector_norm(deviations(self, axes), axes, keepdims or keepdim)
         return apply(MGX_div, length, square_root(divisor), None)
 
@@ -596,13 +618,14 @@ cdef class Tensor(Array):
 
     def max(self, axis=None, keepdims=False, *, dim=None, keepdim=False, other=None):
         """Without an axis the largest element, as ``amax``. With one, as torch: (values, indices) along it, of the
-        first largest element, which gets the whole gradient. With another tensor in its place ``maximum``."""
-        return find_extremum(self, "max", resolve_axis("max", axis, dim), other, keepdims or keepdim, 1.0)
+        first largest element, which gets the whole gradient. Of two tensors the larger elements, as ``maximum``."""
+        axis = resolve_axis("max", axis if other is None else other, dim)
+        return find_extremum(self, "max", axis, keepdims or keepdim, 1.0)
 
     def min(self, axis=None, keepdims=False, *, dim=None, keepdim=False, other=None):
-        """Without an axis the smallest element, as ``amin``; with one (values, indices), with another tensor
-        ``minimum``, as ``max``."""
-        return find_extremum(self, "min", resolve_axis("min", axis, dim), other, keepdims or keepdim, -1.0)
+        """Without an axis the smallest element, as ``amin``; with one (values, indices), as ``max``."""
+        axis = resolve_axis("min", axis if other is None else other, dim)
+        return find_extremum(self, "min", axis, keepdims or keepdim, -1.0)
 
     def argmax(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """The position of the first largest element along ``axis``, or in the flattened tensor; int64."""
@@ -822,7 +845,7 @@ cdef class Tensor(Array):
             plain_number = self.dtype_ <= MGX_F64 and not hasattr(value, "dtype")
             source = from_object(value, dtype_of(self.dtype_) if plain_number else None, True)
         if source.dtype_ == MGX_F64 and self.dtype_ == MGX_F32 and isinstance(value, Array) and source.ndim:
-            raise DTypeError("setitem: float64 values are not stored in a float32 tensor (astype converts)")
+            raise DTypeError("setitem: float64 values are not stored in a float32 tensor (x.float() converts)")
         while source.ndim > part.ndim and source.shape_[0] == 1:
             source = v.index(source, 0)
         if not same_shape(source, part):
@@ -905,7 +928,8 @@ cdef double divisor_of(str op, Array x, Axes axes, object ddof, object correctio
     if unbiased is not None:
         unbiased = 1 if unbiased else 0
     if (ddof is not None) + (correction is not None) + (unbiased is not None) > 1:
-        raise OptionError(f"{op}: ddof={ddof}, correction={correction} and unbiased={unbiased} are names of one argument")
+        raise OptionError(f"{op}: ddof={ddof}, correction={correction} and unbiased={unbiased} are names of one "
+                          "argument")
     ddof = correction if correction is not None else unbiased if unbiased is not None else ddof
     if ddof is None:
         ddof = 0
@@ -923,16 +947,14 @@ class Extremum(NamedTuple):
     indices: object
 
 
-cdef object find_extremum(Array x, str op, object axis, object other, bint kept, double sign):
+cdef object find_extremum(Array x, str op, object axis, bint kept, double sign):
     cdef Array at, values
-    if other is None and isinstance(axis, (Array, np.ndarray)):     # as torch: of two tensors
-        axis, other = None, axis
-    if other is not None:
-        if axis is not None or kept:
-            raise OptionError(f"{op}: of two tensors there is neither an axis nor keepdim")
-        return apply(MGX_maximum if sign > 0 else MGX_minimum, x, other, None)
     if axis is None:
         return amax(x, axes_of(op, None, x.ndim), kept, sign)
+    if isinstance(axis, (Array, np.ndarray)):               # of two tensors, as in torch
+        if kept:
+            raise OptionError(f"{op}: of two tensors elementwise, which keeps no axis")
+        return apply(MGX_maximum if sign > 0 else MGX_minimum, x, axis, None)
     if x.ndim == 0:
         v.axis_of(op, axis, 1)
         return Extremum(v.index(x, ...), from_object(0, None, True))
