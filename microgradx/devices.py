@@ -1,6 +1,7 @@
 """The one device, the CPU, and torch's questions after others: ``mgx.device("cpu")``, ``mgx.cuda.is_available()``."""
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from types import ModuleType
@@ -156,7 +157,7 @@ amp = module("amp", autocast=autocast, GradScaler=GradScaler)
 cuda = module("cuda", is_available=nowhere, device_count=lambda: 0, manual_seed=nothing, manual_seed_all=nothing,
               empty_cache=nothing, is_initialized=nowhere,
               amp=module("cuda.amp", GradScaler=GradScaler,
-                         autocast=lambda enabled=True, dtype=None, cache_enabled=True: autocast("cuda", dtype, enabled)))
+                         autocast=functools.partial(autocast, "cuda")))
 mps = module("mps", is_available=nowhere, manual_seed=nothing, empty_cache=nothing)
 accelerator = module("accelerator", is_available=nowhere, device_count=lambda: 0,
                      current_accelerator=lambda check_available=False: None)

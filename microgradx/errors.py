@@ -57,11 +57,11 @@ class Error(Exception):
     """Any error of microgradx."""
 
 
-class ShapeError(Error, ValueError):
+class ShapeError(Error, ValueError, RuntimeError):
     """Shapes, axes or sizes do not fit."""
 
 
-class DTypeError(Error, TypeError):
+class DTypeError(Error, TypeError, RuntimeError):
     """Dtypes do not mix, or data are not numbers."""
 
 
@@ -75,7 +75,7 @@ class KeyError_(Error, KeyError):
     __str__ = Exception.__str__             # the sentence, not its repr
 
 
-class OptionError(Error, ValueError):
+class OptionError(Error, ValueError, RuntimeError):
     """An argument is none of those allowed."""
 
 

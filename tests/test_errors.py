@@ -413,3 +413,11 @@ except TypeError as error: print(error)
     done = subprocess.run([sys.executable, "-X", "faulthandler", "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout == "Tensor.sum: a method of microgradx._core.tensor.Tensor, called with int as self\n"
+
+
+@pytest.mark.parametrize("call", [lambda: mgx.ones(2, 3) @ mgx.ones(2, 3), lambda: mgx.ones(2) & mgx.ones(2),
+                                  lambda: mgx.nn.Linear(2, 3).load_state_dict({})])
+def test_torch_programs_catch_them(call):
+    """``except RuntimeError`` is what programs write for torch's errors of shapes, dtypes and states."""
+    with pytest.raises(RuntimeError):
+        call()

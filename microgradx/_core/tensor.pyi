@@ -20,7 +20,10 @@ class Extremum(NamedTuple):
 class Tensor(Array):
     """An array of float32, float64, int64 or bool that remembers how it was made."""
 
+    @overload
     def __init__(self, data: Data, requires_grad: _bool = False, dtype: DType = None) -> None: ...
+    @overload
+    def __init__(self, *shape: _int) -> None: ...
 
     # what it is
     @property

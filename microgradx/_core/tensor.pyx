@@ -73,7 +73,7 @@ cdef class Tensor(Array):
     """An array of float32, float64, int64 or bool that remembers how it was made.
 
     ``Tensor(data, requires_grad=False, dtype=None)`` copies. Lists and Python's numbers, integers too, make float32,
-    as in torch; NumPy arrays keep float32, float64, int64 or bool. ``mgx.tensor`` makes int64 of integers and bool of
+    as in torch; NumPy arrays keep float32, float64, int64 or bool. ``Tensor(2, 3)`` has that shape, filled with 0. ``mgx.tensor`` makes int64 of integers and bool of
     flags, and ``mgx.from_numpy`` shares the memory instead. Only float tensors may require a gradient.
 
     Raises ``DTypeError`` for data that are not real numbers, ``ShapeError`` for ragged lists and for more than 32 axes.
@@ -86,9 +86,20 @@ cdef class Tensor(Array):
             [6., 8.]])
     """
 
-    def __cinit__(self, data, requires_grad=False, dtype=None):
+    def __cinit__(self, data, requires_grad=False, dtype=None, *lengths):
         cdef Array source
-        if isinstance(data, Array):
+        cdef Py_ssize_t shape[MGX_MAXDIM]
+        cdef int ndim
+        if type(data) is int and type(requires_grad) is int:        # a shape, as torch.Tensor(2, 3)
+            sizes = (data, requires_grad) if dtype is None else (data, requires_grad, dtype) + lengths
+            ndim = read_shape("Tensor", sizes, shape)
+            source = empty(default_float, ndim, shape)
+            fill(source, 0)
+            requires_grad = False
+        elif lengths:
+            raise OptionError(f"Tensor: data, requires_grad and dtype, or the lengths of a shape, not {len(lengths) + 3} "
+                              "arguments")
+        elif isinstance(data, Array):
             source = <Array> data
             refuse_traced("Tensor", source)
             if dtype is not None and dtype_code(dtype) != source.dtype_:
