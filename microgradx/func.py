@@ -1,11 +1,11 @@
 """Functions of functions and of modules, under the names of ``torch.func``."""
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from microgradx._core.tensor import Tensor
+from microgradx._core.tensor import Tensor, stack
 from microgradx.errors import OptionError
 from microgradx.nn.module import Module
 from microgradx.transforms import grad as grad
@@ -16,7 +16,8 @@ from microgradx.transforms import vjp as vjp
 from microgradx.transforms import vmap as vmap
 from microgradx.typing import Function
 
-__all__ = ["functional_call", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "vjp", "vmap"]
+__all__ = ["functional_call", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "stack_module_state",
+           "vjp", "vmap"]
 
 
 def grad_and_value(fn: Function, argnums: int | tuple[int, ...] = 0, has_aux: bool = False) -> Function:
@@ -75,3 +76,32 @@ def functional_call(module: Module, parameters_and_buffers: Any, args: Any = Non
     tied = {other: given[name] for group in names.values() for name in group if name in given for other in group}
     with replaced(module, tied | given):
         return module(*(args if isinstance(args, tuple) else () if args is None else (args,)), **(kwargs or {}))
+
+
+def stack_module_state(models: Sequence[Module]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The parameters and the buffers of several modules of one kind, each stacked along a new first axis, by name.
+
+    For ``vmap`` over ``functional_call``: an ensemble in one go. The stacked parameters are leaves with gradients of
+    their own. Raises ``OptionError`` for no module, and for modules whose names or kinds differ.
+
+    >>> import microgradx as mgx
+    >>> from microgradx import func, nn
+    >>> parameters, buffers = func.stack_module_state([nn.Linear(2, 1) for _ in range(3)])
+    >>> parameters["weight"].shape, parameters["weight"].is_leaf, buffers
+    ((3, 1, 2), True, {})
+    """
+    if not models:
+        raise OptionError("stack_module_state: no module is given")
+    if any(type(model) is not type(models[0]) for model in models):
+        raise OptionError("stack_module_state: modules of one kind, not "
+                          + ", ".join(dict.fromkeys(type(model).__name__ for model in models)))
+    parameters, buffers = (_stacked([dict(named(model)) for model in models])
+                           for named in (Module.named_parameters, Module.named_buffers))
+    return parameters, buffers
+
+
+def _stacked(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    if any(list(state) != list(states[0]) for state in states):
+        raise OptionError("stack_module_state: the modules have different parameters or buffers")
+    return {name: stack([state[name].detach() for state in states]).requires_grad_(first.requires_grad)
+            for name, first in states[0].items()}
