@@ -380,8 +380,8 @@ cdef class Tensor(Array):
         return int(read_number(self, "int"))
 
     def __format__(self, spec):
-        """As its number is formatted; without a format as ``str``, which any tensor has."""
-        if not spec:
+        """As its number is formatted; a tensor that has axes without a format as ``str``."""
+        if not spec and self.ndim:
             return str(self)
         if self.size != 1:
             raise ShapeError(f"format: only one number can be formatted, this has {self.size}")

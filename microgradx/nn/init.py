@@ -58,6 +58,9 @@ def fans(tensor: Tensor) -> tuple[int, int]:
     return shape[1] * math.prod(shape[2:]), shape[0] * math.prod(shape[2:])
 
 
+_calculate_fan_in_and_fan_out = fans            # torch's name of it, which layers outside of torch call
+
+
 def _tensor(op: str, tensor: Tensor) -> Tensor:
     if not isinstance(tensor, Tensor) or tensor.dtype.kind != "f":
         raise DTypeError(f"{op}: fills a float Tensor, not "
