@@ -28,6 +28,13 @@ from microgradx.einsum import einsum as einsum
 from microgradx.functional import *
 from microgradx.indexing import *
 from microgradx.io import load as load, save as save
+from microgradx.nn.functional import (
+    adaptive_avg_pool1d as adaptive_avg_pool1d, alpha_dropout as alpha_dropout, avg_pool1d as avg_pool1d,
+    bilinear as bilinear, channel_shuffle as channel_shuffle, conv1d as conv1d, conv2d as conv2d,
+    conv_transpose1d as conv_transpose1d, conv_transpose2d as conv_transpose2d, dropout as dropout,
+    group_norm as group_norm, layer_norm as layer_norm, max_pool1d as max_pool1d, max_pool2d as max_pool2d,
+    pairwise_distance as pairwise_distance, pixel_shuffle as pixel_shuffle, pixel_unshuffle as pixel_unshuffle,
+    rms_norm as rms_norm, rrelu as rrelu)
 from microgradx.profiling import profile as profile
 from microgradx.random import *
 from microgradx.transforms import *

@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from microgradx._core.array import get_default_dtype
 from microgradx._core.tensor import Tensor, attach, tensor
 from microgradx._core.views import axis_of
 from microgradx.creation import empty, full, ones, zeros
 from microgradx.devices import CPU
-from microgradx.errors import OptionError, ShapeError, is_device
+from microgradx.errors import DTypeError, OptionError, ShapeError, is_device
 from microgradx.names import ABSENT, accept
 from microgradx.typing import Data, DType, Lengths
 
-__all__ = ["Count", "Size", "is_floating_point", "is_tensor", "numel", "t"]
+__all__ = ["Count", "Size", "finfo", "iinfo", "is_complex", "is_floating_point", "is_nonzero", "is_signed",
+           "is_tensor", "numel", "t"]
 
 
 # ----- shapes ----------------------------------------------------------------------------------------------------
@@ -153,6 +155,73 @@ def is_tensor(x: object) -> bool:
     return isinstance(x, Tensor)
 
 
+def is_complex(input: Tensor) -> bool:
+    """Does it hold complex numbers? There are none."""
+    return False
+
+
+def is_signed(input: Tensor) -> bool:
+    """Has it negative numbers? All have but masks."""
+    return input.dtype.kind != "b"
+
+
+@accept
+def is_nonzero(input: Tensor) -> bool:
+    """Is the one number of a tensor not 0? Raises ``ShapeError`` for several.
+
+    >>> import microgradx as mgx
+    >>> mgx.is_nonzero(mgx.tensor([0.5]))
+    True
+    """
+    if input.size != 1:
+        raise ShapeError(f"is_nonzero: of one number, not of shape {input.shape}")
+    return bool(input.item() != 0)
+
+
+class finfo:
+    """The limits of float32 or float64, Python numbers: ``eps``, ``max``, ``min``, ``tiny``, ``resolution``, ``bits``.
+
+    Raises ``DTypeError`` for another dtype.
+
+    >>> import microgradx as mgx
+    >>> mgx.finfo(mgx.float32).eps
+    1.1920928955078125e-07
+    """
+
+    def __init__(self, type: DType = None) -> None:
+        found = np.dtype(type or get_default_dtype())
+        if found.kind != "f":
+            raise DTypeError(f"finfo: of float32 or float64, not of {found}")
+        limits = np.finfo(found)
+        self.dtype, self.bits = found.name, limits.bits
+        self.eps, self.max, self.min = float(limits.eps), float(limits.max), float(limits.min)
+        self.tiny = self.smallest_normal = float(limits.tiny)
+        self.resolution = float(limits.resolution)
+
+    def __repr__(self) -> str:
+        return (f"finfo(resolution={self.resolution:g}, min={self.min:g}, max={self.max:g}, eps={self.eps:g}, "
+                f"smallest_normal={self.smallest_normal:g}, tiny={self.tiny:g}, dtype={self.dtype})")
+
+
+class iinfo:
+    """The limits of integers, which are int64: ``max``, ``min``, ``bits``. Raises ``DTypeError`` for another dtype.
+
+    >>> import microgradx as mgx
+    >>> mgx.iinfo(mgx.int64).max
+    9223372036854775807
+    """
+
+    def __init__(self, type: DType) -> None:
+        found = np.dtype(type)
+        if found.kind != "i":
+            raise DTypeError(f"iinfo: of int64, not of {found}")
+        limits = np.iinfo(found)
+        self.dtype, self.bits, self.max, self.min = found.name, limits.bits, int(limits.max), int(limits.min)
+
+    def __repr__(self) -> str:
+        return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"
+
+
 def element_size(x: Tensor) -> int:
     """The bytes of an element."""
     return x.dtype.itemsize
@@ -190,6 +259,35 @@ def new_tensor(x: Tensor, data: Data, *, dtype: DType = None, requires_grad: boo
     return tensor(data, dtype=dtype or x.dtype, requires_grad=requires_grad)
 
 
+# ----- where it is --------------------------------------------------------------------------------------------------
+
+def get_device(x: Tensor) -> int:
+    """The number of its device: -1, for the CPU has none."""
+    return -1
+
+
+def pin_memory(x: Tensor, device: Any = None) -> Tensor:
+    """Itself: memory is pinned for copies to other devices, and there is none."""
+    if device is not None and not is_device("pin_memory", device):
+        raise OptionError(f"pin_memory: device={device!r} is none; microgradx runs on the CPU, 'cpu'")
+    return x
+
+
+def is_pinned(x: Tensor) -> bool:
+    """Is its memory pinned? It is not."""
+    return False
+
+
+def share_memory_(x: Tensor) -> Tensor:
+    """Itself: threads share its memory."""
+    return x
+
+
+def is_shared(x: Tensor) -> bool:
+    """Do processes share its memory? They do not."""
+    return False
+
+
 # ----- in place ----------------------------------------------------------------------------------------------------
 
 def detach_(x: Tensor) -> Tensor:
@@ -199,14 +297,20 @@ def detach_(x: Tensor) -> Tensor:
     return x.requires_grad_(False)
 
 
+SHAPED_IN_PLACE = ("unsqueeze_", "squeeze_", "t_", "transpose_", "swapaxes_", "swapdims_", "resize_", "resize_as_")
 DTYPES_OF = {"long": "int64", "int": "int64", "short": "int64", "bool": "bool", "double": "float64",
              "float": "float32"}
 
 attach({name: as_dtype(name, dtype) for name, dtype in DTYPES_OF.items()})
 attach({f.__name__: f for f in (numel, dim, stride, is_contiguous, t, view, to, type_as,
-                                cpu, is_floating_point, element_size, new_full, new_tensor, detach_)})
+                                cpu, is_floating_point, is_complex, is_signed, is_nonzero, element_size,
+                                get_device, pin_memory, is_pinned, share_memory_, is_shared, new_full, new_tensor, detach_)})
 attach({f.__name__: f for f in map(_like, (zeros, ones, empty))})
 attach({"ndimension": dim, "nelement": numel, "type": type_of, "new": lambda x, *data: (
     x.new_tensor(data[0]) if len(data) == 1 and not isinstance(data[0], int) else x.new_zeros(*data))})
 attach({name: absent(name) for name in ("half", "bfloat16", "cuda")})
-attach({"size": property(_size), "device": property(lambda x: CPU), "is_cuda": property(lambda x: False)})
+attach({"size": property(_size), "device": property(lambda x: CPU), "nbytes": property(lambda x: x.dtype.itemsize * x.size),
+        "itemsize": property(element_size), "is_cpu": property(lambda x: True)})
+attach({name: property(lambda x: False) for name in (
+    "is_cuda", "is_mps", "is_meta", "is_sparse", "is_quantized", "is_nested")})
+attach({name: absent(name) for name in SHAPED_IN_PLACE})

@@ -25,7 +25,7 @@ from microgradx._core.kernels import table
 from microgradx._core.ops import Differentiable
 from microgradx._core.tensor import Tensor, attach, tensor
 from microgradx._core.value import Value
-from microgradx.errors import ArgumentError, DTypeError
+from microgradx.errors import ArgumentError, DTypeError, GraphError, ShapeError
 from microgradx.names import ALIASES, translated
 from microgradx.typing import Axes, Axis, Data, DType, Function, Lengths, Number
 
@@ -66,6 +66,20 @@ def _lift(x: Any, others: Iterable[Any]) -> Value | Tensor:
     return tensor(x, dtype=dtype if isinstance(x, (int, float, np.generic)) else None)
 
 
+def _written(out: Tensor, name: str, result: Any) -> Tensor:
+    """``result`` written into ``out``, which has its shape already; no graph goes through it."""
+    if not isinstance(out, Tensor):
+        raise DTypeError(f"{name}: out is a Tensor, not {type(out).__name__}")
+    if out.requires_grad or result.requires_grad:
+        raise GraphError(f"{name}: what is written to out has no graph, and an operand requires a gradient; "
+                         f"out = {name}(...) has one")
+    if out.shape != result.shape:
+        raise ShapeError(f"{name}: a result of shape {result.shape} does not fit out, of shape {out.shape}")
+    if out.dtype != result.dtype and not (out.dtype.kind == "f" and result.dtype.kind in "ib"):
+        raise DTypeError(f"{name}: a result of {result.dtype} does not fit out, of {out.dtype}")
+    return out.copy_(result)
+
+
 def _named(name: str, method: Any, x: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any, Any]:
     """The operands and options of a call by their names here; ``input`` is the first, and ``dtype`` its dtype."""
     dtype = kwargs.pop("dtype", None) if name in _OF_DTYPE else None
@@ -84,7 +98,9 @@ def _named(name: str, method: Any, x: Any, args: tuple[Any, ...], kwargs: dict[s
 def _elementwise(name: str) -> Function:
     method: Any = getattr(Differentiable, name)
 
-    def unary(x: Any = _MISSING, /, *, input: Any = _MISSING) -> Any:     # half the time of a call with *args
+    def unary(x: Any = _MISSING, /, *, input: Any = _MISSING, out: Any = None) -> Any:    # half the time of *args
+        if out is not None:
+            return _written(out, name, unary(x, input=input))
         if x is _MISSING:
             if input is _MISSING:
                 raise ArgumentError(f"{name}: the tensor is missing")
@@ -93,6 +109,8 @@ def _elementwise(name: str) -> Function:
 
     def function(x: Any = _MISSING, /, *args: Any, **kwargs: Any) -> Any:
         if kwargs or x is _MISSING:
+            if "out" in kwargs:
+                return _written(kwargs.pop("out"), name, function(x, *args, **kwargs))
             of = getattr(Tensor if name in _WITH_OPTIONS and not isinstance(x, Value) else Differentiable, name)
             x, args, kwargs = _named(name, of, x, args, kwargs)
         if not isinstance(x, Differentiable):
@@ -109,6 +127,8 @@ def _of_tensor(name: str) -> Function:
 
     def function(x: Any = _MISSING, /, *args: Any, **kwargs: Any) -> Any:
         if kwargs and not _KNOWN[name].issuperset(kwargs) or x is _MISSING:
+            if "out" in kwargs:
+                return _written(kwargs.pop("out"), name, function(x, *args, **kwargs))
             x, args, kwargs = _named(name, method, x, args, kwargs)
         if isinstance(x, Value):
             raise DTypeError(f"{name}: of Tensors and arrays, not of a Value")
@@ -143,7 +163,7 @@ def _document(function: Any, name: str, method: Any) -> Any:
     if method is not None:
         heading, _, text = method.__doc__.partition("\n\n")         # Cython's heading is the signature
         function.__doc__ = text if heading.endswith(")") and "(self" in heading else method.__doc__
-        if function.__code__.co_varnames == ("x", "input"):                 # unary: most of them
+        if function.__code__.co_varnames == ("x", "input", "out"):                 # unary: most of them
             function.__signature__ = _OF_X
             return function
         first, *rest = inspect.signature(method).parameters.values()
@@ -218,7 +238,7 @@ if TYPE_CHECKING:
                      keepdim: bool = False) -> Tensor: ...
 
     class _Extreme(Protocol):
-        def __call__(self, x: Data, /, axis: Any = None, keepdims: bool = False, *, dim: Axis = None,
+        def __call__(self, x: Data, /, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None,
                      keepdim: bool = False, other: Data | None = None) -> Any: ...
 
     class _Softmax(Protocol):

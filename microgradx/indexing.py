@@ -390,6 +390,8 @@ def scatter(x: Tensor, axis: int, index: Data, source: Any, *, reduce: str | Non
     d, index, out = axis_of("scatter", axis, x.ndim), tensor(index), x.clone()
     if x.ndim == 0:
         return scatter(x.reshape(1), 0, index.reshape(-1), source, reduce=reduce).reshape(())
+    if index.ndim == 0:                             # a point counts as a line of one
+        index = index.reshape(1)
     check_along("scatter", x, d, index)
     if isinstance(source, (Tensor, np.ndarray)) and source.ndim:
         if source.ndim != index.ndim or max(m - n for m, n in zip(index.shape, source.shape, strict=True)) > 0:

@@ -85,6 +85,9 @@ ABSENT: dict[str, str] = {
     "complex128": "there are no complex numbers: keep the real and imaginary parts as two tensors",
     "cfloat": "there are no complex numbers: keep the real and imaginary parts as two tensors",
     "fft": "there is no Fourier transform with a graph: numpy.fft takes x.detach().numpy()",
+    **{f"{name}_": f"a tensor keeps its shape: x = x.{name}(...) gives another one"
+       for name in ("unsqueeze", "squeeze", "t", "transpose", "swapaxes", "swapdims")},
+    **dict.fromkeys(("resize_", "resize_as_"), "a tensor keeps its shape: x = mgx.empty(shape) gives another one"),
     "onnx": "there is no export to ONNX: microgradx.save writes the parameters as safetensors",
     "quantization": "there is no quantization: float32 is the smallest",
     # of nn and nn.functional
@@ -101,7 +104,7 @@ ABSENT: dict[str, str] = {
                     "there is no sampling at free positions: interpolate has the regular ones"),
     **dict.fromkeys(("LazyLinear", "LazyConv1d", "LazyConv2d", "LazyBatchNorm1d", "LazyBatchNorm2d",
                      "UninitializedParameter"), "there are no lazy layers: tell the number of inputs"),
-    **dict.fromkeys(("DataParallel", "SyncBatchNorm"), "there is one device, the CPU: use the module itself"),
+    **dict.fromkeys(("DataParallel", "DistributedDataParallel", "SyncBatchNorm"), "there is one device, the CPU: use the module itself"),
 }
 
 

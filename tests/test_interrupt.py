@@ -18,7 +18,7 @@ KINDS = {
     "amax of columns": (WIDE, "x.amax(0)"),
     "argmax": (WIDE + "[:1000]", "for _ in range(30): x.argmax()"),
     "softmax": (X, "for _ in range(5): x.softmax(0)"),
-    "cross_entropy": (X + ".reshape(1, -1); t = mgx.Tensor([0])", "for _ in range(5): nn.CrossEntropyLoss()(x, t)"),
+    "cross_entropy": (X + ".reshape(1, -1); t = mgx.tensor([0])", "for _ in range(5): nn.CrossEntropyLoss()(x, t)"),
     "layer_norm": (X + "; f = nn.LayerNorm(100_000_000, elementwise_affine=False)", "for _ in range(9): f(x)"),
     "max_pool": (X + ".reshape(1, 1, 10_000, -1)", "nn.MaxPool2d(7, 1)(x)"),
     "index_add": ("x = mgx.zeros(64); t = mgx.zeros(1).expand(3_000_000).astype('int64'); s = mgx.zeros(3_000_000)",

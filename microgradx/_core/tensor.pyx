@@ -618,14 +618,13 @@ cdef class Tensor(Array):
 
     def max(self, axis=None, keepdims=False, *, dim=None, keepdim=False, other=None):
         """Without an axis the largest element, as ``amax``. With one, as torch: (values, indices) along it, of the
-        first largest element, which gets the whole gradient. Of two tensors the larger elements, as ``maximum``."""
-        axis = resolve_axis("max", axis if other is None else other, dim)
-        return find_extremum(self, "max", axis, keepdims or keepdim, 1.0)
+        first largest element, which gets the whole gradient. With another tensor in its place ``maximum``."""
+        return find_extremum(self, "max", resolve_axis("max", axis, dim), other, keepdims or keepdim, 1.0)
 
     def min(self, axis=None, keepdims=False, *, dim=None, keepdim=False, other=None):
-        """Without an axis the smallest element, as ``amin``; with one (values, indices), as ``max``."""
-        axis = resolve_axis("min", axis if other is None else other, dim)
-        return find_extremum(self, "min", axis, keepdims or keepdim, -1.0)
+        """Without an axis the smallest element, as ``amin``; with one (values, indices), with another tensor
+        ``minimum``, as ``max``."""
+        return find_extremum(self, "min", resolve_axis("min", axis, dim), other, keepdims or keepdim, -1.0)
 
     def argmax(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """The position of the first largest element along ``axis``, or in the flattened tensor; int64."""
@@ -947,14 +946,16 @@ class Extremum(NamedTuple):
     indices: object
 
 
-cdef object find_extremum(Array x, str op, object axis, bint kept, double sign):
+cdef object find_extremum(Array x, str op, object axis, object other, bint kept, double sign):
     cdef Array at, values
+    if other is None and isinstance(axis, (Array, np.ndarray)):     # as torch: of two tensors
+        axis, other = None, axis
+    if other is not None:
+        if axis is not None or kept:
+            raise OptionError(f"{op}: of two tensors there is neither an axis nor keepdim")
+        return apply(MGX_maximum if sign > 0 else MGX_minimum, x, other, None)
     if axis is None:
         return amax(x, axes_of(op, None, x.ndim), kept, sign)
-    if isinstance(axis, (Array, np.ndarray)):               # of two tensors, as in torch
-        if kept:
-            raise OptionError(f"{op}: of two tensors elementwise, which keeps no axis")
-        return apply(MGX_maximum if sign > 0 else MGX_minimum, x, axis, None)
     if x.ndim == 0:
         v.axis_of(op, axis, 1)
         return Extremum(v.index(x, ...), from_object(0, None, True))

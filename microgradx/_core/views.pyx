@@ -512,7 +512,9 @@ def _gather(x, at, axis):
 
 cdef Array gather(Array x, int axis, Array at):
     if x.ndim == 0:
-        return gather(as_line(x), 0, at) if at.ndim else as_point(gather(as_line(x), 0, as_line(at)))
+        return gather(as_line(x), 0, at)
+    if at.ndim == 0 and x.ndim == 1:                # a point counts as a line of one
+        return as_point(gather(x, 0, as_line(at)))
     check_along("gather", x, axis, at)
     cdef Array out = compute_on_host(_gather, (x, at, axis))
     record_structured(out, b"gather", gather_vjp, (axis, save_index(at, x), shape_of(x)), x)
@@ -539,6 +541,8 @@ cdef Array scatter_add(Array x, int axis, Array at, Array source):
     """A copy of x with source[..., j, ...] added at at[..., j, ...]."""
     if x.ndim == 0:
         return as_point(scatter_add(as_line(x), 0, as_line(at), as_line(source)))
+    if at.ndim == 0 and x.ndim == 1 and source.ndim <= 1:
+        return scatter_add(x, 0, as_line(at), as_line(source))
     check_along("scatter_add", x, axis, at)
     cdef Array out = empty_like(x)
     cdef int d

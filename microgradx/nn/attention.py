@@ -18,6 +18,10 @@ from microgradx.typing import Data, DType, Seed
 __all__ = ["MultiheadAttention"]
 
 
+class NonDynamicallyQuantizableLinear(Linear):
+    """``Linear``, by the name that torch prints for the last layer of an attention."""
+
+
 class MultiheadAttention(Module):
     """``num_heads`` attentions side by side. Vaswani et al. (2017).
 
@@ -69,7 +73,7 @@ class MultiheadAttention(Module):
         for part, n in shapes.items():
             self.register_parameter(f"{part}_proj_weight", None if one else parameter((embed_dim, n), dtype))
         self.register_parameter("in_proj_bias", parameter(3 * embed_dim, dtype) if bias else None)
-        self.out_proj = Linear(embed_dim, embed_dim, bias, dtype, self.rng)
+        self.out_proj = NonDynamicallyQuantizableLinear(embed_dim, embed_dim, bias, dtype, self.rng)
         for part in ("k", "v"):
             self.register_parameter(f"bias_{part}", parameter((1, 1, embed_dim), dtype) if add_bias_kv else None)
         self.reset_parameters(self.rng)
