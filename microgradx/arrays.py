@@ -19,8 +19,8 @@ from microgradx._core.tensor import Tensor, attach, concat, pad
 from microgradx._core.value import Value
 from microgradx._core.value import dot as dot_of_values
 from microgradx._core.views import axis_of
-from microgradx.creation import integers, lengths
-from microgradx.errors import DTypeError, OptionError, ShapeError, is_device
+from microgradx.creation import integers, lengths, real
+from microgradx.errors import RAW, DTypeError, OptionError, ShapeError, is_device, name_errors, named
 from microgradx.typing import Axes, Axis, Data, Lengths, Number
 
 P = ParamSpec("P")
@@ -55,7 +55,10 @@ def of_tensor(function: Callable[Concatenate[Tensor, P], R]) -> Callable[Concate
                     raise OptionError(f"{name}: {ours}={kwargs[ours]} and {theirs}={kwargs[theirs]} are two names of "
                                       "one argument")
                 kwargs[ours] = kwargs.pop(theirs)
-        return function(tensor(x), *args, **kwargs)
+        try:
+            return function(tensor(x), *args, **kwargs)
+        except RAW as error:
+            raise named(name, error) from error.__cause__
 
     return call
 
@@ -308,7 +311,7 @@ def isclose(x: Tensor, other: Data, rtol: float = 1e-5, atol: float = 1e-8, equa
     """Where |x - other| <= atol + rtol |other|."""
     with np.errstate(all="ignore"):
         a, b = (np.asarray(t.detach()) for t in broadcast("isclose", x, tensor(other)))
-        return Tensor(np.isclose(a, b, rtol, atol, equal_nan))
+        return Tensor(np.isclose(a, b, real("isclose", "rtol", rtol), real("isclose", "atol", atol), bool(equal_nan)))
 
 
 @of_tensor
@@ -534,3 +537,6 @@ cat = concatenate = concat
 attach({name: globals()[name] for name in METHODS})
 attach({"double": double, "float": single, "numel": numel, "to": to, "view": view, "clip_": clamp_})
 attach({f.__name__: f for f in (add_, sub_, mul_, div_, addcmul_, addcdiv_, clamp_)})
+
+
+name_errors(__name__)

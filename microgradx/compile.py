@@ -7,7 +7,7 @@ from typing import Any
 
 from microgradx._core.capture.compiled import Compiled
 from microgradx._core.capture.passes import PASSES
-from microgradx.errors import DTypeError, OptionError
+from microgradx.errors import DTypeError, OptionError, name_errors
 from microgradx.random import generator
 from microgradx.typing import Function
 
@@ -84,3 +84,6 @@ def compile(function: Function | None = None, *, passes: Iterable[str] = PASSES,
     compiled = Compiled(function, set(passes), generator if check else None, cache_size)
     return function.__compiled__(compiled) if hasattr(function, "__compiled__") else \
         functools.update_wrapper(compiled, function)
+
+
+name_errors(__name__)

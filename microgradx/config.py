@@ -3,7 +3,7 @@ import os
 import platform
 
 from microgradx._core.kernels import isa, threads
-from microgradx.errors import OptionError
+from microgradx.errors import OptionError, name_errors
 
 __all__ = ["config", "get_num_threads", "set_num_threads", "show_config"]
 
@@ -89,3 +89,6 @@ def show_config() -> None:
     """Print ``config()``."""
     for name, value in config().items():
         print(f"{name:<16} {value}")
+
+
+name_errors(__name__)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from microgradx._core.tensor import Tensor
-from microgradx.errors import DTypeError, GraphError, ShapeError
+from microgradx.errors import DTypeError, GraphError, ShapeError, name_errors
 from microgradx.typing import Data, DType, Lengths
 
 __all__ = ["arange", "eye", "full", "full_like", "linspace", "ones", "ones_like", "zeros", "zeros_like"]
@@ -51,6 +51,14 @@ def plain(op: str, what: str, number: Any) -> Any:
         raise GraphError(f"{op}: {what} is a plain number, which takes no part in the graph; float(t) or t.detach() is "
                          "one where no gradient is wanted")
     return number
+
+
+def real(op: str, what: str, number: Any) -> float:
+    """``number``, an option, as a float."""
+    try:
+        return float(plain(op, what, number))
+    except (TypeError, ValueError):
+        raise DTypeError(f"{op}: {what} is a real number, not {number!r}") from None
 
 
 def check_count(op: str, count: int, of: str) -> int:
@@ -156,3 +164,6 @@ def linspace(start: float, stop: float, num: int = 50, *, dtype: DType = "float3
     numbers = np.linspace(first, last, count)
     found = Tensor(numbers, requires_grad, dtype)
     return found if found.dtype.kind != "i" else Tensor(np.floor(numbers), dtype=dtype)
+
+
+name_errors(__name__, "zeros", "ones", "full")

@@ -75,10 +75,10 @@ def _elementwise(name: str) -> Function:
 
 def _of_tensor(name: str) -> Function:
     def function(x: Any, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(x, Value):
-            raise DTypeError(f"{name}: of Tensors and arrays, not of a Value")
         if not isinstance(x, Tensor):
             x = _lift(x, (*args, *kwargs.values()))
+            if isinstance(x, Value):
+                raise DTypeError(f"{name}: of Tensors and arrays, not of a Value")
         return getattr(x, name)(*args, **kwargs)
 
     return function

@@ -12,7 +12,7 @@ from microgradx._core.structured import HostOperation
 from microgradx._core.tensor import Tensor, attach
 from microgradx._core.views import along, axis_of, check_along
 from microgradx.arrays import at, broadcast, of_tensor, tensor
-from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
+from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError, name_errors
 from microgradx.typing import Axis, Data
 
 __all__ = ["argsort", "index_add", "index_select", "masked_fill", "masked_select", "median", "scatter", "sort",
@@ -81,14 +81,21 @@ def topk(x: Tensor, k: int, axis: int = -1, largest: bool = True) -> Sorted:
     return Sorted(x.gather(d, order), order)
 
 
-def _median_into(out: npt.NDArray[Any], x: npt.NDArray[Any], axis: int) -> None:
+def _middle(x: npt.NDArray[Any], axis: int) -> npt.NDArray[np.int64]:
+    """Where the median stands along ``axis``."""
     n, nans = x.shape[axis], np.isnan(x).sum(axis, keepdims=True)
     place = np.where(nans, n - nans, (n - 1) // 2)                      # nans stand at the end: the first of them
-    out[...] = np.take_along_axis(np.argsort(x, axis, kind="stable"), place, axis)
+    return np.take_along_axis(np.argsort(x, axis, kind="stable"), place, axis)
 
 
 _argmedian: Callable[..., Tensor] = HostOperation(
-    "median", lambda x, axis: [(x.shape[:axis] + (1,) + x.shape[axis + 1:], np.int64)], _median_into)
+    "median", lambda x, axis: [(x.shape[:axis] + (1,) + x.shape[axis + 1:], np.int64)],
+    lambda out, x, axis: np.copyto(out, _middle(x, axis)))
+
+
+_median: Callable[..., Tensor] = HostOperation(
+    "median", lambda x: [((), x.dtype)], lambda out, x: np.copyto(out, x[_middle(x, 0)[0]]),
+    [[lambda g, y, x: (x == y).astype(x.dtype) * (g / (x == y).sum().astype(x.dtype))]])
 
 
 @of_tensor
@@ -105,12 +112,10 @@ def median(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Any:
     d = axis_of("median", 0 if axis is None else axis, flat.ndim)
     if flat.shape[d] == 0:
         raise ShapeError(f"median: of no elements, shape {x.shape}" + ("" if axis is None else f" along axis {d}"))
+    if axis is None:
+        return _median(flat).reshape((1,) * x.ndim if keepdims else ())
     place = _argmedian(flat, d)
     values = flat.gather(d, place)
-    if axis is None:
-        if x.dtype.kind == "f":
-            values = (flat < values.detach()).where(np.inf, flat).amin()
-        return values.reshape((1,) * x.ndim if keepdims else ())
     if x.ndim == 0:
         return Sorted(values.reshape(()), place.reshape(()))
     return Sorted(values, place) if keepdims else Sorted(values.squeeze(d), place.squeeze(d))
@@ -244,3 +249,6 @@ def masked_select(x: Tensor, mask: Data) -> Tensor:
 
 take_along_axis = take_along_dim
 attach({name: globals()[name] for name in METHODS})
+
+
+name_errors(__name__)

@@ -18,7 +18,7 @@ from microgradx._core.structured import HostOperation
 from microgradx._core.tensor import Tensor, pad
 from microgradx._core.views import axis_of
 from microgradx.creation import eye
-from microgradx.errors import DTypeError, Error, OptionError, ShapeError
+from microgradx.errors import DTypeError, Error, OptionError, ShapeError, name_errors
 from microgradx.typing import Data, Function
 
 __all__ = ["LinAlgError", "cholesky", "det", "eigh", "eigvalsh", "inv", "lstsq", "matrix_norm", "pinv", "slogdet",
@@ -314,3 +314,6 @@ def matrix_norm(a: Data, ord: float | str = "fro", axis: tuple[int, int] = (-2, 
     else:
         raise OptionError(f"matrix_norm: ord is 'fro', 'nuc', 1, -1, 2, -2, inf or -inf, not {ord!r}")
     return x.reshape(tuple(1 if d in (down, across) else n for d, n in enumerate(a.shape))) if keepdims else x
+
+
+name_errors(__name__)

@@ -19,7 +19,7 @@ from microgradx._core.generator import Generator
 from microgradx._core.launch import filled
 from microgradx._core.tensor import Tensor
 from microgradx.creation import integers, lengths
-from microgradx.errors import OptionError
+from microgradx.errors import OptionError, name_errors
 from microgradx.typing import AnyGenerator, DType, Lengths, Seed
 
 __all__ = ["Generator", "fork_rng", "generator", "get_rng_state", "initial_seed", "manual_seed", "rand", "randint",
@@ -180,3 +180,6 @@ def randperm(n: int, *, rng: Seed = None, generator: Seed = None) -> Tensor:
     if isinstance(source, Generator):
         return core.permutation(source, n)
     return _by_numpy(source, lambda: source.permutation(n), (n,), "int64")
+
+
+name_errors(__name__, "rand", "randn", "generator")

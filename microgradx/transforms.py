@@ -24,7 +24,7 @@ from microgradx._core.tensor import Tensor, stack
 from microgradx._core.trace import follow, gradients, sources, traced
 from microgradx._core.trees import flatten, leaves_of, unflatten
 from microgradx._core.value import Value
-from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.errors import DTypeError, OptionError, ShapeError, name_errors
 from microgradx.typing import Function
 
 __all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"]
@@ -287,3 +287,6 @@ def hvp(fn: Function, primals: Any, tangents: Any) -> Any:
     (Tensor([6., 6.]),)
     """
     return vjp(grad(fn, tuple(range(len(primals)))), *primals)[1](tuple(tangents))
+
+
+name_errors(__name__)

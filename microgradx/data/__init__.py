@@ -6,7 +6,7 @@ import numpy as np
 
 from microgradx.data.files import idx, npz
 from microgradx.data.points import circles, moons, spirals
-from microgradx.errors import DTypeError, OptionError, ShapeError, described
+from microgradx.errors import DTypeError, OptionError, ShapeError, described, name_errors
 from microgradx.random import randperm
 from microgradx.typing import Seed
 
@@ -90,3 +90,6 @@ def _rows(op: str, x: Any, y: Any) -> int:
     if len(x) != len(y):
         raise ShapeError(f"{op}: {len(x)} rows of x and {len(y)} of y ({len(x)} != {len(y)})")
     return len(x)
+
+
+name_errors(__name__)

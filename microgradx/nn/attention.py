@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from microgradx._core.tensor import Tensor, linear_
-from microgradx.errors import OptionError, ShapeError
+from microgradx.errors import OptionError, ShapeError, name_errors
 from microgradx.nn import functional as F
 from microgradx.nn import init
 from microgradx.nn.layers import Linear, parameter, sizes_of
@@ -77,3 +77,6 @@ class MultiheadAttention(Module):
 
     def extra_repr(self) -> str:
         return f"{self.embed_dim}, {self.num_heads}" + ", causal=True" * self.causal
+
+
+name_errors(__name__, "forward")

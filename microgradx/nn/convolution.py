@@ -15,7 +15,7 @@ import numpy as np
 from microgradx._core.nets import convolution, pooling
 from microgradx._core.tensor import Tensor
 from microgradx.arrays import tensor
-from microgradx.errors import OptionError, ShapeError
+from microgradx.errors import OptionError, ShapeError, name_errors
 from microgradx.nn import init
 from microgradx.nn.module import Module, Parameter
 from microgradx.random import generator
@@ -284,3 +284,6 @@ class AvgPool2d(Module):
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+name_errors(__name__, "forward")

@@ -14,7 +14,8 @@ from microgradx._core.tensor import Tensor, linear_
 from microgradx.arrays import cosine_similarity as cosine_similarity
 from microgradx.arrays import glu as glu
 from microgradx.arrays import normalize as normalize
-from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
+from microgradx.creation import check_count, lengths
+from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError, name_errors
 from microgradx.nn.activations import *
 from microgradx.nn.activations import ACTIVATIONS as ACTIVATIONS
 from microgradx.nn.convolution import avg_pool2d as avg_pool2d
@@ -67,7 +68,9 @@ def one_hot(labels: Data, classes: int, dtype: DType = "float32") -> Tensor:
     labels = labels if isinstance(labels, Tensor) else Tensor(labels)
     if labels.ndim != 1 or labels.size and labels.dtype.kind != "i":
         raise ShapeError(f"one_hot: labels are integers of shape (m,), not {labels.dtype} of shape {labels.shape}")
-    return compute(_one_hot, labels, classes, np.dtype(dtype))
+    count, = lengths("one_hot", (classes,), "the number of classes")
+    check_count("one_hot", labels.size * count, f"in {labels.size} rows of {count} classes")
+    return compute(_one_hot, labels, count, np.dtype(dtype))
 
 
 def _one_hot(labels: npt.NDArray[np.int64], classes: int, dtype: DType) -> npt.NDArray[Any]:
@@ -203,3 +206,6 @@ def _closed(shut: npt.NDArray[np.bool_], dtype: DType) -> Tensor:
 def _later(t: int, s: int, dtype: DType) -> Tensor:
     """-inf for the keys behind the query."""
     return _closed(np.triu(np.ones((t, s), bool), 1), dtype)
+
+
+name_errors(__name__, "linear", "dropout")

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from microgradx._core.tensor import Tensor, linear_
-from microgradx.errors import DTypeError, Error, OptionError, ShapeError, described
+from microgradx.errors import DTypeError, Error, OptionError, ShapeError, described, name_errors
 from microgradx.nn import functional as F
 from microgradx.nn import init
 from microgradx.nn.module import CheckedOptions, Module, Parameter
@@ -429,3 +429,6 @@ class LogSoftmax(_Activation):
 
 # Activation as a module: the function it calls.
 MODULES = {activation.__name__: activation.method for activation in _Activation.__subclasses__()}
+
+
+name_errors(__name__, "forward")

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from microgradx._core.tensor import Tensor
+from microgradx.errors import name_errors
 from microgradx.nn import costs
 from microgradx.nn.module import CheckedOptions
 from microgradx.typing import Data
@@ -147,3 +148,6 @@ class KLDivLoss(_Loss):
 
 # Cost as a module: the function it calls.
 LOSSES = {loss.__name__: loss.function.__name__ for loss in _Loss.__subclasses__()}
+
+
+name_errors(__name__, "forward")

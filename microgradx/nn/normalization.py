@@ -19,7 +19,8 @@ import numpy as np
 from microgradx._core.graph import no_grad
 from microgradx._core.nets import normalization
 from microgradx._core.tensor import Tensor
-from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.creation import plain, real
+from microgradx.errors import DTypeError, OptionError, ShapeError, name_errors
 from microgradx.nn.module import Module, Parameter
 from microgradx.typing import Data, DType
 
@@ -81,7 +82,7 @@ def _over_last(op: str, x: Data, normalized_shape: int | Sequence[int], weight: 
     if x.shape[-len(shape):] != shape:
         raise ShapeError(f"{op}: the last axes of shape {x.shape} are not {shape} ({x.shape[-len(shape):]} != {shape})")
     weight, bias = _fits(op, x, shape, weight=weight, bias=bias)
-    return normalization(x, weight, bias, math.prod(shape), centred, eps)[0]
+    return normalization(x, weight, bias, math.prod(shape), centred, real(op, "eps", eps))[0]
 
 
 def layer_norm(x: Data, normalized_shape: int | Sequence[int], weight: Data | None = None, bias: Data | None = None,
@@ -180,7 +181,7 @@ def group_norm(x: Data, num_groups: int, weight: Data | None = None, bias: Data 
     channels = x.shape[1]
     weight, bias = _fits("group_norm", x, (channels,), weight=weight, bias=bias)
     n = channels // groups * math.prod(x.shape[2:])
-    return _scaled(normalization(x, None, None, n, True, eps)[0], weight, bias)
+    return _scaled(normalization(x, None, None, n, True, real("group_norm", "eps", eps))[0], weight, bias)
 
 
 class GroupNorm(Module):
@@ -244,7 +245,8 @@ def batch_norm(x: Data, running_mean: Tensor | None, running_var: Tensor | None,
         raise ShapeError(f"batch_norm: {n} elements per channel in training, shape {x.shape}; a variance needs two "
                          f"({n} < 2)")
     rows = x.transpose(0, 1)
-    y, stats = normalization(rows.reshape(channels, n), None, None, n, True, eps)
+    momentum = plain("batch_norm", "momentum", momentum)
+    y, stats = normalization(rows.reshape(channels, n), None, None, n, True, real("batch_norm", "eps", eps))
     with no_grad():
         for running, now in ((running_mean, stats[0]), (running_var, stats[1] * (n / (n - 1)))):
             if running is not None:
@@ -309,3 +311,6 @@ class BatchNorm1d(_BatchNorm):
 class BatchNorm2d(_BatchNorm):
     """As ``BatchNorm1d``, of (m, channels, h, w)."""
     axes = (4,)
+
+
+name_errors(__name__, "forward")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from microgradx._core.tensor import Tensor, linear_, stack
-from microgradx.errors import DTypeError, OptionError, ShapeError, described
+from microgradx.errors import DTypeError, OptionError, ShapeError, described, name_errors
 from microgradx.nn import init
 from microgradx.nn.layers import parameter, sizes_of
 from microgradx.nn.module import Module
@@ -149,3 +149,6 @@ class LSTM(_Recurrent):
         i, f, g, o = (ih + hh).split(self.hidden_size, -1)
         c = f.sigmoid() * c + i.sigmoid() * g.tanh()
         return [o.sigmoid() * c.tanh(), c]
+
+
+name_errors(__name__, "forward")

@@ -19,7 +19,7 @@ from microgradx._core.graph import no_grad
 from microgradx._core.launch import change_world, composite
 from microgradx._core.tensor import Tensor
 from microgradx._core.update import update
-from microgradx.errors import DTypeError, GraphError, OptionError, ShapeError, described
+from microgradx.errors import DTypeError, GraphError, OptionError, ShapeError, described, name_errors
 
 __all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop"]
 
@@ -453,3 +453,6 @@ class AdamW(Adam):
     def __init__(self, params: Params, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
                  weight_decay: float = 1e-2) -> None:
         super().__init__(params, lr, betas, eps, weight_decay)
+
+
+name_errors(__name__, "step", "zero_grad")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeGuard
 
 from microgradx._core.launch import note_as_it_is
-from microgradx.errors import DTypeError, OptionError
+from microgradx.errors import DTypeError, OptionError, name_errors
 from microgradx.optim.optimizers import Optimizer
 from microgradx.typing import Function
 
@@ -381,3 +381,6 @@ class ReduceLROnPlateau(LRScheduler):
                 lr = max(group["lr"] * self.factor, least)
                 if group["lr"] - lr > self.eps:
                     group["lr"] = lr
+
+
+name_errors(__name__)
