@@ -95,8 +95,8 @@ def _by_hand(name: str, args: Sequence[Any], nodes: list[Any], value: Any, backw
         results = backward(unflatten(structure, iter(cotangents)))
         for g, version in zip(cotangents, versions, strict=True):
             if g.version != version:
-                raise GraphError(f"{name}: backward wrote into the gradient that it was given, of shape {g.shape}, which "
-                                 "others may read; write to a clone() of it")
+                raise GraphError(f"{name}: backward wrote into the gradient that it was given, of shape {g.shape}, and "
+                                 "others may read that; write to a clone() of it")
         results = tuple(results) if isinstance(results, (list, tuple)) else (results,)
         if len(results) != len(args):
             raise ShapeError(f"{name}: backward returned {len(results)} gradients for {len(args)} arguments")
