@@ -313,7 +313,7 @@ def cross_entropy(logits: Tensor, target: Data, reduction: str = "mean", *, weig
     logits = logits if isinstance(logits, Tensor) else Tensor(logits)
     target = target if isinstance(target, Tensor) else Tensor(target)
     if type(ignore_index) is not int:
-        ignore_index, = integers("cross_entropy", "ignore_index", (ignore_index,))
+        ignore_index, = integers("cross_entropy", "ignore_index", ((ignore_index,),))
     plain = weight is None and not label_smoothing and target.dtype.kind != "f"
     if plain and ignore_index < 0 and logits.ndim == 2 and reduction != "none":         # one launch
         try:
