@@ -443,7 +443,7 @@ except TypeError as error: print(error)
     assert done.stdout == "Tensor.sum: a method of microgradx._core.tensor.Tensor, called with int as self\n"
 
 
-# ----- whatever is public, called with whatever is wrong ---------------------------------------------------------------
+# ----- whatever is public, called with whatever is wrong ---------------------------------------------------------
 
 WRONG = {
     "None": lambda: None, "an int": lambda: 5, "a text": lambda: "a", "no text": str, "an object": object, "[]": list,
@@ -502,15 +502,17 @@ def public():
             what = id(getattr(method, "__func__", method))
             inherited = what in seen and owner not in ("mask", "leaf")
             seen.add(what)
-            if callable(method) and not inherited and name not in WITHIN and (not name.startswith("_") or name in OPERATORS):
+            named = not name.startswith("_") and name not in WITHIN or name in OPERATORS
+            if callable(method) and not inherited and named:
                 found[f"{owner}.{name}"] = (
                     lambda *args, make=make, name=name, **named: getattr(make(), name)(*args, **named),
                     getattr(make(), name))
     return found
 
 
-OPERATORS = """__add__ __radd__ __iadd__ __isub__ __imul__ __itruediv__ __floordiv__ __mod__ __matmul__ __pow__ __getitem__
-               __setitem__ __and__ __or__ __lt__ __eq__ __round__ __format__ __contains__ __call__""".split()
+OPERATORS = """__add__ __radd__ __iadd__ __isub__ __imul__ __itruediv__ __floordiv__ __mod__ __matmul__ __pow__
+               __getitem__ __setitem__ __and__ __or__ __lt__ __eq__ __round__ __format__ __contains__
+               __call__""".split()
 
 
 def arguments(thing):
@@ -565,7 +567,8 @@ class Careless(nn.Module):
 
 
 @pytest.mark.parametrize("call, kind", [
-    (lambda: mgx.grad(lambda x: x.no_such_method())(1.0), AttributeError), (lambda: Careless()(ones(2)), AttributeError),
+    (lambda: mgx.grad(lambda x: x.no_such_method())(1.0), AttributeError),
+    (lambda: Careless()(ones(2)), AttributeError),
     (lambda: nn.Sequential(Careless())(ones(2)), AttributeError), (lambda: mgx.grad(lambda x: {}["a"])(1.0), KeyError),
     (lambda: mgx.checkpoint(lambda x: [][1], leaf(2)), IndexError), (lambda: mgx.zeros(1, 2, wrong=3), TypeError),
     (lambda: nn.Linear(1, 2, wrong=3), TypeError), (lambda: mgx.tile(), TypeError)])
