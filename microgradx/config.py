@@ -4,7 +4,7 @@ import platform
 
 from microgradx._core.kernels import isa, threads
 from microgradx._core.tensor import print_options
-from microgradx.errors import OptionError
+from microgradx.errors import OptionError, name_errors
 
 __all__ = ["config", "get_num_threads", "set_num_threads", "set_printoptions", "show_config",
            "use_deterministic_algorithms"]
@@ -121,3 +121,6 @@ def show_config() -> None:
     """Print ``config()``."""
     for name, value in config().items():
         print(f"{name:<16} {value}")
+
+
+name_errors(__name__)

@@ -110,10 +110,10 @@ def _of_tensor(name: str) -> Function:
     def function(x: Any = _MISSING, /, *args: Any, **kwargs: Any) -> Any:
         if kwargs and not _KNOWN[name].issuperset(kwargs) or x is _MISSING:
             x, args, kwargs = _named(name, method, x, args, kwargs)
-        if isinstance(x, Value):
-            raise DTypeError(f"{name}: of Tensors and arrays, not of a Value")
         if not isinstance(x, Tensor):
             x = _lift(x, (*args, *kwargs.values()))
+            if isinstance(x, Value):
+                raise DTypeError(f"{name}: of Tensors and arrays, not of a Value")
         return getattr(x, name)(*args, **kwargs)
 
     _KNOWN[name] = frozenset(inspect.signature(method).parameters)

@@ -42,6 +42,11 @@ REGISTRATIONS = {
     *((name, "_core.tensor", "attach") for name in ("arrays", "conversion", "functional", "indexing", "inplace",
                                                     "interop", "random")),
     *((name, "_core.floats", "behave_as_floats") for name in ("_core.capture.number", "_core.scalar.replay")),
+    *((name, "errors", "name_errors") for name in (
+        "arrays", "autograd", "compile", "config", "creation", "data", "data.files", "data.points", "draw", "einsum",
+        "indexing", "io", "linalg", "nn.attention", "nn.convolution", "nn.functional", "nn.init", "nn.layers",
+        "nn.losses", "nn.module", "nn.normalization", "nn.recurrent", "optim.clip", "optim.optimizers",
+        "optim.schedulers", "optim.scipy", "profiling", "random", "transforms", "vectorize")),
     *((name, "_core.launch", "composite") for name in ("_core.generator", "_core.nets", "_core.structured",
                                                        "_core.update", "_core.views", "nn.costs", "optim.optimizers"))}
 

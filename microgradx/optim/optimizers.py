@@ -23,7 +23,7 @@ from microgradx._core.launch import change_world, composite
 from microgradx._core.tensor import Tensor
 from microgradx._core.update import update
 from microgradx.errors import (ArgumentError, DTypeError, GraphError, NotImplementedError_, OptionError, ShapeError,
-                               described)
+                               described, name_errors)
 
 __all__ = ["ASGD", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "Optimizer", "RAdam", "RMSprop",
            "Rprop"]
@@ -883,3 +883,6 @@ class ASGD(KernelOptimizer):
     @staticmethod
     def slots(options: Options) -> dict[str, float | None]:
         return {"step": 0.0, "eta": options["lr"], "mu": 1.0, "ax": 0.0}
+
+
+name_errors(__name__, "step", "zero_grad")
