@@ -43,8 +43,8 @@ static ptrdiff_t V(count_asgd)(ptrdiff_t first, ptrdiff_t last, const double *ce
     const double lr = cell[0], lambd = cell[1], alpha = cell[2], t0 = cell[3];
     for (ptrdiff_t k = first; k < last; k++) {
         double *own = step + 4 * k;
+        own[3] = own[0] > 0 ? own[1] : lr;
         own[0] += 1;
-        own[3] = own[1];
         own[1] = lr / LIBM_f64(pow)(1 + lambd * lr * own[0], alpha);
         own[2] = own[0] - t0 > 1 ? 1 / (own[0] - t0) : 1;
     }
@@ -215,15 +215,17 @@ static ptrdiff_t V(adadelta)(ptrdiff_t first, ptrdiff_t last, const REAL *restri
     return MGX_DONE;
 }
 
-/* w -= size * the sign of grad; a size grows where grad keeps its sign, shrinks where it turns, and w waits there */
-static ptrdiff_t V(rprop)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict g, const double *cell, REAL *restrict w,
-                          REAL *restrict before, REAL *restrict size, ptrdiff_t n)
+/* w -= size * the sign of grad; a size starts at lr, grows where grad keeps its sign, shrinks where it turns, and w waits
+   there */
+static ptrdiff_t V(rprop)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict g, const double *cell, const double *step,
+                          REAL *restrict w, REAL *restrict before, REAL *restrict size, ptrdiff_t n)
 {
     const REAL shrink = (REAL)cell[1], grow = (REAL)cell[2], least = (REAL)cell[3], most = (REAL)cell[4];
-    const REAL sign = UPHILL(cell[5]);
+    const REAL sign = UPHILL(cell[5]), lr = (REAL)cell[0];
+    const int starts = *step <= 1;
     for (ptrdiff_t i = first; i < last; i++) {
         REAL grad = sign * g[i], turn = grad * before[i];
-        REAL next = size[i] * (turn > 0 ? grow : turn < 0 ? shrink : turn == 0 ? 1 : turn);
+        REAL next = (starts ? lr : size[i]) * (turn > 0 ? grow : turn < 0 ? shrink : turn == 0 ? 1 : turn);
         next = next < least ? least : next > most ? most : next;
         grad = turn < 0 ? 0 : grad;
         size[i] = next;

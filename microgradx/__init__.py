@@ -34,7 +34,7 @@ from microgradx.transforms import *
 from microgradx.vectorize import vectorize as vectorize
 
 _know_their_classes()
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # What torch calls the dtypes; integers have one width, 64 bits.
 float32 = float = _np.dtype(_np.float32)
@@ -47,6 +47,10 @@ inf, nan, pi, e, newaxis = _np.inf, _np.nan, _np.pi, _np.e, None
 if TYPE_CHECKING:
     from microgradx import flow as flow
 else:
+    # what `import *` gives; Python's own int, float and bool stay
+    __all__ = [name for name in dir() if not name.startswith("_")
+               and name not in ("TYPE_CHECKING", "bool", "float", "int")]
+
     def __getattr__(name):                      # imported when it is asked for: the engine does not need it
         if name == "flow":
             from importlib import import_module

@@ -12,7 +12,7 @@ from microgradx._core.tensor import Tensor, attach, tensor
 from microgradx._core.views import axis_of
 from microgradx.creation import empty, full, ones, zeros
 from microgradx.devices import CPU
-from microgradx.errors import OptionError, ShapeError, is_device
+from microgradx.errors import OptionError, ShapeError, is_device, name_errors
 from microgradx.names import ABSENT, accept
 from microgradx.typing import Data, DType, Lengths
 
@@ -33,7 +33,12 @@ class Size(int):
 
     def __call__(self, dim: int | None = None) -> Any:
         """The shape, or the length of an axis."""
-        return self.shape if dim is None else self.shape[axis_of("size", dim, len(self.shape))]
+        if dim is None:
+            return self.shape
+        try:
+            return self.shape[dim.__index__()]
+        except (AttributeError, IndexError):
+            return axis_of("size", dim, len(self.shape))            # which says what is wrong
 
     def __reduce__(self) -> Any:
         return int, (int(self),)
@@ -92,24 +97,6 @@ def view(x: Tensor, *shape: Any) -> Tensor:
         raise OptionError(f"view: of a shape, not of the dtype {shape[0]}; x.astype({np.dtype(shape[0]).name!r}) "
                           "converts")
     return x.reshape(*shape)
-
-
-def view_as(x: Tensor, other: Tensor) -> Tensor:
-    """``x`` in the shape of another tensor."""
-    return x.reshape(other.shape)
-
-
-def expand_as(x: Tensor, other: Tensor) -> Tensor:
-    """``x`` expanded to the shape of another tensor. A view."""
-    return x.expand(other.shape)
-
-
-@accept
-def unflatten(x: Tensor, axis: int, sizes: Lengths) -> Tensor:
-    """One axis as several of lengths ``sizes``, of which one may be -1. A view."""
-    d = axis_of("unflatten", axis, x.ndim)
-    inner = tuple(sizes) if isinstance(sizes, (tuple, list)) else (sizes,)
-    return x.reshape(*x.shape[:d], *inner, *x.shape[d + 1:])
 
 
 # ----- dtypes and devices ----------------------------------------------------------------------------------------
@@ -215,10 +202,13 @@ DTYPES_OF = {"long": "int64", "int": "int64", "short": "int64", "bool": "bool", 
              "float": "float32"}
 
 attach({name: as_dtype(name, dtype) for name, dtype in DTYPES_OF.items()})
-attach({f.__name__: f for f in (numel, dim, stride, is_contiguous, t, view, view_as, expand_as, unflatten, to, type_as,
+attach({f.__name__: f for f in (numel, dim, stride, is_contiguous, t, view, to, type_as,
                                 cpu, is_floating_point, element_size, new_full, new_tensor, detach_)})
 attach({f.__name__: f for f in map(_like, (zeros, ones, empty))})
 attach({"ndimension": dim, "nelement": numel, "type": type_of, "new": lambda x, *data: (
     x.new_tensor(data[0]) if len(data) == 1 and not isinstance(data[0], int) else x.new_zeros(*data))})
 attach({name: absent(name) for name in ("half", "bfloat16", "cuda")})
 attach({"size": property(_size), "device": property(lambda x: CPU), "is_cuda": property(lambda x: False)})
+
+
+name_errors(__name__)

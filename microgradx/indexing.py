@@ -246,7 +246,7 @@ def shares(op: str, x: Tensor, q: Data, axis: Axis, keepdims: bool, interpolatio
         raise ShapeError(f"{op}: of no elements, shape {x.shape}")
     ordered = sort(flat, d).values.transpose(d, -1)
     whole = (ordered == ordered).sum(-1, keepdims=True).astype(x.dtype)     # how many are not nan
-    row = q.detach().reshape(-1)
+    row = q.reshape(-1)
     if skip_nan:
         rank = row * (whole - 1).clip(0.0, None)
     else:
@@ -645,7 +645,7 @@ def masked_scatter(x: Tensor, mask: Data, source: Data) -> Tensor:
     """A copy with the elements of ``source``, one after the other, where ``mask``, which broadcasts to x.
 
     >>> import microgradx as mgx
-    >>> mgx.masked_scatter(mgx.zeros(3), mgx.Tensor([True, False, True]), mgx.Tensor([1.0, 2.0]))
+    >>> mgx.masked_scatter(mgx.zeros(3), mgx.tensor([True, False, True]), mgx.Tensor([1.0, 2.0]))
     Tensor([1., 0., 2.])
     """
     x, mask = masked("masked_scatter", x, mask)
@@ -725,8 +725,8 @@ def unique_consecutive(x: Tensor, return_inverse: bool = False, return_counts: b
     d = axis_of("unique_consecutive", 0 if axis is None else axis, flat.ndim)
     rows = np.moveaxis(flat.detach().numpy(), d, 0)
     new = np.ones(len(rows), bool)
-    new[1:] = (rows[1:] != rows[:-1]).reshape(len(rows[1:]), -1).any(1)
-    inverse = np.cumsum(new) - 1
+    new[1:] = (rows[1:] != rows[:-1]).any(tuple(range(1, rows.ndim)))
+    inverse = (np.cumsum(new) - 1).astype(np.int64)
     counts = np.bincount(inverse, minlength=int(new.sum())).astype(np.int64) if len(rows) else np.zeros(0, np.int64)
     found = (at(flat, d, np.flatnonzero(new)), *(
         Tensor(part) for part, wanted in ((inverse.reshape(x.shape if axis is None else -1), return_inverse),
@@ -739,7 +739,7 @@ def bincount(x: Tensor, weights: Data | None = None, minlength: int = 0) -> Tens
     """How often each number from 0 on is among the integers of x, (n,), or the sum of their ``weights``.
 
     >>> import microgradx as mgx
-    >>> mgx.bincount(mgx.Tensor([0, 2, 2])).tolist()
+    >>> mgx.bincount(mgx.tensor([0, 2, 2])).tolist()
     [1, 0, 2]
     """
     counted("bincount")
@@ -815,7 +815,7 @@ def histogram(x: Tensor, bins: Any, *, range: Sequence[float] | None = None, wei
         raise ShapeError(f"histogram: weights of shape {w.shape} for elements of shape {x.shape}")
     if isinstance(bins, int):
         edges: Any = bins
-        low, high = bounds("histogram", x, bins, *(range or (0.0, 0.0)))
+        low, high = bounds("histogram", x, bins, *(range or ((0.0, 0.0) if x.size else (0.0, 1.0))))
     else:
         edges, low, high = tensor(bins).detach().numpy(), 0.0, 0.0
         if edges.ndim != 1 or edges.size < 2 or (np.diff(edges) < 0).any():
@@ -828,9 +828,9 @@ def histogram(x: Tensor, bins: Any, *, range: Sequence[float] | None = None, wei
 def _search(places: npt.NDArray[Any], x: npt.NDArray[Any], side: Any) -> npt.NDArray[Any]:
     if places.ndim == 1:
         return np.searchsorted(places, x, side).astype(np.int64)
-    rows, found = places.reshape(-1, places.shape[-1]), np.empty(x.shape, np.int64)
-    for row, out, numbers in zip(rows, found.reshape(-1, x.shape[-1]), x.reshape(-1, x.shape[-1]), strict=True):
-        out[...] = np.searchsorted(row, numbers, side)
+    found = np.empty(x.shape, np.int64)
+    for lead in np.ndindex(x.shape[:-1]):
+        found[lead] = np.searchsorted(places[lead], x[lead], side)
     return found
 
 
@@ -897,7 +897,7 @@ def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
     """The positions along each axis of ``shape`` of elements of the flattened tensor.
 
     >>> import microgradx as mgx
-    >>> [k.tolist() for k in mgx.unravel_index(mgx.Tensor([3]), (2, 2))]
+    >>> [k.tolist() for k in mgx.unravel_index(mgx.tensor([3]), (2, 2))]
     [[1], [1]]
     """
     lengths = integers("unravel_index", "lengths", (tuple(shape) if isinstance(shape, (list, tuple)) else shape,))

@@ -32,7 +32,8 @@ from microgradx.typing import Function
 
 ARGUMENTS = {"a_min": "lo", "a_max": "hi", "min": "lo", "max": "hi", "constant_values": "value"}
 # of one name and another meaning, where FUNCTIONS has none either; what `like=` makes of nothing is an array
-OTHER = {"arange", "broadcast_shapes", "empty", "empty_like", "eye", "full", "histogram", "linspace", "logspace", "lstsq",
+OTHER = {"arange", "broadcast_shapes", "empty", "empty_like", "eye", "full", "histogram", "linspace", "logspace",
+         "lstsq",
          "ones", "put", "row_stack", "tril_indices", "triu_indices", "zeros"}
 PLAIN = {"argpartition", "array_equal", "array_equiv", "array_repr", "array_str", "array2string", "count_nonzero",
          "digitize", "flatnonzero", "histogram", "histogram2d", "histogram_bin_edges", "histogramdd", "iscomplex",

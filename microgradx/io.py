@@ -72,7 +72,7 @@ def save(obj: object, f: str | os.PathLike[str] | BinaryIO, metadata: Mapping[st
     """
     if isinstance(obj, (str, bytes, os.PathLike)):
         raise DTypeError(f"save: the object comes first, then the path: save(obj, path), not save({obj!r:.40}, ...)")
-    if not os.fsdecode(path):
+    if isinstance(f, (str, bytes)) and not f:
         raise OptionError("save: the path is empty")
     texts = dict(metadata or {})
     for key, text in texts.items():

@@ -14,6 +14,7 @@ them leave that out, where torch gives inf or nan.
 """
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
@@ -206,7 +207,7 @@ def _pack_svd(a: npt.NDArray[Any], full: bool) -> npt.NDArray[Any]:
     """U, S and Vh in a row: an operation has two results at most."""
     u, s, vh = np.linalg.svd(a, full)
     lead = a.shape[:-2]
-    return np.concatenate([x.reshape((*lead, -1)) for x in (u, s, vh)], -1)
+    return np.concatenate([x.reshape((*lead, math.prod(x.shape[len(lead):]))) for x in (u, s, vh)], -1)
 
 
 def _svd_sizes(a: Tensor, full: bool) -> tuple[int, int, int]:
@@ -626,10 +627,10 @@ def tolerances(a: Tensor, atol: float | None, rtol: float | None) -> tuple[float
 
 
 @accept
-def matrix_rank(a: Data, tol: float | None = None, *, atol: float | None = None, rtol: float | None = None,
-                hermitian: bool = False) -> Tensor:
+def matrix_rank(a: Data, tol: Any = None, *, atol: Any = None, rtol: Any = None, hermitian: bool = False) -> Tensor:
     """How many singular values of (..., m, n), or with ``hermitian`` eigenvalues by size, are larger than the larger of
-    ``atol`` (or ``tol``) and ``rtol`` times the largest, with the defaults of ``pinv``; int64.
+    ``atol`` (or ``tol``) and ``rtol`` times the largest, with the defaults of ``pinv``; int64. Both may be tensors with
+    a number per matrix.
 
     >>> import microgradx as mgx
     >>> mgx.linalg.matrix_rank(mgx.ones(3, 2))
@@ -640,7 +641,11 @@ def matrix_rank(a: Data, tol: float | None = None, *, atol: float | None = None,
     if not min(a.shape[-2:]):
         return Tensor(np.zeros(a.shape[:-2], np.int64))
     values = eigvalsh(a).abs() if hermitian else svdvals(a)
-    least, share = tolerances(a, tol if atol is None else atol, rtol)
+    atol = tol if atol is None else atol
+    if isinstance(atol, Tensor) or isinstance(rtol, Tensor):
+        lowest, part = (Tensor(0.0 if t is None else t, dtype=a.dtype).unsqueeze(-1) for t in (atol, rtol))
+        return (values > (values.amax(-1, True) * part).maximum(lowest)).sum(-1)
+    least, share = tolerances(a, atol, rtol)
     return (values > (values.amax(-1, True) * share).clip(least, None)).sum(-1)
 
 
@@ -674,7 +679,9 @@ def matrix_power(a: Data, n: int) -> Tensor:
             found = a if found is None else found @ a
         count //= 2
         a = a @ a if count else a
-    return Tensor(np.eye(a.shape[-1]), dtype=a.dtype).expand(a.shape).clone() if found is None else found.clone()
+    if found is None:
+        return Tensor(np.ones(a.shape, np.bool_)).where(Tensor(np.eye(a.shape[-1]), dtype=a.dtype), a)
+    return found.clone()
 
 
 @accept

@@ -22,7 +22,7 @@ from microgradx.errors import RAW, ArgumentError, is_device, named
 P = ParamSpec("P")
 R = TypeVar("R")
 
-__all__ = ["ABSENT", "ALIASES", "KEYWORDS", "accept"]
+__all__ = ["ABSENT", "ALIASES", "KEYWORDS", "REMOVED", "accept"]
 
 # Another name of an argument: the names here, of which a function has at most one.
 KEYWORDS: dict[str, tuple[str, ...]] = {
@@ -64,6 +64,14 @@ ALIASES: dict[str, str] = {
     "multiply": "mul", "subtract": "sub", "power": "pow", "fix": "trunc", "expit": "sigmoid", "greater": "gt",
     "greater_equal": "ge", "less": "lt", "less_equal": "le", "not_equal": "ne",
 }
+
+# Names that 0.1.0 had and that are gone, and what takes their place. One that a release has goes through a deprecation.
+REMOVED: dict[str, str] = {
+    "microgradx.interop.RENAMED": "microgradx.numpy_functions",
+    **{f"microgradx.nn.{name}.method": "microgradx.nn.layers.MODULES" for name in (
+        "LogSoftmax", "Softmax", "layers.LogSoftmax", "layers.Softmax")},
+    **{f"microgradx.optim.{module}Optimizer.{name}": "a rule of the optimizer's class, which your own ones lack"
+       for module in ("", "optimizers.") for name in ("kernel", "numbers", "ranges", "slots")}}
 
 # What cannot be here: the sentence that says so.
 ABSENT: dict[str, str] = {

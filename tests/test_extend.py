@@ -86,6 +86,8 @@ def test_a_new_operation(tmp_path):
     run(tmp_path, "tools/generate.py")
     assert changed(tmp_path) - by_hand == {f"microgradx/_core/{name}" for name in ("kernels.pxd", "ops.pyx", "ops.pyi")}
     run(tmp_path, "setup.py", "build_ext", "--inplace", MICROGRADX_CFLAGS="-O0")
+    run(tmp_path, "tools/stubs.py")
+    run(tmp_path, "tools/api.py")
     run(tmp_path, "-c", CHECK)
     said = run(tmp_path, "-m", "pytest", *(f"tests/test_{name}.py" for name in TESTS), "-k", CONCERNED, "-vv")
     for name in TESTS:

@@ -70,6 +70,14 @@ CALLS = {
     "solve right": (lambda a, x: linalg.solve(a, x.mT, left=False), A, X),
     "eigh lower": (lambda a: linalg.eigh(a + a.mT, "L").eigenvalues, SPD),
     "norm": (lambda x: linalg.norm(x, "nuc"), X),
+    "lgamma": (mgx.lgamma, 3 * X), "digamma": (mgx.digamma, 3 * X), "polygamma": (lambda x: mgx.polygamma(2, x), P),
+    "mvlgamma": (lambda x: mgx.mvlgamma(x + 1, 2), P), "erfinv": (mgx.erfinv, np.tanh(X)), "i0": (mgx.i0, 3 * X),
+    "ndtri": (mgx.special.ndtri, 1 / (1 + np.exp(X))), "i1": (mgx.special.i1, X), "i0e": (mgx.special.i0e, X),
+    "i1e": (mgx.special.i1e, 4 * X), "sinc": (mgx.sinc, X), "log_ndtr": (mgx.special.log_ndtr, 3 * X),
+    "erfcx": (mgx.special.erfcx, X), "entr": (mgx.special.entr, P), "xlog1py": (mgx.special.xlog1py, X, P),
+    "ndtr": (mgx.special.ndtr, X), "igamma": (lambda x: mgx.igamma(mgx.Tensor(P, dtype=x.dtype), x), 2 * P),
+    "bincount": (lambda v: mgx.bincount(mgx.tensor([0, 2, 2, 1]), v), V), "nextafter": (mgx.nextafter, X, Y),
+    "unique": (mgx.unique, X), "unique_consecutive": (mgx.unique_consecutive, X),
     "multi_dot": (lambda x, a: linalg.multi_dot([x.mT, a, a, x]), X, A), "linalg.vander": (linalg.vander, V)}
 
 
@@ -96,7 +104,21 @@ def test_derivatives(name):
     assert mgx.gradgradcheck(lambda *xs: total(function(*xs)), xs)
 
 
-@pytest.mark.parametrize("name", CALLS)
+# how many results there are depends on the numbers, which a program cannot know
+COUNTED = {"bincount", "unique", "unique_consecutive"}
+
+
+@pytest.mark.filterwarnings("ignore::microgradx.errors.CompileWarning")
+@pytest.mark.parametrize("name", sorted(COUNTED))
+def test_what_counts_runs_as_it_is(name):
+    function, *operands = CALLS[name]
+    compiled = mgx.compile(lambda x: total(function(x)))
+    for numbers in (operands[0], operands[0] + 1, np.zeros_like(operands[0]), operands[0]):
+        x, = leaves([numbers], "float32")
+        assert compiled(x).item() == total(function(x)).item()
+
+
+@pytest.mark.parametrize("name", sorted(CALLS.keys() - COUNTED))
 def test_compiled(name):
     """Four calls with other numbers: to the bit what an eager call gives, and its gradients."""
     function, *operands = CALLS[name]

@@ -334,3 +334,22 @@ def test_every_layer_takes_no_option_that_it_does_not_know():
         if inspect.isclass(cls) and issubclass(cls, nn.Module) and name not in ("Module", "Identity", "Sequential"):
             with pytest.raises(TypeError, match="nonsense"):
                 raise AssertionError(cls(nonsense=1))
+
+
+def test_former_norms_train_and_compile():
+    """The weight is computed when it is read, of a copy and of a compiled module, too."""
+    x = mgx.randn(4, 6, rng=0)
+    for make in (nn.utils.weight_norm, nn.utils.spectral_norm):
+        one = make(nn.Linear(6, 5, rng=0)).eval()
+        twin = copy.deepcopy(one)
+        twin.load_state_dict(one.state_dict())
+        compiled = mgx.compile(twin)
+        for _ in range(4):
+            losses = []
+            for net in (one, compiled):
+                net.zero_grad()
+                losses.append(net(x).square().sum())
+                losses[-1].backward()
+                mgx.optim.SGD(net.parameters(), lr=0.01).step()
+            assert losses[0].item() == losses[1].item()
+        assert one.state_dict()["bias"].tolist() == twin.state_dict()["bias"].tolist()

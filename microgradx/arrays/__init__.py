@@ -146,7 +146,7 @@ def tile(x: Tensor, *reps: Lengths) -> Tensor:
 
 
 @of_tensor
-def repeat(x: Tensor, repeats: Data, *, axis: Axis = None) -> Tensor:
+def repeat(x: Tensor, repeats: Data, *more: Data, axis: Axis = None) -> Tensor:
     """Each element ``repeats`` times, an int or one per index of ``axis``; without an axis, of the flattened tensor.
 
     NumPy's ``repeat`` and torch's ``repeat_interleave``; torch's ``x.repeat(2, 1)`` is ``x.tile(2, 1)``. So that the
@@ -156,6 +156,10 @@ def repeat(x: Tensor, repeats: Data, *, axis: Axis = None) -> Tensor:
     >>> mgx.repeat(mgx.Tensor([1.0, 2.0]), 2)
     Tensor([1., 1., 2., 2.])
     """
+    if more:
+        counts = ", ".join(map(str, (repeats, *more)))
+        raise OptionError(f"repeat: each element a number of times, as NumPy's; x.tile({counts}) repeats the whole, as "
+                          f"torch's x.repeat({counts}) does")
     if axis is None or x.ndim == 0:
         x = x.reshape(-1)
     axis = axis_of("repeat", 0 if axis is None else axis, x.ndim)
@@ -499,10 +503,13 @@ def round(x: Tensor, decimals: int = 0) -> Tensor:
     >>> mgx.Tensor([0.126, 2.5]).round(decimals=2)
     Tensor([0.13, 2.5 ])
     """
-    if decimals == 0:
+    digits, = integers("round", "decimals", (decimals,))
+    if digits == 0:
         return rounded(x)
-    scale = 10.0 ** builtins.abs(*integers("round", "decimals", (decimals,)))
-    return rounded(x * scale) / scale if decimals > 0 else rounded(x / scale) * scale
+    if builtins.abs(digits) > (38 if x.dtype == np.float32 else 308):       # all digits, or none
+        return x.clone() if digits > 0 else x * 0.0
+    scale = 10.0 ** builtins.abs(digits)
+    return builtins.round(x * 1.0, digits) if digits > 0 else rounded(x / scale) * scale
 
 
 def clip(x: Tensor, min: Data | None = None, max: Data | None = None, *, lo: Data | None = None,

@@ -12,7 +12,7 @@ from microgradx._core.array import get_default_dtype
 from microgradx._core.tensor import Tensor
 from microgradx._core.tensor import tensor as new_tensor
 from microgradx._core.views import axis_of
-from microgradx.errors import RAW, ArgumentError, DTypeError, GraphError, ShapeError, named
+from microgradx.errors import RAW, ArgumentError, DTypeError, ShapeError, named
 from microgradx.names import translated
 from microgradx.typing import Axes, Data
 

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from microgradx._core.launch import compute
+from microgradx._core.structured import HostOperation
 from microgradx._core.tensor import Tensor
 from microgradx.arrays.common import beside, broadcast, floats, no_floats, of_tensor, tensor
-from microgradx.errors import DTypeError, OptionError
+from microgradx.errors import DTypeError, OptionError, name_errors
 from microgradx.typing import Data, Function
 
 __all__ = ["addcdiv", "addcmul", "bitwise_and", "bitwise_left_shift", "bitwise_not", "bitwise_or",
@@ -78,7 +79,7 @@ def bitwise_not(x: Tensor) -> Tensor:
     """~x, of masks and integers.
 
     >>> import microgradx as mgx
-    >>> mgx.bitwise_not(mgx.Tensor([0, 5])).tolist()
+    >>> mgx.bitwise_not(mgx.tensor([0, 5])).tolist()
     [-1, -6]
     """
     return ~x
@@ -101,7 +102,7 @@ lcm = binary("lcm", "The least common multiple, of integers; not negative.", com
 @of_tensor
 def sgn(x: Tensor) -> Tensor:
     """-1, 0 or 1: what ``sign`` is for real numbers."""
-    return x.sign()
+    return x.clone() if x.dtype == np.bool_ else x.sign()
 
 
 @of_tensor
@@ -204,8 +205,12 @@ fmax = binary("fmax", "The larger of x and other; of a number and nan the number
               "equals.", lambda x, y: ((x >= y) | (y != y)).where(x, y))
 fmin = binary("fmin", "The smaller of x and other; of a number and nan the number. Gradient: 1 for the one taken, x of "
               "equals.", lambda x, y: ((x <= y) | (y != y)).where(x, y))
-nextafter = binary("nextafter", "The next number after x towards other, in their dtype. No gradient.",
-                   lambda x, y: compute(np.nextafter, floats(x), floats(y)))
+_nextafter: Callable[..., Tensor] = HostOperation(
+    "nextafter", lambda x, y: [(x.shape, np.result_type(x.dtype, y.dtype))],
+    lambda out, x, y: np.nextafter(x, y, out=out),
+    [[lambda g, z, x, y: (x != y).where(g, 0.0), lambda g, z, x, y: g * 0.0]])
+nextafter = binary("nextafter", "The next number after x towards other, in their dtype. Gradient: 1 unless both are "
+                   "equal; of other 0.", lambda x, y: _nextafter(*broadcast("nextafter", floats(x), floats(y))))
 
 
 @of_tensor
@@ -292,3 +297,5 @@ def equal(x: Tensor, other: Data) -> bool:
     y = tensor(other)
     return x.shape == y.shape and bool((x == y).sum() == x.size)
 
+
+name_errors(__name__)

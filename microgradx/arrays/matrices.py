@@ -1,15 +1,17 @@
 """What torch has of linear algebra outside of ``linalg``, as functions and methods of ``Tensor``."""
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from microgradx import linalg
+from microgradx._core.launch import compute
 from microgradx._core.tensor import Tensor
 from microgradx.arrays.common import of_tensor, tensor
-from microgradx.errors import OptionError
-from microgradx.linalg import Factors, SlogDet, inv, matrix_exp, matrix_power
+from microgradx.errors import name_errors
+from microgradx.linalg import SlogDet, inv, matrix_exp, matrix_power
 from microgradx.linalg import cholesky_inverse as cholesky_inverse
 from microgradx.linalg import cholesky_solve as cholesky_solve
 from microgradx.linalg import lu_unpack as lu_unpack
@@ -84,11 +86,20 @@ def svd(x: Tensor, some: bool = True, compute_uv: bool = True) -> Decomposed:
 
 
 @of_tensor
-def lu(x: Tensor, pivot: bool = True, get_infos: bool = False) -> Factors:
-    """``linalg.lu_factor``: L and U in one matrix, and the rows exchanged."""
-    if get_infos:
-        raise OptionError("lu: get_infos=True: a singular matrix has a 0 on the diagonal of U")
-    return linalg.lu_factor(x, pivot=pivot)
+def lu(x: Tensor, pivot: bool = True, get_infos: bool = False) -> Any:
+    """``linalg.lu_factor``: L and U in one matrix, and the rows exchanged.
+
+    With ``get_infos`` also, for each matrix, 0 or which pivot, counted from 1, is the first that is 0.
+    """
+    found = linalg.lu_factor(x, pivot=pivot)
+    return (*found, compute(_first_zero, found.LU.detach())) if get_infos else found
+
+
+def _first_zero(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    zero = np.diagonal(x, 0, -2, -1) == 0
+    first: npt.NDArray[Any] = np.where(zero.any(-1), zero.argmax(-1) + 1, 0) if zero.shape[-1] else np.zeros(
+        zero.shape[:-1], np.int64)
+    return first
 
 
 @of_tensor
@@ -105,3 +116,6 @@ def triangular_solve(b: Tensor, A: Data, upper: bool = True, transpose: bool = F
 def lu_solve(b: Tensor, LU_data: Data, LU_pivots: Data) -> Tensor:
     """x with a x = b, of what ``lu`` gives for a: ``linalg.lu_solve``, which takes b last."""
     return linalg.lu_solve(LU_data, LU_pivots, b)
+
+
+name_errors(__name__)

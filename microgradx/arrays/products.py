@@ -9,7 +9,7 @@ from microgradx import linalg
 from microgradx._core.tensor import Tensor
 from microgradx._core.views import axis_of
 from microgradx.arrays.common import broadcast, of_tensor, tensor, with_axes
-from microgradx.errors import OptionError, ShapeError
+from microgradx.errors import DTypeError, OptionError, ShapeError, name_errors
 from microgradx.linalg import vecdot
 from microgradx.typing import Data
 
@@ -32,6 +32,8 @@ def aligned(op: str, a: Tensor, b: Data, *ndims: int) -> Tensor:
 
 def added(op: str, x: Tensor, product: Tensor, beta: float, alpha: float) -> Tensor:
     """beta x + alpha product, in the shape of the product; with ``beta`` 0 whatever is in x is not read."""
+    if product.dtype.kind != "f" and not (float(beta).is_integer() and float(alpha).is_integer()):
+        raise DTypeError(f"{op}: of integers beta={beta} and alpha={alpha} are integers")
     product = product if alpha == 1 else product * alpha
     if len(np.broadcast_shapes(x.shape, product.shape)) > product.ndim:
         raise ShapeError(f"{op}: shape {x.shape} does not broadcast to that of the product, {product.shape}")
@@ -199,3 +201,6 @@ def renorm(x: Tensor, p: float, axis: int, maxnorm: float) -> Tensor:
                           f"p={p}, maxnorm={maxnorm}")
     norm = x.norm(p, tuple(k for k in range(x.ndim) if k != d), True)
     return x * (norm > maxnorm).where(maxnorm / (norm + 1e-7), 1.0)
+
+
+name_errors(__name__)

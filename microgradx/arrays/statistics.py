@@ -10,7 +10,7 @@ from microgradx._core.tensor import Tensor, concat
 from microgradx._core.views import axis_of
 from microgradx.arrays.common import at, axes_of, floats, least_axes, of_tensor, tensor
 from microgradx.creation import integers
-from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.errors import DTypeError, OptionError, ShapeError, name_errors
 from microgradx.typing import Axes, Axis, Data
 
 __all__ = ["aminmax", "corrcoef", "count_nonzero", "cov", "cummax", "cummin", "cumulative_trapezoid", "diff",
@@ -60,7 +60,8 @@ def nanmean(x: Tensor, axis: Axes = None, keepdims: bool = False, *, dtype: Any 
 
 def deviation(op: str, x: Tensor, axis: Any, correction: float, keepdims: bool) -> tuple[Any, Tensor]:
     """(var or std, mean); a bool in the place of the axis is torch's ``unbiased``, of all elements."""
-    axis, correction = (None, int(axis)) if isinstance(axis, bool) else (axis, correction + 0)
+    axis, correction = (None, axis) if isinstance(axis, bool) else (axis, correction)
+    correction = 1 if correction is None else correction + 0                    # True is 1
     x = floats(x)
     return getattr(x, op)(axis, correction, keepdims), x.mean(axis, keepdims)
 
@@ -105,7 +106,7 @@ def weights_of(op: str, weights: Data | None, count: int, whole: bool) -> Tensor
 
 @of_tensor
 def cov(x: Tensor, *, ddof: float = 1, fweights: Data | None = None, aweights: Data | None = None) -> Tensor:
-    """The covariance of the rows of (variables, observations); of (observations,) the variance.
+    """The covariance of the rows of (variables, observations); of one variable the variance, without axes.
 
     The sum of products is divided by n - ``ddof``. ``fweights`` counts how often an observation was made, ``aweights``
     weighs it.
@@ -132,7 +133,7 @@ def cov(x: Tensor, *, ddof: float = 1, fweights: Data | None = None, aweights: D
         norm = total - ddof if weigh is None else total - ddof * (w * weigh.astype(rows.dtype)).sum() / total
         norm = norm.clip(0.0, None)
     found = centred @ scaled.T / norm
-    return found if x.ndim == 2 else found.reshape(())
+    return found if rows.shape[0] > 1 else found.reshape(())
 
 
 @of_tensor
@@ -245,7 +246,8 @@ def slope(y: Tensor, d: int, spacing: Any, edge_order: int) -> Tensor:
     if n < edge_order + 1:
         raise ShapeError(f"gradient: axis {d} of length {n} has not the {edge_order + 1} numbers for edge_order="
                          f"{edge_order}")
-    places = tensor(spacing)
+    places = Tensor(1 if spacing is None else spacing, dtype=y.dtype) if spacing is None or isinstance(
+        spacing, (int, float)) else tensor(spacing)
     if places.ndim > 1 or places.ndim == 1 and places.size != n:
         raise ShapeError(f"gradient: places of shape {places.shape} for axis {d} of length {n}")
     gaps = places.astype(y.dtype).expand((n - 1,)) if places.ndim == 0 else diff(places.astype(y.dtype))
@@ -329,3 +331,6 @@ def logcumsumexp(x: Tensor, axis: int) -> Tensor:
 
 
 trapz = trapezoid
+
+
+name_errors(__name__)

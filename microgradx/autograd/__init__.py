@@ -30,7 +30,7 @@ __all__ = ["Function", "Variable", "checkpoint", "custom_vjp", "detect_anomaly",
 
 
 def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool | None = None,
-         create_graph: bool = False, allow_unused: bool | None = None, *,
+         create_graph: bool = False, only_inputs: bool = True, allow_unused: bool | None = None, *,
          materialize_grads: bool = False) -> tuple[Tensor | None, ...]:
     """The gradients of ``outputs`` for ``inputs``, a tuple; no tensor's ``grad`` changes.
 
@@ -44,6 +44,8 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
     >>> mgx.autograd.grad((x ** 3).sum(), x)
     (Tensor([ 3., 12.]),)
     """
+    if not only_inputs:
+        raise OptionError("grad: gradients are of the inputs only; backward() is what adds to the grad of leaves")
     outputs, inputs = _several(outputs), _several(inputs)
     given = [None] * len(outputs) if grad_outputs is None else _several(grad_outputs)
     if len(given) != len(outputs):

@@ -53,6 +53,7 @@ class Distribution:
     support: Constraint = real
     has_rsample: bool = False
     has_enumerate_support: bool = False
+    shared: ClassVar[tuple[str, ...]] = ()              # parameters that all of a batch have together
     _validate_args = True
 
     def __init__(self, batch_shape: Size = (), event_shape: Size = (), validate_args: bool | None = None) -> None:
@@ -85,7 +86,7 @@ class Distribution:
         """The same with its parameters expanded to another batch shape."""
         other, axes, shape = copy.copy(self), len(self._batch_shape), tuple(batch_shape)
         for name, value in vars(self).items():
-            if isinstance(value, Tensor):
+            if isinstance(value, Tensor) and name not in self.shared:
                 vars(other)[name] = value.expand(shape + value.shape[axes:])
         other._batch_shape = shape
         return other

@@ -20,13 +20,14 @@ class LogitRelaxedBernoulli(OneProbability):
     """log(y / (1 - y)) of a draw y of ``RelaxedBernoulli``."""
     support = constraints.real
     has_rsample = True
+    shared = ("temperature",)
+    temperature: Tensor
 
     def __init__(self, temperature: Any, probs: Any = None, logits: Any = None,
                  validate_args: bool | None = None) -> None:
         super().__init__(probs, logits, validate_args)
         given = vars(self)["probs" if "probs" in vars(self) else "logits"]
-        _, heat = floats("RelaxedBernoulli", given, temperature)
-        self.temperature = heat.expand(given.shape)
+        _, self.temperature = floats("RelaxedBernoulli", given, temperature)
 
     def rsample(self, sample_shape: Size = ()) -> Tensor:
         logits = self.logits

@@ -19,13 +19,13 @@ class ExpRelaxedCategorical(Classes):
     """The logarithm of a draw of ``RelaxedOneHotCategorical``."""
     support = constraints.real_vector
     has_rsample = True
+    shared = ("temperature",)
+    temperature: Tensor
 
     def __init__(self, temperature: Any, probs: Any = None, logits: Any = None,
                  validate_args: bool | None = None) -> None:
         super().__init__(probs, logits, validate_args)
-        given = self._given()
-        _, heat = floats("RelaxedOneHotCategorical", given, temperature)
-        self.temperature = heat.expand(self._batch_shape).unsqueeze(-1)
+        _, self.temperature = floats("RelaxedOneHotCategorical", self._given(), temperature)
 
     def rsample(self, sample_shape: Size = ()) -> Tensor:
         logits = self.logits
@@ -36,7 +36,7 @@ class ExpRelaxedCategorical(Classes):
         n, heat = self._num_events, self.temperature
         scores = self.logits - self._value(value) * heat
         scores = (scores - scores.logsumexp(-1, keepdims=True)).sum(-1)
-        result: Tensor = scores + lgamma(Tensor(float(n), dtype=scores.dtype)) + (n - 1) * heat.squeeze(-1).log()
+        result: Tensor = scores + lgamma(Tensor(float(n), dtype=scores.dtype)) + (n - 1) * heat.log()
         return result
 
 

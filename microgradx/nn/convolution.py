@@ -122,6 +122,7 @@ def conv2d(input: Data, weight: Data, bias: Data | None = None, stride: Integers
 
 class _Conv(Module):
     axes, transposed = 0, False
+    later = {"padding_mode": "zeros"}
     weight: Tensor
     bias: Tensor | None
 
@@ -610,6 +611,7 @@ class MaxPool2d(MaxPool1d):
 
 class AvgPool1d(Module):
     """``avg_pool1d`` as a module."""
+    later = {"divisor_override": None}
     function: Any = staticmethod(avg_pool1d)
 
     @accept

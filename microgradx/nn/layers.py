@@ -12,6 +12,8 @@ from microgradx.errors import DTypeError, OptionError, ShapeError, name_errors
 from microgradx.names import accept
 from microgradx.nn import functional as F
 from microgradx.nn import init as initial
+from microgradx.nn.containers import ModuleList as ModuleList  # pickles of 0.1.0 know them by this module
+from microgradx.nn.containers import Sequential as Sequential
 from microgradx.nn.module import Module
 from microgradx.nn.parameter import Parameter
 from microgradx.random import generator
@@ -51,6 +53,7 @@ class Linear(Module):
     >>> layer(nn.Parameter([[1.0, 2.0, 3.0]])).shape
     (1, 2)
     """
+    former = {"n_in": "in_features", "n_out": "out_features"}
     weight: Tensor
     bias: Tensor | None
 
@@ -127,6 +130,7 @@ class Embedding(Module):
     >>> layer([[0, 26], [3, 3]]).shape
     (2, 2, 4)
     """
+    former = {"count": "num_embeddings", "width": "embedding_dim"}
     weight: Tensor
 
     @accept
@@ -225,6 +229,7 @@ class Dropout(Module):
     >>> nn.Dropout(0.5, rng=0)(nn.Parameter([1.0, 1.0, 1.0, 1.0])).tolist()
     [0.0, 2.0, 0.0, 2.0]
     """
+    later = {"inplace": False}
     function: Any = staticmethod(F.dropout)
 
     @accept
@@ -305,6 +310,7 @@ class Identity(Module):
 
 class Flatten(Module):
     """All axes from ``start_dim`` to ``end_dim`` as one: (m, ...) -> (m, n)."""
+    former = {"start_axis": "start_dim", "end_axis": "end_dim"}
 
     @accept
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
@@ -371,6 +377,7 @@ class PReLU(Module):
 
     He et al. (2015). ``weight`` has shape (num_parameters,) and starts at ``init``.
     """
+    later = {"num_parameters": 1, "init": 0.25}
     weight: Tensor
 
     @accept
@@ -616,6 +623,10 @@ class Threshold(_Activation):
 class _AlongAxis(Module):
     """A function along ``axis``, which torch calls ``dim``."""
     function: Any = staticmethod(F.softmax)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """In 0.1.0 the axis was the one of the ``arguments``."""
+        super().__setstate__(state if "axis" in state else state | {"axis": state["arguments"][0]})
 
     @accept
     def __init__(self, axis: int = -1) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, ParamSpec, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from microgradx._core.tensor import Tensor, concat
 from microgradx.errors import RAW, DTypeError, Error, OptionError, ShapeError, is_device, name_errors, named
 from microgradx.names import ABSENT
 from microgradx.nn.compiled import compiled_module
+from microgradx.nn.parameter import Parameter as Parameter
 from microgradx.nn.parameter import forget_frozen, is_parameter
 from microgradx.nn.summary import Row, Summary
 from microgradx.typing import DType, Function
@@ -70,6 +71,8 @@ class Module:
     ['0.weight', '0.bias', '1.factor']
     """
 
+    former: ClassVar[dict[str, str]] = {}       # names of attributes in earlier versions: the name now
+    later: ClassVar[dict[str, Any]] = {}        # attributes that came later: what they were before
     training: bool
     _parameters: dict[str, None]
     _buffers: dict[str, bool | None]        # False: not saved
@@ -82,8 +85,9 @@ class Module:
         return self
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """A copy, ``copy.copy`` too, has registers of its own."""
-        self.__dict__.update(state | {kind: dict(state[kind]) for kind in KINDS})
+        """A copy, ``copy.copy`` too, has registers of its own. Pickles of earlier versions have other attributes."""
+        renamed = {self.former.get(name, name): value for name, value in state.items()}
+        self.__dict__.update(self.later | renamed | {kind: dict(state[kind]) for kind in KINDS})
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} defines no forward()")

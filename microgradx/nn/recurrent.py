@@ -93,6 +93,7 @@ class _LSTM(_Gates):
 
 class _Recurrent(_Gates):
     """What the layers share: the weights of every layer and direction, and the walk through time."""
+    later = {"dropout": 0.0, "bidirectional": False, "suffixes": ("",), "rng": None}
 
     def _make(self, input_size: int, hidden_size: int, num_layers: int, bias: bool, batch_first: bool, dropout: float,
               bidirectional: bool, proj_size: int, dtype: DType, rng: Seed) -> None:

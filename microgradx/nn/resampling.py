@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from microgradx._core.tensor import Tensor
 from microgradx.arrays.common import tensor
-from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.errors import DTypeError, OptionError, ShapeError, name_errors
 from microgradx.names import accept
 from microgradx.nn.convolution import Integers, adaptive_average, integers_of
 from microgradx.nn.module import Module
@@ -79,6 +79,8 @@ def interpolate(input: Data, size: int | Sequence[int] | None = None,
     if mode == "area":
         return adaptive_average("interpolate", x, sizes)
     for at, (n, out, scale) in enumerate(zip(x.shape[2:], sizes, scales)):
+        if n == out and "linear" in mode or mode == "nearest" and axes == 2 and out in (n, 2 * n):
+            scale = None                        # as torch: here the sizes tell, whatever the factor was
         if n != out or scale not in (None, 1):
             x = _read(x, 2 + at, _taps(mode, n, out, scale, bool(align_corners)))
     return x
@@ -396,3 +398,6 @@ class Fold(Module):
     def extra_repr(self) -> str:
         return (f"output_size={self.output_size}, kernel_size={self.kernel_size}, dilation={self.dilation}, "
                 f"padding={self.padding}, stride={self.stride}")
+
+
+name_errors(__name__, "forward")

@@ -22,8 +22,16 @@ from microgradx._core.graph import enable_grad, no_grad
 from microgradx._core.launch import change_world, composite
 from microgradx._core.tensor import Tensor
 from microgradx._core.update import update
-from microgradx.errors import (ArgumentError, DTypeError, GraphError, NotImplementedError_, OptionError, ShapeError,
-                               described, name_errors)
+from microgradx.errors import (
+    ArgumentError,
+    DTypeError,
+    GraphError,
+    NotImplementedError_,
+    OptionError,
+    ShapeError,
+    described,
+    name_errors,
+)
 
 __all__ = ["ASGD", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "Optimizer", "RAdam", "RMSprop",
            "Rprop"]
@@ -96,7 +104,7 @@ class Group(MutableMapping[str, Any]):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over a group that was pickled, perhaps by a version with fewer options."""
         vars(self).update(state)
-        self.options = dict(self.rule.later) | self.options
+        self.options = self.rule.completed(self.options)
         numbers = self.rule.numbers(self.options)
         if self.cell.size != len(numbers):
             self.cell = self.launch[0] = Tensor(numbers)
@@ -357,7 +365,7 @@ class KernelOptimizer(Optimizer):
             if option not in ranges:
                 meant = MISTAKEN.get(option) or next(iter(difflib.get_close_matches(option, cls.ranges, 1, 0.75)), None)
                 if meant in cls.ranges:
-                    raise OptionError(f"{cls.__name__}: no option is called {option!r}; {meant} may be meant; there are "
+                    raise OptionError(f"{cls.__name__}: no option is called {option!r}; {meant} may be meant, of "
                                       f"{', '.join(cls.ranges)}")
                 continue                        # a note of the caller's, as torch keeps it
             allowed, words = ranges[option]
@@ -367,6 +375,11 @@ class KernelOptimizer(Optimizer):
                 fits = False
             if not fits:
                 raise OptionError(f"{cls.__name__}: {option}={value!r} is not {words}")
+
+    @classmethod
+    def completed(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """Options that version 0.1 saved, and those that came later."""
+        return options | {option: value for option, value in cls.later.items() if option not in options}
 
     @classmethod
     def numbers(cls, options: Options) -> npt.NDArray[np.float64]:
@@ -391,7 +404,7 @@ class KernelOptimizer(Optimizer):
         """Take over what ``state_dict`` of an optimizer for the same parameters gave. All fits or nothing changes."""
         name = type(self).__name__
         groups, states = self._groups_of(state_dict)
-        groups = [dict(self.later) | plain_options(options) for options in groups]
+        groups = [self.completed(plain_options(options)) for options in groups]
         arrays, k = [], 0                       # one dict per parameter
         for group, options in zip(self.param_groups, groups):
             self.check(options)
@@ -798,9 +811,10 @@ class Adadelta(KernelOptimizer):
 
 
 @composite("rprop")
-def rprop_in_operations(g: Tensor, cell: Tensor, w: Tensor, before: Tensor, length: Tensor,
+def rprop_in_operations(g: Tensor, cell: Tensor, step: Tensor, w: Tensor, before: Tensor, length: Tensor,
                         **sizes: int) -> tuple[Tensor, ...]:
-    _, shrink, grow, least, most, maximize = cell.tolist()
+    lr, shrink, grow, least, most, maximize = cell.tolist()
+    length = length * 0 + lr if step.item() <= 1 else length
     slope = -g if maximize else g
     turn = (slope * before).sign()
     length = (length * (1 + turn.relu() * (grow - 1) - (-turn).relu() * (1 - shrink))).clip(least, most)
@@ -809,7 +823,7 @@ def rprop_in_operations(g: Tensor, cell: Tensor, w: Tensor, before: Tensor, leng
 
 
 class Rprop(KernelOptimizer):
-    """The sign of the gradient alone: each number has a step of its own, which starts at ``lr``.
+    """The sign of the gradient alone: each number has a step of its own, which starts at ``lr``, as it is at first.
 
     The step is multiplied by ``etas[1]`` where the gradient keeps its sign and by ``etas[0]`` where it turns, where the
     number then waits; it stays within ``step_sizes``. For gradients of the whole data. Riedmiller and Braun (1993).
@@ -836,15 +850,15 @@ class Rprop(KernelOptimizer):
 
     @staticmethod
     def slots(options: Options) -> dict[str, float | None]:
-        return {"step": None, "prev": 0.0, "step_size": options["lr"]}
+        return {"step": 0.0, "prev": 0.0, "step_size": options["lr"]}
 
 
 @composite("count_asgd")
 def count_asgd_in_operations(cell: Tensor, step: Tensor, **sizes: int) -> Tensor:
     lr, lambd, alpha, t0, *_ = cell.tolist()
     own = np.array(step.tolist()).reshape(-1, 4)
-    t = own[:, 0] + 1
-    return Tensor(np.stack([t, lr / (1 + lambd * lr * t) ** alpha, 1 / np.maximum(1, t - t0), own[:, 1]], 1).ravel())
+    t, rate = own[:, 0] + 1, np.where(own[:, 0] > 0, own[:, 1], lr)
+    return Tensor(np.stack([t, lr / (1 + lambd * lr * t) ** alpha, 1 / np.maximum(1, t - t0), rate], 1).ravel())
 
 
 @composite("asgd")

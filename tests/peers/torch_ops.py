@@ -22,8 +22,7 @@ DTYPES = ["float64", "float32", "int64", "bool"]
 
 # torch's name: ours, where they differ
 RENAMED = {
-    "true_divide": "div", "cat": "concat", "special.erf": "erf", "special.expit": "sigmoid", "special.xlogy": "xlogy",
-    "special.log_softmax": "log_softmax", "special.softmax": "softmax", "clamp_min": None, "linalg.vecdot": None,
+    "true_divide": "div", "cat": "concat", "linalg.solve_ex": None, "polygamma": "special.polygamma",
     "absolute": "abs", "arccos": "acos", "arcsin": "asin", "arctan": "atan", "arctan2": "atan2", "arccosh": "acosh",
     "arcsinh": "asinh", "arctanh": "atanh", "negative": "neg", "multiply": "mul", "subtract": "sub", "divide": "div",
     "greater": "gt", "greater_equal": "ge", "less": "lt", "less_equal": "le", "not_equal": "ne", "fix": "trunc"}
@@ -34,13 +33,25 @@ DIFFERENT = {
     ("nn.functional.hardtanh", "int64"): "the bounds are floats, so the result is",
     ("arange", "int64"): "an integer for each step between the bounds as they are given, as in NumPy",
     ("linspace", "int64"): "rounded down from the bounds as they are given, as in NumPy",
+    ("linalg.norm", "float64"): "norms by singular values have the gradient 0 at 0",
+    ("linalg.norm", "float32"): "the same",
+    ("cholesky_solve", "float64"): "the gradient of a triangle is a triangle",
+    ("cholesky_solve", "float32"): "the same",
+    ("cholesky_inverse", "float64"): "the gradient of a triangle is a triangle",
+    ("cholesky_inverse", "float32"): "the same", ("cov", "float64"): "weights are not rounded to float32",
+    ("cov", "float32"): "the same, and gradients that cancel",
+    ("logcumsumexp", "float32"): "torch takes logarithms of gradients", ("addr", "bool"): "factors give integers",
     ("linalg.solve", "float64"): "a vector has one axis, as in NumPy", ("linalg.solve", "float32"): "the same"}
 RANDOM = {"randn", "rand", "randint", "randperm", "nn.functional.dropout"}      # numbers of other generators
-UNSTABLE = {"sort", "argsort", "topk"}  # the order of ties is anybody's choice
+UNSTABLE = {"sort", "argsort", "topk", "kthvalue", "mode"}  # the order of ties is anybody's choice
+# the signs of columns, and what completes a basis, are anybody's
+SIGNED = {"linalg.eigh": lambda w, v: (w, v.square()),
+          "linalg.svd": lambda u, s, vh: (u[..., :s.shape[-1]].square(), s, vh[..., :s.shape[-1], :].square()),
+          "svd": lambda u, s, v: (u[..., :s.shape[-1]].square(), s, v[..., :s.shape[-1]].square())}
 # options that say what is so anyway
 DEFAULTS = {"device": ("cpu",), "memory_format": (), "layout": (), "pin_memory": (False,), "requires_grad": (False,),
             "stable": (True, False), "dropout_p": (0.0,), "enable_gqa": (False,), "rounding_mode": (None,),
-            "UPLO": ("L",), "upper": (False,), "driver": (), "alpha": (1,), "beta": (1,), "decimals": (0,),
+            "driver": (), "alpha": (1,), "beta": (1,), "decimals": (0,),
             "unbiased": (), "correction": ()}
 
 
@@ -73,8 +84,8 @@ def ours(name):
     parts = name.split(".")
     if parts[:2] == ["nn", "functional"]:
         return getattr(F, parts[-1], None)
-    if parts[0] == "linalg":
-        return getattr(mgx.linalg, parts[-1], None)
+    if parts[0] in ("linalg", "special"):
+        return getattr(getattr(mgx, parts[0]), parts[-1], None)
     if len(parts) > 1:
         return None
     if hasattr(mgx, name) and callable(getattr(mgx, name)) and not isinstance(getattr(mgx, name), type):
@@ -121,7 +132,9 @@ def flat(x):
 
 
 def number(x):
-    return x.detach().numpy() if hasattr(x, "detach") else np.asarray(x)
+    if isinstance(x, mgx.Tensor):
+        return x.detach().numpy()
+    return x.detach().numpy(force=True) if hasattr(x, "detach") else np.asarray(x)     # torch has tensors of no memory
 
 
 def close(a, b, dtype):
@@ -168,6 +181,8 @@ def compare(op, function, sample, dtype):
             return f"raised: {type(error).__name__}: {error}"
     if len(mine) != len(theirs):
         return f"wrong: {len(mine)} results, torch's {len(theirs)}"
+    if op.name in SIGNED:
+        mine, theirs = SIGNED[op.name](*mine), SIGNED[op.name](*theirs)
     for k, (y, t) in enumerate(zip(mine, theirs)):
         if op.name in UNSTABLE and (k or op.name == "argsort") and not leaves:
             continue
@@ -179,8 +194,6 @@ def compare(op, function, sample, dtype):
         return "passed"
     if op.name == "linalg.slogdet":             # the sign has no slope
         pairs = pairs[1:]
-    if not all(y.requires_grad for y, _ in pairs) or not pairs:
-        return "wrong: no graph"
     rng = np.random.default_rng(0)
     cotangents = [np.asarray(rng.normal(size=t.shape), number(t).dtype) for _, t in pairs]
     try:
@@ -188,6 +201,8 @@ def compare(op, function, sample, dtype):
                                     [torch.from_numpy(c) for c in cotangents], allow_unused=True)
     except Exception:
         return "passed"
+    if not all(y.requires_grad for y, _ in pairs):
+        return "wrong: no graph"
     try:
         found = mgx.autograd.grad([y for y, _ in pairs], [x for _, x in leaves],
                                   [mgx.Tensor(c) for c in cotangents], allow_unused=True)
@@ -228,6 +243,13 @@ def run(names=()):
     return counts, wrong
 
 
+def present():
+    """(how many of torch's variants of operators have a namesake here, how many there are, the others by name)."""
+    from torch.testing._internal.common_methods_invocations import op_db
+    missing = collections.Counter(op.name for op in op_db if ours(op.name) is None)
+    return len(op_db) - sum(missing.values()), len(op_db), missing
+
+
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     found, wrong = run(sys.argv[1:])
@@ -235,5 +257,9 @@ if __name__ == "__main__":
     for name, counter in sorted(found.items()):
         print(name, dict(counter))
     print(*wrong, sep="\n")
+    if not sys.argv[1:]:
+        here, count, missing = present()
+        print("missing:", ", ".join(f"{name} {n}" if n > 1 else name for name, n in sorted(missing.items())))
+        print(f"present: {here} of {count} variants")
     print(len(found), "operators:", dict(total))
     sys.exit(any(": wrong: " in text for text in wrong))

@@ -10,11 +10,13 @@ from microgradx.errors import DTypeError, NonFiniteError, ShapeError
 from microgradx.nn.utils import parametrizations as parametrizations
 from microgradx.nn.utils import parametrize as parametrize
 from microgradx.nn.utils import rnn as rnn
+from microgradx.nn.utils.norms import *
 from microgradx.optim.clip import clip_grad_norm_ as clip_grad_norm_
 from microgradx.optim.clip import clip_grad_value_ as clip_grad_value_
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_", "get_total_norm", "parameters_to_vector", "parametrizations",
-           "parametrize", "rnn", "vector_to_parameters"]
+           "parametrize", "remove_spectral_norm", "remove_weight_norm", "rnn", "spectral_norm", "vector_to_parameters",
+           "weight_norm"]
 
 
 def get_total_norm(tensors: Tensor | Iterable[Tensor], norm_type: float = 2.0, error_if_nonfinite: bool = False,

@@ -11,7 +11,7 @@ from microgradx._core.structured import HostOperation
 from microgradx._core.tensor import Tensor, concat
 from microgradx._core.views import axis_of
 from microgradx.creation import eye
-from microgradx.errors import OptionError, ShapeError
+from microgradx.errors import OptionError, ShapeError, name_errors
 from microgradx.linalg import solve
 from microgradx.names import accept
 from microgradx.nn.functional import normalize
@@ -23,7 +23,7 @@ from microgradx.typing import Seed
 __all__ = ["orthogonal", "spectral_norm", "weight_norm"]
 
 
-def _weight(op: str, module: Module, name: str) -> Tensor:
+def weight_of(op: str, module: Module, name: str) -> Tensor:
     weight = getattr(module, name, None)
     if not isinstance(weight, Tensor):
         raise OptionError(f"{op}: {type(module).__name__} has no parameter or buffer {name!r}")
@@ -32,7 +32,7 @@ def _weight(op: str, module: Module, name: str) -> Tensor:
 
 # ----- norm and direction --------------------------------------------------------------------------------------------
 
-class _WeightNorm(Module):
+class WeightNorm(Module):
     def __init__(self, dim: int | None) -> None:
         self.dim = dim
 
@@ -63,48 +63,67 @@ def weight_norm(module: Any, name: str = "weight", dim: int | None = 0) -> Any:
     >>> {name: p.shape for name, p in layer.named_parameters()}
     {'bias': (2,), 'parametrizations.weight.original0': (2, 1), 'parametrizations.weight.original1': (2, 3)}
     """
-    _weight("weight_norm", module, name)
-    return register_parametrization(module, name, _WeightNorm(None if dim == -1 else dim))
+    weight_of("weight_norm", module, name)
+    return register_parametrization(module, name, WeightNorm(None if dim == -1 else dim))
 
 
 # ----- spectral norm -------------------------------------------------------------------------------------------------
 
-class _SpectralNorm(Module):
+class SpectralNorm(Module):
     _u: Tensor
     _v: Tensor
 
     def __init__(self, weight: Tensor, n_power_iterations: int, eps: float, dim: int, rng: Seed) -> None:
         self.dim, self.n_power_iterations, self.eps = dim, n_power_iterations, eps
         if weight.ndim > 1:
-            rows, columns = self.matrix(weight.detach()).shape
-            for name, n in (("_u", rows), ("_v", columns)):
-                start = randn(n, rng=rng, dtype=weight.dtype)
-                self.register_buffer(name, normalize(start, dim=0, eps=eps))
-            self.iterate(weight.detach(), 15)
+            for name, start in zip(("_u", "_v"), self.start(weight.detach(), eps, dim, rng)):
+                self.register_buffer(name, start)
 
-    def matrix(self, weight: Tensor) -> Tensor:
-        rows = weight.moveaxis(self.dim, 0)
-        return rows.reshape(rows.shape[0], -1)
+    @staticmethod
+    def start(weight: Tensor, eps: float, dim: int, rng: Seed) -> tuple[Tensor, Tensor]:
+        """The vectors of the largest singular value, near enough to begin with."""
+        rows, columns = _matrix(weight, dim).shape
+        u, v = (normalize(randn(n, rng=rng, dtype=weight.dtype), dim=0, eps=eps) for n in (rows, columns))
+        _iterate(_matrix(weight, dim), u, v, 15, eps)
+        return u, v
 
-    def iterate(self, weight: Tensor, count: int) -> None:
-        """``count`` steps of the power method towards the largest singular value's vectors."""
-        with no_grad():
-            m = self.matrix(weight)
-            for _ in range(count):
-                self._u.copy_(normalize(m @ self._v, dim=0, eps=self.eps))
-                self._v.copy_(normalize(m.T @ self._u, dim=0, eps=self.eps))
+    @staticmethod
+    def divided(weight: Tensor, u: Tensor, v: Tensor, count: int, eps: float, dim: int) -> Tensor:
+        """The weight over its largest singular value, after ``count`` steps of the power method."""
+        m = _matrix(weight, dim)
+        _iterate(m.detach(), u, v, count, eps)
+        return weight / (u.clone() * (m @ v.clone())).sum()         # a later call must not change what this one keeps
 
     def forward(self, weight: Tensor) -> Tensor:
         if weight.ndim == 1:
             return normalize(weight, dim=0, eps=self.eps)
-        if self.training:
-            self.iterate(weight.detach(), self.n_power_iterations)
-        u, v = self._u.clone(), self._v.clone()                     # a later call must not change what this one keeps
-        divided: Tensor = weight / (u * (self.matrix(weight) @ v)).sum()
-        return divided
+        count = self.n_power_iterations if self.training else 0
+        return self.divided(weight, self._u, self._v, count, self.eps, self.dim)
 
     def right_inverse(self, value: Tensor) -> Tensor:
         return value
+
+
+def _matrix(weight: Tensor, dim: int) -> Tensor:
+    """The weight as a matrix whose rows are the indices of ``dim``."""
+    rows = weight.moveaxis(dim, 0)
+    return rows.reshape(rows.shape[0], -1)
+
+
+def _iterate(m: Tensor, u: Tensor, v: Tensor, count: int, eps: float) -> None:
+    """``count`` steps of the power method towards the largest singular value's vectors u and v."""
+    with no_grad():
+        for _ in range(count):
+            u.copy_(normalize(m @ v, dim=0, eps=eps))
+            v.copy_(normalize(m.T @ u, dim=0, eps=eps))
+
+
+def spectral_dim(op: str, module: Module, weight: Tensor, n_power_iterations: int, dim: int | None) -> int:
+    """The axis of the rows, 0 unless told, 1 for transposed convolutions; the number of steps is checked, too."""
+    if isinstance(n_power_iterations, bool) or not isinstance(n_power_iterations, int) or n_power_iterations < 1:
+        raise OptionError(f"{op}: n_power_iterations={n_power_iterations!r} is not an integer >= 1")
+    dim = int(getattr(module, "transposed", False)) if dim is None else dim
+    return axis_of(op, dim, weight.ndim)
 
 
 @accept
@@ -121,13 +140,9 @@ def spectral_norm(module: Any, name: str = "weight", n_power_iterations: int = 1
     >>> round(float(mgx.linalg.svdvals(layer.weight.detach())[0]), 4)
     1.0
     """
-    weight = _weight("spectral_norm", module, name)
-    if isinstance(n_power_iterations, bool) or not isinstance(n_power_iterations, int) or n_power_iterations < 1:
-        raise OptionError(f"spectral_norm: n_power_iterations={n_power_iterations!r} is not an integer >= 1")
-    if dim is None:
-        dim = 1 if getattr(module, "transposed", False) else 0
-    axis_of("spectral_norm", dim, weight.ndim)
-    return register_parametrization(module, name, _SpectralNorm(weight, n_power_iterations, eps, dim, rng))
+    weight = weight_of("spectral_norm", module, name)
+    dim = spectral_dim("spectral_norm", module, weight, n_power_iterations, dim)
+    return register_parametrization(module, name, SpectralNorm(weight, n_power_iterations, eps, dim, rng))
 
 
 # ----- orthogonal ----------------------------------------------------------------------------------------------------
@@ -214,7 +229,7 @@ def orthogonal(module: Any, name: str = "weight", orthogonal_map: str | None = N
     >>> bool(np.allclose((w @ w.mT).numpy(), np.eye(3), atol=1e-5))
     True
     """
-    weight = _weight("orthogonal", module, name)
+    weight = weight_of("orthogonal", module, name)
     if weight.ndim < 2:
         raise ShapeError(f"orthogonal: a matrix, or a batch of them, not of shape {weight.shape}")
     if orthogonal_map is None:
@@ -225,3 +240,6 @@ def orthogonal(module: Any, name: str = "weight", orthogonal_map: str | None = N
     if orthogonal_map == "householder" and not use_trivialization:
         raise OptionError("orthogonal: use_trivialization=False goes with 'matrix_exp' and 'cayley', not 'householder'")
     return register_parametrization(module, name, _Orthogonal(orthogonal_map, use_trivialization))
+
+
+name_errors(__name__, "forward")

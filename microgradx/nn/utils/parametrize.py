@@ -10,7 +10,7 @@ from typing import Any
 
 from microgradx._core.graph import no_grad
 from microgradx._core.tensor import Tensor
-from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.errors import DTypeError, OptionError, ShapeError, name_errors
 from microgradx.nn.containers import ModuleDict, ModuleList
 from microgradx.nn.module import Module
 from microgradx.nn.parameter import Parameter
@@ -124,15 +124,9 @@ def _check(name: str, before: Tensor, after: Any) -> None:
                          f"{after.dtype}; unsafe=True allows it")
 
 
-def _change_class(module: Module) -> None:
-    """Give ``module`` a class of its own, which can have properties."""
+def own_class(module: Module, label: str, **members: Any) -> None:
+    """Give ``module`` a class of its own called ``label``, which can have properties, with ``members``."""
     kind = type(module)
-
-    def assign(self: Any, name: str, value: Any) -> None:
-        if name != "parametrizations" and name in self.__dict__.get("parametrizations", ()):
-            self.parametrizations[name].right_inverse(value)
-        else:
-            kind.__setattr__(self, name, value)
 
     def deepcopy(self: Any, memo: dict[int, Any]) -> Any:
         twin = object.__new__(type(self))
@@ -141,10 +135,23 @@ def _change_class(module: Module) -> None:
         return twin
 
     def reduce(self: Any, protocol: Any) -> Any:
-        raise DTypeError(f"{kind.__name__} with parametrizations cannot be pickled; save its state_dict()")
+        raise DTypeError(f"{kind.__name__} with computed parameters cannot be pickled; save its state_dict()")
 
-    object.__setattr__(module, "__class__", type(f"Parametrized{kind.__name__}", (kind,), {
-        "__module__": __name__, "__setattr__": assign, "__deepcopy__": deepcopy, "__reduce_ex__": reduce}))
+    object.__setattr__(module, "__class__", type(label, (kind,), {
+        "__module__": kind.__module__, "__deepcopy__": deepcopy, "__reduce_ex__": reduce, **members}))
+
+
+def _change_class(module: Module) -> None:
+    """Make assignments to computed parameters go to what they are computed from."""
+    kind = type(module)
+
+    def assign(self: Any, name: str, value: Any) -> None:
+        if name != "parametrizations" and name in self.__dict__.get("parametrizations", ()):
+            self.parametrizations[name].right_inverse(value)
+        else:
+            kind.__setattr__(self, name, value)
+
+    own_class(module, f"Parametrized{kind.__name__}", __setattr__=assign)
 
 
 def is_parametrized(module: Module, tensor_name: str | None = None) -> bool:
@@ -185,3 +192,6 @@ def remove_parametrizations(module: Any, tensor_name: str, leave_parametrized: b
     else:
         module.register_buffer(tensor_name, value)
     return module
+
+
+name_errors(__name__, "forward")
