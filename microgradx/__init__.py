@@ -45,14 +45,14 @@ dtype = _np.dtype
 inf, nan, pi, e, newaxis = _np.inf, _np.nan, _np.pi, _np.e, None
 
 if TYPE_CHECKING:
-    from microgradx import flow as flow
+    from microgradx import distributions as distributions, flow as flow
 else:
     # what `import *` gives; Python's own int, float and bool stay
     __all__ = [name for name in dir() if not name.startswith("_")
                and name not in ("TYPE_CHECKING", "bool", "float", "int")]
 
     def __getattr__(name):                      # imported when it is asked for: the engine does not need it
-        if name == "flow":
+        if name in ("distributions", "flow"):
             from importlib import import_module
-            return import_module("microgradx.flow")
+            return import_module(f"microgradx.{name}")
         raise AttributeError(names.missing(name, globals()))

@@ -16,12 +16,12 @@ from microgradx.errors import OptionError, ShapeError, is_device, name_errors
 from microgradx.names import ABSENT, accept
 from microgradx.typing import Data, DType, Lengths
 
-__all__ = ["Size", "is_floating_point", "is_tensor", "numel", "t"]
+__all__ = ["Count", "Size", "is_floating_point", "is_tensor", "numel", "t"]
 
 
 # ----- shapes ----------------------------------------------------------------------------------------------------
 
-class Size(int):
+class Count(int):
     """How many elements, a number that can be called: ``x.size`` is NumPy's, ``x.size()`` and ``x.size(0)`` torch's.
 
     >>> import microgradx as mgx
@@ -44,11 +44,12 @@ class Size(int):
         return int, (int(self),)
 
 
+Size: Any = tuple                       # what torch calls a shape
 _new, _count = int.__new__, Tensor.size.__get__
 
 
-def _size(x: Tensor) -> Size:
-    found = _new(Size, _count(x))
+def _size(x: Tensor) -> Count:
+    found = _new(Count, _count(x))
     found.shape = x.shape
     return found
 

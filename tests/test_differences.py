@@ -109,15 +109,6 @@ def test_printed():
     assert repr(mgx.tensor([1.0])) == "Tensor([1.])" and str(mgx.tensor([1.0]).dtype) == "float32"
 
 
-@row("`max(x, y)`")
-def test_extrema_of_two():
-    x, y = Tensor([1.0, 5.0]), Tensor([2.0, 3.0])
-    assert mgx.maximum(x, y).tolist() == [2, 5]
-    for call in (lambda: mgx.max(x, y), lambda: x.min(y), lambda: x.max(Tensor(np.array(0)))):
-        with pytest.raises(DTypeError, match="imum"):
-            call()
-
-
 @row("`arange`, `linspace`")
 def test_integers_between_fractions():
     assert mgx.linspace(1.5, -1.5, 4, dtype="int64").tolist() == np.linspace(1.5, -1.5, 4, dtype=int).tolist()
@@ -358,7 +349,6 @@ def test_many_axes():
         Tensor(np.ones((1,) * 33))
 
 
-<<<<<<< HEAD
 @row("`DataLoader(num_workers=n)`")
 def test_workers_are_threads():
     import threading
@@ -416,8 +406,6 @@ def test_one_seed():
     assert mgx.rand(2).tolist() == mgx.rand(2, generator=mgx.Generator().manual_seed(0)).tolist()
 
 
-=======
->>>>>>> bb556ecf4093ad92efee15345961d8a3528269ea
 @row("`scatter` to one place from several")
 def test_gradient_of_scatter():
     x, source = leaf([0.0, 0.0]), leaf([1.0, 2.0])
@@ -521,63 +509,3 @@ def test_array_api():
     assert xp.bitwise_left_shift(mgx.tensor([1]), 2).tolist() == [4]
     for name in ("int8", "uint64", "complex64", "fft"):
         assert not hasattr(xp, name)
-<<<<<<< HEAD
-=======
-
-
-@row("`DataLoader(num_workers=n)`")
-def test_workers_are_threads():
-    import threading
-
-    class Where(data.Dataset):
-        def __len__(self):
-            return 3
-
-        def __getitem__(self, k):
-            return threading.current_thread() is threading.main_thread()
-    assert not any(b.any() for b in data.DataLoader(Where(), num_workers=2))
-    for options in (dict(num_workers=2, dataset=data.ChainDataset([])),
-                    dict(multiprocessing_context="spawn", dataset=[1])):
-        with pytest.raises(OptionError, match="DataLoader"):
-            data.DataLoader(**options)
-
-
-@row("the state of an optimizer")
-def test_state_from_the_start():
-    w = leaf([1.0])
-    opt = optim.Adam([w])
-    assert opt.state[w]["exp_avg"].tolist() == [0]
-    with pytest.raises(OptionError, match="parameter 0 needs"):
-        opt.load_state_dict(opt.state_dict() | {"state": {}})
-
-
-@row("`SGD(lr=t)`")
-def test_a_rate_that_is_a_tensor():
-    w, lr = leaf([1.0]), Tensor(0.5)
-    opt = optim.SGD([w], lr=lr)
-    lr.fill_(0.1)
-    w.square().sum().backward()
-    opt.step()
-    assert w.item() == 0 and opt.param_groups[0]["lr"] == 0.5
-    opt.param_groups[0]["lr"] = lr
-    assert opt.param_groups[0]["lr"] == pytest.approx(0.1)
-
-
-@row("`optimizer.step(closure)`")
-def test_a_closure_without_a_loss():
-    with pytest.raises(OptionError, match="returned nothing"):
-        optim.SGD([leaf([1.0])]).step(lambda: None)
-
-
-@row("`save(model, path)`")
-def test_a_module_that_is_saved_whole(tmp_path):
-    mgx.save(nn.Linear(2, 1), tmp_path / "net")
-    with pytest.raises(AttributeError, match="load_state_dict"):
-        mgx.load(tmp_path / "net").eval()
-
-
-@row("`manual_seed(n)`")
-def test_one_seed():
-    mgx.manual_seed(0)
-    assert mgx.rand(2).tolist() == mgx.rand(2, generator=mgx.Generator().manual_seed(0)).tolist()
->>>>>>> bb556ecf4093ad92efee15345961d8a3528269ea

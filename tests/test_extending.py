@@ -119,7 +119,8 @@ assert found.verdict in flow.verdicts.VERDICTS
 """, ["test_diagnosis.py", "-k", "evidence"])}
 # left out of a how-to: (heading, file, texts that are deleted there, the test that notices, its sentence)
 FORGOTTEN = [
-    ("A structured kernel", "microgradx/arrays/statistics.py", ('@composite("rms")\n',), ["test_kernels.py", "-k", "every_row"],
+    ("A structured kernel", "microgradx/arrays/statistics.py", ('@composite("rms")\n',),
+     ["test_kernels.py", "-k", "every_row"],
      "row 'rms' of csrc/kernels.def has no composite: write the function"),
     ("A host operation", "microgradx/arrays/special.py", ("    >>> mgx.expi([1.0, 2.0])\n",
      "DLMF 6.2.5.\n\n    >>> import microgradx as mgx\n"),

@@ -54,7 +54,7 @@ def test_the_default_dtype():
     assert mgx.get_default_dtype() == F32
     mgx.set_default_dtype("float64")
     try:
-        made = [mgx.tensor([1, 2]), Tensor(2.0), mgx.tensor([1.5]), mgx.zeros(2), mgx.linspace(0, 1, 3), mgx.eye(2),
+        made = [Tensor([1.0, 2]), Tensor(2), mgx.tensor([1.5]), mgx.zeros(2), mgx.linspace(0, 1, 3), mgx.eye(2),
                 mgx.arange(0.0, 2.0), mgx.tensor([1, 2]) / 2, mgx.tensor([1, 2]).mean(), mgx.tensor([1, 2]).exp()]
         assert {x.dtype for x in made} == {F64}
         assert Tensor(np.ones(1, "f4")).dtype == F32 and repr(Tensor([1.0])) == "Tensor([1.])"

@@ -19,7 +19,7 @@ STUB = Path(__file__).resolve().parents[1] / "microgradx/_core/tensor.pyi"
 BEGIN = "    # Written by tools/stubs.py from the functions that are attached: edit these, then run it."
 END = "    # The end of what tools/stubs.py writes."
 BUILTINS = re.compile(r"(?<![\w.])(bool|int|float)(?!\w)")         # within the class these are methods
-KNOWN = {"Any", "Axes", "Axis", "DType", "Data", "Lengths", "Seed", "Size", "Tensor", "bool", "float", "int", "str"}
+KNOWN = {"Any", "Axes", "Axis", "DType", "Data", "Lengths", "Seed", "Count", "Tensor", "bool", "float", "int", "str"}
 WITH_OPTIONS = ("add", "clip", "div", "sub")           # more than the methods of Differentiable, which Values share
 FAMILIAR = ("dim", "dims", "keepdim", "dim0", "dim1", "dim2")       # what a type checker has to know, too
 
@@ -29,7 +29,8 @@ def annotation(text):
     if text is inspect.Parameter.empty:
         return "Any"
     text = text if isinstance(text, str) else getattr(text, "__name__", str(text))
-    return BUILTINS.sub(r"_\1", text) if not text.isidentifier() or text in KNOWN else "Any"
+    known = text in KNOWN if text.replace(".", "").isidentifier() else True
+    return BUILTINS.sub(r"_\1", text) if known else "Any"
 
 
 def parameter(p, default):

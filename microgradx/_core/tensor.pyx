@@ -567,14 +567,16 @@ cdef class Tensor(Array):
         """The smallest element over ``axis``; a nan wins. The gradient is split evenly among ties."""
         return amax(self, axes_of("amin", resolve_axis("amin", axis, dim), self.ndim), keepdims or keepdim, -1.0)
 
-    def max(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
+    def max(self, axis=None, keepdims=False, *, dim=None, keepdim=False, other=None):
         """Without an axis the largest element, as ``amax``. With one, as torch: (values, indices) along it, of the
-        first largest element, which gets the whole gradient."""
-        return find_extremum(self, "max", resolve_axis("max", axis, dim), keepdims or keepdim, 1.0)
+        first largest element, which gets the whole gradient. Of two tensors the larger elements, as ``maximum``."""
+        axis = resolve_axis("max", axis if other is None else other, dim)
+        return find_extremum(self, "max", axis, keepdims or keepdim, 1.0)
 
-    def min(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
+    def min(self, axis=None, keepdims=False, *, dim=None, keepdim=False, other=None):
         """Without an axis the smallest element, as ``amin``; with one (values, indices), as ``max``."""
-        return find_extremum(self, "min", resolve_axis("min", axis, dim), keepdims or keepdim, -1.0)
+        axis = resolve_axis("min", axis if other is None else other, dim)
+        return find_extremum(self, "min", axis, keepdims or keepdim, -1.0)
 
     def argmax(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """The position of the first largest element along ``axis``, or in the flattened tensor; int64."""
@@ -901,8 +903,10 @@ cdef object find_extremum(Array x, str op, object axis, bint kept, double sign):
     cdef Array at, values
     if axis is None:
         return amax(x, axes_of(op, None, x.ndim), kept, sign)
-    if isinstance(axis, (Array, np.ndarray)):
-        raise DTypeError(f"{op}: an axis is an integer, not {type(axis).__name__}; of two tensors there is {op}imum()")
+    if isinstance(axis, (Array, np.ndarray)):               # of two tensors, as in torch
+        if kept:
+            raise OptionError(f"{op}: of two tensors elementwise, which keeps no axis")
+        return apply(MGX_maximum if sign > 0 else MGX_minimum, x, axis, None)
     if x.ndim == 0:
         v.axis_of(op, axis, 1)
         return Extremum(v.index(x, ...), from_object(0, None, True))

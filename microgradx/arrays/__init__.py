@@ -157,9 +157,9 @@ def repeat(x: Tensor, repeats: Data, *more: Data, axis: Axis = None) -> Tensor:
     Tensor([1., 1., 2., 2.])
     """
     if more:
-        counts = ", ".join(map(str, (repeats, *more)))
-        raise OptionError(f"repeat: each element a number of times, as NumPy's; x.tile({counts}) repeats the whole, as "
-                          f"torch's x.repeat({counts}) does")
+        given = ", ".join(map(str, (repeats, *more)))
+        raise OptionError(f"repeat: each element a number of times, as NumPy's; x.tile({given}) repeats the whole, as "
+                          f"torch's x.repeat({given}) does")
     if axis is None or x.ndim == 0:
         x = x.reshape(-1)
     axis = axis_of("repeat", 0 if axis is None else axis, x.ndim)
