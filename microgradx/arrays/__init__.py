@@ -503,7 +503,7 @@ def round(x: Tensor, decimals: int = 0) -> Tensor:
     >>> mgx.Tensor([0.126, 2.5]).round(decimals=2)
     Tensor([0.13, 2.5 ])
     """
-    digits, = integers("round", "decimals", (decimals,))
+    digits, = integers("round", "decimals", ((decimals,),))
     if digits == 0:
         return rounded(x)
     if builtins.abs(digits) > (38 if x.dtype == np.float32 else 308):       # all digits, or none

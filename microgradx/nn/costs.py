@@ -297,7 +297,7 @@ def _labelled(op: str, x: Tensor, target: Data, weight: Data | None = None,
               ignore_index: int | None = None) -> tuple[Tensor, Tensor, Tensor, tuple[int, ...]]:
     """``x`` as rows; their labels, 0 where ignored; what each row counts, 0 where ignored; the shape of the labels."""
     rows, shape = _rows(op, x)
-    label = target if isinstance(target, Tensor) else tensor(target)
+    label = target if isinstance(target, Tensor) else Tensor(np.asarray(target))
     if label.shape != shape:
         raise ShapeError(f"{op}: logits {x.shape} and labels {label.shape} do not align ({shape} != {label.shape})")
     if label.dtype.kind != "i":
