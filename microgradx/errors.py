@@ -159,7 +159,7 @@ def _naming(function: Any, op: str | None = None) -> Any:
     return call
 
 
-CALLED = ("__init__", "__contains__", "__getitem__", "__setitem__", "__delitem__")     # methods that need not be public by name
+CALLED = ("__init__", "__contains__", "__getitem__", "__setitem__", "__delitem__")    # public, whatever their names
 
 
 def name_errors(module: str, *hot: str) -> None:
