@@ -222,7 +222,7 @@ def convolution(str op, Array x not None, Array w not None, Array b, tuple strid
     for other in (w, b):
         if other is not None and (other.dtype_ != x.dtype_ or x.dtype_ > MGX_F64):
             raise DTypeError(f"{op}: dtypes {dtype_of(x.dtype_)} and {dtype_of(other.dtype_)} do not mix; all are "
-                             "float32 or all float64 (astype converts)")
+                             "float32 or all float64 (x.float() converts)")
     if w.shape_[1] * groups != x.shape_[1] or w.shape_[0] % groups:
         raise ShapeError(f"{op}: {x.shape_[1]} channels and weight {shape_of(w)} in {groups} groups do not fit "
                          + (f"({w.shape_[1]} * {groups} != {x.shape_[1]})" if w.shape_[1] * groups != x.shape_[1] else
@@ -249,7 +249,7 @@ def transposed_convolution(str op, Array y not None, Array w not None, tuple siz
     cdef bint paused
     if w.dtype_ != y.dtype_ or y.dtype_ > MGX_F64:
         raise DTypeError(f"{op}: dtypes {dtype_of(y.dtype_)} and {dtype_of(w.dtype_)} do not mix; all are float32 or "
-                         "all float64 (astype converts)")
+                         "all float64 (x.float() converts)")
     if w.shape_[0] != y.shape_[1] or w.shape_[0] % groups:
         raise ShapeError(f"{op}: {y.shape_[1]} channels and weight {shape_of(w)} in {groups} groups do not fit "
                          + (f"({w.shape_[0]} != {y.shape_[1]})" if w.shape_[0] != y.shape_[1] else

@@ -621,7 +621,7 @@ cdef Array matmul(Array a, Array b):
         raise ShapeError(f"matmul: shapes {shape_of(a)} and {shape_of(b)}: a number has no rows; use *")
     if a.dtype_ != b.dtype_ and (a.dtype_ <= MGX_F64 or b.dtype_ <= MGX_F64):
         raise DTypeError(f"matmul: dtypes {dtype_of(a.dtype_)} and {dtype_of(b.dtype_)} do not mix; both are float32 "
-                         "or both float64 (astype converts)")
+                         "or both float64 (x.float() converts)")
     if a.shape_[a.ndim - 1] != b.shape_[0 if column else b.ndim - 2]:
         raise ShapeError(f"matmul: shapes {shape_of(a)} and {shape_of(b)} do not align "
                          f"({a.shape_[a.ndim - 1]} != {b.shape_[0 if column else b.ndim - 2]})")
@@ -668,7 +668,7 @@ cdef Array linear(Array x, Array w, Array b):
                          + (f" ({x.shape_[x.ndim - 1]} != {w.shape_[1]})" if w.ndim == 2 and x.ndim else ""))
     if x.dtype_ != w.dtype_ or x.dtype_ > MGX_F64 or (b is not None and b.dtype_ != x.dtype_):
         raise DTypeError(f"linear: dtypes {dtype_of(x.dtype_)}, {dtype_of(w.dtype_)}"
-                         + (f", {dtype_of(b.dtype_)}" if b is not None else "") + " do not mix (astype converts)")
+                         + (f", {dtype_of(b.dtype_)}" if b is not None else "") + " do not mix (x.float() converts)")
     if b is not None and (b.ndim != 1 or b.shape_[0] != w.shape_[0]):
         raise ShapeError(f"linear: weight {shape_of(w)} and bias {shape_of(b)} do not fit ({w.shape_[0]} outputs)")
     if x.ndim != 2:

@@ -508,8 +508,9 @@ cdef class Tensor(Array):
         cdef Axes axes = axes_of("var", resolve_axis("var", axis, dim), self.ndim)
         cdef double divisor = divisor_of("var", self, axes, ddof, correction, unbiased)
         if self.dtype_ > MGX_F64:
-            return v.convert(v.convert(self, MGX_F64).var(axis, ddof, keepdims or keepdim, dim=dim, correction=correction,
-                                                         unbiased=unbiased), default_float)
+            wide = v.convert(self, MGX_F64)
+            wide = wide.var(axis, ddof, keepdims or keepdim, dim=dim, correction=correction, unbiased=unbiased)
+            return v.convert(wide, default_float)
         return sum_axes(apply(MGX_square, deviations(self, axes), None, None), axes, keepdims or keepdim, 1.0 / divisor)
 
     def std(self, axis=None, ddof=None, keepdims=False, *, dim=None, keepdim=False, correction=None,
@@ -518,8 +519,9 @@ cdef class Tensor(Array):
         cdef Axes axes = axes_of("std", resolve_axis("std", axis, dim), self.ndim)
         cdef double divisor = divisor_of("std", self, axes, ddof, correction, unbiased)
         if self.dtype_ > MGX_F64:
-            return v.convert(v.convert(self, MGX_F64).std(axis, ddof, keepdims or keepdim, dim=dim, correction=correction,
-                                                         unbiased=unbiased), default_float)
+            wide = v.convert(self, MGX_F64)
+            wide = wide.std(axis, ddof, keepdims or keepdim, dim=dim, correction=correction, unbiased=unbiased)
+            return v.convert(wide, default_float)
         cdef Tensor length = vector_norm(deviations(self, axes), axes, keepdims or keepdim)
         return apply(MGX_div, length, square_root(divisor), None)
 
@@ -798,7 +800,7 @@ cdef class Tensor(Array):
             plain_number = self.dtype_ <= MGX_F64 and not hasattr(value, "dtype")
             source = from_object(value, dtype_of(self.dtype_) if plain_number else None, True)
         if source.dtype_ == MGX_F64 and self.dtype_ == MGX_F32 and isinstance(value, Array) and source.ndim:
-            raise DTypeError("setitem: float64 values are not stored in a float32 tensor (astype converts)")
+            raise DTypeError("setitem: float64 values are not stored in a float32 tensor (x.float() converts)")
         while source.ndim > part.ndim and source.shape_[0] == 1:
             source = v.index(source, 0)
         if not same_shape(source, part):
@@ -881,7 +883,8 @@ cdef double divisor_of(str op, Array x, Axes axes, object ddof, object correctio
     if unbiased is not None:
         unbiased = 1 if unbiased else 0
     if (ddof is not None) + (correction is not None) + (unbiased is not None) > 1:
-        raise OptionError(f"{op}: ddof={ddof}, correction={correction} and unbiased={unbiased} are names of one argument")
+        raise OptionError(f"{op}: ddof={ddof}, correction={correction} and unbiased={unbiased} are names of one "
+                          "argument")
     ddof = correction if correction is not None else unbiased if unbiased is not None else ddof
     if ddof is None:
         ddof = 0

@@ -45,7 +45,7 @@ cdef double real(str op, str what, object number) except? -1:
 
 
 cpdef int axis_of(str op, object axis, int ndim) except -1:
-    """An axis as a number from 0 to ndim - 1; of an array without axes 0, for it counts as one element along an axis."""
+    """An axis as a number from 0 to ndim - 1; of an array without axes 0, as if it were one element along an axis."""
     cdef Py_ssize_t d = integer(op, "an axis", axis)
     cdef int count = max(ndim, 1)
     if not -count <= d < count:

@@ -40,7 +40,7 @@ def _fits(op: str, x: Tensor, shape: tuple[int, ...], **given: Data | None) -> I
         if value is not None and value.shape != shape:
             raise ShapeError(f"{op}: {name} has shape {value.shape}, not {shape} ({value.shape} != {shape})")
         if value is not None and value.dtype != x.dtype:
-            raise DTypeError(f"{op}: dtypes {x.dtype} and, of {name}, {value.dtype} do not mix (astype converts)")
+            raise DTypeError(f"{op}: dtypes {x.dtype} and, of {name}, {value.dtype} do not mix (x.float() converts)")
         yield value
 
 
