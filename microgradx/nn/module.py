@@ -95,7 +95,7 @@ class Module:
     if TYPE_CHECKING:                           # a call takes and gives what the forward of the subclass does
         def __call__(self: HasForward[P, R_co], *args: P.args, **kwargs: P.kwargs) -> R_co: ...
     else:
-        def __call__(self, *args, **kwargs):
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
             try:
                 return self.forward(*args, **kwargs) if self._hooks is None else self._hooked(self._hooks, args, kwargs)
             except RAW as error:
