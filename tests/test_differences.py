@@ -104,9 +104,10 @@ def test_empty_arange():
     assert mgx.arange(1, 5, -1).shape == (0,)
 
 
-@row("`print(t)`")
+@row("`repr(t)`, `t.dtype`")
 def test_printed():
-    assert repr(mgx.tensor([1.0])) == "Tensor([1.])" and str(mgx.tensor([1.0]).dtype) == "float32"
+    t = mgx.tensor([1.0])
+    assert repr(t) == "Tensor([1.])" and str(t) == "tensor([1.])" and str(t.dtype) == "float32" and t.shape == (1,)
 
 
 @row("`arange`, `linspace`")

@@ -26,7 +26,7 @@ PLAIN = {path: ".".join(path.relative_to(PACKAGE).with_suffix("").parts) for pat
          if path.relative_to(PACKAGE).with_suffix("").parts[0] not in INSTRUMENTS}
 
 # what every compiled class has, or what says nothing to a type checker
-IMPLIED = {"__new__", "__repr__", "__reduce__", "__setstate__", "__delitem__", "__doc__", "__module__", "__dict__",
+IMPLIED = {"__new__", "__repr__", "__str__", "__reduce__", "__setstate__", "__delitem__", "__doc__", "__module__", "__dict__",
            "__weakref__", "__buffer__", "__release_buffer__", "__slotnames__"}    # the last is written by copyreg
 
 

@@ -405,6 +405,26 @@ cdef class Tensor(Array):
             text += ", requires_grad=True"
         return f"Tensor({text})"
 
+    def __str__(self):
+        """As torch prints it: four digits behind the point, and no dtype where it is the usual one."""
+        array = ndarray_to_read(self)
+        options = {"precision": 4, **print_options}
+        if self.dtype_ <= MGX_F64:
+            sizes = np.abs(array[np.isfinite(array) & (array != 0)], dtype=np.float64)
+            wide = sizes.size and (sizes.max() > 1e8 or sizes.min() < 1e-4 or sizes.max() > 1000 * sizes.min())
+            if wide and not options.get("suppress_small"):
+                options["formatter"] = {"float": f"{{:.{options['precision']}e}}".format}
+            elif (sizes != np.ceil(sizes)).any():
+                options |= {"floatmode": "fixed", "suppress_small": True}
+        text = np.array2string(array, separator=", ", prefix="tensor(", **options)
+        if self.size == 0 and self.ndim > 1:
+            text += f", size={self.shape}"
+        if self.dtype_ <= MGX_F64 and self.dtype_ != default_float:
+            text += f", dtype={dtype_of(self.dtype_)}"
+        if self.needs_grad:
+            text += ", requires_grad=True"
+        return f"tensor({text})"
+
     def __copy__(self):
         return self.__deepcopy__({})
 

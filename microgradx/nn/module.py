@@ -150,7 +150,7 @@ class Module:
         >>> layer, x = nn.Tanh(), nn.Parameter([0.0])
         >>> with layer.register_full_backward_hook(lambda module, g_in, g_out: print(g_in[0], g_out[0])):
         ...     (layer(x) * 3).backward()
-        Tensor([3.]) Tensor([3.])
+        tensor([3.]) tensor([3.])
         """
         return self._hook("backward", hook)
 
