@@ -13,7 +13,7 @@ from microgradx._core.tensor import Tensor, attach, tensor
 from microgradx._core.views import axis_of
 from microgradx.creation import empty, full, ones, zeros
 from microgradx.devices import CPU
-from microgradx.errors import DTypeError, OptionError, ShapeError, is_device
+from microgradx.errors import DTypeError, OptionError, ShapeError, is_device, name_errors
 from microgradx.names import ABSENT, accept
 from microgradx.typing import Data, DType, Lengths
 
@@ -314,3 +314,6 @@ attach({"size": property(_size), "device": property(lambda x: CPU), "nbytes": pr
 attach({name: property(lambda x: False) for name in (
     "is_cuda", "is_mps", "is_meta", "is_sparse", "is_quantized", "is_nested")})
 attach({name: absent(name) for name in SHAPED_IN_PLACE})
+
+
+name_errors(__name__)

@@ -130,10 +130,10 @@ def _of_tensor(name: str) -> Function:
             if "out" in kwargs:
                 return _written(kwargs.pop("out"), name, function(x, *args, **kwargs))
             x, args, kwargs = _named(name, method, x, args, kwargs)
-        if isinstance(x, Value):
-            raise DTypeError(f"{name}: of Tensors and arrays, not of a Value")
         if not isinstance(x, Tensor):
             x = _lift(x, (*args, *kwargs.values()))
+            if isinstance(x, Value):
+                raise DTypeError(f"{name}: of Tensors and arrays, not of a Value")
         return getattr(x, name)(*args, **kwargs)
 
     _KNOWN[name] = frozenset(inspect.signature(method).parameters)
