@@ -156,7 +156,8 @@ amp = module("amp", autocast=autocast, GradScaler=GradScaler)
 cuda = module("cuda", is_available=nowhere, device_count=lambda: 0, manual_seed=nothing, manual_seed_all=nothing,
               empty_cache=nothing, is_initialized=nowhere,
               amp=module("cuda.amp", GradScaler=GradScaler,
-                         autocast=lambda enabled=True, dtype=None, cache_enabled=True: autocast("cuda", dtype, enabled)))
+                         autocast=lambda enabled=True, dtype=None, cache_enabled=True: autocast(
+                             "cuda", dtype, enabled)))
 mps = module("mps", is_available=nowhere, manual_seed=nothing, empty_cache=nothing)
 accelerator = module("accelerator", is_available=nowhere, device_count=lambda: 0,
                      current_accelerator=lambda check_available=False: None)

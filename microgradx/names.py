@@ -104,7 +104,8 @@ ABSENT: dict[str, str] = {
                     "there is no sampling at free positions: interpolate has the regular ones"),
     **dict.fromkeys(("LazyLinear", "LazyConv1d", "LazyConv2d", "LazyBatchNorm1d", "LazyBatchNorm2d",
                      "UninitializedParameter"), "there are no lazy layers: tell the number of inputs"),
-    **dict.fromkeys(("DataParallel", "DistributedDataParallel", "SyncBatchNorm"), "there is one device, the CPU: use the module itself"),
+    **dict.fromkeys(("DataParallel", "DistributedDataParallel", "SyncBatchNorm"),
+                    "there is one device, the CPU: use the module itself"),
 }
 
 
