@@ -252,7 +252,8 @@ def clear(error, name, arguments):
     words = ("truth value of a", "too large to convert to float", "to Python scalars")
     if isinstance(error, (TypeError, AttributeError, NotImplementedError)):
         words += ("argument", "must be real number", "len()", "not iterable", "not support", "unsupported operand",
-                  "no attribute", "not writable", "no setter", "not callable", "delet", "signature", "__del__", "os.PathLike")
+                  "no attribute", "not writable", "no setter", "not callable", "delet", "signature", "__del__",
+                  "os.PathLike")
     return any(word in text for word in words)
 
 
