@@ -20,6 +20,33 @@ static inline strip strip_from(ptrdiff_t panel, ptrdiff_t last, ptrdiff_t inner)
 
 #define EACH_STRIP(c) \
     for (strip c = {0}; first < last && (c = strip_from(first, last, inner), 1); first += c.panels)
+
+/* size * 2^exponent: a product that neither overflows nor vanishes on the way */
+typedef struct { double size; ptrdiff_t exponent; } scaled;
+
+static inline double mantissa(double x, ptrdiff_t *exponent)
+{
+    int k = 0;
+    if (__builtin_fabs(x) > 0x1p-500 && __builtin_fabs(x) < 0x1p500)
+        return x;                                   /* two of these have a product in the range of a double */
+    x = __builtin_frexp(x, &k);
+    *exponent += k;
+    return x;
+}
+
+static inline scaled times(scaled a, double x)
+{
+    a.size *= mantissa(x, &a.exponent);
+    a.size = mantissa(a.size, &a.exponent);
+    return a;
+}
+
+static inline double rounded(scaled a)
+{
+    if (a.exponent == 0)                            /* nearly always */
+        return a.size;
+    return __builtin_ldexp(a.size, a.exponent < -9999 ? -9999 : a.exponent > 9999 ? 9999 : (int)a.exponent);
+}
 #endif
 
 /* sum[w] = sum over r of x[r][w], or of its square; w < width <= WIDTH, rows `stride` bytes apart, elements contiguous */
@@ -104,11 +131,26 @@ INLINE ptrdiff_t V(run_width)(ptrdiff_t inner, ptrdiff_t *i)
     return width;
 }
 
+/* scale * total, the sum of n elements; if that is inf or nan, summed once more where finite numbers do not overflow */
+static REAL V(scaled_sum)(REAL total, ptrdiff_t n, const char *x, ptrdiff_t stride, double scale)
+{
+    if (total - total == 0)
+        return total * (REAL)scale;
+    const double unit = sizeof(REAL) == 4 ? 1 : 0x1p-100;
+    double sum = 0, plain = 0, lost = 0;            /* Kahan (1965); with infinities the plain sum counts */
+    ALONG(i, 0, n) {
+        const double term = *(const REAL *)(x + i * stride) * unit, next = sum + (term - lost);
+        lost = (next - sum) - (term - lost);
+        sum = next, plain += term;
+    }
+    return (REAL)((plain - plain == 0 ? sum : plain) * scale / unit);
+}
+
 static ptrdiff_t V(sum)(ptrdiff_t first, ptrdiff_t last, const char *x, REAL *out, ptrdiff_t outer, ptrdiff_t n,
                         ptrdiff_t inner, const ptrdiff_t *strides, double scale)
 {
     for (; inner == 1 && strides[1] == sizeof(REAL) && first < last; first++)
-        out[first] = V(sum_contiguous)(n, x + first * strides[0]) * (REAL)scale;
+        out[first] = V(scaled_sum)(V(sum_contiguous)(n, x + first * strides[0]), n, x + first * strides[0], strides[1], scale);
     EACH_STRIP(c) {
         const char *from = x + c.row * strides[0] + c.first * strides[2];
         REAL *to = out + c.row * inner + c.first;
@@ -117,7 +159,7 @@ static ptrdiff_t V(sum)(ptrdiff_t first, ptrdiff_t last, const char *x, REAL *ou
             width = V(run_width)(c.count, &i);
             V(sum_rows)(n, width, strides[1], from + i * strides[2], total);
             for (ptrdiff_t w = 0; w < width; w++)
-                to[i + w] = total[w] * (REAL)scale;
+                to[i + w] = V(scaled_sum)(total[w], n, from + (i + w) * strides[2], strides[1], scale);
         }
     }
     return MGX_DONE;
@@ -198,6 +240,53 @@ static ptrdiff_t V(amax)(ptrdiff_t first, ptrdiff_t last, const char *x, REAL *o
     EACH_STRIP(c)
         for (ptrdiff_t i = c.first; i < c.first + c.count; i++)
             out[c.row * inner + i] = V(extreme)(n, x + c.row * strides[0] + i * strides[2], strides[1], s, 1);
+    return MGX_DONE;
+}
+
+/* y = the product */
+static ptrdiff_t V(prod)(ptrdiff_t first, ptrdiff_t last, const char *x, REAL *out, ptrdiff_t outer, ptrdiff_t n,
+                         ptrdiff_t inner, const ptrdiff_t *strides)
+{
+    EACH_STRIP(c)
+        for (ptrdiff_t i = c.first; i < c.first + c.count; i++) {
+            const char *from = x + c.row * strides[0] + i * strides[2];
+            scaled whole = {1, 0};
+            ALONG(r, 0, n)
+                whole = times(whole, *(const REAL *)(from + r * strides[1]));
+            out[c.row * inner + i] = (REAL)rounded(whole);
+        }
+    return MGX_DONE;
+}
+
+/* dx (m, n) = g (m) times the product of the other elements of the row: the product of the finite ones that are not 0,
+   divided by the element if it is among them, and what is left of zeros, infinities and nan without it. */
+static ptrdiff_t V(prod_vjp)(ptrdiff_t first, ptrdiff_t last, const REAL *g, const REAL *x, REAL *dx, ptrdiff_t m, ptrdiff_t n)
+{
+    x += first * n, dx += first * n;
+    for (ptrdiff_t row = first; row < last; row++, x += n, dx += n) {
+        scaled ordinary = times((scaled){1, 0}, g[row]);
+        ptrdiff_t zeros = 0, infinite = 0, nan = 0;
+        ALONG(i, 0, n) {
+            zeros += x[i] == 0, infinite += __builtin_isinf(x[i]) != 0, nan += x[i] != x[i];
+            ordinary = times(ordinary, x[i] - x[i] == 0 && x[i] != 0 ? x[i] : __builtin_copysign(1, x[i]));
+        }
+        ALONG(i, 0, n) {
+            const int is_zero = x[i] == 0, is_infinite = __builtin_isinf(x[i]) != 0, is_nan = x[i] != x[i];
+            scaled others = ordinary;
+            if (is_zero || is_infinite || is_nan)
+                others.size *= __builtin_copysign(1, x[i]);
+            else {
+                ptrdiff_t down = 0;
+                others.size /= mantissa(x[i], &down);
+                others.exponent -= down;
+            }
+            double d = rounded(others);
+            if (zeros + infinite + nan > is_zero + is_infinite + is_nan)
+                d = __builtin_copysign(1, d) * (zeros > is_zero ? 0. : 1.) * (infinite > is_infinite ? __builtin_inf() : 1.)
+                    * (nan > is_nan ? __builtin_nan("") : 1.);
+            dx[i] = g[row] == 0 ? 0 : (REAL)d;
+        }
+    }
     return MGX_DONE;
 }
 

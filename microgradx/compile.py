@@ -8,7 +8,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 from microgradx._core.capture.compiled import Compiled
 from microgradx._core.capture.passes import PASSES
 from microgradx._core.capture.program import Program
-from microgradx.errors import DTypeError, OptionError
+from microgradx.errors import DTypeError, OptionError, name_errors
 from microgradx.random import generator
 
 __all__ = ["compile"]
@@ -119,3 +119,6 @@ def compile(function: Any = None, *, passes: Iterable[str] = PASSES, check: bool
     compiled = Compiled(function, set(passes), generator if check else None, cache_size)
     return function.__compiled__(compiled) if hasattr(function, "__compiled__") else \
         functools.update_wrapper(compiled, function)
+
+
+name_errors(__name__)

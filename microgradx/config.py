@@ -2,9 +2,11 @@
 import os
 import platform
 
+import numpy as np
+
 from microgradx._core.kernels import isa, threads
 from microgradx._core.tensor import print_options
-from microgradx.errors import OptionError
+from microgradx.errors import OptionError, name_errors
 
 __all__ = ["config", "get_num_threads", "set_num_threads", "set_printoptions", "show_config",
            "use_deterministic_algorithms"]
@@ -70,12 +72,13 @@ def set_printoptions(precision: int | None = None, threshold: int | None = None,
                 "full": {"threshold": 2**62}}
     if profile not in profiles:
         raise OptionError(f"set_printoptions: profile is 'default', 'short' or 'full', not {profile!r}")
-    if profile is not None:
-        print_options.clear()
-        print_options.update(profiles[profile])
     given = {"precision": precision, "threshold": threshold, "edgeitems": edgeitems, "max_line_width": linewidth,
              "suppress_small": None if sci_mode is None else not sci_mode}
-    print_options.update({name: value for name, value in given.items() if value is not None})
+    options = {**(print_options if profile is None else profiles[profile]),
+               **{name: value for name, value in given.items() if value is not None}}
+    np.array2string(np.arange(2.0), **options)          # raises for what no option takes
+    print_options.clear()
+    print_options.update(options)
 
 
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
@@ -121,3 +124,6 @@ def show_config() -> None:
     """Print ``config()``."""
     for name, value in config().items():
         print(f"{name:<16} {value}")
+
+
+name_errors(__name__)

@@ -14,7 +14,7 @@ import numpy as np
 
 from microgradx._core.array import get_default_dtype, set_default_dtype
 from microgradx._core.tensor import Tensor, as_tensor, tensor
-from microgradx.errors import DTypeError, GraphError, ShapeError
+from microgradx.errors import DTypeError, GraphError, ShapeError, name_errors
 from microgradx.names import accept
 from microgradx.typing import Data, DType, Lengths
 
@@ -55,6 +55,14 @@ def plain(op: str, what: str, number: Any) -> Any:
         raise GraphError(f"{op}: {what} is a plain number, which takes no part in the graph; float(t) or t.detach() is "
                          "one where no gradient is wanted")
     return number
+
+
+def real(op: str, what: str, number: Any) -> float:
+    """``number``, an option, as a float."""
+    try:
+        return float(plain(op, what, number))
+    except (TypeError, ValueError):
+        raise DTypeError(f"{op}: {what} is a real number, not {number!r}") from None
 
 
 def check_count(op: str, count: int, of: str) -> int:
@@ -236,3 +244,6 @@ def IntTensor(*data: Any) -> Tensor:
 def BoolTensor(*data: Any) -> Tensor:
     """A mask of a list, or room for the lengths."""
     return of_dtype("BoolTensor", "bool", data)
+
+
+name_errors(__name__, "zeros", "ones", "full")

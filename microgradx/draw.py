@@ -3,7 +3,7 @@ from os import PathLike
 
 from microgradx._core.tensor import Tensor
 from microgradx._core.value import Value
-from microgradx.errors import DTypeError, OptionError
+from microgradx.errors import DTypeError, OptionError, name_errors
 
 __all__ = ["draw"]
 
@@ -98,3 +98,6 @@ def _svg(text: str) -> str:
     if run.returncode:
         raise OptionError(f"draw: dot failed: {run.stderr.strip()}")
     return run.stdout
+
+
+name_errors(__name__)

@@ -7,7 +7,7 @@ from string import ascii_letters
 import numpy as np
 
 from microgradx._core.tensor import Tensor, tensor
-from microgradx.errors import OptionError, ShapeError
+from microgradx.errors import OptionError, ShapeError, name_errors
 from microgradx.typing import Data
 
 __all__ = ["einsum"]
@@ -107,3 +107,6 @@ def join(first: tuple[str, Tensor], second: tuple[str, Tensor], later: set[str])
     x = x.expand(*lengths, *wide[0], *common).reshape(math.prod(lengths), math.prod(wide[0]), math.prod(common))
     y = y.expand(*lengths, *common, *wide[1]).reshape(math.prod(lengths), math.prod(common), math.prod(wide[1]))
     return "".join(batch + rows + columns), (x @ y).reshape(*lengths, *wide[0], *wide[1])
+
+
+name_errors(__name__)

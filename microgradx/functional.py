@@ -130,10 +130,10 @@ def _of_tensor(name: str) -> Function:
             if "out" in kwargs:
                 return _written(kwargs.pop("out"), name, function(x, *args, **kwargs))
             x, args, kwargs = _named(name, method, x, args, kwargs)
-        if isinstance(x, Value):
-            raise DTypeError(f"{name}: of Tensors and arrays, not of a Value")
         if not isinstance(x, Tensor):
             x = _lift(x, (*args, *kwargs.values()))
+            if isinstance(x, Value):
+                raise DTypeError(f"{name}: of Tensors and arrays, not of a Value")
         return getattr(x, name)(*args, **kwargs)
 
     _KNOWN[name] = frozenset(inspect.signature(method).parameters)
@@ -238,7 +238,11 @@ if TYPE_CHECKING:
                      keepdim: bool = False) -> Tensor: ...
 
     class _Extreme(Protocol):
+<<<<<<< HEAD
         def __call__(self, x: Data, /, axis: Any = None, keepdims: bool = False, *, dim: Axis = None,
+=======
+        def __call__(self, x: Data, /, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None,
+>>>>>>> c40a9e9df52d5100f92a3aebd72de953a09e5839
                      keepdim: bool = False, other: Data | None = None) -> Any: ...
 
     class _Softmax(Protocol):

@@ -13,7 +13,7 @@ from microgradx._core.tensor import Tensor, attach
 from microgradx._core.views import along, axis_of, check_along
 from microgradx.arrays.common import at, beside, broadcast, least_axes, of_line, of_tensor, tensor
 from microgradx.creation import integers
-from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
+from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError, name_errors
 from microgradx.typing import Axis, Data
 
 __all__ = ["argsort", "argwhere", "bincount", "bucketize", "diagonal_scatter", "histc", "histogram", "index_add",
@@ -87,14 +87,27 @@ def topk(x: Tensor, k: int, axis: int = -1, largest: bool = True, sorted: bool =
     return Sorted(x.gather(d, order), order)
 
 
-def _median_into(out: npt.NDArray[Any], x: npt.NDArray[Any], axis: int, skip_nan: bool) -> None:
+def _middle(x: npt.NDArray[Any], axis: int, skip_nan: bool) -> npt.NDArray[np.int64]:
+    """Where the median stands along ``axis``."""
     n, nans = x.shape[axis], np.isnan(x).sum(axis, keepdims=True)       # nans stand at the end
     place = np.maximum((n - nans - 1) // 2, 0) if skip_nan else np.where(nans, n - nans, (n - 1) // 2)
-    out[...] = np.take_along_axis(np.argsort(x, axis, kind="stable"), place, axis)
+    return np.take_along_axis(np.argsort(x, axis, kind="stable"), place, axis)
 
 
 _argmedian: Callable[..., Tensor] = HostOperation(
-    "median", lambda x, axis, _: [(x.shape[:axis] + (1,) + x.shape[axis + 1:], np.int64)], _median_into)
+    "median", lambda x, axis, _: [(x.shape[:axis] + (1,) + x.shape[axis + 1:], np.int64)],
+    lambda out, x, axis, skip_nan: np.copyto(out, _middle(x, axis, skip_nan)))
+
+
+def _median_vjp(g: Tensor, y: Tensor, x: Tensor, _: bool) -> Tensor:
+    """g in equal shares to the elements that are the median."""
+    alike = ((x == y) | (x != x) & (y != y)).astype(x.dtype)
+    return alike * (g / alike.sum())
+
+
+_median: Callable[..., Tensor] = HostOperation(
+    "median", lambda x, _: [((), x.dtype)],
+    lambda out, x, skip_nan: np.copyto(out, x[_middle(x, 0, skip_nan)[0]]), [[_median_vjp]])
 
 
 def middle(op: str, x: Tensor, axis: Axis, keepdims: bool, skip_nan: bool) -> Any:
@@ -103,13 +116,10 @@ def middle(op: str, x: Tensor, axis: Axis, keepdims: bool, skip_nan: bool) -> An
     d = axis_of(op, 0 if axis is None else axis, flat.ndim)
     if flat.shape[d] == 0:
         raise ShapeError(f"{op}: of no elements, shape {x.shape}" + ("" if axis is None else f" along axis {d}"))
+    if axis is None:
+        return _median(flat, skip_nan).reshape((1,) * x.ndim if keepdims else ())
     place = _argmedian(flat, d, skip_nan)
     values = flat.gather(d, place)
-    if axis is None:
-        if x.dtype.kind == "f":
-            low = values.detach()
-            values = ((flat < low) | ((flat != flat) & (low == low))).where(np.inf, flat).amin()
-        return values.reshape((1,) * x.ndim if keepdims else ())
     if x.ndim == 0:
         return Sorted(values.reshape(()), place.reshape(()))
     return Sorted(values, place) if keepdims else Sorted(values.squeeze(d), place.squeeze(d))
@@ -929,3 +939,6 @@ WRITTEN: list[Callable[..., Tensor]] = [
     of_tensor(scatter_add), scatter, scatter_reduce, index_add, index_copy, index_fill, index_put, index_reduce,
     masked_fill, masked_scatter, put]
 attach({f.__name__: f for f in map(in_place, WRITTEN)})
+
+
+name_errors(__name__)

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microgradx._core.tensor import Tensor, tensor
-from microgradx.errors import DTypeError, Error, FormatError, OptionError, first_repeated, is_device
+from microgradx.errors import DTypeError, Error, FormatError, OptionError, first_repeated, is_device, name_errors
 
 try:
     from fcntl import LOCK_EX, LOCK_NB, flock
@@ -72,6 +72,8 @@ def save(obj: object, f: str | os.PathLike[str] | BinaryIO, metadata: Mapping[st
     """
     if isinstance(obj, (str, bytes, os.PathLike)):
         raise DTypeError(f"save: the object comes first, then the path: save(obj, path), not save({obj!r:.40}, ...)")
+    if isinstance(f, (str, bytes)) and not f:
+        raise OptionError("save: the path is empty")
     texts = dict(metadata or {})
     for key, text in texts.items():
         if not (isinstance(key, str) and isinstance(text, str)):
@@ -468,3 +470,6 @@ def _keep_owner(descriptor: int, old: os.stat_result) -> None:
         if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid):
             mode &= 0o777
         os.fchmod(descriptor, mode)
+
+
+name_errors(__name__)

@@ -26,7 +26,7 @@ from microgradx._core.structured import HostOperation
 from microgradx._core.tensor import Tensor, concat, pad, stack
 from microgradx._core.views import axis_of
 from microgradx.creation import integers
-from microgradx.errors import DTypeError, Error, OptionError, ShapeError
+from microgradx.errors import DTypeError, Error, OptionError, ShapeError, name_errors
 from microgradx.names import accept
 from microgradx.typing import Axes, Data, Function
 
@@ -1022,3 +1022,6 @@ def cond(a: Data, p: Any = None) -> Tensor:
 
 
 inverse = inv
+
+
+name_errors(__name__)

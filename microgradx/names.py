@@ -17,7 +17,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
-from microgradx.errors import ArgumentError, is_device
+from microgradx.errors import RAW, ArgumentError, is_device, named
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -135,7 +135,10 @@ def accept(function: Callable[P, R]) -> Callable[P, R]:
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         if kwargs and not known.issuperset(kwargs):
             args, kwargs = translated(label, parameters, args, kwargs)     # type: ignore[assignment]
-        return function(*args, **kwargs)
+        try:
+            return function(*args, **kwargs)
+        except RAW as error:
+            raise named(label, error) from error.__cause__
 
     return call
 

@@ -14,7 +14,7 @@ import numpy as np
 from microgradx._core.debug import profile as _profile
 from microgradx._core.graph import Entered
 from microgradx._core.tensor import Tensor
-from microgradx.errors import OptionError
+from microgradx.errors import OptionError, name_errors
 
 __all__ = ["LaunchEvent", "profile"]
 
@@ -132,3 +132,6 @@ class profile:
                    "args": {"launch": event.launch, "dtype": event.dtype, "line": event.line, "bytes": event.bytes,
                             "flops": event.flops}} for event in self.events]
         Path(file).write_text(json.dumps({"traceEvents": events, "displayTimeUnit": "ns"}))
+
+
+name_errors(__name__)

@@ -25,7 +25,7 @@ from microgradx._core.trace import follow, gradients, sources, traced
 from microgradx._core.trees import flatten, leaves_of, unflatten
 from microgradx._core.value import Value
 from microgradx._core.views import axis_of
-from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.errors import DTypeError, OptionError, ShapeError, name_errors
 from microgradx.names import accept
 from microgradx.random import get_rng_state, set_rng_state
 from microgradx.typing import Function
@@ -373,3 +373,6 @@ def _axis_of_batch(leaf: Any, axis: int) -> int:
     if not isinstance(leaf, Tensor):
         raise DTypeError(f"vmap: samples are along axis {axis} of a Tensor, not of {leaf!r}; in_axes=None shares it")
     return axis_of("vmap", axis, leaf.ndim)
+
+
+name_errors(__name__)

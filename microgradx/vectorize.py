@@ -13,7 +13,7 @@ import numpy.typing as npt
 from microgradx._core.scalar.tape import Tape
 from microgradx._core.trees import flatten
 from microgradx._core.value import Value
-from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.errors import DTypeError, OptionError, ShapeError, name_errors
 from microgradx.typing import Function
 
 __all__ = ["Gradients", "vectorize"]
@@ -155,3 +155,6 @@ def _array(k: int, a: Any) -> Floats:
 def _described(widths: Iterable[tuple[int, ...] | None]) -> str:
     """What one sample consists of, in words."""
     return ", ".join("shared" if width is None else f"{width[0]} columns" if width else "a number" for width in widths)
+
+
+name_errors(__name__)

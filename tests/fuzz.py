@@ -165,7 +165,8 @@ OF_VALUES = {name for name in dir(Value) if not name.startswith("_")} | {"__add_
 FUNCTIONS = {f"{part.__name__}.{name}": getattr(part, name)
              for part in (mgx, mgx.functional, nn, nn.functional, nn.init, optim, data, mgx.random)
              for name in getattr(part, "__all__", dir(part))
-             if not name.startswith("_") and callable(getattr(part, name)) and name != "show_config"}
+             if not name.startswith("_") and callable(getattr(part, name)) and name not in (
+                 "Size", "dtype", "set_default_dtype", "show_config")}        # classes of others; what lasts
 
 
 NESTED = [mgx.grad, lambda f: lambda x: mgx.value_and_grad(f)(x)[1], lambda f: lambda x: mgx.vjp(f, x)[1](x)[0],
@@ -251,7 +252,8 @@ def clear(error, name, arguments):
     words = ("truth value of a", "too large to convert to float", "to Python scalars")
     if isinstance(error, (TypeError, AttributeError, NotImplementedError)):
         words += ("argument", "must be real number", "len()", "not iterable", "not support", "unsupported operand",
-                  "no attribute", "not writable", "not callable", "delet", "signature", "__del__", "os.PathLike")
+                  "no attribute", "not writable", "no setter", "not callable", "delet", "signature", "__del__",
+                  "os.PathLike")
     return any(word in text for word in words)
 
 

@@ -968,7 +968,7 @@ def labelled(p, rng):
         return np.asarray(reduced(terms, reduction, kept.sum()), "f8")
 
     def ours(x):
-        return F.cross_entropy(x, label, reduction, **({"label_smoothing": smoothing} if smoothing else {}))
+        return F.cross_entropy(x, label, reduction=reduction, **({"label_smoothing": smoothing} if smoothing else {}))
     if p.mode == "special" and not finite(array_of(p.t[k])):
         return None
     ignored = " with ignored labels" if (label == -100).any() else ""
@@ -1001,13 +1001,12 @@ def cost(p, rng):
                 raise ValueError("no probability")
             with np.errstate(all="ignore"):
                 return reduced(-(t * np.maximum(np.log(x), -100) + (1 - t) * np.maximum(np.log1p(-x), -100)), reduction)
-        return Step("binary_cross_entropy", lambda x: F.binary_cross_entropy(x, t, reduction), truth, (k,), loose=8,
-                    order=2,
-                    size="max")
+        return Step("binary_cross_entropy", lambda x: F.binary_cross_entropy(x, t, reduction=reduction), truth, (k,),
+                    loose=8, order=2, size="max")
     if how == 1:
         t = np.asarray(rng.choice([0.0, 1.0, 0.25], shape), dtype)
         return finite(array_of(p.t[k])) and Step(
-            "binary_cross_entropy_with_logits", lambda x: F.binary_cross_entropy_with_logits(x, t, reduction),
+            "binary_cross_entropy_with_logits", lambda x: F.binary_cross_entropy_with_logits(x, t, reduction=reduction),
             lambda x: reduced(np.maximum(x, 0) - x * t + np.log1p(np.exp(-np.abs(x))), reduction), (k,), loose=8,
             size=lambda x: reduced(2 * np.abs(x) + 1, reduction))
     off = {2: ("mse_loss", lambda d: d * d, 2), 3: ("l1_loss", np.abs, 1),

@@ -330,3 +330,68 @@ def test_a_checkpoint_that_returns_its_argument():
         w.grad = None
         y.sum().backward()
         assert w.grad.tolist() == [2.0] * 3
+
+
+# ----- what goes another way the second time, and what writes into what it is given -----------------------------------
+
+def wide(x):
+    return x.expand(2, *x.shape).sum(0)
+
+
+@pytest.mark.parametrize("first, second, words", [
+    (lambda x: x.tanh(), lambda x: x.tanh().exp(), "went another way than the first \\(1 operations, then 2"),
+    (lambda x: x.tanh(), lambda x: x.exp(), "went another way"), (lambda x: x * 1, wide, "went another way"),
+    (lambda x: x.tanh(), lambda x: x.tanh().sum(), r"returned 1 results of shape \(\) \(float32\), the first 1 results "
+                                                   r"of shape \(6, 3\)"),
+    (lambda x: x.tanh(), lambda x: (x.tanh(), x), "returned 2 results"),
+    (lambda x: (x.tanh(), x), lambda x: [x.tanh(), x], "returned 2 results"),
+    (lambda x: x[:3].exp().sum(), lambda x: x[:4].exp().sum(), "went another way"),
+    (lambda x: x.tanh(), lambda x: x.tanh().astype("float64"), r"returned 1 results of shape \(6, 3\) \(float64\)")])
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_second_run_that_goes_another_way_is_refused(first, second, words, linked):
+    ways = [first, second]
+    x = leaf(DATA)
+    y = mgx.checkpoint(lambda x: ways.pop(0)(x), x * 2 if linked else x)
+    y = y if isinstance(y, Tensor) else sum(part.sum() for part in y)
+    with pytest.raises(GraphError, match=f"^checkpoint: the second run {words}"):
+        mgx.autograd.grad(y.sum(), [x], create_graph=linked)
+
+
+def test_a_second_run_by_way_of_a_graph_from_outside_goes_the_same_way():
+    """What leads to its arguments does not count: the second run is linked to it, the first is not."""
+    x = leaf(DATA)
+    y = mgx.checkpoint(lambda a: (a * x).tanh() + a, (x * 2).exp())
+    first, = mgx.autograd.grad(y.sum(), [x], create_graph=True)
+    assert first.requires_grad and mgx.autograd.grad(first.sum(), [x])[0].shape == x.shape
+
+
+def doubled_in_place(g):
+    g *= 2
+    return g
+
+
+class Doubled(mgx.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2
+
+    @staticmethod
+    def backward(ctx, g):
+        return doubled_in_place(g)
+
+
+@mgx.custom_vjp
+def doubled(x):
+    return x * 2, x * 1
+
+
+doubled.defvjp(lambda x: ((x * 2, x * 1), None), lambda _, gs: (doubled_in_place(gs[0][0:]) + gs[1],))
+
+
+@pytest.mark.parametrize("call, name", [(Doubled.apply, "Doubled"), (lambda x: doubled(x)[0], "doubled")])
+def test_a_derivative_by_hand_that_writes_into_the_gradient_it_is_given_is_refused(call, name):
+    x = leaf(DATA)
+    y = x * 3
+    with pytest.raises(GraphError, match=rf"^{name}: backward wrote into the gradient .* of shape \(6, 3\)"):
+        (call(y) * DATA + y).sum().backward()
+    assert x.grad is None

@@ -1,7 +1,10 @@
 """Bad input: each is refused with the class and the words that a user needs, or gives right numbers."""
 import contextlib
+import inspect
 import math
 import os
+import re
+import signal
 import subprocess
 import sys
 import threading
@@ -12,7 +15,7 @@ import numpy as np
 import pytest
 
 import microgradx as mgx
-from microgradx import Tensor, errors
+from microgradx import Tensor, data, errors, nn, optim
 
 PACKAGE = str(Path(mgx.__file__).resolve().parents[1])
 ones = lambda *shape, dtype="f8": Tensor(np.ones(shape, dtype))
@@ -43,7 +46,9 @@ SHAPES = [                                              # (call, words): a Shape
     (lambda: ones(2).expand(-1, 2).expand(-1, 2, 2), r"expand: .*negative"),
     (lambda: ones(2, 3).permute(0, 0), "permute: .*(twice|once)"), (lambda: ones(2, 3).permute(0), "permute: "),
     (lambda: mgx.concat([ones(2, 3), ones(3, 2)]), r"concat: shapes \(2, 3\) and \(3, 2\)"),
-    (lambda: mgx.concat([]), "concat: "),
+    (lambda: mgx.concat([]), "concat: "), (lambda: mgx.concat([1, 2]), "concat: of tensors without axes"),
+    (lambda: mgx.zeros(0).reshape(0, -1), r"reshape: shape \(0,\) to \(0, -1\): any length"),
+    (lambda: mgx.zeros(0, 3).reshape(-1, 0), r"reshape: .* any length"),
     (lambda: mgx.stack([ones(2), ones(3)]), r"stack: shapes \(2,\) and \(3,\)"), (lambda: mgx.stack([]), "stack: "),
     (lambda: ones(5).split(0), "split: "), (lambda: ones(5).split([2, 2]), r"split: pieces \(2, 2\) .*length 5"),
     (lambda: mgx.pad(ones(2), [(1, 1), (1, 1)]), "pad: "), (lambda: mgx.pad(ones(2), (-1, 0)), "pad: .*negative"),
@@ -104,6 +109,18 @@ DTYPES = [                                              # a DTypeError that is a
     (lambda: ones(2).reshape(2.0), "reshape: .*2.0"), (lambda: ones(2).gather(0, ones(2)), "gather: .*int64.*float64"),
     (lambda: CE(ones(2, 3), ones(2)), "cross_entropy: .*float64"),
     (lambda: CE(mgx.tensor([[1, 2]]), mgx.tensor([0])), "cross_entropy: .*int64"),
+    (lambda: mgx.cat(5), "concat: of a list of tensors, not int"), (lambda: mgx.stack(None), "stack: .* not NoneType"),
+    (lambda: mgx.set_printoptions(precision="a"), "set_printoptions: precision"),
+    (lambda: mgx.einsum(5), "einsum: .*int"),
+    (lambda: F.relu([1.0]), "relu: of a Tensor, not list"), (lambda: F.gelu(None), "gelu: of a Tensor, not NoneType"),
+    (lambda: F.softmax("a"), "softmax: of a Tensor, not str"), (lambda: nn.Tanh()([1.0]), "Tanh: .*list"),
+    (lambda: F.mse_loss([1.0], [1.0]), "mse_loss: the prediction is a Tensor, not list"),
+    (lambda: ones(2) // "a", "str|Tensor"), (lambda: ones(2).var(ddof="a"), "var: ddof is a real number, not 'a'"),
+    (lambda: mgx.isclose(ones(2), ones(2), rtol="a"), "isclose: rtol is a real number"),
+    (lambda: mgx.Value(1.0, None), "Value: children"), (lambda: round(ones(2), "a"), "round: ndigits .*'a'"),
+    *((lambda op=op: getattr(mgx.tensor([True, False]), f"__i{op}__")(1), f"{op}_: .*not stored as bool")
+      for op in ("add", "sub", "mul")),
+    (lambda: mgx.tensor([True]).__isub__(mgx.tensor([True])), "sub_: .*not stored as bool"),
     (lambda: setattr(leaf(1), "grad", 1.0), "grad: .*float"), (lambda: mgx.tensor([1, 2])**-1, "pow: .*negative")]
 
 INDICES = [                                             # an IndexError
@@ -127,9 +144,26 @@ OPTIONS = [                                             # an OptionError that is
     (lambda: mgx.einsum("i->ii", ones(1)), "einsum"),
     (lambda: mgx.einsum("i->j", ones(1)), "'j'"), (lambda: mgx.einsum("i?", ones(1, 1)), "einsum"),
     (lambda: ones(2).clip(), "clip"),
+    (lambda: F.one_hot([0, 1], 1.5), "one_hot: .*1.5"),
+    (lambda: nn.Linear(2**61, 1), "Linear: "), (lambda: nn.Linear(2**64, 1), "Linear: "),
+    (lambda: nn.Embedding(2**61, 3), "Embedding: "), (lambda: mgx.save(ones(1), ""), "save: the path is empty"),
     (lambda: CE(ones(1, 2), mgx.tensor([0]), "average"), "average"), (lambda: ones(1).sum(0, dim=0), "two names")]
 
 GRAPHS = [                                              # a GraphError that is a RuntimeError
+    *((lambda call=call: call(leaf()), words) for call, words in (
+        (lambda t: ones(3).var(ddof=t), "var: ddof is a plain number"),
+        (lambda t: ones(3).norm(t), "norm: ord is a plain number"),
+        (lambda t: F.layer_norm(ones(2, 3), 3, eps=t), "layer_norm: eps is a plain number"),
+        (lambda t: F.rms_norm(ones(2, 3), 3, eps=t), "rms_norm: eps is a plain number"),
+        (lambda t: F.group_norm(ones(2, 4), 2, eps=t), "group_norm: eps is a plain number"),
+        (lambda t: F.batch_norm(ones(2, 3), None, None, training=True, eps=t), "batch_norm: eps is a plain number"),
+        (lambda t: F.batch_norm(ones(2, 3), ones(3), ones(3), training=True, momentum=t),
+         "batch_norm: momentum is a plain number"),
+        (lambda t: mgx.isclose(ones(2), ones(2), atol=t), "isclose: atol is a plain number"))),
+    (lambda: mgx.grad(lambda t: F.batch_norm(ones(2, 3), ones(3), ones(3), training=True, momentum=t).sum())(0.5),
+     "batch_norm: momentum"),
+    (lambda: mgx.detect_nan().__exit__(None, None, None), "has not entered"),
+    (lambda: mgx.no_grad().__exit__(None, None, None), "has not entered"),
     (lambda: ones(1).backward(), "backward: .*no graph"), (lambda: (leaf(1) > 0).backward(), "no graph"),
     (lambda: leaf(1).detach().backward(), "no graph"), (lambda: setattr(leaf(1) * 2, "data", ones(1)), "data: .*leaf"),
     (lambda: leaf(1).__init__([1.0]), "already made"), (lambda: ones(1).register_hook(print), "register_hook")]
@@ -421,3 +455,160 @@ def test_torch_programs_catch_them(call):
     """``except RuntimeError`` is what programs write for torch's errors of shapes, dtypes and states."""
     with pytest.raises(RuntimeError):
         call()
+
+
+# ----- whatever is public, called with whatever is wrong ---------------------------------------------------------
+
+WRONG = {
+    "None": lambda: None, "an int": lambda: 5, "a text": lambda: "a", "no text": str, "an object": object, "[]": list,
+    "a ragged list": lambda: [[1.0], [2.0, 3.0]], "2**61": lambda: 2**61, "2**64": lambda: 2**64, "-1": lambda: -1,
+    "nan": lambda: math.nan, "complex": lambda: 1j, "a dict": lambda: {"a": 1}, "a generator": lambda: iter([1, 2]),
+    "bytes": lambda: b"ab", "wrong axes": lambda: (0, 7), "1.5": lambda: 1.5, "a class": lambda: int,
+    "a tensor": lambda: mgx.ones(2, 3), "a leaf": lambda: leaf(2), "integers": lambda: mgx.tensor([[1, 0]]),
+    "a number": lambda: Tensor(0.5), "nothing": lambda: mgx.zeros(0), "a Value": lambda: mgx.Value(1.0),
+    "texts": lambda: ["a", "b"], "a function": lambda: lambda x: x}
+RIGHT = [lambda: mgx.ones(2, 3), lambda: 2, lambda: mgx.tensor([1, 0])]
+SPACES = [mgx, mgx.functional, mgx.autograd, nn, F, nn.init, mgx.linalg, optim, data, mgx.random]
+# what Python itself says of the number and names of arguments, and what an object says that is no truth value
+OF_PYTHON = re.compile(r"argument|expected (at least )?\d|truth value|takes no|__format__|not supported between|"
+                       r"unsupported (format|operand)")
+# called by a door that names them, or written and read by those who write an optimizer, a schedule or a layer
+WITHIN = {"forward", "slots", "numbers", "check", "rate", "cell"}
+SLOW = {"nn.Transformer"}                                # a tenth of a second for each of some hundred calls
+FOREIGN = {"microgradx.dtype", "microgradx.Size"}                           # classes of NumPy's and Python's kind
+
+
+class TooLong(BaseException):
+    """A call of 2**61 layers, say, which would get there."""
+
+
+@contextlib.contextmanager
+def at_most(seconds):
+    """Leave the block after so long."""
+    def stop(*_):
+        raise TooLong
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        with contextlib.suppress(TooLong):
+            yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def is_clear(error):
+    return isinstance(error, (errors.Error, MemoryError, OSError, NotImplementedError)) or (
+        type(error) is TypeError and OF_PYTHON.search(str(error)))
+
+
+def instances():
+    """{name: a function that makes an object whose methods are called}"""
+    made = {"Tensor": lambda: mgx.ones(2, 3), "mask": lambda: mgx.tensor([True, False]), "leaf": lambda: leaf(2),
+            "Value": lambda: mgx.Value(1.0)}
+    parameters = lambda: [leaf(2)]
+    sgd = lambda: optim.SGD(parameters(), 0.1)
+    for space, attempts in ((nn, [tuple, lambda: (3,), lambda: (3, 3), lambda: (1, 3, 3)]),
+                            (optim, [lambda: (parameters(),), lambda: (parameters(), 0.1), lambda: (sgd(),),
+                                     lambda: (sgd(), 3)])):
+        for name in space.__all__:
+            cls = getattr(space, name)
+            for attempt in attempts if isinstance(cls, type) else ():
+                with contextlib.suppress(Exception):
+                    cls(*attempt())
+                    made[name] = lambda cls=cls, attempt=attempt: cls(*attempt())
+                    break
+    return made
+
+
+def public():
+    """{name: (what is called, its signature)}"""
+    found = {}
+    for space in SPACES:
+        for name in getattr(space, "__all__", dir(space)):
+            thing = getattr(space, name)
+            if callable(thing) and not name.startswith("_") and name != "show_config":
+                found.setdefault(id(thing), (f"{space.__name__.removeprefix('microgradx.')}.{name}", thing, thing))
+    found, seen = {name: (call, thing) for name, call, thing in found.values() if name not in SLOW | FOREIGN}, set()
+    for owner, make in instances().items():
+        for name in dir(type(make())):
+            method = getattr(type(make()), name)
+            what = id(getattr(method, "__func__", method))
+            inherited = what in seen and owner not in ("mask", "leaf")
+            seen.add(what)
+            named = not name.startswith("_") and name not in WITHIN or name in OPERATORS
+            if callable(method) and not inherited and named:
+                found[f"{owner}.{name}"] = (
+                    lambda *args, make=make, name=name, **named: getattr(make(), name)(*args, **named),
+                    getattr(make(), name))
+    return found
+
+
+OPERATORS = """__add__ __radd__ __iadd__ __isub__ __imul__ __itruediv__ __floordiv__ __mod__ __matmul__ __pow__
+               __getitem__ __setitem__ __and__ __or__ __lt__ __eq__ __round__ __format__ __contains__
+               __call__""".split()
+
+
+def arguments(thing):
+    """(what is wrong, the arguments, the named ones): one is wrong, the others are right."""
+    try:
+        known = list(inspect.signature(thing).parameters.values())
+    except (TypeError, ValueError):
+        known = []
+    places = [p for p in known if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    needed = sum(p.default is p.empty for p in places)
+    yield "no argument", (), {}
+    for words, make in WRONG.items():
+        yield words, (make(),), {}
+        for right in RIGHT:
+            for k in range(1, min(max(len(places), 2), 4)):
+                yield words, (*[right() for _ in range(k)], make()), {}
+        for p in known:
+            if p.default is not p.empty and p.kind != p.POSITIONAL_ONLY:
+                yield words, [RIGHT[0]() for _ in range(needed)], {p.name: make()}
+
+
+PUBLIC = public()
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_errors_of_public_functions_are_ours(name, tmp_path, monkeypatch, capsys):
+    """Whatever is given: a right number, or an error of microgradx, or what Python says of the arguments."""
+    monkeypatch.chdir(tmp_path)
+    call, thing = PUBLIC[name]
+    unclear = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for words, args, named in arguments(thing):
+            try:
+                with at_most(0.5):
+                    call(*args, **named)
+            except Exception as error:
+                if not is_clear(error):
+                    unclear.append(f"{words} among {len(args)} {list(named)}: {type(error).__name__}: {error}"[:160])
+    assert not unclear, f"{len(unclear)}: " + "\n".join(unclear[:5])
+    assert mgx.is_grad_enabled()
+    mgx.set_num_threads(THREADS)
+    mgx.set_printoptions(profile="default")
+
+
+THREADS = mgx.get_num_threads()
+
+
+class Careless(nn.Module):
+    def forward(self, x):
+        return x.no_such_method()
+
+
+@pytest.mark.parametrize("call, kind", [
+    (lambda: mgx.grad(lambda x: x.no_such_method())(1.0), AttributeError),
+    (lambda: Careless()(ones(2)), AttributeError),
+    (lambda: nn.Sequential(Careless())(ones(2)), AttributeError), (lambda: mgx.grad(lambda x: {}["a"])(1.0), KeyError),
+    (lambda: mgx.checkpoint(lambda x: [][1], leaf(2)), IndexError),
+    (lambda: mgx.zeros(1, 2, wrong=3), errors.ArgumentError),
+    (lambda: nn.Linear(1, 2, wrong=3), errors.ArgumentError),
+    (lambda: mgx.tile(), errors.ArgumentError)])
+def test_errors_of_the_callers_functions_and_of_wrong_names_stay_as_they_are(call, kind):
+    with pytest.raises(kind) as caught:
+        call()
+    assert type(caught.value) is kind

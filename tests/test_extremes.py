@@ -1,5 +1,6 @@
 """Numbers at which a formula that is right elsewhere goes wrong without a word: squares that overflow or vanish, sums
 of many terms, rows that nothing may look at, labels none of which counts, matrices that are not finite."""
+import itertools
 import math
 
 import numpy as np
@@ -81,6 +82,24 @@ def test_norms_below_order_1_at_an_element_that_is_0(ord):
     assert math.isclose(y.item(), total.sum() ** (1 / ord) if ord > 0 else 0, rel_tol=1e-14)
     want = [0, 4.0 ** (ord - 1), -9.0 ** (ord - 1)] if ord > 0 else [0, 0, 0]
     np.testing.assert_allclose(gradients(y, [x])[0].detach().numpy(), np.array(want) * total.sum() ** (1 / ord - 1))
+
+
+@pytest.mark.parametrize("dtype", SIZES)
+@pytest.mark.parametrize("ord", [0.5, -0.5, -1, -2, 1.5, 3])
+def test_norms_of_other_orders_at_infinities_and_at_the_smallest_numbers(dtype, ord):
+    least = 5e-324 if dtype == "float64" else 1.4e-45
+    rows = [[INF, 2.0], [INF, INF], [-INF, 2.0], [64 * least, 64 * least], [64 * least, 0.0], [0.0, 0.0]]
+    x = leaf(rows, dtype)
+    with np.errstate(all="ignore"):
+        want = [np.linalg.norm(row, ord) for row in np.array(rows[:3])] + [64 * least * 2 ** (1 / ord), 0, 0]
+    want[4] = 64 * least if ord > 0 else 0
+    np.testing.assert_allclose(x.norm(ord, 1).detach().numpy(), np.array(want, dtype), atol=least)
+    share = 2 ** (1 / ord - 1)                                  # of two equal elements in the gradient
+    first = gradients(x.norm(ord, 1)[[3, 4, 5]], [x])[0].detach().numpy()[3:]
+    np.testing.assert_allclose(first, [[share, share], [1, 0] if ord > 0 else [0, 0], [0, 0]], rtol=0.05)
+    if ord < 0 or ord > 1:                                      # where the finite one counts alone, or nothing of it
+        of_row = mgx.autograd.grad(x.norm(ord, 1)[0], [x])[0].numpy()[0]
+        np.testing.assert_array_equal(of_row, [0, 1] if ord < 0 else [NAN, 0])
 
 
 def test_the_second_derivative_of_the_norm():
@@ -167,6 +186,74 @@ def test_running_sums_do_not_stand_still():
     many = np.full(2**20, 0.1, "f4")
     np.testing.assert_allclose(Tensor(many).cumsum(0).numpy(), many[0].astype(float) * np.arange(1, 2**20 + 1),
                                rtol=6e-8)
+
+
+# ----- products, sums and medians of numbers that are no small ones -------------------------------------------------
+
+@pytest.mark.parametrize("dtype, size", [("float32", 1e30), ("float64", 1e200)])
+@pytest.mark.parametrize("order", list(itertools.permutations([1, 1, -1, -1]))[::5])
+def test_a_product_does_not_overflow_on_the_way(dtype, size, order):
+    x = leaf(np.float64(size) ** np.array(order), dtype)
+    y = x.prod()
+    assert math.isclose(y.item(), 1, rel_tol=1e-6)
+    plain, = mgx.autograd.grad(y, [x])
+    np.testing.assert_allclose(plain.numpy(), 1 / x.detach().numpy(), rtol=1e-6)
+
+
+def test_products_of_many_layouts_are_exact_and_so_are_their_gradients():
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        shape = [(4,), (3, 5), (2, 3, 4), (40, 3), (0, 3)][rng.integers(5)]
+        axis = [None, 0, -1, tuple(range(len(shape)))][rng.integers(4)]
+        a = rng.choice([-1, 1], shape) * 10.0 ** rng.uniform(-30, 30, shape)
+        for number in (0.0, -0.0, INF, -INF, NAN):
+            if a.size and rng.random() < 0.15:
+                a.flat[rng.integers(a.size)] = number
+        x = leaf(a)
+        y = x.prod(axis)
+        with np.errstate(all="ignore"):
+            np.testing.assert_allclose(y.detach().numpy(), a.astype(np.longdouble).prod(axis).astype(float), rtol=1e-13)
+            axes = tuple(range(a.ndim)) if axis is None else axis
+            for at in np.ndindex(a.shape):
+                others = a.astype(np.longdouble)
+                others[at] = 1
+                one = np.zeros(a.shape)
+                one[at] = 1
+                which = np.unravel_index(one.sum(axes).argmax(), y.shape)
+                plain, = mgx.autograd.grad(y[which] if y.ndim else y, [x], retain_graph=True)
+                np.testing.assert_allclose(plain.numpy()[at], float(others.prod(axis)[which]), rtol=1e-13)
+
+
+def test_derivatives_of_every_order_of_a_product():
+    x = leaf([[2.0, 0.0, -1.5], [0.5, 3.0, 1.0]])
+    for axis in (None, 0, 1):
+        assert mgx.gradgradcheck(lambda x: x.prod(axis), x)
+        assert mgx.gradgradcheck(lambda x: mgx.grad(lambda y: y.prod(axis).sum())(x), x)
+
+
+@pytest.mark.parametrize("dtype, size", [("float32", 3e38), ("float64", 1.7e308)])
+@pytest.mark.parametrize("n, inner", [(4, 1), (4, 3), (4, 40), (4096, 1), (4096, 70)])
+def test_a_sum_does_not_overflow_on_the_way(dtype, size, n, inner):
+    rows = np.tile([size, size, -size, -size], n // 4)[:, None] * np.ones(inner)
+    for x in (leaf(rows, dtype), Tensor(np.ascontiguousarray(rows.T.astype(dtype))).T):
+        np.testing.assert_array_equal(x.sum(0).detach().numpy(), np.zeros(inner))
+        np.testing.assert_array_equal(x.mean(0).detach().numpy(), np.zeros(inner))
+        same = x.detach().abs()
+        np.testing.assert_allclose(same.mean(0).numpy(), np.full(inner, size), rtol=1e-6)
+        np.testing.assert_array_equal(same.sum(0).numpy(), np.full(inner, INF))
+        np.testing.assert_array_equal(same.var(0).numpy(), np.zeros(inner))
+    x = leaf([size, INF, -size], dtype)
+    assert x.sum().item() == INF and math.isnan((x * Tensor([1, 1, INF], dtype=dtype)).sum().item())
+
+
+@pytest.mark.parametrize("x, middle, slope", [
+    ([1.0, INF, INF, 2.0, INF], INF, [0, 1 / 3, 1 / 3, 0, 1 / 3]), ([INF, INF], INF, [0.5, 0.5]),
+    ([-INF, -INF, 1.0, 2.0], -INF, [0.5, 0.5, 0, 0]), ([-INF, INF], -INF, [1, 0]), ([2.0, 1.0, 2.0], 2, [0.5, 0, 0.5])])
+def test_the_gradient_of_a_median_is_shared_among_those_that_are_equal_to_it(x, middle, slope):
+    x = leaf(x)
+    y = mgx.median(x)
+    assert y.item() == middle
+    np.testing.assert_allclose(gradients(y, [x])[0].detach().numpy(), slope)
 
 
 @pytest.mark.parametrize("x, want, slope", [

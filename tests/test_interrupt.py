@@ -18,7 +18,7 @@ KINDS = {
     "amax of columns": (WIDE, "x.amax(0)"),
     "argmax": (WIDE + "[:1000]", "for _ in range(30): x.argmax()"),
     "softmax": (X, "for _ in range(5): x.softmax(0)"),
-    "cross_entropy": (X + ".reshape(1, -1); t = mgx.Tensor([0])", "for _ in range(5): nn.CrossEntropyLoss()(x, t)"),
+    "cross_entropy": (X + ".reshape(1, -1); t = mgx.tensor([0])", "for _ in range(5): nn.CrossEntropyLoss()(x, t)"),
     "layer_norm": (X + "; f = nn.LayerNorm(100_000_000, elementwise_affine=False)", "for _ in range(9): f(x)"),
     "max_pool": (X + ".reshape(1, 1, 10_000, -1)", "nn.MaxPool2d(7, 1)(x)"),
     "index_add": ("x = mgx.zeros(64); t = mgx.zeros(1).expand(3_000_000).astype('int64'); s = mgx.zeros(3_000_000)",
@@ -44,6 +44,13 @@ KINDS = {
                 "f(x)", "f(x)"),
     "a replay": ("f = mgx.compile(lambda x: (x.sin() + x).exp() * x)\nx = mgx.zeros(50_000_000); f(x); f(x)",
                  "for _ in range(9): f(x)"),
+    "a checked replay": ("def g(x):\n    for _ in range(20): x = (x.sin() + x).tanh()\n    return x\n"
+                         "f = mgx.compile(g, check=True); x = mgx.zeros(3_000_000); f(x)", "for _ in range(9): f(x)"),
+    "gradcheck": ("x = mgx.rand(60, 60).astype('float64').requires_grad_()",
+                  "for _ in range(9): mgx.gradcheck(lambda x: (x @ x).tanh(), x)"),
+    "checkpoint": ("x = mgx.zeros(3_000_000, requires_grad=True)",
+                   "mgx.checkpoint(lambda x: sum((x.sin() for _ in range(400)), x).sum(), x).backward()"),
+    "product": ("x = mgx.ones(1, 1).expand(30_000, 100_000)", "x.prod()"),
     "a replay of many": ("def g(x):\n    for _ in range(60_000): x = x @ x\n    return x\nf = mgx.compile(g)\n"
                          "x = mgx.zeros(60, 60); f(x); f(x)", "f(x)"),
 }

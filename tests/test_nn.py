@@ -290,7 +290,7 @@ def test_generators():
     assert repr(generator(3)) == repr(generator(np.int64(3))) != repr(generator(4))
     numpy = np.random.default_rng(0)
     assert generator(numpy) is numpy
-    for bad, error in ((-1, OptionError), ("1", DTypeError), (1.0, DTypeError), (True, DTypeError)):
+    for bad, error in ((-1, OptionError), ("1", OptionError), (1.0, DTypeError), (True, DTypeError)):
         with pytest.raises(error):
             generator(bad)
     with pytest.raises(DTypeError):

@@ -39,7 +39,7 @@ def test_what_ran_and_where():
     assert all(event.seconds >= 0 and event.line.rpartition(":")[0] == __file__ for event in p.events)
     assert sum(event.seconds for event in p.events) == p.seconds <= p.elapsed
     adam = next(event for event in p.events if event.launch == "adam" and event.flops == 14 * 35)
-    assert adam.bytes == 4 * 4 * 35 + 8 * 6                              # w, m, v and g; five options and the step
+    assert adam.bytes == 4 * 4 * 35 + 8 * 9                              # w, m, v and g; eight options and the step
 
 
 def test_it_changes_nothing():

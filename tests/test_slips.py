@@ -47,8 +47,8 @@ def no_layer():
 
 SLIPS = {
     "layer": (lambda: no_layer()(X), ShapeError,
-              r"^Sequential: layer 2, Linear\(in_features=4, out_features=3, bias=True\), got float32 of shape \(4, 5\): "
-              r"linear: shapes \(4, 5\) and \(3, 4\) do not align \(5 != 4\)$"),
+              r"^Sequential: layer 2, Linear\(in_features=4, out_features=3, bias=True\), got float32 of shape "
+              r"\(4, 5\): linear: shapes \(4, 5\) and \(3, 4\) do not align \(5 != 4\)$"),
     "layer inside": (lambda: nn.Sequential(nn.Tanh(), nn.Sequential({"a": nn.Identity(), "b": no_layer()}))(X),
                      ShapeError, r"^Sequential: layer 1.b.2, Linear\(in.*\), got float32 of shape \(4, 5\): linear:"),
     "layer's dtype": (lambda: nn.Sequential(linear(3, 5))(X.double()), DTypeError,

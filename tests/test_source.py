@@ -42,6 +42,15 @@ REGISTRATIONS = {
     *((name, "_core.tensor", "attach") for name in ("arrays", "conversion", "functional", "indexing", "inplace",
                                                     "interop", "random")),
     *((name, "_core.floats", "behave_as_floats") for name in ("_core.capture.number", "_core.scalar.replay")),
+    *((name, "errors", "name_errors") for name in (
+        "arrays", "arrays.elementwise", "arrays.matrices", "arrays.pieces", "arrays.products", "arrays.special",
+        "arrays.statistics", "autograd", "compile", "config", "conversion", "creation", "data",
+        "data.dataloader", "data.dataset", "data.files", "data.points", "data.sampler", "draw", "einsum",
+        "indexing", "io", "linalg", "nn.attention", "nn.containers", "nn.convolution", "nn.functional",
+        "nn.init", "nn.layers", "nn.losses", "nn.margins", "nn.module", "nn.normalization", "nn.padding",
+        "nn.recurrent", "nn.resampling", "nn.transformer", "nn.utils.norms", "nn.utils.parametrizations",
+        "nn.utils.parametrize", "nn.utils.rnn", "optim.clip", "optim.lbfgs", "optim.optimizers",
+        "optim.schedulers", "optim.scipy", "optim.swa_utils", "profiling", "random", "transforms", "vectorize")),
     *((name, "_core.launch", "composite") for name in ("_core.generator", "_core.nets", "_core.structured",
                                                        "_core.update", "_core.views", "nn.costs", "optim.optimizers"))}
 

@@ -26,8 +26,8 @@ PLAIN = {path: ".".join(path.relative_to(PACKAGE).with_suffix("").parts) for pat
          if path.relative_to(PACKAGE).with_suffix("").parts[0] not in INSTRUMENTS}
 
 # what every compiled class has, or what says nothing to a type checker
-IMPLIED = {"__new__", "__repr__", "__str__", "__reduce__", "__setstate__", "__delitem__", "__doc__", "__module__", "__dict__",
-           "__weakref__", "__buffer__", "__release_buffer__", "__slotnames__"}    # the last is written by copyreg
+IMPLIED = {"__new__", "__repr__", "__str__", "__reduce__", "__setstate__", "__delitem__", "__doc__", "__module__",
+           "__dict__", "__weakref__", "__buffer__", "__release_buffer__", "__slotnames__"}    # the last by copyreg
 
 
 def path_of(name):

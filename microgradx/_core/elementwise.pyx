@@ -218,7 +218,10 @@ cdef int apply_into(int op, Array out, object b) except -1:
         if name_of(op) not in INTEGER or (x is None and isinstance(b, (float, np.floating))) \
                 or (x is not None and x.dtype_ < out.dtype_):
             raise DTypeError(f"{name}: the result is not stored as {dtype_of(out.dtype_)}")
-        return host(integer_into, (out,), (b, INTEGER[name_of(op)]))
+        try:
+            return host(integer_into, (out,), (b, INTEGER[name_of(op)]))
+        except (OverflowError, TypeError) as error:
+            raise DTypeError(f"{name}: the result is not stored as {dtype_of(out.dtype_)}: {error}") from None
     needs_grad = grad_enabled() and (out.needs_grad or (x is not None and x.needs_grad))
     if x is not None and share_memory(x, out) and (needs_grad or not (
             x.data == out.data and same_shape(x, out) and x.contiguous and out.contiguous)):

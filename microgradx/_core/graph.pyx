@@ -13,7 +13,7 @@ from libc.string cimport memcmp
 
 import os
 
-from microgradx.errors import DTypeError
+from microgradx.errors import DTypeError, GraphError
 
 cdef extern from "Python.h":
     unsigned long PyThread_get_thread_ident() noexcept
@@ -354,7 +354,7 @@ cdef class Entered:
         while entry is not None and entry.thread != thread:
             entry, later = entry.before, entry
         if entry is None:
-            raise RuntimeError("a context is left by a thread that has not entered it")
+            raise GraphError("exit: a context is left by a thread that has not entered it")
         if later is None:
             self.last = entry.before
         else:

@@ -6,10 +6,11 @@ method names its row and hands its operands to ``apply``, or to the function bel
 cimport cython
 from cpython.buffer cimport PyObject_CheckBuffer
 from cpython.long cimport PyLong_Check
+from cpython.number cimport PyIndex_Check
 
 from microgradx._core.kernels cimport *
 
-from microgradx.errors import OptionError
+from microgradx.errors import DTypeError, OptionError
 
 cdef double INF = float("inf")
 cdef object FLOAT = float       # what calls itself one is one, too
@@ -129,9 +130,14 @@ cdef class Differentiable:
     def __round__(self, ndigits=None):
         if not ndigits:
             return self.round()
+        if not PyIndex_Check(ndigits):
+            raise DTypeError(f"round: ndigits is an integer, not {ndigits!r}")
         if integral(self):
             return round_integers(self, ndigits)
-        return (self * 10.0**ndigits).round() / 10.0**ndigits
+        if abs(ndigits) > 308:                  # all digits, or none
+            return self.clone() if ndigits > 0 else self * 0.0
+        scaled = self * 10.0**ndigits           # where that is inf, there are no digits behind
+        return apply(MGX_where, apply(MGX_lt, scaled.abs(), INF, None), scaled.round() / 10.0**ndigits, self)
 
     # Written by tools/generate.py from csrc/ops.def: edit that, then run `python tools/generate.py`.
     # ----- arithmetic and rounding -------------------------------------------------------------------------------

@@ -125,6 +125,7 @@ cdef Array squeeze_axes(Array x, Axes axes):
 
 
 cdef int SUM = kernel_row("sum"), AMAX = kernel_row("amax"), VECTOR_NORM = kernel_row("vector_norm")
+cdef int PROD = kernel_row("prod"), PROD_VJP = kernel_row("prod_vjp")
 
 
 cdef int reduce(int row, Array source, const Layout *by, double factor, Array out) except -1:
@@ -139,15 +140,15 @@ cdef int reduce(int row, Array source, const Layout *by, double factor, Array ou
     return 0
 
 
-cdef Array reduced(int row, Array x, Axes axes, double factor):
-    """What the row makes of the elements along ``axes``, which stay as 1; of no elements factor * 0."""
+cdef Array reduced(int row, Array x, Axes axes, double factor, double of_none):
+    """What the row makes of the elements along ``axes``, which stay as 1; of no elements ``of_none``."""
     cdef Array out = empty_reduced(x, axes), source
     cdef Layout by
     source = lay_out_unrecorded(x, axes, &by)
     if out.size and x.size:
         reduce(row, source, &by, factor, out)
     else:
-        fill(out, factor * 0 + 0.0)                     # not -0
+        fill(out, of_none)
     return out
 
 
@@ -163,6 +164,14 @@ def _vector_norm_composite(x, **sizes):
     return ((x / unit).square().sum(1, keepdims=True).sqrt() * unit).squeeze(1)
 
 
+@composite("prod")
+def _prod_composite(x, **sizes):
+    whole = x[:, 0]
+    for r in range(1, x.shape[1]):
+        whole = whole * x[:, r]
+    return whole
+
+
 @composite("amax")
 def _amax_composite(x, *, sign, **sizes):
     best = sign * x[:, 0]
@@ -175,7 +184,7 @@ def _amax_composite(x, *, sign, **sizes):
 
 cdef Array sum_kept(Array x, Axes axes, double scale):
     """scale * the sum over ``axes``, which stay as 1."""
-    cdef Array out = reduced(SUM, x, axes, scale)
+    cdef Array out = reduced(SUM, x, axes, scale, scale * 0 + 0.0)      # not -0
     record_structured(out, b"sum", sum_vjp, (shape_of(x), scale) if x.needs_grad else None, x)
     return out
 
@@ -261,7 +270,7 @@ cdef Array amax(Array x, Axes axes, bint keepdims, double sign):
         out = compute_on_host(_largest if sign > 0 else _smallest,
                               (x, tuple([d for d in range(x.ndim) if axes >> d & 1])))
         return out if keepdims else squeeze_axes(out, axes)
-    out = reduced(AMAX, x, axes, sign)
+    out = reduced(AMAX, x, axes, sign, 0.0)
     node = record_structured(out, b"amax", amax_vjp, axes, x)
     if node is not None:
         node.save(0, x)
@@ -282,7 +291,7 @@ cdef Array vector_norm(Array x, Axes axes, bint keepdims):
     cdef Array out
     cdef Node node
     x = to_floating("norm", x)
-    out = reduced(VECTOR_NORM, x, axes, 1.0)
+    out = reduced(VECTOR_NORM, x, axes, 1.0, 0.0)
     node = record_structured(out, b"norm", vector_norm_vjp, None, x)
     if node is not None:
         node.save(0, x)
@@ -301,6 +310,101 @@ cdef object vector_norm_vjp(Node node, Array g, int i):
     y.node, y.needs_grad = node, True
     y = apply(MGX_div, x, apply(MGX_where, zero, 1.0, y), None)
     return apply(MGX_mul, apply(MGX_where, zero, 0.0, y), g, None)
+
+
+# ----- norms of other orders: (sum |x|^ord)^(1/ord) ----------------------------------------------------------------
+
+cdef Array power_norm(Array x, Axes axes, bint keepdims, double ord):
+    """The norm of order ``ord``, which is none of 0, 1, 2 and the infinities, over ``axes``."""
+    cdef Array size, unit, out
+    cdef Node node
+    cdef bint mode = set_grad_enabled(False)
+    try:
+        size = apply(MGX_abs, x, None, None)
+        if x.size:                              # in units of what counts most, so that no power overflows
+            unit = amax(size, axes, True, 1.0 if ord > 0 else -1.0)
+            unit = apply(MGX_where, apply(MGX_eq, apply(MGX_div, unit, unit, None), 1.0, None), unit, 1.0)
+            size = apply(MGX_div, size, unit, None)
+        out = apply(MGX_pow, sum_kept(apply(MGX_pow, size, ord, None), axes, 1.0), 1.0 / ord, None)
+        if x.size:
+            out = apply(MGX_mul, out, unit, None)
+    finally:
+        set_grad_enabled(mode)
+    node = record_structured(out, b"norm", power_norm_vjp, ord, x)
+    if node is not None:
+        node.save(0, x)
+        node.save(3, detached(out))
+    return out if keepdims else squeeze_axes(out, axes)
+
+cdef object power_norm_vjp(Node node, Array g, int i):
+    """g * sign(x) * (|x| / y)^(ord - 1): no unit is left that could overflow."""
+    cdef Array x = node.load(0), y = node.load(3), size, zero
+    cdef double ord = node.args
+    if grad_enabled():
+        y = detached(y)                         # y as a function of x
+        y.node, y.needs_grad = node, True
+    size = apply(MGX_abs, x, None, None)
+    zero = apply(MGX_eq, y if ord > 1 else apply(MGX_minimum, size, y, None), 0.0, None)
+    size = apply(MGX_div, size, apply(MGX_where, zero, 1.0, y), None)
+    size = apply(MGX_pow, apply(MGX_where, zero, 1.0, size), ord - 1, None)
+    size = apply(MGX_mul, size, apply(MGX_sign, x, None, None), None)
+    return apply(MGX_mul, apply(MGX_where, zero, 0.0, size), g, None)
+
+
+# ----- prod: its gradient is the product of the others ------------------------------------------------------------
+
+cdef Array prod(Array x, Axes axes, bint keepdims):
+    """The product over ``axes``, in a range that nothing overflows or vanishes in on the way."""
+    cdef Array out = reduced(PROD, x, axes, 1.0, 1.0)
+    cdef Node node = record_structured(out, b"prod", prod_vjp, axes, x)
+    if node is not None:
+        node.save(0, x)
+    return out if keepdims else squeeze_axes(out, axes)
+
+cdef object prod_vjp(Node node, Array g, int i):
+    cdef Array x = node.load(0), rows, dx
+    cdef Axes axes = node.args
+    cdef int order[MGX_MAXDIM]
+    cdef int back[MGX_MAXDIM]
+    cdef int d, last, k = 0
+    cdef Py_ssize_t shape[2]
+    cdef Call call
+    if x.size == 0:
+        return apply(MGX_clone, x, None, None)
+    for last in range(2):                       # the reduced axes last
+        for d in range(x.ndim):
+            if <int> (axes >> d & 1) == last:
+                order[k], back[d] = d, k
+                k += 1
+    shape[0], shape[1] = g.size, x.size // g.size
+    x = permute(x, order)
+    rows, g = contiguous(reshape(x, 2, shape)), contiguous(reshape(g, 1, shape))
+    if grad_enabled():
+        dx = _prod_vjp_composite(g, rows)
+    else:
+        dx = empty_like(rows)
+        call.count = 0
+        put(&call, g)
+        put(&call, rows)
+        put(&call, dx)
+        call.args.n[0], call.args.n[1] = shape[0], shape[1]
+        launch(&call, PROD_VJP, dx.dtype_)
+    return permute(reshape(dx, x.ndim, x.shape_), back)
+
+
+def _others(x):
+    """For each element of a row the product of the others, by halves."""
+    half = x.shape[1] // 2
+    if half == 0:
+        return type(x)(np.ones(x.shape, x.dtype))
+    a, b, rest = x[:, :half], x[:, half:2 * half], x[:, 2 * half:]
+    others = _others(concat([a * b, rest], 1))
+    return concat([others[:, :half] * b, others[:, :half] * a, others[:, half:]], 1)
+
+
+@composite("prod_vjp")
+def _prod_vjp_composite(g, x, **sizes):
+    return g.unsqueeze(1).mul_no_nan(_others(x))
 
 
 # ----- logsumexp: its gradient is a softmax, which infinite numbers share evenly ----------------------------------

@@ -13,7 +13,8 @@ from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport (as_argument, bump_gradients, bump_world, compute_on_host, copy, fill, host,
                                       is_leaf, note_as_it_is, note_gradient, note_tensor)
 from microgradx._core.structured cimport (amax, axes_of, cross_entropy_mean, cumsum, expand, linear,
-                                          logsumexp, matmul, softmax_axis, squeeze_axes, sum_axes, vector_norm)
+                                          logsumexp, matmul, power_norm, prod, softmax_axis, squeeze_axes, sum_axes,
+                                          vector_norm)
 from microgradx._core.trace cimport refuse_traced
 
 from typing import NamedTuple
@@ -25,7 +26,7 @@ from microgradx._core.hooks import Handle, Hooks
 from microgradx._core.launch import PART, by_parts, stretches
 from microgradx._core.structured import HostOperation
 from microgradx._core.ufuncs import counterpart, takes_turns
-from microgradx.errors import DifferenceWarning, DTypeError, GraphError, OptionError, ShapeError, is_device
+from microgradx.errors import DifferenceWarning, DTypeError, GraphError, OptionError, ShapeError, described, is_device
 
 cdef extern from "Python.h":
     void PyObject_GC_Track(void *)
@@ -561,7 +562,7 @@ cdef class Tensor(Array):
         Its gradient is 0 where the norm is 0, and for an ``ord`` below 1 at the elements that are 0."""
         cdef bint kept = keepdims or keepdim
         cdef Axes axes
-        cdef Array size, unit = None, zero
+        cdef Array size
         ord = ord if p is None else p
         ord = 2.0 if isinstance(ord, str) and ord == "fro" else v.real("norm", "ord", ord)
         axis = resolve_axis("norm", axis, dim)
@@ -573,51 +574,23 @@ cdef class Tensor(Array):
         if ord == 0:
             nothing = apply(MGX_mul, self, 0.0, None)                   # so that the result has a graph
             return apply(MGX_where, apply(MGX_ne, self, 0.0, None), 1.0, nothing).sum(axis, kept)
-        size = apply(MGX_abs, self, None, None)
         if ord == 1:
-            return size.sum(axis, kept)
+            return apply(MGX_abs, self, None, None).sum(axis, kept)
         if ord in (float("inf"), float("-inf")):
+            size = apply(MGX_abs, self, None, None)
             return size.amax(axis, kept) if ord > 0 else size.amin(axis, kept)
-        if count_reduced(self, axes):               # in units of what counts most, so that no power overflows
-            unit = detached(size.amax(axis, True) if ord > 0 else size.amin(axis, True))
-            unit = apply(MGX_where, apply(MGX_eq, apply(MGX_div, unit, unit, None), 1.0, None), unit, 1.0)
-            size = apply(MGX_div, size, unit, None)
-        zero = apply(MGX_eq, size, 0.0, None)
-        if ord < 1:
-            size = apply(MGX_pow, apply(MGX_where, zero, 1.0, size), ord, None)
-            size = apply(MGX_where, zero, 0.0 if ord > 0 else float("inf"), size)
-        else:
-            size = apply(MGX_pow, size, ord, None)
-        size = size.sum(axis, True)
-        zero = apply(MGX_eq, size, 0.0, None)
-        size = apply(MGX_where, zero, 0.0, apply(MGX_pow, apply(MGX_where, zero, 1.0, size), 1.0 / ord, None))
-        size = size if unit is None else apply(MGX_mul, size, unit, None)
-        return size if kept else squeeze_axes(size, axes)
+        return power_norm(self, axes, kept, ord)
 
     def prod(self, axis=None, keepdims=False, *, dim=None, keepdim=False, dtype=None):
-        """The product over ``axis``, by halves: exact gradients where elements are 0. Integers and masks give int64."""
+        """The product over ``axis``, also where that of some of the elements overflows; exact gradients where elements
+        are 0. Integers and masks give int64."""
         cdef Axes axes = axes_of("prod", resolve_axis("prod", axis, dim), self.ndim)
-        cdef Array x = self, rest
-        cdef Py_ssize_t n
-        cdef int d
+        cdef bint kept = keepdims or keepdim
         if dtype is not None:
-            return self.astype(dtype).prod(axis, keepdims or keepdim, dim=dim)
+            return self.astype(dtype).prod(axis, kept, dim=dim)
         if self.dtype_ > MGX_F64:
-            return compute_on_host(np.prod, (self, axes_tuple(axes, self.ndim), None, None, keepdims or keepdim))
-        for d in range(self.ndim):
-            while axes >> d & 1 and x.shape_[d] != 1:
-                n, before = x.shape_[d], (slice(None),) * d
-                if n == 0:
-                    x = v.pad(x, [(0, k == d) for k in range(x.ndim)], 1.0)
-                    continue
-                rest = v.index(x, before + (slice(n // 2 * 2, n),))
-                x = apply(MGX_mul, v.index(x, before + (slice(0, n // 2),)),
-                          v.index(x, before + (slice(n // 2, n // 2 * 2),)), None)
-                if n % 2:
-                    x = v.concat([x, rest], d)
-        if x is self:                               # nothing was multiplied
-            x = apply(MGX_clone, x, None, None)
-        return x if keepdims or keepdim else squeeze_axes(x, axes)
+            return compute_on_host(np.prod, (self, axes_tuple(axes, self.ndim), None, None, kept))
+        return prod(self, axes, kept)
 
     def amax(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """The largest element over ``axis``; a nan wins. The gradient is split evenly among ties."""
@@ -629,6 +602,7 @@ cdef class Tensor(Array):
 
     def max(self, axis=None, keepdims=False, *, dim=None, keepdim=False, other=None):
         """Without an axis the largest element, as ``amax``. With one, as torch: (values, indices) along it, of the
+<<<<<<< HEAD
         first largest element, which gets the whole gradient. Of two tensors the larger elements, as ``maximum``."""
         axis = resolve_axis("max", axis if other is None else other, dim)
         return find_extremum(self, "max", axis, keepdims or keepdim, 1.0)
@@ -637,6 +611,15 @@ cdef class Tensor(Array):
         """Without an axis the smallest element, as ``amin``; with one (values, indices), as ``max``."""
         axis = resolve_axis("min", axis if other is None else other, dim)
         return find_extremum(self, "min", axis, keepdims or keepdim, -1.0)
+=======
+        first largest element, which gets the whole gradient. With another tensor in its place ``maximum``."""
+        return find_extremum(self, "max", resolve_axis("max", axis, dim), other, keepdims or keepdim, 1.0)
+
+    def min(self, axis=None, keepdims=False, *, dim=None, keepdim=False, other=None):
+        """Without an axis the smallest element, as ``amin``; with one (values, indices), with another tensor
+        ``minimum``, as ``max``."""
+        return find_extremum(self, "min", resolve_axis("min", axis, dim), other, keepdims or keepdim, -1.0)
+>>>>>>> c40a9e9df52d5100f92a3aebd72de953a09e5839
 
     def argmax(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """The position of the first largest element along ``axis``, or in the flattened tensor; int64."""
@@ -717,8 +700,10 @@ cdef class Tensor(Array):
             size = 0
         elif not fits:
             raise ShapeError(f"reshape: shape {shape_of(self)} does not fit {shape} ({self.size} elements)")
+        if hole >= 0 and nothing:
+            raise ShapeError(f"reshape: shape {shape_of(self)} to {shape}: any length in place of -1 would fit")
         if hole >= 0:
-            lengths[hole] = self.size // size if size else 0
+            lengths[hole] = self.size // size
             size *= lengths[hole]
         if size != self.size:
             raise ShapeError(f"reshape: shape {shape_of(self)} does not fit {shape} ({self.size} != {size})")
@@ -962,10 +947,13 @@ cdef object find_extremum(Array x, str op, object axis, bint kept, double sign):
     cdef Array at, values
     if axis is None:
         return amax(x, axes_of(op, None, x.ndim), kept, sign)
+<<<<<<< HEAD
     if isinstance(axis, (Array, np.ndarray)):               # of two tensors, as in torch
         if kept:
             raise OptionError(f"{op}: of two tensors elementwise, which keeps no axis")
         return apply(MGX_maximum if sign > 0 else MGX_minimum, x, axis, None)
+=======
+>>>>>>> c40a9e9df52d5100f92a3aebd72de953a09e5839
     if x.ndim == 0:
         v.axis_of(op, axis, 1)
         return Extremum(v.index(x, ...), from_object(0, None, True))
@@ -1014,6 +1002,8 @@ cdef Array divide_and_floor(object a, object b):
             return compute_on_host(np.floor_divide, (a, b))
         except ValueError as error:
             raise ShapeError(f"floor_divide: {error}") from None
+        except OverflowError as error:
+            raise DTypeError(f"floor_divide: {error}") from None
     cdef Array over = apply(MGX_fmod, a, b, None), quotient = apply(MGX_div, a, b, None)
     cdef Array whole = apply(MGX_round, apply(MGX_div, apply(MGX_sub, a, over, None), b, None), None, None)
     below = apply(MGX_lt, apply(MGX_mul, apply(MGX_sign, over, None, None), b, None), 0.0, None)
@@ -1033,7 +1023,7 @@ cdef object whole_number(str op, Array x, object number):
     cdef object found = v.real(op, "what is written", number)
     if found - found != 0 or found != int(found):
         raise DTypeError(f"{op}: {number} cannot be stored as {dtype_of(x.dtype_)}")
-    found = int(number)
+    found = int(found if isinstance(number, float) or not hasattr(number, "__int__") else number)
     if not -2**63 <= found < 2**63:
         raise DTypeError(f"{op}: {number} cannot be stored as {dtype_of(x.dtype_)}")
     return found
@@ -1048,6 +1038,17 @@ cdef Array triangle(Array x, str op, object cut, object k):
 
 # ----- functions of several tensors ------------------------------------------------------------------------------
 
+cdef list tensors_of(str op, object tensors):
+    """The tensors of a sequence, of which there is at least one."""
+    try:
+        tensors = list(tensors)
+    except TypeError:
+        raise DTypeError(f"{op}: of a list of tensors, not {described(tensors)}") from None
+    if not tensors:
+        raise ShapeError(f"{op}: of no tensors")
+    return [to_array(x) for x in tensors]
+
+
 def concat(tensors, axis=0, *, dim=None):
     """Join tensors along ``axis``; the other axes agree.
 
@@ -1055,9 +1056,7 @@ def concat(tensors, axis=0, *, dim=None):
     >>> mgx.concat([mgx.Tensor([1.0]), mgx.Tensor([2.0, 3.0])])
     Tensor([1., 2., 3.])
     """
-    xs = [to_array(x) for x in tensors]
-    if not xs:
-        raise ShapeError("concat: of no tensors")
+    xs = tensors_of("concat", tensors)
     return v.concat(xs, v.axis_of("concat", axis if dim is None else dim, (<Array> xs[0]).ndim))
 
 
@@ -1068,9 +1067,7 @@ def stack(tensors, axis=0, *, dim=None):
     >>> mgx.stack([mgx.Tensor(1.0), mgx.Tensor(2.0)])
     Tensor([1., 2.])
     """
-    xs = [to_array(x) for x in tensors]
-    if not xs:
-        raise ShapeError("stack: of no tensors")
+    xs = tensors_of("stack", tensors)
     for x in xs:
         if not same_shape(<Array> x, <Array> xs[0]):
             raise ShapeError(f"stack: shapes {shape_of(<Array> xs[0])} and {shape_of(<Array> x)} differ")
@@ -1109,7 +1106,7 @@ def pad(x, pad_width, value=0.0):
 
 
 def _pad(x, widths, value):
-    return np.pad(x, widths, constant_values=value)
+    return np.pad(x, widths, constant_values=value) if widths else x.copy()
 
 
 def linear_(x, weight, bias=None):

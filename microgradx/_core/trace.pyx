@@ -2,12 +2,13 @@
 Python.
 """
 from cpython.object cimport PyObject
+from libc.stdint cimport int32_t, uint64_t
 from libc.stdlib cimport free, malloc
 
 from microgradx._core.array cimport *
 from microgradx._core.backward cimport cotangent, refuse_no_graph, walk
 from microgradx._core.elementwise cimport apply
-from microgradx._core.graph cimport (Order, grad_enabled, pause_watching, set_current_site,
+from microgradx._core.graph cimport (Order, grad_enabled, parents, pause_watching, set_current_site,
                                      set_grad_enabled, set_parents, topological)
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport fill
@@ -114,6 +115,40 @@ def sources(list outputs, list inputs):
     finally:
         free(order.item)
     return found
+
+
+cdef uint64_t PRIME = 0x100000001b3      # of FNV-1a
+
+
+def trail(list outputs, list inputs):
+    """(how many operations lead from the inputs to the outputs, a hash of their kinds, sizes and dtypes)."""
+    cdef Node sink = record_result(None, b"outputs", outputs_vjp, None, outputs), node
+    cdef Order order
+    cdef Py_ssize_t i, count = 0
+    cdef int32_t k
+    cdef uint64_t mixed = 0
+    cdef PyObject **links
+    cdef set own = {(<Array> x).node for x in inputs}
+    topological(<PyObject *> sink, <char *> &sink.v - <char *> <PyObject *> sink, &order, NULL)
+    reached = bytearray(order.count)
+    reached[order.count - 1] = 1
+    try:
+        for i in range(order.count - 1, -1, -1):
+            node = <Node> order.item[i]
+            if not reached[i] or node in own:
+                continue
+            count += 1
+            mixed = (mixed ^ <uint64_t> node.v.op << 32 ^ <uint64_t> node.dtype) * PRIME
+            mixed = (mixed ^ <uint64_t> node.size << 16 ^ <uint64_t> node.v.count) * PRIME
+            if node.v.op == OP_STRUCTURED:
+                mixed = (mixed ^ <uint64_t> <size_t> node.vjp) * PRIME
+            links = parents(&node.v)
+            for k in range(node.v.count):
+                if links[k] != NULL:
+                    reached[(<Node> links[k]).v.slot] = 1
+    finally:
+        free(order.item)
+    return count - 1, mixed
 
 
 # ----- gradients for given arrays or nodes ------------------------------------------------------------------------

@@ -222,8 +222,11 @@ cdef class Value(Differentiable):
         if isinstance(data, Value):
             data = data.data
         self.y = number(data, -1)
-        children = tuple(_children if children is None else children)
-        derivatives = tuple(local_grads) if local_grads is not None else () if isinstance(_op, str) else tuple(_op)
+        try:
+            children = tuple(_children if children is None else children)
+            derivatives = tuple(local_grads) if local_grads is not None else () if isinstance(_op, str) else tuple(_op)
+        except TypeError as error:
+            raise DTypeError(f"Value: children and local derivatives are tuples: {error}") from None
         if children:
             _construct(self, children, derivatives)
         if isinstance(_op, str) and _op:

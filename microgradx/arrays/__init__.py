@@ -25,8 +25,8 @@ from microgradx.arrays.pieces import *
 from microgradx.arrays.products import *
 from microgradx.arrays.special import *
 from microgradx.arrays.statistics import *
-from microgradx.creation import integers, lengths
-from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.creation import integers, lengths, real
+from microgradx.errors import DTypeError, OptionError, ShapeError, name_errors
 from microgradx.typing import Axes, Axis, Data, Lengths, Number
 
 rounded, clipped = Tensor.round, Tensor.clip            # the rows
@@ -272,7 +272,7 @@ def isclose(x: Tensor, other: Data, rtol: float = 1e-5, atol: float = 1e-8, equa
     """Where |x - other| <= atol + rtol |other|."""
     with np.errstate(all="ignore"):
         a, b = (np.asarray(t.detach()) for t in broadcast("isclose", x, tensor(other)))
-        return Tensor(np.isclose(a, b, rtol, atol, equal_nan))
+        return Tensor(np.isclose(a, b, real("isclose", "rtol", rtol), real("isclose", "atol", atol), bool(equal_nan)))
 
 
 @of_tensor
@@ -503,10 +503,13 @@ def round(x: Tensor, decimals: int = 0) -> Tensor:
     >>> mgx.Tensor([0.126, 2.5]).round(decimals=2)
     Tensor([0.13, 2.5 ])
     """
-    if decimals == 0:
+    digits, = integers("round", "decimals", ((decimals,),))
+    if digits == 0:
         return rounded(x)
-    scale = 10.0 ** builtins.abs(*integers("round", "decimals", (decimals,)))
-    return rounded(x * scale) / scale if decimals > 0 else rounded(x / scale) * scale
+    if builtins.abs(digits) > (38 if x.dtype == np.float32 else 308):       # all digits, or none
+        return x.clone() if digits > 0 else x * 0.0
+    scale = 10.0 ** builtins.abs(digits)
+    return builtins.round(x * 1.0, digits) if digits > 0 else rounded(x / scale) * scale
 
 
 def clip(x: Tensor, min: Data | None = None, max: Data | None = None, *, lo: Data | None = None,
@@ -523,3 +526,6 @@ attach({name: globals()[name] for name in METHODS})
 attach({"clip_": clamp_})
 attach({f.__name__: f for f in (add, sub, div, round, clip, add_, sub_, mul_, div_, addcmul_, addcdiv_, clamp_,
                                 pieces.fill_diagonal_)})
+
+
+name_errors(__name__)

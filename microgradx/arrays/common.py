@@ -12,7 +12,7 @@ from microgradx._core.array import get_default_dtype
 from microgradx._core.tensor import Tensor
 from microgradx._core.tensor import tensor as new_tensor
 from microgradx._core.views import axis_of
-from microgradx.errors import ArgumentError, DTypeError, ShapeError
+from microgradx.errors import RAW, ArgumentError, DTypeError, ShapeError, named
 from microgradx.names import translated
 from microgradx.typing import Axes, Data
 
@@ -62,7 +62,10 @@ def of_tensor(function: Callable[Concatenate[Tensor, P], R]) -> Callable[Concate
                 args = (kwargs.pop(first),)
         if not args:
             raise ArgumentError(f"{name}: the first argument, {first}, is missing")
-        return function(tensor(args[0]), *args[1:], **kwargs)
+        try:
+            return function(tensor(args[0]), *args[1:], **kwargs)
+        except RAW as error:
+            raise named(name, error) from error.__cause__
 
     return call                                 # ``input=`` may name the first
 

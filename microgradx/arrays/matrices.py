@@ -10,6 +10,7 @@ from microgradx import linalg
 from microgradx._core.launch import compute
 from microgradx._core.tensor import Tensor
 from microgradx.arrays.common import of_tensor, tensor
+from microgradx.errors import name_errors
 from microgradx.linalg import SlogDet, inv, matrix_exp, matrix_power
 from microgradx.linalg import cholesky_inverse as cholesky_inverse
 from microgradx.linalg import cholesky_solve as cholesky_solve
@@ -115,3 +116,6 @@ def triangular_solve(b: Tensor, A: Data, upper: bool = True, transpose: bool = F
 def lu_solve(b: Tensor, LU_data: Data, LU_pivots: Data) -> Tensor:
     """x with a x = b, of what ``lu`` gives for a: ``linalg.lu_solve``, which takes b last."""
     return linalg.lu_solve(LU_data, LU_pivots, b)
+
+
+name_errors(__name__)

@@ -14,7 +14,7 @@ from microgradx._core.tensor import pad as widen
 from microgradx._core.views import axis_of
 from microgradx.arrays.common import at, axes_of, broadcast, least_axes, of_tensor, tensor, with_axes
 from microgradx.creation import integers
-from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.errors import DTypeError, OptionError, ShapeError, name_errors
 from microgradx.names import accept
 from microgradx.typing import Axes, Data
 
@@ -494,3 +494,6 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
         raise ShapeError(f"vander: of one axis, not of shape {x.shape}, and N = {count} is not negative")
     columns = linalg.powers(x, count)
     return columns if increasing else columns[:, ::-1]
+
+
+name_errors(__name__)

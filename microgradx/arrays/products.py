@@ -9,7 +9,7 @@ from microgradx import linalg
 from microgradx._core.tensor import Tensor
 from microgradx._core.views import axis_of
 from microgradx.arrays.common import broadcast, of_tensor, tensor, with_axes
-from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.errors import DTypeError, OptionError, ShapeError, name_errors
 from microgradx.linalg import vecdot
 from microgradx.typing import Data
 
@@ -201,3 +201,6 @@ def renorm(x: Tensor, p: float, axis: int, maxnorm: float) -> Tensor:
                           f"p={p}, maxnorm={maxnorm}")
     norm = x.norm(p, tuple(k for k in range(x.ndim) if k != d), True)
     return x * (norm > maxnorm).where(maxnorm / (norm + 1e-7), 1.0)
+
+
+name_errors(__name__)

@@ -17,10 +17,10 @@ from microgradx._core.effects import Effects
 from microgradx._core.generator import Drawn
 from microgradx._core.graph import enable_grad, is_grad_enabled, no_grad
 from microgradx._core.tensor import Tensor, concat
-from microgradx._core.trace import custom, gradients, nodes_of, sources, traced
+from microgradx._core.trace import custom, gradients, nodes_of, sources, traced, trail
 from microgradx._core.trees import flatten, leaves_of, unflatten
 from microgradx._core.debug.watch import detect_nan
-from microgradx.errors import DTypeError, GradcheckError, GraphError, OptionError, ShapeError
+from microgradx.errors import DTypeError, GradcheckError, GraphError, OptionError, ShapeError, name_errors
 from microgradx.random import randn
 from microgradx.transforms import floating, jacobian, vjp
 
@@ -166,7 +166,12 @@ def _by_hand(name: str, args: Sequence[Any], nodes: list[Any], value: Any, backw
     leaves, structure = flatten(value)
 
     def carried(cotangents: list[Tensor]) -> list[Tensor | None]:
+        versions = [g.version for g in cotangents]
         results = backward(unflatten(structure, iter(cotangents)))
+        for g, version in zip(cotangents, versions, strict=True):
+            if g.version != version:
+                raise GraphError(f"{name}: backward wrote into the gradient that it was given, of shape {g.shape}, and "
+                                 "others may read that; write to a clone() of it")
         results = tuple(results) if isinstance(results, (list, tuple)) else (results,)
         if len(results) != len(args):
             raise ShapeError(f"{name}: backward returned {len(results)} gradients for {len(args)} arguments")
@@ -302,6 +307,10 @@ class Function:
 
 # ----- computing twice instead of keeping ----------------------------------------------------------------------------
 
+def _shown(forms: list[tuple[tuple[int, ...], np.dtype[Any]]]) -> str:
+    return "of " + ", ".join(f"shape {shape} ({dtype})" for shape, dtype in forms) if forms else ""
+
+
 def checkpoint(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """fn(*args, **kwargs), of which nothing between arguments and results is kept: ``backward`` runs it once more.
 
@@ -311,7 +320,8 @@ def checkpoint(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     an effect counts once. Parameters that ``fn`` reads get their gradients; results with a graph of their own are
     handed to it as arguments.
 
-    ``backward`` raises ``GraphError`` if a tensor that ``fn`` reads, but does not write to, was written to since.
+    ``backward`` raises ``GraphError`` if a tensor that ``fn`` reads, but does not write to, was written to since, or if
+    the second run goes another way than the first: other results, or other operations or sizes on the way.
 
     >>> import microgradx as mgx
     >>> mgx.grad(lambda x: mgx.checkpoint(lambda x: x.square().relu(), x))(3.0)
@@ -333,18 +343,25 @@ def checkpoint(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
     with drawn, effects:
         inputs, outputs, nesting = run(False)
-    closed_over = sources(outputs, inputs)
+    closed_over, path = sources(outputs, inputs), trail(outputs, inputs)
+    forms = [(y.shape, y.dtype) for y in outputs]
 
     def backward(cotangents: list[Tensor]) -> list[Tensor | None]:
         effects.check()
         now, before = drawn.rewind(), effects.rewind()
         try:
-            inputs, outputs, _ = run(is_grad_enabled())
+            inputs, outputs, again = run(is_grad_enabled())
         finally:
             Effects.put_back(before)
             Drawn.put_back(now)
-        if len(outputs) != len(cotangents):
-            raise GraphError(f"checkpoint: the second run returned {len(outputs)} results, the first {len(cotangents)}")
+        found = [(y.shape, y.dtype) for y in outputs]
+        if (again, found) != (nesting, forms):
+            raise GraphError(f"checkpoint: the second run returned {len(found)} results {_shown(found)}, the first "
+                             f"{len(forms)} results {_shown(forms)}")
+        steps = trail(outputs, inputs)
+        if steps != path:
+            raise GraphError(f"checkpoint: the second run went another way than the first ({path[0]} operations, then "
+                             f"{steps[0]}, with other kinds or sizes); the function must do the same each time")
         live = [(y, g) for y, g in zip(outputs, cotangents, strict=True) if y.requires_grad]
         return gradients("checkpoint", [y for y, _ in live], inputs + closed_over, [g for _, g in live], True,
                          is_grad_enabled())
@@ -427,7 +444,7 @@ def gradgradcheck(fn: Callable[..., Any], inputs: Any, grad_outputs: Any = None,
     """
     inputs = tuple(_several(inputs))
     with no_grad():
-        outputs = leaves_of(fn(*inputs))
+        outputs = [floating("gradgradcheck", y, "a result") for y in leaves_of(fn(*inputs))]
     given = _several(grad_outputs) if grad_outputs is not None else [
         randn(y.shape, rng=k, dtype="float64").astype(y.dtype) for k, y in enumerate(outputs)]
     given = [Tensor(g, requires_grad=True) for g in given]
@@ -439,3 +456,6 @@ def gradgradcheck(fn: Callable[..., Any], inputs: Any, grad_outputs: Any = None,
             return tuple(leaves_of(fn(*(replaced.get(k, x) for k, x in enumerate(args[:len(inputs)])))))
         return vjp(parts, *(args[k] for k in wanted))[1](args[len(inputs):])
     return gradcheck(pulled, (*inputs, *given), eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception)
+
+
+name_errors(__name__)

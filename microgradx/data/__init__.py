@@ -13,7 +13,7 @@ from microgradx.data.files import idx, npz
 from microgradx.data.points import circles, moons, spirals
 from microgradx.data.sampler import (BatchSampler, RandomSampler, Sampler, SequentialSampler, SubsetRandomSampler,
                                      WeightedRandomSampler)
-from microgradx.errors import DTypeError, OptionError, ShapeError, described
+from microgradx.errors import DTypeError, OptionError, ShapeError, described, name_errors
 from microgradx.random import randperm
 from microgradx.typing import Seed
 
@@ -100,3 +100,6 @@ def _rows(op: str, x: Any, y: Any) -> int:
     if len(x) != len(y):
         raise ShapeError(f"{op}: {len(x)} rows of x and {len(y)} of y ({len(x)} != {len(y)})")
     return len(x)
+
+
+name_errors(__name__)

@@ -11,7 +11,7 @@ import numpy as np
 from microgradx._core.tensor import Tensor, stack
 from microgradx.data.dataset import Dataset, IterableDataset, rows_at_once
 from microgradx.data.sampler import BatchSampler, RandomSampler, SequentialSampler, check_count
-from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.errors import DTypeError, OptionError, ShapeError, name_errors
 from microgradx.typing import Seed
 
 __all__ = ["DataLoader", "default_collate", "default_convert", "get_worker_info"]
@@ -250,3 +250,6 @@ class DataLoader(Generic[Row]):
             error.add_note(f"DataLoader: no batch within timeout={self.timeout} seconds" if not batch.done() else
                            "DataLoader: raised by the dataset")
             raise
+
+
+name_errors(__name__)

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from microgradx._core.tensor import Tensor
-from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
+from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError, name_errors
 from microgradx.random import randperm
 from microgradx.typing import Seed
 
@@ -205,3 +205,6 @@ def rows_at_once(dataset: Any, indices: list[int]) -> Any:
     if isinstance(dataset, np.ndarray) and dataset.dtype.kind in "fiub" and dataset.ndim:
         return Tensor(dataset[indices])
     return dataset.iloc[indices] if hasattr(dataset, "iloc") else None
+
+
+name_errors(__name__, "__getitem__")

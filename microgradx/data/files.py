@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from microgradx.errors import FormatError, first_repeated
+from microgradx.errors import FormatError, first_repeated, name_errors
 from microgradx.io import open_file
 
 __all__ = ["idx", "npz"]
@@ -137,3 +137,6 @@ def _arrays(members: Any, limit: int, where: str) -> dict[str, npt.NDArray[Any]]
             raise FormatError(f"{where}: {name!r} is no array")
         arrays[name] = np.lib.format.read_array(content, allow_pickle=False)
     return arrays
+
+
+name_errors(__name__)

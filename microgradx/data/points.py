@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from microgradx.errors import OptionError
+from microgradx.errors import OptionError, name_errors
 from microgradx.random import randn
 from microgradx.typing import Seed
 
@@ -79,3 +79,6 @@ def _points(op: str, n: int, classes: int, noise: float, rng: Seed, curve: Calla
     x = np.concatenate([np.stack(curve(k, np.linspace(0, 1, size)), 1) for k, size in enumerate(sizes)])
     y = np.repeat(np.arange(classes), sizes)
     return (x + noise * randn(n, 2, rng=rng, dtype="float64").numpy()).astype(np.float32), y.astype(np.int64)
+
+
+name_errors(__name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
-from microgradx.errors import DTypeError, OptionError
+from microgradx.errors import DTypeError, OptionError, name_errors
 from microgradx.random import generator as generator_of
 from microgradx.random import multinomial, randint, randperm
 from microgradx.typing import Seed
@@ -145,3 +145,6 @@ def check_count(op: str, option: str, value: Any) -> None:
     """Refuse what is no integer >= 1."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise OptionError(f"{op}: {option}={value!r} is not an integer >= 1")
+
+
+name_errors(__name__)

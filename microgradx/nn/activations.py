@@ -24,102 +24,162 @@ def _refused(name: str, x: object, error: Exception) -> Exception:
 
 def sigmoid(input: Tensor) -> Tensor:
     """``input.sigmoid()``, elementwise."""
-    return input.sigmoid()
+    try:
+        return input.sigmoid()
+    except AttributeError as error:
+        raise _refused("sigmoid", input, error) from None
 
 
 def tanh(input: Tensor) -> Tensor:
     """``input.tanh()``, elementwise."""
-    return input.tanh()
+    try:
+        return input.tanh()
+    except AttributeError as error:
+        raise _refused("tanh", input, error) from None
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """``input.relu()``, elementwise."""
-    return input.relu() if not inplace else input.relu_()
+    try:
+        return input.relu() if not inplace else input.relu_()
+    except AttributeError as error:
+        raise _refused("relu", input, error) from None
 
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     """``input.relu6()``, elementwise."""
-    return input.relu6() if not inplace else input.relu6_()
+    try:
+        return input.relu6() if not inplace else input.relu6_()
+    except AttributeError as error:
+        raise _refused("relu6", input, error) from None
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """``input.leaky_relu(negative_slope)``, elementwise."""
-    return input.leaky_relu(negative_slope) if not inplace else input.leaky_relu_(negative_slope)
+    try:
+        return input.leaky_relu(negative_slope) if not inplace else input.leaky_relu_(negative_slope)
+    except AttributeError as error:
+        raise _refused("leaky_relu", input, error) from None
 
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """``input.elu(alpha)``, elementwise."""
-    return input.elu(alpha) if not inplace else input.elu_(alpha)
+    try:
+        return input.elu(alpha) if not inplace else input.elu_(alpha)
+    except AttributeError as error:
+        raise _refused("elu", input, error) from None
 
 
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
     """``input.selu()``, elementwise."""
-    return input.selu() if not inplace else input.selu_()
+    try:
+        return input.selu() if not inplace else input.selu_()
+    except AttributeError as error:
+        raise _refused("selu", input, error) from None
 
 
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """``input.celu(alpha)``, elementwise."""
-    return input.celu(alpha) if not inplace else input.celu_(alpha)
+    try:
+        return input.celu(alpha) if not inplace else input.celu_(alpha)
+    except AttributeError as error:
+        raise _refused("celu", input, error) from None
 
 
 def gelu(input: Tensor, approximate: Literal["none", "tanh"] = "none") -> Tensor:
     """``input.gelu(approximate)``, elementwise."""
-    return input.gelu(approximate)
+    try:
+        return input.gelu(approximate)
+    except AttributeError as error:
+        raise _refused("gelu", input, error) from None
 
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """``input.silu()``, elementwise."""
-    return input.silu() if not inplace else input.silu_()
+    try:
+        return input.silu() if not inplace else input.silu_()
+    except AttributeError as error:
+        raise _refused("silu", input, error) from None
 
 
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """``input.mish()``, elementwise."""
-    return input.mish() if not inplace else input.mish_()
+    try:
+        return input.mish() if not inplace else input.mish_()
+    except AttributeError as error:
+        raise _refused("mish", input, error) from None
 
 
 def softsign(input: Tensor) -> Tensor:
     """``input.softsign()``, elementwise."""
-    return input.softsign()
+    try:
+        return input.softsign()
+    except AttributeError as error:
+        raise _refused("softsign", input, error) from None
 
 
 def logsigmoid(input: Tensor) -> Tensor:
     """``input.logsigmoid()``, elementwise."""
-    return input.logsigmoid()
+    try:
+        return input.logsigmoid()
+    except AttributeError as error:
+        raise _refused("logsigmoid", input, error) from None
 
 
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
     """``input.hardtanh(min_val, max_val)``, elementwise."""
-    return input.hardtanh(min_val, max_val) if not inplace else input.hardtanh_(min_val, max_val)
+    try:
+        return input.hardtanh(min_val, max_val) if not inplace else input.hardtanh_(min_val, max_val)
+    except AttributeError as error:
+        raise _refused("hardtanh", input, error) from None
 
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """``input.hardsigmoid()``, elementwise."""
-    return input.hardsigmoid() if not inplace else input.hardsigmoid_()
+    try:
+        return input.hardsigmoid() if not inplace else input.hardsigmoid_()
+    except AttributeError as error:
+        raise _refused("hardsigmoid", input, error) from None
 
 
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """``input.hardswish()``, elementwise."""
-    return input.hardswish() if not inplace else input.hardswish_()
+    try:
+        return input.hardswish() if not inplace else input.hardswish_()
+    except AttributeError as error:
+        raise _refused("hardswish", input, error) from None
 
 
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """``input.hardshrink(lambd)``, elementwise."""
-    return input.hardshrink(lambd)
+    try:
+        return input.hardshrink(lambd)
+    except AttributeError as error:
+        raise _refused("hardshrink", input, error) from None
 
 
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """``input.softshrink(lambd)``, elementwise."""
-    return input.softshrink(lambd)
+    try:
+        return input.softshrink(lambd)
+    except AttributeError as error:
+        raise _refused("softshrink", input, error) from None
 
 
 def tanhshrink(input: Tensor) -> Tensor:
     """``input.tanhshrink()``, elementwise."""
-    return input.tanhshrink()
+    try:
+        return input.tanhshrink()
+    except AttributeError as error:
+        raise _refused("tanhshrink", input, error) from None
 
 
 def threshold(input: Tensor, threshold: float = 0.0, value: float = 0.0, inplace: bool = False) -> Tensor:
     """``input.threshold(threshold, value)``, elementwise."""
-    return input.threshold(threshold, value) if not inplace else input.threshold_(threshold, value)
+    try:
+        return input.threshold(threshold, value) if not inplace else input.threshold_(threshold, value)
+    except AttributeError as error:
+        raise _refused("threshold", input, error) from None
 
 
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
@@ -127,13 +187,16 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
 
     With the default ``threshold`` nothing is cut off: the formula is exact there, and differs from x by less than 3e-9.
     """
-    if beta == 1.0 and threshold == 20.0:
-        return input.softplus()
-    if beta == 0:
-        raise OptionError("softplus: beta=0 divides by 0")
-    scaled = input * beta
-    smooth = scaled.softplus() / beta
-    return smooth if threshold == 20.0 else (scaled > threshold).where(input, smooth)
+    try:
+        if beta == 1.0 and threshold == 20.0:
+            return input.softplus()
+        if beta == 0:
+            raise OptionError("softplus: beta=0 divides by 0")
+        scaled = input * beta
+        smooth = scaled.softplus() / beta
+        return smooth if threshold == 20.0 else (scaled > threshold).where(input, smooth)
+    except (AttributeError, TypeError) as error:
+        raise _refused("softplus", input, error) from None
 
 
 def softmax(input: Tensor, axis: int = -1, *, dim: int | None = None, dtype: DType = None) -> Tensor:
@@ -154,44 +217,68 @@ def log_softmax(input: Tensor, axis: int = -1, *, dim: int | None = None, dtype:
 
 def softmin(input: Tensor, axis: int = -1, *, dim: int | None = None, dtype: DType = None) -> Tensor:
     """``softmax(-input)`` along ``axis``, which torch calls ``dim``."""
-    return softmax(-input, axis, dim=dim, dtype=dtype)
+    try:
+        return softmax(-input, axis, dim=dim, dtype=dtype)
+    except (AttributeError, TypeError) as error:
+        raise _refused("softmin", input, error) from None
 
 
 # ----- in place ------------------------------------------------------------------------------------------------------
 
 def relu_(input: Tensor) -> Tensor:
     """``relu`` in place."""
-    return input.relu_()
+    try:
+        return input.relu_()
+    except AttributeError as error:
+        raise _refused("relu_", input, error) from None
 
 
 def leaky_relu_(input: Tensor, negative_slope: float = 0.01) -> Tensor:
     """``leaky_relu`` in place."""
-    return input.leaky_relu_(negative_slope)
+    try:
+        return input.leaky_relu_(negative_slope)
+    except AttributeError as error:
+        raise _refused("leaky_relu_", input, error) from None
 
 
 def elu_(input: Tensor, alpha: float = 1.0) -> Tensor:
     """``elu`` in place."""
-    return input.elu_(alpha)
+    try:
+        return input.elu_(alpha)
+    except AttributeError as error:
+        raise _refused("elu_", input, error) from None
 
 
 def selu_(input: Tensor) -> Tensor:
     """``selu`` in place."""
-    return input.selu_()
+    try:
+        return input.selu_()
+    except AttributeError as error:
+        raise _refused("selu_", input, error) from None
 
 
 def celu_(input: Tensor, alpha: float = 1.0) -> Tensor:
     """``celu`` in place."""
-    return input.celu_(alpha)
+    try:
+        return input.celu_(alpha)
+    except AttributeError as error:
+        raise _refused("celu_", input, error) from None
 
 
 def hardtanh_(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     """``hardtanh`` in place."""
-    return input.hardtanh_(min_val, max_val)
+    try:
+        return input.hardtanh_(min_val, max_val)
+    except AttributeError as error:
+        raise _refused("hardtanh_", input, error) from None
 
 
 def threshold_(input: Tensor, threshold: float, value: float) -> Tensor:
     """``threshold`` in place."""
-    return input.threshold_(threshold, value)
+    try:
+        return input.threshold_(threshold, value)
+    except AttributeError as error:
+        raise _refused("threshold_", input, error) from None
 
 
 # Activation: the defaults of what its method takes, which all have one.

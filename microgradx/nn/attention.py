@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from microgradx._core.tensor import Tensor, concat, linear_
-from microgradx.errors import OptionError, ShapeError
+from microgradx.errors import OptionError, ShapeError, name_errors
 from microgradx.names import accept
 from microgradx.nn import functional as F
 from microgradx.nn import init
@@ -186,3 +186,6 @@ def _both(one: Tensor | None, other: Tensor) -> Tensor:
     dtype = one.dtype if one.dtype.kind == "f" else other.dtype
     added = [x if x.dtype.kind == "f" else x.where(Tensor(0.0, dtype=dtype), -np.inf) for x in (one, other)]
     return added[0] + added[1]
+
+
+name_errors(__name__, "forward")

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
 from microgradx._core.tensor import Tensor
-from microgradx.errors import DTypeError, Error, IndexError_, KeyError_, ShapeError, described
+from microgradx.errors import DTypeError, Error, IndexError_, KeyError_, ShapeError, described, name_errors
 from microgradx.nn.module import Module
 from microgradx.nn.parameter import Parameter
 from microgradx.typing import Data
@@ -344,3 +344,6 @@ def _as_parameter(value: Data) -> Tensor:
 
 def _line(p: Tensor) -> str:
     return f"Parameter containing: {p.dtype} of shape {p.shape}"
+
+
+name_errors(__name__, "forward")

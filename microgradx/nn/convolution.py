@@ -15,7 +15,7 @@ import numpy as np
 from microgradx._core.nets import convolution, pooling, transposed_convolution
 from microgradx._core.tensor import Tensor
 from microgradx.arrays.common import tensor
-from microgradx.errors import OptionError, ShapeError
+from microgradx.errors import OptionError, ShapeError, name_errors
 from microgradx.names import accept
 from microgradx.nn import init
 from microgradx.nn.module import Module
@@ -652,3 +652,6 @@ class AvgPool2d(AvgPool1d):
     def forward(self, input: Data) -> Tensor:
         return avg_pool2d(input, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad,
                           self.divisor_override)
+
+
+name_errors(__name__, "forward")

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from microgradx._core.launch import capturing, composite, compute
 from microgradx._core.structured import KernelOperation
 from microgradx._core.tensor import Tensor, cross_entropy_, tensor
+from microgradx.creation import integers
 from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError, described
 from microgradx.names import accept
 from microgradx.typing import Data
@@ -60,10 +61,13 @@ def _weighted(op: str, terms: Tensor, weight: Data | None) -> Tensor:
 
 def alike(op: str, p: Tensor, t: Data) -> Tensor:
     """``t`` as a tensor of the shape of ``p``."""
-    if not isinstance(t, Tensor):
-        t = Tensor(t, dtype=p.dtype)
-    if p.shape != t.shape:
-        raise ShapeError(f"{op}: prediction {p.shape} and target {t.shape} differ ({p.shape} != {t.shape})")
+    try:
+        if not isinstance(t, Tensor):
+            t = Tensor(t, dtype=p.dtype)
+        if p.shape != t.shape:
+            raise ShapeError(f"{op}: prediction {p.shape} and target {t.shape} differ ({p.shape} != {t.shape})")
+    except AttributeError:
+        raise DTypeError(f"{op}: the prediction is a Tensor, not {described(p)}") from None
     return t
 
 
@@ -273,6 +277,7 @@ def hinge_loss(input: Tensor, target: Data, reduction: str = "mean", margin: flo
 
 def _rows(op: str, x: Tensor) -> tuple[Tensor, tuple[int, ...]]:
     """``x`` as rows of n classes, and the shape that one number per row has."""
+    x = x if isinstance(x, Tensor) else Tensor(x)
     if x.ndim < 2 or x.dtype.kind != "f":
         raise ShapeError(f"{op}: {x.dtype} of shape {x.shape}; floats (m, n) or (m, n, ...) have n classes on axis 1")
     shape = x.shape[:1] + x.shape[2:]
@@ -354,6 +359,9 @@ def cross_entropy(input: Tensor, target: Data, weight: Data | None = None, *, ig
     """
     check_reduction("cross_entropy", reduction)
     target = target if isinstance(target, Tensor) else tensor(target)
+    input = input if isinstance(input, Tensor) else Tensor(input)
+    if type(ignore_index) is not int:
+        ignore_index, = integers("cross_entropy", "ignore_index", ((ignore_index,),))
     plain = weight is None and not label_smoothing and target.dtype.kind != "f"
     if plain and ignore_index < 0 and input.ndim == 2 and reduction != "none":         # one launch
         try:

@@ -15,7 +15,7 @@ from microgradx.arrays import cosine_similarity as _cosine_similarity
 from microgradx.arrays import glu as _glu
 from microgradx.arrays import normalize as _normalize
 from microgradx.arrays.common import tensor
-from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
+from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError, name_errors
 from microgradx.names import accept, missing
 from microgradx.nn.activations import *
 from microgradx.nn.activations import ACTIVATIONS as ACTIVATIONS
@@ -528,3 +528,6 @@ def _closed(shut: npt.NDArray[np.bool_], dtype: DType) -> Tensor:
 def _later(t: int, s: int, dtype: DType) -> Tensor:
     """-inf for the keys behind the query."""
     return _closed(np.triu(np.ones((t, s), bool), 1), dtype)
+
+
+name_errors(__name__, "linear", "dropout")

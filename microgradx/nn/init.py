@@ -27,7 +27,7 @@ import numpy.typing as npt
 from microgradx._core.graph import enable_grad, no_grad
 from microgradx._core.launch import compute
 from microgradx._core.tensor import Tensor
-from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.errors import DTypeError, OptionError, ShapeError, name_errors
 from microgradx.names import accept
 from microgradx.nn import activations
 from microgradx.nn.module import Module, observed
@@ -425,3 +425,6 @@ def lsuv_(model: M, *inputs: Any, tolerance: float = 0.01, steps: int = 10, rng:
                     break
                 weight.copy_(weight / s)
     return model
+
+
+name_errors(__name__)

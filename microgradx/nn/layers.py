@@ -8,7 +8,7 @@ import numpy as np
 
 from microgradx._core.tensor import Tensor, linear_
 from microgradx._core.views import axis_of
-from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.errors import DTypeError, OptionError, ShapeError, name_errors
 from microgradx.names import accept
 from microgradx.nn import functional as F
 from microgradx.nn import init as initial
@@ -675,3 +675,6 @@ class Softmax2d(Module):
 # Activation as a module: the function it calls.
 MODULES = {activation.__name__: activation.method for activation in _Activation.__subclasses__()}
 MODULES.update(Softmax="softmax", LogSoftmax="log_softmax")
+
+
+name_errors(__name__, "forward")

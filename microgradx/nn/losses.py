@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from microgradx._core.tensor import Tensor
+from microgradx.errors import name_errors
 from microgradx.names import accept
 from microgradx.nn import costs, margins
 from microgradx.nn.module import Module
@@ -250,3 +251,6 @@ class MultiLabelMarginLoss(_Loss):
 
 # Cost as a module: the function it calls.
 LOSSES = {loss.__name__: loss.function.__name__ for loss in _Loss.__subclasses__()}
+
+
+name_errors(__name__, "forward")

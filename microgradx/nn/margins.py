@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from microgradx._core.launch import compute
 from microgradx._core.tensor import Tensor
-from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
+from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError, name_errors
 from microgradx.names import accept
 from microgradx.nn.costs import alike, check_weight, reduced
 from microgradx.typing import Data
@@ -184,3 +184,6 @@ def _chosen(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         raise IndexError_(f"multilabel_margin_loss: label {bad} is not one of the {n} classes (0..{n - 1})")
     found: npt.NDArray[np.int64] = (np.where(counted, labels, -1)[..., None] == np.arange(n)).sum(-2)
     return found
+
+
+name_errors(__name__)

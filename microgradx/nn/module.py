@@ -18,7 +18,7 @@ from microgradx._core.effects import note_assignment
 from microgradx._core.graph import is_grad_enabled, no_grad
 from microgradx._core.hooks import Handle, Hooks
 from microgradx._core.tensor import Tensor, concat
-from microgradx.errors import DTypeError, Error, OptionError, ShapeError, is_device
+from microgradx.errors import RAW, DTypeError, Error, OptionError, ShapeError, is_device, name_errors, named
 from microgradx.names import ABSENT
 from microgradx.nn.compiled import compiled_module
 from microgradx.nn.parameter import Parameter as Parameter
@@ -96,7 +96,10 @@ class Module:
         def __call__(self: HasForward[P, R_co], *args: P.args, **kwargs: P.kwargs) -> R_co: ...
     else:
         def __call__(self, *args: Any, **kwargs: Any) -> Any:
-            return self.forward(*args, **kwargs) if self._hooks is None else self._hooked(self._hooks, args, kwargs)
+            try:
+                return self.forward(*args, **kwargs) if self._hooks is None else self._hooked(self._hooks, args, kwargs)
+            except RAW as error:
+                raise named(type(self).__name__, error) from error.__cause__
 
     def _hooked(self, hooks: dict[str, Hooks], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         before, after, backward = ([*hooks[kind].values()] for kind in HOOKS)
@@ -626,3 +629,7 @@ def _untied(g: Tensor | None, tensors: list[Tensor]) -> list[Tensor]:
     if len(tensors) < 2:
         return [g] * len(tensors)
     return [part.reshape(x.shape) for x, part in zip(tensors, g.split([x.size for x in tensors]))]
+
+
+name_errors(__name__, "forward", "train", "eval", "zero_grad", "parameters", "buffers", "children", "modules",
+            "named_parameters", "named_buffers", "named_children", "named_modules")

@@ -20,7 +20,8 @@ import numpy as np
 from microgradx._core.graph import no_grad
 from microgradx._core.nets import normalization
 from microgradx._core.tensor import Tensor
-from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.creation import plain, real
+from microgradx.errors import DTypeError, OptionError, ShapeError, name_errors
 from microgradx.names import accept
 from microgradx.nn.module import Module
 from microgradx.nn.padding import pad
@@ -96,7 +97,7 @@ def _over_last(op: str, x: Data, normalized_shape: int | Sequence[int], weight: 
     if x.shape[-len(shape):] != shape:
         raise ShapeError(f"{op}: the last axes of shape {x.shape} are not {shape} ({x.shape[-len(shape):]} != {shape})")
     weight, bias = _fits(op, x, shape, weight=weight, bias=bias)
-    return normalization(x, weight, bias, math.prod(shape), centred, eps)[0]
+    return normalization(x, weight, bias, math.prod(shape), centred, real(op, "eps", eps))[0]
 
 
 def layer_norm(input: Data, normalized_shape: int | Sequence[int], weight: Data | None = None, bias: Data | None = None,
@@ -194,7 +195,7 @@ def group_norm(input: Data, num_groups: int, weight: Data | None = None, bias: D
     channels = x.shape[1]
     weight, bias = _fits("group_norm", x, (channels,), weight=weight, bias=bias)
     n = channels // groups * math.prod(x.shape[2:])
-    return _scaled(normalization(x, None, None, n, True, eps)[0], weight, bias)
+    return _scaled(normalization(x, None, None, n, True, real("group_norm", "eps", eps))[0], weight, bias)
 
 
 class GroupNorm(_Norm):
@@ -257,7 +258,8 @@ def batch_norm(input: Data, running_mean: Tensor | None, running_var: Tensor | N
         raise ShapeError(f"batch_norm: {n} elements per channel in training, shape {x.shape}; a variance needs two "
                          f"({n} < 2)")
     rows = x.transpose(0, 1)
-    y, stats = normalization(rows.reshape(channels, n), None, None, n, True, eps)
+    momentum = plain("batch_norm", "momentum", momentum)
+    y, stats = normalization(rows.reshape(channels, n), None, None, n, True, real("batch_norm", "eps", eps))
     with no_grad():
         for running, now in ((running_mean, stats[0]), (running_var, stats[1] * (n / (n - 1)))):
             if running is not None:
@@ -465,3 +467,6 @@ class LocalResponseNorm(Module):
 
     def extra_repr(self) -> str:
         return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
+
+
+name_errors(__name__, "forward")

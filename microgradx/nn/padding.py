@@ -15,7 +15,7 @@ import numpy.typing as npt
 from microgradx._core.tensor import Tensor
 from microgradx._core.tensor import pad as pad_constant
 from microgradx.arrays.common import tensor
-from microgradx.errors import OptionError, ShapeError
+from microgradx.errors import OptionError, ShapeError, name_errors
 from microgradx.names import accept
 from microgradx.nn.module import Module
 from microgradx.typing import Data
@@ -212,3 +212,6 @@ class CircularPad2d(CircularPad1d):
 class CircularPad3d(CircularPad1d):
     """As ``CircularPad1d``, of (m, channels, d, h, w)."""
     axes = 3
+
+
+name_errors(__name__, "forward")

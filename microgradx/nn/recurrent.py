@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from microgradx._core.tensor import Tensor, concat, linear_, stack
-from microgradx.errors import DTypeError, OptionError, ShapeError, described
+from microgradx.errors import DTypeError, OptionError, ShapeError, described, name_errors
 from microgradx.names import accept
 from microgradx.nn import functional as F
 from microgradx.nn import init
@@ -327,3 +327,6 @@ class LSTMCell(_LSTM, _Cell):
     def __init__(self, input_size: int, hidden_size: int, bias: bool = True, dtype: DType = None,
                  rng: Seed = None) -> None:
         self._make(input_size, hidden_size, bias, dtype, rng)
+
+
+name_errors(__name__, "forward")

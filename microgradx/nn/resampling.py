@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from microgradx._core.tensor import Tensor
 from microgradx.arrays.common import tensor
-from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.errors import DTypeError, OptionError, ShapeError, name_errors
 from microgradx.names import accept
 from microgradx.nn.convolution import Integers, adaptive_average, integers_of
 from microgradx.nn.module import Module
@@ -398,3 +398,6 @@ class Fold(Module):
     def extra_repr(self) -> str:
         return (f"output_size={self.output_size}, kernel_size={self.kernel_size}, dilation={self.dilation}, "
                 f"padding={self.padding}, stride={self.stride}")
+
+
+name_errors(__name__, "forward")

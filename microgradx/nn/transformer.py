@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from microgradx._core.tensor import Tensor
-from microgradx.errors import OptionError, ShapeError, is_device
+from microgradx.errors import OptionError, ShapeError, is_device, name_errors
 from microgradx.names import accept
 from microgradx.nn import functional as F
 from microgradx.nn import init
@@ -231,3 +231,6 @@ class Transformer(Module):
         if device is not None and not is_device("generate_square_subsequent_mask", device):
             raise OptionError(f"generate_square_subsequent_mask: {device!r} is no device; there is 'cpu'")
         return Tensor(np.triu(np.full((sz, sz), -np.inf, np.dtype(dtype or "float32")), 1))
+
+
+name_errors(__name__, "forward")

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from microgradx._core.graph import no_grad
 from microgradx._core.tensor import Tensor, stack
-from microgradx.errors import DTypeError, NonFiniteError, OptionError
+from microgradx.errors import DTypeError, NonFiniteError, OptionError, name_errors
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
 
@@ -67,3 +67,6 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
     with no_grad():
         for g in _gradients("clip_grad_value_", parameters, "clip_value", clip_value):
             g.copy_(g.clip(-clip_value, clip_value))
+
+
+name_errors(__name__)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from microgradx._core.graph import no_grad
 from microgradx._core.launch import note_as_it_is
 from microgradx._core.tensor import Tensor, concat
-from microgradx.errors import OptionError
+from microgradx.errors import OptionError, name_errors
 from microgradx.optim.optimizers import NOT_NEGATIVE, Optimizer, Options, Params, evaluated, plain_options
 
 __all__ = ["LBFGS"]
@@ -262,3 +262,6 @@ def cubic_minimum(one: Point, other: Point, least: float, most: float) -> float:
         if square >= 0 and bottom != 0:
             return min(max(other.t - width * (other.slope + root - mean) / bottom, least), most)
     return (least + most) / 2
+
+
+name_errors(__name__, "step")

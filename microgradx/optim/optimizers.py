@@ -30,6 +30,7 @@ from microgradx.errors import (
     OptionError,
     ShapeError,
     described,
+    name_errors,
 )
 
 __all__ = ["ASGD", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "Optimizer", "RAdam", "RMSprop",
@@ -896,3 +897,6 @@ class ASGD(KernelOptimizer):
     @staticmethod
     def slots(options: Options) -> dict[str, float | None]:
         return {"step": 0.0, "eta": options["lr"], "mu": 1.0, "ax": 0.0}
+
+
+name_errors(__name__, "step", "zero_grad")

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeGuard
 
 from microgradx._core.launch import note_as_it_is
-from microgradx.errors import DTypeError, NotImplementedError_, OptionError
+from microgradx.errors import DTypeError, NotImplementedError_, OptionError, name_errors
 from microgradx.optim.optimizers import Optimizer
 from microgradx.typing import Function
 
@@ -680,3 +680,6 @@ class ReduceLROnPlateau(LRScheduler):
                 if group["lr"] - lr > self.eps:
                     group["lr"] = lr
         self._last_lr = self._rates_now()
+
+
+name_errors(__name__)

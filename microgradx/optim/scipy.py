@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from microgradx._core.graph import enable_grad, no_grad
 from microgradx._core.tensor import Tensor
-from microgradx.errors import DTypeError, GraphError, NonFiniteError, OptionError, ShapeError
+from microgradx.errors import DTypeError, GraphError, NonFiniteError, OptionError, ShapeError, name_errors
 from microgradx.nn.module import Module
 from microgradx.typing import Function
 
@@ -129,3 +129,6 @@ def scipy_minimize(model_or_params: Module | Iterable[Tensor], loss_fn: Function
                 if not done:
                     p.copy_(x)
     return result
+
+
+name_errors(__name__)

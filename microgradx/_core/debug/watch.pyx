@@ -11,7 +11,7 @@ from microgradx._core.kernels cimport *
 
 import numpy as np
 
-from microgradx._core.graph import within
+from microgradx._core.graph import Entered, within
 from microgradx.errors import NonFiniteError
 
 
@@ -147,13 +147,15 @@ class detect_nan:
     """
 
     def __init__(self, inf=False):
-        self._mode = 2 if inf else 1
+        self._mode, self._entered = 2 if inf else 1, Entered()
 
     def __enter__(self):
+        self._entered.push(None)
         open_detection(self._mode, 1)
         return self
 
     def __exit__(self, kind, error, trace):
+        self._entered.pop()
         open_detection(self._mode, -1)
 
     def __call__(self, function):

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from microgradx._core.tensor import Tensor
-from microgradx.errors import OptionError
+from microgradx.errors import OptionError, name_errors
 from microgradx.names import accept
 from microgradx.nn.parameter import Parameter
 from microgradx.nn.utils.parametrizations import SpectralNorm, WeightNorm, spectral_dim, weight_of
@@ -89,3 +89,6 @@ def spectral_norm(module: Any, name: str = "weight", n_power_iterations: int = 1
 def remove_spectral_norm(module: Any, name: str = "weight") -> Any:
     """Make the weight a parameter again, with its present value; returns the module."""
     return _leave("remove_spectral_norm", module, name, ("orig", "u", "v"))
+
+
+name_errors(__name__)

@@ -11,7 +11,7 @@ from microgradx._core.structured import HostOperation
 from microgradx._core.tensor import Tensor, concat
 from microgradx._core.views import axis_of
 from microgradx.creation import eye
-from microgradx.errors import OptionError, ShapeError
+from microgradx.errors import OptionError, ShapeError, name_errors
 from microgradx.linalg import solve
 from microgradx.names import accept
 from microgradx.nn.functional import normalize
@@ -240,3 +240,6 @@ def orthogonal(module: Any, name: str = "weight", orthogonal_map: str | None = N
     if orthogonal_map == "householder" and not use_trivialization:
         raise OptionError("orthogonal: use_trivialization=False goes with 'matrix_exp' and 'cayley', not 'householder'")
     return register_parametrization(module, name, _Orthogonal(orthogonal_map, use_trivialization))
+
+
+name_errors(__name__, "forward")

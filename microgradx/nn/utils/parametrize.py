@@ -10,7 +10,7 @@ from typing import Any
 
 from microgradx._core.graph import no_grad
 from microgradx._core.tensor import Tensor
-from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.errors import DTypeError, OptionError, ShapeError, name_errors
 from microgradx.nn.containers import ModuleDict, ModuleList
 from microgradx.nn.module import Module
 from microgradx.nn.parameter import Parameter
@@ -192,3 +192,6 @@ def remove_parametrizations(module: Any, tensor_name: str, leave_parametrized: b
     else:
         module.register_buffer(tensor_name, value)
     return module
+
+
+name_errors(__name__, "forward")

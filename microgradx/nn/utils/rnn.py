@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microgradx._core.tensor import Tensor, concat, stack
-from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.errors import DTypeError, OptionError, ShapeError, name_errors
 from microgradx.names import accept
 from microgradx.nn.padding import pad
 from microgradx.typing import Data
@@ -143,3 +143,6 @@ def unpack_sequence(packed_sequences: PackedSequence) -> list[Tensor]:
     padded, lengths = pad_packed_sequence(packed_sequences, batch_first=True)
     found: list[Any] = unpad_sequence(padded, lengths, batch_first=True)
     return found
+
+
+name_errors(__name__)
