@@ -304,25 +304,15 @@ DTYPES_OF = {"long": "int64", "int": "int64", "short": "int64", "bool": "bool", 
 attach({name: as_dtype(name, dtype) for name, dtype in DTYPES_OF.items()})
 attach({f.__name__: f for f in (numel, dim, stride, is_contiguous, t, view, to, type_as,
                                 cpu, is_floating_point, is_complex, is_signed, is_nonzero, element_size,
-<<<<<<< HEAD
-                                get_device, pin_memory, is_pinned, share_memory_, is_shared, new_full,
-                                new_tensor, detach_)})
-=======
                                 get_device, pin_memory, is_pinned, share_memory_, is_shared, new_full, new_tensor,
                                 detach_)})
->>>>>>> c40a9e9df52d5100f92a3aebd72de953a09e5839
 attach({f.__name__: f for f in map(_like, (zeros, ones, empty))})
 attach({"ndimension": dim, "nelement": numel, "type": type_of, "new": lambda x, *data: (
     x.new_tensor(data[0]) if len(data) == 1 and not isinstance(data[0], int) else x.new_zeros(*data))})
 attach({name: absent(name) for name in ("half", "bfloat16", "cuda")})
 attach({"size": property(_size), "device": property(lambda x: CPU),
-<<<<<<< HEAD
-        "nbytes": property(lambda x: x.dtype.itemsize * x.size),
-        "itemsize": property(element_size), "is_cpu": property(lambda x: True)})
-=======
         "nbytes": property(lambda x: x.dtype.itemsize * x.size), "itemsize": property(element_size),
         "is_cpu": property(lambda x: True)})
->>>>>>> c40a9e9df52d5100f92a3aebd72de953a09e5839
 attach({name: property(lambda x: False) for name in (
     "is_cuda", "is_mps", "is_meta", "is_sparse", "is_quantized", "is_nested")})
 attach({name: absent(name) for name in SHAPED_IN_PLACE})

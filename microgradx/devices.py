@@ -1,7 +1,6 @@
 """The one device, the CPU, and torch's questions after others: ``mgx.device("cpu")``, ``mgx.cuda.is_available()``."""
 from __future__ import annotations
 
-import functools
 import sys
 from collections.abc import Callable
 from types import ModuleType
@@ -157,12 +156,8 @@ amp = module("amp", autocast=autocast, GradScaler=GradScaler)
 cuda = module("cuda", is_available=nowhere, device_count=lambda: 0, manual_seed=nothing, manual_seed_all=nothing,
               empty_cache=nothing, is_initialized=nowhere,
               amp=module("cuda.amp", GradScaler=GradScaler,
-<<<<<<< HEAD
-                         autocast=functools.partial(autocast, "cuda")))
-=======
                          autocast=lambda enabled=True, dtype=None, cache_enabled=True: autocast(
                              "cuda", dtype, enabled)))
->>>>>>> c40a9e9df52d5100f92a3aebd72de953a09e5839
 mps = module("mps", is_available=nowhere, manual_seed=nothing, empty_cache=nothing)
 accelerator = module("accelerator", is_available=nowhere, device_count=lambda: 0,
                      current_accelerator=lambda check_available=False: None)

@@ -238,11 +238,7 @@ if TYPE_CHECKING:
                      keepdim: bool = False) -> Tensor: ...
 
     class _Extreme(Protocol):
-<<<<<<< HEAD
-        def __call__(self, x: Data, /, axis: Any = None, keepdims: bool = False, *, dim: Axis = None,
-=======
         def __call__(self, x: Data, /, axis: Axis = None, keepdims: bool = False, *, dim: Axis = None,
->>>>>>> c40a9e9df52d5100f92a3aebd72de953a09e5839
                      keepdim: bool = False, other: Data | None = None) -> Any: ...
 
     class _Softmax(Protocol):

@@ -74,8 +74,8 @@ cdef class Tensor(Array):
     """An array of float32, float64, int64 or bool that remembers how it was made.
 
     ``Tensor(data, requires_grad=False, dtype=None)`` copies. Lists and Python's numbers, integers too, make float32,
-    as in torch; NumPy arrays keep float32, float64, int64 or bool. ``Tensor(2, 3)`` has that shape, filled with 0. ``mgx.tensor`` makes int64 of integers and bool of
-    flags, and ``mgx.from_numpy`` shares the memory instead. Only float tensors may require a gradient.
+    as in torch; NumPy arrays keep float32, float64, int64 or bool. ``Tensor(2, 3)`` has that
+    shape, filled with 0. ``mgx.tensor`` makes int64 of integers and bool of flags, and ``mgx.from_numpy`` shares the memory instead. Only float tensors may require a gradient.
 
     Raises ``DTypeError`` for data that are not real numbers, ``ShapeError`` for ragged lists and for more than 32 axes.
 
@@ -98,8 +98,8 @@ cdef class Tensor(Array):
             fill(source, 0)
             requires_grad = False
         elif lengths:
-            raise OptionError(f"Tensor: data, requires_grad and dtype, or the lengths of a shape, not {len(lengths) + 3} "
-                              "arguments")
+            raise OptionError(f"Tensor: data, requires_grad and dtype, or the lengths of a shape, not "
+                              f"{len(lengths) + 3} arguments")
         elif isinstance(data, Array):
             source = <Array> data
             refuse_traced("Tensor", source)
@@ -602,16 +602,6 @@ cdef class Tensor(Array):
 
     def max(self, axis=None, keepdims=False, *, dim=None, keepdim=False, other=None):
         """Without an axis the largest element, as ``amax``. With one, as torch: (values, indices) along it, of the
-<<<<<<< HEAD
-        first largest element, which gets the whole gradient. Of two tensors the larger elements, as ``maximum``."""
-        axis = resolve_axis("max", axis if other is None else other, dim)
-        return find_extremum(self, "max", axis, keepdims or keepdim, 1.0)
-
-    def min(self, axis=None, keepdims=False, *, dim=None, keepdim=False, other=None):
-        """Without an axis the smallest element, as ``amin``; with one (values, indices), as ``max``."""
-        axis = resolve_axis("min", axis if other is None else other, dim)
-        return find_extremum(self, "min", axis, keepdims or keepdim, -1.0)
-=======
         first largest element, which gets the whole gradient. With another tensor in its place ``maximum``."""
         return find_extremum(self, "max", resolve_axis("max", axis, dim), other, keepdims or keepdim, 1.0)
 
@@ -619,7 +609,6 @@ cdef class Tensor(Array):
         """Without an axis the smallest element, as ``amin``; with one (values, indices), with another tensor
         ``minimum``, as ``max``."""
         return find_extremum(self, "min", resolve_axis("min", axis, dim), other, keepdims or keepdim, -1.0)
->>>>>>> c40a9e9df52d5100f92a3aebd72de953a09e5839
 
     def argmax(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """The position of the first largest element along ``axis``, or in the flattened tensor; int64."""
@@ -943,17 +932,16 @@ class Extremum(NamedTuple):
     indices: object
 
 
-cdef object find_extremum(Array x, str op, object axis, bint kept, double sign):
+cdef object find_extremum(Array x, str op, object axis, object other, bint kept, double sign):
     cdef Array at, values
+    if other is None and isinstance(axis, (Array, np.ndarray)):     # as torch: of two tensors
+        axis, other = None, axis
+    if other is not None:
+        if axis is not None or kept:
+            raise OptionError(f"{op}: of two tensors there is neither an axis nor keepdim")
+        return apply(MGX_maximum if sign > 0 else MGX_minimum, x, other, None)
     if axis is None:
         return amax(x, axes_of(op, None, x.ndim), kept, sign)
-<<<<<<< HEAD
-    if isinstance(axis, (Array, np.ndarray)):               # of two tensors, as in torch
-        if kept:
-            raise OptionError(f"{op}: of two tensors elementwise, which keeps no axis")
-        return apply(MGX_maximum if sign > 0 else MGX_minimum, x, axis, None)
-=======
->>>>>>> c40a9e9df52d5100f92a3aebd72de953a09e5839
     if x.ndim == 0:
         v.axis_of(op, axis, 1)
         return Extremum(v.index(x, ...), from_object(0, None, True))
