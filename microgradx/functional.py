@@ -26,6 +26,7 @@ from microgradx._core.ops import Differentiable
 from microgradx._core.tensor import Tensor, attach, tensor
 from microgradx._core.value import Value
 from microgradx.errors import ArgumentError, DTypeError, GraphError, ShapeError
+from microgradx.indexing import nonzero
 from microgradx.names import ALIASES, translated
 from microgradx.typing import Axes, Axis, Data, DType, Function, Lengths, Number
 
@@ -174,9 +175,15 @@ def _document(function: Any, name: str, method: Any) -> Any:
 
 def accept_where(of_mask: Function) -> Function:
     """``where`` whose operands may be given by name: ``condition``, and ``input`` and ``other`` or ``x`` and ``y``."""
-    def where(condition: Any, *operands: Any, input: Any = _MISSING, other: Any = _MISSING, x: Any = _MISSING,
-              y: Any = _MISSING) -> Any:
-        return of_mask(condition, *operands, *[o for o in (input, x, other, y) if o is not _MISSING])
+    def where(condition: Any, a: Any = _MISSING, b: Any = _MISSING, *, input: Any = _MISSING, other: Any = _MISSING,
+              x: Any = _MISSING, y: Any = _MISSING) -> Any:
+        if b is _MISSING:
+            a, b, *_ = *(o for o in (a, input, x, other, y) if o is not _MISSING), _MISSING, _MISSING
+            if a is _MISSING:
+                return nonzero(condition, as_tuple=True)
+            if b is _MISSING:
+                raise ArgumentError("where: of a condition and two operands, or of a condition alone")
+        return of_mask(condition, a, b)
 
     where.__doc__, where.__signature__ = of_mask.__doc__, inspect.signature(of_mask)    # type: ignore[attr-defined]
     return where

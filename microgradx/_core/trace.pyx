@@ -4,6 +4,7 @@ Python.
 from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, uint64_t
 from libc.stdlib cimport free, malloc
+from libc.string cimport strcmp
 
 from microgradx._core.array cimport *
 from microgradx._core.backward cimport cotangent, refuse_no_graph, walk
@@ -121,7 +122,8 @@ cdef uint64_t PRIME = 0x100000001b3      # of FNV-1a
 
 
 def trail(list outputs, list inputs):
-    """(how many operations lead from the inputs to the outputs, a hash of their kinds, sizes and dtypes)."""
+    """(how many operations lead from the inputs to the outputs, a hash of their kinds, sizes and dtypes); None if one
+    is a compiled call, which is one operation or as many as its function."""
     cdef Node sink = record_result(None, b"outputs", outputs_vjp, None, outputs), node
     cdef Order order
     cdef Py_ssize_t i, count = 0
@@ -141,6 +143,8 @@ def trail(list outputs, list inputs):
             mixed = (mixed ^ <uint64_t> node.v.op << 32 ^ <uint64_t> node.dtype) * PRIME
             mixed = (mixed ^ <uint64_t> node.size << 16 ^ <uint64_t> node.v.count) * PRIME
             if node.v.op == OP_STRUCTURED:
+                if node.name != NULL and strcmp(node.name, b"compiled") == 0:
+                    return None
                 mixed = (mixed ^ <uint64_t> <size_t> node.vjp) * PRIME
             links = parents(&node.v)
             for k in range(node.v.count):

@@ -522,10 +522,8 @@ def clip(x: Tensor, min: Data | None = None, max: Data | None = None, *, lo: Dat
 
 moveaxis, repeat_interleave = movedim, repeat
 cat = concatenate = concat
+name_errors(__name__)
 attach({name: globals()[name] for name in METHODS})
 attach({"clip_": clamp_})
 attach({f.__name__: f for f in (add, sub, div, round, clip, add_, sub_, mul_, div_, addcmul_, addcdiv_, clamp_,
                                 pieces.fill_diagonal_)})
-
-
-name_errors(__name__)
