@@ -13,7 +13,7 @@ from microgradx._core.tensor import Tensor, attach, tensor
 from microgradx._core.views import axis_of
 from microgradx.creation import empty, full, ones, zeros
 from microgradx.devices import CPU
-from microgradx.errors import DTypeError, OptionError, ShapeError, is_device, name_errors
+from microgradx.errors import DTypeError, OptionError, ShapeError, described, is_device, name_errors
 from microgradx.names import ABSENT, accept
 from microgradx.typing import Data, DType, Lengths
 
@@ -132,6 +132,9 @@ def as_dtype(name: str, dtype: str) -> Any:
 
 def type_as(x: Tensor, other: Tensor) -> Tensor:
     """``x`` in the dtype of another tensor."""
+    if not isinstance(other, Tensor):
+        raise DTypeError(f"type_as: the dtype of a Tensor is taken, not of {described(other)}; x.astype(dtype) "
+                         "names one")
     return x.astype(other.dtype)
 
 
@@ -301,6 +304,7 @@ SHAPED_IN_PLACE = ("unsqueeze_", "squeeze_", "t_", "transpose_", "swapaxes_", "s
 DTYPES_OF = {"long": "int64", "int": "int64", "short": "int64", "bool": "bool", "double": "float64",
              "float": "float32"}
 
+name_errors(__name__)
 attach({name: as_dtype(name, dtype) for name, dtype in DTYPES_OF.items()})
 attach({f.__name__: f for f in (numel, dim, stride, is_contiguous, t, view, to, type_as,
                                 cpu, is_floating_point, is_complex, is_signed, is_nonzero, element_size,
@@ -316,6 +320,3 @@ attach({"size": property(_size), "device": property(lambda x: CPU),
 attach({name: property(lambda x: False) for name in (
     "is_cuda", "is_mps", "is_meta", "is_sparse", "is_quantized", "is_nested")})
 attach({name: absent(name) for name in SHAPED_IN_PLACE})
-
-
-name_errors(__name__)

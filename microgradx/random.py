@@ -460,9 +460,7 @@ def random_(x: Tensor, low: int = 0, high: int | None = None, *, generator: Seed
     return _filled("random_", x, randint(low, high, x.shape, generator=generator))
 
 
+name_errors(__name__, "rand", "randn", "generator")
 attach({f.__name__: f for f in (uniform_, normal_, bernoulli_, exponential_, log_normal_, cauchy_, geometric_,
                                 random_)})
 attach({"bernoulli": bernoulli, "multinomial": multinomial})
-
-
-name_errors(__name__, "rand", "randn", "generator")

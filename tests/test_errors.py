@@ -475,7 +475,7 @@ OF_PYTHON = re.compile(r"argument|expected (at least )?\d|truth value|takes no|_
 # called by a door that names them, or written and read by those who write an optimizer, a schedule or a layer
 WITHIN = {"forward", "slots", "numbers", "check", "rate", "cell"}
 SLOW = {"nn.Transformer"}                                # a tenth of a second for each of some hundred calls
-FOREIGN = {"microgradx.dtype", "microgradx.Size"}                           # classes of NumPy's and Python's kind
+FOREIGN = {"microgradx.dtype", "microgradx.Size", "microgradx.Count"}     # classes of NumPy's and Python's kind
 
 
 class TooLong(BaseException):

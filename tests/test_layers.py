@@ -44,7 +44,8 @@ CASES = {                               # case: (our module, how it is called)
                         attend(attn_mask=SHUT))}
 MADE = {name: cls for name, cls in vars(nn).items() if inspect.isclass(cls) and issubclass(cls, nn.Module)
         and cls is not nn.Module}
-ARGUMENTS = {"Linear": (3, 4), "Embedding": (7, 3), "PReLU": (3,), "RNN": (3, 4, 2), "GRU": (3, 4, 2),
+ARGUMENTS = {"Linear": (3, 4), "NonDynamicallyQuantizableLinear": (3, 4),
+             "Embedding": (7, 3), "PReLU": (3,), "RNN": (3, 4, 2), "GRU": (3, 4, 2),
              "LSTM": (3, 4, 2), "MultiheadAttention": (6, 2), "Residual": (nn.Linear(3, 3),),
              "GroupNorm": (2, 4), "LayerNorm": (3,), "RMSNorm": (3,), "LocalResponseNorm": (2,),
              "Bilinear": (2, 3, 4), "EmbeddingBag": (4, 3), "Unflatten": (1, (2, 2)), "PixelShuffle": (2,),

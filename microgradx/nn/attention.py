@@ -15,7 +15,7 @@ from microgradx.nn.module import Module
 from microgradx.random import generator
 from microgradx.typing import Data, DType, Seed
 
-__all__ = ["MultiheadAttention"]
+__all__ = ["MultiheadAttention", "NonDynamicallyQuantizableLinear"]
 
 
 class NonDynamicallyQuantizableLinear(Linear):

@@ -13,6 +13,14 @@ from microgradx.typing import Data
 __all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
 
 
+def modules_of(container: Module, others: Any) -> list[Module]:
+    """What is added to a container: an iterable of modules."""
+    if not hasattr(others, "__iter__") or isinstance(others, str):
+        raise DTypeError(f"{type(container).__name__}: to it several modules are added, not {described(others)}; "
+                         "append takes one")
+    return list(others)
+
+
 class _Modules(Module):
     """What containers of modules share."""
 
@@ -68,7 +76,7 @@ class ModuleList(_Modules):
         return at
 
     def __add__(self, other: Iterable[Module]) -> Any:
-        return type(self)([*self, *other])
+        return type(self)([*self, *modules_of(self, other)])
 
     def append(self, module: Module) -> Self:
         """Add a module at the end; returns the container."""
@@ -218,7 +226,7 @@ class Sequential(ModuleList):
                 super().__getitem__(at))
 
     def __add__(self, other: Iterable[Module]) -> Any:
-        return Sequential(*self, *other)
+        return Sequential(*self, *modules_of(self, other))
 
     __repr__ = Module.__repr__
 

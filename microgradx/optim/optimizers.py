@@ -73,6 +73,8 @@ def plain_options(options: Options) -> dict[str, Any]:
 
 def evaluated(op: str, closure: Callable[[], Loss]) -> Loss:
     """The loss that a closure returns, which computes its gradients."""
+    if not callable(closure):
+        raise OptionError(f"{op}.step: a closure is a function that computes the loss, not {described(closure)}")
     with enable_grad():
         loss = closure()
     if loss is None:
