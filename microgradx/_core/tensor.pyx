@@ -74,8 +74,9 @@ cdef class Tensor(Array):
     """An array of float32, float64, int64 or bool that remembers how it was made.
 
     ``Tensor(data, requires_grad=False, dtype=None)`` copies. Lists and Python's numbers, integers too, make float32,
-    as in torch; NumPy arrays keep float32, float64, int64 or bool. ``Tensor(2, 3)`` has that
-    shape, filled with 0. ``mgx.tensor`` makes int64 of integers and bool of flags, and ``mgx.from_numpy`` shares the memory instead. Only float tensors may require a gradient.
+    as in torch; NumPy arrays keep float32, float64, int64 or bool. ``Tensor(2, 3)`` has that shape, filled with 0.
+    ``mgx.tensor`` makes int64 of integers and bool of flags, and ``mgx.from_numpy`` shares the memory instead. Only
+    float tensors may require a gradient.
 
     Raises ``DTypeError`` for data that are not real numbers, ``ShapeError`` for ragged lists and for more than 32 axes.
 
