@@ -488,7 +488,7 @@ def at_most(seconds):
     def stop(*_):
         raise TooLong
     before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 0.1)         # again where the first is caught on the way
     try:
         with contextlib.suppress(TooLong):
             yield

@@ -99,6 +99,8 @@ class _Recurrent(_Gates):
               bidirectional: bool, proj_size: int, dtype: DType, rng: Seed) -> None:
         name = type(self).__name__
         sizes_of(name, input_size, hidden_size, num_layers, least=1)
+        if num_layers > 10_000:
+            raise OptionError(f"{name}: num_layers={num_layers} is beyond 10,000")
         if proj_size:
             raise OptionError(f"{name}: proj_size={proj_size!r} is not supported; put a Linear behind the layer")
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
