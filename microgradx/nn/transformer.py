@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from microgradx._core.array import get_default_dtype
 from microgradx._core.tensor import Tensor
+from microgradx.creation import check_count, full
 from microgradx.errors import OptionError, ShapeError, is_device, name_errors
 from microgradx.names import accept
 from microgradx.nn import functional as F
@@ -228,9 +230,10 @@ class Transformer(Module):
                 [  0.,   0.]])
         """
         sizes_of("generate_square_subsequent_mask", sz)
+        check_count("generate_square_subsequent_mask", sz * sz, f"in {sz} rows")
         if device is not None and not is_device("generate_square_subsequent_mask", device):
             raise OptionError(f"generate_square_subsequent_mask: {device!r} is no device; there is 'cpu'")
-        return Tensor(np.triu(np.full((sz, sz), -np.inf, np.dtype(dtype or "float32")), 1))
+        return full((sz, sz), -np.inf, dtype=dtype or get_default_dtype()).triu(1)
 
 
 name_errors(__name__, "forward")
