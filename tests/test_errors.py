@@ -474,7 +474,7 @@ OF_PYTHON = re.compile(r"argument|expected (at least )?\d|truth value|takes no|_
                        r"unsupported (format|operand)")
 # called by a door that names them, or written and read by those who write an optimizer, a schedule or a layer
 WITHIN = {"forward", "slots", "numbers", "check", "rate", "cell"}
-SLOW = {"nn.Transformer"}                                # a tenth of a second for each of some hundred calls
+SLOW = {"nn.Transformer", "Transformer.generate_square_subsequent_mask"}     # calls that take long, or all memory
 FOREIGN = {"microgradx.dtype", "microgradx.Size", "microgradx.Count"}     # classes of NumPy's and Python's kind
 
 
@@ -541,7 +541,7 @@ def public():
                 found[f"{owner}.{name}"] = (
                     lambda *args, make=make, name=name, **named: getattr(make(), name)(*args, **named),
                     getattr(make(), name))
-    return found
+    return {name: value for name, value in found.items() if name not in SLOW}
 
 
 OPERATORS = """__add__ __radd__ __iadd__ __isub__ __imul__ __itruediv__ __floordiv__ __mod__ __matmul__ __pow__
