@@ -14,6 +14,7 @@ from microgradx._core.views import along, axis_of, check_along
 from microgradx.arrays.common import at, beside, broadcast, least_axes, of_line, of_tensor, tensor
 from microgradx.creation import integers
 from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError, name_errors
+from microgradx.inplace import in_place
 from microgradx.typing import Axis, Data
 
 __all__ = ["argsort", "argwhere", "bincount", "bucketize", "diagonal_scatter", "histc", "histogram", "index_add",
@@ -913,20 +914,6 @@ def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
 
 
 # ----- in place, as methods -----------------------------------------------------------------------------------------
-
-def in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """The method that writes into the tensor what ``function`` gives for it."""
-    def call(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        y = function(x, *args, **kwargs)
-        if y.dtype != x.dtype or y.shape != x.shape:
-            raise DTypeError(f"{call.__name__}: a result of {y.dtype} and shape {y.shape} cannot be stored in "
-                             f"{x.dtype} of shape {x.shape}")
-        return x.copy_(y)
-
-    call.__name__ = call.__qualname__ = f"{function.__name__}_"
-    call.__doc__ = f"``{function.__name__}``, written into the tensor."
-    return call
-
 
 def scatter_add(x: Tensor, axis: int, index: Data, source: Data) -> Tensor:
     """As the method."""

@@ -5,6 +5,8 @@ elements and of its graph; what the graph needs of the elements before is kept a
 """
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from microgradx._core.graph import is_grad_enabled
@@ -12,27 +14,29 @@ from microgradx._core.kernels import table
 from microgradx._core.tensor import Tensor, attach
 from microgradx.errors import DTypeError
 
-__all__ = ["METHODS", "written"]
+__all__ = ["METHODS", "in_place"]
 
 WRITTEN_ELSEWHERE = {"add", "sub", "mul", "div", "clip"}        # as operators, or in arrays
 
 
-def written(name: str) -> Any:
-    """The method ``name`` of ``Tensor`` as one that writes its result into the tensor."""
-    method = getattr(Tensor, name)
+def in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The method that writes into a tensor what ``function`` gives for it."""
+    name = f"{function.__name__}_"
 
+    @functools.wraps(function)
     def write(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        y: Tensor = method(x.clone() if is_grad_enabled() else x, *args, **kwargs)
-        if y.dtype != x.dtype:
-            raise DTypeError(f"{name}_: a result of dtype {y.dtype} cannot be stored as {x.dtype}")
+        y = function(x.clone() if is_grad_enabled() else x, *args, **kwargs)
+        if y.dtype != x.dtype or y.shape != x.shape:
+            raise DTypeError(f"{name}: a result of {y.dtype} and shape {y.shape} cannot be stored as {x.dtype} of "
+                             f"shape {x.shape}")
         return x.copy_(y)
 
-    write.__name__ = write.__qualname__ = f"{name}_"
-    write.__doc__ = f"``x.{name}(...)``, written into x."
+    write.__name__ = write.__qualname__ = name
+    write.__doc__ = f"``x.{function.__name__}(...)``, written into x."
     return write
 
 
-METHODS = {f"{row['name']}_": written(row["name"]) for row in table()
+METHODS = {f"{row['name']}_": in_place(getattr(Tensor, row["name"])) for row in table()
            if row["kind"] != "C" and row["name"] not in {*WRITTEN_ELSEWHERE, "where", "clone"}}
-METHODS |= {f"{name}_": written(name) for name in ("tril", "triu", "softmax", "cumsum")}
+METHODS |= {f"{name}_": in_place(getattr(Tensor, name)) for name in ("tril", "triu", "softmax", "cumsum")}
 attach(METHODS)

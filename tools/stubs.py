@@ -43,6 +43,8 @@ def method(name, function):
     """The stub of a method."""
     first, *others = inspect.signature(function).parameters.values()
     returns = annotation(inspect.signature(function).return_annotation)
+    if returns == "Any" and name.endswith("_") and hasattr(function, "__wrapped__"):        # of a row: in place
+        returns = "Tensor"
     if isinstance(vars(Tensor)[name], property):
         return f"    @property\n    def {name}(self) -> {returns}: ..."
     given = {p.name for p in others}

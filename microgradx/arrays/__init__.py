@@ -27,6 +27,7 @@ from microgradx.arrays.special import *
 from microgradx.arrays.statistics import *
 from microgradx.creation import integers, lengths, real
 from microgradx.errors import DTypeError, OptionError, ShapeError, name_errors
+from microgradx.inplace import in_place
 from microgradx.typing import Axes, Axis, Data, Lengths, Number
 
 rounded, clipped = Tensor.round, Tensor.clip            # the rows
@@ -450,14 +451,6 @@ def addcdiv_(x: Tensor, tensor1: Data, tensor2: Data, *, value: float = 1) -> Te
     return add_(x, tensor(tensor1) / tensor2, alpha=value)
 
 
-def clamp_(x: Tensor, min: Data | None = None, max: Data | None = None) -> Tensor:
-    """``x.clip(min, max)``, written into x."""
-    y = x.clone().clip(min, max)
-    if y.dtype != x.dtype:
-        raise DTypeError(f"clamp_: a result of dtype {y.dtype} cannot be stored as {x.dtype}")
-    return x.copy_(y)
-
-
 # ----- torch's names -------------------------------------------------------------------------------------------
 
 @of_tensor
@@ -524,6 +517,6 @@ moveaxis, repeat_interleave = movedim, repeat
 cat = concatenate = concat
 name_errors(__name__)
 attach({name: globals()[name] for name in METHODS})
-attach({"clip_": clamp_})
-attach({f.__name__: f for f in (add, sub, div, round, clip, add_, sub_, mul_, div_, addcmul_, addcdiv_, clamp_,
+attach({"clip_": in_place(clip), "clamp_": in_place(clamp)})
+attach({f.__name__: f for f in (add, sub, div, round, clip, add_, sub_, mul_, div_, addcmul_, addcdiv_,
                                 pieces.fill_diagonal_)})

@@ -4,9 +4,10 @@ from __future__ import annotations
 from typing import Any
 
 from microgradx._core.tensor import Tensor
+from microgradx.arrays.special import digamma
 from microgradx.distributions import constraints
 from microgradx.distributions.distribution import Distribution, Size, broadcast_shapes, floats
-from microgradx.distributions.functions import digamma, log_beta, standard_gamma
+from microgradx.distributions.functions import log_beta, standard_gamma
 
 __all__ = ["Beta"]
 

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from microgradx._core.tensor import Tensor
+from microgradx.arrays.special import lgamma
 from microgradx.distributions import constraints
 from microgradx.distributions.bernoulli import OneProbability
 from microgradx.distributions.distribution import Size
-from microgradx.distributions.functions import lgamma
 from microgradx.errors import OptionError
 from microgradx.random import rand
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 from typing import Any
 
 from microgradx._core.tensor import Tensor
+from microgradx.arrays.special import digamma, lgamma
 from microgradx.distributions import constraints
 from microgradx.distributions.distribution import Distribution, Size, floats
-from microgradx.distributions.functions import digamma, lgamma, standard_gamma
+from microgradx.distributions.functions import standard_gamma
 from microgradx.errors import ShapeError
 
 __all__ = ["Dirichlet"]

@@ -1,7 +1,6 @@
 """Functions that densities need: of the gamma distribution and of the error function, with their derivatives."""
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from microgradx._core import generator as core
 from microgradx._core.generator import Generator
 from microgradx._core.structured import HostOperation
 from microgradx._core.tensor import Tensor
+from microgradx.arrays.special import lgamma
 from microgradx.errors import GraphError
 from microgradx.random import generator as generator_of
 
@@ -19,34 +19,6 @@ Array = npt.NDArray[Any]
 
 def _like(x: Tensor, *_: Any) -> list[tuple[tuple[int, ...], Any]]:
     return [(x.shape, x.dtype)]
-
-
-def _lgamma_into(out: Array, x: Array) -> None:
-    from scipy import special  # imported late, as below: it takes 100 ms
-    out[...] = special.gammaln(x)
-
-
-def _polygamma_into(out: Array, x: Array, n: int) -> None:
-    from scipy import special
-    out[...] = special.polygamma(n, x) if n else special.digamma(x)
-
-
-def _erfinv_into(out: Array, x: Array) -> None:
-    from scipy import special
-    out[...] = special.erfinv(x)
-
-
-_polygamma: HostOperation = HostOperation("polygamma", _like, _polygamma_into,
-                                          [[lambda g, y, x, n: g * _polygamma(x, n + 1)]])
-lgamma = HostOperation("lgamma", _like, _lgamma_into, [[lambda g, y, x: g * _polygamma(x, 0)]])
-erfinv = HostOperation("erfinv", _like, _erfinv_into,
-                       [[lambda g, y, x: g * (y * y).exp() * (math.sqrt(math.pi) / 2)]])
-
-
-def digamma(x: Tensor) -> Tensor:
-    """The derivative of ``lgamma``."""
-    result: Tensor = _polygamma(x, 0)
-    return result
 
 
 def log_beta(a: Tensor, b: Tensor) -> Tensor:

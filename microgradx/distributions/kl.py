@@ -8,13 +8,14 @@ from typing import Any, TypeVar
 import numpy as np
 
 from microgradx._core.tensor import Tensor
+from microgradx.arrays.special import digamma, lgamma
 from microgradx.distributions.bernoulli import Bernoulli
 from microgradx.distributions.beta import Beta
 from microgradx.distributions.categorical import Categorical
 from microgradx.distributions.dirichlet import Dirichlet
 from microgradx.distributions.distribution import Distribution
 from microgradx.distributions.exponential import Exponential
-from microgradx.distributions.functions import digamma, lgamma, log_beta
+from microgradx.distributions.functions import log_beta
 from microgradx.distributions.gamma import Gamma
 from microgradx.distributions.geometric import Geometric
 from microgradx.distributions.independent import Independent

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 from microgradx._core.tensor import Tensor
+from microgradx.arrays.special import lgamma
 from microgradx.distributions import constraints
 from microgradx.distributions.binomial import Binomial
 from microgradx.distributions.categorical import Classes
 from microgradx.distributions.distribution import Size
-from microgradx.distributions.functions import lgamma
 from microgradx.errors import OptionError
 
 __all__ = ["Multinomial"]

@@ -5,9 +5,9 @@ import math
 from typing import Any
 
 from microgradx._core.tensor import Tensor
+from microgradx.arrays.special import erfinv
 from microgradx.distributions import constraints
 from microgradx.distributions.distribution import Distribution, Size, broadcast_shapes, floats
-from microgradx.distributions.functions import erfinv
 from microgradx.random import randn
 
 __all__ = ["Normal"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 from typing import Any
 
 from microgradx._core.tensor import Tensor
+from microgradx.arrays.special import lgamma
 from microgradx.distributions import constraints
 from microgradx.distributions.distribution import Distribution, Size, floats
-from microgradx.distributions.functions import lgamma
 from microgradx.random import poisson
 
 __all__ = ["Poisson"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 from typing import Any
 
 from microgradx._core.tensor import Tensor
+from microgradx.arrays.special import lgamma
 from microgradx.distributions import constraints
 from microgradx.distributions.categorical import Classes
 from microgradx.distributions.distribution import Size, floats
-from microgradx.distributions.functions import lgamma
 from microgradx.distributions.gumbel import standard_gumbel
 from microgradx.distributions.transformed_distribution import TransformedDistribution
 from microgradx.distributions.transforms import ExpTransform

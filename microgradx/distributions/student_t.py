@@ -5,9 +5,10 @@ import math
 from typing import Any
 
 from microgradx._core.tensor import Tensor
+from microgradx.arrays.special import digamma, lgamma
 from microgradx.distributions import constraints
 from microgradx.distributions.distribution import Distribution, Size, broadcast_shapes, floats
-from microgradx.distributions.functions import digamma, lgamma, standard_gamma
+from microgradx.distributions.functions import standard_gamma
 from microgradx.random import randn
 
 __all__ = ["StudentT"]

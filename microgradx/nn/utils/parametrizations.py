@@ -4,15 +4,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from microgradx._core.graph import no_grad
-from microgradx._core.structured import HostOperation
 from microgradx._core.tensor import Tensor, concat
 from microgradx._core.views import axis_of
 from microgradx.creation import eye
 from microgradx.errors import OptionError, ShapeError, name_errors
-from microgradx.linalg import solve
+from microgradx.linalg import matrix_exp, solve
 from microgradx.names import accept
 from microgradx.nn.functional import normalize
 from microgradx.nn.module import Module
@@ -146,22 +144,6 @@ def spectral_norm(module: Any, name: str = "weight", n_power_iterations: int = 1
 
 
 # ----- orthogonal ----------------------------------------------------------------------------------------------------
-
-def _exponential(out: npt.NDArray[Any], a: npt.NDArray[Any]) -> None:
-    from scipy.linalg import expm  # 50 ms to import
-    out[...] = expm(a)
-
-
-def _exponential_vjp(g: Tensor, y: Tensor, a: Tensor) -> Tensor:
-    """The corner of the exponential of [[a^T, g], [0, a^T]]: Najfeld and Havel (1995)."""
-    n = a.shape[-1]
-    above, below = concat([a.mT, g], -1), concat([a.mT * 0.0, a.mT], -1)
-    corner: Tensor = matrix_exp(concat([above, below], -2))[..., :n, n:]
-    return corner
-
-
-matrix_exp = HostOperation("matrix_exp", lambda a: [(a.shape, a.dtype)], _exponential, [[_exponential_vjp]])
-
 
 class _Orthogonal(Module):
     def __init__(self, orthogonal_map: str, use_trivialization: bool) -> None:
