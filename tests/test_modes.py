@@ -264,3 +264,29 @@ def test_a_copy_of_a_mode_has_not_been_entered(make, again):
             twin.__exit__(None, None, None)
         with twin:
             pass
+
+
+def test_anomalies_are_looked_for_until_it_is_switched_off():
+    """However often it is switched on, as in torch; as a context manager it restores."""
+    def finds():
+        try:
+            Tensor([-1.0]).log()
+        except mgx.errors.NonFiniteError:
+            return True
+        return False
+    off, on = lambda: mgx.autograd.set_detect_anomaly(False), lambda: mgx.autograd.set_detect_anomaly(True)
+    try:
+        on(), on()
+        assert finds()
+        with off():
+            assert not finds()
+        assert finds()
+        off()
+        assert not finds()
+        with on():
+            assert finds()
+        assert not finds()
+        with pytest.raises(mgx.errors.OptionError):
+            mgx.autograd.set_detect_anomaly("yes")
+    finally:
+        off()

@@ -299,13 +299,7 @@ def all(x: Tensor, axis: Axes = None, keepdims: bool = False) -> Tensor:
 def product(op: str, *ndims: int) -> Callable[[Data, Data], Tensor]:
     """The matrix product of operands with so many axes."""
     def call(a: Tensor, b: Data) -> Tensor:
-        b = tensor(b)
-        if (a.ndim, b.ndim) != ndims:
-            raise ShapeError(f"{op}: shapes {a.shape} and {b.shape} have {a.ndim} and {b.ndim} axes, not "
-                             f"{ndims[0]} and {ndims[1]}")
-        if ndims == (3, 3) and a.shape[0] != b.shape[0]:
-            raise ShapeError(f"{op}: shapes {a.shape} and {b.shape} do not align ({a.shape[0]} != {b.shape[0]})")
-        return a @ b
+        return a @ products.factor(op, a, b, *ndims)
 
     call.__name__ = call.__qualname__ = op
     call.__doc__ = f"The matrix product of operands with {ndims[0]} and {ndims[1]} axes."

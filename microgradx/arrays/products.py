@@ -19,15 +19,15 @@ __all__ = ["addbmm", "addmv", "addr", "baddbmm", "cdist", "chain_matmul", "cross
 METHODS = "addbmm addmv addr baddbmm cross dist ger inner kron renorm vdot vecdot".split()
 
 
-def aligned(op: str, a: Tensor, b: Data, *ndims: int) -> Tensor:
-    """The product of operands with so many axes, and of matrices per number of a batch."""
+def factor(op: str, a: Tensor, b: Data, *ndims: int) -> Tensor:
+    """``b`` as a tensor that may be multiplied with ``a``: both have so many axes, and the same batch."""
     b = tensor(b)
     if (a.ndim, b.ndim) != ndims:
         raise ShapeError(f"{op}: shapes {a.shape} and {b.shape} have {a.ndim} and {b.ndim} axes, not {ndims[0]} and "
                          f"{ndims[1]}")
     if ndims == (3, 3) and a.shape[0] != b.shape[0]:
         raise ShapeError(f"{op}: shapes {a.shape} and {b.shape} do not align ({a.shape[0]} != {b.shape[0]})")
-    return a.outer(b) if ndims == (1, 1) else a @ b
+    return b
 
 
 def added(op: str, x: Tensor, product: Tensor, beta: float, alpha: float) -> Tensor:
@@ -43,25 +43,29 @@ def added(op: str, x: Tensor, product: Tensor, beta: float, alpha: float) -> Ten
 @of_tensor
 def addmv(x: Tensor, mat: Data, vec: Data, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha mat @ vec, for a matrix and a vector."""
-    return added("addmv", x, aligned("addmv", tensor(mat), vec, 2, 1), beta, alpha)
+    a = tensor(mat)
+    return added("addmv", x, a @ factor("addmv", a, vec, 2, 1), beta, alpha)
 
 
 @of_tensor
 def addr(x: Tensor, vec1: Data, vec2: Data, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha times the outer product of two vectors."""
-    return added("addr", x, aligned("addr", tensor(vec1), vec2, 1, 1), beta, alpha)
+    a = tensor(vec1)
+    return added("addr", x, a.outer(factor("addr", a, vec2, 1, 1)), beta, alpha)
 
 
 @of_tensor
 def baddbmm(x: Tensor, batch1: Data, batch2: Data, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha batch1 @ batch2, for batches of matrices (b, m, k) and (b, k, n)."""
-    return added("baddbmm", x, aligned("baddbmm", tensor(batch1), batch2, 3, 3), beta, alpha)
+    a = tensor(batch1)
+    return added("baddbmm", x, a @ factor("baddbmm", a, batch2, 3, 3), beta, alpha)
 
 
 @of_tensor
 def addbmm(x: Tensor, batch1: Data, batch2: Data, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """beta x + alpha times the sum over the batch of batch1 @ batch2: (b, m, k) and (b, k, n) give (m, n)."""
-    return added("addbmm", x, aligned("addbmm", tensor(batch1), batch2, 3, 3).sum(0), beta, alpha)
+    a = tensor(batch1)
+    return added("addbmm", x, (a @ factor("addbmm", a, batch2, 3, 3)).sum(0), beta, alpha)
 
 
 def chain_matmul(*matrices: Data) -> Tensor:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from functools import update_wrapper
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -111,19 +111,39 @@ def inference_mode(mode: Any = True) -> Any:
     return no_grad(mode) if callable(mode) else (no_grad if mode else enable_grad)()
 
 
-def set_detect_anomaly(mode: bool = True, check_nan: bool = True) -> detect_nan:
-    """``mgx.detect_nan()``, from now on, or as a context manager; ``mode=False`` ends the last one."""
-    if mode:
-        watch = detect_nan()
-        watch.__enter__()
-        _WATCHES.append(watch)
-        return watch
-    if _WATCHES:
-        _WATCHES.pop().__exit__(None, None, None)
-    return detect_nan()
+class set_detect_anomaly:
+    """``mgx.detect_nan()``, or not, from now on; as a context manager, until it is left.
+
+    >>> import microgradx as mgx
+    >>> with mgx.autograd.set_detect_anomaly(True):
+    ...     y = mgx.log(mgx.Tensor([-1.0]))             # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    microgradx.errors.NonFiniteError: log: made 1 nan ...
+    """
+    watch: ClassVar[detect_nan | None] = None
+
+    def __init__(self, mode: bool, check_nan: bool = True) -> None:
+        if not isinstance(mode, (bool, np.bool_)):
+            raise OptionError(f"set_detect_anomaly: True or False, not {mode!r}")
+        self.before = type(self).watch is not None
+        self._set(bool(mode) and bool(check_nan))
+
+    @classmethod
+    def _set(cls, on: bool) -> None:
+        if on and cls.watch is None:
+            cls.watch = detect_nan()
+            cls.watch.__enter__()
+        elif not on and cls.watch is not None:
+            cls.watch.__exit__(None, None, None)
+            cls.watch = None
+
+    def __enter__(self) -> None:
+        """The mode is set already."""
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self._set(self.before)
 
 
-_WATCHES: list[detect_nan] = []
 detect_anomaly = detect_nan
 
 
