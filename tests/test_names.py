@@ -48,13 +48,13 @@ def check(got, want, path="value"):
 
 
 def close(got, want, dtype, path):
-    """Numbers are equal within 2e-5 of the largest, 1e-9 in float64; integers and the places of nan are the same."""
+    """Numbers are equal within 2e-5 of the largest, 1e-9 in float64; integers and places of nan are the same."""
     got, want = np.array(got, float), np.array(want, float)
     if not dtype.startswith("float"):
         assert np.array_equal(got, want), f"{path}: {got} is not {want}"
         return
     finite = np.abs(want[np.isfinite(want)])
-    bound = (1e-9 if dtype == "float64" else 2e-5) * max(1.0, finite.max(initial=0.0))
+    bound = (1e-9 if dtype == "float64" else 2e-5) * max(1e-3, finite.max(initial=0.0))
     np.testing.assert_allclose(got, want, rtol=0, atol=bound, err_msg=path)
 
 
