@@ -29,21 +29,20 @@ KEYWORDS: dict[str, tuple[str, ...]] = {
     # axes
     "dim": ("axis", "axes"), "dims": ("axes", "axis"), "keepdim": ("keepdims",), "dim0": ("axis0",),
     "dim1": ("axis1",), "dim2": ("axis2",), "axis": ("axes", "dim"),
-    "start_dim": ("start_axis",), "end_dim": ("end_axis",),
-    "axis1": ("axis0",), "axis2": ("axis1",), "diagonal": ("k",), "offset": ("k",),
+    "axis2": ("axis1",), "diagonal": ("k",), "offset": ("k",),
     "dimension": ("axis",),
     # operands
     "self": ("x", "a"), "input": ("x", "a", "logits", "values"), "other": ("y", "b"), "tensor2": ("other", "b"),
     "mat2": ("other", "b"), "vec": ("other", "b"), "vec2": ("other", "b"), "exponent": ("other",), "end": ("stop",),
     "A": ("a", "x"), "B": ("b",), "src": ("source",), "tensor": ("x",), "indices": ("index", "indices_or_sections"),
-    "ids": ("input",), "tensors": ("xs", "x"), "fill_value": ("value",), "size": ("shape",), "values": ("x",),
+    "ids": ("input",), "tensors": ("x",), "fill_value": ("value",), "size": ("shape",), "values": ("x",),
     "y_true": ("target",), "y_pred": ("input",), "value": ("source", "val"),
     # numbers and options
     "min": ("lo",), "max": ("hi",), "a_min": ("lo", "min"), "a_max": ("hi", "max"), "lo": ("min",), "hi": ("max",),
     "p": ("ord",), "correction": ("ddof",), "unbiased": ("ddof",), "steps": ("num",), "num_classes": ("classes",),
     "negative_slope": ("slope",), "split_size_or_sections": ("sizes",), "split_size": ("sizes",),
     "generator": ("rng",), "in_dims": ("in_axes",), "out_dims": ("out_axes",), "func": ("fn",),
-    "random_state": ("rng",), "seed": ("rng",), "decimals": ("digits",),
+    "random_state": ("rng",), "seed": ("rng",),
     "sections": ("indices_or_sections",),
     # layers: the names that this library had for them before
     "n_in": ("in_features",), "n_out": ("out_features",), "count": ("num_embeddings", "num_parameters"),

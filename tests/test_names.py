@@ -1,5 +1,6 @@
 """torch's spelling gives torch's numbers: every line of data/names/*.txt, beside what torch gave for it."""
 import importlib.util
+import inspect
 import json
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 import microgradx as mgx
 from microgradx.errors import Error
+from microgradx.names import KEYWORDS
 
 NAMES = Path(__file__).parent / "data" / "names"
 sys.path.insert(0, str(NAMES))
@@ -81,3 +83,20 @@ def test_records_are_of_lines():
     """Nothing is recorded that no line asks for."""
     for topic, found in TOPICS.items():
         assert list(found) == lines(NAMES / f"{topic}.txt"), f"{topic}: record again"
+
+
+def test_every_keyword_leads_somewhere():
+    """An entry of the table that no function needs is taken out."""
+    taken = []
+    for space in (mgx, mgx.functional, mgx.nn, mgx.nn.functional, mgx.nn.init, mgx.optim, mgx.data, mgx.linalg,
+                  mgx.arrays, mgx.indexing, mgx.random, mgx.func, mgx.nn.utils, mgx.optim.lr_scheduler):
+        for thing in vars(space).values():
+            for function in (thing, getattr(thing, "__init__", None), getattr(thing, "forward", None)):
+                if inspect.isroutine(function) or inspect.isfunction(thing):
+                    try:
+                        taken.append(set(inspect.signature(function).parameters))
+                    except (TypeError, ValueError):
+                        pass
+    dead = [(theirs, ours) for theirs, names in KEYWORDS.items() for ours in names
+            if not any(ours in known and theirs not in known for known in taken)]
+    assert not dead
