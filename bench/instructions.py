@@ -1,8 +1,9 @@
 """Instructions of small calls, counted by valgrind: python -m bench.instructions [CHECKOUT ...] [--json FILE].
 
-Each case runs in a process of its own; one more process per checkout runs none, and its count, the import's, is taken
-off. Counts do not depend on what else the machine does, so a change of 1 % shows. Without a checkout it counts this
-one.
+Each case runs twice, in processes of their own: many rounds, and one, whose count, mostly the import's, is taken off.
+Counts do not depend on what else the machine does, so a change of 1 % shows; a second thread of the BLAS would count
+its waiting, so it has one. Without a checkout it counts this one. ``bench/results/instructions.json`` has the last
+counts that were recorded.
 """
 import argparse
 import json
@@ -43,9 +44,9 @@ ROUNDS = 20_000
 def counted(checkout, call, rounds):
     """Instructions of the whole program."""
     program = SETUP.replace("ROUNDS", str(rounds)).replace("CALL", call)
-    environment = os.environ | {"PYTHONPATH": str(checkout), "PYTHONHASHSEED": "0"}
+    environment = os.environ | {"PYTHONPATH": str(checkout), "PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"}
     command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", sys.executable, "-c", program]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True)
     found = re.search(r"Collected : (\d+)", done.stderr)
     if not found:
         raise SystemExit(done.stderr[-2000:])
@@ -58,12 +59,12 @@ def main():
     parser.add_argument("--only", default="", help="the cases whose name has this text")
     parser.add_argument("--json", type=Path, help="write the counts to this file")
     args = parser.parse_args()
-    table, imports = {}, [counted(path.resolve(), "pass", 1) for path in args.checkouts]
+    table = {}
     for case, call in CASES.items():
         if args.only not in case:
             continue
-        table[case] = [round((counted(path.resolve(), call, ROUNDS) - without) / ROUNDS)
-                       for path, without in zip(args.checkouts, imports)]
+        table[case] = [round((counted(path, call, ROUNDS + 1) - counted(path, call, 1)) / ROUNDS)
+                       for path in map(Path.resolve, args.checkouts)]
         print(f"{case:<36}" + "".join(f"{count:>10}" for count in table[case])
               + (f"   {table[case][-1] / table[case][0] - 1:+.1%}" if len(table[case]) > 1 else ""), flush=True)
     if args.json:

@@ -12,7 +12,7 @@ from libc.stdlib cimport calloc, free, malloc
 from microgradx._core.array cimport *
 from microgradx._core.elementwise cimport apply, row_vjp
 from microgradx._core.graph cimport (Order, parents, pause_watching, recording_sites, release, set_current_site,
-                                     set_grad_enabled, topological)
+                                     renumber, set_grad_enabled, topological, walks)
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport Operand, bump_gradients, elementwise, fill, note_gradient, put_array
 from microgradx._core.structured cimport sum_to
@@ -41,7 +41,6 @@ cdef Array apply_vjp(Node node, Array g, int i, bint last):
     cdef Array dx, x
     if node.v.op == OP_STRUCTURED:
         return node.vjp(node, g, i)
-    check_freed(node)
     x = <Array> node.saved[i] if node.saved[i] != NULL and node.saved_data[i] == NULL else None
     dx = row_vjp(node, g, i, last and is_owned(g))
     return dx if x is None or same_shape(x, dx) else sum_to(dx, x.ndim, x.shape_)
@@ -171,9 +170,7 @@ cdef int walk(Node root, Array g, bint retain_graph, bint create_graph, dict wan
     cdef Node node = root
     cdef PyObject **parent
     cdef PyObject *held
-    cdef Py_ssize_t i, to, edges = 0
-    cdef uint32_t *edge = NULL
-    cdef Py_ssize_t *start = NULL
+    cdef Py_ssize_t i, to
     cdef char *lead = NULL
     cdef int32_t k, last
     cdef bint before, freed = False
@@ -182,26 +179,14 @@ cdef int walk(Node root, Array g, bint retain_graph, bint create_graph, dict wan
     topological(<PyObject *> node, offset, &order, NULL)
     before = set_grad_enabled(create_graph)
     try:
-        # a hook may start another walk over the same nodes, so the slots are read now
-        for i in range(order.count):
-            edges += (<Node> order.item[i]).v.count
         grads = <PyObject **> calloc(order.count, sizeof(PyObject *))
-        edge = <uint32_t *> malloc((edges + 1) * sizeof(uint32_t))
-        start = <Py_ssize_t *> malloc(order.count * sizeof(Py_ssize_t))
         lead = <char *> calloc(order.count, 1)
-        if grads == NULL or edge == NULL or start == NULL or lead == NULL:
+        if grads == NULL or lead == NULL:
             free(grads)
             grads = NULL                                # nothing is held yet
             raise MemoryError(f"backward: no memory for a graph of {order.count} nodes")
-        edges = 0
-        for i in range(order.count - 1, -1, -1):
-            held = order.item[i]
-            Py_INCREF(<object> held)
-            start[i] = edges
-            parent = parents(&(<Node> held).v)
-            for k in range((<Node> held).v.count):
-                edge[edges] = (<Node> parent[k]).v.slot if parent[k] != NULL else 0
-                edges += 1
+        for i in range(order.count):
+            Py_INCREF(<object> order.item[i])
         if wanted is not None:
             for i in range(order.count):
                 node = <Node> order.item[i]
@@ -212,7 +197,7 @@ cdef int walk(Node root, Array g, bint retain_graph, bint create_graph, dict wan
                         continue
                 parent = parents(&node.v)
                 for k in range(node.v.count):
-                    if parent[k] != NULL and lead[edge[start[i] + k]]:
+                    if parent[k] != NULL and lead[(<Node> parent[k]).v.slot]:
                         lead[i] |= LEADS_ON
         Py_INCREF(g)
         grads[order.count - 1] = <PyObject *> g
@@ -243,9 +228,14 @@ cdef int walk(Node root, Array g, bint retain_graph, bint create_graph, dict wan
             while last > 0 and parent[last] == NULL:
                 last -= 1
             for k in range(last + 1):
-                check_freed(node)                       # a finalizer or another thread may walk here meanwhile
-                to = edge[start[i] + k]
-                if parents(&node.v)[k] == NULL or (wanted is not None and not lead[to]):
+                check_freed(node)                       # a hook, a finalizer or another thread may walk here meanwhile
+                if walks != order.walk:
+                    renumber(&order, offset)
+                held = parents(&node.v)[k]
+                if held == NULL:
+                    continue
+                to = (<Node> held).v.slot
+                if wanted is not None and not lead[to]:
                     continue
                 if not (create_graph or recording_sites) and grads[to] != NULL and add_indexed(grads[to], node, g):
                     continue
@@ -275,8 +265,6 @@ cdef int walk(Node root, Array g, bint retain_graph, bint create_graph, dict wan
                 release(order.item[i])
             free(grads)
         free(lead)
-        free(edge)
-        free(start)
         free(order.item)
     return freed
 

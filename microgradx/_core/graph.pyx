@@ -92,13 +92,13 @@ cdef int topological(PyObject *root, Py_ssize_t offset, Order *order, void (*vis
     cdef Vertex *up
     cdef int32_t k = 0
     cdef uint32_t walk = begin_walk()
-    cdef Py_ssize_t work = 0, due = 1 << 16
+    cdef Py_ssize_t left = 1 << 16                                  # nodes until signals are looked for
     order.item, order.count = NULL, 0
     v.mark = walk
     try:
         while True:
-            if work >= due:
-                due = work + (1 << 16)
+            if left <= 0:
+                left = 1 << 16
                 PyErr_CheckSignals()
                 if walk != walks:                                   # a handler walked here, too: once more
                     walk, depth, count, node, k = begin_walk(), 0, 0, root, 0
@@ -121,8 +121,8 @@ cdef int topological(PyObject *root, Py_ssize_t offset, Order *order, void (*vis
                     depth += 1
                     node, v, k = parent, up, 0
                     links = parents(v)
-                    work += 1
-                    if work >= due:
+                    left -= 1
+                    if left <= 0:
                         break
                     continue
                 if count == room:                                   # a leaf: its turn at once
@@ -130,27 +130,33 @@ cdef int topological(PyObject *root, Py_ssize_t offset, Order *order, void (*vis
                 up.slot = <uint32_t> count
                 item[count] = parent
                 count += 1
-            if work >= due:
-                continue
-            if count == room:                                       # all parents done: its turn
-                item = <PyObject **> grown(item, &room, sizeof(PyObject *))
-            v.slot = <uint32_t> count
-            item[count] = node
-            count += 1
-            if visit != NULL:
-                visit(node)
-            work += 1
-            if depth == 0:
-                order.item, order.count = item, count
-                return 0
-            depth -= 1
-            node, k = stack[depth].node, stack[depth].next
-            v = vertex(node, offset)
+            else:                                                   # all parents done: its turn
+                if count == room:
+                    item = <PyObject **> grown(item, &room, sizeof(PyObject *))
+                v.slot = <uint32_t> count
+                item[count] = node
+                count += 1
+                if visit != NULL:
+                    visit(node)
+                if depth == 0:
+                    order.item, order.count, order.walk = item, count, walk
+                    return 0
+                depth -= 1
+                node, k = stack[depth].node, stack[depth].next
+                v = vertex(node, offset)
     except:
         free(item)
         raise
     finally:
         free(stack)
+
+
+cdef void renumber(Order *order, Py_ssize_t offset) noexcept:
+    """Another walk came by: the slots are this order's again, and no longer that walk's."""
+    cdef Py_ssize_t i
+    for i in range(order.count):
+        vertex(order.item[i], offset).slot = <uint32_t> i
+    order.walk = begin_walk()
 
 
 # ----- links -------------------------------------------------------------------------------------------------

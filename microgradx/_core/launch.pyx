@@ -599,19 +599,30 @@ def run(str kernel, *operands, integers=(), numbers=()):
 
 # ----- elementwise -------------------------------------------------------------------------------------------
 
+cdef enum: FEW = 64             # a number among so few elements is broadcast at once
+
+
 cdef int elementwise(int row, int part, int dtype, int nin, int nout, Operand *operand,
                      int ndim, const Py_ssize_t *shape) except -1:
     """Run one loop of a row of ops.def over operands broadcast to ``shape``; inputs first, then outputs of exactly that
     shape."""
     cdef bint direct
-    cdef Py_ssize_t code
+    cdef char *p[MGX_MAXARGS]
+    cdef Py_ssize_t code, size = (<Array> operand[nin].array).size
+    cdef mgx_loop loop = kernels.rows[dtype][row].part[part]
+    cdef int numbers
     if mgx_recording_list != NULL or observers:
         return observed_elementwise(row, part, dtype, nin, nout, operand, ndim, shape)
-    if (<Array> operand[nin].array).size < MGX_MUCH:
-        code = run_elementwise(kernels.rows[dtype][row].part[part], dtype, nin, nout, operand, ndim, shape, &direct)
+    if size >= MGX_MUCH:
+        code = run_held_elementwise(loop, dtype, nin, nout, operand, ndim, shape, &direct)
     else:
-        code = run_held_elementwise(kernels.rows[dtype][row].part[part], dtype, nin, nout, operand, ndim, shape,
-                                    &direct)
+        code, numbers = MGX_DONE, gather(operand, nin + nout, dtype, size, p)
+        if numbers == 0:
+            loop(size, p)
+        elif numbers > 0 and size <= FEW:
+            with_numbers(loop, dtype, numbers, operand, size, p)
+        else:
+            code = strided(loop, dtype, nin, nout, operand, ndim, shape)
     (<Array> operand[nin].array).storage.version += 1
     return 0 if code == MGX_DONE else check_run(code)
 
@@ -643,19 +654,16 @@ cdef int observed_elementwise(int row, int part, int dtype, int nin, int nout, O
     return 0
 
 
-cdef inline Py_ssize_t run_elementwise(mgx_loop loop, int dtype, int nin, int nout, Operand *operand, int ndim,
-                                       const Py_ssize_t *shape, bint *direct) except? -9:
-    """``direct``: did the loop read and write all operands as they lie, or numbers spread out for few elements?"""
-    cdef char *p[MGX_MAXARGS]
-    cdef PyObject *a = operand[nin].array
-    cdef Py_ssize_t size = (<Array> a).size
+cdef inline int gather(Operand *operand, int count, int dtype, Py_ssize_t size, char **p) noexcept:
+    """Where the operands lie, for a loop that can read and write all of them as they do: a bit for each that is a number
+    and lies nowhere; -1 if it cannot."""
+    cdef PyObject *a
     cdef int k, numbers = 0
-    direct[0] = False
-    for k in range(nin + nout):                     # the common case: the loop reads all operands as they lie
+    for k in range(count):
         if operand[k].form == ARRAY:
             a = operand[k].array
             if (<Array> a).size != size or (<Array> a).dtype_ != dtype or not (<Array> a).contiguous:
-                break
+                return -1
             p[k] = (<Array> a).data
         elif operand[k].form == BYTES:
             p[k] = operand[k].data
@@ -663,8 +671,16 @@ cdef inline Py_ssize_t run_elementwise(mgx_loop loop, int dtype, int nin, int no
             p[k] = p[0]
         else:
             numbers |= 1 << k
-    else:
-        direct[0] = numbers == 0 or size <= FEW
+    return numbers
+
+
+cdef Py_ssize_t run_elementwise(mgx_loop loop, int dtype, int nin, int nout, Operand *operand, int ndim,
+                                const Py_ssize_t *shape, bint *direct) except? -9:
+    """``direct``: did the loop read and write all operands as they lie, or numbers spread out for few elements?"""
+    cdef char *p[MGX_MAXARGS]
+    cdef Py_ssize_t size = (<Array> operand[nin].array).size
+    cdef int numbers = gather(operand, nin + nout, dtype, size, p)
+    direct[0] = numbers == 0 or numbers > 0 and size <= FEW
     if not direct[0]:
         return strided(loop, dtype, nin, nout, operand, ndim, shape)
     if numbers:
@@ -767,8 +783,6 @@ cdef void give_axes(mgx_tiles *tiles, int operands, int ndim, Py_ssize_t *room) 
         room += max(ndim, 1)
         tiles.operand[k].strides = room
 
-
-cdef enum: FEW = 64             # a number among so few elements is broadcast at once
 
 cdef void with_numbers(mgx_loop loop, int dtype, int numbers, Operand *operand, Py_ssize_t size, char **p) noexcept:
     cdef double spread[MGX_MAXARGS][FEW]

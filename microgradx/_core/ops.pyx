@@ -23,8 +23,9 @@ cdef object apply(int op, object a, object b, object c):
 
 cdef object combine(int op, object a, object b):
     """A binary operator with a number, a Value or a Tensor on either side."""
-    cdef object one = a if type(a) is type(b) or isinstance(a, Differentiable) else b
-    return on_values(op, a, b, None) if type(one) is value_type else on_tensors(op, a, b, None)
+    if type(a) is value_type or type(b) is value_type and not isinstance(a, Differentiable):
+        return on_values(op, a, b, None)
+    return on_tensors(op, a, b, None)
 
 
 cdef bint integral(object x):

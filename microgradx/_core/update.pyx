@@ -3,11 +3,11 @@
 Which optimizer it is, only the row knows: it reads the gradient, the options of the group (`cell`) and perhaps how many
 steps this one makes it (`step`), and updates the parameter and its state.
 """
-from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
+from cpython.tuple cimport PyTuple_CheckExact
 from libc.stdlib cimport free, malloc
 
-from microgradx._core.array cimport Array, check_writable, node_of, dtype_of, empty_like, same_shape, shape_of
+from microgradx._core.array cimport Array, check_writable, dtype_of, empty_like, is_array, node_of, same_shape, shape_of
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport Call, copy, is_capturing, launch, note_gradient, put, put_at
 
@@ -37,122 +37,163 @@ cdef int check_alike(str op, Array w, Array other, bint written) except -1:
     return 0
 
 
-cdef struct Member:             # a parameter that has a gradient: its number in its group, and whose steps count
-    Py_ssize_t index
-    PyObject *cell
+cdef struct Member:             # a parameter that has a gradient, and what an update of it reads and writes
+    Py_ssize_t index            # its number in its group
+    PyObject *parts             # (w, *state), held, as the gradient is
+    PyObject *gradient
+    PyObject *cell              # of its group, which the caller holds
     PyObject *steps
 
 
-def update(str op, list groups not None, str counter="count_steps"):
+cdef extern from "Python.h":
+    int PyErr_CheckSignals() noexcept           # the exception stays set for `raise_signal`
+    void Py_INCREF(PyObject *)
+    void Py_DECREF(PyObject *)
+    PyObject *PyList_GET_ITEM(list, Py_ssize_t)     # borrowed, as of a tuple
+    PyObject *PyTuple_GET_ITEM(object, Py_ssize_t)
+    Py_ssize_t PyTuple_GET_SIZE(object)
+
+
+cdef extern from *:
+    """
+    static int mgx_raise_signal(void) { return -1; }
+    """
+    int mgx_raise_signal() except -1
+
+
+def update(str op, list groups not None):
     """One step of the optimizer whose row is called ``op``.
 
-    ``groups`` holds (cell, steps, rows): the options as float64 numbers; for each parameter the steps so far, and what
-    else the row ``counter`` counts, or None if these options need none of it; and for each parameter (w, *state), None
-    for what the options do not need. A parameter without gradient is passed over. All is checked before anything is
-    written, and a step that has begun is completed: what a signal raises comes before it or after it, and a note says
-    which.
+    ``groups`` holds [cell, steps, rows, counter]: the options as float64 numbers; for each parameter the steps so far,
+    and what else the row ``counter`` counts, or None if these options need none of it; and for each parameter
+    (w, *state), None for what the options do not need. A parameter without gradient is passed over. All is checked
+    before anything is written, and a step that has begun is completed: what a signal raises comes before it or after
+    it, and a note says which.
     """
     cdef int row = kernel_row(op), k
     cdef KernelFacts *facts = &kernel_facts[row]
     cdef bint counts = facts.first_update == 3
-    cdef int state = facts.count - facts.first_update
+    cdef int state = facts.count - facts.first_update, given
     cdef Call call
-    cdef Py_ssize_t i, count = 0, room = 0, needed = operand_size(row, 1), counted = operand_size(row, 2)
-    cdef int counting = kernel_row(counter)
-    cdef tuple parts
-    cdef list rows, live = [], gradients = []
+    cdef Py_ssize_t i, count = 0, room = 0, needed, counted
+    cdef list rows
     cdef Array w, g, a, cell, steps, _steps
+    cdef PyObject *part
     cdef Member *member
+    cdef Member *m
     cdef bint capturing = is_capturing()
-    for cell, _steps, rows in groups:
+    for cell, _steps, rows, _ in groups:
         if cell is None or rows is None:
             raise TypeError(f"{op}: None in place of an array")
         room += len(rows)
+    read_sizes(row, &needed, &counted)
     member = <Member *> malloc((room + 1) * sizeof(Member))
     if member == NULL:
         raise MemoryError(f"{op}: no memory for {room} parameters")
     try:
-        for cell, steps, rows in groups:
+        for cell, steps, rows, _ in groups:
             for i in range(min(<Py_ssize_t> len(rows), room - count)):
-                parts = rows[i]
-                w = None if parts is None else parts[0]
-                if w is None:
+                part = PyList_GET_ITEM(rows, i)
+                if not PyTuple_CheckExact(<object> part) or not is_array(PyTuple_GET_ITEM(<object> part, 0)):
                     raise TypeError(f"{op}: None in place of an array")
+                w = <Array> PyTuple_GET_ITEM(<object> part, 0)
                 if capturing:
                     note_gradient(node_of(w), True)
                 if w.node is None or w.node.grad is None:
                     continue
-                g = w.node.grad
+                g = <Array> w.node.grad
                 if not g.contiguous:
                     a = empty_like(g)
                     copy(g, a)
                     g = a
-                live.append(parts)
-                gradients.append(g)
-                member[count] = Member(i, <PyObject *> cell, <PyObject *> steps)
+                Py_INCREF(part)
+                Py_INCREF(<PyObject *> g)
+                member[count] = Member(i, part, <PyObject *> g, <PyObject *> cell, <PyObject *> steps)
                 count += 1
         cell = steps = _steps = None
+        if PyErr_CheckSignals() < 0:
+            raise_signal(op, False)
         for i in range(count):                          # from here to the last launch no Python code runs
-            if i == 0 or member[i].cell != member[i - 1].cell:
-                cell, steps = <Array> member[i].cell, <Array> member[i].steps
-                if cell.dtype_ != MGX_F64 or not cell.contiguous or cell.size < needed:
-                    raise TypeError(f"{op}: the options are {needed} float64 numbers, not {cell.size} of "
-                                    f"{dtype_of(cell.dtype_)}")
-            if steps is not None and (steps.dtype_ != MGX_F64 or not steps.contiguous
-                                      or steps.size < counted * (member[i].index + 1)):
-                raise TypeError(f"{op}: the steps are {counted} float64 numbers for each parameter")
-            parts = <tuple> live[i]
-            w, g = <Array> parts[0], <Array> gradients[i]
+            m = &member[i]
+            if i == 0 or m.cell != member[i - 1].cell:
+                check_numbers(op, <Array> m.cell, needed)
+            if m.steps != <PyObject *> None:
+                steps = <Array> m.steps
+                if steps.dtype_ != MGX_F64 or not steps.contiguous or steps.size < counted * (m.index + 1):
+                    raise TypeError(f"{op}: the steps are {counted} float64 numbers for each parameter")
+            w, g = <Array> PyTuple_GET_ITEM(<object> m.parts, 0), <Array> m.gradient
             if w.storage.readonly or not is_alike(w, g):
                 check_alike(op, w, w, True)
                 check_alike(op, w, g, False)
-            for k in range(1, <int> min(len(parts), state)):
-                a = parts[k]
-                if a is not None and (a.storage.readonly or not is_alike(w, a)):
+            for k in range(1, <int> min(PyTuple_GET_SIZE(<object> m.parts), state)):
+                part = PyTuple_GET_ITEM(<object> m.parts, k)
+                if part == <PyObject *> None:
+                    continue
+                if not is_array(part):
+                    raise TypeError(f"{op}: state is an array or None, not {type(<object> part).__name__}")
+                a = <Array> part
+                if a.storage.readonly or not is_alike(w, a):
                     check_alike(op, w, a, True)
-        handle_signals(op, False)
-        count_steps(member, count, counting, counted)
+        count_steps(groups, member, count, counted)
         for i in range(count):
-            parts = <tuple> live[i]
-            w = <Array> parts[0]
+            m = &member[i]
+            w = <Array> PyTuple_GET_ITEM(<object> m.parts, 0)
             call.count = 0
-            put(&call, <Array> gradients[i])
-            put(&call, <Array> member[i].cell)
+            put(&call, <Array> m.gradient)
+            put(&call, <Array> m.cell)
             if counts:
-                steps = <Array> member[i].steps
-                if steps is None:
+                if m.steps == <PyObject *> None:
                     put(&call, None)
                 else:
-                    put_at(&call, steps, steps.data + counted * member[i].index * sizeof(double))
+                    put_at(&call, <Array> m.steps,
+                           (<Array> m.steps).data + counted * m.index * sizeof(double))
+            given = <int> PyTuple_GET_SIZE(<object> m.parts)
             for k in range(state):
-                put(&call, <Array> parts[k] if k < len(parts) else None)
+                part = PyTuple_GET_ITEM(<object> m.parts, k) if k < given else <PyObject *> None
+                if part == <PyObject *> None:
+                    put(&call, None)
+                else:
+                    put(&call, <Array> part)
             call.args.n[0] = w.size
             launch(&call, row, w.dtype_)
-        handle_signals(op, True)
+        if PyErr_CheckSignals() < 0:
+            raise_signal(op, True)
     finally:
+        for i in range(count):
+            Py_DECREF(member[i].parts)
+            Py_DECREF(member[i].gradient)
         free(member)
 
 
-cdef int handle_signals(str op, bint made) except -1:
+cdef int check_numbers(str op, Array cell, Py_ssize_t needed) except -1:
+    if cell.dtype_ != MGX_F64 or not cell.contiguous or cell.size < needed:
+        raise TypeError(f"{op}: the options are {needed} float64 numbers, not {cell.size} of {dtype_of(cell.dtype_)}")
+    return 0
+
+
+cdef int raise_signal(str op, bint made) except -1:
+    """Raise what a signal's handler raised."""
     try:
-        PyErr_CheckSignals()
+        mgx_raise_signal()
     except BaseException as error:
         error.add_note(f"{op}: the step {'has' if made else 'has not'} been made")
         raise
     return 0
 
 
-cdef int count_steps(Member *member, Py_ssize_t count, int row, Py_ssize_t counted) except -1:
+cdef int count_steps(list groups, Member *member, Py_ssize_t count, Py_ssize_t counted) except -1:
     """Neighbours in a group, which have ``counted`` numbers each, count their step in one launch."""
     cdef Call call
     cdef Array steps
     cdef Py_ssize_t i = 0, k
+    cdef int row
     while i < count:
         k = 1
         while i + k < count and member[i + k].index == member[i].index + k and member[i + k].cell == member[i].cell:
             k += 1
-        steps = <Array> member[i].steps
-        if steps is not None:
+        if member[i].steps != <PyObject *> None:
+            steps = <Array> member[i].steps
+            row = kernel_row((<list> groups[0])[3])
             call.count = 0
             if kernel_facts[row].first_update == 1:
                 put(&call, <Array> member[i].cell)
@@ -163,11 +204,11 @@ cdef int count_steps(Member *member, Py_ssize_t count, int row, Py_ssize_t count
     return 0
 
 
-cdef Py_ssize_t operand_size(int row, int operand) noexcept:
+cdef void read_sizes(int row, Py_ssize_t *needed, Py_ssize_t *counted) noexcept:
     """How many numbers the row reads from the cell, its operand 1, and of what is counted, operand 2."""
     cdef mgx_measure to
     cdef mgx_args args
     args.n[0] = 0
-    args.p[operand] = <char *> &args
+    args.p[1] = args.p[2] = <char *> &args
     kernel_rows[row].measure(&args, &to)
-    return to.elements[operand]
+    needed[0], counted[0] = to.elements[1], to.elements[2]

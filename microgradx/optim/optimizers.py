@@ -100,13 +100,14 @@ class Group(MutableMapping[str, Any]):
         self.steps: Tensor | None = None
         self.step_of: list[Tensor | None] = [None] * (len(rule.counted) * len(self.params))    # one view of each number
         self.rows: list[tuple[Any, ...]] = [(p, *[None] * self._count_state()) for p in self.params]
-        self.launch: list[Any] = [self.cell, None, self.rows]           # what `update` reads
+        self.launch: list[Any] = [self.cell, None, self.rows, rule.counter]         # what `update` reads
         self._settle()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over a group that was pickled, perhaps by a version with fewer options."""
         vars(self).update(state)
         self.options = self.rule.completed(self.options)
+        self.launch[3:] = [self.rule.counter]
         numbers = self.rule.numbers(self.options)
         if self.cell.size != len(numbers):
             self.cell = self.launch[0] = Tensor(numbers)
@@ -394,7 +395,7 @@ class KernelOptimizer(Optimizer):
         ``closure``: a function that computes the loss and its gradients, called first; ``step`` returns its loss.
         """
         loss = None if closure is None else evaluated(type(self).__name__, closure)
-        update(self.kernel, self._launches, self.counter)
+        update(self.kernel, self._launches)
         return loss
 
     @property
