@@ -152,6 +152,17 @@ typedef struct {
     mgx_operand operand[MGX_MAXOPERANDS];       /* no more of them need exist than there are */
 } mgx_tiles;
 
+/* operations on Values besides the rows, and a recorded call of them: see segment.inl. `derivative` has the places of
+   `operand`; only those of rows other than mul and add are written */
+enum { MGX_LEAF = -1, MGX_MADE = -2, MGX_DOT = -3, MGX_SUM = -4, MGX_MEAN = -5, MGX_REPLAYED = -6 };
+typedef struct {
+    int32_t numbers, leaves, nodes;
+    int32_t stores;                     /* does any row write derivatives? */
+    const int32_t *op, *first;          /* by node; where its operands begin, and one more */
+    const int32_t *operand;             /* places: of numbers below 0, of leaves from 0 on, then of nodes */
+    const char *needs;                  /* by node: as `needs` of a rule */
+} mgx_segment;
+
 /* what one instruction set offers; every array is indexed by dtype */
 typedef struct {
     const char *isa;
@@ -167,6 +178,8 @@ typedef struct {
     /* operations that write rows: writes drow, adds to dscalar */
     void (*replay_rows)(const mgx_scalar_program *program, ptrdiff_t count, const mgx_scalar_op *op);
     void (*replay_rows_vjp)(const mgx_scalar_program *program, ptrdiff_t count, const mgx_scalar_op *op);
+    void (*segment)(const mgx_segment *t, double *y, double *derivative);
+    void (*segment_vjp)(const mgx_segment *t, const double *y, const double *derivative, double *g);
 } mgx_kernels;
 
 /* There are sets beside the baseline where a source can name them, and the compiler's library tells the processor.

@@ -105,6 +105,13 @@ cdef extern from "kernels.h" nogil:
         double *drow
         double *scratch
         int no_nan
+    enum: MGX_LEAF, MGX_MADE, MGX_DOT, MGX_SUM, MGX_MEAN, MGX_REPLAYED
+    ctypedef struct mgx_segment:
+        int32_t numbers, leaves, nodes, stores
+        const int32_t *op
+        const int32_t *first
+        const int32_t *operand
+        const char *needs
     ctypedef struct mgx_kernels:
         const char *isa
         mgx_loops rows[2][1]
@@ -117,6 +124,8 @@ cdef extern from "kernels.h" nogil:
         void (*replay_rows)(const mgx_scalar_program *program, Py_ssize_t count, const mgx_scalar_op *op) noexcept nogil
         void (*replay_rows_vjp)(const mgx_scalar_program *program, Py_ssize_t count,
                                 const mgx_scalar_op *op) noexcept nogil
+        void (*segment)(const mgx_segment *t, double *y, double *derivative) noexcept nogil
+        void (*segment_vjp)(const mgx_segment *t, const double *y, const double *derivative, double *g) noexcept nogil
     bint mgx_is_none(double d) noexcept nogil
     double mgx_times(double d, double g) noexcept nogil
     const mgx_kernels *mgx_dispatch()

@@ -1,10 +1,18 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport int32_t
 from microgradx._core.graph cimport Vertex
+from microgradx._core.kernels cimport mgx_segment
 from microgradx._core.ops cimport Differentiable
 
 # `v.op` besides the opcodes of the table
-cdef enum: LEAF = -1, MADE = -2, DOT = -3, SUM = -4, MEAN = -5, REPLAYED = -6
+cdef extern from "kernels.h" nogil:
+    enum:
+        LEAF "MGX_LEAF"
+        MADE "MGX_MADE"
+        DOT "MGX_DOT"
+        SUM "MGX_SUM"
+        MEAN "MGX_MEAN"
+        REPLAYED "MGX_REPLAYED"
 
 cdef class Value(Differentiable):
     cdef double y, g            # data and grad
@@ -28,16 +36,14 @@ cdef class Moving:
     cdef object given
     cdef int slot
 
-# Nodes of a recorded call, parents first, that one node stands for. Their operands are leaves, from 0 on, then nodes;
-# below 0: ~ the place of a number.
-cdef struct Segment:
-    int32_t leaves, nodes
-    int *op
-    int *first                  # by node, and one more: where its operands begin
-    int *operand
-    char *needs                 # by node: as `needs` of a rule
+cdef struct Replayed:           # what such a node keeps: the segment, its numbers, and room for their gradients
+    const mgx_segment *segment
+    double *y                   # place 0
+    double *g
+    double *derivative
 
-cdef Value replayed_node(const Segment *t, double *y, const double *numbers, PyObject **leaf, object owner)
+cdef Replayed *new_replayed(const mgx_segment *t) except NULL
+cdef Value replayed_node(Replayed *of, PyObject **leaf, object owner)
 cdef object given_of(object o)
 cdef int watch(str what) except -1
 cdef bint is_recording() noexcept

@@ -296,7 +296,7 @@ cdef class Value(Differentiable):
                     continue
                 parent, d = parents(v), local_derivatives(<Value> order.item[i])
                 if v.op == REPLAYED:
-                    replayed_backward(d, parent, g)
+                    replayed_backward(<Replayed *> d, parent, g)
                     continue
                 for k in range(v.count):
                     if parent[k] != NULL:
@@ -322,7 +322,7 @@ cdef class Value(Differentiable):
         cdef int32_t k
         watch("_local_grads")
         if self.v.op == REPLAYED:
-            return total_derivatives(local_derivatives(self), parent)
+            return total_derivatives(<Replayed *> local_derivatives(self), parent)
         return tuple([None if parent[k] == NULL else 0.0 if mgx_is_none(local_derivatives(self)[k]) else
                       local_derivatives(self)[k] for k in range(self.v.count)])
 
@@ -500,100 +500,70 @@ cdef Value sum_node(int op, double *x, PyObject **parent, double *d, Py_ssize_t 
 # What a node that stands for a segment keeps: the address of the segment, then the derivatives of all nodes for their
 # operands, then room for the nodes' gradients.
 
-cdef Value replayed_node(const Segment *t, double *y, const double *numbers, PyObject **leaf, object owner):
-    """A node for the last one of the segment, above the leaves; ``y`` begins with their numbers. ``owner`` is kept, as
-    it owns the segment."""
-    cdef Py_ssize_t edges = t.first[t.nodes], i, k, n, m, at
-    cdef double *stored = <double *> malloc((1 + edges + t.nodes) * sizeof(double))
-    cdef double *d
-    cdef double x[3]
-    cdef double total, weight
-    cdef const int *operand
+cdef Replayed *new_replayed(const mgx_segment *t) except NULL:
+    """Room for the numbers of a segment, which begin at ``y - t.numbers``, for their gradients and for derivatives: one
+    block, which a node keeps."""
+    cdef Py_ssize_t places = t.numbers + t.leaves + t.nodes
+    cdef Replayed *of = <Replayed *> malloc(sizeof(Replayed) + (2 * places + t.stores) * sizeof(double))
+    if of == NULL:
+        raise MemoryError(f"compile: no memory for {t.nodes} nodes")
+    of.segment, of.y = t, <double *> (of + 1) + t.numbers
+    of.g = of.y + places
+    of.derivative = of.g + t.leaves + t.nodes
+    return of
+
+
+cdef Value replayed_node(Replayed *of, PyObject **leaf, object owner):
+    """A node for the last one of a segment, above the leaves; ``of``, whose numbers and leaves are filled in, is its own
+    from now on, whatever happens. ``owner`` is kept, as it owns the segment."""
+    cdef const mgx_segment *t = of.segment
+    cdef Py_ssize_t i, m = max(t.leaves, 3)                 # more than two, so that what is stored has its place
     cdef PyObject **links = NULL
     cdef Value out
-    cdef int op
-    if stored == NULL:
-        raise MemoryError(f"compile: no memory for {t.nodes} nodes")
-    (<const Segment **> stored)[0] = t
-    for i in range(t.nodes):
-        op, n, operand, d = t.op[i], t.first[i + 1] - t.first[i], t.operand + t.first[i], stored + 1 + t.first[i]
-        if op >= 0:
-            for k in range(n):
-                at = operand[k]
-                x[k] = d[k] = y[at] if at >= 0 else numbers[~at]
-            if op == MGX_mul:
-                y[t.leaves + i], d[0], d[1] = x[0] * x[1], x[1], x[0]
-            elif op == MGX_add:
-                y[t.leaves + i], d[0], d[1] = x[0] + x[1], 1, 1
-            else:
-                kernels.rules[op](x, t.needs[i], &y[t.leaves + i], d)
-        elif op == LEAF:
-            at = operand[0]
-            y[t.leaves + i] = y[at] if at >= 0 else numbers[~at]
-        elif op == DOT:
-            total = -0.0 if n else 0.0
-            for k in range(0, n, 2):
-                d[k + 1] = y[operand[k]] if operand[k] >= 0 else numbers[~operand[k]]
-                d[k] = y[operand[k + 1]] if operand[k + 1] >= 0 else numbers[~operand[k + 1]]
-                total += d[k] * d[k + 1]
-            y[t.leaves + i] = total
-        else:
-            total, weight = -0.0 if n else 0.0, 1.0 / n if op == MEAN and n else 1.0
-            for k in range(n):
-                total += weight * (y[operand[k]] if operand[k] >= 0 else numbers[~operand[k]])
-                d[k] = weight
-            y[t.leaves + i] = total
-    out = new_value(y[t.leaves + t.nodes - 1], REPLAYED)
-    m = max(t.leaves, 3)                                    # more than two, so that what is stored has its place
-    links = <PyObject **> malloc(m * sizeof(PyObject *))
     try:
+        kernels.segment(t, of.y, of.derivative)
+        out = new_value(of.y[t.leaves + t.nodes - 1], REPLAYED)
+        links = <PyObject **> malloc(m * sizeof(PyObject *))
         if links == NULL:
             raise MemoryError("compile: no memory for the operands")
         for i in range(m):
             links[i] = leaf[i] if i < t.leaves else NULL
         set_parents(&out.v, m, links)
     except:
-        free(stored)
+        free(of)
         raise
     finally:
         free(links)
-    out.v.parent[1] = <PyObject *> stored
+    out.v.parent[1] = <PyObject *> of
     notes_of(out)[0] = "compile"
     notes_of(out).append(owner)
     return out
 
 
-cdef void replayed_backward(double *stored, PyObject **leaf, double gradient) noexcept:
+cdef void replayed_backward(Replayed *of, PyObject **leaf, double gradient) noexcept:
     """The chain rule through a segment, node by node in the order in which a graph of them would be passed."""
-    cdef const Segment *t = (<const Segment **> stored)[0]
-    cdef double *d = stored + 1
-    cdef double *g = d + t.first[t.nodes]
-    cdef double received
-    cdef Py_ssize_t i, k
-    cdef int at
-    memset(g, 0, t.nodes * sizeof(double))
-    g[t.nodes - 1] = gradient
-    for i in range(t.nodes - 1, -1, -1):
-        received = g[i]
-        if received == 0 or t.op[i] == LEAF:
-            continue
-        for k in range(t.first[i], t.first[i + 1]):
-            at = t.operand[k]
-            if at >= t.leaves:
-                g[at - t.leaves] += mgx_times(d[k], received)
-            elif at >= 0:
-                (<Value> leaf[at]).g += mgx_times(d[k], received)
+    cdef const mgx_segment *t = of.segment
+    cdef Py_ssize_t i
+    for i in range(t.leaves):
+        of.g[i] = (<Value> leaf[i]).g
+    for i in range(t.numbers):
+        of.g[~i] = 0
+    memset(of.g + t.leaves, 0, t.nodes * sizeof(double))
+    of.g[t.leaves + t.nodes - 1] = gradient
+    kernels.segment_vjp(t, of.y, of.derivative, of.g)
+    for i in range(t.leaves):
+        (<Value> leaf[i]).g = of.g[i]
 
 
-cdef tuple total_derivatives(double *stored, PyObject **leaf):
+cdef tuple total_derivatives(Replayed *of, PyObject **leaf):
     """Of a segment's last node for each leaf."""
-    cdef const Segment *t = (<const Segment **> stored)[0]
-    cdef list saved = [(<Value> leaf[i]).g for i in range(t.leaves)], found
-    for i in range(t.leaves):
+    cdef Py_ssize_t n = of.segment.leaves
+    cdef list saved = [(<Value> leaf[i]).g for i in range(n)], found
+    for i in range(n):
         (<Value> leaf[i]).g = 0
-    replayed_backward(stored, leaf, 1.0)
-    found = [(<Value> leaf[i]).g for i in range(t.leaves)]
-    for i in range(t.leaves):
+    replayed_backward(of, leaf, 1.0)
+    found = [(<Value> leaf[i]).g for i in range(n)]
+    for i in range(n):
         (<Value> leaf[i]).g = saved[i]
     return tuple(found)
 

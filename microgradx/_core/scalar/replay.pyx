@@ -6,15 +6,16 @@ that of the call as it is, whatever is computed from the results. What is saved 
 from cpython cimport array
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
-from libc.stdlib cimport calloc, free
+from libc.stdint cimport int32_t
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
 from microgradx._core.graph cimport Order, grad_enabled, topological
 from microgradx._core.kernels cimport *
 from microgradx._core.capture.environment cimport Environment
 from microgradx._core.trees cimport take_apart
-from microgradx._core.value cimport (LEAF, Moving, Recording, Segment, Value, given_of, leaf, number,
-                                     one_trace_at_a_time, replayed_node, start_tracing, stop_tracing, sum_node,
+from microgradx._core.value cimport (LEAF, Moving, Recording, Replayed, Value, given_of, leaf, new_replayed,
+                                     number, one_trace_at_a_time, replayed_node, start_tracing, stop_tracing, sum_node,
                                      table_node, tracing)
 
 import enum
@@ -163,7 +164,7 @@ cdef class RecordedCall:
     cdef list parameters, outputs
     cdef array.array ops, first, operands, linked, needs, steps, numbers
     cdef bint single                                # whether one node can stand for all
-    cdef Segment segment
+    cdef mgx_segment segment
     cdef readonly Py_ssize_t replays
 
     cdef bint match(self, object structure, list leaves) except -1:
@@ -298,56 +299,77 @@ cdef class RecordedCall:
         self.operands, self.linked = array.array("i", operands), array.array("b", linked)
         self.needs = array.array("b", needs)
         self.segment.leaves, self.segment.nodes = <int> (len(self.inputs) + len(self.parameters)), <int> len(ops)
-        self.segment.op, self.segment.first = self.ops.data.as_ints, self.first.data.as_ints
-        self.segment.operand, self.segment.needs = self.operands.data.as_ints, self.needs.data.as_chars
-        self.steps, self.numbers = array.array("i", numbers.steps), array.array("d", numbers.initial)
+        self.segment.stores = len(operands) if any([op >= 0 and op not in (MGX_add, MGX_mul) for op in ops]) else 0
+        self.segment.op = <const int32_t *> self.ops.data.as_ints
+        self.segment.first = <const int32_t *> self.first.data.as_ints
+        self.segment.operand = <const int32_t *> self.operands.data.as_ints
+        self.segment.needs = self.needs.data.as_chars
+        self.steps, self.numbers = array.array("i", numbers.steps), array.array("d", reversed(numbers.initial))
+        self.segment.numbers = <int> len(self.numbers)
         return None
 
+    cdef int fill(self, double *y, list leaves) except -1:
+        """The numbers of a call, which stand before ``y``."""
+        cdef Py_ssize_t k, n = len(self.numbers)
+        cdef int *step = self.steps.data.as_ints
+        if n:
+            memcpy(y - n, self.numbers.data.as_doubles, n * sizeof(double))
+        for k, slot in self.moving:
+            y[~<int> slot] = number(leaves[k], -1)
+        for k in range(0, len(self.steps), 4):
+            if step[k] == MGX_add:
+                y[~step[k + 1]] = y[~step[k + 2]] + y[~step[k + 3]]
+            elif step[k] == MGX_sub:
+                y[~step[k + 1]] = y[~step[k + 2]] - y[~step[k + 3]]
+            else:
+                y[~step[k + 1]] = y[~step[k + 2]] * y[~step[k + 3]]
+        return 0
+
     cdef object replay(self, list leaves):
-        cdef Py_ssize_t nodes = len(self.ops), base = len(self.inputs) + len(self.parameters), i, k, count, at = 0
+        cdef list linked = [leaves[i] for i in self.inputs] + self.parameters
+        cdef bint single = self.single and len(self.ops) > 0
+        for o in linked:
+            single = single and (<Value> o).v.count == 0
+        return self.replay_as_node(leaves, linked) if single else self.replay_nodes(leaves, linked)
+
+    cdef object replay_as_node(self, list leaves, list linked):
+        """One node stands for all; its gradients are theirs."""
+        cdef Replayed *of = new_replayed(&self.segment)
+        cdef Replayed *own
+        cdef PyObject **leaf = <PyObject **> malloc((len(linked) + 1) * sizeof(PyObject *))
+        cdef Py_ssize_t i
+        try:
+            if leaf == NULL:
+                raise MemoryError(f"compile: no memory for {len(linked)} operands")
+            self.fill(of.y, leaves)
+            for i in range(len(linked)):
+                leaf[i] = <PyObject *> linked[i]
+                of.y[i] = (<Value> leaf[i]).y
+            own, of = of, NULL
+            return self.results(leaves, own.y, NULL, replayed_node(own, leaf, self))
+        finally:
+            free(of)
+            free(leaf)
+
+    cdef object replay_nodes(self, list leaves, list linked):
+        """The same nodes again."""
+        cdef Py_ssize_t nodes = len(self.ops), base = len(linked), i, k, count, at = 0
         cdef int *op = self.ops.data.as_ints
         cdef int *first = self.first.data.as_ints
         cdef int *operand = self.operands.data.as_ints
-        cdef int *step = self.steps.data.as_ints
         cdef Py_ssize_t most = len(self.operands) + 4
-        cdef PyObject **value = <PyObject **> calloc(base + nodes + most + 1, sizeof(PyObject *))
-        cdef double *numbers = <double *> calloc(len(self.numbers) + 2 * most + base + nodes, sizeof(double))
+        cdef PyObject **value = <PyObject **> calloc(base + nodes + most, sizeof(PyObject *))
+        cdef double *numbers = <double *> malloc((len(self.numbers) + 2 * most) * sizeof(double))
         cdef double *x = numbers + len(self.numbers)
-        cdef double *y = x + 2 * most
         cdef PyObject **parent = value + base + nodes
         cdef Value out
-        cdef list values = []
-        cdef bint single = self.single and nodes > 0
         try:
             if value == NULL or numbers == NULL:
                 raise MemoryError(f"compile: no memory for {nodes} nodes")
-            if len(self.numbers):
-                memcpy(numbers, self.numbers.data.as_doubles, len(self.numbers) * sizeof(double))
-            for k, slot in self.moving:
-                numbers[<int> slot] = number(leaves[k], -1)
-            for k in range(0, len(self.steps), 4):
-                if step[k] == MGX_add:
-                    numbers[step[k + 1]] = numbers[step[k + 2]] + numbers[step[k + 3]]
-                elif step[k] == MGX_sub:
-                    numbers[step[k + 1]] = numbers[step[k + 2]] - numbers[step[k + 3]]
-                else:
-                    numbers[step[k + 1]] = numbers[step[k + 2]] * numbers[step[k + 3]]
-            for i in self.inputs:
-                o = leaves[i]
-                value[at] = <PyObject *> o
-                at += 1
-            for i in range(len(self.parameters)):
-                value[at] = <PyObject *> self.parameters[i]
-                at += 1
+            self.fill(x, leaves)
             for i in range(base):
-                single = single and (<Value> value[i]).v.count == 0
-            if single:
-                for i in range(base):
-                    y[i] = (<Value> value[i]).y
-                out = replayed_node(&self.segment, y, numbers, value, self)
-                Py_INCREF(out)
-                value[base + nodes - 1] = <PyObject *> out
-            for i in range(0 if single else nodes):
+                value[i] = <PyObject *> linked[i]
+            for i in range(nodes):
                 count = first[i + 1] - first[i]
                 for k in range(count):
                     at = operand[first[i] + k]
@@ -355,7 +377,7 @@ cdef class RecordedCall:
                         x[k] = (<Value> value[at]).y
                         parent[k] = value[at] if self.linked.data.as_chars[i] else NULL
                     else:
-                        x[k], parent[k] = numbers[~at], NULL
+                        x[k], parent[k] = x[at], NULL
                 if op[i] >= 0:
                     out = table_node(op[i], x, parent)
                 elif op[i] == LEAF:
@@ -364,18 +386,23 @@ cdef class RecordedCall:
                     out = sum_node(op[i], x, parent, x + most, count)
                 Py_INCREF(out)
                 value[base + i] = <PyObject *> out
-            for kind, what in self.outputs:
-                if kind == NODE:
-                    values.append(<object> value[<Py_ssize_t> what])
-                elif kind == GIVEN:
-                    values.append(leaves[what])
-                else:
-                    values.append(numbers[<Py_ssize_t> what] if kind == NUMBER else what)
+            return self.results(leaves, x, value, None)
         finally:
             for i in range(nodes if value != NULL else 0):
                 Py_XDECREF(value[base + i])
             free(value)
             free(numbers)
+
+    cdef object results(self, list leaves, const double *y, PyObject **value, Value root):
+        """What the function returned, in its containers; a node is the ``root``, or stands in ``value``."""
+        cdef list values = []
+        for kind, what in self.outputs:
+            if kind == NODE:
+                values.append(root if root is not None else <object> value[<Py_ssize_t> what])
+            elif kind == GIVEN:
+                values.append(leaves[what])
+            else:
+                values.append(y[~<Py_ssize_t> what] if kind == NUMBER else what)
         self.replays += 1
         return values[0] if self.tree is None else unflatten(self.tree, iter(values))
 
