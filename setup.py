@@ -30,8 +30,9 @@ WARM = {"tensor", "structured", "views", "compiled", "tape", "update", "generato
 SETS = {"baseline": [], "avx2": [("MGX_AVX2", None)], "avx512": [("MGX_AVX512", None)]}     # instruction sets
 # What of GCC's -O2 takes time and gains nothing, in straight loops and in WARM modules. Not
 # -fno-expensive-optimizations: it drops the instruction that clears the upper halves of vectors, without which all SSE
-# code that follows is slow.
-LEAN = ["-fno-gcse", "-fno-tree-pre", "-fno-tree-vrp", "-fno-schedule-insns2", "-fno-tree-slp-vectorize"]
+# code that follows is slow. Nor -fno-gcse for loops: constants would be read anew in each round, a fifth of tanh's
+# instructions.
+LEAN = ["-fno-tree-pre", "-fno-tree-vrp", "-fno-schedule-insns2", "-fno-tree-slp-vectorize"]
 # Contraction is off so that a * b + c means the same everywhere; FMA() says where it is fused. -ffast-math never.
 LOOPS = ["-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off"]
 # Where no memory is left to append an item to a list, Cython 3.3 lets go of it here and once more afterwards.
@@ -142,7 +143,7 @@ def loop_flags(path, gcc):
 
 def core_flags(path, gcc):
     if path.stem in WARM:
-        return ["-O2", *LEAN] if gcc else ["-O2"]
+        return ["-O2", "-fno-gcse", *LEAN] if gcc else ["-O2"]
     if path.stem not in HOT:
         return ["-O1"]
     if gcc and path.stem == "array":                    # every operation makes one: in line, as with -O3
