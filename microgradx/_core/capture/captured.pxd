@@ -47,7 +47,8 @@ cdef class CapturedCall:
     cdef Environment environment    # what the function can reach; None: whatever becomes of it, it runs as it is
     cdef list tensors               # (tensor, storage, requires_grad, hooks, is_leaf) of those that were there
     cdef list found, outputs, effects
-    cdef bint changes_around        # did it change what it can reach?
+    cdef Environment around         # of a call that changed what it can reach: that, as it left it
+    cdef bint moves                 # ... and does each call change it, whatever it finds?
     cdef dict leaf_of_effect        # {number of an output: the leaf whose gradient it is}
     cdef list products              # Product: arrays that the launches write where they are handed out
     cdef dict shared                # {id: copy} of the memory that several outputs share, while they are made
@@ -66,7 +67,10 @@ cdef class CapturedCall:
     cdef bint match(self, object structure, object leaves) except -1     # arguments of the kinds that were captured?
     cdef bint holds(self, object leaves) except -1                       # is all else as it was?
     cdef bint guards_hold(self) except -1
+    cdef bint is_still(self) except -1
     cdef bint gradients_hold(self) except -1
+    cdef int count_holds(self, dict counts) except -1
+    cdef bint is_lost(self, set alone, dict holds) except -1
     cdef bint conflicts(self, object leaves) except -1
     cdef object capture(self, function, Environment environment, tuple given, object structure, list leaves, set passes,
                         set fixed)

@@ -17,7 +17,7 @@ from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport (LaunchList, bump_gradients, capturing_list, copy, fill, grad_version, hooks_of,
                                       is_leaf, profiling, set_recording, world_version)
 from microgradx._core.capture.environment cimport Environment
-from microgradx._core.capture.guards cimport Guard, snapshot_of, start_notes, stop_notes, unchanged
+from microgradx._core.capture.guards cimport Guard, is_lost, snapshot_of, start_notes, stop_notes, unchanged
 from microgradx._core.capture.passes cimport hold_host_operands
 from microgradx._core.capture.number cimport SymbolicFloat, note_reads_in, number_now, plain, symbolic_float
 from microgradx._core.capture.originals cimport give_back, original_of
@@ -195,7 +195,7 @@ cdef class CapturedCall:
             environment.note_sets()
             if self.as_it_is is None and not environment.unchanged():
                 self.as_it_is = f"it changes {environment.changed} outside; return what is new, or write into a tensor"
-                self.changes_around = True
+                self.around = environment
             nodes = [(<Array> x).node for x in samples]
             if any([(<Array> x).storage.version > 1 and (<Array> x).node is not was for x, was in
                     zip(samples, given_nodes)]):
@@ -255,6 +255,8 @@ cdef class CapturedCall:
         program.sequence.arguments = None
         program.sequence.reads = program.sequence.leaves = program.sequence.read_gradients = None
         if values is not None:
+            if self.around is not None:
+                self.around.renew()
             self.release(dropped, count)
             self.forward = self.outputs = None
             self.finish_as_it_is(leaves, samples, own)
@@ -612,6 +614,14 @@ cdef class CapturedCall:
             return False
         return True
 
+    cdef bint is_still(self) except -1:
+        """Of a call that changed what is around it: is that as the last call left it, and did that one not change it
+        either? Then another capture may find a call that can be replayed."""
+        if not self.around.renew():
+            return not self.moves
+        self.moves = False
+        return False
+
     cdef bint guards_hold(self) except -1:
         cdef Guard guard
         for guard in self.guards:
@@ -623,6 +633,37 @@ cdef class CapturedCall:
                 self.failed = f"the storage, hooks or requires_grad of a tensor of shape {shape_of(<Array> entry[0])}"
                 return False
         return True
+
+    cdef int count_holds(self, dict counts) except -1:
+        """Add to {address of a storage: how many programs hold it}."""
+        cdef Program program
+        for program in [self.forward] + ([] if self.pullback is None else self.pullback.programs()):
+            if program is not None:
+                program.count_holds(counts)
+        return 0
+
+    cdef bint is_lost(self, set alone, dict holds) except -1:
+        """Does it wait for something that only captured calls hold, and that can never be again? ``alone`` are addresses
+        of objects, and ``holds`` tells how many programs hold a storage."""
+        cdef Storage *s
+        cdef Found one
+        cdef Guard guard
+        cdef Py_ssize_t k
+        for entry in self.tensors:
+            s = <Storage *> <size_t> entry[1]
+            if id(entry[0]) in alone or (<Array> entry[0]).storage != s and <size_t> s in holds \
+                    and s.refs == <Py_ssize_t> holds[<size_t> s]:
+                return True
+        for guard in self.guards:
+            if guard.is_lost(alone):
+                return True
+        for one in self.found:
+            if id(one.node) in alone:
+                return True
+        for k in range(self.leaves):
+            if self.form[k] == VALUE and is_lost(self.expected[k], alone):
+                return True
+        return self.environment is not None and self.environment.is_lost(alone)
 
     cdef bint gradients_hold(self) except -1:
         """Do the same leaves have gradients, each of its own?"""

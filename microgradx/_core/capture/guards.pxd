@@ -3,9 +3,13 @@ cdef class Guard:
     cdef readonly str text          # what it is, for a person
     cdef dict attributes            # where it is looked up
     cdef object name, was
+    cdef size_t watched             # the address of `attributes`
     cdef bint holds(self) except -1
+    cdef int watch(self) except -1
+    cdef bint is_lost(self, set alone) except -1    # can it never hold again?
 
 cdef bint unchanged(object was, object now) except -1
 cdef object snapshot_of(object o)
+cdef bint is_lost(object was, set alone) except -1      # was it something that only captured calls hold, `alone`?
 cdef int start_notes() except -1                # attributes of modules are noted, until `stop_notes`
 cdef int stop_notes() except -1

@@ -6,7 +6,7 @@ Values are compared as Python's: numbers, strings and flags by value and to the 
 by their parts; everything else by identity.
 """
 from microgradx._core.array cimport Array
-from microgradx._core.capture.environment cimport is_same
+from microgradx._core.capture.environment cimport is_plain, is_same
 from microgradx._core.launch cimport LaunchList, capturing_list
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from microgradx._core.capture.environment import MISSING
 from microgradx._core.launch import change_world
 
-cdef set watched = set()        # ids of the dicts of all objects that a capture has noted something of
+cdef dict watched = {}          # {id of the dict of an object: how many guards there are of what is in it}
 cdef list noted_classes = []    # whose attributes are noted while a call is captured
 cdef int capturing = 0
 # Contents of a module or an optimizer that only its own methods change, and they tell; other lists and dicts are looked
@@ -59,6 +59,10 @@ cdef class Contents:
         return True
 
 
+    cdef bint is_lost(self, set alone) except -1:
+        return any([is_lost(part, alone) for part in self.parts])
+
+
 cdef object snapshot(object o, int depth):
     if isinstance(o, (list, tuple, dict, set, frozenset)) and depth < DEEPEST:
         return Contents(o, depth + 1)
@@ -77,15 +81,24 @@ cdef bint unchanged(object was, object now) except -1:
     return is_same(was, now) or type(was) is type(now) and equal_by_value(was, now)
 
 
+cdef bint is_lost(object was, set alone) except -1:
+    """Is a part of a snapshot compared by identity, and held by nobody but captured calls: those ``alone``?"""
+    if type(was) is Contents:
+        return (<Contents> was).is_lost(alone)
+    return id(was) in alone and not is_plain(was) and not has_value(was)
+
+
 cdef bint equal_by_value(object was, object now) except -1:
     """Are two objects of one type equal in their own words: do they define both equality and a hash?"""
-    kind = type(was)
+    return has_value(was) and bool(was == now)
+
+
+cdef bint has_value(object o) except -1:
+    kind = type(o)
     if kind is slice:                                   # without a hash before Python 3.12
-        return was == now
-    if kind.__eq__ is object.__eq__ or kind.__hash__ is None or kind.__hash__ is object.__hash__ \
-            or isinstance(was, (Array, np.ndarray, float, complex, np.generic)):
-        return False
-    return bool(was == now)
+        return True
+    return not (kind.__eq__ is object.__eq__ or kind.__hash__ is None or kind.__hash__ is object.__hash__
+                or isinstance(o, (Array, np.ndarray, float, complex, np.generic)))
 
 
 cdef class Guard:
@@ -94,9 +107,25 @@ cdef class Guard:
     def __init__(self, owner, attributes, name, value, text):
         self.owner, self.attributes, self.name, self.text = owner, attributes, name, text
         self.was = snapshot_of(value)
+        self.watch()
+
+    cdef int watch(self) except -1:
+        self.watched = <size_t> id(self.attributes)
+        watched[self.watched] = watched.get(self.watched, 0) + 1
+        return 0
+
+    def __dealloc__(self):
+        cdef Py_ssize_t count
+        if self.watched:
+            count = watched.pop(self.watched) - 1
+            if count:
+                watched[self.watched] = count
 
     cdef bint holds(self) except -1:
         return unchanged(self.was, self.attributes.get(self.name, MISSING))
+
+    cdef bint is_lost(self, set alone) except -1:
+        return id(self.owner) in alone or is_lost(self.was, alone)
 
     @property
     def polled(self):
@@ -110,7 +139,6 @@ def note_read(owner, dict attributes not None, str name not None, value, str tex
     cdef tuple key = (id(attributes), name)
     if recording is None or key in recording.reads or key in recording.writes:
         return
-    watched.add(id(attributes))
     recording.reads[key] = Guard(owner, attributes, name, value, text)
 
 
@@ -168,10 +196,13 @@ cdef class KeysGuard(Guard):
     def __init__(self, owner, attributes, name, value, text):
         self.owner, self.attributes, self.name, self.text = owner, attributes, name, text
         self.was = list(attributes)
-        watched.add(id(attributes))
+        self.watch()
 
     cdef bint holds(self) except -1:
         return list(self.attributes) == self.was
+
+    cdef bint is_lost(self, set alone) except -1:
+        return id(self.owner) in alone
 
 
 cdef int start_notes() except -1:

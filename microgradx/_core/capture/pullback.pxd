@@ -29,6 +29,7 @@ cdef class Pullback:            # of a captured call: from the gradients of its 
 
     cdef int finalize(self, Storage **dropped, Py_ssize_t count, set passes, Program forward, list numbers,
                       list inputs, list samples) except -1
+    cdef list programs(self)
     cdef int hold_operands(self) except -1
     cdef Array take_block(self)
     cdef int attach(self, list values, object leaves, object again) except -1

@@ -238,14 +238,17 @@ cdef class Pullback:
         program.names = [f"place {k}" for k in range(program.place_count)]
         return 0
 
+    cdef list programs(self):
+        """All of its own and of its parts."""
+        cdef Pullback single
+        return [program for program in [self.program, *(self.abandoned or ()),
+                                        *[single.program for single in self.singles]] if program is not None]
+
     cdef int hold_operands(self) except -1:
         """The capture has ended: see `hold_host_operands`."""
-        for program in [self.program, *(self.abandoned or ())]:
-            if program is not None:
-                hold_host_operands((<Program> program).sequence)
+        for program in self.programs():
+            hold_host_operands((<Program> program).sequence)
         self.abandoned = None
-        for single in self.singles:
-            (<Pullback> single).hold_operands()
         return 0
 
     cdef Array take_block(self):
