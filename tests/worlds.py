@@ -426,7 +426,7 @@ STATEMENTS = [
 NOT_REPLAYED = {"rewound inside", "attribute inside", "closure container", "argument container", "read", "read caught",
                 "scheduler inside", "group option inside", "raises", "generator inside", "aliasing", "overlap",
                 "options", "method", "detect_nan", "module hook inside", "generator checkpoint", "namespace",
-                "data inside", "class attribute count", "class attribute set",
+                "data inside", "class attribute count",
                 "kept elsewhere"}
 
 # What is compiled.

@@ -21,6 +21,7 @@ cdef class Effect:              # what a call changes besides numbers
     cdef object tree                # of a value that holds tensors in lists, tuples or dicts, or None
     cdef list outputs               # its leaves
     cdef Output output              # the first of them
+    cdef Product product            # of a leaf: its gradient, if the launches write that in place
 
 cdef struct Input:              # a tensor among the arguments
     Py_ssize_t leaf, place      # its number; the place of the program, or COPIED, UNUSED
@@ -51,6 +52,7 @@ cdef class CapturedCall:
     cdef bint moves                 # ... and does each call change it, whatever it finds?
     cdef dict leaf_of_effect        # {number of an output: the leaf whose gradient it is}
     cdef list products              # Product: arrays that the launches write where they are handed out
+    cdef list handed_out            # of these those that are no gradient of a leaf, and new in each call
     cdef dict shared                # {id: copy} of the memory that several outputs share, while they are made
     cdef dict needed                # {number of an argument: did it require a gradient?}
     cdef list graphs                # (i, requires_grad, is_leaf) of tensors among the arguments, if it asks

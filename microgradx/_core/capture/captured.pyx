@@ -286,9 +286,13 @@ cdef class CapturedCall:
         if self.conflicts(leaves):
             raise CaptureError("compile: an argument shares memory with another argument or a tensor that the function "
                                "uses, and one of them is written to; pass a clone()")
-        for one in self.products:
-            if one.leaf is None:
-                one.current, one.array = one.array, geometry_of(one.array)
+        self.handed_out = [one for one in self.products if one.leaf is None]
+        for one in self.handed_out:
+            one.current, one.array = one.array, geometry_of(one.array)
+        for effect in self.effects:
+            if effect.kind == OF_LEAF and not effect.freed and effect.tree is None and effect.output.kind == PRODUCT \
+                    and effect.output.product.leaf is not None:
+                effect.product = effect.output.product
         self.shared = {}
         self.is_one_array = (self.tree is None and self.results == 1 and (<Output> self.outputs[0]).kind == PRODUCT
                              and len(self.products) == 1 and not self.effects and not self.found and not self.mutates
@@ -296,7 +300,7 @@ cdef class CapturedCall:
         values = self.make_results(leaves)
         self.copy_back(leaves, None)
         if self.pullback is not None:
-            self.pullback.attach(values, leaves, self.run_again)
+            self.pullback.attach(values, leaves, self)
         self.apply_effects(values, leaves)
         self.note_versions()
         return unflatten(self.tree, iter(values))
@@ -769,7 +773,7 @@ cdef class CapturedCall:
             if self.mutates:
                 self.copy_back(leaves, block)
             if self.pullback is not None:
-                self.pullback.attach(values, leaves, self.run_again)
+                self.pullback.attach(values, leaves, self)
             self.apply_effects(values, leaves)
             if self.steady:
                 self.gradients = grad_version
@@ -898,6 +902,12 @@ cdef class CapturedCall:
         cdef bint changed = False
         for k in range(len(self.effects)):
             effect = <Effect> PyList_GET_ITEM(self.effects, k)
+            if effect.kind == OF_LEAF and effect.product is not None:
+                node = <Node> effect.target
+                if node.grad is not effect.product.array:
+                    node.grad = effect.product.array
+                    bump_gradients()
+                continue
             value = self.effect_value(effect, values, leaves)
             if effect.freed:                            # its graph was freed within the call
                 a = <Array> value
@@ -920,8 +930,8 @@ cdef class CapturedCall:
                     a.requires_grad_(effect.name)
                 if effect.kind == OF_ARGUMENT and value is not None:
                     node_of(a).grad = value
-        for k in range(len(self.products)):
-            (<Product> PyList_GET_ITEM(self.products, k)).current = None
+        for k in range(len(self.handed_out)):
+            (<Product> PyList_GET_ITEM(self.handed_out, k)).current = None
         if self.shared:
             self.shared.clear()
         if changed:

@@ -5,6 +5,9 @@ that still.
 Values are compared as Python's: numbers, strings and flags by value and to the last bit; lists, tuples, dicts and sets
 by their parts; everything else by identity.
 """
+from cpython.list cimport PyList_GET_SIZE
+from cpython.object cimport PyObject
+
 from microgradx._core.array cimport Array
 from microgradx._core.capture.environment cimport is_plain, is_same
 from microgradx._core.launch cimport LaunchList, capturing_list
@@ -13,6 +16,9 @@ import numpy as np
 
 from microgradx._core.capture.environment import MISSING
 from microgradx._core.launch import change_world
+
+cdef extern from "Python.h":
+    PyObject *PyDict_GetItem(object, object)   # borrowed, or NULL
 
 cdef dict watched = {}          # {id of the dict of an object: how many guards there are of what is in it}
 cdef list noted_classes = []    # whose attributes are noted while a call is captured
@@ -27,9 +33,11 @@ cdef class Contents:
     """The parts of a list, tuple, dict or set as they were."""
     cdef object kind, keys
     cdef list parts
+    cdef bint is_fixed          # can only another object have other parts?
 
     def __init__(self, container, int depth):
         self.kind = type(container)
+        self.is_fixed = isinstance(container, (tuple, frozenset))
         if isinstance(container, dict):
             self.keys = [snapshot(key, depth) for key in container]
             self.parts = [snapshot(part, depth) for part in container.values()]
@@ -37,11 +45,20 @@ cdef class Contents:
             self.keys, self.parts = set(container), []
         else:
             self.parts = [snapshot(part, depth) for part in container]
+            self.is_fixed = self.is_fixed and not any([type(part) is Contents and not (<Contents> part).is_fixed
+                                                       for part in self.parts])
 
     cdef bint match(self, object container) except -1:
         cdef Py_ssize_t k = 0
         if type(container) is not self.kind:
             return False
+        if type(container) is list:
+            if PyList_GET_SIZE(container) != PyList_GET_SIZE(self.parts):
+                return False
+            for k in range(PyList_GET_SIZE(self.parts)):
+                if not unchanged(self.parts[k], (<list> container)[k]):
+                    return False
+            return True
         if isinstance(container, (set, frozenset)):
             return container == self.keys
         if len(container) != len(self.parts):
@@ -76,6 +93,8 @@ cdef object snapshot_of(object o):
 
 cdef bint unchanged(object was, object now) except -1:
     """Is ``now`` what a snapshot was taken of?"""
+    if was is now:
+        return True
     if type(was) is Contents:
         return (<Contents> was).match(now)
     return is_same(was, now) or type(was) is type(now) and equal_by_value(was, now)
@@ -122,7 +141,8 @@ cdef class Guard:
                 watched[self.watched] = count
 
     cdef bint holds(self) except -1:
-        return unchanged(self.was, self.attributes.get(self.name, MISSING))
+        cdef PyObject *now = PyDict_GetItem(self.attributes, self.name)
+        return unchanged(self.was, MISSING if now == NULL else <object> now)
 
     cdef bint is_lost(self, set alone) except -1:
         return id(self.owner) in alone or is_lost(self.was, alone)
@@ -130,7 +150,7 @@ cdef class Guard:
     @property
     def polled(self):
         """May it change without anyone telling: a list or dict that is no register?"""
-        return type(self.was) is Contents and self.name not in REGISTERS
+        return type(self.was) is Contents and not (<Contents> self.was).is_fixed and self.name not in REGISTERS
 
 
 def note_read(owner, dict attributes not None, str name not None, value, str text not None):
