@@ -1355,6 +1355,75 @@ def test_what_the_function_changes_outside(name):
             step(vector(0))
 
 
+def settling():
+    """Functions that change what is around them for some calls: {name: (function, a change that makes them do so once
+    more, how often it is made, calls after each)}."""
+    cache, table, state, calls = [], {}, SimpleNamespace(n=0, counts=True), 0
+    class Kind:
+        width = 2.0
+    def widened(x):
+        Kind.width = 2.0
+        return x * Kind.width
+    def cached(x):
+        if len(cache) < 4:
+            cache.append(len(cache))
+        return x * len(cache)
+    def noted(x):
+        table["n"] = min(table.get("n", 0) + 1, 5)
+        return x * table["n"]
+    def counted(x):
+        if state.counts:
+            state.n = state.n + 1
+        return x * state.n
+    def warmed_up(x):
+        nonlocal calls
+        calls = min(calls + 1, 6)
+        return x * calls
+    def reset():
+        Kind.width = 3.0
+    def reset_calls():
+        nonlocal calls
+        calls = 0
+    return {
+        "a class attribute, reset once": (widened, reset, 1, 1),
+        "a class attribute, reset before two captures": (widened, reset, 3, 1),
+        "a class attribute, reset before six calls": (widened, reset, 6, 1),
+        "a class attribute, reset before each second call": (widened, reset, 4, 2),
+        "a cache that fills": (cached, cache.clear, 1, 5), "a cache that is cleared": (cached, cache.clear, 3, 5),
+        "a dict": (noted, table.clear, 2, 6), "a warm-up": (warmed_up, reset_calls, 2, 7),
+        "a count that ends": (counted, lambda: setattr(state, "counts", not state.counts), 3, 7)}
+
+
+def counted(function):
+    """``function``, and a list that grows by one in each run of it."""
+    ran = []
+    def counting(x):
+        ran.append(1)
+        return function(x)
+    return counting, ran
+
+
+@pytest.mark.parametrize("name", settling())
+def test_what_stands_still_again(name):
+    results, runs = [], []
+    for compile in (as_it_is, mgx.compile):
+        function, change, times, calls = settling()[name]
+        counting, ran = counted(function)
+        step = compile(counting)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CompileWarning)
+            found = [bits(step(vector(k))) for k in range(7)]
+            for _ in range(times):
+                change()
+                found += [bits(step(vector(k))) for k in range(calls)]
+            before = len(ran)
+            found += [bits(step(vector(k))) for k in range(10)]
+        results.append(found)
+        runs.append(len(ran) - before)
+    assert results[0] == results[1]
+    assert runs[1] <= 2
+
+
 def deciding():
     """Functions in which what looks like a counter decides, and changes around them: {name: (function, changes)}."""
     n, position, sums, ema = 0, 0, {"loss": mgx.zeros(3)}, SimpleNamespace(decay=0.5, mean=mgx.zeros(3))
@@ -1818,6 +1887,92 @@ def test_what_asks_for_the_type_of_a_number():
                 found = step(vector(0), 0.5 + k)
             assert worlds.bits(found) == worlds.bits(use(vector(0), 0.5 + k))
             assert not isinstance(found, dict) or [type(key) for key in found] == [float, str]
+
+
+def large():
+    return mgx.zeros(1 << 16)                               # 256 kB
+
+
+class Scaled(nn.Module):
+    def __init__(self):
+        self.w = nn.Parameter(np.ones(1 << 16, "float32"))
+
+    def forward(self, x):
+        return x * self.w
+
+
+def replacing():
+    """{name: (a function, its arguments besides x)}, and what replaces all that these use."""
+    w, others, named, box, param = large(), [large(), 1], {"a": large()}, SimpleNamespace(t=large()), large()
+    net, chain, holder, leaf = Scaled(), nn.Sequential(Scaled(), nn.Tanh()), [Scaled()], nn.Parameter(large())
+    optimizer, hooked = optim.Adam(net.parameters()), nn.Parameter(large())
+    inner = mgx.compile(lambda x: x + w)
+    def bound():
+        t = large()
+        return lambda x: x + t
+    function = bound()
+    class Trainer:
+        def __init__(self):
+            self.net, self.me = Scaled(), self              # it refers to itself
+            self.optimizer = optim.SGD(self.net.parameters(), lr=0.1)
+        def step(self, x):
+            return step(x, self.net, self.optimizer)
+    trainer = Trainer()
+    def step(x, net, optimizer):
+        optimizer.zero_grad()
+        loss = net(x).mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+    def of_leaf(x):
+        leaf.grad = None
+        (x * leaf).sum().backward()
+        return leaf.grad
+    def of_hooked(x):
+        hooked.grad = None
+        (x * hooked).sum().backward()
+        return hooked.grad
+    def replace():
+        nonlocal w, others, box, net, optimizer, function, trainer, leaf, hooked
+        w, others, box, net, function, trainer = large(), [large(), 1], SimpleNamespace(t=large()), Scaled(), bound(), \
+            Trainer()
+        optimizer = optim.Adam(net.parameters())
+        named["a"], holder[0], chain[0] = large(), Scaled(), Scaled()
+        chain[0].w = nn.Parameter(large())
+        leaf, hooked = nn.Parameter(large()), nn.Parameter(large())
+        hooked.register_hook(lambda g, p=hooked: g * p.detach())
+        param.data = large()
+    return {
+        "a tensor": (lambda x: x + w, list), "a list": (lambda x: x + others[0], list),
+        "an item": (lambda x: x + named["a"], list), "an object": (lambda x: x + box.t, list),
+        "a module": (lambda x: net(x), list), "a module of a Sequential": (lambda x: chain(x), list),
+        "a module of a list": (lambda x: holder[0](x), list), "a function": (lambda x: function(x), list),
+        "a leaf": (of_leaf, list), "a leaf with a hook": (of_hooked, list), "data": (lambda x: x + param, list),
+        "a module and its optimizer": (lambda x: step(x, net, optimizer), list),
+        "an object that holds itself": (lambda x: trainer.step(x), list),
+        "a tensor of another compiled function": (lambda x: inner(x) * 2 + inner(x).sum(), list),
+        "arguments": (step, lambda: [net, optimizer]), "a parameter as argument": (lambda x, p: x * p, lambda: [leaf]),
+    }, replace
+
+
+@pytest.mark.parametrize("name", replacing()[0])
+@pytest.mark.parametrize("calls", [1, 3])
+def test_what_was_replaced(name, calls):
+    functions, replace = replacing()
+    function, arguments = functions[name]
+    step, x = mgx.compile(function), large()
+    def replaced(times):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CompileWarning)
+            for _ in range(times):
+                replace()
+                for _ in range(calls):
+                    step(x, *arguments())
+        gc.collect()
+        return allocated_bytes(True)[0] // x.nbytes
+    first = replaced(2)
+    assert replaced(20) <= first + 8                        # of one state there are at most four
+
 
 
 def test_what_cannot_be_seen(monkeypatch):

@@ -72,7 +72,7 @@ cdef class CapturedCall:
     cdef bint is_still(self) except -1
     cdef bint gradients_hold(self) except -1
     cdef int count_holds(self, dict counts) except -1
-    cdef bint is_lost(self, set alone, dict holds) except -1
+    cdef bint is_lost(self, set unreachable, dict holds) except -1
     cdef bint conflicts(self, object leaves) except -1
     cdef object capture(self, function, Environment environment, tuple given, object structure, list leaves, set passes,
                         set fixed)

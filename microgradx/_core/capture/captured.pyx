@@ -17,7 +17,7 @@ from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport (LaunchList, bump_gradients, capturing_list, copy, fill, grad_version, hooks_of,
                                       is_leaf, profiling, set_recording, world_version)
 from microgradx._core.capture.environment cimport Environment
-from microgradx._core.capture.guards cimport Guard, is_lost, snapshot_of, start_notes, stop_notes, unchanged
+from microgradx._core.capture.guards cimport Guard, part_is_lost, snapshot_of, start_notes, stop_notes, unchanged
 from microgradx._core.capture.passes cimport hold_host_operands
 from microgradx._core.capture.number cimport SymbolicFloat, note_reads_in, number_now, plain, symbolic_float
 from microgradx._core.capture.originals cimport give_back, original_of
@@ -646,28 +646,28 @@ cdef class CapturedCall:
                 program.count_holds(counts)
         return 0
 
-    cdef bint is_lost(self, set alone, dict holds) except -1:
-        """Does it wait for something that only captured calls hold, and that can never be again? ``alone`` are addresses
-        of objects, and ``holds`` tells how many programs hold a storage."""
+    cdef bint is_lost(self, set unreachable, dict holds) except -1:
+        """Does it wait for something that only captured calls hold, and that can never be again? ``unreachable``:
+        addresses of such objects. ``holds``: how many programs hold a storage."""
         cdef Storage *s
         cdef Found one
         cdef Guard guard
         cdef Py_ssize_t k
         for entry in self.tensors:
             s = <Storage *> <size_t> entry[1]
-            if id(entry[0]) in alone or (<Array> entry[0]).storage != s and <size_t> s in holds \
+            if id(entry[0]) in unreachable or (<Array> entry[0]).storage != s and <size_t> s in holds \
                     and s.refs == <Py_ssize_t> holds[<size_t> s]:
                 return True
         for guard in self.guards:
-            if guard.is_lost(alone):
+            if guard.is_lost(unreachable):
                 return True
         for one in self.found:
-            if id(one.node) in alone:
+            if id(one.node) in unreachable:
                 return True
         for k in range(self.leaves):
-            if self.form[k] == VALUE and is_lost(self.expected[k], alone):
+            if self.form[k] == VALUE and part_is_lost(self.expected[k], unreachable):
                 return True
-        return self.environment is not None and self.environment.is_lost(alone)
+        return self.environment is not None and self.environment.is_lost(unreachable)
 
     cdef bint gradients_hold(self) except -1:
         """Do the same leaves have gradients, each of its own?"""

@@ -3,7 +3,7 @@ from microgradx._core.array cimport Array, Storage, capture, from_object, shape_
 from microgradx._core.debug.check cimport checked
 from microgradx._core.graph cimport grad_enabled, recording_sites
 from microgradx._core.launch cimport is_capturing, world_version
-from microgradx._core.capture.alone cimport held_alone
+from microgradx._core.capture.unreachable cimport unreachable_without
 from microgradx._core.capture.captured cimport CapturedCall
 from microgradx._core.capture.environment cimport Environment
 from microgradx._core.capture.originals cimport give_back
@@ -50,8 +50,8 @@ cdef class Compiled:
     cdef Environment paused     # what the function could reach when a call last ran as it is in a pause
     cdef object previous        # the key of that call
     cdef Py_ssize_t wasted      # captures in a row without a replay
-    cdef Py_ssize_t replays_before  # how many replays there had been at the last capture
-    cdef Py_ssize_t replays_dropped # ... of calls that are kept no more
+    cdef Py_ssize_t replays_before      # how many replays there had been at the last capture
+    cdef Py_ssize_t replays_dropped     # ... of calls that are kept no more
     cdef bint last_held         # did what the last captured call depends on hold when it ended?
     cdef object latest          # the key of the last call whose key was new
     cdef Py_ssize_t unseen      # such calls in a row
@@ -229,17 +229,17 @@ cdef class Compiled:
         return 0
 
     cdef int drop_lost(self) except -1:
-        """Drop captured calls that cannot be replayed any more: what they depend on has been replaced, and nobody has it
-        still."""
+        """Drop captured calls that cannot be replayed any more: what they depend on was replaced, and nobody else has
+        it."""
         cdef CapturedCall call
-        cdef set alone
+        cdef set unreachable
         cdef dict holds = {}
         if self.calls:
-            alone = held_alone(self.calls)
+            unreachable = unreachable_without(self.calls)
             for call in self.calls:
                 call.count_holds(holds)
             for call in self.calls:
-                if call.is_lost(alone, holds):
+                if call.is_lost(unreachable, holds):
                     self.drop(call)
         return 0
 

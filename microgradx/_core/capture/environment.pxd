@@ -37,7 +37,7 @@ cdef class Environment:
     cdef bint add_attributes(self, list waiting) except -1
     cdef bint unchanged(self) except -1
     cdef bint renew(self) except -1
-    cdef bint is_lost(self, set alone) except -1
+    cdef bint is_lost(self, set unreachable) except -1
     cdef int note_sets(self) except -1
     cdef int repeat_sets(self) except -1
     cdef bint shares_memory(self, Array a) except -1

@@ -450,14 +450,14 @@ cdef class Environment:
             self.states = [(o, state_of(o)) for o, _ in self.states]
         return changed
 
-    cdef bint is_lost(self, set alone) except -1:
-        """Was part of it something that only captured calls hold, those ``alone``? Then it can never be again."""
+    cdef bint is_lost(self, set unreachable) except -1:
+        """Was part of it something that only captured calls hold, those ``unreachable``? Then it can never be again."""
         cdef list noted = [*self.owners, *self.parts]
         for container, was in self.lists + self.dicts:
             noted.append(container)
             noted += was if isinstance(was, list) else was.values() if isinstance(was, dict) else ()
         noted += [container for container, *_ in self.states + self.sets + self.kinds]
-        return any([id(o) in alone and not is_plain(o) for o in noted])
+        return any([id(o) in unreachable and not is_plain(o) for o in noted])
 
     cdef int note_sets(self) except -1:
         """The call under capture has ended: a constant that it has put where another value was is put there again by

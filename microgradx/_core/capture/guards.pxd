@@ -6,10 +6,10 @@ cdef class Guard:
     cdef size_t watched             # the address of `attributes`
     cdef bint holds(self) except -1
     cdef int watch(self) except -1
-    cdef bint is_lost(self, set alone) except -1    # can it never hold again?
+    cdef bint is_lost(self, set unreachable) except -1    # can it never hold again?
 
 cdef bint unchanged(object was, object now) except -1
 cdef object snapshot_of(object o)
-cdef bint is_lost(object was, set alone) except -1      # was it something that only captured calls hold, `alone`?
+cdef bint part_is_lost(object was, set unreachable) except -1     # was it something that only captured calls hold?
 cdef int start_notes() except -1                # attributes of modules are noted, until `stop_notes`
 cdef int stop_notes() except -1

@@ -75,9 +75,8 @@ cdef class Contents:
             k += 1
         return True
 
-
-    cdef bint is_lost(self, set alone) except -1:
-        return any([is_lost(part, alone) for part in self.parts])
+    cdef bint is_lost(self, set unreachable) except -1:
+        return any([part_is_lost(part, unreachable) for part in self.parts])
 
 
 cdef object snapshot(object o, int depth):
@@ -100,11 +99,11 @@ cdef bint unchanged(object was, object now) except -1:
     return is_same(was, now) or type(was) is type(now) and equal_by_value(was, now)
 
 
-cdef bint is_lost(object was, set alone) except -1:
-    """Is a part of a snapshot compared by identity, and held by nobody but captured calls: those ``alone``?"""
+cdef bint part_is_lost(object was, set unreachable) except -1:
+    """Is a part of a snapshot compared by identity, and held by nobody but captured calls: those ``unreachable``?"""
     if type(was) is Contents:
-        return (<Contents> was).is_lost(alone)
-    return id(was) in alone and not is_plain(was) and not has_value(was)
+        return (<Contents> was).is_lost(unreachable)
+    return id(was) in unreachable and not is_plain(was) and not has_value(was)
 
 
 cdef bint equal_by_value(object was, object now) except -1:
@@ -144,8 +143,8 @@ cdef class Guard:
         cdef PyObject *now = PyDict_GetItem(self.attributes, self.name)
         return unchanged(self.was, MISSING if now == NULL else <object> now)
 
-    cdef bint is_lost(self, set alone) except -1:
-        return id(self.owner) in alone or is_lost(self.was, alone)
+    cdef bint is_lost(self, set unreachable) except -1:
+        return id(self.owner) in unreachable or part_is_lost(self.was, unreachable)
 
     @property
     def polled(self):
@@ -221,8 +220,8 @@ cdef class KeysGuard(Guard):
     cdef bint holds(self) except -1:
         return list(self.attributes) == self.was
 
-    cdef bint is_lost(self, set alone) except -1:
-        return id(self.owner) in alone
+    cdef bint is_lost(self, set unreachable) except -1:
+        return id(self.owner) in unreachable
 
 
 cdef int start_notes() except -1:

@@ -16,8 +16,10 @@ cdef extern from "Python.h":
     bint PyObject_IS_GC(PyObject *)
     bint PyType_Check(PyObject *)
     bint PyModule_Check(PyObject *)
+    bint PyGC_Disable()
+    bint PyGC_Enable()
 
-cdef enum: MANY = 100000        # references: if there are more, nothing is said to be alone
+cdef enum: MANY = 100000        # references: if there are more, all is taken to be reachable
 
 
 cdef class Walk:
@@ -65,7 +67,7 @@ cdef int go(Walk walk) except -1:
     return 0
 
 
-cdef set held_alone(list roots):
+cdef set unreachable_without(list roots):
     """Addresses of the objects that nobody but ``roots``, captured calls, and those of functions that these reach keep
     alive."""
     cdef Walk walk = Walk()
@@ -75,11 +77,16 @@ cdef set held_alone(list roots):
     walk.shared.update(walk.waiting)
     walk.kind = <size_t> (<PyObject *> roots[0]).ob_type
     walk.counting = True
-    go(walk)
-    walk.counting = False
-    for address, count in walk.counted.items():
-        if (<PyObject *> <size_t> address).ob_refcnt > count:
-            walk.held.add(address)
-            walk.waiting.append(address)
-    go(walk)
+    cdef bint collects = PyGC_Disable()                 # nothing that was counted may go meanwhile
+    try:
+        go(walk)
+        walk.counting = False
+        for address, count in walk.counted.items():
+            if (<PyObject *> <size_t> address).ob_refcnt > count:
+                walk.held.add(address)
+                walk.waiting.append(address)
+        go(walk)
+    finally:
+        if collects:
+            PyGC_Enable()
     return set() if walk.steps >= MANY else walk.counted.keys() - walk.held

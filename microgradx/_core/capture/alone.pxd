@@ -1,1 +1,0 @@
-cdef set held_alone(list roots)     # addresses of the objects that nobody but these keeps alive
