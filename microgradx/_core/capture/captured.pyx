@@ -240,6 +240,8 @@ cdef class CapturedCall:
                 for effect in self.effects or ():
                     effect.value = None
             result = passed = args = kwargs = x = a = copies = o = number = roots = found = original = copied = None
+            # leaves that the call made for itself go with their gradients, whose storages launches name
+            program.sequence.arguments = program.sequence.leaves = program.sequence.read_gradients = None
             self.keep_tensors(program.sequence, samples)
             dropped = kept_blocks(&count)
             if failed:
@@ -252,8 +254,7 @@ cdef class CapturedCall:
         self.guards, self.own = by_life(program.sequence.reads.values())
         self.polled = [guard for guard in self.guards if guard.polled]
         self.environment = environment if self.as_it_is is None else None
-        program.sequence.arguments = None
-        program.sequence.reads = program.sequence.leaves = program.sequence.read_gradients = None
+        program.sequence.reads = None
         if values is not None:
             if self.around is not None:
                 self.around.renew()
