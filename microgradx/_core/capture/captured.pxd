@@ -48,8 +48,9 @@ cdef class CapturedCall:
     cdef Environment environment    # what the function can reach; None: whatever becomes of it, it runs as it is
     cdef list tensors               # (tensor, storage, requires_grad, hooks, is_leaf) of those that were there
     cdef list found, outputs, effects
-    cdef Environment around         # of a call that changed what it can reach: that, as it left it
-    cdef bint moves                 # ... and does each call change it, whatever it finds?
+    cdef Environment around         # what it changes, of a call that runs as it is, as the last one left it: what it
+    cdef list changed               # ... can reach, or None; attributes and options
+    cdef bint moves                 # does each call change that, whatever it finds?
     cdef dict leaf_of_effect        # {number of an output: the leaf whose gradient it is}
     cdef list products              # Product: arrays that the launches write where they are handed out
     cdef list handed_out            # of these those that are no gradient of a leaf, and new in each call
@@ -69,6 +70,8 @@ cdef class CapturedCall:
     cdef bint match(self, object structure, object leaves) except -1     # arguments of the kinds that were captured?
     cdef bint holds(self, object leaves) except -1                       # is all else as it was?
     cdef bint guards_hold(self) except -1
+    cdef bint may_settle(self) noexcept
+    cdef bint renew(self) except -1
     cdef bint is_still(self) except -1
     cdef bint gradients_hold(self) except -1
     cdef int count_holds(self, dict counts) except -1

@@ -256,8 +256,6 @@ cdef class CapturedCall:
         self.environment = environment if self.as_it_is is None else None
         program.sequence.reads = None
         if values is not None:
-            if self.around is not None:
-                self.around.renew()
             self.release(dropped, count)
             self.forward = self.outputs = None
             self.finish_as_it_is(leaves, samples, own)
@@ -336,8 +334,9 @@ cdef class CapturedCall:
                 if effect.value is not None:
                     node_of(a).grad = effect.value
         self.effects = []
-        # what the call itself replaces says nothing about the next one
-        self.guards = [guard for guard in self.guards if (<Guard> guard).holds()]
+        self.changed = [guard for guard in self.guards if not (<Guard> guard).holds()]
+        self.guards = [guard for guard in self.guards if guard not in self.changed]
+        self.renew()
         self.tensors = [entry for entry in self.tensors if tensor_is_as_noted(entry)]
         return self.note_versions()
 
@@ -619,10 +618,22 @@ cdef class CapturedCall:
             return False
         return True
 
+    cdef bint may_settle(self) noexcept:
+        """Does it run as it is and change what it depends on? A later call may not do so."""
+        return self.around is not None or self.changed is not None and len(self.changed) > 0
+
+    cdef bint renew(self) except -1:
+        """Note what that is now; was it changed?"""
+        cdef Guard guard
+        cdef bint changed = self.around is not None and self.around.renew()
+        for guard in self.changed:
+            changed = guard.renew() or changed
+        return changed
+
     cdef bint is_still(self) except -1:
-        """Of a call that changed what is around it: is that as the last call left it, and did that one not change it
-        either? Then another capture may find a call that can be replayed."""
-        if not self.around.renew():
+        """Is that as the last call left it, and did that one not change it either? Then another capture may find a call
+        that can be replayed."""
+        if not self.renew():
             return not self.moves
         self.moves = False
         return False

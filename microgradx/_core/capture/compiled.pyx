@@ -129,7 +129,7 @@ cdef class Compiled:
         for call in self.calls:
             if call.match(structure, leaves):
                 if call.holds(leaves):
-                    if call.around is not None and call.is_still():
+                    if call.may_settle() and call.is_still():
                         moved = call
                         break
                     if call.as_it_is is not None:
@@ -195,20 +195,20 @@ cdef class Compiled:
         if call.as_it_is is None:
             self.wasted += 1
             return result
-        self.wasted, call.moves = 0, call.around is not None and moved is not None
-        if call.around is None or call.moves:       # else it may be a cache that was filled: the next call will tell
+        self.wasted, call.moves = 0, moved is not None
+        if call.moves or not call.may_settle():     # else it may be a cache that was filled: the next call will tell
             self.count(call.as_it_is, True)
         return result
 
     cdef object run_as_it_is(self, CapturedCall call, tuple args, dict kwargs):
         cdef bint was_still
-        if call.around is None:
+        if not call.may_settle():
             return self.run_eagerly(args, kwargs, call.as_it_is)
         was_still = call.moves
         try:
             return self.run_eagerly(args, kwargs, call.as_it_is)
         finally:
-            call.moves = call.around.renew() and was_still
+            call.moves = call.renew() and was_still
 
     cdef Environment environment_of(self, list leaves):
         return Environment([self.function, *[o for o in leaves if not isinstance(o, (Array, float, str))]])

@@ -543,7 +543,7 @@ cdef bint has_in_class(object o, object name) except -1:
     for base in type(o).__mro__:
         if name in base.__dict__:
             return not is_library(base.__module__) and base.__module__ != "builtins" \
-                and not isinstance(base.__dict__[name], (types.FunctionType, property))
+                and not isinstance(base.__dict__[name], property)
     return False
 
 

@@ -5,6 +5,7 @@ cdef class Guard:
     cdef object name, was
     cdef size_t watched             # the address of `attributes`
     cdef bint holds(self) except -1
+    cdef bint renew(self) except -1
     cdef int watch(self) except -1
     cdef bint is_lost(self, set unreachable) except -1    # can it never hold again?
 

@@ -143,6 +143,13 @@ cdef class Guard:
         cdef PyObject *now = PyDict_GetItem(self.attributes, self.name)
         return unchanged(self.was, MISSING if now == NULL else <object> now)
 
+    cdef bint renew(self) except -1:
+        """Note what it is now; was it changed?"""
+        cdef bint changed = not self.holds()
+        if changed:
+            self.was = snapshot_of(self.attributes.get(self.name, MISSING))
+        return changed
+
     cdef bint is_lost(self, set unreachable) except -1:
         return id(self.owner) in unreachable or part_is_lost(self.was, unreachable)
 
@@ -219,6 +226,11 @@ cdef class KeysGuard(Guard):
 
     cdef bint holds(self) except -1:
         return list(self.attributes) == self.was
+
+    cdef bint renew(self) except -1:
+        cdef bint changed = not self.holds()
+        self.was = list(self.attributes)
+        return changed
 
     cdef bint is_lost(self, set unreachable) except -1:
         return id(self.owner) in unreachable
