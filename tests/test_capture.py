@@ -1179,6 +1179,10 @@ def reaching():
         __slots__ = ("scale",)
     slotted = WithSlots()
     slotted.scale = 2.0
+    class Scaling:
+        def scale(self, x):
+            return x * 2
+    scaled = Scaling()
     context, weak = contextvars.ContextVar("scale", default=1.0), weakref.WeakKeyDictionary({settings: 2.0})
     view = memoryview(bytearray(b"ab"))
     def number(value):
@@ -1218,6 +1222,8 @@ def reaching():
                                                   lambda: setattr(module, "act", mgx.tanh)]),
         "a number of the closure": (lambda x: x * s, numbers),
         "a tensor of the closure": (lambda x: x * t, [lambda: tensor(mgx.zeros(3))]),
+        "a method that an attribute hides": (lambda x: scaled.scale(x), [
+            lambda: setattr(scaled, "scale", lambda x: x * 7), lambda: delattr(scaled, "scale")]),
         "a tuple of the closure": (lambda x: x * slots.scale, [lambda: tuple_(slots._replace(scale=3.0))]),
         "an array of the closure": (lambda x: x * mgx.Tensor(array) + float(array[0]), [lambda: array.fill(3)]),
         "functions four deep": (lambda x: one(x), numbers),
@@ -1358,7 +1364,8 @@ def test_what_the_function_changes_outside(name):
 def settling():
     """Functions that change what is around them for some calls: {name: (function, a change that makes them do so once
     more, how often it is made, calls after each)}."""
-    cache, table, state, calls = [], {}, SimpleNamespace(n=0, counts=True), 0
+    cache, table, state, calls, module = [], {}, SimpleNamespace(n=0, counts=True), 0, nn.Identity()
+    module.w = None
     class Kind:
         width = 2.0
     def widened(x):
@@ -1379,6 +1386,10 @@ def settling():
         nonlocal calls
         calls = min(calls + 1, 6)
         return x * calls
+    def made_once(x):
+        if module.w is None:
+            module.w = parameter()
+        return x * module.w
     def reset():
         Kind.width = 3.0
     def reset_calls():
@@ -1391,6 +1402,7 @@ def settling():
         "a class attribute, reset before each second call": (widened, reset, 4, 2),
         "a cache that fills": (cached, cache.clear, 1, 5), "a cache that is cleared": (cached, cache.clear, 3, 5),
         "a dict": (noted, table.clear, 2, 6), "a warm-up": (warmed_up, reset_calls, 2, 7),
+        "a parameter that is made when it is needed": (made_once, lambda: setattr(module, "w", None), 2, 3),
         "a count that ends": (counted, lambda: setattr(state, "counts", not state.counts), 3, 7)}
 
 
@@ -1824,6 +1836,22 @@ def test_leaves_made_for_the_call_alone():
             return w.detach()
         return Twin(function, ran)
     replays(kept_for_itself)
+    def with_gradients_that_nobody_reads():
+        ran, w = [], parameter()
+        def function(x):
+            ran.append(1)
+            v = x.clone().requires_grad_()
+            g, = mgx.autograd.grad((v * v * w).sum(), [v], create_graph=True)
+            loss = (g.norm() - 1).square()
+            w.grad = None
+            loss.backward()
+            return loss
+        return Twin(function, ran, lambda: [w, w.grad])
+    replays(with_gradients_that_nobody_reads)
+    step = mgx.compile(with_gradients_that_nobody_reads().function)
+    for k in range(4):
+        step(vector(k))
+    assert "launches" in step.explain()                 # it runs them from what they wrote
     def copied():
         ran, net = [], nn.Linear(3, 2, rng=0)
         def function(x):

@@ -240,9 +240,9 @@ cdef class CapturedCall:
                 for effect in self.effects or ():
                     effect.value = None
             result = passed = args = kwargs = x = a = copies = o = number = roots = found = original = copied = None
+            self.keep_tensors(program.sequence, samples)
             # leaves that the call made for itself go with their gradients, whose storages launches name
             program.sequence.arguments = program.sequence.leaves = program.sequence.read_gradients = None
-            self.keep_tensors(program.sequence, samples)
             dropped = kept_blocks(&count)
             if failed:
                 self.outputs = self.effects = self.tree = None
