@@ -295,6 +295,29 @@ def test_arguments_that_cannot_be_compared():
     runs_as_it_is(make)
 
 
+def test_leaves_that_are_others_at_each_call():
+    def make():
+        ran, w = [], parameter()
+        def function(x):
+            ran.append(1)
+            g, = mgx.autograd.grad((x * x * w).sum(), [x])
+            return x + g.sign()
+        return Twin(function, ran, lambda: w, lambda k: (vector(k).requires_grad_(),))
+    twins(make)
+    step = mgx.compile(make().function)
+    with pytest.warns(CompileWarning, match="argument 0 is another one at each call; a leaf that requires a gradient"):
+        kept = [vector(k).requires_grad_() for k in range(20)]
+        for x in kept:
+            step(x)
+    def inside():
+        twin = make()
+        function = twin.function
+        twin.function = lambda x: function(x.detach().requires_grad_())
+        twin.arguments = lambda k: (vector(k),)
+        return twin
+    replays(inside)
+
+
 def test_numpy_arrays():
     def make():
         ran = []

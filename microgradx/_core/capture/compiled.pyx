@@ -261,8 +261,9 @@ cdef class Compiled:
             return 0
         for i in range(3, len(key)):
             if key[i] != latest[i]:
-                self.count(f"argument {i - 3} is another one at each call; what is only computed with may be a "
-                           "float, anything else a tensor", True)
+                advice = "a leaf that requires a gradient is taken for a parameter: make it one inside" \
+                    if is_leaf_key(key[i]) else "what is only computed with may be a float, anything else a tensor"
+                self.count(f"argument {i - 3} is another one at each call; {advice}", True)
                 break
         return 0
 
@@ -341,6 +342,11 @@ cdef bint is_captured_by_value(object leaf) except -1:
     return (leaf is None or isinstance(leaf, (Array, bool, int, float, complex, str, bytes, np.generic, np.dtype,
                                               enum.Enum, frozenset, slice, range)) or isinstance(leaf, BY_IDENTITY)
             or hasattr(kind, "_is_noted") or kind.__eq__ is not object.__eq__ and kind.__hash__ is not None)
+
+
+cdef bint is_leaf_key(object key) except -1:
+    """Of an argument that is a parameter: see `key_of`."""
+    return isinstance(key, tuple) and len(key) == 4 and type(key[3]) is int
 
 
 cdef object key_of(object leaf):
