@@ -1,13 +1,14 @@
 """What ``mgx.compile`` buys: the five training steps of ``bench_train``, replayed, against their floor in C and peers.
 
-Besides the steps: a capture against eager steps (how many of them it costs), one replay of one small addition
-called from Python, and ten elementwise operations in one pass beside a copy.
+Besides the steps: a capture against eager steps (how many of them it costs), captures by their number of launches, the
+most memory that eager and captured training have, one replay of one small addition called from Python, with more and
+more variables whose values it compares, and ten elementwise operations in one pass beside a copy.
 """
 import functools
 
 import numpy as np
 
-from bench.bench_train import CONTENDERS, NETS, checked, eager
+from bench.bench_train import CONTENDERS, NETS, STEPS, checked, eager
 from bench.common import Row
 
 
@@ -34,26 +35,55 @@ def captured_anew(mgx, step):
     return anew
 
 
-def long_program(backward, captured):
-    """10^5 launches over 100 elements: a chain of * and +, or tanh after tanh and its backward pass."""
+def long_program(backward, captured, launches=100_000):
+    """Launches over 100 elements: a chain of * and +, or tanh after tanh and its backward pass."""
     import microgradx as mgx
     x, w = mgx.ones(100), mgx.ones(100, requires_grad=True)
 
     def chain():
         y = x
-        for _ in range(50_000):
+        for _ in range(launches // 2):
             y = y * 0.999 + 0.001
         return y
 
     def tanhs():
         w.grad = None
         y = w * x
-        for _ in range(50_000):
+        for _ in range(launches // 2):
             y = y.tanh()
         y.sum().backward()
         return w.grad
     run = tanhs if backward else chain
     return captured_anew(mgx, run) if captured else run
+
+
+def most_bytes(net, captured):
+    """The most bytes that arrays take during STEPS steps, the capture among them."""
+    import microgradx as mgx
+    from microgradx._core.array import allocated_bytes
+
+    def run():
+        step, _ = eager(net, mgx, mgx.nn.functional, mgx.Tensor)
+        step = mgx.compile(step) if captured else step
+        step()
+        allocated_bytes(True)
+        for _ in range(STEPS):
+            step()
+        return allocated_bytes()[1]
+    return run
+
+
+def guarded_addition(variables):
+    """a + b of four elements, replayed, in a function that names so many variables around it, whose values a call
+    compares."""
+    import microgradx as mgx
+    names = [f"v{k}" for k in range(variables)]
+    source = "\n".join([*(f"{name} = {k}" for k, name in enumerate(names)), "def add(a, b):", "    if a is None:",
+                        f"        return [{', '.join(names)}]", "    return a + b"])
+    space = {}
+    exec(source, space)
+    a, b, add = mgx.ones(4), mgx.ones(4), mgx.compile(space["add"])
+    return lambda: add(a, b)
 
 
 def addition(compiled):
@@ -138,6 +168,16 @@ def rows(quick):
         yield Row(f"first two calls of 10^5 launches, {name}", {
             "microgradx eager": functools.partial(long_program, backward, False),
             "microgradx captured": functools.partial(long_program, backward, True)})
+    for power in (3, 4) if quick else (3, 4, 6):
+        yield Row(f"first two calls of 10^{power} launches, chain", {
+            "microgradx eager": functools.partial(long_program, False, False, 10 ** power),
+            "microgradx captured": functools.partial(long_program, False, True, 10 ** power)})
+    for net in NETS:
+        yield Row(f"most memory of {net.name}", {
+            "microgradx captured": functools.partial(most_bytes, net, True),
+            "microgradx eager": functools.partial(most_bytes, net, False)}, quantity="bytes", rtol=None)
+    yield Row("a + b replayed, by the number of variables compared", {
+        f"microgradx {count}": functools.partial(guarded_addition, count) for count in (0, 1, 5, 20, 100)})
     yield Row("a + b of 4 elements from Python", {
         "microgradx replayed": functools.partial(addition, True),
         "microgradx eager": functools.partial(addition, False),

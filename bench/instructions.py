@@ -22,6 +22,7 @@ CASES = {
     "SGD, 6 parameters of 100": "sgd.step()",
     "Adam, 6 parameters of 100": "adam.step()",
     "compiled x + x": "f(x)",
+    "compiled step of 2-16-16-1": "step()",
 }
 SETUP = """
 import gc, sys
@@ -34,6 +35,16 @@ ps = [mgx.Tensor(np.ones(100, "f4"), requires_grad=True) for _ in range(6)]
 for p in ps:
     p.sum().backward()
 sgd, adam, f = optim.SGD(ps, lr=0.1), optim.Adam(ps), mgx.compile(lambda x: x + x)
+net = mgx.nn.Sequential(mgx.nn.Linear(2, 16), mgx.nn.Sigmoid(), mgx.nn.Linear(16, 16), mgx.nn.Sigmoid(),
+                        mgx.nn.Linear(16, 1))
+opt, rows, target = optim.SGD(net.parameters(), lr=0.01), mgx.ones(100, 2), mgx.ones(100, 1)
+def step():
+    opt.zero_grad()
+    loss = mgx.nn.functional.mse_loss(net(rows), target)
+    loss.backward()
+    opt.step()
+    return loss
+step = mgx.compile(step)
 gc.disable()
 for _ in range(ROUNDS):
     CALL

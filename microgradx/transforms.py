@@ -19,6 +19,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 import numpy as np
 
+from microgradx._core.generator import Drawn
 from microgradx._core.graph import enable_grad, is_grad_enabled
 from microgradx._core.tensor import Tensor, stack
 from microgradx._core.trace import follow, gradients, sources, traced
@@ -27,7 +28,7 @@ from microgradx._core.value import Value
 from microgradx._core.views import axis_of
 from microgradx.errors import DTypeError, OptionError, ShapeError, name_errors
 from microgradx.names import accept
-from microgradx.random import get_rng_state, set_rng_state
+from microgradx.random import generator, get_rng_state, set_rng_state
 from microgradx.typing import Function
 
 __all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp", "vmap"]
@@ -344,8 +345,9 @@ def vmap(fn: Function, in_axes: Any = 0, out_axes: Any = 0, *, randomness: str =
             if randomness == "same":
                 set_rng_state(before)
             sample = (leaf if d is None else leaf[(slice(None),) * d + (k,)] for leaf, d in zip(leaves, along))
-            results.append(flatten(fn(*unflatten(structure, sample), **kwargs)))
-            if randomness == "error" and not bool((get_rng_state() == before).all()):
+            with Drawn() as drawn:
+                results.append(flatten(fn(*unflatten(structure, sample), **kwargs)))
+            if randomness == "error" and drawn.has_drawn(generator()):
                 raise OptionError("vmap: the function draws random numbers; randomness='different' or 'same' says "
                                   "which ones the samples get")
         if not results:

@@ -295,6 +295,29 @@ def test_arguments_that_cannot_be_compared():
     runs_as_it_is(make)
 
 
+def test_leaves_that_are_others_at_each_call():
+    def make():
+        ran, w = [], parameter()
+        def function(x):
+            ran.append(1)
+            g, = mgx.autograd.grad((x * x * w).sum(), [x])
+            return x + g.sign()
+        return Twin(function, ran, lambda: w, lambda k: (vector(k).requires_grad_(),))
+    twins(make)
+    step = mgx.compile(make().function)
+    with pytest.warns(CompileWarning, match="argument 0 is another one at each call; a leaf that requires a gradient"):
+        kept = [vector(k).requires_grad_() for k in range(20)]
+        for x in kept:
+            step(x)
+    def inside():
+        twin = make()
+        function = twin.function
+        twin.function = lambda x: function(x.detach().requires_grad_())
+        twin.arguments = lambda k: (vector(k),)
+        return twin
+    replays(inside)
+
+
 def test_numpy_arrays():
     def make():
         ran = []
@@ -1179,6 +1202,10 @@ def reaching():
         __slots__ = ("scale",)
     slotted = WithSlots()
     slotted.scale = 2.0
+    class Scaling:
+        def scale(self, x):
+            return x * 2
+    scaled = Scaling()
     context, weak = contextvars.ContextVar("scale", default=1.0), weakref.WeakKeyDictionary({settings: 2.0})
     view = memoryview(bytearray(b"ab"))
     def number(value):
@@ -1218,6 +1245,8 @@ def reaching():
                                                   lambda: setattr(module, "act", mgx.tanh)]),
         "a number of the closure": (lambda x: x * s, numbers),
         "a tensor of the closure": (lambda x: x * t, [lambda: tensor(mgx.zeros(3))]),
+        "a method that an attribute hides": (lambda x: scaled.scale(x), [
+            lambda: setattr(scaled, "scale", lambda x: x * 7), lambda: delattr(scaled, "scale")]),
         "a tuple of the closure": (lambda x: x * slots.scale, [lambda: tuple_(slots._replace(scale=3.0))]),
         "an array of the closure": (lambda x: x * mgx.Tensor(array) + float(array[0]), [lambda: array.fill(3)]),
         "functions four deep": (lambda x: one(x), numbers),
@@ -1353,6 +1382,81 @@ def test_what_the_function_changes_outside(name):
     with pytest.warns(CompileWarning, match="runs as it is"):
         for _ in range(3):                  # one may be lazy, and change something at its first calls
             step(vector(0))
+
+
+def settling():
+    """Functions that change what is around them for some calls: {name: (function, a change that makes them do so once
+    more, how often it is made, calls after each)}."""
+    cache, table, state, calls, module = [], {}, SimpleNamespace(n=0, counts=True), 0, nn.Identity()
+    module.w = None
+    class Kind:
+        width = 2.0
+    def widened(x):
+        Kind.width = 2.0
+        return x * Kind.width
+    def cached(x):
+        if len(cache) < 4:
+            cache.append(len(cache))
+        return x * len(cache)
+    def noted(x):
+        table["n"] = min(table.get("n", 0) + 1, 5)
+        return x * table["n"]
+    def counted(x):
+        if state.counts:
+            state.n = state.n + 1
+        return x * state.n
+    def warmed_up(x):
+        nonlocal calls
+        calls = min(calls + 1, 6)
+        return x * calls
+    def made_once(x):
+        if module.w is None:
+            module.w = parameter()
+        return x * module.w
+    def reset():
+        Kind.width = 3.0
+    def reset_calls():
+        nonlocal calls
+        calls = 0
+    return {
+        "a class attribute, reset once": (widened, reset, 1, 1),
+        "a class attribute, reset before two captures": (widened, reset, 3, 1),
+        "a class attribute, reset before six calls": (widened, reset, 6, 1),
+        "a class attribute, reset before each second call": (widened, reset, 4, 2),
+        "a cache that fills": (cached, cache.clear, 1, 5), "a cache that is cleared": (cached, cache.clear, 3, 5),
+        "a dict": (noted, table.clear, 2, 6), "a warm-up": (warmed_up, reset_calls, 2, 7),
+        "a parameter that is made when it is needed": (made_once, lambda: setattr(module, "w", None), 2, 3),
+        "a count that ends": (counted, lambda: setattr(state, "counts", not state.counts), 3, 7)}
+
+
+def counted(function):
+    """``function``, and a list that grows by one in each run of it."""
+    ran = []
+    def counting(x):
+        ran.append(1)
+        return function(x)
+    return counting, ran
+
+
+@pytest.mark.parametrize("name", settling())
+def test_what_stands_still_again(name):
+    results, runs = [], []
+    for compile in (as_it_is, mgx.compile):
+        function, change, times, calls = settling()[name]
+        counting, ran = counted(function)
+        step = compile(counting)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CompileWarning)
+            found = [bits(step(vector(k))) for k in range(7)]
+            for _ in range(times):
+                change()
+                found += [bits(step(vector(k))) for k in range(calls)]
+            before = len(ran)
+            found += [bits(step(vector(k))) for k in range(10)]
+        results.append(found)
+        runs.append(len(ran) - before)
+    assert results[0] == results[1]
+    assert runs[1] <= 2
 
 
 def deciding():
@@ -1755,6 +1859,22 @@ def test_leaves_made_for_the_call_alone():
             return w.detach()
         return Twin(function, ran)
     replays(kept_for_itself)
+    def with_gradients_that_nobody_reads():
+        ran, w = [], parameter()
+        def function(x):
+            ran.append(1)
+            v = x.clone().requires_grad_()
+            g, = mgx.autograd.grad((v * v * w).sum(), [v], create_graph=True)
+            loss = (g.norm() - 1).square()
+            w.grad = None
+            loss.backward()
+            return loss
+        return Twin(function, ran, lambda: [w, w.grad])
+    replays(with_gradients_that_nobody_reads)
+    step = mgx.compile(with_gradients_that_nobody_reads().function)
+    for k in range(4):
+        step(vector(k))
+    assert "launches" in step.explain()                 # it runs them from what they wrote
     def copied():
         ran, net = [], nn.Linear(3, 2, rng=0)
         def function(x):
@@ -1818,6 +1938,92 @@ def test_what_asks_for_the_type_of_a_number():
                 found = step(vector(0), 0.5 + k)
             assert worlds.bits(found) == worlds.bits(use(vector(0), 0.5 + k))
             assert not isinstance(found, dict) or [type(key) for key in found] == [float, str]
+
+
+def large():
+    return mgx.zeros(1 << 16)                               # 256 kB
+
+
+class Scaled(nn.Module):
+    def __init__(self):
+        self.w = nn.Parameter(np.ones(1 << 16, "float32"))
+
+    def forward(self, x):
+        return x * self.w
+
+
+def replacing():
+    """{name: (a function, its arguments besides x)}, and what replaces all that these use."""
+    w, others, named, box, param = large(), [large(), 1], {"a": large()}, SimpleNamespace(t=large()), large()
+    net, chain, holder, leaf = Scaled(), nn.Sequential(Scaled(), nn.Tanh()), [Scaled()], nn.Parameter(large())
+    optimizer, hooked = optim.Adam(net.parameters()), nn.Parameter(large())
+    inner = mgx.compile(lambda x: x + w)
+    def bound():
+        t = large()
+        return lambda x: x + t
+    function = bound()
+    class Trainer:
+        def __init__(self):
+            self.net, self.me = Scaled(), self              # it refers to itself
+            self.optimizer = optim.SGD(self.net.parameters(), lr=0.1)
+        def step(self, x):
+            return step(x, self.net, self.optimizer)
+    trainer = Trainer()
+    def step(x, net, optimizer):
+        optimizer.zero_grad()
+        loss = net(x).mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+    def of_leaf(x):
+        leaf.grad = None
+        (x * leaf).sum().backward()
+        return leaf.grad
+    def of_hooked(x):
+        hooked.grad = None
+        (x * hooked).sum().backward()
+        return hooked.grad
+    def replace():
+        nonlocal w, others, box, net, optimizer, function, trainer, leaf, hooked
+        w, others, box, net, function, trainer = large(), [large(), 1], SimpleNamespace(t=large()), Scaled(), bound(), \
+            Trainer()
+        optimizer = optim.Adam(net.parameters())
+        named["a"], holder[0], chain[0] = large(), Scaled(), Scaled()
+        chain[0].w = nn.Parameter(large())
+        leaf, hooked = nn.Parameter(large()), nn.Parameter(large())
+        hooked.register_hook(lambda g, p=hooked: g * p.detach())
+        param.data = large()
+    return {
+        "a tensor": (lambda x: x + w, list), "a list": (lambda x: x + others[0], list),
+        "an item": (lambda x: x + named["a"], list), "an object": (lambda x: x + box.t, list),
+        "a module": (lambda x: net(x), list), "a module of a Sequential": (lambda x: chain(x), list),
+        "a module of a list": (lambda x: holder[0](x), list), "a function": (lambda x: function(x), list),
+        "a leaf": (of_leaf, list), "a leaf with a hook": (of_hooked, list), "data": (lambda x: x + param, list),
+        "a module and its optimizer": (lambda x: step(x, net, optimizer), list),
+        "an object that holds itself": (lambda x: trainer.step(x), list),
+        "a tensor of another compiled function": (lambda x: inner(x) * 2 + inner(x).sum(), list),
+        "arguments": (step, lambda: [net, optimizer]), "a parameter as argument": (lambda x, p: x * p, lambda: [leaf]),
+    }, replace
+
+
+@pytest.mark.parametrize("name", replacing()[0])
+@pytest.mark.parametrize("calls", [1, 3])
+def test_what_was_replaced(name, calls):
+    functions, replace = replacing()
+    function, arguments = functions[name]
+    step, x = mgx.compile(function), large()
+    def replaced(times):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CompileWarning)
+            for _ in range(times):
+                replace()
+                for _ in range(calls):
+                    step(x, *arguments())
+        gc.collect()
+        return allocated_bytes(True)[0] // x.nbytes
+    first = replaced(2)
+    assert replaced(20) <= first + 8                        # of one state there are at most four
+
 
 
 def test_what_cannot_be_seen(monkeypatch):

@@ -224,10 +224,15 @@ class Options:
     shift: object = None
 
 
+class Helper:
+    def scale(self, y):
+        return y * 2.0
+
+
 class Own(nn.Module):
     def __init__(self):
         self.gain = nn.Parameter(np.full(3, 1.5, "float32"))
-        self.factor, self.mode, self.options, self.extra = 2.0, "plain", {"shift": 0.0}, None
+        self.factor, self.mode, self.options, self.extra, self.lazy = 2.0, "plain", {"shift": 0.0}, None, None
         self.register_buffer("calls", mgx.zeros(1))
 
     def forward(self, y):
@@ -239,7 +244,7 @@ class Own(nn.Module):
 
 
 PARTS = [bits, Log, first_difference, eager, logged, difference]
-CLASSES = [Pair, Options, Own]
+CLASSES = [Pair, Options, Helper, Own]
 PAIR = 'Pair = namedtuple("Pair", "left right")\n'
 
 # ----- kinds ----------------------------------------------------------------------------------------------------------
@@ -295,6 +300,9 @@ KINDS = {
     "aliasing": "an argument that is a tensor of the closure, or given twice",
     "overlap": "NumPy arguments that overlap",
     "leaf argument": "an argument that is a parameter",
+    "leaf inside": "a leaf is made inside, and gets a gradient that may not be read",
+    "made lazily": "a parameter is made inside where there is none",
+    "hidden method": "a method, and an attribute of the same name that comes and goes",
     "shapes": "arguments of other shapes", "dtypes": "arguments and parameters of double precision",
     "strides": "arguments that do not lie in order", "arrays": "NumPy arrays as arguments",
     "float": "a float argument", "float decides": "a float argument that decides", "integer": "an int argument",
@@ -380,6 +388,13 @@ STATEMENTS = [
     ("aliasing", "y = y + kept"), ("aliasing", "kept += 1.0"), ("aliasing", "y = y + z"),
     ("overlap", "y = y + z"), ("overlap", "z *= 2.0"),
     ("leaf argument", "(x * x).sum().backward()\ny = y.detach()"),
+    ("leaf inside", "t = y.detach().clone().requires_grad_()\n(t * t * w).sum().backward()"),
+    ("leaf inside", "t = y.detach().clone().requires_grad_()\n(t * t * w).sum().backward()\ny = y + t.grad"),
+    ("leaf inside", "t = y.detach().clone().requires_grad_()\n"
+                    "g, = mgx.autograd.grad((t * t * w).sum(), [t], create_graph=True)\ng.square().sum().backward()"),
+    ("made lazily", "if own.lazy is None:\n    own.lazy = nn.Parameter([1.0, 2.0, 3.0])\ny = y * own.lazy"),
+    ("hidden method", "y = helper.scale(y)"),
+    ("transforms", "y = y.detach() + mgx.vmap(lambda t: (t * c).tanh())(y.detach())"),
     ("float", "y = y * rate"), ("float", "y = y + (1.0 - rate) * 0.5"), ("float", "y = y + rate / 3.0"),
     ("float decides", "y = -y if rate > 1.0 else y"), ("float decides", "y = y * int(rate * 2)"),
     ("float decides", 'y = y * float(f"{rate:.1f}")'),
@@ -426,7 +441,7 @@ STATEMENTS = [
 NOT_REPLAYED = {"rewound inside", "attribute inside", "closure container", "argument container", "read", "read caught",
                 "scheduler inside", "group option inside", "raises", "generator inside", "aliasing", "overlap",
                 "options", "method", "detect_nan", "module hook inside", "generator checkpoint", "namespace",
-                "data inside", "class attribute count", "class attribute set",
+                "data inside", "class attribute count",
                 "kept elsewhere"}
 
 # What is compiled.
@@ -467,6 +482,7 @@ FEATURES = {
             (None, "net = nn.Sequential(nn.Linear(3, 3, rng=1), nn.Dropout(0.5), nn.BatchNorm1d(3))")],
     "blocks": [(None, "blocks = nn.ModuleList([nn.Linear(3, 3, rng=2)])")],
     "own": [(None, "own = Own()")],
+    "helper": [(None, "helper = Helper()")],
     "factor": [(None, "factor = 2.0")],
     "table": [(None, 'table = {"k": 2.0}')],
     "settings": [(None, "settings = SimpleNamespace(k=2.0, t=mgx.ones(3))")],
@@ -566,6 +582,8 @@ CHANGES = [
     ("note", 'settings.phase = "test"'), ("note", 'table["phase"] = "test"'),
     ("graph asked", "c.requires_grad_()"), ("graph asked", "c = c * nn.Parameter([1.0, 2.0, 3.0])"),
     ("class attribute", "Kind.width = 3.0"), ("class attribute", 'Kind = type("Kind", (), {"width": 4.0, "count": 1})'),
+    ("made lazily", "own.lazy = None"), ("hidden method", "helper.scale = lambda y: y * 5.0"),
+    ("hidden method", 'vars(helper).pop("scale", None)'), ("hidden method", "helper = Helper()"),
     ("context", "context.set(3.0)"), ("context", "context.set(2.0)"),
     ("scheduler", "scheduler.step()"), ("eager call", "function(...)"), ("dtypes", "linear.double()"),
     ("dataclass", "shared_options.factor = 3.0"), ("dataclass", "shared_options.shift = mgx.ones(3)"),

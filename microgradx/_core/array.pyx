@@ -407,6 +407,7 @@ cdef Array rebuild_saved(Node node, int k, Array g):
     node.check(k)
     a.storage, a.data = <Storage *> node.saved[k], node.saved_data[k]
     a.storage.refs += 1
+    a.born = node.born                                  # the operand itself was met when the node was made
     if k == 3:
         a.node, a.needs_grad = node, True
     elif parents(&node.v)[k] != NULL:

@@ -168,6 +168,10 @@ cdef class Drawn:
             load(rng, state)
         return now
 
+    def has_drawn(self, rng):
+        """Was ``rng`` drawn from, or set, since this was entered?"""
+        return id(rng) in self.before
+
     def states(self):
         """Those of our own generators, as they are read and advanced."""
         return [(<Generator> rng).state for rng, _ in self.before.values() if isinstance(rng, Generator)]

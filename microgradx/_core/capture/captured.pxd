@@ -21,6 +21,7 @@ cdef class Effect:              # what a call changes besides numbers
     cdef object tree                # of a value that holds tensors in lists, tuples or dicts, or None
     cdef list outputs               # its leaves
     cdef Output output              # the first of them
+    cdef Product product            # of a leaf: its gradient, if the launches write that in place
 
 cdef struct Input:              # a tensor among the arguments
     Py_ssize_t leaf, place      # its number; the place of the program, or COPIED, UNUSED
@@ -47,9 +48,12 @@ cdef class CapturedCall:
     cdef Environment environment    # what the function can reach; None: whatever becomes of it, it runs as it is
     cdef list tensors               # (tensor, storage, requires_grad, hooks, is_leaf) of those that were there
     cdef list found, outputs, effects
-    cdef bint changes_around        # did it change what it can reach?
+    cdef Environment around         # what it changes, of a call that runs as it is, as the last one left it: what it
+    cdef list changed               # ... can reach, or None; attributes and options
+    cdef bint moves                 # does each call change that, whatever it finds?
     cdef dict leaf_of_effect        # {number of an output: the leaf whose gradient it is}
     cdef list products              # Product: arrays that the launches write where they are handed out
+    cdef list handed_out            # of these those that are no gradient of a leaf, and new in each call
     cdef dict shared                # {id: copy} of the memory that several outputs share, while they are made
     cdef dict needed                # {number of an argument: did it require a gradient?}
     cdef list graphs                # (i, requires_grad, is_leaf) of tensors among the arguments, if it asks
@@ -66,7 +70,12 @@ cdef class CapturedCall:
     cdef bint match(self, object structure, object leaves) except -1     # arguments of the kinds that were captured?
     cdef bint holds(self, object leaves) except -1                       # is all else as it was?
     cdef bint guards_hold(self) except -1
+    cdef bint may_settle(self) noexcept
+    cdef bint renew(self) except -1
+    cdef bint is_still(self) except -1
     cdef bint gradients_hold(self) except -1
+    cdef int count_holds(self, dict counts) except -1
+    cdef bint is_lost(self, set unreachable, dict holds) except -1
     cdef bint conflicts(self, object leaves) except -1
     cdef object capture(self, function, Environment environment, tuple given, object structure, list leaves, set passes,
                         set fixed)

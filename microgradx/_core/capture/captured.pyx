@@ -17,7 +17,7 @@ from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport (LaunchList, bump_gradients, capturing_list, copy, fill, grad_version, hooks_of,
                                       is_leaf, profiling, set_recording, world_version)
 from microgradx._core.capture.environment cimport Environment
-from microgradx._core.capture.guards cimport Guard, snapshot_of, start_notes, stop_notes, unchanged
+from microgradx._core.capture.guards cimport Guard, part_is_lost, snapshot_of, start_notes, stop_notes, unchanged
 from microgradx._core.capture.passes cimport hold_host_operands
 from microgradx._core.capture.number cimport SymbolicFloat, note_reads_in, number_now, plain, symbolic_float
 from microgradx._core.capture.originals cimport give_back, original_of
@@ -195,7 +195,7 @@ cdef class CapturedCall:
             environment.note_sets()
             if self.as_it_is is None and not environment.unchanged():
                 self.as_it_is = f"it changes {environment.changed} outside; return what is new, or write into a tensor"
-                self.changes_around = True
+                self.around = environment
             nodes = [(<Array> x).node for x in samples]
             if any([(<Array> x).storage.version > 1 and (<Array> x).node is not was for x, was in
                     zip(samples, given_nodes)]):
@@ -241,6 +241,8 @@ cdef class CapturedCall:
                     effect.value = None
             result = passed = args = kwargs = x = a = copies = o = number = roots = found = original = copied = None
             self.keep_tensors(program.sequence, samples)
+            # leaves that the call made for itself go with their gradients, whose storages launches name
+            program.sequence.arguments = program.sequence.leaves = program.sequence.read_gradients = None
             dropped = kept_blocks(&count)
             if failed:
                 self.outputs = self.effects = self.tree = None
@@ -252,8 +254,7 @@ cdef class CapturedCall:
         self.guards, self.own = by_life(program.sequence.reads.values())
         self.polled = [guard for guard in self.guards if guard.polled]
         self.environment = environment if self.as_it_is is None else None
-        program.sequence.arguments = None
-        program.sequence.reads = program.sequence.leaves = program.sequence.read_gradients = None
+        program.sequence.reads = None
         if values is not None:
             self.release(dropped, count)
             self.forward = self.outputs = None
@@ -284,9 +285,13 @@ cdef class CapturedCall:
         if self.conflicts(leaves):
             raise CaptureError("compile: an argument shares memory with another argument or a tensor that the function "
                                "uses, and one of them is written to; pass a clone()")
-        for one in self.products:
-            if one.leaf is None:
-                one.current, one.array = one.array, geometry_of(one.array)
+        self.handed_out = [one for one in self.products if one.leaf is None]
+        for one in self.handed_out:
+            one.current, one.array = one.array, geometry_of(one.array)
+        for effect in self.effects:
+            if effect.kind == OF_LEAF and not effect.freed and effect.tree is None and effect.output.kind == PRODUCT \
+                    and effect.output.product.leaf is not None:
+                effect.product = effect.output.product
         self.shared = {}
         self.is_one_array = (self.tree is None and self.results == 1 and (<Output> self.outputs[0]).kind == PRODUCT
                              and len(self.products) == 1 and not self.effects and not self.found and not self.mutates
@@ -294,7 +299,7 @@ cdef class CapturedCall:
         values = self.make_results(leaves)
         self.copy_back(leaves, None)
         if self.pullback is not None:
-            self.pullback.attach(values, leaves, self.run_again)
+            self.pullback.attach(values, leaves, self)
         self.apply_effects(values, leaves)
         self.note_versions()
         return unflatten(self.tree, iter(values))
@@ -329,8 +334,9 @@ cdef class CapturedCall:
                 if effect.value is not None:
                     node_of(a).grad = effect.value
         self.effects = []
-        # what the call itself replaces says nothing about the next one
-        self.guards = [guard for guard in self.guards if (<Guard> guard).holds()]
+        self.changed = [guard for guard in self.guards if not (<Guard> guard).holds()]
+        self.guards = [guard for guard in self.guards if guard not in self.changed]
+        self.renew()
         self.tensors = [entry for entry in self.tensors if tensor_is_as_noted(entry)]
         return self.note_versions()
 
@@ -612,6 +618,26 @@ cdef class CapturedCall:
             return False
         return True
 
+    cdef bint may_settle(self) noexcept:
+        """Does it run as it is and change what it depends on? A later call may not do so."""
+        return self.around is not None or self.changed is not None and len(self.changed) > 0
+
+    cdef bint renew(self) except -1:
+        """Note what that is now; was it changed?"""
+        cdef Guard guard
+        cdef bint changed = self.around is not None and self.around.renew()
+        for guard in self.changed:
+            changed = guard.renew() or changed
+        return changed
+
+    cdef bint is_still(self) except -1:
+        """Is that as the last call left it, and did that one not change it either? Then another capture may find a call
+        that can be replayed."""
+        if not self.renew():
+            return not self.moves
+        self.moves = False
+        return False
+
     cdef bint guards_hold(self) except -1:
         cdef Guard guard
         for guard in self.guards:
@@ -623,6 +649,37 @@ cdef class CapturedCall:
                 self.failed = f"the storage, hooks or requires_grad of a tensor of shape {shape_of(<Array> entry[0])}"
                 return False
         return True
+
+    cdef int count_holds(self, dict counts) except -1:
+        """Add to {address of a storage: how many programs hold it}."""
+        cdef Program program
+        for program in [self.forward] + ([] if self.pullback is None else self.pullback.programs()):
+            if program is not None:
+                program.count_holds(counts)
+        return 0
+
+    cdef bint is_lost(self, set unreachable, dict holds) except -1:
+        """Does it wait for something that only captured calls hold, and that can never be again? ``unreachable``:
+        addresses of such objects. ``holds``: how many programs hold a storage."""
+        cdef Storage *s
+        cdef Found one
+        cdef Guard guard
+        cdef Py_ssize_t k
+        for entry in self.tensors:
+            s = <Storage *> <size_t> entry[1]
+            if id(entry[0]) in unreachable or (<Array> entry[0]).storage != s and <size_t> s in holds \
+                    and s.refs == <Py_ssize_t> holds[<size_t> s]:
+                return True
+        for guard in self.guards:
+            if guard.is_lost(unreachable):
+                return True
+        for one in self.found:
+            if id(one.node) in unreachable:
+                return True
+        for k in range(self.leaves):
+            if self.form[k] == VALUE and part_is_lost(self.expected[k], unreachable):
+                return True
+        return self.environment is not None and self.environment.is_lost(unreachable)
 
     cdef bint gradients_hold(self) except -1:
         """Do the same leaves have gradients, each of its own?"""
@@ -728,7 +785,7 @@ cdef class CapturedCall:
             if self.mutates:
                 self.copy_back(leaves, block)
             if self.pullback is not None:
-                self.pullback.attach(values, leaves, self.run_again)
+                self.pullback.attach(values, leaves, self)
             self.apply_effects(values, leaves)
             if self.steady:
                 self.gradients = grad_version
@@ -857,6 +914,12 @@ cdef class CapturedCall:
         cdef bint changed = False
         for k in range(len(self.effects)):
             effect = <Effect> PyList_GET_ITEM(self.effects, k)
+            if effect.kind == OF_LEAF and effect.product is not None:
+                node = <Node> effect.target
+                if node.grad is not effect.product.array:
+                    node.grad = effect.product.array
+                    bump_gradients()
+                continue
             value = self.effect_value(effect, values, leaves)
             if effect.freed:                            # its graph was freed within the call
                 a = <Array> value
@@ -879,8 +942,8 @@ cdef class CapturedCall:
                     a.requires_grad_(effect.name)
                 if effect.kind == OF_ARGUMENT and value is not None:
                     node_of(a).grad = value
-        for k in range(len(self.products)):
-            (<Product> PyList_GET_ITEM(self.products, k)).current = None
+        for k in range(len(self.handed_out)):
+            (<Product> PyList_GET_ITEM(self.handed_out, k)).current = None
         if self.shared:
             self.shared.clear()
         if changed:

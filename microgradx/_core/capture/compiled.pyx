@@ -3,6 +3,7 @@ from microgradx._core.array cimport Array, Storage, capture, from_object, shape_
 from microgradx._core.debug.check cimport checked
 from microgradx._core.graph cimport grad_enabled, recording_sites
 from microgradx._core.launch cimport is_capturing, world_version
+from microgradx._core.capture.unreachable cimport unreachable_without
 from microgradx._core.capture.captured cimport CapturedCall
 from microgradx._core.capture.environment cimport Environment
 from microgradx._core.capture.originals cimport give_back
@@ -14,6 +15,7 @@ import enum
 import inspect
 import types
 import warnings
+import weakref
 from functools import partial
 
 import numpy as np
@@ -45,11 +47,15 @@ cdef class Compiled:
     cdef object deferred        # why no call is ever captured, or None
     cdef readonly Py_ssize_t size
     cdef Py_ssize_t pause, pauses, world
-    cdef object settling        # the key of a call that was captured while it changed what is around it
+    cdef Environment paused     # what the function could reach when a call last ran as it is in a pause
+    cdef object previous        # the key of that call
+    cdef Py_ssize_t wasted      # captures in a row without a replay
+    cdef Py_ssize_t replays_before      # how many replays there had been at the last capture
+    cdef Py_ssize_t replays_dropped     # ... of calls that are kept no more
+    cdef bint last_held         # did what the last captured call depends on hold when it ended?
     cdef object latest          # the key of the last call whose key was new
     cdef Py_ssize_t unseen      # such calls in a row
     cdef Py_ssize_t replayed    # how many replays there had been by then
-    cdef object previous        # the key of the last call that ran as it is
     cdef CapturedCall last      # that was replayed, if calls are not checked
     cdef dict __dict__
     cdef object __weakref__
@@ -111,7 +117,7 @@ cdef class Compiled:
 
     cdef object choose(self, tuple args, dict kwargs, object structure, list leaves):
         """Replay a captured call, capture one, or run the function as it is."""
-        cdef CapturedCall call
+        cdef CapturedCall call, moved = None
         cdef Environment environment
         cdef str reason
         if recording_sites or capture:              # within a capture its launches are written; of another thread: wait
@@ -123,12 +129,14 @@ cdef class Compiled:
         for call in self.calls:
             if call.match(structure, leaves):
                 if call.holds(leaves):
+                    if call.may_settle() and call.is_still():
+                        moved = call
+                        break
                     if call.as_it_is is not None:
-                        return self.run_eagerly(args, kwargs, call.as_it_is)
+                        return self.run_as_it_is(call, args, kwargs)
                     if call.busy:
                         return self.run_eagerly(args, kwargs, "a call while the same one was running")
                     self.use(call)
-                    self.settling = None
                     if self.shared is not None:
                         return checked(call, tuple(leaves), lambda: self.function(*args, **kwargs), self.shared())
                     return call.replay(leaves)
@@ -157,21 +165,21 @@ cdef class Compiled:
             return self.function(*args, **kwargs)
         if self.seen[key] and may_share_memory(leaves):             # a capture works on copies of them
             return self.run_eagerly(args, kwargs, MEMORY)
-        if self.pause and not (key == self.previous and self.world == world_version):
+        if self.pause and not self.is_still(key, leaves):
             self.pause -= 1
-            self.previous = key
             result = self.run_eagerly(args, kwargs, "captures that were not replayed")
             self.world = world_version
             return result
-        self.last = None
-        wasted = 0
-        for call in self.calls:
-            if call.replays or call.as_it_is is not None:
-                break
-            wasted += 1
-        if wasted >= WASTED:
+        self.last = self.paused = None
+        if self.count_replays() != self.replays_before:
+            self.wasted = 0
+        if self.wasted >= WASTED:
             self.warn()
-        environment = Environment([self.function, *[o for o in leaves if not isinstance(o, (Array, float, str))]])
+        if moved is not None:
+            self.drop(moved)
+        self.drop_lost()
+        self.replays_before = self.count_replays()
+        environment = self.environment_of(leaves)
         if environment.reason is not None:
             self.seen[key] = environment.reason
             self.count(environment.reason, True)
@@ -182,13 +190,58 @@ cdef class Compiled:
         call = CapturedCall()
         result = call.capture(self.function, environment, (args, kwargs), structure, leaves, self.passes, self.fixed)
         self.fixed |= call.read                                     # it is for these numbers only
-        if call.changes_around and self.settling != key:            # as a cache that was filled: once more
-            self.settling = key
-            return result
         self.use(call)
-        if call.as_it_is is not None:
+        self.last_held = call.world >= 0
+        if call.as_it_is is None:
+            self.wasted += 1
+            return result
+        self.wasted, call.moves = 0, moved is not None
+        if call.moves or not call.may_settle():     # else it may be a cache that was filled: the next call will tell
             self.count(call.as_it_is, True)
         return result
+
+    cdef object run_as_it_is(self, CapturedCall call, tuple args, dict kwargs):
+        cdef bint was_still
+        if not call.may_settle():
+            return self.run_eagerly(args, kwargs, call.as_it_is)
+        was_still = call.moves
+        try:
+            return self.run_eagerly(args, kwargs, call.as_it_is)
+        finally:
+            call.moves = call.renew() and was_still
+
+    cdef Environment environment_of(self, list leaves):
+        return Environment([self.function, *[o for o in leaves if not isinstance(o, (Array, float, str))]])
+
+    cdef bint is_still(self, tuple key, list leaves) except -1:
+        """In a pause: is everything as it was at the call before, which was such a one?"""
+        cdef bint still = self.last_held and self.world == world_version
+        if self.paused is None or key != self.previous:
+            self.paused, self.previous, still = self.environment_of(leaves), key, False
+        return not self.paused.renew() and still
+
+    cdef Py_ssize_t count_replays(self) except -1:
+        return self.replays_dropped + sum([(<CapturedCall> call).replays for call in self.calls])
+
+    cdef int drop(self, CapturedCall call) except -1:
+        self.calls = [other for other in self.calls if other is not call]
+        self.replays_dropped += call.replays
+        return 0
+
+    cdef int drop_lost(self) except -1:
+        """Drop captured calls that cannot be replayed any more: what they depend on was replaced, and nobody else has
+        it."""
+        cdef CapturedCall call
+        cdef set unreachable
+        cdef dict holds = {}
+        if self.calls:
+            unreachable = unreachable_without(self.calls)
+            for call in self.calls:
+                call.count_holds(holds)
+            for call in self.calls:
+                if call.is_lost(unreachable, holds):
+                    self.drop(call)
+        return 0
 
     cdef int count(self, str reason, bint warn) except -1:
         """A call runs as it is; ``warn``: the first time."""
@@ -200,7 +253,7 @@ cdef class Compiled:
 
     cdef int count_unseen(self, tuple key) except -1:
         """A call with arguments that no call had before; if all are such, none is ever captured."""
-        cdef Py_ssize_t i, replayed = sum([(<CapturedCall> call).replays for call in self.calls])
+        cdef Py_ssize_t i, replayed = self.count_replays()
         cdef object latest = self.latest
         self.unseen = self.unseen + 1 if replayed == self.replayed else 1
         self.replayed, self.latest = replayed, key
@@ -208,21 +261,25 @@ cdef class Compiled:
             return 0
         for i in range(3, len(key)):
             if key[i] != latest[i]:
-                self.count(f"argument {i - 3} is another one at each call; what is only computed with may be a "
-                           "float, anything else a tensor", True)
+                advice = "a leaf that requires a gradient is taken for a parameter: make it one inside" \
+                    if is_leaf_key(key[i]) else "what is only computed with may be a float, anything else a tensor"
+                self.count(f"argument {i - 3} is another one at each call; {advice}", True)
                 break
         return 0
 
     cdef int use(self, CapturedCall call) except -1:
         """Put a captured call first; the one that was not used for longest goes."""
         if not self.calls or self.calls[0] is not call:
-            self.calls = [call, *[other for other in self.calls if other is not call][:self.size - 1]]
+            self.calls = [call, *[other for other in self.calls if other is not call]]
+            if len(self.calls) > self.size:
+                self.drop(self.calls[self.size])
         self.last = call if self.shared is None and call.as_it_is is None else None
         return 0
 
     cdef int warn(self) except -1:
         if self.pauses == 0:
-            why = (<CapturedCall> self.calls[0]).failed or "its arguments"
+            why = (<CapturedCall> self.calls[0]).failed if self.calls else None
+            why = why or "its arguments"
             warnings.warn(f"compile: {getattr(self.function, '__name__', self.function)} was captured {WASTED} times "
                           f"in a row without a replay, because this changed: {why}. Calls run as they are for a "
                           "while; explain() tells more", CompileWarning, stacklevel=1)
@@ -287,6 +344,11 @@ cdef bint is_captured_by_value(object leaf) except -1:
             or hasattr(kind, "_is_noted") or kind.__eq__ is not object.__eq__ and kind.__hash__ is not None)
 
 
+cdef bint is_leaf_key(object key) except -1:
+    """Of an argument that is a parameter: see `key_of`."""
+    return isinstance(key, tuple) and len(key) == 4 and type(key[3]) is int
+
+
 cdef object key_of(object leaf):
     if isinstance(leaf, Array):
         return ((<Array> leaf).dtype_, shape_of(leaf), leaf.strides if not (<Array> leaf).contiguous else None,
@@ -297,6 +359,8 @@ cdef object key_of(object leaf):
         return leaf.__reduce__()
     try:
         hash(leaf)
-    except TypeError:
-        return type(leaf), id(leaf)
+        if type(leaf).__eq__ is object.__eq__:                      # by identity: it need not be kept for that
+            return type(leaf), weakref.ref(leaf)
+    except TypeError:                                               # no hash, or no weak references
+        return type(leaf), id(leaf) if type(leaf).__hash__ is None else leaf
     return type(leaf), leaf

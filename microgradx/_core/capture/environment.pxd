@@ -1,6 +1,7 @@
 from microgradx._core.array cimport Array
 
 cdef bint is_same(object was, object now) except -1      # one object, or an equal number or string, to the last bit
+cdef bint is_plain(object o) except -1                  # a number, string or the like: compared by value
 cdef object cell_contents(object cell)
 
 cdef class Environment:
@@ -35,6 +36,8 @@ cdef class Environment:
     cdef bint add_note(self, object owner, object key, object part, str note, object at) except -1
     cdef bint add_attributes(self, list waiting) except -1
     cdef bint unchanged(self) except -1
+    cdef bint renew(self) except -1
+    cdef bint is_lost(self, set unreachable) except -1
     cdef int note_sets(self) except -1
     cdef int repeat_sets(self) except -1
     cdef bint shares_memory(self, Array a) except -1

@@ -90,6 +90,10 @@ cdef bint is_same(object was, object now) except -1:
     return repr(was) == repr(now) if isinstance(was, (float, complex, np.generic)) else was == now
 
 
+cdef bint is_plain(object o) except -1:
+    return isinstance(o, PLAIN)
+
+
 cdef class Environment:
     """A snapshot of what can be reached from ``roots``."""
 
@@ -434,6 +438,27 @@ cdef class Environment:
                 return False
         return True
 
+    cdef bint renew(self) except -1:
+        """Note what all of it is now; was anything changed? What has only come to be is not looked into."""
+        cdef bint changed = not self.unchanged()
+        if changed:
+            self.parts = [owner_part(owner, key) for owner, key in zip(self.owners, self.keys)]
+            self.sets = [(container, key, owner_part(container, key)) for container, key, _ in self.sets]
+            self.kinds = [(container, key, type(owner_part(container, key))) for container, key, _ in self.kinds]
+            self.lists = [(o, list(o) if isinstance(was, list) else len(o)) for o, was in self.lists]
+            self.dicts = [(o, dict(o) if isinstance(was, dict) else len(o)) for o, was in self.dicts]
+            self.states = [(o, state_of(o)) for o, _ in self.states]
+        return changed
+
+    cdef bint is_lost(self, set unreachable) except -1:
+        """Was part of it something that only captured calls hold, those ``unreachable``? Then it can never be again."""
+        cdef list noted = [*self.owners, *self.parts]
+        for container, was in self.lists + self.dicts:
+            noted.append(container)
+            noted += was if isinstance(was, list) else was.values() if isinstance(was, dict) else ()
+        noted += [container for container, *_ in self.states + self.sets + self.kinds]
+        return any([id(o) in unreachable and not is_plain(o) for o in noted])
+
     cdef int note_sets(self) except -1:
         """The call under capture has ended: a constant that it has put where another value was is put there again by
         each replay, whatever is there. Where it is not known whether the call did, what is there is compared."""
@@ -518,7 +543,7 @@ cdef bint has_in_class(object o, object name) except -1:
     for base in type(o).__mro__:
         if name in base.__dict__:
             return not is_library(base.__module__) and base.__module__ != "builtins" \
-                and not isinstance(base.__dict__[name], (types.FunctionType, property))
+                and not isinstance(base.__dict__[name], property)
     return False
 
 

@@ -5,8 +5,11 @@ that still.
 Values are compared as Python's: numbers, strings and flags by value and to the last bit; lists, tuples, dicts and sets
 by their parts; everything else by identity.
 """
+from cpython.list cimport PyList_GET_SIZE
+from cpython.object cimport PyObject
+
 from microgradx._core.array cimport Array
-from microgradx._core.capture.environment cimport is_same
+from microgradx._core.capture.environment cimport is_plain, is_same
 from microgradx._core.launch cimport LaunchList, capturing_list
 
 import numpy as np
@@ -14,7 +17,10 @@ import numpy as np
 from microgradx._core.capture.environment import MISSING
 from microgradx._core.launch import change_world
 
-cdef set watched = set()        # ids of the dicts of all objects that a capture has noted something of
+cdef extern from "Python.h":
+    PyObject *PyDict_GetItem(object, object)   # borrowed, or NULL
+
+cdef dict watched = {}          # {id of the dict of an object: how many guards there are of what is in it}
 cdef list noted_classes = []    # whose attributes are noted while a call is captured
 cdef int capturing = 0
 # Contents of a module or an optimizer that only its own methods change, and they tell; other lists and dicts are looked
@@ -27,9 +33,11 @@ cdef class Contents:
     """The parts of a list, tuple, dict or set as they were."""
     cdef object kind, keys
     cdef list parts
+    cdef bint is_fixed          # can only another object have other parts?
 
     def __init__(self, container, int depth):
         self.kind = type(container)
+        self.is_fixed = isinstance(container, (tuple, frozenset))
         if isinstance(container, dict):
             self.keys = [snapshot(key, depth) for key in container]
             self.parts = [snapshot(part, depth) for part in container.values()]
@@ -37,11 +45,20 @@ cdef class Contents:
             self.keys, self.parts = set(container), []
         else:
             self.parts = [snapshot(part, depth) for part in container]
+            self.is_fixed = self.is_fixed and not any([type(part) is Contents and not (<Contents> part).is_fixed
+                                                       for part in self.parts])
 
     cdef bint match(self, object container) except -1:
         cdef Py_ssize_t k = 0
         if type(container) is not self.kind:
             return False
+        if type(container) is list:
+            if PyList_GET_SIZE(container) != PyList_GET_SIZE(self.parts):
+                return False
+            for k in range(PyList_GET_SIZE(self.parts)):
+                if not unchanged(self.parts[k], (<list> container)[k]):
+                    return False
+            return True
         if isinstance(container, (set, frozenset)):
             return container == self.keys
         if len(container) != len(self.parts):
@@ -58,6 +75,9 @@ cdef class Contents:
             k += 1
         return True
 
+    cdef bint is_lost(self, set unreachable) except -1:
+        return any([part_is_lost(part, unreachable) for part in self.parts])
+
 
 cdef object snapshot(object o, int depth):
     if isinstance(o, (list, tuple, dict, set, frozenset)) and depth < DEEPEST:
@@ -72,20 +92,31 @@ cdef object snapshot_of(object o):
 
 cdef bint unchanged(object was, object now) except -1:
     """Is ``now`` what a snapshot was taken of?"""
+    if was is now:
+        return True
     if type(was) is Contents:
         return (<Contents> was).match(now)
     return is_same(was, now) or type(was) is type(now) and equal_by_value(was, now)
 
 
+cdef bint part_is_lost(object was, set unreachable) except -1:
+    """Is a part of a snapshot compared by identity, and held by nobody but captured calls: those ``unreachable``?"""
+    if type(was) is Contents:
+        return (<Contents> was).is_lost(unreachable)
+    return id(was) in unreachable and not is_plain(was) and not has_value(was)
+
+
 cdef bint equal_by_value(object was, object now) except -1:
     """Are two objects of one type equal in their own words: do they define both equality and a hash?"""
-    kind = type(was)
+    return has_value(was) and bool(was == now)
+
+
+cdef bint has_value(object o) except -1:
+    kind = type(o)
     if kind is slice:                                   # without a hash before Python 3.12
-        return was == now
-    if kind.__eq__ is object.__eq__ or kind.__hash__ is None or kind.__hash__ is object.__hash__ \
-            or isinstance(was, (Array, np.ndarray, float, complex, np.generic)):
-        return False
-    return bool(was == now)
+        return True
+    return not (kind.__eq__ is object.__eq__ or kind.__hash__ is None or kind.__hash__ is object.__hash__
+                or isinstance(o, (Array, np.ndarray, float, complex, np.generic)))
 
 
 cdef class Guard:
@@ -94,14 +125,38 @@ cdef class Guard:
     def __init__(self, owner, attributes, name, value, text):
         self.owner, self.attributes, self.name, self.text = owner, attributes, name, text
         self.was = snapshot_of(value)
+        self.watch()
+
+    cdef int watch(self) except -1:
+        self.watched = <size_t> id(self.attributes)
+        watched[self.watched] = watched.get(self.watched, 0) + 1
+        return 0
+
+    def __dealloc__(self):
+        cdef Py_ssize_t count
+        if self.watched:
+            count = watched.pop(self.watched) - 1
+            if count:
+                watched[self.watched] = count
 
     cdef bint holds(self) except -1:
-        return unchanged(self.was, self.attributes.get(self.name, MISSING))
+        cdef PyObject *now = PyDict_GetItem(self.attributes, self.name)
+        return unchanged(self.was, MISSING if now == NULL else <object> now)
+
+    cdef bint renew(self) except -1:
+        """Note what it is now; was it changed?"""
+        cdef bint changed = not self.holds()
+        if changed:
+            self.was = snapshot_of(self.attributes.get(self.name, MISSING))
+        return changed
+
+    cdef bint is_lost(self, set unreachable) except -1:
+        return id(self.owner) in unreachable or part_is_lost(self.was, unreachable)
 
     @property
     def polled(self):
         """May it change without anyone telling: a list or dict that is no register?"""
-        return type(self.was) is Contents and self.name not in REGISTERS
+        return type(self.was) is Contents and not (<Contents> self.was).is_fixed and self.name not in REGISTERS
 
 
 def note_read(owner, dict attributes not None, str name not None, value, str text not None):
@@ -110,7 +165,6 @@ def note_read(owner, dict attributes not None, str name not None, value, str tex
     cdef tuple key = (id(attributes), name)
     if recording is None or key in recording.reads or key in recording.writes:
         return
-    watched.add(id(attributes))
     recording.reads[key] = Guard(owner, attributes, name, value, text)
 
 
@@ -168,10 +222,18 @@ cdef class KeysGuard(Guard):
     def __init__(self, owner, attributes, name, value, text):
         self.owner, self.attributes, self.name, self.text = owner, attributes, name, text
         self.was = list(attributes)
-        watched.add(id(attributes))
+        self.watch()
 
     cdef bint holds(self) except -1:
         return list(self.attributes) == self.was
+
+    cdef bint renew(self) except -1:
+        cdef bint changed = not self.holds()
+        self.was = list(self.attributes)
+        return changed
+
+    cdef bint is_lost(self, set unreachable) except -1:
+        return id(self.owner) in unreachable
 
 
 cdef int start_notes() except -1:

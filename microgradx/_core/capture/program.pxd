@@ -48,6 +48,7 @@ cdef class Program:
     cdef bint made(self, LiveRanges lives, Array x) except -1     # is it made here, in memory that nobody else sees?
     cdef void aim(self, Py_ssize_t number, Array a) noexcept
     cdef bint holds(self, Storage *s) noexcept
+    cdef int count_holds(self, dict counts) except -1
     cdef bint changes(self, Storage *s) noexcept
     cdef bint meets_borrowed(self, Storage *s, bint written) noexcept
     cdef int run(self) except -1

@@ -241,6 +241,13 @@ cdef class Program:
                 return True
         return False
 
+    cdef int count_holds(self, dict counts) except -1:
+        """Add one for each storage that it holds to {address: count}."""
+        cdef Py_ssize_t i
+        for i in range(self.held_count):
+            counts[<size_t> self.held[i]] = counts.get(<size_t> self.held[i], 0) + 1
+        return 0
+
     cdef bint changes(self, Storage *s) noexcept:
         """Do the steps write to a storage?"""
         cdef Py_ssize_t i

@@ -10,6 +10,7 @@ cdef class Pullback:            # of a captured call: from the gradients of its 
     cdef list into              # of a single one: which parents of the whole its own are
     cdef list at                # ... which of the storages that the whole reads its own are
     cdef list roots             # (number of the output, is its graph freed?) of the results that have a graph
+    cdef list freed             # the numbers of those whose graph is
     cdef list parents           # what gradients go to: nodes of leaves, or the numbers of arguments
     cdef list cotangents        # [sample], one for each root whose graph is not freed
     cdef list given             # their places
@@ -29,9 +30,10 @@ cdef class Pullback:            # of a captured call: from the gradients of its 
 
     cdef int finalize(self, Storage **dropped, Py_ssize_t count, set passes, Program forward, list numbers,
                       list inputs, list samples) except -1
+    cdef list programs(self)
     cdef int hold_operands(self) except -1
     cdef Array take_block(self)
-    cdef int attach(self, list values, object leaves, object again) except -1
+    cdef int attach(self, list values, object leaves, object call) except -1
     cdef Array joint_of(self, object group, Array joint)
     cdef list run(self, Residuals residuals, list cotangents)
     cdef list replay(self, Residuals residuals, list cotangents)
@@ -47,7 +49,7 @@ cdef class Residuals:           # what one call leaves for its backward pass
     cdef dict arguments         # {number: (array, version)}
     cdef list others            # (array, version) of those that only the forward pass reads
     cdef object leaves          # of the arguments, to run the function again
-    cdef object again           # runs it again: see `CapturedCall.run_again`
+    cdef object call            # the captured call, which can do that: `run_again`
     cdef uint32_t *version      # of the storages that the backward pass reads
     cdef list cotangents        # of several roots, until the node that joins them is reached
     cdef Array gradient         # that the results are for

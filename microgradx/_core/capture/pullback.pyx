@@ -37,7 +37,7 @@ cdef int capture_pullback(Pullback pull, Program forward, list roots, list input
     cdef list nodes = [], parents = [], live
     cdef dict hooks = {}
     pull.roots, pull.parents, pull.cotangents = [(k, (<Array> a).node.v.op == OP_FREED) for k, a in roots], [], []
-    pull.singles = []
+    pull.singles, pull.freed = [], [k for k, freed in pull.roots if freed]
     live = [a for _, a in roots if (<Array> a).node.v.op != OP_FREED]
     if not live:
         return 0
@@ -66,6 +66,7 @@ cdef int capture_pullback(Pullback pull, Program forward, list roots, list input
             pull.singles = []
         if pull.program is None:
             pull.roots, pull.cotangents, pull.parents = [(k, True) for k, _ in roots], [], []
+            pull.freed = [k for k, _ in roots]
             return 0
     finally:
         for node in hooks:
@@ -238,14 +239,17 @@ cdef class Pullback:
         program.names = [f"place {k}" for k in range(program.place_count)]
         return 0
 
+    cdef list programs(self):
+        """All of its own and of its parts."""
+        cdef Pullback single
+        return [program for program in [self.program, *(self.abandoned or ()),
+                                        *[single.program for single in self.singles]] if program is not None]
+
     cdef int hold_operands(self) except -1:
         """The capture has ended: see `hold_host_operands`."""
-        for program in [self.program, *(self.abandoned or ())]:
-            if program is not None:
-                hold_host_operands((<Program> program).sequence)
+        for program in self.programs():
+            hold_host_operands((<Program> program).sequence)
         self.abandoned = None
-        for single in self.singles:
-            (<Pullback> single).hold_operands()
         return 0
 
     cdef Array take_block(self):
@@ -255,20 +259,19 @@ cdef class Pullback:
             self.block = empty(MGX_F32, 1, &size)
         return self.block
 
-    cdef int attach(self, list values, object leaves, object again) except -1:
-        """Give the results of a call their node. ``again``: how to run the function again."""
+    cdef int attach(self, list values, object leaves, object call) except -1:
+        """Give the results of a call their node. ``call``: the captured call, which can run the function again."""
         cdef Residuals residuals
         cdef Array a, joint
         cdef Py_ssize_t i
         cdef list operands
-        for k, freed in self.roots:
-            if freed:
-                a = <Array> values[k]
-                a.node, a.needs_grad = new_node(OP_FREED, a), True
+        for i in self.freed:
+            a = <Array> values[i]
+            a.node, a.needs_grad = new_node(OP_FREED, a), True
         if self.program is None:
             return 0
         residuals = Residuals()
-        residuals.pullback, residuals.block, residuals.leaves, residuals.again = self, self.block, leaves, again
+        residuals.pullback, residuals.block, residuals.leaves, residuals.call = self, self.block, leaves, call
         residuals.arguments = {number: (detached(<Array> leaves[number]), (<Array> leaves[number]).storage.version)
                                for number, _ in self.arguments}
         residuals.others = [(leaves[number], (<Array> leaves[number]).storage.version) for number in self.others]
@@ -316,7 +319,7 @@ cdef class Pullback:
                 else None
         if one is None or one.busy or grad_enabled():
             self.check_all(residuals)
-            return residuals.again(residuals.leaves, self.parents, cotangents)
+            return residuals.call.run_again(residuals.leaves, self.parents, cotangents)
         one.check_read(residuals)
         made = one.replay(residuals, given)
         if one is self:

@@ -1,0 +1,1 @@
+cdef set unreachable_without(list roots)     # addresses of the objects that nobody but these keeps alive
