@@ -27,6 +27,13 @@ def log_beta(a: Tensor, b: Tensor) -> Tensor:
     return result
 
 
+def log1p_square(x: Tensor) -> Tensor:
+    """log(1 + x^2), also where x^2 overflows."""
+    far = x.abs() > 1
+    near, large = far.where(0.0, x), far.where(x, 1.0).abs()
+    return far.where(2 * large.log() + large.reciprocal().square().log1p(), near.square().log1p())
+
+
 # ----- the incomplete gamma function, and draws of the gamma distribution --------------------------------------------
 
 WEIGHTS = np.array([1.0, -9.0, 45.0]) / 60              # of central differences of order 6, from far to near
