@@ -585,7 +585,7 @@ def lstsq(a: Data, b: Data) -> LeastSquares:
     if a.ndim != 2 or b.ndim not in (1, 2) or a.shape[0] != b.shape[0]:
         raise ShapeError(f"lstsq: shapes {a.shape} and {b.shape} do not align; (m, n) and (m,) or (m, k) do")
     columns = b if b.ndim == 2 else b.unsqueeze(1)
-    of_a, of_b = power_of(a, (0, 1)), power_of(columns, (0, 1))     # in which no product overflows or vanishes on the way
+    of_a, of_b = power_of(a, (0, 1)), power_of(columns, (0, 1))     # nothing overflows in units of these
     x, s = _lstsq(a / of_a, columns / of_b)
     x, s = x * (of_b / of_a), s * of_a.reshape(())
     x = x if b.ndim == 2 else x.squeeze(1)

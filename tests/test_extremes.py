@@ -176,15 +176,17 @@ def test_clipping_the_norm_of_every_size(dtype, size):
 
 # ----- functions of which a factor of all numbers makes only a factor ------------------------------------------------
 
-ROWS = np.array([[3.0, -4, 1, 2, -1, 0.5], [1, 2, -2, 0.25, 3, -3.5], [-1, 4, 2, 2.5, 1, 3], [0.5, 1, -1, 2, -2, 4]]) / 4
+ROWS = np.array([[3.0, -4.0, 1.0, 2.0, -1.0, 0.5], [1.0, 2.0, -2.0, 0.25, 3.0, -3.5], [-1.0, 4.0, 2.0, 2.5, 1.0, 3.0],
+                 [0.5, 1.0, -1.0, 2.0, -2.0, 4.0]]) / 4
 SIGNS = np.where(ROWS > 0, 1.0, -1.0)                           # distances from whose means are larger than all
 HOMOGENEOUS = {         # name: degree, function of (4, 6)
     "var": (2, lambda x: x.var(1, 0)), "var of columns": (2, lambda x: x.var(0, 1)), "std": (1, lambda x: x.std(1, 0)),
     "std of all": (1, lambda x: x.std(None, 1)), "std of columns": (1, lambda x: x.std(0, 0)),
     "std_mean": (1, lambda x: mgx.std_mean(x, 1)[0]), "norm": (1, lambda x: x.norm(2, 1)),
     "norm 3": (1, lambda x: x.norm(3, 1)), "cdist": (1, lambda x: mgx.cdist(x, x[[1, 2, 3, 0]] * 0.5)),
-    "mean": (1, lambda x: x.mean(1)), "nanmean": (1, lambda x: mgx.nanmean(x, 1)), "nanstd": (1, lambda x: np.nanstd(x, 1)),
-    "nanvar": (2, lambda x: np.nanvar(x, 1, ddof=1)), "cov": (2, mgx.cov), "corrcoef": (0, mgx.corrcoef),
+    "mean": (1, lambda x: x.mean(1)), "nanmean": (1, lambda x: mgx.nanmean(x, 1)),
+    "nanstd": (1, lambda x: np.nanstd(x, 1)), "nanvar": (2, lambda x: np.nanvar(x, 1, ddof=1)), "cov": (2, mgx.cov),
+    "corrcoef": (0, mgx.corrcoef),
     "mse_loss": (2, lambda x: F.mse_loss(x, x[::-1])), "quadratic_cost": (2, lambda x: F.quadratic_cost(x, x[::-1])),
     "normalize": (0, lambda x: F.normalize(x, eps=0.0)), "normalize 3": (0, lambda x: F.normalize(x, 3.0, eps=0.0)),
     "cosine_similarity": (0, lambda x: F.cosine_similarity(x[:2], x[2:], eps=0.0)),
@@ -193,7 +195,8 @@ HOMOGENEOUS = {         # name: degree, function of (4, 6)
     "batch_norm": (0, lambda x: F.batch_norm(x.T, None, None, training=True, eps=0.0)),
     "lstsq": (0, lambda x: linalg.lstsq(x[:, :3], x[:, 4:]).solution), "cond": (0, lambda x: linalg.cond(x[:, :4])),
     "prod": (4, lambda x: x.prod(0)), "hypot": (1, lambda x: x[:2].hypot(x[2:]))}
-POWERS = {"float32": (-133, -100, -64, -40, 0, 40, 63, 100, 120, 127), "float64": (-1040, -1000, -600, 0, 600, 1000, 1022)}
+POWERS = {"float32": (-133, -100, -64, -40, 0, 40, 63, 100, 120, 127),
+          "float64": (-1040, -1000, -600, 0, 600, 1000, 1022)}
 
 
 def is_number(x, dtype):

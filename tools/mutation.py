@@ -35,6 +35,7 @@ from generate import COLUMNS, TOKEN  # noqa: E402
 
 COPY = ROOT / "build" / "mutation"
 RESULTS = COPY / "results.json"
+sources = ROOT                          # of the mutants; while they are tried the copy, which nobody edits
 COPIED = ("csrc", "microgradx", "tests", "tools", "docs", "setup.py", "pyproject.toml", "README.md")
 CORE = "microgradx/_core"
 BUILT_BY_ROWS = ("elementwise_f32", "elementwise_f64", "rules", "table")    # of csrc, what a changed ops.def changes
@@ -143,7 +144,7 @@ def in_vjps(path, text):
 
 
 def mutants(path):
-    text = (ROOT / path).read_text()
+    text = (sources / path).read_text()
     by = in_rows if path.endswith(".def") else in_functions if path.endswith(".inl") else in_vjps
     return [*by(path, text)]
 
@@ -187,7 +188,7 @@ def objects_of(path):
     if path.endswith(".pyx"):
         return [COPY / Path(path).with_suffix(".c"), *(o for o in built if str(o).endswith(path[:-4] + ".o"))]
     stems = BUILT_BY_ROWS if path in ("csrc/ops.def", "csrc/elementwise.inl", "csrc/words.inl") else [
-        source.stem for source in (ROOT / "csrc" / "isa").glob("*.c") if f'"{Path(path).name}"' in source.read_text()]
+        source.stem for source in (COPY / "csrc" / "isa").glob("*.c") if f'"{Path(path).name}"' in source.read_text()]
     return [o for o in built if o.stem in stems]
 
 
@@ -218,7 +219,7 @@ def fail_without_a_change(tests):
 
 def outcome(mutant, timeout):
     """(what becomes of a mutant, by which test)."""
-    file, before = COPY / mutant.path, (ROOT / mutant.path).read_text()
+    file, before = COPY / mutant.path, (COPY / mutant.path).read_text()
     times = file.stat()
     try:
         file.write_text(before[:mutant.start] + mutant.new + before[mutant.start + len(mutant.old):])
@@ -242,7 +243,7 @@ OUTCOMES = ("found", "survives", "does not build")
 
 
 def digest(path):
-    return hashlib.sha256((ROOT / path).read_bytes()).hexdigest()[:16]
+    return hashlib.sha256((sources / path).read_bytes()).hexdigest()[:16]
 
 
 def load_results():
@@ -273,7 +274,7 @@ def report(found, results):
 
 
 def line_of(mutant):
-    text = (ROOT / mutant.path).read_text()
+    text = (sources / mutant.path).read_text()
     line = text.count("\n", 0, mutant.start)
     begin = text.rfind("\n", 0, mutant.start) + 1
     return (f"{mutant.name}  line {line + 1}, column {mutant.start - begin + 1}, {mutant.old} -> {mutant.new}: "
@@ -281,6 +282,7 @@ def line_of(mutant):
 
 
 def main():
+    global sources
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", nargs="*", default=[*TESTS])
     parser.add_argument("--count", type=int, help="end after so many")
@@ -292,6 +294,9 @@ def main():
     parser.add_argument("--list", action="store_true", help="only say which there are")
     parser.add_argument("--report", action="store_true", help="only say what is known")
     arguments = parser.parse_args()
+    if not (arguments.list or arguments.report):
+        copy_sources()
+        sources = COPY
     found = [mutant for path in arguments.files for mutant in mutants(path)]
     if arguments.only:
         found = [mutant for mutant in found if mutant.name in arguments.only]
@@ -306,7 +311,6 @@ def main():
     random.Random(arguments.seed).shuffle(left)
     end = time.monotonic() + 60 * arguments.minutes
     print(f"{len(found)} mutants, {len(found) - len(left)} of them tried; building the copy", flush=True)
-    copy_sources()
     if not build(shown=True):
         sys.exit("the copy in build/mutation could not be built")
     for i, mutant in enumerate(left[:arguments.count], 1):

@@ -450,7 +450,8 @@ def local_response_norm(input: Data, size: int, alpha: float = 1e-4, beta: float
     total = wide[:, :channels]
     for at in range(1, size):
         total = total + wide[:, at:at + channels]
-    return x * unit ** -beta / (total * (alpha / size) + k / unit / unit) ** beta * unit ** -beta
+    y: Tensor = x * unit**-beta / (total * (alpha / size) + k / unit / unit) ** beta * unit**-beta
+    return y
 
 
 class LocalResponseNorm(Module):
