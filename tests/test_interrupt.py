@@ -1,9 +1,14 @@
 """Ctrl-C: what takes long stops soon, loses nothing, and everything works afterwards."""
+import os
 import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+
+import microgradx as mgx
+from microgradx import data
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no interval timers here")
 
@@ -212,3 +217,168 @@ def test_a_handler_may_fork():
     """The child has lost the pieces that other threads were at, and says so; the launch of its parent goes on."""
     done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=300)
     assert done.stdout.split()[:1] == ["7"], done.stdout + done.stderr[-1000:]
+
+
+class Late(OSError):
+    """As TimeoutError: an error of the kinds that are expected of files and of objects' own code."""
+
+
+@pytest.fixture
+def strike():
+    """A function in which the handler of a signal raises Late."""
+    def late(*_):
+        raise Late
+
+    def send():
+        os.kill(os.getpid(), signal.SIGUSR1)
+        sum(range(10))                              # here at the latest
+    before = signal.signal(signal.SIGUSR1, late)
+    yield send
+    signal.signal(signal.SIGUSR1, before)
+
+
+class Looked:
+    """Slots, one of them empty, of which Python asks code of the object's own."""
+    __slots__ = ("empty", "send")
+
+    def __getattr__(self, name):
+        if name == "empty":
+            object.__getattribute__(self, "send")()
+        raise AttributeError(name)
+
+
+def test_what_a_handler_raises_is_no_answer_of_an_object(strike):
+    o = Looked()
+    o.send = lambda: None
+    f = mgx.compile(lambda x: x * 2 if o is not None else x)
+    assert f(mgx.ones(2)).tolist() == [2, 2]
+    o.send = strike
+    f = mgx.compile(lambda x: x * 3 if o is not None else x)
+    with pytest.raises(Late):
+        for _ in range(3):                          # the first call does not look around yet
+            f(mgx.ones(2))
+    o.send = lambda: None
+    assert f(mgx.ones(2)).tolist() == f(mgx.ones(2)).tolist() == [3, 3]
+
+
+def test_what_a_handler_raises_is_no_answer_of_a_file(strike, tmp_path, monkeypatch):
+    from zipfile import ZipFile
+    np.savez(tmp_path / "x.npz", x=np.ones(3))
+    with monkeypatch.context() as patch:
+        patch.setattr(ZipFile, "infolist", lambda self: strike())
+        with pytest.raises(Late):
+            data.npz(tmp_path / "x.npz")
+    (tmp_path / "y.safetensors.01234567.part").write_bytes(b"of a program that was killed")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "listdir", lambda folder: strike())
+        with pytest.raises(Late):
+            mgx.save({"x": mgx.ones(3)}, tmp_path / "y.safetensors")
+    assert not (tmp_path / "y.safetensors").exists()
+    mgx.save({"x": mgx.ones(3)}, tmp_path / "y.safetensors")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.npz", "y.safetensors"]
+
+
+ANYWHERE = """
+import copy, io, pickle, random, signal, sys, tempfile, time, warnings
+import numpy as np
+import microgradx as mgx
+from microgradx import autograd, data, distributions, nn, optim
+
+warnings.simplefilter("ignore")
+mgx.set_num_threads(1)
+
+class Stop(Exception): pass
+def stop(*_):
+    global struck
+    struck = True
+    raise Stop
+signal.signal(signal.SIGALRM, stop)
+ignored = []
+sys.unraisablehook = lambda found: ignored.append(found.exc_value)
+
+net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Dropout(0.1), nn.Linear(8, 2))
+x, t = mgx.rand(16, 4), mgx.tensor([0, 1] * 8)
+adam = optim.Adam(net.parameters())
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.calls = nn.Linear(4, 4), 0
+        self.register_buffer("n", mgx.zeros(1))
+    def forward(self, x):
+        self.calls += 1
+        y = self.a(x)
+        self.seen, self.n, self.tag = y.detach(), self.n + 1, "x"
+        del self.tag
+        return y.sum()
+
+def modules():
+    m = Net()
+    m.a.bias, m.b, m.c = nn.Parameter(mgx.ones(4)), mgx.ones(2), 3
+    m.b = mgx.zeros(2)
+    del m.c
+    m.load_state_dict(m.state_dict())
+    pickle.loads(pickle.dumps(copy.deepcopy(net)))
+    repr(net)
+def train():
+    adam.zero_grad()
+    nn.CrossEntropyLoss()(net(x), t).backward()
+    adam.step()
+def captured():
+    m = Net()
+    f = mgx.compile(m)
+    f(x), f(x)
+    m.a = nn.Linear(4, 4)
+    f(x)
+def files():
+    with tempfile.TemporaryDirectory() as folder:
+        mgx.save(net.state_dict(), folder + "/net")
+        mgx.load(folder + "/net")
+def loader():
+    list(data.DataLoader(data.TensorDataset(x, t), batch_size=3, shuffle=True))
+def hooks():
+    h = net.register_forward_hook(lambda m, a, y: y)
+    net(x).sum().backward()
+    h.remove()
+    w = mgx.ones(3, requires_grad=True)
+    w.register_hook(lambda g: g * 2)
+    (w * w).sum().backward()
+def transforms():
+    mgx.hessian(lambda a: (a ** 3).sum())(mgx.ones(3))
+    with autograd.detect_anomaly():
+        net(x).sum().backward()
+    mgx.checkpoint(lambda a: a.sin(), mgx.ones(3, requires_grad=True)).sum().backward()
+def values():
+    y = v = mgx.Value(1.0)
+    for _ in range(50): y = (y * v + 1).tanh()
+    y.backward()
+def draws():
+    distributions.Normal(0.0, 1.0).rsample((3,))
+    distributions.Gamma(1.0, 1.0).sample((3,))
+
+rng = random.Random(0)
+for work in (modules, train, captured, files, loader, hooks, transforms, values, draws):
+    work()
+    met, lost, took = 0, 0, 1.0
+    while met < 60:
+        struck, start = False, time.perf_counter()
+        try:
+            signal.setitimer(signal.ITIMER_REAL, max(1e-6, rng.uniform(0, took)))
+            work()
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            lost += struck
+            took = min(took, time.perf_counter() - start)
+        except Stop:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        met += struck
+    work()
+    print(work.__name__, lost, mgx.is_grad_enabled(), len(ignored), flush=True)
+"""
+
+
+def test_no_signal_is_lost():
+    """Its exception reaches the caller, wherever it strikes, and all works as before."""
+    done = subprocess.run([sys.executable, "-c", ANYWHERE], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = done.stdout.splitlines()
+    assert len(lines) == 9 and all(line.split()[1:] == ["0", "True", "0"] for line in lines), done.stdout

@@ -445,7 +445,7 @@ def local_response_norm(input: Data, size: int, alpha: float = 1e-4, beta: float
         raise ShapeError(f"local_response_norm: (m, channels, ...) with axes behind the channels, not shape {x.shape}")
     size, channels = _channels("local_response_norm", size), x.shape[1]
     unit = power_of(x, 1)
-    unit = (unit * alpha**0.5 > k**0.5).where(unit, 1.0)        # in which no square overflows, though that of x may
+    unit = (unit > float(np.finfo(x.dtype).max) ** 0.25).where(unit, 1.0)       # in which no square overflows
     wide = pad((x / unit).square(), [0, 0] * (x.ndim - 2) + [size // 2, (size - 1) // 2])
     total = wide[:, :channels]
     for at in range(1, size):
