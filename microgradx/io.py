@@ -41,6 +41,7 @@ MODULE = "microgradx.module"                # the entry that says that it is the
 MOST_HEADER = 16 << 20                      # bytes: of names, shapes and structure, for which Python takes far more
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
           "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "u1"}
+PIECE = 16 << 20                            # bytes that are written at once
 PART = ".part"                              # the end of the name of a file that is being written
 
 
@@ -373,7 +374,8 @@ def _write(path: str, content: bytes) -> None:
     part, file = _open_part(folder, stem, 0o666 if old is None else 0o600)
     try:
         with file:
-            file.write(content)
+            for start in range(0, len(content), PIECE):             # signals are handled between pieces
+                file.write(memoryview(content)[start:start + PIECE])
             file.flush()
             if old is not None:
                 _keep_owner(file.fileno(), old)

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from microgradx._core.launch import compute
+from microgradx._core.launch import compute, stretches
 from microgradx._core.structured import HostOperation, power_of
 from microgradx._core.tensor import Tensor, concat, pad, stack
 from microgradx._core.views import axis_of
@@ -112,7 +112,13 @@ def by_numpy(name: str, results: Function, compute: Function, vjps: list[list[Fu
 
     The results of a matrix with an inf or a nan in it are nan: LAPACK may give any numbers for it.
     """
-    def forward(*arrays: npt.NDArray[Any]) -> None:
+    def forward(*arrays: Any) -> None:
+        lead = arrays[count].shape[:-2]
+        alike = all(x.shape[:1] == lead[:1] and x.ndim > 2 for x in arrays[count:] if isinstance(x, np.ndarray))
+        for part in stretches(arrays[count], 0) if lead and alike else [...]:   # signals are handled between these
+            whole(*(x[part] if isinstance(x, np.ndarray) else x for x in arrays))
+
+    def whole(*arrays: Any) -> None:
         outs, (a, *rest) = arrays[:count], arrays[count:]
         sound = np.isfinite(a).all((-2, -1))
         if not sound.all():

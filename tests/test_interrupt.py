@@ -55,6 +55,33 @@ KINDS = {
                   "for _ in range(9): mgx.gradcheck(lambda x: (x @ x).tanh(), x)"),
     "checkpoint": ("x = mgx.zeros(3_000_000, requires_grad=True)",
                    "mgx.checkpoint(lambda x: sum((x.sin() for _ in range(400)), x).sum(), x).backward()"),
+    "diagnose": ("from microgradx import flow\nx, y = mgx.rand(4000, 64), mgx.randint(0, 9, (4000,))\n"
+                 "net = nn.Sequential(*[m for _ in range(12) for m in (nn.Linear(64, 64), nn.Sigmoid())])",
+                 "flow.diagnose(net, nn.functional.cross_entropy, (x, y))"),
+    "an experiment": ("from microgradx import lab", "lab.run('depth')"),
+    "save": ("import tempfile; d = {str(k): mgx.zeros(3) for k in range(100_000)}; f = tempfile.mkdtemp() + '/x'",
+             "for _ in range(9): mgx.save(d, f)"),
+    "load": ("import tempfile; d = {str(k): mgx.zeros(3_000_000) for k in range(20)}; f = tempfile.mkdtemp() + '/x'\n"
+             "mgx.save(d, f)", "for _ in range(30): mgx.load(f)"),
+    "DataLoader": ("from microgradx import data; rows = data.TensorDataset(mgx.rand(2_000_000, 16))",
+                   "for _ in range(9): list(data.DataLoader(rows, batch_size=500_000, shuffle=True))"),
+    "DataLoader with threads": ("from microgradx import data; rows = data.TensorDataset(mgx.rand(2_000_000, 16))",
+                                "for _ in range(9): list(data.DataLoader(rows, batch_size=100_000, num_workers=2))"),
+    "LBFGS": ("w = mgx.zeros(3_000_000, requires_grad=True); o = optim.LBFGS([w], max_iter=200)\n"
+              "def closure():\n    o.zero_grad(); l = ((w - 1) ** 2 * mgx.linspace(1, 100, w.size)).sum()\n"
+              "    l.backward(); return l", "o.step(closure)"),
+    "jacobian": ("x = mgx.rand(400)", "for _ in range(9): mgx.autograd.functional.jacobian("
+                 "lambda x: (x.unsqueeze(1) * x).sin().sum(1), x)"),
+    "hessian": ("x = mgx.rand(300)", "for _ in range(9): mgx.autograd.functional.hessian("
+                "lambda x: (x.unsqueeze(1) * x).sin().sum(), x)"),
+    "normal draws": ("from microgradx import distributions as d", "d.Normal(0.0, 1.0).sample((200_000_000,))"),
+    "gamma draws": ("from microgradx import distributions as d", "d.Gamma(2.0, 1.0).sample((30_000_000,))"),
+    "Dirichlet draws": ("from microgradx import distributions as d", "d.Dirichlet(mgx.ones(3)).sample((10_000_000,))"),
+    "binomial draws": ("from microgradx import distributions as d", "d.Binomial(10, 0.5).sample((20_000_000,))"),
+    "a special function": ("x = mgx.rand(50_000_000)", "mgx.lgamma(x)"),
+    "medians of rows": ("x = mgx.rand(1000, 30_000)", "mgx.median(x, 1)"),
+    "searchsorted": ("x = mgx.rand(20_000_000)", "for _ in range(3): mgx.searchsorted(mgx.linspace(0, 1, 1000), x)"),
+    "matrices": ("x = mgx.rand(30_000, 20, 20)", "for _ in range(3): mgx.linalg.inv(x)"),
     "product": ("x = mgx.ones(1, 1).expand(30_000, 100_000)", "x.prod()"),
     "a replay of many": ("def g(x):\n    for _ in range(60_000): x = x @ x\n    return x\nf = mgx.compile(g)\n"
                          "x = mgx.zeros(60, 60); f(x); f(x)", "f(x)"),
@@ -112,6 +139,89 @@ def test_what_takes_long_is_interrupted(found, kind):
     assert found[kind] != ["through"]
     late, works = found[kind]
     assert float(late) < BOUND and works == "True"
+
+
+STATE = """
+import signal, time
+import numpy as np
+import microgradx as mgx
+from microgradx import data, flow, nn, optim
+
+def stop(*_): raise KeyboardInterrupt
+signal.signal(signal.SIGPROF, stop)
+x, y = mgx.rand(300, 8, rng=0), mgx.randint(0, 3, (300,), rng=1)
+net = nn.Sequential(*[m for k in range(6) for m in (nn.Linear(8, 8, rng=k), nn.Sigmoid(), nn.Dropout(0.1))])
+net[0].bias.grad = mgx.ones(8)
+net.eval()
+hook = net.register_forward_hook(lambda m, a, y: y)
+
+def state():
+    return [p.tolist() for p in net.parameters()] + [
+        None if p.grad is None else p.grad.tolist() for p in net.parameters()] + [
+        m.training for m in net.modules()] + [mgx.get_rng_state().tolist(), np.random.get_state()[1].tolist(),
+        len(net._hooks), mgx.is_grad_enabled()]
+before, struck = state(), 0
+for attempt in range(25):
+    try:
+        signal.setitimer(signal.ITIMER_PROF, 0.002 + 0.011 * attempt)
+        flow.diagnose(net, nn.functional.cross_entropy, (x, y), optim.SGD(net.parameters(), lr=0.1))
+        signal.setitimer(signal.ITIMER_PROF, 0)
+    except KeyboardInterrupt:
+        struck += 1
+    assert state() == before, attempt
+print(struck > 5)
+
+w = mgx.zeros(200_000, requires_grad=True)
+scale = mgx.linspace(1, 100, w.size)
+def closure():
+    lbfgs.zero_grad()
+    loss = ((w - 1) ** 4 * scale).sum()
+    loss.backward()
+    return loss
+struck, took = 0, 0.0
+for attempt in range(12):
+    with mgx.no_grad():
+        w.zero_()
+    start = time.process_time()
+    lbfgs = optim.LBFGS([w], max_iter=30, line_search_fn="strong_wolfe" if attempt % 2 else None, lr=1e-3)
+    points, seen = [0.0], lbfgs._next_point
+    def noting(*args):
+        point = seen(*args)
+        points.append(w.detach().sum().item())
+        return point
+    lbfgs._next_point = noting
+    try:
+        signal.setitimer(signal.ITIMER_PROF, took * attempt / 12)      # 0: the first is not interrupted
+        lbfgs.step(closure)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        took = took or time.process_time() - start
+    except KeyboardInterrupt:
+        struck += 1
+        kept = lbfgs.state[w]
+        assert w.detach().sum().item() in points[-2:], (attempt, w, points)
+        assert kept.get("n_iter", 0) in (len(points) - 2, len(points) - 1)
+        assert all(len(kept[name]) == len(kept["ro"]) for name in ("old_dirs", "old_stps") if name in kept)
+    lbfgs._next_point = seen
+    lbfgs.step(closure)
+print(struck > 3)
+
+rows = data.DataLoader(data.TensorDataset(mgx.arange(100_000)), batch_size=1000, shuffle=True, num_workers=2)
+for attempt in range(200):
+    try:
+        signal.setitimer(signal.ITIMER_PROF, 0.002 + 0.0001 * (attempt % 50))
+        list(rows)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+    except KeyboardInterrupt:
+        pass
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    assert sum([part.sum().item() for part, in rows]) == 4_999_950_000
+print(True)
+"""
+
+
+def test_what_was_interrupted_leaves_everything_as_it_was():
+    done = subprocess.run([sys.executable, "-c", STATE], capture_output=True, text=True)
+    assert done.stdout.split() == ["True"] * 3, done.stderr[-2000:]
 
 
 STEP = """

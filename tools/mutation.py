@@ -52,7 +52,8 @@ TESTS = {"csrc/ops.def": OF_ROWS, "csrc/elementwise.inl": OF_ROWS, "csrc/words.i
          "csrc/random.inl": ["test_random.py", "test_kernels.py"],
          "csrc/gemm.inl": ["test_kernels.py", "test_gemm.py", "test_products.py"],
          "csrc/fused_chain.inl": ["test_fuse.py"], "csrc/replay.inl": ["test_vectorize.py"],
-         f"{CORE}/structured.pyx": ["test_derivatives.py", "test_products.py", "test_losses.py", "test_tensor.py"],
+         f"{CORE}/structured.pyx": ["test_derivatives.py", "test_products.py", "test_losses.py", "test_extremes.py",
+                                    "test_functions.py", "test_tensor.py"],
          f"{CORE}/views.pyx": ["test_derivatives.py", "test_tensor.py", "test_inplace.py", "test_arrays.py"],
          f"{CORE}/nets.pyx": ["test_convolution.py", "test_normalization.py", "test_derivatives.py"],
          f"{CORE}/generator.pyx": ["test_random.py"], "microgradx/linalg.py": ["test_linalg.py"]}

@@ -421,7 +421,8 @@ cdef class Tensor(Array):
         array = ndarray_to_read(self)
         options = {"precision": 4, **print_options}
         if self.dtype_ <= MGX_F64:
-            sizes = np.abs(array[np.isfinite(array) & (array != 0)], dtype=np.float64)
+            shown = shown_part(array, **(np.get_printoptions() | options))
+            sizes = np.abs(shown[np.isfinite(shown) & (shown != 0)], dtype=np.float64)
             wide = sizes.size and (sizes.max() > 1e8 or sizes.min() < 1e-4 or sizes.max() > 1000 * sizes.min())
             if wide and not options.get("suppress_small"):
                 options["formatter"] = {"float": f"{{:.{options['precision']}e}}".format}
@@ -836,6 +837,14 @@ cdef class Tensor(Array):
             source = expand(source, part.ndim, part.shape_)
         part = None
         v.assign(self, key, source)
+
+
+def shown_part(array, *, threshold, edgeitems, **_):
+    """The elements that array2string shows."""
+    if array.size <= threshold:
+        return array
+    return array[np.ix_(*[np.r_[:edgeitems, n - edgeitems:n] if n > 2 * edgeitems else np.arange(n)
+                          for n in array.shape])]
 
 
 print_options = {}                                  # what array2string takes: see `config.set_printoptions`
