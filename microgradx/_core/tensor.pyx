@@ -421,7 +421,7 @@ cdef class Tensor(Array):
         array = ndarray_to_read(self)
         options = {"precision": 4, **print_options}
         if self.dtype_ <= MGX_F64:
-            shown = shown_part(array, **(np.get_printoptions() | options))
+            shown = _shown_part(array, **(np.get_printoptions() | options))
             sizes = np.abs(shown[np.isfinite(shown) & (shown != 0)], dtype=np.float64)
             wide = sizes.size and (sizes.max() > 1e8 or sizes.min() < 1e-4 or sizes.max() > 1000 * sizes.min())
             if wide and not options.get("suppress_small"):
@@ -839,7 +839,7 @@ cdef class Tensor(Array):
         v.assign(self, key, source)
 
 
-def shown_part(array, *, threshold, edgeitems, **_):
+def _shown_part(array, *, threshold, edgeitems, **_):
     """The elements that array2string shows."""
     if array.size <= threshold:
         return array
