@@ -181,6 +181,7 @@ def diff(x: Tensor, n: int = 1, axis: int = -1, prepend: Data | None = None, app
     if times and len(given) > 1:
         shape = (*x.shape[:d], 1, *x.shape[d + 1:])
         x = concat([part if part.ndim else part.expand(shape) for part in given], d)
+    x = x if times else x.clone()
     for _ in range(min(times, x.shape[d])):            # of nothing there is nothing more to take
         later, earlier = at(x, d, slice(1, None)), at(x, d, slice(0, max(x.shape[d] - 1, 0)))
         x = later ^ earlier if x.dtype == np.bool_ else later - earlier
