@@ -48,11 +48,12 @@ peers: .venv/test
 	PYTHONPATH=. $(PEERS)/bin/python tests/peers/torch_ops.py
 	PYTHONPATH=. $(PEERS)/bin/python tests/peers/hips.py build/autograd/tests
 
-# writes docs/accuracy.md, in hours; `make accuracy ARGS="--every 1021 --samples 1000000"` in minutes
+# writes docs/accuracy.md; goes on where it stopped: `make accuracy ARGS="--minutes 30"`, `--chunks 1` for a million points of each row
 accuracy: .venv/test
 	.venv/bin/python tools/accuracy.py $(ARGS)
 
-# changes one sign, constant or branch at a time, and says which changes no test notices
+# changes one sign, constant or branch at a time, and says which changes no test notices; goes on where it stopped:
+# `make mutation ARGS="--minutes 30 --files csrc/softmax.inl"`
 mutation: .venv/test
 	.venv/bin/python tools/mutation.py $(ARGS)
 

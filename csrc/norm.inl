@@ -31,19 +31,25 @@ typedef REAL BUNDLE __attribute__((vector_size(BYTES), aligned(sizeof(REAL)), ma
         total += sum.one[0]; \
     }
 
-/* mean, variance and 1 / sqrt(variance + eps) of one row whose squares overflow or vanish: by x times a power of 2 */
-static __attribute__((noinline)) void V(norm_of_extremes)(const REAL *x, ptrdiff_t n, int centred, double eps, REAL *mean,
+/* one row whose squares, or distances from the mean, overflow or vanish: by x times a power of 2 */
+static __attribute__((noinline)) void V(norm_of_extremes)(const REAL *x, const REAL *w, const REAL *b, REAL *y,
+                                                          ptrdiff_t n, int centred, double eps, REAL *mean,
                                                           REAL *variance, REAL *scale)
 {
-    const double unit = V(power_to_unit)(n, (const char *)x, sizeof(REAL));
+    const double unit = V(power_to_unit)(n, (const char *)x, sizeof(REAL), 0, 1);
     double level = 0, squares = 0;
     ALONG(i, 0, centred ? n : 0)
         level += x[i] * unit / n;
     ALONG(i, 0, n)
         squares += (x[i] * unit - level) * (x[i] * unit - level) / n;
+    const double size = LIBM_f64(hypot)(LIBM_f64(sqrt)(squares), LIBM_f64(sqrt)(eps) * unit);
+    ALONG(i, 0, n) {
+        const double one = (x[i] * unit - level) / size * (w ? w[i] : 1);
+        y[i] = (REAL)(b ? one + b[i] : one);
+    }
     *mean = (REAL)(level / unit);
     *variance = (REAL)(squares / unit / unit);
-    *scale = (REAL)(unit / LIBM_f64(hypot)(LIBM_f64(sqrt)(squares), LIBM_f64(sqrt)(eps) * unit));
+    *scale = (REAL)(unit / size);
 }
 
 /* y (m, n) = (x - mean) / sqrt(variance + eps) * w + b; w (n), b (n) may be NULL */
@@ -62,9 +68,10 @@ static ptrdiff_t V(norm)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict x
         }
         ROW_SUM(squares, OFF)
         REAL variance = (REAL)(squares / n), scale = 1 / V(sqrt)(variance + (REAL)eps);
-        if (!(variance < LARGEST && (variance > VANISHES || eps > VANISHES)))
-            V(norm_of_extremes)(x, n, centred, eps, &mean, &variance, &scale);
-        ALONG(i, 0, n) {
+        const int is_extreme = !(variance < LARGEST && (variance > VANISHES || eps > VANISHES));
+        if (is_extreme)
+            V(norm_of_extremes)(x, w, b, y, n, centred, eps, &mean, &variance, &scale);
+        ALONG(i, 0, is_extreme ? 0 : n) {
             REAL unit = (x[i] - mean) * scale;
             unit = w ? unit * w[i] : unit;
             y[i] = b ? unit + b[i] : unit;
@@ -78,26 +85,26 @@ static ptrdiff_t V(norm)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict x
     return MGX_DONE;
 }
 
-/* dx (m, n) for g (m, n): with u = the unit row and a = g w, dx = scale * (a - mean(a) - u mean(a u)) */
-INLINE void V(norm_any_vjp)(ptrdiff_t first, ptrdiff_t last, ptrdiff_t m, ptrdiff_t n, int centred,
-                            const REAL *restrict g, const REAL *restrict x, const REAL *restrict w, const REAL *stats,
-                            REAL *restrict dx, const int weighted)
+/* An element of the unit row. What is added to or taken from a mean below FAR does not overflow; beyond, halves are. */
+#define FAR (LARGEST * (REAL)0x1p-60)
+#define UNIT(AT) (is_far ? (AT(x) * K(0.5) - mean * K(0.5)) * (scale + scale) : (AT(x) - mean) * scale)
+
+/* dx (n) for g (n): with u = the unit row and a = g w, dx = scale * (a - mean(a) - u mean(a u)) */
+INLINE void V(norm_row_vjp)(ptrdiff_t n, int centred, const REAL *restrict g, const REAL *restrict x,
+                            const REAL *restrict w, const REAL mean, const REAL scale, REAL *restrict dx,
+                            const int weighted, const int is_far)
 {
-    g += first * n, x += first * n, dx += first * n;
 #define A(AT) (weighted ? AT(g) * AT(w) : AT(g) * K(1))
-#define MOMENT(AT) (A(AT) * ((AT(x) - mean) * scale))
-    for (ptrdiff_t r = first; r < last; r++, g += n, x += n, dx += n) {
-        const REAL mean = stats[r], scale = stats[2 * m + r];
-        REAL level = 0;
-        if (centred) {
-            ROW_SUM(whole, A)
-            level = (REAL)(whole / n);
-        }
-        ROW_SUM(moment, MOMENT)
-        const REAL tilt = (REAL)(moment / n);
-        ALONG(i, 0, n)
-            dx[i] = scale * (A(ONE) - level - (x[i] - mean) * scale * tilt);
+#define MOMENT(AT) (A(AT) * UNIT(AT))
+    REAL level = 0;
+    if (centred) {
+        ROW_SUM(whole, A)
+        level = (REAL)(whole / n);
     }
+    ROW_SUM(moment, MOMENT)
+    const REAL tilt = (REAL)(moment / n);
+    ALONG(i, 0, n)
+        dx[i] = scale * (A(ONE) - level - UNIT(ONE) * tilt);
 #undef A
 #undef MOMENT
 }
@@ -105,10 +112,16 @@ INLINE void V(norm_any_vjp)(ptrdiff_t first, ptrdiff_t last, ptrdiff_t m, ptrdif
 static ptrdiff_t V(norm_vjp)(ptrdiff_t first, ptrdiff_t last, const REAL *g, const REAL *x, const REAL *w,
                              const REAL *stats, REAL *dx, ptrdiff_t m, ptrdiff_t n, int centred)
 {
-    if (w)
-        V(norm_any_vjp)(first, last, m, n, centred, g, x, w, stats, dx, 1);
-    else
-        V(norm_any_vjp)(first, last, m, n, centred, g, x, 0, stats, dx, 0);
+    g += first * n, x += first * n, dx += first * n;
+    for (ptrdiff_t r = first; r < last; r++, g += n, x += n, dx += n) {
+        const REAL mean = stats[r], scale = stats[2 * m + r];
+        if (!(__builtin_fabs(mean) < FAR))
+            V(norm_row_vjp)(n, centred, g, x, w, mean, scale, dx, w != 0, 1);
+        else if (w)
+            V(norm_row_vjp)(n, centred, g, x, w, mean, scale, dx, 1, 0);
+        else
+            V(norm_row_vjp)(n, centred, g, x, 0, mean, scale, dx, 0, 0);
+    }
     return MGX_DONE;
 }
 
@@ -119,14 +132,19 @@ static ptrdiff_t V(norm_weight_vjp)(ptrdiff_t first, ptrdiff_t last, const REAL 
     g += first * 64 * n, x += first * 64 * n;
     for (ptrdiff_t r = first * 64; r < last * 64 && r < m; r++, g += n, x += n) {
         const REAL mean = stats[r], scale = stats[2 * m + r];
+        const int is_far = !(__builtin_fabs(mean) < FAR);
         REAL *restrict part = parts + r / 64 * n;
         if (r % 64 == 0)
             memset(part, 0, n * sizeof(REAL));
-        ALONG(i, 0, n)
+        ALONG(i, 0, is_far ? n : 0)
+            part[i] += g[i] * UNIT(ONE);
+        ALONG(i, 0, is_far ? 0 : n)
             part[i] += g[i] * ((x[i] - mean) * scale);
     }
     return MGX_DONE;
 }
+#undef FAR
+#undef UNIT
 #undef LANES
 #undef BUNDLE
 #undef MANY

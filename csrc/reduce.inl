@@ -1,7 +1,7 @@
 /* Reductions of x (outer, n, inner) over its middle axis, for one dtype and ISA.
    A sum is a fixed tree: WIDTH running sums, flushed every 64 additions into the next of four levels, so the
    error grows with log n and the bits do not depend on threads. One routine serves both directions: a long
-   contiguous axis is read as rows of WIDTH elements. `squared` sums the squares. */
+   contiguous axis is read as rows of WIDTH elements. TERM tells what is summed up. */
 #define WIDTH 32
 #ifndef REDUCE                                  /* once for both dtypes */
 #define REDUCE
@@ -49,21 +49,29 @@ static inline double rounded(scaled a)
 }
 #endif
 
-/* sum[w] = sum over r of x[r][w], or of its square; w < width <= WIDTH, rows `stride` bytes apart, elements contiguous */
+/* what is summed up: elements, their squares, or the squares of their distances from the mean of their column */
+#define ELEMENTS 0
+#define SQUARES 1
+#define DEVIATIONS 2
+#define SQUARED(x) ((x) * (x))
+#define TERM(x, mean) (what == ELEMENTS ? (x) : SQUARED(what == SQUARES ? (x) : (x) - (mean)))
+
+/* sum[w] = sum over r of TERM(x[r][w]); w < width <= WIDTH, rows `stride` bytes apart, elements contiguous */
 static inline __attribute__((always_inline))
-void V(sum_run)(ptrdiff_t rows, const ptrdiff_t width, ptrdiff_t stride, const char *x, REAL *restrict sum,
-                const int squared)
+void V(sum_run)(ptrdiff_t rows, const ptrdiff_t width, ptrdiff_t stride, const char *x, const REAL *mean,
+                REAL *restrict sum, const int what)
 {
     REAL lane[WIDTH] = {0};
     for (ptrdiff_t r = 0; r < rows; r++, x += stride)
         for (ptrdiff_t w = 0; w < width; w++)
-            lane[w] += squared ? ((const REAL *)x)[w] * ((const REAL *)x)[w] : ((const REAL *)x)[w];
+            lane[w] += TERM(((const REAL *)x)[w], mean[w]);
     for (ptrdiff_t w = 0; w < width; w++)
         sum[w] = lane[w];
 }
 
 /* total[w] += the same, as a tree */
-INLINE void V(total_rows)(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t stride, const char *x, REAL *total, const int squared)
+INLINE void V(total_rows)(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t stride, const char *x, const REAL *mean, REAL *total,
+                          const int what)
 {
     REAL level[4][WIDTH] = {{0}};
     for (ptrdiff_t r = 0; r < rows; r += 64, x += 64 * stride) {
@@ -71,10 +79,10 @@ INLINE void V(total_rows)(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t stride, con
             return;
         const ptrdiff_t run = rows - r < 64 ? rows - r : 64;
         switch (width) {                            /* widths that lie in registers */
-        case WIDTH: V(sum_run)(run, WIDTH, stride, x, level[0], squared); break;
-        case WIDTH / 2: V(sum_run)(run, WIDTH / 2, stride, x, level[0], squared); break;
-        case WIDTH / 4: V(sum_run)(run, WIDTH / 4, stride, x, level[0], squared); break;
-        default: V(sum_run)(run, width, stride, x, level[0], squared);
+        case WIDTH: V(sum_run)(run, WIDTH, stride, x, mean, level[0], what); break;
+        case WIDTH / 2: V(sum_run)(run, WIDTH / 2, stride, x, mean, level[0], what); break;
+        case WIDTH / 4: V(sum_run)(run, WIDTH / 4, stride, x, mean, level[0], what); break;
+        default: V(sum_run)(run, width, stride, x, mean, level[0], what);
         }
         for (int k = 0; k < 3 && run == 64 && (r + 64) % ((ptrdiff_t)64 << 6 * k) == 0; k++)
             for (int w = 0; w < WIDTH; w++) {
@@ -88,37 +96,51 @@ INLINE void V(total_rows)(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t stride, con
 
 static void V(sum_rows)(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t stride, const char *x, REAL *total)
 {
-    V(total_rows)(rows, width, stride, x, total, 0);
+    V(total_rows)(rows, width, stride, x, 0, total, ELEMENTS);
 }
 
-static void V(sum_squared_rows)(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t stride, const char *x, REAL *total)
+static void V(sum_squared_rows)(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t stride, const char *x, const REAL *mean,
+                                REAL *total)
 {
-    V(total_rows)(rows, width, stride, x, total, 1);
+    if (mean)
+        V(total_rows)(rows, width, stride, x, mean, total, DEVIATIONS);
+    else
+        V(total_rows)(rows, width, stride, x, 0, total, SQUARES);
 }
 
-/* the sum of n contiguous elements, or of their squares */
-INLINE REAL V(total_contiguous)(ptrdiff_t n, const char *x, const int squared)
+/* the sum of TERM over n contiguous elements, which have one mean */
+INLINE REAL V(total_contiguous)(ptrdiff_t n, const char *x, const REAL *mean, const int what)
 {
     const REAL *restrict v = (const REAL *)x;
-    REAL lane[WIDTH] = {0};
+    REAL lane[WIDTH] = {0}, level[WIDTH];
+    const REAL middle = what == DEVIATIONS ? *mean : 0;
     if (n < 64 * WIDTH)                             /* too short for a flush: the same sums without the levels */
         for (; n >= WIDTH; n -= WIDTH, v += WIDTH)
             for (int w = 0; w < WIDTH; w++)
-                lane[w] += squared ? v[w] * v[w] : v[w];
+                lane[w] += TERM(v[w], middle);
     else {
-        (squared ? V(sum_squared_rows) : V(sum_rows))(n / WIDTH, WIDTH, WIDTH * sizeof(REAL), x, lane);
+        for (int w = 0; what == DEVIATIONS && w < WIDTH; w++)
+            level[w] = middle;
+        if (what == ELEMENTS)
+            V(sum_rows)(n / WIDTH, WIDTH, WIDTH * sizeof(REAL), x, lane);
+        else
+            V(sum_squared_rows)(n / WIDTH, WIDTH, WIDTH * sizeof(REAL), x, what == DEVIATIONS ? level : 0, lane);
         v += n / WIDTH * WIDTH, n %= WIDTH;
     }
     for (ptrdiff_t w = 0; w < n; w++)
-        lane[w] += squared ? v[w] * v[w] : v[w];
+        lane[w] += TERM(v[w], middle);
     UNROLL for (int half = WIDTH / 2; half; half /= 2)
         for (int w = 0; w < half; w++)
             lane[w] += lane[w + half];
     return lane[0];
 }
 
-static REAL V(sum_contiguous)(ptrdiff_t n, const char *x) { return V(total_contiguous)(n, x, 0); }
-static REAL V(sum_squares)(ptrdiff_t n, const char *x) { return V(total_contiguous)(n, x, 1); }
+static REAL V(sum_contiguous)(ptrdiff_t n, const char *x) { return V(total_contiguous)(n, x, 0, ELEMENTS); }
+static REAL V(sum_squares)(ptrdiff_t n, const char *x) { return V(total_contiguous)(n, x, 0, SQUARES); }
+static REAL V(sum_deviations)(ptrdiff_t n, const char *x, const REAL *mean)
+{
+    return V(total_contiguous)(n, x, mean, DEVIATIONS);
+}
 
 /* how many of the columns from i on the next run takes: the last ones overlap their neighbours, and i steps back */
 INLINE ptrdiff_t V(run_width)(ptrdiff_t inner, ptrdiff_t *i)
@@ -165,13 +187,14 @@ static ptrdiff_t V(sum)(ptrdiff_t first, ptrdiff_t last, const char *x, REAL *ou
     return MGX_DONE;
 }
 
-/* 2^k for which the largest magnitude of n elements, `stride` bytes apart, is in [1/2, 1); 1 if that is 0, inf or nan */
-static double V(power_to_unit)(ptrdiff_t n, const char *x, ptrdiff_t stride)
+/* 2^k for which the largest magnitude of half * (x - mean) of n elements, `stride` bytes apart, is in [1/2, 1); 1 if that
+   is 0, inf or nan */
+static double V(power_to_unit)(ptrdiff_t n, const char *x, ptrdiff_t stride, double mean, double half)
 {
     double top = 0;
     int exponent;
     ALONG(i, 0, n) {
-        const double size = __builtin_fabs((double)*(const REAL *)(x + i * stride));
+        const double size = __builtin_fabs(*(const REAL *)(x + i * stride) * half - mean * half);
         top = size > top || size != size ? size : top;
     }
     if (!(top > 0 && top - top == 0))
@@ -180,40 +203,49 @@ static double V(power_to_unit)(ptrdiff_t n, const char *x, ptrdiff_t stride)
     return __builtin_ldexp(1, exponent < -1000 ? 1000 : -exponent);     /* and that is no overflow */
 }
 
-/* sqrt(sum) of n elements whose sum of squares this is; where it has overflown or vanished by x times a power of 2 */
+/* scale * sum, or its root, of n elements whose sum of squares this is; where it has overflown or vanished, by halves of
+   x - mean, lest that overflows, times a power of 2 */
 #define LARGEST (sizeof(REAL) == 4 ? (REAL)__FLT_MAX__ : (REAL)__DBL_MAX__)
 #define VANISHES (sizeof(REAL) == 4 ? (REAL)0x1p-100 : (REAL)0x1p-960)
-static REAL V(root)(REAL sum, ptrdiff_t n, const char *x, ptrdiff_t stride)
+static REAL V(of_squares)(REAL sum, ptrdiff_t n, const char *x, ptrdiff_t stride, const REAL *mean, double scale, int root)
 {
     if (sum > VANISHES && sum < LARGEST)
-        return V(sqrt)(sum);
-    int any = stride != sizeof(REAL);
-    ALONG(i, 0, stride == sizeof(REAL) ? n : 0)
+        return (REAL)(root ? LIBM_f64(sqrt)(sum * scale) : sum * scale);
+    const double middle = mean ? *mean : 0, half = sum < LARGEST ? 1 : 0.5;
+    int any = stride != sizeof(REAL) || middle;
+    ALONG(i, 0, any ? 0 : n)
         any |= ((const REAL *)x)[i] != 0;           /* zeros are common, so found fast */
     if (!any)
-        return 0;
-    const double unit = V(power_to_unit)(n, x, stride);
+        return (REAL)(0 * scale);
+    const double unit = V(power_to_unit)(n, x, stride, middle, half);
     double squares = 0;
     ALONG(i, 0, n)
-        squares += *(const REAL *)(x + i * stride) * unit * (*(const REAL *)(x + i * stride) * unit);
-    return (REAL)(LIBM_f64(sqrt)(squares) / unit);
+        squares += SQUARED((*(const REAL *)(x + i * stride) * half - middle * half) * unit);
+    return (REAL)(root ? LIBM_f64(sqrt)(squares * scale) / unit / half : squares * scale / unit / unit / half / half);
 }
 
-/* y = sqrt(the sum of squares), where that is a number of the dtype, even if the squares are none */
-static ptrdiff_t V(vector_norm)(ptrdiff_t first, ptrdiff_t last, const char *x, REAL *out, ptrdiff_t outer, ptrdiff_t n,
-                                ptrdiff_t inner, const ptrdiff_t *strides)
+/* y = scale * the sum of squares of x - mean, or its root, where that is a number of the dtype, even if squares and
+   distances from the mean are none */
+static ptrdiff_t V(squares)(ptrdiff_t first, ptrdiff_t last, const char *x, const REAL *mean, REAL *out, ptrdiff_t outer,
+                            ptrdiff_t n, ptrdiff_t inner, const ptrdiff_t *strides, int root, double scale)
 {
-    for (; inner == 1 && strides[1] == sizeof(REAL) && first < last; first++)
-        out[first] = V(root)(V(sum_squares)(n, x + first * strides[0]), n, x + first * strides[0], strides[1]);
+    for (; inner == 1 && strides[1] == sizeof(REAL) && first < last; first++) {
+        const char *from = x + first * strides[0];
+        const REAL *middle = mean ? mean + first : 0;
+        const REAL sum = middle ? V(sum_deviations)(n, from, middle) : V(sum_squares)(n, from);
+        out[first] = V(of_squares)(sum, n, from, strides[1], middle, scale, root);
+    }
     EACH_STRIP(c) {
         const char *from = x + c.row * strides[0] + c.first * strides[2];
+        const REAL *middle = mean ? mean + c.row * inner + c.first : 0;
         REAL *to = out + c.row * inner + c.first;
         for (ptrdiff_t i = 0, width; i < c.count; i += width) {
             REAL total[WIDTH] = {0};
             width = V(run_width)(c.count, &i);
-            V(sum_squared_rows)(n, width, strides[1], from + i * strides[2], total);
+            V(sum_squared_rows)(n, width, strides[1], from + i * strides[2], middle ? middle + i : 0, total);
             for (ptrdiff_t w = 0; w < width; w++)
-                to[i + w] = V(root)(total[w], n, from + (i + w) * strides[2], strides[1]);
+                to[i + w] = V(of_squares)(total[w], n, from + (i + w) * strides[2], strides[1],
+                                          middle ? middle + i + w : 0, scale, root);
         }
     }
     return MGX_DONE;
@@ -317,3 +349,8 @@ static ptrdiff_t V(add_rows)(const int64_t *at, const REAL *restrict x, REAL *y_
     return MGX_DONE;
 }
 #undef WIDTH
+#undef ELEMENTS
+#undef SQUARES
+#undef DEVIATIONS
+#undef SQUARED
+#undef TERM

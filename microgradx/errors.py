@@ -21,10 +21,13 @@ A message names the operation first, then the values, then the relation that fai
 ``matmul: shapes (2, 3) and (4, 5) do not align (3 != 4)``.
 """
 
+import contextlib
 import functools
 import inspect
+import signal
 import sys
-from collections.abc import Iterable
+import traceback
+from collections.abc import Iterable, Iterator
 from types import FunctionType
 from typing import Any
 
@@ -145,6 +148,22 @@ def named(op: str, error: Exception) -> Exception:
         text = f"an argument is {described(error.obj)}, which has no {error.name}"
     kind = next(ours for theirs, ours in CLASSES.items() if isinstance(error, theirs))
     return kind(f"{op}: {text}").with_traceback(error.__traceback__)
+
+
+def is_of_a_signal(error: BaseException) -> bool:
+    """Whether the handler of a signal raised the error: then it is no answer of the code that ran at the time."""
+    handlers = {getattr(signal.getsignal(number), "__code__", None) for number in signal.valid_signals()} - {None}
+    return any(frame.f_code in handlers for frame, _ in traceback.walk_tb(error.__traceback__))
+
+
+@contextlib.contextmanager
+def ignored(*kinds: type[Exception]) -> Iterator[None]:
+    """``contextlib.suppress`` of errors of the code within, not of what the handler of a signal raises meanwhile."""
+    try:
+        yield
+    except kinds as error:
+        if is_of_a_signal(error):
+            raise
 
 
 def _naming(function: Any, op: str | None = None) -> Any:

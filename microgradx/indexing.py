@@ -95,9 +95,13 @@ def _middle(x: npt.NDArray[Any], axis: int, skip_nan: bool) -> npt.NDArray[np.in
     return np.take_along_axis(np.argsort(x, axis, kind="stable"), place, axis)
 
 
+def _middle_part(out: npt.NDArray[Any], x: npt.NDArray[Any], axis: int, skip_nan: bool) -> None:
+    out[...] = _middle(x, axis, skip_nan)
+
+
 _argmedian: Callable[..., Tensor] = HostOperation(
     "median", lambda x, axis, _: [(x.shape[:axis] + (1,) + x.shape[axis + 1:], np.int64)],
-    lambda out, x, axis, skip_nan: np.copyto(out, _middle(x, axis, skip_nan)))
+    lambda out, x, axis, skip_nan: by_parts(_middle_part, out, x, axis, (axis, skip_nan)))
 
 
 def _median_vjp(g: Tensor, y: Tensor, x: Tensor, _: bool) -> Tensor:
@@ -829,12 +833,15 @@ def histogram(x: Tensor, bins: Any, *, range: Sequence[float] | None = None, wei
 
 
 def _search(places: npt.NDArray[Any], x: npt.NDArray[Any], side: Any) -> npt.NDArray[Any]:
-    if places.ndim == 1:
-        return np.searchsorted(places, x, side).astype(np.int64)
     found = np.empty(x.shape, np.int64)
-    for lead in np.ndindex(x.shape[:-1]):
-        found[lead] = np.searchsorted(places[lead], x[lead], side)
+    for lead in np.ndindex(places.shape[:-1]):
+        rows = (*lead, ...)
+        by_parts(_search_part, found[rows], x[rows], None, (places[lead], side))
     return found
+
+
+def _search_part(found: npt.NDArray[Any], x: npt.NDArray[Any], places: npt.NDArray[Any], side: Any) -> None:
+    found[...] = np.searchsorted(places, x, side)
 
 
 @of_tensor

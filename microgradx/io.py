@@ -17,7 +17,7 @@ import re
 import stat
 import struct
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from hashlib import sha256
 from io import BytesIO
 from typing import Any, BinaryIO
@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from microgradx._core.tensor import Tensor, tensor
 from microgradx.errors import DTypeError, Error, FormatError, OptionError, first_repeated, is_device, name_errors
+from microgradx.errors import ignored as ignored_errors
 
 try:
     from fcntl import LOCK_EX, LOCK_NB, flock
@@ -40,6 +41,7 @@ MODULE = "microgradx.module"                # the entry that says that it is the
 MOST_HEADER = 16 << 20                      # bytes: of names, shapes and structure, for which Python takes far more
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
           "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "u1"}
+PIECE = 16 << 20                            # bytes that are written at once
 PART = ".part"                              # the end of the name of a file that is being written
 
 
@@ -237,18 +239,9 @@ def _unpack(node: Any, tensors: dict[str, Any]) -> Any:
 @contextmanager
 def open_file(path: str, op: str) -> Iterator[BinaryIO]:
     """A file to read; ``FormatError`` for a pipe, a device or a socket, which may have no end."""
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    try:
-        kind = os.fstat(descriptor).st_mode
-        if stat.S_ISDIR(kind):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-        if not stat.S_ISREG(kind):
+    with open(path, "rb", opener=lambda path, flags: os.open(path, flags | getattr(os, "O_NONBLOCK", 0))) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise FormatError(f"{op}: {path!r}: is a pipe, a device or a socket, not a file")
-        file = os.fdopen(descriptor, "rb")
-    except BaseException:
-        os.close(descriptor)
-        raise
-    with file:
         yield file
 
 
@@ -381,7 +374,8 @@ def _write(path: str, content: bytes) -> None:
     part, file = _open_part(folder, stem, 0o666 if old is None else 0o600)
     try:
         with file:
-            file.write(content)
+            for start in range(0, len(content), PIECE):             # signals are handled between pieces
+                file.write(memoryview(content)[start:start + PIECE])
             file.flush()
             if old is not None:
                 _keep_owner(file.fileno(), old)
@@ -391,7 +385,7 @@ def _write(path: str, content: bytes) -> None:
         if flock is None:                   # Windows renames no open file
             os.replace(part, os.path.join(folder, name))
     except BaseException:
-        with suppress(FileNotFoundError):
+        with ignored_errors(FileNotFoundError):
             os.unlink(part)
         raise
 
@@ -425,7 +419,7 @@ def _open_part(folder: str, stem: str, mode: int) -> tuple[str, BinaryIO]:
         file = os.fdopen(descriptor, "wb")
         if flock is None:
             return part, file
-        with suppress(OSError):             # file systems without locks
+        with ignored_errors(OSError):             # file systems without locks
             flock(descriptor, LOCK_EX)
         if os.fstat(descriptor).st_nlink:
             return part, file
@@ -434,10 +428,10 @@ def _open_part(folder: str, stem: str, mode: int) -> tuple[str, BinaryIO]:
 
 def _clear_parts(folder: str, stem: str) -> None:
     """Delete what programs that were killed while they saved this file have left."""
-    with suppress(OSError):
+    with ignored_errors(OSError):
         pattern = re.compile(re.escape(stem) + "[.][0-9a-f]{8}" + re.escape(PART))
         for name in filter(pattern.fullmatch, os.listdir(folder)):
-            with suppress(OSError):
+            with ignored_errors(OSError):
                 _clear_part(os.path.join(folder, name))
 
 
@@ -461,7 +455,7 @@ def _keep_owner(descriptor: int, old: os.stat_result) -> None:
             try:
                 os.fchown(descriptor, old.st_uid, old.st_gid)
             except PermissionError:
-                with suppress(PermissionError):
+                with ignored_errors(PermissionError):
                     os.fchown(descriptor, -1, old.st_gid)
             new = os.fstat(descriptor)
         mode = stat.S_IMODE(old.st_mode)

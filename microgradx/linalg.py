@@ -21,8 +21,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from microgradx._core.launch import compute
-from microgradx._core.structured import HostOperation
+from microgradx._core.launch import compute, stretches
+from microgradx._core.structured import HostOperation, power_of
 from microgradx._core.tensor import Tensor, concat, pad, stack
 from microgradx._core.views import axis_of
 from microgradx.creation import integers
@@ -112,7 +112,13 @@ def by_numpy(name: str, results: Function, compute: Function, vjps: list[list[Fu
 
     The results of a matrix with an inf or a nan in it are nan: LAPACK may give any numbers for it.
     """
-    def forward(*arrays: npt.NDArray[Any]) -> None:
+    def forward(*arrays: Any) -> None:
+        lead = arrays[count].shape[:-2]
+        alike = all(x.shape[:1] == lead[:1] and x.ndim > 2 for x in arrays[count:] if isinstance(x, np.ndarray))
+        for part in stretches(arrays[count], 0) if lead and alike else [...]:   # signals are handled between these
+            whole(*(x[part] if isinstance(x, np.ndarray) else x for x in arrays))
+
+    def whole(*arrays: Any) -> None:
         outs, (a, *rest) = arrays[:count], arrays[count:]
         sound = np.isfinite(a).all((-2, -1))
         if not sound.all():
@@ -185,7 +191,7 @@ def _pseudo_inverse(a: npt.NDArray[Any], atol: float, rtol: float) -> npt.NDArra
 
 def _pinv_vjp(g: Tensor, y: Tensor, a: Tensor, *_: float) -> Tensor:
     left, right = g.mT - a @ (y @ g.mT), g.mT - (g.mT @ y) @ a
-    return left @ (y @ y.mT) + (y.mT @ y) @ right - y.mT @ g @ y.mT
+    return (left @ y) @ y.mT + y.mT @ (y @ right) - y.mT @ g @ y.mT
 
 
 def _qr_reduced(a: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
@@ -584,7 +590,10 @@ def lstsq(a: Data, b: Data) -> LeastSquares:
     a, b = matrices("lstsq", a, b, square=False)
     if a.ndim != 2 or b.ndim not in (1, 2) or a.shape[0] != b.shape[0]:
         raise ShapeError(f"lstsq: shapes {a.shape} and {b.shape} do not align; (m, n) and (m,) or (m, k) do")
-    x, s = _lstsq(a, b if b.ndim == 2 else b.unsqueeze(1))
+    columns = b if b.ndim == 2 else b.unsqueeze(1)
+    of_a, of_b = power_of(a, (0, 1)), power_of(columns, (0, 1))     # nothing overflows in units of these
+    x, s = _lstsq(a / of_a, columns / of_b)
+    x, s = x * (of_b / of_a), s * of_a.reshape(())
     x = x if b.ndim == 2 else x.squeeze(1)
     rank = int((s > np.finfo(a.dtype).eps * max(a.shape) * s.amax()).sum()) if s.size else 0
     return LeastSquares(x, (a @ x - b).square().sum(0), rank, s)
@@ -1000,7 +1009,7 @@ def cond(a: Data, p: Any = None) -> Tensor:
     """
     if p in (None, 2, -2):
         a, = matrices("cond", a, square=False)
-        values = svdvals(a)
+        values = svdvals(a / power_of(a, (-2, -1)))
         large, small = values[..., 0], values[..., -1]
         return small / large if p == -2 else large / small
     a, = matrices("cond", a)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from microgradx import arrays, functional, indexing, linalg
+from microgradx._core.structured import power_of
 from microgradx._core.tensor import Tensor, concat, pad, stack
 from microgradx._core.views import axis_of
 from microgradx.arrays.common import axes_of, broadcast, floats, tensor
@@ -85,17 +86,17 @@ def nanmin(a: Any, axis: Any = None, *, keepdims: Any = False) -> Tensor:
     return x.amin(axis, keepdims) if x.dtype.kind != "f" else empty.where(np.nan, x.amin(axis, keepdims))
 
 
-def nanvar(a: Any, axis: Any = None, *, ddof: float = 0, keepdims: Any = False) -> Tensor:
-    x = floats(a)
-    count = (x == x).sum(axis, True).astype(x.dtype)
-    away = filled(x - arrays.nanmean(x, axis, True), 0.0)
-    left = count if keepdims else count.sum(axis) if axis is not None else count.sum()
-    found = away.square().sum(axis, keepdims) / (left - ddof)
-    return (left > ddof).where(found, np.nan)
-
-
 def nanstd(a: Any, axis: Any = None, *, ddof: float = 0, keepdims: Any = False) -> Tensor:
-    return nanvar(a, axis, ddof=ddof, keepdims=keepdims).sqrt()
+    x = floats(a)
+    unit = power_of(filled(x, 0.0), axis)                       # in which no distance from a mean overflows
+    away = filled(x / unit - arrays.nanmean(x / unit, axis, True), 0.0)
+    left = (x == x).sum(axis, keepdims).astype(x.dtype) - ddof
+    found = (away.norm(2, axis, True) / left.reshape(unit.shape).sqrt() * unit).reshape(left.shape)
+    return (left > 0).where(found, np.nan)
+
+
+def nanvar(a: Any, axis: Any = None, *, ddof: float = 0, keepdims: Any = False) -> Tensor:
+    return nanstd(a, axis, ddof=ddof, keepdims=keepdims).square()
 
 
 def average(a: Any, axis: Any = None, weights: Any = None, *, keepdims: Any = False) -> Tensor:

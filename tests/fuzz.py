@@ -4,7 +4,7 @@
 objects whose `__index__`, `__float__`, `__array__` ... write to the operands, walk their graphs or raise. What is told
 are errors that do not name the operation. "views" compares compiled functions that hand out views of their results with
 the functions as they are. "programs" compares programs of many operations, and their derivatives, with NumPy: see
-`programs.py`; "axes" programs over arrays of many axes.
+`programs.py`; "wide" programs of more operations, of `wide.py`; "axes" programs over arrays of many axes.
 
 Each call is seeded by the seed and its number alone; with --loud the number is printed before the call, so that a crash
 can be called again. With --minutes calls go on for that long. At the end comes each kind of fault with the first number
@@ -21,6 +21,7 @@ import warnings
 
 import numpy as np
 import programs
+import wide
 
 import microgradx as mgx
 from microgradx import Tensor, Value, data, nn, optim
@@ -408,7 +409,7 @@ def axes(seed, number):
     return None
 
 
-CASES = {"calls": once, "views": views, "programs": programs.program, "axes": axes}
+CASES = {"calls": once, "views": views, "programs": programs.program, "wide": wide.wide, "axes": axes}
 THREADED = {"calls", "views", "axes"}               # programs seed what threads share
 
 
@@ -436,7 +437,7 @@ def main(case, seed, first, count, minutes, loud):
     [t.start() for t in threads]
     [t.join() for t in threads]
     print(f"{case}, seed {seed}: {number - first} in {time.monotonic() - start:.0f} s")
-    if case == "programs":
+    if case in ("programs", "wide"):
         print(*(f"    {n} {what}" for what, n in sorted(programs.COUNTS.items())), sep="\n")
     print("found:", *(f"{len(texts)} times, {texts[0]}" for texts in found.values()), sep="\n    ")
 

@@ -1257,8 +1257,8 @@ def watched(p, rng):
         raise Wrong("detect_nan", "two threads", "stays on") from None
 
 
-def program(seed, number):
-    """One program; what was wrong, or None."""
+def program(seed, number, table=TABLE):
+    """One program of steps of the table; what was wrong, or None."""
     rng = np.random.default_rng([seed, number])
     p = Program(rng, ["plain", "plain", "ties", "special"][rng.integers(4)])
     p.pure = bool(rng.random() < 0.5)
@@ -1266,7 +1266,7 @@ def program(seed, number):
         for _ in range(rng.integers(1, 3)):
             p.leaf()
         for _ in range(rng.integers(2, 9)):
-            step = TABLE[rng.integers(len(TABLE))](p, rng)
+            step = table[rng.integers(len(table))](p, rng)
             if isinstance(step, Step) and sum(p.t[k].size for k in step.places) < 20000:
                 p.apply(step)
         p.whole()

@@ -123,6 +123,14 @@ def test_samples_of_the_range(name, dtype):
         compare(name, "dulp", by_text[k], true, xs, k + 1)
 
 
+@pytest.mark.short
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", [name for name in SMOOTH if ROWS[name]["arity"] == 2])
+def test_equal_operands(name, dtype):
+    x = np.abs(operands(name, 40, dtype)[0]) + dtype(0.1)
+    compare(name, "ulp", call(name, mgx.Tensor(x), mgx.Tensor(x)).numpy(), truth(name, [x, x]), [x, x])
+
+
 # ----- every size of argument, for what the recorded points leave out ----------------------------------------
 
 WIDE = [name for name in UNARY if (name, np.float64) not in RECORDED]

@@ -336,3 +336,10 @@ def test_random_tensors_follow_the_shared_generator():
 
 def test_every_name_is_public():
     assert all(callable(getattr(mgx, name)) for name in [*arrays.__all__, *indexing.__all__, *MADE])
+
+
+def test_what_changes_nothing_gives_memory_of_its_own():
+    x = mgx.ones(1, 3, 1)
+    for y in (mgx.diff(x, 0), mgx.nn.functional.interpolate(x, scale_factor=1.0), mgx.cumprod(x, 0), mgx.roll(x, 0)):
+        y.fill_(2.0)
+    assert x.tolist() == [[[1], [1], [1]]]

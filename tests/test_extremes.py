@@ -174,6 +174,111 @@ def test_clipping_the_norm_of_every_size(dtype, size):
         np.testing.assert_allclose([*w.grad.tolist(), *b.grad.tolist()], [6e-4, 0, -8e-4], rtol=1e-5)
 
 
+# ----- functions of which a factor of all numbers makes only a factor ------------------------------------------------
+
+ROWS = np.array([[3.0, -4.0, 1.0, 2.0, -1.0, 0.5], [1.0, 2.0, -2.0, 0.25, 3.0, -3.5], [-1.0, 4.0, 2.0, 2.5, 1.0, 3.0],
+                 [0.5, 1.0, -1.0, 2.0, -2.0, 4.0]]) / 4
+SIGNS = np.where(ROWS > 0, 1.0, -1.0)                           # distances from whose means are larger than all
+HOMOGENEOUS = {         # name: degree, function of (4, 6)
+    "var": (2, lambda x: x.var(1, 0)), "var of columns": (2, lambda x: x.var(0, 1)), "std": (1, lambda x: x.std(1, 0)),
+    "std of all": (1, lambda x: x.std(None, 1)), "std of columns": (1, lambda x: x.std(0, 0)),
+    "std_mean": (1, lambda x: mgx.std_mean(x, 1)[0]), "norm": (1, lambda x: x.norm(2, 1)),
+    "norm 3": (1, lambda x: x.norm(3, 1)), "cdist": (1, lambda x: mgx.cdist(x, x[[1, 2, 3, 0]] * 0.5)),
+    "mean": (1, lambda x: x.mean(1)), "nanmean": (1, lambda x: mgx.nanmean(x, 1)),
+    "nanstd": (1, lambda x: np.nanstd(x, 1)), "nanvar": (2, lambda x: np.nanvar(x, 1, ddof=1)), "cov": (2, mgx.cov),
+    "corrcoef": (0, mgx.corrcoef),
+    "mse_loss": (2, lambda x: F.mse_loss(x, x[::-1])), "quadratic_cost": (2, lambda x: F.quadratic_cost(x, x[::-1])),
+    "normalize": (0, lambda x: F.normalize(x, eps=0.0)), "normalize 3": (0, lambda x: F.normalize(x, 3.0, eps=0.0)),
+    "cosine_similarity": (0, lambda x: F.cosine_similarity(x[:2], x[2:], eps=0.0)),
+    "layer_norm": (0, lambda x: F.layer_norm(x, 6, eps=0.0)), "rms_norm": (0, lambda x: F.rms_norm(x, 6, eps=0.0)),
+    "group_norm": (0, lambda x: F.group_norm(x, 2, eps=0.0)),
+    "batch_norm": (0, lambda x: F.batch_norm(x.T, None, None, training=True, eps=0.0)),
+    "lstsq": (0, lambda x: linalg.lstsq(x[:, :3], x[:, 4:]).solution), "cond": (0, lambda x: linalg.cond(x[:, :4])),
+    "prod": (4, lambda x: x.prod(0)), "hypot": (1, lambda x: x[:2].hypot(x[2:]))}
+POWERS = {"float32": (-133, -100, -64, -40, 0, 40, 63, 100, 120, 127),
+          "float64": (-1040, -1000, -600, 0, 600, 1000, 1022)}
+
+
+def is_number(x, dtype):
+    """Whether the largest of the numbers is one of the dtype, of full precision."""
+    largest = np.abs(x).max()
+    return np.isfinite(largest) and (largest == 0 or 16 * np.finfo(dtype).tiny < largest < np.finfo(dtype).max / 2)
+
+
+@pytest.mark.parametrize("dtype", SIZES)
+@pytest.mark.parametrize("rows", [ROWS, SIGNS], ids=["rows", "signs"])
+@pytest.mark.parametrize("name", HOMOGENEOUS)
+def test_a_factor_of_all_numbers_makes_a_factor(name, rows, dtype):
+    """Of value, gradient and second derivative, wherever these are numbers of the dtype."""
+    degree, function = HOMOGENEOUS[name]
+    if rows is SIGNS and name in ("lstsq", "cond", "group_norm", "corrcoef"):
+        return                                                  # of no rank, or of no variance
+    rng = np.random.default_rng(0)
+
+    def orders(x):
+        y = function(x)
+        g, = mgx.autograd.grad(y, [x], Tensor(weights.astype(dtype)), create_graph=True)
+        plain, = mgx.autograd.grad(y, [x], Tensor(weights.astype(dtype)), retain_graph=True)
+        second = x * 0                                          # of what is linear
+        if g.requires_grad:
+            second, = mgx.autograd.grad(g, [x], Tensor(direction.astype(dtype)))
+        return [t.detach().numpy().astype(np.longdouble) for t in (y, plain, g, second)]
+
+    weights, direction = rng.normal(size=function(Tensor(rows)).shape), rng.normal(size=rows.shape)
+    once = orders(leaf(rows, dtype))
+    for power in POWERS[dtype]:
+        factor = np.longdouble(2) ** power
+        want = [t * factor ** (degree - order) for t, order in zip(once, (0, 1, 1, 2))]
+        if not is_number(want[0], dtype):
+            continue
+        got = orders(leaf((rows * factor).astype(dtype), dtype))
+        for g, w, what in zip(got, want, ("value", "gradient", "recorded gradient", "second derivative")):
+            if not is_number(w, dtype):
+                continue
+            rough = np.spacing(np.abs(rows * factor).min().astype(dtype)) / np.abs(rows * factor).min()
+            np.testing.assert_allclose(g, w, atol=float(np.abs(w).max() * (30 * rough + 100 * np.finfo(dtype).eps)),
+                                       rtol=0, err_msg=f"{what} of 2^{power} x")
+
+
+def test_densities_far_away():
+    from microgradx import distributions as d
+    for dtype, size in (("float32", 1e30), ("float64", 1e200)):
+        one = Tensor([size], dtype=dtype)
+        assert math.isclose(d.Normal(one, 2 * one).log_prob(3 * one).item(),
+                            -0.5 - math.log(2 * size) - 0.5 * math.log(2 * math.pi), rel_tol=1e-6)
+        for family in (d.Cauchy(Tensor([0.0], dtype=dtype), 1.0), d.StudentT(1.0, Tensor([0.0], dtype=dtype), 1.0)):
+            x = leaf([size, 0.5, 0.0, -3.0], dtype)
+            y = family.log_prob(x)
+            true = [-math.log(math.pi) - 2 * math.log(size), *(-math.log(math.pi * (1 + t * t)) for t in (0.5, 0, 3))]
+            np.testing.assert_allclose(y.detach().numpy(), true, rtol=1e-5)
+            np.testing.assert_allclose(gradients(y, [x])[0].detach().numpy(), [-2 / size, -0.8, 0, 0.6], rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype, size", EVERY_SIZE)
+def test_scales_by_a_norm_of_every_size(dtype, size):
+    rows = np.array([[3.0, -4.0], [5.0, 12.0]])
+    x = leaf(rows * size, dtype)
+    y = mgx.renorm(x, 2, 0, 2.0 * size)
+    np.testing.assert_allclose(y.detach().numpy() / size, [[1.2, -1.6], [10 / 13, 24 / 13]],
+                               rtol=1e-5 if size >= 1 else 1)       # 1e-7 is added to a norm
+    z = F.cosine_embedding_loss(x, x[::-1], [1.0, 1.0], reduction="none")
+    np.testing.assert_allclose(z.detach().numpy(), 1 + 33 / 65 if size >= 1 else 1, rtol=1e-5)
+    assert all(np.isfinite(gradients(t, [x])[0].detach().numpy()).all() for t in (y, z))
+    layer = nn.utils.parametrizations.weight_norm(nn.Linear(2, 2, bias=False, dtype=dtype))
+    layer.weight = x.detach()
+    np.testing.assert_allclose(layer.weight.detach().numpy().astype(float) / size, rows, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype, size", [("float32", 1e25), ("float64", 1e180)])
+def test_responses_of_every_size(dtype, size):
+    rows = np.array([3.0, -4.0, 1.0])
+    x = leaf(rows.reshape(1, 3, 1) * size, dtype)
+    y = F.local_response_norm(x, 3, alpha=3.0, beta=0.75, k=1.0)
+    squares = [25, 26, 17]
+    np.testing.assert_allclose(y.detach().numpy().ravel() * size ** 0.5, rows / np.array(squares) ** 0.75, rtol=1e-5)
+    assert np.isfinite(gradients(y, [x])[0].detach().numpy()).all()
+
+
 # ----- sums of many terms -------------------------------------------------------------------------------------------
 
 def test_running_sums_do_not_stand_still():

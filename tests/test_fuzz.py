@@ -37,6 +37,12 @@ def test_programs_beside_numpy():
         assert re.search(rf"^    [1-9][0-9]+ {what}$", said, re.MULTILINE), what
 
 
+def test_programs_of_more_operations():
+    said = run(FUZZ, "--case", "wide", "--count", "1200", "--seed", "6")
+    assert said.endswith("found:\n")
+    assert re.search(r"^    [1-9][0-9]{3} steps$", said, re.MULTILINE)
+
+
 def test_programs_over_many_axes():
     assert run(FUZZ, "--case", "axes", "--count", "400").endswith("found:\n")
 

@@ -1,9 +1,14 @@
 """Ctrl-C: what takes long stops soon, loses nothing, and everything works afterwards."""
+import os
 import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+
+import microgradx as mgx
+from microgradx import data
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no interval timers here")
 
@@ -50,6 +55,33 @@ KINDS = {
                   "for _ in range(9): mgx.gradcheck(lambda x: (x @ x).tanh(), x)"),
     "checkpoint": ("x = mgx.zeros(3_000_000, requires_grad=True)",
                    "mgx.checkpoint(lambda x: sum((x.sin() for _ in range(400)), x).sum(), x).backward()"),
+    "diagnose": ("from microgradx import flow\nx, y = mgx.rand(4000, 64), mgx.randint(0, 9, (4000,))\n"
+                 "net = nn.Sequential(*[m for _ in range(12) for m in (nn.Linear(64, 64), nn.Sigmoid())])",
+                 "flow.diagnose(net, nn.functional.cross_entropy, (x, y))"),
+    "an experiment": ("from microgradx import lab", "lab.run('depth')"),
+    "save": ("import tempfile; d = {str(k): mgx.zeros(3) for k in range(100_000)}; f = tempfile.mkdtemp() + '/x'",
+             "for _ in range(9): mgx.save(d, f)"),
+    "load": ("import tempfile; d = {str(k): mgx.zeros(3_000_000) for k in range(20)}; f = tempfile.mkdtemp() + '/x'\n"
+             "mgx.save(d, f)", "for _ in range(30): mgx.load(f)"),
+    "DataLoader": ("from microgradx import data; rows = data.TensorDataset(mgx.rand(2_000_000, 16))",
+                   "for _ in range(9): list(data.DataLoader(rows, batch_size=500_000, shuffle=True))"),
+    "DataLoader with threads": ("from microgradx import data; rows = data.TensorDataset(mgx.rand(2_000_000, 16))",
+                                "for _ in range(9): list(data.DataLoader(rows, batch_size=100_000, num_workers=2))"),
+    "LBFGS": ("w = mgx.zeros(3_000_000, requires_grad=True); o = optim.LBFGS([w], max_iter=200)\n"
+              "def closure():\n    o.zero_grad(); l = ((w - 1) ** 2 * mgx.linspace(1, 100, w.size)).sum()\n"
+              "    l.backward(); return l", "o.step(closure)"),
+    "jacobian": ("x = mgx.rand(400)", "for _ in range(9): mgx.autograd.functional.jacobian("
+                 "lambda x: (x.unsqueeze(1) * x).sin().sum(1), x)"),
+    "hessian": ("x = mgx.rand(300)", "for _ in range(9): mgx.autograd.functional.hessian("
+                "lambda x: (x.unsqueeze(1) * x).sin().sum(), x)"),
+    "normal draws": ("from microgradx import distributions as d", "d.Normal(0.0, 1.0).sample((200_000_000,))"),
+    "gamma draws": ("from microgradx import distributions as d", "d.Gamma(2.0, 1.0).sample((30_000_000,))"),
+    "Dirichlet draws": ("from microgradx import distributions as d", "d.Dirichlet(mgx.ones(3)).sample((10_000_000,))"),
+    "binomial draws": ("from microgradx import distributions as d", "d.Binomial(10, 0.5).sample((20_000_000,))"),
+    "a special function": ("x = mgx.rand(50_000_000)", "mgx.lgamma(x)"),
+    "medians of rows": ("x = mgx.rand(1000, 30_000)", "mgx.median(x, 1)"),
+    "searchsorted": ("x = mgx.rand(20_000_000)", "for _ in range(3): mgx.searchsorted(mgx.linspace(0, 1, 1000), x)"),
+    "matrices": ("x = mgx.rand(30_000, 20, 20)", "for _ in range(3): mgx.linalg.inv(x)"),
     "product": ("x = mgx.ones(1, 1).expand(30_000, 100_000)", "x.prod()"),
     "a replay of many": ("def g(x):\n    for _ in range(60_000): x = x @ x\n    return x\nf = mgx.compile(g)\n"
                          "x = mgx.zeros(60, 60); f(x); f(x)", "f(x)"),
@@ -107,6 +139,89 @@ def test_what_takes_long_is_interrupted(found, kind):
     assert found[kind] != ["through"]
     late, works = found[kind]
     assert float(late) < BOUND and works == "True"
+
+
+STATE = """
+import signal, time
+import numpy as np
+import microgradx as mgx
+from microgradx import data, flow, nn, optim
+
+def stop(*_): raise KeyboardInterrupt
+signal.signal(signal.SIGPROF, stop)
+x, y = mgx.rand(300, 8, rng=0), mgx.randint(0, 3, (300,), rng=1)
+net = nn.Sequential(*[m for k in range(6) for m in (nn.Linear(8, 8, rng=k), nn.Sigmoid(), nn.Dropout(0.1))])
+net[0].bias.grad = mgx.ones(8)
+net.eval()
+hook = net.register_forward_hook(lambda m, a, y: y)
+
+def state():
+    return [p.tolist() for p in net.parameters()] + [
+        None if p.grad is None else p.grad.tolist() for p in net.parameters()] + [
+        m.training for m in net.modules()] + [mgx.get_rng_state().tolist(), np.random.get_state()[1].tolist(),
+        len(net._hooks), mgx.is_grad_enabled()]
+before, struck = state(), 0
+for attempt in range(25):
+    try:
+        signal.setitimer(signal.ITIMER_PROF, 0.002 + 0.011 * attempt)
+        flow.diagnose(net, nn.functional.cross_entropy, (x, y), optim.SGD(net.parameters(), lr=0.1))
+        signal.setitimer(signal.ITIMER_PROF, 0)
+    except KeyboardInterrupt:
+        struck += 1
+    assert state() == before, attempt
+print(struck > 5)
+
+w = mgx.zeros(200_000, requires_grad=True)
+scale = mgx.linspace(1, 100, w.size)
+def closure():
+    lbfgs.zero_grad()
+    loss = ((w - 1) ** 4 * scale).sum()
+    loss.backward()
+    return loss
+struck, took = 0, 0.0
+for attempt in range(12):
+    with mgx.no_grad():
+        w.zero_()
+    start = time.process_time()
+    lbfgs = optim.LBFGS([w], max_iter=30, line_search_fn="strong_wolfe" if attempt % 2 else None, lr=1e-3)
+    points, seen = [0.0], lbfgs._next_point
+    def noting(*args):
+        point = seen(*args)
+        points.append(w.detach().sum().item())
+        return point
+    lbfgs._next_point = noting
+    try:
+        signal.setitimer(signal.ITIMER_PROF, took * attempt / 12)      # 0: the first is not interrupted
+        lbfgs.step(closure)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        took = took or time.process_time() - start
+    except KeyboardInterrupt:
+        struck += 1
+        kept = lbfgs.state[w]
+        assert w.detach().sum().item() in points[-2:], (attempt, w, points)
+        assert kept.get("n_iter", 0) in (len(points) - 2, len(points) - 1)
+        assert all(len(kept[name]) == len(kept["ro"]) for name in ("old_dirs", "old_stps") if name in kept)
+    lbfgs._next_point = seen
+    lbfgs.step(closure)
+print(struck > 3)
+
+rows = data.DataLoader(data.TensorDataset(mgx.arange(100_000)), batch_size=1000, shuffle=True, num_workers=2)
+for attempt in range(200):
+    try:
+        signal.setitimer(signal.ITIMER_PROF, 0.002 + 0.0001 * (attempt % 50))
+        list(rows)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+    except KeyboardInterrupt:
+        pass
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    assert sum([part.sum().item() for part, in rows]) == 4_999_950_000
+print(True)
+"""
+
+
+def test_what_was_interrupted_leaves_everything_as_it_was():
+    done = subprocess.run([sys.executable, "-c", STATE], capture_output=True, text=True)
+    assert done.stdout.split() == ["True"] * 3, done.stderr[-2000:]
 
 
 STEP = """
@@ -212,3 +327,168 @@ def test_a_handler_may_fork():
     """The child has lost the pieces that other threads were at, and says so; the launch of its parent goes on."""
     done = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True, timeout=300)
     assert done.stdout.split()[:1] == ["7"], done.stdout + done.stderr[-1000:]
+
+
+class Late(OSError):
+    """As TimeoutError: an error of the kinds that are expected of files and of objects' own code."""
+
+
+@pytest.fixture
+def strike():
+    """A function in which the handler of a signal raises Late."""
+    def late(*_):
+        raise Late
+
+    def send():
+        os.kill(os.getpid(), signal.SIGUSR1)
+        sum(range(10))                              # here at the latest
+    before = signal.signal(signal.SIGUSR1, late)
+    yield send
+    signal.signal(signal.SIGUSR1, before)
+
+
+class Looked:
+    """Slots, one of them empty, of which Python asks code of the object's own."""
+    __slots__ = ("empty", "send")
+
+    def __getattr__(self, name):
+        if name == "empty":
+            object.__getattribute__(self, "send")()
+        raise AttributeError(name)
+
+
+def test_what_a_handler_raises_is_no_answer_of_an_object(strike):
+    o = Looked()
+    o.send = lambda: None
+    f = mgx.compile(lambda x: x * 2 if o is not None else x)
+    assert f(mgx.ones(2)).tolist() == [2, 2]
+    o.send = strike
+    f = mgx.compile(lambda x: x * 3 if o is not None else x)
+    with pytest.raises(Late):
+        for _ in range(3):                          # the first call does not look around yet
+            f(mgx.ones(2))
+    o.send = lambda: None
+    assert f(mgx.ones(2)).tolist() == f(mgx.ones(2)).tolist() == [3, 3]
+
+
+def test_what_a_handler_raises_is_no_answer_of_a_file(strike, tmp_path, monkeypatch):
+    from zipfile import ZipFile
+    np.savez(tmp_path / "x.npz", x=np.ones(3))
+    with monkeypatch.context() as patch:
+        patch.setattr(ZipFile, "infolist", lambda self: strike())
+        with pytest.raises(Late):
+            data.npz(tmp_path / "x.npz")
+    (tmp_path / "y.safetensors.01234567.part").write_bytes(b"of a program that was killed")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "listdir", lambda folder: strike())
+        with pytest.raises(Late):
+            mgx.save({"x": mgx.ones(3)}, tmp_path / "y.safetensors")
+    assert not (tmp_path / "y.safetensors").exists()
+    mgx.save({"x": mgx.ones(3)}, tmp_path / "y.safetensors")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.npz", "y.safetensors"]
+
+
+ANYWHERE = """
+import copy, io, pickle, random, signal, sys, tempfile, time, warnings
+import numpy as np
+import microgradx as mgx
+from microgradx import autograd, data, distributions, nn, optim
+
+warnings.simplefilter("ignore")
+mgx.set_num_threads(1)
+
+class Stop(Exception): pass
+def stop(*_):
+    global struck
+    struck = True
+    raise Stop
+signal.signal(signal.SIGALRM, stop)
+ignored = []
+sys.unraisablehook = lambda found: ignored.append(found.exc_value)
+
+net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Dropout(0.1), nn.Linear(8, 2))
+x, t = mgx.rand(16, 4), mgx.tensor([0, 1] * 8)
+adam = optim.Adam(net.parameters())
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.calls = nn.Linear(4, 4), 0
+        self.register_buffer("n", mgx.zeros(1))
+    def forward(self, x):
+        self.calls += 1
+        y = self.a(x)
+        self.seen, self.n, self.tag = y.detach(), self.n + 1, "x"
+        del self.tag
+        return y.sum()
+
+def modules():
+    m = Net()
+    m.a.bias, m.b, m.c = nn.Parameter(mgx.ones(4)), mgx.ones(2), 3
+    m.b = mgx.zeros(2)
+    del m.c
+    m.load_state_dict(m.state_dict())
+    pickle.loads(pickle.dumps(copy.deepcopy(net)))
+    repr(net)
+def train():
+    adam.zero_grad()
+    nn.CrossEntropyLoss()(net(x), t).backward()
+    adam.step()
+def captured():
+    m = Net()
+    f = mgx.compile(m)
+    f(x), f(x)
+    m.a = nn.Linear(4, 4)
+    f(x)
+def files():
+    with tempfile.TemporaryDirectory() as folder:
+        mgx.save(net.state_dict(), folder + "/net")
+        mgx.load(folder + "/net")
+def loader():
+    list(data.DataLoader(data.TensorDataset(x, t), batch_size=3, shuffle=True))
+def hooks():
+    h = net.register_forward_hook(lambda m, a, y: y)
+    net(x).sum().backward()
+    h.remove()
+    w = mgx.ones(3, requires_grad=True)
+    w.register_hook(lambda g: g * 2)
+    (w * w).sum().backward()
+def transforms():
+    mgx.hessian(lambda a: (a ** 3).sum())(mgx.ones(3))
+    with autograd.detect_anomaly():
+        net(x).sum().backward()
+    mgx.checkpoint(lambda a: a.sin(), mgx.ones(3, requires_grad=True)).sum().backward()
+def values():
+    y = v = mgx.Value(1.0)
+    for _ in range(50): y = (y * v + 1).tanh()
+    y.backward()
+def draws():
+    distributions.Normal(0.0, 1.0).rsample((3,))
+    distributions.Gamma(1.0, 1.0).sample((3,))
+
+rng = random.Random(0)
+for work in (modules, train, captured, files, loader, hooks, transforms, values, draws):
+    work()
+    met, lost, took = 0, 0, 1.0
+    while met < 60:
+        struck, start = False, time.perf_counter()
+        try:
+            signal.setitimer(signal.ITIMER_REAL, max(1e-6, rng.uniform(0, took)))
+            work()
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            lost += struck
+            took = min(took, time.perf_counter() - start)
+        except Stop:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        met += struck
+    work()
+    print(work.__name__, lost, mgx.is_grad_enabled(), len(ignored), flush=True)
+"""
+
+
+def test_no_signal_is_lost():
+    """Its exception reaches the caller, wherever it strikes, and all works as before."""
+    done = subprocess.run([sys.executable, "-c", ANYWHERE], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = done.stdout.splitlines()
+    assert len(lines) == 9 and all(line.split()[1:] == ["0", "True", "0"] for line in lines), done.stdout

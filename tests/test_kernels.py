@@ -226,7 +226,7 @@ def test_what_must_be_there():
 
 
 LARGE = {"sum": dict(outer=3, n=700, inner=645, scale=1.0), "amax": dict(outer=300, n=70, inner=60, sign=1.0),
-         "vector_norm": dict(outer=2, n=999, inner=700), "prod": dict(outer=2, n=999, inner=700),
+         "squares": dict(outer=2, n=999, inner=700, root=0, scale=0.5), "prod": dict(outer=2, n=999, inner=700),
          "copy": dict(n=1 << 24), "constant": dict(n=1 << 24),
          "softmax": dict(m=3001, n=400), "log_softmax": dict(m=3001, n=400), "softmax_vjp": dict(m=3001, n=400),
          "log_softmax_vjp": dict(m=3001, n=400), "cross_entropy_vjp": dict(m=3001, n=400, scale=0.1),

@@ -54,6 +54,16 @@ def test_gradient_of_det_at_a_singular_matrix_is_its_cofactors(a):
     np.testing.assert_allclose(x.grad.numpy(), truth, atol=1e-13)
 
 
+def test_vectors_of_equal_singular_values_have_no_gradient():
+    """Nothing but what turns them into each other moves them."""
+    for a in (np.eye(3), 2 * np.eye(3)[[1, 2, 0]]):
+        x = Tensor(a, requires_grad=True)
+        u, _, vh = linalg.svd(x)
+        weights = matrix(3, 3)
+        (u * weights + vh * weights.T).sum().backward()
+        np.testing.assert_allclose(x.grad.numpy(), 0, atol=1e-14)
+
+
 def test_gradient_of_eigenvalues_that_are_equal():
     x = Tensor(np.eye(3), requires_grad=True)
     (linalg.eigvalsh(x) ** 2).sum().backward(create_graph=True)             # the square of the norm

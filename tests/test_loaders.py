@@ -103,9 +103,13 @@ def test_threads_that_take_too_long():
             event.wait()
     batches = iter(data.DataLoader(Waits(3), num_workers=1, timeout=0.01))
     threading.Timer(0.2, event.set).start()
-    with pytest.raises(TimeoutError) as found:
+    with pytest.raises(TimeoutError, match="DataLoader: no batch within timeout=0.01"):
         next(batches)
-    assert "no batch within timeout=0.01" in found.value.__notes__[0]
+
+
+def test_a_worker_that_does_not_begin():
+    with pytest.raises(ZeroDivisionError):
+        list(data.DataLoader(Rows(3), num_workers=2, worker_init_fn=lambda k: 1 / 0))
 
 
 def test_frames_give_frames():

@@ -118,6 +118,18 @@ def test_normal_numbers_are_those_of_box_and_muller(dtype, size):
     np.testing.assert_allclose(found[sure], truth.ravel().astype("f8")[sure], rtol=8 * np.finfo(dtype).eps)
 
 
+def test_the_largest_normal_numbers():
+    """A radius is that of the middle of the part that its word stands for, also of the first parts."""
+    n, whole = 1 << 21, mgx.Tensor(np.zeros(1 << 21, np.int64))
+    run("integers", mgx.tensor([3, 8]), whole, integers=(n, 0, 0))
+    word = (whole.numpy().view("u8") & np.uint64(2**32 - 1)).reshape(-1, LANES)
+    found = mgx.randn(2 * n, rng=at(3, 8)).numpy().reshape(-1, 2, LANES).astype("f8")
+    few = word < 2**13
+    assert few.sum() == 2
+    radius = np.sqrt(-2 * np.log(((word[few] >> np.uint64(1)).astype("f8") + 0.5) * 2.0**-31))
+    np.testing.assert_allclose(np.hypot(found[:, 0][few], found[:, 1][few]), radius, rtol=1e-6)
+
+
 @pytest.mark.parametrize("low, high, least", [(0, 2**63, 0), (-2**63, 2**63, 0), (-2**62 - 5, 2**62 + 8, 200),
                                               (-7, 3 * 2**61, 80), (0, 2**32, 0), (0, 2**32 - 1, 0), (5, 6, 0)])
 def test_integers_have_no_bias(low, high, least):

@@ -114,6 +114,19 @@ def test_a_net(rows, kind):
     assert {id(p) for p in f.parameters} == {id(p) for p in params}
 
 
+@pytest.mark.parametrize("inputs", range(1, 10))
+def test_neurons_of_every_size(inputs):
+    """Runs of neurons whose inputs and numbers are no multiples of what the kernels take at once."""
+    for outputs in range(1, 6):
+        random.seed(inputs)
+        net, params = net_of_micrograd([inputs, outputs, inputs, 1])
+        x = np.random.default_rng(outputs).normal(size=(37, inputs))
+        check(lambda x: net(x), [x], params)
+        with np.errstate(all="ignore"):
+            x[5, 0] = INF                                       # then runs are computed once more, with care
+            check(lambda x: net(x).tanh(), [x], params)
+
+
 @pytest.mark.parametrize("name", ROWS)
 def test_every_row(name):
     """Each operation, its operands varying from row to row, shared, or numbers."""

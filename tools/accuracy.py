@@ -1,22 +1,27 @@
 #!/usr/bin/env python3
 """Measure how far every row of csrc/ops.def is from the truth, and write docs/accuracy.md.
 
-    python tools/accuracy.py                                all of it: hours, on all cores
-    python tools/accuracy.py --every 1021 --samples 1000000 --doubles 100 --processes 1 --rows tanh sin
+    python tools/accuracy.py --minutes 30                   goes on where the last call stopped, and writes the page
+    python tools/accuracy.py --chunks 1 --doubles 15        a million points of each row
+    python tools/accuracy.py --rows tanh sin                all 2^32 numbers of float32 for these: an hour each
     python tools/accuracy.py --dry                          prints the page and writes nothing
 
-float32: rows of one operand at every `every`-th of the 2^32 numbers, the others at `samples` points of their ranges and
-at pairs of 500 special values. The truth is the same row in float64, computed once for all instruction sets.
+float32: a chunk is 2^20 points. Those of a row of one operand are every 4096th of the 2^32 numbers, so that 4096 chunks
+are all of them; of the others they are drawn from the ranges of the row, and there are pairs of 500 special values. The
+truth is the same row in float64, computed once for all instruction sets.
 float64: `doubles` points, the same kernels that are the truth for float32; theirs is mpmath.
 
-The instruction sets run in processes of their own: which one is used is decided at import."""
+Every row gets its first chunk before any gets its second. What is known stands in build/accuracy.json, for each row
+until csrc changes. The instruction sets run in processes of their own: which one is used is decided at import."""
 import argparse
 import datetime
-import itertools
+import hashlib
+import json
 import multiprocessing
 import os
 import platform
 import sys
+import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -25,8 +30,11 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 PAGE = ROOT / "docs" / "accuracy.md"
+RESULTS = ROOT / "build" / "accuracy.json"
+SOURCES = ("ops.def", "words.h", "words.inl", "vmath_f32.h", "vmath_f64.h", "elementwise.inl")
 SETS = ("baseline", "avx2", "avx512")
 CHUNK = 1 << 20
+ALL = (1 << 32) // CHUNK                # chunks that have every number of float32
 UNARY_DOUBLES = 3                       # a row of one operand gets so many times the points of the others
 
 
@@ -90,27 +98,20 @@ def special_values():
     return np.concatenate([positive, -positive, [f(np.nan)]]).astype(f)
 
 
-def points(name, part, first, last, every):
-    """The operands of points first..last-1."""
+def points(name, part, chunk):
+    """The operands of one chunk."""
     from samples import DOMAIN, ROWS, operands
     arity = ROWS[name]["arity"]
     if part == "pairs":
         values = special_values()
-        at = np.arange(first, last)
+        at = np.arange(len(values) ** 2)
         picks = [at // len(values), at % len(values), (at * 7919) % len(values)][:arity]
         return [values[pick] for pick in picks]
     if arity == 1:
-        x = (np.arange(first, last, dtype=np.uint64) * every).astype(np.uint32).view(np.float32)
+        x = (np.arange(CHUNK, dtype=np.uint32) * ALL + chunk * 1597 % ALL).astype(np.uint32).view(np.float32)
         lo, hi = DOMAIN.get(name, (-np.inf, np.inf))
         return [x[~((x < lo) | (x > hi))]]
-    return operands(name, last - first, np.float32, seed=first)
-
-
-def count_of(name, part, every, samples):
-    from samples import ROWS
-    if part == "pairs":
-        return len(special_values()) ** 2
-    return -(-(1 << 32) // every) if ROWS[name]["arity"] == 1 else samples
+    return operands(name, CHUNK, np.float32, seed=chunk)
 
 
 # ----- measuring -------------------------------------------------------------------------------------------------
@@ -136,13 +137,13 @@ def worst_of(name, got, true, xs):
 
 def measure_floats(task):
     """{instruction set: the worst} of float32 at one chunk of points."""
-    name, part, first, last, every = task
+    name, part, chunk = task
     run = the_machines()
-    xs = points(name, part, first, last, every)
-    if not xs[0].size:
-        return {}
+    xs = points(name, part, chunk)
     sets = [*run.connections]
-    true = [(t, 0.0) for t in run.run(sets[-1], name, [x.astype(np.float64) for x in xs])]
+    with np.errstate(invalid="ignore"):                             # of nan of all kinds
+        wide = [x.astype(np.float64) for x in xs]
+    true = [(t, 0.0) for t in run.run(sets[-1], name, wide)]
     return {isa: worst_of(name, run.run(isa, name, xs), true, xs) for isa in sets}
 
 
@@ -169,9 +170,50 @@ def measure_doubles(task):
     return len(xs[0]), {isa: worst_of(name, run.run(isa, name, xs), true, xs) for isa in run.connections}
 
 
-def merge(into, found):
+def measure(task):
+    return measure_doubles(task[::2]) if task[1] == "doubles" else measure_floats(task)
+
+
+# ----- results ---------------------------------------------------------------------------------------------------
+
+def load_results():
+    """{row: {"chunks": how many, "all", "pairs", "doubles": {instruction set: [(error, point) of y, dy]}, "points"}}"""
+    digest = hashlib.sha256(b"".join((ROOT / "csrc" / name).read_bytes() for name in SOURCES)).hexdigest()[:16]
+    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    return known if known.get("digest") == digest else {"digest": digest}
+
+
+def save_results(results):
+    RESULTS.parent.mkdir(exist_ok=True)
+    part = RESULTS.with_suffix(".part")
+    part.write_text(json.dumps(results))
+    part.replace(RESULTS)
+
+
+def note(results, task, found):
+    name, part, number = task
+    row = results.setdefault(name, {"chunks": 0})
+    if part == "doubles":
+        row["points"], found = found
+        row["asked"] = number
+    if part == "all":
+        row["chunks"] = number + 1
+    into = row.setdefault(part, {})
     for isa, worst in found.items():
         into[isa] = [max(a, b, key=lambda w: w[0]) for a, b in zip(into.get(isa, worst), worst)]
+
+
+def tasks_left(rows, results, chunks, doubles):
+    """What is to be measured, the chunks in rounds: (row, part, number of the chunk or of points)."""
+    from samples import ROWS
+    for name in rows:
+        known = results.get(name, {})
+        if ROWS[name]["arity"] > 1 and "pairs" not in known:
+            yield name, "pairs", 0
+        if known.get("asked", 0) < doubles:
+            yield name, "doubles", doubles
+    for chunk in range(chunks):
+        yield from ((name, "all", chunk) for name in rows if results.get(name, {"chunks": 0})["chunks"] <= chunk)
 
 
 # ----- the page --------------------------------------------------------------------------------------------------
@@ -209,16 +251,15 @@ def exceeding(rows, results, limit_of):
                 yield f"| `{name}` {what} | {isa} | {number(off)} | {', '.join(f'{v:.9g}' for v in at)} |"
 
 
-def command(arguments):
-    return f"tools/accuracy.py --every {arguments.every} --samples {arguments.samples} --doubles {arguments.doubles}"
-
-
-def write_page(rows, arguments, floats, pairs, doubles, counts, double_counts):
+def write_page(rows, results):
+    floats, doubles = ({name: results[name][part] for name in rows} for part in ("all", "doubles"))
+    pairs = {name: results[name]["pairs"] for name in rows if "pairs" in results[name]}
+    counts = {name: results[name]["chunks"] * CHUNK for name in rows}
+    double_counts = {name: results[name]["points"] for name in rows}
     from samples import ROWS, TERMS
     def limit_of(name, k, isa):
         bound = ROWS[name]["dulp" if k else "ulp"]
         return (TERMS if bound < 0 else bound) * (2 if isa == "baseline" else 1)
-    several = [name for name in rows if ROWS[name]["arity"] > 1]
     lines = [f"""# How accurate every row is
 
 `make accuracy` writes this page. A number is the largest error that was found, in units in the last place of the
@@ -230,7 +271,7 @@ normal range.
 
 "points" says how many points each number stands for, in and outside the domain, of which the latter are not compared;
 only 2^32 points of float32 are all there are. Derivatives are compared where the value does not overflow. Measured
-{datetime.date.today()} on {platform.machine()}: `{command(arguments)}`.
+{datetime.date.today()} on {platform.machine()}.
 
 ## float32, against float64
 """]
@@ -242,7 +283,7 @@ only 2^32 points of float32 are all there are. Derivatives are compared where th
               "Zeros, subnormal numbers, infinities, nan, the largest and smallest numbers, neighbours of whole",
               "numbers: 250,000 pairs, or as many triples. The truth is again float64, in which nothing on the way",
               "overflows. Rows that are not listed keep their bounds.", "",
-              "| what | on | error | at |", "|---|---|---|---|", *exceeding(several, pairs, limit_of), ""]
+              "| what | on | error | at |", "|---|---|---|---|", *exceeding(pairs, pairs, limit_of), ""]
     lines += ["## float64, against mpmath", "", *table(rows, double_counts, doubles), ""]
     found = [*exceeding(rows, doubles, limit_of)]
     if found:
@@ -252,30 +293,33 @@ only 2^32 points of float32 are all there are. Derivatives are compared where th
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--every", type=int, default=1, help="of the 2^32 numbers of float32")
-    parser.add_argument("--samples", type=int, default=10**9, help="points of rows of several operands")
-    parser.add_argument("--doubles", type=int, default=10_000, help="points of float64")
+    parser.add_argument("--chunks", type=int, default=ALL, help="of 2^20 points, for each row in float32")
+    parser.add_argument("--doubles", type=int, default=100, help="points of float64")
+    parser.add_argument("--minutes", type=float, default=float("inf"))
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--rows", nargs="*")
     parser.add_argument("--dry", action="store_true", help="print the page")
     arguments = parser.parse_args()
-    from samples import ROWS, SMOOTH
-    rows = arguments.rows or SMOOTH
-    counts = {name: count_of(name, "all", arguments.every, arguments.samples) for name in rows}
-    tasks = [(name, part, first, min(first + CHUNK, count), arguments.every) for name in rows
-             for part in ("all", "pairs")[:1 + (ROWS[name]["arity"] > 1)]
-             for count in [count_of(name, part, arguments.every, arguments.samples)]
-             for first in range(0, count, CHUNK)]
-    floats, pairs, doubles, double_counts = {}, {}, {}, {}
+    from samples import SMOOTH
+    results, end, saved = load_results(), time.monotonic() + 60 * arguments.minutes, time.monotonic()
+    tasks = [*tasks_left(arguments.rows or SMOOTH, results, arguments.chunks, arguments.doubles)]
     with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")) as pool:
-        for task, found in zip(tasks, pool.map(measure_floats, tasks, chunksize=1)):
-            merge((floats if task[1] == "all" else pairs).setdefault(task[0], {}), found)
-            print(task[0], task[1], task[3], file=sys.stderr)
-        found_doubles = pool.map(measure_doubles, zip(rows, itertools.repeat(arguments.doubles)))
-        for name, (count, found) in zip(rows, found_doubles):
-            doubles[name], double_counts[name] = found, count
-            print(name, "float64", file=sys.stderr)
-    page = write_page(rows, arguments, floats, pairs, doubles, counts, double_counts)
+        waiting = []
+        for i, task in enumerate(tasks):
+            waiting.append((task, pool.submit(measure, task)))
+            if len(waiting) < 2 * arguments.processes and i + 1 < len(tasks):
+                continue
+            for task, future in waiting[:1] if i + 1 < len(tasks) and time.monotonic() < end else waiting:
+                note(results, task, future.result())
+                print(f"[{i + 1}/{len(tasks)}]", *task, file=sys.stderr, flush=True)
+            waiting = waiting[1:]
+            if time.monotonic() > saved + 10 or time.monotonic() > end:
+                save_results(results)
+                saved = time.monotonic()
+            if time.monotonic() > end:
+                break
+    save_results(results)
+    page = write_page([name for name in SMOOTH if {"all", "doubles"} <= {*results.get(name, {})}], results)
     if arguments.dry:
         print(page)
     else:

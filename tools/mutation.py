@@ -1,16 +1,24 @@
 #!/usr/bin/env python3
 """Change one sign, constant or branch at a time, and say which changes no test notices.
 
-    python tools/mutation.py                                 all of them: days
-    python tools/mutation.py --count 40 --seed 1             forty, drawn at random
+    python tools/mutation.py --minutes 30                    as many as that takes; the next call continues
     python tools/mutation.py --files csrc/softmax.inl        those of one file
-    python tools/mutation.py --only csrc/ops.def:2114:+      one, by its name in the list of survivors
+    python tools/mutation.py --only csrc/ops.def:2114:+      one, by its name in the report
+    python tools/mutation.py --again survives --report       forgets results of one kind; prints what is known and ends
 
-Changed are the expressions of the rows of csrc/ops.def, the bodies of kernels in csrc/*.inl, and the vjps in Cython and
-Python. A copy in build/mutation is built without optimisation and for the baseline alone; what depends on the change is
-built again, and the tests of that file run until one fails. What survives is written to build/mutation/survivors:
-either a test is missing, or the change makes no difference."""
+Changed are the expressions of the rows of csrc/ops.def, the bodies of kernels in csrc/*.inl, and the vjps in Cython
+and Python. A copy in build/mutation is built without optimisation and for the baseline alone. For each mutant the
+objects that depend on it are compiled again, and tests run until one fails: first those whose names have the name of
+the row, kernel or operation, then the others of that file. At the end these tests run without a change, and mutants
+that were found by a test which fails then, too, count as not tried.
+
+Results are kept in build/mutation/results.json, until their file changes. Mutants come in an order drawn by the seed,
+so that a run which was stopped has tried a random sample. A survivor means that a test is missing, or that the change
+makes no difference."""
 import argparse
+import collections
+import hashlib
+import json
 import os
 import random
 import re
@@ -26,11 +34,13 @@ sys.path.insert(0, str(ROOT / "tools"))
 from generate import COLUMNS, TOKEN  # noqa: E402
 
 COPY = ROOT / "build" / "mutation"
+RESULTS = COPY / "results.json"
+sources = ROOT                          # of the mutants; while they are tried the copy, which nobody edits
 COPIED = ("csrc", "microgradx", "tests", "tools", "docs", "setup.py", "pyproject.toml", "README.md")
 CORE = "microgradx/_core"
 BUILT_BY_ROWS = ("elementwise_f32", "elementwise_f64", "rules", "table")    # of csrc, what a changed ops.def changes
 
-# the tests of a file; of ops.def only those whose names have the row's
+# the tests of a file; for a mutant of ops.def only those whose names have the name of its row
 OF_ROWS = ["test_accuracy.py", "test_special_points.py", "test_derivatives.py", "test_value.py"]
 TESTS = {"csrc/ops.def": OF_ROWS, "csrc/elementwise.inl": OF_ROWS, "csrc/words.inl": OF_ROWS,
          "csrc/memory.inl": ["test_kernels.py"],
@@ -42,10 +52,11 @@ TESTS = {"csrc/ops.def": OF_ROWS, "csrc/elementwise.inl": OF_ROWS, "csrc/words.i
          "csrc/random.inl": ["test_random.py", "test_kernels.py"],
          "csrc/gemm.inl": ["test_kernels.py", "test_gemm.py", "test_products.py"],
          "csrc/fused_chain.inl": ["test_fuse.py"], "csrc/replay.inl": ["test_vectorize.py"],
-         f"{CORE}/structured.pyx": ["test_derivatives.py", "test_products.py", "test_losses.py", "test_tensor.py"],
+         f"{CORE}/structured.pyx": ["test_derivatives.py", "test_products.py", "test_losses.py", "test_extremes.py",
+                                    "test_functions.py", "test_tensor.py"],
          f"{CORE}/views.pyx": ["test_derivatives.py", "test_tensor.py", "test_inplace.py", "test_arrays.py"],
          f"{CORE}/nets.pyx": ["test_convolution.py", "test_normalization.py", "test_derivatives.py"],
-         f"{CORE}/generator.pyx": ["test_random.py"], "microgradx/linalg.py": ["test_linalg.py"]}
+         f"{CORE}/generator.pyx": ["test_random.py"], "microgradx/linalg.py": ["test_linalg.py", "test_arrays.py"]}
 
 
 class Mutant(NamedTuple):
@@ -53,7 +64,7 @@ class Mutant(NamedTuple):
     start: int
     old: str
     new: str
-    row: str = ""                       # of ops.def
+    subject: str = ""                   # the row, kernel or operation, by the name that tests have in theirs
 
     @property
     def name(self):
@@ -76,17 +87,17 @@ def blank(pattern, text):
     return pattern.sub(lambda match: re.sub(r"[^\n]", " ", match.group()), text)
 
 
-def changes(path, text, first, last, row=""):
+def changes(path, text, first, last, subject=""):
     """The mutants of a stretch of text from which comments and strings are blanked."""
     for match in PLACE.finditer(text, first, last):
         old = match.group()
         if old in SIGNS:
-            yield Mutant(path, match.start(), old, SIGNS[old], row)
+            yield Mutant(path, match.start(), old, SIGNS[old], subject)
         elif old in BRANCHES:
-            yield from (Mutant(path, match.start(), old, new, row) for new in BRANCHES[old])
+            yield from (Mutant(path, match.start(), old, new, subject) for new in BRANCHES[old])
         elif old[0].isdigit():
             digits = old.rstrip("uU" if "x" in old and "p" not in old else "fuU")
-            yield Mutant(path, match.start(), old, larger(digits) + old[len(digits):], row)
+            yield Mutant(path, match.start(), old, larger(digits) + old[len(digits):], subject)
 
 
 def larger(digits):
@@ -121,18 +132,20 @@ def in_rows(path, text):
 def in_functions(path, text):
     """Of a .inl: all that is code."""
     code = blank(HIDDEN_C, text)
-    return changes(path, code, 0, len(code))
+    starts = [(match.end(), match[1]) for match in re.finditer(r"^\w[\w *]* V\((\w+)\)\(", code, re.M)]
+    for (first, name), (last, _) in zip([(0, ""), *starts], [*starts, (len(code), "")]):
+        yield from changes(path, code, first, last, name)
 
 
 def in_vjps(path, text):
     """Of Cython and Python: the functions whose names end with _vjp."""
     code = blank(HIDDEN_PYTHON, text)
-    for match in re.finditer(r"^(?:cdef [\w ]+|def )\w+_vjp\(.*\n(?:[ \t]+.*\n|\n)+", code, re.M):
-        yield from changes(path, code, code.index("\n", match.start()), match.end())
+    for match in re.finditer(r"^(?:cdef [\w ]+|def )(\w+)_vjp\(.*\n(?:[ \t]+.*\n|\n)+", code, re.M):
+        yield from changes(path, code, code.index("\n", match.start()), match.end(), match[1])
 
 
 def mutants(path):
-    text = (ROOT / path).read_text()
+    text = (sources / path).read_text()
     by = in_rows if path.endswith(".def") else in_functions if path.endswith(".inl") else in_vjps
     return [*by(path, text)]
 
@@ -140,11 +153,34 @@ def mutants(path):
 # ----- building and testing --------------------------------------------------------------------------------------
 
 ENVIRONMENT = os.environ | {"MICROGRADX_CFLAGS": "-O0 -w -DMGX_BASELINE", "PYTHONPATH": str(COPY)}
+OPTIONS = ["-o", "addopts=", "-q", "-x", "-p", "no:cacheprovider", "-p", "by_subject"]
+# of pytest, in the copy: SUBJECT=tanh leaves the tests that have this word in their names, SUBJECT=-tanh all others
+BY_SUBJECT = """
+import os, re
+def pytest_collection_modifyitems(items):
+    subject = os.environ["SUBJECT"]
+    word = re.compile(rf"(?<![^\\W_]){re.escape(subject.lstrip('-'))}(?![^\\W_])")
+    if subject:
+        items[:] = [item for item in items if bool(word.search(item.nodeid)) != subject.startswith("-")]
+"""
 
 
-def build():
+def copy_sources():
+    COPY.mkdir(parents=True, exist_ok=True)
+    for name in COPIED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, COPY / name, dirs_exist_ok=True,
+                            ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+        else:
+            shutil.copy2(ROOT / name, COPY / name)
+    (COPY / "by_subject.py").write_text(BY_SUBJECT)
+
+
+def build(shown=False):
+    """Whether it could be built."""
+    to = None if shown else subprocess.DEVNULL
     return subprocess.run([sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"], cwd=COPY, env=ENVIRONMENT,
-                          capture_output=True, text=True)
+                          stdout=to, stderr=to).returncode == 0
 
 
 def objects_of(path):
@@ -153,28 +189,48 @@ def objects_of(path):
     if path.endswith(".pyx"):
         return [COPY / Path(path).with_suffix(".c"), *(o for o in built if str(o).endswith(path[:-4] + ".o"))]
     stems = BUILT_BY_ROWS if path in ("csrc/ops.def", "csrc/elementwise.inl", "csrc/words.inl") else [
-        source.stem for source in (ROOT / "csrc" / "isa").glob("*.c") if f'"{Path(path).name}"' in source.read_text()]
+        source.stem for source in (COPY / "csrc" / "isa").glob("*.c") if f'"{Path(path).name}"' in source.read_text()]
     return [o for o in built if o.stem in stems]
 
 
-def survives(mutant, timeout):
-    """Whether all tests pass with the change; None if it cannot be built."""
-    file, before = COPY / mutant.path, (ROOT / mutant.path).read_text()
+def failing_test(mutant, timeout):
+    """The first test that notices what the copy is at present, "" if none does."""
+    subject = mutant.subject
+    subjects = [subject] if mutant.path.endswith(".def") else [subject, "-" + subject] if subject else [""]
+    tests = [f"tests/{name}" for name in TESTS[mutant.path]]
+    for subject in subjects:
+        try:
+            done = subprocess.run([sys.executable, "-m", "pytest", *OPTIONS, *tests], cwd=COPY, capture_output=True,
+                                  env=ENVIRONMENT | {"SUBJECT": subject}, timeout=timeout, text=True)
+        except subprocess.TimeoutExpired:
+            return "a test that does not end"
+        if done.returncode not in (0, 5):           # 5: there are no such tests
+            named = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.M)
+            return named[1] if named else "the end of the interpreter"
+    return ""
+
+
+def fail_without_a_change(tests):
+    """Those of the tests that fail though nothing is changed."""
+    tests = sorted(test for test in tests if "::" in test)
+    done = subprocess.run([sys.executable, "-m", "pytest", *OPTIONS, "--maxfail", "1000", *tests], cwd=COPY, text=True,
+                          capture_output=True, env=ENVIRONMENT | {"SUBJECT": ""}) if tests else None
+    return set(re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.M)) if tests else set()
+
+
+def outcome(mutant, timeout):
+    """(what becomes of a mutant, by which test)."""
+    file, before = COPY / mutant.path, (COPY / mutant.path).read_text()
     times = file.stat()
     try:
         file.write_text(before[:mutant.start] + mutant.new + before[mutant.start + len(mutant.old):])
         os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))       # or all that includes it would be made again
         for made in objects_of(mutant.path):
             made.unlink(missing_ok=True)
-        if not mutant.path.endswith(".py") and build().returncode:
-            return None
-        chosen = [f"tests/{name}" for name in TESTS[mutant.path]] + (["-k", mutant.row] if mutant.row else [])
-        try:
-            options = ["-o", "addopts=", "-q", "-x", "-p", "no:cacheprovider"]
-            return subprocess.run([sys.executable, "-m", "pytest", *options, *chosen], cwd=COPY, env=ENVIRONMENT,
-                                  capture_output=True, timeout=timeout).returncode == 0
-        except subprocess.TimeoutExpired:
-            return False
+        if not mutant.path.endswith(".py") and not build():
+            return "does not build", ""
+        test = failing_test(mutant, timeout)
+        return ("found" if test else "survives"), test
     finally:
         file.write_text(before)
         os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
@@ -182,8 +238,44 @@ def survives(mutant, timeout):
             made.unlink(missing_ok=True)
 
 
+# ----- results ---------------------------------------------------------------------------------------------------
+
+OUTCOMES = ("found", "survives", "does not build")
+
+
+def digest(path):
+    return hashlib.sha256((sources / path).read_bytes()).hexdigest()[:16]
+
+
+def load_results():
+    """{name of a mutant: its result}, of files that have not changed since."""
+    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    digests = {path: digest(path) for path in {result["path"] for result in known.values()}}
+    return {name: result for name, result in known.items() if result["digest"] == digests[result["path"]]}
+
+
+def save_results(results):
+    part = RESULTS.with_suffix(".part")
+    part.write_text(json.dumps(results, indent=0))
+    part.replace(RESULTS)
+
+
+def report(found, results):
+    counts = collections.defaultdict(collections.Counter)
+    for mutant in found:
+        counts[mutant.path]["mutants"] += 1
+        counts[mutant.path][results.get(mutant.name, {}).get("outcome")] += 1
+    print("| file | mutants | tried | found | survive | do not build |\n|---|---|---|---|---|---|")
+    for path, count in counts.items():
+        numbers = [count[kind] for kind in OUTCOMES]
+        print(f"| `{path}` | {count['mutants']} | {sum(numbers)} | {' | '.join(map(str, numbers))} |")
+    for mutant in found:
+        if results.get(mutant.name, {}).get("outcome") == "survives":
+            print(line_of(mutant))
+
+
 def line_of(mutant):
-    text = (ROOT / mutant.path).read_text()
+    text = (sources / mutant.path).read_text()
     line = text.count("\n", 0, mutant.start)
     begin = text.rfind("\n", 0, mutant.start) + 1
     return (f"{mutant.name}  line {line + 1}, column {mutant.start - begin + 1}, {mutant.old} -> {mutant.new}: "
@@ -191,46 +283,51 @@ def line_of(mutant):
 
 
 def main():
+    global sources
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", nargs="*", default=[*TESTS])
-    parser.add_argument("--count", type=int, help="draw so many at random")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--count", type=int, help="end after so many")
+    parser.add_argument("--seed", type=int, default=0, help="of the order")
     parser.add_argument("--only", nargs="*", help="mutants by name")
     parser.add_argument("--minutes", type=float, default=float("inf"))
-    parser.add_argument("--timeout", type=float, default=900, help="seconds for the tests of one")
+    parser.add_argument("--timeout", type=float, default=300, help="seconds for the tests of one")
+    parser.add_argument("--again", choices=OUTCOMES, nargs="*", default=[], help="try those with such results again")
     parser.add_argument("--list", action="store_true", help="only say which there are")
+    parser.add_argument("--report", action="store_true", help="only say what is known")
     arguments = parser.parse_args()
+    if not (arguments.list or arguments.report):
+        copy_sources()
+        sources = COPY
     found = [mutant for path in arguments.files for mutant in mutants(path)]
     if arguments.only:
         found = [mutant for mutant in found if mutant.name in arguments.only]
-    if arguments.count:
-        found = random.Random(arguments.seed).sample(found, min(arguments.count, len(found)))
     if arguments.list:
         print(*map(line_of, found), sep="\n")
         return
-    COPY.mkdir(parents=True, exist_ok=True)
-    for name in COPIED:
-        if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, COPY / name, dirs_exist_ok=True,
-                            ignore=shutil.ignore_patterns("*.so", "__pycache__"))
-        else:
-            shutil.copy2(ROOT / name, COPY / name)
-    first = build()
-    if first.returncode:
-        sys.exit(first.stderr[-2000:])
-    counts, end = {True: 0, False: 0, None: 0}, time.monotonic() + 60 * arguments.minutes
-    with open(COPY / "survivors", "a") as survivors:
-        print(f"# seed {arguments.seed}, {len(found)} drawn", file=survivors, flush=True)
-        for mutant in found:
-            if time.monotonic() > end:
-                break
-            result = survives(mutant, arguments.timeout)
-            counts[result] += 1
-            print({True: "SURVIVES", False: "found", None: "does not build"}[result], line_of(mutant), flush=True)
-            if result:
-                print(line_of(mutant), file=survivors, flush=True)
-    print(f"{counts[False]} found, {counts[True]} survive, {counts[None]} do not build, of {len(found)} drawn")
+    results = {name: result for name, result in load_results().items() if result["outcome"] not in arguments.again}
+    if arguments.report:
+        report(found, results)
+        return
+    left = [mutant for mutant in found if mutant.name not in results]
+    random.Random(arguments.seed).shuffle(left)
+    end = time.monotonic() + 60 * arguments.minutes
+    print(f"{len(found)} mutants, {len(found) - len(left)} of them tried; building the copy", flush=True)
+    if not build(shown=True):
+        sys.exit("the copy in build/mutation could not be built")
+    for i, mutant in enumerate(left[:arguments.count], 1):
+        if time.monotonic() > end:
+            break
+        start = time.monotonic()
+        kind, test = outcome(mutant, arguments.timeout)
+        results[mutant.name] = dict(path=mutant.path, digest=digest(mutant.path), outcome=kind, test=test)
+        save_results(results)
+        print(f"[{i}/{len(left)}] {time.monotonic() - start:.0f} s  {kind}  {line_of(mutant)}  {test}", flush=True)
     build()
+    useless = fail_without_a_change({result["test"] for result in results.values()})
+    print(*(f"{test} fails without a change, too" for test in sorted(useless)), sep="\n")
+    results = {name: result for name, result in results.items() if result["test"] not in useless}
+    save_results(results)
+    report(found, results)
 
 
 if __name__ == "__main__":

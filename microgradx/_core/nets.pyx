@@ -10,7 +10,7 @@ from microgradx._core.array cimport *
 from microgradx._core.graph cimport grad_enabled, pause_watching, watching
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport Call, copy, fill, launch, put, put_at
-from microgradx._core.structured cimport gemm, sum_axes
+from microgradx._core.structured cimport gemm, power_below, sum_axes
 from microgradx._core.views cimport contiguous, gather, reshape
 from microgradx._core.debug.watch cimport check_clean, is_clean
 
@@ -429,20 +429,23 @@ cdef object normalize_vjp(Node node, Array g, int i):
 
 @composite("norm")
 def _norm_composite(x, w, b, *, centred, eps, **sizes):
-    mean = x.sum(1, keepdims=True) / x.shape[1] if centred else type(x)(np.zeros((x.shape[0], 1), x.dtype))
-    off = x - mean
-    unit = off.detach().abs().amax(1, keepdims=True) if x.size else mean
-    power = unit.log2().floor().exp2()                          # by which no square overflows or vanishes
-    unit = ((unit > eps**0.5) & (unit < np.inf)).where(power, 1.0)
-    variance = (off / unit).square().sum(1, keepdims=True) / x.shape[1]
-    stats = [mean, variance * unit * unit, (variance + eps / unit / unit).rsqrt() / unit]
+    size = power_below(x, 1 << 1)                               # powers of 2: nothing overflows or vanishes in these
+    row = x / size
+    mean = row.mean(1, keepdims=True) if centred else type(x)(np.zeros((x.shape[0], 1), x.dtype))
+    off = row - mean
+    unit = (power_below(off, 1 << 1) * size).clip(None, 2.0 ** (120 if x.dtype == np.float32 else 1016))
+    unit = (unit > eps**0.5).where(unit, 1.0)
+    variance = (off * (size / unit)).square().mean(1, keepdims=True)
+    stats = [mean * size, variance * unit * unit, (variance + eps / unit / unit).rsqrt() / unit]
     y = _unit_rows(x, stats)
     y = y if w is None else y * w
     return y if b is None else y + b, stats
 
 
 def _unit_rows(x, stats):
-    return (x - stats[0].reshape(-1, 1)) * stats[2].reshape(-1, 1)
+    mean, scale = stats[0].reshape(-1, 1), stats[2].reshape(-1, 1)
+    part = (mean.detach().abs() > 1).where(0.5, 1.0)            # of halves no difference overflows
+    return (x * part - mean * part) * (scale / part)
 
 
 @composite("norm_vjp")

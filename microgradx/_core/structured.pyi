@@ -1,6 +1,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from microgradx._core.tensor import Tensor
+from microgradx.typing import Axes
+
 class Operation:
     """Results by their shapes, a node, and gradients in operations; called as ``operation(*tensors, *options)``."""
 
@@ -21,3 +24,6 @@ class KernelOperation(Operation):
     def __init__(self, name: str, results: Callable[..., Any], sizes: Callable[..., Any],
                  vjps: Sequence[Any] = (), refuse: Callable[..., Any] | None = None) -> None: ...
     def compute(self, outs: tuple[Any, ...], xs: tuple[Any, ...], options: tuple[Any, ...]) -> None: ...
+
+def sum_of_squares(x: Tensor, axis: Axes, scale: float) -> Tensor: ...
+def power_of(x: Tensor, axis: Axes) -> Tensor: ...

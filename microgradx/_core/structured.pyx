@@ -124,7 +124,7 @@ cdef Array squeeze_axes(Array x, Axes axes):
     return unmark_view(reshape(x, ndim, shape))
 
 
-cdef int SUM = kernel_row("sum"), AMAX = kernel_row("amax"), VECTOR_NORM = kernel_row("vector_norm")
+cdef int SUM = kernel_row("sum"), AMAX = kernel_row("amax"), SQUARES = kernel_row("squares")
 cdef int PROD = kernel_row("prod"), PROD_VJP = kernel_row("prod_vjp")
 
 
@@ -157,11 +157,12 @@ def _sum_composite(x, *, scale, **sizes):
     return scale * (x.transpose(1, 2) @ type(x)(np.ones(x.shape[1], x.dtype)))
 
 
-@composite("vector_norm")
-def _vector_norm_composite(x, **sizes):
-    unit = x.detach().abs().amax(1, keepdims=True)
-    unit = ((unit > 0) & (unit < np.inf)).where(unit, 1.0)
-    return ((x / unit).square().sum(1, keepdims=True).sqrt() * unit).squeeze(1)
+@composite("squares")
+def _squares_composite(x, mean, *, scale, root, **sizes):
+    off = x if mean is None else x - mean.reshape(x.shape[0], 1, x.shape[2])
+    unit = power_below(off, 1 << 1)
+    y = (off / unit).square().sum(1, keepdims=True) * scale
+    return (y.sqrt() * unit if root else y * unit * unit).squeeze(1)
 
 
 @composite("prod")
@@ -284,32 +285,112 @@ cdef object amax_vjp(Node node, Array g, int i):
     return apply(MGX_mul, ties, g, None)
 
 
-# ----- the Euclidean norm: its gradient is 0 where it is 0 ---------------------------------------------------------
+# ----- sums of squares, and their roots: var, std, the Euclidean norm -------------------------------------------------
 
-cdef Array vector_norm(Array x, Axes axes, bint keepdims):
-    """The root of the sum of squares over ``axes``; squares that are no numbers of the dtype do not matter."""
-    cdef Array out
+cdef Array squares(const char *name, Array x, Axes axes, bint keepdims, double scale, bint root, bint centred):
+    """scale * the sum of squares over ``axes``, of x or of its distances from the mean; or the root of that, whose
+    gradient is 0 where it is 0. Squares and distances that are no numbers of the dtype do not matter."""
+    cdef Array out, source, mean = None
     cdef Node node
-    x = to_floating("norm", x)
-    out = reduced(VECTOR_NORM, x, axes, 1.0, 0.0)
-    node = record_structured(out, b"norm", vector_norm_vjp, None, x)
+    cdef Layout by
+    cdef Call call
+    cdef bint mode
+    x = to_floating(name.decode(), x)
+    out = empty_reduced(x, axes)
+    mode = set_grad_enabled(False)
+    try:
+        mean = mean_kept(x, axes) if centred else None
+        source = lay_out(x, axes, &by)
+        if out.size and x.size:
+            call.count = 0
+            put(&call, source)
+            put(&call, mean)
+            put(&call, out)
+            call.args.n[0], call.args.n[1], call.args.n[2] = by.outer, by.n, by.inner
+            call.args.n[3], call.args.n[4], call.args.n[5] = by.strides[0], by.strides[1], by.strides[2]
+            call.args.n[6], call.args.x[0] = root, scale
+            launch(&call, SQUARES, source.dtype_)
+        else:
+            fill(out, 0.0 * scale)
+    finally:
+        set_grad_enabled(mode)
+    node = record_structured(out, name, squares_vjp, (axes, scale, root), x)
     if node is not None:
         node.save(0, x)
-        node.save(3, detached(out))
+        if centred:
+            node.save(1, mean)
+        if root:
+            node.save(3, detached(out))
     return out if keepdims else squeeze_axes(out, axes)
 
-cdef object vector_norm_vjp(Node node, Array g, int i):
-    cdef Array x = node.load(0), y = node.load(3), zero
-    if not grad_enabled():                      # the smallest number that is not 0 in place of 0, where x is 0 too
+cdef object squares_vjp(Node node, Array g, int i):
+    """g * 2 scale (x - mean), or with the root y g * scale (x - mean) / y: that the mean depends on x makes no
+    difference, for the distances from it sum to 0."""
+    cdef Array x = node.load(0), y, mean = None, half, zero = None
+    cdef bint recorded = grad_enabled(), root
+    cdef double scale
+    axes, scale, root = node.args
+    if node.saved[1] != NULL:
+        mean = mean_kept(x, axes) if recorded else node.load(1)
+    if not root:
+        x = x if mean is None else apply(MGX_sub, x, mean, None)
+        return apply(MGX_mul_no_nan, apply(MGX_mul, g, 2 * scale, None), x, None)
+    y = node.load(3)
+    if recorded:
+        zero = apply(MGX_eq, y, 0.0, None)
+        y = detached(y)                         # y as a function of x
+        y.node, y.needs_grad = node, True
+        y = apply(MGX_where, zero, 1.0, y)
+    else:                                       # the smallest number that is not 0 in place of 0, where x is 0 too
         y = apply(MGX_maximum, y, 2.0**-149 if y.dtype_ == MGX_F32 else 2.0**-1074, None)
-        y = apply(MGX_div, x, y, None)
-        apply_into(MGX_mul, y, g)
-        return y
-    zero = apply(MGX_eq, y, 0.0, None)
-    y = detached(y)                             # y as a function of x
-    y.node, y.needs_grad = node, True
-    y = apply(MGX_div, x, apply(MGX_where, zero, 1.0, y), None)
-    return apply(MGX_mul, apply(MGX_where, zero, 0.0, y), g, None)
+    if mean is not None:                        # halves, lest the difference overflows, where they are exact
+        half = apply(MGX_where, apply(MGX_gt, detached(y), 1.0, None), 0.5, 1.0)
+        half = convert(half, y.dtype_)
+        x = apply(MGX_sub, apply(MGX_mul, x, half, None), apply(MGX_mul, mean, half, None), None)
+        y = apply(MGX_mul, y, half, None)
+    x = apply(MGX_div, x, y, None)
+    if zero is not None:
+        x = apply(MGX_where, zero, 0.0, x)
+    return apply(MGX_mul, x, g if scale == 1 else apply(MGX_mul, g, scale, None), None)
+
+
+cdef Array mean_kept(Array x, Axes axes):
+    """The mean over ``axes``, which stay as 1."""
+    cdef Py_ssize_t n = 1
+    cdef int d
+    for d in range(x.ndim):
+        n *= x.shape_[d] if axes >> d & 1 else 1
+    return sum_kept(x, axes, 1.0 / n if n else float("nan"))
+
+
+cdef Array power_below(Array x, Axes axes):
+    """A power of 2 of the size of the largest magnitude over ``axes``; no part of the graph."""
+    cdef bint mode
+    cdef double least, most
+    cdef Array top
+    x = to_floating("power_of", x)
+    if x.size == 0:
+        top = empty_reduced(x, axes)
+        fill(top, 1.0)
+        return top
+    least, most = (-126.0, 120.0) if x.dtype_ == MGX_F32 else (-1022.0, 1016.0)      # its multiples are numbers, too
+    mode = set_grad_enabled(False)
+    try:
+        top = apply(MGX_neg, amax(x, axes, True, -1.0), None, None)
+        top = apply(MGX_log2, apply(MGX_maximum, amax(x, axes, True, 1.0), top, None), None, None)
+        return apply(MGX_exp2, apply(MGX_floor, apply(MGX_clip, top, least, most), None, None), None, None)
+    finally:
+        set_grad_enabled(mode)
+
+
+def sum_of_squares(Array x not None, axis, double scale):
+    """scale * the sum of x^2 over ``axis``."""
+    return squares(b"square_sum", x, axes_of("sum", axis, x.ndim), False, scale, False, False)
+
+
+def power_of(Array x not None, axis):
+    """A power of 2 of the size of the largest magnitude along ``axis``, which stays as 1; no part of the graph."""
+    return power_below(x, axes_of("power_of", axis, x.ndim))
 
 
 # ----- norms of other orders: (sum |x|^ord)^(1/ord) ----------------------------------------------------------------
@@ -392,24 +473,38 @@ cdef object prod_vjp(Node node, Array g, int i):
     return permute(reshape(dx, x.ndim, x.shape_), back)
 
 
-def _others(x):
-    """For each element of a row the product of the others, by halves."""
-    half = x.shape[1] // 2
+def _split(x):
+    """(m, e) with x = m * 2^e, of which e has no graph: numbers from 1/2 to 2 that no product of two overflows."""
+    size = x.detach().abs()
+    e = ((size > 0) & (size < np.inf)).where(size.log2().round(), 0.0)
+    low = (e * 0.5).floor()                     # in two steps, for 2^e itself may overflow
+    return x * (-low).exp2() * (low - e).exp2(), e
+
+
+def _others(m, e):
+    """For each element m * 2^e of a row the product of the others, as such a pair, by halves."""
+    half = m.shape[1] // 2
     if half == 0:
-        return from_object(np.ones(x.shape, x.dtype), None, True)
-    a, b, rest = x[:, :half], x[:, half:2 * half], x[:, 2 * half:]
-    others = _others(concat([a * b, rest], 1))
-    return concat([others[:, :half] * b, others[:, :half] * a, others[:, half:]], 1)
+        return from_object(np.ones(m.shape, m.dtype), None, True), from_object(np.zeros(m.shape, m.dtype), None, True)
+    a, b, rest = (slice(None), slice(half)), (slice(None), slice(half, 2 * half)), (slice(None), slice(2 * half, None))
+    pairs, more = _split(m[a] * m[b])
+    others, powers = _others(concat([pairs, m[rest]], 1), concat([more + e[a] + e[b], e[rest]], 1))
+    first, second, left = others[a], powers[a], (slice(None), slice(half, None))
+    to_a, of_a = _split(first * m[b])
+    to_b, of_b = _split(first * m[a])
+    return (concat([to_a, to_b, others[left]], 1),
+            concat([of_a + second + e[b], of_b + second + e[a], powers[left]], 1))
 
 
 @composite("prod_vjp")
 def _prod_vjp_composite(g, x, **sizes):
-    return g.unsqueeze(1).mul_no_nan(_others(x))
+    m, e = _others(*_split(x))
+    low = (e * 0.5).floor()
+    return (g.unsqueeze(1).mul_no_nan(low.exp2()) * m).mul_no_nan((e - low).exp2())
 
 
 # ----- logsumexp: its gradient is a softmax, which infinite numbers share evenly ----------------------------------
 
-cdef int EXP = opcode("exp"), LOG = opcode("log")
 cdef double[2] LARGEST = [np.finfo(np.float32).max, np.finfo(np.float64).max]
 
 
@@ -422,15 +517,15 @@ cdef Array logsumexp(Array x, Axes axes, bint keepdims):
     x = to_floating("logsumexp", x)
     most = LARGEST[x.dtype_]
     if x.size == 0:
-        return apply(LOG, sum_axes(x, axes, keepdims, 1.0), None, None)
+        return apply(MGX_log, sum_axes(x, axes, keepdims, 1.0), None, None)
     mode = set_grad_enabled(False)
     try:
         top = amax(x, axes, True, 1.0)
         e = apply(MGX_clip, x, -most, most)
         apply_into(MGX_sub, e, apply(MGX_clip, top, -most, most))                   # never inf - inf
-        e = apply(EXP, e, None, None)
+        e = apply(MGX_exp, e, None, None)
         total = sum_axes(e, axes, True, 1.0)
-        out = apply(MGX_add, apply(LOG, total, None, None), top, None)
+        out = apply(MGX_add, apply(MGX_log, total, None, None), top, None)
     finally:
         set_grad_enabled(mode)
     node = record_structured(out, b"logsumexp", logsumexp_vjp, axes, x)
@@ -448,7 +543,7 @@ cdef object logsumexp_vjp(Node node, Array g, int i):
     y = detached(y)                             # y as a function of x
     y.node, y.needs_grad = node, True
     y = apply(MGX_where, apply(MGX_eq, x, y, None), 0.0, apply(MGX_sub, x, y, None))        # inf - inf is 0 here
-    y = apply(EXP, y, None, None)
+    y = apply(MGX_exp, y, None, None)
     return apply(MGX_mul, apply(MGX_div, y, sum_kept(y, node.args, 1.0), None), g, None)
 
 

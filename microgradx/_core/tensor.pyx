@@ -1,6 +1,5 @@
 """The public tensor: torch's objects with NumPy's names, over ``Array``."""
 cimport cython
-from libc.math cimport sqrt as square_root
 from libc.stdint cimport uint32_t
 from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT, Py_NE, PyObject
 
@@ -13,8 +12,8 @@ from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport (as_argument, bump_gradients, bump_world, compute_on_host, copy, fill, host,
                                       is_leaf, note_as_it_is, note_gradient, note_tensor)
 from microgradx._core.structured cimport (amax, axes_of, cross_entropy_mean, cumsum, expand, linear,
-                                          logsumexp, matmul, power_norm, prod, softmax_axis, squeeze_axes, sum_axes,
-                                          vector_norm)
+                                          logsumexp, matmul, power_norm, prod, softmax_axis, squares, squeeze_axes,
+                                          sum_axes)
 from microgradx._core.trace cimport refuse_traced
 
 from typing import NamedTuple
@@ -422,7 +421,8 @@ cdef class Tensor(Array):
         array = ndarray_to_read(self)
         options = {"precision": 4, **print_options}
         if self.dtype_ <= MGX_F64:
-            sizes = np.abs(array[np.isfinite(array) & (array != 0)], dtype=np.float64)
+            shown = _shown_part(array, **(np.get_printoptions() | options))
+            sizes = np.abs(shown[np.isfinite(shown) & (shown != 0)], dtype=np.float64)
             wide = sizes.size and (sizes.max() > 1e8 or sizes.min() < 1e-4 or sizes.max() > 1000 * sizes.min())
             if wide and not options.get("suppress_small"):
                 options["formatter"] = {"float": f"{{:.{options['precision']}e}}".format}
@@ -543,7 +543,7 @@ cdef class Tensor(Array):
             wide = v.convert(self, MGX_F64)
             wide = wide.var(axis, ddof, keepdims or keepdim, dim=dim, correction=correction, unbiased=unbiased)
             return v.convert(wide, default_float)
-        return sum_axes(apply(MGX_square, deviations(self, axes), None, None), axes, keepdims or keepdim, 1.0 / divisor)
+        return squares(b"var", self, axes, keepdims or keepdim, 1.0 / divisor, False, True)
 
     def std(self, axis=None, ddof=None, keepdims=False, *, dim=None, keepdim=False, correction=None,
             unbiased=None):
@@ -554,8 +554,7 @@ cdef class Tensor(Array):
             wide = v.convert(self, MGX_F64)
             wide = wide.std(axis, ddof, keepdims or keepdim, dim=dim, correction=correction, unbiased=unbiased)
             return v.convert(wide, default_float)
-        cdef Tensor length = vector_norm(deviations(self, axes), axes, keepdims or keepdim)
-        return apply(MGX_div, length, square_root(divisor), None)
+        return squares(b"std", self, axes, keepdims or keepdim, 1.0 / divisor, True, True)
 
     def norm(self, ord=2, axis=None, keepdims=False, *, dim=None, keepdim=False, p=None):
         """The vector norm (sum |x|^ord)^(1/ord) over ``axis``; ``ord`` may be inf, -inf or 0 (how many are not 0).
@@ -571,7 +570,7 @@ cdef class Tensor(Array):
         if self.dtype_ > MGX_F64:
             return v.convert(v.convert(self, MGX_F64).norm(ord, axis, kept), default_float)
         if ord == 2:
-            return vector_norm(self, axes, kept)
+            return squares(b"norm", self, axes, kept, 1.0, True, False)
         if ord == 0:
             nothing = apply(MGX_mul, self, 0.0, None)                   # so that the result has a graph
             return apply(MGX_where, apply(MGX_ne, self, 0.0, None), 1.0, nothing).sum(axis, kept)
@@ -840,6 +839,14 @@ cdef class Tensor(Array):
         v.assign(self, key, source)
 
 
+def _shown_part(array, *, threshold, edgeitems, **_):
+    """The elements that array2string shows."""
+    if array.size <= threshold:
+        return array
+    return array[np.ix_(*[np.r_[:edgeitems, n - edgeitems:n] if n > 2 * edgeitems else np.arange(n)
+                          for n in array.shape])]
+
+
 print_options = {}                                  # what array2string takes: see `config.set_printoptions`
 (<Type *> Tensor).tp_init = NULL            # what a call of the class would run after __cinit__
 set_array_type(Tensor)
@@ -895,12 +902,6 @@ cdef Py_ssize_t count_reduced(Array x, Axes axes):
         if axes >> d & 1:
             n *= x.shape_[d]
     return n
-
-
-cdef Array deviations(Array x, Axes axes):
-    """x less its mean over ``axes``."""
-    cdef Py_ssize_t n = count_reduced(x, axes)
-    return apply(MGX_sub, x, sum_axes(x, axes, True, 1.0 / n if n else float("nan")), None)
 
 
 cdef bint divisor_was_explained = False

@@ -13,6 +13,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from microgradx._core.structured import power_of
 from microgradx._core.tensor import Tensor, attach, concat, pad
 from microgradx._core.value import Value
 from microgradx._core.value import dot as dot_of_values
@@ -382,7 +383,10 @@ def normalize(x: Tensor, p: float = 2, axis: int = 1, eps: float = 1e-12) -> Ten
     Tensor([[0.6, 0.8]])
     """
     axis_of("normalize", axis, x.ndim)
-    return x / x.norm(p, axis, keepdims=True).clip(eps, None)
+    unit = power_of(x, axis)
+    unit = (unit > eps).where(unit, 1.0)                        # in which no norm overflows, though that of x may
+    row = x / unit
+    return row / row.norm(p, axis, keepdims=True).maximum(eps / unit)
 
 
 @of_tensor

@@ -6,6 +6,7 @@ import math
 import numpy as np
 
 from microgradx import linalg
+from microgradx._core.structured import power_of
 from microgradx._core.tensor import Tensor
 from microgradx._core.views import axis_of
 from microgradx.arrays.common import broadcast, of_tensor, tensor, with_axes
@@ -203,8 +204,11 @@ def renorm(x: Tensor, p: float, axis: int, maxnorm: float) -> Tensor:
     if x.ndim < 2 or not p > 0 or maxnorm < 0:
         raise OptionError(f"renorm: of at least two axes with p > 0 and maxnorm >= 0, not of shape {x.shape} with "
                           f"p={p}, maxnorm={maxnorm}")
-    norm = x.norm(p, tuple(k for k in range(x.ndim) if k != d), True)
-    return x * (norm > maxnorm).where(maxnorm / (norm + 1e-7), 1.0)
+    others = tuple(k for k in range(x.ndim) if k != d)
+    unit = power_of(x, others)                                  # in which no square of a norm overflows
+    row = x / unit
+    norm = row.norm(p, others, True)
+    return (norm > maxnorm / unit).where(row * (maxnorm / (norm + 1e-7 / unit)), x)
 
 
 name_errors(__name__)

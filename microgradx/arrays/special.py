@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from microgradx._core.launch import compute
+from microgradx._core.launch import by_parts, compute
 from microgradx._core.structured import HostOperation
 from microgradx._core.tensor import Tensor
 from microgradx.arrays.common import beside, broadcast, floats, of_tensor
@@ -31,9 +31,12 @@ def by_scipy(name: str, vjp: Function, ours: str | None = None) -> Callable[...,
 
     ``options`` come first in SciPy, as the order of ``polygamma``. ``ours`` names the operation, where that differs.
     """
-    def forward(out: Array, x: Array, *options: Any) -> None:
+    def part(out: Array, x: Array, *options: Any) -> None:
         from scipy import special  # imported late: it takes 100 ms
         out[...] = getattr(special, name)(*options, x.astype(np.float64))
+
+    def forward(out: Array, x: Array, *options: Any) -> None:
+        by_parts(part, out, x, None, options)
     return HostOperation(ours or name, lambda x, *_: [(x.shape, x.dtype)], forward, [[vjp]])
 
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from microgradx._core.structured import HostOperation
+from microgradx._core.structured import HostOperation, power_of
 from microgradx._core.tensor import Tensor, concat
 from microgradx._core.views import axis_of
 from microgradx.arrays.common import at, axes_of, floats, least_axes, of_tensor, tensor
@@ -55,7 +55,9 @@ def nansum(x: Tensor, axis: Axes = None, keepdims: bool = False, *, dtype: Any =
 def nanmean(x: Tensor, axis: Axes = None, keepdims: bool = False, *, dtype: Any = None) -> Tensor:
     """The mean of what is not nan; nan where there is nothing else."""
     y = floats(x) if dtype is None else x.astype(dtype)
-    return nansum(y, axis, keepdims) / (y == y).sum(axis, keepdims).astype(y.dtype)
+    whole = (y == y).where(y, 0.0).mean(axis, keepdims)             # whose sum does not overflow
+    n = y.size // max(whole.size, 1)
+    return whole * (n / (y == y).sum(axis, keepdims).astype(y.dtype))
 
 
 def deviation(op: str, x: Tensor, axis: Any, correction: float, keepdims: bool) -> tuple[Any, Tensor]:
@@ -118,6 +120,13 @@ def cov(x: Tensor, *, ddof: float = 1, fweights: Data | None = None, aweights: D
     if x.ndim > 2:
         raise ShapeError(f"cov: of at most two axes, not of shape {x.shape}")
     rows = floats(x) if x.ndim == 2 else floats(x).reshape(1, x.size)
+    unit = power_of(rows, 1)
+    found = _cov(rows / unit, ddof, fweights, aweights) * unit * unit.T
+    return found if rows.shape[0] > 1 else found.reshape(())
+
+
+def _cov(rows: Tensor, ddof: float, fweights: Data | None, aweights: Data | None) -> Tensor:
+    """``cov`` of rows of numbers of about 1, whose squares are numbers of their dtype."""
     n = rows.shape[1]
     counts = weights_of("cov", fweights, n, True)
     weigh = weights_of("cov", aweights, n, False)
@@ -132,8 +141,7 @@ def cov(x: Tensor, *, ddof: float = 1, fweights: Data | None = None, aweights: D
         scaled = centred * w
         norm = total - ddof if weigh is None else total - ddof * (w * weigh.astype(rows.dtype)).sum() / total
         norm = norm.clip(0.0, None)
-    found = centred @ scaled.T / norm
-    return found if rows.shape[0] > 1 else found.reshape(())
+    return centred @ scaled.T / norm
 
 
 @of_tensor
@@ -146,9 +154,10 @@ def corrcoef(x: Tensor) -> Tensor:
     """
     if x.ndim > 2:
         raise ShapeError(f"corrcoef: of at most two axes, not of shape {x.shape}")
-    c = cov(x)
-    if c.ndim == 0:
-        return c / c
+    rows = floats(x) if x.ndim == 2 else floats(x).reshape(1, x.size)
+    c = _cov(rows / power_of(rows, 1), 1, None, None)
+    if c.size == 1:
+        return (c / c).reshape(())
     along = np.arange(c.shape[0])
     spread = c[along, along].sqrt()
     return (c / spread.unsqueeze(1) / spread).clip(-1.0, 1.0)
@@ -172,6 +181,7 @@ def diff(x: Tensor, n: int = 1, axis: int = -1, prepend: Data | None = None, app
     if times and len(given) > 1:
         shape = (*x.shape[:d], 1, *x.shape[d + 1:])
         x = concat([part if part.ndim else part.expand(shape) for part in given], d)
+    x = x if times else x.clone()
     for _ in range(min(times, x.shape[d])):            # of nothing there is nothing more to take
         later, earlier = at(x, d, slice(1, None)), at(x, d, slice(0, max(x.shape[d] - 1, 0)))
         x = later ^ earlier if x.dtype == np.bool_ else later - earlier

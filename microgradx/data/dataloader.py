@@ -2,9 +2,12 @@
 from __future__ import annotations
 
 import threading
+from _thread import start_new_thread
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Generic, NamedTuple, TypeVar
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -17,6 +20,7 @@ from microgradx.typing import Seed
 __all__ = ["DataLoader", "default_collate", "default_convert", "get_worker_info"]
 
 Row = TypeVar("Row", covariant=True)
+Queue: TypeAlias = SimpleQueue[Any]
 _here = threading.local()                   # of a worker's thread: who it is
 
 
@@ -221,35 +225,66 @@ class DataLoader(Generic[Row]):
     # ----- threads that load ahead
 
     def _load_ahead(self, wanted: Iterator[Any]) -> Iterator[Any]:
-        """Batches in order, some of which are loaded while earlier ones are used."""
-        from concurrent.futures import ThreadPoolExecutor  # imported late: few loaders have threads
-        names = iter(range(self.num_workers))
+        """Batches in order, some of which are loaded while earlier ones are used.
 
-        def begin() -> None:
-            _here.info = WorkerInfo(next(names), self.num_workers, self.dataset)
-            if self.worker_init_fn is not None:
-                self.worker_init_fn(_here.info.id)
-
-        ahead: deque[Any] = deque()
-        with ThreadPoolExecutor(self.num_workers, "microgradx-loader", begin) as threads:
-            try:
-                for each in wanted:
-                    ahead.append(threads.submit(self._load, each))
-                    if len(ahead) >= self.num_workers * (self.prefetch_factor or 2):
-                        yield self._result(ahead.popleft())
-                while ahead:
-                    yield self._result(ahead.popleft())
-            finally:
-                for each in ahead:
-                    each.cancel()
-
-    def _result(self, batch: Any) -> Any:
+        The thread that Ctrl-C reaches shares queues of C alone with the others, which another one starts: of Python's
+        own locks some may stay taken where it strikes, and then all wait for ever.
+        """
+        jobs: Queue = SimpleQueue()                             # (what to load, a queue for the result) or None
+        ended: Queue = SimpleQueue()
+        threads = [threading.Thread(None, self._work, f"microgradx-loader-{k}", (k, jobs, ended), daemon=True)
+                   for k in range(self.num_workers)]
+        start_new_thread(_start, (threads,))
+        ahead: deque[Queue] = deque()
         try:
-            return batch.result(self.timeout or None)
-        except TimeoutError as error:
-            error.add_note(f"DataLoader: no batch within timeout={self.timeout} seconds" if not batch.done() else
-                           "DataLoader: raised by the dataset")
-            raise
+            for each in wanted:
+                ahead.append(SimpleQueue())
+                jobs.put((each, ahead[-1]))
+                if len(ahead) >= self.num_workers * (self.prefetch_factor or 2):
+                    yield self._result(ahead.popleft())
+            while ahead:
+                yield self._result(ahead.popleft())
+        finally:
+            while not jobs.empty():                             # nobody wants these any more
+                with suppress(Empty):
+                    jobs.get_nowait()
+            for _ in range(self.num_workers):
+                jobs.put(None)
+            for _ in range(self.num_workers):
+                ended.get()
+
+    def _work(self, number: int, jobs: Queue, ended: Queue) -> None:
+        """What a thread does: load batches until there is None."""
+        _here.info = WorkerInfo(number, self.num_workers, self.dataset)
+        failure: BaseException | None = None
+        try:
+            if self.worker_init_fn is not None:
+                self.worker_init_fn(number)
+        except BaseException as error:
+            failure = error                                     # for whoever wants a batch
+        while (job := jobs.get()) is not None:
+            wanted, result = job
+            try:
+                if failure is not None:
+                    raise failure
+                result.put((self._load(wanted), None))
+            except BaseException as error:
+                result.put((None, error))
+        ended.put(number)
+
+    def _result(self, result: Queue) -> Any:
+        try:
+            batch, error = result.get(timeout=self.timeout or None)
+        except Empty:
+            error = TimeoutError(f"DataLoader: no batch within timeout={self.timeout} seconds")
+        if error is not None:
+            raise error
+        return batch
+
+
+def _start(threads: list[threading.Thread]) -> None:
+    for thread in threads:
+        thread.start()
 
 
 name_errors(__name__)

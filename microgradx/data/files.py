@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from microgradx.errors import FormatError, first_repeated, name_errors
+from microgradx.errors import FormatError, first_repeated, is_of_a_signal, name_errors
 from microgradx.io import open_file
 
 __all__ = ["idx", "npz"]
@@ -118,6 +118,8 @@ def npz(path: str | os.PathLike[str], limit: int | None = None) -> dict[str, npt
         except FormatError:
             raise
         except Exception as error:          # half a dozen parsers, each with errors of its own
+            if is_of_a_signal(error):
+                raise
             raise FormatError(f"{where}: {error or type(error).__name__}") from None
 
 

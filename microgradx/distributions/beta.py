@@ -38,7 +38,7 @@ class Beta(Distribution):
     @property
     def variance(self) -> Tensor:
         total = self.concentration1 + self.concentration0
-        return self.concentration1 * self.concentration0 / (total.square() * (total + 1))
+        return self.concentration1 / total * (self.concentration0 / total) / (total + 1)
 
     def rsample(self, sample_shape: Size = ()) -> Tensor:
         shape = self._extended_shape(sample_shape)

@@ -6,6 +6,7 @@ from typing import Any
 
 from microgradx._core.tensor import Tensor
 from microgradx.distributions.distribution import Size
+from microgradx.distributions.functions import log1p_square
 from microgradx.distributions.normal import LocScale
 from microgradx.random import rand
 
@@ -34,7 +35,7 @@ class Cauchy(LocScale):
 
     def log_prob(self, value: Any) -> Tensor:
         away = (self._value(value) - self.loc) / self.scale
-        return -math.log(math.pi) - self.scale.log() - away.square().log1p()
+        return -math.log(math.pi) - self.scale.log() - log1p_square(away)
 
     def cdf(self, value: Any) -> Tensor:
         return ((self._value(value) - self.loc) / self.scale).atan() / math.pi + 0.5

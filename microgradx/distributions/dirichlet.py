@@ -37,7 +37,7 @@ class Dirichlet(Distribution):
     @property
     def variance(self) -> Tensor:
         total = self.concentration.sum(-1, keepdims=True)
-        return self.concentration * (total - self.concentration) / (total.square() * (total + 1))
+        return self.concentration / total * ((total - self.concentration) / total) / (total + 1)
 
     def rsample(self, sample_shape: Size = ()) -> Tensor:
         drawn = standard_gamma(self.concentration.expand(self._extended_shape(sample_shape)))

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from microgradx._core import generator as core
 from microgradx._core.generator import Generator
+from microgradx._core.launch import by_parts
 from microgradx._core.structured import HostOperation
 from microgradx._core.tensor import Tensor
 from microgradx.arrays.special import lgamma
@@ -25,6 +26,13 @@ def log_beta(a: Tensor, b: Tensor) -> Tensor:
     """The logarithm of the beta function."""
     result: Tensor = lgamma(a) + lgamma(b) - lgamma(a + b)
     return result
+
+
+def log1p_square(x: Tensor) -> Tensor:
+    """log(1 + x^2), also where x^2 overflows."""
+    far = x.abs() > 1
+    near, large = far.where(0.0, x), far.where(x, 1.0).abs()
+    return far.where(2 * large.log() + large.reciprocal().square().log1p(), near.square().log1p())
 
 
 # ----- the incomplete gamma function, and draws of the gamma distribution --------------------------------------------
@@ -76,8 +84,11 @@ _draw_slope = HostOperation("gamma", lambda a, x: [(x.shape, x.dtype)], _draw_sl
 
 
 def _gamma_into(out: Array, a: Array, seed: Array) -> None:
-    drawn = np.random.default_rng(int(seed)).standard_gamma(a.astype(np.float64))
-    out[...] = np.maximum(drawn, np.finfo(out.dtype).tiny)
+    by_parts(_gamma_part, out, a, None, (np.random.default_rng(int(seed)),))
+
+
+def _gamma_part(out: Array, a: Array, rng: np.random.Generator) -> None:
+    out[...] = np.maximum(rng.standard_gamma(a.astype(np.float64)), np.finfo(out.dtype).tiny)
 
 
 _standard_gamma = HostOperation("gamma", _like, _gamma_into,

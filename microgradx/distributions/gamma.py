@@ -44,7 +44,7 @@ class Gamma(Distribution):
 
     @property
     def variance(self) -> Tensor:
-        return self.concentration / self.rate.square()
+        return self.concentration / self.rate / self.rate
 
     def rsample(self, sample_shape: Size = ()) -> Tensor:
         return standard_gamma(self.concentration.expand(self._extended_shape(sample_shape))) / self.rate

@@ -168,5 +168,5 @@ def _independent(p: Independent, q: Independent) -> Tensor:
 @register_kl(Uniform, Normal)
 def _uniform_normal(p: Uniform, q: Normal) -> Tensor:
     width = p.high - p.low
-    away = ((p.high + p.low - 2 * q.loc) / 2).square()
-    return (math.sqrt(2 * math.pi) * q.scale / width).log() + (width.square() / 12 + away) / (2 * q.scale.square())
+    away = ((p.high + p.low - 2 * q.loc) / (2 * q.scale)).square()
+    return (math.sqrt(2 * math.pi) * q.scale / width).log() + ((width / q.scale).square() / 12 + away) / 2

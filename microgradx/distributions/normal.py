@@ -60,7 +60,7 @@ class Normal(LocScale):
 
     def log_prob(self, value: Any) -> Tensor:
         x = self._value(value)
-        return -(x - self.loc).square() / (2 * self.scale.square()) - self.scale.log() - math.log(2 * math.pi) / 2
+        return -((x - self.loc) / self.scale).square() / 2 - self.scale.log() - math.log(2 * math.pi) / 2
 
     def cdf(self, value: Any) -> Tensor:
         return 0.5 * (1 + ((self._value(value) - self.loc) / (self.scale * math.sqrt(2))).erf())

@@ -8,7 +8,7 @@ from microgradx._core.tensor import Tensor
 from microgradx.arrays.special import digamma, lgamma
 from microgradx.distributions import constraints
 from microgradx.distributions.distribution import Distribution, Size, broadcast_shapes, floats
-from microgradx.distributions.functions import standard_gamma
+from microgradx.distributions.functions import log1p_square, standard_gamma
 from microgradx.random import randn
 
 __all__ = ["StudentT"]
@@ -59,7 +59,7 @@ class StudentT(Distribution):
 
     def log_prob(self, value: Any) -> Tensor:
         y = (self._value(value) - self.loc) / self.scale
-        return -0.5 * (self.df + 1) * (y.square() / self.df).log1p() - self._log_norm() - self.scale.log()
+        return -0.5 * (self.df + 1) * log1p_square(y / self.df.sqrt()) - self._log_norm() - self.scale.log()
 
     def entropy(self) -> Tensor:
         half = self.df / 2

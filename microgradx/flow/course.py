@@ -13,7 +13,7 @@ import numpy as np
 from microgradx import nn, optim, random
 from microgradx._core.graph import enable_grad, no_grad
 from microgradx._core.tensor import Tensor
-from microgradx.errors import Error, GraphError, ShapeError
+from microgradx.errors import Error, GraphError, ShapeError, ignored
 from microgradx.flow import metrics
 from microgradx.flow.verdicts import CUTS, known, lost
 from microgradx.flow.watch import Watch, weight_of
@@ -95,7 +95,7 @@ class Course:
 
     @functools.cached_property
     def expected(self):
-        with contextlib.suppress(Error):
+        with ignored(Error):
             return self.record.expected()
 
     @functools.cached_property
@@ -180,7 +180,7 @@ def _constant_cost(run, output):
     axis = (-1,) if "softmax" in form else ()
     costs = [first]
     for point in (start, np.zeros_like(start)):
-        with contextlib.suppress(Error, ValueError, TypeError):
+        with ignored(Error, ValueError, TypeError):
             costs.append(_least(
                 lambda c: run.judge(getattr(c, form)(*axis).astype(output.dtype) + zeros, run.y), point))
     return min((cost for cost in costs if math.isfinite(cost)), default=first)

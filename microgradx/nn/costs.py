@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from microgradx._core.launch import capturing, composite, compute
-from microgradx._core.structured import KernelOperation
+from microgradx._core.structured import KernelOperation, sum_of_squares
 from microgradx._core.tensor import Tensor, cross_entropy_, tensor
 from microgradx.creation import integers
 from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError, described
@@ -86,7 +86,15 @@ def mse_loss(input: Tensor, target: Data, reduction: str = "mean") -> Tensor:
     >>> F.mse_loss(mgx.Tensor([1.0, 2.0]), mgx.Tensor([0.0, 0.0])).item()
     2.5
     """
-    return reduced("mse_loss", (input - alike("mse_loss", input, target)).square(), reduction)
+    return _squares("mse_loss", input - alike("mse_loss", input, target), reduction)
+
+
+def _squares(op: str, off: Tensor, reduction: str) -> Tensor:
+    """The squares, their mean or their sum, which is a number where a square may be none."""
+    check_reduction(op, reduction)
+    if reduction == "none":
+        return off.square()
+    return sum_of_squares(off, None, 1.0 if reduction == "sum" else 1.0 / off.size if off.size else math.nan)
 
 
 def quadratic_cost(input: Tensor, target: Data, reduction: str = "mean") -> Tensor:
@@ -98,8 +106,12 @@ def quadratic_cost(input: Tensor, target: Data, reduction: str = "mean") -> Tens
     >>> F.quadratic_cost(mgx.Tensor([[1.0, 2.0]]), mgx.Tensor([[0.0, 0.0]])).item()
     2.5
     """
-    squares = (input - alike("quadratic_cost", input, target)).square()
-    return reduced("quadratic_cost", squares.sum(tuple(range(input.ndim > 1, input.ndim))) * 0.5, reduction)
+    check_reduction("quadratic_cost", reduction)
+    off = input - alike("quadratic_cost", input, target)
+    if reduction == "none":
+        return sum_of_squares(off, tuple(range(off.ndim > 1, off.ndim)), 0.5)
+    rows = off.shape[0] if off.ndim > 1 and reduction == "mean" else 1
+    return sum_of_squares(off, None, 0.5 / rows if rows else math.nan)
 
 
 def l1_loss(input: Tensor, target: Data, reduction: str = "mean") -> Tensor:
@@ -171,7 +183,7 @@ def gaussian_nll_loss(input: Tensor, target: Data, var: Data, full: bool = False
         raise ShapeError(f"gaussian_nll_loss: prediction {p.shape} and variance {var.shape} do not fit "
                          f"({p.shape} or {p.shape[:-1]} != {var.shape})")
     var = var.detach().clip(eps) + (var - var.detach())         # the second term is 0 and carries the gradient
-    terms = (var.log() + (p - t).square() / var) * 0.5
+    terms = (var.log() + ((p - t) / var.sqrt()).square()) * 0.5
     return reduced("gaussian_nll_loss", terms + 0.5 * math.log(2 * math.pi) if full else terms, reduction)
 
 

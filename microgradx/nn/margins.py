@@ -76,8 +76,8 @@ def cosine_embedding_loss(input1: Tensor, input2: Tensor, target: Data, margin: 
     if input1.shape != input2.shape or input1.ndim not in (1, 2) or signs.shape != input1.shape[:-1]:
         raise ShapeError(f"cosine_embedding_loss: (m, n), (m, n) and (m,), not {input1.shape}, {input2.shape} and "
                          f"{signs.shape}")
-    squares = (input1.square().sum(-1) + 1e-12) * (input2.square().sum(-1) + 1e-12)
-    cosine = (input1 * input2).sum(-1) / squares.sqrt()
+    ones = [x / x.norm(2, -1, True).hypot(Tensor(1e-6, dtype=x.dtype)) for x in (input1, input2)]
+    cosine = (ones[0] * ones[1]).sum(-1)
     terms = (signs == 1).where(1 - cosine, 0.0) + (signs == -1).where((cosine - margin).relu(), 0.0)
     return reduced("cosine_embedding_loss", terms, reduction)
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from microgradx._core.graph import no_grad
 from microgradx._core.nets import normalization
+from microgradx._core.structured import power_of
 from microgradx._core.tensor import Tensor
 from microgradx.creation import plain, real
 from microgradx.errors import DTypeError, OptionError, ShapeError, name_errors
@@ -443,11 +444,14 @@ def local_response_norm(input: Data, size: int, alpha: float = 1e-4, beta: float
     if x.ndim < 3:
         raise ShapeError(f"local_response_norm: (m, channels, ...) with axes behind the channels, not shape {x.shape}")
     size, channels = _channels("local_response_norm", size), x.shape[1]
-    wide = pad(x.square(), [0, 0] * (x.ndim - 2) + [size // 2, (size - 1) // 2])
+    unit = power_of(x, 1)
+    unit = (unit > float(np.finfo(x.dtype).max) ** 0.25).where(unit, 1.0)       # in which no square overflows
+    wide = pad((x / unit).square(), [0, 0] * (x.ndim - 2) + [size // 2, (size - 1) // 2])
     total = wide[:, :channels]
     for at in range(1, size):
         total = total + wide[:, at:at + channels]
-    return x / (total * (alpha / size) + k) ** beta
+    y: Tensor = x * unit**-beta / (total * (alpha / size) + k / unit / unit) ** beta * unit**-beta
+    return y
 
 
 class LocalResponseNorm(Module):

@@ -83,7 +83,7 @@ def interpolate(input: Data, size: int | Sequence[int] | None = None,
             scale = None                        # as torch: here the sizes tell, whatever the factor was
         if n != out or scale not in (None, 1):
             x = _read(x, 2 + at, _taps(mode, n, out, scale, bool(align_corners)))
-    return x
+    return x.clone() if x is input else x                       # of the size that it has
 
 
 def _factors(scale_factor: Any, axes: int) -> tuple[float, ...]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from microgradx._core.graph import no_grad
@@ -33,7 +34,8 @@ class LBFGS(Optimizer):
     stops where no element of the gradient is larger than ``tolerance_grad``, or where neither the parameters nor the
     loss change by more than ``tolerance_change``. ``lr`` is the length of a step, or with
     ``line_search_fn="strong_wolfe"`` the first length that a search tries. One group of parameters. It is not captured:
-    in a compiled function it makes the call run eagerly.
+    in a compiled function it makes the call run eagerly. What the closure or a signal raises leaves the parameters and
+    the state as they were after the last whole iteration.
 
     >>> import microgradx as mgx
     >>> from microgradx import optim
@@ -113,32 +115,46 @@ class LBFGS(Optimizer):
         if _largest(gradient) <= group["tolerance_grad"]:
             return first
         for iteration in range(1, group["max_iter"] + 1):
-            state["n_iter"] += 1
-            self._remember(state, gradient)
-            direction = _direction(state, gradient)
-            t = float(group["lr"])
-            if state["n_iter"] == 1:
-                t *= min(1.0, 1.0 / gradient.abs().sum().item())
-            slope = (gradient @ direction).item()
             before = loss
-            state.update(d=direction, t=t, prev_flat_grad=gradient, prev_loss=before)
-            if slope > -group["tolerance_change"]:
-                break
-            now = Point(0.0, loss, gradient, slope)
-            now, used = self._next_point(closure, now, t, direction, iteration < group["max_iter"])
-            loss, gradient, state["t"] = now.loss, now.gradient, now.t
-            evaluations += used
-            state["func_evals"] += used
+            with self._whole_or_not(state) as start:
+                state["n_iter"] += 1
+                self._remember(state, gradient)
+                direction = _direction(state, gradient)
+                t = float(group["lr"])
+                if state["n_iter"] == 1:
+                    t *= min(1.0, 1.0 / gradient.abs().sum().item())
+                slope = (gradient @ direction).item()
+                state.update(d=direction, t=t, prev_flat_grad=gradient, prev_loss=before)
+                if slope > -group["tolerance_change"]:
+                    break
+                now = Point(0.0, loss, gradient, slope)
+                now, used = self._next_point(closure, now, t, direction, start, iteration < group["max_iter"])
+                loss, gradient, state["t"] = now.loss, now.gradient, now.t
+                evaluations += used
+                state["func_evals"] += used
             if (evaluations >= group["max_eval"] or _largest(gradient) <= group["tolerance_grad"]
                     or _largest(direction) * now.t <= group["tolerance_change"]
                     or abs(loss - before) < group["tolerance_change"]):
                 break
         return first
 
-    def _next_point(self, closure: Callable[[], Any], now: Point, t: float, direction: Tensor,
+    @contextmanager
+    def _whole_or_not(self, state: dict[str, Any]) -> Iterator[list[Tensor]]:
+        """Gives copies of the parameters; they and the state are as before again if an iteration ends early."""
+        start = [p.detach().clone() for p in self.param_groups[0]["params"]]
+        whole = {name: list(value) if isinstance(value, list) else value for name, value in state.items()}
+        try:
+            yield start
+        except BaseException:
+            for p, s in zip(self.param_groups[0]["params"], start):
+                p.copy_(s)
+            state.clear()
+            state.update(whole)
+            raise
+
+    def _next_point(self, closure: Callable[[], Any], now: Point, t: float, direction: Tensor, start: list[Tensor],
                     further: bool) -> tuple[Point, int]:
         """The point after an iteration, where the parameters are then, and how many losses it took."""
-        start = [p.detach().clone() for p in self.param_groups[0]["params"]]
         if self.param_groups[0]["line_search_fn"] is None:
             self._move(t, direction, start)
             if not further:                                     # nobody asks for its loss

@@ -31,6 +31,7 @@ from contextvars import ContextVar
 import numpy as np
 
 from microgradx._core.capture.uses import uses_of
+from microgradx.errors import is_of_a_signal
 
 cdef extern from "Python.h":
     PyObject *PyDict_GetItem(PyObject *, PyObject *)
@@ -118,7 +119,7 @@ cdef class Environment:
                         else:
                             waiting.extend(self.parts_of(o))
                     except Exception as error:      # of code of its own that runs when it is looked at
-                        if strict or isinstance(error, MemoryError):
+                        if strict or isinstance(error, MemoryError) or is_of_a_signal(error):
                             raise
                     if self.entries > MANY:
                         self.reason = "more objects in the function's closure than are compared"
@@ -523,7 +524,9 @@ cdef object owner_part(object owner, object key):
         return owner.get(MISSING)
     try:
         return owner[key] if isinstance(owner, list) else getattr(owner, key, MISSING)
-    except Exception:                                   # of a property's own
+    except Exception as error:                          # of a property's own
+        if is_of_a_signal(error):
+            raise
         return MISSING
 
 

@@ -40,7 +40,7 @@ class WeightNorm(Module):
             return v.norm(2)
         at = axis_of("weight_norm", self.dim, v.ndim)
         others = tuple(k for k in range(v.ndim) if k != at)
-        return v.square().sum(others, keepdims=True).sqrt() if others else v.abs()
+        return v.norm(2, others, True) if others else v.abs()
 
     def forward(self, g: Tensor, v: Tensor) -> Tensor:
         return v * (g / self.norms(v))
@@ -192,7 +192,8 @@ def _reflections(v: Tensor) -> Tensor:
     q = one[:, :k]
     for j in reversed(range(k)):
         w = (v[..., j] + one[j]).unsqueeze(-1)
-        q = q - (2 / w.square().sum(-2, keepdims=True)) * (w @ (w.mT @ q))
+        w = w / w.norm(2, -2, True)
+        q = q - 2 * (w @ (w.mT @ q))
     return q
 
 
