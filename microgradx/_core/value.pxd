@@ -4,19 +4,9 @@ from microgradx._core.graph cimport Vertex
 from microgradx._core.kernels cimport mgx_segment
 from microgradx._core.ops cimport Differentiable
 
-# `v.op` besides the opcodes of the table
-cdef extern from "kernels.h" nogil:
-    enum:
-        LEAF "MGX_LEAF"
-        MADE "MGX_MADE"
-        DOT "MGX_DOT"
-        SUM "MGX_SUM"
-        MEAN "MGX_MEAN"
-        REPLAYED "MGX_REPLAYED"
-
 cdef class Value(Differentiable):
     cdef double y, g            # data and grad
-    cdef Vertex v
+    cdef Vertex v               # `v.op`: an opcode of the table, or MGX_LEAF and what follows it
     cdef double d[2]            # local derivatives; of an operand that is a number: the number. See below
 
 cdef inline double *local_derivatives(Value self) noexcept:

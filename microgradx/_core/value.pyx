@@ -28,7 +28,7 @@ from numpy import generic
 
 from microgradx.errors import CaptureError, DTypeError, GraphError, OptionError
 
-cdef dict SYMBOLS = {DOT: "dot", SUM: "sum", MEAN: "mean", LEAF: "", MADE: "",
+cdef dict SYMBOLS = {MGX_DOT: "dot", MGX_SUM: "sum", MGX_MEAN: "mean", MGX_LEAF: "", MGX_MADE: "",
                      MGX_add: "+", MGX_sub: "-", MGX_mul: "*", MGX_div: "/", MGX_relu: "ReLU"}
 
 cdef object FLOAT = float       # what calls itself one is one, too
@@ -188,7 +188,7 @@ cdef int link_parents(Value self, Py_ssize_t count, PyObject **parent, const dou
 
 
 cdef Value leaf(double data):
-    return new_value(data, LEAF)
+    return new_value(data, MGX_LEAF)
 
 
 @cython.final
@@ -213,9 +213,9 @@ cdef class Value(Differentiable):
     __array_ufunc__ = None              # beside a NumPy array: TypeError, never an array of objects
 
     def __cinit__(self, data, _children=(), _op="", label="", *, children=None, local_grads=None):
-        self.v.op = LEAF
+        self.v.op = MGX_LEAF
         if tracer and is_recording():
-            recording.entries.append((self, LEAF, (data,)))
+            recording.entries.append((self, MGX_LEAF, (data,)))
             if not isinstance(_op, str) or _children or _op or label or children or local_grads:
                 recording.note("a Value was made with explicit children, derivatives or a label")
             data = given_of(data)
@@ -231,7 +231,7 @@ cdef class Value(Differentiable):
             _construct(self, children, derivatives)
         if isinstance(_op, str) and _op:
             notes_of(self)[0] = _op
-            self.v.op = MADE
+            self.v.op = MGX_MADE
         if label:
             self.label = label
 
@@ -295,7 +295,7 @@ cdef class Value(Differentiable):
                 if g == 0 or v.count == 0:                          # the row `mul_no_nan`: nothing in, nothing out
                     continue
                 parent, d = parents(v), local_derivatives(<Value> order.item[i])
-                if v.op == REPLAYED:
+                if v.op == MGX_REPLAYED:
                     replayed_backward(<Replayed *> d, parent, g)
                     continue
                 for k in range(v.count):
@@ -310,7 +310,7 @@ cdef class Value(Differentiable):
         cdef PyObject **parent = parents(&self.v)
         cdef int32_t k
         watch("_prev")
-        if self.v.op == REPLAYED:
+        if self.v.op == MGX_REPLAYED:
             return tuple([<object> parent[k] for k in range(self.v.count) if parent[k] != NULL])
         return tuple([<object> parent[k] if parent[k] != NULL else leaf(local_derivatives(self)[k])
                       for k in range(self.v.count)])
@@ -321,7 +321,7 @@ cdef class Value(Differentiable):
         cdef PyObject **parent = parents(&self.v)
         cdef int32_t k
         watch("_local_grads")
-        if self.v.op == REPLAYED:
+        if self.v.op == MGX_REPLAYED:
             return total_derivatives(<Replayed *> local_derivatives(self), parent)
         return tuple([None if parent[k] == NULL else 0.0 if mgx_is_none(local_derivatives(self)[k]) else
                       local_derivatives(self)[k] for k in range(self.v.count)])
@@ -329,7 +329,7 @@ cdef class Value(Differentiable):
     @property
     def _op(self):
         """What made this node: ``'+'``, ``'*'``, ``'**2'``, ``'ReLU'``, the name of an operation; ``''`` for a leaf."""
-        if self.v.op == MADE or self.v.op == REPLAYED:
+        if self.v.op == MGX_MADE or self.v.op == MGX_REPLAYED:
             return notes_of(self)[0] if self.v.noted else ""
         if self.v.op == MGX_pow and self.v.count == 2 and self.v.parent[1] == NULL:
             return f"**{self.d[1]:g}"
@@ -477,12 +477,12 @@ cdef Value table_node(int op, double *x, PyObject **parent):
 
 cdef Value sum_node(int op, double *x, PyObject **parent, double *d, Py_ssize_t count):
     """The node of `weighted` over ``count`` operands (of products: factors); ``d`` is room for as many numbers."""
-    cdef Py_ssize_t n = count // 2 if op == DOT else count, i
-    cdef double total = -0.0 if n else 0.0, weight = 1.0 / n if op == MEAN and n else 1.0
+    cdef Py_ssize_t n = count // 2 if op == MGX_DOT else count, i
+    cdef double total = -0.0 if n else 0.0, weight = 1.0 / n if op == MGX_MEAN and n else 1.0
     cdef bint linked = False
     cdef Value out
     for i in range(n):
-        if op == DOT:
+        if op == MGX_DOT:
             total += x[2 * i] * x[2 * i + 1]
             d[2 * i] = x[2 * i + 1] if parent[2 * i] != NULL else x[2 * i]
             d[2 * i + 1] = x[2 * i] if parent[2 * i + 1] != NULL else x[2 * i + 1]
@@ -522,7 +522,7 @@ cdef Value replayed_node(Replayed *of, PyObject **leaf, object owner):
     cdef Value out
     try:
         kernels.segment(t, of.y, of.derivative)
-        out = new_value(of.y[t.leaves + t.nodes - 1], REPLAYED)
+        out = new_value(of.y[t.leaves + t.nodes - 1], MGX_REPLAYED)
         links = <PyObject **> malloc(m * sizeof(PyObject *))
         if links == NULL:
             raise MemoryError("compile: no memory for the operands")
@@ -595,7 +595,7 @@ cdef int _construct(Value self, tuple children, object derivatives) except -1:
                 raise DTypeError(f"Value: a child is a Value, not {type(children[i]).__name__}")
             parent[i] = <PyObject *> children[i]
             d[i] = number(derivatives[i], -1) if derivatives else 0
-        self.v.op = MADE
+        self.v.op = MGX_MADE
         link_parents(self, n, parent, d)
     finally:
         free(parent)
@@ -669,12 +669,12 @@ def dot(weights, values):
     >>> y.data, w[1].grad, x[0].grad
     (11.0, 4.0, 1.0)
     """
-    return weighted(DOT, values, weights)
+    return weighted(MGX_DOT, values, weights)
 
 
 def scalar_sum(values):
     """The sum of a sequence of Values and numbers, as one node."""
-    return weighted(SUM, values, 1.0)
+    return weighted(MGX_SUM, values, 1.0)
 
 
 def scalar_mean(values):
@@ -682,4 +682,4 @@ def scalar_mean(values):
     values = list(values)
     if not values:
         raise OptionError("mean: of no values")
-    return weighted(MEAN, values, 1.0 / len(values))
+    return weighted(MGX_MEAN, values, 1.0 / len(values))

@@ -14,7 +14,7 @@ from microgradx._core.graph cimport Order, grad_enabled, topological
 from microgradx._core.kernels cimport *
 from microgradx._core.capture.environment cimport Environment
 from microgradx._core.trees cimport take_apart
-from microgradx._core.value cimport (LEAF, Moving, Recording, Replayed, Value, given_of, leaf, new_replayed,
+from microgradx._core.value cimport (Moving, Recording, Replayed, Value, given_of, leaf, new_replayed,
                                      number, one_trace_at_a_time, replayed_node, start_tracing, stop_tracing, sum_node,
                                      table_node, tracing)
 
@@ -257,12 +257,12 @@ cdef class RecordedCall:
         if self.single:                             # in the order of a walk from the result
             (root,) = roots.values()
             order = [made[id(o)] for o in walk(root) if id(o) in made]
-            self.single = set(order) == reached and recording.entries[made[id(root)]][1] != LEAF
+            self.single = set(order) == reached and recording.entries[made[id(root)]][1] != MGX_LEAF
             order = order if self.single else sorted(reached)
         for k in order:
             out, op, given = recording.entries[k]
             needs.append(sum([1 << j for j, o in enumerate(given[:3]) if type(o) is Value]))
-            self.single = self.single and (out.v.count > 0 or op == LEAF or not any([type(o) is Value for o in given]))
+            self.single = self.single and (out.v.count > 0 or op == MGX_LEAF or not any([type(o) is Value for o in given]))
             for o in given:
                 operands.append(slot[id(o)] if type(o) is Value else ~numbers.slot_of(o))
             slot[id(out)] = len(slot)
@@ -380,7 +380,7 @@ cdef class RecordedCall:
                         x[k], parent[k] = x[at], NULL
                 if op[i] >= 0:
                     out = table_node(op[i], x, parent)
-                elif op[i] == LEAF:
+                elif op[i] == MGX_LEAF:
                     out = leaf(x[0])
                 else:
                     out = sum_node(op[i], x, parent, x + most, count)

@@ -18,7 +18,7 @@ from libc.string cimport memcpy, memset, strcmp
 from microgradx._core.graph cimport Order, Vertex, parents, set_grad_enabled, topological
 from microgradx._core.kernels cimport *
 from microgradx._core.memory cimport aligned_alloc, aligned_free
-from microgradx._core.value cimport (DOT, MADE, MEAN, SUM, Value, is_recording, leaf, local_derivatives,
+from microgradx._core.value cimport (Value, is_recording, leaf, local_derivatives,
                                      one_trace_at_a_time, start_tracing, stop_tracing, tracing, watch)
 
 from itertools import groupby
@@ -148,13 +148,13 @@ cdef class Steps:
         for k in range(v.count):
             is_row |= parent[k] >= 0 and self.is_row[parent[k]]
         self.is_row[node] = is_row
-        if op == DOT or op == MGX_mul:
+        if op == MGX_DOT or op == MGX_mul:
             for k in range(0, v.count, 2):
                 a, b = self.operand_of(parent[k], d[k]), self.operand_of(parent[k + 1], d[k + 1])
                 factors += sorted((a, b))           # rows first, then 1, which biases are multiplied by
             self.pending[node] = factors
-        elif op in (MGX_add, MGX_sub, MGX_neg, MGX_clone, SUM, MEAN):
-            if op == MEAN:
+        elif op in (MGX_add, MGX_sub, MGX_neg, MGX_clone, MGX_SUM, MGX_MEAN):
+            if op == MGX_MEAN:
                 coefficient = self.constant(1.0 / v.count)
             for k in range(v.count):
                 if op == MGX_neg or op == MGX_sub and k == 1:
@@ -278,7 +278,7 @@ cdef class Tape:
             edges = 0
             for i in range(order.count - 1):
                 value = <Value> order.item[i]
-                if value.v.op == MADE and value.v.count:
+                if value.v.op == MGX_MADE and value.v.count:
                     raise CaptureError(f"{self.purpose}: a Value made with explicit local derivatives cannot be "
                                        "replayed, for what it computes is not known; write it with operations")
                 if value.v.count:
