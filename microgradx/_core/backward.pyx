@@ -6,8 +6,8 @@ into ``grad``; all other gradients belong to this one pass.
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_DECREF, Py_XDECREF
-from libc.stdint cimport int32_t, uint32_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdint cimport int32_t
+from libc.stdlib cimport calloc, free
 
 from microgradx._core.array cimport *
 from microgradx._core.elementwise cimport apply, row_vjp

@@ -514,8 +514,8 @@ cdef Replayed *new_replayed(const mgx_segment *t) except NULL:
 
 
 cdef Value replayed_node(Replayed *of, PyObject **leaf, object owner):
-    """A node for the last one of a segment, above the leaves; ``of``, whose numbers and leaves are filled in, is its own
-    from now on, whatever happens. ``owner`` is kept, as it owns the segment."""
+    """A node for the last one of a segment, above the leaves. It owns ``of``, whose numbers and leaves are filled in,
+    also if this raises; ``owner`` is kept, as it owns the segment."""
     cdef const mgx_segment *t = of.segment
     cdef Py_ssize_t i, m = max(t.leaves, 3)                 # more than two, so that what is stored has its place
     cdef PyObject **links = NULL

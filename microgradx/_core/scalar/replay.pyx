@@ -262,7 +262,8 @@ cdef class RecordedCall:
         for k in order:
             out, op, given = recording.entries[k]
             needs.append(sum([1 << j for j, o in enumerate(given[:3]) if type(o) is Value]))
-            self.single = self.single and (out.v.count > 0 or op == MGX_LEAF or not any([type(o) is Value for o in given]))
+            self.single = self.single and (out.v.count > 0 or op == MGX_LEAF
+                                           or not any([type(o) is Value for o in given]))
             for o in given:
                 operands.append(slot[id(o)] if type(o) is Value else ~numbers.slot_of(o))
             slot[id(out)] = len(slot)
@@ -336,20 +337,20 @@ cdef class RecordedCall:
         """One node stands for all; its gradients are theirs."""
         cdef Replayed *of = new_replayed(&self.segment)
         cdef Replayed *own
-        cdef PyObject **leaf = <PyObject **> malloc((len(linked) + 1) * sizeof(PyObject *))
+        cdef PyObject **links = <PyObject **> malloc((len(linked) + 1) * sizeof(PyObject *))
         cdef Py_ssize_t i
         try:
-            if leaf == NULL:
+            if links == NULL:
                 raise MemoryError(f"compile: no memory for {len(linked)} operands")
             self.fill(of.y, leaves)
             for i in range(len(linked)):
-                leaf[i] = <PyObject *> linked[i]
-                of.y[i] = (<Value> leaf[i]).y
+                links[i] = <PyObject *> linked[i]
+                of.y[i] = (<Value> links[i]).y
             own, of = of, NULL
-            return self.results(leaves, own.y, NULL, replayed_node(own, leaf, self))
+            return self.results(leaves, own.y, NULL, replayed_node(own, links, self))
         finally:
             free(of)
-            free(leaf)
+            free(links)
 
     cdef object replay_nodes(self, list leaves, list linked):
         """The same nodes again."""
