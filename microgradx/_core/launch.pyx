@@ -655,8 +655,8 @@ cdef int observed_elementwise(int row, int part, int dtype, int nin, int nout, O
 
 
 cdef inline int gather(Operand *operand, int count, int dtype, Py_ssize_t size, char **p) noexcept:
-    """Where the operands lie, for a loop that can read and write all of them as they do: a bit for each that is a number
-    and lies nowhere; -1 if it cannot."""
+    """Where the operands are stored, for a loop that can read and write all of them as they are. Returns a bit for each
+    that is a number, and so is stored nowhere; -1 if the loop cannot."""
     cdef PyObject *a
     cdef int k, numbers = 0
     for k in range(count):
