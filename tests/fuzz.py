@@ -25,7 +25,7 @@ import wide
 
 import microgradx as mgx
 from microgradx import Tensor, Value, data, nn, optim
-from microgradx.errors import Error
+from microgradx.errors import Error, ShapeError
 
 SHAPES = [(), (0,), (1,), (3,), (2, 3), (3, 2), (3, 3), (1, 1), (2, 0, 3), (2, 3, 3), (1,) * 32]
 DTYPES = ["f4", "f8", "f8", "i8", "?"]
@@ -392,7 +392,12 @@ def axes(seed, number):
                 x = pair[which](x, int(i * x.ndim), int(k * x.ndim))
         return x
     x, truth = Tensor(a, requires_grad=True), program(a, 1)
-    y = program(x, 0)
+    try:
+        y = program(x, 0)
+    except ShapeError as error:
+        if "at most 32 axes" in str(error):                     # NumPy has up to 64
+            return None
+        raise
     if y.shape != truth.shape or not np.allclose(y.numpy(), truth, rtol=1e-3 if dtype == "f4" else 1e-9, atol=1e-4):
         return f"axes: wrong: {y.shape}, NumPy's {truth.shape}"
     weights = rng.normal(size=y.shape)

@@ -148,7 +148,8 @@ def ulps(got, hi, lo=0.0):
     so overflowing one rounding early or late costs one ulp, and nan is infinitely wrong."""
     top = np.finfo(got.dtype).max
     with np.errstate(over="ignore", under="ignore"):
-        grid = np.spacing(np.minimum(np.abs(hi), top / 2).astype(got.dtype)).astype(np.float64)
+        last = np.nextafter(top, got.dtype.type(0))             # whose spacing is that of top, and a number
+        grid = np.spacing(np.minimum(np.abs(hi), last).astype(got.dtype)).astype(np.float64)
         small = np.abs(hi) < float(top)
         off = np.clip(got, -top, top).astype(np.float64) - np.clip(hi, -float(top), float(top))
         off = off - np.where(small, lo * np.spacing(np.where(small, np.abs(hi), 0)), 0)

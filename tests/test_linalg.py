@@ -54,12 +54,26 @@ def test_gradient_of_det_at_a_singular_matrix_is_its_cofactors(a):
     np.testing.assert_allclose(x.grad.numpy(), truth, atol=1e-13)
 
 
+@pytest.mark.parametrize("shape", [(3, 3), (4, 3), (2, 4)])
+def test_gradients_of_singular_vectors(shape):
+    """Of what does not change with their signs, against differences, to the second order."""
+    rng, k = np.random.default_rng(0), min(shape)
+    weights = Tensor(rng.standard_normal(shape))
+    factors = Tensor(np.arange(1.0, k + 1))
+
+    def turned(x):
+        u, _, vh = linalg.svd(x, full_matrices=False)
+        return ((u * factors) @ vh * weights).sum()
+    x = Tensor(rng.standard_normal(shape) + 2 * np.eye(*shape) * np.arange(1, shape[1] + 1))
+    assert mgx.gradcheck(turned, x.requires_grad_()) and mgx.gradgradcheck(turned, x)
+
+
 def test_vectors_of_equal_singular_values_have_no_gradient():
     """Nothing but what turns them into each other moves them."""
     for a in (np.eye(3), 2 * np.eye(3)[[1, 2, 0]]):
         x = Tensor(a, requires_grad=True)
         u, _, vh = linalg.svd(x)
-        weights = matrix(3, 3)
+        weights = Tensor(np.random.default_rng(0).standard_normal((3, 3)))
         (u * weights + vh * weights.T).sum().backward()
         np.testing.assert_allclose(x.grad.numpy(), 0, atol=1e-14)
 

@@ -12,14 +12,17 @@ truth is the same row in float64, computed once for all instruction sets.
 float64: `doubles` points, the same kernels that are the truth for float32; theirs is mpmath.
 
 Every row gets its first chunk before any gets its second. What is known stands in build/accuracy.json, for each row
-until csrc changes. The instruction sets run in processes of their own: which one is used is decided at import."""
+until its text or a function of csrc changes. The instruction sets run in processes of their own: which one is used is
+decided at import."""
 import argparse
 import datetime
+import functools
 import hashlib
 import json
 import multiprocessing
 import os
 import platform
+import re
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -31,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 PAGE = ROOT / "docs" / "accuracy.md"
 RESULTS = ROOT / "build" / "accuracy.json"
-SOURCES = ("ops.def", "words.h", "words.inl", "vmath_f32.h", "vmath_f64.h", "elementwise.inl")
+SOURCES = ("words.h", "words.inl", "vmath_f32.h", "vmath_f64.h", "elementwise.inl")
 SETS = ("baseline", "avx2", "avx512")
 CHUNK = 1 << 20
 ALL = (1 << 32) // CHUNK                # chunks that have every number of float32
@@ -177,10 +180,19 @@ def measure(task):
 # ----- results ---------------------------------------------------------------------------------------------------
 
 def load_results():
-    """{row: {"chunks": how many, "all", "pairs", "doubles": {instruction set: [(error, point) of y, dy]}, "points"}}"""
-    digest = hashlib.sha256(b"".join((ROOT / "csrc" / name).read_bytes() for name in SOURCES)).hexdigest()[:16]
+    """{row: {"chunks": how many, "all", "pairs", "doubles": {instruction set: [(error, point) of y, dy]}, "points"}} of
+    the rows that are as they were then."""
     known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    return known if known.get("digest") == digest else {"digest": digest}
+    digests = digests_of_rows()
+    return {name: row for name, row in known.items() if row["digest"] == digests.get(name)}
+
+
+@functools.cache
+def digests_of_rows():
+    """{row: what its text in ops.def and the functions of all rows are}"""
+    functions = b"".join((ROOT / "csrc" / name).read_bytes() for name in SOURCES)
+    rows = re.findall(r"^[A-Z]\((\w+),(.*?)(?=^[A-Z]\(|\Z)", (ROOT / "csrc" / "ops.def").read_text(), re.M | re.S)
+    return {name: hashlib.sha256(functions + text.partition('"')[0].encode()).hexdigest()[:16] for name, text in rows}
 
 
 def save_results(results):
@@ -192,7 +204,7 @@ def save_results(results):
 
 def note(results, task, found):
     name, part, number = task
-    row = results.setdefault(name, {"chunks": 0})
+    row = results.setdefault(name, {"chunks": 0, "digest": digests_of_rows()[name]})
     if part == "doubles":
         row["points"], found = found
         row["asked"] = number
