@@ -138,8 +138,12 @@ def type_as(x: Tensor, other: Tensor) -> Tensor:
     return x.astype(other.dtype)
 
 
-def type_of(x: Tensor, dtype: DType = None) -> Any:
-    """``x`` in another dtype, or the name of its own, "torch.FloatTensor" in torch."""
+def type_of(x: Tensor, dtype: Any = None) -> Any:
+    """``x`` in another dtype, also one that is told as ``FloatTensor``; or the name of its own, "torch.FloatTensor" in
+    torch."""
+    name = getattr(dtype, "__name__", dtype)
+    if isinstance(name, str) and name.endswith("Tensor"):
+        dtype = DTYPES_OF.get(name.removeprefix("torch.").removesuffix("Tensor").lower(), dtype)
     return str(x.dtype) if dtype is None else x.astype(dtype)
 
 

@@ -37,7 +37,7 @@ __all__ = ["LinAlgError", "cholesky", "cholesky_inverse", "cholesky_solve", "con
            "vander", "vecdot", "vector_norm"]
 
 
-class LinAlgError(Error, np.linalg.LinAlgError):
+class LinAlgError(Error, np.linalg.LinAlgError, RuntimeError):
     """A matrix is singular or not positive definite, or an iteration did not converge."""
 
 

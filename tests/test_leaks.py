@@ -146,8 +146,8 @@ METHODS = {
     "data": lambda x: x.data, "detach": lambda x: x.detach(), "backward": lambda x: x.sum().backward(),
     "requires_grad_": lambda x: x.detach().requires_grad_(), "requires_grad": lambda x: x.requires_grad,
     "register_hook": lambda x: (y := x * 2, y.register_hook(lambda g: g * y.detach()))[0],
-    **{name: lambda x, name=name: getattr(x, name) for name in ("dtype", "is_leaf", "ndim", "shape", "size", "strides",
-                                                                "version")}}
+    **{name: lambda x, name=name: getattr(x, name) for name in ("dtype", "grad_fn", "is_leaf", "ndim", "shape", "size",
+                                                                "strides", "version")}}
 OTHERS = {
     "concat": lambda x: mgx.concat([x, x, x], 1), "stack": lambda x: mgx.stack([x, x]),
     "pad": lambda x: mgx.pad(x, (1, 2)),

@@ -166,6 +166,18 @@ cdef class Tensor(Array):
         return is_leaf(as_argument(self) if capture else self)
 
     @property
+    def grad_fn(self):
+        """The node of the operation that made it, or None for a leaf: ``name()``, ``next_functions``.
+
+        >>> import microgradx as mgx
+        >>> y = mgx.Tensor([1.0], requires_grad=True).exp().sum()
+        >>> y.grad_fn, y.grad_fn.next_functions[0][0].next_functions
+        (<SumBackward0>, ((<ExpBackward0>, 0),))
+        """
+        cdef Array x = as_argument(self) if capture else self
+        return None if is_leaf(x) else x.node
+
+    @property
     def grad(self):
         """The accumulated gradient, or None."""
         cdef Array argument
@@ -420,7 +432,8 @@ cdef class Tensor(Array):
     def __str__(self):
         """As torch prints it: four digits behind the point, and no dtype where it is the usual one."""
         array = ndarray_to_read(self)
-        options = {"precision": 4, **print_options}
+        width = print_options.get("max_line_width", 80)
+        options = {"precision": 4, **print_options, "max_line_width": width - 1 + self.ndim}     # as torch counts it
         if self.dtype_ <= MGX_F64:
             sizes = np.abs(array[np.isfinite(array) & (array != 0)], dtype=np.float64)
             wide = sizes.size and (sizes.max() > 1e8 or sizes.min() < 1e-4 or sizes.max() > 1000 * sizes.min())
@@ -429,13 +442,15 @@ cdef class Tensor(Array):
             elif (sizes != np.ceil(sizes)).any():
                 options |= {"floatmode": "fixed", "suppress_small": True}
         text = np.array2string(array, separator=", ", prefix="tensor(", **options)
-        if self.size == 0 and self.ndim > 1:
-            text += f", size={self.shape}"
-        if self.dtype_ <= MGX_F64 and self.dtype_ != default_float:
-            text += f", dtype={dtype_of(self.dtype_)}"
-        if self.needs_grad:
-            text += ", requires_grad=True"
-        return f"tensor({text})"
+        text = f"tensor({text}"
+        for note, needed in (("size={}", self.size == 0 and self.ndim > 1),
+                             ("dtype={}", self.dtype_ <= MGX_F64 and self.dtype_ != default_float),
+                             ("requires_grad=True" if is_leaf(self) else "grad_fn={}", self.needs_grad)):
+            if needed:
+                note = note.format(self.shape if "size" in note else self.dtype if "dtype" in note else self.node)
+                wide = len(text) - text.rfind("\n") + len(note) + 3 > width
+                text += (",\n       " if wide else ", ") + note
+        return f"{text})"
 
     def __copy__(self):
         return self.__deepcopy__({})

@@ -351,7 +351,7 @@ def _as_parameter(value: Data) -> Tensor:
 
 
 def _line(p: Tensor) -> str:
-    return f"Parameter containing: {p.dtype} of shape {p.shape}"
+    return f"Parameter containing: [{p.dtype} of size {'x'.join(map(str, p.shape))}]"
 
 
 name_errors(__name__, "forward")
