@@ -26,7 +26,8 @@ import numpy as np
 import numpy.typing as npt
 
 from microgradx._core.tensor import Tensor, tensor
-from microgradx.errors import DTypeError, Error, FormatError, OptionError, first_repeated, is_device, name_errors
+from microgradx.errors import DTypeError, Error, FormatError, OptionError, first_repeated, is_device
+from microgradx.names import make_public
 
 try:
     from fcntl import LOCK_EX, LOCK_NB, flock
@@ -472,4 +473,4 @@ def _keep_owner(descriptor: int, old: os.stat_result) -> None:
         os.fchmod(descriptor, mode)
 
 
-name_errors(__name__)
+make_public(__name__)

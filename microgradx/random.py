@@ -21,7 +21,8 @@ from microgradx._core.launch import filled
 from microgradx._core.structured import HostOperation
 from microgradx._core.tensor import Tensor, attach
 from microgradx.creation import arange, get_default_dtype, integers, lengths
-from microgradx.errors import ArgumentError, DTypeError, OptionError, ShapeError, is_device, name_errors
+from microgradx.errors import ArgumentError, DTypeError, OptionError, ShapeError, is_device
+from microgradx.names import make_public
 from microgradx.typing import AnyGenerator, Data, DType, Function, Lengths, Seed
 
 __all__ = ["Generator", "bernoulli", "fork_rng", "generator", "get_rng_state", "initial_seed", "manual_seed",
@@ -460,7 +461,7 @@ def random_(x: Tensor, low: int = 0, high: int | None = None, *, generator: Seed
     return _filled("random_", x, randint(low, high, x.shape, generator=generator))
 
 
-name_errors(__name__, "rand", "randn", "generator")
+make_public(__name__, "rand", "randn", "generator")
 attach({f.__name__: f for f in (uniform_, normal_, bernoulli_, exponential_, log_normal_, cauchy_, geometric_,
                                 random_)})
 attach({"bernoulli": bernoulli, "multinomial": multinomial})

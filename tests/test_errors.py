@@ -468,7 +468,9 @@ WRONG = {
     "a number": lambda: Tensor(0.5), "nothing": lambda: mgx.zeros(0), "a Value": lambda: mgx.Value(1.0),
     "texts": lambda: ["a", "b"], "a function": lambda: lambda x: x}
 RIGHT = [lambda: mgx.ones(2, 3), lambda: 2, lambda: mgx.tensor([1, 0])]
-SPACES = [mgx, mgx.functional, mgx.autograd, nn, F, nn.init, mgx.linalg, optim, data, mgx.random]
+SPACES = [mgx, mgx.functional, mgx.autograd, nn, F, nn.init, mgx.linalg, optim, data, mgx.random, mgx.func, mgx.utils,
+          mgx.autograd.functional, mgx.special, mgx.array_api, mgx.distributions, nn.utils, nn.utils.rnn,
+          nn.utils.parametrize, nn.utils.parametrizations, optim.lr_scheduler, optim.swa_utils, mgx.scalar]
 # what Python itself says of the number and names of arguments, and what an object says that is no truth value
 OF_PYTHON = re.compile(r"argument|expected (at least )?\d|truth value|takes no|__format__|not supported between|"
                        r"unsupported (format|operand)")

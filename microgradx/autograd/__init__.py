@@ -20,7 +20,8 @@ from microgradx._core.tensor import Tensor, concat
 from microgradx._core.trace import custom, gradients, nodes_of, sources, traced, trail
 from microgradx._core.trees import flatten, leaves_of, unflatten
 from microgradx._core.debug.watch import detect_nan
-from microgradx.errors import DTypeError, GradcheckError, GraphError, OptionError, ShapeError, described, name_errors
+from microgradx.errors import DTypeError, GradcheckError, GraphError, OptionError, ShapeError, described
+from microgradx.names import make_public
 from microgradx.random import randn
 from microgradx.transforms import floating, jacobian, vjp
 
@@ -483,4 +484,4 @@ def gradgradcheck(fn: Callable[..., Any], inputs: Any, grad_outputs: Any = None,
     return gradcheck(pulled, (*inputs, *given), eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception)
 
 
-name_errors(__name__)
+make_public(__name__)

@@ -16,8 +16,8 @@ from microgradx._core.array import get_default_dtype
 from microgradx._core.nets import convolution, pooling, transposed_convolution
 from microgradx._core.tensor import Tensor
 from microgradx.arrays.common import tensor
-from microgradx.errors import OptionError, ShapeError, name_errors
-from microgradx.names import accept
+from microgradx.errors import OptionError, ShapeError
+from microgradx.names import accept, make_public
 from microgradx.nn import init
 from microgradx.nn.module import Module
 from microgradx.nn.padding import MODES, pad
@@ -655,4 +655,4 @@ class AvgPool2d(AvgPool1d):
                           self.divisor_override)
 
 
-name_errors(__name__, "forward")
+make_public(__name__, "forward")

@@ -9,8 +9,8 @@ import numpy as np
 from microgradx._core.array import get_default_dtype
 from microgradx._core.tensor import Tensor, linear_
 from microgradx._core.views import axis_of
-from microgradx.errors import DTypeError, OptionError, ShapeError, name_errors
-from microgradx.names import accept
+from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.names import accept, make_public
 from microgradx.nn import functional as F
 from microgradx.nn import init as initial
 from microgradx.nn.containers import ModuleList as ModuleList  # pickles of 0.1.0 know them by this module
@@ -678,4 +678,4 @@ MODULES = {activation.__name__: activation.method for activation in _Activation.
 MODULES.update(Softmax="softmax", LogSoftmax="log_softmax")
 
 
-name_errors(__name__, "forward")
+make_public(__name__, "forward")

@@ -22,8 +22,8 @@ from microgradx._core.graph import no_grad
 from microgradx._core.nets import normalization
 from microgradx._core.tensor import Tensor
 from microgradx.creation import plain, real
-from microgradx.errors import DTypeError, OptionError, ShapeError, name_errors
-from microgradx.names import accept
+from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.names import accept, make_public
 from microgradx.nn.module import Module
 from microgradx.nn.padding import pad
 from microgradx.nn.parameter import Parameter
@@ -470,4 +470,4 @@ class LocalResponseNorm(Module):
         return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
 
 
-name_errors(__name__, "forward")
+make_public(__name__, "forward")

@@ -31,8 +31,8 @@ from microgradx.errors import (
     OptionError,
     ShapeError,
     described,
-    name_errors,
 )
+from microgradx.names import make_public
 
 __all__ = ["ASGD", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "Optimizer", "RAdam", "RMSprop",
            "Rprop"]
@@ -967,4 +967,4 @@ class ASGD(KernelOptimizer):
         return {"step": 0.0, "eta": options["lr"], "mu": 1.0, "ax": 0.0}
 
 
-name_errors(__name__, "step", "zero_grad")
+make_public(__name__, "step", "zero_grad")

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeGuard
 
 from microgradx._core.launch import note_as_it_is
-from microgradx.errors import DTypeError, NotImplementedError_, OptionError, name_errors
+from microgradx.errors import DTypeError, NotImplementedError_, OptionError
+from microgradx.names import make_public
 from microgradx.optim.optimizers import Optimizer
 from microgradx.typing import Function
 
@@ -694,4 +695,4 @@ class ReduceLROnPlateau(LRScheduler):
         self._last_lr = self._rates_now()
 
 
-name_errors(__name__)
+make_public(__name__)
