@@ -246,4 +246,4 @@ def BoolTensor(*data: Any) -> Tensor:
     return of_dtype("BoolTensor", "bool", data)
 
 
-make_public(__name__, "zeros", "ones", "full")
+make_public(__name__)

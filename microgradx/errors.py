@@ -117,9 +117,9 @@ class NotImplementedError_(Error, NotImplementedError):
 # ----- what Python and NumPy say of wrong arguments ----------------------------------------------------------------
 
 # what they raise, and what that is called here
-RAW = (ArithmeticError, AttributeError, IndexError, TypeError, ValueError)
-CLASSES = {AttributeError: DTypeError, TypeError: DTypeError, IndexError: IndexError_, ValueError: OptionError,
-           ArithmeticError: OptionError}
+RAW = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+CLASSES = {AttributeError: DTypeError, TypeError: DTypeError, KeyError: KeyError_, LookupError: IndexError_,
+           ValueError: OptionError, ArithmeticError: OptionError}
 OWN = {"microgradx", "numpy", "scipy", *sys.stdlib_module_names}
 
 
@@ -142,5 +142,7 @@ def named(op: str, error: Exception, frames: int = 1) -> Exception:
     text = " ".join(str(error).split())
     if isinstance(error, AttributeError) and getattr(error, "obj", None) is not None:
         text = f"an argument is {described(error.obj)}, which has no {error.name}"
+    if isinstance(error, KeyError):
+        text = f"there is no key {text}"
     kind = next(ours for theirs, ours in CLASSES.items() if isinstance(error, theirs))
     return kind(f"{op}: {text}").with_traceback(error.__traceback__)

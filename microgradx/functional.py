@@ -147,8 +147,8 @@ def _interface(name: str, function: Function, method: Any) -> Any:
         function.__signature__ = inspect.Signature([first, *rest])                      # type: ignore[attr-defined]
         _, *of_tensor = inspect.signature(direct or method).parameters.values()
         takes = {p.name: p for p in (first, *of_tensor)}
-        if [p.name for p in of_tensor if p.kind is not by_name] == [p.name for p in rest]:
-            direct = method                     # by position they are the same, and have no options
+        if name not in _WITH_OPTIONS or [p.name for p in of_tensor if p.kind is not by_name] == [p.name for p in rest]:
+            direct = method                     # without options, as all calls by position are
     takes |= {p: inspect.Parameter(p, by_name) for p in ("out", "dtype")[:1 + (name in _OF_DTYPE)]}
     return public(function, parameters=takes, direct=direct, kind=Tensor)
 
@@ -165,8 +165,9 @@ def accept_where(of_mask: Function) -> Function:
                 raise ArgumentError("where: of a condition and two operands, or of a condition alone")
         return of_mask(condition, a, b)
 
+    takes = inspect.signature(where).parameters
     where.__doc__, where.__signature__ = of_mask.__doc__, inspect.signature(of_mask)    # type: ignore[attr-defined]
-    return where
+    return public(where, parameters=takes)
 
 
 # Some of the names are Python's own, ``sum`` and ``max``, say: the functions above do without these.

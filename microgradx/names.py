@@ -132,12 +132,13 @@ def accept(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def public(function: Callable[P, R], *, op: str | None = None, parameters: Parameters | None = None,
-           direct: Callable[..., Any] | None = None, kind: type | None = None, most: int = 255) -> Callable[P, R]:
+           direct: Callable[..., Any] | None = None, kind: type | None = None, least: int = 1,
+           most: int = 255) -> Callable[P, R]:
     """``function`` as part of the interface: by other names of its arguments, and named in the errors that Python and
     NumPy raise in it, as ``op``, its own name, or that of the class whose object it makes or is called by.
 
-    ``parameters``: what it may be given, if that is not its signature. ``direct`` takes calls of up to ``most``
-    arguments by position the first of which is a ``kind``.
+    ``parameters``: what it may be given, if that is not its signature. ``direct`` takes calls of ``least`` to
+    ``most`` arguments by position the first of which is a ``kind``.
     """
     if isinstance(function, Public):
         return function
@@ -153,17 +154,20 @@ def public(function: Callable[P, R], *, op: str | None = None, parameters: Param
         return named(op or type(first).__name__, error, 0)
 
     made: Any = functools.update_wrapper(
-        Public(function, None if any_name else known, rename, name, direct, kind, most), function)
+        Public(function, None if any_name else known, rename, name, direct, kind, least, most), function)
     return made                                                                 # type: ignore[no-any-return]
 
 
 CALLED = ("__init__", "__contains__", "__getitem__", "__setitem__", "__delitem__")    # public, whatever their names
+# What is called at every step of a training, where an instruction counts; its errors are its own.
+HOT = frozenset("""forward step zero_grad train eval parameters buffers children modules named_parameters named_buffers
+                   named_children named_modules linear dropout rand randn generator zeros ones full""".split())
 
 
 def make_public(module: str, *but: str) -> None:
-    """Let the functions and the methods of a module that users call be ``public``, but for those that a door of their
-    own names."""
-    space = vars(sys.modules[module])
+    """Let the functions and the methods of a module that users call be ``public``, but for those in ``HOT``."""
+    space, but = vars(sys.modules[module]), (*HOT, *but)
+    called = {*space.get("__all__", space), *space.get("FUNCTIONS", ())}
     for name, thing in list(space.items()):
         if getattr(thing, "__module__", None) != module or name in but:
             continue
@@ -171,7 +175,7 @@ def make_public(module: str, *but: str) -> None:
             for key, method in list(vars(thing).items()):
                 if (key in CALLED or not key.startswith("_")) and key not in but and _is_written_in(module, method):
                     setattr(thing, key, public(method))
-        elif name in space["__all__"] and _is_written_in(module, thing):
+        elif not name.startswith("_") and name in called and _is_written_in(module, thing):
             space[name] = public(thing)
 
 

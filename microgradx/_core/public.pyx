@@ -33,22 +33,23 @@ cdef extern from *:
 
 cdef class Public:
     """``function`` behind a door: ``known`` are the keywords that it takes, None if all; ``rename(args, keywords)``
-    gives both, of a call with others; ``named(error, first)`` gives the error in the place of a raw one, where ``first`` is
-    the first argument.
+    gives both, of a call with others; ``named(error, first)`` gives the error in the place of a raw one, where
+    ``first`` is the first argument.
 
-    ``direct`` is what a call of up to ``most`` arguments by position goes to, if the first is a ``kind``: the method of
-    a Tensor, which needs no look at its arguments.
+    ``direct`` is what a call of ``least`` to ``most`` arguments by position goes to, if the first is a ``kind``: the
+    method of a Tensor, which needs no look at its arguments.
     """
     cdef vectorcallfunc vectorcall
     cdef object function, rename, named, direct, kind, __weakref__
     cdef frozenset known
-    cdef Py_ssize_t most
+    cdef Py_ssize_t least, most
     cdef dict __dict__
 
-    def __init__(self, function not None, frozenset known, rename, named, direct=None, kind=None, Py_ssize_t most=0):
+    def __init__(self, function not None, frozenset known, rename, named, direct=None, kind=None,
+                 Py_ssize_t least=1, Py_ssize_t most=0):
         self.vectorcall = call
         self.function, self.known, self.rename, self.named = function, known, rename, named
-        self.direct, self.kind, self.most = direct, kind, most if direct is not None else 0
+        self.direct, self.kind, self.least, self.most = direct, kind, least, most if direct is not None else 0
 
     def __call__(self, *args, **kwargs):
         """Call it."""
@@ -85,7 +86,7 @@ cdef PyObject *call(PyObject *public, PyObject *const *args, size_t flags, PyObj
     if keywords != NULL and not knows(public, keywords):
         result = renamed(<Public> public, args, count, keywords)
     else:
-        if keywords == NULL and 0 < count <= (<Public> public).most and (
+        if keywords == NULL and (<Public> public).least <= count <= (<Public> public).most and (
                 <PyObject *> args[0].ob_type == <PyObject *> (<Public> public).kind):
             function = <PyObject *> (<Public> public).direct
         result = PyObject_Vectorcall(function, args, flags, keywords)

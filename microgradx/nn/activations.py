@@ -7,7 +7,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Literal, ParamSpec
+from typing import Any, Literal, ParamSpec
 
 from microgradx._core.tensor import Tensor
 from microgradx.errors import DTypeError, OptionError, described
@@ -36,7 +36,13 @@ def _activation(function: Callable[P, Tensor], most: int = 255) -> Callable[P, T
         return function(*args, **kwargs)
 
     most = min(most, places.index("inplace") if "inplace" in places else len(places))
-    return public(checked, direct=getattr(Tensor, name, None), kind=Tensor, most=most)
+    direct = getattr(Tensor, name, None)
+    same = direct and _defaults(function)[1:most] == _defaults(direct)[1:most]
+    return public(checked, direct=direct, kind=Tensor, least=1 if same else most, most=most)
+
+
+def _defaults(function: Callable[..., Any]) -> list[Any]:
+    return [p.default for p in inspect.signature(function).parameters.values()]
 
 
 @_activation

@@ -188,4 +188,4 @@ def _both(one: Tensor | None, other: Tensor) -> Tensor:
     return added[0] + added[1]
 
 
-make_public(__name__, "forward")
+make_public(__name__)

@@ -355,4 +355,4 @@ def _line(p: Tensor) -> str:
     return f"Parameter containing: [{p.dtype} of size {'x'.join(map(str, p.shape))}]"
 
 
-make_public(__name__, "forward")
+make_public(__name__)

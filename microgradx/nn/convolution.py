@@ -655,4 +655,4 @@ class AvgPool2d(AvgPool1d):
                           self.divisor_override)
 
 
-make_public(__name__, "forward")
+make_public(__name__)

@@ -678,4 +678,4 @@ MODULES = {activation.__name__: activation.method for activation in _Activation.
 MODULES.update(Softmax="softmax", LogSoftmax="log_softmax")
 
 
-make_public(__name__, "forward")
+make_public(__name__)

@@ -252,4 +252,4 @@ class MultiLabelMarginLoss(_Loss):
 LOSSES = {loss.__name__: loss.function.__name__ for loss in _Loss.__subclasses__()}
 
 
-make_public(__name__, "forward")
+make_public(__name__)

@@ -631,5 +631,4 @@ def _untied(g: Tensor | None, tensors: list[Tensor]) -> list[Tensor]:
     return [part.reshape(x.shape) for x, part in zip(tensors, g.split([x.size for x in tensors]))]
 
 
-make_public(__name__, "forward", "train", "eval", "zero_grad", "parameters", "buffers", "children", "modules",
-            "named_parameters", "named_buffers", "named_children", "named_modules")
+make_public(__name__)

@@ -470,4 +470,4 @@ class LocalResponseNorm(Module):
         return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
 
 
-make_public(__name__, "forward")
+make_public(__name__)

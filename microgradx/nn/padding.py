@@ -214,4 +214,4 @@ class CircularPad3d(CircularPad1d):
     axes = 3
 
 
-make_public(__name__, "forward")
+make_public(__name__)

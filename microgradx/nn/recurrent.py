@@ -331,4 +331,4 @@ class LSTMCell(_LSTM, _Cell):
         self._make(input_size, hidden_size, bias, dtype, rng)
 
 
-make_public(__name__, "forward")
+make_public(__name__)

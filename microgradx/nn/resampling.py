@@ -400,4 +400,4 @@ class Fold(Module):
                 f"padding={self.padding}, stride={self.stride}")
 
 
-make_public(__name__, "forward")
+make_public(__name__)

@@ -236,4 +236,4 @@ class Transformer(Module):
         return full((sz, sz), -np.inf, dtype=dtype or get_default_dtype()).triu(1)
 
 
-make_public(__name__, "forward")
+make_public(__name__)

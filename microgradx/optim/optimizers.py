@@ -967,4 +967,4 @@ class ASGD(KernelOptimizer):
         return {"step": 0.0, "eta": options["lr"], "mu": 1.0, "ax": 0.0}
 
 
-make_public(__name__, "step", "zero_grad")
+make_public(__name__)

@@ -172,4 +172,4 @@ def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:
             model.train(training)
 
 
-make_public(__name__, "forward")
+make_public(__name__)

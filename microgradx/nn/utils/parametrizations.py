@@ -224,4 +224,4 @@ def orthogonal(module: Any, name: str = "weight", orthogonal_map: str | None = N
     return register_parametrization(module, name, _Orthogonal(orthogonal_map, use_trivialization))
 
 
-make_public(__name__, "forward")
+make_public(__name__)

@@ -195,4 +195,4 @@ def remove_parametrizations(module: Any, tensor_name: str, leave_parametrized: b
     return module
 
 
-make_public(__name__, "forward")
+make_public(__name__)
