@@ -24,7 +24,8 @@ OBJECTS = Path("build", f"objects-{sysconfig.get_platform()}-{sys.implementation
 DIRECTIVES = dict(language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False,
                   embedsignature=True, auto_pickle=False, emit_code_comments=False)
 # Modules that run at every operation. The modules in neither set are compiled with -O1, in half the time.
-HOT = {"array", "graph", "launch", "elementwise", "backward", "value", "program", "captured", "pullback", "_cyutility"}
+HOT = {"array", "graph", "launch", "elementwise", "backward", "value", "program", "captured", "pullback", "public",
+       "_cyutility"}
 # Modules that run at every call of a method, a compiled function or an optimizer: as HOT, without the passes of LEAN.
 WARM = {"tensor", "structured", "views", "compiled", "tape", "update", "generator"}
 SETS = {"baseline": [], "avx2": [("MGX_AVX2", None)], "avx512": [("MGX_AVX512", None)]}     # instruction sets

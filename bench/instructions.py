@@ -23,12 +23,21 @@ CASES = {
     "Adam, 6 parameters of 100": "adam.step()",
     "compiled x + x": "f(x)",
     "compiled step of 2-16-16-1": "step()",
+    "mgx.exp(x)": "mgx.exp(x)",
+    "mgx.add(x, x)": "mgx.add(x, x)",
+    "mgx.maximum(x, x)": "mgx.maximum(x, x)",
+    "mgx.sum(x, 0)": "mgx.sum(x, 0)",
+    "functional.relu(x)": "F.relu(x)",
+    "functional.softmax(m, -1)": "F.softmax(m, -1)",
+    "x.size": "x.size",
+    "x.shape": "x.shape",
 }
 SETUP = """
 import gc, sys
 import numpy as np
 import microgradx as mgx
 from microgradx import optim
+from microgradx.nn import functional as F
 x, a = mgx.Tensor(np.ones(4, "f4")), mgx.Tensor(np.ones((4, 4), "f4"))
 w, m = (mgx.Tensor(np.ones(s, "f4"), requires_grad=True) for s in (4, (4, 4)))
 ps = [mgx.Tensor(np.ones(100, "f4"), requires_grad=True) for _ in range(6)]

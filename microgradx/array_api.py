@@ -28,6 +28,7 @@ from microgradx._core.tensor import from_dlpack as _from_dlpack
 from microgradx._core.tensor import stack as _stack
 from microgradx.arrays.common import broadcast, tensor
 from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.names import make_public
 from microgradx.numpy_functions import FUNCTIONS
 
 __array_api_version__ = "2024.12"
@@ -583,3 +584,6 @@ class Info:
 def __array_namespace_info__() -> Info:
     """What this namespace can do."""
     return Info()
+
+
+make_public(__name__)

@@ -8,7 +8,8 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 from microgradx._core.capture.compiled import Compiled
 from microgradx._core.capture.passes import PASSES
 from microgradx._core.capture.program import Program
-from microgradx.errors import DTypeError, OptionError, name_errors
+from microgradx.errors import DTypeError, OptionError
+from microgradx.names import make_public
 from microgradx.random import generator
 
 __all__ = ["compile"]
@@ -121,4 +122,4 @@ def compile(function: Any = None, *, passes: Iterable[str] = PASSES, check: bool
         functools.update_wrapper(compiled, function)
 
 
-name_errors(__name__)
+make_public(__name__)

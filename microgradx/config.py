@@ -6,7 +6,8 @@ import numpy as np
 
 from microgradx._core.kernels import isa, threads
 from microgradx._core.tensor import print_options
-from microgradx.errors import OptionError, name_errors
+from microgradx.errors import OptionError
+from microgradx.names import make_public
 
 __all__ = ["config", "get_num_threads", "set_num_threads", "set_printoptions", "show_config",
            "use_deterministic_algorithms"]
@@ -126,4 +127,4 @@ def show_config() -> None:
         print(f"{name:<16} {value}")
 
 
-name_errors(__name__)
+make_public(__name__)

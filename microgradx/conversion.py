@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from microgradx._core.array import get_default_dtype
-from microgradx._core.tensor import Tensor, attach, tensor
+from microgradx._core.tensor import Tensor, attach, count_by, count_of, tensor
 from microgradx._core.views import axis_of
 from microgradx.creation import empty, full, ones, zeros
 from microgradx.devices import CPU
-from microgradx.errors import DTypeError, OptionError, ShapeError, described, is_device, name_errors
-from microgradx.names import ABSENT, accept
+from microgradx.errors import DTypeError, OptionError, ShapeError, described, is_device
+from microgradx.names import ABSENT, accept, make_public
 from microgradx.typing import Data, DType, Lengths
 
 __all__ = ["Count", "Size", "finfo", "iinfo", "is_complex", "is_floating_point", "is_nonzero", "is_signed",
@@ -47,18 +47,12 @@ class Count(int):
 
 
 Size: Any = tuple                       # what torch calls a shape
-_new, _count = int.__new__, Tensor.size.__get__
-
-
-def _size(x: Tensor) -> Count:
-    found = _new(Count, _count(x))
-    found.shape = x.shape
-    return found
+count_by(Count)
 
 
 def numel(x: Tensor) -> int:
     """How many elements."""
-    return int(_count(x))
+    return int(x.size)
 
 
 def dim(x: Tensor) -> int:
@@ -138,8 +132,12 @@ def type_as(x: Tensor, other: Tensor) -> Tensor:
     return x.astype(other.dtype)
 
 
-def type_of(x: Tensor, dtype: DType = None) -> Any:
-    """``x`` in another dtype, or the name of its own, "torch.FloatTensor" in torch."""
+def type_of(x: Tensor, dtype: Any = None) -> Any:
+    """``x`` in another dtype, also one that is told as ``FloatTensor``; or the name of its own, "torch.FloatTensor" in
+    torch."""
+    name = getattr(dtype, "__name__", dtype)
+    if isinstance(name, str) and name.endswith("Tensor"):
+        dtype = DTYPES_OF.get(name.removeprefix("torch.").removesuffix("Tensor").lower(), dtype)
     return str(x.dtype) if dtype is None else x.astype(dtype)
 
 
@@ -304,7 +302,7 @@ SHAPED_IN_PLACE = ("unsqueeze_", "squeeze_", "t_", "transpose_", "swapaxes_", "s
 DTYPES_OF = {"long": "int64", "int": "int64", "short": "int64", "bool": "bool", "double": "float64",
              "float": "float32"}
 
-name_errors(__name__)
+make_public(__name__)
 attach({name: as_dtype(name, dtype) for name, dtype in DTYPES_OF.items()})
 attach({f.__name__: f for f in (numel, dim, stride, is_contiguous, t, view, to, type_as,
                                 cpu, is_floating_point, is_complex, is_signed, is_nonzero, element_size,
@@ -314,7 +312,7 @@ attach({f.__name__: f for f in map(_like, (zeros, ones, empty))})
 attach({"ndimension": dim, "nelement": numel, "type": type_of, "new": lambda x, *data: (
     x.new_tensor(data[0]) if len(data) == 1 and not isinstance(data[0], int) else x.new_zeros(*data))})
 attach({name: absent(name) for name in ("half", "bfloat16", "cuda")})
-attach({"size": property(_size), "device": property(lambda x: CPU),
+attach({"size": property(count_of), "device": property(lambda x: CPU),
         "nbytes": property(lambda x: x.dtype.itemsize * x.size), "itemsize": property(element_size),
         "is_cpu": property(lambda x: True)})
 attach({name: property(lambda x: False) for name in (

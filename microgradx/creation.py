@@ -14,8 +14,8 @@ import numpy as np
 
 from microgradx._core.array import get_default_dtype, set_default_dtype
 from microgradx._core.tensor import Tensor, as_tensor, tensor
-from microgradx.errors import DTypeError, GraphError, ShapeError, name_errors
-from microgradx.names import accept
+from microgradx.errors import DTypeError, GraphError, ShapeError
+from microgradx.names import accept, make_public
 from microgradx.typing import Data, DType, Lengths
 
 __all__ = ["BoolTensor", "DoubleTensor", "FloatTensor", "IntTensor", "LongTensor", "arange", "as_tensor", "empty",
@@ -246,4 +246,4 @@ def BoolTensor(*data: Any) -> Tensor:
     return of_dtype("BoolTensor", "bool", data)
 
 
-name_errors(__name__, "zeros", "ones", "full")
+make_public(__name__)

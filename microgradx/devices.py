@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from microgradx.errors import OptionError, is_device
-from microgradx.names import missing
+from microgradx.names import make_public, missing
 
 F = TypeVar("F", bound=Callable[..., Any])
 X = TypeVar("X")
@@ -167,3 +167,6 @@ backends = module("backends",
                   mps=module("backends.mps", is_available=nowhere, is_built=nowhere),
                   mkl=module("backends.mkl", is_available=nowhere),
                   cuda=module("backends.cuda", is_built=nowhere))
+
+
+make_public(__name__)

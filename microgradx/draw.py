@@ -3,7 +3,8 @@ from os import PathLike
 
 from microgradx._core.tensor import Tensor
 from microgradx._core.value import Value
-from microgradx.errors import DTypeError, OptionError, name_errors
+from microgradx.errors import DTypeError, OptionError
+from microgradx.names import make_public
 
 __all__ = ["draw"]
 
@@ -100,4 +101,4 @@ def _svg(text: str) -> str:
     return run.stdout
 
 
-name_errors(__name__)
+make_public(__name__)

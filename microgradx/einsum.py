@@ -7,7 +7,8 @@ from string import ascii_letters
 import numpy as np
 
 from microgradx._core.tensor import Tensor, tensor
-from microgradx.errors import OptionError, ShapeError, name_errors
+from microgradx.errors import OptionError, ShapeError
+from microgradx.names import make_public
 from microgradx.typing import Data
 
 __all__ = ["einsum"]
@@ -109,4 +110,4 @@ def join(first: tuple[str, Tensor], second: tuple[str, Tensor], later: set[str])
     return "".join(batch + rows + columns), (x @ y).reshape(*lengths, *wide[0], *wide[1])
 
 
-name_errors(__name__)
+make_public(__name__)

@@ -22,14 +22,10 @@ A message names the operation first, then the values, then the relation that fai
 """
 
 import contextlib
-import functools
-import inspect
 import signal
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
-from types import FunctionType
-from typing import Any
 
 __all__ = ["ArgumentError", "CaptureError", "CompileWarning", "DTypeError", "DifferenceWarning", "Error", "FormatError",
            "GradcheckError", "GraphError", "IndexError_", "KeyError_", "NonFiniteError", "NotImplementedError_",
@@ -124,19 +120,22 @@ class NotImplementedError_(Error, NotImplementedError):
 # ----- what Python and NumPy say of wrong arguments ----------------------------------------------------------------
 
 # what they raise, and what that is called here
-RAW = (ArithmeticError, AttributeError, IndexError, TypeError, ValueError)
-CLASSES = {AttributeError: DTypeError, TypeError: DTypeError, IndexError: IndexError_, ValueError: OptionError,
-           ArithmeticError: OptionError}
+RAW = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+CLASSES = {AttributeError: DTypeError, TypeError: DTypeError, KeyError: KeyError_, LookupError: IndexError_,
+           ValueError: OptionError, ArithmeticError: OptionError}
 OWN = {"microgradx", "numpy", "scipy", *sys.stdlib_module_names}
 
 
-def named(op: str, error: Exception) -> Exception:
-    """The error of microgradx in place of one that Python or NumPy raised within ``op``, in its own ``except`` clause.
+def named(op: str, error: Exception, frames: int = 1) -> Exception:
+    """The error of microgradx in place of one that Python or NumPy raised within ``op``, which was caught ``frames``
+    functions further up: in its own ``except`` clause, if 1.
 
     Errors of microgradx stay as they are; so does what the caller's own functions raise, and what Python says of the
     number and the names of arguments.
     """
-    trace = error.__traceback__ and error.__traceback__.tb_next
+    trace = error.__traceback__
+    for _ in range(frames):
+        trace = trace and trace.tb_next
     if isinstance(error, Error) or trace is None:
         return error
     while trace:
@@ -146,6 +145,8 @@ def named(op: str, error: Exception) -> Exception:
     text = " ".join(str(error).split())
     if isinstance(error, AttributeError) and getattr(error, "obj", None) is not None:
         text = f"an argument is {described(error.obj)}, which has no {error.name}"
+    if isinstance(error, KeyError):
+        text = f"there is no key {text}"
     kind = next(ours for theirs, ours in CLASSES.items() if isinstance(error, theirs))
     return kind(f"{op}: {text}").with_traceback(error.__traceback__)
 
@@ -164,39 +165,3 @@ def ignored(*kinds: type[Exception]) -> Iterator[None]:
     except kinds as error:
         if is_of_a_signal(error):
             raise
-
-
-def _naming(function: Any, op: str | None = None) -> Any:
-    """``function``, which is called ``op``, or after the class of the object that it makes."""
-    @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return function(*args, **kwargs)
-        except RAW as error:
-            raise named(op or type(args[0]).__name__, error) from error.__cause__
-
-    return call
-
-
-CALLED = ("__init__", "__contains__", "__getitem__", "__setitem__", "__delitem__")    # public, whatever their names
-
-
-def name_errors(module: str, *hot: str) -> None:
-    """Let the public functions and the methods of a module name themselves in the errors that Python and NumPy raise in
-    them, but for those that are called too often for a layer more, which are ``hot``."""
-    space = vars(sys.modules[module])
-    for name, thing in list(space.items()):
-        if getattr(thing, "__module__", None) != module or name in hot:
-            continue
-        if isinstance(thing, type) and not issubclass(thing, Exception):
-            for key, method in list(vars(thing).items()):
-                if (key in CALLED or not key.startswith("_")) and key not in hot and _is_written_in(module, method):
-                    setattr(thing, key, _naming(method, None if key == "__init__" else key))
-        elif name in space["__all__"] and _is_written_in(module, thing):
-            space[name] = _naming(thing, name)
-
-
-def _is_written_in(module: str, function: Any) -> bool:
-    """Whether that is a function of the module that no door calls, and whose errors come when it is called."""
-    return (isinstance(function, FunctionType) and function.__module__ == module
-            and not hasattr(function, "__wrapped__") and not inspect.isgeneratorfunction(function))

@@ -7,6 +7,7 @@ from typing import Any
 
 from microgradx._core.tensor import Tensor, stack
 from microgradx.errors import OptionError
+from microgradx.names import make_public
 from microgradx.nn.module import Module
 from microgradx.transforms import grad as grad
 from microgradx.transforms import hessian as hessian
@@ -105,3 +106,6 @@ def _stacked(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         raise OptionError("stack_module_state: the modules have different parameters or buffers")
     return {name: stack([state[name].detach() for state in states]).requires_grad_(first.requires_grad)
             for name, first in states[0].items()}
+
+
+make_public(__name__)

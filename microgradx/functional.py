@@ -27,13 +27,12 @@ from microgradx._core.tensor import Tensor, attach, tensor
 from microgradx._core.value import Value
 from microgradx.errors import ArgumentError, DTypeError, GraphError, ShapeError
 from microgradx.indexing import nonzero
-from microgradx.names import ALIASES, translated
+from microgradx.names import ALIASES, public
 from microgradx.typing import Axes, Axis, Data, DType, Function, Lengths, Number
 
 _ELEMENTWISE = [*(row["name"] for row in table()), "chain"]     # the former name of mul_no_nan
 _WITH_OPTIONS = {"add", "sub", "div", "round", "clip"}      # Tensors have more options than Values: see arrays
 _OF_DTYPE = {"sum", "mean", "prod", "softmax", "log_softmax", "cumsum", "norm"}         # torch: of x in that dtype
-_KNOWN: dict[str, frozenset[str]] = {}      # what the methods call their arguments
 _REDUCTIONS = ["sum", "mean"]               # which take a sequence of Values, too
 _OF_TENSORS = ["prod", "var", "std", "max", "min", "amax", "amin", "argmax", "argmin", "logsumexp", "softmax",
                "log_softmax", "cumsum", "norm", "reshape", "transpose", "permute", "expand", "squeeze", "unsqueeze",
@@ -81,70 +80,32 @@ def _written(out: Tensor, name: str, result: Any) -> Tensor:
     return out.copy_(result)
 
 
-def _named(name: str, method: Any, x: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any, Any]:
-    """The operands and options of a call by their names here; ``input`` is the first, and ``dtype`` its dtype."""
-    dtype = kwargs.pop("dtype", None) if name in _OF_DTYPE else None
-    _, *others = inspect.signature(method).parameters.values()
-    parameters = {p.name: p for p in ([_X] if x is _MISSING else []) + others}
-    args, kwargs = translated(name, parameters, tuple(args), kwargs)
-    if x is _MISSING:
-        if not args:
-            raise ArgumentError(f"{name}: the tensor is missing")
-        x, *args = args                                                             # type: ignore[assignment]
-    if dtype is not None:
-        x = x.astype(dtype) if isinstance(x, Tensor) else tensor(x, dtype=dtype)
-    return x, args, kwargs
-
-
 def _elementwise(name: str) -> Function:
     method: Any = getattr(Differentiable, name)
 
-    def unary(x: Any = _MISSING, /, *, input: Any = _MISSING, out: Any = None) -> Any:    # half the time of *args
-        if out is not None:
-            return _written(out, name, unary(x, input=input))
-        if x is _MISSING:
-            if input is _MISSING:
-                raise ArgumentError(f"{name}: the tensor is missing")
-            x = input
-        return method(x if isinstance(x, Differentiable) else tensor(x))
-
-    def function(x: Any = _MISSING, /, *args: Any, **kwargs: Any) -> Any:
-        if kwargs or x is _MISSING:
-            if "out" in kwargs:
-                return _written(kwargs.pop("out"), name, function(x, *args, **kwargs))
-            of = getattr(Tensor if name in _WITH_OPTIONS and not isinstance(x, Value) else Differentiable, name)
-            x, args, kwargs = _named(name, of, x, args, kwargs)
+    def function(x: Any, /, *args: Any, **kwargs: Any) -> Any:
         if not isinstance(x, Differentiable):
             x = _lift(x, (*args, *kwargs.values()))
-        if name in _WITH_OPTIONS and isinstance(x, Tensor):
-            return getattr(x, name)(*args, **kwargs)
-        return method(x, *args, **kwargs)
+        return (getattr(x, name) if name in _WITH_OPTIONS else method.__get__(x))(*args, **kwargs)
 
-    return function if method.__code__.co_argcount > 1 or name in _WITH_OPTIONS else unary
+    return function
 
 
 def _of_tensor(name: str) -> Function:
-    method = getattr(Tensor, name)
-
-    def function(x: Any = _MISSING, /, *args: Any, **kwargs: Any) -> Any:
-        if kwargs and not _KNOWN[name].issuperset(kwargs) or x is _MISSING:
-            if "out" in kwargs:
-                return _written(kwargs.pop("out"), name, function(x, *args, **kwargs))
-            x, args, kwargs = _named(name, method, x, args, kwargs)
+    def function(x: Any, /, *args: Any, **kwargs: Any) -> Any:
         if not isinstance(x, Tensor):
             x = _lift(x, (*args, *kwargs.values()))
             if isinstance(x, Value):
                 raise DTypeError(f"{name}: of Tensors and arrays, not of a Value")
         return getattr(x, name)(*args, **kwargs)
 
-    _KNOWN[name] = frozenset(inspect.signature(method).parameters)
     return function
 
 
 def _reduction(name: str) -> Function:
     of_tensor, of_values = _of_tensor(name), getattr(value, f"scalar_{name}")
 
-    def function(x: Any = _MISSING, /, *args: Any, **kwargs: Any) -> Any:
+    def function(x: Any, /, *args: Any, **kwargs: Any) -> Any:
         if hasattr(x, "__iter__") and not isinstance(x, (Tensor, np.ndarray)):
             x = list(x)
             if any(isinstance(item, Value) for item in x):
@@ -154,23 +115,42 @@ def _reduction(name: str) -> Function:
     return function
 
 
-_X = inspect.Parameter("x", inspect.Parameter.POSITIONAL_ONLY)
-_OF_X = inspect.Signature([_X])
+def _optional(name: str, function: Function) -> Function:
+    """``function`` with the options that methods do not have: ``out``, and ``dtype``, in which it computes."""
+    def call(*args: Any, **kwargs: Any) -> Any:
+        out, dtype = kwargs.pop("out", None), kwargs.pop("dtype", None)
+        if "x" in kwargs and name != "where":
+            args = (kwargs.pop("x"), *args)
+        if not args:
+            raise ArgumentError(f"{name}: the tensor is missing")
+        if dtype is not None:
+            x = args[0]
+            args = (x.astype(dtype) if isinstance(x, Tensor) else tensor(x, dtype=dtype), *args[1:])
+        found = function(*args, **kwargs)
+        return found if out is None else _written(out, name, found)
+
+    return call
 
 
-def _document(function: Any, name: str, method: Any) -> Any:
-    """Give ``function`` the name, the docstring and the signature of ``method``."""
+def _interface(name: str, function: Function, method: Any) -> Any:
+    """``function`` with the name, the docstring and the signature of ``method``, to which calls with a Tensor go."""
+    function, by_name = _optional(name, function), inspect.Parameter.KEYWORD_ONLY
     function.__name__ = function.__qualname__ = name
+    function.__module__ = __name__
+    takes: Any = {}
+    direct = getattr(Tensor, name, None)
     if method is not None:
         heading, _, text = method.__doc__.partition("\n\n")         # Cython's heading is the signature
         function.__doc__ = text if heading.endswith(")") and "(self" in heading else method.__doc__
-        if function.__code__.co_varnames == ("x", "input", "out"):                 # unary: most of them
-            function.__signature__ = _OF_X
-            return function
         first, *rest = inspect.signature(method).parameters.values()
         first = first.replace(name="condition" if name == "where" else "x", kind=first.POSITIONAL_ONLY)
-        function.__signature__ = inspect.Signature([first, *rest])
-    return function
+        function.__signature__ = inspect.Signature([first, *rest])                      # type: ignore[attr-defined]
+        _, *of_tensor = inspect.signature(direct or method).parameters.values()
+        takes = {p.name: p for p in (first, *of_tensor)}
+        if name not in _WITH_OPTIONS or [p.name for p in of_tensor if p.kind is not by_name] == [p.name for p in rest]:
+            direct = method                     # without options, as all calls by position are
+    takes |= {p: inspect.Parameter(p, by_name) for p in ("out", "dtype")[:1 + (name in _OF_DTYPE)]}
+    return public(function, parameters=takes, direct=direct, kind=Tensor)
 
 
 def accept_where(of_mask: Function) -> Function:
@@ -185,12 +165,13 @@ def accept_where(of_mask: Function) -> Function:
                 raise ArgumentError("where: of a condition and two operands, or of a condition alone")
         return of_mask(condition, a, b)
 
+    takes = inspect.signature(where).parameters
     where.__doc__, where.__signature__ = of_mask.__doc__, inspect.signature(of_mask)    # type: ignore[attr-defined]
-    return where
+    return public(where, parameters=takes)
 
 
 # Some of the names are Python's own, ``sum`` and ``max``, say: the functions above do without these.
-globals().update({name: _document(make(name), name, getattr(of, name, None))
+globals().update({name: _interface(name, make(name), getattr(of, name, None))
                   for make, of, names in ((_elementwise, Differentiable, _ELEMENTWISE),
                                           (_reduction, Tensor, _REDUCTIONS), (_of_tensor, Tensor, _OF_TENSORS))
                   for name in names})

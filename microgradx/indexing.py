@@ -13,8 +13,9 @@ from microgradx._core.tensor import Tensor, attach
 from microgradx._core.views import along, axis_of, check_along
 from microgradx.arrays.common import at, beside, broadcast, least_axes, of_line, of_tensor, tensor
 from microgradx.creation import integers
-from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError, name_errors
+from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
 from microgradx.inplace import in_place
+from microgradx.names import make_public
 from microgradx.typing import Axis, Data
 
 __all__ = ["argsort", "argwhere", "bincount", "bucketize", "diagonal_scatter", "histc", "histogram", "index_add",
@@ -935,4 +936,4 @@ WRITTEN: list[Callable[..., Tensor]] = [
 attach({f.__name__: f for f in map(in_place, WRITTEN)})
 
 
-name_errors(__name__)
+make_public(__name__)

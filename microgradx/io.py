@@ -26,8 +26,9 @@ import numpy as np
 import numpy.typing as npt
 
 from microgradx._core.tensor import Tensor, tensor
-from microgradx.errors import DTypeError, Error, FormatError, OptionError, first_repeated, is_device, name_errors
+from microgradx.errors import DTypeError, Error, FormatError, OptionError, first_repeated, is_device
 from microgradx.errors import ignored as ignored_errors
+from microgradx.names import make_public
 
 try:
     from fcntl import LOCK_EX, LOCK_NB, flock
@@ -466,4 +467,4 @@ def _keep_owner(descriptor: int, old: os.stat_result) -> None:
         os.fchmod(descriptor, mode)
 
 
-name_errors(__name__)
+make_public(__name__)

@@ -26,8 +26,8 @@ from microgradx._core.structured import HostOperation, power_of
 from microgradx._core.tensor import Tensor, concat, pad, stack
 from microgradx._core.views import axis_of
 from microgradx.creation import integers
-from microgradx.errors import DTypeError, Error, OptionError, ShapeError, name_errors
-from microgradx.names import accept
+from microgradx.errors import DTypeError, Error, OptionError, ShapeError
+from microgradx.names import accept, make_public
 from microgradx.typing import Axes, Data, Function
 
 __all__ = ["LinAlgError", "cholesky", "cholesky_inverse", "cholesky_solve", "cond", "cross", "det", "diagonal", "eigh",
@@ -37,7 +37,7 @@ __all__ = ["LinAlgError", "cholesky", "cholesky_inverse", "cholesky_solve", "con
            "vander", "vecdot", "vector_norm"]
 
 
-class LinAlgError(Error, np.linalg.LinAlgError):
+class LinAlgError(Error, np.linalg.LinAlgError, RuntimeError):
     """A matrix is singular or not positive definite, or an iteration did not converge."""
 
 
@@ -1019,4 +1019,4 @@ def cond(a: Data, p: Any = None) -> Tensor:
 inverse = inv
 
 
-name_errors(__name__)
+make_public(__name__)

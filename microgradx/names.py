@@ -3,7 +3,7 @@
 Functions and methods have the names and keywords that their signatures show. What people type besides stands here, as
 data:
 
-- ``KEYWORDS``: another library's name of an argument -> the names that it may have here. ``accept`` goes by it.
+- ``KEYWORDS``: another library's name of an argument -> the names that it may have here. ``public`` goes by it.
 - ``ALIASES``: another name of a function or method -> its name here.
 - ``ABSENT``: what cannot be here -> the sentence that says so, and what to type.
 
@@ -14,15 +14,19 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Mapping
-from typing import Any, ParamSpec, TypeVar
+from types import FunctionType
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
-from microgradx.errors import RAW, ArgumentError, is_device, named
+from microgradx._core.public import Public
+from microgradx.errors import ArgumentError, is_device, named
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Parameters: TypeAlias = Mapping[str, inspect.Parameter]
 
-__all__ = ["ABSENT", "ALIASES", "KEYWORDS", "REMOVED", "accept"]
+__all__ = ["ABSENT", "ALIASES", "KEYWORDS", "REMOVED", "accept", "make_public", "public"]
 
 # Another name of an argument: the names here, of which a function has at most one.
 KEYWORDS: dict[str, tuple[str, ...]] = {
@@ -124,25 +128,64 @@ def accept(function: Callable[P, R]) -> Callable[P, R]:
     Traceback (most recent call last):
     microgradx.errors.ArgumentError: total: no argument is called 'dms'; did you mean dims or dim? It takes x, axis, ...
     """
-    parameters = inspect.signature(function).parameters
-    known = frozenset(name for name, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        raise ArgumentError(f"accept: {function.__name__} takes any keyword")
-    label = function.__qualname__.removesuffix(".__init__").removesuffix(".forward")
-
-    @functools.wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        if kwargs and not known.issuperset(kwargs):
-            args, kwargs = translated(label, parameters, args, kwargs)     # type: ignore[assignment]
-        try:
-            return function(*args, **kwargs)
-        except RAW as error:
-            raise named(label, error) from error.__cause__
-
-    return call
+    return public(function)
 
 
-def translated(label: str, parameters: Mapping[str, inspect.Parameter], args: tuple[Any, ...],
+def public(function: Callable[P, R], *, op: str | None = None, parameters: Parameters | None = None,
+           direct: Callable[..., Any] | None = None, kind: type | None = None, least: int = 1,
+           most: int = 255) -> Callable[P, R]:
+    """``function`` as part of the interface: by other names of its arguments, and named in the errors that Python and
+    NumPy raise in it, as ``op``, its own name, or that of the class whose object it makes or is called by.
+
+    ``parameters``: what it may be given, if that is not its signature. ``direct`` takes calls of ``least`` to
+    ``most`` arguments by position the first of which is a ``kind``.
+    """
+    if isinstance(function, Public):
+        return function
+    takes = inspect.signature(function).parameters if parameters is None else parameters
+    known = frozenset(name for name, p in takes.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+    any_name = any(p.kind is p.VAR_KEYWORD for p in takes.values())
+    op = op or (None if function.__name__ in ("__init__", "forward", "__call__") else function.__name__)
+
+    def rename(args: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return translated(op or type(args[0]).__name__, takes, args, keywords)
+
+    def name(error: Exception, first: Any) -> Exception:
+        return named(op or type(first).__name__, error, 0)
+
+    made: Any = functools.update_wrapper(
+        Public(function, None if any_name else known, rename, name, direct, kind, least, most), function)
+    return made                                                                 # type: ignore[no-any-return]
+
+
+CALLED = ("__init__", "__contains__", "__getitem__", "__setitem__", "__delitem__")    # public, whatever their names
+# What is called at every step of a training, where an instruction counts; its errors are its own.
+HOT = frozenset("""forward step zero_grad train eval parameters buffers children modules named_parameters named_buffers
+                   named_children named_modules linear dropout rand randn generator zeros ones full""".split())
+
+
+def make_public(module: str, *but: str) -> None:
+    """Let the functions and the methods of a module that users call be ``public``, but for those in ``HOT``."""
+    space, but = vars(sys.modules[module]), (*HOT, *but)
+    called = {*space.get("__all__", space), *space.get("FUNCTIONS", ())}
+    for name, thing in list(space.items()):
+        if getattr(thing, "__module__", None) != module or name in but:
+            continue
+        if isinstance(thing, type) and not issubclass(thing, Exception):
+            for key, method in list(vars(thing).items()):
+                if (key in CALLED or not key.startswith("_")) and key not in but and _is_written_in(module, method):
+                    setattr(thing, key, public(method))
+        elif not name.startswith("_") and name in called and _is_written_in(module, thing):
+            space[name] = public(thing)
+
+
+def _is_written_in(module: str, function: Any) -> bool:
+    """Whether that is a function of the module that no door calls, and whose errors come when it is called."""
+    return (isinstance(function, FunctionType) and function.__module__ == module
+            and not hasattr(function, "__wrapped__") and not inspect.isgeneratorfunction(function))
+
+
+def translated(label: str, parameters: Parameters, args: tuple[Any, ...],
                kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments of a call of ``label`` by their names here."""
     names = [name for name in parameters if name != "self"]
@@ -164,11 +207,11 @@ def translated(label: str, parameters: Mapping[str, inspect.Parameter], args: tu
             raise ArgumentError(f"{label}: {ours} is given twice, by two names of one argument, one of them {theirs}")
         found[ours] = CONVERSIONS.get(theirs, lambda v: v)(value) if ours != theirs else value
     first = names[0] if names else None
-    by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.VAR_POSITIONAL)
-    if first in found and parameters[first].kind in by_position:
+    if first in found and parameters[first].kind is inspect.Parameter.POSITIONAL_ONLY:
         at = 1 if "self" in parameters else 0
         args = (*args[:at], found.pop(first), *args[at:])
-    return args, found
+    rest = next((name for name in names if parameters[name].kind is inspect.Parameter.VAR_POSITIONAL), None)
+    return (*args, found.pop(rest)) if rest in found else args, found
 
 
 def leads_to(theirs: str, names: list[str]) -> str | None:

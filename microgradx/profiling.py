@@ -14,7 +14,8 @@ import numpy as np
 from microgradx._core.debug import profile as _profile
 from microgradx._core.graph import Entered
 from microgradx._core.tensor import Tensor
-from microgradx.errors import OptionError, name_errors
+from microgradx.errors import OptionError
+from microgradx.names import make_public
 
 __all__ = ["LaunchEvent", "profile"]
 
@@ -134,4 +135,4 @@ class profile:
         Path(file).write_text(json.dumps({"traceEvents": events, "displayTimeUnit": "ns"}))
 
 
-name_errors(__name__)
+make_public(__name__)

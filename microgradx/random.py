@@ -21,7 +21,8 @@ from microgradx._core.launch import filled
 from microgradx._core.structured import HostOperation
 from microgradx._core.tensor import Tensor, attach
 from microgradx.creation import arange, get_default_dtype, integers, lengths
-from microgradx.errors import ArgumentError, DTypeError, OptionError, ShapeError, is_device, name_errors
+from microgradx.errors import ArgumentError, DTypeError, OptionError, ShapeError, is_device
+from microgradx.names import make_public, public
 from microgradx.typing import AnyGenerator, Data, DType, Function, Lengths, Seed
 
 __all__ = ["Generator", "bernoulli", "fork_rng", "generator", "get_rng_state", "initial_seed", "manual_seed",
@@ -83,6 +84,7 @@ def set_rng_state(state: Tensor) -> None:
     _shared.set_state(state)
 
 
+@public
 @contextlib.contextmanager
 def fork_rng(enabled: bool = True) -> Iterator[None]:
     """Within it the shared generator goes on as it likes; after it, it is as it was before. A context manager.
@@ -460,7 +462,7 @@ def random_(x: Tensor, low: int = 0, high: int | None = None, *, generator: Seed
     return _filled("random_", x, randint(low, high, x.shape, generator=generator))
 
 
-name_errors(__name__, "rand", "randn", "generator")
+make_public(__name__)
 attach({f.__name__: f for f in (uniform_, normal_, bernoulli_, exponential_, log_normal_, cauchy_, geometric_,
                                 random_)})
 attach({"bernoulli": bernoulli, "multinomial": multinomial})

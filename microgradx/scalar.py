@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from microgradx._core.value import Value, dot
+from microgradx.names import make_public
 
 __all__ = ["Layer", "MLP", "Module", "Neuron"]
 
@@ -97,3 +98,6 @@ class MLP(Module):
 
     def __repr__(self) -> str:
         return f"MLP of [{', '.join(map(str, self.layers))}]"
+
+
+make_public(__name__)

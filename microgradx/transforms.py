@@ -26,8 +26,8 @@ from microgradx._core.trace import follow, gradients, sources, traced
 from microgradx._core.trees import flatten, leaves_of, unflatten
 from microgradx._core.value import Value
 from microgradx._core.views import axis_of
-from microgradx.errors import DTypeError, OptionError, ShapeError, name_errors
-from microgradx.names import accept
+from microgradx.errors import DTypeError, OptionError, ShapeError, described
+from microgradx.names import accept, make_public
 from microgradx.random import generator, get_rng_state, set_rng_state
 from microgradx.typing import Function
 
@@ -45,7 +45,8 @@ def floating(op: str, x: Any, what: str) -> Tensor:
     if isinstance(x, (float, np.floating, np.ndarray)):
         x = Tensor(x)
     if not isinstance(x, Tensor) or x.dtype.kind != "f":
-        raise DTypeError(f"{op}: {what} is a float Tensor, not {x.dtype if isinstance(x, Tensor) else repr(x)}")
+        found = x.dtype if isinstance(x, Tensor) else repr(x) if isinstance(x, (int, str)) else described(x)
+        raise DTypeError(f"{op}: {what} is a float Tensor, not {found}")
     return x
 
 
@@ -377,4 +378,4 @@ def _axis_of_batch(leaf: Any, axis: int) -> int:
     return axis_of("vmap", axis, leaf.ndim)
 
 
-name_errors(__name__)
+make_public(__name__)

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from microgradx._core.scalar.tape import Tape
 from microgradx._core.trees import flatten
 from microgradx._core.value import Value
-from microgradx.errors import DTypeError, OptionError, ShapeError, name_errors
+from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.names import make_public
 from microgradx.typing import Function
 
 __all__ = ["Gradients", "vectorize"]
@@ -157,4 +158,4 @@ def _described(widths: Iterable[tuple[int, ...] | None]) -> str:
     return ", ".join("shared" if width is None else f"{width[0]} columns" if width else "a number" for width in widths)
 
 
-name_errors(__name__)
+make_public(__name__)

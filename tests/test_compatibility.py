@@ -46,9 +46,9 @@ def test_pickles(name):
         assert now["training"] == before["training"]
         assert dict(now["state"]["dict"]) == dict(before["state"]["dict"])      # in torch's order now
         return
-    assert without(getattr(read, "later", ()), seen(read)) == READ["pickled"][name]
+    assert without({*getattr(read, "later", ()), *getattr(read, "neutral", ())}, seen(read)) == READ["pickled"][name]
     for group in getattr(read, "param_groups", ()):
-        assert all(group[option] == value for option, value in read.later.items())
+        assert all(group[option] == value for option, value in {**read.later, **read.neutral}.items())
 
 
 LAYERS = unpickle("layers")

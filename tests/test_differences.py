@@ -108,6 +108,21 @@ def test_empty_arange():
 def test_printed():
     t = mgx.tensor([1.0])
     assert repr(t) == "Tensor([1.])" and str(t) == "tensor([1.])" and str(t.dtype) == "float32" and t.shape == (1,)
+    assert t.type() == "float32" and str([t]) == "[Tensor([1.])]"
+
+
+@row("`print(t)` of a result")
+def test_name_of_the_operation():
+    logits = mgx.zeros(1, 2, requires_grad=True)
+    loss = F.cross_entropy(logits, mgx.tensor([0]))
+    assert str(loss) == "tensor(0.6931, grad_fn=<CrossEntropyBackward0>)" and logits.grad_fn is None
+    assert loss.grad_fn.name() == "CrossEntropyBackward0"
+    assert [node.name() for node, _ in loss.grad_fn.next_functions] == ["AccumulateGrad"]
+
+
+@row("`print(net.weight)`")
+def test_a_parameter_is_printed_as_a_tensor():
+    assert str(nn.Parameter(mgx.ones(1))) == "tensor([1.], requires_grad=True)"
 
 
 @row("`arange`, `linspace`")

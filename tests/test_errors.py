@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from types import FunctionType
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 
 import microgradx as mgx
 from microgradx import Tensor, data, errors, nn, optim
+from microgradx.names import HOT
 
 PACKAGE = str(Path(mgx.__file__).resolve().parents[1])
 ones = lambda *shape, dtype="f8": Tensor(np.ones(shape, dtype))
@@ -468,7 +470,9 @@ WRONG = {
     "a number": lambda: Tensor(0.5), "nothing": lambda: mgx.zeros(0), "a Value": lambda: mgx.Value(1.0),
     "texts": lambda: ["a", "b"], "a function": lambda: lambda x: x}
 RIGHT = [lambda: mgx.ones(2, 3), lambda: 2, lambda: mgx.tensor([1, 0])]
-SPACES = [mgx, mgx.functional, mgx.autograd, nn, F, nn.init, mgx.linalg, optim, data, mgx.random]
+SPACES = [mgx, mgx.functional, mgx.autograd, nn, F, nn.init, mgx.linalg, optim, data, mgx.random, mgx.func, mgx.utils,
+          mgx.autograd.functional, mgx.special, mgx.array_api, mgx.distributions, nn.utils, nn.utils.rnn,
+          nn.utils.parametrize, nn.utils.parametrizations, optim.lr_scheduler, optim.swa_utils, mgx.scalar]
 # what Python itself says of the number and names of arguments, and what an object says that is no truth value
 OF_PYTHON = re.compile(r"argument|expected (at least )?\d|truth value|takes no|__format__|not supported between|"
                        r"unsupported (format|operand)")
@@ -528,11 +532,16 @@ def instances():
     return made
 
 
+def own(space):
+    """What a module without a list of its names defines."""
+    return [name for name, thing in vars(space).items() if getattr(thing, "__module__", None) == space.__name__]
+
+
 def public():
     """{name: (what is called, its signature)}"""
     found = {}
     for space in SPACES:
-        for name in getattr(space, "__all__", dir(space)):
+        for name in getattr(space, "__all__", own(space)):
             thing = getattr(space, name)
             if callable(thing) and not name.startswith("_") and name != "show_config":
                 found.setdefault(id(thing), (f"{space.__name__.removeprefix('microgradx.')}.{name}", thing, thing))
@@ -627,3 +636,20 @@ def test_errors_of_the_callers_functions_and_of_wrong_names_stay_as_they_are(cal
     with pytest.raises(kind) as caught:
         call()
     assert type(caught.value) is kind
+
+
+def test_every_public_function_has_a_door():
+    """A function or method in Python that users call is `Public`, which knows other names of its arguments and names
+    its errors, but for those that are called at every step of a training. Methods of Tensor name themselves."""
+    without = set()
+    for space in SPACES:
+        for name in getattr(space, "__all__", own(space)):
+            thing = getattr(space, name)
+            if thing is Tensor or isinstance(thing, type) and issubclass(thing, Exception):
+                continue
+            found = vars(thing) if isinstance(thing, type) else {name: thing}
+            for key, function in found.items():
+                ours = isinstance(function, FunctionType) and function.__module__.startswith("microgradx.")
+                if ours and not key.startswith("_") and not inspect.isgeneratorfunction(function):
+                    without.add(f"{function.__module__.removeprefix('microgradx.')}.{function.__qualname__}")
+    assert {name for name in without if name.rpartition(".")[2] not in HOT} == set()

@@ -2,8 +2,8 @@
 import contextlib
 import ctypes
 import gc
-import inspect
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from samples import ROWS, SMOOTH, call, operands
 
 import microgradx as mgx
 from microgradx import nn, optim
+from microgradx._core.public import Public
 from microgradx.functional import _OF_TENSORS, _REDUCTIONS
 from microgradx.names import ALIASES
 
@@ -146,8 +147,8 @@ METHODS = {
     "data": lambda x: x.data, "detach": lambda x: x.detach(), "backward": lambda x: x.sum().backward(),
     "requires_grad_": lambda x: x.detach().requires_grad_(), "requires_grad": lambda x: x.requires_grad,
     "register_hook": lambda x: (y := x * 2, y.register_hook(lambda g: g * y.detach()))[0],
-    **{name: lambda x, name=name: getattr(x, name) for name in ("dtype", "is_leaf", "ndim", "shape", "size", "strides",
-                                                                "version")}}
+    **{name: lambda x, name=name: getattr(x, name) for name in ("dtype", "grad_fn", "is_leaf", "ndim", "shape", "size",
+                                                                "strides", "version")}}
 OTHERS = {
     "concat": lambda x: mgx.concat([x, x, x], 1), "stack": lambda x: mgx.stack([x, x]),
     "pad": lambda x: mgx.pad(x, (1, 2)),
@@ -166,7 +167,7 @@ def test_every_method_is_here():
     public = {name for name in dir(mgx.Tensor) if not name.startswith("_")} - set(dir(mgx.Value))
     public |= {"backward", "item", "data"}
     public -= {name for name, method in vars(mgx.Tensor).items()                # Python over the others, and properties
-               if inspect.isfunction(method) or isinstance(method, property) or name in ALIASES}
+               if isinstance(method, (types.FunctionType, Public)) or isinstance(method, property) or name in ALIASES}
     assert not (public | set(_OF_TENSORS) | set(_REDUCTIONS)) - set(METHODS)
 
 

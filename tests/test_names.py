@@ -14,7 +14,7 @@ from microgradx.names import KEYWORDS
 
 NAMES = Path(__file__).parent / "data" / "names"
 sys.path.insert(0, str(NAMES))
-from world import lines, outcome            # noqa: E402
+from world import evaluate, lines, outcome, plain, second_derivatives, weighted, world         # noqa: E402
 
 TOPICS = {path.stem: json.loads(path.with_suffix(".json").read_text()) for path in sorted(NAMES.glob("*.txt"))}
 CASES = [(topic, line) for topic in TOPICS for line in lines(NAMES / f"{topic}.txt")]
@@ -100,3 +100,56 @@ def test_every_keyword_leads_somewhere():
     dead = [(theirs, ours) for theirs, names in KEYWORDS.items() for ours in names
             if not any(ours in known and theirs not in known for known in taken)]
     assert not dead
+
+
+# ----- second derivatives and capture --------------------------------------------------------------------------------
+
+# of the largest number of both orders; factorisations of matrices whose columns depend on each other lose digits
+ROUNDINGS = [{"float32": 2e-4, "float64": 1e-9}, {"float32": 2e-3, "float64": 1e-7}]
+# torch's fused backward pass of weight_norm has a derivative of its own that finite differences do not confirm
+WRONG_IN_TORCH = "weight_norm(nn.Linear"
+SECOND = [(topic, line) for topic, line in CASES if TOPICS[topic][line].get("second") and WRONG_IN_TORCH not in line]
+
+
+@pytest.mark.filterwarnings("ignore::microgradx.errors.DifferenceWarning")
+@pytest.mark.parametrize("topic, line", SECOND, ids=[f"{t}: {text}" for t, text in SECOND])
+def test_second_derivatives(topic, line):
+    """Where torch has one, it is ours: the gradients of a weighted sum of the gradients."""
+    mgx.manual_seed(0)
+    got, want = second_derivatives(line, mgx, places()), TOPICS[topic][line]["second"]
+    got = [None] * len(want) if got is None else got
+    first = max(abs(n) for g in TOPICS[topic][line]["grads"] if g for n in g["numbers"])
+    for at, (g, w) in enumerate(zip(got, want, strict=True)):
+        if g is not None or w is not None:
+            ours, theirs = np.broadcast_arrays(*(np.zeros(1) if x is None else np.array(x["numbers"]) for x in (g, w)))
+            bound = ROUNDINGS[topic == "linear"][(g or w)["dtype"]] * max(first, np.abs(theirs).max(initial=0.0))
+            np.testing.assert_allclose(ours, theirs, rtol=0, atol=bound, err_msg=f"gradient {at}")
+
+
+DIFFERENTIABLE = [(topic, line) for topic, line in CASES if "grads" in TOPICS[topic][line]]
+
+
+@pytest.mark.filterwarnings("ignore::microgradx.errors.DifferenceWarning", "ignore::microgradx.errors.CompileWarning")
+@pytest.mark.parametrize("topic, line", DIFFERENTIABLE, ids=[f"{t}: {text}" for t, text in DIFFERENTIABLE])
+def test_a_captured_line_gives_the_same(topic, line):
+    """Its values and gradients, to the last bit, at each of three calls."""
+    def run(inputs):
+        """The line, with these for the leaves; a line that makes modules has leaves of its own besides."""
+        variables, _ = world(mgx, places(), inputs)
+        floats = []
+        plain(evaluate(line, variables), mgx.Tensor, floats)
+        return floats
+
+    def found(function):
+        mgx.manual_seed(0)
+        leaves = [leaf.detach().requires_grad_() for leaf in world(mgx, places())[1]]
+        results = function(leaves)
+        weighted(results, mgx, 5).backward()
+        return [r.detach().numpy() for r in results], [None if x.grad is None else x.grad.numpy() for x in leaves]
+
+    eager, compiled = found(run), mgx.compile(run)
+    for _ in range(3):
+        for got, want in zip(found(compiled), eager):
+            assert len(got) == len(want)
+            for g, w in zip(got, want):
+                assert g is w is None or np.array_equal(g, w, equal_nan=True)

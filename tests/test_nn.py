@@ -331,3 +331,19 @@ def test_shared_parameters_stay_shared_in_another_dtype():
     b.weight = a.weight
     net = nn.Sequential(a, b).double()
     assert a.weight is b.weight and len(list(net.parameters())) == 3
+
+
+@pytest.mark.parametrize("make", [
+    lambda: nn.Linear(2, 3), lambda: nn.Bilinear(2, 3, 4), lambda: nn.Embedding(2, 3), lambda: nn.EmbeddingBag(2, 3),
+    lambda: nn.Conv1d(1, 2, 3), lambda: nn.Conv2d(1, 2, 3), lambda: nn.ConvTranspose2d(1, 2, 3), lambda: nn.PReLU(),
+    lambda: nn.BatchNorm1d(3), lambda: nn.LayerNorm(3), lambda: nn.GroupNorm(1, 2), lambda: nn.RMSNorm(3),
+    lambda: nn.InstanceNorm2d(3, affine=True), lambda: nn.LSTM(2, 3, bidirectional=True), lambda: nn.GRUCell(2, 3),
+    lambda: nn.MultiheadAttention(4, 2, add_bias_kv=True), lambda: nn.Transformer(4, 2, 1, 1, 4)])
+def test_layers_are_made_in_the_default_dtype(make):
+    mgx.set_default_dtype("float64")
+    try:
+        found = {name: str(t.dtype) for name, t in make().state_dict().items()}
+    finally:
+        mgx.set_default_dtype("float32")
+    found.pop("num_batches_tracked", None)
+    assert found and set(found.values()) == {"float64"}

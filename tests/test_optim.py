@@ -185,7 +185,7 @@ def test_options_are_written_through_and_checked():
     with pytest.raises(OptionError):
         del group["lr"]
     assert group.cell.tolist()[0] == group["lr"] == 0.5
-    assert dict(group)["lr"] == 0.5 and len(group) == 8 and "lr=0.5" in repr(step)
+    assert dict(group)["lr"] == 0.5 and len(group) == 12 and "    lr: 0.5\n" in repr(step)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -371,7 +371,7 @@ def test_one_cycle_ends():
     for _ in range(4):
         follow.step()
     assert step.param_groups[0]["lr"] == pytest.approx(1 / 25e4)
-    with pytest.raises(OptionError, match="step 5 of 4"):
+    with pytest.raises(OptionError, match="step 5 times; total_steps is 4"):
         follow.step()
 
 
@@ -419,3 +419,80 @@ def test_clipping_by_value_and_what_is_refused():
                 clip(params, bound)
         with pytest.raises(DTypeError):
             clip([np.ones(2)], 1.0)
+
+
+# ----- text and hooks ------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("name, words", [
+    ("SGD", "dampening differentiable foreach fused lr maximize momentum nesterov weight_decay"),
+    ("AdamW", "amsgrad betas capturable decoupled_weight_decay differentiable eps foreach fused lr maximize "
+              "weight_decay"),
+    ("RMSprop", "alpha capturable centered differentiable eps foreach lr maximize momentum weight_decay"),
+    ("LBFGS", "history_size line_search_fn lr max_eval max_iter tolerance_change tolerance_grad")])
+def test_an_optimizer_prints_torchs_text(name, words):
+    lines = str(getattr(optim, name)([leaf([1.0])], lr=0.5)).splitlines()
+    assert lines[0] == f"{name} (" and lines[1] == "Parameter Group 0" and lines[-1] == ")"
+    assert [line.strip().partition(":")[0] for line in lines[2:-1]] == words.split() and "    lr: 0.5" in lines
+    if name != "LBFGS":
+        two = str(getattr(optim, name)([{"params": [leaf([1.0])]}, {"params": [leaf([1.0])], "lr": 2.0}], lr=0.5))
+        assert two.count("    lr: ") == 2 and "\n\nParameter Group 1\n" in two
+
+
+def test_how_torch_computes_a_step_is_an_option_that_changes_nothing():
+    adam = optim.Adam([leaf([1.0])], fused=True, capturable=True)
+    assert adam.param_groups[0]["fused"] is True and adam.param_groups[0]["foreach"] is None
+    adam.load_state_dict(adam.state_dict())
+    assert adam.state_dict()["param_groups"][0]["fused"] is True
+    with pytest.raises(TypeError, match="no argument is called 'fused'"):
+        optim.RMSprop([leaf([1.0])], fused=True)
+
+
+def test_hooks_of_a_step():
+    w, seen = leaf([1.0]), []
+    sgd = optim.SGD([w], lr=1.0)
+    before = sgd.register_step_pre_hook(lambda o, args, kwargs: seen.append(("before", o is sgd, args, w.item())))
+    after = sgd.register_step_post_hook(lambda o, args, kwargs: seen.append(("after", o is sgd, args, w.item())))
+    w.grad = leaf([0.5]).detach()
+    sgd.step()
+    assert seen == [("before", True, (), 1.0), ("after", True, (), 0.5)]
+    before.remove()
+    sgd.step()
+    assert len(seen) == 3 and seen[-1][0] == "after"
+    after.remove()
+    sgd.step()
+    assert len(seen) == 3 and w.item() == -0.5
+    closure = lambda: mgx.Tensor(3.0)
+    sgd.register_step_pre_hook(lambda o, args, kwargs: ((closure,), {}))
+    assert sgd.step().item() == 3.0                         # what a hook returns are the arguments
+    sgd.register_step_pre_hook(lambda o, args, kwargs: 5)
+    with pytest.raises(DTypeError, match="a hook before the step returns None or"):
+        sgd.step()
+    with pytest.raises(DTypeError, match="a hook is a function, not int"):
+        sgd.register_step_post_hook(5)
+
+
+def test_a_hook_of_a_captured_step_runs_where_it_is_told():
+    w = leaf([1.0])
+    sgd = optim.SGD([w], lr=1.0)
+
+    @mgx.compile
+    def train():
+        sgd.zero_grad()
+        w.sum().backward()
+        sgd.step()
+
+    train()
+    train()
+    sgd.register_step_post_hook(lambda *_: w.detach().mul_(2.0))
+    train()
+    train()
+    assert w.item() == ((1 - 2 - 1) * 2 - 1) * 2
+
+
+@pytest.mark.parametrize("make, start", [
+    (lambda o: optim.CyclicLR(o, 0.25, 1.0), 0.25), (lambda o: optim.OneCycleLR(o, 1.0, 9, div_factor=4.0), 0.25),
+    (lambda o: optim.LambdaLR(o, lambda t: 0.5), 8.0)])
+def test_what_a_second_schedule_goes_on_from(make, start):
+    sgd = optim.SGD([leaf([1.0])], lr=8.0, momentum=0.5)
+    assert make(sgd).base_lrs == [start] == [sgd.param_groups[0]["initial_lr"]]
+    assert optim.ExponentialLR(sgd, 0.5).base_lrs == [start]

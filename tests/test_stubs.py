@@ -5,6 +5,7 @@ import inspect
 import runpy
 import subprocess
 import sys
+import types
 import typing
 from pathlib import Path
 from unittest.mock import ANY
@@ -14,6 +15,7 @@ import pytest
 
 import microgradx as mgx
 from microgradx import functional, nn, optim
+from microgradx._core.public import Public
 from microgradx.names import ALIASES
 from microgradx._core import launch
 
@@ -174,8 +176,9 @@ def test_annotations_can_be_evaluated(name):
     module = importlib.import_module(f"microgradx.{name}")
     for thing in map(vars(module).get, own(module)):
         if inspect.isclass(thing):
-            [typing.get_type_hints(method) for method in vars(thing).values() if inspect.isfunction(method)]
-        elif inspect.isfunction(thing):
+            [typing.get_type_hints(method) for method in vars(thing).values()
+             if isinstance(method, (types.FunctionType, Public))]
+        elif isinstance(thing, (types.FunctionType, Public)):
             typing.get_type_hints(thing)
 
 

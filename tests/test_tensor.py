@@ -404,3 +404,46 @@ def test_shapes_and_their_gradients(f, g):
     (y * weights).sum().backward()
     want = slope(lambda a: (g(a) * weights).sum(), [A], [direction], 1e-3)
     assert (x.grad.numpy() * direction).sum() == pytest.approx(want, rel=1e-9, abs=1e-10)
+
+
+# ----- the node that made it -----------------------------------------------------------------------------------------
+
+def test_grad_fn():
+    x = leaf([1.0, 2.0])
+    y = (x * 3).exp().sum()
+    assert repr(y.grad_fn) == "<SumBackward0>" and x.grad_fn is None and mgx.ones(2).grad_fn is None
+    names, node = [], y.grad_fn
+    while node.next_functions:
+        names.append(node.name())
+        (node, place), *_ = node.next_functions
+        assert place == 0
+    assert names == ["SumBackward0", "SumBackward0", "ExpBackward0", "MulBackward0"] and node.name() == "AccumulateGrad"
+    y.backward()
+    assert y.grad_fn.name() == "SumBackward0" and y.grad_fn.next_functions == ()         # of a graph that was freed
+    assert (x * 3).mean().grad_fn.name() == "MeanBackward0" and (x @ x).grad_fn.name() == "MatmulBackward0"
+    assert mgx.where(x > 1, x, 2 * x).grad_fn.next_functions[0][0] is None                # a mask has no gradient
+
+    class Double(mgx.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, nothing):
+            ctx.save_for_backward(x, nothing)
+            return 2 * x
+
+        @staticmethod
+        def backward(ctx, g):
+            assert ctx.saved_tensors[1] is None
+            return 2 * g, None
+
+    twice = Double.apply(x, None)
+    assert twice.grad_fn.name() == "DoubleBackward"
+    twice.sum().backward()
+    assert twice.grad_fn.name() == "DoubleBackward"
+
+
+@pytest.mark.parametrize("shape, of", [((17,), 8), ((2, 17), 8), ((2, 2, 17), 7)])
+def test_lines_are_as_long_as_torchs(shape, of):
+    """torch's: (80 - the indent) // (the width of a number + 2) numbers on a line."""
+    text = str(mgx.full(shape, -0.25))
+    assert text.splitlines()[0].count("-0.25") == of
+    noted = str(mgx.full((7,), 0.25, dtype="float64", requires_grad=True))
+    assert noted == f"tensor([{', '.join(['0.2500'] * 7)}], dtype=float64,\n       requires_grad=True)"

@@ -9,9 +9,11 @@ It needs the built package. Methods written in Cython have their stubs by hand a
 import inspect
 import re
 import sys
+import types
 from pathlib import Path
 
 import microgradx  # noqa: F401  attaches the methods
+from microgradx._core.public import Public
 from microgradx._core.tensor import Tensor
 from microgradx.names import ALIASES, KEYWORDS
 
@@ -79,7 +81,7 @@ def region():
     lines = []
     for name, attribute in sorted(vars(Tensor).items()):
         function = attribute.fget if isinstance(attribute, property) else attribute
-        if inspect.isfunction(function) and not name.startswith("__"):
+        if isinstance(function, (types.FunctionType, Public)) and not name.startswith("__"):
             lines.append(method(name, function))
         elif name in ALIASES:
             lines.append(method(name, function).replace("-> Any", "-> Tensor"))

@@ -35,7 +35,7 @@ cdef class Node:
     cdef object args            # what else the vjp of a structured operation reads
     cdef object hooks           # called with the gradient of this node's result
     cdef object grad            # leaf, or retained: the accumulated gradient
-    cdef const char *name       # of a structured operation
+    cdef const char *label      # the name of a structured or freed operation; static, or of `lasting_name`
     cdef uint8_t retains        # its gradient is kept in `grad`
     cdef uint8_t joint          # results with graphs of their own go back through it: it goes with the last of these
     cdef int16_t dtype          # of the result
@@ -82,6 +82,7 @@ cdef Array with_storage(Array geometry, Py_ssize_t nbytes, Py_ssize_t offset)
 cdef Array alias(Array base, char *data, int dtype, int ndim, const Py_ssize_t *shape, const Py_ssize_t *strides)
 cdef Array view_of(Array base, char *data, int ndim, const Py_ssize_t *shape, const Py_ssize_t *strides)
 cdef Array unmark_view(Array a)
+cdef bytes lasting_name(str name)
 cdef Array detached(Array a)
 cdef Node record_structured(Array out, const char *name, Vjp vjp, object args, Array a, Array b=*, Array c=*)
 cdef int check_ndim(str op, Py_ssize_t ndim) except -1

@@ -13,6 +13,10 @@ def allocated_bytes(restart: bool = False) -> tuple[int, int]: ...
 class Node:
     """How an array was made: operands, what the backward pass needs, hooks."""
 
+    @property
+    def next_functions(self) -> tuple[tuple[Node | None, int], ...]: ...
+    def name(self) -> str: ...
+
 class Window:
     """The same bytes: for launches that NumPy carries out. It asks for a buffer, and where that fails for an array."""
 

@@ -326,7 +326,8 @@ cdef class Node:
         cdef int k
         cdef void *held
         if self.v.op != OP_LEAF:
-            self.v.op, self.name = OP_FREED, NULL           # the name may be that of `args`
+            self.label = label_of(self)
+            self.v.op = OP_FREED
         for k in range(4):
             held = self.saved[k]
             if held != NULL:
@@ -337,6 +338,26 @@ cdef class Node:
                     release(<PyObject *> held)
         self.args = None
         drop_parents(&self.v)
+
+    # what `grad_fn` of a tensor shows, in torch's words
+
+    def name(self):
+        """The name of the operation, ``"MulBackward0"``; ``"AccumulateGrad"`` of a leaf."""
+        cdef str operation = node_name(self)
+        if self.v.op == OP_LEAF:
+            return "AccumulateGrad"
+        if operation != operation.lower():                  # a class of the caller's
+            return f"{operation}Backward"
+        return operation.title().replace("_", "") + "Backward0"
+
+    @property
+    def next_functions(self):
+        """``((node, 0), ...)``, one for each operand: its node, or None for one that wants no gradient."""
+        cdef PyObject **operands = parents(&self.v)
+        return tuple([(<Node> operands[k] if operands[k] != NULL else None, 0) for k in range(self.v.count)])
+
+    def __repr__(self):
+        return f"<{self.name()}>"
 
 
 cdef enum: NODE = 224, HEAD_OF_NODE = 168       # bytes of a Node; of its fields that must begin as they are
@@ -391,8 +412,25 @@ memcpy(free_nodes.pristine, <void *> first_node, NODE)
 (<Type *> Node).tp_dealloc = delete_node
 
 
+cdef const char *LEAF = b"leaf"
+
+
+cdef const char *label_of(Node node) noexcept:
+    if node.label != NULL:
+        return node.label
+    return rows[node.v.op].name if node.v.op >= 0 else LEAF
+
+
 cdef str node_name(Node node):
-    return node.name.decode() if node.name != NULL else rows[node.v.op].name.decode() if node.v.op >= 0 else "leaf"
+    return label_of(node).decode()
+
+
+cdef dict lasting_names = {}
+
+
+cdef bytes lasting_name(str name):
+    """The name of an operation that is made while the program runs, as bytes that stay: nodes point at them."""
+    return lasting_names.setdefault(name, name.encode())
 
 
 cdef Array rebuild_saved(Node node, int k, Array g):
@@ -435,7 +473,7 @@ cdef Node record_structured(Array out, const char *name, Vjp vjp, object args, A
     if not needs_grad:
         return None
     node = new_node(OP_STRUCTURED, out)
-    node.name, node.vjp, node.args = name, vjp, args
+    node.label, node.vjp, node.args = name, vjp, args
     set_parents(&node.v, count, parent)
     out.node, out.needs_grad = node, True
     if out.view:
@@ -842,7 +880,10 @@ cdef Array view_of(Array base, char *data, int ndim, const Py_ssize_t *shape, co
 
 
 cdef Array unmark_view(Array a):
-    """A view of what only it holds is no view: nobody else can see it written to."""
+    """A view of what only it holds is no view: nobody else can see it written to. It is part of the operation that made
+    what it holds, and its node has that name."""
+    if a.node is not None:
+        a.node.label = label_of(<Node> parents(&a.node.v)[0])
     if a.view:
         a.storage.views -= 1
         a.storage.graph_views -= a.graph_view

@@ -186,7 +186,8 @@ def _amax_composite(x, *, sign, **sizes):
 cdef Array sum_kept(Array x, Axes axes, double scale):
     """scale * the sum over ``axes``, which stay as 1."""
     cdef Array out = reduced(SUM, x, axes, scale, scale * 0 + 0.0)      # not -0
-    record_structured(out, b"sum", sum_vjp, (shape_of(x), scale) if x.needs_grad else None, x)
+    record_structured(out, b"sum" if scale == 1.0 else b"mean", sum_vjp,
+                      (shape_of(x), scale) if x.needs_grad else None, x)
     return out
 
 cdef object sum_vjp(Node node, Array g, int i):
@@ -976,7 +977,7 @@ class Operation:
     """
 
     def __init__(self, str name, results, vjps=()):
-        self.name, self.results, self.vjps = name.encode(), results, vjps
+        self.name, self.results, self.vjps = lasting_name(name), results, vjps
 
     def compute(self, tuple outs, tuple xs, tuple options):
         """Write the results."""

@@ -1,6 +1,8 @@
 """The public tensor: torch's objects with NumPy's names, over ``Array``."""
 cimport cython
 from libc.stdint cimport uint32_t
+from libc.string cimport memcmp, memcpy
+from cpython.ref cimport Py_INCREF, Py_XDECREF
 from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT, Py_NE, PyObject
 
 from microgradx._core cimport views as v
@@ -163,6 +165,18 @@ cdef class Tensor(Array):
     def is_leaf(self):
         """Whether no recorded operation made it."""
         return is_leaf(as_argument(self) if capture else self)
+
+    @property
+    def grad_fn(self):
+        """The node of the operation that made it, or None for a leaf: ``name()``, ``next_functions``.
+
+        >>> import microgradx as mgx
+        >>> y = mgx.Tensor([1.0], requires_grad=True).exp().sum()
+        >>> y.grad_fn, y.grad_fn.next_functions[0][0].next_functions
+        (<SumBackward0>, ((<ExpBackward0>, 0),))
+        """
+        cdef Array x = as_argument(self) if capture else self
+        return None if is_leaf(x) else x.node
 
     @property
     def grad(self):
@@ -419,7 +433,8 @@ cdef class Tensor(Array):
     def __str__(self):
         """As torch prints it: four digits behind the point, and no dtype where it is the usual one."""
         array = ndarray_to_read(self)
-        options = {"precision": 4, **print_options}
+        width = print_options.get("max_line_width", 80)
+        options = {"precision": 4, **print_options, "max_line_width": width - 1 + self.ndim}     # as torch counts it
         if self.dtype_ <= MGX_F64:
             shown = _shown_part(array, **(np.get_printoptions() | options))
             sizes = np.abs(shown[np.isfinite(shown) & (shown != 0)], dtype=np.float64)
@@ -429,13 +444,15 @@ cdef class Tensor(Array):
             elif (sizes != np.ceil(sizes)).any():
                 options |= {"floatmode": "fixed", "suppress_small": True}
         text = np.array2string(array, separator=", ", prefix="tensor(", **options)
-        if self.size == 0 and self.ndim > 1:
-            text += f", size={self.shape}"
-        if self.dtype_ <= MGX_F64 and self.dtype_ != default_float:
-            text += f", dtype={dtype_of(self.dtype_)}"
-        if self.needs_grad:
-            text += ", requires_grad=True"
-        return f"tensor({text})"
+        text = f"tensor({text}"
+        for note, needed in (("size={}", self.size == 0 and self.ndim > 1),
+                             ("dtype={}", self.dtype_ <= MGX_F64 and self.dtype_ != default_float),
+                             ("requires_grad=True" if is_leaf(self) else "grad_fn={}", self.needs_grad)):
+            if needed:
+                note = note.format(self.shape if "size" in note else self.dtype if "dtype" in note else self.node)
+                wide = len(text) - text.rfind("\n") + len(note) + 3 > width
+                text += (",\n       " if wide else ", ") + note
+        return f"{text})"
 
     def __copy__(self):
         return self.__deepcopy__({})
@@ -856,6 +873,49 @@ def attach(dict functions):
     """Make functions methods of ``Tensor``: those that are written over it and stand above it."""
     (<dict> (<Methods *> Tensor).tp_dict).update(functions)
     PyType_Modified(Tensor)
+
+
+# ----- the number of elements, which can be called ----------------------------------------------------------------
+
+cdef struct Counted:
+    PyObject *count             # the `Count` of a shape
+    int ndim
+    Py_ssize_t shape[4]
+
+cdef Counted counted[64]        # those of the last shapes
+cdef object count_class = None
+
+
+def count_by(type kind not None):
+    """``x.size`` is a ``kind``: an int with the attribute ``shape``."""
+    global count_class
+    count_class = kind
+
+
+def count_of(Array x not None):
+    """``x.size``. One object serves all tensors of a shape: to make an int of a class of its own takes ten times as
+    long as to find it."""
+    cdef Counted *at
+    cdef size_t mixed = x.ndim
+    cdef int d
+    if x.ndim > 4:
+        return make_count(x)
+    for d in range(x.ndim):
+        mixed = mixed * 31 + x.shape_[d]
+    at = &counted[(mixed ^ mixed >> 6) & 63]
+    if at.count == NULL or at.ndim != x.ndim or memcmp(at.shape, x.shape_, x.ndim * sizeof(Py_ssize_t)) != 0:
+        found = make_count(x)
+        Py_INCREF(found)
+        Py_XDECREF(at.count)
+        at.count, at.ndim = <PyObject *> found, x.ndim
+        memcpy(at.shape, x.shape_, x.ndim * sizeof(Py_ssize_t))
+    return <object> at.count
+
+
+cdef object make_count(Array x):
+    found = int.__new__(count_class, x.size)
+    found.shape = shape_of(x)
+    return found
 
 
 # ----- ~ & | ^ of masks and integers -----------------------------------------------------------------------------

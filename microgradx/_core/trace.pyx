@@ -31,7 +31,7 @@ cdef Node record_result(Array out, const char *name, Vjp vjp, object args, list 
         set_parents(&node.v, count, parent)
     finally:
         free(parent)
-    node.name, node.vjp, node.args = name, vjp, args
+    node.label, node.vjp, node.args = name, vjp, args
     if out is not None:
         out.node, out.needs_grad = node, True
     return node
@@ -143,7 +143,7 @@ def trail(list outputs, list inputs):
             mixed = (mixed ^ <uint64_t> node.v.op << 32 ^ <uint64_t> node.dtype) * PRIME
             mixed = (mixed ^ <uint64_t> node.size << 16 ^ <uint64_t> node.v.count) * PRIME
             if node.v.op == OP_STRUCTURED:
-                if node.name != NULL and strcmp(node.name, b"compiled") == 0:
+                if node.label != NULL and strcmp(node.label, b"compiled") == 0:
                     return None
                 mixed = (mixed ^ <uint64_t> <size_t> node.vjp) * PRIME
             links = parents(&node.v)
@@ -236,7 +236,7 @@ def custom(str name not None, Array value not None, list operands, function, giv
                        for o in operands]
     cdef object last = max([k for k, o in enumerate(parts) if o is not None], default=None)
     if grad_enabled() and last is not None and value.dtype_ <= MGX_F64:
-        encoded = name.encode()
+        encoded = lasting_name(name)
         record_result(out, encoded, custom_vjp, [encoded, function, last, None, None], parts)
     return out
 

@@ -430,7 +430,7 @@ cdef Array concat(list joined, int axis):
         start += x.shape_[axis]
     if needs_grad and grad_enabled():
         node = new_node(OP_STRUCTURED, out)
-        node.name, node.vjp, node.args = b"concat", concat_vjp, (axis, starts)
+        node.label, node.vjp, node.args = b"concat", concat_vjp, (axis, starts)
         parent = <PyObject **> malloc(count * sizeof(PyObject *))
         if parent == NULL:
             raise MemoryError(f"concat: no memory for {count} operands")

@@ -27,7 +27,8 @@ from microgradx.arrays.products import *
 from microgradx.arrays.special import *
 from microgradx.arrays.statistics import *
 from microgradx.creation import integers, lengths, real
-from microgradx.errors import DTypeError, OptionError, ShapeError, name_errors
+from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.names import make_public
 from microgradx.inplace import in_place
 from microgradx.typing import Axes, Axis, Data, Lengths, Number
 
@@ -513,7 +514,7 @@ def clip(x: Tensor, min: Data | None = None, max: Data | None = None, *, lo: Dat
 
 moveaxis, repeat_interleave = movedim, repeat
 cat = concatenate = concat
-name_errors(__name__)
+make_public(__name__)
 attach({name: globals()[name] for name in METHODS})
 attach({"clip_": in_place(clip), "clamp_": in_place(clamp)})
 attach({f.__name__: f for f in (add, sub, div, round, clip, add_, sub_, mul_, div_, addcmul_, addcdiv_,

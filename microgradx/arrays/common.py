@@ -12,8 +12,8 @@ from microgradx._core.array import get_default_dtype
 from microgradx._core.tensor import Tensor
 from microgradx._core.tensor import tensor as new_tensor
 from microgradx._core.views import axis_of
-from microgradx.errors import RAW, ArgumentError, DTypeError, ShapeError, named
-from microgradx.names import translated
+from microgradx.errors import ArgumentError, DTypeError, ShapeError
+from microgradx.names import public
 from microgradx.typing import Axes, Data
 
 P = ParamSpec("P")
@@ -48,26 +48,18 @@ def no_floats(op: str, *xs: Tensor) -> None:
 
 def of_tensor(function: Callable[Concatenate[Tensor, P], R]) -> Callable[Concatenate[Data, P], R]:
     """``function`` of a Tensor, for all that makes one; keywords of other libraries lead here by ``names.KEYWORDS``."""
-    name, parameters = function.__name__, inspect.signature(function).parameters
-    first, *rest = parameters
-    known = frozenset(rest)
+    name, first = function.__name__, next(iter(inspect.signature(function).parameters))
 
     @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> R:
-        if kwargs and not known.issuperset(kwargs):
-            args, kwargs = translated(name, parameters, args, kwargs)
-            if first in kwargs:
-                if args:
-                    raise ArgumentError(f"{name}: {first} is given twice, by its place and by its name")
-                args = (kwargs.pop(first),)
-        if not args:
+    def converted(*args: Any, **kwargs: Any) -> R:
+        if args and first in kwargs:
+            raise ArgumentError(f"{name}: {first} is given twice, by its place and by its name")
+        if not args and first not in kwargs:
             raise ArgumentError(f"{name}: the first argument, {first}, is missing")
-        try:
-            return function(tensor(args[0]), *args[1:], **kwargs)
-        except RAW as error:
-            raise named(name, error) from error.__cause__
+        x, *rest = args or (kwargs.pop(first),)
+        return function(tensor(x), *rest, **kwargs)
 
-    return call                                 # ``input=`` may name the first
+    return public(converted, direct=function, kind=Tensor)
 
 
 def of_line(function: Callable[P, R]) -> Callable[P, R]:

@@ -15,7 +15,8 @@ from microgradx._core.launch import compute
 from microgradx._core.structured import HostOperation
 from microgradx._core.tensor import Tensor
 from microgradx.arrays.common import beside, broadcast, floats, no_floats, of_tensor, tensor
-from microgradx.errors import DTypeError, OptionError, name_errors
+from microgradx.errors import DTypeError, OptionError
+from microgradx.names import make_public
 from microgradx.typing import Data, Function
 
 __all__ = ["addcdiv", "addcmul", "bitwise_and", "bitwise_left_shift", "bitwise_not", "bitwise_or",
@@ -298,4 +299,4 @@ def equal(x: Tensor, other: Data) -> bool:
     return x.shape == y.shape and bool((x == y).sum() == x.size)
 
 
-name_errors(__name__)
+make_public(__name__)

@@ -10,11 +10,11 @@ from microgradx import linalg
 from microgradx._core.launch import compute
 from microgradx._core.tensor import Tensor
 from microgradx.arrays.common import of_tensor, tensor
-from microgradx.errors import name_errors
 from microgradx.linalg import SlogDet, inv, matrix_exp, matrix_power
 from microgradx.linalg import cholesky_inverse as cholesky_inverse
 from microgradx.linalg import cholesky_solve as cholesky_solve
 from microgradx.linalg import lu_unpack as lu_unpack
+from microgradx.names import make_public
 from microgradx.typing import Data
 
 __all__ = ["cholesky", "cholesky_inverse", "cholesky_solve", "det", "inverse", "logdet", "lu", "lu_solve", "lu_unpack",
@@ -118,4 +118,4 @@ def lu_solve(b: Tensor, LU_data: Data, LU_pivots: Data) -> Tensor:
     return linalg.lu_solve(LU_data, LU_pivots, b)
 
 
-name_errors(__name__)
+make_public(__name__)

@@ -14,8 +14,8 @@ from microgradx._core.tensor import pad as widen
 from microgradx._core.views import axis_of
 from microgradx.arrays.common import at, axes_of, broadcast, least_axes, of_tensor, tensor, with_axes
 from microgradx.creation import integers
-from microgradx.errors import DTypeError, OptionError, ShapeError, name_errors
-from microgradx.names import accept
+from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.names import accept, make_public
 from microgradx.typing import Axes, Data
 
 __all__ = ["adjoint", "atleast_1d", "atleast_2d", "atleast_3d", "block_diag", "broadcast_shapes", "broadcast_tensors",
@@ -496,4 +496,4 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     return columns if increasing else columns[:, ::-1]
 
 
-name_errors(__name__)
+make_public(__name__)

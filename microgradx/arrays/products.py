@@ -10,8 +10,9 @@ from microgradx._core.structured import power_of
 from microgradx._core.tensor import Tensor
 from microgradx._core.views import axis_of
 from microgradx.arrays.common import broadcast, of_tensor, tensor, with_axes
-from microgradx.errors import DTypeError, OptionError, ShapeError, name_errors
+from microgradx.errors import DTypeError, OptionError, ShapeError
 from microgradx.linalg import vecdot
+from microgradx.names import make_public
 from microgradx.typing import Data
 
 __all__ = ["addbmm", "addmv", "addr", "baddbmm", "cdist", "chain_matmul", "cross", "dist", "ger", "inner", "kron",
@@ -211,4 +212,4 @@ def renorm(x: Tensor, p: float, axis: int, maxnorm: float) -> Tensor:
     return (norm > maxnorm / unit).where(row * (maxnorm / (norm + 1e-7 / unit)), x)
 
 
-name_errors(__name__)
+make_public(__name__)

@@ -16,7 +16,8 @@ from microgradx._core.launch import by_parts, compute
 from microgradx._core.structured import HostOperation
 from microgradx._core.tensor import Tensor
 from microgradx.arrays.common import beside, broadcast, floats, of_tensor
-from microgradx.errors import OptionError, name_errors
+from microgradx.errors import OptionError
+from microgradx.names import make_public
 from microgradx.typing import Data, Function
 
 __all__ = ["digamma", "erfinv", "i0", "igamma", "igammac", "lgamma", "mvlgamma", "polygamma", "sinc"]
@@ -313,4 +314,4 @@ def _zeta(s: Array, q: Array) -> Array:
     return found
 
 
-name_errors(__name__)
+make_public(__name__)

@@ -10,7 +10,8 @@ from microgradx._core.tensor import Tensor, concat
 from microgradx._core.views import axis_of
 from microgradx.arrays.common import at, axes_of, floats, least_axes, of_tensor, tensor
 from microgradx.creation import integers
-from microgradx.errors import DTypeError, OptionError, ShapeError, name_errors
+from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.names import make_public
 from microgradx.typing import Axes, Axis, Data
 
 __all__ = ["aminmax", "corrcoef", "count_nonzero", "cov", "cummax", "cummin", "cumulative_trapezoid", "diff",
@@ -343,4 +344,4 @@ def logcumsumexp(x: Tensor, axis: int) -> Tensor:
 trapz = trapezoid
 
 
-name_errors(__name__)
+make_public(__name__)

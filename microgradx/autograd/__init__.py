@@ -20,7 +20,8 @@ from microgradx._core.tensor import Tensor, concat
 from microgradx._core.trace import custom, gradients, nodes_of, sources, traced, trail
 from microgradx._core.trees import flatten, leaves_of, unflatten
 from microgradx._core.debug.watch import detect_nan
-from microgradx.errors import DTypeError, GradcheckError, GraphError, OptionError, ShapeError, name_errors
+from microgradx.errors import DTypeError, GradcheckError, GraphError, OptionError, ShapeError, described
+from microgradx.names import make_public
 from microgradx.random import randn
 from microgradx.transforms import floating, jacobian, vjp
 
@@ -34,10 +35,10 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
          materialize_grads: bool = False) -> tuple[Tensor | None, ...]:
     """The gradients of ``outputs`` for ``inputs``, a tuple; no tensor's ``grad`` changes.
 
-    Both are a Tensor or a list of them; an input may be a leaf or a result on the way. ``grad_outputs`` are the
-    gradients of the outputs, where these are not single numbers. ``retain_graph`` is ``create_graph`` unless given. An
-    input that no output depends on raises ``GraphError``, or has None with ``allow_unused``, or zeros with
-    ``materialize_grads``.
+    Both are a Tensor or several, as a list or ``net.parameters()``; an input may be a leaf or a result on the way.
+    ``grad_outputs`` are the gradients of the outputs, where these are not single numbers. ``retain_graph`` is
+    ``create_graph`` unless given. An input that no output depends on raises ``GraphError``, or has None with
+    ``allow_unused``, or zeros with ``materialize_grads``.
 
     >>> import microgradx as mgx
     >>> x = mgx.Tensor([1.0, 2.0], requires_grad=True)
@@ -64,7 +65,8 @@ def grad(outputs: Any, inputs: Any, grad_outputs: Any = None, retain_graph: bool
 
 
 def _several(tensors: Any) -> list[Any]:
-    return list(tensors) if isinstance(tensors, (list, tuple)) else [tensors]
+    one = isinstance(tensors, (Tensor, str, bytes)) or not hasattr(tensors, "__iter__")
+    return [tensors] if one else list(tensors)
 
 
 # ----- modes, in torch's words ---------------------------------------------------------------------------------------
@@ -267,18 +269,22 @@ class custom_vjp:
 class Context:
     """What ``Function.forward`` leaves for ``backward``; any attribute may be set."""
 
-    saved: Sequence[tuple[Tensor, int]] = ()
+    saved: Sequence[tuple[Any, int]] = ()         # (Tensor or None, its version)
     needs_input_grad: tuple[bool, ...] = ()
 
     def save_for_backward(self, *tensors: Any) -> None:
-        """Keep tensors; that they are not written to until ``backward`` is checked."""
-        self.saved = [(x, x.version) for x in tensors]
+        """Keep tensors, or None; that they are not written to until ``backward`` is checked."""
+        for x in tensors:
+            if x is not None and not isinstance(x, Tensor):
+                raise DTypeError(f"save_for_backward: a Tensor or None, not {described(x)}; other things are "
+                                 "attributes, ctx.size = size")
+        self.saved = [(x, 0 if x is None else x.version) for x in tensors]
 
     @property
     def saved_tensors(self) -> tuple[Tensor, ...]:
         """The tensors that were kept, a tuple."""
         for k, (x, version) in enumerate(self.saved):
-            if x.version != version:
+            if x is not None and x.version != version:
                 raise GraphError(f"backward: saved tensor {k} of shape {x.shape} was written to since (version "
                                  f"{x.version}, saved {version}); write to a clone() instead")
         return tuple(x for x, _ in self.saved)
@@ -305,12 +311,12 @@ class Function:
     Tensor(1.)
     """
 
-    @staticmethod
-    def forward(ctx: Any, *args: Any) -> Any:
+    @staticmethod                               # what type checkers let a subclass narrow
+    def forward(*args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError("Function: a subclass defines forward(ctx, *args)")
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
+    def backward(*args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError("Function: a subclass defines backward(ctx, *gradients)")
 
     @classmethod
@@ -478,4 +484,4 @@ def gradgradcheck(fn: Callable[..., Any], inputs: Any, grad_outputs: Any = None,
     return gradcheck(pulled, (*inputs, *given), eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception)
 
 
-name_errors(__name__)
+make_public(__name__)

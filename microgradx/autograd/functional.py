@@ -14,6 +14,7 @@ from microgradx import transforms
 from microgradx._core.graph import no_grad
 from microgradx._core.tensor import Tensor
 from microgradx.errors import OptionError, ShapeError
+from microgradx.names import make_public
 from microgradx.typing import Function
 
 __all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
@@ -104,3 +105,6 @@ def hvp(func: Function, inputs: Any, v: Any = None, create_graph: bool = False) 
 
 
 vhp = hvp                               # the Hessian is symmetric
+
+
+make_public(__name__)

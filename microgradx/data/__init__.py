@@ -13,7 +13,8 @@ from microgradx.data.files import idx, npz
 from microgradx.data.points import circles, moons, spirals
 from microgradx.data.sampler import (BatchSampler, RandomSampler, Sampler, SequentialSampler, SubsetRandomSampler,
                                      WeightedRandomSampler)
-from microgradx.errors import DTypeError, OptionError, ShapeError, described, name_errors
+from microgradx.errors import DTypeError, OptionError, ShapeError, described
+from microgradx.names import make_public
 from microgradx.random import randperm
 from microgradx.typing import Seed
 
@@ -102,4 +103,4 @@ def _rows(op: str, x: Any, y: Any) -> int:
     return len(x)
 
 
-name_errors(__name__)
+make_public(__name__)

@@ -14,7 +14,8 @@ import numpy as np
 from microgradx._core.tensor import Tensor, stack
 from microgradx.data.dataset import Dataset, IterableDataset, rows_at_once
 from microgradx.data.sampler import BatchSampler, RandomSampler, SequentialSampler, check_count
-from microgradx.errors import DTypeError, OptionError, ShapeError, name_errors
+from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.names import make_public
 from microgradx.typing import Seed
 
 __all__ = ["DataLoader", "default_collate", "default_convert", "get_worker_info"]
@@ -287,4 +288,4 @@ def _start(threads: list[threading.Thread]) -> None:
         thread.start()
 
 
-name_errors(__name__)
+make_public(__name__)

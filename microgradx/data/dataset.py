@@ -11,7 +11,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from microgradx._core.tensor import Tensor
-from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError, name_errors
+from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
+from microgradx.names import make_public
 from microgradx.random import randperm
 from microgradx.typing import Seed
 
@@ -207,4 +208,4 @@ def rows_at_once(dataset: Any, indices: list[int]) -> Any:
     return dataset.iloc[indices] if hasattr(dataset, "iloc") else None
 
 
-name_errors(__name__, "__getitem__")
+make_public(__name__, "__getitem__")

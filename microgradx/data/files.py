@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from microgradx.errors import FormatError, first_repeated, is_of_a_signal, name_errors
+from microgradx.errors import FormatError, first_repeated, is_of_a_signal
 from microgradx.io import open_file
+from microgradx.names import make_public
 
 __all__ = ["idx", "npz"]
 
@@ -141,4 +142,4 @@ def _arrays(members: Any, limit: int, where: str) -> dict[str, npt.NDArray[Any]]
     return arrays
 
 
-name_errors(__name__)
+make_public(__name__)

@@ -12,7 +12,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from microgradx.errors import OptionError, name_errors
+from microgradx.errors import OptionError
+from microgradx.names import make_public
 from microgradx.random import randn
 from microgradx.typing import Seed
 
@@ -81,4 +82,4 @@ def _points(op: str, n: int, classes: int, noise: float, rng: Seed, curve: Calla
     return (x + noise * randn(n, 2, rng=rng, dtype="float64").numpy()).astype(np.float32), y.astype(np.int64)
 
 
-name_errors(__name__)
+make_public(__name__)

@@ -4,7 +4,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
-from microgradx.errors import DTypeError, OptionError, name_errors
+from microgradx.errors import DTypeError, OptionError
+from microgradx.names import make_public
 from microgradx.random import generator as generator_of
 from microgradx.random import multinomial, randint, randperm
 from microgradx.typing import Seed
@@ -147,4 +148,4 @@ def check_count(op: str, option: str, value: Any) -> None:
         raise OptionError(f"{op}: {option}={value!r} is not an integer >= 1")
 
 
-name_errors(__name__)
+make_public(__name__)

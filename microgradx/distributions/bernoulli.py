@@ -9,6 +9,7 @@ from microgradx._core.tensor import Tensor
 from microgradx.distributions import constraints
 from microgradx.distributions.distribution import Distribution, Size, floats
 from microgradx.errors import OptionError
+from microgradx.names import make_public
 from microgradx.random import rand
 
 __all__ = ["Bernoulli"]
@@ -83,3 +84,6 @@ class Bernoulli(OneProbability):
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
         return self._enumerated(Tensor(np.arange(2), dtype=self.probs.dtype), expand)
+
+
+make_public(__name__)

@@ -8,6 +8,7 @@ from microgradx.arrays.special import digamma
 from microgradx.distributions import constraints
 from microgradx.distributions.distribution import Distribution, Size, broadcast_shapes, floats
 from microgradx.distributions.functions import log_beta, standard_gamma
+from microgradx.names import make_public
 
 __all__ = ["Beta"]
 
@@ -52,3 +53,6 @@ class Beta(Distribution):
     def entropy(self) -> Tensor:
         a, b = self.concentration1, self.concentration0
         return (log_beta(a, b) - (a - 1) * digamma(a) - (b - 1) * digamma(b) + (a + b - 2) * digamma(a + b))
+
+
+make_public(__name__)

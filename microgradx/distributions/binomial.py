@@ -11,6 +11,7 @@ from microgradx.distributions import constraints
 from microgradx.distributions.bernoulli import OneProbability
 from microgradx.distributions.distribution import Size
 from microgradx.errors import OptionError
+from microgradx.names import make_public
 from microgradx.random import rand
 
 __all__ = ["Binomial"]
@@ -66,3 +67,6 @@ class Binomial(OneProbability):
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
         return self._enumerated(Tensor(np.arange(self.total_count + 1), dtype=self.probs.dtype), expand)
+
+
+make_public(__name__)

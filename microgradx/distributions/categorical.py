@@ -10,6 +10,7 @@ from microgradx.distributions import constraints
 from microgradx.distributions.bernoulli import clipped, probs_or_logits
 from microgradx.distributions.distribution import Distribution, Size, broadcast_shapes
 from microgradx.errors import ShapeError
+from microgradx.names import make_public
 from microgradx.random import rand
 
 __all__ = ["Categorical"]
@@ -112,3 +113,6 @@ class Categorical(Classes):
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
         return self._enumerated(Tensor(np.arange(self._num_events)), expand)
+
+
+make_public(__name__)

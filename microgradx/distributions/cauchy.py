@@ -8,6 +8,7 @@ from microgradx._core.tensor import Tensor
 from microgradx.distributions.distribution import Size
 from microgradx.distributions.functions import log1p_square
 from microgradx.distributions.normal import LocScale
+from microgradx.names import make_public
 from microgradx.random import rand
 
 __all__ = ["Cauchy"]
@@ -46,3 +47,6 @@ class Cauchy(LocScale):
 
     def entropy(self) -> Tensor:
         return math.log(4 * math.pi) + self.scale.log()
+
+
+make_public(__name__)

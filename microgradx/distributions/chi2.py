@@ -6,6 +6,7 @@ from typing import Any
 from microgradx.distributions import constraints
 from microgradx.distributions.distribution import floats
 from microgradx.distributions.gamma import Gamma
+from microgradx.names import make_public
 
 __all__ = ["Chi2"]
 
@@ -22,3 +23,6 @@ class Chi2(Gamma):
     def __init__(self, df: Any, validate_args: bool | None = None) -> None:
         self.df, = floats("Chi2", df)
         super().__init__(self.df / 2, 0.5, validate_args)
+
+
+make_public(__name__)

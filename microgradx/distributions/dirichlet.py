@@ -9,6 +9,7 @@ from microgradx.distributions import constraints
 from microgradx.distributions.distribution import Distribution, Size, floats
 from microgradx.distributions.functions import standard_gamma
 from microgradx.errors import ShapeError
+from microgradx.names import make_public
 
 __all__ = ["Dirichlet"]
 
@@ -54,3 +55,6 @@ class Dirichlet(Distribution):
         result: Tensor = (lgamma(c).sum(-1) - lgamma(total) - (k - total) * digamma(total)
                           - ((c - 1) * digamma(c)).sum(-1))
         return result
+
+
+make_public(__name__)

@@ -12,6 +12,7 @@ from microgradx._core.graph import no_grad
 from microgradx._core.tensor import Tensor
 from microgradx.distributions.constraints import Constraint, real
 from microgradx.errors import DTypeError, NotImplementedError_, OptionError, ShapeError
+from microgradx.names import make_public
 
 __all__ = ["Distribution"]
 
@@ -168,3 +169,6 @@ class Distribution:
     def __repr__(self) -> str:
         given = [(name, vars(self)[name]) for name in self.arg_constraints if name in vars(self)]
         return f"{type(self).__name__}({', '.join(f'{n}: {t.item() if t.size == 1 else t.shape}' for n, t in given)})"
+
+
+make_public(__name__)

@@ -6,6 +6,7 @@ from typing import Any
 from microgradx._core.tensor import Tensor
 from microgradx.distributions import constraints
 from microgradx.distributions.distribution import Distribution, Size, floats
+from microgradx.names import make_public
 from microgradx.random import rand
 
 __all__ = ["Exponential"]
@@ -57,3 +58,6 @@ class Exponential(Distribution):
 
     def entropy(self) -> Tensor:
         return 1 - self.rate.log()
+
+
+make_public(__name__)

@@ -8,6 +8,7 @@ from microgradx.arrays.special import digamma, lgamma
 from microgradx.distributions import constraints
 from microgradx.distributions.distribution import Distribution, Size, broadcast_shapes, floats
 from microgradx.distributions.functions import gammainc, standard_gamma
+from microgradx.names import make_public
 
 __all__ = ["Gamma"]
 
@@ -63,3 +64,6 @@ class Gamma(Distribution):
         c = self.concentration
         result: Tensor = c - self.rate.log() + lgamma(c) + (1 - c) * digamma(c)
         return result
+
+
+make_public(__name__)

@@ -9,6 +9,7 @@ from microgradx._core.tensor import Tensor
 from microgradx.distributions import constraints
 from microgradx.distributions.bernoulli import OneProbability
 from microgradx.distributions.distribution import Size
+from microgradx.names import make_public
 from microgradx.random import rand
 
 __all__ = ["Geometric"]
@@ -47,3 +48,6 @@ class Geometric(OneProbability):
     def entropy(self) -> Tensor:
         logits = self.logits
         return (logits.softplus() - self.probs * logits) / self.probs
+
+
+make_public(__name__)

@@ -9,6 +9,7 @@ import numpy as np
 from microgradx._core.tensor import Tensor
 from microgradx.distributions.distribution import Size
 from microgradx.distributions.normal import LocScale
+from microgradx.names import make_public
 from microgradx.random import rand
 
 __all__ = ["Gumbel"]
@@ -56,3 +57,6 @@ class Gumbel(LocScale):
 
     def entropy(self) -> Tensor:
         return self.scale.log() + (1 + float(np.euler_gamma))
+
+
+make_public(__name__)

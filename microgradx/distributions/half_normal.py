@@ -8,6 +8,7 @@ from microgradx._core.tensor import Tensor
 from microgradx.distributions import constraints
 from microgradx.distributions.distribution import Distribution, Size, floats
 from microgradx.distributions.normal import Normal
+from microgradx.names import make_public
 
 __all__ = ["HalfNormal"]
 
@@ -58,3 +59,6 @@ class HalfNormal(Distribution):
 
     def entropy(self) -> Tensor:
         return self._normal().entropy() - math.log(2)
+
+
+make_public(__name__)

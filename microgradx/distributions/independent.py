@@ -7,6 +7,7 @@ from microgradx._core.tensor import Tensor
 from microgradx.distributions.constraints import Constraint
 from microgradx.distributions.distribution import Distribution, Size
 from microgradx.errors import OptionError
+from microgradx.names import make_public
 
 __all__ = ["Independent"]
 
@@ -72,3 +73,6 @@ class Independent(Distribution):
 
     def __repr__(self) -> str:
         return f"Independent({self.base_dist}, {self.reinterpreted_batch_ndims})"
+
+
+make_public(__name__)

@@ -28,6 +28,7 @@ from microgradx.distributions.poisson import Poisson
 from microgradx.distributions.uniform import Uniform
 from microgradx.errors import NotImplementedError_, OptionError
 from microgradx.linalg import solve
+from microgradx.names import make_public
 
 __all__ = ["kl_divergence", "register_kl"]
 
@@ -170,3 +171,6 @@ def _uniform_normal(p: Uniform, q: Normal) -> Tensor:
     width = p.high - p.low
     away = ((p.high + p.low - 2 * q.loc) / (2 * q.scale)).square()
     return (math.sqrt(2 * math.pi) * q.scale / width).log() + ((width / q.scale).square() / 12 + away) / 2
+
+
+make_public(__name__)

@@ -6,6 +6,7 @@ from typing import Any
 from microgradx._core.tensor import Tensor
 from microgradx.distributions.distribution import Size
 from microgradx.distributions.normal import LocScale
+from microgradx.names import make_public
 from microgradx.random import rand
 
 __all__ = ["Laplace"]
@@ -44,3 +45,6 @@ class Laplace(LocScale):
 
     def entropy(self) -> Tensor:
         return 1 + (2 * self.scale).log()
+
+
+make_public(__name__)

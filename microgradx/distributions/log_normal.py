@@ -7,6 +7,7 @@ from microgradx._core.tensor import Tensor
 from microgradx.distributions import constraints
 from microgradx.distributions.distribution import Size
 from microgradx.distributions.normal import LocScale, Normal
+from microgradx.names import make_public
 
 __all__ = ["LogNormal"]
 
@@ -50,3 +51,6 @@ class LogNormal(LocScale):
 
     def entropy(self) -> Tensor:
         return self._normal().entropy() + self.loc
+
+
+make_public(__name__)

@@ -8,6 +8,7 @@ from microgradx.distributions.categorical import Categorical
 from microgradx.distributions.constraints import Constraint
 from microgradx.distributions.distribution import Distribution, Size
 from microgradx.errors import OptionError
+from microgradx.names import make_public
 
 __all__ = ["MixtureSameFamily"]
 
@@ -76,3 +77,6 @@ class MixtureSameFamily(Distribution):
     def cdf(self, value: Any) -> Tensor:
         x = value if isinstance(value, Tensor) else Tensor(value)
         return (self.component_distribution.cdf(x.unsqueeze(-1)) * self.mixture_distribution.probs).sum(-1)
+
+
+make_public(__name__)

@@ -12,6 +12,7 @@ from microgradx.distributions.binomial import Binomial
 from microgradx.distributions.categorical import Classes
 from microgradx.distributions.distribution import Size
 from microgradx.errors import OptionError
+from microgradx.names import make_public
 
 __all__ = ["Multinomial"]
 
@@ -61,3 +62,6 @@ class Multinomial(Classes):
         result: Tensor = (n * self._entropy() - lgamma(Tensor(n + 1.0, dtype=p.dtype))
                           + (chances * lgamma(counts + 1)).sum((0, -1)))
         return result
+
+
+make_public(__name__)

@@ -10,7 +10,8 @@ from microgradx._core.tensor import Tensor
 from microgradx.distributions import constraints
 from microgradx.distributions.distribution import Distribution, Size, broadcast_shapes, floats
 from microgradx.errors import OptionError, ShapeError
-from microgradx.linalg import cholesky, inv, solve
+from microgradx.linalg import cholesky, inv, solve_triangular
+from microgradx.names import make_public
 from microgradx.random import randn
 
 __all__ = ["MultivariateNormal"]
@@ -48,7 +49,7 @@ class MultivariateNormal(Distribution):
         vars(self)[name] = matrix.expand(*batch, n, n)
         super().__init__(batch, (n,), validate_args)
         self._root: Tensor = (vars(self)[name] if name == "scale_tril" else cholesky(vars(self)[name])
-                              if name == "covariance_matrix" else cholesky(inv(vars(self)[name])))
+                              if name == "covariance_matrix" else _root_of_inverse(vars(self)[name]))
 
     def __getattr__(self, name: str) -> Tensor:
         if name not in ("scale_tril", "covariance_matrix", "precision_matrix") or "_root" not in vars(self):
@@ -80,8 +81,17 @@ class MultivariateNormal(Distribution):
     def log_prob(self, value: Any) -> Tensor:
         away = self._value(value) - self.loc
         root = self._root.expand(*away.shape, away.shape[-1])
-        square = solve(root, away.unsqueeze(-1)).square().sum((-2, -1))
+        square = solve_triangular(root, away.unsqueeze(-1), upper=False).square().sum((-2, -1))
         return -0.5 * (away.shape[-1] * math.log(2 * math.pi) + square) - self._half_log_det()
 
     def entropy(self) -> Tensor:
         return 0.5 * self._event_shape[0] * (1 + math.log(2 * math.pi)) + self._half_log_det()
+
+
+def _root_of_inverse(precision: Tensor) -> Tensor:
+    """The lower triangular root of the inverse, which is not computed: that of the reversed matrix is its transpose."""
+    low = cholesky(precision.flip((-2, -1))).flip((-2, -1)).mT
+    return solve_triangular(low, Tensor(np.eye(low.shape[-1]), dtype=low.dtype).expand(*low.shape), upper=False)
+
+
+make_public(__name__)

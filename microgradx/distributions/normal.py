@@ -8,6 +8,7 @@ from microgradx._core.tensor import Tensor
 from microgradx.arrays.special import erfinv
 from microgradx.distributions import constraints
 from microgradx.distributions.distribution import Distribution, Size, broadcast_shapes, floats
+from microgradx.names import make_public
 from microgradx.random import randn
 
 __all__ = ["Normal"]
@@ -72,3 +73,6 @@ class Normal(LocScale):
 
     def entropy(self) -> Tensor:
         return 0.5 + 0.5 * math.log(2 * math.pi) + self.scale.log()
+
+
+make_public(__name__)

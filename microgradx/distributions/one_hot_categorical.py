@@ -9,6 +9,7 @@ from microgradx._core.tensor import Tensor
 from microgradx.distributions import constraints
 from microgradx.distributions.categorical import Classes
 from microgradx.distributions.distribution import Size
+from microgradx.names import make_public
 
 __all__ = ["OneHotCategorical", "OneHotCategoricalStraightThrough"]
 
@@ -56,3 +57,6 @@ class OneHotCategoricalStraightThrough(OneHotCategorical):
 
     def rsample(self, sample_shape: Size = ()) -> Tensor:
         return self.sample(sample_shape) + (self.probs - self.probs.detach())
+
+
+make_public(__name__)

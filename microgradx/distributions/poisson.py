@@ -7,6 +7,7 @@ from microgradx._core.tensor import Tensor
 from microgradx.arrays.special import lgamma
 from microgradx.distributions import constraints
 from microgradx.distributions.distribution import Distribution, Size, floats
+from microgradx.names import make_public
 from microgradx.random import poisson
 
 __all__ = ["Poisson"]
@@ -45,3 +46,6 @@ class Poisson(Distribution):
         x = self._value(value).astype(self.rate.dtype)
         result: Tensor = x.xlogy(self.rate) - self.rate - lgamma(x + 1)
         return result
+
+
+make_public(__name__)

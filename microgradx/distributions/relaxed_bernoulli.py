@@ -11,6 +11,7 @@ from microgradx.distributions.bernoulli import OneProbability
 from microgradx.distributions.distribution import Size, floats
 from microgradx.distributions.transformed_distribution import TransformedDistribution
 from microgradx.distributions.transforms import SigmoidTransform
+from microgradx.names import make_public
 from microgradx.random import rand
 
 __all__ = ["LogitRelaxedBernoulli", "RelaxedBernoulli"]
@@ -60,3 +61,6 @@ class RelaxedBernoulli(TransformedDistribution):
         if name in ("temperature", "probs", "logits") and "base_dist" in vars(self):
             return getattr(self.base_dist, name)
         raise AttributeError(f"'RelaxedBernoulli' object has no attribute {name!r}")
+
+
+make_public(__name__)

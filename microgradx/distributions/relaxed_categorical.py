@@ -11,6 +11,7 @@ from microgradx.distributions.distribution import Size, floats
 from microgradx.distributions.gumbel import standard_gumbel
 from microgradx.distributions.transformed_distribution import TransformedDistribution
 from microgradx.distributions.transforms import ExpTransform
+from microgradx.names import make_public
 
 __all__ = ["ExpRelaxedCategorical", "RelaxedOneHotCategorical"]
 
@@ -60,3 +61,6 @@ class RelaxedOneHotCategorical(TransformedDistribution):
         if name in ("temperature", "probs", "logits") and "base_dist" in vars(self):
             return getattr(self.base_dist, name)
         raise AttributeError(f"'RelaxedOneHotCategorical' object has no attribute {name!r}")
+
+
+make_public(__name__)

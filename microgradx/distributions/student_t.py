@@ -9,6 +9,7 @@ from microgradx.arrays.special import digamma, lgamma
 from microgradx.distributions import constraints
 from microgradx.distributions.distribution import Distribution, Size, broadcast_shapes, floats
 from microgradx.distributions.functions import log1p_square, standard_gamma
+from microgradx.names import make_public
 from microgradx.random import randn
 
 __all__ = ["StudentT"]
@@ -64,3 +65,6 @@ class StudentT(Distribution):
     def entropy(self) -> Tensor:
         half = self.df / 2
         return (self.scale.log() + (half + 0.5) * (digamma(half + 0.5) - digamma(half)) + self._log_norm())
+
+
+make_public(__name__)

@@ -9,6 +9,7 @@ from microgradx._core.tensor import Tensor
 from microgradx.distributions.distribution import Distribution, Size
 from microgradx.distributions.transforms import Transform
 from microgradx.errors import DTypeError
+from microgradx.names import make_public
 
 __all__ = ["TransformedDistribution"]
 
@@ -72,3 +73,6 @@ class TransformedDistribution(Distribution):
 
     def __repr__(self) -> str:
         return f"TransformedDistribution({self.base_dist}, {self.transforms})"
+
+
+make_public(__name__)

@@ -7,6 +7,7 @@ from typing import Any
 
 from microgradx._core.tensor import Tensor
 from microgradx.errors import NotImplementedError_, OptionError
+from microgradx.names import make_public
 
 __all__ = ["AffineTransform", "ComposeTransform", "ExpTransform", "SigmoidTransform", "TanhTransform", "Transform"]
 
@@ -136,3 +137,6 @@ class ComposeTransform(Transform):
             following = part(x)
             total, x = total + part.log_abs_det_jacobian(x, following), following
         return total
+
+
+make_public(__name__)

@@ -6,6 +6,7 @@ from typing import Any
 from microgradx._core.tensor import Tensor
 from microgradx.distributions import constraints
 from microgradx.distributions.distribution import Distribution, Size, broadcast_shapes, floats
+from microgradx.names import make_public
 from microgradx.random import rand
 
 __all__ = ["Uniform"]
@@ -64,3 +65,6 @@ class Uniform(Distribution):
 
     def entropy(self) -> Tensor:
         return (self.high - self.low).log()
+
+
+make_public(__name__)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from microgradx._core.tensor import Tensor, concat, linear_
-from microgradx.errors import OptionError, ShapeError, name_errors
-from microgradx.names import accept
+from microgradx.errors import OptionError, ShapeError
+from microgradx.names import accept, make_public
 from microgradx.nn import functional as F
 from microgradx.nn import init
 from microgradx.nn.layers import Linear, parameter, sizes_of
@@ -188,4 +188,4 @@ def _both(one: Tensor | None, other: Tensor) -> Tensor:
     return added[0] + added[1]
 
 
-name_errors(__name__, "forward")
+make_public(__name__)

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
 from microgradx._core.tensor import Tensor
-from microgradx.errors import DTypeError, Error, IndexError_, KeyError_, ShapeError, described, name_errors
+from microgradx.errors import DTypeError, Error, IndexError_, KeyError_, ShapeError, described
+from microgradx.names import make_public
 from microgradx.nn.module import Module
 from microgradx.nn.parameter import Parameter
 from microgradx.typing import Data
@@ -351,7 +352,7 @@ def _as_parameter(value: Data) -> Tensor:
 
 
 def _line(p: Tensor) -> str:
-    return f"Parameter containing: {p.dtype} of shape {p.shape}"
+    return f"Parameter containing: [{p.dtype} of size {'x'.join(map(str, p.shape))}]"
 
 
-name_errors(__name__, "forward")
+make_public(__name__)

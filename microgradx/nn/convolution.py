@@ -12,11 +12,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from microgradx._core.array import get_default_dtype
 from microgradx._core.nets import convolution, pooling, transposed_convolution
 from microgradx._core.tensor import Tensor
 from microgradx.arrays.common import tensor
-from microgradx.errors import OptionError, ShapeError, name_errors
-from microgradx.names import accept
+from microgradx.errors import OptionError, ShapeError
+from microgradx.names import accept, make_public
 from microgradx.nn import init
 from microgradx.nn.module import Module
 from microgradx.nn.padding import MODES, pad
@@ -154,7 +155,7 @@ class _Conv(Module):
         self.dilation = integers_of(op, "dilation", dilation, self.axes, 1)
 
     def _make(self, shape: tuple[int, ...], bias: bool, dtype: DType, rng: Seed) -> None:
-        dtype = np.dtype(dtype or "float32")
+        dtype = np.dtype(dtype or get_default_dtype())
         self.weight = Parameter(np.empty(shape, dtype))
         self.bias = Parameter(np.empty(self.out_channels, dtype)) if bias else None
         self.reset_parameters(rng)
@@ -199,7 +200,7 @@ class Conv2d(_Conv):
     """``conv2d`` with a trained ``weight`` (out, in / groups, kh, kw) and ``bias`` (out,).
 
     (m, in, h, w) -> (m, out, rows, columns). Both start as U(-l, l) with l = 1 / sqrt(in / groups * kh * kw), torch's
-    default. ``rng``: a Generator, a seed, or None for the shared generator; ``dtype``: float32 unless told.
+    default. ``rng``: a Generator, a seed, or None for the shared generator; ``dtype``: the default dtype unless told.
 
     >>> import microgradx as mgx
     >>> from microgradx import nn
@@ -654,4 +655,4 @@ class AvgPool2d(AvgPool1d):
                           self.divisor_override)
 
 
-name_errors(__name__, "forward")
+make_public(__name__)

@@ -16,7 +16,7 @@ from microgradx._core.structured import KernelOperation, sum_of_squares
 from microgradx._core.tensor import Tensor, cross_entropy_, tensor
 from microgradx.creation import integers
 from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError, described
-from microgradx.names import accept
+from microgradx.names import accept, make_public
 from microgradx.typing import Data
 
 __all__ = ["binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "gaussian_nll_loss",
@@ -484,3 +484,6 @@ def kl_div(input: Tensor, target: Data, reduction: str = "mean", log_target: boo
     if reduction == "batchmean":
         return terms.sum() * (1 / logp.shape[0] if logp.ndim and logp.shape[0] else math.nan)
     return reduced("kl_div", terms, reduction)
+
+
+make_public(__name__)

@@ -15,8 +15,8 @@ from microgradx.arrays import cosine_similarity as _cosine_similarity
 from microgradx.arrays import glu as _glu
 from microgradx.arrays import normalize as _normalize
 from microgradx.arrays.common import tensor
-from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError, name_errors
-from microgradx.names import accept, missing
+from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
+from microgradx.names import accept, make_public, missing
 from microgradx.nn.activations import *
 from microgradx.nn.activations import ACTIVATIONS as ACTIVATIONS
 from microgradx.nn.convolution import adaptive_avg_pool1d as adaptive_avg_pool1d
@@ -530,4 +530,4 @@ def _later(t: int, s: int, dtype: DType) -> Tensor:
     return _closed(np.triu(np.ones((t, s), bool), 1), dtype)
 
 
-name_errors(__name__, "linear", "dropout")
+make_public(__name__)

@@ -27,8 +27,8 @@ import numpy.typing as npt
 from microgradx._core.graph import enable_grad, no_grad
 from microgradx._core.launch import compute
 from microgradx._core.tensor import Tensor
-from microgradx.errors import DTypeError, OptionError, ShapeError, name_errors
-from microgradx.names import accept
+from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.names import accept, make_public
 from microgradx.nn import activations
 from microgradx.nn.module import Module, observed
 from microgradx.random import generator, rand, randn
@@ -427,4 +427,4 @@ def lsuv_(model: M, *inputs: Any, tolerance: float = 0.01, steps: int = 10, rng:
     return model
 
 
-name_errors(__name__)
+make_public(__name__)

@@ -6,10 +6,11 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
+from microgradx._core.array import get_default_dtype
 from microgradx._core.tensor import Tensor, linear_
 from microgradx._core.views import axis_of
-from microgradx.errors import DTypeError, OptionError, ShapeError, name_errors
-from microgradx.names import accept
+from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.names import accept, make_public
 from microgradx.nn import functional as F
 from microgradx.nn import init as initial
 from microgradx.nn.containers import ModuleList as ModuleList  # pickles of 0.1.0 know them by this module
@@ -35,8 +36,8 @@ def sizes_of(op: str, *sizes: int, least: int = 0) -> None:
 
 
 def parameter(shape: int | tuple[int, ...], dtype: DType = None) -> Tensor:
-    """A parameter that is yet to be filled; float32 unless told."""
-    return Parameter(np.empty(shape, dtype or "float32"))
+    """A parameter that is yet to be filled; the default dtype unless told."""
+    return Parameter(np.empty(shape, dtype or get_default_dtype()))
 
 
 class Linear(Module):
@@ -44,7 +45,7 @@ class Linear(Module):
 
     ``weight`` has shape (out_features, in_features), ``bias`` (out_features,); both start as U(-l, l) with
     l = 1/sqrt(in_features), torch's default, whose variance is a third of LeCun's 1/in_features. ``nn.init`` has better
-    ones. ``rng``: a Generator, a seed, or None for the shared generator; ``dtype``: float32 unless told.
+    ones. ``rng``: a Generator, a seed, or None for the shared generator; ``dtype``: the default dtype unless told.
 
     >>> from microgradx import nn
     >>> layer = nn.Linear(3, 2, rng=0)
@@ -677,4 +678,4 @@ MODULES = {activation.__name__: activation.method for activation in _Activation.
 MODULES.update(Softmax="softmax", LogSoftmax="log_softmax")
 
 
-name_errors(__name__, "forward")
+make_public(__name__)

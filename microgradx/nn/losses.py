@@ -8,8 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from microgradx._core.tensor import Tensor
-from microgradx.errors import name_errors
-from microgradx.names import accept
+from microgradx.names import accept, make_public
 from microgradx.nn import costs, margins
 from microgradx.nn.module import Module
 from microgradx.typing import Data
@@ -253,4 +252,4 @@ class MultiLabelMarginLoss(_Loss):
 LOSSES = {loss.__name__: loss.function.__name__ for loss in _Loss.__subclasses__()}
 
 
-name_errors(__name__, "forward")
+make_public(__name__)

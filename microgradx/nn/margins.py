@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from microgradx._core.launch import compute
 from microgradx._core.tensor import Tensor
-from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError, name_errors
-from microgradx.names import accept
+from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
+from microgradx.names import accept, make_public
 from microgradx.nn.costs import alike, check_weight, reduced
 from microgradx.typing import Data
 
@@ -186,4 +186,4 @@ def _chosen(labels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return found
 
 
-name_errors(__name__)
+make_public(__name__)

@@ -18,8 +18,8 @@ from microgradx._core.effects import note_assignment
 from microgradx._core.graph import is_grad_enabled, no_grad
 from microgradx._core.hooks import Handle, Hooks
 from microgradx._core.tensor import Tensor, concat
-from microgradx.errors import RAW, DTypeError, Error, OptionError, ShapeError, is_device, name_errors, named
-from microgradx.names import ABSENT
+from microgradx.errors import RAW, DTypeError, Error, OptionError, ShapeError, is_device, named
+from microgradx.names import ABSENT, make_public
 from microgradx.nn.compiled import compiled_module
 from microgradx.nn.parameter import Parameter as Parameter
 from microgradx.nn.parameter import forget_frozen, is_parameter
@@ -631,5 +631,4 @@ def _untied(g: Tensor | None, tensors: list[Tensor]) -> list[Tensor]:
     return [part.reshape(x.shape) for x, part in zip(tensors, g.split([x.size for x in tensors]))]
 
 
-name_errors(__name__, "forward", "train", "eval", "zero_grad", "parameters", "buffers", "children", "modules",
-            "named_parameters", "named_buffers", "named_children", "named_modules")
+make_public(__name__)

@@ -17,13 +17,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from microgradx._core.array import get_default_dtype
 from microgradx._core.graph import no_grad
 from microgradx._core.nets import normalization
 from microgradx._core.structured import power_of
 from microgradx._core.tensor import Tensor
 from microgradx.creation import plain, real
-from microgradx.errors import DTypeError, OptionError, ShapeError, name_errors
-from microgradx.names import accept
+from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.names import accept, make_public
 from microgradx.nn.module import Module
 from microgradx.nn.padding import pad
 from microgradx.nn.parameter import Parameter
@@ -72,7 +73,7 @@ class _Norm(Module):
     bias: Tensor | None
 
     def _affine(self, shape: int | tuple[int, ...], weight: bool, bias: bool, dtype: DType) -> None:
-        dtype = np.dtype(dtype or "float32")
+        dtype = np.dtype(dtype or get_default_dtype())
         self.register_parameter("weight", Parameter(np.ones(shape, dtype)) if weight else None)
         self.register_parameter("bias", Parameter(np.zeros(shape, dtype)) if bias else None)
 
@@ -280,7 +281,7 @@ class _Running(_Norm):
         self.num_features = _channels(type(self).__name__, num_features)
         self.eps, self.momentum, self.affine, self.track_running_stats = eps, momentum, affine, track_running_stats
         self._affine(num_features, affine, affine and bias, dtype)
-        dtype = np.dtype(dtype or "float32")
+        dtype = np.dtype(dtype or get_default_dtype())
         for name, start in (("running_mean", np.zeros(num_features, dtype)),
                             ("running_var", np.ones(num_features, dtype)), ("num_batches_tracked", np.int64(0))):
             self.register_buffer(name, Tensor(start) if track_running_stats else None)
@@ -473,4 +474,4 @@ class LocalResponseNorm(Module):
         return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
 
 
-name_errors(__name__, "forward")
+make_public(__name__)

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from microgradx._core.tensor import Tensor
 from microgradx._core.tensor import pad as pad_constant
 from microgradx.arrays.common import tensor
-from microgradx.errors import OptionError, ShapeError, name_errors
-from microgradx.names import accept
+from microgradx.errors import OptionError, ShapeError
+from microgradx.names import accept, make_public
 from microgradx.nn.module import Module
 from microgradx.typing import Data
 
@@ -214,4 +214,4 @@ class CircularPad3d(CircularPad1d):
     axes = 3
 
 
-name_errors(__name__, "forward")
+make_public(__name__)

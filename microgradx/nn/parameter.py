@@ -5,6 +5,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from microgradx._core.tensor import Tensor
+from microgradx.names import make_public
 from microgradx.typing import DType
 
 __all__ = ["Parameter"]
@@ -55,3 +56,6 @@ else:
                 _frozen[:] = [p for p in _frozen if sys.getrefcount(p) > HELD]
                 _frozen.append(made)
             return made
+
+
+make_public(__name__)

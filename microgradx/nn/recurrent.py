@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from microgradx._core.tensor import Tensor, concat, linear_, stack
-from microgradx.errors import DTypeError, OptionError, ShapeError, described, name_errors
-from microgradx.names import accept
+from microgradx.errors import DTypeError, OptionError, ShapeError, described
+from microgradx.names import accept, make_public
 from microgradx.nn import functional as F
 from microgradx.nn import init
 from microgradx.nn.layers import parameter, sizes_of
@@ -331,4 +331,4 @@ class LSTMCell(_LSTM, _Cell):
         self._make(input_size, hidden_size, bias, dtype, rng)
 
 
-name_errors(__name__, "forward")
+make_public(__name__)

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from microgradx._core.tensor import Tensor
 from microgradx.arrays.common import tensor
-from microgradx.errors import DTypeError, OptionError, ShapeError, name_errors
-from microgradx.names import accept
+from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.names import accept, make_public
 from microgradx.nn.convolution import Integers, adaptive_average, integers_of
 from microgradx.nn.module import Module
 from microgradx.nn.padding import pad
@@ -400,4 +400,4 @@ class Fold(Module):
                 f"padding={self.padding}, stride={self.stride}")
 
 
-name_errors(__name__, "forward")
+make_public(__name__)

@@ -10,8 +10,8 @@ import numpy as np
 from microgradx._core.array import get_default_dtype
 from microgradx._core.tensor import Tensor
 from microgradx.creation import check_count, full
-from microgradx.errors import OptionError, ShapeError, is_device, name_errors
-from microgradx.names import accept
+from microgradx.errors import OptionError, ShapeError, is_device
+from microgradx.names import accept, make_public
 from microgradx.nn import functional as F
 from microgradx.nn import init
 from microgradx.nn.attention import MultiheadAttention
@@ -236,4 +236,4 @@ class Transformer(Module):
         return full((sz, sz), -np.inf, dtype=dtype or get_default_dtype()).triu(1)
 
 
-name_errors(__name__, "forward")
+make_public(__name__)

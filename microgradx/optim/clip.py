@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 from microgradx._core.graph import no_grad
 from microgradx._core.tensor import Tensor, stack
-from microgradx.errors import DTypeError, NonFiniteError, OptionError, name_errors
+from microgradx.errors import DTypeError, NonFiniteError, OptionError
+from microgradx.names import make_public
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_"]
 
@@ -69,4 +70,4 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
             g.copy_(g.clip(-clip_value, clip_value))
 
 
-name_errors(__name__)
+make_public(__name__)

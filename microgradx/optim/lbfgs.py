@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from microgradx._core.graph import no_grad
 from microgradx._core.launch import note_as_it_is
 from microgradx._core.tensor import Tensor, concat
-from microgradx.errors import OptionError, name_errors
+from microgradx.errors import OptionError
+from microgradx.names import make_public
 from microgradx.optim.optimizers import NOT_NEGATIVE, Optimizer, Options, Params, evaluated, plain_options
 
 __all__ = ["LBFGS"]
@@ -280,4 +281,4 @@ def cubic_minimum(one: Point, other: Point, least: float, most: float) -> float:
     return (least + most) / 2
 
 
-name_errors(__name__, "step")
+make_public(__name__)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from microgradx._core.capture.guards import note_attributes_of, note_read, note_write
 from microgradx._core.capture.number import settled
 from microgradx._core.graph import enable_grad, no_grad
+from microgradx._core.hooks import Handle, Hooks
 from microgradx._core.launch import change_world, composite
 from microgradx._core.tensor import Tensor
 from microgradx._core.update import update
@@ -30,8 +31,8 @@ from microgradx.errors import (
     OptionError,
     ShapeError,
     described,
-    name_errors,
 )
+from microgradx.names import make_public
 
 __all__ = ["ASGD", "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "Optimizer", "RAdam", "RMSprop",
            "Rprop"]
@@ -47,7 +48,7 @@ FRACTIONS: Range = (lambda b: len(b) == 2 and all(FRACTION[0](x) for x in b), "t
 FLAG: Range = (lambda x: x in (True, False), "True or False")
 SHARED = {"initial_lr": NOT_NEGATIVE}           # options that no kernel reads; a scheduler notes its start there
 CHOICE: Range = (lambda x: x in (None, True, False), "True, False or None")
-# How torch computes a step, whose numbers are the same: accepted, and not kept.
+# How torch computes a step, whose numbers are the same: kept in the groups, and read by nothing.
 NEUTRAL: dict[str, Range] = {
     "foreach": CHOICE, "fused": CHOICE, "capturable": FLAG,
     "differentiable": (lambda x: x is False, "False; a step leaves no graph: write the update in operations")}
@@ -55,6 +56,11 @@ NEUTRAL: dict[str, Range] = {
 # What options are called elsewhere, or by mistake.
 MISTAKEN = {"learning_rate": "lr", "rate": "lr", "eta": "lr", "decay": "weight_decay", "l2": "weight_decay",
             "wd": "weight_decay", "beta": "betas", "beta1": "betas", "beta2": "betas", "epsilon": "eps"}
+
+
+FOREACH: Options = {"foreach": None, "differentiable": False}       # those that each rule takes, as torch's
+CAPTURABLE: Options = {**FOREACH, "capturable": False}
+FUSED: Options = {**FOREACH, "fused": None}
 
 
 class Neutral(TypedDict, total=False):
@@ -66,9 +72,9 @@ class Neutral(TypedDict, total=False):
 
 
 def plain_options(options: Options) -> dict[str, Any]:
-    """The options that are kept, with the number of a tensor in its place."""
+    """The options, with the number of a tensor in its place."""
     return {name: value.item() if isinstance(value, Tensor) and value.size == 1 else value
-            for name, value in options.items() if name not in NEUTRAL}
+            for name, value in options.items()}
 
 
 def evaluated(op: str, closure: Callable[[], Loss]) -> Loss:
@@ -155,7 +161,7 @@ class Group(MutableMapping[str, Any]):
         if option == "params":
             raise OptionError(f"{self.rule.__name__}: the parameters of a group are fixed; add_param_group adds more")
         changed = plain_options(self.options | {option: settled(value)})
-        self.rule.check(changed | {option: value} if option in NEUTRAL else changed)
+        self.rule.check(changed)
         for other in self.options:              # all of them are written to the cell
             if other != option:
                 self._note(other)
@@ -313,24 +319,81 @@ class Optimizer:
             raise DTypeError(f"{name}: load_state_dict: the state is a dict by the numbers of {sum(own)} parameters")
         return groups, states
 
+    def register_step_pre_hook(self, hook: Callable[..., Any]) -> Handle:
+        """Call ``hook(optimizer, args, kwargs)`` before each ``step``; a pair that it returns takes the place of the
+        arguments. Returns a handle, whose ``remove()`` takes the hook out."""
+        return self._step_with_hooks().add(0, hook)
+
+    def register_step_post_hook(self, hook: Callable[..., Any]) -> Handle:
+        """Call ``hook(optimizer, args, kwargs)`` after each ``step``. Returns a handle with ``remove()``.
+
+        >>> import microgradx as mgx
+        >>> from microgradx import optim
+        >>> w = mgx.Tensor([1.0], requires_grad=True)
+        >>> step = optim.SGD([w], lr=0.5)
+        >>> handle = step.register_step_post_hook(lambda optimizer, args, kwargs: print(w))
+        >>> (3 * w).sum().backward()
+        >>> step.step()
+        tensor([-0.5000], requires_grad=True)
+        """
+        return self._step_with_hooks().add(1, hook)
+
+    def _step_with_hooks(self) -> HookedStep:
+        """The ``step`` of this optimizer that calls hooks: an optimizer without hooks does not look for any."""
+        step = vars(self).get("step")
+        if not isinstance(step, HookedStep):
+            step = self.step = HookedStep(self)                     # type: ignore[method-assign]
+        return step
+
     def __repr__(self) -> str:
-        lines = [", ".join(f"{k}={v}" for k, v in group.items() if k != "params")
-                 + f", {len(group['params'])} parameters" for group in self.param_groups]
-        return f"{type(self).__name__}({'; '.join(lines)})"
+        """torch's text: a line for each option of each group, by name."""
+        lines = [line for k, group in enumerate(self.param_groups) for line in (
+            f"Parameter Group {k}", *(f"    {option}: {group[option]}" for option in sorted(group)
+                                      if option != "params"), "")]
+        return "\n".join([f"{type(self).__name__} (", *lines[:-1], ")"])
+
+
+class HookedStep:
+    """``optimizer.step`` between its hooks."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer, self.hooks = optimizer, (Hooks(), Hooks())          # before, after
+
+    def add(self, when: int, hook: Callable[..., Any]) -> Handle:
+        """Register a hook."""
+        if not callable(hook):
+            raise DTypeError(f"{type(self.optimizer).__name__}: a hook is a function, not {described(hook)}")
+        change_world()
+        return Handle(self.hooks[when], hook)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        before, after = self.hooks
+        for hook in tuple(before.values()):
+            changed = hook(self.optimizer, args, kwargs)
+            if changed is not None:
+                if not isinstance(changed, tuple) or len(changed) != 2:
+                    raise DTypeError(f"{type(self.optimizer).__name__}: a hook before the step returns None or (args, "
+                                     f"kwargs), not {described(changed)}")
+                args, kwargs = changed
+        result = type(self.optimizer).step(self.optimizer, *args, **kwargs)
+        for hook in tuple(after.values()):
+            hook(self.optimizer, args, kwargs)
+        return result
 
 
 class KernelOptimizer(Optimizer):
     """An optimizer whose update is a row of csrc/kernels.def: one launch updates a parameter, whatever its options are.
 
     State is there from the start, in ``state[parameter]`` by name: read it, or write into its tensors. ``foreach``,
-    ``fused`` and ``capturable``, which are ways in which torch computes the same numbers, are accepted; a rate that is
-    a tensor of one number is read once.
+    ``fused`` and ``capturable``, which are ways in which torch computes the same numbers, are options of the group that
+    nothing reads; a rate that is a tensor of one number is read once.
 
     Raises, besides what ``Optimizer`` does, ``OptionError`` for an option out of range and ``ShapeError`` for a
     parameter that does not lie in order in memory.
     """
     kernel = ""                             # its row in csrc/kernels.def
     ranges: dict[str, Range] = {}           # of the options, in the order in which the kernel reads them
+    neutral: Options = CAPTURABLE           # how torch computes a step: what of it the rule takes, and the default
     later: Options = {}                     # the options that a state of version 0.1 does not have, as it was then
     counter = "count_steps"                 # the row that counts its steps
     counted: tuple[str | None, ...] = ("step",)     # the numbers that it counts for each parameter; None is internal
@@ -342,11 +405,11 @@ class KernelOptimizer(Optimizer):
 
     def __init__(self, params: Params, **defaults: Any) -> None:
         for option in defaults:
-            if option not in self.ranges and option not in NEUTRAL:
+            if option not in self.ranges and option not in self.neutral:
                 raise ArgumentError(f"{type(self).__name__}: no argument is called {option!r}; there are params, "
-                                    f"{', '.join(self.ranges)}")
+                                    f"{', '.join((*self.ranges, *self.neutral))}")
         self._launches: list[list[Any]] = []
-        super().__init__(params, defaults)
+        super().__init__(params, defaults | {k: v for k, v in self.neutral.items() if k not in defaults})
 
     def _group(self, params: list[Tensor], options: dict[str, Any]) -> Group:
         for p in params:
@@ -382,7 +445,7 @@ class KernelOptimizer(Optimizer):
     @classmethod
     def completed(cls, options: dict[str, Any]) -> dict[str, Any]:
         """Options that version 0.1 saved, and those that came later."""
-        return options | {option: value for option, value in cls.later.items() if option not in options}
+        return {**cls.neutral, **cls.later, **options}
 
     @classmethod
     def numbers(cls, options: Options) -> npt.NDArray[np.float64]:
@@ -466,6 +529,7 @@ class SGD(KernelOptimizer):
     Tensor([ 0.5, -1. ], requires_grad=True)
     """
     kernel = "sgd"
+    neutral = FUSED
     ranges = dict(lr=NOT_NEGATIVE, momentum=NOT_NEGATIVE, dampening=NOT_NEGATIVE, weight_decay=NOT_NEGATIVE,
                   nesterov=FLAG, maximize=FLAG)
     later = dict(maximize=False)
@@ -559,6 +623,7 @@ class Adagrad(KernelOptimizer):
     Tensor([ 0.5, -1.5], requires_grad=True)
     """
     kernel = "adagrad"
+    neutral = FUSED
     ranges = dict(lr=NOT_NEGATIVE, lr_decay=NOT_NEGATIVE, weight_decay=NOT_NEGATIVE,
                   initial_accumulator_value=NOT_NEGATIVE, eps=NOT_NEGATIVE, maximize=FLAG)
     later = dict(maximize=False)
@@ -603,6 +668,7 @@ class Adam(KernelOptimizer):
     Tensor([ 0.5, -1.5], requires_grad=True)
     """
     kernel = "adam"
+    neutral = {**CAPTURABLE, **FUSED}
     ranges = dict(lr=NOT_NEGATIVE, betas=FRACTIONS, eps=NOT_NEGATIVE, weight_decay=NOT_NEGATIVE, amsgrad=FLAG,
                   decoupled_weight_decay=FLAG, maximize=FLAG)
     later = dict(amsgrad=False, decoupled_weight_decay=False, maximize=False)
@@ -902,4 +968,4 @@ class ASGD(KernelOptimizer):
         return {"step": 0.0, "eta": options["lr"], "mu": 1.0, "ax": 0.0}
 
 
-name_errors(__name__, "step", "zero_grad")
+make_public(__name__)

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeGuard
 
 from microgradx._core.launch import note_as_it_is
-from microgradx.errors import DTypeError, NotImplementedError_, OptionError, name_errors
+from microgradx.errors import DTypeError, NotImplementedError_, OptionError
+from microgradx.names import make_public
 from microgradx.optim.optimizers import Optimizer
 from microgradx.typing import Function
 
@@ -62,10 +63,10 @@ class LRScheduler:
     """The base of schedules. A subclass defines ``rate(base, t, k)``: the rate of group k after t steps; or
     ``get_lr()``, as torch's do: the rates of all groups after ``last_epoch`` steps.
 
-    ``base`` is the group's rate when its first scheduler was made, noted as ``group["initial_lr"]``; of a group that is
-    added later, the rate that leads to the one it was given. Making a scheduler sets the rate for t = 0, or for t =
-    ``last_epoch`` + 1 in an optimizer whose groups have an ``initial_lr``; call ``step()`` after the optimizer's, once
-    for each step or epoch.
+    ``base`` is the group's rate when its first scheduler was made, or that with which ``CyclicLR`` or ``OneCycleLR``
+    starts, noted as ``group["initial_lr"]``; of a group that is added later, the rate that leads to the one it was
+    given. Making a scheduler sets the rate for t = 0, or for t = ``last_epoch`` + 1 in an optimizer whose groups have
+    an ``initial_lr``; call ``step()`` after the optimizer's, once for each step or epoch.
 
     >>> from microgradx import nn, optim
     >>> class Halving(optim.lr_scheduler.LRScheduler):
@@ -88,8 +89,14 @@ class LRScheduler:
         if last_epoch >= 0 and not all("initial_lr" in group for group in groups):
             raise OptionError(f"{type(self).__name__}: last_epoch={last_epoch} goes on with an optimizer whose groups "
                               "have an initial_lr; load its state first")
-        self.base_lrs: list[float] = [group.setdefault("initial_lr", group["lr"]) for group in groups]
+        self.base_lrs: list[float] = [
+            group.setdefault("initial_lr", self._start(group["lr"], k))
+            for k, group in enumerate(groups)]
         self._set(last_epoch + 1)
+
+    def _start(self, lr: float, k: int) -> float:
+        """What the rates of group k, which is ``lr``, are told from."""
+        return lr
 
     def rate(self, base: float, t: float, k: int) -> float:
         raise NotImplementedError_(f"{type(self).__name__} defines neither rate nor get_lr")
@@ -442,6 +449,9 @@ class CyclicLR(LRScheduler):
         low, high = (_of_group(self, name, self.bounds[name], k) for name in (f"base_{option}", f"max_{option}"))
         return low, high, up * scale
 
+    def _start(self, lr: float, k: int) -> float:
+        return self.rate(lr, 0, k)
+
     def rate(self, base: float, t: float, k: int) -> float:
         low, high, along = self._between(t, "lr", k)
         return low + (high - low) * along
@@ -518,9 +528,12 @@ class OneCycleLR(LRScheduler):
             return _cosine(start[place], end[place], along)
         return _line(start[place], end[place], min(along, 1.0))
 
+    def _start(self, lr: float, k: int) -> float:
+        return self.rate(lr, 0, k)
+
     def rate(self, base: float, t: float, k: int) -> float:
         if t > self.total_steps:
-            raise OptionError(f"OneCycleLR: step {t} of {self.total_steps}")
+            raise OptionError(f"OneCycleLR: tried to step {t} times; total_steps is {self.total_steps}")
         return float(_of_group(self, "max_lr", self.max_lrs, k)) * self._at(t, 1)
 
     def _options(self) -> tuple[str, ...]:
@@ -682,4 +695,4 @@ class ReduceLROnPlateau(LRScheduler):
         self._last_lr = self._rates_now()
 
 
-name_errors(__name__)
+make_public(__name__)

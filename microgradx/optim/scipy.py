@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from microgradx._core.graph import enable_grad, no_grad
 from microgradx._core.tensor import Tensor
-from microgradx.errors import DTypeError, GraphError, NonFiniteError, OptionError, ShapeError, name_errors
+from microgradx.errors import DTypeError, GraphError, NonFiniteError, OptionError, ShapeError
+from microgradx.names import make_public
 from microgradx.nn.module import Module
 from microgradx.typing import Function
 
@@ -131,4 +132,4 @@ def scipy_minimize(model_or_params: Module | Iterable[Tensor], loss_fn: Function
     return result
 
 
-name_errors(__name__)
+make_public(__name__)

@@ -8,7 +8,8 @@ from typing import Any
 
 from microgradx._core.graph import no_grad
 from microgradx._core.tensor import Tensor
-from microgradx.errors import DTypeError, OptionError, is_device, name_errors
+from microgradx.errors import DTypeError, OptionError, is_device
+from microgradx.names import make_public
 from microgradx.nn.module import Module
 from microgradx.optim.optimizers import Optimizer
 from microgradx.optim.schedulers import LRScheduler, _count, _fits_groups, _of_group, _require
@@ -171,4 +172,4 @@ def update_bn(loader: Iterable[Any], model: Module, device: Any = None) -> None:
             model.train(training)
 
 
-name_errors(__name__, "forward")
+make_public(__name__)

@@ -6,6 +6,7 @@ from typing import Any
 
 from microgradx.autograd import checkpoint as checkpointed
 from microgradx.errors import OptionError
+from microgradx.names import make_public
 
 __all__ = ["checkpoint", "checkpoint_sequential"]
 
@@ -56,3 +57,6 @@ def _in_turn(layers: Iterable[Callable[[Any], Any]]) -> Callable[[Any], Any]:
             x = layer(x)
         return x
     return run
+
+
+make_public(__name__)

@@ -8,7 +8,7 @@ import torch
 
 HERE = Path(__file__).parent / "names"
 sys.path.insert(0, str(HERE))
-from world import lines, outcome            # noqa: E402
+from world import lines, outcome, second_derivatives            # noqa: E402
 
 
 def places():
@@ -35,6 +35,12 @@ def main(topics):
                 found[line] = outcome(line, torch, places())[0]
             except Exception as error:
                 sys.exit(f"{path.name}: {line}\n{type(error).__name__}: {error}")
+            if found[line].get("grads"):
+                torch.manual_seed(0)
+                try:
+                    found[line]["second"] = second_derivatives(line, torch, places())
+                except RuntimeError as error:           # torch has no second derivative, or the line goes back itself
+                    found[line]["no second"] = str(error).splitlines()[0]
             if found[line] == {"error": None}:
                 sys.exit(f"{path.name}: {line}: torch raises nothing")
         rows = ",\n".join(f"{json.dumps(line)}: {json.dumps(value)}" for line, value in found.items())

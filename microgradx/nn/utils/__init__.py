@@ -7,6 +7,7 @@ from typing import Any
 from microgradx._core.graph import no_grad
 from microgradx._core.tensor import Tensor, concat, stack
 from microgradx.errors import DTypeError, NonFiniteError, ShapeError
+from microgradx.names import make_public
 from microgradx.nn.utils import parametrizations as parametrizations
 from microgradx.nn.utils import parametrize as parametrize
 from microgradx.nn.utils import rnn as rnn
@@ -67,3 +68,6 @@ def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
     with no_grad():
         for p, part in zip(targets, vec.detach().split([p.size for p in targets])):
             p.copy_(part.reshape(p.shape))
+
+
+make_public(__name__)

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from microgradx._core.tensor import Tensor
-from microgradx.errors import OptionError, name_errors
-from microgradx.names import accept
+from microgradx.errors import OptionError
+from microgradx.names import accept, make_public
 from microgradx.nn.parameter import Parameter
 from microgradx.nn.utils.parametrizations import SpectralNorm, WeightNorm, spectral_dim, weight_of
 from microgradx.nn.utils.parametrize import own_class
@@ -91,4 +91,4 @@ def remove_spectral_norm(module: Any, name: str = "weight") -> Any:
     return _leave("remove_spectral_norm", module, name, ("orig", "u", "v"))
 
 
-name_errors(__name__)
+make_public(__name__)

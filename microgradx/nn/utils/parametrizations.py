@@ -9,9 +9,9 @@ from microgradx._core.graph import no_grad
 from microgradx._core.tensor import Tensor, concat
 from microgradx._core.views import axis_of
 from microgradx.creation import eye
-from microgradx.errors import OptionError, ShapeError, name_errors
+from microgradx.errors import OptionError, ShapeError
 from microgradx.linalg import matrix_exp, solve
-from microgradx.names import accept
+from microgradx.names import accept, make_public
 from microgradx.nn.functional import normalize
 from microgradx.nn.module import Module
 from microgradx.nn.utils.parametrize import register_parametrization
@@ -225,4 +225,4 @@ def orthogonal(module: Any, name: str = "weight", orthogonal_map: str | None = N
     return register_parametrization(module, name, _Orthogonal(orthogonal_map, use_trivialization))
 
 
-name_errors(__name__, "forward")
+make_public(__name__)

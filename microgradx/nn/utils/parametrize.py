@@ -10,7 +10,8 @@ from typing import Any
 
 from microgradx._core.graph import no_grad
 from microgradx._core.tensor import Tensor
-from microgradx.errors import DTypeError, OptionError, ShapeError, name_errors
+from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.names import make_public
 from microgradx.nn.containers import ModuleDict, ModuleList
 from microgradx.nn.module import Module
 from microgradx.nn.parameter import Parameter
@@ -194,4 +195,4 @@ def remove_parametrizations(module: Any, tensor_name: str, leave_parametrized: b
     return module
 
 
-name_errors(__name__, "forward")
+make_public(__name__)

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from microgradx._core.tensor import Tensor, concat, stack
-from microgradx.errors import DTypeError, OptionError, ShapeError, name_errors
-from microgradx.names import accept
+from microgradx.errors import DTypeError, OptionError, ShapeError
+from microgradx.names import accept, make_public
 from microgradx.nn.padding import pad
 from microgradx.typing import Data
 
@@ -145,4 +145,4 @@ def unpack_sequence(packed_sequences: PackedSequence) -> list[Tensor]:
     return found
 
 
-name_errors(__name__)
+make_public(__name__)

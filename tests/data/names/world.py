@@ -16,13 +16,13 @@ def numbers(*shape, shift=0.0, scale=1.0):
     return (scale * np.sin(np.arange(count) * 1.7 + 0.3 + shift) * (1 + 0.01 * np.arange(count))).reshape(shape)
 
 
-def world(torch, places):
-    """The variables of a line. ``places`` has the modules by the names that the lines use, ``nn``, say."""
-    leaves = []
+def world(torch, places, inputs=()):
+    """The variables of a line. ``places`` has the modules by the names that the lines use, ``nn``, say; ``inputs`` are
+    the first leaves."""
+    leaves, inputs = [], list(inputs)
 
     def leaf(array, dtype="float32"):
-        made = torch.from_numpy(np.array(array, dtype))
-        made.requires_grad_(True)
+        made = inputs.pop(0) if inputs else torch.from_numpy(np.array(array, dtype)).requires_grad_(True)
         leaves.append(made)
         return made
 
@@ -91,11 +91,28 @@ def outcome(line, torch, places):
     floats = []
     found = {"value": plain(evaluate(line, variables), torch.Tensor, floats)}
     if floats:
-        total = sum((f * torch.from_numpy(np.array(1 + numbers(*f.shape, shift=5), str(f.dtype).split(".")[-1]))).sum()
-                    .to(torch.float64) for f in floats)
-        total.backward()
+        weighted(floats, torch, 5).backward()
         found["grads"] = [None if t.grad is None else plain(t.grad, torch.Tensor, []) for t in leaves]
     return found, None
+
+
+def weighted(tensors, torch, shift):
+    """A sum of all numbers of the tensors, none with the weight of another."""
+    return sum((t * torch.from_numpy(np.array(1 + numbers(*t.shape, shift=shift), str(t.dtype).split(".")[-1]))).sum()
+               .to(torch.float64) for t in tensors)
+
+
+def second_derivatives(line, torch, places):
+    """The gradients of a weighted sum of the gradients that ``outcome`` gives, or None where these have no graph."""
+    variables, leaves = world(torch, places)
+    floats = []
+    plain(evaluate(line, variables), torch.Tensor, floats)
+    first = torch.autograd.grad(weighted(floats, torch, 5), leaves, create_graph=True, allow_unused=True)
+    first = [g for g in first if g is not None and g.requires_grad]
+    if not first:
+        return None
+    found = torch.autograd.grad(weighted(first, torch, 7), leaves, allow_unused=True)
+    return [None if g is None else plain(g, torch.Tensor, []) for g in found]
 
 
 def lines(path):
