@@ -216,7 +216,7 @@ def test_kernels_know_no_python():
 
 
 @pytest.mark.parametrize("write, doors", [
-    (r"\bkernels\.(?!rules|isa|replay|segment|all_finite)[\w.\[\]]*\(", set()),              # calls of kernels on arrays
+    (r"\bkernels\.(?!rules|isa|replay|segment|all_finite)[\w.\[\]]*\(", set()),      # calls of kernels on arrays
     (r"\brun_(kernel|loop|tiles)\(", {"launch.pyx"}),
     (r"\bmem(cpy|set|move)\([^,]*\bdata\b", set()),
     (r"\bdata\[[^\]]*\] *[-+*/]?= ", set()),
