@@ -240,6 +240,12 @@ def test_a_factor_of_all_numbers_makes_a_factor(name, rows, dtype):
                                        rtol=0, err_msg=f"{what} of 2^{power} x")
 
 
+def test_derivatives_where_a_row_is_0():
+    rows = Tensor([[2.0, -0.5], [0.0, 0.0], [1.5, -0.25]], dtype="float64").requires_grad_()
+    assert mgx.gradgradcheck(mgx.cov, rows)
+    assert mgx.gradgradcheck(lambda x: F.normalize(x, eps=1.0), rows)
+
+
 def test_densities_far_away():
     from microgradx import distributions as d
     for dtype, size in (("float32", 1e30), ("float64", 1e200)):

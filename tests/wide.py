@@ -134,7 +134,7 @@ def ordered(p, rng):
         return Step("median", lambda x: mgx.median(x), lambda x: np.asarray(
             NAN if np.isnan(x).any() else np.sort(x, None)[(x.size - 1) // 2]), (k,), order=0)
     if how == 1:
-        return None if nan else Step("median of rows", lambda x: mgx.median(x, axis)[0],
+        return None if nan or ties else Step("median of rows", lambda x: mgx.median(x, axis)[0],
                                      lambda x: np.take(np.sort(x, axis), (n - 1) // 2, axis), (k,))
     if how == 2:
         least = int(rng.integers(1, n + 1))

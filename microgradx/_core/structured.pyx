@@ -374,7 +374,8 @@ cdef Array power_below(Array x, Axes axes):
         top = empty_reduced(x, axes)
         fill(top, 1.0)
         return top
-    least, most = (-126.0, 120.0) if x.dtype_ == MGX_F32 else (-1022.0, 1016.0)      # its multiples are numbers, too
+    # multiples and fractions of the power are numbers, too, and the squares of what is smaller do not vanish
+    least, most = (-100.0, 120.0) if x.dtype_ == MGX_F32 else (-960.0, 1016.0)
     mode = set_grad_enabled(False)
     try:
         top = apply(MGX_neg, amax(x, axes, True, -1.0), None, None)

@@ -121,7 +121,7 @@ def cov(x: Tensor, *, ddof: float = 1, fweights: Data | None = None, aweights: D
     if x.ndim > 2:
         raise ShapeError(f"cov: of at most two axes, not of shape {x.shape}")
     rows = floats(x) if x.ndim == 2 else floats(x).reshape(1, x.size)
-    unit = power_of(rows, 1)
+    unit = power_of(rows, 1).clip(float(np.finfo(rows.dtype).tiny) ** 0.5)      # whose square is a number
     found = _cov(rows / unit, ddof, fweights, aweights) * unit * unit.T
     return found if rows.shape[0] > 1 else found.reshape(())
 
