@@ -182,7 +182,7 @@ typedef struct {
     void (*segment_vjp)(const mgx_segment *t, const double *y, const double *derivative, double *g);
 } mgx_kernels;
 
-/* There are sets beside the baseline where a source can name them, and the compiler's library tells the processor.
+/* There are sets besides the baseline where a source can name them, and the compiler's library tells the processor.
    MGX_BASELINE leaves them out, for a quick build. */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(MGX_BASELINE)
 #define MGX_LEVELS

@@ -73,7 +73,7 @@ static int unlock_notes(void) { return 0; }
 
 static pthread_mutex_t door = PTHREAD_MUTEX_INITIALIZER, table = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t called = PTHREAD_COND_INITIALIZER, finished = PTHREAD_COND_INITIALIZER;
-static int alive;                                   /* threads beside the callers */
+static int alive;                                   /* threads besides the callers */
 static Task *pooled;                                /* the task that has the pool, or NULL */
 
 /* Take pieces until none is left. The table is locked before and after. */
@@ -113,7 +113,7 @@ static void in_child(void)
     alive = 0, pooled = NULL, forks++;
 }
 
-/* As many threads as are wanted, beside this one; fewer where the system gives no more. */
+/* As many threads as are wanted, besides this one; fewer where the system gives no more. */
 static void wake(void)
 {
     static int prepared;

@@ -64,13 +64,13 @@ def compile(function: Any = None, *, passes: Iterable[str] = PASSES, check: bool
     captured too and gives parameters and arguments their gradients. Each call leaves its own numbers for it, so several
     calls may come before one ``backward``, and a write to a parameter in between raises ``GraphError``.
 
-    Floats among the arguments may change from call to call, and are as weak beside tensors as ever. Where one decides
+    Floats among the arguments may change from call to call, and are as weak next to tensors as ever. Where one decides
     something that no launch can (``if rate > 0``, ``math.sqrt(rate)``, ``group["lr"] = rate``), and for integers,
-    strings and flags, another value is captured anew; an optimizer's rate is better set between the calls. Gradients
+    strings and flags, another value is captured again; an optimizer's rate is better set between the calls. Gradients
     left in ``.grad`` are memory that the next replay writes to: ``clone()`` what is kept.
 
     What else a call depends on (modes, attributes, options, hooks, which leaves have gradients, variables of enclosing
-    functions) is noted while it is captured: if it changes, the call is captured anew. The ``cache_size`` captured
+    functions) is noted while it is captured: if it changes, the call is captured again. The ``cache_size`` captured
     calls that were used last are kept. What a replay would not repeat runs as it is, without error: async and generator
     functions, functions that read numbers of a tensor (``item``, ``if``, a mask as an index), that assign another array
     to ``.data`` or change a list or dict among their arguments, arguments of which it cannot be told whether they have
@@ -86,7 +86,7 @@ def compile(function: Any = None, *, passes: Iterable[str] = PASSES, check: bool
 
     A function that makes Values is recorded while it runs as it is, at the first call or, with floats among the
     arguments, the second one. A replay gives the numbers and, by ``backward``, the gradients of the call as it is; its
-    result is one node over what it was made from, or where that would change an order of sums the same nodes anew.
+    result is one node over what it was made from, or where that would change an order of sums the same nodes again.
     Variables of the function's closure, the globals that it names, and lists, dicts and objects in these are compared
     at every call; not seen is what built-in functions and installed libraries keep, and what is printed. A function
     that reads or writes ``data`` or ``grad``, calls ``backward``, draws random numbers or changes what it can reach

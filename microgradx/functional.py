@@ -1,8 +1,8 @@
 """The methods as functions: ``mgx.exp(x)``, ``mgx.maximum(a, 0.0)``, ``mgx.where(condition, a, b)``.
 
 Each passes its first argument to the method of its name. Values stay Values; a Tensor stays a Tensor; a number,
-an array or a list becomes what goes with the other arguments: a Value beside Values, else a Tensor. Numbers do
-not change the dtype of the Tensors beside them.
+an array or a list becomes what goes with the other arguments: a Value with Values, else a Tensor. Numbers do
+not change the dtype of the Tensors that they go with.
 
 >>> import microgradx as mgx
 >>> mgx.maximum(0.0, mgx.Value(3.0))

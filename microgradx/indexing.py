@@ -11,7 +11,7 @@ from microgradx._core.launch import by_parts, capturing, compute, note_as_it_is
 from microgradx._core.structured import HostOperation
 from microgradx._core.tensor import Tensor, attach
 from microgradx._core.views import along, axis_of, check_along
-from microgradx.arrays.common import at, beside, broadcast, least_axes, of_line, of_tensor, tensor
+from microgradx.arrays.common import as_operand, at, broadcast, least_axes, of_line, of_tensor, tensor
 from microgradx.creation import integers
 from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
 from microgradx.inplace import in_place
@@ -372,7 +372,7 @@ def index_put(x: Tensor, indices: Sequence[Data], values: Data, accumulate: bool
     >>> mgx.index_put(mgx.zeros(3), (mgx.arange(2),), mgx.Tensor([1.0, 2.0]))
     Tensor([1., 2., 0.])
     """
-    key, values = tuple(None if k is None else tensor(k) for k in indices), beside(x, values)
+    key, values = tuple(None if k is None else tensor(k) for k in indices), as_operand(x, values)
     if values.dtype != x.dtype:
         raise DTypeError(f"index_put: values of {values.dtype} for a tensor of {x.dtype}")
     if not accumulate:
@@ -401,7 +401,7 @@ def scatter(x: Tensor, axis: int, index: Data, source: Any, *, reduce: str | Non
         if reduce not in ("add", "multiply"):
             raise OptionError(f"scatter: reduce={reduce!r} is neither 'add' nor 'multiply'")
         index = tensor(index)
-        parts = source if isinstance(source, Tensor) else beside(x, source).expand(index.shape)
+        parts = source if isinstance(source, Tensor) else as_operand(x, source).expand(index.shape)
         return scatter_reduce(x, axis, index, parts, "sum" if reduce == "add" else "prod")
     d, index, out = axis_of("scatter", axis, x.ndim), tensor(index), x.clone()
     if x.ndim == 0:
@@ -463,7 +463,7 @@ def scatter_reduce(x: Tensor, axis: int, index: Data, source: Data, reduce: str,
 
 
 def products(x: Tensor, d: int, index: Tensor, source: Tensor, touched: Tensor, include_self: bool) -> Tensor:
-    """``scatter_reduce`` by products: every part of the source beside every position, 1 where it does not belong."""
+    """``scatter_reduce`` by products: every part of the source with every position, 1 where it does not belong."""
     places = Tensor(np.arange(x.shape[d]).reshape((-1,) + (1,) * (x.ndim - d)))
     one = Tensor(np.ones((), x.dtype))
     found = (index.unsqueeze(d) == places).where(source.unsqueeze(d), one).prod(d + 1)
@@ -858,7 +858,7 @@ def searchsorted(sorted_sequence: Tensor, input: Data, *, out_int32: bool = Fals
     >>> mgx.searchsorted(mgx.Tensor([1.0, 3.0, 5.0]), mgx.Tensor([3.0, 6.0])).tolist()
     [1, 3]
     """
-    x = beside(sorted_sequence, input)
+    x = as_operand(sorted_sequence, input)
     if side not in (None, "left", "right") or side == "left" and right:
         raise OptionError(f"searchsorted: side={side!r} and right={right} do not go together")
     if sorter is not None:
@@ -895,7 +895,7 @@ def isin(elements: Tensor, test_elements: Data, *, assume_unique: bool = False, 
     >>> mgx.isin(mgx.Tensor([1, 2, 3]), [2, 3]).tolist()
     [False, True, True]
     """
-    found = compute(_isin, elements.detach(), beside(elements, test_elements).detach())
+    found = compute(_isin, elements.detach(), as_operand(elements, test_elements).detach())
     return ~found if invert else found
 
 

@@ -84,7 +84,7 @@ def _called(function: Function, name: str, args: Sequence[Any], kwargs: Mapping[
         elif here in known and value is not np._NoValue:
             named[here] = value
         elif parameter is None or value is not parameter.default:
-            raise DTypeError(f"{name}: {key} cannot be given beside a Tensor; t.detach().numpy() is an array, without "
+            raise DTypeError(f"{name}: {key} cannot be combined with a Tensor; t.detach().numpy() is an array, without "
                              "a graph")
     return ours(*first, **named)
 
@@ -95,10 +95,10 @@ def _adapted(function: Function, name: str, args: Sequence[Any], kwargs: Mapping
     given = {key: value for key, value in kwargs.items() if value is not np._NoValue}
     for key in given:
         if key not in known and function is not FUNCTIONS["einsum"]:
-            raise DTypeError(f"{name}: {key} cannot be given beside a Tensor; t.detach().numpy() is an array, without "
+            raise DTypeError(f"{name}: {key} cannot be combined with a Tensor; t.detach().numpy() is an array, without "
                              "a graph")
     if len(args) > len(known) and not any(p.kind is p.VAR_POSITIONAL for p in known.values()):
-        raise DTypeError(f"{name}: only {', '.join(known)} can be given beside a Tensor")
+        raise DTypeError(f"{name}: only {', '.join(known)} can be combined with a Tensor")
     return function(*args, **given)
 
 

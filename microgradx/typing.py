@@ -17,7 +17,7 @@ __all__ = ["AnyGenerator", "Axes", "Axis", "DType", "Data", "Function", "Lengths
 # what is computed with
 Number: TypeAlias = Value | float
 Data: TypeAlias = Tensor | npt.ArrayLike
-Operand: TypeAlias = Differentiable | npt.ArrayLike         # a Value beside Values, a Tensor or an array beside Tensors
+Operand: TypeAlias = Differentiable | npt.ArrayLike         # a Value with Values, a Tensor or an array with Tensors
 
 # which axes, how long
 Axis: TypeAlias = int | None

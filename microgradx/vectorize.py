@@ -136,7 +136,7 @@ class vectorize:
             self._tape, self._widths = Tape("vectorize", self.fn, flatten(sample)[1], by_row), widths
         if widths != self._widths:
             raise ShapeError(f"vectorize: a sample is {_described(widths)}, and was {_described(self._widths)} at the "
-                             "first call; vectorize the function anew for other samples")
+                             "first call; vectorize the function again for other samples")
         self._last = self._tape, [a.shape for a in given], lengths[0]
         return self._tape, given, lengths[0]
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import microgradx as mgx
 from microgradx import nn, optim
 from microgradx._core.array import allocated_bytes
-from microgradx._core.capture.place import place_ranges
+from microgradx._core.capture.offsets import offsets_of
 from microgradx.errors import CompileWarning
 from microgradx.nn import functional as F
 
@@ -41,7 +41,7 @@ def most_alive(ranges):
 
 def check(ranges):
     """Plan them: aligned, none on another that lives at the same time, and as large as is said. The bytes."""
-    places, top = place_ranges(ranges)
+    places, top = offsets_of(ranges)
     assert all(at % 8 == 0 and at >= 0 for at in places)
     assert top == max((at + r[2] for at, r in zip(places, ranges, strict=True)), default=0)
     assert top >= most_alive(ranges)
@@ -96,16 +96,16 @@ def test_random_ranges(kind, count):
 def test_ranges_by_the_hundred_thousand():
     """The work is all but linear: each range compared with every other would be ten thousand million steps."""
     chain = [(k, k + 1, 448) for k in range(100_000)]
-    assert place_ranges(chain)[1] == 2 * 448
+    assert offsets_of(chain)[1] == 2 * 448
     nested = [(k, 199_999 - k, 64 << k % 7) for k in range(100_000)]
-    assert place_ranges(nested)[1] == most_alive(nested)
+    assert offsets_of(nested)[1] == most_alive(nested)
     ranges = random_ranges(("skewed", "mixed"), 100_000, np.random.default_rng(0))
-    assert place_ranges(ranges)[1] <= 1.2 * most_alive(ranges)
+    assert offsets_of(ranges)[1] <= 1.2 * most_alive(ranges)
 
 
 def test_no_ranges():
-    assert place_ranges([]) == ([], 0)
-    assert place_ranges([(0, 3, 0), (1, 1, 0)]) == ([0, 0], 0)
+    assert offsets_of([]) == ([], 0)
+    assert offsets_of([(0, 3, 0), (1, 1, 0)]) == ([0, 0], 0)
 
 
 # ----- a captured step beside the step as it is ----------------------------------------------------------------------

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(not CSRC.is_dir(), reason="the tests run without
 
 # From the bottom up. A module imports from the layers below its own; within a layer only without a circle.
 LAYERS = [["errors", "_core", "_core.capture", "_core.debug", "_core.scalar", "_core.capture.explain", "_core.hooks",
-           "_core.floats", "_core.capture.place", "_core.capture.unreachable", "_core.capture.uses", "_core.methods",
+           "_core.floats", "_core.capture.offsets", "_core.capture.unreachable", "_core.capture.uses", "_core.methods",
            "_core.kernels", "_core.memory", "_core.public", "_core.trees"],
           ["_core.graph", "_core.ops", "_core.ufuncs"], ["_core.value", "_core.array"],
           ["_core.scalar.tape", "_core.capture.environment", "_core.capture.originals", "_core.debug.watch"],

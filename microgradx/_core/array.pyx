@@ -500,7 +500,7 @@ cdef Node node_of(Array a):
 
 cdef int raise_freed() except -1:
     raise GraphError("backward: the graph was freed by an earlier backward(); give that one retain_graph=True, or "
-                     "compute the result anew")
+                     "compute the result again")
 
 
 # ----- arrays ------------------------------------------------------------------------------------------------

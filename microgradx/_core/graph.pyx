@@ -377,7 +377,7 @@ def within(name, mode, function):
     import inspect
     from functools import wraps
     if isinstance(function, type) or inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        kind = "classes" if isinstance(function, type) else "async functions, beside which others run"
+        kind = "classes" if isinstance(function, type) else "async functions, while which others run"
         raise DTypeError(f"{name}: decorates functions, not {kind}; write `with mgx.{name}():` inside")
 
     @wraps(function)

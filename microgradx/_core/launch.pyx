@@ -164,7 +164,7 @@ cdef int note_reading() except -1:
 array.note_reading = note_reading
 
 
-# What a captured call may depend on beside its arguments: tensors, gradients, modules, optimizers. The call notes what
+# What a captured call may depend on besides its arguments: tensors, gradients, modules, optimizers. The call notes what
 # it meets while it is captured; later a write to any such object raises a counter, so that an unchanged world is seen
 # by two comparisons, and only after a write are the guards themselves looked at.
 cdef Py_ssize_t world_version = 0

@@ -78,7 +78,7 @@ cdef class Differentiable:
 
     - Elementwise: the shape of x is kept; further operands broadcast with it, as in NumPy. ``ShapeError`` where
       they cannot.
-    - An operand may be a number, a Value beside Values, a Tensor or an array beside Tensors. Parameters such as
+    - An operand may be a number, a Value with Values, a Tensor or an array with Tensors. Parameters such as
       ``alpha`` are operands too: they may vary from element to element and receive a gradient. ``DTypeError``
       for anything else.
     - A number does not change the dtype of a Tensor; float32 with float64 makes float64; integers become

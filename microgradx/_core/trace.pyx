@@ -190,7 +190,7 @@ def gradients(str op, list outputs, list inputs, list given, bint retain_graph, 
         g = wanted[node] if isinstance(wanted[node], Array) else None
         if g is None and freed:
             raise GraphError(f"{op}: an input was not reached, and part of the graph was freed by an earlier pass; "
-                             "give that one retain_graph=True, or compute the result anew")
+                             "give that one retain_graph=True, or compute the result again")
         if g is not None and (not g.contiguous or g.storage.refs > 1 or any([g is o for o in seeds + found])):
             g = apply(MGX_clone, g, None, None)             # nobody else's numbers
         found.append(g)

@@ -40,7 +40,7 @@ def counterpart(ufunc: np.ufunc, method: str, options: Mapping[str, Any]) -> str
     if method != "__call__":
         raise DTypeError(f"{name}.{method}: of NumPy arrays, not of a Tensor; t.detach().numpy() is one")
     if options:
-        raise DTypeError(f"{name}: {', '.join(options)} cannot be given beside a Tensor; t.detach().numpy() is an "
+        raise DTypeError(f"{name}: {', '.join(options)} cannot be combined with a Tensor; t.detach().numpy() is an "
                          "array, without a graph")
     row = FUNCTIONS.get(ufunc) or row_of(ufunc)
     if row is None:

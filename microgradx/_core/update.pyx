@@ -31,7 +31,7 @@ cdef int check_alike(str op, Array w, Array other, bint written) except -1:
     if written:
         check_writable(other, op)
     if not is_alike(w, other):
-        raise ShapeError(f"{op}: {dtype_of(other.dtype_)} of shape {shape_of(other)} beside a parameter of "
+        raise ShapeError(f"{op}: {dtype_of(other.dtype_)} of shape {shape_of(other)} with a parameter of "
                          f"{dtype_of(w.dtype_)} and shape {shape_of(w)}; all are floats of one shape, in order in "
                          "memory")
     return 0

@@ -210,7 +210,7 @@ cdef class Value(Differentiable):
     0.000363166
     """
 
-    __array_ufunc__ = None              # beside a NumPy array: TypeError, never an array of objects
+    __array_ufunc__ = None              # with a NumPy array: TypeError, never an array of objects
 
     def __cinit__(self, data, _children=(), _op="", label="", *, children=None, local_grads=None):
         self.v.op = MGX_LEAF

@@ -415,7 +415,8 @@ cdef Array concat(list joined, int axis):
     for x in xs:
         for d in range(first.ndim):
             if x.ndim != first.ndim or (d != axis and x.shape_[d] != first.shape_[d]):
-                raise ShapeError(f"concat: shapes {shape_of(first)} and {shape_of(x)} differ beside axis {axis}")
+                raise ShapeError(f"concat: shapes {shape_of(first)} and {shape_of(x)} differ along another axis than "
+                                 f"{axis}")
         dtype = wider_dtype(dtype, x.dtype_)
         if x.shape_[axis] > PY_SSIZE_T_MAX - shape[axis]:
             raise MemoryError(f"concat: axis {axis} of the result is too long")

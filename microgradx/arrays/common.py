@@ -25,7 +25,7 @@ def tensor(x: Data) -> Tensor:
     return x if isinstance(x, Tensor) else new_tensor(x)
 
 
-def beside(x: Tensor, other: Data) -> Tensor:
+def as_operand(x: Tensor, other: Data) -> Tensor:
     """``other`` as a tensor; a number does not change the dtype of ``x``, except that a float makes floats."""
     if isinstance(other, (bool, int, float)) and not (
             isinstance(other, float) and x.dtype.kind != "f" or x.dtype == np.bool_ and not isinstance(other, bool)):

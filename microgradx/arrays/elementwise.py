@@ -14,7 +14,7 @@ import numpy as np
 from microgradx._core.launch import compute
 from microgradx._core.structured import HostOperation
 from microgradx._core.tensor import Tensor
-from microgradx.arrays.common import beside, broadcast, floats, no_floats, of_tensor, tensor
+from microgradx.arrays.common import as_operand, broadcast, floats, no_floats, of_tensor, tensor
 from microgradx.errors import DTypeError, OptionError
 from microgradx.names import make_public
 from microgradx.typing import Data, Function
@@ -31,7 +31,7 @@ METHODS = [name for name in __all__ if name != "rsub"]
 def binary(op: str, doc: str, function: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Data, Data], Tensor]:
     """``function`` of two tensors that broadcast, of which either may be a number."""
     def call(x: Tensor, other: Data) -> Tensor:
-        y = beside(x, other)
+        y = as_operand(x, other)
         broadcast(op, x, y)
         return function(x, y)
 
@@ -179,7 +179,7 @@ def _power_of_two(x: Any) -> Any:
 @of_tensor
 def ldexp(x: Tensor, other: Data) -> Tensor:
     """x * 2^other."""
-    return floats(x) * floats(beside(x, other)).exp2()
+    return floats(x) * floats(as_operand(x, other)).exp2()
 
 
 @of_tensor
@@ -217,7 +217,7 @@ nextafter = binary("nextafter", "The next number after x towards other, in their
 @of_tensor
 def heaviside(x: Tensor, values: Data) -> Tensor:
     """0 where x < 0, 1 where x > 0, ``values`` where x is 0. No gradient."""
-    x, y = broadcast("heaviside", x, beside(x, values))
+    x, y = broadcast("heaviside", x, as_operand(x, values))
     return compute(np.heaviside, x.detach(), y.detach()).astype(np.result_type(x.dtype, y.dtype))
 
 
@@ -257,7 +257,7 @@ def clamp_max(x: Tensor, max: Data) -> Tensor:
 @of_tensor
 def rsub(x: Tensor, other: Data, *, alpha: float = 1) -> Tensor:
     """other - alpha x."""
-    return beside(x, other) - (x if alpha == 1 else x * alpha)
+    return as_operand(x, other) - (x if alpha == 1 else x * alpha)
 
 
 @of_tensor

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from microgradx._core.launch import by_parts, compute
 from microgradx._core.structured import HostOperation
 from microgradx._core.tensor import Tensor
-from microgradx.arrays.common import beside, broadcast, floats, of_tensor
+from microgradx.arrays.common import as_operand, broadcast, floats, of_tensor
 from microgradx.errors import OptionError
 from microgradx.names import make_public
 from microgradx.typing import Data, Function
@@ -120,7 +120,7 @@ def igamma(x: Tensor, other: Data) -> Tensor:
     >>> mgx.igamma(mgx.Tensor([1.0]), mgx.Tensor([0.0]))
     Tensor([0.])
     """
-    a, b = broadcast("igamma", floats(x), floats(beside(x, other)))
+    a, b = broadcast("igamma", floats(x), floats(as_operand(x, other)))
     return _igamma(a, b)
 
 
@@ -132,7 +132,7 @@ def igammac(x: Tensor, other: Data) -> Tensor:
     >>> mgx.igammac(mgx.Tensor([1.0]), mgx.Tensor([0.0]))
     Tensor([1.])
     """
-    a, b = broadcast("igammac", floats(x), floats(beside(x, other)))
+    a, b = broadcast("igammac", floats(x), floats(as_operand(x, other)))
     return _igammac(a, b)
 
 
@@ -296,7 +296,7 @@ def xlog1py(x: Tensor, other: Data) -> Tensor:
     >>> mgx.special.xlog1py(mgx.Tensor([0.0]), -1.0)
     Tensor([0.])
     """
-    a, b = floats(x), floats(beside(x, other))
+    a, b = floats(x), floats(as_operand(x, other))
     defined = (a != 0) | (b != b) | (b > -1)    # else 0, of which no number more is known
     return defined.where(a * defined.where(b, 0.0).log1p(), 0.0)
 
@@ -304,7 +304,7 @@ def xlog1py(x: Tensor, other: Data) -> Tensor:
 @of_tensor
 def zeta(x: Tensor, other: Data) -> Tensor:
     """The Hurwitz zeta function: the sum of (k + other)^-x over k >= 0, for x > 1; inf at 1. No gradient."""
-    a, b = broadcast("zeta", floats(x), floats(beside(x, other)))
+    a, b = broadcast("zeta", floats(x), floats(as_operand(x, other)))
     return compute(_zeta, a.detach(), b.detach())
 
 

@@ -112,7 +112,7 @@ class Group(MutableMapping[str, Any]):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over a group that was pickled, perhaps by a version with fewer options."""
         vars(self).update(state)
-        self.options = self.rule.completed(self.options)
+        self.options = self.rule._completed(self.options)
         self.launch[3:] = [self.rule.counter]
         numbers = self.rule.numbers(self.options)
         if self.cell.size != len(numbers):
@@ -443,7 +443,7 @@ class KernelOptimizer(Optimizer):
                 raise OptionError(f"{cls.__name__}: {option}={value!r} is not {words}")
 
     @classmethod
-    def completed(cls, options: dict[str, Any]) -> dict[str, Any]:
+    def _completed(cls, options: dict[str, Any]) -> dict[str, Any]:
         """Options that version 0.1 saved, and those that came later."""
         return {**cls.neutral, **cls.later, **options}
 
@@ -470,7 +470,7 @@ class KernelOptimizer(Optimizer):
         """Take over what ``state_dict`` of an optimizer for the same parameters gave. All fits or nothing changes."""
         name = type(self).__name__
         groups, states = self._groups_of(state_dict)
-        groups = [self.completed(plain_options(options)) for options in groups]
+        groups = [self._completed(plain_options(options)) for options in groups]
         arrays, k = [], 0                       # one dict per parameter
         for group, options in zip(self.param_groups, groups):
             self.check(options)

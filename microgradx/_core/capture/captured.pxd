@@ -7,7 +7,7 @@ from microgradx._core.capture.pullback cimport Pullback
 cdef class Found:               # a leaf whose gradient the call reads: its gradient is part of what the call depends on
     cdef Node node
     cdef Array was              # the gradient at the capture, later the one that was read last; None: there was none
-    cdef Py_ssize_t place       # UNUSED: no launch names it; COPIED: it has to be this one
+    cdef Py_ssize_t binding     # UNUSED: no launch names it; COPIED: it has to be this one
 
 cdef class Output:              # where a replay has a leaf of the result, or the value of an effect, from
     cdef int kind               # Source
@@ -24,7 +24,7 @@ cdef class Effect:              # what a call changes besides numbers
     cdef Product product            # of a leaf: its gradient, if the launches write that in place
 
 cdef struct Input:              # a tensor among the arguments
-    Py_ssize_t leaf, place      # its number; the place of the program, or COPIED, UNUSED
+    Py_ssize_t leaf, binding    # its number; the binding of the program, or COPIED, UNUSED
     Py_ssize_t offset           # of its copy in the block that the backward pass reads, or -1
     bint written                # does the call write to it?
 
@@ -37,7 +37,7 @@ cdef class CapturedCall:
     cdef char *form                 # of each argument: how it is compared
     cdef Py_ssize_t leaves
     cdef Py_ssize_t apart           # how many storages the gradients have that it reads
-    cdef list numbers, inputs       # places among the arguments: of numbers that move; of tensors
+    cdef list numbers, inputs       # positions among the arguments: of numbers that move; of tensors
     cdef Input *input
     cdef Py_ssize_t input_count
     cdef Storage **used             # of each input: the argument's storage, while the launches run

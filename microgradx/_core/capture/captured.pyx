@@ -52,7 +52,7 @@ cdef enum Source:               # where a replay has a leaf of the result, or th
 cdef enum EffectOn:             # what an effect changes
     OF_LEAF, OF_ATTRIBUTE, OF_ARGUMENT, OF_MODE
 
-cdef enum: COPIED = -1, UNUSED = -2     # an argument without a place: its numbers are copied; no launch reads it
+cdef enum: COPIED = -1, UNUSED = -2     # an argument without a binding: its numbers are copied; no launch reads it
 MEMORY = "memory that arguments share with each other or with what the call uses"
 
 
@@ -117,7 +117,7 @@ cdef class CapturedCall:
                         set fixed):
         """Call ``function`` on copies of the arguments ``leaves`` and write down what it launches; returns its result.
         ``environment`` is what the function can reach now, ``given`` what the leaves are of. A float may move, unless
-        its place is among the ``fixed``."""
+        its binding is among the ``fixed``."""
         cdef Program program = Program()
         cdef LaunchList before
         cdef Array a, x
@@ -278,7 +278,7 @@ cdef class CapturedCall:
             for a in environment.arrays:
                 a.storage.held = True
             if saved:
-                self.pullback.forward_place = program.bind_block(saved, self.pullback.block)
+                self.pullback.forward_binding = program.bind_block(saved, self.pullback.block)
             self.take_places(movable + made, samples, saved)
         finally:
             self.release(dropped, count)
@@ -384,7 +384,7 @@ cdef class CapturedCall:
                 continue
             if node in recording.read_gradients:
                 one = Found()
-                one.node, one.was, one.place = node, old, UNUSED
+                one.node, one.was, one.binding = node, old, UNUSED
                 self.found.append(one)
                 self.steady = self.steady and (node.grad is old or old is None and node.grad is None)
             if node.grad is not old:
@@ -498,37 +498,37 @@ cdef class CapturedCall:
         return arrays
 
     cdef int take_places(self, list movable, list samples, dict saved) except -1:
-        """Note which place of the program each input, gradient and product has."""
-        cdef dict by_id = {id(a): place for a, place in zip(movable, self.forward.places)}
+        """Note which binding of the program each input, gradient and product has."""
+        cdef dict by_id = {id(a): binding for a, binding in zip(movable, self.forward.bindings)}
         cdef Found one
         cdef Product product
         cdef Output output
         cdef Array a
         cdef Py_ssize_t k
-        cdef list names = [""] * self.forward.place_count
+        cdef list names = [""] * self.forward.binding_count
         self.forward.names = names
         self.input = <Input *> malloc((len(samples) + 1) * sizeof(Input))
         self.used = <Storage **> malloc((len(samples) + 1) * sizeof(Storage *))
         if self.input == NULL or self.used == NULL:
             raise MemoryError("compile: no memory for the plan")
         for k, x in enumerate(samples):
-            place = by_id.get(id(x), COPIED)
+            binding = by_id.get(id(x), COPIED)
             self.input[k].leaf, self.input[k].written = self.inputs[k], (<Array> x).storage.version > 1
-            self.input[k].place = UNUSED if place is None else place
+            self.input[k].binding = UNUSED if binding is None else binding
             self.input[k].offset = -1
             a = <Array> x
             if <size_t> a.storage in saved:
                 self.input[k].offset = saved[<size_t> a.storage] + (a.data - a.storage.data)
-            if self.input[k].place >= 0:
-                names[place] = f"argument {self.inputs[k]}"
+            if self.input[k].binding >= 0:
+                names[binding] = f"argument {self.inputs[k]}"
         self.input_count = len(samples)
         self.apart = len({<size_t> one.was.storage for one in self.found if one.was is not None
                           and by_id.get(id(one.was), COPIED) is not None})
         for k, one in enumerate(self.found):
-            place = None if one.was is None else by_id.get(id(one.was), COPIED)
-            one.place = UNUSED if place is None else place
-            if one.place >= 0:
-                names[one.place] = f"gradient {k}"
+            binding = None if one.was is None else by_id.get(id(one.was), COPIED)
+            one.binding = UNUSED if binding is None else binding
+            if one.binding >= 0:
+                names[one.binding] = f"gradient {k}"
                 one.was.storage.held = True
         for k, output in enumerate(self.outputs):
             kind, what = output.kind, output.what
@@ -538,12 +538,12 @@ cdef class CapturedCall:
                 output.kind, output.what = SAVED, (geometry_of(a), offset + (a.data - a.storage.data)) \
                     if kind == FRESH else (what[1], offset + what[2])
                 continue
-            place = by_id.get(id(what)) if kind == FRESH else None
-            if place is None or place < 0:
+            binding = by_id.get(id(what)) if kind == FRESH else None
+            if binding is None or binding < 0:
                 continue
-            names[place] = f"result {k}" if k < self.results else f"effect {k - self.results}"
+            names[binding] = f"result {k}" if k < self.results else f"effect {k - self.results}"
             product = Product()
-            product.array, product.place = a, place
+            product.array, product.binding = a, binding
             product.nbytes, product.offset = a.storage.nbytes, a.data - a.storage.data
             product.leaf = self.leaf_of_effect.get(k)
             output.kind, output.what, output.product = PRODUCT, None, product
@@ -692,13 +692,13 @@ cdef class CapturedCall:
             if (g is None) != (one.was is None):
                 self.failed = "which leaves have a gradient"
                 return False
-            if g is None or one.place == UNUSED or g is one.was and g.storage == one.was.storage and one.place < 0:
+            if g is None or one.binding == UNUSED or g is one.was and g.storage == one.was.storage and one.binding < 0:
                 continue
             named += 1
             storages.add(<size_t> g.storage)
             if g is one.was:
                 continue
-            if one.place < 0 or g.needs_grad != one.was.needs_grad or not same_strides(g, one.was) \
+            if one.binding < 0 or g.needs_grad != one.was.needs_grad or not same_strides(g, one.was) \
                     or not same_shape(g, one.was) or g.storage.readonly \
                     or g.storage.held and self.forward.holds(g.storage):
                 self.failed = "where a gradient is stored"
@@ -751,15 +751,15 @@ cdef class CapturedCall:
         try:
             for k, x in self.numbers:
                 fill(x, leaves[k])
-            if self.pullback is not None and self.pullback.forward_place >= 0:
+            if self.pullback is not None and self.pullback.forward_binding >= 0:
                 block = self.pullback.take_block()
-                program.aim(self.pullback.forward_place, block)
+                program.rebind(self.pullback.forward_binding, block)
             for k in range(self.input_count):
                 input = &self.input[k]
-                if input.place == UNUSED:
+                if input.binding == UNUSED:
                     continue
                 a = <Array> item[input.leaf]
-                if input.place == COPIED:
+                if input.binding == COPIED:
                     if input.written:
                         check_write(a, "compile")
                     copy(a, self.copy_of(input, block))
@@ -767,15 +767,15 @@ cdef class CapturedCall:
                     self.used[used] = a.storage
                     a.storage.refs += 1
                     used += 1
-                    program.aim(input.place, a)
+                    program.rebind(input.binding, a)
             for one in self.found:
-                if one.place >= 0:
+                if one.binding >= 0:
                     one.was = <Array> one.node.grad
                     one.was.storage.held = True
-                    program.aim(one.place, one.was)
+                    program.rebind(one.binding, one.was)
             for k in range(len(self.products)):
                 product = <Product> PyList_GET_ITEM(self.products, k)
-                program.aim(product.place, product.make())
+                program.rebind(product.binding, product.make())
             program.run()
             if self.is_one_array:
                 product = <Product> PyList_GET_ITEM(self.products, 0)
@@ -857,7 +857,7 @@ cdef class CapturedCall:
 
     def run_again(self, leaves, list parents, list cotangents):
         """The gradients of ``parents`` for ``cotangents`` of the results that have a graph, None for one that got none:
-        by the function as it is, which is recorded anew."""
+        by the function as it is, which is recorded again."""
         cdef Array a, x
         cdef list passed = list(leaves), nodes = [], live = [], given = []
         if self.effects or self.forward.writes_outside or self.forward.sequence.hosts or self.mutates:
@@ -967,19 +967,19 @@ cdef class CapturedCall:
         try:
             made = []
             for k in range(self.input_count):
-                if self.input[k].place >= 0:
-                    self.forward.aim(self.input[k].place, <Array> self.expected[self.input[k].leaf])
+                if self.input[k].binding >= 0:
+                    self.forward.rebind(self.input[k].binding, <Array> self.expected[self.input[k].leaf])
             for one in self.found:
-                if one.place >= 0:
+                if one.binding >= 0:
                     if one.node.grad is None:
                         return None
-                    self.forward.aim(one.place, <Array> one.node.grad)
-            if self.pullback is not None and self.pullback.forward_place >= 0:
-                self.forward.aim(self.pullback.forward_place, self.pullback.take_block())
+                    self.forward.rebind(one.binding, <Array> one.node.grad)
+            if self.pullback is not None and self.pullback.forward_binding >= 0:
+                self.forward.rebind(self.pullback.forward_binding, self.pullback.take_block())
             for product in self.products:
                 a = with_storage(product.array, product.nbytes, product.offset)
                 made.append(a)
-                self.forward.aim(product.place, a)
+                self.forward.rebind(product.binding, a)
             return self.forward.time_launches(rounds)
         finally:
             self.busy = False
@@ -1120,7 +1120,7 @@ def why_not_captured(object result):
 
 
 cdef str why_as_it_is(object o, uint16_t number, dict around):
-    """Of a result that every call makes anew, and that no copy can stand for."""
+    """Of a result that every call makes again, and that no copy can stand for."""
     if holds_what_moves(o, number):
         return (f"it returns or keeps an object of type {type(o).__name__} that holds tensors; take a tuple, dict or "
                 "dataclass")

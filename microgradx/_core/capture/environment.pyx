@@ -63,7 +63,7 @@ cdef tuple IMMUTABLE = PLAIN + (np.dtype, np.ufunc, range, slice, enum.Enum, typ
 cdef tuple WEAK = (weakref.ref, weakref.WeakValueDictionary, weakref.WeakSet)
 cdef tuple GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
 cdef set LIBRARIES = set(sys.stdlib_module_names) - {"__main__"} | {"microgradx", "numpy", "scipy"}
-# methods that run without being named, beside those of operators, `with`, `for` and calls
+# methods that run without being named, besides those of operators, `with`, `for` and calls
 cdef set IMPLICIT = {"forward", "backward", "jvp"}
 cdef set AT_BIRTH = {"__init__", "__new__", "__post_init__"}
 

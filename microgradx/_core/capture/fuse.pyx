@@ -187,7 +187,7 @@ cdef Py_ssize_t assign_slots(LiveRanges lives, Py_ssize_t first, Py_ssize_t stop
     for i in range(first, stop):
         for k in range(lives.sequence.launch[i].count):
             if lives.sequence.launch[i].storage[k] != NULL:
-                lives.of(lives.sequence.launch[i].storage[k]).at = UNASSIGNED
+                lives.of(lives.sequence.launch[i].storage[k]).slot = UNASSIGNED
     for i in range(first, stop):
         s = lives.sequence.launch[i]
         for k in range(s.count):
@@ -197,14 +197,14 @@ cdef Py_ssize_t assign_slots(LiveRanges lives, Py_ssize_t first, Py_ssize_t stop
                     number_operand(plan, False, lives, i, k)
             elif s.writes >> k & 1 and not is_used_only_within(life, first, stop):
                 slot = number_operand(plan, True, lives, i, k)
-                life.at = slot = slot if slot < 0 else OUTPUTS + slot
-            elif life.at != UNASSIGNED:
-                slot = <int> life.at
+                life.slot = slot = slot if slot < 0 else OUTPUTS + slot
+            elif life.slot != UNASSIGNED:
+                slot = life.slot
             elif s.writes >> k & 1:
                 if free_count == 0:
                     free_tile[0], plan.tiles, free_count = TILES + plan.tiles, plan.tiles + 1, 1
                 free_count -= 1
-                life.at = slot = free_tile[free_count]
+                life.slot = slot = free_tile[free_count]
             else:
                 slot = number_operand(plan, False, lives, i, k)
             if slot < 0 or plan.count[0] + plan.count[1] + plan.tiles > MGX_MAXSLOTS:
@@ -212,8 +212,8 @@ cdef Py_ssize_t assign_slots(LiveRanges lives, Py_ssize_t first, Py_ssize_t stop
             plan.slot[i - first][k] = slot
         for k in range(s.count):                    # a tile that is not read again is free for others
             life = NULL if s.storage[k] == NULL else lives.of(s.storage[k])
-            if life != NULL and life.at != UNASSIGNED and life.last == i and is_used_only_within(life, first, stop):
-                free_tile[free_count], life.at, free_count = <int> life.at, UNASSIGNED, free_count + 1
+            if life != NULL and life.slot != UNASSIGNED and life.last == i and is_used_only_within(life, first, stop):
+                free_tile[free_count], life.slot, free_count = life.slot, UNASSIGNED, free_count + 1
     return stop
 
 

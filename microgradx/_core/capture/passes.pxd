@@ -7,7 +7,8 @@ cdef struct LiveRange:               # of a storage in the launches
     bint fresh                  # the program's own: made in it, and held by nobody outside
     bint needed                 # what it holds is read, or stays
     bint bound                  # its operands move from replay to replay
-    Py_ssize_t at               # its place in the plan
+    Py_ssize_t offset           # in the plan
+    int slot                    # in the tile program that is being made
     char *data                  # where it lies instead of where it lay while it was captured, or NULL
     Storage *into               # of which storage that is
 

@@ -8,7 +8,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.stdlib cimport free, malloc
 
 from microgradx._core.array cimport Array, Storage, empty
-from microgradx._core.capture.place cimport Range, place
+from microgradx._core.capture.offsets cimport Range, assign_offsets
 from microgradx._core.kernels cimport MGX_F32, kernel_row
 from microgradx._core.launch cimport HOST, KERNELS, Launch, LaunchList, launch_name
 
@@ -182,7 +182,7 @@ cdef inline Py_ssize_t padded(const Storage *s) noexcept nogil:
 
 cdef tuple plan(LiveRanges lives, bint reuse):
     """One block for all that is the program's own. Storages that live at different times share parts of it if they may
-    (``reuse``): which, is said by `place`."""
+    (``reuse``): which, is said by `assign_offsets`."""
     cdef Py_ssize_t i, j, count = 0, top = 0, own = 0
     cdef LiveRange *one
     cdef Array block
@@ -194,16 +194,16 @@ cdef tuple plan(LiveRanges lives, bint reuse):
             one = &lives.life[i]
             if one.fresh and one.first >= 0:
                 ranges[count].first, ranges[count].last, ranges[count].size = one.first, one.last, padded(one.storage)
-                ranges[count].at, top = top, top + ranges[count].size
+                ranges[count].offset, top = top, top + ranges[count].size
                 count += 1
                 own += one.storage.nbytes
         if reuse:
-            top = place(ranges, count)
+            top = assign_offsets(ranges, count)
         count = 0
         for i in range(lives.count):
             one = &lives.life[i]
             if one.fresh and one.first >= 0:
-                one.at = ranges[count].at
+                one.offset = ranges[count].offset
                 count += 1
     finally:
         free(ranges)
@@ -214,6 +214,6 @@ cdef tuple plan(LiveRanges lives, bint reuse):
     for i in range(lives.count):
         one = &lives.life[i]
         if one.fresh and one.first >= 0:
-            one.data, one.into = block.storage.data + one.at, block.storage
+            one.data, one.into = block.storage.data + one.offset, block.storage
     move_operands(lives)
     return block, own, top

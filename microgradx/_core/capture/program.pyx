@@ -61,8 +61,8 @@ cdef class Program:
             unref(self.held[i])
         free(self.held)
         free(self.changed)
-        free(self.spot)
-        free(self.place)
+        free(self.patch)
+        free(self.binding)
 
     # ----- what it is made of ---------------------------------------------------------------------------------------
 
@@ -70,8 +70,8 @@ cdef class Program:
                       object saved) except -1:
         """After the capture: which storages are whose; the passes; the plan. ``dropped``: the storages that nobody
         refers to. An array of ``movable`` may be another one at each replay, and so may one of ``made`` if the launches
-        make it: see `bind`. ``saved``: addresses of storages that a backward pass reads, or that its forward pass
-        wrote."""
+        make it: see `new_binding`. ``saved``: addresses of storages that a backward pass reads, or that its forward
+        pass wrote."""
         cdef Py_ssize_t i, n = 0
         cdef int k
         cdef Launch *s
@@ -86,9 +86,9 @@ cdef class Program:
         lives.sequence = self.sequence
         self.held = <Storage **> malloc((n + 1) * sizeof(Storage *))
         self.changed = <Storage **> malloc((n + 1) * sizeof(Storage *))
-        self.spot = <Spot *> malloc((n + 1) * sizeof(Spot))
-        self.place = <Place *> malloc((len(movable) + len(made) + 1) * sizeof(Place))
-        if self.held == NULL or self.changed == NULL or self.spot == NULL or self.place == NULL:
+        self.patch = <Patch *> malloc((n + 1) * sizeof(Patch))
+        self.binding = <Binding *> malloc((len(movable) + len(made) + 1) * sizeof(Binding))
+        if self.held == NULL or self.changed == NULL or self.patch == NULL or self.binding == NULL:
             raise MemoryError("compile: no memory for the plan")
         for i in range(self.sequence.count):
             if i & 1023 == 1023:
@@ -117,8 +117,8 @@ cdef class Program:
                 PyErr_CheckSignals()
             if self.sequence.launch[i].tiles != NULL:
                 prepare(self.sequence.launch[i].tiles)
-        self.places = [self.bind(lives, x) for x in movable]
-        self.places += [self.bind(lives, x) if self.made(lives, x) else -1 for x in made]
+        self.bindings = [self.new_binding(lives, x) for x in movable]
+        self.bindings += [self.new_binding(lives, x) if self.made(lives, x) else -1 for x in made]
         n = self.planned_bytes
         for i in range(lives.count):
             one = &lives.life[i]
@@ -139,49 +139,50 @@ cdef class Program:
         self.light = self.sequence.count <= 16 and n <= 1 << 14 and not self.sequence.hosts
         return 0
 
-    cdef object bind(self, LiveRanges lives, Array x):
-        """The number of a new place, which can be aimed at another array: the operands of launches that lie in the
-        storage of ``x``. None if there are none; -1 if they have a place already."""
+    cdef object new_binding(self, LiveRanges lives, Array x):
+        """The number of a new binding, which can be bound to another array: the operands of launches that lie in the
+        storage of ``x``. None if there are none; -1 if they have a binding already."""
         cdef Py_ssize_t i
         cdef LiveRange *one = lives.of(x.storage)
-        cdef Place *place = &self.place[self.place_count]
+        cdef Binding *binding = &self.binding[self.binding_count]
         if one == NULL or one.first < 0:
             return None
         if one.bound or one.data != NULL:
             return -1
-        place.first, place.count, place.written = self.spot_count, 0, one.writes
-        place.data, place.storage = x.data, x.storage
+        binding.first, binding.count, binding.written = self.patch_count, 0, one.writes
+        binding.data, binding.storage = x.data, x.storage
         for i in range(one.first, one.last + 1):
-            self.add_spots(place, self.sequence.launch[i], x.storage, x.data - x.storage.data)
+            self.add_patches(binding, self.sequence.launch[i], x.storage, x.data - x.storage.data)
         one.bound = True
-        self.place_count += 1
-        return self.place_count - 1
+        self.binding_count += 1
+        return self.binding_count - 1
 
-    cdef int add_spots(self, Place *place, Launch *s, Storage *storage, Py_ssize_t start) except -1:
-        """The operands of a launch that lie in ``storage``, as spots of a place that begins at its byte ``start``."""
+    cdef int add_patches(self, Binding *binding, Launch *s, Storage *storage, Py_ssize_t start) except -1:
+        """The operands of a launch in ``storage``, as patches of a binding that begins at its byte ``start``."""
         cdef int k
         for k in range(s.count):
             if s.storage[k] == storage:
-                self.spot[self.spot_count].p = &s.args.p[k]
-                self.spot[self.spot_count].offset = s.args.p[k] - storage.data - start
-                self.spot_count += 1
-                place.count += 1
+                self.patch[self.patch_count].p = &s.args.p[k]
+                self.patch[self.patch_count].offset = s.args.p[k] - storage.data - start
+                self.patch_count += 1
+                binding.count += 1
         for o, _ in host_operands(s) if s.table == HOST else ():
             if (<Array> o).storage == storage:
-                self.spot[self.spot_count].p = &(<Array> o).data
-                self.spot[self.spot_count].offset = (<Array> o).data - storage.data - start
-                self.spot_count += 1
-                place.count += 1
+                self.patch[self.patch_count].p = &(<Array> o).data
+                self.patch[self.patch_count].offset = (<Array> o).data - storage.data - start
+                self.patch_count += 1
+                binding.count += 1
         return 0
 
     cdef Py_ssize_t bind_block(self, dict saved, Array block) except -1:
-        """The number of a new place: all operands in the storages of ``saved``, {address: offset in the block}, from
+        """The number of a new binding: all operands in the storages of ``saved``, {address: offset in the block}, from
         now on lie in ``block``; the program holds these storages no more."""
         cdef Py_ssize_t i, kept = 0
         cdef int k
         cdef Launch *s
-        cdef Place *place = &self.place[self.place_count]
-        place.first, place.count, place.written, place.data, place.storage = self.spot_count, 0, False, NULL, NULL
+        cdef Binding *binding = &self.binding[self.binding_count]
+        binding.first, binding.count, binding.written = self.patch_count, 0, False
+        binding.data, binding.storage = NULL, NULL
         for i in range(self.sequence.count):
             if i & 1023 == 1023:
                 PyErr_CheckSignals()
@@ -189,7 +190,7 @@ cdef class Program:
             for address in {<size_t> s.storage[k] for k in range(s.count)} | {
                     <size_t> (<Array> o).storage for o, _ in (host_operands(s) if s.table == HOST else ())}:
                 if address in saved:
-                    self.add_spots(place, s, <Storage *> <size_t> address, -<Py_ssize_t> saved[address])
+                    self.add_patches(binding, s, <Storage *> <size_t> address, -<Py_ssize_t> saved[address])
             for k in range(s.count):
                 if s.storage[k] != NULL and <size_t> s.storage[k] in saved:
                     s.storage[k] = block.storage
@@ -205,9 +206,9 @@ cdef class Program:
                 self.changed[kept] = self.changed[i]
                 kept += 1
         self.changed_count = kept
-        self.place_count += 1
-        self.aim(self.place_count - 1, block)
-        return self.place_count - 1
+        self.binding_count += 1
+        self.rebind(self.binding_count - 1, block)
+        return self.binding_count - 1
 
     cdef bint made(self, LiveRanges lives, Array x) except -1:
         """Is a result made by the launches, in memory that nobody else has or sees? A small part of its storage is not:
@@ -224,15 +225,15 @@ cdef class Program:
                 return False
         return s.table != HOST
 
-    cdef void aim(self, Py_ssize_t number, Array a) noexcept:
-        """Let the operands of a place lie in ``a``."""
+    cdef void rebind(self, Py_ssize_t number, Array a) noexcept:
+        """Let the operands of a binding lie in ``a``."""
         cdef Py_ssize_t i
-        cdef Place *place = &self.place[number]
-        place.storage = a.storage
-        if place.data != a.data:
-            place.data = a.data
-            for i in range(place.first, place.first + place.count):
-                self.spot[i].p[0] = a.data + self.spot[i].offset
+        cdef Binding *binding = &self.binding[number]
+        binding.storage = a.storage
+        if binding.data != a.data:
+            binding.data = a.data
+            for i in range(binding.first, binding.first + binding.count):
+                self.patch[i].p[0] = a.data + self.patch[i].offset
 
     cdef bint holds(self, Storage *s) noexcept:
         cdef Py_ssize_t i
@@ -313,9 +314,9 @@ cdef class Program:
         finally:
             for i in range(self.changed_count):
                 self.changed[i].version += 1
-            for i in range(self.place_count):
-                if self.place[i].written:
-                    self.place[i].storage.version += 1
+            for i in range(self.binding_count):
+                if self.binding[i].written:
+                    self.binding[i].storage.version += 1
         return 0
 
     # ----- what it is --------------------------------------------------------------------------------------------
@@ -335,11 +336,11 @@ cdef class Program:
         be compared as text."""
         cdef Py_ssize_t i, j
         cdef dict numbers = {}
-        for i in range(self.place_count):
-            for j in range(self.place[i].first, self.place[i].first + self.place[i].count):
-                offset = f"+{self.spot[j].offset}" if self.spot[j].offset else ""
+        for i in range(self.binding_count):
+            for j in range(self.binding[i].first, self.binding[i].first + self.binding[i].count):
+                offset = f"+{self.patch[j].offset}" if self.patch[j].offset else ""
                 name = self.names[i] if i < len(self.names) else "saved"
-                numbers[-<Py_ssize_t> self.spot[j].p] = name + offset
+                numbers[-<Py_ssize_t> self.patch[j].p] = name + offset
         return "\n".join([launch_text(self.sequence.launch[i], numbers) for i in range(self.sequence.count)])
 
     @property
@@ -356,7 +357,7 @@ cdef class Program:
         if self.sequence.hosts:
             return None
         saved = [snapshot(self.changed[i]) for i in range(self.changed_count)]
-        moved = [(i, snapshot(self.place[i].storage)) for i in range(self.place_count) if self.place[i].written]
+        moved = [(i, snapshot(self.binding[i].storage)) for i in range(self.binding_count) if self.binding[i].written]
         least = [float("inf")] * self.sequence.count
         clock = time.perf_counter
         for _ in range(rounds):
@@ -369,7 +370,7 @@ cdef class Program:
                 for i in range(self.changed_count):
                     restore(self.changed[i], saved[i])
                 for k, numbers in moved:
-                    restore(self.place[k].storage, numbers)
+                    restore(self.binding[k].storage, numbers)
         return least
 
 
@@ -453,10 +454,10 @@ cdef str integers_text(const Launch *l):
     """The sizes of a structured launch by their names: ``m 2, n 3``."""
     cdef int at = 0
     cdef list found = []
-    for kind, name, places in kernel_integers(l.row):
+    for kind, name, lengths in kernel_integers(l.row):
         if kind == "INTEGER" or kind == "FLAG" and l.args.n[at]:
             found.append(f"{name} {l.args.n[at]}" if kind == "INTEGER" else name)
-        at += places
+        at += lengths
     return ", ".join(found)
 
 

@@ -13,16 +13,16 @@ cdef class Pullback:            # of a captured call: from the gradients of its 
     cdef list freed             # the numbers of those whose graph is
     cdef list parents           # what gradients go to: nodes of leaves, or the numbers of arguments
     cdef list cotangents        # [sample], one for each root whose graph is not freed
-    cdef list given             # their places
+    cdef list given             # their bindings
     cdef list products          # a Product or None for each parent
-    cdef list arguments         # (number of the argument, place)
+    cdef list arguments         # (number of the argument, binding)
     cdef list numbers           # (number of the argument, array) of floats that it reads
     cdef dict saved             # {storage: offset} in the block of what the forward pass leaves
-    cdef Py_ssize_t saved_bytes, place, forward_place
+    cdef Py_ssize_t saved_bytes, binding, forward_binding
     cdef Array block            # the last one
     cdef Storage **read         # storages from outside that it reads, and then those that the forward pass reads
     cdef Py_ssize_t read_count, needed_count
-    cdef dict place_of          # {storage: its number among these}
+    cdef dict position_of       # {storage: its number among these}
     cdef list others            # arguments that only the forward pass reads
     cdef bint busy
     cdef bint apart             # are there several groups?

@@ -137,7 +137,7 @@ cdef list groups_of(list results, list ends, uint16_t number):
 cdef class Pullback:
 
     def __cinit__(self):
-        self.singles, self.others, self.place_of = [], [], {}
+        self.singles, self.others, self.position_of = [], [], {}
 
     def __dealloc__(self):
         free(self.read)
@@ -151,7 +151,7 @@ cdef class Pullback:
         cdef Storage *s
         cdef set written = set()
         cdef list all = [self, *self.singles]
-        self.saved, self.place, self.forward_place = {}, -1, -1
+        self.saved, self.binding, self.forward_binding = {}, -1, -1
         if self.program is None:
             return 0
         for i in range(forward.sequence.count):
@@ -181,7 +181,7 @@ cdef class Pullback:
                 if <size_t> s in self.saved:
                     copy_storage(s, self.block, self.saved[<size_t> s])
         for one in all:
-            one.place = one.program.bind_block(self.saved, self.block) if self.saved_bytes else -1
+            one.binding = one.program.bind_block(self.saved, self.block) if self.saved_bytes else -1
             one.take_places(numbers, inputs, len(samples))
         return 0
 
@@ -196,9 +196,9 @@ cdef class Pullback:
         self.read = more
         for i in range(program.held_count):
             s = program.held[i]
-            if s.born != number and <size_t> s not in self.place_of and not any(
+            if s.born != number and <size_t> s not in self.position_of and not any(
                     [(<Array> a).storage == s for _, a in numbers]):
-                self.place_of[<size_t> s] = self.read_count
+                self.position_of[<size_t> s] = self.read_count
                 self.read[self.read_count] = s
                 self.read_count += 1
         return 0
@@ -214,7 +214,7 @@ cdef class Pullback:
         self.others = [number for number in inputs if number not in [other for other, _ in self.arguments]]
         for single in self.singles:
             single.needed_count = single.read_count
-            single.at = [self.place_of[<size_t> single.read[i]] for i in range(single.read_count)]
+            single.at = [self.position_of[<size_t> single.read[i]] for i in range(single.read_count)]
         return 0
 
     cdef int take_places(self, list numbers, list inputs, Py_ssize_t samples) except -1:
@@ -222,21 +222,21 @@ cdef class Pullback:
         cdef Program program = self.program
         cdef Py_ssize_t k
         cdef Array a
-        places = program.places
-        self.given = places[:len(self.cotangents)]
-        self.arguments = [(number, place) for number, place in
-                          zip(inputs, places[len(self.cotangents):len(self.cotangents) + samples])
-                          if place is not None]
+        bindings = program.bindings
+        self.given = bindings[:len(self.cotangents)]
+        self.arguments = [(number, binding) for number, binding in
+                          zip(inputs, bindings[len(self.cotangents):len(self.cotangents) + samples])
+                          if binding is not None]
         self.numbers = [(number, a) for number, a in numbers if program.holds((<Array> a).storage)]
-        places = places[len(self.cotangents) + samples:]
+        bindings = bindings[len(self.cotangents) + samples:]
         for k, a in enumerate(self.products):
             product = Product()
-            product.array, product.place = a, places[k] if places[k] is not None else -1
+            product.array, product.binding = a, bindings[k] if bindings[k] is not None else -1
             product.nbytes, product.offset = a.storage.nbytes, a.data - a.storage.data
-            if product.place >= 0:
+            if product.binding >= 0:
                 product.array = geometry_of(a)
             self.products[k] = product
-        program.names = [f"place {k}" for k in range(program.place_count)]
+        program.names = [f"binding {k}" for k in range(program.binding_count)]
         return 0
 
     cdef list programs(self):
@@ -363,26 +363,26 @@ cdef class Pullback:
         self.busy = True
         try:
             given = [as_sample(<Array> a, <Array> sample) for a, sample in zip(cotangents, self.cotangents)]
-            for k, place in enumerate(self.given):
-                if place is not None and place >= 0:
-                    program.aim(place, <Array> given[k])
-            for number, place in self.arguments:
-                program.aim(place, <Array> residuals.arguments[number][0])
+            for k, binding in enumerate(self.given):
+                if binding is not None and binding >= 0:
+                    program.rebind(binding, <Array> given[k])
+            for number, binding in self.arguments:
+                program.rebind(binding, <Array> residuals.arguments[number][0])
             for number, a in self.numbers:
                 fill(a, residuals.leaves[number])
-            if self.place >= 0:
-                program.aim(self.place, residuals.block)
+            if self.binding >= 0:
+                program.rebind(self.binding, residuals.block)
             for product in self.products:
-                if product.place >= 0:
+                if product.binding >= 0:
                     a = with_storage(product.array, product.nbytes, product.offset)
-                    program.aim(product.place, a)
+                    program.rebind(product.binding, a)
                     made.append(a)
                 else:
                     made.append(None)
             a = None
             program.run()
             for k, product in enumerate(self.products):
-                if product.place < 0:
+                if product.binding < 0:
                     made[k] = plain_copy(product.array)
         finally:
             self.busy = False

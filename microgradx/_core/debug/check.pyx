@@ -92,7 +92,7 @@ cdef dict storages(CapturedCall call):
     cdef Array a
     cdef dict found = {}, known = {}
     cdef set own = {<size_t> (<Array> x).storage for x in [program.memory, *call.expected] if isinstance(x, Array)}
-    cdef set moving = {<size_t> program.place[i].storage for i in range(program.place_count)}
+    cdef set moving = {<size_t> program.binding[i].storage for i in range(program.binding_count)}
     for module in owners_of(call):
         for name, p in [*module.named_parameters(), *module.named_buffers()]:
             known.setdefault(<size_t> (<Array> p).storage, name)

@@ -1,8 +1,8 @@
-"""Where ranges of a program's memory lie: no two that live at one time overlap, and the whole is small.
+"""The offsets of ranges of a program's memory: no two that live at one time overlap, and the whole is small.
 
 Two ways. A sweep goes through the launches in order and gives out memory as an allocator would, from holes in lists by
 size, neighbours joined as they become free: quick, and for nets within a few parts in a hundred of the most that lives
-at once, which no plan can go below. Larger ranges first, each at the lowest place that is free as long as it lives, is
+at once, which no plan can go below. Larger ranges first, each at the lowest offset that is free as long as it lives, is
 better where sizes differ much, and slower: what is occupied during a stretch of launches is read from a tree.
 """
 from libc.stdlib cimport calloc, free, malloc, qsort, realloc
@@ -17,8 +17,8 @@ cdef enum:
     MOST_PIECES = 64        # of what is occupied during a stretch; smaller gaps than the others count as occupied
 
 
-cdef Py_ssize_t place(Range *range_, Py_ssize_t count) except -1:
-    """Give each range its place; the bytes that all of them take."""
+cdef Py_ssize_t assign_offsets(Range *range_, Py_ssize_t count) except -1:
+    """Give each range its offset; returns the bytes that all of them take."""
     cdef Py_ssize_t i, live = 0, top = 0, best = -1, steps = 0, placed = 0
     cdef Range *ranges = <Range *> malloc((count + 1) * sizeof(Range))
     cdef Range **order = <Range **> malloc((2 * count + 1) * sizeof(Range *))
@@ -27,30 +27,30 @@ cdef Py_ssize_t place(Range *range_, Py_ssize_t count) except -1:
         if ranges == NULL or order == NULL:
             raise MemoryError("compile: no memory for the plan")
         for i in range(count):
-            range_[i].at = 0
+            range_[i].offset = 0
             steps = max(steps, range_[i].last + 1)
             placed += range_[i].size > 0
         for backwards in (False, True) if placed > FEW else ():
             top = sweep(ranges, copied(ranges, range_, count, steps, backwards), order, &live)
             if best < 0 or top < best:
                 best = top
-                keep_places(range_, ranges, placed)
+                keep_offsets(range_, ranges, placed)
         if best < 0 or best - live > live // NEAR:
             top = larger_first(ranges, copied(ranges, range_, count, steps, False), order, steps)
             if best < 0 or top < best:
                 best = top
-                keep_places(range_, ranges, placed)
+                keep_offsets(range_, ranges, placed)
     finally:
         free(ranges)
         free(order)
     return best
 
 
-def place_ranges(ranges):
-    """``place`` for (first, last, size) of each: the places, and the bytes that all of them take.
+def offsets_of(ranges):
+    """``assign_offsets`` for (first, last, size) of each: the offsets, and the bytes that all of them take.
 
-    >>> from microgradx._core.capture.place import place_ranges
-    >>> place_ranges([(0, 1, 8), (1, 2, 16), (2, 3, 8)])
+    >>> from microgradx._core.capture.offsets import offsets_of
+    >>> offsets_of([(0, 1, 8), (1, 2, 16), (2, 3, 8)])
     ([16, 0, 16], 24)
     """
     cdef Py_ssize_t i, top
@@ -62,14 +62,14 @@ def place_ranges(ranges):
             given[i].first, given[i].last, given[i].size = ranges[i]
             if given[i].size % 8 or given[i].size < 0 or not 0 <= given[i].first <= given[i].last:
                 raise ValueError(f"compile: {ranges[i]} is no range")
-        top = place(given, len(ranges))
-        return [given[i].at for i in range(len(ranges))], top
+        top = assign_offsets(given, len(ranges))
+        return [given[i].offset for i in range(len(ranges))], top
     finally:
         free(given)
 
 
 cdef Py_ssize_t copied(Range *to, const Range *source, Py_ssize_t count, Py_ssize_t steps, bint backwards) noexcept:
-    """The ranges that are not empty, with time reversed if so; how many. ``at`` tells which one each was."""
+    """The ranges that are not empty, with time reversed if so; how many. ``number`` tells which one each was."""
     cdef Py_ssize_t i, placed = 0
     for i in range(count):
         if source[i].size:
@@ -81,16 +81,16 @@ cdef Py_ssize_t copied(Range *to, const Range *source, Py_ssize_t count, Py_ssiz
     return placed
 
 
-cdef void keep_places(Range *to, const Range *source, Py_ssize_t count) noexcept:
+cdef void keep_offsets(Range *to, const Range *source, Py_ssize_t count) noexcept:
     cdef Py_ssize_t i
     for i in range(count):
-        to[source[i].number].at = source[i].at
+        to[source[i].number].offset = source[i].offset
 
 
 # ----- a sweep ---------------------------------------------------------------------------------------------------
 
 cdef struct Block:          # a part of the memory, given out or a hole
-    Py_ssize_t at, size
+    Py_ssize_t offset, size
     Block *below            # its neighbours in memory
     Block *above
     Block *before           # in the list of holes of about its size
@@ -124,7 +124,7 @@ cdef int ends_first(const void *a, const void *b) noexcept nogil:
 
 
 cdef Py_ssize_t sweep(Range *ranges, Py_ssize_t count, Range **order, Py_ssize_t *live) except -1:
-    """Places in order of time; the bytes that they take. ``live``: the most that is needed at one time."""
+    """Offsets in order of time; the bytes that they take. ``live``: the most that is needed at one time."""
     cdef Py_ssize_t i, ended = 0, now = 0
     cdef Range **leaving = order + count
     cdef Block *blocks = <Block *> malloc((2 * count + 1) * sizeof(Block))
@@ -149,7 +149,7 @@ cdef Py_ssize_t sweep(Range *ranges, Py_ssize_t count, Range **order, Py_ssize_t
         now += order[i].size
         live[0] = max(live[0], now)
         given[order[i] - ranges] = give_out(&heap, order[i].size)
-        order[i].at = given[order[i] - ranges].at
+        order[i].offset = given[order[i] - ranges].offset
     free(blocks)
     free(given)
     return heap.most
@@ -229,12 +229,12 @@ cdef Block *give_out(Heap *heap, Py_ssize_t size) noexcept:
         unlink_hole(heap, b)
         if b.size > size:
             rest = new_record(heap)
-            rest.at, rest.size, rest.below, rest.above = b.at + size, b.size - size, b, b.above
+            rest.offset, rest.size, rest.below, rest.above = b.offset + size, b.size - size, b, b.above
             b.above.below, b.above, b.size = rest, rest, size       # a hole is never the last
             link_hole(heap, rest)
         return b
     b = new_record(heap)
-    b.at, b.size, b.below, b.above, b.hole = heap.top, size, heap.last, NULL, False
+    b.offset, b.size, b.below, b.above, b.hole = heap.top, size, heap.last, NULL, False
     if b.below != NULL:
         b.below.above = b
     heap.last = b
@@ -256,7 +256,7 @@ cdef void give_back(Heap *heap, Block *b) noexcept:
         forget(heap, b)
         b = other
     if b.above == NULL:
-        heap.top = b.at
+        heap.top = b.offset
         forget(heap, b)
     else:
         link_hole(heap, b)
@@ -328,13 +328,13 @@ cdef Py_ssize_t larger_first(Range *ranges, Py_ssize_t count, Range **order, Py_
             if right != left:
                 cursors = watch(cursor, cursors, &tree[right].throughout)
             left, right = left >> 1, right >> 1
-        one.at = lowest_gap(cursor, cursors, one.size)
-        top = max(top, one.at + one.size)
+        one.offset = lowest_gap(cursor, cursors, one.size)
+        top = max(top, one.offset + one.size)
         for k in range(owned):
-            failed = failed or occupy(&tree[own[k]].throughout, one.at, one.at + one.size) < 0
+            failed = failed or occupy(&tree[own[k]].throughout, one.offset, one.offset + one.size) < 0
             left = own[k]
             while left and not failed:
-                cursors = occupy(&tree[left].any, one.at, one.at + one.size)
+                cursors = occupy(&tree[left].any, one.offset, one.offset + one.size)
                 if cursors == 0:                    # then the nodes above know it as well
                     break
                 failed, left = cursors < 0, left >> 1

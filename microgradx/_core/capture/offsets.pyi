@@ -1,0 +1,3 @@
+from collections.abc import Sequence
+
+def offsets_of(ranges: Sequence[tuple[int, int, int]]) -> tuple[list[int], int]: ...

@@ -1,3 +1,0 @@
-from collections.abc import Sequence
-
-def place_ranges(ranges: Sequence[tuple[int, int, int]]) -> tuple[list[int], int]: ...
