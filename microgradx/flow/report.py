@@ -26,8 +26,10 @@ class Diagnosis:
 
     ``verdict``, ``cause``: a sentence, ``layer``: its name or None. ``evidence``: dicts of name, measured, bound,
     expected. ``layers``: a dict of numbers each. ``before``: of the training as it is: cost, cost_after, learned,
-    accuracy, decades_back, decades_forward ... ``prescriptions``: dicts of name, source, change, trains, and ``after``,
-    the same numbers with it. ``settings``: of the run. ``notes``: what is odd and no verdict.
+    elsewhere (the same of rows that no step has seen), accuracy, decades_back, decades_forward ...
+    ``prescriptions``: dicts of name, source, change, ``lines`` (what was tried, as code to paste, in which the net is
+    ``model``, with ``optimizer`` and ``loss_fn``), trains, and ``after``, the same numbers with it. ``settings``: of
+    the run. ``notes``: what is odd and no verdict. ``doubt``: why the verdict is not sure, or None.
     """
     verdict: str
     cause: str
@@ -38,6 +40,7 @@ class Diagnosis:
     prescriptions: list
     settings: dict
     notes: list
+    doubt: str | None = None
 
     @classmethod
     def of(cls, finding, layers, before, prescriptions, settings, notes):
@@ -45,7 +48,7 @@ class Diagnosis:
         evidence = [dict(zip(("name", "measured", "bound", "expected"), item)) for item in finding.evidence]
         layer = None if finding.place is None else layers[finding.place]["layer"]
         return cls(*map(_plain, (finding.verdict, finding.cause, layer, evidence, layers, before, prescriptions,
-                                 settings, notes)))
+                                 settings, notes, finding.doubt)))
 
     @property
     def healthy(self):
