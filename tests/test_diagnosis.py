@@ -15,7 +15,7 @@ import pytest
 import microgradx as mgx
 from microgradx import flow, nn, optim
 from microgradx.errors import DTypeError, Error, FormatError, GraphError, NonFiniteError, OptionError, ShapeError
-from microgradx.flow import diagnosis, prescriptions, verdicts
+from microgradx.flow import advice, diagnosis, prescriptions, verdicts
 from microgradx.flow.report import Diagnosis
 from microgradx.nn import functional as F
 
@@ -262,14 +262,14 @@ def test_every_prescription_is_for_a_verdict_and_changes_a_copy_only(row):
     change, before = row.make(course), repr(state(course.origin))
     assert change.words and change.lines
     twin = course.origin.copy()
-    untouched, judge = repr(state(twin)), twin.judge
-    twin.change(change.lines, change.read)
+    untouched = repr(state(twin))
+    twin.change(change.lines)
     assert repr(state(twin)) != untouched or twin.cost is not cost
     assert repr(state(course.origin)) == before and course.origin.cost is cost
     output, loss = twin.loss(twin.batch(0))
     loss.backward()
     twin.step(twin.batch(0))
-    assert (twin.judge is judge) == (change.read is None) and math.isfinite(twin.judged([twin.batch(0)]))
+    assert twin.judge is cost and math.isfinite(twin.judged([twin.batch(0)]))
 
 
 @pytest.mark.parametrize("row", prescriptions.PRESCRIPTIONS, ids=lambda row: row.name)
@@ -287,7 +287,7 @@ def test_frozen_layers_are_left_alone(row):
         twin = course.origin.copy()
         kept = next(m for m in twin.model.modules() if isinstance(m, nn.Linear))
         before = kept.weight.numpy(), kept.bias.numpy()
-        twin.change(change.lines, change.read)
+        twin.change(change.lines)
         np.testing.assert_array_equal(kept.weight.numpy(), before[0])
         np.testing.assert_array_equal(kept.bias.numpy(), before[1])
 
@@ -566,3 +566,9 @@ def test_copies_are_let_go():
     flow.diagnose(net, F.cross_entropy, (X, Y), steps=2)
     gc.collect()
     assert sum(isinstance(o, nn.Linear) for o in gc.get_objects()) <= before
+
+
+def test_every_verdict_is_explained():
+    assert set(advice.MEANING) == set(advice.ADVICE) == set(verdicts.VERDICTS)
+    assert set(verdicts.FORMER) <= set(verdicts.VERDICTS)
+    assert {old for names in verdicts.FORMER.values() for old in names} <= set(verdicts.VERDICTS)

@@ -69,8 +69,8 @@ def node_behind(Array x not None):
 
 
 def links_of(Node node not None):
-    """(the name of the operation that made a node, "leaf" for none, the nodes of its operands): None for an operand that
-    wants no gradient."""
+    """(the name of the operation that made a node, "leaf" for none, the nodes of its operands): None for an operand
+    that wants no gradient."""
     cdef PyObject **links = parents(&node.v)
     cdef int32_t k
     return node_name(node), [<object> links[k] if links[k] != NULL else None for k in range(node.v.count)]

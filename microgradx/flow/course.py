@@ -6,15 +6,15 @@ depend on the input: 0 for a net that has only learned how frequent the labels a
 import contextlib
 import functools
 import math
-from dataclasses import replace
 
 import numpy as np
 
 from microgradx.errors import Error
 from microgradx.flow import metrics, outputs
+from microgradx.flow.records import CHEAP
 from microgradx.flow.run import Batches
 from microgradx.flow.settings import CUTS, known
-from microgradx.flow.watch import Watch
+from microgradx.flow.watch import Watch, staged
 
 __all__ = ["FAILURES", "Course"]
 
@@ -33,12 +33,12 @@ class Course:
     """
 
     def __init__(self, origin, steps, seed, cuts=None, before=None, change=None):
-        self.origin, self.steps, self.seed, self.before = origin, steps, seed, before
+        self.origin, self.steps, self.seed, self.before, self.change = origin, steps, seed, before, change
         self.cuts, self.engine = before.cuts if before else CUTS | known(cuts), origin.engine
         self.engine.seed(seed)
         self.run, self.losses, self.others = origin.copy(), [], {}
         if change:
-            self.run.change(change.lines, change.read)
+            self.run.change(change.lines)
         run, model = self.run, self.run.model
         self.parameters = dict(model.named_parameters())
         self.frozen = {name for name, p in self.parameters.items() if not p.requires_grad}
@@ -46,35 +46,37 @@ class Course:
         self.weights = {name: self.engine.array(weight).copy() for name, _, module in self.engine.modules(model)
                         if (weight := self.engine.weight(module)) is not None}
         self.output = self.output_error = self.target = None
-        self.attached, self.strangers, self.nan, self.rates, self.tail = True, 0, None, [], ()
-        self.learned, self.accuracy = math.nan, []
+        self.attached, self.strangers, self.nan, self.rates, self.tail, self.form = True, 0, None, [], (), ()
+        self.learned = math.nan
         probe = Batches(run.batches.train[:PROBED], [], True).train
         self.start = run.judged(probe)
+        self.unseen_start = run.judged(run.batches.unseen) if run.batches.unseen else math.nan
+        self.accuracy = [outputs.accuracy(run, probe)]
         self.engine.seed(seed)
-        self._train(probe)
+        self._train()
         self.end = run.judged(probe) if self.completed else math.nan
         self.unseen = run.judged(run.batches.unseen) if self.completed and run.batches.unseen else math.nan
-        if self.output is not None:
-            self.accuracy.append(outputs.accuracy(run, probe) if self.completed else math.nan)
+        self.accuracy.append(outputs.accuracy(run, probe) if self.completed else math.nan)
         if math.isfinite(self.end):
             self.learned = self._share(self.end)
 
-    def _train(self, probe):
+    def _train(self):
         run, steps = self.run, self.steps
         watching = Watch(run.model, every=steps + 1, full_every=None if self.before else steps or None)
         if self.before:
-            watching.all = watching.columns = watching.chosen
+            watching.all = watching.columns = staged((*CHEAP, "x_square"))
         self.record, self.completed = watching.record, False
         for step in range(steps + 1):
             first, last = step == 0, step == steps
             batch = run.batch(0 if last else step)
-            watching.step = step
+            if first or last:
+                watching.begin_at(step)
             with watching if first or (last and not self.before) else contextlib.nullcontext():
                 run.optimizer.zero_grad()
                 output, loss = run.loss(batch)
                 self.losses.append(loss.item())
                 if first:
-                    self._look(output, loss, probe)
+                    self._look(output, loss)
                 if not self.attached or step and not math.isfinite(self.losses[-1]):
                     return
                 loss.backward()
@@ -85,7 +87,7 @@ class Course:
                     run.step(batch)
         self.completed = math.isfinite(self.losses[-1])
 
-    def _look(self, output, loss, probe):
+    def _look(self, output, loss):
         """What the first output is, and what a constant in its place costs."""
         tensor = self.engine.first_tensor(output)
         self.attached = bool(loss.requires_grad)
@@ -94,12 +96,13 @@ class Course:
             if tensor.requires_grad:
                 tensor.register_hook(self._keep_output_error)
         self.strangers = self.engine.strangers(loss, self.run.model, self.run.cost)
-        self.tail = outputs.tail(self.engine, tensor) if tensor is not None else ()
-        self.accuracy.append(outputs.accuracy(self.run, probe))
-        if self.before and self.run.judge is self.run.cost and self.before.tail == self.tail:
+        known = outputs.tail(self.engine, tensor) if tensor is not None else ()
+        self.tail = known or ()
+        self.form = known
+        if self.before and self.run.judge is self.run.cost and self.before.form == self.form:
             self.constant = self.before.constant
         else:
-            self.constant = outputs.constant_cost(self.run, output, self.tail, self.start)
+            self.constant = outputs.constant_cost(self.run, output, known, self.start)
 
     def _keep_output_error(self, g):
         self.output_error = self.engine.array(g).copy()
@@ -133,6 +136,11 @@ class Course:
         return self.learned >= HEART and self.elsewhere <= 0
 
     @property
+    def trains_all(self):
+        """Does it learn all of its rows, given time?"""
+        return self.learned >= HEART or self.completed and self.longer.learned >= HEART
+
+    @property
     def gained(self):
         """The share of the cost removed, of unseen rows where there are any; -inf where training broke."""
         share = self.learned if math.isnan(self.elsewhere) else min(self.elsewhere, max(self.learned, 0.0))
@@ -140,18 +148,15 @@ class Course:
 
     @property
     def falling(self):
-        """Is the cost of the last third of the steps lower than of the third before?"""
-        third = len(self.losses) // 3
-        if not third or not np.isfinite(self.losses).all():
+        """Is the net better than it was, on the rows that it has seen and on others, though not yet good?"""
+        if not self.end < self.start:
             return False
-        middle, late = np.array(self.losses[third:2 * third]), np.array(self.losses[-third:])
-        noise = math.hypot(middle.std(), late.std()) / math.sqrt(third)
-        return bool(middle.mean() - late.mean() > 2 * noise)
+        return not self.origin.batches.unseen or self.unseen < self.unseen_start
 
     @functools.cached_property
     def longer(self):
         """The same training with more steps, from the start."""
-        return Course(self.origin, PATIENCE * self.steps, self.seed, before=self)
+        return Course(self.origin, PATIENCE * self.steps, self.seed, before=self, change=self.change)
 
     def after(self, *changes):
         """The course of a copy that the lines of ``changes`` have changed, made once; None where that fails."""
@@ -227,8 +232,11 @@ class Course:
             return outputs.reach(self.run_at_start(), self.tail)
 
     def run_at_start(self):
-        """A fresh copy of the run that this course has trained."""
-        return replace(self.origin.copy(), judge=self.origin.judge)
+        """A fresh copy of the run that this course has trained, changed as that was."""
+        run = self.origin.copy()
+        if self.change:
+            run.change(self.change.lines)
+        return run
 
     def moved(self):
         """{name: by how much a parameter has changed, over its size}."""
@@ -285,10 +293,8 @@ def joined(changes):
     """Several changes as one."""
     if len(changes) == 1:
         return changes[0]
-    reads = [change.read for change in changes if change.read]
     return changes[0]._replace(words=", ".join(change.words for change in changes),
-                               lines=[line for change in changes for line in change.lines],
-                               read=reads[0] if reads else None)
+                               lines=[line for change in changes for line in change.lines])
 
 
 def _decrease(run, seed):

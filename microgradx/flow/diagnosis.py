@@ -11,11 +11,23 @@ import warnings
 import numpy as np
 
 from microgradx.errors import GraphError, NonFiniteError, OptionError
-from microgradx.flow.course import FAILURES, Course
-from microgradx.flow.prescriptions import FAST, PRESCRIPTIONS, SLOW, best_rate, better, rate
+from microgradx.flow.course import Course
+from microgradx.flow.prescriptions import (
+    BOTH,
+    CRITICAL,
+    FAST,
+    INPUTS,
+    LSUV,
+    PRESCRIPTIONS,
+    SLOW,
+    TARGETS,
+    best_rate,
+    better,
+    rate,
+)
 from microgradx.flow.report import Diagnosis
 from microgradx.flow.run import check_caller, run_of
-from microgradx.flow.settings import RATES
+from microgradx.flow.settings import LITTLE
 from microgradx.flow.verdicts import AT_START, FIRST, finding, missed
 
 __all__ = ["assert_gradient_flow", "course", "diagnose"]
@@ -177,37 +189,52 @@ def _trials(course, found, most):
         if best is None and not own:
             best = max([course.gained, *(other.gained for _, other in [best_rate(course) or (1, course)])])
         tried.append(_tried(row, change, course, course.gained if own else best,
-                            RATES if not own and not any(p["trains"] for p in tried) else ()))
+                            not own and not any(p["trains"] for p in tried)))
     return tried
 
 
-def _tried(row, change, before, best, factors):
-    """A prescription on a copy: what was changed, and the numbers after. Where it does not help at the rate as it is,
-    the first of ``factors`` times the rate at which it does is part of it."""
-    result = {"name": row.name, "source": row.source, "change": change.words, "lines": change.lines, "trains": False,
-              "after": None}
-    for factor in (1.0, *factors):
-        changes = [change] if factor == 1 else [change, rate(before, factor)]
-        try:
-            course = before.after(*changes)
-        except FAILURES as error:
-            return result | {"change": f"could not be applied: {error}"}
-        if course is None:
-            if factor == 1:
-                result["change"] = f"could not be applied: {change.words}"
-            continue
-        trains = proved(before, course, best)
-        if trains or factor == 1:
-            result |= {"change": ", ".join(c.words for c in changes), "trains": trains,
+def _tried(row, change, before, best, first):
+    """A prescription on a copy: what was changed, and the numbers after. Of the ``first`` that helps other rates are
+    tried too, and the data standardised with it where they need it; what helps most is part of it."""
+    result = {"name": row.name, "source": row.source, "change": f"could not be applied: {change.words}",
+              "lines": change.lines, "trains": False, "after": None}
+    also = [made for other in (BOTH, INPUTS, TARGETS) if (made := other.make(before))][:1]
+    if row in (BOTH, INPUTS, TARGETS):                      # the other half is the weights, for such data
+        scaled = before.after(change)
+        usable = scaled is not None and scaled.record.first is not None
+        also = [made for other in (LSUV, CRITICAL) if usable and (made := other.make(scaled))]
+    for base in [[change], *([change, other] for other in also if first)]:
+        found = _best_of(before, base, best, (1.0, 10.0, 0.1) if first else (1.0,))
+        if found is None and first:
+            found = _best_of(before, base, best, (100.0, 0.01))
+        changes, course = found or (base, before.after(*base))
+        if course is not None and (found or result["after"] is None):
+            result |= {"change": ", ".join(c.words for c in changes), "trains": found is not None,
                        "lines": [line for c in changes for line in c.lines], "after": _numbers(course)}
-        if trains:
+        if found:
             break
     return result
+
+
+def _best_of(before, changes, best, factors):
+    """(the changes with the rate, their course) with which the net learns most and that are proved, or None."""
+    found = None
+    for factor in factors:
+        made = changes if factor == 1 else [*changes, rate(before, factor)]
+        course = before.after(*made)
+        if course is not None and proved(before, course, best) and (
+                found is None or course.gained > found[1].gained + LITTLE):
+            found = made, course
+    return found
 
 
 def proved(before, after, best):
     """Is a change a cure? It learns clearly more than the net, of rows that no step has seen where there are any, as
     much as the net does at its own best rate, to a tenth, and ends below where it began."""
+    if before.reach and before.reach.endless and not (after.reach and not after.reach.endless):
+        return False                                            # its cost still falls for whatever it gives
+    if math.isnan(after.elsewhere) and not after.trains_all:
+        return False                                            # few rows, which it does not learn: that says nothing
     return bool(better(before, after) and after.gained >= 0.9 * best and after.end < after.start)
 
 

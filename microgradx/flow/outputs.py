@@ -18,6 +18,7 @@ FAILURES = (Error, ValueError, TypeError, RuntimeError, IndexError, AttributeErr
 MOST = 256                      # rows of which a best output is sought
 POINTWISE = frozenset("""sigmoid tanh relu relu6 softplus elu selu leaky_relu hardtanh hardsigmoid hardswish softsign
 logsigmoid gelu silu mish exp abs square""".split())
+FREE = frozenset("linear matmul convolution add sub norm native_layer_norm native_batch_norm leaf".split())
 ALONG = ("softmax", "log_softmax")
 
 
@@ -33,19 +34,20 @@ class Reach(NamedTuple):
 
 
 def tail(engine, output):
-    """The operations between the last layer and ``output``, in the order in which they happen; () if there are none, or
-    others than those that are known here."""
+    """The operations between the last layer and ``output``, in the order in which they happen: () if there are none,
+    and None if others than those that are known here may be what bounds the output."""
     names, node = [], engine.node(output)
     while node is not None:
         name, below = engine.links(node)
+        if name in FREE:
+            break
         if name in POINTWISE or name in ALONG:
             phi = engine.activation_at(node)
             names.append(phi.name if phi is not None and phi.name in POINTWISE else name)
-        elif name not in PASSING or name == "mean":
-            break
-        below = [n for n in below if engine.links(n)[0] != "leaf"] if len(below) > 1 else below
+        elif name not in PASSING:
+            return tuple(reversed(names)) or None
         if len(below) != 1:
-            break
+            return tuple(reversed(names)) or None
         node = below[0]
     return tuple(reversed(names))
 
@@ -130,7 +132,7 @@ def constant_cost(run, output, names, first):
     with contextlib.suppress(*FAILURES):
         cost, shape, numbers, like = _problem(run, output, names)
         mean, one = numbers.mean(axis=0, keepdims=True), (1, *shape[1:])
-        names = names or _form(numbers)
+        names = _form(numbers) if names is None else names
         start = mean if not names else np.zeros(one)
         if names and names[-1] in ("sigmoid", "softmax"):
             inside = mean.clip(1e-6, 1 - 1e-6)
@@ -156,6 +158,7 @@ def reach(run, names):
         output = engine.first_tensor(run.model(*run.batch(0).x))
     if output is None or output.ndim < 1 or len(output) < 2:
         return None
+    names = names or ()
     cost, shape, _, like = _problem(run, output, names)
     one = np.full((1, *shape[1:]), 0.1)
     free, endless, least = math.nan, False, math.nan
@@ -166,7 +169,7 @@ def reach(run, names):
         return Reach(free, least, least, 1.0, endless)
     bound, with_tail = math.nan, math.nan
     with contextlib.suppress(*FAILURES):
-        bound, _ = least_cost(engine, lambda c: cost(c, names), one, like)
+        bound, endless = least_cost(engine, lambda c: cost(c, names), one, like)
         with_tail, _ = least_cost(engine, lambda c: cost(c, names), np.full(shape, 0.1), like)
     if not math.isfinite(free) or endless:
         free = bound
@@ -188,7 +191,8 @@ def ignores_pairing(run, output, names):
             y, out = np.asarray(engine.array(batch.y)), rng.normal(size=output.shape)
             out = out * y.std() + y.mean() if y.dtype.kind == "f" and not names else out    # of the targets' size
             point = engine.tensor(out, str(output.dtype))
-            out = _through(engine, point, names or _form(output.astype(np.float64)), _axis(output))
+            names = _form(output.astype(np.float64)) if names is None else names
+            out = _through(engine, point, names, _axis(output))
             costs = [run.scalar(run.judge(out, batch.y[rows])).item()
                      for rows in (np.arange(n), rng.permutation(n), np.zeros(n, int))]
         near = 1e-5 * abs(costs[0])

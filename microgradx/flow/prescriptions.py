@@ -16,16 +16,15 @@ import numpy as np
 from microgradx.flow import theory
 from microgradx.flow.settings import CUTS, LITTLE, RATES
 
-__all__ = ["CONSTANT", "CRITICAL", "DECAY", "DROPOUT", "INPUTS", "LINEAR", "PRESCRIPTIONS", "REGISTER", "TARGETS",
-           "TRAIN_ALL", "Change", "Prescription", "best_rate", "better", "critical_variance", "layers_of", "rate",
-           "rates"]
+__all__ = ["BOTH", "CONSTANT", "CRITICAL", "DECAY", "DESCEND", "DROPOUT", "FREE", "INPUTS", "LINEAR", "LSUV",
+           "PRESCRIPTIONS", "REGISTER", "TARGETS", "TRAIN_ALL", "Change", "Prescription", "best_rate", "better",
+           "critical_variance", "layers_of", "rate", "rates"]
 
 
 class Change(NamedTuple):
-    """``words``: what is done; ``lines``: the code that does it; ``read``: see ``Run.change``."""
+    """``words``: what is done; ``lines``: the code that does it."""
     words: str
     lines: list
-    read: str | None = None
 
 
 class Prescription(NamedTuple):
@@ -155,7 +154,7 @@ def _lsuv(course):
     parts = layers_of(course)
     if len(parts) < 2:
         return None
-    engine, twin = course.engine, course.origin.copy()
+    engine, twin = course.engine, course.run_at_start()
     modules, gains = {name: m for name, _, m in engine.modules(twin.model)}, {}
     for p in parts:
         module, seen = modules[p.name], []
@@ -357,30 +356,28 @@ def _without_tail(course):
 
 
 def _logits(course):
-    """The tail off; a cost that takes what is left; judged as before where the caller's cost cannot take it."""
+    """The tail off, where the cost expects what comes before it; else a cost of what comes before it."""
     if not course.tail or course.tail[-1] not in ("sigmoid", "softmax", "log_softmax", "tanh"):
-        return None
-    lines, last = _without_tail(course)
-    if lines is None:
         return None
     reach, tail, y = course.reach, course.tail[-1], course.engine.array(course.origin.batch(0).y)
     if reach is not None and math.isfinite(reach.least) and reach.share < CUTS["reach"]:
-        return Change(f"the output of {last} as it is, without {tail}: the cost expects numbers of any size", lines)
-    if tail == "sigmoid" and y.dtype.kind in "iu" and y.ndim == 1 and course.output.ndim == 2 and (
-            course.output.shape[1] > 1):
-        return Change(f"no sigmoid behind {last}, cross-entropy on the logits", [
-            *lines, "loss_fn = nn.CrossEntropyLoss()"], f"{course.engine.short}.sigmoid(out)")
-    if y.dtype.kind in "fiu" and y.min() >= 0 and y.max() <= 1:
-        if tail == "sigmoid":
-            scale = course.output.size // len(course.output)
-            cost = "nn.functional.binary_cross_entropy_with_logits(out, y)" + (f" * {scale}" if scale > 1 else "")
-            return Change(f"no sigmoid behind {last}, cross-entropy on the logits: its error is a - y, without the "
-                          "factor sigmoid'(z)", [*lines, f"loss_fn = lambda out, y: {cost}"],
-                          f"{course.engine.short}.sigmoid(out)")
-        if tail == "softmax" and y.shape == course.output.shape:
-            return Change(f"no softmax behind {last}, cross-entropy on the logits", [
-                *lines, "loss_fn = nn.CrossEntropyLoss()"], f"{course.engine.short}.softmax(out, -1)")
-    return None
+        lines, last = _without_tail(course)
+        return lines and Change(f"the output of {last} as it is, without {tail}: the cost expects numbers of any size",
+                                lines)
+    if y.dtype.kind not in "fiu" or y.shape != course.output.shape or y.min() < 0 or y.max() > 1:
+        return None
+    last = course.record.layers[-1].name.partition("[")[0]
+    cost = {"sigmoid": "binary_cross_entropy_with_logits", "softmax": "cross_entropy"}.get(tail)
+    if cost is None:
+        return None
+    scale = course.output.size // len(course.output) if tail == "sigmoid" else 1
+    return Change(f"cross-entropy of the logits, the output of {last} before its {tail}: its error is a - y, without "
+                  f"the factor {tail}'(z)", [
+        "kept = {}  # in your own code: return the output of the last layer, and take its " + tail + " outside",
+        f"{course.engine.path(course.origin.model, last)}.register_forward_hook(",
+        "    lambda module, args, out: kept.update(logits=out))",
+        f'loss_fn = lambda out, y: nn.functional.{cost}(kept["logits"].reshape(out.shape), y)'
+        + (f" * {scale}" if scale > 1 else "")])
 
 
 def _free_output(course):
@@ -396,8 +393,9 @@ def _log_probabilities(course):
     y = course.engine.array(course.origin.batch(0).y)
     if y.dtype.kind not in "iu" or course.output is None or course.output.ndim < 2:
         return None
-    return Change("cross-entropy, which takes the outputs as they are", ["loss_fn = nn.CrossEntropyLoss()"],
-                  f"{course.engine.short}.log_softmax(out, 1)")
+    return Change("outputs that are log-probabilities", [
+        "model.register_forward_hook(  # or cross_entropy in the place of nll_loss",
+        f"    lambda module, args, out: {course.engine.short}.log_softmax(out, 1))"])
 
 
 def _pair(course):
@@ -464,14 +462,15 @@ def _standardise(course):
     short, shape = course.engine.short, course.engine.array(course.origin.batch(0).x[0]).shape
     mean, deviation = x.mean(axis=0), x.std(axis=0)
     if len(shape) == 2 and shape[1] <= 64:
-        deviation = np.maximum(deviation, 1e-2 * x.std())
-        lines = [f"mean = {short}.tensor({[_number(v) for v in mean]})",
-                 f"std = {short}.tensor({[_number(v) for v in deviation]})"]
+        deviation = np.maximum(deviation, np.abs(x - mean).max(axis=0) / 10)    # what is rarely on stays within 10
+        deviation[deviation == 0] = 1.0
+        lines = [f"mean_x = {short}.tensor({[_number(v) for v in mean]})",
+                 f"std_x = {short}.tensor({[_number(v) for v in deviation]})"]
     else:
-        lines = [f"mean, std = {_number(x.mean())}, {_number(x.std())}"]
+        lines = [f"mean_x, std_x = {_number(x.mean())}, {_number(x.std())}"]
     return Change("inputs of mean 0 and variance 1", [
         *lines, "model.register_forward_pre_hook(  # or do the same to x where you load it",
-        "    lambda module, args: ((args[0] - mean) / std, *args[1:]))"])
+        "    lambda module, args: ((args[0] - mean_x) / std_x, *args[1:]))"])
 
 
 def targets_of(course):
@@ -513,10 +512,12 @@ def rate(course, factor):
 
 
 def better(course, other):
-    """Does a changed net learn, and clearly more than this one, of rows that neither has seen where there are any?"""
+    """Does a changed net learn, and clearly more than this one, of rows that neither has seen where there are any:
+    twice as much, or half of what this one leaves?"""
     if other is None or not (other.trains or other.gained >= CUTS["learned"]):
         return False
-    return other.gained > CUTS["better"] * max(course.gained, LITTLE)
+    so_far = max(course.gained, LITTLE)
+    return other.gained > min(CUTS["better"] * so_far, 1 - (1 - so_far) / CUTS["better"])
 
 
 def rates(course):
@@ -532,11 +533,9 @@ def rates(course):
 
 
 def best_rate(course):
-    """(factor, the course) of the rate at which the net learns most; of nearly equal ones the nearest. None where it
-    learns at none of them."""
+    """(factor, the course) of the rate at which the net learns most; None where it learns at none of them."""
     tried = [(factor, other) for factor, other in rates(course) if other.trains or other.gained >= LITTLE]
-    most = max((other.gained for _, other in tried), default=math.nan)
-    return next(((factor, other) for factor, other in tried if other.gained >= most - LITTLE), None)
+    return max(tried, key=lambda found: found[1].gained, default=None)
 
 
 def _another_rate(course):
@@ -595,6 +594,7 @@ TARGETS = Prescription("standardise the targets", (SATURATED, SCALE, FAST, EXPLO
 BOTH = Prescription("standardise inputs and targets", (SCALE,), _standardise_both, "LeCun et al. (1998)")
 CRITICAL = Prescription("critical initialisation", (*GAINS, SATURATED, SYMMETRIC, DYING), _critical,
                         "He et al. (2015), Schoenholz et al. (2017)")
+LSUV = Prescription("LSUV", (*GAINS, SYMMETRIC), _lsuv, "Mishkin and Matas (2016)")
 CONSTANT = Prescription("a constant rate", (SLOW,), _constant_rate, "")
 DECAY = Prescription("no weight decay", (STRONG_DECAY,), _no_decay, "")
 DROPOUT = Prescription("less dropout", (STRONG_DROPOUT,), _dropout, "Srivastava et al. (2014)")
@@ -602,13 +602,14 @@ LINEAR = Prescription("an activation", (NO_NONLINEARITY,), _nonlinear, "")
 REGISTER = Prescription("register the layers", (UNTRAINED,), _register, "")
 TRAIN_ALL = Prescription("train all parameters", (UNTRAINED,), _train_all, "")
 DESCEND = Prescription("minimise the cost", (ASCENT,), _minimise, "")
+FREE = Prescription("no activation at the output", (UNREACHABLE, SILENT, DYING, SATURATED), _free_output, "")
 MEAN = Prescription("the mean over the rows", (FAST,), _mean, "")
 
 # In the order in which they are tried: what answers to one cause alone first, then what cured more of the nets by
 # which ``bench/diagnosis.py`` chooses.
 PRESCRIPTIONS = (
     Prescription("logits", (PROBABILITIES, SATURATED, SILENT), _logits, "Nielsen (2015), chapter 3"),
-    Prescription("no activation at the output", (UNREACHABLE, SILENT, DYING, SATURATED), _free_output, ""),
+    FREE,
     Prescription("cross-entropy for log-probabilities", (ENDLESS,), _log_probabilities, ""),
     Prescription("targets in the outputs' shape", (PAIRING,), _pair, ""),
     Prescription("nan gradients count as 0", (NAN,), _finite, ""),
@@ -618,7 +619,7 @@ PRESCRIPTIONS = (
     Prescription("scale the branches", (EXPLODING, FAST), _scale_branches, "He et al. (2016)"),
     Prescription("centre the sigmoids", (BACKWARD, FORWARD, SATURATED, SYMMETRIC), _centre,
                  "tanh(z) = 2 sigmoid(2z) - 1"),
-    Prescription("LSUV", (*GAINS, SYMMETRIC), _lsuv, "Mishkin and Matas (2016)"),
+    LSUV,
     CRITICAL,
     Prescription("only another rate", (*GAINS, DYING, SATURATED), _another_rate, ""),
     Prescription("normalise before the branches", (FAST, EXPLODING), _pre_norm, "Xiong et al. (2020)"),

@@ -155,6 +155,7 @@ class Record:
 
     ``layers``: list of ``Layer`` in the order of the forward pass. ``steps``: the passes that are kept, from 0.
     ``record["error"]``: any of ``COLUMNS`` over them, (steps, layers), nan where it was not measured.
+    ``detached``: names of modules that ran without a graph although their weights want a gradient.
     ``first``, ``latest``: {column: (L,)}, and ``latest_step``. ``losses``: what ``note`` was given, (steps,).
     """
 
@@ -163,6 +164,7 @@ class Record:
             raise OptionError(f"watch: keep is an integer >= 2, not {keep!r}")
         self.keep, self.stride, self.layers, self.steps = keep, 1, [], []
         self.first, self.latest, self.latest_step = None, None, None
+        self.detached = []
         self._rows, self._losses, self._loss = [], [], math.nan
 
     def note(self, loss):

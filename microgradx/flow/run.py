@@ -68,17 +68,13 @@ class Run:
             self.model, self.optimizer, self.schedule, self.cost, self.judge)
         return replace(self, model=model.train(), optimizer=optimizer, schedule=schedule, cost=cost, judge=judge)
 
-    def change(self, lines, read=None):
-        """Run lines of code in which the run is ``model``, ``optimizer``, ``loss_fn`` and ``schedule``. ``read``: an
-        expression that makes of the new output, ``out``, what the caller's cost is to see."""
+    def change(self, lines):
+        """Run lines of code in which the run is ``model``, ``optimizer``, ``loss_fn`` and ``schedule``."""
         names = self.engine.namespace() | {"model": self.model, "optimizer": self.optimizer, "loss_fn": self.cost,
                                            "schedule": self.schedule}
         exec("\n".join(lines), names)
         self.model, self.optimizer, self.cost, self.schedule = (
             names[name] for name in ("model", "optimizer", "loss_fn", "schedule"))
-        if read:
-            judge, shown = self.judge, eval(f"lambda out: {read}", names)
-            self.judge = lambda out, y: judge(shown(out), y)
         self.model.train()
 
     @property

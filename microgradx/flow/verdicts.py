@@ -32,9 +32,11 @@ from microgradx.flow.prescriptions import (
     EXPLODING,
     FAST,
     FORWARD,
+    FREE,
     IMBALANCE,
     INPUTS,
     LINEAR,
+    LSUV,
     NAN,
     NO_NONLINEARITY,
     PAIRING,
@@ -179,7 +181,7 @@ def _silent(course):
 
 @rule(FIRST, PAIRING)
 def _pairing(course):
-    if course.output is None or not outputs.ignores_pairing(course.run_at_start(), course.output, course.tail):
+    if course.output is None or not outputs.ignores_pairing(course.run_at_start(), course.output, course.form):
         return None
     y = course.engine.array(course.origin.batch(0).y)
     shapes = (f"the output of shape {course.output.shape} and the target of shape {tuple(y.shape)} broadcast to "
@@ -206,7 +208,7 @@ def _unreachable(course):
                 ("least cost behind " + tail, r.with_tail, None, r.least),
                 ("cost of the best constant", r.constant, None, None))
     last = len(course.record.layers) - 1
-    if course.tail[-1] in ("softmax", "sigmoid") and r.share > 0:
+    if course.tail[-1] in ("softmax", "sigmoid"):
         y = course.engine.array(course.origin.batch(0).y)
         if y.dtype.kind in "iu" or y.min() >= 0 and y.max() <= 1:
             return Finding(PROBABILITIES, last, f"the cost expects numbers of any size (logits) and gets those of a "
@@ -227,6 +229,16 @@ def _unregistered(course):
                    f"the model does not know as parameters, so no optimizer moves them: {where}; layers belong in an "
                    "nn.ModuleList, tensors in an nn.Parameter",
                    (("tensors that nobody trains", float(course.strangers), 0.0, 0.0),))
+
+
+@rule(FIRST, CUT)
+def _without_graph(course):
+    names = [name for name in course.record.detached if course.matters(name)]
+    if not names:
+        return None
+    return Finding(CUT, None, f"{', '.join(names)} ran without a graph, so no error can arrive there, although the "
+                   "cost depends on them: they were called within no_grad, or on a copy of their weights",
+                   (("layers without a graph", float(len(names)), 0.0, 0.0),))
 
 
 @rule(FIRST, CUT)
@@ -426,6 +438,30 @@ def _data(course):
     return None
 
 
+def _data_too(course, found):
+    """Does what is prescribed against a finding help with standardised data, and not without?"""
+    row = next((row for row in (BOTH, INPUTS, TARGETS) if row.make(course)), None)
+    data = row and row.make(course)
+    scaled = data and course.after(data)
+    if not scaled or found.verdict not in CRITICAL.against:
+        return None
+    tries = [(row.make(scaled), row.make(course), factor) for row in (LSUV, CRITICAL) for factor in (1.0, 10.0, 0.1)]
+    for weights, apart, factor in tries:
+        again = [rate(course, factor)] if factor != 1 else []
+        other = weights and course.after(data, weights, *again)
+        alone = apart and course.after(apart, *again)
+        if better(course, other) and (alone is None or better(alone, other)):
+            break
+    else:
+        return None
+    x = prescriptions.targets_of(course) if row is TARGETS else prescriptions.columns(course)
+    what = {TARGETS: "targets", INPUTS: "inputs", BOTH: "inputs and targets; inputs"}[row]
+    return Finding(SCALE, None, f"{what} of mean {x.mean():.3g} and deviation {x.std():.3g}, and {found.cause}: "
+                   "with standardised data and weights that keep the signal's size it learns "
+                   f"({_learns(course, other)}), with one of them alone it does not",
+                   _evidence(course, other, "with both"))
+
+
 def _rate(course):
     """Is it only the rate?"""
     lr, found = course.origin.groups[0]["lr"], best_rate(course)
@@ -476,7 +512,7 @@ def _imbalance(course):
     """Does the net answer nearly every row with the one class that nearly all rows have?"""
     y = np.concatenate([course.engine.array(b.y).ravel() for b in course.origin.batches.train])
     if course.output is None or course.output.ndim != 2 or y.dtype.kind not in "iu" or len(y) != sum(
-            map(len, course.origin.batches.train)):
+            map(len, course.origin.batches.train)) or not 0 <= y.min() <= y.max() < course.output.shape[1]:
         return None
     counts = np.bincount(y, minlength=course.output.shape[1])
     most = counts.max() / len(y)
@@ -490,6 +526,23 @@ def _imbalance(course):
                    f"net finds {found:.0%}: answering always the same is right {most:.1%} of the time; weigh the "
                    "classes, and judge by more than the share of right answers",
                    (("share of the commonest class", most, 0.9, None), ("rare rows that are found", found, 0.5, None)))
+
+
+def _dead_outputs(course):
+    """Are outputs off on every row, and does the net learn more if they cannot be?"""
+    last = course.record.layers[-1] if course.record.layers else None
+    if course.tail[-1:] != ("relu",) or course.record.latest_step == 0:
+        return None
+    share = float(np.nan_to_num(course.record.latest["dead"][-1]))
+    change = share * last.units > 0.5 and FREE.make(course)
+    other = change and course.after(change)
+    if not other or not other.gained > course.gained + LITTLE:
+        return None
+    k = len(course.record.layers) - 1
+    return Finding(DYING, k, f"{share:.0%} of the outputs of {_named(course, k)} are 0 on every row after training, "
+                   "since a relu follows: no error brings them back; without it the net learns more "
+                   f"({_learns(course, other)}, {course.gained:.0%} as it is)",
+                   (("dead share of the outputs", share, 0.0, 0.0),))
 
 
 def _learned_by_heart(course, words=""):
@@ -593,23 +646,30 @@ def finding(course):
         return found
     if course.by_heart:
         return _learned_by_heart(course)
-    if course.completed and (found := _imbalance(course)):
+    if course.completed and (found := _imbalance(course) or _dead_outputs(course)):
         return found
     if course.trains:
         return Finding(HEALTHY, None, f"it learns: {course.learned:.0%} of the cost is gone after {course.steps} steps",
                        ())
-    if course.falling and course.longer.trains and not course.longer.by_heart:
-        return Finding(HEALTHY, None, f"it learns, slowly: {course.longer.learned:.0%} of the cost is gone after "
-                       f"{course.longer.steps} steps, {course.learned:.0%} after {course.steps}", ())
+    if found := _options(course):
+        return found
     found = _first(AT_START, course)
-    certain = found and (found.verdict in (SYMMETRIC, SATURATED) or max(
-        map(abs, course.decades())) >= course.cuts["certain"])
-    if certain:
-        return found.verdict != SYMMETRIC and _data(course) or found
-    other = _first((_options, _data, _rate) if found else (_wrong, _options, _data, _linear, _rate), course)
+    if found and (found.verdict in (SYMMETRIC, SATURATED) or max(map(abs, course.decades())) >= course.cuts["certain"]):
+        return found.verdict != SYMMETRIC and (_data(course) or _data_too(course, found)) or found
+    longer = course.longer if course.falling else course
+    if longer.trains and not longer.by_heart:
+        return _slowly(longer, course)
+    other = _first((_data, _rate) if found else (_wrong, _data, _linear, _rate), course)
     if other or found and (course.gained < LITTLE or _confirmed(course, found)):
         return other or found
-    return _little(course) or _first(LATER, course) or _elsewhere(course)
+    if longer.gained >= LITTLE and not (math.isnan(longer.elsewhere) or longer.by_heart):
+        return _slowly(longer, course)
+    return _first(LATER, course) or _elsewhere(course)
+
+
+def _slowly(longer, course):
+    return Finding(HEALTHY, None, f"it learns, slowly: {longer.gained:.0%} of the cost is gone after {longer.steps} "
+                   f"steps, {max(course.gained, 0.0):.0%} after {course.steps}", ())
 
 
 def _confirmed(course, found):
@@ -617,11 +677,3 @@ def _confirmed(course, found):
     changes = [change for row in prescriptions.PRESCRIPTIONS if found.verdict in row.against
                and (change := row.make(course))]
     return any(better(course, course.after(change)) for change in changes[:3])
-
-
-def _little(course):
-    """A net that learns something which holds for unseen rows, and which nothing that was tried makes learn more."""
-    if not course.gained >= course.cuts["learned"] / 2 or math.isnan(course.elsewhere):
-        return None
-    return Finding(HEALTHY, None, f"it learns {course.elsewhere:.0%} of what there is in rows that it has not seen, "
-                   "and nothing that was tried makes it learn much more: the rest may be noise", ())

@@ -18,7 +18,7 @@ from microgradx.flow.quadrature import activation, elementwise
 from microgradx.flow.records import CHEAP, COLUMNS, Layer, Record, Trace
 from microgradx.nn import functional as F
 
-__all__ = ["Watch", "watch"]
+__all__ = ["Watch", "staged", "watch"]
 
 # Modules without a weight through which a pre-activation or an activation passes as what it is.
 PASSES = ("Identity", "Flatten", "Unflatten", "Dropout", "MaxPool", "AvgPool", "AdaptiveAvgPool")
@@ -67,7 +67,7 @@ class Watch:
         if reduction not in ("mean", "sum"):
             raise OptionError(f"watch: reduction is 'mean' or 'sum', not {reduction!r}")
         self.model, self.record, self.mean = model, Record(keep), reduction == "mean"
-        self.every, self.full_every, self.chosen, self.all = every or 1, full_every, _staged(metrics), _staged(COLUMNS)
+        self.every, self.full_every, self.chosen, self.all = every or 1, full_every, staged(metrics), staged(COLUMNS)
         self.step, self.handles, self.at_weights, self.names, self.places, self.known = 0, [], [], {}, {}, {}
         self.rewritten = set()                  # places of layers into whose output something is written later
         self._begin()
@@ -113,9 +113,14 @@ class Watch:
 
     # ----- a pass begins and ends --------------------------------------------------------------------------------
 
+    def begin_at(self, step):
+        """Let the next pass count as that of a step."""
+        self.step = step
+        self._begin()
+
     def _begin(self):
         self.traces, self.nodes, self.calls, self.values, self.before = [], {}, {}, {}, {}
-        self.ended = self.ran = False
+        self.ended, self.ran, self.silent = False, False, []
         self.full = self.step == 0 or self.full_every is not None and self.step % self.full_every == 0
         self.columns = self.all if self.full else self.chosen
         self.measured = self.full or self.step % self.every == 0
@@ -167,6 +172,8 @@ class Watch:
             return
         z, x = self._tensor(output), self.engine.first_tensor(args)
         if z is None:
+            if self.full and self.engine.weight(module).requires_grad:
+                self.silent.append(self.names[id(module)])
             return
         if self.ended or self.ran:
             self._finish()
@@ -294,10 +301,11 @@ class Watch:
 
     def _see_end(self, module, args, output):
         """The last layer's activation, if it was no module: that of the net's output."""
-        out = self._tensor(output)
+        out, silent, self.silent = self._tensor(output), self.silent, []
         if out is None:
             return
         self.ended = True
+        self.record.detached += [name for name in silent if name not in self.record.detached]
         if self.measured and self.traces:
             self._look_below(out)
             for trace in self.traces:
@@ -339,7 +347,7 @@ class Watch:
             self.before[place] = module, weight.copy()
 
 
-def _staged(metrics):
+def staged(metrics):
     """The columns by when their arrays are complete: with delta, with the weight's gradient, after the update."""
     needs = {name: COLUMNS[name][1] for name in metrics}
     after = [name for name in needs if "before" in needs[name]]

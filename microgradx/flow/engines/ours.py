@@ -35,10 +35,10 @@ class Ours(Engine):
         return [(id(module._hooks), None) for x in objects if self.is_model(x) for module in x.modules()]
 
     def before_step(self, call):
-        return ["step = optimizer.step", f"optimizer.step = lambda *args: ({call}, step(*args))"]
+        return [f"optimizer.step = lambda *args, step=optimizer.step: ({call}, step(*args))"]
 
     def after_step(self, call):
-        return ["step = optimizer.step", f"optimizer.step = lambda *args: (step(*args), {call})"]
+        return [f"optimizer.step = lambda *args, step=optimizer.step: (step(*args), {call})"]
 
     def node(self, tensor):
         return node_behind(tensor)
