@@ -1,7 +1,9 @@
 """The engine interface, the same for both libraries; and nets of torch as people have them, with what can be wrong."""
 import copy
+import importlib
 import json
 import random
+import sys
 
 import numpy as np
 import pytest
@@ -12,6 +14,13 @@ from microgradx.errors import DTypeError, NonFiniteError, OptionError, ShapeErro
 from microgradx.flow.engines import engine_of
 
 IMAGES, LABELS = (a[:256] for a in mgx.data.digits())
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """torch waits for threads longer than it computes such small nets."""
+    if "torch" in sys.modules or importlib.util.find_spec("torch"):
+        importlib.import_module("torch").set_num_threads(1)
 
 
 def library(name):
@@ -37,6 +46,7 @@ BOTH = pytest.mark.parametrize("name", ["microgradx", "torch"])
 # ----- the interface -------------------------------------------------------------------------------------------------
 
 @BOTH
+@pytest.mark.filterwarnings("ignore:Seems like")            # a schedule of torch's patches the optimizer that it had
 def test_copies_belong_together_and_share_nothing(name):
     lib, nn, optim, engine = library(name)
     net = mlp(nn, 4, 8, 2)
@@ -292,6 +302,7 @@ def refused(torch):
 
 @pytest.mark.parametrize("name", ["half precision", "another device", "lazy", "wrapped", "compiled", "nothing", "dicts",
                                   "triples", "fails", "nan among inputs", "a tuple of losses", "a loss per row"])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")                                   # torch.compile's own
 def test_bad_input_is_refused_in_a_sentence(name):
     torch = pytest.importorskip("torch")
     model, cost, data, error, words = refused(torch)[name]

@@ -71,7 +71,9 @@ class Engine:
     def copy(self, *objects):
         """Copies of a model, its optimizer, its schedule ... in one memo, so that they still belong together. Without
         gradients, and without hooks, which would call into the caller's program."""
-        copies = copy.deepcopy(objects, dict(self._without_hooks(objects)))
+        memo = dict(self._without_hooks(objects))
+        copies = copy.deepcopy(objects, memo)
+        self._complete(objects, copies, memo)
         for p in self.parameters(copies[0]):
             p.grad = None
         return copies
@@ -79,6 +81,9 @@ class Engine:
     def _without_hooks(self, objects):
         """(id of a collection of hooks, what stands in its place in a copy)."""
         return ()
+
+    def _complete(self, objects, copies, memo):
+        """What a library's own way of copying leaves out."""
 
     def parameters(self, model):
         return list(model.parameters())

@@ -1,5 +1,6 @@
 """Training with PyTorch, which whoever has a module of it has imported already."""
 import contextlib
+import copy
 import re
 import sys
 
@@ -72,6 +73,12 @@ class Torch(Engine):
     def copy(self, *objects):
         with self._results_without_graph(objects):
             return super().copy(*objects)
+
+    def _complete(self, objects, copies, memo):
+        for optimizer, twin in ((x, c) for x, c in zip(objects, copies) if self.is_optimizer(x)):
+            for name, value in vars(optimizer).items():             # such as LBFGS's list of parameters
+                if name not in vars(twin) and name != "step" and "hook" not in name:
+                    setattr(twin, name, copy.deepcopy(value, memo))
 
     @contextlib.contextmanager
     def _results_without_graph(self, objects):
