@@ -572,3 +572,12 @@ def test_every_verdict_is_explained():
     assert set(advice.MEANING) == set(advice.ADVICE) == set(verdicts.VERDICTS)
     assert set(verdicts.FORMER) <= set(verdicts.VERDICTS)
     assert {old for names in verdicts.FORMER.values() for old in names} <= set(verdicts.VERDICTS)
+
+
+PAGE = Path(__file__).resolve().parents[1] / "docs/diagnosis.md"
+
+
+@pytest.mark.skipif(not PAGE.is_file(), reason="the tests run without the source")
+def test_the_page_explains_every_verdict():
+    rows = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| ")][1:]
+    assert sorted(rows) == sorted(f"| {v} | {advice.MEANING[v]} | {advice.ADVICE[v]} |" for v in verdicts.VERDICTS)

@@ -129,9 +129,10 @@ class Diagnosis:
         """The first cure as code to paste, or what was tried first."""
         first = self.cure or next(iter(self.prescriptions), None)
         if first and first["lines"]:
-            short = "torch" if self.settings["library"] == "torch" else "mgx"
-            yield f"to paste behind model, optimizer and loss_fn ({first['name']}; import {short}, nn, optim):"
-            yield from (f"    {line}" for line in first["lines"])
+            library = self.settings["library"]
+            head = f"import {library}" + ("" if library == "torch" else " as mgx"), f"from {library} import nn, optim"
+            yield f"{first['name']}, to paste behind model, optimizer and loss_fn:"
+            yield from (f"    {line}" for line in (*head, *first["lines"]))
 
     def __str__(self):
         head = [*self._head(), *(f"  {line}" for line in self._evidence())]

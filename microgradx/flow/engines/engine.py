@@ -166,11 +166,6 @@ class Engine:
         """What lines may name."""
         return {self.short: self.library, "nn": self.library.nn, "optim": self.library.optim}
 
-    def head(self):
-        """The lines that make these names."""
-        return [f"import {self.name}" + (f" as {self.short}" if self.short != self.name else ""),
-                f"from {self.name} import nn, optim"]
-
     def replace(self, path, made):
         """Lines that put a module in another's place; its parameters, if it brings any, join the optimizer."""
         return [f"{path} = {made}"]
