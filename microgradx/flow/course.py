@@ -38,7 +38,7 @@ class Course:
         self.engine.seed(seed)
         self.run, self.losses, self.others = origin.copy(), [], {}
         if change:
-            self.run.change(change.lines)
+            self.run.change(change.lines, change.judges)
         run, model = self.run, self.run.model
         self.parameters = dict(model.named_parameters())
         self.frozen = {name for name, p in self.parameters.items() if not p.requires_grad}
@@ -99,7 +99,7 @@ class Course:
         known = outputs.tail(self.engine, tensor) if tensor is not None else ()
         self.tail = known or ()
         self.form = known
-        if self.before and self.run.judge is self.run.cost and self.before.form == self.form:
+        if self.before and self.before.form == self.form and not (self.change and self.change.judges):
             self.constant = self.before.constant
         else:
             self.constant = outputs.constant_cost(self.run, output, known, self.start)
@@ -235,7 +235,7 @@ class Course:
         """A fresh copy of the run that this course has trained, changed as that was."""
         run = self.origin.copy()
         if self.change:
-            run.change(self.change.lines)
+            run.change(self.change.lines, self.change.judges)
         return run
 
     def moved(self):
@@ -294,7 +294,8 @@ def joined(changes):
     if len(changes) == 1:
         return changes[0]
     return changes[0]._replace(words=", ".join(change.words for change in changes),
-                               lines=[line for change in changes for line in change.lines])
+                               lines=[line for change in changes for line in change.lines],
+                               judges=any(change.judges for change in changes))
 
 
 def _decrease(run, seed):

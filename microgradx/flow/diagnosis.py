@@ -23,11 +23,11 @@ from microgradx.flow.prescriptions import (
     TARGETS,
     best_rate,
     better,
+    lasting,
     rate,
 )
 from microgradx.flow.report import Diagnosis
 from microgradx.flow.run import check_caller, run_of
-from microgradx.flow.settings import LITTLE
 from microgradx.flow.verdicts import AT_START, FIRST, finding, missed
 
 __all__ = ["assert_gradient_flow", "course", "diagnose"]
@@ -74,7 +74,7 @@ def _notes(course, tried):
         own = {f"{name}.{p}" if name != type(model).__name__ else p for p in module._parameters}
         if not weight.requires_grad:
             yield f"{name} is frozen"
-        elif name not in seen:
+        elif name not in seen and seen:
             yield f"{name} never ran"
         elif own & set(course.left_out):
             yield f"{name} is not trained: the optimizer does not hold its weight"
@@ -217,15 +217,14 @@ def _tried(row, change, before, best, first):
 
 
 def _best_of(before, changes, best, factors):
-    """(the changes with the rate, their course) with which the net learns most and that are proved, or None."""
-    found = None
+    """(the changes with the rate, their course) of the rates at which they are proved: the one that lasts; or None."""
+    found = []
     for factor in factors:
         made = changes if factor == 1 else [*changes, rate(before, factor)]
         course = before.after(*made)
-        if course is not None and proved(before, course, best) and (
-                found is None or course.gained > found[1].gained + LITTLE):
-            found = made, course
-    return found
+        if course is not None and proved(before, course, best):
+            found.append((made, course))
+    return lasting(found)
 
 
 def proved(before, after, best):

@@ -18,13 +18,15 @@ from microgradx.flow.settings import CUTS, LITTLE, RATES
 
 __all__ = ["BOTH", "CONSTANT", "CRITICAL", "DECAY", "DESCEND", "DROPOUT", "FREE", "INPUTS", "LINEAR", "LSUV",
            "PRESCRIPTIONS", "REGISTER", "TARGETS", "TRAIN_ALL", "Change", "Prescription", "best_rate", "better",
-           "critical_variance", "layers_of", "rate", "rates"]
+           "critical_variance", "lasting", "layers_of", "rate", "rates"]
 
 
 class Change(NamedTuple):
-    """``words``: what is done; ``lines``: the code that does it."""
+    """``words``: what is done; ``lines``: the code that does it; ``judges``: is its cost the one to go by, because the
+    caller's does not say how wrong a net is?"""
     words: str
     lines: list
+    judges: bool = False
 
 
 class Prescription(NamedTuple):
@@ -404,7 +406,7 @@ def _pair(course):
     if course.output is None or y.size != course.output.size:
         return None
     return Change(f"targets of shape {tuple(y.shape)} in the outputs' shape {course.output.shape}", [
-        "loss_fn = lambda out, y, cost=loss_fn: cost(out, y.reshape(out.shape))"])
+        "loss_fn = lambda out, y, cost=loss_fn: cost(out, y.reshape(out.shape))"], True)
 
 
 def _finite(course):
@@ -432,7 +434,7 @@ def _class_weights(course):
     counts = np.bincount(y, minlength=course.output.shape[1])
     weights = [_number(len(y) / (len(counts) * max(int(c), 1))) for c in counts]
     return Change("each class weighted by the inverse of how often it comes", [
-        f"loss_fn = nn.CrossEntropyLoss(weight={course.engine.short}.tensor({weights}))"])
+        f"loss_fn = nn.CrossEntropyLoss(weight={course.engine.short}.tensor({weights}))"], True)
 
 
 # ----- data ----------------------------------------------------------------------------------------------------------
@@ -534,8 +536,14 @@ def rates(course):
 
 def best_rate(course):
     """(factor, the course) of the rate at which the net learns most; None where it learns at none of them."""
-    tried = [(factor, other) for factor, other in rates(course) if other.trains or other.gained >= LITTLE]
-    return max(tried, key=lambda found: found[1].gained, default=None)
+    return lasting([(factor, other) for factor, other in rates(course) if other.trains or other.gained >= LITTLE])
+
+
+def lasting(found):
+    """Of pairs of something and its course: of the two that learn most, the one that learns more in a training several
+    times as long, since a high rate that is quick at first may not last. None of none."""
+    best = sorted(found, key=lambda pair: pair[1].gained)[-2:]
+    return max(best, key=lambda pair: pair[1].longer.gained) if len(best) > 1 else best[0] if best else None
 
 
 def _another_rate(course):

@@ -68,13 +68,15 @@ class Run:
             self.model, self.optimizer, self.schedule, self.cost, self.judge)
         return replace(self, model=model.train(), optimizer=optimizer, schedule=schedule, cost=cost, judge=judge)
 
-    def change(self, lines):
-        """Run lines of code in which the run is ``model``, ``optimizer``, ``loss_fn`` and ``schedule``."""
+    def change(self, lines, judges=False):
+        """Run lines of code in which the run is ``model``, ``optimizer``, ``loss_fn`` and ``schedule``. ``judges``: the
+        new cost is also the one by which runs are compared."""
         names = self.engine.namespace() | {"model": self.model, "optimizer": self.optimizer, "loss_fn": self.cost,
                                            "schedule": self.schedule}
         exec("\n".join(lines), names)
         self.model, self.optimizer, self.cost, self.schedule = (
             names[name] for name in ("model", "optimizer", "loss_fn", "schedule"))
+        self.judge = self.cost if judges else self.judge
         self.model.train()
 
     @property
