@@ -581,3 +581,16 @@ PAGE = Path(__file__).resolve().parents[1] / "docs/diagnosis.md"
 def test_the_page_explains_every_verdict():
     rows = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| ")][1:]
     assert sorted(rows) == sorted(f"| {v} | {advice.MEANING[v]} | {advice.ADVICE[v]} |" for v in verdicts.VERDICTS)
+
+
+def test_a_net_of_norms_needs_a_way_past_them():
+    """Batch normalisation without shortcuts explodes; other weights change nothing: a norm takes their size away."""
+    rng, layers = np.random.default_rng(0), [nn.Linear(64, 24, rng=0), nn.BatchNorm1d(24), nn.ReLU()]
+    for _ in range(20):
+        layers += [nn.Linear(24, 24, rng=rng), nn.BatchNorm1d(24), nn.ReLU()]
+    net = nn.Sequential(*layers, nn.Linear(24, 10, rng=1))
+    course = diagnosis.course(net, F.cross_entropy, (IMAGES, LABELS), optim.SGD(net.parameters(), lr=0.1), steps=20)
+    rows = {row.name: row for row in prescriptions.PRESCRIPTIONS}
+    assert verdicts._exploding(course) and not rows["LSUV"].make(course) and not prescriptions.CRITICAL.make(course)
+    other = course.after(rows["residual connections"].make(course))
+    assert -course.decades()[0] > 1.3 > -other.decades()[0] and other.gained > course.gained + 0.2

@@ -11,18 +11,17 @@ import numpy as np
 
 from microgradx.errors import Error
 from microgradx.flow import metrics, outputs
+from microgradx.flow.outputs import FAILURES
 from microgradx.flow.records import CHEAP
-from microgradx.flow.run import Batches
 from microgradx.flow.settings import CUTS, known
 from microgradx.flow.watch import Watch, staged
 
-__all__ = ["FAILURES", "Course"]
+__all__ = ["Course"]
 
 RECURRENT = ("RNN", "LSTM", "GRU")
 HEART = 0.9                     # the share of the cost to have removed, of a net that has learned all of its rows
 PROBED = 8                      # minibatches on which a net is judged
 PATIENCE = 4                    # times as long a net is trained whose cost is still falling
-FAILURES = (Error, ValueError, TypeError, RuntimeError, IndexError, AttributeError, KeyError)   # of either library
 
 
 class Course:
@@ -45,10 +44,10 @@ class Course:
         self.initial = {name: self.engine.array(p).copy() for name, p in self.parameters.items()}
         self.weights = {name: self.engine.array(weight).copy() for name, _, module in self.engine.modules(model)
                         if (weight := self.engine.weight(module)) is not None}
-        self.output = self.output_error = self.target = None
+        self.output = self.output_error = None
         self.attached, self.strangers, self.nan, self.rates, self.tail, self.form = True, 0, None, [], (), ()
         self.learned = math.nan
-        probe = Batches(run.batches.train[:PROBED], [], True).train
+        probe = run.batches.train[:PROBED]
         self.start = run.judged(probe)
         self.unseen_start = run.judged(run.batches.unseen) if run.batches.unseen else math.nan
         self.accuracy = [outputs.accuracy(run, probe)]

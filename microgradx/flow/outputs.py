@@ -12,7 +12,8 @@ import numpy as np
 from microgradx.errors import Error
 from microgradx.flow.engines.engine import PASSING
 
-__all__ = ["Reach", "accuracy", "constant_cost", "ignores_pairing", "reach", "recalled", "tail", "unregistered"]
+__all__ = ["FAILURES", "Reach", "accuracy", "constant_cost", "ignores_pairing", "reach", "recalled", "tail",
+           "unregistered"]
 
 FAILURES = (Error, ValueError, TypeError, RuntimeError, IndexError, AttributeError, KeyError)
 MOST = 256                      # rows of which a best output is sought

@@ -137,10 +137,15 @@ def _centre(course):
                   "disguise", lines)
 
 
+def _sizeless(course, parts):
+    """Does a norm take away the size of most layers' weights, so that another size changes nothing?"""
+    return len(_normed(course)) > len(parts) / 2
+
+
 def _critical(course):
     parts = layers_of(course)
     phis = [p.below for p in parts if p.below is not None]
-    if not phis or not all(critical_variance(phi) for phi in phis):
+    if _sizeless(course, parts) or not phis or not all(critical_variance(phi) for phi in phis):
         return None
     std, used = {}, {}
     for p in parts:
@@ -154,7 +159,7 @@ def _critical(course):
 
 def _lsuv(course):
     parts = layers_of(course)
-    if len(parts) < 2:
+    if len(parts) < 2 or _sizeless(course, parts):
         return None
     engine, twin = course.engine, course.run_at_start()
     modules, gains = {name: m for name, _, m in engine.modules(twin.model)}, {}
@@ -222,6 +227,15 @@ def _normalise(course):
 
 
 def _skip(course):
+    normed = _normed(course)
+    if normed:
+        scale = _number(1 / math.sqrt(len(normed)))
+        return Change(f"a way past {len(normed)} layers and their norms, scaled by 1/sqrt({len(normed)})", [
+            f"modules, skip = dict(model.named_modules()), {normed}",
+            "for first, last in skip.items():", "    kept = []",
+            "    modules[first].register_forward_pre_hook(lambda module, args, kept=kept: kept.append(args[0]))",
+            "    modules[last].register_forward_hook(",
+            f"        lambda module, args, out, kept=kept: kept.pop() + {scale} * out)"])
     square = {p.name: 0 for p in _hidden(course) if p.layer.kind == "Linear" and p.layer.shape[0] == p.layer.shape[1]}
     if not square or any(layer.branch for layer in course.record.layers):
         return None
@@ -230,6 +244,14 @@ def _skip(course):
                   _each(course, dict.fromkeys(square, scale),
                         "module.register_forward_hook(lambda module, args, out, s=scale[name]: args[0] + s * out)",
                         word="scale"))
+
+
+def _normed(course):
+    """{a square layer: the norm that follows it}."""
+    layers = course.record.layers
+    return {a.name: b.name for a, b in zip(layers, layers[1:]) if a.kind == "Linear" and a.shape[0] == a.shape[1]
+            and b.kind in ("BatchNorm1d", "LayerNorm", "RMSNorm") and b.units == a.units and not b.branch
+            and not {a.name, b.name} & course.frozen_modules and "[" not in a.name + b.name}
 
 
 def _replace(kinds, made, words):

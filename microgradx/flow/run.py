@@ -15,7 +15,7 @@ import numpy as np
 from microgradx.errors import DTypeError, Error, GraphError, NonFiniteError, OptionError, ShapeError
 from microgradx.flow.engines import Engine, engine_of
 
-__all__ = ["ROWS", "Batch", "Batches", "Run", "run_of"]
+__all__ = ["ROWS", "Batch", "Batches", "Run", "check_caller", "run_of"]
 
 ROWS = 128                      # fewer rows, of which a quarter is held out, cannot tell what holds for others
 HELD_OUT = 4                    # of so many rows, or minibatches, one is not trained on
@@ -35,10 +35,9 @@ class Batch:
 @dataclass
 class Batches:
     """Drawn once. ``train``: step t takes the t-th, and after the last the first again; ``unseen``: what no step takes,
-    empty where the rows are few. ``whole``: one batch was given, not a loader."""
+    empty where the rows are few."""
     train: list
     unseen: list
-    whole: bool
 
     @property
     def rows(self):
@@ -182,15 +181,13 @@ def _batches(op, engine, data, dtype, steps):
     pairs = isinstance(data, tuple | list) and len(data) > 0 and all(
         isinstance(part, tuple | list) and len(part) == 2 for part in data)
     if isinstance(data, tuple | list) and not pairs:
-        batches = _split([_batch(op, engine, data, dtype)])
-        return Batches(*batches, True)
+        return Batches(*_split([_batch(op, engine, data, dtype)]))
     drawn = _drawn(op, engine, data, dtype, max(steps, 1) * (HELD_OUT + 1) // HELD_OUT + 1)
     if not drawn:
         raise ShapeError(f"{op}: the loader gave no batch; an iterator that was used before gives none")
     if len(drawn) < HELD_OUT:
-        return Batches(*_split(drawn), False)
-    return Batches([b for k, b in enumerate(drawn) if k % HELD_OUT != HELD_OUT - 1], drawn[HELD_OUT - 1::HELD_OUT],
-                   False)
+        return Batches(*_split(drawn))
+    return Batches([b for k, b in enumerate(drawn) if k % HELD_OUT != HELD_OUT - 1], drawn[HELD_OUT - 1::HELD_OUT])
 
 
 def _drawn(op, engine, loader, dtype, most):

@@ -88,9 +88,6 @@ class Engine:
     def parameters(self, model):
         return list(model.parameters())
 
-    def backward(self, loss):
-        loss.backward()
-
     def snapshot(self, model, *others):
         """All that training changes: parameters, buffers, states of optimizers and schedules, random numbers."""
         state = [copy.deepcopy(x.state_dict()) for x in (model, *others) if x is not None]
