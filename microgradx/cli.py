@@ -1,8 +1,8 @@
 """The command line: ``microgradx demo``, ``lab``, ``doctor``, ``info``."""
-import importlib
 import runpy
 import sys
 from pathlib import Path
+from types import ModuleType
 
 try:
     import click
@@ -129,30 +129,44 @@ def _first(card):
 
 # ----- doctor --------------------------------------------------------------------------------------------------------
 
+# What a file calls these, where no option says it.
+CALLED = {"loss": ("loss_fn", "criterion", "cost", "loss"), "optimizer": ("optimizer", "opt"),
+          "data": ("train_loader", "loader", "dataloader", "batch", "data"), "schedule": ("scheduler", "schedule")}
+
+
 @main.command()
 @click.argument("target", metavar="FILE.py:MODEL")
-@click.option("--data", "file", type=click.Path(exists=True, dir_okay=False),
-              help="An .npz with arrays x and y; digits unless told.")
-@click.option("--samples", default=256, show_default=True, type=click.IntRange(2), help="Rows that are looked at.")
-def doctor(target, file, samples):
-    """Say why the net MODEL of FILE.py does not learn: a Module, a torch.nn.Sequential, or a function that makes one.
+@click.option("--loss", help="The cost in FILE.py, a function of output and target; by kind of target unless found.")
+@click.option("--optimizer", help="The optimizer in FILE.py, or a function of the parameters; SGD unless found.")
+@click.option("--schedule", help="The schedule of the rate in FILE.py.")
+@click.option("--data", help="A loader or a pair in FILE.py, or an .npz with arrays x and y; digits unless found.")
+@click.option("--samples", default=256, show_default=True, type=click.IntRange(2), help="Rows of an .npz or digits.")
+@click.option("--steps", default=100, show_default=True, type=click.IntRange(1), help="Steps of each training.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def doctor(target, loss, optimizer, schedule, data, samples, steps, as_json):
+    """Say why the net MODEL of FILE.py does not learn, and what makes it learn.
 
-    The cost is cross-entropy if y are integers, else the mean squared error.
+    MODEL is a module of microgradx or torch, or a function that makes one. The exit code is 0 for a healthy net, 1 for
+    a sick one, 2 for what cannot be diagnosed.
     """
-    from microgradx.nn import functional as F
+    from microgradx.flow import diagnose
+    path, names = _file(target)
+    model = _model(path, names, target.rpartition(":")[2])
     try:
-        diagnose = importlib.import_module("microgradx.flow").diagnose
-    except AttributeError:
-        sys.exit("microgradx doctor: this version of microgradx.flow has no diagnose")
-    try:
-        x, y = _data(file, samples)
-        print(diagnose(_model(target), F.cross_entropy if y.dtype.kind in "iu" else F.mse_loss, (x, y)))
+        if data is not None and data not in names and not Path(data).is_file():
+            raise click.BadParameter(f"{path} has no {data}, and no file is called so", param_hint="--data")
+        batch = _data(path, names, data, samples)
+        cost = _part(path, names, "loss", loss) or _cost(model, batch)
+        found = diagnose(model, cost, batch, _of(model, _part(path, names, "optimizer", optimizer)), steps=steps,
+                         schedule=_part(path, names, "schedule", schedule))
     except Error as error:
-        sys.exit(f"microgradx doctor: {error}")
+        print(f"microgradx doctor: {error}", file=sys.stderr)
+        sys.exit(2)
+    print(found.to_json(indent=1) if as_json else found)
+    sys.exit(0 if found.healthy else 1)
 
 
-def _model(target):
-    from microgradx.nn import Module
+def _file(target):
     path, _, name = target.rpartition(":")
     if not path or not Path(path).is_file():
         raise click.BadParameter(f"{target!r} names no file; FILE.py:MODEL, as in net.py:model")
@@ -160,26 +174,56 @@ def _model(target):
     if name not in names:
         raise click.BadParameter(f"{path} has no {name}; it has "
                                  f"{', '.join(n for n in names if not n.startswith('_')) or 'no names'}")
-    model, torch = names[name], sys.modules.get("torch")
-    kinds = (Module, torch.nn.Module) if torch else Module
-    model = model if isinstance(model, kinds) or not callable(model) else model()
-    if torch and isinstance(model, torch.nn.Module):
-        from microgradx.flow.torch import same
-        model = same(model)
-    if not isinstance(model, Module):
-        raise click.BadParameter(f"{name} is a {type(model).__name__}, neither a Module nor a function that makes one")
+    return path, names
+
+
+def _model(path, names, name):
+    from microgradx.flow.engines import engine_of
+    model = names[name]
+    if engine_of(model) is None and callable(model):
+        model = model()
+    if engine_of(model) is None:
+        raise click.BadParameter(f"{name} is a {type(model).__name__}, neither a Module of microgradx or torch nor a "
+                                 "function that makes one")
     return model
 
 
-def _data(file, samples):
+def _part(path, names, part, name):
+    """What the file calls by this name, or by one of those that are usual."""
+    if name is not None and name not in names:
+        raise click.BadParameter(f"{path} has no {name}", param_hint=f"--{part}")
+    usual = (names[n] for n in CALLED[part] if n in names and not isinstance(names[n], ModuleType))
+    return names[name] if name is not None else next(usual, None)
+
+
+def _of(model, optimizer):
+    """An optimizer, also of a function of parameters."""
+    return optimizer if optimizer is None or hasattr(optimizer, "param_groups") or not callable(optimizer) else (
+        optimizer(model.parameters()))
+
+
+def _cost(model, batch):
+    """Cross-entropy if targets are integers, else the mean squared error."""
+    from microgradx.flow.engines import engine_of
+    engine = engine_of(model)
+    pair = batch if isinstance(batch, tuple) or not hasattr(batch, "__iter__") else next(iter(batch))
+    target = engine.array(pair[1] if isinstance(pair, tuple | list) and len(pair) == 2 else 0.0)
+    functional = engine.library.nn.functional
+    return functional.cross_entropy if target.dtype.kind in "iu" else functional.mse_loss
+
+
+def _data(path, names, name, samples):
     import numpy as np
 
     from microgradx import data
-    if file is None:
+    if name is None or not Path(name).is_file():
+        found = _part(path, names, "data", name)
+        if found is not None:
+            return found
         x, y = data.digits()
     else:
-        with np.load(file, allow_pickle=False) as arrays:
+        with np.load(name, allow_pickle=False) as arrays:
             if not {"x", "y"} <= set(arrays):
-                raise click.BadParameter(f"{file} has {', '.join(arrays)}, not x and y")
+                raise click.BadParameter(f"{name} has {', '.join(arrays)}, not x and y")
             x, y = arrays["x"], arrays["y"]
     return x[:samples], y[:samples]

@@ -71,6 +71,14 @@ ALIASES: dict[str, str] = {
 # Names that 0.1.0 had and that are gone, and what takes their place. One that a release has goes through a deprecation.
 REMOVED: dict[str, str] = {
     "microgradx.interop.RENAMED": "microgradx.numpy_functions",
+    "microgradx.flow.torch.same": "flow.diagnose takes modules of torch as they are",
+    **{f"microgradx.flow.prescriptions.Prescription.{name}": "Prescription.make, which makes lines of code"
+       for name in ("change", "when")},
+    **{f"microgradx.flow.prescriptions.Run{name}": "microgradx.flow.run.Run"
+       for name in ("", ".clip", ".copy", ".optimizer")},
+    "microgradx.flow.verdicts.RATES": "microgradx.flow.settings.RATES",
+    **{f"microgradx.flow.watch.Watch.{name}": "a method of microgradx.flow.engines.Engine"
+       for name in ("activation", "array", "kept", "tensor")},
     **{f"microgradx.nn.{name}.method": "microgradx.nn.layers.MODULES" for name in (
         "LogSoftmax", "Softmax", "layers.LogSoftmax", "layers.Softmax")},
     **{f"microgradx.optim.{module}Optimizer.{name}": "a rule of the optimizer's class, which your own ones lack"

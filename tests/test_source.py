@@ -176,7 +176,7 @@ def test_registrations_are_listed():
 
 
 def test_the_checks_see_imports():
-    assert {"lab", "flow", "nn", "flow.torch"} <= imports("cli")                # inside its functions
+    assert {"lab", "flow", "data", "flow.engines"} <= imports("cli")                # inside its functions
     assert {"_core.array", "_core.kernels", "_core.views", "errors"} <= imports("_core.tensor")
     assert {"_core.tensor", "errors"} <= imports("einsum") and "nn" in imports("")
 

@@ -6,92 +6,170 @@ depend on the input: 0 for a net that has only learned how frequent the labels a
 import contextlib
 import functools
 import math
-from dataclasses import replace
 
 import numpy as np
 
-from microgradx import nn, optim, random
-from microgradx._core.graph import enable_grad, no_grad
-from microgradx._core.tensor import Tensor
-from microgradx.errors import Error, GraphError, ShapeError, ignored
-from microgradx.flow import metrics
-from microgradx.flow.verdicts import CUTS, known, lost
-from microgradx.flow.watch import Watch, weight_of
+from microgradx.errors import Error, ignored
+from microgradx.flow import metrics, outputs
+from microgradx.flow.outputs import FAILURES
+from microgradx.flow.records import CHEAP
+from microgradx.flow.settings import CUTS, known
+from microgradx.flow.watch import Watch, staged
 
 __all__ = ["Course"]
 
-ROWS = 64                       # fewer do not say whether anything holds for others
+RECURRENT = ("RNN", "LSTM", "GRU")
 HEART = 0.9                     # the share of the cost to have removed, of a net that has learned all of its rows
+PROBED = 8                      # minibatches on which a net is judged
+PATIENCE = 4                    # times as long a net is trained whose cost is still falling
 
 
 class Course:
     """One training: its record, costs before every step and after the last, and what was made of them.
 
-    ``before``: the course of the same net as it was, whose constant cost and cuts hold here, too; then only the first
-    pass is watched, and for its profiles.
+    ``change``: lines that were run before it began, see ``prescriptions.Change``. ``before``: the course of the net as
+    it was; then only the first pass is watched, and for its profiles.
     """
 
-    def __init__(self, origin, steps, seed, cuts=None, before=None):
-        self.origin, self.steps, self.seed = origin, steps, seed
-        self.cuts = before.cuts if before else CUTS | known(cuts)
-        self.run, self.losses, self.accuracy, self.learned = origin.copy(), [], [], math.nan
-        self.others = {}
-        run = self.run
-        self.weights = {name or type(run.model).__name__: weight_of(m) for name, m in run.model.named_modules()}
-        self.weights = {name: weight.numpy() for name, weight in self.weights.items() if weight is not None}
-        random.manual_seed(seed)
-        optimizer, judged, parameters = run.optimizer(), [], list(run.model.parameters())
-        watching = Watch(run.model, every=steps + 1, full_every=None if before else steps or None)
-        if before:
-            watching.all = watching.columns = watching.chosen
-        self.record = watching.record
+    def __init__(self, origin, steps, seed, cuts=None, before=None, change=None):
+        self.origin, self.steps, self.seed, self.before, self.change = origin, steps, seed, before, change
+        self.cuts, self.engine = before.cuts if before else CUTS | known(cuts), origin.engine
+        self.engine.seed(seed)
+        self.run, self.losses, self.others = origin.copy(), [], {}
+        if change:
+            self.run.change(change.lines, change.judges)
+        run, model = self.run, self.run.model
+        self.parameters = dict(model.named_parameters())
+        self.frozen = {name for name, p in self.parameters.items() if not p.requires_grad}
+        self.initial = {name: self.engine.array(p).copy() for name, p in self.parameters.items()}
+        self.weights = {name: self.engine.array(weight).copy() for name, _, module in self.engine.modules(model)
+                        if (weight := self.engine.weight(module)) is not None}
+        self.output = self.output_error = None
+        self.attached, self.strangers, self.nan, self.rates, self.tail, self.form = True, 0, None, [], (), ()
+        self.learned = math.nan
+        probe = run.batches.train[:PROBED]
+        self.start = run.judged(probe)
+        self.unseen_start = run.judged(run.batches.unseen) if run.batches.unseen else math.nan
+        self.accuracy = [outputs.accuracy(run, probe)]
+        self.engine.seed(seed)
+        self._train()
+        self.end = run.judged(probe) if self.completed else math.nan
+        self.unseen = run.judged(run.batches.unseen) if self.completed and run.batches.unseen else math.nan
+        self.accuracy.append(outputs.accuracy(run, probe) if self.completed else math.nan)
+        if math.isfinite(self.end):
+            self.learned = self._share(self.end)
+
+    def _train(self):
+        run, steps = self.run, self.steps
+        watching = Watch(run.model, every=steps + 1, full_every=None if self.before else steps or None)
+        if self.before:
+            watching.all = watching.columns = staged((*CHEAP, "x_square"))
+        self.record, self.completed = watching.record, False
         for step in range(steps + 1):
             first, last = step == 0, step == steps
-            watching.step = step
-            with enable_grad(), watching if first or (last and not before) else contextlib.nullcontext():
-                for p in parameters:
-                    p.grad = None
-                output = run.model(*run.x)
-                loss = _scalar(run.cost(output, run.y))
+            batch = run.batch(0 if last else step)
+            if first or last:
+                watching.begin_at(step)
+            with watching if first or (last and not self.before) else contextlib.nullcontext():
+                run.optimizer.zero_grad()
+                output, loss = run.loss(batch)
                 self.losses.append(loss.item())
-                if first or last:
-                    with no_grad():
-                        judged.append(run.judge(output.detach(), run.y).item())
-                    self.accuracy.append(_accuracy(output, run.y))
                 if first:
-                    self.constant = before.constant if before else _constant_cost(run, output)
-                if step and not math.isfinite(self.losses[-1]):
-                    break
-                if not loss.requires_grad:
-                    raise GraphError("diagnose: the cost does not depend on any parameter that requires a gradient")
+                    self._look(output, loss)
+                if not self.attached or step and not math.isfinite(self.losses[-1]):
+                    return
                 loss.backward()
+                if not self.nan and math.isfinite(self.losses[-1]):
+                    self._find_nan(step, batch)
+                self.rates.append(run.groups[0]["lr"] if run.groups else math.nan)
                 if not last:
-                    if run.clip < math.inf:
-                        optim.clip_grad_norm_(parameters, run.clip)
-                    optimizer.step()
-        self.start, self.end = judged[0], judged[1] if len(judged) > 1 else math.nan
-        if math.isfinite(self.end):
-            self.learned = (self.constant - self.end) / max(abs(self.constant), 1e-12)
+                    run.step(batch)
+        self.completed = math.isfinite(self.losses[-1])
+
+    def _look(self, output, loss):
+        """What the first output is, and what a constant in its place costs."""
+        tensor = self.engine.first_tensor(output)
+        self.attached = bool(loss.requires_grad)
+        if tensor is not None:
+            self.output = self.engine.array(tensor).copy()
+            if tensor.requires_grad:
+                tensor.register_hook(self._keep_output_error)
+        self.strangers = self.engine.strangers(loss, self.run.model, self.run.cost)
+        known = outputs.tail(self.engine, tensor) if tensor is not None else ()
+        self.tail = known or ()
+        self.form = known
+        if self.before and self.before.form == self.form and not (self.change and self.change.judges):
+            self.constant = self.before.constant
+        else:
+            self.constant = outputs.constant_cost(self.run, output, known, self.start)
+
+    def _keep_output_error(self, g):
+        self.output_error = self.engine.array(g).copy()
+
+    def _find_nan(self, step, batch):
+        bad = [name for name, p in self.run.model.named_parameters() if p.grad is not None
+               and not np.isfinite(self.engine.array(p.grad).sum(dtype=np.float64))]
+        bad = [name for name in bad if np.isnan(self.engine.array(self.parameters[name].grad)).any()] if bad else bad
+        if bad:
+            self.nan = step, bad, self.engine.blame(lambda: self.run.loss(batch)[1].backward())
+
+    # ----- what was learned --------------------------------------------------------------------------------------
+
+    def _share(self, cost):
+        return (self.constant - cost) / max(abs(self.constant), 1e-12)
+
+    @property
+    def elsewhere(self):
+        """What is learned of rows that no step has seen; nan where there are none."""
+        return self._share(self.unseen)
 
     @property
     def trains(self):
         """Does it learn all of these rows, or some of them and what holds for others, too?"""
-        return self.learned >= HEART or self.learned >= self.cuts["learned"] and not (
-            self.elsewhere < self.cuts["elsewhere"])
+        return bool(self.learned >= HEART or self.learned >= self.cuts["learned"]) and not (
+            self.elsewhere < self.cuts["elsewhere"] and not self.by_heart)
 
     @property
     def by_heart(self):
         """Does it learn these rows, and nothing that holds for others?"""
         return self.learned >= HEART and self.elsewhere <= 0
 
-    def after(self, name, change):
-        """The course of a copy that ``change(run, record)`` has changed, made once for a name."""
-        if name not in self.others:
-            run = self.origin.copy()
-            change(run, self.record)
-            self.others[name] = Course(run, self.steps, self.seed, before=self)
-        self.others[name].cuts = self.cuts
-        return self.others[name]
+    @property
+    def trains_all(self):
+        """Does it learn all of its rows, given time?"""
+        return self.learned >= HEART or self.completed and self.longer.learned >= HEART
+
+    @property
+    def gained(self):
+        """The share of the cost removed, of unseen rows where there are any; -inf where training broke."""
+        share = self.learned if math.isnan(self.elsewhere) else min(self.elsewhere, max(self.learned, 0.0))
+        return share if math.isfinite(share) else -math.inf
+
+    @property
+    def falling(self):
+        """Is the net better than it was, on the rows that it has seen and on others, though not yet good?"""
+        if not self.end < self.start:
+            return False
+        return not self.origin.batches.unseen or self.unseen < self.unseen_start
+
+    @functools.cached_property
+    def longer(self):
+        """The same training with more steps, from the start."""
+        return Course(self.origin, PATIENCE * self.steps, self.seed, before=self, change=self.change)
+
+    def after(self, *changes):
+        """The course of a copy that the lines of ``changes`` have changed, made once; None where that fails."""
+        key = tuple(line for change in changes for line in change.lines)
+        if key not in self.others:
+            course = None
+            with ignored(*FAILURES):
+                course = Course(self.origin, self.steps, self.seed, before=self, change=joined(changes))
+            self.others[key] = course
+        if self.others[key] is not None:
+            self.others[key].cuts = self.cuts
+        return self.others[key]
+
+    # ----- what else a rule may ask ------------------------------------------------------------------------------
 
     @functools.cached_property
     def expected(self):
@@ -99,37 +177,92 @@ class Course:
             return self.record.expected()
 
     @functools.cached_property
+    def strange(self):
+        """``outputs.unregistered`` of the model."""
+        return outputs.unregistered(self.engine, self.origin.model) if self.strangers else []
+
+    @functools.cached_property
+    def left_out(self):
+        """Names of parameters that want a gradient and that the optimizer does not hold."""
+        held = {id(p) for group in self.origin.groups for p in group["params"]}
+        return [name for name, p in self.origin.model.named_parameters() if p.requires_grad and id(p) not in held]
+
+    @functools.cached_property
+    def frozen_modules(self):
+        return {name for name, _, module in self.engine.modules(self.origin.model)
+                if (weight := self.engine.weight(module)) is not None and not weight.requires_grad}
+
+    @functools.cached_property
+    def sums(self):
+        """Does the cost grow with the number of rows?"""
+        run, batch = self.run_at_start(), self.origin.batch(0)
+        half = run.rows(batch, np.arange(max(len(batch) // 2, 1)))
+        with ignored(*FAILURES), self.engine.library.no_grad():
+            run.model.eval()
+            return run.loss(batch)[1].item() > 1.5 * run.loss(half)[1].item() > 0
+        return False
+
+    @functools.cached_property
+    def through_time(self):
+        """{recurrent module: the norm of the error at its input, step by step} of the first pass."""
+        run, found, handles = self.run_at_start(), {}, []
+        for name, kind, module in self.engine.modules(run.model):
+            if kind in RECURRENT:
+                def start(module, args, name=name):
+                    x = self.engine.parameter(self.engine.array(args[0]), args[0])
+                    found[name] = x, 1 if module.batch_first else 0
+                    return x, *args[1:]
+                handles.append(module.register_forward_pre_hook(start))
+        with ignored(*FAILURES):
+            if handles:
+                run.loss(run.batch(0))[1].backward()
+        grads = {name: (self.engine.array(x.grad), axis) for name, (x, axis) in found.items() if x.grad is not None}
+        return {name: np.sqrt(np.square(np.moveaxis(g.astype(np.float64), axis, 0)).reshape(g.shape[axis], -1).sum(1))
+                for name, (g, axis) in grads.items() if g.ndim == 3}
+
+    @functools.cached_property
     def decrease(self):
         return _decrease(self.origin, self.seed)
 
     @functools.cached_property
-    def elsewhere(self):
-        """What is learned of every other row by training on the rest; nan where the rows are few or hang together."""
-        rows = len(self.origin.x[0])
-        if rows < ROWS or any(len(part) != rows for part in (*self.origin.x, self.origin.y)):
-            return math.nan
-        part = lambda start: replace(self.origin, x=tuple(t[start::2] for t in self.origin.x),      # noqa: E731
-                                     y=self.origin.y[start::2])
-        try:
-            course, other = Course(part(0), self.steps, self.seed, before=self), part(1)
-            with no_grad():
-                end = course.run.judge(course.run.model(*other.x), other.y).item()
-        except (Error, ValueError, TypeError, IndexError):
-            return math.nan
-        return (self.constant - end) / max(abs(self.constant), 1e-12)
+    def reach(self):
+        """``outputs.Reach`` of the cost, or None."""
+        with ignored(*FAILURES):
+            return outputs.reach(self.run_at_start(), self.tail)
+
+    def run_at_start(self):
+        """A fresh copy of the run that this course has trained, changed as that was."""
+        run = self.origin.copy()
+        if self.change:
+            run.change(self.change.lines, self.change.judges)
+        return run
+
+    def moved(self):
+        """{name: by how much a parameter has changed, over its size}."""
+        return {name: float(metrics.norm(self.engine.array(p) - self.initial[name])
+                            / (metrics.norm(self.initial[name]) or 1.0))
+                for name, p in self.parameters.items() if self.initial[name].shape == tuple(p.shape)}
 
     def matters(self, name):
         """Does the cost change with the weights of a layer?"""
-        random.manual_seed(self.seed)
         twin = self.origin.copy()
-        weight = weight_of(dict(twin.model.named_modules())[name.partition("[")[0]])
-        with no_grad():
-            weight.copy_(weight * 1.5 + 0.1)
-            return twin.cost(twin.model(*twin.x), twin.y).item() != self.losses[0]
+        modules = {n: m for n, _, m in self.engine.modules(twin.model)}
+        weight = self.engine.weight(modules[name.partition("[")[0]])
+        costs = []
+        for _ in range(2):
+            self.engine.seed(self.seed)
+            with self.engine.library.no_grad():
+                costs.append(twin.loss(twin.batch(0))[1].item())
+            self.engine.set_weight(weight, self.engine.array(weight) * 1.5 + 0.1)
+        return costs[0] != costs[1]
 
     def decades(self):
         """Powers of ten by which the error shrinks from the last layer to the first, and the signal the other way."""
-        return lost(self.record.first["error"][::-1]), lost(np.sqrt(self.record.first["signal"][:-1]))
+        return lost(self.errors()[::-1]), lost(np.sqrt(self.record.first["signal"][:-1]))
+
+    def errors(self):
+        """The total norm of each layer's error: per unit times the root of the number of units."""
+        return self.record.total()
 
     def row(self, k):
         """The numbers of layer k, by name."""
@@ -138,7 +271,8 @@ class Course:
         ended = self.record.latest_step > 0
         return {"layer": layer.name, "kind": layer.kind, "shape": list(layer.shape),
                 "activation": layer.activation and layer.activation.name,
-                "error": first["error"][k], "gain": parts.gain[k], "by_weights": parts.weights[k],
+                "error": first["error"][k], "total_error": self.errors()[k], "gain": parts.gain[k],
+                "by_weights": parts.weights[k],
                 "by_slope": parts.slope[k], "expected_gain": expected.gain[k] if expected else math.nan,
                 "q": first["q"][k], "expected_q": expected.q[k] if expected else math.nan,
                 **{name: first[name][k] for name in ("signal", "cosine", "saturated", "dead", "grad", "bits")},
@@ -147,59 +281,20 @@ class Course:
                 "dead_after_training": latest["dead"][k] if ended else math.nan}
 
 
-def _scalar(loss):
-    if not isinstance(loss, Tensor) or loss.size != 1:
-        raise ShapeError("diagnose: loss_fn(output, target) returns a tensor of one element, not "
-                         f"{f'shape {loss.shape}' if isinstance(loss, Tensor) else type(loss).__name__}")
-    return loss
+def lost(profile):
+    """log10 of the first over the last that are numbers."""
+    profile = profile[np.isfinite(profile)]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(np.log10(profile[0]) - np.log10(profile[-1])) if len(profile) > 1 else 0.0
 
 
-def _accuracy(output, y):
-    labels = np.asarray(y.detach() if isinstance(y, Tensor) else y)
-    if not isinstance(output, Tensor) or output.ndim != 2 or labels.dtype.kind not in "iu" or labels.ndim != 1:
-        return math.nan
-    return float((np.asarray(output.detach()).argmax(axis=1) == labels).mean())
-
-
-def _constant_cost(run, output):
-    """The least cost of an output that is the same for all samples; the first cost where there is none.
-
-    Outputs that are probabilities, or their logarithms, stay so.
-    """
-    first = run.judge(output.detach(), run.y).item()
-    if not isinstance(output, Tensor) or output.ndim < 2 or len(output) < 2:
-        return first
-    rows = np.nan_to_num(np.asarray(output.detach(), np.float64))
-    mean, zeros = rows.mean(axis=0, keepdims=True), Tensor(np.zeros(output.shape, output.dtype))
-    whole = lambda p: np.allclose(p.sum(axis=-1), 1, atol=1e-4)             # noqa: E731
-    inside = mean.clip(1e-6, 1 - 1e-6)
-    if rows.min() >= 0 and rows.max() <= 1:
-        start, form = (np.log(inside), "softmax") if whole(rows) else (np.log(inside / (1 - inside)), "sigmoid")
-    else:
-        start, form = mean, "log_softmax" if rows.max() <= 0 and whole(np.exp(rows)) else "clone"
-    axis = (-1,) if "softmax" in form else ()
-    costs = [first]
-    for point in (start, np.zeros_like(start)):
-        with ignored(Error, ValueError, TypeError):
-            costs.append(_least(
-                lambda c: run.judge(getattr(c, form)(*axis).astype(output.dtype) + zeros, run.y), point))
-    return min((cost for cost in costs if math.isfinite(cost)), default=first)
-
-
-def _least(function, start, steps=100):
-    """The least of a function of an array near ``start``, by signs of the gradient (Riedmiller and Braun 1993)."""
-    c, width, before, least = np.array(start, np.float64), 0.1, np.zeros_like(start), math.inf
-    for _ in range(steps):
-        point = nn.Parameter(c, dtype="float64")
-        cost = function(point)
-        cost.backward()
-        least = min(least, cost.item())
-        if point.grad is None:
-            break
-        slope = np.sign(np.nan_to_num(point.grad.numpy()))
-        width = width * np.choose((slope * before + 1).astype(int), (0.5, 1.0, 1.2))
-        c, before = c - slope * width, slope
-    return least
+def joined(changes):
+    """Several changes as one."""
+    if len(changes) == 1:
+        return changes[0]
+    return changes[0]._replace(words=", ".join(change.words for change in changes),
+                               lines=[line for change in changes for line in change.lines],
+                               judges=any(change.judges for change in changes))
 
 
 def _decrease(run, seed):
@@ -207,25 +302,27 @@ def _decrease(run, seed):
 
     If that is far from 1, of a step a hundred times shorter: the gradient may turn within the first.
     """
+    engine = run.engine
+
     def cost(step=0.0, grads=()):
-        random.manual_seed(seed)
+        engine.seed(seed)
         twin = run.copy()
-        for p, g in zip(twin.model.parameters(), grads):
+        for p, g in zip(engine.parameters(twin.model), grads):
             if g is not None:
-                with no_grad():
-                    p.copy_(p - g * step)
-        with enable_grad():
-            loss = twin.cost(twin.model(*twin.x), twin.y)
-            loss.backward()
-        return loss.item(), [p.grad for p in twin.model.parameters()]
+                engine.set_weight(p, engine.array(p) - g * step)
+        loss = twin.loss(twin.batch(0))[1]
+        loss.backward()
+        return loss.item(), [None if p.grad is None else engine.array(p.grad)
+                             for p in engine.parameters(twin.model)]
 
     start, grads = cost()
-    square = sum(metrics.norm(g.numpy()) ** 2 for g in grads if g is not None)
+    arrays = [g for g in grads if g is not None]
+    square = sum(metrics.norm(g) ** 2 for g in arrays)
     if not square or not start or not math.isfinite(square):
         return None
     for share in (1e-3, 1e-5):
         lr = share * abs(start) / square
-        ratio = metrics.decrease_ratio(start, cost(lr, grads)[0], lr, [g.numpy() for g in grads if g is not None])
+        ratio = metrics.decrease_ratio(start, cost(lr, grads)[0], lr, arrays)
         if 0.5 < ratio < 1.5:
             break
     return ratio

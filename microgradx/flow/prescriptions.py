@@ -1,84 +1,71 @@
-"""What to do about a net that does not train: a table of changes, each made on a copy of the run.
+"""What to do about a net that does not train: a table of changes, each written as lines of code.
 
-A ``Run`` is all that training needs: model, cost, data, optimizer. ``Run.copy`` shares nothing that training changes. A
-row of ``PRESCRIPTIONS`` says against which verdicts it may help, when it can be applied, what it changes, and whose it
-is. Whether it helps this net is not said here: ``flow.diagnose`` tries it.
+The lines speak of ``model``, ``optimizer``, ``loss_fn`` and ``schedule`` in words that microgradx and torch share. They
+are run on a copy of the caller's training, and the report prints the same lines: whoever pastes them gets what was
+tried. A row of ``PRESCRIPTIONS`` says against which verdicts it may help, and makes the lines for a net, or None where
+there is nothing to change. Whether it helps this net is not said here: ``flow.diagnose`` tries it. Frozen modules are
+left alone.
 """
-import copy
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 
-from microgradx import nn
-from microgradx._core.graph import no_grad
-from microgradx._core.tensor import Tensor
 from microgradx.flow import theory
-from microgradx.nn import functional as F
+from microgradx.flow.settings import CUTS, LITTLE, RATES
 
-__all__ = ["CRITICAL", "INPUTS", "PRESCRIPTIONS", "TARGETS", "Prescription", "Run", "critical_variance", "layers_of",
-           "rate"]
+__all__ = ["BOTH", "CONSTANT", "CRITICAL", "DECAY", "DESCEND", "DROPOUT", "FREE", "INPUTS", "LINEAR", "LSUV",
+           "PRESCRIPTIONS", "REGISTER", "TARGETS", "TRAIN_ALL", "Change", "Prescription", "best_rate", "better",
+           "critical_variance", "lasting", "layers_of", "rate", "rates"]
 
 
-@dataclass
-class Run:
-    """What is trained, and how.
-
-    ``x``: the arguments of the model. ``cost(output, y)``. ``kind``, ``groups``: of the optimizer, dicts with "params".
-    ``clip``: the largest norm of the gradients. ``judge(output, y)``: the caller's cost, by which runs are compared.
-    """
-    model: nn.Module
-    cost: Callable
-    x: tuple
-    y: object
-    kind: type
-    groups: list
-    judge: Callable
-    clip: float = math.inf
-    left_out: list = field(default_factory=list)
-
-    def copy(self):
-        """A run of its own: parameters without gradients, modules without hooks, their random state copied."""
-        memo = {id(module._hooks): None for module in self.model.modules()}
-        model, groups, cost, judge = copy.deepcopy((self.model, self.groups, self.cost, self.judge), memo)
-        held = {p for group in groups for p in group["params"]}
-        for p in model.parameters():
-            p.grad = None
-        return replace(self, model=model.train(), groups=groups, cost=cost, judge=judge,
-                       left_out=[p for p in model.parameters() if p not in held])
-
-    def optimizer(self):
-        """A fresh one. Parameters that a prescription brought join the first group, those it took away leave."""
-        present = [p for p in self.model.parameters() if p.requires_grad]
-        inside = set(present)                   # a set asks for identity, a list for ==
-        groups = [group | {"params": [p for p in group["params"] if p in inside]} for group in self.groups]
-        held = {p for group in self.groups for p in group["params"]} | set(self.left_out)
-        groups[0]["params"] += [p for p in present if p not in held]
-        return self.kind([group for group in groups if group["params"]])
+class Change(NamedTuple):
+    """``words``: what is done; ``lines``: the code that does it; ``judges``: is its cost the one to go by, because the
+    caller's does not say how wrong a net is?"""
+    words: str
+    lines: list
+    judges: bool = False
 
 
 class Prescription(NamedTuple):
-    """A row. ``when(run, record)``: can it be applied? ``change(run, record)``: apply it to a copy, and say what was
-    done. ``record``: of the run as it was."""
+    """A row. ``make(course)``: the ``Change`` for the net of a course, None where there is nothing to change."""
     name: str
     against: tuple
-    when: Callable
-    change: Callable
+    make: Callable
     source: str
 
 
-# ----- what a run is made of -----------------------------------------------------------------------------------------
+class Part(NamedTuple):
+    """A layer that may be changed: its name, how code reaches it, the module, its ``Layer``, its place in the record,
+    and the activation below it (None at the first)."""
+    name: str
+    path: str
+    module: object
+    layer: object
+    place: int
+    below: object
 
-def layers_of(run, record):
-    """(module, layer, activation of the layer below, None at the first) of every layer with a matrix, each once."""
-    modules, found = {name or type(run.model).__name__: m for name, m in run.model.named_modules()}, []
+
+def layers_of(course):
+    """The ``Part`` of every layer with a matrix of its own that is trained, each once."""
+    engine, model, record, found = course.engine, course.origin.model, course.record, []
+    modules = {name: module for name, _, module in engine.modules(model)}
     for k, layer in enumerate(record.layers):
-        if layer.name in modules and len(layer.shape) > 1:
-            found.append((modules[layer.name], layer, record.layers[k - 1].activation if k else None))
+        module = modules.get(layer.name)
+        weight = None if module is None else getattr(module, "weight", None)
+        if layer.scale and weight is not None and weight.requires_grad and engine.weight(module) is weight:
+            found.append(Part(layer.name, engine.path(model, layer.name), module, layer, k, _below(record, k)))
     return found
+
+
+def _below(record, k):
+    """The activation that the input of layer k has gone through, past layers without a matrix of their own."""
+    for layer in reversed(record.layers[:k]):
+        if layer.activation is None or layer.activation.name != "linear":
+            return layer.activation
+    return None
 
 
 @functools.lru_cache(256)
@@ -101,228 +88,579 @@ def critical_variance(phi):
     return var_w if theory.chi(phi, 1.0, var_w) > 0.5 else None
 
 
-def _exchange(model, made):
-    """Put ``made(module)`` in the place of every module inside for which that is not None; returns how many."""
-    new = {module: made(module) for module in list(model.modules()) if module is not model}
-    new = {module: other for module, other in new.items() if other is not None}
-    for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
-            if child in new:
-                setattr(parent, name, new[child])
-    return len(new)
+# ----- lines ---------------------------------------------------------------------------------------------------------
+
+def _number(x):
+    return float(f"{x:.4g}")
 
 
-def _has(*kinds):
-    return lambda run, record: any(type(m).__name__ in kinds for m in run.model.modules())
+def _named(course, name):
+    """A layer's name as ``named_modules`` has it: "" for the model itself."""
+    return "" if name == type(course.origin.model).__name__ else name
 
 
-def _hidden(run, record):
-    """Linear layers that an activation follows, other than the last."""
-    return [m for m, layer, _ in layers_of(run, record)[:-1]
-            if isinstance(m, nn.Linear) and layer.activation and layer.activation.name != "linear"]
+def _each(course, values, *body, word="std"):
+    """Lines that go through the modules of a dict by name."""
+    table = {_named(course, name): value for name, value in values.items()}
+    return [f"{word} = {table}", "for name, module in model.named_modules():", f"    if name in {word}:",
+            *(f"        {line}" for line in body)]
 
 
-# ----- changes -------------------------------------------------------------------------------------------------------
-
-def _centre(run, record):
-    rng, n = np.random.default_rng(0), 0
-    for k, (module, _, below) in enumerate(found := layers_of(run, record)):
-        n_in, last = nn.init.fans(module.weight)[0], k == len(found) - 1
-        centred, factor = below is not None and below.name == "sigmoid", 1.0 if last else 2.0
-        square = 1.0 if k else record.first["x_square"][0]
-        nn.init.normal_(module.weight, 0.0, factor * (1 + centred) / math.sqrt(n_in * (square or 1.0)), rng)
-        if module.bias is not None:
-            with no_grad():
-                shift = module.weight.sum(1) * -0.5 if centred else module.bias * 0
-                module.bias.copy_(shift)
-        n += centred
-    return f"W = 4 V, b = -sum(W)/2 in {n} layers behind a sigmoid, V ~ N(0, 1/n_in): the tanh net in disguise"
+ZERO_BIAS = "if module.bias is not None: nn.init.zeros_(module.bias)"
 
 
-def _initialise(run, record):
-    rng, used = np.random.default_rng(0), {}
-    for module, _, below in layers_of(run, record):
-        square = record.first["x_square"][0]
-        var_w = 1 / square if below is None and 0 < square < math.inf else below and critical_variance(below) or 1.0
-        nn.init.normal_(module.weight, 0.0, math.sqrt(var_w / nn.init.fans(module.weight)[0]), rng)
+def _fan_in(part):
+    return part.layer.scale.n_in
+
+
+def _input_square(course, part):
+    """The mean square of what a first layer takes."""
+    square = course.record.first["x_square"][part.place]
+    return square if part.below is None and 0 < square < math.inf else 1.0
+
+
+# ----- weights -------------------------------------------------------------------------------------------------------
+
+def _centre(course):
+    parts = layers_of(course)
+    behind = [p for p in parts if p.below is not None and p.below.name == "sigmoid"]
+    if not behind:
+        return None
+    std = {p.name: _number((1 if p is parts[-1] else 2) * (1 + (p in behind)) / math.sqrt(
+        _fan_in(p) * _input_square(course, p))) for p in parts}
+    lines = _each(course, std, "nn.init.normal_(module.weight, 0.0, std[name])", ZERO_BIAS)
+    centred = [_named(course, p.name) for p in behind if getattr(p.module, "bias", None) is not None]
+    short = course.engine.short
+    lines += [f"        if name in {centred}:", f"            with {short}.no_grad():",
+              "                module.bias.copy_(-0.5 * module.weight.sum(1))"]
+    return Change(f"W = 4 V, b = -sum(W)/2 in {len(behind)} layers behind a sigmoid, V ~ N(0, 1/n_in): the tanh net in "
+                  "disguise", lines)
+
+
+def _sizeless(course, parts):
+    """Does a norm take away the size of most layers' weights, so that another size changes nothing?"""
+    return len(_normed(course)) > len(parts) / 2
+
+
+def _critical(course):
+    parts = layers_of(course)
+    phis = [p.below for p in parts if p.below is not None]
+    if _sizeless(course, parts) or not phis or not all(critical_variance(phi) for phi in phis):
+        return None
+    std, used = {}, {}
+    for p in parts:
+        var_w = 1 / _input_square(course, p) if p.below is None else critical_variance(p.below)
+        std[p.name] = _number(math.sqrt(var_w / _fan_in(p)))
+        if p.below is not None:
+            used[p.below.name] = f"{var_w:.3g}/n_in behind {p.below.name}"
+    return Change("weights drawn again with variance " + ", ".join(used.values()) + ", biases 0",
+                  _each(course, std, "nn.init.normal_(module.weight, 0.0, std[name])", ZERO_BIAS))
+
+
+def _lsuv(course):
+    parts = layers_of(course)
+    if len(parts) < 2 or _sizeless(course, parts):
+        return None
+    engine, twin = course.engine, course.run_at_start()
+    modules, gains = {name: m for name, _, m in engine.modules(twin.model)}, {}
+    for p in parts:
+        module, seen = modules[p.name], []
+        twin.engine.library.nn.init.orthogonal_(module.weight)
         if getattr(module, "bias", None) is not None:
-            nn.init.zeros_(module.bias)
-        if below is not None:
-            used[below.name] = f"{var_w:.3g}/n_in behind {below.name}"
-    return "weights drawn anew with variance " + (", ".join(used.values()) or "1/n_in") + ", biases 0"
+            twin.engine.library.nn.init.zeros_(module.bias)
+        hook = engine.hook_forward(module, lambda module, args, out, seen=seen: seen.append(engine.array(out).std()))
+        with engine.library.no_grad():
+            twin.model(*twin.batch(0).x)
+        hook.remove()
+        gains[p.name] = _number(1 / seen[0]) if seen and 0 < seen[0] < math.inf else 1.0
+        engine.set_weight(module.weight, engine.array(module.weight) * gains[p.name])
+    return Change("orthogonal weights, each layer's divided by the standard deviation of its output; biases 0",
+                  _each(course, gains, "nn.init.orthogonal_(module.weight, gain[name])", ZERO_BIAS, word="gain"))
 
 
-def _lsuv(run, record):
-    for module, _, _ in layers_of(run, record):
-        if getattr(module, "bias", None) is not None:
-            nn.init.zeros_(module.bias)
-    nn.init.lsuv_(run.model, *run.x, rng=0)
-    return "orthogonal weights, each layer's divided by the standard deviation of its output; biases 0"
+def _zero_branches(course):
+    """The last layer of every branch that is added to a stream."""
+    names = [layer.name for layer in course.record.layers if layer.branch and "[" not in layer.name
+             and layer.name not in course.frozen_modules]
+    if not names:
+        return None
+    return Change(f"the last weights of {len(names)} branches begin at 0, so that each block begins as the identity",
+                  _each(course, dict.fromkeys(names, 0.0), "nn.init.zeros_(module.weight)", ZERO_BIAS, word="last"))
 
 
-def _normalise(run, record):
-    hidden = set(_hidden(run, record))
-    n = _exchange(run.model, lambda m: nn.Sequential(m, nn.BatchNorm1d(m.out_features, dtype=m.weight.dtype))
-                  if m in hidden else None)
-    return f"BatchNorm1d between {n} layers and their activations"
+def _scale_branches(course):
+    names = [layer.name for layer in course.record.layers if layer.branch and "[" not in layer.name
+             and layer.name not in course.frozen_modules]
+    if not names:
+        return None
+    scale = _number(1 / math.sqrt(len(names)))
+    return Change(f"{len(names)} residual branches scaled by 1/sqrt({len(names)})",
+                  _each(course, dict.fromkeys(names, scale),
+                        "module.register_forward_hook(lambda module, args, out, s=scale[name]: out * s)", word="scale"))
 
 
-def _pairs(container):
-    """Places k in a Sequential where a square Linear stands before an activation."""
-    inside = list(container)
-    return [k for k, (m, phi) in enumerate(zip(inside, inside[1:])) if isinstance(m, nn.Linear)
-            and m.in_features == m.out_features and next(phi.parameters(), None) is None
-            and k + 2 < len(inside)]
+# ----- modules -------------------------------------------------------------------------------------------------------
+
+NORMS = {"Linear": ("BatchNorm1d", 0), "Conv1d": ("BatchNorm1d", 0), "Conv2d": ("BatchNorm2d", 0)}
 
 
-def _skip(run, record):
-    containers = [m for m in run.model.modules() if isinstance(m, nn.Sequential)]
-    count = sum(len(_pairs(c)) for c in containers)
-    for container in containers:
-        for k in _pairs(container):
-            branch = nn.Sequential(container[k], container[k + 1])
-            container[k], container[k + 1] = nn.Residual(branch, 1 / math.sqrt(count)), nn.Identity()
-    return f"a way past {count} layers, their branches scaled by 1/sqrt({count})"
+def _hidden(course):
+    """Layers other than the last that an activation follows."""
+    return [p for p in layers_of(course)[:-1] if type(p.module).__name__ in NORMS and p.layer.activation
+            and p.layer.activation.name != "linear"]
 
 
-def _scale_branches(run, record):
-    branches = [m for m in run.model.modules() if isinstance(m, nn.Residual)]
-    for m in branches:
-        m.scale /= math.sqrt(len(branches))
-    return f"{len(branches)} residual branches scaled by 1/sqrt({len(branches)})"
+def _kinds(course):
+    return {kind for _, kind, _ in course.engine.modules(course.origin.model)}
 
 
-def _tanh(run, record):
-    n = _exchange(run.model, lambda m: nn.Tanh() if type(m).__name__ == "Sigmoid" else None)
-    rng = np.random.default_rng(0)
-    for module, _, _ in layers_of(run, record):
-        nn.init.lecun_normal_(module.weight, rng)
-        if getattr(module, "bias", None) is not None:
-            nn.init.zeros_(module.bias)
-    return f"tanh for {n} sigmoids, LeCun initialisation, biases 0"
+def _normalise(course):
+    hidden = [p for p in _hidden(course) if p.name != type(course.origin.model).__name__
+              and (p.layer.kind != "Linear" or len(p.layer.shape) == 2)]
+    if not hidden or _kinds(course) & {"BatchNorm1d", "BatchNorm2d", "LayerNorm", "RMSNorm", "GroupNorm"}:
+        return None
+    lines, dtype = [], course.engine.dtype(hidden[0].module.weight)
+    extra = "" if dtype == "float32" else f", dtype={course.engine.short}.{dtype}"
+    for p in hidden:
+        lines += course.engine.insert_after(p.path, f"nn.{NORMS[p.layer.kind][0]}({p.layer.shape[0]}{extra})")
+    return Change(f"batch normalisation between {len(hidden)} layers and their activations", lines)
 
 
-def _leaky(run, record):
-    n = _exchange(run.model, lambda m: nn.LeakyReLU(0.1) if type(m).__name__ in ("ReLU", "ReLU6") else None)
-    return f"leaky ReLU of slope 0.1 for {n} ReLUs"
+def _skip(course):
+    normed = _normed(course)
+    if normed:
+        scale = _number(1 / math.sqrt(len(normed)))
+        return Change(f"a way past {len(normed)} layers and their norms, scaled by 1/sqrt({len(normed)})", [
+            f"modules, skip = dict(model.named_modules()), {normed}",
+            "for first, last in skip.items():", "    kept = []",
+            "    modules[first].register_forward_pre_hook(lambda module, args, kept=kept: kept.append(args[0]))",
+            "    modules[last].register_forward_hook(",
+            f"        lambda module, args, out, kept=kept: kept.pop() + {scale} * out)"])
+    square = {p.name: 0 for p in _hidden(course) if p.layer.kind == "Linear" and p.layer.shape[0] == p.layer.shape[1]}
+    if not square or any(layer.branch for layer in course.record.layers):
+        return None
+    scale = _number(1 / math.sqrt(len(square)))
+    return Change(f"a way past {len(square)} layers, which are scaled by 1/sqrt({len(square)})",
+                  _each(course, dict.fromkeys(square, scale),
+                        "module.register_forward_hook(lambda module, args, out, s=scale[name]: args[0] + s * out)",
+                        word="scale"))
 
 
-def _logits(run, record):
-    """The last sigmoid out of the model, cross-entropy on what it took; judged by the caller's cost as before."""
-    *inner, _ = run.model
-    run.model, judge = nn.Sequential(*inner), run.judge
-    labels = np.asarray(run.y).dtype.kind in "iu"
-    run.cost = F.cross_entropy if labels else (
-        lambda z, y: F.binary_cross_entropy_with_logits(z, y) * (z.size // len(z)))     # a sum over the outputs
-    run.judge = lambda z, y: judge(z.sigmoid(), y)
-    return "no last sigmoid, cross-entropy on the logits: its error is a - y, without the factor sigmoid'(z)"
+def _normed(course):
+    """{a square layer: the norm that follows it}."""
+    layers = course.record.layers
+    return {a.name: b.name for a, b in zip(layers, layers[1:]) if a.kind == "Linear" and a.shape[0] == a.shape[1]
+            and b.kind in ("BatchNorm1d", "LayerNorm", "RMSNorm") and b.units == a.units and not b.branch
+            and not {a.name, b.name} & course.frozen_modules and "[" not in a.name + b.name}
 
 
-def _standardise(run, record):
-    x = run.x[0]
-    with no_grad():
-        mean = x.mean(0)
-        run.x = ((x - mean) / (((x - mean).square().mean(0)).sqrt() + 1e-2 * (x.std(ddof=0).item() or 1.0)), *run.x[1:])
-    return "inputs of mean 0 and variance 1"
+def _replace(kinds, made, words):
+    def make(course):
+        engine, model = course.engine, course.origin.model
+        paths = [engine.path(model, name) for name, kind, _ in engine.modules(model) if kind in kinds
+                 and name != type(model).__name__]
+        if not paths:
+            return None
+        return Change(words.format(len(paths)), [line for path in paths for line in engine.replace(path, made)])
+    return make
 
 
-def _unscaled(run, record):
-    x = np.asarray(run.x[0].detach())
-    return (x.dtype.kind == "f" and x.ndim == 2 and len(x) > 1 and x.std() > 0
-            and not (abs(x.mean()) < 2 * x.std() and 0.05 < x.std() < 3))
+def _tanh(course):
+    exchanged = _replace(("Sigmoid",), "nn.Tanh()", "tanh for {} sigmoids")(course)
+    parts = layers_of(course)
+    if not exchanged or not any(p.below is not None and p.below.name == "sigmoid" for p in parts):
+        return None
+    std = {p.name: _number(1 / math.sqrt(_fan_in(p))) for p in parts}
+    return Change(exchanged.words + ", LeCun initialisation, biases 0", _each(
+        course, std, "nn.init.normal_(module.weight, 0.0, std[name])", ZERO_BIAS) + exchanged.lines)
 
 
-def _targets(y):
-    return np.asarray(y.detach() if isinstance(y, Tensor) else y)
+def _pre_norm(course):
+    layers = [m for _, kind, m in course.engine.modules(course.origin.model) if kind == "TransformerEncoderLayer"]
+    if not layers or layers[0].norm_first:
+        return None
+    return Change(f"{len(layers)} transformer layers normalise what goes into a branch, not the sum after it", [
+        "for module in model.modules():", "    if isinstance(module, nn.TransformerEncoderLayer):",
+        "        module.norm_first = True"])
 
 
-def _far(run, record):
-    y = _targets(run.y)
-    return (y.dtype.kind == "f" and y.ndim > 0 and y.std() > 0
-            and not (abs(y.mean()) < 10 * y.std() and 0.02 < y.std() < 20))
+def _dropout(course):
+    strong = [m for _, kind, m in course.engine.modules(course.origin.model)
+              if kind.startswith("Dropout") and m.p > 0.1]
+    if not strong:
+        return None
+    return Change(f"{len(strong)} dropouts of probability 0.1 instead of {max(m.p for m in strong):g}", [
+        "for module in model.modules():", "    if isinstance(module, nn.Dropout):", "        module.p = 0.1"])
 
 
-def _standardise_targets(run, record):
-    y, judge, cost = _targets(run.y), run.judge, run.cost
-    mean, deviation = float(y.mean()), float(y.std())
-    run.cost = lambda out, target: cost(out, Tensor(((_targets(target) - mean) / deviation).astype(out.dtype)))
-    run.judge = lambda out, target: judge(out * deviation + mean, target)
-    return f"targets less {mean:.3g}, over {deviation:.3g}; judged by the output times {deviation:.3g} plus {mean:.3g}"
+def _forget(course):
+    cells = [(name, m) for name, kind, m in course.engine.modules(course.origin.model) if kind in ("LSTM", "LSTMCell")]
+    if not cells:
+        return None
+    short = course.engine.short
+    return Change("the forget gates begin at a bias of 1", [
+        "for module in model.modules():", "    if isinstance(module, (nn.LSTM, nn.LSTMCell)):",
+        "        for name, bias in module.named_parameters():", '            if name.startswith("bias_ih"):',
+        f"                with {short}.no_grad():",
+        "                    bias[module.hidden_size:2 * module.hidden_size] = 1.0"])
 
 
-def rate(factor):
+def _orthogonal_steps(course):
+    """A recurrence that keeps the length of what it remembers."""
+    kinds = _kinds(course) & {"RNN", "GRU", "LSTM"}
+    if not kinds:
+        return None
+    return Change("orthogonal weights from step to step", [
+        "for module in model.modules():",
+        f"    if isinstance(module, ({', '.join('nn.' + kind for kind in sorted(kinds))},)):",
+        "        for name, weight in module.named_parameters():", '            if name.startswith("weight_hh"):',
+        "                nn.init.orthogonal_(weight)"])
+
+
+def _nonlinear(course):
+    hidden = {p.name: 0 for p in layers_of(course)[:-1] if p.layer.activation and p.layer.activation.name == "linear"}
+    if not hidden:
+        return None
+    short = course.engine.short
+    return Change(f"tanh behind {len(hidden)} layers that nothing followed", _each(
+        course, hidden, f"module.register_forward_hook(lambda module, args, out: {short}.tanh(out))", word="hidden"))
+
+
+def _register(course):
+    lines, words = [], []
+    for owner, attribute, what, kind, _ in course.strange:
+        path = course.engine.path(course.origin.model, owner) + f".{attribute}"
+        held = {"modules": ("nn.ModuleDict" if kind == "dict" else "nn.ModuleList"),
+                "tensors": ("nn.ParameterDict" if kind == "dict" else "nn.ParameterList")}[what]
+        lines += [f"{path} = {held}({path})",
+                  f'optimizer.add_param_group({{"params": list({path}.parameters())}})']
+        words.append(f"{path.removeprefix('model.')} is an {held}")
+    return Change(", ".join(words), lines) if lines else None
+
+
+def _train_all(course):
+    if not course.left_out:
+        return None
+    return Change(f"the optimizer holds {', '.join(course.left_out[:3])}"
+                  + (f" and {len(course.left_out) - 3} more" if len(course.left_out) > 3 else ""), [
+        'held = {id(p) for group in optimizer.param_groups for p in group["params"]}',
+        'optimizer.add_param_group({"params": [',
+        "    p for p in model.parameters() if p.requires_grad and id(p) not in held]})"])
+
+
+# ----- outputs and costs ---------------------------------------------------------------------------------------------
+
+LOGITS = '''class WithoutLast(nn.Module):
+    """The output of a layer, without what `forward` does after it. In your own code: return it as it is."""
+    def __init__(self, model, layer):
+        super().__init__()
+        self.model = model
+        layer.register_forward_hook(self.keep)
+    def keep(self, module, args, out):
+        self.out = out
+    def forward(self, *args):
+        shape = self.model(*args).shape
+        return self.out.reshape(shape)'''
+
+
+def _without_tail(course):
+    """Lines that take the tail off, and the name of the layer whose output is left."""
+    engine, model = course.engine, course.origin.model
+    last = course.record.layers[-1].name.partition("[")[0]
+    leaves = [(name, kind, m) for name, kind, m in engine.modules(model) if next(iter(m.children()), None) is None]
+    kinds = {"".join(part.capitalize() for part in phi.split("_")) for phi in course.tail} | {
+        "ReLU", "GELU", "ELU", "SELU", "SiLU", "LogSoftmax"}
+    name, kind, _ = leaves[-1]
+    if len(course.tail) == 1 and kind in kinds and name != type(model).__name__ and (
+            kind.lower() == course.tail[0].replace("_", "")):
+        return [f"{engine.path(model, name)} = nn.Identity()"], last
+    if last == type(model).__name__:
+        return None, last
+    return [*LOGITS.split("\n"), f"model = WithoutLast(model, {engine.path(model, last)})"], last
+
+
+def _logits(course):
+    """The tail off, where the cost expects what comes before it; else a cost of what comes before it."""
+    if not course.tail or course.tail[-1] not in ("sigmoid", "softmax", "log_softmax", "tanh"):
+        return None
+    reach, tail, y = course.reach, course.tail[-1], course.engine.array(course.origin.batch(0).y)
+    if reach is not None and math.isfinite(reach.least) and reach.share < CUTS["reach"]:
+        lines, last = _without_tail(course)
+        return lines and Change(f"the output of {last} as it is, without {tail}: the cost expects numbers of any size",
+                                lines)
+    if y.dtype.kind not in "fiu" or y.shape != course.output.shape or y.min() < 0 or y.max() > 1:
+        return None
+    last = course.record.layers[-1].name.partition("[")[0]
+    cost = {"sigmoid": "binary_cross_entropy_with_logits", "softmax": "cross_entropy"}.get(tail)
+    if cost is None:
+        return None
+    scale = course.output.size // len(course.output) if tail == "sigmoid" else 1
+    return Change(f"cross-entropy of the logits, the output of {last} before its {tail}: its error is a - y, without "
+                  f"the factor {tail}'(z)", [
+        "kept = {}  # in your own code: return the output of the last layer, and take its " + tail + " outside",
+        f"{course.engine.path(course.origin.model, last)}.register_forward_hook(",
+        "    lambda module, args, out: kept.update(logits=out))",
+        f'loss_fn = lambda out, y: nn.functional.{cost}(kept["logits"].reshape(out.shape), y)'
+        + (f" * {scale}" if scale > 1 else "")])
+
+
+def _free_output(course):
+    """No activation behind the last layer, so that the outputs can be whatever the targets are."""
+    if not course.tail or course.reach is None or not math.isfinite(course.reach.least):
+        return None
+    lines, last = _without_tail(course)
+    return lines and Change(f"the output of {last} as it is, without {', '.join(course.tail)}", lines)
+
+
+def _log_probabilities(course):
+    """For a cost that a constant output lowers for ever, such as nll_loss of numbers that are no log-probabilities."""
+    y = course.engine.array(course.origin.batch(0).y)
+    if y.dtype.kind not in "iu" or course.output is None or course.output.ndim < 2:
+        return None
+    return Change("outputs that are log-probabilities", [
+        "model.register_forward_hook(  # or cross_entropy in the place of nll_loss",
+        f"    lambda module, args, out: {course.engine.short}.log_softmax(out, 1))"])
+
+
+def _pair(course):
+    """Outputs in the shape of the targets."""
+    y = course.engine.array(course.origin.batch(0).y)
+    if course.output is None or y.size != course.output.size:
+        return None
+    return Change(f"targets of shape {tuple(y.shape)} in the outputs' shape {course.output.shape}", [
+        "loss_fn = lambda out, y, cost=loss_fn: cost(out, y.reshape(out.shape))"], True)
+
+
+def _finite(course):
+    """Until the cost is repaired: what is nan in a gradient moves nothing."""
+    if not course.nan:
+        return None
+    call = (f"[p.grad.copy_({course.engine.short}.nan_to_num(p.grad, 0.0, 0.0, 0.0)) for p in model.parameters() "
+            "if p.grad is not None]")
+    return Change("gradients that are nan count as 0; better still, keep the cost from the point where its slope is "
+                  "infinite: sqrt(x + 1e-8) for sqrt(x), log(x + 1e-8) for log(x)", course.engine.before_step(call))
+
+
+def _mean(course):
+    """The mean of a cost that is a sum over the rows."""
+    if not course.sums:
+        return None
+    return Change("the mean over the rows instead of their sum", [
+        "loss_fn = lambda out, y, cost=loss_fn: cost(out, y) / len(y)"])
+
+
+def _class_weights(course):
+    y = np.concatenate([course.engine.array(b.y).ravel() for b in course.origin.batches.train])
+    if y.dtype.kind not in "iu" or course.output is None or course.output.ndim != 2:
+        return None
+    counts = np.bincount(y, minlength=course.output.shape[1])
+    weights = [_number(len(y) / (len(counts) * max(int(c), 1))) for c in counts]
+    return Change("each class weighted by the inverse of how often it comes", [
+        f"loss_fn = nn.CrossEntropyLoss(weight={course.engine.short}.tensor({weights}))"], True)
+
+
+# ----- data ----------------------------------------------------------------------------------------------------------
+
+def columns(course):
+    """The training inputs as (rows, features), or None where they are no floats or hang together otherwise."""
+    parts = [course.engine.array(b.x[0]) for b in course.origin.batches.train]
+    if parts[0].dtype.kind != "f" or len({part.shape[1:] for part in parts}) > 1:
+        return None
+    x = np.concatenate(parts).astype(np.float64)
+    return x.reshape(len(x), -1) if x.ndim > 1 else x[:, None]
+
+
+def unscaled(x):
+    """Are inputs far from mean 0 and deviation 1, as a whole, or some of them beside the others?"""
+    if x is None or len(x) < 2 or not x.std() > 0:
+        return False
+    spread = x.std(axis=0)
+    spread = spread[spread > 0]
+    return not (abs(x.mean()) < 2 * x.std() and 0.05 < x.std() < 3) or spread.max() > 30 * np.median(spread)
+
+
+def _standardise(course):
+    x = columns(course)
+    if not unscaled(x):
+        return None
+    short, shape = course.engine.short, course.engine.array(course.origin.batch(0).x[0]).shape
+    mean, deviation = x.mean(axis=0), x.std(axis=0)
+    if len(shape) == 2 and shape[1] <= 64:
+        deviation = np.maximum(deviation, np.abs(x - mean).max(axis=0) / 10)    # what is rarely on stays within 10
+        deviation[deviation == 0] = 1.0
+        lines = [f"mean_x = {short}.tensor({[_number(v) for v in mean]})",
+                 f"std_x = {short}.tensor({[_number(v) for v in deviation]})"]
+    else:
+        lines = [f"mean_x, std_x = {_number(x.mean())}, {_number(x.std())}"]
+    return Change("inputs of mean 0 and variance 1", [
+        *lines, "model.register_forward_pre_hook(  # or do the same to x where you load it",
+        "    lambda module, args: ((args[0] - mean_x) / std_x, *args[1:]))"])
+
+
+def targets_of(course):
+    parts = [course.engine.array(b.y) for b in course.origin.batches.train]
+    return np.concatenate([part.reshape(len(part), -1) for part in parts]) if parts[0].ndim else parts[0][None]
+
+
+def far(y):
+    """Are targets far from mean 0 and deviation 1?"""
+    return y.dtype.kind == "f" and y.std() > 0 and not (abs(y.mean()) < 10 * y.std() and 0.02 < y.std() < 20)
+
+
+def _standardise_targets(course):
+    y = targets_of(course)
+    if not far(y) or course.output is None:
+        return None
+    mean, std = _number(y.mean()), _number(y.std())
+    return Change(f"targets less {mean:.3g}, over {std:.3g}; the model gives {std:.3g} times its last layer plus "
+                  f"{mean:.3g}", [
+        f"mean_y, std_y = {mean}, {std}",
+        "model.register_forward_hook(lambda module, args, out: out * std_y + mean_y)",
+        "loss_fn = lambda out, y, cost=loss_fn: cost((out - mean_y) / std_y, (y - mean_y) / std_y)"])
+
+
+def _standardise_both(course):
+    first, second = _standardise(course), _standardise_targets(course)
+    return first and second and Change("inputs and targets of mean 0 and variance 1", first.lines + second.lines)
+
+
+# ----- the optimizer -------------------------------------------------------------------------------------------------
+
+def rate(course, factor):
     """The change of the rate by a factor."""
-    def change(run, record):
-        before = run.groups[0]["lr"]
-        for group in run.groups:
-            group["lr"] *= factor
-        return f"rate {before:.3g} -> {run.groups[0]['lr']:.3g}"
-    return change
+    before = course.origin.groups[0]["lr"]
+    lines = ["for group in optimizer.param_groups:", f'    group["lr"] *= {factor:g}']
+    if course.origin.schedule is not None and hasattr(course.origin.schedule, "base_lrs"):
+        lines += [f"schedule.base_lrs = [lr * {factor:g} for lr in schedule.base_lrs]"]
+    return Change(f"rate {before:.3g} -> {before * factor:.3g}", lines)
 
 
-def _clip(run, record):
-    run.clip = 1.0
-    return "gradients clipped to a norm of 1"
+def better(course, other):
+    """Does a changed net learn, and clearly more than this one, of rows that neither has seen where there are any:
+    twice as much, or half of what this one leaves?"""
+    if other is None or not (other.trains or other.gained >= CUTS["learned"]):
+        return False
+    so_far = max(course.gained, LITTLE)
+    return other.gained > min(CUTS["better"] * so_far, 1 - (1 - so_far) / CUTS["better"])
 
 
-def _always(run, record):
-    return True
+def rates(course):
+    """(factor, the course) of other rates, the nearest first."""
+    losses = course.losses[1:]
+    rising = bool(losses) and not max(losses) <= 2 * abs(course.losses[0])
+    update = float(np.nanmax(course.record.first["update"], initial=0.0))
+    factors = sorted(RATES, key=lambda f: (abs(math.log10(f)), (f > 1) == rising))
+    for factor in [*factors, *([1e-2 / update] if 0 < update < CUTS["update"] else [])]:
+        other = course.after(rate(course, factor))
+        if other is not None:
+            yield factor, other
 
 
-def _dense(run, record):
-    return bool(_hidden(run, record))
+def best_rate(course):
+    """(factor, the course) of the rate at which the net learns most; None where it learns at none of them."""
+    return lasting([(factor, other) for factor, other in rates(course) if other.trains or other.gained >= LITTLE])
 
 
-def _plain(run, record):
-    return _dense(run, record) and not _has("BatchNorm1d", "LayerNorm", "RMSNorm")(run, record)
+def lasting(found):
+    """Of pairs of something and its course: of the two that learn most, the one that learns more in a training several
+    times as long, since a high rate that is quick at first may not last. None of none."""
+    best = sorted(found, key=lambda pair: pair[1].gained)[-2:]
+    return max(best, key=lambda pair: pair[1].longer.gained) if len(best) > 1 else best[0] if best else None
 
 
-def _ends_in_sigmoid(run, record):
-    return (isinstance(run.model, nn.Sequential) and len(run.model) > 1 and type(run.model[-1]).__name__ == "Sigmoid"
-            and np.asarray(run.y).dtype.kind in "iuf")
+def _another_rate(course):
+    found = best_rate(course)
+    return found and rate(course, found[0])
 
 
-def _sigmoid_inside(run, record):
-    return any(below is not None and below.name == "sigmoid" for *_, below in layers_of(run, record))
+def _constant_rate(course):
+    if course.origin.schedule is None:
+        return None
+    return Change("the rate stays as it began, without the schedule", [
+        "for group in optimizer.param_groups:", '    group["lr"] = group.get("initial_lr", group["lr"])',
+        "schedule = None"])
 
 
-def _critical(run, record):
-    below = [phi for *_, phi in layers_of(run, record) if phi is not None]
-    return bool(below) and all(critical_variance(phi) for phi in below)
+def _no_decay(course):
+    decay = max((group.get("weight_decay") or 0.0) for group in course.origin.groups)
+    if not decay:
+        return None
+    return Change(f"weight decay {decay:g} -> 0", [
+        "for group in optimizer.param_groups:", '    group["weight_decay"] = 0.0'])
 
 
-BACKWARD, FORWARD, EXPLODING, DYING, SATURATED, SYMMETRIC, SCALE, FAST, SLOW = VERDICTS = (
+def _warm_up(course):
+    return Change("the rate rises over 50 steps", [
+        "warm_up = optim.lr_scheduler.LinearLR(optimizer, 0.01, total_iters=50)",
+        *course.engine.after_step("warm_up.step()")])
+
+
+def _clip(course):
+    return Change("gradients clipped to a norm of 1", course.engine.before_step(
+        "nn.utils.clip_grad_norm_(model.parameters(), 1.0)"))
+
+
+def _minimise(course):
+    if not any(group.get("maximize") for group in course.origin.groups):
+        return None
+    return Change("maximize=False: the cost goes down", [
+        "for group in optimizer.param_groups:", '    group["maximize"] = False'])
+
+
+BACKWARD, FORWARD, EXPLODING, DYING, SATURATED, SYMMETRIC, SCALE, FAST, SLOW = (
     "vanishing backward", "vanishing forward", "exploding", "dying units", "saturation", "symmetric weights",
     "data out of scale", "rate too large", "rate too small")
+SILENT, NAN, UNREACHABLE, PROBABILITIES, ENDLESS, PAIRING, UNTRAINED, CUT = (
+    "no error at the output", "nan gradient", "unreachable targets", "probabilities for logits",
+    "cost without a least value", "targets not paired", "untrained parameters", "cut graph")
+STRONG_DECAY, STRONG_DROPOUT, IMBALANCE, NO_NONLINEARITY, ASCENT, TIME = (
+    "weight decay too strong", "dropout too strong", "class imbalance", "no nonlinearity", "cost maximised",
+    "vanishing through time")
 GAINS = (BACKWARD, FORWARD, EXPLODING)
-INPUTS = Prescription("standardise the inputs", (SATURATED, SCALE, FAST, EXPLODING, DYING), _unscaled, _standardise,
-                      "LeCun et al. (1998)")
-TARGETS = Prescription("standardise the targets", (SATURATED, SCALE, FAST, EXPLODING, DYING), _far,
+INPUTS = Prescription("standardise the inputs", (SATURATED, SCALE, FAST, EXPLODING, DYING, SILENT, UNREACHABLE),
+                      _standardise, "LeCun et al. (1998)")
+TARGETS = Prescription("standardise the targets", (SATURATED, SCALE, FAST, EXPLODING, DYING, UNREACHABLE, SLOW),
                        _standardise_targets, "")
-CRITICAL = Prescription("critical initialisation", (*GAINS, SATURATED, SYMMETRIC, DYING), _critical, _initialise,
+BOTH = Prescription("standardise inputs and targets", (SCALE,), _standardise_both, "LeCun et al. (1998)")
+CRITICAL = Prescription("critical initialisation", (*GAINS, SATURATED, SYMMETRIC, DYING), _critical,
                         "He et al. (2015), Schoenholz et al. (2017)")
+LSUV = Prescription("LSUV", (*GAINS, SYMMETRIC), _lsuv, "Mishkin and Matas (2016)")
+CONSTANT = Prescription("a constant rate", (SLOW,), _constant_rate, "")
+DECAY = Prescription("no weight decay", (STRONG_DECAY,), _no_decay, "")
+DROPOUT = Prescription("less dropout", (STRONG_DROPOUT,), _dropout, "Srivastava et al. (2014)")
+LINEAR = Prescription("an activation", (NO_NONLINEARITY,), _nonlinear, "")
+REGISTER = Prescription("register the layers", (UNTRAINED,), _register, "")
+TRAIN_ALL = Prescription("train all parameters", (UNTRAINED,), _train_all, "")
+DESCEND = Prescription("minimise the cost", (ASCENT,), _minimise, "")
+FREE = Prescription("no activation at the output", (UNREACHABLE, SILENT, DYING, SATURATED), _free_output, "")
+MEAN = Prescription("the mean over the rows", (FAST,), _mean, "")
 
 # In the order in which they are tried: what answers to one cause alone first, then what cured more of the nets by
 # which ``bench/diagnosis.py`` chooses.
 PRESCRIPTIONS = (
-    Prescription("cross-entropy on logits", (SATURATED,), _ends_in_sigmoid, _logits, "Nielsen (2015), chapter 3"),
-    INPUTS,
-    TARGETS,
-    Prescription("scale the branches", (EXPLODING, FAST), _has("Residual"), _scale_branches, "He et al. (2016)"),
-    Prescription("centre the sigmoids", (BACKWARD, FORWARD, SATURATED, SYMMETRIC), _sigmoid_inside, _centre,
+    Prescription("logits", (PROBABILITIES, SATURATED, SILENT), _logits, "Nielsen (2015), chapter 3"),
+    FREE,
+    Prescription("cross-entropy for log-probabilities", (ENDLESS,), _log_probabilities, ""),
+    Prescription("targets in the outputs' shape", (PAIRING,), _pair, ""),
+    Prescription("nan gradients count as 0", (NAN,), _finite, ""),
+    REGISTER, TRAIN_ALL, DESCEND, CONSTANT, DECAY, DROPOUT, LINEAR, BOTH, INPUTS, TARGETS, MEAN,
+    Prescription("another rate", (FAST, SLOW), _another_rate, ""),
+    Prescription("weights for the classes", (IMBALANCE,), _class_weights, ""),
+    Prescription("scale the branches", (EXPLODING, FAST), _scale_branches, "He et al. (2016)"),
+    Prescription("centre the sigmoids", (BACKWARD, FORWARD, SATURATED, SYMMETRIC), _centre,
                  "tanh(z) = 2 sigmoid(2z) - 1"),
-    Prescription("LSUV", (*GAINS, SYMMETRIC), _critical, _lsuv, "Mishkin and Matas (2016)"),
+    LSUV,
     CRITICAL,
-    Prescription("lower the rate tenfold", (FAST, DYING, EXPLODING), _always, rate(0.1), ""),
-    Prescription("lower the rate a hundredfold", (FAST,), _always, rate(0.01), ""),
-    Prescription("raise the rate tenfold", (SLOW,), _always, rate(10.0), ""),
-    Prescription("raise the rate a thousandfold", (SLOW,), _always, rate(1000.0), ""),
-    Prescription("batch normalisation", (BACKWARD, FORWARD, SATURATED, DYING), _plain, _normalise,
+    Prescription("only another rate", (*GAINS, DYING, SATURATED), _another_rate, ""),
+    Prescription("normalise before the branches", (FAST, EXPLODING), _pre_norm, "Xiong et al. (2020)"),
+    Prescription("warm-up", (FAST,), _warm_up, "Goyal et al. (2017)"),
+    Prescription("batch normalisation", (BACKWARD, FORWARD, SATURATED, DYING), _normalise,
                  "Ioffe and Szegedy (2015)"),
-    Prescription("residual connections", (BACKWARD, FORWARD),
-                 lambda run, record: any(_pairs(m) for m in run.model.modules() if isinstance(m, nn.Sequential)),
-                 _skip, "He et al. (2016)"),
-    Prescription("leaky ReLU", (DYING,), _has("ReLU", "ReLU6"), _leaky, "Maas et al. (2013)"),
-    Prescription("tanh for sigmoid", (BACKWARD, SATURATED), lambda run, record: _sigmoid_inside(run, record)
-                 and _has("Sigmoid")(run, record), _tanh, "LeCun et al. (1998)"),
-    Prescription("clip the gradients", (EXPLODING, FAST), _always, _clip, "Pascanu et al. (2013)"))
+    Prescription("residual connections", (BACKWARD, FORWARD, EXPLODING), _skip, "He et al. (2016)"),
+    Prescription("zero the last weights of branches", (EXPLODING,), _zero_branches, "Zhang et al. (2019)"),
+    Prescription("forget gates that begin open", (BACKWARD, FORWARD, TIME), _forget, "Jozefowicz et al. (2015)"),
+    Prescription("orthogonal recurrence", (BACKWARD, FORWARD, TIME), _orthogonal_steps, "Saxe et al. (2014)"),
+    Prescription("leaky ReLU", (DYING,), _replace(("ReLU", "ReLU6"), "nn.LeakyReLU(0.1)",
+                                                  "leaky ReLU of slope 0.1 for {} ReLUs"), "Maas et al. (2013)"),
+    Prescription("tanh for sigmoid", (BACKWARD, SATURATED), _tanh, "LeCun et al. (1998)"),
+    Prescription("clip the gradients", (EXPLODING, FAST), _clip, "Pascanu et al. (2013)"))

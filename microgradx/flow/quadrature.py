@@ -13,12 +13,12 @@ import numpy as np
 from microgradx._core.graph import enable_grad
 from microgradx._core.ops import Differentiable
 from microgradx._core.tensor import Tensor
-from microgradx.errors import DTypeError, OptionError
+from microgradx.errors import DTypeError, Error, OptionError
 from microgradx.nn import Module
 from microgradx.nn import functional as F
 from microgradx.nn.layers import MODULES
 
-__all__ = ["Activation", "activation", "nodes", "product"]
+__all__ = ["Activation", "activation", "elementwise", "nodes", "product"]
 
 legendre = np.polynomial.legendre
 NODES, WEIGHTS = legendre.leggauss(16)
@@ -177,6 +177,14 @@ class Activation:
         runs = np.split(np.flatnonzero(narrow), np.flatnonzero(np.diff(np.flatnonzero(narrow)) > 1) + 1)
         closed = [run[half[run].argmin()] for run in runs if len(run)]
         return np.union1d(borders[1:-1][jumps], [(borders[k] + borders[k + 1]) / 2 for k in closed])
+
+
+def elementwise(function):
+    """``function`` as an ``Activation``, or None for what is none."""
+    try:
+        return Activation(function)
+    except (Error, ValueError, TypeError, IndexError, RuntimeError):
+        return None
 
 
 @functools.lru_cache(256)

@@ -23,13 +23,19 @@ class Layer:
 
     ``name``: dotted, as in ``named_modules``; further calls of a module in one pass are ``name[1]``, ``name[2]`` ...
     ``kind``: the module's class. ``activation``: what is applied to its output, None if that is not known;
-    ``scale``: the ``theory.Scale`` of its weights, None for a layer without a matrix.
+    ``scale``: the ``theory.Scale`` of its weights, None for a layer without a matrix. ``after``: the operations between
+    its output and the layers that take it; "join" where outputs of several layers come together, of which this one is
+    the last if ``branch``. ``units``: the numbers of its output that belong to one sample; the total norm of an error
+    is that per unit times the root of it.
     """
     name: str
     kind: str
     shape: tuple
     activation: Activation | None
     scale: theory.Scale | None
+    after: tuple = ()
+    units: int = 1
+    branch: bool = False
 
     def __str__(self):
         return f"{self.name} {self.kind}{list(self.shape)} {self.activation.name if self.activation else '?'}"
@@ -45,7 +51,7 @@ class Trace:
     """
 
     def __init__(self, read=lambda name, form: np.asarray(form), activation=None, **seen):
-        self.read, self.activation, self.seen, self.arrays = read, activation, seen, {}
+        self.read, self.activation, self.seen, self.arrays, self.bound = read, activation, seen, {}, False
 
     def __getitem__(self, name):
         """The array, in float64, or None; ``largest``: of the activation's slope; ``raw_z``: z as it came ..."""
@@ -53,11 +59,13 @@ class Trace:
         if found is None:
             if name in RAW:
                 form = self.seen.get(RAW[name])
-                found = None if form is None else self.read(RAW[name], form)
+                found = self[RAW[name]] if form is None else self.read(RAW[name], form)
             elif name in self.seen:
                 found = self.read(name, self.seen[name])
             elif name in ("slope", "largest") and self.activation is not None and "z" in self.seen:
                 found = self.activation.slope(self["z"]) if name == "slope" else np.float64(self.activation.largest)
+            elif name == "a" and self.bound and self.activation is not None and "z" in self.seen:
+                found = self.activation(self["z"])                              # no module saw it
             if found is None:
                 return None
             if name not in RAW and found.dtype != np.float64:
@@ -122,6 +130,10 @@ COLUMNS = {name: _column(function) for name, function in {
     "x_cosine": lambda x: metrics.cosine(x),
 }.items()}
 
+# Operations between layers that the maps of theory do not cover.
+NOT_DERIVED = ("join", "stride", "dropout", "max_pool", "avg_pool", "adaptive_avg_pool", "adaptive_max_pool", "mean",
+               "stack", "concat", "add", "mul", "sum", "amax")
+
 CHEAP = ("error", "error_after", "q", "signal")                         # a few passes over the activations
 
 
@@ -143,6 +155,7 @@ class Record:
 
     ``layers``: list of ``Layer`` in the order of the forward pass. ``steps``: the passes that are kept, from 0.
     ``record["error"]``: any of ``COLUMNS`` over them, (steps, layers), nan where it was not measured.
+    ``detached``: names of modules that ran without a graph although their weights want a gradient.
     ``first``, ``latest``: {column: (L,)}, and ``latest_step``. ``losses``: what ``note`` was given, (steps,).
     """
 
@@ -151,6 +164,7 @@ class Record:
             raise OptionError(f"watch: keep is an integer >= 2, not {keep!r}")
         self.keep, self.stride, self.layers, self.steps = keep, 1, [], []
         self.first, self.latest, self.latest_step = None, None, None
+        self.detached = []
         self._rows, self._losses, self._loss = [], [], math.nan
 
     def note(self, loss):
@@ -199,13 +213,30 @@ class Record:
         return np.append(above[1:], math.nan) * values["slope_square"]
 
     def expected(self):
-        """The ``theory.Expected`` profile of the net's initial weights for the inputs of the first pass; None where a
-        layer is not a matrix followed by a known activation, since theory then has no map for it."""
-        first = self._first()
-        if not all(layer.scale and layer.activation for layer in self.layers):
+        """The ``theory.Expected`` profile of the net's initial weights for the inputs of the first pass; None where
+        theory has no map for a layer: ``unexplained`` says why."""
+        if self.unexplained():
             return None
+        first = self._first()
         return theory.expected([layer.scale for layer in self.layers], first["x_square"][0],
                                np.nan_to_num(first["x_cosine"][0], nan=1.0))
+
+    def unexplained(self):
+        """Why there is no theory for the net: a phrase; None where there is one."""
+        for layer in self.layers:
+            if layer.scale is None:
+                return f"{layer.name} ({layer.kind}) is no matrix"
+            if layer.activation is None:
+                return f"what follows {layer.name} is not known ({', '.join(layer.after) or 'nothing was seen'})"
+            beyond = [name for name in layer.after if name in NOT_DERIVED]
+            if beyond:
+                return f"{', '.join(beyond)} behind {layer.name}"
+        return None if math.isfinite(self._first()["x_square"][0]) else "its inputs are no floats"
+
+    def total(self, values=None):
+        """The total norm of every layer's error, of the first pass or of ``values``: (L,)."""
+        values = self._first() if values is None else values
+        return values["error"] * np.sqrt([layer.units for layer in self.layers])
 
     def _first(self):
         if self.first is None:

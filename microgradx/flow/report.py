@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from microgradx.errors import FormatError
+from microgradx.flow.advice import ADVICE, MEANING
 
 __all__ = ["Diagnosis"]
 
@@ -26,8 +27,10 @@ class Diagnosis:
 
     ``verdict``, ``cause``: a sentence, ``layer``: its name or None. ``evidence``: dicts of name, measured, bound,
     expected. ``layers``: a dict of numbers each. ``before``: of the training as it is: cost, cost_after, learned,
-    accuracy, decades_back, decades_forward ... ``prescriptions``: dicts of name, source, change, trains, and ``after``,
-    the same numbers with it. ``settings``: of the run. ``notes``: what is odd and no verdict.
+    elsewhere (the same of rows that no step has seen), accuracy, decades_back, decades_forward ...
+    ``prescriptions``: dicts of name, source, change, ``lines`` (what was tried, as code to paste, in which the net is
+    ``model``, with ``optimizer`` and ``loss_fn``), trains, and ``after``, the same numbers with it. ``settings``: of
+    the run. ``notes``: what is odd and no verdict. ``doubt``: why the verdict is not sure, or None.
     """
     verdict: str
     cause: str
@@ -38,6 +41,7 @@ class Diagnosis:
     prescriptions: list
     settings: dict
     notes: list
+    doubt: str | None = None
 
     @classmethod
     def of(cls, finding, layers, before, prescriptions, settings, notes):
@@ -45,7 +49,7 @@ class Diagnosis:
         evidence = [dict(zip(("name", "measured", "bound", "expected"), item)) for item in finding.evidence]
         layer = None if finding.place is None else layers[finding.place]["layer"]
         return cls(*map(_plain, (finding.verdict, finding.cause, layer, evidence, layers, before, prescriptions,
-                                 settings, notes)))
+                                 settings, notes, finding.doubt)))
 
     @property
     def healthy(self):
@@ -72,10 +76,30 @@ class Diagnosis:
 
     def _head(self):
         s = self.settings
-        yield f"{self.verdict}" + (f", at {self.layer}" if self.layer else "")
-        yield self.cause
+        yield f"{self.verdict}" + (f", at {self._place()}" if self.layer else "")
+        if self.verdict in MEANING:
+            yield f"That is: {MEANING[self.verdict]}."
+        yield f"Why: {self.cause}."
+        if self.doubt:
+            yield f"In doubt: {self.doubt}."
+        if not self.healthy:
+            yield f"What to do: {self._advice()}."
         yield (f"{s['model']}, {s['parameters']:,} parameters, {s['dtype']}; {s['optimizer']}, rate {s['rate']:g}, "
                f"{s['steps']} steps on {s['rows']} rows, seed {s['seed']}")
+
+    def _place(self):
+        """The layer as a person knows it: "fc1 (Linear 64 -> 10)"."""
+        row = next(row for row in self.layers if row["layer"] == self.layer)
+        sizes = " -> ".join(map(str, row["shape"][1::-1]))
+        return f"{self.layer} ({row['kind']} {sizes})"
+
+    def _advice(self):
+        cure = self.cure
+        if cure is None:
+            return ADVICE.get(self.verdict, "see what was tried")
+        number = "elsewhere" if cure["after"]["elsewhere"] is not None else "learned"
+        rows = "of the cost on rows that were held out" if number == "elsewhere" else "of the cost"
+        return f"{cure['change']} (it removes {float(cure['after'][number]):.0%} {rows})"
 
     def _evidence(self):
         for e in self.evidence:
@@ -101,10 +125,20 @@ class Diagnosis:
         for p in self.prescriptions:
             yield f"{p['name']}: {p['change']}" + (f". {p['source']}" if p["source"] else "")
 
+    def _lines(self):
+        """The first cure as code to paste, or what was tried first."""
+        first = self.cure or next(iter(self.prescriptions), None)
+        if first and first["lines"]:
+            library = self.settings["library"]
+            head = f"import {library}" + ("" if library == "torch" else " as mgx"), f"from {library} import nn, optim"
+            yield f"{first['name']}, to paste behind model, optimizer and loss_fn:"
+            yield from (f"    {line}" for line in (*head, *first["lines"]))
+
     def __str__(self):
         head = [*self._head(), *(f"  {line}" for line in self._evidence())]
-        parts = ["\n".join(head), _aligned(*self._table()), LEGEND, _aligned(*self._trials()),
-                 "\n".join(self._changes()), "\n".join(f"note: {note}" for note in self.notes)]
+        parts = ["\n".join(head), _aligned(*self._table()) if self.layers else "", LEGEND, _aligned(*self._trials()),
+                 "\n".join(self._changes()), "\n".join(self._lines()), "\n".join(
+                     f"note: {note}" for note in self.notes)]
         return "\n\n".join(part for part in parts if part)
 
     def __repr__(self):
@@ -134,7 +168,7 @@ class Diagnosis:
                 marked = row[0].startswith("✓") or row[0].split(" ")[0] == self.layer
                 table.add_row(*(Text(row[k]) for k in said), style="bold" if marked else "")
             console.print(table)
-        for note in (LEGEND, *self._changes(), *(f"note: {note}" for note in self.notes)):
+        for note in (LEGEND, *self._changes(), *self._lines(), *(f"note: {note}" for note in self.notes)):
             console.print(Text(note, style="dim"))
 
     def _repr_html_(self):
@@ -145,7 +179,8 @@ class Diagnosis:
         verdict, *rest = (html.escape(line) for line in self._head())
         return (f"<div><strong>{verdict}</strong>" + "".join(f"<p>{line}</p>" for line in rest)
                 + "<ul>" + "".join(f"<li>{html.escape(line)}</li>" for line in (
-                    *self._evidence(), *self._changes(), *self.notes)) + "</ul>"
+                    *self._evidence(), *self._changes(), *self.notes)) + "</ul><pre>"
+                + html.escape("\n".join(self._lines())) + "</pre>"
                 + table(*self._table()) + f"<p><small>{html.escape(LEGEND)}</small></p>" + table(*self._trials())
                 + "</div>")
 

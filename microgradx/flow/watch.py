@@ -10,19 +10,21 @@ import math
 import numpy as np
 
 from microgradx._core.tensor import Tensor
-from microgradx.errors import DTypeError, Error, OptionError
+from microgradx.errors import DTypeError, OptionError
 from microgradx.flow import theory
-from microgradx.flow.quadrature import Activation, activation
+from microgradx.flow.engines import engine_of
+from microgradx.flow.engines.engine import PASSING
+from microgradx.flow.quadrature import activation, elementwise
 from microgradx.flow.records import CHEAP, COLUMNS, Layer, Record, Trace
-from microgradx.nn import Module
 from microgradx.nn import functional as F
 
-__all__ = ["Watch", "watch"]
+__all__ = ["Watch", "staged", "watch"]
 
 # Modules without a weight through which a pre-activation or an activation passes as what it is.
-PASSING = ("Identity", "Flatten", "Unflatten", "Dropout", "MaxPool", "AvgPool", "AdaptiveAvgPool")
+PASSES = ("Identity", "Flatten", "Unflatten", "Dropout", "MaxPool", "AvgPool", "AdaptiveAvgPool")
 CHANNELS_FIRST = ("Conv", "BatchNorm", "GroupNorm", "InstanceNorm")     # whose units are axis 1, not the last
 ERRORS = ("error", "error_after", "mean_error")                         # what counts per sample's cost
+MOST = 64                                                               # operations between two layers that are read
 SAMPLE = 4096                                                           # numbers by which an activation is recognised
 
 
@@ -47,15 +49,16 @@ def watch(model, metrics=CHEAP, every=16, full_every=None, reduction="mean", kee
     >>> [str(layer) for layer in record.layers], record["error"].shape
     (['0 Linear[8, 4] sigmoid', '2 Linear[2, 8] linear'], (1, 2))
     """
-    if not isinstance(model, Module):
-        raise DTypeError(f"watch: a Module, not {type(model).__name__}")
     return Watch(model, metrics, every, full_every, reduction, keep)
 
 
 class Watch:
-    """The context of ``watch``. Per library ``tensor``, ``kept``, ``array`` and ``activation`` are overridden."""
+    """The context of ``watch``, whichever library the model is of."""
 
     def __init__(self, model, metrics=CHEAP, every=16, full_every=None, reduction="mean", keep=1024):
+        self.engine = engine_of(model)
+        if self.engine is None:
+            raise DTypeError(f"watch: a Module of microgradx or torch, not {type(model).__name__}")
         if isinstance(metrics, str) or any(name not in COLUMNS for name in metrics):
             raise OptionError(f"watch: metrics are some of {', '.join(COLUMNS)}, not {metrics!r}")
         for name, value in (("every", every), ("full_every", full_every)):
@@ -64,28 +67,10 @@ class Watch:
         if reduction not in ("mean", "sum"):
             raise OptionError(f"watch: reduction is 'mean' or 'sum', not {reduction!r}")
         self.model, self.record, self.mean = model, Record(keep), reduction == "mean"
-        self.every, self.full_every, self.chosen, self.all = every or 1, full_every, _staged(metrics), _staged(COLUMNS)
+        self.every, self.full_every, self.chosen, self.all = every or 1, full_every, staged(metrics), staged(COLUMNS)
         self.step, self.handles, self.at_weights, self.names, self.places, self.known = 0, [], [], {}, {}, {}
+        self.rewritten = set()                  # places of layers into whose output something is written later
         self._begin()
-
-    # ----- what another library has differently ------------------------------------------------------------------
-
-    def tensor(self, output):
-        """The tensor with a gradient in what a module takes or gives, or None."""
-        output = output[0] if isinstance(output, tuple) and output else output
-        return output if isinstance(output, Tensor) and output.requires_grad else None
-
-    def kept(self, z):
-        """``z`` as it is read when its gradient arrives."""
-        return z
-
-    def array(self, tensor):
-        """Its numbers, without a copy where that can be."""
-        return np.asarray(tensor.detach())
-
-    def activation(self, module):
-        """What a module applies to each number, as an ``Activation``; None for what is not elementwise."""
-        return elementwise(module)
 
     # ----- the context -------------------------------------------------------------------------------------------
 
@@ -93,22 +78,23 @@ class Watch:
         if self.handles or self.at_weights:
             raise OptionError("watch: it is on already")
         hooks, weights = [], []
-        for name, module in self.model.named_modules():
-            weight = weight_of(module)
-            self.names[id(module)] = name or type(module).__name__
+        for name, _, module in self.engine.modules(self.model):
+            weight = self.engine.weight(module)
+            self.names[id(module)] = name
             if weight is None and next(iter(module.children()), None) is None:
-                hooks.append((module.register_forward_hook, self._see_other))
+                hooks.append((module, self._see_other))
             elif weight is not None:
-                hooks.append((module.register_forward_hook, self._see_layer))
+                hooks.append((module, self._see_layer))
                 if weight.requires_grad:
-                    weights.append((weight.register_hook, functools.partial(self._at_gradient, module)))
+                    weights.append((weight, functools.partial(self._at_gradient, module)))
         if not any(hook == self._see_layer for _, hook in hooks):
             raise OptionError(f"watch: {type(self.model).__name__} has no module with a weight")
-        hooks.append((self.model.register_forward_hook, self._see_end))
+        hooks.append((self.model, self._see_end))
         try:
-            for handles, each in ((self.handles, hooks), (self.at_weights, weights)):
-                for register, hook in each:
-                    handles.append(register(hook))
+            for module, hook in hooks:
+                self.handles.append(self.engine.hook_forward(module, hook))
+            for weight, hook in weights:
+                self.at_weights.append(weight.register_hook(hook))
         except BaseException:
             self._remove_hooks()
             raise
@@ -127,9 +113,14 @@ class Watch:
 
     # ----- a pass begins and ends --------------------------------------------------------------------------------
 
+    def begin_at(self, step):
+        """Let the next pass count as that of a step."""
+        self.step = step
+        self._begin()
+
     def _begin(self):
-        self.traces, self.made, self.calls, self.values, self.before = [], {}, {}, {}, {}
-        self.ended = self.ran = False
+        self.traces, self.nodes, self.calls, self.values, self.before = [], {}, {}, {}, {}
+        self.ended, self.ran, self.silent = False, False, []
         self.full = self.step == 0 or self.full_every is not None and self.step % self.full_every == 0
         self.columns = self.all if self.full else self.chosen
         self.measured = self.full or self.step % self.every == 0
@@ -161,103 +152,166 @@ class Watch:
     def _read(self, name, form):
         """What was seen as an array: rows are samples; a weight is that of the module."""
         if name in ("grad", "weight", "before"):
-            array = self.array(weight_of(form)) if name == "weight" else form
+            array = self.engine.array(self.engine.weight(form)) if name == "weight" else form
             return array if array.ndim > 1 else array[None]
-        array = self.array(form)
+        array = self.engine.array(form)
         return as_rows(array, False) if array.dtype.kind == "f" else None       # what is embedded is no signal
 
     def _read_channels_first(self, name, form):
-        return self._read(name, form) if name == "weight" else as_rows(self.array(form), True)
+        return self._read(name, form) if name == "weight" else as_rows(self.engine.array(form), True)
 
     # ----- forward: what belongs together ------------------------------------------------------------------------
+
+    def _tensor(self, output):
+        """The tensor with a gradient in what a module takes or gives, or None."""
+        output = self.engine.first_tensor(output)
+        return output if output is not None and output.requires_grad else None
 
     def _see_layer(self, module, args, output):
         if not (self.measured or self.ended):
             return
-        z = self.tensor(output)
+        z, x = self._tensor(output), self.engine.first_tensor(args)
         if z is None:
+            if self.full and self.engine.weight(module).requires_grad:
+                self.silent.append(self.names[id(module)])
             return
         if self.ended or self.ran:
             self._finish()
             if not self.measured:
                 return
-        if type(module).__name__ == "PReLU" and id(args[0]) in self.made:
-            self._see_other(module, args, output)
-            return
-        below = self._below(args[0])
-        if below is not None and "a" not in below.seen:                         # nothing lies between
-            self._bind(below, below.seen["z"], activation("linear"))
+        if type(module).__name__ == "PReLU":
+            if x is not None and self._sources(x)[0]:
+                self._see_other(module, args, output)
+                return
+        self._look_below(x)
         call = self.calls[id(module)] = self.calls.get(id(module), -1) + 1
         if not self.record.layers:
             self.places[id(module), call] = len(self.traces)
         if (id(module), call) not in self.places:
             return
         first = type(module).__name__.startswith(CHANNELS_FIRST)
-        trace = Trace(self._read_channels_first if first else self._read, x=args[0], z=self.kept(z), weight=module)
-        trace.place, trace.samples = self.places[id(module), call], len(z) if self.mean else 1
-        trace.layer = self.record.layers[trace.place] if self.record.layers else self._described(module, call, trace)
+        place = self.places[id(module), call]
+        kept = z.detach().clone() if not self.record.layers or place in self.rewritten else z
+        trace = Trace(self._read_channels_first if first else self._read, x=x, z=kept, weight=module)
+        trace.place, trace.samples = place, z.shape[0] if self.mean and z.ndim else 1
+        trace.made, trace.version, trace.shape = z, self.engine.overwritten(z), z.shape
+        trace.layer = self.record.layers[place] if self.record.layers else self._described(module, call, trace)
         trace.activation = trace.layer.activation
         self.traces.append(trace)
-        self.made[id(z)] = trace, z
+        self._remember(z, trace)
         trace.handles = [z.register_hook(functools.partial(self._at_error, trace))]
+
+    def _remember(self, tensor, trace):
+        node = self.engine.node(tensor)
+        self.nodes[id(node)] = trace, node
 
     def _described(self, module, call, trace):
         name, kind, bias = self.names[id(module)], type(module).__name__, getattr(module, "bias", None)
-        weight = self.array(weight_of(module))
+        weight = self.engine.array(self.engine.weight(module))
         dense = weight.ndim > 1 and trace["x"] is not None and (
             weight.shape[:2] == (trace["z"].shape[1], trace["x"].shape[1]))
-        scale = theory.scale(weight, None if bias is None else self.array(bias)) if dense else None
-        return Layer(f"{name}[{call}]" if call else name, kind, tuple(weight.shape), None, scale)
+        bias = self.engine.array(bias) if self.engine.is_tensor(bias) else None
+        scale = theory.scale(weight, bias) if dense else None
+        stride = getattr(module, "stride", 1)
+        after = ("stride",) if max(stride if isinstance(stride, tuple) else (stride,)) > 1 else ()
+        return Layer(f"{name}[{call}]" if call else name, kind, tuple(weight.shape), None, scale, after,
+                     units=math.prod(trace.shape[1:]))
 
-    def _below(self, x):
-        """The trace of which ``x`` is z or a; an activation that was no module is recognised now."""
-        if id(x) not in self.made and self.traces and self.tensor(x) is not None:
-            trace = self.traces[-1]
-            if "a" not in trace.seen and x.shape == trace.seen["z"].shape:
-                phi = trace.activation or recognised(trace["z"], trace.read("a", x))
-                if phi is not None:
-                    self._bind(trace, x, phi)
-        return self.made.get(id(x), (None,))[0]
+    def _sources(self, tensor):
+        """What a tensor was made of, read from the graph: (the traces behind it, the operations in between)."""
+        start, traces, between, seen = self.engine.node(tensor), {}, [], set()
+        waiting = [start] if start is not None else []
+        while waiting and len(seen) < MOST:
+            node = waiting.pop()
+            if id(node) in seen:
+                continue
+            seen.add(id(node))
+            if id(node) in self.nodes:
+                trace = self.nodes[id(node)][0]
+                traces[id(trace)] = trace
+                continue
+            name, below = self.engine.links(node)
+            if name != "leaf":
+                between.append((name, node))
+                waiting += below
+        return list(traces.values()) if not waiting else [], between
+
+    def _look_below(self, x):
+        """Say of each layer behind ``x`` what was done to its z; an activation that was no module is found here."""
+        if x is None or not x.requires_grad or not self.traces:
+            return
+        traces, between = self._sources(x)
+        names = [name for name, _ in between]
+        for trace in traces:
+            if not self.record.layers:
+                trace.layer.after = tuple(dict.fromkeys((*trace.layer.after, *names, *["join"] * (len(traces) > 1))))
+        if len(traces) > 1 and not self.record.layers:
+            max(traces, key=lambda trace: trace.place).layer.branch = True
+        if len(traces) != 1 or traces[0].bound:
+            return
+        trace, = traces
+        work = [(name, node) for name, node in between if name not in PASSING]
+        if not work:
+            self._bind(trace, x if not between else None, trace.activation or activation("linear"))
+        elif trace.activation is not None:
+            self._bind(trace, x if x.shape == trace.shape else None, trace.activation)
+        else:
+            phi = self.engine.activation_at(work[0][1]) if len(work) == 1 else None
+            same = x.shape == trace.shape
+            if same:
+                numbers = trace["z"], trace.read("a", x)
+                if phi is None or not _agree(phi, *numbers):
+                    phi = recognised(*numbers) if phi is None else recognised(*numbers) or phi
+            self._bind(trace, x if same and len(between) == len(work) else None, phi)
 
     def _see_other(self, module, args, output):
-        if not self.made:
+        a = self._tensor(output)
+        if a is None or not self.traces or not self.measured:
             return
-        a, (trace, _) = self.tensor(output), self.made.get(id(args[0]) if args else None, (None, None))
-        if a is None or trace is None:
+        traces, _ = self._sources(a)
+        if len(traces) != 1 or traces[0].bound or type(module).__name__.startswith(PASSES):
             return
-        self.made[id(a)] = trace, a
-        if "a" not in trace.seen and a.shape == args[0].shape and not type(module).__name__.startswith(PASSING):
+        trace, = traces
+        if a.shape == trace.shape:
             if id(module) not in self.known:
-                find = self.activation if weight_of(module) is None else self._prelu
-                self.known[id(module)] = find(module)
+                self.known[id(module)] = (self.engine.activation if self.engine.weight(module) is None
+                                          else self._prelu)(module)
             self._bind(trace, a, self.known[id(module)])
 
     def _prelu(self, module):
         """The one activation with a weight, as that stands when a slope is asked for."""
-        phi = elementwise(lambda x: x.prelu(Tensor(self.array(weight_of(module)))))
+        phi = elementwise(lambda x: x.prelu(Tensor(self.engine.array(self.engine.weight(module)))))
         if phi:
             phi.name = "prelu"
         return phi
 
     def _bind(self, trace, a, phi):
-        """``a``, a tensor, is phi of the trace's z."""
-        trace.seen["a"], trace.activation, layer = a, phi, trace.layer
+        """``a``, a tensor or None for one that no module saw, is phi of the trace's z."""
+        trace.bound, trace.activation, layer = True, phi, trace.layer
         if layer.activation is None and phi is not None:
             layer.activation, layer.scale = phi, layer.scale and layer.scale._replace(activation=phi)
-        if a is not trace.seen["z"]:
-            self.made[id(a)] = trace, a
-            trace.handles.append(a.register_hook(functools.partial(self._at_activation, trace)))
+        if a is None:
+            return
+        if self.engine.node(a) is self.engine.node(trace.made) and phi is not None and phi.name == "linear":
+            trace.seen["a"] = trace.seen["z"]
+            return
+        trace.seen["a"] = a
+        self._remember(a, trace)
+        trace.handles.append(a.register_hook(functools.partial(self._at_activation, trace)))
 
     def _see_end(self, module, args, output):
         """The last layer's activation, if it was no module: that of the net's output."""
-        out = self.tensor(output)
+        out, silent, self.silent = self._tensor(output), self.silent, []
         if out is None:
             return
         self.ended = True
+        self.record.detached += [name for name in silent if name not in self.record.detached]
         if self.measured and self.traces:
-            trace = self._below(out)
-            if trace is not None and "a" not in trace.seen:
-                self._bind(trace, trace.seen["z"], activation("linear"))
+            self._look_below(out)
+            for trace in self.traces:
+                if self.engine.overwritten(trace.made) != trace.version:
+                    self.rewritten.add(trace.place)
+                trace.made = None
 
     # ----- backward: the numbers ---------------------------------------------------------------------------------
 
@@ -278,7 +332,7 @@ class Watch:
             if name in numbers:
                 numbers[name] *= trace.samples
         trace.clear()
-        self.made.clear()
+        self.nodes.clear()
 
     def _at_gradient(self, module, g):
         if not self.measured:
@@ -286,25 +340,19 @@ class Watch:
         place = self.places.get((id(module), 0))
         if place is None or not (self.columns[1] or self.columns[2]):
             return
-        weight = self.array(weight_of(module))
+        weight = self.engine.array(self.engine.weight(module))
         if weight.ndim > 1:
-            self._take(place, Trace(self._read, grad=self.array(g), weight=module), self.columns[1])
+            self._take(place, Trace(self._read, grad=self.engine.array(g), weight=module), self.columns[1])
         if self.columns[2]:
             self.before[place] = module, weight.copy()
 
 
-def _staged(metrics):
+def staged(metrics):
     """The columns by when their arrays are complete: with delta, with the weight's gradient, after the update."""
     needs = {name: COLUMNS[name][1] for name in metrics}
     after = [name for name in needs if "before" in needs[name]]
     gradient = [name for name in needs if "grad" in needs[name]]
     return [name for name in needs if name not in after + gradient], gradient, after
-
-
-def weight_of(module):
-    """A module's own parameter that maps its input: its first matrix, else its first parameter, else None."""
-    own = [p for p in (getattr(module, name) for name in module._parameters) if p is not None]
-    return next((p for p in own if p.ndim > 1), own[0] if own else None)
 
 
 def as_rows(array, channels_first):
@@ -316,19 +364,14 @@ def as_rows(array, channels_first):
     return array.reshape(-1, array.shape[-1]) if array.ndim else array.reshape(1, 1)
 
 
-def elementwise(function):
-    """``function`` as an ``Activation``, or None for what is none."""
-    try:
-        return Activation(function)
-    except (Error, ValueError, TypeError, IndexError, RuntimeError):
-        return None
+def _agree(phi, z, a):
+    """Is a = phi(z), up to rounding?"""
+    z, a = z.ravel()[:SAMPLE], a.ravel()[:SAMPLE]
+    slack = 8 * np.finfo(a.dtype).eps
+    return np.allclose(phi(z), a, rtol=slack, atol=slack, equal_nan=True)
 
 
 def recognised(z, a):
     """The activation phi of the table with phi(z) = a, or None."""
-    z, a = z.ravel()[:SAMPLE], a.ravel()[:SAMPLE]
-    slack = 8 * np.finfo(a.dtype).eps
-    for phi in map(activation, ["linear", *(name for name in F.ACTIVATIONS if "softmax" not in name)]):
-        if np.allclose(phi(z), a, rtol=slack, atol=slack, equal_nan=True):
-            return phi
-    return None
+    return next((phi for phi in map(activation, ["linear", *(name for name in F.ACTIVATIONS if "softmax" not in name)])
+                 if _agree(phi, z, a)), None)

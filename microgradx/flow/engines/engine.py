@@ -1,0 +1,234 @@
+"""What ``flow`` asks of a library that trains nets. The names that both libraries share are used as they are, through
+``library``; what differs is a method here, which ``ours`` and ``torch`` fill in.
+
+Whoever calls it holds models, optimizers and tensors of that library and asks nothing else of them. Arrays are NumPy's.
+"""
+import contextlib
+import copy
+import random as python_random
+from typing import Any
+
+import numpy as np
+
+__all__ = ["PASSING", "Engine"]
+
+# Operations that hand on what they get: a pre-activation or an activation behind them is still the same.
+PASSING = frozenset("""alias avg_pool clone contiguous dropout expand flatten index max_pool narrow pad permute reshape
+select slice squeeze stack swapaxes to_copy transpose unflatten unsqueeze view adaptive_avg_pool adaptive_max_pool mean
+t""".split())
+
+
+class Engine:
+    """One library. ``name``: what it is called; ``library``: its module; ``short``: what lines of code call that."""
+    name = short = ""
+    library: Any = None
+
+    # ----- what belongs to it ------------------------------------------------------------------------------------
+
+    def is_model(self, x):
+        """Is it a module of this library?"""
+        return isinstance(x, self.library.nn.Module)
+
+    def is_tensor(self, x):
+        return isinstance(x, self.library.Tensor)
+
+    def is_optimizer(self, x):
+        return isinstance(x, self.library.optim.Optimizer)
+
+    def refuse(self, model):
+        """A sentence about why this model cannot be trained here; None if it can."""
+        return None
+
+    # ----- tensors -----------------------------------------------------------------------------------------------
+
+    def array(self, tensor):
+        """Its numbers without its graph, in float32 at least; a copy only where that has to be."""
+        raise NotImplementedError
+
+    def tensor(self, data, dtype=None):
+        """A tensor without a graph of a tensor or an array; floats in ``dtype`` where that is given."""
+        raise NotImplementedError
+
+    def parameter(self, array, like=None):
+        """A leaf of these numbers that wants a gradient, in the dtype of ``like``."""
+        dtype = None if like is None else self.dtype(like)
+        return self.tensor(np.array(array), dtype).requires_grad_()
+
+    def dtype(self, tensor):
+        """The name of its dtype: "float32"."""
+        return str(tensor.dtype).rpartition(".")[2]
+
+    def first_tensor(self, output):
+        """The tensor in what a module takes or gives: itself, or the first in a tuple, list, dict or dataclass."""
+        if self.is_tensor(output):
+            return output
+        parts = output.values() if isinstance(output, dict) else output if isinstance(output, tuple | list) else (
+            vars(output).values() if hasattr(output, "__dataclass_fields__") else ())
+        return next((t for t in map(self.first_tensor, parts) if t is not None), None)
+
+    # ----- a training --------------------------------------------------------------------------------------------
+
+    def copy(self, *objects):
+        """Copies of a model, its optimizer, its schedule ... in one memo, so that they still belong together. Without
+        gradients, and without hooks, which would call into the caller's program."""
+        memo = dict(self._without_hooks(objects))
+        copies = copy.deepcopy(objects, memo)
+        self._complete(objects, copies, memo)
+        for p in self.parameters(copies[0]):
+            p.grad = None
+        return copies
+
+    def _without_hooks(self, objects):
+        """(id of a collection of hooks, what stands in its place in a copy)."""
+        return ()
+
+    def _complete(self, objects, copies, memo):
+        """What a library's own way of copying leaves out."""
+
+    def parameters(self, model):
+        return list(model.parameters())
+
+    def snapshot(self, model, *others):
+        """All that training changes: parameters, buffers, states of optimizers and schedules, random numbers."""
+        state = [copy.deepcopy(x.state_dict()) for x in (model, *others) if x is not None]
+        return state, self.random_state()
+
+    def restore(self, snapshot, model, *others):
+        """Put everything back as ``snapshot`` found it."""
+        states, numbers = snapshot
+        for x, state in zip((x for x in (model, *others) if x is not None), states):
+            x.load_state_dict(copy.deepcopy(state))
+        self.set_random_state(numbers)
+
+    def random_state(self):
+        """The state of every generator that a training may draw from: the library's, NumPy's and Python's."""
+        return self.library.get_rng_state(), np.random.get_state(), python_random.getstate()
+
+    def set_random_state(self, state):
+        self.library.set_rng_state(state[0])
+        np.random.set_state(state[1])
+        python_random.setstate(state[2])
+
+    def seed(self, seed):
+        """Let all of them begin at a seed."""
+        self.library.manual_seed(seed)
+        np.random.seed(seed % 2**32)
+        python_random.seed(seed)
+
+    @contextlib.contextmanager
+    def untouched(self, *models):
+        """Within it generators, gradients and modes may change as they like; after it they are as they were, whatever
+        was raised."""
+        held = [(p, p.grad) for model in models for p in self.parameters(model)]
+        state = self.random_state()
+        for p, _ in held:
+            p.grad = None
+        try:
+            with np.errstate(all="ignore"), self.library.enable_grad():
+                yield
+        finally:
+            for p, grad in held:
+                p.grad = grad
+            self.set_random_state(state)
+
+    # ----- the parts of a model ----------------------------------------------------------------------------------
+
+    def modules(self, model):
+        """(name, kind, module) of the model and all modules inside it; that of the model itself is its class."""
+        return [(name or type(model).__name__, type(m).__name__, m) for name, m in model.named_modules()]
+
+    def weight(self, module):
+        """A module's own parameter that maps its input: its first matrix, else its first parameter, else None."""
+        own = [p for p in (getattr(module, name, None) for name in module._parameters) if p is not None]
+        return next((p for p in own if p.ndim > 1), own[0] if own else None)
+
+    def set_weight(self, parameter, array):
+        """Write numbers into a parameter."""
+        with self.library.no_grad():
+            parameter.copy_(self.tensor(np.asarray(array), self.dtype(parameter)))
+
+    def path(self, model, name):
+        """How code reaches a module by its name: "layers.0.fc" -> "model.layers[0].fc"."""
+        text, module = "model", model
+        for part in name.split(".") if name != type(model).__name__ else ():
+            text += f"[{part}]" if part.isdigit() else f".{part}" if part.isidentifier() and hasattr(module, part) \
+                else f"[{part!r}]"
+            module = module._modules[part] if isinstance(module._modules.get(part), object) and part in \
+                module._modules and module._modules[part] is not None else getattr(module, part)
+        return text
+
+    # ----- editing: lines of code that change ``model``, ``optimizer`` and ``loss_fn`` -------------------------------
+
+    def namespace(self):
+        """What lines may name."""
+        return {self.short: self.library, "nn": self.library.nn, "optim": self.library.optim}
+
+    def replace(self, path, made):
+        """Lines that put a module in another's place; its parameters, if it brings any, join the optimizer."""
+        return [f"{path} = {made}"]
+
+    def insert_after(self, path, made, trained=True):
+        """Lines that run a new module on what this one gives."""
+        return [f"{path} = nn.Sequential({path}, {made})",
+                *([f'optimizer.add_param_group({{"params": list({path}[1].parameters())}})'] if trained else [])]
+
+    def before_step(self, call):
+        """Lines after which ``call`` happens before each ``optimizer.step()``."""
+        raise NotImplementedError
+
+    def after_step(self, call):
+        """The same, after each."""
+        raise NotImplementedError
+
+    # ----- wiring, read from the graph that the last pass has recorded -----------------------------------------------
+
+    def node(self, tensor):
+        """The node of a tensor in the graph, None without one. Nodes are compared by identity while they are kept."""
+        raise NotImplementedError
+
+    def links(self, node):
+        """(the operation's name, as ours is called, [the nodes of its operands that want a gradient])."""
+        raise NotImplementedError
+
+    def leaf(self, node):
+        """What tells a leaf from others, in a node of it; ``leaf(node(p))`` for a parameter."""
+        return node
+
+    def strangers(self, loss, *models):
+        """How many leaves the cost depends on that are parameters of none of the models."""
+        known = {id(self.leaf(self.node(p))) for model in models if self.is_model(model)
+                 for p in self.parameters(model) if p.requires_grad}
+        waiting, seen, kept, count = [self.node(loss)], set(), [], 0
+        while waiting:
+            node = waiting.pop()
+            if node is None or id(node) in seen:
+                continue
+            seen.add(id(node))
+            kept.append(node)
+            name, below = self.links(node)
+            if name == "leaf":
+                count += id(self.leaf(node)) not in known
+            waiting += below
+        return count
+
+    def activation_at(self, node):
+        """The ``Activation`` that an operation of the graph applies to each number; None for what is none."""
+        raise NotImplementedError
+
+    # ----- measuring ---------------------------------------------------------------------------------------------
+
+    def activation(self, module):
+        """What a module applies to each number, as an ``Activation``; None for what is not elementwise."""
+        raise NotImplementedError
+
+    def overwritten(self, tensor):
+        """A number that rises when something is written into a tensor."""
+        raise NotImplementedError
+
+    def hook_forward(self, module, hook):
+        """Call ``hook(module, inputs, output)`` after each call, keyword arguments among the inputs."""
+        raise NotImplementedError
+
+    def blame(self, run_backward):
+        """Run it and name the operation that gave nan: a phrase, or None."""
+        return None

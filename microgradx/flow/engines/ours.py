@@ -1,0 +1,71 @@
+"""Training with microgradx."""
+import sys
+
+import numpy as np
+
+from microgradx._core.tensor import Tensor
+from microgradx._core.trace import links_of, node_behind
+from microgradx.errors import Error, NonFiniteError
+from microgradx.flow.engines.engine import Engine
+from microgradx.flow.quadrature import activation as named
+from microgradx.flow.quadrature import elementwise
+from microgradx.nn import functional as F
+
+__all__ = ["Ours"]
+
+
+class Ours(Engine):
+    """What this library has in its own way."""
+    name, short = "microgradx", "mgx"
+
+    @property
+    def library(self):
+        return sys.modules["microgradx"]          # it imports this module
+
+    def array(self, tensor):
+        return np.asarray(tensor.detach()) if isinstance(tensor, Tensor) else np.asarray(tensor)
+
+    def tensor(self, data, dtype=None):
+        if not isinstance(data, Tensor):
+            data = np.asarray(data)
+            data = Tensor(data.astype(dtype) if dtype and data.dtype.kind == "f" else data)
+        return data.detach()
+
+    def _without_hooks(self, objects):
+        return [(id(module._hooks), None) for x in objects if self.is_model(x) for module in x.modules()]
+
+    def before_step(self, call):
+        return [f"optimizer.step = lambda *args, step=optimizer.step: ({call}, step(*args))"]
+
+    def after_step(self, call):
+        return [f"optimizer.step = lambda *args, step=optimizer.step: (step(*args), {call})"]
+
+    def node(self, tensor):
+        return node_behind(tensor)
+
+    def links(self, node):
+        name, operands = links_of(node)
+        return name, [o for o in operands if o is not None]
+
+    def activation_at(self, node):
+        name = links_of(node)[0]
+        return named(name) if name in F.ACTIVATIONS and "softmax" not in name else None
+
+    def activation(self, module):
+        return elementwise(module)
+
+    def overwritten(self, tensor):
+        return tensor.version
+
+    def hook_forward(self, module, hook):
+        return module.register_forward_hook(hook)
+
+    def blame(self, run_backward):
+        try:
+            with self.library.detect_nan():
+                run_backward()
+        except NonFiniteError as error:
+            return str(error).partition(" was written")[0].partition(":")[0]
+        except Error:
+            return None
+        return None

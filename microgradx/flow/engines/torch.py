@@ -1,0 +1,171 @@
+"""Training with PyTorch, which whoever has a module of it has imported already."""
+import contextlib
+import copy
+import re
+import sys
+
+import numpy as np
+
+from microgradx.flow.engines.engine import Engine
+from microgradx.flow.quadrature import activation as named
+from microgradx.flow.quadrature import elementwise
+from microgradx.nn import functional as F
+from microgradx.nn.layers import MODULES
+
+__all__ = ["TORCH"]
+
+# Nodes of torch's graph whose words differ from ours. A digit that counts dimensions goes first.
+SAME = {"addmm": "linear", "mm": "matmul", "bmm": "matmul", "fused_dropout": "dropout", "native_dropout": "dropout",
+        "unsafe_view": "view", "reshape_alias": "view", "max_pool_with_indices": "max_pool", "cat": "concat",
+        "adaptive_max_pool": "adaptive_max_pool", "mkldnn_adaptive_avg_pool": "adaptive_avg_pool",
+        "adaptive_avg_pool": "adaptive_avg_pool", "prelu_kernel": "prelu", "mean": "mean", "as_strided": "view",
+        "hardtanh": "hardtanh", "threshold": "relu", "clamp_min": "relu", "log_sigmoid": "logsigmoid",
+        "log_sigmoid_forward": "logsigmoid", "unbind": "select", "split": "narrow", "to_copy": "to_copy"}
+# What of a node says how an activation was called, in the order of our arguments.
+OPTIONS = {"leaky_relu": ("negative_slope",), "gelu": ("approximate",), "hardtanh": ("min_val", "max_val"),
+           "softplus": ("beta", "threshold")}
+
+
+class Torch(Engine):
+    """What torch has in its own way."""
+    name = short = "torch"
+
+    @property
+    def library(self):
+        return sys.modules["torch"]
+
+    def refuse(self, model):
+        if isinstance(model, self.library.jit.ScriptModule):
+            return "it is scripted, and torch runs it outside of Python; give the module that it was made of"
+        if isinstance(model, self.library.nn.DataParallel | self.library.nn.parallel.DistributedDataParallel):
+            return f"it is wrapped in {type(model).__name__}; give the module inside, model.module"
+        if hasattr(model, "_orig_mod"):
+            return "it is compiled by torch.compile; give the module that it was made of, model._orig_mod"
+        tensors = [*model.named_parameters(), *model.named_buffers()]
+        for name, t in tensors:
+            if isinstance(t, self.library.nn.parameter.UninitializedParameter):
+                return f"{name!r} has no shape yet (a lazy module); run the model once"
+            if t.device.type != "cpu":
+                return f"{name!r} is on {t.device}; give a copy on the CPU, copy.deepcopy(model).cpu()"
+            if t.is_complex():
+                return f"{name!r} is complex"
+            if t.is_floating_point() and t.element_size() < 4:
+                return f"{name!r} is {self.dtype(t)}, too coarse to measure in; give a copy in float32, model.float()"
+        return None
+
+    def array(self, tensor):
+        if not isinstance(tensor, self.library.Tensor):
+            return np.asarray(tensor)
+        tensor = tensor.detach().cpu()
+        return (tensor.float() if tensor.is_floating_point() and tensor.element_size() < 4 else tensor).numpy()
+
+    def tensor(self, data, dtype=None):
+        data = data.detach() if isinstance(data, self.library.Tensor) else self.library.as_tensor(np.asarray(data))
+        return data.to(getattr(self.library, dtype)) if dtype and data.is_floating_point() else data
+
+    def _without_hooks(self, objects):
+        for module in (m for x in objects if self.is_model(x) for m in x.modules()):
+            for name, hooks in vars(module).items():
+                if name.endswith("_hooks") and isinstance(hooks, dict) and hooks:
+                    own = {key: hook for key, hook in hooks.items() if type(hook).__module__.startswith("torch.")}
+                    yield id(hooks), type(hooks)(own)               # such as weight_norm's, without which it is broken
+
+    def copy(self, *objects):
+        with self._results_without_graph(objects):
+            return super().copy(*objects)
+
+    def _complete(self, objects, copies, memo):
+        for optimizer, twin in ((x, c) for x, c in zip(objects, copies) if self.is_optimizer(x)):
+            for name, value in vars(optimizer).items():             # such as LBFGS's list of parameters
+                if name not in vars(twin) and name != "step" and "hook" not in name:
+                    setattr(twin, name, copy.deepcopy(value, memo))
+
+    @contextlib.contextmanager
+    def _results_without_graph(self, objects):
+        """What a module keeps of its last pass (``self.cached = x``) has a graph, which cannot be copied."""
+        kept = [(module, name, value) for x in objects if self.is_model(x) for module in x.modules()
+                for name, value in vars(module).items() if self.is_tensor(value) and value.grad_fn is not None]
+        try:
+            for module, name, value in kept:
+                vars(module)[name] = value.detach()
+            yield
+        finally:
+            for module, name, value in kept:
+                vars(module)[name] = value
+
+    def before_step(self, call):
+        return [f"optimizer.register_step_pre_hook(lambda *args: {call} and None)"]
+
+    def after_step(self, call):
+        return [f"optimizer.register_step_post_hook(lambda *args: {call})"]
+
+    def node(self, tensor):
+        if tensor.grad_fn is not None or not tensor.requires_grad:
+            return tensor.grad_fn
+        return self.library.autograd.graph.get_gradient_edge(tensor).node
+
+    def links(self, node):
+        name = type(node).__name__
+        name = re.sub(r"Backward\d*$", "", name)
+        name = re.sub(r"\d[Dd]", "", name)
+        name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+        name = "leaf" if name == "accumulate_grad" else SAME.get(name, name)
+        return name, [below for below, _ in node.next_functions if below is not None]
+
+    def leaf(self, node):
+        return node.variable
+
+    def activation_at(self, node):
+        name, found = self.links(node)[0], None
+        if name == "elu":
+            name = "selu" if abs(node._saved_scale - 1.0507009873554805) < 1e-6 else "elu"
+        if name == "hardtanh" and (node._saved_min_val, node._saved_max_val) == (0, 6):
+            name = "relu6"
+        if name not in F.ACTIVATIONS or "softmax" in name or name == "prelu":
+            return None
+        options = [getattr(node, f"_saved_{option}", None) for option in OPTIONS.get(name, ())]
+        if name == "elu" and node._saved_alpha != 1:
+            options = [node._saved_alpha]
+        if options and None not in options and options != list(F.ACTIVATIONS[name].values()):
+            found = elementwise(lambda x: getattr(F, name)(x, *options))
+            if found:
+                found.name = name
+        return found or named(name)
+
+    def activation(self, module):
+        name = MODULES.get(type(module).__name__)
+        if name is None or not type(module).__module__.startswith("torch."):
+            return elementwise(_called(self.library, module))
+        values = [getattr(module, option, default) for option, default in F.ACTIVATIONS[name].items()]
+        found = None if "softmax" in name else elementwise(lambda x: getattr(F, name)(x, *values))
+        if found:
+            found.name = name
+        return found
+
+    def overwritten(self, tensor):
+        return tensor._version
+
+    def hook_forward(self, module, hook):
+        return module.register_forward_hook(lambda module, args, kwargs, output: hook(
+            module, (*args, *kwargs.values()), output), with_kwargs=True)
+
+    def blame(self, run_backward):
+        try:
+            with self.library.autograd.detect_anomaly(check_nan=True):
+                run_backward()
+        except RuntimeError as error:
+            found = re.search(r"Function '(\w+?)Backward\d*'", str(error))
+            return found and f"the backward pass of {found[1].lower()}"
+        return None
+
+
+def _called(torch, module):
+    """A module as a function of arrays."""
+    def function(z):
+        with torch.no_grad():
+            return module.forward(torch.from_numpy(np.array(z, np.float64))).numpy()
+    function.__name__ = type(module).__name__
+    return function
+
+
+TORCH = Torch()
