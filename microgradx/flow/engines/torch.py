@@ -151,6 +151,52 @@ class Torch(Engine):
             return found and f"the backward pass of {found[1].lower()}"
         return None
 
+    def hook_step(self, optimizer, before, after):
+        def begin(optimizer, args, kwargs):
+            before(len(args) > 1 or bool(kwargs))           # args begins with the optimizer
+
+        def end(*_):
+            after()
+        return _Handles(optimizer.register_step_pre_hook(begin), optimizer.register_step_post_hook(end))
+
+    def roots(self):
+        """torch keeps them in a frame below the hook, where a debugger would look, too."""
+        frame = sys._getframe()
+        while frame is not None and frame.f_code.co_name != "_engine_run_backward":
+            frame = frame.f_back
+        found = frame.f_locals.get("t_outputs") if frame is not None else ()
+        return tuple(t for t in found or () if self.is_tensor(t))
+
+    def recomputing(self):
+        return self.library._C._current_graph_task_id() != -1
+
+    def recording(self):
+        return self.library.compiler.is_compiling()
+
+    def closed(self, module):
+        if isinstance(module, self.library.jit.ScriptModule):
+            return "scripted"
+        compiled = getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod")
+        return "compiled" if compiled else None
+
+    def norms(self, tensors, order=2):
+        if not tensors:
+            return []
+        dense = [t.detach().coalesce().values() if t.is_sparse else t.detach() for t in tensors]
+        wide = [t.float() if t.element_size() < 4 else t for t in dense]
+        return self.library.stack([n.double().cpu() for n in self.library._foreach_norm(wide, order)]).tolist()
+
+
+class _Handles:
+    """Several handles as one."""
+
+    def __init__(self, *handles):
+        self.handles = handles
+
+    def remove(self):
+        for handle in self.handles:
+            handle.remove()
+
 
 def _called(torch, module):
     """A module as a function of arrays."""
