@@ -70,11 +70,11 @@ class Ratio(nn.Module):
         return out + 1e-3 * (out - out).square().sum().sqrt()
 
 
-def schedule(kind, **options):
+def scheduled(kind, lr=0.5, **options):
     net = build()
-    optimizer = optim.SGD(net.parameters(), lr=1e-3)
+    optimizer = optim.SGD(net.parameters(), lr=lr)
     steps = kind(optimizer, **options)
-    return train(net, optimizer, steps=40, after=lambda *_: steps.step())
+    return train(net, optimizer, after=lambda *_: steps.step())
 
 
 def shrunk():
@@ -143,7 +143,7 @@ SICK = [
     ("nan gradient", "linear.weight and 1 more is not finite at step 0", lambda: train(Ratio())),
     ("loss not finite", "the loss is nan at step 6 while all gradients are finite", nan_loss),
     ("exploding", "the weights grew", huge),
-    ("rate ended", "schedule ended", lambda: schedule(optim.lr_scheduler.StepLR, step_size=2, gamma=0.1)),
+    ("rate ended", "schedule ended", lambda: scheduled(optim.lr_scheduler.StepLR, 1e-3, step_size=2)),
     ("clipping always bites", "clipping leaves", lambda: train(build(), before=clip(1e-4))),
     ("weight decay too strong", "the weights have shrunk", shrunk),
     ("train and eval mixed up", "24 of 24 steps were made in evaluation mode: 2", trained_in_evaluation),
@@ -203,10 +203,8 @@ SOUND = {
     "clipped now and then": lambda: train(build(), before=clip(0.5)),
     "clipped always, and it learns": lambda: train(net := build(), optim.Adam(net.parameters(), lr=0.01),
                                                    before=clip(1e-3)),
-    "cosine": lambda: train(net := build(), o := optim.SGD(net.parameters(), lr=0.5), after=lambda *_, s=(
-        optim.lr_scheduler.CosineAnnealingLR(o, 24)): s.step()),
-    "warm-up": lambda: train(net := build(), o := optim.SGD(net.parameters(), lr=0.5), after=lambda *_, s=(
-        optim.lr_scheduler.LinearLR(o, 1e-4, 1.0, 8)): s.step()),
+    "cosine": lambda: scheduled(optim.lr_scheduler.CosineAnnealingLR, T_max=24),
+    "warm-up": lambda: scheduled(optim.lr_scheduler.LinearLR, start_factor=1e-4, total_iters=8),
     "dropout, evaluated": lambda: train(build(nn.Dropout(0.1)), after=evaluate),
     "evaluated without modes": lambda: train(build(), after=lambda net, _: evaluate(net)),
     "batch norm": lambda: train(build(nn.BatchNorm1d(24)), after=evaluate),

@@ -57,10 +57,10 @@ def watch(model, optimizer=None, *, metrics=CHEAP, every=None, full_every=None, 
     return Loop(model, optimizer, metrics, every, full_every, reduction, keep)
 @dataclass
 class Step:
-    """A step that was measured. ``loss``: None where it was not seen. Arrays of (parameters,): norms of ``gradients`` as
-    the optimizer found them, 0 where there was none, which ``there`` tells; of ``weights`` before it; of ``updates``,
-    what it added. ``largest``: of all numbers of the gradients; ``clipped``: by what the gradient of one parameter was
-    multiplied between backward pass and step, nan if that was not seen."""
+    """A step that was measured. ``loss``: None where it was not seen. Arrays of (parameters,): norms of ``gradients``
+    as the optimizer found them, 0 where there was none, which ``there`` tells; of ``weights`` before it; of
+    ``updates``, what it added. ``largest``: of all numbers of the gradients; ``clipped``: by what the gradient of one
+    parameter was multiplied between backward pass and step, nan if that was not seen."""
     step: int
     loss: float | None
     rate: float
@@ -95,6 +95,10 @@ class Layers(Watch):
                 self.loop.note_unseen(f"what happens inside {name}, which is {why}")
             else:
                 yield name, kind, module
+
+    def __enter__(self):
+        if any(self.engine.weight(module) is not None for _, _, module in self._modules()):
+            super().__enter__()
 
     def begin_at(self, step, full):
         """Let the next pass count as that of a step."""
@@ -169,16 +173,16 @@ class Loop:
         self.engine, self.record, self.every = self.layers.engine, self.layers.record, every
         optimizer = optimizer if not hasattr(optimizer, "__dict__") else self.engine.innermost(optimizer)
         if isinstance(optimizer, tuple | list | str):
-            raise DTypeError(f"watch: the second argument is the loop's optimizer, not {optimizer!r:.60}; give metrics by "
-                             "keyword, metrics=(...)")
+            raise DTypeError(f"watch: the second argument is the loop's optimizer, not {optimizer!r:.60}; give metrics "
+                             "by keyword, metrics=(...)")
         if not self.engine.is_optimizer(optimizer) and not hasattr(optimizer, "param_groups"):
             raise DTypeError(f"watch: optimizer is an Optimizer of {self.engine.name}, not {type(optimizer).__name__}")
         if full_every is not None:
             raise OptionError("watch: full_every is for passes alone; with an optimizer give every")
         parameters = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
         if not parameters:
-            raise OptionError(f"watch: {type(model).__name__} has no parameter that requires a gradient; there is nothing "
-                              "to watch")
+            raise OptionError(f"watch: {type(model).__name__} has no parameter that requires a gradient; there is "
+                              "nothing to watch")
         self.optimizer, self.keep = optimizer, keep
         self.names, self.parameters = [name for name, _ in parameters], [p for _, p in parameters]
         self.modal = [name for name, _, module in self.engine.modules(model) if has_modes(module)]
@@ -203,10 +207,10 @@ class Loop:
         if self.modal and not self.engine.closed(self.model):
             with self._guard("in which mode the model runs"):
                 self.handles.append(self.engine.hook_forward(self.model, self._see_mode))
-        for name, _, module in self.engine.modules(self.model):
-            weight = self.engine.weight(module)
-            if weight is not None and weight.ndim > 1:
-                with self._guard(f"the weights of {name}"):
+        for name, _, module in self.layers._modules():
+            with self._guard(f"the weights of {name}"):
+                weight = self.engine.weight(module)
+                if weight is not None and weight.ndim > 1:
                     self.corners[name] = self.engine.array(weight[:CORNER, :CORNER]).copy()
         self._start()
         return self
@@ -348,9 +352,7 @@ class Loop:
         if self.rate > self.peak:
             self.peak, self.ended = self.rate, 0
         self.ended += self.rate <= 1e-3 * self.peak
-        self.decayed += max((float(group["lr"]) * float(group.get("weight_decay") or 0)
-                             / (1 - min(float(group.get("momentum") or 0), 0.999)) for group in groups if "lr" in group),
-                            default=0.0)
+        self.decayed += max((_decay(group) for group in groups), default=0.0)
         self.eval_steps += bool(self.modal) and not self.model.training
         self.passes += self.arrivals
         if self.arrivals and self.steps:
@@ -469,3 +471,9 @@ def has_modes(module):
     if "Dropout" in kind or kind in ("LSTM", "GRU", "RNN", "MultiheadAttention"):
         return float(getattr(module, "p", None) or getattr(module, "dropout", None) or 0) > 0
     return "BatchNorm" in kind and getattr(module, "momentum", None) is not None
+
+
+def _decay(group):
+    """By which share of itself a step of plain gradient descent, in the long run, shrinks a weight."""
+    numbers = {name: float(group.get(name) or 0) for name in ("lr", "weight_decay", "momentum")}
+    return numbers["lr"] * numbers["weight_decay"] / (1 - min(numbers["momentum"], 0.999))

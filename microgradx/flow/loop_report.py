@@ -81,8 +81,8 @@ class LoopDiagnosis:
             yield f"In doubt: {self.doubt}."
         if not self.healthy:
             yield f"What to do: {self.advice}."
-        yield (f"{s['model']}, {s['parameters']:,} parameters; {s['optimizer']}, rate {_short(s['rate'])}; {s['steps']} "
-               f"steps, of which {s['measured']} were measured")
+        yield (f"{s['model']}, {s['parameters']:,} parameters; {s['optimizer']}, rate {_short(s['rate'])}; "
+               f"{s['steps']} steps, of which {s['measured']} were measured")
 
     def _evidence(self):
         for e in self.evidence:

@@ -6,8 +6,8 @@ decorator. ``Finding.place`` is the place of a layer, or the name of a parameter
 - ``ALWAYS``: what is wrong however the loss behaves; asked first.
 - ``UNLESS_IT_LEARNS``: what explains a loss that does not fall, and does no harm otherwise.
 
-The second, and after them the rules of ``verdicts`` that look at one pass, are not asked of a loop whose loss has fallen.
-``AT_LAST``: what is true beside anything, and the verdict only where there is no other.
+The second, and after them the rules of ``verdicts`` that look at one pass, are not asked of a loop whose loss has
+fallen. ``AT_LAST``: what is true beside anything, and the verdict only where there is no other.
 """
 import functools
 import math
@@ -31,8 +31,8 @@ ADVICE = {
     PILES: "call optimizer.zero_grad() once before each backward pass, or after each step",
     NAN_LOSS: "look at what makes the number: a logarithm of 0, 0 / 0, an empty mean, or an input that is nan",
     NAN: "keep the loss from where its slope is infinite: sqrt(x + 1e-8), log(x + 1e-8)",
-    UNTRAINED: "put layers into an nn.ModuleList and tensors into an nn.Parameter, make the optimizer after the model is "
-               "complete, and give it all parameters; freeze by requires_grad_(False) what is not to be trained",
+    UNTRAINED: "put layers into an nn.ModuleList and tensors into an nn.Parameter, make the optimizer after the model "
+               "is complete, and give it all parameters; freeze by requires_grad_(False) what is not to be trained",
     ENDED: "step the schedule once per epoch if its numbers are epochs, or give it the number of steps of this run",
     CLIPPED: "raise the bound to about the usual norm, or lower the rate and clip what is rare",
     STRONG_DECAY: "lower weight_decay; 1e-4 to 1e-2 are usual",
@@ -92,9 +92,9 @@ def _no_step(run):
 def _another_model(run):
     if run.held.any():
         return None
-    return Finding(UNTRAINED, None, f"the {type(run.optimizer).__name__} holds none of the {len(run.names)} parameters of "
-                   f"{type(run.model).__name__} that require a gradient: it was made for another model, or before the "
-                   "model's parameters were replaced", (("parameters held", 0.0, 1.0, None),))
+    return Finding(UNTRAINED, None, f"the {type(run.optimizer).__name__} holds none of the {len(run.names)} "
+                   f"parameters of {type(run.model).__name__} that require a gradient: it was made for another model, "
+                   "or before the model's parameters were replaced", (("parameters held", 0.0, 1.0, None),))
 
 
 @rule(ALWAYS, STILL)
@@ -120,21 +120,25 @@ def _not_finite(run):
     bad = [run.names[k] for k in np.flatnonzero(~np.isfinite(row.gradients))]
     losses = [x for x in run.losses if x is not None and math.isfinite(x)]
     if not bad:
-        return Finding(NAN_LOSS, None, f"the loss is {row.loss} at step {row.step} while all gradients are finite: what "
-                       "you look at is not what is trained on, or the bad part of it has no gradient",
+        return Finding(NAN_LOSS, None, f"the loss is {row.loss} at step {row.step} while all gradients are finite: "
+                       "what you look at is not what is trained on, or the bad part of it has no gradient",
                        (("loss", row.loss, None, None), ("norm of the gradients", row.total, None, None)))
     start, end = np.linalg.norm(run.rows[0].weights), np.linalg.norm(row.weights)
     grown = bool(losses) and max(losses) > CUTS["rise"] * abs(losses[0])
     if row.step and (grown or not end < GROWN * start):
-        what = f"loss grew from {losses[0]:.3g} to {max(losses):.3g}" if grown else f"weights grew from {start:.3g} to {end:.3g}"
-        return Finding(EXPLODING, None, f"the {what}, and at step {row.step} the gradient is not finite",
-                       (("norm of the weights", float(end), GROWN * float(start), None), ("rate", row.rate, None, None)))
+        what = "loss" if grown else "weights"
+        first, last = (losses[0], max(losses)) if grown else (start, end)
+        return Finding(EXPLODING, None, f"the {what} grew from {first:.3g} to {last:.3g}, and at step {row.step} the "
+                       "gradient is not finite", (("norm of the weights", float(end), GROWN * float(start), None),
+                                                  ("rate", row.rate, None, None)))
     if row.loss is not None and math.isfinite(row.loss):
-        return Finding(NAN, bad[0], f"the gradient of {bad[0]}" + (f" and {len(bad) - 1} more" if len(bad) > 1 else "")
-                       + f" is not finite at step {row.step}, although the loss is {row.loss:.3g}: a derivative is "
-                       "infinite there (sqrt and norm at 0, log of 0, division by 0)", (("loss", row.loss, None, None),))
-    return Finding(NAN_LOSS, bad[0], f"{'loss and' if row.loss is not None else 'the'} gradients are not finite at step "
-                   f"{row.step}" + ("" if row.step else ", the first: the inputs, the targets or the weights may hold it"),
+        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+        return Finding(NAN, bad[0], f"the gradient of {bad[0]}{more} is not finite at step {row.step}, "
+                       f"although the loss is {row.loss:.3g}: a derivative is infinite there (sqrt and norm at 0, log "
+                       "of 0, division by 0)", (("loss", row.loss, None, None),))
+    what, when = "loss and" if row.loss is not None else "the", "" if row.step else (
+        ", the first: the inputs, the targets or the weights may hold it")
+    return Finding(NAN_LOSS, bad[0], f"{what} gradients are not finite at step {row.step}{when}",
                    (("loss", row.loss, None, None),) if row.loss is not None else ())
 
 
@@ -143,8 +147,8 @@ def _accumulates(run):
     share = run.stale / run.told if run.told else 0.0
     if run.told < 3 or share < OFTEN:
         return None
-    return Finding(PILES, None, f"in {run.stale} of {run.told} steps a backward pass added to the gradients that the step "
-                   "before had used already: nothing sets them to zero",
+    return Finding(PILES, None, f"in {run.stale} of {run.told} steps a backward pass added to the gradients that the "
+                   "step before had used already: nothing sets them to zero",
                    (("share of steps with old gradients", share, OFTEN, 0.0),))
 
 
@@ -154,8 +158,8 @@ def _not_registered(run):
         return None
     where = ", ".join(f"{name}.{attribute} (a {kind} of {count} {what})"
                       for name, attribute, what, kind, count in run.strange)
-    return Finding(UNTRAINED, None, f"the loss depends on {run.strangers} tensors that want a gradient and that the model "
-                   f"does not know as parameters, so no optimizer moves them: {where}",
+    return Finding(UNTRAINED, None, f"the loss depends on {run.strangers} tensors that want a gradient and that the "
+                   f"model does not know as parameters, so no optimizer moves them: {where}",
                    (("tensors that nobody trains", float(run.strangers), 0.0, 0.0),))
 
 
@@ -168,10 +172,9 @@ def _not_held(run):
     if not still.any():
         return None
     names = [run.names[k] for k in np.flatnonzero(still)]
-    return Finding(UNTRAINED, names[0], f"{', '.join(names[:3])}" + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-                   + f" {'get gradients' if len(names) > 1 else 'gets a gradient'} and never "
-                   f"{'move' if len(names) > 1 else 'moves'}: the optimizer does not hold "
-                   f"{'them' if len(names) > 1 else 'it'}",
+    which = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return Finding(UNTRAINED, names[0], f"gradients arrive at {which}, which never {'move' if names[1:] else 'moves'}: "
+                   f"the optimizer does not hold {'them' if names[1:] else 'it'}",
                    (("parameters that nobody moves", float(len(names)), 0.0, 0.0),))
 
 
@@ -188,7 +191,8 @@ def _trains_in_eval(run):
     if share < OFTEN or run.steps < 3:
         return None
     return Finding(MODE, None, f"{run.eval_steps} of {run.steps} steps were made in evaluation mode: "
-                   f"{', '.join(run.modal[:3])} did not do what {'they do' if len(run.modal) > 1 else 'it does'} in training",
+                   f"{', '.join(run.modal[:3])} did not do what {'they do' if run.modal[1:] else 'it does'} in "
+                   "training",
                    (("share of steps in evaluation mode", share, OFTEN, 0.0),))
 
 
@@ -232,8 +236,8 @@ def _clipped(run):
     spread = min(float(np.ptp(series) / np.median(series)) for series in (totals, largest))
     if not spread < 1e-2:
         return None                                     # scaled by something else than a bound: loss scaling, say
-    return Finding(CLIPPED, None, f"clipping leaves {np.median(left):.2g} of the gradient in nearly every step, so that "
-                   f"all steps are equally short (norm {np.median(totals):.3g})",
+    return Finding(CLIPPED, None, f"clipping leaves {np.median(left):.2g} of the gradient in nearly every step, so "
+                   f"that all steps are equally short (norm {np.median(totals):.3g})",
                    (("what is left of the gradient", float(np.median(left)), BITES, 1.0),))
 
 
@@ -259,9 +263,10 @@ def _rounded(run):
     if not moving or not still.any():
         return None
     k = int(np.flatnonzero(still)[0])
-    return Finding(STILL, run.names[k], f"{int(still.sum())} of {len(run.names)} parameters get gradients and keep their "
-                   f"numbers to the last bit: rate times gradient ({moving[-1].rate:.2g} x {moving[-1].gradients[k]:.2g} "
-                   f"for {run.names[k]}) {ROUNDED}", (("change of the weights", 0.0, None, None),))
+    return Finding(STILL, run.names[k], f"{int(still.sum())} of {len(run.names)} parameters get gradients and keep "
+                   "their numbers to the last bit: rate times gradient "
+                   f"({moving[-1].rate:.2g} x {moving[-1].gradients[k]:.2g} for {run.names[k]}) {ROUNDED}",
+                   (("change of the weights", 0.0, None, None),))
 
 
 @rule(AT_LAST, MODE)
@@ -269,7 +274,7 @@ def _evaluates_in_train(run):
     if not run.train_evaluations:
         return None
     return Finding(MODE, None, f"the model ran {run.train_evaluations} times without gradients in training mode: "
-                   f"{', '.join(run.modal[:3])} then {'change' if len(run.modal) > 1 else 'changes'} what is measured, and "
+                   f"{', '.join(run.modal[:3])} then {'change' if run.modal[1:] else 'changes'} what is measured, and "
                    "batch statistics move", (("such passes", float(run.train_evaluations), 0.0, 0.0),))
 
 
@@ -324,8 +329,8 @@ def finding(run):
         return Finding(HEALTHY, None, f"the loss falls, slowly: {share:.0%} of it is gone after {run.steps} steps", ())
     if math.isnan(share):
         return Finding(HEALTHY, None, "nothing is wrong with what was seen", (), _unseen(run))
-    return Finding(ELSEWHERE, None, f"{max(share, 0.0):.0%} of the loss is gone after {run.steps} steps; errors reach all "
-                   "layers and the weights move", (("share of the loss gone", share, CUTS["learned"], None),))
+    return Finding(ELSEWHERE, None, f"{max(share, 0.0):.0%} of the loss is gone after {run.steps} steps; errors reach "
+                   "all layers and the weights move", (("share of the loss gone", share, CUTS["learned"], None),))
 
 
 def _falls(run):

@@ -56,6 +56,7 @@ class Torch(Engine):
         if not isinstance(tensor, self.library.Tensor):
             return np.asarray(tensor)
         tensor = tensor.detach().cpu()
+        tensor = tensor.to_dense() if tensor.is_sparse else tensor
         return (tensor.float() if tensor.is_floating_point() and tensor.element_size() < 4 else tensor).numpy()
 
     def tensor(self, data, dtype=None):
