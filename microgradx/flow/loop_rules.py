@@ -17,7 +17,7 @@ import numpy as np
 
 from microgradx.errors import Error
 from microgradx.flow.course import lost
-from microgradx.flow.prescriptions import EXPLODING, FAST, NAN, STRONG_DECAY, UNTRAINED
+from microgradx.flow.prescriptions import BACKWARD, EXPLODING, FAST, FORWARD, NAN, STRONG_DECAY, UNTRAINED
 from microgradx.flow.settings import CUTS, LITTLE
 from microgradx.flow.verdicts import AT_START, ELSEWHERE, HEALTHY, Finding, rule
 
@@ -41,6 +41,8 @@ ADVICE = {
     EXPLODING: "lower the rate, and clip the gradient's norm",
     HEALTHY: "go on"}
 TRY = "ask flow.diagnose(model, loss_fn, loader, optimizer), which trains copies and tries cures"
+
+CHANGES = (BACKWARD, FORWARD, EXPLODING)                # what is measured in decades
 
 ENOUGH = 8                      # measured steps below which nothing is said about all steps
 OFTEN = 0.5                     # of the steps for which something has to hold, to be the rule
@@ -317,7 +319,10 @@ def finding(run):
     if not share >= CUTS["learned"]:
         found = _first(UNLESS_IT_LEARNS, run)
         if not found and run.record.first is not None:
-            found = _first(AT_START, Observed(run))
+            seen = Observed(run)
+            found = _first(AT_START, seen)
+            if found and found.verdict in CHANGES and max(map(abs, seen.decades())) < CUTS["certain"]:
+                found = found._replace(doubt="another rate may be all that it takes, and a loop cannot try one")
         if found:
             return found if not math.isnan(share) else found._replace(doubt=_unseen(run))
     found = _first(AT_LAST, run)

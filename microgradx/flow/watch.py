@@ -22,7 +22,6 @@ __all__ = ["EVERY", "Watch"]
 
 # Modules without a weight through which a pre-activation or an activation passes as what it is.
 PASSES = ("Identity", "Flatten", "Unflatten", "Dropout", "MaxPool", "AvgPool", "AdaptiveAvgPool")
-CHANNELS_FIRST = ("Conv", "BatchNorm", "GroupNorm", "InstanceNorm")     # whose units are axis 1, not the last
 ERRORS = ("error", "error_after", "mean_error")                         # what counts per sample's cost
 MOST = 64                                                               # operations between two layers that are read
 EVERY = 16                                                              # of so many passes one is measured
@@ -163,7 +162,7 @@ class Watch:
             self.places[id(module), call] = len(self.traces)
         if (id(module), call) not in self.places:
             return
-        first = type(module).__name__.startswith(CHANNELS_FIRST)
+        first = self.engine.channels_first(module)
         place = self.places[id(module), call]
         kept = z.detach().clone() if not self.record.layers or place in self.rewritten else z
         trace = Trace(self._read_channels_first if first else self._read, x=x, z=kept, weight=module)
@@ -242,14 +241,15 @@ class Watch:
         a = self._tensor(output)
         if a is None or not self.traces or not self.measured:
             return
-        traces, _ = self._sources(a)
+        traces, between = self._sources(a)
         if len(traces) != 1 or traces[0].bound or type(module).__name__.startswith(PASSES):
             return
         trace, = traces
         if a.shape == trace.shape:
             if id(module) not in self.known:
                 self.known[id(module)] = (self.engine.activation if self.engine.weight(module) is None
-                                          else self._prelu)(module)
+                                          else self._prelu)(module) or (
+                    self.engine.activation_at(between[0][1]) if len(between) == 1 else None)
             self._bind(trace, a, self.known[id(module)])
 
     def _prelu(self, module):

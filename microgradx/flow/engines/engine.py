@@ -140,6 +140,10 @@ class Engine:
         own = [p for p in (getattr(module, name, None) for name in module._parameters) if p is not None]
         return next((p for p in own if p.ndim > 1), own[0] if own else None)
 
+    def channels_first(self, module):
+        """Are the units of what a module gives its axis 1, not the last?"""
+        return type(module).__name__.startswith(("Conv", "BatchNorm", "GroupNorm", "InstanceNorm"))
+
     def set_weight(self, parameter, array):
         """Write numbers into a parameter."""
         with self.library.no_grad():

@@ -87,6 +87,21 @@ class Torch(Engine):
             for module, name, value in kept:
                 vars(module)[name] = value
 
+    def modules(self, model):
+        """Layers of Keras are modules of torch that only Keras can list."""
+        if not hasattr(model, "_flatten_layers"):
+            return super().modules(model)
+        return [(layer.path, type(layer).__name__, layer) for layer in model._flatten_layers()]
+
+    def weight(self, module):
+        if not hasattr(module, "_flatten_layers"):
+            return super().weight(module)
+        own = [variable.value for variable in module._trainable_variables]
+        return next((p for p in own if p.ndim > 1), own[0] if own else None)
+
+    def channels_first(self, module):
+        return super().channels_first(module) and not hasattr(module, "_flatten_layers")
+
     def before_step(self, call):
         return [f"optimizer.register_step_pre_hook(lambda *args: {call} and None)"]
 
