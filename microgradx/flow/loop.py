@@ -13,16 +13,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from microgradx.errors import DTypeError, OptionError
-from microgradx.flow import outputs
+from microgradx.flow import metrics, outputs
 from microgradx.flow.loop_report import LoopDiagnosis
 from microgradx.flow.loop_rules import advice, finding, learned
 from microgradx.flow.records import CHEAP
-from microgradx.flow.watch import EVERY, Watch
+from microgradx.flow.watch import EVERY, Watch, staged
 
 __all__ = ["Loop", "Step", "watch"]
 
-STEPS = 32                      # of so many steps one is measured
-AT_FIRST = 3                    # steps that are measured however rarely others are
+STEPS = 128                     # of so many steps one is measured
+WEIGHTS = 8                     # of so many steps one is measured at the weights, however often the layers are
+LOOK, LOOKS = 16, 64            # of so many steps, after so many, one is looked at: its loss, its rate, old gradients
+FULL = ("error", "error_after", "mean_error", "q", "mean", "signal", "cosine", "weight_square", "slope_square",
+        "saturated", "stuck", "dead", "dormant", "offset", "zeros", "subnormal", "bits", "x_square", "x_cosine")
+POWERS = frozenset([0, *(4**k for k in range(16))])     # times ``every``, after which layers are measured in full
 CORNER = 64                     # units and inputs of a layer by which equal units are recognised
 
 
@@ -35,8 +39,8 @@ def watch(model, optimizer=None, *, metrics=CHEAP, every=None, full_every=None, 
     samples takes 8 % longer, with ``every=1`` 1.4 times as long. ``reduction`` is the cost's: with "mean"
     errors are those of one sample's cost, B times what arrives. ``keep``: the most passes that the record keeps.
 
-    ``every`` is 16 passes where it is not given, and 32 steps with an optimizer. ``full_every`` is for passes alone: a
-    loop is measured in full in its first step and in ever later ones.
+    ``every`` is 16 passes where it is not given. With an optimizer it counts steps, is 128, and steps 1, 2, 4, 8 ...
+    below it are measured, too; in ever later ones the columns ``loop.FULL``, in place of ``full_every``.
 
     A pass is one forward and backward; passes without gradients are not seen. Activations that are no modules are
     recognised by their numbers. Modules that the first pass did not run are not layers of the record.
@@ -55,12 +59,14 @@ def watch(model, optimizer=None, *, metrics=CHEAP, every=None, full_every=None, 
     if optimizer is None:
         return Watch(model, metrics, EVERY if every is None else every, full_every, reduction, keep)
     return Loop(model, optimizer, metrics, every, full_every, reduction, keep)
+
+
 @dataclass
 class Step:
     """A step that was measured. ``loss``: None where it was not seen. Arrays of (parameters,): norms of ``gradients``
     as the optimizer found them, 0 where there was none, which ``there`` tells; of ``weights`` before it; of
-    ``updates``, what it added. ``largest``: of all numbers of the gradients; ``clipped``: by what the gradient of one
-    parameter was multiplied between backward pass and step, nan if that was not seen."""
+    ``updates``, what it added. Of one parameter, ``clipped``: by what its gradient was multiplied between backward pass
+    and step, and ``largest``: the largest number of what was left; nan if that was not seen."""
     step: int
     loss: float | None
     rate: float
@@ -83,6 +89,7 @@ class Layers(Watch):
     def __init__(self, loop, *options):
         self.loop, self.seen, self.samples = loop, False, 2
         super().__init__(loop.model, *options)
+        self.all = staged((*FULL, *options[0]))
 
     def _modules(self):
         hidden = set()
@@ -149,7 +156,8 @@ class Loop:
     """The context of ``watch(model, optimizer)``, and what it has seen.
 
     ``steps``: how many the optimizer has made. ``record``: the ``Record`` of the layers. ``rows``: the measured steps,
-    ``Step``s, of which at most ``keep`` are kept; ``losses``: of all steps, as many. ``names``: of the parameters in
+    ``Step``s, of which at most ``keep`` are kept; ``losses``: of the ``looks`` steps that were
+    looked at, all of the first 64 and every sixteenth, as many. ``names``: of the parameters in
     the arrays of a ``Step``. ``unseen``: what could not be looked at.
 
     >>> import microgradx as mgx
@@ -188,7 +196,8 @@ class Loop:
         self.modal = [name for name, _, module in self.engine.modules(model) if has_modes(module)]
         self.handles, self.listeners = [], []
         self.steps = self.passes = self.stale = self.told = self.count = 0
-        self.eval_steps = self.train_evaluations = self.ended = 0
+        self.eval_steps = self.train_evaluations = self.ended = self.looks = 0
+        self.looked_at = -1
         self.rows, self.row_stride, self.losses, self.loss_stride, self.last_loss = [], 1, [], 1, None
         self.rate = self.peak = self.decayed = 0.0
         self.strangers, self.corners, self.sentinel, self.alarmed, self.latest = None, {}, None, False, None
@@ -217,7 +226,7 @@ class Loop:
 
     def __exit__(self, *exc):
         with self._guard("the last step"):
-            self._detach()
+            self.layers.__exit__()
         for handle in self.handles:
             with contextlib.suppress(Exception):
                 handle.remove()
@@ -250,19 +259,22 @@ class Loop:
 
     def _start(self):
         """Get ready for what comes before the next step."""
+        step, every = self.steps, self.every
+        self.measured = is_due(step, max(every, WEIGHTS))
+        self.looking = self.measured or step < LOOKS or step % LOOK == 0
+        if self.blind or not is_due(step, every):
+            if self.layers.handles:
+                self.layers._remove_hooks()
+        else:
+            with self._guard("layers"):
+                if not self.layers.handles:
+                    self.layers.__enter__()
+                self.layers.begin_at(step, not step % every and step // every in POWERS)
+        if not self.looking:
+            return
         self.arrivals, self.clear, self.raw = 0, False, None
         self.seen_loss, self.given_loss = [], None
         self.copied = self.gradients = None
-        self.measured = self.steps < AT_FIRST or self.steps % self.every == 0
-        if self.steps % self.every == 0 and not self.blind:
-            with self._guard("layers"):
-                times = self.steps // self.every
-                self.layers.begin_at(self.steps, times & (times - 1) == 0)     # in full: at 0, 1, 2, 4, 8 ... times
-                self.layers.__enter__()
-
-    def _detach(self):
-        if self.layers.handles or self.layers.at_weights:
-            self.layers.__exit__()
 
     def _see_mode(self, module, args, output):
         if module.training and not self.engine.recomputing() and not self.engine.library.is_grad_enabled():
@@ -270,13 +282,13 @@ class Loop:
 
     def _arrived(self, k, g):
         """A gradient is about to be added to that of parameter k."""
+        if not self.looking or self.engine.recording():
+            return
+        if self.sentinel is None:
+            self.sentinel = k
+        if k != self.sentinel:
+            return
         with self._guard("gradients as they arrive"):
-            if self.engine.recording():
-                return
-            if self.sentinel is None:
-                self.sentinel = k
-            if k != self.sentinel:
-                return
             held = self.parameters[k].grad
             self.arrivals += 1
             self.clear = self.clear or held is None or not self.engine.array(held).any()
@@ -299,7 +311,9 @@ class Loop:
 
     def loss(self, value):
         """Tell it the loss of the step that is under way, a tensor or a number, where it cannot see it itself; returns
-        ``value``. Without ``backward()`` on it nothing else changes."""
+        ``value``."""
+        if not self.looking:
+            return value
         with self._guard("the loss that was given"):
             number = value.item() if hasattr(value, "item") else float(value)
             self.given_loss = float(number)
@@ -312,6 +326,8 @@ class Loop:
     def before_step(self, closure=False):
         """What is seen right before a step; where a ``closure`` computes the gradients within it, they are seen after
         it. A training library without hooks calls this and ``after_step``."""
+        if not self.looking:
+            return
         with self._guard("what is there before a step"):
             if self.engine.recording():
                 self.note_unseen("steps of a captured program, which run without Python")
@@ -322,10 +338,14 @@ class Loop:
 
     def after_step(self):
         """What is seen right after a step; a new one begins."""
+        if self.layers.handles:
+            self.layers._finish()
+        if not self.looking:
+            self.steps += 1
+            self._start()
+            return
         if self.engine.recording():
             return
-        with self._guard("layers"):
-            self._detach()
         with self._guard("what is there after a step"):
             self._count()
             if self.measured and self.copied is not None:
@@ -338,29 +358,30 @@ class Loop:
                     listener(self)
 
     def _gradients(self):
-        """(where there is one (P,), their norms (P,), the largest number)."""
+        """(where there is one (P,), their norms (P,))."""
         grads = [p.grad for p in self.parameters]
         there, norms = np.array([g is not None for g in grads]), np.zeros(len(grads))
         grads = [g for g in grads if g is not None]
         norms[there] = self.engine.norms(grads)
-        return there, norms, max(self.engine.norms(grads, math.inf), default=0.0)
+        return there, norms
 
     def _count(self):
-        """What every step is asked for."""
+        """What every step that is looked at is asked for."""
         groups = self.optimizer.param_groups
         self.rate = max((float(group["lr"]) for group in groups if "lr" in group), default=math.nan)
         if self.rate > self.peak:
             self.peak, self.ended = self.rate, 0
         self.ended += self.rate <= 1e-3 * self.peak
-        self.decayed += max((_decay(group) for group in groups), default=0.0)
+        self.decayed += max(map(_decay, groups), default=0.0) * (self.steps - self.looked_at)
+        self.looked_at, self.looks = self.steps, self.looks + 1
         self.eval_steps += bool(self.modal) and not self.model.training
         self.passes += self.arrivals
-        if self.arrivals and self.steps:
+        if self.arrivals and self.looks > 1:
             self.told += 1
             self.stale += not self.clear
         seen = [self.given_loss] if self.given_loss is not None else self.seen_loss
         self.last_loss = sum(seen) / len(seen) if seen else None
-        self.loss_stride = self._keep(self.losses, self.last_loss, self.loss_stride, self.steps)
+        self.loss_stride = self._keep(self.losses, self.last_loss, self.loss_stride, self.looks - 1)
 
     def _keep(self, series, item, stride, number):
         """Add to a series that is thinned evenly; the stride that is due."""
@@ -372,11 +393,13 @@ class Loop:
         return stride
 
     def _measure(self):
-        there, gradients, largest = self.gradients or self._gradients()
+        there, gradients = self.gradients or self._gradients()
         updates = np.array(self.engine.norms(self.engine.differences(self.parameters, self.copied)))
-        weights, clipped = np.array(self.engine.norms(self.copied)), math.nan
-        if self.raw is not None and (raw := float(np.linalg.norm(self.raw))):
-            clipped = gradients[self.sentinel] / raw
+        weights, largest, clipped = np.array(self.engine.norms(self.copied)), math.nan, math.nan
+        if self.raw is not None and self.raw.any():
+            clipped = gradients[self.sentinel] / metrics.norm(self.raw)
+            if there[self.sentinel]:
+                largest = float(np.abs(self.engine.array(self.parameters[self.sentinel].grad)).max())
         for handle in self.arrows if self.sentinel is not None and len(self.arrows) > 1 else ():
             if handle is not self.arrows[self.sentinel]:
                 handle.remove()                         # one of them tells of every pass
@@ -459,10 +482,15 @@ class Loop:
         frozen = [name for name, p in self.model.named_parameters() if not p.requires_grad]
         if frozen:
             yield f"{len(frozen)} parameters are frozen, {frozen[0]} the first of them"
-        if self.steps and self.passes > 1.5 * self.steps:
-            yield f"{self.passes / self.steps:.1f} backward passes per step"
+        if self.steps and self.passes > 1.5 * self.looks:
+            yield f"{self.passes / self.looks:.1f} backward passes per step"
         if not math.isnan(share := learned(self)):
             yield f"the loss has fallen by {share:.0%}" if share > 0 else f"the loss has risen by {-share:.0%}"
+
+
+def is_due(step, every):
+    """Is a step measured? Those are many at first."""
+    return step % every == 0 or step < every and step & (step - 1) == 0
 
 
 def has_modes(module):

@@ -44,7 +44,7 @@ TRY = "ask flow.diagnose(model, loss_fn, loader, optimizer), which trains copies
 
 CHANGES = (BACKWARD, FORWARD, EXPLODING)                # what is measured in decades
 
-ENOUGH = 8                      # measured steps below which nothing is said about all steps
+ENOUGH = 5                      # measured steps below which nothing is said about all steps
 OFTEN = 0.5                     # of the steps for which something has to hold, to be the rule
 BITES = 0.1                     # what clipping leaves of a gradient, to bite
 GROWN = 10.0                    # times as large as at first, of weights that steps have thrown out
@@ -109,7 +109,7 @@ def _no_gradient(run):
     if not any(row.clipped == 0 for row in run.rows):
         return None                                     # what arrived was 0
     return Finding(STILL, None, f"gradients arrive, and {CLEARED}, in each of {len(run.rows)} steps that were measured",
-                   (("backward passes per step", run.passes / run.steps, None, None),
+                   (("backward passes per step", run.passes / run.looks, None, None),
                     ("norm of the gradients at the step", 0.0, None, None)))
 
 
@@ -189,10 +189,10 @@ def _no_rate(run):
 
 @rule(ALWAYS, MODE)
 def _trains_in_eval(run):
-    share = run.eval_steps / run.steps if run.steps else 0.0
-    if share < OFTEN or run.steps < 3:
+    share = run.eval_steps / run.looks if run.looks else 0.0
+    if share < OFTEN or run.looks < 3:
         return None
-    return Finding(MODE, None, f"{run.eval_steps} of {run.steps} steps were made in evaluation mode: "
+    return Finding(MODE, None, f"{run.eval_steps} of {run.looks} steps were made in evaluation mode: "
                    f"{', '.join(run.modal[:3])} did not do what {'they do' if run.modal[1:] else 'it does'} in "
                    "training",
                    (("share of steps in evaluation mode", share, OFTEN, 0.0),))
@@ -202,11 +202,11 @@ def _trains_in_eval(run):
 
 @rule(UNLESS_IT_LEARNS, ENDED)
 def _rate_ended(run):
-    share = run.ended / run.steps if run.steps else 0.0
-    if share < REST or run.steps < 10 or not run.peak > 0:
+    share = run.ended / run.looks if run.looks else 0.0
+    if share < REST or run.looks < 10 or not run.peak > 0:
         return None
     return Finding(ENDED, None, f"the rate has fallen from {run.peak:.2g} to {run.rate:.2g}, and {run.ended} of "
-                   f"{run.steps} steps were made with less than a thousandth of it: the schedule ended long before the "
+                   f"{run.looks} steps were made with less than a thousandth of it: the schedule ended long before the "
                    "training", (("share of steps after the rate's end", share, REST, None),))
 
 

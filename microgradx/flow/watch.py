@@ -18,7 +18,7 @@ from microgradx.flow.quadrature import activation, elementwise
 from microgradx.flow.records import CHEAP, COLUMNS, Layer, Record, Trace
 from microgradx.nn import functional as F
 
-__all__ = ["EVERY", "Watch"]
+__all__ = ["EVERY", "Watch", "staged"]
 
 # Modules without a weight through which a pre-activation or an activation passes as what it is.
 PASSES = ("Identity", "Flatten", "Unflatten", "Dropout", "MaxPool", "AvgPool", "AdaptiveAvgPool")
@@ -43,7 +43,7 @@ class Watch:
         if reduction not in ("mean", "sum"):
             raise OptionError(f"watch: reduction is 'mean' or 'sum', not {reduction!r}")
         self.model, self.record, self.mean = model, Record(keep), reduction == "mean"
-        self.every, self.full_every, self.chosen, self.all = every or 1, full_every, _staged(metrics), _staged(COLUMNS)
+        self.every, self.full_every, self.chosen, self.all = every or 1, full_every, staged(metrics), staged(COLUMNS)
         self.step, self.handles, self.at_weights, self.names, self.places, self.known = 0, [], [], {}, {}, {}
         self.rewritten = set()                  # places of layers into whose output something is written later
         self._begin()
@@ -320,7 +320,7 @@ class Watch:
             self.before[place] = module, weight.copy()
 
 
-def _staged(metrics):
+def staged(metrics):
     """The columns by when their arrays are complete: with delta, with the weight's gradient, after the update."""
     needs = {name: COLUMNS[name][1] for name in metrics}
     after = [name for name in needs if "before" in needs[name]]

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from microgradx.flow import metrics
+
 __all__ = ["PASSING", "Engine"]
 
 # Operations that hand on what they get: a pre-activation or an activation behind them is still the same.
@@ -271,9 +273,9 @@ class Engine:
         """Why nothing inside a module can be seen: a phrase; None where it can."""
         return None
 
-    def norms(self, tensors, order=2):
-        """The norm of each of the tensors as a vector, as floats; ``order``: 2 or inf."""
-        raise NotImplementedError
+    def norms(self, tensors):
+        """The Euclidean norm of each of the tensors, as floats."""
+        return [metrics.norm(self.array(t)) for t in tensors]
 
     def copies(self, tensors):
         """A copy of each, without its graph."""

@@ -82,9 +82,6 @@ class Ours(Engine):
     def closed(self, module):
         return "compiled" if isinstance(module, CompiledModule) else None
 
-    def norms(self, tensors, order=2):
-        return [float(np.linalg.norm(self.array(t).ravel(), order)) for t in tensors]
-
     def copies(self, tensors):
         return [self.array(t).copy() for t in tensors]
 

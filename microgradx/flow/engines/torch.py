@@ -195,12 +195,8 @@ class Torch(Engine):
         compiled = getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod")
         return "compiled" if compiled else None
 
-    def norms(self, tensors, order=2):
-        if not tensors:
-            return []
-        dense = [t.detach().coalesce().values() if t.is_sparse else t.detach() for t in tensors]
-        wide = [t.float() if t.element_size() < 4 else t for t in dense]
-        return self.library.stack([n.double().cpu() for n in self.library._foreach_norm(wide, order)]).tolist()
+    def norms(self, tensors):
+        return super().norms([t.detach().coalesce().values() if t.is_sparse else t for t in tensors])
 
 
 class _Handles:
