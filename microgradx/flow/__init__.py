@@ -14,7 +14,7 @@ True
 from microgradx.flow import metrics, quadrature, records, theory, torch
 from microgradx.flow.diagnosis import assert_gradient_flow, diagnose
 from microgradx.flow.explain import explain
-from microgradx.flow.watch import watch
+from microgradx.flow.loop import watch
 
 __all__ = ["assert_gradient_flow", "diagnose", "explain", "metrics", "quadrature", "records", "theory", "torch",
            "watch"]

@@ -180,9 +180,12 @@ class Activation:
 
 
 def elementwise(function):
-    """``function`` as an ``Activation``, or None for what is none."""
+    """``function`` as an ``Activation``, or None for what is none or has no slope."""
     try:
-        return Activation(function)
+        found = Activation(function)
+        if not found.of_tensors:
+            found.borders(16.0)                                     # its slope is that of an interpolant between them
+        return found
     except (Error, ValueError, TypeError, IndexError, RuntimeError):
         return None
 

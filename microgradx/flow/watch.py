@@ -18,44 +18,20 @@ from microgradx.flow.quadrature import activation, elementwise
 from microgradx.flow.records import CHEAP, COLUMNS, Layer, Record, Trace
 from microgradx.nn import functional as F
 
-__all__ = ["Watch", "staged", "watch"]
+__all__ = ["EVERY", "Watch", "staged"]
 
 # Modules without a weight through which a pre-activation or an activation passes as what it is.
 PASSES = ("Identity", "Flatten", "Unflatten", "Dropout", "MaxPool", "AvgPool", "AdaptiveAvgPool")
-CHANNELS_FIRST = ("Conv", "BatchNorm", "GroupNorm", "InstanceNorm")     # whose units are axis 1, not the last
 ERRORS = ("error", "error_after", "mean_error")                         # what counts per sample's cost
 MOST = 64                                                               # operations between two layers that are read
+EVERY = 16                                                              # of so many passes one is measured
 SAMPLE = 4096                                                           # numbers by which an activation is recognised
-
-
-def watch(model, metrics=CHEAP, every=16, full_every=None, reduction="mean", keep=1024):
-    """A context in which the training passes of ``model`` are measured; it gives their ``Record``.
-
-    ``metrics``: the columns measured in every ``every``-th pass, names of ``records.COLUMNS``; all of them are
-    measured in the first pass and in every ``full_every``-th. With the defaults an eager step of 784-128-10 with 64
-    samples takes 8 % longer, with ``every=1`` 1.4 times as long. ``reduction`` is the cost's: with "mean"
-    errors are those of one sample's cost, B times what arrives. ``keep``: the most passes that the record keeps.
-
-    A pass is one forward and backward; passes without gradients are not seen. Activations that are no modules are
-    recognised by their numbers. Modules that the first pass did not run are not layers of the record.
-
-    Raises ``DTypeError`` for what is no Module, ``OptionError`` for arguments out of range and models without weights.
-
-    >>> import numpy as np
-    >>> from microgradx import Tensor, flow, nn
-    >>> net = nn.Sequential(nn.Linear(4, 8, rng=0), nn.Sigmoid(), nn.Linear(8, 2, rng=1))
-    >>> with flow.watch(net) as record:
-    ...     net(Tensor(np.ones((3, 4), np.float32))).square().mean().backward()
-    >>> [str(layer) for layer in record.layers], record["error"].shape
-    (['0 Linear[8, 4] sigmoid', '2 Linear[2, 8] linear'], (1, 2))
-    """
-    return Watch(model, metrics, every, full_every, reduction, keep)
 
 
 class Watch:
     """The context of ``watch``, whichever library the model is of."""
 
-    def __init__(self, model, metrics=CHEAP, every=16, full_every=None, reduction="mean", keep=1024):
+    def __init__(self, model, metrics=CHEAP, every=EVERY, full_every=None, reduction="mean", keep=1024):
         self.engine = engine_of(model)
         if self.engine is None:
             raise DTypeError(f"watch: a Module of microgradx or torch, not {type(model).__name__}")
@@ -78,7 +54,7 @@ class Watch:
         if self.handles or self.at_weights:
             raise OptionError("watch: it is on already")
         hooks, weights = [], []
-        for name, _, module in self.engine.modules(self.model):
+        for name, _, module in self._modules():
             weight = self.engine.weight(module)
             self.names[id(module)] = name
             if weight is None and next(iter(module.children()), None) is None:
@@ -105,6 +81,10 @@ class Watch:
             self._finish()
         finally:
             self._remove_hooks()
+
+    def _modules(self):
+        """(name, kind, module) of all that is looked at."""
+        return self.engine.modules(self.model)
 
     def _remove_hooks(self):
         for handle in self.handles + self.at_weights:
@@ -189,7 +169,7 @@ class Watch:
             self.places[id(module), call] = len(self.traces)
         if (id(module), call) not in self.places:
             return
-        first = type(module).__name__.startswith(CHANNELS_FIRST)
+        first = self.engine.channels_first(module)
         place = self.places[id(module), call]
         kept = z.detach().clone() if not self.record.layers or place in self.rewritten else z
         trace = Trace(self._read_channels_first if first else self._read, x=x, z=kept, weight=module)
@@ -268,14 +248,15 @@ class Watch:
         a = self._tensor(output)
         if a is None or not self.traces or not self.measured:
             return
-        traces, _ = self._sources(a)
+        traces, between = self._sources(a)
         if len(traces) != 1 or traces[0].bound or type(module).__name__.startswith(PASSES):
             return
         trace, = traces
         if a.shape == trace.shape:
             if id(module) not in self.known:
                 self.known[id(module)] = (self.engine.activation if self.engine.weight(module) is None
-                                          else self._prelu)(module)
+                                          else self._prelu)(module) or (
+                    self.engine.activation_at(between[0][1]) if len(between) == 1 else None)
             self._bind(trace, a, self.known[id(module)])
 
     def _prelu(self, module):

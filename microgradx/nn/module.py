@@ -102,6 +102,8 @@ class Module:
                 raise named(type(self).__name__, error) from error.__cause__
 
     def _hooked(self, hooks: dict[str, Hooks], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not any(hooks.values()):                     # all that there were are removed
+            return self.forward(*args, **kwargs)
         before, after, backward = ([*hooks[kind].values()] for kind in HOOKS)
         for hook in before:
             other = hook(self, args)

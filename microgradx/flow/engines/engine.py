@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from microgradx.flow import metrics
+
 __all__ = ["PASSING", "Engine"]
 
 # Operations that hand on what they get: a pre-activation or an activation behind them is still the same.
@@ -142,6 +144,10 @@ class Engine:
         own = [p for p in (getattr(module, name, None) for name in module._parameters) if p is not None]
         return next((p for p in own if p.ndim > 1), own[0] if own else None)
 
+    def channels_first(self, module):
+        """Are the units of what a module gives its axis 1, not the last?"""
+        return type(module).__name__.startswith(("Conv", "BatchNorm", "GroupNorm", "InstanceNorm"))
+
     def set_weight(self, parameter, array):
         """Write numbers into a parameter."""
         with self.library.no_grad():
@@ -232,3 +238,46 @@ class Engine:
     def blame(self, run_backward):
         """Run it and name the operation that gave nan: a phrase, or None."""
         return None
+
+    # ----- a loop that somebody else runs ------------------------------------------------------------------------
+
+    def innermost(self, optimizer):
+        """The optimizer that makes the steps: wrappers of training libraries hold it under a name of theirs."""
+        seen = []
+        while optimizer not in seen:
+            seen.append(optimizer)
+            inner = [vars(optimizer).get(name) for name in ("optimizer", "_optimizer")]
+            optimizer = next((other for other in inner if self.is_optimizer(other)), optimizer)
+        return optimizer
+
+    def hook_step(self, optimizer, before, after):
+        """Call ``before(closure)`` and ``after()`` around each step, ``closure``: was one given? A handle."""
+        raise NotImplementedError
+
+    def roots(self):
+        """In a hook of a backward pass: the tensors that it began at; () where the library does not tell."""
+        return ()
+
+    def recomputing(self):
+        """Does a forward pass run inside a backward pass, as checkpoints do?"""
+        return False
+
+    def recording(self):
+        """Is the program under way one that is captured, to run later without Python?"""
+        return False
+
+    def closed(self, module):
+        """Why nothing inside a module can be seen: a phrase; None where it can."""
+        return None
+
+    def norms(self, tensors):
+        """The Euclidean norm of each of the tensors, as floats."""
+        return [metrics.norm(self.array(t)) for t in tensors]
+
+    def copies(self, tensors):
+        """A copy of each, without its graph."""
+        return [t.detach().clone() for t in tensors]
+
+    def differences(self, tensors, others):
+        """tensors - others, one by one, without a graph."""
+        return [t.detach() - other for t, other in zip(tensors, others)]

@@ -1,8 +1,10 @@
 """Training with microgradx."""
+import functools
 import sys
 
 import numpy as np
 
+from microgradx._core.launch import capturing
 from microgradx._core.tensor import Tensor
 from microgradx._core.trace import links_of, node_behind
 from microgradx.errors import Error, NonFiniteError
@@ -10,6 +12,7 @@ from microgradx.flow.engines.engine import Engine
 from microgradx.flow.quadrature import activation as named
 from microgradx.flow.quadrature import elementwise
 from microgradx.nn import functional as F
+from microgradx.nn.compiled import CompiledModule
 
 __all__ = ["Ours"]
 
@@ -69,3 +72,41 @@ class Ours(Engine):
         except Error:
             return None
         return None
+
+    def hook_step(self, optimizer, before, after):
+        return _Steps(optimizer, before, after)
+
+    def recording(self):
+        return capturing()
+
+    def closed(self, module):
+        return "compiled" if isinstance(module, CompiledModule) else None
+
+    def copies(self, tensors):
+        return [self.array(t).copy() for t in tensors]
+
+    def differences(self, tensors, others):
+        return [self.array(t) - other for t, other in zip(tensors, others)]
+
+
+class _Steps:
+    """An optimizer whose ``step`` is another while this is in place; ``remove()`` takes it out."""
+
+    def __init__(self, optimizer, before, after):
+        step = optimizer.step
+
+        @functools.wraps(step)
+        def watched(*args, **kwargs):
+            before(bool(args or kwargs))
+            result = step(*args, **kwargs)
+            after()
+            return result
+        self.optimizer, self.step, self.former = optimizer, watched, vars(optimizer).get("step")
+        optimizer.step = watched
+
+    def remove(self):
+        if vars(self.optimizer).get("step") is self.step:
+            if self.former is None:
+                del self.optimizer.step
+            else:
+                self.optimizer.step = self.former

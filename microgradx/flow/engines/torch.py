@@ -57,6 +57,7 @@ class Torch(Engine):
         if not isinstance(tensor, self.library.Tensor):
             return np.asarray(tensor)
         tensor = tensor.detach().cpu()
+        tensor = tensor.to_dense() if tensor.is_sparse else tensor
         return (tensor.float() if tensor.is_floating_point() and tensor.element_size() < 4 else tensor).numpy()
 
     def tensor(self, data, dtype=None):
@@ -92,6 +93,21 @@ class Torch(Engine):
         finally:
             for module, name, value in kept:
                 vars(module)[name] = value
+
+    def modules(self, model):
+        """Layers of Keras are modules of torch that only Keras can list."""
+        if not hasattr(model, "_flatten_layers"):
+            return super().modules(model)
+        return [(layer.path, type(layer).__name__, layer) for layer in model._flatten_layers()]
+
+    def weight(self, module):
+        if not hasattr(module, "_flatten_layers"):
+            return super().weight(module)
+        own = [variable.value for variable in module._trainable_variables]
+        return next((p for p in own if p.ndim > 1), own[0] if own else None)
+
+    def channels_first(self, module):
+        return super().channels_first(module) and not hasattr(module, "_flatten_layers")
 
     def before_step(self, call):
         return [f"optimizer.register_step_pre_hook(lambda *args: {call} and None)"]
@@ -157,6 +173,48 @@ class Torch(Engine):
             found = re.search(r"Function '(\w+?)Backward\d*'", str(error))
             return found and f"the backward pass of {found[1].lower()}"
         return None
+
+    def hook_step(self, optimizer, before, after):
+        def begin(optimizer, args, kwargs):
+            before(len(args) > 1 or bool(kwargs))           # args begins with the optimizer
+
+        def end(*_):
+            after()
+        return _Handles(optimizer.register_step_pre_hook(begin), optimizer.register_step_post_hook(end))
+
+    def roots(self):
+        """torch keeps them in a frame below the hook, where a debugger would look, too."""
+        frame = sys._getframe()
+        while frame is not None and frame.f_code.co_name != "_engine_run_backward":
+            frame = frame.f_back
+        found = frame.f_locals.get("t_outputs") if frame is not None else ()
+        return tuple(t for t in found or () if self.is_tensor(t))
+
+    def recomputing(self):
+        return self.library._C._current_graph_task_id() != -1
+
+    def recording(self):
+        return self.library.compiler.is_compiling()
+
+    def closed(self, module):
+        if isinstance(module, self.library.jit.ScriptModule):
+            return "scripted"
+        compiled = getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod")
+        return "compiled" if compiled else None
+
+    def norms(self, tensors):
+        return super().norms([t.detach().coalesce().values() if t.is_sparse else t for t in tensors])
+
+
+class _Handles:
+    """Several handles as one."""
+
+    def __init__(self, *handles):
+        self.handles = handles
+
+    def remove(self):
+        for handle in self.handles:
+            handle.remove()
 
 
 def _called(torch, module):
