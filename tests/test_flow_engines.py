@@ -387,3 +387,20 @@ def test_a_copy_of_the_caller_is_not_kept():
     before = copy.deepcopy(net.state_dict())
     flow.diagnose(net, torch.nn.functional.cross_entropy, digits(torch), steps=3)
     assert all(torch.equal(a, b) for a, b in zip(before.values(), net.state_dict().values()))
+
+
+@BOTH
+def test_running_statistics_that_lag_are_not_held_against_a_net(name):
+    lib, nn, optim, engine = library(name)
+    net = nn.Sequential(nn.Linear(64, 10), nn.BatchNorm1d(10))
+    run = flow.run.run_of(net, nn.functional.cross_entropy)
+    run.draw((IMAGES, LABELS.astype("int64")), 1)
+    norm, batches = net[1], run.batches.train
+    with lib.no_grad():
+        norm.running_mean.copy_(engine.tensor(20 * np.arange(10), "float32") + 0.0)
+    before = engine.array(norm.running_mean).copy()
+    net.train()
+    usual = run.loss(batches[0])[1].item()
+    norm.running_mean.copy_(engine.tensor(before))
+    assert run.judged(batches) == pytest.approx(usual, rel=1e-5)
+    assert np.array_equal(engine.array(norm.running_mean), before) and norm.momentum == 0.1 and net.training
