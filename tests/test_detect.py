@@ -295,7 +295,7 @@ def test_whoever_runs_a_kernel_tells_detect_nan():
     """Kernels run in few functions of the door; each that an eager call reaches looks at what was written."""
     text = (CORE / "launch.pyx").read_text()
     functions = re.findall(r"^(?:cdef [\w ]+?|def) (\w+)\((.*?)(?=^cdef|^def|\Z)", text, re.M | re.S)
-    runs = re.compile(r"\brun_(short_kernel|kernel|loop|tiles|elementwise)\(|\bfunction\(\*|^    loop\(size, ", re.M)
+    runs = re.compile(r"\brun_(short_kernel|kernel|loop|tiles|elementwise)\(|\bfunction\(\*|^ +loop\(size, ", re.M)
     runners = {name: body for name, body in functions if runs.search(body)}
     parts = {"run_launch", "run_held", "run_held_elementwise", "run_elementwise", "strided", "with_numbers"}
     assert runners.keys() == {"launch", "elementwise", "observed_elementwise", "host", "compute_on_host"} | parts

@@ -114,7 +114,7 @@ from microgradx._core import backward, update
 cell, w = mgx.Tensor([0.1] * 9), mgx.Tensor([1.0], requires_grad=True)
 w.sum().backward()
 for group in [(None, None, [(w, None)]), (cell, None, [(None, None)]), (cell, None, None), (cell, None, [None])]:
-    with raises(TypeError): update.update("sgd", [group])
+    with raises(TypeError): update.update("sgd", [(*group, "count_steps")])
 with raises(TypeError): backward.backward(None, None, False, False)""",
     "derivatives that vanish from their list": """
 class Slope:
