@@ -1,8 +1,9 @@
 """What looking costs: an eager training step as it is, under ``flow.watch`` and under ``detect_nan``.
 
 A ratio is the step that is looked at, divided by the step as it is. Steps of 784-128-10 and of nets so small that what
-Python does for each operation is most of their time. A loop that is watched with its optimizer is measured over as many
-steps as the default measures one of, and in ResNet-18 in steps that are measured, and between those. ``diagnose``'s row is one whole diagnosis.
+Python does for each operation is most of their time. A loop that is watched with its optimizer is run for as many steps
+as the default measures one of; ResNet-18 in steps that are measured, and in steps between those. The ``diagnose`` row
+is one whole diagnosis.
 """
 import functools
 

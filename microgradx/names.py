@@ -77,6 +77,7 @@ REMOVED: dict[str, str] = {
     **{f"microgradx.flow.prescriptions.Run{name}": "microgradx.flow.run.Run"
        for name in ("", ".clip", ".copy", ".optimizer")},
     "microgradx.flow.verdicts.RATES": "microgradx.flow.settings.RATES",
+    "microgradx.flow.watch.watch": "microgradx.flow.watch, the function",
     **{f"microgradx.flow.watch.Watch.{name}": "a method of microgradx.flow.engines.Engine"
        for name in ("activation", "array", "kept", "tensor")},
     **{f"microgradx.nn.{name}.method": "microgradx.nn.layers.MODULES" for name in (

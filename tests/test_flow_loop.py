@@ -288,7 +288,7 @@ def test_series_are_thinned_evenly():
     run = train(build(), steps=100, every=1, keep=16)
     assert len(run.rows) <= 17 and len(run.losses) <= 17 and run.steps == 100
     steps = [row.step for row in run.rows]
-    assert len(set(np.diff(steps)[3:])) == 1 and steps[0] == 0
+    assert len(set(np.diff(steps)[4:])) == 1 and steps[0] == 0
     assert run.diagnose().settings["measured"] == len(run.rows)
 
 

@@ -30,7 +30,7 @@ def loop(run, net, optimizer, steps=12):
 
 def lightning_fit(rate=0.3, wrong=False, **options):
     pl, torch = pytest.importorskip("lightning.pytorch"), pytest.importorskip("torch")
-    from microgradx.flow.integrations.lightning import WatchCallback
+    from microgradx.flow.integrations.lightning import callback
 
     class Digits(pl.LightningModule):
         def __init__(self):
@@ -47,7 +47,7 @@ def lightning_fit(rate=0.3, wrong=False, **options):
             return torch.optim.SGD(self.parameters(), lr=rate)
 
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.from_numpy(X), torch.from_numpy(Y)), 32)
-    watching = WatchCallback(every=4)
+    watching = callback(every=4)
     trainer = pl.Trainer(max_epochs=6, callbacks=[watching], accelerator="cpu", logger=False, enable_progress_bar=False,
                          enable_checkpointing=False, enable_model_summary=False, **options)
     with pytest.raises(OptionError, match="the training has not begun"):
@@ -70,13 +70,13 @@ def test_lightning():
 def transformers_fit(tmp_path, rate=0.05, **options):
     transformers, torch = pytest.importorskip("transformers"), pytest.importorskip("torch")
     pytest.importorskip("accelerate")
-    from microgradx.flow.integrations.transformers import WatchCallback
+    from microgradx.flow.integrations.transformers import callback
     torch.manual_seed(0)
     config = transformers.BertConfig(vocab_size=17, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
                                      intermediate_size=32, max_position_embeddings=64, num_labels=10)
     model = transformers.BertForSequenceClassification(config)
     data = [{"input_ids": torch.from_numpy((x * 16).astype("int64")), "labels": int(y)} for x, y in zip(X, Y)]
-    watching = WatchCallback(every=4)
+    watching = callback(every=4)
     arguments = transformers.TrainingArguments(
         str(tmp_path), num_train_epochs=4, per_device_train_batch_size=16, learning_rate=rate, report_to=[],
         save_strategy="no", disable_tqdm=True, use_cpu=True, logging_strategy="no", **options)
@@ -97,12 +97,12 @@ def keras_fit(rate=0.3):
     keras = pytest.importorskip("keras")
     if keras.backend.backend() != "torch":
         pytest.skip("Keras runs on another backend; set KERAS_BACKEND=torch")
-    from microgradx.flow.integrations.keras import WatchCallback
+    from microgradx.flow.integrations.keras import callback
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.layers.Input((64,)), keras.layers.Dense(24, activation="relu"),
                               keras.layers.Dropout(0.1), keras.layers.Dense(10)])
     model.compile(keras.optimizers.SGD(rate), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    watching = WatchCallback(every=4)
+    watching = callback(every=4)
     model.fit(X, Y, epochs=6, batch_size=32, verbose=0, validation_split=0.1, callbacks=[watching])
     return watching
 
@@ -153,19 +153,19 @@ def test_what_a_writer_is_given():
 
 
 def test_jupyter(monkeypatch):
-    display = pytest.importorskip("IPython.display")
+    ipython = pytest.importorskip("IPython.display")
     shown = []
 
     class Handle:
         def update(self, html):
             shown.append(html.data)
     from microgradx.flow.integrations import jupyter
-    monkeypatch.setattr(jupyter, "display", lambda html, display_id: shown.append(html.data) or Handle())
+    monkeypatch.setattr(ipython, "display", lambda html, display_id: shown.append(html.data) or Handle())
     net, optimizer = ours()
     run = jupyter.show(flow.watch(net, optimizer, every=4))
     loop(run, net, optimizer)
     assert len(shown) == 6 and "no step was seen yet" in shown[0] and "<table>" in shown[-1]
-    assert not run.unseen and display
+    assert not run.unseen, run.unseen
 
 
 @pytest.mark.parametrize("there", [True, False])

@@ -30,7 +30,7 @@ class LoopDiagnosis:
     >>> from microgradx import flow, nn, optim
     >>> net = nn.Linear(2, 1, rng=0)
     >>> with flow.watch(net, optim.SGD(net.parameters(), lr=0.1)) as run:
-    ...     net(mgx.ones((4, 2)))
+    ...     loss = net(mgx.ones((4, 2))).mean()
     >>> found = run.diagnose()
     >>> found.verdict, found.healthy
     ('weights never move', False)

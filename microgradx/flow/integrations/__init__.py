@@ -1,6 +1,6 @@
-"""Watched loops in the training libraries and views that people use. Each module is imported only when it is asked for.
+"""Watched loops in the training libraries and views that people use, which are imported when a function is called.
 
-- ``lightning``, ``transformers``, ``keras``: a ``WatchCallback`` each, with a ``run`` and ``diagnose()``
+- ``lightning``, ``transformers``, ``keras``: ``callback()`` for their trainers, with a ``run`` and ``diagnose()``
 - ``tensorboard``: ``log(run, writer)``, scalars and histograms
 - ``jupyter``, ``terminal``: ``show(run)`` and ``live(run)``, views that follow the run
 """

@@ -1,13 +1,12 @@
 """A watched loop in a notebook."""
 import html
 
-from IPython.display import HTML, display
-
 __all__ = ["show"]
 
 
 def show(run):
     """Display a ``loop.Loop`` below the cell, renewed after each measured step; returns ``run``."""
+    from IPython.display import HTML, display
     handle = display(HTML(_view(run)), display_id=True)
 
     def renew(run):

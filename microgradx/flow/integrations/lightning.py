@@ -1,29 +1,34 @@
-"""A callback of Lightning: ``Trainer(callbacks=[watching := WatchCallback()])``, then ``watching.diagnose()``."""
+"""A callback of Lightning."""
+import functools
+import importlib
 import sys
 
 from microgradx.flow.integrations.callback import Watching
 
-if "pytorch_lightning" in sys.modules and "lightning" not in sys.modules:       # its former name, with its own classes
-    from pytorch_lightning import Callback
-else:
-    from lightning.pytorch import Callback
-
-__all__ = ["WatchCallback"]
+__all__ = ["callback"]
 
 
-class WatchCallback(Watching, Callback):
-    """Watches the steps of the first optimizer."""
+def callback(*, views=(), **options):
+    """A ``Watching`` for ``lightning.Trainer(callbacks=[...])``, with the ``options`` of ``flow.watch``; ask it with
+    ``diagnose()``. It watches the steps of the first optimizer."""
+    former = "pytorch_lightning" in sys.modules and "lightning" not in sys.modules      # with classes of its own
+    return _class("pytorch_lightning" if former else "lightning.pytorch")(views=views, **options)
 
-    def on_train_start(self, trainer, pl_module):
-        self.begin(pl_module, trainer.optimizers[0])
-        for other in trainer.optimizers[1:]:
-            self.run.note_unseen(f"the steps of another optimizer, {type(other).__name__}")
 
-    def on_before_backward(self, trainer, pl_module, loss):
-        self.run.loss(loss)
+@functools.cache
+def _class(library):
+    class WatchCallback(Watching, importlib.import_module(library).Callback):
+        def on_train_start(self, trainer, pl_module):
+            self.begin(pl_module, trainer.optimizers[0])
+            for other in trainer.optimizers[1:]:
+                self.run.note_unseen(f"the steps of another optimizer, {type(other).__name__}")
 
-    def on_train_end(self, trainer, pl_module):
-        self.end()
+        def on_before_backward(self, trainer, pl_module, loss):
+            self.run.loss(loss)
 
-    def on_exception(self, trainer, pl_module, exception):
-        self.end()
+        def on_train_end(self, trainer, pl_module):
+            self.end()
+
+        def on_exception(self, trainer, pl_module, exception):
+            self.end()
+    return WatchCallback
