@@ -12,7 +12,8 @@ import microgradx
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 NAMES = ["microgradx"] + [m.name for m in pkgutil.walk_packages(microgradx.__path__, "microgradx.")
-                          if not m.name.endswith("__main__") and ".integrations." not in m.name]     # need their libraries
+                          if not m.name.endswith("__main__")
+                          and ".integrations." not in m.name]          # which need the libraries that they serve
 PARSER = doctest.DocTestParser()
 
 
