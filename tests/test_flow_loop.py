@@ -320,10 +320,10 @@ def test_what_fails_is_said_and_not_raised():
         def forward(self, x, scale=None):
             return {"logits": self.linear(x) * (1 if scale is None else scale)}
 
-    net = Odd()
+    net, tried = Odd(), []
     optimizer = optim.SGD(net.parameters(), lr=0.3)
     with flow.watch(net, optimizer, every=1) as run:
-        run.layers._look_below = lambda x: 1 / 0
+        run.layers._look_below = lambda x: tried.append(x) or 1 / 0
         run.on_measure(lambda run: [][0])
         for _ in range(12):
             optimizer.zero_grad()
@@ -333,6 +333,7 @@ def test_what_fails_is_said_and_not_raised():
     found = run.diagnose()
     assert found.healthy and [what.partition(":")[0] for what in found.unseen] == [
         "layers from step 0 on", "a view (<lambda>)", "the loss that was given"]
+    assert len(tried) == 1                              # it is not tried again
 
 
 def test_captured_programs():
