@@ -304,6 +304,19 @@ def test_the_vanishing_of_a_loop():
     assert "the loss was not seen: tell it with run.loss(loss)" in blind.notes
 
 
+def test_a_net_that_makes_no_mistake_from_the_start():
+    net = nn.Linear(64, 1, rng=0)
+    optimizer = optim.SGD(net.parameters(), lr=0.1)
+    with flow.watch(net, optimizer) as run:
+        for _ in range(12):
+            optimizer.zero_grad()
+            out = net(mgx.Tensor(X))
+            run.loss(F.mse_loss(out, out.detach())).backward()
+            optimizer.step()
+    found = run.diagnose()
+    assert found.healthy and "nothing is left to learn" in found.cause, str(found)
+
+
 def test_series_are_thinned_evenly():
     run = train(build(), steps=400, every=1, keep=16)
     assert len(run.rows) <= 17 and len(run.losses) <= 17 and run.steps == 400

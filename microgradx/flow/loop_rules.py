@@ -9,6 +9,7 @@ decorator. ``Finding.place`` is the place of a layer, or the name of a parameter
 The second, and after them the rules of ``verdicts`` that look at one pass, are not asked of a loop whose loss has
 fallen. ``AT_LAST``: what is true beside anything, and the verdict only where there is no other.
 """
+import contextlib
 import functools
 import math
 from types import SimpleNamespace
@@ -293,10 +294,9 @@ class Observed:
 
     @functools.cached_property
     def expected(self):
-        try:
-            return self.record.expected()
-        except Error:
-            return None
+        with contextlib.suppress(Error):
+            found = self.record.expected()
+            return found if found is not None and found.error[0] > 0 else None
 
     def decades(self):
         return lost(self.errors()[::-1]), lost(np.sqrt(self.record.first["signal"][:-1]))
@@ -315,10 +315,12 @@ def finding(run):
     found = _first(ALWAYS, run)
     if found:
         return found
+    if run.losses and not any(x is None or x for x in run.losses):
+        return Finding(HEALTHY, None, "the loss is 0 in all steps: nothing is left to learn", ())
     share = learned(run)
     if not share >= CUTS["learned"]:
         found = _first(UNLESS_IT_LEARNS, run)
-        if not found and run.record.first is not None:
+        if not found and run.record.first is not None and np.nan_to_num(run.record.first["error"]).any():
             seen = Observed(run)
             found = _first(AT_START, seen)
             if found and found.verdict in CHANGES and max(map(abs, seen.decades())) < CUTS["certain"]:
