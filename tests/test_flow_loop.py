@@ -145,10 +145,10 @@ SICK = [
     ("nan gradient", "linear.weight and 1 more is not finite at step 0", lambda: train(Ratio())),
     ("loss not finite", "the loss is nan at step 6 while all gradients are finite", nan_loss),
     ("exploding", "the weights grew", huge),
-    ("rate ended", "schedule ended", lambda: scheduled(optim.lr_scheduler.StepLR, 1e-3, step_size=2)),
+    ("rate ended", "the schedule ended long before", lambda: scheduled(optim.lr_scheduler.StepLR, 1e-3, step_size=2)),
     ("clipping always bites", "clipping leaves", lambda: train(build(), before=clip(1e-4))),
     ("weight decay too strong", "the weights have shrunk", shrunk),
-    ("train and eval mixed up", "24 of 24 steps were made in evaluation mode: 2", trained_in_evaluation),
+    ("train and eval mixed up", "were made in evaluation mode: 2 did not", trained_in_evaluation),
     ("train and eval mixed up", "ran 24 times without gradients in training mode: 2", evaluated_in_training)]
 
 

@@ -150,8 +150,8 @@ def _accumulates(run):
     share = run.stale / run.told if run.told else 0.0
     if run.told < 3 or share < OFTEN:
         return None
-    return Finding(PILES, None, f"in {run.stale} of {run.told} steps a backward pass added to the gradients that the "
-                   "step before had used already: nothing sets them to zero",
+    return Finding(PILES, None, f"in {run.stale} of {run.told} steps that were looked at, a backward pass added to the "
+                   "gradients that the step before had used already: nothing sets them to zero",
                    (("share of steps with old gradients", share, OFTEN, 0.0),))
 
 
@@ -193,7 +193,8 @@ def _trains_in_eval(run):
     share = run.eval_steps / run.looks if run.looks else 0.0
     if share < OFTEN or run.looks < 3:
         return None
-    return Finding(MODE, None, f"{run.eval_steps} of {run.looks} steps were made in evaluation mode: "
+    return Finding(MODE, None, f"{run.eval_steps} of {run.looks} steps that were looked at were made in evaluation "
+                   "mode: "
                    f"{', '.join(run.modal[:3])} did not do what {'they do' if run.modal[1:] else 'it does'} in "
                    "training",
                    (("share of steps in evaluation mode", share, OFTEN, 0.0),))
@@ -207,8 +208,8 @@ def _rate_ended(run):
     if share < REST or run.looks < 10 or not run.peak > 0:
         return None
     return Finding(ENDED, None, f"the rate has fallen from {run.peak:.2g} to {run.rate:.2g}, and {run.ended} of "
-                   f"{run.looks} steps were made with less than a thousandth of it: the schedule ended long before the "
-                   "training", (("share of steps after the rate's end", share, REST, None),))
+                   f"{run.looks} steps that were looked at were made with less than a thousandth of it: the schedule "
+                   "ended long before the training", (("share of steps after the rate's end", share, REST, None),))
 
 
 @rule(UNLESS_IT_LEARNS, STRONG_DECAY)
