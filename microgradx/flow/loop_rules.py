@@ -193,10 +193,9 @@ def _trains_in_eval(run):
     share = run.eval_steps / run.looks if run.looks else 0.0
     if share < OFTEN or run.looks < 3:
         return None
+    which = f"{', '.join(run.modal[:3])} did not do what {'they do' if run.modal[1:] else 'it does'} in training"
     return Finding(MODE, None, f"{run.eval_steps} of {run.looks} steps that were looked at were made in evaluation "
-                   "mode: "
-                   f"{', '.join(run.modal[:3])} did not do what {'they do' if run.modal[1:] else 'it does'} in "
-                   "training",
+                   f"mode: {which}",
                    (("share of steps in evaluation mode", share, OFTEN, 0.0),))
 
 
