@@ -1,6 +1,7 @@
 """Loops of torch, whatever their nets do: what is seen is right, what is not is said, and nothing is raised."""
 import copy
 import dataclasses
+import io
 import math
 
 import numpy as np
@@ -325,6 +326,24 @@ def test_compiled_nets():
     found = run.diagnose()
     assert found.healthy and "which is compiled" in found.unseen[0] and not found.layers, str(found)
     assert len(run.rows) > 4 and run.rows[0].gradients.all()
+
+
+def test_copies_and_pickles_are_not_watched():
+    net = build(nn.Dropout(0.1))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.3)
+    with flow.watch(net, optimizer, every=1) as run:
+        loss = F.cross_entropy(net(X), Y)
+        file = io.BytesIO()
+        torch.save((net, optimizer), file)
+        file.seek(0)
+        others = [copy.deepcopy((net, optimizer)), torch.load(file, weights_only=False)]
+        for twin, steps in others:
+            F.cross_entropy(twin(X), Y).backward()
+            steps.step()
+        assert run.steps == 0 and torch.optim.swa_utils.AveragedModel(net)(X).shape == (128, 10)
+        loss.backward()
+        optimizer.step()
+    assert run.steps == 1 and not run.unseen and [layer.name for layer in run.record.layers] == ["0", "3"], run.unseen
 
 
 def test_nothing_is_left():

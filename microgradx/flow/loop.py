@@ -22,7 +22,7 @@ from microgradx.flow.watch import EVERY, Watch, staged
 __all__ = ["Loop", "Step", "watch"]
 
 STEPS = 128                     # of so many steps one is measured
-WEIGHTS = 8                     # of so many steps one is measured at the weights, however often the layers are
+WEIGHTS = 16                    # of so many steps one is measured at the weights, however often the layers are
 LOOK, LOOKS = 16, 64            # of so many steps, after so many, one is looked at: its loss, its rate, old gradients
 FULL = ("error", "error_after", "mean_error", "q", "mean", "signal", "cosine", "weight_square", "slope_square",
         "saturated", "stuck", "dead", "dormant", "offset", "zeros", "subnormal", "bits", "x_square", "x_cosine")

@@ -9,6 +9,7 @@ decorator. ``Finding.place`` is the place of a layer, or the name of a parameter
 The second, and after them the rules of ``verdicts`` that look at one pass, are not asked of a loop whose loss has
 fallen. ``AT_LAST``: what is true beside anything, and the verdict only where there is no other.
 """
+import contextlib
 import functools
 import math
 from types import SimpleNamespace
@@ -149,8 +150,8 @@ def _accumulates(run):
     share = run.stale / run.told if run.told else 0.0
     if run.told < 3 or share < OFTEN:
         return None
-    return Finding(PILES, None, f"in {run.stale} of {run.told} steps a backward pass added to the gradients that the "
-                   "step before had used already: nothing sets them to zero",
+    return Finding(PILES, None, f"in {run.stale} of {run.told} steps that were looked at, a backward pass added to the "
+                   "gradients that the step before had used already: nothing sets them to zero",
                    (("share of steps with old gradients", share, OFTEN, 0.0),))
 
 
@@ -192,9 +193,9 @@ def _trains_in_eval(run):
     share = run.eval_steps / run.looks if run.looks else 0.0
     if share < OFTEN or run.looks < 3:
         return None
-    return Finding(MODE, None, f"{run.eval_steps} of {run.looks} steps were made in evaluation mode: "
-                   f"{', '.join(run.modal[:3])} did not do what {'they do' if run.modal[1:] else 'it does'} in "
-                   "training",
+    which = f"{', '.join(run.modal[:3])} did not do what {'they do' if run.modal[1:] else 'it does'} in training"
+    return Finding(MODE, None, f"{run.eval_steps} of {run.looks} steps that were looked at were made in evaluation "
+                   f"mode: {which}",
                    (("share of steps in evaluation mode", share, OFTEN, 0.0),))
 
 
@@ -206,8 +207,8 @@ def _rate_ended(run):
     if share < REST or run.looks < 10 or not run.peak > 0:
         return None
     return Finding(ENDED, None, f"the rate has fallen from {run.peak:.2g} to {run.rate:.2g}, and {run.ended} of "
-                   f"{run.looks} steps were made with less than a thousandth of it: the schedule ended long before the "
-                   "training", (("share of steps after the rate's end", share, REST, None),))
+                   f"{run.looks} steps that were looked at were made with less than a thousandth of it: the schedule "
+                   "ended long before the training", (("share of steps after the rate's end", share, REST, None),))
 
 
 @rule(UNLESS_IT_LEARNS, STRONG_DECAY)
@@ -293,10 +294,9 @@ class Observed:
 
     @functools.cached_property
     def expected(self):
-        try:
-            return self.record.expected()
-        except Error:
-            return None
+        with contextlib.suppress(Error):
+            found = self.record.expected()
+            return found if found is not None and found.error[0] > 0 else None
 
     def decades(self):
         return lost(self.errors()[::-1]), lost(np.sqrt(self.record.first["signal"][:-1]))
@@ -315,10 +315,12 @@ def finding(run):
     found = _first(ALWAYS, run)
     if found:
         return found
+    if run.losses and not any(x is None or x for x in run.losses):
+        return Finding(HEALTHY, None, "the loss is 0 in all steps: nothing is left to learn", ())
     share = learned(run)
     if not share >= CUTS["learned"]:
         found = _first(UNLESS_IT_LEARNS, run)
-        if not found and run.record.first is not None:
+        if not found and run.record.first is not None and np.nan_to_num(run.record.first["error"]).any():
             seen = Observed(run)
             found = _first(AT_START, seen)
             if found and found.verdict in CHANGES and max(map(abs, seen.decades())) < CUTS["certain"]:

@@ -12,12 +12,29 @@ import numpy as np
 
 from microgradx.flow import metrics
 
-__all__ = ["PASSING", "Engine"]
+__all__ = ["PASSING", "Engine", "Hook"]
 
 # Operations that hand on what they get: a pre-activation or an activation behind them is still the same.
 PASSING = frozenset("""alias avg_pool clone contiguous dropout expand flatten index max_pool narrow pad permute reshape
 select slice squeeze stack swapaxes to_copy transpose unflatten unsqueeze view adaptive_avg_pool adaptive_max_pool mean
 t""".split())
+
+
+class Hook:
+    """A hook of one module. Copies and pickles of it, which belong to another, do nothing."""
+
+    def __init__(self, function=None):
+        self.function = function
+
+    def __call__(self, module, args, output):
+        if self.function is not None:
+            self.function(module, args, output)
+
+    def __deepcopy__(self, memo):
+        return type(self)()
+
+    def __reduce__(self):
+        return type(self), ()
 
 
 class Engine:

@@ -8,7 +8,7 @@ from microgradx._core.launch import capturing
 from microgradx._core.tensor import Tensor
 from microgradx._core.trace import links_of, node_behind
 from microgradx.errors import Error, NonFiniteError
-from microgradx.flow.engines.engine import Engine
+from microgradx.flow.engines.engine import Engine, Hook
 from microgradx.flow.quadrature import activation as named
 from microgradx.flow.quadrature import elementwise
 from microgradx.nn import functional as F
@@ -61,7 +61,7 @@ class Ours(Engine):
         return tensor.version
 
     def hook_forward(self, module, hook):
-        return module.register_forward_hook(hook)
+        return module.register_forward_hook(Hook(hook))
 
     def blame(self, run_backward):
         try:
@@ -74,7 +74,7 @@ class Ours(Engine):
         return None
 
     def hook_step(self, optimizer, before, after):
-        return _Steps(optimizer, before, after)
+        return Steps(optimizer, before, after)
 
     def recording(self):
         return capturing()
@@ -89,23 +89,30 @@ class Ours(Engine):
         return [self.array(t) - other for t, other in zip(tensors, others)]
 
 
-class _Steps:
-    """An optimizer whose ``step`` is another while this is in place; ``remove()`` takes it out."""
+class Steps:
+    """What stands in the place of an optimizer's ``step`` until ``remove()``. A copy or pickle of the optimizer has its
+    own ``step`` again."""
 
     def __init__(self, optimizer, before, after):
-        step = optimizer.step
+        self.optimizer, self.before, self.after, self.step = optimizer, before, after, optimizer.step
+        self.former = vars(optimizer).get("step")
+        functools.update_wrapper(self, self.step)
+        optimizer.step = self
 
-        @functools.wraps(step)
-        def watched(*args, **kwargs):
-            before(bool(args or kwargs))
-            result = step(*args, **kwargs)
-            after()
-            return result
-        self.optimizer, self.step, self.former = optimizer, watched, vars(optimizer).get("step")
-        optimizer.step = watched
+    def __call__(self, *args, **kwargs):
+        self.before(bool(args or kwargs))
+        result = self.step(*args, **kwargs)
+        self.after()
+        return result
+
+    def __deepcopy__(self, memo):
+        return memo[id(self.optimizer)].step
+
+    def __reduce__(self):
+        return getattr, (self.optimizer, "step")
 
     def remove(self):
-        if vars(self.optimizer).get("step") is self.step:
+        if vars(self.optimizer).get("step") is self:
             if self.former is None:
                 del self.optimizer.step
             else:

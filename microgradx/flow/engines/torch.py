@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 
-from microgradx.flow.engines.engine import Engine
+from microgradx.flow.engines.engine import Engine, Hook
 from microgradx.flow.quadrature import activation as named
 from microgradx.flow.quadrature import elementwise
 from microgradx.nn import functional as F
@@ -162,8 +162,7 @@ class Torch(Engine):
         return tensor._version
 
     def hook_forward(self, module, hook):
-        return module.register_forward_hook(lambda module, args, kwargs, output: hook(
-            module, (*args, *kwargs.values()), output), with_kwargs=True)
+        return module.register_forward_hook(KeywordHook(hook), with_kwargs=True)
 
     def blame(self, run_backward):
         try:
@@ -204,6 +203,13 @@ class Torch(Engine):
 
     def norms(self, tensors):
         return super().norms([t.detach().coalesce().values() if t.is_sparse else t for t in tensors])
+
+
+class KeywordHook(Hook):
+    """The same, of what is called with keywords, too."""
+
+    def __call__(self, module, args, kwargs, output):
+        super().__call__(module, (*args, *kwargs.values()), output)
 
 
 class _Handles:
