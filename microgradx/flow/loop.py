@@ -107,10 +107,9 @@ class Layers(Watch):
         if any(self.engine.weight(module) is not None for _, _, module in self._modules()):
             super().__enter__()
 
-    def begin_at(self, step, full):
-        """Let the next pass count as that of a step."""
-        self.step, self.full_every, self.seen = step, max(step, 1) if full else None, False
-        self._begin()
+    def begin_at(self, step, full=False):
+        self.full_every, self.seen = max(step, 1) if full else None, False
+        super().begin_at(step)
 
     def _begin(self):
         super()._begin()
