@@ -4,6 +4,10 @@ from microgradx.flow import prescriptions as p
 __all__ = ["ADVICE", "MEANING"]
 
 ELSEWHERE, HEALTHY, WRONG = "not a gradient-flow problem", "healthy", "wrong gradient"
+# what only a loop can show
+STILL, PILES, NAN_LOSS, ENDED, CLIPPED, MODE = (
+    "weights never move", "gradients accumulate", "loss not finite", "rate ended", "clipping always bites",
+    "train and eval mixed up")
 
 MEANING = {
     HEALTHY: "the cost falls, on rows that were not trained on, too",
@@ -30,6 +34,12 @@ MEANING = {
     p.NO_NONLINEARITY: "layers with nothing between them are one matrix: a straight line is all that they can draw",
     p.ASCENT: "the optimizer makes the cost larger",
     p.TIME: "what came early in a sequence has no influence on the weights any more",
+    STILL: "steps are made, or are not, and the weights stay what they were",
+    PILES: "the gradients of earlier steps were not cleared, so each step goes along their sum",
+    NAN_LOSS: "the loss is no number any more, or is infinite",
+    ENDED: "the schedule has brought the rate to nearly nothing long before the training ended",
+    CLIPPED: "nearly every gradient is cut to a small part of itself, so all steps have one length",
+    MODE: "dropout and batch norms behaved as in the other of training and evaluation",
     WRONG: "the gradient is not the slope of the cost",
     ELSEWHERE: "errors arrive in all layers; the reason is in the data, the labels, or in what the net can represent"}
 
@@ -59,4 +69,10 @@ ADVICE = {
     p.ASCENT: "set maximize=False",
     p.TIME: "use an LSTM with open forget gates, an orthogonal recurrence, attention, or shorter sequences",
     WRONG: "check the derivative that you wrote (gradcheck)",
-    ELSEWHERE: "look at some rows and their labels, and at a larger net"}
+    ELSEWHERE: "look at some rows and their labels, and at a larger net",
+    STILL: "call optimizer.step() after loss.backward(), on the optimizer that holds these weights, at a rate above 0",
+    PILES: "call optimizer.zero_grad() once before each backward pass, or after each step",
+    NAN_LOSS: "look at what makes the number: a logarithm of 0, 0 / 0, an empty mean, or an input that is nan",
+    ENDED: "step the schedule once per epoch if its numbers are epochs, or give it the number of steps of this run",
+    CLIPPED: "raise the bound to about the usual norm, or lower the rate and clip what is rare",
+    MODE: "call model.train() before training and model.eval() before evaluation"}

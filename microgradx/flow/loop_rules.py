@@ -17,6 +17,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from microgradx.errors import Error
+from microgradx.flow.advice import ADVICE, CLIPPED, ENDED, MODE, NAN_LOSS, PILES, STILL
 from microgradx.flow.course import lost
 from microgradx.flow.prescriptions import BACKWARD, EXPLODING, FAST, FORWARD, NAN, STRONG_DECAY, UNTRAINED
 from microgradx.flow.settings import CUTS, LITTLE
@@ -24,23 +25,13 @@ from microgradx.flow.verdicts import AT_START, ELSEWHERE, HEALTHY, Finding, rule
 
 __all__ = ["ALWAYS", "UNLESS_IT_LEARNS", "advice", "finding", "learned"]
 
-STILL, PILES, NAN_LOSS, ENDED, CLIPPED, MODE = (
-    "weights never move", "gradients accumulate", "loss not finite", "rate ended", "clipping always bites",
-    "train and eval mixed up")
-
-ADVICE = {
-    PILES: "call optimizer.zero_grad() once before each backward pass, or after each step",
-    NAN_LOSS: "look at what makes the number: a logarithm of 0, 0 / 0, an empty mean, or an input that is nan",
-    NAN: "keep the loss from where its slope is infinite: sqrt(x + 1e-8), log(x + 1e-8)",
+# What to do is said by ``flow.advice``, but where a loop shows what to look at.
+IN_A_LOOP = {
     UNTRAINED: "put layers into an nn.ModuleList and tensors into an nn.Parameter, make the optimizer after the model "
                "is complete, and give it all parameters; freeze by requires_grad_(False) what is not to be trained",
-    ENDED: "step the schedule once per epoch if its numbers are epochs, or give it the number of steps of this run",
-    CLIPPED: "raise the bound to about the usual norm, or lower the rate and clip what is rare",
     STRONG_DECAY: "lower weight_decay; 1e-4 to 1e-2 are usual",
-    FAST: "lower the rate",
-    MODE: "call model.train() before training and model.eval() before evaluation",
-    EXPLODING: "lower the rate, and clip the gradient's norm",
-    HEALTHY: "go on"}
+    EXPLODING: "lower the rate, and clip the gradient's norm"}
+OWN = {HEALTHY, PILES, NAN_LOSS, NAN, ENDED, CLIPPED, MODE, FAST}
 TRY = "ask flow.diagnose(model, loss_fn, loader, optimizer), which trains copies and tries cures"
 
 CHANGES = (BACKWARD, FORWARD, EXPLODING)                # what is measured in decades
@@ -68,7 +59,7 @@ def advice(found):
     """What to do about a finding: a sentence."""
     if found.verdict == STILL:
         return STILL_ADVICE[next(why for why in STILL_ADVICE if why in found.cause)]
-    return ADVICE.get(found.verdict, TRY)
+    return ADVICE[found.verdict] if found.verdict in OWN else IN_A_LOOP.get(found.verdict, TRY)
 
 
 # ----- what is wrong however the loss behaves ------------------------------------------------------------------------
