@@ -174,7 +174,7 @@ def test_what_has_no_derivative_needs_no_permission():
     (lambda x: np.sort(x, kind="heapsort"), "^np.sort: kind "), (lambda x: np.put(x, [0], [1.0]), "^np.put: "),
     (lambda x: np.quantile(x, 0.5, out=np.ones(())), "^np.quantile: out "),
     (lambda x: np.copyto(np.ones((3, 3)), x), "^np.copyto: "), (lambda x: np.copyto(x, A), "^np.copyto: "),
-    (lambda x: np.sum(x, 0, initial=3.0), "^np.sum: initial cannot be given"),
+    (lambda x: np.sum(x, 0, initial=3.0), "^np.sum: initial cannot be combined"),
     (lambda x: np.sum(x, out=np.ones(())), "^np.sum: out "), (lambda x: np.mean(x, where=A > 0), "^np.mean: where "),
     (lambda x: np.round(x, 2), "^np.round: decimals "),
     (lambda x: np.pad(x, ((1, 1), (1, 1)), "edge"), "^np.pad: mode "),

@@ -494,8 +494,9 @@ def at_most(seconds):
     def stop(*_):
         if inside:
             raise TooLong
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds, 0.1)          # again where the first is caught on the way
+    before, told = signal.signal(signal.SIGALRM, stop), sys.unraisablehook
+    sys.unraisablehook = lambda what: None if what.exc_type is TooLong else told(what)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 0.1)          # again where the first is caught, or met a finalizer
     try:
         try:
             yield
@@ -506,6 +507,7 @@ def at_most(seconds):
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        sys.unraisablehook = told
 
 
 def is_clear(error):
