@@ -662,7 +662,8 @@ def finding(course):
     other = _first((_data, _rate) if found else (_wrong, _data, _linear, _rate), course)
     if other or found and (course.gained < LITTLE or _confirmed(course, found)):
         return other or found
-    if longer.gained >= LITTLE and not (math.isnan(longer.elsewhere) or longer.by_heart):
+    grows = longer is course or longer.gained > course.gained       # a net that learns slowly has learned more by then
+    if longer.gained >= LITTLE and grows and not (math.isnan(longer.elsewhere) or longer.by_heart):
         return _slowly(longer, course)
     return _first(LATER, course) or _elsewhere(course)
 
