@@ -118,7 +118,7 @@ class Stop(Exception): pass
 def stop(*_): raise Stop
 
 signal.signal(signal.SIGALRM, stop)
-x = mgx.zeros(3 * 10**7)
+x = mgx.zeros(10**8)
 for threads in (1, 2):
     mgx.set_num_threads(threads)
     for attempt in range(60):
