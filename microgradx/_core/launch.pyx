@@ -40,7 +40,18 @@ cdef extern from *:
     #include <time.h>
     static double mgx_now(void) { struct timespec t; timespec_get(&t, TIME_UTC); return t.tv_sec + 1e-9 * t.tv_nsec; }
     static int mgx_raise_pending(void) { return -1; }
-    static void mgx_yield(void) { PyEval_RestoreThread(PyEval_SaveThread()); }
+    static void mgx_yield(void) {           /* a thread that waits needs a moment to take the GIL */
+        int others = PyThreadState_Next(PyInterpreterState_ThreadHead(PyInterpreterState_Get())) != NULL;
+        PyThreadState *here = PyEval_SaveThread();
+    #if !defined(_WIN32)
+        struct timespec moment = {0, 100000};
+        if (others)
+            nanosleep(&moment, NULL);
+    #else
+        (void) others;
+    #endif
+        PyEval_RestoreThread(here);
+    }
     """
     PyObject *mgx_recording_list
     PyObject *mgx_reads         # {address of a storage: an array over it}, or NULL
