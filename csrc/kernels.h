@@ -152,14 +152,14 @@ typedef struct {
     mgx_operand operand[MGX_MAXOPERANDS];       /* no more of them need exist than there are */
 } mgx_tiles;
 
-/* operations on Values besides the rows, and a recorded call of them: see segment.inl. `derivative` has the places of
-   `operand`; only those of rows other than mul and add are written */
+/* operations on Values besides the rows, and a recorded call of them: see segment.inl. `derivative` is stored as
+   `operand` is; only those of rows other than mul and add are written */
 enum { MGX_LEAF = -1, MGX_MADE = -2, MGX_DOT = -3, MGX_SUM = -4, MGX_MEAN = -5, MGX_REPLAYED = -6 };
 typedef struct {
     int32_t numbers, leaves, nodes;
     int32_t stores;                     /* does any row write derivatives? */
     const int32_t *op, *first;          /* by node; where its operands begin, and one more */
-    const int32_t *operand;             /* places: of numbers below 0, of leaves from 0 on, then of nodes */
+    const int32_t *operand;             /* indices: of numbers below 0, of leaves from 0 on, then of nodes */
     const char *needs;                  /* by node: as `needs` of a rule */
 } mgx_segment;
 

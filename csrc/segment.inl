@@ -1,6 +1,6 @@
 /* Nodes of Values that one node stands for: a recorded call, forward and back. Each is an operation on numbers alone, in
-   the order in which the nodes were made, so the bits are those of the nodes themselves. Numbers have negative places
-   and leaves the first from 0 on, hence every operand is y[place]; what the chain rule adds at a number is not read. */
+   the order in which the nodes were made, so the bits are those of the nodes themselves. Numbers have negative indices
+   and leaves the first from 0 on, hence every operand is y[index]; what the chain rule adds at a number is not read. */
 
 static void segment(const mgx_segment *t, double *y, double *derivative)
 {
@@ -33,7 +33,7 @@ static void segment(const mgx_segment *t, double *y, double *derivative)
     }
 }
 
-/* Adds to g, which has the places of y: the gradients of the leaves as they are, of the nodes 0, of the last 1 or what
+/* Adds to g, which is indexed as y is: the gradients of the leaves as they are, of the nodes 0, of the last 1 or what
    arrives there. */
 static void segment_vjp(const mgx_segment *t, const double *y, const double *derivative, double *g)
 {

@@ -28,7 +28,7 @@ from microgradx._core.tensor import from_dlpack as _from_dlpack
 from microgradx._core.tensor import stack as _stack
 from microgradx.arrays.common import broadcast, tensor
 from microgradx.errors import DTypeError, OptionError, ShapeError
-from microgradx.names import accept, make_public
+from microgradx.names import make_public
 from microgradx.numpy_functions import FUNCTIONS
 
 __array_api_version__ = "2024.12"
@@ -118,13 +118,11 @@ def _made(op: str, shape: Any, number: Any, dtype: Any, device: Any) -> Tensor:
     return Tensor(np.full(shape, number, dtype))
 
 
-@accept
 def zeros(shape: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
     """0 everywhere; float32 unless ``dtype`` is given."""
     return _made("zeros", shape, 0, dtype or float32, device)
 
 
-@accept
 def ones(shape: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
     """1 everywhere; float32 unless ``dtype`` is given."""
     return _made("ones", shape, 1, dtype or float32, device)
@@ -135,7 +133,6 @@ def empty(shape: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
     return _made("empty", shape, 0, dtype or float32, device)
 
 
-@accept
 def full(shape: Any, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
     """``fill_value`` everywhere; its dtype unless ``dtype`` is given, float32 of a float."""
     return _made("full", shape, fill_value, dtype or result_type(fill_value), device)

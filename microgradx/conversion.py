@@ -166,7 +166,6 @@ def is_signed(input: Tensor) -> bool:
     return input.dtype.kind != "b"
 
 
-@accept
 def is_nonzero(input: Tensor) -> bool:
     """Is the one number of a tensor not 0? Raises ``ShapeError`` for several.
 
@@ -248,13 +247,11 @@ def _like(maker: Any) -> Any:
     return accept(make)
 
 
-@accept
 def new_full(x: Tensor, shape: Lengths, value: Data, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """``mgx.full(shape, value)`` of the dtype of this tensor."""
     return full(shape, value, dtype=dtype or x.dtype, requires_grad=requires_grad)
 
 
-@accept
 def new_tensor(x: Tensor, data: Data, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """``mgx.tensor(data)`` of the dtype of this tensor."""
     return tensor(data, dtype=dtype or x.dtype, requires_grad=requires_grad)

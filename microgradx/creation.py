@@ -15,7 +15,7 @@ import numpy as np
 from microgradx._core.array import get_default_dtype, set_default_dtype
 from microgradx._core.tensor import Tensor, as_tensor, tensor
 from microgradx.errors import DTypeError, GraphError, ShapeError
-from microgradx.names import accept, make_public
+from microgradx.names import make_public
 from microgradx.typing import Data, DType, Lengths
 
 __all__ = ["BoolTensor", "DoubleTensor", "FloatTensor", "IntTensor", "LongTensor", "arange", "as_tensor", "empty",
@@ -72,7 +72,6 @@ def check_count(op: str, count: int, of: str) -> int:
     return count
 
 
-@accept
 def full(shape: Lengths, value: Data, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """``value`` everywhere; its dtype is the value's unless ``dtype`` says otherwise. torch's ``fill_value``.
 
@@ -85,7 +84,6 @@ def full(shape: Lengths, value: Data, *, dtype: DType = None, requires_grad: boo
     return value.expand(lengths("full", (shape,))).clone().detach().requires_grad_(requires_grad)
 
 
-@accept
 def zeros(*shape: Lengths, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """0 everywhere.
 
@@ -96,20 +94,17 @@ def zeros(*shape: Lengths, dtype: DType = None, requires_grad: bool = False) -> 
     return full(lengths("zeros", shape), 0, dtype=dtype or get_default_dtype(), requires_grad=requires_grad)
 
 
-@accept
 def ones(*shape: Lengths, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """1 everywhere."""
     return full(lengths("ones", shape), 1, dtype=dtype or get_default_dtype(), requires_grad=requires_grad)
 
 
-@accept
 def full_like(x: Data, value: Data, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """``value`` everywhere, of the shape and, where nothing is said, the dtype of ``x``."""
     x = x if isinstance(x, Tensor) else tensor(x)
     return full(x.shape, value, dtype=dtype or x.dtype, requires_grad=requires_grad)
 
 
-@accept
 def zeros_like(x: Data, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """0 everywhere, of the shape and, where nothing is said, the dtype of ``x``.
 
@@ -120,25 +115,21 @@ def zeros_like(x: Data, *, dtype: DType = None, requires_grad: bool = False) -> 
     return full_like(x, 0, dtype=dtype, requires_grad=requires_grad)
 
 
-@accept
 def ones_like(x: Data, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """1 everywhere, of the shape and, where nothing is said, the dtype of ``x``."""
     return full_like(x, 1, dtype=dtype, requires_grad=requires_grad)
 
 
-@accept
 def empty(*shape: Lengths, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """A tensor to be written to. Its elements are 0 here, so that nothing depends on what memory held before."""
     return zeros(*shape, dtype=dtype, requires_grad=requires_grad)
 
 
-@accept
 def empty_like(x: Data, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """As ``empty``, of the shape and, where nothing is said, the dtype of ``x``."""
     return full_like(x, 0, dtype=dtype, requires_grad=requires_grad)
 
 
-@accept
 def eye(n: int, m: int | None = None, k: int = 0, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """(n, m) with 1 on diagonal ``k`` and 0 elsewhere; ``m`` is n where nothing is said.
 
@@ -152,7 +143,6 @@ def eye(n: int, m: int | None = None, k: int = 0, *, dtype: DType = None, requir
     return Tensor(np.eye(rows, columns, k), requires_grad, dtype or get_default_dtype())
 
 
-@accept
 def arange(start: float, stop: float | None = None, step: float = 1, *, dtype: DType = None,
            requires_grad: bool = False) -> Tensor:
     """start, start + step, ... before ``stop``; ``arange(n)`` counts from 0. Integers give int64, others the default
@@ -175,7 +165,6 @@ def arange(start: float, stop: float | None = None, step: float = 1, *, dtype: D
     return Tensor(numbers, requires_grad, dtype or (get_default_dtype() if numbers.dtype.kind == "f" else None))
 
 
-@accept
 def linspace(start: float, stop: float, num: int = 50, *, dtype: DType = None,
              requires_grad: bool = False) -> Tensor:
     """``num`` numbers at equal steps from ``start`` to ``stop``, both included; integers are rounded down.
@@ -192,7 +181,6 @@ def linspace(start: float, stop: float, num: int = 50, *, dtype: DType = None,
     return found if found.dtype.kind != "i" else Tensor(np.floor(numbers), dtype=dtype)
 
 
-@accept
 def logspace(start: float, stop: float, num: int = 50, base: float = 10.0, *, dtype: DType = None,
              requires_grad: bool = False) -> Tensor:
     """``num`` numbers from base^start to base^stop, both included, each the same multiple of the one before.

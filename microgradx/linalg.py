@@ -27,7 +27,7 @@ from microgradx._core.tensor import Tensor, concat, pad, stack
 from microgradx._core.views import axis_of
 from microgradx.creation import integers
 from microgradx.errors import DTypeError, Error, OptionError, ShapeError
-from microgradx.names import accept, make_public
+from microgradx.names import make_public
 from microgradx.typing import Axes, Data, Function
 
 __all__ = ["LinAlgError", "cholesky", "cholesky_inverse", "cholesky_solve", "cond", "cross", "det", "diagonal", "eigh",
@@ -345,7 +345,6 @@ _lstsq: Two = by_numpy("lstsq", lambda a, b: [((a.shape[1], b.shape[1]), a.dtype
 
 # ----- functions -------------------------------------------------------------------------------------------------
 
-@accept
 def cholesky(a: Data, *, upper: bool = False) -> Tensor:
     """The lower triangular L with L L^T = (a + a^T) / 2, of positive definite (..., n, n); with ``upper`` L^T.
 
@@ -361,7 +360,6 @@ def cholesky(a: Data, *, upper: bool = False) -> Tensor:
     return low.mT if upper else low
 
 
-@accept
 def solve(a: Data, b: Data, *, left: bool = True) -> Tensor:
     """x with a @ x = b: (..., n, n) and (n,) or (..., n, k), leading axes broadcast; without ``left`` with x @ a = b.
 
@@ -391,7 +389,6 @@ def batched(op: str, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return a.expand(lead + a.shape[-2:]), b.expand(lead + b.shape[-2:])
 
 
-@accept
 def solve_triangular(a: Data, b: Data, *, upper: bool, left: bool = True, unitriangular: bool = False) -> Tensor:
     """x with a @ x = b, of which only the ``upper`` or the lower triangle of a, (..., n, n), is read; b is (..., n, k).
 
@@ -413,7 +410,6 @@ def solve_triangular(a: Data, b: Data, *, upper: bool, left: bool = True, unitri
     return solve(t, b) if left else solve(t.mT, b.mT).mT
 
 
-@accept
 def cholesky_solve(b: Data, L: Data, *, upper: bool = False) -> Tensor:
     """x with L L^T x = b, for a lower triangular L, (..., n, n), as ``cholesky`` gives it, or with ``upper`` for L^T.
 
@@ -426,7 +422,6 @@ def cholesky_solve(b: Data, L: Data, *, upper: bool = False) -> Tensor:
     return solve_triangular(low.mT, solve_triangular(low, b, upper=False), upper=True)
 
 
-@accept
 def cholesky_inverse(L: Data, upper: bool = False) -> Tensor:
     """The inverse of L L^T, for a lower triangular L, (..., n, n), or with ``upper`` of L^T L.
 
@@ -438,7 +433,6 @@ def cholesky_inverse(L: Data, upper: bool = False) -> Tensor:
     return cholesky_solve(Tensor(np.eye(low.shape[-1]), dtype=low.dtype), low, upper=upper)
 
 
-@accept
 def inv(a: Data) -> Tensor:
     """The inverse of (..., n, n). Raises ``LinAlgError`` for a singular matrix.
 
@@ -450,7 +444,6 @@ def inv(a: Data) -> Tensor:
     return _inv(*matrices("inv", a))
 
 
-@accept
 def det(a: Data) -> Tensor:
     """The determinant of (..., n, n). Its gradient is right at singular matrices; the second order needs an inverse.
 
@@ -461,13 +454,11 @@ def det(a: Data) -> Tensor:
     return _det(*matrices("det", a))
 
 
-@accept
 def slogdet(a: Data) -> SlogDet:
     """(sign, logabsdet) of (..., n, n): the determinant where it would overflow; (0, -inf) for a singular matrix."""
     return SlogDet(*_slogdet(*matrices("slogdet", a)))
 
 
-@accept
 def logdet(a: Data) -> Tensor:
     """The logarithm of the determinant of (..., n, n): nan where it is negative, -inf for a singular matrix.
 
@@ -492,7 +483,6 @@ def symmetric(op: str, a: Data, UPLO: str | None) -> Tensor:
     return one + (mean - mean.detach())
 
 
-@accept
 def eigh(a: Data, UPLO: str | None = None) -> Eigh:
     """(eigenvalues, eigenvectors) of (a + a^T) / 2, for (..., n, n): (..., n) ascending and (..., n, n), in columns.
 
@@ -507,13 +497,11 @@ def eigh(a: Data, UPLO: str | None = None) -> Eigh:
     return Eigh(*_eigh(symmetric("eigh", a, UPLO)))
 
 
-@accept
 def eigvalsh(a: Data, UPLO: str | None = None) -> Tensor:
     """The eigenvalues that ``eigh`` gives."""
     return Eigh(*_eigh(symmetric("eigvalsh", a, UPLO))).eigenvalues
 
 
-@accept
 def qr(a: Data, mode: str = "reduced") -> QR:
     """(Q, R) with a = Q @ R for (..., m, n), k = min(m, n): Q (..., m, k) with orthonormal columns, R (..., k, n) upper
     triangular. ``mode="r"`` gives an empty Q, ``mode="complete"`` a square one, without a graph if m > n.
@@ -545,7 +533,6 @@ def _complete_r(a: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.linalg.qr(a, "complete")[1]
 
 
-@accept
 def svd(a: Data, full_matrices: bool = True) -> SVD:
     """(U, S, Vh) with a = U[..., :k] @ diag(S) @ Vh[..., :k, :] for (..., m, n), k = min(m, n).
 
@@ -561,7 +548,6 @@ def svd(a: Data, full_matrices: bool = True) -> SVD:
     return SVD(*_unpack_svd(_svd(a, bool(full_matrices)), a, bool(full_matrices)))
 
 
-@accept
 def svdvals(a: Data) -> Tensor:
     """The singular values of (..., m, n), the largest first: (..., min(m, n)).
 
@@ -577,7 +563,6 @@ def svdvals(a: Data) -> Tensor:
     return eigvalsh(2 * corner)[..., max(m, n):][..., ::-1].abs()
 
 
-@accept
 def lstsq(a: Data, b: Data) -> LeastSquares:
     """x of the least |a x - b|, and of these the shortest: (m, n) and (m,) or (m, k), any rank.
 
@@ -599,7 +584,6 @@ def lstsq(a: Data, b: Data) -> LeastSquares:
     return LeastSquares(x, (a @ x - b).square().sum(0), rank, s)
 
 
-@accept
 def pinv(a: Data, *, atol: float | None = None, rtol: float | None = None) -> Tensor:
     """The pseudo-inverse of (..., m, n): (..., n, m). Singular values up to the larger of ``atol``, 0 unless given, and
     ``rtol`` times the largest, max(m, n) eps unless ``atol`` is given, count as 0.
@@ -621,7 +605,6 @@ def tolerances(a: Tensor, atol: float | None, rtol: float | None) -> tuple[float
     return float(atol or 0.0), float(rtol)
 
 
-@accept
 def matrix_rank(a: Data, tol: Any = None, *, atol: Any = None, rtol: Any = None, hermitian: bool = False) -> Tensor:
     """How many singular values of (..., m, n), or with ``hermitian`` eigenvalues by size, are larger than the larger of
     ``atol`` (or ``tol``) and ``rtol`` times the largest, with the defaults of ``pinv``; int64. Both may be tensors with
@@ -644,7 +627,6 @@ def matrix_rank(a: Data, tol: Any = None, *, atol: Any = None, rtol: Any = None,
     return (values > (values.amax(-1, True) * share).clip(least, None)).sum(-1)
 
 
-@accept
 def matrix_exp(a: Data) -> Tensor:
     """1 + a + a a / 2 + a a a / 6 + ... of (..., n, n).
 
@@ -657,7 +639,6 @@ def matrix_exp(a: Data) -> Tensor:
     return _matrix_exp(a)
 
 
-@accept
 def matrix_power(a: Data, n: int) -> Tensor:
     """a @ a @ ... with ``n`` factors, by squaring; of the inverse where n is negative, the unit matrix for 0.
 
@@ -679,7 +660,6 @@ def matrix_power(a: Data, n: int) -> Tensor:
     return found.clone()
 
 
-@accept
 def lu_factor(a: Data, *, pivot: bool = True) -> Factors:
     """(LU, pivots) of (..., m, n): L without its diagonal of 1 below that of U, and the row exchanged at each step,
     counted from 1, as LAPACK's getrf has them.
@@ -704,7 +684,6 @@ def lu_factor(a: Data, *, pivot: bool = True) -> Factors:
     return Factors(square, swaps + 1)
 
 
-@accept
 def lu_unpack(LU_data: Data, LU_pivots: Data) -> LU:
     """(P, L, U) with a = P @ L @ U, of what ``lu_factor`` gives for a.
 
@@ -722,7 +701,6 @@ def lu_unpack(LU_data: Data, LU_pivots: Data) -> LU:
     return LU(exchange, unit_lower(x[..., :, :k]), x[..., :k, :].triu())
 
 
-@accept
 def lu(a: Data, *, pivot: bool = True) -> LU:
     """(P, L, U) with a = P @ L @ U for (..., m, n), k = min(m, n): P exchanges rows, L (..., m, k) is lower triangular
     with 1 on its diagonal, U (..., k, n) upper triangular. Without ``pivot`` no rows are exchanged.
@@ -734,7 +712,6 @@ def lu(a: Data, *, pivot: bool = True) -> LU:
     return lu_unpack(*lu_factor(a, pivot=pivot))
 
 
-@accept
 def lu_solve(LU: Data, pivots: Data, b: Data, *, left: bool = True, adjoint: bool = False) -> Tensor:
     """x with a @ x = b, of what ``lu_factor`` gives for square a; with ``adjoint`` a^T @ x = b, without ``left``
     x @ a = b.
@@ -759,7 +736,6 @@ def operand(x: Data) -> Tensor:
     return x if isinstance(x, Tensor) else Tensor(x)
 
 
-@accept
 def multi_dot(tensors: Any) -> Tensor:
     """The product of matrices in the order that takes the fewest multiplications; the first and the last may be
     vectors. Cormen et al., Introduction to Algorithms, 15.2.
@@ -799,7 +775,6 @@ def product_of(op: str, xs: list[Tensor]) -> Tensor:
     return found.reshape(() if row and column else (found.size,)) if row or column else found
 
 
-@accept
 def vecdot(x: Data, y: Data, axis: int = -1) -> Tensor:
     """The sums of products along ``axis``; the other axes broadcast.
 
@@ -812,7 +787,6 @@ def vecdot(x: Data, y: Data, axis: int = -1) -> Tensor:
     return product.sum(axis_of("vecdot", axis, product.ndim))
 
 
-@accept
 def cross(x: Data, other: Data, axis: int = -1) -> Tensor:
     """The cross product along ``axis``, of length 3; the other axes broadcast.
 
@@ -831,19 +805,16 @@ def cross(x: Data, other: Data, axis: int = -1) -> Tensor:
     return stack([a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0], d)
 
 
-@accept
 def outer(a: Data, b: Data) -> Tensor:
     """All products of two vectors."""
     return operand(a).outer(b)
 
 
-@accept
 def matmul(a: Data, b: Data) -> Tensor:
     """The matrix product, as ``@``."""
     return operand(a) @ b
 
 
-@accept
 def matrix_transpose(a: Data) -> Tensor:
     """The last two axes exchanged, ``a.mT``. A view.
 
@@ -857,7 +828,6 @@ def matrix_transpose(a: Data) -> Tensor:
     return x.mT
 
 
-@accept
 def diagonal(a: Data, *, offset: int = 0, axis1: int = -2, axis2: int = -1) -> Tensor:
     """The diagonal of the last two axes, ``Tensor.diagonal`` with them.
 
@@ -868,7 +838,6 @@ def diagonal(a: Data, *, offset: int = 0, axis1: int = -2, axis2: int = -1) -> T
     return operand(a).diagonal(offset, axis1, axis2)
 
 
-@accept
 def trace(a: Data, *, offset: int = 0) -> Tensor:
     """The sums of the diagonals of the last two axes.
 
@@ -879,7 +848,6 @@ def trace(a: Data, *, offset: int = 0) -> Tensor:
     return diagonal(a, offset=offset).sum(-1)
 
 
-@accept
 def vander(x: Data, *, N: int | None = None) -> Tensor:
     """The powers 1, x, ..., x^(N-1) of each element, along a new last axis; N is the length of the last unless given.
 
@@ -905,7 +873,6 @@ def powers(x: Tensor, count: int) -> Tensor:
     return stack(found, -1) if count else Tensor(np.zeros((*x.shape, 0), x.dtype))
 
 
-@accept
 def tensorinv(a: Data, ind: int = 2) -> Tensor:
     """The inverse of ``tensordot(a, ., ind)``: of (*first, *last), ``ind`` axes first, (*last, *first).
 
@@ -921,7 +888,6 @@ def tensorinv(a: Data, ind: int = 2) -> Tensor:
     return inv(x.reshape(n, n)).reshape(last + first)
 
 
-@accept
 def tensorsolve(a: Data, b: Data, axes: Axes = None) -> Tensor:
     """x with tensordot(a, x, x.ndim) = b: of (*b.shape, *x.shape); the axes ``axes`` of a are moved to its end first.
 
@@ -941,13 +907,11 @@ def tensorsolve(a: Data, b: Data, axes: Axes = None) -> Tensor:
 
 # ----- norms ---------------------------------------------------------------------------------------------------------
 
-@accept
 def vector_norm(x: Data, ord: float = 2, axis: Axes = None, keepdims: bool = False) -> Tensor:
     """(sum |x|^ord)^(1/ord) over ``axis``, as ``Tensor.norm``."""
     return operand(x).norm(ord, axis, keepdims)
 
 
-@accept
 def matrix_norm(a: Data, ord: float | str = "fro", axis: Any = (-2, -1), keepdims: bool = False) -> Tensor:
     """The norm of the matrices in the two axes ``axis``.
 
@@ -979,7 +943,6 @@ def matrix_norm(a: Data, ord: float | str = "fro", axis: Any = (-2, -1), keepdim
     return x.reshape(tuple(1 if d in (down, across) else n for d, n in enumerate(a.shape))) if keepdims else x
 
 
-@accept
 def norm(x: Data, ord: Any = None, axis: Axes = None, keepdims: bool = False) -> Tensor:
     """``matrix_norm`` over two axes, or of a matrix where ``ord`` is given; else ``vector_norm`` over ``axis`` or all.
 
@@ -998,7 +961,6 @@ def norm(x: Data, ord: Any = None, axis: Axes = None, keepdims: bool = False) ->
     return vector_norm(x, ord, pair, keepdims)
 
 
-@accept
 def cond(a: Data, p: Any = None) -> Tensor:
     """The condition number of (..., n, n), norm(a) norm(inverse of a), in one of the norms of ``matrix_norm``; in 2 and
     -2, the default 2, that of (..., m, n) by singular values. inf for a singular matrix in these.

@@ -140,11 +140,11 @@ def accept(function: Callable[P, R]) -> Callable[P, R]:
     return public(function)
 
 
-def public(function: Callable[P, R], *, op: str | None = None, parameters: Parameters | None = None,
+def public(function: Callable[P, R], *, parameters: Parameters | None = None,
            direct: Callable[..., Any] | None = None, kind: type | None = None, least: int = 1,
            most: int = 255) -> Callable[P, R]:
     """``function`` as part of the interface: by other names of its arguments, and named in the errors that Python and
-    NumPy raise in it, as ``op``, its own name, or that of the class whose object it makes or is called by.
+    NumPy raise in it: by its own name, or that of the class whose object it makes or is called by.
 
     ``parameters``: what it may be given, if that is not its signature. ``direct`` takes calls of ``least`` to
     ``most`` arguments by position the first of which is a ``kind``.
@@ -154,10 +154,10 @@ def public(function: Callable[P, R], *, op: str | None = None, parameters: Param
     takes = inspect.signature(function).parameters if parameters is None else parameters
     known = frozenset(name for name, p in takes.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
     any_name = any(p.kind is p.VAR_KEYWORD for p in takes.values())
-    op = op or (None if function.__name__ in ("__init__", "forward", "__call__") else function.__name__)
+    op = None if function.__name__ in ("__init__", "forward", "__call__") else function.__name__
 
     def rename(args: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        return translated(op or type(args[0]).__name__, takes, args, keywords)
+        return translated(op or function.__qualname__.partition(".")[0], takes, args, keywords)
 
     def name(error: Exception, first: Any) -> Exception:
         return named(op or type(first).__name__, error, 0)
@@ -168,14 +168,10 @@ def public(function: Callable[P, R], *, op: str | None = None, parameters: Param
 
 
 CALLED = ("__init__", "__contains__", "__getitem__", "__setitem__", "__delitem__")    # public, whatever their names
-# What is called at every step of a training, where an instruction counts; its errors are its own.
-HOT = frozenset("""forward step zero_grad train eval parameters buffers children modules named_parameters named_buffers
-                   named_children named_modules linear dropout rand randn generator zeros ones full""".split())
-
-
 def make_public(module: str, *but: str) -> None:
-    """Let the functions and the methods of a module that users call be ``public``, but for those in ``HOT``."""
-    space, but = vars(sys.modules[module]), (*HOT, *but)
+    """Let the functions and the methods of a module that users call be ``public``, but for those that are called at
+    every step of a training, which are named ``but``, and for ``forward``, which a call of the module names."""
+    space, but = vars(sys.modules[module]), ("forward", *but)
     called = {*space.get("__all__", space), *space.get("FUNCTIONS", ())}
     for name, thing in list(space.items()):
         if getattr(thing, "__module__", None) != module or name in but:

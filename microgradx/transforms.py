@@ -27,7 +27,7 @@ from microgradx._core.trees import flatten, leaves_of, unflatten
 from microgradx._core.value import Value
 from microgradx._core.views import axis_of
 from microgradx.errors import DTypeError, OptionError, ShapeError, described
-from microgradx.names import accept, make_public
+from microgradx.names import make_public
 from microgradx.random import generator, get_rng_state, set_rng_state
 from microgradx.typing import Function
 
@@ -313,7 +313,6 @@ def hvp(fn: Function, primals: Any, tangents: Any) -> Any:
 
 # ----- over a batch ----------------------------------------------------------------------------------------------
 
-@accept
 def vmap(fn: Function, in_axes: Any = 0, out_axes: Any = 0, *, randomness: str = "error") -> Function:
     """A function that does for each sample of a batch what ``fn`` does for one, and stacks what it returns.
 

@@ -1,4 +1,6 @@
 """Loaders: order, threads, what a batch is made of, and which row raised."""
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -29,6 +31,35 @@ class Rows(data.Dataset):
 
 def rows(loader):
     return [k for batch in loader for k in batch.tolist()]
+
+
+PROGRAMS = {
+    "begun and left at the end of the program": """
+it = iter(DataLoader(list(range(20)), batch_size=2, num_workers=2))
+print(next(it).tolist())""",
+    "no thread can be started": """
+import threading
+def start(self): raise RuntimeError("can't start new thread")
+threading.Thread.start = start
+try:
+    next(iter(DataLoader(list(range(20)), batch_size=2, num_workers=2)))
+except RuntimeError as error:
+    print("[0, 1]" if "new thread" in str(error) else error)""",
+    "the second thread cannot be started": """
+import threading
+begin, started = threading.Thread.start, []
+def start(self):
+    if started: raise RuntimeError("can't start new thread")
+    started.append(self); begin(self)
+threading.Thread.start = start
+print(list(DataLoader(list(range(4)), batch_size=2, num_workers=2))[0].tolist())"""}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_programs_with_threads_end(name):
+    program = "from microgradx.data import DataLoader" + PROGRAMS[name]
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.stdout.strip(), done.stderr, done.returncode) == ("[0, 1]", "", 0)
 
 
 def test_two_passes_differ_and_a_generator_repeats_them():

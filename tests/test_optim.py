@@ -447,6 +447,27 @@ def test_how_torch_computes_a_step_is_an_option_that_changes_nothing():
         optim.RMSprop([leaf([1.0])], fused=True)
 
 
+def test_hooks_of_a_step_that_was_replaced():
+    """Hooks stay when somebody puts a function of his own around ``step``, before the first of them or between two."""
+    w, seen = leaf([1.0]), []
+    sgd = optim.SGD([w], lr=0.5)
+    w.sum().backward()
+
+    def wrap(name):
+        inner = sgd.step
+
+        def step(*args):
+            seen.append(name)
+            return inner(*args)
+        sgd.step = step
+    wrap("first wrapper")
+    sgd.register_step_post_hook(lambda *_: seen.append("first hook"))
+    wrap("second wrapper")
+    sgd.register_step_post_hook(lambda *_: seen.append("second hook"))
+    sgd.step()
+    assert seen == ["second wrapper", "first wrapper", "first hook", "second hook"] and w.item() == 0.5
+
+
 def test_hooks_of_a_step():
     w, seen = leaf([1.0]), []
     sgd = optim.SGD([w], lr=1.0)

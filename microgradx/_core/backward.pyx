@@ -12,7 +12,7 @@ from libc.stdlib cimport calloc, free
 from microgradx._core.array cimport *
 from microgradx._core.elementwise cimport apply, row_vjp
 from microgradx._core.graph cimport (Order, parents, pause_watching, recording_sites, release, set_current_site,
-                                     renumber, set_grad_enabled, topological, walks)
+                                     renumber, set_grad_enabled, topological)
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport Operand, bump_gradients, elementwise, fill, note_gradient, put_array
 from microgradx._core.structured cimport sum_to
@@ -229,12 +229,13 @@ cdef int walk(Node root, Array g, bint retain_graph, bint create_graph, dict wan
                 last -= 1
             for k in range(last + 1):
                 check_freed(node)                       # a hook, a finalizer or another thread may walk here meanwhile
-                if walks != order.walk:
-                    renumber(&order, offset)
                 held = parents(&node.v)[k]
                 if held == NULL:
                     continue
                 to = (<Node> held).v.slot
+                if to >= order.count or order.item[to] != held:         # another walk came by
+                    renumber(&order, offset)
+                    to = (<Node> held).v.slot
                 if wanted is not None and not lead[to]:
                     continue
                 if not (create_graph or recording_sites) and grads[to] != NULL and add_indexed(grads[to], node, g):

@@ -21,9 +21,6 @@ cdef inline PyObject **parents(Vertex *v) noexcept nogil:
 cdef struct Order:              # parents before children
     PyObject **item
     Py_ssize_t count
-    uint32_t walk               # the number of the walk, while nodes have the slots that it gave them: see `walks`
-
-cdef uint32_t walks             # the last walk that wrote slots
 
 cdef int topological(PyObject *root, Py_ssize_t offset, Order *order, void (*visit)(PyObject *) noexcept) except -1
 cdef void renumber(Order *order, Py_ssize_t offset) noexcept

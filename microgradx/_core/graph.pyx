@@ -139,7 +139,7 @@ cdef int topological(PyObject *root, Py_ssize_t offset, Order *order, void (*vis
                 if visit != NULL:
                     visit(node)
                 if depth == 0:
-                    order.item, order.count, order.walk = item, count, walk
+                    order.item, order.count = item, count
                     return 0
                 depth -= 1
                 node, k = stack[depth].node, stack[depth].next
@@ -152,11 +152,10 @@ cdef int topological(PyObject *root, Py_ssize_t offset, Order *order, void (*vis
 
 
 cdef void renumber(Order *order, Py_ssize_t offset) noexcept:
-    """Another walk came by: the slots are this order's again, and no longer that walk's."""
+    """Another walk came by: the slots are this order's again."""
     cdef Py_ssize_t i
     for i in range(order.count):
         vertex(order.item[i], offset).slot = <uint32_t> i
-    order.walk = begin_walk()
 
 
 # ----- links -------------------------------------------------------------------------------------------------

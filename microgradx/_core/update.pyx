@@ -39,9 +39,9 @@ cdef int check_alike(str op, Array w, Array other, bint written) except -1:
 
 cdef struct Member:             # a parameter that has a gradient, and what an update of it reads and writes
     Py_ssize_t index            # its number in its group
-    PyObject *parts             # (w, *state), held, as the gradient is
+    PyObject *parts             # (w, *state); held, as the others are
     PyObject *gradient
-    PyObject *cell              # of its group, which the caller holds
+    PyObject *cell              # of its group
     PyObject *steps
 
 
@@ -61,10 +61,10 @@ cdef extern from *:
     int mgx_raise_signal() except -1
 
 
-def update(str op, list groups not None):
+def update(str op, list groups not None, str counter="count_steps"):
     """One step of the optimizer whose row is called ``op``.
 
-    ``groups`` holds [cell, steps, rows, counter]: the options as float64 numbers; for each parameter the steps so far,
+    ``groups`` holds (cell, steps, rows): the options as float64 numbers; for each parameter the steps so far,
     and what else the row ``counter`` counts, or None if these options need none of it; and for each parameter
     (w, *state), None for what the options do not need. A parameter without gradient is passed over. All is checked
     before anything is written, and a step that has begun is completed: what a signal raises comes before it or after
@@ -82,7 +82,7 @@ def update(str op, list groups not None):
     cdef Member *member
     cdef Member *m
     cdef bint capturing = is_capturing()
-    for cell, _steps, rows, _ in groups:
+    for cell, _steps, rows in groups:
         if cell is None or rows is None:
             raise TypeError(f"{op}: None in place of an array")
         room += len(rows)
@@ -91,7 +91,7 @@ def update(str op, list groups not None):
     if member == NULL:
         raise MemoryError(f"{op}: no memory for {room} parameters")
     try:
-        for cell, steps, rows, _ in groups:
+        for cell, steps, rows in groups:
             for i in range(min(<Py_ssize_t> len(rows), room - count)):
                 part = PyList_GET_ITEM(rows, i)
                 if not PyTuple_CheckExact(<object> part) or not is_array(PyTuple_GET_ITEM(<object> part, 0)):
@@ -106,9 +106,13 @@ def update(str op, list groups not None):
                     a = empty_like(g)
                     copy(g, a)
                     g = a
-                Py_INCREF(part)
-                Py_INCREF(<PyObject *> g)
-                member[count] = Member(i, part, <PyObject *> g, <PyObject *> cell, <PyObject *> steps)
+                m = &member[count]
+                m.index, m.parts, m.gradient = i, part, <PyObject *> g
+                m.cell, m.steps = <PyObject *> cell, <PyObject *> steps
+                Py_INCREF(m.parts)
+                Py_INCREF(m.gradient)
+                Py_INCREF(m.cell)
+                Py_INCREF(m.steps)
                 count += 1
         cell = steps = _steps = None
         if PyErr_CheckSignals() < 0:
@@ -134,7 +138,7 @@ def update(str op, list groups not None):
                 a = <Array> part
                 if a.storage.readonly or not is_alike(w, a):
                     check_alike(op, w, a, True)
-        count_steps(groups, member, count, counted)
+        count_steps(counter, member, count, counted)
         for i in range(count):
             m = &member[i]
             w = <Array> PyTuple_GET_ITEM(<object> m.parts, 0)
@@ -162,6 +166,8 @@ def update(str op, list groups not None):
         for i in range(count):
             Py_DECREF(member[i].parts)
             Py_DECREF(member[i].gradient)
+            Py_DECREF(member[i].cell)
+            Py_DECREF(member[i].steps)
         free(member)
 
 
@@ -181,7 +187,7 @@ cdef int raise_signal(str op, bint made) except -1:
     return 0
 
 
-cdef int count_steps(list groups, Member *member, Py_ssize_t count, Py_ssize_t counted) except -1:
+cdef int count_steps(str counter, Member *member, Py_ssize_t count, Py_ssize_t counted) except -1:
     """Neighbours in a group, which have ``counted`` numbers each, count their step in one launch."""
     cdef Call call
     cdef Array steps
@@ -193,7 +199,7 @@ cdef int count_steps(list groups, Member *member, Py_ssize_t count, Py_ssize_t c
             k += 1
         if member[i].steps != <PyObject *> None:
             steps = <Array> member[i].steps
-            row = kernel_row((<list> groups[0])[3])
+            row = kernel_row(counter)
             call.count = 0
             if kernel_facts[row].first_update == 1:
                 put(&call, <Array> member[i].cell)

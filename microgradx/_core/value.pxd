@@ -28,12 +28,12 @@ cdef class Moving:
 
 cdef struct Replayed:           # what such a node keeps: the segment, its numbers, and room for their gradients
     const mgx_segment *segment
-    double *y                   # place 0
+    double *y                   # of index 0
     double *g
     double *derivative
 
 cdef Replayed *new_replayed(const mgx_segment *t) except NULL
-cdef Value replayed_node(Replayed *of, PyObject **leaf, object owner)
+cdef Value replayed_node(Replayed *replayed, PyObject **leaf, object owner)
 cdef object given_of(object o)
 cdef int watch(str what) except -1
 cdef bint is_recording() noexcept

@@ -504,25 +504,25 @@ cdef Replayed *new_replayed(const mgx_segment *t) except NULL:
     """Room for the numbers of a segment, which begin at ``y - t.numbers``, for their gradients and for derivatives: one
     block, which a node keeps."""
     cdef Py_ssize_t places = t.numbers + t.leaves + t.nodes
-    cdef Replayed *of = <Replayed *> malloc(sizeof(Replayed) + (2 * places + t.stores) * sizeof(double))
-    if of == NULL:
+    cdef Replayed *replayed = <Replayed *> malloc(sizeof(Replayed) + (2 * places + t.stores) * sizeof(double))
+    if replayed == NULL:
         raise MemoryError(f"compile: no memory for {t.nodes} nodes")
-    of.segment, of.y = t, <double *> (of + 1) + t.numbers
-    of.g = of.y + places
-    of.derivative = of.g + t.leaves + t.nodes
-    return of
+    replayed.segment, replayed.y = t, <double *> (replayed + 1) + t.numbers
+    replayed.g = replayed.y + places
+    replayed.derivative = replayed.g + t.leaves + t.nodes
+    return replayed
 
 
-cdef Value replayed_node(Replayed *of, PyObject **leaf, object owner):
-    """A node for the last one of a segment, above the leaves. It owns ``of``, whose numbers and leaves are filled in,
-    also if this raises; ``owner`` is kept, as it owns the segment."""
-    cdef const mgx_segment *t = of.segment
+cdef Value replayed_node(Replayed *replayed, PyObject **leaf, object owner):
+    """A node for the last one of a segment, above the leaves. It owns ``replayed``, whose numbers and leaves are
+    filled in, also if this raises; ``owner`` is kept, as it owns the segment."""
+    cdef const mgx_segment *t = replayed.segment
     cdef Py_ssize_t i, m = max(t.leaves, 3)                 # more than two, so that what is stored has its place
     cdef PyObject **links = NULL
     cdef Value out
     try:
-        kernels.segment(t, of.y, of.derivative)
-        out = new_value(of.y[t.leaves + t.nodes - 1], MGX_REPLAYED)
+        kernels.segment(t, replayed.y, replayed.derivative)
+        out = new_value(replayed.y[t.leaves + t.nodes - 1], MGX_REPLAYED)
         links = <PyObject **> malloc(m * sizeof(PyObject *))
         if links == NULL:
             raise MemoryError("compile: no memory for the operands")
@@ -530,38 +530,38 @@ cdef Value replayed_node(Replayed *of, PyObject **leaf, object owner):
             links[i] = leaf[i] if i < t.leaves else NULL
         set_parents(&out.v, m, links)
     except:
-        free(of)
+        free(replayed)
         raise
     finally:
         free(links)
-    out.v.parent[1] = <PyObject *> of
+    out.v.parent[1] = <PyObject *> replayed
     notes_of(out)[0] = "compile"
     notes_of(out).append(owner)
     return out
 
 
-cdef void replayed_backward(Replayed *of, PyObject **leaf, double gradient) noexcept:
+cdef void replayed_backward(Replayed *replayed, PyObject **leaf, double gradient) noexcept:
     """The chain rule through a segment, node by node in the order in which a graph of them would be passed."""
-    cdef const mgx_segment *t = of.segment
+    cdef const mgx_segment *t = replayed.segment
     cdef Py_ssize_t i
     for i in range(t.leaves):
-        of.g[i] = (<Value> leaf[i]).g
+        replayed.g[i] = (<Value> leaf[i]).g
     for i in range(t.numbers):
-        of.g[~i] = 0
-    memset(of.g + t.leaves, 0, t.nodes * sizeof(double))
-    of.g[t.leaves + t.nodes - 1] = gradient
-    kernels.segment_vjp(t, of.y, of.derivative, of.g)
+        replayed.g[~i] = 0
+    memset(replayed.g + t.leaves, 0, t.nodes * sizeof(double))
+    replayed.g[t.leaves + t.nodes - 1] = gradient
+    kernels.segment_vjp(t, replayed.y, replayed.derivative, replayed.g)
     for i in range(t.leaves):
-        (<Value> leaf[i]).g = of.g[i]
+        (<Value> leaf[i]).g = replayed.g[i]
 
 
-cdef tuple total_derivatives(Replayed *of, PyObject **leaf):
+cdef tuple total_derivatives(Replayed *replayed, PyObject **leaf):
     """Of a segment's last node for each leaf."""
-    cdef Py_ssize_t n = of.segment.leaves
+    cdef Py_ssize_t n = replayed.segment.leaves
     cdef list saved = [(<Value> leaf[i]).g for i in range(n)], found
     for i in range(n):
         (<Value> leaf[i]).g = 0
-    replayed_backward(of, leaf, 1.0)
+    replayed_backward(replayed, leaf, 1.0)
     found = [(<Value> leaf[i]).g for i in range(n)]
     for i in range(n):
         (<Value> leaf[i]).g = saved[i]

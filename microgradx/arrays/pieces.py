@@ -15,7 +15,7 @@ from microgradx._core.views import axis_of
 from microgradx.arrays.common import at, axes_of, broadcast, least_axes, of_tensor, tensor, with_axes
 from microgradx.creation import integers
 from microgradx.errors import DTypeError, OptionError, ShapeError
-from microgradx.names import accept, make_public
+from microgradx.names import make_public
 from microgradx.typing import Axes, Data
 
 __all__ = ["adjoint", "atleast_1d", "atleast_2d", "atleast_3d", "block_diag", "broadcast_shapes", "broadcast_tensors",
@@ -62,7 +62,6 @@ def atleast_3d(*tensors: Any) -> Any:
     return every("atleast_3d", three_axes, tensors)
 
 
-@accept
 def column_stack(tensors: Iterable[Data]) -> Tensor:
     """Joined along the second axis, where (n,) counts as a column (n, 1).
 
@@ -74,13 +73,11 @@ def column_stack(tensors: Iterable[Data]) -> Tensor:
     return concat([x if x.ndim > 1 else x.reshape(x.size, 1) for x in map(tensor, tensors)], 1)
 
 
-@accept
 def dstack(tensors: Iterable[Data]) -> Tensor:
     """Joined along the third axis, where (n,) counts as (1, n, 1) and (m, n) as (m, n, 1)."""
     return concat([three_axes(tensor(x)) for x in tensors], 2)
 
 
-@accept
 def row_stack(tensors: Iterable[Data]) -> Tensor:
     """Joined along the first axis, where (n,) counts as (1, n): ``vstack``."""
     return concat([with_axes(tensor(x), 2) for x in tensors], 0)
@@ -420,14 +417,12 @@ def triangle_indices(op: str, cut: Any, row: int, col: int | None, offset: int, 
     return found if dtype is None else found.astype(dtype)
 
 
-@accept
 def tril_indices(row: int, col: int | None = None, offset: int = 0, *, dtype: Any = None,
                  device: Any = None) -> Tensor:
     """The positions of the lower triangle of (row, col), up to diagonal ``offset``: rows and columns, (2, count)."""
     return triangle_indices("tril_indices", np.tril_indices, row, col, offset, dtype, device)
 
 
-@accept
 def triu_indices(row: int, col: int | None = None, offset: int = 0, *, dtype: Any = None,
                  device: Any = None) -> Tensor:
     """The positions of the upper triangle of (row, col), from diagonal ``offset`` on: rows and columns, (2, count)."""

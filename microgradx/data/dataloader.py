@@ -1,6 +1,7 @@
 """Batches of a dataset, under torch's names."""
 from __future__ import annotations
 
+import sys
 import threading
 from _thread import start_new_thread
 from collections import deque
@@ -235,7 +236,7 @@ class DataLoader(Generic[Row]):
         ended: Queue = SimpleQueue()
         threads = [threading.Thread(None, self._work, f"microgradx-loader-{k}", (k, jobs, ended), daemon=True)
                    for k in range(self.num_workers)]
-        start_new_thread(_start, (threads,))
+        start_new_thread(_start, (threads, jobs, ended))
         ahead: deque[Queue] = deque()
         try:
             for each in wanted:
@@ -251,8 +252,9 @@ class DataLoader(Generic[Row]):
                     jobs.get_nowait()
             for _ in range(self.num_workers):
                 jobs.put(None)
-            for _ in range(self.num_workers):
-                ended.get()
+            if not sys.is_finalizing():                         # at the end of Python threads stop where they are
+                for _ in range(self.num_workers):
+                    ended.get()
 
     def _work(self, number: int, jobs: Queue, ended: Queue) -> None:
         """What a thread does: load batches until there is None."""
@@ -283,9 +285,17 @@ class DataLoader(Generic[Row]):
         return batch
 
 
-def _start(threads: list[threading.Thread]) -> None:
-    for thread in threads:
-        thread.start()
+def _start(threads: list[threading.Thread], jobs: Queue, ended: Queue) -> None:
+    """Start as many as the system gives; if it gives none, whoever wants a batch is told."""
+    for k, thread in enumerate(threads):
+        try:
+            thread.start()
+        except BaseException as error:
+            while k == 0 and (job := jobs.get()) is not None:
+                job[1].put((None, error))
+            for _ in threads[k:]:
+                ended.put(None)
+            return
 
 
 make_public(__name__)

@@ -7,7 +7,7 @@ import numpy as np
 
 from microgradx._core.tensor import Tensor, concat, linear_
 from microgradx.errors import OptionError, ShapeError
-from microgradx.names import accept, make_public
+from microgradx.names import make_public
 from microgradx.nn import functional as F
 from microgradx.nn import init
 from microgradx.nn.layers import Linear, parameter, sizes_of
@@ -55,7 +55,6 @@ class MultiheadAttention(Module):
     bias_k: Tensor | None
     bias_v: Tensor | None
 
-    @accept
     def __init__(self, embed_dim: int, num_heads: int, dropout: float = 0.0, bias: bool = True,
                  add_bias_kv: bool = False, add_zero_attn: bool = False, kdim: int | None = None,
                  vdim: int | None = None, batch_first: bool = False, dtype: DType = None, rng: Seed = None) -> None:

@@ -17,7 +17,7 @@ from microgradx._core.nets import convolution, pooling, transposed_convolution
 from microgradx._core.tensor import Tensor
 from microgradx.arrays.common import tensor
 from microgradx.errors import OptionError, ShapeError
-from microgradx.names import accept, make_public
+from microgradx.names import make_public
 from microgradx.nn import init
 from microgradx.nn.module import Module
 from microgradx.nn.padding import MODES, pad
@@ -127,7 +127,6 @@ class _Conv(Module):
     weight: Tensor
     bias: Tensor | None
 
-    @accept
     def __init__(self, in_channels: int, out_channels: int, kernel_size: Integers, stride: Integers = 1,
                  padding: Padding = 0, dilation: Integers = 1, groups: int = 1, bias: bool = True,
                  padding_mode: str = "zeros", dtype: DType = None, rng: Seed = None) -> None:
@@ -273,7 +272,6 @@ def conv_transpose2d(input: Data, weight: Data, bias: Data | None = None, stride
 class _ConvTranspose(_Conv):
     transposed = True
 
-    @accept
     def __init__(self, in_channels: int, out_channels: int, kernel_size: Integers, stride: Integers = 1,
                  padding: Integers = 0, output_padding: Integers = 0, groups: int = 1, bias: bool = True,
                  dilation: Integers = 1, padding_mode: str = "zeros", dtype: DType = None, rng: Seed = None) -> None:
@@ -535,7 +533,6 @@ def adaptive_max_pool2d(input: Data, output_size: Sizes, return_indices: bool = 
 class _Adaptive(Module):
     function: Any = staticmethod(adaptive_avg_pool1d)
 
-    @accept
     def __init__(self, output_size: Sizes) -> None:
         self.output_size = output_size
 
@@ -565,7 +562,6 @@ class AdaptiveMaxPool1d(Module):
     """``adaptive_max_pool1d`` as a module."""
     function: Any = staticmethod(adaptive_max_pool1d)
 
-    @accept
     def __init__(self, output_size: Sizes, return_indices: bool = False) -> None:
         self.output_size, self.return_indices = output_size, return_indices
 
@@ -585,7 +581,6 @@ class MaxPool1d(Module):
     """``max_pool1d`` as a module; the last two arguments stand in torch's order."""
     function: Any = staticmethod(max_pool1d)
 
-    @accept
     def __init__(self, kernel_size: Integers, stride: Integers | None = None, padding: Integers = 0,
                  dilation: Integers = 1, return_indices: bool = False, ceil_mode: bool = False) -> None:
         self.kernel_size, self.stride = kernel_size, kernel_size if stride is None else stride
@@ -615,7 +610,6 @@ class AvgPool1d(Module):
     later = {"divisor_override": None}
     function: Any = staticmethod(avg_pool1d)
 
-    @accept
     def __init__(self, kernel_size: Integers, stride: Integers | None = None, padding: Integers = 0,
                  ceil_mode: bool = False, count_include_pad: bool = True) -> None:
         kernel, steps, ahead = _as_rows("AvgPool1d", kernel_size, kernel_size if stride is None else stride, padding)
@@ -644,7 +638,6 @@ class AvgPool2d(AvgPool1d):
     """
     function = staticmethod(avg_pool2d)
 
-    @accept
     def __init__(self, kernel_size: Integers, stride: Integers | None = None, padding: Integers = 0,
                  ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None) -> None:
         self._keep(kernel_size, stride, padding, ceil_mode, count_include_pad)

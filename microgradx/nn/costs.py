@@ -16,7 +16,7 @@ from microgradx._core.structured import KernelOperation, sum_of_squares
 from microgradx._core.tensor import Tensor, cross_entropy_, tensor
 from microgradx.creation import integers
 from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError, described
-from microgradx.names import accept, make_public
+from microgradx.names import make_public
 from microgradx.typing import Data
 
 __all__ = ["binary_cross_entropy", "binary_cross_entropy_with_logits", "cross_entropy", "gaussian_nll_loss",
@@ -125,7 +125,6 @@ def l1_loss(input: Tensor, target: Data, reduction: str = "mean") -> Tensor:
     return reduced("l1_loss", (input - alike("l1_loss", input, target)).abs(), reduction)
 
 
-@accept
 def huber_loss(input: Tensor, target: Data, reduction: str = "mean", delta: float = 1.0) -> Tensor:
     """(p - t)^2 / 2 where |p - t| <= delta, else delta (|p - t| - delta / 2). Huber (1964).
 
@@ -143,7 +142,6 @@ def _huber(off: Tensor, delta: float) -> Tensor:
     return near * (off - near * 0.5)
 
 
-@accept
 def smooth_l1_loss(input: Tensor, target: Data, reduction: str = "mean", beta: float = 1.0) -> Tensor:
     """(p - t)^2 / (2 beta) where |p - t| <= beta, else |p - t| - beta / 2; for beta = 0 the L1 loss. Girshick (2015).
 
@@ -159,7 +157,6 @@ def smooth_l1_loss(input: Tensor, target: Data, reduction: str = "mean", beta: f
     return reduced("smooth_l1_loss", terms, reduction)
 
 
-@accept
 def gaussian_nll_loss(input: Tensor, target: Data, var: Data, full: bool = False, eps: float = 1e-6,
                       reduction: str = "mean") -> Tensor:
     """(log(var) + (p - t)^2 / var) / 2: the negative logarithm of the density of t under a normal distribution.
@@ -187,7 +184,6 @@ def gaussian_nll_loss(input: Tensor, target: Data, var: Data, full: bool = False
     return reduced("gaussian_nll_loss", terms + 0.5 * math.log(2 * math.pi) if full else terms, reduction)
 
 
-@accept
 def poisson_nll_loss(input: Tensor, target: Data, log_input: bool = True, full: bool = False, eps: float = 1e-8, *,
                      reduction: str = "mean") -> Tensor:
     """rate - t log(rate): the negative logarithm of the probability of t under a Poisson distribution, but for log(t!).
@@ -211,7 +207,6 @@ def poisson_nll_loss(input: Tensor, target: Data, log_input: bool = True, full: 
 
 # ----- two classes -----------------------------------------------------------------------------------------------
 
-@accept
 def binary_cross_entropy(input: Tensor, target: Data, weight: Data | None = None, *,
                          reduction: str = "mean") -> Tensor:
     """-(t log p + (1-t) log(1-p)) for probabilities p and targets t in 0..1; 0 log 0 is 0.
@@ -273,7 +268,6 @@ def binary_cross_entropy_with_logits(input: Tensor, target: Data, weight: Data |
     return reduced(op, _weighted(op, terms, weight), reduction)
 
 
-@accept
 def hinge_loss(input: Tensor, target: Data, reduction: str = "mean", margin: float = 1.0) -> Tensor:
     """max(0, margin - t p) for targets t of -1 and 1: the cost of a support vector machine.
 
@@ -415,7 +409,6 @@ def _cross_entropy_of_shares(logits: Tensor, target: Tensor, reduction: str, wei
     return reduced("cross_entropy", terms.reshape(shape), reduction)
 
 
-@accept
 def nll_loss(input: Tensor, target: Data, weight: Data | None = None, *, ignore_index: int = -100,
              reduction: str = "mean") -> Tensor:
     """-input[label] per row, for logarithms of probabilities (m, n) or (m, n, ...) and labels (m,) or (m, ...).
@@ -438,7 +431,6 @@ def nll_loss(input: Tensor, target: Data, weight: Data | None = None, *, ignore_
     return _row_terms(counts.mul_no_nan(-rows[np.arange(len(label)), label]), counts, shape, reduction)
 
 
-@accept
 def multi_margin_loss(input: Tensor, target: Data, p: float = 1, margin: float = 1.0, weight: Data | None = None, *,
                       reduction: str = "mean") -> Tensor:
     """1/n * sum over i != label of max(0, margin - x[label] + x[i])^p: (m, n) and labels (m,), mean over rows; or (n,)
@@ -465,7 +457,6 @@ def multi_margin_loss(input: Tensor, target: Data, p: float = 1, margin: float =
     return reduced("multi_margin_loss", terms.reshape(shape), reduction)
 
 
-@accept
 def kl_div(input: Tensor, target: Data, reduction: str = "mean", log_target: bool = False) -> Tensor:
     """t (log t - logp), with logp = ``input`` and t = ``target``: the divergence of exp(logp) from the distribution t.
 

@@ -73,7 +73,6 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     return input.prelu(weight)
 
 
-@accept
 def rrelu(input: Tensor, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, inplace: bool = False, *,
           rng: Seed = None) -> Tensor:
     """x where x >= 0, else x times a slope: drawn from U(lower, upper) for every element in ``training``, else their
@@ -106,7 +105,6 @@ def linear(input: Data, weight: Tensor, bias: Data | None = None) -> Tensor:
     return linear_(input, weight, bias)
 
 
-@accept
 def bilinear(input1: Data, input2: Data, weight: Tensor, bias: Data | None = None) -> Tensor:
     """input1^T weight[k] input2 + bias[k]: (..., n), (..., m), (out, n, m), (out,) -> (..., out).
 
@@ -127,7 +125,6 @@ def bilinear(input1: Data, input2: Data, weight: Tensor, bias: Data | None = Non
 
 # ----- rows by number ------------------------------------------------------------------------------------------------
 
-@accept
 def one_hot(tensor: Data, num_classes: int = -1, dtype: DType = "int64") -> Tensor:
     """Rows of 0 with a 1 at the label: int (...) -> (..., num_classes). -1: as many classes as the largest label needs.
 
@@ -211,7 +208,6 @@ def embedding(input: Data, weight: Tensor, padding_idx: int | None = None, *, ma
     return counted.unsqueeze(-1).where(rows, rows.detach())
 
 
-@accept
 def embedding_bag(input: Data, weight: Tensor, offsets: Data | None = None, mode: str = "mean",
                   per_sample_weights: Data | None = None, include_last_offset: bool = False,
                   padding_idx: int | None = None) -> Tensor:
@@ -329,21 +325,18 @@ def _channel_dropout(op: str, axes: tuple[int, ...], input: Tensor, p: float, tr
     return x.copy_(y) if inplace else y
 
 
-@accept
 def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, *,
               rng: Seed = None) -> Tensor:
     """As ``dropout``, of whole channels of (m, channels, n) or (channels, n): Tompson et al. (2015)."""
     return _channel_dropout("dropout1d", (2, 3), input, p, training, inplace, rng)
 
 
-@accept
 def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, *,
               rng: Seed = None) -> Tensor:
     """As ``dropout``, of whole channels of (m, channels, h, w) or (channels, h, w): Tompson et al. (2015)."""
     return _channel_dropout("dropout2d", (3, 4), input, p, training, inplace, rng)
 
 
-@accept
 def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, *,
               rng: Seed = None) -> Tensor:
     """As ``dropout``, of whole channels of (m, channels, d, h, w) or (channels, d, h, w)."""
@@ -368,14 +361,12 @@ def _alpha_dropout(op: str, input: Tensor, shape: tuple[int, ...], p: float, tra
     return input.copy_(y) if inplace else y
 
 
-@accept
 def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False, *,
                   rng: Seed = None) -> Tensor:
     """Dropout that keeps mean 0 and variance 1 behind SELU: Klambauer et al. (2017), section 3."""
     return _alpha_dropout("alpha_dropout", input, input.shape, p, training, inplace, rng)
 
 
-@accept
 def feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False, *,
                           rng: Seed = None) -> Tensor:
     """As ``alpha_dropout``, of whole channels: one draw for each index of the first two axes."""
@@ -387,7 +378,6 @@ def feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False,
 
 # ----- along an axis -------------------------------------------------------------------------------------------------
 
-@accept
 def glu(input: Tensor, dim: int = -1) -> Tensor:
     """a sigmoid(b), where a and b are the halves of x along the axis ``dim``. Dauphin et al. (2017), eq. 1.
 
@@ -399,7 +389,6 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     return _glu(input, dim)
 
 
-@accept
 def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
     """x / max(norm of x, eps), the norm of order ``p`` along the axis ``dim``.
 
@@ -411,14 +400,12 @@ def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -
     return _normalize(input, p, dim, eps)
 
 
-@accept
 def cosine_similarity(x1: Tensor, x2: Data, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """The cosine of the angle between x1 and x2, which broadcast, along the axis ``dim``; norms below ``eps`` count as
     eps."""
     return _cosine_similarity(x1, x2, dim, eps)
 
 
-@accept
 def pairwise_distance(x1: Tensor, x2: Data, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
     """The norm of order ``p`` of x1 - x2 + eps along the last axis: (..., n), (..., n) -> (...).
 
@@ -430,7 +417,6 @@ def pairwise_distance(x1: Tensor, x2: Data, p: float = 2.0, eps: float = 1e-6, k
     return (x1 - x2 + eps).norm(p, -1, keepdim)
 
 
-@accept
 def gumbel_softmax(logits: Tensor, tau: float = 1.0, hard: bool = False, dim: int = -1, *, rng: Seed = None) -> Tensor:
     """softmax((logits + g) / tau) along ``dim`` with draws g of the Gumbel distribution: a sample of a class as shares.
 

@@ -28,7 +28,7 @@ from microgradx._core.graph import enable_grad, no_grad
 from microgradx._core.launch import compute
 from microgradx._core.tensor import Tensor
 from microgradx.errors import DTypeError, OptionError, ShapeError
-from microgradx.names import accept, make_public
+from microgradx.names import make_public
 from microgradx.nn import activations
 from microgradx.nn.module import Module, observed
 from microgradx.random import generator, rand, randn
@@ -81,7 +81,6 @@ def _normal_of(op: str, tensor: Tensor, rng: Seed) -> Tensor:
     return randn(_tensor(op, tensor).shape, rng=rng, dtype="float64")
 
 
-@accept
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """Every element is ``val``."""
     with no_grad():
@@ -98,7 +97,6 @@ def ones_(tensor: Tensor) -> Tensor:
     return constant_(tensor, 1.0)
 
 
-@accept
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, rng: Seed = None) -> Tensor:
     """Gaussian with the given mean and standard deviation."""
     if not std >= 0:
@@ -106,7 +104,6 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, rng: Seed = Non
     return _write("normal_", tensor, _normal_of("normal_", tensor, rng) * std + mean)
 
 
-@accept
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, rng: Seed = None) -> Tensor:
     """Uniform on [a, b)."""
     if not a <= b:
@@ -114,7 +111,6 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, rng: Seed = None) -
     return _write("uniform_", tensor, _uniform_of("uniform_", tensor, rng) * (b - a) + a)
 
 
-@accept
 def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0,
                   rng: Seed = None) -> Tensor:
     """Gaussian, given that it lies in [a, b] (numbers, not multiples of ``std``)."""
@@ -136,7 +132,6 @@ def eye_(tensor: Tensor) -> Tensor:
     return _write("eye_", tensor, np.eye(rows, columns))
 
 
-@accept
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     """The kernel (out, in, ...) of a convolution that hands its channels on: 1 in the middle of kernel k of channel k.
 
@@ -158,7 +153,6 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     return _write("dirac_", tensor, numbers)
 
 
-@accept
 def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, rng: Seed = None) -> Tensor:
     """N(0, std^2), with the share ``sparsity`` of each column 0, rounded up: a matrix. Martens (2010)."""
     if _tensor("sparse_", tensor).ndim != 2:
@@ -171,7 +165,6 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, rng: Seed = None
     return _write("sparse_", tensor, (places < math.ceil(sparsity * rows)).where(0.0, tensor.detach()))
 
 
-@accept
 def orthogonal_(tensor: Tensor, gain: float = 1.0, rng: Seed = None) -> Tensor:
     """gain * a random matrix with orthonormal rows or columns, whichever are fewer: Saxe et al. (2014).
 
@@ -209,7 +202,6 @@ def _per(n: int) -> float:
     return 1 / n if n else 0.0                          # an empty weight has nothing to scale
 
 
-@accept
 def xavier_normal_(tensor: Tensor, gain: float = 1.0, rng: Seed = None) -> Tensor:
     """N(0, gain^2 * 2 / (n_in + n_out)).
 
@@ -221,25 +213,21 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0, rng: Seed = None) -> Tenso
     return _normal(tensor, 2 * gain**2 * _per(sum(fans(tensor))), rng)
 
 
-@accept
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, rng: Seed = None) -> Tensor:
     """U(-a, a) with the variance of ``xavier_normal_``."""
     return _uniform(tensor, 2 * gain**2 * _per(sum(fans(tensor))), rng)
 
 
-@accept
 def he_normal_(tensor: Tensor, slope: float = 0.0, rng: Seed = None) -> Tensor:
     """N(0, 2 / ((1 + slope^2) n_in)); ``slope`` is that of a leaky ReLU for negative x."""
     return _normal(tensor, 2 / (1 + slope**2) * _per(fans(tensor)[0]), rng)
 
 
-@accept
 def he_uniform_(tensor: Tensor, slope: float = 0.0, rng: Seed = None) -> Tensor:
     """U(-a, a) with the variance of ``he_normal_``."""
     return _uniform(tensor, 2 / (1 + slope**2) * _per(fans(tensor)[0]), rng)
 
 
-@accept
 def kaiming_normal_(tensor: Tensor, a: float = 0.0, mode: str = "fan_in",
                     nonlinearity: str | Function = "leaky_relu", rng: Seed = None, *,
                     parameters: Mapping[str, Any] | None = None) -> Tensor:
@@ -251,7 +239,6 @@ def kaiming_normal_(tensor: Tensor, a: float = 0.0, mode: str = "fan_in",
     return _normal(tensor, _kaiming("kaiming_normal_", tensor, a, nonlinearity, mode, parameters), rng)
 
 
-@accept
 def kaiming_uniform_(tensor: Tensor, a: float = 0.0, mode: str = "fan_in",
                      nonlinearity: str | Function = "leaky_relu", rng: Seed = None, *,
                      parameters: Mapping[str, Any] | None = None) -> Tensor:
@@ -273,13 +260,11 @@ def _kaiming(op: str, tensor: Tensor, a: float, nonlinearity: str | Function, mo
     return gain**2 * _per(fans(tensor)[backward])
 
 
-@accept
 def lecun_normal_(tensor: Tensor, rng: Seed = None) -> Tensor:
     """N(0, 1 / n_in)."""
     return _normal(tensor, _per(fans(tensor)[0]), rng)
 
 
-@accept
 def lecun_uniform_(tensor: Tensor, rng: Seed = None) -> Tensor:
     """U(-a, a) with the variance of ``lecun_normal_``."""
     return _uniform(tensor, _per(fans(tensor)[0]), rng)

@@ -10,7 +10,7 @@ from microgradx._core.array import get_default_dtype
 from microgradx._core.tensor import Tensor, linear_
 from microgradx._core.views import axis_of
 from microgradx.errors import DTypeError, OptionError, ShapeError
-from microgradx.names import accept, make_public
+from microgradx.names import make_public
 from microgradx.nn import functional as F
 from microgradx.nn import init as initial
 from microgradx.nn.containers import ModuleList as ModuleList  # pickles of 0.1.0 know them by this module
@@ -58,7 +58,6 @@ class Linear(Module):
     weight: Tensor
     bias: Tensor | None
 
-    @accept
     def __init__(self, in_features: int, out_features: int, bias: bool = True, dtype: DType = None,
                  rng: Seed = None) -> None:
         sizes_of("Linear", in_features, out_features)
@@ -94,7 +93,6 @@ class Bilinear(Module):
     weight: Tensor
     bias: Tensor | None
 
-    @accept
     def __init__(self, in1_features: int, in2_features: int, out_features: int, bias: bool = True,
                  dtype: DType = None, rng: Seed = None) -> None:
         sizes_of("Bilinear", in1_features, in2_features, out_features, least=1)
@@ -134,7 +132,6 @@ class Embedding(Module):
     former = {"count": "num_embeddings", "width": "embedding_dim"}
     weight: Tensor
 
-    @accept
     def __init__(self, num_embeddings: int, embedding_dim: int, padding_idx: int | None = None,
                  max_norm: float | None = None, scale_grad_by_freq: bool = False, sparse: bool = False,
                  dtype: DType = None, rng: Seed = None) -> None:
@@ -190,7 +187,6 @@ class EmbeddingBag(Module):
     """
     weight: Tensor
 
-    @accept
     def __init__(self, num_embeddings: int, embedding_dim: int, max_norm: float | None = None,
                  scale_grad_by_freq: bool = False, mode: str = "mean", sparse: bool = False,
                  include_last_offset: bool = False, padding_idx: int | None = None, dtype: DType = None,
@@ -233,7 +229,6 @@ class Dropout(Module):
     later = {"inplace": False}
     function: Any = staticmethod(F.dropout)
 
-    @accept
     def __init__(self, p: float = 0.5, inplace: bool = False, rng: Seed = None) -> None:
         self.p, self.inplace = F.probability(type(self).__name__, p), inplace
         self.rng = rng if rng is None else generator(rng)
@@ -313,7 +308,6 @@ class Flatten(Module):
     """All axes from ``start_dim`` to ``end_dim`` as one: (m, ...) -> (m, n)."""
     former = {"start_axis": "start_dim", "end_axis": "end_dim"}
 
-    @accept
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         self.start_dim, self.end_dim = start_dim, end_dim
 
@@ -333,7 +327,6 @@ class Unflatten(Module):
     (5, 2, 3)
     """
 
-    @accept
     def __init__(self, dim: int, unflattened_size: tuple[int, ...]) -> None:
         self.dim, self.unflattened_size = dim, tuple(unflattened_size)
 
@@ -354,7 +347,6 @@ class CosineSimilarity(Module):
     1.0
     """
 
-    @accept
     def __init__(self, dim: int = 1, eps: float = 1e-8) -> None:
         self.dim, self.eps = dim, eps
 
@@ -365,7 +357,6 @@ class CosineSimilarity(Module):
 class PairwiseDistance(Module):
     """``functional.pairwise_distance`` as a module: (..., n), (..., n) -> (...)."""
 
-    @accept
     def __init__(self, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> None:
         self.p, self.eps, self.keepdim = p, eps, keepdim
 
@@ -381,7 +372,6 @@ class PReLU(Module):
     later = {"num_parameters": 1, "init": 0.25}
     weight: Tensor
 
-    @accept
     def __init__(self, num_parameters: int = 1, init: float = 0.25, dtype: DType = None) -> None:
         sizes_of("PReLU", num_parameters, least=1)
         self.num_parameters, self.init = num_parameters, init
@@ -403,7 +393,6 @@ class RReLU(Module):
     """``functional.rrelu`` as a module: slopes for negative x are drawn in training, and their mean after
     ``eval()``."""
 
-    @accept
     def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3, inplace: bool = False, rng: Seed = None) -> None:
         self.lower, self.upper, self.inplace = lower, upper, inplace
         self.rng = rng if rng is None else generator(rng)
@@ -425,7 +414,6 @@ class _Activation(Module):
     method = ""
     inplace = False
 
-    @accept
     def __init__(self) -> None:
         self._keep()
 
@@ -457,7 +445,6 @@ class ReLU(_Activation):
     """``x.relu()`` as a module."""
     method = "relu"
 
-    @accept
     def __init__(self, inplace: bool = False) -> None:
         self._keep(inplace=inplace)
 
@@ -466,7 +453,6 @@ class ReLU6(_Activation):
     """``x.relu6()`` as a module."""
     method = "relu6"
 
-    @accept
     def __init__(self, inplace: bool = False) -> None:
         self._keep(inplace=inplace)
 
@@ -475,7 +461,6 @@ class LeakyReLU(_Activation):
     """``x.leaky_relu(negative_slope=0.01)`` as a module."""
     method = "leaky_relu"
 
-    @accept
     def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
         self._keep(negative_slope, inplace=inplace)
 
@@ -484,7 +469,6 @@ class ELU(_Activation):
     """``x.elu(alpha=1.0)`` as a module."""
     method = "elu"
 
-    @accept
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
         self._keep(alpha, inplace=inplace)
 
@@ -493,7 +477,6 @@ class SELU(_Activation):
     """``x.selu()`` as a module."""
     method = "selu"
 
-    @accept
     def __init__(self, inplace: bool = False) -> None:
         self._keep(inplace=inplace)
 
@@ -502,7 +485,6 @@ class CELU(_Activation):
     """``x.celu(alpha=1.0)`` as a module."""
     method = "celu"
 
-    @accept
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
         self._keep(alpha, inplace=inplace)
 
@@ -511,7 +493,6 @@ class GELU(_Activation):
     """``x.gelu(approximate="none")`` as a module."""
     method = "gelu"
 
-    @accept
     def __init__(self, approximate: Literal["none", "tanh"] = "none") -> None:
         self._keep(approximate)
 
@@ -520,7 +501,6 @@ class SiLU(_Activation):
     """``x.silu()`` as a module."""
     method = "silu"
 
-    @accept
     def __init__(self, inplace: bool = False) -> None:
         self._keep(inplace=inplace)
 
@@ -529,7 +509,6 @@ class Mish(_Activation):
     """``x.mish()`` as a module."""
     method = "mish"
 
-    @accept
     def __init__(self, inplace: bool = False) -> None:
         self._keep(inplace=inplace)
 
@@ -538,7 +517,6 @@ class Softplus(_Activation):
     """``x.softplus(beta=1.0, threshold=20.0)`` as a module."""
     method = "softplus"
 
-    @accept
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
         self._keep(beta, threshold)
 
@@ -560,7 +538,6 @@ class Hardtanh(_Activation):
     """``x.hardtanh(min_val=-1.0, max_val=1.0)`` as a module."""
     method = "hardtanh"
 
-    @accept
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
         self._keep(min_val, max_val, inplace=inplace)
 
@@ -569,7 +546,6 @@ class Hardsigmoid(_Activation):
     """``x.hardsigmoid()`` as a module."""
     method = "hardsigmoid"
 
-    @accept
     def __init__(self, inplace: bool = False) -> None:
         self._keep(inplace=inplace)
 
@@ -578,7 +554,6 @@ class Hardswish(_Activation):
     """``x.hardswish()`` as a module."""
     method = "hardswish"
 
-    @accept
     def __init__(self, inplace: bool = False) -> None:
         self._keep(inplace=inplace)
 
@@ -587,7 +562,6 @@ class Hardshrink(_Activation):
     """``x.hardshrink(lambd=0.5)`` as a module."""
     method = "hardshrink"
 
-    @accept
     def __init__(self, lambd: float = 0.5) -> None:
         self._keep(lambd)
 
@@ -599,7 +573,6 @@ class Softshrink(_Activation):
     """``x.softshrink(lambd=0.5)`` as a module."""
     method = "softshrink"
 
-    @accept
     def __init__(self, lambd: float = 0.5) -> None:
         self._keep(lambd)
 
@@ -616,7 +589,6 @@ class Threshold(_Activation):
     """``x.threshold(threshold=0.0, value=0.0)`` as a module."""
     method = "threshold"
 
-    @accept
     def __init__(self, threshold: float = 0.0, value: float = 0.0, inplace: bool = False) -> None:
         self._keep(threshold, value, inplace=inplace)
 
@@ -629,7 +601,6 @@ class _AlongAxis(Module):
         """In 0.1.0 the axis was the one of the ``arguments``."""
         super().__setstate__(state if "axis" in state else state | {"axis": state["arguments"][0]})
 
-    @accept
     def __init__(self, axis: int = -1) -> None:
         self.axis = -1 if axis is None else axis
 
@@ -663,7 +634,6 @@ class GLU(_AlongAxis):
 class Softmax2d(Module):
     """Softmax over the channels of (m, channels, h, w) or (channels, h, w)."""
 
-    @accept
     def __init__(self) -> None:
         pass
 

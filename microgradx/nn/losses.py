@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from microgradx._core.tensor import Tensor
-from microgradx.names import accept, make_public
+from microgradx.names import make_public
 from microgradx.nn import costs, margins
 from microgradx.nn.module import Module
 from microgradx.typing import Data
@@ -49,7 +49,6 @@ class MSELoss(_Loss):
     """``functional.mse_loss`` as a module, called with ``(input, target)``."""
     function = costs.mse_loss
 
-    @accept
     def __init__(self, reduction: str = "mean") -> None:
         self._keep(reduction=reduction)
 
@@ -58,7 +57,6 @@ class QuadraticCost(_Loss):
     """``functional.quadratic_cost`` as a module, called with ``(input, target)``."""
     function = costs.quadratic_cost
 
-    @accept
     def __init__(self, reduction: str = "mean") -> None:
         self._keep(reduction=reduction)
 
@@ -67,7 +65,6 @@ class L1Loss(_Loss):
     """``functional.l1_loss`` as a module, called with ``(input, target)``."""
     function = costs.l1_loss
 
-    @accept
     def __init__(self, reduction: str = "mean") -> None:
         self._keep(reduction=reduction)
 
@@ -76,7 +73,6 @@ class HuberLoss(_Loss):
     """``functional.huber_loss`` as a module, called with ``(input, target)``."""
     function = costs.huber_loss
 
-    @accept
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         self._keep(reduction=reduction, delta=delta)
 
@@ -85,7 +81,6 @@ class SmoothL1Loss(_Loss):
     """``functional.smooth_l1_loss`` as a module, called with ``(input, target)``."""
     function = costs.smooth_l1_loss
 
-    @accept
     def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
         self._keep(reduction=reduction, beta=beta)
 
@@ -94,7 +89,6 @@ class GaussianNLLLoss(_Loss):
     """``functional.gaussian_nll_loss`` as a module, called with ``(input, target, var)``."""
     function = costs.gaussian_nll_loss
 
-    @accept
     def __init__(self, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:
         self._keep(full=full, eps=eps, reduction=reduction)
 
@@ -103,7 +97,6 @@ class PoissonNLLLoss(_Loss):
     """``functional.poisson_nll_loss`` as a module, called with ``(input, target)``."""
     function = costs.poisson_nll_loss
 
-    @accept
     def __init__(self, log_input: bool = True, full: bool = False, eps: float = 1e-8, *,
                  reduction: str = "mean") -> None:
         self._keep(log_input=log_input, full=full, eps=eps, reduction=reduction)
@@ -113,7 +106,6 @@ class BCELoss(_Loss):
     """``functional.binary_cross_entropy`` as a module, called with ``(input, target)``."""
     function = costs.binary_cross_entropy
 
-    @accept
     def __init__(self, weight: Data | None = None, *, reduction: str = "mean") -> None:
         self._keep(weight=weight, reduction=reduction)
 
@@ -122,7 +114,6 @@ class BCEWithLogitsLoss(_Loss):
     """``functional.binary_cross_entropy_with_logits`` as a module, called with ``(input, target)``."""
     function = costs.binary_cross_entropy_with_logits
 
-    @accept
     def __init__(self, weight: Data | None = None, *, reduction: str = "mean", pos_weight: Data | None = None) -> None:
         self._keep(weight=weight, reduction=reduction, pos_weight=pos_weight)
 
@@ -131,7 +122,6 @@ class HingeLoss(_Loss):
     """``functional.hinge_loss`` as a module, called with ``(input, target)``."""
     function = costs.hinge_loss
 
-    @accept
     def __init__(self, reduction: str = "mean", margin: float = 1.0) -> None:
         self._keep(reduction=reduction, margin=margin)
 
@@ -140,7 +130,6 @@ class CrossEntropyLoss(_Loss):
     """``functional.cross_entropy`` as a module, called with ``(input, target)``."""
     function = costs.cross_entropy
 
-    @accept
     def __init__(self, weight: Data | None = None, *, ignore_index: int = -100, reduction: str = "mean",
                  label_smoothing: float = 0.0) -> None:
         self._keep(weight=weight, ignore_index=ignore_index, reduction=reduction, label_smoothing=label_smoothing)
@@ -150,7 +139,6 @@ class NLLLoss(_Loss):
     """``functional.nll_loss`` as a module, called with ``(input, target)``."""
     function = costs.nll_loss
 
-    @accept
     def __init__(self, weight: Data | None = None, *, ignore_index: int = -100, reduction: str = "mean") -> None:
         self._keep(weight=weight, ignore_index=ignore_index, reduction=reduction)
 
@@ -159,7 +147,6 @@ class MultiMarginLoss(_Loss):
     """``functional.multi_margin_loss`` as a module, called with ``(input, target)``."""
     function = costs.multi_margin_loss
 
-    @accept
     def __init__(self, p: float = 1, margin: float = 1.0, weight: Data | None = None, *,
                  reduction: str = "mean") -> None:
         self._keep(p=p, margin=margin, weight=weight, reduction=reduction)
@@ -169,7 +156,6 @@ class KLDivLoss(_Loss):
     """``functional.kl_div`` as a module, called with ``(input, target)``."""
     function = costs.kl_div
 
-    @accept
     def __init__(self, reduction: str = "mean", log_target: bool = False) -> None:
         self._keep(reduction=reduction, log_target=log_target)
 
@@ -178,7 +164,6 @@ class MarginRankingLoss(_Loss):
     """``functional.margin_ranking_loss`` as a module, called with ``(input1, input2, target)``."""
     function = margins.margin_ranking_loss
 
-    @accept
     def __init__(self, margin: float = 0.0, *, reduction: str = "mean") -> None:
         self._keep(margin=margin, reduction=reduction)
 
@@ -187,7 +172,6 @@ class HingeEmbeddingLoss(_Loss):
     """``functional.hinge_embedding_loss`` as a module, called with ``(input, target)``."""
     function = margins.hinge_embedding_loss
 
-    @accept
     def __init__(self, margin: float = 1.0, *, reduction: str = "mean") -> None:
         self._keep(margin=margin, reduction=reduction)
 
@@ -196,7 +180,6 @@ class CosineEmbeddingLoss(_Loss):
     """``functional.cosine_embedding_loss`` as a module, called with ``(input1, input2, target)``."""
     function = margins.cosine_embedding_loss
 
-    @accept
     def __init__(self, margin: float = 0.0, *, reduction: str = "mean") -> None:
         self._keep(margin=margin, reduction=reduction)
 
@@ -205,7 +188,6 @@ class TripletMarginLoss(_Loss):
     """``functional.triplet_margin_loss`` as a module, called with ``(anchor, positive, negative)``."""
     function = margins.triplet_margin_loss
 
-    @accept
     def __init__(self, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6, swap: bool = False, *,
                  reduction: str = "mean") -> None:
         self._keep(margin=margin, p=p, eps=eps, swap=swap, reduction=reduction)
@@ -215,7 +197,6 @@ class TripletMarginWithDistanceLoss(_Loss):
     """``functional.triplet_margin_with_distance_loss`` as a module, called with ``(anchor, positive, negative)``."""
     function = margins.triplet_margin_with_distance_loss
 
-    @accept
     def __init__(self, *, distance_function: Callable[[Tensor, Tensor], Tensor] | None = None, margin: float = 1.0,
                  swap: bool = False, reduction: str = "mean") -> None:
         self._keep(distance_function=distance_function, margin=margin, swap=swap, reduction=reduction)
@@ -225,7 +206,6 @@ class SoftMarginLoss(_Loss):
     """``functional.soft_margin_loss`` as a module, called with ``(input, target)``."""
     function = margins.soft_margin_loss
 
-    @accept
     def __init__(self, *, reduction: str = "mean") -> None:
         self._keep(reduction=reduction)
 
@@ -234,7 +214,6 @@ class MultiLabelSoftMarginLoss(_Loss):
     """``functional.multilabel_soft_margin_loss`` as a module, called with ``(input, target)``."""
     function = margins.multilabel_soft_margin_loss
 
-    @accept
     def __init__(self, weight: Data | None = None, *, reduction: str = "mean") -> None:
         self._keep(weight=weight, reduction=reduction)
 
@@ -243,7 +222,6 @@ class MultiLabelMarginLoss(_Loss):
     """``functional.multilabel_margin_loss`` as a module, called with ``(input, target)``."""
     function = margins.multilabel_margin_loss
 
-    @accept
     def __init__(self, *, reduction: str = "mean") -> None:
         self._keep(reduction=reduction)
 

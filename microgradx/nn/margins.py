@@ -12,7 +12,7 @@ import numpy.typing as npt
 from microgradx._core.launch import compute
 from microgradx._core.tensor import Tensor
 from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
-from microgradx.names import accept, make_public
+from microgradx.names import make_public
 from microgradx.nn.costs import alike, check_weight, reduced
 from microgradx.typing import Data
 
@@ -28,7 +28,6 @@ def _signs(op: str, target: Data, dtype: npt.DTypeLike) -> Tensor:
 
 # ----- pairs and triplets --------------------------------------------------------------------------------------------
 
-@accept
 def margin_ranking_loss(input1: Tensor, input2: Tensor, target: Data, margin: float = 0.0, *,
                         reduction: str = "mean") -> Tensor:
     """max(0, margin - t (x1 - x2)): x1 is to be larger by ``margin`` where t is 1, x2 where t is -1.
@@ -45,7 +44,6 @@ def margin_ranking_loss(input1: Tensor, input2: Tensor, target: Data, margin: fl
     return reduced("margin_ranking_loss", (margin - signs * (input1 - input2)).relu(), reduction)
 
 
-@accept
 def hinge_embedding_loss(input: Tensor, target: Data, margin: float = 1.0, *, reduction: str = "mean") -> Tensor:
     """x where the target is 1, max(0, margin - x) where it is -1, for distances x.
 
@@ -59,7 +57,6 @@ def hinge_embedding_loss(input: Tensor, target: Data, margin: float = 1.0, *, re
     return reduced("hinge_embedding_loss", terms, reduction)
 
 
-@accept
 def cosine_embedding_loss(input1: Tensor, input2: Tensor, target: Data, margin: float = 0.0, *,
                           reduction: str = "mean") -> Tensor:
     """1 - cos where the target is 1, max(0, cos - margin) where it is -1: (m, n), (m, n), (m,); m may be missing.
@@ -82,7 +79,6 @@ def cosine_embedding_loss(input1: Tensor, input2: Tensor, target: Data, margin: 
     return reduced("cosine_embedding_loss", terms, reduction)
 
 
-@accept
 def triplet_margin_loss(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float = 1.0, p: float = 2.0,
                         eps: float = 1e-6, swap: bool = False, *, reduction: str = "mean") -> Tensor:
     """max(0, margin + d(anchor, positive) - d(anchor, negative)): the positive is to be nearer by ``margin``.
@@ -102,7 +98,6 @@ def triplet_margin_loss(anchor: Tensor, positive: Tensor, negative: Tensor, marg
                      swap, reduction)
 
 
-@accept
 def triplet_margin_with_distance_loss(anchor: Tensor, positive: Tensor, negative: Tensor, *,
                                       distance_function: Callable[[Tensor, Tensor], Tensor] | None = None,
                                       margin: float = 1.0, swap: bool = False, reduction: str = "mean") -> Tensor:
@@ -123,7 +118,6 @@ def _triplets(op: str, anchor: Tensor, positive: Tensor, negative: Tensor,
 
 # ----- labels --------------------------------------------------------------------------------------------------------
 
-@accept
 def soft_margin_loss(input: Tensor, target: Data, *, reduction: str = "mean") -> Tensor:
     """log(1 + exp(-t x)) for targets t of 1 and -1.
 
@@ -136,7 +130,6 @@ def soft_margin_loss(input: Tensor, target: Data, *, reduction: str = "mean") ->
     return reduced("soft_margin_loss", (-t * input).softplus(), reduction)
 
 
-@accept
 def multilabel_soft_margin_loss(input: Tensor, target: Data, weight: Data | None = None, *,
                                 reduction: str = "mean") -> Tensor:
     """The binary cross-entropy of every class from its logit, its mean over the classes: (m, n), (m, n) -> terms (m,).
@@ -151,7 +144,6 @@ def multilabel_soft_margin_loss(input: Tensor, target: Data, weight: Data | None
     return reduced("multilabel_soft_margin_loss", terms.mean(-1), reduction)
 
 
-@accept
 def multilabel_margin_loss(input: Tensor, target: Data, *, reduction: str = "mean") -> Tensor:
     """1/n * sum over labels j and classes i that are no label of max(0, 1 - (x[j] - x[i])): (m, n) -> terms (m,).
 

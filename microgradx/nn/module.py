@@ -633,4 +633,5 @@ def _untied(g: Tensor | None, tensors: list[Tensor]) -> list[Tensor]:
     return [part.reshape(x.shape) for x, part in zip(tensors, g.split([x.size for x in tensors]))]
 
 
-make_public(__name__)
+make_public(__name__, "train", "eval", "zero_grad", "parameters", "buffers", "children", "modules",
+            "named_parameters", "named_buffers", "named_children", "named_modules")

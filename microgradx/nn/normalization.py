@@ -24,7 +24,7 @@ from microgradx._core.structured import power_of
 from microgradx._core.tensor import Tensor
 from microgradx.creation import plain, real
 from microgradx.errors import DTypeError, OptionError, ShapeError
-from microgradx.names import accept, make_public
+from microgradx.names import make_public
 from microgradx.nn.module import Module
 from microgradx.nn.padding import pad
 from microgradx.nn.parameter import Parameter
@@ -140,7 +140,6 @@ class LayerNorm(_Norm):
     LayerNorm((5,), eps=1e-05, elementwise_affine=True, bias=True)
     """
 
-    @accept
     def __init__(self, normalized_shape: int | Sequence[int], eps: float = 1e-5, elementwise_affine: bool = True,
                  bias: bool = True, dtype: DType = None) -> None:
         self.normalized_shape, self.eps = _shape("LayerNorm", normalized_shape), eps
@@ -163,7 +162,6 @@ class RMSNorm(_Norm):
     RMSNorm((4,), eps=None, elementwise_affine=True)
     """
 
-    @accept
     def __init__(self, normalized_shape: int | Sequence[int], eps: float | None = None,
                  elementwise_affine: bool = True, dtype: DType = None) -> None:
         self.normalized_shape, self.eps = _shape("RMSNorm", normalized_shape), eps
@@ -208,7 +206,6 @@ class GroupNorm(_Norm):
     GroupNorm(2, 4, eps=1e-05, affine=True, bias=True)
     """
 
-    @accept
     def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True,
                  dtype: DType = None, *, bias: bool = True) -> None:
         self.num_groups, self.num_channels = _channels("GroupNorm", num_groups), _channels("GroupNorm", num_channels)
@@ -309,7 +306,6 @@ class _Running(_Norm):
 
 
 class _BatchNorm(_Running):
-    @accept
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
                  track_running_stats: bool = True, dtype: DType = None, *, bias: bool = True) -> None:
         self._keep(num_features, eps, momentum, affine, track_running_stats, dtype, bias)
@@ -356,7 +352,6 @@ class BatchNorm3d(_BatchNorm):
 
 # ----- channels of single samples --------------------------------------------------------------------------------
 
-@accept
 def instance_norm(input: Data, running_mean: Tensor | None = None, running_var: Tensor | None = None,
                   weight: Data | None = None, bias: Data | None = None, use_input_stats: bool = True,
                   momentum: float | Tensor = 0.1, eps: float = 1e-5) -> Tensor:
@@ -391,7 +386,6 @@ def instance_norm(input: Data, running_mean: Tensor | None = None, running_var: 
 
 
 class _InstanceNorm(_Running):
-    @accept
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = False,
                  track_running_stats: bool = False, dtype: DType = None, *, bias: bool = True) -> None:
         self._keep(num_features, eps, momentum, affine, track_running_stats, dtype, bias)
@@ -430,7 +424,6 @@ class InstanceNorm3d(_InstanceNorm):
     axes = (4, 5)
 
 
-@accept
 def local_response_norm(input: Data, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
     """x / (k + alpha mean(x^2))^beta, the mean over ``size`` neighbouring channels: (m, channels, ...).
 
@@ -463,7 +456,6 @@ class LocalResponseNorm(Module):
     LocalResponseNorm(2, alpha=0.0001, beta=0.75, k=1.0)
     """
 
-    @accept
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
         self.size, self.alpha, self.beta, self.k = _channels("LocalResponseNorm", size), alpha, beta, k
 

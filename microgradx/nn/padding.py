@@ -16,7 +16,7 @@ from microgradx._core.tensor import Tensor
 from microgradx._core.tensor import pad as pad_constant
 from microgradx.arrays.common import tensor
 from microgradx.errors import OptionError, ShapeError
-from microgradx.names import accept, make_public
+from microgradx.names import make_public
 from microgradx.nn.module import Module
 from microgradx.typing import Data
 
@@ -28,7 +28,6 @@ __all__ = ["CircularPad1d", "CircularPad2d", "CircularPad3d", "ConstantPad1d", "
 MODES = ("constant", "reflect", "replicate", "circular")
 
 
-@accept
 def pad(input: Data, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
     """``input`` with ``pad[0]`` elements more before and ``pad[1]`` after along the last axis, ``pad[2]`` and
     ``pad[3]`` along the last but one, and so on.
@@ -104,7 +103,6 @@ class _Pad(Module):
     axes, mode = 1, "constant"
     value: float | None = None
 
-    @accept
     def __init__(self, padding: int | Sequence[int]) -> None:
         self.padding = self._widths(padding)
 
@@ -130,7 +128,6 @@ class ConstantPad1d(_Pad):
     """The last axis of (m, channels, n) widened by ``padding``, a number or (before, after), with ``value``."""
     value: float
 
-    @accept
     def __init__(self, padding: int | Sequence[int], value: float) -> None:
         self.padding, self.value = self._widths(padding), value
 

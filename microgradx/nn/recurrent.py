@@ -9,7 +9,7 @@ import numpy as np
 
 from microgradx._core.tensor import Tensor, concat, linear_, stack
 from microgradx.errors import DTypeError, OptionError, ShapeError, described
-from microgradx.names import accept, make_public
+from microgradx.names import make_public
 from microgradx.nn import functional as F
 from microgradx.nn import init
 from microgradx.nn.layers import parameter, sizes_of
@@ -210,7 +210,6 @@ class RNN(_RNN, _Recurrent):
     ((3, 4), (2, 4))
     """
 
-    @accept
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, nonlinearity: str = "tanh",
                  bias: bool = True, batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False,
                  dtype: DType = None, rng: Seed = None) -> None:
@@ -230,7 +229,6 @@ class GRU(_GRU, _Recurrent):
     True
     """
 
-    @accept
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
                  batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, dtype: DType = None,
                  rng: Seed = None) -> None:
@@ -251,7 +249,6 @@ class LSTM(_LSTM, _Recurrent):
     ((3, 4), (1, 4), (1, 4))
     """
 
-    @accept
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True,
                  batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, proj_size: int = 0,
                  dtype: DType = None, rng: Seed = None) -> None:
@@ -296,7 +293,6 @@ class RNNCell(_RNN, _Cell):
     (1, 4)
     """
 
-    @accept
     def __init__(self, input_size: int, hidden_size: int, bias: bool = True, nonlinearity: str = "tanh",
                  dtype: DType = None, rng: Seed = None) -> None:
         self._choose(nonlinearity)
@@ -309,7 +305,6 @@ class RNNCell(_RNN, _Cell):
 class GRUCell(_GRU, _Cell):
     """One step of a ``GRU`` of one layer, as ``RNNCell``."""
 
-    @accept
     def __init__(self, input_size: int, hidden_size: int, bias: bool = True, dtype: DType = None,
                  rng: Seed = None) -> None:
         self._make(input_size, hidden_size, bias, dtype, rng)
@@ -325,7 +320,6 @@ class LSTMCell(_LSTM, _Cell):
     ((1, 4), (1, 4))
     """
 
-    @accept
     def __init__(self, input_size: int, hidden_size: int, bias: bool = True, dtype: DType = None,
                  rng: Seed = None) -> None:
         self._make(input_size, hidden_size, bias, dtype, rng)

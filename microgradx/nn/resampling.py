@@ -11,7 +11,7 @@ import numpy.typing as npt
 from microgradx._core.tensor import Tensor
 from microgradx.arrays.common import tensor
 from microgradx.errors import DTypeError, OptionError, ShapeError
-from microgradx.names import accept, make_public
+from microgradx.names import make_public
 from microgradx.nn.convolution import Integers, adaptive_average, integers_of
 from microgradx.nn.module import Module
 from microgradx.nn.padding import pad
@@ -30,7 +30,6 @@ Taps = list[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]      # which 
 
 # ----- interpolation -------------------------------------------------------------------------------------------------
 
-@accept
 def interpolate(input: Data, size: int | Sequence[int] | None = None,
                 scale_factor: float | Sequence[float] | None = None, mode: str = "nearest",
                 align_corners: bool | None = None, recompute_scale_factor: bool | None = None) -> Tensor:
@@ -138,7 +137,6 @@ def _read(x: Tensor, axis: int, taps: Taps) -> Tensor:
     return total
 
 
-@accept
 def upsample(input: Data, size: int | Sequence[int] | None = None,
              scale_factor: float | Sequence[float] | None = None, mode: str = "nearest",
              align_corners: bool | None = None) -> Tensor:
@@ -146,14 +144,12 @@ def upsample(input: Data, size: int | Sequence[int] | None = None,
     return interpolate(input, size, scale_factor, mode, align_corners)
 
 
-@accept
 def upsample_nearest(input: Data, size: int | Sequence[int] | None = None,
                      scale_factor: float | Sequence[float] | None = None) -> Tensor:
     """``interpolate`` to the nearest elements."""
     return interpolate(input, size, scale_factor)
 
 
-@accept
 def upsample_bilinear(input: Data, size: int | Sequence[int] | None = None,
                       scale_factor: float | Sequence[float] | None = None) -> Tensor:
     """``interpolate`` of (m, channels, h, w), bilinear with aligned corners."""
@@ -169,7 +165,6 @@ class Upsample(Module):
     (1, 3, 8, 8)
     """
 
-    @accept
     def __init__(self, size: int | Sequence[int] | None = None, scale_factor: float | Sequence[float] | None = None,
                  mode: str = "nearest", align_corners: bool | None = None,
                  recompute_scale_factor: bool | None = None) -> None:
@@ -189,7 +184,6 @@ class Upsample(Module):
 class UpsamplingNearest2d(Upsample):
     """``Upsample`` of (m, channels, h, w) to the nearest elements."""
 
-    @accept
     def __init__(self, size: int | Sequence[int] | None = None,
                  scale_factor: float | Sequence[float] | None = None) -> None:
         Upsample.__init__(self, size, scale_factor, "nearest")
@@ -198,7 +192,6 @@ class UpsamplingNearest2d(Upsample):
 class UpsamplingBilinear2d(Upsample):
     """``Upsample`` of (m, channels, h, w), bilinear with aligned corners."""
 
-    @accept
     def __init__(self, size: int | Sequence[int] | None = None,
                  scale_factor: float | Sequence[float] | None = None) -> None:
         Upsample.__init__(self, size, scale_factor, "bilinear", True)
@@ -219,7 +212,6 @@ def _divides(op: str, name: str, n: int, by: int) -> int:
     return n // by
 
 
-@accept
 def pixel_shuffle(input: Data, upscale_factor: int) -> Tensor:
     """(..., c r^2, h, w) -> (..., c, h r, w r): r^2 channels become the r by r places of a pixel. Shi et al. (2016).
 
@@ -237,7 +229,6 @@ def pixel_shuffle(input: Data, upscale_factor: int) -> Tensor:
     return y.reshape(*ahead, c, h * r, w * r)
 
 
-@accept
 def pixel_unshuffle(input: Data, downscale_factor: int) -> Tensor:
     """(..., c, h r, w r) -> (..., c r^2, h, w): the reverse of ``pixel_shuffle``."""
     x = _image("pixel_unshuffle", input)
@@ -249,7 +240,6 @@ def pixel_unshuffle(input: Data, downscale_factor: int) -> Tensor:
     return y.reshape(*ahead, c * r * r, h, w)
 
 
-@accept
 def channel_shuffle(input: Data, groups: int) -> Tensor:
     """(m, channels, ...) with the channels of ``groups`` equal parts taken in turns. Zhang et al. (2018)."""
     x, (groups,) = _image("channel_shuffle", input), integers_of("channel_shuffle", "groups", groups, 1, 1)
@@ -260,7 +250,6 @@ def channel_shuffle(input: Data, groups: int) -> Tensor:
 class PixelShuffle(Module):
     """``functional.pixel_shuffle`` as a module: (..., c r^2, h, w) -> (..., c, h r, w r)."""
 
-    @accept
     def __init__(self, upscale_factor: int) -> None:
         self.upscale_factor = upscale_factor
 
@@ -274,7 +263,6 @@ class PixelShuffle(Module):
 class PixelUnshuffle(Module):
     """``functional.pixel_unshuffle`` as a module: (..., c, h r, w r) -> (..., c r^2, h, w)."""
 
-    @accept
     def __init__(self, downscale_factor: int) -> None:
         self.downscale_factor = downscale_factor
 
@@ -288,7 +276,6 @@ class PixelUnshuffle(Module):
 class ChannelShuffle(Module):
     """``functional.channel_shuffle`` as a module."""
 
-    @accept
     def __init__(self, groups: int) -> None:
         self.groups = groups
 
@@ -316,7 +303,6 @@ def _places(op: str, size: Sequence[int], kernel_size: Integers, dilation: Integ
     return kernel, ahead, found
 
 
-@accept
 def unfold(input: Data, kernel_size: Integers, dilation: Integers = 1, padding: Integers = 0,
            stride: Integers = 1) -> Tensor:
     """The windows of (m, c, h, w) as columns: (m, c kh kw, number of windows); m may be missing.
@@ -337,7 +323,6 @@ def unfold(input: Data, kernel_size: Integers, dilation: Integers = 1, padding: 
     return windows.reshape(*x.shape[:-3], c * math.prod(kernel), rows.shape[1] * columns.shape[1])
 
 
-@accept
 def fold(input: Data, output_size: Integers, kernel_size: Integers, dilation: Integers = 1, padding: Integers = 0,
          stride: Integers = 1) -> Tensor:
     """Columns (m, c kh kw, number of windows) added up at their places in images (m, c, *output_size); m may be
@@ -370,7 +355,6 @@ def fold(input: Data, output_size: Integers, kernel_size: Integers, dilation: In
 class Unfold(Module):
     """``functional.unfold`` as a module."""
 
-    @accept
     def __init__(self, kernel_size: Integers, dilation: Integers = 1, padding: Integers = 0,
                  stride: Integers = 1) -> None:
         self.kernel_size, self.dilation, self.padding, self.stride = kernel_size, dilation, padding, stride
@@ -386,7 +370,6 @@ class Unfold(Module):
 class Fold(Module):
     """``functional.fold`` as a module."""
 
-    @accept
     def __init__(self, output_size: Integers, kernel_size: Integers, dilation: Integers = 1, padding: Integers = 0,
                  stride: Integers = 1) -> None:
         self.output_size = output_size

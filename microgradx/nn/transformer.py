@@ -11,7 +11,7 @@ from microgradx._core.array import get_default_dtype
 from microgradx._core.tensor import Tensor
 from microgradx.creation import check_count, full
 from microgradx.errors import OptionError, ShapeError, is_device
-from microgradx.names import accept, make_public
+from microgradx.names import make_public
 from microgradx.nn import functional as F
 from microgradx.nn import init
 from microgradx.nn.attention import MultiheadAttention
@@ -68,7 +68,6 @@ class TransformerEncoderLayer(_Layer):
     (3, 5, 8)
     """
 
-    @accept
     def __init__(self, d_model: int, nhead: int, dim_feedforward: int = 2048, dropout: float = 0.1,
                  activation: str | Callable[[Tensor], Tensor] = "relu", layer_norm_eps: float = 1e-5,
                  batch_first: bool = False, norm_first: bool = False, bias: bool = True, dtype: DType = None,
@@ -100,7 +99,6 @@ class TransformerDecoderLayer(_Layer):
     (3, 5, 8)
     """
 
-    @accept
     def __init__(self, d_model: int, nhead: int, dim_feedforward: int = 2048, dropout: float = 0.1,
                  activation: str | Callable[[Tensor], Tensor] = "relu", layer_norm_eps: float = 1e-5,
                  batch_first: bool = False, norm_first: bool = False, bias: bool = True, dtype: DType = None,
@@ -139,7 +137,6 @@ class TransformerEncoder(Module):
     (5, 3, 8)
     """
 
-    @accept
     def __init__(self, encoder_layer: Module, num_layers: int, norm: Module | None = None,
                  enable_nested_tensor: bool = True, mask_check: bool = True) -> None:
         sizes_of("TransformerEncoder", num_layers, least=1)
@@ -157,7 +154,6 @@ class TransformerEncoder(Module):
 class TransformerDecoder(Module):
     """``num_layers`` copies of ``decoder_layer``, one after the other, then ``norm`` if there is one."""
 
-    @accept
     def __init__(self, decoder_layer: Module, num_layers: int, norm: Module | None = None) -> None:
         sizes_of("TransformerDecoder", num_layers, least=1)
         self.layers = ModuleList(copy.deepcopy(decoder_layer) for _ in range(num_layers))
@@ -186,7 +182,6 @@ class Transformer(Module):
     (3, 5, 8)
     """
 
-    @accept
     def __init__(self, d_model: int = 512, nhead: int = 8, num_encoder_layers: int = 6, num_decoder_layers: int = 6,
                  dim_feedforward: int = 2048, dropout: float = 0.1,
                  activation: str | Callable[[Tensor], Tensor] = "relu", custom_encoder: Module | None = None,

@@ -281,4 +281,4 @@ def cubic_minimum(one: Point, other: Point, least: float, most: float) -> float:
     return (least + most) / 2
 
 
-make_public(__name__)
+make_public(__name__, "step", "zero_grad")

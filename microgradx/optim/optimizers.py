@@ -106,14 +106,13 @@ class Group(MutableMapping[str, Any]):
         self.steps: Tensor | None = None
         self.step_of: list[Tensor | None] = [None] * (len(rule.counted) * len(self.params))    # one view of each number
         self.rows: list[tuple[Any, ...]] = [(p, *[None] * self._count_state()) for p in self.params]
-        self.launch: list[Any] = [self.cell, None, self.rows, rule.counter]         # what `update` reads
+        self.launch: list[Any] = [self.cell, None, self.rows]           # what `update` reads
         self._settle()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over a group that was pickled, perhaps by a version with fewer options."""
         vars(self).update(state)
         self.options = self.rule._completed(self.options)
-        self.launch[3:] = [self.rule.counter]
         numbers = self.rule.numbers(self.options)
         if self.cell.size != len(numbers):
             self.cell = self.launch[0] = Tensor(numbers)
@@ -322,7 +321,7 @@ class Optimizer:
     def register_step_pre_hook(self, hook: Callable[..., Any]) -> Handle:
         """Call ``hook(optimizer, args, kwargs)`` before each ``step``; a pair that it returns takes the place of the
         arguments. Returns a handle, whose ``remove()`` takes the hook out."""
-        return self._step_with_hooks().add(0, hook)
+        return self._add_step_hook(0, hook)
 
     def register_step_post_hook(self, hook: Callable[..., Any]) -> Handle:
         """Call ``hook(optimizer, args, kwargs)`` after each ``step``. Returns a handle with ``remove()``.
@@ -336,14 +335,19 @@ class Optimizer:
         >>> step.step()
         tensor([-0.5000], requires_grad=True)
         """
-        return self._step_with_hooks().add(1, hook)
+        return self._add_step_hook(1, hook)
 
-    def _step_with_hooks(self) -> HookedStep:
-        """The ``step`` of this optimizer that calls hooks: an optimizer without hooks does not look for any."""
-        step = vars(self).get("step")
-        if not isinstance(step, HookedStep):
-            step = self.step = HookedStep(self)                     # type: ignore[method-assign]
-        return step
+    def _add_step_hook(self, when: int, hook: Callable[..., Any]) -> Handle:
+        """Register a hook. An optimizer without hooks does not look for any: the first one puts a ``HookedStep`` around
+        the ``step`` that there is."""
+        if not callable(hook):
+            raise DTypeError(f"{type(self).__name__}: a hook is a function, not {described(hook)}")
+        change_world()
+        hooks: tuple[Hooks, Hooks] | None = vars(self).get("_step_hooks")
+        if hooks is None:
+            hooks = self._step_hooks = Hooks(), Hooks()             # before, after
+            self.step = HookedStep(self, self.step, hooks)          # type: ignore[method-assign]
+        return Handle(hooks[when], hook)
 
     def __repr__(self) -> str:
         """torch's text: a line for each option of each group, by name."""
@@ -356,15 +360,8 @@ class Optimizer:
 class HookedStep:
     """``optimizer.step`` between its hooks."""
 
-    def __init__(self, optimizer: Optimizer) -> None:
-        self.optimizer, self.hooks = optimizer, (Hooks(), Hooks())          # before, after
-
-    def add(self, when: int, hook: Callable[..., Any]) -> Handle:
-        """Register a hook."""
-        if not callable(hook):
-            raise DTypeError(f"{type(self.optimizer).__name__}: a hook is a function, not {described(hook)}")
-        change_world()
-        return Handle(self.hooks[when], hook)
+    def __init__(self, optimizer: Optimizer, step: Callable[..., Any], hooks: tuple[Hooks, Hooks]) -> None:
+        self.optimizer, self.step, self.hooks = optimizer, step, hooks
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         before, after = self.hooks
@@ -375,7 +372,7 @@ class HookedStep:
                     raise DTypeError(f"{type(self.optimizer).__name__}: a hook before the step returns None or (args, "
                                      f"kwargs), not {described(changed)}")
                 args, kwargs = changed
-        result = type(self.optimizer).step(self.optimizer, *args, **kwargs)
+        result = self.step(*args, **kwargs)
         for hook in tuple(after.values()):
             hook(self.optimizer, args, kwargs)
         return result
@@ -458,7 +455,7 @@ class KernelOptimizer(Optimizer):
         ``closure``: a function that computes the loss and its gradients, called first; ``step`` returns its loss.
         """
         loss = None if closure is None else evaluated(type(self).__name__, closure)
-        update(self.kernel, self._launches)
+        update(self.kernel, self._launches, self.counter)
         return loss
 
     @property
@@ -968,4 +965,4 @@ class ASGD(KernelOptimizer):
         return {"step": 0.0, "eta": options["lr"], "mu": 1.0, "ax": 0.0}
 
 
-make_public(__name__)
+make_public(__name__, "step", "zero_grad")

@@ -16,7 +16,7 @@ from typing import Any, TypeGuard
 
 from microgradx._core.launch import note_as_it_is
 from microgradx.errors import DTypeError, NotImplementedError_, OptionError
-from microgradx.names import accept, make_public
+from microgradx.names import make_public
 from microgradx.optim.optimizers import Optimizer
 from microgradx.typing import Function
 
@@ -671,7 +671,6 @@ class ReduceLROnPlateau(LRScheduler):
         """The rates stay as they are until a measure tells."""
         self.last_epoch, self._last_lr = int(t), self._rates_now()
 
-    @accept
     def step(self, metrics: float, epoch: int | None = None) -> None:       # type: ignore[override]  # has a measure
         """Tell how far the training is, ``metrics``: a number, or a tensor of one; after ``epoch`` steps, or one
         more."""

@@ -557,8 +557,8 @@ cdef bint is_list_unchanged(object container, object was) except -1:
     if len(container) != len(<list> was):
         return False
     for part in container:
-        if part is not (<list> was)[k] and not is_same((<list> was)[k], part):
-            return False
+        if k >= len(<list> was) or part is not (<list> was)[k] and not is_same((<list> was)[k], part):
+            return False                                # an __eq__ may make it longer meanwhile
         k += 1
     return True
 

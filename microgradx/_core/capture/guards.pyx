@@ -56,8 +56,8 @@ cdef class Contents:
             if PyList_GET_SIZE(container) != PyList_GET_SIZE(self.parts):
                 return False
             for k in range(PyList_GET_SIZE(self.parts)):
-                if not unchanged(self.parts[k], (<list> container)[k]):
-                    return False
+                if k >= PyList_GET_SIZE(container) or not unchanged(self.parts[k], (<list> container)[k]):
+                    return False                            # an __eq__ may have cut it meanwhile
             return True
         if isinstance(container, (set, frozenset)):
             return container == self.keys

@@ -335,21 +335,21 @@ cdef class RecordedCall:
 
     cdef object replay_as_node(self, list leaves, list linked):
         """One node stands for all; its gradients are theirs."""
-        cdef Replayed *of = new_replayed(&self.segment)
+        cdef Replayed *replayed = new_replayed(&self.segment)
         cdef Replayed *own
         cdef PyObject **links = <PyObject **> malloc((len(linked) + 1) * sizeof(PyObject *))
         cdef Py_ssize_t i
         try:
             if links == NULL:
                 raise MemoryError(f"compile: no memory for {len(linked)} operands")
-            self.fill(of.y, leaves)
+            self.fill(replayed.y, leaves)
             for i in range(len(linked)):
                 links[i] = <PyObject *> linked[i]
-                of.y[i] = (<Value> links[i]).y
-            own, of = of, NULL
+                replayed.y[i] = (<Value> links[i]).y
+            own, replayed = replayed, NULL
             return self.results(leaves, own.y, NULL, replayed_node(own, links, self))
         finally:
-            free(of)
+            free(replayed)
             free(links)
 
     cdef object replay_nodes(self, list leaves, list linked):

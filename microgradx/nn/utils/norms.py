@@ -10,7 +10,7 @@ from typing import Any
 
 from microgradx._core.tensor import Tensor
 from microgradx.errors import OptionError
-from microgradx.names import accept, make_public
+from microgradx.names import make_public
 from microgradx.nn.parameter import Parameter
 from microgradx.nn.utils.parametrizations import SpectralNorm, WeightNorm, spectral_dim, weight_of
 from microgradx.nn.utils.parametrize import own_class
@@ -39,7 +39,6 @@ def _leave(op: str, module: Any, name: str, parts: tuple[str, ...]) -> Any:
     return module
 
 
-@accept
 def weight_norm(module: Any, name: str = "weight", dim: int | None = 0) -> Any:
     """g v / |v| in place of a weight: the parameters ``weight_g`` and ``weight_v``. Returns the module.
 
@@ -58,7 +57,6 @@ def remove_weight_norm(module: Any, name: str = "weight") -> Any:
     return _leave("remove_weight_norm", module, name, ("g", "v"))
 
 
-@accept
 def spectral_norm(module: Any, name: str = "weight", n_power_iterations: int = 1, eps: float = 1e-12,
                   dim: int | None = None, rng: Seed = None) -> Any:
     """A weight divided by its largest singular value: the parameter ``weight_orig``, the buffers ``weight_u`` and

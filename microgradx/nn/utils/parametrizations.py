@@ -11,7 +11,7 @@ from microgradx._core.views import axis_of
 from microgradx.creation import eye
 from microgradx.errors import OptionError, ShapeError
 from microgradx.linalg import matrix_exp, solve
-from microgradx.names import accept, make_public
+from microgradx.names import make_public
 from microgradx.nn.functional import normalize
 from microgradx.nn.module import Module
 from microgradx.nn.utils.parametrize import register_parametrization
@@ -49,7 +49,6 @@ class WeightNorm(Module):
         return self.norms(weight), weight
 
 
-@accept
 def weight_norm(module: Any, name: str = "weight", dim: int | None = 0) -> Any:
     """g v / |v| in place of a weight, with norms g and directions v as parameters: Salimans and Kingma (2016).
 
@@ -124,7 +123,6 @@ def spectral_dim(op: str, module: Module, weight: Tensor, n_power_iterations: in
     return axis_of(op, dim, weight.ndim)
 
 
-@accept
 def spectral_norm(module: Any, name: str = "weight", n_power_iterations: int = 1, eps: float = 1e-12,
                   dim: int | None = None, rng: Seed = None) -> Any:
     """A weight divided by its largest singular value, as a matrix with the axis ``dim`` first: Miyato et al. (2018).
@@ -197,7 +195,6 @@ def _reflections(v: Tensor) -> Tensor:
     return q
 
 
-@accept
 def orthogonal(module: Any, name: str = "weight", orthogonal_map: str | None = None, *,
                use_trivialization: bool = True) -> Any:
     """A weight with orthonormal columns, or rows if it has more columns than rows: Lezcano-Casado (2019).

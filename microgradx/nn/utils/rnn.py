@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from microgradx._core.tensor import Tensor, concat, stack
 from microgradx.errors import DTypeError, OptionError, ShapeError
-from microgradx.names import accept, make_public
+from microgradx.names import make_public
 from microgradx.nn.padding import pad
 from microgradx.typing import Data
 
@@ -40,7 +40,6 @@ def _lengths(op: str, lengths: Data, m: int, most: int | None) -> npt.NDArray[np
     return numbers.astype("int64")
 
 
-@accept
 def pad_sequence(sequences: Iterable[Tensor], batch_first: bool = False, padding_value: float = 0.0,
                  padding_side: str = "right") -> Tensor:
     """Tensors (T_k, ...) as one of shape (T, m, ...), or (m, T, ...) with ``batch_first``: T is the largest T_k.
@@ -66,14 +65,12 @@ def pad_sequence(sequences: Iterable[Tensor], batch_first: bool = False, padding
                  0 if batch_first else 1)
 
 
-@accept
 def unpad_sequence(padded_sequences: Tensor, lengths: Data, batch_first: bool = False) -> list[Tensor]:
     """The sequences (T_k, ...) that ``pad_sequence`` made one tensor of, by their ``lengths``."""
     x = padded_sequences if batch_first else padded_sequences.transpose(0, 1)
     return [x[k, :int(n)] for k, n in enumerate(_lengths("unpad_sequence", lengths, len(x), x.shape[1]))]
 
 
-@accept
 def pack_padded_sequence(input: Tensor, lengths: Data, batch_first: bool = False,
                          enforce_sorted: bool = True) -> PackedSequence:
     """A padded tensor (T, m, ...), or (m, T, ...) with ``batch_first``, of which sequence k has ``lengths[k]``
@@ -108,7 +105,6 @@ def pack_padded_sequence(input: Tensor, lengths: Data, batch_first: bool = False
     return PackedSequence(data, Tensor(sizes), Tensor(order), Tensor(np.argsort(order)))
 
 
-@accept
 def pad_packed_sequence(sequence: PackedSequence, batch_first: bool = False, padding_value: float = 0.0,
                         total_length: int | None = None) -> tuple[Tensor, Tensor]:
     """(the padded tensor that ``sequence`` was made of, the lengths): the reverse of ``pack_padded_sequence``.
@@ -131,13 +127,11 @@ def pad_packed_sequence(sequence: PackedSequence, batch_first: bool = False, pad
     return x.transpose(0, 1) if batch_first else x, lengths
 
 
-@accept
 def pack_sequence(sequences: Sequence[Tensor], enforce_sorted: bool = True) -> PackedSequence:
     """Tensors (T_k, ...) as a ``PackedSequence``."""
     return pack_padded_sequence(pad_sequence(sequences), [len(x) for x in sequences], enforce_sorted=enforce_sorted)
 
 
-@accept
 def unpack_sequence(packed_sequences: PackedSequence) -> list[Tensor]:
     """The tensors (T_k, ...) that ``packed_sequences`` was made of."""
     padded, lengths = pad_packed_sequence(packed_sequences, batch_first=True)
