@@ -31,7 +31,7 @@ WARM = {"tensor", "structured", "views", "compiled", "tape", "update", "generato
 SETS = {"baseline": [], "avx2": [("MGX_AVX2", None)], "avx512": [("MGX_AVX512", None)]}     # instruction sets
 # What of GCC's -O2 takes time and gains nothing, in straight loops and in WARM modules. Not
 # -fno-expensive-optimizations: it drops the instruction that clears the upper halves of vectors, without which all SSE
-# code that follows is slow. Nor -fno-gcse for loops: constants would be read anew in each round, a fifth of tanh's
+# code that follows is slow. Nor -fno-gcse for loops: constants would be read again in each round, a fifth of tanh's
 # instructions.
 LEAN = ["-fno-tree-pre", "-fno-tree-vrp", "-fno-schedule-insns2", "-fno-tree-slp-vectorize"]
 # Contraction is off so that a * b + c means the same everywhere; FMA() says where it is fused. -ffast-math never.
@@ -82,7 +82,7 @@ class BuildExt(build_ext):
             self.build_all()
         except (CompileError, ExecError, LinkError, PlatformError) as error:
             raise SystemExit(f"microgradx needs a C compiler and Python's headers (Debian, Ubuntu: apt install gcc "
-                             f"libc6-dev python3-dev; Windows: clang-cl beside Microsoft's build tools), and the build "
+                             f"libc6-dev python3-dev; Windows: clang-cl and Microsoft's build tools), and the build "
                              f"with them failed: {error}") from None
 
     def build_all(self):

@@ -2,7 +2,7 @@
 
 Besides the steps: a capture against eager steps (how many of them it costs), captures by their number of launches, the
 most memory that eager and captured training have, one replay of one small addition called from Python, with more and
-more variables whose values it compares, and ten elementwise operations in one pass beside a copy.
+more variables whose values it compares, and ten elementwise operations in one pass against a copy.
 """
 import functools
 
@@ -20,7 +20,7 @@ def by_replay(net):
 
 
 def by_capture(net):
-    """Ours, compiled anew each time."""
+    """Ours, compiled again each time."""
     import microgradx as mgx
     step, params = eager(net, mgx, mgx.nn.functional, mgx.Tensor)
     return captured_anew(mgx, step), params
@@ -28,11 +28,11 @@ def by_capture(net):
 
 def captured_anew(mgx, step):
     """``step``, compiled and captured: an eager call and a capture each time."""
-    def anew():
+    def captured_each_time():
         compiled = mgx.compile(step)
         compiled()
         return compiled()
-    return anew
+    return captured_each_time
 
 
 def long_program(backward, captured, launches=100_000):

@@ -1,6 +1,6 @@
 """One group of rows per operation of the table: forward, forward + backward, both dtypes, against torch.
 
-`numpy copy` beside the forward pass is the bandwidth floor: read n numbers, write n numbers. The operations
+`numpy copy` next to the forward pass is the bandwidth floor: read n numbers, write n numbers. The operations
 come from the table itself, so a new row is benchmarked without an edit here; what has numbers as parameters
 or another name in torch is listed below.
 """

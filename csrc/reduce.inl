@@ -204,7 +204,7 @@ static double V(power_to_unit)(ptrdiff_t n, const char *x, ptrdiff_t stride, dou
 }
 
 /* scale * sum, or its root, of n elements whose sum of squares this is; where it has overflown or vanished, by halves of
-   x - mean, lest that overflows, times a power of 2 */
+   x - mean, because that itself could overflow, times a power of 2 */
 #define LARGEST (sizeof(REAL) == 4 ? (REAL)__FLT_MAX__ : (REAL)__DBL_MAX__)
 #define VANISHES (sizeof(REAL) == 4 ? (REAL)0x1p-100 : (REAL)0x1p-960)
 static REAL V(of_squares)(REAL sum, ptrdiff_t n, const char *x, ptrdiff_t stride, const REAL *mean, double scale, int root)

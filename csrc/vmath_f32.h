@@ -4,7 +4,7 @@
  * and down to the last subnormal number. Everything here is straight-line code: no branches, tables or libm.
  *
  * The including file defines FMAF(a,b,c): a fused a*b + c where the machine has one, else (a)*(b) + (c). Nothing
- * is fused unless FMAF says so, hence every vector width gives the same bits. Build with
+ * is fused unless FMAF says so, so every vector width gives the same bits. Build with
  * -O3 -fno-math-errno -fno-trapping-math -ffp-contract=off, never -ffast-math.
  *
  * Conventions: t is |x|, E is exp(-something) in (0, 1], d* is a derivative. Where a product with E may end below

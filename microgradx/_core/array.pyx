@@ -351,6 +351,11 @@ cdef class Node:
         return operation.title().replace("_", "") + "Backward0"
 
     @property
+    def operation(self):
+        """The operation as this library names it: ``"mul"``; ``"leaf"`` of a leaf."""
+        return node_name(self)
+
+    @property
     def next_functions(self):
         """``((node, 0), ...)``, one for each operand: its node, or None for one that wants no gradient."""
         cdef PyObject **operands = parents(&self.v)

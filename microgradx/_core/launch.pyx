@@ -618,22 +618,10 @@ cdef int elementwise(int row, int part, int dtype, int nin, int nout, Operand *o
     """Run one loop of a row of ops.def over operands broadcast to ``shape``; inputs first, then outputs of exactly that
     shape."""
     cdef bint direct
-    cdef char *p[MGX_MAXARGS]
-    cdef Py_ssize_t code, size = (<Array> operand[nin].array).size
-    cdef mgx_loop loop = kernels.rows[dtype][row].part[part]
-    cdef int numbers
+    cdef Py_ssize_t code
     if mgx_recording_list != NULL or observers:
         return observed_elementwise(row, part, dtype, nin, nout, operand, ndim, shape)
-    if size >= MGX_MUCH:
-        code = run_held_elementwise(loop, dtype, nin, nout, operand, ndim, shape, &direct)
-    else:
-        code, numbers = MGX_DONE, gather(operand, nin + nout, dtype, size, p)
-        if numbers == 0:
-            loop(size, p)
-        elif numbers > 0 and size <= FEW:
-            with_numbers(loop, dtype, numbers, operand, size, p)
-        else:
-            code = strided(loop, dtype, nin, nout, operand, ndim, shape)
+    code = run_elementwise(kernels.rows[dtype][row].part[part], dtype, nin, nout, operand, ndim, shape, &direct)
     (<Array> operand[nin].array).storage.version += 1
     return 0 if code == MGX_DONE else check_run(code)
 
@@ -650,11 +638,7 @@ cdef int observed_elementwise(int row, int part, int dtype, int nin, int nout, O
         for k in range(nin):
             if operand[k].form == ARRAY:
                 note_array_read(<Array> operand[k].array)
-    if (<Array> operand[nin].array).size < MGX_MUCH:
-        code = run_elementwise(kernels.rows[dtype][row].part[part], dtype, nin, nout, operand, ndim, shape, &direct)
-    else:
-        code = run_held_elementwise(kernels.rows[dtype][row].part[part], dtype, nin, nout, operand, ndim, shape,
-                                    &direct)
+    code = run_elementwise(kernels.rows[dtype][row].part[part], dtype, nin, nout, operand, ndim, shape, &direct)
     (<Array> operand[nin].array).storage.version += 1
     if code != MGX_DONE:
         check_run(code)
@@ -685,26 +669,31 @@ cdef inline int gather(Operand *operand, int count, int dtype, Py_ssize_t size, 
     return numbers
 
 
-cdef Py_ssize_t run_elementwise(mgx_loop loop, int dtype, int nin, int nout, Operand *operand, int ndim,
-                                const Py_ssize_t *shape, bint *direct) except? -9:
+cdef inline Py_ssize_t run_elementwise(mgx_loop loop, int dtype, int nin, int nout, Operand *operand, int ndim,
+                                       const Py_ssize_t *shape, bint *direct) except? -9:
     """``direct``: did the loop read and write all operands as they lie, or numbers spread out for few elements?"""
     cdef char *p[MGX_MAXARGS]
     cdef Py_ssize_t size = (<Array> operand[nin].array).size
     cdef int numbers = gather(operand, nin + nout, dtype, size, p)
     direct[0] = numbers == 0 or numbers > 0 and size <= FEW
-    if not direct[0]:
-        return strided(loop, dtype, nin, nout, operand, ndim, shape)
-    if numbers:
+    if size >= MGX_MUCH:
+        return run_held_elementwise(loop, dtype, nin, nout, operand, ndim, shape, direct[0])
+    if numbers == 0:
+        loop(size, p)
+    elif direct[0]:
         with_numbers(loop, dtype, numbers, operand, size, p)
-        return MGX_DONE
-    return run_loop(loop, size, dtype, nin + nout, p)
+    else:
+        return strided(loop, dtype, nin, nout, operand, ndim, shape)
+    return MGX_DONE
 
 
 cdef Py_ssize_t run_held_elementwise(mgx_loop loop, int dtype, int nin, int nout, Operand *operand, int ndim,
-                                     const Py_ssize_t *shape, bint *direct) except? -9:
+                                     const Py_ssize_t *shape, bint direct) except? -9:
     """A long one, as in `run_held`."""
     global mgx_yields
     cdef Storage *held[MGX_MAXARGS]
+    cdef char *p[MGX_MAXARGS]
+    cdef Py_ssize_t size = (<Array> operand[nin].array).size
     cdef int k, before = mgx_yields
     for k in range(nin + nout):
         held[k] = (<Array> operand[k].array).storage if operand[k].form == ARRAY else \
@@ -713,7 +702,9 @@ cdef Py_ssize_t run_held_elementwise(mgx_loop loop, int dtype, int nin, int nout
             held[k].refs += 1
     mgx_yields = True
     try:
-        return run_elementwise(loop, dtype, nin, nout, operand, ndim, shape, direct)
+        if direct and gather(operand, nin + nout, dtype, size, p) == 0:
+            return run_loop(loop, size, dtype, nin + nout, p)
+        return strided(loop, dtype, nin, nout, operand, ndim, shape)
     finally:
         mgx_yields = before
         for k in range(nin + nout):

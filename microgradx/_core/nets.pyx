@@ -208,7 +208,7 @@ cdef object third_vjp(Node node, Array g, int i):
     cdef list operand = [None, None, None]
     at, wanted = node.args
     if i == wanted:                             # the bias
-        return sum_axes(sum_axes(g, 1 << 2 | 1 << 3, False, 1.0), 1, False, 1.0)
+        return sum_axes(sum_axes(g, 1 << 2 | 1 << 3, False), 1, False)
     operand[wanted] = g
     operand[X + W + Y - wanted - i] = node.load(X + W + Y - wanted - i)
     return third(at, i, operand[X], operand[W], operand[Y])
@@ -462,7 +462,7 @@ def _norm_weight_vjp_composite(g, x, stats, **sizes):
 
 
 cdef Array column_sum(Array x):
-    return sum_axes(x, 1 << 0, False, 1.0)
+    return sum_axes(x, 1 << 0, False)
 
 
 def normalization(Array x not None, Array w, Array b, Py_ssize_t n, bint centred, double eps):

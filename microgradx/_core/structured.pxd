@@ -1,6 +1,8 @@
 from microgradx._core.array cimport Array, Axes
 
-cdef Array sum_axes(Array x, Axes axes, bint keepdims, double scale)
+cdef Py_ssize_t count_reduced(Array x, Axes axes) noexcept
+cdef Array sum_axes(Array x, Axes axes, bint keepdims)
+cdef Array mean_axes(Array x, Axes axes, bint keepdims)
 cdef Array expand(Array x, int ndim, const Py_ssize_t *shape)
 cdef Array sum_to(Array x, int ndim, const Py_ssize_t *shape)
 cdef Array amax(Array x, Axes axes, bint keepdims, double sign)

@@ -183,11 +183,10 @@ def _amax_composite(x, *, sign, **sizes):
 
 # ----- sum and expand: transposes of each other -----------------------------------------------------------------
 
-cdef Array sum_kept(Array x, Axes axes, double scale):
-    """scale * the sum over ``axes``, which stay as 1."""
+cdef Array sum_kept(Array x, Axes axes, double scale=1, const char *name=b"sum"):
+    """scale * the sum over ``axes``, which stay as 1; what errors and `grad_fn` call it."""
     cdef Array out = reduced(SUM, x, axes, scale, scale * 0 + 0.0)      # not -0
-    record_structured(out, b"sum" if scale == 1.0 else b"mean", sum_vjp,
-                      (shape_of(x), scale) if x.needs_grad else None, x)
+    record_structured(out, name, sum_vjp, (shape_of(x), scale) if x.needs_grad else None, x)
     return out
 
 cdef object sum_vjp(Node node, Array g, int i):
@@ -201,8 +200,13 @@ cdef object sum_vjp(Node node, Array g, int i):
     return expand(g, len(wanted), shape)
 
 
-cdef Array sum_axes(Array x, Axes axes, bint keepdims, double scale):
-    cdef Array out = sum_kept(to_floating("sum", x), axes, scale)
+cdef Array sum_axes(Array x, Axes axes, bint keepdims):
+    cdef Array out = sum_kept(to_floating("sum", x), axes)
+    return out if keepdims else squeeze_axes(out, axes)
+
+
+cdef Array mean_axes(Array x, Axes axes, bint keepdims):
+    cdef Array out = mean_kept(x, axes)
     return out if keepdims else squeeze_axes(out, axes)
 
 
@@ -238,7 +242,7 @@ cdef Array sum_to(Array x, int ndim, const Py_ssize_t *shape):
         if d < skip or (shape[d - skip] == 1 and x.shape_[d] != 1):
             axes |= <Axes> 1 << d
     if axes:
-        out = sum_kept(x, axes, 1.0)
+        out = sum_kept(x, axes)
     return unmark_view(reshape(out, ndim, shape)) if skip and axes else reshape(out, ndim, shape) if skip else out
 
 
@@ -282,7 +286,7 @@ cdef Array amax(Array x, Axes axes, bint keepdims, double sign):
 cdef object amax_vjp(Node node, Array g, int i):
     cdef Array x = node.load(0), ties
     ties = convert(apply(MGX_eq, x, detached(node.load(3)), None), g.dtype_)
-    ties = apply(MGX_div, ties, sum_kept(ties, node.args, 1.0), None)
+    ties = apply(MGX_div, ties, sum_kept(ties, node.args), None)
     return apply(MGX_mul, ties, g, None)
 
 
@@ -344,7 +348,7 @@ cdef object squares_vjp(Node node, Array g, int i):
         y = apply(MGX_where, zero, 1.0, y)
     else:                                       # the smallest number that is not 0 in place of 0, where x is 0 too
         y = apply(MGX_maximum, y, 2.0**-149 if y.dtype_ == MGX_F32 else 2.0**-1074, None)
-    if mean is not None:                        # halves, lest the difference overflows, where they are exact
+    if mean is not None:                        # the difference might overflow; halves are exact here
         half = apply(MGX_where, apply(MGX_gt, detached(y), 1.0, None), 0.5, 1.0)
         half = convert(half, y.dtype_)
         x = apply(MGX_sub, apply(MGX_mul, x, half, None), apply(MGX_mul, mean, half, None), None)
@@ -355,13 +359,20 @@ cdef object squares_vjp(Node node, Array g, int i):
     return apply(MGX_mul, x, g if scale == 1 else apply(MGX_mul, g, scale, None), None)
 
 
-cdef Array mean_kept(Array x, Axes axes):
-    """The mean over ``axes``, which stay as 1."""
+cdef Py_ssize_t count_reduced(Array x, Axes axes) noexcept:
+    """How many elements are reduced to one."""
     cdef Py_ssize_t n = 1
     cdef int d
     for d in range(x.ndim):
-        n *= x.shape_[d] if axes >> d & 1 else 1
-    return sum_kept(x, axes, 1.0 / n if n else float("nan"))
+        if axes >> d & 1:
+            n *= x.shape_[d]
+    return n
+
+
+cdef Array mean_kept(Array x, Axes axes):
+    """The mean over ``axes``, which stay as 1."""
+    cdef Py_ssize_t n = count_reduced(x, axes)
+    return sum_kept(x, axes, 1.0 / n if n else float("nan"), b"mean")
 
 
 cdef Array power_below(Array x, Axes axes):
@@ -408,7 +419,7 @@ cdef Array power_norm(Array x, Axes axes, bint keepdims, double ord):
             unit = amax(size, axes, True, 1.0 if ord > 0 else -1.0)
             unit = apply(MGX_where, apply(MGX_eq, apply(MGX_div, unit, unit, None), 1.0, None), unit, 1.0)
             size = apply(MGX_div, size, unit, None)
-        out = apply(MGX_pow, sum_kept(apply(MGX_pow, size, ord, None), axes, 1.0), 1.0 / ord, None)
+        out = apply(MGX_pow, sum_kept(apply(MGX_pow, size, ord, None), axes), 1.0 / ord, None)
         if x.size:
             out = apply(MGX_mul, out, unit, None)
     finally:
@@ -519,14 +530,14 @@ cdef Array logsumexp(Array x, Axes axes, bint keepdims):
     x = to_floating("logsumexp", x)
     most = LARGEST[x.dtype_]
     if x.size == 0:
-        return apply(MGX_log, sum_axes(x, axes, keepdims, 1.0), None, None)
+        return apply(MGX_log, sum_axes(x, axes, keepdims), None, None)
     mode = set_grad_enabled(False)
     try:
         top = amax(x, axes, True, 1.0)
         e = apply(MGX_clip, x, -most, most)
         apply_into(MGX_sub, e, apply(MGX_clip, top, -most, most))                   # never inf - inf
         e = apply(MGX_exp, e, None, None)
-        total = sum_axes(e, axes, True, 1.0)
+        total = sum_axes(e, axes, True)
         out = apply(MGX_add, apply(MGX_log, total, None, None), top, None)
     finally:
         set_grad_enabled(mode)
@@ -546,7 +557,7 @@ cdef object logsumexp_vjp(Node node, Array g, int i):
     y.node, y.needs_grad = node, True
     y = apply(MGX_where, apply(MGX_eq, x, y, None), 0.0, apply(MGX_sub, x, y, None))        # inf - inf is 0 here
     y = apply(MGX_exp, y, None, None)
-    return apply(MGX_mul, apply(MGX_div, y, sum_kept(y, node.args, 1.0), None), g, None)
+    return apply(MGX_mul, apply(MGX_div, y, sum_kept(y, node.args), None), g, None)
 
 
 # ----- cumsum ---------------------------------------------------------------------------------------------------
@@ -812,7 +823,7 @@ cdef object linear_vjp(Node node, Array g, int i):
         return product(g, node.load(1), False, False)
     if i == 1:                                  # (m, out)^T @ (m, in)
         return product(g, node.load(0), True, False)
-    return squeeze_axes(sum_kept(g, 1, 1.0), 1)
+    return squeeze_axes(sum_kept(g, 1), 1)
 
 
 # ----- softmax and log_softmax along one axis ----------------------------------------------------------------------

@@ -13,9 +13,9 @@ from microgradx._core.graph cimport Type, grad_enabled, set_grad_enabled
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport (as_argument, bump_gradients, bump_world, compute_on_host, copy, fill, host,
                                       is_leaf, note_as_it_is, note_gradient, note_tensor)
-from microgradx._core.structured cimport (amax, axes_of, cross_entropy_mean, cumsum, expand, linear,
-                                          logsumexp, matmul, power_norm, prod, softmax_axis, squares, squeeze_axes,
-                                          sum_axes)
+from microgradx._core.structured cimport (amax, axes_of, count_reduced, cross_entropy_mean, cumsum, expand,
+                                          linear, logsumexp, matmul, mean_axes, power_norm, prod, softmax_axis,
+                                          squares, squeeze_axes, sum_axes)
 from microgradx._core.trace cimport refuse_traced
 
 from typing import NamedTuple
@@ -536,18 +536,17 @@ cdef class Tensor(Array):
         axes = axes_of("sum", resolve_axis("sum", axis, dim), self.ndim)
         if self.dtype_ > MGX_F64:
             return compute_on_host(np.sum, (self, axes_tuple(axes, self.ndim), None, None, kept))
-        return sum_axes(self, axes, kept, 1.0)
+        return sum_axes(self, axes, kept)
 
     def mean(self, axis=None, keepdims=False, *, dim=None, keepdim=False, dtype=None):
         """The mean over ``axis``; nan for no elements. That of integers and masks is computed in float64 and given as
         float32."""
         cdef Axes axes = axes_of("mean", resolve_axis("mean", axis, dim), self.ndim)
-        cdef Py_ssize_t n = count_reduced(self, axes)
         if dtype is not None:
             return self.astype(dtype).mean(axis, keepdims or keepdim, dim=dim)
         if self.dtype_ > MGX_F64:
             return v.convert(v.convert(self, MGX_F64).mean(axis, keepdims or keepdim, dim=dim), default_float)
-        return sum_axes(self, axes, keepdims or keepdim, 1.0 / n if n else float("nan"))
+        return mean_axes(self, axes, keepdims or keepdim)
 
     def var(self, axis=None, ddof=None, keepdims=False, *, dim=None, keepdim=False, correction=None,
             unbiased=None):
@@ -952,16 +951,6 @@ cdef object read_number(Array x, str op):
 cdef tuple axes_tuple(Axes axes, int ndim):
     """A set of axes as a tuple."""
     return tuple([d for d in range(ndim) if axes >> d & 1])
-
-
-cdef Py_ssize_t count_reduced(Array x, Axes axes):
-    """How many elements are reduced to one."""
-    cdef Py_ssize_t n = 1
-    cdef int d
-    for d in range(x.ndim):
-        if axes >> d & 1:
-            n *= x.shape_[d]
-    return n
 
 
 cdef bint divisor_was_explained = False

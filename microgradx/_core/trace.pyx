@@ -63,19 +63,6 @@ def nodes_of(list operands not None):
     return [node_of(a) if isinstance(a, Array) and (<Array> a).needs_grad else None for a in operands]
 
 
-def node_behind(Array x not None):
-    """The node that made ``x``, or that of a leaf; None if ``x`` wants no gradient."""
-    return node_of(x) if x.needs_grad else None
-
-
-def links_of(Node node not None):
-    """(the name of the operation that made a node, "leaf" for none, the nodes of its operands): None for an operand
-    that wants no gradient."""
-    cdef PyObject **links = parents(&node.v)
-    cdef int32_t k
-    return node_name(node), [<object> links[k] if links[k] != NULL else None for k in range(node.v.count)]
-
-
 cdef int differentiating = 0        # functions that run now and are differentiated, in whichever thread
 
 

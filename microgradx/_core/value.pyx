@@ -497,9 +497,6 @@ cdef Value sum_node(int op, double *x, PyObject **parent, double *d, Py_ssize_t 
     return out
 
 
-# What a node that stands for a segment keeps: the address of the segment, then the derivatives of all nodes for their
-# operands, then room for the nodes' gradients.
-
 cdef Replayed *new_replayed(const mgx_segment *t) except NULL:
     """Room for the numbers of a segment, which begin at ``y - t.numbers``, for their gradients and for derivatives: one
     block, which a node keeps."""

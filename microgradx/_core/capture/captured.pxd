@@ -88,7 +88,7 @@ cdef class CapturedCall:
     cdef int finish_as_it_is(self, object leaves, list samples, set own) except -1
     cdef tuple output_of(self, Array a, list arguments, dict by_storage)
     cdef list movable(self, list samples)
-    cdef int take_places(self, list movable, list samples, dict saved) except -1
+    cdef int note_bindings(self, list movable, list samples, dict saved) except -1
     cdef object replay(self, object leaves)
     cdef list make_results(self, object leaves)
     cdef object output(self, Output output, list values, object leaves)

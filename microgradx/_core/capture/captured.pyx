@@ -279,7 +279,7 @@ cdef class CapturedCall:
                 a.storage.held = True
             if saved:
                 self.pullback.forward_binding = program.bind_block(saved, self.pullback.block)
-            self.take_places(movable + made, samples, saved)
+            self.note_bindings(movable + made, samples, saved)
         finally:
             self.release(dropped, count)
         if self.conflicts(leaves):
@@ -497,7 +497,7 @@ cdef class CapturedCall:
                 arrays.append(one.was)
         return arrays
 
-    cdef int take_places(self, list movable, list samples, dict saved) except -1:
+    cdef int note_bindings(self, list movable, list samples, dict saved) except -1:
         """Note which binding of the program each input, gradient and product has."""
         cdef dict by_id = {id(a): binding for a, binding in zip(movable, self.forward.bindings)}
         cdef Found one

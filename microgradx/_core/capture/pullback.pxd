@@ -40,7 +40,7 @@ cdef class Pullback:            # of a captured call: from the gradients of its 
     cdef int check_read(self, Residuals residuals) except -1
     cdef int check_all(self, Residuals residuals) except -1
     cdef int note_reads(self, Program program, uint16_t number, list numbers) except -1
-    cdef int take_places(self, list numbers, list inputs, Py_ssize_t samples) except -1
+    cdef int note_bindings(self, list numbers, list inputs, Py_ssize_t samples) except -1
     cdef int finish(self, Program forward, list numbers, list inputs) except -1
 
 cdef class Residuals:           # what one call leaves for its backward pass

@@ -182,7 +182,7 @@ cdef class Pullback:
                     copy_storage(s, self.block, self.saved[<size_t> s])
         for one in all:
             one.binding = one.program.bind_block(self.saved, self.block) if self.saved_bytes else -1
-            one.take_places(numbers, inputs, len(samples))
+            one.note_bindings(numbers, inputs, len(samples))
         return 0
 
     cdef int note_reads(self, Program program, uint16_t number, list numbers) except -1:
@@ -217,7 +217,7 @@ cdef class Pullback:
             single.at = [self.position_of[<size_t> single.read[i]] for i in range(single.read_count)]
         return 0
 
-    cdef int take_places(self, list numbers, list inputs, Py_ssize_t samples) except -1:
+    cdef int note_bindings(self, list numbers, list inputs, Py_ssize_t samples) except -1:
         cdef Product product
         cdef Program program = self.program
         cdef Py_ssize_t k

@@ -6,7 +6,7 @@ import numpy as np
 
 from microgradx._core.launch import capturing
 from microgradx._core.tensor import Tensor
-from microgradx._core.trace import links_of, node_behind
+from microgradx._core.trace import nodes_of
 from microgradx.errors import Error, NonFiniteError
 from microgradx.flow.engines.engine import Engine, Hook
 from microgradx.flow.quadrature import activation as named
@@ -44,14 +44,13 @@ class Ours(Engine):
         return [f"optimizer.step = lambda *args, step=optimizer.step: (step(*args), {call})"]
 
     def node(self, tensor):
-        return node_behind(tensor)
+        return nodes_of([tensor])[0]
 
     def links(self, node):
-        name, operands = links_of(node)
-        return name, [o for o in operands if o is not None]
+        return node.operation, [operand for operand, _ in node.next_functions if operand is not None]
 
     def activation_at(self, node):
-        name = links_of(node)[0]
+        name = node.operation
         return named(name) if name in F.ACTIVATIONS and "softmax" not in name else None
 
     def activation(self, module):
