@@ -14,6 +14,8 @@ from microgradx.errors import DTypeError, NonFiniteError, OptionError, ShapeErro
 from microgradx.flow.engines import engine_of
 
 IMAGES, LABELS = (a[:256] for a in mgx.data.digits())
+ROWS = np.random.default_rng(0).normal(size=(256, 8)).astype("float32")
+WIDE = 30 * np.tanh(ROWS[:, :1] - ROWS[:, 1:2])             # targets from -30 to 30
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +43,48 @@ def mlp(nn, *sizes, act="Tanh"):
 
 
 BOTH = pytest.mark.parametrize("name", ["microgradx", "torch"])
+
+
+def ending(nn, function):
+    """A net whose output goes through a function."""
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = mlp(nn, 8, 24, 1)
+
+        def forward(self, x):
+            return function(self.inner(x))
+    return Net()
+
+
+# What a net ends in, and whether targets from -30 to 30 are out of its reach.
+ENDS = {
+    "Hardtanh(-50, 50)": (lambda nn: mlp(nn, 8, 24, 1).append(nn.Hardtanh(-50.0, 50.0)), False),
+    "Hardtanh()": (lambda nn: mlp(nn, 8, 24, 1).append(nn.Hardtanh()), True),
+    "Hardtanh(-50, 50), Identity()": (lambda nn: mlp(nn, 8, 24, 1).extend([nn.Hardtanh(-50, 50), nn.Identity()]),
+                                      False),
+    "ELU(50)": (lambda nn: mlp(nn, 8, 24, 1).append(nn.ELU(50.0)), False),
+    "CELU(0.5)": (lambda nn: mlp(nn, 8, 24, 1).append(nn.CELU(0.5)), False),        # half of the targets
+    "Threshold(-50, -50)": (lambda nn: mlp(nn, 8, 24, 1).append(nn.Threshold(-50.0, -50.0)), False),
+    "Softplus(0.01)": (lambda nn: mlp(nn, 8, 24, 1).append(nn.Softplus(0.01)), False),
+    "ReLU6()": (lambda nn: mlp(nn, 8, 24, 1).append(nn.ReLU6()), True),
+    "hardtanh": (lambda nn: ending(nn, lambda x: nn.functional.hardtanh(x, -50.0, 50.0)), False),
+    "threshold": (lambda nn: ending(nn, lambda x: nn.functional.threshold(x, -50.0, -50.0)), False),
+    "clamp_min": (lambda nn: ending(nn, lambda x: x.clamp_min(-50.0)), False),
+    "clamp": (lambda nn: ending(nn, lambda x: x.clamp(-50.0, 50.0)), False)}
+
+
+@BOTH
+@pytest.mark.parametrize("end", ENDS)
+def test_what_a_net_ends_in_keeps_its_options(name, end):
+    lib, nn, optim, _ = library(name)
+    make, beyond = ENDS[end]
+    lib.manual_seed(0)
+    net = make(nn)
+    course = flow.diagnosis.course(net, nn.functional.mse_loss, (ROWS, WIDE), optim.Adam(net.parameters(), lr=0.02),
+                                   steps=20)
+    found = flow.verdicts.finding(course)
+    assert (found.verdict == "unreachable targets") == beyond, (found, course.form)
 
 
 # ----- the interface -------------------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ class Course:
         self.weights = {name: self.engine.array(weight).copy() for name, _, module in self.engine.modules(model)
                         if (weight := self.engine.weight(module)) is not None}
         self.output = self.output_error = None
-        self.attached, self.strangers, self.nan, self.rates, self.tail, self.form = True, 0, None, [], (), ()
+        self.attached, self.strangers, self.nan, self.rates, self.form = True, 0, None, [], ()
         self.learned = math.nan
         probe = run.batches.train[:PROBED]
         self.start = run.judged(probe)
@@ -75,7 +75,7 @@ class Course:
                 output, loss = run.loss(batch)
                 self.losses.append(loss.item())
                 if first:
-                    self._look(output, loss)
+                    self._look(output, loss, watching.made)
                 if not self.attached or step and not math.isfinite(self.losses[-1]):
                     return
                 loss.backward()
@@ -86,8 +86,8 @@ class Course:
                     run.step(batch)
         self.completed = math.isfinite(self.losses[-1])
 
-    def _look(self, output, loss):
-        """What the first output is, and what a constant in its place costs."""
+    def _look(self, output, loss, made):
+        """What the first output is, and what a constant in its place costs; ``made`` as ``outputs.tail`` takes it."""
         tensor = self.engine.first_tensor(output)
         self.attached = bool(loss.requires_grad)
         if tensor is not None:
@@ -95,13 +95,11 @@ class Course:
             if tensor.requires_grad:
                 tensor.register_hook(self._keep_output_error)
         self.strangers = self.engine.strangers(loss, self.run.model, self.run.cost)
-        known = outputs.tail(self.engine, tensor) if tensor is not None else ()
-        self.tail = known or ()
-        self.form = known
+        self.form = outputs.tail(self.engine, tensor, made) if tensor is not None else ()
         if self.before and self.before.form == self.form and not (self.change and self.change.judges):
             self.constant = self.before.constant
         else:
-            self.constant = outputs.constant_cost(self.run, output, known, self.start)
+            self.constant = outputs.constant_cost(self.run, output, self.form, self.start)
 
     def _keep_output_error(self, g):
         self.output_error = self.engine.array(g).copy()
@@ -112,6 +110,11 @@ class Course:
         bad = [name for name in bad if np.isnan(self.engine.array(self.parameters[name].grad)).any()] if bad else bad
         if bad:
             self.nan = step, bad, self.engine.blame(lambda: self.run.loss(batch)[1].backward())
+
+    @property
+    def tail(self):
+        """The names of the operations between the last layer and the output; () also where they are not known."""
+        return tuple(operation.name for operation in self.form or ())
 
     # ----- what was learned --------------------------------------------------------------------------------------
 
@@ -228,7 +231,7 @@ class Course:
     def reach(self):
         """``outputs.Reach`` of the cost, or None."""
         with ignored(*FAILURES):
-            return outputs.reach(self.run_at_start(), self.tail)
+            return outputs.reach(self.run_at_start(), self.form)
 
     def run_at_start(self):
         """A fresh copy of the run that this course has trained, changed as that was."""

@@ -6,18 +6,24 @@ Whoever calls it holds models, optimizers and tensors of that library and asks n
 import contextlib
 import copy
 import random as python_random
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from microgradx.flow import metrics
 
-__all__ = ["PASSING", "Engine", "Hook"]
+__all__ = ["PASSING", "Engine", "Hook", "Operation"]
 
 # Operations that hand on what they get: a pre-activation or an activation behind them is still the same.
 PASSING = frozenset("""alias avg_pool clone contiguous dropout expand flatten index max_pool narrow pad permute reshape
 select slice squeeze stack swapaxes to_copy transpose unflatten unsqueeze view adaptive_avg_pool adaptive_max_pool mean
 t""".split())
+
+
+class Operation(NamedTuple):
+    """A function of a tensor, by its name, and what it is called with: pairs of keyword and value, None for unknown."""
+    name: str
+    options: tuple | None = ()
 
 
 class Hook:
@@ -233,6 +239,19 @@ class Engine:
                 count += id(self.leaf(node)) not in known
             waiting += below
         return count
+
+    def operation(self, node):
+        """The ``Operation`` of a node; its options are None where the graph does not tell them."""
+        raise NotImplementedError
+
+    def operation_of(self, module):
+        """The ``Operation`` that a module of the library applies to each number, None for another module."""
+        raise NotImplementedError
+
+    def apply(self, operation, tensor):
+        """What an ``Operation`` with known options makes of a tensor."""
+        function = getattr(self.library.nn.functional, operation.name, None) or getattr(self.library, operation.name)
+        return function(tensor, **dict(operation.options))
 
     def activation_at(self, node):
         """The ``Activation`` that an operation of the graph applies to each number; None for what is none."""

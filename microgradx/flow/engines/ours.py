@@ -8,11 +8,12 @@ from microgradx._core.launch import capturing
 from microgradx._core.tensor import Tensor
 from microgradx._core.trace import links_of, node_behind
 from microgradx.errors import Error, NonFiniteError
-from microgradx.flow.engines.engine import Engine, Hook
+from microgradx.flow.engines.engine import Engine, Hook, Operation
 from microgradx.flow.quadrature import activation as named
 from microgradx.flow.quadrature import elementwise
 from microgradx.nn import functional as F
 from microgradx.nn.compiled import CompiledModule
+from microgradx.nn.layers import MODULES
 
 __all__ = ["Ours"]
 
@@ -49,6 +50,16 @@ class Ours(Engine):
     def links(self, node):
         name, operands = links_of(node)
         return name, [o for o in operands if o is not None]
+
+    def operation(self, node):
+        name = links_of(node)[0]
+        return Operation(name, None if F.ACTIVATIONS.get(name) else ())
+
+    def operation_of(self, module):
+        name = MODULES.get(type(module).__name__)
+        if name is None or not type(module).__module__.startswith("microgradx."):
+            return None
+        return Operation(name, tuple(zip(F.ACTIVATIONS[name], getattr(module, "arguments", ()))))
 
     def activation_at(self, node):
         name = links_of(node)[0]

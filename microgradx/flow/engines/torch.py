@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 
-from microgradx.flow.engines.engine import Engine, Hook
+from microgradx.flow.engines.engine import Engine, Hook, Operation
 from microgradx.flow.quadrature import activation as named
 from microgradx.flow.quadrature import elementwise
 from microgradx.nn import functional as F
@@ -19,11 +19,13 @@ SAME = {"addmm": "linear", "mm": "matmul", "bmm": "matmul", "fused_dropout": "dr
         "unsafe_view": "view", "reshape_alias": "view", "max_pool_with_indices": "max_pool", "cat": "concat",
         "adaptive_max_pool": "adaptive_max_pool", "mkldnn_adaptive_avg_pool": "adaptive_avg_pool",
         "adaptive_avg_pool": "adaptive_avg_pool", "prelu_kernel": "prelu", "mean": "mean", "as_strided": "view",
-        "hardtanh": "hardtanh", "threshold": "relu", "clamp_min": "relu", "log_sigmoid": "logsigmoid",
+        "log_sigmoid": "logsigmoid",
         "log_sigmoid_forward": "logsigmoid", "unbind": "select", "split": "narrow", "to_copy": "to_copy"}
-# What of a node says how an activation was called, in the order of our arguments.
-OPTIONS = {"leaky_relu": ("negative_slope",), "gelu": ("approximate",), "hardtanh": ("min_val", "max_val"),
-           "softplus": ("beta", "threshold")}
+# Operations other than activations whose nodes hold all options.
+CLAMPS = {"clamp": ("min", "max"), "clamp_min": ("min",), "clamp_max": ("max",)}
+# Operations that are others by their options.
+SPECIAL = {("hardtanh", (("min_val", 0), ("max_val", 6))): Operation("relu6"),
+           ("clamp_min", (("min", 0),)): Operation("relu")}
 
 
 class Torch(Engine):
@@ -131,32 +133,36 @@ class Torch(Engine):
     def leaf(self, node):
         return node.variable
 
-    def activation_at(self, node):
-        name, found = self.links(node)[0], None
-        if name == "elu":
-            name = "selu" if abs(node._saved_scale - 1.0507009873554805) < 1e-6 else "elu"
-        if name == "hardtanh" and (node._saved_min_val, node._saved_max_val) == (0, 6):
-            name = "relu6"
-        if name not in F.ACTIVATIONS or "softmax" in name or name == "prelu":
-            return None
-        options = [getattr(node, f"_saved_{option}", None) for option in OPTIONS.get(name, ())]
-        if name == "elu" and node._saved_alpha != 1:
-            options = [node._saved_alpha]
-        if options and None not in options and options != list(F.ACTIVATIONS[name].values()):
-            found = elementwise(lambda x: getattr(F, name)(x, *options))
-            if found:
-                found.name = name
-        return found or named(name)
+    def operation(self, node):
+        name = self.links(node)[0]
+        if name == "elu" and abs(node._saved_scale - 1.0507009873554805) < 1e-6:
+            return Operation("selu")
+        wanted = CLAMPS[name] if name in CLAMPS else () if "softmax" in name else F.ACTIVATIONS.get(name, ())
+        if not all(hasattr(node, f"_saved_{option}") for option in wanted):         # the value of a threshold
+            return Operation(name, None)
+        options = tuple((option, getattr(node, f"_saved_{option}")) for option in wanted)
+        if any(self.is_tensor(value) for _, value in options):                      # clamps between tensors
+            return Operation(name, None)
+        return SPECIAL.get((name, options), Operation(name, options))
 
-    def activation(self, module):
+    def operation_of(self, module):
         name = MODULES.get(type(module).__name__)
         if name is None or not type(module).__module__.startswith("torch."):
+            return None
+        return Operation(name, tuple((option, getattr(module, option, default))
+                                     for option, default in F.ACTIVATIONS[name].items()))
+
+    def activation_at(self, node):
+        name, options = self.operation(node)
+        if name not in F.ACTIVATIONS or "softmax" in name or options is None:
+            return None
+        return _activation(name, [value for _, value in options])
+
+    def activation(self, module):
+        operation = self.operation_of(module)
+        if operation is None:
             return elementwise(_called(self.library, module))
-        values = [getattr(module, option, default) for option, default in F.ACTIVATIONS[name].items()]
-        found = None if "softmax" in name else elementwise(lambda x: getattr(F, name)(x, *values))
-        if found:
-            found.name = name
-        return found
+        return None if "softmax" in operation.name else _activation(operation.name, [v for _, v in operation.options])
 
     def overwritten(self, tensor):
         return tensor._version
@@ -221,6 +227,16 @@ class _Handles:
     def remove(self):
         for handle in self.handles:
             handle.remove()
+
+
+def _activation(name, values):
+    """The ``Activation`` of a name, called with the values of its options."""
+    if values == list(F.ACTIVATIONS[name].values()):
+        return named(name)
+    found = elementwise(lambda x: getattr(F, name)(x, *values))
+    if found:
+        found.name = name
+    return found
 
 
 def _called(torch, module):
