@@ -149,6 +149,19 @@ def test_what_is_learned_by_heart_is_no_cure():
     assert not found.prescriptions[0]["trains"] or any("look at the labels" in note for note in found.notes), str(found)
 
 
+def test_cuts_of_ones_own_are_those_of_every_trial():
+    name = "deep sigmoid, Nielsen's initialisation"
+    assert any(p["trains"] for p in diagnosed(name, most=2).prescriptions)
+    strict = diagnosed(name, most=2, cuts={"better": 1e9})
+    assert len(strict.prescriptions) == 2 and not any(p["trains"] for p in strict.prescriptions), str(strict)
+    build, cost, targets, *_ = PLANTED[name]
+    course = diagnosis.course(build(), cost, (IMAGES, targets), steps=5, cuts={"learned": 0.7})
+    courses = course, course.longer, course.after(prescriptions.rate(course, 2.0))
+    assert [c.cuts["learned"] for c in courses] == [0.7] * 3
+    course.cuts = course.cuts | {"learned": 0.2}
+    assert [c.cuts["learned"] for c in courses] == [0.2] * 3
+
+
 def test_evidence_stands_beside_theory():
     found = diagnosed("deep sigmoid, Nielsen's initialisation", most=0)
     lost = found.evidence[0]

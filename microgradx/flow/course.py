@@ -33,7 +33,9 @@ class Course:
 
     def __init__(self, origin, steps, seed, cuts=None, before=None, change=None):
         self.origin, self.steps, self.seed, self.before, self.change = origin, steps, seed, before, change
-        self.cuts, self.engine = before.cuts if before else CUTS | known(cuts), origin.engine
+        self.engine = origin.engine
+        if before is None:
+            self.cuts = CUTS | known(cuts)
         self.engine.seed(seed)
         self.run, self.losses, self.others = origin.copy(), [], {}
         if change:
@@ -112,6 +114,18 @@ class Course:
             self.nan = step, bad, self.engine.blame(lambda: self.run.loss(batch)[1].backward())
 
     @property
+    def cuts(self):
+        """The bounds of a net's courses are those of the first."""
+        return self.before.cuts if self.before else self._cuts
+
+    @cuts.setter
+    def cuts(self, cuts):
+        if self.before:
+            self.before.cuts = cuts
+        else:
+            self._cuts = cuts
+
+    @property
     def tail(self):
         """The names of the operations between the last layer and the output; () also where they are not known."""
         return tuple(operation.name for operation in self.form or ())
@@ -168,8 +182,6 @@ class Course:
             with ignored(*FAILURES):
                 course = Course(self.origin, self.steps, self.seed, before=self, change=joined(changes))
             self.others[key] = course
-        if self.others[key] is not None:
-            self.others[key].cuts = self.cuts
         return self.others[key]
 
     # ----- what else a rule may ask ------------------------------------------------------------------------------

@@ -96,7 +96,8 @@ def diagnose(model, loss_fn, data, optimizer=None, steps=100, seed=0, most=4, cu
     target)`` is the cost of a batch. ``data``: a pair (inputs, targets) of two rows or more, inputs a tuple where the
     model takes several, or a loader of such pairs, from which minibatches are drawn once. Where there are 128 rows, or
     4 minibatches, one in four is not trained on. ``optimizer`` and ``schedule`` (stepped with it) are copied with their
-    options, groups and state; SGD of rate 0.1 if None.
+    options, groups and state; SGD of rate 0.1 if None. ``cuts``: bounds of your own, a dict by names of
+    ``settings.CUTS``.
 
     Copies, in training mode and without hooks, make ``steps`` steps, and as many with each of at most ``most``
     prescriptions, at other rates too until one of them helps. The model, its gradients and all random state stay as

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from microgradx.flow import theory
-from microgradx.flow.settings import CUTS, LITTLE, RATES
+from microgradx.flow.settings import LITTLE, RATES
 
 __all__ = ["BOTH", "CONSTANT", "CRITICAL", "DECAY", "DESCEND", "DROPOUT", "FREE", "INPUTS", "LINEAR", "LSUV",
            "PRESCRIPTIONS", "REGISTER", "TARGETS", "TRAIN_ALL", "Change", "Prescription", "best_rate", "better",
@@ -384,7 +384,7 @@ def _logits(course):
     if not course.tail or course.tail[-1] not in ("sigmoid", "softmax", "log_softmax", "tanh"):
         return None
     reach, tail, y = course.reach, course.tail[-1], course.engine.array(course.origin.batch(0).y)
-    if reach is not None and math.isfinite(reach.least) and reach.share < CUTS["reach"]:
+    if reach is not None and math.isfinite(reach.least) and reach.share < course.cuts["reach"]:
         lines, last = _without_tail(course)
         return lines and Change(f"the output of {last} as it is, without {tail}: the cost expects numbers of any size",
                                 lines)
@@ -538,10 +538,10 @@ def rate(course, factor):
 def better(course, other):
     """Does a changed net learn, and clearly more than this one, of rows that neither has seen where there are any:
     twice as much, or half of what this one leaves?"""
-    if other is None or not (other.trains or other.gained >= CUTS["learned"]):
+    if other is None or not (other.trains or other.gained >= course.cuts["learned"]):
         return False
     so_far = max(course.gained, LITTLE)
-    return other.gained > min(CUTS["better"] * so_far, 1 - (1 - so_far) / CUTS["better"])
+    return other.gained > min(course.cuts["better"] * so_far, 1 - (1 - so_far) / course.cuts["better"])
 
 
 def rates(course):
@@ -550,7 +550,7 @@ def rates(course):
     rising = bool(losses) and not max(losses) <= 2 * abs(course.losses[0])
     update = float(np.nanmax(course.record.first["update"], initial=0.0))
     factors = sorted(RATES, key=lambda f: (abs(math.log10(f)), (f > 1) == rising))
-    for factor in [*factors, *([1e-2 / update] if 0 < update < CUTS["update"] else [])]:
+    for factor in [*factors, *([1e-2 / update] if 0 < update < course.cuts["update"] else [])]:
         other = course.after(rate(course, factor))
         if other is not None:
             yield factor, other
