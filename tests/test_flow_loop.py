@@ -2,6 +2,7 @@
 import copy
 import math
 import pickle
+import signal
 import warnings
 
 import numpy as np
@@ -12,6 +13,7 @@ from microgradx import flow, nn, optim
 from microgradx.errors import DTypeError, FormatError, OptionError
 from microgradx.flow import loop_rules
 from microgradx.flow.loop_report import LoopDiagnosis
+from microgradx.flow.quadrature import elementwise
 from microgradx.nn import functional as F
 
 X, Y = (array[:128] for array in mgx.data.digits())
@@ -347,6 +349,72 @@ def test_what_fails_is_said_and_not_raised():
     assert found.healthy and [what.partition(":")[0] for what in found.unseen] == [
         "layers from step 0 on", "a view (<lambda>)", "the loss that was given"]
     assert len(tried) == 1                              # it is not tried again
+
+
+def interrupting(kind):
+    """A function that the handler of a signal interrupts with such an error, whatever its arguments are."""
+    def handle(number, frame):
+        raise kind("from a handler")
+
+    def interrupted(*args, **kwargs):
+        signal.signal(signal.SIGINT, handle)
+        signal.raise_signal(signal.SIGINT)
+    return interrupted
+
+
+@pytest.fixture
+def handlers():
+    """The handler of a signal is asked for while its error is on the way: it is put back at the end."""
+    former = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
+def in_a_hook(kind):
+    net = build()
+    with flow.watch(net, optim.SGD(net.parameters(), lr=0.1), every=1) as run:
+        run.layers._look_below = interrupting(kind)
+        cost(net)
+
+
+def in_a_view(kind):
+    net = build()
+    optimizer = optim.SGD(net.parameters(), lr=0.1)
+    with flow.watch(net, optimizer, every=1) as run:
+        run.on_measure(interrupting(kind))
+        cost(net).backward()
+        optimizer.step()
+
+
+def in_removing(kind):
+    net = build()
+    with flow.watch(net, optim.SGD(net.parameters(), lr=0.1)) as run:
+        run.handles[0].remove = interrupting(kind)
+
+
+def in_a_cost(kind):
+    interrupted = interrupting(kind)
+
+    def judging(out, y):
+        return F.cross_entropy(out, y) if out.requires_grad else interrupted()
+    flow.diagnose(build(), judging, (X, Y), steps=2)
+
+
+def in_a_loader(kind):
+    interrupted = interrupting(kind)
+    flow.diagnose(build(), F.cross_entropy, (interrupted() for _ in range(3)), steps=2)
+
+
+def in_an_activation(kind):
+    interrupted = interrupting(kind)
+    assert elementwise(lambda x: interrupted()) is None
+
+
+@pytest.mark.parametrize("kind", [ValueError, TypeError, OptionError])
+@pytest.mark.parametrize("watched", [in_a_hook, in_a_view, in_removing, in_a_cost, in_a_loader, in_an_activation])
+def test_what_the_handler_of_a_signal_raises_arrives(watched, kind, handlers):
+    with pytest.raises(kind, match="^from a handler$"):
+        watched(kind)
 
 
 def test_captured_programs():

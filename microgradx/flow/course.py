@@ -11,9 +11,8 @@ import numpy as np
 
 from microgradx.errors import Error, ignored
 from microgradx.flow import metrics, outputs
-from microgradx.flow.outputs import FAILURES
 from microgradx.flow.records import CHEAP
-from microgradx.flow.settings import CUTS, known
+from microgradx.flow.settings import CUTS, FAILURES, known
 from microgradx.flow.watch import Watch, staged
 
 __all__ = ["Course"]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from microgradx.errors import DTypeError, OptionError
+from microgradx.errors import DTypeError, OptionError, ignored, is_of_a_signal
 from microgradx.flow import metrics, outputs
 from microgradx.flow.loop_report import LoopDiagnosis
 from microgradx.flow.loop_rules import advice, finding, learned
@@ -143,6 +143,8 @@ def _guarded(name):
         try:
             method(self, *args)
         except Exception as error:
+            if is_of_a_signal(error):
+                raise
             self.loop.turn_blind(error)
     return guarded
 
@@ -224,12 +226,14 @@ class Loop:
         return self
 
     def __exit__(self, *exc):
-        with self._guard("the last step"):
-            self.layers.__exit__()
-        for handle in self.handles:
-            with contextlib.suppress(Exception):
-                handle.remove()
-        self.handles = []
+        try:
+            with self._guard("the last step"):
+                self.layers.__exit__()
+        finally:
+            handles, self.handles = self.handles, []
+            for handle in handles:
+                with ignored(Exception):
+                    handle.remove()
 
     @contextlib.contextmanager
     def _guard(self, what):
@@ -237,6 +241,8 @@ class Loop:
         try:
             yield
         except Exception as error:
+            if is_of_a_signal(error):
+                raise
             self.note_unseen(f"{what}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
 
     def note_unseen(self, what):

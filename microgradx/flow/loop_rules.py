@@ -9,14 +9,13 @@ decorator. ``Finding.place`` is the place of a layer, or the name of a parameter
 The second, and after them the rules of ``verdicts`` that look at one pass, are not asked of a loop whose loss has
 fallen. ``AT_LAST``: what is true beside anything, and the verdict only where there is no other.
 """
-import contextlib
 import functools
 import math
 from types import SimpleNamespace
 
 import numpy as np
 
-from microgradx.errors import Error
+from microgradx.errors import Error, ignored
 from microgradx.flow.advice import ADVICE, CLIPPED, ENDED, MODE, NAN_LOSS, PILES, STILL
 from microgradx.flow.course import lost
 from microgradx.flow.prescriptions import BACKWARD, EXPLODING, FAST, FORWARD, NAN, STRONG_DECAY, UNTRAINED
@@ -285,7 +284,7 @@ class Observed:
 
     @functools.cached_property
     def expected(self):
-        with contextlib.suppress(Error):
+        with ignored(Error):
             found = self.record.expected()
             return found if found is not None and found.error[0] > 0 else None
 

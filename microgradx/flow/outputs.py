@@ -8,13 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from microgradx.errors import Error, ignored
+from microgradx.errors import ignored
 from microgradx.flow.engines.engine import PASSING, Operation
+from microgradx.flow.settings import FAILURES
 
-__all__ = ["FAILURES", "Reach", "accuracy", "constant_cost", "ignores_pairing", "reach", "recalled", "tail",
-           "unregistered"]
+__all__ = ["Reach", "accuracy", "constant_cost", "ignores_pairing", "reach", "recalled", "tail", "unregistered"]
 
-FAILURES = (Error, ValueError, TypeError, RuntimeError, IndexError, AttributeError, KeyError)
 MOST = 256                      # rows of which a best output is sought
 POINTWISE = frozenset("""sigmoid tanh relu relu6 softplus elu selu celu leaky_relu hardtanh hardsigmoid hardswish
 softsign hardshrink softshrink threshold logsigmoid gelu silu mish exp abs square clamp clamp_min clamp_max""".split())

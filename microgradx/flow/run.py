@@ -3,7 +3,6 @@
 Nothing here knows of a library: the ``Engine`` of the model does. ``run_of`` takes what a caller gave and looks at each
 part of it; ``Run.copy`` shares nothing that training changes.
 """
-import contextlib
 import inspect
 import math
 from collections.abc import Callable
@@ -12,8 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from microgradx.errors import DTypeError, Error, GraphError, NonFiniteError, OptionError, ShapeError
+from microgradx.errors import (
+    DTypeError,
+    Error,
+    GraphError,
+    NonFiniteError,
+    OptionError,
+    ShapeError,
+    ignored,
+    is_of_a_signal,
+)
 from microgradx.flow.engines import Engine, engine_of
+from microgradx.flow.settings import FAILURES
 
 __all__ = ["ROWS", "Batch", "Batches", "Run", "check_caller", "run_of"]
 
@@ -136,16 +145,16 @@ class Run:
                 for m in norms:
                     m.train()
                     m.momentum = 0.0
-                for batch in batches:
-                    total += self.scalar(self.judge(self.model(*batch.x), batch.y)).item() * len(batch)
-                    rows += len(batch)
-            except (Error, ValueError, TypeError, RuntimeError, IndexError, AttributeError):
-                return math.nan
+                with ignored(*FAILURES):
+                    for batch in batches:
+                        total += self.scalar(self.judge(self.model(*batch.x), batch.y)).item() * len(batch)
+                        rows += len(batch)
+                    return total / rows
             finally:
                 self.model.train()
                 for m, momentum in zip(norms, momenta):
                     m.momentum = momentum
-        return total / rows if rows else math.nan
+        return math.nan
 
 
 # ----- the caller's arguments ----------------------------------------------------------------------------------------
@@ -209,9 +218,9 @@ def _drawn(op, engine, loader, dtype, most):
             drawn.append(_batch(op, engine, data, dtype, "the loader is to give"))
             if len(drawn) >= most:
                 break
-    except Error:
-        raise
     except Exception as error:
+        if isinstance(error, Error) or is_of_a_signal(error):
+            raise
         raise OptionError(f"{op}: batch {len(drawn)} of the loader raised {type(error).__name__}: {error}") from error
     return drawn
 
@@ -255,7 +264,7 @@ def _split(batches):
 
 
 def _length(part):
-    with contextlib.suppress(TypeError):
+    with ignored(TypeError):
         return len(part)
     return None
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from microgradx.errors import ignored
 from microgradx.flow import metrics, outputs, prescriptions
 from microgradx.flow.course import lost
 from microgradx.flow.prescriptions import (
@@ -192,10 +193,9 @@ def _pairing(course):
 
 
 def _broadcast(*shapes):
-    try:
+    with ignored(ValueError):
         return np.broadcast_shapes(*shapes)
-    except ValueError:
-        return None
+    return None
 
 
 @rule(FIRST, PROBABILITIES, UNREACHABLE)

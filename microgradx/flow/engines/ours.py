@@ -7,7 +7,7 @@ import numpy as np
 from microgradx._core.launch import capturing
 from microgradx._core.tensor import Tensor
 from microgradx._core.trace import links_of, node_behind
-from microgradx.errors import Error, NonFiniteError
+from microgradx.errors import Error, NonFiniteError, ignored, is_of_a_signal
 from microgradx.flow.engines.engine import Engine, Hook, Operation
 from microgradx.flow.quadrature import activation as named
 from microgradx.flow.quadrature import elementwise
@@ -75,13 +75,14 @@ class Ours(Engine):
         return module.register_forward_hook(Hook(hook))
 
     def blame(self, run_backward):
-        try:
-            with self.library.detect_nan():
-                run_backward()
-        except NonFiniteError as error:
-            return str(error).partition(" was written")[0].partition(":")[0]
-        except Error:
-            return None
+        with ignored(Error):
+            try:
+                with self.library.detect_nan():
+                    run_backward()
+            except NonFiniteError as error:
+                if is_of_a_signal(error):
+                    raise
+                return str(error).partition(" was written")[0].partition(":")[0]
         return None
 
     def hook_step(self, optimizer, before, after):

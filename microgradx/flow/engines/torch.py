@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 
+from microgradx.errors import is_of_a_signal
 from microgradx.flow.engines.engine import Engine, Hook, Operation
 from microgradx.flow.quadrature import activation as named
 from microgradx.flow.quadrature import elementwise
@@ -175,6 +176,8 @@ class Torch(Engine):
             with self.library.autograd.detect_anomaly(check_nan=True):
                 run_backward()
         except RuntimeError as error:
+            if is_of_a_signal(error):
+                raise
             found = re.search(r"Function '(\w+?)Backward\d*'", str(error))
             return found and f"the backward pass of {found[1].lower()}"
         return None
