@@ -139,8 +139,8 @@ FORGOTTEN = [
      "LayerScale takes width: add an example of them to ARGUMENTS of tests/test_layers.py"),
     ("A lab experiment", "microgradx/lab/__init__.py", (',\n    "initial"',), ["test_lab.py", "-k", "listed"],
      "lab/initial.py is not run: add 'initial' to NAMES of lab/__init__.py"),
-    ("A diagnosis rule", "microgradx/flow/advice.py", (
-        ',\n    "contradicting targets": "look at the labels of equal rows, and at inputs that would tell them apart"',),
+    ("A diagnosis rule", "microgradx/flow/advice.py",
+     (',\n    "contradicting targets": "equal inputs have different targets, and no function gives both"',),
      ["test_diagnosis.py", "-k", "every_verdict_is_explained"],
      "nothing explains 'contradicting targets': add it to MEANING and ADVICE of flow/advice.py")]
 

@@ -223,7 +223,7 @@ class Changing(Base):
 class Embedded(nn.Module):
     def __init__(self):
         super().__init__()
-        self.embed, self.last = nn.EmbeddingBag(17, 24, sparse=True), nn.Linear(24, 10)
+        self.embed, self.last = nn.EmbeddingBag(17, 24, mode="sum", sparse=True), nn.Linear(24, 10)
 
     def forward(self, x):
         return self.last(self.embed((x * 16).long()))
@@ -264,7 +264,7 @@ NETS = {
 SAID = {"reentrant": "checkpoints", "checkpoints": "checkpoints", "scripted": "which is scripted"}
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*torch.jit.*")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*torch.jit.*", "ignore:Sparse invariant checks")
 @pytest.mark.parametrize("every", [1, 8])
 @pytest.mark.parametrize("name", NETS)
 def test_whatever_the_net_does(name, every):
@@ -274,8 +274,8 @@ def test_whatever_the_net_does(name, every):
     net, numbers = make(), []
     twin = make() if name == "scripted" else copy.deepcopy(net)
     twin.load_state_dict(net.state_dict())
-    run = train(net, torch.optim.SGD(net.parameters(), lr=0.2), steps=16, every=every, call=call)
-    optimizer = torch.optim.SGD(twin.parameters(), lr=0.2)
+    run = train(net, torch.optim.Adagrad(net.parameters(), lr=0.05), steps=16, every=every, call=call)
+    optimizer = torch.optim.Adagrad(twin.parameters(), lr=0.05)
     for step in range(16):
         rows = np.random.default_rng(step).integers(0, len(X), 64)
         optimizer.zero_grad()
@@ -286,7 +286,7 @@ def test_whatever_the_net_does(name, every):
     np.testing.assert_array_equal(run.losses, numbers)              # watching changes nothing, and sees every loss
     assert all(torch.equal(p, q) for p, q in zip(net.parameters(), twin.parameters()))
     found = run.diagnose()
-    assert found.verdict in ("healthy", "not a gradient-flow problem"), str(found)
+    assert found.healthy, str(found)
     assert bool(found.unseen) == (name in SAID) and all(SAID[name] in what for what in found.unseen), found.unseen
     assert len(found.layers) >= (0 if name == "scripted" else 2) and all(
         math.isfinite(row["error"]) for row in found.layers if row["error"] is not None)
