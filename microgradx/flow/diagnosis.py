@@ -51,12 +51,6 @@ def _untouched(run, data, seed):
             g.set_state(state)
 
 
-def _started(op, model, loss_fn, data, optimizer, schedule, steps, seed):
-    """(the run, the context in which it may be trained)."""
-    run = run_of(model, loss_fn, optimizer, schedule, op)
-    return run, _untouched(run, data, seed)
-
-
 def _notes(course, tried):
     """What is odd and no verdict."""
     cure = next((p for p in tried if p["trains"]), None)
@@ -124,8 +118,8 @@ def diagnose(model, loss_fn, data, optimizer=None, steps=100, seed=0, most=4, cu
         raise OptionError(f"diagnose: most is an integer >= 0, not {most!r}")
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise OptionError(f"diagnose: seed is an integer >= 0, not {seed!r}")
-    run, context = _started("diagnose", model, loss_fn, data, optimizer, schedule, steps, seed)
-    with context:
+    run = run_of(model, loss_fn, optimizer, schedule)
+    with _untouched(run, data, seed):
         run.draw(data, steps)
         course = _watched(run, steps, seed, cuts)
         found = finding(course)
@@ -158,13 +152,11 @@ def _watched(run, steps, seed, cuts, op="diagnose"):
 
 
 def course(model, loss_fn, data, optimizer=None, steps=100, seed=0, cuts=None, schedule=None):
-    """The ``Course`` on which ``diagnose`` rests, without trials, and with all that its verdict asks for."""
-    run, context = _started("diagnose", model, loss_fn, data, optimizer, schedule, steps, seed)
-    with context:
+    """The ``Course`` on which ``diagnose`` rests, without trials."""
+    run = run_of(model, loss_fn, optimizer, schedule)
+    with _untouched(run, data, seed):
         run.draw(data, steps)
-        course = _watched(run, steps, seed, cuts)
-        course.decrease, course.elsewhere       # noqa: B018
-    return course
+        return _watched(run, steps, seed, cuts)
 
 
 def _numbers(course):
@@ -256,8 +248,8 @@ def assert_gradient_flow(model, loss_fn, data, decades=None, dead=None, saturate
     """
     given = {name: value for name, value in (("decades", decades), ("dead", dead), ("saturated", saturated))
              if value is not None}
-    run, context = _started("assert_gradient_flow", model, loss_fn, data, None, None, 0, 0)
-    with context:
+    run = run_of(model, loss_fn, op="assert_gradient_flow")
+    with _untouched(run, data, 0):
         run.draw(data, 0)
         course = _watched(run, 0, 0, given, "assert_gradient_flow")
         found = next((found for found in (rule(course) for rule in (*FIRST, *AT_START)) if found), None)

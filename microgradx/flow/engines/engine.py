@@ -113,18 +113,6 @@ class Engine:
     def parameters(self, model):
         return list(model.parameters())
 
-    def snapshot(self, model, *others):
-        """All that training changes: parameters, buffers, states of optimizers and schedules, random numbers."""
-        state = [copy.deepcopy(x.state_dict()) for x in (model, *others) if x is not None]
-        return state, self.random_state()
-
-    def restore(self, snapshot, model, *others):
-        """Put everything back as ``snapshot`` found it."""
-        states, numbers = snapshot
-        for x, state in zip((x for x in (model, *others) if x is not None), states):
-            x.load_state_dict(copy.deepcopy(state))
-        self.set_random_state(numbers)
-
     def random_state(self):
         """The state of every generator that a training may draw from: the library's, NumPy's and Python's."""
         return self.library.get_rng_state(), np.random.get_state(), python_random.getstate()
@@ -182,8 +170,8 @@ class Engine:
         for part in name.split(".") if name != type(model).__name__ else ():
             text += f"[{part}]" if part.isdigit() else f".{part}" if part.isidentifier() and hasattr(module, part) \
                 else f"[{part!r}]"
-            module = module._modules[part] if isinstance(module._modules.get(part), object) and part in \
-                module._modules and module._modules[part] is not None else getattr(module, part)
+            child = module._modules.get(part)
+            module = getattr(module, part) if child is None else child
         return text
 
     # ----- editing: lines of code that change ``model``, ``optimizer`` and ``loss_fn`` -------------------------------
@@ -196,10 +184,10 @@ class Engine:
         """Lines that put a module in another's place; its parameters, if it brings any, join the optimizer."""
         return [f"{path} = {made}"]
 
-    def insert_after(self, path, made, trained=True):
-        """Lines that run a new module on what this one gives."""
+    def insert_after(self, path, made):
+        """Lines that run a new module on what this one gives; its parameters join the optimizer."""
         return [f"{path} = nn.Sequential({path}, {made})",
-                *([f'optimizer.add_param_group({{"params": list({path}[1].parameters())}})'] if trained else [])]
+                f'optimizer.add_param_group({{"params": list({path}[1].parameters())}})']
 
     def before_step(self, call):
         """Lines after which ``call`` happens before each ``optimizer.step()``."""

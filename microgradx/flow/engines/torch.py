@@ -17,11 +17,9 @@ __all__ = ["TORCH"]
 
 # Nodes of torch's graph whose words differ from ours. A digit that counts dimensions goes first.
 SAME = {"addmm": "linear", "mm": "matmul", "bmm": "matmul", "fused_dropout": "dropout", "native_dropout": "dropout",
-        "unsafe_view": "view", "reshape_alias": "view", "max_pool_with_indices": "max_pool", "cat": "concat",
-        "adaptive_max_pool": "adaptive_max_pool", "mkldnn_adaptive_avg_pool": "adaptive_avg_pool",
-        "adaptive_avg_pool": "adaptive_avg_pool", "prelu_kernel": "prelu", "mean": "mean", "as_strided": "view",
-        "log_sigmoid": "logsigmoid",
-        "log_sigmoid_forward": "logsigmoid", "unbind": "select", "split": "narrow", "to_copy": "to_copy"}
+        "unsafe_view": "view", "reshape_alias": "view", "as_strided": "view", "max_pool_with_indices": "max_pool",
+        "cat": "concat", "mkldnn_adaptive_avg_pool": "adaptive_avg_pool", "prelu_kernel": "prelu",
+        "log_sigmoid": "logsigmoid", "log_sigmoid_forward": "logsigmoid", "unbind": "select", "split": "narrow"}
 # Operations other than activations whose nodes hold all options.
 CLAMPS = {"clamp": ("min", "max"), "clamp_min": ("min",), "clamp_max": ("max",)}
 # Operations that are others by their options.
