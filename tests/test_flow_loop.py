@@ -5,6 +5,7 @@ import pickle
 import signal
 import warnings
 
+import loops
 import numpy as np
 import pytest
 
@@ -28,31 +29,12 @@ def cost(net, seed=0):
     return F.cross_entropy(net(mgx.Tensor(X[rows])), Y[rows])
 
 
-def train(net, optimizer=None, steps=24, before=None, after=None, zero=True, tell=True, backward=True, **options):
-    """A loop with places at which it may be broken; what was seen of it."""
-    optimizer = optimizer or optim.SGD(net.parameters(), lr=0.3)
-    with flow.watch(net, optimizer, **{"every": 4, **options}) as run:
-        for step in range(steps):
-            if zero:
-                optimizer.zero_grad()
-            loss = cost(net, step)
-            if tell:
-                run.loss(loss)
-            if backward:
-                loss.backward()
-            if before:
-                before(net, optimizer)
-            optimizer.step()
-            if after:
-                after(net, optimizer)
-    return run
+def train(net, optimizer=None, **options):
+    return loops.train(net, optimizer or optim.SGD(net.parameters(), lr=0.3), cost, **options)
 
 
 def evaluate(net, *_):
-    net.eval()
-    with mgx.no_grad():
-        cost(net)
-    net.train()
+    loops.evaluate(mgx, net, mgx.Tensor(X))
 
 
 class Listed(nn.Module):
@@ -136,7 +118,7 @@ def in_half():
 
 
 def clip(bound):
-    return lambda net, _: nn.utils.clip_grad_norm_(net.parameters(), bound)
+    return loops.clip(nn, bound)
 
 
 SICK = [

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import math
 
+import loops
 import numpy as np
 import pytest
 
@@ -30,31 +31,20 @@ def build(*extra):
     return nn.Sequential(nn.Linear(64, 24), nn.ReLU(), *extra, nn.Linear(24, 10))
 
 
-def train(net, optimizer=None, steps=24, before=None, after=None, zero=True, call=lambda net, x: net(x), every=4):
+def train(net, optimizer=None, call=lambda net, x: net(x), **options):
+    def cost(net, step):
+        rows = np.random.default_rng(step).integers(0, len(X), 64)
+        return F.cross_entropy(call(net, X[rows]), Y[rows])
     optimizer = optimizer or torch.optim.SGD(net.parameters(), lr=0.3)
-    with flow.watch(net, optimizer, every=every) as run:
-        for step in range(steps):
-            rows = np.random.default_rng(step).integers(0, len(X), 64)
-            if zero:
-                optimizer.zero_grad()
-            F.cross_entropy(call(net, X[rows]), Y[rows]).backward()
-            if before:
-                before(net, optimizer)
-            optimizer.step()
-            if after:
-                after(net, optimizer)
-    return run
+    return loops.train(net, optimizer, cost, tell=False, **options)
 
 
 def evaluate(net, *_):
-    net.eval()
-    with torch.no_grad():
-        net(X)
-    net.train()
+    loops.evaluate(torch, net, X)
 
 
 def clip(bound):
-    return lambda net, _: nn.utils.clip_grad_norm_(net.parameters(), bound)
+    return loops.clip(nn, bound)
 
 
 class Listed(nn.Module):

@@ -191,11 +191,6 @@ class Course:
             return self.record.expected()
 
     @functools.cached_property
-    def strange(self):
-        """``outputs.unregistered`` of the model."""
-        return outputs.unregistered(self.engine, self.origin.model) if self.strangers else []
-
-    @functools.cached_property
     def left_out(self):
         """Names of parameters that want a gradient and that the optimizer does not hold."""
         held = {id(p) for group in self.origin.groups for p in group["params"]}

@@ -132,7 +132,9 @@ def diagnose(model, loss_fn, data, optimizer=None, steps=100, seed=0, most=4, cu
                 "optimizer": type(run.optimizer).__name__, "rate": float(run.groups[0]["lr"]), "steps": steps,
                 "seed": seed, "rows": run.batches.rows, "batches": len(run.batches.train),
                 "dtype": run.engine.dtype(next(model.parameters()))}
-    return Diagnosis.of(found, layers, numbers, tried, settings, notes)
+    layer = None if found.place is None else course.record.layers[found.place].name
+    return Diagnosis.of(found, layer, layers=layers, before=numbers, prescriptions=tried, settings=settings,
+                        notes=notes)
 
 
 def _watched(run, steps, seed, cuts, op="diagnose"):

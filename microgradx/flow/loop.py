@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from microgradx.errors import DTypeError, OptionError, ignored, is_of_a_signal
-from microgradx.flow import metrics, outputs
+from microgradx.flow import metrics
 from microgradx.flow.loop_report import LoopDiagnosis
 from microgradx.flow.loop_rules import advice, finding, learned
 from microgradx.flow.records import CHEAP
@@ -421,11 +421,6 @@ class Loop:
         held = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
         return np.array([id(p) in held for p in self.parameters])
 
-    @property
-    def strange(self):
-        """``outputs.unregistered`` of the model."""
-        return outputs.unregistered(self.engine, self.model) if self.strangers else []
-
     def status(self):
         """One line about the latest measured step."""
         last = self.latest
@@ -455,7 +450,7 @@ class Loop:
                     "measured": len(self.rows)}
         place = found.place if found.place is None or isinstance(found.place, str) else \
             self.record.layers[found.place].name
-        return LoopDiagnosis.of(found, place, advice(found), layers=self._layer_rows(), settings=settings,
+        return LoopDiagnosis.of(found, place, advice=advice(found), layers=self._layer_rows(), settings=settings,
                                 parameters=self._parameter_rows(), notes=list(self._notes()),
                                 unseen=list(self.unseen), losses=self.losses[::-(-len(self.losses) // 64) or 1])
 

@@ -20,7 +20,7 @@ from microgradx.flow.advice import ADVICE, CLIPPED, ENDED, MODE, NAN_LOSS, PILES
 from microgradx.flow.course import lost
 from microgradx.flow.prescriptions import BACKWARD, EXPLODING, FAST, FORWARD, NAN, STRONG_DECAY, UNTRAINED
 from microgradx.flow.settings import CUTS, LITTLE
-from microgradx.flow.verdicts import AT_START, ELSEWHERE, HEALTHY, Finding, rule
+from microgradx.flow.verdicts import AT_START, ELSEWHERE, HEALTHY, Finding, first_finding, rule, unregistered
 
 __all__ = ["ALWAYS", "UNLESS_IT_LEARNS", "advice", "finding", "learned"]
 
@@ -146,14 +146,8 @@ def _accumulates(run):
 
 
 @rule(ALWAYS, UNTRAINED)
-def _not_registered(run):
-    if not run.strangers or not run.strange:
-        return None
-    where = ", ".join(f"{name}.{attribute} (a {kind} of {count} {what})"
-                      for name, attribute, what, kind, count in run.strange)
-    return Finding(UNTRAINED, None, f"the loss depends on {run.strangers} tensors that want a gradient and that the "
-                   f"model does not know as parameters, so no optimizer moves them: {where}",
-                   (("tensors that nobody trains", float(run.strangers), 0.0, 0.0),))
+def _unregistered(run):
+    return unregistered(run.engine, run.model, run.strangers)
 
 
 @rule(ALWAYS, UNTRAINED)
@@ -302,22 +296,22 @@ class Observed:
 
 def finding(run):
     """The verdict on a loop, and why."""
-    found = _first(ALWAYS, run)
+    found = first_finding(ALWAYS, run)
     if found:
         return found
     if run.losses and not any(x is None or x for x in run.losses):
         return Finding(HEALTHY, None, "the loss is 0 in all steps: nothing is left to learn", ())
     share = learned(run)
     if not share >= CUTS["learned"]:
-        found = _first(UNLESS_IT_LEARNS, run)
+        found = first_finding(UNLESS_IT_LEARNS, run)
         if not found and run.record.first is not None and np.nan_to_num(run.record.first["error"]).any():
             seen = Observed(run)
-            found = _first(AT_START, seen)
+            found = first_finding(AT_START, seen)
             if found and found.verdict in CHANGES and max(map(abs, seen.decades())) < CUTS["certain"]:
                 found = found._replace(doubt="another rate may be all that it takes, and a loop cannot try one")
         if found:
             return found if not math.isnan(share) else found._replace(doubt=_unseen(run))
-    found = _first(AT_LAST, run)
+    found = first_finding(AT_LAST, run)
     if found:
         return found
     if share >= CUTS["learned"]:
@@ -340,7 +334,3 @@ def _falls(run):
 def _unseen(run):
     return (f"only {run.steps} steps were made" if None not in run.losses else
             "the loss was not seen, so it is not known whether it falls: tell it with run.loss(loss)")
-
-
-def _first(rules, subject):
-    return next((found for found in (rule(subject) for rule in rules) if found), None)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from microgradx.flow import theory
+from microgradx.flow import outputs, theory
 from microgradx.flow.settings import LITTLE, RATES
 
 __all__ = ["BOTH", "CONSTANT", "CRITICAL", "DECAY", "DESCEND", "DROPOUT", "FREE", "INPUTS", "LINEAR", "LSUV",
@@ -328,7 +328,8 @@ def _nonlinear(course):
 
 def _register(course):
     lines, words = [], []
-    for owner, attribute, what, kind, _ in course.strange:
+    found = outputs.unregistered(course.engine, course.origin.model) if course.strangers else []
+    for owner, attribute, what, kind, _ in found:
         path = course.engine.path(course.origin.model, owner) + f".{attribute}"
         held = {"modules": ("nn.ModuleDict" if kind == "dict" else "nn.ModuleList"),
                 "tensors": ("nn.ParameterDict" if kind == "dict" else "nn.ParameterList")}[what]

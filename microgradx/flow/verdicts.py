@@ -17,6 +17,7 @@ import numpy as np
 
 from microgradx.errors import ignored
 from microgradx.flow import metrics, outputs, prescriptions
+from microgradx.flow.advice import ELSEWHERE, HEALTHY, WRONG
 from microgradx.flow.course import lost
 from microgradx.flow.prescriptions import (
     ASCENT,
@@ -59,12 +60,13 @@ from microgradx.flow.prescriptions import (
     rate,
     rates,
 )
+from microgradx.flow.records import layer_title
 from microgradx.flow.settings import CUTS, LITTLE
 
-__all__ = ["AT_START", "CUTS", "FIRST", "FORMER", "LATER", "VERDICTS", "Finding", "finding", "missed", "rule"]
+__all__ = ["AT_START", "CUTS", "FIRST", "FORMER", "LATER", "VERDICTS", "Finding", "finding", "first_finding", "missed",
+           "rule", "unregistered"]
 
 UNSEEN = "learned of rows it did not see"
-HEALTHY, WRONG, ELSEWHERE = ("healthy", "wrong gradient", "not a gradient-flow problem")
 
 # Verdicts that are more exact now: what they were called before.
 FORMER = {
@@ -103,12 +105,9 @@ def missed(course):
     return np.isnan(course.record.first["zeros"])
 
 
-def _named(course, k):
-    """A layer as a person knows it: "fc1 (Linear 64 -> 10)"."""
+def _title(course, k):
     layer = course.record.layers[k]
-    sizes = f" {layer.shape[1]} -> {layer.shape[0]}" if len(layer.shape) > 1 else f" {layer.shape[0]}" if layer.shape \
-        else ""
-    return f"{layer.name} ({layer.kind}{sizes})"
+    return layer_title(layer.name, layer.kind, layer.shape)
 
 
 # ----- what makes every other number meaningless ---------------------------------------------------------------------
@@ -176,7 +175,7 @@ def _silent(course):
     why = ("a softmax over a single unit is 1 whatever its input is" if one else
            f"{tail} is flat wherever the outputs are, on every row")
     return Finding(SILENT, last, "the cost asks for another output, and no error at all arrives at "
-                   f"{_named(course, last)}: {why}", (("error at the output", float(metrics.norm(error)), None, None),
+                   f"{_title(course, last)}: {why}", (("error at the output", float(metrics.norm(error)), None, None),
                                 ("error at the last layer", 0.0, None, None)))
 
 
@@ -221,14 +220,19 @@ def _unreachable(course):
 
 @rule(FIRST, UNTRAINED)
 def _unregistered(course):
-    if not course.strangers or not course.strange:
+    return unregistered(course.engine, course.origin.model, course.strangers)
+
+
+def unregistered(engine, model, count):
+    """A finding where the cost depends on ``count`` tensors that are no parameters, and the model has such."""
+    found = outputs.unregistered(engine, model) if count else []
+    if not found:
         return None
-    where = ", ".join(f"{name}.{attribute} (a {kind} of {count} {what})"
-                      for name, attribute, what, kind, count in course.strange)
-    return Finding(UNTRAINED, None, f"the output depends on {course.strangers} tensors that want a gradient and that "
-                   f"the model does not know as parameters, so no optimizer moves them: {where}; layers belong in an "
-                   "nn.ModuleList, tensors in an nn.Parameter",
-                   (("tensors that nobody trains", float(course.strangers), 0.0, 0.0),))
+    where = ", ".join(f"{name}.{attribute} (a {kind} of {number} {what})"
+                      for name, attribute, what, kind, number in found)
+    return Finding(UNTRAINED, None, f"the cost depends on {count} tensors that want a gradient and that the model does "
+                   f"not know as parameters, so no optimizer moves them: {where}",
+                   (("tensors that nobody trains", float(count), 0.0, 0.0),))
 
 
 @rule(FIRST, CUT)
@@ -304,7 +308,7 @@ def _dying(course, values=None):
         return None
     when = "" if values is course.record.first else "after training, "
     what = "outputs" if k == len(share) - 1 else "units"
-    return Finding(DYING, k, f"{when}{share[k]:.0%} of the {what} of {_named(course, k)} have slope 0 on every sample: "
+    return Finding(DYING, k, f"{when}{share[k]:.0%} of the {what} of {_title(course, k)} have slope 0 on every sample: "
                    "no error passes them" + (", and nothing brings them back" if what == "outputs" else ""),
                    (("dead share", share[k], bound[k], None),
                     ("false alarm of one unit active on 5 %", metrics.false_alarm(0.05, len(course.origin.batch(0))),
@@ -392,7 +396,7 @@ def _exploding(course):
         k = place - 1
     expected = course.expected
     return Finding(EXPLODING, place, f"the error grows to {_power(-back)} on its way to {record.layers[0].name}, z to "
-                   f"{_power(grown)} on its way to the output; the weights of {_named(course, place)} multiply it most",
+                   f"{_power(grown)} on its way to the output; the weights of {_title(course, place)} multiply it most",
                    (("decades of error gained", -back, course.cuts["decades"],
                      math.log10(expected.error[0]) + _width(record) if expected else None),
                     ("decades of z gained", grown, course.cuts["decades"],
@@ -539,7 +543,7 @@ def _dead_outputs(course):
     if not other or not other.gained > course.gained + LITTLE:
         return None
     k = len(course.record.layers) - 1
-    return Finding(DYING, k, f"{share:.0%} of the outputs of {_named(course, k)} are 0 on every row after training, "
+    return Finding(DYING, k, f"{share:.0%} of the outputs of {_title(course, k)} are 0 on every row after training, "
                    "since a relu follows: no error brings them back; without it the net learns more "
                    f"({_learns(course, other)}, {course.gained:.0%} as it is)",
                    (("dead share of the outputs", share, 0.0, 0.0),))
@@ -635,13 +639,14 @@ def _expected(course, name, k):
     return float(getattr(course.expected, name)[k]) if course.expected else None
 
 
-def _first(rules, course):
-    return next((found for found in (rule(course) for rule in rules) if found), None)
+def first_finding(rules, subject):
+    """What the first of the rules finds that finds something; None if none does."""
+    return next((found for found in (rule(subject) for rule in rules) if found), None)
 
 
 def finding(course):
     """The verdict on a course, and why."""
-    found = _first(FIRST, course)
+    found = first_finding(FIRST, course)
     if found:
         return found
     if course.by_heart:
@@ -653,19 +658,19 @@ def finding(course):
                        ())
     if found := _options(course):
         return found
-    found = _first(AT_START, course)
+    found = first_finding(AT_START, course)
     if found and (found.verdict in (SYMMETRIC, SATURATED) or max(map(abs, course.decades())) >= course.cuts["certain"]):
         return found.verdict != SYMMETRIC and (_data(course) or _data_too(course, found)) or found
     longer = course.longer if course.falling else course
     if longer.trains and not longer.by_heart:
         return _slowly(longer, course)
-    other = _first((_data, _rate) if found else (_wrong, _data, _linear, _rate), course)
+    other = first_finding((_data, _rate) if found else (_wrong, _data, _linear, _rate), course)
     if other or found and (course.gained < LITTLE or _confirmed(course, found)):
         return other or found
     grows = longer is course or longer.gained > course.gained       # a net that learns slowly has learned more by then
     if longer.gained >= LITTLE and grows and not (math.isnan(longer.elsewhere) or longer.by_heart):
         return _slowly(longer, course)
-    return _first(LATER, course) or _elsewhere(course)
+    return first_finding(LATER, course) or _elsewhere(course)
 
 
 def _slowly(longer, course):
