@@ -56,29 +56,20 @@ def learned(run):
 
 def advice(found):
     """What to do about a finding: a sentence."""
-    if found.verdict == STILL:
-        return STILL_ADVICE[next(why for why in STILL_ADVICE if why in found.cause)]
+    if found.advice:
+        return found.advice
     return ADVICE[found.verdict] if found.verdict in OWN else IN_A_LOOP.get(found.verdict, TRY)
 
 
 # ----- what is wrong however the loss behaves ------------------------------------------------------------------------
 
-NO_STEP, CLEARED, NO_BACKWARD, NO_RATE, ROUNDED = (
-    "optimizer.step() was not called", "were cleared between backward() and step()", "no gradient arrived",
-    "the rate is 0", "are lost in rounding")
-STILL_ADVICE = {
-    NO_STEP: "call optimizer.step() after loss.backward(), on the optimizer that is watched",
-    CLEARED: "clear them before backward(), or after step()",
-    NO_BACKWARD: "call loss.backward() before optimizer.step(), on a loss that the model has computed",
-    NO_RATE: "give the optimizer a rate, and look at the schedule's first steps",
-    ROUNDED: "raise the rate, or keep the weights in float32"}
-
-
 @rule(ALWAYS, STILL)
 def _no_step(run):
     if run.steps:
         return None
-    return Finding(STILL, None, f"{NO_STEP} while the loop was watched", (("steps", 0.0, 1.0, None),))
+    return Finding(STILL, None, "optimizer.step() was not called while the loop was watched",
+                   (("steps", 0.0, 1.0, None),),
+                   advice="call optimizer.step() after loss.backward(), on the optimizer that is watched")
 
 
 @rule(ALWAYS, UNTRAINED)
@@ -95,13 +86,16 @@ def _no_gradient(run):
     if len(run.rows) < 2 or any(row.gradients.any() or row.updates[run.held].any() for row in run.rows):
         return None
     if not run.passes:
-        return Finding(STILL, None, f"{NO_BACKWARD} at any parameter before any of the {run.steps} steps",
-                       (("backward passes", 0.0, 1.0, None),))
+        return Finding(STILL, None, f"no gradient arrived at any parameter before any of the {run.steps} steps",
+                       (("backward passes", 0.0, 1.0, None),), advice="call loss.backward() before optimizer.step(), "
+                       "on a loss that the model has computed")
     if not any(row.clipped == 0 for row in run.rows):
         return None                                     # what arrived was 0
-    return Finding(STILL, None, f"gradients arrive, and {CLEARED}, in each of {len(run.rows)} steps that were measured",
+    return Finding(STILL, None, "gradients arrive, and were cleared between backward() and step(), in each of "
+                   f"{len(run.rows)} steps that were measured",
                    (("backward passes per step", run.passes / run.looks, None, None),
-                    ("norm of the gradients at the step", 0.0, None, None)))
+                    ("norm of the gradients at the step", 0.0, None, None)),
+                   advice="clear them before backward(), or after step()")
 
 
 @rule(ALWAYS, NAN_LOSS, NAN, EXPLODING)
@@ -169,7 +163,9 @@ def _not_held(run):
 def _no_rate(run):
     if len(run.rows) < 3 or run.peak > 0:
         return None
-    return Finding(STILL, None, f"{NO_RATE} in all of the {run.steps} steps", (("largest rate", run.peak, None, None),))
+    return Finding(STILL, None, f"the rate is 0 in all of the {run.steps} steps",
+                   (("largest rate", run.peak, None, None),),
+                   advice="give the optimizer a rate, and look at the schedule's first steps")
 
 
 @rule(ALWAYS, MODE)
@@ -252,8 +248,9 @@ def _rounded(run):
     k = int(np.flatnonzero(still)[0])
     return Finding(STILL, run.names[k], f"{int(still.sum())} of {len(run.names)} parameters get gradients and keep "
                    "their numbers to the last bit: rate times gradient "
-                   f"({moving[-1].rate:.2g} x {moving[-1].gradients[k]:.2g} for {run.names[k]}) {ROUNDED}",
-                   (("change of the weights", 0.0, None, None),))
+                   f"({moving[-1].rate:.2g} x {moving[-1].gradients[k]:.2g} for {run.names[k]}) are lost in rounding",
+                   (("change of the weights", 0.0, None, None),),
+                   advice="raise the rate, or keep the weights in float32")
 
 
 @rule(AT_LAST, MODE)

@@ -78,12 +78,13 @@ FORMER = {
 
 class Finding(NamedTuple):
     """What a rule found: place of the layer or None, cause, evidence (name, measured, bound, expected), and, where the
-    rule cannot be sure, why: ``doubt``."""
+    rule cannot be sure, why: ``doubt``. ``advice``: what to do, where that is not the same for all of the verdict."""
     verdict: str
     place: int | None
     cause: str
     evidence: tuple
     doubt: str | None = None
+    advice: str | None = None
 
 
 FIRST, AT_START, LATER = [], [], []
