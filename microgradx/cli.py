@@ -222,7 +222,7 @@ def _cost(model):
     """Cross-entropy of targets that are integers, the mean squared error of others."""
     from microgradx.flow.engines import engine_of
     engine = engine_of(model)
-    functional = engine.library.nn.functional
+    functional = engine.framework.nn.functional
 
     def cost(output, target):
         labels = engine.array(target).dtype.kind in "iu"

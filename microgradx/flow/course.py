@@ -179,7 +179,7 @@ class Course:
         if key not in self.others:
             course = None
             with ignored(*FAILURES):
-                course = Course(self.origin, self.steps, self.seed, before=self, change=joined(changes))
+                course = Course(self.origin, self.steps, self.seed, before=self, change=join_changes(changes))
             self.others[key] = course
         return self.others[key]
 
@@ -206,7 +206,7 @@ class Course:
         """Does the cost grow with the number of rows?"""
         run, batch = self.run_at_start(), self.origin.batch(0)
         half = run.rows(batch, np.arange(max(len(batch) // 2, 1)))
-        with ignored(*FAILURES), self.engine.library.no_grad():
+        with ignored(*FAILURES), self.engine.framework.no_grad():
             run.model.eval()
             return run.loss(batch)[1].item() > 1.5 * run.loss(half)[1].item() > 0
         return False
@@ -260,7 +260,7 @@ class Course:
         costs = []
         for _ in range(2):
             self.engine.seed(self.seed)
-            with self.engine.library.no_grad():
+            with self.engine.framework.no_grad():
                 costs.append(twin.loss(twin.batch(0))[1].item())
             self.engine.set_weight(weight, self.engine.array(weight) * 1.5 + 0.1)
         return costs[0] != costs[1]
@@ -297,7 +297,7 @@ def lost(profile):
         return float(np.log10(profile[0]) - np.log10(profile[-1])) if len(profile) > 1 else 0.0
 
 
-def joined(changes):
+def join_changes(changes):
     """Several changes as one."""
     if len(changes) == 1:
         return changes[0]

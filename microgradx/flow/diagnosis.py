@@ -22,8 +22,8 @@ from microgradx.flow.prescriptions import (
     SLOW,
     TARGETS,
     best_rate,
-    better,
-    lasting,
+    best_trained_longer,
+    learns_more,
     rate,
 )
 from microgradx.flow.report import Diagnosis
@@ -80,7 +80,8 @@ def _notes(course, tried):
         if "[" in layer.name:
             yield f"{layer.name.split('[')[0]} runs more than once in a pass"
     if course.record.layers and course.expected is None:
-        yield f"no theory beside the numbers: {course.record.unexplained() or 'its inputs are no floats'}"
+        why = course.record.unexplained() or "its inputs are no floats"
+        yield f"there is no theory to compare the numbers with: {why}"
 
 
 def diagnose(model, loss_fn, data, optimizer=None, steps=100, seed=0, most=4, cuts=None, schedule=None):
@@ -212,24 +213,25 @@ def _tried(row, change, before, best, first):
 
 
 def _best_of(before, changes, best, factors):
-    """(the changes with the rate, their course) of the rates at which they are proved: the one that lasts; or None."""
+    """(the changes with the rate, their course) of the rates at which they are a cure: of what learns most in a longer
+    training; or None."""
     found = []
     for factor in factors:
         made = changes if factor == 1 else [*changes, rate(before, factor)]
         course = before.after(*made)
-        if course is not None and proved(before, course, best):
+        if course is not None and is_cure(before, course, best):
             found.append((made, course))
-    return lasting(found)
+    return best_trained_longer(found)
 
 
-def proved(before, after, best):
+def is_cure(before, after, best):
     """Is a change a cure? It learns clearly more than the net, of rows that no step has seen where there are any, as
     much as the net does at its own best rate, to a tenth, and ends below where it began."""
     if before.reach and before.reach.endless and not (after.reach and not after.reach.endless):
         return False                                            # its cost still falls for whatever it gives
     if math.isnan(after.elsewhere) and not after.trains_all:
         return False                                            # few rows, which it does not learn: that says nothing
-    return bool(better(before, after) and after.gained >= 0.9 * best and after.end < after.start)
+    return bool(learns_more(before, after) and after.gained >= 0.9 * best and after.end < after.start)
 
 
 def assert_gradient_flow(model, loss_fn, data, decades=None, dead=None, saturated=None):

@@ -196,7 +196,7 @@ class Loop:
         self.names, self.parameters = [name for name, _ in parameters], [p for _, p in parameters]
         self.modal = [name for name, _, module in self.engine.modules(model) if has_modes(module)]
         self.handles, self.listeners = [], []
-        self.steps = self.passes = self.stale = self.told = self.count = 0
+        self.steps = self.passes = self.steps_not_cleared = self.steps_checked = self.count = 0
         self.eval_steps = self.train_evaluations = self.ended = self.looks = 0
         self.looked_at = -1
         self.rows, self.row_stride, self.losses, self.loss_stride, self.last_loss = [], 1, [], 1, None
@@ -282,7 +282,7 @@ class Loop:
         self.copied = self.gradients = None
 
     def _see_mode(self, module, args, output):
-        if module.training and not self.engine.recomputing() and not self.engine.library.is_grad_enabled():
+        if module.training and not self.engine.recomputing() and not self.engine.framework.is_grad_enabled():
             self.train_evaluations += 1
 
     def _arrived(self, k, g):
@@ -382,8 +382,8 @@ class Loop:
         self.eval_steps += bool(self.modal) and not self.model.training
         self.passes += self.arrivals
         if self.arrivals and self.looks > 1:
-            self.told += 1
-            self.stale += not self.clear
+            self.steps_checked += 1
+            self.steps_not_cleared += not self.clear
         seen = [self.given_loss] if self.given_loss is not None else self.seen_loss
         self.last_loss = sum(seen) / len(seen) if seen else None
         self.loss_stride = self._keep(self.losses, self.last_loss, self.loss_stride, self.looks - 1)

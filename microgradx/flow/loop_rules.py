@@ -7,7 +7,7 @@ decorator. ``Finding.place`` is the place of a layer, or the name of a parameter
 - ``UNLESS_IT_LEARNS``: what explains a loss that does not fall, and does no harm otherwise.
 
 The second, and after them the rules of ``verdicts`` that look at one pass, are not asked of a loop whose loss has
-fallen. ``AT_LAST``: what is true beside anything, and the verdict only where there is no other.
+fallen. ``AT_LAST``: what may be true of any loop, and is the verdict only where there is no other.
 """
 import functools
 import math
@@ -131,10 +131,11 @@ def _not_finite(run):
 
 @rule(ALWAYS, PILES)
 def _accumulates(run):
-    share = run.stale / run.told if run.told else 0.0
-    if run.told < 3 or share < OFTEN:
+    bad, steps = run.steps_not_cleared, run.steps_checked
+    share = bad / steps if steps else 0.0
+    if steps < 3 or share < OFTEN:
         return None
-    return Finding(PILES, None, f"in {run.stale} of {run.told} steps that were looked at, a backward pass added to the "
+    return Finding(PILES, None, f"in {bad} of {steps} steps that were looked at, a backward pass added to the "
                    "gradients that the step before had used already: nothing sets them to zero",
                    (("share of steps with old gradients", share, OFTEN, 0.0),))
 

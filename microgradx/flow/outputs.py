@@ -107,7 +107,7 @@ def _targets(run, output):
         rows += len(other)
     with ignored(*FAILURES):
         if len(parts) > 1 and all(engine.is_tensor(y) for y in parts):
-            return (rows, *output.shape[1:]), engine.library.cat(parts)
+            return (rows, *output.shape[1:]), engine.framework.cat(parts)
         if len(parts) > 1:
             return (rows, *output.shape[1:]), np.concatenate([np.asarray(y) for y in parts])
         if rows > MOST:
@@ -159,7 +159,7 @@ def _form(rows):
 def reach(run, form):
     """The ``Reach`` of a run whose net ends in a tail; None where outputs are no tensor."""
     engine = run.engine
-    with engine.library.no_grad():
+    with engine.framework.no_grad():
         output = engine.first_tensor(run.model(*run.batch(0).x))
     if output is None or output.ndim < 1 or len(output) < 2:
         return None
@@ -192,7 +192,7 @@ def ignores_pairing(run, output, form):
         n = output.shape[0]
         if len(batch.y) != n or n < 4:
             return False
-        with engine.library.no_grad():
+        with engine.framework.no_grad():
             y, out = np.asarray(engine.array(batch.y)), rng.normal(size=output.shape)
             out = out * y.std() + y.mean() if y.dtype.kind == "f" and not form else out     # of the targets' size
             point = engine.tensor(out, str(output.dtype))
@@ -208,7 +208,7 @@ def ignores_pairing(run, output, form):
 def accuracy(run, batches):
     """The share of rows whose largest output is at their label; nan where targets are no labels."""
     engine, right, rows = run.engine, 0, 0
-    with ignored(*FAILURES), engine.library.no_grad():
+    with ignored(*FAILURES), engine.framework.no_grad():
         run.model.eval()
         try:
             for batch in batches:
@@ -227,7 +227,7 @@ def recalled(run, batches, classes):
     engine, found, rows = run.engine, 0, 0
     run.model.eval()
     try:
-        with engine.library.no_grad():
+        with engine.framework.no_grad():
             for batch in batches:
                 labels = engine.array(batch.y).ravel()
                 given = engine.array(engine.first_tensor(run.model(*batch.x))).argmax(axis=1)

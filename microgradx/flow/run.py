@@ -139,7 +139,7 @@ class Run:
     def _judged(self, batches, norms):
         """``norms``: modules that take the statistics of the batch, and do not note them."""
         total, rows, momenta = 0.0, 0, [m.momentum for m in norms]
-        with self.engine.library.no_grad():
+        with self.engine.framework.no_grad():
             self.model.eval()
             try:
                 for m in norms:
@@ -185,7 +185,7 @@ def run_of(model, loss_fn, optimizer=None, schedule=None, op="diagnose"):
 def _optimizer(op, engine, optimizer, model):
     own = {id(p) for p in engine.parameters(model)}
     if optimizer is None:
-        return engine.library.optim.SGD([p for p in engine.parameters(model) if p.requires_grad], lr=RATE)
+        return engine.framework.optim.SGD([p for p in engine.parameters(model) if p.requires_grad], lr=RATE)
     if not engine.is_optimizer(optimizer):
         raise DTypeError(f"{op}: optimizer is an Optimizer of {engine.name} or None, not {type(optimizer).__name__}"
                          + (f" of {type(optimizer).__module__.partition('.')[0]}" if hasattr(

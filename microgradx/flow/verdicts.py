@@ -56,7 +56,7 @@ from microgradx.flow.prescriptions import (
     UNREACHABLE,
     UNTRAINED,
     best_rate,
-    better,
+    learns_more,
     rate,
     rates,
 )
@@ -431,7 +431,7 @@ def _data(course):
     for factor in (1.0, 0.1, 10.0, 0.01, 100.0) if made else ():
         for row, change in made.items():
             other = course.after(change, *([rate(course, factor)] if factor != 1 else []))
-            if better(course, other) and not other.by_heart:
+            if learns_more(course, other) and not other.by_heart:
                 parts = {"inputs": prescriptions.columns(course), "targets": prescriptions.targets_of(course)}
                 what = [name for name, of in (("inputs", (INPUTS, BOTH)), ("targets", (TARGETS, BOTH))) if row in of]
                 said = " and ".join(f"{name} of mean {parts[name].mean():.3g} and deviation {parts[name].std():.3g}"
@@ -455,7 +455,7 @@ def _data_too(course, found):
         again = [rate(course, factor)] if factor != 1 else []
         other = weights and course.after(data, weights, *again)
         alone = apart and course.after(apart, *again)
-        if better(course, other) and (alone is None or better(alone, other)):
+        if learns_more(course, other) and (alone is None or learns_more(alone, other)):
             break
     else:
         return None
@@ -470,7 +470,7 @@ def _data_too(course, found):
 def _rate(course):
     """Is it only the rate?"""
     lr, found = course.origin.groups[0]["lr"], best_rate(course)
-    if found is None or not found[1].trains or found[1].by_heart or not better(course, found[1]):
+    if found is None or not found[1].trains or found[1].by_heart or not learns_more(course, found[1]):
         return None
     factor, other = found
     words = f"with a rate of {lr * factor:.3g} instead of {lr:.3g}"
@@ -489,7 +489,7 @@ def _options(course):
             (DROPOUT, STRONG_DROPOUT, "dropout takes away most of what the next layer needs")):
         change = row.make(course)
         other = change and course.after(change)
-        if other and better(course, other) and not other.by_heart:
+        if other and learns_more(course, other) and not other.by_heart:
             return Finding(verdict, None, f"{words}: with {change.words} it learns ({_learns(course, other)})",
                            _evidence(course, other, change.words))
     return None
@@ -505,7 +505,7 @@ def _linear(course):
     if not change:
         return None
     others = (course.after(change, *extra) for extra in ([], [rate(course, 10.0)], [rate(course, 0.1)]))
-    other = next((other for other in others if better(course, other)), None)
+    other = next((other for other in others if learns_more(course, other)), None)
     if other is None:
         return None
     return Finding(NO_NONLINEARITY, None, f"nothing stands between the {len(course.record.layers)} layers, so that "
@@ -601,7 +601,7 @@ def _initialised(course):
     """Is it its weights, though no number says so?"""
     change = CRITICAL.make(course)
     other = change and course.after(change)
-    if not other or not better(course, other):
+    if not other or not learns_more(course, other):
         return None
     back, forward = course.decades()
     verdict = EXPLODING if back + forward < 0 else FORWARD if forward > back else BACKWARD
@@ -683,4 +683,4 @@ def _confirmed(course, found):
     """Does what is prescribed against a finding help a net that has learned a little without it?"""
     changes = [change for row in prescriptions.PRESCRIPTIONS if found.verdict in row.against
                and (change := row.make(course))]
-    return any(better(course, course.after(change)) for change in changes[:3])
+    return any(learns_more(course, course.after(change)) for change in changes[:3])

@@ -1,5 +1,5 @@
 """What ``flow`` asks of a library that trains nets. The names that both libraries share are used as they are, through
-``library``; what differs is a method here, which ``ours`` and ``torch`` fill in.
+``framework``; what differs is a method here, which ``ours`` and ``torch`` fill in.
 
 Whoever calls it holds models, optimizers and tensors of that library and asks nothing else of them. Arrays are NumPy's.
 """
@@ -44,21 +44,21 @@ class Hook:
 
 
 class Engine:
-    """One library. ``name``: what it is called; ``library``: its module; ``short``: what lines of code call that."""
+    """One library. ``name``: what it is called; ``framework``: its module; ``short``: what lines of code call that."""
     name = short = ""
-    library: Any = None
+    framework: Any = None
 
     # ----- what belongs to it ------------------------------------------------------------------------------------
 
     def is_model(self, x):
         """Is it a module of this library?"""
-        return isinstance(x, self.library.nn.Module)
+        return isinstance(x, self.framework.nn.Module)
 
     def is_tensor(self, x):
-        return isinstance(x, self.library.Tensor)
+        return isinstance(x, self.framework.Tensor)
 
     def is_optimizer(self, x):
-        return isinstance(x, self.library.optim.Optimizer)
+        return isinstance(x, self.framework.optim.Optimizer)
 
     def refuse(self, model):
         """A sentence about why this model cannot be trained here; None if it can."""
@@ -115,16 +115,16 @@ class Engine:
 
     def random_state(self):
         """The state of every generator that a training may draw from: the library's, NumPy's and Python's."""
-        return self.library.get_rng_state(), np.random.get_state(), python_random.getstate()
+        return self.framework.get_rng_state(), np.random.get_state(), python_random.getstate()
 
     def set_random_state(self, state):
-        self.library.set_rng_state(state[0])
+        self.framework.set_rng_state(state[0])
         np.random.set_state(state[1])
         python_random.setstate(state[2])
 
     def seed(self, seed):
         """Let all of them begin at a seed."""
-        self.library.manual_seed(seed)
+        self.framework.manual_seed(seed)
         np.random.seed(seed % 2**32)
         python_random.seed(seed)
 
@@ -137,7 +137,7 @@ class Engine:
         for p, _ in held:
             p.grad = None
         try:
-            with np.errstate(all="ignore"), self.library.enable_grad():
+            with np.errstate(all="ignore"), self.framework.enable_grad():
                 yield
         finally:
             for p, grad in held:
@@ -161,7 +161,7 @@ class Engine:
 
     def set_weight(self, parameter, array):
         """Write numbers into a parameter."""
-        with self.library.no_grad():
+        with self.framework.no_grad():
             parameter.copy_(self.tensor(np.asarray(array), self.dtype(parameter)))
 
     def path(self, model, name):
@@ -178,7 +178,7 @@ class Engine:
 
     def namespace(self):
         """What lines may name."""
-        return {self.short: self.library, "nn": self.library.nn, "optim": self.library.optim}
+        return {self.short: self.framework, "nn": self.framework.nn, "optim": self.framework.optim}
 
     def replace(self, path, made):
         """Lines that put a module in another's place; its parameters, if it brings any, join the optimizer."""
@@ -238,7 +238,8 @@ class Engine:
 
     def apply(self, operation, tensor):
         """What an ``Operation`` with known options makes of a tensor."""
-        function = getattr(self.library.nn.functional, operation.name, None) or getattr(self.library, operation.name)
+        function = getattr(self.framework.nn.functional, operation.name, None)
+        function = function or getattr(self.framework, operation.name)
         return function(tensor, **dict(operation.options))
 
     def activation_at(self, node):

@@ -23,7 +23,7 @@ class Ours(Engine):
     name, short = "microgradx", "mgx"
 
     @property
-    def library(self):
+    def framework(self):
         return sys.modules["microgradx"]          # it imports this module
 
     def array(self, tensor):
@@ -77,7 +77,7 @@ class Ours(Engine):
     def blame(self, run_backward):
         with ignored(Error):
             try:
-                with self.library.detect_nan():
+                with self.framework.detect_nan():
                     run_backward()
             except NonFiniteError as error:
                 if is_of_a_signal(error):

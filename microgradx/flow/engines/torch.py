@@ -32,19 +32,19 @@ class Torch(Engine):
     name = short = "torch"
 
     @property
-    def library(self):
+    def framework(self):
         return sys.modules["torch"]
 
     def refuse(self, model):
-        if isinstance(model, self.library.jit.ScriptModule):
+        if isinstance(model, self.framework.jit.ScriptModule):
             return "it is scripted, and torch runs it outside of Python; give the module that it was made of"
-        if isinstance(model, self.library.nn.DataParallel | self.library.nn.parallel.DistributedDataParallel):
+        if isinstance(model, self.framework.nn.DataParallel | self.framework.nn.parallel.DistributedDataParallel):
             return f"it is wrapped in {type(model).__name__}; give the module inside, model.module"
         if hasattr(model, "_orig_mod"):
             return "it is compiled by torch.compile; give the module that it was made of, model._orig_mod"
         tensors = [*model.named_parameters(), *model.named_buffers()]
         for name, t in tensors:
-            if isinstance(t, self.library.nn.parameter.UninitializedParameter):
+            if isinstance(t, self.framework.nn.parameter.UninitializedParameter):
                 return f"{name!r} has no shape yet (a lazy module); run the model once"
             if t.device.type != "cpu":
                 return f"{name!r} is on {t.device}; give a copy on the CPU, copy.deepcopy(model).cpu()"
@@ -55,15 +55,15 @@ class Torch(Engine):
         return None
 
     def array(self, tensor):
-        if not isinstance(tensor, self.library.Tensor):
+        if not isinstance(tensor, self.framework.Tensor):
             return np.asarray(tensor)
         tensor = tensor.detach().cpu()
         tensor = tensor.to_dense() if tensor.is_sparse else tensor
         return (tensor.float() if tensor.is_floating_point() and tensor.element_size() < 4 else tensor).numpy()
 
     def tensor(self, data, dtype=None):
-        data = data.detach() if isinstance(data, self.library.Tensor) else self.library.as_tensor(np.asarray(data))
-        return data.to(getattr(self.library, dtype)) if dtype and data.is_floating_point() else data
+        data = data.detach() if isinstance(data, self.framework.Tensor) else self.framework.as_tensor(np.asarray(data))
+        return data.to(getattr(self.framework, dtype)) if dtype and data.is_floating_point() else data
 
     def _without_hooks(self, objects):
         for module in (m for x in objects if self.is_model(x) for m in x.modules()):
@@ -119,7 +119,7 @@ class Torch(Engine):
     def node(self, tensor):
         if tensor.grad_fn is not None or not tensor.requires_grad:
             return tensor.grad_fn
-        return self.library.autograd.graph.get_gradient_edge(tensor).node
+        return self.framework.autograd.graph.get_gradient_edge(tensor).node
 
     def links(self, node):
         name = type(node).__name__
@@ -160,7 +160,7 @@ class Torch(Engine):
     def activation(self, module):
         operation = self.operation_of(module)
         if operation is None:
-            return elementwise(_called(self.library, module))
+            return elementwise(_called(self.framework, module))
         return None if "softmax" in operation.name else _activation(operation.name, [v for _, v in operation.options])
 
     def overwritten(self, tensor):
@@ -171,7 +171,7 @@ class Torch(Engine):
 
     def blame(self, run_backward):
         try:
-            with self.library.autograd.detect_anomaly(check_nan=True):
+            with self.framework.autograd.detect_anomaly(check_nan=True):
                 run_backward()
         except RuntimeError as error:
             if is_of_a_signal(error):
@@ -197,13 +197,13 @@ class Torch(Engine):
         return tuple(t for t in found or () if self.is_tensor(t))
 
     def recomputing(self):
-        return self.library._C._current_graph_task_id() != -1
+        return self.framework._C._current_graph_task_id() != -1
 
     def recording(self):
-        return self.library.compiler.is_compiling()
+        return self.framework.compiler.is_compiling()
 
     def closed(self, module):
-        if isinstance(module, self.library.jit.ScriptModule):
+        if isinstance(module, self.framework.jit.ScriptModule):
             return "scripted"
         compiled = getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod")
         return "compiled" if compiled else None
