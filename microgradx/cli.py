@@ -1,6 +1,8 @@
 """The command line: ``microgradx demo``, ``lab``, ``doctor``, ``info``."""
+import contextlib
 import runpy
 import sys
+import traceback
 from pathlib import Path
 from types import ModuleType
 
@@ -13,7 +15,7 @@ except ImportError as error:
                       "pip install 'microgradx[lab]'", name=error.name) from None
 
 from microgradx.config import show_config
-from microgradx.errors import Error
+from microgradx.errors import Error, is_of_a_signal
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -129,9 +131,11 @@ def _first(card):
 
 # ----- doctor --------------------------------------------------------------------------------------------------------
 
-# What a file calls these, where no option says it.
-CALLED = {"loss": ("loss_fn", "criterion", "cost", "loss"), "optimizer": ("optimizer", "opt"),
-          "data": ("train_loader", "loader", "dataloader", "batch", "data"), "schedule": ("scheduler", "schedule")}
+# What a file calls these, where no option says it, and the attribute that tells them from what else is called so.
+CALLED = {"loss": (("loss_fn", "criterion", "cost", "loss"), ("__call__",)),
+          "optimizer": (("optimizer", "opt"), ("param_groups", "__call__")),
+          "data": (("train_loader", "loader", "dataloader", "batch", "data"), ("__iter__",)),
+          "schedule": (("scheduler", "schedule"), ("step",))}
 
 
 @main.command()
@@ -150,35 +154,44 @@ def doctor(target, loss, optimizer, schedule, data, samples, steps, as_json):
     a sick one, 2 for what cannot be diagnosed.
     """
     from microgradx.flow import diagnose
-    path, names = _file(target)
-    model = _model(path, names, target.rpartition(":")[2])
-    try:
+    path, _, name = target.rpartition(":")
+    if not path or not Path(path).is_file():
+        raise click.BadParameter(f"{target!r} names no file; FILE.py:MODEL, as in net.py:model")
+    with _in_a_sentence(path):
+        names = runpy.run_path(path)
+        model = _model(path, names, name)
         if data is not None and data not in names and not Path(data).is_file():
             raise click.BadParameter(f"{path} has no {data}, and no file is called so", param_hint="--data")
         batch = _data(path, names, data, samples)
-        cost = _part(path, names, "loss", loss) or _cost(model, batch)
+        cost = _part(path, names, "loss", loss) or _cost(model)
         found = diagnose(model, cost, batch, _of(model, _part(path, names, "optimizer", optimizer)), steps=steps,
                          schedule=_part(path, names, "schedule", schedule))
-    except Error as error:
-        print(f"microgradx doctor: {error}", file=sys.stderr)
-        sys.exit(2)
     print(found.to_json(indent=1) if as_json else found)
     sys.exit(0 if found.healthy else 1)
 
 
-def _file(target):
-    path, _, name = target.rpartition(":")
-    if not path or not Path(path).is_file():
-        raise click.BadParameter(f"{target!r} names no file; FILE.py:MODEL, as in net.py:model")
-    names = runpy.run_path(path)
-    if name not in names:
-        raise click.BadParameter(f"{path} has no {name}; it has "
-                                 f"{', '.join(n for n in names if not n.startswith('_')) or 'no names'}")
-    return path, names
+@contextlib.contextmanager
+def _in_a_sentence(path):
+    """What is raised within it, by the file or by what is made of it, ends the program with one sentence and 2."""
+    try:
+        yield
+    except click.ClickException:
+        raise
+    except (Exception, SystemExit) as error:
+        if is_of_a_signal(error):
+            raise
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+        where = f"{path}, line {lines[-1]}: " if lines else ""
+        kind = "" if isinstance(error, Error) else f"{type(error).__name__}: "
+        print(f"microgradx doctor: {where}{kind}{' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
 
 
 def _model(path, names, name):
     from microgradx.flow.engines import engine_of
+    if name not in names:
+        raise click.BadParameter(f"{path} has no {name}; it has "
+                                 f"{', '.join(n for n in names if not n.startswith('_')) or 'no names'}")
     model = names[name]
     if engine_of(model) is None and callable(model):
         model = model()
@@ -189,11 +202,14 @@ def _model(path, names, name):
 
 
 def _part(path, names, part, name):
-    """What the file calls by this name, or by one of those that are usual."""
-    if name is not None and name not in names:
-        raise click.BadParameter(f"{path} has no {name}", param_hint=f"--{part}")
-    usual = (names[n] for n in CALLED[part] if n in names and not isinstance(names[n], ModuleType))
-    return names[name] if name is not None else next(usual, None)
+    """What the file calls by this name, or by one of those that are usual, if it can be that."""
+    if name is not None:
+        if name not in names:
+            raise click.BadParameter(f"{path} has no {name}", param_hint=f"--{part}")
+        return names[name]
+    usual, attributes = CALLED[part]
+    found = (names[n] for n in usual if n in names and not isinstance(names[n], ModuleType | str))
+    return next((value for value in found if any(hasattr(value, attribute) for attribute in attributes)), None)
 
 
 def _of(model, optimizer):
@@ -202,14 +218,16 @@ def _of(model, optimizer):
         optimizer(model.parameters()))
 
 
-def _cost(model, batch):
-    """Cross-entropy if targets are integers, else the mean squared error."""
+def _cost(model):
+    """Cross-entropy of targets that are integers, the mean squared error of others."""
     from microgradx.flow.engines import engine_of
     engine = engine_of(model)
-    pair = batch if isinstance(batch, tuple) or not hasattr(batch, "__iter__") else next(iter(batch))
-    target = engine.array(pair[1] if isinstance(pair, tuple | list) and len(pair) == 2 else 0.0)
-    functional = engine.library.nn.functional
-    return functional.cross_entropy if target.dtype.kind in "iu" else functional.mse_loss
+    functional = engine.framework.nn.functional
+
+    def cost(output, target):
+        labels = engine.array(target).dtype.kind in "iu"
+        return functional.cross_entropy(output, target) if labels else functional.mse_loss(output, target)
+    return cost
 
 
 def _data(path, names, name, samples):

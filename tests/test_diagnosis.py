@@ -149,6 +149,19 @@ def test_what_is_learned_by_heart_is_no_cure():
     assert not found.prescriptions[0]["trains"] or any("look at the labels" in note for note in found.notes), str(found)
 
 
+def test_cuts_of_ones_own_are_those_of_every_trial():
+    name = "deep sigmoid, Nielsen's initialisation"
+    assert any(p["trains"] for p in diagnosed(name, most=2).prescriptions)
+    strict = diagnosed(name, most=2, cuts={"better": 1e9})
+    assert len(strict.prescriptions) == 2 and not any(p["trains"] for p in strict.prescriptions), str(strict)
+    build, cost, targets, *_ = PLANTED[name]
+    course = diagnosis.course(build(), cost, (IMAGES, targets), steps=5, cuts={"learned": 0.7})
+    courses = course, course.longer, course.after(prescriptions.rate(course, 2.0))
+    assert [c.cuts["learned"] for c in courses] == [0.7] * 3
+    course.cuts = course.cuts | {"learned": 0.2}
+    assert [c.cuts["learned"] for c in courses] == [0.2] * 3
+
+
 def test_evidence_stands_beside_theory():
     found = diagnosed("deep sigmoid, Nielsen's initialisation", most=0)
     lost = found.evidence[0]
@@ -274,22 +287,27 @@ def test_every_prescription_is_for_a_verdict_and_changes_a_copy_only(row):
 
 @pytest.mark.parametrize("row", prescriptions.PRESCRIPTIONS, ids=lambda row: row.name)
 def test_frozen_layers_are_left_alone(row):
+    """One in front, and one in the middle of the nets that are deep enough."""
     build, cost, x, y, options = PRESCRIBED.get(row.name, USUAL)
     net = build()
-    frozen = next(m for m in net.modules() if isinstance(m, nn.Linear))
-    frozen.requires_grad_(False)
-    if row.name == "register the layers" or not any(p.requires_grad for p in net.parameters()):
-        return
-    course = diagnosis.course(net, cost, (x, y), optim.SGD([p for p in net.parameters() if p.requires_grad], lr=0.1),
-                              steps=2)
-    change = row.make(course)
-    if change:
-        twin = course.origin.copy()
-        kept = next(m for m in twin.model.modules() if isinstance(m, nn.Linear))
-        before = kept.weight.numpy(), kept.bias.numpy()
-        twin.change(change.lines)
-        np.testing.assert_array_equal(kept.weight.numpy(), before[0])
-        np.testing.assert_array_equal(kept.bias.numpy(), before[1])
+    optimizer = options.get("optimizer", sgd(0.1))(net)
+    schedule = options["schedule"](optimizer) if "schedule" in options else None
+    linears = [m for m in net.modules() if isinstance(m, nn.Linear)]
+    model = nn.Sequential(nn.Linear(64, 64, rng=0), net)
+    nn.init.eye_(model[0].weight)
+    frozen = [model[0], *linears[(len(linears) - 1) // 2:][:len(linears) > 2]]
+    for module in frozen:
+        module.requires_grad_(False)
+    course = diagnosis.course(model, cost, (x, y), optimizer, options.get("steps", 2), schedule=schedule)
+    change, twin = row.make(course), course.origin.copy()
+    kept = [twin.model.get_submodule(name) for name, m in model.named_modules() if any(m is other for other in frozen)]
+    before = [p.numpy().copy() for m in kept for p in m.parameters()]
+    twin.change(change.lines, change.judges)
+    assert len(before) == 2 * len(frozen)
+    assert not any(m._hooks and any(m._hooks.values()) for m in kept)
+    assert all(any(m is other for other in twin.model.modules()) for m in kept)
+    for p, numbers in zip((p for m in kept for p in m.parameters()), before):
+        np.testing.assert_array_equal(p.numpy(), numbers)
 
 
 def test_centred_sigmoids_are_a_tanh_net():
@@ -569,7 +587,10 @@ def test_copies_are_let_go():
 
 
 def test_every_verdict_is_explained():
-    assert set(advice.MEANING) == set(advice.ADVICE) == set(verdicts.VERDICTS)
+    for verdict in {*verdicts.VERDICTS, *advice.MEANING, *advice.ADVICE}:
+        assert verdict in verdicts.VERDICTS, f"no rule gives {verdict!r}"
+        assert verdict in advice.MEANING and verdict in advice.ADVICE, (
+            f"nothing explains {verdict!r}: add it to MEANING and ADVICE of flow/advice.py")
     assert set(verdicts.FORMER) <= set(verdicts.VERDICTS)
     assert {old for names in verdicts.FORMER.values() for old in names} <= set(verdicts.VERDICTS)
 
@@ -580,7 +601,8 @@ PAGE = Path(__file__).resolve().parents[1] / "docs/diagnosis.md"
 @pytest.mark.skipif(not PAGE.is_file(), reason="the tests run without the source")
 def test_the_page_explains_every_verdict():
     rows = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| ")][1:]
-    assert sorted(rows) == sorted(f"| {v} | {advice.MEANING[v]} | {advice.ADVICE[v]} |" for v in verdicts.VERDICTS)
+    wanted = [f"| {v} | {advice.MEANING[v]} | {advice.ADVICE[v]} |" for v in verdicts.VERDICTS]
+    assert sorted(rows) == sorted(wanted), "docs/diagnosis.md has a row for each verdict, as flow/advice.py says it"
 
 
 def test_a_net_of_norms_needs_a_way_past_them():

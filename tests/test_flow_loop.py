@@ -2,8 +2,10 @@
 import copy
 import math
 import pickle
+import signal
 import warnings
 
+import loops
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from microgradx import flow, nn, optim
 from microgradx.errors import DTypeError, FormatError, OptionError
 from microgradx.flow import loop_rules
 from microgradx.flow.loop_report import LoopDiagnosis
+from microgradx.flow.quadrature import elementwise
 from microgradx.nn import functional as F
 
 X, Y = (array[:128] for array in mgx.data.digits())
@@ -26,31 +29,12 @@ def cost(net, seed=0):
     return F.cross_entropy(net(mgx.Tensor(X[rows])), Y[rows])
 
 
-def train(net, optimizer=None, steps=24, before=None, after=None, zero=True, tell=True, backward=True, **options):
-    """A loop with places at which it may be broken; what was seen of it."""
-    optimizer = optimizer or optim.SGD(net.parameters(), lr=0.3)
-    with flow.watch(net, optimizer, **{"every": 4, **options}) as run:
-        for step in range(steps):
-            if zero:
-                optimizer.zero_grad()
-            loss = cost(net, step)
-            if tell:
-                run.loss(loss)
-            if backward:
-                loss.backward()
-            if before:
-                before(net, optimizer)
-            optimizer.step()
-            if after:
-                after(net, optimizer)
-    return run
+def train(net, optimizer=None, **options):
+    return loops.train(net, optimizer or optim.SGD(net.parameters(), lr=0.3), cost, **options)
 
 
 def evaluate(net, *_):
-    net.eval()
-    with mgx.no_grad():
-        cost(net)
-    net.train()
+    loops.evaluate(mgx, net, mgx.Tensor(X))
 
 
 class Listed(nn.Module):
@@ -122,6 +106,11 @@ def huge():
         return train(net, optimizer)
 
 
+def too_far():
+    net = nn.Sequential(nn.Linear(64, 24, rng=0), nn.Tanh(), nn.Linear(24, 10, rng=1))
+    return train(net, optim.SGD(net.parameters(), lr=10.0))
+
+
 def in_half():
     """Steps that are shorter than the distance of two numbers."""
     net = build()
@@ -129,7 +118,7 @@ def in_half():
 
 
 def clip(bound):
-    return lambda net, _: nn.utils.clip_grad_norm_(net.parameters(), bound)
+    return loops.clip(nn, bound)
 
 
 SICK = [
@@ -148,6 +137,7 @@ SICK = [
     ("rate ended", "the schedule ended long before", lambda: scheduled(optim.lr_scheduler.StepLR, 1e-3, step_size=2)),
     ("clipping always bites", "clipping leaves", lambda: train(build(), before=clip(1e-4))),
     ("weight decay too strong", "the weights have shrunk", shrunk),
+    ("rate too large", "the loss rises, from 2.27 to", too_far),
     ("train and eval mixed up", "were made in evaluation mode: 2 did not", trained_in_evaluation),
     ("train and eval mixed up", "ran 24 times without gradients in training mode: 2", evaluated_in_training)]
 
@@ -223,10 +213,11 @@ def test_sound_loops_are_healthy(name):
 
 
 def test_every_rule_has_its_sick_loop():
-    said = {verdict for verdict, _, _ in SICK}
     rules = [*loop_rules.ALWAYS, *loop_rules.UNLESS_IT_LEARNS, *loop_rules.AT_LAST]
-    assert len(rules) == len({rule.__name__ for rule in rules}) == 15
-    assert said | {"rate too large", "healthy"} == {*loop_rules.OWN, *loop_rules.IN_A_LOOP, "weights never move"}
+    asked = [next(rule.__name__ for rule in rules if rule(run)) for run in (loop() for _, _, loop in SICK)]
+    assert sorted(set(asked)) == sorted(rule.__name__ for rule in rules)
+    said = {verdict for verdict, _, _ in SICK}
+    assert said == {loop_rules.STILL, *loop_rules.OWN, *loop_rules.IN_A_LOOP} - {loop_rules.HEALTHY}
 
 
 def test_watching_changes_no_number():
@@ -347,6 +338,72 @@ def test_what_fails_is_said_and_not_raised():
     assert found.healthy and [what.partition(":")[0] for what in found.unseen] == [
         "layers from step 0 on", "a view (<lambda>)", "the loss that was given"]
     assert len(tried) == 1                              # it is not tried again
+
+
+def interrupting(kind):
+    """A function that the handler of a signal interrupts with such an error, whatever its arguments are."""
+    def handle(number, frame):
+        raise kind("from a handler")
+
+    def interrupted(*args, **kwargs):
+        signal.signal(signal.SIGINT, handle)
+        signal.raise_signal(signal.SIGINT)
+    return interrupted
+
+
+@pytest.fixture
+def handlers():
+    """The handler of a signal is asked for while its error is on the way: it is put back at the end."""
+    former = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
+def in_a_hook(kind):
+    net = build()
+    with flow.watch(net, optim.SGD(net.parameters(), lr=0.1), every=1) as run:
+        run.layers._look_below = interrupting(kind)
+        cost(net)
+
+
+def in_a_view(kind):
+    net = build()
+    optimizer = optim.SGD(net.parameters(), lr=0.1)
+    with flow.watch(net, optimizer, every=1) as run:
+        run.on_measure(interrupting(kind))
+        cost(net).backward()
+        optimizer.step()
+
+
+def in_removing(kind):
+    net = build()
+    with flow.watch(net, optim.SGD(net.parameters(), lr=0.1)) as run:
+        run.handles[0].remove = interrupting(kind)
+
+
+def in_a_cost(kind):
+    interrupted = interrupting(kind)
+
+    def judging(out, y):
+        return F.cross_entropy(out, y) if out.requires_grad else interrupted()
+    flow.diagnose(build(), judging, (X, Y), steps=2)
+
+
+def in_a_loader(kind):
+    interrupted = interrupting(kind)
+    flow.diagnose(build(), F.cross_entropy, (interrupted() for _ in range(3)), steps=2)
+
+
+def in_an_activation(kind):
+    interrupted = interrupting(kind)
+    assert elementwise(lambda x: interrupted()) is None
+
+
+@pytest.mark.parametrize("kind", [ValueError, TypeError, OptionError])
+@pytest.mark.parametrize("watched", [in_a_hook, in_a_view, in_removing, in_a_cost, in_a_loader, in_an_activation])
+def test_what_the_handler_of_a_signal_raises_arrives(watched, kind, handlers):
+    with pytest.raises(kind, match="^from a handler$"):
+        watched(kind)
 
 
 def test_captured_programs():

@@ -88,3 +88,9 @@ def test_what_is_no_torch_module_is_refused():
 def test_importing_flow_imports_no_torch():
     code = "import sys, microgradx.flow.torch; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_container_says_where_modules_of_torch_belong():
+    torch = pytest.importorskip("torch")
+    with pytest.raises(DTypeError, match="not Linear of torch; flow.diagnose takes modules of torch as they are"):
+        nn.Sequential(torch.nn.Linear(2, 2))

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import math
 
+import loops
 import numpy as np
 import pytest
 
@@ -30,31 +31,20 @@ def build(*extra):
     return nn.Sequential(nn.Linear(64, 24), nn.ReLU(), *extra, nn.Linear(24, 10))
 
 
-def train(net, optimizer=None, steps=24, before=None, after=None, zero=True, call=lambda net, x: net(x), every=4):
+def train(net, optimizer=None, call=lambda net, x: net(x), **options):
+    def cost(net, step):
+        rows = np.random.default_rng(step).integers(0, len(X), 64)
+        return F.cross_entropy(call(net, X[rows]), Y[rows])
     optimizer = optimizer or torch.optim.SGD(net.parameters(), lr=0.3)
-    with flow.watch(net, optimizer, every=every) as run:
-        for step in range(steps):
-            rows = np.random.default_rng(step).integers(0, len(X), 64)
-            if zero:
-                optimizer.zero_grad()
-            F.cross_entropy(call(net, X[rows]), Y[rows]).backward()
-            if before:
-                before(net, optimizer)
-            optimizer.step()
-            if after:
-                after(net, optimizer)
-    return run
+    return loops.train(net, optimizer, cost, tell=False, **options)
 
 
 def evaluate(net, *_):
-    net.eval()
-    with torch.no_grad():
-        net(X)
-    net.train()
+    loops.evaluate(torch, net, X)
 
 
 def clip(bound):
-    return lambda net, _: nn.utils.clip_grad_norm_(net.parameters(), bound)
+    return loops.clip(nn, bound)
 
 
 class Listed(nn.Module):
@@ -223,7 +213,7 @@ class Changing(Base):
 class Embedded(nn.Module):
     def __init__(self):
         super().__init__()
-        self.embed, self.last = nn.EmbeddingBag(17, 24, sparse=True), nn.Linear(24, 10)
+        self.embed, self.last = nn.EmbeddingBag(17, 24, mode="sum", sparse=True), nn.Linear(24, 10)
 
     def forward(self, x):
         return self.last(self.embed((x * 16).long()))
@@ -264,7 +254,7 @@ NETS = {
 SAID = {"reentrant": "checkpoints", "checkpoints": "checkpoints", "scripted": "which is scripted"}
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*torch.jit.*")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:.*torch.jit.*", "ignore:Sparse invariant checks")
 @pytest.mark.parametrize("every", [1, 8])
 @pytest.mark.parametrize("name", NETS)
 def test_whatever_the_net_does(name, every):
@@ -274,8 +264,8 @@ def test_whatever_the_net_does(name, every):
     net, numbers = make(), []
     twin = make() if name == "scripted" else copy.deepcopy(net)
     twin.load_state_dict(net.state_dict())
-    run = train(net, torch.optim.SGD(net.parameters(), lr=0.2), steps=16, every=every, call=call)
-    optimizer = torch.optim.SGD(twin.parameters(), lr=0.2)
+    run = train(net, torch.optim.Adagrad(net.parameters(), lr=0.05), steps=16, every=every, call=call)
+    optimizer = torch.optim.Adagrad(twin.parameters(), lr=0.05)
     for step in range(16):
         rows = np.random.default_rng(step).integers(0, len(X), 64)
         optimizer.zero_grad()
@@ -286,7 +276,7 @@ def test_whatever_the_net_does(name, every):
     np.testing.assert_array_equal(run.losses, numbers)              # watching changes nothing, and sees every loss
     assert all(torch.equal(p, q) for p, q in zip(net.parameters(), twin.parameters()))
     found = run.diagnose()
-    assert found.verdict in ("healthy", "not a gradient-flow problem"), str(found)
+    assert found.healthy, str(found)
     assert bool(found.unseen) == (name in SAID) and all(SAID[name] in what for what in found.unseen), found.unseen
     assert len(found.layers) >= (0 if name == "scripted" else 2) and all(
         math.isfinite(row["error"]) for row in found.layers if row["error"] is not None)

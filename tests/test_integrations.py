@@ -75,7 +75,7 @@ def transformers_fit(tmp_path, rate=0.05, **options):
     config = transformers.BertConfig(vocab_size=17, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
                                      intermediate_size=32, max_position_embeddings=64, num_labels=10)
     model = transformers.BertForSequenceClassification(config)
-    data = [{"input_ids": torch.from_numpy((x * 16).astype("int64")), "labels": int(y)} for x, y in zip(X, Y)]
+    data = [{"input_ids": torch.full((8,), int(y)), "labels": int(y)} for y in Y]
     watching = callback(every=4)
     arguments = transformers.TrainingArguments(
         str(tmp_path), num_train_epochs=4, per_device_train_batch_size=16, learning_rate=rate, report_to=[],
@@ -88,7 +88,7 @@ def test_transformers(tmp_path):
     watching = transformers_fit(tmp_path, rate=0.01)
     found = watching.diagnose()
     assert found.settings["steps"] == 32 and found.settings["optimizer"] == "AdamW" and not found.unseen, str(found)
-    assert found.verdict in ("healthy", "not a gradient-flow problem") or found.doubt, str(found)
+    assert found.healthy and found.doubt is None, str(found)
     assert len(found.layers) >= 8 and None not in found.losses and watching.run.handles == []
     assert transformers_fit(tmp_path, rate=0.0).diagnose().verdict == "weights never move"
 

@@ -253,6 +253,14 @@ number = 3
 slow = lambda parameters: optim.SGD(parameters, lr=1e-6)
 x, y = data.digits()
 batch = (x[:200], y[:200])
+broken = lambda *arguments: {}["size"]
+narrow = nn.Linear(3, 10, rng=0)
+class Torn(nn.Module):
+    def __init__(self):
+        self.linear = nn.Linear(64, 10, rng=0)
+    def forward(self, x):
+        raise RuntimeError("only two\\nlines")
+torn = Torn()
 """
 
 
@@ -279,8 +287,48 @@ def test_doctor_finds_what_the_file_has(doctor, tmp_path):
 
 @pytest.mark.parametrize("name, arguments, words", [
     ("number", (), "is a int, neither"), ("nothing", (), "has no nothing"), ("net", ("--loss", "none"), "has no none"),
-    ("net", ("--data", "number"), "a pair (inputs, targets), or a loader of pairs, not int")])
+    ("net", ("--data", "number"), "a pair (inputs, targets), or a loader of pairs, not int"),
+    ("broken", (), "net.py, line 8: KeyError: 'size'"), ("narrow", (), "linear: "),
+    ("torn", (), "net.py, line 14: RuntimeError: only two lines"),
+    ("net", ("--optimizer", "broken"), "net.py, line 8: KeyError: 'size'"),
+    ("net", ("--loss", "torn"), "TypeError: Torn.forward() takes 2 positional arguments but 3 were given")])
 def test_doctor_says_what_is_wrong(doctor, name, arguments, words):
     result = doctor(name, *arguments)
     assert result.exit_code == 2 and words in " ".join((result.output + result.stderr).split())
+    assert "Traceback" not in result.stderr and type(result.exception) is SystemExit
+
+
+@pytest.mark.parametrize("text, words", [
+    ("import nothing_of_that_name", "net.py, line 1: ModuleNotFoundError: No module named 'nothing_of_that_name'"),
+    ("x = (", "SyntaxError: '(' was never closed"), ("x = 1\n1 / 0", "net.py, line 2: ZeroDivisionError: division"),
+    ("import sys\nsys.exit('give a folder')", "net.py, line 2: SystemExit: give a folder"),
+    ("from microgradx import nn\nnn.Linear(-1, 2)", "net.py, line 2: Linear: ")])
+def test_doctor_says_what_a_file_raises(doctor, tmp_path, text, words):
+    (tmp_path / "net.py").write_text(text)
+    result = doctor("net")
+    assert result.exit_code == 2 and words in result.stderr and result.stderr.count("\n") == 1, result.stderr
+
+
+def test_doctor_says_that_shapes_of_torch_do_not_fit(doctor, tmp_path):
+    pytest.importorskip("torch")
+    (tmp_path / "net.py").write_text("from torch import nn\nnet = nn.Linear(3, 4)\n")
+    result = doctor("net")
+    assert result.exit_code == 2 and "RuntimeError: mat1 and mat2 shapes cannot be multiplied" in result.stderr
+    assert result.stderr.count("\n") == 1 and type(result.exception) is SystemExit
+
+
+def test_doctor_takes_usual_names_for_what_they_are(doctor, tmp_path):
+    """A loop at the end of a file leaves ``loss`` and ``batch`` behind."""
+    (tmp_path / "net.py").write_text(NET.replace("batch = ", "loader = ") + """
+loss, optimizer, scheduler, batch = 0.25, "adam", None, 3
+""")
+    found = doctor("net", "--steps", 5)
+    assert found.exit_code in (0, 1) and "on 200 rows" in found.output and "SGD" in found.output, found.stderr
+
+
+def test_doctor_draws_no_batch_to_choose_a_cost(doctor, tmp_path):
+    (tmp_path / "net.py").write_text(NET.replace("batch = (x[:200], y[:200])", """
+loader = ((x[k:k + 40], y[k:k + 40]) for k in range(0, 200, 40))
+"""))
+    assert "on 200 rows" in doctor("net", "--steps", 5).output
 

@@ -11,9 +11,8 @@ import numpy as np
 
 from microgradx.errors import Error, ignored
 from microgradx.flow import metrics, outputs
-from microgradx.flow.outputs import FAILURES
 from microgradx.flow.records import CHEAP
-from microgradx.flow.settings import CUTS, known
+from microgradx.flow.settings import CUTS, FAILURES, known
 from microgradx.flow.watch import Watch, staged
 
 __all__ = ["Course"]
@@ -33,7 +32,9 @@ class Course:
 
     def __init__(self, origin, steps, seed, cuts=None, before=None, change=None):
         self.origin, self.steps, self.seed, self.before, self.change = origin, steps, seed, before, change
-        self.cuts, self.engine = before.cuts if before else CUTS | known(cuts), origin.engine
+        self.engine = origin.engine
+        if before is None:
+            self.cuts = CUTS | known(cuts)
         self.engine.seed(seed)
         self.run, self.losses, self.others = origin.copy(), [], {}
         if change:
@@ -45,7 +46,7 @@ class Course:
         self.weights = {name: self.engine.array(weight).copy() for name, _, module in self.engine.modules(model)
                         if (weight := self.engine.weight(module)) is not None}
         self.output = self.output_error = None
-        self.attached, self.strangers, self.nan, self.rates, self.tail, self.form = True, 0, None, [], (), ()
+        self.attached, self.strangers, self.nan, self.rates, self.form = True, 0, None, [], ()
         self.learned = math.nan
         probe = run.batches.train[:PROBED]
         self.start = run.judged(probe)
@@ -75,7 +76,7 @@ class Course:
                 output, loss = run.loss(batch)
                 self.losses.append(loss.item())
                 if first:
-                    self._look(output, loss)
+                    self._look(output, loss, watching.made)
                 if not self.attached or step and not math.isfinite(self.losses[-1]):
                     return
                 loss.backward()
@@ -86,8 +87,8 @@ class Course:
                     run.step(batch)
         self.completed = math.isfinite(self.losses[-1])
 
-    def _look(self, output, loss):
-        """What the first output is, and what a constant in its place costs."""
+    def _look(self, output, loss, made):
+        """What the first output is, and what a constant in its place costs; ``made`` as ``outputs.tail`` takes it."""
         tensor = self.engine.first_tensor(output)
         self.attached = bool(loss.requires_grad)
         if tensor is not None:
@@ -95,13 +96,11 @@ class Course:
             if tensor.requires_grad:
                 tensor.register_hook(self._keep_output_error)
         self.strangers = self.engine.strangers(loss, self.run.model, self.run.cost)
-        known = outputs.tail(self.engine, tensor) if tensor is not None else ()
-        self.tail = known or ()
-        self.form = known
+        self.form = outputs.tail(self.engine, tensor, made) if tensor is not None else ()
         if self.before and self.before.form == self.form and not (self.change and self.change.judges):
             self.constant = self.before.constant
         else:
-            self.constant = outputs.constant_cost(self.run, output, known, self.start)
+            self.constant = outputs.constant_cost(self.run, output, self.form, self.start)
 
     def _keep_output_error(self, g):
         self.output_error = self.engine.array(g).copy()
@@ -112,6 +111,23 @@ class Course:
         bad = [name for name in bad if np.isnan(self.engine.array(self.parameters[name].grad)).any()] if bad else bad
         if bad:
             self.nan = step, bad, self.engine.blame(lambda: self.run.loss(batch)[1].backward())
+
+    @property
+    def cuts(self):
+        """The bounds of a net's courses are those of the first."""
+        return self.before.cuts if self.before else self._cuts
+
+    @cuts.setter
+    def cuts(self, cuts):
+        if self.before:
+            self.before.cuts = cuts
+        else:
+            self._cuts = cuts
+
+    @property
+    def tail(self):
+        """The names of the operations between the last layer and the output; () also where they are not known."""
+        return tuple(operation.name for operation in self.form or ())
 
     # ----- what was learned --------------------------------------------------------------------------------------
 
@@ -163,10 +179,8 @@ class Course:
         if key not in self.others:
             course = None
             with ignored(*FAILURES):
-                course = Course(self.origin, self.steps, self.seed, before=self, change=joined(changes))
+                course = Course(self.origin, self.steps, self.seed, before=self, change=join_changes(changes))
             self.others[key] = course
-        if self.others[key] is not None:
-            self.others[key].cuts = self.cuts
         return self.others[key]
 
     # ----- what else a rule may ask ------------------------------------------------------------------------------
@@ -175,11 +189,6 @@ class Course:
     def expected(self):
         with ignored(Error):
             return self.record.expected()
-
-    @functools.cached_property
-    def strange(self):
-        """``outputs.unregistered`` of the model."""
-        return outputs.unregistered(self.engine, self.origin.model) if self.strangers else []
 
     @functools.cached_property
     def left_out(self):
@@ -197,7 +206,7 @@ class Course:
         """Does the cost grow with the number of rows?"""
         run, batch = self.run_at_start(), self.origin.batch(0)
         half = run.rows(batch, np.arange(max(len(batch) // 2, 1)))
-        with ignored(*FAILURES), self.engine.library.no_grad():
+        with ignored(*FAILURES), self.engine.framework.no_grad():
             run.model.eval()
             return run.loss(batch)[1].item() > 1.5 * run.loss(half)[1].item() > 0
         return False
@@ -228,7 +237,7 @@ class Course:
     def reach(self):
         """``outputs.Reach`` of the cost, or None."""
         with ignored(*FAILURES):
-            return outputs.reach(self.run_at_start(), self.tail)
+            return outputs.reach(self.run_at_start(), self.form)
 
     def run_at_start(self):
         """A fresh copy of the run that this course has trained, changed as that was."""
@@ -251,7 +260,7 @@ class Course:
         costs = []
         for _ in range(2):
             self.engine.seed(self.seed)
-            with self.engine.library.no_grad():
+            with self.engine.framework.no_grad():
                 costs.append(twin.loss(twin.batch(0))[1].item())
             self.engine.set_weight(weight, self.engine.array(weight) * 1.5 + 0.1)
         return costs[0] != costs[1]
@@ -288,7 +297,7 @@ def lost(profile):
         return float(np.log10(profile[0]) - np.log10(profile[-1])) if len(profile) > 1 else 0.0
 
 
-def joined(changes):
+def join_changes(changes):
     """Several changes as one."""
     if len(changes) == 1:
         return changes[0]

@@ -7,21 +7,20 @@ decorator. ``Finding.place`` is the place of a layer, or the name of a parameter
 - ``UNLESS_IT_LEARNS``: what explains a loss that does not fall, and does no harm otherwise.
 
 The second, and after them the rules of ``verdicts`` that look at one pass, are not asked of a loop whose loss has
-fallen. ``AT_LAST``: what is true beside anything, and the verdict only where there is no other.
+fallen. ``AT_LAST``: what may be true of any loop, and is the verdict only where there is no other.
 """
-import contextlib
 import functools
 import math
 from types import SimpleNamespace
 
 import numpy as np
 
-from microgradx.errors import Error
+from microgradx.errors import Error, ignored
 from microgradx.flow.advice import ADVICE, CLIPPED, ENDED, MODE, NAN_LOSS, PILES, STILL
 from microgradx.flow.course import lost
 from microgradx.flow.prescriptions import BACKWARD, EXPLODING, FAST, FORWARD, NAN, STRONG_DECAY, UNTRAINED
 from microgradx.flow.settings import CUTS, LITTLE
-from microgradx.flow.verdicts import AT_START, ELSEWHERE, HEALTHY, Finding, rule
+from microgradx.flow.verdicts import AT_START, ELSEWHERE, HEALTHY, Finding, first_finding, rule, unregistered
 
 __all__ = ["ALWAYS", "UNLESS_IT_LEARNS", "advice", "finding", "learned"]
 
@@ -57,29 +56,20 @@ def learned(run):
 
 def advice(found):
     """What to do about a finding: a sentence."""
-    if found.verdict == STILL:
-        return STILL_ADVICE[next(why for why in STILL_ADVICE if why in found.cause)]
+    if found.advice:
+        return found.advice
     return ADVICE[found.verdict] if found.verdict in OWN else IN_A_LOOP.get(found.verdict, TRY)
 
 
 # ----- what is wrong however the loss behaves ------------------------------------------------------------------------
 
-NO_STEP, CLEARED, NO_BACKWARD, NO_RATE, ROUNDED = (
-    "optimizer.step() was not called", "were cleared between backward() and step()", "no gradient arrived",
-    "the rate is 0", "are lost in rounding")
-STILL_ADVICE = {
-    NO_STEP: "call optimizer.step() after loss.backward(), on the optimizer that is watched",
-    CLEARED: "clear them before backward(), or after step()",
-    NO_BACKWARD: "call loss.backward() before optimizer.step(), on a loss that the model has computed",
-    NO_RATE: "give the optimizer a rate, and look at the schedule's first steps",
-    ROUNDED: "raise the rate, or keep the weights in float32"}
-
-
 @rule(ALWAYS, STILL)
 def _no_step(run):
     if run.steps:
         return None
-    return Finding(STILL, None, f"{NO_STEP} while the loop was watched", (("steps", 0.0, 1.0, None),))
+    return Finding(STILL, None, "optimizer.step() was not called while the loop was watched",
+                   (("steps", 0.0, 1.0, None),),
+                   advice="call optimizer.step() after loss.backward(), on the optimizer that is watched")
 
 
 @rule(ALWAYS, UNTRAINED)
@@ -96,13 +86,16 @@ def _no_gradient(run):
     if len(run.rows) < 2 or any(row.gradients.any() or row.updates[run.held].any() for row in run.rows):
         return None
     if not run.passes:
-        return Finding(STILL, None, f"{NO_BACKWARD} at any parameter before any of the {run.steps} steps",
-                       (("backward passes", 0.0, 1.0, None),))
+        return Finding(STILL, None, f"no gradient arrived at any parameter before any of the {run.steps} steps",
+                       (("backward passes", 0.0, 1.0, None),), advice="call loss.backward() before optimizer.step(), "
+                       "on a loss that the model has computed")
     if not any(row.clipped == 0 for row in run.rows):
         return None                                     # what arrived was 0
-    return Finding(STILL, None, f"gradients arrive, and {CLEARED}, in each of {len(run.rows)} steps that were measured",
+    return Finding(STILL, None, "gradients arrive, and were cleared between backward() and step(), in each of "
+                   f"{len(run.rows)} steps that were measured",
                    (("backward passes per step", run.passes / run.looks, None, None),
-                    ("norm of the gradients at the step", 0.0, None, None)))
+                    ("norm of the gradients at the step", 0.0, None, None)),
+                   advice="clear them before backward(), or after step()")
 
 
 @rule(ALWAYS, NAN_LOSS, NAN, EXPLODING)
@@ -138,23 +131,18 @@ def _not_finite(run):
 
 @rule(ALWAYS, PILES)
 def _accumulates(run):
-    share = run.stale / run.told if run.told else 0.0
-    if run.told < 3 or share < OFTEN:
+    bad, steps = run.steps_not_cleared, run.steps_checked
+    share = bad / steps if steps else 0.0
+    if steps < 3 or share < OFTEN:
         return None
-    return Finding(PILES, None, f"in {run.stale} of {run.told} steps that were looked at, a backward pass added to the "
+    return Finding(PILES, None, f"in {bad} of {steps} steps that were looked at, a backward pass added to the "
                    "gradients that the step before had used already: nothing sets them to zero",
                    (("share of steps with old gradients", share, OFTEN, 0.0),))
 
 
 @rule(ALWAYS, UNTRAINED)
-def _not_registered(run):
-    if not run.strangers or not run.strange:
-        return None
-    where = ", ".join(f"{name}.{attribute} (a {kind} of {count} {what})"
-                      for name, attribute, what, kind, count in run.strange)
-    return Finding(UNTRAINED, None, f"the loss depends on {run.strangers} tensors that want a gradient and that the "
-                   f"model does not know as parameters, so no optimizer moves them: {where}",
-                   (("tensors that nobody trains", float(run.strangers), 0.0, 0.0),))
+def _unregistered(run):
+    return unregistered(run.engine, run.model, run.strangers)
 
 
 @rule(ALWAYS, UNTRAINED)
@@ -176,7 +164,9 @@ def _not_held(run):
 def _no_rate(run):
     if len(run.rows) < 3 or run.peak > 0:
         return None
-    return Finding(STILL, None, f"{NO_RATE} in all of the {run.steps} steps", (("largest rate", run.peak, None, None),))
+    return Finding(STILL, None, f"the rate is 0 in all of the {run.steps} steps",
+                   (("largest rate", run.peak, None, None),),
+                   advice="give the optimizer a rate, and look at the schedule's first steps")
 
 
 @rule(ALWAYS, MODE)
@@ -259,8 +249,9 @@ def _rounded(run):
     k = int(np.flatnonzero(still)[0])
     return Finding(STILL, run.names[k], f"{int(still.sum())} of {len(run.names)} parameters get gradients and keep "
                    "their numbers to the last bit: rate times gradient "
-                   f"({moving[-1].rate:.2g} x {moving[-1].gradients[k]:.2g} for {run.names[k]}) {ROUNDED}",
-                   (("change of the weights", 0.0, None, None),))
+                   f"({moving[-1].rate:.2g} x {moving[-1].gradients[k]:.2g} for {run.names[k]}) are lost in rounding",
+                   (("change of the weights", 0.0, None, None),),
+                   advice="raise the rate, or keep the weights in float32")
 
 
 @rule(AT_LAST, MODE)
@@ -285,7 +276,7 @@ class Observed:
 
     @functools.cached_property
     def expected(self):
-        with contextlib.suppress(Error):
+        with ignored(Error):
             found = self.record.expected()
             return found if found is not None and found.error[0] > 0 else None
 
@@ -303,22 +294,22 @@ class Observed:
 
 def finding(run):
     """The verdict on a loop, and why."""
-    found = _first(ALWAYS, run)
+    found = first_finding(ALWAYS, run)
     if found:
         return found
     if run.losses and not any(x is None or x for x in run.losses):
         return Finding(HEALTHY, None, "the loss is 0 in all steps: nothing is left to learn", ())
     share = learned(run)
     if not share >= CUTS["learned"]:
-        found = _first(UNLESS_IT_LEARNS, run)
+        found = first_finding(UNLESS_IT_LEARNS, run)
         if not found and run.record.first is not None and np.nan_to_num(run.record.first["error"]).any():
             seen = Observed(run)
-            found = _first(AT_START, seen)
+            found = first_finding(AT_START, seen)
             if found and found.verdict in CHANGES and max(map(abs, seen.decades())) < CUTS["certain"]:
                 found = found._replace(doubt="another rate may be all that it takes, and a loop cannot try one")
         if found:
             return found if not math.isnan(share) else found._replace(doubt=_unseen(run))
-    found = _first(AT_LAST, run)
+    found = first_finding(AT_LAST, run)
     if found:
         return found
     if share >= CUTS["learned"]:
@@ -341,7 +332,3 @@ def _falls(run):
 def _unseen(run):
     return (f"only {run.steps} steps were made" if None not in run.losses else
             "the loss was not seen, so it is not known whether it falls: tell it with run.loss(loss)")
-
-
-def _first(rules, subject):
-    return next((found for found in (rule(subject) for rule in rules) if found), None)

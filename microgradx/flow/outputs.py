@@ -1,23 +1,22 @@
 """What a net gives and its cost takes: the best that a constant output, and any output at all, could cost.
 
 The *tail* of a net is what happens between its last layer and its output: names of operations, such as ("softmax",). It
-says which outputs there can be at all, whatever the weights are.
+says which outputs there can be at all, whatever the weights are. It is made of ``Operation``s with their options.
 """
 import math
 from typing import NamedTuple
 
 import numpy as np
 
-from microgradx.errors import Error, ignored
-from microgradx.flow.engines.engine import PASSING
+from microgradx.errors import ignored
+from microgradx.flow.engines.engine import PASSING, Operation
+from microgradx.flow.settings import FAILURES
 
-__all__ = ["FAILURES", "Reach", "accuracy", "constant_cost", "ignores_pairing", "reach", "recalled", "tail",
-           "unregistered"]
+__all__ = ["Reach", "accuracy", "constant_cost", "ignores_pairing", "reach", "recalled", "tail", "unregistered"]
 
-FAILURES = (Error, ValueError, TypeError, RuntimeError, IndexError, AttributeError, KeyError)
 MOST = 256                      # rows of which a best output is sought
-POINTWISE = frozenset("""sigmoid tanh relu relu6 softplus elu selu leaky_relu hardtanh hardsigmoid hardswish softsign
-logsigmoid gelu silu mish exp abs square""".split())
+POINTWISE = frozenset("""sigmoid tanh relu relu6 softplus elu selu celu leaky_relu hardtanh hardsigmoid hardswish
+softsign hardshrink softshrink threshold logsigmoid gelu silu mish exp abs square clamp clamp_min clamp_max""".split())
 FREE = frozenset("linear matmul convolution add sub norm native_layer_norm native_batch_norm leaf".split())
 ALONG = ("softmax", "log_softmax")
 
@@ -33,29 +32,34 @@ class Reach(NamedTuple):
     endless: bool
 
 
-def tail(engine, output):
-    """The operations between the last layer and ``output``, in the order in which they happen: () if there are none,
-    and None if others than those that are known here may be what bounds the output."""
-    names, node = [], engine.node(output)
+def tail(engine, output, made):
+    """The ``Operation``s between the last layer and ``output``, in the order in which they happen: () if there are
+    none, and None if others than those that are known here may be what bounds the output. ``made``: {id of a node: (the
+    node, the module that made it)}, which tells options that the graph does not tell."""
+    found, node = [], engine.node(output)
     while node is not None:
         name, below = engine.links(node)
         if name in FREE:
             break
-        if name in POINTWISE or name in ALONG:
-            phi = engine.activation_at(node)
-            names.append(phi.name if phi is not None and phi.name in POINTWISE else name)
+        if name in ALONG:
+            found.append(Operation(name))
         elif name not in PASSING:
-            return tuple(reversed(names)) or None
+            operation = engine.operation(node)
+            if operation.options is None and id(node) in made:
+                operation = engine.operation_of(made[id(node)][1]) or operation
+            if operation.name not in POINTWISE or operation.options is None:
+                return tuple(reversed(found)) or None
+            found.append(operation)
         if len(below) != 1:
-            return tuple(reversed(names)) or None
+            return tuple(reversed(found)) or None
         node = below[0]
-    return tuple(reversed(names))
+    return tuple(reversed(found))
 
 
-def _through(engine, tensor, names, axis):
-    for name in names:
-        function = getattr(engine.library.nn.functional, name, None)
-        tensor = function(tensor, axis) if name in ALONG else function(tensor) if function else getattr(tensor, name)()
+def _through(engine, tensor, operations, axis):
+    for operation in operations:
+        along = operation.name in ALONG
+        tensor = engine.apply(operation._replace(options=(("dim", axis),)) if along else operation, tensor)
     return tensor
 
 
@@ -103,7 +107,7 @@ def _targets(run, output):
         rows += len(other)
     with ignored(*FAILURES):
         if len(parts) > 1 and all(engine.is_tensor(y) for y in parts):
-            return (rows, *output.shape[1:]), engine.library.cat(parts)
+            return (rows, *output.shape[1:]), engine.framework.cat(parts)
         if len(parts) > 1:
             return (rows, *output.shape[1:]), np.concatenate([np.asarray(y) for y in parts])
         if rows > MOST:
@@ -111,7 +115,7 @@ def _targets(run, output):
     return output.shape, batch.y
 
 
-def _problem(run, output, names):
+def _problem(run, output, through):
     """(a function of how the output depends on a point, the shape of outputs)."""
     engine = run.engine
     like = engine.first_tensor(output)
@@ -119,58 +123,59 @@ def _problem(run, output, names):
     shape, y = _targets(run, numbers)
     axis, zeros = _axis(numbers), engine.tensor(np.zeros(shape), engine.dtype(like))
 
-    def cost(point, through=names):
+    def cost(point, through=through):
         return run.scalar(run.judge(_through(engine, point, through, axis) + zeros, y))
     return cost, shape, numbers, like
 
 
-def constant_cost(run, output, names, first):
+def constant_cost(run, output, form, first):
     """The least cost of an output that is the same for all samples; ``first`` where there is none."""
     if not run.engine.is_tensor(output) or output.ndim < 1 or len(output) < 2:
         return first
     costs = [first] if math.isfinite(first) else []
     with ignored(*FAILURES):
-        cost, shape, numbers, like = _problem(run, output, names)
+        cost, shape, numbers, like = _problem(run, output, form)
         mean, one = numbers.mean(axis=0, keepdims=True), (1, *shape[1:])
-        names = _form(numbers) if names is None else names
-        start = mean if not names else np.zeros(one)
-        if names and names[-1] in ("sigmoid", "softmax"):
+        form = _form(numbers) if form is None else form
+        start = mean if not form else np.zeros(one)
+        if form and form[-1].name in ("sigmoid", "softmax"):
             inside = mean.clip(1e-6, 1 - 1e-6)
-            start = np.log(inside / (1 - inside)) if names[-1] == "sigmoid" else np.log(inside)
+            start = np.log(inside / (1 - inside)) if form[-1].name == "sigmoid" else np.log(inside)
         for point in (start, np.full(one, 0.1)):
             with ignored(*FAILURES):
-                costs.append(least_cost(run.engine, lambda c: cost(c, names), point, like)[0])
+                costs.append(least_cost(run.engine, lambda c: cost(c, form), point, like)[0])
     return min((cost for cost in costs if math.isfinite(cost)), default=first)
 
 
 def _form(rows):
     """What keeps outputs in the range in which they are, where no tail is known."""
     if rows.ndim < 2 or rows.min() < 0 or rows.max() > 1:
-        return ("log_softmax",) if rows.ndim > 1 and rows.max() <= 0 and np.allclose(
+        return (Operation("log_softmax"),) if rows.ndim > 1 and rows.max() <= 0 and np.allclose(
             np.exp(rows).sum(axis=-1), 1, atol=1e-4) else ()
-    return ("softmax",) if rows.shape[-1] > 1 and np.allclose(rows.sum(axis=-1), 1, atol=1e-4) else ("sigmoid",)
+    normed = rows.shape[-1] > 1 and np.allclose(rows.sum(axis=-1), 1, atol=1e-4)
+    return (Operation("softmax" if normed else "sigmoid"),)
 
 
-def reach(run, names):
+def reach(run, form):
     """The ``Reach`` of a run whose net ends in a tail; None where outputs are no tensor."""
     engine = run.engine
-    with engine.library.no_grad():
+    with engine.framework.no_grad():
         output = engine.first_tensor(run.model(*run.batch(0).x))
     if output is None or output.ndim < 1 or len(output) < 2:
         return None
-    names = names or ()
-    cost, shape, _, like = _problem(run, output, names)
+    form = form or ()
+    cost, shape, _, like = _problem(run, output, form)
     one = np.full((1, *shape[1:]), 0.1)
     free, endless, least = math.nan, False, math.nan
     with ignored(*FAILURES):
         free, endless = least_cost(engine, lambda c: cost(c, ()), one, like)
         least, _ = least_cost(engine, lambda c: cost(c, ()), np.full(shape, 0.1), like)
-    if not names:
+    if not form:
         return Reach(free, least, least, 1.0, endless)
     bound, with_tail = math.nan, math.nan
     with ignored(*FAILURES):
-        bound, endless = least_cost(engine, lambda c: cost(c, names), one, like)
-        with_tail, _ = least_cost(engine, lambda c: cost(c, names), np.full(shape, 0.1), like)
+        bound, endless = least_cost(engine, lambda c: cost(c, form), one, like)
+        with_tail, _ = least_cost(engine, lambda c: cost(c, form), np.full(shape, 0.1), like)
     if not math.isfinite(free) or endless:
         free = bound
     least = min((x for x in (least, with_tail) if math.isfinite(x)), default=math.nan)
@@ -179,7 +184,7 @@ def reach(run, names):
     return Reach(free, least, with_tail, share, endless)
 
 
-def ignores_pairing(run, output, names):
+def ignores_pairing(run, output, form):
     """Does the cost stay the same whichever target belongs to whichever row, though it asks for the targets?"""
     batch, engine = run.batch(0), run.engine
     rng = np.random.default_rng(0)
@@ -187,12 +192,12 @@ def ignores_pairing(run, output, names):
         n = output.shape[0]
         if len(batch.y) != n or n < 4:
             return False
-        with engine.library.no_grad():
+        with engine.framework.no_grad():
             y, out = np.asarray(engine.array(batch.y)), rng.normal(size=output.shape)
-            out = out * y.std() + y.mean() if y.dtype.kind == "f" and not names else out    # of the targets' size
+            out = out * y.std() + y.mean() if y.dtype.kind == "f" and not form else out     # of the targets' size
             point = engine.tensor(out, str(output.dtype))
-            names = _form(output.astype(np.float64)) if names is None else names
-            out = _through(engine, point, names, _axis(output))
+            form = _form(output.astype(np.float64)) if form is None else form
+            out = _through(engine, point, form, _axis(output))
             costs = [run.scalar(run.judge(out, batch.y[rows])).item()
                      for rows in (np.arange(n), rng.permutation(n), np.zeros(n, int))]
         near = 1e-5 * abs(costs[0])
@@ -203,7 +208,7 @@ def ignores_pairing(run, output, names):
 def accuracy(run, batches):
     """The share of rows whose largest output is at their label; nan where targets are no labels."""
     engine, right, rows = run.engine, 0, 0
-    with ignored(*FAILURES), engine.library.no_grad():
+    with ignored(*FAILURES), engine.framework.no_grad():
         run.model.eval()
         try:
             for batch in batches:
@@ -222,7 +227,7 @@ def recalled(run, batches, classes):
     engine, found, rows = run.engine, 0, 0
     run.model.eval()
     try:
-        with engine.library.no_grad():
+        with engine.framework.no_grad():
             for batch in batches:
                 labels = engine.array(batch.y).ravel()
                 given = engine.array(engine.first_tensor(run.model(*batch.x))).argmax(axis=1)

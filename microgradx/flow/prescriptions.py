@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from microgradx.flow import theory
-from microgradx.flow.settings import CUTS, LITTLE, RATES
+from microgradx.flow import outputs, theory
+from microgradx.flow.settings import LITTLE, RATES
 
 __all__ = ["BOTH", "CONSTANT", "CRITICAL", "DECAY", "DESCEND", "DROPOUT", "FREE", "INPUTS", "LINEAR", "LSUV",
-           "PRESCRIPTIONS", "REGISTER", "TARGETS", "TRAIN_ALL", "Change", "Prescription", "best_rate", "better",
-           "critical_variance", "lasting", "layers_of", "rate", "rates"]
+           "PRESCRIPTIONS", "REGISTER", "TARGETS", "TRAIN_ALL", "Change", "Prescription", "best_rate",
+           "best_trained_longer", "critical_variance", "layers_of", "learns_more", "rate", "rates"]
 
 
 class Change(NamedTuple):
@@ -165,11 +165,11 @@ def _lsuv(course):
     modules, gains = {name: m for name, _, m in engine.modules(twin.model)}, {}
     for p in parts:
         module, seen = modules[p.name], []
-        twin.engine.library.nn.init.orthogonal_(module.weight)
+        twin.engine.framework.nn.init.orthogonal_(module.weight)
         if getattr(module, "bias", None) is not None:
-            twin.engine.library.nn.init.zeros_(module.bias)
+            twin.engine.framework.nn.init.zeros_(module.bias)
         hook = engine.hook_forward(module, lambda module, args, out, seen=seen: seen.append(engine.array(out).std()))
-        with engine.library.no_grad():
+        with engine.framework.no_grad():
             twin.model(*twin.batch(0).x)
         hook.remove()
         gains[p.name] = _number(1 / seen[0]) if seen and 0 < seen[0] < math.inf else 1.0
@@ -328,7 +328,8 @@ def _nonlinear(course):
 
 def _register(course):
     lines, words = [], []
-    for owner, attribute, what, kind, _ in course.strange:
+    found = outputs.unregistered(course.engine, course.origin.model) if course.strangers else []
+    for owner, attribute, what, kind, _ in found:
         path = course.engine.path(course.origin.model, owner) + f".{attribute}"
         held = {"modules": ("nn.ModuleDict" if kind == "dict" else "nn.ModuleList"),
                 "tensors": ("nn.ParameterDict" if kind == "dict" else "nn.ParameterList")}[what]
@@ -384,7 +385,7 @@ def _logits(course):
     if not course.tail or course.tail[-1] not in ("sigmoid", "softmax", "log_softmax", "tanh"):
         return None
     reach, tail, y = course.reach, course.tail[-1], course.engine.array(course.origin.batch(0).y)
-    if reach is not None and math.isfinite(reach.least) and reach.share < CUTS["reach"]:
+    if reach is not None and math.isfinite(reach.least) and reach.share < course.cuts["reach"]:
         lines, last = _without_tail(course)
         return lines and Change(f"the output of {last} as it is, without {tail}: the cost expects numbers of any size",
                                 lines)
@@ -470,8 +471,8 @@ def columns(course):
     return x.reshape(len(x), -1) if x.ndim > 1 else x[:, None]
 
 
-def unscaled(x):
-    """Are inputs far from mean 0 and deviation 1, as a whole, or some of them beside the others?"""
+def inputs_out_of_scale(x):
+    """Are inputs far from mean 0 and deviation 1, as a whole, or some of them compared with the others?"""
     if x is None or len(x) < 2 or not x.std() > 0:
         return False
     spread = x.std(axis=0)
@@ -481,7 +482,7 @@ def unscaled(x):
 
 def _standardise(course):
     x = columns(course)
-    if not unscaled(x):
+    if not inputs_out_of_scale(x):
         return None
     short, shape = course.engine.short, course.engine.array(course.origin.batch(0).x[0]).shape
     mean, deviation = x.mean(axis=0), x.std(axis=0)
@@ -502,14 +503,14 @@ def targets_of(course):
     return np.concatenate([part.reshape(len(part), -1) for part in parts]) if parts[0].ndim else parts[0][None]
 
 
-def far(y):
+def targets_out_of_scale(y):
     """Are targets far from mean 0 and deviation 1?"""
     return y.dtype.kind == "f" and y.std() > 0 and not (abs(y.mean()) < 10 * y.std() and 0.02 < y.std() < 20)
 
 
 def _standardise_targets(course):
     y = targets_of(course)
-    if not far(y) or course.output is None:
+    if not targets_out_of_scale(y) or course.output is None:
         return None
     mean, std = _number(y.mean()), _number(y.std())
     return Change(f"targets less {mean:.3g}, over {std:.3g}; the model gives {std:.3g} times its last layer plus "
@@ -535,13 +536,13 @@ def rate(course, factor):
     return Change(f"rate {before:.3g} -> {before * factor:.3g}", lines)
 
 
-def better(course, other):
+def learns_more(course, other):
     """Does a changed net learn, and clearly more than this one, of rows that neither has seen where there are any:
     twice as much, or half of what this one leaves?"""
-    if other is None or not (other.trains or other.gained >= CUTS["learned"]):
+    if other is None or not (other.trains or other.gained >= course.cuts["learned"]):
         return False
     so_far = max(course.gained, LITTLE)
-    return other.gained > min(CUTS["better"] * so_far, 1 - (1 - so_far) / CUTS["better"])
+    return other.gained > min(course.cuts["better"] * so_far, 1 - (1 - so_far) / course.cuts["better"])
 
 
 def rates(course):
@@ -550,7 +551,7 @@ def rates(course):
     rising = bool(losses) and not max(losses) <= 2 * abs(course.losses[0])
     update = float(np.nanmax(course.record.first["update"], initial=0.0))
     factors = sorted(RATES, key=lambda f: (abs(math.log10(f)), (f > 1) == rising))
-    for factor in [*factors, *([1e-2 / update] if 0 < update < CUTS["update"] else [])]:
+    for factor in [*factors, *([1e-2 / update] if 0 < update < course.cuts["update"] else [])]:
         other = course.after(rate(course, factor))
         if other is not None:
             yield factor, other
@@ -558,10 +559,11 @@ def rates(course):
 
 def best_rate(course):
     """(factor, the course) of the rate at which the net learns most; None where it learns at none of them."""
-    return lasting([(factor, other) for factor, other in rates(course) if other.trains or other.gained >= LITTLE])
+    return best_trained_longer([(factor, other) for factor, other in rates(course)
+                                if other.trains or other.gained >= LITTLE])
 
 
-def lasting(found):
+def best_trained_longer(found):
     """Of pairs of something and its course: of the two that learn most, the one that learns more in a training several
     times as long, since a high rate that is quick at first may not last. None of none."""
     best = sorted(found, key=lambda pair: pair[1].gained)[-2:]

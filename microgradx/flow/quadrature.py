@@ -13,7 +13,8 @@ import numpy as np
 from microgradx._core.graph import enable_grad
 from microgradx._core.ops import Differentiable
 from microgradx._core.tensor import Tensor
-from microgradx.errors import DTypeError, Error, OptionError
+from microgradx.errors import DTypeError, OptionError, ignored
+from microgradx.flow.settings import FAILURES
 from microgradx.nn import Module
 from microgradx.nn import functional as F
 from microgradx.nn.layers import MODULES
@@ -64,11 +65,9 @@ class Activation:
             function = function.forward                             # without its hooks
         elif not callable(function):
             raise DTypeError(f"activation: a name or a callable, not {type(function).__name__}")
-        self.function, self.limit = function, 0.0
-        try:
+        self.function, self.limit, self.of_tensors = function, 0.0, False
+        with ignored(TypeError):                                    # it takes arrays only
             self.of_tensors = isinstance(function(Tensor([0.5])), Tensor)
-        except TypeError:                                           # it takes arrays only
-            self.of_tensors = False
         if self.of_tensors and self._takes_arrays() and not self._keeps_graph():
             self.of_tensors = False
         self.tolerance = 1e-8 if self.of_tensors else 1e-12         # the slope of an interpolant loses three digits
@@ -77,10 +76,9 @@ class Activation:
             raise OptionError(f"activation: {self.name} is not elementwise")
 
     def _takes_arrays(self):
-        try:
+        with ignored(AttributeError, TypeError):
             return isinstance(self.function(np.array([0.5])), np.ndarray)
-        except (AttributeError, TypeError):
-            return False
+        return False
 
     def _keeps_graph(self):
         """Is the gradient that comes back the slope? It is not where ``np.where`` and its like made an array."""
@@ -181,13 +179,12 @@ class Activation:
 
 def elementwise(function):
     """``function`` as an ``Activation``, or None for what is none or has no slope."""
-    try:
+    with ignored(*FAILURES):
         found = Activation(function)
         if not found.of_tensors:
             found.borders(16.0)                                     # its slope is that of an interpolant between them
         return found
-    except (Error, ValueError, TypeError, IndexError, RuntimeError):
-        return None
+    return None
 
 
 @functools.lru_cache(256)

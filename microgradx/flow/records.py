@@ -14,7 +14,7 @@ from microgradx.errors import OptionError
 from microgradx.flow import metrics, theory
 from microgradx.flow.quadrature import Activation
 
-__all__ = ["CHEAP", "COLUMNS", "Attribution", "Layer", "Record", "Trace"]
+__all__ = ["CHEAP", "COLUMNS", "Attribution", "Layer", "Record", "Trace", "layer_title"]
 
 
 @dataclass
@@ -39,6 +39,11 @@ class Layer:
 
     def __str__(self):
         return f"{self.name} {self.kind}{list(self.shape)} {self.activation.name if self.activation else '?'}"
+
+
+def layer_title(name, kind, shape):
+    """A layer as a person knows it: "fc1 (Linear 64 -> 10)"."""
+    return f"{name} ({' '.join([kind, ' -> '.join(map(str, shape[1::-1]))]).strip()})"
 
 
 class Trace:

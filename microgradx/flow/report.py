@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from microgradx.errors import FormatError
-from microgradx.flow.advice import ADVICE, MEANING
+from microgradx.flow.advice import ADVICE, HEALTHY, MEANING
+from microgradx.flow.records import layer_title
 
-__all__ = ["Diagnosis"]
+__all__ = ["Diagnosis", "Report", "aligned", "as_html", "bars", "plain", "short", "sparkline"]
 
 BLOCKS = " ▏▎▍▌▋▊▉█"
 LEVELS = "▁▂▃▄▅▆▇█"
@@ -21,8 +22,48 @@ LEGEND = ("error: norm of dC/dz per unit; gain: by what it is multiplied on its 
           "dead: shares of slopes and units; update: |dW|/|W| of the first step")
 
 
-@dataclass
-class Diagnosis:
+class Report:
+    """What the diagnoses of a net and of a loop have in common. They are dataclasses of plain numbers: None where there
+    is none, "inf" and "-inf" as words."""
+    verdict: str
+    layer: str | None
+    evidence: list
+
+    @classmethod
+    def of(cls, finding, layer, **parts):
+        """Of a ``Finding`` at ``layer`` and of what else was measured, whatever kind of numbers that is."""
+        evidence = [dict(zip(("name", "measured", "bound", "expected"), item)) for item in finding.evidence]
+        return cls(**plain({"verdict": finding.verdict, "cause": finding.cause, "layer": layer, "evidence": evidence,
+                            "doubt": finding.doubt, **parts}))
+
+    @property
+    def healthy(self):
+        return self.verdict == HEALTHY
+
+    def to_json(self, indent=None):
+        """All of it; ``from_json`` reads it."""
+        return json.dumps(asdict(self), indent=indent, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text):
+        """The diagnosis that ``to_json`` wrote. Raises ``FormatError`` for other text."""
+        try:
+            return cls(**json.loads(text))
+        except (TypeError, ValueError) as error:
+            raise FormatError(f"from_json: not what to_json wrote: {error}") from None
+
+    def _evidence(self):
+        for e in self.evidence:
+            yield (f"{e['name']}: {short(e['measured'])}"
+                   + (f", the bound {short(e['bound'])}" if e["bound"] is not None else "")
+                   + (f", theory {short(e['expected'])}" if e["expected"] is not None else ""))
+
+    def __repr__(self):
+        return f"<{type(self).__name__}: {self.verdict}{f' at {self.layer}' if self.layer else ''}>"
+
+
+@dataclass(repr=False)
+class Diagnosis(Report):
     """What ``flow.diagnose`` found: plain numbers, None where there is none, "inf" and "-inf" as words.
 
     ``verdict``, ``cause``: a sentence, ``layer``: its name or None. ``evidence``: dicts of name, measured, bound,
@@ -43,34 +84,10 @@ class Diagnosis:
     notes: list
     doubt: str | None = None
 
-    @classmethod
-    def of(cls, finding, layers, before, prescriptions, settings, notes):
-        """Of what was measured, whatever kind of numbers that is."""
-        evidence = [dict(zip(("name", "measured", "bound", "expected"), item)) for item in finding.evidence]
-        layer = None if finding.place is None else layers[finding.place]["layer"]
-        return cls(*map(_plain, (finding.verdict, finding.cause, layer, evidence, layers, before, prescriptions,
-                                 settings, notes, finding.doubt)))
-
-    @property
-    def healthy(self):
-        return self.verdict == "healthy"
-
     @property
     def cure(self):
         """The first prescription with which the net trains, None if there is none."""
         return next((p for p in self.prescriptions if p["trains"]), None)
-
-    def to_json(self, indent=None):
-        """All of it; ``from_json`` reads it."""
-        return json.dumps(asdict(self), indent=indent, allow_nan=False)
-
-    @classmethod
-    def from_json(cls, text):
-        """The diagnosis that ``to_json`` wrote. Raises ``FormatError`` for other text."""
-        try:
-            return cls(**json.loads(text))
-        except (TypeError, ValueError) as error:
-            raise FormatError(f"from_json: not what to_json wrote: {error}") from None
 
     # ----- as text -----------------------------------------------------------------------------------------------
 
@@ -88,10 +105,8 @@ class Diagnosis:
                f"{s['steps']} steps on {s['rows']} rows, seed {s['seed']}")
 
     def _place(self):
-        """The layer as a person knows it: "fc1 (Linear 64 -> 10)"."""
         row = next(row for row in self.layers if row["layer"] == self.layer)
-        sizes = " -> ".join(map(str, row["shape"][1::-1]))
-        return f"{self.layer} ({row['kind']} {sizes})"
+        return layer_title(row["layer"], row["kind"], row["shape"])
 
     def _advice(self):
         cure = self.cure
@@ -101,18 +116,12 @@ class Diagnosis:
         rows = "of the cost on rows that were held out" if number == "elsewhere" else "of the cost"
         return f"{cure['change']} (it removes {float(cure['after'][number]):.0%} {rows})"
 
-    def _evidence(self):
-        for e in self.evidence:
-            yield (f"{e['name']}: {_short(e['measured'])}"
-                   + (f", the bound {_short(e['bound'])}" if e["bound"] is not None else "")
-                   + (f", theory {_short(e['expected'])}" if e["expected"] is not None else ""))
-
     def _table(self):
         """Head and rows of the layers."""
-        bars = _bars([row["error"] for row in self.layers])
+        lengths = bars([row["error"] for row in self.layers])
         return ["layer", "log error", *COLUMNS.values()], [
-            [f"{row['layer']} {row['activation'] or row['kind']}", bar, *(_short(row[name]) for name in COLUMNS)]
-            for row, bar in zip(self.layers, bars)]
+            [f"{row['layer']} {row['activation'] or row['kind']}", bar, *(short(row[name]) for name in COLUMNS)]
+            for row, bar in zip(self.layers, lengths)]
 
     def _trials(self):
         """Head and rows of the trainings, the first as it is."""
@@ -136,13 +145,10 @@ class Diagnosis:
 
     def __str__(self):
         head = [*self._head(), *(f"  {line}" for line in self._evidence())]
-        parts = ["\n".join(head), _aligned(*self._table()) if self.layers else "", LEGEND, _aligned(*self._trials()),
+        parts = ["\n".join(head), aligned(*self._table()) if self.layers else "", LEGEND, aligned(*self._trials()),
                  "\n".join(self._changes()), "\n".join(self._lines()), "\n".join(
                      f"note: {note}" for note in self.notes)]
         return "\n\n".join(part for part in parts if part)
-
-    def __repr__(self):
-        return f"<Diagnosis: {self.verdict}{f' at {self.layer}' if self.layer else ''}>"
 
     def show(self):
         """Print it, as tables of rich where that is installed."""
@@ -172,16 +178,12 @@ class Diagnosis:
             console.print(Text(note, style="dim"))
 
     def _repr_html_(self):
-        def table(head, rows):
-            lines = ["".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row)
-                     for tag, row in [("th", head), *(("td", row) for row in rows)]]
-            return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"
         verdict, *rest = (html.escape(line) for line in self._head())
         return (f"<div><strong>{verdict}</strong>" + "".join(f"<p>{line}</p>" for line in rest)
                 + "<ul>" + "".join(f"<li>{html.escape(line)}</li>" for line in (
                     *self._evidence(), *self._changes(), *self.notes)) + "</ul><pre>"
                 + html.escape("\n".join(self._lines())) + "</pre>"
-                + table(*self._table()) + f"<p><small>{html.escape(LEGEND)}</small></p>" + table(*self._trials())
+                + as_html(*self._table()) + f"<p><small>{html.escape(LEGEND)}</small></p>" + as_html(*self._trials())
                 + "</div>")
 
     # ----- as a figure -------------------------------------------------------------------------------------------
@@ -227,12 +229,12 @@ class Diagnosis:
         return figure
 
 
-def _plain(x):
+def plain(x):
     """The same as JSON has it."""
     if isinstance(x, dict):
-        return {name: _plain(value) for name, value in x.items()}
+        return {name: plain(value) for name, value in x.items()}
     if isinstance(x, list | tuple):
-        return [_plain(value) for value in x]
+        return [plain(value) for value in x]
     if isinstance(x, float | np.floating):
         return None if math.isnan(x) else str(float(x)) if math.isinf(x) else float(x)
     return x.item() if isinstance(x, np.generic) else x
@@ -242,7 +244,8 @@ def _number(x):
     return math.nan if x is None else float(x)
 
 
-def _short(x):
+def short(x):
+    """A number in two digits, "-" for None."""
     return "-" if x is None else x if isinstance(x, str) else f"{x:.2g}"
 
 
@@ -256,28 +259,36 @@ def _logs(values):
     return [float((v - low) / (high - low)) if math.isfinite(v) else None for v in logs]
 
 
-def _bars(values, width=8):
+def bars(values, width=8):
     """A horizontal bar per value, of its logarithm."""
     for share in _logs(values):
         eighths = 0 if share is None else max(1, round(share * width * 8))
         yield "█" * (eighths // 8) + BLOCKS[eighths % 8].strip()
 
 
-def _spark(values, width=16):
+def sparkline(values, width=16):
     """A line of blocks over a series, of its logarithm."""
     picked = [values[k] for k in np.unique(np.linspace(0, len(values) - 1, width).astype(int))] if values else []
     return "".join(" " if share is None else LEVELS[round(share * 7)] for share in _logs(picked))
 
 
 def _result(n):
-    right = "" if n["accuracy_after"] is None else f"{_short(n['accuracy'])} -> {_short(n['accuracy_after'])}"
-    return [f"{_short(n['cost'])} -> {_short(n['cost_after'])}", _spark(n["losses"]),
+    right = "" if n["accuracy_after"] is None else f"{short(n['accuracy'])} -> {short(n['accuracy_after'])}"
+    return [f"{short(n['cost'])} -> {short(n['cost_after'])}", sparkline(n["losses"]),
             "-" if n["learned"] is None else f"{round(float(n['learned']), 2) + 0.0:.0%}", right,
             "-" if n["decades_back"] is None else f"10^{-float(n['decades_back']):.1f}"]
 
 
-def _aligned(head, rows):
+def aligned(head, rows):
+    """A table as text, its columns below each other."""
     wide = [max(map(len, column)) for column in zip(head, *rows)]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, wide)).rstrip() for row in [head, *rows]]
     lines.insert(1, "-" * min(max(map(len, lines)), 120))
     return "\n".join(lines)
+
+
+def as_html(head, rows):
+    """A table as HTML."""
+    lines = ["".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row)
+             for tag, row in [("th", head), *(("td", row) for row in rows)]]
+    return "<table>" + "".join(f"<tr>{line}</tr>" for line in lines) + "</table>"

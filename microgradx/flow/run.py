@@ -3,7 +3,6 @@
 Nothing here knows of a library: the ``Engine`` of the model does. ``run_of`` takes what a caller gave and looks at each
 part of it; ``Run.copy`` shares nothing that training changes.
 """
-import contextlib
 import inspect
 import math
 from collections.abc import Callable
@@ -12,8 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from microgradx.errors import DTypeError, Error, GraphError, NonFiniteError, OptionError, ShapeError
+from microgradx.errors import (
+    DTypeError,
+    Error,
+    GraphError,
+    NonFiniteError,
+    OptionError,
+    ShapeError,
+    ignored,
+    is_of_a_signal,
+)
 from microgradx.flow.engines import Engine, engine_of
+from microgradx.flow.settings import FAILURES
 
 __all__ = ["ROWS", "Batch", "Batches", "Run", "check_caller", "run_of"]
 
@@ -130,22 +139,22 @@ class Run:
     def _judged(self, batches, norms):
         """``norms``: modules that take the statistics of the batch, and do not note them."""
         total, rows, momenta = 0.0, 0, [m.momentum for m in norms]
-        with self.engine.library.no_grad():
+        with self.engine.framework.no_grad():
             self.model.eval()
             try:
                 for m in norms:
                     m.train()
                     m.momentum = 0.0
-                for batch in batches:
-                    total += self.scalar(self.judge(self.model(*batch.x), batch.y)).item() * len(batch)
-                    rows += len(batch)
-            except (Error, ValueError, TypeError, RuntimeError, IndexError, AttributeError):
-                return math.nan
+                with ignored(*FAILURES):
+                    for batch in batches:
+                        total += self.scalar(self.judge(self.model(*batch.x), batch.y)).item() * len(batch)
+                        rows += len(batch)
+                    return total / rows
             finally:
                 self.model.train()
                 for m, momentum in zip(norms, momenta):
                     m.momentum = momentum
-        return total / rows if rows else math.nan
+        return math.nan
 
 
 # ----- the caller's arguments ----------------------------------------------------------------------------------------
@@ -176,7 +185,7 @@ def run_of(model, loss_fn, optimizer=None, schedule=None, op="diagnose"):
 def _optimizer(op, engine, optimizer, model):
     own = {id(p) for p in engine.parameters(model)}
     if optimizer is None:
-        return engine.library.optim.SGD([p for p in engine.parameters(model) if p.requires_grad], lr=RATE)
+        return engine.framework.optim.SGD([p for p in engine.parameters(model) if p.requires_grad], lr=RATE)
     if not engine.is_optimizer(optimizer):
         raise DTypeError(f"{op}: optimizer is an Optimizer of {engine.name} or None, not {type(optimizer).__name__}"
                          + (f" of {type(optimizer).__module__.partition('.')[0]}" if hasattr(
@@ -209,9 +218,9 @@ def _drawn(op, engine, loader, dtype, most):
             drawn.append(_batch(op, engine, data, dtype, "the loader is to give"))
             if len(drawn) >= most:
                 break
-    except Error:
-        raise
     except Exception as error:
+        if isinstance(error, Error) or is_of_a_signal(error):
+            raise
         raise OptionError(f"{op}: batch {len(drawn)} of the loader raised {type(error).__name__}: {error}") from error
     return drawn
 
@@ -255,7 +264,7 @@ def _split(batches):
 
 
 def _length(part):
-    with contextlib.suppress(TypeError):
+    with ignored(TypeError):
         return len(part)
     return None
 

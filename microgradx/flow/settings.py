@@ -1,9 +1,12 @@
 """What a number has to pass to count, for ``flow.diagnose`` and ``flow.assert_gradient_flow``."""
-from microgradx.errors import OptionError
+from microgradx.errors import Error, OptionError
 
-__all__ = ["CUTS", "LITTLE", "RATES", "known"]
+__all__ = ["CUTS", "FAILURES", "LITTLE", "RATES", "known"]
 
 RATES = (10.0, 0.1, 100.0, 0.01, 0.001)                 # times the rate, tried before gradients are blamed
+
+# What a caller's code may raise that is given other numbers or shapes than it was written for.
+FAILURES = (Error, ValueError, TypeError, RuntimeError, IndexError, AttributeError, KeyError)
 
 LITTLE = 0.02                                           # the least share of the cost that says that a net learns at all
 

@@ -15,7 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from microgradx.errors import ignored
 from microgradx.flow import metrics, outputs, prescriptions
+from microgradx.flow.advice import ELSEWHERE, HEALTHY, WRONG
 from microgradx.flow.course import lost
 from microgradx.flow.prescriptions import (
     ASCENT,
@@ -54,16 +56,17 @@ from microgradx.flow.prescriptions import (
     UNREACHABLE,
     UNTRAINED,
     best_rate,
-    better,
+    learns_more,
     rate,
     rates,
 )
+from microgradx.flow.records import layer_title
 from microgradx.flow.settings import CUTS, LITTLE
 
-__all__ = ["AT_START", "CUTS", "FIRST", "FORMER", "LATER", "VERDICTS", "Finding", "finding", "missed", "rule"]
+__all__ = ["AT_START", "CUTS", "FIRST", "FORMER", "LATER", "VERDICTS", "Finding", "finding", "first_finding", "missed",
+           "rule", "unregistered"]
 
 UNSEEN = "learned of rows it did not see"
-HEALTHY, WRONG, ELSEWHERE = ("healthy", "wrong gradient", "not a gradient-flow problem")
 
 # Verdicts that are more exact now: what they were called before.
 FORMER = {
@@ -75,12 +78,13 @@ FORMER = {
 
 class Finding(NamedTuple):
     """What a rule found: place of the layer or None, cause, evidence (name, measured, bound, expected), and, where the
-    rule cannot be sure, why: ``doubt``."""
+    rule cannot be sure, why: ``doubt``. ``advice``: what to do, where that is not the same for all of the verdict."""
     verdict: str
     place: int | None
     cause: str
     evidence: tuple
     doubt: str | None = None
+    advice: str | None = None
 
 
 FIRST, AT_START, LATER = [], [], []
@@ -102,12 +106,9 @@ def missed(course):
     return np.isnan(course.record.first["zeros"])
 
 
-def _named(course, k):
-    """A layer as a person knows it: "fc1 (Linear 64 -> 10)"."""
+def _title(course, k):
     layer = course.record.layers[k]
-    sizes = f" {layer.shape[1]} -> {layer.shape[0]}" if len(layer.shape) > 1 else f" {layer.shape[0]}" if layer.shape \
-        else ""
-    return f"{layer.name} ({layer.kind}{sizes})"
+    return layer_title(layer.name, layer.kind, layer.shape)
 
 
 # ----- what makes every other number meaningless ---------------------------------------------------------------------
@@ -175,7 +176,7 @@ def _silent(course):
     why = ("a softmax over a single unit is 1 whatever its input is" if one else
            f"{tail} is flat wherever the outputs are, on every row")
     return Finding(SILENT, last, "the cost asks for another output, and no error at all arrives at "
-                   f"{_named(course, last)}: {why}", (("error at the output", float(metrics.norm(error)), None, None),
+                   f"{_title(course, last)}: {why}", (("error at the output", float(metrics.norm(error)), None, None),
                                 ("error at the last layer", 0.0, None, None)))
 
 
@@ -192,10 +193,9 @@ def _pairing(course):
 
 
 def _broadcast(*shapes):
-    try:
+    with ignored(ValueError):
         return np.broadcast_shapes(*shapes)
-    except ValueError:
-        return None
+    return None
 
 
 @rule(FIRST, PROBABILITIES, UNREACHABLE)
@@ -221,14 +221,19 @@ def _unreachable(course):
 
 @rule(FIRST, UNTRAINED)
 def _unregistered(course):
-    if not course.strangers or not course.strange:
+    return unregistered(course.engine, course.origin.model, course.strangers)
+
+
+def unregistered(engine, model, count):
+    """A finding where the cost depends on ``count`` tensors that are no parameters, and the model has such."""
+    found = outputs.unregistered(engine, model) if count else []
+    if not found:
         return None
-    where = ", ".join(f"{name}.{attribute} (a {kind} of {count} {what})"
-                      for name, attribute, what, kind, count in course.strange)
-    return Finding(UNTRAINED, None, f"the output depends on {course.strangers} tensors that want a gradient and that "
-                   f"the model does not know as parameters, so no optimizer moves them: {where}; layers belong in an "
-                   "nn.ModuleList, tensors in an nn.Parameter",
-                   (("tensors that nobody trains", float(course.strangers), 0.0, 0.0),))
+    where = ", ".join(f"{name}.{attribute} (a {kind} of {number} {what})"
+                      for name, attribute, what, kind, number in found)
+    return Finding(UNTRAINED, None, f"the cost depends on {count} tensors that want a gradient and that the model does "
+                   f"not know as parameters, so no optimizer moves them: {where}",
+                   (("tensors that nobody trains", float(count), 0.0, 0.0),))
 
 
 @rule(FIRST, CUT)
@@ -304,7 +309,7 @@ def _dying(course, values=None):
         return None
     when = "" if values is course.record.first else "after training, "
     what = "outputs" if k == len(share) - 1 else "units"
-    return Finding(DYING, k, f"{when}{share[k]:.0%} of the {what} of {_named(course, k)} have slope 0 on every sample: "
+    return Finding(DYING, k, f"{when}{share[k]:.0%} of the {what} of {_title(course, k)} have slope 0 on every sample: "
                    "no error passes them" + (", and nothing brings them back" if what == "outputs" else ""),
                    (("dead share", share[k], bound[k], None),
                     ("false alarm of one unit active on 5 %", metrics.false_alarm(0.05, len(course.origin.batch(0))),
@@ -392,7 +397,7 @@ def _exploding(course):
         k = place - 1
     expected = course.expected
     return Finding(EXPLODING, place, f"the error grows to {_power(-back)} on its way to {record.layers[0].name}, z to "
-                   f"{_power(grown)} on its way to the output; the weights of {_named(course, place)} multiply it most",
+                   f"{_power(grown)} on its way to the output; the weights of {_title(course, place)} multiply it most",
                    (("decades of error gained", -back, course.cuts["decades"],
                      math.log10(expected.error[0]) + _width(record) if expected else None),
                     ("decades of z gained", grown, course.cuts["decades"],
@@ -426,7 +431,7 @@ def _data(course):
     for factor in (1.0, 0.1, 10.0, 0.01, 100.0) if made else ():
         for row, change in made.items():
             other = course.after(change, *([rate(course, factor)] if factor != 1 else []))
-            if better(course, other) and not other.by_heart:
+            if learns_more(course, other) and not other.by_heart:
                 parts = {"inputs": prescriptions.columns(course), "targets": prescriptions.targets_of(course)}
                 what = [name for name, of in (("inputs", (INPUTS, BOTH)), ("targets", (TARGETS, BOTH))) if row in of]
                 said = " and ".join(f"{name} of mean {parts[name].mean():.3g} and deviation {parts[name].std():.3g}"
@@ -450,7 +455,7 @@ def _data_too(course, found):
         again = [rate(course, factor)] if factor != 1 else []
         other = weights and course.after(data, weights, *again)
         alone = apart and course.after(apart, *again)
-        if better(course, other) and (alone is None or better(alone, other)):
+        if learns_more(course, other) and (alone is None or learns_more(alone, other)):
             break
     else:
         return None
@@ -465,7 +470,7 @@ def _data_too(course, found):
 def _rate(course):
     """Is it only the rate?"""
     lr, found = course.origin.groups[0]["lr"], best_rate(course)
-    if found is None or not found[1].trains or found[1].by_heart or not better(course, found[1]):
+    if found is None or not found[1].trains or found[1].by_heart or not learns_more(course, found[1]):
         return None
     factor, other = found
     words = f"with a rate of {lr * factor:.3g} instead of {lr:.3g}"
@@ -484,7 +489,7 @@ def _options(course):
             (DROPOUT, STRONG_DROPOUT, "dropout takes away most of what the next layer needs")):
         change = row.make(course)
         other = change and course.after(change)
-        if other and better(course, other) and not other.by_heart:
+        if other and learns_more(course, other) and not other.by_heart:
             return Finding(verdict, None, f"{words}: with {change.words} it learns ({_learns(course, other)})",
                            _evidence(course, other, change.words))
     return None
@@ -500,7 +505,7 @@ def _linear(course):
     if not change:
         return None
     others = (course.after(change, *extra) for extra in ([], [rate(course, 10.0)], [rate(course, 0.1)]))
-    other = next((other for other in others if better(course, other)), None)
+    other = next((other for other in others if learns_more(course, other)), None)
     if other is None:
         return None
     return Finding(NO_NONLINEARITY, None, f"nothing stands between the {len(course.record.layers)} layers, so that "
@@ -539,7 +544,7 @@ def _dead_outputs(course):
     if not other or not other.gained > course.gained + LITTLE:
         return None
     k = len(course.record.layers) - 1
-    return Finding(DYING, k, f"{share:.0%} of the outputs of {_named(course, k)} are 0 on every row after training, "
+    return Finding(DYING, k, f"{share:.0%} of the outputs of {_title(course, k)} are 0 on every row after training, "
                    "since a relu follows: no error brings them back; without it the net learns more "
                    f"({_learns(course, other)}, {course.gained:.0%} as it is)",
                    (("dead share of the outputs", share, 0.0, 0.0),))
@@ -596,7 +601,7 @@ def _initialised(course):
     """Is it its weights, though no number says so?"""
     change = CRITICAL.make(course)
     other = change and course.after(change)
-    if not other or not better(course, other):
+    if not other or not learns_more(course, other):
         return None
     back, forward = course.decades()
     verdict = EXPLODING if back + forward < 0 else FORWARD if forward > back else BACKWARD
@@ -635,13 +640,14 @@ def _expected(course, name, k):
     return float(getattr(course.expected, name)[k]) if course.expected else None
 
 
-def _first(rules, course):
-    return next((found for found in (rule(course) for rule in rules) if found), None)
+def first_finding(rules, subject):
+    """What the first of the rules finds that finds something; None if none does."""
+    return next((found for found in (rule(subject) for rule in rules) if found), None)
 
 
 def finding(course):
     """The verdict on a course, and why."""
-    found = _first(FIRST, course)
+    found = first_finding(FIRST, course)
     if found:
         return found
     if course.by_heart:
@@ -653,19 +659,19 @@ def finding(course):
                        ())
     if found := _options(course):
         return found
-    found = _first(AT_START, course)
+    found = first_finding(AT_START, course)
     if found and (found.verdict in (SYMMETRIC, SATURATED) or max(map(abs, course.decades())) >= course.cuts["certain"]):
         return found.verdict != SYMMETRIC and (_data(course) or _data_too(course, found)) or found
     longer = course.longer if course.falling else course
     if longer.trains and not longer.by_heart:
         return _slowly(longer, course)
-    other = _first((_data, _rate) if found else (_wrong, _data, _linear, _rate), course)
+    other = first_finding((_data, _rate) if found else (_wrong, _data, _linear, _rate), course)
     if other or found and (course.gained < LITTLE or _confirmed(course, found)):
         return other or found
     grows = longer is course or longer.gained > course.gained       # a net that learns slowly has learned more by then
     if longer.gained >= LITTLE and grows and not (math.isnan(longer.elsewhere) or longer.by_heart):
         return _slowly(longer, course)
-    return _first(LATER, course) or _elsewhere(course)
+    return first_finding(LATER, course) or _elsewhere(course)
 
 
 def _slowly(longer, course):
@@ -677,4 +683,4 @@ def _confirmed(course, found):
     """Does what is prescribed against a finding help a net that has learned a little without it?"""
     changes = [change for row in prescriptions.PRESCRIPTIONS if found.verdict in row.against
                and (change := row.make(course))]
-    return any(better(course, course.after(change)) for change in changes[:3])
+    return any(learns_more(course, course.after(change)) for change in changes[:3])

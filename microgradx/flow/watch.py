@@ -99,7 +99,7 @@ class Watch:
         self._begin()
 
     def _begin(self):
-        self.traces, self.nodes, self.calls, self.values, self.before = [], {}, {}, {}, {}
+        self.traces, self.nodes, self.made, self.calls, self.values, self.before = [], {}, {}, {}, {}, {}
         self.ended, self.ran, self.silent = False, False, []
         self.full = self.step == 0 or self.full_every is not None and self.step % self.full_every == 0
         self.columns = self.all if self.full else self.chosen
@@ -248,6 +248,8 @@ class Watch:
         a = self._tensor(output)
         if a is None or not self.traces or not self.measured:
             return
+        node = self.engine.node(a)
+        self.made.setdefault(id(node), (node, module))              # not what hands it on
         traces, between = self._sources(a)
         if len(traces) != 1 or traces[0].bound or type(module).__name__.startswith(PASSES):
             return
@@ -314,6 +316,7 @@ class Watch:
                 numbers[name] *= trace.samples
         trace.clear()
         self.nodes.clear()
+        self.made.clear()
 
     def _at_gradient(self, module, g):
         if not self.measured:

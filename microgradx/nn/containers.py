@@ -35,7 +35,7 @@ class _Modules(Module):
         if not isinstance(module, Module):
             raise DTypeError(f"{type(self).__name__}: position {at} is a Module, not {type(module).__name__}"
                              + (" (make an instance: Name())" if isinstance(module, type) else
-                                " of torch; microgradx.flow.torch.same makes one of ours of it"
+                                " of torch; flow.diagnose takes modules of torch as they are"
                                 if type(module).__module__.startswith("torch.") else ""))
         return module
 

@@ -1,23 +1,29 @@
 """What ``flow`` asks of a library that trains nets. The names that both libraries share are used as they are, through
-``library``; what differs is a method here, which ``ours`` and ``torch`` fill in.
+``framework``; what differs is a method here, which ``ours`` and ``torch`` fill in.
 
 Whoever calls it holds models, optimizers and tensors of that library and asks nothing else of them. Arrays are NumPy's.
 """
 import contextlib
 import copy
 import random as python_random
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from microgradx.flow import metrics
 
-__all__ = ["PASSING", "Engine", "Hook"]
+__all__ = ["PASSING", "Engine", "Hook", "Operation"]
 
 # Operations that hand on what they get: a pre-activation or an activation behind them is still the same.
 PASSING = frozenset("""alias avg_pool clone contiguous dropout expand flatten index max_pool narrow pad permute reshape
 select slice squeeze stack swapaxes to_copy transpose unflatten unsqueeze view adaptive_avg_pool adaptive_max_pool mean
 t""".split())
+
+
+class Operation(NamedTuple):
+    """A function of a tensor, by its name, and what it is called with: pairs of keyword and value, None for unknown."""
+    name: str
+    options: tuple | None = ()
 
 
 class Hook:
@@ -38,21 +44,21 @@ class Hook:
 
 
 class Engine:
-    """One library. ``name``: what it is called; ``library``: its module; ``short``: what lines of code call that."""
+    """One library. ``name``: what it is called; ``framework``: its module; ``short``: what lines of code call that."""
     name = short = ""
-    library: Any = None
+    framework: Any = None
 
     # ----- what belongs to it ------------------------------------------------------------------------------------
 
     def is_model(self, x):
         """Is it a module of this library?"""
-        return isinstance(x, self.library.nn.Module)
+        return isinstance(x, self.framework.nn.Module)
 
     def is_tensor(self, x):
-        return isinstance(x, self.library.Tensor)
+        return isinstance(x, self.framework.Tensor)
 
     def is_optimizer(self, x):
-        return isinstance(x, self.library.optim.Optimizer)
+        return isinstance(x, self.framework.optim.Optimizer)
 
     def refuse(self, model):
         """A sentence about why this model cannot be trained here; None if it can."""
@@ -107,30 +113,18 @@ class Engine:
     def parameters(self, model):
         return list(model.parameters())
 
-    def snapshot(self, model, *others):
-        """All that training changes: parameters, buffers, states of optimizers and schedules, random numbers."""
-        state = [copy.deepcopy(x.state_dict()) for x in (model, *others) if x is not None]
-        return state, self.random_state()
-
-    def restore(self, snapshot, model, *others):
-        """Put everything back as ``snapshot`` found it."""
-        states, numbers = snapshot
-        for x, state in zip((x for x in (model, *others) if x is not None), states):
-            x.load_state_dict(copy.deepcopy(state))
-        self.set_random_state(numbers)
-
     def random_state(self):
         """The state of every generator that a training may draw from: the library's, NumPy's and Python's."""
-        return self.library.get_rng_state(), np.random.get_state(), python_random.getstate()
+        return self.framework.get_rng_state(), np.random.get_state(), python_random.getstate()
 
     def set_random_state(self, state):
-        self.library.set_rng_state(state[0])
+        self.framework.set_rng_state(state[0])
         np.random.set_state(state[1])
         python_random.setstate(state[2])
 
     def seed(self, seed):
         """Let all of them begin at a seed."""
-        self.library.manual_seed(seed)
+        self.framework.manual_seed(seed)
         np.random.seed(seed % 2**32)
         python_random.seed(seed)
 
@@ -143,7 +137,7 @@ class Engine:
         for p, _ in held:
             p.grad = None
         try:
-            with np.errstate(all="ignore"), self.library.enable_grad():
+            with np.errstate(all="ignore"), self.framework.enable_grad():
                 yield
         finally:
             for p, grad in held:
@@ -167,7 +161,7 @@ class Engine:
 
     def set_weight(self, parameter, array):
         """Write numbers into a parameter."""
-        with self.library.no_grad():
+        with self.framework.no_grad():
             parameter.copy_(self.tensor(np.asarray(array), self.dtype(parameter)))
 
     def path(self, model, name):
@@ -176,24 +170,24 @@ class Engine:
         for part in name.split(".") if name != type(model).__name__ else ():
             text += f"[{part}]" if part.isdigit() else f".{part}" if part.isidentifier() and hasattr(module, part) \
                 else f"[{part!r}]"
-            module = module._modules[part] if isinstance(module._modules.get(part), object) and part in \
-                module._modules and module._modules[part] is not None else getattr(module, part)
+            child = module._modules.get(part)
+            module = getattr(module, part) if child is None else child
         return text
 
     # ----- editing: lines of code that change ``model``, ``optimizer`` and ``loss_fn`` -------------------------------
 
     def namespace(self):
         """What lines may name."""
-        return {self.short: self.library, "nn": self.library.nn, "optim": self.library.optim}
+        return {self.short: self.framework, "nn": self.framework.nn, "optim": self.framework.optim}
 
     def replace(self, path, made):
         """Lines that put a module in another's place; its parameters, if it brings any, join the optimizer."""
         return [f"{path} = {made}"]
 
-    def insert_after(self, path, made, trained=True):
-        """Lines that run a new module on what this one gives."""
+    def insert_after(self, path, made):
+        """Lines that run a new module on what this one gives; its parameters join the optimizer."""
         return [f"{path} = nn.Sequential({path}, {made})",
-                *([f'optimizer.add_param_group({{"params": list({path}[1].parameters())}})'] if trained else [])]
+                f'optimizer.add_param_group({{"params": list({path}[1].parameters())}})']
 
     def before_step(self, call):
         """Lines after which ``call`` happens before each ``optimizer.step()``."""
@@ -233,6 +227,20 @@ class Engine:
                 count += id(self.leaf(node)) not in known
             waiting += below
         return count
+
+    def operation(self, node):
+        """The ``Operation`` of a node; its options are None where the graph does not tell them."""
+        raise NotImplementedError
+
+    def operation_of(self, module):
+        """The ``Operation`` that a module of the library applies to each number, None for another module."""
+        raise NotImplementedError
+
+    def apply(self, operation, tensor):
+        """What an ``Operation`` with known options makes of a tensor."""
+        function = getattr(self.framework.nn.functional, operation.name, None)
+        function = function or getattr(self.framework, operation.name)
+        return function(tensor, **dict(operation.options))
 
     def activation_at(self, node):
         """The ``Activation`` that an operation of the graph applies to each number; None for what is none."""

@@ -7,12 +7,13 @@ import numpy as np
 from microgradx._core.launch import capturing
 from microgradx._core.tensor import Tensor
 from microgradx._core.trace import nodes_of
-from microgradx.errors import Error, NonFiniteError
-from microgradx.flow.engines.engine import Engine, Hook
+from microgradx.errors import Error, NonFiniteError, ignored, is_of_a_signal
+from microgradx.flow.engines.engine import Engine, Hook, Operation
 from microgradx.flow.quadrature import activation as named
 from microgradx.flow.quadrature import elementwise
 from microgradx.nn import functional as F
 from microgradx.nn.compiled import CompiledModule
+from microgradx.nn.layers import MODULES
 
 __all__ = ["Ours"]
 
@@ -22,7 +23,7 @@ class Ours(Engine):
     name, short = "microgradx", "mgx"
 
     @property
-    def library(self):
+    def framework(self):
         return sys.modules["microgradx"]          # it imports this module
 
     def array(self, tensor):
@@ -49,6 +50,16 @@ class Ours(Engine):
     def links(self, node):
         return node.operation, [operand for operand, _ in node.next_functions if operand is not None]
 
+    def operation(self, node):
+        name = node.operation
+        return Operation(name, None if F.ACTIVATIONS.get(name) else ())
+
+    def operation_of(self, module):
+        name = MODULES.get(type(module).__name__)
+        if name is None or not type(module).__module__.startswith("microgradx."):
+            return None
+        return Operation(name, tuple(zip(F.ACTIVATIONS[name], getattr(module, "arguments", ()))))
+
     def activation_at(self, node):
         name = node.operation
         return named(name) if name in F.ACTIVATIONS and "softmax" not in name else None
@@ -63,13 +74,14 @@ class Ours(Engine):
         return module.register_forward_hook(Hook(hook))
 
     def blame(self, run_backward):
-        try:
-            with self.library.detect_nan():
-                run_backward()
-        except NonFiniteError as error:
-            return str(error).partition(" was written")[0].partition(":")[0]
-        except Error:
-            return None
+        with ignored(Error):
+            try:
+                with self.framework.detect_nan():
+                    run_backward()
+            except NonFiniteError as error:
+                if is_of_a_signal(error):
+                    raise
+                return str(error).partition(" was written")[0].partition(":")[0]
         return None
 
     def hook_step(self, optimizer, before, after):

@@ -6,7 +6,8 @@ import sys
 
 import numpy as np
 
-from microgradx.flow.engines.engine import Engine, Hook
+from microgradx.errors import is_of_a_signal
+from microgradx.flow.engines.engine import Engine, Hook, Operation
 from microgradx.flow.quadrature import activation as named
 from microgradx.flow.quadrature import elementwise
 from microgradx.nn import functional as F
@@ -16,14 +17,14 @@ __all__ = ["TORCH"]
 
 # Nodes of torch's graph whose words differ from ours. A digit that counts dimensions goes first.
 SAME = {"addmm": "linear", "mm": "matmul", "bmm": "matmul", "fused_dropout": "dropout", "native_dropout": "dropout",
-        "unsafe_view": "view", "reshape_alias": "view", "max_pool_with_indices": "max_pool", "cat": "concat",
-        "adaptive_max_pool": "adaptive_max_pool", "mkldnn_adaptive_avg_pool": "adaptive_avg_pool",
-        "adaptive_avg_pool": "adaptive_avg_pool", "prelu_kernel": "prelu", "mean": "mean", "as_strided": "view",
-        "hardtanh": "hardtanh", "threshold": "relu", "clamp_min": "relu", "log_sigmoid": "logsigmoid",
-        "log_sigmoid_forward": "logsigmoid", "unbind": "select", "split": "narrow", "to_copy": "to_copy"}
-# What of a node says how an activation was called, in the order of our arguments.
-OPTIONS = {"leaky_relu": ("negative_slope",), "gelu": ("approximate",), "hardtanh": ("min_val", "max_val"),
-           "softplus": ("beta", "threshold")}
+        "unsafe_view": "view", "reshape_alias": "view", "as_strided": "view", "max_pool_with_indices": "max_pool",
+        "cat": "concat", "mkldnn_adaptive_avg_pool": "adaptive_avg_pool", "prelu_kernel": "prelu",
+        "log_sigmoid": "logsigmoid", "log_sigmoid_forward": "logsigmoid", "unbind": "select", "split": "narrow"}
+# Operations other than activations whose nodes hold all options.
+CLAMPS = {"clamp": ("min", "max"), "clamp_min": ("min",), "clamp_max": ("max",)}
+# Operations that are others by their options.
+SPECIAL = {("hardtanh", (("min_val", 0), ("max_val", 6))): Operation("relu6"),
+           ("clamp_min", (("min", 0),)): Operation("relu")}
 
 
 class Torch(Engine):
@@ -31,19 +32,19 @@ class Torch(Engine):
     name = short = "torch"
 
     @property
-    def library(self):
+    def framework(self):
         return sys.modules["torch"]
 
     def refuse(self, model):
-        if isinstance(model, self.library.jit.ScriptModule):
+        if isinstance(model, self.framework.jit.ScriptModule):
             return "it is scripted, and torch runs it outside of Python; give the module that it was made of"
-        if isinstance(model, self.library.nn.DataParallel | self.library.nn.parallel.DistributedDataParallel):
+        if isinstance(model, self.framework.nn.DataParallel | self.framework.nn.parallel.DistributedDataParallel):
             return f"it is wrapped in {type(model).__name__}; give the module inside, model.module"
         if hasattr(model, "_orig_mod"):
             return "it is compiled by torch.compile; give the module that it was made of, model._orig_mod"
         tensors = [*model.named_parameters(), *model.named_buffers()]
         for name, t in tensors:
-            if isinstance(t, self.library.nn.parameter.UninitializedParameter):
+            if isinstance(t, self.framework.nn.parameter.UninitializedParameter):
                 return f"{name!r} has no shape yet (a lazy module); run the model once"
             if t.device.type != "cpu":
                 return f"{name!r} is on {t.device}; give a copy on the CPU, copy.deepcopy(model).cpu()"
@@ -54,15 +55,15 @@ class Torch(Engine):
         return None
 
     def array(self, tensor):
-        if not isinstance(tensor, self.library.Tensor):
+        if not isinstance(tensor, self.framework.Tensor):
             return np.asarray(tensor)
         tensor = tensor.detach().cpu()
         tensor = tensor.to_dense() if tensor.is_sparse else tensor
         return (tensor.float() if tensor.is_floating_point() and tensor.element_size() < 4 else tensor).numpy()
 
     def tensor(self, data, dtype=None):
-        data = data.detach() if isinstance(data, self.library.Tensor) else self.library.as_tensor(np.asarray(data))
-        return data.to(getattr(self.library, dtype)) if dtype and data.is_floating_point() else data
+        data = data.detach() if isinstance(data, self.framework.Tensor) else self.framework.as_tensor(np.asarray(data))
+        return data.to(getattr(self.framework, dtype)) if dtype and data.is_floating_point() else data
 
     def _without_hooks(self, objects):
         for module in (m for x in objects if self.is_model(x) for m in x.modules()):
@@ -118,7 +119,7 @@ class Torch(Engine):
     def node(self, tensor):
         if tensor.grad_fn is not None or not tensor.requires_grad:
             return tensor.grad_fn
-        return self.library.autograd.graph.get_gradient_edge(tensor).node
+        return self.framework.autograd.graph.get_gradient_edge(tensor).node
 
     def links(self, node):
         name = type(node).__name__
@@ -131,32 +132,36 @@ class Torch(Engine):
     def leaf(self, node):
         return node.variable
 
-    def activation_at(self, node):
-        name, found = self.links(node)[0], None
-        if name == "elu":
-            name = "selu" if abs(node._saved_scale - 1.0507009873554805) < 1e-6 else "elu"
-        if name == "hardtanh" and (node._saved_min_val, node._saved_max_val) == (0, 6):
-            name = "relu6"
-        if name not in F.ACTIVATIONS or "softmax" in name or name == "prelu":
-            return None
-        options = [getattr(node, f"_saved_{option}", None) for option in OPTIONS.get(name, ())]
-        if name == "elu" and node._saved_alpha != 1:
-            options = [node._saved_alpha]
-        if options and None not in options and options != list(F.ACTIVATIONS[name].values()):
-            found = elementwise(lambda x: getattr(F, name)(x, *options))
-            if found:
-                found.name = name
-        return found or named(name)
+    def operation(self, node):
+        name = self.links(node)[0]
+        if name == "elu" and abs(node._saved_scale - 1.0507009873554805) < 1e-6:
+            return Operation("selu")
+        wanted = CLAMPS[name] if name in CLAMPS else () if "softmax" in name else F.ACTIVATIONS.get(name, ())
+        if not all(hasattr(node, f"_saved_{option}") for option in wanted):         # the value of a threshold
+            return Operation(name, None)
+        options = tuple((option, getattr(node, f"_saved_{option}")) for option in wanted)
+        if any(self.is_tensor(value) for _, value in options):                      # clamps between tensors
+            return Operation(name, None)
+        return SPECIAL.get((name, options), Operation(name, options))
 
-    def activation(self, module):
+    def operation_of(self, module):
         name = MODULES.get(type(module).__name__)
         if name is None or not type(module).__module__.startswith("torch."):
-            return elementwise(_called(self.library, module))
-        values = [getattr(module, option, default) for option, default in F.ACTIVATIONS[name].items()]
-        found = None if "softmax" in name else elementwise(lambda x: getattr(F, name)(x, *values))
-        if found:
-            found.name = name
-        return found
+            return None
+        return Operation(name, tuple((option, getattr(module, option, default))
+                                     for option, default in F.ACTIVATIONS[name].items()))
+
+    def activation_at(self, node):
+        name, options = self.operation(node)
+        if name not in F.ACTIVATIONS or "softmax" in name or options is None:
+            return None
+        return _activation(name, [value for _, value in options])
+
+    def activation(self, module):
+        operation = self.operation_of(module)
+        if operation is None:
+            return elementwise(_called(self.framework, module))
+        return None if "softmax" in operation.name else _activation(operation.name, [v for _, v in operation.options])
 
     def overwritten(self, tensor):
         return tensor._version
@@ -166,9 +171,11 @@ class Torch(Engine):
 
     def blame(self, run_backward):
         try:
-            with self.library.autograd.detect_anomaly(check_nan=True):
+            with self.framework.autograd.detect_anomaly(check_nan=True):
                 run_backward()
         except RuntimeError as error:
+            if is_of_a_signal(error):
+                raise
             found = re.search(r"Function '(\w+?)Backward\d*'", str(error))
             return found and f"the backward pass of {found[1].lower()}"
         return None
@@ -190,13 +197,13 @@ class Torch(Engine):
         return tuple(t for t in found or () if self.is_tensor(t))
 
     def recomputing(self):
-        return self.library._C._current_graph_task_id() != -1
+        return self.framework._C._current_graph_task_id() != -1
 
     def recording(self):
-        return self.library.compiler.is_compiling()
+        return self.framework.compiler.is_compiling()
 
     def closed(self, module):
-        if isinstance(module, self.library.jit.ScriptModule):
+        if isinstance(module, self.framework.jit.ScriptModule):
             return "scripted"
         compiled = getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod")
         return "compiled" if compiled else None
@@ -221,6 +228,16 @@ class _Handles:
     def remove(self):
         for handle in self.handles:
             handle.remove()
+
+
+def _activation(name, values):
+    """The ``Activation`` of a name, called with the values of its options."""
+    if values == list(F.ACTIVATIONS[name].values()):
+        return named(name)
+    found = elementwise(lambda x: getattr(F, name)(x, *values))
+    if found:
+        found.name = name
+    return found
 
 
 def _called(torch, module):
