@@ -42,7 +42,7 @@ SAMPLES = {
     "integers": [dict(n=5, low=-3, range=7), dict(n=1000, low=5, range=2**62), dict(n=200, low=-2**63, range=0)],
     "permutation": [dict(n=1), dict(n=300)], "advance": [dict(blocks=0), dict(blocks=2**40)]}
 OPTIMIZERS = {name: cls for cls in vars(optim).values() if isinstance(cls, type) and getattr(cls, "kernel", "")
-              for name in (cls.kernel, cls.counter)}
+              for name in (cls.kernel, f"count_{cls.kernel}") if name in TABLE} | {"count_steps": optim.SGD}
 
 
 def ordinary(row):

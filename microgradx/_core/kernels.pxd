@@ -160,6 +160,7 @@ cdef struct KernelFacts:
     int count, first_update, first_write        # operands: those read, those updated, those written
     int integers, numbers
     unsigned int optional, of_launch            # a bit per operand: may be absent; has the dtype of the launch
+    int counter                                 # of an update: the row that counts its steps
     bint draws                                  # reads the state of a generator
 
 cdef const mgx_kernel_row *kernel_rows

@@ -75,6 +75,8 @@ def _read_kernels():
             facts.optional |= (kind in ("OPTIONAL", "MAYBE64")) << k
             facts.draws |= name == "state"
             facts.of_launch |= (kind in ("REALS", "OPTIONAL", "STRIDED")) << k
+    for name, row in _kernel_rows.items():
+        _kernel_facts[row].counter = _kernel_rows.get(f"count_{name}", _kernel_rows["count_steps"])
 
 
 _PLACES = {"INTEGER": 1, "FLAG": 1, "STRIDES": 3, "WINDOWS": 12}

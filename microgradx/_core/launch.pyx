@@ -617,35 +617,39 @@ cdef int elementwise(int row, int part, int dtype, int nin, int nout, Operand *o
                      int ndim, const Py_ssize_t *shape) except -1:
     """Run one loop of a row of ops.def over operands broadcast to ``shape``; inputs first, then outputs of exactly that
     shape."""
-    cdef bint direct
+    cdef Observation seen
+    cdef bint direct, observed = mgx_recording_list != NULL or observers
     cdef Py_ssize_t code
-    if mgx_recording_list != NULL or observers:
-        return observed_elementwise(row, part, dtype, nin, nout, operand, ndim, shape)
+    seen.non_finite = False
+    if observed:
+        observe(&seen, nin, operand)
     code = run_elementwise(kernels.rows[dtype][row].part[part], dtype, nin, nout, operand, ndim, shape, &direct)
     (<Array> operand[nin].array).storage.version += 1
-    return 0 if code == MGX_DONE else check_run(code)
+    if code != MGX_DONE:
+        return check_run(code)
+    if observed:
+        if seen.recording != NULL:
+            record_elementwise(<LaunchList> seen.recording, row, part, dtype, nin, nout, operand, ndim, shape, direct,
+                               seen.start)
+        if watching() and not seen.non_finite:
+            check_elementwise_result(row, part, dtype, nin, operand)
+    return 0
 
 
-cdef int observed_elementwise(int row, int part, int dtype, int nin, int nout, Operand *operand,
-                              int ndim, const Py_ssize_t *shape) except -1:
-    """The same, while something records, detect_nan is on or reads are noted."""
-    cdef PyObject *recording = mgx_recording_list
-    cdef bint direct, non_finite_before = watching() and overwrites_non_finite(nin, operand)
-    cdef double start = mgx_now()
-    cdef Py_ssize_t code
+cdef struct Observation:            # of a launch, while something records, detect_nan is on or reads are noted
+    PyObject *recording
+    bint non_finite                 # was what it overwrites so before?
+    double start
+
+
+cdef int observe(Observation *seen, int nin, Operand *operand) except -1:
     cdef int k
+    seen.recording, seen.non_finite = mgx_recording_list, watching() and overwrites_non_finite(nin, operand)
+    seen.start = mgx_now()
     if mgx_reads != NULL:
         for k in range(nin):
             if operand[k].form == ARRAY:
                 note_array_read(<Array> operand[k].array)
-    code = run_elementwise(kernels.rows[dtype][row].part[part], dtype, nin, nout, operand, ndim, shape, &direct)
-    (<Array> operand[nin].array).storage.version += 1
-    if code != MGX_DONE:
-        check_run(code)
-    if recording != NULL:
-        record_elementwise(<LaunchList> recording, row, part, dtype, nin, nout, operand, ndim, shape, direct, start)
-    if watching() and not non_finite_before:
-        check_elementwise_result(row, part, dtype, nin, operand)
     return 0
 
 
@@ -702,7 +706,9 @@ cdef Py_ssize_t run_held_elementwise(mgx_loop loop, int dtype, int nin, int nout
             held[k].refs += 1
     mgx_yields = True
     try:
-        if direct and gather(operand, nin + nout, dtype, size, p) == 0:
+        if direct:
+            p[0] = NULL                             # for the compiler, which cannot see that all are set
+            gather(operand, nin + nout, dtype, size, p)
             return run_loop(loop, size, dtype, nin + nout, p)
         return strided(loop, dtype, nin, nout, operand, ndim, shape)
     finally:

@@ -39,9 +39,9 @@ cdef int check_alike(str op, Array w, Array other, bint written) except -1:
 
 cdef struct Member:             # a parameter that has a gradient, and what an update of it reads and writes
     Py_ssize_t index            # its number in its group
-    PyObject *parts             # (w, *state); held, as the others are
+    PyObject *parts             # (w, *state), held, as the gradient is
     PyObject *gradient
-    PyObject *cell              # of its group
+    PyObject *cell              # of its group, held by `update`
     PyObject *steps
 
 
@@ -61,11 +61,11 @@ cdef extern from *:
     int mgx_raise_signal() except -1
 
 
-def update(str op, list groups not None, str counter="count_steps"):
+def update(str op, list groups not None):
     """One step of the optimizer whose row is called ``op``.
 
     ``groups`` holds (cell, steps, rows): the options as float64 numbers; for each parameter the steps so far,
-    and what else the row ``counter`` counts, or None if these options need none of it; and for each parameter
+    and what else the row that counts them counts, or None if these options need none of it; and for each parameter
     (w, *state), None for what the options do not need. A parameter without gradient is passed over. All is checked
     before anything is written, and a step that has begun is completed: what a signal raises comes before it or after
     it, and a note says which.
@@ -76,7 +76,7 @@ def update(str op, list groups not None, str counter="count_steps"):
     cdef int state = facts.count - facts.first_update, given
     cdef Call call
     cdef Py_ssize_t i, count = 0, room = 0, needed, counted
-    cdef list rows
+    cdef list rows, held = []
     cdef Array w, g, a, cell, steps, _steps
     cdef PyObject *part
     cdef Member *member
@@ -92,6 +92,8 @@ def update(str op, list groups not None, str counter="count_steps"):
         raise MemoryError(f"{op}: no memory for {room} parameters")
     try:
         for cell, steps, rows in groups:
+            held.append(cell)                           # the group may have others after a signal's handler
+            held.append(steps)
             for i in range(min(<Py_ssize_t> len(rows), room - count)):
                 part = PyList_GET_ITEM(rows, i)
                 if not PyTuple_CheckExact(<object> part) or not is_array(PyTuple_GET_ITEM(<object> part, 0)):
@@ -111,8 +113,6 @@ def update(str op, list groups not None, str counter="count_steps"):
                 m.cell, m.steps = <PyObject *> cell, <PyObject *> steps
                 Py_INCREF(m.parts)
                 Py_INCREF(m.gradient)
-                Py_INCREF(m.cell)
-                Py_INCREF(m.steps)
                 count += 1
         cell = steps = _steps = None
         if PyErr_CheckSignals() < 0:
@@ -138,7 +138,7 @@ def update(str op, list groups not None, str counter="count_steps"):
                 a = <Array> part
                 if a.storage.readonly or not is_alike(w, a):
                     check_alike(op, w, a, True)
-        count_steps(counter, member, count, counted)
+        count_steps(facts.counter, member, count, counted)
         for i in range(count):
             m = &member[i]
             w = <Array> PyTuple_GET_ITEM(<object> m.parts, 0)
@@ -166,8 +166,6 @@ def update(str op, list groups not None, str counter="count_steps"):
         for i in range(count):
             Py_DECREF(member[i].parts)
             Py_DECREF(member[i].gradient)
-            Py_DECREF(member[i].cell)
-            Py_DECREF(member[i].steps)
         free(member)
 
 
@@ -187,19 +185,17 @@ cdef int raise_signal(str op, bint made) except -1:
     return 0
 
 
-cdef int count_steps(str counter, Member *member, Py_ssize_t count, Py_ssize_t counted) except -1:
+cdef int count_steps(int row, Member *member, Py_ssize_t count, Py_ssize_t counted) except -1:
     """Neighbours in a group, which have ``counted`` numbers each, count their step in one launch."""
     cdef Call call
     cdef Array steps
     cdef Py_ssize_t i = 0, k
-    cdef int row
     while i < count:
         k = 1
         while i + k < count and member[i + k].index == member[i].index + k and member[i + k].cell == member[i].cell:
             k += 1
         if member[i].steps != <PyObject *> None:
             steps = <Array> member[i].steps
-            row = kernel_row(counter)
             call.count = 0
             if kernel_facts[row].first_update == 1:
                 put(&call, <Array> member[i].cell)

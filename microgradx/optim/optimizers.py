@@ -392,7 +392,6 @@ class KernelOptimizer(Optimizer):
     ranges: dict[str, Range] = {}           # of the options, in the order in which the kernel reads them
     neutral: Options = CAPTURABLE           # how torch computes a step: what of it the rule takes, and the default
     later: Options = {}                     # the options that a state of version 0.1 does not have, as it was then
-    counter = "count_steps"                 # the row that counts its steps
     counted: tuple[str | None, ...] = ("step",)     # the numbers that it counts for each parameter; None is internal
 
     @staticmethod
@@ -455,7 +454,7 @@ class KernelOptimizer(Optimizer):
         ``closure``: a function that computes the loss and its gradients, called first; ``step`` returns its loss.
         """
         loss = None if closure is None else evaluated(type(self).__name__, closure)
-        update(self.kernel, self._launches, self.counter)
+        update(self.kernel, self._launches)
         return loss
 
     @property
@@ -778,7 +777,7 @@ class NAdam(KernelOptimizer):
     >>> [round(x, 4) for x in w.tolist()]
     [0.4718, -1.4718]
     """
-    kernel, counter, counted = "nadam", "count_nadam", ("step", "mu_product")
+    kernel, counted = "nadam", ("step", "mu_product")
     ranges = dict(lr=NOT_NEGATIVE, betas=FRACTIONS, eps=NOT_NEGATIVE, weight_decay=NOT_NEGATIVE,
                   momentum_decay=NOT_NEGATIVE, decoupled_weight_decay=FLAG, maximize=FLAG)
 
@@ -951,7 +950,7 @@ class ASGD(KernelOptimizer):
     >>> w, step.state[w]["ax"]
     (Tensor([ 0.5, -1. ], requires_grad=True), Tensor([ 0.5, -1. ]))
     """
-    kernel, counter, counted = "asgd", "count_asgd", ("step", "eta", "mu", None)
+    kernel, counted = "asgd", ("step", "eta", "mu", None)
     ranges = dict(lr=NOT_NEGATIVE, lambd=NOT_NEGATIVE, alpha=NOT_NEGATIVE, t0=NOT_NEGATIVE, weight_decay=NOT_NEGATIVE,
                   maximize=FLAG)
 
