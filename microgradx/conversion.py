@@ -103,9 +103,12 @@ def to(x: Tensor, *target: Any, dtype: DType = None, device: Any = None, copy: b
     """In another dtype, by name or as that of a tensor: ``x.to("float64")``, ``x.to(y)``; "cpu" is where it is.
 
     A tensor that has the dtype is returned as it is, unless ``copy`` is True. ``non_blocking`` has nothing to wait
-    for. Raises ``OptionError`` for another device.
+    for. Both may follow by position, ``x.to("cpu", "float64", False, True)``. Raises ``OptionError`` for another
+    device.
     """
-    for given in (*target, device):
+    options = [given for given in target if isinstance(given, bool)]
+    copy = copy or options[1:2] == [True]
+    for given in (*(t for t in target if not isinstance(t, bool)), device):
         if isinstance(given, Tensor):
             dtype = given.dtype
         elif given is not None and not is_device("to", given):

@@ -7,7 +7,7 @@ Differentiating the singular value decomposition (2016); for QR Walter and Lehma
 linear algebra functions (2010); for LU de Hoog, Anderssen and Lukas, Differentiation of matrix functionals using
 triangular factorization (2011); for the exponential Mathias, A chain rule for matrix functions (1996); for least
 squares and pseudo-inverses Golub and Pereyra (1973). The rest is composed. Matrices are float32 or float64; leading
-axes are a batch, except in ``lstsq``. Of a matrix that holds an inf or a nan all results are nan.
+axes are a batch. Of a matrix that holds an inf or a nan all results are nan.
 
 Vectors of equal singular values or eigenvalues are defined but for what turns them into each other: gradients through
 them leave that out, where torch gives inf or nan.
@@ -25,7 +25,7 @@ from microgradx._core.launch import compute, stretches
 from microgradx._core.structured import HostOperation, power_of
 from microgradx._core.tensor import Tensor, concat, pad, stack
 from microgradx._core.views import axis_of
-from microgradx.creation import integers
+from microgradx.creation import integers, real
 from microgradx.errors import DTypeError, Error, OptionError, ShapeError
 from microgradx.names import make_public
 from microgradx.typing import Axes, Data, Function
@@ -80,10 +80,10 @@ class Factors(NamedTuple):
 
 
 class LeastSquares(NamedTuple):
-    """What ``lstsq`` gives: residuals are sums of squares, one per column."""
+    """What ``lstsq`` gives: residuals are sums of squares, one per column; the rank is int64, one per matrix."""
     solution: Tensor
     residuals: Tensor
-    rank: int
+    rank: Tensor
     singular_values: Tensor
 
 
@@ -167,29 +167,33 @@ def _cofactors_vjp(g: Tensor, c: Tensor, a: Tensor) -> Tensor:
     return (g * v).sum((-2, -1), keepdims=True) * c - c @ g.mT @ v
 
 
-def _lstsq_vjp(g: Tensor, x: Tensor, s: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    z = _lstsq(a.mT, g)[0]
-    rest = g - _lstsq(a, a @ g)[0]
-    return (b - a @ x) @ _lstsq(a, z)[0].mT - z @ x.mT + _lstsq(a.mT, x)[0] @ rest.mT
+def _lstsq_vjp(g: Tensor, x: Tensor, s: Tensor, a: Tensor, b: Tensor, rcond: float) -> Tensor:
+    z = _lstsq(a.mT, g, rcond)[0]
+    rest = g - _lstsq(a, a @ g, rcond)[0]
+    return (b - a @ x) @ _lstsq(a, z, rcond)[0].mT - z @ x.mT + _lstsq(a.mT, x, rcond)[0] @ rest.mT
 
 
-def _least_squares(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+def _least_squares(a: npt.NDArray[Any], b: npt.NDArray[Any],
+                   rcond: float) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """(solution, singular values); nan for a column of b with an inf or a nan, for LAPACK would print a line of it."""
-    sound = np.isfinite(b).all(0)
-    solution, _, _, values = np.linalg.lstsq(a, np.where(sound, b, 0))
-    solution[:, ~sound] = np.nan
+    lead, (m, n), k = a.shape[:-2], a.shape[-2:], b.shape[-1]
+    solution, values = np.empty((*lead, n, k), a.dtype), np.empty((*lead, min(m, n)), a.dtype)
+    for at in np.ndindex(lead):
+        sound = np.isfinite(b[at]).all(0)
+        solution[at], _, _, values[at] = np.linalg.lstsq(a[at], np.where(sound, b[at], 0), rcond)
+        solution[at][:, ~sound] = np.nan
     return solution, values
 
 
-def _pseudo_inverse(a: npt.NDArray[Any], atol: float, rtol: float) -> npt.NDArray[Any]:
+def _pseudo_inverse(a: npt.NDArray[Any], bounds: npt.NDArray[Any]) -> npt.NDArray[Any]:
     u, s, vh = np.linalg.svd(a, False)
-    large = s > np.maximum(atol, rtol * s.max(-1, keepdims=True, initial=0))
+    large = s > np.maximum(bounds[..., 0], bounds[..., 1] * s.max(-1, keepdims=True, initial=0))
     inverted = np.where(large, 1 / np.where(large, s, 1), 0)
     found: npt.NDArray[Any] = (np.swapaxes(vh, -1, -2) * inverted[..., None, :]) @ np.swapaxes(u, -1, -2)
     return found
 
 
-def _pinv_vjp(g: Tensor, y: Tensor, a: Tensor, *_: float) -> Tensor:
+def _pinv_vjp(g: Tensor, y: Tensor, a: Tensor, bounds: Tensor) -> Tensor:
     left, right = g.mT - a @ (y @ g.mT), g.mT - (g.mT @ y) @ a
     return (left @ y) @ y.mT + y.mT @ (y @ right) - y.mT @ g @ y.mT
 
@@ -197,6 +201,11 @@ def _pinv_vjp(g: Tensor, y: Tensor, a: Tensor, *_: float) -> Tensor:
 def _qr_reduced(a: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     q, r = np.linalg.qr(a)
     return q, r
+
+
+def _no_gradient(g: Tensor, *_: Any) -> Tensor:
+    raise OptionError("qr: mode='complete' of more rows than columns has no derivative, for the columns that complete "
+                      "Q are not defined; mode='reduced' has one")
 
 
 def _copied(m: Tensor) -> Tensor:
@@ -330,7 +339,7 @@ _slogdet: Two = by_numpy("slogdet", lambda a: [_numbers(a)] * 2, np.linalg.slogd
 _eigh: Two = by_numpy("eigh", lambda a: [(a.shape[:-1], a.dtype), (a.shape, a.dtype)], np.linalg.eigh,
                       [[lambda g, w, v, a: (v * g[..., None, :]) @ v.mT], [_eigenvectors_vjp]])
 _pinv: One = by_numpy("pinv", lambda a, *_: [((*a.shape[:-2], a.shape[-1], a.shape[-2]), a.dtype)], _pseudo_inverse,
-                      [[_pinv_vjp]])
+                      [[_pinv_vjp, lambda g, y, a, bounds: bounds * 0.0]])
 _qr: Two = by_numpy("qr", lambda a: [(a.shape, a.dtype), ((*a.shape[:-2], a.shape[-1], a.shape[-1]), a.dtype)],
                     _qr_reduced,
                     [[lambda g, q, r, a: _by_r(g - q @ _copied(g.mT @ q), r)],
@@ -338,9 +347,11 @@ _qr: Two = by_numpy("qr", lambda a: [(a.shape, a.dtype), ((*a.shape[:-2], a.shap
 _svd: One = by_numpy("svd", _packed_size, _pack_svd, [[_svd_vjp]])
 _matrix_exp: One = by_numpy("matrix_exp", _like, _exponential, [[_exponential_vjp]])
 _lu: One = by_numpy("lu", _like, _eliminate, [[_eliminate_vjp]])
-_lstsq: Two = by_numpy("lstsq", lambda a, b: [((a.shape[1], b.shape[1]), a.dtype), ((min(a.shape),), a.dtype)],
-                       _least_squares,
-                       [[_lstsq_vjp, lambda g, x, s, a, b: _lstsq(a.mT, g)[0]], []])
+_qr_complete: Two = by_numpy("qr", lambda a: [((*a.shape[:-1], a.shape[-2]), a.dtype), (a.shape, a.dtype)],
+                             lambda a: np.linalg.qr(a, "complete"), [[_no_gradient], [_no_gradient]])
+_lstsq: Two = by_numpy("lstsq", lambda a, b, _: [((*a.shape[:-2], a.shape[-1], b.shape[-1]), a.dtype),
+                                                 ((*a.shape[:-2], min(a.shape[-2:])), a.dtype)], _least_squares,
+                       [[_lstsq_vjp, lambda g, x, s, a, b, rcond: _lstsq(a.mT, g, rcond)[0]], []])
 
 
 # ----- functions -------------------------------------------------------------------------------------------------
@@ -363,21 +374,30 @@ def cholesky(a: Data, *, upper: bool = False) -> Tensor:
 def solve(a: Data, b: Data, *, left: bool = True) -> Tensor:
     """x with a @ x = b: (..., n, n) and (n,) or (..., n, k), leading axes broadcast; without ``left`` with x @ a = b.
 
-    Raises ``LinAlgError`` for a singular matrix.
+    A b of (..., n) is a vector for each matrix, unless it may hold matrices. Raises ``LinAlgError`` for a singular
+    matrix.
 
     >>> import microgradx as mgx
     >>> mgx.linalg.solve(mgx.Tensor([[2.0, 0.0], [0.0, 4.0]]), mgx.Tensor([2.0, 2.0]))
     Tensor([1. , 0.5])
     """
     a, b = matrices("solve", a, b)
+    vectors = are_vectors(a, b)
     if not left:
-        return solve(a.mT, b if b.ndim < 2 else b.mT).mT if b.ndim > 1 else solve(a.mT, b)
+        return solve(a.mT, b) if vectors else solve(a.mT, b.mT).mT
+    if vectors:
+        return solve(a, b.unsqueeze(-1)).squeeze(-1)
     if b.ndim == 0 or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         raise ShapeError(f"solve: shapes {a.shape} and {b.shape} do not align"
                          + (f" ({a.shape[-1]} != {b.shape[-2 if b.ndim > 1 else 0]})" if b.ndim else ""))
-    if b.ndim == 1:
-        return solve(a, b.unsqueeze(1)).squeeze(-1)
     return _solve(*batched("solve", a, b))
+
+
+def are_vectors(a: Tensor, b: Tensor) -> bool:
+    """Does b hold vectors for the matrices of a: one for all of them, or one for each where b cannot be matrices?"""
+    if b.ndim == 1:
+        return a.shape[-2] == b.shape[0]
+    return b.shape == a.shape[:-1] and b.shape[-2] != a.shape[-2]
 
 
 def batched(op: str, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -504,9 +524,10 @@ def eigvalsh(a: Data, UPLO: str | None = None) -> Tensor:
 
 def qr(a: Data, mode: str = "reduced") -> QR:
     """(Q, R) with a = Q @ R for (..., m, n), k = min(m, n): Q (..., m, k) with orthonormal columns, R (..., k, n) upper
-    triangular. ``mode="r"`` gives an empty Q, ``mode="complete"`` a square one, without a graph if m > n.
+    triangular. ``mode="r"`` gives an empty Q, ``mode="complete"`` a square one and R (..., m, n).
 
-    The signs of the diagonal of R are those of LAPACK. Gradients need the first k columns independent.
+    The signs of the diagonal of R are those of LAPACK. Gradients need the first k columns independent; of a complete
+    factorization of m > n rows a gradient raises ``OptionError``, as the last columns of Q are not defined.
 
     >>> import microgradx as mgx
     >>> mgx.linalg.qr(mgx.Tensor([[3.0, 1.0], [4.0, 2.0]])).R.abs().diagonal().tolist()     # doctest: +ELLIPSIS
@@ -517,20 +538,11 @@ def qr(a: Data, mode: str = "reduced") -> QR:
         raise OptionError(f"qr: mode={mode!r} is none of 'reduced', 'complete' and 'r'")
     m, n = a.shape[-2:]
     if mode == "complete" and m > n:
-        given = a.detach()
-        return QR(compute(_complete_q, given), compute(_complete_r, given))
+        return QR(*_qr_complete(a))
     q, r = _qr(a[..., :m] if n > m else a)
     if n > m:
         r = concat([r, q.mT @ a[..., m:]], -1)
     return QR(Tensor(np.zeros(0, a.dtype)) if mode == "r" else q, r)
-
-
-def _complete_q(a: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return np.linalg.qr(a, "complete")[0]
-
-
-def _complete_r(a: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return np.linalg.qr(a, "complete")[1]
 
 
 def svd(a: Data, full_matrices: bool = True) -> SVD:
@@ -563,46 +575,65 @@ def svdvals(a: Data) -> Tensor:
     return eigvalsh(2 * corner)[..., max(m, n):][..., ::-1].abs()
 
 
-def lstsq(a: Data, b: Data) -> LeastSquares:
-    """x of the least |a x - b|, and of these the shortest: (m, n) and (m,) or (m, k), any rank.
+DRIVERS = (None, "gels", "gelsd", "gelss", "gelsy")         # of LAPACK: there is one way here, by singular values
 
-    Gives (solution, residuals, rank, singular_values). Gradients hold where the rank does not change nearby.
+
+def lstsq(a: Data, b: Data, rcond: float | None = None, *, driver: str | None = None) -> LeastSquares:
+    """x of the least |a x - b|, and of these the shortest: (..., m, n) and (m,), (..., m) or (..., m, k), any rank.
+
+    Gives (solution, residuals, rank, singular_values). Singular values up to ``rcond`` times the largest count as 0,
+    max(m, n) eps unless given. All of LAPACK's ``driver`` names are accepted, and singular values used for each.
+    Gradients hold where the rank does not change nearby. Raises ``ShapeError`` for shapes that do not align.
 
     >>> import microgradx as mgx
     >>> mgx.linalg.lstsq(mgx.Tensor([[1.0], [1.0]]), mgx.Tensor([1.0, 3.0])).solution
     Tensor([2.])
     """
     a, b = matrices("lstsq", a, b, square=False)
-    if a.ndim != 2 or b.ndim not in (1, 2) or a.shape[0] != b.shape[0]:
-        raise ShapeError(f"lstsq: shapes {a.shape} and {b.shape} do not align; (m, n) and (m,) or (m, k) do")
-    columns = b if b.ndim == 2 else b.unsqueeze(1)
-    of_a, of_b = power_of(a, (0, 1)), power_of(columns, (0, 1))     # nothing overflows in units of these
-    x, s = _lstsq(a / of_a, columns / of_b)
-    x, s = x * (of_b / of_a), s * of_a.reshape(())
-    x = x if b.ndim == 2 else x.squeeze(1)
-    rank = int((s > np.finfo(a.dtype).eps * max(a.shape) * s.amax()).sum()) if s.size else 0
-    return LeastSquares(x, (a @ x - b).square().sum(0), rank, s)
+    if driver not in DRIVERS:
+        raise OptionError(f"lstsq: driver={driver!r} is none of {', '.join(map(repr, DRIVERS))}")
+    if are_vectors(a, b):
+        found = lstsq(a, b.unsqueeze(-1), rcond)
+        return LeastSquares(found.solution.squeeze(-1), found.residuals.squeeze(-1), found.rank, found.singular_values)
+    if b.ndim < 2 or a.shape[-2] != b.shape[-2]:
+        raise ShapeError(f"lstsq: shapes {a.shape} and {b.shape} do not align; (..., m, n) and (m,), (..., m) or "
+                         "(..., m, k) do")
+    a, b = batched("lstsq", a, b)
+    share = float(np.finfo(a.dtype).eps) * max(a.shape[-2:]) if rcond is None else real("lstsq", "rcond", rcond)
+    of_a, of_b = power_of(a, (-2, -1)), power_of(b, (-2, -1))       # nothing overflows in units of these
+    x, s = _lstsq(a / of_a, b / of_b, share)
+    x, s = x * (of_b / of_a), s * of_a.squeeze(-1)
+    large = s > share * s.amax(-1, True) if s.shape[-1] else s > s
+    return LeastSquares(x, (a @ x - b).square().sum(-2), large.sum(-1), s)
 
 
-def pinv(a: Data, *, atol: float | None = None, rtol: float | None = None) -> Tensor:
+def pinv(a: Data, rcond: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None) -> Tensor:
     """The pseudo-inverse of (..., m, n): (..., n, m). Singular values up to the larger of ``atol``, 0 unless given, and
-    ``rtol`` times the largest, max(m, n) eps unless ``atol`` is given, count as 0.
+    ``rtol`` (or ``rcond``) times the largest, max(m, n) eps unless ``atol`` is given, count as 0. Both may be tensors
+    with a number per matrix.
 
-    Gradients hold where the rank does not change nearby.
+    With ``hermitian`` the matrix is taken to be symmetric, (a + a^T) / 2. Gradients hold where the rank does not change
+    nearby.
 
     >>> import microgradx as mgx
     >>> mgx.linalg.pinv(mgx.Tensor([[2.0], [0.0]]))
     Tensor([[0.5, 0. ]])
     """
-    a, = matrices("pinv", a, square=False)
-    return _pinv(a, *tolerances(a, atol, rtol))
+    a, = matrices("pinv", a, square=hermitian)
+    bounds = stack([operand(t) for t in tolerances(a, atol, rcond if rtol is None else rtol)], -1)
+    return _pinv((a + a.mT) / 2 if hermitian else a, bounds.expand((*a.shape[:-2], 1, 2)))
 
 
-def tolerances(a: Tensor, atol: float | None, rtol: float | None) -> tuple[float, float]:
-    """The bounds of singular values that count as 0."""
+def tolerances(a: Tensor, atol: Any, rtol: Any) -> tuple[Any, Any]:
+    """The bounds of singular values that count as 0: two numbers, or two tensors to compare with the values."""
+    of_tensors = isinstance(atol, Tensor) or isinstance(rtol, Tensor)
     if rtol is None:
-        rtol = 0.0 if atol else float(np.finfo(a.dtype).eps) * max(a.shape[-2:])
-    return float(atol or 0.0), float(rtol)
+        rtol = 0.0 if isinstance(atol, Tensor) or atol else float(np.finfo(a.dtype).eps) * max(a.shape[-2:])
+    atol = 0.0 if atol is None else atol
+    if not of_tensors:
+        return float(atol), float(rtol)
+    first, second = (Tensor(t, dtype=a.dtype).expand(a.shape[:-2]).unsqueeze(-1) for t in (atol, rtol))
+    return first, second
 
 
 def matrix_rank(a: Data, tol: Any = None, *, atol: Any = None, rtol: Any = None, hermitian: bool = False) -> Tensor:
@@ -619,12 +650,9 @@ def matrix_rank(a: Data, tol: Any = None, *, atol: Any = None, rtol: Any = None,
     if not min(a.shape[-2:]):
         return Tensor(np.zeros(a.shape[:-2], np.int64))
     values = eigvalsh(a).abs() if hermitian else svdvals(a)
-    atol = tol if atol is None else atol
-    if isinstance(atol, Tensor) or isinstance(rtol, Tensor):
-        lowest, part = (Tensor(0.0 if t is None else t, dtype=a.dtype).unsqueeze(-1) for t in (atol, rtol))
-        return (values > (values.amax(-1, True) * part).maximum(lowest)).sum(-1)
-    least, share = tolerances(a, atol, rtol)
-    return (values > (values.amax(-1, True) * share).clip(least, None)).sum(-1)
+    least, share = tolerances(a, tol if atol is None else atol, rtol)
+    count: Tensor = (values > (values.amax(-1, True) * share).clip(least, None)).sum(-1)
+    return count
 
 
 def matrix_exp(a: Data) -> Tensor:
@@ -856,8 +884,7 @@ def vander(x: Data, *, N: int | None = None) -> Tensor:
     [[1.0, 2.0, 4.0], [1.0, 3.0, 9.0]]
     """
     t = operand(x)
-    if t.ndim == 0:
-        raise ShapeError("vander: of at least 1 axis, not of shape ()")
+    t = t if t.ndim else t.reshape(1)
     (count,) = integers("vander", "N", (t.shape[-1] if N is None else N,))
     if count < 0 or N is not None and count < 2:
         raise OptionError(f"vander: N={count} is less than 2")

@@ -310,17 +310,17 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     return x * (kept.astype(x.dtype) * (1 / (1 - p) if p < 1 else 0.0))
 
 
-def _channel_dropout(op: str, axes: tuple[int, ...], input: Tensor, p: float, training: bool, inplace: bool,
+def _channel_dropout(op: str, axes: dict[int, int], input: Tensor, p: float, training: bool, inplace: bool,
                      rng: Seed) -> Tensor:
-    """Dropout of whole channels: one draw for each index of the axes ahead of the last ``axes[0] - 1``."""
+    """Dropout of whole channels: a draw for each index of the first ``axes[x.ndim]`` axes of x."""
     x = input if isinstance(input, Tensor) else tensor(input)
     probability(op, p)
     if x.ndim not in axes:
         raise ShapeError(f"{op}: an input of {' or '.join(map(str, axes))} axes, not of shape {x.shape}")
     if not training or p == 0:
         return x
-    ahead = x.ndim - (axes[0] - 1)
-    ones = Tensor(np.ones((*x.shape[:ahead], *[1] * (axes[0] - 1)), x.dtype))
+    ahead = axes[x.ndim]
+    ones = Tensor(np.ones((*x.shape[:ahead], *[1] * (x.ndim - ahead)), x.dtype))
     y = (x.clone() if inplace else x) * dropout(ones, p, rng=rng)
     return x.copy_(y) if inplace else y
 
@@ -328,19 +328,20 @@ def _channel_dropout(op: str, axes: tuple[int, ...], input: Tensor, p: float, tr
 def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, *,
               rng: Seed = None) -> Tensor:
     """As ``dropout``, of whole channels of (m, channels, n) or (channels, n): Tompson et al. (2015)."""
-    return _channel_dropout("dropout1d", (2, 3), input, p, training, inplace, rng)
+    return _channel_dropout("dropout1d", {2: 1, 3: 2}, input, p, training, inplace, rng)
 
 
 def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, *,
               rng: Seed = None) -> Tensor:
-    """As ``dropout``, of whole channels of (m, channels, h, w) or (channels, h, w): Tompson et al. (2015)."""
-    return _channel_dropout("dropout2d", (3, 4), input, p, training, inplace, rng)
+    """As ``dropout``, of whole channels of (m, channels, h, w): Tompson et al. (2015). Three axes are (m, channels,
+    n), as in torch."""
+    return _channel_dropout("dropout2d", {3: 2, 4: 2}, input, p, training, inplace, rng)
 
 
 def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, *,
               rng: Seed = None) -> Tensor:
     """As ``dropout``, of whole channels of (m, channels, d, h, w) or (channels, d, h, w)."""
-    return _channel_dropout("dropout3d", (4, 5), input, p, training, inplace, rng)
+    return _channel_dropout("dropout3d", {4: 1, 5: 2}, input, p, training, inplace, rng)
 
 
 ALPHA = -1.7580993408473766             # SELU far below 0: -scale * alpha of Klambauer et al. (2017)
@@ -370,7 +371,7 @@ def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace
 def feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False, *,
                           rng: Seed = None) -> Tensor:
     """As ``alpha_dropout``, of whole channels: one draw for each index of the first two axes."""
-    if input.ndim < 2:
+    if training and input.ndim < 2:
         raise ShapeError(f"feature_alpha_dropout: shape {input.shape} has no axis of channels")
     shape = (*input.shape[:2], *[1] * (input.ndim - 2))
     return _alpha_dropout("feature_alpha_dropout", input, shape, p, training, inplace, rng)
