@@ -5,7 +5,7 @@ import numpy as _np
 
 from microgradx import (autograd as autograd, data as data, errors as errors, func as func, inplace as inplace,
                         interop as interop, linalg as linalg, names as names, nn as nn, optim as optim,
-                        scalar as scalar, utils as utils)
+                        scalar as scalar, testing as testing, utils as utils)
 from microgradx._core.graph import enable_grad as enable_grad, is_grad_enabled as is_grad_enabled, no_grad as no_grad
 from microgradx._core.methods import know_their_classes as _know_their_classes
 from microgradx._core.tensor import (Tensor as Tensor, concat as concat, from_dlpack as from_dlpack,

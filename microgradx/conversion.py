@@ -10,6 +10,7 @@ import numpy as np
 
 from microgradx._core.array import get_default_dtype
 from microgradx._core.tensor import Tensor, attach, count_by, count_of, tensor
+from microgradx._core.tensor import tensor as make
 from microgradx._core.views import axis_of
 from microgradx.creation import empty, full, ones, zeros
 from microgradx.devices import CPU
@@ -17,8 +18,8 @@ from microgradx.errors import DTypeError, OptionError, ShapeError, described, is
 from microgradx.names import ABSENT, accept, make_public
 from microgradx.typing import Data, DType, Lengths
 
-__all__ = ["Count", "Size", "finfo", "iinfo", "is_complex", "is_floating_point", "is_nonzero", "is_signed",
-           "is_tensor", "numel", "t"]
+__all__ = ["Count", "Size", "can_cast", "finfo", "iinfo", "is_complex", "is_floating_point", "is_nonzero", "is_signed",
+           "is_tensor", "numel", "promote_types", "result_type", "t"]
 
 
 # ----- shapes ----------------------------------------------------------------------------------------------------
@@ -179,6 +180,56 @@ def is_nonzero(input: Tensor) -> bool:
     if input.size != 1:
         raise ShapeError(f"is_nonzero: of one number, not of shape {input.shape}")
     return bool(input.item() != 0)
+
+
+DTYPES = [np.dtype(name) for name in ("bool", "int64", "float32", "float64")]    # each is wider than those before it
+
+
+def known_dtype(op: str, dtype: DType) -> np.dtype[Any]:
+    """One of the four dtypes; raises ``DTypeError`` for another."""
+    try:
+        found: np.dtype[Any] = np.dtype(dtype)
+    except TypeError:
+        raise DTypeError(f"{op}: of a dtype, not of {described(dtype)}") from None
+    if found not in DTYPES:
+        raise DTypeError(f"{op}: of bool, int64, float32 or float64, not of {found}")
+    return found
+
+
+def promote_types(type1: DType, type2: DType) -> np.dtype[Any]:
+    """The dtype of a result of two tensors that have these: the wider one of bool, int64, float32, float64.
+
+    >>> import microgradx as mgx
+    >>> mgx.promote_types(mgx.int64, mgx.float32)
+    dtype('float32')
+    """
+    return max((known_dtype("promote_types", dtype) for dtype in (type1, type2)), key=DTYPES.index)
+
+
+def can_cast(from_: DType, to: DType) -> bool:
+    """May a result of the first dtype be written into a tensor of the other: not floats into integers, nor numbers into
+    masks.
+
+    >>> import microgradx as mgx
+    >>> mgx.can_cast(mgx.float64, mgx.float32), mgx.can_cast(mgx.float32, mgx.int64)
+    (True, False)
+    """
+    first, second = ("bif".index(known_dtype("can_cast", dtype).kind) for dtype in (from_, to))
+    return first <= second
+
+
+def result_type(tensor: Any, other: Any) -> np.dtype[Any]:
+    """The dtype of a result of two operands, tensors or numbers: a number widens integers to floats and masks to
+    numbers, and nothing else.
+
+    >>> import microgradx as mgx
+    >>> mgx.result_type(mgx.ones(2, dtype="float64"), 1), mgx.result_type(mgx.tensor([1, 2]), 0.5)
+    (dtype('float64'), dtype('float32'))
+    """
+    first, second = (x.dtype if isinstance(x, Tensor) else make(x).dtype for x in (tensor, other))
+    if isinstance(tensor, Tensor) != isinstance(other, Tensor) and first.kind == second.kind:
+        return first if isinstance(tensor, Tensor) else second
+    return promote_types(first, second)
 
 
 class finfo:

@@ -181,7 +181,7 @@ globals().update({name: _interface(name, make(name), getattr(of, name, None))
 # The two below are ``x`` and ``y`` in NumPy, ``input`` and ``other`` in torch, and the mask is what is asked.
 globals()["where"] = accept_where(globals()["where"])
 globals().update({other: globals()[name] for other, name in ALIASES.items()})
-attach({other: getattr(Tensor, name) for other, name in ALIASES.items()})
+attach({f"{other}{end}": getattr(Tensor, f"{name}{end}") for other, name in ALIASES.items() for end in ("", "_")})
 __all__ += ALIASES
 
 

@@ -140,6 +140,13 @@ def test_solve_of_several_systems():
     assert mgx.linalg.solve(Tensor(np.tile(np.eye(3), (2, 1, 1))), mgx.ones(2, 3, dtype="float64")).shape == (2, 3)
 
 
+@row("`x + t`, `result_type(x, t)`")
+def test_a_tensor_without_axes_widens():
+    x, t = mgx.ones(2), mgx.tensor(1.0, dtype="float64")
+    assert (x + t).dtype == mgx.result_type(x, t) == np.float64
+    assert (x + t.item()).dtype == mgx.result_type(x, t.item()) == np.float32
+
+
 @row("`F.hardtanh`")
 def test_hardtanh_of_integers():
     x = Tensor(np.array([3, -2]))

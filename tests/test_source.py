@@ -26,8 +26,8 @@ LAYERS = [["errors", "_core", "_core.capture", "_core.debug", "_core.scalar", "_
           ["_core.capture.compiled"], ["typing", "names"],
           ["array_api", "arrays", "autograd", "compile", "config", "conversion", "creation", "devices", "draw",
            "einsum", "functional", "indexing", "inplace",
-           "interop", "io", "linalg", "numpy_functions", "profiling", "random", "scalar", "special", "transforms",
-           "vectorize"],
+           "interop", "io", "linalg", "numpy_functions", "profiling", "random", "scalar", "special", "testing",
+           "transforms", "vectorize"],
           ["nn", "optim", "data", "distributions"], ["func", "utils", "flow"], [""], ["lab"], ["cli", "demo"],
           ["__main__"]]
 TOGETHER = ("arrays", "autograd", "nn", "optim", "data", "distributions", "utils", "flow", "lab")
@@ -60,7 +60,7 @@ REGISTRATIONS = {
         "nn.margins", "nn.module", "nn.normalization", "nn.padding", "nn.parameter", "nn.recurrent", "nn.resampling",
         "nn.transformer", "nn.utils", "nn.utils.norms", "nn.utils.parametrizations", "nn.utils.parametrize",
         "nn.utils.rnn", "optim.clip", "optim.lbfgs", "optim.optimizers", "optim.schedulers", "optim.scipy",
-        "optim.swa_utils", "profiling", "random", "scalar", "transforms", "utils.checkpoint", "vectorize")),
+        "optim.swa_utils", "profiling", "random", "scalar", "testing", "transforms", "utils.checkpoint", "vectorize")),
     ("flow.loop_rules", "flow.verdicts", "rule"),
     *((name, "_core.launch", "composite") for name in ("_core.generator", "_core.nets", "_core.structured",
                                                        "_core.update", "_core.views", "nn.costs", "optim.optimizers"))}

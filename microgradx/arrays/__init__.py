@@ -36,6 +36,11 @@ rounded, clipped, logits = Tensor.round, Tensor.clip, Tensor.logit            # 
 METHODS = """addmm all allclose any bmm broadcast_to chunk clamp cumprod diag diagonal dot flip isclose isfinite isinf
              isnan mm moveaxis movedim mv ravel repeat repeat_interleave roll swapaxes tile trace unbind""".split()
 
+IN_PLACE = """addbmm addmm addmv addr baddbmm bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift
+              bitwise_xor clamp clamp_max clamp_min clip copysign cumprod deg2rad digamma erfinv float_power
+              floor_divide frac gcd heaviside i0 igamma igammac lcm ldexp lgamma logical_and logical_not logical_or
+              logical_xor mvlgamma nan_to_num nextafter polygamma rad2deg renorm sgn sinc""".split()
+
 __all__ = ["addmm", "all", "allclose", "any", "bmm", "broadcast_to", "cat", "chunk", "clamp", "concatenate",
            "cosine_similarity", "cumprod", "diag", "diagonal", "dot", "flip", "glu", "hstack", "isclose", "isfinite",
            "isinf", "isnan", "mm", "moveaxis", "movedim", "mv", "normalize", "ravel", "repeat", "repeat_interleave",
@@ -532,6 +537,6 @@ moveaxis, repeat_interleave = movedim, repeat
 cat = concatenate = concat
 make_public(__name__)
 attach({name: globals()[name] for name in METHODS})
-attach({"clip_": in_place(clip), "clamp_": in_place(clamp)})
+attach({f"{name}_": in_place(globals()[name]) for name in IN_PLACE})
 attach({f.__name__: f for f in (add, sub, div, round, clip, logit, add_, sub_, mul_, div_, addcmul_, addcdiv_,
                                 pieces.fill_diagonal_)})

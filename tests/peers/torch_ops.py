@@ -208,6 +208,7 @@ ADAPTED = {
     "nn.functional.embedding_bag": lambda weight, ids, **options: F.embedding_bag(ids, weight, **options),
     "T": lambda x: x.T, "mT": lambda x: x.mT, "__rdiv__": lambda x, other: other / x,
     "zero_": written("zero_"), "normal in_place": written("normal_"),
+    "linalg.pinv singular": lambda a, b: mgx.linalg.pinv(a @ b.mT),
     "normal number_mean": lambda std, mean, *size, **options: mgx.normal(mean, std, *size, **options),
     **{name: written(f"{name}_") for name in ("uniform", "exponential", "geometric", "cauchy", "log_normal")}}
 
