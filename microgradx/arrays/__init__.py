@@ -154,12 +154,11 @@ def tile(x: Tensor, *reps: Lengths) -> Tensor:
 
 
 @of_tensor
-def repeat(x: Tensor, repeats: Data, *more: Data, axis: Axis = None, output_size: int | None = None) -> Tensor:
+def repeat(x: Tensor, repeats: Data, *more: Data, axis: Axis = None) -> Tensor:
     """Each element ``repeats`` times, an int or one per index of ``axis``; without an axis, of the flattened tensor.
 
-    NumPy's ``repeat`` and torch's ``repeat_interleave``; torch's ``x.repeat(2, 1)`` is ``x.tile(2, 1)``. So that the
-    two are not confused, ``axis`` is given by name. Raises ``ShapeError`` where ``output_size`` is not the sum of the
-    counts.
+    NumPy's ``repeat``; torch's ``x.repeat(2, 1)`` is ``x.tile(2, 1)``. So that the two are not confused, ``axis`` is
+    given by name; ``repeat_interleave`` takes it by position, too.
 
     >>> import microgradx as mgx
     >>> mgx.repeat(mgx.Tensor([1.0, 2.0]), 2)
@@ -169,24 +168,41 @@ def repeat(x: Tensor, repeats: Data, *more: Data, axis: Axis = None, output_size
         given = ", ".join(map(str, (repeats, *more)))
         raise OptionError(f"repeat: each element a number of times, as NumPy's; x.tile({given}) repeats the whole, as "
                           f"torch's x.repeat({given}) does")
+    return repeated("repeat", x, repeats, axis, None)
+
+
+@of_tensor
+def repeat_interleave(x: Tensor, repeats: Data, axis: Axis = None, *, output_size: int | None = None) -> Tensor:
+    """Each element ``repeats`` times, an int or one per index of ``axis``; without an axis, of the flattened tensor.
+
+    Raises ``ShapeError`` where ``output_size`` is given and is not the length of the axis of the result.
+
+    >>> import microgradx as mgx
+    >>> mgx.repeat_interleave(mgx.Tensor([[1.0, 2.0]]), 2, 0).tolist()
+    [[1.0, 2.0], [1.0, 2.0]]
+    """
+    return repeated("repeat_interleave", x, repeats, axis, output_size)
+
+
+def repeated(op: str, x: Tensor, repeats: Data, axis: Axis, output_size: int | None) -> Tensor:
     if axis is None or x.ndim == 0:
         x = x.reshape(-1)
-    axis = axis_of("repeat", 0 if axis is None else axis, x.ndim)
+    axis = axis_of(op, 0 if axis is None else axis, x.ndim)
     try:
         counts = np.asarray(repeats)
     except ValueError:                          # a ragged list
         counts = np.array(None)
     if counts.dtype.kind not in "iu":
-        raise DTypeError(f"repeat: counts are integers, not {repeats!r}")
+        raise DTypeError(f"{op}: counts are integers, not {repeats!r}")
     if counts.size and counts.min() < 0:
-        raise ShapeError(f"repeat: counts are not negative ({counts.min()} < 0)")
+        raise ShapeError(f"{op}: counts are not negative ({counts.min()} < 0)")
     total = int(counts.sum()) * (x.shape[axis] if counts.size == 1 else 1)
     if output_size is not None and output_size != total:
-        raise ShapeError(f"repeat: output_size={output_size}, and the counts sum up to {total}")
+        raise ShapeError(f"{op}: output_size={output_size}, and the counts sum up to {total}")
     if counts.ndim == 0:
         return several(x, axis, int(counts), axis + 1)
     if counts.shape not in ((1,), (x.shape[axis],)):
-        raise ShapeError(f"repeat: counts of shape {counts.shape} for axis {axis} of length {x.shape[axis]}")
+        raise ShapeError(f"{op}: counts of shape {counts.shape} for axis {axis} of length {x.shape[axis]}")
     return at(x, axis, np.repeat(np.arange(x.shape[axis]), counts))
 
 
@@ -533,7 +549,7 @@ def clip(x: Tensor, min: Data | None = None, max: Data | None = None, *, lo: Dat
 
 # ----- second names, and methods ---------------------------------------------------------------------------------
 
-moveaxis, repeat_interleave = movedim, repeat
+moveaxis = movedim
 cat = concatenate = concat
 make_public(__name__)
 attach({name: globals()[name] for name in METHODS})
