@@ -30,11 +30,11 @@ from microgradx.errors import DTypeError, Error, OptionError, ShapeError
 from microgradx.names import make_public
 from microgradx.typing import Axes, Data, Function
 
-__all__ = ["LinAlgError", "cholesky", "cholesky_inverse", "cholesky_solve", "cond", "cross", "det", "diagonal", "eigh",
-           "eigvalsh", "inv", "inverse", "logdet", "lstsq", "lu", "lu_factor", "lu_solve", "lu_unpack", "matmul",
-           "matrix_exp", "matrix_norm", "matrix_power", "matrix_rank", "matrix_transpose", "multi_dot", "norm", "outer",
-           "pinv", "qr", "slogdet", "solve", "solve_triangular", "svd", "svdvals", "tensorinv", "tensorsolve", "trace",
-           "vander", "vecdot", "vector_norm"]
+__all__ = ["LinAlgError", "cholesky", "cholesky_ex", "cholesky_inverse", "cholesky_solve", "cond", "cross", "det",
+           "diagonal", "eigh", "eigvalsh", "householder_product", "inv", "inv_ex", "inverse", "logdet", "lstsq", "lu",
+           "lu_factor", "lu_solve", "lu_unpack", "matmul", "matrix_exp", "matrix_norm", "matrix_power", "matrix_rank",
+           "matrix_transpose", "multi_dot", "norm", "outer", "pinv", "qr", "slogdet", "solve", "solve_ex",
+           "solve_triangular", "svd", "svdvals", "tensorinv", "tensorsolve", "trace", "vander", "vecdot", "vector_norm"]
 
 
 class LinAlgError(Error, np.linalg.LinAlgError, RuntimeError):
@@ -71,6 +71,22 @@ class LU(NamedTuple):
     P: Tensor
     L: Tensor
     U: Tensor
+
+
+class Attempt(NamedTuple):
+    """A result, which ``cholesky_ex`` calls L and ``inv_ex`` inverse, and for each matrix 0 where there is one."""
+    result: Tensor
+    info: Tensor
+
+    @property
+    def L(self) -> Tensor:
+        """The result."""
+        return self.result
+
+    @property
+    def inverse(self) -> Tensor:
+        """The result."""
+        return self.result
 
 
 class Factors(NamedTuple):
@@ -686,6 +702,106 @@ def matrix_power(a: Data, n: int) -> Tensor:
     if found is None:
         return Tensor(np.ones(a.shape, np.bool_)).where(Tensor(np.eye(a.shape[-1]), dtype=a.dtype), a)
     return found.clone()
+
+
+def householder_product(a: Data, tau: Data) -> Tensor:
+    """The first n columns of H_1 H_2 ... H_k, H_i = 1 - tau_i v_i v_i^T, for a (..., m, n), m >= n, and tau (..., k),
+    k <= n: v_i is column i of a below the diagonal, 1 on it and 0 above, as LAPACK's geqrf leaves them.
+
+    >>> import microgradx as mgx
+    >>> mgx.linalg.householder_product(mgx.Tensor([[3.0], [1.0]]), mgx.Tensor([1.0])).tolist()
+    [[0.0], [-1.0]]
+    """
+    a, t = matrices("householder_product", a, tau, square=False)
+    m, n = a.shape[-2:]
+    if n > m or not t.ndim or t.shape[:-1] != a.shape[:-2] or t.shape[-1] > n:
+        raise ShapeError("householder_product: (..., m, n) with m >= n and (..., k) with k <= n, not "
+                         f"{a.shape} and {t.shape}")
+    vectors = unit_lower(a)
+    q = Tensor(np.eye(m, n), dtype=a.dtype).expand(a.shape).clone()
+    for i in reversed(range(t.shape[-1])):
+        v = vectors[..., i:i + 1]
+        q = q - t[..., i:i + 1, None] * (v @ (v.mT @ q))
+    return q
+
+
+def cholesky_ex(a: Data, *, upper: bool = False, check_errors: bool = False) -> Attempt:
+    """(L, info), ``cholesky`` of each matrix: info is 0, or how many rows and columns have the first minor that is not
+    positive definite; L is nan there. With ``check_errors`` ``LinAlgError`` is raised instead.
+
+    >>> import microgradx as mgx
+    >>> mgx.linalg.cholesky_ex(mgx.Tensor([[[4.0]], [[-1.0]]])).info.tolist()
+    [0, 1]
+    """
+    a, = matrices("cholesky_ex", a)
+    info = compute(_minors, (a.detach() + a.detach().mT) / 2)
+    return attempt("cholesky_ex", info, check_errors, cholesky(sound(a, info), upper=upper))
+
+
+def inv_ex(a: Data, *, check_errors: bool = False) -> Attempt:
+    """(inverse, info), ``inv`` of each matrix: info is 0, or the number of the first pivot that is 0; the inverse is
+    nan there. With ``check_errors`` ``LinAlgError`` is raised instead.
+
+    >>> import microgradx as mgx
+    >>> mgx.linalg.inv_ex(mgx.Tensor([[1.0, 1.0], [1.0, 1.0]])).info.item()
+    2
+    """
+    a, = matrices("inv_ex", a)
+    info = zero_pivots(a)
+    return attempt("inv_ex", info, check_errors, inv(sound(a, info)))
+
+
+def solve_ex(a: Data, b: Data, *, left: bool = True, check_errors: bool = False) -> Attempt:
+    """(x, info), ``solve`` of each system, with info as ``inv_ex`` gives it.
+
+    >>> import microgradx as mgx
+    >>> mgx.linalg.solve_ex(mgx.Tensor([[2.0]]), mgx.Tensor([[4.0]])).result
+    Tensor([[2.]])
+    """
+    a, b = matrices("solve_ex", a, b)
+    info = zero_pivots(a)
+    return attempt("solve_ex", info, check_errors, solve(sound(a, info), b, left=left), are_vectors(a, b))
+
+
+def sound(a: Tensor, info: Tensor) -> Tensor:
+    """The matrices whose info is 0, and unit matrices in place of the others."""
+    return _spread(info == 0).where(a, Tensor(np.eye(a.shape[-1]), dtype=a.dtype))
+
+
+def attempt(op: str, info: Tensor, check: bool, result: Tensor, vectors: bool = False) -> Attempt:
+    """A result that is nan where the info is not 0."""
+    if check and bool((info != 0).any()):
+        raise LinAlgError(f"{op}: info {info.tolist()}; a matrix is singular or not positive definite")
+    good = info == 0
+    return Attempt((good.unsqueeze(-1) if vectors else _spread(good)).where(result, np.nan), info)
+
+
+def zero_pivots(a: Tensor) -> Tensor:
+    """For each matrix 0, or the number of the first pivot that is 0."""
+    diagonal = lu_factor(a.detach()).LU.diagonal(0, -2, -1)
+    zero = diagonal == 0
+    if not a.shape[-1]:
+        return zero.sum(-1)
+    return zero.any(-1).where(zero.astype(np.int64).argmax(-1) + 1, 0)
+
+
+def _minors(a: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """For each matrix 0, or the order of the first leading minor that is not positive definite."""
+    found = np.zeros(a.shape[:-2], np.int64)
+    for at in np.ndindex(found.shape):
+        try:
+            np.linalg.cholesky(a[at])
+        except np.linalg.LinAlgError:
+            found[at] = next(k for k in range(1, len(a[at]) + 1) if not _is_positive_definite(a[at][:k, :k]))
+    return found
+
+
+def _is_positive_definite(a: npt.NDArray[Any]) -> bool:
+    try:
+        np.linalg.cholesky(a)
+    except np.linalg.LinAlgError:
+        return False
+    return True
 
 
 def lu_factor(a: Data, *, pivot: bool = True) -> Factors:

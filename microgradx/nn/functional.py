@@ -40,8 +40,10 @@ from microgradx.nn.normalization import layer_norm as layer_norm
 from microgradx.nn.normalization import local_response_norm as local_response_norm
 from microgradx.nn.normalization import rms_norm as rms_norm
 from microgradx.nn.padding import pad as pad
+from microgradx.nn.resampling import affine_grid as affine_grid
 from microgradx.nn.resampling import channel_shuffle as channel_shuffle
 from microgradx.nn.resampling import fold as fold
+from microgradx.nn.resampling import grid_sample as grid_sample
 from microgradx.nn.resampling import interpolate as interpolate
 from microgradx.nn.resampling import pixel_shuffle as pixel_shuffle
 from microgradx.nn.resampling import pixel_unshuffle as pixel_unshuffle
