@@ -18,6 +18,7 @@ from microgradx.autograd import (checkpoint as checkpoint, custom_vjp as custom_
                                  set_grad_enabled as set_grad_enabled)
 from microgradx.compile import compile as compile
 from microgradx.config import (get_num_threads as get_num_threads, set_num_threads as set_num_threads,
+                               set_float32_matmul_precision as set_float32_matmul_precision,
                                set_printoptions as set_printoptions, show_config as show_config,
                                use_deterministic_algorithms as use_deterministic_algorithms)
 from microgradx.conversion import *

@@ -4,6 +4,7 @@ All of these are methods of ``Tensor``, the same objects; some are functions too
 """
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,15 @@ from microgradx._core.array import get_default_dtype
 from microgradx._core.tensor import Tensor, attach, count_by, count_of, tensor
 from microgradx._core.tensor import tensor as make
 from microgradx._core.views import axis_of
-from microgradx.creation import empty, full, ones, zeros
+from microgradx.creation import empty, full, lengths, ones, zeros
 from microgradx.devices import CPU
 from microgradx.errors import DTypeError, OptionError, ShapeError, described, is_device
 from microgradx.names import ABSENT, accept, make_public
 from microgradx.typing import Data, DType, Lengths
 
-__all__ = ["Count", "Size", "can_cast", "finfo", "iinfo", "is_complex", "is_floating_point", "is_nonzero", "is_signed",
-           "is_tensor", "numel", "promote_types", "result_type", "t"]
+__all__ = ["Count", "Size", "angle", "can_cast", "conj", "conj_physical", "finfo", "iinfo", "is_complex",
+           "is_floating_point", "is_nonzero", "is_same_size", "is_signed", "is_tensor", "numel", "promote_types",
+           "real", "resolve_conj", "resolve_neg", "result_type", "scalar_tensor", "t"]
 
 
 # ----- shapes ----------------------------------------------------------------------------------------------------
@@ -163,6 +165,52 @@ def is_tensor(x: object) -> bool:
 def is_complex(input: Tensor) -> bool:
     """Does it hold complex numbers? There are none."""
     return False
+
+
+def real(input: Tensor) -> Tensor:
+    """The tensor itself, which holds real numbers."""
+    return input
+
+
+def angle(input: Tensor) -> Tensor:
+    """Pi where a number is negative, 0 where it is not, nan where it is nan; integers and masks give the default dtype.
+
+    >>> import microgradx as mgx
+    >>> mgx.angle(mgx.Tensor([2.0, -1.0]))
+    Tensor([0.       , 3.1415927])
+    """
+    x = input if input.dtype.kind == "f" else input.astype(get_default_dtype())
+    return (x < 0).where(math.pi, x * 0.0)
+
+
+def is_same_size(input: Tensor, other: Tensor) -> bool:
+    """Have both the same shape?"""
+    return input.shape == other.shape
+
+
+def sum_to_size(x: Tensor, *size: Lengths) -> Tensor:
+    """The sums over the axes along which ``size`` was broadcast to the shape of x.
+
+    >>> import microgradx as mgx
+    >>> mgx.ones(2, 3).sum_to_size(3)
+    Tensor([2., 2., 2.])
+    """
+    shape = lengths("sum_to_size", size)
+    ahead = x.ndim - len(shape)
+    if ahead < 0 or any(n not in (1, m) for n, m in zip(shape, x.shape[ahead:], strict=True)):
+        raise ShapeError(f"sum_to_size: {shape} does not broadcast to {x.shape}")
+    axes = [*range(ahead), *(ahead + d for d, n in enumerate(shape) if n != x.shape[ahead + d])]
+    return x.sum(tuple(axes)).reshape(shape) if axes else x.reshape(shape)
+
+
+def scalar_tensor(s: float, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
+    """A tensor without axes, of the default dtype unless told.
+
+    >>> import microgradx as mgx
+    >>> mgx.scalar_tensor(2)
+    Tensor(2.)
+    """
+    return full((), s, dtype=dtype or get_default_dtype(), requires_grad=requires_grad)
 
 
 def is_signed(input: Tensor) -> bool:
@@ -360,6 +408,10 @@ attach({f.__name__: f for f in (numel, dim, stride, is_contiguous, t, view, to, 
                                 get_device, pin_memory, is_pinned, share_memory_, is_shared, new_full, new_tensor,
                                 detach_)})
 attach({f.__name__: f for f in map(_like, (zeros, ones, empty))})
+conj = conj_physical = resolve_conj = resolve_neg = real         # of real numbers
+attach({f.__name__: f for f in (angle, is_same_size, sum_to_size)})
+attach({name: real for name in ("conj", "conj_physical", "resolve_conj", "resolve_neg")})
+attach({"real": property(real), "mH": property(lambda x: x.mT), "H": property(t)})
 attach({"ndimension": dim, "nelement": numel, "type": type_of, "new": lambda x, *data: (
     x.new_tensor(data[0]) if len(data) == 1 and not isinstance(data[0], int) else x.new_zeros(*data))})
 attach({name: absent(name) for name in ("half", "bfloat16", "cuda")})

@@ -188,7 +188,7 @@ def test_refused(k):
 
 
 def test_attempts_are_nan_where_they_fail():
-    """``cholesky_ex``, ``inv_ex`` and ``solve_ex``: the other matrices of the batch keep their results and gradients."""
+    """``cholesky_ex``, ``inv_ex`` and ``solve_ex``: other matrices of the batch keep their results and gradients."""
     a = Tensor(np.stack([np.eye(2) * 2, np.ones((2, 2)), -np.eye(2)]), requires_grad=True)
     low, inverse, x = linalg.cholesky_ex(a), linalg.inv_ex(a), linalg.solve_ex(a, Tensor(np.ones((3, 2, 1))))
     assert low.info.tolist() == [0, 2, 1] and inverse.info.tolist() == x.info.tolist() == [0, 2, 0]
