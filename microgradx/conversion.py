@@ -200,7 +200,7 @@ def sum_to_size(x: Tensor, *size: Lengths) -> Tensor:
     if ahead < 0 or any(n not in (1, m) for n, m in zip(shape, x.shape[ahead:], strict=True)):
         raise ShapeError(f"sum_to_size: {shape} does not broadcast to {x.shape}")
     axes = [*range(ahead), *(ahead + d for d, n in enumerate(shape) if n != x.shape[ahead + d])]
-    return x.sum(tuple(axes)).reshape(shape) if axes else x.reshape(shape)
+    return x.sum(tuple(axes)).reshape(shape) if axes or not x.ndim else x.reshape(shape)
 
 
 def scalar_tensor(s: float, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:

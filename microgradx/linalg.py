@@ -292,7 +292,7 @@ def _exponential_vjp(g: Tensor, y: Tensor, a: Tensor) -> Tensor:
 def _pivots(a: npt.NDArray[Any], pivot: bool) -> npt.NDArray[Any]:
     """The rows exchanged at each step of LU with partial pivoting, from 0 on."""
     x = np.array(a, np.float64)
-    flat = x.reshape((-1, *x.shape[-2:]))
+    flat = x.reshape((math.prod(x.shape[:-2]), *x.shape[-2:]))
     k = min(x.shape[-2:])
     found, batch = np.tile(np.arange(k), (len(flat), 1)), np.arange(len(flat))
     for i in range(k if pivot else 0):
@@ -307,7 +307,7 @@ def _pivots(a: npt.NDArray[Any], pivot: bool) -> npt.NDArray[Any]:
 
 def _order(pivots: npt.NDArray[Any], rows: int) -> npt.NDArray[Any]:
     """Which row of the matrix each row is after the exchanges."""
-    flat = pivots.reshape((-1, pivots.shape[-1]))
+    flat = pivots.reshape((math.prod(pivots.shape[:-1]), pivots.shape[-1]))
     order, batch = np.tile(np.arange(rows), (len(flat), 1)), np.arange(len(flat))
     for i in range(flat.shape[1]):
         order[batch, flat[:, i]], order[:, i] = order[:, i].copy(), order[batch, flat[:, i]].copy()
@@ -718,7 +718,7 @@ def householder_product(a: Data, tau: Data) -> Tensor:
         raise ShapeError("householder_product: (..., m, n) with m >= n and (..., k) with k <= n, not "
                          f"{a.shape} and {t.shape}")
     vectors = unit_lower(a)
-    q = Tensor(np.eye(m, n), dtype=a.dtype).expand(a.shape).clone()
+    q = Tensor(np.ones(a.shape, np.bool_)).where(Tensor(np.eye(m, n), dtype=a.dtype), a)
     for i in reversed(range(t.shape[-1])):
         v = vectors[..., i:i + 1]
         q = q - t[..., i:i + 1, None] * (v @ (v.mT @ q))

@@ -14,6 +14,7 @@ from microgradx._core.tensor import Tensor, as_tensor, linear_, stack
 from microgradx.arrays import cosine_similarity as _cosine_similarity
 from microgradx.arrays import glu as _glu
 from microgradx.arrays import normalize as _normalize
+from microgradx.arrays import pdist as pdist
 from microgradx.arrays.common import tensor
 from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
 from microgradx.names import accept, make_public, missing
@@ -60,7 +61,7 @@ if not TYPE_CHECKING:           # a type checker goes by the imports, and can re
                *normalization.FUNCTIONS, *padding.FUNCTIONS, *resampling.FUNCTIONS, "alpha_dropout", "bilinear",
                "cosine_similarity", "dropout", "dropout1d", "dropout2d", "dropout3d", "embedding", "embedding_bag",
                "feature_alpha_dropout", "glu", "gumbel_softmax", "linear", "normalize", "one_hot",
-               "pairwise_distance", "prelu", "rrelu", "scaled_dot_product_attention"]
+               "pairwise_distance", "pdist", "prelu", "rrelu", "scaled_dot_product_attention"]
 
     def __getattr__(name):
         raise AttributeError(missing(name, globals(), __name__))

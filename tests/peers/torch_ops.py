@@ -25,7 +25,7 @@ DTYPES = ["float64", "float32", "int64", "bool"]
 
 # torch's name: ours, where they differ
 RENAMED = {
-    "true_divide": "div", "cat": "concat", "polygamma": "special.polygamma", "nn.functional.pdist": "pdist",
+    "true_divide": "div", "cat": "concat", "polygamma": "special.polygamma",
     "absolute": "abs", "arccos": "acos", "arcsin": "asin", "arctan": "atan", "arctan2": "atan2", "arccosh": "acosh",
     "arcsinh": "asinh", "arctanh": "atanh", "negative": "neg", "multiply": "mul", "subtract": "sub", "divide": "div",
     "greater": "gt", "greater_equal": "ge", "less": "lt", "less_equal": "le", "not_equal": "ne", "fix": "trunc"}
@@ -117,6 +117,8 @@ DIFFERENT = {
                      and s.args[0].shape[-2] == s.input.shape[-1],
                      lambda op, s: op(s.input, s.args[0].expand(*s.input.shape[:-2], *s.args[0].shape[-2:])),
                      "what may be a matrix is one, not several vectors, as in NumPy")}
+
+DIFFERENT["linalg.solve_ex"] = DIFFERENT["linalg.solve"]
 
 # draws, of other generators: for which samples
 DRAWS = {
@@ -253,6 +255,8 @@ def converted(x, leaves):
         return str(x).removeprefix("torch.")
     if isinstance(x, (list, tuple)):
         return (tuple if isinstance(x, tuple) else list)(converted(y, leaves) for y in x)
+    if isinstance(x, torch.nn.PairwiseDistance):
+        return F.pairwise_distance
     if isinstance(x, dict):
         return {key: converted(y, leaves) for key, y in x.items()}
     return x
