@@ -14,7 +14,7 @@ from microgradx._core.tensor import Tensor, as_tensor, linear_, stack
 from microgradx.arrays import cosine_similarity as _cosine_similarity
 from microgradx.arrays import glu as _glu
 from microgradx.arrays import normalize as _normalize
-from microgradx.arrays import pdist as pdist
+from microgradx.arrays import pdist as _pdist
 from microgradx.arrays.common import tensor
 from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
 from microgradx.names import accept, make_public, missing
@@ -402,6 +402,11 @@ def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -
     Tensor([[0.6, 0.8]])
     """
     return _normalize(input, p, dim, eps)
+
+
+def pdist(input: Tensor, p: float = 2.0) -> Tensor:
+    """The distances of the pairs of rows of (m, n), in norms of order ``p``: ``mgx.pdist``."""
+    return _pdist(input, p)
 
 
 def cosine_similarity(x1: Tensor, x2: Data, dim: int = 1, eps: float = 1e-8) -> Tensor:
