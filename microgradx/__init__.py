@@ -5,7 +5,7 @@ import numpy as _np
 
 from microgradx import (autograd as autograd, data as data, errors as errors, func as func, inplace as inplace,
                         interop as interop, linalg as linalg, names as names, nn as nn, optim as optim,
-                        scalar as scalar, utils as utils)
+                        scalar as scalar, testing as testing, utils as utils)
 from microgradx._core.graph import enable_grad as enable_grad, is_grad_enabled as is_grad_enabled, no_grad as no_grad
 from microgradx._core.methods import know_their_classes as _know_their_classes
 from microgradx._core.tensor import (Tensor as Tensor, concat as concat, from_dlpack as from_dlpack,
@@ -18,6 +18,7 @@ from microgradx.autograd import (checkpoint as checkpoint, custom_vjp as custom_
                                  set_grad_enabled as set_grad_enabled)
 from microgradx.compile import compile as compile
 from microgradx.config import (get_num_threads as get_num_threads, set_num_threads as set_num_threads,
+                               set_float32_matmul_precision as set_float32_matmul_precision,
                                set_printoptions as set_printoptions, show_config as show_config,
                                use_deterministic_algorithms as use_deterministic_algorithms)
 from microgradx.conversion import *

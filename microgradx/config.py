@@ -10,7 +10,7 @@ from microgradx.errors import OptionError
 from microgradx.names import make_public
 
 __all__ = ["config", "get_num_threads", "set_num_threads", "set_printoptions", "show_config",
-           "use_deterministic_algorithms"]
+           "set_float32_matmul_precision", "use_deterministic_algorithms"]
 
 
 def _version(package: str) -> str:
@@ -80,6 +80,12 @@ def set_printoptions(precision: int | None = None, threshold: int | None = None,
     np.array2string(np.arange(2.0), **options)          # raises for what no option takes
     print_options.clear()
     print_options.update(options)
+
+
+def set_float32_matmul_precision(precision: str) -> None:
+    """"highest", "high" or "medium": products of float32 are of full precision, whichever it is."""
+    if precision not in ("highest", "high", "medium"):
+        raise OptionError("set_float32_matmul_precision: 'highest', 'high' or 'medium', not " + repr(precision))
 
 
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:

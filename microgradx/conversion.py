@@ -4,21 +4,24 @@ All of these are methods of ``Tensor``, the same objects; some are functions too
 """
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from microgradx._core.array import get_default_dtype
 from microgradx._core.tensor import Tensor, attach, count_by, count_of, tensor
+from microgradx._core.tensor import tensor as make
 from microgradx._core.views import axis_of
-from microgradx.creation import empty, full, ones, zeros
+from microgradx.creation import empty, full, lengths, ones, zeros
 from microgradx.devices import CPU
 from microgradx.errors import DTypeError, OptionError, ShapeError, described, is_device
 from microgradx.names import ABSENT, accept, make_public
 from microgradx.typing import Data, DType, Lengths
 
-__all__ = ["Count", "Size", "finfo", "iinfo", "is_complex", "is_floating_point", "is_nonzero", "is_signed",
-           "is_tensor", "numel", "t"]
+__all__ = ["Count", "Size", "angle", "can_cast", "conj", "conj_physical", "finfo", "iinfo", "is_complex",
+           "is_floating_point", "is_nonzero", "is_same_size", "is_signed", "is_tensor", "numel", "promote_types",
+           "real", "resolve_conj", "resolve_neg", "result_type", "scalar_tensor", "t"]
 
 
 # ----- shapes ----------------------------------------------------------------------------------------------------
@@ -103,9 +106,12 @@ def to(x: Tensor, *target: Any, dtype: DType = None, device: Any = None, copy: b
     """In another dtype, by name or as that of a tensor: ``x.to("float64")``, ``x.to(y)``; "cpu" is where it is.
 
     A tensor that has the dtype is returned as it is, unless ``copy`` is True. ``non_blocking`` has nothing to wait
-    for. Raises ``OptionError`` for another device.
+    for. Both may follow by position, ``x.to("cpu", "float64", False, True)``. Raises ``OptionError`` for another
+    device.
     """
-    for given in (*target, device):
+    options = [given for given in target if isinstance(given, bool)]
+    copy = copy or options[1:2] == [True]
+    for given in (*(t for t in target if not isinstance(t, bool)), device):
         if isinstance(given, Tensor):
             dtype = given.dtype
         elif given is not None and not is_device("to", given):
@@ -161,6 +167,52 @@ def is_complex(input: Tensor) -> bool:
     return False
 
 
+def real(input: Tensor) -> Tensor:
+    """The tensor itself, which holds real numbers."""
+    return input
+
+
+def angle(input: Tensor) -> Tensor:
+    """Pi where a number is negative, 0 where it is not, nan where it is nan; integers and masks give the default dtype.
+
+    >>> import microgradx as mgx
+    >>> mgx.angle(mgx.Tensor([2.0, -1.0]))
+    Tensor([0.       , 3.1415927])
+    """
+    x = input if input.dtype.kind == "f" else input.astype(get_default_dtype())
+    return (x < 0).where(math.pi, x * 0.0)
+
+
+def is_same_size(input: Tensor, other: Tensor) -> bool:
+    """Have both the same shape?"""
+    return input.shape == other.shape
+
+
+def sum_to_size(x: Tensor, *size: Lengths) -> Tensor:
+    """The sums over the axes along which ``size`` was broadcast to the shape of x.
+
+    >>> import microgradx as mgx
+    >>> mgx.ones(2, 3).sum_to_size(3)
+    Tensor([2., 2., 2.])
+    """
+    shape = lengths("sum_to_size", size)
+    ahead = x.ndim - len(shape)
+    if ahead < 0 or any(n not in (1, m) for n, m in zip(shape, x.shape[ahead:], strict=True)):
+        raise ShapeError(f"sum_to_size: {shape} does not broadcast to {x.shape}")
+    axes = [*range(ahead), *(ahead + d for d, n in enumerate(shape) if n != x.shape[ahead + d])]
+    return x.sum(tuple(axes)).reshape(shape) if axes or not x.ndim else x.reshape(shape)
+
+
+def scalar_tensor(s: float, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
+    """A tensor without axes, of the default dtype unless told.
+
+    >>> import microgradx as mgx
+    >>> mgx.scalar_tensor(2)
+    Tensor(2.)
+    """
+    return full((), s, dtype=dtype or get_default_dtype(), requires_grad=requires_grad)
+
+
 def is_signed(input: Tensor) -> bool:
     """Has it negative numbers? All have but masks."""
     return input.dtype.kind != "b"
@@ -176,6 +228,56 @@ def is_nonzero(input: Tensor) -> bool:
     if input.size != 1:
         raise ShapeError(f"is_nonzero: of one number, not of shape {input.shape}")
     return bool(input.item() != 0)
+
+
+DTYPES = [np.dtype(name) for name in ("bool", "int64", "float32", "float64")]    # each is wider than those before it
+
+
+def known_dtype(op: str, dtype: DType) -> np.dtype[Any]:
+    """One of the four dtypes; raises ``DTypeError`` for another."""
+    try:
+        found: np.dtype[Any] = np.dtype(dtype)
+    except TypeError:
+        raise DTypeError(f"{op}: of a dtype, not of {described(dtype)}") from None
+    if found not in DTYPES:
+        raise DTypeError(f"{op}: of bool, int64, float32 or float64, not of {found}")
+    return found
+
+
+def promote_types(type1: DType, type2: DType) -> np.dtype[Any]:
+    """The dtype of a result of two tensors that have these: the wider one of bool, int64, float32, float64.
+
+    >>> import microgradx as mgx
+    >>> mgx.promote_types(mgx.int64, mgx.float32)
+    dtype('float32')
+    """
+    return max((known_dtype("promote_types", dtype) for dtype in (type1, type2)), key=DTYPES.index)
+
+
+def can_cast(from_: DType, to: DType) -> bool:
+    """May a result of the first dtype be written into a tensor of the other: not floats into integers, nor numbers into
+    masks.
+
+    >>> import microgradx as mgx
+    >>> mgx.can_cast(mgx.float64, mgx.float32), mgx.can_cast(mgx.float32, mgx.int64)
+    (True, False)
+    """
+    first, second = ("bif".index(known_dtype("can_cast", dtype).kind) for dtype in (from_, to))
+    return first <= second
+
+
+def result_type(tensor: Any, other: Any) -> np.dtype[Any]:
+    """The dtype of a result of two operands, tensors or numbers: a number widens integers to floats and masks to
+    numbers, and nothing else.
+
+    >>> import microgradx as mgx
+    >>> mgx.result_type(mgx.ones(2, dtype="float64"), 1), mgx.result_type(mgx.tensor([1, 2]), 0.5)
+    (dtype('float64'), dtype('float32'))
+    """
+    first, second = (x.dtype if isinstance(x, Tensor) else make(x).dtype for x in (tensor, other))
+    if isinstance(tensor, Tensor) != isinstance(other, Tensor) and first.kind == second.kind:
+        return first if isinstance(tensor, Tensor) else second
+    return promote_types(first, second)
 
 
 class finfo:
@@ -306,6 +408,10 @@ attach({f.__name__: f for f in (numel, dim, stride, is_contiguous, t, view, to, 
                                 get_device, pin_memory, is_pinned, share_memory_, is_shared, new_full, new_tensor,
                                 detach_)})
 attach({f.__name__: f for f in map(_like, (zeros, ones, empty))})
+conj = conj_physical = resolve_conj = resolve_neg = real         # of real numbers
+attach({f.__name__: f for f in (angle, is_same_size, sum_to_size)})
+attach({name: real for name in ("conj", "conj_physical", "resolve_conj", "resolve_neg")})
+attach({"real": property(real), "mH": property(lambda x: x.mT), "H": property(t)})
 attach({"ndimension": dim, "nelement": numel, "type": type_of, "new": lambda x, *data: (
     x.new_tensor(data[0]) if len(data) == 1 and not isinstance(data[0], int) else x.new_zeros(*data))})
 attach({name: absent(name) for name in ("half", "bfloat16", "cuda")})

@@ -31,7 +31,7 @@ from microgradx.names import ALIASES, public
 from microgradx.typing import Axes, Axis, Data, DType, Function, Lengths, Number
 
 _ELEMENTWISE = [*(row["name"] for row in table()), "chain"]     # the former name of mul_no_nan
-_WITH_OPTIONS = {"add", "sub", "div", "round", "clip"}      # Tensors have more options than Values: see arrays
+_WITH_OPTIONS = {"add", "sub", "div", "round", "clip", "logit"}      # Tensors have more options than Values: see arrays
 _OF_DTYPE = {"sum", "mean", "prod", "softmax", "log_softmax", "cumsum", "norm"}         # torch: of x in that dtype
 _REDUCTIONS = ["sum", "mean"]               # which take a sequence of Values, too
 _OF_TENSORS = ["prod", "var", "std", "max", "min", "amax", "amin", "argmax", "argmin", "logsumexp", "softmax",
@@ -127,6 +127,7 @@ def _optional(name: str, function: Function) -> Function:
             x = args[0]
             args = (x.astype(dtype) if isinstance(x, Tensor) else tensor(x, dtype=dtype), *args[1:])
         found = function(*args, **kwargs)
+        found = found if dtype is None else found.astype(dtype)
         return found if out is None else _written(out, name, found)
 
     return call
@@ -180,7 +181,7 @@ globals().update({name: _interface(name, make(name), getattr(of, name, None))
 # The two below are ``x`` and ``y`` in NumPy, ``input`` and ``other`` in torch, and the mask is what is asked.
 globals()["where"] = accept_where(globals()["where"])
 globals().update({other: globals()[name] for other, name in ALIASES.items()})
-attach({other: getattr(Tensor, name) for other, name in ALIASES.items()})
+attach({f"{other}{end}": getattr(Tensor, f"{name}{end}") for other, name in ALIASES.items() for end in ("", "_")})
 __all__ += ALIASES
 
 
@@ -246,6 +247,12 @@ if TYPE_CHECKING:
         def __call__(self, x: Value, /, alpha: Number = 1.0) -> Value: ...
         @overload
         def __call__(self, x: Data, /, alpha: Data = 1.0) -> Tensor: ...
+
+    class _Logit(Protocol):
+        @overload
+        def __call__(self, x: Value, /) -> Value: ...
+        @overload
+        def __call__(self, x: Data, /, eps: float | None = None) -> Tensor: ...
 
     class _Shrink(Protocol):
         @overload
@@ -395,7 +402,7 @@ erfc: _Unary
 # activations
 sigmoid: _Unary
 logsigmoid: _Unary
-logit: _Unary
+logit: _Logit
 softplus: _Unary
 relu: _Unary
 relu6: _Unary

@@ -1,7 +1,7 @@
 """Operations that are written into their tensor: ``x.exp_()``, ``x.relu_()``, ``x.pow_(2)``, methods of ``Tensor``.
 
-There is one for each row of elementwise operations that gives numbers. The result takes the place of the tensor's
-elements and of its graph; what the graph needs of the elements before is kept as a copy.
+There is one for each row of elementwise operations, and for what torch has besides. The result takes the place of the
+tensor's elements and of its graph; what the graph needs of the elements before is kept as a copy.
 """
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from microgradx.errors import DTypeError
 
 __all__ = ["METHODS", "in_place"]
 
+KINDS = "bif"
 WRITTEN_ELSEWHERE = {"add", "sub", "mul", "div", "clip"}        # as operators, or in arrays
 
 
@@ -26,6 +27,8 @@ def in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     @functools.wraps(function)
     def write(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         y = function(x.clone() if is_grad_enabled() else x, *args, **kwargs)
+        if KINDS.index(y.dtype.kind) < KINDS.index(x.dtype.kind):          # masks as 0 and 1, integers as floats
+            y = y.astype(x.dtype)
         if y.dtype != x.dtype or y.shape != x.shape:
             raise DTypeError(f"{name}: a result of {y.dtype} and shape {y.shape} cannot be stored as {x.dtype} of "
                              f"shape {x.shape}")
@@ -37,6 +40,6 @@ def in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 METHODS = {f"{row['name']}_": in_place(getattr(Tensor, row["name"])) for row in table()
-           if row["kind"] != "C" and row["name"] not in {*WRITTEN_ELSEWHERE, "where", "clone"}}
+           if row["name"] not in {*WRITTEN_ELSEWHERE, "where", "clone"}}
 METHODS |= {f"{name}_": in_place(getattr(Tensor, name)) for name in ("tril", "triu", "softmax", "cumsum")}
 attach(METHODS)

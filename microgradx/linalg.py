@@ -7,7 +7,7 @@ Differentiating the singular value decomposition (2016); for QR Walter and Lehma
 linear algebra functions (2010); for LU de Hoog, Anderssen and Lukas, Differentiation of matrix functionals using
 triangular factorization (2011); for the exponential Mathias, A chain rule for matrix functions (1996); for least
 squares and pseudo-inverses Golub and Pereyra (1973). The rest is composed. Matrices are float32 or float64; leading
-axes are a batch, except in ``lstsq``. Of a matrix that holds an inf or a nan all results are nan.
+axes are a batch. Of a matrix that holds an inf or a nan all results are nan.
 
 Vectors of equal singular values or eigenvalues are defined but for what turns them into each other: gradients through
 them leave that out, where torch gives inf or nan.
@@ -25,16 +25,16 @@ from microgradx._core.launch import compute, stretches
 from microgradx._core.structured import HostOperation, power_of
 from microgradx._core.tensor import Tensor, concat, pad, stack
 from microgradx._core.views import axis_of
-from microgradx.creation import integers
+from microgradx.creation import integers, real
 from microgradx.errors import DTypeError, Error, OptionError, ShapeError
 from microgradx.names import make_public
 from microgradx.typing import Axes, Data, Function
 
-__all__ = ["LinAlgError", "cholesky", "cholesky_inverse", "cholesky_solve", "cond", "cross", "det", "diagonal", "eigh",
-           "eigvalsh", "inv", "inverse", "logdet", "lstsq", "lu", "lu_factor", "lu_solve", "lu_unpack", "matmul",
-           "matrix_exp", "matrix_norm", "matrix_power", "matrix_rank", "matrix_transpose", "multi_dot", "norm", "outer",
-           "pinv", "qr", "slogdet", "solve", "solve_triangular", "svd", "svdvals", "tensorinv", "tensorsolve", "trace",
-           "vander", "vecdot", "vector_norm"]
+__all__ = ["LinAlgError", "cholesky", "cholesky_ex", "cholesky_inverse", "cholesky_solve", "cond", "cross", "det",
+           "diagonal", "eigh", "eigvalsh", "householder_product", "inv", "inv_ex", "inverse", "logdet", "lstsq", "lu",
+           "lu_factor", "lu_solve", "lu_unpack", "matmul", "matrix_exp", "matrix_norm", "matrix_power", "matrix_rank",
+           "matrix_transpose", "multi_dot", "norm", "outer", "pinv", "qr", "slogdet", "solve", "solve_ex",
+           "solve_triangular", "svd", "svdvals", "tensorinv", "tensorsolve", "trace", "vander", "vecdot", "vector_norm"]
 
 
 class LinAlgError(Error, np.linalg.LinAlgError, RuntimeError):
@@ -73,6 +73,22 @@ class LU(NamedTuple):
     U: Tensor
 
 
+class Attempt(NamedTuple):
+    """A result, which ``cholesky_ex`` calls L and ``inv_ex`` inverse, and for each matrix 0 where there is one."""
+    result: Tensor
+    info: Tensor
+
+    @property
+    def L(self) -> Tensor:
+        """The result."""
+        return self.result
+
+    @property
+    def inverse(self) -> Tensor:
+        """The result."""
+        return self.result
+
+
 class Factors(NamedTuple):
     """What ``lu_factor`` gives: L below the diagonal and U from it on, and the rows exchanged, counted from 1."""
     LU: Tensor
@@ -80,10 +96,10 @@ class Factors(NamedTuple):
 
 
 class LeastSquares(NamedTuple):
-    """What ``lstsq`` gives: residuals are sums of squares, one per column."""
+    """What ``lstsq`` gives: residuals are sums of squares, one per column; the rank is int64, one per matrix."""
     solution: Tensor
     residuals: Tensor
-    rank: int
+    rank: Tensor
     singular_values: Tensor
 
 
@@ -167,29 +183,33 @@ def _cofactors_vjp(g: Tensor, c: Tensor, a: Tensor) -> Tensor:
     return (g * v).sum((-2, -1), keepdims=True) * c - c @ g.mT @ v
 
 
-def _lstsq_vjp(g: Tensor, x: Tensor, s: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    z = _lstsq(a.mT, g)[0]
-    rest = g - _lstsq(a, a @ g)[0]
-    return (b - a @ x) @ _lstsq(a, z)[0].mT - z @ x.mT + _lstsq(a.mT, x)[0] @ rest.mT
+def _lstsq_vjp(g: Tensor, x: Tensor, s: Tensor, a: Tensor, b: Tensor, rcond: float) -> Tensor:
+    z = _lstsq(a.mT, g, rcond)[0]
+    rest = g - _lstsq(a, a @ g, rcond)[0]
+    return (b - a @ x) @ _lstsq(a, z, rcond)[0].mT - z @ x.mT + _lstsq(a.mT, x, rcond)[0] @ rest.mT
 
 
-def _least_squares(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+def _least_squares(a: npt.NDArray[Any], b: npt.NDArray[Any],
+                   rcond: float) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """(solution, singular values); nan for a column of b with an inf or a nan, for LAPACK would print a line of it."""
-    sound = np.isfinite(b).all(0)
-    solution, _, _, values = np.linalg.lstsq(a, np.where(sound, b, 0))
-    solution[:, ~sound] = np.nan
+    lead, (m, n), k = a.shape[:-2], a.shape[-2:], b.shape[-1]
+    solution, values = np.empty((*lead, n, k), a.dtype), np.empty((*lead, min(m, n)), a.dtype)
+    for at in np.ndindex(lead):
+        sound = np.isfinite(b[at]).all(0)
+        solution[at], _, _, values[at] = np.linalg.lstsq(a[at], np.where(sound, b[at], 0), rcond)
+        solution[at][:, ~sound] = np.nan
     return solution, values
 
 
-def _pseudo_inverse(a: npt.NDArray[Any], atol: float, rtol: float) -> npt.NDArray[Any]:
+def _pseudo_inverse(a: npt.NDArray[Any], bounds: npt.NDArray[Any]) -> npt.NDArray[Any]:
     u, s, vh = np.linalg.svd(a, False)
-    large = s > np.maximum(atol, rtol * s.max(-1, keepdims=True, initial=0))
+    large = s > np.maximum(bounds[..., 0], bounds[..., 1] * s.max(-1, keepdims=True, initial=0))
     inverted = np.where(large, 1 / np.where(large, s, 1), 0)
     found: npt.NDArray[Any] = (np.swapaxes(vh, -1, -2) * inverted[..., None, :]) @ np.swapaxes(u, -1, -2)
     return found
 
 
-def _pinv_vjp(g: Tensor, y: Tensor, a: Tensor, *_: float) -> Tensor:
+def _pinv_vjp(g: Tensor, y: Tensor, a: Tensor, bounds: Tensor) -> Tensor:
     left, right = g.mT - a @ (y @ g.mT), g.mT - (g.mT @ y) @ a
     return (left @ y) @ y.mT + y.mT @ (y @ right) - y.mT @ g @ y.mT
 
@@ -197,6 +217,11 @@ def _pinv_vjp(g: Tensor, y: Tensor, a: Tensor, *_: float) -> Tensor:
 def _qr_reduced(a: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     q, r = np.linalg.qr(a)
     return q, r
+
+
+def _no_gradient(g: Tensor, *_: Any) -> Tensor:
+    raise OptionError("qr: mode='complete' of more rows than columns has no derivative, for the columns that complete "
+                      "Q are not defined; mode='reduced' has one")
 
 
 def _copied(m: Tensor) -> Tensor:
@@ -267,7 +292,7 @@ def _exponential_vjp(g: Tensor, y: Tensor, a: Tensor) -> Tensor:
 def _pivots(a: npt.NDArray[Any], pivot: bool) -> npt.NDArray[Any]:
     """The rows exchanged at each step of LU with partial pivoting, from 0 on."""
     x = np.array(a, np.float64)
-    flat = x.reshape((-1, *x.shape[-2:]))
+    flat = x.reshape((math.prod(x.shape[:-2]), *x.shape[-2:]))
     k = min(x.shape[-2:])
     found, batch = np.tile(np.arange(k), (len(flat), 1)), np.arange(len(flat))
     for i in range(k if pivot else 0):
@@ -282,7 +307,7 @@ def _pivots(a: npt.NDArray[Any], pivot: bool) -> npt.NDArray[Any]:
 
 def _order(pivots: npt.NDArray[Any], rows: int) -> npt.NDArray[Any]:
     """Which row of the matrix each row is after the exchanges."""
-    flat = pivots.reshape((-1, pivots.shape[-1]))
+    flat = pivots.reshape((math.prod(pivots.shape[:-1]), pivots.shape[-1]))
     order, batch = np.tile(np.arange(rows), (len(flat), 1)), np.arange(len(flat))
     for i in range(flat.shape[1]):
         order[batch, flat[:, i]], order[:, i] = order[:, i].copy(), order[batch, flat[:, i]].copy()
@@ -330,7 +355,7 @@ _slogdet: Two = by_numpy("slogdet", lambda a: [_numbers(a)] * 2, np.linalg.slogd
 _eigh: Two = by_numpy("eigh", lambda a: [(a.shape[:-1], a.dtype), (a.shape, a.dtype)], np.linalg.eigh,
                       [[lambda g, w, v, a: (v * g[..., None, :]) @ v.mT], [_eigenvectors_vjp]])
 _pinv: One = by_numpy("pinv", lambda a, *_: [((*a.shape[:-2], a.shape[-1], a.shape[-2]), a.dtype)], _pseudo_inverse,
-                      [[_pinv_vjp]])
+                      [[_pinv_vjp, lambda g, y, a, bounds: bounds * 0.0]])
 _qr: Two = by_numpy("qr", lambda a: [(a.shape, a.dtype), ((*a.shape[:-2], a.shape[-1], a.shape[-1]), a.dtype)],
                     _qr_reduced,
                     [[lambda g, q, r, a: _by_r(g - q @ _copied(g.mT @ q), r)],
@@ -338,9 +363,11 @@ _qr: Two = by_numpy("qr", lambda a: [(a.shape, a.dtype), ((*a.shape[:-2], a.shap
 _svd: One = by_numpy("svd", _packed_size, _pack_svd, [[_svd_vjp]])
 _matrix_exp: One = by_numpy("matrix_exp", _like, _exponential, [[_exponential_vjp]])
 _lu: One = by_numpy("lu", _like, _eliminate, [[_eliminate_vjp]])
-_lstsq: Two = by_numpy("lstsq", lambda a, b: [((a.shape[1], b.shape[1]), a.dtype), ((min(a.shape),), a.dtype)],
-                       _least_squares,
-                       [[_lstsq_vjp, lambda g, x, s, a, b: _lstsq(a.mT, g)[0]], []])
+_qr_complete: Two = by_numpy("qr", lambda a: [((*a.shape[:-1], a.shape[-2]), a.dtype), (a.shape, a.dtype)],
+                             lambda a: np.linalg.qr(a, "complete"), [[_no_gradient], [_no_gradient]])
+_lstsq: Two = by_numpy("lstsq", lambda a, b, _: [((*a.shape[:-2], a.shape[-1], b.shape[-1]), a.dtype),
+                                                 ((*a.shape[:-2], min(a.shape[-2:])), a.dtype)], _least_squares,
+                       [[_lstsq_vjp, lambda g, x, s, a, b, rcond: _lstsq(a.mT, g, rcond)[0]], []])
 
 
 # ----- functions -------------------------------------------------------------------------------------------------
@@ -363,21 +390,30 @@ def cholesky(a: Data, *, upper: bool = False) -> Tensor:
 def solve(a: Data, b: Data, *, left: bool = True) -> Tensor:
     """x with a @ x = b: (..., n, n) and (n,) or (..., n, k), leading axes broadcast; without ``left`` with x @ a = b.
 
-    Raises ``LinAlgError`` for a singular matrix.
+    A b of (..., n) is a vector for each matrix, unless it may hold matrices. Raises ``LinAlgError`` for a singular
+    matrix.
 
     >>> import microgradx as mgx
     >>> mgx.linalg.solve(mgx.Tensor([[2.0, 0.0], [0.0, 4.0]]), mgx.Tensor([2.0, 2.0]))
     Tensor([1. , 0.5])
     """
     a, b = matrices("solve", a, b)
+    vectors = are_vectors(a, b)
     if not left:
-        return solve(a.mT, b if b.ndim < 2 else b.mT).mT if b.ndim > 1 else solve(a.mT, b)
+        return solve(a.mT, b) if vectors else solve(a.mT, b.mT).mT
+    if vectors:
+        return solve(a, b.unsqueeze(-1)).squeeze(-1)
     if b.ndim == 0 or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         raise ShapeError(f"solve: shapes {a.shape} and {b.shape} do not align"
                          + (f" ({a.shape[-1]} != {b.shape[-2 if b.ndim > 1 else 0]})" if b.ndim else ""))
-    if b.ndim == 1:
-        return solve(a, b.unsqueeze(1)).squeeze(-1)
     return _solve(*batched("solve", a, b))
+
+
+def are_vectors(a: Tensor, b: Tensor) -> bool:
+    """Does b hold vectors for the matrices of a: one for all of them, or one for each where b cannot be matrices?"""
+    if b.ndim == 1:
+        return a.shape[-2] == b.shape[0]
+    return b.shape == a.shape[:-1] and b.shape[-2] != a.shape[-2]
 
 
 def batched(op: str, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -504,9 +540,10 @@ def eigvalsh(a: Data, UPLO: str | None = None) -> Tensor:
 
 def qr(a: Data, mode: str = "reduced") -> QR:
     """(Q, R) with a = Q @ R for (..., m, n), k = min(m, n): Q (..., m, k) with orthonormal columns, R (..., k, n) upper
-    triangular. ``mode="r"`` gives an empty Q, ``mode="complete"`` a square one, without a graph if m > n.
+    triangular. ``mode="r"`` gives an empty Q, ``mode="complete"`` a square one and R (..., m, n).
 
-    The signs of the diagonal of R are those of LAPACK. Gradients need the first k columns independent.
+    The signs of the diagonal of R are those of LAPACK. Gradients need the first k columns independent; of a complete
+    factorization of m > n rows a gradient raises ``OptionError``, as the last columns of Q are not defined.
 
     >>> import microgradx as mgx
     >>> mgx.linalg.qr(mgx.Tensor([[3.0, 1.0], [4.0, 2.0]])).R.abs().diagonal().tolist()     # doctest: +ELLIPSIS
@@ -517,20 +554,11 @@ def qr(a: Data, mode: str = "reduced") -> QR:
         raise OptionError(f"qr: mode={mode!r} is none of 'reduced', 'complete' and 'r'")
     m, n = a.shape[-2:]
     if mode == "complete" and m > n:
-        given = a.detach()
-        return QR(compute(_complete_q, given), compute(_complete_r, given))
+        return QR(*_qr_complete(a))
     q, r = _qr(a[..., :m] if n > m else a)
     if n > m:
         r = concat([r, q.mT @ a[..., m:]], -1)
     return QR(Tensor(np.zeros(0, a.dtype)) if mode == "r" else q, r)
-
-
-def _complete_q(a: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return np.linalg.qr(a, "complete")[0]
-
-
-def _complete_r(a: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return np.linalg.qr(a, "complete")[1]
 
 
 def svd(a: Data, full_matrices: bool = True) -> SVD:
@@ -563,46 +591,65 @@ def svdvals(a: Data) -> Tensor:
     return eigvalsh(2 * corner)[..., max(m, n):][..., ::-1].abs()
 
 
-def lstsq(a: Data, b: Data) -> LeastSquares:
-    """x of the least |a x - b|, and of these the shortest: (m, n) and (m,) or (m, k), any rank.
+DRIVERS = (None, "gels", "gelsd", "gelss", "gelsy")         # of LAPACK: there is one way here, by singular values
 
-    Gives (solution, residuals, rank, singular_values). Gradients hold where the rank does not change nearby.
+
+def lstsq(a: Data, b: Data, rcond: float | None = None, *, driver: str | None = None) -> LeastSquares:
+    """x of the least |a x - b|, and of these the shortest: (..., m, n) and (m,), (..., m) or (..., m, k), any rank.
+
+    Gives (solution, residuals, rank, singular_values). Singular values up to ``rcond`` times the largest count as 0,
+    max(m, n) eps unless given. All of LAPACK's ``driver`` names are accepted, and singular values used for each.
+    Gradients hold where the rank does not change nearby. Raises ``ShapeError`` for shapes that do not align.
 
     >>> import microgradx as mgx
     >>> mgx.linalg.lstsq(mgx.Tensor([[1.0], [1.0]]), mgx.Tensor([1.0, 3.0])).solution
     Tensor([2.])
     """
     a, b = matrices("lstsq", a, b, square=False)
-    if a.ndim != 2 or b.ndim not in (1, 2) or a.shape[0] != b.shape[0]:
-        raise ShapeError(f"lstsq: shapes {a.shape} and {b.shape} do not align; (m, n) and (m,) or (m, k) do")
-    columns = b if b.ndim == 2 else b.unsqueeze(1)
-    of_a, of_b = power_of(a, (0, 1)), power_of(columns, (0, 1))     # nothing overflows in units of these
-    x, s = _lstsq(a / of_a, columns / of_b)
-    x, s = x * (of_b / of_a), s * of_a.reshape(())
-    x = x if b.ndim == 2 else x.squeeze(1)
-    rank = int((s > np.finfo(a.dtype).eps * max(a.shape) * s.amax()).sum()) if s.size else 0
-    return LeastSquares(x, (a @ x - b).square().sum(0), rank, s)
+    if driver not in DRIVERS:
+        raise OptionError(f"lstsq: driver={driver!r} is none of {', '.join(map(repr, DRIVERS))}")
+    if are_vectors(a, b):
+        found = lstsq(a, b.unsqueeze(-1), rcond)
+        return LeastSquares(found.solution.squeeze(-1), found.residuals.squeeze(-1), found.rank, found.singular_values)
+    if b.ndim < 2 or a.shape[-2] != b.shape[-2]:
+        raise ShapeError(f"lstsq: shapes {a.shape} and {b.shape} do not align; (..., m, n) and (m,), (..., m) or "
+                         "(..., m, k) do")
+    a, b = batched("lstsq", a, b)
+    share = float(np.finfo(a.dtype).eps) * max(a.shape[-2:]) if rcond is None else real("lstsq", "rcond", rcond)
+    of_a, of_b = power_of(a, (-2, -1)), power_of(b, (-2, -1))       # nothing overflows in units of these
+    x, s = _lstsq(a / of_a, b / of_b, share)
+    x, s = x * (of_b / of_a), s * of_a.squeeze(-1)
+    large = s > share * s.amax(-1, True) if s.shape[-1] else s > s
+    return LeastSquares(x, (a @ x - b).square().sum(-2), large.sum(-1), s)
 
 
-def pinv(a: Data, *, atol: float | None = None, rtol: float | None = None) -> Tensor:
+def pinv(a: Data, rcond: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None) -> Tensor:
     """The pseudo-inverse of (..., m, n): (..., n, m). Singular values up to the larger of ``atol``, 0 unless given, and
-    ``rtol`` times the largest, max(m, n) eps unless ``atol`` is given, count as 0.
+    ``rtol`` (or ``rcond``) times the largest, max(m, n) eps unless ``atol`` is given, count as 0. Both may be tensors
+    with a number per matrix.
 
-    Gradients hold where the rank does not change nearby.
+    With ``hermitian`` the matrix is taken to be symmetric, (a + a^T) / 2. Gradients hold where the rank does not change
+    nearby.
 
     >>> import microgradx as mgx
     >>> mgx.linalg.pinv(mgx.Tensor([[2.0], [0.0]]))
     Tensor([[0.5, 0. ]])
     """
-    a, = matrices("pinv", a, square=False)
-    return _pinv(a, *tolerances(a, atol, rtol))
+    a, = matrices("pinv", a, square=hermitian)
+    bounds = stack([operand(t) for t in tolerances(a, atol, rcond if rtol is None else rtol)], -1)
+    return _pinv((a + a.mT) / 2 if hermitian else a, bounds.expand((*a.shape[:-2], 1, 2)))
 
 
-def tolerances(a: Tensor, atol: float | None, rtol: float | None) -> tuple[float, float]:
-    """The bounds of singular values that count as 0."""
+def tolerances(a: Tensor, atol: Any, rtol: Any) -> tuple[Any, Any]:
+    """The bounds of singular values that count as 0: two numbers, or two tensors to compare with the values."""
+    of_tensors = isinstance(atol, Tensor) or isinstance(rtol, Tensor)
     if rtol is None:
-        rtol = 0.0 if atol else float(np.finfo(a.dtype).eps) * max(a.shape[-2:])
-    return float(atol or 0.0), float(rtol)
+        rtol = 0.0 if isinstance(atol, Tensor) or atol else float(np.finfo(a.dtype).eps) * max(a.shape[-2:])
+    atol = 0.0 if atol is None else atol
+    if not of_tensors:
+        return float(atol), float(rtol)
+    first, second = (Tensor(t, dtype=a.dtype).expand(a.shape[:-2]).unsqueeze(-1) for t in (atol, rtol))
+    return first, second
 
 
 def matrix_rank(a: Data, tol: Any = None, *, atol: Any = None, rtol: Any = None, hermitian: bool = False) -> Tensor:
@@ -619,12 +666,9 @@ def matrix_rank(a: Data, tol: Any = None, *, atol: Any = None, rtol: Any = None,
     if not min(a.shape[-2:]):
         return Tensor(np.zeros(a.shape[:-2], np.int64))
     values = eigvalsh(a).abs() if hermitian else svdvals(a)
-    atol = tol if atol is None else atol
-    if isinstance(atol, Tensor) or isinstance(rtol, Tensor):
-        lowest, part = (Tensor(0.0 if t is None else t, dtype=a.dtype).unsqueeze(-1) for t in (atol, rtol))
-        return (values > (values.amax(-1, True) * part).maximum(lowest)).sum(-1)
-    least, share = tolerances(a, atol, rtol)
-    return (values > (values.amax(-1, True) * share).clip(least, None)).sum(-1)
+    least, share = tolerances(a, tol if atol is None else atol, rtol)
+    count: Tensor = (values > (values.amax(-1, True) * share).clip(least, None)).sum(-1)
+    return count
 
 
 def matrix_exp(a: Data) -> Tensor:
@@ -658,6 +702,106 @@ def matrix_power(a: Data, n: int) -> Tensor:
     if found is None:
         return Tensor(np.ones(a.shape, np.bool_)).where(Tensor(np.eye(a.shape[-1]), dtype=a.dtype), a)
     return found.clone()
+
+
+def householder_product(a: Data, tau: Data) -> Tensor:
+    """The first n columns of H_1 H_2 ... H_k, H_i = 1 - tau_i v_i v_i^T, for a (..., m, n), m >= n, and tau (..., k),
+    k <= n: v_i is column i of a below the diagonal, 1 on it and 0 above, as LAPACK's geqrf leaves them.
+
+    >>> import microgradx as mgx
+    >>> mgx.linalg.householder_product(mgx.Tensor([[3.0], [1.0]]), mgx.Tensor([1.0])).tolist()
+    [[0.0], [-1.0]]
+    """
+    a, t = matrices("householder_product", a, tau, square=False)
+    m, n = a.shape[-2:]
+    if n > m or not t.ndim or t.shape[:-1] != a.shape[:-2] or t.shape[-1] > n:
+        raise ShapeError("householder_product: (..., m, n) with m >= n and (..., k) with k <= n, not "
+                         f"{a.shape} and {t.shape}")
+    vectors = unit_lower(a)
+    q = Tensor(np.ones(a.shape, np.bool_)).where(Tensor(np.eye(m, n), dtype=a.dtype), a)
+    for i in reversed(range(t.shape[-1])):
+        v = vectors[..., i:i + 1]
+        q = q - t[..., i:i + 1, None] * (v @ (v.mT @ q))
+    return q
+
+
+def cholesky_ex(a: Data, *, upper: bool = False, check_errors: bool = False) -> Attempt:
+    """(L, info), ``cholesky`` of each matrix: info is 0, or how many rows and columns have the first minor that is not
+    positive definite; L is nan there. With ``check_errors`` ``LinAlgError`` is raised instead.
+
+    >>> import microgradx as mgx
+    >>> mgx.linalg.cholesky_ex(mgx.Tensor([[[4.0]], [[-1.0]]])).info.tolist()
+    [0, 1]
+    """
+    a, = matrices("cholesky_ex", a)
+    info = compute(_minors, (a.detach() + a.detach().mT) / 2)
+    return attempt("cholesky_ex", info, check_errors, cholesky(sound(a, info), upper=upper))
+
+
+def inv_ex(a: Data, *, check_errors: bool = False) -> Attempt:
+    """(inverse, info), ``inv`` of each matrix: info is 0, or the number of the first pivot that is 0; the inverse is
+    nan there. With ``check_errors`` ``LinAlgError`` is raised instead.
+
+    >>> import microgradx as mgx
+    >>> mgx.linalg.inv_ex(mgx.Tensor([[1.0, 1.0], [1.0, 1.0]])).info.item()
+    2
+    """
+    a, = matrices("inv_ex", a)
+    info = zero_pivots(a)
+    return attempt("inv_ex", info, check_errors, inv(sound(a, info)))
+
+
+def solve_ex(a: Data, b: Data, *, left: bool = True, check_errors: bool = False) -> Attempt:
+    """(x, info), ``solve`` of each system, with info as ``inv_ex`` gives it.
+
+    >>> import microgradx as mgx
+    >>> mgx.linalg.solve_ex(mgx.Tensor([[2.0]]), mgx.Tensor([[4.0]])).result
+    Tensor([[2.]])
+    """
+    a, b = matrices("solve_ex", a, b)
+    info = zero_pivots(a)
+    return attempt("solve_ex", info, check_errors, solve(sound(a, info), b, left=left), are_vectors(a, b))
+
+
+def sound(a: Tensor, info: Tensor) -> Tensor:
+    """The matrices whose info is 0, and unit matrices in place of the others."""
+    return _spread(info == 0).where(a, Tensor(np.eye(a.shape[-1]), dtype=a.dtype))
+
+
+def attempt(op: str, info: Tensor, check: bool, result: Tensor, vectors: bool = False) -> Attempt:
+    """A result that is nan where the info is not 0."""
+    if check and bool((info != 0).any()):
+        raise LinAlgError(f"{op}: info {info.tolist()}; a matrix is singular or not positive definite")
+    good = info == 0
+    return Attempt((good.unsqueeze(-1) if vectors else _spread(good)).where(result, np.nan), info)
+
+
+def zero_pivots(a: Tensor) -> Tensor:
+    """For each matrix 0, or the number of the first pivot that is 0."""
+    diagonal = lu_factor(a.detach()).LU.diagonal(0, -2, -1)
+    zero = diagonal == 0
+    if not a.shape[-1]:
+        return zero.sum(-1)
+    return zero.any(-1).where(zero.astype(np.int64).argmax(-1) + 1, 0)
+
+
+def _minors(a: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """For each matrix 0, or the order of the first leading minor that is not positive definite."""
+    found = np.zeros(a.shape[:-2], np.int64)
+    for at in np.ndindex(found.shape):
+        try:
+            np.linalg.cholesky(a[at])
+        except np.linalg.LinAlgError:
+            found[at] = next(k for k in range(1, len(a[at]) + 1) if not _is_positive_definite(a[at][:k, :k]))
+    return found
+
+
+def _is_positive_definite(a: npt.NDArray[Any]) -> bool:
+    try:
+        np.linalg.cholesky(a)
+    except np.linalg.LinAlgError:
+        return False
+    return True
 
 
 def lu_factor(a: Data, *, pivot: bool = True) -> Factors:
@@ -856,8 +1000,7 @@ def vander(x: Data, *, N: int | None = None) -> Tensor:
     [[1.0, 2.0, 4.0], [1.0, 3.0, 9.0]]
     """
     t = operand(x)
-    if t.ndim == 0:
-        raise ShapeError("vander: of at least 1 axis, not of shape ()")
+    t = t if t.ndim else t.reshape(1)
     (count,) = integers("vander", "N", (t.shape[-1] if N is None else N,))
     if count < 0 or N is not None and count < 2:
         raise OptionError(f"vander: N={count} is less than 2")

@@ -112,8 +112,6 @@ ABSENT: dict[str, str] = {
                     "convolution and pooling have one or two axes behind the channels"),
     **dict.fromkeys(("MaxUnpool1d", "MaxUnpool2d", "max_unpool1d", "max_unpool2d"),
                     "there is no unpooling: x.scatter writes values at the indices that max_pool2d gives"),
-    **dict.fromkeys(("grid_sample", "affine_grid"),
-                    "there is no sampling at free positions: interpolate has the regular ones"),
     **dict.fromkeys(("LazyLinear", "LazyConv1d", "LazyConv2d", "LazyBatchNorm1d", "LazyBatchNorm2d",
                      "UninitializedParameter"), "there are no lazy layers: tell the number of inputs"),
     **dict.fromkeys(("DataParallel", "DistributedDataParallel", "SyncBatchNorm"),

@@ -125,18 +125,26 @@ def test_a_parameter_is_printed_as_a_tensor():
     assert str(nn.Parameter(mgx.ones(1))) == "tensor([1.], requires_grad=True)"
 
 
-@row("`arange`, `linspace`")
+@row("`arange`, `linspace`, `logspace`")
 def test_integers_between_fractions():
     assert mgx.linspace(1.5, -1.5, 4, dtype="int64").tolist() == np.linspace(1.5, -1.5, 4, dtype=int).tolist()
     assert mgx.arange(0.0, 3.1, dtype="int64").tolist() == np.arange(0.0, 3.1, dtype=int).tolist() == [0, 1, 2, 3]
+    assert mgx.arange(2.1, -2.9, -1.0, dtype="int64").tolist() == [2, 1, 0, 0, -1]
+    assert mgx.logspace(1.5, 0, 2, dtype="int64").tolist() == np.logspace(1.5, 0, 2, dtype=int).tolist() == [31, 1]
 
 
-@row("`linalg.solve(a, b)`")
+@row("`linalg.solve(a, b)`, `lstsq`")
 def test_solve_of_several_systems():
     a, b = Tensor(np.tile(2 * np.eye(2), (2, 1, 1))), Tensor(np.ones((2, 2)))
-    assert mgx.linalg.solve(a, b).shape == (2, 2, 2)
-    with pytest.raises(ShapeError):
-        mgx.linalg.solve(Tensor(np.tile(np.eye(3), (2, 1, 1))), b)
+    assert mgx.linalg.solve(a, b).shape == mgx.linalg.lstsq(a, b).solution.shape == (2, 2, 2)
+    assert mgx.linalg.solve(Tensor(np.tile(np.eye(3), (2, 1, 1))), mgx.ones(2, 3, dtype="float64")).shape == (2, 3)
+
+
+@row("`x + t`, `result_type(x, t)`")
+def test_a_tensor_without_axes_widens():
+    x, t = mgx.ones(2), mgx.tensor(1.0, dtype="float64")
+    assert (x + t).dtype == mgx.result_type(x, t) == np.float64
+    assert (x + t.item()).dtype == mgx.result_type(x, t.item()) == np.float32
 
 
 @row("`F.hardtanh`")
@@ -453,9 +461,10 @@ def test_equal_singular_values():
     assert x.grad.tolist() == [[0, 0], [0, 0]]
 
 
-@row("`linalg.eigh(a)`")
+@row("`linalg.eigh(a)`, `pinv")
 def test_triangles_of_eigh():
     a = Tensor([[1.0, 4.0], [0.0, 1.0]])
+    assert np.allclose(mgx.linalg.pinv(a, hermitian=True), np.linalg.inv([[1, 2], [2, 1]]))
     assert np.allclose(mgx.linalg.eigvalsh(a), [-1, 3]) and np.allclose(mgx.linalg.eigvalsh(a, "L"), [1, 1])
     assert np.allclose(mgx.linalg.eigvalsh(a, UPLO="U"), [-3, 5])
 
@@ -473,11 +482,11 @@ def test_singular_triangle():
         mgx.linalg.solve_triangular(mgx.zeros(2, 2), mgx.ones(2, 1), upper=True)
 
 
-@row("`linalg.lstsq`, `linalg.qr(mode")
-def test_no_batches_and_no_gradient():
-    with pytest.raises(ShapeError):
-        mgx.linalg.lstsq(mgx.ones(2, 3, 2), mgx.ones(2, 3, 1))
-    assert not mgx.linalg.qr(mgx.ones(3, 2, requires_grad=True), "complete").Q.requires_grad
+@row("`linalg.lstsq`: the residuals")
+def test_results_of_least_squares():
+    found = mgx.linalg.lstsq(mgx.ones(2, 3, 1), mgx.ones(2, 3, 1), driver="gels")
+    assert found.residuals.tolist() == [[0], [0]] and found.rank.tolist() == [1, 1]
+    assert found.singular_values.shape == (2, 1)
 
 
 @row("`cdist(compute_mode=)`")

@@ -318,3 +318,14 @@ def test_a_read_only_array_is_not_written_to():
         else:
             pytest.fail("written to")
     assert a.tolist() == [1.0] * 3 and b.tolist() == [0.0, 1.0, 2.0]
+
+
+def test_what_is_written_has_the_dtype_of_the_tensor():
+    """Masks are written as 0 and 1, integers as floats; floats into integers are refused."""
+    x = Tensor([1.0, -1.0])
+    assert x.gt_(0).tolist() == [1, 0] and x.dtype == np.float32
+    assert x.logical_not_().tolist() == [0, 1]
+    n = mgx.tensor([1, 2])
+    assert n.eq_(2).tolist() == [0, 1] and n.dtype == np.int64
+    with pytest.raises(mgx.errors.DTypeError, match="^digamma_: a result of float32 and shape"):
+        n.digamma_()

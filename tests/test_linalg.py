@@ -185,3 +185,17 @@ def test_refused(k):
     call, kind, words = REFUSED[k]
     with pytest.raises(kind, match=words):
         call()
+
+
+def test_attempts_are_nan_where_they_fail():
+    """``cholesky_ex``, ``inv_ex`` and ``solve_ex``: other matrices of the batch keep their results and gradients."""
+    a = Tensor(np.stack([np.eye(2) * 2, np.ones((2, 2)), -np.eye(2)]), requires_grad=True)
+    low, inverse, x = linalg.cholesky_ex(a), linalg.inv_ex(a), linalg.solve_ex(a, Tensor(np.ones((3, 2, 1))))
+    assert low.info.tolist() == [0, 2, 1] and inverse.info.tolist() == x.info.tolist() == [0, 2, 0]
+    assert [bool(np.isnan(y.result.numpy()[1]).all()) for y in (low, inverse, x)] == [True] * 3
+    assert np.allclose(low.L[0].numpy(), np.eye(2) * 2**0.5) and np.allclose(inverse.inverse[2].numpy(), -np.eye(2))
+    inverse.result[0].sum().backward()
+    assert np.allclose(a.grad.numpy()[0], -0.25) and not a.grad.numpy()[1:].any()
+    for attempt in (linalg.cholesky_ex, linalg.inv_ex):
+        with pytest.raises(linalg.LinAlgError, match=rf"^{attempt.__name__}: info \[0, 2, "):
+            attempt(a, check_errors=True)

@@ -75,7 +75,8 @@ cdef class Tensor(Array):
     """An array of float32, float64, int64 or bool that remembers how it was made.
 
     ``Tensor(data, requires_grad=False, dtype=None)`` copies. Lists and Python's numbers, integers too, make float32,
-    as in torch; NumPy arrays keep float32, float64, int64 or bool. ``Tensor(2, 3)`` has that shape, filled with 0.
+    as in torch; NumPy arrays keep float32, float64, int64 or bool. ``Tensor(2, 3)`` has that shape, filled with 0;
+    ``Tensor()`` is empty.
     ``mgx.tensor`` makes int64 of integers and bool of flags, and ``mgx.from_numpy`` shares the memory instead. Only
     float tensors may require a gradient.
 
@@ -89,7 +90,7 @@ cdef class Tensor(Array):
             [6., 8.]])
     """
 
-    def __cinit__(self, data, requires_grad=False, dtype=None, *lengths):
+    def __cinit__(self, data=(), requires_grad=False, dtype=None, *lengths):
         cdef Array source
         cdef Py_ssize_t shape[MGX_MAXDIM]
         cdef int ndim
@@ -116,7 +117,7 @@ cdef class Tensor(Array):
         share_storage(self, source)
         self.requires_grad = checked_flag("Tensor", requires_grad)
 
-    def __init__(self, data, requires_grad=False, dtype=None):
+    def __init__(self, data=(), requires_grad=False, dtype=None):
         # Nobody sees a Tensor before it has its shape, which it keeps. So this is for explicit calls: see below.
         raise GraphError("Tensor: already made")
 
@@ -525,14 +526,14 @@ cdef class Tensor(Array):
 
     def sum(self, axis=None, keepdims=False, *, dim=None, keepdim=False, dtype=None):
         """The sum over ``axis`` (an int, a tuple, or None for all). Integers and masks give int64. ``dtype`` converts
-        first, here and in the methods below.
+        first, and is that of the result, here and in the methods below.
 
         Floats are summed as a fixed tree of running sums: the error grows with the logarithm of the count.
         """
         cdef bint kept = keepdims or keepdim
         cdef Axes axes
         if dtype is not None:
-            return self.astype(dtype).sum(axis, kept, dim=dim)
+            return self.astype(dtype).sum(axis, kept, dim=dim).astype(dtype)
         axes = axes_of("sum", resolve_axis("sum", axis, dim), self.ndim)
         if self.dtype_ > MGX_F64:
             return compute_on_host(np.sum, (self, axes_tuple(axes, self.ndim), None, None, kept))
@@ -603,7 +604,7 @@ cdef class Tensor(Array):
         cdef Axes axes = axes_of("prod", resolve_axis("prod", axis, dim), self.ndim)
         cdef bint kept = keepdims or keepdim
         if dtype is not None:
-            return self.astype(dtype).prod(axis, kept, dim=dim)
+            return self.astype(dtype).prod(axis, kept, dim=dim).astype(dtype)
         if self.dtype_ > MGX_F64:
             return compute_on_host(np.prod, (self, axes_tuple(axes, self.ndim), None, None, kept))
         return prod(self, axes, kept)
@@ -1089,14 +1090,23 @@ cdef list tensors_of(str op, object tensors):
 
 
 def concat(tensors, axis=0, *, dim=None):
-    """Join tensors along ``axis``; the other axes agree.
+    """Join tensors along ``axis``; the other axes agree. An empty one of shape (0,) goes with any.
 
     >>> import microgradx as mgx
     >>> mgx.concat([mgx.Tensor([1.0]), mgx.Tensor([2.0, 3.0])])
     Tensor([1., 2., 3.])
     """
-    xs = tensors_of("concat", tensors)
-    return v.concat(xs, v.axis_of("concat", axis if dim is None else dim, (<Array> xs[0]).ndim))
+    cdef Array joined
+    cdef int dtype
+    cdef list xs = tensors_of("concat", tensors), shaped
+    shaped = [x for x in xs if (<Array> x).ndim != 1 or (<Array> x).shape_[0]]
+    if not shaped or (<Array> shaped[0]).ndim == 1:
+        shaped = xs
+    joined = v.concat(shaped, v.axis_of("concat", axis if dim is None else dim, (<Array> shaped[0]).ndim))
+    dtype = joined.dtype_
+    for x in xs:
+        dtype = v.wider_dtype(dtype, (<Array> x).dtype_)
+    return joined if dtype == joined.dtype_ else v.convert(joined, dtype)
 
 
 def stack(tensors, axis=0, *, dim=None):

@@ -8,6 +8,7 @@ cdef Array contiguous(Array x)
 cdef Array as_contiguous(Array x)
 cdef Array index(Array x, object key)
 cdef bint index_add_into(Array total, Node node, Array g) except -1
+cdef int wider_dtype(int a, int b) noexcept
 cdef Array concat(list xs, int axis)
 cdef Array pad(Array x, object widths, double value)
 cdef Array gather(Array x, int axis, Array at)

@@ -19,7 +19,7 @@ from microgradx._core.value import Value
 from microgradx._core.value import dot as dot_of_values
 from microgradx._core.views import axis_of
 from microgradx.arrays import elementwise, matrices, pieces, products, special, statistics
-from microgradx.arrays.common import at, axes_of, broadcast, least_axes, of_line, of_tensor, tensor, with_axes
+from microgradx.arrays.common import at, axes_of, broadcast, floats, least_axes, of_line, of_tensor, tensor, with_axes
 from microgradx.arrays.elementwise import *
 from microgradx.arrays.matrices import *
 from microgradx.arrays.pieces import *
@@ -30,11 +30,16 @@ from microgradx.creation import integers, lengths, real
 from microgradx.errors import DTypeError, OptionError, ShapeError
 from microgradx.names import make_public
 from microgradx.inplace import in_place
-from microgradx.typing import Axes, Axis, Data, Lengths, Number
+from microgradx.typing import Axes, Axis, Data, DType, Lengths, Number
 
-rounded, clipped = Tensor.round, Tensor.clip            # the rows
+rounded, clipped, logits = Tensor.round, Tensor.clip, Tensor.logit            # the rows
 METHODS = """addmm all allclose any bmm broadcast_to chunk clamp cumprod diag diagonal dot flip isclose isfinite isinf
              isnan mm moveaxis movedim mv ravel repeat repeat_interleave roll swapaxes tile trace unbind""".split()
+
+IN_PLACE = """addbmm addmm addmv addr baddbmm bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift
+              bitwise_xor clamp clamp_max clamp_min clip copysign cumprod deg2rad digamma erfinv float_power
+              floor_divide frac gcd heaviside i0 igamma igammac lcm ldexp lgamma logical_and logical_not logical_or
+              logical_xor mvlgamma nan_to_num nextafter polygamma rad2deg renorm sgn sinc""".split()
 
 __all__ = ["addmm", "all", "allclose", "any", "bmm", "broadcast_to", "cat", "chunk", "clamp", "concatenate",
            "cosine_similarity", "cumprod", "diag", "diagonal", "dot", "flip", "glu", "hstack", "isclose", "isfinite",
@@ -152,8 +157,8 @@ def tile(x: Tensor, *reps: Lengths) -> Tensor:
 def repeat(x: Tensor, repeats: Data, *more: Data, axis: Axis = None) -> Tensor:
     """Each element ``repeats`` times, an int or one per index of ``axis``; without an axis, of the flattened tensor.
 
-    NumPy's ``repeat`` and torch's ``repeat_interleave``; torch's ``x.repeat(2, 1)`` is ``x.tile(2, 1)``. So that the
-    two are not confused, ``axis`` is given by name.
+    NumPy's ``repeat``; torch's ``x.repeat(2, 1)`` is ``x.tile(2, 1)``. So that the two are not confused, ``axis`` is
+    given by name; ``repeat_interleave`` takes it by position, too.
 
     >>> import microgradx as mgx
     >>> mgx.repeat(mgx.Tensor([1.0, 2.0]), 2)
@@ -163,21 +168,41 @@ def repeat(x: Tensor, repeats: Data, *more: Data, axis: Axis = None) -> Tensor:
         given = ", ".join(map(str, (repeats, *more)))
         raise OptionError(f"repeat: each element a number of times, as NumPy's; x.tile({given}) repeats the whole, as "
                           f"torch's x.repeat({given}) does")
+    return repeated("repeat", x, repeats, axis, None)
+
+
+@of_tensor
+def repeat_interleave(x: Tensor, repeats: Data, axis: Axis = None, *, output_size: int | None = None) -> Tensor:
+    """Each element ``repeats`` times, an int or one per index of ``axis``; without an axis, of the flattened tensor.
+
+    Raises ``ShapeError`` where ``output_size`` is given and is not the length of the axis of the result.
+
+    >>> import microgradx as mgx
+    >>> mgx.repeat_interleave(mgx.Tensor([[1.0, 2.0]]), 2, 0).tolist()
+    [[1.0, 2.0], [1.0, 2.0]]
+    """
+    return repeated("repeat_interleave", x, repeats, axis, output_size)
+
+
+def repeated(op: str, x: Tensor, repeats: Data, axis: Axis, output_size: int | None) -> Tensor:
     if axis is None or x.ndim == 0:
         x = x.reshape(-1)
-    axis = axis_of("repeat", 0 if axis is None else axis, x.ndim)
+    axis = axis_of(op, 0 if axis is None else axis, x.ndim)
     try:
         counts = np.asarray(repeats)
     except ValueError:                          # a ragged list
         counts = np.array(None)
     if counts.dtype.kind not in "iu":
-        raise DTypeError(f"repeat: counts are integers, not {repeats!r}")
+        raise DTypeError(f"{op}: counts are integers, not {repeats!r}")
     if counts.size and counts.min() < 0:
-        raise ShapeError(f"repeat: counts are not negative ({counts.min()} < 0)")
+        raise ShapeError(f"{op}: counts are not negative ({counts.min()} < 0)")
+    total = int(counts.sum()) * (x.shape[axis] if counts.size == 1 else 1)
+    if output_size is not None and output_size != total:
+        raise ShapeError(f"{op}: output_size={output_size}, and the counts sum up to {total}")
     if counts.ndim == 0:
         return several(x, axis, int(counts), axis + 1)
     if counts.shape not in ((1,), (x.shape[axis],)):
-        raise ShapeError(f"repeat: counts of shape {counts.shape} for axis {axis} of length {x.shape[axis]}")
+        raise ShapeError(f"{op}: counts of shape {counts.shape} for axis {axis} of length {x.shape[axis]}")
     return at(x, axis, np.repeat(np.arange(x.shape[axis]), counts))
 
 
@@ -361,9 +386,11 @@ def tensordot(a: Tensor, b: Data, axes: Any = 2) -> Tensor:
 
 @of_tensor
 @of_line
-def cumprod(x: Tensor, axis: Axis = None) -> Tensor:
+def cumprod(x: Tensor, axis: Axis = None, *, dtype: DType = None) -> Tensor:
     """Running products along ``axis``, or without one of the flattened tensor, by doubling: exact gradients where
-    elements are 0. Integers and masks give int64."""
+    elements are 0. Integers and masks give int64; ``dtype`` converts first."""
+    if dtype is not None:
+        return cumprod(x.astype(dtype), axis).astype(dtype)
     if axis is None:
         return cumprod(x.reshape(-1), 0)
     d, reach = axis_of("cumprod", axis, x.ndim), 1
@@ -385,7 +412,7 @@ def normalize(x: Tensor, p: float = 2, axis: int = 1, eps: float = 1e-12) -> Ten
     """
     axis_of("normalize", axis, x.ndim)
     unit = power_of(x, axis)
-    unit = (unit > eps).where(unit, 1.0)                        # in which no norm overflows, though that of x may
+    unit = (unit > eps).where(unit, 1.0) if p else Tensor(1.0, dtype=unit.dtype)    # no norm overflows in these units
     row = x / unit
     return row / row.norm(p, axis, keepdims=True).maximum(eps / unit)
 
@@ -504,6 +531,16 @@ def round(x: Tensor, decimals: int = 0) -> Tensor:
     return builtins.round(x * 1.0, digits) if digits > 0 else rounded(x / scale) * scale
 
 
+def logit(x: Tensor, eps: float | None = None) -> Tensor:
+    """log(x / (1 - x)), of x held between ``eps`` and 1 - eps, if that is given.
+
+    >>> import microgradx as mgx
+    >>> mgx.Tensor([0.0, 0.5]).logit(0.5)
+    Tensor([0., 0.])
+    """
+    return logits(x if eps is None else clipped(floats(x), real("logit", "eps", eps), 1 - eps))
+
+
 def clip(x: Tensor, min: Data | None = None, max: Data | None = None, *, lo: Data | None = None,
          hi: Data | None = None) -> Tensor:
     """x, held between ``min`` and ``max``, also called lo and hi; None leaves a side open."""
@@ -512,10 +549,10 @@ def clip(x: Tensor, min: Data | None = None, max: Data | None = None, *, lo: Dat
 
 # ----- second names, and methods ---------------------------------------------------------------------------------
 
-moveaxis, repeat_interleave = movedim, repeat
+moveaxis = movedim
 cat = concatenate = concat
 make_public(__name__)
 attach({name: globals()[name] for name in METHODS})
-attach({"clip_": in_place(clip), "clamp_": in_place(clamp)})
-attach({f.__name__: f for f in (add, sub, div, round, clip, add_, sub_, mul_, div_, addcmul_, addcdiv_,
+attach({f"{name}_": in_place(globals()[name]) for name in IN_PLACE})
+attach({f.__name__: f for f in (add, sub, div, round, clip, logit, add_, sub_, mul_, div_, addcmul_, addcdiv_,
                                 pieces.fill_diagonal_)})

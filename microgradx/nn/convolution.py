@@ -39,7 +39,8 @@ Sides: TypeAlias = tuple[tuple[int, int], ...]           # before and after, per
 
 def integers_of(op: str, name: str, value: Any, axes: int, least: int) -> tuple[int, ...]:
     """``value`` as a tuple of ``axes`` integers, none below ``least``."""
-    numbers = tuple(value) if isinstance(value, (tuple, list)) else (value,) * axes
+    numbers = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    numbers = numbers * axes if len(numbers) == 1 else numbers
     if len(numbers) != axes or any(isinstance(n, bool) or not isinstance(n, (int, np.integer))
                                    or not least <= n <= LARGEST for n in numbers):
         raise OptionError(f"{op}: {name} is an integer >= {least}" + f" or {axes} of them" * (axes > 1)

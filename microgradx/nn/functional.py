@@ -14,6 +14,7 @@ from microgradx._core.tensor import Tensor, as_tensor, linear_, stack
 from microgradx.arrays import cosine_similarity as _cosine_similarity
 from microgradx.arrays import glu as _glu
 from microgradx.arrays import normalize as _normalize
+from microgradx.arrays import pdist as _pdist
 from microgradx.arrays.common import tensor
 from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
 from microgradx.names import accept, make_public, missing
@@ -40,8 +41,10 @@ from microgradx.nn.normalization import layer_norm as layer_norm
 from microgradx.nn.normalization import local_response_norm as local_response_norm
 from microgradx.nn.normalization import rms_norm as rms_norm
 from microgradx.nn.padding import pad as pad
+from microgradx.nn.resampling import affine_grid as affine_grid
 from microgradx.nn.resampling import channel_shuffle as channel_shuffle
 from microgradx.nn.resampling import fold as fold
+from microgradx.nn.resampling import grid_sample as grid_sample
 from microgradx.nn.resampling import interpolate as interpolate
 from microgradx.nn.resampling import pixel_shuffle as pixel_shuffle
 from microgradx.nn.resampling import pixel_unshuffle as pixel_unshuffle
@@ -58,7 +61,7 @@ if not TYPE_CHECKING:           # a type checker goes by the imports, and can re
                *normalization.FUNCTIONS, *padding.FUNCTIONS, *resampling.FUNCTIONS, "alpha_dropout", "bilinear",
                "cosine_similarity", "dropout", "dropout1d", "dropout2d", "dropout3d", "embedding", "embedding_bag",
                "feature_alpha_dropout", "glu", "gumbel_softmax", "linear", "normalize", "one_hot",
-               "pairwise_distance", "prelu", "rrelu", "scaled_dot_product_attention"]
+               "pairwise_distance", "pdist", "prelu", "rrelu", "scaled_dot_product_attention"]
 
     def __getattr__(name):
         raise AttributeError(missing(name, globals(), __name__))
@@ -310,17 +313,17 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     return x * (kept.astype(x.dtype) * (1 / (1 - p) if p < 1 else 0.0))
 
 
-def _channel_dropout(op: str, axes: tuple[int, ...], input: Tensor, p: float, training: bool, inplace: bool,
+def _channel_dropout(op: str, axes: dict[int, int], input: Tensor, p: float, training: bool, inplace: bool,
                      rng: Seed) -> Tensor:
-    """Dropout of whole channels: one draw for each index of the axes ahead of the last ``axes[0] - 1``."""
+    """Dropout of whole channels: a draw for each index of the first ``axes[x.ndim]`` axes of x."""
     x = input if isinstance(input, Tensor) else tensor(input)
     probability(op, p)
     if x.ndim not in axes:
         raise ShapeError(f"{op}: an input of {' or '.join(map(str, axes))} axes, not of shape {x.shape}")
     if not training or p == 0:
         return x
-    ahead = x.ndim - (axes[0] - 1)
-    ones = Tensor(np.ones((*x.shape[:ahead], *[1] * (axes[0] - 1)), x.dtype))
+    ahead = axes[x.ndim]
+    ones = Tensor(np.ones((*x.shape[:ahead], *[1] * (x.ndim - ahead)), x.dtype))
     y = (x.clone() if inplace else x) * dropout(ones, p, rng=rng)
     return x.copy_(y) if inplace else y
 
@@ -328,19 +331,20 @@ def _channel_dropout(op: str, axes: tuple[int, ...], input: Tensor, p: float, tr
 def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, *,
               rng: Seed = None) -> Tensor:
     """As ``dropout``, of whole channels of (m, channels, n) or (channels, n): Tompson et al. (2015)."""
-    return _channel_dropout("dropout1d", (2, 3), input, p, training, inplace, rng)
+    return _channel_dropout("dropout1d", {2: 1, 3: 2}, input, p, training, inplace, rng)
 
 
 def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, *,
               rng: Seed = None) -> Tensor:
-    """As ``dropout``, of whole channels of (m, channels, h, w) or (channels, h, w): Tompson et al. (2015)."""
-    return _channel_dropout("dropout2d", (3, 4), input, p, training, inplace, rng)
+    """As ``dropout``, of whole channels of (m, channels, h, w): Tompson et al. (2015). Three axes are (m, channels,
+    n), as in torch."""
+    return _channel_dropout("dropout2d", {3: 2, 4: 2}, input, p, training, inplace, rng)
 
 
 def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, *,
               rng: Seed = None) -> Tensor:
     """As ``dropout``, of whole channels of (m, channels, d, h, w) or (channels, d, h, w)."""
-    return _channel_dropout("dropout3d", (4, 5), input, p, training, inplace, rng)
+    return _channel_dropout("dropout3d", {4: 1, 5: 2}, input, p, training, inplace, rng)
 
 
 ALPHA = -1.7580993408473766             # SELU far below 0: -scale * alpha of Klambauer et al. (2017)
@@ -370,7 +374,7 @@ def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace
 def feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False, *,
                           rng: Seed = None) -> Tensor:
     """As ``alpha_dropout``, of whole channels: one draw for each index of the first two axes."""
-    if input.ndim < 2:
+    if training and input.ndim < 2:
         raise ShapeError(f"feature_alpha_dropout: shape {input.shape} has no axis of channels")
     shape = (*input.shape[:2], *[1] * (input.ndim - 2))
     return _alpha_dropout("feature_alpha_dropout", input, shape, p, training, inplace, rng)
@@ -398,6 +402,11 @@ def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -
     Tensor([[0.6, 0.8]])
     """
     return _normalize(input, p, dim, eps)
+
+
+def pdist(input: Tensor, p: float = 2.0) -> Tensor:
+    """The distances of the pairs of rows of (m, n), in norms of order ``p``: ``mgx.pdist``."""
+    return _pdist(input, p)
 
 
 def cosine_similarity(x1: Tensor, x2: Data, dim: int = 1, eps: float = 1e-8) -> Tensor:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from microgradx._core.launch import compute
 from microgradx._core.tensor import Tensor
+from microgradx.arrays.common import floats
 from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
 from microgradx.names import make_public
 from microgradx.nn.costs import alike, check_weight, reduced
@@ -73,7 +74,7 @@ def cosine_embedding_loss(input1: Tensor, input2: Tensor, target: Data, margin: 
     if input1.shape != input2.shape or input1.ndim not in (1, 2) or signs.shape != input1.shape[:-1]:
         raise ShapeError(f"cosine_embedding_loss: (m, n), (m, n) and (m,), not {input1.shape}, {input2.shape} and "
                          f"{signs.shape}")
-    ones = [x / x.norm(2, -1, True).hypot(Tensor(1e-6, dtype=x.dtype)) for x in (input1, input2)]
+    ones = [x / x.norm(2, -1, True).hypot(Tensor(1e-6, dtype=x.dtype)) for x in map(floats, (input1, input2))]
     cosine = (ones[0] * ones[1]).sum(-1)
     terms = (signs == 1).where(1 - cosine, 0.0) + (signs == -1).where((cosine - margin).relu(), 0.0)
     return reduced("cosine_embedding_loss", terms, reduction)

@@ -1,6 +1,7 @@
-"""Other sizes for images and rows: interpolation, shuffled channels, and columns of windows."""
+"""Other sizes for images and rows: interpolation, sampling at any positions, shuffled channels, columns of windows."""
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -17,8 +18,8 @@ from microgradx.nn.module import Module
 from microgradx.nn.padding import pad
 from microgradx.typing import Data
 
-FUNCTIONS = ["channel_shuffle", "fold", "interpolate", "pixel_shuffle", "pixel_unshuffle", "unfold", "upsample",
-             "upsample_bilinear", "upsample_nearest"]
+FUNCTIONS = ["affine_grid", "channel_shuffle", "fold", "grid_sample", "interpolate", "pixel_shuffle", "pixel_unshuffle",
+             "unfold", "upsample", "upsample_bilinear", "upsample_nearest"]
 __all__ = ["ChannelShuffle", "Fold", "PixelShuffle", "PixelUnshuffle", "Unfold", "Upsample", "UpsamplingBilinear2d",
            "UpsamplingNearest2d"]
 
@@ -116,10 +117,22 @@ def _taps(mode: str, n: int, out: int, scale: float | None, corners: bool) -> Ta
 
 
 def _cubic(d: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The cubic convolution kernel with a = -0.75 at a distance 0 <= d <= 2: Keys (1981), eq. 15."""
-    a = -0.75
-    near, far = ((a + 2) * d - (a + 3)) * d * d + 1, ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
-    return np.where(d <= 1, near, far)
+    """The cubic convolution kernel at a distance 0 <= d <= 2."""
+    factors: npt.NDArray[np.float64] = np.where(d <= 1, _near(d), _far(d))
+    return factors
+
+
+KEYS = -0.75                                        # a in Keys (1981), eq. 15
+
+
+def _near(d: Any) -> Any:
+    """The kernel of cubic convolution at a distance up to 1."""
+    return ((KEYS + 2) * d - (KEYS + 3)) * d * d + 1
+
+
+def _far(d: Any) -> Any:
+    """The kernel of cubic convolution at a distance from 1 to 2."""
+    return ((KEYS * d - 5 * KEYS) * d + 8 * KEYS) * d - 4 * KEYS
 
 
 def _read(x: Tensor, axis: int, taps: Taps) -> Tensor:
@@ -365,6 +378,112 @@ class Unfold(Module):
     def extra_repr(self) -> str:
         return (f"kernel_size={self.kernel_size}, dilation={self.dilation}, padding={self.padding}, "
                 f"stride={self.stride}")
+
+
+# ----- sampling at any positions -----------------------------------------------------------------------------------
+
+def affine_grid(theta: Data, size: Sequence[int], align_corners: bool | None = None) -> Tensor:
+    """The positions that ``grid_sample`` reads for an affine map: theta (m, 2, 3) and size (m, channels, h, w) give
+    (m, h, w, 2); theta (m, 3, 4) and size (m, channels, d, h, w) give (m, d, h, w, 3).
+
+    Position (x, y) of the result is theta @ (x, y, 1), where -1 and 1 are the ends of each axis of the output: the
+    centres of the outer elements with ``align_corners``, else their outer edges. Jaderberg et al. (2015).
+
+    >>> import microgradx as mgx
+    >>> from microgradx.nn import functional as F
+    >>> F.affine_grid(mgx.Tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]), (1, 1, 1, 2))
+    Tensor([[[[-0.5,  0. ],
+              [ 0.5,  0. ]]]])
+    """
+    t, lengths = tensor(theta), integers_of("affine_grid", "size", size, len(size), 1)
+    axes = len(lengths) - 2
+    if t.dtype.kind != "f":
+        raise DTypeError(f"affine_grid: theta is float32 or float64, not {t.dtype}")
+    if axes not in (2, 3) or t.shape != (lengths[0], axes, axes + 1):
+        raise ShapeError("affine_grid: theta (m, 2, 3) and size (m, channels, h, w), or (m, 3, 4) and (m, channels, d, "
+                         f"h, w), not {t.shape} and {tuple(size)}")
+    ends = [1.0 if align_corners else (n - 1) / n for n in lengths[2:]]
+    places = [np.linspace(-end, end, n) if n > 1 else np.zeros(1) for n, end in zip(lengths[2:], ends, strict=True)]
+    grid = np.stack([*np.meshgrid(*places, indexing="ij")[::-1], np.ones(lengths[2:])], -1)
+    found: Tensor = Tensor(grid.reshape(1, -1, axes + 1), dtype=t.dtype) @ t.mT
+    return found.reshape((lengths[0], *lengths[2:], axes))
+
+
+def grid_sample(input: Data, grid: Data, mode: str = "bilinear", padding_mode: str = "zeros",
+                align_corners: bool | None = None) -> Tensor:
+    """The input, read at the positions of a grid: (m, channels, h, w) at (m, rows, columns, 2) gives (m, channels,
+    rows, columns); (m, channels, d, h, w) at (m, ..., 3) likewise.
+
+    The last axis of the grid is (x, y) or (x, y, z), x along the last axis of the input; -1 and 1 are its ends, as in
+    ``affine_grid``. ``mode``: "bilinear", "nearest", or for images "bicubic" (Keys 1981, a = -0.75). Positions outside
+    read 0, the nearest element with ``padding_mode="border"``, or are mirrored at the ends with "reflection". A nan is
+    -1.
+
+    Raises ``ShapeError``, ``DTypeError`` and ``OptionError`` for shapes, dtypes and options that do not fit.
+
+    >>> import microgradx as mgx
+    >>> from microgradx.nn import functional as F
+    >>> F.grid_sample(mgx.Tensor([[[[1.0, 3.0]]]]), mgx.Tensor([[[[0.0, 0.0], [0.5, 0.0]]]]))
+    Tensor([[[[2., 3.]]]])
+    """
+    x, g = tensor(input), tensor(grid)
+    axes = x.ndim - 2
+    if x.dtype.kind != "f" or g.dtype != x.dtype:
+        raise DTypeError(f"grid_sample: both float32 or both float64, not {x.dtype} and {g.dtype}")
+    if axes not in (2, 3) or g.ndim != x.ndim or g.shape[0] != x.shape[0] or g.shape[-1] != axes or not x.size:
+        raise ShapeError("grid_sample: (m, channels, h, w) and (m, rows, columns, 2), or one more axis and 3, not "
+                         f"{x.shape} and {g.shape}")
+    if mode not in ("bilinear", "nearest", "bicubic") or mode == "bicubic" and axes == 3:
+        raise OptionError("grid_sample: mode is 'bilinear', 'nearest', or for two axes 'bicubic', not " + repr(mode))
+    if padding_mode not in ("zeros", "border", "reflection"):
+        raise OptionError(f"grid_sample: padding_mode is 'zeros', 'border' or 'reflection', not {padding_mode!r}")
+    g = g.isnan().where(-1.0, g)
+    aligned, lengths, places = bool(align_corners), x.shape[2:], g.shape[1:-1]
+    taps = [_neighbours(g[..., axes - 1 - d].reshape((len(g), -1)), n, mode, padding_mode, aligned)
+            for d, n in enumerate(lengths)]
+    flat = x.reshape((*x.shape[:2], -1))
+    total: Tensor | None = None
+    for chosen in itertools.product(*taps):
+        at, factor = chosen[0]
+        for n, (index, share) in zip(lengths[1:], chosen[1:], strict=True):
+            at, factor = at * n + index, factor * share
+        read = flat.gather(2, at.unsqueeze(1).expand((len(x), x.shape[1], at.shape[1]))) * factor.unsqueeze(1)
+        total = read if total is None else total + read
+    assert total is not None
+    return total.reshape((*x.shape[:2], *places))
+
+
+def _neighbours(g: Tensor, n: int, mode: str, padding_mode: str, aligned: bool) -> list[tuple[Tensor, Tensor]]:
+    """Which elements of an axis of n elements positions read: (numbers of elements, factors, 0 outside)."""
+    place = (g + 1) * ((n - 1) / 2) if aligned else ((g + 1) * n - 1) / 2
+    if mode != "bicubic":
+        place = _inside(place, n, padding_mode, aligned)
+    if mode == "nearest":
+        taps = [(place.detach().round(), Tensor(np.ones(g.shape, g.dtype)))]
+    else:
+        low = place.detach().floor()
+        t = place - low
+        if mode == "bilinear":
+            taps = [(low, 1 - t), (low + 1, t)]
+        else:
+            taps = [(_inside(low + k, n, padding_mode, aligned), factor) for k, factor in (
+                (-1, _far(t + 1)), (0, _near(t)), (1, _near(1 - t)), (2, _far(2 - t)))]
+    return [(at.clip(0, n - 1).astype(np.int64), ((at >= 0) & (at <= n - 1)).where(factor, 0.0)) for at, factor in taps]
+
+
+def _inside(place: Tensor, n: int, padding_mode: str, aligned: bool) -> Tensor:
+    """Positions, moved into an axis of n elements by the rule; "zeros" leaves them outside."""
+    if padding_mode == "zeros":
+        return place.clip(-2, n + 1)
+    if padding_mode == "reflection":
+        low, span = (0.0, n - 1.0) if aligned else (-0.5, float(n))
+        if span == 0:
+            return place * 0.0
+        away = (place - low).abs()
+        flips = (away.detach() / span).floor()
+        rest = away - flips * span
+        place = (flips % 2 == 0).where(rest, span - rest) + low
+    return place.clip(0, n - 1)
 
 
 class Fold(Module):
