@@ -23,12 +23,11 @@ SHARED = PACKAGE + "_cyutility"         # helper functions of Cython's that all 
 OBJECTS = Path("build", f"objects-{sysconfig.get_platform()}-{sys.implementation.cache_tag}")
 DIRECTIVES = dict(language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False,
                   embedsignature=True, auto_pickle=False, emit_code_comments=False)
-# Modules that run at every operation. The modules in neither set are compiled with -Og, in a third of the time.
-HOT = {"array", "graph", "launch", "elementwise", "backward", "value", "public",
-       "_cyutility"}
+# Modules that run at every operation. The modules in neither set are compiled with -Og, in half of the time.
+HOT = {"array", "graph", "elementwise", "value", "public", "_cyutility"}
 # Modules that run at every call of a method, a compiled function or an optimizer: as HOT, without the passes of LEAN.
-WARM = {"ops", "tensor", "structured", "views", "compiled", "captured", "pullback", "program", "tape", "update",
-        "generator", "nets"}
+WARM = {"ops", "launch", "backward", "tensor", "structured", "views", "nets", "compiled", "captured", "pullback",
+        "program", "tape", "update", "generator"}
 SETS = {"baseline": [], "avx2": [("MGX_AVX2", None)], "avx512": [("MGX_AVX512", None)]}     # instruction sets
 # What of GCC's -O2 takes time and gains nothing, in straight loops and in WARM modules. Not
 # -fno-expensive-optimizations: it drops the instruction that clears the upper halves of vectors, without which all SSE
