@@ -50,6 +50,23 @@ cdef Array state_of(object seed):
     return state
 
 
+cdef class BitGenerator:
+    """The state of a generator, as NumPy's programs read and write it."""
+    cdef Generator generator
+
+    def __init__(self, Generator generator not None):
+        self.generator = generator
+
+    @property
+    def state(self):
+        """The state as ``Generator.get_state`` gives it: a copy; to assign one is ``set_state``."""
+        return self.generator.get_state()
+
+    @state.setter
+    def state(self, state):
+        self.generator.set_state(state)
+
+
 cdef class Generator:
     """Random numbers from a seed, an int with 0 <= seed < 2^64; without one the operating system gives it.
 
@@ -114,6 +131,17 @@ cdef class Generator:
             raise ShapeError(f"set_state: a state has the shape (2,), as get_state gives it, not {shape_of(state)}")
         note(self)
         copy(state, self.state)
+
+    @property
+    def bit_generator(self):
+        """What holds the state, in NumPy's words.
+
+        >>> import microgradx as mgx
+        >>> bits = mgx.Generator(7).bit_generator
+        >>> state = bits.state
+        >>> bits.state = state
+        """
+        return BitGenerator(self)
 
     cdef tuple numbers(self):
         """(key, counter) as numbers."""
