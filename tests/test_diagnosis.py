@@ -616,3 +616,23 @@ def test_a_net_of_norms_needs_a_way_past_them():
     assert verdicts._exploding(course) and not rows["LSUV"].make(course) and not prescriptions.CRITICAL.make(course)
     other = course.after(rows["residual connections"].make(course))
     assert -course.decades()[0] > 1.3 > -other.decades()[0] and other.gained > course.gained + 0.2
+
+
+def test_what_barely_helps_is_no_cure_where_something_else_does():
+    """Critical weights remove a tenth of the cost of forty layers, a way past them most of it."""
+    net = mlp(nn.ReLU, 40, 32, 1 / 3)
+    found = flow.diagnose(net, F.cross_entropy, mgx.data.digits(), optim.Adam(net.parameters(), lr=1e-3), most=5)
+    after = {p["name"]: p["after"]["elsewhere"] for p in found.prescriptions}
+    assert found.cure and found.cure["after"]["elsewhere"] > max(after.values()) / 2, after
+    assert any(value > 0.02 for name, value in after.items() if not any(
+        p["trains"] and p["name"] == name for p in found.prescriptions)), "the case has what barely helps"
+
+
+def test_a_cure_has_less_dropout_where_it_learns_more_with_it():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 5)).astype("float32")
+    y = (30 + 10 * x[:, :1] + 5 * x[:, 1:2]).astype("float32")
+    net = nn.Sequential(nn.Linear(5, 4, rng=0), nn.Tanh(), nn.Dropout(0.6), nn.Linear(4, 1, rng=1), nn.Tanh())
+    found = flow.diagnose(net, F.mse_loss, (x, y), optim.Adam(net.parameters(), lr=0.02), most=1)
+    assert found.verdict == "unreachable targets", str(found)
+    assert "dropouts of probability 0.1" in found.cure["change"] and "module.p = 0.1" in "\n".join(found.cure["lines"])
