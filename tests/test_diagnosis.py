@@ -555,22 +555,6 @@ def test_what_is_no_diagnosis_is_refused():
             Diagnosis.from_json(text)
 
 
-RESULTS = Path(__file__).resolve().parents[1] / "bench/results/diagnosis.json"
-
-
-@pytest.mark.skipif(not RESULTS.is_file(), reason="the tests run without the source")
-def test_cuts_are_those_that_the_benchmark_chose():
-    found = json.loads(RESULTS.read_text())
-    ours = found["rules"]["flow.diagnose"]
-    assert {name: verdicts.CUTS[name] for name in ours["cut"]} == ours["cut"]
-    assert ours["recall"][0] >= 0.95 and not any(
-        rule["recall"][0] >= ours["recall"][0] and rule["precision"][0] >= ours["precision"][0]
-        for name, rule in found["rules"].items() if name != "flow.diagnose")
-    shares = found["sick nets"]
-    assert shares["a planted cause is named by the verdict"][2][0] >= 0.8
-    assert shares["the first prescription makes it learn"][2][0] >= 0.8
-
-
 def test_names_in_a_page_are_escaped():
     net = nn.Sequential({"<b>": nn.Linear(6, 8, rng=0), "t": nn.Tanh(), "o": nn.Linear(8, 3, rng=1)})
     assert "<b>" not in flow.diagnose(net, F.cross_entropy, (X, Y), steps=5, most=0)._repr_html_()
@@ -600,7 +584,8 @@ PAGE = Path(__file__).resolve().parents[1] / "docs/diagnosis.md"
 
 @pytest.mark.skipif(not PAGE.is_file(), reason="the tests run without the source")
 def test_the_page_explains_every_verdict():
-    rows = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| ")][1:]
+    text = PAGE.read_text(encoding="utf-8").partition("## Cures")[0]
+    rows = [line for line in text.splitlines() if line.startswith("| ")][1:]
     wanted = [f"| {v} | {advice.MEANING[v]} | {advice.ADVICE[v]} |" for v in verdicts.VERDICTS]
     assert sorted(rows) == sorted(wanted), "docs/diagnosis.md has a row for each verdict, as flow/advice.py says it"
 
