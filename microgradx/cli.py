@@ -15,7 +15,7 @@ except ImportError as error:
                       "pip install 'microgradx[lab]'", name=error.name) from None
 
 from microgradx.config import show_config
-from microgradx.errors import Error, is_of_a_signal
+from microgradx.errors import Error, OptionError, is_of_a_signal
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -77,7 +77,10 @@ def list_():
 @click.option("--quick", is_flag=True, help="Smaller sizes: all in under three minutes.")
 @click.option("--out", default="lab", show_default=True, type=click.Path(file_okay=False, path_type=Path),
               help="The directory for the page and the figures.")
-def run_(names, everything, seed, quick, out):
+@click.option("--executor", metavar="KIND=N", help="Run them in N workers: processes=2, threads=2.")
+@click.option("--store", type=click.Path(file_okay=False, path_type=Path),
+              help="A directory for results, from which another call goes on.")
+def run_(names, everything, seed, quick, out, executor, store):
     """Run experiments; write their claim cards and figures to a page, OUT/index.html."""
     from microgradx.lab import EXPERIMENTS
     unknown = [name for name in names if name not in EXPERIMENTS]
@@ -89,11 +92,15 @@ def run_(names, everything, seed, quick, out):
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise click.BadParameter(f"{out}: {error.strerror}") from error
-    if not _run(dict.fromkeys(names or EXPERIMENTS), seed, quick, out):
+    try:
+        held = _run(list(dict.fromkeys(names or EXPERIMENTS)), seed, quick, out, executor, store)
+    except OptionError as error:
+        raise click.UsageError(str(error)) from error
+    if not held:
         sys.exit(1)
 
 
-def _run(names, seed, quick, out):
+def _run(names, seed, quick, out, executor, store):
     """Run, print the verdicts, write the page; whether all of them hold."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -104,15 +111,15 @@ def _run(names, seed, quick, out):
     with Progress(TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
                   console=console) as progress:
         task = progress.add_task("", total=len(names))
-        for name in names:
-            progress.update(task, description=name)
-            outcome = lab.run(name, seed, quick)
+        for outcome in lab.run_each(names, seed, quick, executor, store):
             outcomes.append(outcome)
+            progress.update(task, description=outcome.name)
             for card in outcome.cards:
                 lost = "" if card.holds else "  [bold red]the numbers do not bear it out[/]"
                 console.print(f"  {card.claim.id:<4} {card.claim.verdict:<14} {_first(card)}{lost}")
             progress.update(task, advance=1)
         progress.update(task, description="page")
+        outcomes.sort(key=lambda outcome: names.index(outcome.name))
         (out / "index.html").write_text(html(outcomes), encoding="utf-8")
     held = [card.holds for outcome in outcomes for card in outcome.cards]
     console.print(f"{sum(held)} of {len(held)} verdicts hold. The page is [bold]{out / 'index.html'}[/].")

@@ -555,22 +555,6 @@ def test_what_is_no_diagnosis_is_refused():
             Diagnosis.from_json(text)
 
 
-RESULTS = Path(__file__).resolve().parents[1] / "bench/results/diagnosis.json"
-
-
-@pytest.mark.skipif(not RESULTS.is_file(), reason="the tests run without the source")
-def test_cuts_are_those_that_the_benchmark_chose():
-    found = json.loads(RESULTS.read_text())
-    ours = found["rules"]["flow.diagnose"]
-    assert {name: verdicts.CUTS[name] for name in ours["cut"]} == ours["cut"]
-    assert ours["recall"][0] >= 0.95 and not any(
-        rule["recall"][0] >= ours["recall"][0] and rule["precision"][0] >= ours["precision"][0]
-        for name, rule in found["rules"].items() if name != "flow.diagnose")
-    shares = found["sick nets"]
-    assert shares["a planted cause is named by the verdict"][2][0] >= 0.8
-    assert shares["the first prescription makes it learn"][2][0] >= 0.8
-
-
 def test_names_in_a_page_are_escaped():
     net = nn.Sequential({"<b>": nn.Linear(6, 8, rng=0), "t": nn.Tanh(), "o": nn.Linear(8, 3, rng=1)})
     assert "<b>" not in flow.diagnose(net, F.cross_entropy, (X, Y), steps=5, most=0)._repr_html_()
@@ -600,7 +584,8 @@ PAGE = Path(__file__).resolve().parents[1] / "docs/diagnosis.md"
 
 @pytest.mark.skipif(not PAGE.is_file(), reason="the tests run without the source")
 def test_the_page_explains_every_verdict():
-    rows = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| ")][1:]
+    text = PAGE.read_text(encoding="utf-8").partition("## Cures")[0]
+    rows = [line for line in text.splitlines() if line.startswith("| ")][1:]
     wanted = [f"| {v} | {advice.MEANING[v]} | {advice.ADVICE[v]} |" for v in verdicts.VERDICTS]
     assert sorted(rows) == sorted(wanted), "docs/diagnosis.md has a row for each verdict, as flow/advice.py says it"
 
@@ -616,3 +601,23 @@ def test_a_net_of_norms_needs_a_way_past_them():
     assert verdicts._exploding(course) and not rows["LSUV"].make(course) and not prescriptions.CRITICAL.make(course)
     other = course.after(rows["residual connections"].make(course))
     assert -course.decades()[0] > 1.3 > -other.decades()[0] and other.gained > course.gained + 0.2
+
+
+def test_what_barely_helps_is_no_cure_where_something_else_does():
+    """Critical weights remove a tenth of the cost of forty layers, a way past them most of it."""
+    net = mlp(nn.ReLU, 40, 32, 1 / 3)
+    found = flow.diagnose(net, F.cross_entropy, mgx.data.digits(), optim.Adam(net.parameters(), lr=1e-3), most=5)
+    after = {p["name"]: p["after"]["elsewhere"] for p in found.prescriptions}
+    assert found.cure and found.cure["after"]["elsewhere"] > max(after.values()) / 2, after
+    assert any(value > 0.02 for name, value in after.items() if not any(
+        p["trains"] and p["name"] == name for p in found.prescriptions)), "the case has what barely helps"
+
+
+def test_a_cure_has_less_dropout_where_it_learns_more_with_it():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 5)).astype("float32")
+    y = (30 + 10 * x[:, :1] + 5 * x[:, 1:2]).astype("float32")
+    net = nn.Sequential(nn.Linear(5, 4, rng=0), nn.Tanh(), nn.Dropout(0.6), nn.Linear(4, 1, rng=1), nn.Tanh())
+    found = flow.diagnose(net, F.mse_loss, (x, y), optim.Adam(net.parameters(), lr=0.02), most=1)
+    assert found.verdict == "unreachable targets", str(found)
+    assert "dropouts of probability 0.1" in found.cure["change"] and "module.p = 0.1" in "\n".join(found.cure["lines"])

@@ -143,6 +143,18 @@ def test_unknown_name():
 
 # ----- the page ------------------------------------------------------------------------------------------------------
 
+def test_an_executor_changes_no_number(tmp_path):
+    names = ["chain", "underflow", "slope"]
+    there = {o.name: o for o in lab.run_each(names, 1, True, "processes=1", tmp_path)}
+    assert list(there) == names and len(list(tmp_path.iterdir())) == 3
+    again = {o.name: o for o in lab.run_each(names, 1, True, store=tmp_path)}
+    for name in names:
+        here = lab.run(name, 1, True)
+        assert [c.numbers for c in here.cards] == [c.numbers for c in there[name].cards] == [
+            c.numbers for c in again[name].cards]
+        assert again[name].seconds == there[name].seconds           # it was not run again
+
+
 def test_the_page_has_every_card_and_figure(text, outcomes):
     assert text.count("<article") == sum(len(o.cards) for o in outcomes.values()) == len(lab.CLAIMS)
     for claim, (_, found) in lab.CLAIMS.items():
@@ -231,8 +243,9 @@ def test_run_writes_the_page(tmp_path):
 
 @pytest.mark.parametrize("arguments, words", [
     (["run"], "--all"), (["run", "slope", "--all"], "--all"), (["run", "nothing"], "none of slope"),
-    (["run", "slope", "--out", "/dev/null/x"], "x:")])
-def test_bad_arguments(arguments, words):
+    (["run", "slope", "--out", "/dev/null/x"], "x:"), (["run", "slope", "--executor", "two"], "not 'two'")])
+def test_bad_arguments(arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(main, ["lab", *arguments])
     assert result.exit_code == 2 and words in result.output
 

@@ -29,9 +29,9 @@ LAYERS = [["errors", "_core", "_core.capture", "_core.debug", "_core.scalar", "_
            "interop", "io", "linalg", "numpy_functions", "profiling", "random", "scalar", "special", "testing",
            "transforms", "vectorize"],
           ["nn", "optim", "data", "distributions"],
-          ["func", "utils", "flow.settings", "flow.metrics", "flow.quadrature", "flow.theory", "flow.records",
-           "flow.engines", "flow.watch", "flow.outputs", "flow.run", "flow.course", "flow.prescriptions", "flow.advice",
-           "flow.verdicts", "flow.report"],
+          ["func", "parallel", "utils", "flow.settings", "flow.metrics", "flow.quadrature", "flow.theory",
+           "flow.records", "flow.engines", "flow.watch", "flow.outputs", "flow.run", "flow.course",
+           "flow.prescriptions", "flow.advice", "flow.verdicts", "flow.report"],
           ["flow"], [""], ["lab"], ["cli", "demo"], ["__main__"]]
 TOGETHER = ("arrays", "autograd", "nn", "optim", "data", "distributions", "utils", "flow", "flow.engines", "lab")
 

@@ -15,6 +15,7 @@ from microgradx.flow.course import Course
 from microgradx.flow.prescriptions import (
     BOTH,
     CRITICAL,
+    DROPOUT,
     FAST,
     INPUTS,
     LSUV,
@@ -185,13 +186,17 @@ def _trials(course, found, most):
         if best is None and not own:
             best = max([course.gained, *(other.gained for _, other in [best_rate(course) or (1, course)])])
         tried.append(_tried(row, change, course, course.gained if own else best,
-                            not own and not any(p["trains"] for p in tried)))
-    return tried
+                            not own and not any(p["trains"] for p, _ in tried)))
+    cures = [other for result, other in tried if result["trains"]]
+    for result, other in tried:                         # what barely helps is no cure beside one that does
+        result["trains"] = result["trains"] and not any(learns_more(other, cure) for cure in cures)
+    return [result for result, _ in tried]
 
 
 def _tried(row, change, before, best, first):
-    """A prescription on a copy: what was changed, and the numbers after. Of the ``first`` that helps other rates are
-    tried too, and the data standardised with it where they need it; what helps most is part of it."""
+    """A prescription on a copy: (what was changed and the numbers after, the course). Of the ``first`` that helps other
+    rates are tried too, and the data standardised with it where they need it, and less dropout; what helps most is part
+    of it."""
     result = {"name": row.name, "source": row.source, "change": f"could not be applied: {change.words}",
               "lines": change.lines, "trains": False, "after": None}
     also = [made for other in (BOTH, INPUTS, TARGETS) if (made := other.make(before))][:1]
@@ -199,17 +204,21 @@ def _tried(row, change, before, best, first):
         scaled = before.after(change)
         usable = scaled is not None and scaled.record.first is not None
         also = [made for other in (LSUV, CRITICAL) if usable and (made := other.make(scaled))]
+    course = None
     for base in [[change], *([change, other] for other in also if first)]:
         found = _best_of(before, base, best, (1.0, 10.0, 0.1) if first else (1.0,))
         if found is None and first:
             found = _best_of(before, base, best, (100.0, 0.01))
+        if found and first and row is not DROPOUT and (weaker := DROPOUT.make(before)):
+            more = before.after(*found[0], weaker)
+            found = ([*found[0], weaker], more) if learns_more(found[1], more) else found
         changes, course = found or (base, before.after(*base))
         if course is not None and (found or result["after"] is None):
             result |= {"change": ", ".join(c.words for c in changes), "trains": found is not None,
                        "lines": [line for c in changes for line in c.lines], "after": _numbers(course)}
         if found:
             break
-    return result
+    return result, course
 
 
 def _best_of(before, changes, best, factors):

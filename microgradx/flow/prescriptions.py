@@ -637,8 +637,8 @@ DESCEND = Prescription("minimise the cost", (ASCENT,), _minimise, "")
 FREE = Prescription("no activation at the output", (UNREACHABLE, SILENT, DYING, SATURATED), _free_output, "")
 MEAN = Prescription("the mean over the rows", (FAST,), _mean, "")
 
-# In the order in which they are tried: what answers to one cause alone first, then what cured more of the nets by
-# which ``bench/diagnosis.py`` chooses.
+# In the order in which they are tried: what answers to one cause alone first, then what cured more of
+# the nets on which the bounds of ``settings`` were chosen.
 PRESCRIPTIONS = (
     Prescription("logits", (PROBABILITIES, SATURATED, SILENT), _logits, "Nielsen (2015), chapter 3"),
     FREE,

@@ -10,7 +10,7 @@ FAILURES = (Error, ValueError, TypeError, RuntimeError, IndexError, AttributeErr
 
 LITTLE = 0.02                                           # the least share of the cost that says that a net learns at all
 
-# ``bench/diagnosis.py`` chose the first four and "saturated", by other nets than those on which it judges.
+# The first four and "saturated" were chosen on nets of one family; ``bench/diagnosis.py`` judges them on others.
 CUTS = {
     "learned": 0.1,             # the least share of the cost to have removed, for a net that trains
     "elsewhere": 0.25,          # the same on rows that it has not seen

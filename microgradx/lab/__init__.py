@@ -19,10 +19,11 @@ from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
 
+from microgradx import parallel
 from microgradx.errors import OptionError
 from microgradx.lab.cards import Card, Claim, Number
 
-__all__ = ["CLAIMS", "EXPERIMENTS", "Card", "Claim", "Number", "Outcome", "run"]
+__all__ = ["CLAIMS", "EXPERIMENTS", "Card", "Claim", "Number", "Outcome", "run", "run_each"]
 
 NAMES = ["slope", "chain", "underflow", "costs", "signs", "zigzag", "depth", "gains", "blocks", "remedies",
          "saturation", "dying", "nielsen", "chaos", "isometry", "shattered", "recurrent", "doctor"]
@@ -58,10 +59,29 @@ def run(name, seed=0, quick=False):
 
     Raises ``OptionError`` for a name that is none.
     """
-    if name not in EXPERIMENTS:
-        raise OptionError(f"lab: {name!r} is none of {', '.join(EXPERIMENTS)}")
-    module, began = EXPERIMENTS[name], time.perf_counter()
-    found = module.measure(seed, quick)
+    return next(run_each([name], seed, quick))
+
+
+def run_each(names, seed=0, quick=False, executor=None, store=None):
+    """The ``Outcome`` of several experiments, each when it is there; ``executor`` and ``store`` as
+    ``parallel.run_all`` has them. Raises as ``run``.
+    """
+    for name in names:
+        if name not in EXPERIMENTS:
+            raise OptionError(f"lab: {name!r} is none of {', '.join(EXPERIMENTS)}")
+    tasks = [(name, seed, quick) for name in names]
+    return (_outcome(*tasks[k], *result) for k, result in parallel.run_each(_measured, tasks, executor, store))
+
+
+def _measured(task):
+    """(what an experiment found, the seconds it took)."""
+    name, seed, quick = task
+    began = time.perf_counter()
+    return EXPERIMENTS[name].measure(seed, quick), time.perf_counter() - began
+
+
+def _outcome(name, seed, quick, found, seconds):
+    module = EXPERIMENTS[name]
     numbers = module.numbers(found)
     cards = [Card(claim, tuple(numbers[claim.id])) for claim in module.CLAIMS]
-    return Outcome(name, module, found, cards, seed, quick, time.perf_counter() - began)
+    return Outcome(name, module, found, cards, seed, quick, seconds)
