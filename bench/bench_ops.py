@@ -18,6 +18,8 @@ PARAMETERS = {                                  # numbers instead of tensors aft
     "softshrink": (0.5,), "threshold": (0.5, 0.25), "clip": (-1.0, 1.0)}
 OPERATORS = {name: getattr(operator, name) for name in "add sub mul pow gt ge lt le eq ne".split()}
 OPERATORS |= {"div": operator.truediv, "remainder": operator.mod}
+POWERS = {f"x**{exponent}": exponent for exponent in (3, 4, -1, -2, 0.5, -0.5, 1.5, 2.5, 0.37)}
+OPERATORS |= {name: lambda x, exponent=exponent: x ** exponent for name, exponent in POWERS.items()}
 
 
 def table():
@@ -51,6 +53,8 @@ def of_torch(name):
     from torch.nn import functional as F
     if name == "gelu_tanh":
         return functools.partial(F.gelu, approximate="tanh")
+    if name in POWERS:
+        return OPERATORS[name]
     return getattr(torch, name, None) or getattr(F, name, None)
 
 
@@ -117,7 +121,7 @@ def has(find, name):
 
 
 def rows(quick):
-    for op in table():
+    for op in [*table(), *({"name": name, "arity": 1, "lo": 0.1, "hi": 5, "differentiable": True} for name in POWERS)]:
         if not has(of_ours, op["name"]):        # said once, as a problem of this row
             yield Row(op["name"], {"microgradx": functools.partial(of_ours, op["name"])}, tags={"op": op["name"]})
             continue

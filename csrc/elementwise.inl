@@ -60,6 +60,59 @@ static inline int V(any_beyond)(ptrdiff_t n, const REAL *x)
             ptrdiff_t m = n - s < BLOCK ? n - s : BLOCK; \
             for (ptrdiff_t i = s; i < s + m; i++) { REAL x = p0[i], y = (f); p1[i] = y; p2[i] = (d); } \
             if (V(any_beyond)(m, p0 + s)) V(name##_huge)(m, p0 + s, p1 + s, p2 + s); } }
+
+/* Powers, by block: power[i] = a to the b - less, made before the loop that asks for it. One exponent that all elements share
+   and `power` knows is a constant to the compiler, whose loop has its products only; all others go to `pow_lanes`, and
+   those known are redone. */
+static inline int V(twice_shared)(ptrdiff_t n, const REAL *b, REAL less)
+{
+    int differ = 0;
+    LOOP differ |= b[i] != b[0];
+    return differ ? NO_POWER : V(twice_of)(b[0] - less);
+}
+static inline int V(any_power)(ptrdiff_t n, const REAL *b, REAL less)
+{
+    int any = 0;
+    LOOP any |= V(twice_of)(b[i] - less) != NO_POWER;
+    return any;
+}
+static inline int V(all_ordinary)(ptrdiff_t n, const REAL *a, const REAL *b)
+{
+    const REAL infinity = LIBM(inf)();
+    int all = 1;
+    LOOP all &= (a[i] > 0) & (a[i] < infinity) & (V(abs)(b[i]) < infinity);
+    return all;
+}
+static void V(powers)(ptrdiff_t n, const REAL *restrict a, const REAL *restrict b, REAL less, REAL *restrict power)
+{
+    switch (V(twice_shared)(n, b, less)) {
+#define CASE(twice) case twice: LOOP power[i] = V(power)(a[i], twice); break;
+        EACH_POWER(CASE)
+#undef CASE
+    default:
+        if (V(all_ordinary)(n, a, b))
+            LOOP power[i] = V(pow_lanes)(a[i], b[i] - less, 1);
+        else
+            LOOP power[i] = V(pow_lanes)(a[i], b[i] - less, 0);
+        if (V(any_power)(n, b, less))
+            LOOP if (V(twice_of)(b[i] - less) != NO_POWER)
+                power[i] = V(power)(a[i], V(twice_of)(b[i] - less));
+    }
+}
+#undef pow
+#define pow(a, b) power[i - s]
+#define POWERS(x, exponents, less, result) \
+    for (ptrdiff_t s = 0, end; s < n; s = end) { \
+        REAL power[BLOCK]; \
+        end = n - s < BLOCK ? n : s + BLOCK; \
+        V(powers)(end - s, (x) + s, (exponents) + s, less, power); \
+        for (ptrdiff_t i = s; i < end; i++) { const REAL a = (x)[i], b = (exponents)[i]; (void)a; (void)b; result } }
+#define FORWARD_POW(name, f) \
+    LOOPS(name, forward) { IN(0) IN(1) OUT(2) POWERS(p0, p1, 0, p2[i] = (f);) }
+#define VJP_POW(name, da) \
+    LOOPS(name, vjp0) { IN(0) IN(1) IN(2) IN(3) OUT(4) \
+        POWERS(p1, p2, 1, { const REAL y = p3[i]; (void)y; TIMES(p4[i], da) }) }
+#define P(name, f, da, db, ...) FORWARD_POW(name, f) VJP_POW(name, da) VJP2(name, 1, db)
 #define U(name, f, d, ...) FORWARD1(name, f) VJP1(name, d)
 #define D(name, f, d, ...) FORWARD1(name, f) FORWARD1_D(name, f, d)
 #define H(name, f, d, ...) HUGE1(name, f, d)
@@ -71,6 +124,7 @@ static inline int V(any_beyond)(ptrdiff_t n, const REAL *x)
 #undef U
 #undef D
 #undef H
+#undef P
 #undef B
 #undef T
 #undef C
@@ -88,6 +142,10 @@ static inline int V(any_beyond)(ptrdiff_t n, const REAL *x)
 #undef FORWARD3
 #undef VJP3
 #undef HUGE1
+#undef pow
+#undef POWERS
+#undef FORWARD_POW
+#undef VJP_POW
 #undef NONE
 #undef TIMES
 #undef BLOCK
@@ -96,6 +154,7 @@ static inline int V(any_beyond)(ptrdiff_t n, const REAL *x)
 #define D(name, ...) [MGX_##name] = {{V(name##_forward), V(name##_forward_d)}},
 #define H D
 #define B(name, ...) [MGX_##name] = {{V(name##_forward), 0, V(name##_vjp0), V(name##_vjp1)}},
+#define P B
 #define T(name, ...) [MGX_##name] = {{V(name##_forward), 0, V(name##_vjp0), V(name##_vjp1), V(name##_vjp2)}},
 #define C(name, ...) [MGX_##name] = {{V(name##_forward)}},
 static const mgx_loops V(rows)[MGX_NROWS] = {
@@ -104,6 +163,7 @@ static const mgx_loops V(rows)[MGX_NROWS] = {
 #undef U
 #undef D
 #undef H
+#undef P
 #undef B
 #undef T
 #undef C

@@ -17,6 +17,7 @@ enum {
 #define D U
 #define H U
 #define B U
+#define P U
 #define T U
 #define C U
 #include "ops.def"
@@ -24,6 +25,7 @@ enum {
 #undef D
 #undef H
 #undef B
+#undef P
 #undef T
 #undef C
     MGX_NROWS

@@ -49,6 +49,9 @@ static inline double rounded(scaled a)
 }
 #endif
 
+#define SHORT 8                                   /* an axis of at most so many elements is short */
+#define MANY 256                                /* results over a short axis that are made at a time */
+
 /* what is summed up: elements, their squares, or the squares of their distances from the mean of their column */
 #define ELEMENTS 0
 #define SQUARES 1
@@ -142,6 +145,48 @@ static REAL V(sum_deviations)(ptrdiff_t n, const char *x, const REAL *mean)
     return V(total_contiguous)(n, x, mean, DEVIATIONS);
 }
 
+/* Reductions of few elements. total[w] = the sum of TERM over r, of many columns: one walk along them for each row */
+INLINE void V(total_few_rows)(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t stride, const char *x, const REAL *restrict mean,
+                              REAL *restrict total, const int what)
+{
+    for (ptrdiff_t w = 0; w < width; w++)
+        total[w] = 0;
+    for (ptrdiff_t r = 0; r < rows; r++, x += stride)
+        for (ptrdiff_t w = 0; w < width; w++)
+            total[w] += TERM(((const REAL *)x)[w], mean[w]);
+}
+
+/* of rows of n contiguous elements: the tree of total_contiguous */
+INLINE void V(total_short_rows)(ptrdiff_t rows, const ptrdiff_t n, ptrdiff_t stride, const char *x, const REAL *restrict mean,
+                                REAL *restrict total, const int what)
+{
+    for (ptrdiff_t r = 0; r < rows; r++, x += stride) {
+        REAL lane[SHORT] = {0};
+        UNROLL for (ptrdiff_t w = 0; w < n; w++)
+            lane[w] += TERM(((const REAL *)x)[w], mean[r]);
+        UNROLL for (int half = SHORT / 2; half; half /= 2)
+            UNROLL for (int w = 0; w < half; w++)
+                lane[w] += lane[w + half];
+        total[r] = lane[0];
+    }
+}
+
+/* of the next results, MANY at most, of those that are left in a run of `left`: columns of x if `across`, else its rows */
+INLINE ptrdiff_t V(total_few)(ptrdiff_t left, ptrdiff_t n, int across, ptrdiff_t stride, const char *x, const REAL *mean,
+                              REAL *restrict total, const int what)
+{
+    const ptrdiff_t count = left < MANY ? left : MANY;
+    if (across)
+        V(total_few_rows)(n, count, stride, x, mean, total, what);
+    else
+        switch (n) {
+#define OF(k) case k: V(total_short_rows)(count, k, stride, x, mean, total, what); break;
+            OF(2) OF(3) OF(4) OF(5) OF(6) OF(7) OF(8)
+#undef OF
+        }
+    return count;
+}
+
 /* how many of the columns from i on the next run takes: the last ones overlap their neighbours, and i steps back */
 INLINE ptrdiff_t V(run_width)(ptrdiff_t inner, ptrdiff_t *i)
 {
@@ -168,14 +213,51 @@ static REAL V(scaled_sum)(REAL total, ptrdiff_t n, const char *x, ptrdiff_t stri
     return (REAL)((plain - plain == 0 ? sum : plain) * scale / unit);
 }
 
+/* `count` results over a short axis, `next` bytes of x apart */
+static void V(sum_few)(ptrdiff_t count, ptrdiff_t n, int across, ptrdiff_t next, ptrdiff_t stride, const char *x,
+                       REAL *restrict out, double scale)
+{
+    for (ptrdiff_t done; count; count -= done, x += done * next, out += done) {
+        int odd = 0;
+        done = V(total_few)(count, n, across, across ? stride : next, x, 0, out, ELEMENTS);
+        for (ptrdiff_t w = 0; w < done; w++)
+            odd |= !(out[w] - out[w] == 0);
+        if (!odd)
+            for (ptrdiff_t w = 0; w < done; w++)
+                out[w] *= (REAL)scale;
+        else
+            for (ptrdiff_t w = 0; w < done; w++)
+                out[w] = V(scaled_sum)(out[w], n, x + w * next, stride, scale);
+    }
+}
+
+/* Are the results those of columns, which follow each other along x? and is their axis short? */
+INLINE int V(is_across)(ptrdiff_t n, ptrdiff_t inner, const ptrdiff_t *strides)
+{
+    return inner > 1 || (strides[0] == sizeof(REAL) && (n == 1 || strides[1] != sizeof(REAL)));
+}
+INLINE int V(is_short)(ptrdiff_t n, ptrdiff_t inner, const ptrdiff_t *strides)
+{
+    return n > 0 && n <= SHORT && (V(is_across)(n, inner, strides) || (n > 1 && strides[1] == sizeof(REAL)));
+}
+
 static ptrdiff_t V(sum)(ptrdiff_t first, ptrdiff_t last, const char *x, REAL *out, ptrdiff_t outer, ptrdiff_t n,
                         ptrdiff_t inner, const ptrdiff_t *strides, double scale)
 {
+    const int few = V(is_short)(n, inner, strides);
+    if (few && inner == 1) {
+        V(sum_few)(last - first, n, V(is_across)(n, inner, strides), strides[0], strides[1], x + first * strides[0], out + first, scale);
+        return MGX_DONE;
+    }
     for (; inner == 1 && strides[1] == sizeof(REAL) && first < last; first++)
         out[first] = V(scaled_sum)(V(sum_contiguous)(n, x + first * strides[0]), n, x + first * strides[0], strides[1], scale);
     EACH_STRIP(c) {
         const char *from = x + c.row * strides[0] + c.first * strides[2];
         REAL *to = out + c.row * inner + c.first;
+        if (few) {
+            V(sum_few)(c.count, n, 1, strides[2], strides[1], from, to, scale);
+            continue;
+        }
         for (ptrdiff_t i = 0, width; i < c.count; i += width) {
             REAL total[WIDTH] = {0};
             width = V(run_width)(c.count, &i);
@@ -226,9 +308,36 @@ static REAL V(of_squares)(REAL sum, ptrdiff_t n, const char *x, ptrdiff_t stride
 
 /* y = scale * the sum of squares of x - mean, or its root, where that is a number of the dtype, even if squares and
    distances from the mean are none */
+static void V(squares_few)(ptrdiff_t count, ptrdiff_t n, int across, ptrdiff_t next, ptrdiff_t stride, const char *x,
+                           const REAL *mean, REAL *restrict out, int root, double scale)
+{
+    for (ptrdiff_t done; count; count -= done, x += done * next, out += done, mean += mean ? done : 0) {
+        int odd = 0;
+        done = mean ? V(total_few)(count, n, across, across ? stride : next, x, mean, out, DEVIATIONS)
+                    : V(total_few)(count, n, across, across ? stride : next, x, 0, out, SQUARES);
+        for (ptrdiff_t w = 0; w < done; w++)
+            odd |= !(out[w] > VANISHES) | !(out[w] < LARGEST);
+        if (odd)
+            for (ptrdiff_t w = 0; w < done; w++)
+                out[w] = V(of_squares)(out[w], n, x + w * next, stride, mean ? mean + w : 0, scale, root);
+        else if (root)
+            for (ptrdiff_t w = 0; w < done; w++)
+                out[w] = (REAL)LIBM_f64(sqrt)(out[w] * scale);
+        else
+            for (ptrdiff_t w = 0; w < done; w++)
+                out[w] = (REAL)(out[w] * scale);
+    }
+}
+
 static ptrdiff_t V(squares)(ptrdiff_t first, ptrdiff_t last, const char *x, const REAL *mean, REAL *out, ptrdiff_t outer,
                             ptrdiff_t n, ptrdiff_t inner, const ptrdiff_t *strides, int root, double scale)
 {
+    const int few = V(is_short)(n, inner, strides);
+    if (few && inner == 1) {
+        V(squares_few)(last - first, n, V(is_across)(n, inner, strides), strides[0], strides[1], x + first * strides[0],
+                       mean ? mean + first : 0, out + first, root, scale);
+        return MGX_DONE;
+    }
     for (; inner == 1 && strides[1] == sizeof(REAL) && first < last; first++) {
         const char *from = x + first * strides[0];
         const REAL *middle = mean ? mean + first : 0;
@@ -239,6 +348,10 @@ static ptrdiff_t V(squares)(ptrdiff_t first, ptrdiff_t last, const char *x, cons
         const char *from = x + c.row * strides[0] + c.first * strides[2];
         const REAL *middle = mean ? mean + c.row * inner + c.first : 0;
         REAL *to = out + c.row * inner + c.first;
+        if (few) {
+            V(squares_few)(c.count, n, 1, strides[2], strides[1], from, middle, to, root, scale);
+            continue;
+        }
         for (ptrdiff_t i = 0, width; i < c.count; i += width) {
             REAL total[WIDTH] = {0};
             width = V(run_width)(c.count, &i);
@@ -262,31 +375,90 @@ INLINE REAL V(extreme)(ptrdiff_t n, const char *x, ptrdiff_t stride, REAL s, con
     return s * best;
 }
 
+/* the same of `count` columns */
+static void V(extreme_columns)(ptrdiff_t n, ptrdiff_t count, const char *x, ptrdiff_t stride, REAL s, REAL *restrict best)
+{
+    for (ptrdiff_t width; count; count -= width, x += width * sizeof(REAL), best += width) {
+        width = count < MANY ? count : MANY;
+        for (ptrdiff_t w = 0; w < width; w++)
+            best[w] = s * ((const REAL *)x)[w];
+        ptrdiff_t walked = 0;
+        for (ptrdiff_t r = 1; r < n && !BREAKS_OFF(walked, width); r++) {
+            const REAL *restrict row = (const REAL *)(x + r * stride);
+            for (ptrdiff_t w = 0; w < width; w++)
+                best[w] = s * row[w] > best[w] || row[w] != row[w] ? s * row[w] : best[w];
+        }
+        for (ptrdiff_t w = 0; w < width; w++)
+            best[w] *= s;
+    }
+}
+
 static ptrdiff_t V(amax)(ptrdiff_t first, ptrdiff_t last, const char *x, REAL *out, ptrdiff_t outer, ptrdiff_t n,
                          ptrdiff_t inner, const ptrdiff_t *strides, double sign)
 {
     const REAL s = (REAL)sign;
     MGX_ASSERT(n > 0);
+    if (inner == 1 && V(is_across)(n, inner, strides)) {
+        V(extreme_columns)(n, last - first, x + first * strides[0], strides[1], s, out + first);
+        return MGX_DONE;
+    }
     for (; inner == 1 && n <= MGX_PIECE && first < last; first++)
         out[first] = V(extreme)(n, x + first * strides[0], strides[1], s, 0);
-    EACH_STRIP(c)
-        for (ptrdiff_t i = c.first; i < c.first + c.count; i++)
-            out[c.row * inner + i] = V(extreme)(n, x + c.row * strides[0] + i * strides[2], strides[1], s, 1);
+    EACH_STRIP(c) {
+        const char *from = x + c.row * strides[0] + c.first * strides[2];
+        REAL *to = out + c.row * inner + c.first;
+        if (inner == 1)
+            *to = V(extreme)(n, from, strides[1], s, 1);
+        else
+            V(extreme_columns)(n, c.count, from, strides[1], s, to);
+    }
     return MGX_DONE;
+}
+
+/* p[w] = the product of a column, for `width` columns. 0 if a product on the way is one that `times` would scale. */
+static int V(prod_columns)(ptrdiff_t n, ptrdiff_t width, const char *x, ptrdiff_t stride, double *restrict p)
+{
+    int odd = 0;
+    for (ptrdiff_t w = 0; w < width; w++)
+        p[w] = 1;
+    ALONG(r, 0, n) {
+        const REAL *restrict row = (const REAL *)(x + r * stride);
+        for (ptrdiff_t w = 0; w < width; w++) {
+            p[w] *= row[w];
+            odd |= !(__builtin_fabs(p[w]) > 0x1p-500) | !(__builtin_fabs(p[w]) < 0x1p500);
+        }
+    }
+    return !odd;
+}
+
+static void V(prods)(ptrdiff_t count, ptrdiff_t n, const char *x, ptrdiff_t next, ptrdiff_t stride, REAL *restrict out)
+{
+    double p[MANY];
+    for (ptrdiff_t width; count; count -= width, x += width * next, out += width) {
+        width = next != sizeof(REAL) ? 1 : count < MANY ? count : MANY;
+        const int plain = V(prod_columns)(n, width, x, stride, p);
+        for (ptrdiff_t w = 0; w < width && !plain; w++) {
+            scaled whole = {1, 0};
+            ALONG(r, 0, n)
+                whole = times(whole, *(const REAL *)(x + w * next + r * stride));
+            p[w] = rounded(whole);
+        }
+        for (ptrdiff_t w = 0; w < width; w++)
+            out[w] = (REAL)p[w];
+    }
 }
 
 /* y = the product */
 static ptrdiff_t V(prod)(ptrdiff_t first, ptrdiff_t last, const char *x, REAL *out, ptrdiff_t outer, ptrdiff_t n,
                          ptrdiff_t inner, const ptrdiff_t *strides)
 {
+    if (inner == 1) {
+        V(prods)(last - first, n, x + first * strides[0], strides[0], strides[1], out + first);
+        return MGX_DONE;
+    }
     EACH_STRIP(c)
-        for (ptrdiff_t i = c.first; i < c.first + c.count; i++) {
-            const char *from = x + c.row * strides[0] + i * strides[2];
-            scaled whole = {1, 0};
-            ALONG(r, 0, n)
-                whole = times(whole, *(const REAL *)(from + r * strides[1]));
-            out[c.row * inner + i] = (REAL)rounded(whole);
-        }
+        V(prods)(c.count, n, x + c.row * strides[0] + c.first * strides[2], strides[2], strides[1],
+                 out + c.row * inner + c.first);
     return MGX_DONE;
 }
 
@@ -349,6 +521,8 @@ static ptrdiff_t V(add_rows)(const int64_t *at, const REAL *restrict x, REAL *y_
     return MGX_DONE;
 }
 #undef WIDTH
+#undef SHORT
+#undef MANY
 #undef ELEMENTS
 #undef SQUARES
 #undef DEVIATIONS

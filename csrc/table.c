@@ -7,6 +7,8 @@ const mgx_row mgx_table[MGX_NROWS] = {
 #define H(name, f, d, lo, hi, ulp, dulp, doc) {#name, "H", #f, {#d, 0, 0}, 1, lo, hi, ulp, dulp, doc},
 #define B(name, f, da, db, lo, hi, ulp, dulp, parameters, doc) \
     {#name, "B", #f, {#da, #db, 0}, 2, lo, hi, ulp, dulp, doc},
+#define P(name, f, da, db, lo, hi, ulp, dulp, parameters, doc) \
+    {#name, "P", #f, {#da, #db, 0}, 2, lo, hi, ulp, dulp, doc},
 #define T(name, f, da, db, dc, lo, hi, ulp, dulp, parameters, doc) \
     {#name, "T", #f, {#da, #db, #dc}, 3, lo, hi, ulp, dulp, doc},
 #define C(name, f, lo, hi, parameters, doc) {#name, "C", #f, {"K(0)", "K(0)", 0}, 2, lo, hi, 0, 0, doc},

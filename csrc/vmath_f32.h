@@ -37,7 +37,7 @@
 /* ---- bits ---- */
 
 #define INLINE_F32 static inline __attribute__((always_inline))      /* a call left standing would keep a loop scalar */
-static inline uint32_t bits_of_f32(float x) { uint32_t i; __builtin_memcpy(&i, &x, 4); return i; }
+INLINE_F32 uint32_t bits_of_f32(float x) { uint32_t i; __builtin_memcpy(&i, &x, 4); return i; }
 INLINE_F32 float f32_of_bits(uint32_t i) { float x; __builtin_memcpy(&x, &i, 4); return x; }
 
 /* 2^k for -126 <= k <= 127 (modulo 2^32). k may carry the bits of ROUND_MAGIC, which the shift drops. */
@@ -78,7 +78,7 @@ INLINE_F32 float poly8_f32(float x, float x2, float a, float b, float c, float d
 
 /* exp(y + tail) = (1 + q) * 2^k with |log(1+q)| <= ln(2)/2; Cody and Waite's reduction. k carries ROUND_MAGIC. */
 typedef struct { float q; uint32_t k; } exp_parts_f32;
-static inline exp_parts_f32 exp_split_f32(float y, float tail) {
+INLINE_F32 exp_parts_f32 exp_split_f32(float y, float tail) {
     float z = FMAF(y, 1.44269504f, ROUND_MAGIC);
     float n = z - ROUND_MAGIC;
     float r = FMAF(n, -0.693359375f, y);
@@ -96,7 +96,7 @@ INLINE_F32 float exp_scale_f32(float mantissa, uint32_t k) {
 
 /* exp(y + tail) for y in [-128, 0], as E and as E_big = E * 2^64, with expm1 = E - 1. */
 typedef struct { float E, E_big, expm1; } decay_f32;
-static inline decay_f32 decay_of_f32(float y, float tail) {
+INLINE_F32 decay_f32 decay_of_f32(float y, float tail) {
     exp_parts_f32 e = exp_split_f32(y, tail);
     float scale_big = power_of_two_f32(e.k + 64u), scale = scale_big * TWO_M64;
     float E_big = FMAF(scale_big, e.q, scale_big);
@@ -105,10 +105,10 @@ static inline decay_f32 decay_of_f32(float y, float tail) {
 }
 
 /* exp(-|x|), and exp(-factor*x^2) from the square's high and low part, or up to 500 ulp would be lost. */
-static inline decay_f32 decay_abs_f32(float x) {
+INLINE_F32 decay_f32 decay_abs_f32(float x) {
     return decay_of_f32(-at_most_f32(__builtin_fabsf(x), E_ARG_MAX), -0.0f);
 }
-static inline decay_f32 decay_square_f32(float x, float arg_max, float factor) {
+INLINE_F32 decay_f32 decay_square_f32(float x, float arg_max, float factor) {
     float t = at_most_f32(__builtin_fabsf(x), arg_max), h = t * t;
     return decay_of_f32(-factor * h, -factor * product_tail_f32(t, t, h));
 }
@@ -162,7 +162,7 @@ INLINE_F32 float cosh_f32(float x) {
 /* log(u + c) = k ln 2 + (f + R) for u > 0 and a correction c far below u; f + R = log(1 + f), sqrt(1/2) <= 1+f < sqrt(2).
  * f is exact when c = 0, and equals c exactly when u = 1: nothing is lost near the root. */
 typedef struct { float f, R, k; } log_parts_f32;
-static inline log_parts_f32 log_split_f32(float u, float c, float k_offset) {
+INLINE_F32 log_parts_f32 log_split_f32(float u, float c, float k_offset) {
     int32_t k = (int32_t)(bits_of_f32(u) - 0x3f3504f3u) >> 23;      /* 0x3f3504f3: sqrt(1/2) */
     uint32_t k_shifted = (uint32_t)k << 23;
     float m = f32_of_bits(bits_of_f32(u) - k_shifted);
@@ -185,7 +185,7 @@ INLINE_F32 float log_special_f32(float u, float y) {
     return u > 0.0f ? (u < INF_F32 ? y : u) : outside;
 }
 
-static inline log_parts_f32 log_split_any_f32(float x) {
+INLINE_F32 log_parts_f32 log_split_any_f32(float x) {
     int small = x < 1.17549435e-38f;                                /* subnormal: times 2^23 first */
     return log_split_f32(small ? x * 8388608.0f : x, 0.0f, small ? -23.0f : 0.0f);
 }
@@ -305,7 +305,7 @@ INLINE_F32 float normpdf_f32(float x) { return decay_square_f32(x, NORMAL_ARG_MA
  * The true v is v (1 + error): rounding t + K, 2K and the quotient would cost 3 ulp, so this is carried along.
  * K_tail is what the float K lacks. */
 typedef struct { float v, q, error; } half_line_f32;
-static inline half_line_f32 half_line_of_f32(float t, float K, float K_tail) {
+INLINE_F32 half_line_f32 half_line_of_f32(float t, float K, float K_tail) {
     float sum = t + K, sum_tail = (t - (sum - K)) + K_tail, v = 2.0f * K / sum;
     float rest = FMAF(-v, sum_tail, -product_tail_f32(v, sum, 2.0f * K));
     float error = FMAF(rest, 0.5f / K, K_tail / K);
@@ -362,7 +362,7 @@ INLINE_F32 float dgelu_f32(float x) {
 
 /* exp(-v), v = 2u = t (A + B t^2), A = 2 sqrt(2/pi), B = 0.044715 A, v as high and low part. 1.59375 is the top of A:
  * with so few bits the sum's rounding error is found exactly. */
-static inline decay_f32 decay_gelu_tanh_f32(float x) {
+INLINE_F32 decay_f32 decay_gelu_tanh_f32(float x) {
     float t = at_most_f32(__builtin_fabsf(x), GELU_TANH_ARG_MAX), h = t * t, l = product_tail_f32(t, t, h);
     float bh = 0.0713548139f * h, b_tail = product_tail_f32(0.0713548139f, h, bh);
     float s = 1.59375f + bh, s_tail = ((1.59375f - s) + bh) + b_tail;
@@ -439,11 +439,45 @@ INLINE_F32 float tan_f32(float x) {
     return (odd ? -1.0f : t) / (odd ? t : 1.0f);
 }
 
-/* 2.04 ulp; all x; odd polynomial of t or -1/t, then plus pi/2. */
-INLINE_F32 float atan_f32(float x) {
-    float t = __builtin_fabsf(x), a = t > 1.0f ? -1.0f / t : t, z = a * a;
+/* atan a for |a| <= 1, an odd polynomial. */
+INLINE_F32 float atan_poly_f32(float a) {
+    float z = a * a;
     float p = poly8_f32(z, z * z, -0.333331525f, 0.199937671f, -0.142110035f, 0.106657855f,
                         -7.55172372e-2f, 4.32058573e-2f, -1.63641330e-2f, 2.91972281e-3f);
-    float y = FMAF(a * z, p, a);
+    return FMAF(a * z, p, a);
+}
+
+/* 2.04 ulp; all x; of t or -1/t, then plus pi/2. */
+INLINE_F32 float atan_f32(float x) {
+    float t = __builtin_fabsf(x), y = atan_poly_f32(t > 1.0f ? -1.0f / t : t);
     return __builtin_copysignf(t > 1.0f ? 1.57079637f + (y - 4.37113883e-8f) : y, x);
+}
+
+/* 2.2 ulp; all y, x; of the smaller by the larger, then from pi/2 and from pi. Equal infinities count as equal numbers. */
+INLINE_F32 float atan2_f32(float y, float x) {
+    float a = __builtin_fabsf(y), b = __builtin_fabsf(x), small = a < b ? a : b, large = a < b ? b : a;
+    float t = small == large ? (small == 0.0f ? 0.0f : 1.0f) : small / large;
+    float r = atan_poly_f32(x != x ? x : y != y ? y : t);
+    r = a > b ? 1.57079637f - (r + 4.37113883e-8f) : r;
+    return __builtin_copysignf(__builtin_copysignf(1.0f, x) < 0.0f ? 3.14159274f - (r + 8.74227766e-8f) : r, y);
+}
+
+/* asin t for t <= 1/2, or asin of sqrt((1 - t)/2), of which asin and acos have twice the value for larger t: s + s z P(z). */
+INLINE_F32 float asin_half_f32(float t) {
+    float z = t > 0.5f ? FMAF(-0.5f, t, 0.5f) : t * t, s = t > 0.5f ? __builtin_sqrtf(z) : t;
+    float p = poly6_f32(z, 0.166666657f, 0.0750009492f, 0.0445993207f, 0.0311017279f, 0.017143717f, 0.0337007269f);
+    return FMAF(s * z, p, s);
+}
+
+/* 2.31 ulp; all x. */
+INLINE_F32 float asin_f32(float x) {
+    float t = __builtin_fabsf(x), h = asin_half_f32(t);
+    return __builtin_copysignf(t > 0.5f ? 1.57079637f - (2.0f * h + 4.37113883e-8f) : h, x);
+}
+
+/* 1.07 ulp; all x. */
+INLINE_F32 float acos_f32(float x) {
+    float t = __builtin_fabsf(x), h = asin_half_f32(t), side = __builtin_copysignf(h, x);
+    float far = x > 0.0f ? 2.0f * h : 3.14159274f - (2.0f * h + 8.74227766e-8f);
+    return t > 0.5f ? far : 1.57079637f - (side + 4.37113883e-8f);
 }

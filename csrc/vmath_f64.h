@@ -24,6 +24,16 @@ INLINE_F64 double at_least_f64(double x, double low) { return x < low ? low : x;
 INLINE_F64 int left_f64(double x) { return __builtin_copysign(1.0, x) < 0.0; }
 INLINE_F64 double clamp_f64(double x, double top) { return __builtin_copysign(at_most_f64(__builtin_fabs(x), top), x); }
 INLINE_F64 double short_f64(double x) { return from_bits_f64(bits_f64(x) & ~UINT64_C(0x7ffffff)); }     /* 26 bits: exact products */
+/* a*b - product, where product is a*b rounded: exact; without fused multiply-add by Dekker's splitting */
+INLINE_F64 double product_tail_f64(double a, double b, double product)
+{
+#ifdef MGX_FUSED
+    return FMA(a, b, -product);
+#else
+    double a_hi = short_f64(a), a_lo = a - a_hi, b_hi = short_f64(b), b_lo = b - b_hi;
+    return ((a_hi * b_hi - product) + a_hi * b_lo + a_lo * b_hi) + a_lo * b_lo;
+#endif
+}
 #define INF_F64 __builtin_inf()
 #define NAN_F64 __builtin_nan("")
 
@@ -95,13 +105,19 @@ INLINE_F64 double log_1p_core_f64(double f)
         H2(z2, 0x1.99999999952b9p-2, 0x1.c71c62d649d8cp-3, 0x1.39fdcbbceb4c6p-3),
         H3(z2, 0x1.5555555555558p-1, 0x1.2492492dfb9b8p-2, 0x1.7462b925fa03ep-3, 0x1.2b5f5b2f9f871p-3)), s + s);
 }
-typedef struct { double k, ln; } log_f64_parts;
-INLINE_F64 log_f64_parts log_core_f64(double x)
+typedef struct { double k, f; } log_f64_reduced;
+INLINE_F64 log_f64_reduced log_reduce_f64(double x)                     /* x = 2^k (1 + f) */
 {
     double small = x < 0x1p-1022 ? 52.0 : 0.0, y = x < 0x1p-1022 ? x * 0x1p52 : x;
     uint64_t u = log_split_f64(y);
     double m = from_bits_f64((u & ~EXP_BITS) + SQRT_HALF_BITS);
-    return (log_f64_parts){log_k_f64(u) - small, log_1p_core_f64(m - 1.0)};
+    return (log_f64_reduced){log_k_f64(u) - small, m - 1.0};
+}
+typedef struct { double k, ln; } log_f64_parts;
+INLINE_F64 log_f64_parts log_core_f64(double x)
+{
+    log_f64_reduced c = log_reduce_f64(x);
+    return (log_f64_parts){c.k, log_1p_core_f64(c.f)};
 }
 INLINE_F64 double log_special_f64(double x, double y)     /* y = log(x) for ordinary x: put in 0, negative, inf, NaN */
 {
@@ -117,14 +133,21 @@ INLINE_F64 double exp_f64(double x)
     double s = pow2_low_f64(c.kd);
     return FMA(s, c.q, s) * pow2_high_f64(c.kd);
 }
+/* (2^r - 1 - r ln 2) / r^2 for |r| <= 1/2 */
+INLINE_F64 double exp2_core_f64(double r)
+{
+    double r2 = r * r;
+    return FMA(r,
+        H4(r2, 0x1.c6b08d704a0c3p-5, 0x1.5d87fe78a489fp-10, 0x1.ffcbfc6b99f13p-17, 0x1.b524ee9836323p-24, 0x1.e9ea11ebac74bp-32),
+        H4(r2, 0x1.ebfbdff82c59p-3, 0x1.3b2ab6fba39c4p-7, 0x1.4309130329661p-13, 0x1.62bfe52fa973bp-20, 0x1.e5e88cb769192p-28));
+}
+#define LN2_F64 0x1.62e42fefa39efp-1
+#define LN2_TAIL_F64 0x1.abc9e3b39803fp-56
 /* 0.96 ulp: all x; as exp, exact reduction */
 INLINE_F64 double exp2_f64(double x)
 {
-    double y = clamp_f64(x, 1080.0), kd = y + ROUND_F64, r = y - (kd - ROUND_F64), r2 = r * r;
-    double p = FMA(r,
-        H4(r2, 0x1.c6b08d704a0c3p-5, 0x1.5d87fe78a489fp-10, 0x1.ffcbfc6b99f13p-17, 0x1.b524ee9836323p-24, 0x1.e9ea11ebac74bp-32),
-        H4(r2, 0x1.ebfbdff82c59p-3, 0x1.3b2ab6fba39c4p-7, 0x1.4309130329661p-13, 0x1.62bfe52fa973bp-20, 0x1.e5e88cb769192p-28));
-    double q = FMA(r, 0x1.62e42fefa39efp-1, FMA(r2, p, r * 0x1.abc9e3b39803fp-56)), s = pow2_low_f64(kd);
+    double y = clamp_f64(x, 1080.0), kd = y + ROUND_F64, r = y - (kd - ROUND_F64);
+    double q = FMA(r, LN2_F64, FMA(r * r, exp2_core_f64(r), r * LN2_TAIL_F64)), s = pow2_low_f64(kd);
     return FMA(s, q, s) * pow2_high_f64(kd);
 }
 /* 2.28 ulp: all x; 2^k q + (2^k - 1), exact near 0 */
@@ -162,6 +185,79 @@ INLINE_F64 double log1p_f64(double x)
     double y = FMA(k, 0x1.62e42fefa38p-1, FMA(k, 0x1.ef35793c7673p-45, log_1p_core_f64(f)));
     double finite = x == INF_F64 ? x : __builtin_fabs(x) < 0x1p-54 ? x : y, other = x == -1.0 ? -INF_F64 : NAN_F64;
     return x > -1.0 ? finite : other;
+}
+
+/* ---- powers: x^y = 2^(y log2 |x|) and a sign; `ordinary` says that 0 < x < inf and |y| < inf ---- */
+/* log2 of t >= 0, given what it is for ordinary t */
+INLINE_F64 double log2_special_f64(double t, double y) { return t == 0.0 ? -INF_F64 : t < INF_F64 ? y : t; }
+/* C99's pow from |x|^y for ordinary operands. Whole numbers are those that do not change when 2^52 pushes a fraction out,
+ * even ones those of which the half is whole. */
+INLINE_F64 double pow_special_f64(double x, double y, double size)
+{
+    double t = __builtin_fabs(x), a = __builtin_fabs(y), h = 0.5 * a;
+    int whole = (a >= 0x1p52) | ((a + 0x1p52) - 0x1p52 == a), even = (a >= 0x1p53) | ((h + 0x1p52) - 0x1p52 == h);
+    size = (t == 1.0) & (a <= INF_F64) ? 1.0 : size;
+    double other = (t > 0.0) & (t < INF_F64) ? NAN_F64 : size, left = whole ? (even ? size : -size) : other;
+    double z = left_f64(x) ? left : size;
+    return (y == 0.0) | (x == 1.0) ? 1.0 : z;
+}
+/* 0.501 ulp of float32: all x, y; in double, which neither overflows nor loses digits below the normal range */
+INLINE_F64 float pow_lanes_f32(float x, float y, const int ordinary)
+{
+    double t = __builtin_fabs((double)x);
+    log_f64_reduced c = log_reduce_f64(t);
+    double s = c.f / (2.0 + c.f), z = s * s;
+    double l = FMA(s, H5(z, 0x1.71547652b824dp+1, 0x1.ec709dc545890p-1, 0x1.2776c2878cd46p-1, 0x1.a61a38f4dc499p-2,
+            0x1.4793925a6d81fp-2, 0x1.21cbe9e203ab9p-2), c.k);
+    double w = clamp_f64(y * (ordinary ? l : log2_special_f64(t, l)), 200.0), kd = w + ROUND_F64, r = w - (kd - ROUND_F64), r2 = r * r;
+    double e = FMA(r,
+        H3(r2, 0x1.62e42fef9caa5p-1, 0x1.c6b08da7b5ff0p-5, 0x1.5d87747ec37c6p-10, 0x1.00c1c598f4520p-16),
+        H3(r2, 0x1.ffffffffa5a44p-1, 0x1.ebfbe0ac296cdp-3, 0x1.3b29d6f1f418cp-7, 0x1.446de6e76e98fp-13));
+    double size = e * pow2_f64(kd, 0);
+    return (float)(ordinary ? size : pow_special_f64(x, y, size));
+}
+/* 0.6 ulp: all x, y; log2 as 2/ln(2) atanh(f / (2 + f)) and all sums and products up to 2^y as high and low part */
+INLINE_F64 double pow_lanes_f64(double x, double y, const int ordinary)
+{
+    double t = __builtin_fabs(x);
+    log_f64_reduced c = log_reduce_f64(t);
+    double d = 2.0 + c.f, d_lo = c.f - (d - 2.0), inverse = 1.0 / d;
+    double s = c.f * inverse, s_lo = -FMA(s, d_lo, product_tail_f64(s, d, c.f)) * inverse;
+    double z = s * s, z_lo = FMA(s + s, s_lo, product_tail_f64(s, s, z)), z2 = z * z;
+    double p = z * FMA(z,
+        H3(z2, 0x1.a61762a7adfb0p-2, 0x1.0c9a84c061a67p-2, 0x1.89ff02a917797p-3, 0x1.5a9517c09477fp-3),
+        H3(z2, 0x1.2776c50ef9bfep-1, 0x1.484b13d79b061p-2, 0x1.c68f2e1e7295ap-3, 0x1.59db8178fc504p-3));
+    double q = 0x1.ec709dc3a03fdp-1 + p, q_lo = ((0x1.ec709dc3a03fdp-1 - q) + p) + 0x1.d27f05548af0cp-55;
+    double u = z * q, u_lo = product_tail_f64(z, q, u) + FMA(z, q_lo, z_lo * q);
+    double g = 0x1.71547652b82fep+1 + u, g_lo = ((0x1.71547652b82fep+1 - g) + u) + (u_lo + 0x1.777d0ffda0d24p-55);
+    double v = s * g, v_lo = product_tail_f64(s, g, v) + FMA(s, g_lo, s_lo * g);
+    double l = c.k + v, l_lo = ((c.k - l) + v) + v_lo;
+    l = ordinary ? l : log2_special_f64(t, l);
+    double w = y * l, w_lo = FMA(y, l_lo, product_tail_f64(y, l, w));
+    w_lo = __builtin_fabs(w) < 1100.0 ? w_lo : 0.0;
+    w = clamp_f64(w, 1100.0);
+    double kd = w + ROUND_F64, near = w - (kd - ROUND_F64), r = near + w_lo, r_lo = (near - r) + w_lo;
+    double a = r * LN2_F64, a_lo = FMA(r_lo, LN2_F64, FMA(r, LN2_TAIL_F64, product_tail_f64(r, LN2_F64, a)));
+    double e = 1.0 + a, e_lo = ((1.0 - e) + a) + FMA(r * r, exp2_core_f64(r), a_lo);
+    double size = (e + e_lo) * pow2_low_f64(kd) * pow2_high_f64(kd);
+    return ordinary ? size : pow_special_f64(x, y, size);
+}
+
+/* ---- the length of a pair ---- */
+/* 0.5 ulp of float32: all x, y; squares of float32 are numbers of double */
+INLINE_F64 float hypot_f32(float x, float y)
+{
+    double a = __builtin_fabs((double)x), b = __builtin_fabs((double)y), r = __builtin_sqrt(a * a + b * b);
+    return (float)((a == INF_F64) | (b == INF_F64) ? INF_F64 : r);
+}
+/* 1.19 ulp: all x, y; in units of a power of 2, by which neither square overflows, and the larger does not vanish */
+INLINE_F64 double hypot_f64(double x, double y)
+{
+    double a = __builtin_fabs(x), b = __builtin_fabs(y), large = a < b ? b : a;
+    uint64_t up = bits_f64(at_most_f64(at_least_f64(large, 0x1p-1022), 0x1p1022)) & EXP_BITS;
+    double unit = from_bits_f64(up), inverse = from_bits_f64((UINT64_C(2046) << 52) - up);
+    double u = a * inverse, v = b * inverse, r = __builtin_sqrt(FMA(u, u, v * v)) * unit;
+    return (a == INF_F64) | (b == INF_F64) ? INF_F64 : r;
 }
 
 /* ---- sigmoid and its integral ---- */
@@ -425,18 +521,64 @@ INLINE_F64 double tan_f64(double x)
     double side = from_bits_f64(bits_f64(1.0) | odd), y = (side < 0.0 ? c : s) / (side < 0.0 ? s : c);
     return x == 0.0 ? x : from_bits_f64(bits_f64(y) ^ odd);
 }
-/* 2.60 ulp: all x; odd polynomial of degree 41 in min(|x|, 1/|x|) */
-INLINE_F64 double atan_f64(double x)
+/* atan(w) - w for 0 <= w <= 1: odd, degree 41 */
+INLINE_F64 double atan_rest_f64(double w)
 {
-    double a = __builtin_fabs(x), w = (a > 1.0 ? 1.0 : a) / (a > 1.0 ? a : 1.0), z = w * w, z2 = z * z;
-    double y = w * z * FMA(z, FMA(z,
+    double z = w * w, z2 = z * z;
+    return w * z * FMA(z, FMA(z,
         H8(z2, -0x1.249249247bfe2p-3, -0x1.745d1629d2cfap-4, -0x1.111022acfa697p-4, -0x1.aec5c05a22e3ap-5, -0x1.5d73a7a8bd63ap-5,
             -0x1.01f239f60306ep-5, -0x1.0329a043c2acbp-6, -0x1.d9860aa6d8c2p-9, -0x1.b82dce8e13a52p-13),
         H9(z2, 0x1.9999999999717p-3, 0x1.c71c71bd6d439p-4, 0x1.3b139d554f918p-4, 0x1.e1d2171a5c83ep-5, 0x1.8444921e83daap-5,
             0x1.342771c2a300bp-5, 0x1.88d42ed6165fdp-6, 0x1.193ce762e0caap-7, 0x1.1e928ab96fc3bp-10, 0x1.4085098610d74p-16)),
             -0x1.5555555555555p-2);
+}
+/* 2.60 ulp: all x; of min(|x|, 1/|x|) */
+INLINE_F64 double atan_f64(double x)
+{
+    double a = __builtin_fabs(x), w = (a > 1.0 ? 1.0 : a) / (a > 1.0 ? a : 1.0), y = atan_rest_f64(w);
     double t = a > 1.0 ? 0x1.921fb54442d18p0 - (w + (y - 0x1.1a62633145c07p-54)) : w + y;
     return __builtin_copysign(t, x);
+}
+/* 2.14 ulp: all y, x; of the smaller by the larger, then from pi/2 and from pi; equal infinities count as equal numbers */
+INLINE_F64 double atan2_f64(double y, double x)
+{
+    double a = __builtin_fabs(y), b = __builtin_fabs(x), small = a < b ? a : b, large = a < b ? b : a;
+    double t = small == large ? (small == 0.0 ? 0.0 : 1.0) : small / large;
+    t = x != x ? x : y != y ? y : t;
+    double r = atan_rest_f64(t);
+    double half = a > b ? -1.0 : 1.0, start = (a > b ? 0x1.921fb54442d18p0 : 0.0), rest = (a > b ? 0x1.1a62633145c07p-54 : 0.0);
+    int left = left_f64(x);
+    half = left ? -half : half;
+    start = left ? 0x1.921fb54442d18p1 - start : start, rest = left ? 0x1.1a62633145c07p-53 - rest : rest;
+    return __builtin_copysign(start + (half * t + (half * r + rest)), y);
+}
+/* asin(t) as s + rest, for t <= 1/2; else half of acos(t), with s = sqrt((1 - t) / 2) */
+typedef struct { double s, rest; } asin_f64_parts;
+INLINE_F64 asin_f64_parts asin_half_f64(double t)
+{
+    double z = t > 0.5 ? FMA(-0.5, t, 0.5) : t * t, s = t > 0.5 ? __builtin_sqrt(z) : t, z2 = z * z;
+    return (asin_f64_parts){s, s * z * FMA(z,
+        H5(z2, 0x1.3333333332ec4p-4, 0x1.f1c71c1d4aa0dp-6, 0x1.1c4d343fa57f6p-6, 0x1.78246f32d075cp-7, 0x1.653a8f8cfd43cp-8,
+            -0x1.e7a24f548c99fp-7),
+        H6(z2, 0x1.5555555555556p-3, 0x1.6db6db6e3292ep-5, 0x1.6e8bb1d89492bp-6, 0x1.c9cf3759fd8ffp-7, 0x1.524ea8b3aad31p-7,
+            0x1.1d661531b222ep-6, 0x1.d78189767524ep-6))};
+}
+/* 1.63 ulp: all x */
+INLINE_F64 double asin_f64(double x)
+{
+    double t = __builtin_fabs(x);
+    asin_f64_parts h = asin_half_f64(t);
+    double far = 0x1.921fb54442d18p0 - (2.0 * h.s + (2.0 * h.rest - 0x1.1a62633145c07p-54));
+    return __builtin_copysign(t > 0.5 ? far : h.s + h.rest, x);
+}
+/* 1.09 ulp: all x */
+INLINE_F64 double acos_f64(double x)
+{
+    double t = __builtin_fabs(x);
+    asin_f64_parts h = asin_half_f64(t);
+    double right = 2.0 * (h.s + h.rest), left = 0x1.921fb54442d18p1 - (2.0 * h.s + (2.0 * h.rest - 0x1.1a62633145c07p-53));
+    double near = 0x1.921fb54442d18p0 - (x + (__builtin_copysign(h.rest, x) - 0x1.1a62633145c07p-54));
+    return t > 0.5 ? (x > 0.0 ? right : left) : near;
 }
 #undef INLINE_F64
 #undef H1
@@ -450,6 +592,8 @@ INLINE_F64 double atan_f64(double x)
 #undef H9
 #undef H10
 #undef H11
+#undef LN2_F64
+#undef LN2_TAIL_F64
 #undef SQRT_HALF_BITS
 #undef EXP_BITS
 #endif

@@ -286,3 +286,29 @@ def test_one_axis_more(name):
 def test_a_tensor_of_few_axes_is_as_small_as_before():
     """Head, two addresses, room for six lengths and strides: 184 bytes; 200 in which there was room for eight."""
     assert Tensor.__basicsize__ <= 200
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 8, 9])
+def test_short_axes_neither_overflow_nor_vanish_on_the_way(n, dtype):
+    """One result among many ordinary ones that are made with it, in each direction."""
+    huge, tiny = np.finfo(dtype).max / 2, np.finfo(dtype).tiny * 4
+    for shape, axis in [((n, 600), 0), ((600, n), 1), ((4, n, 150), 1)]:
+        x = np.ones(shape, dtype)
+        at = (1,) * len(shape)
+        for value in (huge, tiny, np.inf, np.nan):
+            y = np.moveaxis(x.copy(), axis, -1)
+            y[at[:-1]] = value
+            if value == huge and n > 2:                 # they cancel, after partial sums that are too large
+                y[at[:-1]][:] = [huge] * (n // 2) + [-huge] * (n // 2) + [0] * (n % 2)
+            y = Tensor(np.ascontiguousarray(np.moveaxis(y, -1, axis)))
+            row = np.moveaxis(y.numpy(), axis, -1)[at[:-1]].astype(np.longdouble)
+            with np.errstate(all="ignore"):
+                wanted = {"sum": row.sum(), "norm": np.sqrt((row * row).sum()), "prod": row.prod(), "amax": row.max(),
+                          "amin": row.min()}
+                wanted = {name: truth.astype(dtype) for name, truth in wanted.items()}
+            for name, truth in wanted.items():
+                got = getattr(y, name)(dim=axis).numpy()
+                np.testing.assert_allclose(got[at[:-1]], truth, rtol=8 * np.finfo(dtype).eps)
+                rest = np.delete(got.ravel(), np.ravel_multi_index(at[:-1], got.shape))
+                np.testing.assert_allclose(rest, {"sum": n, "norm": np.sqrt(n)}.get(name, 1), rtol=1e-6)

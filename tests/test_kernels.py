@@ -15,12 +15,20 @@ TABLE = {row["name"]: row for row in kernels.kernel_table()}
 IMAGE = (5, 6,  3, 2,  2, 1,  1, 2,    1, 0,  3, 4)
 DENSE = (4, 4,  2, 2,  2, 2,  1, 1,    0, 0,  2, 2)
 
+# axes of a few elements: of one, of rows, of columns, and of columns of an image; more results than are made at a time
+SHORT = [dict(outer=outer, n=n, inner=inner) for n in (1, 2, 3, 4, 5, 6, 7, 8, 9)
+         for outer, inner in ((300, 1), (1, 300), (3, 40))]
+
 # for each row: integers and numbers by name, of one or more launches; shapes of operands that their extents do not tell
 SAMPLES = {
     "copy": [dict(n=48)], "constant": [dict(n=0), dict(n=40)],
     "sum": [dict(outer=3, n=5, inner=4, scale=0.5), dict(outer=1, n=2500, inner=1, scale=1.0),
-            dict(outer=2, n=70, inner=33, scale=-1.0)],
-    "amax": [dict(outer=3, n=5, inner=4, sign=1.0), dict(outer=2, n=7, inner=1, sign=-1.0)],
+            dict(outer=2, n=70, inner=33, scale=-1.0), *[short | dict(scale=0.5) for short in SHORT]],
+    "squares": [short | dict(root=root, scale=0.5)
+                for short in [dict(outer=3, n=70, inner=5), *SHORT] for root in (0, 1)],
+    "prod": [dict(outer=3, n=70, inner=5), dict(outer=2, n=70, inner=1), *SHORT],
+    "amax": [dict(outer=3, n=5, inner=4, sign=1.0), dict(outer=2, n=7, inner=1, sign=-1.0),
+             dict(outer=3, n=70, inner=300, sign=1.0), *[short | dict(sign=-1.0) for short in SHORT]],
     "softmax": [dict(m=3, n=7), dict(m=70, n=1), dict(m=2, n=1030)],
     "log_softmax": [dict(m=3, n=7), dict(m=1, n=40)],
     "softmax_vjp": [dict(m=3, n=7), dict(m=1, n=65)], "log_softmax_vjp": [dict(m=3, n=7)],

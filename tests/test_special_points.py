@@ -253,3 +253,71 @@ def test_an_infinite_gradient_does_not_pass_what_is_not_chosen(name):
         y.backward()
         assert v.grad == slope
         assert not any(np.isnan(d) for node in (y, *y._prev) for d in node._local_grads if d is not None)
+
+
+# ----- powers -------------------------------------------------------------------------------------------------
+
+BASES = [0.0, 0.3, 0.5, 1.0, 1.5, 2.0, 3.0, 1e-40, 1e-30, 1e30, INF]
+EXPONENTS = [0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 0.1, 7.3, 2.0**24 - 1, 2.0**24, 1e30, INF]
+FINE = [2.0**52 + 1, 2.0**53 - 1, 2.0**53, 5e-324, 1e-310, 1e300]
+
+
+def signed_pairs(dtype):
+    of_double = FINE if dtype == np.float64 else []
+    return (x.ravel() for x in np.meshgrid(*([np.array([s * v for v in [*values, *of_double, NAN] for s in (1, -1)],
+                                                      dtype) for values in (BASES, EXPONENTS)])))
+
+
+def equal(a, b):
+    """Equal, zeros in sign too; one nan is as good as another."""
+    return np.array_equal(a, b, equal_nan=True) and np.array_equal(np.signbit(a[a == 0]), np.signbit(b[b == 0]))
+
+
+def c_power(a, b):
+    """C99's pow, in more digits. NumPy has other rules for one exponent that all share."""
+    assert len(set(b)) > 1
+    with np.errstate(all="ignore"):
+        return np.power(a.astype(np.longdouble), b.astype(np.longdouble))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_powers_are_those_of_c99_at_the_ends(dtype):
+    a, b = signed_pairs(dtype)
+    y = (mgx.Tensor(a) ** mgx.Tensor(b)).numpy()
+    with np.errstate(over="ignore"):
+        truth = c_power(a, b).astype(dtype)
+    assert np.array_equal(np.isnan(y), np.isnan(truth))
+    known = ~np.isnan(truth)
+    assert np.array_equal(np.signbit(y[known]), np.signbit(truth[known]))
+    np.testing.assert_array_max_ulp(np.abs(y[known]), np.abs(truth[known]), 2)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_power_has_the_same_bits_however_its_exponent_arrives(dtype):
+    """As a number, as an array of one value or of many, as a Value, and in the derivative of another power."""
+    a, b = signed_pairs(dtype)
+    mixed = (mgx.Tensor(a) ** mgx.Tensor(b)).numpy()
+    for exponent in np.unique(b[~np.isnan(b)]):
+        at = b == exponent
+        x = mgx.Tensor(a[at], requires_grad=True)
+        y = x ** exponent
+        assert equal(y.numpy(), mixed[at])
+        assert equal((x ** mgx.full(x.shape, exponent, dtype=x.dtype)).numpy(), mixed[at])
+        shared, = mgx.autograd.grad(y.sum(), [x])
+        many = mgx.Tensor(np.r_[a[at], 2].astype(dtype), requires_grad=True)
+        z = many ** mgx.Tensor(np.r_[np.full(at.sum(), exponent), 0.7].astype(dtype))
+        assert equal(shared.numpy(), mgx.autograd.grad(z.sum(), [many])[0].numpy()[:-1])
+        if dtype == np.float64:
+            values = np.array([(mgx.Value(v) ** mgx.Value(exponent)).data for v in a[at].tolist()])
+            assert equal(values, mixed[at])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("twice", range(-4, 7))
+def test_whole_and_half_powers_to_one_unit(twice, dtype):
+    x = np.geomspace(1e-6, 1e6, 400).astype(dtype)
+    y = (mgx.Tensor(x) ** (twice / 2)).numpy()
+    with mp.workprec(200):
+        truth = [mp.power(mpf(float(v)), mpf(twice) / 2) for v in x]
+        off = [abs(mpf(float(v)) - t) / float(np.spacing(v)) for v, t in zip(y, truth, strict=True)]
+    assert max(off) <= 1

@@ -28,11 +28,11 @@ END = "# The end of what tools/generate.py writes."
 
 COLUMNS = {kind: (*columns.split(), "lo", "hi") for kind, columns in {
     "U": "name forward dx", "D": "name forward dx", "H": "name forward dx",
-    "B": "name forward da db", "T": "name forward da db dc", "C": "name forward"}.items()}
-COLUMNS = {kind: columns + ("ulp", "dulp") * (kind != "C") + ("parameters",) * (kind in "BTC") + ("doc",)
+    "B": "name forward da db", "P": "name forward da db", "T": "name forward da db dc", "C": "name forward"}.items()}
+COLUMNS = {kind: columns + ("ulp", "dulp") * (kind != "C") + ("parameters",) * (kind in "BPTC") + ("doc",)
            for kind, columns in COLUMNS.items()}
-OPERANDS = {"U": "x", "D": "x", "H": "x", "B": "ab", "T": "abc", "C": "ab"}
-NAMED = {kind: OPERANDS[kind] + "y" * (kind in "UDHB") for kind in COLUMNS}         # by a derivative; y is the result
+OPERANDS = {"U": "x", "D": "x", "H": "x", "B": "ab", "P": "ab", "T": "abc", "C": "ab"}
+NAMED = {kind: OPERANDS[kind] + "y" * (kind in "UDHBP") for kind in COLUMNS}         # by a derivative; y is the result
 
 
 class Method(NamedTuple):
@@ -45,7 +45,7 @@ class Method(NamedTuple):
 BY_HAND = {
     "gelu": Method("apply_gelu(self, approximate)", '(approximate="none")',
                    'approximate: Literal["none", "tanh"] = "none"'),    # chooses between two rows
-    "pow": Method("power(self, exponent)"),                             # squares do without the C library
+    "pow": Method("power(self, exponent)"),                             # squares are a row of their own
     "clip": Method("apply_clip(self, lo, hi)"),                         # either side may be open
 }
 

@@ -20,6 +20,7 @@
         *result = y; \
         if (needs & 1) d[0] = (da); \
         if (needs & 2) d[1] = (db); }
+#define P B
 #define T(name, f, da, db, dc, ...) \
     RULE(name) { \
         double a = v[0], b = v[1], c = v[2]; (void)a; (void)b; (void)c; \
@@ -34,6 +35,7 @@
 #undef D
 #undef H
 #undef B
+#undef P
 #undef T
 #undef C
 
@@ -43,6 +45,7 @@ ENTER(rules)
 #define D U
 #define H U
 #define B U
+#define P U
 #define T U
 #define C U
 #include "ops.def"

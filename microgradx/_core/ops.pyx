@@ -34,7 +34,7 @@ cdef bint integral(object x):
 
 
 cdef object power(object a, object b):
-    """a**b. The square of a Tensor takes the row square: the same numbers without the C library's pow."""
+    """a**b. The square of a Tensor takes the row square: the same numbers, and nothing to look for in the exponents."""
     if PyObject_CheckBuffer(a) and (PyLong_Check(b) or isinstance(b, FLOAT) and not integral(a)) and b == 2:
         return on_tensors(MGX_square, a, None, None)
     return combine(MGX_pow, a, b)
@@ -439,7 +439,8 @@ cdef class Differentiable:
         return apply(MGX_div, self, other, None)
 
     def pow(self, exponent):
-        """y = x^exponent; nan for x < 0 unless the exponent is a whole number; 0^0 = 1.
+        """y = x^exponent; nan for x < 0 unless the exponent is a whole number; 0^0 = 1. For the exponents -2,
+        -1, -1/2, 1/2, 3/2, 2, 5/2 and 3 products and roots, right to 1 ulp.
 
         Gradient: exponent*x^(exponent - 1), 0 for exponent 0. Of the exponent: y*ln(x); 0 at x = 0 for an
         exponent >= 0, nan for x < 0.
