@@ -53,8 +53,12 @@ static inline __attribute__((always_inline)) int V(twice_of)(REAL b)
 }
 static inline __attribute__((always_inline)) REAL V(pow)(REAL a, REAL b)
 {
-    const int twice = V(twice_of)(b);
-    return twice == NO_POWER ? V(pow_lanes)(a, b, 0) : V(power)(a, twice);
+    switch (V(twice_of)(b)) {
+#define CASE(twice) case twice: return V(power)(a, twice);
+        EACH_POWER(CASE)
+#undef CASE
+    }
+    return V(pow_lanes)(a, b, 0);
 }
 
 /* log(e^a + e^b); a == b first, so that equal infinities do not meet as inf - inf */
