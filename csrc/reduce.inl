@@ -436,7 +436,7 @@ static void V(prods)(ptrdiff_t count, ptrdiff_t n, const char *x, ptrdiff_t next
     double p[MANY];
     for (ptrdiff_t width; count; count -= width, x += width * next, out += width) {
         width = next != sizeof(REAL) ? 1 : count < MANY ? count : MANY;
-        const int plain = V(prod_columns)(n, width, x, stride, p);
+        const int plain = width > 1 && V(prod_columns)(n, width, x, stride, p);
         for (ptrdiff_t w = 0; w < width && !plain; w++) {
             scaled whole = {1, 0};
             ALONG(r, 0, n)
