@@ -82,7 +82,7 @@ def run_each(function: Callable[[Any], Any], tasks: Iterable[Any], executor: Any
 def executor_of(text: str) -> Executor:
     """The executor that a command line asks for: "processes", "threads=4".
 
-    Without a number there are as many workers as cores. Processes are started anew (spawn), so that they inherit
+    Without a number there are as many workers as cores. Processes are spawned, so that they inherit
     neither locks nor threads. Raises ``OptionError`` for another text.
 
     >>> from microgradx.parallel import executor_of
