@@ -112,24 +112,29 @@ def _completed(function: Callable[[Any], Any], tasks: list[Any], waiting: deque[
     """
     running: dict[Future[Any], int] = {}
     suspects: deque[int] = deque()
+    suspected: set[int] = set()
     deaths: Counter[int] = Counter()
     try:
         while waiting or suspects or running:
-            alone = suspects or any(deaths[k] for k in running.values())
+            alone = suspects or not suspected.isdisjoint(running.values())
             while (suspects or waiting) and len(running) < (1 if alone else pool.width):
                 k = (suspects or waiting).popleft()
                 running[pool.submit(_on_a_worker, os.getpid(), function, tasks[k])] = k
             done, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
+            if any(isinstance(future.exception(), BrokenExecutor) for future in done):
+                done, _ = concurrent.futures.wait(running)              # they all break with the pool
+            guilty = len(running) == 1
             for future in done:
                 k = running.pop(future)
                 try:
                     result = future.result()
                 except BrokenExecutor as error:
-                    deaths[k] += 1
+                    deaths[k] += guilty
                     if deaths[k] == DEATHS:
                         raise Error(f"run_all: task {k}, {reprlib.repr(tasks[k])}, has lost {DEATHS} workers, which "
                                     "died while they ran it") from error
                     suspects.append(k)
+                    suspected.add(k)
                 except Exception as error:
                     _check_pickles(function, k, tasks[k], error)
                     error.add_note(f"This is task {k}, {reprlib.repr(tasks[k])}")

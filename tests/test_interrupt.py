@@ -171,7 +171,7 @@ for attempt in range(25):
     assert state() == before, attempt
 print(struck > 5)
 
-w = mgx.zeros(200_000, requires_grad=True)
+w = mgx.zeros(1_000_000, requires_grad=True)
 scale = mgx.linspace(1, 100, w.size)
 def closure():
     lbfgs.zero_grad()
