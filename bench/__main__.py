@@ -45,18 +45,13 @@ def find_peers(wanted):
 
 def machine():
     """What a reader needs to judge the numbers."""
-    cpu = platform.processor()
-    if os.path.exists("/proc/cpuinfo"):
-        with open("/proc/cpuinfo") as file:
-            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
-        cpu = names[0] if names else cpu
     versions = {"python": platform.python_version()}
     for name in (*LIBRARIES, "scipy", "threadpoolctl"):
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             pass
-    return {"machine": platform.platform(), "cpu": cpu, "cores": os.cpu_count(), "versions": versions,
+    return {"machine": platform.platform(), "cpu": common.processor(), "cores": os.cpu_count(), "versions": versions,
             "date": time.strftime("%Y-%m-%d %H:%M:%S %z"),
             "load": os.getloadavg() if hasattr(os, "getloadavg") else None}
 

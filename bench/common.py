@@ -5,6 +5,8 @@ function's first result is compared between contenders before anything is timed:
 """
 import gc
 import math
+import os
+import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -14,6 +16,16 @@ import numpy as np
 
 OURS = "microgradx"
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}     # cpu: all threads of this process
+
+
+def processor():
+    """The name of this machine's processor."""
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
 
 
 @dataclass

@@ -17,7 +17,7 @@ from microgradx.flow import prescriptions as p
 from microgradx.flow.verdicts import ELSEWHERE, WRONG
 
 FAMILIES = ("MLP", "convolutional", "recurrent", "transformer", "residual", "regression")
-LIBRARIES = ("microgradx", "torch") if importlib.util.find_spec("torch") else ("microgradx",)
+FRAMEWORKS = ("microgradx", "torch") if importlib.util.find_spec("torch") else ("microgradx",)
 RATES = {"SGD": 0.1, "momentum": 0.02, "Adam": 3e-3}
 VANISHING, GROWING = {p.BACKWARD, p.FORWARD}, {p.EXPLODING, p.SATURATED}
 
@@ -40,7 +40,7 @@ class Spec:
     """``gain``: n_in times the variance of the weights, None for the library's own; ``data``: by name;
     ``fault``: of FAULTS or None; ``number``: what a fault draws."""
     family: str
-    library: str
+    framework: str
     activation: str = "ReLU"
     depth: int = 2
     width: int = 32
@@ -187,7 +187,7 @@ class Training:
     """A model, its cost, its optimizer and its data, as a user's program has them."""
 
     def __init__(self, spec, seed):
-        self.spec, self.lib = spec, library(spec.library)
+        self.spec, self.lib = spec, library(spec.framework)
         self.lib.seed(seed)
         self.rng = np.random.default_rng(seed)
         self.schedule = None
@@ -270,7 +270,7 @@ class Fault:
     spec: object = None
     before: object = None
     after: object = None
-    libraries: tuple = ("microgradx", "torch")
+    frameworks: tuple = ("microgradx", "torch")
 
 
 DENSE, CLASSES = ("MLP", "convolutional", "regression"), FAMILIES[:5]
@@ -416,9 +416,9 @@ FAULTS = {
 def drawn(seed, k):
     """Net k of a seed: the families and libraries in turn, every other net with a fault."""
     rng = np.random.default_rng((seed, k))
-    family, library = FAMILIES[k // 2 % len(FAMILIES)], LIBRARIES[k // (2 * len(FAMILIES)) % len(LIBRARIES)]
+    family, framework = FAMILIES[k // 2 % len(FAMILIES)], FRAMEWORKS[k // (2 * len(FAMILIES)) % len(FRAMEWORKS)]
     kind = str(rng.choice(tuple(RATES)))
-    spec = Spec(family, library, str(rng.choice(("ReLU", "Tanh", "GELU"))), int(rng.integers(1, 4)),
+    spec = Spec(family, framework, str(rng.choice(("ReLU", "Tanh", "GELU"))), int(rng.integers(1, 4)),
                 int(rng.choice((24, 32, 48))), None, bool(rng.random() < 0.3), float(rng.choice((0.0, 0.0, 0.1))),
                 str(rng.choice(("LSTM", "GRU"))), kind, RATES[kind] * float(rng.choice((0.5, 1.0, 2.0))))
     spec.data = OWN_DATA.get(family, "digits")
@@ -430,7 +430,7 @@ def drawn(seed, k):
     if family == "residual":
         spec.norm = bool(rng.random() < 0.7)
     if k % 2:
-        fits = [name for name, fault in FAULTS.items() if family in fault.families and library in fault.libraries]
+        fits = [name for name, fault in FAULTS.items() if family in fault.families and framework in fault.frameworks]
         spec.fault = fits[(seed + k // (2 * len(FAMILIES)) + 5 * FAMILIES.index(family)) % len(fits)]
         change = FAULTS[spec.fault].spec
         for name, value in ((change(rng) if callable(change) else change) or {}).items():

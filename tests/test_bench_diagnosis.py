@@ -34,9 +34,10 @@ def test_every_verdict_on_a_net_has_a_fault():
     assert planted <= set(verdicts.VERDICTS)
 
 
-@pytest.mark.parametrize("name", [name for name, fault in nets.FAULTS.items() if "microgradx" in fault.libraries])
+@pytest.mark.parametrize("name", [name for name, fault in nets.FAULTS.items() if "microgradx" in fault.frameworks])
 def test_a_fault_is_built_and_trained_alike_each_time(name):
-    k = next(k for k in range(1, 4000, 2) if (spec := nets.drawn(0, k)).fault == name and spec.library == "microgradx")
+    k = next(k for k in range(1, 4000, 2)
+             if (spec := nets.drawn(0, k)).fault == name and spec.framework == "microgradx")
     assert nets.drawn(0, k) == nets.drawn(0, k)
     with np.errstate(all="ignore"):
         scores = [nets.Training(nets.drawn(0, k), 1).score(3, 8) for _ in range(2)]
@@ -47,7 +48,7 @@ def test_every_other_net_has_a_fault_and_all_families_come():
     drawn = [nets.drawn(5, k) for k in range(48)]
     assert [spec.fault is None for spec in drawn] == [True, False] * 24
     assert {spec.family for spec in drawn} == set(nets.FAMILIES)
-    assert {spec.library for spec in drawn} == set(nets.LIBRARIES)
+    assert {spec.framework for spec in drawn} == set(nets.FRAMEWORKS)
 
 
 def test_shares():
