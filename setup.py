@@ -23,7 +23,7 @@ SHARED = PACKAGE + "_cyutility"         # helper functions of Cython's that all 
 OBJECTS = Path("build", f"objects-{sysconfig.get_platform()}-{sys.implementation.cache_tag}")
 DIRECTIVES = dict(language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False,
                   embedsignature=True, auto_pickle=False, emit_code_comments=False)
-# Modules of which an instruction more at every operation shows. The modules in neither set are compiled with -Og, in two
+# Modules of which an instruction more at every operation shows. Those in neither set are compiled with -Og, in two
 # thirds of the time of -O1.
 HOT = {"array", "graph", "elementwise", "value", "public", "_cyutility"}
 # Modules that run as often, and are as fast without the passes of LEAN and without -fgcse.

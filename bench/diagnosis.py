@@ -25,6 +25,7 @@ import time
 import warnings
 from collections import Counter, defaultdict
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 
@@ -34,10 +35,11 @@ from bench.diagnosis_nets import BALANCED_OF_ONE, FAMILIES, FAULTS, FRAMEWORKS, 
 from microgradx import flow, parallel
 from microgradx.errors import Error
 from microgradx.flow import diagnosis, prescriptions, verdicts
+from microgradx.flow.settings import FAILURES, RATES
 
 CHOOSE, SEED, NETS = 1, "a1ebe17f", 288           # of the recorded figures
 STEPS, BATCH, SEEDS, NEEDED, SHARE = 200, 32, 3, 2, 0.8
-FACTORS = (10.0, 0.1, 100.0, 0.01)
+FACTORS = RATES[:4]
 
 
 # ----- what is true --------------------------------------------------------------------------------------------------
@@ -61,7 +63,7 @@ def reaches(spec, target, change=()):
         try:
             training.change(change)
             reached += training.score(STEPS, BATCH) >= target
-        except (Error, ValueError, TypeError, RuntimeError, IndexError, AttributeError, KeyError):
+        except FAILURES:
             if not change:
                 raise                                   # lines that do not run are no cure
         if reached >= NEEDED or seed + 1 - reached > SEEDS - NEEDED:
@@ -148,7 +150,7 @@ def _diagnosed(spec, k, batches, target, trains):
         found = flow.diagnose(t.model, t.cost, batches, t.optimizer, schedule=t.schedule)
     except Error as error:
         return {"verdict": type(error).__name__, "alarm": True, "named": False, "first": None, "cured": False,
-                "ticked": False, "any": False, "said": str(error)}
+                "ticked": False, "said": str(error)}
     tried, net = found.prescriptions, {"verdict": found.verdict, "alarm": not found.healthy}
     net["named"] = spec.fault is not None and found.verdict in FAULTS[spec.fault].right
     net["first"] = tried[0]["name"] if tried else None
@@ -293,17 +295,19 @@ def as_text(found, nets):
 def main():
     parser = argparse.ArgumentParser(prog="python -m bench.diagnosis", description="How often is a diagnosis right?")
     parser.add_argument("--nets", type=int, default=NETS, help="that are judged; half as many choose")
-    parser.add_argument("--seed", default=SEED, help="of the judged nets: a number, or 8 hexadecimal digits")
-    parser.add_argument("--executor", help="processes=2, threads=2; one after the other if not given")
+    parser.add_argument("--seed", default=SEED, help="of the judged nets: a number, or a commit in hexadecimal digits")
+    parser.add_argument("--executor", help="processes=2; one after the other if not given")
     parser.add_argument("--store", help="a directory for results, from which another call goes on")
     parser.add_argument("--json", help="write every number to this file")
     parser.add_argument("--quick", action="store_true", help="36 nets, in 3 minutes on one core")
     args = parser.parse_args()
     count = 36 if args.quick else args.nets
-    seed = int(args.seed, 16) if len(args.seed) == 8 else int(args.seed)
+    seed = int(args.seed, 0 if args.seed.isdecimal() else 16)
+
+    store = args.store and Path(args.store) / commit()         # another state of the package finds other things
 
     def run(function, tasks):
-        return parallel.run_all(function, tasks, args.executor, args.store)
+        return parallel.run_all(function, tasks, args.executor, store)
     groups = [(family, framework) for family in FAMILIES for framework in FRAMEWORKS]
     targets = {", ".join(group): best for group, best in zip(groups, run(reference, groups))}
     choose = run(measured, [(CHOOSE, k, targets, False) for k in range(count // 2)])

@@ -414,7 +414,7 @@ FAULTS = {
 
 
 def drawn(seed, k):
-    """Net k of a seed: the families and libraries in turn, every other net with a fault."""
+    """Net k of a seed: the families and frameworks in turn, every other net with a fault, which come in turn, too."""
     rng = np.random.default_rng((seed, k))
     family, framework = FAMILIES[k // 2 % len(FAMILIES)], FRAMEWORKS[k // (2 * len(FAMILIES)) % len(FRAMEWORKS)]
     kind = str(rng.choice(tuple(RATES)))
@@ -431,7 +431,9 @@ def drawn(seed, k):
         spec.norm = bool(rng.random() < 0.7)
     if k % 2:
         fits = [name for name, fault in FAULTS.items() if family in fault.families and framework in fault.frameworks]
-        spec.fault = fits[(seed + k // (2 * len(FAMILIES)) + 5 * FAMILIES.index(family)) % len(fits)]
+        turn = seed + k // (2 * len(FAMILIES) * len(FRAMEWORKS))
+        other = 5 * FAMILIES.index(family) + len(fits) // 2 * FRAMEWORKS.index(framework)
+        spec.fault = fits[(turn + other) % len(fits)]
         change = FAULTS[spec.fault].spec
         for name, value in ((change(rng) if callable(change) else change) or {}).items():
             setattr(spec, name, value)

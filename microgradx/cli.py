@@ -14,6 +14,7 @@ except ImportError as error:
     raise ImportError(f"microgradx: the command line needs {error.name}, which is not installed: "
                       "pip install 'microgradx[lab]'", name=error.name) from None
 
+from microgradx import parallel
 from microgradx.config import show_config
 from microgradx.errors import Error, OptionError, is_of_a_signal
 
@@ -77,7 +78,7 @@ def list_():
 @click.option("--quick", is_flag=True, help="Smaller sizes: all in under three minutes.")
 @click.option("--out", default="lab", show_default=True, type=click.Path(file_okay=False, path_type=Path),
               help="The directory for the page and the figures.")
-@click.option("--executor", metavar="KIND=N", help="Run them in N workers: processes=2, threads=2.")
+@click.option("--executor", metavar="processes=N", help="Run them in N processes.")
 @click.option("--store", type=click.Path(file_okay=False, path_type=Path),
               help="A directory for results, from which another call goes on.")
 def run_(names, everything, seed, quick, out, executor, store):
@@ -93,9 +94,11 @@ def run_(names, everything, seed, quick, out, executor, store):
     except OSError as error:
         raise click.BadParameter(f"{out}: {error.strerror}") from error
     try:
-        held = _run(list(dict.fromkeys(names or EXPERIMENTS)), seed, quick, out, executor, store)
+        workers = parallel.executor_of(executor) if executor else contextlib.nullcontext()
     except OptionError as error:
-        raise click.UsageError(str(error)) from error
+        raise click.BadParameter(str(error)) from error
+    with workers as pool:
+        held = _run(list(dict.fromkeys(names or EXPERIMENTS)), seed, quick, out, pool, store)
     if not held:
         sys.exit(1)
 
@@ -110,10 +113,9 @@ def _run(names, seed, quick, out, executor, store):
     console, outcomes = Console(highlight=False), []
     with Progress(TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
                   console=console) as progress:
-        task = progress.add_task("", total=len(names))
+        task = progress.add_task("experiments", total=len(names))
         for outcome in lab.run_each(names, seed, quick, executor, store):
             outcomes.append(outcome)
-            progress.update(task, description=outcome.name)
             for card in outcome.cards:
                 lost = "" if card.holds else "  [bold red]the numbers do not bear it out[/]"
                 console.print(f"  {card.claim.id:<4} {card.claim.verdict:<14} {_first(card)}{lost}")

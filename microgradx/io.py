@@ -108,7 +108,7 @@ def save(obj: object, f: str | os.PathLike[str] | BinaryIO, metadata: Mapping[st
         except TypeError:
             raise DTypeError(f"save: {name_of(f)} is open for text; open(path, 'wb') is for bytes") from None
     else:
-        _write(os.fsdecode(f), content)
+        write_whole(os.fsdecode(f), content)
 
 
 class ModuleState(dict[str, Any]):
@@ -360,7 +360,7 @@ def _other_kind(start: bytes) -> str:
 
 # ----- writing -------------------------------------------------------------------------------------------------------
 
-def _write(path: str, content: bytes) -> None:
+def write_whole(path: str, content: bytes) -> None:
     """All of it or nothing: under another name first, which then takes the place of the old file."""
     try:
         old = os.stat(path)

@@ -1,7 +1,8 @@
 """Many runs of one function: here, in threads, in processes, or on other machines.
 
 Whatever runs many nets takes ``executor=`` and ``store=`` and hands them on to ``run_all``. A task holds all that
-decides its result, its seed among it, so results do not depend on the executor or on the order in which they come.
+decides its result, its seed among it, so results do not depend on the executor or on the order in which they come. Nets
+that draw from the global random state, as dropout does, need processes: threads would draw from one state in turn.
 """
 import concurrent.futures
 import contextlib
@@ -11,9 +12,9 @@ import io
 import multiprocessing
 import os
 import pickle
+import platform
 import reprlib
 import sys
-import tempfile
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future
@@ -22,6 +23,7 @@ from typing import Any
 
 from microgradx.config import get_num_threads, set_num_threads
 from microgradx.errors import Error, OptionError
+from microgradx.io import write_whole
 
 __all__ = ["executor_of", "run_all", "run_each"]
 
@@ -34,24 +36,23 @@ def run_all(function: Callable[[Any], Any], tasks: Iterable[Any], executor: Any 
 
     ``executor``: None, which runs everything here; any ``concurrent.futures.Executor`` (loky's, dask's
     ``client.get_executor()``, ``mpi4py.futures.MPIPoolExecutor``), which stays open; a function without arguments that
-    makes one, or a text as ``executor_of`` takes it, which are closed at the end. A worker uses one thread. Give a task
-    its seed; a function that draws from the global random state gives other numbers in threads.
+    makes one, or a text as ``executor_of`` takes it, which are closed at the end. A worker uses one thread, and in a
+    ``ThreadPoolExecutor`` so does your program meanwhile. Ctrl-C ends processes at once, and threads after their task.
 
     ``store``: a directory for results. Each is written when it is there, and a call with the same function and tasks
-    goes on from them, after Ctrl-C too. It holds pickles, so use only your own, and a new one after the function has
-    changed.
+    goes on from them, after Ctrl-C too. The key is the pickle of both, so a method, a ``partial`` and what they hold
+    count, and the version of microgradx; the code of the function does not: take a new directory after you changed it.
+    Sets in a task have no order that another program would find again. It holds pickles: use only your own.
 
-    A task whose worker dies runs again by itself, at most twice; the others lose nothing. A pool that broke is replaced
-    by one that is made in the same way, and an executor of another library by a pool of as many processes.
+    A task whose worker dies runs again by itself, at most three times; the others lose nothing. A pool that broke is
+    replaced by one that is made in the same way, and an executor of another library by a pool of as many processes.
 
-    Raises what ``function`` raises, with a note that names the task; ``Error`` for a task that loses three workers;
-    ``OptionError`` for an executor that is none or is shut down, and for what cannot be pickled.
+    Raises what ``function`` raises, with a note that names the task; ``Error`` for a task that loses three workers by
+    itself; ``OptionError`` for an executor that is none or is shut down, and for what cannot be pickled.
 
     >>> import math
     >>> from microgradx.parallel import run_all
     >>> run_all(math.sqrt, [1, 4, 9])
-    [1.0, 2.0, 3.0]
-    >>> run_all(math.sqrt, [1, 4, 9], "threads=2")
     [1.0, 2.0, 3.0]
     """
     tasks = list(tasks)
@@ -80,25 +81,25 @@ def run_each(function: Callable[[Any], Any], tasks: Iterable[Any], executor: Any
 
 
 def executor_of(text: str) -> Executor:
-    """The executor that a command line asks for: "processes", "threads=4".
+    """The executor that a command line asks for: "processes", "processes=4".
 
     Without a number there are as many workers as cores. Processes are spawned, so that they inherit
     neither locks nor threads. Raises ``OptionError`` for another text.
 
     >>> from microgradx.parallel import executor_of
-    >>> with executor_of("threads=2") as executor:
+    >>> with executor_of("processes=1") as executor:
     ...     executor.submit(abs, -1).result()
     1
     """
     kind, _, count = text.partition("=")
-    kinds: dict[str, Callable[[int | None], Executor]] = {
-        "processes": functools.partial(concurrent.futures.ProcessPoolExecutor,
-                                       mp_context=multiprocessing.get_context("spawn")),
-        "threads": concurrent.futures.ThreadPoolExecutor}
-    if kind not in kinds or count and not (count.isdecimal() and int(count)):
-        raise OptionError(f"executor: 'processes', 'threads' or one of them with a number of workers, as "
-                          f"'processes=2', not {text!r}")
-    return kinds[kind](int(count) if count else None)
+    if kind != "processes" or count and not (count.isdecimal() and int(count)):
+        raise OptionError(f"executor: 'processes', or with a number of workers, as 'processes=2', not {text!r}")
+    return _processes(int(count) if count else None)
+
+
+def _processes(count: int | None, **options: Any) -> Executor:
+    return concurrent.futures.ProcessPoolExecutor(
+        count, **{"mp_context": multiprocessing.get_context("spawn")} | options)
 
 
 # ----- the tasks ------------------------------------------------------------------------------------------------------
@@ -119,7 +120,7 @@ def _completed(function: Callable[[Any], Any], tasks: list[Any], waiting: deque[
             alone = suspects or not suspected.isdisjoint(running.values())
             while (suspects or waiting) and len(running) < (1 if alone else pool.width):
                 k = (suspects or waiting).popleft()
-                running[pool.submit(_on_a_worker, os.getpid(), function, tasks[k])] = k
+                running[pool.submit(_on_a_worker, _process(), function, tasks[k])] = k
             done, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
             if any(isinstance(future.exception(), BrokenExecutor) for future in done):
                 done, _ = concurrent.futures.wait(running)              # they all break with the pool
@@ -127,12 +128,13 @@ def _completed(function: Callable[[Any], Any], tasks: list[Any], waiting: deque[
             for future in done:
                 k = running.pop(future)
                 try:
-                    result = future.result()
+                    result = _received(future.result())
                 except BrokenExecutor as error:
                     deaths[k] += guilty
                     if deaths[k] == DEATHS:
                         raise Error(f"run_all: task {k}, {reprlib.repr(tasks[k])}, has lost {DEATHS} workers, which "
-                                    "died while they ran it") from error
+                                    "died while they ran it, or before: their initializer raises, or the program "
+                                    "starts workers outside of if __name__ == '__main__'") from error
                     suspects.append(k)
                     suspected.add(k)
                 except Exception as error:
@@ -142,17 +144,53 @@ def _completed(function: Callable[[Any], Any], tasks: list[Any], waiting: deque[
                 else:
                     kept.put(tasks[k], result)
                     yield k, result
+    except Exception:
+        concurrent.futures.wait([future for future in running if not future.cancel()])
+        raise
     finally:
         for future, k in running.items():
             if not future.cancel() and future.done() and future.exception() is None:
-                kept.put(tasks[k], future.result())
+                kept.put(tasks[k], _received(future.result()))
 
 
-def _on_a_worker(caller: int, function: Callable[[Any], Any], task: Any) -> Any:
-    """What an executor runs. A process other than the caller's has one thread from now on."""
-    if os.getpid() != caller:
+def _process() -> str:
+    return f"{platform.node()} {os.getpid()}"
+
+
+class _Sent(bytes):
+    """The pickle of a result."""
+
+
+def _on_a_worker(caller: str, function: Callable[[Any], Any], task: Any) -> Any:
+    """What an executor runs. A process other than the caller's has one thread from now on, and sends what arrives."""
+    elsewhere = _process() != caller
+    if elsewhere:
         _use_one_thread()
-    return function(task)
+    try:
+        result = function(task)
+    except Exception as error:
+        if isinstance(error, BrokenExecutor) or elsewhere and not _arrives(error):
+            raise Error(f"{type(error).__name__}: {error}") from None if elsewhere else error
+        raise
+    if not elsewhere:
+        return result
+    try:
+        return _Sent(pickle.dumps(result))
+    except Exception as error:
+        raise OptionError(f"run_all: the result of task {reprlib.repr(task)} cannot be sent from another process "
+                          f"({error})") from None
+
+
+def _arrives(error: Exception) -> bool:
+    """Is an exception the same after a pickle of it?"""
+    try:
+        return type(pickle.loads(pickle.dumps(error))) is type(error)
+    except Exception:
+        return False
+
+
+def _received(result: Any) -> Any:
+    return pickle.loads(result) if isinstance(result, _Sent) else result
 
 
 def _use_one_thread() -> None:
@@ -203,7 +241,7 @@ class _Here(Executor):
 class _Pool:
     """An executor that is made again when it breaks, and closed at the end if it was made here.
 
-    Workers in this process share its threads, so these are reduced to one while it is open.
+    The threads of a pool in this process share its number of threads, which is one while it is open.
     """
 
     def __init__(self, given: Any) -> None:
@@ -232,6 +270,8 @@ class _Pool:
         try:
             return self.executor.submit(*args)
         except BrokenExecutor:
+            if isinstance(self.executor, concurrent.futures.ThreadPoolExecutor):
+                raise                                   # its initializer raised
             self._make_again()
             return self.executor.submit(*args)
         except RuntimeError as error:
@@ -245,14 +285,15 @@ class _Pool:
         if self.owns:
             broken.shutdown(wait=False)
         if self.make is None:
-            options = {"mp_context": getattr(broken, "_mp_context", None),
-                       "initializer": getattr(broken, "_initializer", None),
+            options = {"initializer": getattr(broken, "_initializer", None),
                        "initargs": getattr(broken, "_initargs", None) or ()}
-            self.make = functools.partial(concurrent.futures.ProcessPoolExecutor, self.width, **options)
+            if isinstance(broken, concurrent.futures.ProcessPoolExecutor):
+                options["mp_context"] = broken._mp_context        
+            self.make = functools.partial(_processes, self.width, **options)
         self.executor, self.owns = self.make(), True
 
     def __enter__(self) -> "_Pool":
-        if not isinstance(self.executor, _Here):
+        if isinstance(self.executor, concurrent.futures.ThreadPoolExecutor):
             from threadpoolctl import threadpool_limits
             self.exit.callback(set_num_threads, get_num_threads())
             self.exit.enter_context(threadpool_limits(1))
@@ -271,6 +312,15 @@ class _Pool:
 
 # ----- the store ------------------------------------------------------------------------------------------------------
 
+def _program(function: Callable[[Any], Any]) -> str:
+    """The file in which a function of ``__main__`` stands: every program has one."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    if getattr(function, "__module__", "") != "__main__":
+        return ""
+    return str(getattr(sys.modules["__main__"], "__file__", ""))
+
+
 class _Store:
     """Results by function and task: a file for each, which is complete or not there."""
 
@@ -288,10 +338,10 @@ class _Store:
         pickler = pickle.Pickler(text, protocol=4)
         pickler.fast = True                             # equal tasks give equal bytes, whichever objects they share
         try:
-            pickler.dump((_name(self.function), task))
+            pickler.dump((sys.modules["microgradx"].__version__, _program(self.function), self.function, task))
         except Exception as error:
-            raise OptionError(f"run_all: task {reprlib.repr(task)} cannot be pickled, so no store can hold its result "
-                              f"({error})") from error
+            raise OptionError(f"run_all: {_name(self.function)} or its task {reprlib.repr(task)} cannot be pickled, so "
+                              f"that no store can hold results ({error})") from error
         return directory / f"{hashlib.sha256(text.getvalue()).hexdigest()[:32]}.pickle"
 
     def get(self, task: Any) -> tuple[Any] | None:
@@ -315,21 +365,14 @@ class _Store:
         except Exception as error:
             raise OptionError(f"run_all: the result of task {reprlib.repr(task)} cannot be pickled, so no store can "
                               f"hold it ({error})") from error
-        handle, name = tempfile.mkstemp(dir=self.path, suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(text)
-            os.replace(name, self._file(self.path, task))
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        write_whole(str(self._file(self.path, task)), text)
 
 
 # ----- progress -------------------------------------------------------------------------------------------------------
 
 def _with_progress(results: Iterator[tuple[int, Any]], count: int) -> Iterator[tuple[int, Any]]:
     """The same, and a line on stderr that counts them if that is a terminal."""
-    shown = sys.stderr is not None and sys.stderr.isatty()
+    shown = sys.stderr is not None and sys.stderr.isatty() and count > 0
     try:
         for done, pair in enumerate(results, 1):
             if shown:

@@ -44,6 +44,15 @@ def test_a_fault_is_built_and_trained_alike_each_time(name):
     assert scores[0] == scores[1] and 0 <= scores[0] <= 1
 
 
+def test_every_fault_comes_in_every_family_that_it_fits():
+    """In both frameworks, whatever their number."""
+    longest = max(len([f for f in nets.FAULTS.values() if family in f.families]) for family in nets.FAMILIES)
+    count = 2 * len(nets.FAMILIES) * len(nets.FRAMEWORKS) * longest
+    drawn = {(spec.family, spec.framework, spec.fault) for k in range(1, count, 2) if (spec := nets.drawn(5, k))}
+    assert drawn == {(family, framework, name) for name, fault in nets.FAULTS.items() for family in fault.families
+                     for framework in nets.FRAMEWORKS if framework in fault.frameworks}
+
+
 def test_every_other_net_has_a_fault_and_all_families_come():
     drawn = [nets.drawn(5, k) for k in range(48)]
     assert [spec.fault is None for spec in drawn] == [True, False] * 24

@@ -603,6 +603,18 @@ def test_a_net_of_norms_needs_a_way_past_them():
     assert -course.decades()[0] > 1.3 > -other.decades()[0] and other.gained > course.gained + 0.2
 
 
+def test_statistics_that_never_follow_are_no_lag():
+    """A net that is good for a batch alone, and useless as it is used: with momentum 0 the running ones stay."""
+    x, y = mgx.data.digits()
+    verdicts_of = {}
+    for momentum in (0.1, 0.0):
+        net = nn.Sequential(nn.Linear(64, 48, rng=0), nn.BatchNorm1d(48, momentum=momentum), nn.ReLU(),
+                            nn.Linear(48, 10, rng=1))
+        adam = optim.Adam(net.parameters(), lr=3e-3)
+        verdicts_of[momentum] = flow.diagnose(net, F.cross_entropy, (x * 20 + 500, y), adam).healthy
+    assert verdicts_of == {0.1: True, 0.0: False}
+
+
 def test_what_barely_helps_is_no_cure_where_something_else_does():
     """Critical weights remove a tenth of the cost of forty layers, a way past them most of it."""
     net = mlp(nn.ReLU, 40, 32, 1 / 3)

@@ -263,3 +263,16 @@ def test_a_refused_batch_changes_nothing():
         with pytest.raises((ShapeError, DTypeError)):
             layer(bad)
     assert all((t.numpy() == before[name].numpy()).all() for name, t in layer.state_dict().items())
+
+
+@pytest.mark.parametrize("make", [lambda: nn.BatchNorm1d(3), lambda: nn.BatchNorm1d(3, momentum=None),
+                                  lambda: nn.InstanceNorm1d(3, track_running_stats=True)])
+def test_statistics_that_are_tracked_no_longer_stay(make):
+    """``track_running_stats = False`` of a module that has them: the batch's count in training, and are not noted."""
+    norm, x = make(), mgx.Tensor(np.random.default_rng(0).normal(3, 2, (8, 3, 4)).astype("float32"))
+    norm(x)
+    before, y = {name: t.tolist() for name, t in norm.named_buffers()}, norm(x + 5)
+    norm.track_running_stats = False
+    kept = {name: t.tolist() for name, t in norm.named_buffers()}
+    assert kept != before and np.allclose(norm(x).numpy(), y.numpy(), atol=1e-5)
+    assert {name: t.tolist() for name, t in norm.named_buffers()} == kept

@@ -1,6 +1,6 @@
 """Many runs of one function: the same results from every executor, workers that die, Ctrl-C and what a store keeps."""
 import concurrent.futures
-import importlib
+import functools
 import multiprocessing
 import os
 import pickle
@@ -99,9 +99,14 @@ def _dask():
     return Client(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None).get_executor()
 
 
+def pool_of(count):
+    """What makes a pool of threads."""
+    return functools.partial(concurrent.futures.ThreadPoolExecutor, count)
+
+
 EXECUTORS = {"threads": lambda: concurrent.futures.ThreadPoolExecutor(3),
              "processes": lambda: concurrent.futures.ProcessPoolExecutor(2, SPAWN),
-             "a text, processes": lambda: "processes=2", "a text, threads": lambda: "threads=2",
+             "a text": lambda: "processes=2",
              "a function": lambda: lambda: concurrent.futures.ThreadPoolExecutor(2), "loky": _loky}
 
 
@@ -127,9 +132,9 @@ def test_results_do_not_depend_on_dask():
 
 
 def test_the_order_is_that_of_the_tasks():
-    assert parallel.run_all(_waits, [0.2, 0.0, 0.1], "threads=3") == [0.2, 0.0, 0.1]
-    assert [k for k, _ in parallel.run_each(_waits, [0.3, 0.0], "threads=2")] == [1, 0]
-    assert parallel.run_all(abs, []) == [] == parallel.run_all(abs, [], "threads=2")
+    assert parallel.run_all(_waits, [0.2, 0.0, 0.1], pool_of(3)) == [0.2, 0.0, 0.1]
+    assert [k for k, _ in parallel.run_each(_waits, [0.3, 0.0], pool_of(2))] == [1, 0]
+    assert parallel.run_all(abs, []) == [] == parallel.run_all(abs, [], pool_of(2))
 
 
 def _waits(seconds):
@@ -138,7 +143,7 @@ def _waits(seconds):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL")
-@pytest.mark.parametrize("make", [EXECUTORS["a text, processes"], EXECUTORS["processes"], _loky, lambda: _loky])
+@pytest.mark.parametrize("make", [EXECUTORS["a text"], EXECUTORS["processes"], _loky, lambda: _loky])
 def test_a_worker_that_dies_costs_one_task(make, tmp_path):
     tasks = [(k, str(tmp_path / f"{k}.died") if k in (1, 4) else "", os.getpid()) for k in range(7)]
     assert parallel.run_all(ended_once, tasks, make(), tmp_path / "store") == [10 * k for k in range(7)]
@@ -162,7 +167,7 @@ def test_deaths_are_not_blamed_on_who_ran_at_the_same_time(tmp_path):
     assert parallel.run_all(ended_twice, tasks, "processes=3") == [0, 1, 2]
 
 
-@pytest.mark.parametrize("executor", [None, "threads=1", "processes=1"])
+@pytest.mark.parametrize("executor", [None, pool_of(1), "processes=1"])
 def test_after_an_interrupt_a_second_call_goes_on(executor, tmp_path):
     tasks = [(k, str(tmp_path / "once")) for k in range(6)]
     with pytest.raises(KeyboardInterrupt):
@@ -224,14 +229,14 @@ def test_a_write_that_fails_leaves_no_part(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("executor", [None, "threads=2", "processes=1"])
+@pytest.mark.parametrize("executor", [None, pool_of(2), "processes=1"])
 def test_what_a_function_raises_names_its_task(executor):
     with pytest.raises(ZeroDivisionError, match="by 0") as raised:
         parallel.run_all(failing, [0, 1, 2], executor)
     assert raised.value.__notes__[-1] == "This is task 1, 1"
 
 
-@pytest.mark.parametrize("executor", ["threads=2", "processes=1"])
+@pytest.mark.parametrize("executor", [pool_of(2), "processes=1"])
 def test_a_worker_has_one_thread_and_the_caller_its_own_again(executor):
     before = mgx.get_num_threads()
     mgx.set_num_threads(2)
@@ -250,11 +255,11 @@ def test_what_cannot_be_sent_is_named():
         parallel.run_all(local, [1], "processes=1")
     with pytest.raises(OptionError, match=r"task 1, <unlocked .*> cannot be sent|task 1, .*lock.* cannot be sent"):
         parallel.run_all(abs, [1, threading.Lock()], "processes=1")
-    assert parallel.run_all(local, [1], "threads=1") == [1]
+    assert parallel.run_all(local, [1], pool_of(1)) == [1]
 
 
 @pytest.mark.parametrize(("call", "words"), [
-    (lambda path: parallel.run_all(abs, [threading.Lock()], store=path), "cannot be pickled, so no store"),
+    (lambda path: parallel.run_all(abs, [threading.Lock()], store=path), "cannot be pickled, so that no store"),
     (lambda path: parallel.run_all(_lock, [1], store=path), "the result of task 1 cannot be pickled"),
     (lambda path: parallel.run_all(abs, [1], 3), "executor is a concurrent.futures.Executor"),
     (lambda path: parallel.run_all(abs, [1], "processes=0"), "not 'processes=0'"),
@@ -267,6 +272,84 @@ def test_bad_input_gets_a_sentence(call, words, tmp_path):
 
 def _lock(task):
     return threading.Lock()
+
+
+class Times:
+    def __init__(self, factor):
+        self.factor = factor
+
+    def run(self, task):
+        return self.factor * task
+
+
+def summed(array, task):
+    return float(array.sum()) + task
+
+
+def test_a_store_tells_functions_apart(tmp_path):
+    """By what they hold too, and of two programs by their files."""
+    assert parallel.run_all(Times(3).run, [1, 2], store=tmp_path) == [3, 6]
+    assert parallel.run_all(Times(5).run, [1, 2], store=tmp_path) == [5, 10]
+    for last in (0.0, 7.0):
+        array = np.zeros(2000)
+        array[1000] = last
+        assert parallel.run_all(functools.partial(summed, array), [1], store=tmp_path) == [1 + last]
+    for factor in (2, 9):
+        with pytest.raises(OptionError, match="cannot be pickled, so that no store"):
+            parallel.run_all(lambda x, factor=factor: factor * x, [1], store=tmp_path)
+        script = tmp_path / f"program{factor}.py"
+        script.write_text("import sys\nfrom microgradx import parallel\n"
+                          f"def f(x): return {factor} * x\nprint(parallel.run_all(f, [1, 2], store=sys.argv[1]))\n")
+        for _ in range(2):
+            done = subprocess.run([sys.executable, script, tmp_path], capture_output=True, text=True, check=True)
+            assert done.stdout == f"[{factor}, {2 * factor}]\n"
+
+
+class Told(Exception):
+    def __init__(self, first, second):
+        super().__init__(f"{first} and {second}")
+
+
+def tells(task):
+    raise Told(1, 2)
+
+
+def broken_inside(task):
+    raise concurrent.futures.BrokenExecutor("a pool of its own")
+
+
+@pytest.mark.parametrize("executor", [None, pool_of(1), "processes=1"])
+def test_what_a_function_raises_is_no_death(executor):
+    with pytest.raises(Told if not isinstance(executor, str) else Error, match="1 and 2"):
+        parallel.run_all(tells, [0], executor)
+    with pytest.raises(Error, match="BrokenExecutor: a pool of its own"):
+        parallel.run_all(broken_inside, [0], executor)
+
+
+def test_a_result_that_cannot_be_sent_is_named():
+    with pytest.raises(OptionError, match="the result of task 1 cannot be sent from another process"):
+        parallel.run_all(_lock, [1], "processes=1")
+
+
+def _bad_start():
+    raise OSError("no disk")
+
+
+def test_a_pool_of_threads_that_cannot_start_says_so():
+    with pytest.raises((Error, concurrent.futures.BrokenExecutor), match="initializer"):
+        parallel.run_all(abs, [1], concurrent.futures.ThreadPoolExecutor(1, initializer=_bad_start))
+
+
+def _first_fails(task):
+    time.sleep(0.1 + 0.4 * task)
+    return 1 // task
+
+
+@pytest.mark.parametrize("executor", [pool_of(2), "processes=2"])
+def test_what_still_ran_when_another_failed_is_kept(executor, tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        parallel.run_all(_first_fails, [0, 1], executor, tmp_path)
+    assert [pickle.loads(file.read_bytes()) for file in tmp_path.iterdir()] == [1]
 
 
 @pytest.mark.parametrize("make", [lambda: concurrent.futures.ThreadPoolExecutor(1),
@@ -287,7 +370,6 @@ def test_progress_is_shown_on_a_terminal(monkeypatch, capsys):
 
 
 def test_libraries_of_executors_are_not_imported():
-    code = "import sys, microgradx.parallel as p; p.run_all(abs, [1], 'threads=1'); print({*sys.modules} & "
+    code = "import sys, microgradx.parallel as p; p.run_all(abs, [1]); print({*sys.modules} & "
     code += "{'loky', 'dask', 'distributed', 'mpi4py'})"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
-    assert importlib.util.find_spec("microgradx.parallel")

@@ -132,19 +132,19 @@ class Run:
     def judged(self, batches):
         """The mean cost on some batches, of the model as it is used: in evaluation mode, without a graph. Early in a
         training the running statistics of norms lag behind the weights: with those of the batches, if that is less."""
-        lagging = [m for m in self.model.modules() if getattr(m, "running_mean", None) is not None]
+        lagging = [m for m in self.model.modules() if getattr(m, "running_mean", None) is not None and m.momentum != 0]
         costs = [self._judged(batches, norms) for norms in ([], lagging)[:1 + bool(lagging)]]
         return min((cost for cost in costs if math.isfinite(cost)), default=costs[0])
 
     def _judged(self, batches, norms):
         """``norms``: modules that take the statistics of the batch, and do not note them."""
-        total, rows, momenta = 0.0, 0, [m.momentum for m in norms]
+        total, rows = 0.0, 0
         with self.engine.framework.no_grad():
             self.model.eval()
             try:
                 for m in norms:
                     m.train()
-                    m.momentum = 0.0
+                    m.track_running_stats = False
                 with ignored(*FAILURES):
                     for batch in batches:
                         total += self.scalar(self.judge(self.model(*batch.x), batch.y)).item() * len(batch)
@@ -152,8 +152,8 @@ class Run:
                     return total / rows
             finally:
                 self.model.train()
-                for m, momentum in zip(norms, momenta):
-                    m.momentum = momentum
+                for m in norms:
+                    m.track_running_stats = True
         return math.nan
 
 

@@ -283,6 +283,10 @@ class _Running(_Norm):
                             ("running_var", np.ones(num_features, dtype)), ("num_batches_tracked", np.int64(0))):
             self.register_buffer(name, Tensor(start) if track_running_stats else None)
 
+    def _running(self) -> tuple[Tensor | None, Tensor | None]:
+        """The running statistics that a call reads or moves, if any."""
+        return (None, None) if self.training and not self.track_running_stats else (self.running_mean, self.running_var)
+
     def reset_running_stats(self) -> None:
         """Forget the running statistics: mean 0, variance 1, no batch."""
         if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
@@ -317,7 +321,7 @@ class _BatchNorm(_Running):
         momentum: float | Tensor | None = self.momentum
         if momentum is None:                                    # a plain average, if there is any
             momentum = 0.0 if count is None else 1 / count.astype("float64")
-        y = batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias,
+        y = batch_norm(input, *self._running(), self.weight, self.bias,
                        self.training or not self.track_running_stats, momentum, self.eps)
         if tracked is not None and count is not None:
             tracked.copy_(count)
@@ -398,7 +402,7 @@ class _InstanceNorm(_Running):
             raise ShapeError(f"{type(self).__name__}: {self.num_features} channels, not {x.shape[1]} of shape "
                              f"{input.shape} ({self.num_features} != {x.shape[1]})")
         momentum = 0.0 if self.momentum is None else self.momentum
-        y = instance_norm(x, self.running_mean, self.running_var, self.weight, self.bias,
+        y = instance_norm(x, *self._running(), self.weight, self.bias,
                           self.training or not self.track_running_stats, momentum, self.eps)
         return y.squeeze(0) if alone else y
 
