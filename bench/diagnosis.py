@@ -191,9 +191,12 @@ def judged(alarms, sick):
 
 
 def cell(found):
-    p, low, high = found["share"]
-    return f"{found['hits']:3d} of {found['of']:3d} " + (
-        "    -            " if p is None else f"{p:4.0%} [{low:4.0%} {high:4.0%}]")
+    """A share with its interval, in per cent."""
+    return f"{found['hits']} of {found['of']}" + (f": {quoted(found)}" if found["of"] else "")
+
+
+def quoted(found):
+    return "{:.0f} % [{:.0f} {:.0f}]".format(*(100 * x for x in found["share"]))
 
 
 def counted(nets):
@@ -243,22 +246,30 @@ def by_group(nets, key):
 
 # ----- the report ----------------------------------------------------------------------------------------------------
 
+def tables(found):
+    """The three tables of docs/diagnosis.md, as lists of lines."""
+    rules = [[name, cell(of["recall"]), cell(of["precision"])] for name, of in found["rules"].items()]
+    sick = [[name, cell(of)] for name, of in found["sick nets"].items()]
+    groups = [[name, *(cell(of[what]) for what in ("recall", "precision", "cause", "cured"))]
+              for key in ("by family", "by framework") for name, of in found[key].items()]
+    return [table(rows, *names) for rows, names in (
+        (rules, ("rule", "finds, of the nets that do not train", "of its alarms are right")),
+        (sick, ("of the nets that do not train", "")),
+        (groups, ("", "found", "alarms right", "cause", "first prescription")))]
+
+
+def table(rows, *names):
+    return [f"| {' | '.join(row)} |" for row in (names, ["---"] * len(names), *rows)]
+
+
 def report(about, found, nets):
     print(f"{about['judged']} nets of seed {about['seed']} ({about['families']}; {about['frameworks']}): "
           f"{about['sick']} sick, {about['sound']} sound, {about['mild']} that train with their fault; "
           f"{about['choosing']} nets of seed {CHOOSE} chose the thresholds of the other tools. "
           f"{about['commit']}, {about['date']}, {about['machine']}\n")
-    print(f"{'rule':<56} {'recall':<28} {'precision':<28} balanced")
-    for name, rule in found["rules"].items():
-        print(f"{name:<56} {cell(rule['recall'])} {cell(rule['precision'])} {rule['balanced']:.2f}")
-    print("\nof the sick nets:")
-    for name, of in found["sick nets"].items():
-        print(f"  {name:<64} {cell(of)}")
-    for key in ("by family", "by framework"):
-        print(f"\n{key:<16} {'recall':<28} {'precision':<28} {'cause':<28} first prescription")
-        for name, of in found[key].items():
-            print(f"{name:<16} " + " ".join(cell(of[what]) for what in ("recall", "precision", "cause", "cured")))
-    print("\nfault: how many of its sick nets are named rightly, and what they are called")
+    for lines in tables(found):
+        print("\n".join(lines), end="\n\n")
+    print("fault: how many of its sick nets are named rightly, and what they are called")
     rows = defaultdict(list)
     for n in nets:
         if n["fault"] and not n["trains"]:

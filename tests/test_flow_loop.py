@@ -138,7 +138,8 @@ SICK = [
     ("clipping always bites", "clipping leaves", lambda: train(build(), before=clip(1e-4))),
     ("weight decay too strong", "the weights have shrunk", shrunk),
     ("rate too large", "the loss rises, from 2.27 to", too_far),
-    ("train and eval mixed up", "were made in evaluation mode: 2 did not", trained_in_evaluation),
+    ("train and eval mixed up", "24 of 24 steps that were looked at were made in evaluation mode: 2 did not",
+     trained_in_evaluation),
     ("train and eval mixed up", "ran 24 times without gradients in training mode: 2", evaluated_in_training)]
 
 

@@ -33,8 +33,7 @@ class Course:
     def __init__(self, origin, steps, seed, cuts=None, before=None, change=None):
         self.origin, self.steps, self.seed, self.before, self.change = origin, steps, seed, before, change
         self.engine = origin.engine
-        if before is None:
-            self.cuts = CUTS | known(cuts)
+        self.cuts = before.cuts if before else CUTS | known(cuts)
         self.engine.seed(seed)
         self.run, self.losses, self.others = origin.copy(), [], {}
         if change:
@@ -111,18 +110,6 @@ class Course:
         bad = [name for name in bad if np.isnan(self.engine.array(self.parameters[name].grad)).any()] if bad else bad
         if bad:
             self.nan = step, bad, self.engine.blame(lambda: self.run.loss(batch)[1].backward())
-
-    @property
-    def cuts(self):
-        """The bounds of a net's courses are those of the first."""
-        return self.before.cuts if self.before else self._cuts
-
-    @cuts.setter
-    def cuts(self, cuts):
-        if self.before:
-            self.before.cuts = cuts
-        else:
-            self._cuts = cuts
 
     @property
     def tail(self):
