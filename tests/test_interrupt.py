@@ -440,10 +440,10 @@ def captured():
     f(x), f(x)
     m.a = nn.Linear(4, 4)
     f(x)
+folder = tempfile.TemporaryDirectory()              # Python's own removal of it may not be struck: it closes twice
 def files():
-    with tempfile.TemporaryDirectory() as folder:
-        mgx.save(net.state_dict(), folder + "/net")
-        mgx.load(folder + "/net")
+    mgx.save(net.state_dict(), folder.name + "/net")
+    mgx.load(folder.name + "/net")
 def loader():
     list(data.DataLoader(data.TensorDataset(x, t), batch_size=3, shuffle=True))
 def hooks():
