@@ -1,5 +1,5 @@
-"""python -m bench.diagnosis [--nets N] [--seed SEED] [--executor processes=2] [--store DIR] [--json FILE] [--quick]:
-how often is a diagnosis right?
+"""python -m bench.diagnosis [--nets N] [--seed SEED] [--executor processes=2] [--store DIR] [--json FILE] [--pages]
+[--quick]: how often is a diagnosis right?
 
 Nets of six families, of microgradx and of torch (``diagnosis_nets``), are drawn by seed; every other one has a planted
 fault. **It trains** if with its own optimizer and rate, after 200 minibatches, 2 of 3 seeds reach 80 % of the test
@@ -14,13 +14,15 @@ seeds reach the target. Shares have Wilson's 95 % interval.
 
 The rules of other tools are numbers with a threshold that the nets of ``CHOOSE`` choose for them; ours are those of the
 package as it is. Seed your nets by a number that was not known when the rules were frozen: ``--seed`` takes the first 8
-hexadecimal digits of a commit, too. The rules' thresholds were chosen on earlier nets of another sampler.
+hexadecimal digits of a commit, too. The rules' thresholds were chosen on earlier nets of another sampler. ``--pages``
+records the figures and writes those that README.md and docs/diagnosis.md quote.
 """
 import argparse
 import json
 import math
 import platform
 import subprocess
+import textwrap
 import time
 import warnings
 from collections import Counter, defaultdict
@@ -37,7 +39,10 @@ from microgradx.errors import Error
 from microgradx.flow import diagnosis, prescriptions, verdicts
 from microgradx.flow.settings import FAILURES, RATES
 
-CHOOSE, SEED, NETS = 1, "a1ebe17f", 288           # of the recorded figures
+CHOOSE, SEED, NETS = 1, "21420bc2", 288           # of the recorded figures
+RESULTS = Path(__file__).parent / "results/diagnosis.json"
+PAGES = (Path(__file__).parents[1] / "README.md", Path(__file__).parents[1] / "docs/diagnosis.md")
+START, END = "<!-- written by python -m bench.diagnosis --pages -->", "<!-- end of what it writes -->"
 STEPS, BATCH, SEEDS, NEEDED, SHARE = 200, 32, 3, 2, 0.8
 FACTORS = RATES[:4]
 
@@ -262,6 +267,41 @@ def table(rows, *names):
     return [f"| {' | '.join(row)} |" for row in (names, ["---"] * len(names), *rows)]
 
 
+def passages(found):
+    """What README.md and docs/diagnosis.md say of the figures, between the marks there."""
+    rules, sick = found["rules"], found["sick nets"]
+    ours, alone = rules["flow.diagnose"], rules["learned in 100 steps (training alone)"]
+    named = quoted(sick["the verdict names the planted fault"])
+    best_of = next(of for name, of in sick.items() if "best constant" in name)
+    told = (f"On {found['judged']} nets of six families, of microgradx and torch, drawn after its rules were fixed, "
+            f"`diagnose` finds {quoted(ours['recall'])} of those that do not train, with a precision of "
+            f"{quoted(ours['precision'])}; its verdict names the planted fault in {named} of them (the best constant "
+            f"answer: {quoted(best_of)}), and its first prescription makes "
+            f"{quoted(sick['the first prescription makes it train'])} train (`python -m bench.diagnosis`). To train "
+            f"for 100 steps and look at the cost finds {quoted(alone['recall'])}, with a precision of "
+            f"{quoted(alone['precision'])}; [docs/diagnosis.md](docs/diagnosis.md) has what else was compared.")
+    counts = (f"These are {found['judged']} nets of seed {found['seed']}, which is the commit that froze the rules: "
+              f"{found['sick']} do not train, {found['sound']} do, and {found['mild']} trained in spite of a fault. "
+              "The last are not counted: no rule has to find them, and an alarm on one of them is no false one. The "
+              f"thresholds of the other tools' rules were chosen for them on {found['choosing']} other nets. "
+              f"{found['date']}, {found['machine']}; intervals are Wilson's, of 95 %.")
+    compared = (f"To train for 100 steps and look at the cost finds {cell(alone['recall'])} of the nets that do not "
+                f"train. The diagnosis finds {cell(ours['recall'])}: it gives those more time that learn slowly. What "
+                "it adds is the cause, and lines that mend it:")
+    first, second, third = ("\n".join(lines) for lines in tables(found))
+    return wrapped(told), "\n\n".join((wrapped(counts), first, wrapped(compared), second, third))
+
+
+def wrapped(paragraph):
+    return textwrap.fill(paragraph, 125, break_long_words=False, break_on_hyphens=False)
+
+
+def with_passage(text, passage):
+    """A page whose passage between the marks is another."""
+    head, _, rest = text.partition(START)
+    return f"{head}{START}\n{passage}\n{END}{rest.partition(END)[2]}"
+
+
 def report(about, found, nets):
     print(f"{about['judged']} nets of seed {about['seed']} ({about['families']}; {about['frameworks']}): "
           f"{about['sick']} sick, {about['sound']} sound, {about['mild']} that train with their fault; "
@@ -310,6 +350,7 @@ def main():
     parser.add_argument("--executor", help="processes=2; one after the other if not given")
     parser.add_argument("--store", help="a directory for results, from which another call goes on")
     parser.add_argument("--json", help="write every number to this file")
+    parser.add_argument("--pages", action="store_true", help="record the figures, and write what the pages quote")
     parser.add_argument("--quick", action="store_true", help="36 nets, in 3 minutes on one core")
     args = parser.parse_args()
     count = 36 if args.quick else args.nets
@@ -334,9 +375,11 @@ def main():
              "mild": sum(n["trains"] and bool(n["fault"]) for n in nets), "choosing": len(choose), "steps": STEPS,
              "batch": BATCH, "best scores": targets, "cuts": verdicts.CUTS}
     report(about, found, nets)
-    if args.json:
-        with open(args.json, "w") as file:
-            file.write(as_text(about | found, nets))
+    if args.json or args.pages:
+        Path(args.json or RESULTS).write_text(as_text(about | found, nets))
+    if args.pages:
+        for page, passage in zip(PAGES, passages(about | found)):
+            page.write_text(with_passage(page.read_text(encoding="utf-8"), passage), encoding="utf-8")
 
 
 if __name__ == "__main__":

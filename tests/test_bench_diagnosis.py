@@ -1,6 +1,5 @@
 """The benchmark of the diagnosis: a fault for every verdict, figures that the pages quote, and what its shares mean."""
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,38 +9,38 @@ from microgradx.flow import advice, verdicts
 nets = pytest.importorskip("bench.diagnosis_nets", reason="the tests run without the source")
 diagnosis = pytest.importorskip("bench.diagnosis")
 
-ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "bench/results/diagnosis.json"
 OF_LOOPS = {advice.CLIPPED, advice.ENDED, advice.MODE, advice.NAN_LOSS, advice.PILES, advice.STILL}
 
 
 @pytest.fixture(scope="module")
 def found():
-    return json.loads(RESULTS.read_text())
+    return json.loads(diagnosis.RESULTS.read_text())
 
 
-def test_the_readme_quotes_the_recorded_figures(found):
-    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+def test_the_pages_quote_the_recorded_figures(found):
+    for page, passage in zip(diagnosis.PAGES, diagnosis.passages(found), strict=True):
+        text = page.read_text(encoding="utf-8")
+        assert text == diagnosis.with_passage(text, passage), "run python -m bench.diagnosis --pages"
+    assert found["cuts"] == verdicts.CUTS, "the bounds are others now: run python -m bench.diagnosis --pages"
+    assert found["seed"] == diagnosis.SEED
+
+
+def test_the_recorded_figures_follow_from_the_nets(found):
+    nets = diagnosis.counted(found["nets"])
+    sick = [n for n in nets if not n["trains"]]
+    planted = [n for n in sick if n["fault"]]
+    ours = found["rules"]["flow.diagnose"]
+    assert ours["recall"]["share"] == pytest.approx(diagnosis.wilson(sum(n["alarm"] for n in sick), len(sick)))
+    named = found["sick nets"]["the verdict names the planted fault"]
+    assert (named["hits"], named["of"]) == (sum(n["named"] for n in planted), len(planted))
+    assert len(found["nets"]) == found["judged"] and len(sick) == found["sick"]
+
+
+def test_the_recorded_figures_are_worth_quoting(found):
     ours, sick = found["rules"]["flow.diagnose"], found["sick nets"]
-    best = next(of for name, of in sick.items() if "best constant" in name)
-    learned = found["rules"]["learned in 100 steps (training alone)"]["recall"]
-    for of in (ours["recall"], ours["precision"], sick["the verdict names the planted fault"], best,
-               sick["the first prescription makes it train"], learned):
-        assert of["share"] == pytest.approx(diagnosis.wilson(of["hits"], of["of"]))
-        assert diagnosis.quoted(of) in text, diagnosis.quoted(of)
-    assert f"{found['judged']} nets of six families" in text
-
-
-def test_the_page_has_the_recorded_tables(found):
-    assert found["cuts"] == verdicts.CUTS, "the bounds are others now: run python -m bench.diagnosis again"
-    text = (ROOT / "docs/diagnosis.md").read_text(encoding="utf-8")
-    for lines in diagnosis.tables(found):
-        assert "\n".join(lines) in text
-    told = (f"These are {found['judged']} nets of seed {found['seed']}, the commit that froze the rules: "
-            f"{found['sick']} do not train, {found['sound']} do, and {found['mild']} train in spite of their fault")
-    flat = " ".join(text.split())
-    assert told in flat and f"on {found['choosing']} other nets" in flat
-    assert f"{found['date']}, {found['machine']}" in flat and found["seed"] == diagnosis.SEED
+    assert ours["recall"]["share"][0] >= 0.94 and ours["precision"]["share"][0] >= 0.95
+    assert sick["the verdict names the planted fault"]["share"][0] >= 0.85
+    assert sick["the first prescription makes it train"]["share"][0] >= 0.55
 
 
 def test_every_verdict_on_a_net_has_a_fault():
