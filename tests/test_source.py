@@ -33,7 +33,8 @@ LAYERS = [["errors", "_core", "_core.capture", "_core.debug", "_core.scalar", "_
            "flow.records", "flow.engines", "flow.watch", "flow.outputs", "flow.run", "flow.course",
            "flow.prescriptions", "flow.advice", "flow.verdicts", "flow.report"],
           ["flow"], [""], ["lab"], ["cli", "demo"], ["__main__"]]
-TOGETHER = ("arrays", "autograd", "nn", "optim", "data", "distributions", "utils", "flow", "flow.engines", "lab")
+TOGETHER = ("arrays", "autograd", "nn", "optim", "data", "distributions", "utils", "flow", "flow.engines",
+            "flow.theory", "lab")
 
 # What a module hands to one below it when it is imported, so that calls go up without an import: (the module, the one
 # below, the function or name by which it is handed over).
