@@ -79,6 +79,20 @@ def test_nets_of_torch_are_diagnosed():
     assert found.verdict == "vanishing backward" and found.prescriptions[0]["name"] == "centre the sigmoids"
 
 
+@pytest.mark.parametrize("term, operation", [
+    (lambda out: (0 * out).square().sum().sqrt(), "sqrt"), (lambda out: (0 * out.relu()).pow(0.5).sum(), "pow"),
+    (lambda out: (0 * (0 * out).log()).nan_to_num().sum(), "log")], ids=["sqrt", "pow", "log"])
+def test_a_term_of_infinite_slope(term, operation):
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(6, 16), torch.nn.Tanh(), torch.nn.Linear(16, 3))
+    y = torch.from_numpy(X).sum(1).gt(0).long()
+    found = flow.diagnose(net, lambda out, y: torch.nn.functional.cross_entropy(out, y) + term(out),
+                          (torch.from_numpy(X), y), torch.optim.Adam(net.parameters(), 1e-2))
+    assert found.verdict == "nan gradient" and f"backward pass of {operation}:" in found.cause
+    assert found.cure["name"] == "off the point of infinite slope" and found.prescriptions[0] is found.cure
+
+
 def test_what_is_no_torch_module_is_refused():
     pytest.importorskip("torch")
     with pytest.raises(DTypeError, match="of microgradx or torch, not int"):

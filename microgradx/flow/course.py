@@ -109,7 +109,7 @@ class Course:
                and not np.isfinite(self.engine.array(p.grad).sum(dtype=np.float64))]
         bad = [name for name in bad if np.isnan(self.engine.array(self.parameters[name].grad)).any()] if bad else bad
         if bad:
-            self.nan = step, bad, self.engine.blame(lambda: self.run.loss(batch)[1].backward())
+            self.nan = step, bad, self.engine.blame(self.run.loss(batch)[1])
 
     @property
     def tail(self):
@@ -226,6 +226,11 @@ class Course:
         with ignored(*FAILURES):
             return outputs.reach(self.run_at_start(), self.form)
 
+    @property
+    def endless(self):
+        """Does the cost fall for ever, whatever the net gives? Then shares of it say nothing."""
+        return (self.before is None or self.before.endless) and bool(self.reach and self.reach.endless)
+
     def run_at_start(self):
         """A fresh copy of the run that this course has trained, changed as that was."""
         run = self.origin.copy()
@@ -290,7 +295,8 @@ def join_changes(changes):
         return changes[0]
     return changes[0]._replace(words=", ".join(change.words for change in changes),
                                lines=[line for change in changes for line in change.lines],
-                               judges=any(change.judges for change in changes))
+                               judges=any(change.judges for change in changes),
+                               factor=math.prod(change.factor for change in changes))
 
 
 def _decrease(run, seed):

@@ -7,6 +7,7 @@ its own: same seed, same minibatches, as many steps.
 import contextlib
 import math
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,13 +23,16 @@ from microgradx.flow.prescriptions import (
     PRESCRIPTIONS,
     SLOW,
     TARGETS,
+    Prescription,
+    at_its_best_rate,
     best_rate,
     best_trained_longer,
     learns_more,
-    rate,
+    with_rate,
 )
 from microgradx.flow.report import Diagnosis
 from microgradx.flow.run import check_caller, run_of
+from microgradx.flow.settings import LITTLE
 from microgradx.flow.verdicts import AT_START, FIRST, finding, missed
 
 __all__ = ["assert_gradient_flow", "course", "diagnose"]
@@ -174,7 +178,8 @@ def _numbers(course):
 # ----- cures ---------------------------------------------------------------------------------------------------------
 
 def _trials(course, found, most):
-    """What was tried: dicts as ``Diagnosis.prescriptions`` has them."""
+    """What was tried: dicts as ``Diagnosis.prescriptions`` has them, what helps most first, at the rate that suits it;
+    the others in the order in which they were tried."""
     tried, best = [], None
     for row in PRESCRIPTIONS:
         if len(tried) == most or found.verdict not in row.against:
@@ -184,27 +189,45 @@ def _trials(course, found, most):
             continue
         own = "another rate" in row.name or found.verdict in (FAST, SLOW)
         if best is None and not own:
-            best = max([course.gained, *(other.gained for _, other in [best_rate(course) or (1, course)])])
+            best = LITTLE if course.endless else max(course.gained, (best_rate(course) or (1, course))[1].gained)
         tried.append(_tried(row, change, course, course.gained if own else best,
-                            not own and not any(p["trains"] for p, _ in tried)))
-    cures = [other for result, other in tried if result["trains"]]
-    for result, other in tried:                         # what barely helps is no cure beside one that does
-        result["trains"] = result["trains"] and not any(learns_more(other, cure) for cure in cures)
-    return [result for result, _ in tried]
+                            not own and not any(trial.cures for trial in tried)))
+    helps = [trial for trial in tried if trial.cures]
+    for trial in helps:                                 # what barely helps is no cure beside one that does
+        trial.cures = not any(learns_more(trial.course, other.course) for other in helps)
+    first = best_trained_longer([(trial, trial.course) for trial in tried if trial.cures])
+    if first:
+        trial = first[0]
+        trial.changes, trial.course = at_its_best_rate(course, trial.changes, trial.course)
+        tried = [trial, *(other for other in tried if other is not trial)]
+    return [trial.result() for trial in tried]
+
+
+@dataclass
+class _Trial:
+    """A prescription on a copy: its row, the changes that were made, the course with them (None where they could not be
+    applied), and whether they cure."""
+    row: Prescription
+    changes: list
+    course: Course | None
+    cures: bool = False
+
+    def result(self):
+        words = ", ".join(change.words for change in self.changes)
+        return {"name": self.row.name, "source": self.row.source, "trains": self.cures,
+                "change": words if self.course is not None else f"could not be applied: {words}",
+                "lines": [line for change in self.changes for line in change.lines],
+                "after": self.course and _numbers(self.course)}
 
 
 def _tried(row, change, before, best, first):
-    """A prescription on a copy: (what was changed and the numbers after, the course). Of the ``first`` that helps other
-    rates are tried too, and the data standardised with it where they need it, and less dropout; what helps most is part
-    of it."""
-    result = {"name": row.name, "source": row.source, "change": f"could not be applied: {change.words}",
-              "lines": change.lines, "trains": False, "after": None}
+    """The ``_Trial`` of a prescription. Of the ``first`` that helps other rates are tried too, and the data
+    standardised with it where they need it, and less dropout; what helps most is part of it."""
     also = [made for other in (BOTH, INPUTS, TARGETS) if (made := other.make(before))][:1]
     if row in (BOTH, INPUTS, TARGETS):                      # the other half is the weights, for such data
         scaled = before.after(change)
         usable = scaled is not None and scaled.record.first is not None
         also = [made for other in (LSUV, CRITICAL) if usable and (made := other.make(scaled))]
-    course = None
     for base in [[change], *([change, other] for other in also if first)]:
         found = _best_of(before, base, best, (1.0, 10.0, 0.1) if first else (1.0,))
         if found is None and first:
@@ -212,13 +235,9 @@ def _tried(row, change, before, best, first):
         if found and first and row is not DROPOUT and (weaker := DROPOUT.make(before)):
             more = before.after(*found[0], weaker)
             found = ([*found[0], weaker], more) if learns_more(found[1], more) else found
-        changes, course = found or (base, before.after(*base))
-        if course is not None and (found or result["after"] is None):
-            result |= {"change": ", ".join(c.words for c in changes), "trains": found is not None,
-                       "lines": [line for c in changes for line in c.lines], "after": _numbers(course)}
         if found:
-            break
-    return result, course
+            return _Trial(row, *found, True)
+    return _Trial(row, [change], before.after(change))
 
 
 def _best_of(before, changes, best, factors):
@@ -226,7 +245,7 @@ def _best_of(before, changes, best, factors):
     training; or None."""
     found = []
     for factor in factors:
-        made = changes if factor == 1 else [*changes, rate(before, factor)]
+        made = with_rate(before, changes, factor)
         course = before.after(*made)
         if course is not None and is_cure(before, course, best):
             found.append((made, course))
@@ -236,8 +255,8 @@ def _best_of(before, changes, best, factors):
 def is_cure(before, after, best):
     """Is a change a cure? It learns clearly more than the net, of rows that no step has seen where there are any, as
     much as the net does at its own best rate, to a tenth, and ends below where it began."""
-    if before.reach and before.reach.endless and not (after.reach and not after.reach.endless):
-        return False                                            # its cost still falls for whatever it gives
+    if before.endless and (after.endless or not after.reach):
+        return False
     if math.isnan(after.elsewhere) and not after.trains_all:
         return False                                            # few rows, which it does not learn: that says nothing
     return bool(learns_more(before, after) and after.gained >= 0.9 * best and after.end < after.start)

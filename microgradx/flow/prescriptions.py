@@ -17,16 +17,18 @@ from microgradx.flow import outputs, theory
 from microgradx.flow.settings import LITTLE, RATES
 
 __all__ = ["BOTH", "CONSTANT", "CRITICAL", "DECAY", "DESCEND", "DROPOUT", "FREE", "INPUTS", "LINEAR", "LSUV",
-           "PRESCRIPTIONS", "REGISTER", "TARGETS", "TRAIN_ALL", "Change", "Prescription", "best_rate",
-           "best_trained_longer", "critical_variance", "layers_of", "learns_more", "rate", "rates"]
+           "PRESCRIPTIONS", "REGISTER", "TARGETS", "TRAIN_ALL", "Change", "Prescription", "at_its_best_rate",
+           "best_rate", "best_trained_longer", "critical_variance", "layers_of", "learns_more", "rate", "rates",
+           "with_rate"]
 
 
 class Change(NamedTuple):
     """``words``: what is done; ``lines``: the code that does it; ``judges``: is its cost the one to go by, because the
-    caller's does not say how wrong a net is?"""
+    caller's does not say how wrong a net is? ``factor``: what it multiplies the rate by."""
     words: str
     lines: list
     judges: bool = False
+    factor: float = 1.0
 
 
 class Prescription(NamedTuple):
@@ -423,6 +425,11 @@ def _log_probabilities(course):
         f"    lambda module, args, out: {course.engine.short}.log_softmax(out, 1))"])
 
 
+def _other_sign(course):
+    """For a cost whose sign is wrong: it falls for ever, while the other has a least value."""
+    return Change("the cost with its other sign", ["loss_fn = lambda out, y, cost=loss_fn: -cost(out, y)"], True)
+
+
 def _pair(course):
     """Outputs in the shape of the targets."""
     y = course.engine.array(course.origin.batch(0).y)
@@ -440,6 +447,13 @@ def _finite(course):
             "if p.grad is not None]")
     return Change("gradients that are nan count as 0; better still, keep the cost from the point where its slope is "
                   "infinite: sqrt(x + 1e-8) for sqrt(x), log(x + 1e-8) for log(x)", course.engine.before_step(call))
+
+
+def _off_the_point(course):
+    """Where a root or a logarithm is taken of 0, whose slope is infinite: a little more than 0."""
+    operation = (course.nan[2] or "").rpartition(" ")[2] if course.nan else ""
+    lines = course.engine.shifted(operation) if operation in ("sqrt", "rsqrt", "pow", "log", "log2", "log10") else []
+    return Change(f"what {operation} is taken of is larger by 1e-8", lines) if lines else None
 
 
 def _mean(course):
@@ -529,11 +543,34 @@ def _standardise_both(course):
 
 def rate(course, factor):
     """The change of the rate by a factor."""
-    before = course.origin.groups[0]["lr"]
-    lines = ["for group in optimizer.param_groups:", f'    group["lr"] *= {factor:g}']
-    if course.origin.schedule is not None and hasattr(course.origin.schedule, "base_lrs"):
-        lines += [f"schedule.base_lrs = [lr * {factor:g} for lr in schedule.base_lrs]"]
-    return Change(f"rate {before:.3g} -> {before * factor:.3g}", lines)
+    before, scheduled = course.origin.groups[0]["lr"], hasattr(course.origin.schedule, "base_lrs")
+    lines = ["for group in optimizer.param_groups:", f'    group["lr"] *= {factor:.4g}']
+    if scheduled:
+        lines += ["if schedule is not None:",
+                  f"    schedule.base_lrs = [lr * {factor:.4g} for lr in schedule.base_lrs]"]
+    words = f"rates {factor:.3g} times as large" if scheduled else f"rate {before:.3g} -> {before * factor:.3g}"
+    return Change(words, lines, factor=factor)
+
+
+def with_rate(course, changes, factor):
+    """Changes of which all that concerns the rate is one change of it, by a further factor."""
+    factor *= math.prod(change.factor for change in changes)
+    return [*(change for change in changes if change.factor == 1), *([rate(course, factor)] if factor != 1 else [])]
+
+
+def at_its_best_rate(course, changes, changed):
+    """(changes, the course) of a changed net at the rate, in steps of three, at which it learns most."""
+    found = [(changes, changed)]
+    for factor in (3.0, 1 / 3):
+        for _ in range(4):
+            made = with_rate(course, found[-1][0], factor)
+            other = course.after(*made) if made else None
+            if other is None or not 1 - other.gained < 0.9 * (1 - found[-1][1].gained):
+                break
+            found.append((made, other))
+        if len(found) > 1:
+            break
+    return best_trained_longer(found, 3)
 
 
 def learns_more(course, other):
@@ -541,7 +578,7 @@ def learns_more(course, other):
     twice as much, or half of what this one leaves?"""
     if other is None or not (other.trains or other.gained >= course.cuts["learned"]):
         return False
-    so_far = max(course.gained, LITTLE)
+    so_far = LITTLE if course.endless else max(course.gained, LITTLE)
     return other.gained > min(course.cuts["better"] * so_far, 1 - (1 - so_far) / course.cuts["better"])
 
 
@@ -551,7 +588,8 @@ def rates(course):
     rising = bool(losses) and not max(losses) <= 2 * abs(course.losses[0])
     update = float(np.nanmax(course.record.first["update"], initial=0.0))
     factors = sorted(RATES, key=lambda f: (abs(math.log10(f)), (f > 1) == rising))
-    for factor in [*factors, *([1e-2 / update] if 0 < update < course.cuts["update"] else [])]:
+    small = 0 < update < course.cuts["update"]
+    for factor in [*factors, *([1e-2 / update, 1e-1 / update] if small else [])]:
         other = course.after(rate(course, factor))
         if other is not None:
             yield factor, other
@@ -563,10 +601,10 @@ def best_rate(course):
                                 if other.trains or other.gained >= LITTLE])
 
 
-def best_trained_longer(found):
-    """Of pairs of something and its course: of the two that learn most, the one that learns more in a training several
-    times as long, since a high rate that is quick at first may not last. None of none."""
-    best = sorted(found, key=lambda pair: pair[1].gained)[-2:]
+def best_trained_longer(found, count=2):
+    """Of pairs of something and its course: of the ``count`` that learn most, the one that learns more in a training
+    several times as long, since a high rate that is quick at first may not last. None of none."""
+    best = sorted(found, key=lambda pair: pair[1].gained)[-count:]
     return max(best, key=lambda pair: pair[1].longer.gained) if len(best) > 1 else best[0] if best else None
 
 
@@ -643,7 +681,9 @@ PRESCRIPTIONS = (
     Prescription("logits", (PROBABILITIES, SATURATED, SILENT), _logits, "Nielsen (2015), chapter 3"),
     FREE,
     Prescription("cross-entropy for log-probabilities", (ENDLESS,), _log_probabilities, ""),
+    Prescription("the cost's other sign", (ENDLESS, ASCENT), _other_sign, ""),
     Prescription("targets in the outputs' shape", (PAIRING,), _pair, ""),
+    Prescription("off the point of infinite slope", (NAN,), _off_the_point, ""),
     Prescription("nan gradients count as 0", (NAN,), _finite, ""),
     REGISTER, TRAIN_ALL, DESCEND, CONSTANT, DECAY, DROPOUT, LINEAR, BOTH, INPUTS, TARGETS, MEAN,
     Prescription("another rate", (FAST, SLOW), _another_rate, ""),

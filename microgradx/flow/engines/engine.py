@@ -260,9 +260,15 @@ class Engine:
         """Call ``hook(module, inputs, output)`` after each call, keyword arguments among the inputs."""
         raise NotImplementedError
 
-    def blame(self, run_backward):
-        """Run it and name the operation that gave nan: a phrase, or None."""
+    def blame(self, loss):
+        """Run its backward pass and name the operation whose derivative is the first that is not finite: a phrase, or
+        None."""
         return None
+
+    def shifted(self, operation):
+        """Lines of code after which ``operation`` is taken of a little more than what model and cost take it of; none
+        where its slope at 0 makes no nan."""
+        return []
 
     # ----- a loop that somebody else runs ------------------------------------------------------------------------
 

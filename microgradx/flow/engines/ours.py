@@ -73,11 +73,11 @@ class Ours(Engine):
     def hook_forward(self, module, hook):
         return module.register_forward_hook(Hook(hook))
 
-    def blame(self, run_backward):
+    def blame(self, loss):
         with ignored(Error):
             try:
-                with self.framework.detect_nan():
-                    run_backward()
+                with self.framework.detect_nan(inf=True):
+                    loss.backward()
             except NonFiniteError as error:
                 if is_of_a_signal(error):
                     raise

@@ -6,7 +6,6 @@ import sys
 
 import numpy as np
 
-from microgradx.errors import is_of_a_signal
 from microgradx.flow.engines.engine import Engine, Hook, Operation
 from microgradx.flow.quadrature import activation as named
 from microgradx.flow.quadrature import elementwise
@@ -25,6 +24,21 @@ CLAMPS = {"clamp": ("min", "max"), "clamp_min": ("min",), "clamp_max": ("max",)}
 # Operations that are others by their options.
 SPECIAL = {("hardtanh", (("min_val", 0), ("max_val", 6))): Operation("relu6"),
            ("clamp_min", (("min", 0),)): Operation("relu")}
+
+SHIFTED = '''class Shifted(torch.overrides.TorchFunctionMode):
+    """In your own code: OPERATION of x + 1e-8, where you write OPERATION of x."""
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function.__name__.strip("_") == "OPERATION":
+            args = (args[0] + 1e-8, *args[1:])
+        return function(*args, **(kwargs or {}))
+
+def shifted(call):
+    def inner(*args, **kwargs):
+        with Shifted():
+            return call(*args, **kwargs)
+    return inner
+
+loss_fn, model.forward = shifted(loss_fn), shifted(model.forward)'''
 
 
 class Torch(Engine):
@@ -169,16 +183,23 @@ class Torch(Engine):
     def hook_forward(self, module, hook):
         return module.register_forward_hook(KeywordHook(hook), with_kwargs=True)
 
-    def blame(self, run_backward):
-        try:
-            with self.framework.autograd.detect_anomaly(check_nan=True):
-                run_backward()
-        except RuntimeError as error:
-            if is_of_a_signal(error):
-                raise
-            found = re.search(r"Function '(\w+?)Backward\d*'", str(error))
-            return found and f"the backward pass of {found[1].lower()}"
-        return None
+    def blame(self, loss):
+        found, seen, nodes = [], set(), [loss.grad_fn]
+
+        def is_finite(gradients):
+            return all(bool(g.isfinite().all()) for g in gradients if g is not None and g.is_floating_point())
+        for node in nodes:
+            if node is None or node in seen:
+                continue
+            seen.add(node)
+            nodes += [below for below, _ in node.next_functions]
+            node.register_hook(lambda given, taken, node=node: found.append(node)
+                               if is_finite(taken) and not is_finite(given) else None)
+        loss.backward()
+        return f"the backward pass of {self.links(found[0])[0]}" if found else None
+
+    def shifted(self, operation):
+        return SHIFTED.replace("OPERATION", operation).split("\n")
 
     def hook_step(self, optimizer, before, after):
         def begin(optimizer, args, kwargs):
