@@ -482,11 +482,25 @@ def test_singular_triangle():
         mgx.linalg.solve_triangular(mgx.zeros(2, 2), mgx.ones(2, 1), upper=True)
 
 
-@row("`linalg.lstsq`: the residuals")
+@row("`linalg.lstsq`: rank and singular values")
 def test_results_of_least_squares():
     found = mgx.linalg.lstsq(mgx.ones(2, 3, 1), mgx.ones(2, 3, 1), driver="gels")
-    assert found.residuals.tolist() == [[0], [0]] and found.rank.tolist() == [1, 1]
-    assert found.singular_values.shape == (2, 1)
+    assert found.rank.tolist() == [1, 1] and found.singular_values.shape == (2, 1)
+
+
+@row("`linalg.lstsq`: the residuals")
+def test_residuals_of_least_squares():
+    assert mgx.linalg.lstsq(mgx.ones(2, 3, 1), mgx.ones(2, 3, 1)).residuals.tolist() == [[0], [0]]
+    assert mgx.linalg.lstsq(mgx.ones(2, 3, 2), mgx.ones(2, 3, 1)).residuals.shape == (0,)
+
+
+@row("`linalg.inv_ex`, `solve_ex`, `cholesky_ex`")
+def test_what_is_not_solved():
+    a = leaf([[[1.0, 1.0], [1.0, 1.0]], [[1.0, 0.0], [0.0, 1.0]]])
+    found = mgx.linalg.inv_ex(a)
+    found.inverse.sum().backward()
+    assert found.inverse[0].isnan().all() and found.info.tolist() == [2, 0]
+    assert not a.grad[0].any() and a.grad[1].all()
 
 
 @row("`cdist(compute_mode=)`")
