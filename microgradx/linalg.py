@@ -603,8 +603,9 @@ def lstsq(a: Data, b: Data, rcond: float | None = None, *, driver: str | None = 
 
     Gives (solution, residuals, rank, singular_values). Singular values up to ``rcond`` times the largest count as 0,
     max(m, n) eps unless given. All of LAPACK's ``driver`` names are accepted, and singular values used for each.
-    Residuals (..., k), with k = 1 for vectors, are given where m > n and every matrix has rank n, which ``driver="gels"``
-    takes for granted; else they are empty, of shape (0,).
+    Residuals (..., k), with k = 1 for vectors, are given where m > n and every matrix has rank n, which
+    ``driver="gels"`` takes for granted; else they are empty, of shape (0,).
+
     Gradients hold where the rank does not change nearby. Raises ``ShapeError`` for shapes that do not align.
 
     >>> import microgradx as mgx

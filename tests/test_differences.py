@@ -353,6 +353,17 @@ def test_frozen_parameters():
     assert not isinstance(net.weight, nn.Parameter) and [n for n, _ in net.named_parameters()] == ["weight", "bias"]
 
 
+@row("`F.grid_sample` at a position that is nan")
+@pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
+@pytest.mark.parametrize("padding_mode", ["zeros", "border", "reflection"])
+def test_positions_that_are_nan(mode, padding_mode):
+    image = mgx.arange(9.0).reshape(1, 1, 3, 3)
+    for aligned in (False, True):
+        found = [F.grid_sample(image, Tensor([[[[at, 0.3], [0.3, at]]]]), mode, padding_mode, aligned).tolist()
+                 for at in (math.nan, -1.0)]
+        assert found[0] == found[1]
+
+
 @row("attention of a row")
 def test_closed_rows():
     net, x = nn.MultiheadAttention(2, 1, bias=False), mgx.ones(2, 1, 2)
