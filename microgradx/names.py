@@ -41,6 +41,7 @@ KEYWORDS: dict[str, tuple[str, ...]] = {
     "A": ("a", "x"), "B": ("b",), "src": ("source",), "tensor": ("x",), "indices": ("index", "indices_or_sections"),
     "ids": ("input",), "tensors": ("x",), "fill_value": ("value",), "size": ("shape",), "values": ("x",),
     "y_true": ("target",), "y_pred": ("input",), "value": ("source", "val"),
+    "number": ("value",), "requires_grad": ("on",),
     # numbers and options
     "min": ("lo",), "max": ("hi",), "a_min": ("lo", "min"), "a_max": ("hi", "max"), "lo": ("min",), "hi": ("max",),
     "p": ("ord",), "correction": ("ddof",), "unbiased": ("ddof",), "steps": ("num",), "num_classes": ("classes",),

@@ -493,6 +493,21 @@ def test_singular_triangle():
         mgx.linalg.solve_triangular(mgx.zeros(2, 2), mgx.ones(2, 1), upper=True)
 
 
+@row("`x.sign()` at nan")
+def test_signs_of_nan():
+    assert math.isnan(Tensor([math.nan]).sign().item())
+
+
+@row("`x[i] = 2.5`, `fill_`, `scatter_`")
+def test_fractions_for_integers():
+    x = mgx.tensor([1, 2])
+    x[0] = 5.0
+    assert x.tolist() == [5, 2] and x.dtype == "int64"
+    for write in (lambda: x.__setitem__(0, 2.5), lambda: x.fill_(2.5), lambda: x.scatter_(0, [0], 2.5)):
+        with pytest.raises(DTypeError, match="2.5 cannot be stored as int64"):
+            write()
+
+
 @row("`linalg.lstsq`: rank and singular values")
 def test_results_of_least_squares():
     found = mgx.linalg.lstsq(mgx.ones(2, 3, 1), mgx.ones(2, 3, 1), driver="gels")

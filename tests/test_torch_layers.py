@@ -359,7 +359,7 @@ def test_former_norms_train_and_compile():
     ("bilinear", "zeros", [1.5, 1.5, 1.5, -6, -6]), ("bilinear", "border", [0, 0, 1.5, 0, 0]),
     ("bilinear", "reflection", [-1.5, 0, 1.5, 0, -1.5]), ("nearest", "zeros", [0] * 5), ("nearest", "border", [0] * 5)])
 def test_gradients_of_positions_at_the_ends(mode, padding_mode, slopes):
-    """Torch's: a position that is moved to an end, or is exactly there, has the gradient 0, as has a nearest element."""
+    """Torch's: a position that is at an end, or is moved there, has the gradient 0, as has a nearest element."""
     image = mgx.Tensor([[[[1.0, 2.0, 3.0, 4.0]]]])
     x = mgx.Tensor([-1.5, -1.0, 0.1, 1.0, 1.5], requires_grad=True)
     grid = mgx.stack([x, mgx.zeros(5)], -1).reshape(1, 1, 5, 2)
