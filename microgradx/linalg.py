@@ -603,8 +603,8 @@ def lstsq(a: Data, b: Data, rcond: float | None = None, *, driver: str | None = 
 
     Gives (solution, residuals, rank, singular_values). Singular values up to ``rcond`` times the largest count as 0,
     max(m, n) eps unless given. All of LAPACK's ``driver`` names are accepted, and singular values used for each.
-    Residuals (..., k), with k = 1 for vectors, are given where m > n and every matrix has rank n, which
-    ``driver="gels"`` takes for granted; else they are empty, of shape (0,).
+    Residuals (..., k), with k = 1 for vectors, are given where m > n, with "gelsd" and "gelss" only if every matrix has
+    rank n; else they are empty, of shape (0,).
 
     Gradients hold where the rank does not change nearby. Raises ``ShapeError`` for shapes that do not align.
 
@@ -628,7 +628,7 @@ def lstsq(a: Data, b: Data, rcond: float | None = None, *, driver: str | None = 
     x, s = x * (of_b / of_a), s * of_a.squeeze(-1)
     rank = (s > share * s.amax(-1, True) if s.shape[-1] else s > s).sum(-1)
     m, n = a.shape[-2:]
-    given = m > n and (driver == "gels" or bool((rank == n).all()))
+    given = m > n and (driver not in ("gelsd", "gelss") or bool((rank == n).all()))
     return LeastSquares(x, (a @ x - b).square().sum(-2) if given else Tensor(np.zeros(0, a.dtype)), rank, s)
 
 

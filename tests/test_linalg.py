@@ -101,7 +101,7 @@ def test_lstsq_of_any_rank():
         found, truth = linalg.lstsq(left @ right, b), np.linalg.lstsq((left @ right).numpy(), b.numpy())
         assert found.rank == r == truth[2]
         np.testing.assert_allclose(found.singular_values.numpy(), truth[3], atol=1e-12)
-        np.testing.assert_allclose(found.residuals.numpy(), truth[1])
+        np.testing.assert_allclose(linalg.lstsq(left @ right, b, driver="gelsd").residuals.numpy(), truth[1])
     assert linalg.lstsq(matrix(3, 2), matrix(3)).solution.shape == (2,)
 
 
@@ -223,7 +223,7 @@ def test_factors_of_nan_are_none():
 @pytest.mark.parametrize("lead", [(), (5,), (0,)])
 @pytest.mark.parametrize("driver", [None, "gels", "gelsd", "gelsy"])
 def test_residuals_of_least_squares(lead, driver):
-    """Sums of squares of tall matrices of full rank, empty for all others, as torch's ``gelsd`` and NumPy's."""
+    """Sums of squares of tall matrices, empty for all others, as torch's and NumPy's."""
     rng = np.random.default_rng(0)
     for m, n in ((4, 2), (3, 3), (2, 4)):
         a = rng.normal(size=(*lead, m, n))
@@ -238,8 +238,16 @@ def test_residuals_of_least_squares(lead, driver):
                 assert found.residuals.shape == (0,)
 
 
-@pytest.mark.parametrize("driver, shape", [(None, (0,)), ("gelsd", (0,)), ("gels", (2, 1))])
-def test_one_deficient_matrix_leaves_no_residuals(driver, shape):
+def test_least_squares_are_captured():
+    f = mgx.compile(lambda a, b: linalg.lstsq(a, b).solution)
+    for k in range(3):
+        a, b = matrix(4, 2) + k, matrix(4, 1)
+        assert f(a, b).tolist() == linalg.lstsq(a, b).solution.tolist()
+    assert len(f.programs) == 1
+
+
+@pytest.mark.parametrize("driver, shape", [(None, (2, 1)), ("gelsd", (0,)), ("gels", (2, 1))])
+def test_one_deficient_matrix_leaves_no_residuals_of_gelsd(driver, shape):
     a = Tensor(np.stack([np.eye(3, 2), np.ones((3, 2))]))
     found = linalg.lstsq(a, mgx.ones(2, 3, dtype="float64"), driver=driver)
     assert found.rank.tolist() == [2, 1] and found.residuals.shape == shape

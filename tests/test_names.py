@@ -110,7 +110,8 @@ ROUNDINGS = [{"float32": 2e-4, "float64": 1e-9}, {"float32": 2e-3, "float64": 1e
 # torch's fused backward pass of weight_norm has a derivative of its own that finite differences do not confirm
 WRONG_IN_TORCH = "weight_norm(nn.Linear"
 # what cancels, in torch and here, to roundings of the first derivative
-CANCELS = {"torch.copysign(x, y)", "torch.copysign(x, -0.0)", "torch.copysign(input=d, other=x)", "torch.logaddexp2(x, y)",
+CANCELS = {"torch.copysign(x, y)", "torch.copysign(x, -0.0)", "torch.copysign(input=d, other=x)",
+           "torch.logaddexp2(x, y)",
            'torch.scatter_reduce(x, 0, i[:, :2] % 3, y[:, :2], "prod", include_self=False)',
            "x = x.clone(); x.copysign_(y)", "q = torch.linalg.qr(x.T); q.Q @ (q.R * 2)",
            "U, S, Vh = torch.linalg.svd(s, full_matrices=False); (U * S.unsqueeze(-2)) @ Vh",
