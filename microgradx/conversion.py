@@ -180,7 +180,7 @@ def angle(input: Tensor) -> Tensor:
     Tensor([0.       , 3.1415927])
     """
     x = input if input.dtype.kind == "f" else input.astype(get_default_dtype())
-    return (x < 0).where(math.pi, x * 0.0)
+    return (x < 0).where(math.pi, x.isnan().where(x * 0.0, 0.0))        # a gradient that is 0
 
 
 def is_same_size(input: Tensor, other: Tensor) -> bool:

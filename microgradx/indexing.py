@@ -401,6 +401,8 @@ def scatter(x: Tensor, axis: int, index: Data, source: Any, *, reduce: str | Non
         if reduce not in ("add", "multiply"):
             raise OptionError(f"scatter: reduce={reduce!r} is neither 'add' nor 'multiply'")
         index = tensor(index)
+        if x.dtype.kind != "f" and isinstance(source, (float, np.floating)) and is_whole(source):
+            source = int(source)
         parts = source if isinstance(source, Tensor) else as_operand(x, source).expand(index.shape)
         return scatter_reduce(x, axis, index, parts, "sum" if reduce == "add" else "prod")
     d, index, out = axis_of("scatter", axis, x.ndim), tensor(index), x.clone()
@@ -623,7 +625,7 @@ def is_whole(value: Data) -> bool:
     """Whether integers can store ``value`` as it is."""
     if isinstance(value, (Tensor, np.ndarray)):
         return value.dtype.kind != "f"
-    return not isinstance(value, (float, np.floating)) or float(value).is_integer()
+    return not isinstance(value, (float, np.floating)) or float(value).is_integer() and -2**63 <= float(value) < 2**63
 
 
 @of_tensor

@@ -13,6 +13,7 @@ from microgradx._core.graph import is_grad_enabled
 from microgradx._core.kernels import table
 from microgradx._core.tensor import Tensor, attach
 from microgradx.errors import DTypeError
+from microgradx.names import accept
 
 __all__ = ["METHODS", "in_place"]
 
@@ -42,4 +43,5 @@ def in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 METHODS = {f"{row['name']}_": in_place(getattr(Tensor, row["name"])) for row in table()
            if row["name"] not in {*WRITTEN_ELSEWHERE, "where", "clone"}}
 METHODS |= {f"{name}_": in_place(getattr(Tensor, name)) for name in ("tril", "triu", "softmax", "cumsum")}
+METHODS |= {name: accept(getattr(Tensor, name)) for name in ("copy_", "fill_", "requires_grad_")}
 attach(METHODS)

@@ -14,6 +14,7 @@ them leave that out, where torch gives inf or nan.
 """
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
@@ -73,20 +74,22 @@ class LU(NamedTuple):
     U: Tensor
 
 
-class Attempt(NamedTuple):
-    """A result, which ``cholesky_ex`` calls L and ``inv_ex`` inverse, and for each matrix 0 where there is one."""
-    result: Tensor
+class CholeskyEx(NamedTuple):
+    """What ``cholesky_ex`` gives: L, and for each matrix 0 where there is one."""
+    L: Tensor
     info: Tensor
 
-    @property
-    def L(self) -> Tensor:
-        """The result."""
-        return self.result
 
-    @property
-    def inverse(self) -> Tensor:
-        """The result."""
-        return self.result
+class InvEx(NamedTuple):
+    """What ``inv_ex`` gives: the inverse, and for each matrix 0 where there is one."""
+    inverse: Tensor
+    info: Tensor
+
+
+class SolveEx(NamedTuple):
+    """What ``solve_ex`` gives: x, and for each matrix 0 where there is one."""
+    result: Tensor
+    info: Tensor
 
 
 class Factors(NamedTuple):
@@ -96,7 +99,8 @@ class Factors(NamedTuple):
 
 
 class LeastSquares(NamedTuple):
-    """What ``lstsq`` gives: residuals are sums of squares, one per column; the rank is int64, one per matrix."""
+    """What ``lstsq`` gives: residuals are sums of squares, one per column, or empty; the rank is int64, one per matrix.
+    """
     solution: Tensor
     residuals: Tensor
     rank: Tensor
@@ -599,6 +603,9 @@ def lstsq(a: Data, b: Data, rcond: float | None = None, *, driver: str | None = 
 
     Gives (solution, residuals, rank, singular_values). Singular values up to ``rcond`` times the largest count as 0,
     max(m, n) eps unless given. All of LAPACK's ``driver`` names are accepted, and singular values used for each.
+    Residuals (..., k), with k = 1 for vectors, are given where m > n, with "gelsd" and "gelss" only if every matrix has
+    rank n; else they are empty, of shape (0,).
+
     Gradients hold where the rank does not change nearby. Raises ``ShapeError`` for shapes that do not align.
 
     >>> import microgradx as mgx
@@ -609,8 +616,8 @@ def lstsq(a: Data, b: Data, rcond: float | None = None, *, driver: str | None = 
     if driver not in DRIVERS:
         raise OptionError(f"lstsq: driver={driver!r} is none of {', '.join(map(repr, DRIVERS))}")
     if are_vectors(a, b):
-        found = lstsq(a, b.unsqueeze(-1), rcond)
-        return LeastSquares(found.solution.squeeze(-1), found.residuals.squeeze(-1), found.rank, found.singular_values)
+        found = lstsq(a, b.unsqueeze(-1), rcond, driver=driver)
+        return found._replace(solution=found.solution.squeeze(-1))
     if b.ndim < 2 or a.shape[-2] != b.shape[-2]:
         raise ShapeError(f"lstsq: shapes {a.shape} and {b.shape} do not align; (..., m, n) and (m,), (..., m) or "
                          "(..., m, k) do")
@@ -619,8 +626,10 @@ def lstsq(a: Data, b: Data, rcond: float | None = None, *, driver: str | None = 
     of_a, of_b = power_of(a, (-2, -1)), power_of(b, (-2, -1))       # nothing overflows in units of these
     x, s = _lstsq(a / of_a, b / of_b, share)
     x, s = x * (of_b / of_a), s * of_a.squeeze(-1)
-    large = s > share * s.amax(-1, True) if s.shape[-1] else s > s
-    return LeastSquares(x, (a @ x - b).square().sum(-2), large.sum(-1), s)
+    rank = (s > share * s.amax(-1, True) if s.shape[-1] else s > s).sum(-1)
+    m, n = a.shape[-2:]
+    given = m > n and (driver not in ("gelsd", "gelss") or bool((rank == n).all()))
+    return LeastSquares(x, (a @ x - b).square().sum(-2) if given else Tensor(np.zeros(0, a.dtype)), rank, s)
 
 
 def pinv(a: Data, rcond: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None) -> Tensor:
@@ -725,9 +734,10 @@ def householder_product(a: Data, tau: Data) -> Tensor:
     return q
 
 
-def cholesky_ex(a: Data, *, upper: bool = False, check_errors: bool = False) -> Attempt:
+def cholesky_ex(a: Data, *, upper: bool = False, check_errors: bool = False) -> CholeskyEx:
     """(L, info), ``cholesky`` of each matrix: info is 0, or how many rows and columns have the first minor that is not
-    positive definite; L is nan there. With ``check_errors`` ``LinAlgError`` is raised instead.
+    positive definite; L is nan there, and no gradient comes from it. With ``check_errors`` ``LinAlgError`` is raised
+    instead.
 
     >>> import microgradx as mgx
     >>> mgx.linalg.cholesky_ex(mgx.Tensor([[[4.0]], [[-1.0]]])).info.tolist()
@@ -735,23 +745,24 @@ def cholesky_ex(a: Data, *, upper: bool = False, check_errors: bool = False) -> 
     """
     a, = matrices("cholesky_ex", a)
     info = compute(_minors, (a.detach() + a.detach().mT) / 2)
-    return attempt("cholesky_ex", info, check_errors, cholesky(sound(a, info), upper=upper))
+    replaced = sound("cholesky_ex", a, info, check_errors)
+    return CholeskyEx(only_sound(cholesky(replaced, upper=upper), _spread(info)), info)
 
 
-def inv_ex(a: Data, *, check_errors: bool = False) -> Attempt:
+def inv_ex(a: Data, *, check_errors: bool = False) -> InvEx:
     """(inverse, info), ``inv`` of each matrix: info is 0, or the number of the first pivot that is 0; the inverse is
-    nan there. With ``check_errors`` ``LinAlgError`` is raised instead.
+    nan there, and no gradient comes from it. With ``check_errors`` ``LinAlgError`` is raised instead.
 
     >>> import microgradx as mgx
     >>> mgx.linalg.inv_ex(mgx.Tensor([[1.0, 1.0], [1.0, 1.0]])).info.item()
     2
     """
     a, = matrices("inv_ex", a)
-    info = zero_pivots(a)
-    return attempt("inv_ex", info, check_errors, inv(sound(a, info)))
+    info = compute(_zero_pivots, a.detach())
+    return InvEx(only_sound(inv(sound("inv_ex", a, info, check_errors)), _spread(info)), info)
 
 
-def solve_ex(a: Data, b: Data, *, left: bool = True, check_errors: bool = False) -> Attempt:
+def solve_ex(a: Data, b: Data, *, left: bool = True, check_errors: bool = False) -> SolveEx:
     """(x, info), ``solve`` of each system, with info as ``inv_ex`` gives it.
 
     >>> import microgradx as mgx
@@ -759,49 +770,54 @@ def solve_ex(a: Data, b: Data, *, left: bool = True, check_errors: bool = False)
     Tensor([[2.]])
     """
     a, b = matrices("solve_ex", a, b)
-    info = zero_pivots(a)
-    return attempt("solve_ex", info, check_errors, solve(sound(a, info), b, left=left), are_vectors(a, b))
+    info = compute(_zero_pivots, a.detach())
+    x = solve(sound("solve_ex", a, info, check_errors), b, left=left)
+    return SolveEx(only_sound(x, info.unsqueeze(-1) if are_vectors(a, b) else _spread(info)), info)
 
 
-def sound(a: Tensor, info: Tensor) -> Tensor:
-    """The matrices whose info is 0, and unit matrices in place of the others."""
+def sound(op: str, a: Tensor, info: Tensor, check: bool) -> Tensor:
+    """The matrices whose info is 0, and unit matrices in place of the others, which with ``check`` raise."""
+    if check and bool((info != 0).any()):
+        raise LinAlgError(f"{op}: info {info.tolist()}; a matrix is singular or not positive definite")
     return _spread(info == 0).where(a, Tensor(np.eye(a.shape[-1]), dtype=a.dtype))
 
 
-def attempt(op: str, info: Tensor, check: bool, result: Tensor, vectors: bool = False) -> Attempt:
-    """A result that is nan where the info is not 0."""
-    if check and bool((info != 0).any()):
-        raise LinAlgError(f"{op}: info {info.tolist()}; a matrix is singular or not positive definite")
-    good = info == 0
-    return Attempt((good.unsqueeze(-1) if vectors else _spread(good)).where(result, np.nan), info)
+def only_sound(x: Tensor, info: Tensor) -> Tensor:
+    """The results whose info is 0, and nan in place of the others."""
+    return (info == 0).where(x, np.nan)
 
 
-def zero_pivots(a: Tensor) -> Tensor:
-    """For each matrix 0, or the number of the first pivot that is 0."""
-    diagonal = lu_factor(a.detach()).LU.diagonal(0, -2, -1)
-    zero = diagonal == 0
-    if not a.shape[-1]:
-        return zero.sum(-1)
-    return zero.any(-1).where(zero.astype(np.int64).argmax(-1) + 1, 0)
+def _zero_pivots(a: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """For each matrix 0, or the number of the first pivot that is 0.
+
+    Whether there is one is LAPACK's to say, for it is LAPACK that would raise. Where roundings hide from ``lu_factor``
+    which one, it is the smallest.
+    """
+    found = np.zeros(a.shape[:-2], np.int64)
+    finite = np.isfinite(a).all((-2, -1))
+    singular = np.linalg.slogdet(np.where(_spread(finite), a, np.eye(a.shape[-1], dtype=a.dtype)))[0] == 0
+    for at in np.argwhere(singular):
+        pivots = np.abs(lu_factor(Tensor(a[tuple(at)])).LU.diagonal().numpy())
+        found[tuple(at)] = 1 + pivots.argmin()
+    return found
 
 
 def _minors(a: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """For each matrix 0, or the order of the first leading minor that is not positive definite."""
     found = np.zeros(a.shape[:-2], np.int64)
     for at in np.ndindex(found.shape):
-        try:
-            np.linalg.cholesky(a[at])
-        except np.linalg.LinAlgError:
-            found[at] = next(k for k in range(1, len(a[at]) + 1) if not _is_positive_definite(a[at][:k, :k]))
+        one = a[at]
+        if not _is_positive_definite(one):
+            found[at] = 1 + bisect.bisect_left(range(len(one)), True,
+                                               key=lambda k: not _is_positive_definite(one[:k + 1, :k + 1]))
     return found
 
 
 def _is_positive_definite(a: npt.NDArray[Any]) -> bool:
     try:
-        np.linalg.cholesky(a)
+        return bool(np.isfinite(np.linalg.cholesky(a)).all())
     except np.linalg.LinAlgError:
         return False
-    return True
 
 
 def lu_factor(a: Data, *, pivot: bool = True) -> Factors:

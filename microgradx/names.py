@@ -41,6 +41,7 @@ KEYWORDS: dict[str, tuple[str, ...]] = {
     "A": ("a", "x"), "B": ("b",), "src": ("source",), "tensor": ("x",), "indices": ("index", "indices_or_sections"),
     "ids": ("input",), "tensors": ("x",), "fill_value": ("value",), "size": ("shape",), "values": ("x",),
     "y_true": ("target",), "y_pred": ("input",), "value": ("source", "val"),
+    "number": ("value",), "requires_grad": ("on",),
     # numbers and options
     "min": ("lo",), "max": ("hi",), "a_min": ("lo", "min"), "a_max": ("hi", "max"), "lo": ("min",), "hi": ("max",),
     "p": ("ord",), "correction": ("ddof",), "unbiased": ("ddof",), "steps": ("num",), "num_classes": ("classes",),
@@ -165,6 +166,7 @@ def public(function: Callable[P, R], *, parameters: Parameters | None = None,
     return made                                                                 # type: ignore[no-any-return]
 
 
+BOUND = ("self", "cls")                                     # arguments that a call does not name
 CALLED = ("__init__", "__contains__", "__getitem__", "__setitem__", "__delitem__")    # public, whatever their names
 def make_public(module: str, *but: str) -> None:
     """Let the functions and the methods of a module that users call be ``public``, but for those that are called at
@@ -176,8 +178,10 @@ def make_public(module: str, *but: str) -> None:
             continue
         if isinstance(thing, type) and not issubclass(thing, Exception):
             for key, method in list(vars(thing).items()):
-                if (key in CALLED or not key.startswith("_")) and key not in but and _is_written_in(module, method):
-                    setattr(thing, key, public(method))
+                kind = type(method) if isinstance(method, (classmethod, staticmethod)) else None
+                function = method.__func__ if kind else method
+                if (key in CALLED or not key.startswith("_")) and key not in but and _is_written_in(module, function):
+                    setattr(thing, key, kind(public(function)) if kind else public(function))
         elif not name.startswith("_") and name in called and _is_written_in(module, thing):
             space[name] = public(thing)
 
@@ -191,7 +195,7 @@ def _is_written_in(module: str, function: Any) -> bool:
 def translated(label: str, parameters: Parameters, args: tuple[Any, ...],
                kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments of a call of ``label`` by their names here."""
-    names = [name for name in parameters if name != "self"]
+    names = [name for name in parameters if name not in BOUND]
     found: dict[str, Any] = {}
     for theirs, value in kwargs.items():
         if theirs in names:
@@ -211,7 +215,7 @@ def translated(label: str, parameters: Parameters, args: tuple[Any, ...],
         found[ours] = CONVERSIONS.get(theirs, lambda v: v)(value) if ours != theirs else value
     first = names[0] if names else None
     if first in found and parameters[first].kind is inspect.Parameter.POSITIONAL_ONLY:
-        at = 1 if "self" in parameters else 0
+        at = len(parameters.keys() & set(BOUND))
         args = (*args[:at], found.pop(first), *args[at:])
     rest = next((name for name in names if parameters[name].kind is inspect.Parameter.VAR_POSITIONAL), None)
     return (*args, found.pop(rest)) if rest in found else args, found

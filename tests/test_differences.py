@@ -353,6 +353,17 @@ def test_frozen_parameters():
     assert not isinstance(net.weight, nn.Parameter) and [n for n, _ in net.named_parameters()] == ["weight", "bias"]
 
 
+@row("`F.grid_sample` at a position that is nan")
+@pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
+@pytest.mark.parametrize("padding_mode", ["zeros", "border", "reflection"])
+def test_positions_that_are_nan(mode, padding_mode):
+    image = mgx.arange(9.0).reshape(1, 1, 3, 3)
+    for aligned in (False, True):
+        found = [F.grid_sample(image, Tensor([[[[at, 0.3], [0.3, at]]]]), mode, padding_mode, aligned).tolist()
+                 for at in (math.nan, -1.0)]
+        assert found[0] == found[1]
+
+
 @row("attention of a row")
 def test_closed_rows():
     net, x = nn.MultiheadAttention(2, 1, bias=False), mgx.ones(2, 1, 2)
@@ -482,11 +493,41 @@ def test_singular_triangle():
         mgx.linalg.solve_triangular(mgx.zeros(2, 2), mgx.ones(2, 1), upper=True)
 
 
-@row("`linalg.lstsq`: the residuals")
+@row("`x.sign()` at nan")
+def test_signs_of_nan():
+    assert math.isnan(Tensor([math.nan]).sign().item())
+
+
+@row("`x[i] = 2.5`, `fill_`, `scatter_`")
+def test_fractions_for_integers():
+    x = mgx.tensor([1, 2])
+    x[0] = 5.0
+    assert x.tolist() == [5, 2] and x.dtype == "int64"
+    for write in (lambda: x.__setitem__(0, 2.5), lambda: x.fill_(2.5), lambda: x.scatter_(0, [0], 2.5)):
+        with pytest.raises(DTypeError, match="2.5 cannot be stored as int64"):
+            write()
+
+
+@row("`linalg.lstsq`: rank and singular values")
 def test_results_of_least_squares():
     found = mgx.linalg.lstsq(mgx.ones(2, 3, 1), mgx.ones(2, 3, 1), driver="gels")
-    assert found.residuals.tolist() == [[0], [0]] and found.rank.tolist() == [1, 1]
-    assert found.singular_values.shape == (2, 1)
+    assert found.rank.tolist() == [1, 1] and found.singular_values.shape == (2, 1)
+
+
+@row("`linalg.lstsq`: the residuals")
+def test_residuals_of_least_squares():
+    assert mgx.linalg.lstsq(mgx.ones(2, 3, 1), mgx.ones(2, 3, 1)).residuals.tolist() == [[0], [0]]
+    assert mgx.linalg.lstsq(mgx.ones(2, 3, 2), mgx.ones(2, 3, 1), driver="gelsd").residuals.shape == (0,)
+    assert mgx.linalg.lstsq(mgx.ones(2, 3, 3), mgx.ones(2, 3, 1)).residuals.shape == (0,)
+
+
+@row("`linalg.inv_ex`, `solve_ex`, `cholesky_ex`")
+def test_what_is_not_solved():
+    a = leaf([[[1.0, 1.0], [1.0, 1.0]], [[1.0, 0.0], [0.0, 1.0]]])
+    found = mgx.linalg.inv_ex(a)
+    found.inverse.sum().backward()
+    assert found.inverse[0].isnan().all() and found.info.tolist() == [2, 0]
+    assert not a.grad[0].any() and a.grad[1].all()
 
 
 @row("`cdist(compute_mode=)`")

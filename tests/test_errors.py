@@ -649,6 +649,7 @@ def test_every_public_function_has_a_door():
                 continue
             found = vars(thing) if isinstance(thing, type) else {name: thing}
             for key, function in found.items():
+                function = getattr(function, "__func__", function)              # of a class method or a static one
                 ours = isinstance(function, FunctionType) and function.__module__.startswith("microgradx.")
                 if ours and not key.startswith("_") and not inspect.isgeneratorfunction(function):
                     without.add(f"{function.__module__.removeprefix('microgradx.')}.{function.__qualname__}")
@@ -669,6 +670,10 @@ class Wide(nn.Linear):
     (lambda: Wide(2, biass=True), "^Linear: no argument is called 'biass'; did you mean bias"),
     (lambda: F.linear(mgx.ones(2), weights=mgx.ones(2, 2)), "^linear: no argument is called 'weights'"),
     (lambda: mgx.rand(shapes=3), "^rand: no argument is called 'shapes'"),
+    (lambda: nn.Embedding.from_pretrained([[1.0]], freez=True),
+     "^from_pretrained: no argument is called 'freez'; did you mean freeze.* It takes embeddings, freeze, "),
+    (lambda: nn.Transformer.generate_square_subsequent_mask(size=3, z=1),
+     "^generate_square_subsequent_mask: no argument is called 'size'"),
     (lambda: optim.lr_scheduler.StepLR(optim.SGD([leaf(2)], lr=0.1), 1).step(epochs=3),
      "^step: no argument is called 'epochs'")])
 def test_a_wrong_name_of_an_argument_is_told_by_the_function_that_takes_it(call, words):

@@ -1,9 +1,12 @@
 """Writes into tensors: what they write, what they record, and what they refuse."""
+import inspect
+
 import numpy as np
 import pytest
 
 import microgradx as mgx
 from microgradx import Tensor
+from microgradx.names import ABSENT
 
 RNG = np.random.default_rng(6)
 A, B = RNG.standard_normal((3, 4)), RNG.standard_normal((3, 4)) + 3.0
@@ -88,6 +91,88 @@ def test_integers_stay_integers(call):
     assert x.tolist() == [1, 2, 3] and x.version == 0 and x.clamp_(2, None).tolist() == [2, 2, 3]
 
 
+@pytest.mark.parametrize("call", [
+    lambda x, value: x.fill_(value)[:1], lambda x, value: x.masked_fill(Tensor([True, False, False]) > 0, value)[:1],
+    lambda x, value: x.index_fill_(0, [0], value)[:1], lambda x, value: x.scatter_(0, [0], value)[:1],
+    lambda x, value: (x.__setitem__(0, value), x)[1][:1],
+    lambda x, value: mgx.stack([x, x]).fill_diagonal_(value)[0, :1],
+    lambda x, value: x.scatter_(0, [0], value, reduce="multiply")[:1]])
+def test_whole_numbers_are_stored_as_integers(call):
+    for value in (2.0, 2, np.float32(2), np.float64(2)):
+        y = call(mgx.tensor([1, 3, 3]), value)
+        assert y.dtype == np.int64 and y.tolist() == [2]
+    for value in (2.5, np.float32(0.5), 1e30, float("nan")):
+        with pytest.raises(TypeError):
+            call(mgx.tensor([1, 3, 3]), value)
+
+
+# ----- siblings: each method that writes, and what it is without the writing ------------------------------------------
+
+SQUARE = np.array([[0.7, 0.2, 0.3], [0.4, 0.5, 0.1], [0.2, 0.9, 0.6]])
+OTHER, THIRD = np.abs(A[:, :3]) + 0.5, np.abs(B[:, :3]) + 0.25
+WHOLE, MASK, AT = np.array([[1, 2, 3]] * 3), SQUARE > 0.3, np.array([2, 0, 2])
+INTEGERS = {"gcd", "lcm", "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_left_shift", "bitwise_right_shift",
+            "bitwise_not"}
+# operands, where they are not as many tensors of floats as there are arguments without a default
+OPERANDS = {
+    "addbmm": (np.stack([SQUARE] * 3),) * 2, "baddbmm": (np.stack([SQUARE] * 3),) * 2, "addr": (SQUARE[0], SQUARE[1]),
+    "addmv": (SQUARE, SQUARE[1]), "index_add": (0, AT, OTHER), "index_copy": (0, AT[:2], OTHER[:2]),
+    "index_fill": (0, AT, 2.5), "index_put": ((AT,), OTHER), "index_reduce": (0, AT, OTHER, "prod"),
+    "masked_fill": (MASK, 2.5), "masked_scatter": (MASK, OTHER), "put": (AT, OTHER[0]),
+    "scatter": (0, WHOLE % 3, OTHER), "scatter_add": (0, WHOLE % 3, OTHER),
+    "scatter_reduce": (0, WHOLE % 3, OTHER, "amax"),
+    "polygamma": (1,), "mvlgamma": (1,), "renorm": (2, 0, 0.5), "cumsum": (0,), "cumprod": (0,),
+    "lerp": (OTHER, 0.3), "ldexp": (WHOLE,),
+    "threshold": (0.3, 2.0), "clamp": (0.3,), "clip": (0.3,)}
+# each option: values that are not its default
+OPTIONS = {
+    "alpha": [2, -0.5], "beta": [0.5, 0], "rounding_mode": ["floor", "trunc"], "value": [2, -0.5], "min": [0.4, OTHER],
+    "max": [0.5, OTHER], "lo": [0.4], "hi": [0.5], "decimals": [1, -1], "eps": [0.25], "accumulate": [True],
+    "reduce": ["add", "multiply"], "include_self": [False], "k": [1, -1], "nan": [1.0], "posinf": [2.0],
+    "neginf": [3.0], "axis": [0, -1], "dtype": ["float64"], "approximate": ["tanh"], "slope": [0.5], "lambd": [0.2],
+    "diagonal": [1, -1]}
+SIBLINGS = [name for name in vars(Tensor) if name.endswith("_") and not name.startswith("_")
+            and callable(getattr(Tensor, name[:-1], None)) and name not in (*ABSENT, "detach_", "bernoulli_")]
+
+
+def arguments(function):
+    """The names of a function's arguments, once each: methods in C say ``dim`` as well as ``axis``."""
+    return [name for name in inspect.signature(function).parameters if name not in ("self", "x", "dim")]
+
+
+@pytest.mark.parametrize("name", SIBLINGS)
+def test_a_sibling_takes_what_its_function_takes(name):
+    """By the same names, with the same meaning: each option once, by keyword."""
+    write, function = getattr(Tensor, name), getattr(Tensor, name[:-1])
+    assert arguments(write) == arguments(function)
+    required = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty]
+    kind = WHOLE if name[:-1] in INTEGERS else None
+    operands = OPERANDS.get(name[:-1], [t if kind is None else kind for t in (OTHER, THIRD)[:len(required) - 1]])
+    start = {"baddbmm_": np.stack([SQUARE] * 3), "addmv_": SQUARE[0]}.get(name, SQUARE if kind is None else kind)
+    as_tensors = lambda values: [Tensor(v) if isinstance(v, np.ndarray) else v for v in values]
+    options = [(option, value) for option in arguments(function)[len(operands):] for value in OPTIONS[option]]
+    for given in ({}, *({option: value} for option, value in options)):
+        x, keywords = Tensor(start), dict(zip(given, as_tensors(given.values())))
+        truth = function(Tensor(start), *as_tensors(operands), **keywords)
+        assert write(x, *as_tensors(operands), **keywords) is x
+        np.testing.assert_allclose(x.numpy(), truth.numpy().astype(x.dtype), rtol=1e-15, err_msg=f"{name}: {given}")
+
+
+def test_torchs_names_of_arguments_in_place():
+    x = mgx.zeros(2)
+    assert x.copy_(src=mgx.ones(2), non_blocking=True).tolist() == [1, 1] and x.fill_(value=3.0).tolist() == [3, 3]
+    assert x.requires_grad_(requires_grad=True).requires_grad and not x.requires_grad_(False).requires_grad
+    with pytest.raises(mgx.errors.ArgumentError, match="fill_: no argument is called 'valu'; did you mean value"):
+        x.fill_(valu=1)
+
+
+def test_truncated_quotients_of_integers_are_exact():
+    x, y = mgx.tensor([2**53 + 1, -7, 7, -7, 6]), mgx.tensor([1, 2, -2, -2, 3])
+    assert x.div(y, rounding_mode="trunc").tolist() == [2**53 + 1, -3, -3, 3, 2]
+    assert x.div_(y, rounding_mode="trunc").tolist() == [2**53 + 1, -3, -3, 3, 2]
+    assert mgx.tensor([-7]).div(2, rounding_mode="trunc").tolist() == [-3]
+
+
 def test_views_share_the_version():
     x = Tensor(A)
     row, turned, flat, bare = x[0], x.T, x.reshape(-1), x.detach()
@@ -167,7 +252,7 @@ def test_a_broadcast_view_is_not_written_to():
     (lambda: Tensor(np.ones(3)), lambda x: x.__setitem__(5, 1.0), IndexError, "5"),
     (lambda: Tensor(np.ones(3, "f4")), lambda x: iadd(x, np.ones(3)), TypeError, "float64.*float32"),
     (lambda: Tensor(np.ones(3, "f4")), lambda x: x.__setitem__(0, Tensor(np.ones(1))), TypeError, "float64.*float32"),
-    (lambda: mgx.tensor([1, 2]), lambda x: x.__setitem__(0, 0.5), TypeError, "float.*int64"),
+    (lambda: mgx.tensor([1, 2]), lambda x: x.__setitem__(0, 0.5), TypeError, "0.5 cannot be stored as int64"),
     (lambda: mgx.tensor([1, 2]), lambda x: iadd(x, 0.5), TypeError, "add_"),
     (lambda: mgx.tensor([1, 2]), lambda x: idiv(x, 2), TypeError, "div_"),
     (lambda: mgx.tensor([1, 2]), lambda x: iadd(x, Tensor([0.5, 0.5])), TypeError, "add_")])

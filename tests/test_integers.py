@@ -56,8 +56,9 @@ def in_place(f):
 CASES = {f"{name} {axis}": same(name, axis=axis) for axis in (None, 0, -1)
          for name in ("sum", "prod", "cumsum", "cumprod", "amax", "amin", "any", "all", "flip", "argmax", "argmin")}
 CASES |= {name: same(name) for name in (
-    "abs", "sign", "square", "floor", "ceil", "trunc", "isfinite", "isinf", "isnan", "tril", "triu", "ravel",
+    "abs", "square", "floor", "ceil", "trunc", "isfinite", "isinf", "isnan", "tril", "triu", "ravel",
     "diagonal", "trace", "mean", "var", "std")}
+CASES["sign"] = mgx.sign, lambda x: x if x.dtype == bool else np.sign(x)        # of a mask torch has one
 CASES |= {f"{name} of": same(name, *arguments) for name, arguments in {
     "maximum": (B,), "minimum": (2,), "fmod": (4,), "remainder": (B,), "clip": (-1, 5), "tril": (1,), "triu": (-1,),
     "diag": (1,), "roll": (1,), "tile": (2,), "repeat": (2,), "swapaxes": (0, 1), "moveaxis": (0, 1), "pad": (1,),
@@ -209,6 +210,22 @@ def test_lengths_beyond_the_machine_s_are_refused_by_name(call, words):
 def test_arange_counts_as_numpy(start, stop, step):
     truth = np.arange(start, step=step) if stop is None else np.arange(start, stop, step)
     assert mgx.arange(start, stop, step).tolist() == truth.tolist()
+
+
+def test_angles_are_those_of_the_real_axis():
+    """Torch's: nan of nan alone, of the default dtype for integers and masks, with a gradient that is 0."""
+    x = Tensor([-2.0, -0.0, 3.0, np.nan, np.inf, -np.inf], requires_grad=True)
+    np.testing.assert_array_equal(x.angle().numpy(), np.float32([np.pi, 0, 0, np.nan, 0, np.pi]))
+    x.angle().sum().backward()
+    assert not x.grad.numpy().any()
+    for y, truth in ((mgx.tensor([-1, 0]), [np.pi, 0]), (mgx.tensor([True, False]), [0, 0])):
+        assert y.angle().dtype == np.float32 and y.angle().tolist() == np.float32(truth).tolist()
+
+
+def test_signs_of_masks_are_the_masks():
+    x = mgx.tensor([True, False])
+    for y in (x.sign(), mgx.sgn(x), x.clone().sign_(), x.clone().sgn_()):
+        assert y.dtype == np.bool_ and y.tolist() == [True, False]
 
 
 def test_dim_is_another_name_of_axis():

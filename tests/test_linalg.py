@@ -101,7 +101,7 @@ def test_lstsq_of_any_rank():
         found, truth = linalg.lstsq(left @ right, b), np.linalg.lstsq((left @ right).numpy(), b.numpy())
         assert found.rank == r == truth[2]
         np.testing.assert_allclose(found.singular_values.numpy(), truth[3], atol=1e-12)
-        np.testing.assert_allclose(found.residuals.numpy(), (((left @ right) @ found.solution - b) ** 2).sum(0).numpy())
+        np.testing.assert_allclose(linalg.lstsq(left @ right, b, driver="gelsd").residuals.numpy(), truth[1])
     assert linalg.lstsq(matrix(3, 2), matrix(3)).solution.shape == (2,)
 
 
@@ -191,11 +191,63 @@ def test_attempts_are_nan_where_they_fail():
     """``cholesky_ex``, ``inv_ex`` and ``solve_ex``: other matrices of the batch keep their results and gradients."""
     a = Tensor(np.stack([np.eye(2) * 2, np.ones((2, 2)), -np.eye(2)]), requires_grad=True)
     low, inverse, x = linalg.cholesky_ex(a), linalg.inv_ex(a), linalg.solve_ex(a, Tensor(np.ones((3, 2, 1))))
+    assert (low._fields, inverse._fields, x._fields) == (("L", "info"), ("inverse", "info"), ("result", "info"))
     assert low.info.tolist() == [0, 2, 1] and inverse.info.tolist() == x.info.tolist() == [0, 2, 0]
-    assert [bool(np.isnan(y.result.numpy()[1]).all()) for y in (low, inverse, x)] == [True] * 3
+    assert [bool(np.isnan(y[0].numpy()[1]).all()) for y in (low, inverse, x)] == [True] * 3
     assert np.allclose(low.L[0].numpy(), np.eye(2) * 2**0.5) and np.allclose(inverse.inverse[2].numpy(), -np.eye(2))
-    inverse.result[0].sum().backward()
-    assert np.allclose(a.grad.numpy()[0], -0.25) and not a.grad.numpy()[1:].any()
-    for attempt in (linalg.cholesky_ex, linalg.inv_ex):
-        with pytest.raises(linalg.LinAlgError, match=rf"^{attempt.__name__}: info \[0, 2, "):
+    grad, = mgx.autograd.grad(inverse.inverse.sum() + x.result.sum() + low.L.sum(), [a])
+    alone, = mgx.autograd.grad(linalg.inv(a[0]).sum() + linalg.solve(a[0], Tensor(np.ones((2, 1)))).sum()
+                               + linalg.cholesky(a[0]).sum(), [a])
+    assert np.allclose(grad.numpy()[0], alone.numpy()[0]) and not grad.numpy()[1].any() and grad.numpy()[2].any()
+    for attempt in (linalg.cholesky_ex, linalg.inv_ex, lambda a, **options: linalg.solve_ex(a, a, **options)):
+        with pytest.raises(linalg.LinAlgError, match=r"^\w+_ex: info \[0, 2, "):
             attempt(a, check_errors=True)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_attempts_never_raise(dtype):
+    """What LAPACK calls singular is so, whether or not another elimination finds a pivot that is exactly 0."""
+    a = np.random.default_rng(0).integers(-3, 4, (500, 3, 3)).astype(dtype)
+    a[:250, 2] = 2 * a[:250, 0] / 3 - a[:250, 1] / 7
+    inverse, x = linalg.inv_ex(Tensor(a)), linalg.solve_ex(Tensor(a), mgx.ones(3, 1, dtype=dtype))
+    assert np.array_equal(np.isnan(inverse.inverse.numpy()).all((1, 2)), inverse.info.numpy() != 0)
+    assert inverse.info.tolist() == x.info.tolist() and 0 < np.count_nonzero(inverse.info.numpy()) < 300
+
+
+def test_factors_of_nan_are_none():
+    """A matrix with a nan is not positive definite, and has no pivot that is 0: torch's info of each."""
+    a = Tensor(np.stack([np.diag([np.nan, 1]), np.diag([1, np.nan]), np.eye(2)]))
+    assert linalg.cholesky_ex(a).info.tolist() == [1, 2, 0] and linalg.inv_ex(a).info.tolist() == [0] * 3
+
+
+@pytest.mark.parametrize("lead", [(), (5,), (0,)])
+@pytest.mark.parametrize("driver", [None, "gels", "gelsd", "gelsy"])
+def test_residuals_of_least_squares(lead, driver):
+    """Sums of squares of tall matrices, empty for all others, as torch's and NumPy's."""
+    rng = np.random.default_rng(0)
+    for m, n in ((4, 2), (3, 3), (2, 4)):
+        a = rng.normal(size=(*lead, m, n))
+        for k, b in ((1, rng.normal(size=(*lead, m))), *((k, rng.normal(size=(*lead, m, k))) for k in (1, 3))):
+            found, columns = linalg.lstsq(Tensor(a), Tensor(b), driver=driver), b.reshape((*lead, m, k))
+            assert found.rank.tolist() == np.full(lead, min(m, n)).tolist()
+            assert found.solution.shape == (*lead, n) + b.shape[len(lead) + 1:]
+            if m > n:
+                error = a @ found.solution.numpy().reshape((*lead, n, k)) - columns
+                np.testing.assert_allclose(found.residuals.numpy(), (error**2).sum(-2), 1e-12)
+            else:
+                assert found.residuals.shape == (0,)
+
+
+def test_least_squares_are_captured():
+    f = mgx.compile(lambda a, b: linalg.lstsq(a, b).solution)
+    for k in range(3):
+        a, b = matrix(4, 2) + k, matrix(4, 1)
+        assert f(a, b).tolist() == linalg.lstsq(a, b).solution.tolist()
+    assert len(f.programs) == 1
+
+
+@pytest.mark.parametrize("driver, shape", [(None, (2, 1)), ("gelsd", (0,)), ("gels", (2, 1))])
+def test_one_deficient_matrix_leaves_no_residuals_of_gelsd(driver, shape):
+    a = Tensor(np.stack([np.eye(3, 2), np.ones((3, 2))]))
+    found = linalg.lstsq(a, mgx.ones(2, 3, dtype="float64"), driver=driver)
+    assert found.rank.tolist() == [2, 1] and found.residuals.shape == shape

@@ -89,7 +89,8 @@ def test_every_keyword_leads_somewhere():
     """An entry of the table that no function needs is taken out."""
     taken = []
     for space in (mgx, mgx.functional, mgx.nn, mgx.nn.functional, mgx.nn.init, mgx.optim, mgx.data, mgx.linalg,
-                  mgx.arrays, mgx.indexing, mgx.random, mgx.func, mgx.nn.utils, mgx.optim.lr_scheduler):
+                  mgx.arrays, mgx.indexing, mgx.random, mgx.func, mgx.nn.utils, mgx.optim.lr_scheduler,
+                  mgx.Tensor):
         for thing in vars(space).values():
             for function in (thing, getattr(thing, "__init__", None), getattr(thing, "forward", None)):
                 if inspect.isroutine(function) or inspect.isfunction(thing):
@@ -104,10 +105,17 @@ def test_every_keyword_leads_somewhere():
 
 # ----- second derivatives and capture --------------------------------------------------------------------------------
 
-# of the largest number of both orders; factorisations of matrices whose columns depend on each other lose digits
+# of the largest number of the second derivative; factorisations of matrices of dependent columns lose digits
 ROUNDINGS = [{"float32": 2e-4, "float64": 1e-9}, {"float32": 2e-3, "float64": 1e-7}]
 # torch's fused backward pass of weight_norm has a derivative of its own that finite differences do not confirm
 WRONG_IN_TORCH = "weight_norm(nn.Linear"
+# what cancels, in torch and here, to roundings of the first derivative
+CANCELS = {"torch.copysign(x, y)", "torch.copysign(x, -0.0)", "torch.copysign(input=d, other=x)",
+           "torch.logaddexp2(x, y)",
+           'torch.scatter_reduce(x, 0, i[:, :2] % 3, y[:, :2], "prod", include_self=False)',
+           "x = x.clone(); x.copysign_(y)", "q = torch.linalg.qr(x.T); q.Q @ (q.R * 2)",
+           "U, S, Vh = torch.linalg.svd(s, full_matrices=False); (U * S.unsqueeze(-2)) @ Vh",
+           "torch.special.ndtri(torch.special.ndtr(x))"}
 SECOND = [(topic, line) for topic, line in CASES if TOPICS[topic][line].get("second") and WRONG_IN_TORCH not in line]
 
 
@@ -118,7 +126,7 @@ def test_second_derivatives(topic, line):
     mgx.manual_seed(0)
     got, want = second_derivatives(line, mgx, places()), TOPICS[topic][line]["second"]
     got = [None] * len(want) if got is None else got
-    first = max(abs(n) for g in TOPICS[topic][line]["grads"] if g for n in g["numbers"])
+    first = max(abs(n) for g in TOPICS[topic][line]["grads"] if g for n in g["numbers"]) if line in CANCELS else 0.0
     for at, (g, w) in enumerate(zip(got, want, strict=True)):
         if g is not None or w is not None:
             ours, theirs = np.broadcast_arrays(*(np.zeros(1) if x is None else np.array(x["numbers"]) for x in (g, w)))

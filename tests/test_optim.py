@@ -475,7 +475,7 @@ def test_hooks_of_a_step():
     after = sgd.register_step_post_hook(lambda o, args, kwargs: seen.append(("after", o is sgd, args, w.item())))
     w.grad = leaf([0.5]).detach()
     sgd.step()
-    assert seen == [("before", True, (), 1.0), ("after", True, (), 0.5)]
+    assert seen == [("before", True, (sgd,), 1.0), ("after", True, (sgd,), 0.5)]
     before.remove()
     sgd.step()
     assert len(seen) == 3 and seen[-1][0] == "after"
@@ -483,13 +483,34 @@ def test_hooks_of_a_step():
     sgd.step()
     assert len(seen) == 3 and w.item() == -0.5
     closure = lambda: mgx.Tensor(3.0)
-    sgd.register_step_pre_hook(lambda o, args, kwargs: ((closure,), {}))
-    assert sgd.step().item() == 3.0                         # what a hook returns are the arguments
-    sgd.register_step_pre_hook(lambda o, args, kwargs: 5)
-    with pytest.raises(DTypeError, match="a hook before the step returns None or"):
-        sgd.step()
+    for changed in ((sgd, closure), {}), ((sgd,), {"closure": closure}):
+        hook = sgd.register_step_pre_hook(lambda o, args, kwargs: changed)
+        last = sgd.register_step_post_hook(lambda o, args, kwargs: seen.append((args, kwargs)))
+        assert sgd.step().item() == 3.0                     # what a hook returns are the arguments
+        assert seen.pop() == changed
+        hook.remove(), last.remove()
+    for bad in (5, ((closure,), {}), ((), {}), ((sgd,), None), [(sgd,), {}]):
+        hook = sgd.register_step_pre_hook(lambda o, args, kwargs: bad)
+        with pytest.raises(DTypeError, match="a hook before the step returns None or"):
+            sgd.step()
+        hook.remove()
     with pytest.raises(DTypeError, match="a hook is a function, not int"):
         sgd.register_step_post_hook(5)
+
+
+# of torch 2.13, what repr prints of the options whose defaults are integers there
+WHOLE = {"SGD": {"dampening": 0, "momentum": 0, "weight_decay": 0}, "RMSprop": {"momentum": 0, "weight_decay": 0},
+         "Adagrad": {"initial_accumulator_value": 0, "lr_decay": 0, "weight_decay": 0}, "Adam": {"weight_decay": 0},
+         "Adamax": {"weight_decay": 0}, "NAdam": {"weight_decay": 0}, "RAdam": {"weight_decay": 0},
+         "Adadelta": {"lr": 1.0, "weight_decay": 0}, "ASGD": {"t0": 1000000.0, "weight_decay": 0},
+         "Rprop": {"step_sizes": (1e-06, 50)}, "LBFGS": {"lr": 1}}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_options_are_printed_as_torchs(name):
+    text = repr(getattr(optim, name)([leaf([1.0])]))
+    assert all(f"\n    {option}: {value}\n" in text for option, value in WHOLE[name].items()), text
+    assert "\n    weight_decay: 1\n" in repr(optim.SGD([leaf([1.0])], lr=0.1, weight_decay=1))
 
 
 def test_a_hook_of_a_captured_step_runs_where_it_is_told():

@@ -3,9 +3,12 @@ import importlib.util
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
+import microgradx as mgx
 
 PEERS = Path(__file__).with_name("peers")
 TESTS = os.environ.get("AUTOGRAD_TESTS")
@@ -30,6 +33,20 @@ def test_distributions_are_told_apart():
     rows = np.repeat(rng.normal(size=(1000, 1)), 4, 1), rng.normal(size=(1000, 4))      # equal, not independent
     assert [torch_ops.alike(f(rows[0]), f(rows[1]), 1e-5) for f in torch_ops.STATISTICS.values()] == [
         True, False, False, False]
+
+
+@pytest.mark.parametrize("kwargs, indices, same", [
+    ({}, [2, 1, 0], True), ({}, [2, 0, 0], False), ({}, [0, 1, 2], False), ({"stable": True}, [2, 1, 0], False)])
+def test_an_order_among_ties_is_a_permutation_that_sorts(kwargs, indices, same):
+    op = SimpleNamespace(name="argsort")
+    sample = SimpleNamespace(input=mgx.Tensor([1.0, 1.0, 0.0]), args=(), kwargs=kwargs)
+    ours, theirs = (torch_ops.without_order(op, sample, [mgx.tensor(k)]) for k in (indices, [2, 0, 1]))
+    assert (torch_ops.differing(ours, theirs) is None) == same
+
+
+def test_ranges_of_fractions():
+    assert [int(x) for x in torch_ops.steps(0.1, -7.9, -4.0)] == [0, -3]        # in doubles there is a third
+    assert [float(x) for x in torch_ops.between(-1, 1, 5)] == [-1, -0.5, 0, 0.5, 1]
 
 
 @pytest.mark.skipif(bool(MISSING), reason=f"torch's samples need {' and '.join(MISSING)}, not installed here")

@@ -176,8 +176,9 @@ def test_annotations_can_be_evaluated(name):
     module = importlib.import_module(f"microgradx.{name}")
     for thing in map(vars(module).get, own(module)):
         if inspect.isclass(thing):
-            [typing.get_type_hints(method) for method in vars(thing).values()
-             if isinstance(method, (types.FunctionType, Public))]
+            methods = [getattr(method, "__func__", method) for method in vars(thing).values()]
+            [typing.get_type_hints(method) for method in methods
+             if isinstance(method, (types.FunctionType, Public)) and method.__module__ == module.__name__]
         elif isinstance(thing, (types.FunctionType, Public)):
             typing.get_type_hints(thing)
 

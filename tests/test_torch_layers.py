@@ -353,3 +353,15 @@ def test_former_norms_train_and_compile():
                 mgx.optim.SGD(net.parameters(), lr=0.01).step()
             assert losses[0].item() == losses[1].item()
         assert one.state_dict()["bias"].tolist() == twin.state_dict()["bias"].tolist()
+
+
+@pytest.mark.parametrize("mode, padding_mode, slopes", [
+    ("bilinear", "zeros", [1.5, 1.5, 1.5, -6, -6]), ("bilinear", "border", [0, 0, 1.5, 0, 0]),
+    ("bilinear", "reflection", [-1.5, 0, 1.5, 0, -1.5]), ("nearest", "zeros", [0] * 5), ("nearest", "border", [0] * 5)])
+def test_gradients_of_positions_at_the_ends(mode, padding_mode, slopes):
+    """Torch's: a position that is at an end, or is moved there, has the gradient 0, as has a nearest element."""
+    image = mgx.Tensor([[[[1.0, 2.0, 3.0, 4.0]]]])
+    x = mgx.Tensor([-1.5, -1.0, 0.1, 1.0, 1.5], requires_grad=True)
+    grid = mgx.stack([x, mgx.zeros(5)], -1).reshape(1, 1, 5, 2)
+    y = F.grid_sample(image, grid, mode, padding_mode, align_corners=True)
+    assert mgx.autograd.grad(y.sum(), [x])[0].tolist() == pytest.approx(slopes)

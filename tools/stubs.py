@@ -81,7 +81,8 @@ def region():
     lines = []
     for name, attribute in sorted(vars(Tensor).items()):
         function = attribute.fget if isinstance(attribute, property) else attribute
-        if isinstance(function, (types.FunctionType, Public)) and not name.startswith("__"):
+        in_c = isinstance(function, Public) and not isinstance(function.__wrapped__, types.FunctionType)
+        if isinstance(function, (types.FunctionType, Public)) and not name.startswith("__") and not in_c:
             lines.append(method(name, function))
         elif name in ALIASES:
             lines.append(method(name, function).replace("-> Any", "-> Tensor"))

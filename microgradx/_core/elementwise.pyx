@@ -19,9 +19,10 @@ from microgradx.errors import DTypeError, ShapeError, described
 
 # what integers and masks do by themselves, carried out by NumPy; any other operation makes them float32
 cdef dict INTEGER = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "neg": np.negative, "abs": np.absolute,
-                     "sign": np.sign, "square": np.square, "maximum": np.maximum, "minimum": np.minimum,
-                     "remainder": np.remainder, "fmod": np.fmod, "floor": np.copy, "ceil": np.copy, "round": np.copy,
-                     "trunc": np.copy, "clone": np.copy, "where": np.where, "clip": np.clip, "pow": np.power,
+                     "sign": lambda x: np.copy(x) if x.dtype == np.bool_ else np.sign(x), "square": np.square,
+                     "maximum": np.maximum, "minimum": np.minimum, "remainder": np.remainder, "fmod": np.fmod,
+                     "floor": np.copy, "ceil": np.copy, "round": np.copy, "trunc": np.copy, "clone": np.copy,
+                     "where": np.where, "clip": np.clip, "pow": np.power,
                      "relu": lambda x: np.maximum(x, 0), "relu6": lambda x: np.clip(x, 0, 6), "hardtanh": np.clip,
                      "threshold": lambda x, threshold, value: np.where(x > threshold, x, value), "gt": np.greater,
                      "ge": np.greater_equal, "lt": np.less, "le": np.less_equal, "eq": np.equal, "ne": np.not_equal}

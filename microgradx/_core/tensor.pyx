@@ -308,8 +308,8 @@ cdef class Tensor(Array):
         apply_into(MGX_div, self, other)
         return self
 
-    def copy_(self, source):
-        """Write ``source``, broadcast and converted, into this tensor."""
+    def copy_(self, source, non_blocking=False):
+        """Write ``source``, broadcast and converted, into this tensor; ``non_blocking`` changes nothing."""
         cdef Array x = to_array(source)
         if x.dtype_ != self.dtype_:
             x = v.convert(x, self.dtype_)
@@ -322,18 +322,18 @@ cdef class Tensor(Array):
             copy(x, self)
         return self
 
-    def fill_(self, number):
+    def fill_(self, value):
         """Write ``number`` into every element."""
         if grad_enabled() and self.needs_grad:
-            self[...] = number
+            self[...] = value
         else:
-            number = (v.real("fill_", "what is written", number) if self.dtype_ <= MGX_F64
-                      else whole_number("fill_", self, number))
+            value = (v.real("fill_", "what is written", value) if self.dtype_ <= MGX_F64
+                     else whole_number("fill_", self, value))
             check_write(self, "fill_")
             if self.dtype_ <= MGX_F64:
-                fill(self, number)
+                fill(self, value)
             else:
-                host(np.ndarray.fill, (self,), (number,))
+                host(np.ndarray.fill, (self,), (value,))
         return self
 
     def zero_(self):
@@ -844,6 +844,8 @@ cdef class Tensor(Array):
         if isinstance(value, Array):
             source = <Array> value
         else:
+            if self.dtype_ > MGX_F64 and isinstance(value, (float, np.floating)):
+                value = whole_number("setitem", self, value)
             plain_number = self.dtype_ <= MGX_F64 and not hasattr(value, "dtype")
             source = from_object(value, dtype_of(self.dtype_) if plain_number else None, True)
         if source.dtype_ == MGX_F64 and self.dtype_ == MGX_F32 and isinstance(value, Array) and source.ndim:

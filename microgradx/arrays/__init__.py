@@ -39,7 +39,7 @@ METHODS = """addmm all allclose any bmm broadcast_to chunk clamp cumprod diag di
 IN_PLACE = """addbmm addmm addmv addr baddbmm bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift
               bitwise_xor clamp clamp_max clamp_min clip copysign cumprod deg2rad digamma erfinv float_power
               floor_divide frac gcd heaviside i0 igamma igammac lcm ldexp lgamma logical_and logical_not logical_or
-              logical_xor mvlgamma nan_to_num nextafter polygamma rad2deg renorm sgn sinc""".split()
+              logical_xor logit mvlgamma nan_to_num nextafter polygamma rad2deg renorm round sgn sinc""".split()
 
 __all__ = ["addmm", "all", "allclose", "any", "bmm", "broadcast_to", "cat", "chunk", "clamp", "concatenate",
            "cosine_similarity", "cumprod", "diag", "diagonal", "dot", "flip", "glu", "hstack", "isclose", "isfinite",
@@ -461,8 +461,10 @@ def mul_(x: Tensor, other: Data) -> Tensor:
     return x
 
 
-def div_(x: Tensor, other: Data) -> Tensor:
-    """x /= other."""
+def div_(x: Tensor, other: Data, *, rounding_mode: str | None = None) -> Tensor:
+    """x /= other, rounded as ``div`` does."""
+    if rounding_mode is not None:
+        return divided(x, other, rounding_mode=rounding_mode)
     x /= other
     return x
 
@@ -506,13 +508,17 @@ def div(x: Tensor, other: Data, *, rounding_mode: str | None = None) -> Tensor:
     """
     if rounding_mode == "floor":
         return x // other
-    y = x / other
     if rounding_mode == "trunc":
-        whole = builtins.all(t.dtype.kind == "i" if isinstance(t, Tensor) else isinstance(t, int) for t in (x, other))
-        return y.trunc().astype(np.int64) if whole else y.trunc()
+        if builtins.all(t.dtype.kind == "i" if isinstance(t, Tensor) else isinstance(t, int) for t in (x, other)):
+            down, rest = x // other, x % other              # by 0 both are 0
+            return down + ((rest != 0) & ((x < 0) != (tensor(other) < 0)))
+        return (x / other).trunc()
     if rounding_mode is not None:
         raise OptionError(f"div: rounding_mode is None, 'floor' or 'trunc', not {rounding_mode!r}")
-    return y
+    return x / other
+
+
+divided = in_place(div)
 
 
 def round(x: Tensor, decimals: int = 0) -> Tensor:

@@ -103,7 +103,7 @@ lcm = binary("lcm", "The least common multiple, of integers; not negative.", com
 @of_tensor
 def sgn(x: Tensor) -> Tensor:
     """-1, 0 or 1: what ``sign`` is for real numbers."""
-    return x.clone() if x.dtype == np.bool_ else x.sign()
+    return x.sign()
 
 
 @of_tensor

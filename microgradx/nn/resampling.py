@@ -416,8 +416,8 @@ def grid_sample(input: Data, grid: Data, mode: str = "bilinear", padding_mode: s
 
     The last axis of the grid is (x, y) or (x, y, z), x along the last axis of the input; -1 and 1 are its ends, as in
     ``affine_grid``. ``mode``: "bilinear", "nearest", or for images "bicubic" (Keys 1981, a = -0.75). Positions outside
-    read 0, the nearest element with ``padding_mode="border"``, or are mirrored at the ends with "reflection". A nan is
-    -1.
+    read 0, the nearest element with ``padding_mode="border"``, or are mirrored at the ends with "reflection"; where
+    these two read an end, it has no gradient of the position, and neither has any "nearest" element. A nan is -1.
 
     Raises ``ShapeError``, ``DTypeError`` and ``OptionError`` for shapes, dtypes and options that do not fit.
 
@@ -459,7 +459,8 @@ def _neighbours(g: Tensor, n: int, mode: str, padding_mode: str, aligned: bool) 
     if mode != "bicubic":
         place = _inside(place, n, padding_mode, aligned)
     if mode == "nearest":
-        taps = [(place.detach().round(), Tensor(np.ones(g.shape, g.dtype)))]
+        nowhere = Tensor(np.zeros(g.shape, np.bool_))
+        taps = [(place.detach().round(), nowhere.where(g, 1.0))]                # a gradient of g that is 0
     else:
         low = place.detach().floor()
         t = place - low
@@ -483,7 +484,8 @@ def _inside(place: Tensor, n: int, padding_mode: str, aligned: bool) -> Tensor:
         flips = (away.detach() / span).floor()
         rest = away - flips * span
         place = (flips % 2 == 0).where(rest, span - rest) + low
-    return place.clip(0, n - 1)
+    inside = (place > 0) & (place < n - 1)                                     # at the ends nothing follows the grid
+    return inside.where(place, place.detach().clip(0, n - 1))
 
 
 class Fold(Module):

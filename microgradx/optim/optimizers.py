@@ -320,7 +320,7 @@ class Optimizer:
 
     def register_step_pre_hook(self, hook: Callable[..., Any]) -> Handle:
         """Call ``hook(optimizer, args, kwargs)`` before each ``step``; a pair that it returns takes the place of the
-        arguments. Returns a handle, whose ``remove()`` takes the hook out."""
+        arguments. The first of ``args`` is the optimizer. Returns a handle, whose ``remove()`` takes the hook out."""
         return self._add_step_hook(0, hook)
 
     def register_step_post_hook(self, hook: Callable[..., Any]) -> Handle:
@@ -365,17 +365,24 @@ class HookedStep:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         before, after = self.hooks
+        args = self.optimizer, *args
         for hook in tuple(before.values()):
             changed = hook(self.optimizer, args, kwargs)
             if changed is not None:
-                if not isinstance(changed, tuple) or len(changed) != 2:
-                    raise DTypeError(f"{type(self.optimizer).__name__}: a hook before the step returns None or (args, "
-                                     f"kwargs), not {described(changed)}")
-                args, kwargs = changed
-        result = self.step(*args, **kwargs)
+                args, kwargs = self.checked(changed)
+        result = self.step(*args[1:], **kwargs)
         for hook in tuple(after.values()):
             hook(self.optimizer, args, kwargs)
         return result
+
+    def checked(self, changed: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The pair that a hook gives for (args, kwargs)."""
+        if isinstance(changed, tuple) and len(changed) == 2:
+            args, kwargs = changed
+            if isinstance(args, tuple) and args[:1] == (self.optimizer,) and isinstance(kwargs, dict):
+                return args, kwargs
+        raise DTypeError(f"{type(self.optimizer).__name__}: a hook before the step returns None or (args, kwargs), a "
+                         f"tuple that begins with the optimizer and a dict, not {described(changed)}")
 
 
 class KernelOptimizer(Optimizer):
@@ -530,8 +537,8 @@ class SGD(KernelOptimizer):
                   nesterov=FLAG, maximize=FLAG)
     later = dict(maximize=False)
 
-    def __init__(self, params: Params, lr: float = 1e-3, momentum: float = 0.0, dampening: float = 0.0,
-                 weight_decay: float = 0.0, nesterov: bool = False, *, maximize: bool = False,
+    def __init__(self, params: Params, lr: float = 1e-3, momentum: float = 0, dampening: float = 0,
+                 weight_decay: float = 0, nesterov: bool = False, *, maximize: bool = False,
                  **neutral: Unpack[Neutral]) -> None:
         super().__init__(params, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay,
                          nesterov=nesterov, maximize=maximize, **neutral)
@@ -583,7 +590,7 @@ class RMSprop(KernelOptimizer):
     later = dict(maximize=False)
 
     def __init__(self, params: Params, lr: float = 1e-2, alpha: float = 0.99, eps: float = 1e-8,
-                 weight_decay: float = 0.0, momentum: float = 0.0, centered: bool = False, *, maximize: bool = False,
+                 weight_decay: float = 0, momentum: float = 0, centered: bool = False, *, maximize: bool = False,
                  **neutral: Unpack[Neutral]) -> None:
         super().__init__(params, lr=lr, alpha=alpha, eps=eps, weight_decay=weight_decay, momentum=momentum,
                          centered=centered, maximize=maximize, **neutral)
@@ -624,8 +631,8 @@ class Adagrad(KernelOptimizer):
                   initial_accumulator_value=NOT_NEGATIVE, eps=NOT_NEGATIVE, maximize=FLAG)
     later = dict(maximize=False)
 
-    def __init__(self, params: Params, lr: float = 1e-2, lr_decay: float = 0.0, weight_decay: float = 0.0,
-                 initial_accumulator_value: float = 0.0, eps: float = 1e-10, *, maximize: bool = False,
+    def __init__(self, params: Params, lr: float = 1e-2, lr_decay: float = 0, weight_decay: float = 0,
+                 initial_accumulator_value: float = 0, eps: float = 1e-10, *, maximize: bool = False,
                  **neutral: Unpack[Neutral]) -> None:
         super().__init__(params, lr=lr, lr_decay=lr_decay, weight_decay=weight_decay,
                          initial_accumulator_value=initial_accumulator_value, eps=eps, maximize=maximize, **neutral)
@@ -670,7 +677,7 @@ class Adam(KernelOptimizer):
     later = dict(amsgrad=False, decoupled_weight_decay=False, maximize=False)
 
     def __init__(self, params: Params, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
-                 weight_decay: float = 0.0, amsgrad: bool = False, *, maximize: bool = False,
+                 weight_decay: float = 0, amsgrad: bool = False, *, maximize: bool = False,
                  decoupled_weight_decay: bool = False, **neutral: Unpack[Neutral]) -> None:
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, amsgrad=amsgrad,
                          decoupled_weight_decay=decoupled_weight_decay, maximize=maximize, **neutral)
@@ -730,7 +737,7 @@ class Adamax(KernelOptimizer):
     ranges = dict(lr=NOT_NEGATIVE, betas=FRACTIONS, eps=NOT_NEGATIVE, weight_decay=NOT_NEGATIVE, maximize=FLAG)
 
     def __init__(self, params: Params, lr: float = 2e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
-                 weight_decay: float = 0.0, *, maximize: bool = False, **neutral: Unpack[Neutral]) -> None:
+                 weight_decay: float = 0, *, maximize: bool = False, **neutral: Unpack[Neutral]) -> None:
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, maximize=maximize, **neutral)
 
     @staticmethod
@@ -782,7 +789,7 @@ class NAdam(KernelOptimizer):
                   momentum_decay=NOT_NEGATIVE, decoupled_weight_decay=FLAG, maximize=FLAG)
 
     def __init__(self, params: Params, lr: float = 2e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
-                 weight_decay: float = 0.0, momentum_decay: float = 4e-3, decoupled_weight_decay: bool = False, *,
+                 weight_decay: float = 0, momentum_decay: float = 4e-3, decoupled_weight_decay: bool = False, *,
                  maximize: bool = False, **neutral: Unpack[Neutral]) -> None:
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, momentum_decay=momentum_decay,
                          decoupled_weight_decay=decoupled_weight_decay, maximize=maximize, **neutral)
@@ -828,7 +835,7 @@ class RAdam(KernelOptimizer):
                   decoupled_weight_decay=FLAG, maximize=FLAG)
 
     def __init__(self, params: Params, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
-                 weight_decay: float = 0.0, decoupled_weight_decay: bool = False, *, maximize: bool = False,
+                 weight_decay: float = 0, decoupled_weight_decay: bool = False, *, maximize: bool = False,
                  **neutral: Unpack[Neutral]) -> None:
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay,
                          decoupled_weight_decay=decoupled_weight_decay, maximize=maximize, **neutral)
@@ -866,7 +873,7 @@ class Adadelta(KernelOptimizer):
     ranges = dict(lr=NOT_NEGATIVE, rho=(lambda x: 0 <= x <= 1, "a number in [0, 1]"), eps=NOT_NEGATIVE,
                   weight_decay=NOT_NEGATIVE, maximize=FLAG)
 
-    def __init__(self, params: Params, lr: float = 1.0, rho: float = 0.9, eps: float = 1e-6, weight_decay: float = 0.0,
+    def __init__(self, params: Params, lr: float = 1.0, rho: float = 0.9, eps: float = 1e-6, weight_decay: float = 0,
                  *, maximize: bool = False, **neutral: Unpack[Neutral]) -> None:
         super().__init__(params, lr=lr, rho=rho, eps=eps, weight_decay=weight_decay, maximize=maximize, **neutral)
 
@@ -909,7 +916,7 @@ class Rprop(KernelOptimizer):
                   maximize=FLAG)
 
     def __init__(self, params: Params, lr: float = 1e-2, etas: tuple[float, float] = (0.5, 1.2),
-                 step_sizes: tuple[float, float] = (1e-6, 50.0), *, maximize: bool = False,
+                 step_sizes: tuple[float, float] = (1e-6, 50), *, maximize: bool = False,
                  **neutral: Unpack[Neutral]) -> None:
         super().__init__(params, lr=lr, etas=etas, step_sizes=step_sizes, maximize=maximize, **neutral)
 
@@ -955,7 +962,7 @@ class ASGD(KernelOptimizer):
                   maximize=FLAG)
 
     def __init__(self, params: Params, lr: float = 1e-2, lambd: float = 1e-4, alpha: float = 0.75, t0: float = 1e6,
-                 weight_decay: float = 0.0, *, maximize: bool = False, **neutral: Unpack[Neutral]) -> None:
+                 weight_decay: float = 0, *, maximize: bool = False, **neutral: Unpack[Neutral]) -> None:
         super().__init__(params, lr=lr, lambd=lambd, alpha=alpha, t0=t0, weight_decay=weight_decay, maximize=maximize,
                          **neutral)
 

@@ -7,14 +7,16 @@ and its results and gradients are compared with torch's. A sample has
 * passed: the same shape, a dtype of the same kind, and the same numbers. Of draws, the distributions are compared, of
   results and gradients; of order among ties and of the signs of singular vectors, what is defined;
 * nearer: float32 results that differ from torch's, and are at least as near to torch's float64 results as these;
-* different: torch and we differ on purpose, and the result is what ``DIFFERENT`` computes for this sample instead;
+* different: the result differs from torch's on purpose, and is what ``DIFFERENT`` computes for this sample instead;
 * raised: an error of ours, for options, dtypes or shapes that we do not have;
 * unsupported: torch raises, or the sample has a dtype that we do not have;
 * wrong: anything else. There is none.
 """
 import collections
+import math
 import sys
 import warnings
+from fractions import Fraction
 
 import numpy as np
 
@@ -44,12 +46,31 @@ def fractional(sample, dtype):
     return dtype == "int64" and any(x != int(x) for x in bounds(sample)[:2])
 
 
-def by_numpy(function):
-    """What NumPy makes of the bounds."""
+def exactly(function, rounding):
+    """The numbers that ``function`` gives for the bounds, which are fractions as they are written, as integers."""
     def instead(op, sample):
         import torch
-        return torch.from_numpy(np.asarray(function(*bounds(sample), dtype=np.int64)))
+        return torch.tensor([rounding(x) for x in function(*bounds(sample))], dtype=torch.int64)
     return instead
+
+
+def steps(start, stop=None, step=1):
+    """start, start + step ... before stop."""
+    start, stop, step = map(Fraction, map(str, (0, start, step) if stop is None else (start, stop, step)))
+    return [start + k * step for k in range(max(0, math.ceil((stop - start) / step)))]
+
+
+def between(start, stop, count):
+    """``count`` numbers of one distance, the bounds among them."""
+    start, stop = Fraction(str(start)), Fraction(str(stop))
+    return [start + (stop - start) * k / max(count - 1, 1) for k in range(count)]
+
+
+def powers_between(start, stop, count, base=10.0):
+    """``base`` to the power of these, in 50 digits."""
+    import mpmath
+    with mpmath.workdps(50):
+        return [mpmath.power(base, mpmath.mpf(x.numerator) / x.denominator) for x in between(start, stop, count)]
 
 
 def in_dtype(sample, old, new):
@@ -94,12 +115,10 @@ DIFFERENT = {
                                   "torch multiplies by a sixth in float32"),
     "nn.functional.hardtanh": (lambda s, dtype: dtype == "int64", computed_in("int64", "float32"),
                                "the bounds are floats, so the result is"),
-    "arange": (fractional, by_numpy(lambda *given, dtype: np.arange(*given).astype(dtype)),
-               "an integer for each step between the bounds as they are given"),
+    "arange": (fractional, exactly(steps, int), "an integer for each step between the bounds as they are given"),
     "linspace": (lambda s, dtype: dtype == "int64" and (fractional(s, dtype) or min(bounds(s)[:2]) < 0),
-                 by_numpy(np.linspace), "rounded down from the bounds as they are given, as in NumPy"),
-    "logspace": (fractional, by_numpy(lambda start, stop, num, base=10.0, dtype=None: np.logspace(
-        start, stop, num, base=base, dtype=dtype)), "of the bounds as they are given, as in NumPy"),
+                 exactly(between, math.floor), "rounded down from the bounds as they are given, as in NumPy"),
+    "logspace": (fractional, exactly(powers_between, int), "of the bounds as they are given, as in NumPy"),
     "linalg.norm": (lambda s, dtype: s.args[:1] in (("nuc",), (2,), (-2,)) and not s.input.any(),
                     lambda op, s: op(s.input.detach(), *s.args, **s.kwargs) + 0 * s.input.sum(),
                     "norms by singular values have the gradient 0 at 0"),
@@ -139,16 +158,18 @@ ORDERED = {"sort": 0, "argsort": 0, "topk": 1, "kthvalue": 1, "mode": 0}      # 
 
 
 def without_order(op, sample, results):
-    """Where numbers are equal, an index may be that of any of these: in its place the number there."""
+    """Where numbers are equal, an index may be that of any of these, unless the order is to be stable: in its place the
+    number there, and how many indices of a line are different."""
     x = sample.input
     values = x.detach().numpy()
-    if np.unique(values).size == values.size or not values.ndim:
+    if np.unique(values).size == values.size or not values.ndim or sample.kwargs.get("stable"):
         return results
     at, index = ORDERED[op.name], number(results[-1])
     dim = sample.kwargs.get("dim", sample.args[at] if len(sample.args) > at else -1)
     if index.ndim < values.ndim:
         index = np.expand_dims(index, dim)
-    return [*results[:-1], mgx.Tensor(np.take_along_axis(values, index, dim))]
+    different = 1 + np.count_nonzero(np.diff(np.sort(index, dim), axis=dim), dim)
+    return [*results[:-1], mgx.Tensor(np.take_along_axis(values, index, dim)), mgx.Tensor(different)]
 
 
 def sign_of_columns(u):
@@ -336,8 +357,9 @@ def defined(op, sample, results, leaves):
         results = SIGNED[op.name](*results)
     if op.name in ORDERED and (op.name == "argsort" or len(results) > 1):
         results = without_order(op, sample, results)
-    if op.name == "linalg.lstsq":                          # torch gives the others for some drivers, some shapes
-        results = results[:1]
+    if op.name == "linalg.lstsq":                          # two of the drivers give all of the others, without graphs
+        whole = sample.kwargs.get("driver") in ("gelsd", "gelss") and not op.variant_test_name
+        results = [results[0], *(x.detach() for x in results[1:] if whole)]
     if op.name == "linalg.slogdet" and leaves:             # the sign has no slope
         results = [results[0].detach(), results[1]]
     return results
@@ -345,7 +367,6 @@ def defined(op, sample, results, leaves):
 
 def compare(op, function, sample, dtype):
     """'passed', 'raised: ...', 'unsupported' or 'wrong: ...' of one sample."""
-    import torch
     pairs: list = []
     try:
         args = converted([sample.input, *sample.args], pairs)
@@ -355,52 +376,61 @@ def compare(op, function, sample, dtype):
     except (Unsupported, TypeError):
         return "unsupported"
     leaves, copies = [x for x, _ in pairs], [y for _, y in pairs]
-    different = op.name in DIFFERENT and DIFFERENT[op.name][0](sample, dtype)
+    applies, instead, _ = DIFFERENT.get(op.name, (lambda sample, dtype: False, None, ""))
+    instead = instead if applies(sample, dtype) else None
     try:
         op(sample.input, *sample.args, **sample.kwargs)
     except Exception:
         return "unsupported"                    # torch's own error
 
     def call():
-        found = defined(op, sample, flat(function(*args, **kwargs)), leaves)
-        return results_and_gradients(found, copies, mgx.autograd.grad, mgx.Tensor)
-
-    def of_torch():
-        return torchs(op, sample, leaves, DIFFERENT[op.name][1] if different else None)
+        return defined(op, sample, flat(function(*args, **kwargs)), leaves)
 
     if op.name in DRAWS and DRAWS[op.name](sample.kwargs):
-        return distributions(call, of_torch)
+        return distributions(lambda: results_and_gradients(call(), copies, mgx.autograd.grad, mgx.Tensor),
+                             lambda: torchs(op, sample, leaves, instead))
     try:
-        theirs = of_torch()
+        theirs = torchs(op, sample, leaves)
     except Unsupported:
         return "unsupported"
-    except RuntimeError:                        # torch has no derivative
-        leaves, theirs = [], torchs(op, sample, [])
     with warnings.catch_warnings():
         warnings.simplefilter("error", mgx.errors.DifferenceWarning)
         try:
-            results = defined(op, sample, flat(function(*args, **kwargs)), leaves)
+            results = call()
         except (Exception, mgx.errors.DifferenceWarning) as error:
             return f"raised: {type(error).__name__}: {error}"
-    if len(results) != len(theirs[0]):
-        return f"wrong: {len(results)} results, torch's {len(theirs[0])}"
-    for y, t in zip(results, theirs[0]):
-        if theirs[1] and isinstance(t, torch.Tensor) and t.requires_grad != y.requires_grad:
-            return "wrong: a graph is missing, or one too many"
     try:
-        _, grads = results_and_gradients(results, copies if leaves else [], mgx.autograd.grad, mgx.Tensor)
+        mine = results_and_gradients(results, copies, mgx.autograd.grad, mgx.Tensor)
     except Exception as error:
         return f"wrong: backward raised {type(error).__name__}: {error}"
     if op.name in UNDEFINED:
-        results, theirs = ([np.zeros_like(number(y)) for y in ys] for ys in (results, theirs[0]))
-        theirs = theirs, []
-    said = differing([*results, *grads], [*theirs[0], *theirs[1]])
+        mine, theirs = ([[np.zeros_like(number(y)) for y in ys], []] for ys in (results, theirs[0]))
+    said = difference(mine, theirs)
     if not said:
-        return "different" if different else "passed"
-    if dtype == "float32" and nearer([*results, *grads], theirs, op, sample):
+        return "passed"
+    if instead:
+        said = difference(mine, torchs(op, sample, leaves, instead))
+        return f"wrong: {said}" if said else "different"
+    if dtype == "float32" and nearer([*mine[0], *mine[1]], theirs, op, sample):
         return "nearer"
-    at, text = said
-    return f"wrong: {f'gradient {at - len(results)}: ' if at >= len(results) else ''}{text}"
+    return f"wrong: {said}"
+
+
+def difference(mine, theirs):
+    """How our results and gradients differ from torch's, or None."""
+    import torch
+    if len(mine[0]) != len(theirs[0]):
+        return f"{len(mine[0])} results, torch's {len(theirs[0])}"
+    for y, t in zip(mine[0], theirs[0]):
+        if theirs[1] and isinstance(t, torch.Tensor) and t.requires_grad != y.requires_grad:
+            return "a graph is missing, or one too many"
+    if len(mine[1]) != len(theirs[1]):
+        return f"{len(mine[1])} gradients, torch's {len(theirs[1])}"
+    said = differing([*mine[0], *mine[1]], [*theirs[0], *theirs[1]])
+    if said is None:
+        return None
+    at = said[0] - len(mine[0])
+    return f"gradient {at}: {said[1]}" if at >= 0 else said[1]
 
 
 def differing(mine, theirs):
