@@ -164,6 +164,26 @@ def test_pairs_of_every_size(name, dtype):
 
 @pytest.mark.short
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["add", "mul", "hypot", "logaddexp", "maximum", "minimum"])
+def test_operands_that_may_be_exchanged_give_the_same_bits(name, dtype):
+    info = np.finfo(dtype)
+    ends = np.array([0, info.smallest_subnormal, info.tiny, 1, info.max, INF, NAN], dtype)
+    ends = np.concatenate([ends, -ends])
+    a, b = everywhere(name, 4000, dtype, 1), everywhere(name, 4000, dtype, 2)
+    with np.errstate(over="ignore", under="ignore"):
+        near = a * np.random.default_rng(3).uniform(0.5, 2, a.shape).astype(dtype)
+    a, b = (np.concatenate(parts) for parts in zip((a, b), (a, near), map(np.ravel, np.meshgrid(ends, ends))))
+    one, other = (call(name, mgx.Tensor(x), mgx.Tensor(y)).numpy() for x, y in ((a, b), (b, a)))
+    np.testing.assert_array_equal(one, other)
+    if dtype == np.float64:
+        some = slice(-500, None)
+        values = [[getattr(mgx.Value(x), name)(mgx.Value(y)).data for x, y in zip(p[some].tolist(), q[some].tolist())]
+                  for p, q in ((a, b), (b, a))]
+        np.testing.assert_array_equal(*values)
+
+
+@pytest.mark.short
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ["fmod", "remainder"])
 def test_quotients_just_below_a_whole_number(name, dtype):
     """a/b rounds up to the whole number that the exact quotient does not reach."""
