@@ -152,19 +152,7 @@ static REAL V(sum_deviations)(ptrdiff_t n, const char *x, const REAL *mean)
     return V(total_contiguous)(n, x, mean, DEVIATIONS);
 }
 
-/* Reductions of few elements. total[w] = the sum of TERM over r, of many columns: one walk along them for each row. By
-   runs of sum_run, 32 columns in registers at a time, two or three rows take a tenth longer. */
-INLINE void V(total_few_rows)(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t stride, const char *x,
-                              const REAL *restrict mean, REAL *restrict total, const int what)
-{
-    for (ptrdiff_t w = 0; w < width; w++)
-        total[w] = 0;
-    for (ptrdiff_t r = 0; r < rows; r++, x += stride)
-        for (ptrdiff_t w = 0; w < width; w++)
-            total[w] += TERM(((const REAL *)x)[w], mean[w]);
-}
-
-/* of rows of n contiguous elements: the tree of total_contiguous */
+/* Reductions of few elements. total[r] = the sum of TERM over a row of n: the tree of total_contiguous */
 INLINE void V(total_short_rows)(ptrdiff_t rows, const ptrdiff_t n, ptrdiff_t stride, const char *x,
                                 const REAL *restrict mean, REAL *restrict total, const int what)
 {
@@ -185,9 +173,12 @@ INLINE ptrdiff_t V(total_few)(ptrdiff_t left, ptrdiff_t n, int across, ptrdiff_t
                               const REAL *mean, REAL *restrict total, const int what)
 {
     const ptrdiff_t count = left < MANY ? left : MANY;
-    if (across)
-        V(total_few_rows)(n, count, stride, x, mean, total, what);
-    else
+    if (across) {
+        ptrdiff_t w = 0;
+        for (; w + WIDTH <= count; w += WIDTH)
+            V(sum_run)(n, WIDTH, stride, x + w * sizeof(REAL), mean ? mean + w : 0, total + w, what);
+        V(sum_run)(n, count - w, stride, x + w * sizeof(REAL), mean ? mean + w : 0, total + w, what);
+    } else
         switch (n) {
 #define OF(k) case k: V(total_short_rows)(count, k, stride, x, mean, total, what); break;
             OF(2) OF(3) OF(4) OF(5) OF(6) OF(7) OF(8)
@@ -431,8 +422,7 @@ INLINE void V(extremes)(ptrdiff_t n, const ptrdiff_t width, const char *x, ptrdi
 {
     for (ptrdiff_t w = 0; w < width; w++)
         best[w] = s * ((const REAL *)x)[w];
-    ptrdiff_t walked = 0;
-    for (ptrdiff_t r = 1; r < n && !(is_long && BREAKS_OFF(walked, width)); r++) {
+    ALONG_IF(is_long, r, 1, n) {
         const REAL *restrict row = (const REAL *)(x + r * stride);
         for (ptrdiff_t w = 0; w < width; w++)
             best[w] = s * row[w] > best[w] || row[w] != row[w] ? s * row[w] : best[w];
