@@ -19,7 +19,8 @@ static inline int are_windows(const mgx_windows *v)
 {
     int good = 1;
     for (int i = 0; i < 2; i++)
-        good = good && v->size[i] >= 0 && v->kernel[i] >= 0 && v->count[i] >= 0 && v->stride[i] > 0 && v->dilation[i] > 0;
+        good = good && v->size[i] >= 0 && v->kernel[i] >= 0 && v->count[i] >= 0 && v->stride[i] > 0
+               && v->dilation[i] > 0;
     return good;
 }
 

@@ -61,9 +61,9 @@ static inline int V(any_beyond)(ptrdiff_t n, const REAL *x)
             for (ptrdiff_t i = s; i < s + m; i++) { REAL x = p0[i], y = (f); p1[i] = y; p2[i] = (d); } \
             if (V(any_beyond)(m, p0 + s)) V(name##_huge)(m, p0 + s, p1 + s, p2 + s); } }
 
-/* Powers, by block: power[i] = a to the b - less, made before the loop that asks for it. One exponent that all elements share
-   and `power` knows is a constant to the compiler, whose loop has its products only; all others go to `pow_lanes`, and
-   those known are redone. */
+/* Powers, by block: power[i] = a to the b - less, made before the loop that asks for it. One exponent that all
+   elements share and `power` knows is a constant to the compiler, whose loop has its products only; all others go to
+   `pow_lanes`, and those known are redone. */
 static inline int V(twice_shared)(ptrdiff_t n, const REAL *b, REAL less)
 {
     int differ = 0;

@@ -160,8 +160,9 @@ static void V(gemm_any_dots)(int mr, int nr, ptrdiff_t k, const REAL *a, ptrdiff
 #undef CASE
 }
 
-static int V(gemm_small)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, double alpha, const char *a_, ptrdiff_t ai, ptrdiff_t ak,
-                   const char *b_, ptrdiff_t bk, ptrdiff_t bj, double beta, char *c_, ptrdiff_t ldc)
+static int V(gemm_small)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, double alpha, const char *a_, ptrdiff_t ai,
+                         ptrdiff_t ak, const char *b_, ptrdiff_t bk, ptrdiff_t bj, double beta, char *c_,
+                         ptrdiff_t ldc)
 {
     MGX_ASSERT(m >= 0 && n >= 0 && k >= 0 && (ldc >= n || m <= 1));
     MGX_ASSERT(MGX_ALIGNED(a_, REAL) && MGX_ALIGNED(b_, REAL) && MGX_ALIGNED(c_, REAL));

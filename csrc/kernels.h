@@ -65,10 +65,10 @@ static inline double mgx_times(double d, double g)
 /* windows over planes of `size`, by axis; `before` is the padding ahead of the first element, `count` the outputs */
 typedef struct { ptrdiff_t size[2], kernel[2], stride[2], dilation[2], before[2], count[2]; } mgx_windows;
 
-/* Structured kernels: what a row of kernels.def is called with. The operands, integers and numbers stand in the order of
-   the row's lists. A kernel runs the pieces first..last - 1 of the axis that its row splits, with scratch memory where
-   the row asks for some; it returns MGX_DONE, the first bad index (>= 0), or MGX_DECLINED: rather for BLAS, which nobody
-   has set. */
+/* Structured kernels: what a row of kernels.def is called with. The operands, integers and numbers stand in the order
+   of the row's lists. A kernel runs the pieces first..last - 1 of the axis that its row splits, with scratch memory
+   where the row asks for some; it returns MGX_DONE, the first bad index (>= 0), or MGX_DECLINED: rather for BLAS, which
+   nobody has set. */
 enum { MGX_OPERANDS = 16, MGX_INTEGERS = 16, MGX_NUMBERS = 6 };
 enum { MGX_DONE = -1, MGX_DECLINED = -2, MGX_NO_MEMORY = -3, MGX_INTERRUPTED = -4,
        MGX_LONG = -5 };
@@ -225,13 +225,13 @@ void mgx_prepare(mgx_tiles *tiles);                                     /* once,
 ptrdiff_t mgx_run_tiles(const mgx_tiles *tiles, char *const *data);     /* data: the first byte of every operand */
 
 /* BLAS, column-major, for the products that gemm.inl declines; set once */
-typedef void (*mgx_sgemm)(char *, char *, int *, int *, int *, float *, float *, int *, float *, int *, float *, float *,
-                          int *);
+typedef void (*mgx_sgemm)(char *, char *, int *, int *, int *, float *, float *, int *, float *, int *, float *,
+                          float *, int *);
 typedef void (*mgx_dgemm)(char *, char *, int *, int *, int *, double *, double *, int *, double *, int *, double *,
                           double *, int *);
 void mgx_set_blas(mgx_sgemm s, mgx_dgemm d);
-ptrdiff_t mgx_blas_f32(int ta, int tb, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, double alpha, const float *a, ptrdiff_t lda,
-                       const float *b, ptrdiff_t ldb, double beta, float *c, ptrdiff_t ldc);
-ptrdiff_t mgx_blas_f64(int ta, int tb, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, double alpha, const double *a, ptrdiff_t lda,
-                       const double *b, ptrdiff_t ldb, double beta, double *c, ptrdiff_t ldc);
+ptrdiff_t mgx_blas_f32(int ta, int tb, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, double alpha, const float *a,
+                       ptrdiff_t lda, const float *b, ptrdiff_t ldb, double beta, float *c, ptrdiff_t ldc);
+ptrdiff_t mgx_blas_f64(int ta, int tb, ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, double alpha, const double *a,
+                       ptrdiff_t lda, const double *b, ptrdiff_t ldb, double beta, double *c, ptrdiff_t ldc);
 #endif

@@ -31,25 +31,26 @@ typedef REAL BUNDLE __attribute__((vector_size(BYTES), aligned(sizeof(REAL)), ma
         total += sum.one[0]; \
     }
 
-/* one row whose squares, or distances from the mean, overflow or vanish: by x times a power of 2 */
-static __attribute__((noinline)) void V(norm_of_extremes)(const REAL *x, const REAL *w, const REAL *b, REAL *y,
-                                                          ptrdiff_t n, int centred, double eps, REAL *mean,
-                                                          REAL *variance, REAL *scale)
+/* A row whose squares, or distances from the mean, overflow or vanish. An element becomes (x * unit - level) /
+   size, with a power of 2 for the unit, and sqrt(variance + eps) * unit for the size. */
+typedef struct { double unit, level, size, squares; } V(extreme_row);
+#define IS_EXTREME(variance, eps) (!((variance) < LARGEST && ((variance) > VANISHES || (eps) > VANISHES)))
+#define UNIT_OF(e, x) (((x) * e.unit - e.level) / e.size)
+static __attribute__((noinline)) V(extreme_row) V(extreme_row_of)(const REAL *x, ptrdiff_t n, int centred, double eps)
 {
-    const double unit = V(power_to_unit)(n, (const char *)x, sizeof(REAL), 0, 1);
-    double level = 0, squares = 0;
-    ALONG(i, 0, centred ? n : 0)
-        level += x[i] * unit / n;
-    ALONG(i, 0, n)
-        squares += (x[i] * unit - level) * (x[i] * unit - level) / n;
-    const double size = LIBM_f64(hypot)(LIBM_f64(sqrt)(squares), LIBM_f64(sqrt)(eps) * unit);
-    ALONG(i, 0, n) {
-        const double one = (x[i] * unit - level) / size * (w ? w[i] : 1);
-        y[i] = (REAL)(b ? one + b[i] : one);
+    V(extreme_row) e = {V(power_to_unit)(n, (const char *)x, sizeof(REAL), 0, 1), 0, 0, 0};
+    for (int k = 0; k < 2 && centred; k++) {        /* again, by what the first has missed: exact if all are equal */
+        double sum = 0;
+        ALONG(i, 0, n)
+            sum += x[i] * e.unit - e.level;
+        e.level += sum / n;
     }
-    *mean = (REAL)(level / unit);
-    *variance = (REAL)(squares / unit / unit);
-    *scale = (REAL)(unit / size);
+    ALONG(i, 0, n) {
+        const double off = x[i] * e.unit - e.level;
+        e.squares += off * off / n;
+    }
+    e.size = LIBM_f64(hypot)(LIBM_f64(sqrt)(e.squares), LIBM_f64(sqrt)(eps) * e.unit);
+    return e;
 }
 
 /* y (m, n) = (x - mean) / sqrt(variance + eps) * w + b; w (n), b (n) may be NULL */
@@ -64,13 +65,21 @@ static ptrdiff_t V(norm)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict x
         REAL mean = 0;
         if (centred) {
             ROW_SUM(whole, ELEMENT)
-            mean = (REAL)(whole / n);
+            mean = V(mended)((REAL)(whole / n), n, (const char *)x, sizeof(REAL), n, 1);
         }
         ROW_SUM(squares, OFF)
         REAL variance = (REAL)(squares / n), scale = 1 / V(sqrt)(variance + (REAL)eps);
-        const int is_extreme = !(variance < LARGEST && (variance > VANISHES || eps > VANISHES));
-        if (is_extreme)
-            V(norm_of_extremes)(x, w, b, y, n, centred, eps, &mean, &variance, &scale);
+        const int is_extreme = IS_EXTREME(variance, eps);
+        if (is_extreme) {
+            const V(extreme_row) e = V(extreme_row_of)(x, n, centred, eps);
+            ALONG(i, 0, n) {
+                const double unit = UNIT_OF(e, x[i]) * (w ? w[i] : 1);
+                y[i] = (REAL)(b ? unit + b[i] : unit);
+            }
+            mean = (REAL)(e.level / e.unit);
+            variance = (REAL)(e.squares / e.unit / e.unit);
+            scale = (REAL)(e.unit / e.size);
+        }
         ALONG(i, 0, is_extreme ? 0 : n) {
             REAL unit = (x[i] - mean) * scale;
             unit = w ? unit * w[i] : unit;
@@ -85,14 +94,11 @@ static ptrdiff_t V(norm)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict x
     return MGX_DONE;
 }
 
-/* An element of the unit row. What is added to or taken from a mean below FAR does not overflow; beyond, halves are. */
-#define FAR (LARGEST * (REAL)0x1p-60)
-#define UNIT(AT) (is_far ? (AT(x) * K(0.5) - mean * K(0.5)) * (scale + scale) : (AT(x) - mean) * scale)
-
 /* dx (n) for g (n): with u = the unit row and a = g w, dx = scale * (a - mean(a) - u mean(a u)) */
+#define UNIT(AT) ((AT(x) - mean) * scale)
 INLINE void V(norm_row_vjp)(ptrdiff_t n, int centred, const REAL *restrict g, const REAL *restrict x,
                             const REAL *restrict w, const REAL mean, const REAL scale, REAL *restrict dx,
-                            const int weighted, const int is_far)
+                            const int weighted)
 {
 #define A(AT) (weighted ? AT(g) * AT(w) : AT(g) * K(1))
 #define MOMENT(AT) (A(AT) * UNIT(AT))
@@ -109,42 +115,61 @@ INLINE void V(norm_row_vjp)(ptrdiff_t n, int centred, const REAL *restrict g, co
 #undef MOMENT
 }
 
+static void V(extreme_row_vjp)(ptrdiff_t n, int centred, double eps, const REAL *g, const REAL *x, const REAL *w,
+                               REAL *dx)
+{
+    const V(extreme_row) e = V(extreme_row_of)(x, n, centred, eps);
+    double level = 0, tilt = 0;
+    ALONG(i, 0, n) {
+        const double a = (double)g[i] * (w ? w[i] : 1) / n;
+        level += centred ? a : 0;
+        tilt += a * UNIT_OF(e, x[i]);
+    }
+    ALONG(i, 0, n)
+        dx[i] = (REAL)(((double)g[i] * (w ? w[i] : 1) - level - UNIT_OF(e, x[i]) * tilt) / e.size * e.unit);
+}
+
 static ptrdiff_t V(norm_vjp)(ptrdiff_t first, ptrdiff_t last, const REAL *g, const REAL *x, const REAL *w,
-                             const REAL *stats, REAL *dx, ptrdiff_t m, ptrdiff_t n, int centred)
+                             const REAL *stats, REAL *dx, ptrdiff_t m, ptrdiff_t n, int centred, double eps)
 {
     g += first * n, x += first * n, dx += first * n;
     for (ptrdiff_t r = first; r < last; r++, g += n, x += n, dx += n) {
         const REAL mean = stats[r], scale = stats[2 * m + r];
-        if (!(__builtin_fabs(mean) < FAR))
-            V(norm_row_vjp)(n, centred, g, x, w, mean, scale, dx, w != 0, 1);
+        if (IS_EXTREME(stats[m + r], eps))
+            V(extreme_row_vjp)(n, centred, eps, g, x, w, dx);
         else if (w)
-            V(norm_row_vjp)(n, centred, g, x, w, mean, scale, dx, 1, 0);
+            V(norm_row_vjp)(n, centred, g, x, w, mean, scale, dx, 1);
         else
-            V(norm_row_vjp)(n, centred, g, x, 0, mean, scale, dx, 0, 0);
+            V(norm_row_vjp)(n, centred, g, x, 0, mean, scale, dx, 0);
     }
     return MGX_DONE;
 }
 
 /* part (ceil(m / 64), n) = g (m, n) times the unit rows, summed over 64 rows each; the caller sums the rest */
 static ptrdiff_t V(norm_weight_vjp)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict g, const REAL *restrict x,
-                                    const REAL *restrict stats, REAL *parts, ptrdiff_t m, ptrdiff_t n)
+                                    const REAL *restrict stats, REAL *parts, ptrdiff_t m, ptrdiff_t n, int centred,
+                                    double eps)
 {
     g += first * 64 * n, x += first * 64 * n;
     for (ptrdiff_t r = first * 64; r < last * 64 && r < m; r++, g += n, x += n) {
         const REAL mean = stats[r], scale = stats[2 * m + r];
-        const int is_far = !(__builtin_fabs(mean) < FAR);
+        const int is_extreme = IS_EXTREME(stats[m + r], eps);
         REAL *restrict part = parts + r / 64 * n;
         if (r % 64 == 0)
             memset(part, 0, n * sizeof(REAL));
-        ALONG(i, 0, is_far ? n : 0)
+        if (is_extreme) {
+            const V(extreme_row) e = V(extreme_row_of)(x, n, centred, eps);
+            ALONG(i, 0, n)
+                part[i] += (REAL)(g[i] * UNIT_OF(e, x[i]));
+        }
+        ALONG(i, 0, is_extreme ? 0 : n)
             part[i] += g[i] * UNIT(ONE);
-        ALONG(i, 0, is_far ? 0 : n)
-            part[i] += g[i] * ((x[i] - mean) * scale);
     }
     return MGX_DONE;
 }
-#undef FAR
 #undef UNIT
+#undef UNIT_OF
+#undef IS_EXTREME
 #undef LANES
 #undef BUNDLE
 #undef MANY

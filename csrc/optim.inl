@@ -1,6 +1,7 @@
-/* Optimizer updates of one parameter in place, for one dtype and ISA: elements first..last - 1. `cell` holds the options in
-   the order of the optimizer's `ranges` (optim/optimizers.py), `step` how many steps this one makes it and what else is
-   counted for it; what the options do not need is NULL. The option `maximize` is the last: it turns the gradient's sign. */
+/* Optimizer updates of one parameter in place, for one dtype and ISA: elements first..last - 1. `cell` holds the
+   options in the order of the optimizer's `ranges` (optim/optimizers.py), `step` how many steps this one makes it and
+   what else is counted for it; what the options do not need is NULL. The option `maximize` is the last: it turns the
+   gradient's sign. */
 #ifndef UPDATES                                 /* once for both dtypes */
 #define UPDATES
 /* 1 - beta1^t and 1 - beta2^t: two powers, mostly of the same numbers for all parameters of a step */
@@ -74,8 +75,8 @@ static ptrdiff_t V(sgd)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict g,
 
 /* s = alpha*s + (1 - alpha)*grad^2;  move = grad / (sqrt(s - m^2) + eps) with m, the running mean, if centered;
    v = momentum*v + move in place of it with momentum;  w -= lr*move */
-static ptrdiff_t V(rmsprop)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict g, const double *cell, REAL *restrict w,
-                            REAL *restrict s, REAL *restrict m, REAL *restrict v, ptrdiff_t n)
+static ptrdiff_t V(rmsprop)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict g, const double *cell,
+                            REAL *restrict w, REAL *restrict s, REAL *restrict m, REAL *restrict v, ptrdiff_t n)
 {
     const REAL lr = (REAL)cell[0], alpha = (REAL)cell[1], eps = (REAL)cell[2], decay = (REAL)cell[3];
     const REAL momentum = (REAL)cell[4], rest = (REAL)(1 - cell[1]), sign = UPHILL(cell[6]);
@@ -96,8 +97,8 @@ static ptrdiff_t V(rmsprop)(ptrdiff_t first, ptrdiff_t last, const REAL *restric
 }
 
 /* s += grad^2;  w -= lr / (1 + (t - 1)*lr_decay) * grad / (sqrt(s) + eps) */
-static ptrdiff_t V(adagrad)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict g, const double *cell, const double *step,
-                            REAL *restrict w, REAL *restrict s, ptrdiff_t n)
+static ptrdiff_t V(adagrad)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict g, const double *cell,
+                            const double *step, REAL *restrict w, REAL *restrict s, ptrdiff_t n)
 {
     const REAL decay = (REAL)cell[2], eps = (REAL)cell[4], lr = (REAL)(cell[0] / (1 + (*step - 1) * cell[1]));
     const REAL sign = UPHILL(cell[5]);
@@ -109,10 +110,12 @@ static ptrdiff_t V(adagrad)(ptrdiff_t first, ptrdiff_t last, const REAL *restric
     return MGX_DONE;
 }
 
-/* m, v = running means of grad and grad^2, freed of their start at 0 by 1 - beta^t;  w -= lr*m / (sqrt(v) + eps), with the
-   largest v so far, u, in place of it for amsgrad. The decay is added to the grad, or shrinks w by itself if decoupled. */
-static ptrdiff_t V(adam)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict g, const double *cell, const double *step,
-                         REAL *restrict w, REAL *restrict m, REAL *restrict v, REAL *restrict u, ptrdiff_t n)
+/* m, v = running means of grad and grad^2, freed of their start at 0 by 1 - beta^t;  w -= lr*m / (sqrt(v) + eps), with
+   the largest v so far, u, in place of it for amsgrad. The decay is added to the grad, or shrinks w by itself if
+   decoupled. */
+static ptrdiff_t V(adam)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict g, const double *cell,
+                         const double *step, REAL *restrict w, REAL *restrict m, REAL *restrict v, REAL *restrict u,
+                         ptrdiff_t n)
 {
     const corrections c = bias_corrections(*step, cell[1], cell[2]);
     const int decoupled = cell[6] != 0;
@@ -140,8 +143,8 @@ static ptrdiff_t V(adam)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict g
 }
 
 /* adam with the maximum u of beta2*u and |grad| + eps in place of the root of v */
-static ptrdiff_t V(adamax)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict g, const double *cell, const double *step,
-                           REAL *restrict w, REAL *restrict m, REAL *restrict u, ptrdiff_t n)
+static ptrdiff_t V(adamax)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict g, const double *cell,
+                           const double *step, REAL *restrict w, REAL *restrict m, REAL *restrict u, ptrdiff_t n)
 {
     const corrections c = bias_corrections(*step, cell[1], cell[2]);
     const REAL beta1 = (REAL)cell[1], beta2 = (REAL)cell[2], eps = (REAL)cell[3], decay = (REAL)cell[4];
@@ -157,8 +160,8 @@ static ptrdiff_t V(adamax)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict
 }
 
 /* adam whose step mixes the gradient and the mean by the momenta of this step and of the next */
-static ptrdiff_t V(nadam)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict g, const double *cell, const double *step,
-                          REAL *restrict w, REAL *restrict m, REAL *restrict v, ptrdiff_t n)
+static ptrdiff_t V(nadam)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict g, const double *cell,
+                          const double *step, REAL *restrict w, REAL *restrict m, REAL *restrict v, ptrdiff_t n)
 {
     const corrections c = bias_corrections(*step, cell[1], cell[2]);
     const double now = nadam_momentum(*step, cell), next = nadam_momentum(*step + 1, cell);
@@ -177,9 +180,10 @@ static ptrdiff_t V(nadam)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict 
     return MGX_DONE;
 }
 
-/* adam whose step is lr*m while the variance of 1/sqrt(v) is not defined, and from then on lr*rect*m / (sqrt(v) + eps) */
-static ptrdiff_t V(radam)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict g, const double *cell, const double *step,
-                          REAL *restrict w, REAL *restrict m, REAL *restrict v, ptrdiff_t n)
+/* adam whose step is lr*m while the variance of 1/sqrt(v) is not defined, and from then on
+   lr*rect*m / (sqrt(v) + eps) */
+static ptrdiff_t V(radam)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict g, const double *cell,
+                          const double *step, REAL *restrict w, REAL *restrict m, REAL *restrict v, ptrdiff_t n)
 {
     const corrections c = bias_corrections(*step, cell[1], cell[2]);
     const double most = 2 / (1 - cell[2]) - 1, now = most - 2 * *step * (1 - c.two) / c.two;
@@ -199,7 +203,8 @@ static ptrdiff_t V(radam)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict 
     return MGX_DONE;
 }
 
-/* s = rho*s + (1 - rho)*grad^2;  move = sqrt(d + eps) / sqrt(s + eps) * grad;  d = rho*d + (1 - rho)*move^2;  w -= lr*move */
+/* s = rho*s + (1 - rho)*grad^2;  move = sqrt(d + eps) / sqrt(s + eps) * grad;  d = rho*d + (1 - rho)*move^2; 
+   w -= lr*move */
 static ptrdiff_t V(adadelta)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict g, const double *cell,
                              REAL *restrict w, REAL *restrict s, REAL *restrict d, ptrdiff_t n)
 {
@@ -215,10 +220,11 @@ static ptrdiff_t V(adadelta)(ptrdiff_t first, ptrdiff_t last, const REAL *restri
     return MGX_DONE;
 }
 
-/* w -= size * the sign of grad; a size starts at lr, grows where grad keeps its sign, shrinks where it turns, and w waits
-   there */
-static ptrdiff_t V(rprop)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict g, const double *cell, const double *step,
-                          REAL *restrict w, REAL *restrict before, REAL *restrict size, ptrdiff_t n)
+/* w -= size * the sign of grad; a size starts at lr, grows where grad keeps its sign, shrinks where it turns, and w
+   waits there */
+static ptrdiff_t V(rprop)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict g, const double *cell,
+                          const double *step, REAL *restrict w, REAL *restrict before, REAL *restrict size,
+                          ptrdiff_t n)
 {
     const REAL shrink = (REAL)cell[1], grow = (REAL)cell[2], least = (REAL)cell[3], most = (REAL)cell[4];
     const REAL sign = UPHILL(cell[5]), lr = (REAL)cell[0];
@@ -236,8 +242,8 @@ static ptrdiff_t V(rprop)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict 
 }
 
 /* w = (1 - lambd*rate)*w - rate*grad, and mean, the average of w from step t0 on */
-static ptrdiff_t V(asgd)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict g, const double *cell, const double *step,
-                         REAL *restrict w, REAL *restrict mean, ptrdiff_t n)
+static ptrdiff_t V(asgd)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict g, const double *cell,
+                         const double *step, REAL *restrict w, REAL *restrict mean, ptrdiff_t n)
 {
     const double rate = step[3], past = *step - 1 - cell[3];
     const REAL keep = (REAL)(1 - cell[1] * rate), lr = (REAL)rate, decay = (REAL)cell[4], sign = UPHILL(cell[5]);

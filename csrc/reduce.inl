@@ -41,6 +41,13 @@ static inline scaled times(scaled a, double x)
     return a;
 }
 
+static inline int is_power_of_2(double x)
+{
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return !(bits << 12) && x > 0x1p-100 && x < 0x1p100;
+}
+
 static inline double rounded(scaled a)
 {
     if (a.exponent == 0)                            /* nearly always */
@@ -73,8 +80,8 @@ void V(sum_run)(ptrdiff_t rows, const ptrdiff_t width, ptrdiff_t stride, const c
 }
 
 /* total[w] += the same, as a tree */
-INLINE void V(total_rows)(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t stride, const char *x, const REAL *mean, REAL *total,
-                          const int what)
+INLINE void V(total_rows)(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t stride, const char *x, const REAL *mean,
+                          REAL *total, const int what)
 {
     REAL level[4][WIDTH] = {{0}};
     for (ptrdiff_t r = 0; r < rows; r += 64, x += 64 * stride) {
@@ -145,20 +152,9 @@ static REAL V(sum_deviations)(ptrdiff_t n, const char *x, const REAL *mean)
     return V(total_contiguous)(n, x, mean, DEVIATIONS);
 }
 
-/* Reductions of few elements. total[w] = the sum of TERM over r, of many columns: one walk along them for each row */
-INLINE void V(total_few_rows)(ptrdiff_t rows, ptrdiff_t width, ptrdiff_t stride, const char *x, const REAL *restrict mean,
-                              REAL *restrict total, const int what)
-{
-    for (ptrdiff_t w = 0; w < width; w++)
-        total[w] = 0;
-    for (ptrdiff_t r = 0; r < rows; r++, x += stride)
-        for (ptrdiff_t w = 0; w < width; w++)
-            total[w] += TERM(((const REAL *)x)[w], mean[w]);
-}
-
-/* of rows of n contiguous elements: the tree of total_contiguous */
-INLINE void V(total_short_rows)(ptrdiff_t rows, const ptrdiff_t n, ptrdiff_t stride, const char *x, const REAL *restrict mean,
-                                REAL *restrict total, const int what)
+/* Reductions of few elements. total[r] = the sum of TERM over a row of n: the tree of total_contiguous */
+INLINE void V(total_short_rows)(ptrdiff_t rows, const ptrdiff_t n, ptrdiff_t stride, const char *x,
+                                const REAL *restrict mean, REAL *restrict total, const int what)
 {
     for (ptrdiff_t r = 0; r < rows; r++, x += stride) {
         REAL lane[SHORT] = {0};
@@ -171,14 +167,18 @@ INLINE void V(total_short_rows)(ptrdiff_t rows, const ptrdiff_t n, ptrdiff_t str
     }
 }
 
-/* of the next results, MANY at most, of those that are left in a run of `left`: columns of x if `across`, else its rows */
-INLINE ptrdiff_t V(total_few)(ptrdiff_t left, ptrdiff_t n, int across, ptrdiff_t stride, const char *x, const REAL *mean,
-                              REAL *restrict total, const int what)
+/* of the next results, MANY at most, of those that are left in a run of `left`: columns of x if `across`, else its
+   rows */
+INLINE ptrdiff_t V(total_few)(ptrdiff_t left, ptrdiff_t n, int across, ptrdiff_t stride, const char *x,
+                              const REAL *mean, REAL *restrict total, const int what)
 {
     const ptrdiff_t count = left < MANY ? left : MANY;
-    if (across)
-        V(total_few_rows)(n, count, stride, x, mean, total, what);
-    else
+    if (across) {
+        ptrdiff_t w = 0;
+        for (; w + WIDTH <= count; w += WIDTH)
+            V(sum_run)(n, WIDTH, stride, x + w * sizeof(REAL), mean ? mean + w : 0, total + w, what);
+        V(sum_run)(n, count - w, stride, x + w * sizeof(REAL), mean ? mean + w : 0, total + w, what);
+    } else
         switch (n) {
 #define OF(k) case k: V(total_short_rows)(count, k, stride, x, mean, total, what); break;
             OF(2) OF(3) OF(4) OF(5) OF(6) OF(7) OF(8)
@@ -198,36 +198,78 @@ INLINE ptrdiff_t V(run_width)(ptrdiff_t inner, ptrdiff_t *i)
     return width;
 }
 
-/* scale * total, the sum of n elements; if that is inf or nan, summed once more where finite numbers do not overflow */
-static REAL V(scaled_sum)(REAL total, ptrdiff_t n, const char *x, ptrdiff_t stride, double scale)
+/* A mean of equal numbers is that number, which a sum that was rounded may miss: may y be such a mean, and is it? */
+#define MISSES (sizeof(REAL) == 4 ? (REAL)0x1p-15 : (REAL)0x1p-44)      /* 4 levels of 64 roundings, and a tree of 32 */
+INLINE int V(is_near)(REAL y, REAL first)
 {
-    if (total - total == 0)
-        return total * (REAL)scale;
-    const double unit = sizeof(REAL) == 4 ? 1 : 0x1p-100;
+    const REAL off = __builtin_fabs(y - first);
+    return (off > 0) & (off <= __builtin_fabs(first) * MISSES);
+}
+static int V(all_equal)(ptrdiff_t n, const char *x, ptrdiff_t stride)
+{
+    ALONG(i, 1, n)
+        if (*(const REAL *)(x + i * stride) != *(const REAL *)x)
+            return 0;
+    return 1;
+}
+
+/* a sum of n elements over `divisor`, which came to y: inf or nan, or near the mean of equal numbers */
+static __attribute__((noinline)) REAL V(summed_again)(REAL y, ptrdiff_t n, const char *x, ptrdiff_t stride,
+                                                      double divisor)
+{
+    const double unit = sizeof(REAL) == 4 ? 1 : 0x1p-100;       /* in which finite numbers do not overflow */
     double sum = 0, plain = 0, lost = 0;            /* Kahan (1965); with infinities the plain sum counts */
+    if (divisor == n && V(all_equal)(n, x, stride))
+        return *(const REAL *)x;
+    if (y - y == 0)
+        return y;
     ALONG(i, 0, n) {
         const double term = *(const REAL *)(x + i * stride) * unit, next = sum + (term - lost);
         lost = (next - sum) - (term - lost);
         sum = next, plain += term;
     }
-    return (REAL)((plain - plain == 0 ? sum : plain) * scale / unit);
+    return (REAL)((plain - plain == 0 ? sum : plain) / divisor / unit);
+}
+INLINE REAL V(mended)(REAL y, ptrdiff_t n, const char *x, ptrdiff_t stride, double divisor, const int is_mean)
+{
+    const int odd = !(y - y == 0) | (is_mean && V(is_near)(y, *(const REAL *)x));
+    return odd ? V(summed_again)(y, n, x, stride, divisor) : y;
+}
+
+/* total / divisor; a power of 2 is the faster product */
+INLINE void V(divide_totals)(ptrdiff_t count, REAL *restrict total, double divisor)
+{
+    const REAL by = (REAL)divisor;
+    if (by == 1)
+        return;
+    if (is_power_of_2(divisor)) {
+        const REAL inverse = 1 / by;
+        for (ptrdiff_t w = 0; w < count; w++)
+            total[w] *= inverse;
+    } else
+        for (ptrdiff_t w = 0; w < count; w++)
+            total[w] /= by;
 }
 
 /* `count` results over a short axis, `next` bytes of x apart */
 static void V(sum_few)(ptrdiff_t count, ptrdiff_t n, int across, ptrdiff_t next, ptrdiff_t stride, const char *x,
-                       REAL *restrict out, double scale)
+                       REAL *restrict out, double divisor)
 {
+    const int may_miss = divisor == n && n > 2;
     for (ptrdiff_t done; count; count -= done, x += done * next, out += done) {
         int odd = 0;
         done = V(total_few)(count, n, across, across ? stride : next, x, 0, out, ELEMENTS);
+        V(divide_totals)(done, out, divisor);
         for (ptrdiff_t w = 0; w < done; w++)
             odd |= !(out[w] - out[w] == 0);
-        if (!odd)
+        if (may_miss && across)
             for (ptrdiff_t w = 0; w < done; w++)
-                out[w] *= (REAL)scale;
-        else
+                odd |= V(is_near)(out[w], ((const REAL *)x)[w]);
+        else if (may_miss)
             for (ptrdiff_t w = 0; w < done; w++)
-                out[w] = V(scaled_sum)(out[w], n, x + w * next, stride, scale);
+                odd |= V(is_near)(out[w], *(const REAL *)(x + w * next));
+        for (ptrdiff_t w = 0; w < done && odd; w++)
+            out[w] = V(mended)(out[w], n, x + w * next, stride, divisor, divisor == n);
     }
 }
 
@@ -242,35 +284,39 @@ INLINE int V(is_short)(ptrdiff_t n, ptrdiff_t inner, const ptrdiff_t *strides)
 }
 
 static ptrdiff_t V(sum)(ptrdiff_t first, ptrdiff_t last, const char *x, REAL *out, ptrdiff_t outer, ptrdiff_t n,
-                        ptrdiff_t inner, const ptrdiff_t *strides, double scale)
+                        ptrdiff_t inner, const ptrdiff_t *strides, double divisor)
 {
-    const int few = V(is_short)(n, inner, strides);
+    const int few = V(is_short)(n, inner, strides), is_mean = divisor == n;
     if (few && inner == 1) {
-        V(sum_few)(last - first, n, V(is_across)(n, inner, strides), strides[0], strides[1], x + first * strides[0], out + first, scale);
+        V(sum_few)(last - first, n, V(is_across)(n, inner, strides), strides[0], strides[1], x + first * strides[0],
+                   out + first, divisor);
         return MGX_DONE;
     }
-    for (; inner == 1 && strides[1] == sizeof(REAL) && first < last; first++)
-        out[first] = V(scaled_sum)(V(sum_contiguous)(n, x + first * strides[0]), n, x + first * strides[0], strides[1], scale);
+    for (; inner == 1 && strides[1] == sizeof(REAL) && first < last; first++) {
+        const char *row = x + first * strides[0];
+        out[first] = V(mended)(V(sum_contiguous)(n, row) / (REAL)divisor, n, row, strides[1], divisor, is_mean);
+    }
     EACH_STRIP(c) {
         const char *from = x + c.row * strides[0] + c.first * strides[2];
         REAL *to = out + c.row * inner + c.first;
         if (few) {
-            V(sum_few)(c.count, n, 1, strides[2], strides[1], from, to, scale);
+            V(sum_few)(c.count, n, 1, strides[2], strides[1], from, to, divisor);
             continue;
         }
         for (ptrdiff_t i = 0, width; i < c.count; i += width) {
             REAL total[WIDTH] = {0};
             width = V(run_width)(c.count, &i);
             V(sum_rows)(n, width, strides[1], from + i * strides[2], total);
+            V(divide_totals)(WIDTH, total, divisor);
             for (ptrdiff_t w = 0; w < width; w++)
-                to[i + w] = V(scaled_sum)(total[w], n, from + (i + w) * strides[2], strides[1], scale);
+                to[i + w] = V(mended)(total[w], n, from + (i + w) * strides[2], strides[1], divisor, is_mean);
         }
     }
     return MGX_DONE;
 }
 
-/* 2^k for which the largest magnitude of half * (x - mean) of n elements, `stride` bytes apart, is in [1/2, 1); 1 if that
-   is 0, inf or nan */
+/* 2^k for which the largest magnitude of half * (x - mean) of n elements, `stride` bytes apart, is in [1/2, 1); 1 if
+   that is 0, inf or nan */
 static double V(power_to_unit)(ptrdiff_t n, const char *x, ptrdiff_t stride, double mean, double half)
 {
     double top = 0;
@@ -285,31 +331,33 @@ static double V(power_to_unit)(ptrdiff_t n, const char *x, ptrdiff_t stride, dou
     return __builtin_ldexp(1, exponent < -1000 ? 1000 : -exponent);     /* and that is no overflow */
 }
 
-/* scale * sum, or its root, of n elements whose sum of squares this is; where it has overflown or vanished, by halves of
-   x - mean, because that itself could overflow, times a power of 2 */
+/* sum / divisor, or its root, of n elements whose sum of squares this is; where it has overflown or vanished, by halves
+   of x - mean, because that itself could overflow, times a power of 2 */
 #define LARGEST (sizeof(REAL) == 4 ? (REAL)__FLT_MAX__ : (REAL)__DBL_MAX__)
 #define VANISHES (sizeof(REAL) == 4 ? (REAL)0x1p-100 : (REAL)0x1p-960)
-static REAL V(of_squares)(REAL sum, ptrdiff_t n, const char *x, ptrdiff_t stride, const REAL *mean, double scale, int root)
+static REAL V(of_squares)(REAL sum, ptrdiff_t n, const char *x, ptrdiff_t stride, const REAL *mean, double divisor,
+                          int root)
 {
     if (sum > VANISHES && sum < LARGEST)
-        return (REAL)(root ? LIBM_f64(sqrt)(sum * scale) : sum * scale);
+        return (REAL)(root ? LIBM_f64(sqrt)(sum / divisor) : sum / divisor);
     const double middle = mean ? *mean : 0, half = sum < LARGEST ? 1 : 0.5;
     int any = stride != sizeof(REAL) || middle;
     ALONG(i, 0, any ? 0 : n)
         any |= ((const REAL *)x)[i] != 0;           /* zeros are common, so found fast */
     if (!any)
-        return (REAL)(0 * scale);
+        return (REAL)(0 / divisor);
     const double unit = V(power_to_unit)(n, x, stride, middle, half);
     double squares = 0;
     ALONG(i, 0, n)
         squares += SQUARED((*(const REAL *)(x + i * stride) * half - middle * half) * unit);
-    return (REAL)(root ? LIBM_f64(sqrt)(squares * scale) / unit / half : squares * scale / unit / unit / half / half);
+    return (REAL)(root ? LIBM_f64(sqrt)(squares / divisor) / unit / half
+                  : squares / divisor / unit / unit / half / half);
 }
 
-/* y = scale * the sum of squares of x - mean, or its root, where that is a number of the dtype, even if squares and
+/* y = the sum of squares of x - mean / divisor, or its root, where that is a number of the dtype, even if squares and
    distances from the mean are none */
 static void V(squares_few)(ptrdiff_t count, ptrdiff_t n, int across, ptrdiff_t next, ptrdiff_t stride, const char *x,
-                           const REAL *mean, REAL *restrict out, int root, double scale)
+                           const REAL *mean, REAL *restrict out, int root, double divisor)
 {
     for (ptrdiff_t done; count; count -= done, x += done * next, out += done, mean += mean ? done : 0) {
         int odd = 0;
@@ -319,37 +367,41 @@ static void V(squares_few)(ptrdiff_t count, ptrdiff_t n, int across, ptrdiff_t n
             odd |= !(out[w] > VANISHES) | !(out[w] < LARGEST);
         if (odd)
             for (ptrdiff_t w = 0; w < done; w++)
-                out[w] = V(of_squares)(out[w], n, x + w * next, stride, mean ? mean + w : 0, scale, root);
+                out[w] = V(of_squares)(out[w], n, x + w * next, stride, mean ? mean + w : 0, divisor, root);
+        else if (root && divisor == 1)
+            for (ptrdiff_t w = 0; w < done; w++)
+                out[w] = (REAL)LIBM_f64(sqrt)(out[w]);
         else if (root)
             for (ptrdiff_t w = 0; w < done; w++)
-                out[w] = (REAL)LIBM_f64(sqrt)(out[w] * scale);
+                out[w] = (REAL)LIBM_f64(sqrt)(out[w] / divisor);
         else
             for (ptrdiff_t w = 0; w < done; w++)
-                out[w] = (REAL)(out[w] * scale);
+                out[w] = (REAL)(out[w] / divisor);
     }
 }
 
-static ptrdiff_t V(squares)(ptrdiff_t first, ptrdiff_t last, const char *x, const REAL *mean, REAL *out, ptrdiff_t outer,
-                            ptrdiff_t n, ptrdiff_t inner, const ptrdiff_t *strides, int root, double scale)
+static ptrdiff_t V(squares)(ptrdiff_t first, ptrdiff_t last, const char *x, const REAL *mean, REAL *out,
+                            ptrdiff_t outer, ptrdiff_t n, ptrdiff_t inner, const ptrdiff_t *strides, int root,
+                            double divisor)
 {
     const int few = V(is_short)(n, inner, strides);
     if (few && inner == 1) {
-        V(squares_few)(last - first, n, V(is_across)(n, inner, strides), strides[0], strides[1], x + first * strides[0],
-                       mean ? mean + first : 0, out + first, root, scale);
+        V(squares_few)(last - first, n, V(is_across)(n, inner, strides), strides[0], strides[1],
+                       x + first * strides[0], mean ? mean + first : 0, out + first, root, divisor);
         return MGX_DONE;
     }
     for (; inner == 1 && strides[1] == sizeof(REAL) && first < last; first++) {
         const char *from = x + first * strides[0];
         const REAL *middle = mean ? mean + first : 0;
         const REAL sum = middle ? V(sum_deviations)(n, from, middle) : V(sum_squares)(n, from);
-        out[first] = V(of_squares)(sum, n, from, strides[1], middle, scale, root);
+        out[first] = V(of_squares)(sum, n, from, strides[1], middle, divisor, root);
     }
     EACH_STRIP(c) {
         const char *from = x + c.row * strides[0] + c.first * strides[2];
         const REAL *middle = mean ? mean + c.row * inner + c.first : 0;
         REAL *to = out + c.row * inner + c.first;
         if (few) {
-            V(squares_few)(c.count, n, 1, strides[2], strides[1], from, middle, to, root, scale);
+            V(squares_few)(c.count, n, 1, strides[2], strides[1], from, middle, to, root, divisor);
             continue;
         }
         for (ptrdiff_t i = 0, width; i < c.count; i += width) {
@@ -358,39 +410,38 @@ static ptrdiff_t V(squares)(ptrdiff_t first, ptrdiff_t last, const char *x, cons
             V(sum_squared_rows)(n, width, strides[1], from + i * strides[2], middle ? middle + i : 0, total);
             for (ptrdiff_t w = 0; w < width; w++)
                 to[i + w] = V(of_squares)(total[w], n, from + (i + w) * strides[2], strides[1],
-                                          middle ? middle + i + w : 0, scale, root);
+                                          middle ? middle + i + w : 0, divisor, root);
         }
     }
     return MGX_DONE;
 }
 
-/* y = sign * max(sign * x): the maximum for sign 1, the minimum for -1; a nan wins */
-INLINE REAL V(extreme)(ptrdiff_t n, const char *x, ptrdiff_t stride, REAL s, const int is_long)
+/* best[w] = s * the maximum of s * x over column w of `width`: the maximum for s = 1, the minimum for -1; a nan wins */
+INLINE void V(extremes)(ptrdiff_t n, const ptrdiff_t width, const char *x, ptrdiff_t stride, REAL s,
+                        REAL *restrict best, const int is_long)
 {
-    REAL best = s * *(const REAL *)x;
+    for (ptrdiff_t w = 0; w < width; w++)
+        best[w] = s * ((const REAL *)x)[w];
     ALONG_IF(is_long, r, 1, n) {
-        REAL v = s * *(const REAL *)(x + r * stride);
-        best = v > best || v != v ? v : best;
+        const REAL *restrict row = (const REAL *)(x + r * stride);
+        for (ptrdiff_t w = 0; w < width; w++)
+            best[w] = s * row[w] > best[w] || row[w] != row[w] ? s * row[w] : best[w];
     }
-    return s * best;
+    for (ptrdiff_t w = 0; w < width; w++)
+        best[w] *= s;
 }
 
-/* the same of `count` columns */
-static void V(extreme_columns)(ptrdiff_t n, ptrdiff_t count, const char *x, ptrdiff_t stride, REAL s, REAL *restrict best)
+static void V(extreme_columns)(ptrdiff_t n, ptrdiff_t count, const char *x, ptrdiff_t stride, REAL s, REAL *best)
 {
-    for (ptrdiff_t width; count; count -= width, x += width * sizeof(REAL), best += width) {
-        width = count < MANY ? count : MANY;
-        for (ptrdiff_t w = 0; w < width; w++)
-            best[w] = s * ((const REAL *)x)[w];
-        ptrdiff_t walked = 0;
-        for (ptrdiff_t r = 1; r < n && !BREAKS_OFF(walked, width); r++) {
-            const REAL *restrict row = (const REAL *)(x + r * stride);
-            for (ptrdiff_t w = 0; w < width; w++)
-                best[w] = s * row[w] > best[w] || row[w] != row[w] ? s * row[w] : best[w];
-        }
-        for (ptrdiff_t w = 0; w < width; w++)
-            best[w] *= s;
-    }
+    for (ptrdiff_t width; count; count -= width, x += width * sizeof(REAL), best += width)
+        V(extremes)(n, width = count < MANY ? count : MANY, x, stride, s, best, 1);
+}
+
+INLINE REAL V(extreme)(ptrdiff_t n, const char *x, ptrdiff_t stride, REAL s, const int is_long)
+{
+    REAL best;
+    V(extremes)(n, 1, x, stride, s, &best, is_long);
+    return best;
 }
 
 static ptrdiff_t V(amax)(ptrdiff_t first, ptrdiff_t last, const char *x, REAL *out, ptrdiff_t outer, ptrdiff_t n,
@@ -464,7 +515,8 @@ static ptrdiff_t V(prod)(ptrdiff_t first, ptrdiff_t last, const char *x, REAL *o
 
 /* dx (m, n) = g (m) times the product of the other elements of the row: the product of the finite ones that are not 0,
    divided by the element if it is among them, and what is left of zeros, infinities and nan without it. */
-static ptrdiff_t V(prod_vjp)(ptrdiff_t first, ptrdiff_t last, const REAL *g, const REAL *x, REAL *dx, ptrdiff_t m, ptrdiff_t n)
+static ptrdiff_t V(prod_vjp)(ptrdiff_t first, ptrdiff_t last, const REAL *g, const REAL *x, REAL *dx, ptrdiff_t m,
+                             ptrdiff_t n)
 {
     x += first * n, dx += first * n;
     for (ptrdiff_t row = first; row < last; row++, x += n, dx += n) {
@@ -486,8 +538,8 @@ static ptrdiff_t V(prod_vjp)(ptrdiff_t first, ptrdiff_t last, const REAL *g, con
             }
             double d = rounded(others);
             if (zeros + infinite + nan > is_zero + is_infinite + is_nan)
-                d = __builtin_copysign(1, d) * (zeros > is_zero ? 0. : 1.) * (infinite > is_infinite ? __builtin_inf() : 1.)
-                    * (nan > is_nan ? __builtin_nan("") : 1.);
+                d = __builtin_copysign(1, d) * (zeros > is_zero ? 0. : 1.)
+                    * (infinite > is_infinite ? __builtin_inf() : 1.) * (nan > is_nan ? __builtin_nan("") : 1.);
             dx[i] = g[row] == 0 ? 0 : (REAL)d;
         }
     }
@@ -509,7 +561,8 @@ static int V(all_finite)(ptrdiff_t n, const char *x)
 
 /* y[at[i]] += x[i] for m rows of n; at counts from the end where negative. The first that is none of the `rows`
    rows of y, or -1 */
-static ptrdiff_t V(add_rows)(const int64_t *at, const REAL *restrict x, REAL *y_, ptrdiff_t m, ptrdiff_t n, ptrdiff_t rows)
+static ptrdiff_t V(add_rows)(const int64_t *at, const REAL *restrict x, REAL *y_, ptrdiff_t m, ptrdiff_t n,
+                             ptrdiff_t rows)
 {
     for (ptrdiff_t i = 0, walked = 0; i < m && !BREAKS_OFF(walked, n); i++, x += n) {
         if (at[i] < -rows || at[i] >= rows)

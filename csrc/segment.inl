@@ -1,6 +1,7 @@
-/* Nodes of Values that one node stands for: a recorded call, forward and back. Each is an operation on numbers alone, in
-   the order in which the nodes were made, so the bits are those of the nodes themselves. Numbers have negative indices
-   and leaves the first from 0 on, so every operand is y[index]; what the chain rule adds at a number is not read. */
+/* Nodes of Values that one node stands for: a recorded call, forward and back. Each is an operation on numbers alone,
+   in the order in which the nodes were made, so the bits are those of the nodes themselves. Numbers have negative
+   indices and leaves the first from 0 on, so every operand is y[index]; what the chain rule adds at a number is not
+   read. */
 
 static void segment(const mgx_segment *t, double *y, double *derivative)
 {

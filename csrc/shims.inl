@@ -1,5 +1,6 @@
-/* For one dtype, what runs each row of kernels.def whose body this file of csrc/isa has: it unpacks the arguments and calls
-   the body by its types. The file says which are its own: OWN_gemm(...) is its arguments there, and nothing elsewhere. */
+/* For one dtype, what runs each row of kernels.def whose body this file of csrc/isa has: it unpacks the arguments and
+   calls the body by its types. The file says which are its own: OWN_gemm(...) is its arguments there, and nothing
+   elsewhere. */
 #define KERNEL(name, file, operation, doc, reads, updates, writes, integers, numbers, split, memory, flops, result) \
     OWN_##file(static ptrdiff_t PASTE(run_##name, SUFFIX)(const mgx_args *args, char *scratch, ptrdiff_t first, \
                                                           ptrdiff_t last) \

@@ -102,8 +102,8 @@ static ptrdiff_t V(softmax_vjp)(ptrdiff_t first, ptrdiff_t last, const REAL *g, 
     return MGX_DONE;
 }
 
-static ptrdiff_t V(log_softmax_vjp)(ptrdiff_t first, ptrdiff_t last, const REAL *g, const REAL *y, REAL *dx, ptrdiff_t m,
-                                    ptrdiff_t n)
+static ptrdiff_t V(log_softmax_vjp)(ptrdiff_t first, ptrdiff_t last, const REAL *g, const REAL *y, REAL *dx,
+                                    ptrdiff_t m, ptrdiff_t n)
 {
     V(softmax_rows_vjp)(first, last, g, y, dx, n, 1);
     return MGX_DONE;
@@ -116,7 +116,7 @@ static void V(divide)(ptrdiff_t n, REAL *restrict y, REAL by)
 }
 
 static ptrdiff_t V(cross_entropy)(const REAL *x, const int64_t *label, REAL *loss, REAL *p, ptrdiff_t m, ptrdiff_t n,
-                                  double scale)
+                                  double divisor)
 {
     REAL sum[AT_ONCE], top[AT_ONCE];
     double total = 0;
@@ -131,14 +131,14 @@ static ptrdiff_t V(cross_entropy)(const REAL *x, const int64_t *label, REAL *los
             total += (double)V(log)(sum[k]) - ((double)x[label[r + k]] - (double)top[k]);
         }
     }
-    *loss = (REAL)(total * scale);
+    *loss = (REAL)(total / divisor);
     return MGX_DONE;
 }
 
 static ptrdiff_t V(cross_entropy_vjp)(ptrdiff_t first, ptrdiff_t last, const REAL *g, const REAL *restrict p,
-                                      const int64_t *label, REAL *restrict dx, ptrdiff_t m, ptrdiff_t n, double scale)
+                                      const int64_t *label, REAL *restrict dx, ptrdiff_t m, ptrdiff_t n, double divisor)
 {
-    const REAL weight = *g * (REAL)scale;
+    const REAL weight = (REAL)(*g / divisor);
     ALONG(i, first * n, last * n)
         dx[i] = weight * p[i];
     for (ptrdiff_t r = first; r < last; r++) {
@@ -149,8 +149,8 @@ static ptrdiff_t V(cross_entropy_vjp)(ptrdiff_t first, ptrdiff_t last, const REA
 }
 
 /* y = -(t log p + (1 - t) log(1 - p)), each logarithm at least -100, so that it is finite for p = 0 and p = 1 */
-static ptrdiff_t V(binary_cross_entropy)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict p, const REAL *restrict t,
-                                         REAL *restrict y, ptrdiff_t n)
+static ptrdiff_t V(binary_cross_entropy)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict p,
+                                         const REAL *restrict t, REAL *restrict y, ptrdiff_t n)
 {
     int outside = 0;
     for (ptrdiff_t i = first; i < last; i++) {

@@ -29,7 +29,8 @@ const mgx_row mgx_table[MGX_NROWS] = {
     { \
         int index = 0; \
         TAKE_ALL(reads, updates, writes, integers, numbers) \
-        FOR_EACH(MEASURE, UNPACKED reads) to->first_update = index; FOR_EACH(MEASURE, UNPACKED updates) FOR_EACH(MEASURE, UNPACKED writes) \
+        FOR_EACH(MEASURE, UNPACKED reads) to->first_update = index; \
+        FOR_EACH(MEASURE, UNPACKED updates) FOR_EACH(MEASURE, UNPACKED writes) \
         to->operands = index; \
         for (int i = 0; i < index; i++) \
             if (!args->p[i]) \
@@ -43,7 +44,8 @@ const mgx_row mgx_table[MGX_NROWS] = {
 enum { RESULT_ANY_RESULT, RESULT_KEEPS_FINITE };
 const mgx_kernel_row mgx_kernel_table[MGX_NKERNELS] = {
 #define KERNEL(name, file, operation, doc, reads, updates, writes, integers, numbers, split, memory, count, result) \
-    {#name, #operation, doc, #reads, #updates, #writes, #integers, #numbers, #split, RESULT_##result, IS_STEADY_##split, cut_##name, measure_##name},
+    {#name, #operation, doc, #reads, #updates, #writes, #integers, #numbers, #split, RESULT_##result, \
+     IS_STEADY_##split, cut_##name, measure_##name},
 #include "kernels.def"
 };
 
@@ -60,7 +62,8 @@ void mgx_check_launch(const mgx_kernel_row *row, const mgx_args *args, int dtype
     for (int k = 0; k < of.operands; k++) {
         const int type = of.type[k] < MGX_OF_LAUNCH ? of.type[k] : dtype;
         MGX_ASSERT(of.elements[k] >= 0);
-        MGX_ASSERT(type == MGX_BOOL || (type == MGX_F32 ? MGX_ALIGNED(args->p[k], float) : MGX_ALIGNED(args->p[k], double)));
+        MGX_ASSERT(type == MGX_BOOL
+                   || (type == MGX_F32 ? MGX_ALIGNED(args->p[k], float) : MGX_ALIGNED(args->p[k], double)));
         for (int j = of.first_update; j < of.operands; j++)
             MGX_ASSERT(j == k || of.type[k] == MGX_OF_LAUNCH_STRIDED || of.type[j] == MGX_OF_LAUNCH_STRIDED ||
                        MGX_APART(args->p[k], bytes_of(&of, k, dtype), args->p[j], bytes_of(&of, j, dtype)));

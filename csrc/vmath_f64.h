@@ -250,13 +250,14 @@ INLINE_F64 float hypot_f32(float x, float y)
     double a = __builtin_fabs((double)x), b = __builtin_fabs((double)y), r = __builtin_sqrt(a * a + b * b);
     return (float)((a == INF_F64) | (b == INF_F64) ? INF_F64 : r);
 }
-/* 1.19 ulp: all x, y; in units of a power of 2, by which neither square overflows, and the larger does not vanish */
+/* 1.19 ulp: all x, y, in either order; in units of a power of 2, by which neither square overflows, and the larger does not
+   vanish */
 INLINE_F64 double hypot_f64(double x, double y)
 {
-    double a = __builtin_fabs(x), b = __builtin_fabs(y), large = a < b ? b : a;
+    double a = __builtin_fabs(x), b = __builtin_fabs(y), large = a < b ? b : a, small = a < b ? a : b;
     uint64_t up = bits_f64(at_most_f64(at_least_f64(large, 0x1p-1022), 0x1p1022)) & EXP_BITS;
     double unit = from_bits_f64(up), inverse = from_bits_f64((UINT64_C(2046) << 52) - up);
-    double u = a * inverse, v = b * inverse, r = __builtin_sqrt(FMA(u, u, v * v)) * unit;
+    double u = large * inverse, v = small * inverse, r = __builtin_sqrt(FMA(u, u, v * v)) * unit;
     return (a == INF_F64) | (b == INF_F64) ? INF_F64 : r;
 }
 

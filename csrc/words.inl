@@ -16,8 +16,8 @@ static inline REAL V(remainder)(REAL a, REAL b)
     return r != 0 && (r < 0) != (b < 0) ? r + b : r;
 }
 
-/* x^(twice/2) for the exponents of EACH_POWER, -2 -1 -1/2 1/2 3/2 2 5/2 3: 0.5 ulp and little more as products and roots, which are carried
-   as high and low part. Halves of -0 and -inf are those of 0 and inf. */
+/* x^(twice/2) for the exponents of EACH_POWER: -2, -1, -1/2, 1/2, 3/2, 2, 5/2 and 3. 0.5 ulp and little more, as
+   products and roots, which are carried as high and low part. Halves of -0 and -inf are those of 0 and inf. */
 #ifndef EACH_POWER
 #define EACH_POWER(m) m(-4) m(-2) m(-1) m(1) m(3) m(4) m(5) m(6)
 #define NO_POWER 7
@@ -31,7 +31,8 @@ static inline __attribute__((always_inline)) V(pair) V(pair_product)(V(pair) a, 
 static inline __attribute__((always_inline)) REAL V(power)(REAL x, int twice)
 {
     const int halves = twice & 1, negative = twice < 0, whole = (negative ? -twice : twice) / 2;
-    const REAL t = halves && (x == 0 || x == -LIBM(inf)()) ? LIBM(fabs)(x) : x, inverse = K(1) / t, root = LIBM(sqrt)(t);
+    const REAL t = halves && (x == 0 || x == -LIBM(inf)()) ? LIBM(fabs)(x) : x;
+    const REAL inverse = K(1) / t, root = LIBM(sqrt)(t);
     const V(pair) one = {1, 0}, reciprocal = {inverse, -inverse * V(product_tail)(inverse, t, 1)};
     const V(pair) base = negative ? reciprocal : (V(pair)){t, 0};
     const REAL i = K(1) / root, p = t * i;              /* 1/sqrt(t), mended by what t*i*i lacks of 1 */
@@ -69,8 +70,8 @@ static inline REAL V(logaddexp)(REAL a, REAL b)
     return a == b ? a + K(0.6931471805599453) : sum;
 }
 
-/* log(x / (1 - x)) = -log1p((1 - 2t) / t) for t, the smaller of x and 1 - x: exact near the root at 1/2. A t so small that 1/t
-   could overflow is taken times 2^64. */
+/* log(x / (1 - x)) = -log1p((1 - 2t) / t) for t, the smaller of x and 1 - x: exact near the root at 1/2. A t so small
+   that 1/t could overflow is taken times 2^64. */
 static inline __attribute__((always_inline)) REAL V(logit)(REAL x)
 {
     REAL t = (x < K(0.5) ? x : K(1) - x) + K(0);

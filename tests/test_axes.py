@@ -10,10 +10,13 @@ import string
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import microgradx as mgx
 from microgradx import Tensor
 from microgradx.errors import ShapeError
+from microgradx.nn import functional as F
 
 MOST = 32
 LONG = {0: 2, 9: 3, 20: 2, 31: 2}                       # the axes that are not of length 1
@@ -289,8 +292,8 @@ def test_a_tensor_of_few_axes_is_as_small_as_before():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("n", [1, 2, 3, 7, 8, 9])
-def test_short_axes_neither_overflow_nor_vanish_on_the_way(n, dtype):
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 8, 9, 33, 70, 2100])
+def test_reductions_neither_overflow_nor_vanish_on_the_way(n, dtype):
     """One result among many ordinary ones that are made with it, in each direction."""
     huge, tiny = np.finfo(dtype).max / 2, np.finfo(dtype).tiny * 4
     for shape, axis in [((n, 600), 0), ((600, n), 1), ((4, n, 150), 1)]:
@@ -304,11 +307,75 @@ def test_short_axes_neither_overflow_nor_vanish_on_the_way(n, dtype):
             y = Tensor(np.ascontiguousarray(np.moveaxis(y, -1, axis)))
             row = np.moveaxis(y.numpy(), axis, -1)[at[:-1]].astype(np.longdouble)
             with np.errstate(all="ignore"):
-                wanted = {"sum": row.sum(), "norm": np.sqrt((row * row).sum()), "prod": row.prod(), "amax": row.max(),
-                          "amin": row.min()}
+                product = row.prod() if row.all() or not np.isfinite(row).all() else row[0] * 0
+                wanted = {"sum": row.sum(), "mean": row.mean(), "norm": np.sqrt((row * row).sum()), "prod": product,
+                          "amax": row.max(), "amin": row.min()}
                 wanted = {name: truth.astype(dtype) for name, truth in wanted.items()}
             for name, truth in wanted.items():
                 got = getattr(y, name)(dim=axis).numpy()
                 np.testing.assert_allclose(got[at[:-1]], truth, rtol=8 * np.finfo(dtype).eps)
                 rest = np.delete(got.ravel(), np.ravel_multi_index(at[:-1], got.shape))
                 np.testing.assert_allclose(rest, {"sum": n, "norm": np.sqrt(n)}.get(name, 1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_whose_squares_overflow(dtype):
+    """Norms and deviations of rows, of columns, of every second row, and of all together."""
+    size = dtype(1e30 if dtype == np.float32 else 1e200)
+    rows = np.random.default_rng(0).uniform(0.5, 2, (5, 4200)) * np.where(np.arange(4200) % 3, 1, -1)
+    for n in (1, 2, 5, 8, 9, 64, 4200):
+        x = (rows[:, :n] * size).astype(dtype)
+        wide = x.astype(np.longdouble)
+        views = (x, 1), (x.T.copy(), 0), (np.repeat(x, 2, 0)[::2], 1), (np.repeat(x, 2, 1)[:, ::2], 1), (x.T, 0)
+        for view, axis in views:
+            for name, truth in (("norm", np.sqrt((wide * wide).sum(1))), ("std", wide.std(1)), ("sum", wide.sum(1))):
+                found = (Tensor(view).std(axis, 0) if name == "std" else getattr(Tensor(view), name)(dim=axis)).numpy()
+                np.testing.assert_allclose(found / size, (truth / size).astype(dtype), rtol=1e-5, atol=1e-6)
+        whole = np.sqrt((wide * wide).sum()) / size
+        np.testing.assert_allclose(Tensor(x).norm().item() / size, float(whole), 1e-5)
+
+
+# ----- equal numbers --------------------------------------------------------------------------------------------------
+
+EQUAL = {np.float32: [0.1, 1e-40, 3e38, -7.3, 1e-45, 1 / 3], np.float64: [0.1, 1e-310, 1.7e308, -7.3, 5e-324, 1 / 3]}
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from([np.float32, np.float64]), st.integers(1, 5000), st.data())
+def test_the_mean_of_equal_numbers_is_that_number(dtype, n, data):
+    """And they deviate by nothing: along rows and columns, long and short, and over all axes; so in layers."""
+    ordinary = st.floats(allow_nan=False, allow_infinity=False, width=32 if dtype == np.float32 else 64)
+    value = dtype(data.draw(st.sampled_from(EQUAL[dtype]) | ordinary))
+    for shape, axis in (((n,), None), ((3, n), 1), ((n, 3), 0), ((n, 40), 0), ((2, n, 3), 1), ((2, n, 3), None)):
+        x = Tensor(np.full(shape, value))
+        for view in (x, Tensor(np.full((*shape, 2), value))[..., 0]):
+            assert (view.mean(axis).numpy() == value).all() and (view.var(axis, 0).numpy() == 0).all()
+            assert (view.std(axis, 0).numpy() == 0).all()
+    x = Tensor(np.full((2, n), value), requires_grad=True)
+    x.mean().backward()
+    assert (x.grad.numpy() == dtype(1) / dtype(2 * n)).all()
+    assert (F.layer_norm(x, n).detach().numpy() == 0).all()
+
+
+def test_nearly_equal_numbers_are_not_taken_for_equal_ones():
+    for dtype in (np.float32, np.float64):
+        x = np.full((4, 777), 0.1, dtype)
+        x[:, -1] = np.nextafter(x[:, -1], dtype(1)) + 64 * np.spacing(dtype(0.1))
+        truth = x.astype(np.longdouble).mean(1).astype(dtype)
+        for view, axis in ((x, 1), (x.T.copy(), 0)):
+            np.testing.assert_array_max_ulp(Tensor(view).mean(axis).numpy(), truth, 8)
+        assert Tensor(x).std(None, 0).item() > 0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_means_are_quotients(dtype):
+    """Of a sum that is exact: rounded once, as that of equal squares, of losses and of windows is."""
+    for n in (3, 7, 49, 98, 103, 107, 161, 187, 196, 197, 1000):
+        ones = Tensor(np.ones((1, 1, n), dtype))
+        whole = Tensor(np.arange(n, dtype=dtype))
+        assert ones.mean().item() == F.mse_loss(ones, ones * 0).item() == F.avg_pool1d(ones, n).item() == 1
+        assert whole.mean().item() == dtype(n * (n - 1) // 2) / dtype(n)
+        assert whole.var(ddof=1).item() == pytest.approx(n * (n + 1) / 12, rel=float(8 * np.finfo(dtype).eps))
+        logits = Tensor(np.zeros((n, 1), dtype))
+        assert F.kl_div(ones.reshape(n, 1) * 0 - 1, ones.reshape(n, 1), "batchmean").item() == 1
+        assert F.cross_entropy(logits, np.zeros(n, int)).item() == 0

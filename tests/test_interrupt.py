@@ -260,6 +260,38 @@ def test_a_step_is_made_whole_or_not_at_all():
     assert "adam: the step has been made" in done.stdout, done.stderr[-2000:] + done.stdout
 
 
+GROUPS = """
+import signal
+import numpy as np
+import microgradx as mgx
+from microgradx._core.update import update
+
+def empty(*_):
+    emptied.append(len(rows))
+    rows.clear()
+    groups.clear()
+signal.signal(signal.SIGPROF, empty)
+emptied = []
+while len(emptied) < 5:
+    ps = [mgx.zeros(1500, 1000, requires_grad=True) for _ in range(6)]
+    for p in ps:
+        p.grad = mgx.ones(1000, 1500).T                 # copied before the step, which looks for signals
+    rows = [(p, None) for p in ps]
+    groups = [(mgx.Tensor(np.array([0.5, 0, 0, 0, 0, 0])), None, rows)]
+    signal.setitimer(signal.ITIMER_PROF, 0.001)
+    update("sgd", groups)
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    assert all((p == -0.5).all() for p in ps)
+print("made")
+"""
+
+
+def test_a_step_is_that_of_the_groups_it_was_given():
+    """Also where a signal's handler takes parameters out of them while gradients are copied."""
+    done = subprocess.run([sys.executable, "-c", GROUPS], capture_output=True, text=True)
+    assert done.stdout == "made\n", (done.returncode, done.stderr[-2000:])
+
+
 THREAD = """
 import os, signal, threading, time
 import microgradx as mgx

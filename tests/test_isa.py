@@ -128,7 +128,7 @@ PRODUCTS = [(10, 30, 784), (10, 784, 30), (32, 30, 30), (16, 16, 16), (64, 10, 1
 MORE = {"gemm": [dict(ta=ta, tb=tb, m=m, n=n, k=k, alpha=0.5, beta=1.0, lda=m if ta else k, ldb=k if tb else n, ldc=n)
                  for ta in (0, 1) for tb in (0, 1) for m, n, k in PRODUCTS],
         **dict.fromkeys(("softmax", "log_softmax", "softmax_vjp", "log_softmax_vjp"), [dict(m=97, n=31)]),
-        "cross_entropy": [dict(m=97, n=31, scale=1 / 97)], "binary_cross_entropy": [dict(n=2000)]}
+        "cross_entropy": [dict(m=97, n=31, divisor=97.0)], "binary_cross_entropy": [dict(n=2000)]}
 
 
 def drawn(name, seed, dtype):

@@ -22,9 +22,10 @@ SHORT = [dict(outer=outer, n=n, inner=inner) for n in (1, 2, 3, 4, 5, 6, 7, 8, 9
 # for each row: integers and numbers by name, of one or more launches; shapes of operands that their extents do not tell
 SAMPLES = {
     "copy": [dict(n=48)], "constant": [dict(n=0), dict(n=40)],
-    "sum": [dict(outer=3, n=5, inner=4, scale=0.5), dict(outer=1, n=2500, inner=1, scale=1.0),
-            dict(outer=2, n=70, inner=33, scale=-1.0), *[short | dict(scale=0.5) for short in SHORT]],
-    "squares": [short | dict(root=root, scale=0.5)
+    "sum": [dict(outer=3, n=5, inner=4, divisor=2.0), dict(outer=1, n=2500, inner=1, divisor=1.0),
+            dict(outer=2, n=70, inner=33, divisor=-1.0), dict(outer=2, n=70, inner=33, divisor=70.0),
+            *[short | dict(divisor=divisor) for short in SHORT for divisor in (2.0, float(short["n"]))]],
+    "squares": [short | dict(root=root, divisor=2.0)
                 for short in [dict(outer=3, n=70, inner=5), *SHORT] for root in (0, 1)],
     "prod": [dict(outer=3, n=70, inner=5), dict(outer=2, n=70, inner=1), *SHORT],
     "amax": [dict(outer=3, n=5, inner=4, sign=1.0), dict(outer=2, n=7, inner=1, sign=-1.0),
@@ -32,11 +33,11 @@ SAMPLES = {
     "softmax": [dict(m=3, n=7), dict(m=70, n=1), dict(m=2, n=1030)],
     "log_softmax": [dict(m=3, n=7), dict(m=1, n=40)],
     "softmax_vjp": [dict(m=3, n=7), dict(m=1, n=65)], "log_softmax_vjp": [dict(m=3, n=7)],
-    "cross_entropy": [dict(m=5, n=3, scale=0.2), dict(m=67, n=10, scale=1.0)],
-    "cross_entropy_vjp": [dict(m=5, n=3, scale=0.2)],
+    "cross_entropy": [dict(m=5, n=3, divisor=5.0), dict(m=67, n=10, divisor=1.0)],
+    "cross_entropy_vjp": [dict(m=5, n=3, divisor=5.0)],
     "norm": [dict(m=3, n=33, centred=1, eps=1e-5), dict(m=2, n=5, centred=0, eps=1e-3)],
-    "norm_vjp": [dict(m=3, n=33, centred=1), dict(m=2, n=5, centred=0)],
-    "norm_weight_vjp": [dict(m=130, n=5), dict(m=64, n=1)],
+    "norm_vjp": [dict(m=3, n=33, centred=1, eps=1e-5), dict(m=2, n=5, centred=0, eps=1e-3)],
+    "norm_weight_vjp": [dict(m=130, n=5, centred=1, eps=1e-5), dict(m=64, n=1, centred=0, eps=1e-3)],
     "gemm": [dict(ta=ta, tb=tb, m=m, n=n, k=k, alpha=0.5, beta=beta, lda=m if ta else k, ldb=k if tb else n, ldc=n)
              for ta in (0, 1) for tb in (0, 1) for beta in (0.0, 1.0, 0.5) for m, n, k in ((3, 4, 5), (70, 1, 33))],
     "columns": [dict(v=IMAGE, planes=3), dict(v=DENSE, planes=1)],
@@ -233,13 +234,13 @@ def test_what_must_be_there():
         run("softmix")
 
 
-LARGE = {"sum": dict(outer=3, n=700, inner=645, scale=1.0), "amax": dict(outer=300, n=70, inner=60, sign=1.0),
-         "squares": dict(outer=2, n=999, inner=700, root=0, scale=0.5), "prod": dict(outer=2, n=999, inner=700),
+LARGE = {"sum": dict(outer=3, n=700, inner=645, divisor=1.0), "amax": dict(outer=300, n=70, inner=60, sign=1.0),
+         "squares": dict(outer=2, n=999, inner=700, root=0, divisor=2.0), "prod": dict(outer=2, n=999, inner=700),
          "copy": dict(n=1 << 24), "constant": dict(n=1 << 24),
          "softmax": dict(m=3001, n=400), "log_softmax": dict(m=3001, n=400), "softmax_vjp": dict(m=3001, n=400),
-         "log_softmax_vjp": dict(m=3001, n=400), "cross_entropy_vjp": dict(m=3001, n=400, scale=0.1),
-         "norm": dict(m=3001, n=400, centred=1, eps=1e-5), "norm_vjp": dict(m=3001, n=400, centred=1),
-         "norm_weight_vjp": dict(m=3001, n=400), "columns": dict(v=IMAGE, planes=20001),
+         "log_softmax_vjp": dict(m=3001, n=400), "cross_entropy_vjp": dict(m=3001, n=400, divisor=10.0),
+         "norm": dict(m=3001, n=400, centred=1, eps=1e-5), "norm_vjp": dict(m=3001, n=400, centred=1, eps=1e-5),
+         "norm_weight_vjp": dict(m=3001, n=400, centred=1, eps=1e-5), "columns": dict(v=IMAGE, planes=20001),
          "uncolumns": dict(v=IMAGE, planes=20001, spread=12), "pool_sum": dict(v=IMAGE, planes=20001),
          "pool_max": dict(v=DENSE, planes=80001), "unpool": dict(planes=90001, plane=12, n=5),
          "uniform": dict(n=1200001), "normal": dict(n=1200001), "dropout": dict(n=1200001, most=9**9, scale=3.0),

@@ -158,6 +158,55 @@ def test_views_are_as_good_as_copies():
     np.testing.assert_allclose(x.grad.numpy().T, y.grad.numpy(), rtol=1e-14)
 
 
+# ----- rows of every size ----------------------------------------------------------------------------------------
+
+def norm_orders(x, w, g, centred, eps):
+    """Values and gradients for x and w in 80 bits, and of each the largest term."""
+    x, w, g, n = *(t.astype(np.longdouble) for t in (x, w, g)), x.shape[1]
+    off = np.where((x == x[:, :1]).all(1, keepdims=True), 0, x - x.mean(1, keepdims=True)) if centred else x
+    size = np.sqrt((off * off).mean(1, keepdims=True) + np.longdouble(eps))
+    u, a = off / size, g * w
+    dx = (a - (a.mean(1, keepdims=True) if centred else 0) - u * (a * u).mean(1, keepdims=True)) / size
+    return (u * w, abs(w) * n), (dx, n * abs(a).max(1, keepdims=True) / size), ((g * u).sum(0), n * abs(g).sum(0))
+
+
+@pytest.mark.parametrize("dtype, powers", [(np.float32, (-44, -41, -38, -37, -22, 0, 20, 37)),
+                                           (np.float64, (-322, -312, -307, -160, 0, 160, 307))])
+@pytest.mark.parametrize("centred", [True, False])
+@pytest.mark.parametrize("recorded", [False, True])
+def test_gradients_of_rows_of_every_size(dtype, powers, centred, recorded):
+    """Also where 1 / sqrt(variance + eps) is no number of the dtype, and of equal numbers."""
+    info, n = np.finfo(dtype), 6
+    rows = {"ordinary": RNG.standard_normal((3, n)), "equal": np.full((3, n), 0.1), "zeros": np.zeros((3, n)),
+            "far": RNG.standard_normal((3, n)) + 30}
+    for (kind, base), power, eps in itertools.product(rows.items(), powers, (0.0, 1e-30, 1e-5)):
+        if eps == 0 and (kind == "zeros" or kind == "equal" and centred) or kind == "equal" and power > 300:
+            continue                                            # 0 / 0, and eps beside the squares of numbers of 10^307
+        with np.errstate(over="ignore"):
+            x = (base * np.longdouble(10) ** power).astype(dtype)
+        w, g = RNG.standard_normal(n).astype(dtype), RNG.standard_normal(x.shape).astype(dtype)
+        if not np.isfinite(x).all() or kind == "far" and centred and (x == x[:, :1]).all(1).any():
+            continue
+        leaves = leaf(x), leaf(w)
+        y = F.layer_norm(leaves[0], n, leaves[1], None, eps) if centred else F.rms_norm(leaves[0], n, leaves[1], eps)
+        y.backward(mgx.Tensor(g), create_graph=recorded)
+        found = [t.detach().numpy() for t in (y, *(t.grad for t in leaves))]
+        for what, got, (truth, largest) in zip(("y", "dx", "dw"), found, norm_orders(x, w, g, centred, eps)):
+            with np.errstate(over="ignore"):
+                off = abs(got - truth) > 2000 * info.eps * largest + 10 * info.smallest_subnormal
+            assert not (off & (abs(truth) < info.max / 2)).any(), (what, kind, power, eps, got, truth)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [3, 7, 49, 777, 5000])
+def test_equal_numbers_have_no_variance(n, dtype):
+    for value in (0.1, 1 / 3, np.finfo(dtype).max, np.finfo(dtype).smallest_subnormal):
+        x = leaf(np.full((n, n if n < 1000 else 2), value, dtype))
+        for y in (F.layer_norm(x, x.shape[1], eps=1e-30), F.group_norm(x, 1, eps=1e-30),
+                  F.batch_norm(x, None, None, training=True, eps=1e-30)):
+            assert (y.detach().numpy() == 0).all()
+
+
 @pytest.mark.parametrize("wants", list(itertools.product([False, True], repeat=3)))
 def test_only_what_is_wanted(wants):
     arrays = [RNG.standard_normal(s) for s in ((5, 4), (4,), (4,))]

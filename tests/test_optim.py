@@ -538,3 +538,12 @@ def test_what_a_second_schedule_goes_on_from(make, start):
     sgd = optim.SGD([leaf([1.0])], lr=8.0, momentum=0.5)
     assert make(sgd).base_lrs == [start] == [sgd.param_groups[0]["initial_lr"]]
     assert optim.ExponentialLR(sgd, 0.5).base_lrs == [start]
+
+
+@pytest.mark.parametrize("parts", [(), (None,), (1.0,), None, [leaf([1.0])]])
+def test_what_is_no_parameter_of_an_update(parts):
+    cell, w = mgx.Tensor(np.zeros(6)), leaf([1.0])
+    w.grad = leaf([1.0]).detach()
+    with pytest.raises(TypeError, match="sgd: a parameter is a tuple of arrays, itself the first, not "):
+        optimizers.update("sgd", [(cell, None, [(w,), parts])])
+    assert w.item() == 1

@@ -244,3 +244,10 @@ def test_every_module_is_built_layered_and_checked():
         assert path in CYTHON
         built = Path(importlib.import_module(f"microgradx.{name}").__file__)
         assert built.suffix in (".so", ".pyd") and built.parent.name == path.parent.name
+
+
+def test_lines_of_c_have_120_columns():
+    """As ruff and cython-lint have it for Python and Cython; the tables and vmath's coefficients stand in columns."""
+    long = [f"{path.name}:{i}" for path in SOURCES if path.suffix in (".inl", ".c") or path.name == "kernels.h"
+            for i, line in enumerate(path.read_text().splitlines(), 1) if len(line) > 120]
+    assert not long

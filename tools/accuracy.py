@@ -2,13 +2,14 @@
 """Measure how far every row of csrc/ops.def is from the truth, and write docs/accuracy.md.
 
     python tools/accuracy.py --minutes 30                   goes on where the last call stopped, and writes the page
-    python tools/accuracy.py --chunks 1 --doubles 15        a million points of each row
-    python tools/accuracy.py --rows tanh sin                all 2^32 numbers of float32 for these: an hour each
+    python tools/accuracy.py --chunks 1 --doubles 15        three million points of each row
+    python tools/accuracy.py --rows tanh sin                all 2^32 numbers of float32 for these: two hours each
     python tools/accuracy.py --dry                          prints the page and writes nothing
 
-float32: a chunk is 2^20 points. Those of a row of one operand are every 4096th of the 2^32 numbers, so that 4096 chunks
-are all of them; of the others they are drawn from the ranges of the row, and there are pairs of 500 special values. The
-truth is the same row in float64, computed once for all instruction sets.
+float32: a chunk is 2^20 points. Those of a row of one operand are one of each 4096 neighbours among the 2^32 numbers,
+another one in each chunk, so that 4096 chunks are all of them; as many are drawn from the range of the row, where few
+of all numbers are. Of the other rows they are drawn from their ranges, and there are pairs of 500 special values.
+Another 2^20 are next to the worst of these. The truth is the same row in float64, computed once for all sets.
 float64: `doubles` points, the same kernels that are the truth for float32; theirs is mpmath.
 
 Every row gets its first chunk before any gets its second. What is known stands in build/accuracy.json, for each row
@@ -38,6 +39,7 @@ SOURCES = ("words.h", "words.inl", "vmath_f32.h", "vmath_f64.h", "elementwise.in
 SETS = ("baseline", "avx2", "avx512")
 CHUNK = 1 << 20
 ALL = (1 << 32) // CHUNK                # chunks that have every number of float32
+SHARES = 16                             # of a chunk, next to the worst points of which more are looked at
 UNARY_DOUBLES = 3                       # a row of one operand gets so many times the points of the others
 
 
@@ -103,21 +105,50 @@ def special_values():
 
 def points(name, part, chunk):
     """The operands of one chunk."""
-    from samples import DOMAIN, ROWS, operands
+    from samples import ROWS, operands
     arity = ROWS[name]["arity"]
     if part == "pairs":
         values = special_values()
         at = np.arange(len(values) ** 2)
         picks = [at // len(values), at % len(values), (at * 7919) % len(values)][:arity]
         return [values[pick] for pick in picks]
-    if arity == 1:
-        x = (np.arange(CHUNK, dtype=np.uint32) * ALL + chunk * 1597 % ALL).astype(np.uint32).view(np.float32)
-        lo, hi = DOMAIN.get(name, (-np.inf, np.inf))
-        return [x[~((x < lo) | (x > hi))]]
-    return operands(name, CHUNK, np.float32, seed=chunk)
+    drawn = operands(name, CHUNK, np.float32, seed=chunk)
+    return within_domain(name, [np.concatenate([spread(chunk), drawn[0]])]) if arity == 1 else drawn
+
+
+def within_domain(name, xs):
+    from samples import DOMAIN
+    lo, hi = DOMAIN.get(name, (-np.inf, np.inf))
+    return [x[~((x < lo) | (x > hi))] for x in xs] if len(xs) == 1 else xs
+
+
+def spread(chunk, count=CHUNK):
+    """One of each 4096 neighbours. Which one looks like chance: with the same low bits in all, products would be exact
+    that are rounded elsewhere."""
+    block = np.arange(count, dtype=np.uint32)
+    low = (block * np.uint32(2654435769) >> np.uint32(20)) + np.uint32(chunk * 1597 % ALL)      # Fibonacci hashing
+    return (block * np.uint32(ALL) + low % np.uint32(ALL)).view(np.float32)
 
 
 # ----- measuring -------------------------------------------------------------------------------------------------
+
+def neighbours(found, chunk):
+    """Points next to the worst of each share, where the error is as large as it gets, or nearly."""
+    rng = np.random.default_rng(chunk)
+    worst = [point for share in found for pair in share.values() for error, point in pair
+             if point is not None and np.isfinite(error)]
+    if not worst:
+        return []
+    picks = rng.integers(0, len(worst), CHUNK)
+    return [moved(np.array(column, np.float32)[picks], rng) for column in zip(*worst)]
+
+
+def moved(x, rng):
+    """Numbers of the same sign, up to some hundred thousand numbers away."""
+    away = np.rint(rng.standard_normal(x.shape) * 2.0 ** rng.integers(4, 18, x.shape)).astype(np.int64)
+    size = np.clip(np.abs(x).view(np.int32) + away, 0, 2**31 - 1).astype(np.int32).view(np.float32)
+    return np.copysign(size, x)
+
 
 def worst_of(name, got, true, xs):
     """[(largest error, the point)] of the value and of the derivatives together."""
@@ -141,8 +172,15 @@ def worst_of(name, got, true, xs):
 def measure_floats(task):
     """{instruction set: the worst} of float32 at one chunk of points."""
     name, part, chunk = task
-    run = the_machines()
     xs = points(name, part, chunk)
+    found = [compare_floats(name, [x[k::SHARES] for x in xs]) for k in range(SHARES)]
+    if part == "all" and (near := within_domain(name, neighbours(found, chunk))):
+        found.append(compare_floats(name, near))
+    return functools.reduce(both, found)
+
+
+def compare_floats(name, xs):
+    run = the_machines()
     sets = [*run.connections]
     with np.errstate(invalid="ignore"):                             # of nan of all kinds
         wide = [x.astype(np.float64) for x in xs]
@@ -210,9 +248,12 @@ def note(results, task, found):
         row["asked"] = number
     if part == "all":
         row["chunks"] = number + 1
-    into = row.setdefault(part, {})
-    for isa, worst in found.items():
-        into[isa] = [max(a, b, key=lambda w: w[0]) for a, b in zip(into.get(isa, worst), worst)]
+    row[part] = both(row[part], found) if part in row else found
+
+
+def both(found, more):
+    """The larger of two errors, for each instruction set and for value and derivative."""
+    return {isa: [max(a, b, key=lambda w: w[0]) for a, b in zip(worst, more[isa])] for isa, worst in found.items()}
 
 
 def tasks_left(rows, results, chunks, doubles):
@@ -232,6 +273,13 @@ def tasks_left(rows, results, chunks, doubles):
 
 def power(n):
     return "2^32" if n == 1 << 32 else f"{n:,}"
+
+
+def points_of(name, chunks):
+    from samples import ROWS
+    if ROWS[name]["arity"] > 1:
+        return 2 * chunks * CHUNK
+    return 1 << 32 if chunks == ALL else 3 * chunks * CHUNK
 
 
 def number(x):
@@ -266,7 +314,7 @@ def exceeding(rows, results, limit_of):
 def write_page(rows, results):
     floats, doubles = ({name: results[name][part] for name in rows} for part in ("all", "doubles"))
     pairs = {name: results[name]["pairs"] for name in rows if "pairs" in results[name]}
-    counts = {name: results[name]["chunks"] * CHUNK for name in rows}
+    counts = {name: points_of(name, results[name]["chunks"]) for name in rows}
     double_counts = {name: results[name]["points"] for name in rows}
     from samples import ROWS, TERMS
     def limit_of(name, k, isa):
@@ -281,8 +329,10 @@ the last place of the largest term, and the bound is {TERMS}. "nan" is a result 
 or the other way round. Derivatives of rows that are themselves derivatives count in units of their factors below the
 normal range.
 
-"points" says how many points each number stands for, in and outside the domain, of which the latter are not compared;
-only 2^32 points of float32 are all there are. Derivatives are compared where the value does not overflow. Measured
+"points" says how many points each number stands for, in and outside the domain, of which the latter are not compared.
+In float32, of the points of a row of one operand a third are spread over all numbers, a third drawn from the range of
+the row, and a third next to the worst of these; of other rows half are drawn, and half next to the worst. Only 2^32 are
+all there are. Derivatives are compared where the value does not overflow. Measured
 {datetime.date.today()} on {platform.machine()}.
 
 ## float32, against float64

@@ -404,15 +404,15 @@ cdef object normalize_vjp(Node node, Array g, int i):
         return column_sum(g)
     g = contiguous(g)
     centred, eps = node.args
-    if grad_enabled():                          # the stats as functions of x
-        _, columns = _norm_composite(x, None, None, centred=centred, eps=eps)
+    if grad_enabled():                          # what the stats are of, as functions of x
+        units = _UnitRows(x, centred, eps)
         if i == 0:
-            return _norm_vjp_composite(g, x, w, columns, centred=centred)
-        return column_sum(g * _unit_rows(x, columns))
+            return units.divided(_normal_to(g if w is None else g * w, units.rows, centred))
+        return column_sum(g * units.rows)
     call.count = 0
     put(&call, g)
     put(&call, x)
-    call.args.n[0], call.args.n[1], call.args.n[2] = x.shape_[0], x.shape_[1], centred
+    call.args.n[0], call.args.n[1], call.args.n[2], call.args.x[0] = x.shape_[0], x.shape_[1], centred, eps
     if i == 0:
         out = empty_like(x)
         put(&call, w)
@@ -427,37 +427,55 @@ cdef object normalize_vjp(Node node, Array g, int i):
     return column_sum(out)
 
 
+class _UnitRows:
+    """``rows``, of mean 0 and variance 1: the distances from the means over their `size`, which is kept as the product
+    of three numbers, of which two have no graph, so that none of them overflows or vanishes."""
+    def __init__(self, x, centred, eps):
+        self.large = power_below(x, 1 << 1).maximum(eps**0.5)
+        off = x / self.large
+        self.mean = off.mean(1, keepdims=True) if centred else None
+        off = off if self.mean is None else off - self.mean
+        least = eps**0.5 / self.large
+        self.small = power_below(off, 1 << 1).maximum(least)
+        off = off / self.small
+        self.variance = off.square().mean(1, keepdims=True)
+        self.size = (self.variance + (least / self.small).square()).sqrt()
+        self.rows = off / self.size
+
+    def divided(self, t):
+        return t / self.size / (self.small * self.large.maximum(1.0)) / self.large.minimum(1.0)
+
+    def stats(self):
+        unit = self.small * self.large
+        mean = self.variance * 0 if self.mean is None else self.mean * self.large
+        return [mean, self.variance * unit * unit, self.divided(1.0)]
+
+
+def _normal_to(a, u, centred):
+    """What is left of the rows of ``a`` without their parts along those of ``u``, and without their means."""
+    rest = a - u * (a * u).mean(1, keepdims=True)
+    return rest - a.mean(1, keepdims=True) if centred else rest
+
+
 @composite("norm")
 def _norm_composite(x, w, b, *, centred, eps, **sizes):
-    size = power_below(x, 1 << 1)                               # powers of 2: nothing overflows or vanishes in these
-    row = x / size
-    mean = row.mean(1, keepdims=True) if centred else type(x)(np.zeros((x.shape[0], 1), x.dtype))
-    off = row - mean
-    unit = (power_below(off, 1 << 1) * size).clip(None, 2.0 ** (120 if x.dtype == np.float32 else 1016))
-    unit = (unit > eps**0.5).where(unit, 1.0)
-    variance = (off * (size / unit)).square().mean(1, keepdims=True)
-    stats = [mean * size, variance * unit * unit, (variance + eps / unit / unit).rsqrt() / unit]
-    y = _unit_rows(x, stats)
-    y = y if w is None else y * w
-    return y if b is None else y + b, stats
+    units = _UnitRows(x, centred, eps)
+    y = units.rows if w is None else units.rows * w
+    return y if b is None else y + b, units.stats()
 
 
-def _unit_rows(x, stats):
-    mean, scale = stats[0].reshape(-1, 1), stats[2].reshape(-1, 1)
-    part = (mean.detach().abs() > 1).where(0.5, 1.0)            # of halves no difference overflows
-    return (x * part - mean * part) * (scale / part)
+def _rows_by_stats(x, stats):
+    return (x - stats[0].reshape(-1, 1)) * stats[2].reshape(-1, 1)
 
 
 @composite("norm_vjp")
-def _norm_vjp_composite(g, x, w, stats, *, centred, **sizes):
-    a, u = g if w is None else g * w, _unit_rows(x, stats)
-    dx = a - u * ((a * u).sum(1, keepdims=True) / x.shape[1])
-    return stats[2].reshape(-1, 1) * (dx - a.sum(1, keepdims=True) / x.shape[1] if centred else dx)
+def _norm_vjp_composite(g, x, w, stats, *, centred, eps, **sizes):
+    return _normal_to(g if w is None else g * w, _rows_by_stats(x, stats), centred) * stats[2].reshape(-1, 1)
 
 
 @composite("norm_weight_vjp")
-def _norm_weight_vjp_composite(g, x, stats, **sizes):
-    gu = g * _unit_rows(x, stats)
+def _norm_weight_vjp_composite(g, x, stats, *, centred, eps, **sizes):
+    gu = g * _rows_by_stats(x, stats)
     return [gu[k:k + 64].sum(0) for k in range(0, x.shape[0], 64)]
 
 

@@ -153,15 +153,15 @@ cdef Array reduced(int row, Array x, Axes axes, double factor, double of_none):
 
 
 @composite("sum")
-def _sum_composite(x, *, scale, **sizes):
-    return scale * (x.transpose(1, 2) @ type(x)(np.ones(x.shape[1], x.dtype)))
+def _sum_composite(x, *, divisor, **sizes):
+    return x.transpose(1, 2) @ type(x)(np.ones(x.shape[1], x.dtype)) / divisor
 
 
 @composite("squares")
-def _squares_composite(x, mean, *, scale, root, **sizes):
+def _squares_composite(x, mean, *, divisor, root, **sizes):
     off = x if mean is None else x - mean.reshape(x.shape[0], 1, x.shape[2])
     unit = power_below(off, 1 << 1)
-    y = (off / unit).square().sum(1, keepdims=True) * scale
+    y = (off / unit).square().sum(1, keepdims=True) / divisor
     return (y.sqrt() * unit if root else y * unit * unit).squeeze(1)
 
 
@@ -183,20 +183,20 @@ def _amax_composite(x, *, sign, **sizes):
 
 # ----- sum and expand: transposes of each other -----------------------------------------------------------------
 
-cdef Array sum_kept(Array x, Axes axes, double scale=1, const char *name=b"sum"):
-    """scale * the sum over ``axes``, which stay as 1; what errors and `grad_fn` call it."""
-    cdef Array out = reduced(SUM, x, axes, scale, scale * 0 + 0.0)      # not -0
-    record_structured(out, name, sum_vjp, (shape_of(x), scale) if x.needs_grad else None, x)
+cdef Array sum_kept(Array x, Axes axes, double divisor=1, const char *name=b"sum"):
+    """The sum over ``axes``, which stay as 1, over ``divisor``; what errors and `grad_fn` call it."""
+    cdef Array out = reduced(SUM, x, axes, divisor, 0 / divisor)
+    record_structured(out, name, sum_vjp, (shape_of(x), divisor) if x.needs_grad else None, x)
     return out
 
 cdef object sum_vjp(Node node, Array g, int i):
     cdef Py_ssize_t shape[MGX_MAXDIM]
     cdef int d
-    wanted, scale = node.args
+    wanted, divisor = node.args
     for d in range(len(wanted)):
         shape[d] = wanted[d]
-    if scale != 1.0:
-        g = apply(MGX_mul, g, scale, None)
+    if divisor != 1.0:
+        g = apply(MGX_div, g, divisor, None)
     return expand(g, len(wanted), shape)
 
 
@@ -292,9 +292,9 @@ cdef object amax_vjp(Node node, Array g, int i):
 
 # ----- sums of squares, and their roots: var, std, the Euclidean norm -------------------------------------------------
 
-cdef Array squares(const char *name, Array x, Axes axes, bint keepdims, double scale, bint root, bint centred):
-    """scale * the sum of squares over ``axes``, of x or of its distances from the mean; or the root of that, whose
-    gradient is 0 where it is 0. Squares and distances that are no numbers of the dtype do not matter."""
+cdef Array squares(const char *name, Array x, Axes axes, bint keepdims, double divisor, bint root, bint centred):
+    """The sum of squares over ``axes``, of x or of its distances from the mean, over ``divisor``; or the root of that,
+    whose gradient is 0 where it is 0. Squares and distances that are no numbers of the dtype do not matter."""
     cdef Array out, source, mean = None
     cdef Node node
     cdef Layout by
@@ -313,13 +313,13 @@ cdef Array squares(const char *name, Array x, Axes axes, bint keepdims, double s
             put(&call, out)
             call.args.n[0], call.args.n[1], call.args.n[2] = by.outer, by.n, by.inner
             call.args.n[3], call.args.n[4], call.args.n[5] = by.strides[0], by.strides[1], by.strides[2]
-            call.args.n[6], call.args.x[0] = root, scale
+            call.args.n[6], call.args.x[0] = root, divisor
             launch(&call, SQUARES, source.dtype_)
         else:
-            fill(out, 0.0 * scale)
+            fill(out, 0 / divisor)
     finally:
         set_grad_enabled(mode)
-    node = record_structured(out, name, squares_vjp, (axes, scale, root), x)
+    node = record_structured(out, name, squares_vjp, (axes, divisor, root), x)
     if node is not None:
         node.save(0, x)
         if centred:
@@ -329,17 +329,17 @@ cdef Array squares(const char *name, Array x, Axes axes, bint keepdims, double s
     return out if keepdims else squeeze_axes(out, axes)
 
 cdef object squares_vjp(Node node, Array g, int i):
-    """g * 2 scale (x - mean), or with the root y g * scale (x - mean) / y: that the mean depends on x makes no
+    """g * 2 (x - mean) / divisor, or with the root y g * (x - mean) / divisor / y: that the mean depends on x makes no
     difference, for the distances from it sum to 0."""
     cdef Array x = node.load(0), y, mean = None, half, zero = None
     cdef bint recorded = grad_enabled(), root
-    cdef double scale
-    axes, scale, root = node.args
+    cdef double divisor
+    axes, divisor, root = node.args
     if node.saved[1] != NULL:
         mean = mean_kept(x, axes) if recorded else node.load(1)
     if not root:
         x = x if mean is None else apply(MGX_sub, x, mean, None)
-        return apply(MGX_mul_no_nan, apply(MGX_mul, g, 2 * scale, None), x, None)
+        return apply(MGX_mul_no_nan, apply(MGX_div, g, divisor / 2, None), x, None)
     y = node.load(3)
     if recorded:
         zero = apply(MGX_eq, y, 0.0, None)
@@ -356,7 +356,7 @@ cdef object squares_vjp(Node node, Array g, int i):
     x = apply(MGX_div, x, y, None)
     if zero is not None:
         x = apply(MGX_where, zero, 0.0, x)
-    return apply(MGX_mul, x, g if scale == 1 else apply(MGX_mul, g, scale, None), None)
+    return apply(MGX_mul, x, g if divisor == 1 else apply(MGX_div, g, divisor, None), None)
 
 
 cdef Py_ssize_t count_reduced(Array x, Axes axes) noexcept:
@@ -371,8 +371,7 @@ cdef Py_ssize_t count_reduced(Array x, Axes axes) noexcept:
 
 cdef Array mean_kept(Array x, Axes axes):
     """The mean over ``axes``, which stay as 1."""
-    cdef Py_ssize_t n = count_reduced(x, axes)
-    return sum_kept(x, axes, 1.0 / n if n else float("nan"), b"mean")
+    return sum_kept(x, axes, count_reduced(x, axes), b"mean")
 
 
 cdef Array power_below(Array x, Axes axes):
@@ -396,9 +395,9 @@ cdef Array power_below(Array x, Axes axes):
         set_grad_enabled(mode)
 
 
-def sum_of_squares(Array x not None, axis, double scale):
-    """scale * the sum of x^2 over ``axis``."""
-    return squares(b"square_sum", x, axes_of("sum", axis, x.ndim), False, scale, False, False)
+def sum_of_squares(Array x not None, axis, double divisor):
+    """The sum of x^2 over ``axis``, over ``divisor``."""
+    return squares(b"square_sum", x, axes_of("sum", axis, x.ndim), False, divisor, False, False)
 
 
 def power_of(Array x not None, axis):
@@ -914,14 +913,14 @@ def _onehot(label, n, dtype):
 
 
 @composite("cross_entropy")
-def _cross_entropy_composite(x, label, *, scale, **sizes):
+def _cross_entropy_composite(x, label, *, divisor, **sizes):
     onehot = compute_on_host(_onehot, (label, x.shape[1], x.dtype))
-    return -scale * (_log_softmax_composite(x) * onehot).sum(), _softmax_composite(x)
+    return (_log_softmax_composite(x) * onehot).sum() / -divisor, _softmax_composite(x)
 
 
 @composite("cross_entropy_vjp")
-def _cross_entropy_vjp_composite(g, p, label, *, scale, **sizes):
-    return (p - compute_on_host(_onehot, (label, p.shape[1], p.dtype))) * (g * scale)
+def _cross_entropy_vjp_composite(g, p, label, *, divisor, **sizes):
+    return (p - compute_on_host(_onehot, (label, p.shape[1], p.dtype))) * (g / divisor)
 
 
 cdef Array cross_entropy_mean(Array x, Array label, bint mean):
@@ -929,7 +928,7 @@ cdef Array cross_entropy_mean(Array x, Array label, bint mean):
     cdef Array loss, p, held
     cdef Py_ssize_t bad
     cdef Node node
-    cdef double scale
+    cdef double divisor = x.shape_[0] if mean else 1
     if x.ndim != 2 or label.ndim != 1 or x.shape_[0] != label.shape_[0]:
         raise ShapeError(f"cross_entropy: logits {shape_of(x)} and labels {shape_of(label)} do not align; "
                          "(m, n) and (m,) do")
@@ -940,19 +939,18 @@ cdef Array cross_entropy_mean(Array x, Array label, bint mean):
     copy(label, held)                                               # as it is now, whatever is written later
     label = held
     x = contiguous(x)
-    scale = (1.0 / x.shape_[0] if x.shape_[0] else float("nan")) if mean else 1.0
     loss, p = empty(x.dtype_, 0, NULL), empty_like(x)
     call.count = 0
     put(&call, x)
     put(&call, label)
     put(&call, loss)
     put(&call, p)
-    call.args.n[0], call.args.n[1], call.args.x[0] = x.shape_[0], x.shape_[1], scale
+    call.args.n[0], call.args.n[1], call.args.x[0] = x.shape_[0], x.shape_[1], divisor
     bad = launch(&call, CROSS_ENTROPY, x.dtype_)
     if bad >= 0:
         raise IndexError_(f"cross_entropy: label {(<int64_t *> label.data)[bad]} of row {bad} is not one of the "
                           f"{x.shape_[1]} classes")
-    node = record_structured(loss, b"cross_entropy", cross_entropy_mean_vjp, scale, x)
+    node = record_structured(loss, b"cross_entropy", cross_entropy_mean_vjp, divisor, x)
     if node is not None:
         node.save(0, x)
         node.save(1, label)
@@ -963,16 +961,16 @@ cdef Array cross_entropy_mean(Array x, Array label, bint mean):
 cdef object cross_entropy_mean_vjp(Node node, Array g, int i):
     cdef Array dx, label = node.load(1), p = node.load(2)
     cdef Call call
-    cdef double scale = node.args
+    cdef double divisor = node.args
     if grad_enabled():
-        return _cross_entropy_vjp_composite(g, softmax_axis(node.load(0), 1, False), label, scale=scale)
+        return _cross_entropy_vjp_composite(g, softmax_axis(node.load(0), 1, False), label, divisor=divisor)
     dx = empty_like(p)
     call.count = 0
     put(&call, g)
     put(&call, p)
     put(&call, label)
     put(&call, dx)
-    call.args.n[0], call.args.n[1], call.args.x[0] = p.shape_[0], p.shape_[1], scale
+    call.args.n[0], call.args.n[1], call.args.x[0] = p.shape_[0], p.shape_[1], divisor
     launch(&call, CROSS_ENTROPY_VJP, p.dtype_)
     return dx
 

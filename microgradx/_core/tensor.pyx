@@ -540,8 +540,8 @@ cdef class Tensor(Array):
         return sum_axes(self, axes, kept)
 
     def mean(self, axis=None, keepdims=False, *, dim=None, keepdim=False, dtype=None):
-        """The mean over ``axis``; nan for no elements. That of integers and masks is computed in float64 and given as
-        float32."""
+        """The mean over ``axis``: of equal numbers that number, of no elements nan. That of integers and masks is computed
+        in float64 and given as float32."""
         cdef Axes axes = axes_of("mean", resolve_axis("mean", axis, dim), self.ndim)
         if dtype is not None:
             return self.astype(dtype).mean(axis, keepdims or keepdim, dim=dim)
@@ -560,7 +560,7 @@ cdef class Tensor(Array):
             wide = v.convert(self, MGX_F64)
             wide = wide.var(axis, ddof, keepdims or keepdim, dim=dim, correction=correction, unbiased=unbiased)
             return v.convert(wide, default_float)
-        return squares(b"var", self, axes, keepdims or keepdim, 1.0 / divisor, False, True)
+        return squares(b"var", self, axes, keepdims or keepdim, divisor, False, True)
 
     def std(self, axis=None, ddof=None, keepdims=False, *, dim=None, keepdim=False, correction=None,
             unbiased=None):
@@ -571,7 +571,7 @@ cdef class Tensor(Array):
             wide = v.convert(self, MGX_F64)
             wide = wide.std(axis, ddof, keepdims or keepdim, dim=dim, correction=correction, unbiased=unbiased)
             return v.convert(wide, default_float)
-        return squares(b"std", self, axes, keepdims or keepdim, 1.0 / divisor, True, True)
+        return squares(b"std", self, axes, keepdims or keepdim, divisor, True, True)
 
     def norm(self, ord=2, axis=None, keepdims=False, *, dim=None, keepdim=False, p=None):
         """The vector norm (sum |x|^ord)^(1/ord) over ``axis``; ``ord`` may be inf, -inf or 0 (how many are not 0).

@@ -39,18 +39,15 @@ cdef int check_alike(str op, Array w, Array other, bint written) except -1:
 
 cdef struct Member:             # a parameter that has a gradient, and what an update of it reads and writes
     Py_ssize_t index            # its number in its group
-    PyObject *parts             # (w, *state), held, as the gradient is
+    PyObject *parts             # (w, *state); `update` holds this and all that follows
     PyObject *gradient
-    PyObject *cell              # of its group, held by `update`
+    PyObject *cell              # of its group
     PyObject *steps
 
 
 cdef extern from "Python.h":
     int PyErr_CheckSignals() noexcept           # the exception stays set for `raise_signal`
-    void Py_INCREF(PyObject *)
-    void Py_DECREF(PyObject *)
-    PyObject *PyList_GET_ITEM(list, Py_ssize_t)     # borrowed, as of a tuple
-    PyObject *PyTuple_GET_ITEM(object, Py_ssize_t)
+    PyObject *PyTuple_GET_ITEM(object, Py_ssize_t)  # borrowed
     Py_ssize_t PyTuple_GET_SIZE(object)
 
 
@@ -66,9 +63,9 @@ def update(str op, list groups not None):
 
     ``groups`` holds (cell, steps, rows): the options as float64 numbers; for each parameter the steps so far,
     and what else the row that counts them counts, or None if these options need none of it; and for each parameter
-    (w, *state), None for what the options do not need. A parameter without gradient is passed over. All is checked
-    before anything is written, and a step that has begun is completed: what a signal raises comes before it or after
-    it, and a note says which.
+    (w, *state), None for what the options do not need. A parameter without gradient is passed over. The groups are
+    those that were given, whatever a signal's handler makes of the lists. All is checked before anything is written,
+    and a step that has begun is completed: what a signal raises comes before it or after it, and a note says which.
     """
     cdef int row = kernel_row(op), k
     cdef KernelFacts *facts = &kernel_facts[row]
@@ -76,28 +73,29 @@ def update(str op, list groups not None):
     cdef int state = facts.count - facts.first_update, given
     cdef Call call
     cdef Py_ssize_t i, count = 0, room = 0, needed, counted
-    cdef list rows, held = []
-    cdef Array w, g, a, cell, steps, _steps
+    cdef list rows, given_groups = [], gradients = []
+    cdef tuple parameters
+    cdef Array w, g, a, cell, steps
     cdef PyObject *part
     cdef Member *member
     cdef Member *m
     cdef bint capturing = is_capturing()
-    for cell, _steps, rows in groups:
+    for cell, steps, rows in groups:
         if cell is None or rows is None:
             raise TypeError(f"{op}: None in place of an array")
+        given_groups.append((cell, steps, tuple(rows)))
         room += len(rows)
     read_sizes(row, &needed, &counted)
     member = <Member *> malloc((room + 1) * sizeof(Member))
     if member == NULL:
         raise MemoryError(f"{op}: no memory for {room} parameters")
     try:
-        for cell, steps, rows in groups:
-            held.append(cell)                           # the group may have others after a signal's handler
-            held.append(steps)
-            for i in range(min(<Py_ssize_t> len(rows), room - count)):
-                part = PyList_GET_ITEM(rows, i)
-                if not PyTuple_CheckExact(<object> part) or not is_array(PyTuple_GET_ITEM(<object> part, 0)):
-                    raise TypeError(f"{op}: None in place of an array")
+        for cell, steps, parameters in given_groups:
+            for i in range(len(parameters)):
+                part = PyTuple_GET_ITEM(parameters, i)
+                if (not PyTuple_CheckExact(<object> part) or PyTuple_GET_SIZE(<object> part) == 0
+                        or not is_array(PyTuple_GET_ITEM(<object> part, 0))):
+                    raise TypeError(f"{op}: a parameter is a tuple of arrays, itself the first, not {<object> part!r}")
                 w = <Array> PyTuple_GET_ITEM(<object> part, 0)
                 if capturing:
                     note_gradient(node_of(w), True)
@@ -111,10 +109,8 @@ def update(str op, list groups not None):
                 m = &member[count]
                 m.index, m.parts, m.gradient = i, part, <PyObject *> g
                 m.cell, m.steps = <PyObject *> cell, <PyObject *> steps
-                Py_INCREF(m.parts)
-                Py_INCREF(m.gradient)
+                gradients.append(g)
                 count += 1
-        cell = steps = _steps = None
         if PyErr_CheckSignals() < 0:
             raise_signal(op, False)
         for i in range(count):                          # from here to the last launch no Python code runs
@@ -163,9 +159,6 @@ def update(str op, list groups not None):
         if PyErr_CheckSignals() < 0:
             raise_signal(op, True)
     finally:
-        for i in range(count):
-            Py_DECREF(member[i].parts)
-            Py_DECREF(member[i].gradient)
         free(member)
 
 

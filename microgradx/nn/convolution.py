@@ -430,10 +430,10 @@ def _mean_pool(op: str, x: Tensor, kernel_size: Integers, stride: Integers | Non
     if divisor is not None:
         if isinstance(divisor, bool) or not isinstance(divisor, (int, np.integer)) or divisor == 0:
             raise OptionError(f"{op}: divisor_override={divisor!r} is not an integer other than 0")
-        return y * (1 / divisor)
+        return y / divisor
     counted = [p if count_include_pad else 0 for p, _ in sides]
     if all(after == p == c for (p, after), c in zip(sides, counted)):
-        return y * (1 / math.prod(kernel))
+        return y / math.prod(kernel)
     ones = Tensor(np.ones((1, 1, *(n + 2 * c for n, c in zip(x.shape[2:], counted))), y.dtype))
     beyond = tuple((p - c, after - c) for (p, after), c in zip(sides, counted))
     counts: Tensor = pooling(op, ones, kernel, steps, beyond, (1, 1))

@@ -94,7 +94,7 @@ def _squares(op: str, off: Tensor, reduction: str) -> Tensor:
     check_reduction(op, reduction)
     if reduction == "none":
         return off.square()
-    return sum_of_squares(off, None, 1.0 if reduction == "sum" else 1.0 / off.size if off.size else math.nan)
+    return sum_of_squares(off, None, 1.0 if reduction == "sum" else off.size)
 
 
 def quadratic_cost(input: Tensor, target: Data, reduction: str = "mean") -> Tensor:
@@ -109,9 +109,9 @@ def quadratic_cost(input: Tensor, target: Data, reduction: str = "mean") -> Tens
     check_reduction("quadratic_cost", reduction)
     off = input - alike("quadratic_cost", input, target)
     if reduction == "none":
-        return sum_of_squares(off, tuple(range(off.ndim > 1, off.ndim)), 0.5)
+        return sum_of_squares(off, tuple(range(off.ndim > 1, off.ndim)), 2.0)
     rows = off.shape[0] if off.ndim > 1 and reduction == "mean" else 1
-    return sum_of_squares(off, None, 0.5 / rows if rows else math.nan)
+    return sum_of_squares(off, None, 2.0 * rows)
 
 
 def l1_loss(input: Tensor, target: Data, reduction: str = "mean") -> Tensor:
@@ -153,7 +153,7 @@ def smooth_l1_loss(input: Tensor, target: Data, reduction: str = "mean", beta: f
     if beta == 0:
         return l1_loss(input, target, reduction)
     _positive("smooth_l1_loss", "beta", beta)
-    terms = _huber(input - alike("smooth_l1_loss", input, target), beta) * (1 / beta)
+    terms = _huber(input - alike("smooth_l1_loss", input, target), beta) / beta
     return reduced("smooth_l1_loss", terms, reduction)
 
 
@@ -473,7 +473,7 @@ def kl_div(input: Tensor, target: Data, reduction: str = "mean", log_target: boo
     logp, t = input, alike("kl_div", input, target)
     terms = t.exp().mul_no_nan(t - logp) if log_target else t.xlogy(t) - t.mul_no_nan(logp)
     if reduction == "batchmean":
-        return terms.sum() * (1 / logp.shape[0] if logp.ndim and logp.shape[0] else math.nan)
+        return terms.sum() / (logp.shape[0] if logp.ndim and logp.shape[0] else math.nan)
     return reduced("kl_div", terms, reduction)
 
 
