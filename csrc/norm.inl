@@ -65,7 +65,7 @@ static ptrdiff_t V(norm)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict x
         REAL mean = 0;
         if (centred) {
             ROW_SUM(whole, ELEMENT)
-            mean = V(mended)((REAL)(whole / n), n, (const char *)x, sizeof(REAL), n, 1);
+            mean = (REAL)(whole / n);
         }
         ROW_SUM(squares, OFF)
         REAL variance = (REAL)(squares / n), scale = 1 / V(sqrt)(variance + (REAL)eps);

@@ -198,42 +198,19 @@ INLINE ptrdiff_t V(run_width)(ptrdiff_t inner, ptrdiff_t *i)
     return width;
 }
 
-/* A mean of equal numbers is that number, which a sum that was rounded may miss: may y be such a mean, and is it? */
-#define MISSES (sizeof(REAL) == 4 ? (REAL)0x1p-15 : (REAL)0x1p-44)      /* 4 levels of 64 roundings, and a tree of 32 */
-INLINE int V(is_near)(REAL y, REAL first)
+/* y, the sum of n elements over `divisor`; if that is inf or nan, once more where finite numbers do not overflow */
+static REAL V(finite_sum)(REAL y, ptrdiff_t n, const char *x, ptrdiff_t stride, double divisor)
 {
-    const REAL off = __builtin_fabs(y - first);
-    return (off > 0) & (off <= __builtin_fabs(first) * MISSES);
-}
-static int V(all_equal)(ptrdiff_t n, const char *x, ptrdiff_t stride)
-{
-    ALONG(i, 1, n)
-        if (*(const REAL *)(x + i * stride) != *(const REAL *)x)
-            return 0;
-    return 1;
-}
-
-/* a sum of n elements over `divisor`, which came to y: inf or nan, or near the mean of equal numbers */
-static __attribute__((noinline)) REAL V(summed_again)(REAL y, ptrdiff_t n, const char *x, ptrdiff_t stride,
-                                                      double divisor)
-{
-    const double unit = sizeof(REAL) == 4 ? 1 : 0x1p-100;       /* in which finite numbers do not overflow */
-    double sum = 0, plain = 0, lost = 0;            /* Kahan (1965); with infinities the plain sum counts */
-    if (divisor == n && V(all_equal)(n, x, stride))
-        return *(const REAL *)x;
     if (y - y == 0)
         return y;
+    const double unit = sizeof(REAL) == 4 ? 1 : 0x1p-100;
+    double sum = 0, plain = 0, lost = 0;            /* Kahan (1965); with infinities the plain sum counts */
     ALONG(i, 0, n) {
         const double term = *(const REAL *)(x + i * stride) * unit, next = sum + (term - lost);
         lost = (next - sum) - (term - lost);
         sum = next, plain += term;
     }
     return (REAL)((plain - plain == 0 ? sum : plain) / divisor / unit);
-}
-INLINE REAL V(mended)(REAL y, ptrdiff_t n, const char *x, ptrdiff_t stride, double divisor, const int is_mean)
-{
-    const int odd = !(y - y == 0) | (is_mean && V(is_near)(y, *(const REAL *)x));
-    return odd ? V(summed_again)(y, n, x, stride, divisor) : y;
 }
 
 /* total / divisor; a power of 2 is the faster product */
@@ -255,21 +232,14 @@ INLINE void V(divide_totals)(ptrdiff_t count, REAL *restrict total, double divis
 static void V(sum_few)(ptrdiff_t count, ptrdiff_t n, int across, ptrdiff_t next, ptrdiff_t stride, const char *x,
                        REAL *restrict out, double divisor)
 {
-    const int may_miss = divisor == n && n > 2;
     for (ptrdiff_t done; count; count -= done, x += done * next, out += done) {
         int odd = 0;
         done = V(total_few)(count, n, across, across ? stride : next, x, 0, out, ELEMENTS);
         V(divide_totals)(done, out, divisor);
         for (ptrdiff_t w = 0; w < done; w++)
             odd |= !(out[w] - out[w] == 0);
-        if (may_miss && across)
-            for (ptrdiff_t w = 0; w < done; w++)
-                odd |= V(is_near)(out[w], ((const REAL *)x)[w]);
-        else if (may_miss)
-            for (ptrdiff_t w = 0; w < done; w++)
-                odd |= V(is_near)(out[w], *(const REAL *)(x + w * next));
         for (ptrdiff_t w = 0; w < done && odd; w++)
-            out[w] = V(mended)(out[w], n, x + w * next, stride, divisor, divisor == n);
+            out[w] = V(finite_sum)(out[w], n, x + w * next, stride, divisor);
     }
 }
 
@@ -286,7 +256,7 @@ INLINE int V(is_short)(ptrdiff_t n, ptrdiff_t inner, const ptrdiff_t *strides)
 static ptrdiff_t V(sum)(ptrdiff_t first, ptrdiff_t last, const char *x, REAL *out, ptrdiff_t outer, ptrdiff_t n,
                         ptrdiff_t inner, const ptrdiff_t *strides, double divisor)
 {
-    const int few = V(is_short)(n, inner, strides), is_mean = divisor == n;
+    const int few = V(is_short)(n, inner, strides);
     if (few && inner == 1) {
         V(sum_few)(last - first, n, V(is_across)(n, inner, strides), strides[0], strides[1], x + first * strides[0],
                    out + first, divisor);
@@ -294,7 +264,7 @@ static ptrdiff_t V(sum)(ptrdiff_t first, ptrdiff_t last, const char *x, REAL *ou
     }
     for (; inner == 1 && strides[1] == sizeof(REAL) && first < last; first++) {
         const char *row = x + first * strides[0];
-        out[first] = V(mended)(V(sum_contiguous)(n, row) / (REAL)divisor, n, row, strides[1], divisor, is_mean);
+        out[first] = V(finite_sum)(V(sum_contiguous)(n, row) / (REAL)divisor, n, row, strides[1], divisor);
     }
     EACH_STRIP(c) {
         const char *from = x + c.row * strides[0] + c.first * strides[2];
@@ -309,7 +279,7 @@ static ptrdiff_t V(sum)(ptrdiff_t first, ptrdiff_t last, const char *x, REAL *ou
             V(sum_rows)(n, width, strides[1], from + i * strides[2], total);
             V(divide_totals)(WIDTH, total, divisor);
             for (ptrdiff_t w = 0; w < width; w++)
-                to[i + w] = V(mended)(total[w], n, from + (i + w) * strides[2], strides[1], divisor, is_mean);
+                to[i + w] = V(finite_sum)(total[w], n, from + (i + w) * strides[2], strides[1], divisor);
         }
     }
     return MGX_DONE;

@@ -540,8 +540,8 @@ cdef class Tensor(Array):
         return sum_axes(self, axes, kept)
 
     def mean(self, axis=None, keepdims=False, *, dim=None, keepdim=False, dtype=None):
-        """The mean over ``axis``: of equal numbers that number, of no elements nan. That of integers and masks is computed
-        in float64 and given as float32."""
+        """The mean over ``axis``; of no elements nan. That of integers and masks is computed in float64 and given as
+        float32."""
         cdef Axes axes = axes_of("mean", resolve_axis("mean", axis, dim), self.ndim)
         if dtype is not None:
             return self.astype(dtype).mean(axis, keepdims or keepdim, dim=dim)
