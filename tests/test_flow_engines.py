@@ -110,9 +110,61 @@ def test_copies_belong_together_and_share_nothing(name):
         twin(lib.ones(3, 4)).sum().backward()
         its.step()
         plan.step()
-    assert its.param_groups[0]["lr"] == 0.025 and optimizer.param_groups[0]["lr"] == 0.1 and not seen
+    assert its.param_groups[0]["lr"] == 0.025 and optimizer.param_groups[0]["lr"] == 0.1
+    assert [args[0] for args in seen] == [twin[0]] * 2          # hooks are part of the net, and are the copy's there
     assert all(np.array_equal(engine.array(p), b) for p, b in zip(net.parameters(), before))
     assert not np.array_equal(engine.array(twin[0].weight), before[0])
+
+
+@BOTH
+def test_hooks_are_part_of_a_copy(name):
+    """Of modules, of gradients and of steps: what they change is changed in the copy, and nothing of the caller."""
+    lib, nn, optim, engine = library(name)
+    net = mlp(nn, 4, 8, 2)
+    net[0].register_forward_pre_hook(lambda module, args: (args[0] * 0 + 1,))
+    net[2].register_forward_hook(lambda module, args, out: out * 2)
+    for p in net.parameters():
+        p.register_hook(lambda g: g * 0 + 1)
+    optimizer = optim.SGD(net.parameters(), lr=1.0)
+    steps = []
+    optimizer.register_step_pre_hook(lambda optimizer, args, kwargs: steps.append(optimizer))
+    twin, its = engine.copy(net, optimizer)
+    x = lib.zeros(3, 4)
+    assert np.array_equal(engine.array(twin(x).detach()), engine.array(net(x).detach())) and engine.array(net(x)).any()
+    before = [engine.array(p).copy() for p in net.parameters()]
+    twin(x).sum().backward()
+    its.step()
+    assert steps == [its]
+    for p, q, b in zip(net.parameters(), twin.parameters(), before):
+        assert np.array_equal(engine.array(p), b) and np.array_equal(engine.array(q), b - 1) and p.grad is None
+
+
+@BOTH
+def test_a_net_is_cured_by_the_lines_that_are_printed(name):
+    """Pasted behind the program, and diagnosed again: with its hooks, of modules and of steps."""
+    lib, nn, optim, engine = library(name)
+    x, y = digits(lib)
+    for cost, sick in ((lambda out, y: -nn.functional.cross_entropy(out, y), "cost without a least value"),
+                       (lambda out, y: nn.functional.cross_entropy(nn.functional.softmax(out, 1), y) * 0
+                        + nn.functional.nll_loss(out, y), "cost without a least value")):
+        lib.manual_seed(0)
+        names = engine.namespace() | {"model": mlp(nn, 64, 20, 10), "loss_fn": cost, "schedule": None}
+        names["optimizer"] = optim.SGD(names["model"].parameters(), lr=0.1)
+        found = flow.diagnose(names["model"], names["loss_fn"], (x, y), names["optimizer"])
+        assert found.verdict == sick and found.cure
+        exec("\n".join(found.cure["lines"]), names)
+        again = flow.diagnose(names["model"], names["loss_fn"], (x, y), names["optimizer"])
+        assert again.healthy, str(again)
+
+
+@BOTH
+def test_a_hook_that_cuts_the_graph_is_found(name):
+    lib, nn, optim, engine = library(name)
+    x, y = digits(lib)
+    net = mlp(nn, 64, 20, 20, 10)
+    net[1].register_forward_hook(lambda module, args, out: out.detach())
+    found = flow.diagnose(net, nn.functional.cross_entropy, (x, y))
+    assert found.verdict == "cut graph" and found.layer == "0", str(found)
 
 
 @BOTH
@@ -233,7 +285,6 @@ def test_the_caller_finds_all_as_it_was(raised):
                               torch.nn.Dropout(0.3), torch.nn.Linear(20, 10)).eval()
     seen, steps = [], []
     net[0].register_forward_hook(lambda *args: seen.append(args))
-    net[0].weight.register_hook(seen.append)
     torch.nn.functional.cross_entropy(net(digits(torch)[0]), digits(torch)[1]).backward()
     optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
     optimizer.step()
@@ -254,7 +305,7 @@ def test_the_caller_finds_all_as_it_was(raised):
     grads, before = [p.grad for p in net.parameters()], everything()
     with pytest.raises(raised) if raised else contextlib.nullcontext():
         flow.diagnose(net, cost, data, optimizer, steps=10, most=1)
-    assert len(steps) >= 40 and everything() == before and not seen
+    assert len(steps) >= 40 and everything() == before and all(args[0] is not net[0] for args in seen)
     assert all(p.grad is g for p, g in zip(net.parameters(), grads))
 
 

@@ -281,6 +281,11 @@ cdef class Tensor(Array):
                 PyObject_GC_Track(<void *> o)
         return Handle(node.hooks, hook)
 
+    @property
+    def _backward_hooks(self):
+        """The hooks of its gradient by their handles' keys; None where there are none."""
+        return None if self.node is None else self.node.hooks
+
     def retain_grad(self):
         """Keep the gradient of this result in ``grad``, as for a leaf."""
         if not self.needs_grad:

@@ -664,7 +664,7 @@ def finding(course):
         return found.verdict != SYMMETRIC and (_data(course) or _data_too(course, found)) or found
     longer = course.longer if course.falling else course
     if longer.trains and not longer.by_heart:
-        return _slowly(longer, course)
+        return course.gained < LITTLE and _rate(course) or _slowly(longer, course)
     other = first_finding((_data, _rate) if found else (_wrong, _data, _linear, _rate), course)
     if other or found and (course.gained < LITTLE or _confirmed(course, found)):
         return other or found

@@ -95,17 +95,15 @@ class Engine:
 
     def copy(self, *objects):
         """Copies of a model, its optimizer, its schedule ... in one memo, so that they still belong together. Without
-        gradients, and without hooks, which would call into the caller's program."""
-        memo = dict(self._without_hooks(objects))
+        gradients, and with the hooks of modules, parameters and steps, which are part of what is computed."""
+        memo = {}
         copies = copy.deepcopy(objects, memo)
         self._complete(objects, copies, memo)
-        for p in self.parameters(copies[0]):
-            p.grad = None
+        for p, twin in zip(self.parameters(objects[0]), self.parameters(copies[0])):
+            twin.grad = None
+            for hook in (getattr(p, "_backward_hooks", None) or {}).values():
+                twin.register_hook(copy.deepcopy(hook, memo))
         return copies
-
-    def _without_hooks(self, objects):
-        """(id of a collection of hooks, what stands in its place in a copy)."""
-        return ()
 
     def _complete(self, objects, copies, memo):
         """What a library's own way of copying leaves out."""
@@ -191,11 +189,11 @@ class Engine:
 
     def before_step(self, call):
         """Lines after which ``call`` happens before each ``optimizer.step()``."""
-        raise NotImplementedError
+        return [f"optimizer.register_step_pre_hook(lambda *args: {call} and None)"]
 
     def after_step(self, call):
         """The same, after each."""
-        raise NotImplementedError
+        return [f"optimizer.register_step_post_hook(lambda *args: {call})"]
 
     # ----- wiring, read from the graph that the last pass has recorded -----------------------------------------------
 

@@ -25,20 +25,22 @@ CLAMPS = {"clamp": ("min", "max"), "clamp_min": ("min",), "clamp_max": ("max",)}
 SPECIAL = {("hardtanh", (("min_val", 0), ("max_val", 6))): Operation("relu6"),
            ("clamp_min", (("min", 0),)): Operation("relu")}
 
-SHIFTED = '''class Shifted(torch.overrides.TorchFunctionMode):
+SHIFTED = '''class Shift(torch.overrides.TorchFunctionMode):
     """In your own code: OPERATION of x + 1e-8, where you write OPERATION of x."""
     def __torch_function__(self, function, types, args=(), kwargs=None):
         if function.__name__.strip("_") == "OPERATION":
             args = (args[0] + 1e-8, *args[1:])
         return function(*args, **(kwargs or {}))
 
-def shifted(call):
-    def inner(*args, **kwargs):
-        with Shifted():
-            return call(*args, **kwargs)
-    return inner
+class Shifted(nn.Module):
+    def __init__(self, call):
+        super().__init__()
+        self.call = call
+    def forward(self, *args):
+        with Shift():
+            return self.call(*args)
 
-loss_fn, model.forward = shifted(loss_fn), shifted(model.forward)'''
+model, loss_fn = Shifted(model), Shifted(loss_fn)'''
 
 
 class Torch(Engine):
@@ -79,13 +81,6 @@ class Torch(Engine):
         data = data.detach() if isinstance(data, self.framework.Tensor) else self.framework.as_tensor(np.asarray(data))
         return data.to(getattr(self.framework, dtype)) if dtype and data.is_floating_point() else data
 
-    def _without_hooks(self, objects):
-        for module in (m for x in objects if self.is_model(x) for m in x.modules()):
-            for name, hooks in vars(module).items():
-                if name.endswith("_hooks") and isinstance(hooks, dict) and hooks:
-                    own = {key: hook for key, hook in hooks.items() if type(hook).__module__.startswith("torch.")}
-                    yield id(hooks), type(hooks)(own)               # such as weight_norm's, without which it is broken
-
     def copy(self, *objects):
         with self._results_without_graph(objects):
             return super().copy(*objects)
@@ -93,7 +88,7 @@ class Torch(Engine):
     def _complete(self, objects, copies, memo):
         for optimizer, twin in ((x, c) for x, c in zip(objects, copies) if self.is_optimizer(x)):
             for name, value in vars(optimizer).items():             # such as LBFGS's list of parameters
-                if name not in vars(twin) and name != "step" and "hook" not in name:
+                if name.endswith("_hooks") or name not in vars(twin) and name != "step":
                     setattr(twin, name, copy.deepcopy(value, memo))
 
     @contextlib.contextmanager
@@ -123,12 +118,6 @@ class Torch(Engine):
 
     def channels_first(self, module):
         return super().channels_first(module) and not hasattr(module, "_flatten_layers")
-
-    def before_step(self, call):
-        return [f"optimizer.register_step_pre_hook(lambda *args: {call} and None)"]
-
-    def after_step(self, call):
-        return [f"optimizer.register_step_post_hook(lambda *args: {call})"]
 
     def node(self, tensor):
         if tensor.grad_fn is not None or not tensor.requires_grad:
@@ -207,7 +196,7 @@ class Torch(Engine):
 
         def end(*_):
             after()
-        return _Handles(optimizer.register_step_pre_hook(begin), optimizer.register_step_post_hook(end))
+        return _Handles(optimizer.register_step_pre_hook(Hook(begin)), optimizer.register_step_post_hook(Hook(end)))
 
     def roots(self):
         """torch keeps them in a frame below the hook, where a debugger would look, too."""
