@@ -39,7 +39,7 @@ from microgradx.errors import Error
 from microgradx.flow import diagnosis, prescriptions, verdicts
 from microgradx.flow.settings import FAILURES, RATES
 
-CHOOSE, SEED, NETS = 1, "21420bc2", 288           # of the recorded figures
+CHOOSE, SEED, NETS = 1, "74d1f32c", 288           # of the recorded figures
 RESULTS = Path(__file__).parent / "results/diagnosis.json"
 PAGES = (Path(__file__).parents[1] / "README.md", Path(__file__).parents[1] / "docs/diagnosis.md")
 START, END = "<!-- written by python -m bench.diagnosis --pages -->", "<!-- end of what it writes -->"

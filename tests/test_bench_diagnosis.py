@@ -38,9 +38,10 @@ def test_the_recorded_figures_follow_from_the_nets(found):
 
 def test_the_recorded_figures_are_worth_quoting(found):
     ours, sick = found["rules"]["flow.diagnose"], found["sick nets"]
-    assert ours["recall"]["share"][0] >= 0.94 and ours["precision"]["share"][0] >= 0.95
-    assert sick["the verdict names the planted fault"]["share"][0] >= 0.85
-    assert sick["the first prescription makes it train"]["share"][0] >= 0.55
+    assert ours["recall"]["share"][0] >= 0.9 and ours["precision"]["share"][0] >= 0.95
+    assert sick["the verdict names the planted fault"]["share"][0] >= 0.9
+    assert sick["the first prescription makes it train"]["share"][0] >= 0.65
+    assert sick["of the ticked cures, it trains with"]["share"][0] >= 0.9
 
 
 def test_every_verdict_on_a_net_has_a_fault():

@@ -39,15 +39,18 @@ cdef int check_alike(str op, Array w, Array other, bint written) except -1:
 
 cdef struct Member:             # a parameter that has a gradient, and what an update of it reads and writes
     Py_ssize_t index            # its number in its group
-    PyObject *parts             # (w, *state); `update` holds this and all that follows
+    PyObject *parts             # (w, *state), held, as the gradient is
     PyObject *gradient
-    PyObject *cell              # of its group
+    PyObject *cell              # of its group, held by `update`
     PyObject *steps
 
 
 cdef extern from "Python.h":
     int PyErr_CheckSignals() noexcept           # the exception stays set for `raise_signal`
-    PyObject *PyTuple_GET_ITEM(object, Py_ssize_t)  # borrowed
+    void Py_INCREF(PyObject *)
+    void Py_DECREF(PyObject *)
+    PyObject *PyList_GET_ITEM(list, Py_ssize_t)     # borrowed, as of a tuple
+    PyObject *PyTuple_GET_ITEM(object, Py_ssize_t)
     Py_ssize_t PyTuple_GET_SIZE(object)
 
 
@@ -73,26 +76,28 @@ def update(str op, list groups not None):
     cdef int state = facts.count - facts.first_update, given
     cdef Call call
     cdef Py_ssize_t i, count = 0, room = 0, needed, counted
-    cdef list rows, given_groups = [], gradients = []
-    cdef tuple parameters
-    cdef Array w, g, a, cell, steps
+    cdef list rows, held = []
+    cdef Array w, g, a, cell, steps, _steps
     cdef PyObject *part
     cdef Member *member
     cdef Member *m
     cdef bint capturing = is_capturing()
-    for cell, steps, rows in groups:
+    for cell, _steps, rows in groups:
         if cell is None or rows is None:
             raise TypeError(f"{op}: None in place of an array")
-        given_groups.append((cell, steps, tuple(rows)))
         room += len(rows)
     read_sizes(row, &needed, &counted)
     member = <Member *> malloc((room + 1) * sizeof(Member))
     if member == NULL:
         raise MemoryError(f"{op}: no memory for {room} parameters")
     try:
-        for cell, steps, parameters in given_groups:
-            for i in range(len(parameters)):
-                part = PyTuple_GET_ITEM(parameters, i)
+        for cell, steps, rows in groups:
+            held.append(cell)
+            held.append(steps)
+            for i in range(room):
+                if i >= len(rows) or count == room:
+                    break
+                part = PyList_GET_ITEM(rows, i)
                 if (not PyTuple_CheckExact(<object> part) or PyTuple_GET_SIZE(<object> part) == 0
                         or not is_array(PyTuple_GET_ITEM(<object> part, 0))):
                     raise TypeError(f"{op}: a parameter is a tuple of arrays, itself the first, not {<object> part!r}")
@@ -101,16 +106,21 @@ def update(str op, list groups not None):
                     note_gradient(node_of(w), True)
                 if w.node is None or w.node.grad is None:
                     continue
-                g = <Array> w.node.grad
-                if not g.contiguous:
-                    a = empty_like(g)
-                    copy(g, a)
-                    g = a
                 m = &member[count]
-                m.index, m.parts, m.gradient = i, part, <PyObject *> g
+                m.index, m.parts, m.gradient = i, part, <PyObject *> w.node.grad
                 m.cell, m.steps = <PyObject *> cell, <PyObject *> steps
-                gradients.append(g)
+                Py_INCREF(m.parts)
+                Py_INCREF(m.gradient)
                 count += 1
+        for i in range(count):                  # all is held: from here on a signal's handler may change the groups
+            m = &member[i]
+            if not (<Array> m.gradient).contiguous:
+                g = <Array> m.gradient
+                a = empty_like(g)
+                copy(g, a)
+                Py_INCREF(<PyObject *> a)
+                Py_DECREF(m.gradient)
+                m.gradient = <PyObject *> a
         if PyErr_CheckSignals() < 0:
             raise_signal(op, False)
         for i in range(count):                          # from here to the last launch no Python code runs
@@ -159,6 +169,9 @@ def update(str op, list groups not None):
         if PyErr_CheckSignals() < 0:
             raise_signal(op, True)
     finally:
+        for i in range(count):
+            Py_DECREF(member[i].parts)
+            Py_DECREF(member[i].gradient)
         free(member)
 
 

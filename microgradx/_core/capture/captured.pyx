@@ -685,8 +685,11 @@ cdef class CapturedCall:
         """Do the same leaves have gradients, each of its own?"""
         cdef Found one
         cdef Array g
-        cdef set storages = set()
+        cdef set storages
         cdef Py_ssize_t named = 0
+        if not self.found:
+            return True
+        storages = set()
         for one in self.found:
             g = <Array> one.node.grad
             if (g is None) != (one.was is None):
