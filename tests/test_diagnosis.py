@@ -375,7 +375,7 @@ def test_the_caller_finds_all_as_it_was(cost):
         assert repr(a) == repr(b)
     assert all(np.array_equal(a, b) for k in (0, 1) for a, b in zip(before[k], everything(net)[k]))
     assert all(p.grad is g and np.array_equal(g.numpy(), n) for p, (g, n) in zip(net.parameters(), grads))
-    assert all(module is not net[0] for module in seen) and len(net[0]._hooks["after"]) == 1
+    assert len(seen) <= 2 and not any(module is net[0] for module in seen) and len(net[0]._hooks["after"]) == 1
     assert all(slot["step"].item() == 0 for slot in optimizer.state.values())
 
 

@@ -99,9 +99,9 @@ def diagnose(model, loss_fn, data, optimizer=None, steps=100, seed=0, most=4, cu
     options, groups and state; SGD of rate 0.1 if None. ``cuts``: bounds of your own, a dict by names of
     ``settings.CUTS``.
 
-    Copies, in training mode and with the hooks, make ``steps`` steps, and as many with each of at most ``most``
-    prescriptions, at other rates too until one of them helps. The model, its gradients and all random state stay as
-    they are. A net of 20 layers of 64 units takes about 3 seconds with 256 rows.
+    Copies, in training mode and without hooks that only take note, make ``steps`` steps, and as many with each of at
+    most ``most`` prescriptions, at other rates too until one of them helps. The model, its gradients and all random
+    state stay as they are. A net of 20 layers of 64 units takes about 3 seconds with 256 rows.
 
     Raises ``OptionError`` for a model without parameters, all frozen, or none held by the optimizer, and for a loader
     that fails; ``NonFiniteError`` for parameters, inputs or a first cost that are not finite; ``ShapeError``,

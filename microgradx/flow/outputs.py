@@ -82,10 +82,10 @@ def least_cost(engine, cost, start, like, steps=100):
         costs.append(value.item())
         if not math.isfinite(costs[-1]) or not value.requires_grad:
             break
-        value.backward()
-        if point.grad is None:
+        grad, = engine.framework.autograd.grad(value, [point], allow_unused=True)
+        if grad is None:
             break
-        slope = np.sign(np.nan_to_num(engine.array(point.grad).astype(np.float64)))
+        slope = np.sign(np.nan_to_num(engine.array(grad).astype(np.float64)))
         width = width * np.choose((slope * before + 1).astype(int), (0.5, 1.0, 1.2))
         c, before = c - slope * width, slope
     finite = [value for value in costs if math.isfinite(value)]

@@ -3,6 +3,7 @@
 Nothing here knows of a library: the ``Engine`` of the model does. ``run_of`` takes what a caller gave and looks at each
 part of it; ``Run.copy`` shares nothing that training changes.
 """
+import functools
 import inspect
 import math
 from collections.abc import Callable
@@ -55,7 +56,8 @@ class Batches:
 
 @dataclass
 class Run:
-    """What is trained, and how. ``judge(output, y)``: the caller's cost, by which runs are compared."""
+    """What is trained, and how. ``judge(output, y)``: the caller's cost, by which runs are compared. ``hooks``: are
+    those of modules part of what is computed, so that copies have them?"""
     op: str
     engine: Engine
     model: Any
@@ -64,16 +66,40 @@ class Run:
     optimizer: Any
     schedule: Any
     batches: Batches | None = None
+    hooks: bool = True
 
     def draw(self, data, steps):
         """Draw the minibatches of so many steps from a pair or a loader, once and for all copies."""
         dtype = self.engine.dtype(next(iter(self.model.parameters())))
         self.batches = _batches(self.op, self.engine, data, dtype, steps)
+        self.hooks = self.engine.has_hooks(self.model) and self._hooks_matter()
+
+    def _hooks_matter(self):
+        """Does the cost of a batch, or a gradient, depend on hooks of modules: on what they give, or on what they note
+        for the cost? Those that only take note, and may keep all that they see, are left out of copies."""
+        first, other = self.batch(0), self.batch(1)
+        if other is first:
+            other = self.rows(first, np.arange(max(len(first) // 2, 2)))
+        found = []
+        for run in (self.copy(), replace(self, hooks=False).copy()):
+            try:
+                self.engine.seed(0)
+                loss = run.loss(first)[1]
+                loss.backward()
+                found.append([loss.item(), *(None if p.grad is None else self.engine.array(p.grad)
+                                             for p in self.engine.parameters(run.model))])
+                run.loss(other)                         # what has been noted is of another batch then
+            except FAILURES:
+                found.append(None)
+        with_hooks, without = found
+        return with_hooks is not None and (without is None or not all(
+            map(functools.partial(np.array_equal, equal_nan=True), *(
+                [np.array(np.nan if part is None else part, float) for part in parts] for parts in found))))
 
     def copy(self):
         """A run of its own."""
         model, optimizer, schedule, cost, judge = self.engine.copy(
-            self.model, self.optimizer, self.schedule, self.cost, self.judge)
+            self.model, self.optimizer, self.schedule, self.cost, self.judge, hooks=self.hooks)
         return replace(self, model=model.train(), optimizer=optimizer, schedule=schedule, cost=cost, judge=judge)
 
     def change(self, lines, judges=False):

@@ -5,7 +5,9 @@ Whoever calls it holds models, optimizers and tensors of that library and asks n
 """
 import contextlib
 import copy
+import functools
 import random as python_random
+from types import MethodType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,6 +43,25 @@ class Hook:
 
     def __reduce__(self):
         return type(self), ()
+
+
+def _owners(hook):
+    """What a hook is a method of, or has among the arguments that it was given beforehand."""
+    if isinstance(hook, functools.partial):
+        return [*_owners(hook.func), *hook.args, *hook.keywords.values()]
+    return [hook.__self__] if isinstance(hook, MethodType) else []
+
+
+def _belongs(hook, modules):
+    """Has a copy of the modules a hook of its own in the place of this one?"""
+    return isinstance(hook, Hook) or type(hook).__module__.startswith("torch.") or any(
+        id(owner) in modules for owner in _owners(hook))
+
+
+def _is_ours(hook):
+    """Is it a hook of a measurement of these pages?"""
+    return isinstance(hook, Hook) or any(
+        type(owner).__module__.startswith("microgradx.flow.") for owner in _owners(hook))
 
 
 class Engine:
@@ -93,17 +114,33 @@ class Engine:
 
     # ----- a training --------------------------------------------------------------------------------------------
 
-    def copy(self, *objects):
+    def copy(self, *objects, hooks=True):
         """Copies of a model, its optimizer, its schedule ... in one memo, so that they still belong together. Without
-        gradients, and with the hooks of modules, parameters and steps, which are part of what is computed."""
+        gradients; with the hooks of parameters and steps, and, if ``hooks``, with those of modules."""
+        modules = {id(m) for x in objects if self.is_model(x) for m in x.modules()}
         memo = {}
+        for held in self._hooks_of_modules(objects):
+            kept = {key: hook for key, hook in held.items() if hooks or type(hook).__module__.startswith("torch.")}
+            if len(kept) < len(held):                   # torch's such as weight_norm's stay: it is broken without
+                memo[id(held)] = type(held)(kept)
+            memo.update({id(hook): hook for hook in kept.values() if not _belongs(hook, modules)})
         copies = copy.deepcopy(objects, memo)
         self._complete(objects, copies, memo)
         for p, twin in zip(self.parameters(objects[0]), self.parameters(copies[0])):
             twin.grad = None
             for hook in (getattr(p, "_backward_hooks", None) or {}).values():
-                twin.register_hook(copy.deepcopy(hook, memo))
+                if not _is_ours(hook):
+                    twin.register_hook(hook)
         return copies
+
+    def has_hooks(self, *objects):
+        """Have modules among these, or in them, hooks of the caller's?"""
+        return any(not _is_ours(hook) and not type(hook).__module__.startswith("torch.")
+                   for held in self._hooks_of_modules(objects) for hook in held.values())
+
+    def _hooks_of_modules(self, objects):
+        """Every dict that holds hooks of a module."""
+        raise NotImplementedError
 
     def _complete(self, objects, copies, memo):
         """What a library's own way of copying leaves out."""

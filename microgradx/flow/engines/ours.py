@@ -36,6 +36,10 @@ class Ours(Engine):
             data = Tensor(data.astype(dtype) if dtype and data.dtype.kind == "f" else data)
         return data.detach()
 
+    def _hooks_of_modules(self, objects):
+        return [held for x in objects if self.is_model(x) for module in x.modules()
+                for held in (module._hooks or {}).values()]
+
     def _complete(self, objects, copies, memo):
         for twin in copies:
             if self.is_optimizer(twin) and isinstance(vars(twin).get("step"), FunctionType):

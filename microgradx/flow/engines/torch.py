@@ -81,9 +81,13 @@ class Torch(Engine):
         data = data.detach() if isinstance(data, self.framework.Tensor) else self.framework.as_tensor(np.asarray(data))
         return data.to(getattr(self.framework, dtype)) if dtype and data.is_floating_point() else data
 
-    def copy(self, *objects):
+    def _hooks_of_modules(self, objects):
+        return [held for x in objects if self.is_model(x) for module in x.modules()
+                for name, held in vars(module).items() if name.endswith("_hooks") and isinstance(held, dict)]
+
+    def copy(self, *objects, hooks=True):
         with self._results_without_graph(objects):
-            return super().copy(*objects)
+            return super().copy(*objects, hooks=hooks)
 
     def _complete(self, objects, copies, memo):
         for optimizer, twin in ((x, c) for x, c in zip(objects, copies) if self.is_optimizer(x)):
