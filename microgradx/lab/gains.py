@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from microgradx import Tensor, nn
-from microgradx.flow import metrics, theory
+from microgradx.flow import metrics, quadrature, theory
 from microgradx.lab.cards import IMPRECISE, RIGHT, WRONG, Claim, between, near
 from microgradx.lab.nets import errors, linears, mlp
 
@@ -162,7 +162,7 @@ def lecun_numbers():
 def shape(phi):
     """(least value, its z, largest slope, its z) of an activation."""
     from scipy.optimize import minimize_scalar  # imported late: it takes 0.2 s
-    f = theory.activation(phi)
+    f = quadrature.activation(phi)
     least = minimize_scalar(lambda z: float(f(np.array(z))), bounds=(-3, 0), method="bounded", options={"xatol": 1e-10})
     steep = minimize_scalar(lambda z: -float(f.slope(np.array(z))), bounds=(0.5, 4), method="bounded",
                             options={"xatol": 1e-10})
