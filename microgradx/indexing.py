@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from microgradx._core.creation import integers
 from microgradx._core.launch import by_parts, capturing, compute, note_as_it_is
 from microgradx._core.structured import HostOperation
 from microgradx._core.tensor import Tensor, attach
 from microgradx._core.views import along, axis_of, check_along
 from microgradx.arrays.common import as_operand, at, broadcast, least_axes, of_line, of_tensor, tensor
-from microgradx.creation import integers
 from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
 from microgradx.inplace import in_place
 from microgradx.names import make_public

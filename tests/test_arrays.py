@@ -344,3 +344,64 @@ def test_what_changes_nothing_gives_memory_of_its_own():
     for y in (mgx.diff(x, 0), mgx.nn.functional.interpolate(x, scale_factor=1.0), mgx.cumprod(x, 0), mgx.roll(x, 0)):
         y.fill_(2.0)
     assert x.tolist() == [[[1], [1], [1]]]
+
+
+NUMBERS = [0, 1, -3, 2**53 + 1, 2**63 - 1, -2**63, True, False, 0.5, -0.0, 1e-46, 1e300, np.inf, -np.inf, np.nan]
+
+
+@pytest.mark.parametrize("dtype", [None, "float32", "float64", "int64", "bool"])
+@pytest.mark.parametrize("number", NUMBERS, ids=repr)
+def test_full_is_numpys(number, dtype):
+    """A number everywhere, of any dtype, with all of its digits; by shape, by lengths and like another tensor."""
+    own = {bool: "bool", int: "int64", float: "float32"}[type(number)]
+    if own == "float32" and dtype == "int64" and not abs(number) < 1:
+        pytest.skip("what an integer becomes of it is the machine's")
+    for shape in ((), (3,), (2, 0, 3), (2, 1, 3), (1,) * 32, (70, 130)):
+        with np.errstate(all="ignore"):
+            wanted = np.full(shape, number, dtype or own)
+        like = Tensor(np.ones(shape), dtype=dtype or own)
+        for made in (mgx.full(shape, number, dtype=dtype), mgx.full(list(shape), value=number, dtype=dtype),
+                     mgx.full_like(like, number), mgx.empty_like(like).fill_(wanted[(0,) * len(shape)].item())
+                     if wanted.size else mgx.empty_like(like)):
+            assert made.dtype == wanted.dtype and made.shape == shape and made.is_leaf and not made.requires_grad
+            assert made.numpy().tobytes() == wanted.tobytes()
+
+
+@pytest.mark.parametrize("name", ["zeros", "ones", "empty"])
+@pytest.mark.parametrize("dtype", [None, "float64", "int64", "bool"])
+def test_shapes_and_lengths_make_the_same(name, dtype):
+    make, like, number = getattr(mgx, name), getattr(mgx, name + "_like"), int(name == "ones")
+    for shape in ((), (3,), (2, 0), (2, 1, 3), (1,) * 32):
+        for made in (make(*shape, dtype=dtype), make(shape, dtype=dtype), make(list(shape), dtype=dtype),
+                     make(*map(np.int64, shape), dtype=dtype), like(Tensor(np.empty(shape)), dtype=dtype or "float32")):
+            assert made.dtype == (dtype or "float32") and made.shape == shape
+            assert (made.numpy() == number).all() and made.version == 1
+    assert make(3).numpy().tobytes() == make(3, dtype="float32").numpy().tobytes()
+
+
+def test_what_names_no_shape():
+    for call, error, text in (
+            (lambda: mgx.zeros(2, -1), errors.ShapeError, r"zeros: lengths are not negative: \(2, -1\)"),
+            (lambda: mgx.ones(2.5), errors.DTypeError, "ones: lengths are integers"),
+            (lambda: mgx.zeros(*[1] * 33), errors.ShapeError, "zeros: an array has at most 32 axes, not 33"),
+            (lambda: mgx.full([1] * 33, 0), errors.ShapeError, "full: an array has at most 32 axes, not 33"),
+            (lambda: mgx.zeros(2**70), errors.ShapeError, "zeros: lengths have at most 63 bits"),
+            (lambda: mgx.zeros(2**61, 2**61), MemoryError, "too large"),
+            (lambda: mgx.full(2), TypeError, "full.*value"),
+            (lambda: mgx.ones(2, dtype="int64", requires_grad=True), errors.DTypeError, "only floats")):
+        with pytest.raises(error, match=text):
+            call()
+
+
+def test_made_again_at_each_replay():
+    @mgx.compile
+    def made(x):
+        y = mgx.zeros(3) + mgx.ones_like(x)
+        at, mask = mgx.full((3,), 2**62 + 1), mgx.ones(3, dtype="bool")
+        y += x
+        at[1] = 5
+        return y, at, mask
+    for k in range(4):
+        y, at, mask = made(Tensor([1.0, 2.0, float(k)]))
+        assert y.tolist() == [2.0, 3.0, k + 1.0] and mask.tolist() == [True] * 3
+        assert at.tolist() == [2**62 + 1, 5, 2**62 + 1]

@@ -22,6 +22,7 @@ SHORT = [dict(outer=outer, n=n, inner=inner) for n in (1, 2, 3, 4, 5, 6, 7, 8, 9
 # for each row: integers and numbers by name, of one or more launches; shapes of operands that their extents do not tell
 SAMPLES = {
     "copy": [dict(n=48)], "constant": [dict(n=0), dict(n=40)],
+    "fill": [dict(n=0, width=1, word=1), dict(n=44, width=1, word=1), dict(n=40, width=8, word=-2**62 + 5)],
     "sum": [dict(outer=3, n=5, inner=4, divisor=2.0), dict(outer=1, n=2500, inner=1, divisor=1.0),
             dict(outer=2, n=70, inner=33, divisor=-1.0), dict(outer=2, n=70, inner=33, divisor=70.0),
             *[short | dict(divisor=divisor) for short in SHORT for divisor in (2.0, float(short["n"]))]],
@@ -236,7 +237,7 @@ def test_what_must_be_there():
 
 LARGE = {"sum": dict(outer=3, n=700, inner=645, divisor=1.0), "amax": dict(outer=300, n=70, inner=60, sign=1.0),
          "squares": dict(outer=2, n=999, inner=700, root=0, divisor=2.0), "prod": dict(outer=2, n=999, inner=700),
-         "copy": dict(n=1 << 24), "constant": dict(n=1 << 24),
+         "copy": dict(n=1 << 24), "constant": dict(n=1 << 24), "fill": dict(n=1 << 24, width=8, word=2**62 + 1),
          "softmax": dict(m=3001, n=400), "log_softmax": dict(m=3001, n=400), "softmax_vjp": dict(m=3001, n=400),
          "log_softmax_vjp": dict(m=3001, n=400), "cross_entropy_vjp": dict(m=3001, n=400, divisor=10.0),
          "norm": dict(m=3001, n=400, centred=1, eps=1e-5), "norm_vjp": dict(m=3001, n=400, centred=1, eps=1e-5),

@@ -11,8 +11,8 @@ from microgradx._core.backward import backward
 from microgradx._core.elementwise cimport apply, apply_into
 from microgradx._core.graph cimport Type, grad_enabled, set_grad_enabled
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport (as_argument, bump_gradients, bump_world, compute_on_host, copy, fill, host,
-                                      is_leaf, note_as_it_is, note_gradient, note_tensor)
+from microgradx._core.launch cimport (as_argument, bump_gradients, bump_world, compute_on_host, copy, fill,
+                                      fill_integer, is_leaf, note_as_it_is, note_gradient, note_tensor)
 from microgradx._core.structured cimport (amax, axes_of, count_reduced, cross_entropy_mean, cumsum, expand,
                                           linear, logsumexp, matmul, mean_axes, power_norm, prod, softmax_axis,
                                           squares, squeeze_axes, sum_axes)
@@ -333,7 +333,7 @@ cdef class Tensor(Array):
             if self.dtype_ <= MGX_F64:
                 fill(self, value)
             else:
-                host(np.ndarray.fill, (self,), (value,))
+                fill_integer(self, value)
         return self
 
     def zero_(self):

@@ -13,6 +13,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from microgradx._core.creation import integers, lengths
 from microgradx._core.structured import power_of
 from microgradx._core.tensor import Tensor, attach, concat, pad
 from microgradx._core.value import Value
@@ -26,7 +27,7 @@ from microgradx.arrays.pieces import *
 from microgradx.arrays.products import *
 from microgradx.arrays.special import *
 from microgradx.arrays.statistics import *
-from microgradx.creation import integers, lengths, real
+from microgradx.creation import real
 from microgradx.errors import DTypeError, OptionError, ShapeError
 from microgradx.names import make_public
 from microgradx.inplace import in_place
