@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import microgradx as mgx
-from microgradx import Tensor
+from microgradx import Tensor, errors
 
 F32, F64, I64, BOOL = map(np.dtype, ("float32", "float64", "int64", "bool"))
 RNG = np.random.default_rng(5)
@@ -327,6 +327,79 @@ def test_random_indexing(data):
     np.add.at(dense, key, 2.0)
     (y * 2.0).sum().backward()
     same(x.grad, dense)
+
+
+PARTS = [0, -1, (1, 2), slice(1, 3), slice(None, None, -1), slice(3, 0, -2), ..., None, (..., 0), (0, ..., None), (),
+         (None, 1, None, slice(None)), slice(2, 2), (slice(1, 2), None, slice(None, None, 2)), (1, 2, 0),
+         slice(-2**70, 2**70), slice(-1, -9, -3), (slice(9, 2), 1)]
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i8", "?"])
+@pytest.mark.parametrize("key", PARTS, ids=str)
+def test_parts_in_one_pass_are_numpys(key, dtype):
+    """Read and written to, of memory in any order: the numbers, the strides, whose memory it is, and the version."""
+    for lay in (lambda a: a, lambda a: a.transpose(2, 1, 0), lambda a: a[::-1, :, ::2], lambda a: a[:, :0]):
+        truth, base = lay((A * 9).astype(dtype)), (A * 9).astype(dtype)
+        x = mgx.from_numpy(lay(base))
+        try:
+            wanted = np.asarray(truth[key])
+        except IndexError:
+            with pytest.raises(errors.IndexError_):
+                x[key]
+            continue
+        part = x[key]
+        same(part, wanted)
+        assert all(a == b for a, b, n in zip(part.strides, wanted.strides, part.shape) if n > 1)
+        assert not part.size or np.shares_memory(np.asarray(part), base)
+        for value in (1, True, 2.0, -3, 0, np.float32(1), np.ones(wanted.shape[-1:], dtype)):
+            before, truth[key] = x.version, value
+            x[key] = value
+            assert x.version == before + 1
+            same(x, truth)
+
+
+@pytest.mark.parametrize("key", PARTS, ids=str)
+def test_parts_of_a_graph(key):
+    """Written to: no gradient for what was there, all of it for what came; read: at the part and nowhere else; both
+    orders, and the same when it is compiled."""
+    part = A[key]
+
+    def function(x, v):
+        y = x * x
+        y[key] = v * v
+        return (y * y[key].sum() * y[key].exp().mean()).sum()
+
+    def truth(x, v):
+        y = x * x
+        mask = np.zeros(A.shape)
+        mask[key] = 1
+        y = mgx.where(Tensor(mask == 0), y, 0.0)
+        spread = Tensor(np.zeros(A.size)).scatter_add(0, Tensor(np.arange(A.size).reshape(A.shape)[key].ravel()),
+                                                      (v * v).reshape(-1)).reshape(A.shape)
+        return ((y + spread) * (v * v).sum() * (v * v).exp().mean()).sum()
+    if part.size == 0:
+        pytest.skip("a mean of nothing")
+    values = [np.cos(A), np.sin(part)]
+    found = []
+    for f in (function, truth, mgx.compile(function)):
+        for _ in range(3 if f not in (function, truth) else 1):
+            x, v = leaf(values[0]), leaf(values[1])
+            f(x, v).backward()
+            found.append((x.grad, v.grad))
+    for x, v in found:
+        same(x, found[1][0].numpy(), rtol=1e-10, atol=1e-12)
+        same(v, found[1][1].numpy(), rtol=1e-10, atol=1e-12)
+    x, v = leaf(values[0]), leaf(values[1])
+    assert mgx.gradgradcheck(lambda x, v: function(x, v), (x, v))
+
+
+def test_what_names_no_part():
+    x = Tensor(A)
+    for key in (4, -5, (0, 0, 0, 0), (..., ...), slice(None, None, 0), 2**70, (None,) * 30, "a", 1.0):
+        for call in (lambda: x[key], lambda: x.__setitem__(key, 1.0)):
+            with pytest.raises(errors.Error):
+                call()
+    assert (x.version, x.tolist()) == (0, A.tolist())
 
 
 @pytest.mark.parametrize("axis", [0, 1, -1])

@@ -1,6 +1,6 @@
 """The public tensor: torch's objects with NumPy's names, over ``Array``."""
 cimport cython
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memcmp, memcpy
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT, Py_NE, PyObject
@@ -401,7 +401,7 @@ cdef class Tensor(Array):
             return str(self)
         if self.size != 1:
             raise ShapeError(f"format: only one number can be formatted, this has {self.size}")
-        return format(ndarray_to_read(self).item(), spec)
+        return format(number_of(self), spec)
 
     def __index__(self):
         if self.dtype_ != MGX_I64:
@@ -411,7 +411,7 @@ cdef class Tensor(Array):
     def __bool__(self):
         if self.size != 1:
             raise ShapeError(f"bool: the truth of a tensor of shape {shape_of(self)} is ambiguous")
-        return bool(ndarray_to_read(self).item())
+        return bool(number_of(self))
 
     def __len__(self):
         if self.ndim == 0:
@@ -754,18 +754,20 @@ cdef class Tensor(Array):
 
     def transpose(self, axis0=None, axis1=None, *, dim0=None, dim1=None):
         """Two axes exchanged, as torch; without arguments all axes reversed, as NumPy. A view."""
+        cdef int order[MGX_MAXDIM]
+        cdef int d, i, k
         axis0, axis1 = resolve_axis("transpose", axis0, dim0), resolve_axis("transpose", axis1, dim1)
         if axis0 is None and axis1 is None:
-            return self.permute(tuple(range(self.ndim - 1, -1, -1)))
-        order = list(range(max(self.ndim, 1)))
+            return reversed_axes(self)
         i, k = v.axis_of("transpose", axis0, self.ndim), v.axis_of("transpose", axis1, self.ndim)
-        order[i], order[k] = k, i
-        return self.permute(tuple(order[:self.ndim]))
+        for d in range(self.ndim):
+            order[d] = k if d == i else i if d == k else d
+        return v.permute(self, order)
 
     @property
     def T(self):
         """All axes reversed."""
-        return self.transpose()
+        return reversed_axes(self)
 
     @property
     def mT(self):
@@ -835,6 +837,8 @@ cdef class Tensor(Array):
 
     def __setitem__(self, key, value):
         cdef Array part, source
+        if v.assign_number(self, key, value):
+            return
         key = v.normalize_key(key)
         mode = set_grad_enabled(False)
         try:
@@ -943,12 +947,33 @@ cdef dict BITWISE = {"and": _bitwise("and", np.bitwise_and), "or": _bitwise("or"
 
 # ----- helpers of the methods ------------------------------------------------------------------------------------
 
+cdef Array reversed_axes(Array x):
+    cdef int order[MGX_MAXDIM]
+    cdef int d
+    for d in range(x.ndim):
+        order[d] = x.ndim - 1 - d
+    return v.permute(x, order)
+
+
 cdef object read_number(Array x, str op):
     """The single number in ``x``."""
     if x.size != 1:
         raise ShapeError(f"{op}: a tensor of shape {shape_of(x)} is not a single number")
     refuse_traced(op, x)
-    return ndarray_to_read(x).item()
+    return number_of(x)
+
+
+cdef object number_of(Array x):
+    """The number in ``x``, which is one, for a person."""
+    if capture:
+        note_reading()                          # a function that is being captured decides by what it reads
+    if x.dtype_ == MGX_F32:
+        return <double> (<float *> x.data)[0]
+    if x.dtype_ == MGX_F64:
+        return (<double *> x.data)[0]
+    if x.dtype_ == MGX_I64:
+        return (<int64_t *> x.data)[0]
+    return x.data[0] != 0
 
 
 cdef tuple axes_tuple(Axes axes, int ndim):

@@ -15,6 +15,7 @@ cdef Array gather(Array x, int axis, Array at)
 cdef Array scatter_add(Array x, int axis, Array at, Array source)
 cdef Array convert(Array x, int dtype)
 cdef int assign(Array x, object key, Array v) except -1
+cdef bint assign_number(Array x, object key, object value) except -1
 cdef tuple normalize_key(object key)
 cdef Py_ssize_t integer(str op, str what, object number) except? -1
 cdef double real(str op, str what, object number) except? -1
