@@ -520,3 +520,94 @@ def test_lines_are_as_long_as_torchs(shape, of):
     assert text.splitlines()[0].count("-0.25") == of
     noted = str(mgx.full((7,), 0.25, dtype="float64", requires_grad=True))
     assert noted == f"tensor([{', '.join(['0.2500'] * 7)}], dtype=float64,\n       requires_grad=True)"
+
+
+# ----- any, all, argmax, cumsum: kernels that stop early, search stretches and walk columns --------------------------
+
+LAYOUTS = {"as it lies": lambda a: a, "columns": lambda a: np.asfortranarray(a), "backwards": lambda a: a[..., ::-1],
+           "every other": lambda a: np.repeat(a, 2, -1)[..., ::2], "broadcast": lambda a: a[:1].repeat(0, 0) if
+           a.shape[0] == 0 else np.broadcast_to(a[:1], a.shape), "swapped": lambda a: np.swapaxes(
+               np.ascontiguousarray(np.swapaxes(a, 0, -1)), 0, -1)}
+LONG = [(4,), (1023,), (1024,), (1025,), (5000,), (3, 1030), (1030, 3), (2, 70, 33), (40, 2, 300), (1, 1, 1), (7, 1, 5)]
+
+
+def axes_and_all(ndim):
+    return [None, *range(-1, ndim)]
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i8", "?"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_any_and_all_are_numpys(layout, dtype):
+    rng = np.random.default_rng(7)
+    for shape in (*LONG, (0,), (0, 3), (3, 0), (2, 0, 3)):
+        for share in (0.0, 1.0, 0.001, 0.999):
+            a = LAYOUTS[layout]((rng.random(shape) < share).astype(dtype))
+            x = mgx.from_numpy(a) if a.flags.writeable else Tensor(a, dtype=dtype)
+            pairs = [(0, 1), (0, 2), (1, 2)][:len(shape) * (len(shape) - 1) // 2]
+            for axis in (*axes_and_all(len(shape)), *pairs, ()):
+                for kept in (False, True):
+                    same(x.any(axis, kept), np.asarray(np.any(a, axis=axis, keepdims=kept)))
+                    same(mgx.all(x, dim=axis, keepdim=kept), np.asarray(np.all(a, axis=axis, keepdims=kept)))
+
+
+def test_what_is_true():
+    for value, truth in ((np.nan, True), (-0.0, False), (1e-45, True), (np.inf, True), (-np.inf, True)):
+        x = Tensor([value, value], requires_grad=True)
+        assert bool(x.any()) is bool(x.all()) is truth and not x.any().requires_grad
+    raw = mgx.from_numpy(np.array([0, 2, 255], np.uint8).view(bool))
+    assert raw[1:].all().item() and raw.any().item() and not raw.all().item()
+    assert mgx.any([0, 3]).item() and not mgx.all(np.array([[1, 0]]), axis=1).any()
+    for call in (lambda: raw.any(2), lambda: raw.all((0, 0)), lambda: mgx.any(raw, axis="a")):
+        with pytest.raises(errors.Error, match="any|all"):
+            call()
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_argmax_is_numpys(layout, dtype):
+    """With ties, nans, infinities and negative zeros, wherever the largest is in its stretch."""
+    rng = np.random.default_rng(8)
+    for shape in LONG:
+        few = rng.integers(-2, 3, shape)
+        rising = np.arange(few.size).reshape(shape)
+        for a in (few, few * -0.0, rng.normal(size=shape), rising, -rising,
+                  np.where(rng.random(shape) < 0.01, np.nan, few),
+                  np.where(rng.random(shape) < 0.5, np.inf, -np.inf), np.full(shape, -np.inf), np.full(shape, np.nan),
+                  np.where(rising == few.size - 1, np.nan, 1.0), np.where(rising == few.size - 1, 9.0, 1.0)):
+            a = LAYOUTS[layout](a.astype(dtype))
+            x = mgx.from_numpy(a) if a.flags.writeable else Tensor(a)
+            for axis in axes_and_all(len(shape)):
+                for kept in (False, True):
+                    same(x.argmax(axis, kept), np.asarray(np.argmax(a, axis, keepdims=kept)))
+                    same(mgx.argmin(x, dim=axis, keepdim=kept), np.asarray(np.argmin(a, axis, keepdims=kept)))
+                if axis is not None:
+                    same(x.max(axis).values, np.max(a, axis))
+                    same(x.min(axis).indices, np.asarray(np.argmin(a, axis)))
+    for shape, axis in (((0,), None), ((2, 0), 1), ((0, 0), 0)):
+        with pytest.raises(errors.ShapeError, match="argmax: of no elements"):
+            Tensor(np.zeros(shape, dtype)).argmax(axis)
+    same(Tensor(np.zeros((0, 2), dtype)).argmax(1), np.zeros(0, np.int64))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_rows_that_are_long(dtype):
+    """Products, maxima and minima of contiguous rows are computed in stretches of columns."""
+    rng = np.random.default_rng(12)
+    for n in (63, 64, 65, 66, 1023, 1024, 1025, 1100, 5000, 70_000):
+        a = rng.uniform(-2, 2, (3, n)).astype(dtype)
+        wide = np.abs(a.astype(np.longdouble))
+        sign = np.prod(np.sign(a), 1)
+        with np.errstate(all="ignore"):
+            truth = (np.exp(np.log(wide).sum(1)) * sign).astype(dtype)
+        np.testing.assert_allclose(Tensor(a).prod(1).numpy(), truth, rtol=1e-9 if dtype == "f8" else 1e-6)
+        flat = Tensor(np.exp2(np.where(np.arange(n) < n // 2, 90, -90)[None] * np.ones((2, 1))).astype(dtype))
+        assert flat.prod(1).tolist() == [2.0 ** (-90 * (n % 2))] * 2            # beyond doubles on the way
+        for place in (0, 31, 32, n // 2, n - 1):
+            for special in (0.0, np.nan, np.inf):
+                b = a.copy()
+                b[1, place] = special
+                with np.errstate(all="ignore"):
+                    same(Tensor(b).amax(1), b.max(1))
+                    same(Tensor(b).amin(1), b.min(1))
+                found = abs(Tensor(b).prod(1).numpy()[1])
+                assert np.array_equal(found, special, equal_nan=True)

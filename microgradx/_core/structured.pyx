@@ -11,7 +11,7 @@ from microgradx._core.array cimport *
 from microgradx._core.elementwise cimport apply, apply_into
 from microgradx._core.graph cimport grad_enabled, pause_watching, set_grad_enabled, watching
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport Call, compute_on_host, copy, fill, host, launch, put, put_at
+from microgradx._core.launch cimport Call, compute_on_host, copy, fill, fill_integer, host, launch, put, put_at
 from microgradx._core.views cimport *
 from microgradx._core.debug.watch cimport check_clean, is_clean
 
@@ -102,13 +102,13 @@ cdef Array lay_out_unrecorded(Array x, Axes axes, Layout *to):
         set_grad_enabled(mode)
 
 
-cdef Array empty_reduced(Array x, Axes axes):
+cdef Array empty_reduced(Array x, Axes axes, int dtype):
     """An array for the result, with the reduced axes kept as 1."""
     cdef Py_ssize_t shape[MGX_MAXDIM]
     cdef int d
     for d in range(x.ndim):
         shape[d] = 1 if axes >> d & 1 else x.shape_[d]
-    return empty(x.dtype_, x.ndim, shape)
+    return empty(dtype, x.ndim, shape)
 
 
 cdef Array squeeze_axes(Array x, Axes axes):
@@ -126,6 +126,7 @@ cdef Array squeeze_axes(Array x, Axes axes):
 
 cdef int SUM = kernel_row("sum"), AMAX = kernel_row("amax"), SQUARES = kernel_row("squares")
 cdef int PROD = kernel_row("prod"), PROD_VJP = kernel_row("prod_vjp")
+cdef int ANY = kernel_row("any"), ARGMAX = kernel_row("argmax")
 
 
 cdef int reduce(int row, Array source, const Layout *by, double factor, Array out) except -1:
@@ -142,7 +143,7 @@ cdef int reduce(int row, Array source, const Layout *by, double factor, Array ou
 
 cdef Array reduced(int row, Array x, Axes axes, double factor, double of_none):
     """What the row makes of the elements along ``axes``, which stay as 1; of no elements ``of_none``."""
-    cdef Array out = empty_reduced(x, axes), source
+    cdef Array out = empty_reduced(x, axes, x.dtype_), source
     cdef Layout by
     source = lay_out_unrecorded(x, axes, &by)
     if out.size and x.size:
@@ -290,6 +291,49 @@ cdef object amax_vjp(Node node, Array g, int i):
     return apply(MGX_mul, ties, g, None)
 
 
+# ----- any, all, argmax, argmin: no gradient ----------------------------------------------------------------------
+
+cdef Array any_axes(Array x, Axes axes, bint keepdims, bint all):
+    """Whether an element over ``axes`` is not 0, or ``all``: whether none is 0."""
+    cdef Array source, out
+    cdef Layout by
+    cdef Call call
+    source = x if x.dtype_ == MGX_BOOL else apply(MGX_ne, x, 0, None)
+    out = empty_reduced(source, axes, MGX_BOOL)
+    if source.size:
+        source = lay_out(as_contiguous(source), axes, &by)
+        call.count = 0
+        put(&call, source)
+        put(&call, out)
+        call.args.n[0], call.args.n[1], call.args.n[2], call.args.n[3] = by.outer, by.n, by.inner, all
+        launch(&call, ANY, MGX_F64)
+    else:
+        fill_integer(out, all)
+    return out if keepdims else squeeze_axes(out, axes)
+
+
+@composite("any")
+def _any_composite(x, *, all, **sizes):
+    return (np.all if all else np.any)(x.numpy(), 1)
+
+
+cdef Array argmax(Array x, Axes axes, bint keepdims, double sign):
+    """Where the first largest element over ``axes`` is (sign 1), or the first smallest (sign -1); a nan wins. ``axes``
+    are one, or all."""
+    cdef Array out, source
+    cdef Layout by
+    out = empty_reduced(x, axes, MGX_I64)
+    source = lay_out_unrecorded(x, axes, &by)
+    if x.size:
+        reduce(ARGMAX, source, &by, sign, out)
+    return out if keepdims else squeeze_axes(out, axes)
+
+
+@composite("argmax")
+def _argmax_composite(x, *, sign, **sizes):
+    return np.argmax(sign * x.numpy(), 1)
+
+
 # ----- sums of squares, and their roots: var, std, the Euclidean norm -------------------------------------------------
 
 cdef Array squares(const char *name, Array x, Axes axes, bint keepdims, double divisor, bint root, bint centred):
@@ -301,7 +345,7 @@ cdef Array squares(const char *name, Array x, Axes axes, bint keepdims, double d
     cdef Call call
     cdef bint mode
     x = to_floating(name.decode(), x)
-    out = empty_reduced(x, axes)
+    out = empty_reduced(x, axes, x.dtype_)
     mode = set_grad_enabled(False)
     try:
         mean = mean_kept(x, axes) if centred else None
@@ -381,7 +425,7 @@ cdef Array power_below(Array x, Axes axes):
     cdef Array top
     x = to_floating("power_of", x)
     if x.size == 0:
-        top = empty_reduced(x, axes)
+        top = empty_reduced(x, axes, x.dtype_)
         fill(top, 1.0)
         return top
     # multiples and fractions of the power are numbers, too, and the squares of what is smaller do not vanish

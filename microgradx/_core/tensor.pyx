@@ -13,9 +13,9 @@ from microgradx._core.graph cimport Type, grad_enabled, set_grad_enabled
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport (as_argument, bump_gradients, bump_world, compute_on_host, copy, fill,
                                       fill_integer, is_leaf, note_as_it_is, note_gradient, note_tensor)
-from microgradx._core.structured cimport (amax, axes_of, count_reduced, cross_entropy_mean, cumsum, expand,
-                                          linear, logsumexp, matmul, mean_axes, power_norm, prod, softmax_axis,
-                                          squares, squeeze_axes, sum_axes)
+from microgradx._core.structured cimport (amax, any_axes, argmax, axes_of, count_reduced, cross_entropy_mean, cumsum,
+                                          expand, linear, logsumexp, matmul, mean_axes, power_norm, prod,
+                                          softmax_axis, squares, squeeze_axes, sum_axes)
 from microgradx._core.trace cimport refuse_traced
 
 from typing import NamedTuple
@@ -629,11 +629,19 @@ cdef class Tensor(Array):
 
     def argmax(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """The position of the first largest element along ``axis``, or in the flattened tensor; int64."""
-        return find_position(self, np.argmax, "argmax", resolve_axis("argmax", axis, dim), keepdims or keepdim)
+        return find_position(self, 1.0, "argmax", resolve_axis("argmax", axis, dim), keepdims or keepdim)
 
     def argmin(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """The position of the first smallest element along ``axis``, or in the flattened tensor; int64."""
-        return find_position(self, np.argmin, "argmin", resolve_axis("argmin", axis, dim), keepdims or keepdim)
+        return find_position(self, -1.0, "argmin", resolve_axis("argmin", axis, dim), keepdims or keepdim)
+
+    def any(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
+        """Whether an element along ``axis`` is not 0; a bool tensor."""
+        return any_axes(self, axes_of("any", resolve_axis("any", axis, dim), self.ndim), keepdims or keepdim, False)
+
+    def all(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
+        """Whether no element along ``axis`` is 0; a bool tensor."""
+        return any_axes(self, axes_of("all", resolve_axis("all", axis, dim), self.ndim), keepdims or keepdim, True)
 
     def logsumexp(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """log(sum(exp(x))) over ``axis``, shifted by the maximum so that nothing overflows."""
@@ -1025,8 +1033,11 @@ cdef object find_extremum(Array x, str op, object axis, object other, bint kept,
         v.axis_of(op, axis, 1)
         return Extremum(v.index(x, ...), from_object(0, None, True))
     d = v.axis_of(op, axis, x.ndim)
-    at = find_position(x, np.argmax if sign > 0 else np.argmin, op, d, True)
-    values = v.gather(x, d, at)
+    at = find_position(x, sign, op, d, True)
+    if x.needs_grad and grad_enabled():
+        values = v.gather(x, d, at)
+    else:
+        values = amax(x, <Axes> 1 << <int> d, True, sign)
     if kept:
         return Extremum(values, at)
     return Extremum(squeeze_axes(values, <Axes> 1 << <int> d), squeeze_axes(at, <Axes> 1 << <int> d))
@@ -1051,14 +1062,15 @@ def _position_part(out, x, find, axis):
     out[...] = found[0]
 
 
-cdef Array find_position(Array x, object find, str op, object axis, bint kept):
-    if axis is not None:
-        axis = v.axis_of(op, axis, x.ndim)
-        if x.ndim == 0:
-            axis = None
-    if x.size == 0 and (axis is None or x.shape_[<int> axis] == 0):
+cdef Array find_position(Array x, double sign, str op, object axis, bint kept):
+    """Where the first largest element is (sign 1), or the first smallest (sign -1), along an axis or of all."""
+    cdef int d = -1 if axis is None else v.axis_of(op, axis, x.ndim)
+    cdef bint all = d < 0 or x.ndim == 0
+    if x.size == 0 and (all or x.shape_[d] == 0):
         raise ShapeError(f"{op}: of no elements, shape {shape_of(x)}")
-    return compute_on_host(_position, (x, find, axis if x.ndim else None, kept))
+    if x.dtype_ <= MGX_F64:
+        return argmax(x, all_axes(x.ndim) if all else <Axes> 1 << d, kept, sign)
+    return compute_on_host(_position, (x, np.argmax if sign > 0 else np.argmin, None if all else d, kept))
 
 
 cdef Array divide_and_floor(object a, object b):

@@ -34,7 +34,7 @@ from microgradx.inplace import in_place
 from microgradx.typing import Axes, Axis, Data, DType, Lengths, Number
 
 rounded, clipped, logits = Tensor.round, Tensor.clip, Tensor.logit            # the rows
-METHODS = """addmm all allclose any bmm broadcast_to chunk clamp cumprod diag diagonal dot flip isclose isfinite isinf
+METHODS = """addmm allclose bmm broadcast_to chunk clamp cumprod diag diagonal dot flip isclose isfinite isinf
              isnan mm moveaxis movedim mv ravel repeat repeat_interleave roll swapaxes tile trace unbind""".split()
 
 IN_PLACE = """addbmm addmm addmv addr baddbmm bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift
@@ -313,13 +313,13 @@ def allclose(x: Tensor, other: Data, rtol: float = 1e-5, atol: float = 1e-8, equ
 @of_tensor
 def any(x: Tensor, axis: Axes = None, keepdims: bool = False) -> Tensor:
     """Whether an element along ``axis`` is not 0; a bool tensor."""
-    return (x != 0).sum(axis, keepdims) > 0
+    return x.any(axis, keepdims)
 
 
 @of_tensor
 def all(x: Tensor, axis: Axes = None, keepdims: bool = False) -> Tensor:
     """Whether no element along ``axis`` is 0; a bool tensor."""
-    return (x == 0).sum(axis, keepdims) == 0
+    return x.all(axis, keepdims)
 
 
 # ----- products --------------------------------------------------------------------------------------------------
