@@ -1,4 +1,5 @@
-/* Along the middle axis of x (outer, n, inner): whether one holds, where the largest is. For one dtype and ISA. */
+/* Along the middle axis of x (outer, n, inner): whether one holds, where the largest is, running sums, order. For one
+   dtype and ISA. */
 
 #ifndef SCAN                                    /* once for both dtypes */
 #define SCAN
@@ -130,5 +131,103 @@ static ptrdiff_t V(argmax)(ptrdiff_t first, ptrdiff_t last, const char *x, int64
     EACH_STRIP(c)
         V(place_columns)(n, c.count, x + c.row * strides[0] + c.first * strides[2], strides[1], s,
                          at + c.row * inner + c.first);
+    return MGX_DONE;
+}
+
+/* Running sums from the first element on, or from the last: in doubles, for a float would stand still at 2^24 ones. */
+static ptrdiff_t V(cumsum)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict x, REAL *restrict y, ptrdiff_t outer,
+                           ptrdiff_t n, ptrdiff_t inner, int reverse)
+{
+    for (; inner == 1 && first < last; first++) {
+        const ptrdiff_t step = reverse ? -1 : 1;
+        ptrdiff_t k = first * n + (reverse ? n - 1 : 0);
+        double sum = 0;
+        ALONG(i, 0, n) {
+            sum += x[k];
+            y[k] = (REAL)sum;
+            k += step;
+        }
+    }
+    EACH_STRIP(c)
+        for (ptrdiff_t i = 0, width; i < c.count; i += width) {
+            double sum[MANY] = {0};
+            width = c.count - i < MANY ? c.count - i : MANY;
+            ALONG(r, 0, n) {
+                const ptrdiff_t k = (c.row * n + (reverse ? n - 1 - r : r)) * inner + c.first + i;
+                for (ptrdiff_t w = 0; w < width; w++) {
+                    sum[w] += x[k + w];
+                    y[k + w] = (REAL)sum[w];
+                }
+            }
+        }
+    return MGX_DONE;
+}
+
+/* x in order, by keys whose order as integers is that of the elements: of few by insertion, of many by their digits,
+   the lowest first. Both leave equal elements in their order. */
+typedef struct { BITS key, at; } V(keyed);
+
+static inline BITS V(key)(REAL x, int descending)
+{
+    const BITS top = (BITS)1 << (8 * sizeof(BITS) - 1);
+    BITS bits;
+    x += 0;                                         /* -0 is 0 */
+    memcpy(&bits, &x, sizeof bits);
+    bits = x != x ? ~(BITS)0 : bits & top ? ~bits : bits | top;
+    return descending ? ~bits : bits;
+}
+
+static V(keyed) *V(sort_by_digits)(ptrdiff_t n, const REAL *x, ptrdiff_t stride, int descending, V(keyed) *from,
+                                   V(keyed) *to)
+{
+    ptrdiff_t count[sizeof(BITS)][256] = {{0}};
+    ALONG(i, 0, n) {
+        const BITS key = V(key)(x[i * stride], descending);
+        from[i] = (V(keyed)){key, (BITS)i};
+        for (size_t d = 0; d < sizeof(BITS); d++)
+            count[d][key >> 8 * d & 255]++;
+    }
+    for (size_t d = 0; d < sizeof(BITS); d++) {
+        if (n > MGX_PIECE && mgx_interrupted())     /* then no count is whole */
+            return NULL;
+        if (count[d][from[0].key >> 8 * d & 255] == n)
+            continue;
+        for (ptrdiff_t k = 0, before = 0, own; k < 256; k++, before += own)
+            own = count[d][k], count[d][k] = before;
+        ALONG(i, 0, n)
+            to[count[d][from[i].key >> 8 * d & 255]++] = from[i];
+        V(keyed) *const sorted = to;
+        to = from, from = sorted;
+    }
+    return n > MGX_PIECE && mgx_interrupted() ? NULL : from;
+}
+
+static V(keyed) *V(sort_by_insertion)(ptrdiff_t n, const REAL *x, ptrdiff_t stride, int descending, V(keyed) *to)
+{
+    for (ptrdiff_t i = 0, j; i < n; i++) {
+        const BITS key = V(key)(x[i * stride], descending);
+        for (j = i; j > 0 && to[j - 1].key > key; j--)
+            to[j] = to[j - 1];
+        to[j] = (V(keyed)){key, (BITS)i};
+    }
+    return to;
+}
+
+static ptrdiff_t V(sort)(ptrdiff_t first, ptrdiff_t last, char *scratch, const REAL *x, REAL *y, int64_t *place,
+                         ptrdiff_t outer, ptrdiff_t n, ptrdiff_t inner, int descending)
+{
+    V(keyed) few[INSERTED];
+    for (; first < last; first++) {
+        const ptrdiff_t start = first / inner * n * inner + first % inner;
+        const V(keyed) *sorted = n <= INSERTED
+            ? V(sort_by_insertion)(n, x + start, inner, descending, few)
+            : V(sort_by_digits)(n, x + start, inner, descending, (V(keyed) *)scratch, (V(keyed) *)scratch + n);
+        if (!sorted)
+            break;
+        ALONG(i, 0, n) {
+            place[start + i * inner] = sorted[i].at;
+            y[start + i * inner] = x[start + (ptrdiff_t)sorted[i].at * inner];
+        }
+    }
     return MGX_DONE;
 }

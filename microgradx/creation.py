@@ -136,10 +136,13 @@ def arange(start: float, stop: float | None = None, step: float = 1, *, dtype: D
     >>> mgx.arange(3), mgx.arange(0, 1, 0.5)
     (Tensor([0, 1, 2], dtype=int64), Tensor([0. , 0.5]))
     """
+    first, last = (0, start) if stop is None else (start, stop)
+    made = core.arange(first, last, step, dtype, requires_grad)
+    if made is not None:                        # nearly always
+        return made
     if step == 0:
         raise ShapeError("arange: steps of 0 never arrive")
-    start, stop, step = (plain("arange", "an argument", number) for number in (start, stop, step))
-    first, last = (0, start) if stop is None else (start, stop)
+    first, last, step = (plain("arange", "an argument", number) for number in (first, last, step))
     try:
         count = max(math.ceil((last - first) / step), 0)
     except (OverflowError, ValueError):         # nan, an infinity, or integers beyond floats

@@ -405,3 +405,21 @@ def test_made_again_at_each_replay():
         y, at, mask = made(Tensor([1.0, 2.0, float(k)]))
         assert y.tolist() == [2.0, 3.0, k + 1.0] and mask.tolist() == [True] * 3
         assert at.tolist() == [2**62 + 1, 5, 2**62 + 1]
+
+
+@pytest.mark.parametrize("dtype", [None, "float32", "float64", "int64"])
+def test_arange_of_integers_is_numpys(dtype):
+    for args in ((4,), (0,), (-3,), (2, 7), (7, 2), (7, 2, -2), (0, 10, 3), (0, 9, 3), (2**31, 2**31 + 3),
+                 (2**62, 2**62 + 3), (-2**63, -2**63 + 2), (np.int64(1), np.int64(4)), (5, 5), (0, 1, 2**40)):
+        wanted = np.arange(*args).astype(dtype or "int64")
+        made = mgx.arange(*args, dtype=dtype)
+        assert made.dtype == wanted.dtype and made.numpy().tobytes() == wanted.tobytes()
+    assert mgx.arange(3, dtype="float32", requires_grad=True).requires_grad
+
+    @mgx.compile
+    def counted(x):
+        return x + mgx.arange(3)
+    assert [counted(Tensor([k, 0.0, 0.0])).tolist() for k in range(3)] == [[k, 1.0, 2.0] for k in range(3)]
+    for args, error in (((0, 5, 0), errors.ShapeError), ((2**60,), MemoryError), (("a",), Exception)):
+        with pytest.raises(error, match="arange|too"):
+            mgx.arange(*args)

@@ -36,6 +36,10 @@ SAMPLES = {
     "argmax": [dict(outer=3, n=5, inner=4, sign=1.0), dict(outer=2, n=2500, inner=1, sign=-1.0),
                dict(outer=2, n=1024, inner=1, sign=1.0), dict(outer=3, n=70, inner=300, sign=1.0),
                *[short | dict(sign=-1.0) for short in SHORT]],
+    "cumsum": [short | dict(reverse=reverse) for reverse in (0, 1)
+               for short in (dict(outer=3, n=70, inner=5), dict(outer=2, n=30, inner=300), *SHORT)],
+    "sort": [dict(outer=outer, n=n, inner=inner, descending=descending) for descending in (0, 1)
+             for outer, n, inner in ((3, 5, 2), (2, 32, 1), (2, 33, 3), (1, 3000, 1), (1, 1, 1))],
     "softmax": [dict(m=3, n=7), dict(m=70, n=1), dict(m=2, n=1030)],
     "log_softmax": [dict(m=3, n=7), dict(m=1, n=40)],
     "softmax_vjp": [dict(m=3, n=7), dict(m=1, n=65)], "log_softmax_vjp": [dict(m=3, n=7)],
@@ -246,6 +250,8 @@ LARGE = {"sum": dict(outer=3, n=700, inner=645, divisor=1.0), "amax": dict(outer
          "squares": dict(outer=2, n=999, inner=700, root=0, divisor=2.0), "prod": dict(outer=2, n=999, inner=700),
          "copy": dict(n=1 << 24), "constant": dict(n=1 << 24), "fill": dict(n=1 << 24, width=8, word=2**62 + 1),
          "any": dict(outer=30, n=1000, inner=645, all=0), "argmax": dict(outer=30, n=700, inner=60, sign=1.0),
+         "cumsum": dict(outer=300, n=70, inner=60, reverse=0),
+         "sort": dict(outer=30, n=700, inner=60, descending=1),
          "softmax": dict(m=3001, n=400), "log_softmax": dict(m=3001, n=400), "softmax_vjp": dict(m=3001, n=400),
          "log_softmax_vjp": dict(m=3001, n=400), "cross_entropy_vjp": dict(m=3001, n=400, divisor=10.0),
          "norm": dict(m=3001, n=400, centred=1, eps=1e-5), "norm_vjp": dict(m=3001, n=400, centred=1, eps=1e-5),

@@ -590,6 +590,68 @@ def test_argmax_is_numpys(layout, dtype):
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_cumsum_is_numpys_in_doubles(layout, dtype):
+    """To the bit, and its gradient the running sum from the end; float32 does not stand still at 2^24."""
+    rng = np.random.default_rng(9)
+    for shape in (*LONG, (0,), (2, 0, 3)):
+        a = LAYOUTS[layout](rng.normal(size=shape).astype(dtype))
+        g = rng.normal(size=shape).astype(dtype)
+        for axis in range(len(shape)):
+            with np.errstate(all="ignore"):
+                same(Tensor(a).cumsum(axis), np.cumsum(a, axis, np.float64).astype(dtype))
+            x = Tensor(a, requires_grad=True)
+            x.cumsum(axis).backward(Tensor(g))
+            same(x.grad, np.flip(np.cumsum(np.flip(g, axis), axis, np.float64), axis).astype(dtype))
+    same(Tensor([np.inf, 1, -np.inf, 1]).cumsum(0), np.array([np.inf, np.inf, np.nan, np.nan], "f4"))
+    many = mgx.ones(2**24 + 8)
+    assert many.cumsum(0)[-1].item() == 2**24 + 8
+    x = leaf(rng.normal(size=(3, 4)))
+    assert mgx.gradgradcheck(lambda x: x.cumsum(1).square().cumsum(0), (x,))
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_sort_is_stable_and_numpys(layout, dtype, descending):
+    """By insertion and by digits: ties, zeros of both signs, small numbers, infinities and nans keep their order."""
+    rng = np.random.default_rng(10)
+    special = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, -1e-45, 1e-320, 1.0, -1.0, 3e38, -3e38])
+    for shape in ((0,), (1,), (31,), (32,), (33,), (300,), (5, 40), (40, 5), (2, 33, 3), (2, 0, 3), (70_000,)):
+        for a in (rng.normal(size=shape), rng.choice(special, shape), rng.integers(-3, 3, shape) * 0.5,
+                  np.copysign(np.nan, rng.normal(size=shape)), np.sort(rng.normal(size=shape))):
+            a = LAYOUTS[layout](a.astype(dtype))
+            x = mgx.from_numpy(a) if a.flags.writeable else Tensor(a)
+            for axis in range(len(shape)):
+                order = np.argsort(a, axis, kind="stable")
+                if descending:
+                    order = shape[axis] - 1 - np.flip(np.argsort(np.flip(a, axis), axis, kind="stable"), axis)
+                found = mgx.sort(x, axis, descending)
+                same(found.indices, order)
+                same(found.values, np.take_along_axis(a, order, axis))
+                assert found.values.numpy().tobytes() == np.take_along_axis(a, order, axis).tobytes()
+                same(x.argsort(axis, descending), order)
+
+
+def test_the_gradient_of_sort_goes_where_each_element_was():
+    rng = np.random.default_rng(11)
+    a, g = rng.normal(size=(3, 40)), rng.normal(size=(3, 40))
+    for f in (lambda x: x.sort(1), mgx.compile(lambda x: x.sort(1))):
+        for _ in range(3):
+            x = leaf(a)
+            values, order = f(x)
+            order.zero_()                       # a copy of it was kept, and x itself was not needed
+            with mgx.no_grad():
+                x *= 2
+            values.backward(Tensor(g))
+            wanted = np.empty_like(g)
+            np.put_along_axis(wanted, np.argsort(a, 1), g, 1)
+            same(x.grad, wanted)
+    assert mgx.gradgradcheck(lambda x: x.sort(0).values.square() * x, (leaf(a[:, :3]),))
+    assert x.sort(1).values.grad_fn.name() == "SortBackward0" and not x.argsort(1).requires_grad
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
 def test_rows_that_are_long(dtype):
     """Products, maxima and minima of contiguous rows are computed in stretches of columns."""
     rng = np.random.default_rng(12)

@@ -1,6 +1,8 @@
 """Tensors from nothing but a shape: the lengths are read, and the elements written, without a Python object between."""
 import sys
 
+from libc.stdint cimport int64_t
+
 from microgradx._core.array cimport *
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport copy, fill, fill_integer
@@ -127,3 +129,32 @@ def ones_like(x, dtype=None, requires_grad=False):
 def full_like(x, value, dtype=None, requires_grad=False):
     cdef Array like = <Array> x if isinstance(x, Array) else tensor(x)
     return require(full_of(shape_of(like), value, dtype_or(dtype, like.dtype_)), requires_grad)
+
+
+def arange(start, stop, step, dtype=None, requires_grad=False):
+    """start, start + step, ... before ``stop``, of integers; None where they are others, or too large."""
+    cdef Array out
+    cdef Py_ssize_t count, i
+    cdef int64_t first, by
+    cdef int code = dtype_or(dtype, MGX_I64)
+    if type(start) is not int or type(stop) is not int or type(step) is not int or not (
+            -LARGE < start < LARGE and -LARGE < stop < LARGE and -LARGE < step < LARGE and step) or code == MGX_BOOL:
+        return None
+    first, by = start, step
+    count = max(0, -((start - stop) // step))
+    out = empty(code, 1, &count)
+    if code == MGX_I64:
+        for i in range(count):
+            (<int64_t *> out.data)[i] = first + i * by
+    elif code == MGX_F32:
+        for i in range(count):
+            (<float *> out.data)[i] = <float> (first + i * by)
+    else:
+        for i in range(count):
+            (<double *> out.data)[i] = <double> (first + i * by)
+    if capture:
+        freeze(out)
+    return require(out, requires_grad)
+
+
+cdef object LARGE = 2**31                       # with fewer steps than that Ctrl-C need not be asked for

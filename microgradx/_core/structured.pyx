@@ -126,7 +126,8 @@ cdef Array squeeze_axes(Array x, Axes axes):
 
 cdef int SUM = kernel_row("sum"), AMAX = kernel_row("amax"), SQUARES = kernel_row("squares")
 cdef int PROD = kernel_row("prod"), PROD_VJP = kernel_row("prod_vjp")
-cdef int ANY = kernel_row("any"), ARGMAX = kernel_row("argmax")
+cdef int ANY = kernel_row("any"), ARGMAX = kernel_row("argmax"), CUMSUM = kernel_row("cumsum")
+cdef int SORT = kernel_row("sort")
 
 
 cdef int reduce(int row, Array source, const Layout *by, double factor, Array out) except -1:
@@ -610,25 +611,82 @@ def _cumsum(out, x, axis):
 
 
 def _cumsum_part(out, x, axis):
-    wide = np.float64 if x.dtype.kind == "f" else np.int64      # float32 would stand still at 2^24 ones
     before, total = (slice(None),) * axis, None
     for part in stretches(x, axis):
-        total = np.cumsum(x[part] if total is None else np.concatenate([total, x[part]], axis, dtype=wide), axis, wide)
+        total = np.cumsum(x[part] if total is None else np.concatenate([total, x[part]], axis, dtype=np.int64), axis,
+                          np.int64)
         out[part] = total if total.shape == x[part].shape else total[before + (slice(1, None),)]
         total = total[before + (slice(-1, None),)]
 
 
-cdef Array cumsum(Array x, int axis):
+cdef void put_axis(Call *call, Array x, int axis) noexcept:
+    """The lengths before, along and behind an axis of what lies in order."""
+    cdef int d
+    call.args.n[0], call.args.n[1], call.args.n[2] = 1, x.shape_[axis], 1
+    for d in range(x.ndim):
+        if d != axis:
+            call.args.n[0 if d < axis else 2] *= x.shape_[d]
+
+
+cdef Array cumsum(Array x, int axis, bint reverse=False):
+    """The running sums along ``axis``; those from the end, of floats alone, if ``reverse``."""
+    cdef Array out, source
+    cdef Call call
     if x.ndim == 0:
         return as_point(cumsum(as_line(x), 0))
-    cdef Array out = empty(min(x.dtype_, MGX_I64), x.ndim, x.shape_)           # of a mask counts
-    host(_cumsum, (out,), (x, axis))
-    record_structured(out, b"cumsum", cumsum_vjp, axis, x)
+    out = empty(min(x.dtype_, MGX_I64), x.ndim, x.shape_)                      # of a mask counts
+    if x.dtype_ > MGX_F64:
+        host(_cumsum, (out,), (x, axis))
+    elif x.size:
+        source = as_contiguous(x)
+        call.count = 0
+        put(&call, source)
+        put(&call, out)
+        put_axis(&call, x, axis)
+        call.args.n[3] = reverse
+        launch(&call, CUMSUM, x.dtype_)
+    record_structured(out, b"cumsum", cumsum_vjp, (axis, reverse), x)
     return out
 
 cdef object cumsum_vjp(Node node, Array g, int i):
-    cdef tuple reverse = (slice(None),) * node.args + (slice(None, None, -1),)
-    return index(cumsum(index(g, reverse), node.args), reverse)
+    axis, reverse = node.args
+    return cumsum(g, axis, not reverse)
+
+
+@composite("cumsum")
+def _cumsum_composite(x, *, n, reverse, **sizes):
+    rows = [x[:, r] for r in (range(n - 1, -1, -1) if reverse else range(n))]
+    for r in range(1, n):
+        rows[r] = rows[r] + rows[r - 1]
+    return concat([row.unsqueeze(1) for row in (rows[::-1] if reverse else rows)], 1)
+
+
+# ----- sort: its gradient goes where each element was ---------------------------------------------------------------
+
+def sort_along(Array x not None, int axis, bint descending):
+    """(values, places) of floats in order along ``axis``, of fewer than 2^32 elements."""
+    cdef Array values = empty(x.dtype_, x.ndim, x.shape_), places = empty(MGX_I64, x.ndim, x.shape_)
+    cdef Array source
+    cdef Call call
+    if x.size:
+        source = as_contiguous(x)
+        call.count = 0
+        put(&call, source)
+        put(&call, values)
+        put(&call, places)
+        put_axis(&call, x, axis)
+        call.args.n[3] = descending
+        launch(&call, SORT, x.dtype_)
+    record_gather(values, b"sort", x, axis, places)
+    return values, places
+
+
+@composite("sort")
+def _sort_composite(x, *, n, descending, **sizes):
+    x = x.numpy()
+    places = n - 1 - np.flip(np.argsort(np.flip(x, 1), 1, kind="stable"), 1) if descending else np.argsort(
+        x, 1, kind="stable")
+    return np.take_along_axis(x, places, 1), places
 
 
 # ----- matmul: (..., m, k) @ (..., k, n) -> (..., m, n) -----------------------------------------------------------

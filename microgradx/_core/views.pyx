@@ -654,8 +654,15 @@ cdef Array gather(Array x, int axis, Array at):
         return as_point(gather(x, 0, as_line(at)))
     check_along("gather", x, axis, at)
     cdef Array out = compute_on_host(_gather, (x, at, axis))
-    record_structured(out, b"gather", gather_vjp, (axis, save_index(at, x), shape_of(x)), x)
+    record_gather(out, b"gather", x, axis, at)
     return out
+
+
+cdef int record_gather(Array out, const char *name, Array x, int axis, Array at) except -1:
+    """``out`` is what the operation ``name`` gathered from ``x``."""
+    if x.needs_grad and grad_enabled():
+        record_structured(out, name, gather_vjp, (axis, save_index(at, x), shape_of(x)), x)
+    return 0
 
 cdef object gather_vjp(Node node, Array g, int i):
     cdef Py_ssize_t shape[MGX_MAXDIM]
