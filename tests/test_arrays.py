@@ -423,3 +423,39 @@ def test_arange_of_integers_is_numpys(dtype):
     for args, error in (((0, 5, 0), errors.ShapeError), ((2**60,), MemoryError), (("a",), Exception)):
         with pytest.raises(error, match="arange|too"):
             mgx.arange(*args)
+
+
+LISTS = [0.5, 3, True, -0.0, np.nan, [1.0, 2], [True, 2], [True, 0.5], [True, False], [2**62 + 1, -2**63], [[1], [2]],
+         [[[]]],
+         [2**53 + 1, 0.5], [(1, 2.5), [3, True]], ((), ()), [[0.1] * 3] * 4, [np.inf, 1e300, 1e-320, -1e39],
+         [2**24 + 1, 2**25 + 3], [[[[[1]]]]], [1, np.int64(2)], [np.float32(0.1), 0.1], [np.arange(2), [3, 4]]]
+
+
+@pytest.mark.parametrize("dtype", [None, "float32", "float64", "int64", "bool"])
+@pytest.mark.parametrize("numbers", LISTS, ids=str)
+def test_lists_are_read_as_numpy_reads_them(numbers, dtype):
+    truth = np.array(numbers)
+    if dtype == "int64" and truth.dtype.kind == "f" and not (abs(truth) < 2**62).all():
+        pytest.skip("what an integer becomes of it is the machine's")
+    with np.errstate(all="ignore"):
+        truth = truth.astype(dtype or ("float32" if truth.dtype.kind == "f" else truth.dtype))
+    for made in (mgx.tensor(numbers, dtype=dtype), Tensor(numbers, dtype=dtype or truth.dtype)):
+        assert (made.dtype, made.shape, made.is_leaf) == (truth.dtype, truth.shape, True)
+        assert made.numpy().tobytes() == truth.tobytes()
+    compiled = mgx.compile(lambda x: mgx.tensor(numbers, dtype=dtype) * x)
+    for _ in range(3):
+        found = compiled(Tensor(1.0, dtype="float64")).numpy()
+        assert np.array_equal(found, truth * np.float64(1), equal_nan=True) or truth.dtype == "f4"
+
+
+def test_lists_that_are_no_arrays():
+    endless = [1.0]
+    endless.append(endless)
+    for numbers, error in (([1, [2]], errors.ShapeError), ([[1, 2], [3]], errors.ShapeError),
+                           ([1, None], errors.DTypeError), (["a"], errors.DTypeError),
+                           ([2**63], errors.DTypeError), ([10**400], errors.DTypeError),
+                           ([1j], errors.DTypeError), (endless, errors.Error),
+                           ([Tensor(1.0, requires_grad=True)], errors.GraphError),
+                           ([[0.5]] * 2 + [0.5], errors.ShapeError)):
+        with pytest.raises(error):
+            mgx.tensor(numbers)
