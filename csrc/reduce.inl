@@ -58,6 +58,7 @@ static inline double rounded(scaled a)
 
 #define SHORT 8                                   /* an axis of at most so many elements is short */
 #define MANY 256                                /* results over a short axis that are made at a time */
+#define STRETCH 1024                            /* elements of a long row that are looked at together */
 
 /* what is summed up: elements, their squares, or the squares of their distances from the mean of their column */
 #define ELEMENTS 0
@@ -414,6 +415,38 @@ INLINE REAL V(extreme)(ptrdiff_t n, const char *x, ptrdiff_t stride, REAL s, con
     return best;
 }
 
+/* the largest s * x of n contiguous elements, at least one; a nan wins */
+static REAL V(largest)(ptrdiff_t n, const REAL *restrict x, const REAL s)
+{
+    REAL top[WIDTH], best = s * x[0];
+    BITS odd[WIDTH] = {0}, any = 0;
+    ptrdiff_t i = 0;
+    for (int w = 0; w < WIDTH; w++)
+        top[w] = best;
+    for (; n - i >= WIDTH; i += WIDTH)
+        for (int w = 0; w < WIDTH; w++) {
+            const REAL v = s * x[i + w];
+            top[w] = v > top[w] ? v : top[w];
+            odd[w] |= v != v;
+        }
+    for (; i < n; i++)
+        best = s * x[i] > best || x[i] != x[i] ? s * x[i] : best;
+    for (int w = 0; w < WIDTH; w++)
+        any |= odd[w], best = top[w] > best ? top[w] : best;
+    return any ? (REAL)__builtin_nan("") : best;
+}
+
+/* s times that, of a row that may be long */
+static REAL V(extreme_of_row)(ptrdiff_t n, const REAL *x, const REAL s)
+{
+    REAL best = s * x[0];
+    for (ptrdiff_t i = 0, walked = 0; i < n && !BREAKS_OFF(walked, STRETCH); i += STRETCH) {
+        const REAL top = V(largest)(n - i < STRETCH ? n - i : STRETCH, x + i, s);
+        best = top > best || top != top ? top : best;
+    }
+    return s * best;
+}
+
 static ptrdiff_t V(amax)(ptrdiff_t first, ptrdiff_t last, const char *x, REAL *out, ptrdiff_t outer, ptrdiff_t n,
                          ptrdiff_t inner, const ptrdiff_t *strides, double sign)
 {
@@ -423,6 +456,8 @@ static ptrdiff_t V(amax)(ptrdiff_t first, ptrdiff_t last, const char *x, REAL *o
         V(extreme_columns)(n, last - first, x + first * strides[0], strides[1], s, out + first);
         return MGX_DONE;
     }
+    for (; inner == 1 && n >= WIDTH && strides[1] == sizeof(REAL) && first < last; first++)
+        out[first] = V(extreme_of_row)(n, (const REAL *)(x + first * strides[0]), s);
     for (; inner == 1 && n <= MGX_PIECE && first < last; first++)
         out[first] = V(extreme)(n, x + first * strides[0], strides[1], s, 0);
     EACH_STRIP(c) {
@@ -452,6 +487,25 @@ static int V(prod_columns)(ptrdiff_t n, ptrdiff_t width, const char *x, ptrdiff_
     return !odd;
 }
 
+/* the product of n contiguous elements, of each stretch by columns of WIDTH */
+static scaled V(prod_of_row)(ptrdiff_t n, const REAL *x)
+{
+    scaled whole = {1, 0};
+    double p[WIDTH];
+    for (ptrdiff_t i = 0, walked = 0; i < n && !BREAKS_OFF(walked, STRETCH); i += STRETCH) {
+        const ptrdiff_t end = n - i < STRETCH ? n : i + STRETCH, rows = (end - i) / WIDTH;
+        ptrdiff_t j = i;
+        if (V(prod_columns)(rows, WIDTH, (const char *)(x + i), WIDTH * sizeof(REAL), p)) {
+            for (int w = 0; w < WIDTH; w++)
+                whole = times(whole, p[w]);
+            j += rows * WIDTH;
+        }
+        for (; j < end; j++)
+            whole = times(whole, x[j]);
+    }
+    return whole;
+}
+
 static void V(prods)(ptrdiff_t count, ptrdiff_t n, const char *x, ptrdiff_t next, ptrdiff_t stride, REAL *restrict out)
 {
     double p[MANY];
@@ -459,8 +513,11 @@ static void V(prods)(ptrdiff_t count, ptrdiff_t n, const char *x, ptrdiff_t next
         width = next != sizeof(REAL) ? 1 : count < MANY ? count : MANY;
         const int plain = width > 1 && V(prod_columns)(n, width, x, stride, p);
         for (ptrdiff_t w = 0; w < width && !plain; w++) {
+            const int in_order = stride == sizeof(REAL) && n > 2 * WIDTH;
             scaled whole = {1, 0};
-            ALONG(r, 0, n)
+            if (in_order)
+                whole = V(prod_of_row)(n, (const REAL *)(x + w * next));
+            ALONG(r, 0, in_order ? 0 : n)
                 whole = times(whole, *(const REAL *)(x + w * next + r * stride));
             p[w] = rounded(whole);
         }
@@ -543,9 +600,12 @@ static ptrdiff_t V(add_rows)(const int64_t *at, const REAL *restrict x, REAL *y_
     }
     return MGX_DONE;
 }
+
+#include "scan.inl"
 #undef WIDTH
 #undef SHORT
 #undef MANY
+#undef STRETCH
 #undef ELEMENTS
 #undef SQUARES
 #undef DEVIATIONS

@@ -20,6 +20,7 @@
 #define TAKE_MAYBE64 TAKE_REALS
 #define TAKE_INT64 TAKE_REALS
 #define TAKE_RAW TAKE_REALS
+#define TAKE_MASK TAKE_REALS
 #define TAKE_INTEGER(name) const ptrdiff_t name = args->n[integer++];
 #define TAKE_FLAG(name) const int name = args->n[integer++] != 0;
 #define TAKE_STRIDES(name) const ptrdiff_t *name = &args->n[(integer += 3) - 3];
@@ -35,6 +36,7 @@
 #define NAME_MAYBE64 NAME_REALS
 #define NAME_INT64 NAME_REALS
 #define NAME_RAW NAME_REALS
+#define NAME_MASK NAME_REALS
 #define NAME_INTEGER(name) name
 #define NAME_FLAG NAME_INTEGER
 #define NAME_STRIDES NAME_INTEGER
@@ -55,6 +57,7 @@
 #define MEASURE_MAYBE64 MEASURE_FLOAT64
 #define MEASURE_INT64(x, extent) (void)x, to->elements[index] = (extent), to->type[index++] = MGX_I64;
 #define MEASURE_RAW(x, extent) (void)x, to->elements[index] = (extent), to->type[index++] = MGX_BOOL;
+#define MEASURE_MASK MEASURE_RAW
 #define AXIS_SPLIT(axis, work) (axis)
 #define AXIS_STEP AXIS_SPLIT
 #define AXIS_WHOLE(work) 1

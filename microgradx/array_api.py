@@ -484,12 +484,12 @@ def min(x: Tensor, /, *, axis: Any = None, keepdims: builtins.bool = False) -> T
 
 def all(x: Tensor, /, *, axis: Any = None, keepdims: builtins.bool = False) -> Tensor:
     """Whether no element over ``axis`` is 0."""
-    return arrays.all(x, axis, keepdims)
+    return x.all(axis, keepdims)
 
 
 def any(x: Tensor, /, *, axis: Any = None, keepdims: builtins.bool = False) -> Tensor:
     """Whether an element over ``axis`` is not 0."""
-    return arrays.any(x, axis, keepdims)
+    return x.any(axis, keepdims)
 
 
 def cumulative_sum(x: Tensor, /, *, axis: int | None = None, dtype: Any = None,

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from microgradx._core.array import get_default_dtype
+from microgradx._core.creation import lengths
 from microgradx._core.tensor import Tensor, attach, count_by, count_of, tensor
 from microgradx._core.tensor import tensor as make
 from microgradx._core.views import axis_of
-from microgradx.creation import empty, full, lengths, ones, zeros
+from microgradx.creation import empty, full, ones, zeros
 from microgradx.devices import CPU
 from microgradx.errors import DTypeError, OptionError, ShapeError, described, is_device
 from microgradx.names import ABSENT, accept, make_public

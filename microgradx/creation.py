@@ -7,54 +7,24 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec
 
 import numpy as np
 
+from microgradx._core import creation as core
 from microgradx._core.array import get_default_dtype, set_default_dtype
+from microgradx._core.creation import lengths, plain
 from microgradx._core.tensor import Tensor, as_tensor, tensor
-from microgradx.errors import DTypeError, GraphError, ShapeError
-from microgradx.names import make_public
+from microgradx.errors import DTypeError, ShapeError
+from microgradx.names import make_public, public
 from microgradx.typing import Data, DType, Lengths
+
+P = ParamSpec("P")
 
 __all__ = ["BoolTensor", "DoubleTensor", "FloatTensor", "IntTensor", "LongTensor", "arange", "as_tensor", "empty",
            "empty_like", "eye", "full", "full_like", "get_default_dtype", "linspace", "logspace", "ones", "ones_like",
            "set_default_dtype", "tensor", "zeros", "zeros_like"]
-
-
-def integers(op: str, what: str, numbers: Sequence[Any]) -> tuple[int, ...]:
-    """Integers that a call gave as ``(2, 3)``, as ``2, 3`` or as one int."""
-    if len(numbers) == 1 and isinstance(numbers[0], (tuple, list)):
-        (numbers,) = numbers
-    try:
-        return tuple(n.__index__() for n in numbers)
-    except (AttributeError, TypeError):
-        raise DTypeError(f"{op}: {what} are integers, not {numbers!r}") from None
-
-
-def lengths(op: str, shape: Sequence[Any], what: str = "lengths") -> tuple[int, ...]:
-    """A shape: integers, none negative."""
-    given = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
-    for n in given:
-        if type(n) is not int or not 0 <= n <= sys.maxsize:
-            break
-    else:                                       # nearly always
-        return tuple(given)
-    shape = integers(op, what, shape)
-    if min(shape, default=0) < 0:
-        raise ShapeError(f"{op}: {what} are not negative: {shape} ({min(shape)} < 0)")
-    if max(shape, default=0) > sys.maxsize:
-        raise ShapeError(f"{op}: {what} have at most 63 bits: {shape} ({max(shape)} > {sys.maxsize})")
-    return shape
-
-
-def plain(op: str, what: str, number: Any) -> Any:
-    """``number``, unless it is a tensor whose graph would be lost here."""
-    if isinstance(number, Tensor) and number.requires_grad:
-        raise GraphError(f"{op}: {what} is a plain number, which takes no part in the graph; float(t) or t.detach() is "
-                         "one where no gradient is wanted")
-    return number
 
 
 def real(op: str, what: str, number: Any) -> float:
@@ -72,6 +42,15 @@ def check_count(op: str, count: int, of: str) -> int:
     return count
 
 
+def direct(core: Callable[..., Tensor], least: int = 1,
+           most: int = 255) -> Callable[[Callable[P, Tensor]], Callable[P, Tensor]]:
+    """Decorator: a call of ``least`` to ``most`` arguments, all by position, goes to ``core``."""
+    def made(function: Callable[P, Tensor]) -> Callable[P, Tensor]:
+        return public(function, direct=core, least=least, most=most)
+    return made
+
+
+@direct(core.full, 2, 2)
 def full(shape: Lengths, value: Data, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """``value`` everywhere; its dtype is the value's unless ``dtype`` says otherwise. torch's ``fill_value``.
 
@@ -80,10 +59,10 @@ def full(shape: Lengths, value: Data, *, dtype: DType = None, requires_grad: boo
     Tensor([[7, 7],
             [7, 7]], dtype=int64)
     """
-    value = tensor(plain("full", "the value", value), dtype=dtype)
-    return value.expand(lengths("full", (shape,))).clone().detach().requires_grad_(requires_grad)
+    return core.full(shape, value, dtype, requires_grad)
 
 
+@direct(core.zeros)
 def zeros(*shape: Lengths, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """0 everywhere.
 
@@ -91,20 +70,22 @@ def zeros(*shape: Lengths, dtype: DType = None, requires_grad: bool = False) -> 
     >>> mgx.zeros(3)
     Tensor([0., 0., 0.])
     """
-    return full(lengths("zeros", shape), 0, dtype=dtype or get_default_dtype(), requires_grad=requires_grad)
+    return core.zeros(*shape, dtype=dtype, requires_grad=requires_grad)
 
 
+@direct(core.ones)
 def ones(*shape: Lengths, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """1 everywhere."""
-    return full(lengths("ones", shape), 1, dtype=dtype or get_default_dtype(), requires_grad=requires_grad)
+    return core.ones(*shape, dtype=dtype, requires_grad=requires_grad)
 
 
+@direct(core.full_like, 2, 2)
 def full_like(x: Data, value: Data, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """``value`` everywhere, of the shape and, where nothing is said, the dtype of ``x``."""
-    x = x if isinstance(x, Tensor) else tensor(x)
-    return full(x.shape, value, dtype=dtype or x.dtype, requires_grad=requires_grad)
+    return core.full_like(x, value, dtype, requires_grad)
 
 
+@direct(core.zeros_like, 1, 1)
 def zeros_like(x: Data, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """0 everywhere, of the shape and, where nothing is said, the dtype of ``x``.
 
@@ -112,22 +93,25 @@ def zeros_like(x: Data, *, dtype: DType = None, requires_grad: bool = False) -> 
     >>> mgx.zeros_like(mgx.tensor([3, 4]))
     Tensor([0, 0], dtype=int64)
     """
-    return full_like(x, 0, dtype=dtype, requires_grad=requires_grad)
+    return core.zeros_like(x, dtype, requires_grad)
 
 
+@direct(core.ones_like, 1, 1)
 def ones_like(x: Data, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """1 everywhere, of the shape and, where nothing is said, the dtype of ``x``."""
-    return full_like(x, 1, dtype=dtype, requires_grad=requires_grad)
+    return core.ones_like(x, dtype, requires_grad)
 
 
+@direct(core.zeros)
 def empty(*shape: Lengths, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """A tensor to be written to. Its elements are 0 here, so that nothing depends on what memory held before."""
-    return zeros(*shape, dtype=dtype, requires_grad=requires_grad)
+    return core.zeros(*shape, dtype=dtype, requires_grad=requires_grad)
 
 
+@direct(core.zeros_like, 1, 1)
 def empty_like(x: Data, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
     """As ``empty``, of the shape and, where nothing is said, the dtype of ``x``."""
-    return full_like(x, 0, dtype=dtype, requires_grad=requires_grad)
+    return core.zeros_like(x, dtype, requires_grad)
 
 
 def eye(n: int, m: int | None = None, k: int = 0, *, dtype: DType = None, requires_grad: bool = False) -> Tensor:
@@ -152,10 +136,13 @@ def arange(start: float, stop: float | None = None, step: float = 1, *, dtype: D
     >>> mgx.arange(3), mgx.arange(0, 1, 0.5)
     (Tensor([0, 1, 2], dtype=int64), Tensor([0. , 0.5]))
     """
+    first, last = (0, start) if stop is None else (start, stop)
+    made = core.arange(first, last, step, dtype, requires_grad)
+    if made is not None:                        # nearly always
+        return made
     if step == 0:
         raise ShapeError("arange: steps of 0 never arrive")
-    start, stop, step = (plain("arange", "an argument", number) for number in (start, stop, step))
-    first, last = (0, start) if stop is None else (start, stop)
+    first, last, step = (plain("arange", "an argument", number) for number in (first, last, step))
     try:
         count = max(math.ceil((last - first) / step), 0)
     except (OverflowError, ValueError):         # nan, an infinity, or integers beyond floats

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from microgradx._core.creation import integers
 from microgradx._core.launch import by_parts, capturing, compute, note_as_it_is
-from microgradx._core.structured import HostOperation
+from microgradx._core.structured import HostOperation, sort_along
 from microgradx._core.tensor import Tensor, attach
 from microgradx._core.views import along, axis_of, check_along
 from microgradx.arrays.common import as_operand, at, broadcast, least_axes, of_line, of_tensor, tensor
-from microgradx.creation import integers
 from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
 from microgradx.inplace import in_place
 from microgradx.names import make_public
@@ -54,7 +54,15 @@ _argsort: Callable[..., Tensor] = HostOperation("argsort", lambda x, *_: [(x.sha
 def argsort(x: Tensor, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
     """The positions that sort ``x`` along ``axis``; equal elements keep their order, whether ``stable`` asks for it or
     not; nan counts as the largest."""
-    return _argsort(x, axis_of("argsort", axis, x.ndim), bool(descending))
+    return in_order(x.detach(), axis_of("argsort", axis, x.ndim), bool(descending)).indices
+
+
+def in_order(x: Tensor, d: int, descending: bool) -> Sorted:
+    """(values, indices) along axis d."""
+    if x.dtype.kind == "f" and x.shape[d] < 2**32:
+        return Sorted(*sort_along(x, d, descending))
+    order = _argsort(x, d, descending)
+    return Sorted(x.gather(d, order), order)
 
 
 @of_tensor
@@ -67,9 +75,7 @@ def sort(x: Tensor, axis: int = -1, descending: bool = False, stable: bool = Tru
     >>> mgx.sort(mgx.Tensor([3.0, 1.0, 2.0]))
     Sorted(values=Tensor([1., 2., 3.]), indices=Tensor([1, 2, 0], dtype=int64))
     """
-    d = axis_of("sort", axis, x.ndim)
-    order = argsort(x, d, descending)
-    return Sorted(x.gather(d, order), order)
+    return in_order(x, axis_of("sort", axis, x.ndim), bool(descending))
 
 
 @of_tensor

@@ -22,11 +22,12 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from microgradx._core.creation import integers
 from microgradx._core.launch import compute, stretches
 from microgradx._core.structured import HostOperation, power_of
 from microgradx._core.tensor import Tensor, concat, pad, stack
 from microgradx._core.views import axis_of
-from microgradx.creation import integers, real
+from microgradx.creation import real
 from microgradx.errors import DTypeError, Error, OptionError, ShapeError
 from microgradx.names import make_public
 from microgradx.typing import Axes, Data, Function

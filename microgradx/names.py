@@ -146,7 +146,7 @@ def public(function: Callable[P, R], *, parameters: Parameters | None = None,
     NumPy raise in it: by its own name, or that of the class whose object it makes or is called by.
 
     ``parameters``: what it may be given, if that is not its signature. ``direct`` takes calls of ``least`` to
-    ``most`` arguments by position the first of which is a ``kind``.
+    ``most`` arguments by position the first of which is a ``kind``, or anything if that is None.
     """
     if isinstance(function, Public):
         return function

@@ -16,11 +16,12 @@ import numpy.typing as npt
 
 from microgradx._core import generator as core
 from microgradx._core.capture.guards import note_draw
+from microgradx._core.creation import integers, lengths
 from microgradx._core.generator import Generator
 from microgradx._core.launch import filled
 from microgradx._core.structured import HostOperation
 from microgradx._core.tensor import Tensor, attach
-from microgradx.creation import arange, get_default_dtype, integers, lengths
+from microgradx.creation import arange, get_default_dtype
 from microgradx.errors import ArgumentError, DTypeError, OptionError, ShapeError, is_device
 from microgradx.names import make_public, public
 from microgradx.typing import AnyGenerator, Data, DType, Function, Lengths, Seed

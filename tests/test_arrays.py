@@ -344,3 +344,118 @@ def test_what_changes_nothing_gives_memory_of_its_own():
     for y in (mgx.diff(x, 0), mgx.nn.functional.interpolate(x, scale_factor=1.0), mgx.cumprod(x, 0), mgx.roll(x, 0)):
         y.fill_(2.0)
     assert x.tolist() == [[[1], [1], [1]]]
+
+
+NUMBERS = [0, 1, -3, 2**53 + 1, 2**63 - 1, -2**63, True, False, 0.5, -0.0, 1e-46, 1e300, np.inf, -np.inf, np.nan]
+
+
+@pytest.mark.parametrize("dtype", [None, "float32", "float64", "int64", "bool"])
+@pytest.mark.parametrize("number", NUMBERS, ids=repr)
+def test_full_is_numpys(number, dtype):
+    """A number everywhere, of any dtype, with all of its digits; by shape, by lengths and like another tensor."""
+    own = {bool: "bool", int: "int64", float: "float32"}[type(number)]
+    if own == "float32" and dtype == "int64" and not abs(number) < 1:
+        pytest.skip("what an integer becomes of it is the machine's")
+    for shape in ((), (3,), (2, 0, 3), (2, 1, 3), (1,) * 32, (70, 130)):
+        with np.errstate(all="ignore"):
+            wanted = np.full(shape, number, dtype or own)
+        like = Tensor(np.ones(shape), dtype=dtype or own)
+        for made in (mgx.full(shape, number, dtype=dtype), mgx.full(list(shape), value=number, dtype=dtype),
+                     mgx.full_like(like, number), mgx.empty_like(like).fill_(wanted[(0,) * len(shape)].item())
+                     if wanted.size else mgx.empty_like(like)):
+            assert made.dtype == wanted.dtype and made.shape == shape and made.is_leaf and not made.requires_grad
+            assert made.numpy().tobytes() == wanted.tobytes()
+
+
+@pytest.mark.parametrize("name", ["zeros", "ones", "empty"])
+@pytest.mark.parametrize("dtype", [None, "float64", "int64", "bool"])
+def test_shapes_and_lengths_make_the_same(name, dtype):
+    make, like, number = getattr(mgx, name), getattr(mgx, name + "_like"), int(name == "ones")
+    for shape in ((), (3,), (2, 0), (2, 1, 3), (1,) * 32):
+        for made in (make(*shape, dtype=dtype), make(shape, dtype=dtype), make(list(shape), dtype=dtype),
+                     make(*map(np.int64, shape), dtype=dtype), like(Tensor(np.empty(shape)), dtype=dtype or "float32")):
+            assert made.dtype == (dtype or "float32") and made.shape == shape
+            assert (made.numpy() == number).all() and made.version == 1
+    assert make(3).numpy().tobytes() == make(3, dtype="float32").numpy().tobytes()
+
+
+def test_what_names_no_shape():
+    for call, error, text in (
+            (lambda: mgx.zeros(2, -1), errors.ShapeError, r"zeros: lengths are not negative: \(2, -1\)"),
+            (lambda: mgx.ones(2.5), errors.DTypeError, "ones: lengths are integers"),
+            (lambda: mgx.zeros(*[1] * 33), errors.ShapeError, "zeros: an array has at most 32 axes, not 33"),
+            (lambda: mgx.full([1] * 33, 0), errors.ShapeError, "full: an array has at most 32 axes, not 33"),
+            (lambda: mgx.zeros(2**70), errors.ShapeError, "zeros: lengths have at most 63 bits"),
+            (lambda: mgx.zeros(2**61, 2**61), MemoryError, "too large"),
+            (lambda: mgx.full(2), TypeError, "full.*value"),
+            (lambda: mgx.ones(2, dtype="int64", requires_grad=True), errors.DTypeError, "only floats")):
+        with pytest.raises(error, match=text):
+            call()
+
+
+def test_made_again_at_each_replay():
+    @mgx.compile
+    def made(x):
+        y = mgx.zeros(3) + mgx.ones_like(x)
+        at, mask = mgx.full((3,), 2**62 + 1), mgx.ones(3, dtype="bool")
+        y += x
+        at[1] = 5
+        return y, at, mask
+    for k in range(4):
+        y, at, mask = made(Tensor([1.0, 2.0, float(k)]))
+        assert y.tolist() == [2.0, 3.0, k + 1.0] and mask.tolist() == [True] * 3
+        assert at.tolist() == [2**62 + 1, 5, 2**62 + 1]
+
+
+@pytest.mark.parametrize("dtype", [None, "float32", "float64", "int64"])
+def test_arange_of_integers_is_numpys(dtype):
+    for args in ((4,), (0,), (-3,), (2, 7), (7, 2), (7, 2, -2), (0, 10, 3), (0, 9, 3), (2**31, 2**31 + 3),
+                 (2**62, 2**62 + 3), (-2**63, -2**63 + 2), (np.int64(1), np.int64(4)), (5, 5), (0, 1, 2**40)):
+        wanted = np.arange(*args).astype(dtype or "int64")
+        made = mgx.arange(*args, dtype=dtype)
+        assert made.dtype == wanted.dtype and made.numpy().tobytes() == wanted.tobytes()
+    assert mgx.arange(3, dtype="float32", requires_grad=True).requires_grad
+
+    @mgx.compile
+    def counted(x):
+        return x + mgx.arange(3)
+    assert [counted(Tensor([k, 0.0, 0.0])).tolist() for k in range(3)] == [[k, 1.0, 2.0] for k in range(3)]
+    for args, error in (((0, 5, 0), errors.ShapeError), ((2**60,), MemoryError), (("a",), Exception)):
+        with pytest.raises(error, match="arange|too"):
+            mgx.arange(*args)
+
+
+LISTS = [0.5, 3, True, -0.0, np.nan, [1.0, 2], [True, 2], [True, 0.5], [True, False], [2**62 + 1, -2**63], [[1], [2]],
+         [[[]]],
+         [2**53 + 1, 0.5], [(1, 2.5), [3, True]], ((), ()), [[0.1] * 3] * 4, [np.inf, 1e300, 1e-320, -1e39],
+         [2**24 + 1, 2**25 + 3], [[[[[1]]]]], [1, np.int64(2)], [np.float32(0.1), 0.1], [np.arange(2), [3, 4]]]
+
+
+@pytest.mark.parametrize("dtype", [None, "float32", "float64", "int64", "bool"])
+@pytest.mark.parametrize("numbers", LISTS, ids=str)
+def test_lists_are_read_as_numpy_reads_them(numbers, dtype):
+    truth = np.array(numbers)
+    if dtype == "int64" and truth.dtype.kind == "f" and not (abs(truth) < 2**62).all():
+        pytest.skip("what an integer becomes of it is the machine's")
+    with np.errstate(all="ignore"):
+        truth = truth.astype(dtype or ("float32" if truth.dtype.kind == "f" else truth.dtype))
+    for made in (mgx.tensor(numbers, dtype=dtype), Tensor(numbers, dtype=dtype or truth.dtype)):
+        assert (made.dtype, made.shape, made.is_leaf) == (truth.dtype, truth.shape, True)
+        assert made.numpy().tobytes() == truth.tobytes()
+    compiled = mgx.compile(lambda x: mgx.tensor(numbers, dtype=dtype) * x)
+    for _ in range(3):
+        found = compiled(Tensor(1.0, dtype="float64")).numpy()
+        assert np.array_equal(found, truth * np.float64(1), equal_nan=True) or truth.dtype == "f4"
+
+
+def test_lists_that_are_no_arrays():
+    endless = [1.0]
+    endless.append(endless)
+    for numbers, error in (([1, [2]], errors.ShapeError), ([[1, 2], [3]], errors.ShapeError),
+                           ([1, None], errors.DTypeError), (["a"], errors.DTypeError),
+                           ([2**63], errors.DTypeError), ([10**400], errors.DTypeError),
+                           ([1j], errors.DTypeError), (endless, errors.Error),
+                           ([Tensor(1.0, requires_grad=True)], errors.GraphError),
+                           ([[0.5]] * 2 + [0.5], errors.ShapeError)):
+        with pytest.raises(error):
+            mgx.tensor(numbers)

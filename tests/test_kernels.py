@@ -22,6 +22,7 @@ SHORT = [dict(outer=outer, n=n, inner=inner) for n in (1, 2, 3, 4, 5, 6, 7, 8, 9
 # for each row: integers and numbers by name, of one or more launches; shapes of operands that their extents do not tell
 SAMPLES = {
     "copy": [dict(n=48)], "constant": [dict(n=0), dict(n=40)],
+    "fill": [dict(n=0, width=1, word=1), dict(n=44, width=1, word=1), dict(n=40, width=8, word=-2**62 + 5)],
     "sum": [dict(outer=3, n=5, inner=4, divisor=2.0), dict(outer=1, n=2500, inner=1, divisor=1.0),
             dict(outer=2, n=70, inner=33, divisor=-1.0), dict(outer=2, n=70, inner=33, divisor=70.0),
             *[short | dict(divisor=divisor) for short in SHORT for divisor in (2.0, float(short["n"]))]],
@@ -30,6 +31,15 @@ SAMPLES = {
     "prod": [dict(outer=3, n=70, inner=5), dict(outer=2, n=70, inner=1), *SHORT],
     "amax": [dict(outer=3, n=5, inner=4, sign=1.0), dict(outer=2, n=7, inner=1, sign=-1.0),
              dict(outer=3, n=70, inner=300, sign=1.0), *[short | dict(sign=-1.0) for short in SHORT]],
+    "any": [dict(outer=outer, n=n, inner=inner, all=all) for all in (0, 1)
+            for outer, n, inner in ((9, 1, 1), (7, 3, 1), (1, 5000, 1), (5, 2, 300), (2, 1024, 1), (3, 7, 33))],
+    "argmax": [dict(outer=3, n=5, inner=4, sign=1.0), dict(outer=2, n=2500, inner=1, sign=-1.0),
+               dict(outer=2, n=1024, inner=1, sign=1.0), dict(outer=3, n=70, inner=300, sign=1.0),
+               *[short | dict(sign=-1.0) for short in SHORT]],
+    "cumsum": [short | dict(reverse=reverse) for reverse in (0, 1)
+               for short in (dict(outer=3, n=70, inner=5), dict(outer=2, n=30, inner=300), *SHORT)],
+    "sort": [dict(outer=outer, n=n, inner=inner, descending=descending) for descending in (0, 1)
+             for outer, n, inner in ((3, 5, 2), (2, 32, 1), (2, 33, 3), (1, 3000, 1), (1, 1, 1))],
     "softmax": [dict(m=3, n=7), dict(m=70, n=1), dict(m=2, n=1030)],
     "log_softmax": [dict(m=3, n=7), dict(m=1, n=40)],
     "softmax_vjp": [dict(m=3, n=7), dict(m=1, n=65)], "log_softmax_vjp": [dict(m=3, n=7)],
@@ -114,6 +124,8 @@ def operand(kind, name, elements, sample, row, dtype, rng):
     numbers = rng.normal(size=shape).astype({"INT64": "i8", "FLOAT64": "f8", "MAYBE64": "f8"}.get(kind, dtype))
     if name in ("s", "v", "d", "u", "size") and row["name"] in OPTIMIZERS and row["name"] != "sgd" or name == "p":
         numbers = np.abs(numbers) + 99 * (row["name"] == "rmsprop")     # a mean square above the mean's square
+    if kind == "MASK":                          # with rows and columns of one kind
+        return Tensor(rng.random(shape) < rng.choice([0.0, 0.1, 0.9, 1.0], (1,) + shape[1:]))
     if kind == "RAW":
         numbers = rng.normal(size=sample["n"] // 4).astype("f4")
     return Tensor(numbers if shape != (1,) or kind != "REALS" else numbers[0])
@@ -236,7 +248,10 @@ def test_what_must_be_there():
 
 LARGE = {"sum": dict(outer=3, n=700, inner=645, divisor=1.0), "amax": dict(outer=300, n=70, inner=60, sign=1.0),
          "squares": dict(outer=2, n=999, inner=700, root=0, divisor=2.0), "prod": dict(outer=2, n=999, inner=700),
-         "copy": dict(n=1 << 24), "constant": dict(n=1 << 24),
+         "copy": dict(n=1 << 24), "constant": dict(n=1 << 24), "fill": dict(n=1 << 24, width=8, word=2**62 + 1),
+         "any": dict(outer=30, n=1000, inner=645, all=0), "argmax": dict(outer=30, n=700, inner=60, sign=1.0),
+         "cumsum": dict(outer=300, n=70, inner=60, reverse=0),
+         "sort": dict(outer=30, n=700, inner=60, descending=1),
          "softmax": dict(m=3001, n=400), "log_softmax": dict(m=3001, n=400), "softmax_vjp": dict(m=3001, n=400),
          "log_softmax_vjp": dict(m=3001, n=400), "cross_entropy_vjp": dict(m=3001, n=400, divisor=10.0),
          "norm": dict(m=3001, n=400, centred=1, eps=1e-5), "norm_vjp": dict(m=3001, n=400, centred=1, eps=1e-5),

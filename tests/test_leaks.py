@@ -128,6 +128,7 @@ METHODS = {
     "sum": lambda x: x.sum(0),
     "mean": lambda x: x.mean((0, 1)), "argmax": lambda x: x.argmax(0), "argmin": lambda x: x.argmin(),
     "logsumexp": lambda x: x.logsumexp(0), "softmax": lambda x: x.softmax(0), "log_softmax": lambda x: x.log_softmax(1),
+    "any": lambda x: (x.any(), x.any(0)), "all": lambda x: (x > 0).all(1, True),
     "cumsum": lambda x: x.cumsum(1), "norm": lambda x: (x.norm(), x.norm(3, 0), x.norm(float("inf"))),
     "reshape": lambda x: (x.reshape(3, 2), x.T.reshape(-1)), "transpose": lambda x: x.transpose(0, 1),
     "permute": lambda x: x.permute(1, 0), "expand": lambda x: x.expand(4, 2, 3),

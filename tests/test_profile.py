@@ -89,7 +89,7 @@ def test_what_is_fused_goes_by_the_names_of_its_rows():
 
 
 def test_host_launches():
-    x = mgx.ones(4)
+    x = mgx.ones(4, dtype="int64")
     with mgx.profile() as p:
         x.cumsum(0)
     assert [(event.launch, event.bytes, event.flops) for event in p.events] == [("host cumsum", None, None)]

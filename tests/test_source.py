@@ -20,7 +20,7 @@ LAYERS = [["errors", "_core", "_core.capture", "_core.debug", "_core.scalar", "_
           ["_core.launch"], ["_core.capture.guards"],
           ["_core.capture.number", "_core.debug.profile", "_core.update"], ["_core.elementwise"], ["_core.views"],
           ["_core.structured"], ["_core.effects", "_core.nets", "_core.generator"], ["_core.backward"],
-          ["_core.tensor", "_core.trace"],
+          ["_core.tensor", "_core.trace"], ["_core.creation"],
           ["_core.capture.passes"], ["_core.capture.fuse"], ["_core.capture.program"], ["_core.capture.pullback"],
           ["_core.capture.captured"], ["_core.debug.check"],
           ["_core.capture.compiled"], ["typing", "names"],

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import microgradx as mgx
-from microgradx import Tensor
+from microgradx import Tensor, errors
 
 F32, F64, I64, BOOL = map(np.dtype, ("float32", "float64", "int64", "bool"))
 RNG = np.random.default_rng(5)
@@ -329,6 +329,79 @@ def test_random_indexing(data):
     same(x.grad, dense)
 
 
+PARTS = [0, -1, (1, 2), slice(1, 3), slice(None, None, -1), slice(3, 0, -2), ..., None, (..., 0), (0, ..., None), (),
+         (None, 1, None, slice(None)), slice(2, 2), (slice(1, 2), None, slice(None, None, 2)), (1, 2, 0),
+         slice(-2**70, 2**70), slice(-1, -9, -3), (slice(9, 2), 1)]
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i8", "?"])
+@pytest.mark.parametrize("key", PARTS, ids=str)
+def test_parts_in_one_pass_are_numpys(key, dtype):
+    """Read and written to, of memory in any order: the numbers, the strides, whose memory it is, and the version."""
+    for lay in (lambda a: a, lambda a: a.transpose(2, 1, 0), lambda a: a[::-1, :, ::2], lambda a: a[:, :0]):
+        truth, base = lay((A * 9).astype(dtype)), (A * 9).astype(dtype)
+        x = mgx.from_numpy(lay(base))
+        try:
+            wanted = np.asarray(truth[key])
+        except IndexError:
+            with pytest.raises(errors.IndexError_):
+                x[key]
+            continue
+        part = x[key]
+        same(part, wanted)
+        assert all(a == b for a, b, n in zip(part.strides, wanted.strides, part.shape) if n > 1)
+        assert not part.size or np.shares_memory(np.asarray(part), base)
+        for value in (1, True, 2.0, -3, 0, np.float32(1), np.ones(wanted.shape[-1:], dtype)):
+            before, truth[key] = x.version, value
+            x[key] = value
+            assert x.version == before + 1
+            same(x, truth)
+
+
+@pytest.mark.parametrize("key", PARTS, ids=str)
+def test_parts_of_a_graph(key):
+    """Written to: no gradient for what was there, all of it for what came; read: at the part and nowhere else; both
+    orders, and the same when it is compiled."""
+    part = A[key]
+
+    def function(x, v):
+        y = x * x
+        y[key] = v * v
+        return (y * y[key].sum() * y[key].exp().mean()).sum()
+
+    def truth(x, v):
+        y = x * x
+        mask = np.zeros(A.shape)
+        mask[key] = 1
+        y = mgx.where(Tensor(mask == 0), y, 0.0)
+        spread = Tensor(np.zeros(A.size)).scatter_add(0, Tensor(np.arange(A.size).reshape(A.shape)[key].ravel()),
+                                                      (v * v).reshape(-1)).reshape(A.shape)
+        return ((y + spread) * (v * v).sum() * (v * v).exp().mean()).sum()
+    if part.size == 0:
+        pytest.skip("a mean of nothing")
+    values = [np.cos(A), np.sin(part)]
+    found = []
+    for f in (function, truth, mgx.compile(function)):
+        for _ in range(3 if f not in (function, truth) else 1):
+            x, v = leaf(values[0]), leaf(values[1])
+            f(x, v).backward()
+            found.append((x.grad, v.grad))
+    for x, v in found:
+        same(x, found[1][0].numpy(), rtol=1e-10, atol=1e-12)
+        same(v, found[1][1].numpy(), rtol=1e-10, atol=1e-12)
+    x, v = leaf(values[0]), leaf(values[1])
+    assert mgx.gradgradcheck(lambda x, v: function(x, v), (x, v))
+
+
+def test_what_names_no_part():
+    x = Tensor(A)
+    for key in (4, -5, (0, 0, 0, 0), (..., ...), slice(None, None, 0), 2**70, (None,) * 30, "a", 1.0):
+        for call in (lambda: x[key], lambda: x.__setitem__(key, 1.0)):
+            with pytest.raises(errors.Error):
+                call()
+    assert (x.version, x.tolist()) == (0, A.tolist())
+
+
 @pytest.mark.parametrize("axis", [0, 1, -1])
 def test_gather_and_scatter_add(axis):
     n = A.shape[axis]
@@ -447,3 +520,156 @@ def test_lines_are_as_long_as_torchs(shape, of):
     assert text.splitlines()[0].count("-0.25") == of
     noted = str(mgx.full((7,), 0.25, dtype="float64", requires_grad=True))
     assert noted == f"tensor([{', '.join(['0.2500'] * 7)}], dtype=float64,\n       requires_grad=True)"
+
+
+# ----- any, all, argmax, cumsum: kernels that stop early, search stretches and walk columns --------------------------
+
+LAYOUTS = {"as it lies": lambda a: a, "columns": lambda a: np.asfortranarray(a), "backwards": lambda a: a[..., ::-1],
+           "every other": lambda a: np.repeat(a, 2, -1)[..., ::2], "broadcast": lambda a: a[:1].repeat(0, 0) if
+           a.shape[0] == 0 else np.broadcast_to(a[:1], a.shape), "swapped": lambda a: np.swapaxes(
+               np.ascontiguousarray(np.swapaxes(a, 0, -1)), 0, -1)}
+LONG = [(4,), (1023,), (1024,), (1025,), (5000,), (3, 1030), (1030, 3), (2, 70, 33), (40, 2, 300), (1, 1, 1), (7, 1, 5)]
+
+
+def axes_and_all(ndim):
+    return [None, *range(-1, ndim)]
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i8", "?"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_any_and_all_are_numpys(layout, dtype):
+    rng = np.random.default_rng(7)
+    for shape in (*LONG, (0,), (0, 3), (3, 0), (2, 0, 3)):
+        for share in (0.0, 1.0, 0.001, 0.999):
+            a = LAYOUTS[layout]((rng.random(shape) < share).astype(dtype))
+            x = mgx.from_numpy(a) if a.flags.writeable else Tensor(a, dtype=dtype)
+            pairs = [(0, 1), (0, 2), (1, 2)][:len(shape) * (len(shape) - 1) // 2]
+            for axis in (*axes_and_all(len(shape)), *pairs, ()):
+                for kept in (False, True):
+                    same(x.any(axis, kept), np.asarray(np.any(a, axis=axis, keepdims=kept)))
+                    same(mgx.all(x, dim=axis, keepdim=kept), np.asarray(np.all(a, axis=axis, keepdims=kept)))
+
+
+def test_what_is_true():
+    for value, truth in ((np.nan, True), (-0.0, False), (1e-45, True), (np.inf, True), (-np.inf, True)):
+        x = Tensor([value, value], requires_grad=True)
+        assert bool(x.any()) is bool(x.all()) is truth and not x.any().requires_grad
+    raw = mgx.from_numpy(np.array([0, 2, 255], np.uint8).view(bool))
+    assert raw[1:].all().item() and raw.any().item() and not raw.all().item()
+    assert mgx.any([0, 3]).item() and not mgx.all(np.array([[1, 0]]), axis=1).any()
+    for call in (lambda: raw.any(2), lambda: raw.all((0, 0)), lambda: mgx.any(raw, axis="a")):
+        with pytest.raises(errors.Error, match="any|all"):
+            call()
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_argmax_is_numpys(layout, dtype):
+    """With ties, nans, infinities and negative zeros, wherever the largest is in its stretch."""
+    rng = np.random.default_rng(8)
+    for shape in LONG:
+        few = rng.integers(-2, 3, shape)
+        rising = np.arange(few.size).reshape(shape)
+        for a in (few, few * -0.0, rng.normal(size=shape), rising, -rising,
+                  np.where(rng.random(shape) < 0.01, np.nan, few),
+                  np.where(rng.random(shape) < 0.5, np.inf, -np.inf), np.full(shape, -np.inf), np.full(shape, np.nan),
+                  np.where(rising == few.size - 1, np.nan, 1.0), np.where(rising == few.size - 1, 9.0, 1.0)):
+            a = LAYOUTS[layout](a.astype(dtype))
+            x = mgx.from_numpy(a) if a.flags.writeable else Tensor(a)
+            for axis in axes_and_all(len(shape)):
+                for kept in (False, True):
+                    same(x.argmax(axis, kept), np.asarray(np.argmax(a, axis, keepdims=kept)))
+                    same(mgx.argmin(x, dim=axis, keepdim=kept), np.asarray(np.argmin(a, axis, keepdims=kept)))
+                if axis is not None:
+                    same(x.max(axis).values, np.max(a, axis))
+                    same(x.min(axis).indices, np.asarray(np.argmin(a, axis)))
+    for shape, axis in (((0,), None), ((2, 0), 1), ((0, 0), 0)):
+        with pytest.raises(errors.ShapeError, match="argmax: of no elements"):
+            Tensor(np.zeros(shape, dtype)).argmax(axis)
+    same(Tensor(np.zeros((0, 2), dtype)).argmax(1), np.zeros(0, np.int64))
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_cumsum_is_numpys_in_doubles(layout, dtype):
+    """To the bit, and its gradient the running sum from the end; float32 does not stand still at 2^24."""
+    rng = np.random.default_rng(9)
+    for shape in (*LONG, (0,), (2, 0, 3)):
+        a = LAYOUTS[layout](rng.normal(size=shape).astype(dtype))
+        g = rng.normal(size=shape).astype(dtype)
+        for axis in range(len(shape)):
+            with np.errstate(all="ignore"):
+                same(Tensor(a).cumsum(axis), np.cumsum(a, axis, np.float64).astype(dtype))
+            x = Tensor(a, requires_grad=True)
+            x.cumsum(axis).backward(Tensor(g))
+            same(x.grad, np.flip(np.cumsum(np.flip(g, axis), axis, np.float64), axis).astype(dtype))
+    same(Tensor([np.inf, 1, -np.inf, 1]).cumsum(0), np.array([np.inf, np.inf, np.nan, np.nan], "f4"))
+    many = mgx.ones(2**24 + 8)
+    assert many.cumsum(0)[-1].item() == 2**24 + 8
+    x = leaf(rng.normal(size=(3, 4)))
+    assert mgx.gradgradcheck(lambda x: x.cumsum(1).square().cumsum(0), (x,))
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_sort_is_stable_and_numpys(layout, dtype, descending):
+    """By insertion and by digits: ties, zeros of both signs, small numbers, infinities and nans keep their order."""
+    rng = np.random.default_rng(10)
+    special = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, -1e-45, 1e-320, 1.0, -1.0, 3e38, -3e38])
+    for shape in ((0,), (1,), (31,), (32,), (33,), (300,), (5, 40), (40, 5), (2, 33, 3), (2, 0, 3), (70_000,)):
+        for a in (rng.normal(size=shape), rng.choice(special, shape), rng.integers(-3, 3, shape) * 0.5,
+                  np.copysign(np.nan, rng.normal(size=shape)), np.sort(rng.normal(size=shape))):
+            a = LAYOUTS[layout](a.astype(dtype))
+            x = mgx.from_numpy(a) if a.flags.writeable else Tensor(a)
+            for axis in range(len(shape)):
+                order = np.argsort(a, axis, kind="stable")
+                if descending:
+                    order = shape[axis] - 1 - np.flip(np.argsort(np.flip(a, axis), axis, kind="stable"), axis)
+                found = mgx.sort(x, axis, descending)
+                same(found.indices, order)
+                same(found.values, np.take_along_axis(a, order, axis))
+                assert found.values.numpy().tobytes() == np.take_along_axis(a, order, axis).tobytes()
+                same(x.argsort(axis, descending), order)
+
+
+def test_the_gradient_of_sort_goes_where_each_element_was():
+    rng = np.random.default_rng(11)
+    a, g = rng.normal(size=(3, 40)), rng.normal(size=(3, 40))
+    for f in (lambda x: x.sort(1), mgx.compile(lambda x: x.sort(1))):
+        for _ in range(3):
+            x = leaf(a)
+            values, order = f(x)
+            order.zero_()                       # a copy of it was kept, and x itself was not needed
+            with mgx.no_grad():
+                x *= 2
+            values.backward(Tensor(g))
+            wanted = np.empty_like(g)
+            np.put_along_axis(wanted, np.argsort(a, 1), g, 1)
+            same(x.grad, wanted)
+    assert mgx.gradgradcheck(lambda x: x.sort(0).values.square() * x, (leaf(a[:, :3]),))
+    assert x.sort(1).values.grad_fn.name() == "SortBackward0" and not x.argsort(1).requires_grad
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_rows_that_are_long(dtype):
+    """Products, maxima and minima of contiguous rows are computed in stretches of columns."""
+    rng = np.random.default_rng(12)
+    for n in (63, 64, 65, 66, 1023, 1024, 1025, 1100, 5000, 70_000):
+        a = rng.uniform(-2, 2, (3, n)).astype(dtype)
+        wide = np.abs(a.astype(np.longdouble))
+        sign = np.prod(np.sign(a), 1)
+        with np.errstate(all="ignore"):
+            truth = (np.exp(np.log(wide).sum(1)) * sign).astype(dtype)
+        np.testing.assert_allclose(Tensor(a).prod(1).numpy(), truth, rtol=1e-9 if dtype == "f8" else 1e-6)
+        flat = Tensor(np.exp2(np.where(np.arange(n) < n // 2, 90, -90)[None] * np.ones((2, 1))).astype(dtype))
+        assert flat.prod(1).tolist() == [2.0 ** (-90 * (n % 2))] * 2            # beyond doubles on the way
+        for place in (0, 31, 32, n // 2, n - 1):
+            for special in (0.0, np.nan, np.inf):
+                b = a.copy()
+                b[1, place] = special
+                with np.errstate(all="ignore"):
+                    same(Tensor(b).amax(1), b.max(1))
+                    same(Tensor(b).amin(1), b.min(1))
+                found = abs(Tensor(b).prod(1).numpy()[1])
+                assert np.array_equal(found, special, equal_nan=True)

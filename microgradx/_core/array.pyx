@@ -21,6 +21,10 @@ from microgradx.errors import DTypeError, GraphError, ShapeError, described
 
 cdef extern from "Python.h":
     void PyObject_GC_UnTrack(void *)
+    long long PyLong_AsLongLongAndOverflow(object, int *overflow) noexcept
+    double PyFloat_AsDouble(object) noexcept
+    Py_ssize_t PySequence_Fast_GET_SIZE(object) noexcept
+    PyObject *PySequence_Fast_GET_ITEM(object, Py_ssize_t) noexcept
     PyObject *PyErr_NoMemory() except NULL
 
 cdef Py_ssize_t[4] ITEMSIZE = [4, 8, 8, 1]
@@ -1019,8 +1023,99 @@ cdef bint is_foreign(object data):
     return isinstance(data, (np.ndarray, np.generic)) or hasattr(data, "__array_interface__")
 
 
+cdef enum: BOOLS = 1, INTEGERS = 2, FLOATS = 4          # Python's numbers in nested lists, a bit for each kind
+
+
+cdef int kinds_of(object data, int ndim, const Py_ssize_t *shape) noexcept:
+    """Which kinds of numbers are in nested lists of this shape; 0 if that is not what they are."""
+    cdef int found = 0, kinds, overflow
+    cdef Py_ssize_t i
+    if ndim == 0:
+        if type(data) is float:
+            return FLOATS
+        if type(data) is bool:
+            return BOOLS
+        if type(data) is not int:
+            return 0
+        PyLong_AsLongLongAndOverflow(data, &overflow)
+        return 0 if overflow else INTEGERS
+    if type(data) is not list and type(data) is not tuple or PySequence_Fast_GET_SIZE(data) != shape[0]:
+        return 0
+    for i in range(shape[0]):
+        kinds = kinds_of(<object> PySequence_Fast_GET_ITEM(data, i), ndim - 1, shape + 1)
+        if kinds == 0:
+            return 0
+        found |= kinds
+    return found
+
+
+cdef char *write_numbers(object data, int ndim, const Py_ssize_t *shape, int dtype, bint as_floats, char *to) noexcept:
+    """The numbers of nested lists, one after the other; behind the last."""
+    cdef int overflow
+    cdef double number
+    cdef long long integer
+    cdef Py_ssize_t i
+    if ndim:
+        for i in range(shape[0]):
+            to = write_numbers(<object> PySequence_Fast_GET_ITEM(data, i), ndim - 1, shape + 1, dtype, as_floats, to)
+        return to
+    if as_floats:                               # as NumPy, which makes doubles of all, if one is a float
+        number = PyFloat_AsDouble(data)
+        if dtype == MGX_F32:
+            (<float *> to)[0] = <float> number
+        else:
+            (<double *> to)[0] = number
+        return to + ITEMSIZE[dtype]
+    integer = PyLong_AsLongLongAndOverflow(data, &overflow)
+    if dtype == MGX_F32:
+        (<float *> to)[0] = <float> integer
+    elif dtype == MGX_F64:
+        (<double *> to)[0] = <double> integer
+    elif dtype == MGX_I64:
+        (<long long *> to)[0] = integer
+    else:
+        to[0] = integer != 0
+    return to + ITEMSIZE[dtype]
+
+
+cdef Array from_lists(object data, object dtype):
+    """An array of nested lists of Python's numbers, or of one number; None for anything else: NumPy reads that."""
+    cdef Py_ssize_t shape[MGX_MAXDIM]
+    cdef int ndim = 0, kinds, code
+    cdef object first = data
+    cdef Array a
+    while type(first) is list or type(first) is tuple:
+        if ndim == MGX_MAXDIM or PySequence_Fast_GET_SIZE(first) == 0:
+            return None
+        shape[ndim] = PySequence_Fast_GET_SIZE(first)
+        ndim += 1
+        first = <object> PySequence_Fast_GET_ITEM(first, 0)
+    kinds = kinds_of(data, ndim, shape)
+    if kinds == 0:
+        return None
+    if dtype is not None:
+        code = dtype_code(dtype)
+    else:
+        code = default_float if kinds & FLOATS else MGX_I64 if kinds & INTEGERS else MGX_BOOL
+    if kinds & FLOATS and code > MGX_F64:
+        return None
+    a = empty(code, ndim, shape)
+    write_numbers(data, ndim, shape, code, kinds & FLOATS != 0, a.data)
+    if capture:
+        freeze(a)
+    return a
+
+
 cdef Array from_object(object data, object dtype, bint copy):
     """An array of what NumPy makes of ``data``; Python floats get the default dtype."""
+    cdef Array a = from_lists(data, dtype)
+    if a is not None:
+        return a
+    return from_array(data, dtype, copy)
+
+
+cdef Array from_array(object data, object dtype, bint copy):
+    """An array of what is no list of Python's numbers."""
     cdef Array a
     cdef bint foreign = is_foreign(data)
     cdef Py_ssize_t shape[MGX_MAXDIM]

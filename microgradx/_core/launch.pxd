@@ -1,6 +1,6 @@
 # The one door: every kernel runs, and every array is written, through these functions.
 from cpython.object cimport PyObject
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int64_t, uint32_t
 
 from microgradx._core.array cimport Array, Node, Storage
 from microgradx._core.kernels cimport mgx_args, mgx_kernel, mgx_loop, mgx_tiles
@@ -135,6 +135,7 @@ cdef int elementwise(int row, int part, int dtype, int nin, int nout, Operand *o
 cdef Py_ssize_t launch(Call *call, int row, int dtype) except? -9     # MGX_DONE or the first bad index
 cdef int copy(Array source, Array out) except -1
 cdef int fill(Array out, double number) except -1
+cdef int fill_integer(Array out, int64_t number) except -1
 cdef int raise_without_memory(object error) except -1
 cdef int host(object function, tuple outs, tuple ins) except -1
 cdef Array compute_on_host(object function, tuple ins)

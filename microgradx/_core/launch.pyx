@@ -568,6 +568,11 @@ def _constant_composite(x, **sizes):
     return x.clone()
 
 
+@composite("fill")
+def _fill_composite(*, n, width, word, **sizes):
+    return np.frombuffer(word.to_bytes(width, "little", signed=True) * (n // width), np.float32)
+
+
 def run(str kernel, *operands, integers=(), numbers=()):
     """Run the row ``kernel`` of ``csrc/kernels.def`` on Tensors, in the order of its lists; None is an absent operand.
 
@@ -858,7 +863,7 @@ cdef int lay_out(mgx_tiles *tiles, char **data, mgx_loop loop, int dtype, int ni
     return 0
 
 
-cdef int COPY = kernel_row("copy"), CONSTANT = kernel_row("constant")
+cdef int COPY = kernel_row("copy"), CONSTANT = kernel_row("constant"), FILL = kernel_row("fill")
 
 
 def _cast(out, x):
@@ -891,10 +896,23 @@ cdef int fill(Array out, double number) except -1:
     """out = number."""
     cdef Operand operand[2]
     if out.dtype_ > MGX_F64:
-        return host(np.ndarray.fill, (out,), (int(number),))
+        return fill_integer(out, <int64_t> number)
     put_number(&operand[0], number)
     put_array(&operand[1], out)
     return elementwise(MGX_clone, MGX_FORWARD, out.dtype_, 1, 1, operand, out.ndim, out.shape_)
+
+
+cdef int fill_integer(Array out, int64_t number) except -1:
+    """out = number, of integers or of a mask."""
+    cdef Call call
+    if not out.contiguous:
+        return host(np.ndarray.fill, (out,), (number,))
+    call.count = 0
+    put(&call, out)
+    call.args.n[0], call.args.n[1] = out.size * itemsize[out.dtype_], itemsize[out.dtype_]
+    call.args.n[2] = number if out.dtype_ == MGX_I64 else number != 0
+    launch(&call, FILL, MGX_F64)
+    return 0
 
 
 cdef int freeze(Array a) except -1:

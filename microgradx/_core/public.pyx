@@ -36,8 +36,9 @@ cdef class Public:
     gives both, of a call with others; ``named(error, first)`` gives the error in the place of a raw one, where
     ``first`` is the first argument.
 
-    ``direct`` is what a call of ``least`` to ``most`` arguments by position goes to, if the first is a ``kind``: the
-    method of a Tensor, which needs no look at its arguments.
+    ``direct`` is what a call of ``least`` to ``most`` arguments by position goes to, if the first is a ``kind``, or
+    whatever it is where there is none: a method of a Tensor, which needs no look at its arguments, or a function of the
+    core.
     """
     cdef vectorcallfunc vectorcall
     cdef object function, rename, named, direct, kind, __weakref__
@@ -87,7 +88,8 @@ cdef PyObject *call(PyObject *public, PyObject *const *args, size_t flags, PyObj
         result = renamed(<Public> public, args, count, keywords)
     else:
         if keywords == NULL and (<Public> public).least <= count <= (<Public> public).most and (
-                <PyObject *> args[0].ob_type == <PyObject *> (<Public> public).kind):
+                (<Public> public).kind is None
+                or <PyObject *> args[0].ob_type == <PyObject *> (<Public> public).kind):
             function = <PyObject *> (<Public> public).direct
         result = PyObject_Vectorcall(function, args, flags, keywords)
     if result == NULL:

@@ -11,7 +11,7 @@ from microgradx._core.array cimport *
 from microgradx._core.elementwise cimport apply, apply_into
 from microgradx._core.graph cimport grad_enabled, pause_watching, set_grad_enabled, watching
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport Call, compute_on_host, copy, fill, host, launch, put, put_at
+from microgradx._core.launch cimport Call, compute_on_host, copy, fill, fill_integer, host, launch, put, put_at
 from microgradx._core.views cimport *
 from microgradx._core.debug.watch cimport check_clean, is_clean
 
@@ -102,13 +102,13 @@ cdef Array lay_out_unrecorded(Array x, Axes axes, Layout *to):
         set_grad_enabled(mode)
 
 
-cdef Array empty_reduced(Array x, Axes axes):
+cdef Array empty_reduced(Array x, Axes axes, int dtype):
     """An array for the result, with the reduced axes kept as 1."""
     cdef Py_ssize_t shape[MGX_MAXDIM]
     cdef int d
     for d in range(x.ndim):
         shape[d] = 1 if axes >> d & 1 else x.shape_[d]
-    return empty(x.dtype_, x.ndim, shape)
+    return empty(dtype, x.ndim, shape)
 
 
 cdef Array squeeze_axes(Array x, Axes axes):
@@ -126,6 +126,8 @@ cdef Array squeeze_axes(Array x, Axes axes):
 
 cdef int SUM = kernel_row("sum"), AMAX = kernel_row("amax"), SQUARES = kernel_row("squares")
 cdef int PROD = kernel_row("prod"), PROD_VJP = kernel_row("prod_vjp")
+cdef int ANY = kernel_row("any"), ARGMAX = kernel_row("argmax"), CUMSUM = kernel_row("cumsum")
+cdef int SORT = kernel_row("sort")
 
 
 cdef int reduce(int row, Array source, const Layout *by, double factor, Array out) except -1:
@@ -142,7 +144,7 @@ cdef int reduce(int row, Array source, const Layout *by, double factor, Array ou
 
 cdef Array reduced(int row, Array x, Axes axes, double factor, double of_none):
     """What the row makes of the elements along ``axes``, which stay as 1; of no elements ``of_none``."""
-    cdef Array out = empty_reduced(x, axes), source
+    cdef Array out = empty_reduced(x, axes, x.dtype_), source
     cdef Layout by
     source = lay_out_unrecorded(x, axes, &by)
     if out.size and x.size:
@@ -290,6 +292,49 @@ cdef object amax_vjp(Node node, Array g, int i):
     return apply(MGX_mul, ties, g, None)
 
 
+# ----- any, all, argmax, argmin: no gradient ----------------------------------------------------------------------
+
+cdef Array any_axes(Array x, Axes axes, bint keepdims, bint all):
+    """Whether an element over ``axes`` is not 0, or ``all``: whether none is 0."""
+    cdef Array source, out
+    cdef Layout by
+    cdef Call call
+    source = x if x.dtype_ == MGX_BOOL else apply(MGX_ne, x, 0, None)
+    out = empty_reduced(source, axes, MGX_BOOL)
+    if source.size:
+        source = lay_out(as_contiguous(source), axes, &by)
+        call.count = 0
+        put(&call, source)
+        put(&call, out)
+        call.args.n[0], call.args.n[1], call.args.n[2], call.args.n[3] = by.outer, by.n, by.inner, all
+        launch(&call, ANY, MGX_F64)
+    else:
+        fill_integer(out, all)
+    return out if keepdims else squeeze_axes(out, axes)
+
+
+@composite("any")
+def _any_composite(x, *, all, **sizes):
+    return (np.all if all else np.any)(x.numpy(), 1)
+
+
+cdef Array argmax(Array x, Axes axes, bint keepdims, double sign):
+    """Where the first largest element over ``axes`` is (sign 1), or the first smallest (sign -1); a nan wins. ``axes``
+    are one, or all."""
+    cdef Array out, source
+    cdef Layout by
+    out = empty_reduced(x, axes, MGX_I64)
+    source = lay_out_unrecorded(x, axes, &by)
+    if x.size:
+        reduce(ARGMAX, source, &by, sign, out)
+    return out if keepdims else squeeze_axes(out, axes)
+
+
+@composite("argmax")
+def _argmax_composite(x, *, sign, **sizes):
+    return np.argmax(sign * x.numpy(), 1)
+
+
 # ----- sums of squares, and their roots: var, std, the Euclidean norm -------------------------------------------------
 
 cdef Array squares(const char *name, Array x, Axes axes, bint keepdims, double divisor, bint root, bint centred):
@@ -301,7 +346,7 @@ cdef Array squares(const char *name, Array x, Axes axes, bint keepdims, double d
     cdef Call call
     cdef bint mode
     x = to_floating(name.decode(), x)
-    out = empty_reduced(x, axes)
+    out = empty_reduced(x, axes, x.dtype_)
     mode = set_grad_enabled(False)
     try:
         mean = mean_kept(x, axes) if centred else None
@@ -381,7 +426,7 @@ cdef Array power_below(Array x, Axes axes):
     cdef Array top
     x = to_floating("power_of", x)
     if x.size == 0:
-        top = empty_reduced(x, axes)
+        top = empty_reduced(x, axes, x.dtype_)
         fill(top, 1.0)
         return top
     # multiples and fractions of the power are numbers, too, and the squares of what is smaller do not vanish
@@ -566,25 +611,82 @@ def _cumsum(out, x, axis):
 
 
 def _cumsum_part(out, x, axis):
-    wide = np.float64 if x.dtype.kind == "f" else np.int64      # float32 would stand still at 2^24 ones
     before, total = (slice(None),) * axis, None
     for part in stretches(x, axis):
-        total = np.cumsum(x[part] if total is None else np.concatenate([total, x[part]], axis, dtype=wide), axis, wide)
+        total = np.cumsum(x[part] if total is None else np.concatenate([total, x[part]], axis, dtype=np.int64), axis,
+                          np.int64)
         out[part] = total if total.shape == x[part].shape else total[before + (slice(1, None),)]
         total = total[before + (slice(-1, None),)]
 
 
-cdef Array cumsum(Array x, int axis):
+cdef void put_axis(Call *call, Array x, int axis) noexcept:
+    """The lengths before, along and behind an axis of what lies in order."""
+    cdef int d
+    call.args.n[0], call.args.n[1], call.args.n[2] = 1, x.shape_[axis], 1
+    for d in range(x.ndim):
+        if d != axis:
+            call.args.n[0 if d < axis else 2] *= x.shape_[d]
+
+
+cdef Array cumsum(Array x, int axis, bint reverse=False):
+    """The running sums along ``axis``; those from the end, of floats alone, if ``reverse``."""
+    cdef Array out, source
+    cdef Call call
     if x.ndim == 0:
         return as_point(cumsum(as_line(x), 0))
-    cdef Array out = empty(min(x.dtype_, MGX_I64), x.ndim, x.shape_)           # of a mask counts
-    host(_cumsum, (out,), (x, axis))
-    record_structured(out, b"cumsum", cumsum_vjp, axis, x)
+    out = empty(min(x.dtype_, MGX_I64), x.ndim, x.shape_)                      # of a mask counts
+    if x.dtype_ > MGX_F64:
+        host(_cumsum, (out,), (x, axis))
+    elif x.size:
+        source = as_contiguous(x)
+        call.count = 0
+        put(&call, source)
+        put(&call, out)
+        put_axis(&call, x, axis)
+        call.args.n[3] = reverse
+        launch(&call, CUMSUM, x.dtype_)
+    record_structured(out, b"cumsum", cumsum_vjp, (axis, reverse), x)
     return out
 
 cdef object cumsum_vjp(Node node, Array g, int i):
-    cdef tuple reverse = (slice(None),) * node.args + (slice(None, None, -1),)
-    return index(cumsum(index(g, reverse), node.args), reverse)
+    axis, reverse = node.args
+    return cumsum(g, axis, not reverse)
+
+
+@composite("cumsum")
+def _cumsum_composite(x, *, n, reverse, **sizes):
+    rows = [x[:, r] for r in (range(n - 1, -1, -1) if reverse else range(n))]
+    for r in range(1, n):
+        rows[r] = rows[r] + rows[r - 1]
+    return concat([row.unsqueeze(1) for row in (rows[::-1] if reverse else rows)], 1)
+
+
+# ----- sort: its gradient goes where each element was ---------------------------------------------------------------
+
+def sort_along(Array x not None, int axis, bint descending):
+    """(values, places) of floats in order along ``axis``, of fewer than 2^32 elements."""
+    cdef Array values = empty(x.dtype_, x.ndim, x.shape_), places = empty(MGX_I64, x.ndim, x.shape_)
+    cdef Array source
+    cdef Call call
+    if x.size:
+        source = as_contiguous(x)
+        call.count = 0
+        put(&call, source)
+        put(&call, values)
+        put(&call, places)
+        put_axis(&call, x, axis)
+        call.args.n[3] = descending
+        launch(&call, SORT, x.dtype_)
+    record_gather(values, b"sort", x, axis, places)
+    return values, places
+
+
+@composite("sort")
+def _sort_composite(x, *, n, descending, **sizes):
+    x = x.numpy()
+    places = n - 1 - np.flip(np.argsort(np.flip(x, 1), 1, kind="stable"), 1) if descending else np.argsort(
+        x, 1, kind="stable")
+    return np.take_along_axis(x, places, 1), places
 
 
 # ----- matmul: (..., m, k) @ (..., k, n) -> (..., m, n) -----------------------------------------------------------

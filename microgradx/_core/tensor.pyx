@@ -1,6 +1,6 @@
 """The public tensor: torch's objects with NumPy's names, over ``Array``."""
 cimport cython
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memcmp, memcpy
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from cpython.object cimport Py_EQ, Py_GE, Py_GT, Py_LE, Py_LT, Py_NE, PyObject
@@ -11,11 +11,11 @@ from microgradx._core.backward import backward
 from microgradx._core.elementwise cimport apply, apply_into
 from microgradx._core.graph cimport Type, grad_enabled, set_grad_enabled
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport (as_argument, bump_gradients, bump_world, compute_on_host, copy, fill, host,
-                                      is_leaf, note_as_it_is, note_gradient, note_tensor)
-from microgradx._core.structured cimport (amax, axes_of, count_reduced, cross_entropy_mean, cumsum, expand,
-                                          linear, logsumexp, matmul, mean_axes, power_norm, prod, softmax_axis,
-                                          squares, squeeze_axes, sum_axes)
+from microgradx._core.launch cimport (as_argument, bump_gradients, bump_world, compute_on_host, copy, fill,
+                                      fill_integer, is_leaf, note_as_it_is, note_gradient, note_tensor)
+from microgradx._core.structured cimport (amax, any_axes, argmax, axes_of, count_reduced, cross_entropy_mean, cumsum,
+                                          expand, linear, logsumexp, matmul, mean_axes, power_norm, prod,
+                                          softmax_axis, squares, squeeze_axes, sum_axes)
 from microgradx._core.trace cimport refuse_traced
 
 from typing import NamedTuple
@@ -338,7 +338,7 @@ cdef class Tensor(Array):
             if self.dtype_ <= MGX_F64:
                 fill(self, value)
             else:
-                host(np.ndarray.fill, (self,), (value,))
+                fill_integer(self, value)
         return self
 
     def zero_(self):
@@ -406,7 +406,7 @@ cdef class Tensor(Array):
             return str(self)
         if self.size != 1:
             raise ShapeError(f"format: only one number can be formatted, this has {self.size}")
-        return format(ndarray_to_read(self).item(), spec)
+        return format(number_of(self), spec)
 
     def __index__(self):
         if self.dtype_ != MGX_I64:
@@ -416,7 +416,7 @@ cdef class Tensor(Array):
     def __bool__(self):
         if self.size != 1:
             raise ShapeError(f"bool: the truth of a tensor of shape {shape_of(self)} is ambiguous")
-        return bool(ndarray_to_read(self).item())
+        return bool(number_of(self))
 
     def __len__(self):
         if self.ndim == 0:
@@ -634,11 +634,19 @@ cdef class Tensor(Array):
 
     def argmax(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """The position of the first largest element along ``axis``, or in the flattened tensor; int64."""
-        return find_position(self, np.argmax, "argmax", resolve_axis("argmax", axis, dim), keepdims or keepdim)
+        return find_position(self, 1.0, "argmax", resolve_axis("argmax", axis, dim), keepdims or keepdim)
 
     def argmin(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """The position of the first smallest element along ``axis``, or in the flattened tensor; int64."""
-        return find_position(self, np.argmin, "argmin", resolve_axis("argmin", axis, dim), keepdims or keepdim)
+        return find_position(self, -1.0, "argmin", resolve_axis("argmin", axis, dim), keepdims or keepdim)
+
+    def any(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
+        """Whether an element along ``axis`` is not 0; a bool tensor."""
+        return any_axes(self, axes_of("any", resolve_axis("any", axis, dim), self.ndim), keepdims or keepdim, False)
+
+    def all(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
+        """Whether no element along ``axis`` is 0; a bool tensor."""
+        return any_axes(self, axes_of("all", resolve_axis("all", axis, dim), self.ndim), keepdims or keepdim, True)
 
     def logsumexp(self, axis=None, keepdims=False, *, dim=None, keepdim=False):
         """log(sum(exp(x))) over ``axis``, shifted by the maximum so that nothing overflows."""
@@ -759,18 +767,20 @@ cdef class Tensor(Array):
 
     def transpose(self, axis0=None, axis1=None, *, dim0=None, dim1=None):
         """Two axes exchanged, as torch; without arguments all axes reversed, as NumPy. A view."""
+        cdef int order[MGX_MAXDIM]
+        cdef int d, i, k
         axis0, axis1 = resolve_axis("transpose", axis0, dim0), resolve_axis("transpose", axis1, dim1)
         if axis0 is None and axis1 is None:
-            return self.permute(tuple(range(self.ndim - 1, -1, -1)))
-        order = list(range(max(self.ndim, 1)))
+            return reversed_axes(self)
         i, k = v.axis_of("transpose", axis0, self.ndim), v.axis_of("transpose", axis1, self.ndim)
-        order[i], order[k] = k, i
-        return self.permute(tuple(order[:self.ndim]))
+        for d in range(self.ndim):
+            order[d] = k if d == i else i if d == k else d
+        return v.permute(self, order)
 
     @property
     def T(self):
         """All axes reversed."""
-        return self.transpose()
+        return reversed_axes(self)
 
     @property
     def mT(self):
@@ -840,6 +850,8 @@ cdef class Tensor(Array):
 
     def __setitem__(self, key, value):
         cdef Array part, source
+        if v.assign_number(self, key, value):
+            return
         key = v.normalize_key(key)
         mode = set_grad_enabled(False)
         try:
@@ -948,12 +960,33 @@ cdef dict BITWISE = {"and": _bitwise("and", np.bitwise_and), "or": _bitwise("or"
 
 # ----- helpers of the methods ------------------------------------------------------------------------------------
 
+cdef Array reversed_axes(Array x):
+    cdef int order[MGX_MAXDIM]
+    cdef int d
+    for d in range(x.ndim):
+        order[d] = x.ndim - 1 - d
+    return v.permute(x, order)
+
+
 cdef object read_number(Array x, str op):
     """The single number in ``x``."""
     if x.size != 1:
         raise ShapeError(f"{op}: a tensor of shape {shape_of(x)} is not a single number")
     refuse_traced(op, x)
-    return ndarray_to_read(x).item()
+    return number_of(x)
+
+
+cdef object number_of(Array x):
+    """The number in ``x``, which is one, for a person."""
+    if capture:
+        note_reading()                          # a function that is being captured decides by what it reads
+    if x.dtype_ == MGX_F32:
+        return <double> (<float *> x.data)[0]
+    if x.dtype_ == MGX_F64:
+        return (<double *> x.data)[0]
+    if x.dtype_ == MGX_I64:
+        return (<int64_t *> x.data)[0]
+    return x.data[0] != 0
 
 
 cdef tuple axes_tuple(Axes axes, int ndim):
@@ -1005,8 +1038,11 @@ cdef object find_extremum(Array x, str op, object axis, object other, bint kept,
         v.axis_of(op, axis, 1)
         return Extremum(v.index(x, ...), from_object(0, None, True))
     d = v.axis_of(op, axis, x.ndim)
-    at = find_position(x, np.argmax if sign > 0 else np.argmin, op, d, True)
-    values = v.gather(x, d, at)
+    at = find_position(x, sign, op, d, True)
+    if x.needs_grad and grad_enabled():
+        values = v.gather(x, d, at)
+    else:
+        values = amax(x, <Axes> 1 << <int> d, True, sign)
     if kept:
         return Extremum(values, at)
     return Extremum(squeeze_axes(values, <Axes> 1 << <int> d), squeeze_axes(at, <Axes> 1 << <int> d))
@@ -1031,14 +1067,15 @@ def _position_part(out, x, find, axis):
     out[...] = found[0]
 
 
-cdef Array find_position(Array x, object find, str op, object axis, bint kept):
-    if axis is not None:
-        axis = v.axis_of(op, axis, x.ndim)
-        if x.ndim == 0:
-            axis = None
-    if x.size == 0 and (axis is None or x.shape_[<int> axis] == 0):
+cdef Array find_position(Array x, double sign, str op, object axis, bint kept):
+    """Where the first largest element is (sign 1), or the first smallest (sign -1), along an axis or of all."""
+    cdef int d = -1 if axis is None else v.axis_of(op, axis, x.ndim)
+    cdef bint all = d < 0 or x.ndim == 0
+    if x.size == 0 and (all or x.shape_[d] == 0):
         raise ShapeError(f"{op}: of no elements, shape {shape_of(x)}")
-    return compute_on_host(_position, (x, find, axis if x.ndim else None, kept))
+    if x.dtype_ <= MGX_F64:
+        return argmax(x, all_axes(x.ndim) if all else <Axes> 1 << d, kept, sign)
+    return compute_on_host(_position, (x, np.argmax if sign > 0 else np.argmin, None if all else d, kept))
 
 
 cdef Array divide_and_floor(object a, object b):

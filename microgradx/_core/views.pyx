@@ -1,19 +1,34 @@
 """Structured operations that move numbers without changing them: views, indexing, joining, conversion.
 
 Each is one block: what it does to shapes, the forward, the vjp. A vjp is written in operations, so every order
-of derivative follows. Indices go to NumPy: it knows the rules, and a host launch carries them out.
+of derivative follows. Indices by masks and integer arrays go to NumPy: it knows the rules, and a host launch carries
+them out.
 """
 from cpython.number cimport PyNumber_AsSsize_t
 from cpython.object cimport PyObject
 from libc.stdlib cimport free, malloc
 
+cdef extern from "Python.h":
+    ctypedef struct PySliceObject:
+        PyObject *start
+        PyObject *stop
+        PyObject *step
+    bint PyLong_CheckExact(PyObject *) noexcept
+    bint PySlice_Check(PyObject *) noexcept
+    int PySlice_Unpack(PyObject *, Py_ssize_t *start, Py_ssize_t *stop, Py_ssize_t *step) noexcept
+    Py_ssize_t PySlice_AdjustIndices(Py_ssize_t length, Py_ssize_t *start, Py_ssize_t *stop, Py_ssize_t step) noexcept
+    long long PyLong_AsLongLongAndOverflow(PyObject *, int *overflow) noexcept
+    PyObject *PyTuple_GET_ITEM(object, Py_ssize_t) noexcept
+    Py_ssize_t PyTuple_GET_SIZE(object) noexcept
+    void PyErr_Clear() noexcept
+
 from microgradx._core.array cimport *
 from microgradx._core.graph cimport grad_enabled, set_parents
 from microgradx._core.elementwise cimport apply
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport (Call, LaunchList, Operand, bump_world, compute_on_host, copy, elementwise,
-                                      fill, format_call_site, host, is_capturing, launch, note_as_it_is, put, put_array,
-                                      raise_without_memory, set_recording)
+from microgradx._core.launch cimport (Call, LaunchList, Operand, bump_world, compute_on_host, copy, elementwise, fill,
+                                      fill_integer, format_call_site, host, is_capturing, launch, note_as_it_is, put,
+                                      put_array, raise_without_memory, set_recording)
 
 from operator import getitem
 
@@ -219,7 +234,100 @@ def _add_rows_composite(at, x, y, *, rows, **sizes):
     return y + type(x)((np.arange(rows)[:, None] == at).astype(x.dtype)) @ x
 
 
+# ----- parts: what integers, slices, None and ... name, in one pass ---------------------------------------------
+
+cdef struct Part:
+    char *data
+    int ndim
+    Py_ssize_t shape[MGX_MAXDIM]
+    Py_ssize_t strides[MGX_MAXDIM]
+
+
+cdef inline bint is_bound(PyObject *o) noexcept:
+    """Is it a bound of a slice that runs no code of the user's: None or an int?"""
+    return o == <PyObject *> None or PyLong_CheckExact(o)
+
+
+cdef bint find_part(Array x, object key, Part *part) noexcept:
+    """The part of ``x`` that the key names. False for a key that has anything else in it, and for one that names no
+    part: NumPy says why."""
+    cdef bint many = type(key) is tuple
+    cdef Py_ssize_t count = PyTuple_GET_SIZE(key) if many else 1, i, start, stop, step, length
+    cdef int axis = 0, named = 0, dots = 0, overflow = 0
+    cdef PyObject *k
+    for i in range(count):
+        k = PyTuple_GET_ITEM(key, i) if many else <PyObject *> key
+        if k == <PyObject *> Ellipsis:
+            dots += 1
+        elif PyLong_CheckExact(k) or PySlice_Check(k):
+            named += 1
+        elif k != <PyObject *> None:
+            return False
+    if dots > 1 or named > x.ndim:
+        return False
+    part.data, part.ndim = x.data, 0
+    for i in range(count + 1 - dots):           # at the end stands ..., if it does nowhere else
+        k = <PyObject *> Ellipsis if i == count else PyTuple_GET_ITEM(key, i) if many else <PyObject *> key
+        if k == <PyObject *> Ellipsis:
+            for _ in range(x.ndim - named):
+                if not add_axis(part, x.shape_[axis], x.strides_[axis]):
+                    return False
+                axis += 1
+        elif k == <PyObject *> None:
+            if not add_axis(part, 1, 0):
+                return False
+        elif PyLong_CheckExact(k):
+            start, length = PyLong_AsLongLongAndOverflow(k, &overflow), x.shape_[axis]
+            start += length if start < 0 else 0
+            if overflow or not 0 <= start < length:
+                return False
+            part.data += start * x.strides_[axis]
+            axis += 1
+        else:
+            if not is_bound((<PySliceObject *> k).start) or not is_bound((<PySliceObject *> k).stop) \
+                    or not is_bound((<PySliceObject *> k).step):
+                return False
+            if PySlice_Unpack(k, &start, &stop, &step) < 0:
+                PyErr_Clear()
+                return False
+            length = PySlice_AdjustIndices(x.shape_[axis], &start, &stop, step)
+            if not add_axis(part, length, x.strides_[axis] * (step if length > 1 else 1)):
+                return False
+            part.data += start * x.strides_[axis] if length else 0
+            axis += 1
+    return True
+
+
+cdef inline bint add_axis(Part *part, Py_ssize_t length, Py_ssize_t stride) noexcept:
+    """Is there room for one more?"""
+    if part.ndim == MGX_MAXDIM:
+        return False
+    part.shape[part.ndim], part.strides[part.ndim] = length, stride
+    part.ndim += 1
+    return True
+
+
+cdef Array part_of(Array x, object key):
+    """The part of ``x`` that is named, to be written to, or None."""
+    cdef Part part
+    return alias(x, part.data, x.dtype_, part.ndim, part.shape, part.strides) if find_part(x, key, &part) else None
+
+
+# ----- index ------------------------------------------------------------------------------------------------------
+
 cdef Array index(Array x, object key):
+    cdef Part part
+    cdef Array out
+    if not find_part(x, key, &part):
+        return index_by_numpy(x, key)
+    out = view_of(x, part.data, part.ndim, part.shape, part.strides)
+    if x.needs_grad and grad_enabled():
+        record_structured(out, b"index", index_vjp, (key if type(key) is tuple else (key,), shape_of(x)), x)
+    return out
+
+
+cdef Array index_by_numpy(Array x, object key):
+    """By masks and integer arrays, and by objects of the user's."""
     cdef Py_ssize_t shape[MGX_MAXDIM]
     cdef Py_ssize_t strides[MGX_MAXDIM]
     cdef Array out, held = detached(x)          # an index that is an object of the user's may give x other data
@@ -284,13 +392,15 @@ def _add_at(out, x, *key):
 cdef Array index_add(Array x, tuple key, tuple shape_):
     cdef Py_ssize_t shape[MGX_MAXDIM]
     cdef int d
-    cdef Array out, rows
+    cdef Array out, part, rows
     for d in range(len(shape_)):
         shape[d] = shape_[d]
     out = empty(x.dtype_, len(shape_), shape)
     fill(out, 0)
-    rows = rows_of(key, x)
-    if rows is not None:
+    part, rows = part_of(out, key), rows_of(key, x)
+    if part is not None:
+        copy(x, part)
+    elif rows is not None:
         add_rows(as_contiguous(x), rows, out)                               # the bounds were checked by index
     else:
         host(_add_at if may_repeat(key) else _put, (out,), (x, *key))
@@ -328,7 +438,7 @@ cdef object index_add_vjp(Node node, Array g, int i):
 cdef int assign(Array x, object key, Array v) except -1:
     """Recorded as a new node of x: the gradient is cut where x was overwritten, and gathered for v, which has
     the shape of x[key]."""
-    cdef Array before
+    cdef Array before, part
     cdef bint needs_grad
     key = normalize_key(key)
     check_write(x, "setitem")
@@ -341,8 +451,12 @@ cdef int assign(Array x, object key, Array v) except -1:
         v = apply(MGX_clone, v, None, None)
     before = detached(x)
     before.node, before.needs_grad = x.node, x.needs_grad
+    part = part_of(x, key)
     try:
-        host(_put, (x,), (v, *key))
+        if part is not None:
+            copy(v, part)
+        else:
+            host(_put, (x,), (v, *key))
     except IndexError as error:
         raise IndexError_(f"setitem: shape {shape_of(x)}: {error}") from None
     except ValueError as error:
@@ -351,6 +465,24 @@ cdef int assign(Array x, object key, Array v) except -1:
         bump_world(x)
         record_structured(x, b"setitem", assign_vjp, (key, v.dtype_), before, v)
     return 0
+
+
+cdef bint assign_number(Array x, object key, object value) except -1:
+    """x[key] = value for a number and a part of ``x``, which cuts no gradient; False where it is for `assign`."""
+    cdef Array part
+    cdef type kind = type(value)
+    if kind is not float and kind is not int and kind is not bool or x.needs_grad and grad_enabled() \
+            or (x.dtype_ > MGX_F64 if kind is float else not -2**53 <= value <= 2**53):
+        return False
+    part = part_of(x, key)
+    if part is None:
+        return False
+    check_write(x, "setitem")
+    if x.dtype_ <= MGX_F64:
+        fill(part, value)
+    else:
+        fill_integer(part, value)
+    return True
 
 cdef object assign_vjp(Node node, Array g, int i):
     cdef Array part
@@ -378,8 +510,12 @@ def _cut(out, x, *key):
 
 cdef Array cut(Array x, tuple key):
     """A copy of x with zeros at key; its own transpose."""
-    cdef Array out = empty_like(x)
-    host(_cut, (out,), (x, *key))
+    cdef Array out = empty_like(x), part = part_of(out, key)
+    if part is not None:
+        copy(x, out)
+        fill(part, 0)
+    else:
+        host(_cut, (out,), (x, *key))
     record_structured(out, b"cut", cut_vjp, key, x)
     return out
 
@@ -464,7 +600,7 @@ cdef Array pad(Array x, object widths, double value):
     out = empty(x.dtype_, x.ndim, shape)
     fill(out, value)
     key = tuple([slice(widths[d][0], widths[d][0] + x.shape_[d]) for d in range(x.ndim)])
-    host(_put, (out,), (x, *key))
+    copy(x, part_of(out, key))
     record_structured(out, b"pad", index_add_vjp, key, x)
     return out
 
@@ -518,8 +654,15 @@ cdef Array gather(Array x, int axis, Array at):
         return as_point(gather(x, 0, as_line(at)))
     check_along("gather", x, axis, at)
     cdef Array out = compute_on_host(_gather, (x, at, axis))
-    record_structured(out, b"gather", gather_vjp, (axis, save_index(at, x), shape_of(x)), x)
+    record_gather(out, b"gather", x, axis, at)
     return out
+
+
+cdef int record_gather(Array out, const char *name, Array x, int axis, Array at) except -1:
+    """``out`` is what the operation ``name`` gathered from ``x``."""
+    if x.needs_grad and grad_enabled():
+        record_structured(out, name, gather_vjp, (axis, save_index(at, x), shape_of(x)), x)
+    return 0
 
 cdef object gather_vjp(Node node, Array g, int i):
     cdef Py_ssize_t shape[MGX_MAXDIM]

@@ -13,6 +13,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from microgradx._core.creation import integers, lengths
 from microgradx._core.structured import power_of
 from microgradx._core.tensor import Tensor, attach, concat, pad
 from microgradx._core.value import Value
@@ -26,14 +27,14 @@ from microgradx.arrays.pieces import *
 from microgradx.arrays.products import *
 from microgradx.arrays.special import *
 from microgradx.arrays.statistics import *
-from microgradx.creation import integers, lengths, real
+from microgradx.creation import real
 from microgradx.errors import DTypeError, OptionError, ShapeError
 from microgradx.names import make_public
 from microgradx.inplace import in_place
 from microgradx.typing import Axes, Axis, Data, DType, Lengths, Number
 
 rounded, clipped, logits = Tensor.round, Tensor.clip, Tensor.logit            # the rows
-METHODS = """addmm all allclose any bmm broadcast_to chunk clamp cumprod diag diagonal dot flip isclose isfinite isinf
+METHODS = """addmm allclose bmm broadcast_to chunk clamp cumprod diag diagonal dot flip isclose isfinite isinf
              isnan mm moveaxis movedim mv ravel repeat repeat_interleave roll swapaxes tile trace unbind""".split()
 
 IN_PLACE = """addbmm addmm addmv addr baddbmm bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift
@@ -312,13 +313,13 @@ def allclose(x: Tensor, other: Data, rtol: float = 1e-5, atol: float = 1e-8, equ
 @of_tensor
 def any(x: Tensor, axis: Axes = None, keepdims: bool = False) -> Tensor:
     """Whether an element along ``axis`` is not 0; a bool tensor."""
-    return (x != 0).sum(axis, keepdims) > 0
+    return x.any(axis, keepdims)
 
 
 @of_tensor
 def all(x: Tensor, axis: Axes = None, keepdims: bool = False) -> Tensor:
     """Whether no element along ``axis`` is 0; a bool tensor."""
-    return (x == 0).sum(axis, keepdims) == 0
+    return x.all(axis, keepdims)
 
 
 # ----- products --------------------------------------------------------------------------------------------------

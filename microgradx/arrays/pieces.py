@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from microgradx import linalg
+from microgradx._core.creation import integers
 from microgradx._core.tensor import Tensor, concat, stack
 from microgradx._core.tensor import pad as widen
 from microgradx._core.views import axis_of
 from microgradx.arrays.common import at, axes_of, broadcast, least_axes, of_tensor, tensor, with_axes
-from microgradx.creation import integers
 from microgradx.errors import DTypeError, OptionError, ShapeError
 from microgradx.names import make_public
 from microgradx.typing import Axes, Data

@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from microgradx._core.creation import integers
 from microgradx._core.structured import HostOperation, power_of
 from microgradx._core.tensor import Tensor, concat
 from microgradx._core.views import axis_of
 from microgradx.arrays.common import at, axes_of, floats, least_axes, of_tensor, tensor
-from microgradx.creation import integers
 from microgradx.errors import DTypeError, OptionError, ShapeError
 from microgradx.names import make_public
 from microgradx.typing import Axes, Axis, Data

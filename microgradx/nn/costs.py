@@ -11,10 +11,10 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from microgradx._core.creation import integers
 from microgradx._core.launch import capturing, composite, compute
 from microgradx._core.structured import KernelOperation, sum_of_squares
 from microgradx._core.tensor import Tensor, cross_entropy_, tensor
-from microgradx.creation import integers
 from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError, described
 from microgradx.names import make_public
 from microgradx.typing import Data

@@ -18,11 +18,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from microgradx._core.array import get_default_dtype
+from microgradx._core.creation import plain
 from microgradx._core.graph import no_grad
 from microgradx._core.nets import normalization
 from microgradx._core.structured import power_of
 from microgradx._core.tensor import Tensor
-from microgradx.creation import plain, real
+from microgradx.creation import real
 from microgradx.errors import DTypeError, OptionError, ShapeError
 from microgradx.names import make_public
 from microgradx.nn.module import Module
