@@ -167,7 +167,7 @@ FUNCTIONS = {f"{part.__name__}.{name}": getattr(part, name)
              for part in (mgx, mgx.functional, nn, nn.functional, nn.init, optim, data, mgx.random)
              for name in getattr(part, "__all__", dir(part))
              if not name.startswith("_") and callable(getattr(part, name)) and name not in (
-                 "Size", "dtype", "set_default_dtype", "show_config")}        # classes of others; what lasts
+                 "Count", "Size", "dtype", "set_default_dtype", "show_config")}       # int and others; what lasts
 
 
 NESTED = [mgx.grad, lambda f: lambda x: mgx.value_and_grad(f)(x)[1], lambda f: lambda x: mgx.vjp(f, x)[1](x)[0],

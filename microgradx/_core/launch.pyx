@@ -1016,7 +1016,8 @@ cdef int bump_versions(list arrays) except -1:
 
 
 cdef Array compute_on_host(object function, tuple ins):
-    """The array ``function(*ins)`` over NumPy arrays, as a host launch; shape and dtype follow from the operands'."""
+    """The array ``function(*ins)`` over NumPy arrays, as a host launch; shape and dtype follow from the operands', and
+    it is contiguous, as in a replay."""
     cdef LaunchList recording = set_recording(None)
     cdef double start = mgx_now()
     cdef Array out
@@ -1024,7 +1025,7 @@ cdef Array compute_on_host(object function, tuple ins):
     try:
         with np.errstate(all="ignore"):
             arrays = [readable_ndarray(<Array> i) if isinstance(i, Array) else i for i in ins]
-            out = from_object(function(*arrays), None, True)
+            out = from_object(np.asarray(function(*arrays), order="C"), None, True)
     except SystemError as error:
         raise_without_memory(error)
     finally:

@@ -356,8 +356,10 @@ cdef Array index_by_numpy(Array x, object key):
         for d in range(result.ndim):
             shape[d], strides[d] = result.shape[d], result.strides[d]
         out = view_of(held, address, result.ndim, shape, strides)
+    elif is_capturing():
+        out = compute_on_host(_take, (held, *key))
     else:
-        out = from_object(result, result.dtype, False) if not is_capturing() else compute_on_host(_take, (held, *key))
+        out = from_object(np.asarray(result, order="C"), result.dtype, False)       # contiguous, as in a replay
     record_structured(out, b"index", index_vjp, (key, shape_of(x)), x)
     return out
 

@@ -104,6 +104,9 @@ def block_diag(*tensors: Data) -> Tensor:
     return concat(rows, 0)
 
 
+MOST_EMPTY = 2**20                              # pieces more than elements; beyond, nobody means it
+
+
 # ----- cut in pieces -----------------------------------------------------------------------------------------------
 
 @of_tensor
@@ -127,8 +130,8 @@ def split_at(op: str, x: Tensor, where: Any, axis: int) -> tuple[Tensor, ...]:
         cuts = [slice(k, None).indices(n)[0] for k in integers(op, "indices", where)]
     else:
         (count,) = integers(op, "the number of pieces", (where,))
-        if count < 1:
-            raise ShapeError(f"{op}: into {count} pieces")
+        if not 1 <= count <= n + MOST_EMPTY:
+            raise ShapeError(f"{op}: an axis of length {n} into {count} pieces")
         cuts = [k * (n // count) + min(k, n % count) for k in range(1, count)]
     return tuple(at(x, d, slice(first, max(first, last))) for first, last in itertools.pairwise([0, *cuts, n]))
 
