@@ -297,6 +297,7 @@ import os, signal, threading, time
 import microgradx as mgx
 mgx.set_num_threads(1)          # a thread of the pool that takes part would not wait for others
 x = mgx.zeros(1, 1).expand(60_000, 100_000)
+signal.signal(signal.SIGINT, signal.default_int_handler)        # a shell's background jobs ignore it
 threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
 try:
     x.sum()

@@ -179,8 +179,9 @@ def test_after_an_interrupt_a_second_call_goes_on(executor, tmp_path):
 
 
 PROGRAM = """
-import sys, time
+import signal, sys, time
 from microgradx import parallel
+signal.signal(signal.SIGINT, signal.default_int_handler)        # a shell's background jobs ignore it
 def slow(k):
     time.sleep(0.05 if k < 3 else 60)
     return k
