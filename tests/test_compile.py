@@ -433,6 +433,27 @@ def test_a_transposed_argument_is_multiplied_as_it_lies(n):
     agree(lambda: (lambda x: (x @ w, x.T), list), [(array(n, n, seed=k).T,) for k in range(4)])
 
 
+@pytest.mark.parametrize("name", ["normed", "layers", "attention", "mixed"])
+def test_batches_of_no_rows(name):
+    """With parameters, so that the backward pass is captured, too: what it keeps has no bytes, or some of it has."""
+    w = mgx.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    net = nn.Sequential(nn.Linear(3, 4, rng=0), nn.LayerNorm(4), nn.GELU(), nn.Linear(4, 3, rng=1), nn.Softmax(-1))
+    function = {"normed": lambda x: (x * w * 2.0 - (x * w * 2.0).mean(1, keepdims=True)) * w, "layers": net,
+                "attention": lambda x: ((x * w) @ x.T).softmax(-1) @ (x * w),
+                "mixed": lambda x: (x * w) * w.exp().tanh()}[name]
+    leaves = [w, *net.parameters()]
+    compiled, found = mgx.compile(function), []
+    for f in (function, compiled):
+        found.append([])
+        for rows in (0, 0, 0, 0, 2, 2, 2, 0, 0):
+            for leaf in leaves:
+                leaf.grad = None
+            y = f(mgx.ones(rows, 3))
+            y.sum().backward()
+            found[-1].append([y.tolist(), *(None if leaf.grad is None else leaf.grad.tolist() for leaf in leaves)])
+    assert found[0] == found[1]
+
+
 def test_empty_and_0d():
     agree(lambda: (lambda x: (x * 2, x.sum(), x + 1), list), [(mgx.zeros(0, 3),)] * 4 + [(mgx.Tensor(2.0),)] * 4)
 

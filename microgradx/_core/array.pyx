@@ -479,6 +479,8 @@ cdef Node record_structured(Array out, const char *name, Vjp vjp, object args, A
             if x.needs_grad:
                 parent[k] = node_pointer(x)
                 needs_grad = True
+                if capture:                             # also where nothing is launched, of no elements
+                    note_outside(x)
     if not needs_grad:
         return None
     node = new_node(OP_STRUCTURED, out)

@@ -168,7 +168,7 @@ cdef class Pullback:
             one.program.finalize(dropped, count, passes, one.cotangents + samples, one.products, written)
             for i in range(one.program.held_count):
                 s = one.program.held[i]
-                if <size_t> s in written and s.born == forward.number and <size_t> s not in self.saved:
+                if s.nbytes and <size_t> s in written and s.born == forward.number and <size_t> s not in self.saved:
                     self.saved[<size_t> s] = self.saved_bytes
                     self.saved_bytes += (s.nbytes + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
             one.note_reads(one.program, forward.number, numbers)
