@@ -454,6 +454,26 @@ def test_batches_of_no_rows(name):
     assert found[0] == found[1]
 
 
+def test_an_argument_that_wants_a_gradient_where_none_is_recorded():
+    """The function may record inside: a call with such an argument is another than one without."""
+    found = []
+    for compile in (lambda f: f, mgx.compile):
+        w, leaf = (mgx.tensor(values, requires_grad=True) for values in ([0.5, -1.0, 2.0], [[1.0, 2.0, 3.0]] * 2))
+
+        def function(x):
+            with mgx.enable_grad():
+                (x * w).sum().backward()
+            return x + 1.0
+        f = compile(function)
+        with mgx.no_grad():
+            for k in range(4):
+                f(mgx.ones(2, 3) * k)
+            for _ in range(3):
+                f(leaf)
+        found.append((w.grad.tolist(), leaf.grad.tolist()))
+    assert found[0] == found[1]
+
+
 def test_empty_and_0d():
     agree(lambda: (lambda x: (x * 2, x.sum(), x + 1), list), [(mgx.zeros(0, 3),)] * 4 + [(mgx.Tensor(2.0),)] * 4)
 

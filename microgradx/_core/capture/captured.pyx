@@ -570,7 +570,7 @@ cdef class CapturedCall:
                 if not is_array(o):
                     return False
                 a, x = <Array> <object> o, <Array> <object> e
-                if self.recording and a.needs_grad != x.needs_grad or a.dtype_ != x.dtype_ \
+                if a.needs_grad != x.needs_grad or a.dtype_ != x.dtype_ \
                         or not same_shape(a, x) or not same_strides(a, x):
                     return False
             elif o != e and not unchanged(<object> e, <object> o):
