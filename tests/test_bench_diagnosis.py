@@ -22,7 +22,6 @@ def test_the_pages_quote_the_recorded_figures(found):
         text = page.read_text(encoding="utf-8")
         assert text == diagnosis.with_passage(text, passage), "run python -m bench.diagnosis --pages"
     assert found["cuts"] == verdicts.CUTS, "the bounds are others now: run python -m bench.diagnosis --pages"
-    assert found["seed"] == diagnosis.SEED
 
 
 def test_the_recorded_figures_follow_from_the_nets(found):

@@ -334,3 +334,24 @@ refused([np.ones(3, "f4"), np.ones(3)], 3, out)
 refused([np.ones(3), np.ones(3)], 3, [])
 refused([np.ones(3), np.ones(3)], -5, out)
 """, tmp_path)
+
+
+class Emptying:
+    """Stands for a dtype, and takes all out of a list when it is asked which."""
+    def __init__(self, numbers):
+        self.numbers = numbers
+
+    @property
+    def dtype(self):
+        self.numbers.clear()
+        return np.dtype("float32")
+
+
+@pytest.mark.parametrize("make", [mgx.tensor, mgx.Tensor, mgx.as_tensor], ids=["tensor", "Tensor", "as_tensor"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_list_that_its_dtype_empties(make, nested):
+    numbers = [[1.0] * 3 for _ in range(100_000)] if nested else [1.0] * 100_000
+    try:
+        assert make(numbers, dtype=Emptying(numbers)).size == 0
+    except mgx.errors.Error:
+        assert not numbers

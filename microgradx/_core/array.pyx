@@ -1083,7 +1083,7 @@ cdef char *write_numbers(object data, int ndim, const Py_ssize_t *shape, int dty
 cdef Array from_lists(object data, object dtype):
     """An array of nested lists of Python's numbers, or of one number; None for anything else: NumPy reads that."""
     cdef Py_ssize_t shape[MGX_MAXDIM]
-    cdef int ndim = 0, kinds, code
+    cdef int ndim = 0, kinds, code = 0
     cdef object first = data
     cdef Array a
     while type(first) is list or type(first) is tuple:
@@ -1092,12 +1092,14 @@ cdef Array from_lists(object data, object dtype):
         shape[ndim] = PySequence_Fast_GET_SIZE(first)
         ndim += 1
         first = <object> PySequence_Fast_GET_ITEM(first, 0)
+    if type(first) is not float and type(first) is not int and type(first) is not bool:
+        return None
+    if dtype is not None:                       # an object of the user's, which may change the lists; then none runs
+        code = dtype_code(dtype)
     kinds = kinds_of(data, ndim, shape)
     if kinds == 0:
         return None
-    if dtype is not None:
-        code = dtype_code(dtype)
-    else:
+    if dtype is None:
         code = default_float if kinds & FLOATS else MGX_I64 if kinds & INTEGERS else MGX_BOOL
     if kinds & FLOATS and code > MGX_F64:
         return None

@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t
 
 from microgradx._core.array cimport *
 from microgradx._core.kernels cimport *
-from microgradx._core.launch cimport copy, fill, fill_integer
+from microgradx._core.launch cimport copy, fill
 from microgradx._core.structured cimport expand
 
 from microgradx._core.tensor import tensor
@@ -72,11 +72,8 @@ cdef Array require(Array out, object requires_grad):
     return out
 
 
-cdef Array filled(Array out, Py_ssize_t number):
-    if out.dtype_ <= MGX_F64:
-        fill(out, <double> number)
-    else:
-        fill_integer(out, number)
+cdef Array filled(Array out, double number):
+    fill(out, number)
     return out
 
 
@@ -113,7 +110,7 @@ cdef Array full_of(tuple shape, object value, int dtype):
     return out
 
 
-cdef Array filled_like(object x, Py_ssize_t number, object dtype, object requires_grad):
+cdef Array filled_like(object x, double number, object dtype, object requires_grad):
     cdef Array like = <Array> x if isinstance(x, Array) else tensor(x)
     return require(filled(empty(dtype_or(dtype, like.dtype_), like.ndim, like.shape_), number), requires_grad)
 
@@ -142,6 +139,8 @@ def arange(start, stop, step, dtype=None, requires_grad=False):
         return None
     first, by = start, step
     count = max(0, -((start - stop) // step))
+    if count > MOST:
+        return None
     out = empty(code, 1, &count)
     if code == MGX_I64:
         for i in range(count):
@@ -157,4 +156,5 @@ def arange(start, stop, step, dtype=None, requires_grad=False):
     return require(out, requires_grad)
 
 
-cdef object LARGE = 2**31                       # with fewer steps than that Ctrl-C need not be asked for
+cdef object LARGE = 2**31                       # sums and products of two of these are far from overflow
+cdef Py_ssize_t MOST = 2**25                          # so many are written without a look whether Ctrl-C was pressed

@@ -27,7 +27,7 @@ from microgradx._core.graph cimport grad_enabled, set_parents
 from microgradx._core.elementwise cimport apply
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport (Call, LaunchList, Operand, bump_world, compute_on_host, copy, elementwise, fill,
-                                      fill_integer, format_call_site, host, is_capturing, launch, note_as_it_is, put,
+                                      format_call_site, host, is_capturing, launch, note_as_it_is, put,
                                       put_array, raise_without_memory, set_recording)
 
 from operator import getitem
@@ -480,10 +480,7 @@ cdef bint assign_number(Array x, object key, object value) except -1:
     if part is None:
         return False
     check_write(x, "setitem")
-    if x.dtype_ <= MGX_F64:
-        fill(part, value)
-    else:
-        fill_integer(part, value)
+    fill(part, value)                           # exact: integers up to 2^53 are numbers of a double
     return True
 
 cdef object assign_vjp(Node node, Array g, int i):

@@ -59,7 +59,7 @@ def _belongs(hook, modules):
 
 
 def _is_ours(hook):
-    """Is it a hook of a measurement of these pages?"""
+    """Is it a hook of a measurement of ours?"""
     return isinstance(hook, Hook) or any(
         type(owner).__module__.startswith("microgradx.flow.") for owner in _owners(hook))
 
