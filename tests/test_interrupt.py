@@ -34,6 +34,7 @@ KINDS = {
     "bytes": ("x = mgx.zeros(20_000_000).astype('int64'); y = x.clone()", "for _ in range(200): y.copy_(x)"),
     "a cast": ("x = mgx.zeros(1).expand(100_000_000)", "for _ in range(9): x.astype('int64')"),
     "randperm": ("", "mgx.randperm(60_000_000)"),
+    "arange": ("", "for _ in range(20): mgx.arange(200_000_000)"),
     "cumsum": ("x = mgx.zeros(1).expand(100_000_000)", "for _ in range(9): x.cumsum(0)"),
     "argsort of rows": ("x = mgx.rand(10_000, 2000)", "x.argsort(1)"),
     "products": ("x = mgx.zeros(1000, 1000)", "for _ in range(99): x @ x"),

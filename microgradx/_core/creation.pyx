@@ -1,6 +1,7 @@
 """Tensors from nothing but a shape: the lengths are read, and the elements written, without a Python object between."""
 import sys
 
+from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t
 
 from microgradx._core.array cimport *
@@ -10,6 +11,9 @@ from microgradx._core.structured cimport expand
 
 from microgradx._core.tensor import tensor
 from microgradx.errors import DTypeError, GraphError, ShapeError
+
+
+cdef enum: PIECE = 1 << 20                       # so many are written between two looks whether Ctrl-C was pressed
 
 
 def integers(str op, str what, numbers):
@@ -131,7 +135,7 @@ def full_like(x, value, dtype=None, requires_grad=False):
 def arange(start, stop, step, dtype=None, requires_grad=False):
     """start, start + step, ... before ``stop``, of integers; None where they are others, or too large."""
     cdef Array out
-    cdef Py_ssize_t count, i
+    cdef Py_ssize_t count, begin, end = 0, i
     cdef int64_t first, by
     cdef int code = dtype_or(dtype, MGX_I64)
     if type(start) is not int or type(stop) is not int or type(step) is not int or not (
@@ -139,22 +143,23 @@ def arange(start, stop, step, dtype=None, requires_grad=False):
         return None
     first, by = start, step
     count = max(0, -((start - stop) // step))
-    if count > MOST:
-        return None
     out = empty(code, 1, &count)
-    if code == MGX_I64:
-        for i in range(count):
-            (<int64_t *> out.data)[i] = first + i * by
-    elif code == MGX_F32:
-        for i in range(count):
-            (<float *> out.data)[i] = <float> (first + i * by)
-    else:
-        for i in range(count):
-            (<double *> out.data)[i] = <double> (first + i * by)
+    while end < count:
+        begin, end = end, end + PIECE if end + PIECE < count else count
+        if code == MGX_I64:
+            for i in range(begin, end):
+                (<int64_t *> out.data)[i] = first + i * by
+        elif code == MGX_F32:
+            for i in range(begin, end):
+                (<float *> out.data)[i] = <float> (first + i * by)
+        else:
+            for i in range(begin, end):
+                (<double *> out.data)[i] = <double> (first + i * by)
+        if end < count:
+            PyErr_CheckSignals()
     if capture:
         freeze(out)
     return require(out, requires_grad)
 
 
 cdef object LARGE = 2**31                       # sums and products of two of these are far from overflow
-cdef Py_ssize_t MOST = 2**25                          # so many are written without a look whether Ctrl-C was pressed
