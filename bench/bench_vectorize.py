@@ -128,7 +128,12 @@ def replayed(kind):
     """Forward and backward of the whole graph, replayed."""
     from microgradx._core.scalar.replay import compile_values
     f = compile_values(whole_loss(net_of(kind)))
-    return lambda: f().data
+
+    def step():
+        loss = f()
+        loss.backward()
+        return loss.data
+    return step
 
 
 def traced(what, kind):

@@ -154,15 +154,17 @@ typedef struct {
     mgx_operand operand[MGX_MAXOPERANDS];       /* no more of them need exist than there are */
 } mgx_tiles;
 
-/* operations on Values besides the rows, and a recorded call of them: see segment.inl. `derivative` is stored as
-   `operand` is; only those of rows other than mul and add are written */
-enum { MGX_LEAF = -1, MGX_MADE = -2, MGX_DOT = -3, MGX_SUM = -4, MGX_MEAN = -5, MGX_REPLAYED = -6 };
+/* operations on Values besides the rows, and a recorded call of them: see segment.inl. A chain is a dot that additions
+   made term by term, so gradients go from the last term to the first. `derivative` is stored as `operand` is; none is
+   for mul, add and relu */
+enum { MGX_LEAF = -1, MGX_MADE = -2, MGX_DOT = -3, MGX_SUM = -4, MGX_MEAN = -5, MGX_REPLAYED = -6, MGX_CHAIN = -7 };
 typedef struct {
     int32_t numbers, leaves, nodes;
     int32_t stores;                     /* does any row write derivatives? */
     const int32_t *op, *first;          /* by node; where its operands begin, and one more */
     const int32_t *operand;             /* indices: of numbers below 0, of leaves from 0 on, then of nodes */
     const char *needs;                  /* by node: as `needs` of a rule */
+    const int32_t *order, *alike;       /* the nodes level by level; how many from here on are of one level and kind */
 } mgx_segment;
 
 /* what one instruction set offers; every array is indexed by dtype */

@@ -16,7 +16,7 @@ LAYERS = [["errors", "_core", "_core.capture", "_core.debug", "_core.scalar", "_
            "_core.kernels", "_core.memory", "_core.public", "_core.trees"],
           ["_core.graph", "_core.ops", "_core.ufuncs"], ["_core.value", "_core.array"],
           ["_core.scalar.tape", "_core.capture.environment", "_core.capture.originals", "_core.debug.watch"],
-          ["_core.scalar.replay"],
+          ["_core.scalar.lowering"], ["_core.scalar.replay"],
           ["_core.launch"], ["_core.capture.guards"],
           ["_core.capture.number", "_core.debug.profile", "_core.update"], ["_core.elementwise"], ["_core.views"],
           ["_core.structured"], ["_core.effects", "_core.nets", "_core.generator"], ["_core.backward"],

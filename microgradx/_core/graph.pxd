@@ -22,6 +22,7 @@ cdef struct Order:              # parents before children
     PyObject **item
     Py_ssize_t count
 
+cdef uint32_t begin_walk() noexcept
 cdef int topological(PyObject *root, Py_ssize_t offset, Order *order, void (*visit)(PyObject *) noexcept) except -1
 cdef void renumber(Order *order, Py_ssize_t offset) noexcept
 cdef int set_many(Vertex *v, Py_ssize_t count, PyObject **parent) except -1

@@ -105,13 +105,15 @@ cdef extern from "kernels.h" nogil:
         double *drow
         double *scratch
         int no_nan
-    enum: MGX_LEAF, MGX_MADE, MGX_DOT, MGX_SUM, MGX_MEAN, MGX_REPLAYED
+    enum: MGX_LEAF, MGX_MADE, MGX_DOT, MGX_SUM, MGX_MEAN, MGX_REPLAYED, MGX_CHAIN
     ctypedef struct mgx_segment:
         int32_t numbers, leaves, nodes, stores
         const int32_t *op
         const int32_t *first
         const int32_t *operand
         const char *needs
+        const int32_t *order
+        const int32_t *alike
     ctypedef struct mgx_kernels:
         const char *isa
         mgx_loops rows[2][1]

@@ -1,3 +1,4 @@
+from cpython cimport array
 from cpython.object cimport PyObject
 from libc.stdint cimport int32_t
 from microgradx._core.graph cimport Vertex
@@ -18,8 +19,11 @@ cdef Value leaf(double data)
 cdef bint tracing() noexcept
 
 cdef class Recording:
-    cdef list entries           # of all Values made: (the Value, its op, operands as they were given)
+    cdef list values            # all that were made
+    cdef array.array ops, first     # by Value: its op; where its operands begin, and one more
+    cdef list operands          # as they were given
     cdef str reason             # why a replay cannot stand for the call, or None
+    cdef int add(self, Value made, int op, tuple operands) except -1
     cdef int note(self, str reason) except -1
 
 cdef class Moving:

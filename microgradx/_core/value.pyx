@@ -5,6 +5,7 @@ form, and a node is freed the moment nobody holds it. It stores its local deriva
 backward pass multiplies and adds.
 """
 cimport cython
+from cpython cimport array
 from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_Check, PyFloat_AsDouble
 from cpython.long cimport PyLong_Check, PyLong_AsDouble
 from cpython.object cimport PyObject, Py_EQ, Py_NE
@@ -109,7 +110,17 @@ cdef class Recording:
     """What one call of a function did with Values."""
 
     def __cinit__(self):
-        self.entries, self.reason = [], None
+        self.values, self.operands, self.reason = [], [], None
+        self.ops, self.first = array.array("i"), array.array("i", [0])
+
+    cdef int add(self, Value made, int op, tuple operands) except -1:
+        """A Value was made by ``op``; the operands are as they were given."""
+        cdef int end = <int> (len(self.operands) + len(operands))
+        self.values.append(made)
+        self.operands += operands
+        array.extend_buffer(self.ops, <char *> &op, 1)
+        array.extend_buffer(self.first, <char *> &end, 1)
+        return 0
 
     cdef int note(self, str reason) except -1:
         """Why a replay cannot stand for the call; the first reason is kept."""
@@ -215,7 +226,7 @@ cdef class Value(Differentiable):
     def __cinit__(self, data, _children=(), _op="", label="", *, children=None, local_grads=None):
         self.v.op = MGX_LEAF
         if tracer and is_recording():
-            recording.entries.append((self, MGX_LEAF, (data,)))
+            recording.add(self, MGX_LEAF, (data,))
             if not isinstance(_op, str) or _children or _op or label or children or local_grads:
                 recording.note("a Value was made with explicit children, derivatives or a label")
             data = given_of(data)
@@ -455,7 +466,7 @@ cdef object record_apply(int op, object a, object b, object c):
     if recording is None or not tracing():
         return apply(op, a, b, c)
     out = apply(op, given_of(a), given_of(b), given_of(c))
-    recording.entries.append((out, op, (a, b, c)[:facts[op].arity]))
+    recording.add(out, op, (a, b, c)[:facts[op].arity])
     return out
 
 
@@ -649,7 +660,7 @@ cdef Value weighted(int op, object values, object weight):
         elif recording is None:
             watch("a result without its graph (no_grad)")
         if recorded is not None:
-            recording.entries.append((out, op, recorded))
+            recording.add(out, op, recorded)
         return out
     finally:
         free(parent)

@@ -6,13 +6,13 @@ that of the call as it is, whatever is computed from the results. What is saved 
 from cpython cimport array
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
-from libc.stdint cimport int32_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
-from microgradx._core.graph cimport Order, grad_enabled, topological
+from microgradx._core.graph cimport grad_enabled
 from microgradx._core.kernels cimport *
 from microgradx._core.capture.environment cimport Environment
+from microgradx._core.scalar.lowering cimport Lowered, Numbers, Segment, lower, segment_of
 from microgradx._core.trees cimport take_apart
 from microgradx._core.value cimport (Moving, Recording, Replayed, Value, given_of, leaf, new_replayed,
                                      number, one_trace_at_a_time, replayed_node, start_tracing, stop_tracing, sum_node,
@@ -61,23 +61,6 @@ cdef dict OPERATORS = {MGX_add: operator.add, MGX_sub: operator.sub, MGX_mul: op
 
 
 # ----- numbers that move ----------------------------------------------------------------------------------------------
-
-cdef class Numbers:
-    """The floats among the arguments and what is computed of them, while a call is recorded."""
-    cdef list initial                               # by slot
-    cdef list steps                                 # (op, slot of the result, slots of the operands), flat
-    cdef set read                                   # arguments whose numbers have decided something
-
-    def __cinit__(self):
-        self.initial, self.steps, self.read = [], [], set()
-
-    cdef int constant(self, double x) except -1:
-        self.initial.append(x)
-        return <int> len(self.initial) - 1
-
-    cdef int slot_of(self, object o) except -1:
-        return (<Moving> o).slot if isinstance(o, Moving) else self.constant(number(o, -1))
-
 
 cdef class MovingFloat(Moving):
     cdef Numbers numbers
@@ -143,16 +126,6 @@ cdef bint equal(object a, object b) except -1:
     return repr(a) == repr(b) if isinstance(a, (float, complex, np.generic)) else bool(a == b)
 
 
-cdef list walk(Value root):
-    """The nodes that ``root`` was made from, in the order of the backward pass, the other way round."""
-    cdef Order order
-    topological(<PyObject *> root, <char *> &root.v - <char *> <PyObject *> root, &order, NULL)
-    try:
-        return [<object> order.item[i] for i in range(order.count)]
-    finally:
-        free(order.item)
-
-
 cdef class RecordedCall:
     """A call that was recorded: what it depends on, and the nodes that it made."""
     cdef object structure, tree
@@ -162,9 +135,9 @@ cdef class RecordedCall:
     cdef Environment environment
     cdef list inputs, moving                        # leaves that are Values; (leaf, slot) of those that move
     cdef list parameters, outputs
-    cdef array.array ops, first, operands, linked, needs, steps, numbers
-    cdef bint single                                # whether one node can stand for all
-    cdef mgx_segment segment
+    cdef Lowered lowered                            # the nodes
+    cdef Segment segment                            # what one node runs that stands for all, or None
+    cdef array.array steps, numbers
     cdef readonly Py_ssize_t replays
 
     cdef bint match(self, object structure, list leaves) except -1:
@@ -216,12 +189,11 @@ cdef class RecordedCall:
                 self.forms.append((EQUAL if isinstance(o, BY_VALUE) else IDENTICAL, o))
         return 0
 
-    cdef str lower(self, Recording recording, Numbers numbers, object result, list leaves, list passed,
+    cdef str keep_nodes(self, Recording recording, Numbers numbers, object result, list leaves, list passed,
                    object arguments):
         """The nodes that the result was made from, as arrays; or why that cannot be."""
-        cdef dict slot = {}, made = {}, places = {}
-        cdef list containers = [], own = [], waiting, ops = [], first = [0], operands = [], linked = [], needs = []
-        cdef Value out
+        cdef dict places = {}
+        cdef list containers = [], own = []
         gather_containers(result, containers)
         gather_containers(arguments, own)
         seen = {id(o) for o in own if o != ()} | set(self.environment.containers)
@@ -231,51 +203,18 @@ cdef class RecordedCall:
             if type(o) not in (list, tuple, dict) and not hasattr(o, "_fields"):
                 return f"a result of type {type(o).__name__}"
             seen.add(id(o))
-        for k, entry in enumerate(recording.entries):
-            made[id(entry[0])] = k
         found, self.tree = flatten(result, True)
-        waiting = [made[id(o)] for o in found if id(o) in made]
-        reached = set()
-        while waiting:
-            k = waiting.pop()
-            if k not in reached:
-                reached.add(k)
-                waiting += [made[id(o)] for o in recording.entries[k][2] if type(o) is Value and id(o) in made]
-        for i in self.inputs:
-            slot[id(leaves[i])] = len(slot)
-        self.parameters = []
-        for k in sorted(reached):
-            for o in recording.entries[k][2]:
-                if type(o) is Value and id(o) not in made and id(o) not in slot:
-                    if id(o) not in self.environment.values:
-                        return "a Value from where it is not seen"
-                    slot[id(o)] = len(slot)
-                    self.parameters.append(o)
-        order = sorted(reached)
-        roots = {id(o): o for o in found if id(o) in made}
-        self.single = len(roots) == 1
-        if self.single:                             # in the order of a walk from the result
-            (root,) = roots.values()
-            order = [made[id(o)] for o in walk(root) if id(o) in made]
-            self.single = set(order) == reached and recording.entries[made[id(root)]][1] != MGX_LEAF
-            order = order if self.single else sorted(reached)
-        for k in order:
-            out, op, given = recording.entries[k]
-            needs.append(sum([1 << j for j, o in enumerate(given[:3]) if type(o) is Value]))
-            self.single = self.single and (out.v.count > 0 or op == MGX_LEAF
-                                           or not any([type(o) is Value for o in given]))
-            for o in given:
-                operands.append(slot[id(o)] if type(o) is Value else ~numbers.slot_of(o))
-            slot[id(out)] = len(slot)
-            ops.append(op)
-            first.append(len(operands))
-            linked.append(out.v.count > 0)
+        self.lowered = lower(recording, numbers, [leaves[i] for i in self.inputs], found)
+        self.parameters = self.lowered.parameters
+        for o in self.parameters:
+            if id(o) not in self.environment.values:
+                return "a Value from where it is not seen"
         self.outputs = []
         positions = {id(o): i for i, o in enumerate(leaves) if type(o) is Value}
-        for o in found:
+        for o, place in zip(found, self.lowered.places):
             if type(o) is Value:
-                if id(o) in made:
-                    self.outputs.append((NODE, slot[id(o)]))
+                if place >= 0:
+                    self.outputs.append((NODE, place))
                 elif id(o) in self.environment.values:
                     self.outputs.append((CONSTANT, o))
                 elif id(o) in positions:
@@ -296,17 +235,8 @@ cdef class RecordedCall:
                     self.forms[i] = (EQUAL, leaves[i])
                 else:
                     self.moving.append((i, (<Moving> o).slot))
-        self.ops, self.first = array.array("i", ops), array.array("i", first)
-        self.operands, self.linked = array.array("i", operands), array.array("b", linked)
-        self.needs = array.array("b", needs)
-        self.segment.leaves, self.segment.nodes = <int> (len(self.inputs) + len(self.parameters)), <int> len(ops)
-        self.segment.stores = len(operands) if any([op >= 0 and op not in (MGX_add, MGX_mul) for op in ops]) else 0
-        self.segment.op = <const int32_t *> self.ops.data.as_ints
-        self.segment.first = <const int32_t *> self.first.data.as_ints
-        self.segment.operand = <const int32_t *> self.operands.data.as_ints
-        self.segment.needs = self.needs.data.as_chars
+        self.segment = segment_of(self.lowered, numbers) if self.lowered.single else None
         self.steps, self.numbers = array.array("i", numbers.steps), array.array("d", reversed(numbers.initial))
-        self.segment.numbers = <int> len(self.numbers)
         return None
 
     cdef int fill(self, double *y, list leaves) except -1:
@@ -328,14 +258,14 @@ cdef class RecordedCall:
 
     cdef object replay(self, list leaves):
         cdef list linked = [leaves[i] for i in self.inputs] + self.parameters
-        cdef bint single = self.single and len(self.ops) > 0
+        cdef bint single = self.segment is not None
         for o in linked:
             single = single and (<Value> o).v.count == 0
         return self.replay_as_node(leaves, linked) if single else self.replay_nodes(leaves, linked)
 
     cdef object replay_as_node(self, list leaves, list linked):
         """One node stands for all; its gradients are theirs."""
-        cdef Replayed *replayed = new_replayed(&self.segment)
+        cdef Replayed *replayed = new_replayed(&self.segment.c)
         cdef Replayed *own
         cdef PyObject **links = <PyObject **> malloc((len(linked) + 1) * sizeof(PyObject *))
         cdef Py_ssize_t i
@@ -354,11 +284,12 @@ cdef class RecordedCall:
 
     cdef object replay_nodes(self, list leaves, list linked):
         """The same nodes again."""
-        cdef Py_ssize_t nodes = len(self.ops), base = len(linked), i, k, count, at = 0
-        cdef int *op = self.ops.data.as_ints
-        cdef int *first = self.first.data.as_ints
-        cdef int *operand = self.operands.data.as_ints
-        cdef Py_ssize_t most = len(self.operands) + 4
+        cdef Lowered lowered = self.lowered
+        cdef Py_ssize_t nodes = len(lowered.ops), base = len(linked), i, k, count, at = 0
+        cdef int *op = lowered.ops.data.as_ints
+        cdef int *first = lowered.first.data.as_ints
+        cdef int *operand = lowered.operands.data.as_ints
+        cdef Py_ssize_t most = len(lowered.operands) + 4
         cdef PyObject **value = <PyObject **> calloc(base + nodes + most, sizeof(PyObject *))
         cdef double *numbers = <double *> malloc((len(self.numbers) + 2 * most) * sizeof(double))
         cdef double *x = numbers + len(self.numbers)
@@ -376,7 +307,7 @@ cdef class RecordedCall:
                     at = operand[first[i] + k]
                     if at >= 0:
                         x[k] = (<Value> value[at]).y
-                        parent[k] = value[at] if self.linked.data.as_chars[i] else NULL
+                        parent[k] = value[at] if lowered.linked.data.as_chars[i] else NULL
                     else:
                         x[k], parent[k] = x[at], NULL
                 if op[i] >= 0:
@@ -424,7 +355,7 @@ def observe(function, args, kwargs):
         return function(*args, **kwargs), None
     before = start_tracing("compile", recording)
     try:
-        return function(*args, **kwargs), len(recording.entries) > 0 or recording.reason is not None
+        return function(*args, **kwargs), len(recording.values) > 0 or recording.reason is not None
     finally:
         stop_tracing(before)
         end_recording()
@@ -529,7 +460,7 @@ cdef class compile_values:
                 call = RecordedCall()
                 call.describe(self.function, structure, leaves, self.fixed)
             else:
-                ops = call.ops
+                ops = call.lowered.ops
                 passed = [moving_float(numbers, o, frozenset((i,))) if form[0] == MOVES else o
                           for i, (o, form) in enumerate(zip(leaves, call.forms))]
                 args, kwargs = unflatten(structure, iter(passed))
@@ -539,7 +470,7 @@ cdef class compile_values:
                 result = self.function(*args, **kwargs)
             finally:
                 stop_tracing(before)
-            self.made = len(recording.entries) > 0 or recording.reason is not None
+            self.made = len(recording.values) > 0 or recording.reason is not None
             now, after = flatten((args, kwargs), True)
             reason = recording.reason or call.environment.reason
             if after != structure or any([a is not b for a, b in zip(now, passed)]):
@@ -549,8 +480,8 @@ cdef class compile_values:
             if random_states() != moved:
                 reason = reason or "random numbers are drawn"
             if reason is None:
-                reason = call.lower(recording, numbers, result, leaves, passed, (args, kwargs))
-            if reason is None and ops is not None and call.ops != ops:
+                reason = call.keep_nodes(recording, numbers, result, leaves, passed, (args, kwargs))
+            if reason is None and ops is not None and call.lowered.ops != ops:
                 reason = "it did not do the same for the same arguments"
             self.fixed |= numbers.read
             if reason is not None:
@@ -579,5 +510,5 @@ cdef class compile_values:
         cdef RecordedCall call
         if self.reason is not None:
             return f"ran as it is, {self.eager} times: {self.reason}"
-        return "\n".join([f"a function of Values: {len(call.ops)} nodes from {len(call.parameters)} parameters, "
-                          f"{call.replays} replays" for call in self.calls if call.complete]) or "not recorded yet"
+        return "\n".join([f"a function of Values: {len(call.lowered.ops)} nodes from {len(call.parameters)} "
+                          f"parameters, {call.replays} replays" for call in self.calls if call.complete]) or "not recorded yet"
