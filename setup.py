@@ -42,13 +42,24 @@ APPEND = ("int result = PyList_Append(list, x);\n    Py_DECREF(x);\n",
           "int result = PyList_Append(list, x);\n    if (likely(result == 0))\n        Py_DECREF(x);\n")
 # A method of a class that C defines reads its `self` as such an object: nothing else may be passed as one.
 SELF = (("static PyObject *__Pyx_CyFunction_CallAsMethod(PyObject *func, PyObject *args, PyObject *kw) {\n", """\
-static int mgx_is_other_self(__pyx_CyFunctionObject *f, PyObject *self) {
-    PyTypeObject *kind = ((PyCMethodObject *) f)->mm_class;
-    if (likely(!kind || !self || PyObject_TypeCheck(self, kind)))
+#if defined(__GNUC__)
+__attribute__((cold, noinline))
+#endif
+static int mgx_refuse_self(__pyx_CyFunctionObject *f, PyObject *self, PyTypeObject *kind) {
+    if (PyObject_TypeCheck(self, kind))
         return 0;
     PyErr_Format(PyExc_TypeError, "%U: a method of %s, called with %s as self", f->func_qualname, kind->tp_name,
                  Py_TYPE(self)->tp_name);
     return 1;
+}
+static CYTHON_INLINE int mgx_is_other_self(__pyx_CyFunctionObject *f, PyObject *self) {
+    PyTypeObject *kind = ((PyCMethodObject *) f)->mm_class, *type;
+    if (!kind || !self)
+        return 0;
+    for (type = Py_TYPE(self); type; type = type->tp_base)
+        if (type == kind)
+            return 0;
+    return mgx_refuse_self(f, self, kind);
 }
 static PyObject *__Pyx_CyFunction_CallAsMethod(PyObject *func, PyObject *args, PyObject *kw) {
 """),

@@ -41,7 +41,7 @@ cdef struct Member:             # a parameter that has a gradient, and what an u
     Py_ssize_t index            # its number in its group
     PyObject *parts             # (w, *state), held, as the gradient is
     PyObject *gradient
-    PyObject *cell              # of its group, held by `update`
+    PyObject *cell              # of its group, held, as what counts the steps is
     PyObject *steps
 
 
@@ -76,7 +76,7 @@ def update(str op, list groups not None):
     cdef int state = facts.count - facts.first_update, given
     cdef Call call
     cdef Py_ssize_t i, count = 0, room = 0, needed, counted
-    cdef list rows, held = []
+    cdef list rows
     cdef Array w, g, a, cell, steps, _steps
     cdef PyObject *part
     cdef Member *member
@@ -92,8 +92,6 @@ def update(str op, list groups not None):
         raise MemoryError(f"{op}: no memory for {room} parameters")
     try:
         for cell, steps, rows in groups:
-            held.append(cell)
-            held.append(steps)
             for i in range(room):
                 if i >= len(rows) or count == room:
                     break
@@ -111,6 +109,8 @@ def update(str op, list groups not None):
                 m.cell, m.steps = <PyObject *> cell, <PyObject *> steps
                 Py_INCREF(m.parts)
                 Py_INCREF(m.gradient)
+                Py_INCREF(m.cell)
+                Py_INCREF(m.steps)
                 count += 1
         for i in range(count):                  # all is held: from here on a signal's handler may change the groups
             m = &member[i]
@@ -172,6 +172,8 @@ def update(str op, list groups not None):
         for i in range(count):
             Py_DECREF(member[i].parts)
             Py_DECREF(member[i].gradient)
+            Py_DECREF(member[i].cell)
+            Py_DECREF(member[i].steps)
         free(member)
 
 

@@ -190,7 +190,7 @@ cdef class RecordedCall:
         return 0
 
     cdef str keep_nodes(self, Recording recording, Numbers numbers, object result, list leaves, list passed,
-                   object arguments):
+                        object arguments):
         """The nodes that the result was made from, as arrays; or why that cannot be."""
         cdef dict places = {}
         cdef list containers = [], own = []
@@ -510,5 +510,6 @@ cdef class compile_values:
         cdef RecordedCall call
         if self.reason is not None:
             return f"ran as it is, {self.eager} times: {self.reason}"
-        return "\n".join([f"a function of Values: {len(call.lowered.ops)} nodes from {len(call.parameters)} "
-                          f"parameters, {call.replays} replays" for call in self.calls if call.complete]) or "not recorded yet"
+        recorded = [f"a function of Values: {len(call.lowered.ops)} nodes from {len(call.parameters)} parameters, "
+                    f"{call.replays} replays" for call in self.calls if call.complete]
+        return "\n".join(recorded) or "not recorded yet"
