@@ -628,10 +628,12 @@ cdef class Array(Differentiable):
         """
         if self.needs_grad:
             raise BufferError("dlpack: this tensor requires a gradient, which would not come back; share t.detach()")
+        if dl_device is not None and dl_device != (1, 0):
+            raise BufferError(f"dlpack: this memory is that of the processor, device (1, 0), not {dl_device!r:.80}")
         if not copy and min([self.strides_[d] for d in range(self.ndim)], default=0) < 0:
             raise BufferError("dlpack: negative strides, which not everybody takes; share t.contiguous()")
         shared = ndarray_to_read(self) if self.storage.readonly or copy else writable_ndarray(self)
-        return shared.__dlpack__(stream=stream, max_version=max_version, dl_device=dl_device, copy=copy)
+        return shared.__dlpack__(stream=stream, max_version=max_version, copy=copy)
 
     def __dlpack_device__(self):
         """(1, 0): the memory of the processor."""
