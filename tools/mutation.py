@@ -169,8 +169,9 @@ def copy_sources():
     COPY.mkdir(parents=True, exist_ok=True)
     for name in COPIED:
         if (ROOT / name).is_dir():
+            built = ["*.so", "*.c", "*.c.dep"] if name == "microgradx" else []
             shutil.copytree(ROOT / name, COPY / name, dirs_exist_ok=True,
-                            ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+                            ignore=shutil.ignore_patterns("__pycache__", *built))
         else:
             shutil.copy2(ROOT / name, COPY / name)
 
