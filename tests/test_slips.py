@@ -84,6 +84,8 @@ SLIPS = {
     "texts": (lambda: Tensor(["a"]), DTypeError, r"at \[0\] is the text 'a'"),
     "a text among numbers": (lambda: Tensor([[1, 2.5], [3, "a"]]), DTypeError, r"at \[1, 1\] is the text 'a'; make"),
     "bytes among numbers": (lambda: X.copy_([True, b"a"]), DTypeError, r"at \[1\] is the text b'a'; make"),
+    "a text below many axes": (lambda: Tensor(np.full((1,) * 33, "a")), DTypeError, "data of dtype <U1 are not real"),
+    "records as a bound": (lambda: X.clone().random_(np.zeros(2, "i4,f8")), DTypeError, "random_: low"),
     "a complex number": (lambda: X + [1, 2j, 3], DTypeError, r"at \[1\] is complex"),
     "a date": (lambda: Tensor([np.datetime64("2020-01-01")]), DTypeError, r"at \[0\] is date"),
     "a large integer": (lambda: Tensor([1, 2**70]), DTypeError, r"at \[1\] is an integer beyond int64"),

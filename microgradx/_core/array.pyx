@@ -979,7 +979,7 @@ cdef int dtype_code(object dtype) except -1:
 
 cdef str first_of_another_kind(object array):
     """Which element is no number, and what to do."""
-    if array.dtype.kind not in "OUS":
+    if array.dtype.kind not in "OUS" or array.ndim > MGX_MAXDIM:           # beyond which NumPy does not enumerate
         return ""
     for index, o in np.ndenumerate(array):
         if isinstance(o, (str, bytes)):
