@@ -15,6 +15,7 @@ import pickle
 import platform
 import reprlib
 import sys
+import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future
@@ -120,7 +121,7 @@ def _completed(function: Callable[[Any], Any], tasks: list[Any], waiting: deque[
             alone = suspects or not suspected.isdisjoint(running.values())
             while (suspects or waiting) and len(running) < (1 if alone else pool.width):
                 k = (suspects or waiting).popleft()
-                running[pool.submit(_on_a_worker, _process(), function, tasks[k])] = k
+                running[pool.submit(_on_a_worker, (_process(), threading.get_ident()), function, tasks[k])] = k
             done, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
             if any(isinstance(future.exception(), BrokenExecutor) for future in done):
                 done, _ = concurrent.futures.wait(running)              # they all break with the pool
@@ -161,13 +162,19 @@ class _Sent(bytes):
     """The pickle of a result."""
 
 
-def _on_a_worker(caller: str, function: Callable[[Any], Any], task: Any) -> Any:
-    """What an executor runs. A process other than the caller's has one thread from now on, and sends what arrives."""
-    elsewhere = _process() != caller
+def _on_a_worker(caller: tuple[str, int], function: Callable[[Any], Any], task: Any) -> Any:
+    """What an executor runs. A process other than the caller's has one thread from now on, and sends what arrives. Of
+    OpenMP each thread has a number of its own."""
+    process, thread = caller
+    elsewhere, limits = _process() != process, contextlib.nullcontext()
     if elsewhere:
         _use_one_thread()
+    elif threading.get_ident() != thread:
+        from threadpoolctl import threadpool_limits
+        limits = threadpool_limits(1, user_api="openmp")
     try:
-        result = function(task)
+        with limits:
+            result = function(task)
     except Exception as error:
         if isinstance(error, BrokenExecutor) or elsewhere and not _arrives(error):
             raise Error(f"{type(error).__name__}: {error}") from None if elsewhere else error

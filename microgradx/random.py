@@ -201,12 +201,12 @@ def randint(low: int, high: Any = None, size: Any = (), *, rng: Seed = None, gen
     _options("randint", device, None, ())
     if isinstance(high, (tuple, list)):                         # torch: randint(high, size)
         high, size = None, high
-    low, high = (0, low) if high is None else (low, high)
+    low, high = integers("randint", "low and high", (0, low) if high is None else (low, high))
     if low >= high:
         raise OptionError(f"randint: no integer is {low} or more and less than {high} ({low} >= {high})")
     shape, source = lengths("randint", (size,)), _source("randint", rng, generator)
     if isinstance(source, Generator):
-        drawn = core.integers(source, shape, *integers("randint", "low and high", (low, high)))
+        drawn = core.integers(source, shape, low, high)
     else:
         drawn = _by_numpy(source, lambda: source.integers(low, high, shape), shape, "int64")
     drawn = drawn if dtype is None else drawn.astype(dtype)
@@ -459,6 +459,7 @@ def random_(x: Tensor, low: int = 0, high: int | None = None, *, generator: Seed
     exactly."""
     if high is None:
         most = {"float32": 1 << 24, "float64": 1 << 53, "bool": 2}.get(x.dtype.name, (1 << 63) - 1)
+        (low,) = integers("random_", "low", (low,))
         low, high = (0, most) if low == 0 else (0, low)
     return _filled("random_", x, randint(low, high, x.shape, generator=generator))
 

@@ -47,8 +47,7 @@ CALLS = {
     "solve": [lambda f, a: f(a, np.ones(3)), lambda f, a: f(a, a)],
     "squeeze": [lambda f, a: f(a[None]), lambda f, a: f(a[:, :1], 1)],
     "swapaxes": [lambda f, a: f(a, 0, 1)],
-    "take_along_axis": [lambda f, a: f(a, np.array([[0], [2], [1]])), lambda f, a: f(a, np.array([[0, 2, 1]]), 0),
-                        lambda f, a: f(a, np.array([3, 5]), axis=None)],
+    "take_along_axis": [lambda f, a: f(a, np.array([[0, 2, 1]]), 0), lambda f, a: f(a, np.array([3, 5]), axis=None)],
     "tensordot": [lambda f, a: f(a, a), lambda f, a: f(a, np.ones((3, 2)), 1),
                   lambda f, a: f(a, a, axes=([0, 1], [1, 0]))],
     "tile": [lambda f, a: f(a, 2), lambda f, a: f(a, (2, 1, 3))],
@@ -117,6 +116,10 @@ CALLS = {
     "unique": [*ONE, lambda f, a: f(a, True, True, True), lambda f, a: f(a, axis=1)],
     "unravel_index": [lambda f, a: f(np.array([3, 5]), (2, 3))],
     "vander": [lambda f, a: f(a[0]), lambda f, a: f(a[0], 4, increasing=True)], "vdot": [lambda f, a: f(a, a)]}
+if hasattr(np, "trapz"):                                # NumPy before 2.4
+    CALLS["trapz"] = CALLS["trapezoid"]
+if np.lib.NumpyVersion(np.__version__) >= "2.3.0":      # where the axis has a default
+    CALLS["take_along_axis"].append(lambda f, a: f(a, np.array([[0], [2], [1]])))
 FLAT = {"argwhere", "nonzero", "count_nonzero", "isin", "isneginf", "isposinf", "isreal", "linalg.matrix_rank", "fix",
         "searchsorted", "unravel_index", "interp",
         "all", "any", "allclose", "isclose", "argmax", "argmin", "argsort", "full_like", "ones_like", "zeros_like"}

@@ -742,6 +742,41 @@ def test_one_program_in_two_threads_runs_as_it_is_in_the_second():
     assert "ran as it is, 1 times: a call while the same one was running" in step.explain()
 
 
+def test_a_capture_that_another_thread_begins_while_one_is_prepared_goes_first():
+    """What a function can reach is looked at before its capture, and may be of a class that then runs Python code."""
+    from microgradx._core.launch import capturing
+    entered, leave, results = threading.Event(), threading.Event(), []
+    armed = threading.Event()
+
+    def slow(x):
+        y = x.exp() * 2
+        if capturing():
+            entered.set()
+            leave.wait(20)
+        return y + 1
+
+    class Looked:
+        __slots__ = ("part",)
+
+        def __getattribute__(self, name):
+            if armed.is_set():
+                armed.clear()
+                thread.start()
+                assert entered.wait(20)
+            return object.__getattribute__(self, name)
+
+    x, looked, other = mgx.ones(3), Looked(), mgx.compile(slow)
+    looked.part = 3.0
+    step = mgx.compile(lambda x: x * looked.part)
+    thread = threading.Thread(target=lambda: results.append(other(x)))
+    other(x), step(x)
+    armed.set()
+    assert step(x).tolist() == [3, 3, 3] and step.explain() == "not captured yet: the second call is"
+    leave.set()
+    thread.join()
+    assert bits(results[0]) == bits(slow(x)) and other.programs and step(x).tolist() == [3, 3, 3] and step.programs
+
+
 def test_detect_nan_looks_at_every_launch():
     step = mgx.compile(lambda x: x.log() * 2)
     for _ in range(3):

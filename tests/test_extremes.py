@@ -106,6 +106,9 @@ def test_the_second_derivative_of_the_norm():
     x = leaf([3.0, 4.0])
     np.testing.assert_allclose(mgx.hessian(lambda t: t.norm())(x).numpy(), np.array([[16, -12], [-12, 9]]) / 125,
                                rtol=1e-14)
+    cubes = 3**3 + 4**3                         # of order 3, of which the norm itself is a factor of the gradient
+    np.testing.assert_allclose(mgx.hessian(lambda t: t.norm(3))(x).numpy(), np.array([[6 * 64, -288], [-288, 8 * 27]]) /
+                               cubes ** (5 / 3), rtol=1e-13)
 
 
 def normalizations(shape):

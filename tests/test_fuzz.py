@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import programs
 import pytest
 
 import microgradx as mgx
@@ -35,6 +37,39 @@ def test_programs_beside_numpy():
     for what in ("steps", "gradient", "second derivative", "third derivative", "gradient in float32", "program",
                  "program twice", "conversions", "write refused"):
         assert re.search(rf"^    [1-9][0-9]+ {what}$", said, re.MULTILINE), what
+
+
+def differentiate(values, ours, truth):
+    """A program of one step, eight times, for directions are drawn; what was compared."""
+    before = programs.COUNTS.copy()
+    for seed in range(8):
+        p = programs.Program(np.random.default_rng(seed), "ties")
+        p.pure = True
+        k = p.leaf(values=np.array(values), grad=True)
+        p.apply(programs.Step("step", ours, truth, (k,), order=0))
+        p.whole()
+    return programs.COUNTS - before
+
+
+def test_kinks_that_cancel_in_one_direction_are_no_faults():
+    """Both clip and amin are at a kink; along (1, -2) and along (-1, 2) the result stays 2."""
+    shift = np.array([1.0, 0.0])
+    assert differentiate([1.0, 2.0], lambda x: (x + shift).clip(2, 9).amin(),
+                         lambda a: np.asarray(np.clip(a + shift, 2, 9).min()))["program: no slope"] == 8
+
+
+def test_gradients_that_are_wrong_by_a_thousandth_are_faults():
+    class Square(mgx.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x * x
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * ctx.saved_tensors[0] * 2.002
+    with pytest.raises(programs.Wrong, match="program: gradient"):
+        differentiate([1.0, 2.0], Square.apply, np.square)
 
 
 def test_programs_of_more_operations():

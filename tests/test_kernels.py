@@ -79,7 +79,8 @@ def options(name):
     assert name in OPTIMIZERS, (f"row {name!r} reads the options of an optimizer, but no class of optim has kernel = "
                                 f"{name!r}: write it in optim/optimizers.py and name it in __all__")
     cls = OPTIMIZERS[name]
-    return cls.numbers(cls([Tensor([1.0], requires_grad=True)]).defaults | SPECIAL.get(name, {}))
+    special = SPECIAL.get(name.removeprefix("count_"), {})
+    return cls.numbers(cls([Tensor([1.0], requires_grad=True)]).defaults | special)
 
 
 SPECIAL = {"sgd": dict(momentum=0.9, dampening=0.2, weight_decay=0.01), "nadam": dict(weight_decay=0.1),
@@ -111,7 +112,7 @@ def operand(kind, name, elements, sample, row, dtype, rng):
     if name == "cell":
         return Tensor(options(row["name"]))
     if name == "step":
-        return Tensor(np.full(shape, 4.0))
+        return Tensor(np.arange(4.0, 4 + np.prod(shape)).reshape(shape))
     if kind == "INT64" and name not in ("label", "at"):
         return Tensor(rng.integers(0, 3, shape))
     if name == "label" or name == "at" and row["name"] != "pool_max":

@@ -250,6 +250,7 @@ def test_the_program_runs(tmp_path):
 
 
 @pytest.mark.skipif(not (ROOT / "setup.py").is_file(), reason="the settings are the source's")
+@pytest.mark.skipif(np.lib.NumpyVersion(np.__version__) < "2.4.0", reason="NumPy's annotations were others before")
 def test_mypy(tmp_path):
     """The package, a program that a user might write, and mistakes that must be found; settings in pyproject.toml."""
     pytest.importorskip("mypy")

@@ -54,7 +54,8 @@ def lines():
             if name != "microgradx" and home.startswith("microgradx") and home != name and not hasattr(
                     module, "__all__"):
                 continue
-            found[f"{name}.{word}"] = parameters(value) if callable(value) else ""
+            own = callable(value) and home.startswith("microgradx")     # what others' take depends on their version
+            found[f"{name}.{word}"] = parameters(value) if own else ""
             if inspect.isclass(value) and home.startswith("microgradx"):
                 for method in sorted(vars(value)):
                     if not method.startswith("_"):

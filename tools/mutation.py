@@ -7,17 +7,19 @@
     python tools/mutation.py --again survives --report       forgets results of one kind; prints what is known and ends
 
 Changed are the expressions of the rows of csrc/ops.def, the bodies of kernels in csrc/*.inl, and the vjps in Cython
-and Python. A copy in build/mutation is built without optimisation and for the baseline alone. For each mutant the
-objects that depend on it are compiled again, and tests run until one fails: first those whose names have the name of
-the row, kernel or operation, then the others of that file. At the end these tests run without a change, and mutants
-that were found by a test which fails then, too, count as not tried.
+and Python. A copy in build/mutation is built without optimisation and for the baseline alone. Of a mutant in an .inl
+only the files of csrc/isa that include it are compiled. A process that has collected the tests forks, and the fork
+puts these kernels in the place of its own. All other mutants are built, and have a process each. Tests run until one
+fails: first those whose names have the name of the row, kernel or operation, then those that have found others. At the
+end the tests that found something run without a change, and mutants found by one that fails then count as not tried.
 
 Results are kept in build/mutation/results.json, until their file changes. Mutants come in an order drawn by the seed,
-so that a run which was stopped has tried a random sample. A survivor means that a test is missing, or that the change
-makes no difference."""
+in which every row, kernel and vjp has its turn, so a run that was stopped has tried some of each. A survivor means that
+a test is missing, or that the change makes no difference."""
 import argparse
 import collections
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -31,15 +33,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tools"))
+sys.path[:0] = [str(ROOT / "tools"), str(ROOT)]
 from generate import COLUMNS, TOKEN  # noqa: E402
+
+from setup import LOOPS  # noqa: E402
 
 COPY = ROOT / "build" / "mutation"
 RESULTS = COPY / "results.json"
 sources = ROOT                          # of the mutants; while they are tried the copy, which nobody edits
-COPIED = ("csrc", "microgradx", "tests", "tools", "docs", "setup.py", "pyproject.toml", "README.md")
+COPIED = ("csrc", "microgradx", "tests", "tools", "docs", "setup.py", "pyproject.toml", "README.md", "CHANGELOG.md",
+          "LICENSE")
 CORE = "microgradx/_core"
-BUILT_BY_ROWS = ("elementwise_f32", "elementwise_f64", "rules", "table")    # of csrc, what a changed ops.def changes
+OF_ALL_ROWS = ("elementwise_f32", "elementwise_f64", "rules")       # of csrc/isa, what a changed row changes
+NUMBERS = itertools.count()
 
 # the tests of a file; for a mutant of ops.def only those whose names have the name of its row
 OF_ROWS = ["test_accuracy.py", "test_special_points.py", "test_derivatives.py", "test_value.py"]
@@ -47,12 +53,14 @@ TESTS = {"csrc/ops.def": OF_ROWS, "csrc/elementwise.inl": OF_ROWS, "csrc/words.i
          "csrc/memory.inl": ["test_kernels.py"],
          "csrc/reduce.inl": ["test_kernels.py", "test_tensor.py", "test_extremes.py"],
          "csrc/softmax.inl": ["test_kernels.py", "test_losses.py", "test_extremes.py"],
-         "csrc/norm.inl": ["test_kernels.py", "test_normalization.py"],
+         "csrc/norm.inl": ["test_kernels.py", "test_normalization.py", "test_extremes.py"],
+         "csrc/scan.inl": ["test_kernels.py", "test_axes.py", "test_extremes.py", "test_tensor.py"],
          "csrc/optim.inl": ["test_kernels.py", "test_optim.py"],
          "csrc/conv.inl": ["test_kernels.py", "test_convolution.py"],
          "csrc/random.inl": ["test_random.py", "test_kernels.py"],
          "csrc/gemm.inl": ["test_kernels.py", "test_gemm.py", "test_products.py"],
          "csrc/fused_chain.inl": ["test_fuse.py"], "csrc/replay.inl": ["test_vectorize.py"],
+         "csrc/segment.inl": ["test_compile_values.py"],
          f"{CORE}/structured.pyx": ["test_derivatives.py", "test_products.py", "test_losses.py", "test_extremes.py",
                                     "test_functions.py", "test_tensor.py"],
          f"{CORE}/views.pyx": ["test_derivatives.py", "test_tensor.py", "test_inplace.py", "test_arrays.py"],
@@ -133,7 +141,7 @@ def in_rows(path, text):
 def in_functions(path, text):
     """Of a .inl: all that is code."""
     code = blank(HIDDEN_C, text)
-    starts = [(match.end(), match[1]) for match in re.finditer(r"^\w[\w *]* V\((\w+)\)\(", code, re.M)]
+    starts = [(match.end(), match[1]) for match in re.finditer(r"^\w[\w *]* (?:V\()?(\w+)\)?\(", code, re.M)]
     for (first, name), (last, _) in zip([(0, ""), *starts], [*starts, (len(code), "")]):
         yield from changes(path, code, first, last, name)
 
@@ -153,28 +161,21 @@ def mutants(path):
 
 # ----- building and testing --------------------------------------------------------------------------------------
 
-ENVIRONMENT = os.environ | {"MICROGRADX_CFLAGS": "-O0 -w -DMGX_BASELINE", "PYTHONPATH": str(COPY)}
-OPTIONS = ["-o", "addopts=", "-q", "-x", "-p", "no:cacheprovider", "-p", "by_subject"]
-# of pytest, in the copy: SUBJECT=tanh leaves the tests that have this word in their names, SUBJECT=-tanh all others
-BY_SUBJECT = """
-import os, re
-def pytest_collection_modifyitems(items):
-    subject = os.environ["SUBJECT"]
-    word = re.compile(rf"(?<![^\\W_]){re.escape(subject.lstrip('-'))}(?![^\\W_])")
-    if subject:
-        items[:] = [item for item in items if bool(word.search(item.nodeid)) != subject.startswith("-")]
-"""
+FLAGS = ["-O0", "-w", "-DMGX_BASELINE"]
+ENVIRONMENT = os.environ | {"MICROGRADX_CFLAGS": " ".join(FLAGS), "PYTHONPATH": f"{COPY}:{COPY / 'tools'}"}
+PYTEST = [sys.executable, "-m", "pytest", "-o", "addopts=", "-q", "-x", "-s", "-p", "no:cacheprovider", "-p",
+          "mutants_plugin"]
 
 
 def copy_sources():
     COPY.mkdir(parents=True, exist_ok=True)
     for name in COPIED:
         if (ROOT / name).is_dir():
+            built = ["*.so", "*.c", "*.c.dep"] if name == "microgradx" else []
             shutil.copytree(ROOT / name, COPY / name, dirs_exist_ok=True,
-                            ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+                            ignore=shutil.ignore_patterns("__pycache__", *built))
         else:
             shutil.copy2(ROOT / name, COPY / name)
-    (COPY / "by_subject.py").write_text(BY_SUBJECT)
 
 
 def build(shown=False):
@@ -184,59 +185,117 @@ def build(shown=False):
                           stdout=to, stderr=to).returncode == 0
 
 
+def units_of(path):
+    """The files of csrc/isa that a change of it changes; of what all include, those of rows."""
+    records = [record for record in (COPY / "build").glob("objects-*/baseline/csrc/isa/*.d")
+               if path in record.read_text().split()]
+    units = [COPY / "csrc" / "isa" / f"{record.name.partition('.')[0]}.c" for record in records]
+    return [unit for unit in units if unit.stem in OF_ALL_ROWS] or units
+
+
 def objects_of(path):
-    """What is made of a file, to be made again; what else includes it is as it was."""
+    """What the build makes of a file, to be made again; what else includes it is as it was."""
     built = [*(COPY / "build").rglob("*.o")]
     if path.endswith(".pyx"):
         return [COPY / Path(path).with_suffix(".c"), *(o for o in built if str(o).endswith(path[:-4] + ".o"))]
-    stems = BUILT_BY_ROWS if path in ("csrc/ops.def", "csrc/elementwise.inl", "csrc/words.inl") else [
-        source.stem for source in (COPY / "csrc" / "isa").glob("*.c") if f'"{Path(path).name}"' in source.read_text()]
+    stems = ["table", *(unit.stem for unit in units_of(path))] if path.endswith(".def") else []
     return [o for o in built if o.stem in stems]
 
 
-def failing_test(mutant, timeout):
-    """The first test that notices what the copy is at present, "" if none does."""
-    subject = mutant.subject
-    subjects = [subject] if mutant.path.endswith(".def") else [subject, "-" + subject] if subject else [""]
-    tests = [f"tests/{name}" for name in TESTS[mutant.path]]
-    for subject in subjects:
-        try:
-            done = subprocess.run([sys.executable, "-m", "pytest", *OPTIONS, *tests], cwd=COPY, capture_output=True,
-                                  env=ENVIRONMENT | {"SUBJECT": subject}, timeout=timeout, text=True)
-        except subprocess.TimeoutExpired:
-            return "a test that does not end"
-        if done.returncode not in (0, 5):           # 5: there are no such tests
-            named = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.M)
-            return named[1] if named else "the end of the interpreter"
-    return ""
+class Waiting:
+    """The tests of a file, collected in a process that forks for every mutant of a kernel: see mutants_plugin."""
+    of_tests: dict = {}
+
+    def __init__(self, tests):
+        requests, self.requests = os.pipe()
+        self.answers, answers = os.pipe()
+        self.process = subprocess.Popen([*PYTEST, *tests], cwd=COPY, pass_fds=[requests, answers],
+                                        env=ENVIRONMENT | {"FILES": f"{requests},{answers}"},
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        os.close(requests), os.close(answers)
+        self.lines = open(self.answers)
+
+    @classmethod
+    def ask(cls, tests, **request):
+        waiting = cls.of_tests.get(tests) or cls.of_tests.setdefault(tests, cls(tests))
+        os.write(waiting.requests, (json.dumps(request) + "\n").encode())
+        answer = waiting.lines.readline()
+        if not answer:
+            sys.exit(f"the tests of {tests} could not be collected")
+        return json.loads(answer)
+
+
+def libraries_of(path):
+    """[(library, the function that enters its kernels)] of a changed file, or None if it does not compile."""
+    made = []
+    for unit in units_of(path):
+        to = COPY / "build" / f"mutant-{unit.stem}-{next(NUMBERS)}.so"          # never a name that was open before
+        done = subprocess.run(["cc", *FLAGS, *LOOPS, "-DNDEBUG", "-fPIC", "-shared", "-Icsrc", unit, "-o", to,
+                               *(COPY / "microgradx" / "_core").glob("kernels.*.so")], cwd=COPY,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        if done.returncode:
+            return None
+        made.append((str(to), f"mgx_enter_{unit.stem}_baseline"))
+    return made
+
+
+def tried_in_a_fork(mutant, tests, **request):
+    units = libraries_of(mutant.path)
+    if units is None:
+        return "does not build", ""
+    try:
+        return outcome_of(Waiting.ask(tests, units=units, **request))
+    finally:
+        for path, _ in units:
+            os.remove(path)
+
+
+def tried_in_a_build(mutant, tests, timeout, **request):
+    for made in objects_of(mutant.path):
+        made.unlink(missing_ok=True)
+    try:
+        if not mutant.path.endswith(".py") and not build():
+            return "does not build", ""
+        done = subprocess.run([*PYTEST, *tests], cwd=COPY, capture_output=True, timeout=timeout, text=True,
+                              env=ENVIRONMENT | {"REQUEST": json.dumps(request)})
+        if done.returncode in (0, 5):               # 5: there are no such tests
+            return outcome_of("")
+        named = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.M)
+        return outcome_of(named[1] if named else "the end of the interpreter")
+    except subprocess.TimeoutExpired:
+        return outcome_of("a test that does not end")
+    finally:
+        for made in objects_of(mutant.path):
+            made.unlink(missing_ok=True)
+
+
+def outcome_of(test):
+    return ("found" if test else "survives"), test
+
+
+def outcome(mutant, timeout, first):
+    """(what becomes of a mutant, by which test); ``first``: tests that noticed others."""
+    file, before = COPY / mutant.path, (COPY / mutant.path).read_text()
+    times = file.stat()
+    tests = tuple(f"tests/{name}" for name in TESTS[mutant.path])
+    tried = tried_in_a_fork if mutant.path.endswith(".inl") else tried_in_a_build
+    try:
+        file.write_text(before[:mutant.start] + mutant.new + before[mutant.start + len(mutant.old):])
+        os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))       # or all that includes it would be made again
+        return tried(mutant, tests, timeout=timeout, subject=mutant.subject, only=mutant.path.endswith(".def"),
+                     first=first)
+    finally:
+        file.write_text(before)
+        os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
 def fail_without_a_change(tests):
     """Those of the tests that fail though nothing is changed."""
     tests = sorted(test for test in tests if "::" in test)
-    done = subprocess.run([sys.executable, "-m", "pytest", *OPTIONS, "--maxfail", "1000", *tests], cwd=COPY, text=True,
-                          capture_output=True, env=ENVIRONMENT | {"SUBJECT": ""}) if tests else None
+    request = json.dumps(dict(subject="", only=False, first=[]))
+    done = subprocess.run([*PYTEST, "--maxfail", "1000", *tests], cwd=COPY, text=True, capture_output=True,
+                          env=ENVIRONMENT | {"REQUEST": request}) if tests else None
     return set(re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.M)) if tests else set()
-
-
-def outcome(mutant, timeout):
-    """(what becomes of a mutant, by which test)."""
-    file, before = COPY / mutant.path, (COPY / mutant.path).read_text()
-    times = file.stat()
-    try:
-        file.write_text(before[:mutant.start] + mutant.new + before[mutant.start + len(mutant.old):])
-        os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))       # or all that includes it would be made again
-        for made in objects_of(mutant.path):
-            made.unlink(missing_ok=True)
-        if not mutant.path.endswith(".py") and not build():
-            return "does not build", ""
-        test = failing_test(mutant, timeout)
-        return ("found" if test else "survives"), test
-    finally:
-        file.write_text(before)
-        os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
-        for made in objects_of(mutant.path):
-            made.unlink(missing_ok=True)
 
 
 # ----- results ---------------------------------------------------------------------------------------------------
@@ -283,6 +342,18 @@ def line_of(mutant):
             f"{text.splitlines()[line].strip()}")
 
 
+def in_turn(seed, found, results):
+    """Those that have not been tried, in an order drawn by the seed; every row, kernel and vjp comes as often."""
+    left, count = [*found], collections.Counter()
+    random.Random(seed).shuffle(left)
+    left.sort(key=lambda mutant: mutant.name not in results)            # what was tried counts first
+    turns = []
+    for mutant in left:
+        turns.append((count[mutant.path, mutant.subject], len(turns), mutant))
+        count[mutant.path, mutant.subject] += 1
+    return [mutant for _, _, mutant in sorted(turns) if mutant.name not in results]
+
+
 def main():
     global sources
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -296,6 +367,9 @@ def main():
     parser.add_argument("--list", action="store_true", help="only say which there are")
     parser.add_argument("--report", action="store_true", help="only say what is known")
     arguments = parser.parse_args()
+    untested = {str(path.relative_to(ROOT)) for path in ROOT.glob("csrc/*.inl")} - TESTS.keys() - {"csrc/shims.inl"}
+    if untested:
+        sys.exit(f"TESTS of this file does not say which tests are those of {untested}")
     if not (arguments.list or arguments.report):
         copy_sources()
         sources = COPY
@@ -310,8 +384,7 @@ def main():
         report(found, results)
         return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))       # an end that leaves the copy without a change
-    left = [mutant for mutant in found if mutant.name not in results]
-    random.Random(arguments.seed).shuffle(left)
+    left = in_turn(arguments.seed, found, results)
     end = time.monotonic() + 60 * arguments.minutes
     print(f"{len(found)} mutants, {len(found) - len(left)} of them tried; building the copy", flush=True)
     if not build(shown=True):
@@ -320,7 +393,8 @@ def main():
         if time.monotonic() > end:
             break
         start = time.monotonic()
-        kind, test = outcome(mutant, arguments.timeout)
+        noticed = collections.Counter(result["test"] for result in results.values() if result["path"] == mutant.path)
+        kind, test = outcome(mutant, arguments.timeout, [test for test, _ in noticed.most_common(100)])
         results[mutant.name] = dict(path=mutant.path, digest=digest(mutant.path), outcome=kind, test=test)
         save_results(results)
         print(f"[{i}/{len(left)}] {time.monotonic() - start:.0f} s  {kind}  {line_of(mutant)}  {test}", flush=True)

@@ -628,10 +628,12 @@ cdef class Array(Differentiable):
         """
         if self.needs_grad:
             raise BufferError("dlpack: this tensor requires a gradient, which would not come back; share t.detach()")
+        if dl_device is not None and dl_device != (1, 0):
+            raise BufferError(f"dlpack: this memory is that of the processor, device (1, 0), not {dl_device!r:.80}")
         if not copy and min([self.strides_[d] for d in range(self.ndim)], default=0) < 0:
             raise BufferError("dlpack: negative strides, which not everybody takes; share t.contiguous()")
         shared = ndarray_to_read(self) if self.storage.readonly or copy else writable_ndarray(self)
-        return shared.__dlpack__(stream=stream, max_version=max_version, dl_device=dl_device, copy=copy)
+        return shared.__dlpack__(stream=stream, max_version=max_version, copy=copy)
 
     def __dlpack_device__(self):
         """(1, 0): the memory of the processor."""
@@ -977,14 +979,16 @@ cdef int dtype_code(object dtype) except -1:
 
 cdef str first_of_another_kind(object array):
     """Which element is no number, and what to do."""
-    if array.dtype.kind not in "OUS":
+    if array.dtype.kind not in "OUS" or array.ndim > MGX_MAXDIM:           # beyond which NumPy does not enumerate
         return ""
     for index, o in np.ndenumerate(array):
         if isinstance(o, (str, bytes)):
             text = str(o) if isinstance(o, str) else bytes(o)           # of NumPy's own, which show themselves
             return f": at {list(index)} is the text {text!r:.40}; make texts numbers first"
-        if array.dtype.kind == "O" and not isinstance(o, (int, float, np.number, np.bool_)):
+        if array.dtype.kind == "O" and not isinstance(o, (int, float, np.integer, np.floating, np.bool_)):
             return f": at {list(index)} is {'None' if o is None else described(o)}"
+        if isinstance(o, int) and not -2**63 <= o < 2**63:
+            return f": at {list(index)} is an integer beyond int64"
     return "; astype makes them so"
 
 
@@ -1131,7 +1135,9 @@ cdef Array from_array(object data, object dtype, bint copy):
     if not foreign and hasattr(type(data), "__dlpack__"):
         raise DTypeError(f"Tensor: no array is made of {described(data)}")
     try:
-        array = np.asarray(data)
+        array = given = np.asarray(data)
+        if array.dtype.kind not in "fiub" and isinstance(data, (list, tuple)):
+            given = np.asarray(data, object)            # the elements as they are, not made texts like their neighbours
     except ValueError as error:
         raise ShapeError(f"Tensor: the data do not form an array: {error}") from None
     except (RuntimeError, TypeError) as error:          # of whoever made the object
@@ -1148,7 +1154,7 @@ cdef Array from_array(object data, object dtype, bint copy):
         wanted = None
     if wanted is None or array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
         raise DTypeError(f"Tensor: data of dtype {array.dtype} are not real numbers of at most 64 bits"
-                         f"{first_of_another_kind(array)}")
+                         f"{first_of_another_kind(given)}")
     if array.dtype.kind == "u" and array.dtype.itemsize == 8 and array.size and array.max() > 2**63 - 1:
         raise DTypeError("Tensor: unsigned integers beyond int64")
     shared = not copy and array.dtype == wanted and array.flags.aligned

@@ -1262,7 +1262,8 @@ def from_numpy(array):
 
 def from_dlpack(x):
     """A tensor that shares the memory of ``x``, of any library that speaks DLPack: torch, JAX, NumPy, CuPy's host
-    arrays. What holds for ``from_numpy`` holds here.
+    arrays. What holds for ``from_numpy`` holds here. NumPy before 2.3 reads what it is given, so that with it the
+    tensor cannot be written to.
 
     Raises ``DTypeError`` for what has no ``__dlpack__``, is not in the processor's memory, requires a gradient, or is
     none of float32, float64, int64 and bool.
@@ -1271,9 +1272,9 @@ def from_dlpack(x):
     >>> import microgradx as mgx
     >>> array = np.zeros(2)
     >>> t = mgx.from_dlpack(array)
-    >>> t += 1
-    >>> array
-    array([1., 1.])
+    >>> array += 1
+    >>> t
+    Tensor([1., 1.], dtype=float64)
     """
     if not hasattr(x, "__dlpack__"):
         raise DTypeError(f"from_dlpack: an object with __dlpack__, not {type(x).__name__}")

@@ -54,6 +54,7 @@ cdef enum EffectOn:             # what an effect changes
 
 cdef enum: COPIED = -1, UNUSED = -2     # an argument without a binding: its numbers are copied; no launch reads it
 MEMORY = "memory that arguments share with each other or with what the call uses"
+NOT_CAPTURED = object()         # for the result of a call that was not made
 
 
 cdef extern from "Python.h":
@@ -115,7 +116,8 @@ cdef class CapturedCall:
 
     cdef object capture(self, function, Environment environment, tuple given, object structure, list leaves, set passes,
                         set fixed):
-        """Call ``function`` on copies of the arguments ``leaves`` and write down what it launches; returns its result.
+        """Call ``function`` on copies of the arguments ``leaves`` and write down what it launches; returns its result,
+        or ``NOT_CAPTURED`` without a call while another thread captures.
         ``environment`` is what the function can reach now, ``given`` what the leaves are of. A float may move, unless
         its binding is among the ``fixed``."""
         cdef Program program = Program()
@@ -139,6 +141,8 @@ cdef class CapturedCall:
             raise MemoryError("compile: no memory for the plan")
         self.numbers, self.inputs, self.same, self.products, self.needed = [], [], [], [], {}
         self.flat = structure == flatten(((None,) * self.leaves, {}))[1]
+        if capture:                                     # of a thread that ran since `choose` looked
+            return NOT_CAPTURED
         keep_blocks()                                   # what is made from now on is known to be the capture's
         program.number, self.recording = capture, grad_enabled()
         moved, before, started, result = random_states(), None, False, None

@@ -20,7 +20,7 @@ from functools import partial
 
 import numpy as np
 
-from microgradx._core.capture.captured import MEMORY, as_given, why_not_captured
+from microgradx._core.capture.captured import MEMORY, NOT_CAPTURED, as_given, why_not_captured
 from microgradx._core.generator import Generator
 from microgradx._core.scalar.replay import compile_values, is_observing, observe
 from microgradx._core.trees import flatten, unflatten
@@ -189,6 +189,8 @@ cdef class Compiled:
             return self.run_eagerly(args, kwargs, MEMORY)
         call = CapturedCall()
         result = call.capture(self.function, environment, (args, kwargs), structure, leaves, self.passes, self.fixed)
+        if result is NOT_CAPTURED:
+            return self.run_eagerly(args, kwargs, None)
         self.fixed |= call.read                                     # it is for these numbers only
         self.use(call)
         self.last_held = call.world >= 0
