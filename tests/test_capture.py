@@ -1386,7 +1386,7 @@ def test_what_the_function_changes_outside(name):
 
 def settling():
     """Functions that change what is around them for some calls: {name: (function, a change that makes them do so once
-    more, how often it is made, calls after each)}."""
+    more, how many calls come after it, each time that it is made)}."""
     cache, table, state, calls, module = [], {}, SimpleNamespace(n=0, counts=True), 0, nn.Identity()
     module.w = None
     class Kind:
@@ -1413,20 +1413,25 @@ def settling():
         if module.w is None:
             module.w = parameter()
         return x * module.w
+    def exchange():
+        nonlocal module
+        module = nn.Identity()
+        module.w = None
     def reset():
         Kind.width = 3.0
     def reset_calls():
         nonlocal calls
         calls = 0
     return {
-        "a class attribute, reset once": (widened, reset, 1, 1),
-        "a class attribute, reset before two captures": (widened, reset, 3, 1),
-        "a class attribute, reset before six calls": (widened, reset, 6, 1),
-        "a class attribute, reset before each second call": (widened, reset, 4, 2),
-        "a cache that fills": (cached, cache.clear, 1, 5), "a cache that is cleared": (cached, cache.clear, 3, 5),
-        "a dict": (noted, table.clear, 2, 6), "a warm-up": (warmed_up, reset_calls, 2, 7),
-        "a parameter that is made when it is needed": (made_once, lambda: setattr(module, "w", None), 2, 3),
-        "a count that ends": (counted, lambda: setattr(state, "counts", not state.counts), 3, 7)}
+        "a class attribute, reset once": (widened, reset, [1]),
+        "a class attribute, reset before two captures": (widened, reset, [1] * 3),
+        "a class attribute, reset before six calls": (widened, reset, [1] * 6),
+        "a class attribute, reset before each second call": (widened, reset, [2] * 4),
+        "a cache that fills": (cached, cache.clear, [5]), "a cache that is cleared": (cached, cache.clear, [5] * 3),
+        "a dict": (noted, table.clear, [6] * 2), "a warm-up": (warmed_up, reset_calls, [7] * 2),
+        "a parameter that is made when it is needed": (made_once, lambda: setattr(module, "w", None), [3] * 2),
+        "a parameter that is made in another module": (made_once, exchange, [1, 0]),
+        "a count that ends": (counted, lambda: setattr(state, "counts", not state.counts), [7] * 3)}
 
 
 def counted(function):
@@ -1442,15 +1447,15 @@ def counted(function):
 def test_what_stands_still_again(name):
     results, runs = [], []
     for compile in (as_it_is, mgx.compile):
-        function, change, times, calls = settling()[name]
+        function, change, counts = settling()[name]
         counting, ran = counted(function)
         step = compile(counting)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CompileWarning)
             found = [bits(step(vector(k))) for k in range(7)]
-            for _ in range(times):
+            for count in counts:
                 change()
-                found += [bits(step(vector(k))) for k in range(calls)]
+                found += [bits(step(vector(k))) for k in range(count)]
             before = len(ran)
             found += [bits(step(vector(k))) for k in range(10)]
         results.append(found)

@@ -258,7 +258,7 @@ cdef class CapturedCall:
         if values is not None:
             self.release(dropped, count)
             self.forward = self.outputs = None
-            self.finish_as_it_is(leaves, samples, own)
+            self.finish_as_it_is(leaves, samples, own, environment)
             for i, node in zip(self.inputs, nodes):     # what was written has a graph now, or became a leaf
                 if node is not None:
                     (<Array> leaves[i]).node, (<Array> leaves[i]).needs_grad = node, True
@@ -322,7 +322,7 @@ cdef class CapturedCall:
                 copy(x, <Array> leaf)
         return 0
 
-    cdef int finish_as_it_is(self, object leaves, list samples, set own) except -1:
+    cdef int finish_as_it_is(self, object leaves, list samples, set own, Environment environment) except -1:
         """The call ran on copies of its arguments: what it did to them is done to the arguments."""
         cdef Effect effect
         cdef Array a
@@ -336,7 +336,10 @@ cdef class CapturedCall:
         self.effects = []
         self.changed = [guard for guard in self.guards if not (<Guard> guard).holds()]
         self.guards = [guard for guard in self.guards if guard not in self.changed]
-        self.renew()
+        if self.changed:                        # of one object, which another one may take the place of
+            self.around = environment
+        if self.may_settle():
+            self.renew()
         self.tensors = [entry for entry in self.tensors if tensor_is_as_noted(entry)]
         return self.note_versions()
 
@@ -620,12 +623,12 @@ cdef class CapturedCall:
 
     cdef bint may_settle(self) noexcept:
         """Does it run as it is and change what it depends on? A later call may not do so."""
-        return self.around is not None or self.changed is not None and len(self.changed) > 0
+        return self.around is not None
 
     cdef bint renew(self) except -1:
         """Note what that is now; was it changed?"""
         cdef Guard guard
-        cdef bint changed = self.around is not None and self.around.renew()
+        cdef bint changed = self.around.renew()
         for guard in self.changed:
             changed = guard.renew() or changed
         return changed
