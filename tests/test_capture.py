@@ -372,6 +372,21 @@ def test_overlapping_memory():
     assert "memory that arguments share" in step.explain()
 
 
+def test_parameters_of_optimizers_as_arguments():
+    """An optimizer writes to the tensors that it was given: an argument may be one of these, or a view of one."""
+    for view in (lambda w: w.data, lambda w: w[:], lambda w: w[1:].detach()):
+        def make(view=view):
+            w, ran = parameter(), []
+            opt = optim.SGD([w], lr=0.5)
+            w.grad = mgx.ones(3)
+            def function(x):
+                ran.append(1)
+                opt.step()
+                return x
+            return Twin(function, ran, lambda: [w], lambda k: (view(w) if k % 3 else vector(k, view(w).size),))
+        twins(make)
+
+
 def test_overlapping_memory_at_the_capture():
     """What the first call wrote to shared memory tells that no copy can stand for it: the calls run as they are."""
     def make():
@@ -878,6 +893,38 @@ def test_state_of_generators():
             return y * mgx.rand(3)
         return Twin(function, ran)
     replays(inside)
+
+
+def by_hand(backward):
+    """A function with a derivative by hand, which saves what it was given."""
+    class Square(mgx.autograd.Function):
+        @staticmethod
+        def forward(ctx, t):
+            ctx.save_for_backward(t)
+            return t * t
+    Square.backward = staticmethod(backward)
+    return Square.apply
+
+
+def test_derivatives_by_hand():
+    """Whether what was saved was written to since is no part of what a captured call depends on."""
+    def make():
+        w, ran = parameter(), []
+        square = by_hand(lambda ctx, g: g * ctx.saved_tensors[0] * 3.0)
+        def function(x):
+            ran.append(1)
+            (square(w) * square(x)).sum().backward()
+            return square(x)
+        return Twin(function, ran, lambda: [w])
+    replays(make)
+    square = by_hand(lambda ctx, g: g * ctx.saved_tensors[0] * 3.0)
+    w, v = parameter(), parameter()
+    eager, compiled = (lambda x: square(w) * square(x)), mgx.compile(lambda x: square(v) * square(x))
+    for k in range(5):
+        for graph in (False, True):
+            eager(vector(k).requires_grad_(graph)).sum().backward()
+            compiled(vector(k).requires_grad_(graph)).sum().backward()
+            assert bits(w.grad) == bits(v.grad)
 
 
 def test_checkpoint():
@@ -2322,6 +2369,21 @@ def test_second_order_beside_first():
             assert (abs(p - q) <= 2 * np.finfo("f4").eps * abs(p).max()).all()
 
 
+def test_gradients_that_depend_on_nothing():
+    """Run once more, the function gives gradients a graph where the eager ones have one, and nowhere else."""
+    def graphs(compile):
+        w, found = parameter(), []
+        step = compile(lambda x: (x * w, w.square()))
+        for k in range(5):
+            for x in (vector(k), vector(k).requires_grad_(), vector(k).requires_grad_() * 2):
+                for one, inputs in [(y, [p, x]) for y in step(x) for p in [w]]:
+                    for g in mgx.autograd.grad(one.sum(), [p for p in inputs if p.requires_grad], create_graph=True,
+                                               allow_unused=True):
+                        found.append(None if g is None else (g.requires_grad, g.is_leaf, bits(g)))
+        return found
+    assert graphs(as_it_is) == graphs(mgx.compile)
+
+
 def test_second_order_is_refused_where_the_function_has_effects():
     memory, w = mgx.zeros(3), parameter()
     def function(x):
@@ -2412,6 +2474,36 @@ def test_a_write_between_call_and_backward_raises(what):
                 y.backward()
         else:
             y.backward()
+
+
+@pytest.mark.parametrize("what", ["parameter", "tensor", "argument"])
+@pytest.mark.parametrize("function", [
+    lambda x, w, c: (x * w * c * w * x).tanh(), lambda x, w, c: x[0] * w * c, lambda x, w, c: (w * 1.0, x * c),
+    lambda x, w, c: ((x + w).tanh(), (w * c).exp()), lambda x, w, c: x @ mgx.outer(w, c)])
+def test_other_data_between_call_and_backward(what, function):
+    """A tensor is given other data: an error where the eager graph has saved the tensor itself, else the gradient of
+    the numbers that the call computed with."""
+    for change in range(2, 6):
+        found = []
+        for compile in (as_it_is, mgx.compile):
+            w, c = parameter(), mgx.Tensor([1.0, 2.0, 3.0])
+            step, log = compile(lambda x, w=w, c=c: function(x, w, c)), []
+            for k in range(7):
+                x = mgx.randn(2, 3, rng=k)
+                y = step(x)
+                if k == change:
+                    tensor = {"parameter": w, "tensor": c, "argument": x}[what]
+                    tensor.data = tensor.data * 2.0
+                for part in y if isinstance(y, tuple) else [y]:
+                    try:
+                        part.sum().backward()
+                    except GraphError:
+                        log.append("refused")
+                        w.grad = None
+                        break
+                log.append(bits((y, w)))
+            found.append(log)
+        assert found[0] == found[1], change
 
 
 def test_a_result_may_be_written_to():

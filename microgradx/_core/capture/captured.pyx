@@ -274,7 +274,7 @@ cdef class CapturedCall:
                     and <size_t> (<Array> (<Output> o).what).storage not in saved]
             program.finalize(dropped, count, passes, movable, made, saved)
             if self.pullback is not None:
-                self.pullback.finish(program, numbers, self.inputs)
+                self.pullback.finish(program, numbers, self.inputs, samples, self.tensors)
             for a in environment.arrays:
                 a.storage.held = True
             if saved:
@@ -877,7 +877,8 @@ cdef class CapturedCall:
         for i in self.inputs:
             a = <Array> leaves[i]
             x = alias(a, a.data, a.dtype_, a.ndim, a.shape_, a.strides_)
-            record_result(x, b"argument", input_vjp, None, [a] if a.needs_grad and grad_enabled() else [])
+            if a.needs_grad:
+                record_result(x, b"argument", input_vjp, None, [a] if grad_enabled() else [])
             passed[i] = x
         for i, j in self.same:
             passed[i] = passed[j]

@@ -228,6 +228,8 @@ cdef class Environment:
             attributes = vars(o)                    # registers name those that are modules, parameters, buffers
             found += [attributes.get(name) for register in ("_modules", "_parameters", "_buffers")
                       for name in attributes.get(register, ())]
+            for group in attributes.get("param_groups", ()):    # of an optimizer
+                found += group["params"]
             for hooks in (attributes.get("_hooks") or {}).values():
                 found += hooks.values()
             self.objects.append((o, attributes, False))

@@ -7,6 +7,7 @@ holds: a second forward pass before the first backward pass writes to another bl
 """
 cimport cython
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.list cimport PyList_GET_ITEM
 from cpython.object cimport PyObject
 from libc.stdint cimport uint16_t
 from libc.stdlib cimport free, malloc, realloc
@@ -85,6 +86,7 @@ cdef bint capture_walk(Pullback pull, uint16_t number, list live, list nodes, li
         g = empty(a.dtype_, a.ndim, a.shape_)
         fill(g, 1)
         pull.cotangents.append(g)
+    pull.note_saved(live)
     pull.program = Program()
     pull.program.number = number
     recording = set_recording(pull.program.sequence)
@@ -141,6 +143,44 @@ cdef class Pullback:
 
     def __dealloc__(self):
         free(self.read)
+        free(self.kept_in)
+
+    cdef int note_saved(self, list roots) except -1:
+        """Note which tensors the nodes of the graphs of ``roots`` have saved: such a node finds out that a tensor was
+        given other data."""
+        cdef Order order
+        cdef Node node
+        cdef Array root
+        cdef Py_ssize_t i
+        cdef int k
+        self.saved_tensors = set()
+        for root in roots:
+            topological(<PyObject *> root.node, <char *> &root.node.v - <char *> <PyObject *> root.node, &order, NULL)
+            try:
+                for i in range(order.count):
+                    node = <Node> order.item[i]
+                    for k in range(4):
+                        if node.saved[k] != NULL and node.saved_data[k] == NULL:
+                            self.saved_tensors.add(<size_t> node.saved[k])
+            finally:
+                free(order.item)
+        return 0
+
+    cdef int note_kept(self, list tensors, list inputs, list samples) except -1:
+        """Which of those that the backward pass reads are ``tensors`` from outside, or stand for arguments?"""
+        cdef Py_ssize_t i
+        cdef set read = {<size_t> self.read[i] for i in range(self.needed_count)}
+        self.kept = [a for a, *_ in tensors if id(a) in self.saved_tensors and <size_t> (<Array> a).storage in read]
+        read = {number for number, _ in self.arguments}
+        self.kept_arguments = [number for number, x in zip(inputs, samples)
+                               if id(x) in self.saved_tensors and number in read]
+        self.kept_in = <Storage **> malloc((len(self.kept) + 1) * sizeof(Storage *))
+        if self.kept_in == NULL:
+            raise MemoryError("compile: no memory for the plan")
+        for i in range(len(self.kept)):
+            self.kept_in[i] = (<Array> self.kept[i]).storage
+        self.saved_tensors = None
+        return 0
 
     cdef int finalize(self, Storage **dropped, Py_ssize_t count, set passes, Program forward, list numbers,
                       list inputs, list samples) except -1:
@@ -203,8 +243,9 @@ cdef class Pullback:
                 self.read_count += 1
         return 0
 
-    cdef int finish(self, Program forward, list numbers, list inputs) except -1:
-        """After the plan of the forward pass: what a call that is run again depends on besides."""
+    cdef int finish(self, Program forward, list numbers, list inputs, list samples, list tensors) except -1:
+        """After the plan of the forward pass: what a call that is run again depends on besides. ``tensors``: those from
+        outside that are still there, first in each entry."""
         cdef Pullback single
         cdef Py_ssize_t i
         if self.program is None:
@@ -212,8 +253,10 @@ cdef class Pullback:
         self.needed_count = self.read_count
         self.note_reads(forward, forward.number, numbers)
         self.others = [number for number in inputs if number not in [other for other, _ in self.arguments]]
+        self.note_kept(tensors, inputs, samples)
         for single in self.singles:
             single.needed_count = single.read_count
+            single.note_kept(tensors, inputs, samples)
             single.at = [self.position_of[<size_t> single.read[i]] for i in range(single.read_count)]
         return 0
 
@@ -342,6 +385,14 @@ cdef class Pullback:
             if (<Array> a).storage.version != <uint32_t> version:
                 raise GraphError("backward: an argument of a compiled function was written to since (version "
                                  f"{(<Array> a).storage.version}, then {version}); write to a clone() instead")
+        for i in range(len(self.kept)):
+            if (<Array> PyList_GET_ITEM(self.kept, i)).storage != self.kept_in[i]:
+                raise GraphError("backward: a tensor that a compiled function used was given other data since; write "
+                                 "to a clone() instead")
+        for number in self.kept_arguments:
+            if (<Array> residuals.leaves[number]).storage != (<Array> residuals.arguments[number][0]).storage:
+                raise GraphError("backward: an argument of a compiled function was given other data since; write to a "
+                                 "clone() instead")
         return 0
 
     cdef int check_all(self, Residuals residuals) except -1:
