@@ -590,6 +590,43 @@ def test_grad_mode():
     replays(make)
 
 
+def test_default_dtype():
+    try:
+        def make():
+            ran = []
+            def function(x):
+                ran.append(1)
+                return x * mgx.ones(3) + 0.1, mgx.tensor(0.1)
+            mgx.set_default_dtype("float32")
+            return Twin(function, ran, arguments=lambda k: (mgx.randn(3, rng=k, dtype="float32"),), changes=[
+                lambda: mgx.set_default_dtype("float64"), lambda: mgx.set_default_dtype("float32")])
+        replays(make)
+    finally:
+        mgx.set_default_dtype("float32")
+
+
+@pytest.mark.parametrize("leave, modes", [
+    (lambda: mgx.set_grad_enabled(False), (False, "float32")), (mgx.no_grad().__enter__, (False, "float32")),
+    (lambda: mgx.set_default_dtype("float64"), (True, "float64"))])
+def test_modes_that_are_left_switched(leave, modes):
+    w = parameter()
+    def function(x):
+        y = x * w
+        leave()
+        return y
+    step = mgx.compile(function)
+    for k in range(4):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", CompileWarning)
+                assert step(vector(k)).requires_grad
+            assert (mgx.is_grad_enabled(), mgx.get_default_dtype()) == modes
+        finally:
+            mgx.set_grad_enabled(True)
+            mgx.set_default_dtype("float32")
+    assert "switched" in step.explain()
+
+
 def test_hooks_of_tensors():
     def make():
         w = parameter()
@@ -611,6 +648,79 @@ def test_hooks_of_modules():
             lambda: handles.append(net.register_forward_pre_hook(lambda module, args: (args[0] + 1,))),
             lambda: [handle.remove() for handle in handles]])
     replays(make)
+
+
+def passing_through():
+    """What a hook of a module, or a derivative by hand, may do in a backward pass: {name: (the factor by which it
+    multiplies the gradient g, the module and all there is, are calls replayed?)}."""
+    def decides(g, *_):
+        return 2.0 if g.sum() > 10.0 else 0.5
+    def logs(g, module, world):
+        world.log.append(g.sum().item())
+        return 1.0
+    def keeps(g, module, world):
+        world.log.append(g.clone())
+        return 1.0
+    def counts(g, module, world):
+        world.count = world.count + 1
+        return float(world.count)
+    def averages(g, module, world):
+        world.mean.mul_(0.5).add_(g.detach().mean(), alpha=0.5)
+        return world.mean.clone()
+    def sets(g, module, world):
+        module.last = g.detach()
+        return 1.0
+    def raises(g, module, world):
+        if g.sum().item() > 10.0:
+            raise ValueError("too large")
+        return 1.0
+    def refuses(*_):
+        raise ValueError("refused")
+    def sets_gradient(g, module, world):
+        module.bias.grad = g.detach().sum(0)
+        return 1.0
+    def draws_outside(g, module, world):
+        return float(world.rng.random())
+    return {"scales": (lambda *_: 2.0, True), "draws": (lambda g, *_: mgx.rand(3), True),
+            "clips": (lambda g, *_: g.clip(-1, 1) / 2, True), "decides": (decides, False), "logs": (logs, False),
+            "keeps": (keeps, False), "counts": (counts, False), "averages": (averages, False), "sets": (sets, False),
+            "raises": (raises, False), "refuses": (refuses, False), "sets a gradient": (sets_gradient, False),
+            "draws outside": (draws_outside, False)}
+
+
+@pytest.mark.parametrize("name", passing_through())
+@pytest.mark.parametrize("by", ["a hook", "a derivative by hand"])
+def test_python_in_backward_passes(name, by):
+    """The backward pass of a result is captured with gradients that are not those that will come: what its Python does
+    with these leaves no trace, and where that is more than launches the calls run as they are."""
+    factor, is_replayed = passing_through()[name]
+    found = []
+    for compile in (as_it_is, mgx.compile):
+        seed()
+        net = nn.Sequential(nn.Linear(3, 3, rng=0), nn.Tanh(), nn.Linear(3, 3, rng=1))
+        world = SimpleNamespace(log=[], count=0, mean=mgx.zeros(3), rng=random.Random(0))
+        if by == "a hook":
+            net[2].register_full_backward_hook(
+                lambda module, g_in, g_out, net=net, world=world: (g_in[0] * factor(g_out[0], net[2], world),))
+            body = net
+        else:
+            through = by_hand(lambda ctx, g, net=net, world=world: g * factor(g, net[2], world))
+            body = lambda x, net=net, through=through: net[2](through(net[1](net[0](x))))      # noqa: E731
+        counting, ran = counted(lambda x, body=body: body(x).tanh())
+        step, log = compile(counting), []
+        for k in range(8):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", CompileWarning)
+                y = step(mgx.randn(2, 3, rng=k))
+            log.append((bits((y, net)), bits(vars(world)), random_states(), str(world.rng.getstate()[1][:9])))
+            try:
+                (y * k * 3).sum().backward()
+            except ValueError as error:
+                log.append(str(error))
+            log.append((bits((y, net, getattr(net[2], "last", None))), bits(vars(world)), random_states()))
+        found.append(log)
+    assert found[0] == found[1]
+    assert len(ran) == (2 if is_replayed else 8)
 
 
 # ----- modules -------------------------------------------------------------------------------------------------------

@@ -117,7 +117,8 @@ class Log:
     def look(self):
         state = mgx.get_rng_state().tolist() if hasattr(mgx, "get_rng_state") else \
             mgx.random.generator().bit_generator.state
-        return bits(self.world()) | {"the shared generator": str(state)}
+        modes = f"{mgx.is_grad_enabled()} {mgx.get_default_dtype()}"
+        return bits(self.world()) | {"the shared generator": str(state), "modes": modes}
 
     def call(self, function, *args, **kwargs):
         one = SimpleNamespace(error=None, before=self.look() | bits([args, kwargs], "arguments"), given=None,
@@ -221,6 +222,9 @@ def logged(run, compile, skipped):
         run(log, compile)
     except Exception as error:
         return log, repr(error)
+    finally:
+        mgx.set_grad_enabled(True)
+        mgx.set_default_dtype("float32")
     return log, None
 
 
@@ -384,6 +388,8 @@ KINDS = {
     "method": "a compiled method, called of an object", "compiled module": "a module is compiled",
     "options": "mgx.compile with check=True, or without passes",
     "eager call": "changes: the function is called as it is",
+    "backward notes": "changes: hooks of backward passes that read gradients or keep them",
+    "default dtype": "the default dtype counts", "mode left": "grad mode or the default dtype is switched inside",
     "module dict": "a ModuleDict, whose modules come and go",
     "parameter list": "a ParameterList, whose parameters come and go",
     "shared module": "one parameter in two modules",
@@ -511,6 +517,9 @@ STATEMENTS = [
     ("kept elsewhere", 'shelf["error"] = ValueError(x, 2.0).args'),
     ("default", "y = y * last"), ("program", "y = inner(y)"), ("program", "y = inner(y.detach())"),
     ("program", "inner(y * w).sum().backward()"),
+    ("default dtype", "y = y + mgx.ones(3).sum() + mgx.tensor(0.1)"), ("default dtype", "y = y * mgx.rand(3)"),
+    ("mode left", "mgx.set_grad_enabled(False)"), ("mode left", 'mgx.set_default_dtype("float64")'),
+    ("mode left", "with mgx.set_grad_enabled(False):\n    y = y * w"),
     ("module dict", 'for name in parts:\n    y = parts[name](y)'), ("module dict", 'y = parts["a"](y)'),
     ("module dict", 'y = parts["b"](y) if "b" in parts else y'),
     ("parameter list", "for p in weights:\n    y = y * p"), ("parameter list", "y = y + weights[0]"),
@@ -544,7 +553,8 @@ NOT_REPLAYED = {"rewound inside", "attribute inside", "closure container", "argu
                 "scheduler inside", "group option inside", "raises", "generator inside", "aliasing", "overlap",
                 "options", "method", "detect_nan", "module hook inside", "generator checkpoint", "namespace",
                 "data inside", "class attribute count",
-                "kept elsewhere", "lbfgs", "averaged inside", "object written", "result given",
+                "kept elsewhere", "lbfgs", "averaged inside", "object written", "result given", "mode left",
+                "backward notes",
                 "written between"}
 
 # What is compiled.
@@ -693,6 +703,10 @@ CHANGES = [
                     "    lambda m, a, out: (None if a[0] is None else a[0] * 2.0,))"),
     ("module hook", "if hook:\n    hook.remove()"),
     ("hook notes", "hook = linear.register_forward_hook(lambda m, a, out: notes.append(1))"),
+    ("backward notes", "hook = linear.register_full_backward_hook(lambda m, a, out: notes.append(out[0].clone()))"),
+    ("backward notes", "hook = own.register_full_backward_hook(\n"
+                       "    lambda m, a, out: (a[0] * 2.0,) if a[0] is not None and a[0].sum() > 0.0 else None)"),
+    ("backward notes", "hook = net.register_full_backward_hook(lambda m, a, out: setattr(m, 'last', out[0].sum()))"),
     ("group option", 'sgd.param_groups[0]["lr"] = 0.5'), ("group option", 'sgd.param_groups[0]["momentum"] = 0.9'),
     ("group option", 'adam.param_groups[0]["lr"] = 0.5'),
     ("group option", 'adam.param_groups[0]["betas"] = (0.5, 0.9)'),
@@ -716,6 +730,8 @@ CHANGES = [
     ("scheduler", "scheduler.step()"), ("eager call", "function(...)"), ("dtypes", "linear.double()"),
     ("dataclass", "shared_options.factor = 3.0"), ("dataclass", "shared_options.shift = mgx.ones(3)"),
     ("dataclass", "shared_options.shift = mgx.zeros(3)"),
+    ("default dtype", 'mgx.set_default_dtype("float64")'), ("default dtype", 'mgx.set_default_dtype("float32")'),
+    ("mode left", "mgx.set_grad_enabled(True)"), ("mode left", "mgx.set_grad_enabled(False)"),
     ("module dict", 'parts["b"] = nn.Dropout(0.5)'), ("module dict", 'parts["b"] = nn.Linear(3, 3, rng=11)'),
     ("module dict", 'if "b" in parts:\n    del parts["b"]'), ("module dict", 'parts.update({"c": nn.Sigmoid()})'),
     ("module dict", 'parts["a"] = parts.pop("a")'),

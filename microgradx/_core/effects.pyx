@@ -93,6 +93,16 @@ cdef class Effects:
         assign(self.attributes.values())
         return now, assigned
 
+    def undo(self):
+        """Bring back what was before all writes, for good; returns whether that makes a difference."""
+        cdef Written one
+        self.settle([], [])
+        changed = any([(<Written> one).array.storage.version != (<Written> one).version for one in self.writes.values()]
+                      ) or any([attributes.get(name, MISSING) is not value
+                                for attributes, name, value in self.attributes.values()])
+        self.rewind()
+        return changed
+
     @staticmethod
     def put_back(tuple now):
         cdef Written one

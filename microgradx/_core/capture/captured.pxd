@@ -61,6 +61,7 @@ cdef class CapturedCall:
     cdef Py_ssize_t world, gradients    # versions at which all guards held
     cdef Py_ssize_t results         # how many of the outputs are leaves of the result; the others are effects
     cdef bint recording, steady, mutates, busy
+    cdef int default_float          # of the world at the capture, as `recording` is
     cdef bint is_one_array          # is a result that the launches write all that the call leaves?
     cdef readonly bint flat         # no argument is nested or a keyword
     cdef readonly str as_it_is      # why it is never replayed, or None

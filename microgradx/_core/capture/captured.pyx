@@ -140,7 +140,7 @@ cdef class CapturedCall:
         self.numbers, self.inputs, self.same, self.products, self.needed = [], [], [], [], {}
         self.flat = structure == flatten(((None,) * self.leaves, {}))[1]
         keep_blocks()                                   # what is made from now on is known to be the capture's
-        program.number, self.recording = capture, grad_enabled()
+        program.number, self.recording, self.default_float = capture, grad_enabled(), default_float
         moved, before, started, result = random_states(), None, False, None
         try:
             for i, o in enumerate(leaves):
@@ -202,6 +202,8 @@ cdef class CapturedCall:
                 self.as_it_is = "it writes to an argument that takes part in a graph; write to a clone()"
             if environment.moved_generator([rng for rng, _, _ in program.sequence.draws]) is not None:
                 self.as_it_is = "it draws from a generator itself; draw from an mgx.Generator, or give an int as rng="
+            if self.recording != grad_enabled() or self.default_float != default_float:
+                self.as_it_is = "it leaves grad mode or the default dtype switched; switch it outside, or `with`"
             if random_states() != moved:
                 self.as_it_is = "it draws from Python's random or from numpy.random; draw with mgx.rand and its kin"
             elif has_generators_inside(program.sequence.draws):
@@ -217,7 +219,7 @@ cdef class CapturedCall:
             set_recording(None)
             if self.as_it_is is None and roots:
                 self.pullback = Pullback()
-                capture_pullback(self.pullback, program, roots, self.inputs, samples)
+                self.as_it_is = capture_pullback(self.pullback, program, roots, self.inputs, samples, environment)
             if self.as_it_is is not None:               # the call itself is right as it ran, and so are its graphs
                 values = [original_of(result, containers, copied, original)]
                 for effect in self.effects:
@@ -257,7 +259,7 @@ cdef class CapturedCall:
         program.sequence.reads = None
         if values is not None:
             self.release(dropped, count)
-            self.forward = self.outputs = None
+            self.forward = self.pullback = self.outputs = None
             self.finish_as_it_is(leaves, samples, own, environment)
             for i, node in zip(self.inputs, nodes):     # what was written has a graph now, or became a leaf
                 if node is not None:
@@ -561,7 +563,7 @@ cdef class CapturedCall:
         cdef PyObject *e
         cdef PyObject **item = PySequence_Fast_ITEMS(leaves)
         cdef Array a, x
-        if self.recording != grad_enabled() or len(leaves) != self.leaves or \
+        if self.recording != grad_enabled() or self.default_float != default_float or len(leaves) != self.leaves or \
                 structure is not self.structure and structure != self.structure:
             return False
         for i in range(self.leaves):

@@ -1,5 +1,5 @@
 """What ``mgx.compile`` returns: a function that knows which of its captured calls can stand for a call."""
-from microgradx._core.array cimport Array, Storage, capture, from_object, shape_of
+from microgradx._core.array cimport Array, Storage, capture, default_float, from_object, shape_of
 from microgradx._core.debug.check cimport checked
 from microgradx._core.graph cimport grad_enabled, recording_sites
 from microgradx._core.launch cimport is_capturing, world_version
@@ -290,7 +290,7 @@ cdef class Compiled:
     cdef object key(self, object structure, list leaves):
         """What calls have in common that one capture may be for."""
         objects = [id(leaf) for leaf in leaves if isinstance(leaf, Array)]
-        return (grad_enabled(), structure, tuple([objects.index(o) for o in objects]),
+        return ((grad_enabled(), default_float), structure, tuple([objects.index(o) for o in objects]),
                 *[type(leaf) if may_be_symbolic(leaf) and i not in self.fixed else key_of(leaf)
                   for i, leaf in enumerate(leaves)])
 

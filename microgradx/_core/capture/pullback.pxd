@@ -1,6 +1,7 @@
 from libc.stdint cimport uint16_t, uint32_t
 
 from microgradx._core.array cimport Array, Node, Storage
+from microgradx._core.capture.environment cimport Environment
 from microgradx._core.capture.program cimport Product, Program
 
 cdef class Pullback:            # of a captured call: from the gradients of its results to those of what it was made of
@@ -61,4 +62,5 @@ cdef class Residuals:           # what one call leaves for its backward pass
     cdef Array gradient         # that the results are for
     cdef list results
 
-cdef int capture_pullback(Pullback pull, Program forward, list roots, list inputs, list samples) except -1
+cdef object capture_pullback(Pullback pull, Program forward, list roots, list inputs, list samples,
+                             Environment environment)

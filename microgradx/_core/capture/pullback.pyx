@@ -16,22 +16,78 @@ from microgradx._core.array cimport *
 from microgradx._core.graph cimport Order, grad_enabled, topological
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport Launch, LaunchList, copy, copy_storage, fill, set_recording
+from microgradx._core.capture.environment cimport Environment, rewind_generators
 from microgradx._core.capture.passes cimport hold_host_operands
 from microgradx._core.capture.program cimport Product, Program, plain_copy
-from microgradx._core.trace cimport input_vjp, record_result
+from microgradx._core.trace cimport input_vjp, is_by_hand, record_result
 
+from microgradx._core.effects import Effects
+from microgradx._core.generator import Drawn
 from microgradx._core.trace import gradients
-from microgradx.errors import CaptureError, GraphError
+from microgradx.errors import CaptureError, GraphError, is_of_a_signal
 
 cdef enum:
     ALIGNMENT = 64
     ALONE = 8                   # results of a function up to which a backward pass from each alone is captured
 
 
-cdef int capture_pullback(Pullback pull, Program forward, list roots, list inputs, list samples) except -1:
+cdef object capture_pullback(Pullback pull, Program forward, list roots, list inputs, list samples,
+                             Environment environment):
     """Walk the graphs of ``roots``, (number, array) of the results that have one, and write down what that launches:
     from all of them, and from each alone. ``inputs`` and ``samples`` are the numbers of the tensors among the
-    arguments, and the copies that the function got."""
+    arguments, and the copies that the function got. Returns why the call is to run as it is, or None: hooks and
+    derivatives by hand may do anything, and what they do to ``environment`` while they are walked through is undone."""
+    cdef str reason = None
+    cdef list gradients_were, states
+    cdef Array a
+    if not calls_python(roots):
+        capture_walks(pull, forward, roots, inputs, samples, False)
+        return None
+    effects, drawn, states = Effects(), Drawn(), environment.generator_states()
+    gradients_were = [(a.node, a.node.grad) for a, *_ in forward.sequence.outside.values() if a.node is not None]
+    try:
+        with effects, drawn:
+            capture_walks(pull, forward, roots, inputs, samples, True)
+    except Exception as error:
+        if isinstance(error, (MemoryError, CaptureError)) or is_of_a_signal(error):
+            raise
+        reason = "a hook or a derivative by hand raises in its backward pass"
+    drawn.rewind()
+    for node, was in gradients_were:
+        if (<Node> node).grad is not was:
+            (<Node> node).grad = was
+            reason = "a hook or a derivative by hand sets a gradient in its backward pass"
+    if rewind_generators(states):
+        reason = "a hook or a derivative by hand draws from a generator itself in its backward pass"
+    if effects.undo() or not environment.unchanged():
+        reason = "a hook or a derivative by hand changes something in its backward pass"
+        environment.restore()
+    for program in pull.programs():
+        sequence = (<Program> program).sequence
+        reason = reason or sequence.as_it_is
+        if sequence.writes or sequence.leaves:
+            reason = "a hook or a derivative by hand sets an attribute, or reads a gradient, in its backward pass"
+    return reason
+
+
+cdef bint calls_python(list roots) except -1:
+    """Is there a hook of a module, or a derivative by hand, in the graphs of the results?"""
+    cdef Order order
+    cdef Node node
+    cdef Array a
+    cdef Py_ssize_t i
+    cdef bint found = False
+    for _, a in roots:
+        topological(<PyObject *> a.node, <char *> &a.node.v - <char *> <PyObject *> a.node, &order, NULL)
+        for i in range(order.count):
+            node = <Node> order.item[i]
+            found = found or is_by_hand(node) or node.hooks is not None and node.v.op != OP_LEAF
+        free(order.item)
+    return found
+
+
+cdef int capture_walks(Pullback pull, Program forward, list roots, list inputs, list samples, bint retain) except -1:
+    """``retain`` the graphs?"""
     cdef Array a
     cdef Node node
     cdef Pullback single
@@ -61,7 +117,7 @@ cdef int capture_pullback(Pullback pull, Program forward, list roots, list input
                 single = Pullback()
                 if capture_walk(single, forward.number, [a], nodes, parents, True):
                     pull.singles.append(single)
-        if not capture_walk(pull, forward.number, live, nodes, parents, False) \
+        if not capture_walk(pull, forward.number, live, nodes, parents, retain) \
                 or len(pull.singles) < len(live):       # the function has walked through a part of them already
             pull.abandoned = [single.program for single in pull.singles]
             pull.singles = []
