@@ -1363,6 +1363,14 @@ def reaching():
         def scale(self, x):
             return x * 2
     scaled = Scaling()
+    class Answering:
+        def __init__(self):
+            self.table = {"scale": 2.0}
+        def __getattr__(self, name):
+            if name in self.__dict__["table"]:
+                return self.__dict__["table"][name]
+            raise AttributeError(name)
+    answering = Answering()
     context, weak = contextvars.ContextVar("scale", default=1.0), weakref.WeakKeyDictionary({settings: 2.0})
     view = memoryview(bytearray(b"ab"))
     def number(value):
@@ -1404,6 +1412,9 @@ def reaching():
         "a tensor of the closure": (lambda x: x * t, [lambda: tensor(mgx.zeros(3))]),
         "a method that an attribute hides": (lambda x: scaled.scale(x), [
             lambda: setattr(scaled, "scale", lambda x: x * 7), lambda: delattr(scaled, "scale")]),
+        "an attribute that the class answers for": (lambda x: x * answering.scale, [
+            lambda: setattr(answering, "scale", 7.0), lambda: delattr(answering, "scale"),
+            lambda: answering.table.update(scale=3.0)]),
         "a tuple of the closure": (lambda x: x * slots.scale, [lambda: tuple_(slots._replace(scale=3.0))]),
         "an array of the closure": (lambda x: x * mgx.Tensor(array) + float(array[0]), [lambda: array.fill(3)]),
         "functions four deep": (lambda x: one(x), numbers),

@@ -381,7 +381,7 @@ cdef class Environment:
                     if compared:
                         self.add(o if isinstance(o, type) else attributes, name, part)
                     waiting.append(part)
-                elif compared and (name in self.asked or has_in_class(o, name)):
+                elif compared and (name in self.asked or has_in_class(o, name) or has_in_class(o, "__getattr__")):
                     self.add(o if isinstance(o, type) else attributes, name, part)      # it may come to be
         self.passed, self.done = len(self.objects), set(self.names)
         return len(waiting) > before
