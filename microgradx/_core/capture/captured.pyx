@@ -115,7 +115,8 @@ cdef class CapturedCall:
 
     cdef object capture(self, function, Environment environment, tuple given, object structure, list leaves, set passes,
                         set fixed):
-        """Call ``function`` on copies of the arguments ``leaves`` and write down what it launches; returns its result.
+        """Call ``function`` on copies of the arguments ``leaves`` and write down what it launches; returns its result,
+        or MISSING if another thread is capturing: then nothing has been called.
         ``environment`` is what the function can reach now, ``given`` what the leaves are of. A float may move, unless
         its binding is among the ``fixed``."""
         cdef Program program = Program()
@@ -139,7 +140,8 @@ cdef class CapturedCall:
             raise MemoryError("compile: no memory for the plan")
         self.numbers, self.inputs, self.same, self.products, self.needed = [], [], [], [], {}
         self.flat = structure == flatten(((None,) * self.leaves, {}))[1]
-        keep_blocks()                                   # what is made from now on is known to be the capture's
+        if not keep_blocks():                           # what is made from now on is known to be the capture's
+            return MISSING
         program.number, self.recording, self.default_float = capture, grad_enabled(), default_float
         moved, before, started, result = random_states(), None, False, None
         try:

@@ -20,7 +20,7 @@ from functools import partial
 
 import numpy as np
 
-from microgradx._core.capture.captured import MEMORY, as_given, why_not_captured
+from microgradx._core.capture.captured import MEMORY, MISSING, as_given, why_not_captured
 from microgradx._core.generator import Generator
 from microgradx._core.scalar.replay import compile_values, is_observing, observe
 from microgradx._core.trees import flatten, unflatten
@@ -80,12 +80,12 @@ cdef class Compiled:
     def __call__(self, *args, **kwargs):
         cdef CapturedCall call = self.last
         cdef object leaves = args
-        if call is not None and not recording_sites and not is_capturing() and not call.busy:
+        if call is not None and not recording_sites and not is_capturing():
             if not call.flat or kwargs:
                 leaves = []
                 if not take_apart(call.structure, (args, kwargs), leaves):
                     leaves = None
-            if leaves is not None and call.match(call.structure, leaves) and call.holds(leaves):
+            if leaves is not None and call.match(call.structure, leaves) and call.holds(leaves) and not call.busy:
                 return call.replay(leaves)
         return self.dispatch(args, kwargs)
 
@@ -189,6 +189,8 @@ cdef class Compiled:
             return self.run_eagerly(args, kwargs, MEMORY)
         call = CapturedCall()
         result = call.capture(self.function, environment, (args, kwargs), structure, leaves, self.passes, self.fixed)
+        if result is MISSING:                                       # another thread has begun one meanwhile
+            return self.run_eagerly(args, kwargs, None)
         self.fixed |= call.read                                     # it is for these numbers only
         self.use(call)
         self.last_held = call.world >= 0
