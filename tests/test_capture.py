@@ -2843,6 +2843,23 @@ def test_calls_with_and_without_gradients_take_turns():
     assert len(on_both(run, count=8).programs) == 2
 
 
+def test_checkpoint_in_the_graph_of_a_result():
+    """The second run of the checkpoint, at the capture, leaves statistics and generators as the first one did."""
+    found = []
+    for compile in (as_it_is, mgx.compile):
+        seed()
+        net = nn.Sequential(nn.Linear(3, 3, rng=0), nn.BatchNorm1d(3), nn.Dropout(0.5))
+        counting, ran = counted(lambda x, net=net: mgx.checkpoint(net, x).tanh())
+        step, log = compile(counting), []
+        for k in range(6):
+            y = step(mgx.randn(4, 3, rng=k))
+            log.append((bits((y, net)), random_states()))
+            y.sum().backward()
+            log.append((bits((y, net)), random_states()))
+        found.append(log)
+    assert found[0] == found[1] and len(ran) <= 2
+
+
 def test_checkpoint_around_a_compiled_call():
     def run(net, k):
         x = batch(k).requires_grad_()

@@ -287,6 +287,16 @@ class Helper:
         return y * 2.0
 
 
+class Answering:
+    def __init__(self):
+        self.answers = {"scale": 2.0}
+
+    def __getattr__(self, name):
+        if name in self.__dict__["answers"]:
+            return self.__dict__["answers"][name]
+        raise AttributeError(name)
+
+
 class Own(nn.Module):
     def __init__(self):
         self.gain = nn.Parameter(np.full(3, 1.5, "float32"))
@@ -302,7 +312,7 @@ class Own(nn.Module):
 
 
 PARTS = [bits, Log, is_close, first_difference, eager, graphs, total, in_thread, logged, difference]
-CLASSES = [Pair, Options, Helper, Own]
+CLASSES = [Pair, Options, Helper, Answering, Own]
 PAIR = 'Pair = namedtuple("Pair", "left right")\n'
 
 # ----- kinds ----------------------------------------------------------------------------------------------------------
@@ -388,6 +398,7 @@ KINDS = {
     "method": "a compiled method, called of an object", "compiled module": "a module is compiled",
     "options": "mgx.compile with check=True, or without passes",
     "eager call": "changes: the function is called as it is",
+    "answered attribute": "an attribute that __getattr__ answers for, and that comes and goes",
     "backward notes": "changes: hooks of backward passes that read gradients or keep them",
     "default dtype": "the default dtype counts", "mode left": "grad mode or the default dtype is switched inside",
     "module dict": "a ModuleDict, whose modules come and go",
@@ -474,7 +485,7 @@ STATEMENTS = [
     ("leaf inside", "t = y.detach().clone().requires_grad_()\n"
                     "g, = mgx.autograd.grad((t * t * w).sum(), [t], create_graph=True)\ng.square().sum().backward()"),
     ("made lazily", "if own.lazy is None:\n    own.lazy = nn.Parameter([1.0, 2.0, 3.0])\ny = y * own.lazy"),
-    ("hidden method", "y = helper.scale(y)"),
+    ("hidden method", "y = helper.scale(y)"), ("answered attribute", "y = y * answering.scale"),
     ("transforms", "y = y.detach() + mgx.vmap(lambda t: (t * c).tanh())(y.detach())"),
     ("float", "y = y * rate"), ("float", "y = y + (1.0 - rate) * 0.5"), ("float", "y = y + rate / 3.0"),
     ("float decides", "y = -y if rate > 1.0 else y"), ("float decides", "y = y * int(rate * 2)"),
@@ -493,6 +504,7 @@ STATEMENTS = [
     ("closure container", "y = y * len(journal)\njournal.append(1)"),
     ("checkpoint", "y = mgx.checkpoint(lambda t: (t * w).tanh(), y)"),
     ("checkpoint", "mgx.checkpoint(lambda t: (t * w).tanh(), y).sum().backward()\ny = y.detach()"),
+    ("checkpoint", "y = mgx.checkpoint(norm, y)"), ("checkpoint", "y = mgx.checkpoint(own, y)"),
     ("checkpoint", "mgx.checkpoint(own, y).sum().backward()\ny = y.detach()"),
     ("random checkpoint", "t = mgx.checkpoint(lambda t: F.dropout(t * w, 0.5), y)\nt.sum().backward()\ny = t.detach()"),
     ("generator checkpoint", "t = mgx.checkpoint(lambda t: F.dropout(t * w, 0.5, rng=rng), y)\nt.sum().backward()\n"
@@ -598,6 +610,7 @@ FEATURES = {
     "blocks": [(None, "blocks = nn.ModuleList([nn.Linear(3, 3, rng=2)])")],
     "own": [(None, "own = Own()")],
     "helper": [(None, "helper = Helper()")],
+    "answering": [(None, "answering = Answering()")],
     "factor": [(None, "factor = 2.0")],
     "table": [(None, 'table = {"k": 2.0}')],
     "settings": [(None, "settings = SimpleNamespace(k=2.0, t=mgx.ones(3))")],
@@ -725,6 +738,8 @@ CHANGES = [
     ("graph asked", "c.requires_grad_()"), ("graph asked", "c = c * nn.Parameter([1.0, 2.0, 3.0])"),
     ("class attribute", "Kind.width = 3.0"), ("class attribute", 'Kind = type("Kind", (), {"width": 4.0, "count": 1})'),
     ("made lazily", "own.lazy = None"), ("hidden method", "helper.scale = lambda y: y * 5.0"),
+    ("answered attribute", "answering.scale = 5.0"), ("answered attribute", 'vars(answering).pop("scale", None)'),
+    ("answered attribute", 'answering.answers["scale"] = 4.0'), ("answered attribute", "answering = Answering()"),
     ("hidden method", 'vars(helper).pop("scale", None)'), ("hidden method", "helper = Helper()"),
     ("context", "context.set(3.0)"), ("context", "context.set(2.0)"),
     ("scheduler", "scheduler.step()"), ("eager call", "function(...)"), ("dtypes", "linear.double()"),

@@ -117,6 +117,7 @@ cdef class Written:
     cdef unsigned int version
 
     cdef int restore(self) except -1:
+        note_written(self.array)                        # for those around
         copy(self.numbers, self.array)
         self.array.storage.version, self.array.storage.finite_version = self.version, 0
         return 0
@@ -160,6 +161,7 @@ def note_assignment(dict attributes not None, str name not None):
 
 cdef int assign(values) except -1:
     for attributes, name, value in values:
+        note_assignment(attributes, name)
         if value is MISSING:
             (<dict> attributes).pop(name, None)
         else:
