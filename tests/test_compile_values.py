@@ -61,6 +61,18 @@ def test_values_of_the_closure_are_read_at_every_call():
     assert len(ran) == 20 + 2
 
 
+def test_grad_mode_that_is_left_switched():
+    a = Value(2.0)
+    f = mgx.compile(lambda x: (a * x, mgx.set_grad_enabled(False))[0])
+    for k in range(5):
+        try:
+            f(0.5 + k)
+            assert not mgx.is_grad_enabled()
+        finally:
+            mgx.set_grad_enabled(True)
+    assert "leaves grad mode switched" in f.explain()
+
+
 def test_a_training_step_runs_as_it_is():
     a, b = Value(1.5), Value(1.5)
 

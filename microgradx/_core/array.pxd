@@ -102,7 +102,7 @@ cdef uint16_t capture                               # the number of the capture 
 cdef int (*note_reading)() except -1                # matters if this thread is capturing: told by `launch`
 cdef int (*note_outside)(Array a) except -1          # a is used, which may be older than a capture: told by `launch`
 cdef int (*freeze)(Array a) except -1               # a was made of numbers without a launch: told by `launch`
-cdef void keep_blocks() noexcept
+cdef bint keep_blocks() noexcept
 cdef void keep_bytes(bint on) noexcept              # and their bytes, from now on
 cdef void name_storage(Storage *s) noexcept
 cdef bint is_named(Storage *s) noexcept

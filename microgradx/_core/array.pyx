@@ -271,11 +271,14 @@ cdef bint is_named(Storage *s) noexcept:
     return s.next == <Storage *> (~<size_t> capture)
 
 
-cdef void keep_blocks() noexcept:
-    """A capture begins."""
+cdef bint keep_blocks() noexcept:
+    """A capture begins; False if there is one under way, in another thread."""
     global capture, captures
+    if capture:
+        return False
     captures = captures + 1 if captures < 0xFFFF else 1
     capture = captures
+    return True
 
 
 cdef Storage **kept_blocks(Py_ssize_t *count) noexcept:

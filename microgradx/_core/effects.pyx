@@ -93,6 +93,16 @@ cdef class Effects:
         assign(self.attributes.values())
         return now, assigned
 
+    def undo(self):
+        """Bring back what was before all writes, for good; returns whether that makes a difference."""
+        cdef Written one
+        self.settle([], [])
+        changed = any([(<Written> one).array.storage.version != (<Written> one).version for one in self.writes.values()]
+                      ) or any([attributes.get(name, MISSING) is not value
+                                for attributes, name, value in self.attributes.values()])
+        self.rewind()
+        return changed
+
     @staticmethod
     def put_back(tuple now):
         cdef Written one
@@ -107,6 +117,7 @@ cdef class Written:
     cdef unsigned int version
 
     cdef int restore(self) except -1:
+        note_written(self.array)                        # for those around
         copy(self.numbers, self.array)
         self.array.storage.version, self.array.storage.finite_version = self.version, 0
         return 0
@@ -150,6 +161,7 @@ def note_assignment(dict attributes not None, str name not None):
 
 cdef int assign(values) except -1:
     for attributes, name, value in values:
+        note_assignment(attributes, name)
         if value is MISSING:
             (<dict> attributes).pop(name, None)
         else:

@@ -223,6 +223,11 @@ cdef object custom_vjp(Node node, Array g, int i):
     return dx
 
 
+cdef bint is_by_hand(Node node) noexcept:
+    """Is its derivative a function in Python?"""
+    return node.v.op == OP_STRUCTURED and node.vjp == custom_vjp
+
+
 def custom(str name not None, Array value not None, list operands, function, given=()):
     """``value``, made by what the graph does not see from ``operands`` (arrays, nodes, others).
 

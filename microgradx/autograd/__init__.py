@@ -16,7 +16,7 @@ from microgradx.autograd import functional as functional
 from microgradx._core.effects import Effects
 from microgradx._core.generator import Drawn
 from microgradx._core.graph import enable_grad, is_grad_enabled, no_grad
-from microgradx._core.tensor import Tensor, concat
+from microgradx._core.tensor import Tensor, concat, version_of
 from microgradx._core.trace import custom, gradients, nodes_of, sources, traced, trail
 from microgradx._core.trees import flatten, leaves_of, unflatten
 from microgradx._core.debug.watch import detect_nan
@@ -188,10 +188,10 @@ def _by_hand(name: str, args: Sequence[Any], nodes: list[Any], value: Any, backw
     leaves, structure = flatten(value)
 
     def carried(cotangents: list[Tensor]) -> list[Tensor | None]:
-        versions = [g.version for g in cotangents]
+        versions = [version_of(g) for g in cotangents]
         results = backward(unflatten(structure, iter(cotangents)))
         for g, version in zip(cotangents, versions, strict=True):
-            if g.version != version:
+            if version_of(g) != version:
                 raise GraphError(f"{name}: backward wrote into the gradient that it was given, of shape {g.shape}, and "
                                  "others may read that; write to a clone() of it")
         results = tuple(results) if isinstance(results, (list, tuple)) else (results,)
@@ -278,15 +278,15 @@ class Context:
             if x is not None and not isinstance(x, Tensor):
                 raise DTypeError(f"save_for_backward: a Tensor or None, not {described(x)}; other things are "
                                  "attributes, ctx.size = size")
-        self.saved = [(x, 0 if x is None else x.version) for x in tensors]
+        self.saved = [(x, 0 if x is None else version_of(x)) for x in tensors]
 
     @property
     def saved_tensors(self) -> tuple[Tensor, ...]:
         """The tensors that were kept, a tuple."""
         for k, (x, version) in enumerate(self.saved):
-            if x is not None and x.version != version:
+            if x is not None and version_of(x) != version:
                 raise GraphError(f"backward: saved tensor {k} of shape {x.shape} was written to since (version "
-                                 f"{x.version}, saved {version}); write to a clone() instead")
+                                 f"{version_of(x)}, saved {version}); write to a clone() instead")
         return tuple(x for x, _ in self.saved)
 
 

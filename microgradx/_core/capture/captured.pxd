@@ -48,8 +48,8 @@ cdef class CapturedCall:
     cdef Environment environment    # what the function can reach; None: whatever becomes of it, it runs as it is
     cdef list tensors               # (tensor, storage, requires_grad, hooks, is_leaf) of those that were there
     cdef list found, outputs, effects
-    cdef Environment around         # what it changes, of a call that runs as it is, as the last one left it: what it
-    cdef list changed               # ... can reach, or None; attributes and options
+    cdef Environment around         # of a call that runs as it is and changes what it depends on, as the last one left
+    cdef list changed               # ... it: what it can reach; guards of attributes and options that it changes
     cdef bint moves                 # does each call change that, whatever it finds?
     cdef dict leaf_of_effect        # {number of an output: the leaf whose gradient it is}
     cdef list products              # Product: arrays that the launches write where they are handed out
@@ -61,6 +61,7 @@ cdef class CapturedCall:
     cdef Py_ssize_t world, gradients    # versions at which all guards held
     cdef Py_ssize_t results         # how many of the outputs are leaves of the result; the others are effects
     cdef bint recording, steady, mutates, busy
+    cdef int default_float          # of the world at the capture, as `recording` is
     cdef bint is_one_array          # is a result that the launches write all that the call leaves?
     cdef readonly bint flat         # no argument is nested or a keyword
     cdef readonly str as_it_is      # why it is never replayed, or None
@@ -85,7 +86,7 @@ cdef class CapturedCall:
     cdef list describe(self, list leaves, list arguments, dict around)
     cdef int note_versions(self) except -1
     cdef int write_back(self, object leaves, list samples, set own) except -1
-    cdef int finish_as_it_is(self, object leaves, list samples, set own) except -1
+    cdef int finish_as_it_is(self, object leaves, list samples, set own, Environment environment) except -1
     cdef tuple output_of(self, Array a, list arguments, dict by_storage)
     cdef list movable(self, list samples)
     cdef int note_bindings(self, list movable, list samples, dict saved) except -1

@@ -141,10 +141,9 @@ cdef class CapturedCall:
             raise MemoryError("compile: no memory for the plan")
         self.numbers, self.inputs, self.same, self.products, self.needed = [], [], [], [], {}
         self.flat = structure == flatten(((None,) * self.leaves, {}))[1]
-        if capture:                                     # of a thread that ran since `choose` looked
+        if not keep_blocks():                           # what is made from now on is known to be the capture's
             return NOT_CAPTURED
-        keep_blocks()                                   # what is made from now on is known to be the capture's
-        program.number, self.recording = capture, grad_enabled()
+        program.number, self.recording, self.default_float = capture, grad_enabled(), default_float
         moved, before, started, result = random_states(), None, False, None
         try:
             for i, o in enumerate(leaves):
@@ -206,6 +205,8 @@ cdef class CapturedCall:
                 self.as_it_is = "it writes to an argument that takes part in a graph; write to a clone()"
             if environment.moved_generator([rng for rng, _, _ in program.sequence.draws]) is not None:
                 self.as_it_is = "it draws from a generator itself; draw from an mgx.Generator, or give an int as rng="
+            if self.recording != grad_enabled() or self.default_float != default_float:
+                self.as_it_is = "it leaves grad mode or the default dtype switched; switch it outside, or `with`"
             if random_states() != moved:
                 self.as_it_is = "it draws from Python's random or from numpy.random; draw with mgx.rand and its kin"
             elif has_generators_inside(program.sequence.draws):
@@ -221,7 +222,7 @@ cdef class CapturedCall:
             set_recording(None)
             if self.as_it_is is None and roots:
                 self.pullback = Pullback()
-                capture_pullback(self.pullback, program, roots, self.inputs, samples)
+                self.as_it_is = capture_pullback(self.pullback, program, roots, self.inputs, samples, environment)
             if self.as_it_is is not None:               # the call itself is right as it ran, and so are its graphs
                 values = [original_of(result, containers, copied, original)]
                 for effect in self.effects:
@@ -261,8 +262,8 @@ cdef class CapturedCall:
         program.sequence.reads = None
         if values is not None:
             self.release(dropped, count)
-            self.forward = self.outputs = None
-            self.finish_as_it_is(leaves, samples, own)
+            self.forward = self.pullback = self.outputs = None
+            self.finish_as_it_is(leaves, samples, own, environment)
             for i, node in zip(self.inputs, nodes):     # what was written has a graph now, or became a leaf
                 if node is not None:
                     (<Array> leaves[i]).node, (<Array> leaves[i]).needs_grad = node, True
@@ -278,7 +279,7 @@ cdef class CapturedCall:
                     and <size_t> (<Array> (<Output> o).what).storage not in saved]
             program.finalize(dropped, count, passes, movable, made, saved)
             if self.pullback is not None:
-                self.pullback.finish(program, numbers, self.inputs)
+                self.pullback.finish(program, numbers, self.inputs, samples, self.tensors)
             for a in environment.arrays:
                 a.storage.held = True
             if saved:
@@ -326,7 +327,7 @@ cdef class CapturedCall:
                 copy(x, <Array> leaf)
         return 0
 
-    cdef int finish_as_it_is(self, object leaves, list samples, set own) except -1:
+    cdef int finish_as_it_is(self, object leaves, list samples, set own, Environment environment) except -1:
         """The call ran on copies of its arguments: what it did to them is done to the arguments."""
         cdef Effect effect
         cdef Array a
@@ -340,7 +341,10 @@ cdef class CapturedCall:
         self.effects = []
         self.changed = [guard for guard in self.guards if not (<Guard> guard).holds()]
         self.guards = [guard for guard in self.guards if guard not in self.changed]
-        self.renew()
+        if self.changed:                        # of one object, which another one may take the place of
+            self.around = environment
+        if self.may_settle():
+            self.renew()
         self.tensors = [entry for entry in self.tensors if tensor_is_as_noted(entry)]
         return self.note_versions()
 
@@ -562,7 +566,7 @@ cdef class CapturedCall:
         cdef PyObject *e
         cdef PyObject **item = PySequence_Fast_ITEMS(leaves)
         cdef Array a, x
-        if self.recording != grad_enabled() or len(leaves) != self.leaves or \
+        if self.recording != grad_enabled() or self.default_float != default_float or len(leaves) != self.leaves or \
                 structure is not self.structure and structure != self.structure:
             return False
         for i in range(self.leaves):
@@ -624,12 +628,12 @@ cdef class CapturedCall:
 
     cdef bint may_settle(self) noexcept:
         """Does it run as it is and change what it depends on? A later call may not do so."""
-        return self.around is not None or self.changed is not None and len(self.changed) > 0
+        return self.around is not None
 
     cdef bint renew(self) except -1:
         """Note what that is now; was it changed?"""
         cdef Guard guard
-        cdef bint changed = self.around is not None and self.around.renew()
+        cdef bint changed = self.around.renew()
         for guard in self.changed:
             changed = guard.renew() or changed
         return changed
@@ -878,7 +882,8 @@ cdef class CapturedCall:
         for i in self.inputs:
             a = <Array> leaves[i]
             x = alias(a, a.data, a.dtype_, a.ndim, a.shape_, a.strides_)
-            record_result(x, b"argument", input_vjp, None, [a] if a.needs_grad and grad_enabled() else [])
+            if a.needs_grad:
+                record_result(x, b"argument", input_vjp, None, [a] if grad_enabled() else [])
             passed[i] = x
         for i, j in self.same:
             passed[i] = passed[j]

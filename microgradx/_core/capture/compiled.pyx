@@ -1,5 +1,5 @@
 """What ``mgx.compile`` returns: a function that knows which of its captured calls can stand for a call."""
-from microgradx._core.array cimport Array, Storage, capture, from_object, shape_of
+from microgradx._core.array cimport Array, Storage, capture, default_float, from_object, shape_of
 from microgradx._core.debug.check cimport checked
 from microgradx._core.graph cimport grad_enabled, recording_sites
 from microgradx._core.launch cimport is_capturing, world_version
@@ -80,12 +80,12 @@ cdef class Compiled:
     def __call__(self, *args, **kwargs):
         cdef CapturedCall call = self.last
         cdef object leaves = args
-        if call is not None and not recording_sites and not is_capturing() and not call.busy:
+        if call is not None and not recording_sites and not is_capturing():
             if not call.flat or kwargs:
                 leaves = []
                 if not take_apart(call.structure, (args, kwargs), leaves):
                     leaves = None
-            if leaves is not None and call.match(call.structure, leaves) and call.holds(leaves):
+            if leaves is not None and call.match(call.structure, leaves) and call.holds(leaves) and not call.busy:
                 return call.replay(leaves)
         return self.dispatch(args, kwargs)
 
@@ -189,7 +189,7 @@ cdef class Compiled:
             return self.run_eagerly(args, kwargs, MEMORY)
         call = CapturedCall()
         result = call.capture(self.function, environment, (args, kwargs), structure, leaves, self.passes, self.fixed)
-        if result is NOT_CAPTURED:
+        if result is NOT_CAPTURED:                                  # another thread has begun one meanwhile
             return self.run_eagerly(args, kwargs, None)
         self.fixed |= call.read                                     # it is for these numbers only
         self.use(call)
@@ -292,7 +292,7 @@ cdef class Compiled:
     cdef object key(self, object structure, list leaves):
         """What calls have in common that one capture may be for."""
         objects = [id(leaf) for leaf in leaves if isinstance(leaf, Array)]
-        return (grad_enabled(), structure, tuple([objects.index(o) for o in objects]),
+        return ((grad_enabled(), default_float), structure, tuple([objects.index(o) for o in objects]),
                 *[type(leaf) if may_be_symbolic(leaf) and i not in self.fixed else key_of(leaf)
                   for i, leaf in enumerate(leaves)])
 

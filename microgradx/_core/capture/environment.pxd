@@ -3,6 +3,7 @@ from microgradx._core.array cimport Array
 cdef bint is_same(object was, object now) except -1      # one object, or an equal number or string, to the last bit
 cdef bint is_plain(object o) except -1                  # a number, string or the like: compared by value
 cdef object cell_contents(object cell)
+cdef bint rewind_generators(list states) except -1      # have any moved? They are put back
 
 cdef class Environment:
     cdef readonly bint strict
@@ -43,3 +44,5 @@ cdef class Environment:
     cdef bint shares_memory(self, Array a) except -1
     cdef object moved_generator(self, list known)
     cdef int give_originals(self, object leaf) except -1
+    cdef int restore(self) except -1
+    cdef list generator_states(self)

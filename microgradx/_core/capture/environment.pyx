@@ -228,6 +228,8 @@ cdef class Environment:
             attributes = vars(o)                    # registers name those that are modules, parameters, buffers
             found += [attributes.get(name) for register in ("_modules", "_parameters", "_buffers")
                       for name in attributes.get(register, ())]
+            for group in attributes.get("param_groups", ()):    # of an optimizer
+                found += group["params"]
             for hooks in (attributes.get("_hooks") or {}).values():
                 found += hooks.values()
             self.objects.append((o, attributes, False))
@@ -379,7 +381,7 @@ cdef class Environment:
                     if compared:
                         self.add(o if isinstance(o, type) else attributes, name, part)
                     waiting.append(part)
-                elif compared and (name in self.asked or has_in_class(o, name)):
+                elif compared and (name in self.asked or has_in_class(o, name) or has_in_class(o, "__getattr__")):
                     self.add(o if isinstance(o, type) else attributes, name, part)      # it may come to be
         self.passed, self.done = len(self.objects), set(self.names)
         return len(waiting) > before
@@ -488,21 +490,41 @@ cdef class Environment:
             owner, key = self.owners[k], self.keys[k]
             now = owner_part(owner, key)
             was = now if now is self.parts[k] or now is MISSING else original_of(now, [], [], leaf)
-            if was is now:
-                continue
-            if isinstance(owner, dict):
-                owner[key] = was
-            elif type(owner) is types.CellType:
-                owner.cell_contents = was
-            elif type(owner) is ContextVar:
-                owner.set(was)
-            else:
-                (type if isinstance(owner, type) else object).__setattr__(owner, key, was)
+            if was is not now:
+                set_owner_part(owner, key, was)
         for container, was_in in self.lists + self.dicts:
             if not (is_dict_unchanged(container, was_in) if isinstance(container, dict)
                     else is_list_unchanged(container, was_in)):
                 original_of(container, [], [], leaf)
         return 0
+
+    cdef int restore(self) except -1:
+        """Put back what was there when it was noted, as far as that is known."""
+        cdef Py_ssize_t k
+        for k in range(len(self.owners)):
+            if owner_part(self.owners[k], self.keys[k]) is not self.parts[k]:
+                set_owner_part(self.owners[k], self.keys[k], self.parts[k])
+        for container, was in self.lists:
+            if not is_list_unchanged(container, was):
+                was = was if isinstance(was, list) else list(container)[:was]
+                container.clear()
+                (container.update if isinstance(container, set) else container.extend)(was)
+        for container, was in self.dicts:
+            if isinstance(was, dict) and isinstance(container, dict) and not is_dict_unchanged(container, was):
+                container.clear()
+                container.update(was)
+        for container, was in self.states:
+            if state_of(container) != was and isinstance(container, np.ndarray):
+                dtype, shape, numbers = was
+                container[...] = np.frombuffer(numbers, dtype).reshape(shape)
+        return 0
+
+    cdef list generator_states(self):
+        """(generator, its state) of those that can be reached and those that all share, for `rewind_generators`."""
+        cdef list known = [rng for rng, _ in self.randoms] + [random._inst]
+        if "numpy.random" in sys.modules:
+            known.append(np.random.mtrand._rand)
+        return [(rng, full_state_of(rng)) for rng in known]
 
     cdef object moved_generator(self, list known):
         """A generator of random numbers that has moved, and is none of those ``known``."""
@@ -528,6 +550,26 @@ cdef object owner_part(object owner, object key):
         if is_of_a_signal(error):
             raise
         return MISSING
+
+
+cdef int set_owner_part(object owner, object key, object part) except -1:
+    if isinstance(owner, dict):
+        if part is MISSING:
+            owner.pop(key, None)
+        else:
+            owner[key] = part
+    elif type(owner) is types.CellType:
+        if part is MISSING:
+            del owner.cell_contents
+        else:
+            owner.cell_contents = part
+    elif type(owner) is ContextVar:
+        owner.set(part)
+    elif part is MISSING:
+        delattr(owner, key)
+    else:
+        (type if isinstance(owner, type) else object).__setattr__(owner, key, part)
+    return 0
 
 
 cdef bint has_plain_attribute(object o, object name) except -1:
@@ -593,11 +635,27 @@ cdef object cell_contents(object cell):
         return MISSING
 
 
+cdef object full_state_of(object rng):
+    """For the generator to be set to."""
+    if isinstance(rng, random.Random):
+        return rng.getstate()
+    return rng.bit_generator.state if isinstance(rng, np.random.Generator) else rng.get_state(legacy=False)
+
+
+cdef bint rewind_generators(list states) except -1:
+    cdef bint moved = False
+    for rng, state in states:
+        if state_of(rng) == repr(state):
+            continue
+        moved = True
+        if isinstance(rng, np.random.Generator):
+            rng.bit_generator.state = state
+        else:
+            (rng.setstate if isinstance(rng, random.Random) else rng.set_state)(state)
+    return moved
+
+
 cdef object state_of(object o):
-    if isinstance(o, np.random.Generator):
-        return repr(o.bit_generator.state)
-    if isinstance(o, np.random.RandomState):
-        return repr(o.get_state(legacy=False))
-    if isinstance(o, random.Random):
-        return o.getstate()
+    if isinstance(o, GENERATORS):
+        return repr(full_state_of(o))
     return bytes(o) if isinstance(o, (bytearray, array.array, memoryview)) else (o.dtype, o.shape, o.tobytes())

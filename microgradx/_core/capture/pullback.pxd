@@ -1,6 +1,7 @@
 from libc.stdint cimport uint16_t, uint32_t
 
 from microgradx._core.array cimport Array, Node, Storage
+from microgradx._core.capture.environment cimport Environment
 from microgradx._core.capture.program cimport Product, Program
 
 cdef class Pullback:            # of a captured call: from the gradients of its results to those of what it was made of
@@ -24,10 +25,16 @@ cdef class Pullback:            # of a captured call: from the gradients of its 
     cdef Py_ssize_t read_count, needed_count
     cdef dict position_of       # {storage: its number among these}
     cdef list others            # arguments that only the forward pass reads
+    cdef set saved_tensors      # addresses of tensors that nodes have saved, other than by their storage
+    cdef list kept              # of these those from outside
+    cdef Storage **kept_in      # the storage that each of them had
+    cdef list kept_arguments    # the numbers of arguments among them
     cdef bint busy
     cdef bint apart             # are there several groups?
     cdef list groups            # of each root: the number of its group; those of different ones have graphs apart
 
+    cdef int note_saved(self, list roots) except -1
+    cdef int note_kept(self, list tensors, list inputs, list samples) except -1
     cdef int finalize(self, Storage **dropped, Py_ssize_t count, set passes, Program forward, list numbers,
                       list inputs, list samples) except -1
     cdef list programs(self)
@@ -41,7 +48,7 @@ cdef class Pullback:            # of a captured call: from the gradients of its 
     cdef int check_all(self, Residuals residuals) except -1
     cdef int note_reads(self, Program program, uint16_t number, list numbers) except -1
     cdef int note_bindings(self, list numbers, list inputs, Py_ssize_t samples) except -1
-    cdef int finish(self, Program forward, list numbers, list inputs) except -1
+    cdef int finish(self, Program forward, list numbers, list inputs, list samples, list tensors) except -1
 
 cdef class Residuals:           # what one call leaves for its backward pass
     cdef Pullback pullback
@@ -55,4 +62,5 @@ cdef class Residuals:           # what one call leaves for its backward pass
     cdef Array gradient         # that the results are for
     cdef list results
 
-cdef int capture_pullback(Pullback pull, Program forward, list roots, list inputs, list samples) except -1
+cdef object capture_pullback(Pullback pull, Program forward, list roots, list inputs, list samples,
+                             Environment environment)

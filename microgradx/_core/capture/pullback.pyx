@@ -7,6 +7,7 @@ holds: a second forward pass before the first backward pass writes to another bl
 """
 cimport cython
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.list cimport PyList_GET_ITEM
 from cpython.object cimport PyObject
 from libc.stdint cimport uint16_t
 from libc.stdlib cimport free, malloc, realloc
@@ -15,22 +16,78 @@ from microgradx._core.array cimport *
 from microgradx._core.graph cimport Order, grad_enabled, topological
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport Launch, LaunchList, copy, copy_storage, fill, set_recording
+from microgradx._core.capture.environment cimport Environment, rewind_generators
 from microgradx._core.capture.passes cimport hold_host_operands
 from microgradx._core.capture.program cimport Product, Program, plain_copy
-from microgradx._core.trace cimport input_vjp, record_result
+from microgradx._core.trace cimport input_vjp, is_by_hand, record_result
 
+from microgradx._core.effects import Effects
+from microgradx._core.generator import Drawn
 from microgradx._core.trace import gradients
-from microgradx.errors import CaptureError, GraphError
+from microgradx.errors import CaptureError, GraphError, is_of_a_signal
 
 cdef enum:
     ALIGNMENT = 64
     ALONE = 8                   # results of a function up to which a backward pass from each alone is captured
 
 
-cdef int capture_pullback(Pullback pull, Program forward, list roots, list inputs, list samples) except -1:
+cdef object capture_pullback(Pullback pull, Program forward, list roots, list inputs, list samples,
+                             Environment environment):
     """Walk the graphs of ``roots``, (number, array) of the results that have one, and write down what that launches:
     from all of them, and from each alone. ``inputs`` and ``samples`` are the numbers of the tensors among the
-    arguments, and the copies that the function got."""
+    arguments, and the copies that the function got. Returns why the call is to run as it is, or None: hooks and
+    derivatives by hand may do anything, and what they do to ``environment`` while they are walked through is undone."""
+    cdef str reason = None
+    cdef list gradients_were, states
+    cdef Array a
+    if not calls_python(roots):
+        capture_walks(pull, forward, roots, inputs, samples, False)
+        return None
+    effects, drawn, states = Effects(), Drawn(), environment.generator_states()
+    gradients_were = [(a.node, a.node.grad) for a, *_ in forward.sequence.outside.values() if a.node is not None]
+    try:
+        with effects, drawn:
+            capture_walks(pull, forward, roots, inputs, samples, True)
+    except Exception as error:
+        if isinstance(error, (MemoryError, CaptureError)) or is_of_a_signal(error):
+            raise
+        reason = "a hook or a derivative by hand raises in its backward pass"
+    drawn.rewind()
+    for node, was in gradients_were:
+        if (<Node> node).grad is not was:
+            (<Node> node).grad = was
+            reason = "a hook or a derivative by hand sets a gradient in its backward pass"
+    if rewind_generators(states):
+        reason = "a hook or a derivative by hand draws from a generator itself in its backward pass"
+    if effects.undo() or not environment.unchanged():
+        reason = "a hook or a derivative by hand changes something in its backward pass"
+        environment.restore()
+    for program in pull.programs():
+        sequence = (<Program> program).sequence
+        reason = reason or sequence.as_it_is
+        if sequence.writes or sequence.leaves:
+            reason = "a hook or a derivative by hand sets an attribute, or reads a gradient, in its backward pass"
+    return reason
+
+
+cdef bint calls_python(list roots) except -1:
+    """Is there a hook of a module, or a derivative by hand, in the graphs of the results?"""
+    cdef Order order
+    cdef Node node
+    cdef Array a
+    cdef Py_ssize_t i
+    cdef bint found = False
+    for _, a in roots:
+        topological(<PyObject *> a.node, <char *> &a.node.v - <char *> <PyObject *> a.node, &order, NULL)
+        for i in range(order.count):
+            node = <Node> order.item[i]
+            found = found or is_by_hand(node) or node.hooks is not None and node.v.op != OP_LEAF
+        free(order.item)
+    return found
+
+
+cdef int capture_walks(Pullback pull, Program forward, list roots, list inputs, list samples, bint retain) except -1:
+    """``retain`` the graphs?"""
     cdef Array a
     cdef Node node
     cdef Pullback single
@@ -60,7 +117,7 @@ cdef int capture_pullback(Pullback pull, Program forward, list roots, list input
                 single = Pullback()
                 if capture_walk(single, forward.number, [a], nodes, parents, True):
                     pull.singles.append(single)
-        if not capture_walk(pull, forward.number, live, nodes, parents, False) \
+        if not capture_walk(pull, forward.number, live, nodes, parents, retain) \
                 or len(pull.singles) < len(live):       # the function has walked through a part of them already
             pull.abandoned = [single.program for single in pull.singles]
             pull.singles = []
@@ -85,6 +142,7 @@ cdef bint capture_walk(Pullback pull, uint16_t number, list live, list nodes, li
         g = empty(a.dtype_, a.ndim, a.shape_)
         fill(g, 1)
         pull.cotangents.append(g)
+    pull.note_saved(live)
     pull.program = Program()
     pull.program.number = number
     recording = set_recording(pull.program.sequence)
@@ -141,6 +199,44 @@ cdef class Pullback:
 
     def __dealloc__(self):
         free(self.read)
+        free(self.kept_in)
+
+    cdef int note_saved(self, list roots) except -1:
+        """Note which tensors the nodes of the graphs of ``roots`` have saved: such a node finds out that a tensor was
+        given other data."""
+        cdef Order order
+        cdef Node node
+        cdef Array root
+        cdef Py_ssize_t i
+        cdef int k
+        self.saved_tensors = set()
+        for root in roots:
+            topological(<PyObject *> root.node, <char *> &root.node.v - <char *> <PyObject *> root.node, &order, NULL)
+            try:
+                for i in range(order.count):
+                    node = <Node> order.item[i]
+                    for k in range(4):
+                        if node.saved[k] != NULL and node.saved_data[k] == NULL:
+                            self.saved_tensors.add(<size_t> node.saved[k])
+            finally:
+                free(order.item)
+        return 0
+
+    cdef int note_kept(self, list tensors, list inputs, list samples) except -1:
+        """Which of those that the backward pass reads are ``tensors`` from outside, or stand for arguments?"""
+        cdef Py_ssize_t i
+        cdef set read = {<size_t> self.read[i] for i in range(self.needed_count)}
+        self.kept = [a for a, *_ in tensors if id(a) in self.saved_tensors and <size_t> (<Array> a).storage in read]
+        read = {number for number, _ in self.arguments}
+        self.kept_arguments = [number for number, x in zip(inputs, samples)
+                               if id(x) in self.saved_tensors and number in read]
+        self.kept_in = <Storage **> malloc((len(self.kept) + 1) * sizeof(Storage *))
+        if self.kept_in == NULL:
+            raise MemoryError("compile: no memory for the plan")
+        for i in range(len(self.kept)):
+            self.kept_in[i] = (<Array> self.kept[i]).storage
+        self.saved_tensors = None
+        return 0
 
     cdef int finalize(self, Storage **dropped, Py_ssize_t count, set passes, Program forward, list numbers,
                       list inputs, list samples) except -1:
@@ -203,8 +299,9 @@ cdef class Pullback:
                 self.read_count += 1
         return 0
 
-    cdef int finish(self, Program forward, list numbers, list inputs) except -1:
-        """After the plan of the forward pass: what a call that is run again depends on besides."""
+    cdef int finish(self, Program forward, list numbers, list inputs, list samples, list tensors) except -1:
+        """After the plan of the forward pass: what a call that is run again depends on besides. ``tensors``: those from
+        outside that are still there, first in each entry."""
         cdef Pullback single
         cdef Py_ssize_t i
         if self.program is None:
@@ -212,8 +309,10 @@ cdef class Pullback:
         self.needed_count = self.read_count
         self.note_reads(forward, forward.number, numbers)
         self.others = [number for number in inputs if number not in [other for other, _ in self.arguments]]
+        self.note_kept(tensors, inputs, samples)
         for single in self.singles:
             single.needed_count = single.read_count
+            single.note_kept(tensors, inputs, samples)
             single.at = [self.position_of[<size_t> single.read[i]] for i in range(single.read_count)]
         return 0
 
@@ -342,6 +441,14 @@ cdef class Pullback:
             if (<Array> a).storage.version != <uint32_t> version:
                 raise GraphError("backward: an argument of a compiled function was written to since (version "
                                  f"{(<Array> a).storage.version}, then {version}); write to a clone() instead")
+        for i in range(len(self.kept)):
+            if (<Array> PyList_GET_ITEM(self.kept, i)).storage != self.kept_in[i]:
+                raise GraphError("backward: a tensor that a compiled function used was given other data since; write "
+                                 "to a clone() instead")
+        for number in self.kept_arguments:
+            if (<Array> residuals.leaves[number]).storage != (<Array> residuals.arguments[number][0]).storage:
+                raise GraphError("backward: an argument of a compiled function was given other data since; write to a "
+                                 "clone() instead")
         return 0
 
     cdef int check_all(self, Residuals residuals) except -1:

@@ -479,6 +479,8 @@ cdef class compile_values:
                 reason = reason or "the function changes what it can reach"
             if random_states() != moved:
                 reason = reason or "random numbers are drawn"
+            if call.graph != grad_enabled():
+                reason = reason or "the function leaves grad mode switched"
             if reason is None:
                 reason = call.keep_nodes(recording, numbers, result, leaves, passed, (args, kwargs))
             if reason is None and ops is not None and call.lowered.ops != ops:
