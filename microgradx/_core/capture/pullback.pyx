@@ -17,7 +17,7 @@ from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport Launch, LaunchList, copy, copy_storage, fill, set_recording
 from microgradx._core.capture.passes cimport hold_host_operands
 from microgradx._core.capture.program cimport Product, Program, plain_copy
-from microgradx._core.trace cimport input_vjp, record_result
+from microgradx._core.trace cimport input_vjp
 
 from microgradx._core.trace import gradients
 from microgradx.errors import CaptureError, GraphError
