@@ -149,23 +149,24 @@ static void V(gemm_pack_all)(ptrdiff_t k, ptrdiff_t n, const REAL *b, ptrdiff_t 
     }
 }
 
-/* c (m, n) = a (m, k) times what was packed; rows of c are ldc apart and have room for whole vectors. The bits of a row
-   do not depend on m. */
-static void V(gemm_packed)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *a, ptrdiff_t lda, const REAL *panels,
-                           REAL *c, ptrdiff_t ldc)
+/* c (m, n) = a (m, k) b [+ c], where b are the first k of `depth` rows and the first n of `width` columns that were
+   packed; a[i, r] at a[i * ai + r * ak]; rows of c are ldc apart and have room for whole panels. The bits of a row do
+   not depend on m. */
+static void V(gemm_packed)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *a, ptrdiff_t ai, ptrdiff_t ak,
+                           ptrdiff_t depth, const REAL *panels, ptrdiff_t width, REAL *c, ptrdiff_t ldc, int add)
 {
     for (ptrdiff_t j = 0; j < n; j += WIDEST * W) {
-        const int nv = n - j < WIDEST * W ? (n - j + W - 1) / W : WIDEST;
+        const int nv = width - j < WIDEST * W ? (width - j + W - 1) / W : WIDEST;
         const ptrdiff_t tiles = (m + V(gemm_rows)[nv] - 1) / V(gemm_rows)[nv];
-        for (ptrdiff_t r = 0; r < k; r += DEPTH) {
-            const ptrdiff_t depth = k - r < DEPTH ? k - r : DEPTH;
+        for (ptrdiff_t r = 0; r == 0 || r < k; r += DEPTH) {
+            const ptrdiff_t some = k - r < DEPTH ? k - r : DEPTH;
             for (ptrdiff_t t = 0, i = 0, mr; t < tiles; t++, i += mr) {
                 mr = m / tiles + (t < m % tiles);
-                V(gemm_any_tile)(mr, nv, depth, a + i * lda + r, lda, 1, panels + r * nv * W, nv * W, (nv - 1) * W, 1,
-                                 r > 0, c + i * ldc + j, ldc, (nv - 1) * W);
+                V(gemm_any_tile)(mr, nv, some, a + i * ai + r * ak, ai, ak, panels + r * nv * W, nv * W, (nv - 1) * W,
+                                 1, add || r, c + i * ldc + j, ldc, (nv - 1) * W);
             }
         }
-        panels += k * nv * W;
+        panels += depth * nv * W;
     }
 }
 
@@ -270,15 +271,15 @@ static void V(gemm_pack_all)(ptrdiff_t k, ptrdiff_t n, const REAL *b, ptrdiff_t 
             panels[r * n + j] = b[r * bk + j * bj];
 }
 
-static void V(gemm_packed)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *a, ptrdiff_t lda, const REAL *panels,
-                           REAL *c, ptrdiff_t ldc)
+static void V(gemm_packed)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *a, ptrdiff_t ai, ptrdiff_t ak,
+                           ptrdiff_t depth, const REAL *panels, ptrdiff_t width, REAL *c, ptrdiff_t ldc, int add)
 {
     for (ptrdiff_t i = 0; i < m; i++) {
-        for (ptrdiff_t j = 0; j < n; j++)
+        for (ptrdiff_t j = 0; !add && j < n; j++)
             c[i * ldc + j] = 0;
         for (ptrdiff_t r = 0; r < k; r++)
             for (ptrdiff_t j = 0; j < n; j++)
-                c[i * ldc + j] += a[i * lda + r] * panels[r * n + j];
+                c[i * ldc + j] += a[i * ai + r * ak] * panels[r * width + j];
     }
 }
 #endif

@@ -118,7 +118,7 @@ static void V(walk_steps)(ptrdiff_t low, ptrdiff_t high, REAL *panels, const REA
     for (ptrdiff_t k = 0, row = reverse ? rows : 0, walked = 0; k < steps; k++) {
         const ptrdiff_t t = reverse ? steps - 1 - k : k, n = V(active)(count, t, low, high);
         row -= reverse ? (ptrdiff_t)count[t] : 0;
-        V(gemm_packed)(n, gates * h, h, states, h, panels, z, wide);
+        V(gemm_packed)(n, gates * h, h, states, h, 1, h, panels, gates * h, z, wide, 0);
         for (ptrdiff_t i = 0; i < n; i++) {
             const ptrdiff_t at = row + low + i;
             const REAL *xi = x + at * gates * h;
@@ -207,7 +207,7 @@ static void V(walk_back)(ptrdiff_t low, ptrdiff_t high, REAL *panels, const REAL
             memcpy(before + at * h, i < had ? y + (former + low + i) * h : start + (low + i) * h, h * sizeof(REAL));
         }
         const REAL *a = (cell == MGX_CELL_GRU ? dz : dx) + (row + low) * gates * h;
-        V(gemm_packed)(n, h, gates * h, a, gates * h, panels, sum, wide);
+        V(gemm_packed)(n, h, gates * h, a, gates * h, 1, gates * h, panels, h, sum, wide, 0);
         for (ptrdiff_t i = 0; i < n; i++)
             V(step_add)(h, sum + i * wide, dh + i * h);
         row += reverse ? (ptrdiff_t)count[t] : 0;

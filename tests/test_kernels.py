@@ -58,6 +58,11 @@ SAMPLES = {
              for cell in CELLS for reverse in (0, 1)
              for h, counts in ((5, (2, 2, 2)), (1, (1,)), (17, (70, 40, 33, 7)), (3, (0, 0)))]
        for row in ("recurrence", "recurrence_vjp")},
+    **{row: [dict(batch=batch, t=t, s=s, n=n, p=p, masks=masks, high=high, each=each, causal=causal, scale=0.7)
+             for causal in (0, 1) for batch, t, s, n, p, masks, high, each in (
+                 (2, 3, 4, 5, 6, 1, 3, 1), (1, 1, 1, 1, 1, 1, 1, 1), (4, 70, 150, 17, 33, 2, 70, 2),
+                 (6, 9, 5, 3, 2, 3, 1, 1), (1, 300, 260, 8, 16, 1, 300, 1), (2, 5, 0, 3, 4, 1, 5, 1))]
+       for row in ("attention", "attention_vjp")},
     "columns": [dict(v=IMAGE, planes=3), dict(v=DENSE, planes=1)],
     "uncolumns": [dict(v=IMAGE, planes=3, spread=12), dict(v=DENSE, planes=2, spread=0)],
     "pool_sum": [dict(v=IMAGE, planes=3)], "pool_max": [dict(v=DENSE, planes=3), dict(v=IMAGE, planes=2)],
@@ -128,6 +133,8 @@ def operand(kind, name, elements, sample, row, dtype, rng):
         most = {"cross_entropy": "n", "cross_entropy_vjp": "n", "unpool": "plane", "add_rows": "rows"}[row["name"]]
         low = -sample[most] if row["name"] == "add_rows" else 0
         return Tensor(rng.integers(low, sample[most], shape))
+    if name == "sums":                          # above all scores
+        return Tensor(np.stack([rng.uniform(9, 10, shape[1:]), rng.uniform(size=shape[1:])]).astype(dtype))
     if name == "stats":
         mean, variance = rng.normal(size=shape[1]), rng.uniform(0.5, 2, shape[1])
         return Tensor(np.stack([mean, variance, variance ** -0.5]).astype(dtype))
@@ -274,6 +281,8 @@ LARGE = {"sum": dict(outer=3, n=700, inner=645, divisor=1.0), "amax": dict(outer
          "integers": dict(n=1200001, low=-5, range=1000),
          **dict.fromkeys(("recurrence", "recurrence_vjp"), CELLS["lstm"] | dict(
              steps=9, m=100, h=70, rows=715, counts=(100, 100, 100, 80, 80, 80, 70, 65, 40), reverse=0)),
+         **dict.fromkeys(("attention", "attention_vjp"), dict(
+             batch=3, t=300, s=70, n=20, p=9, masks=3, high=1, each=1, causal=1, scale=0.5)),
          **{name: dict(n=1200001) for name in OPTIMIZERS}}
 
 

@@ -7,11 +7,13 @@
 #include "f32.h"
 #include "gemm.inl"
 #include "recurrence.inl"
+#include "attention.inl"
 #include "fused_chain.inl"
 #include "shims.inl"
 #include "f64.h"
 #include "gemm.inl"
 #include "recurrence.inl"
+#include "attention.inl"
 #include "fused_chain.inl"
 #include "shims.inl"
 

@@ -1,7 +1,7 @@
-"""Operations of nets over sequences: recurrent layers.
+"""Operations of nets over sequences: recurrent layers and attention.
 
 Each is one block, as in ``structured``. What users call, with its arguments read and checked, is in
-``nn/recurrent.py``.
+``nn/recurrent.py`` and ``nn/functional.py``.
 """
 from libc.stdint cimport uint32_t
 
@@ -13,6 +13,7 @@ from microgradx._core.structured cimport linear, matmul, sum_axes
 from microgradx._core.views cimport concat, contiguous, index, reshape
 
 import cython
+import numpy as np
 
 from microgradx._core.launch import composite
 from microgradx.errors import DTypeError, GraphError, ShapeError
@@ -274,3 +275,150 @@ cdef object recurrence_vjp(Node node, Array g, int i):
     if i == 1:
         return matmul(found[1].transpose(0, 1), found[2])
     return found[3] if i == 2 else sum_axes(found[1], 1, False)
+
+
+# ----- attention: softmax(scale q k^T + mask) v ----------------------------------------------------------------------
+
+cdef int ATTENTION = kernel_row("attention"), ATTENTION_VJP = kernel_row("attention_vjp")
+
+
+def attention_shares(q, k, mask, bint causal, double scale):
+    """softmax(scale q k^T + mask), (batch, t, s), in operations; mask (batch, t, s) or None. 0 for a query that reads
+    nothing."""
+    scores = (q @ k.transpose(1, 2)) * scale
+    if mask is not None:
+        scores = scores + mask
+    if causal:
+        scores = (from_object(~np.tri(q.shape[1], k.shape[1], 0, bool), None, True)).where(-np.inf, scores)
+    if not scores.size:
+        top = from_object(np.zeros((q.shape[0], q.shape[1], 1), q.dtype), None, True)
+        return scores, top, top
+    top = scores.detach().amax(2, keepdims=True)
+    top = (top == -np.inf).where(0.0, top)
+    e = (scores - top).exp()
+    total = e.sum(2, keepdims=True)
+    shut = total.detach() == 0
+    return e / shut.where(1.0, total), top, shut.where(0.0, 1.0 / shut.where(1.0, total.detach()))
+
+
+cdef Array masks_of(Array mask, int masks, int each, Array like, Array k):
+    """The mask of each batch, (batch, t, s)."""
+    if mask is None:
+        return None
+    batch, t = like.shape[0], like.shape[1]
+    whole = mask.unsqueeze(1).expand(masks, each, mask.shape[1], mask.shape[2])
+    whole = whole.reshape(masks * each, mask.shape[1], mask.shape[2])
+    whole = concat([whole] * (batch // (masks * each)), 0) if masks * each != batch else whole
+    return whole.expand(batch, t, mask.shape[2])
+
+
+cdef tuple attention_gradients(q, k, v, g, shares, by, double scale):
+    """(dq, dk, dv) in operations; ``by`` is the sum of g y over each row."""
+    ds = shares * (g @ v.transpose(1, 2) - by.unsqueeze(2)) * scale
+    return ds @ k, ds.transpose(1, 2) @ q, shares.transpose(1, 2) @ g
+
+
+@composite("attention")
+def _attention_composite(q, k, v, mask, *, masks, each, causal, scale, **sizes):
+    shares, top, inverse = attention_shares(q, k, masks_of(mask, masks, each, q, k), causal, scale)
+    shut = inverse == 0
+    return shares @ v, [shut.where(0.0, top), inverse]
+
+
+@composite("attention_vjp")
+def _attention_vjp_composite(g, q, k, v, y, sums, mask, *, batch, t, masks, each, causal, scale, **sizes):
+    scores = (q @ k.transpose(1, 2)) * scale
+    if mask is not None:
+        scores = scores + masks_of(mask, masks, each, q, k)
+    top, inverse = sums.reshape(2, batch, t, 1)
+    shares = (scores - top).exp() * inverse
+    if causal:
+        shares = shares * from_object(np.tri(t, k.shape[1], 0, bool), None, True)
+    return attention_gradients(q, k, v, g, shares, (g * y).sum(2), scale)
+
+
+@cython.final
+cdef class Attention:
+    """What a node of an attention has besides its operands, and what was computed for the gradient ``g``."""
+    cdef Array mask, sums, g
+    cdef Py_ssize_t masks, each
+    cdef bint causal
+    cdef double scale
+    cdef tuple found
+    cdef int last                       # the last operand that wants a gradient
+
+    cdef int put_sizes(self, Call *call, Array q, Array k, Array v) except -1:
+        call.args.n[0], call.args.n[1], call.args.n[2] = q.shape_[0], q.shape_[1], k.shape_[1]
+        call.args.n[3], call.args.n[4], call.args.n[5] = q.shape_[2], v.shape_[2], self.masks
+        call.args.n[6] = 1 if self.mask is None else self.mask.shape_[1]
+        call.args.n[7], call.args.n[8], call.args.x[0] = self.each, self.causal, self.scale
+        return 0
+
+    cdef tuple differentiate(self, Node node, Array g):
+        cdef Array q = node.load(0), k = node.load(1), v = node.load(2), y = node.load(3), dq, dk, dv
+        cdef Call call
+        if grad_enabled():
+            shares, _, _ = attention_shares(q, k, masks_of(self.mask, self.masks, self.each, q, k), self.causal,
+                                            self.scale)
+            return attention_gradients(q, k, v, g, shares, (g * (shares @ v)).sum(2), self.scale)
+        g = contiguous(g)
+        dq, dk, dv = empty_like(q), empty_like(k), empty_like(v)
+        call.count = 0
+        put(&call, g)
+        put(&call, q)
+        put(&call, k)
+        put(&call, v)
+        put(&call, y)
+        put(&call, self.sums)
+        put(&call, self.mask)
+        put(&call, dq)
+        put(&call, dk)
+        put(&call, dv)
+        self.put_sizes(&call, q, k, v)
+        launch(&call, ATTENTION_VJP, q.dtype_)
+        return dq, dk, dv
+
+
+def attention(Array q not None, Array k not None, Array v not None, Array mask, Py_ssize_t each, bint causal,
+              double scale):
+    """(batch, t, n), (batch, s, n), (batch, s, p) -> (batch, t, p), of one dtype.
+
+    ``mask`` (masks, t or 1, s) is added to the scores: batch b has number b // each % masks. It is not written to
+    afterwards, and has no gradient.
+    """
+    cdef Array out
+    cdef Node node
+    cdef Call call
+    cdef Attention state = Attention.__new__(Attention)
+    q, k, v, mask = contiguous(q), contiguous(k), contiguous(v), None if mask is None else contiguous(mask)
+    out = empty(q.dtype_, 3, [q.shape_[0], q.shape_[1], v.shape_[2]])
+    state.mask, state.each, state.causal, state.scale = mask, each, causal, scale
+    state.masks = 1 if mask is None else mask.shape_[0]
+    state.sums = empty(q.dtype_, 3, [2, q.shape_[0], q.shape_[1]])
+    call.count = 0
+    put(&call, q)
+    put(&call, k)
+    put(&call, v)
+    put(&call, mask)
+    put(&call, out)
+    put(&call, state.sums)
+    state.put_sizes(&call, q, k, v)
+    launch(&call, ATTENTION, q.dtype_)
+    node = record_structured(out, b"scaled_dot_product_attention", attention_vjp, state, q, k, v)
+    if node is not None:
+        state.last = 2 if v.needs_grad else 1 if k.needs_grad else 0
+        node.save(0, q)
+        node.save(1, k)
+        node.save(2, v)
+        node.save(3, detached(out))
+    return out
+
+cdef object attention_vjp(Node node, Array g, int i):
+    cdef Attention state = node.args
+    cdef tuple found
+    if state.g is not g:
+        state.g, state.found = g, state.differentiate(node, g)
+    found = state.found
+    if i == state.last:
+        state.g = state.found = None
+    return found[i]
