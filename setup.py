@@ -27,8 +27,8 @@ DIRECTIVES = dict(language_level=3, boundscheck=False, wraparound=False, cdivisi
 # thirds of the time of -O1.
 HOT = {"array", "graph", "elementwise", "value", "public", "_cyutility"}
 # Modules that run as often, and are as fast without the passes of LEAN and without -fgcse.
-WARM = {"ops", "launch", "backward", "tensor", "structured", "views", "nets", "compiled", "captured", "pullback",
-        "program", "tape", "update", "generator", "creation"}
+WARM = {"ops", "launch", "backward", "tensor", "structured", "views", "nets", "sequences", "compiled", "captured",
+        "pullback", "program", "tape", "update", "generator", "creation"}
 SETS = {"baseline": [], "avx2": [("MGX_AVX2", None)], "avx512": [("MGX_AVX512", None)]}     # instruction sets
 # What of GCC's -O2 takes time and gains nothing, in straight loops and in WARM modules. Not
 # -fno-expensive-optimizations: it drops the instruction that clears the upper halves of vectors, without which all SSE

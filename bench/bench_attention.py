@@ -48,14 +48,20 @@ def attention_layer(name):
     return step
 
 
-def attention_function(name, causal):
+LONG = [(2, 128, 64), (2, 512, 64), (1, 1024, 64), (1, 2048, 64), (1, 1024, 32)]      # batch, queries and keys, width
+
+
+def attention_function(name, causal, shape=(BATCH, HEADS, TIME, WIDTH // HEADS), kind=None):
     lib, tensor = library(name)
-    q, k, v, g = map(tensor, arrays(*[(BATCH, HEADS, TIME, WIDTH // HEADS)] * 4))
+    q, k, v, g = map(tensor, arrays(*[shape] * 4))
+    mask, scores = None, arrays((shape[2], shape[2]))[0]
+    if kind is not None:
+        mask = tensor(scores > -0.02 if kind == "bool" else scores)
     q.requires_grad = k.requires_grad = v.requires_grad = True
 
     def step():
         q.grad = k.grad = v.grad = None
-        y = lib.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=causal)
+        y = lib.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
         y.backward(g)
         return y, q.grad, k.grad, v.grad
     return step
@@ -103,5 +109,10 @@ def rows(quick):
     yield row(f"module, causal, {BATCH} x {TIME} x {WIDTH}, {HEADS} heads", attention_layer)
     yield row(f"function, {BATCH} x {TIME} x {WIDTH}, {HEADS} heads", attention_function, False)
     yield row(f"function, causal, {BATCH} x {TIME} x {WIDTH}, {HEADS} heads", attention_function, True)
+    for batch, time, width in LONG:
+        for causal, kind in ((False, None), (True, None), (False, "bool"), (False, "float")):
+            text = "causal" if causal else "all keys" if kind is None else f"mask of {kind}"
+            yield row(f"function, {batch} x {time}, {HEADS} heads of {width}, {text}", attention_function, causal,
+                      (batch, HEADS, time, width), kind)
     for batch in (1, 8, 16, 32):
         yield row(f"transformer, 229k parameters, training step, batch {batch}", transformer, batch)

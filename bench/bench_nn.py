@@ -1,5 +1,6 @@
-"""Layers of nets, forward + backward with every gradient: convolution, pooling, normalisation."""
+"""Layers of nets, forward + backward with every gradient: convolution, pooling, normalisation, recurrence."""
 import functools
+import importlib
 
 import numpy as np
 
@@ -66,6 +67,37 @@ for shape in ((8, 16), (64, 128), (512, 512), (32, 64, 256)):
     LAYERS[f"rms_norm {text}"] = normalize("rms_norm", last), [shape, last]
 
 
+def recurrent(kind, steps, batch, width, options, name):
+    """A recurrent layer of as many units as inputs."""
+    library_of = importlib.import_module(name)
+    layer = getattr(library_of.nn, kind)(width, width, **options)
+    tensor = library_of.tensor if name == "torch" else library_of.Tensor
+    with library_of.no_grad():
+        for p in layer.parameters():
+            p.copy_(tensor(numbers(*p.shape) / width**0.5))
+    x, g = tensor(numbers(steps, batch, width)), tensor(numbers(steps, batch, width * (1 + layer.bidirectional)))
+    x.requires_grad = True
+
+    def run():
+        x.grad = None
+        for p in layer.parameters():
+            p.grad = None
+        y, _ = layer(x)
+        y.backward(g)
+        return y, x.grad, *[p.grad for p in layer.parameters()]
+    return run
+
+
+RECURRENT = [(kind, 50, batch, width, {}) for kind in ("LSTM", "GRU", "RNN") for batch, width in (
+    (1, 16), (1, 64), (1, 256), (8, 64), (32, 16), (32, 64), (32, 256))]
+RECURRENT += [("LSTM", 50, 8, 64, dict(num_layers=2)), ("LSTM", 50, 8, 64, dict(bidirectional=True))]
+
+
 def rows(quick):
+    for kind, steps, batch, width, options in RECURRENT:
+        text = "".join(f", {key}={value}" for key, value in options.items())
+        yield Row(f"{kind} {steps}x{batch}, {width} units{text}",
+                  {peer: functools.partial(recurrent, kind, steps, batch, width, options, peer)
+                   for peer in ("microgradx", "torch")}, rtol=1e-3)
     for name, (layer, shapes) in LAYERS.items():
         yield Row(name, {peer: functools.partial(step, layer, shapes, peer) for peer in ("microgradx", "torch")})

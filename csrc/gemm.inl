@@ -42,14 +42,20 @@ INLINE void V(gemm_tile)(const int mr, const int nv, ptrdiff_t k, const REAL *a,
 {
     VEC sum[8][WIDEST] = {0};
     for (ptrdiff_t r = 0; r < k; r++, a += ak, b += bk)
-        if (nv > mr)                                /* the shorter side is kept, the longer passes by: 16 registers */
+        if (BYTES < 64 && nv > mr)                  /* the shorter side is kept, the longer passes by: 16 registers */
             UNROLL for (int v = 0; v < nv; v++)
                 UNROLL for (int i = 0; i < mr; i++)
                     sum[i][v] += a[i * ai] * *(const VEC *)(b + (v < nv - 1 ? v * W : b_last));
-        else
+        else {
+            VEC row[WIDEST];
+            UNROLL for (int v = 0; v < nv; v++) {
+                row[v] = *(const VEC *)(b + (v < nv - 1 ? v * W : b_last));
+                IN_REGISTER(row[v]);
+            }
             UNROLL for (int i = 0; i < mr; i++)
                 UNROLL for (int v = 0; v < nv; v++)
-                    sum[i][v] += a[i * ai] * *(const VEC *)(b + (v < nv - 1 ? v * W : b_last));
+                    sum[i][v] += a[i * ai] * row[v];
+        }
     UNROLL for (int i = 0; i < mr; i++, c += ldc) {
         UNROLL for (int v = 0; v < nv; v++) {
             sum[i][v] *= alpha;
@@ -61,8 +67,8 @@ INLINE void V(gemm_tile)(const int mr, const int nv, ptrdiff_t k, const REAL *a,
     }
 }
 
-/* the register budget: 12 sums, whatever the width of the panel */
-static const int V(gemm_rows)[WIDEST + 1] = {0, 8, 6, 4, 3};
+/* the register budget, whatever the width of the panel: 12 sums of 16 registers, 24 of 32 */
+static const int V(gemm_rows)[WIDEST + 1] = {0, 8, BYTES < 64 ? 6 : 8, BYTES < 64 ? 4 : 8, BYTES < 64 ? 3 : 6};
 
 __attribute__((noinline))
 static void V(gemm_any_tile)(int mr, int nv, ptrdiff_t k, const REAL *a, ptrdiff_t ai, ptrdiff_t ak, const REAL *b,
@@ -76,6 +82,9 @@ static void V(gemm_any_tile)(int mr, int nv, ptrdiff_t k, const REAL *a, ptrdiff
         CASE(1, 2) CASE(2, 2) CASE(3, 2) CASE(4, 2) CASE(5, 2) CASE(6, 2)
         CASE(1, 3) CASE(2, 3) CASE(3, 3) CASE(4, 3)
         CASE(1, 4) CASE(2, 4) CASE(3, 4)
+#if BYTES == 64
+        CASE(7, 2) CASE(8, 2) CASE(5, 3) CASE(6, 3) CASE(7, 3) CASE(8, 3) CASE(4, 4) CASE(5, 4) CASE(6, 4)
+#endif
     }
 #undef CASE
 }
@@ -105,21 +114,59 @@ INLINE void V(gemm_turn)(ptrdiff_t k, const REAL *from, ptrdiff_t ld, REAL *to, 
     }
 }
 
+/* one vector of a panel, of the first W of the n columns of b (k, n), zeros beyond n: rows `step` apart */
+static void V(gemm_pack_vector)(ptrdiff_t k, ptrdiff_t n, const REAL *b, ptrdiff_t bk, ptrdiff_t bj, REAL *to,
+                                ptrdiff_t step)
+{
+    if (bk == 1 && k >= SQUARE && n >= W) {
+        V(gemm_turn)(k, b, bj, to, step);
+        return;
+    }
+    for (ptrdiff_t r = 0; r < k; r++) {
+        int whole = bj == 1 && n >= W;
+        *(VEC *)(to + r * step) = whole ? *(const VEC *)(b + r * bk) : (VEC){0};
+        for (ptrdiff_t j = 0; !whole && j < W && j < n; j++)
+            to[r * step + j] = b[r * bk + j * bj];
+    }
+}
+
 /* panel (k, nv vectors) = b (k, n), zeros beyond n; vector v from column v * W on, the last from b_last on */
 static void V(gemm_pack)(ptrdiff_t k, int nv, ptrdiff_t n, ptrdiff_t b_last, const REAL *b, ptrdiff_t bk, ptrdiff_t bj,
                          REAL *panel)
 {
-    for (int v = 0; v < nv; v++, panel += W) {
-        const REAL *from = b + (v < nv - 1 ? v * W : b_last) * bj;
-        if (bk == 1 && k >= SQUARE && n >= W)
-            V(gemm_turn)(k, from, bj, panel, nv * W);
-        else
-            for (ptrdiff_t r = 0; r < k; r++) {
-                int whole = bj == 1 && n >= W;
-                *(VEC *)(panel + r * nv * W) = whole ? *(const VEC *)(from + r * bk) : (VEC){0};
-                for (ptrdiff_t j = 0; !whole && j < W && j < n; j++)
-                    panel[r * nv * W + j] = from[r * bk + j * bj];
+    for (int v = 0; v < nv; v++)
+        V(gemm_pack_vector)(k, n, b + (v < nv - 1 ? v * W : b_last) * bj, bk, bj, panel + v * W, nv * W);
+}
+
+/* All panels of b (k, n), which many products read: zeros up to a whole vector. */
+static void V(gemm_pack_all)(ptrdiff_t k, ptrdiff_t n, const REAL *b, ptrdiff_t bk, ptrdiff_t bj, REAL *panels)
+{
+    for (ptrdiff_t j = 0; j < n; j += WIDEST * W) {
+        const int nv = n - j < WIDEST * W ? (n - j + W - 1) / W : WIDEST;
+        for (int v = 0; v < nv; v++)
+            V(gemm_pack_vector)(k, n - j - v * W, b + (j + v * W) * bj, bk, bj, panels + v * W, nv * W);
+        panels += k * nv * W;
+    }
+}
+
+/* c (m, n) = a (m, k) b [+ c], where b are the first k of `depth` rows and the first n of `width` columns that were
+   packed; a[i, r] at a[i * ai + r * ak]; rows of c are ldc apart and have room for whole panels. The bits of a row do
+   not depend on m. */
+static void V(gemm_packed)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *a, ptrdiff_t ai, ptrdiff_t ak,
+                           ptrdiff_t depth, const REAL *panels, ptrdiff_t width, REAL *c, ptrdiff_t ldc, int add)
+{
+    for (ptrdiff_t j = 0; j < n; j += WIDEST * W) {
+        const int nv = width - j < WIDEST * W ? (width - j + W - 1) / W : WIDEST;
+        const ptrdiff_t tiles = (m + V(gemm_rows)[nv] - 1) / V(gemm_rows)[nv];
+        for (ptrdiff_t r = 0; r == 0 || r < k; r += DEPTH) {
+            const ptrdiff_t some = k - r < DEPTH ? k - r : DEPTH;
+            for (ptrdiff_t t = 0, i = 0, mr; t < tiles; t++, i += mr) {
+                mr = m / tiles + (t < m % tiles);
+                V(gemm_any_tile)(mr, nv, some, a + i * ai + r * ak, ai, ak, panels + r * nv * W, nv * W, (nv - 1) * W,
+                                 1, add || r, c + i * ldc + j, ldc, (nv - 1) * W);
             }
+        }
+        panels += depth * nv * W;
     }
 }
 
@@ -215,6 +262,25 @@ static int V(gemm_small)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, double alpha, co
                    const char *b, ptrdiff_t bk, ptrdiff_t bj, double beta, char *c, ptrdiff_t ldc)
 {
     return 0;
+}
+
+static void V(gemm_pack_all)(ptrdiff_t k, ptrdiff_t n, const REAL *b, ptrdiff_t bk, ptrdiff_t bj, REAL *panels)
+{
+    for (ptrdiff_t r = 0; r < k; r++)
+        for (ptrdiff_t j = 0; j < n; j++)
+            panels[r * n + j] = b[r * bk + j * bj];
+}
+
+static void V(gemm_packed)(ptrdiff_t m, ptrdiff_t n, ptrdiff_t k, const REAL *a, ptrdiff_t ai, ptrdiff_t ak,
+                           ptrdiff_t depth, const REAL *panels, ptrdiff_t width, REAL *c, ptrdiff_t ldc, int add)
+{
+    for (ptrdiff_t i = 0; i < m; i++) {
+        for (ptrdiff_t j = 0; !add && j < n; j++)
+            c[i * ldc + j] = 0;
+        for (ptrdiff_t r = 0; r < k; r++)
+            for (ptrdiff_t j = 0; j < n; j++)
+                c[i * ldc + j] += a[i * ai + r * ak] * panels[r * width + j];
+    }
 }
 #endif
 

@@ -65,6 +65,9 @@ static inline double mgx_times(double d, double g)
 /* windows over planes of `size`, by axis; `before` is the padding ahead of the first element, `count` the outputs */
 typedef struct { ptrdiff_t size[2], kernel[2], stride[2], dilation[2], before[2], count[2]; } mgx_windows;
 
+/* the steps of recurrent layers */
+enum { MGX_CELL_TANH, MGX_CELL_RELU, MGX_CELL_GRU, MGX_CELL_LSTM };
+
 /* Structured kernels: what a row of kernels.def is called with. The operands, integers and numbers stand in the order
    of the row's lists. A kernel runs the pieces first..last - 1 of the axis that its row splits, with scratch memory
    where the row asks for some; it returns MGX_DONE, the first bad index (>= 0), or MGX_DECLINED: rather for BLAS, which

@@ -21,6 +21,11 @@
 #define WORDS V(gemm_words)
 #define SIXTEEN V(gemm_sixteen)
 #define FEW V(gemm_few)
+#if BYTES == 64                                 /* not once more from memory for each of its uses, which GCC prefers */
+#define IN_REGISTER(v) __asm__("" : "+v"(v))
+#else
+#define IN_REGISTER(v) ((void)0)
+#endif
 #define WIDEST 4                                /* vectors in a row of a panel */
 #define FLAT 16                                 /* so few rows do not pay for turning columns into a panel */
 #define DEPTH 128                               /* rows of a panel: 16 kB of 32-byte vectors */

@@ -187,6 +187,9 @@ CASES = {
     "batch_norm": (lambda: (nn.BatchNorm1d(4), leaf(3, 4)), both(lambda m, x: m(x))),
     "dropout": (lambda: (mgx.Generator(0), leaf(3, 4)), both(lambda r, x: F.dropout(x, 0.5, rng=r))),
     "embedding": (lambda: (leaf(5, 3),), both(lambda w: F.embedding(mgx.tensor([1, 0, 1]), w))),
+    "lstm": (lambda: (nn.LSTM(3, 4, rng=0), leaf(3, 2, 3)), both(lambda m, x: m(x)[0])),
+    "attention": (lambda: (leaf(2, 3, 4), leaf(3, 3).detach() > 0), both(
+        lambda x, mask: F.scaled_dot_product_attention(x, x, x, mask, is_causal=True))),
     "net": (lambda: (net(), *batch()), both(lambda m, x, y: F.cross_entropy(m(x), y))),
     # derivatives
     "backward": (lambda: recorded(leaf(3, 4)), lambda x, y: y.backward()),

@@ -19,7 +19,8 @@ LAYERS = [["errors", "_core", "_core.capture", "_core.debug", "_core.scalar", "_
           ["_core.scalar.lowering"], ["_core.scalar.replay"],
           ["_core.launch"], ["_core.capture.guards"],
           ["_core.capture.number", "_core.debug.profile", "_core.update"], ["_core.elementwise"], ["_core.views"],
-          ["_core.structured"], ["_core.effects", "_core.nets", "_core.generator"], ["_core.backward"],
+          ["_core.structured"], ["_core.effects", "_core.nets", "_core.sequences", "_core.generator"],
+          ["_core.backward"],
           ["_core.tensor", "_core.trace"], ["_core.creation"],
           ["_core.capture.passes"], ["_core.capture.fuse"], ["_core.capture.program"], ["_core.capture.pullback"],
           ["_core.capture.captured"], ["_core.debug.check"],
@@ -66,8 +67,9 @@ REGISTRATIONS = {
         "nn.utils.rnn", "optim.clip", "optim.lbfgs", "optim.optimizers", "optim.schedulers", "optim.scipy",
         "optim.swa_utils", "profiling", "random", "scalar", "testing", "transforms", "utils.checkpoint", "vectorize")),
     ("flow.loop_rules", "flow.verdicts", "rule"),
-    *((name, "_core.launch", "composite") for name in ("_core.generator", "_core.nets", "_core.structured",
-                                                       "_core.update", "_core.views", "nn.costs", "optim.optimizers"))}
+    *((name, "_core.launch", "composite") for name in (
+        "_core.generator", "_core.nets", "_core.sequences", "_core.structured", "_core.update", "_core.views",
+        "nn.costs", "optim.optimizers"))}
 
 
 def modules():

@@ -65,6 +65,8 @@ TESTS = {"csrc/ops.def": OF_ROWS, "csrc/elementwise.inl": OF_ROWS, "csrc/words.i
                                     "test_functions.py", "test_tensor.py"],
          f"{CORE}/views.pyx": ["test_derivatives.py", "test_tensor.py", "test_inplace.py", "test_arrays.py"],
          f"{CORE}/nets.pyx": ["test_convolution.py", "test_normalization.py", "test_derivatives.py"],
+         f"{CORE}/sequences.pyx": ["test_recurrent.py", "test_attention.py"],
+         "csrc/recurrence.inl": ["test_recurrent.py"], "csrc/attention.inl": ["test_attention.py"],
          f"{CORE}/generator.pyx": ["test_random.py"], "microgradx/linalg.py": ["test_linalg.py", "test_arrays.py"]}
 
 

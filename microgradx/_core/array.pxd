@@ -85,6 +85,7 @@ cdef Array unmark_view(Array a)
 cdef bytes lasting_name(str name)
 cdef Array detached(Array a)
 cdef Node record_structured(Array out, const char *name, Vjp vjp, object args, Array a, Array b=*, Array c=*)
+cdef Node record_result(Array out, const char *name, Vjp vjp, object args, list operands)
 cdef int check_ndim(str op, Py_ssize_t ndim) except -1
 cdef Array from_object(object data, object dtype, bint copy)
 cdef bint is_foreign(object data)

@@ -496,6 +496,26 @@ cdef Node record_structured(Array out, const char *name, Vjp vjp, object args, A
     return node
 
 
+cdef Node record_result(Array out, const char *name, Vjp vjp, object args, list operands):
+    """Make ``out`` the result of any number of operands: arrays, nodes, or None."""
+    cdef Py_ssize_t count = len(operands), k
+    cdef PyObject **parent = <PyObject **> malloc((count + 1) * sizeof(PyObject *))
+    cdef Node node = new_node(OP_STRUCTURED, out)
+    if parent == NULL:
+        raise MemoryError(f"{name.decode()}: no memory for {count} operands")
+    try:
+        for k in range(count):
+            operand = operands[k]
+            parent[k] = <PyObject *> operand if isinstance(operand, Node) else node_pointer(operand)
+        set_parents(&node.v, count, parent)
+    finally:
+        c_free(parent)
+    node.label, node.vjp, node.args = name, vjp, args
+    if out is not None:
+        out.node, out.needs_grad = node, True
+    return node
+
+
 cdef PyObject *node_pointer(Array a) except? NULL:
     """The node that a gradient for ``a`` goes to, which ``a`` holds; NULL where none is wanted."""
     if a is None or not a.needs_grad:

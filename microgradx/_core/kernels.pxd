@@ -41,6 +41,7 @@ cdef extern from "kernels.h" nogil:
         Py_ssize_t dilation[2]
         Py_ssize_t before[2]
         Py_ssize_t count[2]
+    enum: MGX_CELL_TANH, MGX_CELL_RELU, MGX_CELL_GRU, MGX_CELL_LSTM
     enum: MGX_OPERANDS, MGX_NKERNELS
     enum: MGX_DONE, MGX_DECLINED, MGX_NO_MEMORY, MGX_INTERRUPTED, MGX_LONG
     enum: MGX_MUCH

@@ -1,6 +1,5 @@
-from microgradx._core.array cimport Array, Node, Vjp
+from microgradx._core.array cimport Array, Node
 
-cdef Node record_result(Array out, const char *name, Vjp vjp, object args, list operands)
 cdef object input_vjp(Node node, Array g, int i)
 cdef bint is_by_hand(Node node) noexcept
 cdef int refuse_traced(str op, Array x) except -1

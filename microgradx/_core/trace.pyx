@@ -3,38 +3,18 @@ Python.
 """
 from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, uint64_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free
 from libc.string cimport strcmp
 
 from microgradx._core.array cimport *
 from microgradx._core.backward cimport cotangent, refuse_no_graph, walk
 from microgradx._core.elementwise cimport apply
 from microgradx._core.graph cimport (Order, grad_enabled, parents, pause_watching, set_current_site,
-                                     set_grad_enabled, set_parents, topological)
+                                     set_grad_enabled, topological)
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport fill
 
 from microgradx.errors import DTypeError, GraphError, ShapeError
-
-
-cdef Node record_result(Array out, const char *name, Vjp vjp, object args, list operands):
-    """Make ``out`` the result of any number of operands: arrays, nodes, or None."""
-    cdef Py_ssize_t count = len(operands), k
-    cdef PyObject **parent = <PyObject **> malloc((count + 1) * sizeof(PyObject *))
-    cdef Node node = new_node(OP_STRUCTURED, out)
-    if parent == NULL:
-        raise MemoryError(f"{name.decode()}: no memory for {count} operands")
-    try:
-        for k in range(count):
-            operand = operands[k]
-            parent[k] = <PyObject *> operand if isinstance(operand, Node) else node_pointer(operand)
-        set_parents(&node.v, count, parent)
-    finally:
-        free(parent)
-    node.label, node.vjp, node.args = name, vjp, args
-    if out is not None:
-        out.node, out.needs_grad = node, True
-    return node
 
 
 # ----- the inputs of a function that is differentiated ------------------------------------------------------------

@@ -6,7 +6,6 @@ them out.
 """
 from cpython.number cimport PyNumber_AsSsize_t
 from cpython.object cimport PyObject
-from libc.stdlib cimport free, malloc
 
 cdef extern from "Python.h":
     ctypedef struct PySliceObject:
@@ -23,7 +22,7 @@ cdef extern from "Python.h":
     void PyErr_Clear() noexcept
 
 from microgradx._core.array cimport *
-from microgradx._core.graph cimport grad_enabled, set_parents
+from microgradx._core.graph cimport grad_enabled
 from microgradx._core.elementwise cimport apply
 from microgradx._core.kernels cimport *
 from microgradx._core.launch cimport (Call, LaunchList, Operand, bump_world, compute_on_host, copy, elementwise, fill,
@@ -536,11 +535,8 @@ cdef Array concat(list joined, int axis):
     cdef Array first = <Array> xs[0], x, out
     cdef Py_ssize_t shape[MGX_MAXDIM]
     cdef Py_ssize_t start = 0
-    cdef Py_ssize_t count = len(xs), k
     cdef int d, dtype = first.dtype_
     cdef bint needs_grad = False
-    cdef PyObject **parent
-    cdef Node node
     cdef list starts = []
     if first.ndim == 0:
         raise ShapeError("concat: of tensors without axes; stack joins them along a new one")
@@ -565,19 +561,7 @@ cdef Array concat(list joined, int axis):
         starts.append((start, start + x.shape_[axis], x.dtype_))
         start += x.shape_[axis]
     if needs_grad and grad_enabled():
-        node = new_node(OP_STRUCTURED, out)
-        node.label, node.vjp, node.args = b"concat", concat_vjp, (axis, starts)
-        parent = <PyObject **> malloc(count * sizeof(PyObject *))
-        if parent == NULL:
-            raise MemoryError(f"concat: no memory for {count} operands")
-        for k in range(count):
-            x = <Array> xs[k]
-            parent[k] = node_pointer(x)
-        try:
-            set_parents(&node.v, count, parent)
-        finally:
-            free(parent)
-        out.node, out.needs_grad = node, True
+        record_result(out, b"concat", concat_vjp, (axis, starts), joined)
     return out
 
 cdef object concat_vjp(Node node, Array g, int i):

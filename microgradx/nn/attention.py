@@ -115,9 +115,14 @@ class MultiheadAttention(Module):
             if is_causal:
                 mask, is_causal = _both(mask, Tensor(np.tril(np.ones((t, s), bool)))), False
             k, v, mask = self._extend(k, v, mask, more)
-        weights = F.attention_weights(q, k, mask, is_causal)
-        weights = F.dropout(weights, self.dropout, self.training, rng=self.rng)
-        y = self.out_proj((weights @ v).transpose(-2, -3).reshape(m, t, self.embed_dim))     # (m, heads, T, n)
+        if need_weights:
+            weights = F.attention_weights(q, k, mask, is_causal)
+            weights = F.dropout(weights, self.dropout, self.training, rng=self.rng)
+            y = weights @ v
+        else:
+            y = F.scaled_dot_product_attention(q, k, v, mask, self.dropout if self.training else 0.0, is_causal,
+                                               rng=self.rng)
+        y = self.out_proj(y.transpose(-2, -3).reshape(m, t, self.embed_dim))                # (m, heads, T, n)
         y = y.squeeze(0) if alone else y if self.batch_first else y.transpose(0, 1)
         if not need_weights:
             return y, None

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from microgradx._core import generator as core
 from microgradx._core.generator import Generator
 from microgradx._core.launch import compute
+from microgradx._core.sequences import attention
 from microgradx._core.tensor import Tensor, as_tensor, linear_, stack
 from microgradx.arrays import cosine_similarity as _cosine_similarity
 from microgradx.arrays import glu as _glu
@@ -458,7 +460,8 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn
     ``scale`` is 1/sqrt(n) unless given. ``attn_mask`` broadcasts to (..., T, S): True *allows* a key to be read (as
     torch's function, not its module), floats are added to the scores. ``is_causal``: query t reads keys 0..t. A
     query that may read no key, all of whose scores are -inf, reads 0, and no gradient comes from it. ``dropout_p``
-    drops weights. ``enable_gqa``: several heads of queries share one of keys and values (axis -3). Raises
+    drops weights. Without it, and without a mask that wants a gradient, memory grows with T and S, not with T times S.
+    ``enable_gqa``: several heads of queries share one of keys and values (axis -3). Raises
     ``OptionError`` for a mask of floats that are all 0 or 1, some of them 1: that is no mask to be added.
 
     >>> import microgradx as mgx
@@ -468,32 +471,87 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn
     Tensor([[2.],
             [3.]])
     """
+    query = query if isinstance(query, Tensor) else tensor(query)
     if enable_gqa:
         heads = query.shape[-3]
         if heads % key.shape[-3] or heads % value.shape[-3]:
             raise ShapeError(f"attention: {heads} heads of queries are no multiple of those of keys and values, "
                              f"{key.shape[-3]} and {value.shape[-3]}")
         key, value = (x.repeat_interleave(heads // x.shape[-3], axis=-3) for x in (key, value))
-    weights = attention_weights(query, key, attn_mask, is_causal, scale)
-    return (weights if dropout_p == 0 else dropout(weights, dropout_p, rng=rng)) @ value
+    mask = _mask_to_be_added(attn_mask, query.dtype)
+    joined = None if dropout_p else _join_batches(query, key, value, mask)
+    if joined is None:
+        weights = _weights(query, key, mask, is_causal, scale)
+        return (weights if dropout_p == 0 else dropout(weights, dropout_p, rng=rng)) @ value
+    if isinstance(scale, Tensor):
+        query, scale = query * scale, 1.0
+    lead, (t, n), (s, p) = joined, query.shape[-2:], value.shape[-2:]
+    mask, each = (None, 1) if mask is None else _masks(mask, lead, t, s)
+    q, k, v = (x.expand(*lead, *x.shape[-2:]).reshape(math.prod(lead), *x.shape[-2:]) for x in (query, key, value))
+    y = attention(q, k, v, mask, each, bool(is_causal), n**-0.5 if scale is None else float(scale))
+    return y.reshape(*lead, t, p)
+
+
+def _join_batches(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> tuple[int, ...] | None:
+    """The leading axes of an attention; None where they, or other lengths or dtypes, do not fit, and where the mask
+    wants a gradient: then the operations say what is wrong, and have the gradient."""
+    given = [x for x in (query, key, value, mask) if x is not None]
+    if any(x.dtype != query.dtype or x.dtype.kind != "f" for x in given) or mask is not None and mask.requires_grad:
+        return None
+    if min(x.ndim for x in (query, key, value)) < 2 or query.shape[-1] != key.shape[-1]:
+        return None
+    try:
+        fits = key.shape[-2] == value.shape[-2] and (mask is None or np.broadcast_shapes(
+            mask.shape[-2:], (query.shape[-2], key.shape[-2])) == (query.shape[-2], key.shape[-2]))
+        return np.broadcast_shapes(*(x.shape[:-2] for x in given)) if fits and query.shape[-1] else None
+    except ValueError:
+        return None
+
+
+def _masks(mask: Tensor, lead: tuple[int, ...], t: int, s: int) -> tuple[Tensor, int]:
+    """The mask as (masks, t or 1, s), and for how many batches that follow one another each of them is."""
+    high = t if mask.ndim > 1 and mask.shape[-2] != 1 else 1
+    own = (1,) * (len(lead) - mask.ndim + 2) + mask.shape[:-2] if mask.ndim > 2 else (1,) * len(lead)
+    varies = [d for d, n in enumerate(own) if n > 1]
+    if varies and own[varies[0]:varies[-1] + 1] != lead[varies[0]:varies[-1] + 1]:
+        own = lead
+        varies = [0, len(lead) - 1]
+    each = math.prod(lead[varies[-1] + 1:]) if varies else 1
+    mask = mask.expand(*own, high, s)
+    return mask.reshape(math.prod(own), high, s), each
 
 
 def attention_weights(q: Tensor, k: Tensor, attn_mask: Data | None = None, is_causal: bool = False,
                       scale: float | None = None) -> Tensor:
     """softmax(scale * q k^T + masks): (..., T, S)."""
     q = q if isinstance(q, Tensor) else tensor(q)
+    return _weights(q, k, _mask_to_be_added(attn_mask, q.dtype), is_causal, scale)
+
+
+def _check_queries(q: Tensor, k: Tensor) -> None:
     if min(q.ndim, k.ndim) < 2 or q.shape[-1] != k.shape[-1]:
         raise ShapeError(f"attention: queries (..., T, n) and keys (..., S, n), not {q.shape} and {k.shape}")
+
+
+def _mask_to_be_added(attn_mask: Data | None, dtype: DType) -> Tensor | None:
+    """A mask as floats that are added to scores of ``dtype``."""
+    if attn_mask is None:
+        return None
+    mask = attn_mask if isinstance(attn_mask, Tensor) else tensor(attn_mask)
+    if mask.dtype.kind not in "bf":
+        raise DTypeError(f"attention: a mask is bool or float, not {mask.dtype}")
+    if mask.dtype.kind == "b":
+        return mask.where(Tensor(0.0, dtype=dtype if np.dtype(dtype).kind == "f" else None), -np.inf)
+    return mask if mask.requires_grad else compute(_to_be_added, mask)
+
+
+def _weights(q: Tensor, k: Tensor, mask: Tensor | None, is_causal: bool, scale: float | None) -> Tensor:
+    _check_queries(q, k)
     scores = (q * (q.shape[-1]**-0.5 if scale is None else scale)) @ k.mT
     if is_causal:
         scores = scores + _later(*scores.shape[-2:], scores.dtype)
-    if attn_mask is not None:
-        mask = attn_mask if isinstance(attn_mask, Tensor) else tensor(attn_mask)
-        if mask.dtype.kind not in "bf":
-            raise DTypeError(f"attention: a mask is bool or float, not {mask.dtype}")
-        scores = scores + (compute(_to_be_added, mask) if mask.dtype.kind == "f" and not mask.requires_grad else
-                           mask if mask.dtype.kind == "f" else
-                           mask.where(Tensor(0.0, dtype=scores.dtype), -np.inf))
+    if mask is not None:
+        scores = scores + mask
         if scores.shape[-1]:
             shut = scores.detach().amax(-1, keepdims=True) == -np.inf
             return shut.where(0.0, shut.where(0.0, scores).softmax(-1))

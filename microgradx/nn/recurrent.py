@@ -1,12 +1,14 @@
 """Recurrent layers: RNN, GRU, LSTM, and their cells, with torch's weights, names and order of gates."""
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from typing import Any
 
 import numpy as np
 
+from microgradx._core.sequences import cells, recurrence
 from microgradx._core.tensor import Tensor, concat, linear_, stack
 from microgradx.errors import DTypeError, OptionError, ShapeError, described
 from microgradx.names import make_public
@@ -24,14 +26,15 @@ __all__ = ["GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNCell"]
 # ----- gates ---------------------------------------------------------------------------------------------------------
 
 class _Gates(Module):
-    """What a layer and its cell share: ``gates``, the blocks of rows in a weight, how many tensors a ``state`` has, and
-    ``cell``, the step."""
+    """What a layer and its cell share: ``kind``, which step it is, ``gates``, the blocks of rows in a weight, how many
+    tensors a ``state`` has, and the weights."""
+    kind: str
     gates, states = 1, 1
     hidden_size: int
 
     def cell(self, ih: Tensor, hh: Tensor, state: list[Tensor]) -> list[Tensor]:
         """The next state, from the input's part ``ih`` and the state's part ``hh`` of the gates."""
-        raise NotImplementedError
+        return cells[self.kind].step(ih, hh, state)[0]
 
     def reset_parameters(self, rng: Seed = None) -> None:
         """Draw all weights and biases as at the beginning: U(-1/sqrt(hidden), 1/sqrt(hidden))."""
@@ -51,6 +54,9 @@ class _Gates(Module):
         if state is None:
             return [Tensor(np.zeros(shape, dtype))] * self.states
         tensors: list[Tensor] = [state] if self.states == 1 else list(state)
+        for s in tensors:
+            if not isinstance(s, Tensor):
+                raise DTypeError(f"{type(self).__name__}: a state is a Tensor, not {described(s)}")
         if len(tensors) != self.states or any(s.shape != shape for s in tensors):
             raise ShapeError(f"{type(self).__name__}: a state has {self.states} of shape {shape}, not "
                              f"{[s.shape for s in tensors]}")
@@ -60,8 +66,9 @@ class _Gates(Module):
 class _RNN(_Gates):
     nonlinearity = "tanh"
 
-    def cell(self, ih: Tensor, hh: Tensor, state: list[Tensor]) -> list[Tensor]:
-        return [getattr(ih + hh, self.nonlinearity)()]
+    @property
+    def kind(self) -> str:                      # type: ignore[override]
+        return self.nonlinearity
 
     def _choose(self, nonlinearity: str) -> None:
         if nonlinearity not in ("tanh", "relu"):
@@ -70,23 +77,16 @@ class _RNN(_Gates):
 
 
 class _GRU(_Gates):
-    gates = 3
-
-    def cell(self, ih: Tensor, hh: Tensor, state: list[Tensor]) -> list[Tensor]:
-        h, = state
-        (r, z, n), (s, y, m) = (x.split(self.hidden_size, -1) for x in (ih, hh))
-        n = (n + (r + s).sigmoid() * m).tanh()
-        return [n + (z + y).sigmoid() * (h - n)]
+    kind, gates = "gru", 3
 
 
 class _LSTM(_Gates):
-    gates, states = 4, 2
+    kind, gates, states = "lstm", 4, 2
 
-    def cell(self, ih: Tensor, hh: Tensor, state: list[Tensor]) -> list[Tensor]:
-        c = state[1]
-        i, f, g, o = (ih + hh).split(self.hidden_size, -1)
-        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-        return [o.sigmoid() * c.tanh(), c]
+
+@functools.lru_cache(64)
+def _as_tensor(counts: tuple[int, ...]) -> Tensor:
+    return Tensor(np.array(counts, "int64"))
 
 
 # ----- layers --------------------------------------------------------------------------------------------------------
@@ -133,62 +133,53 @@ class _Recurrent(_Gates):
         if x.ndim not in (2, 3) or x.shape[-1] != self.input_size:
             raise ShapeError(f"{name}: the input is (T, m, {self.input_size}) or (T, {self.input_size}), not {x.shape}")
         time = 1 if self.batch_first and x.ndim == 3 else 0
-        steps = [x[:, t] if time else x[t] for t in range(x.shape[time])]
+        x = x.transpose(0, time)
+        steps, *batch = x.shape[:-1]
         if not steps:
-            raise ShapeError(f"{name}: an input of no steps, shape {x.shape}")
-        steps, ends = self._layers(steps, hx, steps[0].shape[:-1])
-        return stack(steps, time), ends[0] if self.states == 1 else tuple(ends)
+            raise ShapeError(f"{name}: an input of no steps, shape {input.shape}")
+        m = batch[0] if batch else 1
+        y, ends = self._layers(x.reshape(steps * m, self.input_size), (m,) * steps, hx, tuple(batch))
+        y = y.reshape(steps, *batch, y.shape[-1]).transpose(0, time).clone()
+        return y, ends[0] if self.states == 1 else tuple(ends)
 
     def _packed(self, x: PackedSequence, hx: Any) -> tuple[PackedSequence, Any]:
         if x.data.ndim != 2 or x.data.shape[-1] != self.input_size:
             raise ShapeError(f"{type(self).__name__}: the data of a PackedSequence are (n, {self.input_size}), not "
                              f"{x.data.shape}")
-        sizes = x.batch_sizes.tolist()
+        counts = tuple(x.batch_sizes.tolist())
+        if not counts or sum(counts) != len(x.data) or any(n < k for n, k in zip(counts, (*counts[1:], 0))):
+            raise ShapeError(f"{type(self).__name__}: batch_sizes become smaller and come to the {len(x.data)} "
+                             f"elements of the PackedSequence, not {list(counts)}")
         if hx is not None and x.sorted_indices is not None:
             parts = [s[:, x.sorted_indices] for s in ([hx] if self.states == 1 else hx)]
             hx = parts[0] if self.states == 1 else parts
-        steps, ends = self._layers(list(x.data.split(sizes)), hx, (sizes[0],))
+        y, ends = self._layers(x.data, counts, hx, counts[:1])
         if x.unsorted_indices is not None:
             ends = [s[:, x.unsorted_indices] for s in ends]
-        return x._replace(data=concat(steps)), ends[0] if self.states == 1 else tuple(ends)
+        return x._replace(data=y.clone()), ends[0] if self.states == 1 else tuple(ends)
 
-    def _layers(self, steps: list[Tensor], hx: Any, batch: tuple[int, ...]) -> tuple[list[Tensor], list[Tensor]]:
-        """The last layer's outputs, step by step, and the last states of all layers and directions."""
-        ways = len(self.suffixes)
-        state = self._begin(hx, (self.num_layers * ways, *batch, self.hidden_size), steps[0].dtype)
-        last: list[list[Tensor]] = []
+    def _layers(self, x: Tensor, counts: tuple[int, ...], hx: Any,
+                batch: tuple[int, ...]) -> tuple[Tensor, list[Tensor]]:
+        """The last layer's outputs, a row for each row of ``x``, and the last states of all layers and directions.
+        Step t has the next ``counts[t]`` rows, which become fewer in a packed sequence."""
+        ways, m, n, rows = len(self.suffixes), batch[0] if batch else 1, self.hidden_size, len(x)
+        state = self._begin(hx, (self.num_layers * ways, *batch, n), x.dtype)
+        state = [s.reshape(self.num_layers * ways, m, n) for s in state]
+        last: list[list[Tensor]] = [[] for _ in state]
         for k in range(self.num_layers):
             if k and self.dropout and self.training:
-                steps = [F.dropout(x, self.dropout, rng=self.rng) for x in steps]
+                x = F.dropout(x, self.dropout, rng=self.rng)
             found = []
             for way, suffix in enumerate(self.suffixes):
-                outs, end = self._walk(steps, [s[k * ways + way] for s in state], f"_l{k}{suffix}", way == 1)
-                found.append(outs)
-                last.append(end)
-            steps = found[0] if ways == 1 else [concat(pair, -1) for pair in zip(*found)]
-        return steps, [stack(parts) for parts in zip(*last)]
-
-    def _walk(self, steps: list[Tensor], start: list[Tensor], label: str,
-              backwards: bool) -> tuple[list[Tensor], list[Tensor]]:
-        """The outputs and the last state of one layer in one direction. In a packed sequence steps have fewer and fewer
-        rows: forwards, rows end, and backwards they begin."""
-        w, u = (getattr(self, f"weight_{part}{label}") for part in ("ih", "hh"))
-        b, c = (getattr(self, f"bias_{part}{label}", None) for part in ("ih", "hh"))
-        packed = steps[0].ndim == 2 and len(steps[-1]) < len(steps[0])
-        outs, now, ended = list(steps), start, list[list[Tensor]]()
-        if packed and backwards:
-            now = [s[:len(steps[-1])] for s in start]
-        for t in reversed(range(len(steps))) if backwards else range(len(steps)):
-            if packed and (rows := len(steps[t])) != (before := len(now[0])):
-                if rows < before:
-                    ended.append([s[rows:] for s in now])
-                now = ([s[:rows] for s in now] if rows < before else
-                       [concat([s, first[before:rows]]) for s, first in zip(now, start)])
-            now = self.cell(linear_(steps[t], w, b), linear_(now[0], u, c), now)
-            outs[t] = now[0]
-        if ended:
-            now = [concat(parts) for parts in zip(now, *reversed(ended))]
-        return outs, now
+                w, u = (getattr(self, f"weight_{part}_l{k}{suffix}") for part in ("ih", "hh"))
+                b, c = (getattr(self, f"bias_{part}_l{k}{suffix}", None) for part in ("ih", "hh"))
+                start = stack([s[k * ways + way] for s in state])
+                out = recurrence(cells[self.kind], linear_(x, w, b), u, c, start, _as_tensor(counts), counts, way == 1)
+                found.append(out[:rows])
+                for i, ends in enumerate(last):
+                    ends.append(out[rows + i * m:rows + (i + 1) * m])
+            x = found[0] if ways == 1 else concat(found, -1)
+        return x, [stack(ends).reshape(self.num_layers * ways, *batch, n) for ends in last]
 
     def extra_repr(self) -> str:
         shown = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}

@@ -23,7 +23,7 @@ from microgradx._core.capture.number cimport SymbolicFloat, note_reads_in, numbe
 from microgradx._core.capture.originals cimport give_back, original_of
 from microgradx._core.capture.program cimport Product, Program, is_parameter, may_be_symbolic, plain_copy
 from microgradx._core.capture.pullback cimport Pullback, capture_pullback
-from microgradx._core.trace cimport input_vjp, record_result
+from microgradx._core.trace cimport input_vjp
 from microgradx._core.trees cimport containers_of
 
 import gc
