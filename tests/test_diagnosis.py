@@ -15,7 +15,7 @@ import pytest
 import microgradx as mgx
 from microgradx import flow, nn, optim
 from microgradx.errors import DTypeError, Error, FormatError, GraphError, NonFiniteError, OptionError, ShapeError
-from microgradx.flow import advice, diagnosis, prescriptions, verdicts
+from microgradx.flow import advice, diagnosis, functions, prescriptions, verdicts
 from microgradx.flow.report import Diagnosis
 from microgradx.nn import functional as F
 
@@ -216,8 +216,35 @@ class Remembering(nn.Module):
         return self.out(self.cell(x.reshape(len(x), 8, 8))[0][:, -1])
 
 
+class Folding(mgx.autograd.Function):
+    """x, whose derivative has lost its sign."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x * 1.0
+
+    @staticmethod
+    def backward(ctx, g):
+        return g.abs()
+
+
+class Through(nn.Module):
+    """A function as a module."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
 def ending(*layers):
     return nn.Sequential(nn.Linear(64, 10, rng=0), *layers)
+
+
+def narrow(*widths):
+    layers = [part for n, m in zip((64, *widths), widths) for part in (nn.Linear(n, m, rng=m), nn.ReLU())]
+    return nn.Sequential(*layers, nn.Linear(widths[-1], 10, rng=0))
 
 
 def residual():
@@ -239,6 +266,8 @@ PRESCRIBED = {
     "nan gradients count as 0": (lambda: with_(nn.Linear(64, 1, rng=0), lambda net: [p.data.zero_() for p in
                                                                                  net.parameters()]),
                                lambda out, y: F.mse_loss(out, y).sqrt(), IMAGES, np.zeros((256, 1), "float32"), {}),
+    "the library's derivative": (lambda: ending(nn.Tanh(), Through(Folding.apply), nn.Linear(10, 10, rng=1)),
+                                 F.cross_entropy, IMAGES, LABELS, {}),
     "register the layers": (Listed, F.cross_entropy, IMAGES, LABELS, {}),
     "train all parameters": (lambda: mlp(nn.ReLU, 1), F.cross_entropy, IMAGES, LABELS,
                              {"optimizer": lambda net: optim.SGD(net[2].parameters(), lr=0.1)}),
@@ -259,6 +288,11 @@ PRESCRIBED = {
     "standardise the targets": (lambda: mlp(nn.ReLU, 1), F.mse_loss, IMAGES, HOT * 1000, {}),
     "the mean over the rows": (lambda: mlp(nn.ReLU, 1), lambda out, y: F.cross_entropy(out, y, reduction="sum"), IMAGES,
                                LABELS, {}),
+    "delta-orthogonal convolutions": (lambda: nn.Sequential(
+        Through(lambda x: x.reshape(-1, 1, 8, 8)), nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 6, 3), nn.ReLU(),
+        nn.Flatten(), nn.Linear(96, 10, rng=0)), F.cross_entropy, IMAGES, LABELS, {}),
+    "tailored leaky ReLUs": (lambda: mlp(nn.ReLU, 24), F.cross_entropy, IMAGES, LABELS, {}),
+    "widen a bottleneck": (lambda: narrow(30, 2, 30, 30, 30, 30), F.cross_entropy, IMAGES, LABELS, {}),
     "weights for the classes": (lambda: nn.Linear(64, 2, rng=0), F.cross_entropy, IMAGES, RARE, {}),
     "scale the branches": (residual, F.cross_entropy, IMAGES, LABELS, {}),
     "zero the last weights of branches": (residual, F.cross_entropy, IMAGES, LABELS, {}),
@@ -278,7 +312,8 @@ def state(run):
             [bool(m._hooks) for m in run.model.modules()])
 
 
-OURS = [row for row in prescriptions.PRESCRIPTIONS if row.name != "off the point of infinite slope"]     # torch's alone
+TORCHS = "off the point of infinite slope", "keep the graph"
+OURS = [row for row in prescriptions.PRESCRIPTIONS if row.name not in TORCHS]
 
 
 @pytest.mark.parametrize("row", OURS, ids=lambda row: row.name)
@@ -289,17 +324,18 @@ def test_every_prescription_is_for_a_verdict_and_changes_a_copy_only(row):
     optimizer = options.get("optimizer", lambda net: optim.SGD(net.parameters(), lr=0.1))(net)
     schedule = options["schedule"](optimizer) if "schedule" in options else None
     course = diagnosis.course(net, cost, (x, y), optimizer, options.get("steps", 2), schedule=schedule)
-    change, before = row.make(course), repr(state(course.origin))
+    change, before, backward = row.make(course), repr(state(course.origin)), Folding.backward
     assert change.words and change.lines
     twin = course.origin.copy()
     untouched = repr(state(twin))
     twin.change(change.lines, change.judges)
-    assert repr(state(twin)) != untouched or twin.cost is not cost
+    assert repr(state(twin)) != untouched or twin.cost is not cost or Folding.backward is not backward
     assert repr(state(course.origin)) == before and course.origin.cost is cost
     output, loss = twin.loss(twin.batch(0))
     loss.backward()
     twin.step(twin.batch(0))
     assert (twin.judge is cost) == (not change.judges) and math.isfinite(twin.judged([twin.batch(0)]))
+    assert course.origin.copy() and Folding.backward is backward
 
 
 @pytest.mark.parametrize("row", OURS, ids=lambda row: row.name)
@@ -325,6 +361,7 @@ def test_frozen_layers_are_left_alone(row):
     assert all(any(m is other for other in twin.model.modules()) for m in kept)
     for p, numbers in zip((p for m in kept for p in m.parameters()), before):
         np.testing.assert_array_equal(p.numpy(), numbers)
+    course.origin.copy()                                            # which lets functions be as they were
 
 
 def test_centred_sigmoids_are_a_tanh_net():
@@ -530,6 +567,81 @@ def test_a_wrong_derivative_is_found():
     assert found.verdict == "wrong gradient" and found.evidence[0]["measured"] == pytest.approx(-1, abs=0.1)
 
 
+class Cubed(mgx.autograd.Function):
+    """x^3 + y, of two arguments and a number, with a derivative that is half of what it should be for x."""
+
+    @staticmethod
+    def forward(ctx, x, n, y):
+        ctx.save_for_backward(x)
+        return x ** n + y, y * 2
+
+    @staticmethod
+    def backward(ctx, g, h):
+        x, = ctx.saved_tensors
+        return 1.5 * x.square() * g, None, g + 2 * h
+
+
+class Right(Cubed):
+    @staticmethod
+    def backward(ctx, g, h):
+        x, = ctx.saved_tensors
+        return 3 * x.square() * g, None, g + 2 * h
+
+
+class Rounded(Folding):
+    @staticmethod
+    def forward(ctx, x):
+        return (x * 8).round() / 8
+
+    @staticmethod
+    def backward(ctx, g):
+        return g
+
+
+@pytest.mark.parametrize("function, ratio", [(Cubed, (0.3, 0.9)), (Right, None), (Rounded, None), (Folding, (-1, 1))])
+def test_wrong_derivatives_are_named(function, ratio):
+    """Of functions that are called; one that rounds has none that could be compared."""
+    def call(x):
+        return function.apply(x) if issubclass(function, Folding) else function.apply(3 * x, 3, x)[0]
+    net = nn.Sequential(nn.Linear(64, 10, rng=0), Through(call), nn.Linear(10, 10, rng=1))
+    parts = dict(vars(function))
+    run = diagnosis.run_of(net, F.cross_entropy)
+    run.draw((IMAGES, LABELS), 1)
+    found = functions.slips(run)
+    assert [slip.function for slip in found] == [function] * (ratio is not None)
+    assert dict(vars(function)) == parts
+    for slip in found:
+        assert ratio[0] < slip.ratio < ratio[1] and slip.error > functions.AGREES
+
+
+def test_what_the_library_derives_cures_a_wrong_derivative():
+    """The caller's classes are afterwards as they were."""
+    net = ending(nn.Tanh(), nn.Linear(10, 10, rng=1), Through(Folding.apply))
+    parts = dict(vars(Folding))
+    found = flow.diagnose(net, F.cross_entropy, (IMAGES, LABELS), optim.Adam(net.parameters(), lr=0.01))
+    assert dict(vars(Folding)) == parts
+    assert found.verdict == "wrong gradient" and "the derivative of Folding is wrong" in found.cause, str(found)
+    assert found.cure["name"] == "the library's derivative" and found.prescriptions[0] is found.cure
+    assert "mgx.autograd.gradcheck(Folding.apply, x)" in found.cause
+
+
+def test_the_librarys_derivative_is_that_of_the_forward_pass():
+    """Several results and arguments, of which one is a number."""
+    x = IMAGES[:, :10]
+    net = nn.Sequential(nn.Linear(64, 10, rng=0), Through(lambda x: Cubed.apply(x, 3, x)[0]))
+    course = diagnosis.course(net, F.cross_entropy, (IMAGES, LABELS), steps=1)
+    twin, backward = course.origin.copy(), Cubed.backward
+    twin.change(prescriptions.DERIVED.make(course).lines)
+    try:
+        at = mgx.Tensor(x, requires_grad=True)
+        results = Cubed.apply(at, 3, at)
+        sum(r.sum() for r in results).backward()
+        np.testing.assert_allclose(at.grad.numpy(), 3 * x ** 2 + 3, rtol=1e-5)
+    finally:
+        course.origin.copy()
+    assert Cubed.backward is backward
+
+
 # ----- the rest ------------------------------------------------------------------------------------------------------
 
 def test_assert_gradient_flow():
@@ -648,4 +760,6 @@ def test_a_cure_has_less_dropout_where_it_learns_more_with_it():
     net = nn.Sequential(nn.Linear(5, 4, rng=0), nn.Tanh(), nn.Dropout(0.6), nn.Linear(4, 1, rng=1), nn.Tanh())
     found = flow.diagnose(net, F.mse_loss, (x, y), optim.Adam(net.parameters(), lr=0.02), most=1)
     assert found.verdict == "unreachable targets", str(found)
-    assert "dropouts of probability 0.1" in found.cure["change"] and "module.p = 0.1" in "\n".join(found.cure["lines"])
+    first = found.prescriptions[0]
+    assert "dropouts of probability 0.1" in first["change"] and "module.p = 0.1" in "\n".join(first["lines"])
+    assert found.cure is None and any("a straight line" in note for note in found.notes), found.notes

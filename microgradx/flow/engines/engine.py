@@ -305,6 +305,11 @@ class Engine:
         where its slope at 0 makes no nan."""
         return []
 
+    def kept(self):
+        """Lines of code after which model and cost keep their graph where they leave it; none where Python cannot see
+        to that."""
+        return []
+
     # ----- a loop that somebody else runs ------------------------------------------------------------------------
 
     def innermost(self, optimizer):

@@ -43,6 +43,25 @@ class Shifted(nn.Module):
 model, loss_fn = Shifted(model), Shifted(loss_fn)'''
 
 
+KEPT = '''class Keep(torch.overrides.TorchFunctionMode):
+    """In your own code: without detach(), .data and no_grad() between the inputs and the cost."""
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        with torch.enable_grad():
+            if function in (torch.Tensor.detach, torch.detach, torch.Tensor.data.__get__):
+                return args[0].view_as(args[0])
+            return function(*args, **(kwargs or {}))
+
+class Kept(nn.Module):
+    def __init__(self, call):
+        super().__init__()
+        self.call = call
+    def forward(self, *args):
+        with Keep():
+            return self.call(*args)
+
+model, loss_fn = Kept(model), Kept(loss_fn)'''
+
+
 class Torch(Engine):
     """What torch has in its own way."""
     name = short = "torch"
@@ -193,6 +212,9 @@ class Torch(Engine):
 
     def shifted(self, operation):
         return SHIFTED.replace("OPERATION", operation).split("\n")
+
+    def kept(self):
+        return KEPT.split("\n")
 
     def hook_step(self, optimizer, before, after):
         def begin(optimizer, args, kwargs):
