@@ -113,8 +113,9 @@ def test_a_cut_is_mended_by_keeping_the_graph(how):
     y = torch.from_numpy(X).sum(1).gt(0).long()
     found = flow.diagnose(net, torch.nn.functional.cross_entropy, (torch.from_numpy(X), y))
     first = found.prescriptions[0]
-    assert found.verdict == "cut graph" and first["name"] == "keep the graph", str(found)
-    names = {"torch": torch, "nn": torch.nn, "model": net, "loss_fn": torch.nn.functional.cross_entropy}
+    assert found.verdict == "cut graph" and first["name"] == "keep the graph" and first["after"], str(found)
+    names = {"torch": torch, "nn": torch.nn, "optim": torch.optim, "model": net, "schedule": None,
+             "loss_fn": torch.nn.functional.cross_entropy, "optimizer": torch.optim.SGD(net.parameters(), 0.1)}
     exec("\n".join(first["lines"]), names)
     names["loss_fn"](names["model"](torch.from_numpy(X)), y).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.parameters())

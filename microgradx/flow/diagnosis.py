@@ -200,7 +200,7 @@ def _trials(course, found, most):
             best = LITTLE if course.endless or not course.attached else max(
                 course.gained, (best_rate(course) or (1, course))[1].gained)
         tried.append(_tried(row, change, course, course.gained if own else best,
-                            (not own or row is CONSTANT) and not any(trial.cures for trial in tried)))
+                            (not own or row is CONSTANT) and not any(trial.cures for trial in tried), not tried))
     helps = [trial for trial in tried if trial.cures]
     for trial in helps:                                 # what barely helps is no cure beside one that does
         trial.cures = not any(learns_more(trial.course, other.course) for other in helps)
@@ -253,14 +253,14 @@ class _Trial:
                 "after": self.course and _numbers(self.course)}
 
 
-def _tried(row, change, before, best, first):
+def _tried(row, change, before, best, first, alone):
     """The ``_Trial`` of a prescription. Of the ``first`` that helps other rates are tried too, and the data
-    standardised with it where they need it, and less dropout; what helps most is part of it."""
+    standardised with it where they need it, and less dropout; what helps most is part of it. ``alone``: nothing else
+    was tried yet; if it does not help, other weights and Adam are tried with it."""
     also = [made for other in (BOTH, INPUTS, TARGETS) if (made := other.make(before))][:1]
-    if row in (BOTH, INPUTS, TARGETS):                      # the other half is the weights, for such data
-        scaled = before.after(change)
-        usable = scaled is not None and scaled.record.first is not None
-        also = [made for other in (LSUV, CRITICAL) if usable and (made := other.make(scaled))]
+    data, changed = row in (BOTH, INPUTS, TARGETS), before.after(change)
+    if (data or alone) and changed is not None and changed.record.first is not None:    # what hides behind it
+        also = [*([] if data else also), *(made for other in (LSUV, CRITICAL, ADAM) if (made := other.make(changed)))]
     for base in [[change], *([change, other] for other in also if first)]:
         found = _best_of(before, base, best, (1.0, 10.0, 0.1) if first else (1.0,))
         if found is None and first:
@@ -270,7 +270,7 @@ def _tried(row, change, before, best, first):
             found = ([*found[0], weaker], more) if learns_more(found[1], more) else found
         if found:
             return _Trial(row, *found, True)
-    return _Trial(row, [change], before.after(change))
+    return _Trial(row, [change], changed)
 
 
 def _best_of(before, changes, best, factors):

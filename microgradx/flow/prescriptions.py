@@ -537,6 +537,8 @@ def _log_probabilities(course):
 
 def _other_sign(course):
     """For a cost whose sign is wrong: it falls for ever, while the other has a least value."""
+    if _minimise(course):
+        return None
     return Change("the cost with its other sign", ["loss_fn = lambda out, y, cost=loss_fn: -cost(out, y)"], True)
 
 

@@ -249,10 +249,11 @@ class Torch(Engine):
 
 
 class KeywordHook(Hook):
-    """The same, of what is called with keywords, too."""
+    """The same, of what is called with keywords, too, and outside of the caller's modes, which change functions."""
 
     def __call__(self, module, args, kwargs, output):
-        super().__call__(module, (*args, *kwargs.values()), output)
+        with sys.modules["torch"]._C.DisableTorchFunction():
+            super().__call__(module, (*args, *kwargs.values()), output)
 
 
 class _Handles:
