@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from microgradx.errors import ignored
-from microgradx.flow import functions, metrics, outputs, prescriptions
+from microgradx.flow import functions, metrics, outputs, prescriptions, settings
 from microgradx.flow.advice import HEALTHY
 from microgradx.flow.course import lost
 from microgradx.flow.prescriptions import (
@@ -65,7 +65,7 @@ from microgradx.flow.prescriptions import (
     rates,
 )
 from microgradx.flow.records import layer_title
-from microgradx.flow.settings import CUTS, LITTLE, RATES
+from microgradx.flow.settings import CUTS, LITTLE
 
 __all__ = ["AT_START", "CUTS", "FIRST", "FORMER", "LATER", "VERDICTS", "Finding", "finding", "first_finding", "missed",
            "rule", "unregistered"]
@@ -485,7 +485,7 @@ def _rate(course, learns=False):
         return other.trains and not other.by_heart and learns_more(course, other) and (
             not learns or 1 - other.gained < course.cuts["sooner"] * (1 - course.longer.gained))
     if learns:
-        near = ((factor, course.after(rate(course, factor))) for factor in RATES[:2])
+        near = ((factor, course.after(rate(course, factor))) for factor in settings.RATES[:2])
         found = best_trained_longer([pair for pair in near if helps(pair[1])])
     else:
         found = best_rate(course)
