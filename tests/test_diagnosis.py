@@ -7,6 +7,7 @@ import math
 import random
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -640,6 +641,35 @@ def test_the_librarys_derivative_is_that_of_the_forward_pass():
     finally:
         course.origin.copy()
     assert Cubed.backward is backward
+
+
+# ----- on workers ----------------------------------------------------------------------------------------------------
+
+def tried_on(executor, store=None):
+    net = mlp(nn.Sigmoid, 4)
+    found = flow.diagnose(net, F.cross_entropy, (IMAGES, LABELS), sgd(0.1)(net), steps=40, executor=executor,
+                          store=store)
+    assert found.prescriptions
+    return found
+
+
+def test_workers_find_what_a_loop_finds(tmp_path):
+    """Also threads, and a second call, which goes on from what was kept."""
+    here = tried_on(None)
+    with ThreadPoolExecutor(2) as threads:
+        assert tried_on(threads) == here
+    assert tried_on("processes=2", tmp_path) == here
+    kept = sorted(tmp_path.iterdir())
+    assert len(kept) == len(here.prescriptions)
+    before = [path.stat().st_mtime_ns for path in kept]
+    assert tried_on("processes=1", tmp_path) == here
+    assert sorted(tmp_path.iterdir()) == kept and [path.stat().st_mtime_ns for path in kept] == before
+
+
+def test_what_cannot_be_sent_to_a_worker_is_refused():
+    net = mlp(nn.Sigmoid, 4)
+    with pytest.raises(OptionError, match="cannot be sent to a worker"):
+        flow.diagnose(net, lambda out, y: F.cross_entropy(out, y), (IMAGES, LABELS), steps=10, executor="processes=1")
 
 
 # ----- the rest ------------------------------------------------------------------------------------------------------

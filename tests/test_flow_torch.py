@@ -1,4 +1,5 @@
 """The records of PyTorch nets are those of the same nets here."""
+import pickle
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import microgradx as mgx
 from microgradx import flow, nn, optim
 from microgradx.errors import DTypeError
 from microgradx.flow import records
+from microgradx.flow.engines.torch import TORCH
 from microgradx.nn import functional as F
 
 X = np.random.default_rng(0).standard_normal((32, 6)).astype("float32")
@@ -152,6 +154,20 @@ def test_the_librarys_derivative(apart):
     found = flow.diagnose(net, torch.nn.functional.cross_entropy, (x, y), torch.optim.Adam(net.parameters(), 1e-2))
     assert dict(vars(Folding)) == parts
     assert found.verdict == "wrong gradient" and found.cure["name"] == "the library's derivative", str(found)
+
+
+def test_a_packed_training_is_the_same_in_every_process():
+    """So that a store finds it again; what belongs together still does."""
+    torch = pytest.importorskip("torch")
+    code = ("import hashlib, torch; from microgradx.flow.engines.torch import TORCH; torch.manual_seed(0); "
+            "m = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4)); "
+            "o = torch.optim.Adam(m.parameters()); print(hashlib.md5(TORCH.pack((m, o))).hexdigest())")
+    assert len({subprocess.run([sys.executable, "-c", code], capture_output=True).stdout for _ in range(2)}) == 1
+    model = torch.nn.Linear(3, 4)
+    model.bias.requires_grad_(False)
+    twin, optimizer = pickle.loads(TORCH.pack((model, torch.optim.Adam(model.parameters()))))
+    assert optimizer.param_groups[0]["params"][0] is twin.weight and torch.equal(twin.weight, model.weight)
+    assert twin.weight.requires_grad and not twin.bias.requires_grad
 
 
 def test_what_is_no_torch_module_is_refused():

@@ -6,11 +6,14 @@ its own: same seed, same minibatches, as many steps.
 """
 import contextlib
 import math
+import pickle
+import threading
 import warnings
 from dataclasses import dataclass
 
 import numpy as np
 
+from microgradx import parallel
 from microgradx.errors import GraphError, NonFiniteError, OptionError
 from microgradx.flow import outputs
 from microgradx.flow.course import Course
@@ -35,7 +38,7 @@ from microgradx.flow.prescriptions import (
 )
 from microgradx.flow.report import Diagnosis
 from microgradx.flow.run import check_caller, run_of
-from microgradx.flow.settings import LITTLE
+from microgradx.flow.settings import FAILURES, LITTLE
 from microgradx.flow.verdicts import AT_START, FIRST, finding, missed
 
 __all__ = ["assert_gradient_flow", "course", "diagnose"]
@@ -97,7 +100,8 @@ def _notes(course, tried):
         yield f"there is no theory to compare the numbers with: {why}"
 
 
-def diagnose(model, loss_fn, data, optimizer=None, steps=100, seed=0, most=4, cuts=None, schedule=None):
+def diagnose(model, loss_fn, data, optimizer=None, steps=100, seed=0, most=4, cuts=None, schedule=None, *,
+             executor=None, store=None):
     """Why ``model`` does not train, and what makes it train: a ``Diagnosis``, which prints as a table.
 
     ``model``: a module of microgradx or of torch; copies of it are trained by its own library. ``loss_fn(output,
@@ -111,9 +115,12 @@ def diagnose(model, loss_fn, data, optimizer=None, steps=100, seed=0, most=4, cu
     most ``most`` prescriptions, at other rates too until one of them helps. The model, its gradients and all random
     state stay as they are. A net of 20 layers of 64 units takes about 3 seconds with 256 rows.
 
-    Raises ``OptionError`` for a model without parameters, all frozen, or none held by the optimizer, and for a loader
-    that fails; ``NonFiniteError`` for parameters, inputs or a first cost that are not finite; ``ShapeError``,
-    ``DTypeError`` for other arguments.
+    ``executor``: prescriptions are sought on its workers, ``store``: and kept there, both as ``parallel.run_all`` has
+    them, which do not change what is found; threads seek one after the other.
+
+    Raises ``OptionError`` for a model without parameters, all frozen, or none held by the optimizer, for a loader that
+    fails, and for what cannot be sent to a worker; ``NonFiniteError`` for parameters, inputs or a first cost that are
+    not finite; ``ShapeError``, ``DTypeError`` for other arguments.
 
     >>> import microgradx as mgx
     >>> from microgradx import flow, nn
@@ -137,7 +144,7 @@ def diagnose(model, loss_fn, data, optimizer=None, steps=100, seed=0, most=4, cu
         run.draw(data, steps)
         course = _watched(run, steps, seed, cuts)
         found = finding(course)
-        tried, lines = _trials(course, found, most)
+        tried, lines = _trials(course, found, most, executor, store)
         notes = list(dict.fromkeys([*_notes(course, tried), *lines]))
         layers = [course.row(k) for k in range(len(course.record.layers))]
         numbers = _numbers(course)
@@ -185,22 +192,26 @@ def _numbers(course):
 
 # ----- cures ---------------------------------------------------------------------------------------------------------
 
-def _trials(course, found, most):
+def _trials(course, found, most, executor=None, store=None):
     """(what was tried: dicts as ``Diagnosis.prescriptions`` has them, what helps most first, at the rate that suits it,
     the others in the order in which they were tried; notes on what helps and is no cure)."""
-    tried, notes, best = [], [], None
-    for row in PRESCRIPTIONS:
-        if len(tried) == most or found.verdict not in row.against:
-            continue
-        change = row.make(course)
-        if change is None:
-            continue
-        own = "another rate" in row.name or found.verdict in (FAST, SLOW)
-        if best is None and not own:
-            best = LITTLE if course.endless or not course.attached else max(
-                course.gained, (best_rate(course) or (1, course))[1].gained)
-        tried.append(_tried(row, change, course, course.gained if own else best,
-                            (not own or row is CONSTANT) and not any(trial.cures for trial in tried), not tried))
+    tried, notes, rows = [], [], []
+    for place, row in enumerate(PRESCRIPTIONS):
+        if len(rows) < most and found.verdict in row.against and (change := row.make(course)):
+            rows.append((place, row, change, "another rate" in row.name or found.verdict in (FAST, SLOW)))
+    best = None if all(own for *_, own in rows) else LITTLE if course.endless or not course.attached else max(
+        course.gained, (best_rate(course) or (1, course))[1].gained)
+    asked = [(row, change, course.gained if own else best, not own or row is CONSTANT, not k)
+             for k, (_, row, change, own) in enumerate(rows)]
+    elsewhere = _on_workers(course, [place for place, *_ in rows], asked, executor, store)
+    for k, (row, change, bound, alike, alone) in enumerate(asked):
+        first = alike and not any(trial.cures for trial in tried)
+        if elsewhere is None:
+            tried.append(_tried(row, change, course, bound, first, alone))
+        else:
+            changes = elsewhere[k][first]
+            made = changes or [change]
+            tried.append(_Trial(row, made, course.after(*made), changes is not None))
     helps = [trial for trial in tried if trial.cures]
     for trial in helps:                                 # what barely helps is no cure beside one that does
         trial.cures = not any(learns_more(trial.course, other.course) for other in helps)
@@ -234,6 +245,35 @@ def _with_more(before, changes, changed):
                 other.longer.gained > changed.longer.gained):
             changes, changed = made, other
     return changes, changed
+
+
+ONE_BY_ONE = threading.Lock()                           # threads share random state and the caller's classes
+
+
+def _on_workers(course, places, asked, executor, store):
+    """What ``_searched`` finds of each row on the workers of an executor; None without one."""
+    if executor is None or not asked:
+        return None
+    try:
+        packed = course.engine.pack(course.origin)
+    except FAILURES + (pickle.PicklingError,) as error:
+        raise OptionError(f"diagnose: the net and its training cannot be sent to a worker ({error}); classes and "
+                          "functions have to stand at the top level of a module") from error
+    tasks = [(packed, course.steps, course.seed, course.cuts, place, *rest)
+             for place, (_, _, *rest) in zip(places, asked)]
+    found = dict(parallel.run_each(_searched, tasks, executor, store))
+    return [found[k] for k in range(len(tasks))]
+
+
+def _searched(task):
+    """The changes with which a row cures, None where it does not: [as a later row, as the first that cures]."""
+    packed, steps, seed, cuts, place, best, alike, alone = task
+    with ONE_BY_ONE:
+        run, row = pickle.loads(packed), PRESCRIPTIONS[place]
+        with _untouched(run, (), seed):
+            course = Course(run, steps, seed, cuts)
+            trials = [_tried(row, row.make(course), course, best, first, alone) for first in (False, alike)]
+    return [trial.changes if trial.cures else None for trial in trials]
 
 
 @dataclass

@@ -48,8 +48,12 @@ class Functions:
     """The caller's classes of an engine, as they are now."""
 
     def __init__(self, engine):
+        self.engine = engine
         self.kept = [(kind, {name: vars(kind)[name] for name in PARTS if name in vars(kind)})
                      for kind in _of_callers(engine)]
+
+    def __reduce__(self):
+        return Functions, (self.engine,)                # those of the process that it is sent to
 
     def put_back(self):
         """Let them be what they were."""

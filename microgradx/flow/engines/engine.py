@@ -6,6 +6,7 @@ Whoever calls it holds models, optimizers and tensors of that library and asks n
 import contextlib
 import copy
 import functools
+import pickle
 import random as python_random
 from types import MethodType
 from typing import Any, NamedTuple
@@ -132,6 +133,10 @@ class Engine:
                 if not _is_ours(hook):
                     twin.register_hook(hook)
         return copies
+
+    def pack(self, x):
+        """The pickle of an object with its tensors, the same for equal ones."""
+        return pickle.dumps(x)
 
     def has_hooks(self, *objects):
         """Have modules among these, or in them, hooks of the caller's?"""

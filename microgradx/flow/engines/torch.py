@@ -1,6 +1,8 @@
 """Training with PyTorch, which whoever has a module of it has imported already."""
 import contextlib
 import copy
+import io
+import pickle
 import re
 import sys
 
@@ -107,6 +109,11 @@ class Torch(Engine):
     def copy(self, *objects, hooks=True):
         with self._results_without_graph(objects):
             return super().copy(*objects, hooks=hooks)
+
+    def pack(self, x):
+        file = io.BytesIO()
+        _Packer(file).dump(x)
+        return file.getvalue()
 
     def _complete(self, objects, copies, memo):
         for optimizer, twin in ((x, c) for x, c in zip(objects, copies) if self.is_optimizer(x)):
@@ -254,6 +261,22 @@ class KeywordHook(Hook):
     def __call__(self, module, args, kwargs, output):
         with sys.modules["torch"]._C.DisableTorchFunction():
             super().__call__(module, (*args, *kwargs.values()), output)
+
+
+class _Packer(pickle.Pickler):
+    """Pickles tensors as their numbers: what torch makes of them has addresses in it."""
+
+    def reducer_override(self, x):
+        torch = sys.modules["torch"]
+        if type(x) not in (torch.Tensor, torch.nn.Parameter) or x.is_sparse or not x.is_leaf:
+            return NotImplemented
+        return _unpacked, (x.detach().numpy(), x.requires_grad, type(x) is torch.nn.Parameter)
+
+
+def _unpacked(array, requires_grad, parameter):
+    import torch
+    x = torch.from_numpy(np.array(array))
+    return torch.nn.Parameter(x, requires_grad) if parameter else x.requires_grad_(requires_grad)
 
 
 class _Handles:
