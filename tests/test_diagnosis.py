@@ -707,6 +707,36 @@ def test_one_diagnosis_in_every_form(name, capsys, monkeypatch):
     assert repr(found).startswith(f"<Diagnosis: {found.verdict}")
 
 
+def test_errors_block_by_block():
+    """In a stream of branches of weight w each, the error grows by what comes back through them: by hand."""
+    rng = np.random.default_rng(0)
+    net = nn.Sequential(nn.Linear(6, 5, rng=0), *(nn.Residual(nn.Linear(5, 5, rng=k)) for k in (1, 2, 3)),
+                        nn.Linear(5, 3, rng=4))
+    for block in net[1:4]:
+        nn.init.normal_(block.weight if isinstance(block, nn.Linear) else next(iter(block.parameters())), 0.0, 0.5, rng)
+    found = flow.diagnose(net, F.cross_entropy, (X, Y), steps=1, most=0)
+    weights = [p.numpy() for p in net.parameters() if p.ndim > 1][1:]
+    logits = net(mgx.Tensor(X)).numpy()
+    p = np.exp(logits - logits.max(1, keepdims=True))
+    error = (p / p.sum(1, keepdims=True) - np.eye(3)[Y]) @ weights[-1]
+    expected = []
+    for w in weights[-2::-1]:
+        expected.append(np.linalg.norm(error, axis=1))
+        error = error + error @ w
+    stream = [block["stream"] for block in found.blocks]
+    expected = [np.sqrt(np.square(e).mean()) for e in expected[::-1]]
+    np.testing.assert_allclose(np.array(stream) / stream[-1], np.array(expected) / expected[-1], rtol=1e-4)
+    assert len(stream) == 3 and all(block["branch"] > 0 for block in found.blocks)
+    assert "error in the stream, block by block: " in str(found) and Diagnosis.from_json(found.to_json()) == found
+
+
+def test_errors_through_time():
+    found = flow.diagnose(Remembering(), F.cross_entropy, (IMAGES, LABELS), steps=1, most=0)
+    assert {name: len(errors) for name, errors in found.through_time.items()} == {"cell": 8}
+    assert found.through_time["cell"][-1] > found.through_time["cell"][0] > 0
+    assert "error at the input of cell, step by step: " in str(found) and not found.blocks
+
+
 def test_what_is_no_diagnosis_is_refused():
     for text in ("", "[]", '{"verdict": "healthy"}'):
         with pytest.raises(FormatError, match="from_json"):

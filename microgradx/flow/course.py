@@ -293,6 +293,14 @@ class Course:
         """The total norm of each layer's error: per unit times the root of the number of units."""
         return self.record.total()
 
+    def blocks(self):
+        """Of each branch that is added to a stream, by its last layer: the total norms of the error that goes past it
+        in the stream, which is that of its result, and of the error that arrives at its first layer."""
+        ends = [k for k, layer in enumerate(self.record.layers) if layer.branch]
+        starts, errors = [0, *(k + 1 for k in ends)], self.errors()
+        return [{"block": self.record.layers[end].name, "stream": errors[end], "branch": errors[start]}
+                for start, end in zip(starts, ends)]
+
     def row(self, k):
         """The numbers of layer k, by name."""
         first, latest, layer = self.record.first, self.record.latest, self.record.layers[k]

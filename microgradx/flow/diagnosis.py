@@ -148,6 +148,8 @@ def diagnose(model, loss_fn, data, optimizer=None, steps=100, seed=0, most=4, cu
         notes = list(dict.fromkeys([*_notes(course, tried), *lines]))
         layers = [course.row(k) for k in range(len(course.record.layers))]
         numbers = _numbers(course)
+        blocks = course.blocks() if course.record.first is not None else []
+        steps = {name: list(errors) for name, errors in course.through_time.items()}
     settings = {"model": type(model).__name__, "library": run.engine.name,
                 "parameters": sum(math.prod(p.shape) for p in model.parameters()),
                 "optimizer": type(run.optimizer).__name__, "rate": float(run.groups[0]["lr"]), "steps": course.steps,
@@ -155,7 +157,7 @@ def diagnose(model, loss_fn, data, optimizer=None, steps=100, seed=0, most=4, cu
                 "dtype": run.engine.dtype(next(model.parameters()))}
     layer = None if found.place is None else course.record.layers[found.place].name
     return Diagnosis.of(found, layer, layers=layers, before=numbers, prescriptions=tried, settings=settings,
-                        notes=notes)
+                        notes=notes, blocks=blocks, through_time=steps)
 
 
 def _watched(run, steps, seed, cuts, op="diagnose"):
