@@ -17,6 +17,7 @@ import microgradx as mgx
 from microgradx import flow, nn, optim
 from microgradx.errors import DTypeError, Error, FormatError, GraphError, NonFiniteError, OptionError, ShapeError
 from microgradx.flow import advice, diagnosis, functions, prescriptions, verdicts
+from microgradx.flow import course as course_of
 from microgradx.flow.report import Diagnosis
 from microgradx.nn import functional as F
 
@@ -823,3 +824,31 @@ def test_a_cure_has_less_dropout_where_it_learns_more_with_it():
     first = found.prescriptions[0]
     assert "dropouts of probability 0.1" in first["change"] and "module.p = 0.1" in "\n".join(first["lines"])
     assert found.cure is None and any("a straight line" in note for note in found.notes), found.notes
+
+
+def test_a_net_that_learns_is_slow_where_another_rate_is_four_times_as_fast():
+    found = {}
+    for lr in (0.02, 0.3):
+        net = mlp(nn.ReLU, 1)
+        found[lr] = flow.diagnose(net, F.cross_entropy, (IMAGES, LABELS), sgd(lr)(net), most=1)
+    assert found[0.3].healthy and found[0.02].verdict == "rate too small", str(found[0.02])
+    assert found[0.02].before["elsewhere"] > 0.1 and "after 400 as it is" in found[0.02].cause
+    assert found[0.02].cure["after"]["elsewhere"] > 2 * found[0.02].before["elsewhere"]
+
+
+def test_a_large_net_ends_where_it_has_learned_enough(monkeypatch):
+    net = mlp(nn.ReLU, 1)
+    assert flow.diagnose(net, F.cross_entropy, (IMAGES, LABELS), sgd(0.3)(net)).settings["steps"] == 100
+    monkeypatch.setattr(course_of, "LARGE", 0.0)
+    found = flow.diagnose(net, F.cross_entropy, (IMAGES, LABELS), sgd(0.3)(net))
+    assert found.healthy and found.settings["steps"] in (12, 25, 50) and found.before["learned"] > 0.4
+    assert len(found.before["losses"]) == found.settings["steps"] + 1 and found.layers[0]["error_after_training"] > 0
+
+
+def test_a_cure_has_what_hides_behind_the_first_fault():
+    """A rate that is too large, of a net whose weights are too small for any rate that is not."""
+    net = mlp(nn.GELU, 4, 48, 1 / 3)
+    found = flow.diagnose(net, F.cross_entropy, mgx.data.digits(), sgd(100.0)(net))
+    rate, = (p for p in found.prescriptions if p["name"] == "only another rate")
+    assert found.cure and "weights" in found.cure["change"] and "Adam" in found.cure["change"], str(found)
+    assert found.cure["after"]["elsewhere"] > 0.7 > 0.3 > rate["after"]["elsewhere"]

@@ -94,6 +94,8 @@ class Torch(Engine):
     def array(self, tensor):
         if not isinstance(tensor, self.framework.Tensor):
             return np.asarray(tensor)
+        if tensor.dtype is self.framework.float32 and tensor.is_cpu and not tensor.is_sparse:
+            return tensor.detach().numpy()              # nearly always, and in every step that is watched
         tensor = tensor.detach().cpu()
         tensor = tensor.to_dense() if tensor.is_sparse else tensor
         return (tensor.float() if tensor.is_floating_point() and tensor.element_size() < 4 else tensor).numpy()
@@ -259,8 +261,14 @@ class KeywordHook(Hook):
     """The same, of what is called with keywords, too, and outside of the caller's modes, which change functions."""
 
     def __call__(self, module, args, kwargs, output):
-        with sys.modules["torch"]._C.DisableTorchFunction():
-            super().__call__(module, (*args, *kwargs.values()), output)
+        if kwargs:
+            args = *args, *kwargs.values()
+        core = sys.modules["torch"]._C
+        if not core._len_torch_function_stack():
+            super().__call__(module, args, output)
+            return
+        with core.DisableTorchFunction():
+            super().__call__(module, args, output)
 
 
 class _Packer(pickle.Pickler):
