@@ -53,9 +53,11 @@ class Course:
         self.unseen_start = run.judged(unseen) if unseen else math.nan
         self.accuracy = [outputs.accuracy(run, probe)]
         self.engine.seed(seed)
-        self._train()
         self.end = self.unseen = math.nan
-        if self.completed:
+        self._train()
+        if not self.completed:
+            self.end = self.unseen = self.learned = math.nan
+        elif self.steps == steps:                       # else it was judged when it had learned enough
             self._judge()
         self.accuracy.append(outputs.accuracy(run, probe) if self.completed else math.nan)
 
