@@ -7,6 +7,7 @@ import math
 import random
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ import pytest
 import microgradx as mgx
 from microgradx import flow, nn, optim
 from microgradx.errors import DTypeError, Error, FormatError, GraphError, NonFiniteError, OptionError, ShapeError
-from microgradx.flow import advice, diagnosis, prescriptions, verdicts
+from microgradx.flow import advice, diagnosis, functions, prescriptions, verdicts
+from microgradx.flow import course as course_of
 from microgradx.flow.report import Diagnosis
 from microgradx.nn import functional as F
 
@@ -216,8 +218,35 @@ class Remembering(nn.Module):
         return self.out(self.cell(x.reshape(len(x), 8, 8))[0][:, -1])
 
 
+class Folding(mgx.autograd.Function):
+    """x, whose derivative has lost its sign."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x * 1.0
+
+    @staticmethod
+    def backward(ctx, g):
+        return g.abs()
+
+
+class Through(nn.Module):
+    """A function as a module."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
 def ending(*layers):
     return nn.Sequential(nn.Linear(64, 10, rng=0), *layers)
+
+
+def narrow(*widths):
+    layers = [part for n, m in zip((64, *widths), widths) for part in (nn.Linear(n, m, rng=m), nn.ReLU())]
+    return nn.Sequential(*layers, nn.Linear(widths[-1], 10, rng=0))
 
 
 def residual():
@@ -239,6 +268,8 @@ PRESCRIBED = {
     "nan gradients count as 0": (lambda: with_(nn.Linear(64, 1, rng=0), lambda net: [p.data.zero_() for p in
                                                                                  net.parameters()]),
                                lambda out, y: F.mse_loss(out, y).sqrt(), IMAGES, np.zeros((256, 1), "float32"), {}),
+    "the library's derivative": (lambda: ending(nn.Tanh(), Through(Folding.apply), nn.Linear(10, 10, rng=1)),
+                                 F.cross_entropy, IMAGES, LABELS, {}),
     "register the layers": (Listed, F.cross_entropy, IMAGES, LABELS, {}),
     "train all parameters": (lambda: mlp(nn.ReLU, 1), F.cross_entropy, IMAGES, LABELS,
                              {"optimizer": lambda net: optim.SGD(net[2].parameters(), lr=0.1)}),
@@ -259,6 +290,11 @@ PRESCRIBED = {
     "standardise the targets": (lambda: mlp(nn.ReLU, 1), F.mse_loss, IMAGES, HOT * 1000, {}),
     "the mean over the rows": (lambda: mlp(nn.ReLU, 1), lambda out, y: F.cross_entropy(out, y, reduction="sum"), IMAGES,
                                LABELS, {}),
+    "delta-orthogonal convolutions": (lambda: nn.Sequential(
+        Through(lambda x: x.reshape(-1, 1, 8, 8)), nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 6, 3), nn.ReLU(),
+        nn.Flatten(), nn.Linear(96, 10, rng=0)), F.cross_entropy, IMAGES, LABELS, {}),
+    "tailored leaky ReLUs": (lambda: mlp(nn.ReLU, 24), F.cross_entropy, IMAGES, LABELS, {}),
+    "widen a bottleneck": (lambda: narrow(30, 2, 30, 30, 30, 30), F.cross_entropy, IMAGES, LABELS, {}),
     "weights for the classes": (lambda: nn.Linear(64, 2, rng=0), F.cross_entropy, IMAGES, RARE, {}),
     "scale the branches": (residual, F.cross_entropy, IMAGES, LABELS, {}),
     "zero the last weights of branches": (residual, F.cross_entropy, IMAGES, LABELS, {}),
@@ -278,7 +314,8 @@ def state(run):
             [bool(m._hooks) for m in run.model.modules()])
 
 
-OURS = [row for row in prescriptions.PRESCRIPTIONS if row.name != "off the point of infinite slope"]     # torch's alone
+TORCHS = "off the point of infinite slope", "keep the graph"
+OURS = [row for row in prescriptions.PRESCRIPTIONS if row.name not in TORCHS]
 
 
 @pytest.mark.parametrize("row", OURS, ids=lambda row: row.name)
@@ -289,17 +326,18 @@ def test_every_prescription_is_for_a_verdict_and_changes_a_copy_only(row):
     optimizer = options.get("optimizer", lambda net: optim.SGD(net.parameters(), lr=0.1))(net)
     schedule = options["schedule"](optimizer) if "schedule" in options else None
     course = diagnosis.course(net, cost, (x, y), optimizer, options.get("steps", 2), schedule=schedule)
-    change, before = row.make(course), repr(state(course.origin))
+    change, before, backward = row.make(course), repr(state(course.origin)), Folding.backward
     assert change.words and change.lines
     twin = course.origin.copy()
     untouched = repr(state(twin))
     twin.change(change.lines, change.judges)
-    assert repr(state(twin)) != untouched or twin.cost is not cost
+    assert repr(state(twin)) != untouched or twin.cost is not cost or Folding.backward is not backward
     assert repr(state(course.origin)) == before and course.origin.cost is cost
     output, loss = twin.loss(twin.batch(0))
     loss.backward()
     twin.step(twin.batch(0))
     assert (twin.judge is cost) == (not change.judges) and math.isfinite(twin.judged([twin.batch(0)]))
+    assert course.origin.copy() and Folding.backward is backward
 
 
 @pytest.mark.parametrize("row", OURS, ids=lambda row: row.name)
@@ -325,6 +363,7 @@ def test_frozen_layers_are_left_alone(row):
     assert all(any(m is other for other in twin.model.modules()) for m in kept)
     for p, numbers in zip((p for m in kept for p in m.parameters()), before):
         np.testing.assert_array_equal(p.numpy(), numbers)
+    course.origin.copy()                                            # which lets functions be as they were
 
 
 def test_centred_sigmoids_are_a_tanh_net():
@@ -530,6 +569,110 @@ def test_a_wrong_derivative_is_found():
     assert found.verdict == "wrong gradient" and found.evidence[0]["measured"] == pytest.approx(-1, abs=0.1)
 
 
+class Cubed(mgx.autograd.Function):
+    """x^3 + y, of two arguments and a number, with a derivative that is half of what it should be for x."""
+
+    @staticmethod
+    def forward(ctx, x, n, y):
+        ctx.save_for_backward(x)
+        return x ** n + y, y * 2
+
+    @staticmethod
+    def backward(ctx, g, h):
+        x, = ctx.saved_tensors
+        return 1.5 * x.square() * g, None, g + 2 * h
+
+
+class Right(Cubed):
+    @staticmethod
+    def backward(ctx, g, h):
+        x, = ctx.saved_tensors
+        return 3 * x.square() * g, None, g + 2 * h
+
+
+class Rounded(Folding):
+    @staticmethod
+    def forward(ctx, x):
+        return (x * 8).round() / 8
+
+    @staticmethod
+    def backward(ctx, g):
+        return g
+
+
+@pytest.mark.parametrize("function, ratio", [(Cubed, (0.3, 0.9)), (Right, None), (Rounded, None), (Folding, (-1, 1))])
+def test_wrong_derivatives_are_named(function, ratio):
+    """Of functions that are called; one that rounds has none that could be compared."""
+    def call(x):
+        return function.apply(x) if issubclass(function, Folding) else function.apply(3 * x, 3, x)[0]
+    net = nn.Sequential(nn.Linear(64, 10, rng=0), Through(call), nn.Linear(10, 10, rng=1))
+    parts = dict(vars(function))
+    run = diagnosis.run_of(net, F.cross_entropy)
+    run.draw((IMAGES, LABELS), 1)
+    found = functions.slips(run)
+    assert [slip.function for slip in found] == [function] * (ratio is not None)
+    assert dict(vars(function)) == parts
+    for slip in found:
+        assert ratio[0] < slip.ratio < ratio[1] and slip.error > functions.AGREES
+
+
+def test_what_the_library_derives_cures_a_wrong_derivative():
+    """The caller's classes are afterwards as they were."""
+    net = ending(nn.Tanh(), nn.Linear(10, 10, rng=1), Through(Folding.apply))
+    parts = dict(vars(Folding))
+    found = flow.diagnose(net, F.cross_entropy, (IMAGES, LABELS), optim.Adam(net.parameters(), lr=0.01))
+    assert dict(vars(Folding)) == parts
+    assert found.verdict == "wrong gradient" and "the derivative of Folding is wrong" in found.cause, str(found)
+    assert found.cure["name"] == "the library's derivative" and found.prescriptions[0] is found.cure
+    assert "mgx.autograd.gradcheck(Folding.apply, x)" in found.cause
+
+
+def test_the_librarys_derivative_is_that_of_the_forward_pass():
+    """Several results and arguments, of which one is a number."""
+    x = IMAGES[:, :10]
+    net = nn.Sequential(nn.Linear(64, 10, rng=0), Through(lambda x: Cubed.apply(x, 3, x)[0]))
+    course = diagnosis.course(net, F.cross_entropy, (IMAGES, LABELS), steps=1)
+    twin, backward = course.origin.copy(), Cubed.backward
+    twin.change(prescriptions.DERIVED.make(course).lines)
+    try:
+        at = mgx.Tensor(x, requires_grad=True)
+        results = Cubed.apply(at, 3, at)
+        sum(r.sum() for r in results).backward()
+        np.testing.assert_allclose(at.grad.numpy(), 3 * x ** 2 + 3, rtol=1e-5)
+    finally:
+        course.origin.copy()
+    assert Cubed.backward is backward
+
+
+# ----- on workers ----------------------------------------------------------------------------------------------------
+
+def tried_on(executor, store=None):
+    net = mlp(nn.Sigmoid, 4)
+    found = flow.diagnose(net, F.cross_entropy, (IMAGES, LABELS), sgd(0.1)(net), steps=40, executor=executor,
+                          store=store)
+    assert found.prescriptions
+    return found
+
+
+def test_workers_find_what_a_loop_finds(tmp_path):
+    """Also threads, and a second call, which goes on from what was kept."""
+    here = tried_on(None)
+    with ThreadPoolExecutor(2) as threads:
+        assert tried_on(threads) == here
+    assert tried_on("processes=2", tmp_path) == here
+    kept = sorted(tmp_path.iterdir())
+    assert len(kept) == len(here.prescriptions)
+    before = [path.stat().st_mtime_ns for path in kept]
+    assert tried_on("processes=1", tmp_path) == here
+    assert sorted(tmp_path.iterdir()) == kept and [path.stat().st_mtime_ns for path in kept] == before
+
+
+def test_what_cannot_be_sent_to_a_worker_is_refused():
+    net = mlp(nn.Sigmoid, 4)
+    with pytest.raises(OptionError, match="cannot be sent to a worker"):
+        flow.diagnose(net, lambda out, y: F.cross_entropy(out, y), (IMAGES, LABELS), steps=10, executor="processes=1")
+
+
 # ----- the rest ------------------------------------------------------------------------------------------------------
 
 def test_assert_gradient_flow():
@@ -563,6 +706,36 @@ def test_one_diagnosis_in_every_form(name, capsys, monkeypatch):
     assert left.get_yscale() == "log" and (
         len(right.lines) == 2 + sum(p["after"] is not None for p in found.prescriptions))
     assert repr(found).startswith(f"<Diagnosis: {found.verdict}")
+
+
+def test_errors_block_by_block():
+    """In a stream of branches of weight w each, the error grows by what comes back through them: by hand."""
+    rng = np.random.default_rng(0)
+    net = nn.Sequential(nn.Linear(6, 5, rng=0), *(nn.Residual(nn.Linear(5, 5, rng=k)) for k in (1, 2, 3)),
+                        nn.Linear(5, 3, rng=4))
+    for block in net[1:4]:
+        nn.init.normal_(block.weight if isinstance(block, nn.Linear) else next(iter(block.parameters())), 0.0, 0.5, rng)
+    found = flow.diagnose(net, F.cross_entropy, (X, Y), steps=1, most=0)
+    weights = [p.numpy() for p in net.parameters() if p.ndim > 1][1:]
+    logits = net(mgx.Tensor(X)).numpy()
+    p = np.exp(logits - logits.max(1, keepdims=True))
+    error = (p / p.sum(1, keepdims=True) - np.eye(3)[Y]) @ weights[-1]
+    expected = []
+    for w in weights[-2::-1]:
+        expected.append(np.linalg.norm(error, axis=1))
+        error = error + error @ w
+    stream = [block["stream"] for block in found.blocks]
+    expected = [np.sqrt(np.square(e).mean()) for e in expected[::-1]]
+    np.testing.assert_allclose(np.array(stream) / stream[-1], np.array(expected) / expected[-1], rtol=1e-4)
+    assert len(stream) == 3 and all(block["branch"] > 0 for block in found.blocks)
+    assert "error in the stream, block by block: " in str(found) and Diagnosis.from_json(found.to_json()) == found
+
+
+def test_errors_through_time():
+    found = flow.diagnose(Remembering(), F.cross_entropy, (IMAGES, LABELS), steps=1, most=0)
+    assert {name: len(errors) for name, errors in found.through_time.items()} == {"cell": 8}
+    assert found.through_time["cell"][-1] > found.through_time["cell"][0] > 0
+    assert "error at the input of cell, step by step: " in str(found) and not found.blocks
 
 
 def test_what_is_no_diagnosis_is_refused():
@@ -648,4 +821,34 @@ def test_a_cure_has_less_dropout_where_it_learns_more_with_it():
     net = nn.Sequential(nn.Linear(5, 4, rng=0), nn.Tanh(), nn.Dropout(0.6), nn.Linear(4, 1, rng=1), nn.Tanh())
     found = flow.diagnose(net, F.mse_loss, (x, y), optim.Adam(net.parameters(), lr=0.02), most=1)
     assert found.verdict == "unreachable targets", str(found)
-    assert "dropouts of probability 0.1" in found.cure["change"] and "module.p = 0.1" in "\n".join(found.cure["lines"])
+    first = found.prescriptions[0]
+    assert "dropouts of probability 0.1" in first["change"] and "module.p = 0.1" in "\n".join(first["lines"])
+    assert found.cure is None and any("a straight line" in note for note in found.notes), found.notes
+
+
+def test_a_net_that_learns_is_slow_where_another_rate_is_four_times_as_fast():
+    found = {}
+    for lr in (0.02, 0.3):
+        net = mlp(nn.ReLU, 1)
+        found[lr] = flow.diagnose(net, F.cross_entropy, (IMAGES, LABELS), sgd(lr)(net), most=1)
+    assert found[0.3].healthy and found[0.02].verdict == "rate too small", str(found[0.02])
+    assert found[0.02].before["elsewhere"] > 0.1 and "after 400 as it is" in found[0.02].cause
+    assert found[0.02].cure["after"]["elsewhere"] > 2 * found[0.02].before["elsewhere"]
+
+
+def test_a_large_net_ends_where_it_has_learned_enough(monkeypatch):
+    net = mlp(nn.ReLU, 1)
+    assert flow.diagnose(net, F.cross_entropy, (IMAGES, LABELS), sgd(0.3)(net)).settings["steps"] == 100
+    monkeypatch.setattr(course_of, "LARGE", 0.0)
+    found = flow.diagnose(net, F.cross_entropy, (IMAGES, LABELS), sgd(0.3)(net))
+    assert found.healthy and found.settings["steps"] in (12, 25, 50) and found.before["learned"] > 0.4
+    assert len(found.before["losses"]) == found.settings["steps"] + 1 and found.layers[0]["error_after_training"] > 0
+
+
+def test_a_cure_has_what_hides_behind_the_first_fault():
+    """A rate that is too large, of a net whose weights are too small for any rate that is not."""
+    net = mlp(nn.GELU, 4, 48, 1 / 3)
+    found = flow.diagnose(net, F.cross_entropy, mgx.data.digits(), sgd(100.0)(net))
+    rate, = (p for p in found.prescriptions if p["name"] == "only another rate")
+    assert found.cure and "weights" in found.cure["change"] and "Adam" in found.cure["change"], str(found)
+    assert found.cure["after"]["elsewhere"] > 0.7 > 0.3 > rate["after"]["elsewhere"]

@@ -1,4 +1,5 @@
 """The records of PyTorch nets are those of the same nets here."""
+import pickle
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import microgradx as mgx
 from microgradx import flow, nn, optim
 from microgradx.errors import DTypeError
 from microgradx.flow import records
+from microgradx.flow.engines.torch import TORCH
 from microgradx.nn import functional as F
 
 X = np.random.default_rng(0).standard_normal((32, 6)).astype("float32")
@@ -91,6 +93,81 @@ def test_a_term_of_infinite_slope(term, operation):
                           (torch.from_numpy(X), y), torch.optim.Adam(net.parameters(), 1e-2))
     assert found.verdict == "nan gradient" and f"backward pass of {operation}:" in found.cause
     assert found.cure["name"] == "off the point of infinite slope" and found.prescriptions[0] is found.cure
+
+
+def cut(torch, how):
+    """A net that leaves its graph in the middle."""
+    class Cut(torch.nn.Module):
+        def forward(self, x):
+            if how == "no_grad":
+                with torch.no_grad():
+                    return torch.tanh(x)
+            return torch.tanh(x.data if how == "data" else x.detach())
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(6, 16), Cut(), torch.nn.Linear(16, 16), torch.nn.Tanh(),
+                               torch.nn.Linear(16, 3))
+
+
+@pytest.mark.parametrize("how", ["detach", "data", "no_grad"])
+def test_a_cut_is_mended_by_keeping_the_graph(how):
+    torch = pytest.importorskip("torch")
+    net = cut(torch, how)
+    y = torch.from_numpy(X).sum(1).gt(0).long()
+    found = flow.diagnose(net, torch.nn.functional.cross_entropy, (torch.from_numpy(X), y))
+    first = found.prescriptions[0]
+    assert found.verdict == "cut graph" and first["name"] == "keep the graph" and first["after"], str(found)
+    names = {"torch": torch, "nn": torch.nn, "optim": torch.optim, "model": net, "schedule": None,
+             "loss_fn": torch.nn.functional.cross_entropy, "optimizer": torch.optim.SGD(net.parameters(), 0.1)}
+    exec("\n".join(first["lines"]), names)
+    names["loss_fn"](names["model"](torch.from_numpy(X)), y).backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.parameters())
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["with ctx", "setup_context"])
+def test_the_librarys_derivative(apart):
+    torch = pytest.importorskip("torch")
+
+    class Folding(torch.autograd.Function):
+        @staticmethod
+        def backward(ctx, g):
+            return g.abs() * 3
+
+    def with_ctx(ctx, x):
+        return x.tanh()
+
+    def without(x):
+        return x.tanh()
+
+    def setup(ctx, inputs, output):
+        pass
+    Folding.forward = staticmethod(without if apart else with_ctx)
+    if apart:
+        Folding.setup_context = staticmethod(setup)
+
+    class Through(torch.nn.Module):
+        def forward(self, x):
+            return Folding.apply(x)
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(6, 32), Through(), torch.nn.Linear(32, 3), Through())
+    x = torch.from_numpy(np.random.default_rng(2).standard_normal((256, 6)).astype("float32"))
+    y, parts = x[:, :2].gt(0).sum(1), dict(vars(Folding))
+    found = flow.diagnose(net, torch.nn.functional.cross_entropy, (x, y), torch.optim.Adam(net.parameters(), 1e-2))
+    assert dict(vars(Folding)) == parts
+    assert found.verdict == "wrong gradient" and found.cure["name"] == "the library's derivative", str(found)
+
+
+def test_a_packed_training_is_the_same_in_every_process():
+    """So that a store finds it again; what belongs together still does."""
+    torch = pytest.importorskip("torch")
+    code = ("import hashlib, torch; from microgradx.flow.engines.torch import TORCH; torch.manual_seed(0); "
+            "m = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4)); "
+            "o = torch.optim.Adam(m.parameters()); print(hashlib.md5(TORCH.pack((m, o))).hexdigest())")
+    assert len({subprocess.run([sys.executable, "-c", code], capture_output=True).stdout for _ in range(2)}) == 1
+    model = torch.nn.Linear(3, 4)
+    model.bias.requires_grad_(False)
+    twin, optimizer = pickle.loads(TORCH.pack((model, torch.optim.Adam(model.parameters()))))
+    assert optimizer.param_groups[0]["params"][0] is twin.weight and torch.equal(twin.weight, model.weight)
+    assert twin.weight.requires_grad and not twin.bias.requires_grad
 
 
 def test_what_is_no_torch_module_is_refused():

@@ -31,7 +31,7 @@ LAYERS = [["errors", "_core", "_core.capture", "_core.debug", "_core.scalar", "_
            "transforms", "vectorize"],
           ["nn", "optim", "data", "distributions"],
           ["func", "parallel", "utils", "flow.settings", "flow.metrics", "flow.quadrature", "flow.theory",
-           "flow.records", "flow.engines", "flow.watch", "flow.outputs", "flow.run", "flow.course",
+           "flow.records", "flow.engines", "flow.watch", "flow.outputs", "flow.functions", "flow.run", "flow.course",
            "flow.prescriptions", "flow.advice", "flow.verdicts", "flow.report"],
           ["flow"], [""], ["lab"], ["cli", "demo"], ["__main__"]]
 TOGETHER = ("arrays", "autograd", "nn", "optim", "data", "distributions", "utils", "flow", "flow.engines",

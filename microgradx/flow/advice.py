@@ -3,7 +3,7 @@ from microgradx.flow import prescriptions as p
 
 __all__ = ["ADVICE", "MEANING"]
 
-ELSEWHERE, HEALTHY, WRONG = "not a gradient-flow problem", "healthy", "wrong gradient"
+HEALTHY = "healthy"
 # what only a loop can show
 STILL, PILES, NAN_LOSS, ENDED, CLIPPED, MODE = (
     "weights never move", "gradients accumulate", "loss not finite", "rate ended", "clipping always bites",
@@ -40,8 +40,8 @@ MEANING = {
     ENDED: "the schedule has brought the rate to nearly nothing long before the training ended",
     CLIPPED: "nearly every gradient is cut to a small part of itself, so all steps have one length",
     MODE: "dropout and batch norms behaved as in the other of training and evaluation",
-    WRONG: "the gradient is not the slope of the cost",
-    ELSEWHERE: "errors arrive in all layers; the reason is in the data, the labels, or in what the net can represent"}
+    p.WRONG: "the gradient is not the slope of the cost",
+    p.ELSEWHERE: "errors arrive in all layers; the reason is in the data, the labels, or in what the net can represent"}
 
 ADVICE = {
     HEALTHY: "go on",
@@ -68,8 +68,8 @@ ADVICE = {
     p.NO_NONLINEARITY: "put an activation between the layers",
     p.ASCENT: "set maximize=False",
     p.TIME: "use an LSTM with open forget gates, an orthogonal recurrence, attention, or shorter sequences",
-    WRONG: "check the derivative that you wrote (gradcheck)",
-    ELSEWHERE: "look at some rows and their labels, and at a larger net",
+    p.WRONG: "check the derivative that you wrote (gradcheck)",
+    p.ELSEWHERE: "look at some rows and their labels, and at a larger net",
     STILL: "call optimizer.step() after loss.backward(), on the optimizer that holds these weights, at a rate above 0",
     PILES: "call optimizer.zero_grad() once before each backward pass, or after each step",
     NAN_LOSS: "look at what makes the number: a logarithm of 0, 0 / 0, an empty mean, or an input that is nan",

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from microgradx.errors import Error, ignored
-from microgradx.flow import metrics, outputs
+from microgradx.flow import functions, metrics, outputs
 from microgradx.flow.records import CHEAP
 from microgradx.flow.settings import CUTS, FAILURES, known
 from microgradx.flow.watch import Watch, staged
@@ -20,6 +20,7 @@ __all__ = ["Course"]
 RECURRENT = ("RNN", "LSTM", "GRU")
 HEART = 0.9                     # the share of the cost to have removed, of a net that has learned all of its rows
 PROBED = 8                      # minibatches on which a net is judged
+LARGE = 1e9                     # products of numbers in a pass of a large net
 PATIENCE = 4                    # times as long a net is trained whose cost is still falling
 
 
@@ -47,17 +48,32 @@ class Course:
         self.output = self.output_error = None
         self.attached, self.strangers, self.nan, self.rates, self.form = True, 0, None, [], ()
         self.learned = math.nan
-        probe = run.batches.train[:PROBED]
+        probe, unseen = run.batches.train[:PROBED], run.batches.unseen[:PROBED]
         self.start = run.judged(probe)
-        self.unseen_start = run.judged(run.batches.unseen) if run.batches.unseen else math.nan
+        self.unseen_start = run.judged(unseen) if unseen else math.nan
         self.accuracy = [outputs.accuracy(run, probe)]
         self.engine.seed(seed)
+        self.end = self.unseen = math.nan
         self._train()
-        self.end = run.judged(probe) if self.completed else math.nan
-        self.unseen = run.judged(run.batches.unseen) if self.completed and run.batches.unseen else math.nan
+        if not self.completed:
+            self.end = self.unseen = self.learned = math.nan
+        elif self.steps == steps:                       # else it was judged when it had learned enough
+            self._judge()
         self.accuracy.append(outputs.accuracy(run, probe) if self.completed else math.nan)
-        if math.isfinite(self.end):
-            self.learned = self._share(self.end)
+
+    def _judge(self):
+        """What the net costs now, and the share of the cost that it has removed."""
+        batches = self.run.batches
+        self.end = self.run.judged(batches.train[:PROBED])
+        self.unseen = self.run.judged(batches.unseen[:PROBED]) if batches.unseen else math.nan
+        self.learned = self._share(self.end) if math.isfinite(self.end) else math.nan
+
+    def _has_enough(self, step):
+        """Has a large net learned so much by some steps that more of them would say nothing else?"""
+        if self.before or not self.large or step not in (self.steps // 8, self.steps // 4, self.steps // 2):
+            return False
+        self._judge()
+        return self.trains and min(self.learned, self.gained) >= self.cuts["quick"]
 
     def _train(self):
         run, steps = self.run, self.steps
@@ -66,6 +82,8 @@ class Course:
             watching.all = watching.columns = staged((*CHEAP, "x_square"))
         self.record, self.completed = watching.record, False
         for step in range(steps + 1):
+            if self._has_enough(step):
+                self.steps = steps = watching.full_every = step
             first, last = step == 0, step == steps
             batch = run.batch(0 if last else step)
             if first or last:
@@ -82,8 +100,9 @@ class Course:
                 if not self.nan and math.isfinite(self.losses[-1]):
                     self._find_nan(step, batch)
                 self.rates.append(run.groups[0]["lr"] if run.groups else math.nan)
-                if not last:
-                    run.step(batch)
+                if last:
+                    break
+                run.step(batch)
         self.completed = math.isfinite(self.losses[-1])
 
     def _look(self, output, loss, made):
@@ -141,6 +160,12 @@ class Course:
     def trains_all(self):
         """Does it learn all of its rows, given time?"""
         return self.learned >= HEART or self.completed and self.longer.learned >= HEART
+
+    @property
+    def large(self):
+        """Is a pass through the net so long that a training of it takes minutes?"""
+        work = sum(math.prod(layer.shape[1:]) * layer.units for layer in self.record.layers)
+        return work * len(self.origin.batch(0)) > LARGE
 
     @property
     def gained(self):
@@ -221,6 +246,11 @@ class Course:
         return _decrease(self.origin, self.seed)
 
     @functools.cached_property
+    def slips(self):
+        """``functions.Slip`` of each wrong derivative that the caller wrote and the net calls."""
+        return functions.slips(self.run_at_start())
+
+    @functools.cached_property
     def reach(self):
         """``outputs.Reach`` of the cost, or None."""
         with ignored(*FAILURES):
@@ -264,6 +294,14 @@ class Course:
     def errors(self):
         """The total norm of each layer's error: per unit times the root of the number of units."""
         return self.record.total()
+
+    def blocks(self):
+        """Of each branch that is added to a stream, by its last layer: the total norms of the error that goes past it
+        in the stream, which is that of its result, and of the error that arrives at its first layer."""
+        ends = [k for k, layer in enumerate(self.record.layers) if layer.branch]
+        starts, errors = [0, *(k + 1 for k in ends)], self.errors()
+        return [{"block": self.record.layers[end].name, "stream": errors[end], "branch": errors[start]}
+                for start, end in zip(starts, ends)]
 
     def row(self, k):
         """The numbers of layer k, by name."""

@@ -6,15 +6,21 @@ its own: same seed, same minibatches, as many steps.
 """
 import contextlib
 import math
+import pickle
+import threading
 import warnings
 from dataclasses import dataclass
 
 import numpy as np
 
+from microgradx import parallel
 from microgradx.errors import GraphError, NonFiniteError, OptionError
+from microgradx.flow import outputs
 from microgradx.flow.course import Course
 from microgradx.flow.prescriptions import (
+    ADAM,
     BOTH,
+    CONSTANT,
     CRITICAL,
     DROPOUT,
     FAST,
@@ -32,16 +38,20 @@ from microgradx.flow.prescriptions import (
 )
 from microgradx.flow.report import Diagnosis
 from microgradx.flow.run import check_caller, run_of
-from microgradx.flow.settings import LITTLE
+from microgradx.flow.settings import FAILURES, LITTLE
 from microgradx.flow.verdicts import AT_START, FIRST, finding, missed
 
 __all__ = ["assert_gradient_flow", "course", "diagnose"]
 
 
+ENOUGH = 0.8                    # the share of the cost that a cure removes which needs nothing else
+CLEARLY = 1.25                  # times the cost of a straight line that a net may have and be called cured
+
+
 @contextlib.contextmanager
 def _untouched(run, data, seed):
-    """Within it random numbers are those of a seed; after it all random state, gradients and modes of the caller are as
-    before, whatever was raised."""
+    """Within it random numbers are those of a seed; after it all random state, gradients, modes and functions of the
+    caller are as before, whatever was raised."""
     models = [run.model, *([run.cost] if run.engine.is_model(run.cost) else [])]
     generators = [g for owner in (data, getattr(data, "sampler", None)) if hasattr(
         g := getattr(owner, "generator", None), "get_state")]
@@ -52,6 +62,7 @@ def _untouched(run, data, seed):
             run.engine.seed(seed)
             yield
     finally:
+        run.functions.put_back()
         for g, state in zip(generators, states):
             g.set_state(state)
 
@@ -89,7 +100,8 @@ def _notes(course, tried):
         yield f"there is no theory to compare the numbers with: {why}"
 
 
-def diagnose(model, loss_fn, data, optimizer=None, steps=100, seed=0, most=4, cuts=None, schedule=None):
+def diagnose(model, loss_fn, data, optimizer=None, steps=100, seed=0, most=4, cuts=None, schedule=None, *,
+             executor=None, store=None):
     """Why ``model`` does not train, and what makes it train: a ``Diagnosis``, which prints as a table.
 
     ``model``: a module of microgradx or of torch; copies of it are trained by its own library. ``loss_fn(output,
@@ -103,9 +115,12 @@ def diagnose(model, loss_fn, data, optimizer=None, steps=100, seed=0, most=4, cu
     most ``most`` prescriptions, at other rates too until one of them helps. The model, its gradients and all random
     state stay as they are. A net of 20 layers of 64 units takes about 3 seconds with 256 rows.
 
-    Raises ``OptionError`` for a model without parameters, all frozen, or none held by the optimizer, and for a loader
-    that fails; ``NonFiniteError`` for parameters, inputs or a first cost that are not finite; ``ShapeError``,
-    ``DTypeError`` for other arguments.
+    ``executor``: prescriptions are sought on its workers, ``store``: and kept there, both as ``parallel.run_all`` has
+    them, which do not change what is found; threads seek one after the other.
+
+    Raises ``OptionError`` for a model without parameters, all frozen, or none held by the optimizer, for a loader that
+    fails, and for what cannot be sent to a worker; ``NonFiniteError`` for parameters, inputs or a first cost that are
+    not finite; ``ShapeError``, ``DTypeError`` for other arguments.
 
     >>> import microgradx as mgx
     >>> from microgradx import flow, nn
@@ -129,18 +144,20 @@ def diagnose(model, loss_fn, data, optimizer=None, steps=100, seed=0, most=4, cu
         run.draw(data, steps)
         course = _watched(run, steps, seed, cuts)
         found = finding(course)
-        tried = _trials(course, found, most)
-        notes = list(dict.fromkeys(_notes(course, tried)))
+        tried, lines = _trials(course, found, most, executor, store)
+        notes = list(dict.fromkeys([*_notes(course, tried), *lines]))
         layers = [course.row(k) for k in range(len(course.record.layers))]
         numbers = _numbers(course)
+        blocks = course.blocks() if course.record.first is not None else []
+        steps = {name: list(errors) for name, errors in course.through_time.items()}
     settings = {"model": type(model).__name__, "library": run.engine.name,
                 "parameters": sum(math.prod(p.shape) for p in model.parameters()),
-                "optimizer": type(run.optimizer).__name__, "rate": float(run.groups[0]["lr"]), "steps": steps,
+                "optimizer": type(run.optimizer).__name__, "rate": float(run.groups[0]["lr"]), "steps": course.steps,
                 "seed": seed, "rows": run.batches.rows, "batches": len(run.batches.train),
                 "dtype": run.engine.dtype(next(model.parameters()))}
     layer = None if found.place is None else course.record.layers[found.place].name
     return Diagnosis.of(found, layer, layers=layers, before=numbers, prescriptions=tried, settings=settings,
-                        notes=notes)
+                        notes=notes, blocks=blocks, through_time=steps)
 
 
 def _watched(run, steps, seed, cuts, op="diagnose"):
@@ -177,30 +194,88 @@ def _numbers(course):
 
 # ----- cures ---------------------------------------------------------------------------------------------------------
 
-def _trials(course, found, most):
-    """What was tried: dicts as ``Diagnosis.prescriptions`` has them, what helps most first, at the rate that suits it;
-    the others in the order in which they were tried."""
-    tried, best = [], None
-    for row in PRESCRIPTIONS:
-        if len(tried) == most or found.verdict not in row.against:
-            continue
-        change = row.make(course)
-        if change is None:
-            continue
-        own = "another rate" in row.name or found.verdict in (FAST, SLOW)
-        if best is None and not own:
-            best = LITTLE if course.endless else max(course.gained, (best_rate(course) or (1, course))[1].gained)
-        tried.append(_tried(row, change, course, course.gained if own else best,
-                            not own and not any(trial.cures for trial in tried)))
+def _trials(course, found, most, executor=None, store=None):
+    """(what was tried: dicts as ``Diagnosis.prescriptions`` has them, what helps most first, at the rate that suits it,
+    the others in the order in which they were tried; notes on what helps and is no cure)."""
+    tried, notes, rows = [], [], []
+    for place, row in enumerate(PRESCRIPTIONS):
+        if len(rows) < most and found.verdict in row.against and (change := row.make(course)):
+            rows.append((place, row, change, "another rate" in row.name or found.verdict in (FAST, SLOW)))
+    best = None if all(own for *_, own in rows) else LITTLE if course.endless or not course.attached else max(
+        course.gained, (best_rate(course) or (1, course))[1].gained)
+    asked = [(row, change, course.gained if own else best, not own or row is CONSTANT, not k)
+             for k, (_, row, change, own) in enumerate(rows)]
+    elsewhere = _on_workers(course, [place for place, *_ in rows], asked, executor, store)
+    for k, (row, change, bound, alike, alone) in enumerate(asked):
+        first = alike and not any(trial.cures for trial in tried)
+        if elsewhere is None:
+            tried.append(_tried(row, change, course, bound, first, alone))
+        else:
+            changes = elsewhere[k][first]
+            made = changes or [change]
+            tried.append(_Trial(row, made, course.after(*made), changes is not None))
     helps = [trial for trial in tried if trial.cures]
     for trial in helps:                                 # what barely helps is no cure beside one that does
         trial.cures = not any(learns_more(trial.course, other.course) for other in helps)
     first = best_trained_longer([(trial, trial.course) for trial in tried if trial.cures])
     if first:
         trial = first[0]
-        trial.changes, trial.course = at_its_best_rate(course, trial.changes, trial.course)
+        trial.changes, trial.course = _with_more(course, *at_its_best_rate(course, trial.changes, trial.course))
         tried = [trial, *(other for other in tried if other is not trial)]
-    return [trial.result() for trial in tried]
+    for trial in tried:
+        if trial.cures and worse_than_a_line(trial.course):
+            trial.cures = False
+            notes.append(f"with {trial.row.name} the net learns, and a straight line through the same rows still costs "
+                         "less on rows that were held out: what limits it is another thing yet")
+    return [trial.result() for trial in tried], notes
+
+
+def _with_more(before, changes, changed):
+    """(changes, their course) of a cure, with other weights or another optimizer where it learns clearly more with
+    them, too: what hides behind a first fault shows when that is gone."""
+    for row in (LSUV, CRITICAL, ADAM):
+        if changed.gained >= ENOUGH or changed.record.first is None:
+            break
+        change = row.make(changed)
+        base = [c for c in changes if c.factor == 1] if row is ADAM else changes
+        made = change and [*base, change]
+        other = made and before.after(*made)
+        if not other:
+            continue
+        made, other = at_its_best_rate(before, made, other)
+        if 1 - other.gained < before.cuts["sooner"] * (1 - changed.gained) and (
+                other.longer.gained > changed.longer.gained):
+            changes, changed = made, other
+    return changes, changed
+
+
+ONE_BY_ONE = threading.Lock()                           # threads share random state and the caller's classes
+
+
+def _on_workers(course, places, asked, executor, store):
+    """What ``_searched`` finds of each row on the workers of an executor; None without one."""
+    if executor is None or not asked:
+        return None
+    try:
+        packed = course.engine.pack(course.origin)
+    except FAILURES + (pickle.PicklingError,) as error:
+        raise OptionError(f"diagnose: the net and its training cannot be sent to a worker ({error}); classes and "
+                          "functions have to stand at the top level of a module") from error
+    tasks = [(packed, course.steps, course.seed, course.cuts, place, *rest)
+             for place, (_, _, *rest) in zip(places, asked)]
+    found = dict(parallel.run_each(_searched, tasks, executor, store))
+    return [found[k] for k in range(len(tasks))]
+
+
+def _searched(task):
+    """The changes with which a row cures, None where it does not: [as a later row, as the first that cures]."""
+    packed, steps, seed, cuts, place, best, alike, alone = task
+    with ONE_BY_ONE:
+        run, row = pickle.loads(packed), PRESCRIPTIONS[place]
+        with _untouched(run, (), seed):
+            course = Course(run, steps, seed, cuts)
+            trials = [_tried(row, row.make(course), course, best, first, alone) for first in (False, alike)]
+    return [trial.changes if trial.cures else None for trial in trials]
 
 
 @dataclass
@@ -220,14 +295,14 @@ class _Trial:
                 "after": self.course and _numbers(self.course)}
 
 
-def _tried(row, change, before, best, first):
+def _tried(row, change, before, best, first, alone):
     """The ``_Trial`` of a prescription. Of the ``first`` that helps other rates are tried too, and the data
-    standardised with it where they need it, and less dropout; what helps most is part of it."""
+    standardised with it where they need it, and less dropout; what helps most is part of it. ``alone``: nothing else
+    was tried yet; if it does not help, other weights and Adam are tried with it."""
     also = [made for other in (BOTH, INPUTS, TARGETS) if (made := other.make(before))][:1]
-    if row in (BOTH, INPUTS, TARGETS):                      # the other half is the weights, for such data
-        scaled = before.after(change)
-        usable = scaled is not None and scaled.record.first is not None
-        also = [made for other in (LSUV, CRITICAL) if usable and (made := other.make(scaled))]
+    data, changed = row in (BOTH, INPUTS, TARGETS), before.after(change)
+    if (data or alone) and changed is not None and changed.record.first is not None:    # what hides behind it
+        also = [*([] if data else also), *(made for other in (LSUV, CRITICAL, ADAM) if (made := other.make(changed)))]
     for base in [[change], *([change, other] for other in also if first)]:
         found = _best_of(before, base, best, (1.0, 10.0, 0.1) if first else (1.0,))
         if found is None and first:
@@ -237,7 +312,7 @@ def _tried(row, change, before, best, first):
             found = ([*found[0], weaker], more) if learns_more(found[1], more) else found
         if found:
             return _Trial(row, *found, True)
-    return _Trial(row, [change], before.after(change))
+    return _Trial(row, [change], changed)
 
 
 def _best_of(before, changes, best, factors):
@@ -250,6 +325,14 @@ def _best_of(before, changes, best, factors):
         if course is not None and is_cure(before, course, best):
             found.append((made, course))
     return best_trained_longer(found)
+
+
+def worse_than_a_line(course):
+    """Does a straight line through the same rows cost clearly less than a net, for all that it has learned?"""
+    if not len(course.origin.batches.unseen):
+        return False
+    line = outputs.straight_line(course.run, course.output, course.form)
+    return bool(0 <= CLEARLY * line < min(course.unseen, course.longer.unseen))
 
 
 def is_cure(before, after, best):

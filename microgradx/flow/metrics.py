@@ -7,6 +7,7 @@ One layer at a time: z (B, n) pre-activations of B samples, a = phi(z) activatio
 of each sample's cost, all (B, n); W (n_out, n_in), G = dC/dW. Further axes count as units. With a cost that is a mean
 over samples delta is B times the gradient that arrives at z; ratios do not care. ``METRICS`` has the whole list.
 """
+import functools
 import math
 from typing import NamedTuple
 
@@ -191,6 +192,11 @@ def mean(a):
     return float(_rows("mean", a).mean())
 
 
+@functools.lru_cache(16)
+def _ones(n, dtype):
+    return np.ones(n, dtype)
+
+
 def signal(a):
     """M4, V = mean_k Var_b(a_bk): what of the activations still depends on the sample: (B, n) -> float, O(Bn).
 
@@ -199,7 +205,7 @@ def signal(a):
     0.5
     """
     a, square = _squared(_rows("signal", a, _floats))
-    sums = np.ones(len(a), a.dtype).dot(a)
+    sums = _ones(len(a), a.dtype.char).dot(a)
     spread = square - float(np.vdot(sums, sums)) / len(a)
     if not spread > (1e-6 if a.dtype.char == "d" else 1e-2) * square:       # the difference has lost its digits
         spread = float(np.square(a - _numbers(a).mean(axis=0)).sum())

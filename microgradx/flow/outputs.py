@@ -14,9 +14,11 @@ from microgradx.flow.settings import FAILURES
 
 __all__ = ["Reach", "accuracy", "constant_cost", "ignores_pairing", "reach", "recalled", "tail", "unregistered"]
 
+COLUMNS, LONG = 128, 300        # of inputs of which a straight line is sought, and the steps of that
 MOST = 256                      # rows of which a best output is sought
 POINTWISE = frozenset("""sigmoid tanh relu relu6 softplus elu selu celu leaky_relu hardtanh hardsigmoid hardswish
-softsign hardshrink softshrink threshold logsigmoid gelu silu mish exp abs square clamp clamp_min clamp_max""".split())
+softsign hardshrink softshrink threshold logsigmoid gelu silu mish exp abs square clamp clamp_min clamp_max round floor
+ceil trunc sign""".split())
 FREE = frozenset("linear matmul convolution add sub norm native_layer_norm native_batch_norm leaf".split())
 ALONG = ("softmax", "log_softmax")
 
@@ -72,15 +74,14 @@ def _axis(output):
     return -1
 
 
-def least_cost(engine, cost, start, like, steps=100):
-    """(the least of a function of a tensor near ``start``, whether it falls for ever), by signs of the gradient
-    (Riedmiller and Braun 1993)."""
-    c, width, before, costs = np.array(start, np.float64), 0.1, np.zeros_like(start, np.float64), []
+def _descent(engine, cost, start, like, steps=100):
+    """(the cost, the point) on the way down from ``start``, by signs of the gradient (Riedmiller and Braun 1993)."""
+    c, width, before = np.array(start, np.float64), 0.1, np.zeros_like(start, np.float64)
     for _ in range(steps):
         point = engine.parameter(c, like)
         value = cost(point)
-        costs.append(value.item())
-        if not math.isfinite(costs[-1]) or not value.requires_grad:
+        yield value.item(), c
+        if not math.isfinite(value.item()) or not value.requires_grad:
             break
         grad, = engine.framework.autograd.grad(value, [point], allow_unused=True)
         if grad is None:
@@ -88,10 +89,44 @@ def least_cost(engine, cost, start, like, steps=100):
         slope = np.sign(np.nan_to_num(engine.array(grad).astype(np.float64)))
         width = width * np.choose((slope * before + 1).astype(int), (0.5, 1.0, 1.2))
         c, before = c - slope * width, slope
-    finite = [value for value in costs if math.isfinite(value)]
+
+
+def least_cost(engine, cost, start, like):
+    """(the least of a function of a tensor near ``start``, whether it falls for ever)."""
+    finite = [value for value, _ in _descent(engine, cost, start, like) if math.isfinite(value)]
     if not finite:
         return math.nan, False
     return min(finite), min(finite) < -100 * (1 + abs(finite[0]))
+
+
+def straight_line(run, output, form):
+    """What a linear map of the inputs costs on rows that it has not seen, found on those that a net is trained on, and
+    with what follows the last layer; nan where inputs are no rows of few numbers."""
+    engine, (seen, unseen) = run.engine, (run.batches.train, run.batches.unseen)
+    with ignored(*FAILURES):
+        if form is None or not unseen or output is None or any(len(b.x) > 1 for b in seen):
+            return math.nan
+        parts = [[engine.array(b.x[0]) for b in batches] for batches in (seen, unseen)]
+        x, test = (np.concatenate([p.reshape(len(p), -1) for p in part]) for part in parts)
+        if x.dtype.kind != "f" or x.shape[1] > COLUMNS or x.shape[1] > len(x) / 4:
+            return math.nan
+        mean, deviation = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
+        x, test = (np.column_stack([(p - mean) / np.where(deviation > 0, deviation, 1.0), np.ones(len(p))])
+                   for p in (x, test))
+        shape, axis, dtype = output.shape[1:], _axis(output), str(output.dtype)
+        y, y_test = (engine.framework.cat([engine.tensor(b.y) for b in batches]) for batches in (seen, unseen))
+        start = np.zeros((x.shape[1], math.prod(shape)))
+        if not form and engine.array(y).dtype.kind == "f":
+            start[-1] = engine.array(y).mean()
+
+        def cost(rows, of):
+            rows = engine.tensor(rows, dtype)
+            return lambda point: run.scalar(run.judge(_through(
+                engine, (rows @ point).reshape(-1, *shape), form, axis), of))
+        like = engine.tensor(output)
+        value, best = min(_descent(engine, cost(x, y), start, like, LONG), key=lambda pair: pair[0])
+        return cost(test, y_test)(engine.parameter(best, like)).item() if math.isfinite(value) else math.nan
+    return math.nan
 
 
 def _targets(run, output):

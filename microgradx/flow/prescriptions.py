@@ -16,19 +16,21 @@ import numpy as np
 from microgradx.flow import outputs, theory
 from microgradx.flow.settings import LITTLE, RATES
 
-__all__ = ["BOTH", "CONSTANT", "CRITICAL", "DECAY", "DESCEND", "DROPOUT", "FREE", "INPUTS", "LINEAR", "LSUV",
-           "PRESCRIPTIONS", "REGISTER", "TARGETS", "TRAIN_ALL", "Change", "Prescription", "at_its_best_rate",
+__all__ = ["ADAM", "BOTH", "CONSTANT", "CRITICAL", "DECAY", "DERIVED", "DESCEND", "DROPOUT", "FREE", "INPUTS", "LINEAR",
+           "LSUV", "PRESCRIPTIONS", "REGISTER", "TARGETS", "TRAIN_ALL", "Change", "Prescription", "at_its_best_rate",
            "best_rate", "best_trained_longer", "critical_variance", "layers_of", "learns_more", "rate", "rates",
            "with_rate"]
 
 
 class Change(NamedTuple):
     """``words``: what is done; ``lines``: the code that does it; ``judges``: is its cost the one to go by, because the
-    caller's does not say how wrong a net is? ``factor``: what it multiplies the rate by."""
+    caller's does not say how wrong a net is? ``factor``: what it multiplies the rate by; ``rate``: with what it begins,
+    where that is another than the caller's."""
     words: str
     lines: list
     judges: bool = False
     factor: float = 1.0
+    rate: float | None = None
 
 
 class Prescription(NamedTuple):
@@ -108,6 +110,7 @@ def _each(course, values, *body, word="std"):
             *(f"        {line}" for line in body)]
 
 
+ADAMS = 3e-3                    # the rate of Adam to begin with
 ZERO_BIAS = "if module.bias is not None: nn.init.zeros_(module.bias)"
 
 
@@ -199,6 +202,76 @@ def _scale_branches(course):
     return Change(f"{len(names)} residual branches scaled by 1/sqrt({len(names)})",
                   _each(course, dict.fromkeys(names, scale),
                         "module.register_forward_hook(lambda module, args, out, s=scale[name]: out * s)", word="scale"))
+
+
+def _delta_orthogonal(course):
+    """Convolutions that keep the length of a signal, each position for itself."""
+    parts = layers_of(course)
+    convolutions = [p for p in parts if p.layer.kind in ("Conv1d", "Conv2d") and getattr(p.module, "groups", 1) == 1]
+    if len(convolutions) < 2 or _sizeless(course, parts) or not all(
+            critical_variance(p.below) for p in parts if p.below is not None):
+        return None
+    gain = {p.name: _number(math.sqrt(1 / _input_square(course, p) if p.below is None else critical_variance(p.below)))
+            for p in convolutions}
+    return Change(f"{len(gain)} convolutions begin as an orthogonal matrix at their centre and 0 around it", _each(
+        course, gain, ZERO_BIAS, f"core = {course.engine.short}.empty(*module.weight.shape[:2])",
+        "nn.init.orthogonal_(core, gain[name])", "nn.init.zeros_(module.weight)",
+        f"with {course.engine.short}.no_grad():",
+        "    module.weight[(..., *(k // 2 for k in module.weight.shape[2:]))] = core", word="gain"))
+
+
+def _tailored(course):
+    """Leaky ReLUs of the slope at which inputs that have nothing in common still differ behind all layers."""
+    parts = layers_of(course)
+    depth = sum(p.below is not None and p.below.name == "relu" for p in parts)
+    exchanged = _replace(("ReLU",), f"nn.LeakyReLU({tailored_slope(depth):.3g})", "{} leaky ReLUs")(course)
+    slope = _number(tailored_slope(depth))
+    if slope < 0.05 or not exchanged or _sizeless(course, parts):
+        return None
+    gain = {p.name: _number(math.sqrt(2 / (1 + slope ** 2) if p.below is not None and p.below.name == "relu"
+                                      else 1 / _input_square(course, p))) for p in parts}
+    return Change(f"{exchanged.words} of slope {slope:.3g} for ReLUs, orthogonal weights of their gain, biases 0", [
+        *_each(course, gain, "nn.init.orthogonal_(module.weight, gain[name])", ZERO_BIAS, word="gain"),
+        *exchanged.lines])
+
+
+def tailored_slope(depth, most=0.9):
+    """The slope of leaky ReLUs by which two orthogonal inputs are as alike as ``most`` behind so many layers.
+
+    >>> from microgradx.flow.prescriptions import tailored_slope
+    >>> round(tailored_slope(10), 2), round(tailored_slope(50), 2)
+    (0.0, 0.43)
+    """
+    def alike(slope):
+        c, bend = 0.0, (1 - slope) ** 2 / (math.pi * (1 + slope ** 2))
+        for _ in range(depth):
+            c += bend * (math.sqrt(max(1 - c * c, 0.0)) - c * math.acos(min(c, 1.0)))
+        return c
+    low, high = 0.0, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if alike(middle) > most else (low, middle)
+    return low
+
+
+def _widen(course):
+    """Layers that are much narrower than what stands on both sides of them."""
+    parts, lines, names = layers_of(course), [], []
+    widest = max((p.layer.shape[0] for p in parts[:-1]), default=0)
+    dtype = course.engine.dtype(parts[0].module.weight) if parts else "float32"
+    extra = "" if dtype == "float32" else f", dtype={course.engine.short}.{dtype}"
+    for a, b in zip(parts, parts[1:]):
+        (width, n_in), (n_out, n) = a.layer.shape[:2], b.layer.shape[:2]
+        wide = max(widest, 32)
+        if (a.layer.kind, b.layer.kind, n) != ("Linear", "Linear", width) or b.place != a.place + 1 or (
+                4 * width > min(n_in, wide)) or a.name in names or a.layer.branch or b.layer.branch:
+            continue
+        for part, m, k in ((a, n_in, wide), (b, wide, n_out)):
+            bias = "" if getattr(part.module, "bias", None) is not None else ", bias=False"
+            lines.append(f"{part.path} = nn.Linear({m}, {k}{bias}{extra})")
+        lines.append(f'optimizer.add_param_group({{"params": [*{a.path}.parameters(), *{b.path}.parameters()]}})')
+        names += [a.name, b.name]
+    return Change(f"{len(names) // 2} narrow layers of {max(widest, 32)} units", lines) if lines else None
 
 
 # ----- modules -------------------------------------------------------------------------------------------------------
@@ -351,6 +424,37 @@ def _train_all(course):
         "    p for p in model.parameters() if p.requires_grad and id(p) not in held]})"])
 
 
+DERIVED_LINES = '''# in your own code: a plain function of what NAME.forward computes, in the place of NAME.apply
+for function in SHORT.autograd.Function.__subclasses__():
+    if function.__name__ == "NAME":
+        def forward(ctx, *args, own=function.forward):
+            ctx.args = args
+            return own(CALLED)
+        def backward(ctx, *grads, own=function.forward):
+            wanted = ctx.needs_input_grad
+            with SHORT.enable_grad():
+                args = [x.detach().requires_grad_() if want else x for x, want in zip(ctx.args, wanted)]
+                out = own(CALLED)
+            leaves = [x for x, want in zip(args, wanted) if want]
+            found = iter(SHORT.autograd.grad(out, leaves, grads, allow_unused=True))
+            return tuple(next(found) if want else None for want in wanted)
+        function.forward, function.backward = staticmethod(forward), staticmethod(backward)'''
+APART = "        function.setup_context = SHORT.autograd.Function.setup_context"
+
+
+def _derived(course):
+    """The derivatives that the library finds by itself, in the place of wrong ones."""
+    lines = []
+    for slip in course.slips:
+        text = DERIVED_LINES + ("\n" + APART if slip.apart else "")
+        for word, by in (("CALLED", "*args" if slip.apart else "ctx, *args"), ("NAME", slip.function.__name__),
+                         ("SHORT", course.engine.short)):
+            text = text.replace(word, by)
+        lines += text.split("\n")
+    names = ", ".join(slip.function.__name__ for slip in course.slips)
+    return Change(f"the library differentiates what {names} computes, without its backward", lines) if lines else None
+
+
 # ----- outputs and costs ---------------------------------------------------------------------------------------------
 
 LOGITS = '''class WithoutLast(nn.Module):
@@ -407,6 +511,12 @@ def _logits(course):
         + (f" * {scale}" if scale > 1 else "")])
 
 
+def _keep_graph(course):
+    """The graph goes on where model or cost leave it."""
+    lines = course.engine.kept()
+    return Change("detach(), .data and no_grad() do nothing in the model and the cost", lines) if lines else None
+
+
 def _free_output(course):
     """No activation behind the last layer, so that the outputs can be whatever the targets are."""
     if not course.tail or course.reach is None or not math.isfinite(course.reach.least):
@@ -427,6 +537,8 @@ def _log_probabilities(course):
 
 def _other_sign(course):
     """For a cost whose sign is wrong: it falls for ever, while the other has a least value."""
+    if _minimise(course):
+        return None
     return Change("the cost with its other sign", ["loss_fn = lambda out, y, cost=loss_fn: -cost(out, y)"], True)
 
 
@@ -541,13 +653,14 @@ def _standardise_both(course):
 
 # ----- the optimizer -------------------------------------------------------------------------------------------------
 
-def rate(course, factor):
-    """The change of the rate by a factor."""
-    before, scheduled = course.origin.groups[0]["lr"], hasattr(course.origin.schedule, "base_lrs")
+def rate(course, factor, before=None):
+    """The change of the rate by a factor, from ``before`` where that is not the caller's."""
+    own, scheduled = course.origin.groups[0]["lr"], hasattr(course.origin.schedule, "base_lrs")
     lines = ["for group in optimizer.param_groups:", f'    group["lr"] *= {factor:.4g}']
     if scheduled:
         lines += ["if schedule is not None:",
                   f"    schedule.base_lrs = [lr * {factor:.4g} for lr in schedule.base_lrs]"]
+    before = own if before is None else before
     words = f"rates {factor:.3g} times as large" if scheduled else f"rate {before:.3g} -> {before * factor:.3g}"
     return Change(words, lines, factor=factor)
 
@@ -555,7 +668,9 @@ def rate(course, factor):
 def with_rate(course, changes, factor):
     """Changes of which all that concerns the rate is one change of it, by a further factor."""
     factor *= math.prod(change.factor for change in changes)
-    return [*(change for change in changes if change.factor == 1), *([rate(course, factor)] if factor != 1 else [])]
+    before = next((change.rate for change in changes if change.rate), None)
+    return [*(change for change in changes if change.factor == 1),
+            *([rate(course, factor, before)] if factor != 1 else [])]
 
 
 def at_its_best_rate(course, changes, changed):
@@ -621,6 +736,15 @@ def _constant_rate(course):
         "schedule = None"])
 
 
+def _adam(course):
+    """Steps of a size of their own for each weight, where they are all of one rate."""
+    if type(course.origin.optimizer).__name__ != "SGD":
+        return None
+    return Change(f"Adam of rate {ADAMS:g} in the place of SGD", [
+        'groups = [{"params": group["params"]} for group in optimizer.param_groups]',
+        f"optimizer, schedule = optim.Adam(groups, lr={ADAMS:g}), None"], rate=ADAMS)
+
+
 def _no_decay(course):
     decay = max((group.get("weight_decay") or 0.0) for group in course.origin.groups)
     if not decay:
@@ -653,9 +777,9 @@ BACKWARD, FORWARD, EXPLODING, DYING, SATURATED, SYMMETRIC, SCALE, FAST, SLOW = (
 SILENT, NAN, UNREACHABLE, PROBABILITIES, ENDLESS, PAIRING, UNTRAINED, CUT = (
     "no error at the output", "nan gradient", "unreachable targets", "probabilities for logits",
     "cost without a least value", "targets not paired", "untrained parameters", "cut graph")
-STRONG_DECAY, STRONG_DROPOUT, IMBALANCE, NO_NONLINEARITY, ASCENT, TIME = (
+STRONG_DECAY, STRONG_DROPOUT, IMBALANCE, NO_NONLINEARITY, ASCENT, TIME, WRONG, ELSEWHERE = (
     "weight decay too strong", "dropout too strong", "class imbalance", "no nonlinearity", "cost maximised",
-    "vanishing through time")
+    "vanishing through time", "wrong gradient", "not a gradient-flow problem")
 GAINS = (BACKWARD, FORWARD, EXPLODING)
 INPUTS = Prescription("standardise the inputs", (SATURATED, SCALE, FAST, EXPLODING, DYING, SILENT, UNREACHABLE),
                       _standardise, "LeCun et al. (1998)")
@@ -666,6 +790,7 @@ CRITICAL = Prescription("critical initialisation", (*GAINS, SATURATED, SYMMETRIC
                         "He et al. (2015), Schoenholz et al. (2017)")
 LSUV = Prescription("LSUV", (*GAINS, SYMMETRIC), _lsuv, "Mishkin and Matas (2016)")
 CONSTANT = Prescription("a constant rate", (SLOW,), _constant_rate, "")
+DERIVED = Prescription("the library's derivative", (WRONG,), _derived, "")
 DECAY = Prescription("no weight decay", (STRONG_DECAY,), _no_decay, "")
 DROPOUT = Prescription("less dropout", (STRONG_DROPOUT,), _dropout, "Srivastava et al. (2014)")
 LINEAR = Prescription("an activation", (NO_NONLINEARITY,), _nonlinear, "")
@@ -673,6 +798,7 @@ REGISTER = Prescription("register the layers", (UNTRAINED,), _register, "")
 TRAIN_ALL = Prescription("train all parameters", (UNTRAINED,), _train_all, "")
 DESCEND = Prescription("minimise the cost", (ASCENT,), _minimise, "")
 FREE = Prescription("no activation at the output", (UNREACHABLE, SILENT, DYING, SATURATED), _free_output, "")
+ADAM = Prescription("Adam", (SLOW, *GAINS), _adam, "Kingma and Ba (2015)")
 MEAN = Prescription("the mean over the rows", (FAST,), _mean, "")
 
 # In the order in which they are tried: what answers to one cause alone first, then what cured more of
@@ -685,7 +811,8 @@ PRESCRIPTIONS = (
     Prescription("targets in the outputs' shape", (PAIRING,), _pair, ""),
     Prescription("off the point of infinite slope", (NAN,), _off_the_point, ""),
     Prescription("nan gradients count as 0", (NAN,), _finite, ""),
-    REGISTER, TRAIN_ALL, DESCEND, CONSTANT, DECAY, DROPOUT, LINEAR, BOTH, INPUTS, TARGETS, MEAN,
+    Prescription("keep the graph", (CUT,), _keep_graph, ""),
+    DERIVED, REGISTER, TRAIN_ALL, DESCEND, CONSTANT, DECAY, DROPOUT, LINEAR, BOTH, INPUTS, TARGETS, MEAN,
     Prescription("another rate", (FAST, SLOW), _another_rate, ""),
     Prescription("weights for the classes", (IMBALANCE,), _class_weights, ""),
     Prescription("scale the branches", (EXPLODING, FAST), _scale_branches, "He et al. (2016)"),
@@ -698,6 +825,9 @@ PRESCRIPTIONS = (
     Prescription("warm-up", (FAST,), _warm_up, "Goyal et al. (2017)"),
     Prescription("batch normalisation", (BACKWARD, FORWARD, SATURATED, DYING), _normalise,
                  "Ioffe and Szegedy (2015)"),
+    Prescription("delta-orthogonal convolutions", GAINS, _delta_orthogonal, "Xiao et al. (2018)"),
+    Prescription("tailored leaky ReLUs", (BACKWARD, FORWARD), _tailored, "Zhang et al. (2022)"),
+    Prescription("widen a bottleneck", (FORWARD, ELSEWHERE), _widen, ""),
     Prescription("residual connections", (BACKWARD, FORWARD, EXPLODING), _skip, "He et al. (2016)"),
     Prescription("zero the last weights of branches", (EXPLODING,), _zero_branches, "Zhang et al. (2019)"),
     Prescription("forget gates that begin open", (BACKWARD, FORWARD, TIME), _forget, "Jozefowicz et al. (2015)"),
@@ -705,4 +835,5 @@ PRESCRIPTIONS = (
     Prescription("leaky ReLU", (DYING,), _replace(("ReLU", "ReLU6"), "nn.LeakyReLU(0.1)",
                                                   "leaky ReLU of slope 0.1 for {} ReLUs"), "Maas et al. (2013)"),
     Prescription("tanh for sigmoid", (BACKWARD, SATURATED), _tanh, "LeCun et al. (1998)"),
+    ADAM,
     Prescription("clip the gradients", (EXPLODING, FAST), _clip, "Pascanu et al. (2013)"))

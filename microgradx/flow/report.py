@@ -2,7 +2,7 @@
 import html
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
@@ -71,7 +71,9 @@ class Diagnosis(Report):
     elsewhere (the same of rows that no step has seen), accuracy, decades_back, decades_forward ...
     ``prescriptions``: dicts of name, source, change, ``lines`` (what was tried, as code to paste, in which the net is
     ``model``, with ``optimizer`` and ``loss_fn``), trains, and ``after``, the same numbers with it. ``settings``: of
-    the run. ``notes``: what is odd and no verdict. ``doubt``: why the verdict is not sure, or None.
+    the run. ``notes``: what is odd and no verdict. ``doubt``: why the verdict is not sure, or None. ``blocks``: of each
+    residual block, by the last layer of its branch, the norms of the error in the stream and at the branch's first
+    layer; ``through_time``: of each recurrent module, the norms of the error at its input, step by step.
     """
     verdict: str
     cause: str
@@ -83,6 +85,8 @@ class Diagnosis(Report):
     settings: dict
     notes: list
     doubt: str | None = None
+    blocks: list = field(default_factory=list)
+    through_time: dict = field(default_factory=dict)
 
     @property
     def cure(self):
@@ -123,6 +127,14 @@ class Diagnosis(Report):
             [f"{row['layer']} {row['activation'] or row['kind']}", bar, *(short(row[name]) for name in COLUMNS)]
             for row, bar in zip(self.layers, lengths)]
 
+    def _paths(self):
+        """What layers alone do not show: the error from block to block, and from step to step."""
+        for name in ("stream", "branch") if self.blocks else ():
+            yield _course_of({"stream": "error in the stream", "branch": "error at the first layers of the branches"}[
+                name] + ", block by block", [block[name] for block in self.blocks])
+        for name, errors in self.through_time.items():
+            yield _course_of(f"error at the input of {name}, step by step", errors)
+
     def _trials(self):
         """Head and rows of the trainings, the first as it is."""
         rows = [["as it is", *_result(self.before)]]
@@ -145,7 +157,8 @@ class Diagnosis(Report):
 
     def __str__(self):
         head = [*self._head(), *(f"  {line}" for line in self._evidence())]
-        parts = ["\n".join(head), aligned(*self._table()) if self.layers else "", LEGEND, aligned(*self._trials()),
+        parts = ["\n".join(head), aligned(*self._table()) if self.layers else "", LEGEND,
+                 "\n".join(self._paths()), aligned(*self._trials()),
                  "\n".join(self._changes()), "\n".join(self._lines()), "\n".join(
                      f"note: {note}" for note in self.notes)]
         return "\n\n".join(part for part in parts if part)
@@ -174,14 +187,15 @@ class Diagnosis(Report):
                 marked = row[0].startswith("✓") or row[0].split(" ")[0] == self.layer
                 table.add_row(*(Text(row[k]) for k in said), style="bold" if marked else "")
             console.print(table)
-        for note in (LEGEND, *self._changes(), *self._lines(), *(f"note: {note}" for note in self.notes)):
+        for note in (LEGEND, *self._paths(), *self._changes(), *self._lines(), *(
+                f"note: {note}" for note in self.notes)):
             console.print(Text(note, style="dim"))
 
     def _repr_html_(self):
         verdict, *rest = (html.escape(line) for line in self._head())
         return (f"<div><strong>{verdict}</strong>" + "".join(f"<p>{line}</p>" for line in rest)
                 + "<ul>" + "".join(f"<li>{html.escape(line)}</li>" for line in (
-                    *self._evidence(), *self._changes(), *self.notes)) + "</ul><pre>"
+                    *self._evidence(), *self._paths(), *self._changes(), *self.notes)) + "</ul><pre>"
                 + html.escape("\n".join(self._lines())) + "</pre>"
                 + as_html(*self._table()) + f"<p><small>{html.escape(LEGEND)}</small></p>" + as_html(*self._trials())
                 + "</div>")
@@ -270,6 +284,11 @@ def sparkline(values, width=16):
     """A line of blocks over a series, of its logarithm."""
     picked = [values[k] for k in np.unique(np.linspace(0, len(values) - 1, width).astype(int))] if values else []
     return "".join(" " if share is None else LEVELS[round(share * 7)] for share in _logs(picked))
+
+
+def _course_of(what, values):
+    """A line on a series of norms."""
+    return f"{what}: {sparkline(values)} from {short(values[0])} to {short(values[-1])}"
 
 
 def _result(n):

@@ -23,6 +23,7 @@ from microgradx.errors import (
     is_of_a_signal,
 )
 from microgradx.flow.engines import Engine, engine_of
+from microgradx.flow.functions import Functions
 from microgradx.flow.settings import FAILURES
 
 __all__ = ["ROWS", "Batch", "Batches", "Run", "check_caller", "run_of"]
@@ -57,7 +58,8 @@ class Batches:
 @dataclass
 class Run:
     """What is trained, and how. ``judge(output, y)``: the caller's cost, by which runs are compared. ``hooks``: are
-    those of modules part of what is computed, so that copies have them?"""
+    those of modules part of what is computed, so that copies have them? ``functions``: the caller's derivatives, which
+    lines may change and every copy finds as they were."""
     op: str
     engine: Engine
     model: Any
@@ -65,6 +67,7 @@ class Run:
     judge: Callable
     optimizer: Any
     schedule: Any
+    functions: Functions
     batches: Batches | None = None
     hooks: bool = True
 
@@ -98,6 +101,7 @@ class Run:
 
     def copy(self):
         """A run of its own."""
+        self.functions.put_back()
         model, optimizer, schedule, cost, judge = self.engine.copy(
             self.model, self.optimizer, self.schedule, self.cost, self.judge, hooks=self.hooks)
         return replace(self, model=model.train(), optimizer=optimizer, schedule=schedule, cost=cost, judge=judge)
@@ -205,7 +209,8 @@ def run_of(model, loss_fn, optimizer=None, schedule=None, op="diagnose"):
         bad = int((~np.isfinite(numbers)).sum())
         if bad:
             raise NonFiniteError(f"{op}: {bad} of the {numbers.size} numbers of {parameter!r} are inf or nan")
-    return Run(op, engine, model, loss_fn, loss_fn, _optimizer(op, engine, optimizer, model), schedule)
+    return Run(op, engine, model, loss_fn, loss_fn, _optimizer(op, engine, optimizer, model), schedule,
+               Functions(engine))
 
 
 def _optimizer(op, engine, optimizer, model):

@@ -20,6 +20,8 @@ CUTS = {
     "saturated": 0.5,           # share of a layer's slopes below a tenth of the activation's largest
     "reach": 0.5,               # share of what there is to learn that the best possible output removes
     "better": 2.0,              # times as much as the net learns a changed one has to learn, to be called a cure
+    "quick": 0.4,               # the share of the cost to have removed, of a net whose rate nobody doubts
+    "sooner": 0.75,             # of what is left after four times as many steps, what another rate leaves at most
     "update": 1e-4,             # relative change of a weight in the first step below which a rate is small
     "rise": 1.5}                # by which the cost may rise above where it began, or above a constant output's
 

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from microgradx.errors import ignored
-from microgradx.flow import metrics, outputs, prescriptions
-from microgradx.flow.advice import ELSEWHERE, HEALTHY, WRONG
+from microgradx.flow import functions, metrics, outputs, prescriptions, settings
+from microgradx.flow.advice import HEALTHY
 from microgradx.flow.course import lost
 from microgradx.flow.prescriptions import (
     ASCENT,
@@ -27,9 +27,11 @@ from microgradx.flow.prescriptions import (
     CRITICAL,
     CUT,
     DECAY,
+    DERIVED,
     DESCEND,
     DROPOUT,
     DYING,
+    ELSEWHERE,
     ENDLESS,
     EXPLODING,
     FAST,
@@ -55,7 +57,9 @@ from microgradx.flow.prescriptions import (
     TRAIN_ALL,
     UNREACHABLE,
     UNTRAINED,
+    WRONG,
     best_rate,
+    best_trained_longer,
     learns_more,
     rate,
     rates,
@@ -417,12 +421,19 @@ def _learns(course, other):
 
 
 def _wrong(course):
-    ratio = course.decrease
-    if ratio is None or 0.5 < ratio < 1.5:
+    ratio, change = course.decrease, DERIVED.make(course)
+    if (ratio is None or 0.5 < ratio < 1.5) and not (change and learns_more(course, course.after(change))):
         return None
-    return Finding(WRONG, None, f"a short step along the gradient lowers the cost by {ratio:.2g} times what the "
-                   "gradient says: a derivative is wrong (microgradx.gradcheck finds which)",
-                   (("decrease over prediction", ratio, 0.5, 1.0),))
+    evidence = (("decrease over prediction", ratio, 0.5, 1.0),) if ratio is not None else ()
+    if not course.slips:
+        return Finding(WRONG, None, f"a short step along the gradient lowers the cost by {ratio:.2g} times what the "
+                       "gradient says: a derivative is wrong (microgradx.gradcheck finds which)", evidence)
+    slip, short = course.slips[0], course.engine.short
+    name = slip.function.__name__
+    return Finding(WRONG, None, f"the derivative of {name} is wrong: its backward gives {slip.ratio:.2g} times what "
+                   f"finite differences of its forward give, with an error of {slip.error:.0%}; "
+                   f"{short}.autograd.gradcheck({name}.apply, x) with an x of float64 shows where",
+                   (*evidence, (f"error of {name}.backward over its size", slip.error, functions.AGREES, 0.0)))
 
 
 def _data(course):
@@ -467,14 +478,23 @@ def _data_too(course, found):
                    _evidence(course, other, "with both"))
 
 
-def _rate(course):
-    """Is it only the rate?"""
-    lr, found = course.origin.groups[0]["lr"], best_rate(course)
-    if found is None or not found[1].trains or found[1].by_heart or not learns_more(course, found[1]):
+def _rate(course, learns=False):
+    """Is it only the rate? Of a net that learns, it is if another gets clearly further than this one in a training
+    several times as long."""
+    def helps(other):
+        return other.trains and not other.by_heart and learns_more(course, other) and (
+            not learns or 1 - other.gained < course.cuts["sooner"] * (1 - course.longer.gained))
+    if learns:
+        near = ((factor, course.after(rate(course, factor))) for factor in settings.RATES[:2])
+        found = best_trained_longer([pair for pair in near if helps(pair[1])])
+    else:
+        found = best_rate(course)
+    if found is None or not helps(found[1]):
         return None
-    factor, other = found
+    lr, (factor, other) = course.origin.groups[0]["lr"], found
     words = f"with a rate of {lr * factor:.3g} instead of {lr:.3g}"
-    return Finding(SLOW if factor > 1 else FAST, None, f"{words} it learns: {_learns(course, other)}",
+    so_far = f", {max(course.longer.gained, 0.0):.0%} after {course.longer.steps} as it is" if learns else ""
+    return Finding(SLOW if factor > 1 else FAST, None, f"{words} it learns: {_learns(course, other)}{so_far}",
                    _evidence(course, other, words))
 
 
@@ -655,8 +675,9 @@ def finding(course):
     if course.completed and (found := _imbalance(course) or _dead_outputs(course)):
         return found
     if course.trains:
-        return Finding(HEALTHY, None, f"it learns: {course.learned:.0%} of the cost is gone after {course.steps} steps",
-                       ())
+        slow = course.learned < course.cuts["quick"] and not course.large
+        return slow and _rate(course, True) or Finding(
+            HEALTHY, None, f"it learns: {course.learned:.0%} of the cost is gone after {course.steps} steps", ())
     if found := _options(course):
         return found
     found = first_finding(AT_START, course)
@@ -664,7 +685,8 @@ def finding(course):
         return found.verdict != SYMMETRIC and (_data(course) or _data_too(course, found)) or found
     longer = course.longer if course.falling else course
     if longer.trains and not longer.by_heart:
-        return course.gained < LITTLE and _rate(course) or _slowly(longer, course)
+        little = course.gained < LITTLE
+        return _rate(course, not little) or little and _initialised(course) or _slowly(longer, course)
     other = first_finding((_data, _rate) if found else (_wrong, _data, _linear, _rate), course)
     if other or found and (course.gained < LITTLE or _confirmed(course, found)):
         return other or found

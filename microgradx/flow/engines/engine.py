@@ -6,6 +6,7 @@ Whoever calls it holds models, optimizers and tensors of that library and asks n
 import contextlib
 import copy
 import functools
+import pickle
 import random as python_random
 from types import MethodType
 from typing import Any, NamedTuple
@@ -132,6 +133,10 @@ class Engine:
                 if not _is_ours(hook):
                     twin.register_hook(hook)
         return copies
+
+    def pack(self, x):
+        """The pickle of an object with its tensors, the same for equal ones."""
+        return pickle.dumps(x)
 
     def has_hooks(self, *objects):
         """Have modules among these, or in them, hooks of the caller's?"""
@@ -303,6 +308,11 @@ class Engine:
     def shifted(self, operation):
         """Lines of code after which ``operation`` is taken of a little more than what model and cost take it of; none
         where its slope at 0 makes no nan."""
+        return []
+
+    def kept(self):
+        """Lines of code after which model and cost keep their graph where they leave it; none where Python cannot see
+        to that."""
         return []
 
     # ----- a loop that somebody else runs ------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """Training with PyTorch, which whoever has a module of it has imported already."""
 import contextlib
 import copy
+import io
+import pickle
 import re
 import sys
 
@@ -43,6 +45,25 @@ class Shifted(nn.Module):
 model, loss_fn = Shifted(model), Shifted(loss_fn)'''
 
 
+KEPT = '''class Keep(torch.overrides.TorchFunctionMode):
+    """In your own code: without detach(), .data and no_grad() between the inputs and the cost."""
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        with torch.enable_grad():
+            if function in (torch.Tensor.detach, torch.detach, torch.Tensor.data.__get__):
+                return args[0].view_as(args[0])
+            return function(*args, **(kwargs or {}))
+
+class Kept(nn.Module):
+    def __init__(self, call):
+        super().__init__()
+        self.call = call
+    def forward(self, *args):
+        with Keep():
+            return self.call(*args)
+
+model, loss_fn = Kept(model), Kept(loss_fn)'''
+
+
 class Torch(Engine):
     """What torch has in its own way."""
     name = short = "torch"
@@ -73,6 +94,8 @@ class Torch(Engine):
     def array(self, tensor):
         if not isinstance(tensor, self.framework.Tensor):
             return np.asarray(tensor)
+        if tensor.dtype is self.framework.float32 and tensor.is_cpu and not tensor.is_sparse:
+            return tensor.detach().numpy()              # nearly always, and in every step that is watched
         tensor = tensor.detach().cpu()
         tensor = tensor.to_dense() if tensor.is_sparse else tensor
         return (tensor.float() if tensor.is_floating_point() and tensor.element_size() < 4 else tensor).numpy()
@@ -88,6 +111,11 @@ class Torch(Engine):
     def copy(self, *objects, hooks=True):
         with self._results_without_graph(objects):
             return super().copy(*objects, hooks=hooks)
+
+    def pack(self, x):
+        file = io.BytesIO()
+        _Packer(file).dump(x)
+        return file.getvalue()
 
     def _complete(self, objects, copies, memo):
         for optimizer, twin in ((x, c) for x, c in zip(objects, copies) if self.is_optimizer(x)):
@@ -194,6 +222,9 @@ class Torch(Engine):
     def shifted(self, operation):
         return SHIFTED.replace("OPERATION", operation).split("\n")
 
+    def kept(self):
+        return KEPT.split("\n")
+
     def hook_step(self, optimizer, before, after):
         def begin(optimizer, args, kwargs):
             before(len(args) > 1 or bool(kwargs))           # args begins with the optimizer
@@ -227,10 +258,33 @@ class Torch(Engine):
 
 
 class KeywordHook(Hook):
-    """The same, of what is called with keywords, too."""
+    """The same, of what is called with keywords, too, and outside of the caller's modes, which change functions."""
 
     def __call__(self, module, args, kwargs, output):
-        super().__call__(module, (*args, *kwargs.values()), output)
+        if kwargs:
+            args = *args, *kwargs.values()
+        core = sys.modules["torch"]._C
+        if not core._len_torch_function_stack():
+            super().__call__(module, args, output)
+            return
+        with core.DisableTorchFunction():
+            super().__call__(module, args, output)
+
+
+class _Packer(pickle.Pickler):
+    """Pickles tensors as their numbers: what torch makes of them has addresses in it."""
+
+    def reducer_override(self, x):
+        torch = sys.modules["torch"]
+        if type(x) not in (torch.Tensor, torch.nn.Parameter) or x.is_sparse or not x.is_leaf:
+            return NotImplemented
+        return _unpacked, (x.detach().numpy(), x.requires_grad, type(x) is torch.nn.Parameter)
+
+
+def _unpacked(array, requires_grad, parameter):
+    import torch
+    x = torch.from_numpy(np.array(array))
+    return torch.nn.Parameter(x, requires_grad) if parameter else x.requires_grad_(requires_grad)
 
 
 class _Handles:
