@@ -19,7 +19,7 @@ from microgradx._core.launch cimport Launch, LaunchList, copy, copy_storage, fil
 from microgradx._core.capture.environment cimport Environment, rewind_generators
 from microgradx._core.capture.passes cimport hold_host_operands
 from microgradx._core.capture.program cimport Product, Program, plain_copy
-from microgradx._core.trace cimport input_vjp, is_by_hand, record_result
+from microgradx._core.trace cimport input_vjp, is_by_hand
 
 from microgradx._core.effects import Effects
 from microgradx._core.generator import Drawn
