@@ -2848,7 +2848,7 @@ def test_checkpoint_in_the_graph_of_a_result():
     found = []
     for compile in (as_it_is, mgx.compile):
         seed()
-        net = nn.Sequential(nn.Linear(3, 3, rng=0), nn.BatchNorm1d(3), nn.Dropout(0.5))
+        net = nn.Sequential(worlds.Own(), nn.Linear(3, 3, rng=0), nn.BatchNorm1d(3), nn.Dropout(0.5))
         counting, ran = counted(lambda x, net=net: mgx.checkpoint(net, x).tanh())
         step, log = compile(counting), []
         for k in range(6):

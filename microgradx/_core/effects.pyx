@@ -103,6 +103,10 @@ cdef class Effects:
         self.rewind()
         return changed
 
+    def has_noted(self, tuple key):
+        """Was an attribute assigned? ``key``: (id of the dict, name)."""
+        return key in self.attributes
+
     @staticmethod
     def put_back(tuple now):
         cdef Written one

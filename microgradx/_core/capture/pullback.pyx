@@ -65,8 +65,8 @@ cdef object capture_pullback(Pullback pull, Program forward, list roots, list in
     for program in pull.programs():
         sequence = (<Program> program).sequence
         reason = reason or sequence.as_it_is
-        if sequence.writes or sequence.leaves:
-            reason = "a hook or a derivative by hand sets an attribute, or reads a gradient, in its backward pass"
+        if sequence.leaves or not all([effects.has_noted(key) for key in sequence.writes]):
+            reason = "a hook or a derivative by hand sets an option, or reads a gradient, in its backward pass"
     return reason
 
 
