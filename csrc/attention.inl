@@ -67,17 +67,22 @@ ATTENTION_LOOP void V(score_gradients)(ptrdiff_t n, REAL top, REAL inverse, REAL
         dp[j] = s[j] * (dp[j] - by) * scale;
 }
 
-/* x y in the order of gemm_packed, to the bit: a query that reads one key alone gets exactly 0 for its score */
-static REAL V(dot_as_gemm)(ptrdiff_t n, const REAL *x, const REAL *y)
+/* the products of rows of x and y in the order of gemm_packed, to the bit, so that a query that reads one key alone
+   gets exactly 0 for its score; several rows at once, for each is a chain of additions */
+static void V(dots_as_gemm)(ptrdiff_t rows, ptrdiff_t n, const REAL *x, const REAL *y, REAL *dot)
 {
-    REAL total = 0;
-    for (ptrdiff_t r = 0; r < n; r += DEPTH) {
-        REAL sum = 0;
-        for (ptrdiff_t j = r; j < n && j < r + DEPTH; j++)
-            sum = sizeof(REAL) == 4 ? (REAL)FMAF(x[j], y[j], sum) : (REAL)FMA(x[j], y[j], sum);
-        total = r ? sum + total : sum;
+    for (ptrdiff_t r = 0; r < rows; r += 8, x += 8 * n, y += 8 * n) {
+        const int some = rows - r < 8 ? (int)(rows - r) : 8;
+        for (ptrdiff_t j0 = 0; j0 == 0 || j0 < n; j0 += DEPTH) {
+            REAL sum[8] = {0};
+            for (ptrdiff_t j = j0; j < n && j < j0 + DEPTH; j++)
+                for (int w = 0; w < some; w++)
+                    sum[w] = sizeof(REAL) == 4 ? (REAL)FMAF(x[w * n + j], y[w * n + j], sum[w])
+                                               : (REAL)FMA(x[w * n + j], y[w * n + j], sum[w]);
+            for (int w = 0; w < some; w++)
+                dot[r + w] = j0 ? sum[w] + dot[r + w] : sum[w];
+        }
     }
-    return total;
 }
 
 /* how many of the `n` keys from `key` on query t reads */
@@ -94,12 +99,13 @@ static ptrdiff_t V(attention)(ptrdiff_t first, ptrdiff_t last, char *scratch, co
 {
     const ptrdiff_t wide = WHOLE_VECTORS(p), groups = (t + GROUP - 1) / GROUP;
     REAL *keys = (REAL *)scratch, *values = keys + n * KEYS, *scores = values + KEYS * wide;
-    REAL *out = scores + QUERIES * KEYS, *top = out + GROUP * wide, *total = top + GROUP;
+    REAL *out = scores + QUERIES * KEYS, *top = out + GROUPED(t) * wide;
+    REAL *total = top + GROUPED(t);
     for (ptrdiff_t piece = first, walked = 0; piece < last; piece++) {
         const ptrdiff_t b = piece / groups, from = piece % groups * GROUP, to = t - from < GROUP ? t : from + GROUP;
         const REAL *mine = mask ? mask + b / each % masks * high * s : NULL;
-        memset(out, 0, GROUP * wide * sizeof(REAL));
-        for (ptrdiff_t i = 0; i < GROUP; i++)
+        memset(out, 0, (to - from) * wide * sizeof(REAL));
+        for (ptrdiff_t i = 0; i < to - from; i++)
             top[i] = -LIBM(inf)(), total[i] = 0;
         for (ptrdiff_t key = 0; key < V(keys_read)(to - 1, 0, s, causal); key += KEYS) {
             const ptrdiff_t some = s - key < KEYS ? s - key : KEYS;
@@ -119,11 +125,13 @@ static ptrdiff_t V(attention)(ptrdiff_t first, ptrdiff_t last, char *scratch, co
                     larger = larger > before ? larger : before;
                     const REAL shift = larger == -LIBM(inf)() ? 0 : larger;         /* nothing is read so far: e^-inf */
                     V(exp_scores)(all, shift, row);
-                    const REAL rest = before == -LIBM(inf)() ? 0 : V(exp)(before - shift);
-                    total[at] = total[at] * rest + V(sum_scores)(all, row);
-                    top[at] = larger;
-                    if (rest != 1)
+                    if (before != larger && before != -LIBM(inf)()) {
+                        const REAL rest = V(exp)(before - shift);
+                        total[at] *= rest;
                         V(scale_row)(wide, rest, out + at * wide, out + at * wide);
+                    }
+                    total[at] += V(sum_scores)(all, row);
+                    top[at] = larger;
                 }
                 V(gemm_packed)(rows, p, most, scores, KEYS, 1, some, values, p, out + (i - from) * wide, wide, 1);
                 if (BREAKS_OFF(walked, rows * most))
@@ -131,7 +139,7 @@ static ptrdiff_t V(attention)(ptrdiff_t first, ptrdiff_t last, char *scratch, co
             }
         }
         for (ptrdiff_t i = from; i < to; i++) {
-            const REAL inverse = total[i - from] == 0 ? 0 : 1 / total[i - from];
+            const REAL sum = total[i - from], inverse = sum != 0 ? 1 / sum : s && !mask ? LIBM(nan)("") : 0;
             V(scale_row)(p, inverse, out + (i - from) * wide, y + (b * t + i) * p);
             sums[b * t + i] = inverse == 0 ? 0 : top[i - from];
             sums[(batch + b) * t + i] = inverse;
@@ -160,8 +168,7 @@ static ptrdiff_t V(attention_vjp)(ptrdiff_t first, ptrdiff_t last, char *scratch
             const ptrdiff_t rows = t - i < QUERIES ? t - i : QUERIES;
             V(gemm_pack_all)(rows, n, qb + i * n, n, 1, queries + i * wide);
             V(gemm_pack_all)(rows, p, gb + i * p, p, 1, gs + i * high_p);
-            for (ptrdiff_t r = i; r < i + rows; r++)
-                by[r] = V(dot_as_gemm)(p, gb + r * p, yb + r * p);
+            V(dots_as_gemm)(rows, p, gb + i * p, yb + i * p, by + i);
         }
         memset(dqueries, 0, whole * wide * sizeof(REAL));
         for (ptrdiff_t key = 0; key < s; key += KEYS) {

@@ -15,17 +15,25 @@ INF = np.inf
 TOLERANCE = {"float32": 3e-5, "float64": 1e-12}
 
 
+@pytest.fixture(autouse=True)
+def tiles(monkeypatch):
+    """Tiles for few scores, too."""
+    monkeypatch.setattr(F, "_MANY_SCORES", 0)
+
+
 def numbers(*shape, dtype="float64", seed=0, scale=1.0):
     return Tensor((scale * np.random.default_rng([seed, *shape]).normal(size=shape)).astype(dtype), requires_grad=True)
 
 
 def written_out(q, k, v, mask=None, causal=False, scale=None):
-    """The definition; a query all of whose scores are -inf reads 0."""
+    """The definition; a query all of whose scores are -inf by a mask reads 0."""
     scores = (q @ k.mT) * (q.shape[-1]**-0.5 if scale is None else scale)
     if mask is not None:
         scores = scores + (mask.where(Tensor(0.0, dtype=q.dtype), -INF) if mask.dtype == bool else mask)
     if causal:
         scores = scores + Tensor(np.where(np.tri(*scores.shape[-2:], 0, bool), 0, -INF).astype(q.dtype))
+    if mask is None:
+        return scores.softmax(-1) @ v
     shut = scores.detach().amax(-1, keepdims=True) == -INF
     return shut.where(0.0, shut.where(0.0, scores).softmax(-1)) @ v
 
@@ -193,6 +201,15 @@ def test_compiled():
         mask = Tensor(np.random.default_rng(seed).random((70, 140)) < 0.5)
         assert [a.detach().numpy().tobytes() for a in compiled(mask)] == \
             [a.detach().numpy().tobytes() for a in step(mask)]
+
+
+@pytest.mark.parametrize("t", [127, 128])
+def test_few_scores_are_computed_in_operations(t, monkeypatch):
+    monkeypatch.undo()
+    q = numbers(2, t, 3)
+    y = F.scaled_dot_product_attention(q, q, q)
+    assert (y.grad_fn.next_functions[0][0].operation == "scaled_dot_product_attention") == (t == 128)
+    assert_near([y.detach()], [written_out(q, q, q).detach()])
 
 
 def test_threads_and_pieces_change_no_bits():

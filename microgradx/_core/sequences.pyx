@@ -283,8 +283,8 @@ cdef int ATTENTION = kernel_row("attention"), ATTENTION_VJP = kernel_row("attent
 
 
 def attention_shares(q, k, mask, bint causal, double scale):
-    """softmax(scale q k^T + mask), (batch, t, s), in operations; mask (batch, t, s) or None. 0 for a query that reads
-    nothing."""
+    """softmax(scale q k^T + mask), (batch, t, s), in operations; mask (batch, t, s) or None. 0 for a query that a mask
+    lets read nothing."""
     scores = (q @ k.transpose(1, 2)) * scale
     if mask is not None:
         scores = scores + mask
@@ -297,7 +297,7 @@ def attention_shares(q, k, mask, bint causal, double scale):
     top = (top == -np.inf).where(0.0, top)
     e = (scores - top).exp()
     total = e.sum(2, keepdims=True)
-    shut = total.detach() == 0
+    shut = (total.detach() == 0) & (mask is not None)
     return e / shut.where(1.0, total), top, shut.where(0.0, 1.0 / shut.where(1.0, total.detach()))
 
 
