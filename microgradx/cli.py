@@ -192,7 +192,7 @@ def _in_a_sentence(path):
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
         where = f"{path}, line {lines[-1]}: " if lines else ""
         kind = "" if isinstance(error, Error) else f"{type(error).__name__}: "
-        print(f"microgradx doctor: {where}{kind}{' '.join(str(error).split())}", file=sys.stderr)
+        click.echo(f"microgradx doctor: {where}{kind}{' '.join(str(error).split())}", err=True)
         sys.exit(2)
 
 

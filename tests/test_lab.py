@@ -1,7 +1,6 @@
 """The lab: every claim has its card, every number stands where it was predicted, the page shows all of it."""
 import dataclasses
 import functools
-import inspect
 import json
 import re
 import shutil
@@ -283,10 +282,7 @@ def doctor(tmp_path):
     """Runs ``microgradx doctor FILE:name ...``."""
     path = tmp_path / "net.py"
     path.write_text(NET)
-    # click before 8.2 joins the two streams
-    apart = {"mix_stderr": False} if "mix_stderr" in inspect.signature(CliRunner).parameters else {}
-    runner = CliRunner(**apart)
-    return lambda name, *arguments: runner.invoke(main, ["doctor", f"{path}:{name}", *map(str, arguments)])
+    return lambda name, *arguments: CliRunner().invoke(main, ["doctor", f"{path}:{name}", *map(str, arguments)])
 
 
 def test_doctor_finds_what_the_file_has(doctor, tmp_path):
