@@ -82,7 +82,7 @@ static void segment_vjp(const mgx_segment *t, const double *y, const double *der
         const double received = g[t->leaves + i];
         if (received == 0 || t->op[i] == MGX_LEAF)
             continue;
-        if (t->op[i] == MGX_CHAIN)
+        if (t->op[i] == MGX_CHAIN)                  /* factors are numbers of Values, none of which is MGX_NONE */
             for (ptrdiff_t k = n - 2; k >= 0; k -= 2) {
                 g[o[k]] += y[o[k + 1]] * received;
                 g[o[k + 1]] += y[o[k]] * received;

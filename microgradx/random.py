@@ -459,7 +459,7 @@ def random_(x: Tensor, low: int = 0, high: int | None = None, *, generator: Seed
     exactly."""
     if high is None:
         most = {"float32": 1 << 24, "float64": 1 << 53, "bool": 2}.get(x.dtype.name, (1 << 63) - 1)
-        (low,) = integers("random_", "low", (low,))
+        low, most = integers("random_", "low", (low, most))
         low, high = (0, most) if low == 0 else (0, low)
     return _filled("random_", x, randint(low, high, x.shape, generator=generator))
 
