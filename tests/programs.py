@@ -375,10 +375,7 @@ class Program:
             if not shared:
                 truth = self.laid_out(number, truth, got)
             self.compare(name, got, truth, None, step, actual)
-            # a copy in place of what `detach` shares may have no gaps, so that a view of it says nothing about ours
-            ours, theirs = np.asarray(args[0].detach()), self.a[step.places[0]]
-            if (shared and truth.size and layout(ours) == layout(theirs)
-                    and not np.shares_memory(np.asarray(got.detach()), ours)):
+            if shared and truth.size and not self.is_shared(got, args[0], self.a[step.places[0]]):
                 raise Wrong(name, "memory", f"a copy of shape {got.shape}, where NumPy has a view")
             if step.how in ("constant", "hooked"):
                 self.frozen[number] = np.array(truth)
@@ -389,6 +386,12 @@ class Program:
             if got.dtype.kind == "f" and got.requires_grad != linked and step.order:
                 raise Wrong(name, "requires_grad", f"{got.requires_grad}")
         self.synchronize()
+
+    def is_shared(self, got, given, truth):
+        """Whether a view shares the memory of ``given``. It need not where that lies in another way than ``truth``: a
+        copy, which stands for what `detach` shares, has no gaps, and a view of it says nothing about ours."""
+        ours = np.asarray(given.detach())
+        return layout(ours) != layout(truth) or np.shares_memory(np.asarray(got.detach()), ours)
 
     def laid_out(self, number, truth, got):
         """A fresh array in the memory order of what we have, which decides what later views there are."""
