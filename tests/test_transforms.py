@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import microgradx as mgx
 from microgradx import Tensor, errors
+from microgradx._core import sequences
 from microgradx.transforms import __all__ as TRANSFORMS
 
 RNG = np.random.default_rng(11)
@@ -488,3 +489,74 @@ MESSAGES = {frozen: "detached.*no_grad.*requires_grad=True on the leaves", twice
 def test_mistakes_say_what_to_do(mistake):
     with pytest.raises(errors.GraphError, match=MESSAGES[mistake]):
         mistake()
+
+
+# ----- gradients of all operands that are worked out together --------------------------------------------------------
+
+class Times(mgx.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, w):
+        ctx.save_for_backward(x, w)
+        return x * w
+
+    @staticmethod
+    def backward(ctx, g):
+        x, w = ctx.saved_tensors
+        return g * w, g * x
+
+
+def cells_of(x, w):
+    """The steps of a recurrent layer, as its kernel has them: five of two sequences."""
+    return sequences.recurrence(sequences.cells["tanh"], x.reshape(10, 3), w[:9].reshape(3, 3), w[9:12],
+                                w[12:18].reshape(1, 2, 3), mgx.tensor([2] * 5), (2,) * 5, False)
+
+
+@mgx.custom_vjp
+def custom_product(x, w):
+    return x * w
+
+
+custom_product.defvjp(lambda x, w: (x * w, (x, w)), lambda kept, g: (g * kept[1], g * kept[0]))
+
+AT_ONCE = {"Function": Times.apply, "custom_vjp": custom_product, "compiled": mgx.compile(lambda x, w: x * w * x),
+           "recurrence": cells_of,
+           "attention": lambda x, w: sequences.attention(x.reshape(1, 10, 3), w.reshape(1, 10, 3), x.reshape(1, 10, 3),
+                                                         None, 1, True, 0.5)}
+
+
+@pytest.mark.parametrize("operation", AT_ONCE)
+@pytest.mark.parametrize("wanted", [0, 1])
+def test_a_gradient_that_was_written_to_is_another_one(operation, wanted):
+    """A pass asks for one of the operands' gradients and leaves the node; the next one begins with the same array."""
+    rng = np.random.default_rng(3)
+    x, w = (mgx.tensor(rng.normal(size=30), requires_grad=True) for _ in range(2))
+    for _ in range(3):                              # the third call of the compiled one is a replay
+        y = AT_ONCE[operation](x, w)
+        g = mgx.tensor(rng.normal(size=y.shape))
+        first = grad_of(y, (x, w)[wanted], g)
+        g *= 2
+        np.testing.assert_array_equal(grad_of(y, (x, w)[wanted], g), 2 * first)
+        np.testing.assert_array_equal(grad_of(y, (x, w)[1 - wanted], g),
+                                      grad_of(AT_ONCE[operation](x, w), (x, w)[1 - wanted], g.clone()))
+
+
+def grad_of(y, x, g):
+    (found,) = mgx.autograd.grad(y, [x], grad_outputs=g, retain_graph=True)
+    return found.numpy().copy()
+
+
+def test_a_pass_that_fails_leaves_no_gradients_behind():
+    numbers = [float("nan"), 1.0]                   # of the second gradient, in the first pass and in the second
+
+    class Careless(Times):
+        @staticmethod
+        def backward(ctx, g):
+            return g, mgx.full(2, numbers.pop(0))
+    x, w = (mgx.tensor([1.0, 2.0], requires_grad=True) for _ in range(2))
+    y, g = Careless.apply(x, w), mgx.ones(2)
+    with mgx.autograd.detect_nan(), pytest.raises(errors.NonFiniteError):
+        y.backward(g, retain_graph=True)
+    x.grad = None
+    g *= 3
+    y.backward(g)
+    assert x.grad.tolist() == [3, 3] and w.grad.tolist() == [1, 1]

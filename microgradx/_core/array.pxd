@@ -51,6 +51,12 @@ cdef class Node:
     cdef int check(self, int k) except -1
     cdef void free(self) noexcept
 
+cdef class AtOnce:              # `Node.args` of an operation whose gradients are worked out together: `record_at_once`
+    cdef Array gradient         # of the result, in the pass that goes through the node now
+    cdef object found           # what `differentiate` gave for it
+    cdef object differentiate(self, Node node, Array g)
+    cdef object gradient_for(self, int i)
+
 cdef class Array(Differentiable):
     cdef Storage *storage
     cdef char *data
@@ -86,6 +92,8 @@ cdef bytes lasting_name(str name)
 cdef Array detached(Array a)
 cdef Node record_structured(Array out, const char *name, Vjp vjp, object args, Array a, Array b=*, Array c=*)
 cdef Node record_result(Array out, const char *name, Vjp vjp, object args, list operands)
+cdef Node record_at_once(Array out, const char *name, AtOnce args, list operands)
+cdef void forget_gradients(Node node) noexcept
 cdef int check_ndim(str op, Py_ssize_t ndim) except -1
 cdef Array from_object(object data, object dtype, bint copy)
 cdef bint is_foreign(object data)

@@ -516,6 +516,37 @@ cdef Node record_result(Array out, const char *name, Vjp vjp, object args, list 
     return node
 
 
+cdef class AtOnce:
+    """How the gradients of all operands are worked out together, for the first of them that a pass asks for. The walk
+    has them forgotten when it leaves the node: the next pass may have other numbers in the same array."""
+
+    cdef object differentiate(self, Node node, Array g):
+        """What `gradient_for` takes the gradients from, for the gradient ``g`` of the result."""
+        raise NotImplementedError
+
+    cdef object gradient_for(self, int i):
+        return self.found[i]
+
+
+cdef object at_once_vjp(Node node, Array g, int i):
+    cdef AtOnce args = <AtOnce> node.args
+    if args.gradient is not g:
+        found = args.differentiate(node, g)
+        args.found, args.gradient = found, g
+    return args.gradient_for(i)
+
+
+cdef Node record_at_once(Array out, const char *name, AtOnce args, list operands):
+    """As `record_result`, for gradients that are worked out together."""
+    return record_result(out, name, at_once_vjp, args, operands)
+
+
+cdef void forget_gradients(Node node) noexcept:
+    """A pass leaves the node."""
+    if node.v.op == OP_STRUCTURED and node.vjp == at_once_vjp:
+        (<AtOnce> node.args).gradient = (<AtOnce> node.args).found = None
+
+
 cdef PyObject *node_pointer(Array a) except? NULL:
     """The node that a gradient for ``a`` goes to, which ``a`` holds; NULL where none is wanted."""
     if a is None or not a.needs_grad:

@@ -254,9 +254,11 @@ cdef int walk(Node root, Array g, bint retain_graph, bint create_graph, dict wan
                 Py_INCREF(dx)
                 grads[to] = <PyObject *> dx
                 dx = None
+            forget_gradients(node)
             if not (retain_graph or create_graph or node.joint):
                 node.free()
     finally:
+        forget_gradients(node)
         set_grad_enabled(before)
         if grads != NULL:
             for i in range(order.count):

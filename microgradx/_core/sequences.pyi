@@ -1,7 +1,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from microgradx._core.array import Array
+from microgradx._core.array import Array, AtOnce
 from microgradx._core.tensor import Tensor
 
 class Cell:
@@ -16,8 +16,8 @@ class Cell:
     def __init__(self, number: int, gates: int, states: int, kept: int, step: Callable[..., Any],
                  step_vjp: Callable[..., Any]) -> None: ...
 
-class Recurrence: ...
-class Attention: ...
+class Recurrence(AtOnce): ...
+class Attention(AtOnce): ...
 
 cells: dict[str, Cell]
 

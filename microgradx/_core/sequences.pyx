@@ -158,15 +158,13 @@ def _recurrence_vjp_composite(g, gend, u, y, start, derivative, count, *, cell, 
 
 
 @cython.final
-cdef class Recurrence:
-    """What a node of a recurrence has besides its operands, and what was computed for the gradient ``g``."""
+cdef class Recurrence(AtOnce):
+    """What a node of a recurrence has besides its operands."""
     cdef Cell cell
     cdef tuple counts
     cdef bint reverse
-    cdef Array count, bias, derivative, g
+    cdef Array count, bias, derivative
     cdef uint32_t bias_version
-    cdef tuple found
-    cdef int last                       # the last operand that wants a gradient
 
     cdef int put_sizes(self, Call *call, Py_ssize_t m, Py_ssize_t h, Py_ssize_t rows) except -1:
         call.args.n[0], call.args.n[1], call.args.n[2] = self.cell.number, len(self.counts), m
@@ -174,7 +172,12 @@ cdef class Recurrence:
         call.args.n[6], call.args.n[7], call.args.n[8] = self.cell.states, self.cell.kept, self.reverse
         return 0
 
-    cdef tuple differentiate(self, Node node, Array g):
+    cdef object gradient_for(self, int i):
+        dx, dz, before, dstart = self.found
+        return dx if i == 0 else matmul(dz.transpose(0, 1), before) if i == 1 else dstart if i == 2 else \
+            sum_axes(dz, 1, False)
+
+    cdef object differentiate(self, Node node, Array g):
         """(dx, dz, before, dstart) for the gradient of the result."""
         cdef Array x = node.load(0), u = node.load(1), start = node.load(2), out = node.load(3)
         cdef Array dx, dz = None, before, dstart
@@ -235,11 +238,10 @@ def recurrence(Cell kind not None, Array x not None, Array u not None, Array c, 
     x, u, start, c = contiguous(x), contiguous(u), contiguous(start), None if c is None else contiguous(c)
     out = empty(x.dtype_, 2, [rows + kind.states * m, h])
     state.cell, state.counts, state.reverse, state.count = kind, counts, reverse, count
-    wanted = [k for k, a in enumerate((x, u, start, c)) if a is not None and (<Array> a).needs_grad]
-    if wanted and grad_enabled():
-        node = record_result(out, b"recurrence", recurrence_vjp, state, [x, u, start, c])
+    if grad_enabled() and any([a is not None and (<Array> a).needs_grad for a in (x, u, start, c)]):
+        node = record_at_once(out, b"recurrence", state, [x, u, start, c])
         state.derivative = empty(x.dtype_, 2, [rows, kind.kept * h])
-        state.bias, state.last = c, max(wanted)
+        state.bias = c
         node.save(0, x)
         node.save(1, u)
         node.save(2, start)
@@ -261,20 +263,6 @@ def recurrence(Cell kind not None, Array x not None, Array u not None, Array c, 
         if c is not None:
             state.bias_version = c.storage.version
     return out
-
-cdef object recurrence_vjp(Node node, Array g, int i):
-    cdef Recurrence state = node.args
-    cdef tuple found
-    if state.g is not g:
-        state.g, state.found = g, state.differentiate(node, g)
-    found = state.found
-    if i == state.last:
-        state.g = state.found = None
-    if i == 0:
-        return found[0]
-    if i == 1:
-        return matmul(found[1].transpose(0, 1), found[2])
-    return found[3] if i == 2 else sum_axes(found[1], 1, False)
 
 
 # ----- attention: softmax(scale q k^T + mask) v ----------------------------------------------------------------------
@@ -338,14 +326,12 @@ def _attention_vjp_composite(g, q, k, v, y, sums, mask, *, batch, t, masks, each
 
 
 @cython.final
-cdef class Attention:
-    """What a node of an attention has besides its operands, and what was computed for the gradient ``g``."""
-    cdef Array mask, sums, g
+cdef class Attention(AtOnce):
+    """What a node of an attention has besides its operands."""
+    cdef Array mask, sums
     cdef Py_ssize_t masks, each
     cdef bint causal
     cdef double scale
-    cdef tuple found
-    cdef int last                       # the last operand that wants a gradient
 
     cdef int put_sizes(self, Call *call, Array q, Array k, Array v) except -1:
         call.args.n[0], call.args.n[1], call.args.n[2] = q.shape_[0], q.shape_[1], k.shape_[1]
@@ -354,7 +340,7 @@ cdef class Attention:
         call.args.n[7], call.args.n[8], call.args.x[0] = self.each, self.causal, self.scale
         return 0
 
-    cdef tuple differentiate(self, Node node, Array g):
+    cdef object differentiate(self, Node node, Array g):
         cdef Array q = node.load(0), k = node.load(1), v = node.load(2), y = node.load(3), dq, dk, dv
         cdef Call call
         if grad_enabled():
@@ -404,21 +390,10 @@ def attention(Array q not None, Array k not None, Array v not None, Array mask, 
     put(&call, state.sums)
     state.put_sizes(&call, q, k, v)
     launch(&call, ATTENTION, q.dtype_)
-    node = record_structured(out, b"scaled_dot_product_attention", attention_vjp, state, q, k, v)
-    if node is not None:
-        state.last = 2 if v.needs_grad else 1 if k.needs_grad else 0
+    if grad_enabled() and (q.needs_grad or k.needs_grad or v.needs_grad):
+        node = record_at_once(out, b"scaled_dot_product_attention", state, [q, k, v])
         node.save(0, q)
         node.save(1, k)
         node.save(2, v)
         node.save(3, detached(out))
     return out
-
-cdef object attention_vjp(Node node, Array g, int i):
-    cdef Attention state = node.args
-    cdef tuple found
-    if state.g is not g:
-        state.g, state.found = g, state.differentiate(node, g)
-    found = state.found
-    if i == state.last:
-        state.g = state.found = None
-    return found[i]

@@ -1,8 +1,10 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from microgradx._core.array import Array
+from microgradx._core.array import Array, AtOnce
 from microgradx._core.tensor import Tensor
+
+class ByHand(AtOnce): ...
 
 def traced(x: Array, linked: bool = True) -> Tensor: ...
 def nodes_of(operands: list[Any]) -> list[Any]: ...

@@ -179,33 +179,28 @@ def gradients(str op, list outputs, list inputs, list given, bint retain_graph, 
 
 # ----- operations whose derivative is a Python function -----------------------------------------------------------
 
-cdef object custom_vjp(Node node, Array g, int i):
-    """All gradients are computed when the first is asked for, and kept until the last was."""
-    cdef list call = node.args                      # [name, function, last operand, gradient, results]
-    cdef tuple results
-    cdef object site
-    cdef bint paused
-    if call[3] is g:
-        results = call[4]
-    else:
-        site, paused = set_current_site(None), pause_watching(False)    # whatever it makes, it makes itself
+cdef class ByHand(AtOnce):
+    """A derivative that is a function in Python."""
+    cdef bytes name
+    cdef object function
+
+    cdef object differentiate(self, Node node, Array g):
+        cdef object site = set_current_site(None)       # whatever the function makes, it makes itself
+        cdef bint paused = pause_watching(False)
+        cdef tuple results
         try:
-            results = tuple(call[1](g))
+            results = tuple(self.function(g))
         finally:
             set_current_site(site)
             pause_watching(paused)
         if len(results) != node.v.count:
-            raise ShapeError(f"{call[0].decode()}: {len(results)} gradients for {node.v.count} operands")
-        call[3], call[4] = g, results
-    dx = results[i]
-    if i == call[2]:
-        call[3] = call[4] = None
-    return dx
+            raise ShapeError(f"{self.name.decode()}: {len(results)} gradients for {node.v.count} operands")
+        return results
 
 
 cdef bint is_by_hand(Node node) noexcept:
     """Is its derivative a function in Python?"""
-    return node.v.op == OP_STRUCTURED and node.vjp == custom_vjp
+    return node.v.op == OP_STRUCTURED and isinstance(node.args, ByHand)
 
 
 def custom(str name not None, Array value not None, list operands, function, given=()):
@@ -219,10 +214,11 @@ def custom(str name not None, Array value not None, list operands, function, giv
     cdef Array out = detached(value) if own else clone_unrecorded(value)
     cdef list parts = [o if isinstance(o, Node) or isinstance(o, Array) and (<Array> o).needs_grad else None
                        for o in operands]
-    cdef object last = max([k for k, o in enumerate(parts) if o is not None], default=None)
-    if grad_enabled() and last is not None and value.dtype_ <= MGX_F64:
-        encoded = lasting_name(name)
-        record_result(out, encoded, custom_vjp, [encoded, function, last, None, None], parts)
+    cdef ByHand by_hand
+    if grad_enabled() and any([o is not None for o in parts]) and value.dtype_ <= MGX_F64:
+        by_hand = ByHand()
+        by_hand.name, by_hand.function = lasting_name(name), function
+        record_at_once(out, by_hand.name, by_hand, parts)
     return out
 
 

@@ -1,6 +1,6 @@
 from libc.stdint cimport uint16_t, uint32_t
 
-from microgradx._core.array cimport Array, Node, Storage
+from microgradx._core.array cimport Array, AtOnce, Node, Storage
 from microgradx._core.capture.environment cimport Environment
 from microgradx._core.capture.program cimport Product, Program
 
@@ -50,7 +50,7 @@ cdef class Pullback:            # of a captured call: from the gradients of its 
     cdef int note_bindings(self, list numbers, list inputs, Py_ssize_t samples) except -1
     cdef int finish(self, Program forward, list numbers, list inputs, list samples, list tensors) except -1
 
-cdef class Residuals:           # what one call leaves for its backward pass
+cdef class Residuals(AtOnce):   # what one call leaves for its backward pass
     cdef Pullback pullback
     cdef Array block
     cdef dict arguments         # {number: (array, version)}
@@ -59,8 +59,6 @@ cdef class Residuals:           # what one call leaves for its backward pass
     cdef object call            # the captured call, which can do that: `run_again`
     cdef uint32_t *version      # of the storages that the backward pass reads
     cdef list cotangents        # of several roots, until the node that joins them is reached
-    cdef Array gradient         # that the results are for
-    cdef list results
 
 cdef object capture_pullback(Pullback pull, Program forward, list roots, list inputs, list samples,
                              Environment environment)

@@ -1,5 +1,7 @@
+from microgradx._core.array import AtOnce
+
 class Pullback:
     """The backward pass of a captured call."""
 
-class Residuals:
+class Residuals(AtOnce):
     """What one call leaves for its backward pass."""

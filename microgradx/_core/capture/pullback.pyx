@@ -383,11 +383,12 @@ cdef class Pullback:
         if len(self.cotangents) == 1:
             for k, freed in self.roots:
                 if not freed:
-                    connect(<Array> values[k], pullback_vjp, residuals, operands)
+                    record_at_once(<Array> values[k], b"compiled", residuals, operands)
+                    mark_graph_view(<Array> values[k])
             return 0
         i = len(self.cotangents)
         joint = empty(MGX_F64, 1, &i)                   # a flag for each result
-        record_result(joint, b"compiled", pullback_vjp, residuals, operands).joint = self.apart
+        record_at_once(joint, b"compiled", residuals, operands).joint = self.apart
         residuals.cotangents = [None] * i
         joints = {}                                     # of the groups: each is freed by a pass through it
         i = 0
@@ -396,7 +397,8 @@ cdef class Pullback:
                 group = self.groups[i]
                 if group not in joints:
                     joints[group] = self.joint_of(group, joint)
-                connect(<Array> values[k], part_vjp, (residuals, i), [joints[group]])
+                record_result(<Array> values[k], b"compiled", part_vjp, (residuals, i), [joints[group]])
+                mark_graph_view(<Array> values[k])
                 i += 1
         return 0
 
@@ -497,10 +499,18 @@ cdef class Pullback:
 
 
 @cython.final
-cdef class Residuals:
+cdef class Residuals(AtOnce):
 
     def __dealloc__(self):
         free(self.version)
+
+    cdef object differentiate(self, Node node, Array g):
+        cdef list cotangents = [g]
+        cdef Py_ssize_t k
+        if self.cotangents is not None:                 # flags: which results have a gradient in this pass
+            cotangents = [self.cotangents[k] if (<double *> g.data)[k] else None for k in range(len(self.cotangents))]
+            self.cotangents = [None] * len(cotangents)
+        return self.pullback.run(self, cotangents)
 
 
 cdef Array as_sample(Array a, Array sample):
@@ -513,32 +523,12 @@ cdef Array as_sample(Array a, Array sample):
     return out
 
 
-cdef int connect(Array out, Vjp vjp, object args, list operands) except -1:
-    record_result(out, b"compiled", vjp, args, operands)
+cdef int mark_graph_view(Array out) except -1:
+    """A result of a call has a graph: it counts if it is a view."""
     if out.view:
         out.graph_view = True
         out.storage.graph_views += 1
     return 0
-
-
-cdef object pullback_vjp(Node node, Array g, int i):
-    """All gradients are computed when the first is asked for."""
-    cdef Residuals residuals = <Residuals> node.args
-    cdef list cotangents
-    cdef Py_ssize_t k
-    if residuals.gradient is not g or residuals.results is None:
-        if residuals.cotangents is None:
-            cotangents = [g]
-        else:                                           # flags: which results have a gradient in this pass
-            cotangents = [residuals.cotangents[k] if (<double *> g.data)[k] else None
-                          for k in range(len(residuals.cotangents))]
-            residuals.cotangents = [None] * len(cotangents)
-        residuals.results, residuals.gradient = residuals.pullback.run(residuals, cotangents), g
-    dx = residuals.results[i]
-    residuals.results[i] = None
-    if i == node.v.count - 1:
-        residuals.results = residuals.gradient = None
-    return dx
 
 
 cdef object part_vjp(Node node, Array g, int i):
