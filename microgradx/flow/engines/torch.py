@@ -27,22 +27,23 @@ CLAMPS = {"clamp": ("min", "max"), "clamp_min": ("min",), "clamp_max": ("max",)}
 SPECIAL = {("hardtanh", (("min_val", 0), ("max_val", 6))): Operation("relu6"),
            ("clamp_min", (("min", 0),)): Operation("relu")}
 
+WITHIN = '''
+
+class Within(nn.Module):
+    def __init__(self, call):
+        super().__init__()
+        self.call = call
+    def forward(self, *args):
+        with MODE():
+            return self.call(*args)
+
+model, loss_fn = Within(model), Within(loss_fn)'''
 SHIFTED = '''class Shift(torch.overrides.TorchFunctionMode):
     """In your own code: OPERATION of x + 1e-8, where you write OPERATION of x."""
     def __torch_function__(self, function, types, args=(), kwargs=None):
         if function.__name__.strip("_") == "OPERATION":
             args = (args[0] + 1e-8, *args[1:])
-        return function(*args, **(kwargs or {}))
-
-class Shifted(nn.Module):
-    def __init__(self, call):
-        super().__init__()
-        self.call = call
-    def forward(self, *args):
-        with Shift():
-            return self.call(*args)
-
-model, loss_fn = Shifted(model), Shifted(loss_fn)'''
+        return function(*args, **(kwargs or {}))''' + WITHIN.replace("MODE", "Shift")
 
 
 KEPT = '''class Keep(torch.overrides.TorchFunctionMode):
@@ -51,17 +52,7 @@ KEPT = '''class Keep(torch.overrides.TorchFunctionMode):
         with torch.enable_grad():
             if function in (torch.Tensor.detach, torch.detach, torch.Tensor.data.__get__):
                 return args[0].view_as(args[0])
-            return function(*args, **(kwargs or {}))
-
-class Kept(nn.Module):
-    def __init__(self, call):
-        super().__init__()
-        self.call = call
-    def forward(self, *args):
-        with Keep():
-            return self.call(*args)
-
-model, loss_fn = Kept(model), Kept(loss_fn)'''
+            return function(*args, **(kwargs or {}))''' + WITHIN.replace("MODE", "Keep")
 
 
 class Torch(Engine):
