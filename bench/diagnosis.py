@@ -39,7 +39,7 @@ from microgradx.errors import Error
 from microgradx.flow import diagnosis, prescriptions, verdicts
 from microgradx.flow.settings import FAILURES, RATES
 
-CHOOSE, NETS = 1, 288
+CHOOSE = 1                      # the seed of the nets that choose thresholds
 RESULTS = Path(__file__).parent / "results/diagnosis.json"
 PAGES = (Path(__file__).parents[1] / "README.md", Path(__file__).parents[1] / "docs/diagnosis.md")
 START, END = "<!-- written by python -m bench.diagnosis --pages -->", "<!-- end of what it writes -->"
@@ -348,8 +348,10 @@ def as_text(found, nets):
 
 def main():
     parser = argparse.ArgumentParser(prog="python -m bench.diagnosis", description="How often is a diagnosis right?")
-    parser.add_argument("--nets", type=int, default=NETS, help="that are judged; half as many choose")
-    parser.add_argument("--seed", default=json.loads(RESULTS.read_text())["seed"],
+    recorded = json.loads(RESULTS.read_text())
+    parser.add_argument("--nets", type=int, default=recorded["judged"],
+                        help="that are judged; half as many choose; else as many as the recorded figures are of")
+    parser.add_argument("--seed", default=recorded["seed"],
                         help="of the judged nets: a number, or a commit in hexadecimal digits; else the recorded one")
     parser.add_argument("--executor", help="processes=2; one after the other if not given")
     parser.add_argument("--store", help="a directory for results, from which another call goes on")
