@@ -1,9 +1,9 @@
 """Instructions of small calls, counted by valgrind: python -m bench.instructions [CHECKOUT ...] [--json FILE].
 
-Each case runs twice, in processes of their own: many rounds, and one, whose count, mostly the import's, is taken off.
-Counts do not depend on what else the machine does, so a change of 1 % shows; a second thread of the BLAS would count
-its waiting, so it has one. Without a checkout it counts this one. ``bench/results/instructions.json`` has the last
-counts that were recorded.
+One process runs all cases, each of them many times after it has run some times, and calls a function of the C library
+that nobody else calls before and after each, where valgrind writes down its counts. Counts do not depend on what else
+the machine does, so a change of 1 % shows; a second thread of the BLAS would count its waiting, so it has one. Without a
+checkout it counts this one. ``bench/results/instructions.json`` has the last counts that were recorded.
 """
 import argparse
 import json
@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 CASES = {
@@ -33,7 +34,7 @@ CASES = {
     "x.shape": "x.shape",
 }
 SETUP = """
-import gc, sys
+import gc, os
 import numpy as np
 import microgradx as mgx
 from microgradx import optim
@@ -57,22 +58,29 @@ step = mgx.compile(step)
 for _ in range(3):              # captures are no part of what is counted
     f(x), step()
 gc.disable()
-for _ in range(ROUNDS):
-    CALL
+for call in CALLS:
+    exec(f"def rounds():\\n for _ in range(ROUNDS): {call}")
+    rounds()                    # memory is recycled from here on
+    os.ctermid()                # valgrind's counts until here, and from here
+    rounds()
+    os.ctermid()
 """
-ROUNDS = 20_000
+ROUNDS = 1000
 
 
-def counted(checkout, call, rounds):
-    """Instructions of the whole program."""
-    program = SETUP.replace("ROUNDS", str(rounds)).replace("CALL", call)
+def counted(checkout, calls):
+    """Instructions of each call, without those of the loop around it."""
+    program = SETUP.replace("ROUNDS", str(ROUNDS)).replace("CALLS", repr(["pass", *calls]))
     environment = os.environ | {"PYTHONPATH": str(checkout), "PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1"}
-    command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", sys.executable, "-c", program]
-    done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True)
-    found = re.search(r"Collected : (\d+)", done.stderr)
-    if not found:
-        raise SystemExit(done.stderr[-2000:])
-    return int(found.group(1))
+    with tempfile.TemporaryDirectory() as folder:
+        command = ["valgrind", "--tool=callgrind", "--dump-before=ctermid", f"--callgrind-out-file={folder}/counts",
+                   sys.executable, "-c", program]
+        done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(done.stderr[-2000:])
+        counts = [int(re.search(r"^totals: (\d+)", Path(folder, f"counts.{2 * k}").read_text(), re.MULTILINE)[1])
+                  for k in range(1, len(calls) + 2)]
+        return [(count - counts[0]) // ROUNDS for count in counts[1:]]
 
 
 def main():
@@ -81,14 +89,12 @@ def main():
     parser.add_argument("--only", default="", help="the cases whose name has this text")
     parser.add_argument("--json", type=Path, help="write the counts to this file")
     args = parser.parse_args()
-    table = {}
-    for case, call in CASES.items():
-        if args.only not in case:
-            continue
-        table[case] = [round((counted(path, call, ROUNDS + 1) - counted(path, call, 1)) / ROUNDS)
-                       for path in map(Path.resolve, args.checkouts)]
-        print(f"{case:<36}" + "".join(f"{count:>10}" for count in table[case])
-              + (f"   {table[case][-1] / table[case][0] - 1:+.1%}" if len(table[case]) > 1 else ""), flush=True)
+    cases = {case: call for case, call in CASES.items() if args.only in case}
+    columns = [counted(path.resolve(), list(cases.values())) for path in args.checkouts]
+    table = {case: list(counts) for case, counts in zip(cases, zip(*columns))}
+    for case, counts in table.items():
+        print(f"{case:<36}" + "".join(f"{count:>10}" for count in counts)
+              + (f"   {counts[-1] / counts[0] - 1:+.1%}" if len(counts) > 1 else ""))
     if args.json:
         args.json.write_text(json.dumps(table, indent=1) + "\n")
 
