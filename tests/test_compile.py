@@ -3,6 +3,7 @@ import copy
 import gc
 import itertools
 import threading
+import types
 import warnings
 
 import numpy as np
@@ -843,3 +844,31 @@ def test_explain_names_constants_and_host_launches():
         step(mgx.ones(2))
     text = step.explain()
     assert "test_compile.py:" in text and "host gather" in text and "not measured" in text
+
+
+@pytest.mark.parametrize("body", ["[x * float(k) for k in range(5)][3]", "(lambda t: x * t)(2.0)",
+                                  "sum(x * k for k in (1.0, 2.0))"])
+def test_variables_of_its_own_with_the_name_of_a_global(body):
+    """A comprehension or a function inside reads a variable of the function's, not the global of the same name."""
+    script = {"runs": []}
+    exec(f"def function(x):\n    runs.append(1)\n    return {body}", script)
+    compiled = mgx.compile(script["function"])
+    for k in range(10):
+        script["x"] = mgx.ones(4) * k
+        result = compiled(script["x"])
+        runs = len(script["runs"])
+        assert (result.numpy() == script["function"](script["x"]).numpy()).all()
+        del script["runs"][runs:]
+    assert len(script["runs"]) <= 2
+
+
+def test_attributes_with_the_name_of_a_global_in_a_function_of_values():
+    script = {"settings": types.SimpleNamespace(scale=3.0)}
+    exec("def function(a): return a * settings.scale", script)
+    compiled = mgx.compile(script["function"])
+    for k in range(10):
+        script["scale"] = [k]
+        assert compiled(mgx.Value(2.0)).data == 6.0
+    assert compiled.explain().endswith("9 replays")
+    script["settings"].scale = 4.0
+    assert compiled(mgx.Value(2.0)).data == 8.0

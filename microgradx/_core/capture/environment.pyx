@@ -280,7 +280,7 @@ cdef class Environment:
         return found
 
     cdef list parts_of_function(self, object o):
-        cdef list found = [o.__defaults__, o.__kwdefaults__, o.__dict__], codes
+        cdef list found = [o.__defaults__, o.__kwdefaults__, o.__dict__]
         cdef dict names = o.__globals__
         uses = uses_of(o.__code__)
         self.exact = self.exact or uses.needs_exact_floats
@@ -308,21 +308,17 @@ cdef class Environment:
             part = cell_contents(cell)
             self.add(cell, name, part)
             found.append(part)
-        codes = [o.__code__]
-        while codes:
-            code = codes.pop()
-            codes += [part for part in code.co_consts if isinstance(part, types.CodeType)]
-            for name in code.co_names:
-                self.entries += 1
-                part = names.get(name, MISSING)
-                if part is not MISSING or not hasattr(builtins, name):
-                    self.add(names, name, part)
-                    found.append(part)
-                if isinstance(part, types.ModuleType) and not is_library(part.__name__):
-                    for other in code.co_names:
-                        if other in vars(part):
-                            self.add(vars(part), other, vars(part)[other])
-                            found.append(vars(part)[other])
+        for name in (*uses.variables, *uses.notes):
+            part = names.get(name, MISSING)
+            if name in o.__code__.co_freevars or part is MISSING and hasattr(builtins, name):
+                continue
+            self.entries += 1
+            self.add(names, name, part)
+            found.append(part)
+            if isinstance(part, types.ModuleType) and not is_library(part.__name__):
+                for other in uses.attributes & vars(part).keys():
+                    self.add(vars(part), other, vars(part)[other])
+                    found.append(vars(part)[other])
         return found
 
     cdef int add_variable(self, object owner, object key, object part, object uses, list found) except -1:

@@ -14,6 +14,7 @@ __all__ = ["Uses", "uses_of"]
 
 VARIABLES = {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF",
              "LOAD_FROM_DICT_OR_GLOBALS"}
+CELLS = "DEREF"                 # ends the names of steps on variables that functions within functions share
 ATTRIBUTES = {"LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR", "IMPORT_FROM"}
 STORES = {"STORE_GLOBAL", "STORE_NAME", "STORE_DEREF", "DELETE_GLOBAL", "DELETE_NAME", "DELETE_DEREF"}
 BY_NAME = {"getattr", "hasattr", "setattr", "delattr", "attrgetter", "vars", "__getattribute__", "__dict__"}
@@ -39,6 +40,7 @@ class Uses:
         self.attributes: set[str] = set()           # names that are looked up or assigned in objects
         self.asked: set[str] = set()                # of these those that may be missing
         self.imports: set[str] = set()              # modules that are imported inside
+        self.closure = code.co_freevars
         self._read(code)
         for name in self.variables & self.notes.keys():     # an attribute may be one for itself
             self.notes[name] = {note for note in self.notes[name] if note[0].endswith("attribute")}
@@ -50,6 +52,8 @@ class Uses:
         catches = any(step.opname == "CHECK_EXC_MATCH" for step in steps)
         noted: set[int] = set()                     # offsets of what belongs to notes
         for i, step in enumerate(steps):
+            if step.opname.endswith(CELLS) and step.argval not in self.closure:
+                continue                            # a variable of the function's own, that a comprehension reads
             if step.opname in VARIABLES:
                 note = _note_at(steps, i)
                 if note:
