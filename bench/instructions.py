@@ -2,8 +2,8 @@
 
 One process runs all cases, each of them many times after it has run some times, and calls a function of the C library
 that nobody else calls before and after each, where valgrind writes down its counts. Counts do not depend on what else
-the machine does, so a change of 1 % shows; a second thread of the BLAS would count its waiting, so it has one. Without a
-checkout it counts this one. ``bench/results/instructions.json`` has the last counts that were recorded.
+the machine does, so a change of 1 % shows; a second thread of the BLAS would count its waiting, so it has one. Without
+a checkout it counts this one. ``bench/results/instructions.json`` has the last counts that were recorded.
 """
 import argparse
 import json

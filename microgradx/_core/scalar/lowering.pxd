@@ -11,7 +11,7 @@ cdef class Numbers:
     cdef int slot_of(self, object o) except -1
 
 cdef class Nodes:
-    cdef array.array ops, first, operands           # by node; where its operands begin, and one more; their indices
+    cdef array.array ops, first, operands           # of each node; where its operands begin, and one more; which
     cdef Py_ssize_t leaves
 
 cdef class Lowered(Nodes):
