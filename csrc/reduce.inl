@@ -586,21 +586,6 @@ static int V(all_finite)(ptrdiff_t n, const char *x)
     return !(carry >> (8 * sizeof(REAL) - 1));
 }
 
-/* y[at[i]] += x[i] for m rows of n; at counts from the end where negative. The first that is none of the `rows`
-   rows of y, or -1 */
-static ptrdiff_t V(add_rows)(const int64_t *at, const REAL *restrict x, REAL *y_, ptrdiff_t m, ptrdiff_t n,
-                             ptrdiff_t rows)
-{
-    for (ptrdiff_t i = 0, walked = 0; i < m && !BREAKS_OFF(walked, n); i++, x += n) {
-        if (at[i] < -rows || at[i] >= rows)
-            return i;
-        REAL *restrict y = y_ + (at[i] < 0 ? at[i] + rows : at[i]) * n;
-        for (ptrdiff_t k = 0; k < n; k++)
-            y[k] += x[k];
-    }
-    return MGX_DONE;
-}
-
 #include "scan.inl"
 #undef WIDTH
 #undef SHORT

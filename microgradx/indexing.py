@@ -290,8 +290,8 @@ def positions(op: str, index: Data, axis: int, length: int) -> Tensor | npt.NDAr
     if capturing():                                                         # checked when it is used
         return index.reshape(-1)
     index = np.array(index, np.int64).reshape(-1)
-    bad = index[(index < -length) | (index >= length)]
-    if bad.size:
+    if index.size and not -length <= index.min() <= index.max() < length:
+        bad = index[(index < -length) | (index >= length)]
         raise IndexError_(f"{op}: index {bad[0]} is out of range for axis {axis} of length {length}")
     return index
 
