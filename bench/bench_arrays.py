@@ -36,6 +36,17 @@ def operations():
     found["index_add 1000x64, 5000 rows"] = (lambda library, x, at, source: library.index_add(x, 0, at, source),
                                              normal(1000, 64), index.ravel()[:5000], normal(5000, 64))
     found["x[at] 1000x64, 5000 rows"] = lambda library, x, at: x[at], normal(1000, 64), index.ravel()[:5000]
+    for shape, axis in (((10 ** 6,), 0), ((1000, 1000), 0), ((1000, 1000), 1), ((64, 10), 1)):
+        text = f"{'x'.join(map(str, shape))} along {axis}"
+        found[f"topk 5 of {text}"] = lambda library, x, axis=axis: library.topk(x, 5, axis)[0], normal(*shape)
+        found[f"median {text}"] = lambda library, x, axis=axis: library.median(x, axis)[0], normal(*shape)
+        found[f"kthvalue 3 of {text}"] = lambda library, x, axis=axis: library.kthvalue(x, 3, axis)[0], normal(*shape)
+    mask = np.random.default_rng(1).random(10 ** 6) < 0.5
+    found["where 10^6"] = lambda library, m, x, y: library.where(m, x, y), mask, normal(10 ** 6), normal(10 ** 6)
+    for n in (2, 3, 8, 20, 50):
+        for name in ("sum", "mean", "amax", "prod"):
+            found[f"{name} of rows of {n}, 10^6 elements"] = (
+                lambda library, x, name=name: getattr(library, name)(x, 1), normal(10 ** 6 // n, n))
     return found
 
 

@@ -44,6 +44,10 @@ SAMPLES = {
                for short in (dict(outer=3, n=70, inner=5), dict(outer=2, n=30, inner=300), *SHORT)],
     "sort": [dict(outer=outer, n=n, inner=inner, descending=descending) for descending in (0, 1)
              for outer, n, inner in ((3, 5, 2), (2, 32, 1), (2, 33, 3), (1, 3000, 1), (1, 1, 1))],
+    "select": [*(dict(outer=outer, n=n, inner=inner, rank=rank, k=k, descending=descending) for descending in (0, 1)
+                 for outer, n, inner, rank, k in ((3, 5, 2, 0, 2), (2, 33, 3, 30, 3), (1, 3000, 1, 0, 20),
+                                                  (2, 700, 1, 0, 10), (2, 700, 2, 300, 1), (2, 90, 1, 20, 50))),
+               *(dict(outer=2, n=n, inner=3, rank=rank, k=1, descending=0) for rank in (-1, -2) for n in (1, 8, 77))],
     "softmax": [dict(m=3, n=7), dict(m=70, n=1), dict(m=2, n=1030)],
     "log_softmax": [dict(m=3, n=7), dict(m=1, n=40)],
     "softmax_vjp": [dict(m=3, n=7), dict(m=1, n=65)], "log_softmax_vjp": [dict(m=3, n=7)],
@@ -288,6 +292,7 @@ LARGE = {"sum": dict(outer=3, n=700, inner=645, divisor=1.0), "amax": dict(outer
          "any": dict(outer=30, n=1000, inner=645, all=0), "argmax": dict(outer=30, n=700, inner=60, sign=1.0),
          "cumsum": dict(outer=300, n=70, inner=60, reverse=0),
          "sort": dict(outer=30, n=700, inner=60, descending=1),
+         "select": dict(outer=30, n=700, inner=60, rank=5, k=40, descending=1),
          "softmax": dict(m=3001, n=400), "log_softmax": dict(m=3001, n=400), "softmax_vjp": dict(m=3001, n=400),
          "log_softmax_vjp": dict(m=3001, n=400), "cross_entropy_vjp": dict(m=3001, n=400, divisor=10.0),
          "norm": dict(m=3001, n=400, centred=1, eps=1e-5), "norm_vjp": dict(m=3001, n=400, centred=1, eps=1e-5),
