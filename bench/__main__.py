@@ -20,7 +20,7 @@ import time  # noqa: E402
 from bench import common  # noqa: E402
 
 THEMES = ("value", "vectorize", "tensor", "matmul", "attention", "train", "compile", "watch", "optim", "nn", "gain",
-          "random", "ops")
+          "random", "arrays", "ops")
 LIBRARIES = (common.OURS, "torch", "jax", "micrograd", "numpy")
 BUILT_IN = ("python", "c")          # pure Python and the hand-written C step
 

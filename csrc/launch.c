@@ -24,6 +24,12 @@ static void repeat(char *to, ptrdiff_t one, ptrdiff_t all)
 /* to[i] = from[i]: n elements, strides in bytes */
 #define FILL(TO) do { const TO v = *(TO *)to; for (ptrdiff_t i = 1; i < n; i++) ((TO *)to)[i] = v; return; } while (0)
 #define CONVERT(TO, FROM, value) \
+    if (ts == sizeof(TO) && fs == sizeof(FROM)) {       /* in vectors */ \
+        TO *restrict y = (TO *)to; \
+        const FROM *restrict x = (const FROM *)from; \
+        for (ptrdiff_t i = 0; i < n; i++) { FROM v = x[i]; y[i] = (TO)(value); } \
+        return; \
+    } \
     for (ptrdiff_t i = 0; i < n; i++, to += ts, from += fs) { FROM v = *(const FROM *)from; *(TO *)to = (TO)(value); } \
     return
 static void convert(ptrdiff_t n, int tt, char *to, ptrdiff_t ts, int ft, const char *from, ptrdiff_t fs)
@@ -52,6 +58,18 @@ static void convert(ptrdiff_t n, int tt, char *to, ptrdiff_t ts, int ft, const c
     case MGX_BOOL * 4 + MGX_F64: CONVERT(uint8_t, double, v != 0);
     case MGX_BOOL * 4 + MGX_BOOL: CONVERT(uint8_t, uint8_t, v != 0);
     }
+}
+
+/* `rows` rows of n elements, row by row or, where rows are short and do not lie in order, column by column */
+static void convert_rows(ptrdiff_t rows, ptrdiff_t n, int tt, char *to, ptrdiff_t tr, ptrdiff_t ts, int ft,
+                         const char *from, ptrdiff_t fr, ptrdiff_t fs)
+{
+    const int by_columns = n < rows && (n < 8 || (fs != 0 && fs != SIZE[ft]));
+    for (ptrdiff_t i = 0; i < (by_columns ? n : rows); i++)
+        if (by_columns)
+            convert(rows, tt, to + i * ts, tr, ft, from + i * fs, fr);
+        else
+            convert(n, tt, to + i * tr, ts, ft, from + i * fr, fs);
 }
 
 /* Drop axes of length 1 and join neighbours that every operand walks as one. */
@@ -86,13 +104,21 @@ static char *row_address(const mgx_tiles *l, const mgx_operand *o, char *p, cons
     return p;
 }
 
-static void advance_index(const mgx_tiles *l, ptrdiff_t *index)
+/* `run` rows on, of which all but the last are in one row of rows */
+static void advance_index(const mgx_tiles *l, ptrdiff_t *index, ptrdiff_t run)
 {
-    for (int d = l->ndim - 2; d >= 0; d--) {
-        if (++index[d] < l->shape[d])
+    for (int d = l->ndim - 2; d >= 0; d--, run = 1) {
+        if ((index[d] += run) < l->shape[d])
             return;
         index[d] = 0;
     }
+}
+
+/* so many of the next rows, `most` at most, have one stride */
+static ptrdiff_t rows_alike(const mgx_tiles *l, const ptrdiff_t *index, ptrdiff_t most)
+{
+    const int d = l->ndim - 2;
+    return d < 0 || l->shape[d] - index[d] > most ? most : l->shape[d] - index[d];
 }
 
 /* How each operand is read or written: one block is `high` rows of `wide` elements. */
@@ -178,9 +204,12 @@ static void execute(const mgx_tiles *l, char *const *data, ptrdiff_t r0, ptrdiff
                 if (o->access != STAGED || k >= l->nin)
                     continue;
                 memcpy(index, back, indices);
-                for (ptrdiff_t b = 0; b < block; b++, advance_index(l, index))
-                    convert(m, l->dtype, p[k] + b * m * size, size, o->dtype,
-                            row_address(l, o, data[k], index) + s * o->strides[last], o->strides[last]);
+                for (ptrdiff_t b = 0, run; b < block; b += run, advance_index(l, index, run)) {
+                    run = rows_alike(l, index, block - b);
+                    convert_rows(run, m, l->dtype, p[k] + b * m * size, m * size, size, o->dtype,
+                                 row_address(l, o, data[k], index) + s * o->strides[last],
+                                 last ? o->strides[last - 1] : 0, o->strides[last]);
+                }
                 memcpy(index, back, indices);
             }
             run_block(l, block * m, p);
@@ -189,14 +218,17 @@ static void execute(const mgx_tiles *l, char *const *data, ptrdiff_t r0, ptrdiff
                 if (o->access != STAGED)
                     continue;
                 memcpy(index, back, indices);
-                for (ptrdiff_t b = 0; b < block; b++, advance_index(l, index))
-                    convert(m, o->dtype, row_address(l, o, data[k], index) + s * o->strides[last], o->strides[last],
-                            l->dtype, p[k] + b * m * size, size);
+                for (ptrdiff_t b = 0, run; b < block; b += run, advance_index(l, index, run)) {
+                    run = rows_alike(l, index, block - b);
+                    convert_rows(run, m, o->dtype, row_address(l, o, data[k], index) + s * o->strides[last],
+                                 last ? o->strides[last - 1] : 0, o->strides[last], l->dtype, p[k] + b * m * size,
+                                 m * size, size);
+                }
                 memcpy(index, back, indices);
             }
         }
         for (ptrdiff_t b = 0; l->walks && b < block; b++)
-            advance_index(l, index);
+            advance_index(l, index, 1);
     }
 }
 

@@ -59,6 +59,7 @@ static inline double rounded(scaled a)
 #define SHORT 8                                   /* an axis of at most so many elements is short */
 #define MANY 256                                /* results over a short axis that are made at a time */
 #define STRETCH 1024                            /* elements of a long row that are looked at together */
+#define TOGETHER 16                             /* shorter rows, whose sums end together */
 
 /* what is summed up: elements, their squares, or the squares of their distances from the mean of their column */
 #define ELEMENTS 0
@@ -147,6 +148,28 @@ INLINE REAL V(total_contiguous)(ptrdiff_t n, const char *x, const REAL *mean, co
 }
 
 static REAL V(sum_contiguous)(ptrdiff_t n, const char *x) { return V(total_contiguous)(n, x, 0, ELEMENTS); }
+
+/* total[r] = the same sum of each of at most TOGETHER rows, `next` bytes apart: their last additions side by side */
+static void V(sum_rows_together)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t next, const char *x, REAL *total)
+{
+    REAL lane[TOGETHER][WIDTH] = {{0}};
+    for (ptrdiff_t r = 0; r < rows; r++, x += next) {
+        const REAL *restrict v = (const REAL *)x;
+        REAL *restrict own = lane[r];
+        ptrdiff_t left = n;
+        for (; left >= WIDTH; left -= WIDTH, v += WIDTH)
+            for (int w = 0; w < WIDTH; w++)
+                own[w] += v[w];
+        for (ptrdiff_t w = 0; w < left; w++)
+            own[w] += v[w];
+    }
+    UNROLL for (int half = WIDTH / 2; half; half /= 2)
+        for (ptrdiff_t r = 0; r < TOGETHER; r++)
+            for (int w = 0; w < half; w++)
+                lane[r][w] += lane[r][w + half];
+    for (ptrdiff_t r = 0; r < rows; r++)
+        total[r] = lane[r][0];
+}
 static REAL V(sum_squares)(ptrdiff_t n, const char *x) { return V(total_contiguous)(n, x, 0, SQUARES); }
 static REAL V(sum_deviations)(ptrdiff_t n, const char *x, const REAL *mean)
 {
@@ -263,9 +286,16 @@ static ptrdiff_t V(sum)(ptrdiff_t first, ptrdiff_t last, const char *x, REAL *ou
                    out + first, divisor);
         return MGX_DONE;
     }
-    for (; inner == 1 && strides[1] == sizeof(REAL) && first < last; first++) {
-        const char *row = x + first * strides[0];
-        out[first] = V(finite_sum)(V(sum_contiguous)(n, row) / (REAL)divisor, n, row, strides[1], divisor);
+    for (ptrdiff_t rows; inner == 1 && strides[1] == sizeof(REAL) && first < last; first += rows) {
+        REAL total[TOGETHER];
+        const char *from = x + first * strides[0];
+        rows = n >= 8 * WIDTH ? 1 : last - first < TOGETHER ? last - first : TOGETHER;
+        if (rows == 1)
+            total[0] = V(sum_contiguous)(n, from);
+        else
+            V(sum_rows_together)(rows, n, strides[0], from, total);
+        for (ptrdiff_t r = 0; r < rows; r++, from += strides[0])
+            out[first + r] = V(finite_sum)(total[r] / (REAL)divisor, n, from, strides[1], divisor);
     }
     EACH_STRIP(c) {
         const char *from = x + c.row * strides[0] + c.first * strides[2];
@@ -387,16 +417,19 @@ static ptrdiff_t V(squares)(ptrdiff_t first, ptrdiff_t last, const char *x, cons
     return MGX_DONE;
 }
 
-/* best[w] = s * the maximum of s * x over column w of `width`: the maximum for s = 1, the minimum for -1; a nan wins */
-INLINE void V(extremes)(ptrdiff_t n, const ptrdiff_t width, const char *x, ptrdiff_t stride, REAL s,
-                        REAL *restrict best, const int is_long)
+/* best[w] = s * the maximum of s * x over column w of `width`, which are `next` elements apart: the maximum for s = 1,
+   the minimum for -1; a nan wins */
+INLINE void V(extremes)(ptrdiff_t n, const ptrdiff_t width, const char *x, ptrdiff_t stride, const ptrdiff_t next,
+                        REAL s, REAL *restrict best, const int is_long)
 {
     for (ptrdiff_t w = 0; w < width; w++)
-        best[w] = s * ((const REAL *)x)[w];
+        best[w] = s * ((const REAL *)x)[w * next];
     ALONG_IF(is_long, r, 1, n) {
         const REAL *restrict row = (const REAL *)(x + r * stride);
-        for (ptrdiff_t w = 0; w < width; w++)
-            best[w] = s * row[w] > best[w] || row[w] != row[w] ? s * row[w] : best[w];
+        for (ptrdiff_t w = 0; w < width; w++) {
+            const REAL v = s * row[w * next];
+            best[w] = v > best[w] || v != v ? v : best[w];
+        }
     }
     for (ptrdiff_t w = 0; w < width; w++)
         best[w] *= s;
@@ -405,13 +438,20 @@ INLINE void V(extremes)(ptrdiff_t n, const ptrdiff_t width, const char *x, ptrdi
 static void V(extreme_columns)(ptrdiff_t n, ptrdiff_t count, const char *x, ptrdiff_t stride, REAL s, REAL *best)
 {
     for (ptrdiff_t width; count; count -= width, x += width * sizeof(REAL), best += width)
-        V(extremes)(n, width = count < MANY ? count : MANY, x, stride, s, best, 1);
+        V(extremes)(n, width = count < MANY ? count : MANY, x, stride, 1, s, best, 1);
+}
+
+/* the same of short rows, `next` elements apart */
+static void V(extreme_rows)(ptrdiff_t n, ptrdiff_t count, const char *x, ptrdiff_t next, REAL s, REAL *best)
+{
+    for (ptrdiff_t width; count; count -= width, x += width * next * sizeof(REAL), best += width)
+        V(extremes)(n, width = count < MANY ? count : MANY, x, sizeof(REAL), next, s, best, 0);
 }
 
 INLINE REAL V(extreme)(ptrdiff_t n, const char *x, ptrdiff_t stride, REAL s, const int is_long)
 {
     REAL best;
-    V(extremes)(n, 1, x, stride, s, &best, is_long);
+    V(extremes)(n, 1, x, stride, 1, s, &best, is_long);
     return best;
 }
 
@@ -456,6 +496,10 @@ static ptrdiff_t V(amax)(ptrdiff_t first, ptrdiff_t last, const char *x, REAL *o
         V(extreme_columns)(n, last - first, x + first * strides[0], strides[1], s, out + first);
         return MGX_DONE;
     }
+    if (inner == 1 && n < WIDTH && strides[1] == sizeof(REAL) && strides[0] % (ptrdiff_t)sizeof(REAL) == 0) {
+        V(extreme_rows)(n, last - first, x + first * strides[0], strides[0] / (ptrdiff_t)sizeof(REAL), s, out + first);
+        return MGX_DONE;
+    }
     for (; inner == 1 && n >= WIDTH && strides[1] == sizeof(REAL) && first < last; first++)
         out[first] = V(extreme_of_row)(n, (const REAL *)(x + first * strides[0]), s);
     for (; inner == 1 && n <= MGX_PIECE && first < last; first++)
@@ -471,8 +515,10 @@ static ptrdiff_t V(amax)(ptrdiff_t first, ptrdiff_t last, const char *x, REAL *o
     return MGX_DONE;
 }
 
-/* p[w] = the product of a column, for `width` columns. 0 if a product on the way is one that `times` would scale. */
-static int V(prod_columns)(ptrdiff_t n, ptrdiff_t width, const char *x, ptrdiff_t stride, double *restrict p)
+/* p[w] = the product of a column, for `width` columns `next` elements apart. 0 if a product on the way is one that
+   `times` would scale. */
+INLINE int V(prod_any_columns)(ptrdiff_t n, ptrdiff_t width, const char *x, ptrdiff_t stride, const ptrdiff_t next,
+                               double *restrict p)
 {
     int odd = 0;
     for (ptrdiff_t w = 0; w < width; w++)
@@ -480,11 +526,16 @@ static int V(prod_columns)(ptrdiff_t n, ptrdiff_t width, const char *x, ptrdiff_
     ALONG(r, 0, n) {
         const REAL *restrict row = (const REAL *)(x + r * stride);
         for (ptrdiff_t w = 0; w < width; w++) {
-            p[w] *= row[w];
+            p[w] *= row[w * next];
             odd |= !(__builtin_fabs(p[w]) > 0x1p-500) | !(__builtin_fabs(p[w]) < 0x1p500);
         }
     }
     return !odd;
+}
+
+static int V(prod_columns)(ptrdiff_t n, ptrdiff_t width, const char *x, ptrdiff_t stride, double *p)
+{
+    return V(prod_any_columns)(n, width, x, stride, 1, p);
 }
 
 /* the product of n contiguous elements, of each stretch by columns of WIDTH */
@@ -510,8 +561,10 @@ static void V(prods)(ptrdiff_t count, ptrdiff_t n, const char *x, ptrdiff_t next
 {
     double p[MANY];
     for (ptrdiff_t width; count; count -= width, x += width * next, out += width) {
-        width = next != sizeof(REAL) ? 1 : count < MANY ? count : MANY;
-        const int plain = width > 1 && V(prod_columns)(n, width, x, stride, p);
+        const int in_line = next == sizeof(REAL), apart = n < WIDTH && next % (ptrdiff_t)sizeof(REAL) == 0;
+        width = !in_line && !apart ? 1 : count < MANY ? count : MANY;
+        const int plain = width > 1 && (in_line ? V(prod_columns)(n, width, x, stride, p)
+                                                : V(prod_any_columns)(n, width, x, stride, next / sizeof(REAL), p));
         for (ptrdiff_t w = 0; w < width && !plain; w++) {
             const int in_order = stride == sizeof(REAL) && n > 2 * WIDTH;
             scaled whole = {1, 0};
@@ -586,26 +639,12 @@ static int V(all_finite)(ptrdiff_t n, const char *x)
     return !(carry >> (8 * sizeof(REAL) - 1));
 }
 
-/* y[at[i]] += x[i] for m rows of n; at counts from the end where negative. The first that is none of the `rows`
-   rows of y, or -1 */
-static ptrdiff_t V(add_rows)(const int64_t *at, const REAL *restrict x, REAL *y_, ptrdiff_t m, ptrdiff_t n,
-                             ptrdiff_t rows)
-{
-    for (ptrdiff_t i = 0, walked = 0; i < m && !BREAKS_OFF(walked, n); i++, x += n) {
-        if (at[i] < -rows || at[i] >= rows)
-            return i;
-        REAL *restrict y = y_ + (at[i] < 0 ? at[i] + rows : at[i]) * n;
-        for (ptrdiff_t k = 0; k < n; k++)
-            y[k] += x[k];
-    }
-    return MGX_DONE;
-}
-
 #include "scan.inl"
 #undef WIDTH
 #undef SHORT
 #undef MANY
 #undef STRETCH
+#undef TOGETHER
 #undef ELEMENTS
 #undef SQUARES
 #undef DEVIATIONS

@@ -177,16 +177,12 @@ static inline BITS V(key)(REAL x, int descending)
     return descending ? ~bits : bits;
 }
 
-static V(keyed) *V(sort_by_digits)(ptrdiff_t n, const REAL *x, ptrdiff_t stride, int descending, V(keyed) *from,
-                                   V(keyed) *to)
+static V(keyed) *V(order_by_digits)(ptrdiff_t n, V(keyed) *from, V(keyed) *to)
 {
     ptrdiff_t count[sizeof(BITS)][256] = {{0}};
-    ALONG(i, 0, n) {
-        const BITS key = V(key)(x[i * stride], descending);
-        from[i] = (V(keyed)){key, (BITS)i};
+    ALONG(i, 0, n)
         for (size_t d = 0; d < sizeof(BITS); d++)
-            count[d][key >> 8 * d & 255]++;
-    }
+            count[d][from[i].key >> 8 * d & 255]++;
     for (size_t d = 0; d < sizeof(BITS); d++) {
         if (n > MGX_PIECE && mgx_interrupted())     /* then no count is whole */
             return NULL;
@@ -202,14 +198,26 @@ static V(keyed) *V(sort_by_digits)(ptrdiff_t n, const REAL *x, ptrdiff_t stride,
     return n > MGX_PIECE && mgx_interrupted() ? NULL : from;
 }
 
+static V(keyed) *V(sort_by_digits)(ptrdiff_t n, const REAL *x, ptrdiff_t stride, int descending, V(keyed) *from,
+                                   V(keyed) *to)
+{
+    ALONG(i, 0, n)
+        from[i] = (V(keyed)){V(key)(x[i * stride], descending), (BITS)i};
+    return V(order_by_digits)(n, from, to);
+}
+
+/* one more behind n that are in order */
+static inline void V(insert)(ptrdiff_t n, V(keyed) *to, V(keyed) one)
+{
+    for (; n > 0 && to[n - 1].key > one.key; n--)
+        to[n] = to[n - 1];
+    to[n] = one;
+}
+
 static V(keyed) *V(sort_by_insertion)(ptrdiff_t n, const REAL *x, ptrdiff_t stride, int descending, V(keyed) *to)
 {
-    for (ptrdiff_t i = 0, j; i < n; i++) {
-        const BITS key = V(key)(x[i * stride], descending);
-        for (j = i; j > 0 && to[j - 1].key > key; j--)
-            to[j] = to[j - 1];
-        to[j] = (V(keyed)){key, (BITS)i};
-    }
+    for (ptrdiff_t i = 0; i < n; i++)
+        V(insert)(i, to, (V(keyed)){V(key)(x[i * stride], descending), (BITS)i});
     return to;
 }
 
@@ -231,3 +239,92 @@ static ptrdiff_t V(sort)(ptrdiff_t first, ptrdiff_t last, char *scratch, const R
     }
     return MGX_DONE;
 }
+
+/* the key of a rank among n, by their digits, the highest first: only those are kept that agree in the digits before */
+static BITS V(key_of_rank)(ptrdiff_t n, const BITS *keys, ptrdiff_t rank, BITS *kept)
+{
+    BITS found = 0;
+    for (int d = sizeof(BITS) - 1; d >= 0; d--) {
+        if (n <= INSERTED) {
+            for (ptrdiff_t i = 0, j; i < n; i++) {
+                const BITS key = keys[i];
+                for (j = i; j > 0 && kept[j - 1] > key; j--)
+                    kept[j] = kept[j - 1];
+                kept[j] = key;
+            }
+            return kept[rank];
+        }
+        ptrdiff_t count[256] = {0}, k = 0, own = 0;
+        ALONG(i, 0, n)
+            count[keys[i] >> 8 * d & 255]++;
+        for (; k < 255 && rank >= count[k]; k++)
+            rank -= count[k];
+        found |= (BITS)k << 8 * d;
+        ALONG(i, 0, n) {
+            kept[own] = keys[i];
+            own += (keys[i] >> 8 * d & 255) == (BITS)k;
+        }
+        keys = kept, n = own;
+    }
+    return found;
+}
+
+/* Where the elements of the ranks `rank` to rank + k - 1 are; for a negative rank the lower one in the middle: of all,
+   a nan if there is one (MIDDLE), or of what is no nan (MIDDLE_OF_NUMBERS). Only keys from that of the first rank to
+   that of the last are put in order. For the first few of many a bound suffices: the rank among runs' least keys. */
+#define RUN 32
+#define MIDDLE -1
+#define MIDDLE_OF_NUMBERS -2
+static ptrdiff_t V(select)(ptrdiff_t first, ptrdiff_t last, char *scratch, const REAL *x, int64_t *place,
+                           ptrdiff_t outer, ptrdiff_t n, ptrdiff_t inner, ptrdiff_t rank, ptrdiff_t k, int descending)
+{
+    BITS *keys = (BITS *)scratch;
+    V(keyed) *from = (V(keyed) *)(keys + n), *to = from + n;
+    for (ptrdiff_t row = first; row < last && k > 0; row++) {
+        const REAL *own = x + row / inner * n * inner + row % inner;    /* of one row or column */
+        int64_t *out = place + row / inner * k * inner + row % inner;
+        BITS low = 0, high, *runs = (BITS *)from;
+        ptrdiff_t start = rank, many = 0, nans = 0, below = 0;
+        if (inner == 1)
+            ALONG(i, 0, n)
+                keys[i] = V(key)(own[i], descending);
+        else
+            ALONG(i, 0, n)
+                keys[i] = V(key)(own[i * inner], descending);
+        if (rank < 0) {
+            ALONG(i, 0, n)
+                nans += keys[i] == (BITS)~(BITS)0;
+            start = rank == MIDDLE && nans ? n - nans : nans < n ? (n - nans - 1) / 2 : 0;
+        }
+        if (start == 0 && k <= n / (2 * RUN)) {
+            for (ptrdiff_t r = 0; r < n / RUN; r++) {
+                BITS least = keys[r * RUN];
+                for (ptrdiff_t i = r * RUN; i < r * RUN + RUN; i++)
+                    least = keys[i] < least ? keys[i] : least;
+                runs[r] = least;
+            }
+            high = V(key_of_rank)(n / RUN, runs, k - 1, runs);
+        } else {
+            high = V(key_of_rank)(n, keys, start + k - 1, runs);
+            low = k == 1 ? high : start ? V(key_of_rank)(n, keys, start, runs) : 0;
+        }
+        ALONG(i, 0, n) {
+            from[many] = (V(keyed)){keys[i], (BITS)i};
+            many += keys[i] >= low && keys[i] <= high;
+            below += keys[i] < low;
+        }
+        const V(keyed) *sorted = from;
+        if (many > INSERTED && low < high)
+            sorted = V(order_by_digits)(many, from, to);
+        for (ptrdiff_t i = 1; many <= INSERTED && i < many; i++)
+            V(insert)(i, from, from[i]);
+        if (!sorted || (n > MGX_PIECE && mgx_interrupted()))    /* then nothing of this is whole */
+            break;
+        for (ptrdiff_t i = 0; i < k; i++)
+            out[i * inner] = sorted[start - below + i].at;
+    }
+    return MGX_DONE;
+}
+#undef RUN
+#undef MIDDLE
+#undef MIDDLE_OF_NUMBERS

@@ -1,6 +1,7 @@
 """Order, indices and masks: what is sorted, picked or written by position. As ``arrays``: functions and methods."""
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -8,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from microgradx._core.creation import integers
-from microgradx._core.launch import by_parts, capturing, compute, note_as_it_is
-from microgradx._core.structured import HostOperation, sort_along
+from microgradx._core.launch import by_parts, capturing, composite, compute, note_as_it_is
+from microgradx._core.structured import HostOperation, KernelOperation, sort_along
 from microgradx._core.tensor import Tensor, attach
 from microgradx._core.views import along, axis_of, check_along
 from microgradx.arrays.common import as_operand, at, broadcast, least_axes, of_line, of_tensor, tensor
@@ -78,6 +79,28 @@ def sort(x: Tensor, axis: int = -1, descending: bool = False, stable: bool = Tru
     return in_order(x, axis_of("sort", axis, x.ndim), bool(descending))
 
 
+def _sizes_along(x: Tensor, d: int, rank: int, k: int, descending: bool) -> tuple[tuple[int, ...], tuple[()]]:
+    return (math.prod(x.shape[:d]), x.shape[d], math.prod(x.shape[d + 1:]), rank, k, int(descending)), ()
+
+
+_select: Callable[..., Tensor] = KernelOperation(
+    "select", lambda x, d, rank, k, descending: [((*x.shape[:d], k, *x.shape[d + 1:]), np.int64)], _sizes_along)
+
+
+@composite("select")
+def _select_by_sorting(x: Tensor, *, rank: int, k: int, descending: int, **sizes: int) -> Tensor:
+    if rank < 0:
+        return Tensor(_middle(x.numpy(), 1, rank == -2))
+    return in_order(x, 1, bool(descending)).indices[:, rank:rank + k]
+
+
+def places_in_order(x: Tensor, d: int, rank: int, k: int, descending: bool) -> Tensor:
+    """Where the elements of the ranks from ``rank`` on, counted from 0, are along axis d."""
+    if x.dtype.kind == "f" and x.shape[d] < 2**32 and x.size:
+        return _select(x.detach(), d, rank, k, descending)
+    return at(argsort(x, d, descending), d, slice(rank, rank + k)).clone()
+
+
 @of_tensor
 @of_line
 def topk(x: Tensor, k: int, axis: int = -1, largest: bool = True, sorted: bool = True) -> Sorted:
@@ -91,7 +114,7 @@ def topk(x: Tensor, k: int, axis: int = -1, largest: bool = True, sorted: bool =
     d = axis_of("topk", axis, x.ndim)
     if not 0 <= k <= x.shape[d]:
         raise OptionError(f"topk: {k} of axis {d} of length {x.shape[d]} ({k} is not within 0..{x.shape[d]})")
-    order = at(argsort(x, d, largest), d, slice(k)).clone()
+    order = places_in_order(x, d, 0, k, bool(largest))
     return Sorted(x.gather(d, order), order)
 
 
@@ -117,9 +140,16 @@ def _median_vjp(g: Tensor, y: Tensor, x: Tensor, _: bool) -> Tensor:
     return alike * (g / alike.sum())
 
 
+def middle_place(x: Tensor, d: int, skip_nan: bool) -> Tensor:
+    """Where the median stands along axis d."""
+    if x.dtype.kind == "f" and x.shape[d] < 2**32 and x.size:
+        return _select(x.detach(), d, -2 if skip_nan else -1, 1, False)
+    return _argmedian(x, d, skip_nan)
+
+
 _median: Callable[..., Tensor] = HostOperation(
     "median", lambda x, _: [((), x.dtype)],
-    lambda out, x, skip_nan: np.copyto(out, x[_middle(x, 0, skip_nan)[0]]), [[_median_vjp]])
+    lambda out, x, skip_nan: np.copyto(out, x[middle_place(Tensor(x), 0, skip_nan).item()]), [[_median_vjp]])
 
 
 def middle(op: str, x: Tensor, axis: Axis, keepdims: bool, skip_nan: bool) -> Any:
@@ -130,7 +160,7 @@ def middle(op: str, x: Tensor, axis: Axis, keepdims: bool, skip_nan: bool) -> An
         raise ShapeError(f"{op}: of no elements, shape {x.shape}" + ("" if axis is None else f" along axis {d}"))
     if axis is None:
         return _median(flat, skip_nan).reshape((1,) * x.ndim if keepdims else ())
-    place = _argmedian(flat, d, skip_nan)
+    place = middle_place(flat, d, skip_nan)
     values = flat.gather(d, place)
     if x.ndim == 0:
         return Sorted(values.reshape(()), place.reshape(()))
@@ -174,7 +204,7 @@ def kthvalue(x: Tensor, k: int, axis: int = -1, keepdims: bool = False) -> Sorte
     d, (count,) = axis_of("kthvalue", axis, x.ndim), integers("kthvalue", "k", (k,))
     if not 1 <= count <= x.shape[d]:
         raise OptionError(f"kthvalue: k={count} is not within 1..{x.shape[d]}, the length of axis {d}")
-    place = at(argsort(x, d), d, slice(count - 1, count)).clone()
+    place = places_in_order(x, d, count - 1, 1, False)
     return picked(x, d, place, keepdims)
 
 
@@ -290,8 +320,8 @@ def positions(op: str, index: Data, axis: int, length: int) -> Tensor | npt.NDAr
     if capturing():                                                         # checked when it is used
         return index.reshape(-1)
     index = np.array(index, np.int64).reshape(-1)
-    bad = index[(index < -length) | (index >= length)]
-    if bad.size:
+    if index.size and not -length <= index.min() <= index.max() < length:
+        bad = index[(index < -length) | (index >= length)]
         raise IndexError_(f"{op}: index {bad[0]} is out of range for axis {axis} of length {length}")
     return index
 

@@ -1,7 +1,8 @@
-"""Linear algebra over the last two axes, by NumPy's LAPACK, with gradients of every order.
+"""Linear algebra over the last two axes, with gradients of every order.
 
-The decompositions are host operations: one row each says what comes out, how NumPy computes it, and the gradient,
-written in operations. The formulas are those of Giles, An extended collection of matrix derivative results for
+Triangular systems, Cholesky factors and ``solve`` are rows of ``csrc/kernels.def``. The other decompositions are host
+operations, by NumPy's LAPACK. One line each says what comes out, how it is computed, and the gradient, written in
+operations. The formulas are those of Giles, An extended collection of matrix derivative results for
 forward and reverse mode algorithmic differentiation (2008); for the singular value decomposition Townsend,
 Differentiating the singular value decomposition (2016); for QR Walter and Lehmann, Algorithmic differentiation of
 linear algebra functions (2010); for LU de Hoog, Anderssen and Lukas, Differentiation of matrix functionals using
@@ -23,8 +24,9 @@ import numpy as np
 import numpy.typing as npt
 
 from microgradx._core.creation import integers
-from microgradx._core.launch import compute, stretches
-from microgradx._core.structured import HostOperation, power_of
+from microgradx._core.graph import is_grad_enabled
+from microgradx._core.launch import composite, compute, stretches
+from microgradx._core.structured import HostOperation, KernelOperation, power_of
 from microgradx._core.tensor import Tensor, concat, pad, stack
 from microgradx._core.views import axis_of
 from microgradx.creation import real
@@ -156,17 +158,107 @@ def by_numpy(name: str, results: Function, compute: Function, vjps: list[list[Fu
     return HostOperation(name, results, forward, vjps)
 
 
+# ----- by kernels: triangular systems, Cholesky factors, systems by LU ---------------------------------------------
+
+def by_kernel(name: str, results: Function, sizes: Function, vjps: list[list[Function]], failure: str,
+              row: str | None = None) -> KernelOperation:
+    """The operation that the row of its name, or ``row``, carries out on a batch of square matrices and on what they
+    are applied to. A matrix that the row refuses raises ``LinAlgError``."""
+    def refuse(position: int, a: Tensor, *_: Any) -> None:
+        raise LinAlgError(f"{name}: shape {a.shape}: {failure}")
+
+    return KernelOperation(name, results, sizes, vjps, refuse, row)
+
+
+def _sizes(a: Tensor, b: Tensor) -> tuple[tuple[int, ...], tuple[()]]:
+    """How many systems, equations and columns."""
+    return (math.prod(a.shape[:-2]), a.shape[-1], b.shape[-1]), ()
+
+
+def _like_columns(a: Tensor, b: Tensor, *_: Any) -> list[Result]:
+    return [(b.shape, b.dtype)]
+
+
+def _triangle_vjp(g: Tensor, x: Tensor, t: Tensor, b: Tensor, transposed: bool, upper: bool, unit: bool) -> Tensor:
+    back = _triangular(t, g, not transposed, upper, unit)
+    whole = -(x @ back.mT if transposed else back @ x.mT)
+    return whole.triu(int(unit)) if upper else whole.tril(-int(unit))
+
+
+def _columns_vjp(g: Tensor, x: Tensor, t: Tensor, b: Tensor, transposed: bool, upper: bool, unit: bool) -> Tensor:
+    return _triangular(t, g, not transposed, upper, unit)
+
+
+_triangular: One = by_kernel("solve_triangular", _like_columns,
+                             lambda t, b, *flags: (_sizes(t, b)[0] + flags, ()), [[_triangle_vjp, _columns_vjp]],
+                             "Singular matrix")
+
+
+def _cholesky_vjp(g: Tensor, low: Tensor, a: Tensor) -> Tensor:
+    inner = _copied(low.mT @ g) / 2
+    left = _triangular(low, inner, True, False, False)
+    found = _triangular(low, left.mT, True, False, False)
+    return (found + found.mT) / 2
+
+
+_cholesky: One = by_kernel("cholesky", lambda a: [(a.shape, a.dtype)],
+                           lambda a: ((math.prod(a.shape[:-2]), a.shape[-1]), ()), [[_cholesky_vjp]],
+                           "Matrix is not positive definite")
+
+
+def _solved(a: Tensor, b: Tensor) -> list[Result]:
+    n = a.shape[-1]
+    return [(b.shape, b.dtype), ((*a.shape[:-2], n + 1, n), a.dtype)]
+
+
+def _solve_back(g: Tensor, factors: Tensor, a: Tensor) -> Tensor:
+    """What solves a^T: by the factors of a that are there, or as a function of a."""
+    return _solve(a.mT, g)[0] if is_grad_enabled() else _solve_transposed(factors, g)
+
+
+_solve: Two = by_kernel("solve", _solved, _sizes, [[lambda g, x, factors, a, b: -(_solve_back(g, factors, a) @ x.mT),
+                                                    lambda g, x, factors, a, b: _solve_back(g, factors, a)], []],
+                        "Singular matrix")
+_inverse: Two = by_kernel("inv", _solved, _sizes, [[lambda g, y, factors, a, unit: -(y.mT @ g @ y.mT),
+                                                    lambda g, y, factors, a, unit: _solve_back(g, factors, a)], []],
+                          "Singular matrix", "solve")
+_solve_transposed: One = by_kernel("solve_transposed", _like_columns,
+                                   lambda factors, b: (_sizes(b, b)[0][:1] + b.shape[-2:], ()), [], "")
+
+
+def _inv(a: Tensor) -> Tensor:
+    return _inverse(a, Tensor(np.eye(a.shape[-1]), dtype=a.dtype).expand(a.shape))[0]
+
+
+@composite("solve_triangular")
+def _triangular_by_numpy(t: Tensor, b: Tensor, *, transposed: int, upper: int, unit: int, **sizes: Any) -> Tensor:
+    part = np.triu(t.numpy(), unit) if upper else np.tril(t.numpy(), -unit)
+    part = part + unit * np.eye(part.shape[-1])
+    return Tensor(np.linalg.solve(np.swapaxes(part, -1, -2) if transposed else part, b.numpy()))
+
+
+@composite("cholesky")
+def _cholesky_by_numpy(a: Tensor, **sizes: Any) -> Tensor:
+    return Tensor(np.linalg.cholesky((a.numpy() + np.swapaxes(a.numpy(), -1, -2)) / 2))
+
+
+@composite("solve")
+def _solve_by_numpy(a: Tensor, b: Tensor, **sizes: Any) -> tuple[Tensor, Tensor]:
+    factors, pivots = lu_factor(a)
+    return Tensor(np.linalg.solve(a.numpy(), b.numpy())), concat([factors, (pivots - 1).unsqueeze(-2)], -2)
+
+
+@composite("solve_transposed")
+def _solve_transposed_by_numpy(factors: Tensor, b: Tensor, **sizes: Any) -> Tensor:
+    p, low, up = lu_unpack(factors[..., :-1, :], factors[..., -1, :].astype(np.int64) + 1)
+    return Tensor(np.linalg.solve((p @ low @ up).mT.numpy(), b.numpy()))
+
+
 # ----- the decompositions ----------------------------------------------------------------------------------------
 
 def _spread(g: Tensor) -> Tensor:
     """A number per matrix, to be multiplied with it."""
     return g[..., None, None]
-
-
-def _cholesky_vjp(g: Tensor, low: Tensor, a: Tensor) -> Tensor:
-    n = a.shape[-1]
-    half = Tensor(np.tril(np.ones((n, n))) - np.eye(n) / 2, dtype=a.dtype)
-    return solve(low.mT, solve(low.mT, ((low.mT @ g) * half).mT).mT)
 
 
 def _eigenvectors_vjp(g: Tensor, w: Tensor, v: Tensor, a: Tensor) -> Tensor:
@@ -349,10 +441,6 @@ def _numbers(a: Tensor) -> Result:
     return (a.shape[:-2], a.dtype)
 
 
-_cholesky: One = by_numpy("cholesky", _like, np.linalg.cholesky, [[_cholesky_vjp]])
-_solve: One = by_numpy("solve", lambda a, b: _like(b), np.linalg.solve,
-                       [[lambda g, x, a, b: -(_solve(a.mT, g) @ x.mT), lambda g, x, a, b: _solve(a.mT, g)]])
-_inv: One = by_numpy("inv", _like, np.linalg.inv, [[lambda g, y, a: -(y.mT @ g @ y.mT)]])
 _det: One = by_numpy("det", lambda a: [_numbers(a)], np.linalg.det, [[lambda g, y, a: _spread(g) * _cofactor(a)]])
 _cofactor: One = by_numpy("det", _like, _cofactors, [[_cofactors_vjp]])
 _slogdet: Two = by_numpy("slogdet", lambda a: [_numbers(a)] * 2, np.linalg.slogdet,
@@ -388,7 +476,7 @@ def cholesky(a: Data, *, upper: bool = False) -> Tensor:
             [1., 2.]])
     """
     a, = matrices("cholesky", a)
-    low = _cholesky((a + a.mT) / 2)
+    low = _cholesky(a)
     return low.mT if upper else low
 
 
@@ -411,7 +499,7 @@ def solve(a: Data, b: Data, *, left: bool = True) -> Tensor:
     if b.ndim == 0 or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         raise ShapeError(f"solve: shapes {a.shape} and {b.shape} do not align"
                          + (f" ({a.shape[-1]} != {b.shape[-2 if b.ndim > 1 else 0]})" if b.ndim else ""))
-    return _solve(*batched("solve", a, b))
+    return _solve(*batched("solve", a, b))[0]
 
 
 def are_vectors(a: Tensor, b: Tensor) -> bool:
@@ -423,6 +511,8 @@ def are_vectors(a: Tensor, b: Tensor) -> bool:
 
 def batched(op: str, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """Two tensors of matrices with their leading axes broadcast."""
+    if a.shape[:-2] == b.shape[:-2]:
+        return a, b
     try:
         lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     except ValueError:
@@ -444,11 +534,9 @@ def solve_triangular(a: Data, b: Data, *, upper: bool, left: bool = True, unitri
     a, b = matrices("solve_triangular", a, b)
     if b.ndim < 2 or b.shape[-2 if left else -1] != a.shape[-1]:
         raise ShapeError(f"solve_triangular: shapes {a.shape} and {b.shape} do not align")
-    k = int(unitriangular)
-    t = a.triu(k) if upper else a.tril(-k)
-    if unitriangular:
-        t = t + Tensor(np.eye(a.shape[-1]), dtype=a.dtype)
-    return solve(t, b) if left else solve(t.mT, b.mT).mT
+    t, columns = batched("solve_triangular", a, b if left else b.mT)
+    x = _triangular(t, columns, not left, bool(upper), bool(unitriangular))
+    return x if left else x.mT
 
 
 def cholesky_solve(b: Data, L: Data, *, upper: bool = False) -> Tensor:
@@ -460,7 +548,8 @@ def cholesky_solve(b: Data, L: Data, *, upper: bool = False) -> Tensor:
     """
     low, b = matrices("cholesky_solve", L, b)
     low = low.mT if upper else low
-    return solve_triangular(low.mT, solve_triangular(low, b, upper=False), upper=True)
+    low, b = batched("cholesky_solve", low, b)
+    return _triangular(low, _triangular(low, b, False, False, False), True, False, False)
 
 
 def cholesky_inverse(L: Data, upper: bool = False) -> Tensor:
@@ -791,12 +880,11 @@ def only_sound(x: Tensor, info: Tensor) -> Tensor:
 def _zero_pivots(a: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """For each matrix 0, or the number of the first pivot that is 0.
 
-    Whether there is one is LAPACK's to say, for it is LAPACK that would raise. Where roundings hide from ``lu_factor``
-    which one, it is the smallest.
+    Whether there is one is for ``solve`` to say, which would raise. Where roundings hide from ``lu_factor`` which one,
+    it is the smallest.
     """
     found = np.zeros(a.shape[:-2], np.int64)
-    finite = np.isfinite(a).all((-2, -1))
-    singular = np.linalg.slogdet(np.where(_spread(finite), a, np.eye(a.shape[-1], dtype=a.dtype)))[0] == 0
+    singular = np.array([_fails(_inv, a[at]) for at in np.ndindex(found.shape)], bool).reshape(found.shape)
     for at in np.argwhere(singular):
         pivots = np.abs(lu_factor(Tensor(a[tuple(at)])).LU.diagonal().numpy())
         found[tuple(at)] = 1 + pivots.argmin()
@@ -814,11 +902,16 @@ def _minors(a: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return found
 
 
-def _is_positive_definite(a: npt.NDArray[Any]) -> bool:
+def _fails(function: One, a: npt.NDArray[Any]) -> bool:
     try:
-        return bool(np.isfinite(np.linalg.cholesky(a)).all())
-    except np.linalg.LinAlgError:
-        return False
+        function(Tensor(a))
+    except LinAlgError:
+        return True
+    return False
+
+
+def _is_positive_definite(a: npt.NDArray[Any]) -> bool:
+    return bool(np.isfinite(a).all()) and not _fails(_cholesky, a)
 
 
 def lu_factor(a: Data, *, pivot: bool = True) -> Factors:

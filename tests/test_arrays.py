@@ -459,3 +459,29 @@ def test_lists_that_are_no_arrays():
                            ([[0.5]] * 2 + [0.5], errors.ShapeError)):
         with pytest.raises(error):
             mgx.tensor(numbers)
+
+
+@pytest.mark.parametrize("axis, shape", [(0, (4,)), (1, (4,)), (2, (2, 3)), (1, (1,)), (0, (0, 2)), (2, (3, 1, 2))])
+def test_index_along_one_axis(axis, shape):
+    """Of every layout, with its gradient, against NumPy; an index out of range is refused, captured or not."""
+    rng = np.random.default_rng(axis)
+    whole, at = rng.normal(size=(5, 3, 4)), rng.integers(-3, 3, shape)
+    for x in (Tensor(whole), Tensor(whole[::-1].copy())[::-1], Tensor(whole.T.copy()).permute(2, 1, 0)):
+        for index in (at, Tensor(at), Tensor(np.repeat(at, 2, 0))[::2]):
+            x = x.detach()
+            x.requires_grad = True
+            y = x[(slice(None),) * axis + (index,)]
+            assert y.numpy().tobytes() == whole.take(at, axis).tobytes() and y.shape == whole.take(at, axis).shape
+            y.square().sum().backward()
+            expected = np.zeros_like(whole)
+            np.add.at(expected, (slice(None),) * axis + (at,), 2 * whole.take(at, axis))
+            np.testing.assert_allclose(x.grad.numpy(), expected)
+    for bad in (whole.shape[axis], -1 - whole.shape[axis]):
+        wrong = Tensor(np.full((3,), bad))
+        select, add = (lambda x: x.index_select(axis, wrong)), (lambda x: x.moveaxis(axis, -1)[..., :3].gather(
+            2, wrong.expand(*x.moveaxis(axis, -1).shape[:2], 3)))
+        for function in (select, add, lambda x: x[(slice(None),) * axis + (wrong,)]):
+            for call in (function, mgx.compile(function)):
+                with pytest.raises(IndexError):
+                    for _ in range(3):
+                        call(Tensor(whole))

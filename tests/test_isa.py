@@ -122,12 +122,14 @@ np.savez(sys.argv[1], **record())
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "machines.md"
 SEEDS = range(3)
-# beside the samples of test_kernels: products that gemm.inl takes, and softmax over many rows
+# beside the samples of test_kernels: products that gemm.inl takes, factors made of them, and softmax over many rows
 PRODUCTS = [(10, 30, 784), (10, 784, 30), (32, 30, 30), (16, 16, 16), (64, 10, 128), (3, 7, 1000), (1, 500, 20),
             (500, 1, 33)]
 MORE = {"gemm": [dict(ta=ta, tb=tb, m=m, n=n, k=k, alpha=0.5, beta=1.0, lda=m if ta else k, ldb=k if tb else n, ldc=n)
                  for ta in (0, 1) for tb in (0, 1) for m, n, k in PRODUCTS],
         **dict.fromkeys(("softmax", "log_softmax", "softmax_vjp", "log_softmax_vjp"), [dict(m=97, n=31)]),
+        **dict.fromkeys(("solve_triangular", "cholesky", "solve", "solve_transposed"),
+                        [dict(batch=1, n=197, k=1, transposed=0, upper=0, unit=0)]),
         "cross_entropy": [dict(m=97, n=31, divisor=97.0)], "binary_cross_entropy": [dict(n=2000)]}
 
 

@@ -44,6 +44,10 @@ SAMPLES = {
                for short in (dict(outer=3, n=70, inner=5), dict(outer=2, n=30, inner=300), *SHORT)],
     "sort": [dict(outer=outer, n=n, inner=inner, descending=descending) for descending in (0, 1)
              for outer, n, inner in ((3, 5, 2), (2, 32, 1), (2, 33, 3), (1, 3000, 1), (1, 1, 1))],
+    "select": [*(dict(outer=outer, n=n, inner=inner, rank=rank, k=k, descending=descending) for descending in (0, 1)
+                 for outer, n, inner, rank, k in ((3, 5, 2, 0, 2), (2, 33, 3, 30, 3), (1, 3000, 1, 0, 20),
+                                                  (2, 700, 1, 0, 10), (2, 700, 2, 300, 1), (2, 90, 1, 20, 50))),
+               *(dict(outer=2, n=n, inner=3, rank=rank, k=1, descending=0) for rank in (-1, -2) for n in (1, 8, 77))],
     "softmax": [dict(m=3, n=7), dict(m=70, n=1), dict(m=2, n=1030)],
     "log_softmax": [dict(m=3, n=7), dict(m=1, n=40)],
     "softmax_vjp": [dict(m=3, n=7), dict(m=1, n=65)], "log_softmax_vjp": [dict(m=3, n=7)],
@@ -63,10 +67,18 @@ SAMPLES = {
                  (2, 3, 4, 5, 6, 1, 3, 1), (1, 1, 1, 1, 1, 1, 1, 1), (4, 70, 150, 17, 33, 2, 70, 2),
                  (6, 9, 5, 3, 2, 3, 1, 1), (1, 300, 260, 8, 16, 1, 300, 1), (2, 5, 0, 3, 4, 1, 5, 1))]
        for row in ("attention", "attention_vjp")},
+    "solve_triangular": [dict(batch=batch, n=n, k=k, transposed=transposed, upper=upper, unit=unit)
+                         for transposed in (0, 1) for upper in (0, 1) for unit in (0, 1)
+                         for batch, n, k in ((2, 5, 3), (1, 70, 75), (1, 1, 1))],
+    "cholesky": [dict(batch=3, n=4), dict(batch=1, n=101)],
+    **dict.fromkeys(("solve", "solve_transposed"), [dict(batch=3, n=4, k=2), dict(batch=1, n=101, k=70)]),
     "columns": [dict(v=IMAGE, planes=3), dict(v=DENSE, planes=1)],
     "uncolumns": [dict(v=IMAGE, planes=3, spread=12), dict(v=DENSE, planes=2, spread=0)],
     "pool_sum": [dict(v=IMAGE, planes=3)], "pool_max": [dict(v=DENSE, planes=3), dict(v=IMAGE, planes=2)],
-    "unpool": [dict(planes=2, plane=12, n=5)], "add_rows": [dict(m=6, n=3, rows=4), dict(m=1, n=1, rows=1)],
+    "unpool": [dict(planes=2, plane=12, n=5)],
+    **dict.fromkeys(("gather", "scatter_add"), [
+        dict(outer=outer, n=n, m=m, inner=inner, shared=shared) for shared in (0, 1)
+        for outer, n, m, inner in ((3, 4, 5, 6), (2, 7, 9, 1), (1, 1, 1, 1))]),
     "count_steps": [dict(n=3)],
     "uniform": [dict(n=5), dict(n=1000)], "normal": [dict(n=5), dict(n=1000)],
     "dropout": [dict(n=5, most=2**31, scale=2.0), dict(n=1000, most=2**32 - 1, scale=0.0),
@@ -107,10 +119,11 @@ def lengths(elements, sample):
     """The shape that the text of an extent stands for: its factors."""
     v = sample.get("v", (0,) * 12)
     text = elements.replace("PLANE(v)", f"{v[0]}*{v[1]}").replace("TAPS(v)", f"{v[2]}*{v[3]}")
-    text = text.replace("OUTPUTS(v)", f"{v[10]}*{v[11]}").replace("(m + 63)/64", "parts")
+    text = text.replace("OUTPUTS(v)", f"{v[10]}*{v[11]}").replace("(m + 63)/64", "parts").replace("(n + 1)", "rows")
+    text = text.replace("(shared ? m : outer*m*inner)", "m" if sample.get("shared") else "outer*m*inner")
     if "spread" in text:
         text = f"planes*{v[2]}*{v[3]}*{v[10]}*{v[11]}" if sample["spread"] else f"planes*{v[10]}*{v[11]}"
-    known = sample | {"parts": (sample.get("m", 0) + 63) // 64}
+    known = {"rows": sample.get("n", 0) + 1} | sample | {"parts": (sample.get("m", 0) + 63) // 64}
     return tuple(int(part) if part.isdigit() else known[part] for part in text.split("*"))
 
 
@@ -120,6 +133,13 @@ def operand(kind, name, elements, sample, row, dtype, rng):
         shape = {"a": ("k", "m") if sample["ta"] else ("m", "k"), "b": ("n", "k") if sample["tb"] else ("k", "n"),
                  "c": ("m", "n")}[name]
         shape = tuple(sample[d] for d in shape)
+    if name in ("a", "t", "factors") and {"batch", "n"} <= sample.keys():
+        unit = np.eye(sample["n"])              # far from singular; positive definite, or with rows to exchange
+        a = rng.normal(size=(sample["batch"], *unit.shape)) / sample["n"] / 2
+        a = a + np.swapaxes(a, 1, 2) if row["name"] == "cholesky" else a
+        a = a + (unit if name == "t" or row["name"] == "cholesky" else unit[::-1])
+        a = Tensor(a.astype(dtype))
+        return composites["solve"](a, a)[1] if name == "factors" else a
     if row["name"] == "binary_cross_entropy":
         return Tensor(rng.uniform(size=shape).astype(dtype))
     if name == "cell":
@@ -131,8 +151,8 @@ def operand(kind, name, elements, sample, row, dtype, rng):
     if kind == "INT64" and name not in ("label", "at"):
         return Tensor(rng.integers(0, 3, shape))
     if name == "label" or name == "at" and row["name"] != "pool_max":
-        most = {"cross_entropy": "n", "cross_entropy_vjp": "n", "unpool": "plane", "add_rows": "rows"}[row["name"]]
-        low = -sample[most] if row["name"] == "add_rows" else 0
+        most = {"unpool": "plane"}.get(row["name"], "n")
+        low = -sample[most] if row["name"] in ("gather", "scatter_add") else 0
         return Tensor(rng.integers(low, sample[most], shape))
     if name == "sums":                          # above all scores
         return Tensor(np.stack([rng.uniform(9, 10, shape[1:]), rng.uniform(size=shape[1:])]).astype(dtype))
@@ -272,12 +292,16 @@ LARGE = {"sum": dict(outer=3, n=700, inner=645, divisor=1.0), "amax": dict(outer
          "any": dict(outer=30, n=1000, inner=645, all=0), "argmax": dict(outer=30, n=700, inner=60, sign=1.0),
          "cumsum": dict(outer=300, n=70, inner=60, reverse=0),
          "sort": dict(outer=30, n=700, inner=60, descending=1),
+         "select": dict(outer=30, n=700, inner=60, rank=5, k=40, descending=1),
          "softmax": dict(m=3001, n=400), "log_softmax": dict(m=3001, n=400), "softmax_vjp": dict(m=3001, n=400),
          "log_softmax_vjp": dict(m=3001, n=400), "cross_entropy_vjp": dict(m=3001, n=400, divisor=10.0),
          "norm": dict(m=3001, n=400, centred=1, eps=1e-5), "norm_vjp": dict(m=3001, n=400, centred=1, eps=1e-5),
          "norm_weight_vjp": dict(m=3001, n=400, centred=1, eps=1e-5), "columns": dict(v=IMAGE, planes=20001),
          "uncolumns": dict(v=IMAGE, planes=20001, spread=12), "pool_sum": dict(v=IMAGE, planes=20001),
          "pool_max": dict(v=DENSE, planes=80001), "unpool": dict(planes=90001, plane=12, n=5),
+         **{name: dict(batch=1301, n=17, k=5, transposed=0, upper=1, unit=0)
+            for name in ("solve_triangular", "cholesky", "solve", "solve_transposed")},
+         "gather": dict(outer=2, n=3, m=700, inner=1000, shared=0),
          "uniform": dict(n=1200001), "normal": dict(n=1200001), "dropout": dict(n=1200001, most=9**9, scale=3.0),
          "integers": dict(n=1200001, low=-5, range=1000),
          **dict.fromkeys(("recurrence", "recurrence_vjp"), CELLS["lstm"] | dict(

@@ -69,7 +69,7 @@ REGISTRATIONS = {
     ("flow.loop_rules", "flow.verdicts", "rule"),
     *((name, "_core.launch", "composite") for name in (
         "_core.generator", "_core.nets", "_core.sequences", "_core.structured", "_core.update", "_core.views",
-        "nn.costs", "optim.optimizers"))}
+        "indexing", "linalg", "nn.costs", "optim.optimizers"))}
 
 
 def modules():

@@ -1,4 +1,4 @@
-/* Matrix products and what is made of them, and fused chains. */
+/* Matrix products and what is made of them, factors of matrices, and fused chains. */
 #include "isa.h"
 #ifdef ISA
 #define OWN_random(...)
@@ -6,12 +6,14 @@
 #define OWN_structured(...)
 #include "f32.h"
 #include "gemm.inl"
+#include "factor.inl"
 #include "recurrence.inl"
 #include "attention.inl"
 #include "fused_chain.inl"
 #include "shims.inl"
 #include "f64.h"
 #include "gemm.inl"
+#include "factor.inl"
 #include "recurrence.inl"
 #include "attention.inl"
 #include "fused_chain.inl"

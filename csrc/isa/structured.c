@@ -1,4 +1,4 @@
-/* Copies, reductions, softmax, optimizers, windows and normalization. */
+/* Copies, reductions, indices, softmax, optimizers, windows and normalization. */
 #include "isa.h"
 #ifdef ISA
 #define OWN_random(...)
@@ -7,6 +7,7 @@
 #include "f32.h"
 #include "memory.inl"
 #include "reduce.inl"
+#include "index.inl"
 #include "softmax.inl"
 #include "optim.inl"
 #include "conv.inl"
@@ -15,6 +16,7 @@
 #include "f64.h"
 #include "memory.inl"
 #include "reduce.inl"
+#include "index.inl"
 #include "softmax.inl"
 #include "optim.inl"
 #include "conv.inl"

@@ -1145,7 +1145,7 @@ class HostOperation(Operation):
 
 
 class KernelOperation(Operation):
-    """An operation that a row of ``csrc/kernels.def`` of the same name carries out.
+    """An operation that a row of ``csrc/kernels.def`` carries out: that of the same name, or ``row``.
 
     ``sizes(*tensors, *options)`` gives (integers, numbers) in the order of the row; its operands are the tensors, made
     contiguous, and then the results. A row that refuses some numbers has ``refuse(position, *tensors, *options)``,
@@ -1161,10 +1161,10 @@ class KernelOperation(Operation):
     Tensor([[ 0.25, -0.25]])
     """
 
-    def __init__(self, str name, results, sizes, vjps=(), refuse=None):
+    def __init__(self, str name, results, sizes, vjps=(), refuse=None, row=None):
         super().__init__(name, results, vjps)
-        self.row, self.sizes, self.refuse = name, sizes, refuse
-        kernel_row(name)
+        self.row, self.sizes, self.refuse = row or name, sizes, refuse
+        kernel_row(self.row)
 
     def compute(self, tuple outs, tuple xs, tuple options):
         integers, numbers = self.sizes(*xs, *options)

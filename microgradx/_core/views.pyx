@@ -1,11 +1,13 @@
 """Structured operations that move numbers without changing them: views, indexing, joining, conversion.
 
 Each is one block: what it does to shapes, the forward, the vjp. A vjp is written in operations, so every order
-of derivative follows. Indices by masks and integer arrays go to NumPy: it knows the rules, and a host launch carries
-them out.
+of derivative follows. Indices of integers along one axis are a kernel's. Masks and several integer arrays go to
+NumPy: it knows the rules, and a host launch carries them out.
 """
 from cpython.number cimport PyNumber_AsSsize_t
 from cpython.object cimport PyObject
+from libc.stdint cimport int64_t
+from libc.string cimport memcpy
 
 cdef extern from "Python.h":
     ctypedef struct PySliceObject:
@@ -211,26 +213,73 @@ cdef bint has_tensor(tuple key):
     return False
 
 
-cdef int ADD_ROWS = kernel_row("add_rows")
+cdef int GATHER = kernel_row("gather"), SCATTER_ADD = kernel_row("scatter_add")
 
 
-cdef int add_rows(Array x, Array at, Array out) except -1:
-    """out[at] += x along the first axis; the indices were checked before."""
+cdef Array put_index(Call *call, Array x, int axis, Array at):
+    """The lengths of a launch by indices ``at`` along an axis of ``x``, and the array in which they lie in order: one
+    for all that is the same along the other axes, as an expanded one is, or an index for each element."""
+    cdef bint shared = at.strides_[axis] == sizeof(int64_t) or at.shape_[axis] == 1
+    cdef int d
+    call.args.n[0], call.args.n[1], call.args.n[2], call.args.n[3] = 1, x.shape_[axis], at.shape_[axis], 1
+    for d in range(x.ndim):
+        if d != axis:
+            shared = shared and (at.strides_[d] == 0 or at.shape_[d] == 1)
+            call.args.n[0 if d < axis else 3] *= x.shape_[d]
+    call.args.n[4] = shared
+    return at if shared else as_contiguous(at)
+
+
+cdef Array pick(Array x, int axis, Array at):
+    """``x`` at the indices along ``axis``, whose other axes are as long as those of x; not recorded. None if an index
+    is out of range."""
+    cdef Py_ssize_t shape[MGX_MAXDIM]
+    cdef Array out
     cdef Call call
-    call.count = 0
-    put(&call, at)
-    put(&call, x)
-    put(&call, out)
-    call.args.n[0], call.args.n[2] = at.size, out.shape_[0]
-    call.args.n[1] = out.size // out.shape_[0] if out.shape_[0] else 0
-    launch(&call, ADD_ROWS, out.dtype_)
-    return 0
+    memcpy(shape, x.shape_, x.ndim * sizeof(Py_ssize_t))
+    shape[axis] = at.shape_[axis]
+    out = empty(x.dtype_, x.ndim, shape)
+    if out.size:
+        x, at = as_contiguous(x), put_index(&call, x, axis, at)
+        call.count = 0
+        put(&call, x)
+        put(&call, at)
+        put(&call, out)
+        if launch(&call, GATHER, x.dtype_) >= 0:
+            return None
+    return out
 
 
-@composite("add_rows")
-def _add_rows_composite(at, x, y, *, rows, **sizes):
-    at = np.where(np.asarray(at) < 0, np.asarray(at) + rows, np.asarray(at))
-    return y + type(x)((np.arange(rows)[:, None] == at).astype(x.dtype)) @ x
+cdef bint add_at(Array x, int axis, Array at, Array out) except -1:
+    """out += x at the indices along ``axis``. False if one is out of range."""
+    cdef Call call
+    if x.size:
+        x, at = as_contiguous(x), put_index(&call, out, axis, at)
+        call.count = 0
+        put(&call, at)
+        put(&call, x)
+        put(&call, out)
+        return launch(&call, SCATTER_ADD, out.dtype_) < 0
+    return True
+
+
+def _onehot_of(at, n, shared, shape):
+    """1 where y (n) has what x (m) is at, for each index of at (outer, m, inner)."""
+    at = np.asarray(at)
+    at = np.broadcast_to(at[None, :, None] if shared else at, shape)
+    return np.where(at < 0, at + n, at)[:, None] == np.arange(n)[:, None, None]
+
+
+@composite("gather")
+def _gather_composite(x, at, *, outer, n, m, inner, shared, **sizes):
+    onehot = _onehot_of(at, n, shared, (outer, m, inner))
+    return type(x)(np.where(onehot, x.numpy()[:, :, None], 0).sum(1))
+
+
+@composite("scatter_add")
+def _scatter_add_composite(at, x, y, *, outer, n, m, inner, shared, **sizes):
+    onehot = _onehot_of(at, n, shared, (outer, m, inner))
+    return y + type(x)(np.where(onehot, x.numpy()[:, None], 0).sum(2))
 
 
 # ----- parts: what integers, slices, None and ... name, in one pass ---------------------------------------------
@@ -329,10 +378,26 @@ cdef Array index_by_numpy(Array x, object key):
     """By masks and integer arrays, and by objects of the user's."""
     cdef Py_ssize_t shape[MGX_MAXDIM]
     cdef Py_ssize_t strides[MGX_MAXDIM]
-    cdef Array out, held = detached(x)          # an index that is an object of the user's may give x other data
+    cdef Array line, out, held = detached(x)    # an index that is an object of the user's may give x other data
     cdef int d
     cdef char *address
-    key = normalize_key(key)
+    line = None
+    if not (is_capturing() or x.needs_grad and grad_enabled()):     # nothing keeps the key
+        line = along_axis(key if type(key) is tuple else (key,), x, &d)
+    if line is None:
+        key = normalize_key(key)
+        if not is_capturing() or has_tensor(key):                   # an array is read again at each replay
+            line = along_axis(key, x, &d)
+    out = None if line is None else pick(x, d, along_line(line, x, d))
+    if out is not None:                                             # else NumPy says why
+        if line.ndim != 1:
+            check_ndim("index", x.ndim + line.ndim - 1)
+            memcpy(shape, x.shape_, d * sizeof(Py_ssize_t))
+            memcpy(shape + d, line.shape_, line.ndim * sizeof(Py_ssize_t))
+            memcpy(shape + d + line.ndim, x.shape_ + d + 1, (x.ndim - d - 1) * sizeof(Py_ssize_t))
+            out = unmark_view(reshape(out, x.ndim + line.ndim - 1, shape))
+        record_structured(out, b"index", index_vjp, (key, shape_of(x)), x)
+        return out
     cdef LaunchList recording = set_recording(None)
     try:
         base = readable_ndarray(held)
@@ -374,12 +439,30 @@ cdef bint may_repeat(tuple key):
     return any([isinstance(k, (Array, np.ndarray)) and k.dtype != np.bool_ for k in key])
 
 
-cdef Array rows_of(tuple key, Array x):
-    """The numbers of whole rows, if that is what a key names and ``x`` are some numbers; else None."""
-    if len(key) != 1 or x.dtype_ > MGX_F64 or not x.size or not isinstance(key[0], (Array, np.ndarray)) \
-            or key[0].dtype.kind != "i":
+cdef Array along_axis(tuple key, Array x, int *axis):
+    """The indices of an axis, which is written to ``axis``, if that is all that a key names of the float ``x``, after
+    whole axes; else None."""
+    cdef int d = len(key) - 1
+    if x.dtype_ > MGX_F64 or not 0 <= d < x.ndim or not isinstance(key[d], (Array, np.ndarray)) \
+            or key[d].dtype != np.int64 or key[d].ndim == 0:
         return None
-    return <Array> key[0] if isinstance(key[0], Array) else from_object(key[0], np.int64, True)
+    for k in key[:d]:
+        if type(k) is not slice or k != slice(None):
+            return None
+    axis[0] = d
+    return <Array> key[d] if isinstance(key[d], Array) else from_object(key[d], np.int64, True)
+
+
+cdef Array along_line(Array at, Array x, int axis):
+    """The indices in one line, expanded to the other axes of ``x``."""
+    cdef Py_ssize_t shape[MGX_MAXDIM]
+    cdef Py_ssize_t strides[MGX_MAXDIM]
+    cdef int d
+    at = as_contiguous(at)
+    for d in range(x.ndim):
+        shape[d], strides[d] = x.shape_[d], 0
+    shape[axis], strides[axis] = at.size, sizeof(int64_t)
+    return alias(at, at.data, MGX_I64, x.ndim, shape, strides)
 
 
 def _put(out, x, *key):
@@ -393,16 +476,16 @@ def _add_at(out, x, *key):
 cdef Array index_add(Array x, tuple key, tuple shape_):
     cdef Py_ssize_t shape[MGX_MAXDIM]
     cdef int d
-    cdef Array out, part, rows
+    cdef Array out, part, at
     for d in range(len(shape_)):
         shape[d] = shape_[d]
     out = empty(x.dtype_, len(shape_), shape)
     fill(out, 0)
-    part, rows = part_of(out, key), rows_of(key, x)
+    part, at = part_of(out, key), along_axis(key, out, &d)
     if part is not None:
         copy(x, part)
-    elif rows is not None:
-        add_rows(as_contiguous(x), rows, out)                               # the bounds were checked by index
+    elif at is not None:
+        add_at(x, d, along_line(at, out, d), out)                           # the bounds were checked by index
     else:
         host(_add_at if may_repeat(key) else _put, (out,), (x, *key))
     record_structured(out, b"index_add", index_add_vjp, key, x)
@@ -411,13 +494,14 @@ cdef Array index_add(Array x, tuple key, tuple shape_):
 cdef bint index_add_into(Array total, Node node, Array g) except -1:
     """What the vjp of ``node``, if it is an index, would pass on: added in place. False where it is for the vjp."""
     cdef Operand operand[3]
-    cdef Array part, rows
+    cdef Array part, at
+    cdef int d
     if node.v.op != OP_STRUCTURED or node.vjp != index_vjp:
         return False
     key = node.args[0]
-    rows = rows_of(key, g)
-    if rows is not None:
-        add_rows(as_contiguous(g), rows, total)
+    at = along_axis(key, total, &d) if total.contiguous and total.dtype_ == g.dtype_ else None
+    if at is not None:
+        add_at(g, d, along_line(at, total, d), total)
         return True
     if may_repeat(key):
         return False
@@ -591,6 +675,11 @@ cdef Array pad(Array x, object widths, double value):
 # ----- gather: out[..., j, ...] = x[..., at[..., j, ...], ...] along `axis`; scatter_add is its transpose -------
 
 cpdef int check_along(str op, Array x, int axis, Array at) except -1:
+    """Are these indices of ``x`` along an axis?"""
+    return check_shape(op, x, axis, at) or check_range(op, x, axis, at)
+
+
+cdef int check_shape(str op, Array x, int axis, Array at) except -1:
     cdef int d
     if at.dtype_ != MGX_I64:
         raise DTypeError(f"{op}: an index is an int64 tensor, not {dtype_of(at.dtype_)}")
@@ -599,11 +688,21 @@ cpdef int check_along(str op, Array x, int axis, Array at) except -1:
     for d in range(x.ndim):
         if d != axis and at.shape_[d] > x.shape_[d]:
             raise ShapeError(f"{op}: index of shape {shape_of(at)} exceeds shape {shape_of(x)} at axis {d}")
+    return 0
+
+
+cdef int check_range(str op, Array x, int axis, Array at) except -1:
     if at.size and not is_capturing():                          # else NumPy checks, at every replay
-        low, high = readable_ndarray(at).min(), readable_ndarray(at).max()
-        if low < -x.shape_[axis] or high >= x.shape_[axis]:
-            raise IndexError_(f"{op}: index {high if high >= x.shape_[axis] else low} is out of range for axis {axis} "
-                              f"of length {x.shape_[axis]}")
+        refuse_range(op, x, axis, at)
+    return 0
+
+
+cdef int refuse_range(str op, Array x, int axis, Array at) except -1:
+    """Raise if an index is out of range."""
+    low, high = readable_ndarray(at).min(), readable_ndarray(at).max()
+    if low < -x.shape_[axis] or high >= x.shape_[axis]:
+        raise IndexError_(f"{op}: index {high if high >= x.shape_[axis] else low} is out of range for axis {axis} "
+                          f"of length {x.shape_[axis]}")
     return 0
 
 
@@ -615,10 +714,18 @@ cpdef tuple along(object at, int axis):
 
 
 cdef Array copy_index(Array at):
-    """An index as it is now."""
-    cdef Array out = empty_like(at)
-    copy(at, out)
-    return out
+    """An index as it is now; one that is expanded stays so."""
+    cdef Py_ssize_t shape[MGX_MAXDIM]
+    cdef Py_ssize_t strides[MGX_MAXDIM]
+    cdef int d
+    cdef Array out
+    for d in range(at.ndim):
+        shape[d] = at.shape_[d] if at.strides_[d] or at.shape_[d] == 0 else 1
+    out = empty(at.dtype_, at.ndim, shape)
+    copy(alias(at, at.data, at.dtype_, at.ndim, shape, at.strides_), out)
+    for d in range(at.ndim):
+        strides[d] = out.strides_[d] if shape[d] == at.shape_[d] else 0
+    return alias(out, out.data, at.dtype_, at.ndim, at.shape_, strides)
 
 
 cdef Array save_index(Array at, Array x):
@@ -635,10 +742,25 @@ cdef Array gather(Array x, int axis, Array at):
         return gather(as_line(x), 0, at)
     if at.ndim == 0 and x.ndim == 1:                # a point counts as a line of one
         return as_point(gather(x, 0, as_line(at)))
-    check_along("gather", x, axis, at)
-    cdef Array out = compute_on_host(_gather, (x, at, axis))
+    cdef Array out
+    check_shape("gather", x, axis, at)
+    if x.dtype_ <= MGX_F64:
+        out = pick(first_part(x, axis, at), axis, at)
+        if out is None:
+            refuse_range("gather", x, axis, at)
+    else:
+        check_range("gather", x, axis, at)
+        out = compute_on_host(_gather, (x, at, axis))
     record_gather(out, b"gather", x, axis, at)
     return out
+
+
+cdef Array first_part(Array x, int axis, Array at):
+    """The first elements of ``x``, as many as ``at`` has along each other axis; x itself where that is all."""
+    cdef Py_ssize_t shape[MGX_MAXDIM]
+    memcpy(shape, at.shape_, at.ndim * sizeof(Py_ssize_t))
+    shape[axis] = x.shape_[axis]
+    return alias(x, x.data, x.dtype_, x.ndim, shape, x.strides_)
 
 
 cdef int record_gather(Array out, const char *name, Array x, int axis, Array at) except -1:
@@ -670,7 +792,7 @@ cdef Array scatter_add(Array x, int axis, Array at, Array source):
         return as_point(scatter_add(as_line(x), 0, as_line(at), as_line(source)))
     if at.ndim == 0 and x.ndim == 1 and source.ndim <= 1:
         return scatter_add(x, 0, as_line(at), as_line(source))
-    check_along("scatter_add", x, axis, at)
+    check_shape("scatter_add", x, axis, at)
     cdef Array out = empty_like(x)
     cdef int d
     for d in range(at.ndim):
@@ -682,7 +804,13 @@ cdef Array scatter_add(Array x, int axis, Array at, Array source):
         raise DTypeError(f"scatter_add: a source of {dtype_of(source.dtype_)} cannot be added to {dtype_of(x.dtype_)}")
     if source.dtype_ != x.dtype_:
         source = convert(source, x.dtype_)
-    host(_scatter, (out,), (x, at, axis, source))
+    if x.dtype_ <= MGX_F64 and same_shape(first_part(x, axis, at), x):
+        copy(x, out)
+        if not add_at(source, axis, at, out):
+            refuse_range("scatter_add", x, axis, at)
+    else:
+        check_range("scatter_add", x, axis, at)
+        host(_scatter, (out,), (x, at, axis, source))
     record_structured(out, b"scatter_add", scatter_add_vjp, (axis, save_index(at, source)), x, source)
     return out
 

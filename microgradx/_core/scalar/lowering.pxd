@@ -15,7 +15,7 @@ cdef class Nodes:
     cdef Py_ssize_t leaves
 
 cdef class Lowered(Nodes):
-    cdef list parameters                            # Values that are read besides the inputs, in the order of the leaves
+    cdef list parameters                            # Values that are read besides the inputs, in order of the leaves
     cdef list places                                # by result: its index if a node made it, or -1
     cdef array.array linked                         # by node: whether it was made with a graph
     cdef bint single                                # whether one node can stand for all
