@@ -16,7 +16,7 @@ from microgradx.arrays.common import as_operand, at, broadcast, least_axes, of_l
 from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
 from microgradx.inplace import in_place
 from microgradx.names import make_public
-from microgradx.typing import Axis, Data
+from microgradx.typing import Axis, Data, Function
 
 __all__ = ["argsort", "argwhere", "bincount", "bucketize", "diagonal_scatter", "histc", "histogram", "index_add",
            "index_copy", "index_fill", "index_put", "index_reduce", "index_select", "isin", "kthvalue", "masked_fill",
@@ -268,7 +268,9 @@ def shares(op: str, x: Tensor, q: Data, axis: Axis, keepdims: bool, interpolatio
     if interpolation in ("linear", "midpoint"):
         above = ordered.gather(-1, rank.ceil().astype(np.int64))
         weight = Tensor(0.5, dtype=x.dtype) if interpolation == "midpoint" else rank - below
-        found = (above == found).where(found, found.lerp(above, weight))
+        ends = (found.abs() == np.inf) | (above.abs() == np.inf)            # whose difference may be no number
+        mean = (above == found).where(found, found * (1 - weight) + above * weight)
+        found = ends.where(mean, found.lerp(above, weight))
     found = found.transpose(d, -1)              # the quantiles in the place of the axis
     order = (d, *(k for k in range(found.ndim) if k != d))
     found = found.permute(order)
@@ -481,6 +483,11 @@ def products(x: Tensor, d: int, index: Tensor, source: Tensor, touched: Tensor, 
     return whole * (x if include_self else touched.where(one, x))
 
 
+# 0, with the gradient of its operand: at an infinity, too, of which x - x.detach() is nan
+_nothing: Function = HostOperation("scatter_reduce", lambda x: [(x.shape, x.dtype)], lambda out, x: out.fill(0),
+                                   [[lambda g, y, x: g]])
+
+
 def ties(x: Tensor, d: int, index: Tensor, source: Tensor, touched: Tensor, include_self: bool,
          largest: bool) -> Tensor:
     """``scatter_reduce`` by the largest or the smallest: found first, then as the mean of all that are equal to it."""
@@ -490,9 +497,8 @@ def ties(x: Tensor, d: int, index: Tensor, source: Tensor, touched: Tensor, incl
         return top
     mine = (x == top) if include_self else ((x == top) & ~touched)
     theirs = source == top.gather(d, index)
-    finite = top.abs() < np.inf
-    parts = (theirs & finite.gather(d, index)).where(source - source.detach(), 0.0)
-    same = (mine & finite).where(x - x.detach(), 0.0).scatter_add(d, index, parts)
+    parts = theirs.where(_nothing(source), 0.0)
+    same = mine.where(_nothing(x), 0.0).scatter_add(d, index, parts)
     count = mine.astype(x.dtype).scatter_add(d, index, theirs.astype(x.dtype))
     return top + same / (count > 0).where(count, 1.0)
 

@@ -288,6 +288,14 @@ def test_responses_of_every_size(dtype, size):
     assert np.isfinite(gradients(y, [x])[0].detach().numpy()).all()
 
 
+@pytest.mark.parametrize("dtype, size", [("float32", 1e25), ("float64", 1e180), ("float64", INF)])
+def test_a_response_knows_only_its_window(dtype, size):
+    x = leaf(np.array([size, 0.0, 1.0, 2.0]).reshape(1, 4, 1), dtype)
+    y = F.local_response_norm(x, 2, alpha=2.0, beta=0.5, k=1.0)
+    np.testing.assert_allclose(y.tolist()[0][2:], [[2**-0.5], [2 / 6**0.5]], rtol=1e-6)
+    assert np.isfinite(gradients(y[:, 1:], [x])[0][:, 1:].detach().numpy()).all()
+
+
 # ----- sums of many terms -------------------------------------------------------------------------------------------
 
 def test_running_sums_do_not_stand_still():
@@ -368,6 +376,28 @@ def test_the_gradient_of_a_median_is_shared_among_those_that_are_equal_to_it(x, 
     y = mgx.median(x)
     assert y.item() == middle
     np.testing.assert_allclose(gradients(y, [x])[0].detach().numpy(), slope)
+
+
+@pytest.mark.parametrize("x, q, want, slope", [
+    ([-INF, 0.0, 1.0], 0.3, -INF, None), ([0.0, 1.0, INF], 0.75, INF, None), ([0.0, 1.0, INF], 0.5, 1.0, [0, 1, 0]),
+    ([INF, INF, 0.0], 0.75, INF, [1, 0, 0]), ([-INF, INF], 0.5, NAN, None), ([1.0, 1.0, 2.0], 0.25, 1.0, [0.5, 0.5, 0]),
+    ([3.0, 3.0, 3.0], 0.3, 3.0, [0.4, 0.6, 0])])
+@pytest.mark.parametrize("dtype", SIZES)
+def test_quantiles_between_equal_and_infinite_numbers(dtype, x, q, want, slope):
+    x = leaf(x, dtype)
+    y = x.quantile(q)
+    assert y.item() == want or math.isnan(y.item()) and math.isnan(want)
+    if slope:
+        np.testing.assert_allclose(gradients(y, [x])[0].tolist(), slope, rtol=1e-6)
+
+
+@pytest.mark.parametrize("reduce, end", [("amax", INF), ("amin", -INF)])
+def test_an_infinite_extreme_has_its_gradient(reduce, end):
+    x, source = leaf([end, 1.0, 0.0]), leaf([end, end, 1.0, 2.0])
+    y = x.scatter_reduce(0, [0, 1, 2, 2], source, reduce)
+    a, b = gradients(y, [x, source])
+    assert a.tolist() == [0.5, 0, reduce == "amin"]
+    assert b.tolist() == [0.5, 1, 0, reduce == "amax"]
 
 
 @pytest.mark.parametrize("x, want, slope", [
