@@ -158,6 +158,15 @@ def test_every_function_with_a_name_of_ours_is_ours_or_is_named_as_another():
         assert hasattr(mgx, name) or hasattr(mgx.linalg, name)
 
 
+@pytest.mark.parametrize("call", [np.quantile, np.percentile, np.nanquantile, np.nanpercentile])
+@pytest.mark.parametrize("shares", [0.3, [0.2, 0.7]])
+def test_the_shares_of_quantiles_have_their_graph(call, shares):
+    q = leaf(shares)
+    np.testing.assert_allclose(call(np.array([1.0, 2.0, 4.0]), q).tolist(), call(np.array([1.0, 2.0, 4.0]), shares))
+    call(np.array([1.0, 3.0, 5.0]), q).sum().backward()
+    np.testing.assert_allclose(q.grad.numpy(), 4 / (100 if "percent" in call.__name__ else 1))
+
+
 def test_functions_without_counterpart_get_arrays():
     x = Tensor(A)
     assert type(np.unwrap(x)) is np.ndarray and np.array_equal(np.unwrap(x), np.unwrap(A))

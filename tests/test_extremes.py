@@ -312,6 +312,40 @@ def test_running_sums_do_not_stand_still():
 
 # ----- products, sums and medians of numbers that are no small ones -------------------------------------------------
 
+MANY = 2**24 + 100
+
+
+def gradient_of(function, *shape):
+    w = mgx.ones(*shape, requires_grad=True)
+    function(w).sum().backward()
+    return w.grad
+
+
+AT_ONE_PLACE = {        # sums of a float32 for each of so many indices
+    "scatter_add": lambda at, x: mgx.zeros(2).scatter_add(0, at, x)[1],
+    "index_add": lambda at, x: mgx.zeros(2).index_add(0, at, x)[1],
+    "index_put": lambda at, x: mgx.zeros(2, 2).index_put((at, at), x, accumulate=True)[1, 1],
+    "bincount": lambda at, x: mgx.bincount(at, x)[1], "index": lambda at, x: gradient_of(lambda w: w[at], 2)[1],
+    "gather": lambda at, x: gradient_of(lambda w: w.gather(0, at), 2)[1],
+    "embedding": lambda at, x: gradient_of(lambda w: F.embedding(at, w), 2, 1)[1, 0],
+    "into a gradient": lambda at, x: gradient_of(lambda w: w[at].sum() + w[at[:5]].sum(), 2)[1] - 5,
+    "two indices": lambda at, x: gradient_of(lambda w: w[at, at], 2, 2)[1, 1],
+    "avg_pool1d": lambda at, x: F.avg_pool1d((x * 0.1)[None], MANY)[0, 0] * 10 * MANY,
+    "adaptive_avg_pool1d": lambda at, x: F.adaptive_avg_pool1d((x * 0.1)[None], 1)[0, 0] * 10 * MANY}
+
+
+@pytest.mark.parametrize("name", AT_ONE_PLACE)
+def test_sums_at_one_place_do_not_stand_still(name):
+    found = AT_ONE_PLACE[name](Tensor(np.ones(MANY, np.int64)), Tensor(np.ones(MANY, np.float32)))
+    assert found.dtype == np.float32 and abs(found.item() / MANY - 1) < 2e-7
+
+
+def test_an_infinite_sum_at_one_place_is_infinite():
+    at, x = np.arange(2**14) % 4, np.ones(2**14, np.float32)
+    x[:3] = INF, -INF, NAN
+    np.testing.assert_array_equal(mgx.zeros(4).index_add(0, at, Tensor(x)).numpy(), [INF, -INF, NAN, 2**12])
+
+
 @pytest.mark.parametrize("dtype, size", [("float32", 1e30), ("float64", 1e200)])
 @pytest.mark.parametrize("order", list(itertools.permutations([1, 1, -1, -1]))[::5])
 def test_a_product_does_not_overflow_on_the_way(dtype, size, order):
@@ -481,6 +515,17 @@ def test_no_label_counts(options):
     loss = F.cross_entropy(z, [0], weight=[0.0, 1.0, 1.0])
     loss.backward()
     assert math.isnan(loss.item()) and z.grad.tolist() == [[0, 0, 0]]
+
+
+@pytest.mark.parametrize("number", [NAN, INF, -INF])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_a_row_that_is_ignored_may_hold_anything(number, smoothing):
+    rows = np.array([[number] * 3, [1.0, 2.0, 3.0]])
+    x, alone = leaf(rows), leaf(rows[1:])
+    y, z = (F.cross_entropy(a, mgx.tensor(labels), label_smoothing=smoothing) for a, labels in
+            ((x, [-100, 0]), (alone, [0])))
+    assert y.item() == z.item()
+    np.testing.assert_array_equal(gradients(y, [x])[0].tolist(), [[0, 0, 0], *gradients(z, [alone])[0].tolist()])
 
 
 def test_a_step_by_ignored_labels_changes_nothing():

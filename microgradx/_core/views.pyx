@@ -212,6 +212,7 @@ cdef bint has_tensor(tuple key):
 
 
 cdef int ADD_ROWS = kernel_row("add_rows")
+cdef Py_ssize_t DRIFTING = 1 << 14             # so many of float32 at one place are summed in more digits, as there
 
 
 cdef int add_rows(Array x, Array at, Array out) except -1:
@@ -386,8 +387,18 @@ def _put(out, x, *key):
     out[key] = x
 
 
+def add_in_places(out, key, x, Py_ssize_t most):
+    """``np.add.at``; in float64 where ``most`` numbers of float32 may come to one place, whose sum would drift."""
+    if out.dtype != np.float32 or most < DRIFTING:
+        np.add.at(out, key, x)
+        return
+    wide = out.astype(np.float64)
+    np.add.at(wide, key, x.astype(np.float64))
+    out[...] = wide
+
+
 def _add_at(out, x, *key):
-    np.add.at(out, key, x)
+    add_in_places(out, key, x, max([k.size for k in key if isinstance(k, np.ndarray)]))
 
 
 cdef Array index_add(Array x, tuple key, tuple shape_):
@@ -661,7 +672,7 @@ cdef object gather_vjp(Node node, Array g, int i):
 
 def _scatter(out, x, at, axis, source):
     out[...] = x
-    np.add.at(out, along(at, axis), source)
+    add_in_places(out, along(at, axis), source, at.shape[axis])
 
 
 cdef Array scatter_add(Array x, int axis, Array at, Array source):
