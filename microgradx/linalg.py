@@ -1027,10 +1027,8 @@ def vander(x: Data, *, N: int | None = None) -> Tensor:
 def powers(x: Tensor, count: int) -> Tensor:
     """1, x, ..., x^(count-1) along a new last axis, by products: exact for integers, and differentiable at 0."""
     x = x.astype(np.int64) if x.dtype == np.bool_ else x
-    found = [Tensor(np.ones(x.shape, x.dtype))]
-    while len(found) < count:
-        found.append(found[-1] * x)
-    return stack(found, -1) if count else Tensor(np.zeros((*x.shape, 0), x.dtype))
+    one, others = Tensor(np.ones((*x.shape, min(count, 1)), x.dtype)), max(count - 1, 0)
+    return concat([one, x.unsqueeze(-1).expand(*x.shape, others).cumprod(-1)], -1)
 
 
 def tensorinv(a: Data, ind: int = 2) -> Tensor:

@@ -342,7 +342,7 @@ cdef Array index_by_numpy(Array x, object key):
             at = tuple([readable_ndarray(<Array> k) if isinstance(k, Array) else k for k in key])
         pair = base, at
         result = getitem(*pair)                                     # a call that looks whether there is a result
-    except (IndexError, ValueError) as error:
+    except (IndexError, ValueError, OverflowError) as error:
         raise IndexError_(f"index: shape {shape_of(x)}: {error}") from None
     except SystemError as error:
         raise_without_memory(error)
@@ -387,14 +387,15 @@ def _put(out, x, *key):
     out[key] = x
 
 
-def add_in_places(out, key, x, Py_ssize_t most):
+cdef int add_in_places(out, key, x, Py_ssize_t most) except -1:
     """``np.add.at``; in float64 where ``most`` numbers of float32 may come to one place, whose sum would drift."""
     if out.dtype != np.float32 or most < DRIFTING:
         np.add.at(out, key, x)
-        return
+        return 0
     wide = out.astype(np.float64)
     np.add.at(wide, key, x.astype(np.float64))
     out[...] = wide
+    return 0
 
 
 def _add_at(out, x, *key):
@@ -469,7 +470,7 @@ cdef int assign(Array x, object key, Array v) except -1:
             copy(v, part)
         else:
             host(_put, (x,), (v, *key))
-    except IndexError as error:
+    except (IndexError, OverflowError) as error:
         raise IndexError_(f"setitem: shape {shape_of(x)}: {error}") from None
     except ValueError as error:
         raise ShapeError(f"setitem: {error}") from None
