@@ -823,7 +823,7 @@ def histogram(x: Tensor, bins: Any, *, range: Sequence[float] | None = None, wei
               density: bool = False) -> Histogram:
     """(how many elements are in each bin, edges): ``bins`` equal bins over ``range``, or between the edges ``bins``.
 
-    ``weight`` counts each element as so much; with ``density`` the integral over the bins is 1. No gradient.
+    ``weight`` counts each element as so much, and has a gradient; with ``density`` the integral over the bins is 1.
 
     >>> import microgradx as mgx
     >>> mgx.histogram(mgx.Tensor([0.0, 1.0, 1.0]), 2).hist.tolist()
@@ -832,9 +832,9 @@ def histogram(x: Tensor, bins: Any, *, range: Sequence[float] | None = None, wei
     counted("histogram")
     if x.dtype.kind != "f":
         raise DTypeError(f"histogram: of floats, not of {x.dtype}")
-    w = None if weight is None else tensor(weight).detach().numpy()
-    if w is not None and w.shape != x.shape:
-        raise ShapeError(f"histogram: weights of shape {w.shape} for elements of shape {x.shape}")
+    given = None if weight is None else tensor(weight)
+    if given is not None and given.shape != x.shape:
+        raise ShapeError(f"histogram: weights of shape {given.shape} for elements of shape {x.shape}")
     if isinstance(bins, int):
         edges: Any = bins
         low, high = bounds("histogram", x, bins, *(range or ((0.0, 0.0) if x.size else (0.0, 1.0))))
@@ -842,9 +842,16 @@ def histogram(x: Tensor, bins: Any, *, range: Sequence[float] | None = None, wei
         edges, low, high = tensor(bins).detach().numpy(), 0.0, 0.0
         if edges.ndim != 1 or edges.size < 2 or (np.diff(edges) < 0).any():
             raise OptionError("histogram: edges are 1-D, at least two, in order")
-    numbers, edges = np.histogram(x.detach().numpy(), edges, (low, high) if isinstance(bins, int) else None, density,
-                                  None if w is None else w.astype(np.float64))
-    return Histogram(Tensor(numbers.astype(x.dtype)), Tensor(np.asarray(edges).astype(x.dtype)))
+    flat = x.detach().numpy().reshape(-1)
+    w = None if given is None else given.detach().numpy().reshape(-1).astype(np.float64)
+    numbers, edges = np.histogram(flat, edges, (low, high) if isinstance(bins, int) else None, density, w)
+    hist, ends = Tensor(numbers.astype(x.dtype)), Tensor(np.asarray(edges).astype(x.dtype))
+    if given is not None and given.requires_grad:
+        within = np.flatnonzero((flat >= edges[0]) & (flat <= edges[-1]))
+        places = np.searchsorted(edges[1:-1], flat[within], "right")
+        hist = Tensor(np.zeros(len(edges) - 1, given.dtype)).scatter_add(0, places, given.reshape(-1)[within])
+        hist = (hist / (hist.sum() * Tensor(np.diff(edges), dtype=hist.dtype)) if density else hist).astype(x.dtype)
+    return Histogram(hist, ends)
 
 
 def _search(places: npt.NDArray[Any], x: npt.NDArray[Any], side: Any) -> npt.NDArray[Any]:

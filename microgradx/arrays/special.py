@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from microgradx._core.launch import by_parts, compute
+from microgradx._core.launch import by_parts
 from microgradx._core.structured import HostOperation
 from microgradx._core.tensor import Tensor
 from microgradx.arrays.common import as_operand, broadcast, floats, of_tensor
@@ -369,17 +369,29 @@ def xlog1py(x: Tensor, other: Data) -> Tensor:
     return defined.where((b != b).where(a * log, a.mul_no_nan(log)), 0.0)
 
 
+def _write_zeta(out: Array, s: Array, q: Array) -> None:
+    from scipy import special
+    out[...] = special.zeta(s.astype(np.float64), q.astype(np.float64))
+
+
+def _no_slope(g: Tensor, y: Tensor, s: Tensor, q: Tensor) -> Tensor:
+    raise OptionError("zeta: there is no derivative with respect to the first argument")
+
+
+_zeta: Operation = HostOperation("zeta", lambda s, q: [(s.shape, np.result_type(s.dtype, q.dtype))], _write_zeta,
+                                 [[_no_slope, lambda g, y, s, q: g.mul_no_nan(-s * _zeta(s + 1, q))]])
+
+
 @of_tensor
 def zeta(x: Tensor, other: Data) -> Tensor:
-    """The Hurwitz zeta function: the sum of (k + other)^-x over k >= 0, for x > 1; inf at 1. No gradient."""
-    a, b = broadcast("zeta", floats(x), floats(as_operand(x, other)))
-    return compute(_zeta, a.detach(), b.detach())
+    """The Hurwitz zeta function: the sum of (k + other)^-x over k >= 0, for x > 1; inf at 1. Gradient: with respect to
+    ``other`` alone, -x zeta(x + 1, other); that with respect to x raises.
 
-
-def _zeta(s: Array, q: Array) -> Array:
-    from scipy import special
-    found: Array = special.zeta(s.astype(np.float64), q.astype(np.float64)).astype(np.result_type(s, q))
-    return found
+    >>> import microgradx as mgx
+    >>> mgx.special.zeta(mgx.Tensor([2.0]), 1.0) * 6
+    Tensor([9.869604])
+    """
+    return _zeta(*broadcast("zeta", floats(x), floats(as_operand(x, other))))
 
 
 make_public(__name__)
