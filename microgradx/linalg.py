@@ -529,7 +529,8 @@ def eigh(a: Data, UPLO: str | None = None) -> Eigh:
 
     With ``UPLO`` "L" or "U" the numbers are those of the lower or the upper triangle. An eigenvector is known up to its
     sign, and gradients through eigenvectors of equal eigenvalues leave out what is not defined: what turns them into
-    each other.
+    each other. That is missing from the third derivative of the other eigenvalues on, which is right only where all
+    differ.
 
     >>> import microgradx as mgx
     >>> mgx.linalg.eigh(mgx.Tensor([[2.0, 0.0], [0.0, 1.0]])).eigenvalues
@@ -584,7 +585,8 @@ def svd(a: Data, full_matrices: bool = True) -> SVD:
 def svdvals(a: Data) -> Tensor:
     """The singular values of (..., m, n), the largest first: (..., min(m, n)).
 
-    They are the largest eigenvalues of [[0, a], [a^T, 0]], Golub and Kahan (1965), which squares nothing.
+    They are the largest eigenvalues of [[0, a], [a^T, 0]], Golub and Kahan (1965), which squares nothing. As of
+    ``eigh``, third derivatives are right only where all of them differ; a 0 is two equal eigenvalues.
 
     >>> import microgradx as mgx
     >>> mgx.linalg.svdvals(mgx.Tensor([[3.0, 0.0], [0.0, 4.0]]))
