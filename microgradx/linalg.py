@@ -183,9 +183,46 @@ def _cofactors(a: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return cofactors
 
 
-def _cofactors_vjp(g: Tensor, c: Tensor, a: Tensor) -> Tensor:
-    v = _inv(a).mT
-    return (g * v).sum((-2, -1), keepdims=True) * c - c @ g.mT @ v
+def _all_but_two(s: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The products of all numbers but i and j, for i != j, without a division: by those before, between and behind."""
+    n = s.shape[-1]
+    one = np.ones((*s.shape[:-1], 1))
+    before = np.concatenate([one, s[..., :-1].cumprod(-1)], -1)[..., :, None]
+    behind = np.concatenate([s[..., :0:-1].cumprod(-1)[..., ::-1], one], -1)[..., None, :]
+    right = np.triu(np.ones((n, n), bool), 1)
+    upto = np.where(right, s[..., None, :], 1).cumprod(-1)
+    between = np.concatenate([np.ones_like(upto[..., :1]), upto[..., :-1]], -1)
+    half = np.where(right, before * between * behind, 0)
+    found: npt.NDArray[Any] = half + np.swapaxes(half, -1, -2)
+    return found
+
+
+def _change_of_cofactors(a: npt.NDArray[Any], g: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The second derivative of det in the direction g, by singular values: exact for singular matrices, too.
+
+    Of a diagonal matrix it is the sum over i != j of (g_ii h_jj - g_ij h_ji) times all other numbers.
+    """
+    if not a.shape[-1]:
+        return np.zeros(a.shape)
+    u, s, vt = np.linalg.svd(a.astype(np.float64))
+    turned, others = np.swapaxes(u, -1, -2) @ g @ np.swapaxes(vt, -1, -2), _all_but_two(s)
+    inner = -others * np.swapaxes(turned, -1, -2)
+    along = np.arange(s.shape[-1])
+    inner[..., along, along] = (others @ turned[..., along, along, None])[..., 0]
+    signs = np.linalg.det(u) * np.linalg.det(vt)
+    found: npt.NDArray[Any] = signs[..., None, None] * (u @ inner @ vt)
+    return found
+
+
+def _third_of_det(h: Tensor, y: Tensor, a: Tensor, g: Tensor) -> Tensor:
+    """The derivative of the second one of det along g and h, of a matrix that has an inverse."""
+    v = _inv(a)
+    vg, vh = v @ g, v @ h
+    g_trace, h_trace = (x.diagonal(0, -2, -1).sum(-1)[..., None, None] for x in (vg, vh))
+    both = vg @ vh
+    pair = g_trace * h_trace - both.diagonal(0, -2, -1).sum(-1)[..., None, None]
+    inner = pair * v - h_trace * (vg @ v) - g_trace * (vh @ v) + both @ v + vh @ vg @ v
+    return _spread(_det(a)) * inner.mT
 
 
 def _lstsq_vjp(g: Tensor, x: Tensor, s: Tensor, a: Tensor, b: Tensor, rcond: float) -> Tensor:
@@ -354,7 +391,9 @@ _solve: One = by_numpy("solve", lambda a, b: _like(b), np.linalg.solve,
                        [[lambda g, x, a, b: -(_solve(a.mT, g) @ x.mT), lambda g, x, a, b: _solve(a.mT, g)]])
 _inv: One = by_numpy("inv", _like, np.linalg.inv, [[lambda g, y, a: -(y.mT @ g @ y.mT)]])
 _det: One = by_numpy("det", lambda a: [_numbers(a)], np.linalg.det, [[lambda g, y, a: _spread(g) * _cofactor(a)]])
-_cofactor: One = by_numpy("det", _like, _cofactors, [[_cofactors_vjp]])
+_cofactor: One = by_numpy("det", _like, _cofactors, [[lambda g, y, a: _cofactor_change(a, g)]])
+_cofactor_change: One = by_numpy("det", _like, _change_of_cofactors,
+                                 [[_third_of_det, lambda h, y, a, g: _cofactor_change(a, h)]])
 _slogdet: Two = by_numpy("slogdet", lambda a: [_numbers(a)] * 2, np.linalg.slogdet,
                          [[], [lambda g, sign, y, a: _spread(g) * _inv(a).mT]])
 _eigh: Two = by_numpy("eigh", lambda a: [(a.shape[:-1], a.dtype), (a.shape, a.dtype)], np.linalg.eigh,
