@@ -445,8 +445,8 @@ def local_response_norm(input: Data, size: int, alpha: float = 1e-4, beta: float
         raise ShapeError(f"local_response_norm: (m, channels, ...) with axes behind the channels, not shape {x.shape}")
     size, channels = _channels("local_response_norm", size), x.shape[1]
     wide = pad(x, [0, 0] * (x.ndim - 2) + [size // 2, (size - 1) // 2])
-    windows = [wide[:, at:at + channels] for at in range(size)]
-    largest = functools.reduce(Tensor.maximum, [window.detach().abs() for window in windows])
+    windows, magnitudes = ([y[:, at:at + channels] for at in range(size)] for y in (wide, wide.detach().abs()))
+    largest = functools.reduce(Tensor.maximum, magnitudes)
     unit = power_of(largest.unsqueeze(0), 0).squeeze(0)
     unit = (unit > float(np.finfo(x.dtype).max) ** 0.25).where(unit, 1.0)       # in which no square overflows
     total = functools.reduce(Tensor.add, [(window / unit).square() for window in windows])
