@@ -224,10 +224,15 @@ class Worst(ctypes.Structure):
     _fields_ = (("error", ctypes.c_double), ("point", ctypes.c_float))
 
 
+def loops():
+    """The objects of the loops over the rows, which the build has compiled for every set."""
+    return sorted((ROOT / "build").glob("objects-*/*/csrc/isa/elementwise_f*.o"))
+
+
 @functools.cache
 def library():
-    """accuracy.c, linked with the loops over the rows that the build has compiled for every set."""
-    objects = sorted((ROOT / "build").glob("objects-*/*/csrc/isa/elementwise_f*.o"))
+    """accuracy.c, linked with the loops."""
+    objects = loops()
     if not objects:
         sys.exit("accuracy: there are no loops in build/objects-*; `make build` compiles them")
     path = ROOT / "build" / f"accuracy-{os.getpid()}.so"
