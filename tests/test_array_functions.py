@@ -5,7 +5,7 @@ from mpmath import mp
 
 import microgradx as mgx
 from microgradx import Tensor
-from microgradx.errors import OptionError
+from microgradx.errors import DTypeError, OptionError
 from microgradx.interop import ADAPTED, OTHER, OURS, PLAIN
 
 
@@ -194,6 +194,16 @@ def test_functions_without_counterpart_get_arrays():
     x = Tensor(A)
     assert type(np.unwrap(x)) is np.ndarray and np.array_equal(np.unwrap(x), np.unwrap(A))
     assert np.histogram([x, 2 * x])[0].sum() == 18 and np.ones(2, like=x).shape == (2,)
+
+
+@pytest.mark.parametrize("call", [
+    lambda w: np.histogram(A.ravel(), 2, weights=w), lambda w: np.histogram(A.ravel(), 2, None, None, w),
+    lambda w: np.histogram2d(A.ravel(), A.ravel(), 2, weights=w), lambda w: np.histogramdd([A.ravel()], 2, weights=w)])
+def test_weights_of_bins_have_a_derivative(call):
+    w = leaf(np.ones(9))
+    with pytest.raises(DTypeError, match="an array has no graph.*detach"):
+        call(w)
+    assert call(w.detach())[0].sum() == 9
 
 
 def test_what_has_no_derivative_needs_no_permission():
