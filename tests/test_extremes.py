@@ -296,6 +296,15 @@ def test_a_response_knows_only_its_window(dtype, size):
     assert np.isfinite(gradients(y[:, 1:], [x])[0][:, 1:].detach().numpy()).all()
 
 
+@pytest.mark.parametrize("number", [INF, -INF, NAN])
+def test_a_part_of_a_pool_knows_only_its_numbers(number):
+    x = leaf([[number, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]])
+    for y in (F.adaptive_avg_pool1d(x, 3), F.adaptive_avg_pool2d(x[None].expand(1, 2, 7), (2, 3))[0, :1],
+              F.interpolate(x[None], size=3, mode="area")[0]):
+        np.testing.assert_array_equal(y.tolist(), [[number, 3.0, 5.0]])
+        np.testing.assert_allclose(gradients(y[:, 1:], [x])[0].tolist(), [[0, 0, *[1 / 3] * 2, 2 / 3, *[1 / 3] * 2]])
+
+
 # ----- sums of many terms -------------------------------------------------------------------------------------------
 
 def test_running_sums_do_not_stand_still():

@@ -14,7 +14,7 @@ import numpy as np
 
 from microgradx._core.array import get_default_dtype
 from microgradx._core.nets import convolution, pooling, transposed_convolution
-from microgradx._core.tensor import Tensor
+from microgradx._core.tensor import Tensor, stack
 from microgradx.arrays.common import tensor
 from microgradx.errors import OptionError, ShapeError
 from microgradx.names import make_public
@@ -474,11 +474,10 @@ def adaptive_average(op: str, x: Tensor, sizes: tuple[int, ...]) -> Tensor:
     if len(sizes) == 2 and all(n % out == 0 for n, out in zip(x.shape[2:], sizes)):
         return _mean_pool("avg_pool2d", x, tuple(n // out for n, out in zip(x.shape[2:], sizes)), None, 0, False, True)
     for axis, (n, out) in enumerate(zip(x.shape[2:], sizes), 2):
-        if n != out:
-            share = np.zeros((n, out))
-            for k, (low, high) in enumerate(zip(*_parts(n, out))):
-                share[low:high, k] = 1 / (high - low)
-            x = (x.transpose(axis, -1) @ Tensor(share, dtype=x.dtype)).transpose(axis, -1)
+        if n != out:                                            # no sum has numbers of other parts, even times 0
+            line = x.transpose(axis, -1)
+            parts = [line[..., low:high].mean(-1) for low, high in zip(*_parts(n, out))]
+            x = stack(parts, -1).transpose(axis, -1)
     return x
 
 
