@@ -593,27 +593,33 @@ static ptrdiff_t V(add_rows)(char *scratch, const int64_t *at, const REAL *restr
                              ptrdiff_t n, ptrdiff_t rows)
 {
     REAL *restrict lost = (REAL *)scratch;
-    const int drifts = m >= DRIFTING;
-    if (drifts)
-        memset(lost, 0, rows * n * sizeof(REAL));
-    for (ptrdiff_t i = 0, walked = 0; i < m && !BREAKS_OFF(walked, n); i++, x += n) {
-        if (at[i] < -rows || at[i] >= rows)
-            return i;
-        const ptrdiff_t from = (at[i] < 0 ? at[i] + rows : at[i]) * n;
-        REAL *restrict y = y_ + from;
-        if (drifts)
-            for (ptrdiff_t k = 0; k < n; k++) {
-                const REAL sum = y[k] + x[k], added = sum - y[k];
-                lost[from + k] += (y[k] - (sum - added)) + (x[k] - added);
-                y[k] = sum;
+    const ptrdiff_t panel = m < DRIFTING || n < PANEL ? n : PANEL;
+    for (ptrdiff_t from = 0, walked = 0; from < n; from += panel) {
+        const ptrdiff_t width = n - from < panel ? n - from : panel;
+        if (m >= DRIFTING)
+            memset(lost, 0, rows * width * sizeof(REAL));
+        for (ptrdiff_t i = 0; i < m && !BREAKS_OFF(walked, width); i++) {
+            if (at[i] < -rows || at[i] >= rows)
+                return i;
+            const ptrdiff_t row = at[i] < 0 ? at[i] + rows : at[i];
+            const REAL *restrict add = x + i * n + from;
+            REAL *restrict y = y_ + row * n + from;
+            if (m < DRIFTING)
+                for (ptrdiff_t k = 0; k < width; k++)
+                    y[k] += add[k];
+            else
+                for (ptrdiff_t k = 0; k < width; k++) {
+                    const REAL sum = y[k] + add[k], added = sum - y[k];
+                    lost[row * width + k] += (y[k] - (sum - added)) + (add[k] - added);
+                    y[k] = sum;
+                }
+        }
+        for (ptrdiff_t row = 0; row < rows && m >= DRIFTING && !BREAKS_OFF(walked, width); row++)
+            for (ptrdiff_t k = 0; k < width; k++) {
+                const REAL rest = lost[row * width + k];
+                y_[row * n + from + k] += rest - rest == 0 ? rest : 0;      /* of an infinite sum nothing is lost */
             }
-        else
-            for (ptrdiff_t k = 0; k < n; k++)
-                y[k] += x[k];
     }
-    if (drifts)
-        ALONG(k, 0, rows * n)
-            y_[k] += lost[k] - lost[k] == 0 ? lost[k] : 0;          /* of an infinite sum nothing is known to be lost */
     return MGX_DONE;
 }
 
