@@ -48,7 +48,7 @@ peers: .venv/test
 	PYTHONPATH=. $(PEERS)/bin/python tests/peers/torch_ops.py
 	PYTHONPATH=. $(PEERS)/bin/python tests/peers/hips.py build/autograd/tests
 
-# writes docs/accuracy.md; goes on where it stopped: `make accuracy ARGS="--minutes 30"`, `--chunks 1` for three million points of each row
+# writes docs/accuracy.md; goes on where it stopped: `make accuracy ARGS="--minutes 30"`, `--samples` for no row at all 2^32 numbers
 accuracy: .venv/test
 	.venv/bin/python tools/accuracy.py $(ARGS)
 

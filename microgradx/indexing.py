@@ -17,7 +17,7 @@ from microgradx.arrays.common import as_operand, at, broadcast, least_axes, of_l
 from microgradx.errors import DTypeError, IndexError_, OptionError, ShapeError
 from microgradx.inplace import in_place
 from microgradx.names import make_public
-from microgradx.typing import Axis, Data
+from microgradx.typing import Axis, Data, Function
 
 __all__ = ["argsort", "argwhere", "bincount", "bucketize", "diagonal_scatter", "histc", "histogram", "index_add",
            "index_copy", "index_fill", "index_put", "index_reduce", "index_select", "isin", "kthvalue", "masked_fill",
@@ -298,7 +298,9 @@ def shares(op: str, x: Tensor, q: Data, axis: Axis, keepdims: bool, interpolatio
     if interpolation in ("linear", "midpoint"):
         above = ordered.gather(-1, rank.ceil().astype(np.int64))
         weight = Tensor(0.5, dtype=x.dtype) if interpolation == "midpoint" else rank - below
-        found = (above == found).where(found, found.lerp(above, weight))
+        ends = (found.abs() == np.inf) | (above.abs() == np.inf)            # whose difference may be no number
+        mean = (above == found).where(found, found * (1 - weight) + above * weight)
+        found = ends.where(mean, found.lerp(above, weight))
     found = found.transpose(d, -1)              # the quantiles in the place of the axis
     order = (d, *(k for k in range(found.ndim) if k != d))
     found = found.permute(order)
@@ -511,6 +513,11 @@ def products(x: Tensor, d: int, index: Tensor, source: Tensor, touched: Tensor, 
     return whole * (x if include_self else touched.where(one, x))
 
 
+# 0, with the gradient of its operand: at an infinity, too, of which x - x.detach() is nan
+_nothing: Function = HostOperation("scatter_reduce", lambda x: [(x.shape, x.dtype)], lambda out, x: out.fill(0),
+                                   [[lambda g, y, x: g]])
+
+
 def ties(x: Tensor, d: int, index: Tensor, source: Tensor, touched: Tensor, include_self: bool,
          largest: bool) -> Tensor:
     """``scatter_reduce`` by the largest or the smallest: found first, then as the mean of all that are equal to it."""
@@ -520,9 +527,8 @@ def ties(x: Tensor, d: int, index: Tensor, source: Tensor, touched: Tensor, incl
         return top
     mine = (x == top) if include_self else ((x == top) & ~touched)
     theirs = source == top.gather(d, index)
-    finite = top.abs() < np.inf
-    parts = (theirs & finite.gather(d, index)).where(source - source.detach(), 0.0)
-    same = (mine & finite).where(x - x.detach(), 0.0).scatter_add(d, index, parts)
+    parts = theirs.where(_nothing(source), 0.0)
+    same = mine.where(_nothing(x), 0.0).scatter_add(d, index, parts)
     count = mine.astype(x.dtype).scatter_add(d, index, theirs.astype(x.dtype))
     return top + same / (count > 0).where(count, 1.0)
 
@@ -847,7 +853,7 @@ def histogram(x: Tensor, bins: Any, *, range: Sequence[float] | None = None, wei
               density: bool = False) -> Histogram:
     """(how many elements are in each bin, edges): ``bins`` equal bins over ``range``, or between the edges ``bins``.
 
-    ``weight`` counts each element as so much; with ``density`` the integral over the bins is 1. No gradient.
+    ``weight`` counts each element as so much, and has a gradient; with ``density`` the integral over the bins is 1.
 
     >>> import microgradx as mgx
     >>> mgx.histogram(mgx.Tensor([0.0, 1.0, 1.0]), 2).hist.tolist()
@@ -856,9 +862,9 @@ def histogram(x: Tensor, bins: Any, *, range: Sequence[float] | None = None, wei
     counted("histogram")
     if x.dtype.kind != "f":
         raise DTypeError(f"histogram: of floats, not of {x.dtype}")
-    w = None if weight is None else tensor(weight).detach().numpy()
-    if w is not None and w.shape != x.shape:
-        raise ShapeError(f"histogram: weights of shape {w.shape} for elements of shape {x.shape}")
+    given = None if weight is None else tensor(weight)
+    if given is not None and given.shape != x.shape:
+        raise ShapeError(f"histogram: weights of shape {given.shape} for elements of shape {x.shape}")
     if isinstance(bins, int):
         edges: Any = bins
         low, high = bounds("histogram", x, bins, *(range or ((0.0, 0.0) if x.size else (0.0, 1.0))))
@@ -866,9 +872,16 @@ def histogram(x: Tensor, bins: Any, *, range: Sequence[float] | None = None, wei
         edges, low, high = tensor(bins).detach().numpy(), 0.0, 0.0
         if edges.ndim != 1 or edges.size < 2 or (np.diff(edges) < 0).any():
             raise OptionError("histogram: edges are 1-D, at least two, in order")
-    numbers, edges = np.histogram(x.detach().numpy(), edges, (low, high) if isinstance(bins, int) else None, density,
-                                  None if w is None else w.astype(np.float64))
-    return Histogram(Tensor(numbers.astype(x.dtype)), Tensor(np.asarray(edges).astype(x.dtype)))
+    flat = x.detach().numpy().reshape(-1)
+    w = None if given is None else given.detach().numpy().reshape(-1).astype(np.float64)
+    numbers, edges = np.histogram(flat, edges, (low, high) if isinstance(bins, int) else None, density, w)
+    hist, ends = Tensor(numbers.astype(x.dtype)), Tensor(np.asarray(edges).astype(x.dtype))
+    if given is not None and given.requires_grad:
+        within = np.flatnonzero((flat >= edges[0]) & (flat <= edges[-1]))
+        places = np.searchsorted(edges[1:-1], flat[within], "right")
+        hist = Tensor(np.zeros(len(edges) - 1, given.dtype)).scatter_add(0, places, given.reshape(-1)[within])
+        hist = (hist / (hist.sum() * Tensor(np.diff(edges), dtype=hist.dtype)) if density else hist).astype(x.dtype)
+    return Histogram(hist, ends)
 
 
 def _search(places: npt.NDArray[Any], x: npt.NDArray[Any], side: Any) -> npt.NDArray[Any]:

@@ -102,6 +102,15 @@ def _adapted(function: Function, name: str, args: Sequence[Any], kwargs: Mapping
     return function(*args, **given)
 
 
+def _is_plain(function: Function, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Is there nothing to differentiate? The sum of weights in a bin is linear in them."""
+    if function.__name__ not in PLAIN:
+        return False
+    signature = _signature(function)
+    weights = kwargs.get("weights") if signature is None else signature.bind(*args, **kwargs).arguments.get("weights")
+    return not (isinstance(weights, Tensor) and weights.requires_grad)
+
+
 def __array_function__(self: Tensor, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
     """For NumPy: ``np.concatenate([t, u])``, ``np.where(mask, t, u)`` are operations on Tensors. A function that is
     none of them gets arrays; ``DTypeError`` where an argument requires a gradient."""
@@ -111,7 +120,7 @@ def __array_function__(self: Tensor, function: Any, types: Any, args: Any, kwarg
     if function in OURS or function in ADAPTED:
         return _called(function, name, args, kwargs)
     leaves, structure = flatten((args, kwargs))
-    if function.__name__ not in PLAIN and any(isinstance(x, Tensor) and x.requires_grad for x in leaves):
+    if not _is_plain(function, args, kwargs) and any(isinstance(x, Tensor) and x.requires_grad for x in leaves):
         raise DTypeError(f"{name}: no operation on Tensors corresponds to it, and an array has no graph; where none is "
                          "wanted, give it t.detach().numpy()")
     args, kwargs = unflatten(structure, (np.asarray(x.detach()) if isinstance(x, Tensor) else x for x in leaves))

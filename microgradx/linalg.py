@@ -275,9 +275,46 @@ def _cofactors(a: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return cofactors
 
 
-def _cofactors_vjp(g: Tensor, c: Tensor, a: Tensor) -> Tensor:
-    v = _inv(a).mT
-    return (g * v).sum((-2, -1), keepdims=True) * c - c @ g.mT @ v
+def _all_but_two(s: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The products of all numbers but i and j, for i != j, without a division: by those before, between and behind."""
+    n = s.shape[-1]
+    one = np.ones((*s.shape[:-1], 1))
+    before = np.concatenate([one, s[..., :-1].cumprod(-1)], -1)[..., :, None]
+    behind = np.concatenate([s[..., :0:-1].cumprod(-1)[..., ::-1], one], -1)[..., None, :]
+    right = np.triu(np.ones((n, n), bool), 1)
+    upto = np.where(right, s[..., None, :], 1).cumprod(-1)
+    between = np.concatenate([np.ones_like(upto[..., :1]), upto[..., :-1]], -1)
+    half = np.where(right, before * between * behind, 0)
+    found: npt.NDArray[Any] = half + np.swapaxes(half, -1, -2)
+    return found
+
+
+def _change_of_cofactors(a: npt.NDArray[Any], g: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The second derivative of det in the direction g, by singular values: exact for singular matrices, too.
+
+    Of a diagonal matrix it is the sum over i != j of (g_ii h_jj - g_ij h_ji) times all other numbers.
+    """
+    if not a.shape[-1]:
+        return np.zeros(a.shape)
+    u, s, vt = np.linalg.svd(a.astype(np.float64))
+    turned, others = np.swapaxes(u, -1, -2) @ g @ np.swapaxes(vt, -1, -2), _all_but_two(s)
+    inner = -others * np.swapaxes(turned, -1, -2)
+    along = np.arange(s.shape[-1])
+    inner[..., along, along] = (others @ turned[..., along, along, None])[..., 0]
+    signs = np.linalg.det(u) * np.linalg.det(vt)
+    found: npt.NDArray[Any] = signs[..., None, None] * (u @ inner @ vt)
+    return found
+
+
+def _third_of_det(h: Tensor, y: Tensor, a: Tensor, g: Tensor) -> Tensor:
+    """The derivative of the second one of det along g and h, of a matrix that has an inverse."""
+    v = _inv(a)
+    vg, vh = v @ g, v @ h
+    g_trace, h_trace = (x.diagonal(0, -2, -1).sum(-1)[..., None, None] for x in (vg, vh))
+    both = vg @ vh
+    pair = g_trace * h_trace - both.diagonal(0, -2, -1).sum(-1)[..., None, None]
+    inner = pair * v - h_trace * (vg @ v) - g_trace * (vh @ v) + both @ v + vh @ vg @ v
+    return _spread(_det(a)) * inner.mT
 
 
 def _lstsq_vjp(g: Tensor, x: Tensor, s: Tensor, a: Tensor, b: Tensor, rcond: float) -> Tensor:
@@ -442,7 +479,9 @@ def _numbers(a: Tensor) -> Result:
 
 
 _det: One = by_numpy("det", lambda a: [_numbers(a)], np.linalg.det, [[lambda g, y, a: _spread(g) * _cofactor(a)]])
-_cofactor: One = by_numpy("det", _like, _cofactors, [[_cofactors_vjp]])
+_cofactor: One = by_numpy("det", _like, _cofactors, [[lambda g, y, a: _cofactor_change(a, g)]])
+_cofactor_change: One = by_numpy("det", _like, _change_of_cofactors,
+                                 [[_third_of_det, lambda h, y, a, g: _cofactor_change(a, h)]])
 _slogdet: Two = by_numpy("slogdet", lambda a: [_numbers(a)] * 2, np.linalg.slogdet,
                          [[], [lambda g, sign, y, a: _spread(g) * _inv(a).mT]])
 _eigh: Two = by_numpy("eigh", lambda a: [(a.shape[:-1], a.dtype), (a.shape, a.dtype)], np.linalg.eigh,
@@ -618,7 +657,8 @@ def eigh(a: Data, UPLO: str | None = None) -> Eigh:
 
     With ``UPLO`` "L" or "U" the numbers are those of the lower or the upper triangle. An eigenvector is known up to its
     sign, and gradients through eigenvectors of equal eigenvalues leave out what is not defined: what turns them into
-    each other.
+    each other. That is missing from the third derivative of the other eigenvalues on, which is right only where all
+    differ.
 
     >>> import microgradx as mgx
     >>> mgx.linalg.eigh(mgx.Tensor([[2.0, 0.0], [0.0, 1.0]])).eigenvalues
@@ -673,7 +713,8 @@ def svd(a: Data, full_matrices: bool = True) -> SVD:
 def svdvals(a: Data) -> Tensor:
     """The singular values of (..., m, n), the largest first: (..., min(m, n)).
 
-    They are the largest eigenvalues of [[0, a], [a^T, 0]], Golub and Kahan (1965), which squares nothing.
+    They are the largest eigenvalues of [[0, a], [a^T, 0]], Golub and Kahan (1965), which squares nothing. As of
+    ``eigh``, third derivatives are right only where all of them differ; a 0 is two equal eigenvalues.
 
     >>> import microgradx as mgx
     >>> mgx.linalg.svdvals(mgx.Tensor([[3.0, 0.0], [0.0, 4.0]]))
@@ -1120,10 +1161,8 @@ def vander(x: Data, *, N: int | None = None) -> Tensor:
 def powers(x: Tensor, count: int) -> Tensor:
     """1, x, ..., x^(count-1) along a new last axis, by products: exact for integers, and differentiable at 0."""
     x = x.astype(np.int64) if x.dtype == np.bool_ else x
-    found = [Tensor(np.ones(x.shape, x.dtype))]
-    while len(found) < count:
-        found.append(found[-1] * x)
-    return stack(found, -1) if count else Tensor(np.zeros((*x.shape, 0), x.dtype))
+    one, others = Tensor(np.ones((*x.shape, min(count, 1)), x.dtype)), max(count - 1, 0)
+    return concat([one, x.unsqueeze(-1).expand(*x.shape, others).cumprod(-1)], -1)
 
 
 def tensorinv(a: Data, ind: int = 2) -> Tensor:

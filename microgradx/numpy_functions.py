@@ -38,8 +38,8 @@ def shares(x: Any, q: Any, axis: Any, keepdims: bool, method: str, find: Functio
     x = tensor(x)
     x = x if x.dtype.kind == "f" else x.astype(np.float64)
     flat, d = merged(x, axis)
-    wanted = np.asarray(q.detach() if isinstance(q, Tensor) else q, np.float64) / scale
-    given = float(wanted) if wanted.ndim == 0 else Tensor(wanted.reshape(-1), dtype=x.dtype)
+    wanted = q / scale if isinstance(q, Tensor) else Tensor(np.asarray(q, np.float64) / scale)
+    given = wanted.astype(x.dtype) if wanted.ndim == 0 else wanted.reshape(-1).astype(x.dtype)
     found: Tensor = find(flat, given, d, interpolation=method)
     kept = tuple(1 if d in axes_of("quantile", axis, x.ndim) else n for d, n in enumerate(x.shape))
     rest = kept if keepdims else found.shape[min(wanted.ndim, 1):]

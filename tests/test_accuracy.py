@@ -7,6 +7,7 @@ import importlib.util
 import json
 import math
 import re
+import shutil
 from fractions import Fraction
 from pathlib import Path
 
@@ -321,22 +322,41 @@ def test_chunks_are_all_numbers_and_each_looks_like_chance():
     assert seen.min() > 200 and seen.max() < 320
 
 
+class Here:
+    """The instruction set of this process alone, in the place of a process for each."""
+    connections = {kernels.isa(): None}
+
+    def run(self, isa, name, xs):
+        y, slopes = gradients(name, xs)
+        return [y, *slopes]
+
+
 @pytest.mark.parametrize("name", ["atan", "exp", "log", "asin", "erf", "reciprocal"])
 def test_one_chunk_finds_what_a_search_by_chance_finds(name, monkeypatch):
     """The largest error of a million points of the range. Of two searches by chance one finds a few per cent more; by
     numbers with the same low bits, a third less was found of atan."""
-    class Here:
-        connections = {kernels.isa(): None}
-
-        def run(self, isa, name, xs):
-            y, slopes = gradients(name, xs)
-            return [y, *slopes]
     monkeypatch.setattr(accuracy, "machines", Here())
     x, = operands(name, 1 << 20, np.float32, seed=12345)
     true = call(name, mgx.Tensor(x.astype(np.float64))).numpy()
     by_chance = ulps(call(name, mgx.Tensor(x)).numpy(), true).max()
     (found, _), _ = accuracy.measure_floats((name, "all", 0))[kernels.isa()]
     assert found >= 0.96 * by_chance
+
+
+@pytest.mark.skipif(not shutil.which("cc") or not accuracy.loops(), reason="needs a C compiler and what the build made")
+@pytest.mark.parametrize("name", ["tanh", "sqrt", "log", "hardsigmoid", "dgelu", "gauss"])
+def test_all_numbers_are_compared_as_samples_are(name, monkeypatch):
+    """Rows with a local derivative and without, with a domain, with units of its terms, with grains below them."""
+    monkeypatch.setattr(accuracy, "STRETCH", few := 1 << 16)
+    monkeypatch.setattr(accuracy, "the_machines", lambda: Here())
+    for first in (0, 0x3f800000, 0x3fb00000, 0x41200000, 0x7f800000, 0x80000000, 0xbff00000, 0xc1200000, 0xff800000):
+        x = np.arange(first, first + few, dtype=np.uint32).view(np.float32)
+        inside = accuracy.within_domain(name, [x])
+        want = accuracy.compare_floats(name, inside) if len(inside[0]) else {kernels.isa(): [(0.0, None)] * 2}
+        accuracy.worst_before.clear()
+        found = accuracy.measure_stretch((name, "whole", first // few))
+        for (off, _), (other, _) in zip(found[kernels.isa()], want[kernels.isa()]):
+            assert off == pytest.approx(other, rel=1e-6)
 
 
 def test_the_page_is_what_the_script_writes():

@@ -1,9 +1,11 @@
 """NumPy's functions of Tensors: the values are NumPy's, the results Tensors with a graph; what has none is refused."""
 import numpy as np
 import pytest
+from mpmath import mp
 
 import microgradx as mgx
 from microgradx import Tensor
+from microgradx.errors import DTypeError, OptionError
 from microgradx.interop import ADAPTED, OTHER, OURS, PLAIN
 
 
@@ -158,10 +160,50 @@ def test_every_function_with_a_name_of_ours_is_ours_or_is_named_as_another():
         assert hasattr(mgx, name) or hasattr(mgx.linalg, name)
 
 
+@pytest.mark.parametrize("call", [np.quantile, np.percentile, np.nanquantile, np.nanpercentile])
+@pytest.mark.parametrize("shares", [0.3, [0.2, 0.7]])
+def test_the_shares_of_quantiles_have_their_graph(call, shares):
+    q = leaf(shares)
+    np.testing.assert_allclose(call(np.array([1.0, 2.0, 4.0]), q).tolist(), call(np.array([1.0, 2.0, 4.0]), shares))
+    call(np.array([1.0, 3.0, 5.0]), q).sum().backward()
+    np.testing.assert_allclose(q.grad.numpy(), 4 / (100 if "percent" in call.__name__ else 1))
+
+
+def test_weights_and_values_have_their_graph():
+    """Of functions whose other arguments have none: a histogram, a step, and the zeta function."""
+    x, w = Tensor([0.0, 1.0, 1.5, 2.0, 5.0]), leaf([1.0, 2.0, 3.0, 4.0, 5.0])
+    for density, want in ((False, [1.0, 9.0]), (True, [0.1, 0.9])):
+        hist = mgx.histogram(x, 2, range=(0.0, 2.0), weight=w, density=density).hist
+        np.testing.assert_allclose(hist.tolist(), np.histogram(x, 2, (0, 2), density, w.detach().numpy())[0])
+        np.testing.assert_allclose(hist.tolist(), want)
+    assert mgx.autograd.grad(mgx.histogram(x, [0.0, 1.0, 2.0], weight=w).hist[1], [w])[0].tolist() == [0, 1, 1, 1, 0]
+    v = leaf([7.0, 8.0, 9.0])
+    y = mgx.heaviside(Tensor([-1.0, 0.0, np.nan]), v)
+    np.testing.assert_array_equal(y.tolist(), [0.0, 8.0, np.nan])
+    assert mgx.autograd.grad(y[:2].sum(), [v])[0].tolist() == [0, 1, 0]
+    q = leaf([0.5, 2.0])
+    first, = mgx.autograd.grad(mgx.special.zeta(Tensor(np.full(2, 3.0)), q).sum(), [q], create_graph=True)
+    second, = mgx.autograd.grad(first.sum(), [q])
+    np.testing.assert_allclose(first.tolist(), [float(-3 * mp.zeta(4, a)) for a in (0.5, 2.0)], rtol=1e-14)
+    np.testing.assert_allclose(second.tolist(), [float(12 * mp.zeta(5, a)) for a in (0.5, 2.0)], rtol=1e-14)
+    with pytest.raises(OptionError, match="zeta: there is no derivative"):
+        mgx.special.zeta(q + 1, 1.0).sum().backward()
+
+
 def test_functions_without_counterpart_get_arrays():
     x = Tensor(A)
     assert type(np.unwrap(x)) is np.ndarray and np.array_equal(np.unwrap(x), np.unwrap(A))
     assert np.histogram([x, 2 * x])[0].sum() == 18 and np.ones(2, like=x).shape == (2,)
+
+
+@pytest.mark.parametrize("call", [
+    lambda w: np.histogram(A.ravel(), 2, weights=w), lambda w: np.histogram(A.ravel(), 2, None, None, w),
+    lambda w: np.histogram2d(A.ravel(), A.ravel(), 2, weights=w), lambda w: np.histogramdd([A.ravel()], 2, weights=w)])
+def test_weights_of_bins_have_a_derivative(call):
+    w = leaf(np.ones(9))
+    with pytest.raises(DTypeError, match="an array has no graph.*detach"):
+        call(w)
+    assert call(w.detach())[0].sum() == 9
 
 
 def test_what_has_no_derivative_needs_no_permission():

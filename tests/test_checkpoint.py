@@ -1,4 +1,6 @@
 """A checkpoint runs its function twice and does what one run does; a Function that returns its argument."""
+import itertools
+import random
 import tracemalloc  # noqa: F401
 
 import numpy as np
@@ -355,6 +357,23 @@ def test_a_second_run_that_goes_another_way_is_refused(first, second, words, lin
     y = y if isinstance(y, Tensor) else sum(part.sum() for part in y)
     with pytest.raises(GraphError, match=f"^checkpoint: the second run {words}"):
         mgx.autograd.grad(y.sum(), [x], create_graph=linked)
+
+
+@pytest.mark.parametrize("draw", [lambda: random.random(), lambda: np.random.random(), np.random.default_rng(0).random,
+                                  itertools.count().__next__])
+def test_random_numbers_of_others_are_noticed(draw):
+    x = leaf(DATA)
+    y = mgx.checkpoint(lambda x: (x * draw()).tanh(), x)
+    with pytest.raises(GraphError, match="^checkpoint: the second run gave other numbers"):
+        y.sum().backward()
+
+
+def test_results_that_are_no_numbers_and_written_to_are_the_same():
+    x = leaf([[np.nan, np.inf, 1.0], [0.0, -np.inf, 2.0]])
+    y = mgx.checkpoint(lambda x: x * 2, x)
+    y.detach()[:] = 7.0
+    y.backward(mgx.ones(2, 3))
+    assert x.grad.tolist() == [[2.0] * 3] * 2
 
 
 def test_a_second_run_by_way_of_a_graph_from_outside_goes_the_same_way():

@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+from mpmath import mp, mpf
 from scipy import special
 
 import microgradx as mgx
@@ -139,6 +140,44 @@ def test_densities_of_what_has_no_moments(name):
         a = mgx.Tensor(A, requires_grad=True)
         found.append(mgx.autograd.grad(mean(a, by_score), [a])[0].numpy())
     np.testing.assert_allclose(*found, atol=0.02)
+
+
+QUANTILES = {       # the distribution, its quantile function in mpmath
+    "Normal": (lambda: D.Normal(1.0, 2.0), lambda p: 1 + 2 * mp.sqrt(2) * mp.erfinv(2 * p - 1)),
+    "LogNormal": (lambda: D.LogNormal(1.0, 0.5), lambda p: mp.exp(1 + mp.erfinv(2 * p - 1) / mp.sqrt(2))),
+    "HalfNormal": (lambda: D.HalfNormal(2.0), lambda p: 2 * mp.sqrt(2) * mp.erfinv(p)),
+    "Laplace": (lambda: D.Laplace(1.0, 2.0), lambda p: 1 + 2 * (mp.log(2 * p) if p < 0.5 else -mp.log(2 - 2 * p))),
+    "Cauchy": (lambda: D.Cauchy(1.0, 2.0), lambda p: 1 - 2 * mp.cot(mp.pi * p)),
+    "Exponential": (lambda: D.Exponential(2.0), lambda p: -mp.log1p(-p) / 2),
+    "Gumbel": (lambda: D.Gumbel(1.0, 2.0), lambda p: 1 - 2 * mp.log(-mp.log(p)))}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", QUANTILES)
+def test_tails_do_not_cancel(name, dtype):
+    """Quantiles, how likely less than these is, and the slopes of both, from 1e-12 to 1 - 1e-7."""
+    made, truth = QUANTILES[name]
+    p = mgx.Tensor(np.array([1e-12, 1e-7, 0.01, 0.2, 0.3, 0.5, 0.6, 0.74, 0.76, 0.99, 1 - 2**-20]), dtype=dtype,
+                   requires_grad=True)
+    d, near = made(), dict(rtol=2e-5, atol=1e-6) if dtype == "float32" else dict(rtol=2e-8, atol=1e-9)
+    x = d.icdf(p)
+    with mp.workdps(60):
+        want = [float(truth(mpf(v))) for v in p.tolist()]
+        slopes = [float(mp.diff(truth, mpf(v), h=mpf(v) * mpf(10) ** -25)) for v in p.tolist()]
+    np.testing.assert_allclose(x.detach().numpy(), want, **near)
+    np.testing.assert_allclose(mgx.autograd.grad(x.sum(), [p])[0].numpy(), slopes, rtol=near["rtol"] * 10)
+    at = mgx.Tensor(np.array(want), requires_grad=True)
+    back = d.cdf(at)
+    np.testing.assert_allclose(back.tolist(), p.tolist(), rtol=1e-5)
+    np.testing.assert_allclose(mgx.autograd.grad(back.sum(), [at])[0].numpy(), 1 / np.array(slopes), rtol=1e-5)
+
+
+def test_ends_of_quantiles():
+    for made, _ in QUANTILES.values():
+        p = mgx.Tensor(np.array([0.0, 1.0]), requires_grad=True)
+        low, high = made().icdf(p).tolist()
+        assert low in (-np.inf, 0.0) and high == np.inf
+        assert mgx.autograd.grad(made().icdf(p)[1], [p])[0][1].item() == np.inf
 
 
 def test_a_draw_of_gamma_has_one_derivative():

@@ -288,6 +288,23 @@ def test_responses_of_every_size(dtype, size):
     assert np.isfinite(gradients(y, [x])[0].detach().numpy()).all()
 
 
+@pytest.mark.parametrize("dtype, size", [("float32", 1e25), ("float64", 1e180), ("float64", INF)])
+def test_a_response_knows_only_its_window(dtype, size):
+    x = leaf(np.array([size, 0.0, 1.0, 2.0]).reshape(1, 4, 1), dtype)
+    y = F.local_response_norm(x, 2, alpha=2.0, beta=0.5, k=1.0)
+    np.testing.assert_allclose(y.tolist()[0][2:], [[2**-0.5], [2 / 6**0.5]], rtol=1e-6)
+    assert np.isfinite(gradients(y[:, 1:], [x])[0][:, 1:].detach().numpy()).all()
+
+
+@pytest.mark.parametrize("number", [INF, -INF, NAN])
+def test_a_part_of_a_pool_knows_only_its_numbers(number):
+    x = leaf([[number, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0]])
+    for y in (F.adaptive_avg_pool1d(x, 3), F.adaptive_avg_pool2d(x[None].expand(1, 2, 7), (2, 3))[0, :1],
+              F.interpolate(x[None], size=3, mode="area")[0]):
+        np.testing.assert_array_equal(y.tolist(), [[number, 3.0, 5.0]])
+        np.testing.assert_allclose(gradients(y[:, 1:], [x])[0].tolist(), [[0, 0, *[1 / 3] * 2, 2 / 3, *[1 / 3] * 2]])
+
+
 # ----- sums of many terms -------------------------------------------------------------------------------------------
 
 def test_running_sums_do_not_stand_still():
@@ -303,6 +320,40 @@ def test_running_sums_do_not_stand_still():
 
 
 # ----- products, sums and medians of numbers that are no small ones -------------------------------------------------
+
+MANY = 2**24 + 100
+
+
+def gradient_of(function, *shape):
+    w = mgx.ones(*shape, requires_grad=True)
+    function(w).sum().backward()
+    return w.grad
+
+
+AT_ONE_PLACE = {        # sums of a float32 for each of so many indices
+    "scatter_add": lambda at, x: mgx.zeros(2).scatter_add(0, at, x)[1],
+    "index_add": lambda at, x: mgx.zeros(2).index_add(0, at, x)[1],
+    "index_put": lambda at, x: mgx.zeros(2, 2).index_put((at, at), x, accumulate=True)[1, 1],
+    "bincount": lambda at, x: mgx.bincount(at, x)[1], "index": lambda at, x: gradient_of(lambda w: w[at], 2)[1],
+    "gather": lambda at, x: gradient_of(lambda w: w.gather(0, at), 2)[1],
+    "embedding": lambda at, x: gradient_of(lambda w: F.embedding(at, w), 2, 1)[1, 0],
+    "into a gradient": lambda at, x: gradient_of(lambda w: w[at].sum() + w[at[:5]].sum(), 2)[1] - 5,
+    "two indices": lambda at, x: gradient_of(lambda w: w[at, at], 2, 2)[1, 1],
+    "avg_pool1d": lambda at, x: F.avg_pool1d((x * 0.1)[None], MANY)[0, 0] * 10 * MANY,
+    "adaptive_avg_pool1d": lambda at, x: F.adaptive_avg_pool1d((x * 0.1)[None], 1)[0, 0] * 10 * MANY}
+
+
+@pytest.mark.parametrize("name", AT_ONE_PLACE)
+def test_sums_at_one_place_do_not_stand_still(name):
+    found = AT_ONE_PLACE[name](Tensor(np.ones(MANY, np.int64)), Tensor(np.ones(MANY, np.float32)))
+    assert found.dtype == np.float32 and abs(found.item() / MANY - 1) < 2e-7
+
+
+def test_an_infinite_sum_at_one_place_is_infinite():
+    at, x = np.arange(2**14) % 4, np.ones(2**14, np.float32)
+    x[:3] = INF, -INF, NAN
+    np.testing.assert_array_equal(mgx.zeros(4).index_add(0, at, Tensor(x)).numpy(), [INF, -INF, NAN, 2**12])
+
 
 @pytest.mark.parametrize("dtype, size", [("float32", 1e30), ("float64", 1e200)])
 @pytest.mark.parametrize("order", list(itertools.permutations([1, 1, -1, -1]))[::5])
@@ -368,6 +419,28 @@ def test_the_gradient_of_a_median_is_shared_among_those_that_are_equal_to_it(x, 
     y = mgx.median(x)
     assert y.item() == middle
     np.testing.assert_allclose(gradients(y, [x])[0].detach().numpy(), slope)
+
+
+@pytest.mark.parametrize("x, q, want, slope", [
+    ([-INF, 0.0, 1.0], 0.3, -INF, None), ([0.0, 1.0, INF], 0.75, INF, None), ([0.0, 1.0, INF], 0.5, 1.0, [0, 1, 0]),
+    ([INF, INF, 0.0], 0.75, INF, [1, 0, 0]), ([-INF, INF], 0.5, NAN, None), ([1.0, 1.0, 2.0], 0.25, 1.0, [0.5, 0.5, 0]),
+    ([3.0, 3.0, 3.0], 0.3, 3.0, [0.4, 0.6, 0])])
+@pytest.mark.parametrize("dtype", SIZES)
+def test_quantiles_between_equal_and_infinite_numbers(dtype, x, q, want, slope):
+    x = leaf(x, dtype)
+    y = x.quantile(q)
+    assert y.item() == want or math.isnan(y.item()) and math.isnan(want)
+    if slope:
+        np.testing.assert_allclose(gradients(y, [x])[0].tolist(), slope, rtol=1e-6)
+
+
+@pytest.mark.parametrize("reduce, end", [("amax", INF), ("amin", -INF)])
+def test_an_infinite_extreme_has_its_gradient(reduce, end):
+    x, source = leaf([end, 1.0, 0.0]), leaf([end, end, 1.0, 2.0])
+    y = x.scatter_reduce(0, [0, 1, 2, 2], source, reduce)
+    a, b = gradients(y, [x, source])
+    assert a.tolist() == [0.5, 0, reduce == "amin"]
+    assert b.tolist() == [0.5, 1, 0, reduce == "amax"]
 
 
 @pytest.mark.parametrize("x, want, slope", [
@@ -451,6 +524,17 @@ def test_no_label_counts(options):
     loss = F.cross_entropy(z, [0], weight=[0.0, 1.0, 1.0])
     loss.backward()
     assert math.isnan(loss.item()) and z.grad.tolist() == [[0, 0, 0]]
+
+
+@pytest.mark.parametrize("number", [NAN, INF, -INF])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_a_row_that_is_ignored_may_hold_anything(number, smoothing):
+    rows = np.array([[number] * 3, [1.0, 2.0, 3.0]])
+    x, alone = leaf(rows), leaf(rows[1:])
+    y, z = (F.cross_entropy(a, mgx.tensor(labels), label_smoothing=smoothing) for a, labels in
+            ((x, [-100, 0]), (alone, [0])))
+    assert y.item() == z.item()
+    np.testing.assert_array_equal(gradients(y, [x])[0].tolist(), [[0, 0, 0], *gradients(z, [alone])[0].tolist()])
 
 
 def test_a_step_by_ignored_labels_changes_nothing():

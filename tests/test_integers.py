@@ -5,7 +5,7 @@ import pytest
 
 import microgradx as mgx
 from microgradx import Tensor
-from microgradx.errors import DTypeError, Error, ShapeError
+from microgradx.errors import DTypeError, Error, IndexError_, OptionError, ShapeError
 
 DIGITS = 2**53 + 1                      # more of them than a double has
 A = np.array([[3, -1, 2**24 + 1], [0, DIGITS, -7]])
@@ -199,10 +199,19 @@ def test_an_empty_tensor_has_any_shape_with_a_0(shape):
     (lambda: mgx.zeros(0).reshape(0, 2**63), f"reshape: a length .*{2**63}"),
     (lambda: mgx.ones(2).split(2**63), f"split: a length .*{2**63}"),
     (lambda: mgx.ones(2).sum(2**63), f"sum: .*{2**63}"), (lambda: mgx.tile(mgx.ones(1), 2**63), f"tile: .*{2**63}"),
-    (lambda: mgx.ones(2, 2).tril(2**63), "tril: a diagonal")])
+    (lambda: mgx.ones(2, 2).tril(2**63), "tril: a diagonal"), (lambda: mgx.vander(mgx.ones(2), 2**62), "large"),
+    (lambda: mgx.arange(5)[2**63], "index: "), (lambda: mgx.arange(5)[None, 2**63], "index: "),
+    (lambda: mgx.arange(5).__setitem__(2**63, 1), "index: |setitem: "),
+    (lambda: mgx.arange(5).select(0, 2**63), "index: ")])
 def test_lengths_beyond_the_machine_s_are_refused_by_name(call, words):
-    with pytest.raises((ShapeError, MemoryError), match=words):
+    with pytest.raises((ShapeError, IndexError_, OptionError, MemoryError), match=words):
         call()
+
+
+def test_what_is_far_beyond_the_matrix_is_nothing_of_it():
+    x = mgx.ones(2, 3)
+    assert x.tril(-2**63).sum() == 0 == x.triu(2**63 - 1).sum() and x.triu(-2**63).sum() == 6 == x.tril(2**62).sum()
+    assert mgx.combinations(mgx.arange(3), 2**40).shape == (0, 2**40)
 
 
 @pytest.mark.parametrize("start, stop, step", [(5, None, 1), (2, 7, 2), (7, 2, -2), (0, 0, 1), (3, 1, 1),

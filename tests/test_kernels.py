@@ -78,7 +78,7 @@ SAMPLES = {
     "unpool": [dict(planes=2, plane=12, n=5)],
     **dict.fromkeys(("gather", "scatter_add"), [
         dict(outer=outer, n=n, m=m, inner=inner, shared=shared) for shared in (0, 1)
-        for outer, n, m, inner in ((3, 4, 5, 6), (2, 7, 9, 1), (1, 1, 1, 1))]),
+        for outer, n, m, inner in ((3, 4, 5, 6), (2, 7, 9, 1), (1, 1, 1, 1), (2, 3, 2**14, 2), (1, 2, 2**14, 1))]),
     "count_steps": [dict(n=3)],
     "uniform": [dict(n=5), dict(n=1000)], "normal": [dict(n=5), dict(n=1000)],
     "dropout": [dict(n=5, most=2**31, scale=2.0), dict(n=1000, most=2**32 - 1, scale=0.0),

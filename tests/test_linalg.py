@@ -1,7 +1,11 @@
 """Linear algebra: what decompositions promise, gradients where they are delicate, refusals. Recorded values and
 differences of two orders are in test_arrays.py, over the same list."""
+import itertools
+import math
+
 import numpy as np
 import pytest
+from mpmath import mp, mpf
 
 import microgradx as mgx
 from microgradx import Tensor, errors, linalg
@@ -52,6 +56,52 @@ def test_gradient_of_det_at_a_singular_matrix_is_its_cofactors(a):
     minor = lambda i, k: np.linalg.det(np.delete(np.delete(a, i, 0), k, 1))
     truth = [[(-1) ** (i + k) * minor(i, k) for k in range(n)] for i in range(n)]
     np.testing.assert_allclose(x.grad.numpy(), truth, atol=1e-13)
+
+
+def derivative_of_det(a, *directions):
+    """By differences in many digits of a polynomial."""
+    with mp.workdps(120):
+        step, total = mpf(10) ** -20, mpf(0)
+        for signs in itertools.product((1, -1), repeat=len(directions)):
+            moved = mp.matrix(a.tolist())
+            for sign, direction in zip(signs, directions):
+                moved += sign * step * mp.matrix(direction.tolist())
+            total += math.prod(signs) * mp.det(moved)
+        return float(total / (2 * step) ** len(directions))
+
+
+SINGULAR = [np.diag([1.0, 0.0]), np.zeros((2, 2)), [[1.0, 2.0], [2.0, 4.0]], np.zeros((3, 3)), np.diag([2.0, 3.0, 0.0]),
+            np.outer([1.0, 2, 3], [1.0, 0, -1]), np.arange(16.0).reshape(4, 4)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("a", [*SINGULAR, [[3.0]], [[2.0, 1.0, 0.0], [0.5, -1.0, 3.0], [1.0, 4.0, 2.0]]])
+def test_the_second_derivative_of_det(a, dtype):
+    a = np.array(a)
+    g, h = np.random.default_rng(0).integers(-3, 4, (2, *a.shape)).astype(float)
+    x = Tensor(np.stack([a, a + 1]), dtype=dtype, requires_grad=True)
+    first, = mgx.autograd.grad(linalg.det(x).sum(), [x], create_graph=True)
+    second, = mgx.autograd.grad((first * Tensor(g, dtype=dtype)).sum(), [x])
+    for base, found in zip((a, a + 1), second.numpy()):
+        np.testing.assert_allclose((found * h).sum(), derivative_of_det(base, g, h), rtol=10 * TOLERANCE[dtype],
+                                   atol=10 * TOLERANCE[dtype])
+
+
+def test_the_third_derivative_of_det():
+    a, g, h, k = np.random.default_rng(1).integers(-3, 4, (4, 3, 3)).astype(float)
+    x = Tensor(a, requires_grad=True)
+    y = linalg.det(x)
+    for direction in (g, h):
+        y, = mgx.autograd.grad(y, [x], create_graph=True)
+        y = (y * Tensor(direction)).sum()
+    third, = mgx.autograd.grad(y, [x])
+    np.testing.assert_allclose((third.numpy() * k).sum(), derivative_of_det(a, g, h, k), rtol=1e-12)
+
+
+def test_derivatives_of_det_of_nothing():
+    x = Tensor(np.zeros((2, 0, 0)), requires_grad=True)
+    first, = mgx.autograd.grad(linalg.det(x).sum(), [x], create_graph=True)
+    assert mgx.autograd.grad(first.sum(), [x])[0].shape == (2, 0, 0)
 
 
 @pytest.mark.parametrize("shape", [(3, 3), (4, 3), (2, 4)])

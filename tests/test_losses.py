@@ -281,3 +281,21 @@ def test_shapes_that_would_broadcast_are_refused(name):
     with pytest.raises(ShapeError, match=r"\(4, 1\)"):
         getattr(F, name)(ones(4, 2), target, *more)
     assert "reduction" in inspect.signature(getattr(F, name)).parameters
+
+
+@pytest.mark.parametrize("cost, want", [      # numbers that are just as far apart as the margin asks
+    (lambda x: F.margin_ranking_loss(x, mgx.Tensor([1.0]), [1.0]), -1),
+    (lambda x: F.margin_ranking_loss(x, mgx.Tensor([0.5]), [1.0], margin=0.5), -1),
+    (lambda x: F.hinge_embedding_loss(x, [-1.0]), -1),
+    (lambda x: F.cosine_embedding_loss(mgx.stack([x, x * 0], -1), mgx.Tensor([[0.0, 1.0]]), [-1.0]), 0),
+    (lambda x: F.cosine_embedding_loss(mgx.stack([x * 0 + 1, x - 1], -1), mgx.Tensor([[0.0, 1.0]]), [-1.0]), 1),
+    (lambda x: F.triplet_margin_with_distance_loss(x, mgx.Tensor([2.0]), mgx.Tensor([3.0]),
+                                                   distance_function=lambda a, b: (a - b).abs()), 0),
+    (lambda x: F.triplet_margin_with_distance_loss(x, mgx.Tensor([0.5]), mgx.Tensor([2.5]),
+                                                   distance_function=lambda a, b: (a - b).abs()), 2)])
+def test_the_gradient_of_a_margin_that_is_just_reached_is_torch_s(cost, want):
+    x = mgx.Tensor([1.0], requires_grad=True)
+    y = cost(x)
+    assert abs(y.item()) < 1e-6
+    y.sum().backward()
+    assert abs(x.grad.item() - want) < 1e-5

@@ -147,6 +147,8 @@ TIES = {
     ("pow", 0, 2): {(0,): 0, (1,): 0, (0, 0): 2, (0, 0, 0): 0, (0, 1): 0, (1, 1): 0},
     ("pow", -2, 3): {(0,): 12, (0, 0): -12, (0, 0, 0): 6, (0, 0, 0, 0): 0, (1,): NAN},
     ("pow", 0, 0.5): {(0,): INF, (0, 0): -INF}, ("pow", 0, -1): {(0,): -INF, (0, 0): INF},
+    ("remainder", 1, -INF): {(0,): 1, (1,): 1}, ("remainder", 1, INF): {(0,): 1, (1,): 0},
+    ("remainder", -1, INF): {(0,): 1, (1,): 1}, ("remainder", -1e-30, 1): {(0,): 1, (1,): 1},
     ("xlogy", 0, 0): {(0,): 0, (1,): 0, (1, 1): 0},
     ("xlogy", 0, 2): {(0,): np.log(2), (1,): 0, (0, 1): 0.5, (1, 0): 0.5},
     ("xlogy", 1, 0): {(0,): -INF, (1,): INF, (0, 1): INF, (1, 0): INF, (1, 1): -INF},
@@ -220,6 +222,78 @@ def test_ties_and_ends_of_two_operands(case, dtype):
     for directions, want in TIES[case].items():
         got = derivative(name, [np.array([x], dtype) for x in point], directions)[0]
         np.testing.assert_allclose(got, want, rtol=1e-6, err_msg=f"by {directions}")
+
+
+# ----- functions of SciPy's ------------------------------------------------------------------------------------------
+
+def bessel(n, scaled=False):
+    return lambda x: mp.besseli(n, x) * (mp.exp(-abs(x)) if scaled else 1)
+
+
+FAR = [1.0, -1.0, 1e-8, 1e-5, 1e-3, 0.1, 5.0, 20.0, 90.0, -50.0]
+SPECIAL = {     # the function, the same in mpmath, where it is smooth; those that only float64 can hold come last
+    "lgamma": (mgx.lgamma, lambda x: mp.log(abs(mp.gamma(x))), [0.5, 1, 2, 3, 1e-5, 10, 1e5, -0.5, -10.5, 1e10]),
+    "digamma": (mgx.digamma, mp.digamma, [0.5, 1, 2, 10, 1e5, -0.5, -10.5, 1e-5]),
+    "erfinv": (mgx.erfinv, mp.erfinv, [0.0, 0.5, -0.5, 1e-8, 1e-30]),
+    "ndtri": (mgx.special.ndtri, lambda p: -mp.sqrt(2) * mp.erfinv(1 - 2 * p), [0.5, 0.25, 0.9, 1e-3]),
+    "ndtr": (mgx.special.ndtr, lambda x: mp.erfc(-x / mp.sqrt(2)) / 2, [0.0, 1, -1, 1e-8, 5, -5, -20, 30]),
+    "log_ndtr": (mgx.special.log_ndtr, lambda x: mp.log(mp.erfc(-x / mp.sqrt(2)) / 2),
+                 [0.0, 1, -1, 5, -5, 9, -20, -100, -1e3, -1e5, 1e-8, -1e8]),
+    "erfcx": (mgx.special.erfcx, lambda x: mp.exp(x * x) * mp.erfc(x), [0.0, 1, -1, 3, 25, 100, 1e3, -5, 1e5, 1e8]),
+    "i0": (mgx.i0, bessel(0), [0.0, *FAR[:-2]]), "i1": (mgx.special.i1, bessel(1), [0.0, *FAR[:-2]]),
+    "i0e": (mgx.special.i0e, bessel(0, True), FAR), "i1e": (mgx.special.i1e, bessel(1, True), FAR),
+    "sinc": (mgx.sinc, lambda x: mp.sin(mp.pi * x) / (mp.pi * x) if x else mpf(1), [0.0, 1e-3, 0.1, 0.16, 0.5, 10.25]),
+    "entr": (mgx.special.entr, lambda x: -x * mp.log(x), [0.5, 1, 2, 1e-3, 1e5]),
+    "xlog1py": (lambda x: mgx.special.xlog1py(x, x), lambda x: x * mp.log1p(x), [0.0, 0.5, -0.5, 1, 1e-8, 1e5])}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", SPECIAL)
+def test_special_functions_at_special_points(name, dtype):
+    function, truth, points = SPECIAL[name]
+    points = points[:-1] if dtype is np.float32 else points
+    x, wrong = mgx.Tensor(np.array(points, dtype), requires_grad=True), []
+    y = function(x)
+    for order in (0, *ORDERS):
+        if order:
+            y, = mgx.autograd.grad(y.sum(), [x], create_graph=True)
+        for point, d in zip(x.tolist(), y.tolist()):
+            with mp.workdps(160):
+                h = mpf(10) ** -25 * (abs(point) or 1)
+                true = mp.diff(truth, mpf(point), order, h=h) if order else truth(mpf(point))
+            if not same(d, true, dtype):
+                wrong.append(f"order {order} at {point}: {d}, not {float(true)}")
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("function, point, want", [
+    (mgx.lgamma, -INF, (INF,)), (mgx.lgamma, INF, (INF, INF)), (mgx.lgamma, 0, (INF,)),
+    (mgx.special.entr, 0, (0, INF, -INF)), (mgx.special.entr, -1, (-INF, NAN)), (mgx.special.entr, INF, (-INF, -INF)),
+    (lambda x: mgx.special.xlog1py(0 * x.detach() + 0.0, INF) + x, 0, (0, 1)), (mgx.special.i0, INF, (INF, INF)),
+    (mgx.special.i1, -INF, (-INF, INF, -INF)), (mgx.special.i0e, INF, (0, 0, 0, 0)), (mgx.special.i1e, INF, (0, 0, 0)),
+    (mgx.special.erfcx, INF, (0, 0, 0, 0)), (mgx.special.log_ndtr, INF, (0, 0)),
+    (mgx.special.log_ndtr, -INF, (-INF, INF))])
+def test_special_functions_at_the_ends(function, point, want, dtype):
+    x = mgx.Tensor(np.array([point], dtype), requires_grad=True)
+    y = function(x)
+    for order, value in enumerate(want):
+        if order:
+            y, = mgx.autograd.grad(y.sum(), [x], create_graph=True)
+        np.testing.assert_array_equal(y.detach().numpy(), [value], err_msg=f"order {order}")
+
+
+def test_the_smallest_numbers_have_logarithms_of_their_gamma_function():
+    tiny = np.array([1e-310, -1e-310, 5e-324, 1e-305])
+    np.testing.assert_allclose(mgx.lgamma(mgx.Tensor(tiny)).numpy(), -np.log(np.abs(tiny)), rtol=1e-15)
+
+
+@pytest.mark.parametrize("function", [mgx.lgamma, mgx.digamma, mgx.special.entr, mgx.special.ndtri,
+                                      lambda x: mgx.igamma(mgx.Tensor([0.5]), x)])
+def test_no_gradient_comes_from_an_end_that_is_not_chosen(function):
+    x = mgx.Tensor([0.0], requires_grad=True)
+    (x > 0).where(function(x), 0.0).sum().backward()
+    assert x.grad.item() == 0
 
 
 # ----- a part that is not chosen passes nothing ---------------------------------------------------------------------

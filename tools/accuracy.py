@@ -2,20 +2,24 @@
 """Measure how far every row of csrc/ops.def is from the truth, and write docs/accuracy.md.
 
     python tools/accuracy.py --minutes 30                   goes on where the last call stopped, and writes the page
-    python tools/accuracy.py --chunks 1 --doubles 15        three million points of each row
-    python tools/accuracy.py --rows tanh sin                all 2^32 numbers of float32 for these: two hours each
+    python tools/accuracy.py --rows tanh sin                all 2^32 numbers of float32 for these: a minute or two each
+    python tools/accuracy.py --chunks 4 --samples           12 million points of each row, and no row whole
     python tools/accuracy.py --dry                          prints the page and writes nothing
 
-float32: a chunk is 2^20 points. Those of a row of one operand are one of each 4096 neighbours among the 2^32 numbers,
-another one in each chunk, so that 4096 chunks are all of them; as many are drawn from the range of the row, where few
-of all numbers are. Of the other rows they are drawn from their ranges, and there are pairs of 500 special values.
-Another 2^20 are next to the worst of these. The truth is the same row in float64, computed once for all sets.
+float32, whole: a row of one operand at all 2^32 numbers, by accuracy.c, in stretches of four million. One pass in
+float64 is the truth for all instruction sets.
+float32, by samples: a chunk is 2^20 points. Those of a row of one operand are one of each 4096 neighbours among the
+2^32 numbers, another one in each chunk; as many are drawn from the range of the row, where few of all numbers are. Of
+the other rows they are drawn from their ranges, and there are pairs of 500 special values. Another 2^20 are next to the
+worst of these. The truth is the same row in float64, computed once for all sets.
 float64: `doubles` points, the same kernels that are the truth for float32; theirs is mpmath.
 
-Every row gets its first chunk before any gets its second. What is known stands in build/accuracy.json, for each row
-until its text or a function of csrc changes. The instruction sets run in processes of their own: which one is used is
-decided at import."""
+Every row gets its chunks before any is measured whole. What is known stands in build/accuracy.json, for each row until
+its text or a function of csrc changes. The instruction sets run in processes of their own where Python calls them:
+which one is used is decided at import. accuracy.c enters the loops of all of them."""
 import argparse
+import collections
+import ctypes
 import datetime
 import functools
 import hashlib
@@ -24,6 +28,7 @@ import multiprocessing
 import os
 import platform
 import re
+import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -39,6 +44,8 @@ SOURCES = ("words.h", "words.inl", "vmath_f32.h", "vmath_f64.h", "elementwise.in
 SETS = ("baseline", "avx2", "avx512")
 CHUNK = 1 << 20
 ALL = (1 << 32) // CHUNK                # chunks that have every number of float32
+STRETCH = 1 << 22                       # numbers that accuracy.c walks at once
+STRETCHES = (1 << 32) // STRETCH
 SHARES = 16                             # of a chunk, next to the worst points of which more are looked at
 UNARY_DOUBLES = 3                       # a row of one operand gets so many times the points of the others
 
@@ -211,8 +218,77 @@ def measure_doubles(task):
     return len(xs[0]), {isa: worst_of(name, run.run(isa, name, xs), true, xs) for isa in run.connections}
 
 
+# ----- all numbers -----------------------------------------------------------------------------------------------
+
+class Worst(ctypes.Structure):
+    _fields_ = (("error", ctypes.c_double), ("point", ctypes.c_float))
+
+
+def loops():
+    """The objects of the loops over the rows, which the build has compiled for every set."""
+    return sorted((ROOT / "build").glob("objects-*/*/csrc/isa/elementwise_f*.o"))
+
+
+@functools.cache
+def library():
+    """accuracy.c, linked with the loops."""
+    objects = loops()
+    if not objects:
+        sys.exit("accuracy: there are no loops in build/objects-*; `make build` compiles them")
+    path = ROOT / "build" / f"accuracy-{os.getpid()}.so"
+    subprocess.run(["cc", "-O3", "-march=native", "-ffp-contract=off", "-fno-trapping-math", "-fno-math-errno", "-fPIC",
+                    "-shared", "-o", path, ROOT / "tools" / "accuracy.c", *objects, "-lm"], check=True)
+    found = ctypes.CDLL(str(path))
+    path.unlink()
+    pointer, number = ctypes.c_void_p, ctypes.c_double
+    found.accuracy_stretch.argtypes = [ctypes.c_int, ctypes.c_uint32, ctypes.c_int64, number, number, *[pointer] * 4]
+    found.accuracy_stretch.restype = None
+    return found
+
+
+def measure_stretch(task):
+    """{instruction set: the worst} of float32 at all numbers of a stretch."""
+    name, _, stretch = task
+    found = walk(name, stretch)
+    if units_of(name) and any(w[0] > most for w, most in zip(found, worst_before[name])):
+        found = walk(name, stretch, True)           # only there can an error be larger in units that are larger
+    worst_before[name] = [max(w[0], most) for w, most in zip(found, worst_before[name])]
+    return {isa: found[2 * k:2 * k + 2] for k, isa in enumerate(SETS[:len(found) // 2])}
+
+
+worst_before = collections.defaultdict(lambda: [0.0] * 2 * len(SETS))     # what this process found in other stretches
+
+
+def units_of(name):
+    """Does the row count in units of its terms, or of its factors below the normal range?"""
+    from samples import BELOW, ROWS
+    return ROWS[name]["ulp"] < 0 or ROWS[name]["dulp"] < 0 or name in BELOW
+
+
+def walk(name, stretch, in_units=False):
+    """[(largest error, the point)] of y and dy of every set, in the last place of the truth or in units of the row."""
+    from samples import BELOW, DOMAIN, ROWS, scale_of
+    first, sets, row = stretch * STRETCH, library().accuracy_sets(), ROWS[name]
+    units, allowed = [None, None], None
+    if in_units:
+        x = np.arange(first, first + STRETCH, dtype=np.uint32).view(np.float32)
+        with np.errstate(all="ignore"):
+            units = [scale_of(name, k, [x], np.float32).astype(np.float64) if row[bound] < 0 else None
+                     for k, bound in enumerate(("ulp", "dulp"))]
+            if name in BELOW:
+                grains = BELOW[name](np.minimum(np.abs(x.astype(np.float64)), 1e3))
+                allowed = grains * float(np.finfo(np.float32).smallest_subnormal)
+    worst = (Worst * (2 * sets))()
+    pointers = [None if array is None else array.ctypes.data for array in (*units, allowed)]
+    library().accuracy_stretch([*ROWS].index(name), first, STRETCH // 1024, *DOMAIN.get(name, (-np.inf, np.inf)),
+                               *pointers, worst)
+    return [(w.error, (w.point,) if w.error else None) for w in worst]
+
+
 def measure(task):
-    return measure_doubles(task[::2]) if task[1] == "doubles" else measure_floats(task)
+    if task[1] == "doubles":
+        return measure_doubles(task[::2])
+    return measure_stretch(task) if task[1] == "whole" else measure_floats(task)
 
 
 # ----- results ---------------------------------------------------------------------------------------------------
@@ -246,8 +322,8 @@ def note(results, task, found):
     if part == "doubles":
         row["points"], found = found
         row["asked"] = number
-    if part == "all":
-        row["chunks"] = number + 1
+    if part in ("all", "whole"):
+        row["chunks" if part == "all" else "stretches"] = number + 1
     row[part] = both(row[part], found) if part in row else found
 
 
@@ -256,8 +332,9 @@ def both(found, more):
     return {isa: [max(a, b, key=lambda w: w[0]) for a, b in zip(worst, more[isa])] for isa, worst in found.items()}
 
 
-def tasks_left(rows, results, chunks, doubles):
-    """What is to be measured, the chunks in rounds: (row, part, number of the chunk or of points)."""
+def tasks_left(rows, results, chunks, doubles, whole):
+    """What is to be measured, the chunks in rounds, row after row whole: (row, part, number of the chunk or of points).
+    """
     from samples import ROWS
     for name in rows:
         known = results.get(name, {})
@@ -267,6 +344,10 @@ def tasks_left(rows, results, chunks, doubles):
             yield name, "doubles", doubles
     for chunk in range(chunks):
         yield from ((name, "all", chunk) for name in rows if results.get(name, {"chunks": 0})["chunks"] <= chunk)
+    for name in rows:
+        if whole and ROWS[name]["arity"] == 1:
+            known = results.get(name, {}).get("stretches", 0)
+            yield from ((name, "whole", stretch) for stretch in range(known, STRETCHES))
 
 
 # ----- the page --------------------------------------------------------------------------------------------------
@@ -275,11 +356,22 @@ def power(n):
     return "2^32" if n == 1 << 32 else f"{n:,}"
 
 
-def points_of(name, chunks):
+def is_whole(row):
+    return row.get("stretches") == STRETCHES
+
+
+def worst_floats(row):
+    """The worst of all numbers, or of the samples and of those numbers that were walked so far."""
+    if is_whole(row):
+        return row["whole"]
+    return both(row["all"], row["whole"]) if "whole" in row else row["all"]
+
+
+def points_of(name, row):
     from samples import ROWS
-    if ROWS[name]["arity"] > 1:
-        return 2 * chunks * CHUNK
-    return 1 << 32 if chunks == ALL else 3 * chunks * CHUNK
+    if is_whole(row):
+        return 1 << 32
+    return (2 if ROWS[name]["arity"] > 1 else 3) * row["chunks"] * CHUNK + row.get("stretches", 0) * STRETCH
 
 
 def number(x):
@@ -312,9 +404,9 @@ def exceeding(rows, results, limit_of):
 
 
 def write_page(rows, results):
-    floats, doubles = ({name: results[name][part] for name in rows} for part in ("all", "doubles"))
+    floats, doubles = {name: worst_floats(results[name]) for name in rows}, {n: results[n]["doubles"] for n in rows}
     pairs = {name: results[name]["pairs"] for name in rows if "pairs" in results[name]}
-    counts = {name: points_of(name, results[name]["chunks"]) for name in rows}
+    counts = {name: points_of(name, results[name]) for name in rows}
     double_counts = {name: results[name]["points"] for name in rows}
     from samples import ROWS, TERMS
     def limit_of(name, k, isa):
@@ -330,9 +422,9 @@ or the other way round. Derivatives of rows that are themselves derivatives coun
 normal range.
 
 "points" says how many points each number stands for, in and outside the domain, of which the latter are not compared.
-In float32, of the points of a row of one operand a third are spread over all numbers, a third drawn from the range of
-the row, and a third next to the worst of these; of other rows half are drawn, and half next to the worst. Only 2^32 are
-all there are. Derivatives are compared where the value does not overflow. Measured
+In float32, 2^32 are all there are: such a row was measured whole. Else, of the points of a row of one operand a third
+are spread over all numbers, a third drawn from the range of the row, and a third next to the worst of these; of other
+rows half are drawn, and half next to the worst. Derivatives are compared where the value does not overflow. Measured
 {datetime.date.today()} on {platform.machine()}.
 
 ## float32, against float64
@@ -355,7 +447,8 @@ all there are. Derivatives are compared where the value does not overflow. Measu
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--chunks", type=int, default=ALL, help="of 2^20 points, for each row in float32")
+    parser.add_argument("--chunks", type=int, default=4, help="of 2^20 points, for each row in float32")
+    parser.add_argument("--samples", action="store_true", help="measure no row at all numbers")
     parser.add_argument("--doubles", type=int, default=100, help="points of float64")
     parser.add_argument("--minutes", type=float, default=float("inf"))
     parser.add_argument("--processes", type=int, default=os.cpu_count())
@@ -364,7 +457,8 @@ def main():
     arguments = parser.parse_args()
     from samples import SMOOTH
     results, end, saved = load_results(), time.monotonic() + 60 * arguments.minutes, time.monotonic()
-    tasks = [*tasks_left(arguments.rows or SMOOTH, results, arguments.chunks, arguments.doubles)]
+    tasks = [*tasks_left(arguments.rows or SMOOTH, results, arguments.chunks, arguments.doubles,
+                         not arguments.samples)]
     with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")) as pool:
         waiting = []
         for i, task in enumerate(tasks):
@@ -373,7 +467,8 @@ def main():
                 continue
             for task, future in waiting[:1] if i + 1 < len(tasks) and time.monotonic() < end else waiting:
                 note(results, task, future.result())
-                print(f"[{i + 1}/{len(tasks)}]", *task, file=sys.stderr, flush=True)
+                if task[1] != "whole" or task[2] == STRETCHES - 1:
+                    print(f"[{i + 1}/{len(tasks)}]", *task, file=sys.stderr, flush=True)
             waiting = waiting[1:]
             if time.monotonic() > saved + 10 or time.monotonic() > end:
                 save_results(results)

@@ -1121,7 +1121,8 @@ cdef object whole_number(str op, Array x, object number):
 cdef Array triangle(Array x, str op, object cut, object k):
     if x.ndim < 2:
         raise ShapeError(f"{op}: of shape {shape_of(x)}, which has no rows and columns")
-    mask = cut(np.ones((x.shape_[x.ndim - 2], x.shape_[x.ndim - 1]), bool), v.integer(op, "a diagonal", k))
+    rows, columns = x.shape_[x.ndim - 2], x.shape_[x.ndim - 1]
+    mask = cut(np.ones((rows, columns), bool), min(max(v.integer(op, "a diagonal", k), -rows), columns))
     return apply(MGX_where, from_object(mask, None, capture != 0), x, zero_of(x))
 
 

@@ -214,6 +214,7 @@ cdef bint has_tensor(tuple key):
 
 
 cdef int GATHER = kernel_row("gather"), SCATTER_ADD = kernel_row("scatter_add")
+cdef Py_ssize_t DRIFTING = 1 << 14             # so many of float32 at one place are summed in more digits, as there
 
 
 cdef Array put_index(Call *call, Array x, int axis, Array at):
@@ -406,7 +407,7 @@ cdef Array index_by_numpy(Array x, object key):
             at = tuple([readable_ndarray(<Array> k) if isinstance(k, Array) else k for k in key])
         pair = base, at
         result = getitem(*pair)                                     # a call that looks whether there is a result
-    except (IndexError, ValueError) as error:
+    except (IndexError, ValueError, OverflowError) as error:
         raise IndexError_(f"index: shape {shape_of(x)}: {error}") from None
     except SystemError as error:
         raise_without_memory(error)
@@ -469,8 +470,19 @@ def _put(out, x, *key):
     out[key] = x
 
 
+cdef int add_in_places(out, key, x, Py_ssize_t most) except -1:
+    """``np.add.at``; in float64 where ``most`` numbers of float32 may come to one place, whose sum would drift."""
+    if out.dtype != np.float32 or most < DRIFTING:
+        np.add.at(out, key, x)
+        return 0
+    wide = out.astype(np.float64)
+    np.add.at(wide, key, x.astype(np.float64))
+    out[...] = wide
+    return 0
+
+
 def _add_at(out, x, *key):
-    np.add.at(out, key, x)
+    add_in_places(out, key, x, max([k.size for k in key if isinstance(k, np.ndarray)]))
 
 
 cdef Array index_add(Array x, tuple key, tuple shape_):
@@ -542,7 +554,7 @@ cdef int assign(Array x, object key, Array v) except -1:
             copy(v, part)
         else:
             host(_put, (x,), (v, *key))
-    except IndexError as error:
+    except (IndexError, OverflowError) as error:
         raise IndexError_(f"setitem: shape {shape_of(x)}: {error}") from None
     except ValueError as error:
         raise ShapeError(f"setitem: {error}") from None
@@ -783,7 +795,7 @@ cdef object gather_vjp(Node node, Array g, int i):
 
 def _scatter(out, x, at, axis, source):
     out[...] = x
-    np.add.at(out, along(at, axis), source)
+    add_in_places(out, along(at, axis), source, at.shape[axis])
 
 
 cdef Array scatter_add(Array x, int axis, Array at, Array source):

@@ -216,9 +216,10 @@ nextafter = binary("nextafter", "The next number after x towards other, in their
 
 @of_tensor
 def heaviside(x: Tensor, values: Data) -> Tensor:
-    """0 where x < 0, 1 where x > 0, ``values`` where x is 0. No gradient."""
+    """0 where x < 0, 1 where x > 0, ``values`` where x is 0. Gradient: of ``values``, 1 where x is 0; of x none."""
     x, y = broadcast("heaviside", x, as_operand(x, values))
-    return compute(np.heaviside, x.detach(), y.detach()).astype(np.result_type(x.dtype, y.dtype))
+    dtype = np.result_type(x.dtype, y.dtype)
+    return (x == 0).where(y.astype(dtype), compute(np.heaviside, x.detach(), y.detach()).astype(dtype))
 
 
 def _logaddexp2(x: Tensor, y: Tensor) -> Tensor:

@@ -478,8 +478,8 @@ def combinations(x: Tensor, r: int = 2, with_replacement: bool = False) -> Tenso
     (count,) = integers("combinations", "r", (r,))
     if x.ndim != 1 or count < 0:
         raise ShapeError(f"combinations: of one axis, not of shape {x.shape}, and r = {count} is not negative")
-    if count == 0:
-        return Tensor(np.zeros(0, x.dtype))
+    if count == 0 or count > x.size and not (with_replacement and x.size):
+        return Tensor(np.zeros((0, count) if count else 0, x.dtype))
     choose = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     return x[np.array(list(choose(range(x.size), count)), np.int64).reshape(-1, count)]
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from microgradx._core.launch import by_parts, compute
+from microgradx._core.launch import by_parts
 from microgradx._core.structured import HostOperation
 from microgradx._core.tensor import Tensor
 from microgradx.arrays.common import as_operand, broadcast, floats, of_tensor
@@ -27,26 +27,37 @@ METHODS = __all__
 Array = npt.NDArray[Any]
 
 
-def by_scipy(name: str, vjp: Function, ours: str | None = None) -> Callable[..., Tensor]:
-    """The elementwise host operation ``scipy.special.name``, over float64; ``vjp(g, y, x, *options)`` is its gradient.
+def by_scipy(name: str, slope: Function, write: Function | None = None) -> Callable[..., Tensor]:
+    """The elementwise host operation ``scipy.special.name``, over float64; ``slope(y, x, *options)`` is its derivative.
 
-    ``options`` come first in SciPy, as the order of ``polygamma``. ``ours`` names the operation, where that differs.
+    ``options`` come first in SciPy, as the order of ``polygamma``. Where SciPy has no such function, or gives other
+    numbers at the ends, ``write(special, *options, x)`` computes it. As of the rows of the table, no gradient comes
+    from where none arrives, whatever the derivative is.
     """
     def part(out: Array, x: Array, *options: Any) -> None:
         from scipy import special  # imported late: it takes 100 ms
-        out[...] = getattr(special, name)(*options, x.astype(np.float64))
+        x = x.astype(np.float64)
+        out[...] = write(special, *options, x) if write else getattr(special, name)(*options, x)
 
     def forward(out: Array, x: Array, *options: Any) -> None:
         by_parts(part, out, x, None, options)
-    return HostOperation(ours or name, lambda x, *_: [(x.shape, x.dtype)], forward, [[vjp]])
+    return HostOperation(name, lambda x, *_: [(x.shape, x.dtype)], forward,
+                         [[lambda g, y, x, *options: g.mul_no_nan(slope(y, x, *options))]])
 
 
 # ----- gamma ---------------------------------------------------------------------------------------------------------
 
+def _log_gamma(special: Any, x: Array) -> Array:
+    """SciPy's is -inf at -inf, where C's is inf, and inf below 1e-305, where it is -ln |x|."""
+    near = (np.abs(x) < 1e-300) & (x != 0)
+    found: Array = np.where(near, -np.log(np.where(near, np.abs(x), 1)), special.gammaln(np.where(near, 1, x)))
+    return np.where(x == -np.inf, np.inf, found)
+
+
 Operation = Callable[..., Tensor]
-_polygamma: Operation = by_scipy("polygamma", lambda g, y, x, n: g * _polygamma(x, n + 1))
-_digamma: Operation = by_scipy("digamma", lambda g, y, x: g * _polygamma(x, 1))
-_lgamma: Operation = by_scipy("gammaln", lambda g, y, x: g * _digamma(x), "lgamma")
+_polygamma: Operation = by_scipy("polygamma", lambda y, x, n: _polygamma(x, n + 1))
+_digamma: Operation = by_scipy("digamma", lambda y, x: _polygamma(x, 1))
+_lgamma: Operation = by_scipy("lgamma", lambda y, x: _digamma(x), _log_gamma)
 
 
 @of_tensor
@@ -100,7 +111,7 @@ def _share(name: str, scipys: str, sign: float) -> Callable[..., Tensor]:
         out[...] = getattr(special, scipys)(a.astype(np.float64), x.astype(np.float64))
 
     def slope(g: Tensor, y: Tensor, a: Tensor, x: Tensor) -> Tensor:
-        return g * sign * ((a - 1) * x.log() - x - lgamma(a)).exp()
+        return g.mul_no_nan(sign * ((a - 1) * x.log() - x - lgamma(a)).exp())
 
     def unknown(g: Tensor, y: Tensor, a: Tensor, x: Tensor) -> Tensor:
         raise OptionError(f"{name}: there is no derivative with respect to the first argument")
@@ -138,10 +149,40 @@ def igammac(x: Tensor, other: Data) -> Tensor:
 
 # ----- the error function's relatives --------------------------------------------------------------------------------
 
-_erfinv = by_scipy("erfinv", lambda g, y, x: g * (y * y).exp() * (math.sqrt(math.pi) / 2))
-_ndtri = by_scipy("ndtri", lambda g, y, x: g * (y * y / 2).exp() * math.sqrt(2 * math.pi))
-_erfcx = by_scipy("erfcx", lambda g, y, x: g * (2 * x * y - 2 / math.sqrt(math.pi)))
-_log_ndtr = by_scipy("log_ndtr", lambda g, y, x: g * (-x * x / 2 - y).exp() / math.sqrt(2 * math.pi))
+def _repeated(special: Any, n: int, x: Array) -> Array:
+    """e^(x^2) times the integral of erfc taken n times, whose derivative is -2 (n + 1) times the next: DLMF 7.18.4.
+
+    Above 1 by the continued fraction of the ratio of two of them (Gautschi 1961), for there the recurrence upwards
+    cancels; else by the recurrence, 7.18.7.
+    """
+    if n == 0:
+        found: Array = special.erfcx(x)
+        return found
+    far = np.where(x > 1, x, np.inf)                    # where every ratio is 0
+    ratio, product = np.zeros(x.shape), np.ones(x.shape)
+    for k in range(n + 200, 0, -1):
+        ratio = 1 / (2 * far + 2 * (k + 1) * ratio)
+        if k <= n:
+            product = product * ratio
+    near = np.where(x > 1, 1, x)
+    before, last = np.full(x.shape, 2 / math.sqrt(math.pi)), special.erfcx(near)
+    for k in range(1, n + 1):
+        before, last = last, (before - 2 * near * last) / (2 * k)
+    wide: Array = np.where(x > 1, special.erfcx(far) * product, last)
+    return wide
+
+
+def _of_ndtr(y: Tensor, x: Tensor) -> Tensor:
+    """The density over ``ndtr``: nothing of it under- or overflows where the other cancels."""
+    right = x > 0
+    least = right.where(0.0, x) * -math.sqrt(0.5)
+    return right.where(x.normpdf() / ndtr(right.where(x, 0.0)), math.sqrt(2 / math.pi) / _erfcx(least, 0))
+
+
+_erfinv = by_scipy("erfinv", lambda y, x: (y * y).exp() * (math.sqrt(math.pi) / 2))
+_ndtri = by_scipy("ndtri", lambda y, x: (y * y / 2).exp() * math.sqrt(2 * math.pi))
+_erfcx: Operation = by_scipy("erfcx", lambda y, x, n: _erfcx(x, n + 1) * (-2 * (n + 1)), _repeated)
+_log_ndtr = by_scipy("log_ndtr", _of_ndtr)
 
 
 @of_tensor
@@ -179,18 +220,18 @@ def ndtri(x: Tensor) -> Tensor:
 
 @of_tensor
 def erfcx(x: Tensor) -> Tensor:
-    """e^(x^2) erfc(x), without underflow. Gradient: 2 x y - 2 / sqrt(pi).
+    """e^(x^2) erfc(x), without underflow. Gradient: 2 x y - 2 / sqrt(pi), without cancellation.
 
     >>> import microgradx as mgx
     >>> mgx.special.erfcx(mgx.Tensor([0.0]))
     Tensor([1.])
     """
-    return _erfcx(floats(x))
+    return _erfcx(floats(x), 0)
 
 
 @of_tensor
 def log_ndtr(x: Tensor) -> Tensor:
-    """ln(ndtr(x)), without underflow.
+    """ln(ndtr(x)), without underflow. Gradient: the density over ndtr(x), which is -x far below 0.
 
     >>> import microgradx as mgx
     >>> round(mgx.special.log_ndtr(mgx.Tensor([-100.0])).item(), 1)
@@ -201,16 +242,40 @@ def log_ndtr(x: Tensor) -> Tensor:
 
 # ----- Bessel functions ----------------------------------------------------------------------------------------------
 
-def _over(y: Tensor, x: Tensor, at_zero: float) -> Tensor:
-    """y / x, and what it is at 0."""
-    zero = x == 0
-    return zero.where(at_zero, y / zero.where(1.0, x))
+def _bessel(special: Any, n: int, x: Array) -> Array:
+    """I_n(x). SciPy's is nan at the infinities, and those of the orders from 2 on at the smallest numbers."""
+    if n < 2:
+        return np.where(np.isinf(x), np.sign(x) ** n * np.inf, (special.i1 if n else special.i0)(x))
+    with np.errstate(under="ignore"):
+        small = (x / 2) ** n / math.factorial(n)
+    middle = (np.abs(x) > 1e-20) & (np.abs(x) < 1e4)
+    return np.where(middle, special.iv(n, np.where(middle, x, 1)), np.where(np.abs(x) <= 1e-20, small, x**n))
 
 
-_i0: Operation = by_scipy("i0", lambda g, y, x: g * _i1(x))
-_i1: Operation = by_scipy("i1", lambda g, y, x: g * (_i0(x) - _over(y, x, 0.5)))
-_i0e: Operation = by_scipy("i0e", lambda g, y, x: g * (_i1e(x) - x.sign() * y))
-_i1e: Operation = by_scipy("i1e", lambda g, y, x: g * (_i0e(x) - x.sign() * y - _over(y, x, 0.5)))
+def _scaled_bessel(special: Any, n: int, x: Array) -> Array:
+    """e^-|x| I_n(x), by DLMF 10.40.1 where SciPy's of the orders from 2 on loses digits or is nan."""
+    if n < 2:
+        found: Array = (special.i1e if n else special.i0e)(x)
+        return found
+    size = np.abs(x)
+    middle, large = (size > 1e-20) & (size < 1e4), np.where(size < 1e4, 1e4, size)
+    series = term = np.ones(x.shape)
+    for k in range(1, 20):
+        term = term * -(4 * n * n - (2 * k - 1) ** 2) / (8 * k * large)
+        series = series + term
+    far = np.sign(x) ** n * series / np.sqrt(2 * math.pi * large)
+    with np.errstate(under="ignore"):
+        small = (x / 2) ** n / math.factorial(n)
+    return np.where(middle, special.ive(n, np.where(middle, x, 1)), np.where(size <= 1e-20, small, far))
+
+
+def _neighbours(function: Operation, x: Tensor, n: int) -> Tensor:
+    """The derivative of I_n: the mean of I_(n-1) and I_(n+1), in which nothing cancels. DLMF 10.29.1."""
+    return (function(x, n - 1) + function(x, n + 1)) * 0.5 if n else function(x, 1)
+
+
+_iv: Operation = by_scipy("iv", lambda y, x, n: _neighbours(_iv, x, n), _bessel)
+_ive: Operation = by_scipy("ive", lambda y, x, n: _neighbours(_ive, x, n) - x.sign() * y, _scaled_bessel)
 
 
 @of_tensor
@@ -221,18 +286,18 @@ def i0(x: Tensor) -> Tensor:
     >>> mgx.i0(mgx.Tensor([0.0]))
     Tensor([1.])
     """
-    return _i0(floats(x))
+    return _iv(floats(x), 0)
 
 
 @of_tensor
 def i1(x: Tensor) -> Tensor:
-    """The modified Bessel function of the first kind of order 1. Gradient: i0(x) - i1(x) / x; 1/2 at 0.
+    """The modified Bessel function of the first kind of order 1. Gradient: the mean of those of orders 0 and 2.
 
     >>> import microgradx as mgx
     >>> mgx.special.i1(mgx.Tensor([0.0]))
     Tensor([0.])
     """
-    return _i1(floats(x))
+    return _iv(floats(x), 1)
 
 
 @of_tensor
@@ -243,7 +308,7 @@ def i0e(x: Tensor) -> Tensor:
     >>> mgx.special.i0e(mgx.Tensor([0.0]))
     Tensor([1.])
     """
-    return _i0e(floats(x))
+    return _ive(floats(x), 0)
 
 
 @of_tensor
@@ -254,7 +319,7 @@ def i1e(x: Tensor) -> Tensor:
     >>> mgx.special.i1e(mgx.Tensor([0.0]))
     Tensor([0.])
     """
-    return _i1e(floats(x))
+    return _ive(floats(x), 1)
 
 
 # ----- others --------------------------------------------------------------------------------------------------------
@@ -276,16 +341,18 @@ def sinc(x: Tensor) -> Tensor:
     return near.where(series, large.sin() / large)
 
 
+_entr = by_scipy("entr", lambda y, x: -1 - x.log(), lambda special, x: special.entr(x) + 0.0)     # not -0 at 1
+
+
 @of_tensor
 def entr(x: Tensor) -> Tensor:
-    """-x ln(x); 0 at 0, -inf below. Gradient: -ln(x) - 1; inf at 0.
+    """-x ln(x); 0 at 0, -inf below. Gradient: -ln(x) - 1; inf at 0, nan below.
 
     >>> import microgradx as mgx
     >>> mgx.special.entr(mgx.Tensor([0.0, 1.0, -1.0])).tolist()
     [0.0, 0.0, -inf]
     """
-    x = floats(x)
-    return (x < 0).where(-np.inf, 0.0 - x.xlogy(x))
+    return _entr(floats(x))
 
 
 @of_tensor
@@ -298,20 +365,33 @@ def xlog1py(x: Tensor, other: Data) -> Tensor:
     """
     a, b = floats(x), floats(as_operand(x, other))
     defined = (a != 0) | (b != b) | (b > -1)    # else 0, of which no number more is known
-    return defined.where(a * defined.where(b, 0.0).log1p(), 0.0)
+    log = defined.where(b, 0.0).log1p()
+    return defined.where((b != b).where(a * log, a.mul_no_nan(log)), 0.0)
+
+
+def _write_zeta(out: Array, s: Array, q: Array) -> None:
+    from scipy import special
+    out[...] = special.zeta(s.astype(np.float64), q.astype(np.float64))
+
+
+def _no_slope(g: Tensor, y: Tensor, s: Tensor, q: Tensor) -> Tensor:
+    raise OptionError("zeta: there is no derivative with respect to the first argument")
+
+
+_zeta: Operation = HostOperation("zeta", lambda s, q: [(s.shape, np.result_type(s.dtype, q.dtype))], _write_zeta,
+                                 [[_no_slope, lambda g, y, s, q: g.mul_no_nan(-s * _zeta(s + 1, q))]])
 
 
 @of_tensor
 def zeta(x: Tensor, other: Data) -> Tensor:
-    """The Hurwitz zeta function: the sum of (k + other)^-x over k >= 0, for x > 1; inf at 1. No gradient."""
-    a, b = broadcast("zeta", floats(x), floats(as_operand(x, other)))
-    return compute(_zeta, a.detach(), b.detach())
+    """The Hurwitz zeta function: the sum of (k + other)^-x over k >= 0, for x > 1; inf at 1. Gradient: with respect to
+    ``other`` alone, -x zeta(x + 1, other); that with respect to x raises.
 
-
-def _zeta(s: Array, q: Array) -> Array:
-    from scipy import special
-    found: Array = special.zeta(s.astype(np.float64), q.astype(np.float64)).astype(np.result_type(s, q))
-    return found
+    >>> import microgradx as mgx
+    >>> mgx.special.zeta(mgx.Tensor([2.0]), 1.0) * 6
+    Tensor([9.869604])
+    """
+    return _zeta(*broadcast("zeta", floats(x), floats(as_operand(x, other))))
 
 
 make_public(__name__)

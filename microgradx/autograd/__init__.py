@@ -16,6 +16,7 @@ from microgradx.autograd import functional as functional
 from microgradx._core.effects import Effects
 from microgradx._core.generator import Drawn
 from microgradx._core.graph import enable_grad, is_grad_enabled, no_grad
+from microgradx._core.launch import capturing
 from microgradx._core.tensor import Tensor, concat, version_of
 from microgradx._core.trace import custom, gradients, nodes_of, sources, traced, trail
 from microgradx._core.trees import flatten, leaves_of, unflatten
@@ -337,6 +338,23 @@ def _shown(forms: list[tuple[tuple[int, ...], np.dtype[Any]]]) -> str:
     return "of " + ", ".join(f"shape {shape} ({dtype})" for shape, dtype in forms) if forms else ""
 
 
+def _sample(y: Tensor) -> npt.NDArray[Any]:
+    """Some of the numbers of ``y``, evenly spaced, as they are now; none while a call is captured, which reads none."""
+    if capturing():
+        return np.zeros(0)
+    flat = y.detach().reshape(-1)
+    return np.array(flat[::max(flat.size // 64, 1)].numpy(), np.float64)
+
+
+def _differ(sample: npt.NDArray[Any], again: npt.NDArray[Any]) -> bool:
+    """Are these samples of other numbers? Products of matrices may be rounded otherwise by other threads."""
+    if sample.size != again.size:                               # one of the two runs was captured
+        return False
+    with np.errstate(all="ignore"):
+        size = np.abs(sample[np.isfinite(sample)]).max(initial=0)
+        return not np.allclose(again, sample, rtol=1e-3, atol=1e-3 * size, equal_nan=True)
+
+
 def checkpoint(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """fn(*args, **kwargs), of which nothing between arguments and results is kept: ``backward`` runs it once more.
 
@@ -347,7 +365,8 @@ def checkpoint(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     handed to it as arguments.
 
     ``backward`` raises ``GraphError`` if a tensor that ``fn`` reads, but does not write to, was written to since, or if
-    the second run goes another way than the first: other results, or other operations or sizes on the way.
+    the second run goes another way than the first: other operations or sizes on the way, or other results, of which
+    some numbers are compared. So Python's and NumPy's own random numbers, which are drawn again, are noticed.
 
     >>> import microgradx as mgx
     >>> mgx.grad(lambda x: mgx.checkpoint(lambda x: x.square().relu(), x))(3.0)
@@ -370,7 +389,7 @@ def checkpoint(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     with drawn, effects:
         inputs, outputs, nesting = run(False)
     closed_over, path = sources(outputs, inputs), trail(outputs, inputs)
-    forms = [(y.shape, y.dtype) for y in outputs]
+    forms, samples = [(y.shape, y.dtype) for y in outputs], [_sample(y) for y in outputs]
 
     def backward(cotangents: list[Tensor]) -> list[Tensor | None]:
         effects.check()
@@ -388,6 +407,9 @@ def checkpoint(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if steps is not None and path is not None and steps != path:
             raise GraphError(f"checkpoint: the second run went another way than the first ({path[0]} operations, then "
                              f"{steps[0]}, with other kinds or sizes); the function must do the same each time")
+        if any(_differ(sample, _sample(y)) for sample, y in zip(samples, outputs, strict=True)):
+            raise GraphError("checkpoint: the second run gave other numbers than the first; what it draws comes from a "
+                             "generator of microgradx or is an argument")
         live = [(y, g) for y, g in zip(outputs, cotangents, strict=True) if y.requires_grad]
         return gradients("checkpoint", [y for y, _ in live], inputs + closed_over, [g for _, g in live], True,
                          is_grad_enabled())

@@ -39,11 +39,14 @@ class Cauchy(LocScale):
         return -math.log(math.pi) - self.scale.log() - log1p_square(away)
 
     def cdf(self, value: Any) -> Tensor:
-        return ((self._value(value) - self.loc) / self.scale).atan() / math.pi + 0.5
+        return self.scale.atan2(self.loc - self._value(value)) / math.pi     # of which no tail cancels
 
     def icdf(self, value: Any) -> Tensor:
         x = value if isinstance(value, Tensor) else Tensor(value)
-        return (math.pi * (x - 0.5)).tan() * self.scale + self.loc
+        low, high = x < 0.25, x > 0.75                          # there 1/2 would take the digits of x or of 1 - x
+        tail = 1 / (math.pi * low.where(x, high.where(1 - x, 0.25))).tan()
+        away = (low | high).where(low.where(-tail, tail), (math.pi * (x - 0.5)).tan())
+        return away * self.scale + self.loc
 
     def entropy(self) -> Tensor:
         return math.log(4 * math.pi) + self.scale.log()

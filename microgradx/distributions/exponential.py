@@ -50,7 +50,7 @@ class Exponential(Distribution):
         return self.rate.log() - self.rate * self._value(value)
 
     def cdf(self, value: Any) -> Tensor:
-        return 1 - (-self.rate * self._value(value)).exp()
+        return -(-self.rate * self._value(value)).expm1()
 
     def icdf(self, value: Any) -> Tensor:
         x = value if isinstance(value, Tensor) else Tensor(value)

@@ -53,7 +53,7 @@ class Gumbel(LocScale):
 
     def icdf(self, value: Any) -> Tensor:
         x = value if isinstance(value, Tensor) else Tensor(value)
-        return self.loc - self.scale * (-x.log()).log()
+        return self.loc - self.scale * (0.0 - x.log()).log()           # not -0 at 1, where the slope is inf
 
     def entropy(self) -> Tensor:
         return self.scale.log() + (1 + float(np.euler_gamma))

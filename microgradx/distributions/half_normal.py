@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 from microgradx._core.tensor import Tensor
+from microgradx.arrays.special import erfinv
 from microgradx.distributions import constraints
 from microgradx.distributions.distribution import Distribution, Size, floats
 from microgradx.distributions.normal import Normal
@@ -51,11 +52,12 @@ class HalfNormal(Distribution):
         return (x >= 0).where(self._normal().log_prob(x) + math.log(2), -math.inf)
 
     def cdf(self, value: Any) -> Tensor:
-        return 2 * self._normal().cdf(self._value(value)) - 1
+        return (self._value(value) / (self.scale * math.sqrt(2))).erf()
 
     def icdf(self, value: Any) -> Tensor:
         x = value if isinstance(value, Tensor) else Tensor(value)
-        return self._normal().icdf((x + 1) / 2)
+        away: Tensor = erfinv(x)
+        return self.scale * away * math.sqrt(2)
 
     def entropy(self) -> Tensor:
         return self._normal().entropy() - math.log(2)

@@ -37,11 +37,15 @@ class Laplace(LocScale):
 
     def cdf(self, value: Any) -> Tensor:
         x = self._value(value) - self.loc
-        return 0.5 - 0.5 * x.sign() * (-x.abs() / self.scale).expm1()
+        low = x < 0
+        tail = 0.5 * (low.where(x, -x) / self.scale).exp()
+        return low.where(tail, 1 - tail)
 
     def icdf(self, value: Any) -> Tensor:
-        u = (value if isinstance(value, Tensor) else Tensor(value)) - 0.5
-        return self.loc - self.scale * u.sign() * (-2 * u.abs()).log1p()
+        x = value if isinstance(value, Tensor) else Tensor(value)
+        low = x < 0.5
+        away = (2 * low.where(x, 1 - x)).log()
+        return self.loc + self.scale * low.where(away, -away)
 
     def entropy(self) -> Tensor:
         return 1 + (2 * self.scale).log()

@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 from microgradx._core.tensor import Tensor
-from microgradx.arrays.special import erfinv
+from microgradx.arrays.special import ndtr, ndtri
 from microgradx.distributions import constraints
 from microgradx.distributions.distribution import Distribution, Size, broadcast_shapes, floats
 from microgradx.names import make_public
@@ -64,12 +64,11 @@ class Normal(LocScale):
         return -((x - self.loc) / self.scale).square() / 2 - self.scale.log() - math.log(2 * math.pi) / 2
 
     def cdf(self, value: Any) -> Tensor:
-        return 0.5 * (1 + ((self._value(value) - self.loc) / (self.scale * math.sqrt(2))).erf())
+        return ndtr((self._value(value) - self.loc) / self.scale)
 
     def icdf(self, value: Any) -> Tensor:
         x = value if isinstance(value, Tensor) else Tensor(value)
-        away: Tensor = erfinv(2 * x - 1)
-        return self.loc + self.scale * away * math.sqrt(2)
+        return self.loc + self.scale * ndtri(x)
 
     def entropy(self) -> Tensor:
         return 0.5 + 0.5 * math.log(2 * math.pi) + self.scale.log()

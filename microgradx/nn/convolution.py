@@ -14,7 +14,7 @@ import numpy as np
 
 from microgradx._core.array import get_default_dtype
 from microgradx._core.nets import convolution, pooling, transposed_convolution
-from microgradx._core.tensor import Tensor
+from microgradx._core.tensor import Tensor, stack
 from microgradx.arrays.common import tensor
 from microgradx.errors import OptionError, ShapeError
 from microgradx.names import make_public
@@ -423,9 +423,15 @@ def avg_pool2d(input: Data, kernel_size: Integers, stride: Integers | None = Non
     return y.squeeze(0) if alone else y
 
 
+DRIFTING = 1 << 14      # the sum of so many numbers of float32 drifts, so it is made in float64
+
+
 def _mean_pool(op: str, x: Tensor, kernel_size: Integers, stride: Integers | None, padding: Integers, ceil_mode: bool,
                count_include_pad: bool, divisor: int | None = None) -> Tensor:
     y: Tensor
+    if x.dtype == np.float32 and math.prod(integers_of(op, "kernel_size", kernel_size, 2, 1)) >= DRIFTING:
+        y = _mean_pool(op, x.astype(np.float64), kernel_size, stride, padding, ceil_mode, count_include_pad, divisor)
+        return y.astype(np.float32)
     y, kernel, steps, sides = _pool(op, x, kernel_size, stride, padding, 1, ceil_mode)
     if divisor is not None:
         if isinstance(divisor, bool) or not isinstance(divisor, (int, np.integer)) or divisor == 0:
@@ -463,14 +469,15 @@ def _parts(n: int, out: int) -> tuple[list[int], list[int]]:
 
 def adaptive_average(op: str, x: Tensor, sizes: tuple[int, ...]) -> Tensor:
     """The means of as many parts of the last axes as ``sizes`` says: (m, channels, ...)."""
+    if len(sizes) == 1:
+        return adaptive_average(op, x.unsqueeze(2), (1, *sizes)).squeeze(2)
     if len(sizes) == 2 and all(n % out == 0 for n, out in zip(x.shape[2:], sizes)):
         return _mean_pool("avg_pool2d", x, tuple(n // out for n, out in zip(x.shape[2:], sizes)), None, 0, False, True)
     for axis, (n, out) in enumerate(zip(x.shape[2:], sizes), 2):
-        if n != out:
-            share = np.zeros((n, out))
-            for k, (low, high) in enumerate(zip(*_parts(n, out))):
-                share[low:high, k] = 1 / (high - low)
-            x = (x.transpose(axis, -1) @ Tensor(share, dtype=x.dtype)).transpose(axis, -1)
+        if n != out:                                            # no sum has numbers of other parts, even times 0
+            line = x.transpose(axis, -1)
+            parts = [line[..., low:high].mean(-1) for low, high in zip(*_parts(n, out))]
+            x = stack(parts, -1).transpose(axis, -1)
     return x
 
 

@@ -384,12 +384,12 @@ def cross_entropy(input: Tensor, target: Data, weight: Data | None = None, *, ig
     if target.dtype.kind == "f":
         return _cross_entropy_of_shares(input, target, reduction, weight, label_smoothing)
     rows, label, counts, shape = _labelled("cross_entropy", input, target, weight, ignore_index)
-    logp = rows.log_softmax(1)
+    kept = target.reshape(-1) != ignore_index
+    logp = kept.unsqueeze(1).where(rows, 0.0).log_softmax(1)        # whatever stands in rows that do not count
     terms = counts.mul_no_nan(-logp[np.arange(len(label)), label])
     if label_smoothing:
         every = -(logp if weight is None else logp * _class_weights("cross_entropy", weight, logp)).mean(1)
-        kept = (target.reshape(-1) != ignore_index).astype(logp.dtype)
-        terms = terms * (1 - label_smoothing) + kept.mul_no_nan(every) * label_smoothing
+        terms = terms * (1 - label_smoothing) + kept.astype(logp.dtype).mul_no_nan(every) * label_smoothing
     return _row_terms(terms, counts, shape, reduction)
 
 

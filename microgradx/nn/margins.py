@@ -1,6 +1,7 @@
 """Costs of margins: they ask that one number is larger than another, or than a bound, by a margin.
 
-``reduction`` is that of ``costs``: ``"mean"``, ``"sum"`` or ``"none"``.
+``reduction`` is that of ``costs``: ``"mean"``, ``"sum"`` or ``"none"``. Where a pair or a triplet just
+reaches its margin it still has a gradient, as torch's: of two equal numbers neither stays where it is.
 """
 from __future__ import annotations
 
@@ -42,7 +43,7 @@ def margin_ranking_loss(input1: Tensor, input2: Tensor, target: Data, margin: fl
         raise ShapeError(f"margin_ranking_loss: inputs {input1.shape} and {input2.shape} differ "
                          f"({input1.shape} != {input2.shape})")
     signs = _signs("margin_ranking_loss", target, input1.dtype)
-    return reduced("margin_ranking_loss", (margin - signs * (input1 - input2)).relu(), reduction)
+    return reduced("margin_ranking_loss", (margin - signs * (input1 - input2)).clip(0.0), reduction)
 
 
 def hinge_embedding_loss(input: Tensor, target: Data, margin: float = 1.0, *, reduction: str = "mean") -> Tensor:
@@ -54,7 +55,7 @@ def hinge_embedding_loss(input: Tensor, target: Data, margin: float = 1.0, *, re
     Tensor([0.5 , 0.75])
     """
     t = alike("hinge_embedding_loss", input, target)
-    terms = (t == 1).where(0.0, (margin - input).relu()) + (t == -1).where(0.0, input)
+    terms = (t == 1).where(0.0, (margin - input).clip(0.0)) + (t == -1).where(0.0, input)
     return reduced("hinge_embedding_loss", terms, reduction)
 
 
@@ -76,7 +77,7 @@ def cosine_embedding_loss(input1: Tensor, input2: Tensor, target: Data, margin: 
                          f"{signs.shape}")
     ones = [x / x.norm(2, -1, True).hypot(Tensor(1e-6, dtype=x.dtype)) for x in map(floats, (input1, input2))]
     cosine = (ones[0] * ones[1]).sum(-1)
-    terms = (signs == 1).where(1 - cosine, 0.0) + (signs == -1).where((cosine - margin).relu(), 0.0)
+    terms = (signs == 1).where(1 - cosine, 0.0) + (signs == -1).where((cosine - margin).clip(0.0), 0.0)
     return reduced("cosine_embedding_loss", terms, reduction)
 
 
@@ -114,7 +115,7 @@ def _triplets(op: str, anchor: Tensor, positive: Tensor, negative: Tensor,
     near, far = distance(anchor, positive), distance(anchor, negative)
     if swap:
         far = far.minimum(distance(positive, negative))
-    return reduced(op, (margin + near - far).relu(), reduction)
+    return reduced(op, (margin + near - far).clip(0.0), reduction)
 
 
 # ----- labels --------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ The variance divides by the number of elements. ``eps`` is added to it.
 """
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 
@@ -443,12 +444,12 @@ def local_response_norm(input: Data, size: int, alpha: float = 1e-4, beta: float
     if x.ndim < 3:
         raise ShapeError(f"local_response_norm: (m, channels, ...) with axes behind the channels, not shape {x.shape}")
     size, channels = _channels("local_response_norm", size), x.shape[1]
-    unit = power_of(x, 1)
+    wide = pad(x, [0, 0] * (x.ndim - 2) + [size // 2, (size - 1) // 2])
+    windows, magnitudes = ([y[:, at:at + channels] for at in range(size)] for y in (wide, wide.detach().abs()))
+    largest = functools.reduce(Tensor.maximum, magnitudes)
+    unit = power_of(largest.unsqueeze(0), 0).squeeze(0)
     unit = (unit > float(np.finfo(x.dtype).max) ** 0.25).where(unit, 1.0)       # in which no square overflows
-    wide = pad((x / unit).square(), [0, 0] * (x.ndim - 2) + [size // 2, (size - 1) // 2])
-    total = wide[:, :channels]
-    for at in range(1, size):
-        total = total + wide[:, at:at + channels]
+    total = functools.reduce(Tensor.add, [(window / unit).square() for window in windows])
     y: Tensor = x * unit**-beta / (total * (alpha / size) + k / unit / unit) ** beta * unit**-beta
     return y
 
