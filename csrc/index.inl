@@ -32,27 +32,19 @@ static ptrdiff_t V(gather)(ptrdiff_t first, ptrdiff_t last, const REAL *x, const
     return MGX_DONE;
 }
 
-/* y += x, and lost += what rounding loses of it (Knuth, TAOCP 2, 4.2.2 theorem B) */
-static inline void V(add_in_two)(REAL *y, REAL *lost, REAL x)
-{
-    const REAL sum = *y + x, added = sum - *y;
-    *lost += (*y - (sum - added)) + (x - added);
-    *y = sum;
-}
-
-/* y (outer, n, inner) += x (outer, m, inner). Where m is large, with what rounding loses, so that a place that is named
-   millions of times does not stand still. */
+/* y (outer, n, inner) += x (outer, m, inner). Many floats are summed in double, as a place that is named millions of
+   times would stand still. */
 static ptrdiff_t V(scatter_add)(ptrdiff_t first, ptrdiff_t last, char *scratch, const int64_t *at, const REAL *x,
                                 REAL *y, ptrdiff_t outer, ptrdiff_t n, ptrdiff_t m, ptrdiff_t inner, int shared)
 {
-    const int rows = shared && inner > 1, drifts = m >= DRIFTING;
+    const int rows = shared && inner > 1, drifts = m >= DRIFTING && sizeof(REAL) < sizeof(double);
     const ptrdiff_t count = inner > 1 ? inner : m;  /* of what is added by one loop */
-    REAL *restrict lost = (REAL *)scratch;
+    double *restrict sums = (double *)scratch;
     MGX_ASSERT(last <= outer);
     for (ptrdiff_t o = first, walked = 0; o < last; o++) {
         REAL *restrict to = y + o * n * inner;
         if (drifts)
-            memset(lost, 0, n * inner * sizeof(REAL));
+            memset(sums, 0, n * inner * sizeof(double));
         for (ptrdiff_t r = 0; r < m && !BREAKS_OFF(walked, count); r += inner > 1 ? 1 : m) {
             const REAL *restrict from = x + (o * m + r) * inner;
             const int64_t *of = at + (shared ? r : (o * m + r) * inner);
@@ -62,20 +54,20 @@ static ptrdiff_t V(scatter_add)(ptrdiff_t first, ptrdiff_t last, char *scratch, 
             for (ptrdiff_t i = 0; rows && !drifts && i < count; i++)
                 to[k * inner + i] += from[i];
             for (ptrdiff_t i = 0; rows && drifts && i < count; i++)
-                V(add_in_two)(to + k * inner + i, lost + k * inner + i, from[i]);
+                sums[k * inner + i] += from[i];
             for (ptrdiff_t i = 0; !rows && i < count; i++) {
                 k = of[i];
                 if (!WITHIN(k, n))
                     return of + i - at;
                 const ptrdiff_t place = inner > 1 ? k * inner + i : k;
                 if (drifts)
-                    V(add_in_two)(to + place, lost + place, from[i]);
+                    sums[place] += from[i];
                 else
                     to[place] += from[i];
             }
         }
         for (ptrdiff_t i = 0; drifts && i < n * inner; i++)
-            to[i] += lost[i] - lost[i] == 0 ? lost[i] : 0;      /* of an infinite sum nothing is lost */
+            to[i] = sums[i] == 0 ? to[i] : (REAL)(to[i] + sums[i]);     /* a zero keeps its sign */
     }
     return MGX_DONE;
 }
