@@ -50,7 +50,7 @@ static ptrdiff_t V(substitute)(ptrdiff_t n, ptrdiff_t k, const REAL *t, ptrdiff_
 {
     const int from_last = upper != transposed;
     const ptrdiff_t down = transposed ? 1 : ld, across = transposed ? ld : 1;
-    for (ptrdiff_t done = 0, size; done < n; done += size) {
+    for (ptrdiff_t done = 0, size = 0, walked = 0; done < n && !BREAKS_OFF(walked, size * done * k); done += size) {
         size = n - done < BLOCK ? n - done : BLOCK;
         const ptrdiff_t at = from_last ? n - done - size : done, known = from_last ? at + size : 0;
         if (done && V(gemm)(t + at * down + known * across, x + known * k, x + at * k, transposed, 0, size, k, done,
@@ -110,7 +110,9 @@ static ptrdiff_t V(cholesky_one)(ptrdiff_t n, const REAL *a, REAL *y)
         V(all_nan)(n * n, y);
         return MGX_DONE;
     }
-    for (ptrdiff_t start = 0, size; start < n; start += size) {
+    for (ptrdiff_t start = 0, size = 0, walked = 0; start < n; start += size) {
+        if (BREAKS_OFF(walked, size * start * (n - start)))
+            return MGX_DONE;
         size = n - start < BLOCK ? n - start : BLOCK;
         if (start && V(gemm)(y + start, y + start, y + start * (n + 1), 1, 0, size, n - start, start, n, n, n, -1, 1)
                          != MGX_DONE)
@@ -160,7 +162,11 @@ static void V(swap_rows)(ptrdiff_t n, REAL *restrict x, REAL *restrict y)
    dtype has. 0 if the matrix is singular */
 static ptrdiff_t V(lu_one)(ptrdiff_t n, REAL *a, REAL *pivot)
 {
-    for (ptrdiff_t start = 0, size, end; start < n; start = end) {
+    for (ptrdiff_t i = 0; i < n; i++)           /* all of them are read, too, of what breaks off */
+        pivot[i] = (REAL)i;
+    for (ptrdiff_t start = 0, size = 0, end, walked = 0; start < n; start = end) {
+        if (BREAKS_OFF(walked, size * (n - start) * (n - start)))
+            return MGX_DONE;
         size = n - start < BLOCK ? n - start : BLOCK, end = start + size;
         for (ptrdiff_t c = start; c < end; c++) {
             ptrdiff_t best = c;

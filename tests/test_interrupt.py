@@ -83,6 +83,9 @@ KINDS = {
     "medians of rows": ("x = mgx.rand(1000, 30_000)", "mgx.median(x, 1)"),
     "searchsorted": ("x = mgx.rand(20_000_000)", "for _ in range(3): mgx.searchsorted(mgx.linspace(0, 1, 1000), x)"),
     "matrices": ("x = mgx.rand(30_000, 20, 20)", "for _ in range(3): mgx.linalg.inv(x)"),
+    "factors of one matrix": ("x = mgx.rand(4000, 4000, dtype='float64')", "mgx.linalg.inv(x)"),
+    "Cholesky factor": ("x = mgx.rand(6000, 6000, dtype='float64') + 6000 * mgx.eye(6000, dtype='float64')",
+                        "mgx.linalg.cholesky(x)"),
     "product": ("x = mgx.ones(1, 1).expand(30_000, 100_000)", "x.prod()"),
     "a replay of many": ("def g(x):\n    for _ in range(60_000): x = x @ x\n    return x\nf = mgx.compile(g)\n"
                          "x = mgx.zeros(60, 60); f(x); f(x)", "f(x)"),
