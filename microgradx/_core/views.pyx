@@ -214,7 +214,7 @@ cdef bint has_tensor(tuple key):
 
 
 cdef int GATHER = kernel_row("gather"), SCATTER_ADD = kernel_row("scatter_add")
-cdef Py_ssize_t DRIFTING = 1 << 14             # so many of float32 at one place are summed in more digits, as there
+cdef Py_ssize_t DRIFTING = 1 << 14             # so many floats are summed in double, as by csrc/kernels.def
 
 
 cdef Array put_index(Call *call, Array x, int axis, Array at):
