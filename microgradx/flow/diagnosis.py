@@ -113,8 +113,8 @@ def diagnose(model, loss_fn, data, optimizer=None, steps=100, seed=0, most=4, cu
 
     Copies, in training mode and without hooks that only take note, make ``steps`` steps, and as many with each of at
     most ``most`` prescriptions, at other rates too until one of them helps. The model, its gradients and all random
-    state stay as they are. A net of 20 layers of 64 sigmoids, which does not train, takes 15 to 20 seconds of one core with
-    256 rows, nearly all of them for the prescriptions that are tried.
+    state stay as they are. A net of 20 layers of 64 sigmoids, which does not train, takes 15 to 20 seconds of one core
+    with 256 rows, nearly all of them for the prescriptions that are tried.
 
     ``executor``: prescriptions are sought on its workers, ``store``: and kept there, both as ``parallel.run_all`` has
     them, which do not change what is found; threads seek one after the other.
