@@ -53,15 +53,17 @@ static __attribute__((noinline)) V(extreme_row) V(extreme_row_of)(const REAL *x,
     return e;
 }
 
-/* y (m, n) = (x - mean) / sqrt(variance + eps) * w + b; w (n), b (n) may be NULL */
-static ptrdiff_t V(norm)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict x, const REAL *restrict w,
-                         const REAL *restrict b, REAL *restrict y, REAL *stats, ptrdiff_t m, ptrdiff_t n, int centred,
-                         double eps)
+/* y (m, n) = (x - mean) / sqrt(variance + eps) * w + b, n = c * repeat; w (k, c) and b (k, c) may be NULL */
+static ptrdiff_t V(norm)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict x, const REAL *restrict weights,
+                         const REAL *restrict biases, REAL *restrict y, REAL *stats, ptrdiff_t m, ptrdiff_t k,
+                         ptrdiff_t c, ptrdiff_t repeat, int centred, double eps)
 {
+    const ptrdiff_t n = c * repeat;
     x += first * n, y += first * n;
 #define ELEMENT(AT) AT(x)
 #define OFF(AT) ((AT(x) - mean) * (AT(x) - mean))
     for (ptrdiff_t r = first; r < last; r++, x += n, y += n) {
+        const REAL *restrict w = weights ? weights + r % k * c : 0, *restrict b = biases ? biases + r % k * c : 0;
         REAL mean = 0;
         if (centred) {
             ROW_SUM(whole, ELEMENT)
@@ -73,17 +75,22 @@ static ptrdiff_t V(norm)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict x
         if (is_extreme) {
             const V(extreme_row) e = V(extreme_row_of)(x, n, centred, eps);
             ALONG(i, 0, n) {
-                const double unit = UNIT_OF(e, x[i]) * (w ? w[i] : 1);
-                y[i] = (REAL)(b ? unit + b[i] : unit);
+                const double unit = UNIT_OF(e, x[i]) * (w ? w[i / repeat] : 1);
+                y[i] = (REAL)(b ? unit + b[i / repeat] : unit);
             }
             mean = (REAL)(e.level / e.unit);
             variance = (REAL)(e.squares / e.unit / e.unit);
             scale = (REAL)(e.unit / e.size);
         }
-        ALONG(i, 0, is_extreme ? 0 : n) {
+        ALONG(i, 0, is_extreme || repeat > 1 ? 0 : n) {
             REAL unit = (x[i] - mean) * scale;
             unit = w ? unit * w[i] : unit;
             y[i] = b ? unit + b[i] : unit;
+        }
+        for (ptrdiff_t part = 0; part < (is_extreme || repeat == 1 ? 0 : c); part++) {
+            const REAL weight = w ? w[part] : 1, bias = b ? b[part] : 0;
+            ALONG(i, part * repeat, (part + 1) * repeat)
+                y[i] = (x[i] - mean) * scale * weight + bias;
         }
         stats[r] = mean;
         stats[m + r] = variance;
@@ -94,11 +101,12 @@ static ptrdiff_t V(norm)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict x
     return MGX_DONE;
 }
 
-/* dx (n) for g (n): with u = the unit row and a = g w, dx = scale * (a - mean(a) - u mean(a u)) */
+/* dx (n) for g (n): with u = the unit row and a = g w, dx = slope * (a - mean(a) - u mean(a u)); the slope is scale,
+   times w where that is one number for the whole row */
 #define UNIT(AT) ((AT(x) - mean) * scale)
 INLINE void V(norm_row_vjp)(ptrdiff_t n, int centred, const REAL *restrict g, const REAL *restrict x,
-                            const REAL *restrict w, const REAL mean, const REAL scale, REAL *restrict dx,
-                            const int weighted)
+                            const REAL *restrict w, const REAL mean, const REAL scale, const REAL slope,
+                            REAL *restrict dx, const int weighted)
 {
 #define A(AT) (weighted ? AT(g) * AT(w) : AT(g) * K(1))
 #define MOMENT(AT) (A(AT) * UNIT(AT))
@@ -110,60 +118,84 @@ INLINE void V(norm_row_vjp)(ptrdiff_t n, int centred, const REAL *restrict g, co
     ROW_SUM(moment, MOMENT)
     const REAL tilt = (REAL)(moment / n);
     ALONG(i, 0, n)
-        dx[i] = scale * (A(ONE) - level - UNIT(ONE) * tilt);
+        dx[i] = slope * (A(ONE) - level - UNIT(ONE) * tilt);
 #undef A
 #undef MOMENT
 }
 
-static void V(extreme_row_vjp)(ptrdiff_t n, int centred, double eps, const REAL *g, const REAL *x, const REAL *w,
-                               REAL *dx)
+static void V(extreme_row_vjp)(ptrdiff_t n, ptrdiff_t repeat, int centred, double eps, const REAL *g, const REAL *x,
+                               const REAL *w, REAL *dx)
 {
     const V(extreme_row) e = V(extreme_row_of)(x, n, centred, eps);
     double level = 0, tilt = 0;
     ALONG(i, 0, n) {
-        const double a = (double)g[i] * (w ? w[i] : 1) / n;
+        const double a = (double)g[i] * (w ? w[i / repeat] : 1) / n;
         level += centred ? a : 0;
         tilt += a * UNIT_OF(e, x[i]);
     }
     ALONG(i, 0, n)
-        dx[i] = (REAL)(((double)g[i] * (w ? w[i] : 1) - level - UNIT_OF(e, x[i]) * tilt) / e.size * e.unit);
+        dx[i] = (REAL)(((double)g[i] * (w ? w[i / repeat] : 1) - level - UNIT_OF(e, x[i]) * tilt) / e.size * e.unit);
 }
 
-static ptrdiff_t V(norm_vjp)(ptrdiff_t first, ptrdiff_t last, const REAL *g, const REAL *x, const REAL *w,
-                             const REAL *stats, REAL *dx, ptrdiff_t m, ptrdiff_t n, int centred, double eps)
+static ptrdiff_t V(norm_vjp)(ptrdiff_t first, ptrdiff_t last, void *scratch, const REAL *g, const REAL *x,
+                             const REAL *weights, const REAL *stats, REAL *dx, ptrdiff_t m, ptrdiff_t k, ptrdiff_t c,
+                             ptrdiff_t repeat, int centred, double eps)
 {
+    const ptrdiff_t n = c * repeat;
     g += first * n, x += first * n, dx += first * n;
     for (ptrdiff_t r = first; r < last; r++, g += n, x += n, dx += n) {
-        const REAL mean = stats[r], scale = stats[2 * m + r];
+        const REAL mean = stats[r], scale = stats[2 * m + r], *w = weights ? weights + r % k * c : 0;
         if (IS_EXTREME(stats[m + r], eps))
-            V(extreme_row_vjp)(n, centred, eps, g, x, w, dx);
-        else if (w)
-            V(norm_row_vjp)(n, centred, g, x, w, mean, scale, dx, 1);
-        else
-            V(norm_row_vjp)(n, centred, g, x, 0, mean, scale, dx, 0);
+            V(extreme_row_vjp)(n, repeat, centred, eps, g, x, w, dx);
+        else if (w && repeat == 1)
+            V(norm_row_vjp)(n, centred, g, x, w, mean, scale, scale, dx, 1);
+        else if (w && c > 1) {
+            REAL *restrict weighted = scratch;
+            for (ptrdiff_t part = 0; part < c; part++)
+                ALONG(i, part * repeat, (part + 1) * repeat)
+                    weighted[i] = g[i] * w[part];
+            V(norm_row_vjp)(n, centred, weighted, x, 0, mean, scale, scale, dx, 0);
+        } else
+            V(norm_row_vjp)(n, centred, g, x, 0, mean, scale, w ? scale * w[0] : scale, dx, 0);
     }
     return MGX_DONE;
 }
 
-/* part (ceil(m / 64), n) = g (m, n) times the unit rows, summed over 64 rows each; the caller sums the rest */
-static ptrdiff_t V(norm_weight_vjp)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict g, const REAL *restrict x,
-                                    const REAL *restrict stats, REAL *parts, ptrdiff_t m, ptrdiff_t n, int centred,
-                                    double eps)
+/* the sum of g times the unit row */
+static double V(norm_moment)(ptrdiff_t n, const REAL *restrict g, const REAL *restrict x, const REAL mean,
+                             const REAL scale)
 {
+#define MOMENT(AT) (AT(g) * UNIT(AT))
+    ROW_SUM(moment, MOMENT)
+#undef MOMENT
+    return moment;
+}
+
+/* part = g (m, n) times the unit rows: where all rows have the same n weights, summed over 64 rows each, (ceil(m / 64),
+   n); otherwise over the elements that share a weight, (m, c). The caller sums the rest. */
+static ptrdiff_t V(norm_weight_vjp)(ptrdiff_t first, ptrdiff_t last, const REAL *restrict g, const REAL *restrict x,
+                                    const REAL *restrict stats, REAL *parts, ptrdiff_t m, ptrdiff_t k, ptrdiff_t c,
+                                    ptrdiff_t repeat, int centred, double eps)
+{
+    const ptrdiff_t n = c * repeat;
+    const int together = k == 1 && repeat == 1;
     g += first * 64 * n, x += first * 64 * n;
     for (ptrdiff_t r = first * 64; r < last * 64 && r < m; r++, g += n, x += n) {
         const REAL mean = stats[r], scale = stats[2 * m + r];
         const int is_extreme = IS_EXTREME(stats[m + r], eps);
-        REAL *restrict part = parts + r / 64 * n;
-        if (r % 64 == 0)
-            memset(part, 0, n * sizeof(REAL));
+        REAL *restrict part = parts + (together ? r / 64 : r) * c;
+        if (!together || r % 64 == 0)
+            memset(part, 0, c * sizeof(REAL));
         if (is_extreme) {
             const V(extreme_row) e = V(extreme_row_of)(x, n, centred, eps);
             ALONG(i, 0, n)
-                part[i] += (REAL)(g[i] * UNIT_OF(e, x[i]));
-        }
-        ALONG(i, 0, is_extreme ? 0 : n)
-            part[i] += g[i] * UNIT(ONE);
+                part[i / repeat] += (REAL)(g[i] * UNIT_OF(e, x[i]));
+        } else if (repeat == 1) {
+            ALONG(i, 0, n)
+                part[i] += g[i] * UNIT(ONE);
+        } else
+            for (ptrdiff_t i = 0; i < c; i++)
+                part[i] = (REAL)V(norm_moment)(repeat, g + i * repeat, x + i * repeat, mean, scale);
     }
     return MGX_DONE;
 }

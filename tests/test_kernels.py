@@ -53,9 +53,11 @@ SAMPLES = {
     "softmax_vjp": [dict(m=3, n=7), dict(m=1, n=65)], "log_softmax_vjp": [dict(m=3, n=7)],
     "cross_entropy": [dict(m=5, n=3, divisor=5.0), dict(m=67, n=10, divisor=1.0)],
     "cross_entropy_vjp": [dict(m=5, n=3, divisor=5.0)],
-    "norm": [dict(m=3, n=33, centred=1, eps=1e-5), dict(m=2, n=5, centred=0, eps=1e-3)],
-    "norm_vjp": [dict(m=3, n=33, centred=1, eps=1e-5), dict(m=2, n=5, centred=0, eps=1e-3)],
-    "norm_weight_vjp": [dict(m=130, n=5, centred=1, eps=1e-5), dict(m=64, n=1, centred=0, eps=1e-3)],
+    **{row: [dict(m=m, k=k, c=c, repeat=repeat, centred=centred, eps=eps)
+             for m, k, c, repeat, centred, eps in (
+                 (3, 1, 33, 1, 1, 1e-5), (2, 1, 5, 1, 0, 1e-3), (130, 1, 5, 1, 1, 1e-5), (64, 1, 2, 1, 0, 1e-3),
+                 (6, 3, 4, 9, 1, 1e-5), (70, 2, 3, 1, 1, 1e-5), (4, 4, 1, 2500, 1, 1e-3), (66, 2, 1, 17, 0, 1e-3))]
+       for row in ("norm", "norm_vjp", "norm_weight_vjp")},
     "gemm": [dict(ta=ta, tb=tb, m=m, n=n, k=k, alpha=0.5, beta=beta, lda=m if ta else k, ldb=k if tb else n, ldc=n)
              for ta in (0, 1) for tb in (0, 1) for beta in (0.0, 1.0, 0.5) for m, n, k in ((3, 4, 5), (70, 1, 33))],
     **{row: [CELLS[cell] | dict(steps=len(counts), m=counts[0], h=h, rows=sum(counts), counts=counts, reverse=reverse)
@@ -121,6 +123,8 @@ def lengths(elements, sample):
     text = elements.replace("PLANE(v)", f"{v[0]}*{v[1]}").replace("TAPS(v)", f"{v[2]}*{v[3]}")
     text = text.replace("OUTPUTS(v)", f"{v[10]}*{v[11]}").replace("(m + 63)/64", "parts").replace("(n + 1)", "rows")
     text = text.replace("(shared ? m : outer*m*inner)", "m" if sample.get("shared") else "outer*m*inner")
+    text = text.replace("(k == 1 && repeat == 1 ? parts : m)",
+                        "parts" if sample.get("k") == sample.get("repeat") == 1 else "m")
     if "spread" in text:
         text = f"planes*{v[2]}*{v[3]}*{v[10]}*{v[11]}" if sample["spread"] else f"planes*{v[10]}*{v[11]}"
     known = {"rows": sample.get("n", 0) + 1} | sample | {"parts": (sample.get("m", 0) + 63) // 64}
@@ -295,8 +299,9 @@ LARGE = {"sum": dict(outer=3, n=700, inner=645, divisor=1.0), "amax": dict(outer
          "select": dict(outer=30, n=700, inner=60, rank=5, k=40, descending=1),
          "softmax": dict(m=3001, n=400), "log_softmax": dict(m=3001, n=400), "softmax_vjp": dict(m=3001, n=400),
          "log_softmax_vjp": dict(m=3001, n=400), "cross_entropy_vjp": dict(m=3001, n=400, divisor=10.0),
-         "norm": dict(m=3001, n=400, centred=1, eps=1e-5), "norm_vjp": dict(m=3001, n=400, centred=1, eps=1e-5),
-         "norm_weight_vjp": dict(m=3001, n=400, centred=1, eps=1e-5), "columns": dict(v=IMAGE, planes=20001),
+         **dict.fromkeys(("norm", "norm_vjp", "norm_weight_vjp"),
+                         dict(m=3001, k=1, c=400, repeat=1, centred=1, eps=1e-5)),
+         "columns": dict(v=IMAGE, planes=20001),
          "uncolumns": dict(v=IMAGE, planes=20001, spread=12), "pool_sum": dict(v=IMAGE, planes=20001),
          "pool_max": dict(v=DENSE, planes=80001), "unpool": dict(planes=90001, plane=12, n=5),
          **{name: dict(batch=1301, n=17, k=5, transposed=0, upper=1, unit=0)

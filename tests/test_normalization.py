@@ -94,6 +94,28 @@ def test_groups(shape, groups, dtype):
     x = RNG.standard_normal(shape).astype(dtype)
     truth = units(x.reshape(shape[0], groups, -1), (2,), 1e-5).reshape(shape)
     np.testing.assert_allclose(F.group_norm(mgx.Tensor(x), groups).numpy(), truth, **CLOSE[dtype])
+    w, b = (RNG.standard_normal(shape[1]).astype(dtype) for _ in range(2))
+    along = (-1, *[1] * (len(shape) - 2))
+    for weight, bias in ((w, b), (w, None), (None, b)):
+        wanted = truth * (1 if weight is None else w.reshape(along)) + (0 if bias is None else b.reshape(along))
+        np.testing.assert_allclose(F.group_norm(mgx.Tensor(x), groups, weight, bias).numpy(), wanted, **CLOSE[dtype])
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-12, 1.0, 1e25])
+@pytest.mark.parametrize("shape, groups", [((2, 6, 5), 3), ((3, 4, 40), 4), ((70, 8), 2)])
+def test_gradients_of_weights_of_channels(shape, groups, size):
+    """Rows too small or large for their squares, too: against the same in double by single operations."""
+    x, g = RNG.standard_normal(shape).astype("f4") * np.float32(size), RNG.standard_normal(shape).astype("f4")
+    w, b = (RNG.standard_normal(shape[1]).astype("f4") for _ in range(2))
+    ours = [mgx.Tensor(a, requires_grad=True) for a in (x, w, b)]
+    F.group_norm(ours[0], groups, *ours[1:], eps=0.0).backward(mgx.Tensor(g))
+    wide = [mgx.Tensor(a, requires_grad=True, dtype="f8") for a in (x, w, b)]
+    rows, along = wide[0].reshape(shape[0], groups, -1), (-1, *[1] * (len(shape) - 2))
+    units = (rows - rows.mean(2, keepdims=True)) / rows.var(2, keepdims=True, correction=0).sqrt()
+    (units.reshape(shape) * wide[1].reshape(along) + wide[2].reshape(along)).backward(mgx.Tensor(g.astype("f8")))
+    for one, other in zip(ours, wide, strict=True):
+        truth = other.grad.numpy()
+        np.testing.assert_allclose(one.grad.numpy(), truth, rtol=1e-4, atol=1e-4 * abs(truth).max())
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -144,6 +166,10 @@ def test_without_running_numbers_the_batch_counts_always():
     (lambda x, w, b: F.layer_norm(x, (4,), w, b, 0.1), [(2, 3, 4), (4,), (4,)]),
     (lambda x, w: F.rms_norm(x, (3, 4), w, 0.1), [(2, 3, 4), (3, 4)]),
     (lambda x, w, b: F.group_norm(x, 2, w, b, 0.1), [(2, 4, 3), (4,), (4,)]),
+    (lambda x, w, b: F.group_norm(x, 2, w, b, 0.1), [(3, 6), (6,), (6,)]),
+    (lambda x, b: F.group_norm(x, 1, None, b, 0.1), [(2, 3, 2), (3,)]),
+    (lambda x, w, b: F.instance_norm(x, None, None, w, b, eps=0.1), [(2, 3, 4), (3,), (3,)]),
+    (lambda x, w: F.batch_norm(x, None, None, w, None, True, eps=0.1), [(4, 3), (3,)]),
     (lambda x, w, b: F.batch_norm(x, None, None, w, b, True, eps=0.1), [(3, 2, 4), (2,), (2,)]),
     (lambda x, w, b: F.batch_norm(x, [0.5, 1.0], [2.0, 0.5], w, b), [(3, 2, 4), (2,), (2,)])])
 def test_three_orders_by_differences(function, shapes):

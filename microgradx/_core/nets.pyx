@@ -367,12 +367,20 @@ def pooling(str op, Array x not None, tuple kernel, tuple stride, tuple padding,
     return window_max(at, x, place), place
 
 
-# ----- normalisation: every row of x (m, n) becomes (x - mean) / sqrt(variance + eps) * w (n) + b (n) ---------------
+# ----- normalisation: every row of x (m, n) becomes (x - mean) / sqrt(variance + eps) * w + b -----------------------
+# w and b are (k, c): row r takes their row r % k, each number of which stands for `repeat` = n / c elements in turn.
+# Over the last axes k = repeat = 1; of c channels in each of k groups `repeat` is the size of an image; of a batch
+# every channel is a row and c = 1.
 
 cdef int NORM = kernel_row("norm"), NORM_VJP = kernel_row("norm_vjp"), NORM_WEIGHT_VJP = kernel_row("norm_weight_vjp")
 
 
-cdef Array normalize(Array x, Array w, Array b, bint centred, double eps, Array stats):
+cdef void put_rows(Call *call, Array x, Py_ssize_t k, Py_ssize_t c, bint centred, double eps):
+    call.args.n[0], call.args.n[1], call.args.n[2], call.args.n[3] = x.shape_[0], k, c, x.shape_[1] // c
+    call.args.n[4], call.args.x[0] = centred, eps
+
+
+cdef Array normalize(Array x, Array w, Array b, Py_ssize_t k, Py_ssize_t c, bint centred, double eps, Array stats):
     """``stats`` (3, m) is filled: mean, variance, 1 / sqrt(variance + eps)."""
     cdef Array out
     cdef Node node
@@ -386,9 +394,9 @@ cdef Array normalize(Array x, Array w, Array b, bint centred, double eps, Array 
         put(&call, b)
         put(&call, out)
         put(&call, stats)
-        call.args.n[0], call.args.n[1], call.args.n[2], call.args.x[0] = x.shape_[0], x.shape_[1], centred, eps
+        put_rows(&call, x, k, c, centred, eps)
         launch(&call, NORM, x.dtype_)
-    node = record_structured(out, b"norm", normalize_vjp, (centred, eps), x, w, b)
+    node = record_structured(out, b"norm", normalize_vjp, (k, c, centred, eps), x, w, b)
     if node is not None:
         node.save(0, x)
         if w is not None:
@@ -398,21 +406,24 @@ cdef Array normalize(Array x, Array w, Array b, bint centred, double eps, Array 
 
 cdef object normalize_vjp(Node node, Array g, int i):
     cdef Array x = node.load(0), w = None if node.saved[1] == NULL else node.load(1), stats = node.load(3), out
+    cdef Py_ssize_t k, c
     cdef bint centred
     cdef Call call
+    k, c, centred, eps = node.args
     if i == 2:
-        return column_sum(g)
+        return _per_weight(g, k, c)
     g = contiguous(g)
-    centred, eps = node.args
     if grad_enabled():                          # what the stats are of, as functions of x
         units = _UnitRows(x, centred, eps)
         if i == 0:
-            return units.divided(_normal_to(g if w is None else g * w, units.rows, centred))
-        return column_sum(g * units.rows)
+            return units.divided(_normal_to(g if w is None else g * _along_rows(w, x), units.rows, centred))
+        return _per_weight(g * units.rows, k, c)
+    if not x.size:
+        return empty_like(x) if i == 0 else _per_weight(g, k, c)
     call.count = 0
     put(&call, g)
     put(&call, x)
-    call.args.n[0], call.args.n[1], call.args.n[2], call.args.x[0] = x.shape_[0], x.shape_[1], centred, eps
+    put_rows(&call, x, k, c, centred, eps)
     if i == 0:
         out = empty_like(x)
         put(&call, w)
@@ -420,11 +431,28 @@ cdef object normalize_vjp(Node node, Array g, int i):
         put(&call, out)
         launch(&call, NORM_VJP, x.dtype_)
         return out
-    out = empty(x.dtype_, 2, [(x.shape_[0] + 63) // 64, x.shape_[1]])
+    out = empty(x.dtype_, 2, [(x.shape_[0] + 63) // 64 if k == 1 and c == x.shape_[1] else x.shape_[0], c])
     put(&call, stats)
     put(&call, out)
     launch(&call, NORM_WEIGHT_VJP, x.dtype_)
-    return column_sum(out)
+    return _per_weight(out, k, c)
+
+
+def _along_rows(w, x):
+    """The weights (k, c) as an array that x (m, n) can be multiplied by."""
+    m, n = x.shape
+    k, c = w.shape
+    if k == 1 and c == n:
+        return w
+    return w.reshape(1, k, c, 1).broadcast_to((m // k, k, c, n // c if c else 0)).reshape(m, n)
+
+
+cdef object _per_weight(Array t, Py_ssize_t k, Py_ssize_t c):
+    """t, one for each element or for each row and weight, summed to (k, c)."""
+    cdef Py_ssize_t m = t.shape_[0], n = t.shape_[1]
+    if k == 1 and c == n:
+        return sum_axes(t, 1 << 0, True)
+    return sum_axes(reshape(t, 4, [m // k, k, c, n // c if c else 0]), 1 << 0 | 1 << 3, False)
 
 
 class _UnitRows:
@@ -458,10 +486,12 @@ def _normal_to(a, u, centred):
 
 
 @composite("norm")
-def _norm_composite(x, w, b, *, centred, eps, **sizes):
+def _norm_composite(x, w, b, *, m, k, c, repeat, centred, eps, **sizes):
+    x = x.reshape(m, c * repeat)
+    w, b = [t if t is None else t.reshape(k, c) for t in (w, b)]
     units = _UnitRows(x, centred, eps)
-    y = units.rows if w is None else units.rows * w
-    return y if b is None else y + b, units.stats()
+    y = units.rows if w is None else units.rows * _along_rows(w, x)
+    return y if b is None else y + _along_rows(b, x), units.stats()
 
 
 def _rows_by_stats(x, stats):
@@ -469,24 +499,26 @@ def _rows_by_stats(x, stats):
 
 
 @composite("norm_vjp")
-def _norm_vjp_composite(g, x, w, stats, *, centred, eps, **sizes):
-    return _normal_to(g if w is None else g * w, _rows_by_stats(x, stats), centred) * stats[2].reshape(-1, 1)
+def _norm_vjp_composite(g, x, w, stats, *, m, k, c, repeat, centred, eps, **sizes):
+    g, x, w = g.reshape(m, c * repeat), x.reshape(m, c * repeat), w if w is None else w.reshape(k, c)
+    g = g if w is None else g * _along_rows(w, x)
+    return _normal_to(g, _rows_by_stats(x, stats), centred) * stats[2].reshape(-1, 1)
 
 
 @composite("norm_weight_vjp")
-def _norm_weight_vjp_composite(g, x, stats, *, centred, eps, **sizes):
-    gu = g * _rows_by_stats(x, stats)
-    return [gu[k:k + 64].sum(0) for k in range(0, x.shape[0], 64)]
+def _norm_weight_vjp_composite(g, x, stats, *, m, k, c, repeat, **sizes):
+    gu = g.reshape(m, c * repeat) * _rows_by_stats(x.reshape(m, c * repeat), stats)
+    if k == 1 and repeat == 1:
+        return [gu[first:first + 64].sum(0) for first in range(0, m, 64)]
+    return gu.reshape(m, c, repeat).sum(2)
 
 
-cdef Array column_sum(Array x):
-    return sum_axes(x, 1 << 0, False)
-
-
-def normalization(Array x not None, Array w, Array b, Py_ssize_t n, bint centred, double eps):
-    """(y, stats) for the rows of ``n`` elements that ``x`` consists of; w and b have ``n`` elements of its dtype."""
+def normalization(Array x not None, Array w, Array b, Py_ssize_t n, Py_ssize_t k, Py_ssize_t c, bint centred,
+                  double eps):
+    """(y, stats) for the rows of ``n`` elements that ``x`` consists of; w and b have ``k * c`` elements of its dtype,
+    row r takes the ``c`` from (r % k) * c on, each for the next n / c elements."""
     cdef Py_ssize_t m = x.size // n if n else 0
     cdef Array stats = empty(x.dtype_, 2, [3, m]), out
-    out = normalize(reshape(x, 2, [m, n]), None if w is None else reshape(w, 1, [n]),
-                    None if b is None else reshape(b, 1, [n]), centred, eps, stats)
+    out = normalize(reshape(x, 2, [m, n]), None if w is None else reshape(w, 2, [k, c]),
+                    None if b is None else reshape(b, 2, [k, c]), k, c, centred, eps, stats)
     return unmark_view(reshape(out, x.ndim, x.shape_)), stats

@@ -86,13 +86,6 @@ class _Norm(Module):
                 p.data.fill_(start)
 
 
-def _scaled(y: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-    """y * weight + bias, one of each per index of axis 1."""
-    across = (-1, *[1] * (y.ndim - 2))
-    y = y if weight is None else y * weight.reshape(across)
-    return y if bias is None else y + bias.reshape(across)
-
-
 # ----- over the last axes ----------------------------------------------------------------------------------------
 
 def _over_last(op: str, x: Data, normalized_shape: int | Sequence[int], weight: Data | None, bias: Data | None,
@@ -101,7 +94,8 @@ def _over_last(op: str, x: Data, normalized_shape: int | Sequence[int], weight: 
     if x.shape[-len(shape):] != shape:
         raise ShapeError(f"{op}: the last axes of shape {x.shape} are not {shape} ({x.shape[-len(shape):]} != {shape})")
     weight, bias = _fits(op, x, shape, weight=weight, bias=bias)
-    return normalization(x, weight, bias, math.prod(shape), centred, real(op, "eps", eps))[0]
+    n = math.prod(shape)
+    return normalization(x, weight, bias, n, 1, n, centred, real(op, "eps", eps))[0]
 
 
 def layer_norm(input: Data, normalized_shape: int | Sequence[int], weight: Data | None = None, bias: Data | None = None,
@@ -197,7 +191,7 @@ def group_norm(input: Data, num_groups: int, weight: Data | None = None, bias: D
     channels = x.shape[1]
     weight, bias = _fits("group_norm", x, (channels,), weight=weight, bias=bias)
     n = channels // groups * math.prod(x.shape[2:])
-    return _scaled(normalization(x, None, None, n, True, real("group_norm", "eps", eps))[0], weight, bias)
+    return normalization(x, weight, bias, n, groups, channels // groups, True, real("group_norm", "eps", eps))[0]
 
 
 class GroupNorm(_Norm):
@@ -253,19 +247,23 @@ def batch_norm(input: Data, running_mean: Tensor | None, running_var: Tensor | N
         if running_mean is None or running_var is None:
             raise OptionError("batch_norm: outside training a running mean and variance are needed")
         across = (-1, *[1] * (x.ndim - 2))
-        return _scaled((x - running_mean.reshape(across)) * (running_var + eps).rsqrt().reshape(across), weight, bias)
+        scale = (running_var + eps).rsqrt()
+        scale = scale if weight is None else scale * weight
+        y = (x - running_mean.reshape(across)) * scale.reshape(across)
+        return y if bias is None else y + bias.reshape(across)
     n = math.prod(x.shape) // channels if channels else 0
     if n < 2:
         raise ShapeError(f"batch_norm: {n} elements per channel in training, shape {x.shape}; a variance needs two "
                          f"({n} < 2)")
     rows = x.transpose(0, 1)
     momentum = plain("batch_norm", "momentum", momentum)
-    y, stats = normalization(rows.reshape(channels, n), None, None, n, True, real("batch_norm", "eps", eps))
+    y, stats = normalization(rows.reshape(channels, n), weight, bias, n, channels, 1, True,
+                             real("batch_norm", "eps", eps))
     with no_grad():
         for running, now in ((running_mean, stats[0]), (running_var, stats[1] * (n / (n - 1)))):
             if running is not None:
                 running.copy_(running * (1 - momentum) + now * momentum)
-    return _scaled(y.reshape(rows.shape).transpose(0, 1), weight, bias)
+    return y.reshape(rows.shape).transpose(0, 1).contiguous()
 
 
 class _Running(_Norm):
@@ -383,12 +381,13 @@ def instance_norm(input: Data, running_mean: Tensor | None = None, running_var: 
     n = math.prod(rest)
     if n < 2:
         raise ShapeError(f"instance_norm: {n} elements per channel, shape {x.shape}; a variance needs two ({n} < 2)")
-    y, stats = normalization(x.reshape(m * channels, n), None, None, n, True, eps)
+    y, stats = normalization(x.reshape(m * channels, n), weight, bias, n, channels, 1, True,
+                             real("instance_norm", "eps", eps))
     with no_grad():
         for running, now in ((running_mean, stats[0]), (running_var, stats[1] * (n / (n - 1)))):
             if running is not None:
                 running.copy_(running * (1 - momentum) + now.reshape(m, channels).mean(0) * momentum)
-    return _scaled(y.reshape(x.shape), weight, bias)
+    return y.reshape(x.shape)
 
 
 class _InstanceNorm(_Running):
