@@ -49,6 +49,10 @@ def batch_norm(functions, x, *affine):
     return functions.batch_norm(x, None, None, *affine, training=True)
 
 
+def batch_norm_evaluated(functions, x, weight, bias):
+    return functions.batch_norm(x, bias.detach(), weight.detach().abs(), weight, bias)
+
+
 IMAGES = (32, 16, 30, 30)
 LAYERS = {
     "conv2d 32x3x32x32, 16 of 3x3": (convolve(), [(32, 3, 32, 32), (16, 3, 3, 3), (16,)]),
@@ -59,7 +63,8 @@ LAYERS = {
     "max_pool2d 32x16x30x30, 2x2": (lambda functions, x: functions.max_pool2d(x, 2), [IMAGES]),
     "avg_pool2d 32x16x30x30, 2x2": (lambda functions, x: functions.avg_pool2d(x, 2), [IMAGES]),
     "group_norm 32x16x30x30, 4 groups": (normalize("group_norm", 4), [IMAGES, (16,), (16,)]),
-    "batch_norm 32x16x30x30": (batch_norm, [IMAGES, (16,), (16,)])}
+    "batch_norm 32x16x30x30": (batch_norm, [IMAGES, (16,), (16,)]),
+    "batch_norm 32x16x30x30, evaluation": (batch_norm_evaluated, [IMAGES, (16,), (16,)])}
 for shape in ((8, 16), (64, 128), (512, 512), (32, 64, 256)):
     last = shape[-1:]
     text = "x".join(map(str, shape))

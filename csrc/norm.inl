@@ -184,12 +184,16 @@ static ptrdiff_t V(norm_weight_vjp)(ptrdiff_t first, ptrdiff_t last, const REAL 
         const REAL mean = stats[r], scale = stats[2 * m + r];
         const int is_extreme = IS_EXTREME(stats[m + r], eps);
         REAL *restrict part = parts + (together ? r / 64 : r) * c;
-        if (!together || r % 64 == 0)
+        if (r % 64 == 0 || !together)
             memset(part, 0, c * sizeof(REAL));
         if (is_extreme) {
             const V(extreme_row) e = V(extreme_row_of)(x, n, centred, eps);
-            ALONG(i, 0, n)
-                part[i / repeat] += (REAL)(g[i] * UNIT_OF(e, x[i]));
+            for (ptrdiff_t i = 0; i < c; i++) {
+                double sum = 0;
+                ALONG(j, i * repeat, (i + 1) * repeat)
+                    sum += g[j] * UNIT_OF(e, x[j]);
+                part[i] += (REAL)sum;
+            }
         } else if (repeat == 1) {
             ALONG(i, 0, n)
                 part[i] += g[i] * UNIT(ONE);

@@ -55,7 +55,7 @@ SAMPLES = {
     "cross_entropy_vjp": [dict(m=5, n=3, divisor=5.0)],
     **{row: [dict(m=m, k=k, c=c, repeat=repeat, centred=centred, eps=eps)
              for m, k, c, repeat, centred, eps in (
-                 (3, 1, 33, 1, 1, 1e-5), (2, 1, 5, 1, 0, 1e-3), (130, 1, 5, 1, 1, 1e-5), (64, 1, 2, 1, 0, 1e-3),
+                 (3, 1, 33, 1, 1, 1e-5), (2, 1, 5, 1, 0, 1e-3), (130, 1, 5, 1, 1, 1e-5), (64, 1, 1, 1, 0, 1e-3),
                  (6, 3, 4, 9, 1, 1e-5), (70, 2, 3, 1, 1, 1e-5), (4, 4, 1, 2500, 1, 1e-3), (66, 2, 1, 17, 0, 1e-3))]
        for row in ("norm", "norm_vjp", "norm_weight_vjp")},
     "gemm": [dict(ta=ta, tb=tb, m=m, n=n, k=k, alpha=0.5, beta=beta, lda=m if ta else k, ldb=k if tb else n, ldc=n)
@@ -300,7 +300,8 @@ LARGE = {"sum": dict(outer=3, n=700, inner=645, divisor=1.0), "amax": dict(outer
          "softmax": dict(m=3001, n=400), "log_softmax": dict(m=3001, n=400), "softmax_vjp": dict(m=3001, n=400),
          "log_softmax_vjp": dict(m=3001, n=400), "cross_entropy_vjp": dict(m=3001, n=400, divisor=10.0),
          **dict.fromkeys(("norm", "norm_vjp", "norm_weight_vjp"),
-                         dict(m=3001, k=1, c=400, repeat=1, centred=1, eps=1e-5)),
+                         [dict(m=m, k=k, c=c, repeat=repeat, centred=1, eps=1e-5)
+                          for m, k, c, repeat in ((3001, 1, 400, 1), (3003, 3, 4, 100))]),
          "columns": dict(v=IMAGE, planes=20001),
          "uncolumns": dict(v=IMAGE, planes=20001, spread=12), "pool_sum": dict(v=IMAGE, planes=20001),
          "pool_max": dict(v=DENSE, planes=80001), "unpool": dict(planes=90001, plane=12, n=5),
@@ -324,10 +325,16 @@ def enlarged(name):
     return sample | {axis: 1 + (1 << 20) * 5 // 4 // eval(work, dict(sample))}
 
 
-@pytest.mark.parametrize("name", [name for name, row in TABLE.items() if row["split"]])
-def test_pieces_do_not_change_bits(name, monkeypatch):
+def large(name):
+    sizes = LARGE.get(name) or enlarged(name)
+    return sizes if isinstance(sizes, list) else [sizes]
+
+
+@pytest.mark.parametrize("name, sizes", [(name, sizes) for name, row in TABLE.items() if row["split"]
+                                         for sizes in large(name)])
+def test_pieces_do_not_change_bits(name, sizes, monkeypatch):
     """A row that says SPLIT gives the same bits in one thread, in three, and as a launch too small to be cut."""
-    monkeypatch.setitem(SAMPLES, name, [LARGE.get(name) or enlarged(name)])
+    monkeypatch.setitem(SAMPLES, name, [sizes])
     results, before = [], mgx.get_num_threads()
     try:
         for threads in (1, 3):

@@ -118,6 +118,14 @@ def test_gradients_of_weights_of_channels(shape, groups, size):
         np.testing.assert_allclose(one.grad.numpy(), truth, rtol=1e-4, atol=1e-4 * abs(truth).max())
 
 
+@pytest.mark.parametrize("size", [1e-30, 1.0])
+def test_the_gradient_of_the_weight_of_many_elements(size):
+    signs = np.tile([1.0, -1.0], 500_000).astype("f4")
+    x, w = mgx.Tensor(signs.reshape(1, 1, -1) * np.float32(size)), leaf(np.ones(1, "f4"))
+    F.group_norm(x, 1, w, eps=0.0).backward(mgx.Tensor(signs.reshape(1, 1, -1) / np.float32(10)))
+    assert math.isclose(w.grad.item(), 100_000, rel_tol=1e-6)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(5, 3), (4, 3, 7), (2, 3, 4, 5), (1, 2, 3, 3)])
 def test_batches(shape, dtype):
@@ -130,7 +138,9 @@ def test_batches(shape, dtype):
     for _ in range(3):
         x = (RNG.standard_normal(shape) * 2 + 1).astype(dtype)
         truth = units(x, axes, 1e-5) * w.reshape(across) + b.reshape(across)
-        np.testing.assert_allclose(layer(mgx.Tensor(x)).detach().numpy(), truth, **CLOSE[dtype])
+        y = layer(mgx.Tensor(x))
+        np.testing.assert_allclose(y.detach().numpy(), truth, **CLOSE[dtype])
+        assert y.is_contiguous()
         mean = 0.75 * mean + 0.25 * x.mean(axes)
         var = 0.75 * var + 0.25 * x.var(axes, ddof=1)
     np.testing.assert_allclose(layer.running_mean.numpy(), mean, **CLOSE[dtype])

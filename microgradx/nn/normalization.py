@@ -218,6 +218,21 @@ class GroupNorm(_Norm):
                f"bias={self.bias is not None}"
 
 
+def _by_channel(op: str, rows: Tensor, channels: int, running: tuple[Tensor | None, Tensor | None],
+                affine: tuple[Tensor | None, Tensor | None], momentum: float | Tensor, eps: float) -> Tensor:
+    """Every row normalised; row r is of channel r % channels. The ``running`` mean and variance, those that there are,
+    move by ``momentum`` towards the means over the rows of a channel."""
+    m, n = rows.shape
+    momentum = plain(op, "momentum", momentum)
+    y, stats = normalization(rows, affine[0], affine[1], n, channels, 1, True, real(op, "eps", eps))
+    with no_grad():
+        for kept, now in zip(running, (stats[0], stats[1] * (n / (n - 1))), strict=True):
+            if kept is not None:
+                now = now if m == channels else now.reshape(-1, channels).mean(0)
+                kept.copy_(kept * (1 - momentum) + now * momentum)
+    return y
+
+
 def batch_norm(input: Data, running_mean: Tensor | None, running_var: Tensor | None, weight: Data | None = None,
                bias: Data | None = None, training: bool = False, momentum: float | Tensor = 0.1,
                eps: float = 1e-5) -> Tensor:
@@ -256,13 +271,8 @@ def batch_norm(input: Data, running_mean: Tensor | None, running_var: Tensor | N
         raise ShapeError(f"batch_norm: {n} elements per channel in training, shape {x.shape}; a variance needs two "
                          f"({n} < 2)")
     rows = x.transpose(0, 1)
-    momentum = plain("batch_norm", "momentum", momentum)
-    y, stats = normalization(rows.reshape(channels, n), weight, bias, n, channels, 1, True,
-                             real("batch_norm", "eps", eps))
-    with no_grad():
-        for running, now in ((running_mean, stats[0]), (running_var, stats[1] * (n / (n - 1)))):
-            if running is not None:
-                running.copy_(running * (1 - momentum) + now * momentum)
+    y = _by_channel("batch_norm", rows.reshape(channels, n), channels, (running_mean, running_var), (weight, bias),
+                    momentum, eps)
     return y.reshape(rows.shape).transpose(0, 1).contiguous()
 
 
@@ -381,12 +391,8 @@ def instance_norm(input: Data, running_mean: Tensor | None = None, running_var: 
     n = math.prod(rest)
     if n < 2:
         raise ShapeError(f"instance_norm: {n} elements per channel, shape {x.shape}; a variance needs two ({n} < 2)")
-    y, stats = normalization(x.reshape(m * channels, n), weight, bias, n, channels, 1, True,
-                             real("instance_norm", "eps", eps))
-    with no_grad():
-        for running, now in ((running_mean, stats[0]), (running_var, stats[1] * (n / (n - 1)))):
-            if running is not None:
-                running.copy_(running * (1 - momentum) + now.reshape(m, channels).mean(0) * momentum)
+    y = _by_channel("instance_norm", x.reshape(m * channels, n), channels, (running_mean, running_var), (weight, bias),
+                    momentum, eps)
     return y.reshape(x.shape)
 
 
