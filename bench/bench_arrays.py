@@ -47,6 +47,8 @@ def operations():
         for name in ("sum", "mean", "amax", "prod"):
             found[f"{name} of rows of {n}, 10^6 elements"] = (
                 lambda library, x, name=name: getattr(library, name)(x, 1), normal(10 ** 6 // n, n))
+    for shape in ((64, 128), (1000, 300), (30, 5000)):
+        found[f"sum of the rows of a transposed {shape[0]}x{shape[1]}"] = lambda library, x: x.T.sum(1), normal(*shape)
     return found
 
 

@@ -1,4 +1,6 @@
 """Gather and scatter of the launch door: any strides, dtypes, broadcasting and sizes, against NumPy."""
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -285,7 +287,36 @@ def test_what_arrays_pick_is_contiguous(key, dtype):
         assert np.array_equal(compiled(x).numpy(), (y.mean(1) * 3).sum(0).numpy())
 
 
+REDUCTIONS = {"sum": np.sum, "mean": np.mean, "prod": np.prod, "amax": np.max, "amin": np.min, "any": np.any,
+              "all": np.all}
+
+
+@pytest.mark.parametrize("name", REDUCTIONS)
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))), ids=str)
+def test_reductions_of_permuted_axes(order, name):
+    """Also of rows in reverse, of every other one, and repeated."""
+    base = np.random.default_rng(0).integers(-3, 4, (3, 4, 5, 6)).astype(float)
+    for key in (np.s_[:], np.s_[::-1, :, ::2], np.s_[:, :1, :, ::-1]):
+        shape = tuple(4 if n == 1 else n for n in base[key].shape)
+        wanted = np.broadcast_to(base[key], shape).transpose(order)
+        x = mgx.Tensor(base)[key].broadcast_to(shape).permute(order)
+        for axes in (axes for n in range(5) for axes in itertools.combinations(range(4), n)):
+            found = getattr(x, name)(axes).numpy()
+            np.testing.assert_allclose(found, REDUCTIONS[name](wanted, axes), rtol=1e-12, err_msg=str((key, axes)))
+        for axis in (None, 0, 1, 2, 3):
+            assert np.array_equal(x.argmax(axis).numpy(), wanted.argmax(axis)), (key, axis)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["sum", "mean", "prod", "norm"])
+def test_columns_are_reduced_as_the_rows_of_the_transpose(name, dtype):
+    """In the order in which they lie in memory, which is the fast one: to the same bits."""
+    x = mgx.Tensor(np.random.default_rng(0).standard_normal((150, 70)).astype(dtype))
+    assert getattr(x, name)(axis=0).numpy().tobytes() == getattr(x.T, name)(axis=1).numpy().tobytes()
+
+
 def test_more_axes_than_fit_are_refused():
+    assert mgx.Tensor(np.float64(3)).expand((2,) * 20 + (1,) * 12).amax().item() == 3
     assert mgx.Tensor(np.ones((1,) * 32)).exp().ndim == 32
     with pytest.raises(ValueError):
         mgx.Tensor(np.ones((1,) * 33)).exp()

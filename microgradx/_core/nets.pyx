@@ -450,9 +450,9 @@ def _along_rows(w, x):
 cdef object _per_weight(Array t, Py_ssize_t k, Py_ssize_t c):
     """t, one for each element or for each row and weight, summed to (k, c)."""
     cdef Py_ssize_t m = t.shape_[0], n = t.shape_[1]
-    if k == 1 and c == n:
-        return sum_axes(t, 1 << 0, True)
-    return sum_axes(reshape(t, 4, [m // k, k, c, n // c if c else 0]), 1 << 0 | 1 << 3, False)
+    if c != n:
+        t = sum_axes(reshape(t, 3, [m, c, n // c if c else 0]), 1 << 2, False)
+    return sum_axes(reshape(t, 3, [m // k, k, c]), 1 << 0, False)
 
 
 class _UnitRows:

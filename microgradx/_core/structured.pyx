@@ -46,9 +46,34 @@ cdef struct Layout:
     Py_ssize_t strides[3]
 
 
+cdef int in_memory(Array x, Axes axes, int *order) noexcept:
+    """The axes of more than one element, and how many there are: those of longer strides first, as far as those that
+    are kept stay in their order, and those that are reduced in theirs."""
+    cdef int kept = 0, reduced = 0, count = 0, first
+    cdef Py_ssize_t one, other
+    while True:
+        while kept < x.ndim and (axes >> kept & 1 or x.shape_[kept] == 1):
+            kept += 1
+        while reduced < x.ndim and (not axes >> reduced & 1 or x.shape_[reduced] == 1):
+            reduced += 1
+        first = min(kept, reduced)
+        if first == x.ndim:
+            return count
+        if kept < x.ndim and reduced < x.ndim:
+            one, other = abs(x.strides_[kept]), abs(x.strides_[reduced])
+            if one and other and one != other:
+                first = kept if one > other else reduced
+        order[count] = first
+        count += 1
+        if first == kept:
+            kept += 1
+        else:
+            reduced += 1
+
+
 cdef Array lay_out(Array x, Axes axes, Layout *to):
     """``x``, or a copy with the reduced axes last, and the three strides by which it is walked."""
-    cdef int d, group = 0, kept = 0
+    cdef int d, at, group = 0, kept = 0
     cdef int order[MGX_MAXDIM]
     cdef Py_ssize_t length[3]
     cdef Py_ssize_t stride[3]
@@ -57,9 +82,8 @@ cdef Array lay_out(Array x, Axes axes, Layout *to):
     cdef bint reduced, one_walk = True
     for d in range(3):
         length[d], stride[d] = 1, 0
-    for d in range(x.ndim):                     # group 0: kept, 1: reduced, 2: kept again
-        if lengths[d] == 1:
-            continue
+    for at in range(in_memory(x, axes, order)):         # group 0: kept, 1: reduced, 2: kept again
+        d = order[at]
         reduced = axes >> d & 1
         if reduced != (group == 1):
             group += 1
